@@ -1,0 +1,141 @@
+//! `HOST:PORT:ADDR:PORT`: which address to dial for a name, by curl's `--connect-to` rule.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::Endpoint;
+
+/// For connections to a host and port, dial another address. Name checks, tokens and headers stay
+/// those of the name.
+///
+/// An empty host or port on the left matches any; on the right it keeps what was asked for. IPv6
+/// addresses stand in brackets.
+///
+/// ```
+/// use hubward_dial::{ConnectTo, Endpoint};
+///
+/// let rule: ConnectTo = "localhost:443:127.0.0.1:8443".parse()?;
+/// assert_eq!(rule.apply(&Endpoint::new("localhost", 443)), Some(Endpoint::new("127.0.0.1", 8443)));
+/// assert_eq!(rule.apply(&Endpoint::new("localhost", 8883)), None);
+/// # Ok::<(), hubward_dial::ConnectToError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConnectTo {
+    host: Option<String>,
+    port: Option<u16>,
+    to_host: Option<String>,
+    to_port: Option<u16>,
+}
+
+impl ConnectTo {
+    /// The address to dial for `asked`, if this rule is about it.
+    #[must_use]
+    pub fn apply(&self, asked: &Endpoint) -> Option<Endpoint> {
+        let host_matches = self.host.as_ref().is_none_or(|it| it.eq_ignore_ascii_case(&asked.host));
+        let port_matches = self.port.is_none_or(|it| it == asked.port);
+        (host_matches && port_matches).then(|| Endpoint {
+            host: self.to_host.clone().unwrap_or_else(|| asked.host.clone()),
+            port: self.to_port.unwrap_or(asked.port),
+        })
+    }
+
+    /// The address to dial for `asked` by the first rule that is about it, else `asked` itself.
+    #[must_use]
+    pub fn resolve(rules: &[Self], asked: &Endpoint) -> Endpoint {
+        rules.iter().find_map(|it| it.apply(asked)).unwrap_or_else(|| asked.clone())
+    }
+
+    /// Reads several rules separated by commas, as an environment variable holds them.
+    ///
+    /// # Errors
+    /// [`ConnectToError`] names the first rule that is wrong.
+    pub fn parse_list(text: &str) -> Result<Vec<Self>, ConnectToError> {
+        text.split(',').map(str::trim).filter(|it| !it.is_empty()).map(str::parse).collect()
+    }
+}
+
+impl FromStr for ConnectTo {
+    type Err = ConnectToError;
+
+    fn from_str(text: &str) -> Result<Self, ConnectToError> {
+        let wrong = || ConnectToError { text: text.to_owned() };
+        let (host, rest) = take_host(text).ok_or_else(wrong)?;
+        let (port, rest) = rest.split_once(':').ok_or_else(wrong)?;
+        let (to_host, to_port) = take_host(rest).ok_or_else(wrong)?;
+        let port_of = |it: &str| if it.is_empty() { Ok(None) } else { it.parse().map(Some).map_err(|_| wrong()) };
+        let host_of = |it: &str| (!it.is_empty()).then(|| it.to_owned());
+        Ok(Self { host: host_of(host), port: port_of(port)?, to_host: host_of(to_host), to_port: port_of(to_port)? })
+    }
+}
+
+impl fmt::Display for ConnectTo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let side = |f: &mut fmt::Formatter<'_>, host: &Option<String>, port: Option<u16>| {
+            match host.as_deref() {
+                Some(host) if host.contains(':') => write!(f, "[{host}]:")?,
+                host => write!(f, "{}:", host.unwrap_or_default())?,
+            }
+            port.map_or(Ok(()), |port| write!(f, "{port}"))
+        };
+        side(f, &self.host, self.port)?;
+        f.write_str(":")?;
+        side(f, &self.to_host, self.to_port)
+    }
+}
+
+/// Not `HOST:PORT:ADDR:PORT`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` is not HOST:PORT:ADDR:PORT (each may be empty; IPv6 addresses stand in brackets)")]
+pub struct ConnectToError {
+    text: String,
+}
+
+/// A host, perhaps in brackets, up to its colon; and what follows the colon.
+fn take_host(text: &str) -> Option<(&str, &str)> {
+    match text.strip_prefix('[') {
+        Some(rest) => rest.split_once(']').and_then(|(host, rest)| Some((host, rest.strip_prefix(':')?))),
+        None => text.split_once(':'),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn follows_curls_rule() {
+        let asked = Endpoint::new("hub.example", 8883);
+        for (rule, expected) in [
+            ("hub.example:8883:127.0.0.1:1", Some(("127.0.0.1", 1))),
+            ("HUB.example:8883:127.0.0.1:1", Some(("127.0.0.1", 1))),
+            (":8883:127.0.0.1:1", Some(("127.0.0.1", 1))),
+            ("hub.example::127.0.0.1:1", Some(("127.0.0.1", 1))),
+            ("::127.0.0.1:", Some(("127.0.0.1", 8883))),
+            ("hub.example:8883::1", Some(("hub.example", 1))),
+            ("::[::1]:1", Some(("::1", 1))),
+            ("[::1]:8883:127.0.0.1:1", None),
+            ("hub.example:443:127.0.0.1:1", None),
+            ("other.example:8883:127.0.0.1:1", None),
+        ] {
+            let parsed: ConnectTo = rule.parse().expect(rule);
+            assert_eq!(parsed.to_string(), rule);
+            let expected = expected.map(|(host, port)| Endpoint::new(host, port));
+            assert_eq!(parsed.apply(&asked), expected, "{rule}");
+        }
+    }
+
+    #[test]
+    fn the_first_matching_rule_wins() {
+        let rules = ConnectTo::parse_list("a:1:b:2, a::c:3,").expect("rules");
+        assert_eq!(ConnectTo::resolve(&rules, &Endpoint::new("a", 1)), Endpoint::new("b", 2));
+        assert_eq!(ConnectTo::resolve(&rules, &Endpoint::new("a", 9)), Endpoint::new("c", 3));
+        assert_eq!(ConnectTo::resolve(&rules, &Endpoint::new("z", 9)), Endpoint::new("z", 9));
+    }
+
+    #[test]
+    fn refuses_other_forms() {
+        for text in ["", "a", "a:1", "a:1:b", "a:x:b:2", "a:1:b:99999", "[::1:1:b:2", "a:1:b:2:3"] {
+            assert!(text.parse::<ConnectTo>().is_err(), "{text}");
+        }
+    }
+}

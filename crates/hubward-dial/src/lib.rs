@@ -1,0 +1,18 @@
+//! From a host name to a secure byte stream: DNS, TCP, TLS, and `connect-to` overrides.
+//!
+//! # Behavior
+//!
+//! * One TLS configuration for everything: TLS 1.2 and 1.3, the system's roots, with a bundled set
+//!   where the system has none; a CA file replaces both.
+//! * A [`ConnectTo`] changes which address is dialled, and nothing else: the certificate must still
+//!   be for the name that was asked for.
+
+mod connect_to;
+mod endpoint;
+mod error;
+mod stream;
+
+pub use connect_to::{ConnectTo, ConnectToError};
+pub use endpoint::Endpoint;
+pub use error::{DialError, TlsFault};
+pub use stream::{ByteStream, Dialer};

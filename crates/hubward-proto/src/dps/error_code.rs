@@ -1,0 +1,94 @@
+//! The error codes of DPS: what they mean, whether asking again can help.
+
+/// What is behind a status and an error code of DPS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Cause {
+    /// The service does not accept who the device says it is: wrong key, wrong or expired token,
+    /// unknown registration id. It does not tell these apart.
+    Credential,
+    /// Nothing there: wrong id scope, or an operation the service has forgotten.
+    NotFound,
+    /// Somebody registers the same id at this moment.
+    Conflict,
+    /// Too many requests.
+    Throttled,
+    /// The service's own trouble.
+    Server,
+    /// The request is wrong, and will be wrong again.
+    Request,
+}
+
+/// Names the cause of a refusal, from the HTTP status (over MQTT it stands in the topic) and the
+/// code of the body.
+///
+/// Source: [doc] iot-dps/how-to-troubleshoot-dps.md for the classes; [sdk] azure-sdk-for-c for the
+/// class being the code's first three digits.
+#[must_use]
+pub fn cause(status: u16, error_code: Option<u32>) -> Cause {
+    let class = match status {
+        // A body that is more precise than its envelope.
+        200..300 => error_code.and_then(|it| u16::try_from(it / 1000).ok()).unwrap_or(status),
+        _ => status,
+    };
+    match class {
+        401 | 403 => Cause::Credential,
+        404 => Cause::NotFound,
+        409 => Cause::Conflict,
+        429 => Cause::Throttled,
+        408 | 500.. => Cause::Server,
+        _ => Cause::Request,
+    }
+}
+
+impl Cause {
+    /// Whether the same request may succeed later.
+    #[must_use]
+    pub const fn is_retryable(self) -> bool {
+        matches!(self, Self::Conflict | Self::Throttled | Self::Server)
+    }
+}
+
+/// What an error code says, in our words. `None` for a code no source explains.
+///
+/// Source: the table in docs/protocol of this project's sources: [sdk] azure-iot-sdk-c
+/// prov_device_ll_client.c; [seen] issue traces.
+#[must_use]
+pub const fn meaning(error_code: u32) -> Option<&'static str> {
+    Some(match error_code {
+        400_207 => "the custom allocation webhook answered with an error",
+        400_208 => "no hub was found for the device: the enrollment names none that is linked",
+        400_209 => "the custom allocation webhook was not allowed or not reachable",
+        401_000 | 401_002 => "wrong key, wrong or expired token, or unknown registration id",
+        404_201 | 404_202 => "no such registration or enrollment",
+        409_203 => "somebody else registers the same id at this moment",
+        429_001 => "too many registrations at this moment",
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn decides_by_status_then_code() {
+        for (status, code, cause, retry) in [
+            (400, Some(400_207), Cause::Request, false),
+            (401, Some(401_002), Cause::Credential, false),
+            (404, Some(404_201), Cause::NotFound, false),
+            (405, None, Cause::Request, false),
+            (409, Some(409_203), Cause::Conflict, true),
+            (412, None, Cause::Request, false),
+            (415, None, Cause::Request, false),
+            (429, Some(429_001), Cause::Throttled, true),
+            (500, None, Cause::Server, true),
+            (503, Some(503_001), Cause::Server, true),
+            (200, Some(429_001), Cause::Throttled, true),
+            (200, None, Cause::Request, false),
+        ] {
+            assert_eq!(super::cause(status, code), cause, "{status} {code:?}");
+            assert_eq!(super::cause(status, code).is_retryable(), retry, "{status} {code:?}");
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! The HTTPS paths and headers of the DPS device API.
+
+use crate::dps::API_VERSION;
+use crate::percent::{decode, encode};
+use crate::{IdScope, OperationId, ProtoError, RegistrationId};
+
+/// `Content-Type` of requests and answers.
+///
+/// Source: [doc] iot-dps/iot-dps-https-sym-key-support.md.
+pub const CONTENT_TYPE: &str = "application/json; charset=utf-8";
+
+/// Header with the service's own id of a request.
+///
+/// Source: [doc] iot-dps/iot-dps-https-sym-key-support.md, transcripts.
+pub const REQUEST_ID: &str = "x-ms-request-id";
+
+/// Header that repeats the error code of the body.
+///
+/// Source: [doc] iot-dps device API, "Error response".
+pub const ERROR_CODE: &str = "x-ms-error-code";
+
+/// What a device asks over HTTPS.
+///
+/// Source: [doc] azure-rest-api-specs, deviceprovisioningservices device routes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DpsOperation {
+    /// `PUT …/register`
+    Register,
+    /// `GET …/operations/{operationId}`
+    Status(OperationId),
+    /// `POST /{idScope}/registrations/{registrationId}`: look up an earlier result.
+    Lookup,
+}
+
+impl DpsOperation {
+    /// The HTTP method.
+    #[must_use]
+    pub const fn method(&self) -> &'static str {
+        match self {
+            Self::Register => "PUT",
+            Self::Status(_) => "GET",
+            Self::Lookup => "POST",
+        }
+    }
+}
+
+/// Path and query of an operation, ids percent-encoded as single segments, with our [`API_VERSION`].
+#[must_use]
+pub fn target(id_scope: &IdScope, registration_id: &RegistrationId, operation: &DpsOperation) -> String {
+    let id = encode(registration_id.as_str());
+    let tail = match operation {
+        DpsOperation::Register => "/register".to_owned(),
+        DpsOperation::Status(operation_id) => {
+            format!("/operations/{}", encode(operation_id.as_str()))
+        }
+        DpsOperation::Lookup => String::new(),
+    };
+    format!("/{id_scope}/registrations/{id}{tail}?api-version={API_VERSION}")
+}
+
+/// A request to the DPS device API, as a server reads it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DpsHttpRequest {
+    /// Which DPS instance.
+    pub id_scope: IdScope,
+    /// Who asks.
+    pub registration_id: RegistrationId,
+    /// What is asked.
+    pub operation: DpsOperation,
+}
+
+/// Why a request is none of the DPS device API.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NoSuchRequest {
+    /// The path is another one: 404.
+    Path,
+    /// The path exists, but not with this method: 405.
+    Method,
+    /// `api-version` is missing: 400.
+    ApiVersion,
+    /// An id is not valid: 400.
+    Id(ProtoError),
+}
+
+impl DpsHttpRequest {
+    /// Reads method, path and query; fixed words of the path in any letter case.
+    ///
+    /// # Errors
+    /// [`NoSuchRequest`] says which status to answer.
+    pub fn parse(method: &str, path: &str, query: Option<&str>) -> Result<Self, NoSuchRequest> {
+        let parts: Option<Vec<String>> = path.trim_start_matches('/').split('/').map(decode).collect();
+        let parts = parts.ok_or(NoSuchRequest::Path)?;
+        let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+        let (scope, id, rest) = match parts.as_slice() {
+            [scope, word, id, rest @ ..] if word.eq_ignore_ascii_case("registrations") => (*scope, *id, rest),
+            _ => return Err(NoSuchRequest::Path),
+        };
+        let (allowed, operation) = match rest {
+            [] => ("POST", DpsOperation::Lookup),
+            [word] if word.eq_ignore_ascii_case("register") => ("PUT", DpsOperation::Register),
+            [word, operation] if word.eq_ignore_ascii_case("operations") => {
+                ("GET", DpsOperation::Status(OperationId::new(*operation).map_err(NoSuchRequest::Id)?))
+            }
+            _ => return Err(NoSuchRequest::Path),
+        };
+        if method != allowed {
+            return Err(NoSuchRequest::Method);
+        }
+        let has_version = query.unwrap_or_default().split('&').any(|it| {
+            it.split_once('=')
+                .is_some_and(|(name, value)| name.eq_ignore_ascii_case("api-version") && !value.is_empty())
+        });
+        if !has_version {
+            return Err(NoSuchRequest::ApiVersion);
+        }
+        Ok(Self {
+            id_scope: IdScope::new(scope).map_err(NoSuchRequest::Id)?,
+            registration_id: RegistrationId::new(id).map_err(NoSuchRequest::Id)?,
+            operation,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ids() -> (IdScope, RegistrationId) {
+        (IdScope::new("0ne00000000").expect("scope"), RegistrationId::new("a:b").expect("id"))
+    }
+
+    #[test]
+    fn reads_what_it_writes() {
+        let (id_scope, registration_id) = ids();
+        let operation_id = OperationId::new("4.d0a671905ea5b2c8.42d78160-4c78-479e-8be7-61d5e55dac0d").expect("id");
+        for (operation, expected) in [
+            (DpsOperation::Register, "/0ne00000000/registrations/a%3Ab/register?api-version=2021-06-01"),
+            (
+                DpsOperation::Status(operation_id),
+                "/0ne00000000/registrations/a%3Ab/operations/\
+                 4.d0a671905ea5b2c8.42d78160-4c78-479e-8be7-61d5e55dac0d?api-version=2021-06-01",
+            ),
+            (DpsOperation::Lookup, "/0ne00000000/registrations/a%3Ab?api-version=2021-06-01"),
+        ] {
+            let target = target(&id_scope, &registration_id, &operation);
+            assert_eq!(target, expected);
+            let (path, query) = target.split_once('?').expect("a query");
+            let request = DpsHttpRequest::parse(operation.method(), path, Some(query)).expect("a request");
+            assert_eq!(request, DpsHttpRequest { id_scope: ids().0, registration_id: ids().1, operation });
+        }
+    }
+
+    #[test]
+    fn tells_path_method_version_and_id_apart() {
+        let version = Some("api-version=2019-03-31");
+        for (method, path, query, expected) in [
+            ("PUT", "/", version, NoSuchRequest::Path),
+            ("PUT", "/0ne1/registrations/d1/registration", version, NoSuchRequest::Path),
+            ("GET", "/0ne1/registrations/d1/register", version, NoSuchRequest::Method),
+            ("GET", "/0ne1/registrations/d1", version, NoSuchRequest::Method),
+            ("PUT", "/0ne1/registrations/d1/register", None, NoSuchRequest::ApiVersion),
+            ("PUT", "/0ne1/registrations/d1/register", Some("api-version="), NoSuchRequest::ApiVersion),
+        ] {
+            assert_eq!(DpsHttpRequest::parse(method, path, query), Err(expected), "{method} {path} {query:?}");
+        }
+        let bad = DpsHttpRequest::parse("PUT", "/0ne1/registrations/d%201/register", version);
+        assert!(matches!(bad, Err(NoSuchRequest::Id(_))), "{bad:?}");
+        assert!(DpsHttpRequest::parse("PUT", "/0ne1/Registrations/d1/REGISTER", version).is_ok());
+    }
+}

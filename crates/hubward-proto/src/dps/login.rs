@@ -1,0 +1,141 @@
+//! Who a device says it is when it talks to DPS: user name, resource to sign.
+
+use crate::percent::{decode, encode};
+use crate::{IdScope, ProtoError, RegistrationId};
+
+/// The host that serves every DPS instance; the id scope tells them apart.
+///
+/// Source: [doc] iot-dps/about-iot-dps.md.
+pub const GLOBAL_HOST: &str = "global.azure-devices-provisioning.net";
+
+/// The api-version we send, over HTTPS and MQTT alike.
+///
+/// Source: [sdk] azure-iot-sdk-c (sends it over both); stable since 2021.
+pub const API_VERSION: &str = "2021-06-01";
+
+/// The `skn` of a device's token for DPS.
+///
+/// Source: [doc] iot-dps/concepts-symmetric-key-attestation.md.
+pub const SAS_POLICY: &str = "registration";
+
+/// What a device's token for DPS is for, to be signed percent-encoded.
+///
+/// Source: [doc] iot-dps/concepts-symmetric-key-attestation.md, "Detailed attestation process".
+#[must_use]
+pub fn sas_resource(id_scope: &IdScope, registration_id: &RegistrationId) -> String {
+    format!("{id_scope}/registrations/{registration_id}")
+}
+
+/// The MQTT user name of a device at DPS; the client id is the registration id.
+///
+/// `{idScope}/registrations/{registrationId}/api-version={v}[&ClientVersion={percent-encoded}]`,
+/// without a `?`, ids not encoded.
+///
+/// Source: [doc] iot-dps/iot-mqtt-connect-to-iot-dps.md; vectors `dps-*`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DpsUsername {
+    /// Which DPS instance.
+    pub id_scope: IdScope,
+    /// Who registers.
+    pub registration_id: RegistrationId,
+    /// `api-version`, not empty; its value is nobody's business but the service's.
+    pub api_version: String,
+    /// `ClientVersion`: name and version of the program, decoded.
+    pub client_version: Option<String>,
+}
+
+impl DpsUsername {
+    /// A user name with our [`API_VERSION`].
+    #[must_use]
+    pub fn new(id_scope: IdScope, registration_id: RegistrationId, client_version: Option<String>) -> Self {
+        Self { id_scope, registration_id, api_version: API_VERSION.to_owned(), client_version }
+    }
+
+    /// Whether a user name is one for DPS rather than for a hub, where both share a listener.
+    #[must_use]
+    pub fn is_one(text: &str) -> bool {
+        text.split('/').nth(1) == Some("registrations")
+    }
+
+    /// The text that goes into CONNECT.
+    #[must_use]
+    pub fn encode(&self) -> String {
+        let Self { id_scope, registration_id, api_version, client_version } = self;
+        let mut text = format!("{id_scope}/registrations/{registration_id}/api-version={api_version}");
+        if let Some(version) = client_version {
+            text.push_str("&ClientVersion=");
+            text.extend(encode(version));
+        }
+        text
+    }
+
+    /// Reads the text of a CONNECT. Unknown parameters are ignored, the first of two wins, a `?`
+    /// before the parameters is tolerated.
+    ///
+    /// # Errors
+    /// [`ProtoError::Username`] or [`ProtoError::Id`] with the rule it breaks.
+    pub fn parse(text: &str) -> Result<Self, ProtoError> {
+        let rule = |rule| ProtoError::Username { rule };
+        let mut parts = text.splitn(4, '/');
+        let (Some(scope), Some("registrations"), Some(id), Some(parameters)) =
+            (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
+            return Err(rule("expected {idScope}/registrations/{registrationId}/api-version=…"));
+        };
+        let (mut api_version, mut client_version) = (None, None);
+        for parameter in parameters.strip_prefix('?').unwrap_or(parameters).split('&') {
+            let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+            let slot = match name {
+                "api-version" => &mut api_version,
+                "ClientVersion" => &mut client_version,
+                _ => continue,
+            };
+            if slot.is_none() {
+                *slot = Some(decode(value).ok_or_else(|| rule("a parameter is not UTF-8"))?);
+            }
+        }
+        Ok(Self {
+            id_scope: IdScope::new(scope)?,
+            registration_id: RegistrationId::new(id)?,
+            api_version: api_version
+                .filter(|it| !it.trim().is_empty())
+                .ok_or_else(|| rule("api-version is missing"))?,
+            client_version,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_it_writes() {
+        let scope = IdScope::new("0ne00000000").expect("scope");
+        let id = RegistrationId::new("device1").expect("id");
+        let name = DpsUsername::new(scope, id, Some("hubward/0.1.0 (linux)".into()));
+        assert_eq!(
+            name.encode(),
+            "0ne00000000/registrations/device1/api-version=2021-06-01&ClientVersion=hubward%2F0.1.0%20%28linux%29"
+        );
+        assert_eq!(DpsUsername::parse(&name.encode()), Ok(name));
+    }
+
+    #[test]
+    fn refuses_what_the_service_refuses() {
+        for text in [
+            "",
+            "0ne1/registrations/d1",
+            "0ne1/registrations/d1/",
+            "0ne1/registrations/d1/api-version=",
+            "0ne1/registrations/d1/ClientVersion=a",
+            "0ne1/registrations//api-version=2019-03-31",
+            "0ne1/registrations/d 1/api-version=2019-03-31",
+            "hub/d1/?api-version=2021-04-12",
+        ] {
+            assert!(DpsUsername::parse(text).is_err(), "{text}");
+        }
+        assert!(DpsUsername::is_one("0ne1/registrations/d1/api-version=x"));
+        assert!(!DpsUsername::is_one("hub/d1/?api-version=x"));
+    }
+}

@@ -1,0 +1,216 @@
+use serde_json::json;
+
+use super::*;
+
+const POLICY_FAILURES: u32 = 3;
+
+/// A flow, a virtual clock, and what happened.
+struct Flow {
+    now: Instant,
+    flow: Registration,
+}
+
+impl Flow {
+    fn new(deadline: Option<u64>) -> Self {
+        #[expect(clippy::disallowed_methods, reason = "an arbitrary origin; the tests move on from it")]
+        let now = Instant::now();
+        let policy = RetryPolicy { max_failures: POLICY_FAILURES, ..RetryPolicy::default() };
+        Self { now, flow: Registration::new(policy, deadline.map(|it| now + Duration::from_secs(it))) }
+    }
+
+    fn step(&mut self) -> Step {
+        self.flow.step(self.now)
+    }
+
+    fn answer(&mut self, body: serde_json::Value, retry_after: Option<u64>) {
+        let operation = serde_json::from_value(body).expect("an operation");
+        let reply = DpsReply::new(DpsBody::Operation(Box::new(operation)), retry_after.map(Duration::from_secs));
+        self.flow.on_reply(self.now, 1.0, Ok(&reply));
+    }
+
+    fn fail(&mut self, kind: FailureKind, retry_after: Option<u64>) {
+        self.flow.on_reply(self.now, 1.0, Err(Failure::new(kind, retry_after.map(Duration::from_secs))));
+    }
+
+    /// Lets the time pass that the flow asks for, and says how much it was, in seconds.
+    fn wait(&mut self) -> u64 {
+        let Step::WaitUntil(moment) = self.step() else { panic!("expected a wait, got {:?}", self.step()) };
+        let waited = moment - self.now;
+        self.now = moment;
+        waited.as_secs()
+    }
+}
+
+fn assigning() -> serde_json::Value {
+    json!({"operationId": "4.op", "status": "assigning"})
+}
+
+fn poll() -> Step {
+    Step::Poll(OperationId::new("4.op").expect("id"))
+}
+
+#[test]
+fn registers_polls_and_is_assigned() {
+    let mut it = Flow::new(None);
+    assert_eq!(it.step(), Step::Register);
+    it.answer(assigning(), Some(3));
+    assert_eq!(it.wait(), 3);
+    assert_eq!(it.step(), poll());
+    // The answer to a poll may lack the operation id.
+    it.answer(json!({"status": "assigning"}), None);
+    assert_eq!(it.wait(), 2);
+    assert_eq!(it.step(), poll());
+    it.answer(
+        json!({"operationId": "4.op", "status": "assigned", "registrationState":
+            {"assignedHub": "hub.example", "deviceId": "dev", "substatus": "initialAssignment", "payload": {"a": 1}}}),
+        None,
+    );
+    let Step::End(RegistrationEnd::Assigned(assignment)) = it.step() else { panic!("{:?}", it.step()) };
+    assert_eq!((assignment.hub.as_str(), assignment.device_id.as_str()), ("hub.example", "dev"));
+    assert_eq!(assignment.state.payload, Some(json!({"a": 1})));
+}
+
+#[test]
+fn zero_means_at_once() {
+    let mut it = Flow::new(None);
+    it.answer(assigning(), Some(0));
+    assert_eq!(it.step(), poll());
+}
+
+#[test]
+fn a_cut_while_assigning_resumes_the_operation() {
+    let mut it = Flow::new(None);
+    it.answer(assigning(), Some(0));
+    it.fail(FailureKind::Network, None);
+    it.wait();
+    assert_eq!(it.step(), poll());
+    // Unless the service has forgotten it.
+    it.fail(FailureKind::OperationUnknown, None);
+    it.wait();
+    assert_eq!(it.step(), Step::Register);
+}
+
+#[test]
+fn waits_as_long_as_asked_and_five_seconds_for_a_sick_server() {
+    for (kind, retry_after, least) in [
+        (FailureKind::Throttled, Some(7), 7),
+        (FailureKind::Throttled, None, 5),
+        (FailureKind::Server, None, 5),
+        (FailureKind::Server, Some(9), 9),
+        (FailureKind::Network, None, 0),
+    ] {
+        let mut it = Flow::new(None);
+        it.fail(kind, retry_after);
+        let waited = it.wait();
+        assert!((least..=least + 1).contains(&waited), "{kind:?} {retry_after:?}: {waited}");
+        assert_eq!(it.step(), Step::Register);
+    }
+}
+
+#[test]
+fn gives_up_after_so_many_failures_in_a_row() {
+    let mut it = Flow::new(None);
+    for _ in 0..2 {
+        for _ in 0..POLICY_FAILURES {
+            it.fail(FailureKind::Network, None);
+            it.wait();
+        }
+        it.answer(assigning(), Some(0)); // a good answer ends the row
+    }
+    for _ in 0..POLICY_FAILURES {
+        it.fail(FailureKind::Network, None);
+        it.wait();
+    }
+    it.fail(FailureKind::Network, None);
+    let end = RegistrationEnd::GaveUp { failures: POLICY_FAILURES + 1, out_of_time: false };
+    assert_eq!(it.step(), Step::End(end));
+}
+
+#[test]
+fn a_final_failure_ends_at_once() {
+    let mut it = Flow::new(None);
+    it.fail(FailureKind::Final, Some(1));
+    assert_eq!(it.step(), Step::End(RegistrationEnd::GaveUp { failures: 1, out_of_time: false }));
+}
+
+#[test]
+fn ends_at_the_deadline_and_not_later() {
+    let mut it = Flow::new(Some(10));
+    it.answer(assigning(), Some(4));
+    it.wait();
+    it.answer(assigning(), Some(6)); // would be due at the deadline itself
+    assert_eq!(it.step(), Step::End(RegistrationEnd::Deadline));
+
+    let mut it = Flow::new(Some(10));
+    it.now += Duration::from_secs(10);
+    assert_eq!(it.step(), Step::End(RegistrationEnd::Deadline));
+
+    let mut it = Flow::new(Some(10));
+    it.fail(FailureKind::Throttled, Some(60));
+    assert_eq!(it.step(), Step::End(RegistrationEnd::GaveUp { failures: 1, out_of_time: true }));
+}
+
+#[test]
+fn keeps_what_the_service_says_of_a_failure() {
+    let mut it = Flow::new(None);
+    it.answer(
+        json!({"operationId": "4.op", "status": "failed", "registrationState":
+            {"status": "failed", "errorCode": 400_207, "errorMessage": "Custom allocation failed"}}),
+        None,
+    );
+    let Step::End(RegistrationEnd::Rejected { status, state }) = it.step() else { panic!("{:?}", it.step()) };
+    assert_eq!(status, AssignmentStatus::Failed);
+    assert_eq!(state.error_code, Some(400_207));
+
+    // `disabled` comes with an empty operation id.
+    let mut it = Flow::new(None);
+    it.answer(json!({"operationId": "", "status": "disabled", "registrationState": {"status": "disabled"}}), None);
+    let Step::End(RegistrationEnd::Rejected { status, .. }) = it.step() else { panic!("{:?}", it.step()) };
+    assert_eq!(status, AssignmentStatus::Disabled);
+}
+
+#[test]
+fn a_contradictory_answer_is_named() {
+    for (body, expected) in [
+        (json!({"status": "assigning"}), "the answer lacks `operationId`"),
+        (json!({"status": "assigned"}), "the answer lacks `registrationState`"),
+        (json!({"status": "assigned", "registrationState": {"deviceId": "d"}}), "the answer lacks `assignedHub`"),
+        (json!({"status": "assigned", "registrationState": {"assignedHub": "h"}}), "the answer lacks `deviceId`"),
+    ] {
+        let mut it = Flow::new(None);
+        it.answer(body, None);
+        let Step::End(RegistrationEnd::Broken(problem)) = it.step() else { panic!("{:?}", it.step()) };
+        assert_eq!(problem.to_string(), expected);
+    }
+}
+
+#[test]
+fn does_not_guess_an_unknown_connection_profile() {
+    for (profile, accepted) in [("classic", true), ("mqttV5", false), ("new", false)] {
+        let mut it = Flow::new(None);
+        it.answer(
+            json!({"status": "assigned", "registrationState":
+                {"assignedHub": "h", "deviceId": "d", "connectionProfile": profile}}),
+            None,
+        );
+        let assigned = matches!(it.step(), Step::End(RegistrationEnd::Assigned(_)));
+        assert_eq!(assigned, accepted, "{profile}");
+    }
+}
+
+#[test]
+fn resumes_without_registering() {
+    let mut it = Flow::new(None);
+    it.flow = it.flow.resume(OperationId::new("4.op").expect("id"));
+    assert_eq!(it.step(), poll());
+}
+
+#[test]
+fn answers_after_the_end_change_nothing() {
+    let mut it = Flow::new(None);
+    it.fail(FailureKind::Final, None);
+    let end = it.step();
+    it.answer(assigning(), Some(0));
+    it.fail(FailureKind::Network, None);
+    assert_eq!(it.step(), end);
+}

@@ -1,0 +1,135 @@
+//! The property bag at the end of a topic: `key=value&key2&key3=`, percent-encoded.
+
+use crate::ProtoError;
+use crate::percent::{decode, encode};
+
+/// Ordered names with values. A name without `=` has no value, which differs from an empty one.
+///
+/// Source: [sdk] azure-iot-sdk-csharp, UrlEncodedDictionarySerializer.cs; vectors `telemetry-*`,
+/// `decode-*`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PropertyBag {
+    entries: Vec<(String, Option<String>)>,
+}
+
+impl PropertyBag {
+    /// Sets a name; a second value for the same name replaces the first, in its place.
+    pub fn set(&mut self, name: impl Into<String>, value: Option<String>) {
+        let name = name.into();
+        match self.entries.iter_mut().find(|(it, _)| *it == name) {
+            Some((_, old)) => *old = value,
+            None => self.entries.push((name, value)),
+        }
+    }
+
+    /// The value of a name; `Some(None)` if it stands there without one.
+    #[must_use]
+    pub fn value(&self, name: &str) -> Option<Option<&str>> {
+        self.iter().find_map(|(it, value)| (it == name).then_some(value))
+    }
+
+    /// All of it, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
+        self.entries.iter().map(|(name, value)| (name.as_str(), value.as_deref()))
+    }
+
+    /// Whether there is nothing in it.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// As it stands in a topic, without a leading `?`.
+    #[must_use]
+    pub fn encode(&self) -> String {
+        let mut text = String::new();
+        for (name, value) in self.iter() {
+            push_entry(&mut text, name, value);
+        }
+        text
+    }
+
+    /// Reads the rest of a topic: the bag ends at the first `/`; one leading `?` is ignored; `+`
+    /// stays `+`; of two values for a name the last wins.
+    ///
+    /// # Errors
+    /// [`ProtoError::PropertyBag`] for an empty name, a second `=`, or text that is not UTF-8.
+    ///
+    /// Source: as for [`PropertyBag`]; the leading `?` is in examples of [doc]
+    /// iot/iot-mqtt-connect-to-iot-hub.md only: [guess].
+    pub fn parse(text: &str) -> Result<Self, ProtoError> {
+        let rule = |rule| ProtoError::PropertyBag { rule };
+        let text = text.split('/').next().unwrap_or_default();
+        let text = text.strip_prefix('?').unwrap_or(text);
+        let mut bag = Self::default();
+        if text.is_empty() {
+            return Ok(bag);
+        }
+        for entry in text.split('&') {
+            let (name, value) = match entry.split_once('=') {
+                Some((name, value)) => (name, Some(value)),
+                None => (entry, None),
+            };
+            if name.is_empty() {
+                return Err(rule("a name is empty"));
+            }
+            if value.is_some_and(|it| it.contains('=')) {
+                return Err(rule("a value contains `=` that is not percent-encoded"));
+            }
+            let text = |it| decode(it).ok_or_else(|| rule("a name or value is not UTF-8"));
+            bag.set(text(name)?, value.map(text).transpose()?);
+        }
+        Ok(bag)
+    }
+}
+
+/// Appends one entry to a bag that is being written.
+pub(crate) fn push_entry(text: &mut String, name: &str, value: Option<&str>) {
+    if !text.is_empty() {
+        text.push('&');
+    }
+    text.extend(encode(name));
+    if let Some(value) = value {
+        text.push('=');
+        text.extend(encode(value));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bag(entries: &[(&str, Option<&str>)]) -> PropertyBag {
+        let mut bag = PropertyBag::default();
+        for (name, value) in entries {
+            bag.set(*name, value.map(str::to_owned));
+        }
+        bag
+    }
+
+    #[test]
+    fn tells_no_value_from_an_empty_one() {
+        for (text, expected) in [
+            ("", bag(&[])),
+            ("?", bag(&[])),
+            ("flag", bag(&[("flag", None)])),
+            ("flag=", bag(&[("flag", Some(""))])),
+            ("?a=1&b=2", bag(&[("a", Some("1")), ("b", Some("2"))])),
+            ("k=a+b", bag(&[("k", Some("a+b"))])),
+            ("k=v/", bag(&[("k", Some("v"))])),
+            ("k=v/x=y", bag(&[("k", Some("v"))])),
+            ("a=1&a=2", bag(&[("a", Some("2"))])),
+            ("%24.mid=m%201&$.cid=c", bag(&[("$.mid", Some("m 1")), ("$.cid", Some("c"))])),
+        ] {
+            assert_eq!(PropertyBag::parse(text), Ok(expected), "{text}");
+        }
+        assert_eq!(bag(&[("a b", None), ("c", Some("")), ("d", Some("é/"))]).encode(), "a%20b&c=&d=%C3%A9%2F");
+    }
+
+    #[test]
+    fn refuses_what_the_grammar_refuses() {
+        for text in ["=v", "a=1&", "a=1&&b=2", "a=b=c", "a=%FF"] {
+            assert!(PropertyBag::parse(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! The ids of the services, each its own type, checked once where they enter.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::ProtoError;
+
+/// An id that is a checked text: `new`, `as_str`, `Display`, `FromStr`.
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident, $what:literal, $rule:literal, $valid:expr) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(String);
+
+        impl $name {
+            #[doc = concat!("Checks the text: ", $rule, ".")]
+            ///
+            /// # Errors
+            /// [`ProtoError::Id`] with the rule.
+            pub fn new(text: impl Into<String>) -> Result<Self, ProtoError> {
+                let text = text.into();
+                let valid: fn(&str) -> bool = $valid;
+                if valid(&text) { Ok(Self(text)) } else { Err(ProtoError::id($what, &text, $rule)) }
+            }
+
+            /// The text as it was given.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = ProtoError;
+
+            fn from_str(text: &str) -> Result<Self, ProtoError> {
+                Self::new(text)
+            }
+        }
+    };
+}
+
+id!(
+    /// The id scope of a DPS instance, such as `0ne00123ABC`.
+    ///
+    /// Source: [doc] iot-dps/concepts-service.md, "ID scope"; the length limit is a [guess].
+    IdScope,
+    "id scope",
+    "it has 1 to 64 letters and digits, such as 0ne00123ABC",
+    |text| (1..=64).contains(&text.len()) && text.bytes().all(|it| it.is_ascii_alphanumeric())
+);
+
+id!(
+    /// The id a device registers under. DPS finds it without regard to letter case; key derivation
+    /// does not, so it is kept as given.
+    ///
+    /// Source: [doc] iot-dps/concepts-service.md, "Registration ID".
+    RegistrationId,
+    "registration id",
+    "it has 1 to 128 letters, digits and - . _ : and ends with a letter, a digit or -",
+    |text| {
+        (1..=128).contains(&text.len())
+            && text.bytes().all(|it| it.is_ascii_alphanumeric() || b"-._:".contains(&it))
+            && text.bytes().last().is_some_and(|it| it.is_ascii_alphanumeric() || it == b'-')
+    }
+);
+
+id!(
+    /// The id of a device at its hub; upper and lower case differ.
+    ///
+    /// Source: [doc] iot-hub/iot-hub-devguide-identity-registry.md, "Device identity properties".
+    DeviceId,
+    "device id",
+    "it has 1 to 128 ASCII letters, digits and - : . + % _ # * ? ! ( ) , = @ $ '",
+    is_identity
+);
+
+id!(
+    /// The id of a module of a device; upper and lower case differ.
+    ///
+    /// Source: [doc] iot-hub/iot-hub-devguide-identity-registry.md, "Module identity properties".
+    ModuleId,
+    "module id",
+    "it has 1 to 128 ASCII letters, digits and - : . + % _ # * ? ! ( ) , = @ $ '",
+    is_identity
+);
+
+id!(
+    /// The host name of a hub, such as `contoso.azure-devices.net`. No port: the services never send
+    /// one.
+    ///
+    /// Source: [doc] iot-dps device API, `assignedHub`.
+    HubHost,
+    "hub host name",
+    "it is a host name or an IP address without a port",
+    |text| {
+        (1..=253).contains(&text.len())
+            && text.bytes().all(|it| it.is_ascii_alphanumeric() || b"-._:".contains(&it))
+            && (!text.contains(':') || text.parse::<std::net::Ipv6Addr>().is_ok())
+    }
+);
+
+id!(
+    /// The id of a running registration, opaque: `<digit>.<16 hex>.<uuid>` in traces.
+    ///
+    /// Source: [doc] iot-dps device API; the characters we accept are a [guess] that keeps a
+    /// hostile answer out of topics and paths.
+    OperationId,
+    "operation id",
+    "it has 1 to 256 letters, digits and - . _ : = ~",
+    |text| {
+        (1..=256).contains(&text.len())
+            && text.bytes().all(|it| it.is_ascii_alphanumeric() || b"-._:=~".contains(&it))
+    }
+);
+
+fn is_identity(text: &str) -> bool {
+    (1..=128).contains(&text.len())
+        && text.bytes().all(|it| it.is_ascii_alphanumeric() || b"-:.+%_#*?!(),=@$'".contains(&it))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accepts_and_refuses_as_documented() {
+        let long = "a".repeat(129);
+        for (text, registration, device) in [
+            ("dev-1", true, true),
+            ("Dev_1.a:b-", true, true),
+            ("dev.", false, true),
+            ("dev 1", false, false),
+            ("dev/1", false, false),
+            ("dev#1'", false, true),
+            ("dé", false, false),
+            ("", false, false),
+            (long.as_str(), false, false),
+        ] {
+            assert_eq!(RegistrationId::new(text).is_ok(), registration, "registration id {text}");
+            assert_eq!(DeviceId::new(text).is_ok(), device, "device id {text}");
+        }
+    }
+
+    #[test]
+    fn hub_hosts_have_no_port() {
+        for (text, valid) in [
+            ("contoso.azure-devices.net", true),
+            ("localhost", true),
+            ("127.0.0.2", true),
+            ("::1", true),
+            ("localhost:8883", false),
+            ("a/b", false),
+            ("", false),
+        ] {
+            assert_eq!(HubHost::new(text).is_ok(), valid, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_error_names_the_rule() {
+        let error = IdScope::new("0ne 1").expect_err("a space");
+        assert_eq!(
+            error.to_string(),
+            "id scope `0ne 1` is not valid: it has 1 to 64 letters and digits, such as 0ne00123ABC"
+        );
+    }
+}

@@ -1,0 +1,57 @@
+//! How long the service asks a client to wait: the HTTP header `Retry-After` and the topic property
+//! `retry-after`, both as text.
+
+use std::time::{Duration, SystemTime};
+
+/// The longest wait we believe; anything above is taken as this.
+///
+/// Source: [guess] no source names a maximum; the traces show 2 to 5 s.
+pub const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Reads whole seconds or an HTTP date. An absent value and zero are different: garbage and
+/// negative numbers count as absent, a date in the past as zero.
+///
+/// `server_time` is the `Date` of the same answer if it had one, else the local time: a date only
+/// makes sense against the clock that wrote it.
+///
+/// Source: RFC 9110, section 10.2.3; [doc] iot-dps/iot-mqtt-connect-to-iot-dps.md (`retry-after` in
+/// whole seconds).
+#[must_use]
+pub fn parse(text: &str, server_time: SystemTime) -> Option<Duration> {
+    let text = text.trim();
+    if !text.is_empty() && text.bytes().all(|it| it.is_ascii_digit()) {
+        let seconds = text.parse().unwrap_or(u64::MAX);
+        return Some(Duration::from_secs(seconds).min(LONGEST));
+    }
+    let at = httpdate::parse_http_date(text).ok()?;
+    Some(at.duration_since(server_time).unwrap_or_default().min(LONGEST))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_seconds_dates_and_garbage() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+        let seconds = |it| Some(Duration::from_secs(it));
+        for (text, expected) in [
+            ("0", seconds(0)),
+            ("3", seconds(3)),
+            (" 7 ", seconds(7)),
+            ("007", seconds(7)),
+            ("99999999999999999999999", Some(LONGEST)),
+            ("Tue, 14 Nov 2023 22:13:25 GMT", seconds(5)),
+            ("Tue, 14 Nov 2023 22:13:15 GMT", seconds(0)),
+            ("Sun, 14 Nov 2123 22:13:15 GMT", Some(LONGEST)),
+            ("", None),
+            ("-1", None),
+            ("+3", None),
+            ("1.5", None),
+            ("soon", None),
+            ("3 seconds", None),
+        ] {
+            assert_eq!(parse(text, now), expected, "{text}");
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! The ways to talk to the services, by name.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// A protocol that carries DPS or a hub.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum TransportKind {
+    /// HTTPS, port 443.
+    Https,
+    /// MQTT 3.1.1 over TLS, port 8883.
+    Mqtt,
+    /// MQTT 3.1.1 over WebSocket over TLS, port 443.
+    MqttWs,
+}
+
+impl TransportKind {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Https, Self::Mqtt, Self::MqttWs];
+
+    /// The name on command lines and in output: `https`, `mqtt`, `mqtt-ws`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Https => "https",
+            Self::Mqtt => "mqtt",
+            Self::MqttWs => "mqtt-ws",
+        }
+    }
+
+    /// The port the services listen on.
+    ///
+    /// Source: [doc] iot-dps/iot-mqtt-connect-to-iot-dps.md, iot/iot-mqtt-connect-to-iot-hub.md.
+    #[must_use]
+    pub const fn default_port(self) -> u16 {
+        match self {
+            Self::Mqtt => hubward_proto::limits::MQTT_PORT,
+            Self::Https | Self::MqttWs => hubward_proto::limits::HTTPS_PORT,
+        }
+    }
+}
+
+impl fmt::Display for TransportKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl FromStr for TransportKind {
+    type Err = UnknownTransport;
+
+    fn from_str(text: &str) -> Result<Self, UnknownTransport> {
+        Self::ALL.into_iter().find(|it| it.as_str() == text).ok_or_else(|| UnknownTransport(text.to_owned()))
+    }
+}
+
+/// A name that is none of a transport.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no transport: choose https, mqtt or mqtt-ws")]
+pub struct UnknownTransport(String);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_back() {
+        for kind in TransportKind::ALL {
+            assert_eq!(kind.as_str().parse(), Ok(kind));
+        }
+        let error = "amqp".parse::<TransportKind>().expect_err("not yet");
+        assert_eq!(error.to_string(), "`amqp` is no transport: choose https, mqtt or mqtt-ws");
+    }
+}
