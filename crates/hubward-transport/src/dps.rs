@@ -18,6 +18,9 @@ pub trait DpsTransport: Send + fmt::Debug {
     /// Which protocol this is.
     fn kind(&self) -> TransportKind;
 
+    /// The host and port it asks, for messages: `global.azure-devices-provisioning.net:443`.
+    fn endpoint(&self) -> String;
+
     /// Sends the registration once: never retries, never waits on purpose.
     ///
     /// # Errors

@@ -6,6 +6,7 @@
 use std::time::{Duration, Instant};
 
 use crate::dps::{AssignmentStatus, DpsBody, DpsReply, RegistrationOperation, RegistrationState};
+use crate::hub::HubIdentity;
 use crate::{DeviceId, HubHost, OperationId, ProtoError, limits};
 
 /// One registration, from the first request to its end.
@@ -75,6 +76,14 @@ pub struct Assignment {
     pub device_id: DeviceId,
     /// The service's whole record: substatus, payload, etag, times.
     pub state: RegistrationState,
+}
+
+impl Assignment {
+    /// Who the device is at its hub: what topics, user name and tokens there are built from.
+    #[must_use]
+    pub fn identity(&self) -> HubIdentity {
+        HubIdentity::new(self.hub.clone(), self.device_id.clone())
+    }
 }
 
 /// The plain view of a transport error that the flow decides on.
