@@ -1,0 +1,116 @@
+//! How a registration can end badly.
+
+use std::time::Duration;
+
+use hubward_proto::ProtoError;
+use hubward_proto::dps::{AssignmentStatus, RegistrationState, error_code};
+use hubward_transport::{CredentialError, Fault, TransportError};
+
+/// Why a device has no hub. Messages read after "failed to provision: " and do not repeat their
+/// source.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProvisionError {
+    /// A request failed, and trying again could not help, or was tried often enough, or would have
+    /// come after the deadline.
+    #[error("{source}{}", retried(*.attempts, *.out_of_time))]
+    Transport {
+        /// How many requests failed in a row, this one included.
+        attempts: u32,
+        /// Whether it would have been tried again, had there been time.
+        out_of_time: bool,
+        /// The last failure.
+        source: TransportError,
+    },
+    /// The service said `failed` or `disabled`.
+    #[error("{}", rejected(.status, .state))]
+    Rejected {
+        /// Host and port of the service.
+        endpoint: String,
+        /// Which of the two.
+        status: AssignmentStatus,
+        /// The service's record, with its error code and message.
+        state: Box<RegistrationState>,
+    },
+    /// The deadline passed while the service was still assigning, or it asked to wait beyond it.
+    #[error("{endpoint} assigned no hub within {after:?}")]
+    Deadline {
+        /// Host and port of the service.
+        endpoint: String,
+        /// The deadline, from the start.
+        after: Duration,
+    },
+    /// The service's answer contradicts the protocol.
+    #[error("{endpoint} sent an answer that makes no sense")]
+    Broken {
+        /// Host and port of the service.
+        endpoint: String,
+        /// Which rule it breaks.
+        #[source]
+        source: ProtoError,
+    },
+    /// There is no token to register with.
+    #[error("no credential to register with")]
+    Credential(#[from] CredentialError),
+}
+
+impl ProvisionError {
+    /// Who has to act.
+    #[must_use]
+    pub fn fault(&self) -> Fault {
+        match self {
+            Self::Transport { source, .. } => source.fault(),
+            Self::Rejected { .. } => Fault::Service,
+            Self::Deadline { .. } => Fault::Deadline,
+            Self::Broken { .. } => Fault::Peer,
+            Self::Credential(_) => Fault::Credential,
+        }
+    }
+
+    /// Whether a later attempt may succeed without anybody changing anything.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Transport { source, .. } => source.is_retryable(),
+            Self::Deadline { .. } => true,
+            Self::Rejected { .. } | Self::Broken { .. } | Self::Credential(_) => false,
+        }
+    }
+
+    /// Host and port of the service, if it came that far.
+    #[must_use]
+    pub fn endpoint(&self) -> Option<&str> {
+        match self {
+            Self::Transport { source, .. } => source.endpoint(),
+            Self::Rejected { endpoint, .. } | Self::Deadline { endpoint, .. } | Self::Broken { endpoint, .. } => {
+                Some(endpoint)
+            }
+            Self::Credential(_) => None,
+        }
+    }
+}
+
+fn retried(attempts: u32, out_of_time: bool) -> String {
+    match (attempts, out_of_time) {
+        (0 | 1, false) => String::new(),
+        (_, false) => format!(" (after {attempts} attempts)"),
+        (0 | 1, true) => " (no time left to try again)".to_owned(),
+        (_, true) => format!(" (after {attempts} attempts, no time left for another)"),
+    }
+}
+
+fn rejected(status: &AssignmentStatus, state: &RegistrationState) -> String {
+    let mut text = match status {
+        AssignmentStatus::Disabled => "the enrollment is disabled".to_owned(),
+        status => format!("the service answered `{status}`"),
+    };
+    if let Some(code) = state.error_code {
+        text.push_str(&format!(", code {code}"));
+    }
+    match (&state.error_message, state.error_code.and_then(error_code::meaning)) {
+        (Some(message), _) => text.push_str(&format!(": {message}")),
+        (None, Some(meaning)) => text.push_str(&format!(": {meaning}")),
+        (None, None) => {}
+    }
+    text
+}

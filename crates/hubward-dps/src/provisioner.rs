@@ -1,0 +1,264 @@
+//! The driver: does what the registration flow says, and keeps what it must not forget.
+
+use std::fmt;
+use std::time::Duration;
+
+use hubward_proto::dps::{DpsReply, Register, Registration, RegistrationEnd, RetryPolicy, SAS_POLICY, Step};
+use hubward_proto::{OperationId, dps::Assignment};
+use hubward_transport::{Credential, DpsTransport, Stage, TransportError, UnixSeconds, clock};
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use crate::ProvisionError;
+
+/// Registers one device, once.
+pub struct Provisioner {
+    transport: Box<dyn DpsTransport>,
+    request: Register,
+    credential: Credential,
+    deadline: Option<Duration>,
+    attempt_timeout: Duration,
+    token_lifetime: Duration,
+    retry: RetryPolicy,
+    operation: Option<OperationId>,
+    progress: Option<Watcher>,
+}
+
+type Watcher = Box<dyn FnMut(&Progress<'_>) + Send>;
+
+/// What a registration is doing, for whoever watches.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Progress<'a> {
+    /// The registration goes out.
+    Registering,
+    /// The service is looking for a hub; the next question comes after this wait.
+    Assigning {
+        /// How long until then.
+        wait: Duration,
+    },
+    /// The service is asked how the operation is doing.
+    Polling {
+        /// Which operation.
+        operation: &'a OperationId,
+    },
+    /// A request failed and will be tried again after this wait.
+    Retrying {
+        /// What failed.
+        error: &'a TransportError,
+        /// How long until the next attempt.
+        wait: Duration,
+    },
+}
+
+impl Provisioner {
+    /// How long a single request may take when nobody chose.
+    pub const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(30);
+
+    /// How long a token for DPS is good when nobody chose. It is used for minutes at most.
+    pub const TOKEN_LIFETIME: Duration = Duration::from_secs(60 * 60);
+
+    /// A registration of `request` over `transport`.
+    #[must_use]
+    pub fn new(transport: Box<dyn DpsTransport>, request: Register, credential: Credential) -> Self {
+        Self {
+            transport,
+            request,
+            credential,
+            deadline: None,
+            attempt_timeout: Self::ATTEMPT_TIMEOUT,
+            token_lifetime: Self::TOKEN_LIFETIME,
+            retry: RetryPolicy::default(),
+            operation: None,
+            progress: None,
+        }
+    }
+
+    /// The end of all patience, from the start of [`Provisioner::run`]. Without one, only the retry
+    /// policy ends a registration, and a service that stays `assigning` is asked for ever.
+    #[must_use]
+    pub const fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = Some(deadline);
+        self
+    }
+
+    /// The most a single request may take, connecting included.
+    #[must_use]
+    pub const fn attempt_timeout(mut self, attempt_timeout: Duration) -> Self {
+        self.attempt_timeout = attempt_timeout;
+        self
+    }
+
+    /// How long a token is good; at least a minute is sensible, since clocks differ.
+    #[must_use]
+    pub const fn token_lifetime(mut self, token_lifetime: Duration) -> Self {
+        self.token_lifetime = token_lifetime;
+        self
+    }
+
+    /// How often and how long to try again.
+    #[must_use]
+    pub const fn retry(mut self, retry: RetryPolicy) -> Self {
+        self.retry = retry;
+        self
+    }
+
+    /// Continues an operation that an earlier run began, instead of registering again.
+    #[must_use]
+    pub fn resume(mut self, operation: OperationId) -> Self {
+        self.operation = Some(operation);
+        self
+    }
+
+    /// Calls `watcher` at each step. It must not block.
+    #[must_use]
+    pub fn on_progress(mut self, watcher: impl FnMut(&Progress<'_>) + Send + 'static) -> Self {
+        self.progress = Some(Box::new(watcher));
+        self
+    }
+
+    /// Registers, waits, polls, tries again, until the device has a hub or it is clear that it will
+    /// not get one.
+    ///
+    /// # Errors
+    /// [`ProvisionError`]; ask it for `fault()` and `is_retryable()`.
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes the connection. The service may go on assigning; a later
+    /// registration then finds the result.
+    pub async fn run(mut self) -> Result<Assignment, ProvisionError> {
+        let started = Instant::now();
+        let deadline = self.deadline.map(|it| started + it);
+        let mut flow = Registration::new(self.retry.clone(), deadline.map(Instant::into_std));
+        if let Some(operation) = self.operation.take() {
+            flow = flow.resume(operation);
+        }
+        let result = self.drive(&mut flow, deadline).await;
+        // A good-bye is a courtesy: it gets a moment, within the deadline.
+        let courtesy = Instant::now() + COURTESY;
+        let _ = timeout_at(deadline.map_or(courtesy, |it| it.min(courtesy)), self.transport.close()).await;
+        result
+    }
+
+    async fn drive(
+        &mut self,
+        flow: &mut Registration,
+        deadline: Option<Instant>,
+    ) -> Result<Assignment, ProvisionError> {
+        let mut trouble = Trouble::default();
+        loop {
+            let now = Instant::now();
+            match flow.step(now.into_std()) {
+                Step::Register => {
+                    self.tell(&Progress::Registering);
+                    let reply = self.attempt(None, deadline).await?;
+                    self.learn(flow, reply, &mut trouble);
+                }
+                Step::Poll(operation) => {
+                    self.tell(&Progress::Polling { operation: &operation });
+                    let reply = self.attempt(Some(&operation), deadline).await?;
+                    self.learn(flow, reply, &mut trouble);
+                }
+                Step::WaitUntil(moment) => {
+                    let wait = moment.saturating_duration_since(now.into_std());
+                    match &trouble.error {
+                        Some(error) => self.tell(&Progress::Retrying { error, wait }),
+                        None => self.tell(&Progress::Assigning { wait }),
+                    }
+                    sleep_until(moment.into()).await;
+                }
+                Step::End(end) => return self.end(end, trouble),
+                step => unreachable!("every step of the flow is handled: {step:?}"),
+            }
+        }
+    }
+
+    /// One request, bounded; the outer error ends the registration, the inner one is the flow's.
+    async fn attempt(
+        &mut self,
+        operation: Option<&OperationId>,
+        deadline: Option<Instant>,
+    ) -> Result<Result<DpsReply, TransportError>, ProvisionError> {
+        let started = Instant::now();
+        let until = started + self.attempt_timeout;
+        let until = deadline.map_or(until, |it| it.min(until));
+        let expiry = UnixSeconds::from_system_time(clock::now()).saturating_add(self.token_lifetime);
+        let (request, transport) = (&self.request, &mut self.transport);
+        let exchange = async {
+            let token = self.credential.token(&request.sas_resource(), expiry, Some(SAS_POLICY)).await?;
+            Ok(match operation {
+                None => transport.register(request, Some(&token)).await,
+                Some(operation) => transport.operation_status(request, operation, Some(&token)).await,
+            })
+        };
+        timeout_at(until, exchange).await.unwrap_or_else(|_| {
+            let stage = if operation.is_some() { Stage::Poll } else { Stage::Register };
+            Ok(Err(TransportError::Timeout { endpoint: self.transport.endpoint(), stage, after: until - started }))
+        })
+    }
+
+    fn learn(&self, flow: &mut Registration, reply: Result<DpsReply, TransportError>, trouble: &mut Trouble) {
+        let now = Instant::now().into_std();
+        match reply {
+            Ok(reply) => {
+                tracing::debug!(endpoint = self.transport.endpoint(), retry_after = ?reply.retry_after, "DPS answered");
+                *trouble = Trouble::default();
+                flow.on_reply(now, fastrand::f64(), Ok(&reply));
+            }
+            Err(error) => {
+                tracing::debug!(error = error.chain(), "a request to DPS failed");
+                flow.on_reply(now, fastrand::f64(), Err(error.failure()));
+                *trouble = Trouble { attempts: trouble.attempts + 1, error: Some(error) };
+            }
+        }
+    }
+
+    fn end(&self, end: RegistrationEnd, trouble: Trouble) -> Result<Assignment, ProvisionError> {
+        let endpoint = self.transport.endpoint();
+        let Trouble { attempts, error } = trouble;
+        match (end, error) {
+            (RegistrationEnd::Assigned(assignment), _) => Ok(*assignment),
+            (RegistrationEnd::Rejected { status, state }, _) => {
+                Err(ProvisionError::Rejected { endpoint, status, state })
+            }
+            (RegistrationEnd::Broken(source), _) => Err(ProvisionError::Broken { endpoint, source }),
+            // The flow gives up only on a failure, and that is the last error.
+            (RegistrationEnd::GaveUp { out_of_time, .. }, Some(source)) => {
+                Err(ProvisionError::Transport { attempts, out_of_time, source })
+            }
+            // What kept us from an answer until the deadline says more than the deadline.
+            (RegistrationEnd::Deadline, Some(source)) => {
+                Err(ProvisionError::Transport { attempts, out_of_time: true, source })
+            }
+            (_, _) => Err(ProvisionError::Deadline { endpoint, after: self.deadline.unwrap_or_default() }),
+        }
+    }
+
+    fn tell(&mut self, progress: &Progress<'_>) {
+        if let Some(watcher) = &mut self.progress {
+            watcher(progress);
+        }
+    }
+}
+
+impl fmt::Debug for Provisioner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Provisioner")
+            .field("transport", &self.transport)
+            .field("request", &self.request)
+            .field("deadline", &self.deadline)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The failures since the last good answer.
+#[derive(Debug, Default)]
+struct Trouble {
+    attempts: u32,
+    error: Option<TransportError>,
+}
+
+/// How long a good-bye may take.
+const COURTESY: Duration = Duration::from_millis(500);
+
+#[cfg(test)]
+mod tests;

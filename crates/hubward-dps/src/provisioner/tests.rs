@@ -1,0 +1,232 @@
+use std::collections::VecDeque;
+use std::future::pending;
+use std::io;
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use hubward_proto::dps::DpsBody;
+use hubward_transport::{Fault, IdScope, Refusal, RefusedBy, RegistrationId, SasToken, SharedKey, TransportKind};
+use serde_json::json;
+
+use super::*;
+
+/// What the scripted service does with a request.
+enum Act {
+    Answer(serde_json::Value, Option<u64>),
+    Fail(TransportError),
+    Hang,
+}
+
+/// Plays a script, notes what it is asked and when.
+#[derive(Clone)]
+struct Service {
+    script: Arc<Mutex<VecDeque<Act>>>,
+    seen: Arc<Mutex<Vec<(u64, String)>>>,
+    started: Instant,
+}
+
+impl fmt::Debug for Service {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Service")
+    }
+}
+
+impl Service {
+    fn new(script: Vec<Act>) -> Self {
+        let script = Arc::new(Mutex::new(script.into()));
+        Self { script, seen: Arc::default(), started: Instant::now() }
+    }
+
+    fn note(&self, what: String) {
+        self.seen.lock().expect("seen").push((self.started.elapsed().as_secs(), what));
+    }
+
+    async fn play(&self, what: String, token: Option<&SasToken>) -> Result<DpsReply, TransportError> {
+        let token = token.expect("a token");
+        assert!(token.is_for("0ne1/registrations/dev-1"));
+        assert_eq!(token.policy(), Some("registration"));
+        self.note(what);
+        let act = self.script.lock().expect("script").pop_front().expect("a request that the script expects");
+        match act {
+            Act::Answer(body, retry_after) => {
+                let operation = serde_json::from_value(body).expect("an operation");
+                Ok(DpsReply::new(DpsBody::Operation(Box::new(operation)), retry_after.map(Duration::from_secs)))
+            }
+            Act::Fail(error) => Err(error),
+            Act::Hang => pending().await,
+        }
+    }
+
+    fn seen(&self) -> Vec<(u64, String)> {
+        self.seen.lock().expect("seen").clone()
+    }
+}
+
+#[async_trait]
+impl DpsTransport for Service {
+    fn kind(&self) -> TransportKind {
+        TransportKind::Https
+    }
+
+    fn endpoint(&self) -> String {
+        "dps.example:443".into()
+    }
+
+    async fn register(&mut self, _: &Register, token: Option<&SasToken>) -> Result<DpsReply, TransportError> {
+        self.play("register".into(), token).await
+    }
+
+    async fn operation_status(
+        &mut self,
+        _: &Register,
+        operation: &OperationId,
+        token: Option<&SasToken>,
+    ) -> Result<DpsReply, TransportError> {
+        self.play(format!("poll {operation}"), token).await
+    }
+
+    async fn close(&mut self) {
+        self.note("close".into());
+        pending::<()>().await;
+    }
+}
+
+fn provisioner(service: &Service) -> Provisioner {
+    let request = Register::new(IdScope::new("0ne1").expect("scope"), RegistrationId::new("dev-1").expect("id"));
+    let key = SharedKey::generate().expect("a key");
+    Provisioner::new(Box::new(service.clone()), request, Credential::SharedKey(key))
+}
+
+fn assigning() -> Act {
+    Act::Answer(json!({"operationId": "4.op", "status": "assigning"}), Some(3))
+}
+
+fn assigned() -> Act {
+    let state = json!({"assignedHub": "hub.example", "deviceId": "dev-1", "status": "assigned"});
+    Act::Answer(json!({"operationId": "4.op", "status": "assigned", "registrationState": state}), None)
+}
+
+fn refused(status: u16, retry_after: Option<u64>) -> Act {
+    let mut refusal = Refusal::new("dps.example:443".into(), Stage::Register, RefusedBy::Status(status));
+    refusal.retry_after = retry_after.map(Duration::from_secs);
+    Act::Fail(TransportError::Refused(Box::new(refusal)))
+}
+
+fn cut() -> Act {
+    let source = Some(io::ErrorKind::ConnectionReset.into());
+    Act::Fail(TransportError::Closed { endpoint: "dps.example:443".into(), stage: Stage::Poll, source })
+}
+
+fn asked(service: &Service) -> Vec<String> {
+    service.seen().into_iter().map(|(_, what)| what).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn registers_waits_as_told_and_is_assigned() {
+    let service = Service::new(vec![assigning(), assigning(), assigned()]);
+    let assignment = provisioner(&service).run().await.expect("assigned");
+    assert_eq!(assignment.identity().to_string(), "dev-1 at hub.example");
+    let seen = service.seen();
+    assert_eq!(asked(&service), ["register", "poll 4.op", "poll 4.op", "close"]);
+    assert_eq!(seen.iter().map(|(at, _)| *at).collect::<Vec<_>>(), [0, 3, 6, 6]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cut_while_assigning_does_not_register_again() {
+    let service = Service::new(vec![assigning(), cut(), cut(), assigned()]);
+    provisioner(&service).run().await.expect("assigned");
+    assert_eq!(asked(&service), ["register", "poll 4.op", "poll 4.op", "poll 4.op", "close"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_that_is_final_ends_it_with_everything_the_service_said() {
+    let service = Service::new(vec![refused(401, None)]);
+    let error = provisioner(&service).run().await.expect_err("refused");
+    assert_eq!(error.fault(), Fault::Credential);
+    assert_eq!(error.endpoint(), Some("dps.example:443"));
+    assert_eq!(error.to_string(), "dps.example:443 refused (register) with status 401");
+    assert_eq!(asked(&service), ["register", "close"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn throttling_is_waited_for_and_tried_again() {
+    let service = Service::new(vec![refused(429, Some(7)), refused(503, None), assigned()]);
+    provisioner(&service).run().await.expect("assigned");
+    let at: Vec<u64> = service.seen().into_iter().map(|(at, _)| at).collect();
+    assert!(at[1] >= 7 && at[2] >= at[1] + 5, "{at:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_never_answers_costs_attempts_and_then_the_deadline() {
+    let service = Service::new(vec![Act::Hang, Act::Hang, Act::Hang]);
+    let run = provisioner(&service).attempt_timeout(Duration::from_secs(10)).deadline(Duration::from_secs(25)).run();
+    let error = run.await.expect_err("no answer");
+    assert_eq!(error.fault(), Fault::Deadline);
+    assert!(matches!(error, ProvisionError::Transport { out_of_time: true, .. }), "{error:?}");
+    // The good-bye, which hangs as well, gets nothing beyond the deadline.
+    assert_eq!(service.started.elapsed(), Duration::from_secs(25));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_endless_assignment_ends_at_the_deadline() {
+    let service = Service::new((0..20).map(|_| assigning()).collect());
+    let error = provisioner(&service).deadline(Duration::from_secs(20)).run().await.expect_err("endless");
+    assert_eq!(error.to_string(), "dps.example:443 assigned no hub within 20s");
+    assert_eq!(error.fault(), Fault::Deadline);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_time_left_for_another_attempt_is_said() {
+    let service = Service::new(vec![refused(429, Some(60))]);
+    let error = provisioner(&service).deadline(Duration::from_secs(20)).run().await.expect_err("throttled");
+    assert_eq!(error.fault(), Fault::Throttled);
+    assert_eq!(error.to_string(), "dps.example:443 refused (register) with status 429 (no time left to try again)");
+    assert!(service.started.elapsed() < Duration::from_secs(1), "there is nothing to wait for");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_assignment_tells_code_and_words() {
+    let state = json!({"status": "failed", "errorCode": 400_207, "errorMessage": "Custom allocation failed"});
+    let service = Service::new(vec![Act::Answer(
+        json!({"operationId": "4.op", "status": "failed", "registrationState": state}),
+        None,
+    )]);
+    let error = provisioner(&service).run().await.expect_err("failed");
+    assert_eq!(error.to_string(), "the service answered `failed`, code 400207: Custom allocation failed");
+    assert!(!error.is_retryable());
+}
+
+#[tokio::test(start_paused = true)]
+async fn resuming_does_not_register() {
+    let service = Service::new(vec![assigned()]);
+    let operation = OperationId::new("4.old").expect("id");
+    provisioner(&service).resume(operation).run().await.expect("assigned");
+    assert_eq!(asked(&service), ["poll 4.old", "close"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_watcher_hears_each_step() {
+    let service = Service::new(vec![assigning(), cut(), assigned()]);
+    let heard: Arc<Mutex<Vec<String>>> = Arc::default();
+    let notes = Arc::clone(&heard);
+    let watched = provisioner(&service).on_progress(move |progress| {
+        let text = match progress {
+            Progress::Registering => "registering".to_owned(),
+            Progress::Assigning { wait } => format!("assigning {wait:?}"),
+            Progress::Polling { operation } => format!("polling {operation}"),
+            Progress::Retrying { error, .. } => format!("retrying after {error}"),
+        };
+        notes.lock().expect("notes").push(text);
+    });
+    watched.run().await.expect("assigned");
+    assert_eq!(
+        *heard.lock().expect("heard"),
+        [
+            "registering",
+            "assigning 3s",
+            "polling 4.op",
+            "retrying after dps.example:443 closed the connection (poll)",
+            "polling 4.op"
+        ]
+    );
+}
