@@ -1,0 +1,3 @@
+//! The conformance suite: one binary, one module per concern.
+
+mod vectors;

@@ -1,0 +1,148 @@
+//! Literal wire examples made by running Microsoft's Python and Node SDKs (`README.md` says how),
+//! against our encoders and parsers: the judge of a wire fact is never our own code.
+//!
+//! `accounted.json` lists every vector with the side that handles it. A vector handled on another
+//! side than listed fails here; one that is not listed at all fails `cargo xtask tidy`.
+
+mod dps;
+mod hub;
+mod sas;
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+/// One entry of `vectors.json`.
+#[derive(Debug, serde::Deserialize)]
+struct Vector {
+    id: String,
+    kind: String,
+    inputs: Value,
+    results: Vec<SdkResult>,
+}
+
+/// What one SDK made of the inputs.
+#[derive(Debug, serde::Deserialize)]
+struct SdkResult {
+    sdk: String,
+    output: Value,
+}
+
+/// The sides that a test exercised: `client` is what our device side writes or hears, `emulator`
+/// what our service side hears or writes.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+struct Sides {
+    client: bool,
+    emulator: bool,
+}
+
+impl Vector {
+    /// A text among the inputs; `None` for `null` or absent.
+    fn optional(&self, name: &str) -> Option<&str> {
+        self.inputs[name].as_str()
+    }
+
+    /// A text among the inputs.
+    fn text(&self, name: &str) -> &str {
+        self.optional(name).unwrap_or_else(|| panic!("{}: no input {name}", self.id))
+    }
+
+    /// A number among the inputs.
+    fn number(&self, name: &str) -> u64 {
+        self.inputs[name].as_u64().unwrap_or_else(|| panic!("{}: no input {name}", self.id))
+    }
+
+    /// What the Python SDK made of it.
+    fn python(&self) -> Option<&Value> {
+        self.results.iter().find(|it| it.sdk.starts_with("python")).map(|it| &it.output)
+    }
+
+    /// What the Node SDK made of it.
+    fn node(&self) -> Option<&Value> {
+        self.results.iter().find(|it| it.sdk.starts_with("node")).map(|it| &it.output)
+    }
+}
+
+/// Checks one vector and says what was checked. No side at all means that nothing handles its kind.
+fn check(vector: &Vector) -> Sides {
+    match vector.kind.as_str() {
+        "sas_hub_device" => sas::hub_device(vector),
+        "sas_dps_device" => sas::dps_device(vector),
+        "sas_service" => sas::service(vector),
+        "sas_raw_uri" => sas::raw_uri(vector),
+        "sas_service_raw_uri" => sas::service_raw_uri(vector),
+        "sas_parse" => sas::parse(vector),
+        "derived_key" => sas::derived_key(vector),
+        "dps_flow" => dps::flow(vector),
+        "dps_timing" => dps::timing(vector),
+        "dps_response_topic" => dps::response_topic(vector),
+        "hub_connect" => hub::connect(vector),
+        "telemetry_topic" => hub::telemetry_topic(vector),
+        _ => Sides::default(),
+    }
+}
+
+fn vectors() -> Vec<Vector> {
+    let file: Value = serde_json::from_str(include_str!("vectors.json")).expect("vectors.json is JSON");
+    assert_eq!(file["format"], 1, "these tests read format 1");
+    serde_json::from_value(file["vectors"].clone()).expect("vectors of the known form")
+}
+
+/// Checks the vectors of one kind, which must be as many as the file had when this was written.
+fn check_kind(kind: &str, count: usize) {
+    let vectors = vectors();
+    let of_kind: Vec<&Vector> = vectors.iter().filter(|it| it.kind == kind).collect();
+    assert_eq!(of_kind.len(), count, "vectors of kind {kind}");
+    for vector in of_kind {
+        assert_ne!(check(vector), Sides::default(), "{}: nothing was checked", vector.id);
+    }
+}
+
+/// One test for each kind, so that a failure names it.
+macro_rules! kinds {
+    ($($kind:ident: $count:literal,)+) => {
+        $(#[test]
+        fn $kind() {
+            check_kind(stringify!($kind), $count);
+        })+
+    };
+}
+
+kinds! {
+    sas_hub_device: 7,
+    sas_dps_device: 4,
+    sas_service: 3,
+    sas_raw_uri: 14,
+    sas_service_raw_uri: 13,
+    sas_parse: 6,
+    derived_key: 9,
+    dps_flow: 3,
+    dps_timing: 1,
+    dps_response_topic: 4,
+    hub_connect: 6,
+    telemetry_topic: 18,
+}
+
+#[test]
+fn every_vector_is_handled_on_the_sides_it_is_listed_for() {
+    let file: Value = serde_json::from_str(include_str!("accounted.json")).expect("accounted.json is JSON");
+    let listed: BTreeMap<&str, Sides> = file
+        .as_object()
+        .expect("an object of ids")
+        .iter()
+        .map(|(id, entry)| {
+            let sides = match entry["tested"].as_str() {
+                Some("client") => Sides { client: true, emulator: false },
+                Some("emulator") => Sides { client: false, emulator: true },
+                Some("both") => Sides { client: true, emulator: true },
+                None => Sides::default(),
+                Some(other) => panic!("{id}: `{other}` is none of client, emulator, both"),
+            };
+            (id.as_str(), sides)
+        })
+        .collect();
+    let vectors = vectors();
+    let handled: BTreeMap<&str, Sides> = vectors.iter().map(|it| (it.id.as_str(), check(it))).collect();
+    assert_eq!(handled.len(), 112, "ids are unique");
+    assert_eq!(listed, handled);
+}
