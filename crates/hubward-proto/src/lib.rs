@@ -30,6 +30,7 @@ mod ids;
 pub mod limits;
 mod percent;
 pub mod retry_after;
+pub mod service;
 
 pub use error::ProtoError;
 pub use ids::{DeviceId, HubHost, IdScope, ModuleId, OperationId, RegistrationId};

@@ -3,7 +3,7 @@
 pub mod error_code;
 pub mod http;
 mod login;
-mod model;
+pub(crate) mod model;
 mod registration;
 mod reply;
 mod topic;

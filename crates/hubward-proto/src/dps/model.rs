@@ -54,6 +54,8 @@ macro_rules! word {
     };
 }
 
+pub(crate) use word;
+
 word! {
     /// How far a registration is.
     ///
