@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::time::Duration;
 
 use crate::Endpoint;
 
@@ -39,6 +40,16 @@ pub enum DialError {
         /// What the system says, if it was not an orderly end.
         #[source]
         source: Option<io::Error>,
+    },
+    /// The peer took too long to become ready.
+    #[error("{endpoint} did not finish {during} within {after:?}")]
+    Timeout {
+        /// Who was asked for.
+        endpoint: Endpoint,
+        /// `connecting`, `the TLS handshake`, `the WebSocket upgrade`.
+        during: &'static str,
+        /// The limit that was exceeded.
+        after: Duration,
     },
     /// The server answered the WebSocket upgrade with an HTTP status other than 101.
     #[error("{endpoint} refused to speak WebSocket: HTTP status {status}")]

@@ -1,0 +1,123 @@
+//! The client side of the upgrade, on top of any dialer.
+
+use std::fmt;
+use std::io;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use hubward_dial::{ByteStream, DialError, Dialer, Endpoint};
+use tokio_tungstenite::client_async_with_config;
+use tokio_tungstenite::tungstenite::error::{Error as WsError, ProtocolError};
+use tokio_tungstenite::tungstenite::handshake::client::{Request, Response, generate_key};
+use tokio_tungstenite::tungstenite::http;
+
+use crate::WebSocketStream;
+use crate::stream::config;
+
+/// The port that a `Host` header leaves out.
+const HTTPS_PORT: u16 = 443;
+const DURING: &str = "the WebSocket upgrade";
+
+/// Opens WebSockets over the byte streams of another dialer.
+pub struct WsDialer<D> {
+    below: D,
+    path: String,
+    subprotocol: String,
+    timeout: Duration,
+}
+
+impl<D: Dialer> WsDialer<D> {
+    /// How long the upgrade may take when nobody chose otherwise.
+    pub const TIMEOUT: Duration = Duration::from_secs(30);
+
+    /// WebSockets at `path` (which begins with `/`, a query may follow), for `subprotocol`, over
+    /// the streams of `below`.
+    #[must_use]
+    pub fn new(below: D, path: impl Into<String>, subprotocol: impl Into<String>) -> Self {
+        Self { below, path: path.into(), subprotocol: subprotocol.into(), timeout: Self::TIMEOUT }
+    }
+
+    /// How long the upgrade may take, from its first byte.
+    #[must_use]
+    pub const fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+}
+
+impl<D: fmt::Debug> fmt::Debug for WsDialer<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WsDialer")
+            .field("below", &self.below)
+            .field("path", &self.path)
+            .field("subprotocol", &self.subprotocol)
+            .finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl<D: Dialer> Dialer for WsDialer<D> {
+    async fn dial(&self, to: &Endpoint) -> Result<Box<dyn ByteStream>, DialError> {
+        let request = self.request(to).map_err(|problem| DialError::Connect {
+            endpoint: to.clone(),
+            source: io::Error::new(io::ErrorKind::InvalidInput, problem),
+        })?;
+        let stream = self.below.dial(to).await?;
+        let upgrade = client_async_with_config(request, stream, Some(config()));
+        let (stream, response) = tokio::time::timeout(self.timeout, upgrade)
+            .await
+            .map_err(|_| DialError::Timeout { endpoint: to.clone(), during: DURING, after: self.timeout })?
+            .map_err(|error| refusal(to, error))?;
+        // tungstenite leaves this rule to us; we offer no extension.
+        if response.headers().contains_key(http::header::SEC_WEBSOCKET_EXTENSIONS) {
+            return Err(not_websocket(to, "an extension that was not asked for"));
+        }
+        Ok(Box::new(WebSocketStream::new(stream)))
+    }
+}
+
+impl<D> WsDialer<D> {
+    fn request(&self, to: &Endpoint) -> Result<Request, http::Error> {
+        let host = match to.port {
+            HTTPS_PORT if to.host.contains(':') => format!("[{}]", to.host),
+            HTTPS_PORT => to.host.clone(),
+            _ => to.to_string(),
+        };
+        Request::builder()
+            .method(http::Method::GET)
+            .uri(format!("wss://{host}{}", self.path))
+            .header(http::header::HOST, host)
+            .header(http::header::CONNECTION, "Upgrade")
+            .header(http::header::UPGRADE, "websocket")
+            .header(http::header::SEC_WEBSOCKET_VERSION, "13")
+            .header(http::header::SEC_WEBSOCKET_KEY, generate_key())
+            .header(http::header::SEC_WEBSOCKET_PROTOCOL, &self.subprotocol)
+            .body(())
+    }
+}
+
+/// Sorts what went wrong by who is at fault.
+fn refusal(to: &Endpoint, error: WsError) -> DialError {
+    let closed = |source| DialError::Closed { endpoint: to.clone(), during: DURING, source };
+    match error {
+        WsError::Http(response) => DialError::Upgrade {
+            endpoint: to.clone(),
+            status: response.status().as_u16(),
+            retry_after: retry_after(&response),
+        },
+        WsError::Io(error) => closed(Some(error)),
+        WsError::Protocol(ProtocolError::HandshakeIncomplete) => closed(None),
+        // Many tiny pieces: no server answers an upgrade like this.
+        WsError::AttackAttempt => not_websocket(to, "an answer in too many pieces, or a too long one"),
+        other => not_websocket(to, &other.to_string()),
+    }
+}
+
+fn not_websocket(to: &Endpoint, problem: &str) -> DialError {
+    let problem = problem.chars().filter(|it| !it.is_control()).take(200).collect();
+    DialError::NotWebSocket { endpoint: to.clone(), problem }
+}
+
+fn retry_after(response: &Response) -> Option<String> {
+    Some(response.headers().get(http::header::RETRY_AFTER)?.to_str().ok()?.to_owned())
+}
