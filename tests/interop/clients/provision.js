@@ -59,10 +59,16 @@ async function main(env) {
   await device.close();
 }
 
-main(process.env).then(
-  () => process.exit(0),
-  (error) => {
+// A hang ends here.
+const limit = setTimeout(() => {
+  console.error('out of time');
+  process.exit(75);
+}, Number(process.env.INTEROP_TIME_LIMIT) * 1000);
+
+main(process.env)
+  .catch((error) => {
     console.error(`${error.name}: ${error.message}`);
-    process.exit(1);
-  },
-);
+    process.exitCode = 1;
+  })
+  // From here on the program must end by itself: the SDKs may leave nothing open.
+  .finally(() => limit.unref());

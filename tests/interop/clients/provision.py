@@ -7,6 +7,7 @@ the hub alone, to see it refused there.
 """
 
 import asyncio
+import faulthandler
 import os
 import uuid
 
@@ -54,4 +55,6 @@ async def main():
 
 
 if __name__ == "__main__":
+    # A hang ends here, and shows where.
+    faulthandler.dump_traceback_later(float(os.environ["INTEROP_TIME_LIMIT"]), exit=True)
     asyncio.run(main())

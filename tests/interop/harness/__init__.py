@@ -1,0 +1,1 @@
+"""The harness around the SDKs: installs, isolates, starts the emulator, runs, judges."""

@@ -1,0 +1,176 @@
+"""The cases: every way an SDK can connect, times what is tried.
+
+Each case has an enrollment and a device of its own, so that all may run at the same time
+and the emulator can be asked afterwards what it received from exactly this one.
+"""
+
+import base64
+import hashlib
+import hmac
+from dataclasses import dataclass
+
+DPS_HOST = "localhost"
+ID_SCOPE = "0ne00C0FFEE"
+GROUP_ID = "interop-group"
+FIRST_HUB = "localhost"
+SECOND_HUB = "127.0.0.2"
+HUBS = [FIRST_HUB, SECOND_HUB]
+MESSAGES = 10
+
+
+@dataclass(frozen=True)
+class Client:
+    """One SDK with its choice of transports."""
+
+    sdk: str
+    provisioning: str
+    telemetry: str
+
+    @property
+    def label(self):
+        if self.provisioning == self.telemetry:
+            return f"{self.sdk} {self.provisioning}"
+        return f"{self.sdk} {self.provisioning}+{self.telemetry}"
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Where the client must be stopped, and with which words of its own."""
+
+    at: str
+    python: str
+    node: str
+
+
+@dataclass(frozen=True)
+class Scenario:
+    label: str
+    slug: str
+    hub: str = FIRST_HUB
+    group: bool = False
+    status: str = "enabled"
+    wrong_key: bool = False
+    wrong_hub_key: bool = False
+    trusted: bool = True
+    refusal: "Refusal | None" = None
+
+
+@dataclass(frozen=True)
+class Case:
+    client: Client
+    scenario: Scenario
+
+    @property
+    def name(self):
+        return f"{self.client.label}: {self.scenario.label}"
+
+    @property
+    def registration_id(self):
+        return f"{self.scenario.slug}-{self.client.label}".replace(" ", "-").replace("+", "-")
+
+    @property
+    def device_key(self):
+        """The key that this device is entitled to."""
+        if self.scenario.group:
+            return _derived(GROUP_KEY, self.registration_id)
+        return _key("primary", self.registration_id)
+
+    def enrollment(self):
+        """As the service's own API has it; None for a device of the group."""
+        if self.scenario.group:
+            return None
+        return {
+            "registrationId": self.registration_id,
+            "attestation": _symmetric_key(self.device_key, _key("secondary", self.registration_id)),
+            "provisioningStatus": self.scenario.status,
+            "allocationPolicy": "static",
+            "iotHubs": [self.scenario.hub],
+        }
+
+    def environment(self):
+        """What the client program reads: the sample's own variables and a few of ours."""
+        wrong = _key("wrong", self.registration_id)
+        variables = {
+            "PROVISIONING_HOST": DPS_HOST,
+            "PROVISIONING_IDSCOPE": ID_SCOPE,
+            "PROVISIONING_REGISTRATION_ID": self.registration_id,
+            "PROVISIONING_SYMMETRIC_KEY": wrong if self.scenario.wrong_key else self.device_key,
+            "INTEROP_PROVISIONING": self.client.provisioning,
+            "INTEROP_TELEMETRY": self.client.telemetry,
+            "INTEROP_WEBSOCKETS": "1" if self.client.telemetry == "mqtt-ws" else "0",
+        }
+        if self.scenario.wrong_hub_key:
+            variables["INTEROP_HUB_KEY"] = wrong
+        return variables
+
+
+CLIENTS = [
+    Client("python", "mqtt", "mqtt"),
+    Client("python", "mqtt-ws", "mqtt-ws"),
+    Client("node", "http", "mqtt"),
+    Client("node", "http", "mqtt-ws"),
+    Client("node", "mqtt", "mqtt"),
+    Client("node", "mqtt-ws", "mqtt-ws"),
+]
+
+SCENARIOS = [
+    Scenario("individual enrollment", "individual"),
+    Scenario("enrollment group", "group", group=True),
+    Scenario("second hub", "second-hub", hub=SECOND_HUB),
+    Scenario(
+        "wrong key", "wrong-key", wrong_key=True,
+        refusal=Refusal("dps", r"service error status code 401|CredentialError", r"UnauthorizedError"),
+    ),
+    Scenario(
+        "disabled enrollment", "disabled", status="disabled",
+        refusal=Refusal("dps", r"invalid registration status disabled", r"status is disabled"),
+    ),
+    Scenario(
+        "untrusted certificate", "untrusted", trusted=False,
+        refusal=Refusal("dps", r"CERTIFICATE_VERIFY_FAILED", r"(?i)self.signed certificate|unable to (verify|get)"),
+    ),
+    Scenario(
+        "wrong key at the hub", "wrong-hub-key", wrong_hub_key=True,
+        refusal=Refusal("hub", r"CredentialError", r"UnauthorizedError"),
+    ),
+]
+
+
+def all_cases():
+    return [Case(client, scenario) for scenario in SCENARIOS for client in CLIENTS]
+
+
+def matching(text):
+    return [case for case in all_cases() if not text or text in case.name]
+
+
+def seed(cases):
+    """The emulator's seed file for these cases."""
+    return {
+        "idScope": ID_SCOPE,
+        "hubs": HUBS,
+        "enrollments": [entry for entry in (case.enrollment() for case in cases) if entry],
+        "enrollmentGroups": [{
+            "enrollmentGroupId": GROUP_ID,
+            "attestation": _symmetric_key(GROUP_KEY, _key("secondary", GROUP_ID)),
+            "allocationPolicy": "static",
+            "iotHubs": [FIRST_HUB],
+        }],
+    }
+
+
+def _symmetric_key(primary, secondary):
+    return {"type": "symmetricKey", "symmetricKey": {"primaryKey": primary, "secondaryKey": secondary}}
+
+
+def _key(role, registration_id):
+    # Only ever known to an emulator on a loopback: constant, so that a failure repeats.
+    return base64.b64encode(hashlib.sha512(f"hubward interop {role} {registration_id}".encode()).digest()).decode()
+
+
+def _derived(group_key, registration_id):
+    digest = hmac.new(base64.b64decode(group_key), registration_id.encode(), hashlib.sha256).digest()
+    return base64.b64encode(digest).decode()
+
+
+GROUP_KEY = _key("primary", GROUP_ID)

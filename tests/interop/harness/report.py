@@ -1,0 +1,37 @@
+"""The table at the end, and what is to be known about each failure."""
+
+from .cases import CLIENTS, SCENARIOS
+
+_TAIL = 3000
+
+
+def show(results):
+    """Prints the outcome; the exit code."""
+    failed = [result for result in results if result.problem]
+    for result in failed:
+        print(f"\nFAILED {result.case.name}: {result.problem}\n{result.output[-_TAIL:]}")
+    print()
+    for row in _table(results):
+        print(row)
+    passed = len(results) - len(failed)
+    # A case either runs or fails: there is no way to skip one.
+    print(f"\n{passed} passed, {len(failed)} failed, 0 skipped")
+    return 1 if failed else 0
+
+
+def _table(results):
+    cells = {(r.case.scenario.label, r.case.client.label): r for r in results}
+    columns = [c.label for c in CLIENTS if any(r.case.client == c for r in results)]
+    rows = [s.label for s in SCENARIOS if any(r.case.scenario == s for r in results)]
+    first = max(len(row) for row in rows)
+    width = max(len(column) for column in columns) + 2
+    yield " " * first + "".join(column.rjust(width) for column in columns)
+    for row in rows:
+        texts = [_cell(cells.get((row, column))) for column in columns]
+        yield row.ljust(first) + "".join(text.rjust(width) for text in texts)
+
+
+def _cell(result):
+    if result is None:
+        return "-"
+    return f"{'FAILED' if result.problem else 'pass'} {result.seconds:.1f} s"

@@ -1,0 +1,157 @@
+"""Runs the cases, a few at a time, and judges each one.
+
+A case passes when the program did and said what the SDK's sample does, and the emulator
+received exactly the ten messages; or, for a refusal, when the program was stopped at the
+right stage with the SDK's own error, and the emulator received nothing.
+"""
+
+import os
+import re
+import signal
+import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from .cases import MESSAGES, Case
+
+CLIENTS = Path(__file__).resolve().parents[1] / "clients"
+_MERCY = 10
+_OUT_OF_TIME = 75
+_PYTHON_OUT_OF_TIME = re.compile(r"^Timeout \(\d", re.MULTILINE)
+_running = set()
+# What could bend trust, the way out, or the sample's own variables.
+_DROPPED = re.compile(r"(?i)proxy|^SSL_|^NODE_|^PYTHON|^PROVISIONING_|^INTEROP_|^npm_|^DEBUG$")
+
+
+@dataclass
+class Result:
+    case: Case
+    seconds: float
+    problem: "str | None"
+    output: str = ""
+
+
+def run_all(cases, emulator, installed, work, jobs, time_limit):
+    logs = work / "logs"
+    logs.mkdir(parents=True, exist_ok=True)
+    for old in logs.glob("*.log"):
+        old.unlink()
+
+    def one(case):
+        started = time.monotonic()
+        code, stdout, stderr = _run_client(case, emulator, installed, work, time_limit)
+        problem = _judge(case, code, stdout, stderr, time_limit) or _judge_received(case, emulator)
+        output = f"--- stdout\n{stdout}--- stderr\n{stderr}"
+        (logs / f"{case.registration_id}.log").write_text(f"{case.name}: exit {code}\n{output}")
+        return Result(case, time.monotonic() - started, problem, output)
+
+    pool = ThreadPoolExecutor(jobs)
+    try:
+        return list(pool.map(one, cases))
+    finally:
+        # After an interrupt nothing more is started, and what runs is ended.
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in list(_running):
+            _kill(process)
+
+
+def _run_client(case, emulator, installed, work, time_limit):
+    """Exit code (None when out of time), stdout, stderr."""
+    if case.client.sdk == "python":
+        command = [str(installed.python), str(CLIENTS / "provision.py")]
+    else:
+        command = [installed.node, str(CLIENTS / "provision.js")]
+    process = subprocess.Popen(
+        command, cwd=work, env=_environment(case, emulator, installed, work, time_limit), text=True,
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    _running.add(process)
+    try:
+        # The programs end themselves at the limit, saying where they hang.
+        stdout, stderr = process.communicate(timeout=time_limit + _MERCY)
+        return process.returncode, stdout, stderr
+    except subprocess.TimeoutExpired:
+        _kill(process)
+        return None, *process.communicate()
+    finally:
+        _running.discard(process)
+
+
+def _kill(process):
+    if os.name == "nt":
+        process.kill()
+        return
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+
+
+def _environment(case, emulator, installed, work, time_limit):
+    """This process's environment, cleaned, and what the program is to know."""
+    variables = {name: value for name, value in os.environ.items() if not _DROPPED.search(name)}
+    variables.update(case.environment())
+    variables.update(
+        INTEROP_TIME_LIMIT=f"{time_limit:g}",
+        PYTHONUNBUFFERED="1",
+        PYTHONDONTWRITEBYTECODE="1",
+        NODE_PATH=str(installed.node_modules),
+    )
+    # Python: OpenSSL's default store is our file and an empty folder, nothing else.
+    empty = work / "no-certificates"
+    empty.mkdir(exist_ok=True)
+    variables["SSL_CERT_DIR"] = str(empty)
+    if case.scenario.trusted:
+        variables["SSL_CERT_FILE"] = str(emulator.ca_file)
+        variables["NODE_EXTRA_CA_CERTS"] = str(emulator.ca_file)
+    else:
+        variables["SSL_CERT_FILE"] = str(empty / "none.pem")
+    return variables
+
+
+def _judge(case, code, stdout, stderr, time_limit):
+    """What is wrong with what the program did; None if nothing."""
+    if code in (None, _OUT_OF_TIME) or _PYTHON_OUT_OF_TIME.search(stderr):
+        return f"did not end within {time_limit:g} s"
+    lines = stdout.splitlines()
+    story = [
+        "The complete registration result is",
+        case.registration_id,
+        case.scenario.hub,
+        "initialAssignment",
+        "null",
+        "Will send telemetry from the provisioned device",
+    ]
+    sending = [f"sending message #{number}" for number in range(1, MESSAGES + 1)]
+    done = sorted(f"done {line}" for line in sending)
+    refusal = case.scenario.refusal
+    if refusal is None:
+        if code != 0:
+            return f"exit code {code}"
+        if lines[: len(story)] != story:
+            return f"registration result was {lines[: len(story)]}"
+        rest = lines[len(story):]
+        # All ten are on their way before the first is acknowledged.
+        if rest[:MESSAGES] != sending or sorted(rest[MESSAGES:]) != done:
+            return f"telemetry was {rest}"
+        return None
+    if code == 0:
+        return "was not refused"
+    if lines != (story if refusal.at == "hub" else []):
+        return f"was stopped at the wrong stage: printed {lines}"
+    words = refusal.python if case.client.sdk == "python" else refusal.node
+    if not re.search(words, stderr):
+        return f"was refused, but not with /{words}/"
+    return None
+
+
+def _judge_received(case, emulator):
+    """What is wrong with what the emulator received; None if nothing."""
+    received = sorted(emulator.received(case.registration_id))
+    sent = [] if case.scenario.refusal else [f"test wind speed {number}" for number in range(1, MESSAGES + 1)]
+    if received != sorted(sent):
+        return f"the emulator received {len(received)} messages instead of {len(sent)}: {received}"
+    return None
