@@ -1,0 +1,99 @@
+//! Spawning cargo and other programs in the root of the repository.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+
+use serde_json::Value;
+
+/// The root of the repository.
+pub(crate) fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the root")
+}
+
+/// A program that will run in the root.
+pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(program);
+    command.current_dir(root());
+    // `cargo run` describes xtask in these; a nested cargo would take them for reasons to rebuild
+    // packages whose build scripts look at them.
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        let about_xtask = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_", "CARGO_PRIMARY_"];
+        if about_xtask.iter().any(|it| text.starts_with(it)) {
+            command.env_remove(&name);
+        }
+    }
+    command
+}
+
+/// The cargo that runs us, or the one on the path.
+pub(crate) struct Cargo;
+
+impl Cargo {
+    /// A cargo command.
+    pub(crate) fn command<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Command {
+        let mut command = command(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        command.args(arguments);
+        command
+    }
+
+    /// Whether an optional subcommand such as nextest is installed.
+    pub(crate) fn has(subcommand: &str) -> bool {
+        let mut probe = Self::command([subcommand, "--version"]);
+        probe.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|it| it.success())
+    }
+
+    /// What cargo knows of the workspace's own packages. Reads manifests only: no network, no lock.
+    pub(crate) fn metadata() -> Result<Value, String> {
+        let output = Self::command(["metadata", "--format-version", "1", "--no-deps"])
+            .stderr(Stdio::inherit())
+            .output()
+            .map_err(|error| format!("cannot run cargo metadata: {error}"))?;
+        if !output.status.success() {
+            return Err("cargo metadata failed; repair the manifest it names above".to_owned());
+        }
+        serde_json::from_slice(&output.stdout).map_err(|error| format!("cargo metadata is not JSON: {error}"))
+    }
+
+    /// Where builds go.
+    pub(crate) fn target_directory() -> Result<PathBuf, String> {
+        let metadata = Self::metadata()?;
+        let directory = metadata["target_directory"].as_str().ok_or("cargo metadata names no target directory")?;
+        Ok(PathBuf::from(directory))
+    }
+}
+
+/// How a program ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Ended {
+    code: u8,
+}
+
+impl Ended {
+    pub(crate) const fn is_success(self) -> bool {
+        self.code == 0
+    }
+}
+
+impl From<Ended> for ExitCode {
+    fn from(ended: Ended) -> Self {
+        Self::from(ended.code)
+    }
+}
+
+/// Shows the command, runs it, and waits for it.
+pub(crate) fn run(command: &mut Command) -> Ended {
+    let program = Path::new(command.get_program()).file_name().unwrap_or_default().to_owned();
+    let words = std::iter::once(program.as_os_str()).chain(command.get_args());
+    let line: Vec<_> = words.map(OsStr::to_string_lossy).collect();
+    eprintln!("$ {}", line.join(" "));
+    match command.status() {
+        // Killed by a signal counts as a plain failure.
+        Ok(status) => Ended { code: status.code().map_or(1, |code| u8::try_from(code).unwrap_or(1)) },
+        Err(error) => {
+            eprintln!("xtask: cannot run {}: {error}", program.display());
+            Ended { code: 1 }
+        }
+    }
+}

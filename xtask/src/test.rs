@@ -1,0 +1,86 @@
+//! `cargo xtask test`: the steps, one after the other, and a line for each at the end.
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use crate::spawn::{Cargo, run};
+use crate::tidy;
+
+/// One step: its name, what it does, whether it went well.
+type Step = (&'static str, fn() -> bool);
+
+const STEPS: [Step; 6] = [
+    ("fmt", || cargo(["fmt", "--all", "--check"])),
+    ("clippy", || cargo(["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"])),
+    ("tests", tests),
+    ("doc tests", || cargo(["test", "--workspace", "--doc"])),
+    ("docs", || {
+        let mut command = Cargo::command(["doc", "--workspace", "--no-deps"]);
+        run(command.env("RUSTDOCFLAGS", "--deny warnings")).is_success()
+    }),
+    ("tidy", tidy::check_and_report),
+];
+
+/// Runs every step, also after a failure: whoever waits for this wants the whole list.
+pub(crate) fn test() -> ExitCode {
+    let mut outcomes = Vec::new();
+    for (name, step) in STEPS {
+        println!("\n== {name}");
+        let start = now();
+        outcomes.push(Outcome { name, passed: step(), took: now() - start });
+    }
+    println!("\n{}", summary(&outcomes));
+    if outcomes.iter().all(|it| it.passed) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn tests() -> bool {
+    if Cargo::has("nextest") {
+        return cargo(["nextest", "run", "--workspace", "--no-fail-fast"]);
+    }
+    println!("cargo-nextest is not installed: using cargo test");
+    // Library, binaries and integration tests; doc tests are a step of their own.
+    cargo(["test", "--workspace", "--lib", "--bins", "--tests", "--no-fail-fast"])
+}
+
+fn cargo<const N: usize>(arguments: [&str; N]) -> bool {
+    run(&mut Cargo::command(arguments)).is_success()
+}
+
+#[derive(Debug)]
+struct Outcome {
+    name: &'static str,
+    passed: bool,
+    took: Duration,
+}
+
+/// One line a step, and the total.
+fn summary(outcomes: &[Outcome]) -> String {
+    let mut lines: Vec<String> = outcomes
+        .iter()
+        .map(|Outcome { name, passed, took }| {
+            format!("{} {name:<10} {:>7.1} s", if *passed { "ok    " } else { "FAILED" }, took.as_secs_f64())
+        })
+        .collect();
+    let passed = outcomes.iter().filter(|it| it.passed).count();
+    lines.push(format!("{passed} steps passed, {} failed", outcomes.len() - passed));
+    lines.join("\n")
+}
+
+#[expect(clippy::disallowed_methods, reason = "how long a step took; there is no runtime here whose time to use")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_summary_has_a_line_for_each_step_and_counts_them() {
+        let outcome = |name, passed| Outcome { name, passed, took: Duration::from_millis(1250) };
+        assert_eq!(
+            summary(&[outcome("fmt", true), outcome("clippy", false)]),
+            "ok     fmt            1.2 s\nFAILED clippy         1.2 s\n1 steps passed, 1 failed"
+        );
+    }
+}

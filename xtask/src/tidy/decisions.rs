@@ -1,0 +1,23 @@
+//! Every decision note can be found from the index of the documents.
+
+/// Checks the notes among `paths` against the texts that should link them.
+pub(super) fn check<'a>(paths: impl Iterator<Item = &'a str>, indexes: &[&str]) -> Vec<String> {
+    let notes = paths.filter_map(|it| it.strip_prefix("docs/decisions/")).filter(|it| it.ends_with(".md"));
+    notes
+        .filter(|note| !indexes.iter().any(|it| it.contains(&format!("decisions/{note}"))))
+        .map(|note| format!("docs/decisions/{note} is linked from nowhere; link it from docs/README.md"))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_a_note_that_nothing_links() {
+        let paths = ["docs/decisions/0001-a.md", "docs/decisions/0002-b.md", "docs/testing.md", "docs/decisions/x.svg"];
+        let findings = check(paths.into_iter(), &["see [a](decisions/0001-a.md)", ""]);
+        assert_eq!(findings.len(), 1, "{findings:?}");
+        assert!(findings[0].starts_with("docs/decisions/0002-b.md is linked from nowhere"), "{findings:?}");
+    }
+}

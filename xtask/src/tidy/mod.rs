@@ -1,0 +1,111 @@
+//! `cargo xtask tidy`: reads manifests, lockfile and tracked files, and applies the rules.
+//!
+//! A rule is a pure function over what was read, in a file of its own, tested with planted
+//! violations. It answers with sentences that say what to do; none means that all is well.
+
+mod arrows;
+mod bans;
+mod decisions;
+mod lockfile;
+mod manifests;
+mod packages;
+mod sources;
+mod vectors;
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{ExitCode, Stdio};
+
+use crate::spawn::{Cargo, command, root};
+
+/// A tracked text file.
+#[derive(Debug)]
+struct File {
+    /// From the root, with `/`.
+    path: String,
+    text: String,
+}
+
+/// The command.
+pub(crate) fn tidy() -> ExitCode {
+    if check_and_report() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Prints what there is to do; whether there was nothing.
+pub(crate) fn check_and_report() -> bool {
+    let findings = match findings() {
+        Ok(findings) => findings,
+        Err(problem) => vec![problem],
+    };
+    for finding in &findings {
+        println!("tidy: {finding}");
+    }
+    match findings.len() {
+        0 => println!("tidy: nothing to do"),
+        count => println!("tidy: {count} to do"),
+    }
+    findings.is_empty()
+}
+
+/// Reads everything once and asks every rule.
+fn findings() -> Result<Vec<String>, String> {
+    let files = tracked_files()?;
+    let text = |path: &str| {
+        let file = files.iter().find(|it| it.path == path);
+        file.map(|it| it.text.as_str()).ok_or_else(|| format!("{path} is not tracked; add it, tidy reads it"))
+    };
+    let packages = packages::read(&Cargo::metadata()?)?;
+    let locked = lockfile::parse(text("Cargo.lock")?);
+    let architecture = text("docs/architecture.md")?;
+
+    let mut findings = arrows::check(&packages, architecture);
+    findings.extend(bans::check(&packages, &locked));
+    findings.extend(manifests::check(&packages));
+    findings.extend(vectors::check(text("tests/vectors/vectors.json")?, text("tests/vectors/accounted.json")?));
+    findings.extend(sources::check(&files));
+    let index = text("docs/README.md").unwrap_or_default();
+    findings.extend(decisions::check(files.iter().map(|it| it.path.as_str()), &[index, architecture]));
+    Ok(findings)
+}
+
+/// Every tracked file that is text. A file that was deleted but not yet committed is left out.
+fn tracked_files() -> Result<Vec<File>, String> {
+    let paths = match git_files() {
+        Some(paths) => paths,
+        // An unpacked archive has no git; then whatever lies there counts.
+        None => walk()?,
+    };
+    let mut files = Vec::new();
+    for path in paths {
+        let Ok(bytes) = fs::read(root().join(&path)) else { continue };
+        if let Ok(text) = String::from_utf8(bytes) {
+            files.push(File { path, text });
+        }
+    }
+    Ok(files)
+}
+
+fn git_files() -> Option<Vec<String>> {
+    let output = command("git").args(["ls-files", "-z"]).stderr(Stdio::null()).output().ok()?;
+    let text = String::from_utf8(output.stdout).ok().filter(|_| output.status.success())?;
+    Some(text.split_terminator('\0').map(str::to_owned).collect())
+}
+
+fn walk() -> Result<Vec<String>, String> {
+    let (mut found, mut folders) = (Vec::new(), vec![PathBuf::new()]);
+    while let Some(folder) = folders.pop() {
+        let problem = |error| format!("cannot read {}: {error}", root().join(&folder).display());
+        for entry in fs::read_dir(root().join(&folder)).map_err(problem)? {
+            let entry = entry.map_err(problem)?;
+            let path = folder.join(entry.file_name());
+            let is_built = ["target", ".git", "node_modules"].iter().any(|it| entry.file_name() == *it);
+            if entry.file_type().map_err(problem)?.is_dir() {
+                folders.extend((!is_built).then_some(path));
+            } else if let Some(text) = path.to_str() {
+                found.push(text.replace('\\', "/"));
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}

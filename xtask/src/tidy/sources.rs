@@ -1,0 +1,159 @@
+//! What tracked files must not hold: traces of one machine, leftovers, secrets of style.
+//!
+//! The patterns are put together from halves, so that this file does not hold them itself.
+
+use super::File;
+
+/// More lines than this need a reason in the header.
+const LONG: usize = 800;
+
+/// The words that introduce the reason.
+const LONG_REASON: &str = "long because";
+
+/// Folders of one machine. They count only where a path begins.
+const MACHINE_PATHS: [&str; 5] =
+    [concat!("/wo", "rk/"), concat!("/ho", "me/"), concat!("/ro", "ot/"), concat!("/Us", "ers/"), concat!("/tm", "p/")];
+
+/// Where packages come from is a matter of each machine's own settings.
+const REGISTRIES: [&str; 9] = [
+    concat!("index.", "crates.io"),
+    concat!("static.", "crates.io"),
+    concat!("pypi", ".org"),
+    concat!("files.python", "hosted.org"),
+    concat!("registry.", "npmjs.org"),
+    concat!("registry.", "yarnpkg.com"),
+    concat!("deb.", "debian.org"),
+    concat!("--index", "-url"),
+    concat!("replace", "-with ="),
+];
+
+/// Leftovers in Rust, with what to do instead.
+const LEFTOVERS: [(&str, &str); 5] = [
+    (concat!("todo", "!("), "finish it"),
+    (concat!("unimplemented", "!("), "finish it"),
+    (concat!("#[ig", "nore"), "make the test fast and reliable, or remove it"),
+    (concat!("#[al", "low("), "use `#[expect(…, reason = \"…\")]`"),
+    (concat!("#![al", "low("), "use `#![expect(…, reason = \"…\")]`"),
+];
+
+/// Building a client's TLS settings; only one crate does.
+const TLS_BUILDER: &str = concat!("ClientConfig::", "builder");
+
+/// Checks every file.
+pub(super) fn check(files: &[File]) -> Vec<String> {
+    files.iter().flat_map(check_one).collect()
+}
+
+fn check_one(file: &File) -> Vec<String> {
+    let is_rust = file.path.ends_with(".rs");
+    let mut findings = Vec::new();
+    if is_rust && file.text.lines().count() > LONG && !has_reason(&file.text) {
+        findings.push(format!(
+            "{} has more than {LONG} lines; split it at a seam, or write `{LONG_REASON} …` in its header",
+            file.path
+        ));
+    }
+    for (number, line) in (1..).zip(file.text.lines()) {
+        let mut add = |what: String| findings.push(format!("{}:{number}: {what}", file.path));
+        for pattern in MACHINE_PATHS.iter().filter(|it| has_path(line, it)) {
+            add(format!("`{pattern}…` is a path of one machine; say it relatively, or use a temporary folder"));
+        }
+        for pattern in REGISTRIES.iter().filter(|it| line.contains(**it)) {
+            add(format!("`{pattern}` says where packages come from; leave that to each machine's settings"));
+        }
+        if is_rust {
+            for (pattern, instead) in LEFTOVERS.iter().filter(|(it, _)| line.contains(it)) {
+                add(format!("`{pattern}` must not stay; {instead}"));
+            }
+            if line.contains(TLS_BUILDER) && builds_tls_elsewhere(&file.path) {
+                add(format!("only hubward-dial calls `{TLS_BUILDER}`; take the settings from there"));
+            }
+        }
+    }
+    findings
+}
+
+/// Whether the leading comment gives a reason for the file's length.
+fn has_reason(text: &str) -> bool {
+    text.lines().take_while(|it| it.starts_with("//!")).any(|it| it.contains(LONG_REASON))
+}
+
+/// Whether a path that begins with `pattern` begins in the line.
+fn has_path(line: &str, pattern: &str) -> bool {
+    line.match_indices(pattern).any(|(at, _)| {
+        let before = line[..at].chars().next_back();
+        before.is_none_or(|it| !(it.is_alphanumeric() || "/._-~*})$>".contains(it)))
+    })
+}
+
+/// Source of a published crate other than the one that may; its tests may.
+fn builds_tls_elsewhere(path: &str) -> bool {
+    path.starts_with("crates/")
+        && path.contains("/src/")
+        && !path.starts_with("crates/hubward-dial/")
+        && !path.starts_with("crates/hubward-bench/")
+        && !path.ends_with("tests.rs")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check_text(path: &str, text: String) -> Vec<String> {
+        check(&[File { path: path.to_owned(), text }])
+    }
+
+    #[test]
+    fn finds_traces_of_a_machine() {
+        for pattern in MACHINE_PATHS {
+            for before in ["", "see ", "\"", "(", "`", "dir="] {
+                let findings = check_text("docs/a.md", format!("ok\n{before}{pattern}x"));
+                assert!(findings.len() == 1 && findings[0].starts_with("docs/a.md:2: "), "{pattern}: {findings:?}");
+            }
+            // The same letters inside a longer path or an address.
+            for before in ["a", "example.org", ".", "~", "${x}"] {
+                assert_eq!(check_text("docs/a.md", format!("{before}{pattern}x")), Vec::<String>::new(), "{pattern}");
+            }
+        }
+        for pattern in REGISTRIES {
+            let findings = check_text("x.toml", format!("a = \"https://{pattern}/\""));
+            assert!(findings.len() == 1 && findings[0].contains("each machine's settings"), "{findings:?}");
+        }
+    }
+
+    #[test]
+    fn finds_leftovers_in_rust_only() {
+        for (pattern, instead) in LEFTOVERS {
+            let findings = check_text("crates/hubward/src/a.rs", format!("    {pattern}"));
+            assert!(findings.len() == 1 && findings[0].contains(instead), "{pattern}: {findings:?}");
+            assert_eq!(check_text("docs/a.md", pattern.to_owned()), Vec::<String>::new());
+        }
+    }
+
+    #[test]
+    fn finds_a_second_place_that_builds_tls_settings() {
+        for (path, found) in [
+            ("crates/hubward-https/src/lib.rs", true),
+            ("crates/hubward-dial/src/tls.rs", false),
+            ("crates/hubward-https/src/connect/tests.rs", false),
+            ("crates/hubward-https/tests/a.rs", false),
+            ("tests/cli/mod.rs", false),
+        ] {
+            assert_eq!(check_text(path, format!("rustls::{TLS_BUILDER}()")).len(), usize::from(found), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_long_file_needs_a_reason_in_its_header() {
+        let body = "fn f() {}\n".repeat(LONG);
+        assert_eq!(check_text("a.rs", body.clone()), Vec::<String>::new());
+        assert_eq!(check_text("a.rs", format!("//! A table.\n{body}")).len(), 1);
+        assert_eq!(check_text("a.rs", format!("//! A table,\n//! {LONG_REASON} so.\n{body}")), Vec::<String>::new());
+        assert_eq!(
+            check_text("a.rs", format!("//! A table.\n{body}// {LONG_REASON} so")).len(),
+            1,
+            "not in the header"
+        );
+        assert_eq!(check_text("a.md", format!("{body}{body}")), Vec::<String>::new());
+    }
+}
