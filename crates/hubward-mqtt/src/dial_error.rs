@@ -1,0 +1,98 @@
+//! From what a dialer says to what a transport says.
+
+use hubward_dial::{DialError, TlsFault as DialFault};
+use hubward_proto::{ProtoError, retry_after};
+use hubward_transport::{Refusal, RefusedBy, Stage, TlsFault, TransportError, clock};
+
+/// The same failure, in the words of the seam above.
+pub(crate) fn transport_error(error: DialError) -> TransportError {
+    match error {
+        DialError::Connect { endpoint, source } => TransportError::Connect { endpoint: endpoint.to_string(), source },
+        DialError::Tls { endpoint, fault, source } => {
+            TransportError::Tls { endpoint: endpoint.to_string(), fault: tls_fault(fault), source }
+        }
+        DialError::Closed { endpoint, during, source } => {
+            let stage = if during.contains("WebSocket") { Stage::Upgrade } else { Stage::Tls };
+            TransportError::Closed { endpoint: endpoint.to_string(), stage, source }
+        }
+        DialError::Upgrade { endpoint, status, retry_after } => {
+            let mut refusal = Refusal::new(endpoint.to_string(), Stage::Upgrade, RefusedBy::UpgradeStatus(status));
+            refusal.retry_after = retry_after.and_then(|it| retry_after::parse(&it, clock::now()));
+            TransportError::Refused(Box::new(refusal))
+        }
+        DialError::NotWebSocket { endpoint, problem } => TransportError::Protocol {
+            endpoint: endpoint.to_string(),
+            stage: Stage::Upgrade,
+            source: ProtoError::Unexpected(problem),
+        },
+        _ => TransportError::Unsupported("the dialer failed in a way this version does not know"),
+    }
+}
+
+const fn tls_fault(fault: DialFault) -> TlsFault {
+    match fault {
+        DialFault::Untrusted => TlsFault::Untrusted,
+        DialFault::Expired => TlsFault::Expired,
+        DialFault::NotYetValid => TlsFault::NotYetValid,
+        DialFault::WrongName => TlsFault::WrongName,
+        DialFault::NotTls => TlsFault::NotTls,
+        _ => TlsFault::Other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::time::Duration;
+
+    use hubward_dial::Endpoint;
+
+    use super::*;
+
+    #[test]
+    fn keeps_stage_and_what_was_said() {
+        let endpoint = || Endpoint::new("dps.example", 443);
+        let source = || io::Error::other("why");
+        let closed = |during| DialError::Closed { endpoint: endpoint(), during, source: Some(source()) };
+        for (error, stage, text) in [
+            (
+                DialError::Connect { endpoint: endpoint(), source: source() },
+                Stage::Connect,
+                "could not connect to dps.example:443: why",
+            ),
+            (
+                DialError::Tls { endpoint: endpoint(), fault: DialFault::Expired, source: source() },
+                Stage::Tls,
+                "no secure connection to dps.example:443: the server's certificate has expired: why",
+            ),
+            (closed("the TLS handshake"), Stage::Tls, "dps.example:443 closed the connection (tls): why"),
+            (closed("the WebSocket upgrade"), Stage::Upgrade, "dps.example:443 closed the connection (upgrade): why"),
+            (
+                DialError::Upgrade { endpoint: endpoint(), status: 503, retry_after: Some("7".into()) },
+                Stage::Upgrade,
+                "dps.example:443 refused to speak WebSocket: HTTP status 503",
+            ),
+            (
+                DialError::NotWebSocket { endpoint: endpoint(), problem: "no subprotocol".into() },
+                Stage::Upgrade,
+                "dps.example:443 broke the protocol (upgrade): no subprotocol",
+            ),
+        ] {
+            let error = transport_error(error);
+            assert_eq!(error.stage(), Some(stage), "{error}");
+            assert_eq!(error.chain(), text);
+        }
+    }
+
+    #[test]
+    fn a_gateways_retry_after_is_kept() {
+        let upgrade = |retry_after: Option<&str>| DialError::Upgrade {
+            endpoint: Endpoint::new("h", 443),
+            status: 503,
+            retry_after: retry_after.map(str::to_owned),
+        };
+        assert_eq!(transport_error(upgrade(Some("7"))).retry_after(), Some(Duration::from_secs(7)));
+        assert_eq!(transport_error(upgrade(Some("soon"))).retry_after(), None);
+        assert_eq!(transport_error(upgrade(None)).retry_after(), None);
+    }
+}

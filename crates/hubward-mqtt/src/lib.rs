@@ -1,0 +1,45 @@
+//! An MQTT 3.1.1 client session over any byte stream, and Azure's DPS and IoT Hub mapped onto it.
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//!
+//! use hubward_dial::{Dialer, Endpoint};
+//! use hubward_mqtt::MqttDps;
+//! use hubward_transport::{DpsReply, DpsTransport, Register, SasToken, TransportError, TransportKind};
+//!
+//! /// Asks once. A dialer that opens TLS makes this MQTT, one that opens WebSockets MQTT over
+//! /// WebSocket; nothing else differs.
+//! async fn ask(dialer: Arc<dyn Dialer>, who: &Register, token: &SasToken) -> Result<DpsReply, TransportError> {
+//!     let kind = TransportKind::Mqtt;
+//!     let endpoint = Endpoint::new("global.azure-devices-provisioning.net", kind.default_port());
+//!     let mut dps = MqttDps::new(kind, endpoint, dialer);
+//!     let reply = dps.register(who, Some(token)).await;
+//!     dps.close().await;
+//!     reply
+//! }
+//! ```
+//!
+//! # Behavior
+//!
+//! * Packets come from `rumqttc`, checked where its decoder is lenient; the session is our own. It
+//!   has no task: it works while it is polled, and all its state survives a dropped future.
+//! * Packet ids 1 to [`TAG_MAX`] belong to messages, those above to subscriptions.
+//! * A ping goes out when nothing was sent for the keep-alive. A connection counts as dead when
+//!   nothing at all arrives for [`SessionOptions::silence`] while something is unanswered, or for 1.5
+//!   times the keep-alive otherwise.
+//! * The password is wiped from memory once it is written, and is part of no `Debug` and no log.
+
+mod core;
+mod dial_error;
+mod dps;
+mod hub;
+mod link;
+mod login;
+mod options;
+mod packet;
+mod session;
+
+pub use crate::core::TAG_MAX;
+pub use dps::MqttDps;
+pub use hub::MqttHub;
+pub use options::SessionOptions;

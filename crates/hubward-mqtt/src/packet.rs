@@ -1,0 +1,285 @@
+//! MQTT packets: what we write, and what a client accepts.
+//!
+//! `rumqttc` encodes and decodes; what it lets pass and a client must not, is checked here first.
+
+use std::fmt;
+use std::num::NonZeroU16;
+
+use bytes::{Buf, Bytes, BytesMut};
+use hubward_proto::ProtoError;
+use rumqttc::mqttbytes::v4::{self, Packet};
+use rumqttc::mqttbytes::{Error, QoS, check};
+
+/// A packet from the server.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Incoming {
+    /// The answer to CONNECT; 0 is acceptance.
+    ConnAck { session_present: bool, code: u8 },
+    /// A message.
+    Publish(Message),
+    /// The acknowledgement of a message of ours.
+    PubAck(NonZeroU16),
+    /// The answer to a subscription to one filter.
+    SubAck { id: u16, granted: bool },
+    /// The answer to a ping.
+    PingResp,
+}
+
+/// A message from the server. `Debug` keeps topic and body to itself: they are the user's.
+#[derive(PartialEq, Eq)]
+pub(crate) struct Message {
+    pub(crate) topic: String,
+    pub(crate) body: Bytes,
+    /// To be acknowledged under this id; `None` at QoS 0.
+    pub(crate) id: Option<NonZeroU16>,
+}
+
+impl fmt::Debug for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Message").field("id", &self.id).field("bytes", &self.body.len()).finish_non_exhaustive()
+    }
+}
+
+/// Takes the first packet off `bytes`; `None` if it is not complete yet. `first` says that only
+/// CONNACK may come.
+///
+/// A client closes where the specification says it must. Where it does not (wildcards in a topic
+/// name, DUP at QoS 0, unknown reserved bits of CONNACK) this is lenient: a connection that ends over
+/// a harmless flaw ends again after the next connect.
+pub(crate) fn decode(bytes: &mut BytesMut, max: usize, first: bool) -> Result<Option<Incoming>, ProtoError> {
+    // The one packet that comes as often as we send.
+    if let ([0x40, 2, high, low, ..], false) = (&bytes[..], first) {
+        let id = packet_id(u16::from_be_bytes([*high, *low]))?;
+        bytes.advance(4);
+        return Ok(Some(Incoming::PubAck(id)));
+    }
+    let Some(&kind) = bytes.first() else { return Ok(None) };
+    // Before the length: whatever does not speak MQTT is found out by its first byte.
+    check_kind(kind, first)?;
+    match check(bytes.iter(), max) {
+        Ok(_) => {}
+        Err(Error::InsufficientBytes(_)) => return Ok(None),
+        Err(Error::PayloadSizeLimitExceeded(size)) => {
+            return Err(ProtoError::TooLarge { what: "the MQTT packet", size, limit: max });
+        }
+        Err(problem) => return Err(malformed(&problem)),
+    }
+    let length_is = |expected: u8, name| {
+        (bytes[1] == expected).then_some(()).ok_or_else(|| unexpected(format!("{name} of a wrong length")))
+    };
+    match kind {
+        CONNACK => length_is(2, "a CONNACK")?,
+        PUBACK => length_is(2, "a PUBACK")?,
+        SUBACK => length_is(3, "a SUBACK")?,
+        PINGRESP => length_is(0, "a PINGRESP")?,
+        _ => {}
+    }
+    Ok(Some(match Packet::read(bytes, max) {
+        Ok(Packet::ConnAck(it)) => Incoming::ConnAck { session_present: it.session_present, code: it.code as u8 },
+        // A code that MQTT 3.1.1 does not define still says no.
+        Err(Error::InvalidConnectReturnCode(code)) => Incoming::ConnAck { session_present: false, code },
+        Ok(Packet::Publish(it)) => {
+            Incoming::Publish(Message { topic: it.topic, body: it.payload, id: NonZeroU16::new(it.pkid) })
+        }
+        Ok(Packet::PubAck(it)) => Incoming::PubAck(packet_id(it.pkid)?),
+        Ok(Packet::SubAck(it)) => Incoming::SubAck {
+            id: it.pkid,
+            granted: it.return_codes.iter().all(|code| *code != v4::SubscribeReasonCode::Failure),
+        },
+        Ok(Packet::PingResp) => Incoming::PingResp,
+        Ok(_) => return Err(unexpected("a packet that only a client sends")),
+        Err(problem) => return Err(malformed(&problem)),
+    }))
+}
+
+/// Appends a PUBLISH at QoS 1.
+pub(crate) fn publish(
+    out: &mut BytesMut,
+    id: NonZeroU16,
+    topic: String,
+    body: Bytes,
+    dup: bool,
+) -> Result<(), ProtoError> {
+    let packet = v4::Publish { dup, qos: QoS::AtLeastOnce, retain: false, topic, pkid: id.get(), payload: body };
+    out.reserve(packet.size());
+    append(out, |out| packet.write(out))
+}
+
+/// Appends a SUBSCRIBE to one filter at QoS 1.
+pub(crate) fn subscribe(out: &mut BytesMut, id: u16, filter: &str) -> Result<(), ProtoError> {
+    let mut packet = v4::Subscribe::new(filter, QoS::AtLeastOnce);
+    packet.pkid = id;
+    append(out, |out| packet.write(out))
+}
+
+/// Appends a PUBACK.
+pub(crate) fn puback(out: &mut BytesMut, id: NonZeroU16) -> Result<(), ProtoError> {
+    append(out, |out| v4::PubAck::new(id.get()).write(out))
+}
+
+/// Appends a PINGREQ.
+pub(crate) fn pingreq(out: &mut BytesMut) -> Result<(), ProtoError> {
+    append(out, |out| v4::PingReq.write(out))
+}
+
+/// Appends a DISCONNECT.
+pub(crate) fn disconnect(out: &mut BytesMut) -> Result<(), ProtoError> {
+    append(out, |out| v4::Disconnect.write(out))
+}
+
+const CONNACK: u8 = 0x20;
+const PUBACK: u8 = 0x40;
+const SUBACK: u8 = 0x90;
+const PINGRESP: u8 = 0xd0;
+
+/// Appends a whole packet or nothing.
+fn append(out: &mut BytesMut, write: impl FnOnce(&mut BytesMut) -> Result<usize, Error>) -> Result<(), ProtoError> {
+    let before = out.len();
+    match write(out) {
+        Ok(_) => Ok(()),
+        Err(problem) => {
+            out.truncate(before);
+            Err(ProtoError::Unexpected(format!("the packet cannot be encoded: {problem}")))
+        }
+    }
+}
+
+/// Checks the first byte of a packet: its type, and the flags MQTT 3.1.1 prescribes (section 2.2.2).
+fn check_kind(kind: u8, first: bool) -> Result<(), ProtoError> {
+    match kind {
+        CONNACK => Ok(()),
+        _ if first => Err(unexpected(format!("the first packet is not CONNACK (it begins with 0x{kind:02x})"))),
+        PUBACK | SUBACK | PINGRESP => Ok(()),
+        0x30..=0x3f if kind & 0b0110 == 0b0110 => Err(unexpected("a PUBLISH at QoS 3")),
+        0x30..=0x3f if kind & 0b0100 != 0 => Err(unexpected("a PUBLISH at QoS 2, which nobody asked for")),
+        0x30..=0x3f => Ok(()),
+        _ => Err(unexpected(format!("a packet that a server may not send here (it begins with 0x{kind:02x})"))),
+    }
+}
+
+fn packet_id(id: u16) -> Result<NonZeroU16, ProtoError> {
+    NonZeroU16::new(id).ok_or_else(|| unexpected("the packet id is 0"))
+}
+
+fn unexpected(what: impl Into<String>) -> ProtoError {
+    ProtoError::Unexpected(what.into())
+}
+
+fn malformed(problem: &Error) -> ProtoError {
+    ProtoError::Unexpected(format!("a malformed MQTT packet ({problem})"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MAX: usize = 1024;
+
+    fn id(id: u16) -> NonZeroU16 {
+        NonZeroU16::new(id).expect("not zero")
+    }
+
+    /// Typed from MQTT 3.1.1, sections 3.3, 3.4, 3.8, 3.12 and 3.14.
+    #[test]
+    fn what_we_write_is_as_the_specification_draws_it() {
+        let written = |write: &dyn Fn(&mut BytesMut) -> Result<(), ProtoError>| {
+            let mut out = BytesMut::new();
+            write(&mut out).expect("a packet");
+            out.to_vec()
+        };
+        assert_eq!(
+            written(&|out| publish(out, id(0x0102), "a/b".into(), "xyz".into(), false)),
+            b"\x32\x0a\x00\x03a/b\x01\x02xyz"
+        );
+        assert_eq!(
+            written(&|out| publish(out, id(1), "a/b".into(), Bytes::new(), true)),
+            b"\x3a\x07\x00\x03a/b\x00\x01"
+        );
+        let body = [b'.'; 321 - 7];
+        let long = written(&|out| publish(out, id(7), "a/b".into(), Bytes::copy_from_slice(&body), false));
+        assert_eq!(long[..10], *b"\x32\xc1\x02\x00\x03a/b\x00\x07", "321 is 0xc1 0x02: table 2.4");
+        assert_eq!(
+            written(&|out| subscribe(out, 0xff00, "$dps/registrations/res/#")),
+            b"\x82\x1d\xff\x00\x00\x18$dps/registrations/res/#\x01"
+        );
+        assert_eq!(written(&|out| puback(out, id(0x1234))), b"\x40\x02\x12\x34");
+        assert_eq!(written(&|out| pingreq(out)), b"\xc0\x00");
+        assert_eq!(written(&|out| disconnect(out)), b"\xe0\x00");
+    }
+
+    #[test]
+    fn reads_what_a_server_sends() {
+        let message = |topic: &str, body: &'static [u8], id| {
+            Incoming::Publish(Message { topic: topic.into(), body: body.into(), id })
+        };
+        for (bytes, expected) in [
+            (&b"\x20\x02\x00\x00"[..], Incoming::ConnAck { session_present: false, code: 0 }),
+            (b"\x20\x02\x01\x00", Incoming::ConnAck { session_present: true, code: 0 }),
+            (b"\x20\x02\x00\x05", Incoming::ConnAck { session_present: false, code: 5 }),
+            (b"\x20\x02\x00\x84", Incoming::ConnAck { session_present: false, code: 0x84 }),
+            (b"\x40\x02\x12\x34", Incoming::PubAck(id(0x1234))),
+            (b"\x90\x03\xff\x00\x01", Incoming::SubAck { id: 0xff00, granted: true }),
+            (b"\x90\x03\xff\x00\x00", Incoming::SubAck { id: 0xff00, granted: true }),
+            (b"\x90\x03\xff\x00\x80", Incoming::SubAck { id: 0xff00, granted: false }),
+            (b"\xd0\x00", Incoming::PingResp),
+            (b"\x30\x05\x00\x01txy", message("t", b"xy", None)),
+            (b"\x32\x07\x00\x01t\x00\x09xy", message("t", b"xy", Some(id(9)))),
+            (b"\x3b\x05\x00\x01t\x00\x09", message("t", b"", Some(id(9)))),
+        ] {
+            let mut buffer = BytesMut::from(bytes);
+            buffer.extend_from_slice(b"\xd0");
+            assert_eq!(decode(&mut buffer, MAX, false), Ok(Some(expected)), "{bytes:02x?}");
+            assert_eq!(&buffer[..], b"\xd0", "{bytes:02x?}");
+            for end in 0..bytes.len() {
+                let mut part = BytesMut::from(&bytes[..end]);
+                assert_eq!(decode(&mut part, MAX, false), Ok(None), "{bytes:02x?} cut at {end}");
+                assert_eq!(part.len(), end, "nothing is taken of an incomplete packet");
+            }
+        }
+    }
+
+    #[test]
+    fn refuses_what_a_client_must_not_accept() {
+        for (bytes, problem) in [
+            (&b"\x20\x03\x00\x00\x00"[..], "CONNACK of a wrong length"),
+            (b"\x20\x01\x00", "CONNACK of a wrong length"),
+            (b"\x20\x00", "CONNACK of a wrong length"),
+            (b"\x21\x02\x00\x00", "begins with 0x21"),
+            (b"\x40\x02\x00\x00", "packet id is 0"),
+            (b"\x40\x03\x00\x01\x00", "PUBACK of a wrong length"),
+            (b"\x40\x82\x00\x00\x01", "PUBACK of a wrong length"),
+            (b"\x42\x02\x00\x01", "begins with 0x42"),
+            (b"\x90\x02\x00\x01", "SUBACK of a wrong length"),
+            (b"\x90\x03\x00\x01\x03", "malformed"),
+            (b"\xd0\x01\x00", "PINGRESP of a wrong length"),
+            (b"\x36", "QoS 3"),
+            (b"\x34", "QoS 2"),
+            (b"\x32\x05\x00\x01t\x00\x00", "malformed"),
+            (b"\x32\x04\x00\x01t\x00", "malformed"),
+            (b"\x30\x03\x00\x09t", "malformed"),
+            (b"\x30\x04\x00\x02\xff\xfe", "malformed"),
+            (b"\x30\x01\x00", "malformed"),
+            (b"\x30\xff\xff\xff\xff", "malformed"),
+            (b"\x10", "begins with 0x10"),
+            (b"\x50", "begins with 0x50"),
+            (b"\xc0", "begins with 0xc0"),
+            (b"\xe0", "begins with 0xe0"),
+            (b"HTTP/1.1 400 Bad Request", "begins with 0x48"),
+        ] {
+            let error = decode(&mut BytesMut::from(bytes), MAX, false).expect_err(problem);
+            assert!(error.to_string().contains(problem), "{bytes:02x?}: {error}");
+        }
+        assert_eq!(
+            decode(&mut BytesMut::from(&b"\x30\x81\x08"[..]), MAX, false),
+            Err(ProtoError::TooLarge { what: "the MQTT packet", size: 1025, limit: MAX })
+        );
+    }
+
+    #[test]
+    fn nothing_may_come_before_connack() {
+        for bytes in [&b"\x40\x02\x00\x01"[..], b"\xd0\x00", b"\x30\x03\x00\x01t", b"\x90"] {
+            let error = decode(&mut BytesMut::from(bytes), MAX, true).expect_err("too early");
+            assert!(error.to_string().contains("the first packet is not CONNACK"), "{error}");
+        }
+    }
+}

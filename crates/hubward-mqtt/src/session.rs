@@ -1,0 +1,343 @@
+//! An MQTT session on one byte stream: link and core together. Polled, without a task of its own.
+
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hubward_dial::ByteStream;
+use hubward_proto::ProtoError;
+use hubward_transport::{Refusal, RefusedBy, SasToken, Stage, Tag, TransportError};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::SessionOptions;
+use crate::core::{Core, Step};
+use crate::link::Link;
+use crate::login::Login;
+use crate::packet::{self, Incoming, Message};
+
+/// What a session tells.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Event {
+    /// The login was accepted.
+    Accepted { session_present: bool },
+    /// The server has taken the message.
+    Acked(Tag),
+    /// The server has answered the last subscription.
+    Subscribed { granted: bool },
+    /// A message has come.
+    Message(Message),
+}
+
+/// What to do with messages that want an acknowledgement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Acknowledge {
+    /// As soon as they are read.
+    AtOnce,
+    /// Never; the server keeps them.
+    Never,
+}
+
+/// One connection, from CONNECT to its end.
+pub(crate) struct Session {
+    endpoint: String,
+    stage: Stage,
+    link: Link,
+    core: Core,
+    /// Fires at the core's deadline or earlier: deadlines mostly move away, the timer follows late.
+    timer: Pin<Box<Sleep>>,
+    max_packet: usize,
+    acknowledge: Acknowledge,
+    accepted: bool,
+    over: bool,
+}
+
+impl Session {
+    /// A session that will log in when it is polled. Before the login is accepted there is no
+    /// time limit: how long that may take is the caller's business.
+    pub(crate) fn new(
+        stream: Box<dyn ByteStream>,
+        endpoint: String,
+        login: &Login,
+        token: Option<&SasToken>,
+        options: SessionOptions,
+        acknowledge: Acknowledge,
+    ) -> Result<Self, TransportError> {
+        let packet = login.encode(token).map_err(TransportError::Request)?;
+        let now = Instant::now();
+        Ok(Self {
+            endpoint,
+            stage: Stage::Login,
+            link: Link::new(stream, packet),
+            core: Core::new(login.keep_alive(), options.silence, now),
+            timer: Box::pin(sleep_until(now + FAR)),
+            max_packet: options.max_packet,
+            acknowledge,
+            accepted: false,
+            over: false,
+        })
+    }
+
+    /// Says what the next failure interrupts.
+    pub(crate) const fn set_stage(&mut self, stage: Stage) {
+        self.stage = stage;
+    }
+
+    /// Whether the login was accepted and another message may be queued.
+    pub(crate) fn has_room(&self) -> bool {
+        self.accepted && self.link.has_room()
+    }
+
+    /// How many bytes the stream has taken so far.
+    pub(crate) const fn sent(&self) -> u64 {
+        self.link.sent()
+    }
+
+    /// Whether a message under `tag` is unanswered.
+    pub(crate) fn is_unanswered(&self, tag: Tag) -> bool {
+        self.core.is_unanswered(tag)
+    }
+
+    /// Queues a message at QoS 1; the topic must be at most 65,535 bytes long.
+    pub(crate) fn publish(&mut self, tag: Tag, topic: String, body: Bytes, again: bool) -> Result<(), ProtoError> {
+        self.core.on_publish(tag)?;
+        packet::publish(self.link.out(), tag.0, topic, body, again).inspect_err(|_| self.core.on_not_sent(tag))
+    }
+
+    /// Queues a subscription at QoS 1. One at a time.
+    pub(crate) fn subscribe(&mut self, filter: &str) -> Result<(), ProtoError> {
+        let id = self.core.on_subscribe();
+        packet::subscribe(self.link.out(), id, filter)
+    }
+
+    /// Writes what is queued, reads what is there, hands over what happened. Ready when something
+    /// was handed over or room appeared.
+    ///
+    /// # Errors
+    /// The session is over.
+    pub(crate) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        on_event: &mut dyn FnMut(Event),
+    ) -> Poll<Result<(), TransportError>> {
+        if self.over {
+            return Poll::Ready(Err(self.closed(None)));
+        }
+        let had_room = self.has_room();
+        match self.exchange(cx, on_event) {
+            Err(error) => {
+                self.over = true;
+                tracing::debug!(endpoint = %self.endpoint, error = %error.chain(), "MQTT session over");
+                Poll::Ready(Err(error))
+            }
+            Ok(true) => Poll::Ready(Ok(())),
+            Ok(false) if !had_room && self.has_room() => Poll::Ready(Ok(())),
+            Ok(false) => Poll::Pending,
+        }
+    }
+
+    /// Polls until `wanted` finds what it looks for.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses at most the events of one poll; the session goes on.
+    pub(crate) async fn wait_for<T>(
+        &mut self,
+        mut wanted: impl FnMut(Event) -> Option<T>,
+    ) -> Result<T, TransportError> {
+        let mut found = None;
+        poll_fn(|cx| {
+            loop {
+                let polled = self.poll(cx, &mut |event| {
+                    if found.is_none() {
+                        found = wanted(event);
+                    }
+                });
+                // What came before an error counts.
+                if let Some(found) = found.take() {
+                    return Poll::Ready(Ok(found));
+                }
+                match polled {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                    Poll::Ready(Ok(())) => {}
+                }
+            }
+        })
+        .await
+    }
+
+    /// Looks once whether the session still lives, discarding what has come.
+    pub(crate) async fn is_alive(&mut self) -> bool {
+        poll_fn(|cx| {
+            let polled = self.poll(cx, &mut |event| tracing::debug!(?event, "late, discarded"));
+            Poll::Ready(!matches!(polled, Poll::Ready(Err(_))))
+        })
+        .await
+    }
+
+    /// Says good-bye and closes. Ready when the bytes are out or cannot be.
+    pub(crate) fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.over {
+            self.over = true;
+            if self.accepted {
+                // It always encodes; and if it did not, closing would still be right.
+                let _ = packet::disconnect(self.link.out());
+            }
+        }
+        self.link.poll_close(cx)
+    }
+
+    /// Whether anything was handed over.
+    fn exchange(&mut self, cx: &mut Context<'_>, on_event: &mut dyn FnMut(Event)) -> Result<bool, TransportError> {
+        let mut now = Instant::now();
+        // The peer's last words may say why it does not listen any more: read before failing.
+        let written = self.write(cx, now);
+        let mut news = false;
+        for round in 0.. {
+            // A peer that never pauses must not keep the task, nor our answers pile up.
+            if round == READS_AT_ONCE {
+                cx.waker().wake_by_ref();
+                break;
+            }
+            if self.acknowledge == Acknowledge::AtOnce && !self.link.has_room() {
+                break;
+            }
+            match self.link.poll_read(cx) {
+                Poll::Pending => break,
+                Poll::Ready(Ok(0)) => return Err(self.closed(written.err())),
+                Poll::Ready(Err(error)) => return Err(self.closed(Some(error))),
+                Poll::Ready(Ok(_)) => {
+                    self.core.on_heard(now);
+                    news |= self.decode(now, on_event)?;
+                }
+            }
+        }
+        written.map_err(|error| self.closed(Some(error)))?;
+        if self.accepted {
+            loop {
+                match self.core.step(now) {
+                    Step::Ping => {
+                        packet::pingreq(self.link.out()).map_err(|source| self.broken(source))?;
+                    }
+                    Step::Dead { after } => return Err(self.timeout(after)),
+                    Step::Wait(until) => {
+                        if self.wake_at(cx, until) {
+                            break;
+                        }
+                        now = Instant::now();
+                    }
+                }
+            }
+        }
+        if !self.link.out().is_empty() {
+            self.write(cx, now).map_err(|error| self.closed(Some(error)))?;
+        }
+        Ok(news)
+    }
+
+    fn write(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<(), std::io::Error> {
+        let before = self.link.sent();
+        let written = self.link.poll_write(cx);
+        if self.link.sent() != before {
+            self.core.on_sent(now);
+        }
+        match written {
+            Poll::Ready(result) => result,
+            Poll::Pending => Ok(()),
+        }
+    }
+
+    /// Takes every complete packet; whether anything was handed over.
+    fn decode(&mut self, now: Instant, on_event: &mut dyn FnMut(Event)) -> Result<bool, TransportError> {
+        let mut news = false;
+        loop {
+            let packet = packet::decode(self.link.input(), self.max_packet, !self.accepted);
+            let Some(packet) = packet.map_err(|source| self.broken(source))? else { return Ok(news) };
+            let event = match packet {
+                Incoming::PubAck(id) => match self.core.on_puback(id) {
+                    Some(tag) => Event::Acked(tag),
+                    None => {
+                        tracing::debug!(id, "PUBACK for nothing that is unanswered here, ignored");
+                        continue;
+                    }
+                },
+                Incoming::PingResp => continue,
+                Incoming::Publish(message) => {
+                    if let (Some(id), Acknowledge::AtOnce) = (message.id, self.acknowledge) {
+                        packet::puback(self.link.out(), id).map_err(|source| self.broken(source))?;
+                    }
+                    Event::Message(message)
+                }
+                Incoming::SubAck { id, granted } if self.core.on_suback(id) => Event::Subscribed { granted },
+                Incoming::SubAck { id, .. } => {
+                    tracing::debug!(id, "SUBACK for nothing that was asked, ignored");
+                    continue;
+                }
+                Incoming::ConnAck { .. } if self.accepted => {
+                    return Err(self.broken(ProtoError::Unexpected("a second CONNACK".into())));
+                }
+                Incoming::ConnAck { session_present, code: 0 } => {
+                    self.accepted = true;
+                    self.stage = Stage::Exchange;
+                    // The time before belongs to the login.
+                    self.core.on_sent(now);
+                    tracing::debug!(endpoint = %self.endpoint, session_present, "MQTT login accepted");
+                    Event::Accepted { session_present }
+                }
+                Incoming::ConnAck { code, .. } => return Err(self.refused(RefusedBy::Connack(code))),
+            };
+            news = true;
+            on_event(event);
+        }
+    }
+
+    /// Arms the timer; `false` if that moment has passed meanwhile.
+    fn wake_at(&mut self, cx: &mut Context<'_>, until: Instant) -> bool {
+        if until < self.timer.deadline() {
+            self.timer.as_mut().reset(until);
+        }
+        if self.timer.as_mut().poll(cx).is_pending() {
+            return true;
+        }
+        self.timer.as_mut().reset(until);
+        self.timer.as_mut().poll(cx).is_pending()
+    }
+
+    /// A refusal in the present stage.
+    pub(crate) fn refused(&self, by: RefusedBy) -> TransportError {
+        TransportError::Refused(Box::new(Refusal::new(self.endpoint.clone(), self.stage, by)))
+    }
+
+    /// A broken protocol in the present stage.
+    pub(crate) fn broken(&self, source: ProtoError) -> TransportError {
+        TransportError::Protocol { endpoint: self.endpoint.clone(), stage: self.stage, source }
+    }
+
+    fn closed(&self, source: Option<std::io::Error>) -> TransportError {
+        TransportError::Closed { endpoint: self.endpoint.clone(), stage: self.stage, source }
+    }
+
+    fn timeout(&self, after: Duration) -> TransportError {
+        TransportError::Timeout { endpoint: self.endpoint.clone(), stage: self.stage, after }
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("endpoint", &self.endpoint)
+            .field("stage", &self.stage)
+            .field("link", &self.link)
+            .field("accepted", &self.accepted)
+            .field("over", &self.over)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Where the timer stands before it is first needed.
+const FAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// How often one poll reads before it lets others run.
+const READS_AT_ONCE: usize = 64;
