@@ -10,9 +10,19 @@
 mod connect_to;
 mod endpoint;
 mod error;
+mod proxy;
 mod stream;
+mod tcp;
+mod tls;
+mod trust;
 
 pub use connect_to::{ConnectTo, ConnectToError};
 pub use endpoint::Endpoint;
 pub use error::{DialError, TlsFault};
+pub use proxy::unused_proxy_variable;
+/// The TLS configuration that [`TlsSettings::client_config`] makes and [`TlsDialer`] takes.
+pub use rustls::ClientConfig;
 pub use stream::{ByteStream, Dialer};
+pub use tcp::TcpDialer;
+pub use tls::TlsDialer;
+pub use trust::{TlsSettings, TrustError};

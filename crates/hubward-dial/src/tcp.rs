@@ -1,0 +1,229 @@
+//! From a name to a TCP connection: rules, DNS, and whichever address answers first.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use crate::{ConnectTo, DialError, Endpoint};
+
+/// How long one address may stay silent before the next is tried beside it.
+///
+/// Source: RFC 8305, section 5 (at least 100 ms, 250 ms recommended).
+const STAGGER: Duration = Duration::from_millis(250);
+
+/// Opens TCP connections. What it returns is not protected: use [`TlsDialer`](crate::TlsDialer).
+#[derive(Debug, Clone)]
+pub struct TcpDialer {
+    connect_to: Vec<ConnectTo>,
+    connect_timeout: Duration,
+}
+
+impl TcpDialer {
+    /// How long name resolution and TCP may take together when nobody chose otherwise.
+    pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+
+    /// No rules, the default limit.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { connect_to: Vec::new(), connect_timeout: Self::CONNECT_TIMEOUT }
+    }
+
+    /// Which address to dial for which name; the first rule that fits counts.
+    #[must_use]
+    pub fn connect_to(mut self, rules: Vec<ConnectTo>) -> Self {
+        self.connect_to = rules;
+        self
+    }
+
+    /// How long name resolution and TCP may take together.
+    #[must_use]
+    pub const fn connect_timeout(mut self, limit: Duration) -> Self {
+        self.connect_timeout = limit;
+        self
+    }
+
+    /// Connects to `to`, or to where a rule sends it. Addresses are tried in the resolver's order,
+    /// families in turn: the next one when one fails, or when one is silent for 250 ms. Small
+    /// writes leave at once (`TCP_NODELAY`).
+    ///
+    /// # Errors
+    /// [`DialError::Connect`]; its source names every address that was tried.
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes what was opened.
+    pub async fn connect(&self, to: &Endpoint) -> Result<TcpStream, DialError> {
+        let target = ConnectTo::resolve(&self.connect_to, to);
+        let mut tried = Vec::new();
+        let connected = match timeout(self.connect_timeout, connect(&target, &mut tried)).await {
+            Ok(connected) => connected,
+            Err(_) => Err(silent(&target, &tried, self.connect_timeout)),
+        };
+        connected.map_err(|source| DialError::Connect { endpoint: to.clone(), source })
+    }
+}
+
+impl Default for TcpDialer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+async fn connect(target: &Endpoint, tried: &mut Vec<SocketAddr>) -> io::Result<TcpStream> {
+    let Endpoint { host, port } = target;
+    let found = tokio::net::lookup_host((host.as_str(), *port))
+        .await
+        .map_err(|error| io::Error::new(error.kind(), format!("looking up `{host}`: {error}")))?;
+    let stream = race(in_turn(found), tried).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+/// The first connection that comes up.
+async fn race(addresses: Vec<SocketAddr>, tried: &mut Vec<SocketAddr>) -> io::Result<TcpStream> {
+    let mut waiting = addresses.into_iter();
+    let mut attempts = JoinSet::new();
+    let mut failures: Vec<(SocketAddr, io::Error)> = Vec::new();
+    loop {
+        if let Some(address) = waiting.next() {
+            tried.push(address);
+            attempts.spawn(async move { (address, TcpStream::connect(address).await) });
+        }
+        let outcome = if waiting.len() == 0 {
+            attempts.join_next().await
+        } else if let Ok(outcome) = timeout(STAGGER, attempts.join_next()).await {
+            outcome
+        } else {
+            continue;
+        };
+        match outcome {
+            Some(Ok((_, Ok(stream)))) => return Ok(stream),
+            Some(Ok((address, Err(error)))) => failures.push((address, error)),
+            Some(Err(stopped)) => return Err(io::Error::other(stopped)),
+            None => return Err(all_failed(&failures)),
+        }
+    }
+}
+
+/// The resolver's order, but the families in turn, so that a broken one costs one attempt.
+fn in_turn(found: impl Iterator<Item = SocketAddr>) -> Vec<SocketAddr> {
+    let mut found: Vec<SocketAddr> = found.collect();
+    let first_is_v6 = found.first().is_some_and(SocketAddr::is_ipv6);
+    // A stable sort by place within the family, the resolver's favourite family first.
+    let (mut same, mut other) = (0, 0);
+    let mut places: Vec<(usize, SocketAddr)> = Vec::with_capacity(found.len());
+    for address in found.drain(..) {
+        let is_same = address.is_ipv6() == first_is_v6;
+        let count = if is_same { &mut same } else { &mut other };
+        places.push((2 * *count + usize::from(!is_same), address));
+        *count += 1;
+    }
+    places.sort_by_key(|(place, _)| *place);
+    places.into_iter().map(|(_, address)| address).collect()
+}
+
+fn all_failed(failures: &[(SocketAddr, io::Error)]) -> io::Error {
+    let Some((_, first)) = failures.first() else {
+        return io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    };
+    let texts: Vec<String> = failures.iter().map(|(address, error)| format!("{address}: {error}")).collect();
+    io::Error::new(first.kind(), texts.join("; "))
+}
+
+fn silent(target: &Endpoint, tried: &[SocketAddr], limit: Duration) -> io::Error {
+    let text = if tried.is_empty() {
+        format!("the name `{}` was not resolved within {limit:?}", target.host)
+    } else {
+        let names: Vec<String> = tried.iter().map(ToString::to_string).collect();
+        format!("no answer from {} within {limit:?}", names.join(", "))
+    };
+    io::Error::new(io::ErrorKind::TimedOut, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    fn addresses(texts: &[&str]) -> Vec<SocketAddr> {
+        texts.iter().map(|it| it.parse().expect("an address")).collect()
+    }
+
+    #[test]
+    fn families_take_turns_the_resolvers_favourite_first() {
+        for (found, expected) in [
+            (&["[::1]:1", "127.0.0.1:1"][..], &["[::1]:1", "127.0.0.1:1"][..]),
+            (&["[::1]:1", "[::2]:1", "127.0.0.1:1"], &["[::1]:1", "127.0.0.1:1", "[::2]:1"]),
+            (
+                &["127.0.0.1:1", "127.0.0.2:1", "127.0.0.3:1", "[::1]:1"],
+                &["127.0.0.1:1", "[::1]:1", "127.0.0.2:1", "127.0.0.3:1"],
+            ),
+            (&[], &[]),
+        ] {
+            assert_eq!(in_turn(addresses(found).into_iter()), addresses(expected));
+        }
+    }
+
+    /// A port on which nobody listens: bound, and given back.
+    async fn refused() -> SocketAddr {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
+        listener.local_addr().expect("its address")
+    }
+
+    #[tokio::test]
+    async fn goes_on_to_the_address_that_answers() {
+        let dead = refused().await;
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
+        let alive = listener.local_addr().expect("its address");
+        let mut tried = Vec::new();
+        let stream = race(vec![dead, alive], &mut tried).await.expect("the second");
+        assert_eq!(stream.peer_addr().expect("its address"), alive);
+        assert_eq!(tried, [dead, alive]);
+    }
+
+    #[tokio::test]
+    async fn a_refused_connection_names_every_address() {
+        let (first, second) = (refused().await, refused().await);
+        let error = race(vec![first, second], &mut Vec::new()).await.expect_err("nobody listens");
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+        let text = error.to_string();
+        assert!(text.contains(&first.to_string()) && text.contains(&second.to_string()), "{text}");
+    }
+
+    #[tokio::test]
+    async fn a_rule_changes_the_address_and_not_the_name() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
+        let port = listener.local_addr().expect("its address").port();
+        let rule = format!("hub.example:8883:127.0.0.1:{port}").parse().expect("a rule");
+        let dialer = TcpDialer::new().connect_to(vec![rule]);
+        let stream = dialer.connect(&Endpoint::new("hub.example", 8883)).await.expect("the rule applies");
+        assert!(stream.nodelay().expect("the option"));
+
+        drop(listener);
+        let error = dialer.connect(&Endpoint::new("hub.example", 8883)).await.expect_err("nobody listens");
+        assert_eq!(error.to_string(), "could not connect to hub.example:8883");
+    }
+
+    #[tokio::test]
+    async fn a_name_without_address_is_named() {
+        // RFC 6761: `.invalid` never resolves.
+        let error = TcpDialer::new().connect(&Endpoint::new("hub.invalid", 1)).await.expect_err("no such name");
+        let DialError::Connect { source, .. } = error else { panic!("{error}") };
+        assert!(source.to_string().starts_with("looking up `hub.invalid`: "), "{source}");
+    }
+
+    #[test]
+    fn silence_is_described() {
+        let target = Endpoint::new("hub.example", 1);
+        let limit = Duration::from_secs(3);
+        let tried = [SocketAddr::from((Ipv6Addr::LOCALHOST, 1)), SocketAddr::from((Ipv4Addr::LOCALHOST, 1))];
+        assert_eq!(silent(&target, &tried, limit).to_string(), "no answer from [::1]:1, 127.0.0.1:1 within 3s");
+        assert_eq!(silent(&target, &[], limit).to_string(), "the name `hub.example` was not resolved within 3s");
+    }
+}

@@ -1,0 +1,128 @@
+//! TLS on top of TCP, and what a failed handshake means.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use rustls::pki_types::ServerName;
+use rustls::{AlertDescription, CertificateError, ClientConfig, InvalidMessage, PeerIncompatible};
+use tokio_rustls::TlsConnector;
+
+use crate::{ByteStream, DialError, Dialer, Endpoint, TcpDialer, TlsFault};
+
+const DURING: &str = "the TLS handshake";
+
+/// Opens TLS connections. The certificate must be for the host that was asked for, whatever address
+/// a [`ConnectTo`](crate::ConnectTo) leads to.
+///
+/// Both steps have a limit of their own, so that a peer that accepts and never speaks ends in an
+/// error even where the caller sets no deadline; a caller's deadline simply drops the future.
+#[derive(Clone)]
+pub struct TlsDialer {
+    tcp: TcpDialer,
+    config: Arc<ClientConfig>,
+    handshake_timeout: Duration,
+}
+
+impl TlsDialer {
+    /// How long a handshake may take when nobody chose otherwise.
+    pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
+
+    /// TLS as `config` says (see [`TlsSettings`](crate::TlsSettings)) over the connections of `tcp`.
+    #[must_use]
+    pub const fn new(tcp: TcpDialer, config: Arc<ClientConfig>) -> Self {
+        Self { tcp, config, handshake_timeout: Self::HANDSHAKE_TIMEOUT }
+    }
+
+    /// How long a handshake may take, once TCP is connected.
+    #[must_use]
+    pub const fn handshake_timeout(mut self, limit: Duration) -> Self {
+        self.handshake_timeout = limit;
+        self
+    }
+}
+
+impl fmt::Debug for TlsDialer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { tcp, config: _, handshake_timeout } = self;
+        f.debug_struct("TlsDialer")
+            .field("tcp", tcp)
+            .field("handshake_timeout", handshake_timeout)
+            .finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Dialer for TlsDialer {
+    async fn dial(&self, to: &Endpoint) -> Result<Box<dyn ByteStream>, DialError> {
+        let name = ServerName::try_from(to.host.clone()).map_err(|_| DialError::Connect {
+            endpoint: to.clone(),
+            source: io::Error::new(io::ErrorKind::InvalidInput, "not a host name"),
+        })?;
+        let tcp = self.tcp.connect(to).await?;
+        let handshake = TlsConnector::from(Arc::clone(&self.config)).connect(name, tcp);
+        match tokio::time::timeout(self.handshake_timeout, handshake).await {
+            Ok(Ok(stream)) => Ok(Box::new(stream)),
+            Ok(Err(error)) => Err(failed(to, error)),
+            Err(_) => Err(DialError::Timeout { endpoint: to.clone(), during: DURING, after: self.handshake_timeout }),
+        }
+    }
+}
+
+fn failed(to: &Endpoint, source: io::Error) -> DialError {
+    let endpoint = to.clone();
+    match TlsFault::find(&source) {
+        Some(fault) => DialError::Tls { endpoint, fault, source },
+        // An orderly end in the middle of the handshake says nothing more than that.
+        None if source.kind() == io::ErrorKind::UnexpectedEof => {
+            DialError::Closed { endpoint, during: DURING, source: None }
+        }
+        None => DialError::Closed { endpoint, during: DURING, source: Some(source) },
+    }
+}
+
+impl TlsFault {
+    /// Looks for a TLS failure among `error` and its causes, also inside [`io::Error`]s. `None` if
+    /// there is none: the network failed, not TLS.
+    #[must_use]
+    pub fn find(error: &(dyn Error + 'static)) -> Option<Self> {
+        let mut next = Some(error);
+        while let Some(error) = next {
+            if let Some(error) = error.downcast_ref() {
+                return Some(Self::of(error));
+            }
+            // An I/O error hides what it wraps from `source`.
+            let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+            next = wrapped.map(|it| it as &(dyn Error + 'static)).or_else(|| error.source());
+        }
+        None
+    }
+
+    fn of(error: &rustls::Error) -> Self {
+        use rustls::Error as E;
+        match error {
+            E::InvalidCertificate(problem) => match problem {
+                CertificateError::Expired | CertificateError::ExpiredContext { .. } => Self::Expired,
+                CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => Self::NotYetValid,
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => Self::WrongName,
+                CertificateError::UnknownIssuer | CertificateError::BadSignature | CertificateError::Revoked => {
+                    Self::Untrusted
+                }
+                _ => Self::Other,
+            },
+            // What remains of HTTP, SSH or MQTT when it is read as a TLS record.
+            E::InvalidMessage(
+                InvalidMessage::InvalidContentType
+                | InvalidMessage::UnknownProtocolVersion
+                | InvalidMessage::MessageTooLarge
+                | InvalidMessage::InvalidEmptyPayload,
+            )
+            | E::AlertReceived(AlertDescription::ProtocolVersion)
+            | E::PeerIncompatible(PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig) => Self::NotTls,
+            _ => Self::Other,
+        }
+    }
+}

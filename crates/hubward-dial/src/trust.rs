@@ -1,0 +1,239 @@
+//! Which authorities are trusted, made into the one TLS configuration of all protocols.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::{Error as PemError, PemObject};
+use rustls::{ClientConfig, RootCertStore};
+use rustls_native_certs::CertificateResult;
+
+/// What TLS connections trust. By default the system's authorities, or a bundled set (Mozilla's)
+/// where the system has none, as in an empty container.
+///
+/// ```
+/// # fn main() -> Result<(), hubward_dial::TrustError> {
+/// let tls = hubward_dial::TlsSettings::new().client_config()?;
+/// # let _ = tls;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct TlsSettings {
+    roots: Roots,
+}
+
+#[derive(Clone, Default)]
+enum Roots {
+    #[default]
+    System,
+    File(PathBuf),
+    Pem(Vec<u8>),
+}
+
+impl TlsSettings {
+    /// The system's authorities.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Trusts the certificates of this PEM file, and nothing else.
+    #[must_use]
+    pub fn ca_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.roots = Roots::File(path.into());
+        self
+    }
+
+    /// Trusts the certificates of this PEM text, and nothing else.
+    #[must_use]
+    pub fn from_pem(pem: &[u8]) -> Self {
+        Self { roots: Roots::Pem(pem.to_vec()) }
+    }
+
+    /// The configuration: TLS 1.2 and 1.3, no client certificate. Reads files, which may take a few
+    /// milliseconds; make one and share it.
+    ///
+    /// # Errors
+    /// [`TrustError`] if what was given holds no certificate. The system's authorities never fail:
+    /// the bundled ones stand in.
+    pub fn client_config(&self) -> Result<Arc<ClientConfig>, TrustError> {
+        let roots = match &self.roots {
+            Roots::System => system_roots(rustls_native_certs::load_native_certs()),
+            Roots::File(path) => {
+                let pem = std::fs::read(path).map_err(|source| TrustError::of_reading(path, source))?;
+                pem_roots(&pem, &path.display().to_string())?
+            }
+            Roots::Pem(pem) => pem_roots(pem, "the PEM text")?,
+        };
+        let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
+            .expect("ring has cipher suites for TLS 1.2 and 1.3")
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        Ok(Arc::new(config))
+    }
+}
+
+impl fmt::Debug for Roots {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::System => f.write_str("System"),
+            Self::File(path) => f.debug_tuple("File").field(path).finish(),
+            Self::Pem(pem) => write!(f, "Pem({} bytes)", pem.len()),
+        }
+    }
+}
+
+/// Why the authorities to trust cannot be had.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrustError {
+    /// There is no such file.
+    #[error("the CA file `{}` does not exist", path.display())]
+    Missing {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file cannot be read.
+    #[error("could not read the CA file `{}`", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        #[source]
+        source: io::Error,
+    },
+    /// There is no certificate in it.
+    #[error("{from} holds no PEM certificate")]
+    NoCertificate {
+        /// The file, or what else was read.
+        from: String,
+    },
+    /// What is in it is not a certificate, or not one of an authority.
+    #[error("{from} holds no certificate that can be used: {problem}")]
+    Malformed {
+        /// The file, or what else was read.
+        from: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+}
+
+impl TrustError {
+    fn of_reading(path: &Path, source: io::Error) -> Self {
+        let path = path.to_owned();
+        match source.kind() {
+            io::ErrorKind::NotFound => Self::Missing { path },
+            _ => Self::Read { path, source },
+        }
+    }
+}
+
+fn system_roots(found: CertificateResult) -> RootCertStore {
+    for error in &found.errors {
+        tracing::debug!("some of the system's authorities cannot be read: {error}");
+    }
+    let mut roots = RootCertStore::empty();
+    let (added, ignored) = roots.add_parsable_certificates(found.certs);
+    if added > 0 {
+        tracing::debug!(added, ignored, "trusting the system's authorities");
+    } else {
+        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+        tracing::warn!(count = roots.len(), "the system has no authorities: trusting the bundled ones");
+    }
+    roots
+}
+
+fn pem_roots(pem: &[u8], from: &str) -> Result<RootCertStore, TrustError> {
+    let malformed = |problem: String| TrustError::Malformed { from: from.to_owned(), problem };
+    let certificates = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>().map_err(|error| {
+        malformed(match error {
+            // The others quote the text, which may be something else than a certificate.
+            PemError::Base64Decode(problem) => problem,
+            _ => "the PEM text is broken".to_owned(),
+        })
+    })?;
+    if certificates.is_empty() {
+        return Err(TrustError::NoCertificate { from: from.to_owned() });
+    }
+    let mut roots = RootCertStore::empty();
+    // One odd certificate in a bundle of many is no reason to trust none of them.
+    let mut problem = None;
+    for certificate in certificates {
+        if let Err(error) = roots.add(certificate) {
+            tracing::debug!("ignoring a certificate of {from}: {error}");
+            problem = Some(error.to_string());
+        }
+    }
+    match problem {
+        Some(problem) if roots.is_empty() => Err(malformed(problem)),
+        _ => {
+            tracing::debug!(count = roots.len(), "trusting only {from}");
+            Ok(roots)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ca() -> String {
+        let key = rcgen::KeyPair::generate().expect("a key");
+        rcgen::CertificateParams::new(vec!["ca.example".into()]).expect("names").self_signed(&key).expect("a CA").pem()
+    }
+
+    #[test]
+    fn trusts_the_bundled_authorities_only_where_the_system_has_none() {
+        assert_eq!(system_roots(CertificateResult::default()).len(), webpki_roots::TLS_SERVER_ROOTS.len());
+
+        let mut found = CertificateResult::default();
+        found.certs.push(CertificateDer::from_pem_slice(ca().as_bytes()).expect("a certificate"));
+        assert_eq!(system_roots(found).len(), 1);
+    }
+
+    #[test]
+    fn says_what_is_wrong_with_pem() {
+        let key = rcgen::KeyPair::generate().expect("a key").serialize_pem();
+        let garbage = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        for (pem, expected) in [
+            (String::new(), Some("the PEM text holds no PEM certificate")),
+            ("hello".to_owned(), Some("the PEM text holds no PEM certificate")),
+            (key, Some("the PEM text holds no PEM certificate")),
+            (
+                "-----BEGIN CERTIFICATE-----\nAAAA\n".to_owned(),
+                Some("the PEM text holds no certificate that can be used: the PEM text is broken"),
+            ),
+            (
+                garbage.to_owned(),
+                Some("the PEM text holds no certificate that can be used: invalid peer certificate: BadEncoding"),
+            ),
+            (ca(), None),
+            (format!("{garbage}{}", ca()), None),
+        ] {
+            let made = TlsSettings::from_pem(pem.as_bytes()).client_config();
+            assert_eq!(made.err().map(|it| it.to_string()).as_deref(), expected, "{pem}");
+        }
+    }
+
+    #[test]
+    fn tells_a_missing_file_from_an_unreadable_one() {
+        let missing = std::env::temp_dir().join("hubward-no-such-ca.pem");
+        let error = TlsSettings::new().ca_file(&missing).client_config().expect_err("no file");
+        assert!(matches!(&error, TrustError::Missing { path } if *path == missing), "{error}");
+        // A directory can be opened, but not read.
+        let error = TlsSettings::new().ca_file(std::env::temp_dir()).client_config().expect_err("a directory");
+        assert!(matches!(error, TrustError::Read { .. }), "{error}");
+    }
+
+    #[test]
+    fn speaks_both_versions_and_shows_no_certificate_text() {
+        let settings = TlsSettings::from_pem(ca().as_bytes());
+        assert!(!format!("{settings:?}").contains("BEGIN"), "{settings:?}");
+        let config = settings.client_config().expect("a configuration");
+        assert!(config.alpn_protocols.is_empty());
+    }
+}
