@@ -2,7 +2,8 @@
 //
 // The same steps as provision.py, through the public API of Microsoft's unmodified npm
 // packages. INTEROP_PROVISIONING is http, mqtt or mqtt-ws; INTEROP_TELEMETRY is mqtt or
-// mqtt-ws; INTEROP_HUB_KEY replaces the key for the hub alone, to see it refused there.
+// mqtt-ws; INTEROP_HUB_KEY and INTEROP_HUB_TOKEN replace the key for the hub alone, to see
+// them refused there.
 'use strict';
 
 const { randomUUID } = require('crypto');
@@ -41,11 +42,14 @@ async function main(env) {
   console.log(JSON.stringify(result.payload ?? null));
 
   console.log('Will send telemetry from the provisioned device');
-  const device = Client.fromConnectionString(
-    ConnectionString.createWithSharedAccessKey(
-      result.assignedHub, result.deviceId, env.INTEROP_HUB_KEY ?? key),
-    TELEMETRY[env.INTEROP_TELEMETRY](),
-  );
+  const Telemetry = TELEMETRY[env.INTEROP_TELEMETRY]();
+  const device = env.INTEROP_HUB_TOKEN
+    ? Client.fromSharedAccessSignature(env.INTEROP_HUB_TOKEN, Telemetry)
+    : Client.fromConnectionString(
+      ConnectionString.createWithSharedAccessKey(
+        result.assignedHub, result.deviceId, env.INTEROP_HUB_KEY ?? key),
+      Telemetry,
+    );
   await device.open();
 
   const send = async (number) => {

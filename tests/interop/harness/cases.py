@@ -7,6 +7,8 @@ and the emulator can be asked afterwards what it received from exactly this one.
 import base64
 import hashlib
 import hmac
+import time
+import urllib.parse
 from dataclasses import dataclass
 
 DPS_HOST = "localhost"
@@ -38,8 +40,8 @@ class Refusal:
     """Where the client must be stopped, and with which words of its own."""
 
     at: str
-    python: str
-    node: str
+    python: str = ""
+    node: str = ""
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,8 @@ class Scenario:
     status: str = "enabled"
     wrong_key: bool = False
     wrong_hub_key: bool = False
+    expired_hub_token: bool = False
+    sdks: tuple = ("python", "node")
     trusted: bool = True
     refusal: "Refusal | None" = None
 
@@ -101,6 +105,10 @@ class Case:
         }
         if self.scenario.wrong_hub_key:
             variables["INTEROP_HUB_KEY"] = wrong
+        if self.scenario.expired_hub_token:
+            # Well beyond the service's five minutes of grace.
+            resource = f"{self.scenario.hub}/devices/{self.registration_id}"
+            variables["INTEROP_HUB_TOKEN"] = _token(self.device_key, resource, int(time.time()) - 3600)
         return variables
 
 
@@ -133,11 +141,16 @@ SCENARIOS = [
         "wrong key at the hub", "wrong-hub-key", wrong_hub_key=True,
         refusal=Refusal("hub", r"CredentialError", r"UnauthorizedError"),
     ),
+    # Only the Node SDK offers an expired token to a hub; Python's refuses to.
+    Scenario(
+        "expired token at the hub", "expired-hub-token", expired_hub_token=True, sdks=("node",),
+        refusal=Refusal("hub", node=r"UnauthorizedError"),
+    ),
 ]
 
 
 def all_cases():
-    return [Case(client, scenario) for scenario in SCENARIOS for client in CLIENTS]
+    return [Case(client, scenario) for scenario in SCENARIOS for client in CLIENTS if client.sdk in scenario.sdks]
 
 
 def matching(text):
@@ -166,6 +179,13 @@ def _symmetric_key(primary, secondary):
 def _key(role, registration_id):
     # Only ever known to an emulator on a loopback: constant, so that a failure repeats.
     return base64.b64encode(hashlib.sha512(f"hubward interop {role} {registration_id}".encode()).digest()).decode()
+
+
+def _token(key, resource, expiry):
+    resource = urllib.parse.quote(resource, safe="")
+    digest = hmac.new(base64.b64decode(key), f"{resource}\n{expiry}".encode(), hashlib.sha256).digest()
+    signature = urllib.parse.quote(base64.b64encode(digest).decode(), safe="")
+    return f"SharedAccessSignature sr={resource}&sig={signature}&se={expiry}"
 
 
 def _derived(group_key, registration_id):
