@@ -12,7 +12,6 @@ import urllib.parse
 from dataclasses import dataclass
 
 DPS_HOST = "localhost"
-ID_SCOPE = "0ne00C0FFEE"
 GROUP_ID = "interop-group"
 FIRST_HUB = "localhost"
 SECOND_HUB = "127.0.0.2"
@@ -91,12 +90,12 @@ class Case:
             "iotHubs": [self.scenario.hub],
         }
 
-    def environment(self):
+    def environment(self, id_scope):
         """What the client program reads: the sample's own variables and a few of ours."""
         wrong = _key("wrong", self.registration_id)
         variables = {
             "PROVISIONING_HOST": DPS_HOST,
-            "PROVISIONING_IDSCOPE": ID_SCOPE,
+            "PROVISIONING_IDSCOPE": id_scope,
             "PROVISIONING_REGISTRATION_ID": self.registration_id,
             "PROVISIONING_SYMMETRIC_KEY": wrong if self.scenario.wrong_key else self.device_key,
             "INTEROP_PROVISIONING": self.client.provisioning,
@@ -160,8 +159,6 @@ def matching(text):
 def seed(cases):
     """The emulator's seed file for these cases."""
     return {
-        "idScope": ID_SCOPE,
-        "hubs": HUBS,
         "enrollments": [entry for entry in (case.enrollment() for case in cases) if entry],
         "enrollmentGroups": [{
             "enrollmentGroupId": GROUP_ID,

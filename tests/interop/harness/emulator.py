@@ -64,6 +64,10 @@ class Emulator:
     def ca_file(self):
         return self._ready["caFile"]
 
+    @property
+    def id_scope(self):
+        return self._ready["idScope"]
+
     def received(self, device_id):
         """The bodies of the telemetry this device delivered, in order of arrival."""
         url = f"{self._ready['adminUrl']}/telemetry?device={device_id}"

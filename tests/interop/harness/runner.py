@@ -93,7 +93,7 @@ def _kill(process):
 def _environment(case, emulator, installed, work, time_limit):
     """This process's environment, cleaned, and what the program is to know."""
     variables = {name: value for name, value in os.environ.items() if not _DROPPED.search(name)}
-    variables.update(case.environment())
+    variables.update(case.environment(emulator.id_scope))
     variables.update(
         INTEROP_TIME_LIMIT=f"{time_limit:g}",
         PYTHONUNBUFFERED="1",
