@@ -1,6 +1,9 @@
-//! IoT Hub over MQTT: login, telemetry topics.
+//! IoT Hub over MQTT: login, topics in both directions.
 
-use hubward_proto::hub::{HubIdentity, HubUsername, Message, TelemetryTopic};
+use hubward_proto::hub::{
+    CloudToDeviceTopic, HubIdentity, HubUsername, Message, MethodResponseTopic, ModuleInputTopic, PropertyBag,
+    TelemetryTopic, TopicFilter, TwinGetTopic, TwinReportedTopic,
+};
 use hubward_proto::{DeviceId, HubHost, ModuleId, ProtoError};
 use serde_json::Value;
 
@@ -77,6 +80,101 @@ pub(super) fn telemetry_topic(vector: &Vector) -> Sides {
         assert_eq!(found, expected, "{name}");
     }
     Sides { client, emulator: !vector.results.is_empty() }
+}
+
+/// A message to a device or module: the client reads it, the emulator writes it. The SDKs each lose
+/// something (see the comments); we must not.
+pub(super) fn decode_topic(vector: &Vector) -> Sides {
+    let identity = identity(vector, "hub.example");
+    let topic = vector.text("topic");
+    let (bag, input, written) = if identity.module.is_some() {
+        let read = ModuleInputTopic::parse(&identity, topic).unwrap_or_else(|error| panic!("{}: {error}", vector.id));
+        let written = read.encode(&identity);
+        (read.bag, Some(read.input), written)
+    } else {
+        let read = CloudToDeviceTopic::parse(&identity, topic).unwrap_or_else(|error| panic!("{}: {error}", vector.id));
+        let written = read.encode(&identity.device);
+        (read.bag, None, written)
+    };
+    for result in &vector.results {
+        let name = format!("{} {}", vector.id, result.sdk);
+        let is_node = result.sdk.starts_with("node");
+        let read = result.output["ok"].as_object().expect("a reading");
+        let mut expected = PropertyBag::default();
+        for (field, value) in read["system"].as_object().expect("system properties") {
+            let value = value.as_str().expect("a text");
+            let wire = match field.as_str() {
+                "message_id" => "$.mid",
+                "correlation_id" => "$.cid",
+                "user_id" => "$.uid",
+                "to" => "$.to",
+                "content_type" => "$.ct",
+                "content_encoding" => "$.ce",
+                "expiry_time_utc" => "$.exp",
+                "ack" => "iothub-ack",
+                "input_name" => {
+                    // Node leaves it percent-encoded.
+                    let decoded = if is_node { value.replace("%20", " ") } else { value.to_owned() };
+                    assert_eq!(input.as_deref(), Some(decoded.as_str()), "{name}");
+                    continue;
+                }
+                other => panic!("{name}: a property `{other}` that this test does not know"),
+            };
+            expected.set(wire, Some(value.to_owned()));
+        }
+        for (field, value) in read["properties"].as_object().expect("application properties") {
+            // Node turns a name without a value into the text `undefined`.
+            let no_value = is_node && value == "undefined";
+            expected.set(field, value.as_str().filter(|_| !no_value).map(str::to_owned));
+        }
+        // Python drops `$.to`.
+        let found: Vec<_> = bag.iter().filter(|(it, _)| is_node || *it != "$.to").collect();
+        assert_eq!(found.len(), expected.iter().count(), "{name}");
+        for (field, value) in found {
+            assert_eq!(expected.value(field), Some(value), "{name}: {field}");
+        }
+    }
+    assert_eq!(vector.results.len(), 2, "{}: no SDK is left out", vector.id);
+    // We always encode `$` and `+`; these two show that a client must do without.
+    let emulator = !matches!(vector.id.as_str(), "decode-c2d-plus" | "decode-c2d-literal-dollar");
+    if emulator {
+        assert_eq!(written, topic, "{}", vector.id);
+    }
+    Sides { client: true, emulator }
+}
+
+/// What a device subscribes to and asks: the client writes it, the emulator reads it.
+pub(super) fn topics(vector: &Vector) -> Sides {
+    let identity = identity(vector, "hub.example");
+    let messages = if identity.module.is_some() { TopicFilter::ModuleInputs } else { TopicFilter::CloudToDevice };
+    let request_id = vector.text("request_id").to_owned();
+    let get = TwinGetTopic { request_id: request_id.clone() };
+    let reported = TwinReportedTopic { request_id };
+    let response = MethodResponseTopic {
+        status: i32::try_from(vector.number("method_status")).expect("a status"),
+        request_id: vector.text("method_request_id").to_owned(),
+    };
+    for result in &vector.results {
+        let name = format!("{} {}", vector.id, result.sdk);
+        let field = |it: &str| result.output[it].as_str().unwrap_or_else(|| panic!("{name}: {it}"));
+        for (key, filter) in [
+            ("c2d_or_input", messages),
+            ("methods", TopicFilter::Methods),
+            ("twin_response", TopicFilter::TwinResponses),
+            ("twin_patch", TopicFilter::DesiredProperties),
+        ] {
+            assert_eq!(filter.encode(&identity), field(key), "{name}");
+            assert_eq!(TopicFilter::parse(&identity, field(key)), Ok(filter), "{name}");
+        }
+        assert_eq!(get.encode(), field("twin_get"), "{name}");
+        assert_eq!(TwinGetTopic::parse(field("twin_get")).as_ref(), Ok(&get), "{name}");
+        assert_eq!(reported.encode(), field("twin_reported"), "{name}");
+        assert_eq!(TwinReportedTopic::parse(field("twin_reported")).as_ref(), Ok(&reported), "{name}");
+        assert_eq!(response.encode(), field("method_response"), "{name}");
+        assert_eq!(MethodResponseTopic::parse(field("method_response")).as_ref(), Ok(&response), "{name}");
+    }
+    assert_eq!(vector.results.len(), 2, "{}: no SDK is left out", vector.id);
+    Sides { client: true, emulator: true }
 }
 
 fn identity(vector: &Vector, host: &str) -> HubIdentity {

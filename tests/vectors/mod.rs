@@ -78,6 +78,9 @@ fn check(vector: &Vector) -> Sides {
         "dps_response_topic" => dps::response_topic(vector),
         "hub_connect" => hub::connect(vector),
         "telemetry_topic" => hub::telemetry_topic(vector),
+        "decode_topic" => hub::decode_topic(vector),
+        "hub_topics" => hub::topics(vector),
+        "connection_string" => sas::connection_string(vector),
         _ => Sides::default(),
     }
 }
@@ -121,6 +124,9 @@ kinds! {
     dps_response_topic: 4,
     hub_connect: 6,
     telemetry_topic: 18,
+    decode_topic: 7,
+    hub_topics: 2,
+    connection_string: 15,
 }
 
 #[test]

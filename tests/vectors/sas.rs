@@ -1,9 +1,10 @@
-//! Keys and tokens.
+//! Keys, tokens, connection strings.
 
 use hubward_proto::dps::{SAS_POLICY, sas_resource};
 use hubward_proto::hub::HubIdentity;
 use hubward_proto::{DeviceId, HubHost, IdScope, ModuleId, RegistrationId};
-use hubward_sas::{SasToken, SharedKey, UnixSeconds};
+use hubward_sas::{ConnectionString, SasToken, SharedKey, UnixSeconds};
+use serde_json::Value;
 
 use super::{Sides, Vector};
 
@@ -90,6 +91,60 @@ pub(super) fn derived_key(vector: &Vector) -> Sides {
         assert_eq!(result.output, derived.expose_base64().as_str(), "{} {}", vector.id, result.sdk);
     }
     Sides { client: true, emulator: true }
+}
+
+/// Connection strings. Where the SDKs differ we are as strict as Python about what is ambiguous (a
+/// name twice) and as lenient as Node about what is not.
+pub(super) fn connection_string(vector: &Vector) -> Sides {
+    let follow = match vector.id.as_str() {
+        "cs-policy-no-device" | "cs-duplicate-key" => Some("python"),
+        "cs-sas-only" | "cs-trailing-semicolon" | "cs-unknown-key" => Some("node"),
+        _ => None,
+    };
+    let verdict = ConnectionString::parse(vector.text("text"));
+    let mut followed = 0;
+    for result in vector.results.iter().filter(|it| follow.is_none_or(|sdk| it.sdk.starts_with(sdk))) {
+        followed += 1;
+        let name = format!("{} {}", vector.id, result.sdk);
+        let Some(Value::Object(expected)) = result.output.get("ok") else {
+            assert!(verdict.is_err(), "{name}: it is refused");
+            continue;
+        };
+        let read = verdict.as_ref().unwrap_or_else(|error| panic!("{name}: {error}"));
+        let mut unknown = read.unknown_names();
+        for (field, value) in expected {
+            let found = match field.as_str() {
+                "HostName" => Some(read.host_name()),
+                "DeviceId" => read.device_id(),
+                "ModuleId" => read.module_id(),
+                "GatewayHostName" => read.gateway_host_name(),
+                "SharedAccessKeyName" => read.shared_access_key_name(),
+                "SharedAccessKey" => read.expose_shared_access_key(),
+                "SharedAccessSignature" => read.expose_shared_access_signature(),
+                "x509" => read.is_x509().then_some("true"),
+                other => {
+                    assert_eq!(unknown.next(), Some(other), "{name}");
+                    continue;
+                }
+            };
+            assert_eq!(found, value.as_str(), "{name}: {field}");
+        }
+        assert_eq!(unknown.next(), None, "{name}: nothing else is unknown");
+        let absent = [
+            ("DeviceId", read.device_id()),
+            ("ModuleId", read.module_id()),
+            ("GatewayHostName", read.gateway_host_name()),
+            ("SharedAccessKeyName", read.shared_access_key_name()),
+            ("SharedAccessKey", read.expose_shared_access_key()),
+            ("SharedAccessSignature", read.expose_shared_access_signature()),
+            ("x509", read.is_x509().then_some("true")),
+        ];
+        for (field, found) in absent.into_iter().filter(|(it, _)| !expected.contains_key(*it)) {
+            assert_eq!(found, None, "{name}: {field}");
+        }
+    }
+    assert_eq!(followed, if follow.is_some() { 1 } else { 2 }, "{}", vector.id);
+    Sides { client: true, emulator: false }
 }
 
 /// Whether there are tokens, each of which reads, verifies and is for what it should be for.

@@ -20,15 +20,17 @@
 //! # Behavior
 //!
 //! * Nothing here reads a clock or a network: the time is an argument.
-//! * Keys and tokens are wiped from memory when dropped. Neither has `Display`, and `Debug` shows
+//! * Keys, tokens and connection strings are wiped when dropped. None has `Display`, and `Debug` shows
 //!   no secret; the only ways to read one start with `expose_`.
 //! * Signing gives exactly one form (the documented one). Verifying accepts what every Microsoft
 //!   SDK sends, because the signature covers the `sr` text as it stands in the token.
 
+mod connection_string;
 mod key;
 mod time;
 mod token;
 
+pub use connection_string::{ConnectionString, ConnectionStringError};
 pub use key::{KeyError, SIGNATURE_LEN, SharedKey};
 pub use time::UnixSeconds;
 pub use token::{EXPIRY_GRACE, SasToken, TokenError};

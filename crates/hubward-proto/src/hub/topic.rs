@@ -75,6 +75,21 @@ pub enum TopicFilter {
 }
 
 impl TopicFilter {
+    /// The filter as `identity` subscribes to it. [`TopicFilter::CloudToDevice`] makes sense for a
+    /// device only, [`TopicFilter::ModuleInputs`] for a module only.
+    ///
+    /// Source: vectors `hub-subscriptions-*`.
+    #[must_use]
+    pub fn encode(self, identity: &HubIdentity) -> String {
+        match self {
+            Self::CloudToDevice => format!("{}/messages/devicebound/#", identity.topic_base()),
+            Self::ModuleInputs => format!("{}/inputs/#", identity.topic_base()),
+            Self::Methods => "$iothub/methods/POST/#".to_owned(),
+            Self::TwinResponses => "$iothub/twin/res/#".to_owned(),
+            Self::DesiredProperties => "$iothub/twin/PATCH/properties/desired/#".to_owned(),
+        }
+    }
+
     /// Reads the filter of a SUBSCRIBE by `identity`.
     ///
     /// # Errors
