@@ -1,5 +1,6 @@
 //! The client side of the upgrade, on top of any dialer.
 
+use std::error::Error;
 use std::fmt;
 use std::io;
 use std::time::Duration;
@@ -77,22 +78,29 @@ impl<D: Dialer> Dialer for WsDialer<D> {
 }
 
 impl<D> WsDialer<D> {
-    fn request(&self, to: &Endpoint) -> Result<Request, http::Error> {
+    fn request(&self, to: &Endpoint) -> Result<Request, Box<dyn Error + Send + Sync>> {
         let host = match to.port {
             HTTPS_PORT if to.host.contains(':') => format!("[{}]", to.host),
             HTTPS_PORT => to.host.clone(),
             _ => to.to_string(),
         };
-        Request::builder()
+        // `http` would take a path without a slash, and the line sent would be no HTTP.
+        if !self.path.starts_with('/') {
+            return Err("the path of a WebSocket begins with `/`".into());
+        }
+        let uri =
+            http::Uri::builder().scheme("wss").authority(host.as_str()).path_and_query(self.path.as_str()).build()?;
+        let request = Request::builder()
             .method(http::Method::GET)
-            .uri(format!("wss://{host}{}", self.path))
+            .uri(uri)
             .header(http::header::HOST, host)
             .header(http::header::CONNECTION, "Upgrade")
             .header(http::header::UPGRADE, "websocket")
             .header(http::header::SEC_WEBSOCKET_VERSION, "13")
             .header(http::header::SEC_WEBSOCKET_KEY, generate_key())
             .header(http::header::SEC_WEBSOCKET_PROTOCOL, &self.subprotocol)
-            .body(())
+            .body(())?;
+        Ok(request)
     }
 }
 
