@@ -11,7 +11,7 @@ mod tidy;
 
 use std::process::ExitCode;
 
-use spawn::{Cargo, run};
+use spawn::{Cargo, run, show_and_run};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -42,7 +42,7 @@ fn e2e(arguments: &[String]) -> ExitCode {
 
 /// Microsoft's SDKs against the emulator of a release build.
 fn interop(arguments: &[String]) -> ExitCode {
-    let built = run(&mut Cargo::command(["build", "--release", "--package", "hubward-cli"]));
+    let built = show_and_run(&mut Cargo::command(["build", "--release", "--package", "hubward-cli"]));
     if !built.is_success() {
         return built.into();
     }
@@ -52,7 +52,7 @@ fn interop(arguments: &[String]) -> ExitCode {
     };
     let binary = target.join("release").join(format!("hubward{}", std::env::consts::EXE_SUFFIX));
     let mut python = spawn::command("python3");
-    run(python.arg("tests/interop/run.py").arg("--hubward").arg(binary).args(arguments)).into()
+    show_and_run(python.arg("tests/interop/run.py").arg("--hubward").arg(binary).args(arguments)).into()
 }
 
 /// Measurements; they need an optimised build to mean anything.

@@ -82,18 +82,23 @@ impl From<Ended> for ExitCode {
     }
 }
 
-/// Shows the command, runs it, and waits for it.
+/// Runs a command and waits for it.
 pub(crate) fn run(command: &mut Command) -> Ended {
-    let program = Path::new(command.get_program()).file_name().unwrap_or_default().to_owned();
-    let words = std::iter::once(program.as_os_str()).chain(command.get_args());
-    let line: Vec<_> = words.map(OsStr::to_string_lossy).collect();
-    eprintln!("$ {}", line.join(" "));
     match command.status() {
         // Killed by a signal counts as a plain failure.
         Ok(status) => Ended { code: status.code().map_or(1, |code| u8::try_from(code).unwrap_or(1)) },
         Err(error) => {
-            eprintln!("xtask: cannot run {}: {error}", program.display());
+            eprintln!("xtask: cannot run {}: {error}", command.get_program().display());
             Ended { code: 1 }
         }
     }
+}
+
+/// Shows the command first, so that it can be repeated by hand.
+pub(crate) fn show_and_run(command: &mut Command) -> Ended {
+    let program = Path::new(command.get_program()).file_name().unwrap_or_default();
+    let words = std::iter::once(program).chain(command.get_args());
+    let line: Vec<_> = words.map(OsStr::to_string_lossy).collect();
+    eprintln!("$ {}", line.join(" "));
+    run(command)
 }

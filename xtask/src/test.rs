@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use crate::spawn::{Cargo, run};
+use crate::spawn::{Cargo, show_and_run};
 use crate::tidy;
 
 /// One step: its name, what it does, whether it went well.
@@ -16,7 +16,7 @@ const STEPS: [Step; 6] = [
     ("doc tests", || cargo(["test", "--workspace", "--doc"])),
     ("docs", || {
         let mut command = Cargo::command(["doc", "--workspace", "--no-deps"]);
-        run(command.env("RUSTDOCFLAGS", "--deny warnings")).is_success()
+        show_and_run(command.env("RUSTDOCFLAGS", "--deny warnings")).is_success()
     }),
     ("tidy", tidy::check_and_report),
 ];
@@ -43,7 +43,7 @@ fn tests() -> bool {
 }
 
 fn cargo<const N: usize>(arguments: [&str; N]) -> bool {
-    run(&mut Cargo::command(arguments)).is_success()
+    show_and_run(&mut Cargo::command(arguments)).is_success()
 }
 
 #[derive(Debug)]
