@@ -1,0 +1,313 @@
+//! The handle: what a program can ask of a client.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use hubward_transport::{Credential, HubLogin, HubTransport, Message, TransportKind};
+use tokio::sync::{Semaphore, TryAcquireError, mpsc, watch};
+use tokio::time::{Instant, timeout_at};
+
+use crate::driver::Driver;
+use crate::receipt::{Deadline, Ticket};
+use crate::{
+    CloseError, CloseReason, Closed, ConnectionState, DisconnectCause, HubError, HubOptions, MessageLabel, Receipt,
+    SendError, TryEnqueueError, Why,
+};
+
+/// A device's conversation with its hub. Clones share one connection.
+///
+/// A task of its own owns the connection; the handle only passes things to it. Dropping the last
+/// handle ends that task without waiting: what is still queued then counts as not sent, so call
+/// [`HubClient::close`] first if it matters.
+#[derive(Clone)]
+pub struct HubClient {
+    shared: Arc<Shared>,
+    commands: mpsc::Sender<Command>,
+    send_deadline: Option<Duration>,
+}
+
+/// Everything a program can make happen.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// Sends a message.
+    Send(Ticket),
+    /// Ends the client, at this moment at the latest.
+    Close(Box<Instant>),
+}
+
+// A channel of fat items allocates kilobytes at creation.
+const _: () = assert!(size_of::<Command>() <= 16);
+
+/// Room in the channel beyond the messages that may wait, for everything else.
+const OTHER_COMMANDS: usize = 16;
+
+/// What handles and task have in common.
+pub(crate) struct Shared {
+    pub(crate) login: HubLogin,
+    pub(crate) endpoint: String,
+    pub(crate) kind: TransportKind,
+    /// One permit for each message that may wait. Closed when nothing is taken any more.
+    pub(crate) room: Semaphore,
+    pub(crate) state: watch::Sender<ConnectionState>,
+    pub(crate) last_cause: Mutex<Option<DisconnectCause>>,
+    pub(crate) closed: OnceLock<Closed>,
+    /// Set after the task has looked at its last message.
+    pub(crate) is_closed: AtomicBool,
+}
+
+impl HubClient {
+    /// Starts a client and returns at once; connecting begins in the background. See
+    /// [`HubClient::connected`] for how it went.
+    ///
+    /// A failure of the very first login that trying again does not change (a refused credential, an
+    /// untrusted certificate, something unsupported) closes the client with that reason. Network
+    /// trouble is tried again for ever, and after a first success so is everything else, with
+    /// growing waits.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime with time enabled.
+    #[must_use]
+    pub fn spawn(
+        transport: impl Into<Arc<dyn HubTransport>>,
+        login: HubLogin,
+        credential: Credential,
+        options: HubOptions,
+    ) -> Self {
+        let (transport, options) = (transport.into(), options.in_range());
+        let shared = Arc::new(Shared {
+            endpoint: transport.endpoint(&login),
+            kind: transport.kind(),
+            login,
+            room: Semaphore::new(options.queue),
+            state: watch::Sender::new(ConnectionState::Connecting),
+            last_cause: Mutex::new(None),
+            closed: OnceLock::new(),
+            is_closed: AtomicBool::new(false),
+        });
+        let (commands, inbox) = mpsc::channel(options.queue.saturating_add(OTHER_COMMANDS).min(Semaphore::MAX_PERMITS));
+        let send_deadline = options.send_deadline;
+        tokio::spawn(Driver::new(transport, credential, options, shared.clone(), inbox, Instant::now()));
+        Self { shared, commands, send_deadline }
+    }
+
+    /// A handle whose messages have another deadline than
+    /// [`HubOptions::send_deadline`](HubOptions::send_deadline); other handles are not changed.
+    #[must_use]
+    pub const fn send_deadline(mut self, deadline: Option<Duration>) -> Self {
+        self.send_deadline = deadline;
+        self
+    }
+
+    /// Waits until the hub has accepted the login.
+    ///
+    /// It waits as long as the client tries: bound it with [`tokio::time::timeout`] and ask
+    /// [`HubClient::last_error`] what was in the way.
+    ///
+    /// # Errors
+    /// [`HubError::Closed`] if the client has ended; its reason says why.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing.
+    pub async fn connected(&self) -> Result<(), HubError> {
+        let mut state = self.shared.state.subscribe();
+        let found = state.wait_for(|it| it.is_connected() || it.is_closed()).await;
+        match found.as_deref() {
+            Ok(ConnectionState::Closed { reason }) => Err(HubError::Closed(reason.clone())),
+            Ok(_) => Ok(()),
+            // The sender lives in `self`.
+            Err(_) => Err(HubError::Closed(self.shared.reason())),
+        }
+    }
+
+    /// The state, always the latest. States that follow each other quickly may be seen as one.
+    #[must_use]
+    pub fn state(&self) -> watch::Receiver<ConnectionState> {
+        self.shared.state.subscribe()
+    }
+
+    /// What ended the last connection or attempt, kept while the next one runs; `None` since the
+    /// last login.
+    #[must_use]
+    pub fn last_error(&self) -> Option<DisconnectCause> {
+        self.shared.last_cause()
+    }
+
+    /// Queues a message and returns as soon as there is room for it; the [`Receipt`] says when the
+    /// hub has it. Messages of one sender leave in the order they were queued.
+    ///
+    /// Delivery is at least once: after a reconnect, what was not acknowledged is sent again.
+    ///
+    /// # Errors
+    /// [`SendError::Refused`] if the service would not take it (size, property names; nothing is
+    /// sent). [`SendError::NotSent`] if the client has ended, or if the message's deadline passed
+    /// while it waited for room.
+    ///
+    /// # Cancel safety
+    /// If dropped before it returns, the message was not queued.
+    pub async fn enqueue(&self, message: Message) -> Result<Receipt, SendError> {
+        if let Err(source) = message.check() {
+            return Err(SendError::Refused { message: MessageLabel::of(&message), source });
+        }
+        let deadline = self.deadline();
+        let closed = |message: &Message| SendError::NotSent {
+            message: MessageLabel::of(message),
+            why: Why::Closed(self.shared.reason()),
+        };
+        let room = match self.shared.room.try_acquire() {
+            Ok(room) => room,
+            Err(TryAcquireError::Closed) => return Err(closed(&message)),
+            Err(TryAcquireError::NoPermits) => {
+                let acquired = match deadline {
+                    None => self.shared.room.acquire().await,
+                    Some(Deadline { at, after }) => {
+                        timeout_at(at, self.shared.room.acquire()).await.map_err(|_| SendError::NotSent {
+                            message: MessageLabel::of(&message),
+                            why: Why::Deadline { after, cause: self.shared.current_cause() },
+                        })?
+                    }
+                };
+                acquired.map_err(|_| closed(&message))?
+            }
+        };
+        let place = self.commands.reserve().await.map_err(|_| closed(&message))?;
+        // The task gives it back when the message leaves the queue.
+        room.forget();
+        let (ticket, receipt) = Ticket::new(message, deadline);
+        place.send(Command::Send(ticket));
+        Ok(self.seen(receipt))
+    }
+
+    /// Queues a message if there is room right now.
+    ///
+    /// # Errors
+    /// [`TryEnqueueError`], with the message.
+    pub fn try_enqueue(&self, message: Message) -> Result<Receipt, TryEnqueueError> {
+        if let Err(source) = message.check() {
+            return Err(TryEnqueueError::Refused { message: Box::new(message), source });
+        }
+        let room = match self.shared.room.try_acquire() {
+            Ok(room) => room,
+            Err(TryAcquireError::Closed) => return Err(TryEnqueueError::Closed(Box::new(message))),
+            Err(TryAcquireError::NoPermits) => return Err(TryEnqueueError::Full(Box::new(message))),
+        };
+        let place = match self.commands.try_reserve() {
+            Ok(place) => place,
+            Err(mpsc::error::TrySendError::Full(())) => return Err(TryEnqueueError::Full(Box::new(message))),
+            Err(mpsc::error::TrySendError::Closed(())) => return Err(TryEnqueueError::Closed(Box::new(message))),
+        };
+        room.forget();
+        let (ticket, receipt) = Ticket::new(message, self.deadline());
+        place.send(Command::Send(ticket));
+        Ok(self.seen(receipt))
+    }
+
+    /// Sends a message and waits until the hub has acknowledged it.
+    ///
+    /// # Errors
+    /// [`SendError`] says whether the hub can have the message.
+    ///
+    /// # Cancel safety
+    /// If dropped, the message may or may not be sent.
+    pub async fn send(&self, message: Message) -> Result<(), SendError> {
+        self.enqueue(message).await?.await
+    }
+
+    /// Takes no more messages, waits up to `flush` until everything queued is acknowledged, says
+    /// good-bye to the hub and ends the client. Can be called at any time, as often as liked and on
+    /// any handle: the earliest moment counts, and everybody gets the same answer.
+    ///
+    /// # Errors
+    /// [`CloseError::Unacknowledged`] names the messages that were left behind. Their receipts say
+    /// the same.
+    ///
+    /// # Cancel safety
+    /// If dropped after the first poll, the client closes all the same.
+    pub async fn close(&self, flush: Duration) -> Result<Closed, CloseError> {
+        let until = far(Instant::now(), flush);
+        // If nobody takes it any more, the client has ended already.
+        let _ended = self.commands.send(Command::Close(Box::new(until))).await;
+        self.closed().await;
+        let closed = self.shared.closed.get().cloned().unwrap_or_else(|| Closed::new(self.shared.reason()));
+        if closed.is_clean() { Ok(closed) } else { Err(CloseError::Unacknowledged(Box::new(closed))) }
+    }
+
+    /// Waits until the client has ended, whoever ended it, and says why.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing.
+    pub async fn closed(&self) -> CloseReason {
+        let mut state = self.shared.state.subscribe();
+        // The sender lives in `self`: this ends with the state, not with an error.
+        drop(state.wait_for(ConnectionState::is_closed).await);
+        self.shared.reason()
+    }
+
+    /// The host and port it talks to, for messages.
+    #[must_use]
+    pub fn endpoint(&self) -> &str {
+        &self.shared.endpoint
+    }
+
+    /// The protocol it talks.
+    #[must_use]
+    pub fn kind(&self) -> TransportKind {
+        self.shared.kind
+    }
+
+    /// Who it says it is.
+    #[must_use]
+    pub fn login(&self) -> &HubLogin {
+        &self.shared.login
+    }
+
+    fn deadline(&self) -> Option<Deadline> {
+        self.send_deadline.map(|after| Deadline { at: far(Instant::now(), after), after })
+    }
+
+    /// A message may slip into the channel in the instant in which the task ends; nobody would ever
+    /// look at it.
+    fn seen(&self, receipt: Receipt) -> Receipt {
+        if self.shared.is_closed.load(Ordering::SeqCst) {
+            receipt.resolve_unseen(self.shared.reason());
+        }
+        receipt
+    }
+}
+
+impl fmt::Debug for HubClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HubClient")
+            .field("endpoint", &self.shared.endpoint)
+            .field("kind", &self.shared.kind)
+            .field("state", &*self.shared.state.borrow())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    /// Why it ended, or is about to.
+    fn reason(&self) -> CloseReason {
+        self.closed.get().map_or(CloseReason::Requested, |it| it.reason.clone())
+    }
+
+    pub(crate) fn last_cause(&self) -> Option<DisconnectCause> {
+        self.last_cause.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set_last_cause(&self, cause: Option<DisconnectCause>) {
+        *self.last_cause.lock().unwrap_or_else(PoisonError::into_inner) = cause;
+    }
+
+    /// What is in the way of being connected, if anything.
+    fn current_cause(&self) -> Option<DisconnectCause> {
+        if self.state.borrow().is_connected() { None } else { self.last_cause() }
+    }
+}
+
+/// `duration` after `now`; a century if that is beyond what the clock can say.
+fn far(now: Instant, duration: Duration) -> Instant {
+    const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+    now + duration.min(CENTURY)
+}

@@ -1,0 +1,135 @@
+//! How long to wait before the next attempt.
+
+use std::time::Duration;
+
+use fastrand::Rng;
+use hubward_transport::{Fault, TransportError};
+
+use crate::{Backoff, DisconnectCause, HubOptions};
+
+/// The longest Retry-After that is believed.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(60 * 60);
+
+/// Counts failures in a row, by kind: trouble passes, a refusal stays until somebody acts.
+#[derive(Debug, Default)]
+pub(crate) struct Ladder {
+    trouble: u32,
+    refusals: u32,
+}
+
+impl Ladder {
+    /// After a connection that lasted.
+    pub(crate) fn reset(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Failures in a row.
+    pub(crate) fn attempt(&self) -> u32 {
+        self.trouble.saturating_add(self.refusals)
+    }
+
+    /// Counts a failure and says how long to wait.
+    pub(crate) fn failed(&mut self, cause: &DisconnectCause, options: &HubOptions, rng: &mut Rng) -> Duration {
+        let error = cause.transport_error();
+        let wait = if error.is_some_and(is_refusal) {
+            self.refusals = self.refusals.saturating_add(1);
+            let half = bound(options.refused_backoff, self.refusals) / 2;
+            half + half.mul_f64(rng.f64())
+        } else {
+            self.trouble = self.trouble.saturating_add(1);
+            bound(options.backoff, self.trouble).mul_f64(rng.f64())
+        };
+        match error.and_then(TransportError::retry_after) {
+            // Never earlier than asked; not all at the same moment either.
+            Some(asked) => wait.max(asked.min(RETRY_AFTER_MAX) + options.backoff.first.mul_f64(rng.f64())),
+            None => wait,
+        }
+    }
+}
+
+/// Whether trying again changes nothing until somebody acts.
+fn is_refusal(error: &TransportError) -> bool {
+    !error.is_retryable() && error.fault() != Fault::Peer
+}
+
+/// `first`, doubled with each failure after the first one, at most `cap`.
+fn bound(backoff: Backoff, failures: u32) -> Duration {
+    let doubled = 2_u32.saturating_pow(failures.saturating_sub(1));
+    backoff.first.saturating_mul(doubled).min(backoff.cap)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hubward_transport::{Refusal, RefusedBy, Stage};
+    use std::sync::Arc;
+
+    fn seconds(from: u64) -> Duration {
+        Duration::from_secs(from)
+    }
+
+    fn refused(by: RefusedBy, retry_after: Option<Duration>) -> DisconnectCause {
+        let mut refusal = Refusal::new("hub.example:8883".into(), Stage::Login, by);
+        refusal.retry_after = retry_after;
+        DisconnectCause::Transport(Arc::new(TransportError::Refused(Box::new(refusal))))
+    }
+
+    fn cut() -> DisconnectCause {
+        let endpoint = "hub.example:8883".into();
+        DisconnectCause::Transport(Arc::new(TransportError::Closed { endpoint, stage: Stage::Exchange, source: None }))
+    }
+
+    /// The least and the greatest of many first, second, … waits.
+    fn spread(cause: &DisconnectCause, failures: usize) -> Vec<(Duration, Duration)> {
+        let options = HubOptions::default();
+        let mut rng = Rng::with_seed(7);
+        let mut spread = vec![(Duration::MAX, Duration::ZERO); failures];
+        for _ in 0..2000 {
+            let mut ladder = Ladder::default();
+            for (least, most) in &mut spread {
+                let wait = ladder.failed(cause, &options, &mut rng);
+                (*least, *most) = ((*least).min(wait), (*most).max(wait));
+            }
+        }
+        spread
+    }
+
+    #[test]
+    fn waits_for_the_network_are_fully_random_below_a_doubling_bound() {
+        for (at, (least, most)) in spread(&cut(), 9).into_iter().enumerate() {
+            let bound = seconds((1 << at).min(60));
+            assert!(most <= bound && most > bound.mul_f64(0.95), "{at}: {most:?}");
+            assert!(least < bound.mul_f64(0.05), "{at}: {least:?}");
+        }
+    }
+
+    #[test]
+    fn waits_after_a_refusal_are_longer_and_never_short() {
+        for (at, (least, most)) in spread(&refused(RefusedBy::Connack(5), None), 8).into_iter().enumerate() {
+            let bound = seconds((30 << at).min(15 * 60));
+            assert!(most <= bound && least >= bound / 2, "{at}: {least:?} to {most:?}");
+        }
+    }
+
+    #[test]
+    fn the_service_is_given_the_time_it_asks_for() {
+        let asked = seconds(40);
+        let (least, most) = spread(&refused(RefusedBy::UpgradeStatus(429), Some(asked)), 1)[0];
+        assert!(least >= asked && most <= asked + seconds(1), "{least:?} to {most:?}");
+        let (_, most) = spread(&refused(RefusedBy::UpgradeStatus(503), Some(seconds(1 << 40))), 1)[0];
+        assert!(most <= RETRY_AFTER_MAX + seconds(1));
+    }
+
+    #[test]
+    fn each_kind_of_failure_has_a_count_of_its_own() {
+        let (mut ladder, options, mut rng) = (Ladder::default(), HubOptions::default(), Rng::with_seed(1));
+        for _ in 0..40 {
+            ladder.failed(&cut(), &options, &mut rng);
+        }
+        let wait = ladder.failed(&refused(RefusedBy::Connack(5), None), &options, &mut rng);
+        assert!(wait <= seconds(30), "{wait:?}");
+        assert_eq!(ladder.attempt(), 41);
+        ladder.reset();
+        assert_eq!(ladder.attempt(), 0);
+    }
+}

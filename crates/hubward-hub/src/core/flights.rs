@@ -1,0 +1,237 @@
+//! The slab of messages that were written and are not yet acknowledged. A slot's number is the tag
+//! on the wire, and stays with its message over any number of connections.
+
+use std::collections::VecDeque;
+use std::num::NonZeroU16;
+
+use hubward_transport::Tag;
+use tokio::time::Instant;
+
+/// A message in flight.
+#[derive(Debug)]
+struct Flight<T> {
+    /// `None` once its receipt was resolved for another reason: the tag stays taken, since this
+    /// connection may still answer it.
+    ticket: Option<T>,
+    deadline: Option<Instant>,
+    /// Its place in the order of first transmissions.
+    order: u64,
+    /// When this connection was given it; `None` while it waits to be sent again.
+    sent_at: Option<Instant>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Flights<T> {
+    window: u16,
+    slots: Vec<Option<Flight<T>>>,
+    /// Freed slots, the longest free first: a tag comes back as late as possible, so that an answer
+    /// that comes twice finds nobody.
+    free: VecDeque<u16>,
+    /// Slots to be sent again on this connection, in order.
+    again: VecDeque<u16>,
+    taken: usize,
+    tickets: usize,
+    sent: u64,
+}
+
+/// The slot behind a tag.
+const fn slot(tag: Tag) -> usize {
+    tag.0.get() as usize - 1
+}
+
+fn tag(slot: u16) -> Tag {
+    Tag(NonZeroU16::MIN.saturating_add(slot))
+}
+
+impl<T> Flights<T> {
+    pub(crate) const fn new(window: u16) -> Self {
+        Self { window, slots: Vec::new(), free: VecDeque::new(), again: VecDeque::new(), taken: 0, tickets: 0, sent: 0 }
+    }
+
+    /// Tags that are taken.
+    pub(crate) const fn len(&self) -> usize {
+        self.taken
+    }
+
+    /// Receipts that are to be resolved.
+    pub(crate) const fn unresolved(&self) -> usize {
+        self.tickets
+    }
+
+    pub(crate) const fn is_full(&self) -> bool {
+        self.taken >= self.window as usize
+    }
+
+    /// Takes a tag for a message that this connection is given now, for the first time.
+    pub(crate) fn insert(&mut self, ticket: T, deadline: Option<Instant>, now: Instant) -> Tag {
+        debug_assert!(!self.is_full());
+        let flight = Flight { ticket: Some(ticket), deadline, order: self.sent, sent_at: Some(now) };
+        self.sent += 1;
+        self.taken += 1;
+        self.tickets += 1;
+        let untouched = u16::try_from(self.slots.len()).ok().filter(|it| *it < self.window);
+        match untouched.or_else(|| self.free.pop_front()) {
+            Some(at) if usize::from(at) < self.slots.len() => {
+                self.slots[usize::from(at)] = Some(flight);
+                tag(at)
+            }
+            at => {
+                self.slots.push(Some(flight));
+                tag(at.unwrap_or_default())
+            }
+        }
+    }
+
+    /// The next message that an earlier connection had and this one has not.
+    pub(crate) fn next_again(&mut self, now: Instant) -> Option<Tag> {
+        while let Some(at) = self.again.pop_front() {
+            if let Some(flight) = &mut self.slots[usize::from(at)] {
+                flight.sent_at = Some(now);
+                return Some(tag(at));
+            }
+        }
+        None
+    }
+
+    /// The message under a tag, if its receipt is still to be resolved.
+    pub(crate) fn ticket(&self, tag: Tag) -> Option<&T> {
+        self.slots.get(slot(tag))?.as_ref()?.ticket.as_ref()
+    }
+
+    /// Frees a tag that this connection has answered. Gives the ticket, if it is still to be resolved,
+    /// and when it was sent; `None` for a tag that nothing was sent under.
+    pub(crate) fn answered(&mut self, tag: Tag) -> Option<(Option<T>, Instant)> {
+        let place = self.slots.get_mut(slot(tag))?;
+        let sent_at = place.as_ref()?.sent_at?;
+        let flight = place.take()?;
+        self.taken -= 1;
+        self.tickets -= usize::from(flight.ticket.is_some());
+        self.free.push_back(tag.0.get() - 1);
+        Some((flight.ticket, sent_at))
+    }
+
+    /// The connection is over: whatever has a receipt to resolve is to be sent again, in order;
+    /// nobody will answer the rest.
+    pub(crate) fn lost(&mut self) {
+        self.again.clear();
+        let mut order = Vec::with_capacity(self.tickets);
+        for (at, place) in (0..).zip(&mut self.slots) {
+            match place {
+                Some(Flight { ticket: Some(_), order: place_in_order, sent_at, .. }) => {
+                    *sent_at = None;
+                    order.push((*place_in_order, at));
+                }
+                Some(_) => {
+                    *place = None;
+                    self.taken -= 1;
+                    self.free.push_back(at);
+                }
+                None => {}
+            }
+        }
+        order.sort_unstable();
+        self.again.extend(order.into_iter().map(|(_, at)| at));
+    }
+
+    /// When this connection was given the message that it leaves unanswered longest.
+    pub(crate) fn oldest(&self) -> Option<Instant> {
+        self.slots.iter().flatten().filter_map(|it| it.sent_at).min()
+    }
+
+    /// Takes out what has passed its deadline; gives the earliest deadline that is left.
+    pub(crate) fn expire(&mut self, now: Instant, mut gone: impl FnMut(T)) -> Option<Instant> {
+        let mut earliest: Option<Instant> = None;
+        for (at, place) in (0..).zip(&mut self.slots) {
+            let Some(flight) = place else { continue };
+            let Some(deadline) = flight.deadline.filter(|_| flight.ticket.is_some()) else { continue };
+            if deadline > now {
+                earliest = Some(earliest.map_or(deadline, |it| it.min(deadline)));
+                continue;
+            }
+            if let Some(ticket) = flight.ticket.take() {
+                self.tickets -= 1;
+                gone(ticket);
+            }
+            if flight.sent_at.is_none() {
+                // This connection never had it, so its tag is free, and it is not sent again.
+                *place = None;
+                self.taken -= 1;
+                self.free.push_back(at);
+                self.again.retain(|it| *it != at);
+            }
+        }
+        earliest
+    }
+
+    /// Takes out everything, in order.
+    pub(crate) fn drain(&mut self) -> Vec<T> {
+        self.lost();
+        let all = std::mem::take(&mut self.again);
+        self.taken = 0;
+        self.tickets = 0;
+        all.into_iter().filter_map(|at| self.slots[usize::from(at)].take()?.ticket).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn now() -> Instant {
+        Instant::now()
+    }
+
+    fn tags(flights: &mut Flights<u32>) -> Vec<u16> {
+        std::iter::from_fn(|| flights.next_again(now())).map(|it| it.0.get()).collect()
+    }
+
+    #[test]
+    fn a_tag_comes_back_as_late_as_possible() {
+        let mut flights = Flights::new(3);
+        let mut used = Vec::new();
+        for message in 0..7 {
+            let tag = flights.insert(message, None, now());
+            used.push(tag.0.get());
+            assert_eq!(flights.answered(tag).and_then(|it| it.0), Some(message));
+            assert!(flights.answered(tag).is_none(), "an answer counts once");
+        }
+        assert_eq!(used, [1, 2, 3, 1, 2, 3, 1]);
+        assert_eq!((flights.len(), flights.unresolved()), (0, 0));
+    }
+
+    #[test]
+    fn what_is_unanswered_goes_again_in_the_order_of_first_transmission() {
+        let mut flights = Flights::new(4);
+        let first: Vec<_> = (0..4).map(|it| flights.insert(it, None, now())).collect();
+        flights.answered(first[1]);
+        flights.answered(first[0]);
+        // Takes the tag of message 1, which was freed first.
+        assert_eq!(flights.insert(4, None, now()).0.get(), 2);
+        flights.lost();
+        assert!(flights.answered(first[2]).is_none(), "this connection was not given it yet");
+        assert_eq!(tags(&mut flights), [3, 4, 2]);
+        assert_eq!(flights.answered(first[2]).and_then(|it| it.0), Some(2));
+        flights.lost();
+        assert_eq!(flights.drain(), [3, 4]);
+        assert_eq!((flights.len(), flights.unresolved()), (0, 0));
+    }
+
+    #[test]
+    fn an_expired_message_keeps_its_tag_until_the_connection_answers_or_ends() {
+        let soon = now();
+        let later = soon + std::time::Duration::from_secs(1);
+        let mut flights = Flights::new(2);
+        let expired = flights.insert(0, Some(soon), soon);
+        flights.insert(1, Some(later), soon);
+        let mut gone = Vec::new();
+        assert_eq!(flights.expire(soon, |it| gone.push(it)), Some(later));
+        assert_eq!(gone, [0]);
+        assert!(flights.is_full(), "the tag may still be answered");
+        assert_eq!(flights.answered(expired).map(|it| it.0), Some(None));
+        flights.lost();
+        // Waiting to be sent again, it has no tag on this connection.
+        assert_eq!(flights.expire(later, |it| gone.push(it)), None);
+        assert_eq!((gone, flights.len()), (vec![0, 1], 0));
+        assert!(tags(&mut flights).is_empty());
+    }
+}

@@ -1,0 +1,586 @@
+//! Every decision of the client: what is sent when, what a failure means, how long to wait. No
+//! socket, no task, no clock: the driver says what happened and when, and does what the phase says.
+//!
+//! The driver's part: keep a connection attempt, a connection or nothing at all, as [`Core::link`]
+//! says; put what [`Core::next_send`] hands out on it; report what it tells; call [`Core::on_time`]
+//! at [`Core::next_deadline`]; pass on what [`Core::resolved`], [`Core::freed`] and
+//! [`Core::changed_state`] give.
+
+mod backoff;
+mod flights;
+mod outcome;
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fastrand::Rng;
+use hubward_transport::{Fault, ProtoError, Stage, Tag, TransportError};
+use tokio::time::Instant;
+
+use self::backoff::Ladder;
+use self::flights::Flights;
+pub(crate) use self::outcome::{Cut, Outcome};
+use crate::{CloseReason, ConnectionState, DisconnectCause, HubOptions};
+
+/// How long saying good-bye may take.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+/// Acknowledgements are never waited for longer than this before a reconnect.
+const ACK_TIMEOUT_MAX: Duration = Duration::from_secs(10 * 60);
+
+/// Deadlines of messages are looked at no more often than this: looking costs time in proportion
+/// to the queue.
+const DEADLINE_GRAIN: Duration = Duration::from_millis(10);
+
+/// What does not change while a client lives.
+#[derive(Debug)]
+pub(crate) struct Setup {
+    pub(crate) options: HubOptions,
+    pub(crate) endpoint: String,
+    /// Whether the credential can make another token.
+    pub(crate) renewable: bool,
+    /// Whether a token can be replaced without a new connection.
+    pub(crate) renew_in_place: bool,
+}
+
+/// The decisions of one client. `T` stands for a message and its receipt.
+#[derive(Debug)]
+pub(crate) struct Core<T> {
+    setup: Setup,
+    rng: Rng,
+    phase: Phase,
+    /// Counts attempts to connect, so that nothing of an older one is mistaken for the current one's.
+    attempts: u64,
+    waiting: VecDeque<Waiting<T>>,
+    flights: Flights<T>,
+    resolved: Vec<(T, Outcome)>,
+    freed: usize,
+    /// No message has a deadline before this.
+    next_expiry: Option<Instant>,
+    /// No acknowledgement is overdue before this.
+    next_overdue: Option<Instant>,
+    ack_timeout: Duration,
+    ladder: Ladder,
+    last_cause: Option<DisconnectCause>,
+    was_connected: bool,
+    closing: Option<Closing>,
+    state: ConnectionState,
+    state_changed: bool,
+}
+
+#[derive(Debug)]
+struct Waiting<T> {
+    ticket: T,
+    deadline: Option<Instant>,
+}
+
+#[derive(Debug, Clone)]
+struct Closing {
+    until: Instant,
+    reason: CloseReason,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Phase {
+    /// No connection until then.
+    Waiting {
+        until: Instant,
+    },
+    /// A connection is being made.
+    Opening {
+        until: Instant,
+    },
+    /// The connection is there, the hub's answer to the login is not.
+    Login {
+        until: Instant,
+        renew_at: Option<Instant>,
+    },
+    /// The hub has accepted the login.
+    Up {
+        since: Instant,
+        renew_at: Option<Instant>,
+    },
+    /// As up, while the token is being replaced in place.
+    Renewing {
+        since: Instant,
+        until: Instant,
+    },
+    /// Before a renewal: nothing new is sent, answers are waited for.
+    Draining {
+        since: Instant,
+        until: Instant,
+    },
+    /// Saying good-bye.
+    Leaving {
+        until: Instant,
+        then: Then,
+    },
+    Ended,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Then {
+    Reopen,
+    End,
+}
+
+/// What the driver is to have at this moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Link {
+    /// No connection.
+    Nothing,
+    /// The attempt of this number.
+    Opening(u64),
+    /// The connection of this attempt.
+    Open(u64),
+    /// The same, while its token is being replaced.
+    OpenRenewing(u64),
+    /// The same, saying good-bye.
+    Leaving(u64),
+    /// Nothing, for ever.
+    Ended,
+}
+
+impl<T> Core<T> {
+    pub(crate) fn new(setup: Setup, now: Instant) -> Self {
+        let options = &setup.options;
+        Self {
+            rng: options.seed.map_or_else(Rng::new, Rng::with_seed),
+            phase: Phase::Waiting { until: now },
+            attempts: 0,
+            waiting: VecDeque::new(),
+            flights: Flights::new(options.window),
+            resolved: Vec::new(),
+            freed: 0,
+            next_expiry: None,
+            next_overdue: None,
+            ack_timeout: options.ack_timeout,
+            ladder: Ladder::default(),
+            last_cause: None,
+            was_connected: false,
+            closing: None,
+            state: ConnectionState::Connecting,
+            state_changed: false,
+            setup,
+        }
+    }
+
+    // What the program wants.
+
+    /// Takes a message.
+    pub(crate) fn enqueue(&mut self, ticket: T, deadline: Option<Instant>) {
+        if let Some(reason) = self.end_reason() {
+            self.freed += 1;
+            self.resolved.push((ticket, Outcome::NotSent(Cut::Closed(reason))));
+            return;
+        }
+        if let Some(deadline) = deadline {
+            self.next_expiry = Some(earlier(self.next_expiry, deadline));
+        }
+        self.waiting.push_back(Waiting { ticket, deadline });
+    }
+
+    /// Ends the client when everything is resolved, at `until` at the latest. The earliest moment
+    /// counts, and the first reason.
+    pub(crate) fn close(&mut self, now: Instant, until: Instant, reason: CloseReason) {
+        match &mut self.closing {
+            Some(closing) => closing.until = closing.until.min(until),
+            None => self.closing = Some(Closing { until, reason }),
+        }
+        if let Phase::Leaving { until: leave, then: Then::End } = &mut self.phase {
+            *leave = (*leave).min(until.max(now));
+        }
+        self.settle(now);
+    }
+
+    // What happened.
+
+    /// The connection of the current attempt is there. `life` is how long its token is good for, if
+    /// another one can be had.
+    pub(crate) fn on_opened(&mut self, now: Instant, life: Option<Duration>) {
+        if let Phase::Opening { until } = self.phase {
+            let renew_at = life.map(|it| self.renew_at(now, it));
+            self.phase = Phase::Login { until, renew_at };
+        }
+    }
+
+    /// The hub has accepted the login.
+    pub(crate) fn on_ready(&mut self, now: Instant) {
+        if let Phase::Login { renew_at, .. } = self.phase {
+            self.phase = Phase::Up { since: now, renew_at };
+            self.was_connected = true;
+            self.last_cause = None;
+            self.set_state(ConnectionState::Connected);
+        }
+    }
+
+    /// The hub has taken what was sent under `tag`.
+    pub(crate) fn on_done(&mut self, now: Instant, tag: Tag) {
+        let Some((ticket, sent_at)) = self.flights.answered(tag) else { return };
+        let usual = self.setup.options.ack_timeout;
+        if self.ack_timeout != usual && now.saturating_duration_since(sent_at) < usual {
+            self.ack_timeout = usual;
+        }
+        if let Some(ticket) = ticket {
+            self.resolved.push((ticket, Outcome::Acknowledged));
+        }
+        if self.closing.is_some() || matches!(self.phase, Phase::Draining { .. }) {
+            self.settle(now);
+        }
+    }
+
+    /// The connection could not take what [`Core::next_send`] handed out; it lives on.
+    pub(crate) fn on_unsendable(&mut self, now: Instant, tag: Tag, again: bool, problem: ProtoError) {
+        if let Some((Some(ticket), _)) = self.flights.answered(tag) {
+            let problem = Box::new(problem);
+            let outcome = if again { Outcome::Unknown(Cut::Resend(problem)) } else { Outcome::Refused(problem) };
+            self.resolved.push((ticket, outcome));
+        }
+        self.settle(now);
+    }
+
+    /// The attempt or the connection is over.
+    pub(crate) fn on_lost(&mut self, now: Instant, error: TransportError) {
+        self.fail(now, DisconnectCause::Transport(Arc::new(error)));
+    }
+
+    /// The good-bye is said.
+    pub(crate) fn on_left(&mut self, now: Instant) {
+        if let Phase::Leaving { then, .. } = self.phase {
+            match then {
+                Then::Reopen => self.open(now),
+                Then::End => self.end(),
+            }
+        }
+    }
+
+    /// The token was replaced in place.
+    pub(crate) fn on_renewed(&mut self, now: Instant, life: Duration) {
+        if let Phase::Renewing { since, .. } = self.phase {
+            let renew_at = Some(self.renew_at(now, life));
+            self.phase = Phase::Up { since, renew_at };
+            self.set_state(ConnectionState::Connected);
+        }
+    }
+
+    /// The wall clock says that the token is old: the machine slept, or its clock was set.
+    pub(crate) fn renew_now(&mut self, now: Instant) {
+        if let Phase::Up { renew_at: Some(at), .. } = &mut self.phase {
+            *at = now;
+        }
+    }
+
+    /// Time has come to [`Core::next_deadline`], or anywhere.
+    pub(crate) fn on_time(&mut self, now: Instant) {
+        self.expire(now);
+        match self.phase {
+            Phase::Waiting { until } if until <= now => self.open(now),
+            Phase::Opening { until } if until <= now => self.timed_out(now, Stage::Connect),
+            Phase::Login { until, .. } if until <= now => self.timed_out(now, Stage::Login),
+            Phase::Renewing { until, .. } if until <= now => self.timed_out(now, Stage::Exchange),
+            Phase::Up { since, renew_at: Some(at) } if at <= now => self.renew(now, since),
+            Phase::Draining { since, until } if until <= now => self.leave(now, since),
+            Phase::Leaving { until, .. } if until <= now => self.on_left(now),
+            _ => {}
+        }
+        if self.next_overdue.is_some_and(|it| it <= now) {
+            self.look_for_overdue(now);
+        }
+        if self.closing.as_ref().is_some_and(|it| it.until <= now) {
+            self.finish(now);
+        } else {
+            self.settle(now);
+        }
+    }
+
+    // What is to be done.
+
+    /// When to call [`Core::on_time`] at the latest; `None` if nothing ever happens by itself.
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        let phase = match self.phase {
+            Phase::Waiting { until }
+            | Phase::Opening { until }
+            | Phase::Login { until, .. }
+            | Phase::Renewing { until, .. }
+            | Phase::Draining { until, .. }
+            | Phase::Leaving { until, .. } => Some(until),
+            Phase::Up { renew_at, .. } => renew_at,
+            Phase::Ended => None,
+        };
+        let closing = self.closing.as_ref().map(|it| it.until).filter(|_| !self.is_ending());
+        [phase, closing, self.next_expiry, self.next_overdue].into_iter().flatten().min()
+    }
+
+    /// What the driver is to have.
+    pub(crate) const fn link(&self) -> Link {
+        let attempt = self.attempts;
+        match self.phase {
+            Phase::Waiting { .. } => Link::Nothing,
+            Phase::Opening { .. } => Link::Opening(attempt),
+            Phase::Login { .. } | Phase::Up { .. } | Phase::Draining { .. } => Link::Open(attempt),
+            Phase::Renewing { .. } => Link::OpenRenewing(attempt),
+            Phase::Leaving { .. } => Link::Leaving(attempt),
+            Phase::Ended => Link::Ended,
+        }
+    }
+
+    /// The next message for the connection, which must have room: its tag, and whether an earlier
+    /// connection may have carried it.
+    pub(crate) fn next_send(&mut self, now: Instant) -> Option<(Tag, bool)> {
+        if !matches!(self.phase, Phase::Up { .. } | Phase::Renewing { .. }) {
+            return None;
+        }
+        let next = match self.flights.next_again(now) {
+            Some(tag) => Some((tag, true)),
+            None => self.next_new(now).map(|tag| (tag, false)),
+        };
+        if next.is_some() && self.next_overdue.is_none() {
+            self.next_overdue = Some(now + self.ack_timeout);
+        }
+        next
+    }
+
+    /// What [`Core::next_send`] handed out under this tag.
+    pub(crate) fn ticket(&self, tag: Tag) -> Option<&T> {
+        self.flights.ticket(tag)
+    }
+
+    /// Messages and what became of them; the caller empties it.
+    pub(crate) const fn resolved(&mut self) -> &mut Vec<(T, Outcome)> {
+        &mut self.resolved
+    }
+
+    /// How many messages have left the queue since the last call.
+    pub(crate) const fn freed(&mut self) -> usize {
+        std::mem::replace(&mut self.freed, 0)
+    }
+
+    /// The state, if it changed since the last call.
+    pub(crate) fn changed_state(&mut self) -> Option<ConnectionState> {
+        std::mem::take(&mut self.state_changed).then(|| self.state.clone())
+    }
+
+    /// What ended the last connection or attempt; `None` since the last login.
+    pub(crate) const fn last_cause(&self) -> Option<&DisconnectCause> {
+        self.last_cause.as_ref()
+    }
+
+    /// Whether new messages are still taken.
+    pub(crate) const fn is_closing(&self) -> bool {
+        self.closing.is_some()
+    }
+
+    /// Why it ends, once nothing can change that.
+    pub(crate) fn end_reason(&self) -> Option<CloseReason> {
+        self.closing.as_ref().filter(|_| self.is_ending()).map(|it| it.reason.clone())
+    }
+
+    /// Ends at once, without a good-bye.
+    pub(crate) fn abort(&mut self, now: Instant) {
+        self.end_with(now, CloseReason::Aborted);
+        self.end();
+    }
+
+    fn next_new(&mut self, now: Instant) -> Option<Tag> {
+        while !self.flights.is_full() {
+            let Waiting { ticket, deadline } = self.waiting.pop_front()?;
+            self.freed += 1;
+            if deadline.is_none_or(|it| it > now) {
+                return Some(self.flights.insert(ticket, deadline, now));
+            }
+            self.resolved.push((ticket, Outcome::NotSent(Cut::Deadline(self.last_cause.clone()))));
+        }
+        None
+    }
+
+    fn open(&mut self, now: Instant) {
+        self.attempts += 1;
+        self.phase = Phase::Opening { until: now + self.setup.options.login_deadline };
+        if !matches!(self.state, ConnectionState::Renewing | ConnectionState::Connecting) {
+            self.set_state(ConnectionState::Connecting);
+        }
+    }
+
+    fn timed_out(&mut self, now: Instant, stage: Stage) {
+        let after = self.setup.options.login_deadline;
+        self.on_lost(now, TransportError::Timeout { endpoint: self.setup.endpoint.clone(), stage, after });
+    }
+
+    fn fail(&mut self, now: Instant, cause: DisconnectCause) {
+        match self.phase {
+            // Nobody waits for this connection any more.
+            Phase::Leaving { .. } => return self.on_left(now),
+            // It was about to be left for a better one: no failure, just earlier.
+            Phase::Draining { since, .. } => {
+                self.lasted(now, since);
+                self.disconnect();
+                return self.open(now);
+            }
+            Phase::Up { since, .. } | Phase::Renewing { since, .. } => self.lasted(now, since),
+            Phase::Opening { .. } | Phase::Login { .. } => {}
+            Phase::Waiting { .. } | Phase::Ended => return,
+        }
+        self.disconnect();
+        if let DisconnectCause::Transport(error) = &cause
+            && self.is_final(error)
+        {
+            self.last_cause = Some(cause.clone());
+            return self.end_with(now, CloseReason::Refused(error.clone()));
+        }
+        let wait = self.ladder.failed(&cause, &self.setup.options, &mut self.rng);
+        let next_try = now + wait;
+        self.phase = Phase::Waiting { until: next_try };
+        self.last_cause = Some(cause.clone());
+        self.set_state(ConnectionState::Disconnected { cause, attempt: self.ladder.attempt(), next_try });
+    }
+
+    /// Before the first login, what trying again does not change; afterwards, that a token which
+    /// cannot be renewed is refused.
+    fn is_final(&self, error: &TransportError) -> bool {
+        if self.was_connected {
+            !self.setup.renewable && error.fault() == Fault::Credential
+        } else {
+            !error.is_retryable()
+        }
+    }
+
+    fn lasted(&mut self, now: Instant, since: Instant) {
+        if now.saturating_duration_since(since) >= self.setup.options.lasting {
+            self.ladder.reset();
+        }
+    }
+
+    fn disconnect(&mut self) {
+        self.flights.lost();
+        self.next_overdue = None;
+    }
+
+    /// Somewhere between 80 and 90 % of a token's life, so that devices started together do not
+    /// renew together.
+    fn renew_at(&mut self, now: Instant, life: Duration) -> Instant {
+        now + life.mul_f64(0.8 + 0.1 * self.rng.f64())
+    }
+
+    fn renew(&mut self, now: Instant, since: Instant) {
+        self.set_state(ConnectionState::Renewing);
+        if self.setup.renew_in_place {
+            self.phase = Phase::Renewing { since, until: now + self.setup.options.login_deadline };
+        } else {
+            self.next_overdue = None;
+            self.phase = Phase::Draining { since, until: now + self.setup.options.renewal_drain };
+        }
+    }
+
+    fn leave(&mut self, now: Instant, since: Instant) {
+        self.lasted(now, since);
+        self.disconnect();
+        self.phase = Phase::Leaving { until: now + GOODBYE, then: Then::Reopen };
+    }
+
+    fn look_for_overdue(&mut self, now: Instant) {
+        self.next_overdue = self.flights.oldest().map(|it| it + self.ack_timeout);
+        if self.next_overdue.is_some_and(|it| it <= now) {
+            let after = self.ack_timeout;
+            self.ack_timeout = (after * 2).min(ACK_TIMEOUT_MAX.max(self.setup.options.ack_timeout));
+            self.fail(now, DisconnectCause::AckOverdue { after });
+        }
+    }
+
+    fn expire(&mut self, now: Instant) {
+        if self.next_expiry.is_none_or(|it| it > now) {
+            return;
+        }
+        let cause = self.last_cause.clone();
+        let cut = || Cut::Deadline(cause.clone());
+        let mut earliest = None;
+        for _ in 0..self.waiting.len() {
+            let Some(it) = self.waiting.pop_front() else { break };
+            match it.deadline {
+                Some(deadline) if deadline <= now => {
+                    self.freed += 1;
+                    self.resolved.push((it.ticket, Outcome::NotSent(cut())));
+                    continue;
+                }
+                Some(deadline) => earliest = Some(earlier(earliest, deadline)),
+                None => {}
+            }
+            self.waiting.push_back(it);
+        }
+        let resolved = &mut self.resolved;
+        let in_flight = self.flights.expire(now, |ticket| resolved.push((ticket, Outcome::Unknown(cut()))));
+        self.next_expiry = [earliest, in_flight].into_iter().flatten().min().map(|it| it.max(now + DEADLINE_GRAIN));
+    }
+
+    /// What may have become due by something being resolved.
+    fn settle(&mut self, now: Instant) {
+        if let Phase::Draining { since, .. } = self.phase
+            && self.flights.len() == 0
+        {
+            self.leave(now, since);
+        }
+        if self.closing.is_some() && self.waiting.is_empty() && self.flights.unresolved() == 0 {
+            self.finish(now);
+        }
+    }
+
+    /// Everything is resolved, or its time is over.
+    fn finish(&mut self, now: Instant) {
+        let reason = self.closing.as_ref().map_or(CloseReason::Requested, |it| it.reason.clone());
+        self.end_with(now, reason);
+    }
+
+    fn end_with(&mut self, now: Instant, reason: CloseReason) {
+        if self.is_ending() {
+            return;
+        }
+        let cut = || Cut::Closed(reason.clone());
+        self.freed += self.waiting.len();
+        let waiting = self.waiting.drain(..).map(|it| (it.ticket, Outcome::NotSent(cut())));
+        self.resolved.extend(waiting);
+        let written = self.flights.drain().into_iter().map(|it| (it, Outcome::Unknown(cut())));
+        self.resolved.extend(written);
+        (self.next_expiry, self.next_overdue) = (None, None);
+        // Nobody waits for the good-bye of a client whose handles are gone.
+        let patience = match (&self.closing, &reason) {
+            (Some(closing), CloseReason::Requested) => closing.until,
+            _ => now + GOODBYE,
+        };
+        let until = patience.min(now + GOODBYE).max(now);
+        self.closing = Some(Closing { until: patience, reason });
+        match self.phase {
+            Phase::Up { .. } | Phase::Renewing { .. } | Phase::Draining { .. } => {
+                self.phase = Phase::Leaving { until, then: Then::End };
+            }
+            Phase::Leaving { until: already, .. } => {
+                self.phase = Phase::Leaving { until: already.min(until), then: Then::End };
+            }
+            Phase::Waiting { .. } | Phase::Opening { .. } | Phase::Login { .. } | Phase::Ended => self.end(),
+        }
+    }
+
+    fn end(&mut self) {
+        self.phase = Phase::Ended;
+        let reason = self.closing.as_ref().map_or(CloseReason::Aborted, |it| it.reason.clone());
+        if !self.state.is_closed() {
+            self.set_state(ConnectionState::Closed { reason });
+        }
+    }
+
+    const fn is_ending(&self) -> bool {
+        matches!(self.phase, Phase::Ended | Phase::Leaving { then: Then::End, .. })
+    }
+
+    fn set_state(&mut self, state: ConnectionState) {
+        self.state = state;
+        self.state_changed = true;
+    }
+}
+
+fn earlier(known: Option<Instant>, other: Instant) -> Instant {
+    known.map_or(other, |it| it.min(other))
+}

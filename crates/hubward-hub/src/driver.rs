@@ -1,0 +1,369 @@
+//! The task that owns the connection and the timer, and does what the core says.
+//!
+//! Written as one `poll` and not as a `select!`: everything that is queued goes to the connection
+//! before it is polled, so that many messages leave in one write.
+
+mod login;
+#[cfg(test)]
+mod tests;
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, ready};
+use std::time::SystemTime;
+
+use hubward_transport::{
+    Credential, Downstream, HubConnection, HubTransport, ProtoError, TransportError, Upstream, clock,
+};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use self::login::{Attempt, Renewal, Token};
+use crate::client::{Command, Shared};
+use crate::core::{Core, Cut, Link, Outcome, Setup};
+use crate::receipt::Ticket;
+use crate::{CloseReason, Closed, HubOptions};
+
+/// Commands taken in one piece.
+const BATCH: usize = 256;
+
+/// Rounds before other tasks get their turn.
+const ROUNDS: usize = 32;
+
+pub(crate) struct Driver {
+    transport: Arc<dyn HubTransport>,
+    credential: Credential,
+    options: HubOptions,
+    shared: Arc<Shared>,
+    commands: mpsc::Receiver<Command>,
+    /// Whether commands can still come.
+    open: bool,
+    inbox: Vec<Command>,
+    core: Core<Ticket>,
+    /// The attempt that `held` belongs to.
+    attempt: u64,
+    held: Held,
+    renewal: Option<Renewal>,
+    /// When the wall clock says that the token is old.
+    renew_wall: Option<SystemTime>,
+    timer: Option<Pin<Box<Sleep>>>,
+    events: Vec<Downstream>,
+    /// What the end of the client leaves behind.
+    left: Option<Closed>,
+}
+
+/// What there is of a connection.
+enum Held {
+    Nothing,
+    Attempt(Attempt),
+    Connection(Box<dyn HubConnection>),
+}
+
+impl Future for Driver {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.get_mut();
+        for _ in 0..ROUNDS {
+            let now = Instant::now();
+            this.take_commands(cx, now);
+            this.look_at_wall_clock(now);
+            this.core.on_time(now);
+            let moved = this.drive_link(cx, now);
+            this.hand_out();
+            if this.core.link() == Link::Ended {
+                // Nothing is taken any more; what is in the channel still has to be answered.
+                this.commands.close();
+                while this.open {
+                    ready!(this.poll_commands(cx, now));
+                }
+                this.hand_out();
+                this.publish_end();
+                return Poll::Ready(());
+            }
+            if !moved && this.poll_timer(cx).is_pending() {
+                return Poll::Pending;
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+impl Driver {
+    pub(crate) fn new(
+        transport: Arc<dyn HubTransport>,
+        credential: Credential,
+        options: HubOptions,
+        shared: Arc<Shared>,
+        commands: mpsc::Receiver<Command>,
+        now: Instant,
+    ) -> Self {
+        let setup = Setup {
+            options: options.clone(),
+            endpoint: shared.endpoint.clone(),
+            renewable: credential.is_renewable(),
+            renew_in_place: transport.abilities().renew_in_place,
+        };
+        Self {
+            transport,
+            credential,
+            options,
+            shared,
+            commands,
+            open: true,
+            inbox: Vec::new(),
+            core: Core::new(setup, now),
+            attempt: 0,
+            held: Held::Nothing,
+            renewal: None,
+            renew_wall: None,
+            timer: None,
+            events: Vec::new(),
+            left: None,
+        }
+    }
+
+    /// Takes every command there is. The messages among them are bounded by the room for them.
+    fn take_commands(&mut self, cx: &mut Context<'_>, now: Instant) {
+        while self.open && self.poll_commands(cx, now).is_ready() {}
+    }
+
+    /// Takes a batch of commands; ready if there was one, or if there will never be one again.
+    fn poll_commands(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<()> {
+        if ready!(self.commands.poll_recv_many(cx, &mut self.inbox, BATCH)) == 0 {
+            self.open = false;
+            self.core.close(now, now, CloseReason::Dropped);
+        }
+        for command in self.inbox.drain(..) {
+            match command {
+                Command::Send(ticket) => {
+                    let deadline = ticket.deadline();
+                    self.core.enqueue(ticket, deadline);
+                }
+                Command::Close(until) => self.core.close(now, *until, CloseReason::Requested),
+            }
+        }
+        Poll::Ready(())
+    }
+
+    /// The timers stand still while the machine sleeps; the token's age does not.
+    fn look_at_wall_clock(&mut self, now: Instant) {
+        if self.renew_wall.is_some_and(|it| it <= clock::now()) {
+            self.renew_wall = None;
+            self.core.renew_now(now);
+        }
+    }
+
+    /// Brings the connection to where the core wants it, and lets it work. Says whether anything
+    /// happened.
+    fn drive_link(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        let before = self.core.link();
+        let moved = match before {
+            Link::Nothing | Link::Ended => {
+                self.held = Held::Nothing;
+                false
+            }
+            Link::Opening(attempt) => self.drive_attempt(cx, now, attempt),
+            Link::Open(attempt) | Link::OpenRenewing(attempt) => {
+                let renewed = matches!(before, Link::OpenRenewing(_)) && self.drive_renewal(cx, now);
+                self.drive_connection(cx, now, attempt) || renewed
+            }
+            Link::Leaving(attempt) => self.drive_leaving(cx, now, attempt),
+        };
+        if !matches!(self.core.link(), Link::OpenRenewing(_)) {
+            self.renewal = None;
+        }
+        moved || self.core.link() != before
+    }
+
+    fn drive_attempt(&mut self, cx: &mut Context<'_>, now: Instant, number: u64) -> bool {
+        if self.attempt != number {
+            self.attempt = number;
+            self.renew_wall = None;
+            tracing::debug!(endpoint = self.shared.endpoint, number, "connecting");
+            self.held = Held::Attempt(login::attempt(
+                self.transport.clone(),
+                self.shared.clone(),
+                self.credential.clone(),
+                self.options.token_lifetime,
+            ));
+        }
+        let Held::Attempt(attempt) = &mut self.held else { return false };
+        match attempt.as_mut().poll(cx) {
+            Poll::Pending => return false,
+            Poll::Ready(Ok((connection, token))) => {
+                self.held = Held::Connection(connection);
+                self.core.on_opened(now, token.life);
+                self.renew_wall = token.renew_wall;
+            }
+            Poll::Ready(Err(error)) => {
+                self.held = Held::Nothing;
+                self.core.on_lost(now, error);
+            }
+        }
+        true
+    }
+
+    fn drive_connection(&mut self, cx: &mut Context<'_>, now: Instant, number: u64) -> bool {
+        let mut moved = false;
+        for _ in 0..ROUNDS {
+            let Held::Connection(connection) = &mut self.held else { return moved };
+            if self.attempt != number {
+                return moved;
+            }
+            put_messages(&mut self.core, connection.as_mut(), now);
+            let polled = connection.poll_exchange(cx, &mut self.events);
+            for event in self.events.drain(..) {
+                match event {
+                    Downstream::Ready { .. } => self.core.on_ready(now),
+                    Downstream::Done(tag) => self.core.on_done(now, tag),
+                    other => tracing::debug!(?other, "not asked for"),
+                }
+            }
+            match polled {
+                Poll::Pending => return moved,
+                Poll::Ready(Ok(())) => moved = true,
+                Poll::Ready(Err(error)) => {
+                    self.held = Held::Nothing;
+                    self.core.on_lost(now, error);
+                    return true;
+                }
+            }
+            if !matches!(self.core.link(), Link::Open(_) | Link::OpenRenewing(_)) {
+                return true;
+            }
+        }
+        moved
+    }
+
+    fn drive_renewal(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        let (shared, credential, life) = (&self.shared, &self.credential, self.options.token_lifetime);
+        let renewal = self.renewal.get_or_insert_with(|| Renewal::new(shared.clone(), credential.clone(), life));
+        let Held::Connection(connection) = &mut self.held else { return false };
+        match renewal.poll(cx, connection.as_mut()) {
+            Poll::Pending => return false,
+            Poll::Ready(Ok(Token { life, renew_wall })) => {
+                self.renew_wall = renew_wall;
+                self.core.on_renewed(now, life.unwrap_or(self.options.token_lifetime));
+            }
+            Poll::Ready(Err(error)) => {
+                self.held = Held::Nothing;
+                self.core.on_lost(now, error);
+            }
+        }
+        self.renewal = None;
+        true
+    }
+
+    fn drive_leaving(&mut self, cx: &mut Context<'_>, now: Instant, number: u64) -> bool {
+        if self.attempt == number
+            && let Held::Connection(connection) = &mut self.held
+            && connection.poll_close(cx).is_pending()
+        {
+            return false;
+        }
+        self.held = Held::Nothing;
+        self.core.on_left(now);
+        true
+    }
+
+    /// Resolves receipts, makes room, tells the state.
+    fn hand_out(&mut self) {
+        let ending = self.core.end_reason();
+        for (ticket, outcome) in self.core.resolved().drain(..) {
+            if let Some(reason) = &ending {
+                let left = self.left.get_or_insert_with(|| Closed::new(reason.clone()));
+                match &outcome {
+                    Outcome::NotSent(Cut::Closed(_)) => left.not_sent.push(ticket.label()),
+                    Outcome::Unknown(Cut::Closed(_)) => left.unknown.push(ticket.label()),
+                    _ => {}
+                }
+            }
+            ticket.resolve(outcome);
+        }
+        let freed = self.core.freed();
+        if freed > 0 {
+            self.shared.room.add_permits(freed);
+        }
+        if self.core.is_closing() {
+            self.shared.room.close();
+        }
+        if let Some(state) = self.core.changed_state() {
+            let cause = self.core.last_cause();
+            tracing::debug!(
+                endpoint = self.shared.endpoint,
+                state = state.name(),
+                cause = cause.map(tracing::field::display),
+                "state"
+            );
+            self.shared.set_last_cause(cause.cloned());
+            // The end is told when everything is resolved.
+            if !state.is_closed() {
+                self.shared.state.send_replace(state);
+            }
+        }
+    }
+
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(deadline) = self.core.next_deadline() else {
+            self.timer = None;
+            return Poll::Pending;
+        };
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        if timer.deadline() != deadline {
+            timer.as_mut().reset(deadline);
+        }
+        timer.as_mut().poll(cx)
+    }
+
+    fn publish_end(&mut self) {
+        let reason = self.core.end_reason().unwrap_or(CloseReason::Aborted);
+        let closed = self.left.take().unwrap_or_else(|| Closed::new(reason.clone()));
+        if self.shared.closed.set(closed).is_ok() {
+            self.shared.is_closed.store(true, Ordering::SeqCst);
+            self.shared.state.send_replace(crate::ConnectionState::Closed { reason });
+        }
+    }
+}
+
+impl Drop for Driver {
+    /// Only does anything if the task was ended from outside: resolves what is left and says so.
+    fn drop(&mut self) {
+        if self.shared.closed.get().is_some() {
+            return;
+        }
+        let now = Instant::now();
+        self.core.abort(now);
+        self.commands.close();
+        while let Ok(command) = self.commands.try_recv() {
+            if let Command::Send(ticket) = command {
+                self.core.enqueue(ticket, None);
+            }
+        }
+        self.hand_out();
+        self.publish_end();
+    }
+}
+
+/// Gives the connection what it has room for.
+fn put_messages(core: &mut Core<Ticket>, connection: &mut dyn HubConnection, now: Instant) {
+    while connection.has_room() {
+        let Some((tag, again)) = core.next_send(now) else { break };
+        let Some(ticket) = core.ticket(tag) else { continue };
+        ticket.mark_written();
+        let what = Upstream::Telemetry(ticket.message().clone());
+        if let Err(error) = connection.start_send(tag, &what, again) {
+            core.on_unsendable(now, tag, again, problem(error));
+        }
+    }
+}
+
+/// What is wrong with a message that a connection does not take.
+fn problem(error: TransportError) -> ProtoError {
+    match error {
+        TransportError::Request(source) | TransportError::Protocol { source, .. } => source,
+        other => ProtoError::Unexpected(other.chain()),
+    }
+}

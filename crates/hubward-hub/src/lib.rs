@@ -1,0 +1,61 @@
+//! A device client for Azure IoT Hub: telemetry with receipts over any transport.
+//!
+//! ```no_run
+//! use std::time::Duration;
+//! use hubward_hub::{Credential, HubClient, HubIdentity, HubLogin, HubOptions, HubTransport, Message, SharedKey};
+//!
+//! # async fn example(transport: Box<dyn HubTransport>) -> Result<(), Box<dyn std::error::Error>> {
+//! let identity = HubIdentity::new("contoso.azure-devices.net".parse()?, "dev-1".parse()?);
+//! let key = SharedKey::from_base64("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=")?;
+//! let hub = HubClient::spawn(transport, HubLogin::new(identity), Credential::SharedKey(key), HubOptions::default());
+//! hub.connected().await?;
+//!
+//! // Returns when the hub has it.
+//! hub.send(Message::new("21.5").property("unit", "C")).await?;
+//!
+//! // Returns when there is room for it; the receipt says when the hub has it.
+//! let receipt = hub.enqueue(Message::new("21.6").message_id("m-2")).await?;
+//! receipt.await?;
+//!
+//! // Names what could not be sent in time, if anything.
+//! hub.close(Duration::from_secs(5)).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Behavior
+//!
+//! * **At least once.** A message is acknowledged by the hub, or its receipt says whether the hub
+//!   can have it: [`SendError::NotSent`] is certain, [`SendError::Unknown`] is written without an
+//!   answer. After a reconnect, what is unanswered goes again in its old order, also if the hub has
+//!   forgotten the session; the hub may then see a message twice.
+//! * **Nothing hangs.** Each receipt resolves: acknowledged, refused, its deadline over (5 minutes
+//!   from `enqueue` unless [chosen otherwise](HubOptions::send_deadline)), or the client's end. Every
+//!   future of this crate can be dropped at any time.
+//! * **Nothing grows.** At most [`window`](HubOptions::window) messages are unanswered and
+//!   [`queue`](HubOptions::queue) wait; then [`HubClient::enqueue`] waits too.
+//! * **It stays connected.** Trouble is waited out with random, growing pauses up to a minute, which
+//!   begin anew only after a connection that lasted; a refusal with longer ones. Only a refusal of
+//!   the very first login ends the client, so that a wrong key shows at once.
+//! * **A renewed token is no event.** At about 85 % of its life the client lets the answers come in,
+//!   changes to a connection with a fresh token and goes on; [`ConnectionState::Renewing`] shows it,
+//!   and no message notices. A machine that slept gets a fresh token too.
+//! * **A slow acknowledgement is not a dead link**: a hub throttles by delaying them. When one is
+//!   overdue (30 s, doubling), the client reconnects once and sends again.
+//! * Dropping the last handle ends the client in the background; what was queued counts as not sent.
+
+mod client;
+mod core;
+mod driver;
+mod error;
+mod options;
+mod receipt;
+mod state;
+
+pub use client::HubClient;
+pub use error::{CloseError, Closed, HubError, MessageLabel, SendError, TryEnqueueError, Why};
+pub use options::{Backoff, HubOptions};
+pub use receipt::Receipt;
+pub use state::{CloseReason, ConnectionState, DisconnectCause};
+// What crosses this crate's functions.
+pub use hubward_transport::{Credential, HubIdentity, HubLogin, HubTransport, Message, SharedKey};

@@ -1,0 +1,175 @@
+//! What a device may choose about its connection; the defaults suit most.
+
+use std::time::Duration;
+
+/// Options of a [`HubClient`](crate::HubClient).
+///
+/// ```
+/// use std::time::Duration;
+/// use hubward_hub::HubOptions;
+///
+/// let options = HubOptions::default().window(10).send_deadline(Some(Duration::from_secs(30)));
+/// assert_eq!(options.queue, 1024);
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct HubOptions {
+    /// Messages that may be sent and not yet acknowledged; 1 to [`HubOptions::WINDOW_MAX`].
+    /// Default 100.
+    pub window: u16,
+    /// Messages that may wait beyond the window before [`enqueue`](crate::HubClient::enqueue) waits
+    /// too; at least 1. Default 1024.
+    pub queue: usize,
+    /// How long a message may take from `enqueue` to the hub's acknowledgement; `None` for as long
+    /// as the client lives. Default 5 minutes: longer than the longest back-off and a reconnect,
+    /// short enough that nobody waits for ever.
+    pub send_deadline: Option<Duration>,
+    /// How long one attempt to connect and log in may take. Default 30 s.
+    pub login_deadline: Duration,
+    /// How long the hub may take to acknowledge a message before the client reconnects, once, and
+    /// sends it again; doubles each time until acknowledgements are on time again, since a hub
+    /// throttles by delaying them. Default 30 s.
+    pub ack_timeout: Duration,
+    /// How long a token is good for; at least 2 s. Renewed at about 85 % of it. Default 1 hour.
+    pub token_lifetime: Duration,
+    /// How long a renewal waits for acknowledgements before it moves to the new connection and sends
+    /// again what is unanswered. Default 5 s.
+    pub renewal_drain: Duration,
+    /// The waits between attempts while the network or the service is in trouble: random between
+    /// zero and a bound that doubles. Default 1 s to 60 s.
+    pub backoff: Backoff,
+    /// The waits after a refusal that will not go away by itself (credential, certificate):
+    /// random in the upper half of a bound that doubles. Default 30 s to 15 minutes.
+    pub refused_backoff: Backoff,
+    /// How long a connection must have lasted for the waits to begin from the start. Default 30 s.
+    pub lasting: Duration,
+    /// Makes the random waits repeatable, for simulations; `None` for real randomness.
+    pub seed: Option<u64>,
+}
+
+impl HubOptions {
+    /// The largest window: MQTT needs some of its 65,535 packet ids for other things.
+    pub const WINDOW_MAX: u16 = 32_767;
+
+    /// Sets [`HubOptions::window`].
+    #[must_use]
+    pub const fn window(mut self, window: u16) -> Self {
+        self.window = window;
+        self
+    }
+
+    /// Sets [`HubOptions::queue`].
+    #[must_use]
+    pub const fn queue(mut self, queue: usize) -> Self {
+        self.queue = queue;
+        self
+    }
+
+    /// Sets [`HubOptions::send_deadline`].
+    #[must_use]
+    pub const fn send_deadline(mut self, deadline: Option<Duration>) -> Self {
+        self.send_deadline = deadline;
+        self
+    }
+
+    /// Sets [`HubOptions::login_deadline`].
+    #[must_use]
+    pub const fn login_deadline(mut self, deadline: Duration) -> Self {
+        self.login_deadline = deadline;
+        self
+    }
+
+    /// Sets [`HubOptions::ack_timeout`].
+    #[must_use]
+    pub const fn ack_timeout(mut self, timeout: Duration) -> Self {
+        self.ack_timeout = timeout;
+        self
+    }
+
+    /// Sets [`HubOptions::token_lifetime`].
+    #[must_use]
+    pub const fn token_lifetime(mut self, lifetime: Duration) -> Self {
+        self.token_lifetime = lifetime;
+        self
+    }
+
+    /// Sets [`HubOptions::renewal_drain`].
+    #[must_use]
+    pub const fn renewal_drain(mut self, drain: Duration) -> Self {
+        self.renewal_drain = drain;
+        self
+    }
+
+    /// Sets [`HubOptions::backoff`].
+    #[must_use]
+    pub const fn backoff(mut self, backoff: Backoff) -> Self {
+        self.backoff = backoff;
+        self
+    }
+
+    /// Sets [`HubOptions::refused_backoff`].
+    #[must_use]
+    pub const fn refused_backoff(mut self, backoff: Backoff) -> Self {
+        self.refused_backoff = backoff;
+        self
+    }
+
+    /// Sets [`HubOptions::lasting`].
+    #[must_use]
+    pub const fn lasting(mut self, lasting: Duration) -> Self {
+        self.lasting = lasting;
+        self
+    }
+
+    /// Sets [`HubOptions::seed`].
+    #[must_use]
+    pub const fn seed(mut self, seed: Option<u64>) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// The same with every value inside its range.
+    pub(crate) fn in_range(mut self) -> Self {
+        self.window = self.window.clamp(1, Self::WINDOW_MAX);
+        self.queue = self.queue.clamp(1, tokio::sync::Semaphore::MAX_PERMITS);
+        self.token_lifetime = self.token_lifetime.max(Duration::from_secs(2));
+        // Zero would mean to reconnect without end.
+        self.ack_timeout = self.ack_timeout.max(Duration::from_millis(1));
+        self
+    }
+}
+
+impl Default for HubOptions {
+    fn default() -> Self {
+        Self {
+            window: 100,
+            queue: 1024,
+            send_deadline: Some(Duration::from_secs(5 * 60)),
+            login_deadline: Duration::from_secs(30),
+            ack_timeout: Duration::from_secs(30),
+            token_lifetime: Duration::from_secs(60 * 60),
+            renewal_drain: Duration::from_secs(5),
+            backoff: Backoff::new(Duration::from_secs(1), Duration::from_secs(60)),
+            refused_backoff: Backoff::new(Duration::from_secs(30), Duration::from_secs(15 * 60)),
+            lasting: Duration::from_secs(30),
+            seed: None,
+        }
+    }
+}
+
+/// A bound that doubles with each failure in a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Backoff {
+    /// The bound after the first failure.
+    pub first: Duration,
+    /// What it never exceeds.
+    pub cap: Duration,
+}
+
+impl Backoff {
+    /// A bound that starts at `first` and stops at `cap`.
+    #[must_use]
+    pub const fn new(first: Duration, cap: Duration) -> Self {
+        Self { first, cap }
+    }
+}

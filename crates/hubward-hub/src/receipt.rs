@@ -1,0 +1,206 @@
+//! One message's way from caller to driver and its answer's way back: one allocation for both.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use hubward_transport::Message;
+use tokio::time::Instant;
+
+use crate::core::{Cut, Outcome};
+use crate::{CloseReason, MessageLabel, SendError, Why};
+
+/// Resolves when the hub has acknowledged the message, or when it is certain that no
+/// acknowledgement will come.
+///
+/// Every receipt resolves: its deadline ([`HubOptions::send_deadline`](crate::HubOptions)) counts
+/// from [`enqueue`](crate::HubClient::enqueue), and the end of the client resolves the rest. Awaiting
+/// it again gives the same answer. Dropping it does not unsend the message.
+///
+/// # Errors
+/// [`SendError`] says whether the hub can have the message.
+///
+/// # Cancel safety
+/// It can be polled, left alone and polled again at any time.
+#[must_use = "the message is on its way, but only the receipt says whether it arrived"]
+pub struct Receipt(Arc<Slip>);
+
+impl Future for Receipt {
+    type Output = Result<(), SendError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut cell = self.0.cell();
+        if let Some(outcome) = &cell.outcome {
+            return Poll::Ready(self.0.result(outcome));
+        }
+        match &mut cell.waker {
+            Some(waker) => waker.clone_from(cx.waker()),
+            none => *none = Some(cx.waker().clone()),
+        }
+        Poll::Pending
+    }
+}
+
+impl Receipt {
+    /// The outcome if it is known already; does not wait.
+    #[must_use]
+    pub fn try_outcome(&self) -> Option<Result<(), SendError>> {
+        self.0.cell().outcome.as_ref().map(|it| self.0.result(it))
+    }
+
+    /// For a message that came too late to be seen by the driver: it will not be looked at any more.
+    pub(crate) fn resolve_unseen(&self, reason: CloseReason) {
+        self.0.resolve(Outcome::NotSent(Cut::Closed(reason)));
+    }
+}
+
+impl fmt::Debug for Receipt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Receipt").field("done", &self.0.cell().outcome.is_some()).finish_non_exhaustive()
+    }
+}
+
+/// The driver's end: the message, and the duty to resolve its receipt.
+pub(crate) struct Ticket(Arc<Slip>);
+
+impl Ticket {
+    /// A message on its way, and its receipt.
+    pub(crate) fn new(message: Message, deadline: Option<Deadline>) -> (Self, Receipt) {
+        let slip = Arc::new(Slip {
+            message: Arc::new(message),
+            deadline,
+            written: AtomicBool::new(false),
+            cell: Mutex::new(Cell { outcome: None, waker: None }),
+        });
+        (Self(slip.clone()), Receipt(slip))
+    }
+
+    pub(crate) fn message(&self) -> &Arc<Message> {
+        &self.0.message
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.0.deadline.map(|it| it.at)
+    }
+
+    pub(crate) fn label(&self) -> MessageLabel {
+        MessageLabel::of(&self.0.message)
+    }
+
+    /// From now on a connection may have carried it.
+    pub(crate) fn mark_written(&self) {
+        self.0.written.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn resolve(self, outcome: Outcome) {
+        self.0.resolve(outcome);
+    }
+}
+
+impl Drop for Ticket {
+    /// The net below the driver: whatever happens to it, its receipts resolve.
+    fn drop(&mut self) {
+        if self.0.cell().outcome.is_none() {
+            let cut = Cut::Closed(CloseReason::Aborted);
+            let written = self.0.written.load(Ordering::Relaxed);
+            self.0.resolve(if written { Outcome::Unknown(cut) } else { Outcome::NotSent(cut) });
+        }
+    }
+}
+
+impl fmt::Debug for Ticket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Ticket({})", self.label())
+    }
+}
+
+/// When a message's time is over, and how much it had.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Deadline {
+    pub(crate) at: Instant,
+    pub(crate) after: Duration,
+}
+
+struct Slip {
+    message: Arc<Message>,
+    deadline: Option<Deadline>,
+    written: AtomicBool,
+    cell: Mutex<Cell>,
+}
+
+struct Cell {
+    outcome: Option<Outcome>,
+    waker: Option<Waker>,
+}
+
+impl Slip {
+    fn cell(&self) -> MutexGuard<'_, Cell> {
+        // Nothing panics while it is held, and half a change cannot be seen.
+        self.cell.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The first outcome stays.
+    fn resolve(&self, outcome: Outcome) {
+        let mut cell = self.cell();
+        if cell.outcome.is_none() {
+            cell.outcome = Some(outcome);
+            let waker = cell.waker.take();
+            drop(cell);
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+        }
+    }
+
+    fn result(&self, outcome: &Outcome) -> Result<(), SendError> {
+        let message = || MessageLabel::of(&self.message);
+        Err(match outcome {
+            Outcome::Acknowledged => return Ok(()),
+            Outcome::Refused(source) => SendError::Refused { message: message(), source: (**source).clone() },
+            Outcome::NotSent(cut) => SendError::NotSent { message: message(), why: self.why(cut) },
+            Outcome::Unknown(cut) => SendError::Unknown { message: message(), why: self.why(cut) },
+        })
+    }
+
+    fn why(&self, cut: &Cut) -> Why {
+        match cut {
+            Cut::Deadline(cause) => {
+                Why::Deadline { after: self.deadline.map(|it| it.after).unwrap_or_default(), cause: cause.clone() }
+            }
+            Cut::Closed(reason) => Why::Closed(reason.clone()),
+            Cut::Resend(problem) => Why::Resend((**problem).clone()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_receipt_gives_the_first_outcome_as_often_as_asked() {
+        let (ticket, mut receipt) = Ticket::new(Message::new("m"), None);
+        assert!(receipt.try_outcome().is_none());
+        ticket.resolve(Outcome::Acknowledged);
+        receipt.resolve_unseen(CloseReason::Requested);
+        assert!((&mut receipt).await.is_ok());
+        assert!(receipt.await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_lost_ticket_resolves_its_receipt_and_says_what_it_knows() {
+        let (ticket, receipt) = Ticket::new(Message::new("m"), None);
+        drop(ticket);
+        assert!(receipt.await.expect_err("lost").is_certainly_not_sent());
+        let (ticket, receipt) = Ticket::new(Message::new("m"), None);
+        ticket.mark_written();
+        let waiting = tokio::spawn(receipt);
+        tokio::task::yield_now().await;
+        drop(ticket);
+        let error = waiting.await.expect("no panic").expect_err("lost");
+        assert!(matches!(error, SendError::Unknown { why: Why::Closed(CloseReason::Aborted), .. }), "{error:?}");
+    }
+}
