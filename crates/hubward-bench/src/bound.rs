@@ -1,0 +1,173 @@
+//! The bound: what this stack can do when nobody keeps books.
+//!
+//! One task, one TLS stream, frames copied from a template with the packet id patched in.
+//! Acknowledgements are counted and not looked at.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+
+use crate::frame::{self, PublishTemplate, invalid};
+use crate::measure::Load;
+
+/// Stop filling the output here: one TLS record's worth.
+const OUT_FULL: usize = 16 * 1024;
+
+/// A logged-in client without bookkeeping.
+#[derive(Debug)]
+pub(crate) struct Bound<S> {
+    stream: S,
+    publish: PublishTemplate,
+    window: usize,
+    next_id: u16,
+    out: Vec<u8>,
+    written: usize,
+    input: BytesMut,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Bound<S> {
+    /// Sends CONNECT on `stream` and waits for CONNACK.
+    ///
+    /// # Errors
+    /// IO, or an answer other than "accepted".
+    pub(crate) async fn login(mut stream: S, device: &str, load: &Load) -> io::Result<Self> {
+        stream.write_all(&frame::connect(device, device, "none")).await?;
+        stream.flush().await?;
+        let mut connack = [0; 4];
+        stream.read_exact(&mut connack).await?;
+        if connack != [frame::CONNACK, 2, 0, 0] {
+            return Err(invalid("expected a CONNACK that accepts"));
+        }
+        Ok(Self {
+            stream,
+            publish: PublishTemplate::new(&format!("devices/{device}/messages/events/"), &load.payload),
+            window: load.window,
+            next_id: 0,
+            out: Vec::with_capacity(2 * OUT_FULL),
+            written: 0,
+            input: BytesMut::with_capacity(OUT_FULL),
+        })
+    }
+
+    /// Sends this many messages and waits for as many acknowledgements.
+    ///
+    /// # Errors
+    /// IO, or an answer other than PUBACK.
+    pub(crate) async fn send(&mut self, messages: usize) -> io::Result<()> {
+        let (mut sent, mut acknowledged) = (0, 0);
+        std::future::poll_fn(|cx| {
+            loop {
+                while sent < messages && sent - acknowledged < self.window && self.out.len() < OUT_FULL {
+                    self.next_id = if self.next_id == u16::MAX { 1 } else { self.next_id + 1 };
+                    self.publish.push(&mut self.out, self.next_id);
+                    sent += 1;
+                }
+                let more = sent < messages && sent - acknowledged < self.window;
+                if self.poll_write(cx)?.is_ready() && more {
+                    continue;
+                }
+                acknowledged += ready!(self.poll_read(cx))?;
+                if acknowledged >= messages {
+                    return Poll::Ready(Ok(()));
+                }
+            }
+        })
+        .await
+    }
+
+    /// Says good-bye.
+    ///
+    /// # Errors
+    /// IO.
+    pub(crate) async fn close(mut self) -> io::Result<()> {
+        self.stream.write_all(&[frame::DISCONNECT, 0]).await?;
+        self.stream.shutdown().await
+    }
+
+    /// Ready when everything is out.
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.written < self.out.len() {
+            let written = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.out[self.written..]))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.written += written;
+        }
+        self.out.clear();
+        self.written = 0;
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    /// How many acknowledgements came; at least one read's worth of bytes.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let mut chunk = [0; 4096];
+        let mut chunk = ReadBuf::new(&mut chunk);
+        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut chunk))?;
+        if chunk.filled().is_empty() {
+            return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+        }
+        self.input.extend_from_slice(chunk.filled());
+        let mut count = 0;
+        while let Some(ack) = self.input.first_chunk::<4>() {
+            if ack[..2] != [frame::PUBACK, 2] {
+                return Poll::Ready(Err(invalid("expected a PUBACK")));
+            }
+            self.input.advance(4);
+            count += 1;
+        }
+        Poll::Ready(Ok(count))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use bytes::Bytes;
+    use tokio::io::duplex;
+
+    use super::*;
+
+    /// The peer holds acknowledgements back until nothing more comes: that is the window.
+    #[tokio::test(start_paused = true)]
+    async fn keeps_as_many_in_flight_as_asked() {
+        for window in [1, 7, 100] {
+            let load = Load { payload: Bytes::from_static(&[7; 256]), window, messages: 3 * window };
+            let (client, mut peer) = duplex(1024 * 1024);
+            let sender = tokio::spawn(async move {
+                let mut bound = Bound::login(client, "d", &load).await?;
+                bound.send(load.messages).await?;
+                bound.close().await
+            });
+            let mut connect = [0; 256];
+            let _ = peer.read(&mut connect).await.expect("CONNECT");
+            peer.write_all(&[frame::CONNACK, 2, 0, 0]).await.expect("CONNACK");
+            for _ in 0..3 {
+                let mut got = BytesMut::new();
+                // Time stands still until everybody waits.
+                while tokio::time::timeout(Duration::from_secs(1), peer.read_buf(&mut got)).await.is_ok() {}
+                let mut acks = Vec::new();
+                while let Some(packet) = frame::first(&got).expect("a frame") {
+                    assert_eq!(packet.header, frame::PUBLISH_QOS1);
+                    acks.extend(frame::puback(frame::publish_id(packet.body).expect("an id")));
+                    let len = packet.len;
+                    got.advance(len);
+                }
+                assert_eq!(acks.len(), 4 * window, "window {window}");
+                peer.write_all(&acks).await.expect("PUBACKs");
+            }
+            sender.await.expect("no panic").expect("all acknowledged");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_refused_login_is_an_error() {
+        let (client, mut peer) = duplex(1024);
+        peer.write_all(&[frame::CONNACK, 2, 0, 5]).await.expect("CONNACK");
+        let load = Load { payload: Bytes::new(), window: 1, messages: 1 };
+        assert!(Bound::login(client, "d", &load).await.is_err());
+    }
+}

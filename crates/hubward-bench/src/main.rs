@@ -1,0 +1,92 @@
+//! Measures hubward on loopback. `cargo xtask bench` starts it.
+
+mod bound;
+mod connector;
+mod cpu;
+mod frame;
+mod measure;
+mod ours;
+mod report;
+mod sink;
+mod telemetry;
+
+use std::error::Error;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+/// Measures hubward on loopback, side by side with a bound of hand-written frames.
+#[derive(Debug, Parser)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// QoS 1 messages with receipts: throughput and processor time per message
+    Telemetry {
+        #[command(flatten)]
+        options: telemetry::Options,
+        /// How to print the figures
+        #[arg(long, value_enum, default_value_t = Output::Text)]
+        output: Output,
+        /// Fail if hubward over MQTT has less than half of the bound's throughput at window 100
+        #[arg(long)]
+        check: bool,
+    },
+    /// The other end, started by `telemetry`
+    #[command(hide = true)]
+    Sink {
+        #[arg(long, value_enum)]
+        style: sink::Style,
+    },
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Output {
+    Text,
+    Json,
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    match run(Cli::parse().command).await {
+        Ok(code) => code,
+        Err(error) => {
+            complain(&format!("failed to measure: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(command: Command) -> Result<ExitCode, Box<dyn Error + Send + Sync>> {
+    let (options, output, check) = match command {
+        Command::Sink { style } => {
+            sink::run(style).await?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Command::Telemetry { options, output, check } => (options, output, check),
+    };
+    let rounds = options.rounds;
+    let report = telemetry::run(&options, |round| complain(&format!("round {round} of {rounds}"))).await?;
+    let mut out = io::stdout().lock();
+    match output {
+        Output::Text => write!(out, "{report}")?,
+        Output::Json => writeln!(out, "{}", report.json())?,
+    }
+    out.flush()?;
+    if check && let Err(problems) = report.check() {
+        for problem in problems {
+            complain(&problem);
+        }
+        return Ok(ExitCode::FAILURE);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A line on standard error; there is nobody to tell if that fails.
+fn complain(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
+}

@@ -1,0 +1,67 @@
+//! A sink started from this very program, and stopped with it.
+
+use std::io::{self, Read, Write};
+use std::process::Stdio;
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, ChildStdin, Command};
+
+use super::{Style, serve};
+
+/// A running sink. Dropping it ends the process.
+#[derive(Debug)]
+pub(crate) struct SinkProcess {
+    /// Where it listens, on 127.0.0.1.
+    pub(crate) port: u16,
+    /// Its certificate (PEM), for [`HOST`](super::HOST), trusted by nobody else.
+    pub(crate) certificate: String,
+    _child: Child,
+    // Closes with us, however we end; the sink goes when its standard input does.
+    _stdin: ChildStdin,
+}
+
+impl SinkProcess {
+    /// Starts this program again as a sink and waits until it listens.
+    ///
+    /// # Errors
+    /// The program cannot be started, or ended before it listened.
+    pub(crate) async fn start(style: Style) -> io::Result<Self> {
+        let mut child = Command::new(std::env::current_exe()?)
+            .args(["sink", "--style", style.name()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()?;
+        let piped = || io::Error::other("no pipe to the sink");
+        let stdin = child.stdin.take().ok_or_else(piped)?;
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().ok_or_else(piped)?).read_line(&mut line).await?;
+        let ready: Value = serde_json::from_str(&line).map_err(|_| io::Error::other("the sink did not start"))?;
+        let port = ready["port"].as_u64().and_then(|it| u16::try_from(it).ok());
+        let certificate = ready["certificate"].as_str();
+        match (port, certificate) {
+            (Some(port), Some(certificate)) => {
+                Ok(Self { port, certificate: certificate.to_owned(), _child: child, _stdin: stdin })
+            }
+            _ => Err(io::Error::other("the sink does not say where it listens")),
+        }
+    }
+}
+
+/// What the started process does: says where it listens, serves, ends with its standard input.
+///
+/// # Errors
+/// As for [`serve`].
+pub(crate) async fn run(style: Style) -> io::Result<()> {
+    std::thread::spawn(|| {
+        let end = io::stdin().read_to_end(&mut Vec::new());
+        std::process::exit(i32::from(end.is_err()));
+    });
+    serve(style, |port, certificate| {
+        let mut out = io::stdout().lock();
+        writeln!(out, "{}", json!({ "port": port, "certificate": certificate }))?;
+        out.flush()
+    })
+    .await
+}

@@ -1,0 +1,180 @@
+//! `telemetry`: which runs, in which order.
+//!
+//! Every round measures every client once before the next round begins, so that what else the
+//! machine does falls on all of them alike.
+
+use std::error::Error;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hubward_dial::Dialer;
+use hubward_transport::TransportKind;
+
+use crate::bound::Bound;
+use crate::connector::Connector;
+use crate::measure::{Load, Sample, Stopwatch};
+use crate::ours::Ours;
+use crate::report::{Report, Row};
+use crate::sink::{SinkProcess, Style};
+
+/// The payload's length in bytes.
+pub(crate) const PAYLOAD: usize = 256;
+
+const DEVICE: &str = "bench-device";
+
+type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
+
+/// What to measure.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Options {
+    /// How often each client is measured; figures are medians
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) rounds: u16,
+    /// Messages of one run [default: 20000 with one in flight, else 400000]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) messages: Option<u32>,
+    /// How many messages are in flight
+    #[arg(long = "window", value_name = "N", value_delimiter = ',', default_values_t = [1, 100, 1000],
+          value_parser = clap::value_parser!(u16).range(1..=i64::from(hubward_hub::HubOptions::WINDOW_MAX)))]
+    pub(crate) windows: Vec<u16>,
+    /// How the sink acknowledges
+    #[arg(long = "sink", value_enum, value_delimiter = ',', default_values_t = Style::ALL)]
+    pub(crate) sinks: Vec<Style>,
+    /// Which of hubward's transports
+    #[arg(long = "transport", value_enum, value_delimiter = ',', default_values_t = [Client::Mqtt, Client::MqttWs])]
+    pub(crate) transports: Vec<Client>,
+}
+
+/// Who sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Client {
+    /// Hand-written frames, acknowledgements counted.
+    #[value(skip)]
+    Bound,
+    /// hubward over MQTT.
+    Mqtt,
+    /// hubward over MQTT in WebSocket frames.
+    MqttWs,
+}
+
+impl Client {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Bound => "bound",
+            Self::Mqtt => "mqtt",
+            Self::MqttWs => "mqtt-ws",
+        }
+    }
+}
+
+/// Measures everything; calls `at_round` when a round begins.
+///
+/// # Errors
+/// A sink does not start, or a run does not end with every message acknowledged.
+pub(crate) async fn run(options: &Options, mut at_round: impl FnMut(u16)) -> Result<Report> {
+    let mut sinks = Vec::new();
+    for style in &options.sinks {
+        let process = SinkProcess::start(*style).await?;
+        sinks.push((*style, Connector::new(&process)?, process));
+    }
+    let mut rows = plan(options);
+    for round in 1..=options.rounds {
+        at_round(round);
+        for row in &mut rows {
+            let Some((_, connector, _)) = sinks.iter().find(|(style, ..)| *style == row.sink) else { continue };
+            let sample = measure(row.client, connector, &row.load).await.map_err(|error| {
+                format!(
+                    "{} with window {} at the {} sink: {error}",
+                    row.client.name(),
+                    row.load.window,
+                    row.sink.name()
+                )
+            })?;
+            row.samples.push(sample);
+        }
+    }
+    Ok(Report { rounds: options.rounds, rows })
+}
+
+/// The rows of the table, in the order in which a round fills them: the bound first, then ours, at
+/// each window of each sink.
+fn plan(options: &Options) -> Vec<Row> {
+    let payload: Bytes = (0..PAYLOAD).map(|it| b'a' + (it % 26) as u8).collect();
+    let mut rows = Vec::new();
+    for sink in &options.sinks {
+        for window in &options.windows {
+            let messages = options.messages.unwrap_or(if *window == 1 { 20_000 } else { 400_000 });
+            let load = Load { payload: payload.clone(), window: (*window).into(), messages: messages as usize };
+            for client in std::iter::once(Client::Bound).chain(options.transports.iter().copied()) {
+                rows.push(Row { sink: *sink, client, load: load.clone(), samples: Vec::new() });
+            }
+        }
+    }
+    rows
+}
+
+/// One run on a connection of its own; connecting and warming up are not measured.
+async fn measure(client: Client, connector: &Connector, load: &Load) -> Result<Sample> {
+    match client {
+        Client::Bound => measure_bound(connector, load).await,
+        Client::Mqtt => measure_ours(TransportKind::Mqtt, Arc::new(connector.dialer()?), connector, load).await,
+        Client::MqttWs => measure_ours(TransportKind::MqttWs, Arc::new(connector.ws_dialer()?), connector, load).await,
+    }
+}
+
+async fn measure_bound(connector: &Connector, load: &Load) -> Result<Sample> {
+    let mut bound = Bound::login(connector.connect().await?, DEVICE, load).await?;
+    bound.send(load.warm_up()).await?;
+    let watch = Stopwatch::start();
+    bound.send(load.messages).await?;
+    let sample = watch.stop(load.messages);
+    bound.close().await?;
+    Ok(sample)
+}
+
+async fn measure_ours(
+    kind: TransportKind,
+    dialer: Arc<dyn Dialer>,
+    connector: &Connector,
+    load: &Load,
+) -> Result<Sample> {
+    let mut ours = Ours::login(kind, dialer, connector.port(), DEVICE, load).await?;
+    ours.send(load.warm_up()).await?;
+    let watch = Stopwatch::start();
+    ours.send(load.messages).await?;
+    let sample = watch.stop(load.messages);
+    ours.close().await?;
+    Ok(sample)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_client_is_measured_beside_its_bound() {
+        let options = Options {
+            rounds: 1,
+            messages: None,
+            windows: vec![1, 100],
+            sinks: Style::ALL.to_vec(),
+            transports: vec![Client::Mqtt],
+        };
+        let rows = plan(&options);
+        let order: Vec<_> = rows.iter().map(|it| (it.sink, it.load.window, it.client, it.load.messages)).collect();
+        assert_eq!(
+            order,
+            [
+                (Style::Bulk, 1, Client::Bound, 20_000),
+                (Style::Bulk, 1, Client::Mqtt, 20_000),
+                (Style::Bulk, 100, Client::Bound, 400_000),
+                (Style::Bulk, 100, Client::Mqtt, 400_000),
+                (Style::BrokerLike, 1, Client::Bound, 20_000),
+                (Style::BrokerLike, 1, Client::Mqtt, 20_000),
+                (Style::BrokerLike, 100, Client::Bound, 400_000),
+                (Style::BrokerLike, 100, Client::Mqtt, 400_000),
+            ]
+        );
+        assert!(rows.iter().all(|it| it.load.payload.len() == PAYLOAD));
+    }
+}
