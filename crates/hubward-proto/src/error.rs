@@ -66,7 +66,8 @@ impl ProtoError {
     pub fn json(problem: &serde_json::Error, body: &[u8]) -> Self {
         let text = String::from_utf8_lossy(&body[..body.len().min(320)]);
         let excerpt = text.chars().filter(|it| !it.is_control()).take(80).collect();
-        Self::Json { problem: problem.to_string(), excerpt }
+        // A reader that met the wrong type quotes what it met.
+        Self::Json { problem: cut(&problem.to_string()), excerpt }
     }
 
     pub(crate) fn topic(topic: &str, rule: &'static str) -> Self {

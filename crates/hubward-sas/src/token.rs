@@ -193,6 +193,16 @@ impl SasToken {
         &self.text
     }
 
+    /// `text` without this token and its signature, for a text that a peer wrote and a log may show:
+    /// some gateways quote the request they refuse.
+    #[must_use]
+    pub fn redact(&self, text: &str) -> String {
+        let base64 = Zeroizing::new(STANDARD.encode(&self.signature));
+        let encoded = Zeroizing::new(utf8_percent_encode(&base64, UNRESERVED).to_string());
+        let hidden = [self.text.as_str(), encoded.as_str(), base64.as_str()];
+        hidden.into_iter().fold(text.to_owned(), |text, secret| text.replace(secret, "(redacted)"))
+    }
+
     fn readings(&self) -> [String; 2] {
         let form = self.raw_resource.replace('+', " ");
         [self.resource(), decode(&form).unwrap_or(form)]
@@ -346,5 +356,22 @@ mod tests {
         let signature = STANDARD.encode(&token.signature);
         assert!(shown.contains("hub/devices/d1"));
         assert!(!shown.contains(&signature) && !shown.contains("sig"), "{shown}");
+    }
+
+    #[test]
+    fn redacts_itself_from_what_a_peer_says() {
+        let key = SharedKey::generate().expect("randomness");
+        let token = SasToken::sign(&key, "scope/registrations/d", UnixSeconds(1), None);
+        let text = token.expose();
+        let signature = text.split_once("sig=").and_then(|(_, it)| it.split_once('&')).expect("a signature").0;
+        let plain = decode(signature).expect("UTF-8");
+        for (said, expected) in [
+            (format!("you sent `{text}`"), "you sent `(redacted)`"),
+            (format!("sig={signature}"), "sig=(redacted)"),
+            (format!("sig={plain}!"), "sig=(redacted)!"),
+            ("nothing of it".to_owned(), "nothing of it"),
+        ] {
+            assert_eq!(token.redact(&said), expected);
+        }
     }
 }

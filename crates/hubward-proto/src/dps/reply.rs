@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::dps::RegistrationOperation;
@@ -80,7 +81,8 @@ pub enum DpsBody {
 /// What a TPM has to decrypt before the device may register; HTTPS only.
 ///
 /// Source: [sdk] azure-iot-sdk-node, provisioning transport.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct TpmChallenge {
     /// The encrypted key, base64.

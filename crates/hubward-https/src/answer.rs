@@ -1,0 +1,106 @@
+//! What an HTTP answer of DPS means.
+
+use std::time::SystemTime;
+
+use http_body_util::BodyExt;
+use hubward_proto::dps::http::{ERROR_CODE, REQUEST_ID};
+use hubward_proto::dps::{DpsBody, RegistrationOperation, ServiceError, TpmChallenge};
+use hubward_proto::{limits, retry_after};
+use hubward_transport::{DpsReply, ProtoError, Refusal, RefusedBy, TransportError, clock};
+use hyper::body::{Body, Incoming};
+use hyper::header::{self, HeaderMap};
+use hyper::http::response::Parts;
+use hyper::{Response, StatusCode};
+
+use crate::dps::Asked;
+use crate::failure;
+
+/// Most characters of the service's words that an error repeats.
+const MESSAGE_MAX: usize = 200;
+
+/// Reads an answer to its end and says what it means.
+pub(crate) async fn read(asked: &Asked<'_>, response: Response<Incoming>) -> Result<DpsReply, TransportError> {
+    let (head, body) = response.into_parts();
+    let body = body_text(asked, body).await;
+    if matches!(head.status, StatusCode::OK | StatusCode::ACCEPTED) {
+        return accepted(asked, &head, &body?);
+    }
+    // Whatever became of the body, the status stands.
+    let body = body.unwrap_or_default();
+    if head.status == StatusCode::UNAUTHORIZED
+        && let Ok(challenge) = serde_json::from_str::<TpmChallenge>(&body)
+    {
+        return Ok(DpsReply::new(DpsBody::TpmChallenge(challenge), wait(&head.headers)));
+    }
+    let error = serde_json::from_str(&body).unwrap_or_default();
+    Err(refused(asked, &head, error, &body))
+}
+
+fn accepted(asked: &Asked<'_>, head: &Parts, body: &str) -> Result<DpsReply, TransportError> {
+    match serde_json::from_str::<RegistrationOperation>(body) {
+        Ok(operation) => Ok(DpsReply::new(DpsBody::Operation(Box::new(operation)), wait(&head.headers))),
+        Err(problem) => match serde_json::from_str::<ServiceError>(body) {
+            // A refusal in the envelope of a success.
+            Ok(error) if error.error_code.is_some() => Err(refused(asked, head, error, body)),
+            _ => Err(failure::protocol(asked, ProtoError::json(&problem, body.as_bytes()))),
+        },
+    }
+}
+
+fn refused(asked: &Asked<'_>, head: &Parts, error: ServiceError, body: &str) -> TransportError {
+    let headers = &head.headers;
+    // A gateway answers in its own words.
+    let words =
+        error.message.unwrap_or_else(|| if error.error_code.is_none() { body.to_owned() } else { String::new() });
+    let mut refusal = Refusal::new(asked.endpoint.to_string(), asked.stage, RefusedBy::Status(head.status.as_u16()));
+    refusal.error_code = error.error_code.or_else(|| text(headers, ERROR_CODE)?.trim().parse().ok());
+    refusal.message = Some(short(&words)).filter(|it| !it.is_empty());
+    refusal.tracking_id =
+        error.tracking_id.or_else(|| text(headers, REQUEST_ID).map(str::to_owned)).map(|it| short(&it));
+    refusal.retry_after = wait(headers);
+    refusal.server_time = date(headers);
+    TransportError::Refused(Box::new(refusal))
+}
+
+/// The body as text, without the token if it quotes it.
+async fn body_text(asked: &Asked<'_>, mut body: Incoming) -> Result<String, TransportError> {
+    let too_large = |size| {
+        failure::protocol(asked, ProtoError::TooLarge { what: "the answer", size, limit: limits::DPS_ANSWER_MAX })
+    };
+    // What `Content-Length` announces, else zero.
+    let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+    if announced > limits::DPS_ANSWER_MAX {
+        return Err(too_large(announced));
+    }
+    let mut bytes = Vec::with_capacity(announced);
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| failure::of_body(asked, &error))?;
+        let Some(data) = frame.data_ref() else { continue };
+        if bytes.len() + data.len() > limits::DPS_ANSWER_MAX {
+            return Err(too_large(bytes.len() + data.len()));
+        }
+        bytes.extend_from_slice(data);
+    }
+    let text = String::from_utf8_lossy(&bytes);
+    Ok(asked.token.map_or_else(|| text.clone().into_owned(), |token| token.redact(&text)))
+}
+
+/// One line, no control characters, not long.
+fn short(text: &str) -> String {
+    let words: Vec<&str> =
+        text.split(|it: char| it.is_whitespace() || it.is_control()).filter(|it| !it.is_empty()).collect();
+    words.join(" ").chars().take(MESSAGE_MAX).collect()
+}
+
+fn wait(headers: &HeaderMap) -> Option<std::time::Duration> {
+    let now = date(headers).unwrap_or_else(clock::now);
+    retry_after::parse(text(headers, header::RETRY_AFTER.as_str())?, now)
+}
+
+fn date(headers: &HeaderMap) -> Option<SystemTime> {
+    httpdate::parse_http_date(text(headers, header::DATE.as_str())?).ok()
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
