@@ -1,0 +1,17 @@
+//! Registers the device that the environment names and sends ten messages to its hub.
+#![expect(clippy::print_stdout, reason = "a program for people")]
+
+use std::time::Duration;
+
+use hubward::{Message, Settings, connect};
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let hub = connect(&Settings::from_env()?).await?;
+    for speed in 1..=10 {
+        hub.send(Message::new(format!("test wind speed {speed}"))).await?;
+    }
+    hub.close(Duration::from_secs(5)).await?;
+    println!("ten messages acknowledged");
+    Ok(())
+}

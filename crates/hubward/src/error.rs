@@ -1,0 +1,106 @@
+//! How the easy door can stay shut.
+
+use std::time::Duration;
+
+use hubward_dial::TrustError;
+use hubward_dps::ProvisionError;
+use hubward_hub::{DisconnectCause, HubError};
+use hubward_proto::HubHost;
+use hubward_transport::{Fault, TransportKind};
+
+use crate::SettingsError;
+use crate::diagnosis::{Diagnosis, Leg};
+
+/// Why there is no transport.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SetupError {
+    /// The authorities to trust cannot be read.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
+    /// hubward does not speak this to hubs.
+    #[error("the transport {kind} does not reach hubs yet: choose mqtt or mqtt-ws for the hub")]
+    NotForHubs {
+        /// Which.
+        kind: TransportKind,
+    },
+    /// The program was built without it.
+    #[error("this build has no transport {kind}: it was built without the feature")]
+    NotInThisBuild {
+        /// Which.
+        kind: TransportKind,
+    },
+}
+
+/// Why a device is not connected to its hub.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The environment lacks something.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// There is no transport.
+    #[error(transparent)]
+    Setup(#[from] SetupError),
+    /// The registration failed.
+    #[error(transparent)]
+    Provision(#[from] ProvisionError),
+    /// The hub would not have the device.
+    #[error(transparent)]
+    Hub(#[from] HubError),
+    /// The hub did not accept the device in time.
+    #[error("the hub {hub} did not accept the device within {after:?}")]
+    HubDeadline {
+        /// Which hub.
+        hub: HubHost,
+        /// The time that was left for it.
+        after: Duration,
+        /// What failed last, if anything did.
+        #[source]
+        last: Option<DisconnectCause>,
+    },
+}
+
+impl ConnectError {
+    /// Where it happened, who has to act, what to do.
+    #[must_use]
+    pub fn diagnosis(&self) -> Diagnosis {
+        match self {
+            Self::Settings(_) => Diagnosis::of_settings(Fault::Request, None),
+            Self::Setup(error) => error.diagnosis(),
+            Self::Provision(error) => Diagnosis::of_provision(error),
+            Self::Hub(error) => match error.transport_error() {
+                Some(error) => Diagnosis::of_transport(Leg::Hub, error),
+                None => Diagnosis::of_settings(Fault::Request, None),
+            },
+            // What failed last says where; that the time is over says what.
+            Self::HubDeadline { hub, last, .. } => {
+                let mut diagnosis = match last.as_ref().and_then(DisconnectCause::transport_error) {
+                    Some(error) => Diagnosis::of_transport(Leg::Hub, error),
+                    None => Diagnosis { stage: "hub-login".into(), ..Diagnosis::of_settings(Fault::Deadline, None) },
+                };
+                diagnosis.endpoint = diagnosis.endpoint.or_else(|| Some(hub.to_string()));
+                diagnosis
+            }
+        }
+    }
+
+    /// Who has to act.
+    #[must_use]
+    pub fn fault(&self) -> Fault {
+        self.diagnosis().fault
+    }
+}
+
+impl SetupError {
+    /// Where it happened, who has to act, what to do.
+    #[must_use]
+    pub fn diagnosis(&self) -> Diagnosis {
+        let (fault, hint) = match self {
+            Self::Trust(_) => (Fault::Tls, Some("give a PEM file with at least one certificate".to_owned())),
+            Self::NotForHubs { .. } => (Fault::Unsupported, None),
+            Self::NotInThisBuild { .. } => (Fault::Unsupported, None),
+        };
+        Diagnosis::of_settings(fault, hint)
+    }
+}

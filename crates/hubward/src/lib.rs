@@ -1,0 +1,55 @@
+//! Gets a device into Azure IoT: asks the Device Provisioning Service (DPS) which hub it belongs to,
+//! connects it there, sends its telemetry.
+//!
+//! ```no_run
+//! use std::time::Duration;
+//!
+//! use hubward::{Message, Settings, connect};
+//!
+//! #[tokio::main]
+//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let hub = connect(&Settings::from_env()?).await?;
+//!     for speed in 1..=10 {
+//!         hub.send(Message::new(format!("test wind speed {speed}"))).await?;
+//!     }
+//!     hub.close(Duration::from_secs(5)).await?;
+//!     println!("ten messages acknowledged");
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # Behavior
+//!
+//! * Four variables say who the device is ([`Settings::from_env`]); the transport is data, chosen at
+//!   run time: HTTPS, MQTT, or MQTT over WebSocket.
+//! * [`connect()`] ends: connected, or with an error whose [`Diagnosis`] names the cause and what to
+//!   do. Every piece of it is public, for those who want only one: [`dps_transport`],
+//!   [`Provisioner`], [`hub_transport`], [`HubClient`].
+//! * Certificates are checked against the system's authorities, against a bundled set where the
+//!   system has none, or against a file of yours alone.
+//! * Features `https`, `mqtt` and `ws` (all on) leave out what a device does not use.
+
+mod connect;
+mod diagnosis;
+mod error;
+mod settings;
+mod transports;
+
+pub use connect::{connect, connect_assigned, hub_client, provision, provisioner};
+pub use diagnosis::Diagnosis;
+pub use error::{ConnectError, SetupError};
+pub use hubward_dial::{ConnectTo, ConnectToError};
+pub use hubward_dps::{
+    Assignment, AssignmentStatus, Progress, ProvisionError, Provisioner, RegistrationState, RetryPolicy, Substatus,
+};
+pub use hubward_hub::{
+    Backoff, CloseError, CloseReason, Closed, ConnectionState, DisconnectCause, HubClient, HubError, HubOptions,
+    MessageLabel, Receipt, SendError, TryEnqueueError, Why,
+};
+pub use hubward_transport::{
+    Credential, CredentialError, DeviceId, DpsTransport, Fault, HubHost, HubIdentity, HubLogin, HubTransport, IdScope,
+    KeyError, Message, ModuleId, OperationId, ProtoError, Refusal, Register, RegistrationId, SasToken, SharedKey,
+    Signer, TransportError, TransportKind, UnixSeconds,
+};
+pub use settings::{Settings, SettingsError, SettingsProblem, vars};
+pub use transports::{dps_transport, hub_transport};

@@ -1,0 +1,371 @@
+//! What a device needs to know to find its hub, from the environment or piece by piece.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use hubward_dial::ConnectTo;
+use hubward_proto::{IdScope, RegistrationId};
+use hubward_sas::SharedKey;
+use hubward_transport::{Credential, Register, TransportKind};
+use serde_json::Value;
+use zeroize::Zeroizing;
+
+/// Everything [`connect`](crate::connect()) needs.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Settings {
+    /// Host name of DPS, without a port. There is no default: the host decides where a device sends
+    /// its proof of identity.
+    pub dps_host: String,
+    /// Which DPS instance.
+    pub id_scope: IdScope,
+    /// Who registers.
+    pub registration_id: RegistrationId,
+    /// How the device proves it, at DPS and at its hub.
+    pub credential: Credential,
+    /// How to talk to DPS; MQTT unless chosen.
+    pub transport: TransportKind,
+    /// How to talk to the hub; `None` means as to DPS, or MQTT where that is HTTPS.
+    pub hub_transport: Option<TransportKind>,
+    /// A PEM file of the authorities to trust instead of the system's.
+    pub ca_file: Option<PathBuf>,
+    /// Which addresses to dial for names, by curl's `--connect-to` rule.
+    pub connect_to: Vec<ConnectTo>,
+    /// What the custom allocation of the enrollment should see.
+    pub payload: Option<Value>,
+    /// One deadline for registration and the first connection; 2 minutes unless chosen.
+    pub timeout: Duration,
+    /// Name and version of the program, such as `acme-pump/2.1`, for the services' diagnostics.
+    pub user_agent: String,
+}
+
+impl Settings {
+    /// The deadline when nobody chose one.
+    pub const TIMEOUT: Duration = Duration::from_secs(120);
+
+    /// The settings of a device with a symmetric key of its own.
+    #[must_use]
+    pub fn new(
+        dps_host: impl Into<String>,
+        id_scope: IdScope,
+        registration_id: RegistrationId,
+        key: SharedKey,
+    ) -> Self {
+        Self {
+            dps_host: dps_host.into(),
+            id_scope,
+            registration_id,
+            credential: Credential::SharedKey(key),
+            transport: TransportKind::Mqtt,
+            hub_transport: None,
+            ca_file: None,
+            connect_to: Vec::new(),
+            payload: None,
+            timeout: Self::TIMEOUT,
+            user_agent: concat!("hubward/", env!("CARGO_PKG_VERSION")).to_owned(),
+        }
+    }
+
+    /// Reads the environment:
+    ///
+    /// | variable | meaning |
+    /// |---|---|
+    /// | `PROVISIONING_HOST` | host name of DPS, such as `global.azure-devices-provisioning.net` |
+    /// | `PROVISIONING_IDSCOPE` | the id scope |
+    /// | `PROVISIONING_REGISTRATION_ID` | who registers |
+    /// | `PROVISIONING_SYMMETRIC_KEY` | the device's key, base64: its own, or derived from a group's |
+    /// | `HUBWARD_TRANSPORT` | `https`, `mqtt` (default) or `mqtt-ws` |
+    /// | `HUBWARD_CA_FILE` | a PEM file of authorities to trust instead of the system's |
+    /// | `HUBWARD_CONNECT_TO` | which addresses to dial: `HOST:PORT:ADDR:PORT`, separated by commas |
+    ///
+    /// The first four are those of Microsoft's samples, and required.
+    ///
+    /// # Errors
+    /// [`SettingsError`] names everything that is missing or wrong, at once.
+    pub fn from_env() -> Result<Self, SettingsError> {
+        Self::from_vars(|name| std::env::var(name).ok())
+    }
+
+    /// As [`Settings::from_env`], from anything that has the variables.
+    ///
+    /// # Errors
+    /// [`SettingsError`] names everything that is missing or wrong, at once.
+    pub fn from_vars(variable: impl Fn(&str) -> Option<String>) -> Result<Self, SettingsError> {
+        let mut problems = Problems(Vec::new());
+        // An empty variable is what a shell leaves of a value that was not there.
+        let variable = |name: &str| variable(name).filter(|it| !it.trim().is_empty());
+        let host = problems.required(vars::HOST, variable(vars::HOST), parse_host);
+        let scope = problems.required(vars::ID_SCOPE, variable(vars::ID_SCOPE), |it| IdScope::new(it));
+        let id =
+            problems.required(vars::REGISTRATION_ID, variable(vars::REGISTRATION_ID), |it| RegistrationId::new(it));
+        let key = variable(vars::SYMMETRIC_KEY).map(Zeroizing::new);
+        let key = problems.required(vars::SYMMETRIC_KEY, key, SharedKey::from_base64);
+        let transport = problems.optional(vars::TRANSPORT, variable(vars::TRANSPORT), str::parse);
+        let connect_to = problems.optional(vars::CONNECT_TO, variable(vars::CONNECT_TO), ConnectTo::parse_list);
+        let (Some(host), Some(scope), Some(id), Some(key), true) = (host, scope, id, key, problems.0.is_empty()) else {
+            return Err(SettingsError { problems: problems.0 });
+        };
+        let mut settings = Self::new(host, scope, id, key);
+        settings.transport = transport.unwrap_or(settings.transport);
+        settings.connect_to = connect_to.unwrap_or_default();
+        settings.ca_file = variable(vars::CA_FILE).map(PathBuf::from);
+        Ok(settings)
+    }
+
+    /// Talks to DPS this way.
+    #[must_use]
+    pub const fn transport(mut self, transport: TransportKind) -> Self {
+        self.transport = transport;
+        self
+    }
+
+    /// Talks to the hub this way.
+    #[must_use]
+    pub const fn hub_transport(mut self, hub_transport: TransportKind) -> Self {
+        self.hub_transport = Some(hub_transport);
+        self
+    }
+
+    /// Proves itself this way, at DPS and at the hub.
+    #[must_use]
+    pub fn credential(mut self, credential: Credential) -> Self {
+        self.credential = credential;
+        self
+    }
+
+    /// Trusts the authorities of this PEM file instead of the system's.
+    #[must_use]
+    pub fn ca_file(mut self, ca_file: impl Into<PathBuf>) -> Self {
+        self.ca_file = Some(ca_file.into());
+        self
+    }
+
+    /// Dials other addresses for names, by curl's `--connect-to` rule.
+    #[must_use]
+    pub fn connect_to(mut self, connect_to: Vec<ConnectTo>) -> Self {
+        self.connect_to = connect_to;
+        self
+    }
+
+    /// Sends this along with the registration.
+    #[must_use]
+    pub fn payload(mut self, payload: Value) -> Self {
+        self.payload = Some(payload);
+        self
+    }
+
+    /// Gives up after this time.
+    #[must_use]
+    pub const fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Names the program, such as `acme-pump/2.1`.
+    #[must_use]
+    pub fn user_agent(mut self, user_agent: impl Into<String>) -> Self {
+        self.user_agent = user_agent.into();
+        self
+    }
+
+    /// The transport of the hub: the chosen one; else the one of DPS; MQTT where that is HTTPS,
+    /// since hubward does not speak the hub's HTTPS API yet.
+    #[must_use]
+    pub fn effective_hub_transport(&self) -> TransportKind {
+        match (self.hub_transport, self.transport) {
+            (Some(chosen), _) => chosen,
+            (None, TransportKind::Https) => TransportKind::Mqtt,
+            (None, same) => same,
+        }
+    }
+
+    /// The registration these settings describe.
+    #[must_use]
+    pub fn register(&self) -> Register {
+        let request =
+            Register::new(self.id_scope.clone(), self.registration_id.clone()).client_version(self.user_agent.clone());
+        match &self.payload {
+            Some(payload) => request.payload(payload.clone()),
+            None => request,
+        }
+    }
+}
+
+/// The names of the variables that [`Settings::from_env`] reads.
+pub mod vars {
+    /// Host name of DPS.
+    pub const HOST: &str = "PROVISIONING_HOST";
+    /// The id scope.
+    pub const ID_SCOPE: &str = "PROVISIONING_IDSCOPE";
+    /// Who registers.
+    pub const REGISTRATION_ID: &str = "PROVISIONING_REGISTRATION_ID";
+    /// The device's key, base64.
+    pub const SYMMETRIC_KEY: &str = "PROVISIONING_SYMMETRIC_KEY";
+    /// `https`, `mqtt` or `mqtt-ws`.
+    pub const TRANSPORT: &str = "HUBWARD_TRANSPORT";
+    /// A PEM file of authorities to trust.
+    pub const CA_FILE: &str = "HUBWARD_CA_FILE";
+    /// Which addresses to dial.
+    pub const CONNECT_TO: &str = "HUBWARD_CONNECT_TO";
+}
+
+/// What is wrong with the variables. Its text names all of it, and no secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SettingsError {
+    problems: Vec<SettingsProblem>,
+}
+
+/// One thing that is wrong with one variable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SettingsProblem {
+    /// Which variable.
+    pub variable: &'static str,
+    /// What is wrong with its value; `None` if it is missing.
+    pub invalid: Option<String>,
+}
+
+impl SettingsError {
+    /// All of it, in the order of the table at [`Settings::from_env`].
+    #[must_use]
+    pub fn problems(&self) -> &[SettingsProblem] {
+        &self.problems
+    }
+}
+
+impl fmt::Display for SettingsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let missing: Vec<&str> = self.problems.iter().filter(|it| it.invalid.is_none()).map(|it| it.variable).collect();
+        if !missing.is_empty() {
+            write!(f, "not set: {}", missing.join(", "))?;
+        }
+        let mut separator = if missing.is_empty() { "" } else { "; " };
+        for problem in &self.problems {
+            if let Some(invalid) = &problem.invalid {
+                write!(f, "{separator}{}: {invalid}", problem.variable)?;
+                separator = "; ";
+            }
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for SettingsError {}
+
+struct Problems(Vec<SettingsProblem>);
+
+impl Problems {
+    fn required<S: AsRef<str>, T, E: fmt::Display>(
+        &mut self,
+        variable: &'static str,
+        value: Option<S>,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Option<T> {
+        if value.is_none() {
+            self.0.push(SettingsProblem { variable, invalid: None });
+        }
+        self.optional(variable, value, parse)
+    }
+
+    fn optional<S: AsRef<str>, T, E: fmt::Display>(
+        &mut self,
+        variable: &'static str,
+        value: Option<S>,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Option<T> {
+        match parse(value?.as_ref().trim()) {
+            Ok(value) => Some(value),
+            Err(problem) => {
+                self.0.push(SettingsProblem { variable, invalid: Some(problem.to_string()) });
+                None
+            }
+        }
+    }
+}
+
+fn parse_host(text: &str) -> Result<String, String> {
+    // The same rule as for a hub: a name or an address, no scheme, no port.
+    match hubward_proto::HubHost::new(text) {
+        Ok(host) => Ok(host.to_string()),
+        Err(_) => Err(format!("`{text}` is not a host name (no https://, no port)")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+
+    fn read(variables: &[(&str, &str)]) -> Result<Settings, SettingsError> {
+        Settings::from_vars(|name| variables.iter().find(|(it, _)| *it == name).map(|(_, value)| (*value).to_owned()))
+    }
+
+    fn complete() -> Vec<(&'static str, &'static str)> {
+        vec![
+            ("PROVISIONING_HOST", "dps.example"),
+            ("PROVISIONING_IDSCOPE", "0ne1"),
+            ("PROVISIONING_REGISTRATION_ID", "dev-1"),
+            ("PROVISIONING_SYMMETRIC_KEY", KEY),
+        ]
+    }
+
+    #[test]
+    fn names_every_missing_variable_at_once() {
+        let error = read(&[("PROVISIONING_IDSCOPE", "0ne1"), ("PROVISIONING_HOST", "")]).expect_err("incomplete");
+        assert_eq!(
+            error.to_string(),
+            "not set: PROVISIONING_HOST, PROVISIONING_REGISTRATION_ID, PROVISIONING_SYMMETRIC_KEY"
+        );
+    }
+
+    #[test]
+    fn names_what_is_wrong_beside_what_is_missing_and_never_the_key() {
+        let error = read(&[
+            ("PROVISIONING_HOST", "https://dps.example"),
+            ("PROVISIONING_IDSCOPE", "0ne 1"),
+            ("PROVISIONING_SYMMETRIC_KEY", "hush"),
+            ("HUBWARD_TRANSPORT", "amqp"),
+        ])
+        .expect_err("wrong");
+        let text = error.to_string();
+        assert!(text.starts_with("not set: PROVISIONING_REGISTRATION_ID; PROVISIONING_HOST: `https://"), "{text}");
+        assert!(text.contains("PROVISIONING_SYMMETRIC_KEY: the symmetric key has 3 bytes"), "{text}");
+        assert!(text.contains("HUBWARD_TRANSPORT: `amqp` is no transport"), "{text}");
+        assert!(!text.contains("hush"), "{text}");
+    }
+
+    #[test]
+    fn reads_what_is_optional() {
+        let plain = read(&complete()).expect("settings");
+        assert_eq!((plain.transport, plain.ca_file.clone()), (TransportKind::Mqtt, None));
+        let mut variables = complete();
+        variables.extend([
+            ("HUBWARD_TRANSPORT", "mqtt-ws"),
+            ("HUBWARD_CA_FILE", "ca.pem"),
+            ("HUBWARD_CONNECT_TO", ":443:127.0.0.1:8443, :8883:127.0.0.1:18883"),
+        ]);
+        let settings = read(&variables).expect("settings");
+        assert_eq!(settings.transport, TransportKind::MqttWs);
+        assert_eq!(settings.ca_file, Some("ca.pem".into()));
+        assert_eq!(settings.connect_to.len(), 2);
+        assert!(!format!("{settings:?}").contains("AAEC"));
+    }
+
+    #[test]
+    fn the_hub_is_reached_as_dps_is_or_over_mqtt() {
+        let settings = || read(&complete()).expect("settings");
+        for (dps, chosen, expected) in [
+            (TransportKind::Https, None, TransportKind::Mqtt),
+            (TransportKind::Mqtt, None, TransportKind::Mqtt),
+            (TransportKind::MqttWs, None, TransportKind::MqttWs),
+            (TransportKind::Https, Some(TransportKind::MqttWs), TransportKind::MqttWs),
+            (TransportKind::Mqtt, Some(TransportKind::Https), TransportKind::Https),
+        ] {
+            let mut settings = settings().transport(dps);
+            settings.hub_transport = chosen;
+            assert_eq!(settings.effective_hub_transport(), expected);
+        }
+    }
+}
