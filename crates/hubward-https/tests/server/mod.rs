@@ -1,0 +1,161 @@
+//! A server on loopback that speaks TLS, and answers with literal bytes.
+
+use std::sync::Arc;
+
+use hubward_dial::{ConnectTo, Endpoint, TcpDialer, TlsSettings};
+use hubward_https::HttpsDps;
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
+use rustls::ServerConfig;
+use rustls::pki_types::PrivateKeyDer;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+pub(crate) const HOST: &str = "global.azure-devices-provisioning.net";
+
+/// What a server does with one connection, answer by answer.
+pub(crate) type Script = Vec<Answer>;
+
+/// One answer.
+#[derive(Debug, Clone)]
+pub(crate) enum Answer {
+    /// These bytes, at once.
+    Whole(Vec<u8>),
+    /// These bytes, each in a TLS record of its own.
+    Dripped(Vec<u8>),
+    /// Nothing, for ever.
+    Silence,
+}
+
+impl Answer {
+    /// An answer with head lines and a body, whose length it announces.
+    pub(crate) fn new(status: &str, headers: &str, body: &str) -> Self {
+        let length = body.len();
+        Self::Whole(format!("HTTP/1.1 {status}\r\n{headers}Content-Length: {length}\r\n\r\n{body}").into_bytes())
+    }
+}
+
+/// A certificate that a server shows, and the authority behind it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Shown {
+    pub(crate) name: &'static str,
+    pub(crate) years: (i32, i32),
+    /// Whether the client is told about the authority.
+    pub(crate) trusted: bool,
+}
+
+pub(crate) const GOOD: Shown = Shown { name: HOST, years: (2000, 2100), trusted: true };
+
+pub(crate) struct Server {
+    pub(crate) dps: HttpsDps,
+    /// The requests as they came, each with the number of its connection.
+    pub(crate) requests: mpsc::UnboundedReceiver<(usize, String)>,
+}
+
+impl Server {
+    /// Plays one script per connection, and closes each at the script's end.
+    pub(crate) async fn start(scripts: Vec<Script>) -> Self {
+        Self::with_certificate(GOOD, scripts).await
+    }
+
+    pub(crate) async fn with_certificate(shown: Shown, scripts: Vec<Script>) -> Self {
+        let (config, ca) = certificate(shown);
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let port = listener.local_addr().expect("its address").port();
+        let (seen, requests) = mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            for (number, script) in scripts.into_iter().enumerate() {
+                let (tcp, _) = listener.accept().await.expect("a client");
+                let Ok(tls) = acceptor.accept(tcp).await else { continue };
+                tokio::spawn(play(number, script, tls, seen.clone()));
+            }
+        });
+        Self { dps: client(port, &ca), requests }
+    }
+
+    /// The next request, its connection aside.
+    pub(crate) async fn request(&mut self) -> String {
+        self.requests.recv().await.expect("a request").1
+    }
+}
+
+/// A client that is led to `port` of loopback and trusts `ca`.
+pub(crate) fn client(port: u16, ca: &str) -> HttpsDps {
+    let rule: ConnectTo = format!("{HOST}:443:127.0.0.1:{port}").parse().expect("a rule");
+    let tls = TlsSettings::from_pem(ca.as_bytes()).client_config().expect("an authority");
+    HttpsDps::new(Endpoint::new(HOST, 443), TcpDialer::new().connect_to(vec![rule]), tls)
+}
+
+/// A server's configuration, and the authority that its client trusts.
+pub(crate) fn certificate(shown: Shown) -> (ServerConfig, String) {
+    let (issuer, pem) = authority();
+    let key = KeyPair::generate().expect("a key");
+    let mut params = CertificateParams::new(vec![shown.name.to_owned()]).expect("a name");
+    params.not_before = date_time_ymd(shown.years.0, 1, 1);
+    params.not_after = date_time_ymd(shown.years.1, 1, 1);
+    let chain = vec![params.signed_by(&key, &issuer).expect("a certificate").der().clone()];
+    let key = PrivateKeyDer::try_from(key.serialize_der()).expect("a key");
+    let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .expect("a pair");
+    (config, if shown.trusted { pem } else { authority().1 })
+}
+
+fn authority() -> (Issuer<'static, KeyPair>, String) {
+    let key = KeyPair::generate().expect("a key");
+    let mut params = CertificateParams::new(Vec::new()).expect("no names");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let pem = params.self_signed(&key).expect("a certificate").pem();
+    (Issuer::new(params, key), pem)
+}
+
+async fn play(
+    number: usize,
+    script: Script,
+    mut tls: TlsStream<TcpStream>,
+    seen: mpsc::UnboundedSender<(usize, String)>,
+) {
+    for answer in script {
+        let Some(request) = request(&mut tls).await else { return };
+        // A test may look at the answers only.
+        let _ = seen.send((number, request));
+        // A client may leave in the middle of an answer that it does not like.
+        let written = match answer {
+            Answer::Whole(bytes) => tls.write_all(&bytes).await,
+            Answer::Dripped(bytes) => drip(&mut tls, &bytes).await,
+            Answer::Silence => std::future::pending().await,
+        };
+        if written.is_err() || tls.flush().await.is_err() {
+            return;
+        }
+    }
+    let _ = tls.shutdown().await;
+}
+
+async fn drip(tls: &mut TlsStream<TcpStream>, bytes: &[u8]) -> std::io::Result<()> {
+    for byte in bytes {
+        tls.write_all(std::slice::from_ref(byte)).await?;
+        tls.flush().await?;
+        tokio::task::yield_now().await;
+    }
+    Ok(())
+}
+
+/// A request with its body, or `None` when the client has left.
+async fn request(tls: &mut TlsStream<TcpStream>) -> Option<String> {
+    let mut bytes = Vec::new();
+    while !bytes.ends_with(b"\r\n\r\n") {
+        bytes.push(tls.read_u8().await.ok()?);
+    }
+    let head = String::from_utf8(bytes).expect("text");
+    let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: "));
+    let mut body = vec![0; length.map_or(0, |it| it.parse().expect("a number"))];
+    tls.read_exact(&mut body).await.ok()?;
+    Some(head + &String::from_utf8(body).expect("text"))
+}
