@@ -2,27 +2,36 @@
 
 use std::sync::Arc;
 
-use hubward_dial::{Dialer, Endpoint, TcpDialer, TlsDialer, TlsSettings};
-use hubward_proto::limits;
+use hubward_dial::{TcpDialer, TlsSettings};
 use hubward_transport::{DpsTransport, HubTransport, TransportKind};
 use rustls::ClientConfig;
 
 use crate::{Settings, SetupError};
+
+#[cfg(not(any(feature = "https", feature = "mqtt", feature = "ws")))]
+compile_error!("hubward needs at least one of its features https, mqtt and ws");
 
 /// How `kind` reaches DPS.
 ///
 /// # Errors
 /// [`SetupError`] if the authorities cannot be read, or this build lacks the transport.
 pub fn dps_transport(kind: TransportKind, settings: &Settings) -> Result<Box<dyn DpsTransport>, SetupError> {
-    let network = Network::new(settings)?;
-    let endpoint = Endpoint::new(settings.dps_host.clone(), kind.default_port());
     match kind {
         #[cfg(feature = "https")]
-        TransportKind::Https => Ok(Box::new(hubward_https::HttpsDps::new(endpoint, network.tcp, network.tls))),
+        TransportKind::Https => {
+            let Network { tcp, tls } = Network::new(settings)?;
+            Ok(Box::new(hubward_https::HttpsDps::new(dps_endpoint(kind, settings), tcp, tls)))
+        }
         #[cfg(feature = "mqtt")]
-        TransportKind::Mqtt => Ok(Box::new(hubward_mqtt::MqttDps::new(kind, endpoint, network.tls_dialer()))),
+        TransportKind::Mqtt => {
+            let dialer = Network::new(settings)?.tls_dialer();
+            Ok(Box::new(hubward_mqtt::MqttDps::new(kind, dps_endpoint(kind, settings), dialer)))
+        }
         #[cfg(feature = "ws")]
-        TransportKind::MqttWs => Ok(Box::new(hubward_mqtt::MqttDps::new(kind, endpoint, network.ws_dialer()))),
+        TransportKind::MqttWs => {
+            let dialer = Network::new(settings)?.ws_dialer();
+            Ok(Box::new(hubward_mqtt::MqttDps::new(kind, dps_endpoint(kind, settings), dialer)))
+        }
         kind => Err(SetupError::NotInThisBuild { kind }),
     }
 }
@@ -33,21 +42,24 @@ pub fn dps_transport(kind: TransportKind, settings: &Settings) -> Result<Box<dyn
 /// [`SetupError`] if the authorities cannot be read, this build lacks the transport, or hubward does
 /// not speak it to hubs (HTTPS, so far).
 pub fn hub_transport(kind: TransportKind, settings: &Settings) -> Result<Arc<dyn HubTransport>, SetupError> {
-    if kind == TransportKind::Https {
-        return Err(SetupError::NotForHubs { kind });
-    }
-    let network = Network::new(settings)?;
     match kind {
+        TransportKind::Https => Err(SetupError::NotForHubs { kind }),
         #[cfg(feature = "mqtt")]
         TransportKind::Mqtt => {
-            Ok(Arc::new(hubward_mqtt::MqttHub::new(kind, network.tls_dialer(), kind.default_port())))
+            let dialer = Network::new(settings)?.tls_dialer();
+            Ok(Arc::new(hubward_mqtt::MqttHub::new(kind, dialer, kind.default_port())))
         }
         #[cfg(feature = "ws")]
         TransportKind::MqttWs => {
-            Ok(Arc::new(hubward_mqtt::MqttHub::new(kind, network.ws_dialer(), kind.default_port())))
+            let dialer = Network::new(settings)?.ws_dialer();
+            Ok(Arc::new(hubward_mqtt::MqttHub::new(kind, dialer, kind.default_port())))
         }
         kind => Err(SetupError::NotInThisBuild { kind }),
     }
+}
+
+fn dps_endpoint(kind: TransportKind, settings: &Settings) -> hubward_dial::Endpoint {
+    hubward_dial::Endpoint::new(settings.dps_host.clone(), kind.default_port())
 }
 
 /// What all transports dial with: the same rules, the same trust.
@@ -66,14 +78,16 @@ impl Network {
         Ok(Self { tcp, tls: trust.client_config()? })
     }
 
-    #[cfg(any(feature = "mqtt", feature = "ws"))]
-    fn tls_dialer(self) -> Arc<dyn Dialer> {
-        Arc::new(TlsDialer::new(self.tcp, self.tls))
+    #[cfg(feature = "mqtt")]
+    fn tls_dialer(self) -> Arc<dyn hubward_dial::Dialer> {
+        Arc::new(hubward_dial::TlsDialer::new(self.tcp, self.tls))
     }
 
     #[cfg(feature = "ws")]
-    fn ws_dialer(self) -> Arc<dyn Dialer> {
-        let below = TlsDialer::new(self.tcp, self.tls);
-        Arc::new(hubward_ws::WsDialer::new(below, limits::WEBSOCKET_PATH, limits::WEBSOCKET_SUBPROTOCOL))
+    fn ws_dialer(self) -> Arc<dyn hubward_dial::Dialer> {
+        use hubward_proto::limits::{WEBSOCKET_PATH, WEBSOCKET_SUBPROTOCOL};
+
+        let below = hubward_dial::TlsDialer::new(self.tcp, self.tls);
+        Arc::new(hubward_ws::WsDialer::new(below, WEBSOCKET_PATH, WEBSOCKET_SUBPROTOCOL))
     }
 }
