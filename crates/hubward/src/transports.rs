@@ -41,6 +41,10 @@ pub fn dps_transport(kind: TransportKind, settings: &Settings) -> Result<Box<dyn
 /// # Errors
 /// [`SetupError`] if the authorities cannot be read, this build lacks the transport, or hubward does
 /// not speak it to hubs (HTTPS, so far).
+#[cfg_attr(
+    not(any(feature = "mqtt", feature = "ws")),
+    expect(unused_variables, reason = "without MQTT there is no way to a hub that could be set up")
+)]
 pub fn hub_transport(kind: TransportKind, settings: &Settings) -> Result<Arc<dyn HubTransport>, SetupError> {
     match kind {
         TransportKind::Https => Err(SetupError::NotForHubs { kind }),
