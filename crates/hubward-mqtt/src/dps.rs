@@ -202,9 +202,9 @@ impl Open {
             // DPS keeps nothing between connections.
             clean_session: true,
         };
-        let mut session = Session::new(stream, endpoint.clone(), &login, token, options, Acknowledge::AtOnce)?;
+        let mut session =
+            Session::new(stream, endpoint.clone(), &login, token, options, (Acknowledge::AtOnce, Stage::Subscribe))?;
         session.wait_for(|event| matches!(event, Event::Accepted { .. }).then_some(())).await?;
-        session.set_stage(Stage::Subscribe);
         session.subscribe(RESPONSE_FILTER).map_err(TransportError::Request)?;
         let granted = session
             .wait_for(|event| match event {

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use hubward_dial::{Dialer, Endpoint};
 use hubward_proto::hub::{HubUsername, Message, TelemetryTopic};
 use hubward_transport::{
-    Abilities, Downstream, HubConnection, HubLogin, HubTransport, SasToken, Tag, TransportError, TransportKind,
+    Abilities, Downstream, HubConnection, HubLogin, HubTransport, SasToken, Stage, Tag, TransportError, TransportKind,
     Upstream,
 };
 
@@ -80,7 +80,8 @@ impl HubTransport for MqttHub {
             keep_alive: login.keep_alive,
             clean_session: login.clean_session,
         };
-        let session = Session::new(stream, to.to_string(), &packet, token, self.options, Acknowledge::Never)?;
+        let session =
+            Session::new(stream, to.to_string(), &packet, token, self.options, (Acknowledge::Never, Stage::Exchange))?;
         Ok(Box::new(Connection { session, telemetry: TelemetryTopic::prefix(&login.identity) }))
     }
 }

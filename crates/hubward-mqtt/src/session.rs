@@ -44,6 +44,8 @@ pub(crate) enum Acknowledge {
 pub(crate) struct Session {
     endpoint: String,
     stage: Stage,
+    /// The stage after the login.
+    then: Stage,
     link: Link,
     core: Core,
     /// Fires at the core's deadline or earlier: deadlines mostly move away, the timer follows late.
@@ -52,10 +54,12 @@ pub(crate) struct Session {
     acknowledge: Acknowledge,
     accepted: bool,
     over: bool,
+    /// Why it is over, where nobody was told yet.
+    untold: Option<TransportError>,
 }
 
 impl Session {
-    /// A session that will log in when it is polled. Before the login is accepted there is no
+    /// A session that will log in when it is polled; `then` is its stage after that. Before the login is accepted there is no
     /// time limit: how long that may take is the caller's business.
     pub(crate) fn new(
         stream: Box<dyn ByteStream>,
@@ -63,13 +67,14 @@ impl Session {
         login: &Login,
         token: Option<&SasToken>,
         options: SessionOptions,
-        acknowledge: Acknowledge,
+        (acknowledge, then): (Acknowledge, Stage),
     ) -> Result<Self, TransportError> {
         let packet = login.encode(token).map_err(TransportError::Request)?;
         let now = Instant::now();
         Ok(Self {
             endpoint,
             stage: Stage::Login,
+            then,
             link: Link::new(stream, packet),
             core: Core::new(login.keep_alive(), options.silence, now),
             timer: Box::pin(sleep_until(now + FAR)),
@@ -77,6 +82,7 @@ impl Session {
             acknowledge,
             accepted: false,
             over: false,
+            untold: None,
         })
     }
 
@@ -123,7 +129,8 @@ impl Session {
         on_event: &mut dyn FnMut(Event),
     ) -> Poll<Result<(), TransportError>> {
         if self.over {
-            return Poll::Ready(Err(self.closed(None)));
+            let why = self.untold.take();
+            return Poll::Ready(Err(why.unwrap_or_else(|| self.closed(None))));
         }
         let had_room = self.has_room();
         match self.exchange(cx, on_event) {
@@ -154,8 +161,11 @@ impl Session {
                         found = wanted(event);
                     }
                 });
-                // What came before an error counts.
+                // What came before an error counts; the error comes next time.
                 if let Some(found) = found.take() {
+                    if let Poll::Ready(Err(error)) = polled {
+                        self.untold = Some(error);
+                    }
                     return Poll::Ready(Ok(found));
                 }
                 match polled {
@@ -280,7 +290,7 @@ impl Session {
                 }
                 Incoming::ConnAck { session_present, code: 0 } => {
                     self.accepted = true;
-                    self.stage = Stage::Exchange;
+                    self.stage = self.then;
                     // The time before belongs to the login.
                     self.core.on_sent(now);
                     tracing::debug!(endpoint = %self.endpoint, session_present, "MQTT login accepted");

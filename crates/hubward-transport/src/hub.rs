@@ -46,7 +46,7 @@ pub trait HubConnection: Send + fmt::Debug {
     /// Nothing reaches the network before the next [`HubConnection::poll_exchange`].
     ///
     /// # Errors
-    /// Only what makes this one message impossible ([`TransportError::Protocol`] with
+    /// Only what makes this one message impossible ([`TransportError::Request`] with
     /// [`ProtoError::TooLarge`](hubward_proto::ProtoError::TooLarge), say); the connection lives on.
     fn start_send(&mut self, tag: Tag, what: &Upstream, again: bool) -> Result<(), TransportError>;
 

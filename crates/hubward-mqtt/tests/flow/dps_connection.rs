@@ -1,0 +1,317 @@
+//! DPS: connections that end, stay silent, are kept or are opened again.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use hubward_dial::{ByteStream, DialError, Dialer, Endpoint};
+use hubward_mqtt::MqttDps;
+use hubward_transport::{DpsTransport, Stage, TransportError, TransportKind};
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, duplex};
+use tokio::join;
+use tokio::time::{Instant, sleep};
+
+use crate::dps::{ASSIGNING, client, operation_id, token, who};
+use crate::peer::{CONNACK, DISCONNECT, Listener, PINGREQ, PINGRESP, Peer, network, publish};
+
+/// Reads a question and answers it.
+async fn answer(peer: &mut Peer, request_id: &str) {
+    let question = peer.packet().await;
+    assert_eq!(question[0], 0x32, "a question, not {question:02x?}");
+    peer.send(&publish(None, &format!("$dps/registrations/res/202/?$rid={request_id}"), ASSIGNING)).await;
+}
+
+/// Accepts, answers one question, and gives the connection to the test.
+async fn serve_one(listener: &mut Listener, request_id: &str) -> Peer {
+    let mut peer = listener.accept_subscribed().await;
+    answer(&mut peer, request_id).await;
+    peer
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_end_is_told_with_its_stage_and_the_next_question_works() {
+    for stage in [Stage::Login, Stage::Subscribe, Stage::Register, Stage::Poll] {
+        let (mut dps, _dialer, mut listener) = client();
+        let (who, operation_id) = (who("dev-1"), operation_id());
+        let server = async {
+            let mut peer = match stage {
+                Stage::Login => listener.accept().await,
+                Stage::Subscribe => listener.accept_login().await,
+                _ => listener.accept_subscribed().await,
+            };
+            if stage == Stage::Poll {
+                answer(&mut peer, "1").await;
+            }
+            // Has read the question, if there was one: it was written, so it is not repeated.
+            peer.packet().await;
+            drop(peer);
+            let next = if stage == Stage::Poll { "3" } else { "2" };
+            serve_one(&mut listener, next).await
+        };
+        let device = async {
+            if stage == Stage::Poll {
+                dps.register(&who, None).await.expect("an answer");
+            }
+            let result = match stage {
+                Stage::Poll => dps.operation_status(&who, &operation_id, None).await,
+                _ => dps.register(&who, None).await,
+            };
+            let error = result.expect_err("the connection ended");
+            assert!(matches!(error, TransportError::Closed { .. }), "{error}");
+            assert_eq!(error.stage(), Some(stage), "{error}");
+            assert!(error.is_retryable());
+            dps.register(&who, None).await.expect("an answer on a new connection");
+        };
+        let (_peer, ()) = join!(server, device);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn silence_is_noticed_after_20_seconds() {
+    let (mut dps, _dialer, mut listener) = client();
+    let who = who("dev-1");
+    let start = Instant::now();
+    let (result, _peer) = join!(dps.register(&who, None), async {
+        let mut peer = listener.accept_subscribed().await;
+        peer.packet().await;
+        peer.expect(PINGREQ).await;
+        assert_eq!(start.elapsed().as_secs(), 10);
+        peer
+    });
+    let error = result.expect_err("nobody answers");
+    assert_eq!(start.elapsed().as_secs(), 20);
+    assert_eq!(error.to_string(), "dps.example:8883 did not answer within 20s (register)");
+    assert!(matches!(error, TransportError::Timeout { .. }), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn silence_after_subscribe_is_noticed_too() {
+    let (mut dps, _dialer, mut listener) = client();
+    let who = who("dev-1");
+    let (result, _peer) = join!(dps.register(&who, None), listener.accept_login());
+    assert_eq!(result.expect_err("nobody answers").stage(), Some(Stage::Subscribe));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_login_has_no_limit_but_the_callers() {
+    let (mut dps, _dialer, mut listener) = client();
+    let who = who("dev-1");
+    let (result, _peer) = join!(dps.register(&who, None), async {
+        let mut peer = listener.accept().await;
+        peer.packet().await;
+        sleep(Duration::from_secs(1000)).await;
+        peer.send(CONNACK).await;
+        peer.packet().await;
+        peer.send(b"\x90\x03\xff\x00\x01").await;
+        answer(&mut peer, "1").await;
+        peer
+    });
+    result.expect("an answer");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_service_that_answers_pings_is_waited_for() {
+    let (mut dps, _dialer, mut listener) = client();
+    let who = who("dev-1");
+    let start = Instant::now();
+    let (result, _peer) = join!(dps.register(&who, None), async {
+        let mut peer = listener.accept_subscribed().await;
+        peer.packet().await;
+        for _ in 0..5 {
+            peer.expect(PINGREQ).await;
+            peer.send(PINGRESP).await;
+        }
+        peer.send(&publish(None, "$dps/registrations/res/202/?$rid=1", ASSIGNING)).await;
+        peer
+    });
+    result.expect("an answer");
+    assert_eq!(start.elapsed().as_secs(), 50);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_ended_while_idle_is_opened_again() {
+    let (mut dps, _dialer, mut listener) = client();
+    let who = who("dev-1");
+    let (result, peer) = join!(dps.register(&who, None), serve_one(&mut listener, "1"));
+    result.expect("an answer");
+    drop(peer);
+    let operation_id = operation_id();
+    let (result, _peer) = join!(dps.operation_status(&who, &operation_id, None), serve_one(&mut listener, "2"));
+    result.expect("an answer");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_is_kept_between_polls_but_not_beyond_its_keep_alive() {
+    let (mut dps, _dialer, mut listener) = client();
+    let (who, operation_id) = (who("dev-1"), operation_id());
+    let (result, mut peer) = join!(dps.register(&who, None), serve_one(&mut listener, "1"));
+    result.expect("an answer");
+    sleep(Duration::from_secs(59)).await;
+    let (result, ()) = join!(dps.operation_status(&who, &operation_id, None), async {
+        // The unacknowledged question before this one is old news by now: the server is asked.
+        peer.expect(PINGREQ).await;
+        peer.send(PINGRESP).await;
+        answer(&mut peer, "2").await;
+    });
+    result.expect("an answer");
+    assert!(listener.is_quiet());
+    sleep(Duration::from_secs(60)).await;
+    let (result, _peer) = join!(dps.operation_status(&who, &operation_id, None), async {
+        peer.expect(DISCONNECT).await;
+        serve_one(&mut listener, "3").await
+    });
+    result.expect("an answer");
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_identity_gets_a_connection_of_its_own() {
+    let (mut dps, _dialer, mut listener) = client();
+    let (result, mut peer) = join!(async { dps.register(&who("dev-1"), None).await }, serve_one(&mut listener, "1"));
+    result.expect("an answer");
+    let (result, _peer) = join!(async { dps.register(&who("dev-2"), None).await }, async {
+        peer.expect(DISCONNECT).await;
+        assert!(peer.at_end().await);
+        serve_one(&mut listener, "2").await
+    });
+    result.expect("an answer");
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_a_refused_credential_costs_the_connection() {
+    for (status, kept) in [(401, false), (404, true), (429, true), (503, true)] {
+        let (mut dps, _dialer, mut listener) = client();
+        let (who, token) = (who("dev-1"), token());
+        let (result, mut peer) = join!(dps.register(&who, Some(&token)), async {
+            let mut peer = listener.accept_subscribed().await;
+            peer.packet().await;
+            peer.send(&publish(None, &format!("$dps/registrations/res/{status}/?$rid=1"), b"{}")).await;
+            peer
+        });
+        result.expect_err("a refusal");
+        let (result, _peer) = join!(dps.register(&who, Some(&token)), async {
+            if kept {
+                answer(&mut peer, "2").await;
+                peer
+            } else {
+                serve_one(&mut listener, "2").await
+            }
+        });
+        result.expect("an answer");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dropped_login_leaves_nothing_behind() {
+    let (mut dps, _dialer, mut listener) = client();
+    let who = who("dev-1");
+    let mut peer = tokio::select! {
+        _ = dps.register(&who, None) => panic!("nobody has answered"),
+        peer = async {
+            let mut peer = listener.accept().await;
+            peer.packet().await;
+            peer
+        } => peer,
+    };
+    assert!(peer.at_end().await);
+    let (result, _peer) = join!(dps.register(&who, None), serve_one(&mut listener, "2"));
+    result.expect("an answer");
+}
+
+#[tokio::test(start_paused = true)]
+async fn closing_does_not_wait_for_a_peer_that_does_not_read() {
+    let (dialer, mut listener) = network(16);
+    let mut dps = MqttDps::new(TransportKind::MqttWs, Endpoint::new("dps.example", 443), dialer);
+    let who = who("dev-1");
+    let operation_id = operation_id();
+    let (result, peer) = join!(dps.register(&who, None), serve_one(&mut listener, "1"));
+    result.expect("an answer");
+    // The pipe is full of half a question.
+    tokio::select! {
+        _ = dps.operation_status(&who, &operation_id, None) => panic!("nobody reads"),
+        () = sleep(Duration::from_millis(1)) => {}
+    }
+    let start = Instant::now();
+    dps.close().await;
+    assert!(start.elapsed() <= Duration::from_secs(1));
+    dps.close().await;
+    drop(peer);
+}
+
+#[test]
+fn a_payload_too_large_for_dps_is_refused_before_anything_is_sent() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    let (mut dps, _dialer, mut listener) = client();
+    let who = who("dev-1").payload("x".repeat(96 * 1024).into());
+    let error = runtime.block_on(dps.register(&who, None)).expect_err("too large");
+    assert!(matches!(error, TransportError::Request(_)), "{error}");
+    assert!(listener.is_quiet());
+}
+
+/// A stream whose writes fail once `cut` is set, while its reads know nothing yet.
+#[derive(Debug)]
+struct HalfDead {
+    inner: DuplexStream,
+    cut: Arc<AtomicBool>,
+}
+
+impl AsyncRead for HalfDead {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for HalfDead {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        if self.cut.load(Ordering::Relaxed) {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        Pin::new(&mut self.inner).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}
+
+/// Wraps what another dialer opens; only the first connection can be cut.
+#[derive(Debug)]
+struct CuttingDialer {
+    inner: Arc<crate::peer::TestDialer>,
+    dialled: AtomicU32,
+    cut: Arc<AtomicBool>,
+}
+
+#[async_trait]
+impl Dialer for CuttingDialer {
+    async fn dial(&self, to: &Endpoint) -> Result<Box<dyn ByteStream>, DialError> {
+        let mut outer = self.inner.dial(to).await?;
+        if self.dialled.fetch_add(1, Ordering::Relaxed) > 0 {
+            return Ok(outer);
+        }
+        let (inner, mut far) = duplex(64 * 1024);
+        tokio::spawn(async move { tokio::io::copy_bidirectional(&mut far, &mut outer).await });
+        Ok(Box::new(HalfDead { inner, cut: self.cut.clone() }))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_that_fails_before_its_first_byte_is_tried_once_on_a_new_connection() {
+    let (inner, mut listener) = network(64 * 1024);
+    let cut = Arc::new(AtomicBool::new(false));
+    let dialer = CuttingDialer { inner, dialled: AtomicU32::new(0), cut: cut.clone() };
+    let mut dps = MqttDps::new(TransportKind::Mqtt, Endpoint::new("dps.example", 8883), Arc::new(dialer));
+    let (who, operation_id) = (who("dev-1"), operation_id());
+    let (result, _peer) = join!(dps.register(&who, None), serve_one(&mut listener, "1"));
+    result.expect("an answer");
+    cut.store(true, Ordering::Relaxed);
+    let (result, _peer) = join!(dps.operation_status(&who, &operation_id, None), serve_one(&mut listener, "2"));
+    result.expect("an answer");
+}

@@ -1,0 +1,10 @@
+//! Both transports against a scripted server. The script's bytes are typed from MQTT 3.1.1, not made
+//! by the codec under test; time is virtual.
+
+mod dps;
+mod dps_answers;
+mod dps_connection;
+mod hub;
+mod hub_flow;
+mod peer;
+mod secrets;
