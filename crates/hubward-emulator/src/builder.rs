@@ -1,0 +1,300 @@
+//! How an emulator is to be, and its start.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use hubward_proto::dps::GLOBAL_HOST;
+use hubward_proto::service::{Attestation, EnrollmentGroup, SymmetricKeys};
+use hubward_proto::{HubHost, IdScope};
+
+use crate::{BadCertificate, Emulator, Seed, StartError};
+
+/// The id scope of an emulator that is not given another one.
+pub const DEV_ID_SCOPE: &str = "0ne000DECADE";
+
+/// Name of the enrollment group that [`Builder::dev_keys`] makes.
+pub const DEV_GROUP: &str = "hubward-dev";
+
+/// Primary and secondary key of [`DEV_GROUP`]. Public, so worth nothing: for this machine only.
+pub const DEV_GROUP_KEY: &str =
+    "aHVid2FyZCBlbXVsYXRvcjogdGhpcyBkZXZlbG9wbWVudCBrZXkgaXMgcHVibGljLCBuZXZlciB0cnVzdCBpdA==";
+
+/// What the real service asks a device to wait between registration and poll.
+///
+/// Source: [doc] iot-dps/iot-dps-https-sym-key-support.md, transcripts (`Retry-After: 3`).
+pub const SERVICE_RETRY_AFTER: Duration = Duration::from_secs(3);
+
+/// An emulator to be. Made by [`Emulator::builder`]; every option has a default.
+#[derive(Debug, Clone)]
+pub struct Builder {
+    pub(crate) addresses: Option<Vec<IpAddr>>,
+    pub(crate) mqtt_port: u16,
+    pub(crate) https_port: u16,
+    pub(crate) admin_port: u16,
+    pub(crate) data_dir: Option<PathBuf>,
+    pub(crate) hubs: Vec<String>,
+    pub(crate) id_scope: String,
+    pub(crate) dps_hosts: Vec<String>,
+    pub(crate) names: Vec<String>,
+    pub(crate) seed: Option<Seed>,
+    pub(crate) dev_keys: bool,
+    pub(crate) retry_after: Option<Duration>,
+    pub(crate) polls_before_assigned: u32,
+    pub(crate) clock_ahead: Duration,
+    pub(crate) max_connections: usize,
+    pub(crate) telemetry_retention: usize,
+    pub(crate) certificate: Option<BadCertificate>,
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self {
+            addresses: None,
+            mqtt_port: 0,
+            https_port: 0,
+            admin_port: 0,
+            data_dir: None,
+            hubs: vec!["localhost".to_owned()],
+            id_scope: DEV_ID_SCOPE.to_owned(),
+            dps_hosts: vec![GLOBAL_HOST.to_owned()],
+            names: Vec::new(),
+            seed: None,
+            dev_keys: false,
+            retry_after: Some(Duration::ZERO),
+            polls_before_assigned: 1,
+            clock_ahead: Duration::ZERO,
+            max_connections: 10_000,
+            telemetry_retention: 100_000,
+            certificate: None,
+        }
+    }
+}
+
+impl Builder {
+    /// Listens on these addresses instead of 127.0.0.1 and ::1 (and those loopback addresses that
+    /// hubs are named by). The admin port stays on loopback.
+    #[must_use]
+    pub fn bind(mut self, addresses: impl IntoIterator<Item = IpAddr>) -> Self {
+        self.addresses = Some(addresses.into_iter().collect());
+        self
+    }
+
+    /// Port of MQTT over TLS; 0, the default, takes a free one.
+    #[must_use]
+    pub const fn mqtt_port(mut self, port: u16) -> Self {
+        self.mqtt_port = port;
+        self
+    }
+
+    /// Port of HTTPS and MQTT over WebSocket; 0, the default, takes a free one.
+    #[must_use]
+    pub const fn https_port(mut self, port: u16) -> Self {
+        self.https_port = port;
+        self
+    }
+
+    /// Port of the plain-HTTP admin listener, always on loopback; 0, the default, takes a free one.
+    #[must_use]
+    pub const fn admin_port(mut self, port: u16) -> Self {
+        self.admin_port = port;
+        self
+    }
+
+    /// Keeps the certificate authority in this directory (made with mode 0700). Without one, the
+    /// authority is thrown away at the end.
+    #[must_use]
+    pub fn data_dir(mut self, path: impl Into<PathBuf>) -> Self {
+        self.data_dir = Some(path.into());
+        self
+    }
+
+    /// Names of the hubs, all linked to DPS; one hub `localhost` by default. A device connects to
+    /// its hub by this name.
+    #[must_use]
+    pub fn hubs(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.hubs = names.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// The id scope; [`DEV_ID_SCOPE`] by default.
+    #[must_use]
+    pub fn id_scope(mut self, id_scope: impl Into<String>) -> Self {
+        self.id_scope = id_scope.into();
+        self
+    }
+
+    /// One more name of DPS, besides `global.azure-devices-provisioning.net`.
+    #[must_use]
+    pub fn dps_host(mut self, name: impl Into<String>) -> Self {
+        self.dps_hosts.push(name.into());
+        self
+    }
+
+    /// More names and addresses to make certificates for, besides those of DPS and the hubs,
+    /// `localhost`, 127.0.0.1 and ::1.
+    #[must_use]
+    pub fn names(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.names.extend(names.into_iter().map(Into::into));
+        self
+    }
+
+    /// Starts with these enrollments.
+    #[must_use]
+    pub fn seed(mut self, seed: Seed) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// Starts with the group [`DEV_GROUP`], whose keys are [`DEV_GROUP_KEY`]: any registration id
+    /// works, with the key derived from it. Refused unless all addresses are loopback ones.
+    #[must_use]
+    pub const fn dev_keys(mut self, dev_keys: bool) -> Self {
+        self.dev_keys = dev_keys;
+        self
+    }
+
+    /// What DPS asks a device to wait, in whole seconds; `None` leaves Retry-After out. Zero by
+    /// default, so that tests are quick; the service says [`SERVICE_RETRY_AFTER`].
+    #[must_use]
+    pub const fn retry_after(mut self, retry_after: Option<Duration>) -> Self {
+        self.retry_after = retry_after;
+        self
+    }
+
+    /// How many polls are answered with `assigning` before the result; 1 by default.
+    #[must_use]
+    pub const fn polls_before_assigned(mut self, polls: u32) -> Self {
+        self.polls_before_assigned = polls;
+        self
+    }
+
+    /// How far the emulator's clock is ahead, so that tokens look old.
+    #[must_use]
+    pub const fn clock_ahead(mut self, ahead: Duration) -> Self {
+        self.clock_ahead = ahead;
+        self
+    }
+
+    /// Most connections at a time on the MQTT and HTTPS ports together; 10,000 by default. More
+    /// wait until one ends.
+    #[must_use]
+    pub const fn max_connections(mut self, connections: usize) -> Self {
+        self.max_connections = connections;
+        self
+    }
+
+    /// Most messages that each hub's log keeps; 100,000 by default, and never more than 256 MiB.
+    #[must_use]
+    pub const fn telemetry_retention(mut self, messages: usize) -> Self {
+        self.telemetry_retention = messages;
+        self
+    }
+
+    /// Presents certificates that clients must refuse.
+    #[must_use]
+    pub const fn certificate(mut self, bad: BadCertificate) -> Self {
+        self.certificate = Some(bad);
+        self
+    }
+
+    /// Binds every listener and starts.
+    ///
+    /// # Errors
+    /// [`StartError`]; a port that is taken is named with its listener.
+    ///
+    /// # Cancel safety
+    /// Dropping the future frees what was bound.
+    pub async fn start(self) -> Result<Emulator, StartError> {
+        Emulator::launch(self).await
+    }
+
+    /// Checks what can be wrong with the names, gives the addresses to listen on.
+    pub(crate) fn check(&self) -> Result<Vec<IpAddr>, StartError> {
+        IdScope::new(self.id_scope.as_str())?;
+        let mut seen = std::collections::BTreeSet::new();
+        for hub in &self.hubs {
+            HubHost::new(hub.as_str())?;
+            if !seen.insert(hub.to_ascii_lowercase()) {
+                return Err(StartError::Hubs);
+            }
+        }
+        if seen.is_empty() {
+            return Err(StartError::Hubs);
+        }
+        let mut addresses = self.addresses.clone().unwrap_or_else(|| LOOPBACK.to_vec());
+        if self.addresses.is_none() {
+            let named = self.hubs.iter().filter_map(|it| it.parse::<IpAddr>().ok());
+            for address in named.filter(IpAddr::is_loopback) {
+                if !addresses.contains(&address) {
+                    addresses.push(address);
+                }
+            }
+        }
+        match addresses.iter().find(|it| !it.is_loopback()) {
+            Some(&address) if self.dev_keys => Err(StartError::DevKeys { address }),
+            _ if addresses.is_empty() => Err(StartError::NoAddress),
+            _ => Ok(addresses),
+        }
+    }
+
+    /// Every name that a certificate may be made for.
+    pub(crate) fn certificate_names(&self) -> Result<crate::tls::Names, StartError> {
+        let fixed = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
+        let named = self.dps_hosts.iter().chain(&self.hubs).chain(&self.names).cloned();
+        let names: Vec<String> = fixed.into_iter().chain(named).collect();
+        for name in &names {
+            let is_name = !name.is_empty()
+                && name.len() <= 253
+                && name.split('.').all(|label| {
+                    (1..=63).contains(&label.len())
+                        && label.bytes().all(|it| it.is_ascii_alphanumeric() || b"-_".contains(&it))
+                });
+            if !is_name && name.parse::<IpAddr>().is_err() {
+                return Err(StartError::Name { name: name.clone() });
+            }
+        }
+        Ok(crate::tls::Names::new(names))
+    }
+}
+
+/// The group that [`Builder::dev_keys`] makes.
+pub(crate) fn dev_group() -> EnrollmentGroup {
+    let mut group = EnrollmentGroup::new(DEV_GROUP);
+    let keys = SymmetricKeys { primary_key: DEV_GROUP_KEY.to_owned(), secondary_key: DEV_GROUP_KEY.to_owned() };
+    group.settings.attestation = Some(Attestation::symmetric_key(Some(keys)));
+    group
+}
+
+pub(crate) const LOOPBACK: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refuses_what_cannot_work() {
+        let any: IpAddr = Ipv4Addr::UNSPECIFIED.into();
+        for (builder, message) in [
+            (Builder::default().id_scope("0ne 1"), "id scope `0ne 1` is not valid"),
+            (Builder::default().hubs(["a:1"]), "hub host name `a:1` is not valid"),
+            (Builder::default().hubs(["a", "A"]), "the hubs must be one or more"),
+            (Builder::default().hubs(Vec::<String>::new()), "the hubs must be one or more"),
+            (Builder::default().bind([]), "there is no address"),
+            (Builder::default().bind([any]).dev_keys(true), "the development keys are only for loopback"),
+        ] {
+            let error = builder.check().expect_err(message).to_string();
+            assert!(error.starts_with(message), "{error}");
+        }
+        let error = Builder::default().names(["a b"]).certificate_names().expect_err("a space").to_string();
+        assert!(error.starts_with("`a b` is not a host name"), "{error}");
+    }
+
+    #[test]
+    fn listens_where_its_hubs_are() {
+        let second: IpAddr = Ipv4Addr::new(127, 0, 0, 2).into();
+        let builder = Builder::default().hubs(["localhost", "127.0.0.2"]);
+        assert_eq!(builder.check().expect("valid"), [LOOPBACK[0], LOOPBACK[1], second]);
+        assert!(builder.certificate_names().expect("valid").all.contains("127.0.0.2"));
+    }
+}

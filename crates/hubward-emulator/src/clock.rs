@@ -1,0 +1,128 @@
+//! The emulator's wall clock: the system's, plus an offset that a test may set to age tokens.
+
+use std::time::{Duration, SystemTime};
+
+use hubward_sas::UnixSeconds;
+use time::OffsetDateTime;
+use tokio::sync::watch;
+
+#[derive(Debug)]
+pub(crate) struct Clock {
+    ahead: watch::Sender<Duration>,
+}
+
+impl Clock {
+    pub(crate) fn new(ahead: Duration) -> Self {
+        Self { ahead: watch::Sender::new(ahead) }
+    }
+
+    /// How far this clock is ahead of the system's, from now on. Waits that ended through it end.
+    pub(crate) fn set_ahead(&self, ahead: Duration) {
+        self.ahead.send_replace(ahead);
+    }
+
+    pub(crate) fn now(&self) -> SystemTime {
+        system_now() + *self.ahead.borrow()
+    }
+
+    pub(crate) fn unix(&self) -> UnixSeconds {
+        UnixSeconds::from_system_time(self.now())
+    }
+
+    /// Returns as soon as this clock shows a second after `moment`.
+    pub(crate) async fn after(&self, moment: UnixSeconds) {
+        let mut ahead = self.ahead.subscribe();
+        loop {
+            let now = self.unix();
+            if now > moment {
+                return;
+            }
+            // Capped, since a token may name a moment that no timer can hold.
+            let wait = (moment.saturating_since(now) + Duration::from_secs(1)).min(LONGEST_WAIT);
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                changed = ahead.changed() => if changed.is_err() { return },
+            }
+        }
+    }
+}
+
+const LONGEST_WAIT: Duration = Duration::from_secs(60 * 60);
+
+/// The time of day, read in one place.
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the wall clock")]
+pub(crate) fn system_now() -> SystemTime {
+    SystemTime::now()
+}
+
+/// A moment as the services write it: UTC with seven fractional digits.
+///
+/// Source: [doc] azure-rest-api-specs, examples of the DPS device API.
+pub(crate) fn timestamp(at: SystemTime) -> String {
+    let at = OffsetDateTime::from(at);
+    format!(
+        "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:07}Z",
+        at.year(),
+        u8::from(at.month()),
+        at.day(),
+        at.hour(),
+        at.minute(),
+        at.second(),
+        at.nanosecond() / 100
+    )
+}
+
+/// A moment as HTTP writes it in `Date`.
+///
+/// Source: RFC 9110, section 5.6.7.
+pub(crate) fn http_date(at: SystemTime) -> String {
+    let at = OffsetDateTime::from(at);
+    let weekday = at.weekday().to_string();
+    let month = at.month().to_string();
+    format!(
+        "{}, {:02} {} {:04} {:02}:{:02}:{:02} GMT",
+        &weekday[..3],
+        at.day(),
+        &month[..3],
+        at.year(),
+        at.hour(),
+        at.minute(),
+        at.second()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64, nanos: u32) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::new(seconds, nanos)
+    }
+
+    #[test]
+    fn writes_seven_digits_and_http_dates() {
+        assert_eq!(timestamp(at(1_700_000_000, 123_456_789)), "2023-11-14T22:13:20.1234567Z");
+        assert_eq!(timestamp(at(0, 0)), "1970-01-01T00:00:00.0000000Z");
+        assert_eq!(http_date(at(1_700_000_000, 0)), "Tue, 14 Nov 2023 22:13:20 GMT");
+    }
+
+    #[tokio::test]
+    async fn a_jump_ends_a_wait() {
+        let clock = Clock::new(Duration::ZERO);
+        let moment = clock.unix().saturating_add(Duration::from_secs(1000));
+        let wait = clock.after(moment);
+        tokio::pin!(wait);
+        assert!(futures_poll(wait.as_mut()).await.is_none());
+        clock.set_ahead(Duration::from_secs(1002));
+        wait.await;
+    }
+
+    /// Polls once.
+    async fn futures_poll<F: Future + Unpin>(future: F) -> Option<F::Output> {
+        tokio::select! {
+            biased;
+            output = future => Some(output),
+            () = std::future::ready(()) => None,
+        }
+    }
+}

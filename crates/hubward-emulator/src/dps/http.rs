@@ -1,0 +1,170 @@
+//! DPS over HTTPS.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http_body_util::{BodyExt as _, Limited};
+use hubward_proto::dps::http::{DpsHttpRequest, DpsOperation, ERROR_CODE, NoSuchRequest, REQUEST_ID};
+use hubward_proto::limits::DPS_MESSAGE_MAX;
+use hubward_sas::SasToken;
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::header::{
+    ALLOW, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, LOCATION, RETRY_AFTER, STRICT_TRANSPORT_SECURITY,
+};
+use tokio::time::{sleep, timeout};
+
+use super::admit::Caller;
+use super::answer::{Answer, Refusal};
+use crate::clock::Clock;
+use crate::fault::{Fault, Point};
+use crate::http::{Bytewise, Cut, Reply, reply, value};
+use crate::shared::Shared;
+
+/// Answers one request.
+pub(crate) async fn handle(shared: &Arc<Shared>, request: Request<Incoming>) -> Result<Reply, Cut> {
+    let (head, body) = request.into_parts();
+    let registrar = &shared.registrar;
+    let refuse = |refusal: &Refusal| to_http(&shared.clock, registrar.refuse(refusal), None);
+    let uri = &head.uri;
+    let asked = match DpsHttpRequest::parse(head.method.as_str(), uri.path(), uri.query()) {
+        Ok(asked) => asked,
+        Err(why) => {
+            tracing::info!(method = %head.method, path = uri.path(), ?why, "a request that DPS does not have");
+            let mut reply = refuse(&no_such(&why, uri.path()));
+            if why == NoSuchRequest::Method {
+                reply.headers_mut().insert(ALLOW, value(allowed(uri.path())));
+            }
+            return Ok(reply);
+        }
+    };
+    let has_body = !matches!(asked.operation, DpsOperation::Status(_));
+    if has_body && !is_json(&head.headers) {
+        return Ok(refuse(&Refusal::generic(415, "The content type must be application/json.")));
+    }
+    let body = match timeout(BODY, Limited::new(body, DPS_MESSAGE_MAX).collect()).await {
+        Ok(Ok(body)) => body.to_bytes(),
+        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
+            return Ok(refuse(&Refusal::generic(413, "The request is larger than 96 KB.")));
+        }
+        // The client left in the middle, or takes for ever.
+        Ok(Err(_)) | Err(_) => return Err(Cut),
+    };
+    let fault = match asked.operation {
+        DpsOperation::Register => shared.faults.take(Point::DpsRegister),
+        DpsOperation::Status(_) => shared.faults.take(Point::DpsPoll),
+        DpsOperation::Lookup => None,
+    };
+    let caller = caller(&asked, &head.headers);
+    let answer = || match &asked.operation {
+        DpsOperation::Register => registrar.register(&caller, &body),
+        DpsOperation::Status(operation_id) => registrar.poll(&caller, operation_id),
+        DpsOperation::Lookup => registrar.lookup(&caller, &body),
+    };
+    let mut drip = None;
+    let answer = match fault {
+        Some(Fault::Cut) => return Err(Cut),
+        Some(Fault::Never) => std::future::pending().await,
+        Some(Fault::Status { status, code, message, retry_after }) => {
+            Answer { retry_after, ..registrar.refuse(&Refusal::new(status, code, message)) }
+        }
+        Some(Fault::Body { status, content_type, bytes }) => {
+            Answer { status, content_type, body: bytes, retry_after: None, error_code: None, ..answer() }
+        }
+        Some(Fault::Delay(time)) => {
+            sleep(time).await;
+            answer()
+        }
+        Some(Fault::Drip(every)) => {
+            drip = Some(every);
+            answer()
+        }
+        _ => answer(),
+    };
+    let mut reply = to_http(&shared.clock, answer, drip);
+    if asked.operation == DpsOperation::Register && reply.status() == hyper::StatusCode::ACCEPTED {
+        // One transcript shows the address of the registration here, not of the operation.
+        let host = head.headers.get(HOST).and_then(|it| it.to_str().ok()).unwrap_or("localhost");
+        let location = format!("https://{host}{}", head.uri.path_and_query().map_or("/", |it| it.as_str()));
+        reply.headers_mut().insert(LOCATION, value(&location));
+    }
+    Ok(reply)
+}
+
+/// An answer with the headers of the service.
+///
+/// Source: [doc] iot-dps/iot-dps-https-sym-key-support.md, transcripts.
+pub(crate) fn to_http(clock: &Clock, answer: Answer, drip: Option<Duration>) -> Reply {
+    let Answer { status, body, retry_after, error_code, request_id, content_type } = answer;
+    let mut reply = reply(clock, status, &content_type, Bytewise::new(body, drip));
+    let headers = reply.headers_mut();
+    headers.insert(REQUEST_ID, value(&request_id));
+    headers.insert(STRICT_TRANSPORT_SECURITY, value("max-age=31536000; includeSubDomains"));
+    if let Some(retry_after) = retry_after {
+        headers.insert(RETRY_AFTER, value(&retry_after));
+    }
+    if let Some(code) = error_code {
+        headers.insert(ERROR_CODE, value(&code.to_string()));
+    }
+    reply
+}
+
+fn caller(asked: &DpsHttpRequest, headers: &HeaderMap) -> Caller {
+    let token = headers.get(AUTHORIZATION).and_then(|it| it.to_str().ok()).and_then(|it| SasToken::parse(it).ok());
+    Caller { id_scope: asked.id_scope.clone(), registration_id: asked.registration_id.clone(), token }
+}
+
+/// `application/json`, whatever parameters follow.
+fn is_json(headers: &HeaderMap) -> bool {
+    let content_type = headers.get(CONTENT_TYPE).and_then(|it| it.to_str().ok()).unwrap_or_default();
+    let kind = content_type.split(';').next().unwrap_or_default().trim();
+    kind.eq_ignore_ascii_case("application/json")
+}
+
+/// Source: [doc] iot-dps/how-to-troubleshoot-dps.md for the classes. 501 is ours: the real services
+/// answer under these paths.
+fn no_such(why: &NoSuchRequest, path: &str) -> Refusal {
+    match why {
+        NoSuchRequest::Path => {
+            let first = path.trim_start_matches('/').split('/').next().unwrap_or_default().to_ascii_lowercase();
+            if NOT_EMULATED.contains(&first.as_str()) {
+                return Refusal::generic(501, "The emulator does not emulate this part of the service.");
+            }
+            Refusal::generic(404, "There is nothing at this path.")
+        }
+        NoSuchRequest::Method => Refusal::generic(405, "The path does not have this method."),
+        NoSuchRequest::ApiVersion => Refusal::generic(400, "The api-version is missing."),
+        NoSuchRequest::Id(problem) => Refusal::generic(400, format!("The request names an invalid id: {problem}.")),
+    }
+}
+
+/// The method of a path that exists.
+fn allowed(path: &str) -> &'static str {
+    let path = path.to_ascii_lowercase();
+    if path.ends_with("/register") {
+        "PUT"
+    } else if path.contains("/operations/") {
+        "GET"
+    } else {
+        "POST"
+    }
+}
+
+/// How the paths of the service APIs and of the hub's HTTPS endpoints begin.
+const NOT_EMULATED: [&str; 12] = [
+    "devices",
+    "enrollments",
+    "enrollmentgroups",
+    "registrations",
+    "attestationmechanism",
+    "twins",
+    "jobs",
+    "configurations",
+    "statistics",
+    "messages",
+    "digitaltwins",
+    "certificates",
+];
+
+/// How long a client may take to send a request's body.
+const BODY: Duration = Duration::from_secs(30);

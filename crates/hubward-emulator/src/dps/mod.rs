@@ -1,0 +1,14 @@
+//! DPS, the device side: who is admitted, which hub it gets, and the transports that carry it.
+
+mod admit;
+mod allocate;
+mod answer;
+mod assign;
+mod http;
+mod mqtt;
+mod registrar;
+
+pub(crate) use answer::Refusal;
+pub(crate) use http::{handle as handle_http, to_http};
+pub(crate) use mqtt::serve as serve_mqtt;
+pub(crate) use registrar::Registrar;

@@ -1,0 +1,217 @@
+//! DPS over MQTT.
+
+use std::sync::Arc;
+
+use hubward_proto::dps::{DpsUsername, OperationTopic, RESPONSE_FILTER, RegisterTopic, ResponseTopic};
+use hubward_sas::SasToken;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::sleep;
+
+use super::admit::Caller;
+use super::answer::{Answer, Refusal};
+use crate::fault::{Fault, Point};
+use crate::mqtt::codec::{Connect, Incoming, Outgoing, Publish};
+use crate::mqtt::{
+    Bounds, Closed, Connection, End, FILTER_REFUSED, NOT_AUTHORIZED, PACKET_MOST, REQUEST_ID_MAX, Session, end_of,
+    refuse, run,
+};
+use crate::shared::Shared;
+use crate::store::Key;
+use crate::wire_id;
+
+/// Serves a connection whose user name is one for DPS. A wrong key is found at the registration, as
+/// the service does it; only a token that is none is refused at once.
+///
+/// Source: [doc] iot-dps/iot-mqtt-connect-to-iot-dps.md; [seen] issue traces of 401 at the
+/// registration.
+pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(
+    shared: &Arc<Shared>,
+    connection: &mut Connection<S>,
+    connect: Connect,
+) -> End {
+    match shared.faults.take(Point::DpsConnect) {
+        Some(Fault::Connack(code)) => return refuse(connection, code),
+        Some(Fault::Cut) => return End::Abruptly,
+        Some(Fault::Never) => return End::Never,
+        Some(Fault::Delay(time)) => sleep(time).await,
+        Some(Fault::Drip(every)) => connection.drip(every),
+        _ => {}
+    }
+    let caller = match check(&connect) {
+        Ok(caller) => caller,
+        Err(why) => {
+            tracing::info!(client_id = connect.client_id, why, "DPS refuses a device (CONNACK 5)");
+            return refuse(connection, NOT_AUTHORIZED);
+        }
+    };
+    let key = Key::Dps(caller.key());
+    let (number, ended) = shared.store.change(|state| state.live.begin(key.clone()));
+    connection.allow(PACKET_MOST);
+    // Sessions are accepted and nothing is kept.
+    connection.queue(&Outgoing::Connack { session_present: false, code: 0 });
+    // A token's age is looked at with each request.
+    let bounds = Bounds { keep_alive: connect.keep_alive, ended, expired: std::future::pending() };
+    let mut session = DpsSession { shared, caller: &caller, granted: None, packet_id: 0 };
+    let why = run(connection, &mut session, bounds).await;
+    tracing::debug!(registration_id = %caller.registration_id, %why, "a connection to DPS has ended");
+    shared.store.change(|state| state.live.end(&key, number));
+    end_of(&why)
+}
+
+fn check(connect: &Connect) -> Result<Caller, &'static str> {
+    let username = connect.username.as_deref().ok_or("no user name")?;
+    let DpsUsername { id_scope, registration_id, .. } =
+        DpsUsername::parse(username).map_err(|_| "the user name cannot be read")?;
+    if !connect.client_id.eq_ignore_ascii_case(registration_id.as_str()) {
+        return Err("the client id is not the registration id of the user name");
+    }
+    let password = connect.password.as_deref().ok_or("no SAS token")?;
+    let password = std::str::from_utf8(password).map_err(|_| "the SAS token cannot be read")?;
+    let token = SasToken::parse(password).map_err(|_| "the SAS token cannot be read")?;
+    Ok(Caller { id_scope, registration_id, token: Some(token) })
+}
+
+struct DpsSession<'a> {
+    shared: &'a Shared,
+    caller: &'a Caller,
+    /// With which QoS the client hears answers, if it does.
+    granted: Option<u8>,
+    /// Of the last publish to the client.
+    packet_id: u16,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> for DpsSession<'_> {
+    async fn handle(&mut self, connection: &mut Connection<S>, packet: Incoming) -> Result<(), Closed> {
+        match packet {
+            Incoming::Publish(publish) => return self.publish(connection, publish).await,
+            Incoming::Subscribe(id, filters) => {
+                let mut refused = false;
+                match self.shared.faults.take(Point::DpsSubscribe) {
+                    Some(Fault::Suback128) => refused = true,
+                    Some(Fault::Cut) => return Err(Closed::Fault),
+                    Some(Fault::Never) => return Ok(()),
+                    Some(Fault::Delay(time)) => sleep(time).await,
+                    _ => {}
+                }
+                let codes = filters.iter().map(|(filter, qos)| {
+                    if refused || filter != RESPONSE_FILTER {
+                        return FILTER_REFUSED;
+                    }
+                    *self.granted.insert((*qos).min(1))
+                });
+                let codes = codes.collect();
+                connection.queue(&Outgoing::Suback(id, codes));
+            }
+            Incoming::Unsubscribe(id, filters) => {
+                if filters.iter().any(|it| it == RESPONSE_FILTER) {
+                    self.granted = None;
+                }
+                connection.queue(&Outgoing::Unsuback(id));
+            }
+            Incoming::Pingreq => connection.queue(&Outgoing::Pingresp),
+            // Of an answer of ours; nothing is sent again within a connection.
+            Incoming::Puback(_) => {}
+            Incoming::QoS2 => return Err(Closed::Violation("quality of service 2")),
+            Incoming::Connect(_) => return Err(Closed::Violation("a second CONNECT")),
+            Incoming::Disconnect => return Err(Closed::Disconnected),
+        }
+        Ok(())
+    }
+}
+
+/// A request of a device.
+enum Request {
+    Register(RegisterTopic),
+    Poll(OperationTopic),
+}
+
+impl DpsSession<'_> {
+    async fn publish<S: AsyncRead + AsyncWrite + Unpin + Send>(
+        &mut self,
+        connection: &mut Connection<S>,
+        publish: Publish,
+    ) -> Result<(), Closed> {
+        if publish.qos > 1 {
+            return Err(Closed::Violation("a publish with quality of service 2"));
+        }
+        let unknown = |_| Closed::Violation("a publish to a topic that DPS does not document");
+        let request = match RegisterTopic::parse(&publish.topic) {
+            Ok(topic) => Request::Register(topic),
+            Err(_) => Request::Poll(OperationTopic::parse(&publish.topic).map_err(unknown)?),
+        };
+        let (point, request_id) = match &request {
+            Request::Register(topic) => (Point::DpsRegister, &topic.request_id),
+            Request::Poll(topic) => (Point::DpsPoll, &topic.request_id),
+        };
+        if request_id.len() > REQUEST_ID_MAX {
+            return Err(Closed::Violation("a request id that is too long"));
+        }
+        let registrar = &self.shared.registrar;
+        let answer = || match &request {
+            Request::Register(_) => registrar.register(self.caller, &publish.body),
+            Request::Poll(topic) => registrar.poll(self.caller, &topic.operation_id),
+        };
+        let fault = self.shared.faults.take(point);
+        let answer = match &fault {
+            Some(Fault::Cut) => return Err(Closed::Fault),
+            Some(Fault::Never) => None,
+            Some(Fault::Status { status, code, message, retry_after }) => {
+                let refused = registrar.refuse(&Refusal::new(*status, *code, message));
+                Some(Answer { retry_after: retry_after.clone(), ..refused })
+            }
+            Some(Fault::Body { status, bytes, .. }) => {
+                Some(Answer { status: *status, body: bytes.clone(), retry_after: None, ..answer() })
+            }
+            _ => Some(answer()),
+        };
+        let request_id = request_id.clone();
+        // PUBACK before the answer: one SDK insists on it.
+        let mut owed = (publish.qos > 0).then_some(Outgoing::Puback(publish.packet_id));
+        if fault != Some(Fault::BeforePuback) {
+            owed.take().inspect(|it| connection.queue(it));
+        }
+        match fault {
+            Some(Fault::Drip(every)) => connection.drip(every),
+            Some(Fault::Delay(time)) => {
+                connection.flush().await?;
+                sleep(time).await;
+            }
+            Some(Fault::Stray) => {
+                let stray = registrar.refuse(&Refusal::unauthorized());
+                self.answer(connection, &stray, wire_id::guid());
+            }
+            _ => {}
+        }
+        if let Some(answer) = answer {
+            self.answer(connection, &answer, request_id.clone());
+            if fault == Some(Fault::Duplicate) {
+                self.answer(connection, &answer, request_id);
+            }
+        }
+        owed.inspect(|it| connection.queue(it));
+        Ok(())
+    }
+
+    /// Publishes an answer, if the client hears it.
+    fn answer<S: AsyncRead + AsyncWrite + Unpin>(
+        &mut self,
+        connection: &mut Connection<S>,
+        answer: &Answer,
+        request_id: String,
+    ) {
+        let Some(qos) = self.granted else {
+            tracing::info!(registration_id = %self.caller.registration_id, "nobody hears the answer: not subscribed");
+            return;
+        };
+        let topic = ResponseTopic { status: answer.status, request_id, retry_after: answer.retry_after.clone() };
+        self.packet_id = self.packet_id.checked_add(1).unwrap_or(1);
+        connection.queue(&Outgoing::Publish(Publish {
+            topic: topic.encode(),
+            body: answer.body.clone().into(),
+            qos,
+            packet_id: if qos == 0 { 0 } else { self.packet_id },
+            retain: false,
+            duplicate: false,
+        }));
+    }
+}

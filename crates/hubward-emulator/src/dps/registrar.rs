@@ -1,0 +1,127 @@
+//! The three requests of the DPS device API, whatever carries them.
+
+use std::sync::Arc;
+
+use hubward_proto::dps::{AssignmentStatus, DeviceRegistration, RegistrationOperation, RegistrationState};
+use hubward_proto::{OperationId, limits};
+
+use super::admit::{Admitted, Caller, admit};
+use super::answer::{Answer, Refusal};
+use super::assign::assign;
+use crate::clock::Clock;
+use crate::store::{Operation, State, Store};
+use crate::wire_id;
+
+/// DPS without its transports.
+#[derive(Debug)]
+pub(crate) struct Registrar {
+    pub(crate) store: Arc<Store>,
+    pub(crate) clock: Arc<Clock>,
+    pub(crate) id_scope: String,
+    /// What 202 answers ask to wait, in seconds.
+    pub(crate) retry_after: Option<u64>,
+    /// How many polls are answered with `assigning`.
+    pub(crate) polls_before_assigned: u32,
+}
+
+impl Registrar {
+    /// A registration. 202 even for a device that is assigned already; 200 only if it is disabled.
+    pub(crate) fn register(&self, caller: &Caller, body: &[u8]) -> Answer {
+        let now = self.clock.now();
+        self.answer(self.store.change(|state| {
+            let admitted = self.admit(state, caller)?;
+            let registration = read_body(caller, body)?;
+            if !admitted.enabled {
+                return Ok(disabled(caller));
+            }
+            assign(state, caller, &admitted, registration.payload, now);
+            let id = wire_id::operation_id();
+            let operation = Operation { registration: caller.key(), polls_left: self.polls_before_assigned };
+            state.operations.insert(id.clone(), operation);
+            Ok(self.assigning(id, None))
+        }))
+    }
+
+    /// A question how a registration is doing. Its body is nobody's business.
+    pub(crate) fn poll(&self, caller: &Caller, operation_id: &OperationId) -> Answer {
+        self.answer(self.store.change(|state| {
+            let admitted = self.admit(state, caller)?;
+            if !admitted.enabled {
+                return Ok(disabled(caller));
+            }
+            let id = operation_id.to_string();
+            let unknown = || Refusal::not_found("The registration operation was not found.");
+            let operation = state.operations.of(&id, &caller.key()).ok_or_else(unknown)?;
+            if operation.polls_left > 0 {
+                operation.polls_left -= 1;
+                let mut so_far = RegistrationState::default();
+                so_far.registration_id = Some(caller.registration_id.to_string());
+                so_far.status = Some(AssignmentStatus::Assigning);
+                return Ok(self.assigning(id, Some(so_far)));
+            }
+            let result = state.records.get(&caller.key()).ok_or_else(unknown)?.state.clone();
+            let status = result.status.clone().unwrap_or(AssignmentStatus::Failed);
+            let operation = RegistrationOperation { operation_id: id, status, registration_state: Some(result) };
+            Ok(Answer::operation(200, &operation, None))
+        }))
+    }
+
+    /// A question for the result of an earlier registration.
+    pub(crate) fn lookup(&self, caller: &Caller, body: &[u8]) -> Answer {
+        self.answer(self.store.read(|state| {
+            self.admit(state, caller)?;
+            read_body(caller, body)?;
+            let record = state.records.get(&caller.key());
+            let record = record.ok_or_else(|| Refusal::not_found("The registration was not found."))?;
+            Ok(Answer::json(200, &record.state))
+        }))
+    }
+
+    /// A refusal that has nothing to do with the registrations.
+    pub(crate) fn refuse(&self, refusal: &Refusal) -> Answer {
+        Answer::error(refusal, self.clock.now())
+    }
+
+    fn answer(&self, result: Result<Answer, Refusal>) -> Answer {
+        result.unwrap_or_else(|refusal| self.refuse(&refusal))
+    }
+
+    fn admit(&self, state: &State, caller: &Caller) -> Result<Admitted, Refusal> {
+        admit(state, &self.id_scope, caller, self.clock.unix())
+    }
+
+    fn assigning(&self, operation_id: String, registration_state: Option<RegistrationState>) -> Answer {
+        let status = AssignmentStatus::Assigning;
+        let operation = RegistrationOperation { operation_id, status, registration_state };
+        Answer::operation(202, &operation, self.retry_after.map(|it| it.to_string()))
+    }
+}
+
+/// Source: [sdk] azure-sdk-for-c, provisioning parser tests: the operation id is the empty string.
+fn disabled(caller: &Caller) -> Answer {
+    let status = AssignmentStatus::Disabled;
+    let mut state = RegistrationState::default();
+    state.registration_id = Some(caller.registration_id.to_string());
+    state.status = Some(status.clone());
+    let operation = RegistrationOperation { operation_id: String::new(), status, registration_state: Some(state) };
+    Answer::operation(200, &operation, None)
+}
+
+/// Source: [doc] azure-rest-api-specs, `DeviceRegistration`; the status of a body that is too large
+/// is a [guess].
+fn read_body(caller: &Caller, body: &[u8]) -> Result<DeviceRegistration, Refusal> {
+    if body.len() > limits::DPS_MESSAGE_MAX {
+        return Err(Refusal::generic(413, "The request is larger than 96 KB."));
+    }
+    let wrong = || Refusal::generic(400, "The request body is not a device registration.");
+    let registration = DeviceRegistration::parse(body).map_err(|_| wrong())?;
+    match &registration.registration_id {
+        Some(id) if !id.eq_ignore_ascii_case(caller.registration_id.as_str()) => {
+            Err(Refusal::generic(400, "The registrationId of the body is another one than that of the request."))
+        }
+        _ => Ok(registration),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,232 @@
+//! Making enrollments from a test, and what one gets: keys and settings.
+
+use std::sync::Arc;
+
+use hubward_proto::service::{
+    AllocationPolicy, Attestation, EnrollmentGroup as GroupModel, IndividualEnrollment, InitialTwin,
+    ProvisioningStatus, ReprovisionPolicy, SymmetricKeys,
+};
+use hubward_sas::SharedKey;
+use serde_json::Value;
+
+use crate::ready::vars;
+use crate::shared::{Info, Shared};
+use crate::store::{EnrollError, Entry, KeyPair, complete};
+
+/// An individual enrollment that exists.
+#[derive(Debug, Clone)]
+pub struct Enrollment {
+    info: Arc<Info>,
+    registration_id: String,
+    keys: KeyPair,
+}
+
+impl Enrollment {
+    pub(crate) fn new(info: Arc<Info>, entry: &Entry<IndividualEnrollment>) -> Self {
+        Self { info, registration_id: entry.model.registration_id.clone(), keys: entry.keys.clone() }
+    }
+
+    /// Whose.
+    #[must_use]
+    pub fn registration_id(&self) -> &str {
+        &self.registration_id
+    }
+
+    /// The first key.
+    #[must_use]
+    pub const fn primary_key(&self) -> &SharedKey {
+        &self.keys.primary
+    }
+
+    /// The second key.
+    #[must_use]
+    pub const fn secondary_key(&self) -> &SharedKey {
+        &self.keys.secondary
+    }
+
+    /// The device's settings as environment variables: `PROVISIONING_*`, `HUBWARD_CA_FILE`,
+    /// `HUBWARD_CONNECT_TO`. One of them is a key.
+    #[must_use]
+    pub fn vars(&self) -> Vec<(&'static str, String)> {
+        vars(&self.info, &self.registration_id, &self.keys.primary)
+    }
+}
+
+/// An enrollment group that exists.
+#[derive(Debug, Clone)]
+pub struct EnrollmentGroup {
+    info: Arc<Info>,
+    name: String,
+    keys: KeyPair,
+}
+
+impl EnrollmentGroup {
+    pub(crate) fn new(info: Arc<Info>, entry: &Entry<GroupModel>) -> Self {
+        Self { info, name: entry.model.enrollment_group_id.clone(), keys: entry.keys.clone() }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The group's first key, of which device keys are derived.
+    #[must_use]
+    pub const fn primary_key(&self) -> &SharedKey {
+        &self.keys.primary
+    }
+
+    /// The group's second key.
+    #[must_use]
+    pub const fn secondary_key(&self) -> &SharedKey {
+        &self.keys.secondary
+    }
+
+    /// The key of one of its devices, derived from the first key.
+    #[must_use]
+    pub fn device_key(&self, registration_id: &str) -> SharedKey {
+        self.keys.primary.derive(registration_id)
+    }
+
+    /// The settings of one of its devices as environment variables; see [`Enrollment::vars`].
+    #[must_use]
+    pub fn vars(&self, registration_id: &str) -> Vec<(&'static str, String)> {
+        vars(&self.info, registration_id, &self.device_key(registration_id))
+    }
+}
+
+/// The setters that both builders have.
+macro_rules! settings {
+    () => {
+        /// Only these hubs; all linked ones by default. A name that is no hub of the emulator is
+        /// taken, and a registration that finds no other fails (400208).
+        #[must_use]
+        pub fn hubs(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
+            self.model.settings.iot_hubs = Some(names.into_iter().map(Into::into).collect());
+            self
+        }
+
+        /// How a hub is chosen; hashed by default. Neither `geoLatency` nor `custom` is emulated:
+        /// registrations fail.
+        #[must_use]
+        pub fn allocation(mut self, policy: AllocationPolicy) -> Self {
+            self.model.settings.allocation_policy = Some(policy);
+            self
+        }
+
+        /// What happens when a device registers again.
+        #[must_use]
+        pub fn reprovision(mut self, policy: ReprovisionPolicy) -> Self {
+            self.model.settings.reprovision_policy = Some(policy);
+            self
+        }
+
+        /// What the device's twin starts with.
+        #[must_use]
+        pub fn initial_twin(mut self, twin: InitialTwin) -> Self {
+            self.model.settings.initial_twin = Some(twin);
+            self
+        }
+
+        /// Uses these keys instead of generated ones.
+        #[must_use]
+        pub fn keys(mut self, primary: &SharedKey, secondary: &SharedKey) -> Self {
+            self.model.settings.attestation = Some(Attestation::symmetric_key(Some(SymmetricKeys {
+                primary_key: primary.expose_base64().to_string(),
+                secondary_key: secondary.expose_base64().to_string(),
+            })));
+            self
+        }
+
+        /// Devices may not register.
+        #[must_use]
+        pub fn disabled(mut self) -> Self {
+            self.model.settings.provisioning_status = Some(ProvisioningStatus::Disabled);
+            self
+        }
+
+        /// Gives devices this `payload` with their result, as a custom allocation webhook does.
+        #[must_use]
+        pub fn payload(mut self, payload: Value) -> Self {
+            self.payload = Some(payload);
+            self
+        }
+    };
+}
+
+/// An individual enrollment to be; from [`Emulator::enrollment`](crate::Emulator::enrollment).
+#[derive(Debug)]
+#[must_use = "nothing happens before `create`"]
+pub struct EnrollmentBuilder<'a> {
+    shared: &'a Shared,
+    model: IndividualEnrollment,
+    payload: Option<Value>,
+}
+
+impl<'a> EnrollmentBuilder<'a> {
+    pub(crate) fn new(shared: &'a Shared, registration_id: String) -> Self {
+        Self { shared, model: IndividualEnrollment::new(registration_id), payload: None }
+    }
+
+    settings!();
+
+    /// The device's id at its hub; the registration id by default.
+    #[must_use]
+    pub fn device_id(mut self, device_id: impl Into<String>) -> Self {
+        self.model.device_id = Some(device_id.into());
+        self
+    }
+
+    /// Makes the enrollment, or changes the one of this name.
+    ///
+    /// # Errors
+    /// [`EnrollError`] for ids that the service would not accept.
+    pub fn create(self) -> Result<Enrollment, EnrollError> {
+        let Self { shared, model, payload } = self;
+        let now = shared.clock.now();
+        let key = model.registration_id.to_ascii_lowercase();
+        shared.store.change(|state| {
+            let (mut entry, _) = complete(model, state.individuals.get(&key), now)?;
+            entry.answer_payload = payload;
+            let handle = Enrollment::new(Arc::clone(&shared.info), &entry);
+            state.individuals.insert(key, entry);
+            Ok(handle)
+        })
+    }
+}
+
+/// An enrollment group to be; from
+/// [`Emulator::enrollment_group`](crate::Emulator::enrollment_group).
+#[derive(Debug)]
+#[must_use = "nothing happens before `create`"]
+pub struct EnrollmentGroupBuilder<'a> {
+    shared: &'a Shared,
+    model: GroupModel,
+    payload: Option<Value>,
+}
+
+impl<'a> EnrollmentGroupBuilder<'a> {
+    pub(crate) fn new(shared: &'a Shared, name: String) -> Self {
+        Self { shared, model: GroupModel::new(name), payload: None }
+    }
+
+    settings!();
+
+    /// Makes the group, or changes the one of this name.
+    ///
+    /// # Errors
+    /// [`EnrollError`] for a name that the service would not accept.
+    pub fn create(self) -> Result<EnrollmentGroup, EnrollError> {
+        let Self { shared, model, payload } = self;
+        let now = shared.clock.now();
+        let key = model.enrollment_group_id.to_ascii_lowercase();
+        shared.store.change(|state| {
+            let (mut entry, _) = complete(model, state.groups.get(&key), now)?;
+            entry.answer_payload = payload;
+            let handle = EnrollmentGroup::new(Arc::clone(&shared.info), &entry);
+            state.groups.insert(key, entry);
+            Ok(handle)
+        })
+    }
+}

@@ -1,0 +1,253 @@
+//! Scripted misbehaviour for tests: at a named point, the next event goes wrong as told.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+/// Where something may go wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Point {
+    /// A TCP connection to the MQTT port, before TLS.
+    MqttAccept,
+    /// A TCP connection to the HTTPS port, before TLS.
+    HttpsAccept,
+    /// A WebSocket handshake on the HTTPS port.
+    WebSocketUpgrade,
+    /// An MQTT CONNECT to DPS.
+    DpsConnect,
+    /// An MQTT SUBSCRIBE at DPS.
+    DpsSubscribe,
+    /// A registration, over any transport.
+    DpsRegister,
+    /// A question how a registration is doing, over any transport.
+    DpsPoll,
+    /// An MQTT CONNECT to a hub.
+    HubConnect,
+    /// An MQTT SUBSCRIBE at a hub.
+    HubSubscribe,
+    /// A telemetry publish.
+    HubPublish,
+}
+
+/// What goes wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Fault {
+    /// An error of the service: this status with the usual JSON body.
+    /// At the DPS requests and [`Point::WebSocketUpgrade`].
+    Status {
+        /// The HTTP status; over MQTT it stands in the topic.
+        status: u16,
+        /// The six-digit code in the body.
+        code: u32,
+        /// The message in the body.
+        message: String,
+        /// The value of Retry-After as it goes out: header or topic property.
+        retry_after: Option<String>,
+    },
+    /// Any bytes instead of the service's JSON: broken JSON, a gateway's HTML, a huge answer.
+    /// At the DPS requests.
+    Body {
+        /// The HTTP status; over MQTT it stands in the topic.
+        status: u16,
+        /// `Content-Type`; HTTPS only.
+        content_type: String,
+        /// The body.
+        bytes: Vec<u8>,
+    },
+    /// The connection ends without an answer. Everywhere; at [`Point::HubPublish`] the message is
+    /// not logged.
+    Cut,
+    /// Nothing is answered, the connection stays open. Everywhere; a publish to DPS gets its
+    /// PUBACK; at [`Point::HubPublish`] the message is not logged.
+    Never,
+    /// The answer comes so much later. Everywhere.
+    Delay(Duration),
+    /// The answer comes one byte at a time with this pause in between; on MQTT everything after it
+    /// too, at an accept point the whole connection. At the accept points, the DPS requests and the
+    /// connect points.
+    Drip(Duration),
+    /// The answer comes twice. At the DPS requests over MQTT (HTTPS: no effect) and
+    /// [`Point::HubPublish`] (the PUBACK).
+    Duplicate,
+    /// An answer with a foreign request id comes first. At the DPS requests over MQTT (HTTPS: no
+    /// effect).
+    Stray,
+    /// The answer overtakes the PUBACK of its request. At the DPS requests over MQTT (HTTPS: no
+    /// effect).
+    BeforePuback,
+    /// The CONNECT is refused with this code. At the connect points.
+    Connack(u8),
+    /// The SUBSCRIBE is refused: 0x80 for each filter. At the subscribe points.
+    Suback128,
+    /// The message is logged and never acknowledged. At [`Point::HubPublish`].
+    HoldPuback,
+}
+
+impl Fault {
+    /// A refusal by DPS as [`Fault::Status`].
+    #[must_use]
+    pub fn status(status: u16, code: u32, message: impl Into<String>) -> Self {
+        Self::Status { status, code, message: message.into(), retry_after: None }
+    }
+
+    /// 429 with a Retry-After, as the service sends it.
+    ///
+    /// Source: [sdk] Azure/azure-iot-middleware-freertos, provisioning unit tests.
+    #[must_use]
+    pub fn throttled(retry_after: impl Into<String>) -> Self {
+        Self::Status {
+            status: 429,
+            code: 429_001,
+            message: "Operations are being throttled for this tenant.".into(),
+            retry_after: Some(retry_after.into()),
+        }
+    }
+
+    /// 200 with bytes that claim to be JSON.
+    #[must_use]
+    pub fn body(bytes: impl Into<Vec<u8>>) -> Self {
+        Self::Body { status: 200, content_type: "application/json; charset=utf-8".into(), bytes: bytes.into() }
+    }
+
+    /// 502 with HTML, as a gateway in between sends it.
+    #[must_use]
+    pub fn gateway_html() -> Self {
+        Self::Body {
+            status: 502,
+            content_type: "text/html".into(),
+            bytes: b"<html><head><title>502 Bad Gateway</title></head><body>Bad Gateway</body></html>".to_vec(),
+        }
+    }
+
+    /// Whether this can happen at `point`.
+    #[must_use]
+    pub const fn fits(&self, point: Point) -> bool {
+        let dps_request = matches!(point, Point::DpsRegister | Point::DpsPoll);
+        let accept = matches!(point, Point::MqttAccept | Point::HttpsAccept);
+        let connect = matches!(point, Point::DpsConnect | Point::HubConnect);
+        match self {
+            Self::Cut | Self::Never | Self::Delay(_) => true,
+            Self::Status { .. } => dps_request || matches!(point, Point::WebSocketUpgrade),
+            Self::Body { .. } | Self::Stray | Self::BeforePuback => dps_request,
+            Self::Drip(_) => accept || dps_request || connect,
+            Self::Duplicate => dps_request || matches!(point, Point::HubPublish),
+            Self::Connack(_) => connect,
+            Self::Suback128 => matches!(point, Point::DpsSubscribe | Point::HubSubscribe),
+            Self::HoldPuback => matches!(point, Point::HubPublish),
+        }
+    }
+}
+
+/// A fault was scripted for a point where it cannot happen.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{fault:?} cannot happen at {point:?}")]
+pub struct UnfitFault {
+    /// The fault.
+    pub fault: Fault,
+    /// The point.
+    pub point: Point,
+}
+
+/// The scripts of all points.
+#[derive(Debug, Default)]
+pub(crate) struct Faults {
+    scripts: Mutex<HashMap<Point, Script>>,
+}
+
+#[derive(Debug, Default)]
+struct Script {
+    next: VecDeque<Fault>,
+    /// What happens when `next` is used up.
+    then: Option<Fault>,
+}
+
+impl Faults {
+    /// Appends a fault for one event.
+    pub(crate) fn once(&self, point: Point, fault: Fault) -> Result<(), UnfitFault> {
+        let fault = fit(point, fault)?;
+        self.scripts().entry(point).or_default().next.push_back(fault);
+        Ok(())
+    }
+
+    /// Sets what happens at every event after the ones scripted singly.
+    pub(crate) fn always(&self, point: Point, fault: Fault) -> Result<(), UnfitFault> {
+        let fault = fit(point, fault)?;
+        self.scripts().entry(point).or_default().then = Some(fault);
+        Ok(())
+    }
+
+    pub(crate) fn clear(&self) {
+        self.scripts().clear();
+    }
+
+    /// How many single faults have not happened yet.
+    pub(crate) fn left(&self, point: Point) -> usize {
+        self.scripts().get(&point).map_or(0, |it| it.next.len())
+    }
+
+    /// What is to go wrong with the event that happens now.
+    pub(crate) fn take(&self, point: Point) -> Option<Fault> {
+        let mut scripts = self.scripts();
+        let script = scripts.get_mut(&point)?;
+        let fault = script.next.pop_front().or_else(|| script.then.clone());
+        if let Some(fault) = &fault {
+            tracing::debug!(?point, fault = fault_name(fault), "a scripted fault happens");
+        }
+        fault
+    }
+
+    fn scripts(&self) -> std::sync::MutexGuard<'_, HashMap<Point, Script>> {
+        self.scripts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn fit(point: Point, fault: Fault) -> Result<Fault, UnfitFault> {
+    if fault.fits(point) { Ok(fault) } else { Err(UnfitFault { fault, point }) }
+}
+
+/// For the log: the bodies may be huge.
+fn fault_name(fault: &Fault) -> String {
+    match fault {
+        Fault::Status { status, code, .. } => format!("Status {status} {code}"),
+        Fault::Body { status, bytes, .. } => format!("Body {status} of {} bytes", bytes.len()),
+        other => format!("{other:?}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn happen_in_order_then_for_ever() {
+        let faults = Faults::default();
+        faults.once(Point::DpsPoll, Fault::Cut).expect("fits");
+        faults.once(Point::DpsPoll, Fault::Never).expect("fits");
+        assert_eq!((faults.left(Point::DpsPoll), faults.left(Point::DpsRegister)), (2, 0));
+        assert_eq!(faults.take(Point::DpsRegister), None);
+        assert_eq!(faults.take(Point::DpsPoll), Some(Fault::Cut));
+        assert_eq!(faults.take(Point::DpsPoll), Some(Fault::Never));
+        assert_eq!(faults.take(Point::DpsPoll), None);
+        faults.always(Point::DpsPoll, Fault::Stray).expect("fits");
+        faults.once(Point::DpsPoll, Fault::Cut).expect("fits");
+        let taken: Vec<_> = (0..3).filter_map(|_| faults.take(Point::DpsPoll)).collect();
+        assert_eq!(taken, [Fault::Cut, Fault::Stray, Fault::Stray]);
+        faults.clear();
+        assert_eq!(faults.take(Point::DpsPoll), None);
+    }
+
+    #[test]
+    fn those_that_cannot_happen_are_refused() {
+        for (point, fault) in [
+            (Point::HubPublish, Fault::throttled("3")),
+            (Point::DpsRegister, Fault::HoldPuback),
+            (Point::HttpsAccept, Fault::Connack(5)),
+            (Point::HubConnect, Fault::Suback128),
+        ] {
+            let expected = UnfitFault { fault: fault.clone(), point };
+            assert_eq!(Faults::default().once(point, fault), Err(expected));
+        }
+    }
+}

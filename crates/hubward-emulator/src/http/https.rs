@@ -1,0 +1,67 @@
+//! The HTTPS port: DPS, and WebSockets that carry MQTT.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::{Cut, Reply, websocket};
+use crate::shared::Shared;
+use crate::{dps, mqtt};
+
+/// Serves one connection to its end, also if it turns into a WebSocket.
+pub(crate) async fn serve<S>(shared: Arc<Shared>, stream: S)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let upgrade: Mutex<Option<OnUpgrade>> = Mutex::default();
+    let service = service_fn(|request| route(&shared, &upgrade, request));
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADERS)
+        .max_buf_size(HEADERS_MOST)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades()
+        .await;
+    if let Err(error) = served {
+        return tracing::debug!(%error, "an HTTPS connection ended badly");
+    }
+    let upgrade = upgrade.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(upgrade) = upgrade {
+        match upgrade.await {
+            Ok(upgraded) => {
+                let stream = hubward_ws::WebSocketStream::server(TokioIo::new(upgraded)).await;
+                Box::pin(mqtt::serve(&shared, stream)).await;
+            }
+            Err(error) => tracing::debug!(%error, "a WebSocket upgrade failed"),
+        }
+    }
+}
+
+async fn route(
+    shared: &Arc<Shared>,
+    upgrade: &Mutex<Option<OnUpgrade>>,
+    mut request: Request<Incoming>,
+) -> Result<Reply, Cut> {
+    if !websocket::is_asked(&request) {
+        return dps::handle_http(shared, request).await;
+    }
+    let on_upgrade = hyper::upgrade::on(&mut request);
+    let reply = websocket::answer(shared, &request).await?;
+    if reply.status() == hyper::StatusCode::SWITCHING_PROTOCOLS {
+        *upgrade.lock().unwrap_or_else(PoisonError::into_inner) = Some(on_upgrade);
+    }
+    Ok(reply)
+}
+
+/// How long a client may take to send a request's head, and to begin with the next one.
+const HEADERS: Duration = Duration::from_secs(60);
+
+/// Most bytes of a request's head.
+const HEADERS_MOST: usize = 32 * 1024;

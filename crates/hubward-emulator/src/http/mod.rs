@@ -1,0 +1,10 @@
+//! HTTP: the HTTPS port with DPS and WebSocket upgrades, and the admin port.
+
+mod admin;
+mod body;
+mod https;
+mod websocket;
+
+pub(crate) use admin::serve as serve_admin;
+pub(crate) use body::{Bytewise, Cut, Reply, reply, value};
+pub(crate) use https::serve;

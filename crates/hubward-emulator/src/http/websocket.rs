@@ -1,0 +1,81 @@
+//! The server's part of a WebSocket handshake.
+
+use std::sync::Arc;
+
+use hubward_proto::limits::{WEBSOCKET_PATH, WEBSOCKET_SUBPROTOCOL};
+use hyper::header::{
+    CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
+};
+use hyper::{HeaderMap, Method, Request};
+use tokio::time::sleep;
+
+use super::{Bytewise, Cut, Reply, reply, value};
+use crate::dps::{Refusal, to_http};
+use crate::fault::{Fault, Point};
+use crate::shared::Shared;
+
+/// Whether a request wants to be a WebSocket.
+pub(super) fn is_asked<B>(request: &Request<B>) -> bool {
+    has_word(request.headers(), &UPGRADE, "websocket")
+}
+
+/// Answers the handshake: 101, or an error.
+///
+/// Source: RFC 6455, section 4.2; the paths: [sdk] python, node and c ask for
+/// `/$iothub/websocket`, csharp and java for `/`; the subprotocol must be `mqtt`: MQTT 3.1.1,
+/// section 6.
+pub(super) async fn answer<B>(shared: &Arc<Shared>, request: &Request<B>) -> Result<Reply, Cut> {
+    let registrar = &shared.registrar;
+    match shared.faults.take(Point::WebSocketUpgrade) {
+        Some(Fault::Status { status, code, message, retry_after }) => {
+            let mut answer = registrar.refuse(&Refusal::new(status, code, message));
+            answer.retry_after = retry_after;
+            return Ok(to_http(&shared.clock, answer, None));
+        }
+        Some(Fault::Cut) => return Err(Cut),
+        Some(Fault::Never) => std::future::pending::<()>().await,
+        Some(Fault::Delay(time)) => sleep(time).await,
+        _ => {}
+    }
+    let refuse = |refusal: &Refusal| Ok(to_http(&shared.clock, registrar.refuse(refusal), None));
+    let path = request.uri().path();
+    if path != "/" && !path.eq_ignore_ascii_case(WEBSOCKET_PATH) && !path.eq_ignore_ascii_case(ENCODED_PATH) {
+        return refuse(&Refusal::generic(404, "There is no WebSocket at this path."));
+    }
+    if request.method() != Method::GET {
+        return refuse(&Refusal::generic(405, "A WebSocket handshake is a GET."));
+    }
+    let headers = request.headers();
+    let key = headers.get(SEC_WEBSOCKET_KEY);
+    let (Some(key), true) = (key, has_word(headers, &CONNECTION, "upgrade")) else {
+        return refuse(&Refusal::generic(400, "The WebSocket handshake lacks a header."));
+    };
+    if headers.get(SEC_WEBSOCKET_VERSION).is_none_or(|it| it != "13") {
+        let mut reply = refuse(&Refusal::generic(426, "The WebSocket version must be 13."))?;
+        reply.headers_mut().insert(SEC_WEBSOCKET_VERSION, value("13"));
+        return Ok(reply);
+    }
+    if !has_word(headers, &SEC_WEBSOCKET_PROTOCOL, WEBSOCKET_SUBPROTOCOL) {
+        return refuse(&Refusal::generic(400, "The WebSocket subprotocol must be `mqtt`."));
+    }
+    let mut reply = reply(&shared.clock, 101, "", Bytewise::default());
+    let headers = reply.headers_mut();
+    headers.remove(hyper::header::CONTENT_TYPE);
+    headers.insert(UPGRADE, value("websocket"));
+    headers.insert(CONNECTION, value("Upgrade"));
+    headers.insert(SEC_WEBSOCKET_ACCEPT, value(&hubward_ws::accept_key(key.as_bytes())));
+    headers.insert(SEC_WEBSOCKET_PROTOCOL, value(WEBSOCKET_SUBPROTOCOL));
+    Ok(reply)
+}
+
+/// Whether one of the comma-separated words of a header is this one, letter case aside.
+fn has_word(headers: &HeaderMap, name: &hyper::header::HeaderName, word: &str) -> bool {
+    headers
+        .get_all(name)
+        .iter()
+        .filter_map(|it| it.to_str().ok())
+        .flat_map(|it| it.split(','))
+        .any(|it| it.trim().eq_ignore_ascii_case(word))
+}
+
+const ENCODED_PATH: &str = "/%24iothub/websocket";

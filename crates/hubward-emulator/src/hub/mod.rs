@@ -1,0 +1,9 @@
+//! IoT Hub, the device side over MQTT: who may connect, what may be published, the telemetry log.
+
+mod connect;
+mod login;
+mod publish;
+mod telemetry;
+
+pub(crate) use connect::serve as serve_mqtt;
+pub use telemetry::{Telemetry, TelemetryLog, TelemetryReader};

@@ -1,0 +1,66 @@
+//! A local Azure Device Provisioning Service (DPS) and IoT Hub, for tests and for trying things out.
+//!
+//! ```
+//! # async fn doc() -> Result<(), Box<dyn std::error::Error>> {
+//! use hubward_emulator::Emulator;
+//!
+//! let emulator = Emulator::start().await?;
+//! let device = emulator.enroll("dev-1")?;
+//! for (name, value) in device.vars() {
+//!     // PROVISIONING_HOST, PROVISIONING_IDSCOPE, …: give them to the program under test.
+//!     # let _ = (name, value);
+//! }
+//! # if false {
+//! let messages = emulator.telemetry("localhost").expect("the hub").wait_for(10).await;
+//! assert_eq!(messages[0].device_id, "dev-1");
+//! # }
+//! emulator.shutdown().await;
+//! # Ok(())
+//! # }
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(doc()).unwrap();
+//! ```
+//!
+//! # Behavior
+//!
+//! * Three listeners: MQTT over TLS; HTTPS and MQTT over WebSocket; a plain-HTTP admin port that is
+//!   on loopback always. DPS and hubs share the first two: a device's user name tells which it
+//!   means.
+//! * TLS 1.2 and 1.3. Certificates come from a CA of the emulator's own and exist for its names
+//!   only; a client that asks for another name is refused.
+//! * Strict as the service: what the service refuses is refused. Where no document says what the
+//!   service does, the choice stands in `docs/emulator.md`, marked `[guess]`.
+//! * State is in memory. Only the CA outlives the emulator, if there is a data directory.
+//! * Emulated: the DPS device API with symmetric keys, and telemetry to hubs. Twins, methods,
+//!   cloud-to-device messages and the service APIs are not; who asks for them gets an error that
+//!   says so.
+//!
+//! hubward is an independent project, not a Microsoft product.
+
+mod builder;
+mod clock;
+mod dps;
+mod emulator;
+mod enroll;
+mod error;
+mod fault;
+mod http;
+mod hub;
+mod listen;
+mod mqtt;
+mod ready;
+mod serve;
+mod shared;
+mod socket;
+mod store;
+mod tls;
+mod wire_id;
+
+pub use builder::{Builder, DEV_GROUP, DEV_GROUP_KEY, DEV_ID_SCOPE, SERVICE_RETRY_AFTER};
+pub use emulator::Emulator;
+pub use enroll::{Enrollment, EnrollmentBuilder, EnrollmentGroup, EnrollmentGroupBuilder};
+pub use error::StartError;
+pub use fault::{Fault, Point, UnfitFault};
+pub use hub::{Telemetry, TelemetryLog, TelemetryReader};
+pub use ready::Ready;
+pub use store::{ConnectionState, DeviceStatus, DeviceView, EnrollError, Seed, SeedError, SeedReport};
+pub use tls::{BadCertificate, CaError};

@@ -1,0 +1,74 @@
+//! Binding one port on several addresses.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+
+use tokio::net::TcpListener;
+
+use crate::StartError;
+
+/// Binds `port` on all addresses; for port 0, one free port on all of them. An IPv6 address is left
+/// out where the machine has no IPv6, as long as another address remains.
+pub(crate) async fn bind(what: &'static str, addresses: &[IpAddr], port: u16) -> Result<Vec<TcpListener>, StartError> {
+    let attempts = if port == 0 { ATTEMPTS } else { 1 };
+    let mut last = None;
+    for _ in 0..attempts {
+        match bind_once(addresses, port).await {
+            Ok(listeners) => return Ok(listeners),
+            Err((address, source)) => last = Some(StartError::Bind { what, address, source }),
+        }
+    }
+    Err(last.unwrap_or(StartError::NoAddress))
+}
+
+async fn bind_once(addresses: &[IpAddr], port: u16) -> Result<Vec<TcpListener>, (SocketAddr, io::Error)> {
+    let mut listeners: Vec<TcpListener> = Vec::new();
+    let mut port = port;
+    for &ip in addresses {
+        let address = SocketAddr::new(ip, port);
+        match TcpListener::bind(address).await {
+            Ok(listener) => {
+                port = listener.local_addr().map_err(|error| (address, error))?.port();
+                listeners.push(listener);
+            }
+            Err(error) if ip.is_ipv6() && !listeners.is_empty() && lacks_ipv6(&error) => {
+                tracing::debug!(%ip, %error, "this machine has no IPv6: going on without");
+            }
+            Err(error) => return Err((address, error)),
+        }
+    }
+    Ok(listeners)
+}
+
+fn lacks_ipv6(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::AddrNotAvailable | io::ErrorKind::Unsupported)
+        // EAFNOSUPPORT on Linux and macOS has no kind of its own.
+        || matches!(error.raw_os_error(), Some(97 | 47))
+}
+
+/// With port 0 the number that is free on the first address may be taken on another.
+const ATTEMPTS: u32 = 20;
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn both_families_share_a_port() {
+        let addresses = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+        let listeners = bind("MQTT", &addresses, 0).await.expect("free ports");
+        let ports: Vec<u16> = listeners.iter().map(|it| it.local_addr().expect("bound").port()).collect();
+        assert!(ports.iter().all(|it| *it == ports[0] && *it != 0), "{ports:?}");
+    }
+
+    #[tokio::test]
+    async fn a_taken_port_is_named() {
+        let addresses = [Ipv4Addr::LOCALHOST.into()];
+        let first = bind("MQTT", &addresses, 0).await.expect("a free port");
+        let taken = first[0].local_addr().expect("bound");
+        let error = bind("HTTPS", &addresses, taken.port()).await.expect_err("taken");
+        assert_eq!(error.to_string(), format!("cannot listen on {taken} for HTTPS"));
+    }
+}

@@ -1,0 +1,92 @@
+//! The packets a server reads and writes.
+
+use std::fmt;
+
+use bytes::Bytes;
+
+/// What a client sends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Incoming {
+    Connect(Box<Connect>),
+    Publish(Publish),
+    Puback(u16),
+    /// Part of a QoS 2 exchange, which neither DPS nor a hub takes part in.
+    QoS2,
+    /// Packet id, and filters with the QoS asked for.
+    Subscribe(u16, Vec<(String, u8)>),
+    Unsubscribe(u16, Vec<String>),
+    Pingreq,
+    Disconnect,
+}
+
+/// A CONNECT. `Debug` does not show the password.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Connect {
+    pub(crate) client_id: String,
+    pub(crate) clean_session: bool,
+    /// Seconds; 0 is none.
+    pub(crate) keep_alive: u16,
+    pub(crate) will: Option<Will>,
+    pub(crate) username: Option<String>,
+    pub(crate) password: Option<Bytes>,
+}
+
+/// What the server publishes for a client that leaves without a word.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Will {
+    pub(crate) topic: String,
+    pub(crate) body: Bytes,
+    pub(crate) qos: u8,
+    pub(crate) retain: bool,
+}
+
+/// A PUBLISH, in either direction.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Publish {
+    pub(crate) topic: String,
+    pub(crate) body: Bytes,
+    pub(crate) qos: u8,
+    /// 0 with QoS 0, never otherwise.
+    pub(crate) packet_id: u16,
+    pub(crate) retain: bool,
+    pub(crate) duplicate: bool,
+}
+
+/// What a server sends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Outgoing {
+    Connack {
+        session_present: bool,
+        code: u8,
+    },
+    Publish(Publish),
+    Puback(u16),
+    /// A QoS for each filter; 0x80 is a refusal.
+    Suback(u16, Vec<u8>),
+    Unsuback(u16),
+    Pingresp,
+}
+
+impl fmt::Debug for Connect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connect")
+            .field("client_id", &self.client_id)
+            .field("clean_session", &self.clean_session)
+            .field("keep_alive", &self.keep_alive)
+            .field("username", &self.username)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Publish {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Publish")
+            .field("topic", &self.topic)
+            .field("bytes", &self.body.len())
+            .field("qos", &self.qos)
+            .field("packet_id", &self.packet_id)
+            .field("retain", &self.retain)
+            .field("duplicate", &self.duplicate)
+            .finish()
+    }
+}

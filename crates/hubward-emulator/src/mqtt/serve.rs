@@ -1,0 +1,74 @@
+//! The first packet: who connects, and to which of the two services.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hubward_proto::dps::DpsUsername;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::timeout;
+
+use super::codec::{Incoming, Malformed, Outgoing};
+use super::connection::{Closed, Connection};
+use crate::shared::Shared;
+use crate::{dps, hub};
+
+/// How a connection is to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// After the client had a chance to read the last packet.
+    Gently,
+    /// At once.
+    Abruptly,
+    /// Not by us: open and silent until the client leaves.
+    Never,
+}
+
+/// Serves one MQTT connection to its end.
+pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(shared: &Arc<Shared>, stream: S) {
+    let mut connection = Connection::new(stream);
+    let end = match timeout(FIRST_PACKET, connection.read()).await {
+        Ok(Ok(Incoming::Connect(connect))) => {
+            if connect.username.as_deref().is_some_and(DpsUsername::is_one) {
+                dps::serve_mqtt(shared, &mut connection, *connect).await
+            } else {
+                hub::serve_mqtt(shared, &mut connection, *connect).await
+            }
+        }
+        // The standard wants this one answered.
+        Ok(Err(Closed::Malformed(Malformed::Level))) => {
+            tracing::info!("a client speaks another version of MQTT than 3.1.1");
+            refuse(&mut connection, UNACCEPTABLE_PROTOCOL)
+        }
+        Ok(Ok(_)) => {
+            tracing::info!("a client's first packet is not CONNECT");
+            End::Abruptly
+        }
+        Ok(Err(why)) => {
+            tracing::debug!(%why, "a connection ended before CONNECT");
+            End::Abruptly
+        }
+        Err(_) => {
+            tracing::debug!("a client sent no CONNECT in time");
+            End::Abruptly
+        }
+    };
+    match end {
+        End::Gently => connection.close_gently().await,
+        End::Abruptly => {}
+        End::Never => connection.hold().await,
+    }
+}
+
+/// Refuses a CONNECT with a code.
+pub(crate) fn refuse<S: AsyncRead + AsyncWrite + Unpin>(connection: &mut Connection<S>, code: u8) -> End {
+    connection.queue(&Outgoing::Connack { session_present: false, code });
+    End::Gently
+}
+
+/// How long a client may take to send CONNECT.
+///
+/// Source: [sdk] Azure/iotedge, edge-hub settings.
+const FIRST_PACKET: Duration = Duration::from_secs(60);
+
+/// Source: MQTT 3.1.1, section 3.2.2.3.
+const UNACCEPTABLE_PROTOCOL: u8 = 1;

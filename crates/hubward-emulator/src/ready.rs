@@ -1,0 +1,114 @@
+//! What an emulator tells those who want to talk to it.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use hubward_proto::limits::{HTTPS_PORT, MQTT_PORT};
+use hubward_sas::SharedKey;
+use serde::Serialize;
+
+use crate::shared::Info;
+
+/// Endpoints and names of a running emulator, for a line of JSON that scripts wait for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct Ready {
+    /// Version of the emulator.
+    pub version: &'static str,
+    /// Where MQTT over TLS is listened on.
+    pub mqtt: Vec<SocketAddr>,
+    /// Where HTTPS and MQTT over WebSocket are listened on.
+    pub https: Vec<SocketAddr>,
+    /// The plain-HTTP admin address.
+    pub admin: String,
+    /// File with the certificate to trust.
+    pub ca_file: PathBuf,
+    /// The id scope.
+    pub id_scope: String,
+    /// Names of DPS.
+    pub dps_hosts: Vec<String>,
+    /// Names of the hubs.
+    pub hubs: Vec<String>,
+}
+
+impl Ready {
+    pub(crate) fn new(info: &Info) -> Self {
+        Self {
+            version: env!("CARGO_PKG_VERSION"),
+            mqtt: info.mqtt.clone(),
+            https: info.https.clone(),
+            admin: info.admin.first().map(|it| format!("http://{it}")).unwrap_or_default(),
+            ca_file: info.ca_file.clone(),
+            id_scope: info.id_scope.clone(),
+            dps_hosts: info.dps_hosts.clone(),
+            hubs: info.hubs.clone(),
+        }
+    }
+}
+
+/// A device's settings as environment variables.
+pub(crate) fn vars(info: &Info, registration_id: &str, key: &SharedKey) -> Vec<(&'static str, String)> {
+    vec![
+        ("PROVISIONING_HOST", "localhost".to_owned()),
+        ("PROVISIONING_IDSCOPE", info.id_scope.clone()),
+        ("PROVISIONING_REGISTRATION_ID", registration_id.to_owned()),
+        ("PROVISIONING_SYMMETRIC_KEY", key.expose_base64().to_string()),
+        ("HUBWARD_CA_FILE", info.ca_file.display().to_string()),
+        ("HUBWARD_CONNECT_TO", connect_to(info)),
+    ]
+}
+
+/// `HOST:PORT:ADDR:PORT` rules, comma separated: the ports of the services are dialed at ours.
+fn connect_to(info: &Info) -> String {
+    let rule = |port: u16, addresses: &[SocketAddr]| {
+        addresses.first().map(|it| format!(":{port}:{}", SocketAddr::new(reachable(it.ip()), it.port())))
+    };
+    let rules = [rule(MQTT_PORT, &info.mqtt), rule(HTTPS_PORT, &info.https)];
+    rules.into_iter().flatten().collect::<Vec<_>>().join(",")
+}
+
+/// Where to dial for what is listened on: nobody can dial 0.0.0.0 everywhere.
+fn reachable(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V4(it) if it.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(it) if it.is_unspecified() => std::net::Ipv6Addr::LOCALHOST.into(),
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_where_to_dial() {
+        let info = |mqtt: &str, https: &str| Info {
+            id_scope: "0ne1".into(),
+            hubs: vec!["localhost".into()],
+            dps_hosts: vec![],
+            mqtt: vec![mqtt.parse().expect("address")],
+            https: vec![https.parse().expect("address")],
+            admin: vec!["127.0.0.1:7".parse().expect("address")],
+            ca_pem: String::new(),
+            ca_file: "/tmp/ca.pem".into(),
+        };
+        let key = SharedKey::from_base64("AAECAwQFBgcICQoLDA0ODw==").expect("a key");
+        let one = info("127.0.0.1:4001", "127.0.0.1:4002");
+        assert_eq!(
+            vars(&one, "dev-1", &key),
+            [
+                ("PROVISIONING_HOST", "localhost".to_owned()),
+                ("PROVISIONING_IDSCOPE", "0ne1".to_owned()),
+                ("PROVISIONING_REGISTRATION_ID", "dev-1".to_owned()),
+                ("PROVISIONING_SYMMETRIC_KEY", "AAECAwQFBgcICQoLDA0ODw==".to_owned()),
+                ("HUBWARD_CA_FILE", "/tmp/ca.pem".to_owned()),
+                ("HUBWARD_CONNECT_TO", ":8883:127.0.0.1:4001,:443:127.0.0.1:4002".to_owned()),
+            ]
+        );
+        assert_eq!(connect_to(&info("0.0.0.0:1", "[::]:2")), ":8883:127.0.0.1:1,:443:[::1]:2");
+        let line = serde_json::to_string(&Ready::new(&one)).expect("JSON");
+        assert!(line.contains(r#""mqtt":["127.0.0.1:4001"]"#), "{line}");
+        assert!(line.contains(r#""admin":"http://127.0.0.1:7""#), "{line}");
+    }
+}

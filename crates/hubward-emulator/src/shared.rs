@@ -1,0 +1,37 @@
+//! What every connection of an emulator shares.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::clock::Clock;
+use crate::dps::Registrar;
+use crate::fault::Faults;
+use crate::hub::TelemetryLog;
+use crate::store::Store;
+
+/// State and behaviour.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) store: Arc<Store>,
+    pub(crate) clock: Arc<Clock>,
+    pub(crate) faults: Faults,
+    pub(crate) registrar: Registrar,
+    /// By the hub's name in lower case; never changes.
+    pub(crate) logs: BTreeMap<String, TelemetryLog>,
+    pub(crate) info: Arc<Info>,
+}
+
+/// What an emulator says of itself; never changes.
+#[derive(Debug)]
+pub(crate) struct Info {
+    pub(crate) id_scope: String,
+    pub(crate) hubs: Vec<String>,
+    pub(crate) dps_hosts: Vec<String>,
+    pub(crate) mqtt: Vec<SocketAddr>,
+    pub(crate) https: Vec<SocketAddr>,
+    pub(crate) admin: Vec<SocketAddr>,
+    pub(crate) ca_pem: String,
+    pub(crate) ca_file: PathBuf,
+}

@@ -1,0 +1,232 @@
+//! Enrollments as the emulator keeps them: the service's JSON without its keys, and the keys.
+
+use std::time::SystemTime;
+
+use hubward_proto::service::{
+    Attestation, AttestationType, EnrollmentGroup, EnrollmentSettings, IndividualEnrollment, SymmetricKeys,
+};
+use hubward_proto::{DeviceId, ProtoError, RegistrationId};
+use hubward_sas::{KeyError, SasToken, SharedKey};
+
+use crate::clock::timestamp;
+use crate::wire_id;
+
+/// Why an enrollment cannot be made or changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EnrollError {
+    /// An id that the service would not accept.
+    #[error(transparent)]
+    Id(#[from] ProtoError),
+    /// A key that the service would not accept, or no randomness to make one.
+    #[error("the enrollment `{id}` has no usable key: {problem}")]
+    Key {
+        /// Whose.
+        id: String,
+        /// What is wrong.
+        problem: KeyError,
+    },
+    /// The real service has it, the emulator has not.
+    #[error("the enrollment `{id}` asks for {what}, which is not emulated")]
+    NotEmulated {
+        /// Whose.
+        id: String,
+        /// What.
+        what: String,
+    },
+    /// It names a hub that the emulator does not have.
+    #[error("the enrollment `{id}` names the hub `{hub}`, which is not linked")]
+    UnknownHub {
+        /// Whose.
+        id: String,
+        /// Which.
+        hub: String,
+    },
+    /// There is none of this name.
+    #[error("there is no enrollment `{id}`")]
+    NotFound {
+        /// The name.
+        id: String,
+    },
+}
+
+/// Two keys, either of which a device may use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct KeyPair {
+    pub(crate) primary: SharedKey,
+    pub(crate) secondary: SharedKey,
+}
+
+impl KeyPair {
+    pub(crate) fn generate() -> Result<Self, KeyError> {
+        Ok(Self { primary: SharedKey::generate()?, secondary: SharedKey::generate()? })
+    }
+
+    /// The keys of one device of a group with these keys.
+    pub(crate) fn derive(&self, registration_id: &str) -> Self {
+        Self { primary: self.primary.derive(registration_id), secondary: self.secondary.derive(registration_id) }
+    }
+
+    pub(crate) fn signed(&self, token: &SasToken) -> bool {
+        // Both are tried always, so that the time tells nothing.
+        token.is_signed_by(&self.primary) | token.is_signed_by(&self.secondary)
+    }
+}
+
+/// An enrollment: what the service shows, and its keys.
+#[derive(Debug, Clone)]
+pub(crate) struct Entry<M> {
+    /// Without keys and without read-only state.
+    pub(crate) model: M,
+    pub(crate) keys: KeyPair,
+    /// What the device gets as `payload` of its result, as if a custom allocation had sent it.
+    pub(crate) answer_payload: Option<serde_json::Value>,
+}
+
+/// What putting an enrollment did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Put {
+    Created,
+    Updated,
+    Unchanged,
+}
+
+/// What individual enrollments and groups need to have in common here.
+pub(crate) trait Model: Clone + PartialEq {
+    fn id(&self) -> &str;
+    fn settings_mut(&mut self) -> &mut EnrollmentSettings;
+    /// Checks what only this kind has, removes what is read-only.
+    fn clean(&mut self) -> Result<(), EnrollError>;
+}
+
+impl Model for IndividualEnrollment {
+    fn id(&self) -> &str {
+        &self.registration_id
+    }
+
+    fn settings_mut(&mut self) -> &mut EnrollmentSettings {
+        &mut self.settings
+    }
+
+    fn clean(&mut self) -> Result<(), EnrollError> {
+        self.registration_state = None;
+        if let Some(id) = &self.device_id {
+            DeviceId::new(id)?;
+        }
+        Ok(())
+    }
+}
+
+impl Model for EnrollmentGroup {
+    fn id(&self) -> &str {
+        &self.enrollment_group_id
+    }
+
+    fn settings_mut(&mut self) -> &mut EnrollmentSettings {
+        &mut self.settings
+    }
+
+    fn clean(&mut self) -> Result<(), EnrollError> {
+        Ok(())
+    }
+}
+
+/// Checks a new or changed enrollment and completes it: keys, etag, dates. `before` is the one of
+/// the same name. Says what it is compared to that one.
+pub(crate) fn complete<M: Model>(
+    mut model: M,
+    before: Option<&Entry<M>>,
+    now: SystemTime,
+) -> Result<(Entry<M>, Put), EnrollError> {
+    // A group's name follows the same rule as a registration id.
+    RegistrationId::new(model.id())?;
+    model.clean()?;
+    let id = model.id().to_owned();
+    let given = take_keys(&id, model.settings_mut())?;
+    let key = |problem| EnrollError::Key { id: id.clone(), problem };
+    let keys = match (given, before) {
+        (Some(keys), _) => keys,
+        (None, Some(before)) => before.keys.clone(),
+        (None, None) => KeyPair::generate().map_err(key)?,
+    };
+    let settings = model.settings_mut();
+    (settings.etag, settings.created_date_time_utc, settings.last_updated_date_time_utc) = (None, None, None);
+    if let Some(before) = before {
+        let mut same = before.model.clone();
+        let old = same.settings_mut();
+        let created = old.created_date_time_utc.take();
+        (old.etag, old.last_updated_date_time_utc) = (None, None);
+        if same == model && before.keys == keys {
+            return Ok((before.clone(), Put::Unchanged));
+        }
+        model.settings_mut().created_date_time_utc = created;
+    }
+    let settings = model.settings_mut();
+    settings.etag = Some(wire_id::etag());
+    settings.last_updated_date_time_utc = Some(timestamp(now));
+    settings.created_date_time_utc.get_or_insert_with(|| timestamp(now));
+    let put = if before.is_some() { Put::Updated } else { Put::Created };
+    let answer_payload = before.and_then(|it| it.answer_payload.clone());
+    Ok((Entry { model, keys, answer_payload }, put))
+}
+
+/// Takes the keys out of the settings, so that they are kept in one place only. `None`: to be made.
+fn take_keys(id: &str, settings: &mut EnrollmentSettings) -> Result<Option<KeyPair>, EnrollError> {
+    let attestation = settings.attestation.get_or_insert_with(|| Attestation::symmetric_key(None));
+    if attestation.kind != AttestationType::SymmetricKey {
+        let what = format!("the attestation `{}`", attestation.kind);
+        return Err(EnrollError::NotEmulated { id: id.to_owned(), what });
+    }
+    let SymmetricKeys { primary_key, secondary_key } = attestation.symmetric_key.take().unwrap_or_default();
+    let read = |text: &str| {
+        let key = if text.trim().is_empty() { SharedKey::generate() } else { SharedKey::from_base64(text) };
+        key.map_err(|problem| EnrollError::Key { id: id.to_owned(), problem })
+    };
+    if primary_key.trim().is_empty() && secondary_key.trim().is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(KeyPair { primary: read(&primary_key)?, secondary: read(&secondary_key)? }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "AAECAwQFBgcICQoLDA0ODw==";
+
+    fn with_keys(primary: &str, secondary: &str) -> IndividualEnrollment {
+        let mut model = IndividualEnrollment::new("d1");
+        let keys = SymmetricKeys { primary_key: primary.into(), secondary_key: secondary.into() };
+        model.settings.attestation = Some(Attestation::symmetric_key(Some(keys)));
+        model
+    }
+
+    #[test]
+    fn keys_are_generated_kept_or_replaced() {
+        let now = SystemTime::UNIX_EPOCH;
+        let (first, put) = complete(IndividualEnrollment::new("d1"), None, now).expect("valid");
+        assert_eq!(put, Put::Created);
+        assert_ne!(first.keys.primary, first.keys.secondary);
+        let (same, put) = complete(IndividualEnrollment::new("d1"), Some(&first), now).expect("valid");
+        assert_eq!((put, &same.keys, &same.model), (Put::Unchanged, &first.keys, &first.model));
+        let (other, put) = complete(with_keys(KEY, KEY), Some(&first), now).expect("valid");
+        assert_eq!((put, other.keys.primary.expose_base64().as_str()), (Put::Updated, KEY));
+        assert_ne!(other.model.settings.etag, first.model.settings.etag);
+        assert_eq!(other.model.settings.created_date_time_utc, first.model.settings.created_date_time_utc);
+    }
+
+    #[test]
+    fn refuses_what_it_cannot_honour() {
+        let now = SystemTime::UNIX_EPOCH;
+        let mut x509 = IndividualEnrollment::new("d1");
+        x509.settings.attestation.as_mut().expect("set by new").kind = AttestationType::X509;
+        for (model, message) in [
+            (IndividualEnrollment::new("d 1"), "registration id `d 1` is not valid"),
+            (with_keys("AAEC", KEY), "the enrollment `d1` has no usable key: the symmetric key has 3 bytes"),
+            (x509, "the enrollment `d1` asks for the attestation `x509`, which is not emulated"),
+        ] {
+            let error = complete(model, None, now).expect_err(message);
+            assert!(error.to_string().starts_with(message), "{error}");
+        }
+    }
+}

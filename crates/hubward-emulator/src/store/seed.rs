@@ -1,0 +1,171 @@
+//! A seed: enrollments to start with, in the service's own JSON.
+
+use hubward_proto::service::{EnrollmentGroup, IndividualEnrollment};
+use serde::Deserialize;
+
+use super::{EnrollError, Entry, Put, State, enrollment};
+
+/// Enrollments to put into an emulator.
+///
+/// ```
+/// let seed = hubward_emulator::Seed::from_json(r#"{
+///     "enrollments": [{"registrationId": "dev-1", "attestation": {"type": "symmetricKey"}}],
+///     "enrollmentGroups": [{"enrollmentGroupId": "line-7"}]
+/// }"#)?;
+/// assert_eq!(seed.enrollments.len(), 1);
+/// # Ok::<(), hubward_emulator::SeedError>(())
+/// ```
+///
+/// Keys that are absent are generated. Applying the same seed again changes nothing.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct Seed {
+    /// Enrollments of single devices.
+    pub enrollments: Vec<IndividualEnrollment>,
+    /// Enrollment groups.
+    pub enrollment_groups: Vec<EnrollmentGroup>,
+}
+
+impl Seed {
+    /// Reads the JSON.
+    ///
+    /// # Errors
+    /// [`SeedError::Json`] with line and column.
+    pub fn from_json(text: &str) -> Result<Self, SeedError> {
+        // The reader's message may repeat a value of the file, and the file holds keys.
+        serde_json::from_str(text).map_err(|problem| SeedError::Json {
+            line: problem.line(),
+            column: problem.column(),
+            what: match problem.classify() {
+                serde_json::error::Category::Data => "it is JSON, but not of a seed's shape",
+                _ => "it is not JSON",
+            },
+        })
+    }
+}
+
+/// Why a seed cannot be applied.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SeedError {
+    /// It cannot be read.
+    #[error("the seed cannot be read at line {line}, column {column}: {what}")]
+    Json {
+        /// Counted from 1.
+        line: usize,
+        /// Counted from 1.
+        column: usize,
+        /// What is wrong.
+        what: &'static str,
+    },
+    /// One of its enrollments is refused; none has been applied.
+    #[error("the seed is refused")]
+    Enrollment(#[from] EnrollError),
+}
+
+/// What applying a seed did: how many enrollments and groups.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SeedReport {
+    /// That did not exist before.
+    pub created: usize,
+    /// That existed and were different.
+    pub updated: usize,
+    /// That were there already.
+    pub unchanged: usize,
+}
+
+/// Applies all or nothing.
+pub(crate) fn apply(state: &mut State, seed: &Seed, now: std::time::SystemTime) -> Result<SeedReport, SeedError> {
+    let mut report = SeedReport::default();
+    let mut individuals = Vec::new();
+    for model in &seed.enrollments {
+        linked(state, &model.registration_id, &model.settings)?;
+        let before = state.individuals.get(&model.registration_id.to_ascii_lowercase());
+        individuals.push(note(&mut report, enrollment::complete(model.clone(), before, now)?));
+    }
+    let mut groups = Vec::new();
+    for model in &seed.enrollment_groups {
+        linked(state, &model.enrollment_group_id, &model.settings)?;
+        let before = state.groups.get(&model.enrollment_group_id.to_ascii_lowercase());
+        groups.push(note(&mut report, enrollment::complete(model.clone(), before, now)?));
+    }
+    for entry in individuals {
+        state.individuals.insert(entry.model.registration_id.to_ascii_lowercase(), entry);
+    }
+    for entry in groups {
+        state.groups.insert(entry.model.enrollment_group_id.to_ascii_lowercase(), entry);
+    }
+    Ok(report)
+}
+
+fn note<M>(report: &mut SeedReport, (entry, put): (Entry<M>, Put)) -> Entry<M> {
+    match put {
+        Put::Created => report.created += 1,
+        Put::Updated => report.updated += 1,
+        Put::Unchanged => report.unchanged += 1,
+    }
+    entry
+}
+
+fn linked(state: &State, id: &str, settings: &hubward_proto::service::EnrollmentSettings) -> Result<(), EnrollError> {
+    let named = settings.iot_hubs.iter().flatten().chain(&settings.iot_hub_host_name);
+    for hub in named {
+        if !state.hubs.contains_key(&hub.to_ascii_lowercase()) {
+            return Err(EnrollError::UnknownHub { id: id.to_owned(), hub: hub.clone() });
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+
+    const SEED: &str = r#"{"enrollments": [{"registrationId": "Dev-1", "iotHubs": ["LOCALHOST"]}],
+        "enrollmentGroups": [{"enrollmentGroupId": "g"}]}"#;
+
+    #[test]
+    fn applies_once() {
+        let mut state = State::new(["localhost"]);
+        let seed = Seed::from_json(SEED).expect("a seed");
+        let report = apply(&mut state, &seed, SystemTime::UNIX_EPOCH).expect("applies");
+        assert_eq!(report, SeedReport { created: 2, ..SeedReport::default() });
+        let key = state.individuals["dev-1"].keys.clone();
+        let report = apply(&mut state, &seed, SystemTime::UNIX_EPOCH).expect("applies");
+        assert_eq!(report, SeedReport { unchanged: 2, ..SeedReport::default() });
+        assert_eq!(state.individuals["dev-1"].keys, key);
+    }
+
+    #[test]
+    fn applies_all_or_nothing() {
+        let mut state = State::new(["elsewhere"]);
+        let text = SEED.replace("[{\"registrationId\"", "[{\"registrationId\": \"ok\"}, {\"registrationId\"");
+        let seed = Seed::from_json(&text).expect("a seed");
+        let error = apply(&mut state, &seed, SystemTime::UNIX_EPOCH).expect_err("an unlinked hub");
+        assert_eq!(
+            error,
+            SeedError::Enrollment(EnrollError::UnknownHub { id: "Dev-1".into(), hub: "LOCALHOST".into() })
+        );
+        assert!(state.individuals.is_empty());
+    }
+
+    #[test]
+    fn says_where_it_is_wrong_without_repeating_it() {
+        for (text, expected) in [
+            ("{\n\"enrollments\": [}", "the seed cannot be read at line 2, column 17: it is not JSON"),
+            (
+                r#"{"enrollments": [{"registrationId": "d", "attestation": "c2VjcmV0"}]}"#,
+                "the seed cannot be read at line 1, column 67: it is JSON, but not of a seed's shape",
+            ),
+            (
+                r#"{"enrolments": []}"#,
+                "the seed cannot be read at line 1, column 13: it is JSON, but not of a seed's shape",
+            ),
+        ] {
+            assert_eq!(Seed::from_json(text).expect_err(text).to_string(), expected);
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! Which certificate a client gets: one for the name it asked for, none for a foreign name.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+
+use super::{BadCertificate, Ca, CaError, Names, leaf};
+
+/// Makes leaves on demand and keeps them; there are no more than there are names.
+#[derive(Debug)]
+pub(crate) struct Resolver {
+    ca: Arc<Ca>,
+    names: Names,
+    bad: Option<BadCertificate>,
+    /// For clients that name nobody, as those do that connect to an address: all names.
+    default: Arc<CertifiedKey>,
+    made: Mutex<HashMap<String, Arc<CertifiedKey>>>,
+}
+
+impl Resolver {
+    pub(crate) fn new(ca: Arc<Ca>, names: Names, bad: Option<BadCertificate>) -> Result<Self, CaError> {
+        let default = leaf::mint(&ca, &names.all, bad)?;
+        Ok(Self { ca, names, bad, default, made: Mutex::default() })
+    }
+
+    fn for_name(&self, name: &str) -> Option<Arc<CertifiedKey>> {
+        let name = name.to_ascii_lowercase();
+        if !self.names.all.contains(&name) {
+            tracing::info!(name, "TLS handshake refused: the client asks for a name that is not ours");
+            return None;
+        }
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(leaf) = made.get(&name) {
+            return Some(Arc::clone(leaf));
+        }
+        let leaf = leaf::mint(&self.ca, &BTreeSet::from([name.clone()]), self.bad)
+            .inspect_err(|error| tracing::error!(%error, "no certificate could be made"))
+            .ok()?;
+        made.insert(name, Arc::clone(&leaf));
+        Some(leaf)
+    }
+}
+
+impl ResolvesServerCert for Resolver {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        match hello.server_name() {
+            Some(name) => self.for_name(name),
+            None => Some(Arc::clone(&self.default)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn makes_one_leaf_per_name_and_none_for_strangers() {
+        let ca = Arc::new(Ca::generate().expect("a CA"));
+        let names = Names::new(["localhost".to_owned(), "Hub.example".to_owned(), "127.0.0.1".to_owned()]);
+        let resolver = Resolver::new(ca, names, None).expect("a resolver");
+        let first = resolver.for_name("HUB.example").expect("a leaf");
+        let second = resolver.for_name("hub.example").expect("a leaf");
+        assert!(Arc::ptr_eq(&first, &second));
+        assert!(!Arc::ptr_eq(&first, &resolver.for_name("localhost").expect("a leaf")));
+        assert!(resolver.for_name("evil.example").is_none());
+        assert_eq!(first.cert.len(), 2, "leaf and CA");
+    }
+}
