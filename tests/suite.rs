@@ -1,3 +1,4 @@
 //! The conformance suite: one binary, one module per concern.
 
+mod conformance;
 mod vectors;

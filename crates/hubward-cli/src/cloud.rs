@@ -1,0 +1,113 @@
+//! What the two commands that run a local cloud share: lines to paste, and how they end.
+
+use clap::ValueEnum;
+use hubward_emulator::StartError;
+
+use crate::failure::Failure;
+
+/// A family of shells, for the lines to paste.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Shell {
+    /// bash, zsh, dash, …
+    Sh,
+    /// PowerShell.
+    Pwsh,
+    /// The Windows command prompt.
+    Cmd,
+}
+
+impl Shell {
+    /// The one that people here most likely use.
+    pub(crate) const fn here() -> Self {
+        if cfg!(windows) { Self::Pwsh } else { Self::Sh }
+    }
+
+    /// A line that sets a variable for everything started afterwards.
+    fn export(self, name: &str, value: &str) -> String {
+        match self {
+            Self::Sh => format!("export {name}='{}'", value.replace('\'', r"'\''")),
+            Self::Pwsh => format!("$env:{name} = '{}'", value.replace('\'', "''")),
+            Self::Cmd => format!("set \"{name}={value}\""),
+        }
+    }
+
+    fn comment(self, text: &str) -> String {
+        match self {
+            Self::Sh | Self::Pwsh => format!("# {text}"),
+            Self::Cmd => format!("rem {text}"),
+        }
+    }
+}
+
+/// The lines that make plain `hubward provision` find the local cloud, and Python and Node trust it.
+pub(crate) fn block(variables: &[(String, String)], shell: Shell) -> String {
+    let mut lines: Vec<String> = variables.iter().map(|(name, value)| shell.export(name, value)).collect();
+    if let Some(ca) = value(variables, hubward::vars::CA_FILE) {
+        lines.push(shell.comment("for Microsoft's SDKs: Python, then Node"));
+        lines.push(shell.export("SSL_CERT_FILE", &ca));
+        lines.push(shell.export("NODE_EXTRA_CA_CERTS", &ca));
+    }
+    lines.push(shell.comment("then: hubward provision --messages 10   (--transport https, mqtt or mqtt-ws)"));
+    lines.join("\n")
+}
+
+/// Variables as the emulator gives them, in the form they are shown and kept in.
+pub(crate) fn owned(variables: Vec<(&'static str, String)>) -> Vec<(String, String)> {
+    variables.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+/// The value of a variable.
+pub(crate) fn value(variables: &[(String, String)], name: &str) -> Option<String> {
+    variables.iter().find(|(it, _)| it == name).map(|(_, value)| value.clone())
+}
+
+/// A start that failed, with what to do about it.
+pub(crate) fn not_started(error: StartError) -> Failure {
+    let hint = match &error {
+        StartError::Bind { what, source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
+            Some(format!("ports below 1024 need root or a capability: choose another {what} port"))
+        }
+        StartError::Bind { what, .. } => {
+            Some(format!("another program listens there: stop it, or choose another {what} port"))
+        }
+        _ => None,
+    };
+    let mut failure = Failure::local_with_causes(&error);
+    failure.hint = hint;
+    failure
+}
+
+/// Waits for Ctrl-C, or for the signal that ends services.
+pub(crate) async fn until_stopped() -> Result<(), Failure> {
+    let cannot = |error| Failure::local(format!("signals cannot be heard: {error}"));
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        let mut terminate = signal(SignalKind::terminate()).map_err(cannot)?;
+        tokio::select! {
+            interrupt = tokio::signal::ctrl_c() => interrupt.map_err(cannot),
+            _ = terminate.recv() => Ok(()),
+        }
+    }
+    #[cfg(not(unix))]
+    tokio::signal::ctrl_c().await.map_err(cannot)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_shell_gets_its_own_lines() {
+        let variables = [("A".to_owned(), "it's".to_owned()), ("HUBWARD_CA_FILE".to_owned(), "/ca.pem".to_owned())];
+        for (shell, first, last) in [
+            (Shell::Sh, r"export A='it'\''s'", "export NODE_EXTRA_CA_CERTS='/ca.pem'"),
+            (Shell::Pwsh, "$env:A = 'it''s'", "$env:NODE_EXTRA_CA_CERTS = '/ca.pem'"),
+            (Shell::Cmd, "set \"A=it's\"", "set \"NODE_EXTRA_CA_CERTS=/ca.pem\""),
+        ] {
+            let text = block(&variables, shell);
+            let lines: Vec<&str> = text.lines().collect();
+            assert_eq!((lines[0], lines[lines.len() - 2]), (first, last));
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! One file a command.
+
+#[cfg(feature = "emulator")]
+pub(crate) mod emulator;
+pub(crate) mod provision;
+#[cfg(feature = "emulator")]
+pub(crate) mod quickstart;
+pub(crate) mod sas;

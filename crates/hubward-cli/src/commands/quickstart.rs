@@ -1,0 +1,65 @@
+//! `hubward quickstart`: a local cloud, a device that registers and sends; nothing to set up.
+
+use std::time::Duration;
+
+use clap::Args;
+use hubward::{Settings, TransportKind};
+use hubward_emulator::Emulator;
+
+use crate::cloud;
+use crate::exit_code::ExitCode;
+use crate::failure::Failure;
+use crate::output::{Event, Output};
+use crate::session::{self, Telemetry};
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  hubward quickstart
+  hubward quickstart --transport mqtt-ws --output json
+  hubward quickstart --keep       # and play with it from a second shell
+
+It needs no network, no root and no Azure subscription, and leaves nothing behind.")]
+pub(crate) struct QuickstartArgs {
+    /// How the device talks: https (then MQTT to the hub), mqtt or mqtt-ws.
+    #[arg(long, value_name = "TRANSPORT", default_value = "mqtt")]
+    transport: TransportKind,
+    /// Leave the local cloud running afterwards, until Ctrl-C, and say how to use it.
+    #[arg(long)]
+    keep: bool,
+}
+
+pub(crate) async fn run(args: &QuickstartArgs, output: &Output) -> Result<ExitCode, Failure> {
+    let emulator = Emulator::builder().retry_after(Some(RETRY_AFTER)).start().await.map_err(cloud::not_started)?;
+    let enrolled = emulator.enroll(DEVICE).map_err(|error| Failure::local_with_causes(&error))?;
+    let variables = cloud::owned(enrolled.vars());
+    output.tell(&Event::Device { variables: &variables });
+
+    let settings = Settings::from_vars(|name| cloud::value(&variables, name))?.transport(args.transport);
+    let telemetry = Telemetry { messages: MESSAGES, body: None };
+    let outcome = session::play(&settings, &telemetry, output).await?;
+    if let Some(assignment) = &outcome.assignment {
+        let (hub, id) = (assignment.hub.as_str(), assignment.device_id.as_str());
+        let device = emulator
+            .device(hub, id)
+            .ok_or_else(|| Failure::local(format!("{id} is missing in the registry of {hub}")))?;
+        output.tell(&Event::Registry { device_id: id, hub, status: &device.status.to_string() });
+    }
+    output.tell(&Event::Result { outcome: &outcome });
+    if args.keep {
+        if output.is_text() {
+            output.line(&format!(
+                "\nThe local cloud stays until Ctrl-C. In a second shell:\n\n{}\n",
+                cloud::block(&variables, cloud::Shell::here())
+            ));
+        }
+        cloud::until_stopped().await?;
+    }
+    emulator.shutdown().await;
+    Ok(ExitCode::Ok)
+}
+
+const DEVICE: &str = "dev-1";
+const MESSAGES: usize = 10;
+
+/// What the local DPS asks the device to wait. The service says 3 s.
+const RETRY_AFTER: Duration = Duration::from_secs(1);

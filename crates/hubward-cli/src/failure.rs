@@ -1,0 +1,164 @@
+//! What a command fails with: everything the last line of output says.
+
+use hubward::{ConnectError, Diagnosis, Fault, SendError, SettingsError, SetupError};
+
+use crate::exit_code::ExitCode;
+
+/// A failure, ready to be printed as text or JSON.
+#[derive(Debug)]
+pub(crate) struct Failure(Box<Report>);
+
+/// What is known of it.
+#[derive(Debug)]
+pub(crate) struct Report {
+    /// What failed, with its causes, outermost first.
+    pub(crate) messages: Vec<String>,
+    /// What the program was doing: `arguments`, `dps-register`, `hub-login`, …
+    pub(crate) stage: String,
+    /// Host and port, if it came that far.
+    pub(crate) endpoint: Option<String>,
+    /// Who has to act.
+    pub(crate) fault: String,
+    /// The service's six-digit code.
+    pub(crate) service_code: Option<u32>,
+    /// The service's id of the refusal.
+    pub(crate) tracking_id: Option<String>,
+    /// What to do.
+    pub(crate) hint: Option<String>,
+    /// How the program ends.
+    pub(crate) exit_code: ExitCode,
+}
+
+impl Failure {
+    /// A missing or wrong argument, variable or input file.
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self::new(ExitCode::Usage, "arguments", Fault::Request.to_string(), message)
+    }
+
+    /// This machine's trouble: files, ports.
+    pub(crate) fn local(message: impl Into<String>) -> Self {
+        Self::new(ExitCode::Local, "local", "local".to_owned(), message)
+    }
+
+    /// The same from an error with causes.
+    #[cfg(feature = "emulator")]
+    pub(crate) fn local_with_causes(error: &dyn std::error::Error) -> Self {
+        let mut failure = Self::local("");
+        failure.0.messages = messages(error);
+        failure
+    }
+
+    /// Ctrl-C.
+    pub(crate) fn interrupted() -> Self {
+        Self::new(ExitCode::Interrupted, "interrupted", "user".to_owned(), "interrupted")
+    }
+
+    /// Any other, with nothing known but these.
+    pub(crate) fn new(
+        exit_code: ExitCode,
+        stage: impl Into<String>,
+        fault: String,
+        message: impl Into<String>,
+    ) -> Self {
+        Self(Box::new(Report {
+            messages: vec![message.into()],
+            stage: stage.into(),
+            endpoint: None,
+            fault,
+            service_code: None,
+            tracking_id: None,
+            hint: None,
+            exit_code,
+        }))
+    }
+
+    /// Says what to do.
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.0.hint = Some(hint.into());
+        self
+    }
+}
+
+impl Failure {
+    /// A message that was not acknowledged.
+    pub(crate) fn from_send(error: &SendError) -> Self {
+        Self::diagnosed(error, Diagnosis::from(error))
+    }
+
+    fn diagnosed(error: &dyn std::error::Error, diagnosis: Diagnosis) -> Self {
+        Self(Box::new(Report {
+            messages: messages(error),
+            stage: diagnosis.stage,
+            endpoint: diagnosis.endpoint,
+            fault: diagnosis.fault.to_string(),
+            service_code: diagnosis.service_code,
+            tracking_id: diagnosis.tracking_id,
+            hint: diagnosis.hint,
+            exit_code: diagnosis.fault.into(),
+        }))
+    }
+}
+
+impl std::ops::Deref for Failure {
+    type Target = Report;
+
+    fn deref(&self) -> &Report {
+        &self.0
+    }
+}
+
+impl std::ops::DerefMut for Failure {
+    fn deref_mut(&mut self) -> &mut Report {
+        &mut self.0
+    }
+}
+
+impl From<ConnectError> for Failure {
+    fn from(error: ConnectError) -> Self {
+        let diagnosis = error.diagnosis();
+        Self::diagnosed(&error, diagnosis)
+    }
+}
+
+impl From<SetupError> for Failure {
+    fn from(error: SetupError) -> Self {
+        ConnectError::from(error).into()
+    }
+}
+
+impl From<SettingsError> for Failure {
+    fn from(error: SettingsError) -> Self {
+        let flags: Vec<&str> = error.problems().iter().filter_map(|it| flag_of(it.variable)).collect();
+        Self::usage(error.to_string())
+            .hint(format!("set the variables or use {}; `hubward quickstart` needs none of them", flags.join(", ")))
+    }
+}
+
+/// The error and its causes, one text each.
+fn messages(error: &dyn std::error::Error) -> Vec<String> {
+    let mut texts = vec![error.to_string()];
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let text = cause.to_string();
+        // Some libraries repeat their cause in their own text.
+        if texts.last().is_none_or(|it| !it.contains(&text)) {
+            texts.push(text);
+        }
+        source = cause.source();
+    }
+    texts
+}
+
+fn flag_of(variable: &str) -> Option<&'static str> {
+    use hubward::vars;
+    Some(match variable {
+        vars::HOST => "--dps-host",
+        vars::ID_SCOPE => "--id-scope",
+        vars::REGISTRATION_ID => "--registration-id",
+        vars::SYMMETRIC_KEY => "--symmetric-key-file",
+        vars::TRANSPORT => "--transport",
+        vars::CA_FILE => "--ca-file",
+        vars::CONNECT_TO => "--connect-to",
+        _ => return None,
+    })
+}

@@ -1,0 +1,92 @@
+//! Where a key comes from: a file, standard input, the environment, or the command line.
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use hubward::vars;
+use zeroize::Zeroizing;
+
+use crate::failure::Failure;
+
+/// The ways to give a device's key. At most one; none means the environment.
+#[derive(Debug, Args)]
+#[group(multiple = false)]
+pub(crate) struct KeySource {
+    /// A file with the device's key, base64; `-` is standard input.
+    #[arg(long, value_name = "FILE")]
+    symmetric_key_file: Option<PathBuf>,
+    /// Read the device's key, base64, from standard input.
+    #[arg(long)]
+    symmetric_key_stdin: bool,
+    /// The device's key, base64. Other users of this machine can see it in the list of processes:
+    /// prefer a file, standard input or PROVISIONING_SYMMETRIC_KEY.
+    #[arg(long, value_name = "BASE64")]
+    symmetric_key: Option<Secret>,
+}
+
+/// An argument that must not show up in `Debug`.
+#[derive(Clone)]
+struct Secret(Zeroizing<String>);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
+
+impl std::str::FromStr for Secret {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(Self(Zeroizing::new(text.to_owned())))
+    }
+}
+
+impl KeySource {
+    /// The key's text, if one of the arguments was given.
+    pub(crate) fn read(&self) -> Result<Option<Zeroizing<String>>, Failure> {
+        if let Some(file) = &self.symmetric_key_file {
+            return read_key_file(file).map(Some);
+        }
+        if self.symmetric_key_stdin {
+            return read_stdin().map(Some);
+        }
+        if let Some(Secret(key)) = &self.symmetric_key {
+            tracing::warn!(
+                "the key stands on the command line, where other users of this machine can read it; \
+                 prefer --symmetric-key-file, --symmetric-key-stdin or {}",
+                vars::SYMMETRIC_KEY
+            );
+            return Ok(Some(key.clone()));
+        }
+        Ok(None)
+    }
+
+    /// The key's text from `PROVISIONING_SYMMETRIC_KEY`.
+    pub(crate) fn from_env() -> Option<Zeroizing<String>> {
+        std::env::var(vars::SYMMETRIC_KEY).ok().filter(|it| !it.trim().is_empty()).map(Zeroizing::new)
+    }
+}
+
+/// The text of a key file; `-` is standard input.
+pub(crate) fn read_key_file(file: &Path) -> Result<Zeroizing<String>, Failure> {
+    if file == Path::new("-") {
+        return read_stdin();
+    }
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| Failure::usage(format!("the key file {} cannot be read: {error}", file.display())))?;
+    Ok(Zeroizing::new(text))
+}
+
+fn read_stdin() -> Result<Zeroizing<String>, Failure> {
+    let mut text = Zeroizing::new(String::new());
+    std::io::stdin()
+        .take(MOST)
+        .read_to_string(&mut text)
+        .map_err(|error| Failure::usage(format!("no key on standard input: {error}")))?;
+    Ok(text)
+}
+
+/// Far more than any key; a wrong file must not fill the memory.
+const MOST: u64 = 4096;

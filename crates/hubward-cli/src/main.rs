@@ -1,0 +1,137 @@
+//! The command `hubward`: flags in, façade calls, text or JSON out, an exit code.
+
+#[cfg(feature = "emulator")]
+mod cloud;
+mod commands;
+mod duration;
+mod exit_code;
+mod failure;
+mod keys;
+mod output;
+mod session;
+mod spinner;
+
+use std::io;
+
+use clap::{CommandFactory as _, Parser, Subcommand};
+use clap_complete::Shell;
+use tracing_subscriber::EnvFilter;
+
+use crate::exit_code::ExitCode;
+use crate::failure::Failure;
+use crate::output::{Format, Output};
+
+/// Gets a device into Azure IoT: provisions it through DPS and sends its telemetry, over HTTPS, MQTT
+/// or MQTT over WebSocket; and runs a local DPS and IoT Hub to try it with. An independent project,
+/// not a Microsoft product.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    max_term_width = 100,
+    after_help = "Examples:
+  hubward quickstart                        # everything on this machine, nothing to set up
+  hubward emulator --dev-keys               # a local DPS and IoT Hub, until Ctrl-C
+  hubward provision --messages 10           # a device with PROVISIONING_* variables
+
+Logs go to stderr: --log debug, or HUBWARD_LOG=hubward=trace."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// What stdout carries: text for people, or one JSON object a line.
+    #[arg(long, global = true, value_name = "FORMAT", default_value = "text", env = "HUBWARD_OUTPUT")]
+    output: Format,
+    /// What goes to stderr: error, warn, info, debug, trace, or a filter such as hubward_mqtt=debug.
+    #[arg(long, global = true, value_name = "FILTER", default_value = "warn", env = "HUBWARD_LOG")]
+    log: String,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// See it work: a local cloud, a device that registers and sends ten messages. Needs nothing.
+    #[cfg(feature = "emulator")]
+    Quickstart(commands::quickstart::QuickstartArgs),
+    /// Find the hub of a device, and send it telemetry if asked to.
+    Provision(Box<commands::provision::ProvisionArgs>),
+    /// Run a local DPS and IoT Hub until Ctrl-C.
+    #[cfg(feature = "emulator")]
+    Emulator(Box<commands::emulator::EmulatorArgs>),
+    /// Sign tokens and derive keys.
+    #[command(subcommand)]
+    Sas(commands::sas::SasCommand),
+    /// Print the completions of a shell.
+    #[command(after_help = "Example:\n  hubward completions bash > ~/.local/share/bash-completion/completions/hubward")]
+    Completions {
+        /// Which shell.
+        shell: Shell,
+    },
+}
+
+fn main() -> std::process::ExitCode {
+    let cli = Cli::parse();
+    let output = Output::new(cli.output);
+    let code = match start(&cli, &output) {
+        Ok(code) => code,
+        Err(failure) => {
+            output.fail(&failure);
+            failure.exit_code
+        }
+    };
+    std::process::ExitCode::from(code as u8)
+}
+
+fn start(cli: &Cli, output: &Output) -> Result<ExitCode, Failure> {
+    let filter = EnvFilter::try_new(&cli.log).map_err(|error| Failure::usage(format!("--log {}: {error}", cli.log)))?;
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).compact().init();
+    match &cli.command {
+        Command::Sas(command) => return commands::sas::run(command, output),
+        Command::Completions { shell } => {
+            let mut text = Vec::new();
+            clap_complete::generate(*shell, &mut Cli::command(), "hubward", &mut text);
+            output.line(String::from_utf8_lossy(&text).trim_end());
+            return Ok(ExitCode::Ok);
+        }
+        _ => {}
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .worker_threads(2)
+        .build()
+        .map_err(|error| Failure::local(format!("no runtime: {error}")))?;
+    let code = runtime.block_on(run(cli, output));
+    // Whatever still runs in the background must not delay the end.
+    runtime.shutdown_background();
+    code
+}
+
+async fn run(cli: &Cli, output: &Output) -> Result<ExitCode, Failure> {
+    match &cli.command {
+        Command::Provision(args) => or_interrupt(commands::provision::run(args, output)).await,
+        #[cfg(feature = "emulator")]
+        Command::Quickstart(args) => or_interrupt(commands::quickstart::run(args, output)).await,
+        #[cfg(feature = "emulator")]
+        Command::Emulator(args) => commands::emulator::run(args, output).await,
+        Command::Sas(_) | Command::Completions { .. } => unreachable!("these need no runtime"),
+    }
+}
+
+/// Runs `command` until it ends or somebody types Ctrl-C.
+async fn or_interrupt(command: impl Future<Output = Result<ExitCode, Failure>>) -> Result<ExitCode, Failure> {
+    tokio::select! {
+        result = command => result,
+        signal = tokio::signal::ctrl_c() => match signal {
+            Ok(()) => Err(Failure::interrupted()),
+            Err(error) => Err(Failure::local(format!("Ctrl-C cannot be heard: {error}"))),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,78 @@
+//! Events as JSON, one object a line; the shape is a documented interface: see docs/cli.md.
+
+use serde_json::{Value, json};
+
+use crate::exit_code::ExitCode;
+use crate::output::Event;
+
+/// Goes up when a field changes its meaning or goes away; new fields and types may come any time.
+const VERSION: u32 = 1;
+
+/// The line of an event.
+pub(super) fn render(event: &Event<'_>) -> String {
+    let (kind, body) = match event {
+        #[cfg(feature = "emulator")]
+        Event::Device { variables } => {
+            let map: serde_json::Map<String, Value> =
+                variables.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
+            ("device", json!({ "variables": map }))
+        }
+        Event::Provisioning { registration_id, endpoint, transport } => {
+            ("provisioning", json!({ "registrationId": registration_id, "endpoint": endpoint, "transport": transport }))
+        }
+        Event::Assigned { assignment } => ("assigned", assigned(assignment)),
+        Event::Connected { hub, transport } => ("connected", json!({ "hub": hub, "transport": transport })),
+        Event::Sending { number } => ("sending", json!({ "message": number })),
+        Event::Sent { number } => ("sent", json!({ "message": number })),
+        #[cfg(feature = "emulator")]
+        Event::Registry { device_id, hub, status } => {
+            ("registry", json!({ "deviceId": device_id, "hub": hub, "status": status }))
+        }
+        Event::Value { name, value } => ("result", json!({ *name: value, "exitCode": ExitCode::Ok as u8 })),
+        Event::Result { outcome } => {
+            let mut body = outcome.assignment.as_ref().map_or_else(|| json!({}), assigned);
+            body["messages"] = json!(outcome.messages);
+            body["acknowledged"] = json!(outcome.acknowledged);
+            body["exitCode"] = json!(ExitCode::Ok as u8);
+            ("result", body)
+        }
+        Event::Error { failure } => (
+            "error",
+            json!({
+                "message": failure.messages.first(),
+                "causes": failure.messages.get(1..),
+                "stage": failure.stage,
+                "endpoint": failure.endpoint,
+                "fault": failure.fault,
+                "serviceCode": failure.service_code,
+                "trackingId": failure.tracking_id,
+                "hint": failure.hint,
+                "exitCode": failure.exit_code as u8,
+            }),
+        ),
+    };
+    line(kind, body)
+}
+
+/// The `ready` line of a server.
+#[cfg(feature = "emulator")]
+pub(super) fn ready(content: &Value) -> String {
+    line("ready", content.clone())
+}
+
+fn line(kind: &str, mut body: Value) -> String {
+    body["version"] = json!(VERSION);
+    body["type"] = json!(kind);
+    body.to_string()
+}
+
+fn assigned(assignment: &hubward::Assignment) -> Value {
+    let state = &assignment.state;
+    json!({
+        "registrationId": state.registration_id,
+        "deviceId": assignment.device_id.as_str(),
+        "assignedHub": assignment.hub.as_str(),
+        "substatus": state.substatus,
+        "payload": state.payload,
+    })
+}

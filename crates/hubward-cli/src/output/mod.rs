@@ -1,0 +1,116 @@
+//! What a command tells on stdout, as text for people or JSON lines for programs.
+
+mod json;
+mod text;
+
+use std::io::{self, Write as _};
+use std::sync::{Arc, Mutex};
+
+use clap::ValueEnum;
+use hubward::Assignment;
+
+use crate::failure::Failure;
+
+/// How to tell it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line, for programs.
+    Json,
+}
+
+/// One thing worth telling.
+#[derive(Debug)]
+pub(crate) enum Event<'a> {
+    /// The settings of a device, to be pasted or read.
+    #[cfg(feature = "emulator")]
+    Device { variables: &'a [(String, String)] },
+    /// The registration begins.
+    Provisioning { registration_id: &'a str, endpoint: &'a str, transport: &'a str },
+    /// The device has a hub.
+    Assigned { assignment: &'a Assignment },
+    /// The device is connected to its hub, telemetry follows.
+    Connected { hub: &'a str, transport: &'a str },
+    /// A message goes out.
+    Sending { number: usize },
+    /// A message was acknowledged.
+    Sent { number: usize },
+    /// What the hub's registry says of the device.
+    #[cfg(feature = "emulator")]
+    Registry { device_id: &'a str, hub: &'a str, status: &'a str },
+    /// Something went well that is the answer itself: a token, a key.
+    Value { name: &'static str, value: &'a str },
+    /// The end of a command that did what it was asked.
+    Result { outcome: &'a Outcome },
+    /// The end of one that did not.
+    Error { failure: &'a Failure },
+}
+
+/// What a command achieved, for its last line.
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    /// The assignment, if there is one.
+    pub(crate) assignment: Option<Assignment>,
+    /// Messages that were to be sent.
+    pub(crate) messages: usize,
+    /// Messages the hub acknowledged.
+    pub(crate) acknowledged: usize,
+}
+
+/// Writes events to stdout, whole lines at a time.
+#[derive(Debug, Clone)]
+pub(crate) struct Output {
+    format: Format,
+    /// Set when nobody reads stdout any more: a closed pipe ends the talking, not the work.
+    closed: Arc<Mutex<bool>>,
+}
+
+impl Output {
+    pub(crate) fn new(format: Format) -> Self {
+        Self { format, closed: Arc::default() }
+    }
+
+    pub(crate) const fn is_text(&self) -> bool {
+        matches!(self.format, Format::Text)
+    }
+
+    /// Tells one event.
+    pub(crate) fn tell(&self, event: &Event<'_>) {
+        let text = match self.format {
+            Format::Text => text::render(event),
+            Format::Json => Some(json::render(event)),
+        };
+        if let Some(text) = text {
+            self.line(&text);
+        }
+    }
+
+    /// Tells that a server is ready: with JSON the first line of stdout.
+    #[cfg(feature = "emulator")]
+    pub(crate) fn ready(&self, content: &serde_json::Value) {
+        if !self.is_text() {
+            self.line(&json::ready(content));
+        }
+    }
+
+    /// Writes text that is the same in both formats.
+    pub(crate) fn line(&self, text: &str) {
+        let mut closed = self.closed.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if !*closed {
+            let mut stdout = io::stdout().lock();
+            *closed = writeln!(stdout, "{text}").and_then(|()| stdout.flush()).is_err();
+        }
+    }
+
+    /// Tells a failure: JSON on stdout, where a program waits for it; text on stderr.
+    pub(crate) fn fail(&self, failure: &Failure) {
+        match self.format {
+            Format::Json => self.tell(&Event::Error { failure }),
+            Format::Text => {
+                let _ = writeln!(io::stderr().lock(), "{}", text::error(failure));
+            }
+        }
+    }
+}

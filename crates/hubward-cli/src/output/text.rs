@@ -1,0 +1,60 @@
+//! Events as text: the story of Microsoft's sample, with names to its values.
+
+use crate::failure::Failure;
+use crate::output::Event;
+
+/// The lines of an event; `None` where text says nothing.
+pub(super) fn render(event: &Event<'_>) -> Option<String> {
+    Some(match event {
+        #[cfg(feature = "emulator")]
+        Event::Device { variables } => {
+            let lines: Vec<String> = variables.iter().map(|(name, value)| format!("  {name}={value}")).collect();
+            format!("The device's settings are\n{}", lines.join("\n"))
+        }
+        Event::Provisioning { registration_id, endpoint, transport } => {
+            format!("Registering {registration_id} with {endpoint} over {transport}")
+        }
+        Event::Assigned { assignment } => {
+            let state = &assignment.state;
+            let substatus = state.substatus.as_ref().map_or("-", |it| it.as_str());
+            let payload = state.payload.as_ref().map_or_else(|| "null".to_owned(), ToString::to_string);
+            format!(
+                "The complete registration result is\n  device id  {}\n  hub        {}\n  substatus  {substatus}\n  payload    {payload}",
+                assignment.device_id, assignment.hub
+            )
+        }
+        Event::Connected { hub, transport } => {
+            format!("Will send telemetry from the provisioned device to {hub} over {transport}")
+        }
+        Event::Sending { number } => format!("sending message #{number}"),
+        Event::Sent { number } => format!("done sending message #{number}"),
+        #[cfg(feature = "emulator")]
+        Event::Registry { device_id, hub, status } => format!("{device_id} is {status} in the registry of {hub}"),
+        Event::Value { value, .. } => (*value).to_owned(),
+        Event::Result { outcome } if outcome.messages > 0 => {
+            format!("{} of {} messages acknowledged", outcome.acknowledged, outcome.messages)
+        }
+        Event::Result { .. } => return None,
+        Event::Error { failure } => error(failure),
+    })
+}
+
+/// A failure for people: what, why, where, what to do.
+pub(super) fn error(failure: &Failure) -> String {
+    let mut text = format!("error: {}", failure.messages.join("\n  because: "));
+    let mut facts = vec![format!("stage {}", failure.stage), format!("fault {}", failure.fault)];
+    if let Some(endpoint) = &failure.endpoint {
+        facts.insert(1, format!("endpoint {endpoint}"));
+    }
+    if let Some(code) = failure.service_code {
+        facts.push(format!("service code {code}"));
+    }
+    if let Some(id) = &failure.tracking_id {
+        facts.push(format!("tracking id {id}"));
+    }
+    text.push_str(&format!("\n  where: {}", facts.join(", ")));
+    if let Some(hint) = &failure.hint {
+        text.push_str(&format!("\n  hint: {hint}"));
+    }
+    text
+}
