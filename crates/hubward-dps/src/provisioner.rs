@@ -116,6 +116,12 @@ impl Provisioner {
         self
     }
 
+    /// The host and port of the service, for messages.
+    #[must_use]
+    pub fn endpoint(&self) -> String {
+        self.transport.endpoint()
+    }
+
     /// Registers, waits, polls, tries again, until the device has a hub or it is clear that it will
     /// not get one.
     ///
