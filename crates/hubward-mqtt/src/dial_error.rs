@@ -12,8 +12,10 @@ pub(crate) fn transport_error(error: DialError) -> TransportError {
             TransportError::Tls { endpoint: endpoint.to_string(), fault: tls_fault(fault), source }
         }
         DialError::Closed { endpoint, during, source } => {
-            let stage = if during.contains("WebSocket") { Stage::Upgrade } else { Stage::Tls };
-            TransportError::Closed { endpoint: endpoint.to_string(), stage, source }
+            TransportError::Closed { endpoint: endpoint.to_string(), stage: stage(during), source }
+        }
+        DialError::Timeout { endpoint, during, after } => {
+            TransportError::Timeout { endpoint: endpoint.to_string(), stage: stage(during), after }
         }
         DialError::Upgrade { endpoint, status, retry_after } => {
             let mut refusal = Refusal::new(endpoint.to_string(), Stage::Upgrade, RefusedBy::UpgradeStatus(status));
@@ -26,6 +28,16 @@ pub(crate) fn transport_error(error: DialError) -> TransportError {
             source: ProtoError::Unexpected(problem),
         },
         _ => TransportError::Unsupported("the dialer failed in a way this version does not know"),
+    }
+}
+
+fn stage(during: &str) -> Stage {
+    if during.contains("WebSocket") {
+        Stage::Upgrade
+    } else if during.contains("TLS") {
+        Stage::Tls
+    } else {
+        Stage::Connect
     }
 }
 
@@ -53,6 +65,7 @@ mod tests {
     fn keeps_stage_and_what_was_said() {
         let endpoint = || Endpoint::new("dps.example", 443);
         let source = || io::Error::other("why");
+        let slow = |during| DialError::Timeout { endpoint: endpoint(), during, after: Duration::from_secs(3) };
         let closed = |during| DialError::Closed { endpoint: endpoint(), during, source: Some(source()) };
         for (error, stage, text) in [
             (
@@ -67,6 +80,9 @@ mod tests {
             ),
             (closed("the TLS handshake"), Stage::Tls, "dps.example:443 closed the connection (tls): why"),
             (closed("the WebSocket upgrade"), Stage::Upgrade, "dps.example:443 closed the connection (upgrade): why"),
+            (slow("connecting"), Stage::Connect, "dps.example:443 did not answer within 3s (connect)"),
+            (slow("the TLS handshake"), Stage::Tls, "dps.example:443 did not answer within 3s (tls)"),
+            (slow("the WebSocket upgrade"), Stage::Upgrade, "dps.example:443 did not answer within 3s (upgrade)"),
             (
                 DialError::Upgrade { endpoint: endpoint(), status: 503, retry_after: Some("7".into()) },
                 Stage::Upgrade,

@@ -282,4 +282,30 @@ mod tests {
             assert!(error.to_string().contains("the first packet is not CONNACK"), "{error}");
         }
     }
+
+    #[test]
+    fn no_byte_makes_it_stumble() {
+        for packet in [
+            &b"\x20\x02\x01\x00"[..],
+            b"\x40\x02\x12\x34",
+            b"\x90\x03\xff\x00\x01",
+            b"\xd0\x00",
+            b"\x30\x05\x00\x01txy",
+            b"\x32\x07\x00\x01t\x00\x09xy",
+        ] {
+            for position in 0..packet.len() {
+                for byte in 0..=u8::MAX {
+                    let mut bytes = BytesMut::from(packet);
+                    bytes[position] = byte;
+                    bytes.extend_from_slice(&[0; 300]);
+                    let before = bytes.len();
+                    match decode(&mut bytes, MAX, false) {
+                        Ok(Some(_)) => assert!(bytes.len() <= before - 2, "it took the packet"),
+                        Ok(None) => assert_eq!(bytes.len(), before, "it waits for more"),
+                        Err(_) => {}
+                    }
+                }
+            }
+        }
+    }
 }

@@ -27,10 +27,14 @@ impl TelemetryTopic {
     /// [`ProtoError::Topic`] if the device id holds `#` or `+`, which are legal there and illegal in
     /// a topic.
     pub fn encode(prefix: &str, message: &Message) -> Result<String, ProtoError> {
-        if prefix.contains(['#', '+']) {
+        if prefix.bytes().any(|it| it == b'#' || it == b'+') {
             return Err(ProtoError::topic(prefix, "a device or module id with # or + cannot be used over MQTT"));
         }
-        let topic = format!("{prefix}{}", message.property_bag());
+        // Once per message, so without the machinery of `format!`.
+        let bag = message.property_bag();
+        let mut topic = String::with_capacity(prefix.len() + bag.len());
+        topic.push_str(prefix);
+        topic.push_str(&bag);
         if topic.len() > limits::TOPIC_MAX {
             let what = "the MQTT topic with the message's properties";
             return Err(ProtoError::TooLarge { what, size: topic.len(), limit: limits::TOPIC_MAX });
