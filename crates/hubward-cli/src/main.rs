@@ -11,7 +11,7 @@ mod output;
 mod session;
 mod spinner;
 
-use std::io;
+use std::io::{self, IsTerminal as _};
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
@@ -42,8 +42,9 @@ struct Cli {
     #[arg(long, global = true, value_name = "FORMAT", default_value = "text", env = "HUBWARD_OUTPUT")]
     output: Format,
     /// What goes to stderr: error, warn, info, debug, trace, or a filter such as hubward_mqtt=debug.
-    #[arg(long, global = true, value_name = "FILTER", default_value = "warn", env = "HUBWARD_LOG")]
-    log: String,
+    /// [default: warn]
+    #[arg(long, global = true, value_name = "FILTER", env = "HUBWARD_LOG")]
+    log: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -81,8 +82,7 @@ fn main() -> std::process::ExitCode {
 }
 
 fn start(cli: &Cli, output: &Output) -> Result<ExitCode, Failure> {
-    let filter = EnvFilter::try_new(&cli.log).map_err(|error| Failure::usage(format!("--log {}: {error}", cli.log)))?;
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).compact().init();
+    start_log(cli.log.as_deref())?;
     match &cli.command {
         Command::Sas(command) => return commands::sas::run(command, output),
         Command::Completions { shell } => {
@@ -102,6 +102,23 @@ fn start(cli: &Cli, output: &Output) -> Result<ExitCode, Failure> {
     // Whatever still runs in the background must not delay the end.
     runtime.shutdown_background();
     code
+}
+
+/// Logs to stderr: plain warnings unless somebody asked for more.
+fn start_log(filter: Option<&str>) -> Result<(), Failure> {
+    let text = filter.unwrap_or("warn");
+    let parsed = EnvFilter::try_new(text).map_err(|error| Failure::usage(format!("--log {text}: {error}")))?;
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(parsed)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .compact();
+    if filter.is_some() {
+        log.init();
+    } else {
+        log.without_time().with_target(false).init();
+    }
+    Ok(())
 }
 
 async fn run(cli: &Cli, output: &Output) -> Result<ExitCode, Failure> {

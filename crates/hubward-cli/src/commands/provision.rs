@@ -71,6 +71,10 @@ pub(crate) async fn run(args: &ProvisionArgs, output: &Output) -> Result<ExitCod
         std::fs::read(file)
             .map_err(|error| Failure::usage(format!("the body file {} cannot be read: {error}", file.display())))
     });
+    if args.messages > 0 || args.hub_transport.is_some() {
+        // What cannot work later is refused before anything is registered.
+        hubward::hub_transport(settings.effective_hub_transport(), &settings)?;
+    }
     let telemetry = session::Telemetry { messages: args.messages, body: body.transpose()? };
     session::run(&settings, &telemetry, output).await.map(|_| ExitCode::Ok)
 }
