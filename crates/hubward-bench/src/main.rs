@@ -2,6 +2,7 @@
 
 mod bound;
 mod connector;
+mod cores;
 mod cpu;
 mod frame;
 mod measure;
@@ -41,6 +42,8 @@ enum Command {
     Sink {
         #[arg(long, value_enum)]
         style: sink::Style,
+        #[arg(long)]
+        core: Option<usize>,
     },
 }
 
@@ -63,8 +66,8 @@ async fn main() -> ExitCode {
 
 async fn run(command: Command) -> Result<ExitCode, Box<dyn Error + Send + Sync>> {
     let (options, output, check) = match command {
-        Command::Sink { style } => {
-            sink::run(style).await?;
+        Command::Sink { style, core } => {
+            sink::run(style, core).await?;
             return Ok(ExitCode::SUCCESS);
         }
         Command::Telemetry { options, output, check } => (options, output, check),

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
+use crate::cores::Cores;
 use crate::measure::{Load, Sample, median};
 use crate::sink::Style;
 use crate::telemetry::{Client, PAYLOAD};
@@ -18,6 +19,7 @@ pub(crate) const LEAST: f64 = 0.5;
 #[derive(Debug)]
 pub(crate) struct Report {
     pub(crate) rounds: u16,
+    pub(crate) cores: Cores,
     pub(crate) rows: Vec<Row>,
 }
 
@@ -111,6 +113,7 @@ impl Report {
             "payloadBytes": PAYLOAD,
             "tls": "1.3",
             "optimised": !cfg!(debug_assertions),
+            "cores": self.cores.name(),
             "rounds": self.rounds,
             "rows": rows,
         })
@@ -120,7 +123,13 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "telemetry: QoS 1, {PAYLOAD}-byte payload, TLS 1.3 (rustls, ring) on loopback, TCP_NODELAY;")?;
-        writeln!(f, "client and sink are processes of one thread each; cpu is the client's, user and system;")?;
+        let place = match self.cores {
+            Cores::Apart => "each on a core of its own",
+            Cores::Together => "both on one core",
+            Cores::Any => "on whichever core the system chooses",
+        };
+        writeln!(f, "client and sink are processes of one thread each, {place};")?;
+        writeln!(f, "cpu is the client's, user and system, in microseconds per message;")?;
         writeln!(f, "medians of {} rounds, clients in turn; ratios are to the bound of the same round.", self.rounds)?;
         if cfg!(debug_assertions) {
             writeln!(f, "Built without optimisation: these figures say nothing.")?;
@@ -132,7 +141,7 @@ impl fmt::Display for Report {
                 writeln!(
                     f,
                     "{:<12} {:>6}  {:<8} {:>10} {:>6} {:>9} {:>6}",
-                    "sink", "window", "client", "msg/s", "ratio", "cpu us", "ratio"
+                    "sink", "window", "client", "msg/s", "ratio", "cpu", "ratio"
                 )?;
             }
             writeln!(
@@ -178,6 +187,7 @@ mod tests {
     fn report(broker_like: &[f64]) -> Report {
         Report {
             rounds: 3,
+            cores: Cores::Any,
             rows: vec![
                 row(Style::Bulk, Client::Bound, &[1000.0, 100.0, 1000.0]),
                 row(Style::Bulk, Client::Mqtt, &[800.0, 90.0, 700.0]),
@@ -223,7 +233,7 @@ mod tests {
             problems,
             ["mqtt with window 100 reaches 0.50 of the bound at the broker-like sink, expected at least 0.50"]
         );
-        let nothing = Report { rounds: 1, rows: Vec::new() };
+        let nothing = Report { rounds: 1, cores: Cores::Any, rows: Vec::new() };
         assert!(nothing.check().is_err(), "a check that looked at nothing has not passed");
     }
 }

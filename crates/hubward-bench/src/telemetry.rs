@@ -12,6 +12,7 @@ use hubward_transport::TransportKind;
 
 use crate::bound::Bound;
 use crate::connector::Connector;
+use crate::cores::{self, Cores};
 use crate::measure::{Load, Sample, Stopwatch};
 use crate::ours::Ours;
 use crate::report::{Report, Row};
@@ -43,6 +44,9 @@ pub(crate) struct Options {
     /// Which of hubward's transports
     #[arg(long = "transport", value_enum, value_delimiter = ',', default_values_t = [Client::Mqtt, Client::MqttWs])]
     pub(crate) transports: Vec<Client>,
+    /// Where client and sink run
+    #[arg(long, value_enum, default_value_t = Cores::Apart)]
+    pub(crate) cores: Cores,
 }
 
 /// Who sends.
@@ -72,9 +76,11 @@ impl Client {
 /// # Errors
 /// A sink does not start, or a run does not end with every message acknowledged.
 pub(crate) async fn run(options: &Options, mut at_round: impl FnMut(u16)) -> Result<Report> {
+    let sink_core = cores::settle(options.cores);
+    let cores = if sink_core.is_some() { options.cores } else { Cores::Any };
     let mut sinks = Vec::new();
     for style in &options.sinks {
-        let process = SinkProcess::start(*style).await?;
+        let process = SinkProcess::start(*style, sink_core).await?;
         sinks.push((*style, Connector::new(&process)?, process));
     }
     let mut rows = plan(options);
@@ -93,7 +99,7 @@ pub(crate) async fn run(options: &Options, mut at_round: impl FnMut(u16)) -> Res
             row.samples.push(sample);
         }
     }
-    Ok(Report { rounds: options.rounds, rows })
+    Ok(Report { rounds: options.rounds, cores, rows })
 }
 
 /// The rows of the table, in the order in which a round fills them: the bound first, then ours, at
@@ -159,6 +165,7 @@ mod tests {
             windows: vec![1, 100],
             sinks: Style::ALL.to_vec(),
             transports: vec![Client::Mqtt],
+            cores: Cores::Any,
         };
         let rows = plan(&options);
         let order: Vec<_> = rows.iter().map(|it| (it.sink, it.load.window, it.client, it.load.messages)).collect();

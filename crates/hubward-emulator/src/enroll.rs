@@ -101,7 +101,6 @@ macro_rules! settings {
     () => {
         /// Only these hubs; all linked ones by default. A name that is no hub of the emulator is
         /// taken, and a registration that finds no other fails (400208).
-        #[must_use]
         pub fn hubs(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
             self.model.settings.iot_hubs = Some(names.into_iter().map(Into::into).collect());
             self
@@ -109,28 +108,24 @@ macro_rules! settings {
 
         /// How a hub is chosen; hashed by default. Neither `geoLatency` nor `custom` is emulated:
         /// registrations fail.
-        #[must_use]
         pub fn allocation(mut self, policy: AllocationPolicy) -> Self {
             self.model.settings.allocation_policy = Some(policy);
             self
         }
 
         /// What happens when a device registers again.
-        #[must_use]
         pub fn reprovision(mut self, policy: ReprovisionPolicy) -> Self {
             self.model.settings.reprovision_policy = Some(policy);
             self
         }
 
         /// What the device's twin starts with.
-        #[must_use]
         pub fn initial_twin(mut self, twin: InitialTwin) -> Self {
             self.model.settings.initial_twin = Some(twin);
             self
         }
 
         /// Uses these keys instead of generated ones.
-        #[must_use]
         pub fn keys(mut self, primary: &SharedKey, secondary: &SharedKey) -> Self {
             self.model.settings.attestation = Some(Attestation::symmetric_key(Some(SymmetricKeys {
                 primary_key: primary.expose_base64().to_string(),
@@ -140,14 +135,12 @@ macro_rules! settings {
         }
 
         /// Devices may not register.
-        #[must_use]
         pub fn disabled(mut self) -> Self {
             self.model.settings.provisioning_status = Some(ProvisioningStatus::Disabled);
             self
         }
 
         /// Gives devices this `payload` with their result, as a custom allocation webhook does.
-        #[must_use]
         pub fn payload(mut self, payload: Value) -> Self {
             self.payload = Some(payload);
             self
@@ -172,7 +165,6 @@ impl<'a> EnrollmentBuilder<'a> {
     settings!();
 
     /// The device's id at its hub; the registration id by default.
-    #[must_use]
     pub fn device_id(mut self, device_id: impl Into<String>) -> Self {
         self.model.device_id = Some(device_id.into());
         self

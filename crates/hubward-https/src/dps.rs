@@ -69,7 +69,7 @@ impl HttpsDps {
         answer::read(&asked, response).await
     }
 
-    /// Source: [doc] iot-dps/iot-dps-https-sym-key-support.md.
+    /// Source: `[doc]` iot-dps/iot-dps-https-sym-key-support.md.
     fn request(
         &self,
         operation: &DpsOperation,

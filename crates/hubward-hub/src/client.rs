@@ -262,6 +262,12 @@ impl HubClient {
         &self.shared.login
     }
 
+    /// How many more messages may wait.
+    #[cfg(test)]
+    pub(crate) fn room(&self) -> usize {
+        self.shared.room.available_permits()
+    }
+
     fn deadline(&self) -> Option<Deadline> {
         self.send_deadline.map(|after| Deadline { at: far(Instant::now(), after), after })
     }

@@ -49,7 +49,7 @@ macro_rules! id {
 id!(
     /// The id scope of a DPS instance, such as `0ne00123ABC`.
     ///
-    /// Source: [doc] iot-dps/concepts-service.md, "ID scope"; the length limit is a [guess].
+    /// Source: `[doc]` iot-dps/concepts-service.md, "ID scope"; the length limit is a `[guess]`.
     IdScope,
     "id scope",
     "it has 1 to 64 letters and digits, such as 0ne00123ABC",
@@ -60,7 +60,7 @@ id!(
     /// The id a device registers under. DPS finds it without regard to letter case; key derivation
     /// does not, so it is kept as given.
     ///
-    /// Source: [doc] iot-dps/concepts-service.md, "Registration ID".
+    /// Source: `[doc]` iot-dps/concepts-service.md, "Registration ID".
     RegistrationId,
     "registration id",
     "it has 1 to 128 letters, digits and - . _ : and ends with a letter, a digit or -",
@@ -74,7 +74,7 @@ id!(
 id!(
     /// The id of a device at its hub; upper and lower case differ.
     ///
-    /// Source: [doc] iot-hub/iot-hub-devguide-identity-registry.md, "Device identity properties".
+    /// Source: `[doc]` iot-hub/iot-hub-devguide-identity-registry.md, "Device identity properties".
     DeviceId,
     "device id",
     "it has 1 to 128 ASCII letters, digits and - : . + % _ # * ? ! ( ) , = @ $ '",
@@ -84,7 +84,7 @@ id!(
 id!(
     /// The id of a module of a device; upper and lower case differ.
     ///
-    /// Source: [doc] iot-hub/iot-hub-devguide-identity-registry.md, "Module identity properties".
+    /// Source: `[doc]` iot-hub/iot-hub-devguide-identity-registry.md, "Module identity properties".
     ModuleId,
     "module id",
     "it has 1 to 128 ASCII letters, digits and - : . + % _ # * ? ! ( ) , = @ $ '",
@@ -95,7 +95,7 @@ id!(
     /// The host name of a hub, such as `contoso.azure-devices.net`. No port: the services never send
     /// one.
     ///
-    /// Source: [doc] iot-dps device API, `assignedHub`.
+    /// Source: `[doc]` iot-dps device API, `assignedHub`.
     HubHost,
     "hub host name",
     "it is a host name or an IP address without a port",
@@ -109,7 +109,7 @@ id!(
 id!(
     /// The id of a running registration, opaque: `<digit>.<16 hex>.<uuid>` in traces.
     ///
-    /// Source: [doc] iot-dps device API; the characters we accept are a [guess] that keeps a
+    /// Source: `[doc]` iot-dps device API; the characters we accept are a `[guess]` that keeps a
     /// hostile answer out of topics and paths.
     OperationId,
     "operation id",

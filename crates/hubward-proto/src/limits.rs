@@ -5,12 +5,12 @@ use std::time::Duration;
 /// Most bytes of a telemetry message: body plus properties, counted by
 /// [`Message::size`](crate::hub::Message::size).
 ///
-/// Source: [doc] iot-hub/iot-hub-devguide-quotas-throttling.md, "Device-to-cloud messaging".
+/// Source: `[doc]` iot-hub/iot-hub-devguide-quotas-throttling.md, "Device-to-cloud messaging".
 pub const TELEMETRY_MAX: usize = 262_144;
 
 /// Most characters of a message id, correlation id and the like.
 ///
-/// Source: [doc] iot-hub/iot-hub-devguide-messages-construct.md.
+/// Source: `[doc]` iot-hub/iot-hub-devguide-messages-construct.md.
 pub const MESSAGE_ID_MAX: usize = 128;
 
 /// Most bytes of an MQTT topic.
@@ -20,56 +20,56 @@ pub const TOPIC_MAX: usize = 65_535;
 
 /// Most bytes of a request to DPS or an answer from it.
 ///
-/// Source: [doc] includes/iot-dps-limits.md.
+/// Source: `[doc]` includes/iot-dps-limits.md.
 pub const DPS_MESSAGE_MAX: usize = 96 * 1024;
 
 /// Most bytes of a `DeviceRegistration` answer that a client reads before it gives up: the
 /// service's own limit, twice, since nobody says whether it counts the envelope.
 ///
-/// Source: [guess] from [`DPS_MESSAGE_MAX`].
+/// Source: `[guess]` from [`DPS_MESSAGE_MAX`].
 pub const DPS_ANSWER_MAX: usize = 2 * DPS_MESSAGE_MAX;
 
 /// The longest a hub lets a silent client stay, whatever keep-alive it asked for.
 ///
-/// Source: [doc] iot/iot-mqtt-connect-to-iot-hub.md, "Default keep-alive time-out" (29.45 minutes).
+/// Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md, "Default keep-alive time-out" (29.45 minutes).
 pub const KEEP_ALIVE_HARD_CAP: Duration = Duration::from_secs(1767);
 
 /// The longest keep-alive that makes sense, since the hub waits 1.5 times as long.
 ///
-/// Source: [doc] iot/iot-mqtt-connect-to-iot-hub.md.
+/// Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md.
 pub const KEEP_ALIVE_MAX: Duration = Duration::from_secs(1177);
 
 /// Topic filters a device may have at a time.
 ///
-/// Source: [doc] iot/iot-mqtt-connect-to-iot-hub.md.
+/// Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md.
 pub const SUBSCRIPTIONS_MAX: usize = 5;
 
 /// How long to wait before the next poll when the service does not say.
 ///
-/// Source: [sdk] azure-iot-sdk-python, constant.py (`DEFAULT_POLLING_INTERVAL`), and node.
+/// Source: `[sdk]` azure-iot-sdk-python, constant.py (`DEFAULT_POLLING_INTERVAL`), and node.
 pub const POLL_INTERVAL: Duration = Duration::from_secs(2);
 
 /// The least wait after a 5xx of DPS.
 ///
-/// Source: [doc] iot-dps/concepts-deploy-at-scale.md, "Retry logic".
+/// Source: `[doc]` iot-dps/concepts-deploy-at-scale.md, "Retry logic".
 pub const SERVER_ERROR_WAIT: Duration = Duration::from_secs(5);
 
 /// Port of MQTT over TLS.
 ///
-/// Source: [doc] iot-dps/iot-mqtt-connect-to-iot-dps.md, iot/iot-mqtt-connect-to-iot-hub.md.
+/// Source: `[doc]` iot-dps/iot-mqtt-connect-to-iot-dps.md, iot/iot-mqtt-connect-to-iot-hub.md.
 pub const MQTT_PORT: u16 = 8883;
 
 /// Port of HTTPS and of MQTT over WebSocket.
 ///
-/// Source: [doc] iot-dps/iot-mqtt-connect-to-iot-dps.md, iot/iot-mqtt-connect-to-iot-hub.md.
+/// Source: `[doc]` iot-dps/iot-mqtt-connect-to-iot-dps.md, iot/iot-mqtt-connect-to-iot-hub.md.
 pub const HTTPS_PORT: u16 = 443;
 
 /// Path of MQTT over WebSocket, at DPS and at hubs.
 ///
-/// Source: [doc] iot/iot-mqtt-connect-to-iot-hub.md; [sdk] python, node, c.
+/// Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md; `[sdk]` python, node, c.
 pub const WEBSOCKET_PATH: &str = "/$iothub/websocket";
 
 /// Subprotocol of MQTT over WebSocket.
 ///
-/// Source: [doc] iot/iot-mqtt-connect-to-iot-hub.md; MQTT 3.1.1, section 6.
+/// Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md; MQTT 3.1.1, section 6.
 pub const WEBSOCKET_SUBPROTOCOL: &str = "mqtt";

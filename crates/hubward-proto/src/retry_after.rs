@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 /// The longest wait we believe; anything above is taken as this.
 ///
-/// Source: [guess] no source names a maximum; the traces show 2 to 5 s.
+/// Source: `[guess]` no source names a maximum; the traces show 2 to 5 s.
 pub const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Reads whole seconds or an HTTP date. An absent value and zero are different: garbage and
@@ -14,7 +14,7 @@ pub const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 /// `server_time` is the `Date` of the same answer if it had one, else the local time: a date only
 /// makes sense against the clock that wrote it.
 ///
-/// Source: RFC 9110, section 10.2.3; [doc] iot-dps/iot-mqtt-connect-to-iot-dps.md (`retry-after` in
+/// Source: RFC 9110, section 10.2.3; `[doc]` iot-dps/iot-mqtt-connect-to-iot-dps.md (`retry-after` in
 /// whole seconds).
 #[must_use]
 pub fn parse(text: &str, server_time: SystemTime) -> Option<Duration> {

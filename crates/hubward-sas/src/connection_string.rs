@@ -31,7 +31,7 @@ impl ConnectionString {
     /// # Errors
     /// [`ConnectionStringError`] names what is wrong, never a value.
     ///
-    /// Source: [sdk] azure-iot-sdk-python, connection_string.py, for what is refused; azure-iot-common
+    /// Source: `[sdk]` azure-iot-sdk-python, connection_string.py, for what is refused; azure-iot-common
     /// (Node) for the last `;` and for names that nobody knows; vectors `cs-*`.
     pub fn parse(text: &str) -> Result<Self, ConnectionStringError> {
         let text = text.trim();

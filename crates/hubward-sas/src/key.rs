@@ -21,12 +21,12 @@ pub struct SharedKey(Zeroizing<Vec<u8>>);
 impl SharedKey {
     /// Fewest bytes of a key that the services accept.
     ///
-    /// Source: [doc] iot-dps/concepts-symmetric-key-attestation.md.
+    /// Source: `[doc]` iot-dps/concepts-symmetric-key-attestation.md.
     pub const MIN_LEN: usize = 16;
 
     /// Most bytes of a key that the services accept.
     ///
-    /// Source: [doc] iot-dps/concepts-symmetric-key-attestation.md.
+    /// Source: `[doc]` iot-dps/concepts-symmetric-key-attestation.md.
     pub const MAX_LEN: usize = 64;
 
     /// Bytes of a key made by [`SharedKey::generate`]. The sources disagree (32 until 2019, 64 since
@@ -73,7 +73,7 @@ impl SharedKey {
     /// The result depends on upper and lower case although DPS finds registration ids without
     /// regard to it: derive from exactly the id that will register.
     ///
-    /// Source: [doc] iot-dps/concepts-symmetric-key-attestation.md, "Group enrollments";
+    /// Source: `[doc]` iot-dps/concepts-symmetric-key-attestation.md, "Group enrollments";
     /// vector `derive-doc`.
     #[must_use]
     pub fn derive(&self, registration_id: &str) -> Self {

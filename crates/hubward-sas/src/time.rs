@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Whole seconds since 1970-01-01 00:00:00 UTC, the unit of a token's `se` field.
 ///
-/// Source: [doc] iot-hub/authenticate-authorize-sas.md, "Security token structure".
+/// Source: `[doc]` iot-hub/authenticate-authorize-sas.md, "Security token structure".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UnixSeconds(pub u64);
 

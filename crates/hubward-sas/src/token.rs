@@ -12,7 +12,7 @@ use crate::{SIGNATURE_LEN, SharedKey, UnixSeconds};
 
 /// How long after its `se` the services still accept a token.
 ///
-/// Source: [sdk] Azure/azure-iot-sdk-csharp, SharedAccessSignatureConstants.cs (`MaxClockSkew`);
+/// Source: `[sdk]` Azure/azure-iot-sdk-csharp, SharedAccessSignatureConstants.cs (`MaxClockSkew`);
 /// Microsoft's own server-side verifier (Azure/iotedge) uses the same constant.
 pub const EXPIRY_GRACE: Duration = Duration::from_secs(5 * 60);
 
@@ -39,7 +39,7 @@ impl SasToken {
     /// The result has the fields `sr`, `sig`, `se`, `skn` in this order, everything but
     /// `A-Z a-z 0-9 - . _ ~` percent-encoded with upper-case digits.
     ///
-    /// Source: [doc] iot-hub/authenticate-authorize-sas.md; [sdk] Azure/azure-iot-sdk-python,
+    /// Source: `[doc]` iot-hub/authenticate-authorize-sas.md; `[sdk]` Azure/azure-iot-sdk-python,
     /// sastoken.py; vectors `sas-hub-*`, `sas-dps-*`.
     #[must_use]
     pub fn sign(key: &SharedKey, resource: &str, expiry: UnixSeconds, policy: Option<&str>) -> Self {
@@ -88,7 +88,7 @@ impl SasToken {
     /// # Errors
     /// [`TokenError`] names what is missing or wrong, never the token.
     ///
-    /// Source: [sdk] Azure/azure-iot-sdk-csharp, SharedAccessSignature.cs.
+    /// Source: `[sdk]` Azure/azure-iot-sdk-csharp, SharedAccessSignature.cs.
     pub fn parse(text: &str) -> Result<Self, TokenError> {
         let mut words = text.split_whitespace();
         let (Some(scheme), Some(fields), None) = (words.next(), words.next(), words.next()) else {
@@ -163,7 +163,7 @@ impl SasToken {
     ///
     /// Scope is by path segment: `hub/devices` covers `hub/devices/d1`, not `hub/devicesX`.
     ///
-    /// Source: [doc] iot-hub/authenticate-authorize-sas.md (prefix by segment); [sdk] Azure/iotedge,
+    /// Source: `[doc]` iot-hub/authenticate-authorize-sas.md (prefix by segment); `[sdk]` Azure/iotedge,
     /// DeviceScopeTokenAuthenticator.cs (case).
     #[must_use]
     pub fn covers(&self, resource: &str) -> bool {
@@ -181,7 +181,7 @@ impl SasToken {
     /// Whether the token is for exactly `resource`, letter case aside, as Microsoft's verifier asks
     /// of a device's token.
     ///
-    /// Source: [sdk] Azure/iotedge, DeviceScopeTokenAuthenticator.cs.
+    /// Source: `[sdk]` Azure/iotedge, DeviceScopeTokenAuthenticator.cs.
     #[must_use]
     pub fn is_for(&self, resource: &str) -> bool {
         self.readings().iter().any(|granted| granted.trim_end_matches('/').eq_ignore_ascii_case(resource))
@@ -246,12 +246,12 @@ pub enum TokenError {
     Expiry,
 }
 
-/// Source: [doc] iot-hub/authenticate-authorize-sas.md.
+/// Source: `[doc]` iot-hub/authenticate-authorize-sas.md.
 const SCHEME: &str = "SharedAccessSignature";
 
 /// RFC 3986 "unreserved" stays, the rest is encoded.
 ///
-/// Source: [sdk] Azure/azure-iot-sdk-python, sastoken.py; vectors `sas-odd-*`.
+/// Source: `[sdk]` Azure/azure-iot-sdk-python, sastoken.py; vectors `sas-odd-*`.
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 fn decode(text: &str) -> Option<String> {

@@ -31,7 +31,7 @@ impl TransportKind {
 
     /// The port the services listen on.
     ///
-    /// Source: [doc] iot-dps/iot-mqtt-connect-to-iot-dps.md, iot/iot-mqtt-connect-to-iot-hub.md.
+    /// Source: `[doc]` iot-dps/iot-mqtt-connect-to-iot-dps.md, iot/iot-mqtt-connect-to-iot-hub.md.
     #[must_use]
     pub const fn default_port(self) -> u16 {
         match self {

@@ -14,7 +14,7 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message, Role, WebSoc
 
 /// Most bytes of a frame or message that is accepted: four times the largest telemetry message.
 ///
-/// Source: [guess] no source names what the services send at most.
+/// Source: `[guess]` no source names what the services send at most.
 pub const MESSAGE_MAX: usize = 1024 * 1024;
 
 /// Bytes kept per direction, and the most that one frame of ours carries.

@@ -70,7 +70,7 @@ class Emulator:
 
     def received(self, device_id):
         """The bodies of the telemetry this device delivered, in order of arrival."""
-        url = f"{self._ready['adminUrl']}/telemetry?device={device_id}"
+        url = f"{self._ready['admin']}/telemetry?device={device_id}"
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with opener.open(url, timeout=10) as answer:
             return [message["body"] for message in json.load(answer)]

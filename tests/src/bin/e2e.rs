@@ -106,7 +106,7 @@ async fn run(choice: &Choice) -> Tally {
     let mut tally = Tally::default();
     let mut rows = Vec::new();
     for scenario in ALL {
-        let mut row = format!("{:<34}", scenario.name);
+        let mut row = format!("{:<38}", scenario.name);
         for kind in &choice.transports {
             let cell = match tokio::time::timeout(LIMIT, scenario.run(&choice.target, *kind)).await {
                 Ok(Some(Ok(()))) => {
@@ -133,7 +133,7 @@ async fn run(choice: &Choice) -> Tally {
         rows.push(row.trim_end().to_owned());
     }
     let head: String = choice.transports.iter().map(|kind| format!("{kind:<10}")).collect();
-    println!("\n{:<34}{}", "scenario", head.trim_end());
+    println!("\n{:<38}{}", "scenario", head.trim_end());
     for row in &rows {
         println!("{row}");
     }

@@ -8,6 +8,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
 
 use super::{Style, serve};
+use crate::cores;
 
 /// A running sink. Dropping it ends the process.
 #[derive(Debug)]
@@ -22,13 +23,15 @@ pub(crate) struct SinkProcess {
 }
 
 impl SinkProcess {
-    /// Starts this program again as a sink and waits until it listens.
+    /// Starts this program again as a sink, on a core if one is named, and waits until it listens.
     ///
     /// # Errors
     /// The program cannot be started, or ended before it listened.
-    pub(crate) async fn start(style: Style) -> io::Result<Self> {
+    pub(crate) async fn start(style: Style, core: Option<usize>) -> io::Result<Self> {
+        let core = core.map(|it| ["--core".to_owned(), it.to_string()]);
         let mut child = Command::new(std::env::current_exe()?)
             .args(["sink", "--style", style.name()])
+            .args(core.iter().flatten())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .kill_on_drop(true)
@@ -53,7 +56,10 @@ impl SinkProcess {
 ///
 /// # Errors
 /// As for [`serve`].
-pub(crate) async fn run(style: Style) -> io::Result<()> {
+pub(crate) async fn run(style: Style, core: Option<usize>) -> io::Result<()> {
+    if core.is_some_and(|it| !cores::stay_on(it)) {
+        return Err(io::Error::other("the sink cannot have the core it was given"));
+    }
     std::thread::spawn(|| {
         let end = io::stdin().read_to_end(&mut Vec::new());
         std::process::exit(i32::from(end.is_err()));

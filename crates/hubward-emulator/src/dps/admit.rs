@@ -26,7 +26,7 @@ impl Caller {
 /// Which enrollment a device comes through, and with which keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Admitted {
-    /// `None`: its individual enrollment.
+    /// The group's key in the store; `None`: its individual enrollment.
     pub(crate) group: Option<String>,
     /// The device's own keys; derived ones for a group.
     pub(crate) keys: KeyPair,

@@ -18,7 +18,7 @@ use crate::wire_id;
 /// hub's registry is a [guess]; so is that a hub's identity of the same id gets the new keys and
 /// keeps its status.
 pub(crate) fn assign(state: &mut State, caller: &Caller, admitted: &Admitted, payload: Option<Value>, now: SystemTime) {
-    let Some(Plan { settings, device_id, answer_payload }) = plan(state, caller, admitted) else { return };
+    let Some(Plan { settings, device_id, group, answer_payload }) = plan(state, caller, admitted) else { return };
     let previous = state.records.get(&caller.key()).cloned();
     let assignment = previous.as_ref().and_then(Record::assignment);
     // A changed deviceId of the enrollment counts only once the record has been deleted.
@@ -59,10 +59,10 @@ pub(crate) fn assign(state: &mut State, caller: &Caller, admitted: &Admitted, pa
             result.assigned_hub = Some(hub);
             result.device_id = Some(device_id);
             result.payload = answer_payload;
-            result.symmetric_key = admitted.group.as_ref().map(|it| json!({ "enrollmentGroupId": it }));
+            result.symmetric_key = group.as_ref().map(|it| json!({ "enrollmentGroupId": it }));
         }
     }
-    let record = Record { state: result, group: admitted.group.clone(), received_payload: payload };
+    let record = Record { state: result, group, received_payload: payload };
     state.records.insert(caller.key(), record);
 }
 
@@ -70,6 +70,8 @@ pub(crate) fn assign(state: &mut State, caller: &Caller, admitted: &Admitted, pa
 struct Plan {
     settings: EnrollmentSettings,
     device_id: String,
+    /// The group's name as it was given.
+    group: Option<String>,
     answer_payload: Option<Value>,
 }
 
@@ -81,6 +83,7 @@ fn plan(state: &State, caller: &Caller, admitted: &Admitted) -> Option<Plan> {
             Plan {
                 settings: entry.model.settings.clone(),
                 device_id: registration_id,
+                group: Some(entry.model.enrollment_group_id.clone()),
                 answer_payload: entry.answer_payload.clone(),
             }
         }
@@ -89,6 +92,7 @@ fn plan(state: &State, caller: &Caller, admitted: &Admitted) -> Option<Plan> {
             Plan {
                 settings: entry.model.settings.clone(),
                 device_id: entry.model.device_id.clone().unwrap_or(registration_id),
+                group: None,
                 answer_payload: entry.answer_payload.clone(),
             }
         }

@@ -114,6 +114,10 @@ fn read_body(caller: &Caller, body: &[u8]) -> Result<DeviceRegistration, Refusal
         return Err(Refusal::generic(413, "The request is larger than 96 KB."));
     }
     let wrong = || Refusal::generic(400, "The request body is not a device registration.");
+    // Some readers of JSON, ours too, take an array for an object with its members in order.
+    if body.trim_ascii_start().first().is_some_and(|it| *it != b'{') {
+        return Err(wrong());
+    }
     let registration = DeviceRegistration::parse(body).map_err(|_| wrong())?;
     match &registration.registration_id {
         Some(id) if !id.eq_ignore_ascii_case(caller.registration_id.as_str()) => {

@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use super::{Bytewise, Reply, reply, value};
+use super::{Bytewise, Reply, reply, telemetry, value};
 use crate::ready::Ready;
 use crate::serve::accept;
 use crate::shared::Shared;
@@ -52,7 +52,14 @@ fn answer<B>(shared: &Shared, request: &Request<B>) -> Reply {
             ("application/json", health.to_string())
         }
         "/ca.pem" => ("application/x-pem-file", shared.info.ca_pem.clone()),
-        _ => return text(404, "There is /health and /ca.pem."),
+        path => {
+            let log = path.strip_prefix("/telemetry/").and_then(|hub| shared.logs.get(&hub.to_ascii_lowercase()));
+            let Some(log) = log else { return text(404, "There is /health, /ca.pem and /telemetry/{hub}.") };
+            match telemetry::page(log, request.uri().query()) {
+                Some(page) => ("application/json", page.to_string()),
+                None => return text(400, "The query is from={offset}, or there is none."),
+            }
+        }
     };
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         let mut reply = text(405, "This is only to be read.");

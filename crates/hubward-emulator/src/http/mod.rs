@@ -3,6 +3,7 @@
 mod admin;
 mod body;
 mod https;
+mod telemetry;
 mod websocket;
 
 pub(crate) use admin::serve as serve_admin;

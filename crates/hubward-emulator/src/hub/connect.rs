@@ -62,12 +62,12 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(
 
     tracing::info!(device = %login.identity, %why, "a device is disconnected");
     shared.store.change(|state| state.live.end(&key, number));
-    if let (Some((message, qos)), false) = (login.will, matches!(why, Closed::Disconnected)) {
-        if let Some(log) = shared.logs.get(&login.hub) {
-            let device_id = login.identity.device.to_string();
-            let enqueued_time = timestamp(shared.clock.now());
-            log.append(Telemetry { offset: 0, device_id, enqueued_time, message, duplicate: false, qos });
-        }
+    if let Some((message, qos)) = login.will.filter(|_| !matches!(why, Closed::Disconnected))
+        && let Some(log) = shared.logs.get(&login.hub)
+    {
+        let device_id = login.identity.device.to_string();
+        let enqueued_time = timestamp(shared.clock.now());
+        log.append(Telemetry { offset: 0, device_id, enqueued_time, message, duplicate: false, qos });
     }
     end_of(&why)
 }

@@ -153,11 +153,10 @@ impl<T> Flights<T> {
                 gone(ticket);
             }
             if flight.sent_at.is_none() {
-                // This connection never had it, so its tag is free, and it is not sent again.
+                // This connection never had it, so its tag is free. `next_again` skips it.
                 *place = None;
                 self.taken -= 1;
                 self.free.push_back(at);
-                self.again.retain(|it| *it != at);
             }
         }
         earliest

@@ -1,1 +1,341 @@
+//! Single decisions of the core, one table or story each.
 
+use super::*;
+use crate::Backoff;
+use hubward_transport::{CredentialError, Refusal, RefusedBy, TlsFault};
+
+const LIFE: Duration = Duration::from_secs(3600);
+
+fn seconds(from: u64) -> Duration {
+    Duration::from_secs(from)
+}
+
+fn options() -> HubOptions {
+    HubOptions::default().seed(Some(1)).window(4)
+}
+
+fn core(options: HubOptions) -> (Core<u32>, Instant) {
+    let now = Instant::now();
+    let setup = Setup { options, endpoint: "hub.example:8883".into(), renewable: true, renew_in_place: false };
+    (Core::new(setup, now), now)
+}
+
+fn open(core: &mut Core<u32>, now: Instant) {
+    core.on_time(now);
+    assert!(matches!(core.link(), Link::Opening(_)), "{:?}", core.phase);
+}
+
+fn connect(core: &mut Core<u32>, now: Instant) {
+    open(core, now);
+    core.on_opened(now, Some(LIFE));
+    core.on_ready(now);
+    assert!(matches!(core.link(), Link::Open(_)), "{:?}", core.phase);
+}
+
+fn lose(core: &mut Core<u32>, now: Instant) -> Instant {
+    core.on_lost(now, closed());
+    next_try(core)
+}
+
+fn next_try(core: &Core<u32>) -> Instant {
+    match core.state {
+        ConnectionState::Disconnected { next_try, .. } => next_try,
+        ref other => panic!("{other:?}"),
+    }
+}
+
+fn closed() -> TransportError {
+    TransportError::Closed { endpoint: "hub.example:8883".into(), stage: Stage::Exchange, source: None }
+}
+
+fn refused(code: u8) -> TransportError {
+    let refusal = Refusal::new("hub.example:8883".into(), Stage::Login, RefusedBy::Connack(code));
+    TransportError::Refused(Box::new(refusal))
+}
+
+fn untrusted() -> TransportError {
+    let source = std::io::ErrorKind::InvalidData.into();
+    TransportError::Tls { endpoint: "hub.example:8883".into(), fault: TlsFault::Untrusted, source }
+}
+
+fn sends(core: &mut Core<u32>, now: Instant) -> Vec<(u16, bool)> {
+    std::iter::from_fn(|| core.next_send(now)).map(|(tag, again)| (tag.0.get(), again)).collect()
+}
+
+fn outcomes(core: &mut Core<u32>) -> Vec<(u32, &'static str)> {
+    let name = |outcome| match outcome {
+        Outcome::Acknowledged => "acknowledged",
+        Outcome::Refused(_) => "refused",
+        Outcome::NotSent(_) => "not sent",
+        Outcome::Unknown(_) => "unknown",
+    };
+    core.resolved().drain(..).map(|(message, outcome)| (message, name(outcome))).collect()
+}
+
+fn tag(number: u16) -> Tag {
+    Tag(std::num::NonZeroU16::new(number).expect("not zero"))
+}
+
+#[test]
+fn a_first_login_ends_the_client_where_trying_again_changes_nothing() {
+    for (error, ends) in [
+        (refused(5), true),
+        (refused(4), true),
+        (refused(1), true),
+        (untrusted(), true),
+        (TransportError::Unsupported("telemetry over HTTPS"), true),
+        (TransportError::Credential(CredentialError::Signer("no key".into())), true),
+        (refused(3), false),
+        (closed(), false),
+    ] {
+        let text = error.to_string();
+        let (mut core, now) = core(options());
+        core.enqueue(7, None);
+        open(&mut core, now);
+        core.on_lost(now, error);
+        assert_eq!(matches!(core.state, ConnectionState::Closed { reason: CloseReason::Refused(_) }), ends, "{text}");
+        assert_eq!(core.link() == Link::Ended, ends, "{text}");
+        let expected: &[_] = if ends { &[(7, "not sent")] } else { &[] };
+        assert_eq!(outcomes(&mut core), expected, "{text}");
+        assert_eq!(core.next_deadline().is_none(), ends, "{text}");
+    }
+}
+
+#[test]
+fn after_a_first_success_a_refusal_is_tried_again_slowly() {
+    for error in [refused(5), untrusted()] {
+        let (mut core, now) = core(options());
+        connect(&mut core, now);
+        let at = lose(&mut core, now);
+        open(&mut core, at);
+        core.on_lost(at, error);
+        assert!(next_try(&core) >= at + seconds(15), "{:?}", core.state);
+    }
+}
+
+#[test]
+fn a_ready_token_that_is_no_longer_accepted_ends_the_client() {
+    let (mut core, now) = core(options());
+    core.setup.renewable = false;
+    open(&mut core, now);
+    core.on_opened(now, None);
+    core.on_ready(now);
+    assert_eq!(core.next_deadline(), None, "there is nothing to renew");
+    let at = lose(&mut core, now);
+    open(&mut core, at);
+    core.on_lost(at, refused(5));
+    assert!(matches!(core.state, ConnectionState::Closed { reason: CloseReason::Refused(_) }));
+}
+
+#[test]
+fn the_waits_begin_anew_only_after_a_connection_that_lasted() {
+    let (mut core, mut now) = core(options());
+    let mut attempts = Vec::new();
+    for lasted in [0, 1, 29, 30, 0, 31] {
+        connect(&mut core, now);
+        now += seconds(lasted);
+        now = lose(&mut core, now);
+        attempts.push(core.ladder.attempt());
+    }
+    assert_eq!(attempts, [1, 2, 3, 1, 2, 1]);
+}
+
+#[test]
+fn a_hub_that_accepts_and_drops_is_not_stormed() {
+    let (mut core, mut now) = core(options());
+    let mut longest = Duration::ZERO;
+    for _ in 0..40 {
+        connect(&mut core, now);
+        let at = lose(&mut core, now);
+        longest = longest.max(at - now);
+        now = at;
+    }
+    assert!(longest > seconds(45) && longest <= seconds(60), "{longest:?}");
+}
+
+#[test]
+fn an_attempt_that_hangs_is_given_up_and_says_where_it_hung() {
+    let (mut core, now) = core(options());
+    open(&mut core, now);
+    assert_eq!(core.next_deadline(), Some(now + seconds(30)));
+    let stage = |core: &Core<u32>| core.last_cause.as_ref()?.transport_error()?.stage();
+    core.on_time(now + seconds(30));
+    assert_eq!(stage(&core), Some(Stage::Connect));
+    let at = next_try(&core);
+    open(&mut core, at);
+    core.on_opened(at + seconds(10), Some(LIFE));
+    assert_eq!(core.next_deadline(), Some(at + seconds(30)), "one deadline for connecting and logging in");
+    core.on_time(at + seconds(30));
+    assert_eq!(stage(&core), Some(Stage::Login));
+}
+
+#[test]
+fn an_overdue_acknowledgement_reconnects_and_each_time_later() {
+    let (mut core, mut now) = core(options().send_deadline(None));
+    core.enqueue(7, None);
+    for timeout in [30, 60, 120, 240, 480, 600, 600] {
+        connect(&mut core, now);
+        assert_eq!(sends(&mut core, now), [(1, timeout != 30)]);
+        assert_eq!(core.next_deadline(), Some(now + seconds(timeout)));
+        now += seconds(timeout);
+        core.on_time(now);
+        let ConnectionState::Disconnected { cause: DisconnectCause::AckOverdue { after }, .. } = core.state else {
+            panic!("{:?}", core.state)
+        };
+        assert_eq!(after, seconds(timeout));
+        now = next_try(&core);
+    }
+    connect(&mut core, now);
+    sends(&mut core, now);
+    core.on_done(now + seconds(31), tag(1));
+    assert_eq!(core.ack_timeout, seconds(600), "an answer that is late changes nothing");
+    core.enqueue(8, None);
+    sends(&mut core, now);
+    core.on_done(now + seconds(1), tag(2));
+    assert_eq!(core.ack_timeout, seconds(30), "one that is on time does");
+    assert_eq!(outcomes(&mut core), [(7, "acknowledged"), (8, "acknowledged")]);
+}
+
+#[test]
+fn answers_to_later_messages_do_not_hide_one_that_never_comes() {
+    let (mut core, now) = core(options());
+    connect(&mut core, now);
+    core.enqueue(0, None);
+    assert_eq!(sends(&mut core, now), [(1, false)]);
+    for at in 1..30 {
+        let now = now + seconds(at);
+        core.enqueue(0, None);
+        core.on_time(now);
+        for (tag, _) in sends(&mut core, now) {
+            core.on_done(now, self::tag(tag));
+        }
+        assert!(matches!(core.state, ConnectionState::Connected));
+    }
+    core.on_time(now + seconds(30));
+    assert!(matches!(core.state, ConnectionState::Disconnected { .. }));
+}
+
+#[test]
+fn renewal_lets_answers_come_in_holds_new_messages_and_is_no_failure() {
+    let (mut core, now) = core(options());
+    connect(&mut core, now);
+    core.enqueue(1, None);
+    core.enqueue(2, None);
+    let due = core.next_deadline().expect("a renewal");
+    assert!((LIFE.mul_f64(0.8)..=LIFE.mul_f64(0.9)).contains(&(due - now)), "{:?}", due - now);
+    let sent = due - seconds(1);
+    assert_eq!(sends(&mut core, sent), [(1, false), (2, false)]);
+    core.on_time(due);
+    assert!(matches!(core.state, ConnectionState::Renewing));
+    core.enqueue(3, None);
+    assert_eq!(sends(&mut core, due), [], "nothing new leaves on the old connection");
+    core.on_done(due, tag(1));
+    assert!(matches!(core.link(), Link::Open(1)));
+    // The second one takes too long, and is sent again on the new connection.
+    core.on_time(due + seconds(5));
+    assert!(matches!(core.link(), Link::Leaving(1)));
+    core.on_left(due + seconds(5));
+    assert!(matches!(core.link(), Link::Opening(2)) && matches!(core.state, ConnectionState::Renewing));
+    core.on_opened(due + seconds(6), Some(LIFE));
+    core.on_ready(due + seconds(6));
+    assert!(matches!(core.state, ConnectionState::Connected));
+    assert_eq!(sends(&mut core, due + seconds(6)), [(2, true), (3, false)]);
+    assert_eq!(core.ladder.attempt(), 0);
+    assert_eq!(outcomes(&mut core), [(1, "acknowledged")]);
+}
+
+#[test]
+fn renewals_of_a_fleet_are_spread() {
+    let due = |seed| {
+        let (mut core, now) = core(options().seed(Some(seed)));
+        connect(&mut core, now);
+        (core.next_deadline().expect("a renewal") - now).as_secs()
+    };
+    let mut seconds: Vec<_> = (0..1000).map(due).collect();
+    seconds.sort_unstable();
+    let most = (0..1000).map(|at| seconds[at..].iter().take_while(|it| **it < seconds[at] + 5).count()).max();
+    assert!(most < Some(50), "{most:?} of 1000 devices renew within 5 s");
+}
+
+#[test]
+fn a_connection_that_breaks_while_it_is_being_renewed_is_no_failure_either() {
+    let (mut core, now) = core(options());
+    connect(&mut core, now);
+    core.enqueue(1, None);
+    sends(&mut core, now);
+    core.renew_now(now);
+    core.on_time(now);
+    core.on_lost(now, closed());
+    assert!(matches!(core.link(), Link::Opening(2)) && matches!(core.state, ConnectionState::Renewing));
+}
+
+#[test]
+fn renewal_in_place_goes_on_sending() {
+    let (mut core, now) = core(options());
+    core.setup.renew_in_place = true;
+    connect(&mut core, now);
+    core.renew_now(now);
+    core.on_time(now);
+    assert!(matches!(core.link(), Link::OpenRenewing(1)) && matches!(core.state, ConnectionState::Renewing));
+    core.enqueue(1, None);
+    assert_eq!(sends(&mut core, now), [(1, false)]);
+    core.on_renewed(now, LIFE);
+    assert!(matches!(core.link(), Link::Open(1)) && matches!(core.state, ConnectionState::Connected));
+    core.on_done(now, tag(1));
+    assert!(matches!(core.phase, Phase::Up { renew_at: Some(at), .. } if at >= now + LIFE.mul_f64(0.8)));
+}
+
+#[test]
+fn closing_ends_at_once_when_nothing_is_open_and_waits_for_what_is() {
+    let (mut core, now) = core(options());
+    core.close(now, now + seconds(5), CloseReason::Requested);
+    assert_eq!((core.link(), core.next_deadline()), (Link::Ended, None));
+
+    let (mut core, now) = self::core(options().backoff(Backoff::new(seconds(1), seconds(1))));
+    connect(&mut core, now);
+    core.enqueue(1, None);
+    core.enqueue(2, None);
+    core.close(now, now + seconds(5), CloseReason::Requested);
+    assert_eq!(sends(&mut core, now), [(1, false), (2, false)], "what is queued still leaves");
+    core.on_done(now, tag(1));
+    // A connection that breaks meanwhile is made anew.
+    let at = lose(&mut core, now);
+    connect(&mut core, at);
+    assert_eq!(sends(&mut core, at), [(2, true)]);
+    core.close(now, now + seconds(9), CloseReason::Requested);
+    core.on_time(now + seconds(5));
+    assert_eq!(outcomes(&mut core), [(1, "acknowledged"), (2, "unknown")], "the earliest moment counts");
+    core.on_time(now + seconds(5));
+    assert_eq!(core.link(), Link::Ended);
+}
+
+#[test]
+fn a_message_that_no_connection_takes_is_refused_and_blocks_nobody() {
+    let (mut core, now) = core(options());
+    connect(&mut core, now);
+    core.enqueue(1, None);
+    core.enqueue(2, None);
+    let (first, again) = core.next_send(now).expect("the first");
+    core.on_unsendable(now, first, again, ProtoError::Missing("a reason"));
+    assert_eq!(sends(&mut core, now), [(2, false)]);
+    core.on_done(now, tag(2));
+    assert_eq!(outcomes(&mut core), [(1, "refused"), (2, "acknowledged")]);
+}
+
+#[test]
+fn a_message_past_its_deadline_is_not_sent_and_makes_room() {
+    let (mut core, now) = core(options());
+    core.enqueue(1, Some(now + seconds(2)));
+    core.enqueue(2, None);
+    core.enqueue(3, Some(now + seconds(1)));
+    open(&mut core, now);
+    core.on_lost(now, closed());
+    assert!(core.next_deadline() <= Some(now + seconds(1)));
+    core.on_time(now + seconds(1));
+    let (message, outcome) = core.resolved().pop().expect("one is over");
+    assert!(matches!((message, outcome), (3, Outcome::NotSent(Cut::Deadline(Some(_))))), "says what was in the way");
+    assert_eq!(core.freed(), 1);
+    core.on_time(now + seconds(2));
+    assert_eq!(outcomes(&mut core), [(1, "not sent")]);
+    assert_eq!(core.waiting.len(), 1);
+}

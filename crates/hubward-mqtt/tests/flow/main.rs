@@ -7,4 +7,3 @@ mod dps_connection;
 mod hub;
 mod hub_flow;
 mod peer;
-mod secrets;

@@ -22,7 +22,7 @@ pub enum Cause {
 /// Names the cause of a refusal, from the HTTP status (over MQTT it stands in the topic) and the
 /// code of the body.
 ///
-/// Source: [doc] iot-dps/how-to-troubleshoot-dps.md for the classes; [sdk] azure-sdk-for-c for the
+/// Source: `[doc]` iot-dps/how-to-troubleshoot-dps.md for the classes; `[sdk]` azure-sdk-for-c for the
 /// class being the code's first three digits.
 #[must_use]
 pub fn cause(status: u16, error_code: Option<u32>) -> Cause {
@@ -51,8 +51,8 @@ impl Cause {
 
 /// What an error code says, in our words. `None` for a code no source explains.
 ///
-/// Source: the table in docs/protocol of this project's sources: [sdk] azure-iot-sdk-c
-/// prov_device_ll_client.c; [seen] issue traces.
+/// Source: the table in docs/protocol of this project's sources: `[sdk]` azure-iot-sdk-c
+/// prov_device_ll_client.c; `[seen]` issue traces.
 #[must_use]
 pub const fn meaning(error_code: u32) -> Option<&'static str> {
     Some(match error_code {

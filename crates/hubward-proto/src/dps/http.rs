@@ -6,22 +6,22 @@ use crate::{IdScope, OperationId, ProtoError, RegistrationId};
 
 /// `Content-Type` of requests and answers.
 ///
-/// Source: [doc] iot-dps/iot-dps-https-sym-key-support.md.
+/// Source: `[doc]` iot-dps/iot-dps-https-sym-key-support.md.
 pub const CONTENT_TYPE: &str = "application/json; charset=utf-8";
 
 /// Header with the service's own id of a request.
 ///
-/// Source: [doc] iot-dps/iot-dps-https-sym-key-support.md, transcripts.
+/// Source: `[doc]` iot-dps/iot-dps-https-sym-key-support.md, transcripts.
 pub const REQUEST_ID: &str = "x-ms-request-id";
 
 /// Header that repeats the error code of the body.
 ///
-/// Source: [doc] iot-dps device API, "Error response".
+/// Source: `[doc]` iot-dps device API, "Error response".
 pub const ERROR_CODE: &str = "x-ms-error-code";
 
 /// What a device asks over HTTPS.
 ///
-/// Source: [doc] azure-rest-api-specs, deviceprovisioningservices device routes.
+/// Source: `[doc]` azure-rest-api-specs, deviceprovisioningservices device routes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DpsOperation {
     /// `PUT …/register`

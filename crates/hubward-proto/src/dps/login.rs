@@ -5,22 +5,22 @@ use crate::{IdScope, ProtoError, RegistrationId};
 
 /// The host that serves every DPS instance; the id scope tells them apart.
 ///
-/// Source: [doc] iot-dps/about-iot-dps.md.
+/// Source: `[doc]` iot-dps/about-iot-dps.md.
 pub const GLOBAL_HOST: &str = "global.azure-devices-provisioning.net";
 
 /// The api-version we send, over HTTPS and MQTT alike.
 ///
-/// Source: [sdk] azure-iot-sdk-c (sends it over both); stable since 2021.
+/// Source: `[sdk]` azure-iot-sdk-c (sends it over both); stable since 2021.
 pub const API_VERSION: &str = "2021-06-01";
 
 /// The `skn` of a device's token for DPS.
 ///
-/// Source: [doc] iot-dps/concepts-symmetric-key-attestation.md.
+/// Source: `[doc]` iot-dps/concepts-symmetric-key-attestation.md.
 pub const SAS_POLICY: &str = "registration";
 
 /// What a device's token for DPS is for, to be signed percent-encoded.
 ///
-/// Source: [doc] iot-dps/concepts-symmetric-key-attestation.md, "Detailed attestation process".
+/// Source: `[doc]` iot-dps/concepts-symmetric-key-attestation.md, "Detailed attestation process".
 #[must_use]
 pub fn sas_resource(id_scope: &IdScope, registration_id: &RegistrationId) -> String {
     format!("{id_scope}/registrations/{registration_id}")
@@ -31,7 +31,7 @@ pub fn sas_resource(id_scope: &IdScope, registration_id: &RegistrationId) -> Str
 /// `{idScope}/registrations/{registrationId}/api-version={v}[&ClientVersion={percent-encoded}]`,
 /// without a `?`, ids not encoded.
 ///
-/// Source: [doc] iot-dps/iot-mqtt-connect-to-iot-dps.md; vectors `dps-*`.
+/// Source: `[doc]` iot-dps/iot-mqtt-connect-to-iot-dps.md; vectors `dps-*`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DpsUsername {
     /// Which DPS instance.

@@ -59,7 +59,7 @@ pub(crate) use word;
 word! {
     /// How far a registration is.
     ///
-    /// Source: [doc] azure-rest-api-specs, deviceprovisioningservices device models.
+    /// Source: `[doc]` azure-rest-api-specs, deviceprovisioningservices device models.
     AssignmentStatus {
         /// Nothing decided yet; never seen in traces of devices.
         Unassigned = "unassigned",
@@ -77,7 +77,7 @@ word! {
 word! {
     /// What an assignment did to the device's data.
     ///
-    /// Source: [doc] iot-dps/concepts-device-reprovision.md.
+    /// Source: `[doc]` iot-dps/concepts-device-reprovision.md.
     Substatus {
         /// First assignment, or a repeated one that changed nothing.
         InitialAssignment = "initialAssignment",
@@ -92,7 +92,7 @@ word! {
 
 /// The body of a registration.
 ///
-/// Source: [doc] azure-rest-api-specs, `DeviceRegistration`.
+/// Source: `[doc]` azure-rest-api-specs, `DeviceRegistration`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct DeviceRegistration {
@@ -131,7 +131,7 @@ impl DeviceRegistration {
 
 /// The answer to a registration or a poll.
 ///
-/// Source: [doc] azure-rest-api-specs, `RegistrationOperationStatus`.
+/// Source: `[doc]` azure-rest-api-specs, `RegistrationOperationStatus`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RegistrationOperation {
@@ -147,7 +147,7 @@ pub struct RegistrationOperation {
 
 /// What DPS knows of a device's registration.
 ///
-/// Source: [doc] azure-rest-api-specs, `DeviceRegistrationResult`.
+/// Source: `[doc]` azure-rest-api-specs, `DeviceRegistrationResult`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 #[non_exhaustive]
@@ -190,14 +190,14 @@ pub struct RegistrationState {
     pub symmetric_key: Option<Value>,
     /// Which protocol the hub speaks; absent means the MQTT 3.1.1 one everybody uses.
     ///
-    /// Source: [sdk] Azure/azure-iot-sdk, c/docs/architecture.md.
+    /// Source: `[sdk]` Azure/azure-iot-sdk, c/docs/architecture.md.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connection_profile: Option<String>,
 }
 
 /// The body of a refusal, over HTTPS and MQTT alike.
 ///
-/// Source: [doc] azure-rest-api-specs, `ProvisioningServiceErrorDetails`.
+/// Source: `[doc]` azure-rest-api-specs, `ProvisioningServiceErrorDetails`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ServiceError {

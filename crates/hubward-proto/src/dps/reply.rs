@@ -80,7 +80,7 @@ pub enum DpsBody {
 
 /// What a TPM has to decrypt before the device may register; HTTPS only.
 ///
-/// Source: [sdk] azure-iot-sdk-node, provisioning transport.
+/// Source: `[sdk]` azure-iot-sdk-node, provisioning transport.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]

@@ -4,12 +4,12 @@ use crate::{OperationId, ProtoError};
 
 /// The filter a device subscribes to before it publishes.
 ///
-/// Source: [doc] iot-dps/iot-mqtt-connect-to-iot-dps.md; vectors `dps-*`.
+/// Source: `[doc]` iot-dps/iot-mqtt-connect-to-iot-dps.md; vectors `dps-*`.
 pub const RESPONSE_FILTER: &str = "$dps/registrations/res/#";
 
 /// Where a device publishes its registration.
 ///
-/// Source: [doc] iot-dps/iot-mqtt-connect-to-iot-dps.md; vectors `dps-*`.
+/// Source: `[doc]` iot-dps/iot-mqtt-connect-to-iot-dps.md; vectors `dps-*`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RegisterTopic {
     /// Chosen by the client, repeated in the answer.
@@ -40,7 +40,7 @@ impl RegisterTopic {
 
 /// Where a device publishes its question how an operation is doing.
 ///
-/// Source: [doc] iot-dps/iot-mqtt-connect-to-iot-dps.md; vectors `dps-*`.
+/// Source: `[doc]` iot-dps/iot-mqtt-connect-to-iot-dps.md; vectors `dps-*`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OperationTopic {
     /// Chosen by the client, repeated in the answer.
@@ -79,7 +79,7 @@ impl OperationTopic {
 /// `$rid` comes first when we write it: one SDK looks for it there, and another loses whatever
 /// stands before it.
 ///
-/// Source: [doc] iot-dps/iot-mqtt-connect-to-iot-dps.md; [sdk] csharp, python; vectors
+/// Source: `[doc]` iot-dps/iot-mqtt-connect-to-iot-dps.md; `[sdk]` csharp, python; vectors
 /// `dps-response-*`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ResponseTopic {

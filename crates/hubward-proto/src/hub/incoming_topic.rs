@@ -6,7 +6,7 @@ use crate::{DeviceId, ProtoError};
 
 /// Where a device hears a message from the cloud: `devices/{id}/messages/devicebound/{bag}`.
 ///
-/// Source: [doc] iot/iot-mqtt-connect-to-iot-hub.md; vectors `decode-c2d-*`.
+/// Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md; vectors `decode-c2d-*`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CloudToDeviceTopic {
     /// The properties; `$.…` are the system's, except `iothub-ack`, which is one too.
@@ -39,7 +39,7 @@ impl CloudToDeviceTopic {
 /// Where a module hears a message of another module:
 /// `devices/{id}/modules/{id}/inputs/{input}/{bag}`, the input percent-encoded.
 ///
-/// Source: [sdk] Azure/iotedge; vector `decode-input`.
+/// Source: `[sdk]` Azure/iotedge; vector `decode-input`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ModuleInputTopic {
     /// The input's name, decoded.

@@ -7,7 +7,7 @@ use crate::{DeviceId, HubHost, ModuleId, ProtoError};
 
 /// The api-version we send.
 ///
-/// Source: [doc] iot/iot-mqtt-connect-to-iot-hub.md; [sdk] azure-iot-sdk-node.
+/// Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md; `[sdk]` azure-iot-sdk-node.
 pub const API_VERSION: &str = "2021-04-12";
 
 /// A device, or a module of one, at a hub. Topics, user name and token resource are all built from
@@ -39,7 +39,7 @@ impl HubIdentity {
 
     /// The MQTT client id: `{device}` or `{device}/{module}`, not encoded.
     ///
-    /// Source: [doc] iot/iot-mqtt-connect-to-iot-hub.md; vectors `hub-connect-*`.
+    /// Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md; vectors `hub-connect-*`.
     #[must_use]
     pub fn client_id(&self) -> String {
         match &self.module {
@@ -50,7 +50,7 @@ impl HubIdentity {
 
     /// What a token for this identity must be for, to be signed percent-encoded.
     ///
-    /// Source: [doc] iot-hub/authenticate-authorize-sas.md.
+    /// Source: `[doc]` iot-hub/authenticate-authorize-sas.md.
     #[must_use]
     pub fn sas_resource(&self) -> String {
         let Self { host, device, module } = self;
@@ -79,7 +79,7 @@ impl fmt::Display for HubIdentity {
 /// `{host}/{clientId}/?api-version={v}[&DeviceClientType={encoded}][&model-id={encoded}]`, ids and
 /// host not encoded.
 ///
-/// Source: [doc] iot/iot-mqtt-connect-to-iot-hub.md; [sdk] Azure/iotedge, MqttUsernameParser.cs;
+/// Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md; `[sdk]` Azure/iotedge, MqttUsernameParser.cs;
 /// vectors `hub-connect-*`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -139,8 +139,8 @@ impl HubUsername {
     /// # Errors
     /// [`ProtoError::Username`] or [`ProtoError::Id`] with the rule it breaks.
     ///
-    /// Source: [sdk] Azure/iotedge, MqttUsernameParser.cs and its tests; the form without
-    /// parameters: [doc] iot-hub/authenticate-authorize-sas.md.
+    /// Source: `[sdk]` Azure/iotedge, MqttUsernameParser.cs and its tests; the form without
+    /// parameters: `[doc]` iot-hub/authenticate-authorize-sas.md.
     pub fn parse(text: &str) -> Result<Self, ProtoError> {
         let rule = |rule| ProtoError::Username { rule };
         let mut parts: Vec<&str> = text.split('/').collect();

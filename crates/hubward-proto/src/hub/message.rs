@@ -39,7 +39,7 @@ impl Message {
     /// # Errors
     /// If `value` cannot be written as JSON (a map with keys that are no strings, say).
     ///
-    /// Source: [doc] iot-hub/iot-hub-devguide-routing-query-syntax.md, "Query based on message body".
+    /// Source: `[doc]` iot-hub/iot-hub-devguide-routing-query-syntax.md, "Query based on message body".
     pub fn json(value: &impl serde::Serialize) -> Result<Self, serde_json::Error> {
         let body = serde_json::to_vec(value)?;
         Ok(Self::new(body).content_type("application/json").content_encoding("utf-8"))
@@ -136,7 +136,7 @@ impl Message {
     /// Bytes as the service counts them: body, values of system properties, names and values of
     /// application properties.
     ///
-    /// Source: [doc] iot-hub/iot-hub-devguide-messages-construct.md, "Message size".
+    /// Source: `[doc]` iot-hub/iot-hub-devguide-messages-construct.md, "Message size".
     #[must_use]
     pub fn size(&self) -> usize {
         let system: usize = self.system.iter().map(|(_, value)| value.len()).sum();
@@ -213,8 +213,8 @@ impl Message {
 
 /// The system properties a device may set, in the order they stand in a topic.
 ///
-/// Source: [doc] iot/iot-mqtt-connect-to-iot-hub.md, "Sending device-to-cloud messages"; order:
-/// vectors `telemetry-all-system`, `telemetry-output`; `$.sub` [sdk] azure-iot-sdk-node.
+/// Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md, "Sending device-to-cloud messages"; order:
+/// vectors `telemetry-all-system`, `telemetry-output`; `$.sub` `[sdk]` azure-iot-sdk-node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum System {
     Output,

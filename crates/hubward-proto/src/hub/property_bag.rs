@@ -5,7 +5,7 @@ use crate::percent::{decode, encode};
 
 /// Ordered names with values. A name without `=` has no value, which differs from an empty one.
 ///
-/// Source: [sdk] azure-iot-sdk-csharp, UrlEncodedDictionarySerializer.cs; vectors `telemetry-*`,
+/// Source: `[sdk]` azure-iot-sdk-csharp, UrlEncodedDictionarySerializer.cs; vectors `telemetry-*`,
 /// `decode-*`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PropertyBag {
@@ -55,8 +55,8 @@ impl PropertyBag {
     /// # Errors
     /// [`ProtoError::PropertyBag`] for an empty name, a second `=`, or text that is not UTF-8.
     ///
-    /// Source: as for [`PropertyBag`]; the leading `?` is in examples of [doc]
-    /// iot/iot-mqtt-connect-to-iot-hub.md only: [guess].
+    /// Source: as for [`PropertyBag`]; the leading `?` is in examples of `[doc]`
+    /// iot/iot-mqtt-connect-to-iot-hub.md only: `[guess]`.
     pub fn parse(text: &str) -> Result<Self, ProtoError> {
         let rule = |rule| ProtoError::PropertyBag { rule };
         let text = text.split('/').next().unwrap_or_default();

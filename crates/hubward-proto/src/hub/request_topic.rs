@@ -5,7 +5,7 @@ use crate::ProtoError;
 
 /// Where a device asks for its twin: `$iothub/twin/GET/?$rid={id}`.
 ///
-/// Source: [doc] iot/iot-mqtt-connect-to-iot-hub.md; vectors `hub-subscriptions-*`.
+/// Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md; vectors `hub-subscriptions-*`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TwinGetTopic {
     /// Chosen by the client, repeated in the answer.
@@ -34,7 +34,7 @@ impl TwinGetTopic {
 /// Where a device changes its reported properties:
 /// `$iothub/twin/PATCH/properties/reported/?$rid={id}`.
 ///
-/// Source: [doc] iot/iot-mqtt-connect-to-iot-hub.md; vectors `hub-subscriptions-*`.
+/// Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md; vectors `hub-subscriptions-*`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TwinReportedTopic {
     /// Chosen by the client, repeated in the answer.
@@ -62,7 +62,7 @@ impl TwinReportedTopic {
 
 /// Where a device answers a direct method: `$iothub/methods/res/{status}/?$rid={id}`.
 ///
-/// Source: [doc] iot/iot-mqtt-connect-to-iot-hub.md; vectors `hub-subscriptions-*`.
+/// Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md; vectors `hub-subscriptions-*`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MethodResponseTopic {
     /// The method's own verdict; any number.

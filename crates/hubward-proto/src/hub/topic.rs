@@ -6,7 +6,7 @@ use crate::{ProtoError, limits};
 /// Where a device or module publishes telemetry:
 /// `devices/{id}[/modules/{id}]/messages/events/{bag}`.
 ///
-/// Source: [doc] iot/iot-mqtt-connect-to-iot-hub.md; vectors `telemetry-*`.
+/// Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md; vectors `telemetry-*`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TelemetryTopic {
     /// The properties; empty if there are none.
@@ -62,7 +62,7 @@ impl TelemetryTopic {
 
 /// The topic filters a hub lets a device subscribe to.
 ///
-/// Source: [doc] iot/iot-mqtt-connect-to-iot-hub.md; [sdk] Azure/iotedge, SessionStateParser.cs.
+/// Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md; `[sdk]` Azure/iotedge, SessionStateParser.cs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TopicFilter {

@@ -11,7 +11,7 @@ use crate::dps::model::word;
 word! {
     /// How devices of an enrollment prove who they are.
     ///
-    /// Source: [doc] azure-rest-api-specs, deviceprovisioningservices service models.
+    /// Source: `[doc]` azure-rest-api-specs, deviceprovisioningservices service models.
     AttestationType {
         /// Not at all.
         None = "none",
@@ -27,7 +27,7 @@ word! {
 word! {
     /// Whether devices may register through an enrollment.
     ///
-    /// Source: [doc] azure-rest-api-specs, deviceprovisioningservices service models.
+    /// Source: `[doc]` azure-rest-api-specs, deviceprovisioningservices service models.
     ProvisioningStatus {
         /// They may.
         Enabled = "enabled",
@@ -39,7 +39,7 @@ word! {
 word! {
     /// How a hub is chosen for a device.
     ///
-    /// Source: [doc] azure-rest-api-specs, deviceprovisioningservices service models.
+    /// Source: `[doc]` azure-rest-api-specs, deviceprovisioningservices service models.
     AllocationPolicy {
         /// Evenly over the hubs.
         Hashed = "hashed",
@@ -54,7 +54,7 @@ word! {
 
 /// An enrollment of one device.
 ///
-/// Source: [doc] azure-rest-api-specs, `IndividualEnrollment`.
+/// Source: `[doc]` azure-rest-api-specs, `IndividualEnrollment`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
@@ -89,7 +89,7 @@ impl IndividualEnrollment {
 
 /// An enrollment of any number of devices, each with a key derived from the group's.
 ///
-/// Source: [doc] azure-rest-api-specs, `EnrollmentGroup`.
+/// Source: `[doc]` azure-rest-api-specs, `EnrollmentGroup`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
@@ -111,7 +111,7 @@ impl EnrollmentGroup {
 
 /// What individual enrollments and groups have in common.
 ///
-/// Source: [doc] azure-rest-api-specs, `IndividualEnrollment` and `EnrollmentGroup`.
+/// Source: `[doc]` azure-rest-api-specs, `IndividualEnrollment` and `EnrollmentGroup`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 #[non_exhaustive]
@@ -170,7 +170,7 @@ impl EnrollmentSettings {
 
 /// How devices of an enrollment prove who they are.
 ///
-/// Source: [doc] azure-rest-api-specs, `AttestationMechanism`.
+/// Source: `[doc]` azure-rest-api-specs, `AttestationMechanism`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
@@ -215,7 +215,7 @@ impl fmt::Debug for SymmetricKeys {
 
 /// What happens when a device registers again.
 ///
-/// Source: [doc] iot-dps/concepts-device-reprovision.md.
+/// Source: `[doc]` iot-dps/concepts-device-reprovision.md.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ReprovisionPolicy {
@@ -235,7 +235,7 @@ impl Default for ReprovisionPolicy {
 
 /// What a device's twin starts with.
 ///
-/// Source: [doc] azure-rest-api-specs, `InitialTwin`.
+/// Source: `[doc]` azure-rest-api-specs, `InitialTwin`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct InitialTwin {

@@ -1,1 +1,264 @@
-//! x
+//! The registration flow without transports.
+
+use std::time::{Duration, SystemTime};
+
+use hubward_proto::service::{
+    AllocationPolicy, EnrollmentGroup, IndividualEnrollment, InitialTwin, ProvisioningStatus, ReprovisionPolicy,
+};
+use hubward_proto::{IdScope, RegistrationId};
+use hubward_sas::{SasToken, SharedKey};
+use serde_json::{Value, json};
+
+use super::*;
+use crate::store::complete;
+
+const SCOPE: &str = "0ne00000001";
+
+fn registrar(polls_before_assigned: u32) -> Registrar {
+    Registrar {
+        store: Arc::new(Store::new(State::new(["a.example", "b.example"]))),
+        clock: Arc::new(Clock::new(Duration::ZERO)),
+        id_scope: SCOPE.into(),
+        retry_after: Some(3),
+        polls_before_assigned,
+    }
+}
+
+impl Registrar {
+    fn enroll(&self, model: IndividualEnrollment) -> SharedKey {
+        let key = model.registration_id.to_ascii_lowercase();
+        self.store.change(|state| {
+            let before = state.individuals.get(&key);
+            let (entry, _) = complete(model, before, SystemTime::UNIX_EPOCH).expect("valid");
+            let primary = entry.keys.primary.clone();
+            state.individuals.insert(key, entry);
+            primary
+        })
+    }
+
+    fn caller(&self, id: &str, key: &SharedKey) -> Caller {
+        let token = SasToken::sign(key, &format!("{SCOPE}/registrations/{id}"), self.clock.unix(), None);
+        Caller {
+            id_scope: IdScope::new(SCOPE).expect("scope"),
+            registration_id: RegistrationId::new(id).expect("id"),
+            token: Some(token),
+        }
+    }
+
+    /// Registers and polls until there is a result.
+    fn result(&self, caller: &Caller, body: &[u8]) -> Value {
+        let registered = self.register(caller, body);
+        let mut answer = json(&registered);
+        while answer["status"] == "assigning" {
+            let id = OperationId::new(answer["operationId"].as_str().expect("an id")).expect("valid");
+            answer = json(&self.poll(caller, &id));
+        }
+        answer
+    }
+}
+
+fn json(answer: &Answer) -> Value {
+    serde_json::from_slice(&answer.body).expect("JSON")
+}
+
+#[test]
+fn answers_as_documented_while_and_after_assigning() {
+    let registrar = registrar(1);
+    let key = registrar.enroll(IndividualEnrollment::new("d1"));
+    let caller = registrar.caller("d1", &key);
+    let first = registrar.register(&caller, b"");
+    let body = json(&first);
+    let id = body["operationId"].as_str().expect("an id").to_owned();
+    assert_eq!((first.status, first.retry_after.as_deref()), (202, Some("3")));
+    assert_eq!(body, json!({"operationId": id, "status": "assigning"}));
+
+    let operation = OperationId::new(id.clone()).expect("valid");
+    let second = registrar.poll(&caller, &operation);
+    assert_eq!((second.status, second.retry_after.as_deref()), (202, Some("3")));
+    let state = json!({"registrationId": "d1", "status": "assigning"});
+    assert_eq!(json(&second), json!({"operationId": id, "status": "assigning", "registrationState": state}));
+
+    let last = registrar.poll(&caller, &operation);
+    assert_eq!((last.status, last.retry_after.as_deref()), (200, None));
+    let body = json(&last);
+    assert_eq!((&body["operationId"], &body["status"]), (&json!(id), &json!("assigned")));
+    let state = &body["registrationState"];
+    for (name, expected) in
+        [("registrationId", "d1"), ("deviceId", "d1"), ("status", "assigned"), ("substatus", "initialAssignment")]
+    {
+        assert_eq!(state[name], expected, "{name}");
+    }
+    for name in ["createdDateTimeUtc", "lastUpdatedDateTimeUtc"] {
+        let text = state[name].as_str().expect(name);
+        assert!(text.len() == 28 && text.ends_with('Z') && &text[19..20] == ".", "{text}");
+    }
+    let hub = state["assignedHub"].as_str().expect("a hub");
+    let device = registrar.store.read(|it| it.device(hub, "d1").cloned()).expect("in the registry");
+    assert!(device.enabled && device.keys.primary == key);
+    // The result stays, and a lookup finds it too.
+    assert_eq!(json(&registrar.poll(&caller, &operation)), body);
+    assert_eq!(json(&registrar.lookup(&caller, b"{}")), *state);
+}
+
+#[test]
+fn a_repeated_registration_is_assigning_first_and_initial_again() {
+    let registrar = registrar(0);
+    let key = registrar.enroll(IndividualEnrollment::new("d1"));
+    let caller = registrar.caller("d1", &key);
+    let first = registrar.result(&caller, b"{}");
+    assert_eq!(registrar.register(&caller, b"{}").status, 202);
+    let second = registrar.result(&registrar.caller("D1", &key), br#"{"registrationId": "d1"}"#);
+    for name in ["assignedHub", "deviceId", "substatus", "createdDateTimeUtc"] {
+        assert_eq!(first["registrationState"][name], second["registrationState"][name], "{name}");
+    }
+    assert_ne!(first["registrationState"]["etag"], second["registrationState"]["etag"]);
+}
+
+#[test]
+fn a_move_to_another_hub_follows_the_policy() {
+    let named = |hub: &str, policy: Option<ReprovisionPolicy>, site: &str| {
+        let mut model = IndividualEnrollment::new("d1");
+        model.device_id = Some("pump".into());
+        model.settings.allocation_policy = Some(AllocationPolicy::Static);
+        model.settings.iot_hubs = Some(vec![hub.into()]);
+        model.settings.reprovision_policy = policy;
+        let mut twin = InitialTwin::default();
+        twin.tags.insert("site".into(), site.into());
+        model.settings.initial_twin = Some(twin);
+        model
+    };
+    let policy = |update_hub_assignment, migrate_device_data| {
+        Some(ReprovisionPolicy { update_hub_assignment, migrate_device_data })
+    };
+    for (policy, hub, substatus, site) in [
+        (None, "b.example", "deviceDataMigrated", "old"),
+        (policy(true, false), "b.example", "deviceDataReset", "new"),
+        (policy(false, false), "a.example", "initialAssignment", "old"),
+    ] {
+        let registrar = registrar(0);
+        let key = registrar.enroll(named("a.example", policy, "old"));
+        registrar.result(&registrar.caller("d1", &key), b"");
+        registrar.enroll(named("b.example", policy, "new"));
+        let state = registrar.result(&registrar.caller("d1", &key), b"")["registrationState"].clone();
+        assert_eq!((&state["assignedHub"], &state["substatus"]), (&json!(hub), &json!(substatus)));
+        let sites: Vec<_> = registrar.store.read(|state| {
+            let devices = state.hubs.values().flat_map(|hub| hub.devices.iter().map(|it| (hub.host.clone(), it)));
+            let site = |(host, (id, device)): (String, (&String, &crate::store::Device))| {
+                let twin = device.initial_twin.clone().expect("a twin");
+                (host, id.clone(), twin.tags["site"].clone())
+            };
+            devices.map(site).collect()
+        });
+        assert_eq!(sites, [(hub.to_owned(), "pump".to_owned(), json!(site))], "{policy:?}");
+    }
+}
+
+#[test]
+fn an_enrollment_that_changes_its_device_id_waits_for_the_record() {
+    let registrar = registrar(0);
+    let key = registrar.enroll(IndividualEnrollment::new("d1"));
+    let caller = registrar.caller("d1", &key);
+    registrar.result(&caller, b"");
+    let mut renamed = IndividualEnrollment::new("d1");
+    renamed.device_id = Some("pump".into());
+    registrar.enroll(renamed);
+    assert_eq!(registrar.result(&caller, b"")["registrationState"]["deviceId"], "d1");
+    registrar.store.change(|state| state.records.remove("d1"));
+    assert_eq!(registrar.result(&caller, b"")["registrationState"]["deviceId"], "pump");
+}
+
+#[test]
+fn a_group_assigns_by_registration_id_and_hands_out_its_payload() {
+    let registrar = registrar(0);
+    let group = registrar.store.change(|state| {
+        let (mut entry, _) = complete(EnrollmentGroup::new("Line"), None, SystemTime::UNIX_EPOCH).expect("valid");
+        entry.answer_payload = Some(json!({"color": "red"}));
+        let keys = entry.keys.clone();
+        state.groups.insert("line".into(), entry);
+        keys
+    });
+    let caller = registrar.caller("sn-1", &group.secondary.derive("sn-1"));
+    let state =
+        registrar.result(&caller, br#"{"registrationId":"sn-1","payload":{"a":1}}"#)["registrationState"].clone();
+    assert_eq!(state["deviceId"], "sn-1");
+    assert_eq!(state["symmetricKey"], json!({"enrollmentGroupId": "Line"}));
+    assert_eq!(state["payload"], json!({"color": "red"}));
+    let record = registrar.store.read(|it| it.records["sn-1"].clone());
+    assert_eq!(record.received_payload, Some(json!({"a": 1})));
+    let hub = state["assignedHub"].as_str().expect("a hub");
+    let device = registrar.store.read(|it| it.device(hub, "sn-1").cloned()).expect("in the registry");
+    assert_eq!(device.keys, group.derive("sn-1"));
+}
+
+#[test]
+fn disabled_is_an_answer_and_no_error() {
+    let registrar = registrar(0);
+    let mut model = IndividualEnrollment::new("d1");
+    let key = registrar.enroll(model.clone());
+    let caller = registrar.caller("d1", &key);
+    let id = json(&registrar.register(&caller, b""))["operationId"].as_str().expect("an id").to_owned();
+    model.settings.provisioning_status = Some(ProvisioningStatus::Disabled);
+    registrar.enroll(model);
+    let expected = json!({"operationId": "", "status": "disabled",
+        "registrationState": {"registrationId": "d1", "status": "disabled"}});
+    let id = OperationId::new(id).expect("valid");
+    for answer in [registrar.register(&caller, b""), registrar.poll(&caller, &id)] {
+        assert_eq!((answer.status, json(&answer)), (200, expected.clone()));
+    }
+}
+
+#[test]
+fn no_hub_is_a_failed_registration() {
+    let registrar = registrar(0);
+    let mut model = IndividualEnrollment::new("d1");
+    model.settings.iot_hubs = Some(vec!["gone.example".into()]);
+    let key = registrar.enroll(model);
+    let body = registrar.result(&registrar.caller("d1", &key), b"");
+    let state = &body["registrationState"];
+    assert_eq!(
+        (&body["status"], &state["status"], &state["errorCode"]),
+        (&json!("failed"), &json!("failed"), &json!(400_208))
+    );
+    assert!(state["errorMessage"].is_string() && state["assignedHub"].is_null() && state["deviceId"].is_null());
+    assert!(registrar.store.read(|it| it.hubs.values().all(|hub| hub.devices.is_empty())));
+}
+
+#[test]
+fn refuses_with_the_body_of_the_service() {
+    let registrar = registrar(0);
+    let key = registrar.enroll(IndividualEnrollment::new("d1"));
+    let caller = registrar.caller("d1", &key);
+    let stranger = registrar.caller("d1", &SharedKey::generate().expect("a key"));
+    let unknown = OperationId::new("4.0.x").expect("valid");
+    let huge = vec![b' '; limits::DPS_MESSAGE_MAX + 1];
+    for (answer, status, code) in [
+        (registrar.register(&stranger, b""), 401, 401_002),
+        (registrar.poll(&stranger, &unknown), 401, 401_002),
+        (registrar.lookup(&stranger, b""), 401, 401_002),
+        (registrar.register(&stranger, b"{"), 401, 401_002),
+        (registrar.register(&caller, b"{"), 400, 400_000),
+        (registrar.register(&caller, b"[]"), 400, 400_000),
+        (registrar.register(&caller, br#"{"registrationId":"d2"}"#), 400, 400_000),
+        (registrar.register(&caller, &huge), 413, 413_000),
+        (registrar.poll(&caller, &unknown), 404, 404_201),
+        (registrar.lookup(&caller, b""), 404, 404_201),
+    ] {
+        let body = json(&answer);
+        assert_eq!((answer.status, answer.error_code), (status, Some(code)), "{body}");
+        assert_eq!(body["errorCode"], code);
+        assert_eq!(body["trackingId"], answer.request_id);
+        assert!(body["message"].is_string() && body["timestampUtc"].is_string(), "{body}");
+    }
+    assert_eq!(json(&registrar.register(&stranger, b""))["message"], "Unauthorized");
+}
+
+#[test]
+fn nobody_sees_the_operation_of_another() {
+    let registrar = registrar(0);
+    let (one, other) =
+        (registrar.enroll(IndividualEnrollment::new("d1")), registrar.enroll(IndividualEnrollment::new("d2")));
+    let id = json(&registrar.register(&registrar.caller("d1", &one), b""))["operationId"].clone();
+    let id = OperationId::new(id.as_str().expect("an id")).expect("valid");
+    assert_eq!(registrar.poll(&registrar.caller("d2", &other), &id).status, 404);
+    assert_eq!(registrar.poll(&registrar.caller("d1", &one), &id).status, 200);
+}

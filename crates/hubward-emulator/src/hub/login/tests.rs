@@ -1,1 +1,127 @@
-//! x
+//! CONNECTs that a hub accepts and refuses.
+
+use hubward_sas::SharedKey;
+
+use super::*;
+use crate::store::{Device, KeyPair};
+
+const NOW: UnixSeconds = UnixSeconds(1_700_000_000);
+
+fn world() -> (State, KeyPair) {
+    let mut state = State::new(["hub.example"]);
+    let keys = KeyPair::generate().expect("keys");
+    let device = |enabled| Device {
+        keys: keys.clone(),
+        enabled,
+        created: String::new(),
+        etag: String::new(),
+        initial_twin: None,
+        session: None,
+    };
+    let devices = &mut state.hubs.get_mut("hub.example").expect("the hub").devices;
+    devices.insert("d1".into(), device(true));
+    devices.insert("off".into(), device(false));
+    (state, keys)
+}
+
+fn token(key: &SharedKey, resource: &str) -> SasToken {
+    SasToken::sign(key, resource, NOW, None)
+}
+
+fn connect(client_id: &str, username: &str, token: &SasToken) -> Connect {
+    Connect {
+        client_id: client_id.into(),
+        clean_session: true,
+        keep_alive: 60,
+        will: None,
+        username: Some(username.into()),
+        password: Some(token.expose().to_owned().into()),
+    }
+}
+
+#[test]
+fn accepts_every_form_the_sdks_send() {
+    let (state, keys) = world();
+    for username in [
+        "hub.example/d1/?api-version=2021-04-12",
+        "hub.example/d1/?api-version=2019-10-01&DeviceClientType=azure-iot-device%2F2.14.0",
+        "hub.example/d1/api-version=2016-11-14",
+        "HUB.example/d1/?api-version=2021-04-12",
+        "hub.example/d1",
+    ] {
+        for key in [&keys.primary, &keys.secondary] {
+            let token = token(key, "hub.example/devices/d1");
+            let login = check(&state, &connect("d1", username, &token), NOW).expect(username);
+            assert_eq!((login.hub.as_str(), login.expiry), ("hub.example", NOW));
+        }
+    }
+    let old = token(&keys.primary, "hub.example/devices/d1");
+    let just = NOW.saturating_add(std::time::Duration::from_secs(290));
+    assert!(check(&state, &connect("d1", "hub.example/d1", &old), just).is_ok(), "within the grace");
+}
+
+#[test]
+fn refuses_everything_else() {
+    let (state, keys) = world();
+    let name = "hub.example/d1/?api-version=2021-04-12";
+    let good = token(&keys.primary, "hub.example/devices/d1");
+    let policy = SasToken::sign(&keys.primary, "hub.example/devices/d1", NOW, Some("device"));
+    let stranger = token(&SharedKey::generate().expect("a key"), "hub.example/devices/d1");
+    let mut nameless = connect("d1", name, &good);
+    nameless.username = None;
+    let mut tokenless = connect("d1", name, &good);
+    tokenless.password = None;
+    let mut garbage = connect("d1", name, &good);
+    garbage.password = Some("secret".into());
+    for (connect, why) in [
+        (nameless, "no user name"),
+        (tokenless, "no SAS token"),
+        (garbage, "the SAS token cannot be read"),
+        (connect("d1", "hub.example", &good), "the user name cannot be read"),
+        (connect("d1", "hub.example/d1/?DeviceClientType=x", &good), "the user name cannot be read"),
+        (connect("d2", name, &good), "the client id is not the device id of the user name"),
+        (connect("D1", name, &good), "the client id is not the device id of the user name"),
+        (connect("d1", "other.example/d1/?api-version=1", &good), "no hub of this name"),
+        (connect("d1/m", "hub.example/d1/m/?api-version=1", &good), "modules are not emulated"),
+        (connect("d1", name, &stranger), "bad signature"),
+        (connect("d1", name, &policy), "the token is one of a policy, which are not emulated"),
+        (connect("d1", name, &token(&keys.primary, "hub.example/devices/d2")), "the token is for another resource"),
+        (connect("d1", name, &token(&keys.primary, "hub.example")), "the token is for another resource"),
+        (
+            connect("d2", "hub.example/d2/?api-version=1", &token(&keys.primary, "hub.example/devices/d2")),
+            "no device of this id",
+        ),
+        (
+            connect("off", "hub.example/off/?api-version=1", &token(&keys.primary, "hub.example/devices/off")),
+            "the device is disabled",
+        ),
+    ] {
+        assert_eq!(check(&state, &connect, NOW).expect_err(why), why);
+    }
+    let late = NOW.saturating_add(std::time::Duration::from_secs(301));
+    assert_eq!(check(&state, &connect("d1", name, &good), late).expect_err("old"), "the token has expired");
+}
+
+#[test]
+fn a_will_is_telemetry_of_this_device() {
+    let (state, keys) = world();
+    let good = token(&keys.primary, "hub.example/devices/d1");
+    let with_will = |topic: &str, qos, retain| {
+        let mut connect = connect("d1", "hub.example/d1", &good);
+        connect.will = Some(Will { topic: topic.into(), body: "gone".into(), qos, retain });
+        check(&state, &connect, NOW)
+    };
+    let login = with_will("devices/d1/messages/events/a=b", 1, true).expect("a will");
+    let (message, qos) = login.will.expect("a will");
+    let properties: Vec<_> = message.properties().collect();
+    assert_eq!(properties, [("a", Some("b")), (RETAIN, Some("true")), ("iothub-MessageType", Some("Will"))]);
+    assert_eq!((&message.body[..], qos), (&b"gone"[..], 1));
+    for (topic, qos) in [
+        ("devices/d2/messages/events/", 1),
+        ("$iothub/twin/GET/?$rid=1", 1),
+        ("devices/d1/messages/events/=b", 1),
+        ("devices/d1/messages/events/", 2),
+    ] {
+        assert!(with_will(topic, qos, false).is_err(), "{topic} {qos}");
+    }
+}

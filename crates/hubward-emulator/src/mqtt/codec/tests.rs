@@ -11,7 +11,7 @@ fn decode_all(bytes: &[u8]) -> Result<Option<Incoming>, Malformed> {
 }
 
 /// A CONNECT with everything: will, user name, password.
-const FULL_CONNECT: &[u8] = b"\x10\x1d\x00\x04MQTT\x04\xce\x00\x3c\x00\x02d1\x00\x01w\x00\x02by\x00\x01u\x00\x02pw";
+const FULL_CONNECT: &[u8] = b"\x10\x1c\x00\x04MQTT\x04\xce\x00\x3c\x00\x02d1\x00\x01w\x00\x02by\x00\x01u\x00\x02pw";
 /// The same without will, user name and password.
 const BARE_CONNECT: &[u8] = b"\x10\x0e\x00\x04MQTT\x04\x02\x00\x00\x00\x02d1";
 
