@@ -1,0 +1,122 @@
+//! `GET /telemetry/{hub}?from={offset}` at the admin port: what a hub has received, page by page.
+
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Map, Value, json};
+
+use crate::hub::{Telemetry, TelemetryLog};
+
+/// The messages from an offset on, as many as fit into a page, and the offset to go on with. With
+/// nothing new the page is empty and `next` what was asked for. Messages that are no longer kept are
+/// left out: the offsets tell.
+///
+/// `None` if the query is not `from={offset}`; without one, it is 0.
+pub(super) fn page(log: &TelemetryLog, query: Option<&str>) -> Option<Value> {
+    let from = match query {
+        None | Some("") => 0,
+        Some(query) => query.strip_prefix("from=")?.parse().ok()?,
+    };
+    let mut next = from;
+    let mut bytes = 0;
+    let mut messages = Vec::new();
+    for telemetry in log.from(from) {
+        bytes += telemetry.message.size();
+        if messages.len() == MOST || (bytes > MOST_BYTES && !messages.is_empty()) {
+            break;
+        }
+        next = telemetry.offset + 1;
+        messages.push(shown(&telemetry));
+    }
+    Some(json!({ "messages": messages, "next": next }))
+}
+
+/// The body as text where it is UTF-8, as `bodyBase64` where it is not.
+fn shown(telemetry: &Arc<Telemetry>) -> Value {
+    let message = &telemetry.message;
+    let system: Map<String, Value> =
+        message.system_properties().map(|(name, value)| (name.to_owned(), json!(value))).collect();
+    let properties: Map<String, Value> =
+        message.properties().map(|(name, value)| (name.to_owned(), json!(value))).collect();
+    let (name, body) = match std::str::from_utf8(telemetry.body()) {
+        Ok(text) => ("body", text.to_owned()),
+        Err(_) => ("bodyBase64", STANDARD.encode(telemetry.body())),
+    };
+    json!({
+        "offset": telemetry.offset,
+        "deviceId": telemetry.device_id,
+        "enqueuedTime": telemetry.enqueued_time,
+        name: body,
+        "systemProperties": system,
+        "properties": properties,
+        "qos": telemetry.qos,
+        "duplicate": telemetry.duplicate,
+    })
+}
+
+/// Most messages of a page.
+const MOST: usize = 1000;
+
+/// Most bytes of messages in a page of more than one.
+const MOST_BYTES: usize = 4 * 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use hubward_proto::hub::Message;
+
+    use super::*;
+
+    fn filled(messages: impl IntoIterator<Item = Message>) -> TelemetryLog {
+        let log = TelemetryLog::new(10_000);
+        for message in messages {
+            let (device_id, enqueued_time) = ("d1".into(), "2024-01-02T03:04:05.0000000Z".into());
+            log.append(Telemetry { offset: 0, device_id, enqueued_time, message, duplicate: false, qos: 1 });
+        }
+        log
+    }
+
+    fn offsets(page: &Value) -> (usize, u64) {
+        (page["messages"].as_array().expect("an array").len(), page["next"].as_u64().expect("a number"))
+    }
+
+    #[test]
+    fn shows_all_that_a_message_has() {
+        let text = Message::new("21.5 °C").message_id("m1").property("line", "7").flag("late");
+        let page = page(&filled([text, Message::new(vec![0xff, 0x00])]), None).expect("a page");
+        let expected = json!({
+            "offset": 0,
+            "deviceId": "d1",
+            "enqueuedTime": "2024-01-02T03:04:05.0000000Z",
+            "body": "21.5 °C",
+            "systemProperties": { "$.mid": "m1" },
+            "properties": { "line": "7", "late": null },
+            "qos": 1,
+            "duplicate": false,
+        });
+        assert_eq!(page["messages"][0], expected);
+        assert_eq!((&page["messages"][1]["bodyBase64"], &page["messages"][1]["body"]), (&json!("/wA="), &Value::Null));
+        assert_eq!(page["next"], 2);
+    }
+
+    #[test]
+    fn goes_on_where_the_last_page_ended() {
+        let log = filled((0..1500).map(|it| Message::new(it.to_string())));
+        let pages = [(None, (1000, 1000)), (Some("from=1000"), (500, 1500)), (Some("from=1500"), (0, 1500))];
+        for (query, expected) in pages {
+            assert_eq!(offsets(&page(&log, query).expect("a page")), expected, "{query:?}");
+        }
+        for query in ["from=", "from=-1", "from=a", "to=1", "from=1&from=2"] {
+            assert_eq!(page(&log, Some(query)), None, "{query}");
+        }
+    }
+
+    #[test]
+    fn a_page_of_large_messages_is_short_and_never_empty() {
+        let large = |size: usize| Message::new(vec![b'a'; size]);
+        let log = filled([large(3 * 1024 * 1024), large(2 * 1024 * 1024), large(5 * 1024 * 1024), large(1)]);
+        for (query, expected) in [("from=0", (1, 1)), ("from=1", (1, 2)), ("from=2", (1, 3)), ("from=3", (1, 4))] {
+            assert_eq!(offsets(&page(&log, Some(query)).expect("a page")), expected, "{query}");
+        }
+    }
+}
