@@ -300,7 +300,7 @@ fn username(request: &Register) -> String {
     DpsUsername::new(request.id_scope.clone(), request.registration_id.clone(), version).encode()
 }
 
-/// Source: [sdk] azure-iot-sdk-python asks for the same.
+/// Source: `[sdk]` azure-iot-sdk-python asks for the same.
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
 
 /// How long a good-bye may take.

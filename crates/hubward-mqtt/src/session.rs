@@ -53,6 +53,9 @@ pub(crate) struct Session {
     max_packet: usize,
     acknowledge: Acknowledge,
     accepted: bool,
+    /// Somebody has asked for the end.
+    closing: bool,
+    /// It has failed.
     over: bool,
     /// Why it is over, where nobody was told yet.
     untold: Option<TransportError>,
@@ -81,6 +84,7 @@ impl Session {
             max_packet: options.max_packet,
             acknowledge,
             accepted: false,
+            closing: false,
             over: false,
             untold: None,
         })
@@ -128,7 +132,7 @@ impl Session {
         cx: &mut Context<'_>,
         on_event: &mut dyn FnMut(Event),
     ) -> Poll<Result<(), TransportError>> {
-        if self.over {
+        if self.over || self.closing {
             let why = self.untold.take();
             return Poll::Ready(Err(why.unwrap_or_else(|| self.closed(None))));
         }
@@ -189,13 +193,15 @@ impl Session {
 
     /// Says good-bye and closes. Ready when the bytes are out or cannot be.
     pub(crate) fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if !self.over {
-            self.over = true;
-            if self.accepted {
-                // It always encodes; and if it did not, closing would still be right.
-                let _ = packet::disconnect(self.link.out());
-            }
+        if self.over {
+            // There is nobody to say good-bye to.
+            return Poll::Ready(());
         }
+        if !self.closing && self.accepted {
+            // It always encodes; and if it did not, closing would still be right.
+            let _ = packet::disconnect(self.link.out());
+        }
+        self.closing = true;
         self.link.poll_close(cx)
     }
 

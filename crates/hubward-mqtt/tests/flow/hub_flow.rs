@@ -132,6 +132,9 @@ async fn a_peer_that_does_not_read_is_noticed() {
     let error = exchange(&mut *connection).await.expect_err("nobody reads");
     assert_eq!(start.elapsed().as_secs(), 20);
     assert!(matches!(error, TransportError::Timeout { .. }), "{error}");
+    poll_fn(|cx| connection.poll_close(cx)).await;
+    assert_eq!(start.elapsed().as_secs(), 20, "a dead connection closes at once");
+    drop(peer);
 }
 
 #[tokio::test(start_paused = true)]
