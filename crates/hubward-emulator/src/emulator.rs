@@ -398,7 +398,7 @@ impl Emulator {
     }
 
     /// Waits until `condition` gives something. It is asked now and after every change of anything
-    /// but telemetry. Has no time limit of its own.
+    /// but telemetry; a fault that happens is a change. Has no time limit of its own.
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing.

@@ -49,7 +49,7 @@ impl Server {
     async fn connection(self, tcp: TcpStream, protocol: Protocol) {
         let mut socket = Socket::new(tcp);
         let point = if protocol == Protocol::Mqtt { Point::MqttAccept } else { Point::HttpsAccept };
-        match self.shared.faults.take(point) {
+        match self.shared.take_fault(point) {
             Some(Fault::Cut) => return,
             Some(Fault::Never) => return hold(socket).await,
             Some(Fault::Delay(time)) => sleep(time).await,

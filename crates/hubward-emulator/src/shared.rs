@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::clock::Clock;
 use crate::dps::Registrar;
-use crate::fault::Faults;
+use crate::fault::{Fault, Faults, Point};
 use crate::hub::TelemetryLog;
 use crate::store::Store;
 
@@ -21,6 +21,16 @@ pub(crate) struct Shared {
     /// By the hub's name in lower case; never changes.
     pub(crate) logs: BTreeMap<String, TelemetryLog>,
     pub(crate) info: Arc<Info>,
+}
+
+impl Shared {
+    /// What is to go wrong with the event that happens now. Counts as a change, so that a test can
+    /// wait for it.
+    pub(crate) fn take_fault(&self, point: Point) -> Option<Fault> {
+        let fault = self.faults.take(point)?;
+        self.store.change(|_| ());
+        Some(fault)
+    }
 }
 
 /// What an emulator says of itself; never changes.

@@ -51,8 +51,8 @@ pub(crate) async fn handle(shared: &Arc<Shared>, request: Request<Incoming>) -> 
         Ok(Err(_)) | Err(_) => return Err(Cut),
     };
     let fault = match asked.operation {
-        DpsOperation::Register => shared.faults.take(Point::DpsRegister),
-        DpsOperation::Status(_) => shared.faults.take(Point::DpsPoll),
+        DpsOperation::Register => shared.take_fault(Point::DpsRegister),
+        DpsOperation::Status(_) => shared.take_fault(Point::DpsPoll),
         DpsOperation::Lookup => None,
     };
     let caller = caller(&asked, &head.headers);

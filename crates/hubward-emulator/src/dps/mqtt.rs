@@ -29,7 +29,7 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(
     connection: &mut Connection<S>,
     connect: Connect,
 ) -> End {
-    match shared.faults.take(Point::DpsConnect) {
+    match shared.take_fault(Point::DpsConnect) {
         Some(Fault::Connack(code)) => return refuse(connection, code),
         Some(Fault::Cut) => return End::Abruptly,
         Some(Fault::Never) => return End::Never,
@@ -86,7 +86,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> for DpsSession<'_> {
             Incoming::Publish(publish) => return self.publish(connection, publish).await,
             Incoming::Subscribe(id, filters) => {
                 let mut refused = false;
-                match self.shared.faults.take(Point::DpsSubscribe) {
+                match self.shared.take_fault(Point::DpsSubscribe) {
                     Some(Fault::Suback128) => refused = true,
                     Some(Fault::Cut) => return Err(Closed::Fault),
                     Some(Fault::Never) => return Ok(()),
@@ -151,7 +151,7 @@ impl DpsSession<'_> {
             Request::Register(_) => registrar.register(self.caller, &publish.body),
             Request::Poll(topic) => registrar.poll(self.caller, &topic.operation_id),
         };
-        let fault = self.shared.faults.take(point);
+        let fault = self.shared.take_fault(point);
         let answer = match &fault {
             Some(Fault::Cut) => return Err(Closed::Fault),
             Some(Fault::Never) => None,

@@ -25,7 +25,7 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(
     connection: &mut Connection<S>,
     connect: Connect,
 ) -> End {
-    match shared.faults.take(Point::HubConnect) {
+    match shared.take_fault(Point::HubConnect) {
         Some(Fault::Connack(code)) => return refuse(connection, code),
         Some(Fault::Cut) => return End::Abruptly,
         Some(Fault::Never) => return End::Never,
@@ -85,7 +85,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> for HubSession<'_> {
         match packet {
             Incoming::Publish(publish) => return self.publish(connection, publish).await,
             Incoming::Subscribe(id, filters) => {
-                let refused = match self.shared.faults.take(Point::HubSubscribe) {
+                let refused = match self.shared.take_fault(Point::HubSubscribe) {
                     Some(Fault::Suback128) => true,
                     Some(Fault::Cut) => return Err(Closed::Fault),
                     Some(Fault::Never) => return Ok(()),

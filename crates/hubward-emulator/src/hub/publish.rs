@@ -36,7 +36,7 @@ impl HubSession<'_> {
             message = message.property(RETAIN, "true");
         }
         let mut acknowledgements = 1;
-        match self.shared.faults.take(Point::HubPublish) {
+        match self.shared.take_fault(Point::HubPublish) {
             Some(Fault::Cut) => return Err(Closed::Fault),
             Some(Fault::Never) => return Ok(()),
             Some(Fault::HoldPuback) => acknowledgements = 0,

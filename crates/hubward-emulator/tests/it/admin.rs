@@ -1,0 +1,51 @@
+//! The plain-HTTP admin port.
+
+use hubward_emulator::Emulator;
+use tokio::net::TcpStream;
+
+use crate::client::{http, read_head, send};
+
+#[tokio::test]
+async fn tells_its_health_and_its_certificate() {
+    let emulator = Emulator::start().await.expect("started");
+    let mut stream = TcpStream::connect(emulator.admin_addr()).await.expect("connected");
+    let health = http(&mut stream, "GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n").await.expect("an answer");
+    assert_eq!((health.status, health.header("content-type")), (200, Some("application/json")));
+    let json = health.json();
+    assert_eq!(json["status"], "ok");
+    assert_eq!(json["emulator"]["mqtt"][0], emulator.mqtt_addr().to_string());
+    assert_eq!(json["emulator"]["hubs"][0], "localhost");
+
+    let ca = http(&mut stream, "GET /ca.pem HTTP/1.1\r\nHost: 127.0.0.1:80\r\n\r\n").await.expect("an answer");
+    assert_eq!(ca.body, emulator.ca_pem());
+    assert_eq!(std::fs::read_to_string(emulator.ca_file()).expect("the file"), ca.body);
+    for (request, status) in [
+        ("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", 404),
+        ("DELETE /health HTTP/1.1\r\nHost: localhost\r\n\r\n", 405),
+        ("GET /health HTTP/1.1\r\nHost: evil.example\r\n\r\n", 403),
+        ("GET /ca.pem HTTP/1.1\r\nHost: localhost.evil.example:80\r\n\r\n", 403),
+    ] {
+        assert_eq!(http(&mut stream, request).await.expect("an answer").status, status, "{request}");
+    }
+    // The length of a body that does not come.
+    send(&mut stream, b"HEAD /health HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    assert!(read_head(&mut stream).await.expect("an answer").starts_with("HTTP/1.1 200"));
+    let after = http(&mut stream, "GET /ca.pem HTTP/1.1\r\nHost: [::1]\r\n\r\n").await.expect("an answer");
+    assert_eq!(after.status, 200);
+}
+
+#[tokio::test]
+async fn is_gone_after_shutdown() {
+    let emulator = Emulator::start().await.expect("started");
+    let (admin, mqtt, file) = (emulator.admin_addr(), emulator.mqtt_addr(), emulator.ca_file().to_owned());
+    assert!(file.exists());
+    emulator.shutdown().await;
+    assert!(TcpStream::connect(admin).await.is_err());
+    assert!(TcpStream::connect(mqtt).await.is_err());
+    assert!(!file.exists());
+    // The ports are free again, at once.
+    let again = Emulator::builder().admin_port(admin.port()).mqtt_port(mqtt.port()).start().await.expect("free");
+    assert_eq!(again.mqtt_addr(), mqtt);
+    let error = Emulator::builder().mqtt_port(mqtt.port()).start().await.expect_err("taken");
+    assert_eq!(error.to_string(), format!("cannot listen on {mqtt} for MQTT"));
+}

@@ -1,0 +1,10 @@
+//! The emulator over real sockets: bytes typed by hand, TLS from rustls, none of hubward's clients.
+
+mod admin;
+mod client;
+mod dps_https;
+mod dps_mqtt;
+mod faults;
+mod hub;
+mod tls;
+mod websocket;
