@@ -150,9 +150,8 @@ impl Driver {
 
     /// The timers stand still while the machine sleeps; the token's age does not.
     fn look_at_wall_clock(&mut self, now: Instant) {
-        if self.renew_wall.is_some_and(|it| it <= clock::now()) {
+        if self.renew_wall.is_some_and(|it| it <= clock::now()) && self.core.renew_now(now) {
             self.renew_wall = None;
-            self.core.renew_now(now);
         }
     }
 

@@ -7,8 +7,10 @@
 //! [`Core::changed_state`] give.
 
 mod backoff;
+mod ending;
 mod flights;
 mod outcome;
+mod phase;
 #[cfg(test)]
 mod simulation;
 #[cfg(test)]
@@ -23,8 +25,11 @@ use hubward_transport::{Fault, ProtoError, Stage, Tag, TransportError};
 use tokio::time::Instant;
 
 use self::backoff::Ladder;
+use self::ending::Closing;
 use self::flights::Flights;
 pub(crate) use self::outcome::{Cut, Outcome};
+pub(crate) use self::phase::Link;
+use self::phase::{Phase, Then};
 use crate::{CloseReason, ConnectionState, DisconnectCause, HubOptions};
 
 /// How long saying good-bye may take.
@@ -79,73 +84,6 @@ struct Waiting<T> {
     deadline: Option<Instant>,
 }
 
-#[derive(Debug, Clone)]
-struct Closing {
-    until: Instant,
-    reason: CloseReason,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Phase {
-    /// No connection until then.
-    Waiting {
-        until: Instant,
-    },
-    /// A connection is being made.
-    Opening {
-        until: Instant,
-    },
-    /// The connection is there, the hub's answer to the login is not.
-    Login {
-        until: Instant,
-        renew_at: Option<Instant>,
-    },
-    /// The hub has accepted the login.
-    Up {
-        since: Instant,
-        renew_at: Option<Instant>,
-    },
-    /// As up, while the token is being replaced in place.
-    Renewing {
-        since: Instant,
-        until: Instant,
-    },
-    /// Before a renewal: nothing new is sent, answers are waited for.
-    Draining {
-        since: Instant,
-        until: Instant,
-    },
-    /// Saying good-bye.
-    Leaving {
-        until: Instant,
-        then: Then,
-    },
-    Ended,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Then {
-    Reopen,
-    End,
-}
-
-/// What the driver is to have at this moment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Link {
-    /// No connection.
-    Nothing,
-    /// The attempt of this number.
-    Opening(u64),
-    /// The connection of this attempt.
-    Open(u64),
-    /// The same, while its token is being replaced.
-    OpenRenewing(u64),
-    /// The same, saying good-bye.
-    Leaving(u64),
-    /// Nothing, for ever.
-    Ended,
-}
-
 impl<T> Core<T> {
     pub(crate) fn new(setup: Setup, now: Instant) -> Self {
         let options = &setup.options;
@@ -183,19 +121,6 @@ impl<T> Core<T> {
             self.next_expiry = Some(earlier(self.next_expiry, deadline));
         }
         self.waiting.push_back(Waiting { ticket, deadline });
-    }
-
-    /// Ends the client when everything is resolved, at `until` at the latest. The earliest moment
-    /// counts, and the first reason.
-    pub(crate) fn close(&mut self, now: Instant, until: Instant, reason: CloseReason) {
-        match &mut self.closing {
-            Some(closing) => closing.until = closing.until.min(until),
-            None => self.closing = Some(Closing { until, reason }),
-        }
-        if let Phase::Leaving { until: leave, then: Then::End } = &mut self.phase {
-            *leave = (*leave).min(until.max(now));
-        }
-        self.settle(now);
     }
 
     // What happened.
@@ -268,11 +193,14 @@ impl<T> Core<T> {
         }
     }
 
-    /// The wall clock says that the token is old: the machine slept, or its clock was set.
-    pub(crate) fn renew_now(&mut self, now: Instant) {
+    /// The wall clock says that the token is old: the machine slept, or its clock was set. Says
+    /// whether that is of use now.
+    pub(crate) const fn renew_now(&mut self, now: Instant) -> bool {
         if let Phase::Up { renew_at: Some(at), .. } = &mut self.phase {
             *at = now;
+            return true;
         }
+        false
     }
 
     /// Time has come to [`Core::next_deadline`], or anywhere.
@@ -368,22 +296,6 @@ impl<T> Core<T> {
     /// What ended the last connection or attempt; `None` since the last login.
     pub(crate) const fn last_cause(&self) -> Option<&DisconnectCause> {
         self.last_cause.as_ref()
-    }
-
-    /// Whether new messages are still taken.
-    pub(crate) const fn is_closing(&self) -> bool {
-        self.closing.is_some()
-    }
-
-    /// Why it ends, once nothing can change that.
-    pub(crate) fn end_reason(&self) -> Option<CloseReason> {
-        self.closing.as_ref().filter(|_| self.is_ending()).map(|it| it.reason.clone())
-    }
-
-    /// Ends at once, without a good-bye.
-    pub(crate) fn abort(&mut self, now: Instant) {
-        self.end_with(now, CloseReason::Aborted);
-        self.end();
     }
 
     fn next_new(&mut self, now: Instant) -> Option<Tag> {
@@ -514,65 +426,6 @@ impl<T> Core<T> {
         let resolved = &mut self.resolved;
         let in_flight = self.flights.expire(now, |ticket| resolved.push((ticket, Outcome::Unknown(cut()))));
         self.next_expiry = [earliest, in_flight].into_iter().flatten().min().map(|it| it.max(now + DEADLINE_GRAIN));
-    }
-
-    /// What may have become due by something being resolved.
-    fn settle(&mut self, now: Instant) {
-        if let Phase::Draining { since, .. } = self.phase
-            && self.flights.len() == 0
-        {
-            self.leave(now, since);
-        }
-        if self.closing.is_some() && self.waiting.is_empty() && self.flights.unresolved() == 0 {
-            self.finish(now);
-        }
-    }
-
-    /// Everything is resolved, or its time is over.
-    fn finish(&mut self, now: Instant) {
-        let reason = self.closing.as_ref().map_or(CloseReason::Requested, |it| it.reason.clone());
-        self.end_with(now, reason);
-    }
-
-    fn end_with(&mut self, now: Instant, reason: CloseReason) {
-        if self.is_ending() {
-            return;
-        }
-        let cut = || Cut::Closed(reason.clone());
-        self.freed += self.waiting.len();
-        let waiting = self.waiting.drain(..).map(|it| (it.ticket, Outcome::NotSent(cut())));
-        self.resolved.extend(waiting);
-        let written = self.flights.drain().into_iter().map(|it| (it, Outcome::Unknown(cut())));
-        self.resolved.extend(written);
-        (self.next_expiry, self.next_overdue) = (None, None);
-        // Nobody waits for the good-bye of a client whose handles are gone.
-        let patience = match (&self.closing, &reason) {
-            (Some(closing), CloseReason::Requested) => closing.until,
-            _ => now + GOODBYE,
-        };
-        let until = patience.min(now + GOODBYE).max(now);
-        self.closing = Some(Closing { until: patience, reason });
-        match self.phase {
-            Phase::Up { .. } | Phase::Renewing { .. } | Phase::Draining { .. } => {
-                self.phase = Phase::Leaving { until, then: Then::End };
-            }
-            Phase::Leaving { until: already, .. } => {
-                self.phase = Phase::Leaving { until: already.min(until), then: Then::End };
-            }
-            Phase::Waiting { .. } | Phase::Opening { .. } | Phase::Login { .. } | Phase::Ended => self.end(),
-        }
-    }
-
-    fn end(&mut self) {
-        self.phase = Phase::Ended;
-        let reason = self.closing.as_ref().map_or(CloseReason::Aborted, |it| it.reason.clone());
-        if !self.state.is_closed() {
-            self.set_state(ConnectionState::Closed { reason });
-        }
-    }
-
-    const fn is_ending(&self) -> bool {
-        matches!(self.phase, Phase::Ended | Phase::Leaving { then: Then::End, .. })
     }
 
     fn set_state(&mut self, state: ConnectionState) {

@@ -1,0 +1,103 @@
+//! How the client ends: when everything is resolved, when its time is over, or at once.
+
+use tokio::time::Instant;
+
+use super::phase::{Phase, Then};
+use super::{Core, Cut, GOODBYE, Outcome};
+use crate::{CloseReason, ConnectionState};
+
+#[derive(Debug, Clone)]
+pub(super) struct Closing {
+    pub(super) until: Instant,
+    pub(super) reason: CloseReason,
+}
+
+impl<T> Core<T> {
+    /// Ends the client when everything is resolved, at `until` at the latest. The earliest moment
+    /// counts, and the first reason.
+    pub(crate) fn close(&mut self, now: Instant, until: Instant, reason: CloseReason) {
+        match &mut self.closing {
+            Some(closing) => closing.until = closing.until.min(until),
+            None => self.closing = Some(Closing { until, reason }),
+        }
+        if let Phase::Leaving { until: leave, then: Then::End } = &mut self.phase {
+            *leave = (*leave).min(until.max(now));
+        }
+        self.settle(now);
+    }
+
+    /// Whether new messages are no longer taken.
+    pub(crate) const fn is_closing(&self) -> bool {
+        self.closing.is_some()
+    }
+
+    /// Why it ends, once nothing can change that.
+    pub(crate) fn end_reason(&self) -> Option<CloseReason> {
+        self.closing.as_ref().filter(|_| self.is_ending()).map(|it| it.reason.clone())
+    }
+
+    /// Ends at once, without a good-bye.
+    pub(crate) fn abort(&mut self, now: Instant) {
+        self.end_with(now, CloseReason::Aborted);
+        self.end();
+    }
+
+    /// What may have become due by something being resolved.
+    pub(super) fn settle(&mut self, now: Instant) {
+        if let Phase::Draining { since, .. } = self.phase
+            && self.flights.len() == 0
+        {
+            self.leave(now, since);
+        }
+        if self.closing.is_some() && self.waiting.is_empty() && self.flights.unresolved() == 0 {
+            self.finish(now);
+        }
+    }
+
+    /// Everything is resolved, or its time is over.
+    pub(super) fn finish(&mut self, now: Instant) {
+        let reason = self.closing.as_ref().map_or(CloseReason::Requested, |it| it.reason.clone());
+        self.end_with(now, reason);
+    }
+
+    pub(super) fn end_with(&mut self, now: Instant, reason: CloseReason) {
+        if self.is_ending() {
+            return;
+        }
+        let cut = || Cut::Closed(reason.clone());
+        self.freed += self.waiting.len();
+        let waiting = self.waiting.drain(..).map(|it| (it.ticket, Outcome::NotSent(cut())));
+        self.resolved.extend(waiting);
+        let written = self.flights.drain().into_iter().map(|it| (it, Outcome::Unknown(cut())));
+        self.resolved.extend(written);
+        (self.next_expiry, self.next_overdue) = (None, None);
+        // Nobody waits for the good-bye of a client whose handles are gone.
+        let patience = match (&self.closing, &reason) {
+            (Some(closing), CloseReason::Requested) => closing.until,
+            _ => now + GOODBYE,
+        };
+        let until = patience.min(now + GOODBYE).max(now);
+        self.closing = Some(Closing { until: patience, reason });
+        match self.phase {
+            Phase::Up { .. } | Phase::Renewing { .. } | Phase::Draining { .. } => {
+                self.phase = Phase::Leaving { until, then: Then::End };
+            }
+            Phase::Leaving { until: already, .. } => {
+                self.phase = Phase::Leaving { until: already.min(until), then: Then::End };
+            }
+            Phase::Waiting { .. } | Phase::Opening { .. } | Phase::Login { .. } | Phase::Ended => self.end(),
+        }
+    }
+
+    pub(super) fn end(&mut self) {
+        self.phase = Phase::Ended;
+        let reason = self.closing.as_ref().map_or(CloseReason::Aborted, |it| it.reason.clone());
+        if !self.state.is_closed() {
+            self.set_state(ConnectionState::Closed { reason });
+        }
+    }
+
+    pub(super) const fn is_ending(&self) -> bool {
+        matches!(self.phase, Phase::Ended | Phase::Leaving { then: Then::End, .. })
+    }
+}

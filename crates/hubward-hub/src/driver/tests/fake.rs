@@ -1,0 +1,283 @@
+//! A hub in memory that does as it is told.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Context, Poll, Waker};
+
+use async_trait::async_trait;
+use hubward_transport::{
+    Abilities, Downstream, HubConnection, HubLogin, HubTransport, ProtoError, Refusal, RefusedBy, SasToken, Stage, Tag,
+    TransportError, TransportKind, Upstream,
+};
+
+pub(super) const ENDPOINT: &str = "hub.example:8883";
+
+/// What becomes of one attempt to connect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    Accept,
+    Unreachable,
+    Refuse(u8),
+    HangOpening,
+    HangLogin,
+    PanicAfterLogin,
+}
+
+/// How the hub answers messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Answers {
+    AtOnce,
+    WhenTold,
+}
+
+/// A message that the hub has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Taken {
+    pub(super) connection: usize,
+    pub(super) tag: u16,
+    pub(super) again: bool,
+    pub(super) body: String,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct FakeHub(Arc<Mutex<Hub>>);
+
+#[derive(Debug)]
+pub(super) struct Hub {
+    /// The fates of the next attempts; after them, all are accepted.
+    pub(super) fates: VecDeque<Fate>,
+    pub(super) answers: Answers,
+    pub(super) renew_in_place: bool,
+    /// Messages a connection buffers.
+    pub(super) buffer: usize,
+    pub(super) opened: usize,
+    pub(super) renewed: usize,
+    pub(super) said_goodbye: usize,
+    /// Connections and attempts that exist.
+    pub(super) alive: usize,
+    pub(super) taken: Vec<Taken>,
+    /// How many messages came in one write.
+    pub(super) writes: Vec<usize>,
+    unanswered: VecDeque<(usize, Tag)>,
+    answered: VecDeque<(usize, Tag)>,
+    cut: BTreeSet<usize>,
+    wakers: Vec<Waker>,
+}
+
+impl FakeHub {
+    pub(super) fn new(fates: impl IntoIterator<Item = Fate>) -> Self {
+        Self(Arc::new(Mutex::new(Hub {
+            fates: fates.into_iter().collect(),
+            answers: Answers::AtOnce,
+            renew_in_place: false,
+            buffer: usize::MAX,
+            opened: 0,
+            renewed: 0,
+            said_goodbye: 0,
+            alive: 0,
+            taken: Vec::new(),
+            writes: Vec::new(),
+            unanswered: VecDeque::new(),
+            answered: VecDeque::new(),
+            cut: BTreeSet::new(),
+            wakers: Vec::new(),
+        })))
+    }
+
+    pub(super) fn answering(self, answers: Answers) -> Self {
+        self.lock().answers = answers;
+        self
+    }
+
+    pub(super) fn boxed(&self) -> Box<dyn HubTransport> {
+        Box::new(self.clone())
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Hub> {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Answers up to so many messages, the oldest first.
+    pub(super) fn answer(&self, count: usize) {
+        let mut hub = self.lock();
+        let count = count.min(hub.unanswered.len());
+        let answers: Vec<_> = hub.unanswered.drain(..count).collect();
+        hub.answered.extend(answers);
+        hub.wake();
+    }
+
+    /// Ends the connection that was opened last.
+    pub(super) fn cut(&self) {
+        let mut hub = self.lock();
+        let last = hub.opened;
+        hub.cut.insert(last);
+        hub.wake();
+    }
+
+    pub(super) fn alive(&self) -> usize {
+        self.lock().alive
+    }
+
+    pub(super) fn opened(&self) -> usize {
+        self.lock().opened
+    }
+
+    pub(super) fn goodbyes(&self) -> usize {
+        self.lock().said_goodbye
+    }
+
+    pub(super) fn bodies(&self) -> Vec<String> {
+        self.lock().taken.iter().map(|it| it.body.clone()).collect()
+    }
+}
+
+impl Hub {
+    fn wake(&mut self) {
+        self.wakers.drain(..).for_each(Waker::wake);
+    }
+}
+
+#[async_trait]
+impl HubTransport for FakeHub {
+    fn kind(&self) -> TransportKind {
+        TransportKind::Mqtt
+    }
+
+    fn endpoint(&self, _: &HubLogin) -> String {
+        ENDPOINT.to_owned()
+    }
+
+    fn abilities(&self) -> Abilities {
+        let mut abilities = Abilities::default();
+        abilities.renew_in_place = self.lock().renew_in_place;
+        abilities
+    }
+
+    async fn open(&self, login: &HubLogin, token: Option<&SasToken>) -> Result<Box<dyn HubConnection>, TransportError> {
+        assert!(token.is_some_and(|it| it.covers(&login.identity.sas_resource())), "a token for this device");
+        let (number, fate) = {
+            let mut hub = self.lock();
+            hub.opened += 1;
+            hub.unanswered.clear();
+            (hub.opened, hub.fates.pop_front().unwrap_or(Fate::Accept))
+        };
+        let alive = Alive::new(self);
+        // Others see that an attempt is running.
+        for _ in 0..3 {
+            tokio::task::yield_now().await;
+        }
+        match fate {
+            Fate::Unreachable => {
+                let source = std::io::Error::new(std::io::ErrorKind::ConnectionRefused, "connection refused");
+                Err(TransportError::Connect { endpoint: ENDPOINT.into(), source })
+            }
+            Fate::HangOpening => std::future::pending().await,
+            fate => Ok(Box::new(Connection { number, fate, ready: false, written: Vec::new(), alive })),
+        }
+    }
+}
+
+/// Counts attempts and connections that were not dropped.
+#[derive(Debug)]
+struct Alive(FakeHub);
+
+impl Alive {
+    fn new(hub: &FakeHub) -> Self {
+        hub.lock().alive += 1;
+        Self(hub.clone())
+    }
+}
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        self.0.lock().alive -= 1;
+    }
+}
+
+#[derive(Debug)]
+struct Connection {
+    number: usize,
+    fate: Fate,
+    ready: bool,
+    written: Vec<(Tag, Taken)>,
+    alive: Alive,
+}
+
+impl HubConnection for Connection {
+    fn has_room(&self) -> bool {
+        self.ready && self.written.len() < self.alive.0.lock().buffer
+    }
+
+    fn start_send(&mut self, tag: Tag, what: &Upstream, again: bool) -> Result<(), TransportError> {
+        assert!(self.has_room());
+        let Upstream::Telemetry(message) = what else { panic!("{what:?}") };
+        let body = String::from_utf8(message.body.to_vec()).expect("text");
+        if body == "impossible" {
+            return Err(TransportError::Request(ProtoError::Missing("a topic that fits")));
+        }
+        self.written.push((tag, Taken { connection: self.number, tag: tag.0.get(), again, body }));
+        Ok(())
+    }
+
+    fn poll_exchange(
+        &mut self,
+        cx: &mut Context<'_>,
+        events: &mut Vec<Downstream>,
+    ) -> Poll<Result<(), TransportError>> {
+        let mut hub = self.alive.0.lock();
+        if hub.cut.contains(&self.number) {
+            let error = TransportError::Closed { endpoint: ENDPOINT.into(), stage: Stage::Exchange, source: None };
+            return Poll::Ready(Err(error));
+        }
+        let before = events.len();
+        match self.fate {
+            Fate::Refuse(code) => {
+                let refusal = Refusal::new(ENDPOINT.into(), Stage::Login, RefusedBy::Connack(code));
+                return Poll::Ready(Err(TransportError::Refused(Box::new(refusal))));
+            }
+            Fate::PanicAfterLogin if self.ready => panic!("a bug in a transport"),
+            Fate::HangLogin => {}
+            _ if !self.ready => {
+                self.ready = true;
+                events.push(Downstream::Ready { session_present: false, server_time: None });
+            }
+            _ => {}
+        }
+        let full = self.written.len() >= hub.buffer;
+        if !self.written.is_empty() {
+            hub.writes.push(self.written.len());
+        }
+        for (tag, taken) in self.written.drain(..) {
+            hub.taken.push(taken);
+            match hub.answers {
+                Answers::AtOnce => events.push(Downstream::Done(tag)),
+                Answers::WhenTold => hub.unanswered.push_back((self.number, tag)),
+            }
+        }
+        while let Some((number, tag)) = hub.answered.pop_front() {
+            if number == self.number {
+                events.push(Downstream::Done(tag));
+            }
+        }
+        if events.len() > before || full {
+            return Poll::Ready(Ok(()));
+        }
+        hub.wakers.push(cx.waker().clone());
+        Poll::Pending
+    }
+
+    fn poll_renew(&mut self, cx: &mut Context<'_>, _: &SasToken) -> Poll<Result<(), TransportError>> {
+        let mut hub = self.alive.0.lock();
+        hub.renewed += 1;
+        if hub.renewed % 2 == 1 {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_close(&mut self, _: &mut Context<'_>) -> Poll<()> {
+        self.alive.0.lock().said_goodbye += 1;
+        Poll::Ready(())
+    }
+}

@@ -1,0 +1,341 @@
+//! The driver and the handle over a hub in memory, with paused time.
+
+mod cancel;
+mod ends;
+mod fake;
+
+use std::time::Duration;
+
+use hubward_proto::limits;
+use hubward_transport::{Credential, CredentialError, HubIdentity, HubLogin, ProtoError, SharedKey, Signer};
+
+use self::fake::{Answers, ENDPOINT, FakeHub, Fate, Taken};
+use crate::{
+    CloseReason, ConnectionState, DisconnectCause, HubClient, HubError, HubOptions, Message, SendError,
+    TryEnqueueError, Why,
+};
+
+const KEY: &str = "c2VjcmV0LWNhbmFyeS1zZWNyZXQtY2FuYXJ5LXNlY3I=";
+
+fn login() -> HubLogin {
+    HubLogin::new(HubIdentity::new("hub.example".parse().expect("a host"), "dev-1".parse().expect("an id")))
+}
+
+fn credential() -> Credential {
+    Credential::SharedKey(SharedKey::from_base64(KEY).expect("a key"))
+}
+
+fn options() -> HubOptions {
+    HubOptions::default().seed(Some(1))
+}
+
+fn spawn(hub: &FakeHub, options: HubOptions) -> HubClient {
+    HubClient::spawn(hub.boxed(), login(), credential(), options)
+}
+
+fn seconds(from: u64) -> Duration {
+    Duration::from_secs(from)
+}
+
+/// Lets every task run until it waits for something.
+async fn settle() {
+    for _ in 0..20 {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// In a task of its own, so that it sees states that do not last.
+async fn until_state(client: &HubClient, wanted: impl FnMut(&ConnectionState) -> bool + Send + 'static) {
+    let mut state = client.state();
+    tokio::spawn(async move { drop(state.wait_for(wanted).await.expect("the client lives")) }).await.expect("no panic");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_is_sent_and_acknowledged() {
+    let hub = FakeHub::new([]);
+    let client = spawn(&hub, options());
+    client.connected().await.expect("a login");
+    client.send(Message::new("one")).await.expect("an acknowledgement");
+    client.enqueue(Message::new("two")).await.expect("room").await.expect("an acknowledgement");
+    let closed = client.close(seconds(5)).await.expect("nothing is left");
+    assert!(matches!(closed.reason, CloseReason::Requested));
+    assert_eq!(hub.bodies(), ["one", "two"]);
+    assert_eq!((hub.goodbyes(), hub.alive()), (1, 0));
+    assert_eq!(client.endpoint(), ENDPOINT);
+}
+
+#[tokio::test(start_paused = true)]
+async fn messages_may_be_queued_before_the_login_and_leave_in_one_write() {
+    let hub = FakeHub::new([]).answering(Answers::WhenTold);
+    let client = spawn(&hub, options().window(64));
+    let mut receipts = Vec::new();
+    for number in 0..100 {
+        receipts.push(client.enqueue(Message::new(number.to_string())).await.expect("room"));
+    }
+    client.connected().await.expect("a login");
+    settle().await;
+    assert_eq!(hub.lock().writes, [64], "the window in one write");
+    hub.answer(64);
+    settle().await;
+    assert_eq!(hub.lock().writes, [64, 36]);
+    hub.answer(36);
+    for receipt in receipts {
+        receipt.await.expect("an acknowledgement");
+    }
+    assert_eq!(hub.bodies(), (0..100).map(|it| it.to_string()).collect::<Vec<_>>());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_takes_little_at_a_time_gets_everything() {
+    let hub = FakeHub::new([]);
+    hub.lock().buffer = 3;
+    let client = spawn(&hub, options());
+    let mut receipts = Vec::new();
+    for number in 0..1000 {
+        receipts.push(client.enqueue(Message::new(number.to_string())).await.expect("room"));
+    }
+    for receipt in receipts {
+        receipt.await.expect("an acknowledgement");
+    }
+    assert!(hub.lock().writes.iter().all(|it| *it <= 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_unanswered_when_a_connection_ends_is_sent_again_in_order() {
+    let hub = FakeHub::new([Fate::Accept, Fate::Unreachable]).answering(Answers::WhenTold);
+    let client = spawn(&hub, options());
+    let mut state = client.state();
+    let mut receipts = Vec::new();
+    for body in ["a", "b", "c"] {
+        receipts.push(client.enqueue(Message::new(body)).await.expect("room"));
+    }
+    client.connected().await.expect("a login");
+    settle().await;
+    hub.answer(1);
+    settle().await;
+    hub.cut();
+    let cause = |state: &ConnectionState| match state {
+        ConnectionState::Disconnected { cause, attempt, .. } => Some((cause.clone(), *attempt)),
+        _ => None,
+    };
+    let first = cause(&state.wait_for(|it| cause(it).is_some()).await.expect("alive")).expect("a cause");
+    assert_eq!((first.0.to_string(), first.1), (format!("{ENDPOINT} closed the connection (exchange)"), 1));
+    let second = cause(&state.wait_for(|it| cause(it).is_some_and(|it| it.1 == 2)).await.expect("alive"));
+    assert_eq!(second.expect("a cause").0.to_string(), format!("could not connect to {ENDPOINT}"));
+    receipts.push(client.enqueue(Message::new("d")).await.expect("room"));
+    client.connected().await.expect("a login");
+    assert!(client.last_error().is_none());
+    settle().await;
+    hub.answer(3);
+    for receipt in receipts {
+        receipt.await.expect("an acknowledgement");
+    }
+    let taken = |connection, tag, again, body: &str| Taken { connection, tag, again, body: body.into() };
+    assert_eq!(
+        hub.lock().taken[3..],
+        [taken(3, 2, true, "b"), taken(3, 3, true, "c"), taken(3, 4, false, "d")],
+        "ids are kept, repetitions are marked and come first"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_first_login_ends_the_client_and_says_why() {
+    let hub = FakeHub::new([Fate::Refuse(5)]);
+    let client = spawn(&hub, options());
+    let receipt = client.enqueue(Message::new("m").message_id("m-1")).await.expect("room");
+    let error = client.connected().await.expect_err("refused");
+    let HubError::Closed(reason) = &error;
+    assert!(matches!(reason, CloseReason::Refused(_)) && reason.suggests_reprovisioning());
+    assert_eq!(reason.to_string(), format!("{ENDPOINT} refused the login: not authorized (CONNACK 5)"));
+    let not_sent = receipt.await.expect_err("not sent");
+    assert!(matches!(not_sent, SendError::NotSent { why: Why::Closed(CloseReason::Refused(_)), .. }), "{not_sent:?}");
+    assert_eq!(not_sent.fault(), error.fault());
+    let left = client.close(seconds(5)).await.expect_err("a message is left");
+    assert_eq!(left.closed().not_sent[0].id.as_deref(), Some("m-1"));
+    assert_eq!((hub.opened(), hub.alive()), (1, 0));
+    assert!(matches!(client.closed().await, CloseReason::Refused(_)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn trouble_at_the_first_login_is_waited_out_and_can_be_asked_for() {
+    let hub = FakeHub::new([Fate::Unreachable, Fate::Refuse(3), Fate::HangOpening, Fate::HangLogin]);
+    let client = spawn(&hub, options());
+    let wait = tokio::time::timeout(Duration::from_millis(1), client.connected()).await;
+    assert!(wait.is_err(), "the caller bounds it");
+    assert!(matches!(client.last_error(), Some(DisconnectCause::Transport(_))));
+    client.connected().await.expect("in the end");
+    assert_eq!(hub.opened(), 5);
+    assert_eq!(hub.alive(), 1, "attempts that hung are gone");
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_first_success_a_refusal_does_not_end_the_client() {
+    let hub = FakeHub::new([Fate::Accept, Fate::Refuse(5), Fate::Refuse(5)]);
+    let client = spawn(&hub, options());
+    client.connected().await.expect("a login");
+    hub.cut();
+    until_state(
+        &client,
+        |it| matches!(it, ConnectionState::Disconnected { cause, .. } if cause.suggests_reprovisioning()),
+    )
+    .await;
+    client.send(Message::new("m")).await.expect("in the end");
+    assert_eq!(hub.opened(), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn room_is_bounded_and_comes_back() {
+    let hub = FakeHub::new([]).answering(Answers::WhenTold);
+    let client = spawn(&hub, options().window(2).queue(3));
+    client.connected().await.expect("a login");
+    let mut receipts = Vec::new();
+    for number in 0..5 {
+        receipts.push(client.enqueue(Message::new(number.to_string())).await.expect("room"));
+        settle().await;
+    }
+    let full = client.try_enqueue(Message::new("5").message_id("m-5")).expect_err("two in flight, three waiting");
+    assert!(matches!(full, TryEnqueueError::Full(_)));
+    let message = full.into_message();
+    assert_eq!(message.id(), Some("m-5"));
+    let waiting = tokio::spawn({
+        let client = client.clone();
+        async move { client.enqueue(message).await }
+    });
+    settle().await;
+    assert!(!waiting.is_finished());
+    hub.answer(1);
+    receipts.push(waiting.await.expect("no panic").expect("room"));
+    hub.lock().answers = Answers::AtOnce;
+    hub.answer(2);
+    for receipt in receipts {
+        receipt.await.expect("an acknowledgement");
+    }
+    assert_eq!(client.room(), 3, "all of it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn deadlines_count_from_enqueue_and_say_whether_the_hub_can_have_it() {
+    let hub = FakeHub::new([]).answering(Answers::WhenTold);
+    let client = spawn(&hub, options().window(1).queue(1).send_deadline(Some(seconds(10))));
+    let started = tokio::time::Instant::now();
+    let written = client.enqueue(Message::new("written")).await.expect("room");
+    client.connected().await.expect("a login");
+    settle().await;
+    let queued = client.enqueue(Message::new("queued")).await.expect("room");
+    let hasty = client.clone().send_deadline(Some(seconds(2)));
+    let outside = hasty.enqueue(Message::new("outside")).await.expect_err("no room in time");
+    assert_eq!(started.elapsed().as_secs(), 2);
+    assert!(outside.is_deadline() && outside.is_certainly_not_sent());
+    let queued = queued.await.expect_err("too late");
+    assert!(queued.is_deadline() && queued.is_certainly_not_sent(), "{queued:?}");
+    let written = written.await.expect_err("no answer");
+    assert!(written.is_deadline() && !written.is_certainly_not_sent(), "{written:?}");
+    assert_eq!(started.elapsed().as_secs(), 10);
+    assert_eq!(hub.bodies(), ["written"]);
+    // Both places are free again, once the late answer has come.
+    hub.answer(1);
+    hub.lock().answers = Answers::AtOnce;
+    client.send(Message::new("next")).await.expect("an acknowledgement");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_can_never_be_sent_is_refused_and_blocks_nobody() {
+    let hub = FakeHub::new([]);
+    let client = spawn(&hub, options());
+    let huge = vec![b'x'; limits::TELEMETRY_MAX];
+    let error = client.enqueue(Message::new(huge.clone()).property("k", "v")).await.expect_err("too large");
+    let SendError::Refused { source: ProtoError::TooLarge { size, limit, .. }, .. } = error else {
+        panic!("{error:?}")
+    };
+    assert_eq!((size, limit), (limits::TELEMETRY_MAX + 2, limits::TELEMETRY_MAX));
+    let error = client.try_enqueue(Message::new(huge).flag("k")).expect_err("too large");
+    assert!(matches!(error, TryEnqueueError::Refused { .. }));
+    let impossible = client.enqueue(Message::new("impossible")).await.expect("room");
+    let behind = client.enqueue(Message::new("behind")).await.expect("room");
+    assert!(matches!(impossible.await, Err(SendError::Refused { .. })));
+    behind.await.expect("an acknowledgement");
+}
+
+#[tokio::test(start_paused = true)]
+async fn ten_renewals_under_load_lose_nothing_and_are_no_event() {
+    let hub = FakeHub::new([]);
+    let client = spawn(&hub, options().token_lifetime(seconds(6)));
+    client.connected().await.expect("a login");
+    let mut state = client.state();
+    let watcher = tokio::spawn(async move {
+        let mut renewals = 0;
+        while state.changed().await.is_ok() {
+            match &*state.borrow_and_update() {
+                ConnectionState::Renewing => renewals += 1,
+                ConnectionState::Connected => {}
+                ConnectionState::Closed { .. } => break,
+                other => panic!("a renewal was reported as {other:?}"),
+            }
+        }
+        renewals
+    });
+    let mut receipts = Vec::new();
+    while hub.opened() <= 10 {
+        receipts.push(client.enqueue(Message::new(receipts.len().to_string())).await.expect("room"));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let sent = receipts.len();
+    for receipt in receipts {
+        receipt.await.expect("an acknowledgement");
+    }
+    client.close(seconds(5)).await.expect("nothing is left");
+    assert!(watcher.await.expect("no failure was reported") >= 10);
+    assert!(hub.lock().taken.iter().all(|it| !it.again), "nothing was in flight when it changed over");
+    assert_eq!(hub.bodies(), (0..sent).map(|it| it.to_string()).collect::<Vec<_>>());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_is_replaced_in_place_where_that_is_possible() {
+    let hub = FakeHub::new([]);
+    hub.lock().renew_in_place = true;
+    let client = spawn(&hub, options().token_lifetime(seconds(60)));
+    client.connected().await.expect("a login");
+    until_state(&client, |it| matches!(it, ConnectionState::Renewing)).await;
+    client.connected().await.expect("still");
+    client.send(Message::new("m")).await.expect("an acknowledgement");
+    assert_eq!(hub.lock().renewed, 2, "asked twice for one renewal");
+    assert_eq!(hub.opened(), 1);
+}
+
+#[derive(Debug)]
+struct CountingSigner(std::sync::Mutex<Vec<String>>);
+
+#[async_trait::async_trait]
+impl Signer for CountingSigner {
+    async fn sign(&self, message: &[u8]) -> Result<[u8; 32], CredentialError> {
+        let mut signed = self.0.lock().expect("no panic");
+        signed.push(String::from_utf8_lossy(message).into_owned());
+        if signed.len() == 2 { Err(CredentialError::Signer("busy".into())) } else { Ok([7; 32]) }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_attempt_has_a_token_of_its_own() {
+    let signer = std::sync::Arc::new(CountingSigner(std::sync::Mutex::default()));
+    let hub = FakeHub::new([]);
+    let client = HubClient::spawn(hub.boxed(), login(), Credential::Signer(signer.clone()), options());
+    client.connected().await.expect("a login");
+    hub.cut();
+    until_state(&client, |it| !it.is_connected()).await;
+    client.connected().await.expect("a login");
+    let signed = signer.0.lock().expect("no panic").clone();
+    assert_eq!(signed.len(), 3, "{signed:?}");
+    assert!(signed.iter().all(|it| it.starts_with("hub.example%2Fdevices%2Fdev-1\n")), "{signed:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_that_can_be_printed_holds_the_key() {
+    let hub = FakeHub::new([Fate::Accept, Fate::Refuse(5)]);
+    let client = spawn(&hub, options());
+    let receipt = client.enqueue(Message::new("m")).await.expect("room");
+    client.connected().await.expect("a login");
+    hub.cut();
+    until_state(&client, |it| matches!(it, ConnectionState::Disconnected { .. })).await;
+    let text = format!("{client:?} {receipt:?} {:?} {:?}", client.last_error(), options());
+    assert!(text.contains("hub.example") && !text.contains("secret-canary") && !text.contains(&KEY[..20]), "{text}");
+}
