@@ -23,8 +23,10 @@ pub struct TcpDialer {
 }
 
 impl TcpDialer {
-    /// How long name resolution and TCP may take together when nobody chose otherwise.
-    pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+    /// How long name resolution and TCP may take together when nobody chose otherwise. With the limits
+    /// of the steps above it stays within a driver's limit for one attempt (30 s), so that the error
+    /// names the step that hung.
+    pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
     /// No rules, the default limit.
     #[must_use]

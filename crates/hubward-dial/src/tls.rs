@@ -29,7 +29,7 @@ pub struct TlsDialer {
 
 impl TlsDialer {
     /// How long a handshake may take when nobody chose otherwise.
-    pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
+    pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(8);
 
     /// TLS as `config` says (see [`TlsSettings`](crate::TlsSettings)) over the connections of `tcp`.
     #[must_use]

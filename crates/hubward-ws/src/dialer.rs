@@ -29,7 +29,7 @@ pub struct WsDialer<D> {
 
 impl<D: Dialer> WsDialer<D> {
     /// How long the upgrade may take when nobody chose otherwise.
-    pub const TIMEOUT: Duration = Duration::from_secs(30);
+    pub const TIMEOUT: Duration = Duration::from_secs(8);
 
     /// WebSockets at `path` (which begins with `/`, a query may follow), for `subprotocol`, over
     /// the streams of `below`.
