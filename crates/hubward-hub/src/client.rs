@@ -10,7 +10,7 @@ use tokio::sync::{Semaphore, TryAcquireError, mpsc, watch};
 use tokio::time::{Instant, timeout_at};
 
 use crate::driver::Driver;
-use crate::receipt::{Deadline, Ticket};
+use crate::receipt::{Deadline, Ticket, far};
 use crate::{
     CloseError, CloseReason, Closed, ConnectionState, DisconnectCause, HubError, HubOptions, MessageLabel, Receipt,
     SendError, TryEnqueueError, Why,
@@ -150,7 +150,7 @@ impl HubClient {
         if let Err(source) = message.check() {
             return Err(SendError::Refused { message: MessageLabel::of(&message), source });
         }
-        let deadline = self.deadline();
+        let mut deadline = self.send_deadline.map(|after| Deadline { at: None, after });
         let closed = |message: &Message| SendError::NotSent {
             message: MessageLabel::of(message),
             why: Why::Closed(self.shared.reason()),
@@ -159,9 +159,10 @@ impl HubClient {
             Ok(room) => room,
             Err(TryAcquireError::Closed) => return Err(closed(&message)),
             Err(TryAcquireError::NoPermits) => {
-                let acquired = match deadline {
+                let acquired = match &mut deadline {
                     None => self.shared.room.acquire().await,
                     Some(Deadline { at, after }) => {
+                        let (after, at) = (*after, *at.insert(far(Instant::now(), *after)));
                         timeout_at(at, self.shared.room.acquire()).await.map_err(|_| SendError::NotSent {
                             message: MessageLabel::of(&message),
                             why: Why::Deadline { after, cause: self.shared.current_cause() },
@@ -171,7 +172,11 @@ impl HubClient {
                 acquired.map_err(|_| closed(&message))?
             }
         };
-        let place = self.commands.reserve().await.map_err(|_| closed(&message))?;
+        // With room there is nearly always a place, and not to wait costs less.
+        let place = match self.commands.try_reserve() {
+            Ok(place) => place,
+            Err(_) => self.commands.reserve().await.map_err(|_| closed(&message))?,
+        };
         // The task gives it back when the message leaves the queue.
         room.forget();
         let (ticket, receipt) = Ticket::new(message, deadline);
@@ -198,7 +203,7 @@ impl HubClient {
             Err(mpsc::error::TrySendError::Closed(())) => return Err(TryEnqueueError::Closed(Box::new(message))),
         };
         room.forget();
-        let (ticket, receipt) = Ticket::new(message, self.deadline());
+        let (ticket, receipt) = Ticket::new(message, self.send_deadline.map(|after| Deadline { at: None, after }));
         place.send(Command::Send(ticket));
         Ok(self.seen(receipt))
     }
@@ -268,10 +273,6 @@ impl HubClient {
         self.shared.room.available_permits()
     }
 
-    fn deadline(&self) -> Option<Deadline> {
-        self.send_deadline.map(|after| Deadline { at: far(Instant::now(), after), after })
-    }
-
     /// A message may slip into the channel in the instant in which the task ends; nobody would ever
     /// look at it.
     fn seen(&self, receipt: Receipt) -> Receipt {
@@ -310,10 +311,4 @@ impl Shared {
     fn current_cause(&self) -> Option<DisconnectCause> {
         if self.state.borrow().is_connected() { None } else { self.last_cause() }
     }
-}
-
-/// `duration` after `now`; a century if that is beyond what the clock can say.
-fn far(now: Instant, duration: Duration) -> Instant {
-    const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
-    now + duration.min(CENTURY)
 }

@@ -139,7 +139,7 @@ impl Driver {
         for command in self.inbox.drain(..) {
             match command {
                 Command::Send(ticket) => {
-                    let deadline = ticket.deadline();
+                    let deadline = ticket.deadline(now);
                     self.core.enqueue(ticket, deadline);
                 }
                 Command::Close(until) => self.core.close(now, *until, CloseReason::Requested),

@@ -63,8 +63,8 @@ impl fmt::Debug for Receipt {
     }
 }
 
-/// The driver's end: the message, and the duty to resolve its receipt.
-pub(crate) struct Ticket(Arc<Slip>);
+/// The driver's end: the message, and the duty to resolve its receipt. Empty once that is done.
+pub(crate) struct Ticket(Option<Arc<Slip>>);
 
 impl Ticket {
     /// A message on its way, and its receipt.
@@ -75,38 +75,45 @@ impl Ticket {
             written: AtomicBool::new(false),
             cell: Mutex::new(Cell { outcome: None, waker: None }),
         });
-        (Self(slip.clone()), Receipt(slip))
+        (Self(Some(slip.clone())), Receipt(slip))
     }
 
     pub(crate) fn message(&self) -> &Arc<Message> {
-        &self.0.message
+        &self.slip().message
     }
 
-    pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.0.deadline.map(|it| it.at)
+    /// When its time is over, if it was queued at `now`.
+    pub(crate) fn deadline(&self, now: Instant) -> Option<Instant> {
+        self.slip().deadline.map(|it| it.at.unwrap_or_else(|| far(now, it.after)))
     }
 
     pub(crate) fn label(&self) -> MessageLabel {
-        MessageLabel::of(&self.0.message)
+        MessageLabel::of(&self.slip().message)
     }
 
     /// From now on a connection may have carried it.
     pub(crate) fn mark_written(&self) {
-        self.0.written.store(true, Ordering::Relaxed);
+        self.slip().written.store(true, Ordering::Relaxed);
     }
 
-    pub(crate) fn resolve(self, outcome: Outcome) {
-        self.0.resolve(outcome);
+    pub(crate) fn resolve(mut self, outcome: Outcome) {
+        if let Some(slip) = self.0.take() {
+            slip.resolve(outcome);
+        }
+    }
+
+    fn slip(&self) -> &Slip {
+        self.0.as_deref().expect("only `resolve` empties it, and that takes it")
     }
 }
 
 impl Drop for Ticket {
     /// The net below the driver: whatever happens to it, its receipts resolve.
     fn drop(&mut self) {
-        if self.0.cell().outcome.is_none() {
+        if let Some(slip) = self.0.take() {
             let cut = Cut::Closed(CloseReason::Aborted);
-            let written = self.0.written.load(Ordering::Relaxed);
-            self.0.resolve(if written { Outcome::Unknown(cut) } else { Outcome::NotSent(cut) });
+            let written = slip.written.load(Ordering::Relaxed);
+            slip.resolve(if written { Outcome::Unknown(cut) } else { Outcome::NotSent(cut) });
         }
     }
 }
@@ -120,8 +127,16 @@ impl fmt::Debug for Ticket {
 /// When a message's time is over, and how much it had.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Deadline {
-    pub(crate) at: Instant,
+    /// Unless it had to wait for room, the driver finds it as soon as it is queued: its clock does,
+    /// and the sender need not ask for the time.
+    pub(crate) at: Option<Instant>,
     pub(crate) after: Duration,
+}
+
+/// `duration` after `now`; a century if that is beyond what the clock can say.
+pub(crate) fn far(now: Instant, duration: Duration) -> Instant {
+    const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+    now + duration.min(CENTURY)
 }
 
 struct Slip {

@@ -13,7 +13,7 @@ use super::*;
 use crate::Backoff;
 
 /// Seeds in a normal test run.
-const SEEDS: u64 = 3_000;
+const SEEDS: u64 = 2_000;
 
 /// What the program does in one run.
 const ACTIONS: usize = 80;
