@@ -20,7 +20,7 @@ use crate::dps::Registrar;
 use crate::enroll::{Enrollment, EnrollmentBuilder, EnrollmentGroup, EnrollmentGroupBuilder};
 use crate::fault::{Fault, Faults, Point, UnfitFault};
 use crate::hub::TelemetryLog;
-use crate::ready::{Ready, vars};
+use crate::ready::Ready;
 use crate::serve::{Protocol, Server};
 use crate::shared::{Info, Shared};
 use crate::store::{
@@ -77,6 +77,7 @@ impl Emulator {
             admin: local(&admin),
             ca_pem,
             ca_file,
+            dev_keys: options.dev_keys,
         });
 
         let clock = Arc::new(Clock::new(options.clock_ahead));
@@ -294,7 +295,7 @@ impl Emulator {
             Some(group.keys.primary.derive(registration_id))
         });
         let key = key.ok_or_else(|| EnrollError::NotFound { id: registration_id.to_owned() })?;
-        Ok(vars(&self.shared.info, registration_id, &key))
+        Ok(self.ready().vars(registration_id, &key))
     }
 
     // ---- Registrations ----

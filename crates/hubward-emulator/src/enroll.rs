@@ -9,7 +9,7 @@ use hubward_proto::service::{
 use hubward_sas::SharedKey;
 use serde_json::Value;
 
-use crate::ready::vars;
+use crate::ready::Ready;
 use crate::shared::{Info, Shared};
 use crate::store::{EnrollError, Entry, KeyPair, complete};
 
@@ -48,7 +48,7 @@ impl Enrollment {
     /// `HUBWARD_CONNECT_TO`. One of them is a key.
     #[must_use]
     pub fn vars(&self) -> Vec<(&'static str, String)> {
-        vars(&self.info, &self.registration_id, &self.keys.primary)
+        Ready::new(&self.info).vars(&self.registration_id, &self.keys.primary)
     }
 }
 
@@ -92,7 +92,7 @@ impl EnrollmentGroup {
     /// The settings of one of its devices as environment variables; see [`Enrollment::vars`].
     #[must_use]
     pub fn vars(&self, registration_id: &str) -> Vec<(&'static str, String)> {
-        vars(&self.info, registration_id, &self.device_key(registration_id))
+        Ready::new(&self.info).vars(registration_id, &self.device_key(registration_id))
     }
 }
 

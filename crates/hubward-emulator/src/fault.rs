@@ -56,6 +56,11 @@ pub enum Fault {
         /// The body.
         bytes: Vec<u8>,
     },
+    /// The right answer with another Retry-After, or without one. At the DPS requests.
+    RetryAfter(Option<String>),
+    /// The answer comes in chunks of so many bytes, without its length in the head. At the DPS
+    /// requests over HTTPS (MQTT: no effect).
+    Chunked(usize),
     /// The connection ends without an answer. Everywhere; at [`Point::HubPublish`] the message is
     /// not logged.
     Cut,
@@ -130,7 +135,9 @@ impl Fault {
         match self {
             Self::Cut | Self::Never | Self::Delay(_) => true,
             Self::Status { .. } => dps_request || matches!(point, Point::WebSocketUpgrade),
-            Self::Body { .. } | Self::Stray | Self::BeforePuback => dps_request,
+            Self::Body { .. } | Self::RetryAfter(_) | Self::Chunked(_) | Self::Stray | Self::BeforePuback => {
+                dps_request
+            }
             Self::Drip(_) => accept || dps_request || connect,
             Self::Duplicate => dps_request || matches!(point, Point::HubPublish),
             Self::Connack(_) => connect,

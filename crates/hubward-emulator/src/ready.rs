@@ -5,17 +5,17 @@ use std::path::PathBuf;
 
 use hubward_proto::limits::{HTTPS_PORT, MQTT_PORT};
 use hubward_sas::SharedKey;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::shared::Info;
 
 /// Endpoints and names of a running emulator, for a line of JSON that scripts wait for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct Ready {
     /// Version of the emulator.
-    pub version: &'static str,
+    pub version: String,
     /// Where MQTT over TLS is listened on.
     pub mqtt: Vec<SocketAddr>,
     /// Where HTTPS and MQTT over WebSocket are listened on.
@@ -30,12 +30,14 @@ pub struct Ready {
     pub dps_hosts: Vec<String>,
     /// Names of the hubs.
     pub hubs: Vec<String>,
+    /// Whether the group of [`DEV_GROUP_KEY`](crate::DEV_GROUP_KEY) was made at the start.
+    pub dev_keys: bool,
 }
 
 impl Ready {
     pub(crate) fn new(info: &Info) -> Self {
         Self {
-            version: env!("CARGO_PKG_VERSION"),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
             mqtt: info.mqtt.clone(),
             https: info.https.clone(),
             admin: info.admin.first().map(|it| format!("http://{it}")).unwrap_or_default(),
@@ -43,29 +45,33 @@ impl Ready {
             id_scope: info.id_scope.clone(),
             dps_hosts: info.dps_hosts.clone(),
             hubs: info.hubs.clone(),
+            dev_keys: info.dev_keys,
         }
     }
-}
 
-/// A device's settings as environment variables.
-pub(crate) fn vars(info: &Info, registration_id: &str, key: &SharedKey) -> Vec<(&'static str, String)> {
-    vec![
-        ("PROVISIONING_HOST", "localhost".to_owned()),
-        ("PROVISIONING_IDSCOPE", info.id_scope.clone()),
-        ("PROVISIONING_REGISTRATION_ID", registration_id.to_owned()),
-        ("PROVISIONING_SYMMETRIC_KEY", key.expose_base64().to_string()),
-        ("HUBWARD_CA_FILE", info.ca_file.display().to_string()),
-        ("HUBWARD_CONNECT_TO", connect_to(info)),
-    ]
-}
+    /// The settings of a device with this key as environment variables: `PROVISIONING_*`,
+    /// `HUBWARD_CA_FILE`, `HUBWARD_CONNECT_TO`. One of them is the key.
+    #[must_use]
+    pub fn vars(&self, registration_id: &str, key: &SharedKey) -> Vec<(&'static str, String)> {
+        vec![
+            ("PROVISIONING_HOST", "localhost".to_owned()),
+            ("PROVISIONING_IDSCOPE", self.id_scope.clone()),
+            ("PROVISIONING_REGISTRATION_ID", registration_id.to_owned()),
+            ("PROVISIONING_SYMMETRIC_KEY", key.expose_base64().to_string()),
+            ("HUBWARD_CA_FILE", self.ca_file.display().to_string()),
+            ("HUBWARD_CONNECT_TO", self.connect_to()),
+        ]
+    }
 
-/// `HOST:PORT:ADDR:PORT` rules, comma separated: the ports of the services are dialed at ours.
-fn connect_to(info: &Info) -> String {
-    let rule = |port: u16, addresses: &[SocketAddr]| {
-        addresses.first().map(|it| format!(":{port}:{}", SocketAddr::new(reachable(it.ip()), it.port())))
-    };
-    let rules = [rule(MQTT_PORT, &info.mqtt), rule(HTTPS_PORT, &info.https)];
-    rules.into_iter().flatten().collect::<Vec<_>>().join(",")
+    /// `HOST:PORT:ADDR:PORT` rules, comma separated: who dials the services' ports comes here.
+    #[must_use]
+    pub fn connect_to(&self) -> String {
+        let rule = |port: u16, addresses: &[SocketAddr]| {
+            addresses.first().map(|it| format!(":{port}:{}", SocketAddr::new(reachable(it.ip()), it.port())))
+        };
+        let rules = [rule(MQTT_PORT, &self.mqtt), rule(HTTPS_PORT, &self.https)];
+        rules.into_iter().flatten().collect::<Vec<_>>().join(",")
+    }
 }
 
 /// Where to dial for what is listened on: nobody can dial 0.0.0.0 everywhere.
@@ -92,11 +98,12 @@ mod tests {
             admin: vec!["127.0.0.1:7".parse().expect("address")],
             ca_pem: String::new(),
             ca_file: "/tmp/ca.pem".into(),
+            dev_keys: false,
         };
         let key = SharedKey::from_base64("AAECAwQFBgcICQoLDA0ODw==").expect("a key");
         let one = info("127.0.0.1:4001", "127.0.0.1:4002");
         assert_eq!(
-            vars(&one, "dev-1", &key),
+            Ready::new(&one).vars("dev-1", &key),
             [
                 ("PROVISIONING_HOST", "localhost".to_owned()),
                 ("PROVISIONING_IDSCOPE", "0ne1".to_owned()),
@@ -106,9 +113,10 @@ mod tests {
                 ("HUBWARD_CONNECT_TO", ":8883:127.0.0.1:4001,:443:127.0.0.1:4002".to_owned()),
             ]
         );
-        assert_eq!(connect_to(&info("0.0.0.0:1", "[::]:2")), ":8883:127.0.0.1:1,:443:[::1]:2");
+        assert_eq!(Ready::new(&info("0.0.0.0:1", "[::]:2")).connect_to(), ":8883:127.0.0.1:1,:443:[::1]:2");
         let line = serde_json::to_string(&Ready::new(&one)).expect("JSON");
         assert!(line.contains(r#""mqtt":["127.0.0.1:4001"]"#), "{line}");
         assert!(line.contains(r#""admin":"http://127.0.0.1:7""#), "{line}");
+        assert_eq!(serde_json::from_str::<Ready>(&line).expect("read back"), Ready::new(&one));
     }
 }

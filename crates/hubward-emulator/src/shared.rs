@@ -44,4 +44,5 @@ pub(crate) struct Info {
     pub(crate) admin: Vec<SocketAddr>,
     pub(crate) ca_pem: String,
     pub(crate) ca_file: PathBuf,
+    pub(crate) dev_keys: bool,
 }

@@ -18,14 +18,14 @@ use super::admit::Caller;
 use super::answer::{Answer, Refusal};
 use crate::clock::Clock;
 use crate::fault::{Fault, Point};
-use crate::http::{Bytewise, Cut, Reply, reply, value};
+use crate::http::{Cut, Pace, Paced, Reply, reply, value};
 use crate::shared::Shared;
 
 /// Answers one request.
 pub(crate) async fn handle(shared: &Arc<Shared>, request: Request<Incoming>) -> Result<Reply, Cut> {
     let (head, body) = request.into_parts();
     let registrar = &shared.registrar;
-    let refuse = |refusal: &Refusal| to_http(&shared.clock, registrar.refuse(refusal), None);
+    let refuse = |refusal: &Refusal| to_http(&shared.clock, registrar.refuse(refusal), Pace::AtOnce);
     let uri = &head.uri;
     let asked = match DpsHttpRequest::parse(head.method.as_str(), uri.path(), uri.query()) {
         Ok(asked) => asked,
@@ -61,7 +61,7 @@ pub(crate) async fn handle(shared: &Arc<Shared>, request: Request<Incoming>) -> 
         DpsOperation::Status(operation_id) => registrar.poll(&caller, operation_id),
         DpsOperation::Lookup => registrar.lookup(&caller, &body),
     };
-    let mut drip = None;
+    let mut pace = Pace::AtOnce;
     let answer = match fault {
         Some(Fault::Cut) => return Err(Cut),
         Some(Fault::Never) => std::future::pending().await,
@@ -76,12 +76,17 @@ pub(crate) async fn handle(shared: &Arc<Shared>, request: Request<Incoming>) -> 
             answer()
         }
         Some(Fault::Drip(every)) => {
-            drip = Some(every);
+            pace = Pace::Drip(every);
             answer()
         }
+        Some(Fault::Chunked(bytes)) => {
+            pace = Pace::Chunks(bytes);
+            answer()
+        }
+        Some(Fault::RetryAfter(retry_after)) => Answer { retry_after, ..answer() },
         _ => answer(),
     };
-    let mut reply = to_http(&shared.clock, answer, drip);
+    let mut reply = to_http(&shared.clock, answer, pace);
     if asked.operation == DpsOperation::Register && reply.status() == hyper::StatusCode::ACCEPTED {
         // One transcript shows the address of the registration here, not of the operation.
         let host = head.headers.get(HOST).and_then(|it| it.to_str().ok()).unwrap_or("localhost");
@@ -94,9 +99,9 @@ pub(crate) async fn handle(shared: &Arc<Shared>, request: Request<Incoming>) -> 
 /// An answer with the headers of the service.
 ///
 /// Source: [doc] iot-dps/iot-dps-https-sym-key-support.md, transcripts.
-pub(crate) fn to_http(clock: &Clock, answer: Answer, drip: Option<Duration>) -> Reply {
+pub(crate) fn to_http(clock: &Clock, answer: Answer, pace: Pace) -> Reply {
     let Answer { status, body, retry_after, error_code, request_id, content_type } = answer;
-    let mut reply = reply(clock, status, &content_type, Bytewise::new(body, drip));
+    let mut reply = reply(clock, status, &content_type, Paced::new(body, pace));
     let headers = reply.headers_mut();
     headers.insert(REQUEST_ID, value(&request_id));
     headers.insert(STRICT_TRANSPORT_SECURITY, value("max-age=31536000; includeSubDomains"));

@@ -162,6 +162,7 @@ impl DpsSession<'_> {
             Some(Fault::Body { status, bytes, .. }) => {
                 Some(Answer { status: *status, body: bytes.clone(), retry_after: None, ..answer() })
             }
+            Some(Fault::RetryAfter(retry_after)) => Some(Answer { retry_after: retry_after.clone(), ..answer() }),
             _ => Some(answer()),
         };
         let request_id = request_id.clone();

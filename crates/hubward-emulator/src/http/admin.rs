@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use super::{Bytewise, Reply, reply, telemetry, value};
+use super::{Pace, Paced, Reply, reply, telemetry, value};
 use crate::ready::Ready;
 use crate::serve::accept;
 use crate::shared::Shared;
@@ -41,7 +41,7 @@ pub(crate) async fn serve(listener: TcpListener, shared: Arc<Shared>) {
 
 fn answer<B>(shared: &Shared, request: &Request<B>) -> Reply {
     let text = |status, text: &str| {
-        reply(&shared.clock, status, "text/plain; charset=utf-8", Bytewise::new(format!("{text}\n"), None))
+        reply(&shared.clock, status, "text/plain; charset=utf-8", Paced::new(format!("{text}\n"), Pace::AtOnce))
     };
     if !is_local(request) {
         return text(403, "This address answers to localhost only.");
@@ -67,7 +67,7 @@ fn answer<B>(shared: &Shared, request: &Request<B>) -> Reply {
         return reply;
     }
     // hyper leaves the body out for HEAD.
-    reply(&shared.clock, 200, content_type, Bytewise::new(body, None))
+    reply(&shared.clock, 200, content_type, Paced::new(body, Pace::AtOnce))
 }
 
 /// Whether the request was meant for this machine. A page of a stranger may let its own name point

@@ -14,28 +14,39 @@ use tokio::time::{Sleep, sleep};
 use crate::clock::{Clock, http_date};
 
 /// An answer over HTTP.
-pub(crate) type Reply = Response<Bytewise>;
+pub(crate) type Reply = Response<Paced>;
 
 /// The connection is to be cut instead of answered.
 #[derive(Debug, thiserror::Error)]
 #[error("a scripted fault ends the connection")]
 pub(crate) struct Cut;
 
-/// A body that is sent at once, or one byte at a time.
-#[derive(Debug, Default)]
-pub(crate) struct Bytewise {
-    rest: Bytes,
-    drip: Option<(Duration, Pin<Box<Sleep>>)>,
+/// How a body is sent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Pace {
+    #[default]
+    AtOnce,
+    /// One byte at a time, with a pause before each.
+    Drip(Duration),
+    /// So many bytes at a time, their sum not told beforehand.
+    Chunks(usize),
 }
 
-impl Bytewise {
-    pub(crate) fn new(bytes: impl Into<Bytes>, drip: Option<Duration>) -> Self {
-        let drip = drip.map(|every| (every, Box::pin(sleep(every))));
-        Self { rest: bytes.into(), drip }
+/// A body with its pace.
+#[derive(Debug, Default)]
+pub(crate) struct Paced {
+    rest: Bytes,
+    pace: Pace,
+    pause: Option<Pin<Box<Sleep>>>,
+}
+
+impl Paced {
+    pub(crate) fn new(bytes: impl Into<Bytes>, pace: Pace) -> Self {
+        Self { rest: bytes.into(), pace, pause: None }
     }
 }
 
-impl Body for Bytewise {
+impl Body for Paced {
     type Data = Bytes;
     type Error = Infallible;
 
@@ -44,13 +55,14 @@ impl Body for Bytewise {
         if this.rest.is_empty() {
             return Poll::Ready(None);
         }
-        let length = match &mut this.drip {
-            None => this.rest.len(),
-            Some((every, pause)) => {
-                ready!(pause.as_mut().poll(cx));
-                *pause = Box::pin(sleep(*every));
+        let length = match this.pace {
+            Pace::AtOnce => this.rest.len(),
+            Pace::Drip(every) => {
+                ready!(this.pause.get_or_insert_with(|| Box::pin(sleep(every))).as_mut().poll(cx));
+                this.pause = None;
                 1
             }
+            Pace::Chunks(bytes) => bytes.clamp(1, this.rest.len()),
         };
         Poll::Ready(Some(Ok(Frame::data(this.rest.split_to(length)))))
     }
@@ -60,12 +72,15 @@ impl Body for Bytewise {
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.rest.len() as u64)
+        match self.pace {
+            Pace::Chunks(_) => SizeHint::default(),
+            Pace::AtOnce | Pace::Drip(_) => SizeHint::with_exact(self.rest.len() as u64),
+        }
     }
 }
 
 /// An answer with the time of the emulator's clock.
-pub(crate) fn reply(clock: &Clock, status: u16, content_type: &str, body: Bytewise) -> Reply {
+pub(crate) fn reply(clock: &Clock, status: u16, content_type: &str, body: Paced) -> Reply {
     let mut reply = Response::new(body);
     *reply.status_mut() = hyper::StatusCode::from_u16(status).unwrap_or(hyper::StatusCode::INTERNAL_SERVER_ERROR);
     let headers = reply.headers_mut();

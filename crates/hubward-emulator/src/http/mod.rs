@@ -7,5 +7,5 @@ mod telemetry;
 mod websocket;
 
 pub(crate) use admin::serve as serve_admin;
-pub(crate) use body::{Bytewise, Cut, Reply, reply, value};
+pub(crate) use body::{Cut, Pace, Paced, Reply, reply, value};
 pub(crate) use https::serve;

@@ -9,7 +9,7 @@ use hyper::header::{
 use hyper::{HeaderMap, Method, Request};
 use tokio::time::sleep;
 
-use super::{Bytewise, Cut, Reply, reply, value};
+use super::{Cut, Pace, Paced, Reply, reply, value};
 use crate::dps::{Refusal, to_http};
 use crate::fault::{Fault, Point};
 use crate::shared::Shared;
@@ -30,14 +30,14 @@ pub(super) async fn answer<B>(shared: &Arc<Shared>, request: &Request<B>) -> Res
         Some(Fault::Status { status, code, message, retry_after }) => {
             let mut answer = registrar.refuse(&Refusal::new(status, code, message));
             answer.retry_after = retry_after;
-            return Ok(to_http(&shared.clock, answer, None));
+            return Ok(to_http(&shared.clock, answer, Pace::AtOnce));
         }
         Some(Fault::Cut) => return Err(Cut),
         Some(Fault::Never) => std::future::pending::<()>().await,
         Some(Fault::Delay(time)) => sleep(time).await,
         _ => {}
     }
-    let refuse = |refusal: &Refusal| Ok(to_http(&shared.clock, registrar.refuse(refusal), None));
+    let refuse = |refusal: &Refusal| Ok(to_http(&shared.clock, registrar.refuse(refusal), Pace::AtOnce));
     let path = request.uri().path();
     if path != "/" && !path.eq_ignore_ascii_case(WEBSOCKET_PATH) && !path.eq_ignore_ascii_case(ENCODED_PATH) {
         return refuse(&Refusal::generic(404, "There is no WebSocket at this path."));
@@ -58,7 +58,7 @@ pub(super) async fn answer<B>(shared: &Arc<Shared>, request: &Request<B>) -> Res
     if !has_word(headers, &SEC_WEBSOCKET_PROTOCOL, WEBSOCKET_SUBPROTOCOL) {
         return refuse(&Refusal::generic(400, "The WebSocket subprotocol must be `mqtt`."));
     }
-    let mut reply = reply(&shared.clock, 101, "", Bytewise::default());
+    let mut reply = reply(&shared.clock, 101, "", Paced::default());
     let headers = reply.headers_mut();
     headers.remove(hyper::header::CONTENT_TYPE);
     headers.insert(UPGRADE, value("websocket"));

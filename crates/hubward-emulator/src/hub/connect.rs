@@ -34,15 +34,10 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(
         _ => {}
     }
     let now = shared.clock.unix();
-    let login = match shared.store.read(|state| check(state, &connect, now)) {
-        Ok(login) => login,
-        Err(why) => {
-            tracing::info!(client_id = connect.client_id, why, "a hub refuses a device (CONNACK 5)");
-            return refuse(connection, NOT_AUTHORIZED);
-        }
-    };
-    let key = Key::Hub(login.hub.clone(), login.identity.device.to_string());
-    let (number, ended, session_present, filters) = shared.store.change(|state| {
+    // One step, so that a device cannot be deleted between check and connection.
+    let accepted = shared.store.change(|state| {
+        let login = check(state, &connect, now)?;
+        let key = Key::Hub(login.hub.clone(), login.identity.device.to_string());
         let (number, ended) = state.live.begin(key.clone());
         let device = state.device_mut(&login.hub, login.identity.device.as_str());
         let kept = device.and_then(|device| {
@@ -50,14 +45,24 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(
             device.session = (!connect.clean_session).then(|| kept.clone().unwrap_or_default());
             kept
         });
-        (number, ended, kept.is_some(), kept.unwrap_or_default())
+        Ok((login, key, number, ended, kept))
     });
+    let (login, key, number, ended, kept) = match accepted {
+        Ok(accepted) => accepted,
+        Err(why) => {
+            let why: &str = why;
+            tracing::info!(client_id = connect.client_id, why, "a hub refuses a device (CONNACK 5)");
+            return refuse(connection, NOT_AUTHORIZED);
+        }
+    };
+    let session_present = kept.is_some();
     tracing::info!(device = %login.identity, session_present, "a device is connected");
     connection.allow(PACKET_MOST);
     connection.queue(&Outgoing::Connack { session_present, code: 0 });
     let expired = shared.clock.after(login.expiry.saturating_add(EXPIRY_GRACE));
     let bounds = Bounds { keep_alive: connect.keep_alive, ended, expired };
-    let mut session = HubSession { shared, login: &login, persistent: !connect.clean_session, filters };
+    let mut session =
+        HubSession { shared, login: &login, persistent: !connect.clean_session, filters: kept.unwrap_or_default() };
     let why = run(connection, &mut session, bounds).await;
 
     tracing::info!(device = %login.identity, %why, "a device is disconnected");

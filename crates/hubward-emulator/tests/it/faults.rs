@@ -58,8 +58,23 @@ async fn other_bodies_come_as_they_are() {
     let (topic, body, _) = read_publish(&receive(&mut mqtt).await.expect("an answer"));
     assert!(topic == "$dps/registrations/res/502/?$rid=1" && body.starts_with("<html>"), "{topic}");
     emulator.clear_faults();
+    for _ in 0..2 {
+        emulator.fault(Point::DpsRegister, Fault::RetryAfter(Some("soon".into()))).expect("fits");
+    }
+    let reply = http(&mut https, &request).await.expect("an answer");
+    assert_eq!((reply.status, reply.header("retry-after")), (202, Some("soon")));
+    send(&mut mqtt, &publish(0, REGISTER, 0, b"")).await;
+    let (topic, _, _) = read_publish(&receive(&mut mqtt).await.expect("an answer"));
+    assert_eq!(topic, "$dps/registrations/res/202/?$rid=1&retry-after=soon");
     emulator.fault(Point::DpsRegister, Fault::body(vec![b'x'; 1_000_000])).expect("fits");
     assert_eq!(http(&mut https, &request).await.expect("an answer").body.len(), 1_000_000);
+    emulator.fault(Point::DpsRegister, Fault::Chunked(10)).expect("fits");
+    send(&mut https, request.as_bytes()).await;
+    let head = patient(read_head(&mut https)).await.expect("an answer").to_ascii_lowercase();
+    assert!(head.contains("transfer-encoding: chunked") && !head.contains("content-length"), "{head}");
+    let mut size = [0; 3];
+    patient(https.read_exact(&mut size)).await.expect("a chunk");
+    assert_eq!(&size, b"A\r\n");
 }
 
 #[tokio::test]
