@@ -33,6 +33,7 @@ impl Failure {
     /// A missing or wrong argument, variable or input file.
     pub(crate) fn usage(message: impl Into<String>) -> Self {
         Self::new(ExitCode::Usage, "arguments", Fault::Request.to_string(), message)
+            .hint("arguments and examples are shown with --help")
     }
 
     /// This machine's trouble: files, ports.

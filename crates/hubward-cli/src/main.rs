@@ -69,7 +69,10 @@ enum Command {
 }
 
 fn main() -> std::process::ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return std::process::ExitCode::from(explain(&error) as u8),
+    };
     let output = Output::new(cli.output);
     let code = match start(&cli, &output) {
         Ok(code) => code,
@@ -79,6 +82,32 @@ fn main() -> std::process::ExitCode {
         }
     };
     std::process::ExitCode::from(code as u8)
+}
+
+/// Says what is wrong with the arguments, or what was asked for with `--help` and `--version`.
+fn explain(error: &clap::Error) -> ExitCode {
+    if error.use_stderr() && wants_json() {
+        let text = error.to_string();
+        // The first paragraph says it; usage and tips follow.
+        let said = text.split("\n\n").next().unwrap_or_default().trim_start_matches("error: ");
+        let said: Vec<&str> = said.split_whitespace().collect();
+        Output::new(Format::Json).fail(&Failure::usage(said.join(" ")));
+    } else {
+        // Nobody may be reading any more.
+        let _ = error.print();
+    }
+    if error.use_stderr() { ExitCode::Usage } else { ExitCode::Ok }
+}
+
+/// Whether JSON was asked for by arguments that cannot be read as a whole.
+fn wants_json() -> bool {
+    let arguments: Vec<String> = std::env::args_os().map(|it| it.to_string_lossy().into_owned()).collect();
+    let joined = arguments.iter().filter_map(|it| it.strip_prefix("--output="));
+    let apart = arguments.windows(2).filter(|it| it[0] == "--output").map(|it| it[1].as_str());
+    match joined.chain(apart).next_back() {
+        Some(format) => format == "json",
+        None => std::env::var("HUBWARD_OUTPUT").is_ok_and(|it| it == "json"),
+    }
 }
 
 fn start(cli: &Cli, output: &Output) -> Result<ExitCode, Failure> {
@@ -125,7 +154,11 @@ async fn run(cli: &Cli, output: &Output) -> Result<ExitCode, Failure> {
     match &cli.command {
         Command::Provision(args) => or_interrupt(commands::provision::run(args, output)).await,
         #[cfg(feature = "emulator")]
-        Command::Quickstart(args) => or_interrupt(commands::quickstart::run(args, output)).await,
+        Command::Quickstart(args) => {
+            let cloud = or_interrupt(commands::quickstart::run(args, output)).await?;
+            // From here on Ctrl-C is the expected end.
+            commands::quickstart::leave(args, cloud, output).await
+        }
         #[cfg(feature = "emulator")]
         Command::Emulator(args) => commands::emulator::run(args, output).await,
         Command::Sas(_) | Command::Completions { .. } => unreachable!("these need no runtime"),
@@ -133,7 +166,7 @@ async fn run(cli: &Cli, output: &Output) -> Result<ExitCode, Failure> {
 }
 
 /// Runs `command` until it ends or somebody types Ctrl-C.
-async fn or_interrupt(command: impl Future<Output = Result<ExitCode, Failure>>) -> Result<ExitCode, Failure> {
+async fn or_interrupt<T>(command: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     tokio::select! {
         result = command => result,
         signal = tokio::signal::ctrl_c() => match signal {

@@ -88,7 +88,10 @@ async fn send(
     let flush = deadline.saturating_duration_since(Instant::now()).min(FLUSH);
     let closed = client.close(flush).await;
     tracing::debug!(?closed, "the hub client is closed");
-    tally.judge(telemetry.messages, in_time)
+    tally.judge(telemetry.messages, in_time).map_err(|mut failure| {
+        failure.endpoint.get_or_insert_with(|| client.endpoint().to_owned());
+        failure
+    })
 }
 
 async fn exchange(client: &HubClient, telemetry: &Telemetry, tally: &mut Tally, output: &Output) {

@@ -5,7 +5,7 @@ use hubward_hub::{HubClient, HubOptions};
 use hubward_transport::HubLogin;
 use tokio::time::{Instant, timeout_at};
 
-use crate::{ConnectError, Settings, SetupError, dps_transport, hub_transport};
+use crate::{ConnectError, Settings, SetupError, check_hub_transport, dps_transport, hub_transport};
 
 /// Registers the device, connects to its hub, and waits until the hub has accepted it.
 ///
@@ -17,6 +17,7 @@ use crate::{ConnectError, Settings, SetupError, dps_transport, hub_transport};
 /// Dropping the future closes what was opened. A registration that went out may have been made.
 pub async fn connect(settings: &Settings) -> Result<HubClient, ConnectError> {
     let deadline = Instant::now() + settings.timeout;
+    check_hub_transport(settings.effective_hub_transport())?;
     let assignment = provision(settings).await?;
     connect_assigned(settings, &assignment, deadline).await
 }

@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use hubward_dps::{AssignmentStatus, ProvisionError};
 use hubward_hub::{SendError, Why};
+use hubward_proto::ProtoError;
 use hubward_proto::dps::error_code::{self, Cause};
 use hubward_transport::{Fault, Refusal, RefusedBy, TlsFault, TransportError, clock};
 
@@ -87,11 +88,25 @@ impl From<&SendError> for Diagnosis {
         };
         let mut diagnosis = match cause {
             Some(cause) => Self::of_transport(Leg::Hub, cause),
-            None => Self::of_settings(error.fault().unwrap_or(Fault::Deadline), None),
+            None => Self::of_settings(error.fault().unwrap_or(Fault::Deadline), send_hint(error)),
         };
         diagnosis.stage = "hub-send".into();
         diagnosis
     }
+}
+
+/// What to do about a message where no connection's failure is behind it.
+fn send_hint(error: &SendError) -> Option<String> {
+    Some(match error {
+        SendError::Refused { source: ProtoError::TooLarge { limit, .. }, .. } => {
+            format!("a message has at most {limit} bytes, properties included: send several, or upload a file")
+        }
+        SendError::Refused { .. } => "the service has no form for such a message: nothing was sent".into(),
+        error if error.is_deadline() => {
+            "the hub is slow to acknowledge: give messages more time (--timeout, HubOptions::send_deadline)".into()
+        }
+        _ => return None,
+    })
 }
 
 /// Which of the two services.
@@ -131,7 +146,12 @@ fn hint(leg: Leg, error: &TransportError) -> Option<String> {
         TransportError::Closed { .. } => "try again; if it stays, a firewall or proxy may cut the connection".into(),
         TransportError::Protocol { .. } => SOMETHING_BETWEEN.into(),
         TransportError::Refused(refusal) => return refusal_hint(leg, refusal, clock::now()),
-        TransportError::Unsupported(_) | TransportError::Request(_) | TransportError::Credential(_) => return None,
+        TransportError::Request(ProtoError::TooLarge { what, limit, .. }) => {
+            format!("make {what} smaller: the service takes at most {limit} bytes")
+        }
+        TransportError::Request(_) => "the service has no form for this request: nothing was sent".into(),
+        TransportError::Credential(_) => "look at where the key or the token comes from".into(),
+        TransportError::Unsupported(_) => "choose another transport".into(),
         _ => return None,
     })
 }
@@ -161,6 +181,12 @@ fn refusal_hint(leg: Leg, refusal: &Refusal, now: SystemTime) -> Option<String> 
         (_, RefusedBy::Suback, _) => {
             "the service does not let this device subscribe; that is the service's fault".into()
         }
+        (_, RefusedBy::Connack(1), _) => {
+            "the server behind this name speaks no MQTT 3.1.1; is the host name right?".into()
+        }
+        (_, RefusedBy::Connack(2), _) => {
+            "the server does not take this registration or device id as a client id; is the host name right?".into()
+        }
         (Leg::Dps, _, Cause::Credential) => with_clock(
             "check the key (a group's key must be derived for the device), the registration id (letter case matters \
              for derived keys) and the id scope",
@@ -182,7 +208,12 @@ fn refusal_hint(leg: Leg, refusal: &Refusal, now: SystemTime) -> Option<String> 
         (_, _, Cause::Server) => {
             "the service has trouble: try again later, and quote the tracking id to its support".into()
         }
-        (_, _, _) => refusal.error_code.and_then(error_code::meaning)?.into(),
+        (_, _, _) => match refusal.error_code.and_then(error_code::meaning) {
+            Some(meaning) => meaning.into(),
+            None => {
+                "the service finds the request wrong: look up its code, or quote the tracking id to its support".into()
+            }
+        },
     })
 }
 

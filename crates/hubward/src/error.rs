@@ -77,7 +77,10 @@ impl ConnectError {
             Self::HubDeadline { hub, last, .. } => {
                 let mut diagnosis = match last.as_ref().and_then(DisconnectCause::transport_error) {
                     Some(error) => Diagnosis::of_transport(Leg::Hub, error),
-                    None => Diagnosis { stage: "hub-login".into(), ..Diagnosis::of_settings(Fault::Deadline, None) },
+                    None => Diagnosis {
+                        stage: "hub-login".into(),
+                        ..Diagnosis::of_settings(Fault::Deadline, Some(LATE_HUB.to_owned()))
+                    },
                 };
                 diagnosis.endpoint = diagnosis.endpoint.or_else(|| Some(hub.to_string()));
                 diagnosis
@@ -92,14 +95,24 @@ impl ConnectError {
     }
 }
 
+/// There was no failure: the time was over first.
+const LATE_HUB: &str = "the hub had too little time, or stays silent: give it more (--timeout, Settings::timeout), \
+     or try another transport";
+
 impl SetupError {
     /// Where it happened, who has to act, what to do.
     #[must_use]
     pub fn diagnosis(&self) -> Diagnosis {
         let (fault, hint) = match self {
             Self::Trust(_) => (Fault::Tls, Some("give a PEM file with at least one certificate".to_owned())),
-            Self::NotForHubs { .. } => (Fault::Unsupported, None),
-            Self::NotInThisBuild { .. } => (Fault::Unsupported, None),
+            Self::NotForHubs { .. } => (
+                Fault::Unsupported,
+                Some("choose another for the hub: --hub-transport mqtt or mqtt-ws, Settings::hub_transport".to_owned()),
+            ),
+            Self::NotInThisBuild { kind } => (
+                Fault::Unsupported,
+                Some(format!("choose another transport, or a build with what {kind} needs (features https, mqtt, ws)")),
+            ),
         };
         Diagnosis::of_settings(fault, hint)
     }

@@ -52,4 +52,4 @@ pub use hubward_transport::{
     Signer, TransportError, TransportKind, UnixSeconds,
 };
 pub use settings::{Settings, SettingsError, SettingsProblem, vars};
-pub use transports::{dps_transport, hub_transport};
+pub use transports::{check_hub_transport, dps_transport, hub_transport};

@@ -62,6 +62,20 @@ pub fn hub_transport(kind: TransportKind, settings: &Settings) -> Result<Arc<dyn
     }
 }
 
+/// Whether [`hub_transport`] knows `kind`, without reading any file: to be asked before a device is
+/// registered that could not go on.
+///
+/// # Errors
+/// [`SetupError::NotForHubs`] and [`SetupError::NotInThisBuild`].
+pub const fn check_hub_transport(kind: TransportKind) -> Result<(), SetupError> {
+    match kind {
+        TransportKind::Https => Err(SetupError::NotForHubs { kind }),
+        TransportKind::Mqtt if cfg!(feature = "mqtt") => Ok(()),
+        TransportKind::MqttWs if cfg!(feature = "ws") => Ok(()),
+        kind => Err(SetupError::NotInThisBuild { kind }),
+    }
+}
+
 fn dps_endpoint(kind: TransportKind, settings: &Settings) -> hubward_dial::Endpoint {
     hubward_dial::Endpoint::new(settings.dps_host.clone(), kind.default_port())
 }

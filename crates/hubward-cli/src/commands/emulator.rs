@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::cloud::{self, Shell};
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
-use crate::output::{Event, Output};
+use crate::output::{Event, Outcome, Output};
 
 #[derive(Debug, Args)]
 #[command(
@@ -209,6 +209,7 @@ fn env(data_dir: Option<&Path>, shell: Shell, output: &Output) -> Result<ExitCod
         output.line(&cloud::block(&variables, shell));
     } else {
         output.tell(&Event::Device { variables: &variables });
+        output.tell(&Event::Result { outcome: &Outcome::default() });
     }
     Ok(ExitCode::Ok)
 }

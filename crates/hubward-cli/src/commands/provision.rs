@@ -73,7 +73,7 @@ pub(crate) async fn run(args: &ProvisionArgs, output: &Output) -> Result<ExitCod
     });
     if args.messages > 0 || args.hub_transport.is_some() {
         // What cannot work later is refused before anything is registered.
-        hubward::hub_transport(settings.effective_hub_transport(), &settings)?;
+        hubward::check_hub_transport(settings.effective_hub_transport())?;
     }
     let telemetry = session::Telemetry { messages: args.messages, body: body.transpose()? };
     session::run(&settings, &telemetry, output).await.map(|_| ExitCode::Ok)
@@ -119,5 +119,8 @@ fn payload(text: &str) -> Result<serde_json::Value, Failure> {
         Some(file) => std::fs::read_to_string(file)
             .map_err(|error| Failure::usage(format!("the payload file {file} cannot be read: {error}")))?,
     };
-    serde_json::from_str(&text).map_err(|error| Failure::usage(format!("--payload is not JSON: {error}")))
+    serde_json::from_str(&text).map_err(|error| {
+        Failure::usage(format!("--payload is not JSON: {error}"))
+            .hint("write JSON, such as '{\"serial\": 1}', or @FILE for a file that holds it")
+    })
 }

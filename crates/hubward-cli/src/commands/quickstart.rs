@@ -28,7 +28,14 @@ pub(crate) struct QuickstartArgs {
     keep: bool,
 }
 
-pub(crate) async fn run(args: &QuickstartArgs, output: &Output) -> Result<ExitCode, Failure> {
+/// What the story leaves behind.
+pub(crate) struct LocalCloud {
+    emulator: Emulator,
+    variables: Vec<(String, String)>,
+}
+
+/// Tells the story, up to its `result`.
+pub(crate) async fn run(args: &QuickstartArgs, output: &Output) -> Result<LocalCloud, Failure> {
     let emulator = Emulator::builder().retry_after(Some(RETRY_AFTER)).start().await.map_err(cloud::not_started)?;
     let enrolled = emulator.enroll(DEVICE).map_err(|error| Failure::local_with_causes(&error))?;
     let variables = cloud::owned(enrolled.vars());
@@ -45,6 +52,12 @@ pub(crate) async fn run(args: &QuickstartArgs, output: &Output) -> Result<ExitCo
         output.tell(&Event::Registry { device_id: id, hub, status: &device.status.to_string() });
     }
     output.tell(&Event::Result { outcome: &outcome });
+    Ok(LocalCloud { emulator, variables })
+}
+
+/// Ends the local cloud: at once, or on Ctrl-C.
+pub(crate) async fn leave(args: &QuickstartArgs, cloud: LocalCloud, output: &Output) -> Result<ExitCode, Failure> {
+    let LocalCloud { emulator, variables } = cloud;
     if args.keep {
         if output.is_text() {
             output.line(&format!(
