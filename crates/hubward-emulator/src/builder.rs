@@ -22,7 +22,7 @@ pub const DEV_GROUP_KEY: &str =
 
 /// What the real service asks a device to wait between registration and poll.
 ///
-/// Source: [doc] iot-dps/iot-dps-https-sym-key-support.md, transcripts (`Retry-After: 3`).
+/// Source: `[doc]` iot-dps/iot-dps-https-sym-key-support.md, transcripts (`Retry-After: 3`).
 pub const SERVICE_RETRY_AFTER: Duration = Duration::from_secs(3);
 
 /// An emulator to be. Made by [`Emulator::builder`]; every option has a default.

@@ -57,7 +57,7 @@ pub(crate) fn system_now() -> SystemTime {
 
 /// A moment as the services write it: UTC with seven fractional digits.
 ///
-/// Source: [doc] azure-rest-api-specs, examples of the DPS device API.
+/// Source: `[doc]` azure-rest-api-specs, examples of the DPS device API.
 pub(crate) fn timestamp(at: SystemTime) -> String {
     let at = OffsetDateTime::from(at);
     format!(

@@ -99,7 +99,7 @@ impl Fault {
 
     /// 429 with a Retry-After, as the service sends it.
     ///
-    /// Source: [sdk] Azure/azure-iot-middleware-freertos, provisioning unit tests.
+    /// Source: `[sdk]` Azure/azure-iot-middleware-freertos, provisioning unit tests.
     #[must_use]
     pub fn throttled(retry_after: impl Into<String>) -> Self {
         Self::Status {

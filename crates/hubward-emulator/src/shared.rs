@@ -46,3 +46,49 @@ pub(crate) struct Info {
     pub(crate) ca_file: PathBuf,
     pub(crate) dev_keys: bool,
 }
+
+#[cfg(test)]
+impl Shared {
+    /// One hub `localhost` with a device `d1` of this key, no listeners.
+    pub(crate) fn for_tests(key: &hubward_sas::SharedKey) -> Arc<Self> {
+        use std::time::Duration;
+
+        use crate::store::{Device, KeyPair, State};
+
+        let mut state = State::new(["localhost"]);
+        let device = Device {
+            keys: KeyPair { primary: key.clone(), secondary: key.clone() },
+            enabled: true,
+            created: String::new(),
+            etag: String::new(),
+            initial_twin: None,
+            session: None,
+        };
+        state.hubs.get_mut("localhost").expect("the hub").devices.insert("d1".into(), device);
+        let (store, clock) = (Arc::new(Store::new(state)), Arc::new(Clock::new(Duration::ZERO)));
+        Arc::new(Self {
+            registrar: Registrar {
+                store: Arc::clone(&store),
+                clock: Arc::clone(&clock),
+                id_scope: "0ne1".into(),
+                retry_after: None,
+                polls_before_assigned: 0,
+            },
+            store,
+            clock,
+            faults: Faults::default(),
+            logs: BTreeMap::from([("localhost".to_owned(), TelemetryLog::new(1000))]),
+            info: Arc::new(Info {
+                id_scope: "0ne1".into(),
+                hubs: vec!["localhost".into()],
+                dps_hosts: Vec::new(),
+                mqtt: Vec::new(),
+                https: Vec::new(),
+                admin: Vec::new(),
+                ca_pem: String::new(),
+                ca_file: PathBuf::new(),
+                dev_keys: false,
+            }),
+        })
+    }
+}

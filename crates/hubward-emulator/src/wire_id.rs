@@ -14,21 +14,21 @@ pub(crate) fn guid() -> String {
 
 /// `<digit>.<16 hex>.<guid>`.
 ///
-/// Source: [doc] iot-dps/iot-dps-https-sym-key-support.md, transcripts.
+/// Source: `[doc]` iot-dps/iot-dps-https-sym-key-support.md, transcripts.
 pub(crate) fn operation_id() -> String {
     format!("{}.{:016x}.{}", fastrand::u8(2..8), fastrand::u64(..), guid())
 }
 
 /// A GUID-like text in quotes.
 ///
-/// Source: [doc] azure-rest-api-specs, examples.
+/// Source: `[doc]` azure-rest-api-specs, examples.
 pub(crate) fn etag() -> String {
     format!("\"{:08x}-0000-0100-0000-{:08x}0000\"", fastrand::u32(..), fastrand::u32(..))
 }
 
 /// What stands in a registration record's `etag`: base64 of a quoted GUID-like text.
 ///
-/// Source: [doc] azure-rest-api-specs, examples of the DPS device API.
+/// Source: `[doc]` azure-rest-api-specs, examples of the DPS device API.
 pub(crate) fn record_etag() -> String {
     STANDARD.encode(etag())
 }

@@ -36,8 +36,8 @@ pub(crate) struct Admitted {
 /// Checks a device. An individual enrollment of its id decides alone; else the group whose derived
 /// key made the token. Why a device is refused stands in the log only: the service tells nobody.
 ///
-/// Source: [doc] iot-dps/concepts-service.md; [sdk] azure-iot-cli-extension, integration tests;
-/// 404 for a foreign id scope: [guess] from iot-dps/how-to-troubleshoot-dps.md.
+/// Source: `[doc]` iot-dps/concepts-service.md; `[sdk]` azure-iot-cli-extension, integration tests;
+/// 404 for a foreign id scope: `[guess]` from iot-dps/how-to-troubleshoot-dps.md.
 pub(crate) fn admit(state: &State, id_scope: &str, caller: &Caller, now: UnixSeconds) -> Result<Admitted, Refusal> {
     let refuse = |why: &str| {
         tracing::info!(registration_id = %caller.registration_id, why, "DPS refuses a device (401002)");

@@ -12,7 +12,7 @@ pub(crate) struct NoHub {
 
 /// Chooses among the linked hubs (names as they were given, sorted).
 ///
-/// Source: [doc] iot-dps/how-to-use-allocation-policies.md; the hash is a [guess], any even one will do.
+/// Source: `[doc]` iot-dps/how-to-use-allocation-policies.md; the hash is a `[guess]`, any even one will do.
 pub(crate) fn allocate(registration_id: &str, settings: &EnrollmentSettings, linked: &[&str]) -> Result<String, NoHub> {
     let named: Vec<&str> = match (&settings.iot_hub_host_name, &settings.iot_hubs) {
         (Some(one), _) => vec![one],
@@ -53,10 +53,10 @@ fn hash(text: &str) -> u64 {
     hash ^ (hash >> 32)
 }
 
-/// Source: [sdk] azure-iot-sdk-c, prov_device_ll_client.c (`DPS_HUB_ERROR_NO_HUB`).
+/// Source: `[sdk]` azure-iot-sdk-c, prov_device_ll_client.c (`DPS_HUB_ERROR_NO_HUB`).
 const NO_HUB: u32 = 400_208;
 
-/// Source: [sdk] azure-sdk-for-c, provisioning parser tests.
+/// Source: `[sdk]` azure-sdk-for-c, provisioning parser tests.
 const CUSTOM_FAILED: u32 = 400_207;
 
 #[cfg(test)]

@@ -44,7 +44,7 @@ impl Answer {
 
     /// A refusal with the service's usual body.
     ///
-    /// Source: [doc] azure-rest-api-specs, `ProvisioningServiceErrorDetails`.
+    /// Source: `[doc]` azure-rest-api-specs, `ProvisioningServiceErrorDetails`.
     pub(crate) fn error(refusal: &Refusal, now: SystemTime) -> Self {
         let mut error = ServiceError::default();
         let request_id = wire_id::guid();
@@ -73,17 +73,17 @@ impl Refusal {
 
     /// A status whose six-digit code no source names: the class and three zeros.
     ///
-    /// Source: [guess] from 401000, "generic".
+    /// Source: `[guess]` from 401000, "generic".
     pub(crate) fn generic(status: u16, message: impl Into<String>) -> Self {
         Self::new(status, u32::from(status) * 1000, message)
     }
 
-    /// Source: [seen] many issue traces.
+    /// Source: `[seen]` many issue traces.
     pub(crate) fn unauthorized() -> Self {
         Self::new(401, 401_002, "Unauthorized")
     }
 
-    /// Source: [sdk] azure-iot-sdk-csharp, ProvisioningE2ETests.cs for the code.
+    /// Source: `[sdk]` azure-iot-sdk-csharp, ProvisioningE2ETests.cs for the code.
     pub(crate) fn not_found(message: &str) -> Self {
         Self::new(404, 404_201, message)
     }

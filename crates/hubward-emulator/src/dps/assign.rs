@@ -14,8 +14,8 @@ use crate::wire_id;
 
 /// Registers an admitted device: writes its record, and its identity into the hub's registry.
 ///
-/// Source: [doc] iot-dps/concepts-device-reprovision.md. That a device which moves leaves its old
-/// hub's registry is a [guess]; so is that a hub's identity of the same id gets the new keys and
+/// Source: `[doc]` iot-dps/concepts-device-reprovision.md. That a device which moves leaves its old
+/// hub's registry is a `[guess]`; so is that a hub's identity of the same id gets the new keys and
 /// keeps its status.
 pub(crate) fn assign(state: &mut State, caller: &Caller, admitted: &Admitted, payload: Option<Value>, now: SystemTime) {
     let Some(Plan { settings, device_id, group, answer_payload }) = plan(state, caller, admitted) else { return };

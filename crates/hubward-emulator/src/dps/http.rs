@@ -98,7 +98,7 @@ pub(crate) async fn handle(shared: &Arc<Shared>, request: Request<Incoming>) -> 
 
 /// An answer with the headers of the service.
 ///
-/// Source: [doc] iot-dps/iot-dps-https-sym-key-support.md, transcripts.
+/// Source: `[doc]` iot-dps/iot-dps-https-sym-key-support.md, transcripts.
 pub(crate) fn to_http(clock: &Clock, answer: Answer, pace: Pace) -> Reply {
     let Answer { status, body, retry_after, error_code, request_id, content_type } = answer;
     let mut reply = reply(clock, status, &content_type, Paced::new(body, pace));
@@ -126,7 +126,7 @@ fn is_json(headers: &HeaderMap) -> bool {
     kind.eq_ignore_ascii_case("application/json")
 }
 
-/// Source: [doc] iot-dps/how-to-troubleshoot-dps.md for the classes. 501 is ours: the real services
+/// Source: `[doc]` iot-dps/how-to-troubleshoot-dps.md for the classes. 501 is ours: the real services
 /// answer under these paths.
 fn no_such(why: &NoSuchRequest, path: &str) -> Refusal {
     match why {

@@ -22,7 +22,7 @@ use crate::wire_id;
 /// Serves a connection whose user name is one for DPS. A wrong key is found at the registration, as
 /// the service does it; only a token that is none is refused at once.
 ///
-/// Source: [doc] iot-dps/iot-mqtt-connect-to-iot-dps.md; [seen] issue traces of 401 at the
+/// Source: `[doc]` iot-dps/iot-mqtt-connect-to-iot-dps.md; `[seen]` issue traces of 401 at the
 /// registration.
 pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(
     shared: &Arc<Shared>,

@@ -97,7 +97,7 @@ impl Registrar {
     }
 }
 
-/// Source: [sdk] azure-sdk-for-c, provisioning parser tests: the operation id is the empty string.
+/// Source: `[sdk]` azure-sdk-for-c, provisioning parser tests: the operation id is the empty string.
 fn disabled(caller: &Caller) -> Answer {
     let status = AssignmentStatus::Disabled;
     let mut state = RegistrationState::default();
@@ -107,8 +107,8 @@ fn disabled(caller: &Caller) -> Answer {
     Answer::operation(200, &operation, None)
 }
 
-/// Source: [doc] azure-rest-api-specs, `DeviceRegistration`; the status of a body that is too large
-/// is a [guess].
+/// Source: `[doc]` azure-rest-api-specs, `DeviceRegistration`; the status of a body that is too large
+/// is a `[guess]`.
 fn read_body(caller: &Caller, body: &[u8]) -> Result<DeviceRegistration, Refusal> {
     if body.len() > limits::DPS_MESSAGE_MAX {
         return Err(Refusal::generic(413, "The request is larger than 96 KB."));

@@ -21,7 +21,7 @@ pub(super) fn is_asked<B>(request: &Request<B>) -> bool {
 
 /// Answers the handshake: 101, or an error.
 ///
-/// Source: RFC 6455, section 4.2; the paths: [sdk] python, node and c ask for
+/// Source: RFC 6455, section 4.2; the paths: `[sdk]` python, node and c ask for
 /// `/$iothub/websocket`, csharp and java for `/`; the subprotocol must be `mqtt`: MQTT 3.1.1,
 /// section 6.
 pub(super) async fn answer<B>(shared: &Arc<Shared>, request: &Request<B>) -> Result<Reply, Cut> {

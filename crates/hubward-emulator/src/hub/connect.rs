@@ -126,8 +126,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> for HubSession<'_> {
 impl HubSession<'_> {
     /// The granted QoS, or a refusal.
     ///
-    /// Source: [doc] iot/iot-mqtt-connect-to-iot-hub.md: only the documented filters, at most five,
-    /// QoS 2 granted as 1. That a refusal is 0x80 rather than the end is a [guess].
+    /// Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md: only the documented filters, at most five,
+    /// QoS 2 granted as 1. That a refusal is 0x80 rather than the end is a `[guess]`.
     fn subscribe(&mut self, filter: &str, qos: u8) -> u8 {
         if TopicFilter::parse(&self.login.identity, filter).is_err() {
             tracing::info!(device = %self.login.identity, filter, "a filter is refused: no hub documents it");

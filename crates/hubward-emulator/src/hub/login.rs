@@ -20,7 +20,7 @@ pub(crate) struct Login {
 
 /// Checks a CONNECT. The reason of a refusal is for the log; the client hears CONNACK 5.
 ///
-/// Source: [sdk] Azure/iotedge, MqttUsernameParser.cs and DeviceScopeTokenAuthenticator.cs; [doc]
+/// Source: `[sdk]` Azure/iotedge, MqttUsernameParser.cs and DeviceScopeTokenAuthenticator.cs; `[doc]`
 /// iot/iot-mqtt-connect-to-iot-hub.md. Refused because not emulated: modules, tokens of a policy.
 pub(crate) fn check(state: &State, connect: &Connect, now: UnixSeconds) -> Result<Login, &'static str> {
     let username = connect.username.as_deref().ok_or("no user name")?;
@@ -60,8 +60,8 @@ pub(crate) fn check(state: &State, connect: &Connect, now: UnixSeconds) -> Resul
     Ok(Login { hub: host.to_ascii_lowercase(), identity, expiry: token.expiry(), will })
 }
 
-/// Source: [doc] iot/iot-mqtt-connect-to-iot-hub.md, "Sending device-to-cloud messages" (will). That
-/// any other will is refused is a [guess].
+/// Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md, "Sending device-to-cloud messages" (will). That
+/// any other will is refused is a `[guess]`.
 fn will(identity: &HubIdentity, will: &Will) -> Result<(Message, u8), &'static str> {
     if will.qos > 1 {
         return Err("the will has a quality of service above 1");
@@ -77,7 +77,7 @@ fn will(identity: &HubIdentity, will: &Will) -> Result<(Message, u8), &'static s
 
 /// The application property that stands for the RETAIN flag.
 ///
-/// Source: [doc] iot/iot-mqtt-connect-to-iot-hub.md.
+/// Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md.
 pub(crate) const RETAIN: &str = "mqtt-retain";
 
 #[cfg(test)]

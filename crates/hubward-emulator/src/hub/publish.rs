@@ -15,7 +15,7 @@ use crate::mqtt::{Closed, Connection, REQUEST_ID_MAX};
 use crate::wire_id;
 
 impl HubSession<'_> {
-    /// Source: [doc] iot/iot-mqtt-connect-to-iot-hub.md: where AMQP would answer with an error, MQTT
+    /// Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md: where AMQP would answer with an error, MQTT
     /// ends the connection.
     pub(super) async fn publish<S: AsyncRead + AsyncWrite + Unpin + Send>(
         &self,

@@ -15,7 +15,7 @@ pub(crate) const PACKET_MOST: usize = hubward_proto::limits::TELEMETRY_MAX + hub
 
 /// Not authorized.
 ///
-/// Source: MQTT 3.1.1, section 3.2.2.3; that the services send this one and not 4 is from [sdk]
+/// Source: MQTT 3.1.1, section 3.2.2.3; that the services send this one and not 4 is from `[sdk]`
 /// Azure/azure-iot-protocol-gateway, MqttAdapter.cs.
 pub(crate) const NOT_AUTHORIZED: u8 = 5;
 
@@ -26,5 +26,5 @@ pub(crate) const FILTER_REFUSED: u8 = 0x80;
 
 /// Longest request id (`$rid`) that is taken, so that an answer's topic always fits.
 ///
-/// Source: [guess] the SDKs send up to 36 characters.
+/// Source: `[guess]` the SDKs send up to 36 characters.
 pub(crate) const REQUEST_ID_MAX: usize = 1024;

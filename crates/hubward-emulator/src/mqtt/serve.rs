@@ -67,8 +67,11 @@ pub(crate) fn refuse<S: AsyncRead + AsyncWrite + Unpin>(connection: &mut Connect
 
 /// How long a client may take to send CONNECT.
 ///
-/// Source: [sdk] Azure/iotedge, edge-hub settings.
+/// Source: `[sdk]` Azure/iotedge, edge-hub settings.
 const FIRST_PACKET: Duration = Duration::from_secs(60);
 
 /// Source: MQTT 3.1.1, section 3.2.2.3.
 const UNACCEPTABLE_PROTOCOL: u8 = 1;
+
+#[cfg(test)]
+mod tests;

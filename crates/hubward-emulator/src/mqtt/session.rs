@@ -80,15 +80,18 @@ where
     }
 }
 
-/// How the connection of a client is closed.
+/// How the connection of a client is closed: gently, unless nobody would notice.
 pub(crate) fn end_of(why: &Closed) -> End {
-    if matches!(why, Closed::Fault) { End::Abruptly } else { End::Gently }
+    match why {
+        Closed::Fault | Closed::Slow | Closed::Broken(_) => End::Abruptly,
+        _ => End::Gently,
+    }
 }
 
 /// One and a half times the keep-alive, with a hard cap; none is the cap.
 ///
-/// Source: MQTT 3.1.1, section 3.1.2.10; [doc] iot/iot-mqtt-connect-to-iot-hub.md, "Default
-/// keep-alive time-out"; 0: [sdk] Azure/azure-iot-protocol-gateway.
+/// Source: MQTT 3.1.1, section 3.1.2.10; `[doc]` iot/iot-mqtt-connect-to-iot-hub.md, "Default
+/// keep-alive time-out"; 0: `[sdk]` Azure/azure-iot-protocol-gateway.
 fn allowed_silence(keep_alive: u16) -> Duration {
     match keep_alive {
         0 => KEEP_ALIVE_HARD_CAP,

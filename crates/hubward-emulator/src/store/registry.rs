@@ -92,7 +92,7 @@ impl std::fmt::Display for DeviceStatus {
 
 /// Whether a device is connected.
 ///
-/// Source: [doc] iot-hub/iot-hub-devguide-identity-registry.md, `connectionState`.
+/// Source: `[doc]` iot-hub/iot-hub-devguide-identity-registry.md, `connectionState`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub enum ConnectionState {
     /// It is.
