@@ -259,21 +259,3 @@ async fn a_device_that_is_disabled_or_deleted_is_cut_off() {
     assert_eq!(receive(&mut stream).await, None);
     assert!(!emulator.delete_device("localhost", "d1"));
 }
-
-#[tokio::test]
-async fn a_silent_client_is_dropped() {
-    let (emulator, key) = emulator().await;
-    let password = token(&key, "localhost/devices/d1");
-    let login = Login {
-        client_id: "d1",
-        username: "localhost/d1/?api-version=2021-04-12",
-        password: &password,
-        clean: true,
-        keep_alive: 1,
-        will: None,
-    };
-    let mut stream = tls(&emulator, emulator.mqtt_addr()).await;
-    send(&mut stream, &connect(&login)).await;
-    receive(&mut stream).await.expect("a CONNACK");
-    assert_eq!(receive(&mut stream).await, None);
-}

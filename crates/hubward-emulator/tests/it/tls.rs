@@ -2,6 +2,9 @@
 
 use hubward_emulator::{BadCertificate, Emulator};
 
+use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpStream;
+
 use crate::client::{tls_config, tls_with};
 
 #[tokio::test]
@@ -69,4 +72,14 @@ async fn a_data_directory_keeps_the_authority() {
     assert_eq!(second.ca_pem(), pem);
     let config = tls_config(&pem, rustls::DEFAULT_VERSIONS);
     tls_with(config, second.https_addr(), "localhost").await.expect("trusted still");
+}
+
+/// In virtual time.
+#[tokio::test(start_paused = true)]
+async fn who_never_starts_tls_is_dropped() {
+    let emulator = Emulator::start().await.expect("started");
+    for address in [emulator.mqtt_addr(), emulator.https_addr()] {
+        let mut tcp = TcpStream::connect(address).await.expect("connected");
+        assert_eq!(tcp.read(&mut [0; 16]).await.expect("the end"), 0);
+    }
 }
