@@ -88,7 +88,8 @@ async fn send(
     let flush = deadline.saturating_duration_since(Instant::now()).min(FLUSH);
     let closed = client.close(flush).await;
     tracing::debug!(?closed, "the hub client is closed");
-    tally.judge(telemetry.messages, in_time).map_err(|mut failure| {
+    tracing::debug!(in_time, "all messages are sent or given up");
+    tally.judge(telemetry.messages).map_err(|mut failure| {
         failure.endpoint.get_or_insert_with(|| client.endpoint().to_owned());
         failure
     })
@@ -136,9 +137,8 @@ struct Tally {
 }
 
 impl Tally {
-    /// The number of acknowledged messages, if that is all of them. `in_time` unless the deadline
-    /// ended it.
-    fn judge(self, messages: usize, in_time: bool) -> Result<usize, Failure> {
+    /// The number of acknowledged messages, if that is all of them.
+    fn judge(self, messages: usize) -> Result<usize, Failure> {
         let Self { acknowledged, error } = self;
         if acknowledged == messages {
             return Ok(acknowledged);
@@ -146,8 +146,9 @@ impl Tally {
         let said = format!("{acknowledged} of {messages} messages acknowledged");
         let Some(error) = error else {
             let fault = hubward::Fault::Deadline.to_string();
-            let code = if in_time || acknowledged > 0 { ExitCode::Unacknowledged } else { ExitCode::Deadline };
-            return Err(Failure::new(code, "hub-send", fault, said).hint("give it more time: --timeout"));
+            return Err(
+                Failure::new(ExitCode::Unacknowledged, "hub-send", fault, said).hint("give it more time: --timeout")
+            );
         };
         let refused = matches!(error, SendError::Refused { .. });
         let mut failure = Failure::from_send(&error);

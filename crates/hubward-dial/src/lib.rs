@@ -10,6 +10,7 @@
 mod connect_to;
 mod endpoint;
 mod error;
+mod progress;
 mod proxy;
 mod stream;
 mod tcp;
@@ -19,6 +20,7 @@ mod trust;
 pub use connect_to::{ConnectTo, ConnectToError};
 pub use endpoint::Endpoint;
 pub use error::{DialError, TlsFault};
+pub use progress::{DialProgress, DialStep};
 pub use proxy::unused_proxy_variable;
 /// The TLS configuration that [`TlsSettings::client_config`] makes and [`TlsDialer`] takes.
 pub use rustls::ClientConfig;

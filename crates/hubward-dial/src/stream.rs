@@ -5,7 +5,7 @@ use std::fmt;
 use async_trait::async_trait;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::{DialError, Endpoint};
+use crate::{DialError, DialProgress, Endpoint};
 
 /// Bytes in both directions: TLS over TCP, a WebSocket, or a pipe in a test.
 pub trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin + fmt::Debug {}
@@ -23,4 +23,10 @@ pub trait Dialer: Send + Sync + fmt::Debug {
     /// # Cancel safety
     /// Dropping the future closes what was opened.
     async fn dial(&self, to: &Endpoint) -> Result<Box<dyn ByteStream>, DialError>;
+
+    /// How far the latest dial has come, where that is known: a caller that drops the future at a
+    /// deadline of its own can then say what hung.
+    fn progress(&self) -> Option<&DialProgress> {
+        None
+    }
 }

@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::{ConnectTo, DialError, Endpoint};
+use crate::{ConnectTo, DialError, DialProgress, DialStep, Endpoint};
 
 /// How long one address may stay silent before the next is tried beside it.
 ///
@@ -20,6 +20,7 @@ const STAGGER: Duration = Duration::from_millis(250);
 pub struct TcpDialer {
     connect_to: Vec<ConnectTo>,
     connect_timeout: Duration,
+    progress: DialProgress,
 }
 
 impl TcpDialer {
@@ -30,8 +31,8 @@ impl TcpDialer {
 
     /// No rules, the default limit.
     #[must_use]
-    pub const fn new() -> Self {
-        Self { connect_to: Vec::new(), connect_timeout: Self::CONNECT_TIMEOUT }
+    pub fn new() -> Self {
+        Self { connect_to: Vec::new(), connect_timeout: Self::CONNECT_TIMEOUT, progress: DialProgress::default() }
     }
 
     /// Which address to dial for which name; the first rule that fits counts.
@@ -48,6 +49,12 @@ impl TcpDialer {
         self
     }
 
+    /// How far the latest dial has come, of this dialer or of one on top of it.
+    #[must_use]
+    pub const fn progress(&self) -> &DialProgress {
+        &self.progress
+    }
+
     /// Connects to `to`, or to where a rule sends it. Addresses are tried in the resolver's order,
     /// families in turn: the next one when one fails, or when one is silent for 250 ms. Small
     /// writes leave at once (`TCP_NODELAY`).
@@ -58,6 +65,7 @@ impl TcpDialer {
     /// # Cancel safety
     /// Dropping the future closes what was opened.
     pub async fn connect(&self, to: &Endpoint) -> Result<TcpStream, DialError> {
+        self.progress.enter(DialStep::Connect);
         let target = ConnectTo::resolve(&self.connect_to, to);
         let mut tried = Vec::new();
         let connected = match timeout(self.connect_timeout, connect(&target, &mut tried)).await {

@@ -11,7 +11,7 @@ use rustls::pki_types::ServerName;
 use rustls::{AlertDescription, CertificateError, ClientConfig, InvalidMessage, PeerIncompatible};
 use tokio_rustls::TlsConnector;
 
-use crate::{ByteStream, DialError, Dialer, Endpoint, TcpDialer, TlsFault};
+use crate::{ByteStream, DialError, DialProgress, DialStep, Dialer, Endpoint, TcpDialer, TlsFault};
 
 const DURING: &str = "the TLS handshake";
 
@@ -63,12 +63,20 @@ impl Dialer for TlsDialer {
             source: io::Error::new(io::ErrorKind::InvalidInput, "not a host name"),
         })?;
         let tcp = self.tcp.connect(to).await?;
+        self.tcp.progress().enter(DialStep::Tls);
         let handshake = TlsConnector::from(Arc::clone(&self.config)).connect(name, tcp);
         match tokio::time::timeout(self.handshake_timeout, handshake).await {
-            Ok(Ok(stream)) => Ok(Box::new(stream)),
+            Ok(Ok(stream)) => {
+                self.tcp.progress().enter(DialStep::Done);
+                Ok(Box::new(stream))
+            }
             Ok(Err(error)) => Err(failed(to, error)),
             Err(_) => Err(DialError::Timeout { endpoint: to.clone(), during: DURING, after: self.handshake_timeout }),
         }
+    }
+
+    fn progress(&self) -> Option<&DialProgress> {
+        Some(self.tcp.progress())
     }
 }
 

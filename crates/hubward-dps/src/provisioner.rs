@@ -197,7 +197,8 @@ impl Provisioner {
             })
         };
         timeout_at(until, exchange).await.unwrap_or_else(|_| {
-            let stage = if operation.is_some() { Stage::Poll } else { Stage::Register };
+            let asked = if operation.is_some() { Stage::Poll } else { Stage::Register };
+            let stage = self.transport.doing().unwrap_or(asked);
             Ok(Err(TransportError::Timeout { endpoint: self.transport.endpoint(), stage, after: until - started }))
         })
     }

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use hubward_dial::{DialError, Endpoint, TcpDialer};
+use hubward_dial::{DialError, DialProgress, DialStep, Endpoint, TcpDialer};
 use hyper::Uri;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
@@ -26,6 +26,40 @@ impl Service<Uri> for Connector {
         let dialer = self.0.clone();
         let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
         let to = Endpoint::new(host, uri.port_u16().unwrap_or(hubward_proto::limits::HTTPS_PORT));
-        Box::pin(async move { dialer.connect(&to).await.map(TokioIo::new) })
+        Box::pin(async move {
+            let stream = dialer.connect(&to).await?;
+            // What is on top of this one.
+            dialer.progress().enter(DialStep::Tls);
+            Ok(TokioIo::new(stream))
+        })
+    }
+}
+
+/// A connector that says when it is done.
+#[derive(Debug, Clone)]
+pub(crate) struct Tracked<C> {
+    pub(crate) inner: C,
+    pub(crate) progress: DialProgress,
+}
+
+impl<C> Service<Uri> for Tracked<C>
+where
+    C: Service<Uri, Future: Send + 'static>,
+{
+    type Response = C::Response;
+    type Error = C::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<C::Response, C::Error>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), C::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let (connecting, progress) = (self.inner.call(uri), self.progress.clone());
+        Box::pin(async move {
+            let connected = connecting.await?;
+            progress.enter(DialStep::Done);
+            Ok(connected)
+        })
     }
 }

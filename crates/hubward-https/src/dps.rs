@@ -7,7 +7,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http_body_util::Full;
-use hubward_dial::{ClientConfig, Endpoint, TcpDialer};
+use hubward_dial::{ClientConfig, DialProgress, DialStep, Endpoint, TcpDialer};
 use hubward_proto::dps::DeviceRegistration;
 use hubward_proto::dps::http::{CONTENT_TYPE, DpsOperation, target};
 use hubward_transport::{
@@ -19,7 +19,7 @@ use hyper_rustls::{DefaultServerNameResolver, HttpsConnector};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
-use crate::connector::Connector;
+use crate::connector::{Connector, Tracked};
 use crate::{answer, failure};
 
 /// Most bytes of an answer's head.
@@ -28,7 +28,10 @@ const HEAD_MAX: usize = 64 * 1024;
 /// DPS over HTTPS, at one endpoint. Keeps one connection between requests.
 pub struct HttpsDps {
     endpoint: Endpoint,
-    client: Client<HttpsConnector<Connector>, Full<Bytes>>,
+    client: Client<Tracked<HttpsConnector<Connector>>, Full<Bytes>>,
+    progress: DialProgress,
+    /// What the latest question asks.
+    asking: Stage,
 }
 
 /// What every step of a request needs to say what went wrong.
@@ -44,14 +47,16 @@ impl HttpsDps {
     #[must_use]
     pub fn new(endpoint: Endpoint, tcp: TcpDialer, tls: Arc<ClientConfig>) -> Self {
         let resolver = Arc::new(DefaultServerNameResolver::default());
-        let connector = HttpsConnector::new(Connector(tcp), tls, true, resolver);
+        let progress = tcp.progress().clone();
+        let inner = HttpsConnector::new(Connector(tcp), tls, true, resolver);
+        let connector = Tracked { inner, progress: progress.clone() };
         let client = Client::builder(TokioExecutor::new())
             .pool_max_idle_per_host(1)
             .pool_timer(TokioTimer::new())
             .http1_max_buf_size(HEAD_MAX)
             .http1_title_case_headers(true)
             .build(connector);
-        Self { endpoint, client }
+        Self { endpoint, client, progress, asking: Stage::Register }
     }
 
     async fn ask(
@@ -121,6 +126,7 @@ impl DpsTransport for HttpsDps {
     }
 
     async fn register(&mut self, request: &Register, token: Option<&SasToken>) -> Result<DpsReply, TransportError> {
+        self.asking = Stage::Register;
         self.ask(&DpsOperation::Register, Stage::Register, request, token).await
     }
 
@@ -130,7 +136,16 @@ impl DpsTransport for HttpsDps {
         operation: &OperationId,
         token: Option<&SasToken>,
     ) -> Result<DpsReply, TransportError> {
+        self.asking = Stage::Poll;
         self.ask(&DpsOperation::Status(operation.clone()), Stage::Poll, request, token).await
+    }
+
+    fn doing(&self) -> Option<Stage> {
+        Some(match self.progress.step() {
+            DialStep::Connect => Stage::Connect,
+            DialStep::Tls => Stage::Tls,
+            _ => self.asking,
+        })
     }
 }
 

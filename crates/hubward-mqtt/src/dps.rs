@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use hubward_dial::{Dialer, Endpoint};
+use hubward_dial::{DialStep, Dialer, Endpoint};
 use hubward_proto::dps::{
     DeviceRegistration, DpsBody, DpsReply, DpsUsername, OperationTopic, RESPONSE_FILTER, Register, RegisterTopic,
     RegistrationOperation, ResponseTopic, ServiceError,
@@ -38,6 +38,8 @@ pub struct MqttDps {
     dialer: Arc<dyn Dialer>,
     options: SessionOptions,
     open: Option<Open>,
+    /// What the latest question was doing.
+    doing: Stage,
     /// Counts request ids over all connections.
     requests: u64,
 }
@@ -48,7 +50,15 @@ impl MqttDps {
     /// WebSockets.
     #[must_use]
     pub fn new(kind: TransportKind, endpoint: Endpoint, dialer: Arc<dyn Dialer>) -> Self {
-        Self { kind, endpoint, dialer, options: SessionOptions::default(), open: None, requests: 0 }
+        Self {
+            kind,
+            endpoint,
+            dialer,
+            options: SessionOptions::default(),
+            open: None,
+            doing: Stage::Connect,
+            requests: 0,
+        }
     }
 
     /// Sets the limits of its sessions.
@@ -74,8 +84,12 @@ impl MqttDps {
         loop {
             let open = match &mut self.open {
                 Some(open) => open,
-                none => none.insert(Open::new(&self.endpoint, &*self.dialer, self.options, request, token).await?),
+                none => {
+                    let doing = &mut self.doing;
+                    none.insert(Open::new(&self.endpoint, &*self.dialer, self.options, request, token, doing).await?)
+                }
             };
+            self.doing = question.stage();
             let before = open.session.sent();
             let result = open.ask(question, &request_id, &body).await;
             open.last_used = Instant::now();
@@ -128,6 +142,15 @@ impl DpsTransport for MqttDps {
         token: Option<&SasToken>,
     ) -> Result<DpsReply, TransportError> {
         self.ask(request, token, Question::Status(operation)).await
+    }
+
+    fn doing(&self) -> Option<Stage> {
+        let Stage::Connect = self.doing else { return Some(self.doing) };
+        Some(match self.dialer.progress()?.step() {
+            DialStep::Tls => Stage::Tls,
+            DialStep::Upgrade => Stage::Upgrade,
+            _ => Stage::Connect,
+        })
     }
 
     async fn close(&mut self) {
@@ -192,8 +215,11 @@ impl Open {
         options: SessionOptions,
         request: &Register,
         token: Option<&SasToken>,
+        doing: &mut Stage,
     ) -> Result<Self, TransportError> {
+        *doing = Stage::Connect;
         let stream = dialer.dial(to).await.map_err(transport_error)?;
+        *doing = Stage::Login;
         let (endpoint, username) = (to.to_string(), username(request));
         let login = Login {
             client_id: request.registration_id.to_string(),
@@ -205,6 +231,7 @@ impl Open {
         let mut session =
             Session::new(stream, endpoint.clone(), &login, token, options, (Acknowledge::AtOnce, Stage::Subscribe))?;
         session.wait_for(|event| matches!(event, Event::Accepted { .. }).then_some(())).await?;
+        *doing = Stage::Subscribe;
         session.subscribe(RESPONSE_FILTER).map_err(TransportError::Request)?;
         let granted = session
             .wait_for(|event| match event {

@@ -7,7 +7,7 @@ use hubward_proto::OperationId;
 use hubward_proto::dps::{DpsReply, Register};
 use hubward_sas::SasToken;
 
-use crate::{TransportError, TransportKind};
+use crate::{Stage, TransportError, TransportKind};
 
 /// A way to ask DPS. Made for one endpoint; asked by a driver that decides when.
 ///
@@ -44,6 +44,12 @@ pub trait DpsTransport: Send + fmt::Debug {
         operation: &OperationId,
         token: Option<&SasToken>,
     ) -> Result<DpsReply, TransportError>;
+
+    /// What the latest question was doing, where that is known: a driver that drops its future at a
+    /// deadline can then say what hung.
+    fn doing(&self) -> Option<Stage> {
+        None
+    }
 
     /// Says good-bye where the protocol has a word for it. Must not take long; the default does
     /// nothing.

@@ -6,7 +6,7 @@ use std::io;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use hubward_dial::{ByteStream, DialError, Dialer, Endpoint};
+use hubward_dial::{ByteStream, DialError, DialProgress, DialStep, Dialer, Endpoint};
 use tokio_tungstenite::client_async_with_config;
 use tokio_tungstenite::tungstenite::error::{Error as WsError, ProtocolError};
 use tokio_tungstenite::tungstenite::handshake::client::{Request, Response, generate_key};
@@ -64,6 +64,7 @@ impl<D: Dialer> Dialer for WsDialer<D> {
             source: io::Error::new(io::ErrorKind::InvalidInput, problem),
         })?;
         let stream = self.below.dial(to).await?;
+        self.enter(DialStep::Upgrade);
         let upgrade = client_async_with_config(request, stream, Some(config()));
         let (stream, response) = tokio::time::timeout(self.timeout, upgrade)
             .await
@@ -73,7 +74,20 @@ impl<D: Dialer> Dialer for WsDialer<D> {
         if response.headers().contains_key(http::header::SEC_WEBSOCKET_EXTENSIONS) {
             return Err(not_websocket(to, "an extension that was not asked for"));
         }
+        self.enter(DialStep::Done);
         Ok(Box::new(WebSocketStream::new(stream)))
+    }
+
+    fn progress(&self) -> Option<&DialProgress> {
+        self.below.progress()
+    }
+}
+
+impl<D: Dialer> WsDialer<D> {
+    fn enter(&self, step: DialStep) {
+        if let Some(progress) = self.below.progress() {
+            progress.enter(step);
+        }
     }
 }
 

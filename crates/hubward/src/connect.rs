@@ -74,6 +74,7 @@ pub async fn connect_assigned(
         Ok(Err(error)) => Err(ConnectError::Hub(error)),
         Err(_) => Err(ConnectError::HubDeadline {
             hub: assignment.hub.clone(),
+            endpoint: client.endpoint().to_owned(),
             after: deadline - started,
             last: client.last_error(),
         }),

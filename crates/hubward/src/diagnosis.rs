@@ -6,7 +6,7 @@ use hubward_dps::{AssignmentStatus, ProvisionError};
 use hubward_hub::{SendError, Why};
 use hubward_proto::ProtoError;
 use hubward_proto::dps::error_code::{self, Cause};
-use hubward_transport::{Fault, Refusal, RefusedBy, TlsFault, TransportError, clock};
+use hubward_transport::{Fault, Refusal, RefusedBy, Stage, TlsFault, TransportError, clock};
 
 /// What is known of a failure, for a message, a log or a program.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -130,12 +130,8 @@ const SOMETHING_BETWEEN: &str = "something on the way may answer in the service'
 
 fn hint(leg: Leg, error: &TransportError) -> Option<String> {
     Some(match error {
-        TransportError::Connect { endpoint, .. } if endpoint.ends_with(":8883") => format!(
-            "is the host name right? many networks block port 8883: {} uses 443",
-            if leg == Leg::Dps { "transport mqtt-ws or https" } else { "transport mqtt-ws" }
-        ),
-        TransportError::Connect { .. } => {
-            "is the host name right, and does this network let you out? proxies are not used yet".into()
+        TransportError::Connect { endpoint, .. } | TransportError::Timeout { endpoint, stage: Stage::Connect, .. } => {
+            unreachable_hint(leg, endpoint)
         }
         TransportError::Tls { fault, .. } => tls_hint(*fault).into(),
         TransportError::Timeout { .. } => {
@@ -154,6 +150,18 @@ fn hint(leg: Leg, error: &TransportError) -> Option<String> {
         TransportError::Unsupported(_) => "choose another transport".into(),
         _ => return None,
     })
+}
+
+/// Also of a network that swallows what goes to a port it does not know.
+fn unreachable_hint(leg: Leg, endpoint: &str) -> String {
+    let other = match leg {
+        _ if !endpoint.ends_with(":8883") => {
+            return "is the host name right, and does this network let you out? proxies are not used yet".into();
+        }
+        Leg::Dps => "transport mqtt-ws or https",
+        Leg::Hub => "transport mqtt-ws",
+    };
+    format!("is the host name right? many networks block port 8883: {other} uses 443")
 }
 
 fn tls_hint(fault: TlsFault) -> &'static str {
@@ -245,8 +253,6 @@ fn rejected_hint(error_code: Option<u32>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use hubward_transport::Stage;
-
     use super::*;
 
     #[test]

@@ -53,6 +53,8 @@ pub enum ConnectError {
     HubDeadline {
         /// Which hub.
         hub: HubHost,
+        /// Its host and port.
+        endpoint: String,
         /// The time that was left for it.
         after: Duration,
         /// What failed last, if anything did.
@@ -74,7 +76,7 @@ impl ConnectError {
                 None => Diagnosis::of_settings(Fault::Request, None),
             },
             // What failed last says where; that the time is over says what.
-            Self::HubDeadline { hub, last, .. } => {
+            Self::HubDeadline { endpoint, last, .. } => {
                 let mut diagnosis = match last.as_ref().and_then(DisconnectCause::transport_error) {
                     Some(error) => Diagnosis::of_transport(Leg::Hub, error),
                     None => Diagnosis {
@@ -82,7 +84,7 @@ impl ConnectError {
                         ..Diagnosis::of_settings(Fault::Deadline, Some(LATE_HUB.to_owned()))
                     },
                 };
-                diagnosis.endpoint = diagnosis.endpoint.or_else(|| Some(hub.to_string()));
+                diagnosis.endpoint.get_or_insert_with(|| endpoint.clone());
                 diagnosis
             }
         }
