@@ -1,0 +1,93 @@
+//! What a test does with the hubs' registries, and what it sees of telemetry.
+
+use hubward_proto::DeviceId;
+use hubward_sas::SharedKey;
+
+use super::Emulator;
+use crate::clock::timestamp;
+use crate::hub::TelemetryLog;
+use crate::store::{Device, DeviceView, EnrollError, Key, KeyPair, State, Why};
+use crate::wire_id;
+
+impl Emulator {
+    /// The devices of all hubs, in the order of hubs and ids.
+    #[must_use]
+    pub fn devices(&self) -> Vec<DeviceView> {
+        self.shared.store.read(|state| {
+            let hubs = state.hubs.values();
+            hubs.flat_map(|hub| hub.devices.iter().map(|(id, it)| view(state, &hub.host, id, it))).collect()
+        })
+    }
+
+    /// One device of a hub.
+    #[must_use]
+    pub fn device(&self, hub: &str, device_id: &str) -> Option<DeviceView> {
+        self.shared.store.read(|state| {
+            let host = &state.hub(hub)?.host;
+            Some(view(state, host, device_id, state.device(hub, device_id)?))
+        })
+    }
+
+    /// Makes a device known to a hub without DPS; gives its key.
+    ///
+    /// # Errors
+    /// [`EnrollError`] for an id that the service would not accept, or a hub that is none.
+    pub fn add_device(&self, hub: &str, device_id: &str) -> Result<SharedKey, EnrollError> {
+        DeviceId::new(device_id)?;
+        let keys = KeyPair::generate().map_err(|problem| EnrollError::Key { id: device_id.to_owned(), problem })?;
+        let created = timestamp(self.shared.clock.now());
+        self.shared.store.change(|state| {
+            let unknown = || EnrollError::UnknownHub { id: device_id.to_owned(), hub: hub.to_owned() };
+            let hub = state.hubs.get_mut(&hub.to_ascii_lowercase()).ok_or_else(unknown)?;
+            let device = hub.devices.entry(device_id.to_owned()).or_insert_with(|| Device {
+                keys,
+                enabled: true,
+                created,
+                etag: wire_id::etag(),
+                initial_twin: None,
+                session: None,
+            });
+            Ok(device.keys.primary.clone())
+        })
+    }
+
+    /// Lets a device of a hub connect or not; one that is connected and may not is cut off. Gives
+    /// whether there is such a device.
+    pub fn set_device_enabled(&self, hub: &str, device_id: &str, enabled: bool) -> bool {
+        self.shared.store.change(|state| {
+            let Some(device) = state.device_mut(hub, device_id) else { return false };
+            device.enabled = enabled;
+            device.etag = wire_id::etag();
+            if !enabled {
+                state.live.close(&hub_key(hub, device_id), Why::NotAllowed);
+            }
+            true
+        })
+    }
+
+    /// Deletes a device from a hub; one that is connected is cut off. Gives whether there was one.
+    pub fn delete_device(&self, hub: &str, device_id: &str) -> bool {
+        self.shared.store.change(|state| {
+            let registry = state.hubs.get_mut(&hub.to_ascii_lowercase());
+            let removed = registry.is_some_and(|it| it.devices.remove(device_id).is_some());
+            if removed {
+                state.live.close(&hub_key(hub, device_id), Why::NotAllowed);
+            }
+            removed
+        })
+    }
+
+    /// The telemetry of a hub, from offset 0 on; `None` if there is no such hub.
+    #[must_use]
+    pub fn telemetry(&self, hub: &str) -> Option<TelemetryLog> {
+        self.shared.logs.get(&hub.to_ascii_lowercase()).cloned()
+    }
+}
+
+fn hub_key(hub: &str, device_id: &str) -> Key {
+    Key::Hub(hub.to_ascii_lowercase(), device_id.to_owned())
+}
+
+fn view(state: &State, host: &str, device_id: &str, device: &Device) -> DeviceView {
+    device.view(host, device_id, state.live.is_live(&hub_key(host, device_id)))
+}
