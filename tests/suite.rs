@@ -1,4 +1,5 @@
 //! The conformance suite: one binary, one module per concern.
 
 mod conformance;
+mod refusals;
 mod vectors;

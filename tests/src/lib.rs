@@ -1,7 +1,9 @@
 //! What no single crate can test alone: scenarios over every transport, against the embedded emulator
 //! or a live service. The suite (`suite.rs`) and `cargo xtask e2e` run the same bodies.
 
+pub mod binary;
 pub mod cloud;
+pub mod command;
 pub mod scenario;
 mod scenarios;
 

@@ -1,0 +1,74 @@
+//! Where the programs under test are: `hubward` and the façade's example, beside the test that runs.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+/// The program `hubward`, built with its default features in the profile of the running test.
+///
+/// # Panics
+/// If it does not build.
+#[must_use]
+pub fn hubward() -> &'static Path {
+    static PATH: OnceLock<PathBuf> = OnceLock::new();
+    PATH.get_or_init(|| build("hubward-cli", "--bin", "hubward", ""))
+}
+
+/// The façade's example `quickstart`: the program of the README.
+///
+/// # Panics
+/// If it does not build.
+#[must_use]
+pub fn quickstart_example() -> &'static Path {
+    static PATH: OnceLock<PathBuf> = OnceLock::new();
+    PATH.get_or_init(|| build("hubward", "--example", "quickstart", "examples"))
+}
+
+/// The root of the repository.
+///
+/// # Panics
+/// Never: this package lies in it.
+#[must_use]
+pub fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package lies in the repository")
+}
+
+/// Cargo is asked even if the program is there, since only cargo knows whether it is the current one;
+/// when it is, that takes a moment.
+fn build(package: &str, kind: &str, name: &str, folder: &str) -> PathBuf {
+    // target/PROFILE/deps/suite-…, or with a target triple target/TRIPLE/PROFILE/deps/suite-…
+    let test = std::env::current_exe().expect("a test knows where it is");
+    let deps = test.parent().expect("a test lies in a folder");
+    let profile_dir = if deps.ends_with("deps") { deps.parent().expect("deps lies in a profile") } else { deps };
+    let profile = match profile_dir.file_name().and_then(|it| it.to_str()).expect("a profile has a name") {
+        "debug" => "dev",
+        other => other,
+    };
+    let mut target_dir = profile_dir.parent().expect("a profile lies in a target directory");
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    if !target_dir.join("CACHEDIR.TAG").exists()
+        && target_dir.parent().is_some_and(|it| it.join("CACHEDIR.TAG").exists())
+    {
+        let triple = target_dir.file_name().expect("a triple");
+        cargo.arg("--config").arg(format!("build.target={:?}", triple.to_string_lossy()));
+        target_dir = target_dir.parent().expect("it was looked at");
+    }
+    cargo
+        .current_dir(repository())
+        .args(["build", "--quiet", "--package", package, kind, name, "--profile", profile])
+        .arg("--target-dir")
+        .arg(target_dir);
+    // They describe this package; build scripts that look at them would run again.
+    for (variable, _) in std::env::vars_os() {
+        let text = variable.to_string_lossy();
+        let ours = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_", "CARGO_PRIMARY_"];
+        if ours.iter().any(|it| text.starts_with(it)) {
+            cargo.env_remove(&variable);
+        }
+    }
+    let output = cargo.output().expect("cargo runs");
+    assert!(output.status.success(), "{package} does not build:\n{}", String::from_utf8_lossy(&output.stderr));
+    let path = profile_dir.join(folder).join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
+    assert!(path.is_file(), "{} is not there after a build", path.display());
+    path
+}
