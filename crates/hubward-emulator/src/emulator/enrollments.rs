@@ -109,7 +109,7 @@ impl Emulator {
     }
 
     /// The settings of a device as environment variables: of its individual enrollment, else of the
-    /// only group, else of the group of [`Builder::dev_keys`]. One of them is a key.
+    /// only group, else of the group of [`Builder::dev_keys`](crate::Builder::dev_keys). One of them is a key.
     ///
     /// # Errors
     /// [`EnrollError::NotFound`] if there is neither.
