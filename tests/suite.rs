@@ -2,4 +2,5 @@
 
 mod conformance;
 mod refusals;
+mod secrets;
 mod vectors;

@@ -1,0 +1,119 @@
+//! Finds keys and signatures in what a program wrote, in every form that they may take.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE};
+use hubward_sas::SharedKey;
+
+/// What must not be found.
+#[derive(Debug, Default)]
+pub(super) struct Scanner {
+    needles: Vec<(String, Vec<u8>)>,
+}
+
+impl Scanner {
+    /// Looks for this key too, whole or cut off.
+    pub(super) fn key(mut self, name: &str, key: &SharedKey) -> Self {
+        for (form, needle) in forms(key.expose_bytes()) {
+            self.needles.push((format!("{name}, {form}"), needle));
+        }
+        self
+    }
+
+    /// Where a secret stands in `haystack`: what it is, and what stands around it.
+    pub(super) fn find(&self, haystack: &[u8]) -> Vec<String> {
+        let mut found: Vec<String> = self
+            .needles
+            .iter()
+            .filter_map(|(name, needle)| {
+                let at = haystack.windows(needle.len()).position(|it| it == needle.as_slice())?;
+                Some(format!("{name}: {}", around(haystack, at)))
+            })
+            .collect();
+        // Encoded once or twice, as in a query inside a URL.
+        let once = percent_decoded(haystack);
+        let twice = percent_decoded(&once);
+        for text in [haystack, &once, &twice] {
+            found.extend(signature_fields(text));
+            found.extend(digests(text));
+        }
+        found.sort();
+        found.dedup();
+        found
+    }
+}
+
+/// The ways in which bytes are written down.
+pub(super) fn forms(bytes: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
+    let base64 = STANDARD.encode(bytes);
+    let percent = |upper: bool| {
+        let hex = |code: &str| if upper { code.to_owned() } else { code.to_ascii_lowercase() };
+        base64.replace('+', &hex("%2B")).replace('/', &hex("%2F")).replace('=', &hex("%3D"))
+    };
+    let hex: String = bytes.iter().map(|it| format!("{it:02x}")).collect();
+    let decimal = bytes.iter().take(8).map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let half = &base64[..base64.len() / 2];
+    let rest = base64[base64.len() / 2..].trim_end_matches('=');
+    vec![
+        ("base64", base64.trim_end_matches('=').as_bytes().to_vec()),
+        ("base64, first half", half.as_bytes().to_vec()),
+        ("base64, second half", rest.as_bytes().to_vec()),
+        ("base64 for URLs", URL_SAFE.encode(bytes).trim_end_matches('=').as_bytes().to_vec()),
+        ("base64 of base64", STANDARD.encode(&base64[..base64.len() / 3 * 3]).as_bytes().to_vec()),
+        ("percent-encoded", percent(true).into_bytes()),
+        ("percent-encoded in lower case", percent(false).into_bytes()),
+        ("hex", hex.clone().into_bytes()),
+        ("hex in upper case", hex.to_ascii_uppercase().into_bytes()),
+        ("a list of numbers", decimal.into_bytes()),
+        ("raw", bytes.to_vec()),
+    ]
+}
+
+/// `sig=` with something behind it that is no placeholder.
+fn signature_fields(text: &[u8]) -> Vec<String> {
+    let of_value = |it: &u8| it.is_ascii_alphanumeric() || b"+/=%-_".contains(it);
+    let mut found = Vec::new();
+    for (at, window) in text.windows(4).enumerate() {
+        if window.eq_ignore_ascii_case(b"sig=") && text[at + 4..].iter().take_while(|it| of_value(it)).count() >= 16 {
+            found.push(format!("a signature: {}", around(text, at)));
+        }
+    }
+    found
+}
+
+/// 32 bytes in base64, padding and all: a signature without its name, whosever it is.
+fn digests(text: &[u8]) -> Vec<String> {
+    const LENGTH: usize = 43;
+    let of_base64 = |it: &u8| it.is_ascii_alphanumeric() || b"+/-_".contains(it);
+    let mut found = Vec::new();
+    for (at, _) in text.iter().enumerate().filter(|(_, it)| **it == b'=') {
+        let run = text[..at].iter().rev().take_while(|it| of_base64(it)).count();
+        if run == LENGTH && text.get(at + 1) != Some(&b'=') {
+            found.push(format!("base64 of 32 bytes: {}", around(text, at - run)));
+        }
+    }
+    found
+}
+
+fn percent_decoded(text: &[u8]) -> Vec<u8> {
+    let digit = |it: Option<&u8>| it.and_then(|it| char::from(*it).to_digit(16));
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut at = 0;
+    while at < text.len() {
+        match (text[at], digit(text.get(at + 1)), digit(text.get(at + 2))) {
+            (b'%', Some(high), Some(low)) => {
+                decoded.push(u8::try_from(high * 16 + low).expect("two hex digits"));
+                at += 3;
+            }
+            (byte, ..) => {
+                decoded.push(byte);
+                at += 1;
+            }
+        }
+    }
+    decoded
+}
+
+fn around(text: &[u8], at: usize) -> String {
+    let (from, to) = (at.saturating_sub(60), (at + 60).min(text.len()));
+    String::from_utf8_lossy(&text[from..to]).into_owned()
+}
