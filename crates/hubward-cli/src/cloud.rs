@@ -70,27 +70,58 @@ pub(crate) fn not_started(error: StartError) -> Failure {
         StartError::Bind { what, .. } => {
             Some(format!("another program listens there: stop it, or choose another {what} port"))
         }
+        StartError::DevKeys { .. } => {
+            Some("everybody knows these keys: leave out --dev-keys, or --bind with other addresses".to_owned())
+        }
+        StartError::Ca(_) => Some("is the data directory yours, and whole? choose another one: --data-dir".to_owned()),
         _ => None,
     };
     let mut failure = Failure::local_with_causes(&error);
-    failure.hint = hint;
+    // Of the arguments and the seed, not of this machine.
+    if !matches!(error, StartError::Bind { .. } | StartError::Ca(_) | StartError::Tls(_) | StartError::File { .. }) {
+        let messages = std::mem::take(&mut failure.messages);
+        failure = Failure::usage("");
+        failure.messages = messages;
+    }
+    failure.hint = hint.or(failure.hint.take());
     failure
 }
 
-/// Waits for Ctrl-C, or for the signal that ends services.
-pub(crate) async fn until_stopped() -> Result<(), Failure> {
-    let cannot = |error| Failure::local(format!("signals cannot be heard: {error}"));
+/// Ctrl-C, or the signal that ends services: heard from the moment this is made, so that whoever reads
+/// that a cloud is ready can end it at once.
+pub(crate) struct Stop {
     #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        let mut terminate = signal(SignalKind::terminate()).map_err(cannot)?;
-        tokio::select! {
-            interrupt = tokio::signal::ctrl_c() => interrupt.map_err(cannot),
-            _ = terminate.recv() => Ok(()),
+    interrupt: tokio::signal::unix::Signal,
+    #[cfg(unix)]
+    terminate: tokio::signal::unix::Signal,
+    #[cfg(windows)]
+    interrupt: tokio::signal::windows::CtrlC,
+}
+
+impl Stop {
+    pub(crate) fn listen() -> Result<Self, Failure> {
+        let cannot = |error| Failure::local(format!("signals cannot be heard: {error}"));
+        #[cfg(unix)]
+        {
+            use tokio::signal::unix::{SignalKind, signal};
+            let interrupt = signal(SignalKind::interrupt()).map_err(cannot)?;
+            let terminate = signal(SignalKind::terminate()).map_err(cannot)?;
+            Ok(Self { interrupt, terminate })
         }
+        #[cfg(windows)]
+        Ok(Self { interrupt: tokio::signal::windows::ctrl_c().map_err(cannot)? })
     }
-    #[cfg(not(unix))]
-    tokio::signal::ctrl_c().await.map_err(cannot)
+
+    /// Waits for either.
+    pub(crate) async fn heard(mut self) {
+        #[cfg(unix)]
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+        #[cfg(windows)]
+        self.interrupt.recv().await;
+    }
 }
 
 #[cfg(test)]

@@ -26,6 +26,7 @@ use crate::output::{Format, Output};
 /// not a Microsoft product.
 #[derive(Debug, Parser)]
 #[command(
+    name = "hubward",
     version,
     max_term_width = 100,
     after_help = "Examples:
@@ -58,7 +59,10 @@ enum Command {
     #[cfg(feature = "emulator")]
     Emulator(Box<commands::emulator::EmulatorArgs>),
     /// Sign tokens and derive keys.
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Example:\n  hubward sas derive-key --registration-id dev-1 --group-key-file group.key"
+    )]
     Sas(commands::sas::SasCommand),
     /// Print the completions of a shell.
     #[command(after_help = "Example:\n  hubward completions bash > ~/.local/share/bash-completion/completions/hubward")]

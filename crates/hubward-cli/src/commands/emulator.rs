@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 use hubward_emulator::{Builder, Emulator, SERVICE_RETRY_AFTER, Seed};
 use serde_json::{Value, json};
 
-use crate::cloud::{self, Shell};
+use crate::cloud::{self, Shell, Stop};
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
 use crate::output::{Event, Outcome, Output};
@@ -34,6 +34,9 @@ pub(crate) struct EmulatorArgs {
 #[derive(Debug, Subcommand)]
 enum EmulatorCommand {
     /// Print the lines that make a shell use the emulator that runs with this data directory.
+    #[command(after_help = "Examples:
+  eval \"$(hubward emulator env --shell sh)\"
+  hubward emulator env --shell pwsh | Out-String | Invoke-Expression")]
     Env {
         /// Which shell.
         #[arg(long, default_value = if cfg!(windows) { "pwsh" } else { "sh" })]
@@ -96,6 +99,7 @@ async fn serve(args: &StartArgs, output: &Output) -> Result<ExitCode, Failure> {
     let seed = args.seed.as_deref().map(read_seed).transpose()?;
     let emulator = builder(args, &data_dir, seed.as_ref()).start().await.map_err(cloud::not_started)?;
     let variables = device(&emulator, args.dev_keys, seed.as_ref())?;
+    let stop = Stop::listen()?;
     let note = ReadyFile::write(&data_dir, &emulator, &variables)?;
     if output.is_text() {
         let ready = emulator.ready();
@@ -113,10 +117,10 @@ async fn serve(args: &StartArgs, output: &Output) -> Result<ExitCode, Failure> {
         output.ready(&note.content);
         output.tell(&Event::Device { variables: &variables });
     }
-    let stopped = cloud::until_stopped().await;
+    stop.heard().await;
     drop(note);
     emulator.shutdown().await;
-    stopped.map(|()| ExitCode::Ok)
+    Ok(ExitCode::Ok)
 }
 
 fn read_seed(file: &Path) -> Result<Seed, Failure> {

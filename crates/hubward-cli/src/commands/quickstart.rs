@@ -6,10 +6,10 @@ use clap::Args;
 use hubward::{Settings, TransportKind};
 use hubward_emulator::Emulator;
 
-use crate::cloud;
+use crate::cloud::{self, Stop};
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
-use crate::output::{Event, Output};
+use crate::output::{Event, Outcome, Output};
 use crate::session::{self, Telemetry};
 
 #[derive(Debug, Args)]
@@ -31,10 +31,11 @@ pub(crate) struct QuickstartArgs {
 /// What the story leaves behind.
 pub(crate) struct LocalCloud {
     emulator: Emulator,
+    outcome: Outcome,
     variables: Vec<(String, String)>,
 }
 
-/// Tells the story, up to its `result`.
+/// Tells the story, but for its `result`.
 pub(crate) async fn run(args: &QuickstartArgs, output: &Output) -> Result<LocalCloud, Failure> {
     let emulator = Emulator::builder().retry_after(Some(RETRY_AFTER)).start().await.map_err(cloud::not_started)?;
     let enrolled = emulator.enroll(DEVICE).map_err(|error| Failure::local_with_causes(&error))?;
@@ -51,21 +52,22 @@ pub(crate) async fn run(args: &QuickstartArgs, output: &Output) -> Result<LocalC
             .ok_or_else(|| Failure::local(format!("{id} is missing in the registry of {hub}")))?;
         output.tell(&Event::Registry { device_id: id, hub, status: &device.status.to_string() });
     }
-    output.tell(&Event::Result { outcome: &outcome });
-    Ok(LocalCloud { emulator, variables })
+    Ok(LocalCloud { emulator, outcome, variables })
 }
 
-/// Ends the local cloud: at once, or on Ctrl-C.
+/// Tells the `result` and ends the local cloud: at once, or on Ctrl-C.
 pub(crate) async fn leave(args: &QuickstartArgs, cloud: LocalCloud, output: &Output) -> Result<ExitCode, Failure> {
-    let LocalCloud { emulator, variables } = cloud;
-    if args.keep {
+    let LocalCloud { emulator, outcome, variables } = cloud;
+    let stop = args.keep.then(Stop::listen).transpose()?;
+    output.tell(&Event::Result { outcome: &outcome });
+    if let Some(stop) = stop {
         if output.is_text() {
             output.line(&format!(
                 "\nThe local cloud stays until Ctrl-C. In a second shell:\n\n{}\n",
                 cloud::block(&variables, cloud::Shell::here())
             ));
         }
-        cloud::until_stopped().await?;
+        stop.heard().await;
     }
     emulator.shutdown().await;
     Ok(ExitCode::Ok)
