@@ -70,10 +70,23 @@ class Emulator:
 
     def received(self, device_id):
         """The bodies of the telemetry this device delivered, in order of arrival."""
-        url = f"{self._ready['admin']}/telemetry?device={device_id}"
+        return [
+            message["body"] for hub in cases.HUBS for message in self._telemetry(hub)
+            if message["deviceId"] == device_id
+        ]
+
+    def _telemetry(self, hub):
+        """All messages of a hub, page by page."""
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(url, timeout=10) as answer:
-            return [message["body"] for message in json.load(answer)]
+        offset = 0
+        while True:
+            url = f"{self._ready['admin']}/telemetry/{hub}?from={offset}"
+            with opener.open(url, timeout=10) as answer:
+                page = json.load(answer)
+            if not page["messages"]:
+                return
+            yield from page["messages"]
+            offset = page["next"]
 
     def _first_line(self):
         lines = queue.Queue()
