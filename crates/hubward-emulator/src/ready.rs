@@ -97,7 +97,7 @@ mod tests {
             https: vec![https.parse().expect("address")],
             admin: vec!["127.0.0.1:7".parse().expect("address")],
             ca_pem: String::new(),
-            ca_file: "/tmp/ca.pem".into(),
+            ca_file: "certs/ca.pem".into(),
             dev_keys: false,
         };
         let key = SharedKey::from_base64("AAECAwQFBgcICQoLDA0ODw==").expect("a key");
@@ -109,7 +109,7 @@ mod tests {
                 ("PROVISIONING_IDSCOPE", "0ne1".to_owned()),
                 ("PROVISIONING_REGISTRATION_ID", "dev-1".to_owned()),
                 ("PROVISIONING_SYMMETRIC_KEY", "AAECAwQFBgcICQoLDA0ODw==".to_owned()),
-                ("HUBWARD_CA_FILE", "/tmp/ca.pem".to_owned()),
+                ("HUBWARD_CA_FILE", "certs/ca.pem".to_owned()),
                 ("HUBWARD_CONNECT_TO", ":8883:127.0.0.1:4001,:443:127.0.0.1:4002".to_owned()),
             ]
         );
