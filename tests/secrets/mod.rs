@@ -15,7 +15,7 @@ const RESOURCES: [&str; 2] = ["localhost/devices/dev-1", "0ne000DECADE/registrat
 
 /// What a program writes that is no secret, around a hole.
 fn planted(secret: &[u8]) -> Vec<u8> {
-    let before = b"2026-11-23T20:00:00Z TRACE hubward_dial: connected to localhost:443 path=\"/tmp/a/b\"\n DEBUG x=";
+    let before = b"2026-11-23T20:00:00Z TRACE hubward_dial: connected to localhost:443 path=\"certs/a/b\"\n DEBUG x=";
     let after = b" n=3 etag=\"NmNlYTQ4\"\n{\"type\":\"result\",\"version\":1}\n";
     [before, secret, after].concat()
 }
