@@ -1,6 +1,8 @@
 //! The conformance suite: one binary, one module per concern.
 
+mod cli;
 mod conformance;
+mod readme;
 mod refusals;
 mod secrets;
 mod vectors;

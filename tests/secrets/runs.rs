@@ -212,7 +212,8 @@ async fn the_emulators_log_has_none() {
     let folder = tempfile::tempdir().expect("a folder");
     let data_dir = folder.path().to_str().expect("a path that is text");
     let ports = ["--mqtt-port", "0", "--https-port", "0", "--admin-port", "0"];
-    let fixed = ["emulator", "--dev-keys", "--retry-after", "0s", "--output", "json", "--log", "trace", "--data-dir", data_dir];
+    let fixed =
+        ["emulator", "--dev-keys", "--retry-after", "0s", "--output", "json", "--log", "trace", "--data-dir", data_dir];
     let mut child = Invocation::hubward(fixed).args(ports).spawn();
     let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
     let mut stderr = child.stderr.take().expect("a pipe");
@@ -245,5 +246,26 @@ async fn the_emulators_log_has_none() {
     for bytes in [log.as_slice(), ready.as_bytes()] {
         let found = scanner.find(bytes);
         assert!(found.is_empty(), "{}", found.join("\n"));
+    }
+}
+
+/// The same scanner on real output: of the commands that print a secret on purpose.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_printed_on_purpose_is_found() {
+    let key = SharedKey::generate().expect("a key");
+    let text = key.expose_base64();
+    for (arguments, stdin, scanner) in [
+        (["sas", "token", "--resource", "localhost/devices/d", "--symmetric-key-stdin"], &text, Scanner::default()),
+        (
+            ["sas", "derive-key", "--registration-id=d", "--group-key-file", "-"],
+            &text,
+            Scanner::default().key("the derived key", &key.derive("d")),
+        ),
+    ] {
+        for output in ["--output=json", "--output=text"] {
+            let ran = Invocation::hubward(arguments).args([output]).stdin(stdin.as_bytes()).run().await;
+            assert_eq!(ran.code, Some(0), "{}", ran.stderr_text());
+            assert!(!scanner.find(&ran.stdout).is_empty(), "{}", ran.stdout_text());
+        }
     }
 }

@@ -34,7 +34,8 @@ pub fn repository() -> &'static Path {
 }
 
 /// Cargo is asked even if the program is there, since only cargo knows whether it is the current one;
-/// when it is, that takes a moment.
+/// when it is, that takes a moment. Under cargo-nextest, where each test is a process of its own, the
+/// first one of a run asks for all.
 fn build(package: &str, kind: &str, name: &str, folder: &str) -> PathBuf {
     // target/PROFILE/deps/suite-…, or with a target triple target/TRIPLE/PROFILE/deps/suite-…
     let test = std::env::current_exe().expect("a test knows where it is");
@@ -44,6 +45,12 @@ fn build(package: &str, kind: &str, name: &str, folder: &str) -> PathBuf {
         "debug" => "dev",
         other => other,
     };
+    let path = profile_dir.join(folder).join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
+    let run = std::env::var("NEXTEST_RUN_ID").ok();
+    let stamp = profile_dir.join(format!("{name}.nextest-run"));
+    if path.is_file() && run.is_some() && std::fs::read_to_string(&stamp).ok() == run {
+        return path;
+    }
     let mut target_dir = profile_dir.parent().expect("a profile lies in a target directory");
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     if !target_dir.join("CACHEDIR.TAG").exists()
@@ -68,7 +75,9 @@ fn build(package: &str, kind: &str, name: &str, folder: &str) -> PathBuf {
     }
     let output = cargo.output().expect("cargo runs");
     assert!(output.status.success(), "{package} does not build:\n{}", String::from_utf8_lossy(&output.stderr));
-    let path = profile_dir.join(folder).join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
     assert!(path.is_file(), "{} is not there after a build", path.display());
+    if let Some(run) = run {
+        std::fs::write(&stamp, run).expect("the target directory can be written");
+    }
     path
 }

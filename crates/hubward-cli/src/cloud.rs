@@ -83,7 +83,9 @@ pub(crate) fn not_started(error: StartError) -> Failure {
         failure = Failure::usage("");
         failure.messages = messages;
     }
-    failure.hint = hint.or(failure.hint.take());
+    if hint.is_some() {
+        failure.hint = hint;
+    }
     failure
 }
 

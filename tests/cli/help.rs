@@ -1,0 +1,96 @@
+//! `--help`, `--version`, completions, and arguments that cannot be read.
+
+use hubward_tests::command::Invocation;
+
+/// The commands that a help text lists.
+fn subcommands(help: &str) -> Vec<String> {
+    let section = help.split("Commands:\n").nth(1).map(|it| it.split("\n\n").next().unwrap_or_default());
+    let names = section.unwrap_or_default().lines().filter(|it| it.starts_with("  ") && !it.starts_with("   "));
+    names.filter_map(|it| it.split_whitespace().next()).filter(|it| *it != "help").map(str::to_owned).collect()
+}
+
+#[tokio::test]
+async fn every_command_explains_itself_with_an_example() {
+    let mut waiting = vec![Vec::<String>::new()];
+    let mut seen = Vec::new();
+    while let Some(command) = waiting.pop() {
+        let words = command.iter().map(String::as_str);
+        let ran = Invocation::hubward(words.clone()).args(["--help"]).run().await;
+        let (help, name) = (ran.stdout_text(), command.join(" "));
+        assert_eq!((ran.code, ran.stderr_text().as_str()), (Some(0), ""), "{name}");
+        let example = help.split("Example").nth(1).unwrap_or_else(|| panic!("`{name}` has no example:\n{help}"));
+        assert!(example.contains(&format!("hubward {name}").trim_end().to_owned()), "{name}:\n{example}");
+        assert!(help.contains(&format!("Usage: hubward {name}").trim_end().to_owned()), "{name}:\n{help}");
+        let deeper = subcommands(&help);
+        waiting.extend(deeper.into_iter().map(|it| [command.clone(), vec![it]].concat()));
+        seen.push(name);
+    }
+    seen.sort();
+    let expected = [
+        "",
+        "completions",
+        "emulator",
+        "emulator env",
+        "provision",
+        "quickstart",
+        "sas",
+        "sas derive-key",
+        "sas token",
+    ];
+    assert_eq!(seen, expected);
+}
+
+#[tokio::test]
+async fn the_help_of_provision_names_every_exit_code() {
+    let ran = Invocation::hubward(["provision", "--help"]).run().await;
+    let help = ran.stdout_text().split_whitespace().collect::<Vec<_>>().join(" ");
+    let documented = include_str!("../../docs/cli.md");
+    let table = documented.split("## Exit codes").nth(1).and_then(|it| it.split("## ").next()).expect("the table");
+    let rows: Vec<&str> = table.lines().filter_map(|it| it.strip_prefix("| ")?.split(" | ").next()).collect();
+    let codes: Vec<&str> = rows.into_iter().filter(|it| it.bytes().all(|it| it.is_ascii_digit())).collect();
+    assert_eq!(codes, ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "130"]);
+    // 1 is this machine's trouble, which has nothing to do with provisioning.
+    for code in codes.iter().filter(|it| **it != "1") {
+        assert!(help.contains(&format!("{code} ")), "{code} is missing: {help}");
+    }
+}
+
+#[tokio::test]
+async fn the_version_is_the_packages() {
+    let ran = Invocation::hubward(["--version"]).run().await;
+    assert_eq!(ran.stdout_text(), format!("hubward {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[tokio::test]
+async fn every_shell_gets_completions() {
+    for (shell, mentions) in [
+        ("bash", "_hubward()"),
+        ("zsh", "#compdef hubward"),
+        ("fish", "complete -c hubward"),
+        ("powershell", "hubward"),
+    ] {
+        let ran = Invocation::hubward(["completions", shell]).run().await;
+        assert_eq!(ran.code, Some(0), "{shell}");
+        let text = ran.stdout_text();
+        assert!(text.contains(mentions) && text.contains("registration-id"), "{shell}:\n{text}");
+    }
+}
+
+#[tokio::test]
+async fn arguments_that_cannot_be_read_are_an_error_in_the_form_that_was_asked_for() {
+    for (arguments, variables) in [
+        (["provision", "--no-such", "--output", "json"].as_slice(), vec![]),
+        (&["--output=json", "provision", "--timeout", "soon"], vec![]),
+        (&["no-such-command"], vec![("HUBWARD_OUTPUT", "json".to_owned())]),
+        (&["provision", "--symmetric-key-stdin", "--symmetric-key-file", "f", "--output", "json"], vec![]),
+    ] {
+        let ran = Invocation::hubward(arguments.iter().copied()).vars(&variables).run().await;
+        let last = ran.last().unwrap_or_else(|problem| panic!("{arguments:?}: {problem}"));
+        let facts = (&last["type"], &last["stage"], &last["exitCode"]);
+        assert_eq!(facts, (&"error".into(), &"arguments".into(), &2.into()), "{last}");
+        assert_eq!(ran.stderr_text(), "");
+    }
+    let text = Invocation::hubward(["provision", "--no-such"]).run().await;
+    assert_eq!((text.code, text.stdout_text().as_str()), (Some(2), ""));
+    assert!(text.stderr_text().contains("--no-such") && text.stderr_text().contains("Usage: hubward provision"));
+}

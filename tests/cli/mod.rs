@@ -1,0 +1,24 @@
+//! The command line as an interface: what docs/cli.md promises.
+
+mod emulator;
+mod help;
+mod pipes;
+mod provision;
+mod quickstart;
+mod running;
+mod sas;
+
+use hubward::TransportKind;
+use hubward_emulator::{Emulator, Enrollment};
+
+/// An emulator with one device.
+async fn cloud() -> (Emulator, Enrollment) {
+    let emulator = Emulator::start().await.expect("the emulator starts");
+    let enrolled = emulator.enroll("dev-1").expect("a valid id");
+    (emulator, enrolled)
+}
+
+/// The names of all transports, as arguments.
+fn transports() -> impl Iterator<Item = &'static str> {
+    TransportKind::ALL.into_iter().map(TransportKind::as_str)
+}

@@ -1,0 +1,125 @@
+//! `hubward provision`, where all goes well; where it does not, see `refusals`.
+
+use hubward_emulator::{Fault, Point};
+use hubward_tests::command::Invocation;
+use serde_json::json;
+
+use super::running::Running;
+use super::{cloud, transports};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tells_each_step_as_a_json_line() {
+    let (emulator, enrolled) = cloud().await;
+    for transport in transports() {
+        let arguments = ["provision", "--transport", transport, "--messages", "3", "--output", "json"];
+        let ran = Invocation::hubward(arguments).vars(&enrolled.vars()).run().await;
+        let lines = ran.lines().unwrap_or_else(|problem| panic!("{transport}: {problem}"));
+        let types: Vec<_> = lines.iter().filter_map(|it| it["type"].as_str()).collect();
+        assert_eq!(
+            (types[..3].to_vec(), types.len()),
+            (vec!["provisioning", "assigned", "connected"], 10),
+            "{types:?}"
+        );
+        let port = if transport == "mqtt" { 8883 } else { 443 };
+        assert_eq!(lines[0]["endpoint"], format!("localhost:{port}"));
+        assert_eq!(lines[1]["assignedHub"], "localhost");
+        assert_eq!(lines[1]["deviceId"], "dev-1");
+        let last = ran.last().expect("a result");
+        assert_eq!((&last["messages"], &last["acknowledged"]), (&json!(3), &json!(3)));
+    }
+    // Each message of each run is at the hub, with what the sample sends.
+    let log = emulator.telemetry("localhost").expect("the hub");
+    let bodies: Vec<_> = log.all().into_iter().map(|it| it.message.body.to_vec()).collect();
+    assert_eq!(bodies.len(), 9);
+    for body in [&b"test wind speed 1"[..], b"test wind speed 2", b"test wind speed 3"] {
+        assert_eq!(bodies.iter().filter(|it| *it == body).count(), 3);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn flags_win_over_variables() {
+    let (emulator, enrolled) = cloud().await;
+    let other = emulator.enroll("dev-2").expect("a valid id");
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("key");
+    // As an editor leaves it, with a line break at the end.
+    std::fs::write(&file, format!("{}\n", other.primary_key().expose_base64().as_str())).expect("a file");
+    let file = file.to_str().expect("a path that is text");
+    let mut variables = enrolled.vars();
+    variables.push(("HUBWARD_TRANSPORT", "mqtt-ws".to_owned()));
+    let arguments = ["provision", "--registration-id", "dev-2", "--symmetric-key-file", file, "--output", "json"];
+    let ran = Invocation::hubward(arguments).vars(&variables).run().await;
+    let lines = ran.lines().expect("lines");
+    assert_eq!((&lines[0]["transport"], &lines[1]["deviceId"]), (&json!("mqtt-ws"), &json!("dev-2")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sends_its_payload_along_and_shows_what_comes_back() {
+    let (emulator, _) = cloud().await;
+    let answer = json!({"floor": 3});
+    let enrolled = emulator.enrollment("dev-3").payload(answer.clone()).create().expect("an enrollment");
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("payload.json");
+    std::fs::write(&file, r#"{"from": "a file"}"#).expect("a file");
+    for (argument, sent) in [
+        (r#"{"serial": "é-1"}"#.to_owned(), json!({"serial": "é-1"})),
+        (format!("@{}", file.display()), json!({"from": "a file"})),
+    ] {
+        let arguments = ["provision", "--payload", &argument, "--output", "json"];
+        let ran = Invocation::hubward(arguments).vars(&enrolled.vars()).run().await;
+        assert_eq!(ran.last().expect("a result")["payload"], answer);
+        assert_eq!(emulator.received_payload("dev-3"), Some(sent));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sends_the_body_it_is_given() {
+    let (emulator, enrolled) = cloud().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("body");
+    let body: Vec<u8> = (0..=255).collect();
+    std::fs::write(&file, &body).expect("a file");
+    let file = file.to_str().expect("a path that is text");
+    let arguments = ["provision", "--messages", "2", "--body-file", file];
+    let ran = Invocation::hubward(arguments).vars(&enrolled.vars()).run().await;
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr_text());
+    let arrived = emulator.telemetry("localhost").expect("the hub").all();
+    assert_eq!(arrived.len(), 2);
+    assert!(arrived.iter().all(|it| it.message.body[..] == body[..]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ctrl_c_ends_it_with_130() {
+    let (emulator, enrolled) = cloud().await;
+    emulator.fault_always(Point::DpsRegister, Fault::Never).expect("fits");
+    for output in ["json", "text"] {
+        let mut running = Running::start(Invocation::hubward(["provision", "--output", output]).vars(&enrolled.vars()));
+        let _first = running.line().await.expect("it registers");
+        let (ended, rest, stderr) = running.interrupt().await;
+        assert_eq!(ended.code(), Some(130), "{rest}{stderr}");
+        if output == "json" {
+            let last: serde_json::Value = serde_json::from_str(&rest).expect(&rest);
+            let facts = (&last["type"], &last["stage"], &last["exitCode"]);
+            assert_eq!(facts, (&json!("error"), &json!("interrupted"), &json!(130)));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_error_for_people_says_what_why_where_and_what_to_do() {
+    let (_emulator, enrolled) = cloud().await;
+    let arguments = ["provision", "--id-scope", "0ne00FFFFFF"];
+    let ran = Invocation::hubward(arguments).vars(&enrolled.vars()).run().await;
+    let text = ran.stderr_text();
+    assert_eq!(ran.code, Some(6));
+    for part in [
+        "error: ",
+        "\n  where: stage dps-register, endpoint localhost:8883",
+        "service code 404201",
+        "tracking id ",
+        "\n  hint: check the id scope",
+    ] {
+        assert!(text.contains(part), "no `{part}` in\n{text}");
+    }
+    assert!(!ran.stdout_text().contains("error"), "{}", ran.stdout_text());
+}

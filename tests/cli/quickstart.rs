@@ -1,0 +1,88 @@
+//! `hubward quickstart`: everything at once, and what `--keep` leaves.
+
+use std::path::Path;
+
+use hubward_tests::command::Invocation;
+use serde_json::Value;
+
+use super::running::{Running, variables};
+use super::transports;
+
+fn types(lines: &[Value]) -> Vec<&str> {
+    lines.iter().filter_map(|it| it["type"].as_str()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn works_over_every_transport_and_leaves_nothing_behind() {
+    for transport in transports() {
+        let ran = Invocation::hubward(["quickstart", "--transport", transport, "--output", "json"]).run().await;
+        let lines = ran.lines().unwrap_or_else(|problem| panic!("{transport}: {problem}"));
+        let types = types(&lines);
+        assert_eq!(types.len(), 26, "{transport}: {types:?}");
+        let (story, rest) = types.split_at(4);
+        assert_eq!(story, ["device", "provisioning", "assigned", "connected"], "{transport}");
+        let count = |kind: &str| rest.iter().filter(|it| **it == kind).count();
+        assert_eq!((count("sending"), count("sent")), (10, 10), "{transport}");
+        assert_eq!(rest[20..], ["registry", "result"], "{transport}");
+        assert_eq!(lines[1]["transport"], transport);
+        let (registry, result) = (&lines[24], &lines[25]);
+        assert_eq!(registry["status"], "enabled");
+        assert_eq!((&result["acknowledged"], &result["messages"]), (&10.into(), &10.into()));
+        assert_eq!((ran.code, ran.stderr_text().as_str()), (Some(0), ""), "{transport}");
+        let device = variables(&lines[0]);
+        let (_, ca_file) = device.iter().find(|(name, _)| name == "HUBWARD_CA_FILE").expect("a CA file");
+        assert!(!Path::new(ca_file).exists(), "{ca_file} is still there");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tells_the_walkthroughs_story() {
+    let ran = Invocation::hubward(["quickstart"]).run().await;
+    let text = ran.stdout_text();
+    assert_eq!((ran.code, ran.stderr_text().as_str()), (Some(0), ""), "{text}");
+    let lines: Vec<&str> = text.lines().collect();
+    for name in [
+        "PROVISIONING_HOST=localhost",
+        "PROVISIONING_IDSCOPE=",
+        "PROVISIONING_REGISTRATION_ID=",
+        "PROVISIONING_SYMMETRIC_KEY=",
+    ] {
+        assert!(lines.iter().any(|it| it.trim().starts_with(name)), "no {name} in\n{text}");
+    }
+    assert!(lines.contains(&"The complete registration result is"), "{text}");
+    for number in 1..=10 {
+        let (sending, done) = (format!("sending message #{number}"), format!("done sending message #{number}"));
+        let at = |line: &str| lines.iter().position(|it| *it == line).unwrap_or_else(|| panic!("no `{line}`"));
+        assert!(at(&sending) < at(&done), "{text}");
+    }
+    assert!(text.contains("dev-1 is enabled in the registry of localhost"), "{text}");
+    assert!(text.ends_with("10 of 10 messages acknowledged\n"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keeps_a_cloud_that_works_until_ctrl_c() {
+    let mut kept = Running::start(Invocation::hubward(["quickstart", "--keep", "--output", "json"]));
+    let lines = kept.json_until("result").await;
+    let device = variables(&lines[0]);
+    for transport in transports() {
+        let arguments = ["provision", "--transport", transport, "--messages", "2", "--output", "json"];
+        let ran = Invocation::hubward(arguments).vars(&device).run().await;
+        let last = ran.last().unwrap_or_else(|problem| panic!("{transport}: {problem}"));
+        assert_eq!((&last["type"], &last["acknowledged"]), (&"result".into(), &2.into()), "{last}");
+    }
+    let (ended, rest, stderr) = kept.interrupt().await;
+    assert_eq!((ended.code(), rest.as_str(), stderr.as_str()), (Some(0), "", ""));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn shows_how_to_use_what_it_keeps() {
+    let mut kept = Running::start(Invocation::hubward(["quickstart", "--keep"]));
+    let mut text = String::new();
+    while !text.contains("# then: hubward provision") {
+        text.push_str(&kept.line().await.expect("there is more"));
+        text.push('\n');
+    }
+    assert!(text.contains("export PROVISIONING_SYMMETRIC_KEY='"), "{text}");
+    let (ended, ..) = kept.interrupt().await;
+    assert_eq!(ended.code(), Some(0));
+}

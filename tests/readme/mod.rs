@@ -1,0 +1,152 @@
+//! What the documentation shows works as shown: the program, the commands, the tables, the links.
+
+use std::path::{Path, PathBuf};
+
+use hubward_tests::binary::{quickstart_example, repository};
+use hubward_tests::cloud::Cloud;
+use hubward_tests::command::Invocation;
+
+fn read(path: impl AsRef<Path>) -> String {
+    let path = repository().join(path);
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The first code block of this kind.
+fn block(text: &str, kind: &str) -> String {
+    let start = format!("```{kind}\n");
+    let after = text.split(&start).nth(1).unwrap_or_else(|| panic!("no {kind} in the text"));
+    after.split("```").next().unwrap_or_default().to_owned()
+}
+
+/// The program, without what only an example in a workspace needs.
+fn program() -> String {
+    let example = read("crates/hubward/examples/quickstart.rs");
+    let (header, program) = example.split_once("\n\n").expect("a header and a program");
+    assert_eq!(header.lines().count(), 2, "two header lines: {header}");
+    program.to_owned()
+}
+
+#[test]
+fn the_program_is_the_same_everywhere() {
+    assert_eq!(block(&read("README.md"), "rust"), program(), "README.md");
+    let documentation = read("crates/hubward/src/lib.rs");
+    let lines = documentation.lines().map_while(|it| it.strip_prefix("//!"));
+    let text: Vec<&str> = lines.map(|it| it.strip_prefix(' ').unwrap_or(it)).collect();
+    assert_eq!(block(&text.join("\n"), "no_run"), program(), "the crate's documentation");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_program_runs_over_every_transport() {
+    let cloud = Cloud::start().await;
+    let enrolled = cloud.emulator.enroll("dev-1").expect("a valid id");
+    for kind in hubward::TransportKind::ALL {
+        let mut variables = enrolled.vars();
+        variables.push(("HUBWARD_TRANSPORT", kind.to_string()));
+        let ran = Invocation::of(quickstart_example()).vars(&variables).run().await;
+        assert_eq!((ran.code, ran.stdout_text().as_str()), (Some(0), "ten messages acknowledged\n"), "{kind}: {ran:?}");
+    }
+    let log = cloud.emulator.telemetry("localhost").expect("the hub");
+    let bodies: Vec<String> =
+        log.all().into_iter().map(|it| String::from_utf8_lossy(&it.message.body).into_owned()).collect();
+    let expected: Vec<String> = (0..3).flat_map(|_| (1..=10).map(|it| format!("test wind speed {it}"))).collect();
+    assert_eq!(bodies, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_program_names_what_it_misses() {
+    let ran = Invocation::of(quickstart_example()).run().await;
+    assert_eq!(ran.code, Some(1));
+    for name in
+        ["PROVISIONING_HOST", "PROVISIONING_IDSCOPE", "PROVISIONING_REGISTRATION_ID", "PROVISIONING_SYMMETRIC_KEY"]
+    {
+        assert!(ran.stderr_text().contains(name), "no {name} in {}", ran.stderr_text());
+    }
+}
+
+#[test]
+fn the_table_has_every_published_crate() {
+    let mut published = Vec::new();
+    for entry in std::fs::read_dir(repository().join("crates")).expect("the crates") {
+        let folder = entry.expect("an entry").path();
+        let manifest = read(folder.join("Cargo.toml"));
+        let name = manifest.lines().find_map(|it| it.strip_prefix("name = \"")?.strip_suffix('"')).expect("a name");
+        if !manifest.contains("publish = false") {
+            published.push(format!("[{name}](crates/{name})"));
+        }
+    }
+    published.sort();
+    let readme = read("README.md");
+    let mut named: Vec<String> = readme
+        .lines()
+        .filter_map(|it| it.strip_prefix("| ")?.split(" | ").next())
+        .filter(|it| it.starts_with('['))
+        .map(str::to_owned)
+        .collect();
+    named.sort();
+    assert_eq!(named, published);
+}
+
+#[test]
+fn the_first_screen_has_the_two_commands() {
+    let readme = read("README.md");
+    let first: Vec<&str> = readme.lines().take(24).collect();
+    for command in ["$ cargo run --release -- quickstart", "$ cargo xtask test"] {
+        assert!(first.iter().any(|it| it.starts_with(command)), "no `{command}` on the first screen");
+    }
+}
+
+/// The pages that show commands.
+fn pages() -> Vec<PathBuf> {
+    let mut pages = vec![repository().join("README.md")];
+    let documents = std::fs::read_dir(repository().join("docs")).expect("the documents");
+    pages.extend(
+        documents.map(|it| it.expect("an entry").path()).filter(|it| it.extension().is_some_and(|it| it == "md")),
+    );
+    let crates = std::fs::read_dir(repository().join("crates")).expect("the crates");
+    pages.extend(crates.map(|it| it.expect("an entry").path().join("README.md")));
+    pages
+}
+
+/// The arguments of a shown `hubward` command: up to a comment, a pipe or a redirection.
+fn shown_arguments(line: &str) -> Option<Vec<String>> {
+    let line = line.trim().trim_start_matches("$ ");
+    let rest = ["hubward ", "cargo run -- ", "cargo run --release -- "].iter().find_map(|it| line.strip_prefix(it))?;
+    let command = rest.split([';', '#', '|', '<', '>', '\\']).next().unwrap_or_default();
+    // In a manifest it is no command.
+    (!command.starts_with('=')).then(|| command.split_whitespace().map(str::to_owned).collect())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_command_shown_exists() {
+    let mut shown = 0;
+    for page in pages() {
+        let text = read(&page);
+        // Inside code blocks: every second piece.
+        for line in text.split("```").skip(1).step_by(2).flat_map(str::lines) {
+            let Some(arguments) = shown_arguments(line) else { continue };
+            // The help is only shown for arguments that can be read.
+            let ran = Invocation::hubward(arguments.iter().map(String::as_str)).args(["--help"]).run().await;
+            assert_eq!(ran.code, Some(0), "{}: {line}\n{}", page.display(), ran.stderr_text());
+            shown += 1;
+        }
+    }
+    assert!(shown >= 5, "only {shown} commands are shown");
+}
+
+#[test]
+fn every_link_to_a_file_leads_to_one() {
+    let mut links = 0;
+    for page in pages() {
+        let text = read(&page);
+        let folder = page.parent().expect("a folder");
+        for target in text.split("](").skip(1).filter_map(|it| it.split(')').next()) {
+            let target = target.split('#').next().unwrap_or_default();
+            if target.is_empty() || target.contains("://") {
+                continue;
+            }
+            assert!(folder.join(target).exists(), "{}: nothing at {target}", page.display());
+            links += 1;
+        }
+    }
+    assert!(links > 20, "only {links} links");
+}
