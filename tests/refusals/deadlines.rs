@@ -82,7 +82,33 @@ pub(super) const CASES: &[Case] = &[
         expected: Expected { stage: Some("dps-poll"), ..LATE },
         ..CASE
     },
+    Case {
+        name: "a hub that accepts and never says a word",
+        cloud: |it| it.hubs([HUB]),
+        arrange: |scene| {
+            let port = silent(scene);
+            hub_at(scene, port);
+        },
+        expected: Expected { stage: Some("hub-tls"), endpoint: Endpoint::HubNamed(HUB), hint: "--timeout", ..LATE },
+        ..CASE
+    },
+    Case {
+        name: "a hub that drips its answer to the login",
+        arrange: |scene| {
+            slow(scene, Point::HubConnect, Fault::Drip(Duration::from_secs(1)));
+            scene.argue(["--messages", "1"]);
+        },
+        expected: Expected { stage: Some("hub-login"), endpoint: Endpoint::Hub, hint: "--timeout", ..LATE },
+        ..CASE
+    },
 ];
+
+/// A hub that is not where its DPS is.
+fn hub_at(scene: &mut Scene, port: u16) {
+    scene.argue(["--connect-to", &format!("{HUB}::127.0.0.1:{port}"), "--messages", "1", "--timeout", "2s"]);
+}
+
+const HUB: &str = "hub.example";
 
 /// Where a connection of this transport begins.
 const fn accept(kind: TransportKind) -> Point {

@@ -172,11 +172,13 @@ async fn run(cli: &Cli, output: &Output) -> Result<ExitCode, Failure> {
 /// Runs `command` until it ends or somebody types Ctrl-C.
 async fn or_interrupt<T>(command: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     tokio::select! {
-        result = command => result,
+        // Ctrl-C is heard before the command says its first word.
+        biased;
         signal = tokio::signal::ctrl_c() => match signal {
             Ok(()) => Err(Failure::interrupted()),
             Err(error) => Err(Failure::local(format!("Ctrl-C cannot be heard: {error}"))),
         },
+        result = command => result,
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use async_trait::async_trait;
-use hubward_dial::{Dialer, Endpoint};
+use hubward_dial::{DialStep, Dialer, Endpoint};
 use hubward_proto::hub::{HubUsername, Message, TelemetryTopic};
 use hubward_transport::{
     Abilities, Downstream, HubConnection, HubLogin, HubTransport, SasToken, Stage, Tag, TransportError, TransportKind,
@@ -66,6 +66,15 @@ impl HubTransport for MqttHub {
 
     fn abilities(&self) -> Abilities {
         Abilities::default()
+    }
+
+    fn doing(&self) -> Option<Stage> {
+        Some(match self.dialer.progress()?.step() {
+            DialStep::Connect => Stage::Connect,
+            DialStep::Tls => Stage::Tls,
+            DialStep::Upgrade => Stage::Upgrade,
+            _ => Stage::Login,
+        })
     }
 
     async fn open(&self, login: &HubLogin, token: Option<&SasToken>) -> Result<Box<dyn HubConnection>, TransportError> {

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use hubward_proto::hub::{HubIdentity, Message};
 use hubward_sas::SasToken;
 
-use crate::{TransportError, TransportKind};
+use crate::{Stage, TransportError, TransportKind};
 
 /// A way to reach a hub. Opens connections; keeps nothing between them.
 #[async_trait]
@@ -23,6 +23,12 @@ pub trait HubTransport: Send + Sync + fmt::Debug {
 
     /// What this protocol can do. Asked, not compiled in.
     fn abilities(&self) -> Abilities;
+
+    /// What the latest [`HubTransport::open`] was doing, where that is known; the login once it is
+    /// done. Whoever gives up at a deadline can then say what hung.
+    fn doing(&self) -> Option<Stage> {
+        None
+    }
 
     /// Opens one byte stream and queues the login. Acceptance comes later as
     /// [`Downstream::Ready`], a refusal as the error of [`HubConnection::poll_exchange`].

@@ -1,8 +1,10 @@
 //! The easy door: from settings to a connected hub client.
 
+use std::sync::Arc;
+
 use hubward_dps::{Assignment, Provisioner};
 use hubward_hub::{HubClient, HubOptions};
-use hubward_transport::HubLogin;
+use hubward_transport::{HubLogin, HubTransport, Stage};
 use tokio::time::{Instant, timeout_at};
 
 use crate::{ConnectError, Settings, SetupError, check_hub_transport, dps_transport, hub_transport};
@@ -49,9 +51,18 @@ pub fn provisioner(settings: &Settings) -> Result<Provisioner, SetupError> {
 /// [`SetupError`] as for [`hub_transport`].
 pub fn hub_client(settings: &Settings, assignment: &Assignment, options: HubOptions) -> Result<HubClient, SetupError> {
     let transport = hub_transport(settings.effective_hub_transport(), settings)?;
+    Ok(spawn(transport, settings, assignment, options))
+}
+
+fn spawn(
+    transport: Arc<dyn HubTransport>,
+    settings: &Settings,
+    assignment: &Assignment,
+    options: HubOptions,
+) -> HubClient {
     let mut login = HubLogin::new(assignment.identity());
     login.user_agent = Some(settings.user_agent.clone());
-    Ok(HubClient::spawn(transport, login, settings.credential.clone(), options))
+    HubClient::spawn(transport, login, settings.credential.clone(), options)
 }
 
 /// Connects to the assigned hub and waits until it has accepted the device: the second half of
@@ -68,14 +79,16 @@ pub async fn connect_assigned(
     deadline: Instant,
 ) -> Result<HubClient, ConnectError> {
     let started = Instant::now();
-    let client = hub_client(settings, assignment, HubOptions::default())?;
+    let transport = hub_transport(settings.effective_hub_transport(), settings)?;
+    let client = spawn(transport.clone(), settings, assignment, HubOptions::default());
     match timeout_at(deadline, client.connected()).await {
         Ok(Ok(())) => Ok(client),
         Ok(Err(error)) => Err(ConnectError::Hub(error)),
         Err(_) => Err(ConnectError::HubDeadline {
             hub: assignment.hub.clone(),
             endpoint: client.endpoint().to_owned(),
-            after: deadline - started,
+            stage: transport.doing().unwrap_or(Stage::Login),
+            after: deadline.saturating_duration_since(started),
             last: client.last_error(),
         }),
     }

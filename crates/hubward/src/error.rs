@@ -6,7 +6,7 @@ use hubward_dial::TrustError;
 use hubward_dps::ProvisionError;
 use hubward_hub::{DisconnectCause, HubError};
 use hubward_proto::HubHost;
-use hubward_transport::{Fault, TransportKind};
+use hubward_transport::{Fault, Stage, TransportKind};
 
 use crate::SettingsError;
 use crate::diagnosis::{Diagnosis, Leg};
@@ -55,6 +55,8 @@ pub enum ConnectError {
         hub: HubHost,
         /// Its host and port.
         endpoint: String,
+        /// What the client was doing.
+        stage: Stage,
         /// The time that was left for it.
         after: Duration,
         /// What failed last, if anything did.
@@ -76,11 +78,11 @@ impl ConnectError {
                 None => Diagnosis::of_settings(Fault::Request, None),
             },
             // What failed last says where; that the time is over says what.
-            Self::HubDeadline { endpoint, last, .. } => {
+            Self::HubDeadline { endpoint, stage, last, .. } => {
                 let mut diagnosis = match last.as_ref().and_then(DisconnectCause::transport_error) {
                     Some(error) => Diagnosis::of_transport(Leg::Hub, error),
                     None => Diagnosis {
-                        stage: "hub-login".into(),
+                        stage: format!("{}-{stage}", Leg::Hub),
                         ..Diagnosis::of_settings(Fault::Deadline, Some(LATE_HUB.to_owned()))
                     },
                 };
