@@ -2,6 +2,14 @@
 
 use std::time::Duration;
 
+/// As [`parse`], but more than nothing.
+pub(crate) fn parse_positive(text: &str) -> Result<Duration, String> {
+    match parse(text)? {
+        Duration::ZERO => Err("nothing can be done in no time at all".to_owned()),
+        duration => Ok(duration),
+    }
+}
+
 /// Reads a whole number with a unit. For clap's `value_parser`.
 pub(crate) fn parse(text: &str) -> Result<Duration, String> {
     let wrong = || format!("`{text}` is no duration: write a whole number and a unit, such as 500ms, 20s, 2m or 1h");
@@ -26,6 +34,14 @@ mod tests {
     fn reads_every_unit() {
         for (text, milliseconds) in [("500ms", 500), ("20s", 20_000), ("2m", 120_000), ("1h", 3_600_000), ("0s", 0)] {
             assert_eq!(parse(text), Ok(Duration::from_millis(milliseconds)), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_limit_is_more_than_nothing() {
+        assert_eq!(parse_positive("1ms"), Ok(Duration::from_millis(1)));
+        for text in ["0s", "0ms", "", "s"] {
+            assert!(parse_positive(text).is_err(), "{text}");
         }
     }
 

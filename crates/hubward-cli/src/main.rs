@@ -139,6 +139,8 @@ fn start(cli: &Cli, output: &Output) -> Result<ExitCode, Failure> {
 
 /// Logs to stderr: plain warnings unless somebody asked for more.
 fn start_log(filter: Option<&str>) -> Result<(), Failure> {
+    // An empty variable is what a shell leaves of a value that was not there.
+    let filter = filter.filter(|it| !it.trim().is_empty());
     let text = filter.unwrap_or("warn");
     let parsed = EnvFilter::try_new(text).map_err(|error| Failure::usage(format!("--log {text}: {error}")))?;
     let log = tracing_subscriber::fmt()
@@ -156,7 +158,10 @@ fn start_log(filter: Option<&str>) -> Result<(), Failure> {
 
 async fn run(cli: &Cli, output: &Output) -> Result<ExitCode, Failure> {
     match &cli.command {
-        Command::Provision(args) => or_interrupt(commands::provision::run(args, output)).await,
+        Command::Provision(args) => {
+            let prepared = commands::provision::prepare(args)?;
+            or_interrupt(prepared.run(output)).await
+        }
         #[cfg(feature = "emulator")]
         Command::Quickstart(args) => {
             let cloud = or_interrupt(commands::quickstart::run(args, output)).await?;

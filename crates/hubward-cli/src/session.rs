@@ -18,8 +18,8 @@ use crate::spinner::Spinner;
 pub(crate) struct Telemetry {
     /// How many messages; none means: do not connect.
     pub(crate) messages: usize,
-    /// What each carries; a wind speed unless given.
-    pub(crate) body: Option<Vec<u8>>,
+    /// What each is a copy of, but for its id; a wind speed unless given. Copies share the body.
+    pub(crate) body: Option<Message>,
 }
 
 /// Tells the story, up to its `result`.
@@ -102,7 +102,7 @@ async fn exchange(client: &HubClient, telemetry: &Telemetry, tally: &mut Tally, 
     loop {
         tokio::select! {
             biased;
-            queued = client.enqueue(message.clone()), if number <= telemetry.messages => match queued {
+            queued = client.enqueue(message.clone()), if number <= telemetry.messages && unanswered.len() < IN_HAND => match queued {
                 Ok(receipt) => {
                     output.tell(&Event::Sending { number });
                     let sent = number;
@@ -128,6 +128,9 @@ async fn exchange(client: &HubClient, telemetry: &Telemetry, tally: &mut Tally, 
         }
     }
 }
+
+/// Receipts kept at a time: with many messages and a quick hub, answers are looked at too.
+const IN_HAND: usize = 2048;
 
 /// How the messages fared.
 #[derive(Debug, Default)]
@@ -162,8 +165,8 @@ impl Tally {
 
 impl Telemetry {
     fn message(&self, number: usize) -> Message {
-        let body = self.body.clone().unwrap_or_else(|| format!("test wind speed {number}").into_bytes());
-        Message::new(body).message_id(unique_id())
+        let message = self.body.clone().unwrap_or_else(|| Message::new(format!("test wind speed {number}")));
+        message.message_id(unique_id())
     }
 }
 

@@ -95,7 +95,7 @@ pub(crate) async fn run(args: &EmulatorArgs, output: &Output) -> Result<ExitCode
 }
 
 async fn serve(args: &StartArgs, output: &Output) -> Result<ExitCode, Failure> {
-    let data_dir = args.data_dir.clone().map_or_else(default_data_dir, Ok)?;
+    let data_dir = data_dir(args.data_dir.as_deref())?;
     let seed = args.seed.as_deref().map(read_seed).transpose()?;
     let emulator = builder(args, &data_dir, seed.as_ref()).start().await.map_err(cloud::not_started)?;
     let variables = device(&emulator, args.dev_keys, seed.as_ref())?;
@@ -203,7 +203,7 @@ fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
 }
 
 fn env(data_dir: Option<&Path>, shell: Shell, output: &Output) -> Result<ExitCode, Failure> {
-    let data_dir = data_dir.map_or_else(default_data_dir, |it| Ok(it.to_owned()))?;
+    let data_dir = self::data_dir(data_dir)?;
     let path = data_dir.join("ready.json");
     let none = || Failure::local(format!("no emulator runs with the data directory {}", data_dir.display()));
     let text = std::fs::read(&path).map_err(|_| none().hint("start one: hubward emulator"))?;
@@ -218,6 +218,13 @@ fn env(data_dir: Option<&Path>, shell: Shell, output: &Output) -> Result<ExitCod
     Ok(ExitCode::Ok)
 }
 
+/// The data directory as a whole path: the lines to paste name files in it, and the shell they are
+/// pasted into may stand elsewhere.
+fn data_dir(chosen: Option<&Path>) -> Result<PathBuf, Failure> {
+    let folder = chosen.map_or_else(default_data_dir, |it| Ok(it.to_owned()))?;
+    std::path::absolute(&folder).map_err(|error| Failure::local(format!("where is {}? {error}", folder.display())))
+}
+
 /// A folder of this user's that survives reboots.
 fn default_data_dir() -> Result<PathBuf, Failure> {
     let folder = |name: &str| std::env::var_os(name).filter(|it| !it.is_empty()).map(PathBuf::from);
@@ -226,4 +233,17 @@ fn default_data_dir() -> Result<PathBuf, Failure> {
         .or_else(|| folder("HOME").map(|home| home.join(".local").join("share")))
         .map(|base| base.join("hubward").join("emulator"))
         .ok_or_else(|| Failure::usage("there is no home directory").hint("choose one: --data-dir"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lines_to_paste_work_in_any_folder() {
+        let here = std::env::current_dir().expect("there is one");
+        assert_eq!(data_dir(Some(Path::new("cloud"))).ok(), Some(here.join("cloud")));
+        let whole = here.join("elsewhere");
+        assert_eq!(data_dir(Some(&whole)).ok(), Some(whole));
+    }
 }

@@ -4,14 +4,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use hubward::{ConnectTo, IdScope, RegistrationId, Settings, SharedKey, TransportKind, vars};
+use hubward::{ConnectTo, IdScope, Message, RegistrationId, Settings, SharedKey, TransportKind, vars};
 use zeroize::Zeroizing;
 
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
 use crate::keys::{KeySource, read_key_file};
 use crate::output::Output;
-use crate::session;
+use crate::session::{self, Telemetry};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -55,7 +55,7 @@ pub(crate) struct ProvisionArgs {
     #[arg(long, value_name = "JSON")]
     payload: Option<String>,
     /// The end of all patience: registration, connection and messages together.
-    #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = crate::duration::parse)]
+    #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = crate::duration::parse_positive)]
     timeout: Duration,
     /// Telemetry messages to send to the hub afterwards.
     #[arg(long, value_name = "N", default_value_t = 0)]
@@ -65,7 +65,16 @@ pub(crate) struct ProvisionArgs {
     body_file: Option<PathBuf>,
 }
 
-pub(crate) async fn run(args: &ProvisionArgs, output: &Output) -> Result<ExitCode, Failure> {
+/// What is to be done, everything it needs already read.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    settings: Settings,
+    telemetry: Telemetry,
+}
+
+/// Reads what the arguments name: files, variables, a key that somebody types. That blocks, so it has
+/// to be over before the runtime listens for Ctrl-C: nobody would be there to hear it.
+pub(crate) fn prepare(args: &ProvisionArgs) -> Result<Prepared, Failure> {
     let settings = settings(args)?;
     let body = args.body_file.as_ref().map(|file| {
         std::fs::read(file)
@@ -75,8 +84,14 @@ pub(crate) async fn run(args: &ProvisionArgs, output: &Output) -> Result<ExitCod
         // What cannot work later is refused before anything is registered.
         hubward::check_hub_transport(settings.effective_hub_transport())?;
     }
-    let telemetry = session::Telemetry { messages: args.messages, body: body.transpose()? };
-    session::run(&settings, &telemetry, output).await.map(|_| ExitCode::Ok)
+    let body = body.transpose()?.map(Message::new);
+    Ok(Prepared { settings, telemetry: Telemetry { messages: args.messages, body } })
+}
+
+impl Prepared {
+    pub(crate) async fn run(&self, output: &Output) -> Result<ExitCode, Failure> {
+        session::run(&self.settings, &self.telemetry, output).await.map(|_| ExitCode::Ok)
+    }
 }
 
 /// Flags win over variables; what both lack is named at once.
@@ -109,8 +124,8 @@ fn key(args: &ProvisionArgs) -> Result<Option<Zeroizing<String>>, Failure> {
         .map_err(|error| Failure::usage(format!("the group key: {error}")))?;
     let id =
         args.registration_id.as_ref().map(ToString::to_string).or_else(|| std::env::var(vars::REGISTRATION_ID).ok());
-    // Without an id there is nothing to derive for: the settings will name it.
-    Ok(id.map(|id| group.derive(id.trim()).expose_base64()))
+    // Without an id the settings will name it, and only it: a key was given.
+    Ok(Some(group.derive(id.unwrap_or_default().trim()).expose_base64()))
 }
 
 fn payload(text: &str) -> Result<serde_json::Value, Failure> {
@@ -123,4 +138,36 @@ fn payload(text: &str) -> Result<serde_json::Value, Failure> {
         Failure::usage(format!("--payload is not JSON: {error}"))
             .hint("write JSON, such as '{\"serial\": 1}', or @FILE for a file that holds it")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        provision: ProvisionArgs,
+    }
+
+    fn derived(folder: &std::path::Path, more: &[&str]) -> Zeroizing<String> {
+        let file = folder.join("group.key");
+        std::fs::write(&file, "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n").expect("a file");
+        let arguments = ["provision", "--group-key-file", file.to_str().expect("text")];
+        let cli = Cli::parse_from(arguments.iter().chain(more));
+        key(&cli.provision).expect("a key").expect("derived")
+    }
+
+    #[test]
+    fn a_group_key_is_a_key_also_where_the_id_is_missing() {
+        let folder = std::env::temp_dir().join(format!("hubward-cli-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let group = SharedKey::from_base64("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=").expect("a key");
+        assert_eq!(derived(&folder, &["--registration-id", "dev-1"]), group.derive("dev-1").expose_base64());
+        // The settings then name the id alone.
+        derived(&folder, &[]);
+        std::fs::remove_dir_all(&folder).expect("it is there");
+    }
 }
