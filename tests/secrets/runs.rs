@@ -68,7 +68,7 @@ const WAYS: &[Way] = &[
     Way {
         name: "never acknowledged",
         arrange: |it| it.fault_always(Point::HubPublish, Fault::HoldPuback).expect("fits"),
-        arguments: &["--messages", "2", "--timeout", "2s"],
+        arguments: &["--messages", "2", "--timeout", "4s"],
         exit_code: 10,
         ..WELL
     },
