@@ -31,6 +31,7 @@ pub struct Builder {
     pub(crate) addresses: Option<Vec<IpAddr>>,
     pub(crate) mqtt_port: u16,
     pub(crate) https_port: u16,
+    #[cfg(feature = "admin")]
     pub(crate) admin_port: u16,
     pub(crate) data_dir: Option<PathBuf>,
     pub(crate) hubs: Vec<String>,
@@ -53,6 +54,7 @@ impl Default for Builder {
             addresses: None,
             mqtt_port: 0,
             https_port: 0,
+            #[cfg(feature = "admin")]
             admin_port: 0,
             data_dir: None,
             hubs: vec!["localhost".to_owned()],
@@ -95,6 +97,7 @@ impl Builder {
     }
 
     /// Port of the plain-HTTP admin listener, always on loopback; 0, the default, takes a free one.
+    #[cfg(feature = "admin")]
     #[must_use]
     pub const fn admin_port(mut self, port: u16) -> Self {
         self.admin_port = port;

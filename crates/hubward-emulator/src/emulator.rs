@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
-use crate::builder::{LOOPBACK, dev_group};
+use crate::builder::dev_group;
 use crate::clock::Clock;
 use crate::dps::Registrar;
 use crate::fault::{Fault, Faults, Point, UnfitFault};
@@ -22,7 +22,7 @@ use crate::serve::{Protocol, Server};
 use crate::shared::{Info, Shared};
 use crate::store::{SeedError, State, Store, apply, complete};
 use crate::tls::{Ca, Resolver, server_config};
-use crate::{Builder, StartError, http, listen};
+use crate::{Builder, StartError, listen};
 
 /// A running emulator. Dropping it ends everything.
 #[derive(Debug)]
@@ -59,7 +59,10 @@ impl Emulator {
 
         let mqtt = listen::bind("MQTT", &addresses, options.mqtt_port).await?;
         let https = listen::bind("HTTPS", &addresses, options.https_port).await?;
-        let admin = listen::bind("admin", &LOOPBACK, options.admin_port).await?;
+        #[cfg(feature = "admin")]
+        let admin = listen::bind("admin", &crate::builder::LOOPBACK, options.admin_port).await?;
+        #[cfg(not(feature = "admin"))]
+        let admin = Vec::new();
         let local = |listeners: &[tokio::net::TcpListener]| -> Vec<SocketAddr> {
             listeners.iter().filter_map(|it| it.local_addr().ok()).collect()
         };
@@ -113,10 +116,11 @@ impl Emulator {
         for listener in https {
             tasks.spawn(server.clone().run(listener, Protocol::Https));
         }
+        #[cfg(feature = "admin")]
         for listener in admin {
-            tasks.spawn(http::serve_admin(listener, Arc::clone(&shared)));
+            tasks.spawn(crate::http::serve_admin(listener, Arc::clone(&shared)));
         }
-        tracing::info!(mqtt = ?shared.info.mqtt, https = ?shared.info.https, admin = ?shared.info.admin, "ready");
+        tracing::info!(mqtt = ?shared.info.mqtt, https = ?shared.info.https, "ready");
         Ok(Self { shared, tasks, scratch })
     }
 
@@ -145,6 +149,7 @@ impl Emulator {
     }
 
     /// The first address of the plain-HTTP admin listener.
+    #[cfg(feature = "admin")]
     #[must_use]
     pub fn admin_addr(&self) -> SocketAddr {
         self.shared.info.admin[0]

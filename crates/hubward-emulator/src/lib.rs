@@ -23,7 +23,7 @@
 //! # Behavior
 //!
 //! * Three listeners: MQTT over TLS; HTTPS and MQTT over WebSocket; a plain-HTTP admin port that is
-//!   on loopback always. DPS and hubs share the first two: a device's user name tells which it
+//!   on loopback always, and not there without the feature `admin`. DPS and hubs share the first two: a device's user name tells which it
 //!   means.
 //! * TLS 1.2 and 1.3. Certificates come from a CA of the emulator's own and exist for its names
 //!   only; a client that asks for another name is refused.

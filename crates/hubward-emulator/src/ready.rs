@@ -20,7 +20,7 @@ pub struct Ready {
     pub mqtt: Vec<SocketAddr>,
     /// Where HTTPS and MQTT over WebSocket are listened on.
     pub https: Vec<SocketAddr>,
-    /// The plain-HTTP admin address.
+    /// The plain-HTTP admin address; empty without the feature `admin`.
     pub admin: String,
     /// File with the certificate to trust.
     pub ca_file: PathBuf,

@@ -41,6 +41,7 @@ pub(crate) struct Info {
     pub(crate) dps_hosts: Vec<String>,
     pub(crate) mqtt: Vec<SocketAddr>,
     pub(crate) https: Vec<SocketAddr>,
+    /// Empty without the feature `admin`.
     pub(crate) admin: Vec<SocketAddr>,
     pub(crate) ca_pem: String,
     pub(crate) ca_file: PathBuf,

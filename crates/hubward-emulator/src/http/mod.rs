@@ -1,11 +1,14 @@
 //! HTTP: the HTTPS port with DPS and WebSocket upgrades, and the admin port.
 
+#[cfg(feature = "admin")]
 mod admin;
 mod body;
 mod https;
+#[cfg(feature = "admin")]
 mod telemetry;
 mod websocket;
 
+#[cfg(feature = "admin")]
 pub(crate) use admin::serve as serve_admin;
 pub(crate) use body::{Cut, Pace, Paced, Reply, reply, value};
 pub(crate) use https::serve;

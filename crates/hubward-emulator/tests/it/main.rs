@@ -1,5 +1,6 @@
 //! The emulator over real sockets: bytes typed by hand, TLS from rustls, none of hubward's clients.
 
+#[cfg(feature = "admin")]
 mod admin;
 mod client;
 mod dps_https;
