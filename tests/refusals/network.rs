@@ -1,7 +1,8 @@
 //! Peers that cannot be reached, or not be trusted.
 
 use hubward_emulator::BadCertificate;
-use tokio::net::TcpSocket;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpSocket};
 
 use super::{CASE, Case, Endpoint, Expected, NOTHING, Scene};
 
@@ -59,8 +60,8 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "a server without TLS",
         arrange: |scene| {
-            let plain = scene.emulator.admin_addr();
-            scene.set("HUBWARD_CONNECT_TO", format!("::{plain}"));
+            let plain = plain_http(scene);
+            scene.set("HUBWARD_CONNECT_TO", format!("::127.0.0.1:{plain}"));
         },
         expected: Expected { hint: "is this the right port?", ..TLS },
         ..CASE
@@ -73,5 +74,23 @@ pub(super) fn dead_port(scene: &mut Scene) -> u16 {
     socket.bind(([127, 0, 0, 1], 0).into()).expect("a free port");
     let port = socket.local_addr().expect("bound").port();
     scene.keep.push(Box::new(socket));
+    port
+}
+
+/// A web server that knows no TLS.
+fn plain_http(scene: &mut Scene) -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.set_nonblocking(true).expect("a socket");
+    let listener = TcpListener::from_std(listener).expect("a listener");
+    let port = listener.local_addr().expect("bound").port();
+    let mut server = tokio::task::JoinSet::new();
+    server.spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            // It cannot read what TLS says, and answers as far as the peer listens.
+            let _ = stream.read(&mut [0; 1024]).await;
+            let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n").await;
+        }
+    });
+    scene.keep.push(Box::new(server));
     port
 }
