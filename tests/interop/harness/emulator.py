@@ -106,7 +106,7 @@ class Emulator:
     def _read_stdout(self, lines):
         # Reads on after the first line, so that the emulator never waits for a full pipe.
         first = True
-        with open(self._folder / "stdout.log", "w") as log:
+        with open(self._folder / "stdout.log", "w", buffering=1) as log:
             for line in self._process.stdout:
                 log.write(line)
                 if first:
