@@ -9,9 +9,10 @@ use crate::tidy;
 /// One step: its name, what it does, whether it went well.
 type Step = (&'static str, fn() -> bool);
 
-const STEPS: [Step; 6] = [
+const STEPS: [Step; 7] = [
     ("fmt", || cargo(["fmt", "--all", "--check"])),
     ("clippy", || cargo(["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"])),
+    ("features", features),
     ("tests", tests),
     ("doc tests", || cargo(["test", "--workspace", "--doc"])),
     ("docs", || {
@@ -33,6 +34,25 @@ pub(crate) fn test() -> ExitCode {
     if outcomes.iter().all(|it| it.passed) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
+/// What people build who leave something out; the workspace alone never builds it so.
+const SMALLER: [(&str, &str); 7] = [
+    ("hubward", "https"),
+    ("hubward", "mqtt"),
+    ("hubward", "ws"),
+    ("hubward-emulator", ""),
+    ("hubward-cli", "https"),
+    ("hubward-cli", "mqtt"),
+    ("hubward-cli", "emulator,ws"),
+];
+
+fn features() -> bool {
+    let builds = SMALLER.map(|(package, features)| {
+        let parts = ["clippy", "--package", package, "--no-default-features", "--features", features];
+        cargo([parts.as_slice(), &["--", "--deny", "warnings"]].concat())
+    });
+    builds.into_iter().all(|it| it)
+}
+
 fn tests() -> bool {
     if Cargo::has("nextest") {
         return cargo(["nextest", "run", "--workspace", "--no-fail-fast"]);
@@ -42,7 +62,7 @@ fn tests() -> bool {
     cargo(["test", "--workspace", "--lib", "--bins", "--tests", "--no-fail-fast"])
 }
 
-fn cargo<const N: usize>(arguments: [&str; N]) -> bool {
+fn cargo<'a>(arguments: impl IntoIterator<Item = &'a str>) -> bool {
     show_and_run(&mut Cargo::command(arguments)).is_success()
 }
 
