@@ -34,3 +34,7 @@ mod provisioner;
 pub use error::ProvisionError;
 pub use hubward_proto::dps::{Assignment, AssignmentStatus, RegistrationState, RetryPolicy, Substatus};
 pub use provisioner::{Progress, Provisioner};
+// What crosses this crate's functions.
+pub use hubward_transport::{
+    Credential, DpsTransport, Fault, IdScope, OperationId, Register, RegistrationId, SharedKey, TransportError,
+};

@@ -34,3 +34,6 @@ mod dps;
 mod failure;
 
 pub use dps::HttpsDps;
+// What crosses this crate's functions.
+pub use hubward_dial::{ClientConfig, ConnectTo, Endpoint, TcpDialer, TlsSettings, TrustError};
+pub use hubward_transport::{DpsTransport, TransportError};

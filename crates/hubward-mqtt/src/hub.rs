@@ -54,6 +54,12 @@ impl MqttHub {
     }
 }
 
+impl From<MqttHub> for Arc<dyn HubTransport> {
+    fn from(hub: MqttHub) -> Self {
+        Arc::<MqttHub>::new(hub)
+    }
+}
+
 #[async_trait]
 impl HubTransport for MqttHub {
     fn kind(&self) -> TransportKind {

@@ -42,4 +42,8 @@ mod session;
 pub use crate::core::TAG_MAX;
 pub use dps::MqttDps;
 pub use hub::MqttHub;
+// What crosses this crate's functions, and what its dialers are made of.
+pub use hubward_dial::{Dialer, Endpoint, TcpDialer, TlsDialer, TlsSettings, TrustError};
+pub use hubward_proto::limits::{HTTPS_PORT, MQTT_PORT, WEBSOCKET_PATH, WEBSOCKET_SUBPROTOCOL};
+pub use hubward_transport::{DpsTransport, HubTransport, TransportError, TransportKind};
 pub use options::SessionOptions;

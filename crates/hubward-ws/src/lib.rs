@@ -36,4 +36,6 @@ mod dialer;
 mod stream;
 
 pub use dialer::WsDialer;
+// What crosses this crate's functions.
+pub use hubward_dial::{ByteStream, DialError, Dialer, Endpoint};
 pub use stream::{MESSAGE_MAX, WebSocketStream, accept_key};

@@ -38,7 +38,7 @@ mod transports;
 pub use connect::{connect, connect_assigned, hub_client, provision, provisioner};
 pub use diagnosis::Diagnosis;
 pub use error::{ConnectError, SetupError};
-pub use hubward_dial::{ConnectTo, ConnectToError};
+pub use hubward_dial::{ConnectTo, ConnectToError, TrustError};
 pub use hubward_dps::{
     Assignment, AssignmentStatus, Progress, ProvisionError, Provisioner, RegistrationState, RetryPolicy, Substatus,
 };
@@ -48,8 +48,8 @@ pub use hubward_hub::{
 };
 pub use hubward_transport::{
     Credential, CredentialError, DeviceId, DpsTransport, Fault, HubHost, HubIdentity, HubLogin, HubTransport, IdScope,
-    KeyError, Message, ModuleId, OperationId, ProtoError, Refusal, Register, RegistrationId, SasToken, SharedKey,
-    Signer, TransportError, TransportKind, UnixSeconds,
+    KeyError, Message, ModuleId, OperationId, ProtoError, Refusal, RefusedBy, Register, RegistrationId, SasToken,
+    SharedKey, Signer, Stage, TlsFault, TransportError, TransportKind, UnixSeconds, UnknownTransport,
 };
 pub use settings::{Settings, SettingsError, SettingsProblem, vars};
 pub use transports::{check_hub_transport, dps_transport, hub_transport};
