@@ -42,7 +42,7 @@ async fn says_where_it_is_and_what_a_device_needs() {
     for field in ["mqtt", "https", "hubs", "dpsHosts"] {
         assert!(ready[field].as_array().is_some_and(|it| !it.is_empty()), "no {field} in {ready}");
     }
-    for field in ["admin", "caFile", "idScope"] {
+    for field in ["admin", "caFile", "idScope", "emulatorVersion"] {
         assert!(ready[field].as_str().is_some_and(|it| !it.is_empty()), "no {field} in {ready}");
     }
     let device = variables(&running.json().await);

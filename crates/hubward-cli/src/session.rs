@@ -31,7 +31,7 @@ pub(crate) async fn run(settings: &Settings, telemetry: &Telemetry, output: &Out
 
 /// The same without the last line, for a caller who has more to tell.
 pub(crate) async fn play(settings: &Settings, telemetry: &Telemetry, output: &Output) -> Result<Outcome, Failure> {
-    let deadline = Instant::now() + settings.timeout;
+    let deadline = settings.deadline();
     let assignment = provision(settings, output).await?;
     let mut outcome = Outcome { messages: telemetry.messages, ..Outcome::default() };
     if telemetry.messages > 0 {

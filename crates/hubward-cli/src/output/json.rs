@@ -57,7 +57,10 @@ pub(super) fn render(event: &Event<'_>) -> String {
 /// The `ready` line of a server.
 #[cfg(feature = "emulator")]
 pub(super) fn ready(content: &Value) -> String {
-    line("ready", content.clone())
+    let mut content = content.clone();
+    // The line's own version takes that name.
+    content["emulatorVersion"] = content["version"].take();
+    line("ready", content)
 }
 
 fn line(kind: &str, mut body: Value) -> String {
