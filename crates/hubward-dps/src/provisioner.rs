@@ -133,7 +133,8 @@ impl Provisioner {
     /// registration then finds the result.
     pub async fn run(mut self) -> Result<Assignment, ProvisionError> {
         let started = Instant::now();
-        let deadline = self.deadline.map(|it| started + it);
+        // A moment that the clock cannot say never comes.
+        let deadline = self.deadline.and_then(|it| started.checked_add(it));
         let mut flow = Registration::new(self.retry.clone(), deadline.map(Instant::into_std));
         if let Some(operation) = self.operation.take() {
             flow = flow.resume(operation);
@@ -185,7 +186,7 @@ impl Provisioner {
         deadline: Option<Instant>,
     ) -> Result<Result<DpsReply, TransportError>, ProvisionError> {
         let started = Instant::now();
-        let until = started + self.attempt_timeout;
+        let until = started + self.attempt_timeout.min(A_YEAR);
         let until = deadline.map_or(until, |it| it.min(until));
         let expiry = UnixSeconds::from_system_time(clock::now()).saturating_add(self.token_lifetime);
         let (request, transport) = (&self.request, &mut self.transport);
@@ -263,6 +264,9 @@ struct Trouble {
     attempts: u32,
     error: Option<TransportError>,
 }
+
+/// More than any request takes, and within what every clock can say.
+const A_YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// How long a good-bye may take.
 const COURTESY: Duration = Duration::from_millis(500);

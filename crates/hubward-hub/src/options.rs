@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::receipt::CENTURY;
+
 /// Options of a [`HubClient`](crate::HubClient).
 ///
 /// ```
@@ -135,6 +137,19 @@ impl HubOptions {
         self.token_lifetime = self.token_lifetime.max(Duration::from_secs(2));
         // Zero would mean to reconnect without end.
         self.ack_timeout = self.ack_timeout.max(Duration::from_millis(1));
+        // Beyond this, sums with a moment would be none.
+        for limit in [
+            &mut self.login_deadline,
+            &mut self.ack_timeout,
+            &mut self.token_lifetime,
+            &mut self.renewal_drain,
+            &mut self.backoff.first,
+            &mut self.backoff.cap,
+            &mut self.refused_backoff.first,
+            &mut self.refused_backoff.cap,
+        ] {
+            *limit = (*limit).min(CENTURY);
+        }
         self
     }
 }
@@ -171,5 +186,34 @@ impl Backoff {
     #[must_use]
     pub const fn new(first: Duration, cap: Duration) -> Self {
         Self { first, cap }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_no_clock_can_say_is_brought_into_range() {
+        let endless = Backoff::new(Duration::MAX, Duration::MAX);
+        let options = HubOptions::default()
+            .login_deadline(Duration::MAX)
+            .ack_timeout(Duration::MAX)
+            .token_lifetime(Duration::MAX)
+            .renewal_drain(Duration::MAX)
+            .backoff(endless)
+            .refused_backoff(endless)
+            .in_range();
+        let now = tokio::time::Instant::now();
+        for limit in [
+            options.login_deadline,
+            options.ack_timeout,
+            options.token_lifetime,
+            options.renewal_drain,
+            options.backoff.first + options.backoff.cap,
+            options.refused_backoff.first + options.refused_backoff.cap,
+        ] {
+            assert!(now.checked_add(limit * 2).is_some(), "{limit:?}");
+        }
     }
 }

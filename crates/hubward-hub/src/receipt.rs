@@ -133,9 +133,11 @@ pub(crate) struct Deadline {
     pub(crate) after: Duration,
 }
 
+/// Longer than any device lives, and within what every clock can say.
+pub(crate) const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
 /// `duration` after `now`; a century if that is beyond what the clock can say.
 pub(crate) fn far(now: Instant, duration: Duration) -> Instant {
-    const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
     now + duration.min(CENTURY)
 }
 

@@ -79,7 +79,7 @@ impl Session {
             stage: Stage::Login,
             then,
             link: Link::new(stream, packet),
-            core: Core::new(login.keep_alive(), options.silence, now),
+            core: Core::new(login.keep_alive(), options.silence.min(FAR), now),
             timer: Box::pin(sleep_until(now + FAR)),
             max_packet: options.max_packet,
             acknowledge,
@@ -352,7 +352,7 @@ impl fmt::Debug for Session {
     }
 }
 
-/// Where the timer stands before it is first needed.
+/// Where the timer stands before it is first needed; no patience is longer.
 const FAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// How often one poll reads before it lets others run.

@@ -36,8 +36,8 @@ impl SasToken {
     /// `policy` becomes `skn`: `registration` for a device at DPS, the policy's name for a service,
     /// none for a device at a hub.
     ///
-    /// The result has the fields `sr`, `sig`, `se`, `skn` in this order, everything but
-    /// `A-Z a-z 0-9 - . _ ~` percent-encoded with upper-case digits.
+    /// The result has the fields `sr`, `sig`, `se`, `skn` in this order; in `sr` and `sig` everything
+    /// but `A-Z a-z 0-9 - . _ ~` is percent-encoded with upper-case digits, `skn` stands as it is.
     ///
     /// Source: `[doc]` iot-hub/authenticate-authorize-sas.md; `[sdk]` Azure/azure-iot-sdk-python,
     /// sastoken.py; vectors `sas-hub-*`, `sas-dps-*`.

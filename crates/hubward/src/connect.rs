@@ -18,7 +18,7 @@ use crate::{ConnectError, Settings, SetupError, check_hub_transport, dps_transpo
 /// # Cancel safety
 /// Dropping the future closes what was opened. A registration that went out may have been made.
 pub async fn connect(settings: &Settings) -> Result<HubClient, ConnectError> {
-    let deadline = Instant::now() + settings.timeout;
+    let deadline = settings.deadline();
     check_hub_transport(settings.effective_hub_transport())?;
     let assignment = provision(settings).await?;
     connect_assigned(settings, &assignment, deadline).await
@@ -102,4 +102,18 @@ fn warn_about_proxies() {
             tracing::warn!("{variable} is set, but proxies are not supported yet: connecting directly");
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_timeout_beyond_what_a_clock_can_say_is_none() {
+        let (scope, id) = ("0ne1".parse().expect("a scope"), "dev-1".parse().expect("an id"));
+        let settings = Settings::new("dps.example", scope, id, crate::SharedKey::generate().expect("a key"))
+            .ca_file("there/is/no/such/file")
+            .timeout(std::time::Duration::MAX);
+        assert!(matches!(connect(&settings).await, Err(ConnectError::Setup(_))));
+    }
 }

@@ -9,6 +9,7 @@ use hubward_proto::{IdScope, RegistrationId};
 use hubward_sas::SharedKey;
 use hubward_transport::{Credential, Register, TransportKind};
 use serde_json::Value;
+use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 /// Everything [`connect`](crate::connect()) needs.
@@ -178,6 +179,15 @@ impl Settings {
             (None, TransportKind::Https) => TransportKind::Mqtt,
             (None, same) => same,
         }
+    }
+
+    /// The moment at which the patience of these settings ends, if it begins now; for
+    /// [`connect_assigned`](crate::connect_assigned).
+    #[must_use]
+    pub fn deadline(&self) -> Instant {
+        // Within what every clock can say.
+        const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+        Instant::now() + self.timeout.min(CENTURY)
     }
 
     /// The registration these settings describe.

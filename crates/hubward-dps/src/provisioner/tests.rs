@@ -230,3 +230,17 @@ async fn the_watcher_hears_each_step() {
         ]
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn limits_beyond_what_a_clock_can_say_are_none() {
+    let service = Service::new(vec![assigning(), cut(), assigned()]);
+    let patient = RetryPolicy::default().first_wait(Duration::MAX).longest_wait(Duration::MAX);
+    let registered = provisioner(&service)
+        .deadline(Duration::MAX)
+        .attempt_timeout(Duration::MAX)
+        .token_lifetime(Duration::MAX)
+        .retry(patient)
+        .run()
+        .await;
+    registered.expect("assigned");
+}

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::dps::{AssignmentStatus, DpsBody, DpsReply, RegistrationOperation, RegistrationState};
 use crate::hub::HubIdentity;
+use crate::retry_after::LONGEST;
 use crate::{DeviceId, HubHost, OperationId, ProtoError, limits};
 
 /// One registration, from the first request to its end.
@@ -138,6 +139,29 @@ impl Default for RetryPolicy {
     }
 }
 
+impl RetryPolicy {
+    /// Sets [`RetryPolicy::max_failures`]; 0 tries once.
+    #[must_use]
+    pub const fn max_failures(mut self, max_failures: u32) -> Self {
+        self.max_failures = max_failures;
+        self
+    }
+
+    /// Sets [`RetryPolicy::first_wait`].
+    #[must_use]
+    pub const fn first_wait(mut self, first_wait: Duration) -> Self {
+        self.first_wait = first_wait;
+        self
+    }
+
+    /// Sets [`RetryPolicy::longest_wait`].
+    #[must_use]
+    pub const fn longest_wait(mut self, longest_wait: Duration) -> Self {
+        self.longest_wait = longest_wait;
+        self
+    }
+}
+
 impl Registration {
     /// A new registration. `deadline` bounds all of it: requests, waits and retries.
     #[must_use]
@@ -225,7 +249,7 @@ impl Registration {
                     self.end(RegistrationEnd::Broken(ProtoError::Missing("operationId")));
                     return;
                 }
-                let next = now + retry_after.unwrap_or(limits::POLL_INTERVAL);
+                let next = now + retry_after.unwrap_or(limits::POLL_INTERVAL).min(LONGEST);
                 if self.deadline.is_some_and(|it| it <= next) {
                     self.end(RegistrationEnd::Deadline);
                 } else {
@@ -257,7 +281,7 @@ impl Registration {
             return;
         }
         let spread = self.policy.wait_after(failures).mul_f64(jitter.clamp(0.0, 1.0));
-        let next = now + failure.retry_after.unwrap_or_default().max(least) + spread;
+        let next = now + failure.retry_after.unwrap_or_default().min(LONGEST).max(least) + spread;
         if self.deadline.is_some_and(|it| it <= next) {
             self.end(RegistrationEnd::GaveUp { failures, out_of_time: true });
         } else {
@@ -275,7 +299,7 @@ impl RetryPolicy {
     /// The most to wait after this many failures in a row: doubling, up to the longest.
     fn wait_after(&self, failures: u32) -> Duration {
         let doublings = failures.saturating_sub(1).min(16);
-        self.first_wait.saturating_mul(1 << doublings).min(self.longest_wait)
+        self.first_wait.saturating_mul(1 << doublings).min(self.longest_wait).min(LONGEST)
     }
 }
 
