@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use hubward_proto::ProtoError;
 use hubward_proto::dps::{AssignmentStatus, RegistrationState, error_code};
-use hubward_transport::{CredentialError, Fault, TransportError};
+use hubward_transport::{CredentialError, Fault, TransportError, one_line};
 
 /// Why a device has no hub. Messages read after "failed to provision: " and do not repeat their
 /// source.
@@ -102,13 +102,13 @@ fn retried(attempts: u32, out_of_time: bool) -> String {
 fn rejected(status: &AssignmentStatus, state: &RegistrationState) -> String {
     let mut text = match status {
         AssignmentStatus::Disabled => "the enrollment is disabled".to_owned(),
-        status => format!("the service answered `{status}`"),
+        status => format!("the service answered `{}`", one_line(status.as_str())),
     };
     if let Some(code) = state.error_code {
         text.push_str(&format!(", code {code}"));
     }
     match (&state.error_message, state.error_code.and_then(error_code::meaning)) {
-        (Some(message), _) => text.push_str(&format!(": {message}")),
+        (Some(message), _) => text.push_str(&format!(": {}", one_line(message))),
         (None, Some(meaning)) => text.push_str(&format!(": {meaning}")),
         (None, None) => {}
     }

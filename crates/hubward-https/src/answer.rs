@@ -6,7 +6,7 @@ use http_body_util::BodyExt;
 use hubward_proto::dps::http::{ERROR_CODE, REQUEST_ID};
 use hubward_proto::dps::{DpsBody, RegistrationOperation, ServiceError, TpmChallenge};
 use hubward_proto::{limits, retry_after};
-use hubward_transport::{DpsReply, ProtoError, Refusal, RefusedBy, TransportError, clock};
+use hubward_transport::{DpsReply, ProtoError, Refusal, RefusedBy, TransportError, clock, one_line};
 use hyper::body::{Body, Incoming};
 use hyper::header::{self, HeaderMap};
 use hyper::http::response::Parts;
@@ -14,9 +14,6 @@ use hyper::{Response, StatusCode};
 
 use crate::dps::Asked;
 use crate::failure;
-
-/// Most characters of the service's words that an error repeats.
-const MESSAGE_MAX: usize = 200;
 
 /// Reads an answer to its end and says what it means.
 pub(crate) async fn read(asked: &Asked<'_>, response: Response<Incoming>) -> Result<DpsReply, TransportError> {
@@ -54,9 +51,9 @@ fn refused(asked: &Asked<'_>, head: &Parts, error: ServiceError, body: &str) -> 
         error.message.unwrap_or_else(|| if error.error_code.is_none() { body.to_owned() } else { String::new() });
     let mut refusal = Refusal::new(asked.endpoint.to_string(), asked.stage, RefusedBy::Status(head.status.as_u16()));
     refusal.error_code = error.error_code.or_else(|| text(headers, ERROR_CODE)?.trim().parse().ok());
-    refusal.message = Some(short(&words)).filter(|it| !it.is_empty());
+    refusal.message = Some(one_line(&words)).filter(|it| !it.is_empty());
     refusal.tracking_id =
-        error.tracking_id.or_else(|| text(headers, REQUEST_ID).map(str::to_owned)).map(|it| short(&it));
+        error.tracking_id.or_else(|| text(headers, REQUEST_ID).map(str::to_owned)).map(|it| one_line(&it));
     refusal.retry_after = wait(headers);
     refusal.server_time = date(headers);
     TransportError::Refused(Box::new(refusal))
@@ -83,13 +80,6 @@ async fn body_text(asked: &Asked<'_>, mut body: Incoming) -> Result<String, Tran
     }
     let text = String::from_utf8_lossy(&bytes);
     Ok(asked.token.map_or_else(|| text.clone().into_owned(), |token| token.redact(&text)))
-}
-
-/// One line, no control characters, not long.
-fn short(text: &str) -> String {
-    let words: Vec<&str> =
-        text.split(|it: char| it.is_whitespace() || it.is_control()).filter(|it| !it.is_empty()).collect();
-    words.join(" ").chars().take(MESSAGE_MAX).collect()
 }
 
 fn wait(headers: &HeaderMap) -> Option<std::time::Duration> {

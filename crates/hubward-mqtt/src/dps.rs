@@ -12,7 +12,9 @@ use hubward_proto::dps::{
     RegistrationOperation, ResponseTopic, ServiceError,
 };
 use hubward_proto::{OperationId, ProtoError, limits, retry_after};
-use hubward_transport::{DpsTransport, Refusal, RefusedBy, SasToken, Stage, Tag, TransportError, TransportKind, clock};
+use hubward_transport::{
+    DpsTransport, Refusal, RefusedBy, SasToken, Stage, Tag, TransportError, TransportKind, clock, one_line,
+};
 use tokio::time::{Instant, timeout};
 
 use crate::dial_error::transport_error;
@@ -294,8 +296,8 @@ impl Open {
         let by = RefusedBy::Status(topic.status);
         let mut refusal = Refusal::new(self.endpoint.clone(), question.stage(), by);
         refusal.error_code = said.error_code;
-        refusal.message = said.message;
-        refusal.tracking_id = said.tracking_id;
+        refusal.message = said.message.map(|it| one_line(&it)).filter(|it| !it.is_empty());
+        refusal.tracking_id = said.tracking_id.map(|it| one_line(&it));
         refusal.retry_after = wait;
         Err(TransportError::Refused(Box::new(refusal)))
     }

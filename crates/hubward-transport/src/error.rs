@@ -230,6 +230,15 @@ impl Refusal {
     }
 }
 
+/// Words of a peer, for an error or a log: one line, no control characters, at most 200 characters.
+#[must_use]
+pub fn one_line(text: &str) -> String {
+    const MOST: usize = 200;
+    let words: Vec<&str> =
+        text.split(|it: char| it.is_whitespace() || it.is_control()).filter(|it| !it.is_empty()).collect();
+    words.join(" ").chars().take(MOST).collect()
+}
+
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { endpoint, stage, .. } = self;
@@ -444,6 +453,13 @@ mod tests {
                 "{error}"
             );
         }
+    }
+
+    #[test]
+    fn words_of_a_peer_are_one_short_line() {
+        assert_eq!(one_line(" not\r\n\tnow \u{1b}[31mred\u{7}"), "not now [31mred");
+        assert_eq!(one_line(&"é".repeat(1000)).chars().count(), 200);
+        assert_eq!(one_line("\n"), "");
     }
 
     #[test]

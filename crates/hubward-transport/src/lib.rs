@@ -27,7 +27,7 @@ mod kind;
 
 pub use credential::{Credential, CredentialError, Signer};
 pub use dps::DpsTransport;
-pub use error::{Fault, Refusal, RefusedBy, Stage, TlsFault, TransportError};
+pub use error::{Fault, Refusal, RefusedBy, Stage, TlsFault, TransportError, one_line};
 pub use hub::{Abilities, Downstream, HubConnection, HubLogin, HubTransport, Tag, Upstream};
 pub use kind::{TransportKind, UnknownTransport};
 // What crosses the seam comes from the two crates of facts.

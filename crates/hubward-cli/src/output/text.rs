@@ -16,7 +16,7 @@ pub(super) fn render(event: &Event<'_>) -> Option<String> {
         }
         Event::Assigned { assignment } => {
             let state = &assignment.state;
-            let substatus = state.substatus.as_ref().map_or("-", |it| it.as_str());
+            let substatus = state.substatus.as_ref().map_or_else(|| "-".to_owned(), |it| visible(it.as_str()));
             let payload = state.payload.as_ref().map_or_else(|| "null".to_owned(), ToString::to_string);
             format!(
                 "The complete registration result is\n  device id  {}\n  hub        {}\n  substatus  {substatus}\n  payload    {payload}",
@@ -39,9 +39,15 @@ pub(super) fn render(event: &Event<'_>) -> Option<String> {
     })
 }
 
+/// Words of others, without what would command the terminal.
+fn visible(text: &str) -> String {
+    text.chars().map(|it| if it.is_control() { ' ' } else { it }).collect()
+}
+
 /// A failure for people: what, why, where, what to do.
 pub(super) fn error(failure: &Failure) -> String {
-    let mut text = format!("error: {}", failure.messages.join("\n  because: "));
+    let messages: Vec<String> = failure.messages.iter().map(|it| visible(it)).collect();
+    let mut text = format!("error: {}", messages.join("\n  because: "));
     let mut facts = vec![format!("stage {}", failure.stage), format!("fault {}", failure.fault)];
     if let Some(endpoint) = &failure.endpoint {
         facts.insert(1, format!("endpoint {endpoint}"));
@@ -50,11 +56,25 @@ pub(super) fn error(failure: &Failure) -> String {
         facts.push(format!("service code {code}"));
     }
     if let Some(id) = &failure.tracking_id {
-        facts.push(format!("tracking id {id}"));
+        facts.push(format!("tracking id {}", visible(id)));
     }
     text.push_str(&format!("\n  where: {}", facts.join(", ")));
     if let Some(hint) = &failure.hint {
         text.push_str(&format!("\n  hint: {hint}"));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_of_others_do_not_command_the_terminal() {
+        let mut failure = Failure::local("one\u{1b}[2J\ntwo");
+        failure.tracking_id = Some("t\u{7}".into());
+        let text = error(&failure);
+        assert!(text.starts_with("error: one [2J two\n  where: ") && text.contains("tracking id t "), "{text}");
+        assert!(text.chars().all(|it| it == '\n' || !it.is_control()), "{text:?}");
+    }
 }

@@ -188,7 +188,8 @@ async fn a_refused_subscription_is_told_apart() {
 
 #[tokio::test(start_paused = true)]
 async fn a_refused_question_keeps_what_the_service_said() {
-    let unauthorized: &[u8] = br#"{"errorCode":401002,"trackingId":"t-1","message":"Unauthorized","info":{"a":"b"}}"#;
+    let unauthorized: &[u8] =
+        br#"{"errorCode":401002,"trackingId":"t-1\u001b","message":" Unauthorized\r\n","info":{"a":"b"}}"#;
     for (topic, body, status, code, wait, fault) in [
         ("401/?$rid=1", unauthorized, 401, Some(401_002), None, Fault::Credential),
         ("429/?$rid=1&retry-after=5", br#"{"errorCode":429001}"#, 429, Some(429_001), Some(5), Fault::Throttled),
