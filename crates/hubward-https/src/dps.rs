@@ -10,6 +10,7 @@ use http_body_util::Full;
 use hubward_dial::{ClientConfig, DialProgress, DialStep, Endpoint, TcpDialer};
 use hubward_proto::dps::DeviceRegistration;
 use hubward_proto::dps::http::{CONTENT_TYPE, DpsOperation, target};
+use hubward_proto::limits;
 use hubward_transport::{
     DpsReply, DpsTransport, OperationId, ProtoError, Register, SasToken, Stage, TransportError, TransportKind,
 };
@@ -86,6 +87,10 @@ impl HttpsDps {
             DpsOperation::Status(_) => Vec::new(),
             _ => DeviceRegistration::new(&register.registration_id, register.payload.clone()).encode(),
         };
+        if body.len() > limits::DPS_MESSAGE_MAX {
+            let (what, size, limit) = ("the registration with its payload", body.len(), limits::DPS_MESSAGE_MAX);
+            return Err(TransportError::Request(ProtoError::TooLarge { what, size, limit }));
+        }
         let mut request = Request::builder()
             .method(operation.method())
             .uri(format!("https://{}{target}", self.endpoint))

@@ -368,6 +368,14 @@ async fn a_host_or_version_that_cannot_be_sent_is_refused() {
 }
 
 #[tokio::test]
+async fn a_payload_too_large_for_dps_is_refused_before_anything_is_sent() {
+    let mut server = Server::start(vec![]).await;
+    let request = register().payload("x".repeat(96 * 1024).into());
+    let error = server.dps.register(&request, Some(&token())).await.expect_err("too large");
+    assert!(matches!(error, TransportError::Request(ProtoError::TooLarge { limit: 98_304, .. })), "{error}");
+}
+
+#[tokio::test]
 async fn a_connection_that_the_server_ends_is_replaced() {
     let last = Answer::new("202 Accepted", "Connection: close\r\n", ASSIGNING);
     let mut server = Server::start(vec![vec![last], vec![Answer::new("200 OK", "", ASSIGNED)]]).await;
