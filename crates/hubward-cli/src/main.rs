@@ -13,7 +13,7 @@ mod spinner;
 
 use std::io::{self, IsTerminal as _};
 
-use clap::{CommandFactory as _, Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum as _};
 use clap_complete::Shell;
 use tracing_subscriber::EnvFilter;
 
@@ -39,9 +39,10 @@ Logs go to stderr: --log debug, or HUBWARD_LOG=hubward=trace."
 struct Cli {
     #[command(subcommand)]
     command: Command,
-    /// What stdout carries: text for people, or one JSON object a line.
-    #[arg(long, global = true, value_name = "FORMAT", default_value = "text", env = "HUBWARD_OUTPUT")]
-    output: Format,
+    /// What stdout carries: text for people, or one JSON object a line. [env: HUBWARD_OUTPUT]
+    /// [default: text]
+    #[arg(long, global = true, value_name = "FORMAT")]
+    output: Option<Format>,
     /// What goes to stderr: error, warn, info, debug, trace, or a filter such as hubward_mqtt=debug.
     /// [default: warn]
     #[arg(long, global = true, value_name = "FILTER", env = "HUBWARD_LOG")]
@@ -77,8 +78,9 @@ fn main() -> std::process::ExitCode {
         Ok(cli) => cli,
         Err(error) => return std::process::ExitCode::from(explain(&error) as u8),
     };
-    let output = Output::new(cli.output);
-    let code = match start(&cli, &output) {
+    let format = cli.output.map_or_else(format_from_env, Ok);
+    let output = Output::new(format.as_ref().copied().unwrap_or_default());
+    let code = match format.and_then(|_| start(&cli, &output)) {
         Ok(code) => code,
         Err(failure) => {
             output.fail(&failure);
@@ -86,6 +88,20 @@ fn main() -> std::process::ExitCode {
         }
     };
     std::process::ExitCode::from(code as u8)
+}
+
+/// What `HUBWARD_OUTPUT` says; an empty variable is what a shell leaves of a value that was not there.
+fn format_from_env() -> Result<Format, Failure> {
+    match variable("HUBWARD_OUTPUT") {
+        None => Ok(Format::default()),
+        Some(text) => Format::from_str(&text, false)
+            .map_err(|_| Failure::usage(format!("HUBWARD_OUTPUT: `{text}` is neither text nor json"))),
+    }
+}
+
+/// A variable that is set to something.
+pub(crate) fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|it| !it.trim().is_empty())
 }
 
 /// Says what is wrong with the arguments, or what was asked for with `--help` and `--version`.
@@ -142,6 +158,11 @@ fn start_log(filter: Option<&str>) -> Result<(), Failure> {
     // An empty variable is what a shell leaves of a value that was not there.
     let filter = filter.filter(|it| !it.trim().is_empty());
     let text = filter.unwrap_or("warn");
+    // A single word that is no level would be taken for a target, and silence everything else.
+    if !text.contains(['=', ',']) && text.parse::<tracing::level_filters::LevelFilter>().is_err() {
+        return Err(Failure::usage(format!("--log {text}: neither a level nor a filter"))
+            .hint("use error, warn, info, debug, trace, or a filter such as hubward_mqtt=debug"));
+    }
     let parsed = EnvFilter::try_new(text).map_err(|error| Failure::usage(format!("--log {text}: {error}")))?;
     let log = tracing_subscriber::fmt()
         .with_env_filter(parsed)

@@ -23,7 +23,7 @@
 //! * Sends once. Only a kept connection that turns out closed before anything was written is
 //!   replaced. Redirects are refusals like any other status.
 //! * Has no limit for an answer: dropping the future ends the request and its connection. TCP has
-//!   the limit of the [`TcpDialer`](hubward_dial::TcpDialer).
+//!   the limit of the [`TcpDialer`].
 //! * Reads at most [`DPS_ANSWER_MAX`](hubward_proto::limits::DPS_ANSWER_MAX) bytes of an answer.
 //! * Text of an answer that ends up in an error is short, free of control characters, and does not
 //!   quote the token even if the answer does.

@@ -49,6 +49,11 @@ pub const SUBSCRIPTIONS_MAX: usize = 5;
 /// Source: `[sdk]` azure-iot-sdk-python, constant.py (`DEFAULT_POLLING_INTERVAL`), and node.
 pub const POLL_INTERVAL: Duration = Duration::from_secs(2);
 
+/// The least wait between two polls, even if the service says zero; the first poll follows at once.
+///
+/// Source: `[guess]`; Microsoft's C SDK waits at least 1 s.
+pub const POLL_FLOOR: Duration = Duration::from_millis(100);
+
 /// The least wait after a 5xx of DPS.
 ///
 /// Source: `[doc]` iot-dps/concepts-deploy-at-scale.md, "Retry logic".

@@ -22,7 +22,7 @@
 //!
 //! # Behavior
 //!
-//! * [`WsDialer`] puts the client side of the upgrade on top of any [`Dialer`](hubward_dial::Dialer);
+//! * [`WsDialer`] puts the client side of the upgrade on top of any [`Dialer`];
 //!   a server answers the upgrade itself ([`accept_key`]) and wraps what is left
 //!   ([`WebSocketStream::server`]).
 //! * Bytes written are sent when flushed, or when 16 KiB have gathered; one write makes one frame.

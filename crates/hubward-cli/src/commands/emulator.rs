@@ -41,16 +41,17 @@ enum EmulatorCommand {
         /// Which shell.
         #[arg(long, default_value = if cfg!(windows) { "pwsh" } else { "sh" })]
         shell: Shell,
-        /// The data directory that the emulator was started with.
-        #[arg(long, value_name = "DIR", env = "HUBWARD_DATA_DIR")]
+        /// The data directory that the emulator was started with. [env: HUBWARD_DATA_DIR]
+        #[arg(long, value_name = "DIR")]
         data_dir: Option<PathBuf>,
     },
 }
 
 #[derive(Debug, Args)]
 struct StartArgs {
-    /// Where the certificate authority is kept [default: a folder of this user's]
-    #[arg(long, value_name = "DIR", env = "HUBWARD_DATA_DIR")]
+    /// Where the certificate authority is kept [env: HUBWARD_DATA_DIR] [default: a folder of this
+    /// user's]
+    #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
     /// A JSON file of enrollments and groups, in the service's own model; applied at each start.
     #[arg(long, value_name = "FILE")]
@@ -209,6 +210,10 @@ fn env(data_dir: Option<&Path>, shell: Shell, output: &Output) -> Result<ExitCod
     let text = std::fs::read(&path).map_err(|_| none().hint("start one: hubward emulator"))?;
     let note: Value = serde_json::from_slice(&text).map_err(|_| none())?;
     let variables: Vec<(String, String)> = serde_json::from_value(note["variables"].clone()).map_err(|_| none())?;
+    // One that was killed leaves its note behind.
+    if !answers(note["ready"]["admin"].as_str().unwrap_or_default()) {
+        return Err(none().hint("start one: hubward emulator"));
+    }
     if output.is_text() {
         output.line(&cloud::block(&variables, shell));
     } else {
@@ -225,9 +230,18 @@ fn data_dir(chosen: Option<&Path>) -> Result<PathBuf, Failure> {
     std::path::absolute(&folder).map_err(|error| Failure::local(format!("where is {}? {error}", folder.display())))
 }
 
+/// Whether somebody listens at the admin address of a note.
+fn answers(admin: &str) -> bool {
+    let address = admin.strip_prefix("http://").and_then(|it| it.parse().ok());
+    address.is_some_and(|it| std::net::TcpStream::connect_timeout(&it, Duration::from_secs(2)).is_ok())
+}
+
 /// A folder of this user's that survives reboots.
 fn default_data_dir() -> Result<PathBuf, Failure> {
     let folder = |name: &str| std::env::var_os(name).filter(|it| !it.is_empty()).map(PathBuf::from);
+    if let Some(chosen) = folder("HUBWARD_DATA_DIR") {
+        return Ok(chosen);
+    }
     folder("XDG_DATA_HOME")
         .or_else(|| folder("LOCALAPPDATA"))
         .or_else(|| folder("HOME").map(|home| home.join(".local").join("share")))

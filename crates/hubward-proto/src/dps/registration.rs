@@ -19,6 +19,8 @@ pub struct Registration {
     state: State,
     /// Refusals and losses in a row; a good answer ends the row.
     failures: u32,
+    /// How often the service forgot an operation, and the device registered anew.
+    forgotten: u32,
 }
 
 #[derive(Debug)]
@@ -166,7 +168,7 @@ impl Registration {
     /// A new registration. `deadline` bounds all of it: requests, waits and retries.
     #[must_use]
     pub const fn new(policy: RetryPolicy, deadline: Option<Instant>) -> Self {
-        Self { policy, deadline, operation: None, state: State::Ready { not_before: None }, failures: 0 }
+        Self { policy, deadline, operation: None, state: State::Ready { not_before: None }, failures: 0, forgotten: 0 }
     }
 
     /// Continues an operation that was begun earlier instead of registering (registrations are
@@ -235,6 +237,8 @@ impl Registration {
             // `unassigned` was never seen in a trace; C# and Java treat it like `assigning`. A word we
             // do not know may be a new step of the same kind: with an operation to ask about, ask.
             AssignmentStatus::Assigning | AssignmentStatus::Unassigned | AssignmentStatus::Unknown(_) => {
+                // "At once" is meant for the first poll; a loop of them would only burn the network.
+                let least = if self.operation.is_some() { limits::POLL_FLOOR } else { Duration::ZERO };
                 // A poll's answer may lack the id: the operation stays the one we asked about.
                 if !operation.operation_id.is_empty() {
                     match OperationId::new(operation.operation_id.as_str()) {
@@ -249,7 +253,7 @@ impl Registration {
                     self.end(RegistrationEnd::Broken(ProtoError::Missing("operationId")));
                     return;
                 }
-                let next = now + retry_after.unwrap_or(limits::POLL_INTERVAL).min(LONGEST);
+                let next = now + retry_after.unwrap_or(limits::POLL_INTERVAL).clamp(least, LONGEST);
                 if self.deadline.is_some_and(|it| it <= next) {
                     self.end(RegistrationEnd::Deadline);
                 } else {
@@ -267,8 +271,14 @@ impl Registration {
                 self.end(RegistrationEnd::GaveUp { failures, out_of_time: false });
                 return;
             }
+            // Registrations are billed: a service that forgets them all is not asked for ever.
+            FailureKind::OperationUnknown if self.forgotten == FORGOTTEN_MAX => {
+                self.end(RegistrationEnd::GaveUp { failures, out_of_time: false });
+                return;
+            }
             FailureKind::OperationUnknown => {
                 self.operation = None;
+                self.forgotten += 1;
                 Duration::ZERO
             }
             FailureKind::Server => limits::SERVER_ERROR_WAIT,
@@ -302,6 +312,11 @@ impl RetryPolicy {
         self.first_wait.saturating_mul(1 << doublings).min(self.longest_wait).min(LONGEST)
     }
 }
+
+/// How often a registration begins anew because the service does not know its operation.
+///
+/// Source: `[guess]`.
+const FORGOTTEN_MAX: u32 = 3;
 
 /// The only connection profile we speak; absent means the same.
 const CLASSIC: &str = "classic";

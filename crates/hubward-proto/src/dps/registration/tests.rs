@@ -214,3 +214,26 @@ fn answers_after_the_end_change_nothing() {
     it.fail(FailureKind::Network, None);
     assert_eq!(it.step(), end);
 }
+
+#[test]
+fn a_service_that_forgets_every_operation_is_not_asked_for_ever() {
+    let mut it = Flow::new(None);
+    for _ in 0..FORGOTTEN_MAX {
+        assert_eq!(it.step(), Step::Register);
+        it.answer(assigning(), Some(0));
+        it.fail(FailureKind::OperationUnknown, None);
+        it.wait();
+    }
+    it.answer(assigning(), Some(0));
+    it.fail(FailureKind::OperationUnknown, None);
+    assert_eq!(it.step(), Step::End(RegistrationEnd::GaveUp { failures: 1, out_of_time: false }));
+}
+
+#[test]
+fn polls_do_not_become_a_tight_loop() {
+    let mut it = Flow::new(None);
+    it.answer(assigning(), Some(0));
+    assert_eq!(it.step(), poll());
+    it.answer(assigning(), Some(0));
+    assert_eq!(it.step(), Step::WaitUntil(it.now + limits::POLL_FLOOR));
+}
