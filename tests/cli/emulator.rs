@@ -237,3 +237,18 @@ async fn a_service_manager_ends_it_well() {
     let (ended, ..) = running.end().await;
     assert_eq!(ended.code(), Some(0));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_note_of_a_killed_emulator_is_not_believed() {
+    let (_folder, data_dir) = folder();
+    let mut running = Running::emulator(&data_dir, ["--output", "json"]);
+    running.json_until("device").await;
+    let asked = || Invocation::hubward(["emulator", "env", "--data-dir", &data_dir, "--output", "json"]).run();
+    assert_eq!(asked().await.code, Some(0), "it runs");
+    let killed = Command::new("kill").args(["-KILL", &running.id()]).status().expect("there is a kill");
+    assert!(killed.success());
+    running.end().await;
+    assert!(std::path::Path::new(&data_dir).join("ready.json").exists(), "it had no time to tidy up");
+    let after = asked().await.last().expect("one object");
+    assert_eq!((&after["type"], &after["exitCode"]), (&json!("error"), &json!(1)));
+}

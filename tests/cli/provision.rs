@@ -123,3 +123,25 @@ async fn an_error_for_people_says_what_why_where_and_what_to_do() {
     }
     assert!(!ran.stdout_text().contains("error"), "{}", ran.stdout_text());
 }
+
+#[tokio::test]
+async fn empty_variables_count_as_unset_and_wrong_ones_are_named() {
+    let derive = |variables: &'static [(&'static str, &'static str)]| {
+        let variables: Vec<(&str, String)> =
+            variables.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+        Invocation::hubward(["sas", "derive-key", "--registration-id", "a", "--group-key-file", "-"])
+            .vars(&variables)
+            .stdin("AAECAwQFBgcICQoLDA0ODw==")
+            .run()
+    };
+    let empty = derive(&[("HUBWARD_OUTPUT", ""), ("HUBWARD_LOG", ""), ("HUBWARD_DATA_DIR", "")]).await;
+    assert_eq!((empty.code, empty.stdout_text().lines().count()), (Some(0), 1), "{}", empty.stderr_text());
+    for (variables, named) in [
+        (&[("HUBWARD_OUTPUT", "xml")] as &[_], "HUBWARD_OUTPUT: `xml` is neither text nor json"),
+        (&[("HUBWARD_LOG", "bogus")], "--log bogus: neither a level nor a filter"),
+    ] {
+        let wrong = derive(variables).await;
+        assert_eq!(wrong.code, Some(2));
+        assert!(wrong.stderr_text().contains(named), "{}", wrong.stderr_text());
+    }
+}
