@@ -20,7 +20,7 @@ const REGISTRIES: [&str; 9] = [
     concat!("static.", "crates.io"),
     concat!("pypi", ".org"),
     concat!("files.python", "hosted.org"),
-    concat!("registry.", "npmjs.org"),
+    concat!("registry.npm", "js.org"),
     concat!("registry.", "yarnpkg.com"),
     concat!("deb.", "debian.org"),
     concat!("--index", "-url"),
