@@ -25,14 +25,6 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(
     connection: &mut Connection<S>,
     connect: Connect,
 ) -> End {
-    match shared.take_fault(Point::HubConnect) {
-        Some(Fault::Connack(code)) => return refuse(connection, code),
-        Some(Fault::Cut) => return End::Abruptly,
-        Some(Fault::Never) => return End::Never,
-        Some(Fault::Delay(time)) => sleep(time).await,
-        Some(Fault::Drip(every)) => connection.drip(every),
-        _ => {}
-    }
     let now = shared.clock.unix();
     // One step, so that a device cannot be deleted between check and connection.
     let accepted = shared.store.change(|state| {

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use hubward_proto::dps::DpsUsername;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::codec::{Incoming, Malformed, Outgoing};
 use super::connection::{Closed, Connection};
+use crate::fault::{Fault, Point};
 use crate::shared::Shared;
 use crate::{dps, hub};
 
@@ -28,10 +29,12 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(shared: &Arc
     let mut connection = Connection::new(stream);
     let end = match timeout(FIRST_PACKET, connection.read()).await {
         Ok(Ok(Incoming::Connect(connect))) => {
-            if connect.username.as_deref().is_some_and(DpsUsername::is_one) {
-                dps::serve_mqtt(shared, &mut connection, *connect).await
-            } else {
-                hub::serve_mqtt(shared, &mut connection, *connect).await
+            let to_dps = connect.username.as_deref().is_some_and(DpsUsername::is_one);
+            let point = if to_dps { Point::DpsConnect } else { Point::HubConnect };
+            match misbehave(shared, &mut connection, point).await {
+                Some(end) => end,
+                None if to_dps => dps::serve_mqtt(shared, &mut connection, *connect).await,
+                None => hub::serve_mqtt(shared, &mut connection, *connect).await,
             }
         }
         // The standard wants this one answered.
@@ -63,6 +66,23 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(shared: &Arc
 pub(crate) fn refuse<S: AsyncRead + AsyncWrite + Unpin>(connection: &mut Connection<S>, code: u8) -> End {
     connection.queue(&Outgoing::Connack { session_present: false, code });
     End::Gently
+}
+
+/// Does what a test scripted for a CONNECT; gives the end if that is one.
+async fn misbehave<S: AsyncRead + AsyncWrite + Unpin>(
+    shared: &Shared,
+    connection: &mut Connection<S>,
+    point: Point,
+) -> Option<End> {
+    match shared.take_fault(point)? {
+        Fault::Connack(code) => return Some(refuse(connection, code)),
+        Fault::Cut => return Some(End::Abruptly),
+        Fault::Never => return Some(End::Never),
+        Fault::Delay(time) => sleep(time).await,
+        Fault::Drip(every) => connection.drip(every),
+        _ => {}
+    }
+    None
 }
 
 /// How long a client may take to send CONNECT.

@@ -81,14 +81,14 @@ async fn silence_ends_a_connection_at_one_and_a_half_keep_alives() {
 #[tokio::test(start_paused = true)]
 async fn a_ping_starts_the_wait_again_and_half_a_packet_does_not() {
     let mut world = logged_in(1024, 60).await;
-    tokio::time::sleep(Duration::from_secs(80)).await;
+    sleep(Duration::from_secs(80)).await;
     world.client.write_all(b"\xc0\x00").await.expect("sent");
     let mut pong = [0; 2];
     world.client.read_exact(&mut pong).await.expect("an answer");
     assert_eq!(&pong, b"\xd0\x00");
     // A publish that drips: its bytes are no packet.
     for byte in [0x30, 0x20, 0x00, 0x1b, b'd'] {
-        tokio::time::sleep(Duration::from_secs(15)).await;
+        sleep(Duration::from_secs(15)).await;
         world.client.write_all(&[byte]).await.expect("sent");
     }
     assert_eq!(world.client.read(&mut [0; 16]).await.expect("the end"), 0);
