@@ -34,6 +34,14 @@ pub enum ProtoError {
         /// The rule it breaks.
         rule: &'static str,
     },
+    /// A property of a twin that a hub would not take.
+    #[error("the property `{path}` is not valid: {rule}")]
+    Property {
+        /// Its names from the outermost on, joined by dots, cut to 160 characters.
+        path: String,
+        /// The rule it breaks.
+        rule: &'static str,
+    },
     /// A body that is not the JSON it should be.
     #[error("the answer is not the JSON that was expected ({problem}); it begins with `{excerpt}`")]
     Json {
@@ -72,6 +80,10 @@ impl ProtoError {
 
     pub(crate) fn topic(topic: &str, rule: &'static str) -> Self {
         Self::Topic { topic: cut(topic), rule }
+    }
+
+    pub(crate) fn property(path: &str, rule: &'static str) -> Self {
+        Self::Property { path: cut(path), rule }
     }
 
     pub(crate) fn id(what: &'static str, value: &str, rule: &'static str) -> Self {

@@ -13,6 +13,82 @@ pub const TELEMETRY_MAX: usize = 262_144;
 /// Source: `[doc]` iot-hub/iot-hub-devguide-messages-construct.md.
 pub const MESSAGE_ID_MAX: usize = 128;
 
+/// Most bytes of desired or of reported properties, counted by [`twin::size`](crate::hub::twin::size).
+///
+/// Source: `[doc]` iot-hub/iot-hub-devguide-device-twins.md, "Device twin size".
+pub const TWIN_PROPERTIES_MAX: usize = 32 * 1024;
+
+/// Most bytes of the tags of a twin, counted alike.
+///
+/// Source: `[doc]` iot-hub/iot-hub-devguide-device-twins.md, "Device twin size".
+pub const TWIN_TAGS_MAX: usize = 8 * 1024;
+
+/// Most bytes of a name in a twin.
+///
+/// Source: `[doc]` iot-hub/iot-hub-devguide-device-twins.md, "Tags and properties format".
+pub const TWIN_NAME_MAX: usize = 1024;
+
+/// Most bytes of a text in a twin.
+///
+/// Source: `[doc]` iot-hub/iot-hub-devguide-device-twins.md, "Tags and properties format".
+pub const TWIN_TEXT_MAX: usize = 4 * 1024;
+
+/// Most levels of objects and arrays in a twin.
+///
+/// Source: `[doc]` iot-hub/iot-hub-devguide-device-twins.md, "Tags and properties format".
+pub const TWIN_DEPTH_MAX: usize = 10;
+
+/// The least whole number in a twin.
+///
+/// Source: `[doc]` iot-hub/iot-hub-devguide-device-twins.md, "Tags and properties format".
+pub const TWIN_INTEGER_MIN: i128 = -4_503_599_627_370_496;
+
+/// The greatest whole number in a twin.
+///
+/// Source: `[doc]` iot-hub/iot-hub-devguide-device-twins.md, "Tags and properties format".
+pub const TWIN_INTEGER_MAX: i128 = 4_503_599_627_370_495;
+
+/// Most bytes of the payload of a direct method, and of its answer.
+///
+/// Source: `[doc]` iot-hub/iot-hub-devguide-direct-methods.md, "Method lifecycle".
+pub const METHOD_PAYLOAD_MAX: usize = 128 * 1024;
+
+/// How long a hub waits for the answer of a direct method when the caller does not say.
+///
+/// Source: `[doc]` iot-hub/iot-hub-devguide-direct-methods.md, "Invoke direct method".
+pub const METHOD_RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The longest a caller may let a hub wait for the answer of a direct method.
+///
+/// Source: `[doc]` iot-hub/iot-hub-devguide-direct-methods.md, "Invoke direct method".
+pub const METHOD_RESPONSE_TIMEOUT_MAX: Duration = Duration::from_secs(300);
+
+/// Most bytes of a cloud-to-device message.
+///
+/// Source: `[doc]` iot-hub/iot-hub-devguide-quotas-throttling.md.
+pub const CLOUD_TO_DEVICE_MAX: usize = 64 * 1024;
+
+/// Cloud-to-device messages that a hub keeps for a device.
+///
+/// Source: `[doc]` iot-hub/iot-hub-devguide-messages-c2d.md, "Message lifecycle".
+pub const CLOUD_TO_DEVICE_QUEUE: usize = 50;
+
+/// Deliveries after which a hub gives a cloud-to-device message up, unless configured (1 to 100).
+///
+/// Source: `[doc]` iot-hub/iot-hub-devguide-messages-c2d.md, "Cloud-to-device configuration options".
+pub const CLOUD_TO_DEVICE_DELIVERIES: u32 = 10;
+
+/// How long a hub keeps a cloud-to-device message, unless its sender or the hub's configuration says
+/// (1 minute to 2 days).
+///
+/// Source: `[doc]` iot-hub/iot-hub-devguide-messages-c2d.md, "Message time to live".
+pub const CLOUD_TO_DEVICE_TTL: Duration = Duration::from_secs(3600);
+
+/// How long a delivered cloud-to-device message stays invisible while it is not acknowledged.
+///
+/// Source: `[doc]` iot-hub/iot-hub-devguide-messages-c2d.md, "Message lifecycle".
+pub const CLOUD_TO_DEVICE_LOCK: Duration = Duration::from_secs(60);
+
 /// Most bytes of an MQTT topic.
 ///
 /// Source: MQTT 3.1.1, section 1.5.3.

@@ -81,6 +81,14 @@ impl Message {
         self.system(System::Expiry, value)
     }
 
+    /// When the message was made, as ISO 8601 in UTC (`$.ctime`).
+    ///
+    /// Source: `[sdk]` Azure/iotedge, Hub.Core `SystemProperties.cs`.
+    #[must_use]
+    pub fn creation_time(self, value: impl Into<String>) -> Self {
+        self.system(System::CreationTime, value)
+    }
+
     /// The output of a module it leaves through (`$.on`).
     #[must_use]
     pub fn output(self, value: impl Into<String>) -> Self {
@@ -225,11 +233,12 @@ enum System {
     ContentEncoding,
     Interface,
     Expiry,
+    CreationTime,
     Component,
 }
 
 impl System {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Output,
         Self::MessageId,
         Self::CorrelationId,
@@ -238,6 +247,7 @@ impl System {
         Self::ContentEncoding,
         Self::Interface,
         Self::Expiry,
+        Self::CreationTime,
         Self::Component,
     ];
 
@@ -251,6 +261,7 @@ impl System {
             Self::ContentEncoding => "$.ce",
             Self::Interface => "$.ifid",
             Self::Expiry => "$.exp",
+            Self::CreationTime => "$.ctime",
             Self::Component => "$.sub",
         }
     }

@@ -1,15 +1,21 @@
 //! IoT Hub, the device side: user name, topics, property bags, messages.
 
+mod incoming;
 mod incoming_topic;
 mod login;
 mod message;
 mod property_bag;
 mod request_topic;
+mod response_topic;
 mod topic;
+pub mod twin;
 
+pub use incoming::IncomingMessage;
 pub use incoming_topic::{CloudToDeviceTopic, ModuleInputTopic};
 pub use login::{API_VERSION, HubIdentity, HubUsername};
 pub use message::Message;
 pub use property_bag::PropertyBag;
 pub use request_topic::{MethodResponseTopic, TwinGetTopic, TwinReportedTopic};
+pub use response_topic::{DesiredTopic, MethodRequestTopic, TwinResponseTopic};
 pub use topic::{TelemetryTopic, TopicFilter};
+pub use twin::{Properties, Twin};

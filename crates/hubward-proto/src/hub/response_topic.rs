@@ -1,0 +1,176 @@
+//! The MQTT topics, besides messages, on which a hub publishes to a device: answers about its twin,
+//! changes of its desired properties, calls of direct methods.
+
+use crate::ProtoError;
+use crate::percent::{decode, encode};
+
+/// Where a hub answers a request about the twin:
+/// `$iothub/twin/res/{status}/?$rid={id}[&$version={version}]`.
+///
+/// Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md; vectors `hub-subscriptions-*`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TwinResponseTopic {
+    /// 200 for a twin, 204 for a change; an HTTP status for a refusal.
+    pub status: u16,
+    /// As the client chose it.
+    pub request_id: String,
+    /// The new version of the reported properties, with 204.
+    pub version: Option<u64>,
+}
+
+impl TwinResponseTopic {
+    /// The topic as text.
+    #[must_use]
+    pub fn encode(&self) -> String {
+        let Self { status, request_id, version } = self;
+        match version {
+            None => format!("{TWIN_RESPONSE}{status}/?$rid={request_id}"),
+            Some(version) => format!("{TWIN_RESPONSE}{status}/?$rid={request_id}&$version={version}"),
+        }
+    }
+
+    /// Reads the topic of a publish by a hub; unknown parameters are ignored.
+    ///
+    /// # Errors
+    /// [`ProtoError::Topic`] if it is another one, or status or request id are missing or no numbers.
+    pub fn parse(topic: &str) -> Result<Self, ProtoError> {
+        let wrong = || ProtoError::topic(topic, "expected $iothub/twin/res/{status}/?$rid={id}");
+        let (status, rest) = topic.strip_prefix(TWIN_RESPONSE).and_then(|it| it.split_once('/')).ok_or_else(wrong)?;
+        let status = status.parse().map_err(|_| wrong())?;
+        let request_id = parameter(rest, "$rid").filter(|it| !it.is_empty()).ok_or_else(wrong)?.to_owned();
+        let version = parameter(rest, "$version").map(|it| it.parse().map_err(|_| wrong())).transpose()?;
+        Ok(Self { status, request_id, version })
+    }
+}
+
+/// Where a hub tells of a change of desired properties:
+/// `$iothub/twin/PATCH/properties/desired/?$version={version}`.
+///
+/// Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md; vectors `hub-subscriptions-*`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DesiredTopic {
+    /// The version after the change; the body says it too.
+    pub version: Option<u64>,
+}
+
+impl DesiredTopic {
+    /// The topic as text.
+    #[must_use]
+    pub fn encode(self) -> String {
+        match self.version {
+            None => TWIN_DESIRED.to_owned(),
+            Some(version) => format!("{TWIN_DESIRED}?$version={version}"),
+        }
+    }
+
+    /// Reads the topic of a publish by a hub; a version that is no number counts as none.
+    ///
+    /// # Errors
+    /// [`ProtoError::Topic`] if it is another one.
+    pub fn parse(topic: &str) -> Result<Self, ProtoError> {
+        let rest = topic.strip_prefix(TWIN_DESIRED);
+        let rest = rest.filter(|it| it.is_empty() || it.starts_with('?'));
+        let rest = rest.ok_or_else(|| ProtoError::topic(topic, "expected $iothub/twin/PATCH/properties/desired/"))?;
+        Ok(Self { version: parameter(rest, "$version").and_then(|it| it.parse().ok()) })
+    }
+}
+
+/// Where a hub calls a direct method: `$iothub/methods/POST/{name}/?$rid={id}`, the name
+/// percent-encoded where necessary.
+///
+/// Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md; vectors `hub-subscriptions-*`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MethodRequestTopic {
+    /// The method's name, decoded.
+    pub name: String,
+    /// Chosen by the hub; goes back unchanged in the answer.
+    pub request_id: String,
+}
+
+impl MethodRequestTopic {
+    /// The topic as text.
+    #[must_use]
+    pub fn encode(&self) -> String {
+        format!("{METHOD_REQUEST}{}/?$rid={}", encode(&self.name), self.request_id)
+    }
+
+    /// Reads the topic of a publish by a hub. The request id is everything after `$rid=` up to the
+    /// next parameter, whatever it looks like.
+    ///
+    /// # Errors
+    /// [`ProtoError::Topic`] if it is another one, or name or request id are missing.
+    pub fn parse(topic: &str) -> Result<Self, ProtoError> {
+        let wrong = || ProtoError::topic(topic, "expected $iothub/methods/POST/{name}/?$rid={id}");
+        let (name, rest) = topic.strip_prefix(METHOD_REQUEST).and_then(|it| it.split_once('/')).ok_or_else(wrong)?;
+        let name = decode(name).filter(|it| !it.is_empty()).ok_or_else(wrong)?;
+        let request_id = parameter(rest, "$rid").filter(|it| !it.is_empty()).ok_or_else(wrong)?.to_owned();
+        Ok(Self { name, request_id })
+    }
+}
+
+/// The value of a parameter in the last part of a topic, `?name=value&name=value`, as it stands there.
+fn parameter<'a>(rest: &'a str, name: &str) -> Option<&'a str> {
+    rest.strip_prefix('?')?.split('&').find_map(|it| it.strip_prefix(name)?.strip_prefix('='))
+}
+
+const TWIN_RESPONSE: &str = "$iothub/twin/res/";
+const TWIN_DESIRED: &str = "$iothub/twin/PATCH/properties/desired/";
+const METHOD_REQUEST: &str = "$iothub/methods/POST/";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_answers_about_the_twin() {
+        let answer = |status, id: &str, version| TwinResponseTopic { status, request_id: id.into(), version };
+        for (topic, expected) in [
+            ("$iothub/twin/res/200/?$rid=1", Some(answer(200, "1", None))),
+            ("$iothub/twin/res/204/?$rid=a-b&$version=7", Some(answer(204, "a-b", Some(7)))),
+            ("$iothub/twin/res/204/?$version=7&$rid=a", Some(answer(204, "a", Some(7)))),
+            ("$iothub/twin/res/429/?$rid=1&x=y", Some(answer(429, "1", None))),
+            ("$iothub/twin/res/204/?$rid=1&$version=x", None),
+            ("$iothub/twin/res/ok/?$rid=1", None),
+            ("$iothub/twin/res/200/?$rid=", None),
+            ("$iothub/twin/res/200/", None),
+            ("$iothub/twin/res/200", None),
+            ("$iothub/methods/res/200/?$rid=1", None),
+        ] {
+            let read = TwinResponseTopic::parse(topic).ok();
+            assert_eq!(read, expected, "{topic}");
+        }
+        assert_eq!(answer(204, "1", Some(7)).encode(), "$iothub/twin/res/204/?$rid=1&$version=7");
+        assert_eq!(answer(200, "1", None).encode(), "$iothub/twin/res/200/?$rid=1");
+    }
+
+    #[test]
+    fn reads_changes_of_desired_properties() {
+        for (topic, expected) in [
+            ("$iothub/twin/PATCH/properties/desired/?$version=7", Some(Some(7))),
+            ("$iothub/twin/PATCH/properties/desired/", Some(None)),
+            ("$iothub/twin/PATCH/properties/desired/?$version=", Some(None)),
+            ("$iothub/twin/PATCH/properties/reported/?$version=7", None),
+            ("$iothub/twin/PATCH/properties/desired", None),
+        ] {
+            assert_eq!(DesiredTopic::parse(topic).ok().map(|it| it.version), expected, "{topic}");
+        }
+        assert_eq!(DesiredTopic { version: Some(7) }.encode(), "$iothub/twin/PATCH/properties/desired/?$version=7");
+    }
+
+    #[test]
+    fn reads_calls_of_methods() {
+        let call = |name: &str, id: &str| MethodRequestTopic { name: name.into(), request_id: id.into() };
+        for (topic, expected) in [
+            ("$iothub/methods/POST/reboot/?$rid=1", Some(call("reboot", "1"))),
+            ("$iothub/methods/POST/a%20b%2Fc/?$rid=x=y/z", Some(call("a b/c", "x=y/z"))),
+            ("$iothub/methods/POST/reboot/?$rid=", None),
+            ("$iothub/methods/POST//?$rid=1", None),
+            ("$iothub/methods/POST/%ff/?$rid=1", None),
+            ("$iothub/methods/POST/reboot", None),
+            ("$iothub/methods/res/200/?$rid=1", None),
+        ] {
+            assert_eq!(MethodRequestTopic::parse(topic).ok(), expected, "{topic}");
+        }
+        assert_eq!(call("a b/c", "7").encode(), "$iothub/methods/POST/a%20b%2Fc/?$rid=7");
+    }
+}
