@@ -5,11 +5,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use hubward_transport::{Credential, HubLogin, HubTransport, Message, TransportKind};
+use hubward_transport::{Abilities, Credential, HubLogin, HubTransport, Message, TransportKind};
 use tokio::sync::{Semaphore, TryAcquireError, mpsc, watch};
 use tokio::time::{Instant, timeout_at};
 
 use crate::driver::Driver;
+use crate::features::Wish;
 use crate::receipt::{Deadline, Ticket, far};
 use crate::{
     CloseError, CloseReason, Closed, ConnectionState, DisconnectCause, HubError, HubOptions, MessageLabel, Receipt,
@@ -33,6 +34,8 @@ pub struct HubClient {
 pub(crate) enum Command {
     /// Sends a message.
     Send(Ticket),
+    /// Asks for something besides telemetry.
+    Wish(Box<Wish>),
     /// Ends the client, at this moment at the latest.
     Close(Box<Instant>),
 }
@@ -48,6 +51,7 @@ pub(crate) struct Shared {
     pub(crate) login: HubLogin,
     pub(crate) endpoint: String,
     pub(crate) kind: TransportKind,
+    pub(crate) abilities: Abilities,
     /// One permit for each message that may wait. Closed when nothing is taken any more.
     pub(crate) room: Semaphore,
     pub(crate) state: watch::Sender<ConnectionState>,
@@ -79,6 +83,7 @@ impl HubClient {
         let shared = Arc::new(Shared {
             endpoint: transport.endpoint(&login),
             kind: transport.kind(),
+            abilities: transport.abilities(),
             login,
             room: Semaphore::new(options.queue),
             state: watch::Sender::new(ConnectionState::Connecting),
@@ -259,6 +264,12 @@ impl HubClient {
     #[must_use]
     pub fn kind(&self) -> TransportKind {
         self.shared.kind
+    }
+
+    /// What that protocol can do, known before anything is asked.
+    #[must_use]
+    pub fn abilities(&self) -> Abilities {
+        self.shared.abilities
     }
 
     /// Who it says it is.

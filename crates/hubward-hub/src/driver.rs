@@ -22,6 +22,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use self::login::{Attempt, Renewal, Token};
 use crate::client::{Command, Shared};
 use crate::core::{Core, Cut, Link, Outcome, Setup};
+use crate::features::{Features, Out, is_request};
 use crate::receipt::Ticket;
 use crate::{CloseReason, Closed, HubOptions};
 
@@ -41,6 +42,7 @@ pub(crate) struct Driver {
     open: bool,
     inbox: Vec<Command>,
     core: Core<Ticket>,
+    features: Features,
     /// The attempt that `held` belongs to.
     attempt: u64,
     held: Held,
@@ -69,8 +71,11 @@ impl Future for Driver {
             let now = Instant::now();
             this.take_commands(cx, now);
             this.look_at_wall_clock(now);
+            this.features.on_time(now);
+            this.core.hold(!this.features.is_idle(), !this.features.is_flushed());
             this.core.on_time(now);
             let moved = this.drive_link(cx, now);
+            this.features.on_connection(now, this.core.up());
             this.hand_out();
             if this.core.link() == Link::Ended {
                 // Nothing is taken any more; what is in the channel still has to be answered.
@@ -104,7 +109,7 @@ impl Driver {
             options: options.clone(),
             endpoint: shared.endpoint.clone(),
             renewable: credential.is_renewable(),
-            renew_in_place: transport.abilities().renew_in_place,
+            renew_in_place: shared.abilities.renew_in_place,
         };
         Self {
             transport,
@@ -115,6 +120,7 @@ impl Driver {
             open: true,
             inbox: Vec::new(),
             core: Core::new(setup, now),
+            features: Features::new(),
             attempt: 0,
             held: Held::Nothing,
             renewal: None,
@@ -142,6 +148,7 @@ impl Driver {
                     let deadline = ticket.deadline(now);
                     self.core.enqueue(ticket, deadline);
                 }
+                Command::Wish(wish) => self.features.on_command(now, *wish),
                 Command::Close(until) => self.core.close(now, *until, CloseReason::Requested),
             }
         }
@@ -212,13 +219,18 @@ impl Driver {
             if self.attempt != number {
                 return moved;
             }
+            self.features.on_connection(now, self.core.up());
+            put_asks(&mut self.features, &self.core, connection.as_mut(), now);
             put_messages(&mut self.core, connection.as_mut(), now);
             let polled = connection.poll_exchange(cx, &mut self.events);
             for event in self.events.drain(..) {
                 match event {
-                    Downstream::Ready { .. } => self.core.on_ready(now),
-                    Downstream::Done(tag) => self.core.on_done(now, tag),
-                    other => tracing::debug!(?other, "not asked for"),
+                    Downstream::Ready { .. } => {
+                        self.core.on_ready(now);
+                        self.features.on_connection(now, self.core.up());
+                    }
+                    Downstream::Done(tag) if !is_request(tag) => self.core.on_done(now, tag),
+                    other => self.features.on_event(now, other),
                 }
             }
             match polled {
@@ -306,7 +318,8 @@ impl Driver {
     }
 
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(deadline) = self.core.next_deadline() else {
+        let deadlines = [self.core.next_deadline(), self.features.next_deadline()];
+        let Some(deadline) = deadlines.into_iter().flatten().min() else {
             self.timer = None;
             return Poll::Pending;
         };
@@ -319,6 +332,7 @@ impl Driver {
 
     fn publish_end(&mut self) {
         let reason = self.core.end_reason().unwrap_or(CloseReason::Aborted);
+        self.features.end(&reason);
         let closed = self.left.take().unwrap_or_else(|| Closed::new(reason.clone()));
         if self.shared.closed.set(closed).is_ok() {
             self.shared.is_closed.store(true, Ordering::SeqCst);
@@ -343,6 +357,24 @@ impl Drop for Driver {
         }
         self.hand_out();
         self.publish_end();
+    }
+}
+
+/// Gives the connection replies, and questions while it has room for them.
+fn put_asks(features: &mut Features, core: &Core<Ticket>, connection: &mut dyn HubConnection, now: Instant) {
+    while let Some(out) = features.next(now, core.may_ask() && connection.has_room()) {
+        match out {
+            Out::Ask(tag, what) => {
+                if let Err(error) = connection.start_send(tag, &what, false) {
+                    features.on_unsendable(now, tag, problem(error));
+                }
+            }
+            Out::Reply(reply) => {
+                if let Err(error) = connection.start_reply(&reply) {
+                    tracing::warn!(error = %error.chain(), "a reply could not be sent");
+                }
+            }
+        }
     }
 }
 

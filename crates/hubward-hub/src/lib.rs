@@ -48,6 +48,7 @@ mod client;
 mod core;
 mod driver;
 mod error;
+mod features;
 mod options;
 mod receipt;
 mod state;

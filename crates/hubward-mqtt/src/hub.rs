@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use hubward_dial::{DialStep, Dialer, Endpoint};
 use hubward_proto::hub::{HubUsername, Message, TelemetryTopic};
 use hubward_transport::{
-    Abilities, Downstream, HubConnection, HubLogin, HubTransport, SasToken, Stage, Tag, TransportError, TransportKind,
-    Upstream,
+    Abilities, Downstream, HubConnection, HubLogin, HubTransport, Reply, SasToken, Stage, Tag, TransportError,
+    TransportKind, Upstream,
 };
 
 use crate::SessionOptions;
@@ -126,6 +126,10 @@ impl HubConnection for Connection {
             Upstream::Telemetry(message) => self.send_telemetry(tag, message, again),
             _ => Err(TransportError::Unsupported("this version cannot send that over MQTT")),
         }
+    }
+
+    fn start_reply(&mut self, _: &Reply) -> Result<(), TransportError> {
+        Err(TransportError::Unsupported("this version cannot send that over MQTT"))
     }
 
     fn poll_exchange(

@@ -7,10 +7,11 @@ use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
-use hubward_proto::hub::{HubIdentity, Message};
+use bytes::Bytes;
+use hubward_proto::hub::{HubIdentity, IncomingMessage, Message};
 use hubward_sas::SasToken;
 
-use crate::{Stage, TransportError, TransportKind};
+use crate::{Refusal, Stage, TransportError, TransportKind};
 
 /// A way to reach a hub. Opens connections; keeps nothing between them.
 #[async_trait]
@@ -56,6 +57,16 @@ pub trait HubConnection: Send + fmt::Debug {
     /// [`ProtoError::TooLarge`](hubward_proto::ProtoError::TooLarge), say); the connection lives on.
     fn start_send(&mut self, tag: Tag, what: &Upstream, again: bool) -> Result<(), TransportError>;
 
+    /// Queues the reply to something that came over *this* connection: the caller sees to that. There
+    /// is no answer to it. Nothing reaches the network before the next
+    /// [`HubConnection::poll_exchange`]; whether there [is room](HubConnection::has_room) does not
+    /// matter, since replies are bounded by what came.
+    ///
+    /// # Errors
+    /// [`TransportError::Unsupported`] for what [`Abilities`] excludes, [`TransportError::Request`]
+    /// for what cannot be written; the connection lives on.
+    fn start_reply(&mut self, reply: &Reply) -> Result<(), TransportError>;
+
     /// Writes what is queued, reads what is there, appends what happened to `events`. Ready when it
     /// appended something or room appeared; pending until then, keep-alive included.
     ///
@@ -84,6 +95,16 @@ pub trait HubConnection: Send + fmt::Debug {
 pub struct Abilities {
     /// A token can be replaced without a new connection.
     pub renew_in_place: bool,
+    /// Twins can be read and reported, and changes of desired properties come by themselves.
+    pub twin: bool,
+    /// Direct methods can be served.
+    pub methods: bool,
+    /// Messages from the cloud, or from other modules, can be received and completed.
+    pub receive: bool,
+    /// A received message can be handed back at once ([`Verdict::Abandon`]).
+    pub abandon: bool,
+    /// A received message can be refused for good ([`Verdict::Reject`]).
+    pub reject: bool,
 }
 
 /// Who logs in, and how.
@@ -147,12 +168,91 @@ impl HubLogin {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Tag(pub NonZeroU16);
 
-/// What a device sends.
+/// What a device sends, and what the hub answers under its tag.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Upstream {
-    /// A telemetry message.
+    /// A telemetry message; answered by [`Downstream::Done`].
     Telemetry(Arc<Message>),
+    /// The beginning of a feature, asked for once on each connection; answered by
+    /// [`Downstream::Done`] or [`Downstream::Refused`].
+    Watch(Feature),
+    /// A question for the twin; needs [`Feature::TwinAnswers`]; answered by [`Downstream::Twin`] or
+    /// [`Downstream::Refused`].
+    TwinGet,
+    /// A change of the reported properties, as JSON; needs [`Feature::TwinAnswers`]; answered by
+    /// [`Downstream::Reported`] or [`Downstream::Refused`].
+    ReportedPatch(Bytes),
+}
+
+/// What a hub sends only to those who asked for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Feature {
+    /// Answers about the twin.
+    TwinAnswers,
+    /// Changes of desired properties.
+    Desired,
+    /// Calls of direct methods.
+    Methods,
+    /// Messages from the cloud (devices only).
+    CloudToDevice,
+    /// Messages from other modules (modules only).
+    Inputs,
+}
+
+impl fmt::Display for Feature {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::TwinAnswers => "answers about the twin",
+            Self::Desired => "changes of desired properties",
+            Self::Methods => "direct methods",
+            Self::CloudToDevice => "cloud-to-device messages",
+            Self::Inputs => "module inputs",
+        })
+    }
+}
+
+/// What a device replies to something the hub sent.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Reply {
+    /// The answer to a direct method.
+    Method {
+        /// Which call, as [`Downstream::Method`] named it.
+        call: CallId,
+        /// The method's own verdict.
+        status: i32,
+        /// JSON, or empty.
+        body: Bytes,
+    },
+    /// What became of a received message.
+    Settle {
+        /// Which, as [`Downstream::Message`] named it.
+        lock: Lock,
+        /// What became of it.
+        verdict: Verdict,
+    },
+}
+
+/// Names a call of a direct method on one connection; opaque.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct CallId(pub String);
+
+/// Names a received message on one connection until it is settled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Lock(pub u64);
+
+/// What became of a received message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Verdict {
+    /// Done with; the hub deletes it.
+    Complete,
+    /// Handed back; the hub delivers it again.
+    Abandon,
+    /// Refused for good; the hub drops it.
+    Reject,
 }
 
 /// What a connection tells.
@@ -168,6 +268,38 @@ pub enum Downstream {
     },
     /// The hub has taken what was sent under this tag.
     Done(Tag),
+    /// The hub refused what was sent under this tag; the connection lives on.
+    Refused(Tag, Box<Refusal>),
+    /// The twin that was asked for under this tag, as JSON.
+    Twin(Tag, Bytes),
+    /// The reported properties are changed as asked under this tag.
+    Reported(Tag, Option<u64>),
+    /// Desired properties have changed: a patch with `$version`, as JSON.
+    Desired(Bytes),
+    /// The cloud calls a direct method.
+    Method(Box<Call>),
+    /// A message has come.
+    Message(Box<Delivery>),
+}
+
+/// A call of a direct method.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Call {
+    /// For the answer.
+    pub id: CallId,
+    /// Which method, decoded.
+    pub name: String,
+    /// JSON, or empty.
+    pub body: Bytes,
+}
+
+/// A message to the device or module.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delivery {
+    /// To settle it; `None` if the hub wants no acknowledgement.
+    pub lock: Option<Lock>,
+    /// Body and properties.
+    pub message: IncomingMessage,
 }
 
 #[cfg(test)]

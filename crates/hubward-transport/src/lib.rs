@@ -28,10 +28,13 @@ mod kind;
 pub use credential::{Credential, CredentialError, Signer};
 pub use dps::DpsTransport;
 pub use error::{Fault, Refusal, RefusedBy, Stage, TlsFault, TransportError, one_line};
-pub use hub::{Abilities, Downstream, HubConnection, HubLogin, HubTransport, Tag, Upstream};
+pub use hub::{
+    Abilities, Call, CallId, Delivery, Downstream, Feature, HubConnection, HubLogin, HubTransport, Lock, Reply, Tag,
+    Upstream, Verdict,
+};
 pub use kind::{TransportKind, UnknownTransport};
 // What crosses the seam comes from the two crates of facts.
 pub use hubward_proto::dps::{DpsBody, DpsReply, Register};
-pub use hubward_proto::hub::{HubIdentity, Message};
+pub use hubward_proto::hub::{HubIdentity, IncomingMessage, Message};
 pub use hubward_proto::{DeviceId, HubHost, IdScope, ModuleId, OperationId, ProtoError, RegistrationId};
 pub use hubward_sas::{KeyError, SasToken, SharedKey, UnixSeconds};

@@ -46,10 +46,11 @@ impl<T> Core<T> {
     pub(super) fn settle(&mut self, now: Instant) {
         if let Phase::Draining { since, .. } = self.phase
             && self.flights.len() == 0
+            && !self.hold.renewal
         {
             self.leave(now, since);
         }
-        if self.closing.is_some() && self.waiting.is_empty() && self.flights.unresolved() == 0 {
+        if self.closing.is_some() && !self.hold.close && self.waiting.is_empty() && self.flights.unresolved() == 0 {
             self.finish(now);
         }
     }

@@ -74,8 +74,17 @@ pub(crate) struct Core<T> {
     last_cause: Option<DisconnectCause>,
     was_connected: bool,
     closing: Option<Closing>,
+    /// What other parts of the client still have to do.
+    hold: Hold,
     state: ConnectionState,
     state_changed: bool,
+}
+
+/// What waits for other parts of the client, each within its own limit of time.
+#[derive(Debug, Clone, Copy, Default)]
+struct Hold {
+    renewal: bool,
+    close: bool,
 }
 
 #[derive(Debug)]
@@ -102,6 +111,7 @@ impl<T> Core<T> {
             last_cause: None,
             was_connected: false,
             closing: None,
+            hold: Hold::default(),
             state: ConnectionState::Connecting,
             state_changed: false,
             setup,
@@ -121,6 +131,12 @@ impl<T> Core<T> {
             self.next_expiry = Some(earlier(self.next_expiry, deadline));
         }
         self.waiting.push_back(Waiting { ticket, deadline });
+    }
+
+    /// Says whether a planned reconnect, or an orderly end, should wait for something besides
+    /// messages. Both have their limits all the same.
+    pub(crate) const fn hold(&mut self, renewal: bool, close: bool) {
+        self.hold = Hold { renewal, close };
     }
 
     // What happened.
@@ -257,10 +273,23 @@ impl<T> Core<T> {
         }
     }
 
+    /// The connection that the hub has accepted, by the number of its attempt.
+    pub(crate) const fn up(&self) -> Option<u64> {
+        match self.phase {
+            Phase::Up { .. } | Phase::Renewing { .. } | Phase::Draining { .. } => Some(self.attempts),
+            _ => None,
+        }
+    }
+
+    /// Whether new questions may be put to the hub, and not only replies.
+    pub(crate) const fn may_ask(&self) -> bool {
+        matches!(self.phase, Phase::Up { .. } | Phase::Renewing { .. })
+    }
+
     /// The next message for the connection, which must have room: its tag, and whether an earlier
     /// connection may have carried it.
     pub(crate) fn next_send(&mut self, now: Instant) -> Option<(Tag, bool)> {
-        if !matches!(self.phase, Phase::Up { .. } | Phase::Renewing { .. }) {
+        if !self.may_ask() {
             return None;
         }
         let next = match self.flights.next_again(now) {

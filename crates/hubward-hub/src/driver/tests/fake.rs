@@ -6,8 +6,8 @@ use std::task::{Context, Poll, Waker};
 
 use async_trait::async_trait;
 use hubward_transport::{
-    Abilities, Downstream, HubConnection, HubLogin, HubTransport, ProtoError, Refusal, RefusedBy, SasToken, Stage, Tag,
-    TransportError, TransportKind, Upstream,
+    Abilities, Downstream, HubConnection, HubLogin, HubTransport, ProtoError, Refusal, RefusedBy, Reply, SasToken,
+    Stage, Tag, TransportError, TransportKind, Upstream,
 };
 
 pub(super) const ENDPOINT: &str = "hub.example:8883";
@@ -217,6 +217,10 @@ impl HubConnection for Connection {
         }
         self.written.push((tag, Taken { connection: self.number, tag: tag.0.get(), again, body }));
         Ok(())
+    }
+
+    fn start_reply(&mut self, reply: &Reply) -> Result<(), TransportError> {
+        panic!("{reply:?}")
     }
 
     fn poll_exchange(

@@ -1,0 +1,111 @@
+//! Everything between a device and its hub besides telemetry: what is watched, the twin, direct
+//! methods, messages from the cloud. As pure as the core: the driver says what happened and when,
+//! and puts on the connection what [`Features::next`] hands out.
+//!
+//! A feature forgets nothing when a connection ends: what is wanted is asked for again on the next
+//! one. What belongs to one connection only (calls, locks) dies with it.
+
+mod tags;
+mod watches;
+
+use hubward_transport::{Downstream, ProtoError, Reply, Tag, Upstream};
+use tokio::time::Instant;
+
+pub(crate) use self::tags::{RequestTags, is_request};
+pub(crate) use self::watches::Watches;
+use crate::CloseReason;
+
+/// What a program asks for, besides telemetry. New kinds go here, and into [`Features::on_command`].
+#[derive(Debug)]
+pub(crate) enum Wish {}
+
+/// What is to be put on the connection.
+#[derive(Debug)]
+pub(crate) enum Out {
+    /// Something the hub answers under the tag.
+    Ask(Tag, Upstream),
+    /// A reply to something that came over this connection.
+    Reply(Reply),
+}
+
+/// All features of one client.
+#[derive(Debug)]
+pub(crate) struct Features {
+    /// The connection that is up, by the number of its attempt.
+    up: Option<u64>,
+    tags: RequestTags,
+    watches: Watches,
+}
+
+impl Features {
+    pub(crate) fn new() -> Self {
+        Self { up: None, tags: RequestTags::default(), watches: Watches::default() }
+    }
+
+    /// Takes what a program asks for.
+    pub(crate) fn on_command(&mut self, _now: Instant, wish: Wish) {
+        match wish {}
+    }
+
+    /// Says which connection is up, if any. Called after everything that may change that.
+    pub(crate) fn on_connection(&mut self, now: Instant, up: Option<u64>) {
+        if self.up == up {
+            return;
+        }
+        if self.up.take().is_some() {
+            self.watches.on_lost();
+        }
+        if up.is_some() {
+            self.up = up;
+            self.watches.on_ready(now);
+        }
+    }
+
+    /// Takes what the connection told. Only events that are not the core's.
+    pub(crate) fn on_event(&mut self, now: Instant, event: Downstream) {
+        match event {
+            Downstream::Done(tag) if self.watches.on_done(tag) => {}
+            Downstream::Refused(tag, refusal) if self.watches.on_refused(now, tag, &refusal) => {}
+            other => tracing::debug!(?other, "not asked for"),
+        }
+    }
+
+    /// The connection could not take what [`Features::next`] handed out under this tag.
+    pub(crate) fn on_unsendable(&mut self, now: Instant, tag: Tag, problem: ProtoError) {
+        self.watches.on_unsendable(now, tag, &problem);
+    }
+
+    /// Time has come to [`Features::next_deadline`], or anywhere.
+    pub(crate) fn on_time(&mut self, now: Instant) {
+        self.watches.on_time(now);
+    }
+
+    /// When to call [`Features::on_time`] at the latest.
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        self.watches.next_deadline()
+    }
+
+    /// What goes on the connection next; `asks` says that new questions may be asked, not only
+    /// replies given. Called until there is nothing.
+    pub(crate) fn next(&mut self, _now: Instant, asks: bool) -> Option<Out> {
+        self.up?;
+        if !asks {
+            return None;
+        }
+        self.watches.next(&mut self.tags)
+    }
+
+    /// Whether a planned reconnect would break nothing now: no question without its answer, no call
+    /// being worked on, no message in the program's hands.
+    pub(crate) const fn is_idle(&self) -> bool {
+        true
+    }
+
+    /// Whether nothing is left that an orderly end should wait for.
+    pub(crate) const fn is_flushed(&self) -> bool {
+        true
+    }
+
+    /// The client has ended: everybody who waits is told.
+    pub(crate) fn end(&mut self, _reason: &CloseReason) {}
+}

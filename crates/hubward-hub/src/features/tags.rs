@@ -1,0 +1,54 @@
+//! Tags for everything but telemetry: above its window, so that nobody mistakes one for the other.
+
+use std::num::NonZeroU16;
+
+use hubward_transport::Tag;
+
+use crate::HubOptions;
+
+/// The first tag that is never a message's.
+const FIRST: NonZeroU16 = NonZeroU16::MIN.saturating_add(HubOptions::WINDOW_MAX);
+
+/// The last one; above it are packet ids that MQTT sessions keep to themselves.
+const LAST: u16 = 0xfeff;
+
+/// Hands out tags in turn: an answer that comes late meets a question of long ago, not the present one.
+#[derive(Debug)]
+pub(crate) struct RequestTags {
+    next: NonZeroU16,
+}
+
+impl Default for RequestTags {
+    fn default() -> Self {
+        Self { next: FIRST }
+    }
+}
+
+impl RequestTags {
+    pub(crate) fn take(&mut self) -> Tag {
+        let tag = Tag(self.next);
+        self.next = if self.next.get() >= LAST { FIRST } else { self.next.saturating_add(1) };
+        tag
+    }
+}
+
+/// Whether a tag is one of these.
+pub(crate) const fn is_request(tag: Tag) -> bool {
+    tag.0.get() >= FIRST.get()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_tag_is_a_messages_or_a_sessions_own() {
+        let mut tags = RequestTags::default();
+        let first = tags.take();
+        assert_eq!(first.0.get(), HubOptions::WINDOW_MAX + 1);
+        let all: Vec<u16> = (0..70_000).map(|_| tags.take().0.get()).collect();
+        assert!(all.iter().all(|it| (FIRST.get()..=LAST).contains(it)));
+        assert!(is_request(first) && !is_request(Tag(NonZeroU16::MIN)));
+        assert!(all.contains(&LAST) && all.contains(&FIRST.get()), "they come around");
+    }
+}

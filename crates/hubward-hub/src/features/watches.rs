@@ -1,0 +1,146 @@
+//! What is watched at the hub: asked for on every connection, in a fixed order, and asked for again
+//! when the hub refuses.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use hubward_transport::{Feature, ProtoError, Refusal, Tag, Upstream};
+use tokio::time::Instant;
+
+use super::{Out, RequestTags};
+
+/// How long to wait after a refusal. A hub refuses what it does not offer, which waiting does not
+/// change, and for a moment what it will offer again.
+const AGAIN: Duration = Duration::from_secs(30);
+
+/// The wishes of a client, and how far this connection has come with them.
+#[derive(Debug, Default)]
+pub(crate) struct Watches {
+    wanted: BTreeMap<Feature, Standing>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// To be asked for.
+    Wanted,
+    /// Asked for under this tag.
+    Asked(Tag),
+    /// Granted on this connection.
+    Active,
+    /// Refused; to be asked for again then.
+    Refused { until: Instant },
+}
+
+impl Watches {
+    /// Wants a feature from now on.
+    pub(crate) fn want(&mut self, feature: Feature) {
+        self.wanted.entry(feature).or_insert(Standing::Wanted);
+    }
+
+    /// Whether the hub has granted it on this connection.
+    pub(crate) fn is_active(&self, feature: Feature) -> bool {
+        self.wanted.get(&feature) == Some(&Standing::Active)
+    }
+
+    pub(crate) fn on_ready(&mut self, _now: Instant) {
+        self.on_lost();
+    }
+
+    pub(crate) fn on_lost(&mut self) {
+        self.wanted.values_mut().for_each(|it| *it = Standing::Wanted);
+    }
+
+    /// Whether the tag was one of ours.
+    pub(crate) fn on_done(&mut self, tag: Tag) -> bool {
+        self.answered(tag, Standing::Active).is_some()
+    }
+
+    /// Whether the tag was one of ours.
+    pub(crate) fn on_refused(&mut self, now: Instant, tag: Tag, refusal: &Refusal) -> bool {
+        let feature = self.answered(tag, Standing::Refused { until: now + AGAIN });
+        if let Some(feature) = feature {
+            tracing::warn!(%feature, %refusal, "the hub refuses; asking again in {}s", AGAIN.as_secs());
+        }
+        feature.is_some()
+    }
+
+    /// Whether the tag was one of ours.
+    pub(crate) fn on_unsendable(&mut self, now: Instant, tag: Tag, problem: &ProtoError) -> bool {
+        let feature = self.answered(tag, Standing::Refused { until: now + AGAIN });
+        if let Some(feature) = feature {
+            tracing::warn!(%feature, %problem, "cannot be asked for on this connection");
+        }
+        feature.is_some()
+    }
+
+    pub(crate) fn on_time(&mut self, now: Instant) {
+        for standing in self.wanted.values_mut() {
+            if matches!(standing, Standing::Refused { until } if *until <= now) {
+                *standing = Standing::Wanted;
+            }
+        }
+    }
+
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        let refused = self.wanted.values().filter_map(|it| match it {
+            Standing::Refused { until } => Some(*until),
+            _ => None,
+        });
+        refused.min()
+    }
+
+    /// The next feature to ask for.
+    pub(crate) fn next(&mut self, tags: &mut RequestTags) -> Option<Out> {
+        let (feature, standing) = self.wanted.iter_mut().find(|(_, it)| **it == Standing::Wanted)?;
+        let tag = tags.take();
+        *standing = Standing::Asked(tag);
+        Some(Out::Ask(tag, Upstream::Watch(*feature)))
+    }
+
+    fn answered(&mut self, tag: Tag, answer: Standing) -> Option<Feature> {
+        let (feature, standing) = self.wanted.iter_mut().find(|(_, it)| **it == Standing::Asked(tag))?;
+        *standing = answer;
+        Some(*feature)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hubward_transport::{RefusedBy, Stage};
+
+    fn asked(watches: &mut Watches, tags: &mut RequestTags) -> Option<(Tag, Feature)> {
+        match watches.next(tags)? {
+            Out::Ask(tag, Upstream::Watch(feature)) => Some((tag, feature)),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn each_connection_is_asked_once_and_a_refusal_is_not_for_ever() {
+        let (mut watches, mut tags, now) = (Watches::default(), RequestTags::default(), Instant::now());
+        watches.want(Feature::Methods);
+        watches.want(Feature::TwinAnswers);
+        watches.want(Feature::Methods);
+        for _ in 0..2 {
+            watches.on_ready(now);
+            let (twin, first) = asked(&mut watches, &mut tags).expect("the twin");
+            let (methods, second) = asked(&mut watches, &mut tags).expect("methods");
+            assert_eq!((first, second), (Feature::TwinAnswers, Feature::Methods));
+            assert!(asked(&mut watches, &mut tags).is_none());
+            assert!(!watches.is_active(Feature::TwinAnswers));
+            assert!(watches.on_done(twin) && !watches.on_done(twin));
+            assert!(watches.is_active(Feature::TwinAnswers));
+
+            let refusal = Refusal::new("hub.example:8883".into(), Stage::Subscribe, RefusedBy::Suback);
+            assert!(watches.on_refused(now, methods, &refusal));
+            assert_eq!(watches.next_deadline(), Some(now + AGAIN));
+            watches.on_time(now);
+            assert!(asked(&mut watches, &mut tags).is_none());
+            watches.on_time(now + AGAIN);
+            assert_eq!(asked(&mut watches, &mut tags).map(|it| it.1), Some(Feature::Methods));
+            watches.on_lost();
+            assert!(!watches.is_active(Feature::TwinAnswers));
+        }
+    }
+}
