@@ -1,15 +1,16 @@
 //! The handle: what a program can ask of a client.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use hubward_transport::{Abilities, Credential, HubLogin, HubTransport, Message, TransportKind};
+use hubward_transport::{Abilities, Credential, Feature, HubLogin, HubTransport, Message, TransportKind};
 use tokio::sync::{Semaphore, TryAcquireError, mpsc, watch};
 use tokio::time::{Instant, timeout_at};
 
-use crate::driver::Driver;
+use crate::driver::{Driver, Inbox};
 use crate::features::Wish;
 use crate::receipt::{Deadline, Ticket, far};
 use crate::{
@@ -26,6 +27,7 @@ use crate::{
 pub struct HubClient {
     shared: Arc<Shared>,
     commands: mpsc::Sender<Command>,
+    wanted: mpsc::Sender<Feature>,
     send_deadline: Option<Duration>,
 }
 
@@ -46,6 +48,9 @@ const _: () = assert!(size_of::<Command>() <= 16);
 /// Room in the channel beyond the messages that may wait, for everything else.
 const OTHER_COMMANDS: usize = 16;
 
+/// More than there are features, each of which is wanted once: it is never full.
+const FEATURES: usize = 16;
+
 /// What handles and task have in common.
 pub(crate) struct Shared {
     pub(crate) login: HubLogin,
@@ -54,6 +59,8 @@ pub(crate) struct Shared {
     pub(crate) abilities: Abilities,
     /// One permit for each message that may wait. Closed when nothing is taken any more.
     pub(crate) room: Semaphore,
+    /// What is watched at the hub from now on.
+    pub(crate) wanted: Mutex<BTreeSet<Feature>>,
     pub(crate) state: watch::Sender<ConnectionState>,
     pub(crate) last_cause: Mutex<Option<DisconnectCause>>,
     pub(crate) closed: OnceLock<Closed>,
@@ -86,6 +93,7 @@ impl HubClient {
             abilities: transport.abilities(),
             login,
             room: Semaphore::new(options.queue),
+            wanted: Mutex::default(),
             state: watch::Sender::new(ConnectionState::Connecting),
             last_cause: Mutex::new(None),
             closed: OnceLock::new(),
@@ -93,8 +101,10 @@ impl HubClient {
         });
         let (commands, inbox) = mpsc::channel(options.queue.saturating_add(OTHER_COMMANDS).min(Semaphore::MAX_PERMITS));
         let send_deadline = options.send_deadline;
+        let (wanted, features) = mpsc::channel(FEATURES);
+        let inbox = Inbox { commands: inbox, features };
         tokio::spawn(Driver::new(transport, credential, options, shared.clone(), inbox, Instant::now()));
-        Self { shared, commands, send_deadline }
+        Self { shared, commands, wanted, send_deadline }
     }
 
     /// A handle whose messages have another deadline than
@@ -276,6 +286,15 @@ impl HubClient {
     #[must_use]
     pub fn login(&self) -> &HubLogin {
         &self.shared.login
+    }
+
+    /// Watches a feature at the hub from now on, for as long as the client lives. Does not wait.
+    pub(crate) fn want(&self, feature: Feature) {
+        let new = self.shared.wanted.lock().unwrap_or_else(PoisonError::into_inner).insert(feature);
+        if new {
+            // If nobody takes it any more, the client has ended.
+            let _ended = self.wanted.try_send(feature);
+        }
     }
 
     /// How many more messages may wait.

@@ -14,7 +14,7 @@ use std::task::{Context, Poll, ready};
 use std::time::SystemTime;
 
 use hubward_transport::{
-    Credential, Downstream, HubConnection, HubTransport, ProtoError, TransportError, Upstream, clock,
+    Credential, Downstream, Feature, HubConnection, HubTransport, ProtoError, TransportError, Upstream, clock,
 };
 use tokio::sync::mpsc;
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -38,6 +38,7 @@ pub(crate) struct Driver {
     options: HubOptions,
     shared: Arc<Shared>,
     commands: mpsc::Receiver<Command>,
+    wanted: mpsc::Receiver<Feature>,
     /// Whether commands can still come.
     open: bool,
     inbox: Vec<Command>,
@@ -53,6 +54,13 @@ pub(crate) struct Driver {
     events: Vec<Downstream>,
     /// What the end of the client leaves behind.
     left: Option<Closed>,
+}
+
+/// What handles send to the task.
+pub(crate) struct Inbox {
+    pub(crate) commands: mpsc::Receiver<Command>,
+    /// Apart from the commands, which a full queue holds up.
+    pub(crate) features: mpsc::Receiver<Feature>,
 }
 
 /// What there is of a connection.
@@ -102,7 +110,7 @@ impl Driver {
         credential: Credential,
         options: HubOptions,
         shared: Arc<Shared>,
-        commands: mpsc::Receiver<Command>,
+        inbox: Inbox,
         now: Instant,
     ) -> Self {
         let setup = Setup {
@@ -116,7 +124,8 @@ impl Driver {
             credential,
             options,
             shared,
-            commands,
+            commands: inbox.commands,
+            wanted: inbox.features,
             open: true,
             inbox: Vec::new(),
             core: Core::new(setup, now),
@@ -133,6 +142,9 @@ impl Driver {
 
     /// Takes every command there is. The messages among them are bounded by the room for them.
     fn take_commands(&mut self, cx: &mut Context<'_>, now: Instant) {
+        while let Poll::Ready(Some(feature)) = self.wanted.poll_recv(cx) {
+            self.features.want(feature);
+        }
         while self.open && self.poll_commands(cx, now).is_ready() {}
     }
 

@@ -8,7 +8,7 @@
 mod tags;
 mod watches;
 
-use hubward_transport::{Downstream, ProtoError, Reply, Tag, Upstream};
+use hubward_transport::{Downstream, Feature, ProtoError, Reply, Tag, Upstream};
 use tokio::time::Instant;
 
 pub(crate) use self::tags::{RequestTags, is_request};
@@ -40,6 +40,11 @@ pub(crate) struct Features {
 impl Features {
     pub(crate) fn new() -> Self {
         Self { up: None, tags: RequestTags::default(), watches: Watches::default() }
+    }
+
+    /// Watches a feature from now on.
+    pub(crate) fn want(&mut self, feature: Feature) {
+        self.watches.want(feature);
     }
 
     /// Takes what a program asks for.
