@@ -57,14 +57,8 @@ impl Shared {
         use crate::store::{Device, KeyPair, State};
 
         let mut state = State::new(["localhost"]);
-        let device = Device {
-            keys: KeyPair { primary: key.clone(), secondary: key.clone() },
-            enabled: true,
-            created: String::new(),
-            etag: String::new(),
-            initial_twin: None,
-            session: None,
-        };
+        let keys = KeyPair { primary: key.clone(), secondary: key.clone() };
+        let device = Device::new(keys, crate::clock::system_now());
         state.hubs.get_mut("localhost").expect("the hub").devices.insert("d1".into(), device);
         let (store, clock) = (Arc::new(Store::new(state)), Arc::new(Clock::new(Duration::ZERO)));
         Arc::new(Self {

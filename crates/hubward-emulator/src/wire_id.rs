@@ -1,5 +1,7 @@
 //! The opaque ids the services make up: tracking ids, operation ids, etags. None is a secret.
 
+use std::time::{Duration, SystemTime};
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
@@ -33,6 +35,18 @@ pub(crate) fn record_etag() -> String {
     STANDARD.encode(etag())
 }
 
+/// Tells two identities of the same id apart: ticks of 100 ns since the year 1.
+///
+/// Source: `[doc]` iot-hub/iot-hub-devguide-identity-registry.md, `generationId`; that it is the time
+/// of creation is a `[guess]` from values such as `638400000000000000`.
+pub(crate) fn generation_id(now: SystemTime) -> String {
+    let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    (TICKS_TO_1970 + since.as_nanos() / 100).to_string()
+}
+
+/// Ticks of 100 ns from the year 1 to the year 1970.
+const TICKS_TO_1970: u128 = 621_355_968_000_000_000;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -48,5 +62,7 @@ mod tests {
         let decoded = STANDARD.decode(record_etag()).expect("base64");
         assert_eq!(shape(&String::from_utf8(decoded).expect("text")), format!("\"{guid_shape}\""));
         assert_ne!(guid(), guid());
+        let at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_704_164_645);
+        assert_eq!(generation_id(at), "638397614450000000", "2024-01-02T03:04:05Z");
     }
 }

@@ -109,14 +109,8 @@ fn join(
     now: SystemTime,
 ) {
     let Some(hub) = state.hubs.get_mut(&hub.to_ascii_lowercase()) else { return };
-    let device = hub.devices.entry(device_id.to_owned()).or_insert_with(|| Device {
-        keys: admitted.keys.clone(),
-        enabled: true,
-        created: timestamp(now),
-        etag: wire_id::etag(),
-        initial_twin: twin,
-        session: None,
-    });
+    let fresh = || Device { initial_twin: twin, ..Device::new(admitted.keys.clone(), now) };
+    let device = hub.devices.entry(device_id.to_owned()).or_insert_with(fresh);
     if device.keys != admitted.keys {
         device.keys = admitted.keys.clone();
         device.etag = wire_id::etag();

@@ -4,7 +4,6 @@ use hubward_proto::DeviceId;
 use hubward_sas::SharedKey;
 
 use super::Emulator;
-use crate::clock::timestamp;
 use crate::hub::TelemetryLog;
 use crate::store::{Device, DeviceView, EnrollError, Key, KeyPair, State, Why};
 use crate::wire_id;
@@ -35,18 +34,11 @@ impl Emulator {
     pub fn add_device(&self, hub: &str, device_id: &str) -> Result<SharedKey, EnrollError> {
         DeviceId::new(device_id)?;
         let keys = KeyPair::generate().map_err(|problem| EnrollError::Key { id: device_id.to_owned(), problem })?;
-        let created = timestamp(self.shared.clock.now());
+        let now = self.shared.clock.now();
         self.shared.store.change(|state| {
             let unknown = || EnrollError::UnknownHub { id: device_id.to_owned(), hub: hub.to_owned() };
             let hub = state.hubs.get_mut(&hub.to_ascii_lowercase()).ok_or_else(unknown)?;
-            let device = hub.devices.entry(device_id.to_owned()).or_insert_with(|| Device {
-                keys,
-                enabled: true,
-                created,
-                etag: wire_id::etag(),
-                initial_twin: None,
-                session: None,
-            });
+            let device = hub.devices.entry(device_id.to_owned()).or_insert_with(|| Device::new(keys, now));
             Ok(device.keys.primary.clone())
         })
     }

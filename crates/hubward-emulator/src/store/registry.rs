@@ -1,27 +1,36 @@
 //! The hubs: which devices they know, and what they keep of sessions.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::SystemTime;
 
 use hubward_proto::service::InitialTwin;
 use serde::Serialize;
 
 use super::KeyPair;
+use crate::clock::timestamp;
+use crate::wire_id;
 
 /// One hub's registry.
 #[derive(Debug)]
 pub(crate) struct Hub {
     /// As it was named, in its letter case.
     pub(crate) host: String,
+    /// Devices by `{device}` and modules by `{device}/{module}`, as their MQTT client ids are; an id
+    /// holds no `/`. A module comes after its device, and only where that one exists.
     pub(crate) devices: BTreeMap<String, Device>,
 }
 
-/// A device identity.
+/// The identity of a device or of a module, and what a hub keeps for it.
 #[derive(Debug, Clone)]
 pub(crate) struct Device {
     pub(crate) keys: KeyPair,
+    /// Always true for a module: only its device can be disabled.
     pub(crate) enabled: bool,
     pub(crate) created: String,
     pub(crate) etag: String,
+    /// Another one if the id is deleted and made again.
+    #[expect(dead_code, reason = "shown by the registry, next")]
+    pub(crate) generation_id: String,
     pub(crate) initial_twin: Option<InitialTwin>,
     /// What outlives a connection with CleanSession 0; `None` if there was none.
     pub(crate) session: Option<Session>,
@@ -102,6 +111,19 @@ pub enum ConnectionState {
 }
 
 impl Device {
+    /// An identity that may connect and never has.
+    pub(crate) fn new(keys: KeyPair, now: SystemTime) -> Self {
+        Self {
+            keys,
+            enabled: true,
+            created: timestamp(now),
+            etag: wire_id::etag(),
+            generation_id: wire_id::generation_id(now),
+            initial_twin: None,
+            session: None,
+        }
+    }
+
     pub(crate) fn view(&self, hub: &str, device_id: &str, connected: bool) -> DeviceView {
         DeviceView {
             hub: hub.to_owned(),

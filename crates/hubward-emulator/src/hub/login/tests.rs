@@ -10,14 +10,7 @@ const NOW: UnixSeconds = UnixSeconds(1_700_000_000);
 fn world() -> (State, KeyPair) {
     let mut state = State::new(["hub.example"]);
     let keys = KeyPair::generate().expect("keys");
-    let device = |enabled| Device {
-        keys: keys.clone(),
-        enabled,
-        created: String::new(),
-        etag: String::new(),
-        initial_twin: None,
-        session: None,
-    };
+    let device = |enabled| Device { enabled, ..Device::new(keys.clone(), std::time::SystemTime::UNIX_EPOCH) };
     let devices = &mut state.hubs.get_mut("hub.example").expect("the hub").devices;
     devices.insert("d1".into(), device(true));
     devices.insert("off".into(), device(false));
