@@ -15,7 +15,7 @@ use crate::features::Wish;
 use crate::receipt::{Deadline, Ticket, far};
 use crate::{
     CloseError, CloseReason, Closed, ConnectionState, DisconnectCause, HubError, HubOptions, MessageLabel, Receipt,
-    SendError, TryEnqueueError, Why,
+    SendError, TryEnqueueError, Unsupported, Why,
 };
 
 /// A device's conversation with its hub. Clones share one connection.
@@ -25,10 +25,10 @@ use crate::{
 /// [`HubClient::close`] first if it matters.
 #[derive(Clone)]
 pub struct HubClient {
-    shared: Arc<Shared>,
-    commands: mpsc::Sender<Command>,
-    wanted: mpsc::Sender<Feature>,
-    send_deadline: Option<Duration>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) commands: mpsc::Sender<Command>,
+    pub(crate) wanted: mpsc::Sender<Feature>,
+    pub(crate) send_deadline: Option<Duration>,
 }
 
 /// Everything a program can make happen.
@@ -286,6 +286,11 @@ impl HubClient {
     #[must_use]
     pub fn login(&self) -> &HubLogin {
         &self.shared.login
+    }
+
+    /// Fails if the protocol cannot carry the feature.
+    pub(crate) fn check(&self, feature: Feature) -> Result<(), Unsupported> {
+        Unsupported::check(self.shared.abilities, self.shared.kind, feature)
     }
 
     /// Watches a feature at the hub from now on, for as long as the client lives. Does not wait.

@@ -52,11 +52,13 @@ mod features;
 mod options;
 mod receipt;
 mod state;
+mod unsupported;
 
 pub use client::HubClient;
 pub use error::{CloseError, Closed, HubError, MessageLabel, SendError, TryEnqueueError, Why};
 pub use options::{Backoff, HubOptions};
 pub use receipt::Receipt;
 pub use state::{CloseReason, ConnectionState, DisconnectCause};
+pub use unsupported::{Capability, Unsupported};
 // What crosses this crate's functions.
-pub use hubward_transport::{Credential, HubIdentity, HubLogin, HubTransport, Message, SharedKey};
+pub use hubward_transport::{Abilities, Credential, Feature, HubIdentity, HubLogin, HubTransport, Message, SharedKey};

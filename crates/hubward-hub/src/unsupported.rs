@@ -1,0 +1,116 @@
+//! What cannot be asked of a client, known before anything is sent.
+
+use std::fmt;
+
+use hubward_transport::{Abilities, Feature, TransportKind};
+
+/// The protocol, or the kind of identity, has no place for what was asked. Nothing was sent, and
+/// asking again does not help.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{what} {} possible {}", self.verb(), self.place())]
+#[non_exhaustive]
+pub struct Unsupported {
+    /// What was asked for.
+    pub what: Capability,
+    /// The protocol it was asked of.
+    pub kind: TransportKind,
+    /// Whether it is the identity that has no place for it (a module gets no cloud-to-device
+    /// messages, a device has no inputs), and not the protocol.
+    pub by_identity: bool,
+}
+
+/// Something that not every protocol can do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Capability {
+    /// A feature of the hub.
+    Feature(Feature),
+    /// To hand a received message back at once.
+    Abandon,
+    /// To refuse a received message for good.
+    Reject,
+}
+
+impl Unsupported {
+    /// The protocol cannot do it.
+    pub(crate) const fn over(kind: TransportKind, what: Capability) -> Self {
+        Self { what, kind, by_identity: false }
+    }
+
+    /// This kind of identity cannot have it.
+    pub(crate) const fn for_identity(kind: TransportKind, feature: Feature) -> Self {
+        Self { what: Capability::Feature(feature), kind, by_identity: true }
+    }
+
+    /// Fails if the protocol cannot carry the feature.
+    pub(crate) const fn check(abilities: Abilities, kind: TransportKind, feature: Feature) -> Result<(), Self> {
+        let able = match feature {
+            Feature::TwinAnswers | Feature::Desired => abilities.twin,
+            Feature::Methods => abilities.methods,
+            _ => abilities.receive,
+        };
+        if able { Ok(()) } else { Err(Self::over(kind, Capability::Feature(feature))) }
+    }
+
+    const fn verb(&self) -> &'static str {
+        match self.what {
+            Capability::Feature(_) => "are not",
+            Capability::Abandon | Capability::Reject => "is not",
+        }
+    }
+
+    fn place(&self) -> String {
+        match (self.by_identity, self.what) {
+            (false, _) => format!("over {}", self.kind),
+            (true, Capability::Feature(Feature::Inputs)) => "for a device, only for a module".into(),
+            (true, _) => "for a module, only for a device".into(),
+        }
+    }
+}
+
+impl fmt::Display for Capability {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Feature(feature) => feature.fmt(f),
+            Self::Abandon => f.write_str("handing a message back"),
+            Self::Reject => f.write_str("refusing a message for good"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_says_what_and_where() {
+        let kind = TransportKind::Mqtt;
+        let none = Abilities::default();
+        for (feature, text) in [
+            (Feature::TwinAnswers, "answers about the twin are not possible over mqtt"),
+            (Feature::Desired, "changes of desired properties are not possible over mqtt"),
+            (Feature::Methods, "direct methods are not possible over mqtt"),
+            (Feature::CloudToDevice, "cloud-to-device messages are not possible over mqtt"),
+        ] {
+            let error = Unsupported::check(none, kind, feature).expect_err("no abilities");
+            assert_eq!(error.to_string(), text);
+        }
+        let mut methods = none;
+        methods.methods = true;
+        assert_eq!(Unsupported::check(methods, kind, Feature::Methods), Ok(()));
+        assert!(Unsupported::check(methods, kind, Feature::Inputs).is_err());
+        for (error, text) in [
+            (Unsupported::over(kind, Capability::Abandon), "handing a message back is not possible over mqtt"),
+            (
+                Unsupported::for_identity(kind, Feature::CloudToDevice),
+                "cloud-to-device messages are not possible for a module, only for a device",
+            ),
+            (
+                Unsupported::for_identity(kind, Feature::Inputs),
+                "module inputs are not possible for a device, only for a module",
+            ),
+        ] {
+            assert_eq!(error.to_string(), text);
+        }
+    }
+}
