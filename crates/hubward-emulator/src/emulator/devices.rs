@@ -69,6 +69,12 @@ impl Emulator {
         })
     }
 
+    /// Cuts the connection of a device, as a hub does when it moves a device to another node. The
+    /// device may come back at once. Gives whether it was connected.
+    pub fn disconnect_device(&self, hub: &str, device_id: &str) -> bool {
+        self.shared.store.change(|state| state.live.close(&hub_key(hub, device_id), Why::Dropped))
+    }
+
     /// The telemetry of a hub, from offset 0 on; `None` if there is no such hub.
     #[must_use]
     pub fn telemetry(&self, hub: &str) -> Option<TelemetryLog> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use hubward_proto::limits::KEEP_ALIVE_HARD_CAP;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::oneshot;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use super::codec::Incoming;
 use super::{Closed, Connection, End};
@@ -14,11 +14,24 @@ use crate::store::Why;
 
 /// What a service does with packets.
 pub(crate) trait Session<S> {
+    /// What happens without the client.
+    type Event: Send;
+
     /// Handles one packet; answers are queued, and sent when no more packets wait.
     fn handle(
         &mut self,
         connection: &mut Connection<S>,
         packet: Incoming,
+    ) -> impl Future<Output = Result<(), Closed>> + Send;
+
+    /// The next thing that happens without the client; never, where nothing does. Cancel safe.
+    fn next(&mut self) -> impl Future<Output = Self::Event> + Send;
+
+    /// Handles it, as [`Session::handle`] does with a packet.
+    fn event(
+        &mut self,
+        connection: &mut Connection<S>,
+        event: Self::Event,
     ) -> impl Future<Output = Result<(), Closed>> + Send;
 }
 
@@ -43,6 +56,7 @@ where
     F: Future<Output = ()> + Send,
 {
     let silence = allowed_silence(bounds.keep_alive);
+    let mut silent = Instant::now() + silence;
     let (mut ended, mut expired) = (bounds.ended, pin!(bounds.expired));
     loop {
         if let Err(why) = connection.flush().await {
@@ -52,15 +66,23 @@ where
             biased;
             why = &mut ended => return match why {
                 Ok(Why::TakenOver) => Closed::TakenOver,
+                Ok(Why::Dropped) => Closed::Fault,
                 Ok(Why::NotAllowed) | Err(_) => Closed::NotAllowed,
             },
             () = &mut expired => return Closed::Expired,
-            packet = timeout(silence, connection.read()) => match packet {
+            // Before packets, or a client that sends without a pause would hear nothing.
+            event = session.next() => match session.event(connection, event).await {
+                Ok(()) => continue,
+                Err(why) => return why,
+            },
+            // What is sent to a client does not make it less silent.
+            packet = timeout_at(silent, connection.read()) => match packet {
                 Ok(Ok(packet)) => packet,
                 Ok(Err(why)) => return why,
                 Err(_) => return Closed::Silent,
             },
         };
+        silent = Instant::now() + silence;
         let mut next = Some(packet);
         while let Some(packet) = next.take() {
             let handled = match session.handle(connection, packet).await {

@@ -1,8 +1,12 @@
-//! Who is connected, and the wire by which a connection is told to end.
+//! Who is connected, and the wires by which a connection is told to publish something, or to end.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, mpsc, oneshot};
+
+use super::Session;
+use crate::hub::Push;
 
 /// Whose connection.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -20,45 +24,104 @@ pub(crate) enum Why {
     TakenOver,
     /// The device has been disabled or deleted.
     NotAllowed,
+    /// A test wants it to.
+    Dropped,
+}
+
+/// What a connection hears.
+#[derive(Debug)]
+pub(crate) struct Wires {
+    /// Tells this connection from others of the same identity.
+    pub(crate) number: u64,
+    /// That it has to end.
+    pub(crate) ended: oneshot::Receiver<Why>,
+    /// What it is to publish.
+    pub(crate) pushes: mpsc::Receiver<Push>,
+    /// That a queue of the store may hold something for it.
+    pub(crate) look: Arc<Notify>,
+}
+
+/// The other end of [`Wires`].
+#[derive(Debug)]
+struct Line {
+    number: u64,
+    end: oneshot::Sender<Why>,
+    pushes: mpsc::Sender<Push>,
+    look: Arc<Notify>,
+    /// What the client has subscribed to.
+    filters: Session,
 }
 
 /// At most one connection of each identity.
 #[derive(Debug, Default)]
 pub(crate) struct Live {
     next: u64,
-    connections: HashMap<Key, (u64, oneshot::Sender<Why>)>,
+    connections: HashMap<Key, Line>,
 }
 
 impl Live {
-    /// Notes a new connection and tells an older one of the same identity to end. The receiver
-    /// hears when the new one has to.
-    pub(crate) fn begin(&mut self, key: Key) -> (u64, oneshot::Receiver<Why>) {
+    /// Notes a new connection and tells an older one of the same identity to end.
+    pub(crate) fn begin(&mut self, key: Key, filters: Session) -> Wires {
         self.close(&key, Why::TakenOver);
         self.next += 1;
+        let number = self.next;
         let (end, ended) = oneshot::channel();
-        self.connections.insert(key, (self.next, end));
-        (self.next, ended)
+        let (to_push, pushes) = mpsc::channel(PUSHES);
+        let look = Arc::new(Notify::new());
+        self.connections.insert(key, Line { number, end, pushes: to_push, look: Arc::clone(&look), filters });
+        Wires { number, ended, pushes, look }
     }
 
     /// Forgets a connection that has ended, unless a newer one has taken its place.
     pub(crate) fn end(&mut self, key: &Key, number: u64) {
-        if self.connections.get(key).is_some_and(|(it, _)| *it == number) {
+        if self.connections.get(key).is_some_and(|it| it.number == number) {
             self.connections.remove(key);
         }
     }
 
-    /// Tells the connection of an identity to end, if there is one.
-    pub(crate) fn close(&mut self, key: &Key, why: Why) {
-        if let Some((_, end)) = self.connections.remove(key) {
-            // A connection that is just ending hears it no more.
-            let _ = end.send(why);
+    /// Notes what a connection has subscribed to, unless a newer one has taken its place.
+    pub(crate) fn subscribed(&mut self, key: &Key, number: u64, filters: &Session) {
+        if let Some(line) = self.connections.get_mut(key).filter(|it| it.number == number) {
+            line.filters.clone_from(filters);
         }
+    }
+
+    /// What the connection of an identity has subscribed to; `None` if there is none.
+    pub(crate) fn filters(&self, key: &Key) -> Option<&Session> {
+        self.connections.get(key).map(|it| &it.filters)
+    }
+
+    /// Gives the connection of an identity something to publish. It comes back if there is no
+    /// connection, or one that does not take what it is given.
+    pub(crate) fn push(&self, key: &Key, push: Push) -> Result<(), Push> {
+        match self.connections.get(key) {
+            None => Err(push),
+            Some(line) => line.pushes.try_send(push).map_err(mpsc::error::TrySendError::into_inner),
+        }
+    }
+
+    /// Tells the connection of an identity that a queue of the store may hold something for it.
+    pub(crate) fn look(&self, key: &Key) {
+        if let Some(line) = self.connections.get(key) {
+            line.look.notify_one();
+        }
+    }
+
+    /// Tells the connection of an identity to end; whether there was one.
+    pub(crate) fn close(&mut self, key: &Key, why: Why) -> bool {
+        let Some(Line { end, .. }) = self.connections.remove(key) else { return false };
+        // A connection that is just ending hears it no more.
+        let _ = end.send(why);
+        true
     }
 
     pub(crate) fn is_live(&self, key: &Key) -> bool {
         self.connections.contains_key(key)
     }
 }
+
+/// How much may wait for a connection that is busy.
+const PUSHES: usize = 256;
 
 #[cfg(test)]
 mod tests {
@@ -68,13 +131,29 @@ mod tests {
     async fn the_newer_connection_wins() {
         let mut live = Live::default();
         let key = Key::Hub("hub".into(), "d1".into());
-        let (first, ended) = live.begin(key.clone());
-        let (second, mut still) = live.begin(key.clone());
-        assert_eq!(ended.await, Ok(Why::TakenOver));
-        live.end(&key, first);
+        let first = live.begin(key.clone(), Session::default());
+        let mut second = live.begin(key.clone(), Session::default());
+        assert_eq!(first.ended.await, Ok(Why::TakenOver));
+        live.end(&key, first.number);
         assert!(live.is_live(&key), "the end of the old one is not the end of the new one");
-        assert!(still.try_recv().is_err());
-        live.end(&key, second);
+        assert!(second.ended.try_recv().is_err());
+        live.end(&key, second.number);
         assert!(!live.is_live(&key));
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_takes_nothing_loses_pushes_and_holds_nobody_up() {
+        let mut live = Live::default();
+        let key = Key::Hub("hub".into(), "d1".into());
+        let push = |version| Push::Desired { version, body: Default::default() };
+        assert!(live.push(&key, push(0)).is_err(), "nobody is there");
+        let mut wires = live.begin(key.clone(), Session::default());
+        let taken = (0..300).filter(|it| live.push(&key, push(*it)).is_ok()).count();
+        assert_eq!(taken, PUSHES);
+        assert!(matches!(wires.pushes.recv().await, Some(Push::Desired { version: 0, .. })));
+        live.look(&key);
+        wires.look.notified().await;
+        drop(wires);
+        assert!(live.push(&key, push(0)).is_err(), "it is just ending");
     }
 }

@@ -246,6 +246,16 @@ async fn an_expired_token_ends_the_connection() {
 }
 
 #[tokio::test]
+async fn a_device_that_is_disconnected_may_come_back() {
+    let (emulator, key) = emulator().await;
+    assert!(!emulator.disconnect_device("localhost", "d1"), "nobody is there");
+    let mut stream = connected(&emulator, &key).await;
+    assert!(emulator.disconnect_device("localhost", "d1"));
+    assert_eq!(receive(&mut stream).await, None);
+    connected(&emulator, &key).await;
+}
+
+#[tokio::test]
 async fn a_device_that_is_disabled_or_deleted_is_cut_off() {
     let (emulator, key) = emulator().await;
     let mut stream = connected(&emulator, &key).await;
