@@ -1,13 +1,11 @@
 //! The easy door: from settings to a connected hub client.
 
-use std::sync::Arc;
-
 use hubward_dps::{Assignment, Provisioner};
 use hubward_hub::{HubClient, HubOptions};
-use hubward_transport::{HubLogin, HubTransport, Stage};
+use hubward_transport::Stage;
 use tokio::time::{Instant, timeout_at};
 
-use crate::{ConnectError, Settings, SetupError, check_hub_transport, dps_transport, hub_transport};
+use crate::{ConnectError, HubSettings, Settings, SetupError, check_hub_transport, dps_transport};
 
 /// Registers the device, connects to its hub, and waits until the hub has accepted it.
 ///
@@ -48,21 +46,9 @@ pub fn provisioner(settings: &Settings) -> Result<Provisioner, SetupError> {
 /// A client of the assigned hub, not connected yet: it begins at once and in the background.
 ///
 /// # Errors
-/// [`SetupError`] as for [`hub_transport`].
+/// [`SetupError`] as for [`hub_transport`](crate::hub_transport).
 pub fn hub_client(settings: &Settings, assignment: &Assignment, options: HubOptions) -> Result<HubClient, SetupError> {
-    let transport = hub_transport(settings.effective_hub_transport(), settings)?;
-    Ok(spawn(transport, settings, assignment, options))
-}
-
-fn spawn(
-    transport: Arc<dyn HubTransport>,
-    settings: &Settings,
-    assignment: &Assignment,
-    options: HubOptions,
-) -> HubClient {
-    let mut login = HubLogin::new(assignment.identity());
-    login.user_agent = Some(settings.user_agent.clone());
-    HubClient::spawn(transport, login, settings.credential.clone(), options)
+    HubSettings::assigned(settings, assignment).options(options).spawn()
 }
 
 /// Connects to the assigned hub and waits until it has accepted the device: the second half of
@@ -78,14 +64,56 @@ pub async fn connect_assigned(
     assignment: &Assignment,
     deadline: Instant,
 ) -> Result<HubClient, ConnectError> {
+    connect_until(&HubSettings::assigned(settings, assignment), deadline).await
+}
+
+/// Connects a device or module that knows its hub, and waits until the hub has accepted it.
+///
+/// # Errors
+/// [`ConnectError::Setup`], [`ConnectError::Hub`], and [`ConnectError::HubDeadline`] when
+/// [`HubSettings::timeout`] is over.
+///
+/// # Cancel safety
+/// Dropping the future closes the connection.
+pub async fn connect_to_hub(settings: &HubSettings) -> Result<HubClient, ConnectError> {
+    warn_about_proxies();
+    connect_until(settings, settings.deadline()).await
+}
+
+/// Connects the device or module that a connection string describes, over MQTT, and waits until the
+/// hub has accepted it. Whoever needs another transport, an authority of their own or another
+/// deadline builds [`HubSettings`] and calls [`connect_to_hub`].
+///
+/// ```no_run
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// use hubward::{HubOptions, Message, connect_with_connection_string};
+///
+/// let text = std::env::var("IOTHUB_DEVICE_CONNECTION_STRING")?;
+/// let hub = connect_with_connection_string(&text, HubOptions::default()).await?;
+/// hub.send(Message::new("21.5")).await?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+/// [`ConnectError::ConnectionString`] names the part that is wrong, never its value; else as for
+/// [`connect_to_hub`].
+///
+/// # Cancel safety
+/// Dropping the future closes the connection.
+pub async fn connect_with_connection_string(text: &str, options: HubOptions) -> Result<HubClient, ConnectError> {
+    connect_to_hub(&HubSettings::from_connection_string(text)?.options(options)).await
+}
+
+async fn connect_until(settings: &HubSettings, deadline: Instant) -> Result<HubClient, ConnectError> {
     let started = Instant::now();
-    let transport = hub_transport(settings.effective_hub_transport(), settings)?;
-    let client = spawn(transport.clone(), settings, assignment, HubOptions::default());
+    let transport = settings.hub_transport()?;
+    let client = settings.spawn_over(transport.clone());
     match timeout_at(deadline, client.connected()).await {
         Ok(Ok(())) => Ok(client),
         Ok(Err(error)) => Err(ConnectError::Hub(error)),
         Err(_) => Err(ConnectError::HubDeadline {
-            hub: assignment.hub.clone(),
+            hub: settings.identity.host.clone(),
             endpoint: client.endpoint().to_owned(),
             stage: transport.doing().unwrap_or(Stage::Login),
             after: deadline.saturating_duration_since(started),

@@ -9,6 +9,7 @@ use hubward_proto::HubHost;
 use hubward_transport::{Fault, Stage, TransportKind};
 
 use crate::SettingsError;
+use crate::connection_string::DeviceStringError;
 use crate::diagnosis::{Diagnosis, Leg};
 
 /// Why there is no transport.
@@ -39,6 +40,9 @@ pub enum ConnectError {
     /// The environment lacks something.
     #[error(transparent)]
     Settings(#[from] SettingsError),
+    /// The connection string is none, or not one of a device.
+    #[error(transparent)]
+    ConnectionString(#[from] DeviceStringError),
     /// There is no transport.
     #[error(transparent)]
     Setup(#[from] SetupError),
@@ -71,6 +75,7 @@ impl ConnectError {
     pub fn diagnosis(&self) -> Diagnosis {
         match self {
             Self::Settings(_) => Diagnosis::of_settings(Fault::Request, None),
+            Self::ConnectionString(error) => Diagnosis::of_settings(error.fault(), None),
             Self::Setup(error) => error.diagnosis(),
             Self::Provision(error) => Diagnosis::of_provision(error),
             Self::Hub(error) => match error.transport_error() {

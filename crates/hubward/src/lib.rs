@@ -30,14 +30,20 @@
 //! * Features `https`, `mqtt` and `ws` (all on) leave out what a device does not use.
 
 mod connect;
+mod connection_string;
 mod diagnosis;
 mod error;
+mod hub_settings;
 mod settings;
 mod transports;
 
-pub use connect::{connect, connect_assigned, hub_client, provision, provisioner};
+pub use connect::{
+    connect, connect_assigned, connect_to_hub, connect_with_connection_string, hub_client, provision, provisioner,
+};
+pub use connection_string::DeviceStringError;
 pub use diagnosis::Diagnosis;
 pub use error::{ConnectError, SetupError};
+pub use hub_settings::HubSettings;
 pub use hubward_dial::{ConnectTo, ConnectToError, TrustError};
 pub use hubward_dps::{
     Assignment, AssignmentStatus, Progress, ProvisionError, Provisioner, RegistrationState, RetryPolicy, Substatus,
@@ -46,6 +52,8 @@ pub use hubward_hub::{
     Backoff, CloseError, CloseReason, Closed, ConnectionState, DisconnectCause, HubClient, HubError, HubOptions,
     MessageLabel, Receipt, SendError, TryEnqueueError, Why,
 };
+pub use hubward_proto::limits;
+pub use hubward_sas::{ConnectionString, ConnectionStringError};
 pub use hubward_transport::{
     Credential, CredentialError, DeviceId, DpsTransport, Fault, HubHost, HubIdentity, HubLogin, HubTransport, IdScope,
     KeyError, Message, ModuleId, OperationId, ProtoError, Refusal, RefusedBy, Register, RegistrationId, SasToken,

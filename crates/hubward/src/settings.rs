@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use hubward_dial::ConnectTo;
+use hubward_hub::HubOptions;
 use hubward_proto::{IdScope, RegistrationId};
 use hubward_sas::SharedKey;
-use hubward_transport::{Credential, Register, TransportKind};
+use hubward_transport::{Credential, HubLogin, Register, TransportKind};
 use serde_json::Value;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
@@ -39,6 +40,13 @@ pub struct Settings {
     pub timeout: Duration,
     /// Name and version of the program, such as `acme-pump/2.1`, for the services' diagnostics.
     pub user_agent: String,
+    /// The PnP model that the hub is told, such as `dtmi:com:example:Thermostat;1`.
+    pub model_id: Option<String>,
+    /// How long the hub's connection may be silent before a ping goes out; see
+    /// [`HubLogin::keep_alive`].
+    pub keep_alive: Duration,
+    /// Window, deadlines, token lifetime, waits of the hub's client.
+    pub hub_options: HubOptions,
 }
 
 impl Settings {
@@ -64,7 +72,10 @@ impl Settings {
             connect_to: Vec::new(),
             payload: None,
             timeout: Self::TIMEOUT,
-            user_agent: concat!("hubward/", env!("CARGO_PKG_VERSION")).to_owned(),
+            user_agent: USER_AGENT.to_owned(),
+            model_id: None,
+            keep_alive: HubLogin::KEEP_ALIVE,
+            hub_options: HubOptions::default(),
         }
     }
 
@@ -93,9 +104,8 @@ impl Settings {
     /// # Errors
     /// [`SettingsError`] names everything that is missing or wrong, at once.
     pub fn from_vars(variable: impl Fn(&str) -> Option<String>) -> Result<Self, SettingsError> {
-        let mut problems = Problems(Vec::new());
-        // An empty variable is what a shell leaves of a value that was not there.
-        let variable = |name: &str| variable(name).filter(|it| !it.trim().is_empty());
+        let mut problems = Problems::default();
+        let variable = |name: &str| variable(name).filter(|it| set(it));
         let host = problems.required(vars::HOST, variable(vars::HOST), parse_host);
         let scope = problems.required(vars::ID_SCOPE, variable(vars::ID_SCOPE), |it| IdScope::new(it));
         let id =
@@ -104,10 +114,8 @@ impl Settings {
         let key = problems.required(vars::SYMMETRIC_KEY, key, SharedKey::from_base64);
         let transport = problems.optional(vars::TRANSPORT, variable(vars::TRANSPORT), str::parse);
         let connect_to = problems.optional(vars::CONNECT_TO, variable(vars::CONNECT_TO), ConnectTo::parse_list);
-        let (Some(host), Some(scope), Some(id), Some(key), true) = (host, scope, id, key, problems.0.is_empty()) else {
-            return Err(SettingsError { problems: problems.0 });
-        };
-        let mut settings = Self::new(host, scope, id, key);
+        let all = (|| Some(Self::new(host?, scope?, id?, key?)))();
+        let mut settings = problems.none(all)?;
         settings.transport = transport.unwrap_or(settings.transport);
         settings.connect_to = connect_to.unwrap_or_default();
         settings.ca_file = variable(vars::CA_FILE).map(PathBuf::from);
@@ -170,6 +178,27 @@ impl Settings {
         self
     }
 
+    /// Names the PnP model, such as `dtmi:com:example:Thermostat;1`.
+    #[must_use]
+    pub fn model_id(mut self, model_id: impl Into<String>) -> Self {
+        self.model_id = Some(model_id.into());
+        self
+    }
+
+    /// Sets [`Settings::keep_alive`].
+    #[must_use]
+    pub const fn keep_alive(mut self, keep_alive: Duration) -> Self {
+        self.keep_alive = keep_alive;
+        self
+    }
+
+    /// Sets [`Settings::hub_options`].
+    #[must_use]
+    pub fn hub_options(mut self, hub_options: HubOptions) -> Self {
+        self.hub_options = hub_options;
+        self
+    }
+
     /// The transport of the hub: the chosen one; else the one of DPS; MQTT where that is HTTPS,
     /// since hubward does not speak the hub's HTTPS API yet.
     #[must_use]
@@ -185,9 +214,7 @@ impl Settings {
     /// [`connect_assigned`](crate::connect_assigned).
     #[must_use]
     pub fn deadline(&self) -> Instant {
-        // Within what every clock can say.
-        const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
-        Instant::now() + self.timeout.min(CENTURY)
+        far(Instant::now(), self.timeout)
     }
 
     /// The registration these settings describe.
@@ -202,8 +229,26 @@ impl Settings {
     }
 }
 
-/// The names of the variables that [`Settings::from_env`] reads.
+/// The program's name when nobody chose one.
+pub(crate) const USER_AGENT: &str = concat!("hubward/", env!("CARGO_PKG_VERSION"));
+
+/// `duration` after `now`, within what every clock can say.
+pub(crate) fn far(now: Instant, duration: Duration) -> Instant {
+    const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+    now + duration.min(CENTURY)
+}
+
+/// Whether a variable holds anything: an empty one is what a shell leaves of a value that was not
+/// there.
+pub(crate) fn set(value: &str) -> bool {
+    !value.trim().is_empty()
+}
+
+/// The names of the variables that [`Settings::from_env`] and
+/// [`HubSettings::from_env`](crate::HubSettings::from_env) read.
 pub mod vars {
+    /// The connection string of a device or module that knows its hub.
+    pub const CONNECTION_STRING: &str = "IOTHUB_DEVICE_CONNECTION_STRING";
     /// Host name of DPS.
     pub const HOST: &str = "PROVISIONING_HOST";
     /// The id scope.
@@ -263,10 +308,20 @@ impl fmt::Display for SettingsError {
 
 impl std::error::Error for SettingsError {}
 
-struct Problems(Vec<SettingsProblem>);
+/// Collects what is wrong, so that all of it can be named at once.
+#[derive(Default)]
+pub(crate) struct Problems(Vec<SettingsProblem>);
 
 impl Problems {
-    fn required<S: AsRef<str>, T, E: fmt::Display>(
+    /// What was read, if nothing was wrong.
+    pub(crate) fn none<T>(self, read: Option<T>) -> Result<T, SettingsError> {
+        match read {
+            Some(read) if self.0.is_empty() => Ok(read),
+            _ => Err(SettingsError { problems: self.0 }),
+        }
+    }
+
+    pub(crate) fn required<S: AsRef<str>, T, E: fmt::Display>(
         &mut self,
         variable: &'static str,
         value: Option<S>,
@@ -278,7 +333,7 @@ impl Problems {
         self.optional(variable, value, parse)
     }
 
-    fn optional<S: AsRef<str>, T, E: fmt::Display>(
+    pub(crate) fn optional<S: AsRef<str>, T, E: fmt::Display>(
         &mut self,
         variable: &'static str,
         value: Option<S>,

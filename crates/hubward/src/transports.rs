@@ -1,8 +1,9 @@
 //! From a transport's name to the transport: the one place that knows them all.
 
+use std::path::Path;
 use std::sync::Arc;
 
-use hubward_dial::{TcpDialer, TlsSettings};
+use hubward_dial::{ConnectTo, TcpDialer, TlsSettings};
 use hubward_transport::{DpsTransport, HubTransport, TransportKind};
 use rustls::ClientConfig;
 
@@ -19,17 +20,17 @@ pub fn dps_transport(kind: TransportKind, settings: &Settings) -> Result<Box<dyn
     match kind {
         #[cfg(feature = "https")]
         TransportKind::Https => {
-            let Network { tcp, tls } = Network::new(settings)?;
+            let Network { tcp, tls } = Network::of(settings)?;
             Ok(Box::new(hubward_https::HttpsDps::new(dps_endpoint(kind, settings), tcp, tls)))
         }
         #[cfg(feature = "mqtt")]
         TransportKind::Mqtt => {
-            let dialer = Network::new(settings)?.tls_dialer();
+            let dialer = Network::of(settings)?.tls_dialer();
             Ok(Box::new(hubward_mqtt::MqttDps::new(kind, dps_endpoint(kind, settings), dialer)))
         }
         #[cfg(feature = "ws")]
         TransportKind::MqttWs => {
-            let dialer = Network::new(settings)?.ws_dialer();
+            let dialer = Network::of(settings)?.ws_dialer();
             Ok(Box::new(hubward_mqtt::MqttDps::new(kind, dps_endpoint(kind, settings), dialer)))
         }
         kind => Err(SetupError::NotInThisBuild { kind }),
@@ -41,21 +42,29 @@ pub fn dps_transport(kind: TransportKind, settings: &Settings) -> Result<Box<dyn
 /// # Errors
 /// [`SetupError`] if the authorities cannot be read, this build lacks the transport, or hubward does
 /// not speak it to hubs (HTTPS, so far).
+pub fn hub_transport(kind: TransportKind, settings: &Settings) -> Result<Arc<dyn HubTransport>, SetupError> {
+    hub_transport_with(kind, settings.ca_file.as_deref(), &settings.connect_to)
+}
+
 #[cfg_attr(
     not(any(feature = "mqtt", feature = "ws")),
     expect(unused_variables, reason = "without MQTT there is no way to a hub that could be set up")
 )]
-pub fn hub_transport(kind: TransportKind, settings: &Settings) -> Result<Arc<dyn HubTransport>, SetupError> {
+pub(crate) fn hub_transport_with(
+    kind: TransportKind,
+    ca_file: Option<&Path>,
+    connect_to: &[ConnectTo],
+) -> Result<Arc<dyn HubTransport>, SetupError> {
     match kind {
         TransportKind::Https => Err(SetupError::NotForHubs { kind }),
         #[cfg(feature = "mqtt")]
         TransportKind::Mqtt => {
-            let dialer = Network::new(settings)?.tls_dialer();
+            let dialer = Network::new(ca_file, connect_to)?.tls_dialer();
             Ok(Arc::new(hubward_mqtt::MqttHub::new(kind, dialer, kind.default_port())))
         }
         #[cfg(feature = "ws")]
         TransportKind::MqttWs => {
-            let dialer = Network::new(settings)?.ws_dialer();
+            let dialer = Network::new(ca_file, connect_to)?.ws_dialer();
             Ok(Arc::new(hubward_mqtt::MqttHub::new(kind, dialer, kind.default_port())))
         }
         kind => Err(SetupError::NotInThisBuild { kind }),
@@ -87,12 +96,16 @@ struct Network {
 }
 
 impl Network {
-    fn new(settings: &Settings) -> Result<Self, SetupError> {
+    fn of(settings: &Settings) -> Result<Self, SetupError> {
+        Self::new(settings.ca_file.as_deref(), &settings.connect_to)
+    }
+
+    fn new(ca_file: Option<&Path>, connect_to: &[ConnectTo]) -> Result<Self, SetupError> {
         let mut trust = TlsSettings::new();
-        if let Some(file) = &settings.ca_file {
+        if let Some(file) = ca_file {
             trust = trust.ca_file(file);
         }
-        let tcp = TcpDialer::new().connect_to(settings.connect_to.clone());
+        let tcp = TcpDialer::new().connect_to(connect_to.to_vec());
         Ok(Self { tcp, tls: trust.client_config()? })
     }
 

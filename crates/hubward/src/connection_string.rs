@@ -1,0 +1,197 @@
+//! What the parts of a device's connection string mean. Their grammar is `hubward-sas`'s.
+
+use std::path::PathBuf;
+
+use hubward_proto::hub::HubIdentity;
+use hubward_proto::{DeviceId, HubHost, ModuleId, ProtoError};
+use hubward_sas::{ConnectionString, ConnectionStringError, SasToken, SharedKey};
+use hubward_transport::{Credential, Fault};
+
+/// Why a text is no connection string of a device or module. Names the part, never its value: a
+/// missing `;` puts a key where an id belongs.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DeviceStringError {
+    /// It is no connection string at all, or has a part twice.
+    #[error(transparent)]
+    Grammar(#[from] ConnectionStringError),
+    /// A part that a device needs is absent or empty.
+    #[error("the connection string has no `{0}`")]
+    Missing(&'static str),
+    /// A part is not what it should be.
+    #[error("`{part}` in the connection string is not valid: {rule}")]
+    Invalid {
+        /// Which.
+        part: &'static str,
+        /// The rule it breaks.
+        rule: String,
+    },
+    /// A part that hubward does not know what to do with.
+    #[error("`{part}` in the connection string: {why}")]
+    Unsupported {
+        /// Which.
+        part: &'static str,
+        /// What it would ask for.
+        why: &'static str,
+    },
+    /// The file that should hold it cannot be read.
+    #[error("the file {} cannot be read: {problem}", file.display())]
+    File {
+        /// Which.
+        file: PathBuf,
+        /// What the system says.
+        problem: String,
+    },
+}
+
+impl DeviceStringError {
+    /// Who has to act.
+    #[must_use]
+    pub const fn fault(&self) -> Fault {
+        match self {
+            Self::Unsupported { .. } => Fault::Unsupported,
+            _ => Fault::Request,
+        }
+    }
+}
+
+/// Who it is, and how it proves that.
+///
+/// Source: `[sdk]` azure-iot-sdk-python, connection_string.py and sastoken.py; a ready signature in
+/// place of a key: azure-iot-common (Node); vectors `cs-*`.
+pub(crate) fn interpret(text: &ConnectionString) -> Result<(HubIdentity, Credential), DeviceStringError> {
+    if text.gateway_host_name().is_some() {
+        return unsupported("GatewayHostName", "gateways are not supported yet");
+    }
+    if text.is_x509() {
+        return unsupported("x509", "certificates in place of a key are not supported yet");
+    }
+    if text.shared_access_key_name().is_some() {
+        return unsupported(
+            "SharedAccessKeyName",
+            "this is the connection string of a service's policy, not of a device: take the device's own",
+        );
+    }
+    let host = HubHost::new(text.host_name()).map_err(|error| invalid("HostName", &error))?;
+    let device = filled(text.device_id()).ok_or(DeviceStringError::Missing("DeviceId"))?;
+    let mut identity = HubIdentity::new(host, DeviceId::new(device).map_err(|error| invalid("DeviceId", &error))?);
+    if let Some(module) = filled(text.module_id()) {
+        identity = identity.module(ModuleId::new(module).map_err(|error| invalid("ModuleId", &error))?);
+    }
+    for name in text.unknown_names() {
+        // The name was checked: letters and digits.
+        tracing::warn!("the connection string has a part `{name}` that means nothing to hubward");
+    }
+    let credential = credential(text, &identity)?;
+    Ok((identity, credential))
+}
+
+fn credential(text: &ConnectionString, identity: &HubIdentity) -> Result<Credential, DeviceStringError> {
+    let broken = |part, rule: String| DeviceStringError::Invalid { part, rule };
+    match (filled(text.expose_shared_access_key()), filled(text.expose_shared_access_signature())) {
+        (Some(key), None) => match SharedKey::from_base64(key) {
+            Ok(key) => Ok(Credential::SharedKey(key)),
+            Err(error) => Err(broken("SharedAccessKey", error.to_string())),
+        },
+        (None, Some(token)) => {
+            let token = SasToken::parse(token).map_err(|error| broken("SharedAccessSignature", error.to_string()))?;
+            let resource = identity.sas_resource();
+            if !token.covers(&resource) {
+                return Err(broken("SharedAccessSignature", format!("it is not for `{resource}`")));
+            }
+            Ok(Credential::Token(token))
+        }
+        (Some(_), Some(_)) => {
+            Err(broken("SharedAccessSignature", "there is a SharedAccessKey too: leave one of them out".into()))
+        }
+        (None, None) => Err(DeviceStringError::Missing("SharedAccessKey")),
+    }
+}
+
+fn filled(value: Option<&str>) -> Option<&str> {
+    value.filter(|it| !it.is_empty())
+}
+
+/// The rule alone: the error quotes the value, which may hold anything.
+fn invalid(part: &'static str, error: &ProtoError) -> DeviceStringError {
+    let rule = match error {
+        ProtoError::Id { rule, .. } => (*rule).to_owned(),
+        _ => "it is no id".to_owned(),
+    };
+    DeviceStringError::Invalid { part, rule }
+}
+
+const fn unsupported<T>(part: &'static str, why: &'static str) -> Result<T, DeviceStringError> {
+    Err(DeviceStringError::Unsupported { part, why })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+
+    fn read(text: &str) -> Result<(HubIdentity, Credential), DeviceStringError> {
+        interpret(&ConnectionString::parse(text)?)
+    }
+
+    /// The texts are those of the vectors `cs-device` and `cs-module`.
+    #[test]
+    fn knows_devices_and_modules() {
+        let device = format!("HostName=contoso.azure-devices.net;DeviceId=device1;SharedAccessKey={KEY}");
+        let (identity, credential) = read(&device).expect("a device");
+        assert_eq!(identity.sas_resource(), "contoso.azure-devices.net/devices/device1");
+        assert!(matches!(credential, Credential::SharedKey(key) if key.expose_base64().as_str() == KEY));
+        let (identity, _) = read(&format!("{device};ModuleId=mod1")).expect("a module");
+        assert_eq!(identity.client_id(), "device1/mod1");
+    }
+
+    #[test]
+    fn takes_a_token_that_is_for_it() {
+        let base = "HostName=h;DeviceId=d;SharedAccessSignature=SharedAccessSignature ";
+        let (_, credential) = read(&format!("{base}sr=h%2Fdevices%2Fd&sig=c2ln&se=4102444800")).expect("a device");
+        assert!(matches!(credential, Credential::Token(_)));
+        let error = read(&format!("{base}sr=h%2Fdevices%2Fother&sig=c2ln&se=4102444800")).expect_err("for another");
+        assert_eq!(
+            error.to_string(),
+            "`SharedAccessSignature` in the connection string is not valid: it is not for `h/devices/d`"
+        );
+    }
+
+    #[test]
+    fn names_the_part_that_is_wrong_and_never_a_value() {
+        for (text, part, fault) in [
+            ("hush", "Name=Value", Fault::Request),
+            ("HostName=h;DeviceId=d", "no `SharedAccessKey`", Fault::Request),
+            ("HostName=h;SharedAccessKey=hush", "no `DeviceId`", Fault::Request),
+            ("HostName=h;DeviceId=;SharedAccessKey=hush", "no `DeviceId`", Fault::Request),
+            ("HostName=h;DeviceId=d SharedAccessKey=hush", "`DeviceId` in", Fault::Request),
+            ("HostName=h;DeviceId=d;ModuleId=a b hush;SharedAccessKey=x", "`ModuleId` in", Fault::Request),
+            ("HostName=https://hush;DeviceId=d;SharedAccessKey=x", "`HostName` in", Fault::Request),
+            ("HostName=h;DeviceId=d;SharedAccessKey=hush", "`SharedAccessKey` in", Fault::Request),
+            ("HostName=h;DeviceId=d;SharedAccessSignature=hush", "`SharedAccessSignature` in", Fault::Request),
+            (
+                "HostName=h;DeviceId=d;SharedAccessKey=hush;SharedAccessSignature=hush",
+                "`SharedAccessSignature` in",
+                Fault::Request,
+            ),
+            (
+                "HostName=h;DeviceId=d;SharedAccessKey=hush;GatewayHostName=e",
+                "`GatewayHostName` in",
+                Fault::Unsupported,
+            ),
+            ("HostName=h;DeviceId=d;x509=true", "`x509` in", Fault::Unsupported),
+            (
+                "HostName=h;SharedAccessKeyName=hush;SharedAccessKey=hush",
+                "`SharedAccessKeyName` in",
+                Fault::Unsupported,
+            ),
+        ] {
+            let error = read(text).expect_err(text);
+            let said = error.to_string();
+            assert!(said.contains(part), "{text}: {said}");
+            assert!(!said.contains("hush"), "{said}");
+            assert_eq!(error.fault(), fault, "{text}");
+        }
+    }
+}
