@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use hubward_transport::{Abilities, Credential, Feature, HubLogin, HubTransport, Message, TransportKind};
+use hubward_transport::{Abilities, Credential, Feature, HubLogin, HubTransport, Message, TransportKind, clock};
 use tokio::sync::{Semaphore, TryAcquireError, mpsc, watch};
 use tokio::time::{Instant, timeout_at};
 
-use crate::driver::{Driver, Inbox};
+use crate::driver::{Driver, Inbox, WallClock};
 use crate::features::Wish;
 use crate::receipt::{Deadline, Ticket, far};
 use crate::{
@@ -86,6 +86,17 @@ impl HubClient {
         credential: Credential,
         options: HubOptions,
     ) -> Self {
+        Self::spawn_by(transport, login, credential, options, Arc::new(clock::now))
+    }
+
+    /// As [`HubClient::spawn`], by another wall clock.
+    pub(crate) fn spawn_by(
+        transport: impl Into<Arc<dyn HubTransport>>,
+        login: HubLogin,
+        credential: Credential,
+        options: HubOptions,
+        wall: WallClock,
+    ) -> Self {
         let (transport, options) = (transport.into(), options.in_range());
         let shared = Arc::new(Shared {
             endpoint: transport.endpoint(&login),
@@ -103,7 +114,7 @@ impl HubClient {
         let send_deadline = options.send_deadline;
         let (wanted, features) = mpsc::channel(FEATURES);
         let inbox = Inbox { commands: inbox, features };
-        tokio::spawn(Driver::new(transport, credential, options, shared.clone(), inbox, Instant::now()));
+        tokio::spawn(Driver::new(transport, credential, options, shared.clone(), inbox, wall, Instant::now()));
         Self { shared, commands, wanted, send_deadline }
     }
 

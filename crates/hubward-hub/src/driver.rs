@@ -11,7 +11,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use hubward_transport::{
     Credential, Downstream, Feature, HubConnection, HubTransport, ProtoError, TransportError, Upstream, clock,
@@ -19,7 +19,8 @@ use hubward_transport::{
 use tokio::sync::mpsc;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use self::login::{Attempt, Renewal, Token};
+pub(crate) use self::login::WallClock;
+use self::login::{Age, Attempt, Renewal};
 use crate::client::{Command, Shared};
 use crate::core::{Core, Cut, Link, Outcome, Setup};
 use crate::features::{Features, Out, is_request};
@@ -31,6 +32,10 @@ const BATCH: usize = 256;
 
 /// Rounds before other tasks get their turn.
 const ROUNDS: usize = 32;
+
+/// The wall clock is looked at so often at least while there is a token that can be renewed: nothing
+/// tells when the machine has slept.
+const LOOK: Duration = Duration::from_secs(60);
 
 pub(crate) struct Driver {
     transport: Arc<dyn HubTransport>,
@@ -48,8 +53,9 @@ pub(crate) struct Driver {
     attempt: u64,
     held: Held,
     renewal: Option<Renewal>,
-    /// When the wall clock says that the token is old.
-    renew_wall: Option<SystemTime>,
+    wall: WallClock,
+    /// Of the token of the attempt or connection, if another one can be had.
+    age: Option<Age>,
     timer: Option<Pin<Box<Sleep>>>,
     events: Vec<Downstream>,
     /// What the end of the client leaves behind.
@@ -111,6 +117,7 @@ impl Driver {
         options: HubOptions,
         shared: Arc<Shared>,
         inbox: Inbox,
+        wall: WallClock,
         now: Instant,
     ) -> Self {
         let setup = Setup {
@@ -133,7 +140,8 @@ impl Driver {
             attempt: 0,
             held: Held::Nothing,
             renewal: None,
-            renew_wall: None,
+            wall,
+            age: None,
             timer: None,
             events: Vec::new(),
             left: None,
@@ -169,8 +177,8 @@ impl Driver {
 
     /// The timers stand still while the machine sleeps; the token's age does not.
     fn look_at_wall_clock(&mut self, now: Instant) {
-        if self.renew_wall.is_some_and(|it| it <= clock::now()) && self.core.renew_now(now) {
-            self.renew_wall = None;
+        if self.age.as_mut().is_some_and(|it| it.look(now, (self.wall)())) {
+            self.core.on_token_old(now);
         }
     }
 
@@ -199,27 +207,25 @@ impl Driver {
     fn drive_attempt(&mut self, cx: &mut Context<'_>, now: Instant, number: u64) -> bool {
         if self.attempt != number {
             self.attempt = number;
-            self.renew_wall = None;
+            let life = self.options.token_lifetime;
+            self.age = self.credential.is_renewable().then(|| Age::new(life, now, (self.wall)()));
             tracing::debug!(endpoint = self.shared.endpoint, number, "connecting");
             self.held = Held::Attempt(login::attempt(
                 self.transport.clone(),
                 self.shared.clone(),
                 self.credential.clone(),
-                self.options.token_lifetime,
+                life,
+                self.wall.clone(),
             ));
         }
         let Held::Attempt(attempt) = &mut self.held else { return false };
         match attempt.as_mut().poll(cx) {
             Poll::Pending => return false,
-            Poll::Ready(Ok((connection, token))) => {
+            Poll::Ready(Ok(connection)) => {
                 self.held = Held::Connection(connection);
-                self.core.on_opened(now, token.life);
-                self.renew_wall = token.renew_wall;
+                self.core.on_opened(now, self.age.as_ref().map(Age::life));
             }
-            Poll::Ready(Err(error)) => {
-                self.held = Held::Nothing;
-                self.core.on_lost(now, error);
-            }
+            Poll::Ready(Err(error)) => self.lose(now, error),
         }
         true
     }
@@ -237,7 +243,8 @@ impl Driver {
             let polled = connection.poll_exchange(cx, &mut self.events);
             for event in self.events.drain(..) {
                 match event {
-                    Downstream::Ready { .. } => {
+                    Downstream::Ready { server_time, .. } => {
+                        compare_clocks(&self.shared.endpoint, server_time, &self.wall);
                         self.core.on_ready(now);
                         self.features.on_connection(now, self.core.up());
                     }
@@ -249,8 +256,7 @@ impl Driver {
                 Poll::Pending => return moved,
                 Poll::Ready(Ok(())) => moved = true,
                 Poll::Ready(Err(error)) => {
-                    self.held = Held::Nothing;
-                    self.core.on_lost(now, error);
+                    self.lose(now, error);
                     return true;
                 }
             }
@@ -261,22 +267,33 @@ impl Driver {
         moved
     }
 
+    /// The attempt or the connection is over.
+    fn lose(&mut self, now: Instant, error: TransportError) {
+        self.held = Held::Nothing;
+        compare_clocks(&self.shared.endpoint, error.refusal().and_then(|it| it.server_time), &self.wall);
+        self.core.on_lost(now, error);
+    }
+
     fn drive_renewal(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
-        let (shared, credential, life) = (&self.shared, &self.credential, self.options.token_lifetime);
-        let renewal = self.renewal.get_or_insert_with(|| Renewal::new(shared.clone(), credential.clone(), life));
         let Held::Connection(connection) = &mut self.held else { return false };
+        let mut renewal = self.renewal.take().unwrap_or_else(|| {
+            let (shared, credential) = (self.shared.clone(), self.credential.clone());
+            Renewal::new(shared, credential, self.options.token_lifetime, self.wall.clone(), now)
+        });
         match renewal.poll(cx, connection.as_mut()) {
-            Poll::Pending => return false,
-            Poll::Ready(Ok(Token { life, renew_wall })) => {
-                self.renew_wall = renew_wall;
-                self.core.on_renewed(now, life.unwrap_or(self.options.token_lifetime));
+            Poll::Pending => {
+                self.renewal = Some(renewal);
+                return false;
             }
-            Poll::Ready(Err(error)) => {
-                self.held = Held::Nothing;
-                self.core.on_lost(now, error);
+            Poll::Ready(Ok(())) => {
+                let mut age = renewal.into_age();
+                // An old one already: the core does not take this renewal for the last.
+                age.look(now, (self.wall)());
+                self.core.on_renewed(now, age.life());
+                self.age = Some(age);
             }
+            Poll::Ready(Err(error)) => self.lose(now, error),
         }
-        self.renewal = None;
         true
     }
 
@@ -330,7 +347,8 @@ impl Driver {
     }
 
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let deadlines = [self.core.next_deadline(), self.features.next_deadline()];
+        let look = self.age.as_ref().filter(|_| self.core.up().is_some()).map(|it| it.looked() + LOOK);
+        let deadlines = [self.core.next_deadline(), self.features.next_deadline(), look];
         let Some(deadline) = deadlines.into_iter().flatten().min() else {
             self.timer = None;
             return Poll::Pending;
@@ -400,6 +418,13 @@ fn put_messages(core: &mut Core<Ticket>, connection: &mut dyn HubConnection, now
         if let Err(error) = connection.start_send(tag, &what, again) {
             core.on_unsendable(now, tag, again, problem(error));
         }
+    }
+}
+
+/// A clock that is wrong by more than the service tolerates makes every token useless.
+fn compare_clocks(endpoint: &str, server_time: Option<SystemTime>, wall: &WallClock) {
+    if let Some(skew) = server_time.and_then(|it| clock::skew(it, wall())) {
+        tracing::warn!(endpoint, "this machine's clock is {skew}: set it right");
     }
 }
 

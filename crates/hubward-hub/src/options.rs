@@ -43,8 +43,13 @@ pub struct HubOptions {
     /// The waits after a refusal that will not go away by itself (credential, certificate):
     /// random in the upper half of a bound that doubles. Default 30 s to 15 minutes.
     pub refused_backoff: Backoff,
-    /// How long a connection must have lasted for the waits to begin from the start. Default 30 s.
+    /// How long a connection must have lasted for the waits to begin from the start; a renewal does
+    /// not end it. Default 30 s.
     pub lasting: Duration,
+    /// How long the client waits at least, up to twice as long at random, while another client seems to
+    /// use the same identity ([`DisconnectCause::DuplicateIdentity`](crate::DisconnectCause)).
+    /// Default 60 s.
+    pub duplicate_wait: Duration,
     /// Makes the random waits repeatable, for simulations; `None` for real randomness.
     pub seed: Option<u64>,
 }
@@ -123,6 +128,13 @@ impl HubOptions {
         self
     }
 
+    /// Sets [`HubOptions::duplicate_wait`].
+    #[must_use]
+    pub const fn duplicate_wait(mut self, wait: Duration) -> Self {
+        self.duplicate_wait = wait;
+        self
+    }
+
     /// Sets [`HubOptions::seed`].
     #[must_use]
     pub const fn seed(mut self, seed: Option<u64>) -> Self {
@@ -147,6 +159,7 @@ impl HubOptions {
             &mut self.backoff.cap,
             &mut self.refused_backoff.first,
             &mut self.refused_backoff.cap,
+            &mut self.duplicate_wait,
         ] {
             *limit = (*limit).min(CENTURY);
         }
@@ -167,6 +180,7 @@ impl Default for HubOptions {
             backoff: Backoff::new(Duration::from_secs(1), Duration::from_secs(60)),
             refused_backoff: Backoff::new(Duration::from_secs(30), Duration::from_secs(15 * 60)),
             lasting: Duration::from_secs(30),
+            duplicate_wait: Duration::from_secs(60),
             seed: None,
         }
     }
@@ -203,6 +217,7 @@ mod tests {
             .renewal_drain(Duration::MAX)
             .backoff(endless)
             .refused_backoff(endless)
+            .duplicate_wait(Duration::MAX)
             .in_range();
         let now = tokio::time::Instant::now();
         for limit in [
@@ -212,6 +227,7 @@ mod tests {
             options.renewal_drain,
             options.backoff.first + options.backoff.cap,
             options.refused_backoff.first + options.refused_backoff.cap,
+            options.duplicate_wait,
         ] {
             assert!(now.checked_add(limit * 2).is_some(), "{limit:?}");
         }

@@ -70,6 +70,21 @@ pub enum DisconnectCause {
         /// How long the client waited.
         after: Duration,
     },
+    /// The hub closes connections that it had accepted, again and again: it looks as if another client
+    /// with the same identity took them over. Only the pattern says so, hence suspected. The client
+    /// tries at most once a [minute](crate::HubOptions::duplicate_wait) until a connection has lasted
+    /// for ten.
+    #[error(
+        "suspected: another client uses the same identity, since the hub closed {takeovers} accepted connections; \
+         give each device an identity of its own"
+    )]
+    DuplicateIdentity {
+        /// How many connections it has closed since this began.
+        takeovers: u32,
+        /// How the last one ended.
+        #[source]
+        source: Arc<TransportError>,
+    },
 }
 
 impl DisconnectCause {
@@ -79,14 +94,16 @@ impl DisconnectCause {
         match self {
             Self::Transport(error) => error.fault(),
             Self::AckOverdue { .. } => Fault::Deadline,
+            // Whoever gave two clients the same one.
+            Self::DuplicateIdentity { .. } => Fault::Credential,
         }
     }
 
-    /// The transport's error, if it was one.
+    /// The transport's error, if there was one.
     #[must_use]
     pub fn transport_error(&self) -> Option<&TransportError> {
         match self {
-            Self::Transport(error) => Some(error),
+            Self::Transport(error) | Self::DuplicateIdentity { source: error, .. } => Some(error),
             Self::AckOverdue { .. } => None,
         }
     }
@@ -173,5 +190,21 @@ mod tests {
             assert_eq!(DisconnectCause::Transport(error).suggests_reprovisioning(), expected, "{text}");
         }
         assert!(!CloseReason::Requested.suggests_reprovisioning());
+    }
+
+    #[test]
+    fn a_suspicion_says_that_it_is_one_who_has_to_act_and_what_to_do() {
+        let source =
+            TransportError::Closed { endpoint: "hub.example:8883".into(), stage: Stage::Exchange, source: None };
+        let cause = DisconnectCause::DuplicateIdentity { takeovers: 5, source: Arc::new(source) };
+        assert_eq!(
+            cause.to_string(),
+            "suspected: another client uses the same identity, since the hub closed 5 accepted connections; \
+             give each device an identity of its own"
+        );
+        let why = std::error::Error::source(&cause).expect("a source").to_string();
+        assert_eq!(why, "hub.example:8883 closed the connection (exchange)");
+        assert_eq!(cause.fault(), Fault::Credential);
+        assert!(!cause.suggests_reprovisioning(), "the hub accepts this identity");
     }
 }

@@ -1,9 +1,9 @@
 //! From an error to what a person needs: where it happened, who has to act, what to do.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use hubward_dps::{AssignmentStatus, ProvisionError};
-use hubward_hub::{SendError, Why};
+use hubward_hub::{DisconnectCause, SendError, Why};
 use hubward_proto::ProtoError;
 use hubward_proto::dps::error_code::{self, Cause};
 use hubward_transport::{Fault, Refusal, RefusedBy, Stage, TlsFault, TransportError, clock};
@@ -47,6 +47,23 @@ impl Diagnosis {
         }
     }
 
+    /// What keeps a client from being connected to its hub.
+    pub(crate) fn of_disconnect(cause: &DisconnectCause) -> Self {
+        let hint = match cause {
+            DisconnectCause::Transport(error) => return Self::of_transport(Leg::Hub, error),
+            DisconnectCause::DuplicateIdentity { .. } => DUPLICATE,
+            // Also what has no case of its own yet.
+            _ => SLOW,
+        };
+        let mut diagnosis = match cause.transport_error() {
+            Some(error) => Self::of_transport(Leg::Hub, error),
+            None => Self::of_settings(cause.fault(), None),
+        };
+        diagnosis.fault = cause.fault();
+        diagnosis.hint = Some(hint.to_owned());
+        diagnosis
+    }
+
     pub(crate) fn of_provision(error: &ProvisionError) -> Self {
         let assign = |service_code, hint: String| Self {
             stage: "dps-assign".into(),
@@ -80,16 +97,14 @@ impl From<&SendError> for Diagnosis {
     fn from(error: &SendError) -> Self {
         let cause = match error {
             SendError::NotSent { why, .. } | SendError::Unknown { why, .. } => match why {
-                Why::Deadline { cause: Some(cause), .. } => cause.transport_error(),
-                Why::Closed(reason) => reason.transport_error(),
+                Why::Deadline { cause: Some(cause), .. } => Some(Self::of_disconnect(cause)),
+                Why::Closed(reason) => reason.transport_error().map(|it| Self::of_transport(Leg::Hub, it)),
                 _ => None,
             },
             _ => None,
         };
-        let mut diagnosis = match cause {
-            Some(cause) => Self::of_transport(Leg::Hub, cause),
-            None => Self::of_settings(error.fault().unwrap_or(Fault::Deadline), send_hint(error)),
-        };
+        let mut diagnosis =
+            cause.unwrap_or_else(|| Self::of_settings(error.fault().unwrap_or(Fault::Deadline), send_hint(error)));
         diagnosis.stage = "hub-send".into();
         diagnosis
     }
@@ -102,9 +117,7 @@ fn send_hint(error: &SendError) -> Option<String> {
             format!("a message has at most {limit} bytes, properties included: send several, or upload a file")
         }
         SendError::Refused { .. } => "the service has no form for such a message: nothing was sent".into(),
-        error if error.is_deadline() => {
-            "the hub is slow to acknowledge: give messages more time (--timeout, HubOptions::send_deadline)".into()
-        }
+        error if error.is_deadline() => SLOW.into(),
         _ => return None,
     })
 }
@@ -124,6 +137,12 @@ impl std::fmt::Display for Leg {
         })
     }
 }
+
+const SLOW: &str = "the hub is slow to acknowledge: give messages more time (--timeout, HubOptions::send_deadline)";
+
+const DUPLICATE: &str = "stop the other program that runs with this device's key and id, or give each device an \
+     identity of its own; a hub keeps one connection of each. A message that makes the hub close the connection looks \
+     the same";
 
 const SOMETHING_BETWEEN: &str = "something on the way may answer in the service's place: a captive portal, a proxy, \
      another server under this name";
@@ -230,18 +249,11 @@ fn with_clock(hint: &str, refusal: &Refusal, now: SystemTime) -> String {
     let Some(server) = refusal.server_time else {
         return format!("{hint}; also that this machine's clock is right");
     };
-    let (offset, direction) = match now.duration_since(server) {
-        Ok(ahead) => (ahead, "ahead of"),
-        Err(behind) => (behind.duration(), "behind"),
-    };
-    if offset < TOLERATED {
-        return hint.into();
+    match clock::skew(server, now) {
+        None => hint.into(),
+        Some(skew) => format!("this machine's clock is {skew}: set it right; else {hint}"),
     }
-    format!("this machine's clock is {} s {direction} the service's: set it right; else {hint}", offset.as_secs())
 }
-
-/// Below the five minutes that the services grant.
-const TOLERATED: Duration = Duration::from_secs(240);
 
 fn rejected_hint(error_code: Option<u32>) -> String {
     match error_code {
@@ -254,6 +266,25 @@ fn rejected_hint(error_code: Option<u32>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    #[test]
+    fn what_keeps_a_client_away_from_its_hub_is_named() {
+        let closed = TransportError::Closed { endpoint: "h:8883".into(), stage: Stage::Exchange, source: None };
+        let source = Arc::new(closed);
+        let duplicate = DisconnectCause::DuplicateIdentity { takeovers: 5, source: source.clone() };
+        let after = Duration::from_secs(30);
+        for (cause, stage, endpoint, fault, hint) in [
+            (DisconnectCause::Transport(source), "hub-exchange", Some("h:8883"), Fault::Network, "try again"),
+            (duplicate, "hub-exchange", Some("h:8883"), Fault::Credential, "stop the other program"),
+            (DisconnectCause::AckOverdue { after }, "settings", None, Fault::Deadline, "the hub is slow"),
+        ] {
+            let found = Diagnosis::of_disconnect(&cause);
+            assert_eq!((found.stage.as_str(), found.endpoint.as_deref(), found.fault), (stage, endpoint, fault));
+            assert!(found.hint.is_some_and(|it| it.starts_with(hint)), "{cause}");
+        }
+    }
 
     #[test]
     fn a_wrong_clock_is_named_with_its_offset() {

@@ -84,9 +84,9 @@ impl ConnectError {
             },
             // What failed last says where; that the time is over says what.
             Self::HubDeadline { endpoint, stage, last, .. } => {
-                let mut diagnosis = match last.as_ref().and_then(DisconnectCause::transport_error) {
-                    Some(error) => Diagnosis::of_transport(Leg::Hub, error),
-                    None => Diagnosis {
+                let mut diagnosis = match last {
+                    Some(cause) if cause.transport_error().is_some() => Diagnosis::of_disconnect(cause),
+                    _ => Diagnosis {
                         stage: format!("{}-{stage}", Leg::Hub),
                         ..Diagnosis::of_settings(Fault::Deadline, Some(LATE_HUB.to_owned()))
                     },

@@ -44,11 +44,8 @@ impl<T> Core<T> {
 
     /// What may have become due by something being resolved.
     pub(super) fn settle(&mut self, now: Instant) {
-        if let Phase::Draining { since, .. } = self.phase
-            && self.flights.len() == 0
-            && !self.hold.renewal
-        {
-            self.leave(now, since);
+        if matches!(self.phase, Phase::Draining { .. }) && self.flights.len() == 0 && !self.hold.renewal {
+            self.leave(now);
         }
         if self.closing.is_some() && !self.hold.close && self.waiting.is_empty() && self.flights.unresolved() == 0 {
             self.finish(now);

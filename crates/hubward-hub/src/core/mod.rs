@@ -13,6 +13,7 @@ mod outcome;
 mod phase;
 #[cfg(test)]
 mod simulation;
+mod takeovers;
 #[cfg(test)]
 mod tests;
 
@@ -30,6 +31,7 @@ use self::flights::Flights;
 pub(crate) use self::outcome::{Cut, Outcome};
 pub(crate) use self::phase::Link;
 use self::phase::{Phase, Then};
+use self::takeovers::Takeovers;
 use crate::{CloseReason, ConnectionState, DisconnectCause, HubOptions};
 
 /// How long saying good-bye may take.
@@ -53,6 +55,13 @@ pub(crate) struct Setup {
     pub(crate) renew_in_place: bool,
 }
 
+/// How long a token is good for, and how much of that is over.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Life {
+    pub(crate) span: Duration,
+    pub(crate) age: Duration,
+}
+
 /// The decisions of one client. `T` stands for a message and its receipt.
 #[derive(Debug)]
 pub(crate) struct Core<T> {
@@ -71,6 +80,9 @@ pub(crate) struct Core<T> {
     next_overdue: Option<Instant>,
     ack_timeout: Duration,
     ladder: Ladder,
+    takeovers: Takeovers,
+    /// Since when the hub has accepted us without a failure; a planned reconnect is none.
+    steady: Option<Instant>,
     last_cause: Option<DisconnectCause>,
     was_connected: bool,
     closing: Option<Closing>,
@@ -108,6 +120,8 @@ impl<T> Core<T> {
             next_overdue: None,
             ack_timeout: options.ack_timeout,
             ladder: Ladder::default(),
+            takeovers: Takeovers::default(),
+            steady: None,
             last_cause: None,
             was_connected: false,
             closing: None,
@@ -141,9 +155,8 @@ impl<T> Core<T> {
 
     // What happened.
 
-    /// The connection of the current attempt is there. `life` is how long its token is good for, if
-    /// another one can be had.
-    pub(crate) fn on_opened(&mut self, now: Instant, life: Option<Duration>) {
+    /// The connection of the current attempt is there. `life` is its token's, if another one can be had.
+    pub(crate) fn on_opened(&mut self, now: Instant, life: Option<Life>) {
         if let Phase::Opening { until } = self.phase {
             let renew_at = life.map(|it| self.renew_at(now, it));
             self.phase = Phase::Login { until, renew_at };
@@ -153,7 +166,8 @@ impl<T> Core<T> {
     /// The hub has accepted the login.
     pub(crate) fn on_ready(&mut self, now: Instant) {
         if let Phase::Login { renew_at, .. } = self.phase {
-            self.phase = Phase::Up { since: now, renew_at };
+            self.phase = Phase::Up { renew_at };
+            self.steady.get_or_insert(now);
             self.was_connected = true;
             self.last_cause = None;
             self.set_state(ConnectionState::Connected);
@@ -201,22 +215,24 @@ impl<T> Core<T> {
     }
 
     /// The token was replaced in place.
-    pub(crate) fn on_renewed(&mut self, now: Instant, life: Duration) {
-        if let Phase::Renewing { since, .. } = self.phase {
+    pub(crate) fn on_renewed(&mut self, now: Instant, life: Life) {
+        if matches!(self.phase, Phase::Renewing { .. }) {
             let renew_at = Some(self.renew_at(now, life));
-            self.phase = Phase::Up { since, renew_at };
+            self.phase = Phase::Up { renew_at };
             self.set_state(ConnectionState::Connected);
         }
     }
 
-    /// The wall clock says that the token is old: the machine slept, or its clock was set. Says
-    /// whether that is of use now.
-    pub(crate) const fn renew_now(&mut self, now: Instant) -> bool {
-        if let Phase::Up { renew_at: Some(at), .. } = &mut self.phase {
-            *at = now;
-            return true;
+    /// The token of this connection, or of the attempt to make one, is old before its time: the
+    /// machine slept, or its clock was set. Says whether that is of use now.
+    pub(crate) fn on_token_old(&mut self, now: Instant) -> bool {
+        match &mut self.phase {
+            Phase::Up { renew_at: Some(at), .. } => *at = now,
+            // The hub would refuse it, and that would look like a wrong key.
+            Phase::Opening { .. } | Phase::Login { .. } => self.open(now),
+            _ => return false,
         }
-        false
+        true
     }
 
     /// Time has come to [`Core::next_deadline`], or anywhere.
@@ -226,9 +242,9 @@ impl<T> Core<T> {
             Phase::Waiting { until } if until <= now => self.open(now),
             Phase::Opening { until } if until <= now => self.timed_out(now, Stage::Connect),
             Phase::Login { until, .. } if until <= now => self.timed_out(now, Stage::Login),
-            Phase::Renewing { until, .. } if until <= now => self.timed_out(now, Stage::Exchange),
-            Phase::Up { since, renew_at: Some(at) } if at <= now => self.renew(now, since),
-            Phase::Draining { since, until } if until <= now => self.leave(now, since),
+            Phase::Renewing { until } if until <= now => self.timed_out(now, Stage::Exchange),
+            Phase::Up { renew_at: Some(at) } if at <= now => self.renew(now),
+            Phase::Draining { until } if until <= now => self.leave(now),
             Phase::Leaving { until, .. } if until <= now => self.on_left(now),
             _ => {}
         }
@@ -250,10 +266,10 @@ impl<T> Core<T> {
             Phase::Waiting { until }
             | Phase::Opening { until }
             | Phase::Login { until, .. }
-            | Phase::Renewing { until, .. }
-            | Phase::Draining { until, .. }
+            | Phase::Renewing { until }
+            | Phase::Draining { until }
             | Phase::Leaving { until, .. } => Some(until),
-            Phase::Up { renew_at, .. } => renew_at,
+            Phase::Up { renew_at } => renew_at,
             Phase::Ended => None,
         };
         let closing = self.closing.as_ref().map(|it| it.until).filter(|_| !self.is_ending());
@@ -352,28 +368,34 @@ impl<T> Core<T> {
         self.on_lost(now, TransportError::Timeout { endpoint: self.setup.endpoint.clone(), stage, after });
     }
 
-    fn fail(&mut self, now: Instant, cause: DisconnectCause) {
+    fn fail(&mut self, now: Instant, mut cause: DisconnectCause) {
         match self.phase {
             // Nobody waits for this connection any more.
             Phase::Leaving { .. } => return self.on_left(now),
-            // It was about to be left for a better one: no failure, just earlier.
-            Phase::Draining { since, .. } => {
-                self.lasted(now, since);
-                self.disconnect();
-                return self.open(now);
-            }
-            Phase::Up { since, .. } | Phase::Renewing { since, .. } => self.lasted(now, since),
-            Phase::Opening { .. } | Phase::Login { .. } => {}
             Phase::Waiting { .. } | Phase::Ended => return,
+            _ => {}
+        }
+        self.unsteady(now);
+        if self.up().is_some()
+            && let DisconnectCause::Transport(error) = &cause
+            && let Some(takeovers) = self.takeovers.failed(now, error)
+        {
+            cause = DisconnectCause::DuplicateIdentity { takeovers, source: error.clone() };
         }
         self.disconnect();
+        // It was about to be left for a better one: no failure, just earlier.
+        if matches!(self.phase, Phase::Draining { .. }) {
+            return self.open(now);
+        }
         if let DisconnectCause::Transport(error) = &cause
             && self.is_final(error)
         {
             self.last_cause = Some(cause.clone());
             return self.end_with(now, CloseReason::Refused(error.clone()));
         }
-        let wait = self.ladder.failed(&cause, &self.setup.options, &mut self.rng);
+        let options = &self.setup.options;
+        let wait = self.ladder.failed(&cause, options, &mut self.rng);
+        let wait = wait.max(self.takeovers.least_wait(options.duplicate_wait, &mut self.rng));
         let next_try = now + wait;
         self.phase = Phase::Waiting { until: next_try };
         self.last_cause = Some(cause.clone());
@@ -390,10 +412,14 @@ impl<T> Core<T> {
         }
     }
 
-    fn lasted(&mut self, now: Instant, since: Instant) {
-        if now.saturating_duration_since(since) >= self.setup.options.lasting {
+    /// A failure has ended the time of being accepted, if there was one.
+    fn unsteady(&mut self, now: Instant) {
+        let Some(since) = self.steady.take() else { return };
+        let lasted = now.saturating_duration_since(since);
+        if lasted >= self.setup.options.lasting {
             self.ladder.reset();
         }
+        self.takeovers.lasted(lasted);
     }
 
     fn disconnect(&mut self) {
@@ -402,23 +428,23 @@ impl<T> Core<T> {
     }
 
     /// Somewhere between 80 and 90 % of a token's life, so that devices started together do not
-    /// renew together.
-    fn renew_at(&mut self, now: Instant, life: Duration) -> Instant {
-        now + life.mul_f64(0.8 + 0.1 * self.rng.f64())
+    /// renew together. Later, where making the connection took nearly all of it: each is to be of use.
+    fn renew_at(&mut self, now: Instant, life: Life) -> Instant {
+        let due = life.span.mul_f64(0.8 + 0.1 * self.rng.f64()).saturating_sub(life.age);
+        now + due.max(life.span / 10)
     }
 
-    fn renew(&mut self, now: Instant, since: Instant) {
+    fn renew(&mut self, now: Instant) {
         self.set_state(ConnectionState::Renewing);
         if self.setup.renew_in_place {
-            self.phase = Phase::Renewing { since, until: now + self.setup.options.login_deadline };
+            self.phase = Phase::Renewing { until: now + self.setup.options.login_deadline };
         } else {
             self.next_overdue = None;
-            self.phase = Phase::Draining { since, until: now + self.setup.options.renewal_drain };
+            self.phase = Phase::Draining { until: now + self.setup.options.renewal_drain };
         }
     }
 
-    fn leave(&mut self, now: Instant, since: Instant) {
-        self.lasted(now, since);
+    fn leave(&mut self, now: Instant) {
         self.disconnect();
         self.phase = Phase::Leaving { until: now + GOODBYE, then: Then::Reopen };
     }

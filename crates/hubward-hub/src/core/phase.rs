@@ -19,17 +19,14 @@ pub(super) enum Phase {
     },
     /// The hub has accepted the login.
     Up {
-        since: Instant,
         renew_at: Option<Instant>,
     },
     /// As up, while the token is being replaced in place.
     Renewing {
-        since: Instant,
         until: Instant,
     },
     /// Before a renewal: nothing new is sent, answers are waited for.
     Draining {
-        since: Instant,
         until: Instant,
     },
     /// Saying good-bye.

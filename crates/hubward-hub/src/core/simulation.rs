@@ -79,6 +79,9 @@ const COVERED: &[(&str, &str)] = &[
     ("session lost", "login"),
 ];
 
+/// A token that was just made.
+const FRESH: Life = Life { span: Duration::from_secs(20), age: Duration::ZERO };
+
 type Seen = BTreeMap<(&'static str, &'static str), u64>;
 
 /// What the peer and the network do, later.
@@ -160,6 +163,7 @@ impl<'a> World<'a> {
             .backoff(Backoff::new(Duration::from_millis(200), Duration::from_secs(2)))
             .refused_backoff(Backoff::new(Duration::from_secs(1), Duration::from_secs(4)))
             .lasting(Duration::from_secs(4))
+            .duplicate_wait(Duration::from_secs(3))
             .seed(Some(seed));
         let setup = Setup {
             options,
@@ -226,7 +230,7 @@ impl<'a> World<'a> {
             }
             80..85 => {
                 self.note("wall clock");
-                self.core.renew_now(self.now);
+                self.core.on_token_old(self.now);
                 self.core.on_time(self.now);
             }
             85 if self.rng.u8(..6) == 0 => {
@@ -308,7 +312,7 @@ impl<'a> World<'a> {
         match happening {
             Happening::Opened => {
                 self.connection.open = true;
-                let life = self.core.setup.renewable.then_some(Duration::from_secs(20));
+                let life = self.core.setup.renewable.then_some(FRESH);
                 self.core.on_opened(self.now, life);
             }
             Happening::OpenFails => {
@@ -351,7 +355,7 @@ impl<'a> World<'a> {
             Happening::Left => self.core.on_left(self.now),
             Happening::Renewed => {
                 self.connection.renewing = false;
-                self.core.on_renewed(self.now, Duration::from_secs(20));
+                self.core.on_renewed(self.now, FRESH);
             }
         }
     }

@@ -5,24 +5,52 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, SystemTime};
 
-use hubward_transport::{
-    Credential, HubConnection, HubLogin, HubTransport, SasToken, TransportError, UnixSeconds, clock,
-};
+use hubward_transport::{Credential, HubConnection, HubLogin, HubTransport, SasToken, TransportError, UnixSeconds};
+use tokio::time::Instant;
 
 use crate::client::Shared;
+use crate::core::Life;
 
 type Work<T> = Pin<Box<dyn Future<Output = Result<T, TransportError>> + Send>>;
 
 /// An attempt to get a connection.
-pub(super) type Attempt = Work<(Box<dyn HubConnection>, Token)>;
+pub(super) type Attempt = Work<Box<dyn HubConnection>>;
 
-/// How long a token is good for.
-pub(super) struct Token {
-    /// `None` if there is no other one to be had.
-    pub(super) life: Option<Duration>,
-    /// When the wall clock says that it is old. Later than the timer of the core, which comes first
-    /// unless the machine slept.
-    pub(super) renew_wall: Option<SystemTime>,
+/// Tells the time of day; tests have one that can be set.
+pub(crate) type WallClock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
+
+/// How old a token is. The monotonic clock stands still while the machine sleeps, and the wall clock
+/// can be set back: between two looks, the one that says more counts.
+pub(super) struct Age {
+    span: Duration,
+    age: Duration,
+    looked: (Instant, SystemTime),
+}
+
+impl Age {
+    /// A token that is made now.
+    pub(super) const fn new(span: Duration, now: Instant, wall: SystemTime) -> Self {
+        Self { span, age: Duration::ZERO, looked: (now, wall) }
+    }
+
+    /// Looks at both clocks; says whether the token is old. That is later than the core's own timer,
+    /// which comes first unless something happened to a clock.
+    pub(super) fn look(&mut self, now: Instant, wall: SystemTime) -> bool {
+        let (then, then_wall) = self.looked;
+        let by_wall = wall.duration_since(then_wall).unwrap_or_default();
+        self.age = self.age.saturating_add(now.saturating_duration_since(then).max(by_wall));
+        self.looked = (now, wall);
+        self.age >= self.span.mul_f64(0.92)
+    }
+
+    /// When it was looked at last.
+    pub(super) const fn looked(&self) -> Instant {
+        self.looked.0
+    }
+
+    pub(super) const fn life(&self) -> Life {
+        Life { span: self.span, age: self.age }
+    }
 }
 
 /// Signs a fresh token, whatever was before, and opens a connection with it.
@@ -31,53 +59,94 @@ pub(super) fn attempt(
     shared: Arc<Shared>,
     credential: Credential,
     life: Duration,
+    wall: WallClock,
 ) -> Attempt {
     Box::pin(async move {
-        let (sas, token) = sign(&shared.login, &credential, life).await?;
-        let connection = transport.open(&shared.login, Some(&sas)).await?;
-        Ok((connection, token))
+        let sas = sign(&shared.login, &credential, life, &wall).await?;
+        transport.open(&shared.login, Some(&sas)).await
     })
 }
 
-async fn sign(login: &HubLogin, credential: &Credential, life: Duration) -> Result<(SasToken, Token), TransportError> {
-    let now = clock::now();
-    let expiry = UnixSeconds::from_system_time(now).saturating_add(life);
-    let sas = credential.token(&login.identity.sas_resource(), expiry, None).await?;
-    let token = if credential.is_renewable() {
-        Token { life: Some(life), renew_wall: now.checked_add(life.mul_f64(0.92)) }
-    } else {
-        Token { life: None, renew_wall: None }
-    };
-    Ok((sas, token))
+async fn sign(
+    login: &HubLogin,
+    credential: &Credential,
+    life: Duration,
+    wall: &WallClock,
+) -> Result<SasToken, TransportError> {
+    let expiry = UnixSeconds::from_system_time(wall()).saturating_add(life);
+    Ok(credential.token(&login.identity.sas_resource(), expiry, None).await?)
 }
 
 /// A renewal in place: signing, then telling the hub.
-pub(super) enum Renewal {
-    Signing(Work<(SasToken, Token)>),
-    Telling(SasToken, Option<Token>),
+pub(super) struct Renewal {
+    /// Of the new token.
+    age: Age,
+    step: Step,
+}
+
+enum Step {
+    Signing(Work<SasToken>),
+    Telling(SasToken),
 }
 
 impl Renewal {
-    pub(super) fn new(shared: Arc<Shared>, credential: Credential, life: Duration) -> Self {
-        Self::Signing(Box::pin(async move { sign(&shared.login, &credential, life).await }))
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        credential: Credential,
+        life: Duration,
+        wall: WallClock,
+        now: Instant,
+    ) -> Self {
+        let age = Age::new(life, now, wall());
+        let signing = Box::pin(async move { sign(&shared.login, &credential, life, &wall).await });
+        Self { age, step: Step::Signing(signing) }
     }
 
     pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
         connection: &mut dyn HubConnection,
-    ) -> Poll<Result<Token, TransportError>> {
+    ) -> Poll<Result<(), TransportError>> {
         loop {
-            match self {
-                Self::Signing(signing) => {
-                    let (sas, token) = ready!(signing.as_mut().poll(cx))?;
-                    *self = Self::Telling(sas, Some(token));
-                }
-                Self::Telling(sas, token) => {
-                    ready!(connection.poll_renew(cx, sas))?;
-                    return Poll::Ready(Ok(token.take().unwrap_or(Token { life: None, renew_wall: None })));
-                }
+            match &mut self.step {
+                Step::Signing(signing) => self.step = Step::Telling(ready!(signing.as_mut().poll(cx))?),
+                Step::Telling(sas) => return connection.poll_renew(cx, sas),
             }
+        }
+    }
+
+    pub(super) fn into_age(self) -> Age {
+        self.age
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_ages_by_the_clock_that_says_more() {
+        // Seconds by the monotonic and the wall clock between two looks; old after 92 of 100.
+        for (looks, old, what) in [
+            (&[(91, 91)][..], false, "both run"),
+            (&[(92, 92)], true, "both run"),
+            (&[(1, 92)], true, "the machine slept"),
+            (&[(1, 10_000_000)], true, "the clock was set forward"),
+            (&[(1, -7200), (90, 90)], false, "the clock was set back"),
+            (&[(1, -7200), (91, 91)], true, "the clock was set back, and is not waited for"),
+            (&[(1, -7200), (1, 91)], true, "the clock was set back, then the machine slept"),
+            (&[(50, 0), (42, 0)], true, "the clock stands still"),
+        ] {
+            let (start, start_wall) = (Instant::now(), SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000));
+            let mut age = Age::new(Duration::from_secs(100), start, start_wall);
+            let (mut now, mut wall, mut found) = (start, start_wall, false);
+            for &(by, by_wall) in looks {
+                now += Duration::from_secs(by);
+                let shift = Duration::from_secs(i64::unsigned_abs(by_wall));
+                wall = if by_wall < 0 { wall - shift } else { wall + shift };
+                found = age.look(now, wall);
+            }
+            assert_eq!(found, old, "{what}");
         }
     }
 }

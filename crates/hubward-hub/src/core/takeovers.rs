@@ -1,0 +1,136 @@
+//! Whether another client uses the same identity. A hub keeps one connection of each identity and
+//! closes the older one without a reason, so two clients take the connection from each other for ever;
+//! only the pattern tells.
+//!
+//! Source: `[doc]` iot-hub/troubleshoot-error-codes.md, 400027 and 409002.
+
+use std::collections::VecDeque;
+use std::io::ErrorKind;
+use std::time::Duration;
+
+use fastrand::Rng;
+use hubward_transport::{Stage, TransportError};
+use tokio::time::Instant;
+
+/// So many make a pattern.
+const PATTERN: usize = 5;
+
+/// Within this time. Two clients that follow our own waits, of a minute at most, need less.
+const WINDOW: Duration = Duration::from_secs(15 * 60);
+
+/// A connection that lasts so long is nobody else's.
+const SETTLED: Duration = Duration::from_secs(10 * 60);
+
+/// The last times that the hub closed an accepted connection.
+#[derive(Debug, Default)]
+pub(super) struct Takeovers {
+    times: VecDeque<Instant>,
+    /// How many there were, once they are a pattern.
+    suspected: Option<u32>,
+}
+
+impl Takeovers {
+    /// A connection has lasted so long, whatever ends it.
+    pub(super) fn lasted(&mut self, lasted: Duration) {
+        if lasted >= SETTLED {
+            *self = Self::default();
+        }
+    }
+
+    /// An accepted connection has failed. Gives the number of takeovers if this looks like another one.
+    pub(super) fn failed(&mut self, now: Instant, error: &TransportError) -> Option<u32> {
+        if !may_be_one(error) {
+            return None;
+        }
+        if let Some(count) = &mut self.suspected {
+            *count = count.saturating_add(1);
+            return self.suspected;
+        }
+        self.times.push_back(now);
+        while self.times.front().is_some_and(|it| now.saturating_duration_since(*it) > WINDOW) {
+            self.times.pop_front();
+        }
+        if self.times.len() >= PATTERN {
+            self.suspected = u32::try_from(self.times.len()).ok();
+            self.times = VecDeque::new();
+        }
+        self.suspected
+    }
+
+    /// How long to wait at least. Random upwards, so that two of our clients do not keep in step.
+    pub(super) fn least_wait(&self, least: Duration, rng: &mut Rng) -> Duration {
+        if self.suspected.is_some() { least.saturating_add(least.mul_f64(rng.f64())) } else { Duration::ZERO }
+    }
+}
+
+/// The peer closed, in an orderly way or not; our own timeouts and a network that went away are
+/// something else.
+fn may_be_one(error: &TransportError) -> bool {
+    let TransportError::Closed { stage: Stage::Exchange, source, .. } = error else { return false };
+    let by_peer = |kind| {
+        matches!(
+            kind,
+            ErrorKind::ConnectionReset
+                | ErrorKind::ConnectionAborted
+                | ErrorKind::BrokenPipe
+                | ErrorKind::UnexpectedEof
+        )
+    };
+    source.as_ref().is_none_or(|it| by_peer(it.kind()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn closed(stage: Stage, source: Option<ErrorKind>) -> TransportError {
+        TransportError::Closed { endpoint: "hub.example:8883".into(), stage, source: source.map(Into::into) }
+    }
+
+    fn seconds(from: u64) -> Duration {
+        Duration::from_secs(from)
+    }
+
+    #[test]
+    fn only_what_the_peer_closed_after_the_login_counts() {
+        let timeout =
+            TransportError::Timeout { endpoint: "hub.example:8883".into(), stage: Stage::Exchange, after: seconds(20) };
+        for (error, counts) in [
+            (closed(Stage::Exchange, None), true),
+            (closed(Stage::Exchange, Some(ErrorKind::ConnectionReset)), true),
+            (closed(Stage::Exchange, Some(ErrorKind::UnexpectedEof)), true),
+            (closed(Stage::Exchange, Some(ErrorKind::NetworkUnreachable)), false),
+            (closed(Stage::Exchange, Some(ErrorKind::TimedOut)), false),
+            (closed(Stage::Login, None), false),
+            (timeout, false),
+            (TransportError::Unsupported("x"), false),
+        ] {
+            let (mut takeovers, now) = (Takeovers::default(), Instant::now());
+            let found = (0..PATTERN).filter_map(|_| takeovers.failed(now, &error)).last();
+            assert_eq!(found.is_some(), counts, "{error:?}");
+        }
+    }
+
+    #[test]
+    fn the_fifth_within_the_window_makes_the_pattern_and_a_lasting_connection_ends_it() {
+        let (mut takeovers, mut now, error) = (Takeovers::default(), Instant::now(), closed(Stage::Exchange, None));
+        let mut rng = Rng::with_seed(1);
+        let found = |takeovers: &mut Takeovers, now| takeovers.failed(now, &error);
+        for gap in [900, 226, 226, 226] {
+            assert_eq!(found(&mut takeovers, now), None);
+            now += seconds(gap);
+        }
+        assert_eq!(found(&mut takeovers, now), None, "the first two are long ago");
+        assert_eq!(takeovers.least_wait(seconds(60), &mut rng), Duration::ZERO);
+        assert_eq!(found(&mut takeovers, now), Some(5));
+        // From then on, however slow it becomes.
+        now += seconds(3600);
+        takeovers.lasted(seconds(599));
+        assert_eq!(found(&mut takeovers, now), Some(6));
+        let waits: Vec<_> = (0..1000).map(|_| takeovers.least_wait(seconds(60), &mut rng)).collect();
+        assert!(waits.iter().all(|it| (seconds(60)..=seconds(120)).contains(it)));
+        assert!(waits.iter().max() > Some(&seconds(110)) && waits.iter().min() < Some(&seconds(70)));
+        takeovers.lasted(seconds(600));
+        assert_eq!(found(&mut takeovers, now), None);
+    }
+}
