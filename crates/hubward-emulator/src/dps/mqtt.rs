@@ -1,5 +1,6 @@
 //! DPS over MQTT.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use hubward_proto::dps::{DpsUsername, OperationTopic, RESPONSE_FILTER, RegisterTopic, ResponseTopic};
@@ -16,7 +17,7 @@ use crate::mqtt::{
     refuse, run,
 };
 use crate::shared::Shared;
-use crate::store::Key;
+use crate::store::{self, Key};
 use crate::wire_id;
 
 /// Serves a connection whose user name is one for DPS. A wrong key is found at the registration, as
@@ -37,12 +38,13 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(
         }
     };
     let key = Key::Dps(caller.key());
-    let (number, ended) = shared.store.change(|state| state.live.begin(key.clone()));
+    let wires = shared.store.change(|state| state.live.begin(key.clone(), store::Session::default()));
     connection.allow(PACKET_MOST);
     // Sessions are accepted and nothing is kept.
     connection.queue(&Outgoing::Connack { session_present: false, code: 0 });
     // A token's age is looked at with each request.
-    let bounds = Bounds { keep_alive: connect.keep_alive, ended, expired: std::future::pending() };
+    let (number, ended, expired) = (wires.number, wires.ended, std::future::pending());
+    let bounds = Bounds { keep_alive: connect.keep_alive, ended, expired };
     let mut session = DpsSession { shared, caller: &caller, granted: None, packet_id: 0 };
     let why = run(connection, &mut session, bounds).await;
     tracing::debug!(registration_id = %caller.registration_id, %why, "a connection to DPS has ended");
@@ -73,6 +75,17 @@ struct DpsSession<'a> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> for DpsSession<'_> {
+    /// DPS only answers.
+    type Event = Infallible;
+
+    async fn next(&mut self) -> Infallible {
+        std::future::pending().await
+    }
+
+    async fn event(&mut self, _: &mut Connection<S>, event: Infallible) -> Result<(), Closed> {
+        match event {}
+    }
+
     async fn handle(&mut self, connection: &mut Connection<S>, packet: Incoming) -> Result<(), Closed> {
         match packet {
             Incoming::Publish(publish) => return self.publish(connection, publish).await,

@@ -6,9 +6,11 @@ use hubward_proto::hub::TopicFilter;
 use hubward_proto::limits::SUBSCRIPTIONS_MAX;
 use hubward_sas::EXPIRY_GRACE;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::{Notify, mpsc};
 use tokio::time::sleep;
 
 use super::login::{Login, check};
+use super::push::{Outbox, Push};
 use super::telemetry::Telemetry;
 use crate::clock::timestamp;
 use crate::fault::{Fault, Point};
@@ -17,7 +19,7 @@ use crate::mqtt::{
     Bounds, Closed, Connection, End, FILTER_REFUSED, NOT_AUTHORIZED, PACKET_MOST, Session, end_of, refuse, run,
 };
 use crate::shared::Shared;
-use crate::store::{self, Key};
+use crate::store::{self, Key, Wires};
 
 /// Serves a connection whose user name is not one for DPS.
 pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(
@@ -29,17 +31,17 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(
     // One step, so that a device cannot be deleted between check and connection.
     let accepted = shared.store.change(|state| {
         let login = check(state, &connect, now)?;
-        let key = Key::Hub(login.hub.clone(), login.identity.device.to_string());
-        let (number, ended) = state.live.begin(key.clone());
-        let device = state.device_mut(&login.hub, login.identity.device.as_str());
-        let kept = device.and_then(|device| {
+        let client_id = login.identity.client_id();
+        let kept = state.device_mut(&login.hub, &client_id).and_then(|device| {
             let kept = if connect.clean_session { None } else { device.session.take() };
             device.session = (!connect.clean_session).then(|| kept.clone().unwrap_or_default());
             kept
         });
-        Ok((login, key, number, ended, kept))
+        let key = Key::Hub(login.hub.clone(), client_id);
+        let wires = state.live.begin(key.clone(), kept.clone().unwrap_or_default());
+        Ok((login, key, wires, kept))
     });
-    let (login, key, number, ended, kept) = match accepted {
+    let (login, key, wires, kept) = match accepted {
         Ok(accepted) => accepted,
         Err(why) => {
             let why: &str = why;
@@ -52,10 +54,21 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(
     connection.allow(PACKET_MOST);
     connection.queue(&Outgoing::Connack { session_present, code: 0 });
     let expired = shared.clock.after(login.expiry.saturating_add(EXPIRY_GRACE));
+    let Wires { number, ended, pushes, look } = wires;
     let bounds = Bounds { keep_alive: connect.keep_alive, ended, expired };
-    let mut session =
-        HubSession { shared, login: &login, persistent: !connect.clean_session, filters: kept.unwrap_or_default() };
+    let mut session = HubSession {
+        shared,
+        login: &login,
+        key: &key,
+        number,
+        persistent: !connect.clean_session,
+        filters: kept.unwrap_or_default(),
+        pushes,
+        look,
+        outbox: Outbox::default(),
+    };
     let why = run(connection, &mut session, bounds).await;
+    drop(session);
 
     tracing::info!(device = %login.identity, %why, "a device is disconnected");
     shared.store.change(|state| state.live.end(&key, number));
@@ -72,12 +85,42 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(
 pub(super) struct HubSession<'a> {
     pub(super) shared: &'a Shared,
     pub(super) login: &'a Login,
+    pub(super) key: &'a Key,
+    /// Of this connection.
+    pub(super) number: u64,
     /// CleanSession 0: filters are kept beyond the connection.
     persistent: bool,
     pub(super) filters: store::Session,
+    pushes: mpsc::Receiver<Push>,
+    look: Arc<Notify>,
+    pub(super) outbox: Outbox,
+}
+
+/// What happens to a hub's connection without its client.
+pub(super) enum Event {
+    /// Somebody wants something published.
+    Push(Push),
+    /// A queue of the store may hold something.
+    Look,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> for HubSession<'_> {
+    type Event = Event;
+
+    async fn next(&mut self) -> Event {
+        tokio::select! {
+            // The other end goes when the connection has to end, which another wire tells.
+            Some(push) = self.pushes.recv() => Event::Push(push),
+            () = self.look.notified() => Event::Look,
+        }
+    }
+
+    async fn event(&mut self, connection: &mut Connection<S>, event: Event) -> Result<(), Closed> {
+        match event {
+            Event::Push(Push::Desired { .. } | Push::Method(_)) | Event::Look => Ok(()),
+        }
+    }
+
     async fn handle(&mut self, connection: &mut Connection<S>, packet: Incoming) -> Result<(), Closed> {
         match packet {
             Incoming::Publish(publish) => return self.publish(connection, publish).await,
@@ -105,8 +148,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> for HubSession<'_> {
                 connection.queue(&Outgoing::Unsuback(id));
             }
             Incoming::Pingreq => connection.queue(&Outgoing::Pingresp),
-            // Of an answer of ours; nothing is sent again within a connection.
-            Incoming::Puback(_) => {}
+            // Nothing of ours is sent again within a connection.
+            Incoming::Puback(id) => {
+                self.outbox.acknowledged(connection, id);
+            }
             Incoming::QoS2 => return Err(Closed::Violation("quality of service 2")),
             Incoming::Connect(_) => return Err(Closed::Violation("a second CONNECT")),
             Incoming::Disconnect => return Err(Closed::Disconnected),
@@ -134,14 +179,16 @@ impl HubSession<'_> {
         granted
     }
 
+    /// Notes the filters where others see them.
     fn keep(&self) {
-        if self.persistent {
+        self.shared.store.change(|state| {
+            state.live.subscribed(self.key, self.number, &self.filters);
             let Login { hub, identity, .. } = self.login;
-            self.shared.store.change(|state| {
-                if let Some(device) = state.device_mut(hub, identity.device.as_str()) {
-                    device.session = Some(self.filters.clone());
-                }
-            });
-        }
+            if self.persistent
+                && let Some(device) = state.device_mut(hub, &identity.client_id())
+            {
+                device.session = Some(self.filters.clone());
+            }
+        });
     }
 }

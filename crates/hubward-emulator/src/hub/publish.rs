@@ -18,7 +18,7 @@ impl HubSession<'_> {
     /// Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md: where AMQP would answer with an error, MQTT
     /// ends the connection.
     pub(super) async fn publish<S: AsyncRead + AsyncWrite + Unpin + Send>(
-        &self,
+        &mut self,
         connection: &mut Connection<S>,
         publish: Publish,
     ) -> Result<(), Closed> {
