@@ -52,6 +52,8 @@ pub(super) struct Hub {
     pub(super) buffer: usize,
     pub(super) opened: usize,
     pub(super) renewed: usize,
+    /// When the token of each login, and of each renewal in place, expires.
+    pub(super) expiries: Vec<u64>,
     pub(super) said_goodbye: usize,
     /// Connections and attempts that exist.
     pub(super) alive: usize,
@@ -73,6 +75,7 @@ impl FakeHub {
             buffer: usize::MAX,
             opened: 0,
             renewed: 0,
+            expiries: Vec::new(),
             said_goodbye: 0,
             alive: 0,
             taken: Vec::new(),
@@ -158,6 +161,7 @@ impl HubTransport for FakeHub {
         let (number, fate) = {
             let mut hub = self.lock();
             hub.opened += 1;
+            hub.expiries.extend(token.map(|it| it.expiry().0));
             hub.unanswered.clear();
             (hub.opened, hub.fates.pop_front().unwrap_or(Fate::Accept))
         };
@@ -270,13 +274,14 @@ impl HubConnection for Connection {
         Poll::Pending
     }
 
-    fn poll_renew(&mut self, cx: &mut Context<'_>, _: &SasToken) -> Poll<Result<(), TransportError>> {
+    fn poll_renew(&mut self, cx: &mut Context<'_>, token: &SasToken) -> Poll<Result<(), TransportError>> {
         let mut hub = self.alive.0.lock();
         hub.renewed += 1;
         if hub.renewed % 2 == 1 {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
+        hub.expiries.push(token.expiry().0);
         Poll::Ready(Ok(()))
     }
 

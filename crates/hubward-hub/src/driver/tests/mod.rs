@@ -1,6 +1,7 @@
 //! The driver and the handle over a hub in memory, with paused time.
 
 mod cancel;
+mod clocks;
 mod ends;
 mod fake;
 
