@@ -12,6 +12,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::driver::{Driver, Inbox, WallClock};
 use crate::features::Wish;
+use crate::incoming::Incoming;
 use crate::receipt::{Deadline, Ticket, far};
 use crate::{
     CloseError, CloseReason, Closed, ConnectionState, DisconnectCause, HubError, HubOptions, MessageLabel, Receipt,
@@ -61,6 +62,8 @@ pub(crate) struct Shared {
     pub(crate) room: Semaphore,
     /// What is watched at the hub from now on.
     pub(crate) wanted: Mutex<BTreeSet<Feature>>,
+    /// Method handlers and received messages.
+    pub(crate) incoming: Arc<Incoming>,
     pub(crate) state: watch::Sender<ConnectionState>,
     pub(crate) last_cause: Mutex<Option<DisconnectCause>>,
     pub(crate) closed: OnceLock<Closed>,
@@ -98,6 +101,7 @@ impl HubClient {
         wall: WallClock,
     ) -> Self {
         let (transport, options) = (transport.into(), options.in_range());
+        let (incoming, nudges) = Incoming::new(&options);
         let shared = Arc::new(Shared {
             endpoint: transport.endpoint(&login),
             kind: transport.kind(),
@@ -105,6 +109,7 @@ impl HubClient {
             login,
             room: Semaphore::new(options.queue),
             wanted: Mutex::default(),
+            incoming,
             state: watch::Sender::new(ConnectionState::Connecting),
             last_cause: Mutex::new(None),
             closed: OnceLock::new(),
@@ -113,7 +118,7 @@ impl HubClient {
         let (commands, inbox) = mpsc::channel(options.queue.saturating_add(OTHER_COMMANDS).min(Semaphore::MAX_PERMITS));
         let send_deadline = options.send_deadline;
         let (wanted, features) = mpsc::channel(FEATURES);
-        let inbox = Inbox { commands: inbox, features };
+        let inbox = Inbox { commands: inbox, features, nudges };
         tokio::spawn(Driver::new(transport, credential, options, shared.clone(), inbox, wall, Instant::now()));
         Self { shared, commands, wanted, send_deadline }
     }

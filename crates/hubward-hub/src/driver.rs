@@ -3,6 +3,7 @@
 //! Written as one `poll` and not as a `select!`: everything that is queued goes to the connection
 //! before it is polled, so that many messages leave in one write.
 
+mod handler;
 mod login;
 #[cfg(test)]
 mod tests;
@@ -23,7 +24,7 @@ pub(crate) use self::login::WallClock;
 use self::login::{Age, Attempt, Renewal};
 use crate::client::{Command, Shared};
 use crate::core::{Core, Cut, Link, Outcome, Setup};
-use crate::features::{Features, Out, is_request};
+use crate::features::{Answer, Features, Out, is_request};
 use crate::receipt::Ticket;
 use crate::{CloseReason, Closed, HubOptions};
 
@@ -44,6 +45,10 @@ pub(crate) struct Driver {
     shared: Arc<Shared>,
     commands: mpsc::Receiver<Command>,
     wanted: mpsc::Receiver<Feature>,
+    nudges: mpsc::Receiver<()>,
+    /// What the tasks of method handlers say. A place for each of them.
+    answers: mpsc::Receiver<Box<Answer>>,
+    answer: mpsc::Sender<Box<Answer>>,
     /// Whether commands can still come.
     open: bool,
     inbox: Vec<Command>,
@@ -67,6 +72,8 @@ pub(crate) struct Inbox {
     pub(crate) commands: mpsc::Receiver<Command>,
     /// Apart from the commands, which a full queue holds up.
     pub(crate) features: mpsc::Receiver<Feature>,
+    /// Says that there is something in what [`Shared::incoming`] holds.
+    pub(crate) nudges: mpsc::Receiver<()>,
 }
 
 /// What there is of a connection.
@@ -86,7 +93,7 @@ impl Future for Driver {
             this.take_commands(cx, now);
             this.look_at_wall_clock(now);
             this.features.on_time(now);
-            this.core.hold(!this.features.is_idle(), !this.features.is_flushed());
+            this.hold();
             this.core.on_time(now);
             let moved = this.drive_link(cx, now);
             this.features.on_connection(now, this.core.up());
@@ -126,6 +133,8 @@ impl Driver {
             renewable: credential.is_renewable(),
             renew_in_place: shared.abilities.renew_in_place,
         };
+        let (answer, answers) = mpsc::channel(options.method_calls);
+        let features = Features::new(&options, shared.incoming.clone());
         Self {
             transport,
             credential,
@@ -133,10 +142,13 @@ impl Driver {
             shared,
             commands: inbox.commands,
             wanted: inbox.features,
+            nudges: inbox.nudges,
+            answers,
+            answer,
             open: true,
             inbox: Vec::new(),
             core: Core::new(setup, now),
-            features: Features::new(),
+            features,
             attempt: 0,
             held: Held::Nothing,
             renewal: None,
@@ -153,6 +165,9 @@ impl Driver {
         while let Poll::Ready(Some(feature)) = self.wanted.poll_recv(cx) {
             self.features.want(feature);
         }
+        // Before the commands: what was given before a close leaves before it.
+        self.take_answers(cx);
+        while let Poll::Ready(Some(())) = self.nudges.poll_recv(cx) {}
         while self.open && self.poll_commands(cx, now).is_ready() {}
     }
 
@@ -169,10 +184,24 @@ impl Driver {
                     self.core.enqueue(ticket, deadline);
                 }
                 Command::Wish(wish) => self.features.on_command(now, *wish),
-                Command::Close(until) => self.core.close(now, *until, CloseReason::Requested),
+                Command::Close(until) => {
+                    self.core.hold(!self.features.is_idle(), !self.features.is_flushed());
+                    self.core.close(now, *until, CloseReason::Requested);
+                }
             }
         }
         Poll::Ready(())
+    }
+
+    fn take_answers(&mut self, cx: &mut Context<'_>) {
+        while let Poll::Ready(Some(answer)) = self.answers.poll_recv(cx) {
+            self.features.on_answer(*answer);
+        }
+    }
+
+    /// Tells the core what features still have to do.
+    fn hold(&mut self) {
+        self.core.hold(!self.features.is_idle(), !self.features.is_flushed());
     }
 
     /// The timers stand still while the machine sleeps; the token's age does not.
@@ -238,7 +267,8 @@ impl Driver {
                 return moved;
             }
             self.features.on_connection(now, self.core.up());
-            put_asks(&mut self.features, &self.core, connection.as_mut(), now);
+            // What an end or a renewal waited for may be on the connection now.
+            moved |= put_asks(&mut self.features, &self.core, connection.as_mut(), now);
             put_messages(&mut self.core, connection.as_mut(), now);
             let polled = connection.poll_exchange(cx, &mut self.events);
             for event in self.events.drain(..) {
@@ -249,8 +279,15 @@ impl Driver {
                         self.features.on_connection(now, self.core.up());
                     }
                     Downstream::Done(tag) if !is_request(tag) => self.core.on_done(now, tag),
-                    other => self.features.on_event(now, other),
+                    other => {
+                        self.features.on_event(now, other);
+                        self.core.hold(!self.features.is_idle(), !self.features.is_flushed());
+                    }
                 }
+            }
+            for job in self.features.jobs().drain(..) {
+                let (deadline, incoming) = (self.options.method_deadline, self.shared.incoming.clone());
+                handler::start(job, deadline, self.answer.clone(), incoming);
             }
             match polled {
                 Poll::Pending => return moved,
@@ -362,6 +399,11 @@ impl Driver {
 
     fn publish_end(&mut self) {
         let reason = self.core.end_reason().unwrap_or(CloseReason::Aborted);
+        // Answers that come later are counted by the task that has them.
+        self.answers.close();
+        while let Ok(answer) = self.answers.try_recv() {
+            self.features.on_answer(*answer);
+        }
         self.features.end(&reason);
         let closed = self.left.take().unwrap_or_else(|| Closed::new(reason.clone()));
         if self.shared.closed.set(closed).is_ok() {
@@ -390,9 +432,11 @@ impl Drop for Driver {
     }
 }
 
-/// Gives the connection replies, and questions while it has room for them.
-fn put_asks(features: &mut Features, core: &Core<Ticket>, connection: &mut dyn HubConnection, now: Instant) {
+/// Gives the connection replies, and questions while it has room for them. Says whether there were any.
+fn put_asks(features: &mut Features, core: &Core<Ticket>, connection: &mut dyn HubConnection, now: Instant) -> bool {
+    let mut moved = false;
     while let Some(out) = features.next(now, core.may_ask() && connection.has_room()) {
+        moved = true;
         match out {
             Out::Ask(tag, what) => {
                 if let Err(error) = connection.start_send(tag, &what, false) {
@@ -400,12 +444,15 @@ fn put_asks(features: &mut Features, core: &Core<Ticket>, connection: &mut dyn H
                 }
             }
             Out::Reply(reply) => {
-                if let Err(error) = connection.start_reply(&reply) {
+                let given = connection.start_reply(&reply);
+                features.on_reply(&reply, given.is_ok());
+                if let Err(error) = given {
                     tracing::warn!(error = %error.chain(), "a reply could not be sent");
                 }
             }
         }
     }
+    moved
 }
 
 /// Gives the connection what it has room for.

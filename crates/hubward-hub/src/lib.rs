@@ -45,20 +45,31 @@
 //! * Dropping the last handle ends the client in the background; what was queued counts as not sent.
 
 mod client;
+mod cloud;
 mod core;
+mod counts;
 mod driver;
 mod error;
 mod features;
+mod incoming;
+mod method;
 mod options;
 mod receipt;
 mod state;
 mod unsupported;
+mod weak;
 
 pub use client::HubClient;
+pub use cloud::{CloudMessage, CloudMessages, ReceiveError, SettleError};
+pub use counts::HubCounts;
 pub use error::{CloseError, Closed, HubError, MessageLabel, SendError, TryEnqueueError, Why};
+pub use method::{MethodCall, MethodError, MethodResponse};
 pub use options::{Backoff, HubOptions};
 pub use receipt::Receipt;
 pub use state::{CloseReason, ConnectionState, DisconnectCause};
 pub use unsupported::{Capability, Unsupported};
+pub use weak::WeakHubClient;
 // What crosses this crate's functions.
-pub use hubward_transport::{Abilities, Credential, Feature, HubIdentity, HubLogin, HubTransport, Message, SharedKey};
+pub use hubward_transport::{
+    Abilities, Credential, Feature, HubIdentity, HubLogin, HubTransport, IncomingMessage, Message, SharedKey,
+};

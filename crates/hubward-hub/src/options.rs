@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use hubward_proto::limits;
+
 use crate::receipt::CENTURY;
 
 /// Options of a [`HubClient`](crate::HubClient).
@@ -50,6 +52,15 @@ pub struct HubOptions {
     /// use the same identity ([`DisconnectCause::DuplicateIdentity`](crate::DisconnectCause)).
     /// Default 60 s.
     pub duplicate_wait: Duration,
+    /// Calls of direct methods that are worked on at a time; at least 1. The next ones are answered
+    /// with 503 at once. Default 16.
+    pub method_calls: usize,
+    /// How long a method's handler may take before the call is answered with 504 and the handler's
+    /// future dropped. Default 5 minutes, the longest a hub lets anybody wait.
+    pub method_deadline: Duration,
+    /// Received messages that may wait to be taken (4 MiB at most); at least 1. What comes beyond
+    /// that is left with the hub. Default 64, more than a hub keeps for a device.
+    pub receive_queue: usize,
     /// Makes the random waits repeatable, for simulations; `None` for real randomness.
     pub seed: Option<u64>,
 }
@@ -135,6 +146,27 @@ impl HubOptions {
         self
     }
 
+    /// Sets [`HubOptions::method_calls`].
+    #[must_use]
+    pub const fn method_calls(mut self, calls: usize) -> Self {
+        self.method_calls = calls;
+        self
+    }
+
+    /// Sets [`HubOptions::method_deadline`].
+    #[must_use]
+    pub const fn method_deadline(mut self, deadline: Duration) -> Self {
+        self.method_deadline = deadline;
+        self
+    }
+
+    /// Sets [`HubOptions::receive_queue`].
+    #[must_use]
+    pub const fn receive_queue(mut self, messages: usize) -> Self {
+        self.receive_queue = messages;
+        self
+    }
+
     /// Sets [`HubOptions::seed`].
     #[must_use]
     pub const fn seed(mut self, seed: Option<u64>) -> Self {
@@ -147,6 +179,8 @@ impl HubOptions {
         self.window = self.window.clamp(1, Self::WINDOW_MAX);
         self.queue = self.queue.clamp(1, tokio::sync::Semaphore::MAX_PERMITS);
         self.token_lifetime = self.token_lifetime.max(Duration::from_secs(2));
+        self.method_calls = self.method_calls.clamp(1, tokio::sync::Semaphore::MAX_PERMITS);
+        self.receive_queue = self.receive_queue.max(1);
         // Zero would mean to reconnect without end.
         self.ack_timeout = self.ack_timeout.max(Duration::from_millis(1));
         // Beyond this, sums with a moment would be none.
@@ -155,6 +189,7 @@ impl HubOptions {
             &mut self.ack_timeout,
             &mut self.token_lifetime,
             &mut self.renewal_drain,
+            &mut self.method_deadline,
             &mut self.backoff.first,
             &mut self.backoff.cap,
             &mut self.refused_backoff.first,
@@ -181,6 +216,9 @@ impl Default for HubOptions {
             refused_backoff: Backoff::new(Duration::from_secs(30), Duration::from_secs(15 * 60)),
             lasting: Duration::from_secs(30),
             duplicate_wait: Duration::from_secs(60),
+            method_calls: 16,
+            method_deadline: limits::METHOD_RESPONSE_TIMEOUT_MAX,
+            receive_queue: 64,
             seed: None,
         }
     }
@@ -215,6 +253,7 @@ mod tests {
             .ack_timeout(Duration::MAX)
             .token_lifetime(Duration::MAX)
             .renewal_drain(Duration::MAX)
+            .method_deadline(Duration::MAX)
             .backoff(endless)
             .refused_backoff(endless)
             .duplicate_wait(Duration::MAX)
@@ -225,6 +264,7 @@ mod tests {
             options.ack_timeout,
             options.token_lifetime,
             options.renewal_drain,
+            options.method_deadline,
             options.backoff.first + options.backoff.cap,
             options.refused_backoff.first + options.refused_backoff.cap,
             options.duplicate_wait,

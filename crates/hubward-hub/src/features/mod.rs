@@ -5,15 +5,23 @@
 //! A feature forgets nothing when a connection ends: what is wanted is asked for again on the next
 //! one. What belongs to one connection only (calls, locks) dies with it.
 
+mod calls;
+mod inbox;
 mod tags;
 mod watches;
+
+use std::sync::Arc;
 
 use hubward_transport::{Downstream, Feature, ProtoError, Reply, Tag, Upstream};
 use tokio::time::Instant;
 
+use self::calls::Calls;
+pub(crate) use self::calls::{Answer, Job, is_json_or_empty};
+pub(crate) use self::inbox::{MessageInbox, Taken, Unsettled};
 pub(crate) use self::tags::{RequestTags, is_request};
 pub(crate) use self::watches::Watches;
-use crate::CloseReason;
+use crate::incoming::Incoming;
+use crate::{CloseReason, HubOptions};
 
 /// What a program asks for, besides telemetry. New kinds go here, and into [`Features::on_command`].
 #[derive(Debug)]
@@ -35,11 +43,20 @@ pub(crate) struct Features {
     up: Option<u64>,
     tags: RequestTags,
     watches: Watches,
+    calls: Calls,
+    /// Holds the received messages, which receivers take from there.
+    incoming: Arc<Incoming>,
 }
 
 impl Features {
-    pub(crate) fn new() -> Self {
-        Self { up: None, tags: RequestTags::default(), watches: Watches::default() }
+    pub(crate) fn new(options: &HubOptions, incoming: Arc<Incoming>) -> Self {
+        Self {
+            up: None,
+            tags: RequestTags::default(),
+            watches: Watches::default(),
+            calls: Calls::new(incoming.clone(), options.method_calls),
+            incoming,
+        }
     }
 
     /// Watches a feature from now on.
@@ -59,10 +76,13 @@ impl Features {
         }
         if self.up.take().is_some() {
             self.watches.on_lost();
+            self.calls.on_lost();
+            self.incoming.inbox().on_lost(&self.incoming.counters);
         }
-        if up.is_some() {
+        if let Some(connection) = up {
             self.up = up;
             self.watches.on_ready(now);
+            self.incoming.inbox().on_ready(connection);
         }
     }
 
@@ -71,7 +91,32 @@ impl Features {
         match event {
             Downstream::Done(tag) if self.watches.on_done(tag) => {}
             Downstream::Refused(tag, refusal) if self.watches.on_refused(now, tag, &refusal) => {}
+            Downstream::Method(call) => self.calls.on_call(self.up, *call),
+            Downstream::Message(delivery) => {
+                let receiver = self.incoming.inbox().on_message(*delivery, &self.incoming.counters);
+                if let Some(receiver) = receiver {
+                    receiver.wake();
+                }
+            }
             other => tracing::debug!(?other, "not asked for"),
+        }
+    }
+
+    /// Calls that a handler is to work on, each in a task of its own; the caller empties it.
+    pub(crate) const fn jobs(&mut self) -> &mut Vec<Job> {
+        self.calls.jobs()
+    }
+
+    /// The task of a job says how it went.
+    pub(crate) fn on_answer(&mut self, answer: Answer) {
+        self.calls.on_answer(self.up, answer);
+    }
+
+    /// The connection took the reply that [`Features::next`] handed out, or did not.
+    pub(crate) fn on_reply(&mut self, reply: &Reply, taken: bool) {
+        match reply {
+            Reply::Method { .. } => self.calls.on_reply(taken),
+            _ => self.incoming.inbox().on_reply(taken, &self.incoming.counters),
         }
     }
 
@@ -94,6 +139,9 @@ impl Features {
     /// replies given. Called until there is nothing.
     pub(crate) fn next(&mut self, _now: Instant, asks: bool) -> Option<Out> {
         self.up?;
+        if let Some(reply) = self.calls.next().or_else(|| self.incoming.inbox().next()) {
+            return Some(Out::Reply(reply));
+        }
         if !asks {
             return None;
         }
@@ -102,15 +150,18 @@ impl Features {
 
     /// Whether a planned reconnect would break nothing now: no question without its answer, no call
     /// being worked on, no message in the program's hands.
-    pub(crate) const fn is_idle(&self) -> bool {
-        true
+    pub(crate) fn is_idle(&self) -> bool {
+        self.calls.is_idle() && self.incoming.inbox().is_idle()
     }
 
     /// Whether nothing is left that an orderly end should wait for.
-    pub(crate) const fn is_flushed(&self) -> bool {
-        true
+    pub(crate) fn is_flushed(&self) -> bool {
+        self.calls.is_flushed() && self.incoming.inbox().is_flushed()
     }
 
     /// The client has ended: everybody who waits is told.
-    pub(crate) fn end(&mut self, _reason: &CloseReason) {}
+    pub(crate) fn end(&mut self, reason: &CloseReason) {
+        self.calls.on_lost();
+        self.incoming.end(reason);
+    }
 }

@@ -1,0 +1,53 @@
+//! What was not handed over or not answered, counted: nothing vanishes silently.
+
+use std::sync::{Mutex, PoisonError};
+
+/// How often something that came from the hub was not handed to the program, or not answered, since
+/// the client was started. See [`HubClient::counts`](crate::HubClient::counts).
+///
+/// All zero is a client that keeps up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct HubCounts {
+    /// Calls of a method that nobody serves; answered with 404.
+    pub methods_unknown: u64,
+    /// Calls whose payload was not JSON; answered with 400, the handler saw nothing of them.
+    pub methods_invalid: u64,
+    /// Calls beyond [`HubOptions::method_calls`](crate::HubOptions::method_calls); answered with 503.
+    pub methods_busy: u64,
+    /// Calls whose handler failed, panicked, or returned what is no JSON or too large; answered with
+    /// 500.
+    pub methods_failed: u64,
+    /// Calls whose handler took longer than
+    /// [`HubOptions::method_deadline`](crate::HubOptions::method_deadline); answered with 504.
+    pub methods_overdue: u64,
+    /// Calls that were worked on, but whose answer could not be sent: their connection was over, or
+    /// the client had ended. The caller sees a timeout.
+    pub methods_unanswered: u64,
+    /// Messages that came while as many were waiting as [may
+    /// wait](crate::HubOptions::receive_queue): not acknowledged, the hub delivers them again.
+    pub messages_left: u64,
+    /// Messages that were waiting to be taken when their connection, or the client, ended: not
+    /// acknowledged, the hub delivers them again.
+    pub messages_discarded: u64,
+    /// Messages that the program took and dropped without settling them: not acknowledged, the hub
+    /// delivers them again.
+    pub messages_unsettled: u64,
+    /// Messages that the program settled too late, after their connection was over: not
+    /// acknowledged, the hub delivers them again.
+    pub messages_stale: u64,
+}
+
+/// The counts while they grow. What is counted is rare, so a lock costs nothing.
+#[derive(Debug, Default)]
+pub(crate) struct Counters(Mutex<HubCounts>);
+
+impl Counters {
+    pub(crate) fn add(&self, count: impl FnOnce(&mut HubCounts)) {
+        count(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    pub(crate) fn snapshot(&self) -> HubCounts {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

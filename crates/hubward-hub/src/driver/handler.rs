@@ -1,0 +1,86 @@
+//! The task in which a method handler works on one call.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hubward_proto::limits::METHOD_PAYLOAD_MAX;
+use hubward_transport::CallId;
+use tokio::sync::mpsc;
+
+use crate::features::{Answer, Job, is_json_or_empty};
+use crate::incoming::Incoming;
+use crate::method::{Outcome, error_body};
+
+/// Starts the task. It is never aborted: its handler may be the one that closes the client.
+pub(super) fn start(job: Job, deadline: Duration, answers: mpsc::Sender<Box<Answer>>, incoming: Arc<Incoming>) {
+    let Job { handler, call, connection } = job;
+    let mut duty = Duty { id: call.id.clone(), method: call.name.clone(), connection, answers, incoming, answer: None };
+    // Also what the handler does before its first await happens in there, where it may panic.
+    tokio::spawn(async move {
+        let outcome = tokio::time::timeout(deadline, async move { handler(call).await }).await;
+        match outcome {
+            Ok(outcome) => duty.judge(outcome),
+            Err(_) => duty.overdue(deadline),
+        }
+    });
+}
+
+/// The duty to answer a call, whatever happens to the task.
+struct Duty {
+    id: CallId,
+    method: String,
+    connection: u64,
+    answers: mpsc::Sender<Box<Answer>>,
+    incoming: Arc<Incoming>,
+    answer: Option<(i32, Bytes)>,
+}
+
+impl Duty {
+    fn judge(&mut self, outcome: Outcome) {
+        let method = &self.method;
+        let (status, body) = match outcome {
+            Ok(response) if response.body.len() > METHOD_PAYLOAD_MAX => {
+                tracing::error!(method, size = response.body.len(), limit = METHOD_PAYLOAD_MAX, "too large a response");
+                (500, error_body("the response is too large"))
+            }
+            Ok(response) if !is_json_or_empty(&response.body) => {
+                tracing::error!(method, "a response is not JSON");
+                (500, error_body("the response is not JSON"))
+            }
+            Ok(response) => return self.answer = Some((response.status, response.body)),
+            Err(error) => {
+                tracing::warn!(method, status = error.status(), %error, "a method failed");
+                (error.status(), error_body(error.message()))
+            }
+        };
+        if status == 500 {
+            self.incoming.counters.add(|it| it.methods_failed += 1);
+        }
+        self.answer = Some((status, body));
+    }
+
+    fn overdue(&mut self, deadline: Duration) {
+        tracing::warn!(method = self.method, ?deadline, "a method takes too long");
+        self.incoming.counters.add(|it| it.methods_overdue += 1);
+        self.answer = Some((504, error_body("the method took too long")));
+    }
+}
+
+impl Drop for Duty {
+    fn drop(&mut self) {
+        let (status, body) = self.answer.take().unwrap_or_else(|| {
+            // Otherwise the runtime shuts down, and nobody hears of it.
+            if std::thread::panicking() {
+                tracing::error!(method = self.method, "a method panicked");
+                self.incoming.counters.add(|it| it.methods_failed += 1);
+            }
+            (500, error_body("the method failed"))
+        });
+        let answer = Answer { connection: self.connection, id: CallId(std::mem::take(&mut self.id.0)), status, body };
+        // There is a place for each task that works. If nobody takes it, the client has ended.
+        if self.answers.try_send(Box::new(answer)).is_err() {
+            self.incoming.counters.add(|it| it.methods_unanswered += 1);
+        }
+    }
+}

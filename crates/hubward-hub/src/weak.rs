@@ -1,0 +1,57 @@
+//! A handle that does not keep its client alive.
+
+use std::fmt;
+use std::sync::Weak;
+use std::time::Duration;
+
+use hubward_transport::Feature;
+use tokio::sync::mpsc;
+
+use crate::HubClient;
+use crate::client::{Command, Shared};
+
+/// A handle that does not keep its client alive: for method handlers and other places that the
+/// client itself holds on to. Made by [`HubClient::downgrade`].
+#[derive(Clone)]
+pub struct WeakHubClient {
+    shared: Weak<Shared>,
+    commands: mpsc::WeakSender<Command>,
+    wanted: mpsc::WeakSender<Feature>,
+    send_deadline: Option<Duration>,
+}
+
+impl WeakHubClient {
+    /// The handle, if another one keeps the client alive.
+    #[must_use]
+    pub fn upgrade(&self) -> Option<HubClient> {
+        Some(HubClient {
+            shared: self.shared.upgrade()?,
+            commands: self.commands.upgrade()?,
+            wanted: self.wanted.upgrade()?,
+            send_deadline: self.send_deadline,
+        })
+    }
+}
+
+impl HubClient {
+    /// A handle that does not keep the client alive.
+    ///
+    /// A method handler that captures a [`HubClient`] keeps the client alive until it is closed:
+    /// dropping all other handles does not end it. Capture this instead, or ask
+    /// [`MethodCall::hub`](crate::MethodCall::hub).
+    #[must_use]
+    pub fn downgrade(&self) -> WeakHubClient {
+        WeakHubClient {
+            shared: std::sync::Arc::downgrade(&self.shared),
+            commands: self.commands.downgrade(),
+            wanted: self.wanted.downgrade(),
+            send_deadline: self.send_deadline,
+        }
+    }
+}
+
+impl fmt::Debug for WeakHubClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WeakHubClient").field("alive", &(self.commands.strong_count() > 0)).finish_non_exhaustive()
+    }
+}
