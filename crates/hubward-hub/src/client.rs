@@ -10,6 +10,7 @@ use hubward_transport::{Abilities, Credential, Feature, HubLogin, HubTransport, 
 use tokio::sync::{Semaphore, TryAcquireError, mpsc, watch};
 use tokio::time::{Instant, timeout_at};
 
+use crate::desired::News;
 use crate::driver::{Driver, Inbox, WallClock};
 use crate::features::Wish;
 use crate::incoming::Incoming;
@@ -30,6 +31,7 @@ pub struct HubClient {
     pub(crate) commands: mpsc::Sender<Command>,
     pub(crate) wanted: mpsc::Sender<Feature>,
     pub(crate) send_deadline: Option<Duration>,
+    pub(crate) twin_deadline: Option<Duration>,
 }
 
 /// Everything a program can make happen.
@@ -60,6 +62,10 @@ pub(crate) struct Shared {
     pub(crate) abilities: Abilities,
     /// One permit for each message that may wait. Closed when nothing is taken any more.
     pub(crate) room: Semaphore,
+    /// One permit for each question about the twin. Closed when nothing is taken any more.
+    pub(crate) twin_room: Semaphore,
+    /// What the receivers of desired properties are told.
+    pub(crate) desired: watch::Sender<News>,
     /// What is watched at the hub from now on.
     pub(crate) wanted: Mutex<BTreeSet<Feature>>,
     /// Method handlers and received messages.
@@ -108,6 +114,8 @@ impl HubClient {
             abilities: transport.abilities(),
             login,
             room: Semaphore::new(options.queue),
+            twin_room: Semaphore::new(options.twin_queue),
+            desired: watch::Sender::new(News::default()),
             wanted: Mutex::default(),
             incoming,
             state: watch::Sender::new(ConnectionState::Connecting),
@@ -116,11 +124,11 @@ impl HubClient {
             is_closed: AtomicBool::new(false),
         });
         let (commands, inbox) = mpsc::channel(options.queue.saturating_add(OTHER_COMMANDS).min(Semaphore::MAX_PERMITS));
-        let send_deadline = options.send_deadline;
+        let (send_deadline, twin_deadline) = (options.send_deadline, options.twin_deadline);
         let (wanted, features) = mpsc::channel(FEATURES);
         let inbox = Inbox { commands: inbox, features, nudges };
         tokio::spawn(Driver::new(transport, credential, options, shared.clone(), inbox, wall, Instant::now()));
-        Self { shared, commands, wanted, send_deadline }
+        Self { shared, commands, wanted, send_deadline, twin_deadline }
     }
 
     /// A handle whose messages have another deadline than
@@ -346,7 +354,7 @@ impl fmt::Debug for HubClient {
 
 impl Shared {
     /// Why it ended, or is about to.
-    fn reason(&self) -> CloseReason {
+    pub(crate) fn reason(&self) -> CloseReason {
         self.closed.get().map_or(CloseReason::Requested, |it| it.reason.clone())
     }
 
@@ -359,7 +367,7 @@ impl Shared {
     }
 
     /// What is in the way of being connected, if anything.
-    fn current_cause(&self) -> Option<DisconnectCause> {
+    pub(crate) fn current_cause(&self) -> Option<DisconnectCause> {
         if self.state.borrow().is_connected() { None } else { self.last_cause() }
     }
 }

@@ -24,6 +24,7 @@ pub(crate) use self::login::WallClock;
 use self::login::{Age, Attempt, Renewal};
 use crate::client::{Command, Shared};
 use crate::core::{Core, Cut, Link, Outcome, Setup};
+use crate::desired::News;
 use crate::features::{Answer, Features, Out, is_request};
 use crate::receipt::Ticket;
 use crate::{CloseReason, Closed, HubOptions};
@@ -183,7 +184,7 @@ impl Driver {
                     let deadline = ticket.deadline(now);
                     self.core.enqueue(ticket, deadline);
                 }
-                Command::Wish(wish) => self.features.on_command(now, *wish),
+                Command::Wish(wish) => self.features.on_command(*wish),
                 Command::Close(until) => {
                     self.core.hold(!self.features.is_idle(), !self.features.is_flushed());
                     self.core.close(now, *until, CloseReason::Requested);
@@ -366,6 +367,10 @@ impl Driver {
         }
         if self.core.is_closing() {
             self.shared.room.close();
+            self.shared.twin_room.close();
+        }
+        if let Some(desired) = self.features.desired() {
+            self.shared.desired.send_modify(|it| it.next(desired));
         }
         if let Some(state) = self.core.changed_state() {
             let cause = self.core.last_cause();
@@ -408,6 +413,7 @@ impl Driver {
         let closed = self.left.take().unwrap_or_else(|| Closed::new(reason.clone()));
         if self.shared.closed.set(closed).is_ok() {
             self.shared.is_closed.store(true, Ordering::SeqCst);
+            self.shared.desired.send_modify(News::close);
             self.shared.state.send_replace(crate::ConnectionState::Closed { reason });
         }
     }

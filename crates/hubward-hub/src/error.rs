@@ -99,7 +99,7 @@ pub enum Why {
 }
 
 impl Why {
-    fn fault(&self) -> Option<Fault> {
+    pub(crate) fn fault(&self) -> Option<Fault> {
         match self {
             Self::Deadline { cause, .. } => Some(cause.as_ref().map_or(Fault::Deadline, DisconnectCause::fault)),
             Self::Closed(reason) => reason.fault(),

@@ -48,6 +48,7 @@ mod client;
 mod cloud;
 mod core;
 mod counts;
+mod desired;
 mod driver;
 mod error;
 mod features;
@@ -56,20 +57,24 @@ mod method;
 mod options;
 mod receipt;
 mod state;
+mod twin;
 mod unsupported;
 mod weak;
 
 pub use client::HubClient;
 pub use cloud::{CloudMessage, CloudMessages, ReceiveError, SettleError};
 pub use counts::HubCounts;
+pub use desired::DesiredProperties;
 pub use error::{CloseError, Closed, HubError, MessageLabel, SendError, TryEnqueueError, Why};
 pub use method::{MethodCall, MethodError, MethodResponse};
 pub use options::{Backoff, HubOptions};
 pub use receipt::Receipt;
 pub use state::{CloseReason, ConnectionState, DisconnectCause};
+pub use twin::{Reported, TwinError};
 pub use unsupported::{Capability, Unsupported};
 pub use weak::WeakHubClient;
 // What crosses this crate's functions.
+pub use hubward_proto::hub::{Properties, Twin};
 pub use hubward_transport::{
     Abilities, Credential, Feature, HubIdentity, HubLogin, HubTransport, IncomingMessage, Message, SharedKey,
 };

@@ -61,6 +61,15 @@ pub struct HubOptions {
     /// Received messages that may wait to be taken (4 MiB at most); at least 1. What comes beyond
     /// that is left with the hub. Default 64, more than a hub keeps for a device.
     pub receive_queue: usize,
+    /// How long a question about the twin or a report may take, from the call to the hub's answer;
+    /// `None` for as long as the client lives. Default 60 s.
+    pub twin_deadline: Option<Duration>,
+    /// How long the hub may take to answer about the twin before it is asked again; doubles for the
+    /// same question on the same connection. Default 15 s.
+    pub twin_timeout: Duration,
+    /// Questions about the twin and reports that may be without their answer before the next ones
+    /// wait too; at least 1. Default 64.
+    pub twin_queue: usize,
     /// Makes the random waits repeatable, for simulations; `None` for real randomness.
     pub seed: Option<u64>,
 }
@@ -167,6 +176,27 @@ impl HubOptions {
         self
     }
 
+    /// Sets [`HubOptions::twin_deadline`].
+    #[must_use]
+    pub const fn twin_deadline(mut self, deadline: Option<Duration>) -> Self {
+        self.twin_deadline = deadline;
+        self
+    }
+
+    /// Sets [`HubOptions::twin_timeout`].
+    #[must_use]
+    pub const fn twin_timeout(mut self, timeout: Duration) -> Self {
+        self.twin_timeout = timeout;
+        self
+    }
+
+    /// Sets [`HubOptions::twin_queue`].
+    #[must_use]
+    pub const fn twin_queue(mut self, questions: usize) -> Self {
+        self.twin_queue = questions;
+        self
+    }
+
     /// Sets [`HubOptions::seed`].
     #[must_use]
     pub const fn seed(mut self, seed: Option<u64>) -> Self {
@@ -181,8 +211,10 @@ impl HubOptions {
         self.token_lifetime = self.token_lifetime.max(Duration::from_secs(2));
         self.method_calls = self.method_calls.clamp(1, tokio::sync::Semaphore::MAX_PERMITS);
         self.receive_queue = self.receive_queue.max(1);
-        // Zero would mean to reconnect without end.
+        self.twin_queue = self.twin_queue.clamp(1, tokio::sync::Semaphore::MAX_PERMITS);
+        // Zero would mean to reconnect, or to ask, without end.
         self.ack_timeout = self.ack_timeout.max(Duration::from_millis(1));
+        self.twin_timeout = self.twin_timeout.max(Duration::from_millis(1));
         // Beyond this, sums with a moment would be none.
         for limit in [
             &mut self.login_deadline,
@@ -195,6 +227,7 @@ impl HubOptions {
             &mut self.refused_backoff.first,
             &mut self.refused_backoff.cap,
             &mut self.duplicate_wait,
+            &mut self.twin_timeout,
         ] {
             *limit = (*limit).min(CENTURY);
         }
@@ -219,6 +252,9 @@ impl Default for HubOptions {
             method_calls: 16,
             method_deadline: limits::METHOD_RESPONSE_TIMEOUT_MAX,
             receive_queue: 64,
+            twin_deadline: Some(Duration::from_secs(60)),
+            twin_timeout: Duration::from_secs(15),
+            twin_queue: 64,
             seed: None,
         }
     }
@@ -257,6 +293,7 @@ mod tests {
             .backoff(endless)
             .refused_backoff(endless)
             .duplicate_wait(Duration::MAX)
+            .twin_timeout(Duration::MAX)
             .in_range();
         let now = tokio::time::Instant::now();
         for limit in [
@@ -268,6 +305,7 @@ mod tests {
             options.backoff.first + options.backoff.cap,
             options.refused_backoff.first + options.refused_backoff.cap,
             options.duplicate_wait,
+            options.twin_timeout,
         ] {
             assert!(now.checked_add(limit * 2).is_some(), "{limit:?}");
         }

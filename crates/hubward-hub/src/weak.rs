@@ -18,6 +18,7 @@ pub struct WeakHubClient {
     commands: mpsc::WeakSender<Command>,
     wanted: mpsc::WeakSender<Feature>,
     send_deadline: Option<Duration>,
+    twin_deadline: Option<Duration>,
 }
 
 impl WeakHubClient {
@@ -29,6 +30,7 @@ impl WeakHubClient {
             commands: self.commands.upgrade()?,
             wanted: self.wanted.upgrade()?,
             send_deadline: self.send_deadline,
+            twin_deadline: self.twin_deadline,
         })
     }
 }
@@ -46,6 +48,7 @@ impl HubClient {
             commands: self.commands.downgrade(),
             wanted: self.wanted.downgrade(),
             send_deadline: self.send_deadline,
+            twin_deadline: self.twin_deadline,
         }
     }
 }

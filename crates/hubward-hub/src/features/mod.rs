@@ -6,12 +6,16 @@
 //! one. What belongs to one connection only (calls, locks) dies with it.
 
 mod calls;
+mod desired;
 mod inbox;
 mod tags;
+pub(crate) mod twin_requests;
+mod twins;
 mod watches;
 
 use std::sync::Arc;
 
+use hubward_proto::hub::Properties;
 use hubward_transport::{Downstream, Feature, ProtoError, Reply, Tag, Upstream};
 use tokio::time::Instant;
 
@@ -19,13 +23,17 @@ use self::calls::Calls;
 pub(crate) use self::calls::{Answer, Job, is_json_or_empty};
 pub(crate) use self::inbox::{MessageInbox, Taken, Unsettled};
 pub(crate) use self::tags::{RequestTags, is_request};
+use self::twins::Twins;
 pub(crate) use self::watches::Watches;
 use crate::incoming::Incoming;
 use crate::{CloseReason, HubOptions};
 
 /// What a program asks for, besides telemetry. New kinds go here, and into [`Features::on_command`].
 #[derive(Debug)]
-pub(crate) enum Wish {}
+pub(crate) enum Wish {
+    /// Asks about the twin, or reports.
+    Twin(twin_requests::Question),
+}
 
 /// What is to be put on the connection.
 #[derive(Debug)]
@@ -43,6 +51,7 @@ pub(crate) struct Features {
     up: Option<u64>,
     tags: RequestTags,
     watches: Watches,
+    twins: Twins,
     calls: Calls,
     /// Holds the received messages, which receivers take from there.
     incoming: Arc<Incoming>,
@@ -54,6 +63,7 @@ impl Features {
             up: None,
             tags: RequestTags::default(),
             watches: Watches::default(),
+            twins: Twins::new(options),
             calls: Calls::new(incoming.clone(), options.method_calls),
             incoming,
         }
@@ -62,11 +72,16 @@ impl Features {
     /// Watches a feature from now on.
     pub(crate) fn want(&mut self, feature: Feature) {
         self.watches.want(feature);
+        if feature == Feature::Desired {
+            self.twins.follow();
+        }
     }
 
     /// Takes what a program asks for.
-    pub(crate) fn on_command(&mut self, _now: Instant, wish: Wish) {
-        match wish {}
+    pub(crate) fn on_command(&mut self, wish: Wish) {
+        match wish {
+            Wish::Twin(question) => self.twins.ask(question),
+        }
     }
 
     /// Says which connection is up, if any. Called after everything that may change that.
@@ -76,6 +91,7 @@ impl Features {
         }
         if self.up.take().is_some() {
             self.watches.on_lost();
+            self.twins.on_lost();
             self.calls.on_lost();
             self.incoming.inbox().on_lost(&self.incoming.counters);
         }
@@ -89,8 +105,12 @@ impl Features {
     /// Takes what the connection told. Only events that are not the core's.
     pub(crate) fn on_event(&mut self, now: Instant, event: Downstream) {
         match event {
-            Downstream::Done(tag) if self.watches.on_done(tag) => {}
+            Downstream::Done(tag) if self.watches.on_done(tag) => self.twins.on_watches(&self.watches),
             Downstream::Refused(tag, refusal) if self.watches.on_refused(now, tag, &refusal) => {}
+            Downstream::Refused(tag, refusal) if self.twins.on_refused(now, tag, &refusal) => {}
+            Downstream::Twin(tag, body) => self.twins.on_twin(now, tag, &body),
+            Downstream::Reported(tag, version) => self.twins.on_reported(now, tag, version),
+            Downstream::Desired(body) => self.twins.on_desired(now, &body),
             Downstream::Method(call) => self.calls.on_call(self.up, *call),
             Downstream::Message(delivery) => {
                 let receiver = self.incoming.inbox().on_message(*delivery, &self.incoming.counters);
@@ -122,22 +142,25 @@ impl Features {
 
     /// The connection could not take what [`Features::next`] handed out under this tag.
     pub(crate) fn on_unsendable(&mut self, now: Instant, tag: Tag, problem: ProtoError) {
-        self.watches.on_unsendable(now, tag, &problem);
+        if !self.watches.on_unsendable(now, tag, &problem) {
+            self.twins.on_unsendable(now, tag, &problem);
+        }
     }
 
     /// Time has come to [`Features::next_deadline`], or anywhere.
     pub(crate) fn on_time(&mut self, now: Instant) {
         self.watches.on_time(now);
+        self.twins.on_time(now);
     }
 
     /// When to call [`Features::on_time`] at the latest.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        self.watches.next_deadline()
+        [self.watches.next_deadline(), self.twins.next_deadline()].into_iter().flatten().min()
     }
 
     /// What goes on the connection next; `asks` says that new questions may be asked, not only
     /// replies given. Called until there is nothing.
-    pub(crate) fn next(&mut self, _now: Instant, asks: bool) -> Option<Out> {
+    pub(crate) fn next(&mut self, now: Instant, asks: bool) -> Option<Out> {
         self.up?;
         if let Some(reply) = self.calls.next().or_else(|| self.incoming.inbox().next()) {
             return Some(Out::Reply(reply));
@@ -145,23 +168,29 @@ impl Features {
         if !asks {
             return None;
         }
-        self.watches.next(&mut self.tags)
+        self.watches.next(&mut self.tags).or_else(|| self.twins.next(now, &mut self.tags, &self.watches))
+    }
+
+    /// The newest desired properties, if they changed since the last call.
+    pub(crate) fn desired(&mut self) -> Option<Arc<Properties>> {
+        self.twins.news()
     }
 
     /// Whether a planned reconnect would break nothing now: no question without its answer, no call
     /// being worked on, no message in the program's hands.
     pub(crate) fn is_idle(&self) -> bool {
-        self.calls.is_idle() && self.incoming.inbox().is_idle()
+        self.twins.is_idle() && self.calls.is_idle() && self.incoming.inbox().is_idle()
     }
 
     /// Whether nothing is left that an orderly end should wait for.
     pub(crate) fn is_flushed(&self) -> bool {
-        self.calls.is_flushed() && self.incoming.inbox().is_flushed()
+        self.twins.is_flushed() && self.calls.is_flushed() && self.incoming.inbox().is_flushed()
     }
 
     /// The client has ended: everybody who waits is told.
     pub(crate) fn end(&mut self, reason: &CloseReason) {
         self.calls.on_lost();
+        self.twins.end(reason);
         self.incoming.end(reason);
     }
 }

@@ -1,0 +1,153 @@
+//! The twin: what programs ask about it, and what the client itself keeps up with.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use fastrand::Rng;
+use hubward_proto::hub::{Properties, Twin};
+use hubward_transport::{Feature, ProtoError, Refusal, Tag};
+use tokio::time::Instant;
+
+use super::desired::Desired;
+use super::twin_requests::{Answer, Cut, Question, Turn, TwinRequests};
+use super::{Out, RequestTags, Watches};
+use crate::{CloseReason, HubOptions};
+
+/// All about the twin of one client.
+#[derive(Debug)]
+pub(crate) struct Twins {
+    rng: Rng,
+    requests: TwinRequests,
+    desired: Desired,
+}
+
+impl Twins {
+    pub(crate) fn new(options: &HubOptions) -> Self {
+        Self {
+            rng: options.seed.map_or_else(Rng::new, Rng::with_seed),
+            requests: TwinRequests::new(options.twin_timeout),
+            desired: Desired::default(),
+        }
+    }
+
+    pub(crate) fn ask(&mut self, question: Question) {
+        self.requests.ask(question);
+    }
+
+    /// Somebody wants to know the desired properties.
+    pub(crate) const fn follow(&mut self) {
+        self.desired.follow();
+    }
+
+    /// What the hub has granted may have changed.
+    pub(crate) fn on_watches(&mut self, watches: &Watches) {
+        if watches.is_active(Feature::TwinAnswers) && watches.is_active(Feature::Desired) {
+            self.desired.on_watched();
+        }
+    }
+
+    pub(crate) fn on_lost(&mut self) {
+        self.requests.on_lost();
+        self.desired.on_lost();
+    }
+
+    pub(crate) fn on_twin(&mut self, now: Instant, tag: Tag, body: &[u8]) {
+        let Some(turn) = self.requests.on_answer(tag) else { return late(tag) };
+        let twin = Twin::parse(body);
+        match turn {
+            Turn::Own => self.desired.on_fetched(now, &mut self.rng, twin.map(|it| it.desired)),
+            Turn::Program => {
+                if let Ok(twin) = &twin {
+                    self.desired.on_seen(&twin.desired);
+                }
+                self.requests.finish(twin.map(|it| Answer::Twin(Box::new(it))).map_err(Cut::Unreadable));
+            }
+        }
+    }
+
+    pub(crate) fn on_reported(&mut self, now: Instant, tag: Tag, version: Option<u64>) {
+        match self.requests.on_answer(tag) {
+            Some(Turn::Program) => self.requests.finish(Ok(Answer::Reported(version))),
+            Some(Turn::Own) => self.desired.on_failed(now, &mut self.rng, None),
+            None => late(tag),
+        }
+    }
+
+    pub(crate) fn on_desired(&mut self, now: Instant, body: &Bytes) {
+        self.desired.on_notice(now, &mut self.rng, body);
+    }
+
+    /// Whether the tag was one of ours.
+    pub(crate) fn on_refused(&mut self, now: Instant, tag: Tag, refusal: &Refusal) -> bool {
+        let turn = self.requests.on_answer(tag);
+        match turn {
+            Some(Turn::Program) => self.requests.refused(now, &mut self.rng, refusal),
+            Some(Turn::Own) => {
+                tracing::warn!(%refusal, "the twin cannot be fetched; asking again");
+                self.desired.on_failed(now, &mut self.rng, refusal.retry_after);
+            }
+            None => {}
+        }
+        turn.is_some()
+    }
+
+    /// Whether the tag was one of ours.
+    pub(crate) fn on_unsendable(&mut self, now: Instant, tag: Tag, problem: &ProtoError) -> bool {
+        let turn = self.requests.on_answer(tag);
+        match turn {
+            Some(Turn::Program) => self.requests.unsendable(problem.clone()),
+            Some(Turn::Own) => {
+                tracing::warn!(%problem, "the twin cannot be asked for on this connection");
+                self.desired.on_failed(now, &mut self.rng, None);
+            }
+            None => {}
+        }
+        turn.is_some()
+    }
+
+    pub(crate) fn on_time(&mut self, now: Instant) {
+        if self.requests.on_time(now) == Some(Turn::Own) {
+            self.desired.on_failed(now, &mut self.rng, None);
+        }
+        self.desired.on_time(now);
+    }
+
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        [self.requests.next_deadline(), self.desired.next_deadline()].into_iter().flatten().min()
+    }
+
+    /// The next question for the connection.
+    pub(crate) fn next(&mut self, now: Instant, tags: &mut RequestTags, watches: &Watches) -> Option<Out> {
+        if !watches.is_active(Feature::TwinAnswers) {
+            return None;
+        }
+        let (turn, tag, what) = self.requests.next(now, tags, self.desired.is_due())?;
+        if turn == Turn::Own {
+            self.desired.on_asked(now);
+        }
+        Some(Out::Ask(tag, what))
+    }
+
+    /// Whether no question is without its answer.
+    pub(crate) const fn is_idle(&self) -> bool {
+        self.requests.is_idle()
+    }
+
+    /// Whether nobody waits for an answer.
+    pub(crate) fn is_flushed(&self) -> bool {
+        self.requests.is_flushed()
+    }
+
+    /// The newest desired properties, if they changed since the last call.
+    pub(crate) fn news(&mut self) -> Option<Arc<Properties>> {
+        self.desired.news()
+    }
+
+    pub(crate) fn end(&mut self, reason: &CloseReason) {
+        self.requests.end(reason);
+    }
+}
+
+fn late(tag: Tag) {
+    tracing::debug!(?tag, "an answer about the twin comes too late");
+}
