@@ -6,8 +6,8 @@ use std::task::{Context, Poll, Waker};
 
 use async_trait::async_trait;
 use hubward_transport::{
-    Abilities, Downstream, HubConnection, HubLogin, HubTransport, ProtoError, Refusal, RefusedBy, Reply, SasToken,
-    Stage, Tag, TransportError, TransportKind, Upstream,
+    Abilities, Downstream, Feature, HubConnection, HubLogin, HubTransport, ProtoError, Refusal, RefusedBy, Reply,
+    SasToken, Stage, Tag, TransportError, TransportKind, Upstream,
 };
 
 pub(super) const ENDPOINT: &str = "hub.example:8883";
@@ -48,6 +48,8 @@ pub(super) struct Hub {
     pub(super) fates: VecDeque<Fate>,
     pub(super) answers: Answers,
     pub(super) renew_in_place: bool,
+    /// What it can do besides; everything that MQTT can.
+    pub(super) abilities: Abilities,
     /// Messages a connection buffers.
     pub(super) buffer: usize,
     pub(super) opened: usize,
@@ -60,6 +62,12 @@ pub(super) struct Hub {
     pub(super) taken: Vec<Taken>,
     /// How many messages came in one write.
     pub(super) writes: Vec<usize>,
+    /// What was watched, by connection.
+    pub(super) watched: Vec<(usize, Feature)>,
+    /// What was replied, by connection.
+    pub(super) replies: Vec<(usize, Reply)>,
+    /// What is told next, by connection.
+    told: VecDeque<(usize, Downstream)>,
     unanswered: VecDeque<(usize, Tag)>,
     answered: VecDeque<(usize, Tag)>,
     cut: BTreeSet<usize>,
@@ -72,6 +80,7 @@ impl FakeHub {
             fates: fates.into_iter().collect(),
             answers: Answers::AtOnce,
             renew_in_place: false,
+            abilities: mqtt(),
             buffer: usize::MAX,
             opened: 0,
             renewed: 0,
@@ -80,6 +89,9 @@ impl FakeHub {
             alive: 0,
             taken: Vec::new(),
             writes: Vec::new(),
+            watched: Vec::new(),
+            replies: Vec::new(),
+            told: VecDeque::new(),
             unanswered: VecDeque::new(),
             answered: VecDeque::new(),
             cut: BTreeSet::new(),
@@ -109,6 +121,14 @@ impl FakeHub {
         hub.wake();
     }
 
+    /// Tells the connection that was opened last.
+    pub(super) fn tell(&self, what: Downstream) {
+        let mut hub = self.lock();
+        let last = hub.opened;
+        hub.told.push_back((last, what));
+        hub.wake();
+    }
+
     /// Ends the connection that was opened last.
     pub(super) fn cut(&self) {
         let mut hub = self.lock();
@@ -134,6 +154,13 @@ impl FakeHub {
     }
 }
 
+/// What MQTT can do.
+fn mqtt() -> Abilities {
+    let mut abilities = Abilities::default();
+    (abilities.twin, abilities.methods, abilities.receive) = (true, true, true);
+    abilities
+}
+
 impl Hub {
     fn wake(&mut self) {
         self.wakers.drain(..).for_each(Waker::wake);
@@ -151,8 +178,9 @@ impl HubTransport for FakeHub {
     }
 
     fn abilities(&self) -> Abilities {
-        let mut abilities = Abilities::default();
-        abilities.renew_in_place = self.lock().renew_in_place;
+        let hub = self.lock();
+        let mut abilities = hub.abilities;
+        abilities.renew_in_place = hub.renew_in_place;
         abilities
     }
 
@@ -176,7 +204,15 @@ impl HubTransport for FakeHub {
                 Err(TransportError::Connect { endpoint: ENDPOINT.into(), source })
             }
             Fate::HangOpening => std::future::pending().await,
-            fate => Ok(Box::new(Connection { number, fate, ready: false, written: Vec::new(), alive })),
+            fate => Ok(Box::new(Connection {
+                number,
+                fate,
+                ready: false,
+                written: Vec::new(),
+                watching: Vec::new(),
+                replying: Vec::new(),
+                alive,
+            })),
         }
     }
 }
@@ -204,7 +240,15 @@ struct Connection {
     fate: Fate,
     ready: bool,
     written: Vec<(Tag, Taken)>,
+    watching: Vec<(Tag, Feature)>,
+    replying: Vec<Reply>,
     alive: Alive,
+}
+
+impl Connection {
+    fn write_replies(&mut self, hub: &mut Hub) {
+        hub.replies.extend(self.replying.drain(..).map(|it| (self.number, it)));
+    }
 }
 
 impl HubConnection for Connection {
@@ -214,7 +258,14 @@ impl HubConnection for Connection {
 
     fn start_send(&mut self, tag: Tag, what: &Upstream, again: bool) -> Result<(), TransportError> {
         assert!(self.has_room());
-        let Upstream::Telemetry(message) = what else { panic!("{what:?}") };
+        let message = match what {
+            Upstream::Telemetry(message) => message,
+            Upstream::Watch(feature) => {
+                self.watching.push((tag, *feature));
+                return Ok(());
+            }
+            other => panic!("{other:?}"),
+        };
         let body = String::from_utf8(message.body.to_vec()).expect("text");
         if body == "impossible" {
             return Err(TransportError::Request(ProtoError::Missing("a topic that fits")));
@@ -224,7 +275,9 @@ impl HubConnection for Connection {
     }
 
     fn start_reply(&mut self, reply: &Reply) -> Result<(), TransportError> {
-        panic!("{reply:?}")
+        assert!(self.ready, "nothing came yet that could be replied to");
+        self.replying.push(reply.clone());
+        Ok(())
     }
 
     fn poll_exchange(
@@ -232,7 +285,8 @@ impl HubConnection for Connection {
         cx: &mut Context<'_>,
         events: &mut Vec<Downstream>,
     ) -> Poll<Result<(), TransportError>> {
-        let mut hub = self.alive.0.lock();
+        let all = self.alive.0.clone();
+        let mut hub = all.lock();
         if hub.cut.contains(&self.number) {
             let error = TransportError::Closed { endpoint: ENDPOINT.into(), stage: Stage::Exchange, source: None };
             return Poll::Ready(Err(error));
@@ -254,6 +308,16 @@ impl HubConnection for Connection {
         let full = self.written.len() >= hub.buffer;
         if !self.written.is_empty() {
             hub.writes.push(self.written.len());
+        }
+        self.write_replies(&mut hub);
+        for (tag, feature) in self.watching.drain(..) {
+            hub.watched.push((self.number, feature));
+            events.push(Downstream::Done(tag));
+        }
+        while let Some((number, what)) = hub.told.pop_front_if(|_| self.ready) {
+            if number == self.number {
+                events.push(what);
+            }
         }
         for (tag, taken) in self.written.drain(..) {
             hub.taken.push(taken);
@@ -286,7 +350,10 @@ impl HubConnection for Connection {
     }
 
     fn poll_close(&mut self, _: &mut Context<'_>) -> Poll<()> {
-        self.alive.0.lock().said_goodbye += 1;
+        let all = self.alive.0.clone();
+        let mut hub = all.lock();
+        self.write_replies(&mut hub);
+        hub.said_goodbye += 1;
         Poll::Ready(())
     }
 }
