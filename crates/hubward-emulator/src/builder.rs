@@ -7,7 +7,9 @@ use std::time::Duration;
 use hubward_proto::dps::GLOBAL_HOST;
 use hubward_proto::service::{Attestation, EnrollmentGroup, SymmetricKeys};
 use hubward_proto::{HubHost, IdScope};
+use hubward_sas::SharedKey;
 
+use crate::store::Rules;
 use crate::{BadCertificate, Emulator, Seed, StartError};
 
 /// The id scope of an emulator that is not given another one.
@@ -46,6 +48,8 @@ pub struct Builder {
     pub(crate) max_connections: usize,
     pub(crate) telemetry_retention: usize,
     pub(crate) certificate: Option<BadCertificate>,
+    pub(crate) rules: Rules,
+    pub(crate) policy_key: Option<SharedKey>,
 }
 
 impl Default for Builder {
@@ -69,6 +73,8 @@ impl Default for Builder {
             max_connections: 10_000,
             telemetry_retention: 100_000,
             certificate: None,
+            rules: Rules::default(),
+            policy_key: None,
         }
     }
 }
@@ -198,6 +204,38 @@ impl Builder {
     #[must_use]
     pub const fn certificate(mut self, bad: BadCertificate) -> Self {
         self.certificate = Some(bad);
+        self
+    }
+
+    /// How long hubs keep a message to a device whose sender does not say; one hour by default, and
+    /// from one minute to two days at the service.
+    #[must_use]
+    pub const fn message_ttl(mut self, ttl: Duration) -> Self {
+        self.rules.ttl = ttl;
+        self
+    }
+
+    /// How long a delivered message to a device stays invisible while it is not acknowledged; one
+    /// minute by default. After that it is delivered again.
+    #[must_use]
+    pub const fn message_lock(mut self, lock: Duration) -> Self {
+        self.rules.lock = lock;
+        self
+    }
+
+    /// Deliveries after which hubs give up a message to a device; 10 by default, and from 1 to 100 at
+    /// the service.
+    #[must_use]
+    pub const fn message_deliveries(mut self, most: u32) -> Self {
+        self.rules.max_deliveries = most;
+        self
+    }
+
+    /// The key of the hubs' policies `iothubowner` and `device`. Without one, tokens of policies are
+    /// refused.
+    #[must_use]
+    pub fn policy_key(mut self, key: SharedKey) -> Self {
+        self.policy_key = Some(key);
         self
     }
 

@@ -29,6 +29,19 @@ impl Clock {
         UnixSeconds::from_system_time(self.now())
     }
 
+    /// Returns as soon as this clock shows `moment`.
+    pub(crate) async fn at(&self, moment: SystemTime) {
+        let mut ahead = self.ahead.subscribe();
+        while let Ok(wait) = moment.duration_since(self.now())
+            && !wait.is_zero()
+        {
+            tokio::select! {
+                () = tokio::time::sleep(wait.min(LONGEST_WAIT)) => {}
+                changed = ahead.changed() => if changed.is_err() { return },
+            }
+        }
+    }
+
     /// Returns as soon as this clock shows a second after `moment`.
     pub(crate) async fn after(&self, moment: UnixSeconds) {
         let mut ahead = self.ahead.subscribe();
@@ -113,8 +126,13 @@ mod tests {
         let wait = clock.after(moment);
         tokio::pin!(wait);
         assert!(futures_poll(wait.as_mut()).await.is_none());
+        let at = clock.at(clock.now() + Duration::from_secs(1001));
+        tokio::pin!(at);
+        assert!(futures_poll(at.as_mut()).await.is_none());
         clock.set_ahead(Duration::from_secs(1002));
         wait.await;
+        at.await;
+        clock.at(SystemTime::UNIX_EPOCH).await;
     }
 
     /// Polls once.

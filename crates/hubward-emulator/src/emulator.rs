@@ -2,6 +2,8 @@
 
 mod devices;
 mod enrollments;
+mod messages;
+mod modules;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -80,6 +82,10 @@ impl Emulator {
 
         let clock = Arc::new(Clock::new(options.clock_ahead));
         let mut state = State::new(options.hubs.iter().map(String::as_str));
+        for hub in state.hubs.values_mut() {
+            hub.rules = options.rules;
+            hub.policy_key.clone_from(&options.policy_key);
+        }
         if options.dev_keys {
             let (entry, _) = complete(dev_group(), None, clock.now()).map_err(SeedError::from)?;
             state.groups.insert(crate::DEV_GROUP.to_owned(), entry);
@@ -203,9 +209,11 @@ impl Emulator {
     }
 
     /// Sets how far the emulator's clock is ahead, from now on: tokens age at once, also those of
-    /// live connections.
+    /// live connections, messages to devices expire, and their locks end.
     pub fn clock_ahead(&self, ahead: Duration) {
         self.shared.clock.set_ahead(ahead);
+        let now = self.shared.clock.now();
+        self.shared.store.change(|state| state.hubs.values_mut().for_each(|hub| hub.tick(now)));
     }
 
     /// Lets the next event at `point` go wrong; several faults happen one after the other.

@@ -1,15 +1,16 @@
 //! What a registration does: hub, device identity, record.
 
+use std::collections::btree_map::Entry;
 use std::time::SystemTime;
 
 use hubward_proto::dps::{AssignmentStatus, RegistrationState, Substatus};
-use hubward_proto::service::{EnrollmentSettings, InitialTwin};
+use hubward_proto::service::EnrollmentSettings;
 use serde_json::{Value, json};
 
 use super::admit::{Admitted, Caller};
 use super::allocate::allocate;
 use crate::clock::timestamp;
-use crate::store::{Device, Key, Record, State, Why};
+use crate::store::{Device, Record, State, Twin};
 use crate::wire_id;
 
 /// Registers an admitted device: writes its record, and its identity into the hub's registry.
@@ -51,9 +52,14 @@ pub(crate) fn assign(state: &mut State, caller: &Caller, admitted: &Admitted, pa
                 Some(_) if policy.migrate_device_data => Substatus::DeviceDataMigrated,
                 Some(_) => Substatus::DeviceDataReset,
             });
-            let old_twin = from.and_then(|old| leave(state, &old, &device_id));
-            let twin = if policy.migrate_device_data { old_twin } else { None };
-            join(state, &hub, &device_id, admitted, twin.or_else(|| settings.initial_twin.clone()), now);
+            let old = from.and_then(|old| state.remove_device(&old, &device_id, now));
+            let (initial_twin, twin) = match old.filter(|_| policy.migrate_device_data) {
+                Some(old) => (old.initial_twin, Some(old.twin)),
+                None => (settings.initial_twin.clone(), None),
+            };
+            let fresh = Device::new(admitted.keys.clone(), now);
+            let twin = twin.unwrap_or_else(|| Twin::new(initial_twin.as_ref(), &timestamp(now)));
+            join(state, &hub, &device_id, Device { initial_twin, twin, ..fresh });
             tracing::info!(registration_id = %caller.registration_id, hub, device_id, "DPS assigns a hub");
             result.status = Some(AssignmentStatus::Assigned);
             result.assigned_hub = Some(hub);
@@ -100,27 +106,18 @@ fn plan(state: &State, caller: &Caller, admitted: &Admitted) -> Option<Plan> {
 }
 
 /// Makes the device known to a hub, or gives the known one its keys.
-fn join(
-    state: &mut State,
-    hub: &str,
-    device_id: &str,
-    admitted: &Admitted,
-    twin: Option<InitialTwin>,
-    now: SystemTime,
-) {
-    let Some(hub) = state.hubs.get_mut(&hub.to_ascii_lowercase()) else { return };
-    let fresh = || Device { initial_twin: twin, ..Device::new(admitted.keys.clone(), now) };
-    let device = hub.devices.entry(device_id.to_owned()).or_insert_with(fresh);
-    if device.keys != admitted.keys {
-        device.keys = admitted.keys.clone();
-        device.etag = wire_id::etag();
+fn join(state: &mut State, hub: &str, device_id: &str, fresh: Device) {
+    let Some(hub) = state.hub_mut(hub) else { return };
+    match hub.devices.entry(device_id.to_owned()) {
+        Entry::Vacant(place) => {
+            place.insert(fresh);
+        }
+        Entry::Occupied(mut known) => {
+            let device = known.get_mut();
+            if device.keys != fresh.keys {
+                device.keys = fresh.keys;
+                device.etag = wire_id::etag();
+            }
+        }
     }
-}
-
-/// Takes the device out of the hub it moves away from; gives its twin.
-fn leave(state: &mut State, hub: &str, device_id: &str) -> Option<InitialTwin> {
-    let hub = hub.to_ascii_lowercase();
-    let device = state.hubs.get_mut(&hub)?.devices.remove(device_id)?;
-    state.live.close(&Key::Hub(hub, device_id.to_owned()), Why::NotAllowed);
-    device.initial_twin
 }

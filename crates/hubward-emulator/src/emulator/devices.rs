@@ -14,7 +14,11 @@ impl Emulator {
     pub fn devices(&self) -> Vec<DeviceView> {
         self.shared.store.read(|state| {
             let hubs = state.hubs.values();
-            hubs.flat_map(|hub| hub.devices.iter().map(|(id, it)| view(state, &hub.host, id, it))).collect()
+            hubs.flat_map(|hub| {
+                let devices = hub.devices.iter().filter(|(id, _)| !id.contains('/'));
+                devices.map(|(id, it)| view(state, &hub.host, id, it))
+            })
+            .collect()
         })
     }
 
@@ -22,7 +26,7 @@ impl Emulator {
     #[must_use]
     pub fn device(&self, hub: &str, device_id: &str) -> Option<DeviceView> {
         self.shared.store.read(|state| {
-            let host = &state.hub(hub)?.host;
+            let host = &state.hub(hub).filter(|it| it.is_device(device_id))?.host;
             Some(view(state, host, device_id, state.device(hub, device_id)?))
         })
     }
@@ -43,29 +47,28 @@ impl Emulator {
         })
     }
 
-    /// Lets a device of a hub connect or not; one that is connected and may not is cut off. Gives
-    /// whether there is such a device.
+    /// Lets a device of a hub and its modules connect or not; those that are connected and may not are
+    /// cut off. Gives whether there is such a device.
     pub fn set_device_enabled(&self, hub: &str, device_id: &str, enabled: bool) -> bool {
         self.shared.store.change(|state| {
-            let Some(device) = state.device_mut(hub, device_id) else { return false };
+            let device = state.hub_mut(hub).filter(|it| it.is_device(device_id));
+            let Some(device) = device.and_then(|it| it.devices.get_mut(device_id)) else { return false };
             device.enabled = enabled;
             device.etag = wire_id::etag();
             if !enabled {
-                state.live.close(&hub_key(hub, device_id), Why::NotAllowed);
+                state.close_device(hub, device_id);
             }
             true
         })
     }
 
-    /// Deletes a device from a hub; one that is connected is cut off. Gives whether there was one.
+    /// Deletes a device from a hub with its modules and messages; who is connected is cut off. Gives
+    /// whether there was one.
     pub fn delete_device(&self, hub: &str, device_id: &str) -> bool {
+        let now = self.shared.clock.now();
         self.shared.store.change(|state| {
-            let registry = state.hubs.get_mut(&hub.to_ascii_lowercase());
-            let removed = registry.is_some_and(|it| it.devices.remove(device_id).is_some());
-            if removed {
-                state.live.close(&hub_key(hub, device_id), Why::NotAllowed);
-            }
-            removed
+            let known = state.hub(hub).is_some_and(|it| it.is_device(device_id));
+            known && state.remove_device(hub, device_id, now).is_some()
         })
     }
 
@@ -82,7 +85,7 @@ impl Emulator {
     }
 }
 
-fn hub_key(hub: &str, device_id: &str) -> Key {
+pub(super) fn hub_key(hub: &str, device_id: &str) -> Key {
     Key::Hub(hub.to_ascii_lowercase(), device_id.to_owned())
 }
 

@@ -32,18 +32,21 @@ pub(super) fn page(log: &TelemetryLog, query: Option<&str>) -> Option<Value> {
     Some(json!({ "messages": messages, "next": next }))
 }
 
-/// The body as text where it is UTF-8, as `bodyBase64` where it is not.
+/// The body as text where it is UTF-8, as `bodyBase64` where it is not. `systemProperties` are the
+/// sender's (`$.mid` and the like) and the hub's (`iothub-connection-device-id` and the like).
 fn shown(telemetry: &Arc<Telemetry>) -> Value {
     let message = &telemetry.message;
+    let stamps = telemetry.stamps();
+    let stamps = stamps.iter().map(|(name, value)| (*name, value.as_str()));
     let system: Map<String, Value> =
-        message.system_properties().map(|(name, value)| (name.to_owned(), json!(value))).collect();
+        message.system_properties().chain(stamps).map(|(name, value)| (name.to_owned(), json!(value))).collect();
     let properties: Map<String, Value> =
         message.properties().map(|(name, value)| (name.to_owned(), json!(value))).collect();
     let (name, body) = match std::str::from_utf8(telemetry.body()) {
         Ok(text) => ("body", text.to_owned()),
         Err(_) => ("bodyBase64", STANDARD.encode(telemetry.body())),
     };
-    json!({
+    let mut shown = json!({
         "offset": telemetry.offset,
         "deviceId": telemetry.device_id,
         "enqueuedTime": telemetry.enqueued_time,
@@ -52,7 +55,11 @@ fn shown(telemetry: &Arc<Telemetry>) -> Value {
         "properties": properties,
         "qos": telemetry.qos,
         "duplicate": telemetry.duplicate,
-    })
+    });
+    if let Some(module_id) = &telemetry.module_id {
+        shown["moduleId"] = json!(module_id);
+    }
+    shown
 }
 
 /// Most messages of a page.
@@ -66,12 +73,19 @@ mod tests {
     use hubward_proto::hub::Message;
 
     use super::*;
+    use crate::hub::Origin;
 
     fn filled(messages: impl IntoIterator<Item = Message>) -> TelemetryLog {
         let log = TelemetryLog::new(10_000);
+        let origin = Arc::new(Origin {
+            device_id: "d1".into(),
+            module_id: Some("m1".into()),
+            generation_id: "7".into(),
+            scope: "module",
+            model_id: None,
+        });
         for message in messages {
-            let (device_id, enqueued_time) = ("d1".into(), "2024-01-02T03:04:05.0000000Z".into());
-            log.append(Telemetry { offset: 0, device_id, enqueued_time, message, duplicate: false, qos: 1 });
+            log.append(Telemetry::new(&origin, "2024-01-02T03:04:05.0000000Z".into(), message));
         }
         log
     }
@@ -87,9 +101,18 @@ mod tests {
         let expected = json!({
             "offset": 0,
             "deviceId": "d1",
+            "moduleId": "m1",
             "enqueuedTime": "2024-01-02T03:04:05.0000000Z",
             "body": "21.5 °C",
-            "systemProperties": { "$.mid": "m1" },
+            "systemProperties": {
+                "$.mid": "m1",
+                "iothub-connection-device-id": "d1",
+                "iothub-connection-module-id": "m1",
+                "iothub-connection-auth-method": r#"{"scope":"module","type":"sas","issuer":"iothub"}"#,
+                "iothub-connection-auth-generation-id": "7",
+                "iothub-enqueuedtime": "2024-01-02T03:04:05.0000000Z",
+                "iothub-message-source": "Telemetry",
+            },
             "properties": { "line": "7", "late": null },
             "qos": 1,
             "duplicate": false,

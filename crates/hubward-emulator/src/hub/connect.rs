@@ -1,6 +1,7 @@
 //! One MQTT connection to a hub, from its CONNECT to its end.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use hubward_proto::hub::TopicFilter;
 use hubward_proto::limits::SUBSCRIPTIONS_MAX;
@@ -12,7 +13,7 @@ use tokio::time::sleep;
 use super::login::{Login, check};
 use super::push::{Outbox, Push};
 use super::telemetry::Telemetry;
-use crate::clock::timestamp;
+use crate::clock::{Clock, timestamp};
 use crate::fault::{Fault, Point};
 use crate::mqtt::codec::{Connect, Incoming, Outgoing};
 use crate::mqtt::{
@@ -27,7 +28,7 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(
     connection: &mut Connection<S>,
     connect: Connect,
 ) -> End {
-    let now = shared.clock.unix();
+    let (now, time) = (shared.clock.unix(), shared.clock.now());
     // One step, so that a device cannot be deleted between check and connection.
     let accepted = shared.store.change(|state| {
         let login = check(state, &connect, now)?;
@@ -39,6 +40,10 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(
         });
         let key = Key::Hub(login.hub.clone(), client_id);
         let wires = state.live.begin(key.clone(), kept.clone().unwrap_or_default());
+        if let Some(hub) = state.hub_mut(&login.hub) {
+            let (client_id, number) = (login.identity.client_id(), wires.number);
+            hub.queue(&client_id, time, |queue, rules| queue.begin(number, time, rules));
+        }
         Ok((login, key, wires, kept))
     });
     let (login, key, wires, kept) = match accepted {
@@ -65,19 +70,28 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(
         filters: kept.unwrap_or_default(),
         pushes,
         look,
+        release: None,
         outbox: Outbox::default(),
     };
+    // Messages may wait for filters that have been kept.
+    session.look.notify_one();
     let why = run(connection, &mut session, bounds).await;
     drop(session);
 
     tracing::info!(device = %login.identity, %why, "a device is disconnected");
-    shared.store.change(|state| state.live.end(&key, number));
+    let time = shared.clock.now();
+    shared.store.change(|state| {
+        state.live.end(&key, number);
+        if let Some(hub) = state.hub_mut(&login.hub) {
+            let client_id = login.identity.client_id();
+            hub.queue(&client_id, time, |queue, rules| queue.end(number, time, rules));
+        }
+    });
     if let Some((message, qos)) = login.will.filter(|_| !matches!(why, Closed::Disconnected))
         && let Some(log) = shared.logs.get(&login.hub)
     {
-        let device_id = login.identity.device.to_string();
-        let enqueued_time = timestamp(shared.clock.now());
-        log.append(Telemetry { offset: 0, device_id, enqueued_time, message, duplicate: false, qos });
+        let telemetry = Telemetry::new(&login.origin, timestamp(shared.clock.now()), message);
+        log.append(Telemetry { qos, ..telemetry });
     }
     end_of(&why)
 }
@@ -92,8 +106,18 @@ pub(super) struct HubSession<'a> {
     persistent: bool,
     pub(super) filters: store::Session,
     pushes: mpsc::Receiver<Push>,
-    look: Arc<Notify>,
+    pub(super) look: Arc<Notify>,
+    /// When the next lock of a message ends, which is then published again.
+    pub(super) release: Option<SystemTime>,
     pub(super) outbox: Outbox,
+}
+
+/// When the clock shows a moment; never, if there is none.
+async fn at(clock: &Clock, moment: Option<SystemTime>) {
+    match moment {
+        Some(moment) => clock.at(moment).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// What happens to a hub's connection without its client.
@@ -112,12 +136,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> for HubSession<'_> {
             // The other end goes when the connection has to end, which another wire tells.
             Some(push) = self.pushes.recv() => Event::Push(push),
             () = self.look.notified() => Event::Look,
+            () = at(&self.shared.clock, self.release) => Event::Look,
         }
     }
 
     async fn event(&mut self, connection: &mut Connection<S>, event: Event) -> Result<(), Closed> {
         match event {
-            Event::Push(Push::Desired { .. } | Push::Method(_)) | Event::Look => Ok(()),
+            Event::Push(Push::Desired { .. } | Push::Method(_)) => Ok(()),
+            Event::Look => self.deliver(connection).await,
         }
     }
 
@@ -139,6 +165,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> for HubSession<'_> {
                 let codes = filters.iter().map(grant).collect();
                 self.keep();
                 connection.queue(&Outgoing::Suback(id, codes));
+                self.look.notify_one();
             }
             Incoming::Unsubscribe(id, filters) => {
                 for filter in filters {
@@ -150,7 +177,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> for HubSession<'_> {
             Incoming::Pingreq => connection.queue(&Outgoing::Pingresp),
             // Nothing of ours is sent again within a connection.
             Incoming::Puback(id) => {
-                self.outbox.acknowledged(connection, id);
+                if !self.message_acknowledged(id) {
+                    self.outbox.acknowledged(connection, id);
+                }
             }
             Incoming::QoS2 => return Err(Closed::Violation("quality of service 2")),
             Incoming::Connect(_) => return Err(Closed::Violation("a second CONNECT")),

@@ -1,12 +1,15 @@
 //! Whether a CONNECT to a hub is accepted.
 
+use std::sync::Arc;
+
 use hubward_proto::hub::{HubIdentity, HubUsername, Message, TelemetryTopic};
 use hubward_sas::{SasToken, UnixSeconds};
 
+use super::telemetry::Origin;
 use crate::mqtt::codec::{Connect, Will};
-use crate::store::State;
+use crate::store::{Hub, State};
 
-/// A device that may connect.
+/// A device or module that may connect.
 #[derive(Debug)]
 pub(crate) struct Login {
     pub(crate) identity: HubIdentity,
@@ -14,6 +17,8 @@ pub(crate) struct Login {
     pub(crate) hub: String,
     /// When its token expires, without the grace.
     pub(crate) expiry: UnixSeconds,
+    /// What the hub says of it in every message it sends.
+    pub(crate) origin: Arc<Origin>,
     /// What its will says, as telemetry, and the will's QoS.
     pub(crate) will: Option<(Message, u8)>,
 }
@@ -21,7 +26,8 @@ pub(crate) struct Login {
 /// Checks a CONNECT. The reason of a refusal is for the log; the client hears CONNACK 5.
 ///
 /// Source: `[sdk]` Azure/iotedge, MqttUsernameParser.cs and DeviceScopeTokenAuthenticator.cs; `[doc]`
-/// iot/iot-mqtt-connect-to-iot-hub.md. Refused because not emulated: modules, tokens of a policy.
+/// iot/iot-mqtt-connect-to-iot-hub.md. That a module needs a token of its own key, not its device's,
+/// is a `[guess]`.
 pub(crate) fn check(state: &State, connect: &Connect, now: UnixSeconds) -> Result<Login, &'static str> {
     let username = connect.username.as_deref().ok_or("no user name")?;
     let username = HubUsername::parse(username).map_err(|_| "the user name cannot be read")?;
@@ -29,35 +35,58 @@ pub(crate) fn check(state: &State, connect: &Connect, now: UnixSeconds) -> Resul
     if username.api_version.is_none() {
         tracing::warn!(device = %identity, "the user name has no api-version; Edge Hub would refuse it");
     }
-    if identity.module.is_some() {
-        return Err("modules are not emulated");
-    }
-    if connect.client_id != identity.client_id() {
-        return Err("the client id is not the device id of the user name");
+    let client_id = identity.client_id();
+    if connect.client_id != client_id {
+        return Err("the client id is not that of the user name");
     }
     let host = identity.host.as_str();
-    state.hub(host).ok_or("no hub of this name")?;
+    let hub = state.hub(host).ok_or("no hub of this name")?;
     let password = connect.password.as_deref().ok_or("no SAS token")?;
     let password = std::str::from_utf8(password).map_err(|_| "the SAS token cannot be read")?;
     let token = SasToken::parse(password).map_err(|_| "the SAS token cannot be read")?;
-    if token.policy().is_some() {
-        return Err("the token is one of a policy, which are not emulated");
-    }
-    if !token.is_for(&identity.sas_resource()) {
+    let resource = identity.sas_resource();
+    let by_policy = token.policy().is_some();
+    if by_policy && !token.covers(&resource) || !by_policy && !token.is_for(&resource) {
         return Err("the token is for another resource");
     }
     if token.is_expired(now) {
         return Err("the token has expired");
     }
-    let device = state.device(host, identity.device.as_str()).ok_or("no device of this id")?;
-    if !device.keys.signed(&token) {
-        return Err("bad signature");
+    let device = hub.devices.get(identity.device.as_str()).ok_or("no device of this id")?;
+    let caller = hub.devices.get(&client_id).ok_or("the device has no module of this id")?;
+    match token.policy() {
+        Some(policy) => by_policy_key(hub, policy, &token)?,
+        None if !caller.keys.signed(&token) => return Err("bad signature"),
+        None => {}
     }
     if !device.enabled {
         return Err("the device is disabled");
     }
     let will = connect.will.as_ref().map(|it| will(&identity, it)).transpose()?;
-    Ok(Login { hub: host.to_ascii_lowercase(), identity, expiry: token.expiry(), will })
+    let scope = match (by_policy, &identity.module) {
+        (true, _) => "hub",
+        (false, Some(_)) => "module",
+        (false, None) => "device",
+    };
+    let origin = Arc::new(Origin {
+        device_id: identity.device.to_string(),
+        module_id: identity.module.as_ref().map(ToString::to_string),
+        generation_id: caller.generation_id.clone(),
+        scope,
+        model_id: username.model_id,
+    });
+    Ok(Login { hub: host.to_ascii_lowercase(), identity, expiry: token.expiry(), origin, will })
+}
+
+/// Whether a token of a policy is good: the policies that may connect devices share a key here.
+///
+/// Source: `[doc]` iot-hub/authenticate-authorize-sas.md, the policies of a new hub.
+fn by_policy_key(hub: &Hub, policy: &str, token: &SasToken) -> Result<(), &'static str> {
+    let Some(key) = &hub.policy_key else { return Err("the token is one of a policy, and no policy has a key") };
+    if !matches!(policy, "iothubowner" | "device") {
+        return Err("the token's policy does not exist or may not connect devices");
+    }
+    if token.is_signed_by(key) { Ok(()) } else { Err("bad signature") }
 }
 
 /// Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md, "Sending device-to-cloud messages" (will). That

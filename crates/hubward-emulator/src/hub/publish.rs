@@ -45,14 +45,9 @@ impl HubSession<'_> {
             _ => {}
         }
         if let Some(log) = self.shared.logs.get(&self.login.hub) {
-            log.append(Telemetry {
-                offset: 0,
-                device_id: self.login.identity.device.to_string(),
-                enqueued_time: timestamp(self.shared.clock.now()),
-                message,
-                duplicate: publish.duplicate,
-                qos: publish.qos,
-            });
+            let enqueued_time = timestamp(self.shared.clock.now());
+            let telemetry = Telemetry::new(&self.login.origin, enqueued_time, message);
+            log.append(Telemetry { duplicate: publish.duplicate, qos: publish.qos, ..telemetry });
         }
         for _ in 0..acknowledgements {
             acknowledge(connection, publish.qos, publish.packet_id);

@@ -13,8 +13,10 @@ use tokio::sync::watch;
 pub struct Telemetry {
     /// Its place in the hub's log, counted from 0.
     pub offset: u64,
-    /// Who sent it.
+    /// The device that sent it.
     pub device_id: String,
+    /// The module of the device that sent it, if it was one.
+    pub module_id: Option<String>,
     /// When the hub received it: UTC with seven fractional digits.
     pub enqueued_time: String,
     /// Body and properties. A retained publish has the property `mqtt-retain`; a will has
@@ -24,9 +26,58 @@ pub struct Telemetry {
     pub duplicate: bool,
     /// Quality of service it was sent with: 0 or 1.
     pub qos: u8,
+    pub(crate) origin: Arc<Origin>,
+}
+
+/// What a hub knows of who sends messages.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Origin {
+    pub(crate) device_id: String,
+    pub(crate) module_id: Option<String>,
+    pub(crate) generation_id: String,
+    /// Of the key that signed the token: `device`, `module` or `hub`.
+    pub(crate) scope: &'static str,
+    /// From the user name.
+    pub(crate) model_id: Option<String>,
 }
 
 impl Telemetry {
+    /// A message on its way into the log.
+    pub(crate) fn new(origin: &Arc<Origin>, enqueued_time: String, message: Message) -> Self {
+        Self {
+            offset: 0,
+            device_id: origin.device_id.clone(),
+            module_id: origin.module_id.clone(),
+            enqueued_time,
+            message,
+            duplicate: false,
+            qos: 1,
+            origin: Arc::clone(origin),
+        }
+    }
+
+    /// The system properties that the hub adds, by their names in the service:
+    /// `iothub-connection-device-id` and the like, and `dt-dataschema` for a device that names its
+    /// model.
+    ///
+    /// Source: `[doc]` iot-hub/iot-hub-devguide-messages-construct.md, "System Properties of D2C IoT Hub
+    /// messages".
+    #[must_use]
+    pub fn stamps(&self) -> Vec<(&'static str, String)> {
+        let Origin { device_id, module_id, generation_id, scope, model_id } = &*self.origin;
+        let method = format!(r#"{{"scope":"{scope}","type":"sas","issuer":"iothub"}}"#);
+        let stamps = [
+            ("iothub-connection-device-id", Some(device_id.clone())),
+            ("iothub-connection-module-id", module_id.clone()),
+            ("iothub-connection-auth-method", Some(method)),
+            ("iothub-connection-auth-generation-id", Some(generation_id.clone())),
+            ("iothub-enqueuedtime", Some(self.enqueued_time.clone())),
+            ("iothub-message-source", Some("Telemetry".to_owned())),
+            ("dt-dataschema", model_id.clone()),
+        ];
+        stamps.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
+    }
+
     /// The body.
     #[must_use]
     pub fn body(&self) -> &[u8] {
@@ -194,14 +245,8 @@ mod tests {
     use super::*;
 
     fn telemetry(body: &str) -> Telemetry {
-        Telemetry {
-            offset: 0,
-            device_id: "d1".into(),
-            enqueued_time: String::new(),
-            message: Message::new(body.to_owned()).property("a", "1").flag("b"),
-            duplicate: false,
-            qos: 1,
-        }
+        let message = Message::new(body.to_owned()).property("a", "1").flag("b");
+        Telemetry::new(&Arc::default(), "2024-01-02T03:04:05.0000000Z".into(), message)
     }
 
     fn bodies(messages: &[Arc<Telemetry>]) -> Vec<(u64, String)> {
@@ -222,6 +267,36 @@ mod tests {
         assert_eq!(messages[0].property("a"), Some(Some("1")));
         assert_eq!((messages[0].property("b"), messages[0].property("c")), (Some(None), None));
         assert_eq!(bodies(&log.from(1)), [(1, "b".into())]);
+    }
+
+    #[test]
+    fn the_hub_says_who_sent_a_message() {
+        let origin = |module: Option<&str>, scope, model: Option<&str>| Origin {
+            device_id: "d1".into(),
+            module_id: module.map(str::to_owned),
+            generation_id: "638400000000000000".into(),
+            scope,
+            model_id: model.map(str::to_owned),
+        };
+        let stamps = |origin| {
+            let telemetry = Telemetry { origin: Arc::new(origin), ..telemetry("a") };
+            telemetry.stamps().into_iter().map(|(name, value)| format!("{name}: {value}")).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            stamps(origin(None, "device", Some("dtmi:com:example:Thermostat;1"))),
+            [
+                "iothub-connection-device-id: d1",
+                r#"iothub-connection-auth-method: {"scope":"device","type":"sas","issuer":"iothub"}"#,
+                "iothub-connection-auth-generation-id: 638400000000000000",
+                "iothub-enqueuedtime: 2024-01-02T03:04:05.0000000Z",
+                "iothub-message-source: Telemetry",
+                "dt-dataschema: dtmi:com:example:Thermostat;1",
+            ]
+        );
+        let module = stamps(origin(Some("m1"), "module", None));
+        assert_eq!(module[1], "iothub-connection-module-id: m1");
+        assert_eq!(module[2], r#"iothub-connection-auth-method: {"scope":"module","type":"sas","issuer":"iothub"}"#);
+        assert_eq!(module.len(), 6);
     }
 
     #[tokio::test]

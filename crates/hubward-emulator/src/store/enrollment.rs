@@ -42,6 +42,14 @@ pub enum EnrollError {
         /// Which.
         hub: String,
     },
+    /// It is for a device that the hub does not know.
+    #[error("the module `{id}` needs the device `{device}`, which the hub does not know")]
+    UnknownDevice {
+        /// Whose: device and module.
+        id: String,
+        /// Which.
+        device: String,
+    },
     /// There is none of this name.
     #[error("there is no enrollment `{id}`")]
     NotFound {

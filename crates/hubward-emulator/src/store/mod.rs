@@ -1,25 +1,33 @@
 //! Everything the emulator remembers, behind one lock, with a signal for every change.
 
+mod c2d;
 mod enrollment;
+mod feedback;
 mod live;
 mod record;
 mod registry;
 mod seed;
+mod twin;
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
+use std::time::SystemTime;
 
 use hubward_proto::service::{EnrollmentGroup, IndividualEnrollment};
 use tokio::sync::watch;
 
+pub(crate) use c2d::{Acknowledged, Delivery, PACKET_ID_MAX, Post, Queue, Rules, later};
+pub use c2d::{CloudMessageState, CloudMessageView};
 pub use enrollment::EnrollError;
 pub(crate) use enrollment::{Entry, KeyPair, Put, complete};
-pub(crate) use live::{Key, Live, Why};
+pub use feedback::{Ack, FeedbackRecord, Outcome};
+pub(crate) use live::{Key, Live, Why, Wires};
 pub(crate) use record::{Operation, Operations, Record, Records};
-pub use registry::{ConnectionState, DeviceStatus, DeviceView};
+pub use registry::{ConnectionState, DeviceStatus, DeviceView, ModuleView};
 pub(crate) use registry::{Device, Hub, Session};
 pub(crate) use seed::apply;
 pub use seed::{Seed, SeedError, SeedReport};
+pub(crate) use twin::{Change, Notice, Twin};
 
 /// The state and who watches it. Nobody holds the lock across an await: access is by closure.
 #[derive(Debug)]
@@ -39,8 +47,22 @@ impl Store {
 
     /// Changes the state, then wakes everybody who watches.
     pub(crate) fn change<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
-        let result = change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner));
+        let result = self.update(change);
         self.revision.send_modify(|it| *it += 1);
+        result
+    }
+
+    /// Changes what nobody waits for, such as that time has passed.
+    pub(crate) fn update<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
+        change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Changes the state, then wakes everybody who watches if there was something to change.
+    pub(crate) fn change_some<R>(&self, change: impl FnOnce(&mut State) -> Option<R>) -> Option<R> {
+        let result = self.update(change);
+        if result.is_some() {
+            self.revision.send_modify(|it| *it += 1);
+        }
         result
     }
 
@@ -64,7 +86,7 @@ pub(crate) struct State {
 impl State {
     /// Hubs without devices, and nothing else.
     pub(crate) fn new<'a>(hubs: impl IntoIterator<Item = &'a str>) -> Self {
-        let hub = |host: &str| Hub { host: host.to_owned(), devices: BTreeMap::new() };
+        let hub = |host: &str| Hub { host: host.to_owned(), ..Hub::default() };
         let hubs = hubs.into_iter().map(|host| (host.to_ascii_lowercase(), hub(host))).collect();
         Self { hubs, ..Self::default() }
     }
@@ -73,11 +95,30 @@ impl State {
         self.hubs.get(&host.to_ascii_lowercase())
     }
 
+    pub(crate) fn hub_mut(&mut self, host: &str) -> Option<&mut Hub> {
+        self.hubs.get_mut(&host.to_ascii_lowercase())
+    }
+
     pub(crate) fn device(&self, host: &str, device_id: &str) -> Option<&Device> {
         self.hub(host)?.devices.get(device_id)
     }
 
     pub(crate) fn device_mut(&mut self, host: &str, device_id: &str) -> Option<&mut Device> {
-        self.hubs.get_mut(&host.to_ascii_lowercase())?.devices.get_mut(device_id)
+        self.hub_mut(host)?.devices.get_mut(device_id)
+    }
+
+    /// Deletes a device with its modules and messages, and cuts off who is connected. Gives the
+    /// device, if there was one.
+    pub(crate) fn remove_device(&mut self, host: &str, device_id: &str, now: SystemTime) -> Option<Device> {
+        self.close_device(host, device_id);
+        self.hub_mut(host)?.remove(device_id, now)
+    }
+
+    /// Cuts off a device and its modules.
+    pub(crate) fn close_device(&mut self, host: &str, device_id: &str) {
+        let modules = self.hub(host).map_or_else(Vec::new, |it| it.modules(device_id));
+        for client_id in modules.into_iter().chain([device_id.to_owned()]) {
+            self.live.close(&Key::Hub(host.to_ascii_lowercase(), client_id), Why::NotAllowed);
+        }
     }
 }

@@ -4,20 +4,78 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
 use hubward_proto::service::InitialTwin;
+use hubward_sas::SharedKey;
 use serde::Serialize;
 
-use super::KeyPair;
+use super::feedback::Feedback;
+use super::{KeyPair, Queue, Rules, Twin};
 use crate::clock::timestamp;
 use crate::wire_id;
 
 /// One hub's registry.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Hub {
     /// As it was named, in its letter case.
     pub(crate) host: String,
     /// Devices by `{device}` and modules by `{device}/{module}`, as their MQTT client ids are; an id
     /// holds no `/`. A module comes after its device, and only where that one exists.
     pub(crate) devices: BTreeMap<String, Device>,
+    /// Of the policies that may connect any device.
+    pub(crate) policy_key: Option<SharedKey>,
+    /// For messages to devices and modules.
+    pub(crate) rules: Rules,
+    pub(crate) feedback: Feedback,
+}
+
+impl Hub {
+    /// Does something with the messages for an identity, after time has passed for them. What has
+    /// become of messages is noted for their senders.
+    pub(crate) fn queue<R>(
+        &mut self,
+        client_id: &str,
+        now: SystemTime,
+        act: impl FnOnce(&mut Queue, &Rules) -> R,
+    ) -> Option<R> {
+        let device = self.devices.get_mut(client_id)?;
+        device.queue.tick(now, &self.rules);
+        let result = act(&mut device.queue, &self.rules);
+        for gone in device.queue.drain_gone() {
+            self.feedback.note(client_id, &device.generation_id, gone);
+        }
+        Some(result)
+    }
+
+    /// Lets time pass for all messages.
+    pub(crate) fn tick(&mut self, now: SystemTime) {
+        for (client_id, device) in &mut self.devices {
+            device.queue.tick(now, &self.rules);
+            for gone in device.queue.drain_gone() {
+                self.feedback.note(client_id, &device.generation_id, gone);
+            }
+        }
+    }
+
+    /// Takes out a device with its modules, and throws their messages away.
+    pub(crate) fn remove(&mut self, device_id: &str, now: SystemTime) -> Option<Device> {
+        for client_id in self.modules(device_id) {
+            self.queue(&client_id, now, |queue, _| queue.purge(now));
+            self.devices.remove(&client_id);
+        }
+        self.queue(device_id, now, |queue, _| queue.purge(now));
+        self.devices.remove(device_id)
+    }
+
+    /// Whether there is a device of this id.
+    pub(crate) fn is_device(&self, device_id: &str) -> bool {
+        !device_id.contains('/') && self.devices.contains_key(device_id)
+    }
+
+    /// The client ids of a device's modules.
+    pub(crate) fn modules(&self, device_id: &str) -> Vec<String> {
+        let first = format!("{device_id}/");
+        let modules = self.devices.range(first.clone()..).map(|(id, _)| id);
+        modules.take_while(|id| id.starts_with(&first)).cloned().collect()
+    }
 }
 
 /// The identity of a device or of a module, and what a hub keeps for it.
@@ -29,11 +87,13 @@ pub(crate) struct Device {
     pub(crate) created: String,
     pub(crate) etag: String,
     /// Another one if the id is deleted and made again.
-    #[expect(dead_code, reason = "shown by the registry, next")]
     pub(crate) generation_id: String,
     pub(crate) initial_twin: Option<InitialTwin>,
+    pub(crate) twin: Twin,
     /// What outlives a connection with CleanSession 0; `None` if there was none.
     pub(crate) session: Option<Session>,
+    /// Messages to it.
+    pub(crate) queue: Queue,
 }
 
 /// What survives a connection with CleanSession 0: filter and granted QoS.
@@ -46,6 +106,13 @@ impl Session {
     /// The granted QoS of a filter, if it is there.
     pub(crate) fn granted(&self, filter: &str) -> Option<u8> {
         self.filters.iter().find(|(it, _)| it == filter).map(|(_, qos)| *qos)
+    }
+
+    /// The granted QoS of the filters that begin so, the highest; `None` if there is none.
+    ///
+    /// Source: `[sdk]` Azure/iotedge, SessionStateParser.cs, which looks at beginnings too.
+    pub(crate) fn hears(&self, beginning: &str) -> Option<u8> {
+        self.filters.iter().filter(|(it, _)| it.starts_with(beginning)).map(|(_, qos)| *qos).max()
     }
 
     pub(crate) fn set(&mut self, filter: &str, qos: u8) {
@@ -75,9 +142,36 @@ pub struct DeviceView {
     pub created_time: String,
     /// Version of the identity.
     pub etag: String,
+    /// Another one if the id is deleted and made again.
+    pub generation_id: String,
+    /// How many messages wait for it.
+    pub cloud_to_device_message_count: usize,
     /// What the enrollment gave its twin to start with.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub initial_twin: Option<InitialTwin>,
+}
+
+/// A module as the registry shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct ModuleView {
+    /// Host name of the hub.
+    pub hub: String,
+    /// Id of its device.
+    pub device_id: String,
+    /// Its id there.
+    pub module_id: String,
+    /// Whether it is connected.
+    pub connection_state: ConnectionState,
+    /// When the identity was made.
+    pub created_time: String,
+    /// Version of the identity.
+    pub etag: String,
+    /// Another one if the id is deleted and made again.
+    pub generation_id: String,
+    /// How many messages wait for it.
+    pub cloud_to_device_message_count: usize,
 }
 
 /// Whether a device may connect.
@@ -120,7 +214,9 @@ impl Device {
             etag: wire_id::etag(),
             generation_id: wire_id::generation_id(now),
             initial_twin: None,
+            twin: Twin::new(None, &timestamp(now)),
             session: None,
+            queue: Queue::default(),
         }
     }
 
@@ -132,7 +228,25 @@ impl Device {
             connection_state: if connected { ConnectionState::Connected } else { ConnectionState::Disconnected },
             created_time: self.created.clone(),
             etag: self.etag.clone(),
+            generation_id: self.generation_id.clone(),
+            cloud_to_device_message_count: self.queue.len(),
             initial_twin: self.initial_twin.clone(),
+        }
+    }
+
+    pub(crate) fn module_view(&self, hub: &str, device_id: &str, module_id: &str, connected: bool) -> ModuleView {
+        let DeviceView { hub, device_id, connection_state, created_time, etag, generation_id, .. } =
+            self.view(hub, device_id, connected);
+        let (module_id, cloud_to_device_message_count) = (module_id.to_owned(), self.queue.len());
+        ModuleView {
+            hub,
+            device_id,
+            module_id,
+            connection_state,
+            created_time,
+            etag,
+            generation_id,
+            cloud_to_device_message_count,
         }
     }
 }

@@ -14,6 +14,8 @@ fn world() -> (State, KeyPair) {
     let devices = &mut state.hubs.get_mut("hub.example").expect("the hub").devices;
     devices.insert("d1".into(), device(true));
     devices.insert("off".into(), device(false));
+    devices.insert("off/m1".into(), device(true));
+    devices.insert("d1/m1".into(), Device { keys: KeyPair::generate().expect("keys"), ..device(true) });
     (state, keys)
 }
 
@@ -72,12 +74,12 @@ fn refuses_everything_else() {
         (garbage, "the SAS token cannot be read"),
         (connect("d1", "hub.example", &good), "the user name cannot be read"),
         (connect("d1", "hub.example/d1/?DeviceClientType=x", &good), "the user name cannot be read"),
-        (connect("d2", name, &good), "the client id is not the device id of the user name"),
-        (connect("D1", name, &good), "the client id is not the device id of the user name"),
+        (connect("d2", name, &good), "the client id is not that of the user name"),
+        (connect("D1", name, &good), "the client id is not that of the user name"),
+        (connect("d1/m1", name, &good), "the client id is not that of the user name"),
         (connect("d1", "other.example/d1/?api-version=1", &good), "no hub of this name"),
-        (connect("d1/m", "hub.example/d1/m/?api-version=1", &good), "modules are not emulated"),
         (connect("d1", name, &stranger), "bad signature"),
-        (connect("d1", name, &policy), "the token is one of a policy, which are not emulated"),
+        (connect("d1", name, &policy), "the token is one of a policy, and no policy has a key"),
         (connect("d1", name, &token(&keys.primary, "hub.example/devices/d2")), "the token is for another resource"),
         (connect("d1", name, &token(&keys.primary, "hub.example")), "the token is for another resource"),
         (
@@ -117,4 +119,79 @@ fn a_will_is_telemetry_of_this_device() {
     ] {
         assert!(with_will(topic, qos, false).is_err(), "{topic} {qos}");
     }
+}
+
+#[test]
+fn a_module_has_a_key_of_its_own() {
+    let (state, device_keys) = world();
+    let module_keys = state.device("hub.example", "d1/m1").expect("the module").keys.clone();
+    let name = "hub.example/d1/m1/?api-version=2021-04-12";
+    let resource = "hub.example/devices/d1/modules/m1";
+    let good = token(&module_keys.primary, resource);
+    let login = check(&state, &connect("d1/m1", name, &good), NOW).expect("a module");
+    assert_eq!(login.identity.client_id(), "d1/m1");
+    assert_eq!((login.origin.module_id.as_deref(), login.origin.scope), (Some("m1"), "module"));
+    for (client_id, name, token, why) in [
+        ("d1", name, good.clone(), "the client id is not that of the user name"),
+        ("d1/m1", name, token(&device_keys.primary, resource), "bad signature"),
+        ("d1/m1", name, token(&module_keys.primary, "hub.example/devices/d1"), "the token is for another resource"),
+        ("d1", "hub.example/d1", token(&module_keys.primary, "hub.example/devices/d1"), "bad signature"),
+        (
+            "d1/m2",
+            "hub.example/d1/m2/?api-version=1",
+            token(&module_keys.primary, "hub.example/devices/d1/modules/m2"),
+            "the device has no module of this id",
+        ),
+        (
+            "d2/m1",
+            "hub.example/d2/m1/?api-version=1",
+            token(&module_keys.primary, "hub.example/devices/d2/modules/m1"),
+            "no device of this id",
+        ),
+        (
+            "off/m1",
+            "hub.example/off/m1/?api-version=1",
+            token(&device_keys.primary, "hub.example/devices/off/modules/m1"),
+            "the device is disabled",
+        ),
+    ] {
+        assert_eq!(check(&state, &connect(client_id, name, &token), NOW).expect_err(why), why);
+    }
+}
+
+#[test]
+fn a_policy_may_connect_every_device() {
+    let (mut state, keys) = world();
+    let policy_key = SharedKey::generate().expect("a key");
+    state.hubs.get_mut("hub.example").expect("the hub").policy_key = Some(policy_key.clone());
+    let signed = |key: &SharedKey, resource: &str, policy: &str| SasToken::sign(key, resource, NOW, Some(policy));
+    let device = "hub.example/devices/d1";
+    for (token, expected) in [
+        (signed(&policy_key, device, "device"), Ok("hub")),
+        (signed(&policy_key, "hub.example", "iothubowner"), Ok("hub")),
+        (signed(&policy_key, "hub.example/devices", "device"), Ok("hub")),
+        (signed(&policy_key, "hub.example/devices/d2", "device"), Err("the token is for another resource")),
+        (signed(&policy_key, device, "service"), Err("the token's policy does not exist or may not connect devices")),
+        (signed(&keys.primary, device, "device"), Err("bad signature")),
+        (signed(&policy_key, device, ""), Err("bad signature")),
+    ] {
+        let login = check(&state, &connect("d1", "hub.example/d1", &token), NOW);
+        assert_eq!(login.map(|it| it.origin.scope), expected, "{token:?}");
+    }
+    let module = signed(&policy_key, "hub.example/devices/d1/modules/m1", "device");
+    assert!(check(&state, &connect("d1/m1", "hub.example/d1/m1/?api-version=1", &module), NOW).is_ok());
+    let unknown = signed(&policy_key, "hub.example/devices/d2", "device");
+    let refusal = check(&state, &connect("d2", "hub.example/d2", &unknown), NOW).expect_err("unknown");
+    assert_eq!(refusal, "no device of this id");
+}
+
+#[test]
+fn the_model_id_of_the_user_name_is_kept() {
+    let (state, keys) = world();
+    let good = token(&keys.primary, "hub.example/devices/d1");
+    let name = "hub.example/d1/?api-version=2020-09-30&model-id=dtmi%3Acom%3Aexample%3AThermostat%3B1";
+    let login = check(&state, &connect("d1", name, &good), NOW).expect("a device");
+    assert_eq!(login.origin.model_id.as_deref(), Some("dtmi:com:example:Thermostat;1"));
+    let generation = &state.device("hub.example", "d1").expect("the device").generation_id;
+    assert_eq!((&login.origin.generation_id, login.origin.scope), (generation, "device"));
 }

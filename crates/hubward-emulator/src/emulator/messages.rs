@@ -1,0 +1,122 @@
+//! What a test does with messages to devices and modules.
+
+use std::sync::Arc;
+
+use hubward_proto::hub::HubIdentity;
+use hubward_proto::{DeviceId, HubHost, ModuleId};
+
+use super::Emulator;
+use super::devices::hub_key;
+use crate::hub::{CloudToDevice, SendProblem};
+use crate::shared::Shared;
+use crate::store::{CloudMessageView, FeedbackRecord};
+
+impl Emulator {
+    /// Sends a message to a device, connected or not; gives its id. It waits in the device's queue,
+    /// with at most 50 others, until the device acknowledges it or its time ends.
+    ///
+    /// # Errors
+    /// [`SendProblem`] with the code that the service would answer.
+    pub fn send_to_device(&self, hub: &str, device_id: &str, message: CloudToDevice) -> Result<String, SendProblem> {
+        self.shared.send(hub, device_id, None, message)
+    }
+
+    /// Sends a message to an input of a module, as another module's output does; gives its id. The
+    /// same rules hold as for messages to devices.
+    ///
+    /// # Errors
+    /// [`SendProblem`] with the code that the service would answer.
+    pub fn send_to_input(
+        &self,
+        hub: &str,
+        device_id: &str,
+        module_id: &str,
+        input: &str,
+        message: CloudToDevice,
+    ) -> Result<String, SendProblem> {
+        self.shared.send(hub, device_id, Some((module_id, input)), message)
+    }
+
+    /// The messages that wait for a device, or for a module if the id is `{device}/{module}`: in the
+    /// order they were sent, those that are with it just now included.
+    #[must_use]
+    pub fn cloud_messages(&self, hub: &str, device_id: &str) -> Vec<CloudMessageView> {
+        self.shared.cloud_messages(hub, device_id).unwrap_or_default()
+    }
+
+    /// Throws away the messages that wait for a device or module; gives how many there were.
+    pub fn purge_messages(&self, hub: &str, device_id: &str) -> usize {
+        let now = self.shared.clock.now();
+        let purged = self.shared.store.change(|state| {
+            let hub = state.hub_mut(hub)?;
+            hub.queue(device_id, now, |queue, _| queue.purge(now))
+        });
+        purged.unwrap_or_default()
+    }
+
+    /// What has become of the messages whose senders wanted to know, the oldest first; a hub
+    /// remembers 10,000.
+    #[must_use]
+    pub fn feedback(&self, hub: &str) -> Vec<FeedbackRecord> {
+        self.shared.feedback(hub).unwrap_or_default()
+    }
+}
+
+impl Shared {
+    /// Puts a message into the queue of a device, or of a module with the input it is for.
+    pub(crate) fn send(
+        &self,
+        hub: &str,
+        device_id: &str,
+        module: Option<(&str, &str)>,
+        message: CloudToDevice,
+    ) -> Result<String, SendProblem> {
+        let now = self.clock.now();
+        self.store.change(|state| {
+            let unknown_hub = || SendProblem::UnknownHub { hub: hub.to_owned() };
+            let registry = state.hub_mut(hub).ok_or_else(unknown_hub)?;
+            let unknown_device = || SendProblem::UnknownDevice { device_id: device_id.to_owned() };
+            let device = DeviceId::new(device_id).map_err(|_| unknown_device())?;
+            if !registry.devices.contains_key(device_id) {
+                return Err(unknown_device());
+            }
+            let host = HubHost::new(registry.host.as_str()).map_err(|_| unknown_hub())?;
+            let mut identity = HubIdentity::new(host, device);
+            if let Some((module_id, _)) = module {
+                let unknown =
+                    || SendProblem::UnknownModule { device_id: device_id.to_owned(), module_id: module_id.to_owned() };
+                identity = identity.module(ModuleId::new(module_id).map_err(|_| unknown())?);
+                if !registry.devices.contains_key(&identity.client_id()) {
+                    return Err(unknown());
+                }
+            }
+            let (post, expires) = message.prepare(&identity, module.map(|it| it.1), now, &registry.rules)?;
+            let (post, client_id) = (Arc::new(post), identity.client_id());
+            let put = registry.queue(&client_id, now, |queue, _| queue.put(Arc::clone(&post), now, expires));
+            match put {
+                Some(Ok(_)) => {
+                    state.live.look(&hub_key(hub, &client_id));
+                    Ok(post.message_id.clone())
+                }
+                Some(Err(_)) => Err(SendProblem::QueueFull),
+                None => Err(unknown_device()),
+            }
+        })
+    }
+
+    /// The messages that wait for an identity; `None` if there is no such one.
+    pub(crate) fn cloud_messages(&self, hub: &str, client_id: &str) -> Option<Vec<CloudMessageView>> {
+        let now = self.clock.now();
+        self.store.update(|state| state.hub_mut(hub)?.queue(client_id, now, |queue, _| queue.view()))
+    }
+
+    /// What has become of a hub's messages; `None` if there is no such hub.
+    pub(crate) fn feedback(&self, hub: &str) -> Option<Vec<FeedbackRecord>> {
+        let now = self.clock.now();
+        self.store.update(|state| {
+            let hub = state.hub_mut(hub)?;
+            hub.tick(now);
+            Some(hub.feedback.all())
+        })
+    }
+}

@@ -1,0 +1,63 @@
+//! What a test does with the modules of devices.
+
+use hubward_proto::ModuleId;
+use hubward_sas::SharedKey;
+
+use super::Emulator;
+use super::devices::hub_key;
+use crate::store::{Device, EnrollError, KeyPair, ModuleView, State, Why};
+
+impl Emulator {
+    /// The modules of a device, in the order of their ids.
+    #[must_use]
+    pub fn modules(&self, hub: &str, device_id: &str) -> Vec<ModuleView> {
+        self.shared.store.read(|state| {
+            let Some(registry) = state.hub(hub) else { return Vec::new() };
+            registry.modules(device_id).iter().filter_map(|it| view(state, hub, it)).collect()
+        })
+    }
+
+    /// One module of a device.
+    #[must_use]
+    pub fn module(&self, hub: &str, device_id: &str, module_id: &str) -> Option<ModuleView> {
+        self.shared.store.read(|state| view(state, hub, &format!("{device_id}/{module_id}")))
+    }
+
+    /// Makes a module of a device known to a hub; gives its key. One that exists stays as it is.
+    ///
+    /// # Errors
+    /// [`EnrollError`] for an id that the service would not accept, or a device that is none.
+    pub fn add_module(&self, hub: &str, device_id: &str, module_id: &str) -> Result<SharedKey, EnrollError> {
+        ModuleId::new(module_id)?;
+        let client_id = format!("{device_id}/{module_id}");
+        let keys = KeyPair::generate().map_err(|problem| EnrollError::Key { id: client_id.clone(), problem })?;
+        let now = self.shared.clock.now();
+        self.shared.store.change(|state| {
+            let unknown = || EnrollError::UnknownHub { id: client_id.clone(), hub: hub.to_owned() };
+            let registry = state.hub_mut(hub).ok_or_else(unknown)?;
+            if !registry.is_device(device_id) {
+                return Err(EnrollError::UnknownDevice { id: client_id, device: device_id.to_owned() });
+            }
+            let module = registry.devices.entry(client_id).or_insert_with(|| Device::new(keys, now));
+            Ok(module.keys.primary.clone())
+        })
+    }
+
+    /// Deletes a module; one that is connected is cut off. Gives whether there was one.
+    pub fn delete_module(&self, hub: &str, device_id: &str, module_id: &str) -> bool {
+        let now = self.shared.clock.now();
+        let client_id = format!("{device_id}/{module_id}");
+        self.shared.store.change(|state| {
+            let removed = state.hub_mut(hub).and_then(|it| it.remove(&client_id, now)).is_some();
+            state.live.close(&hub_key(hub, &client_id), Why::NotAllowed);
+            removed
+        })
+    }
+}
+
+fn view(state: &State, hub: &str, client_id: &str) -> Option<ModuleView> {
+    let registry = state.hub(hub)?;
+    let (device_id, module_id) = client_id.split_once('/')?;
+    let connected = state.live.is_live(&hub_key(hub, client_id));
+    Some(registry.devices.get(client_id)?.module_view(&registry.host, device_id, module_id, connected))
+}

@@ -1,0 +1,403 @@
+//! A message to a device or module: what a sender says, what a hub refuses, what goes on the wire.
+
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use hubward_proto::hub::{CloudToDeviceTopic, HubIdentity, ModuleInputTopic, PropertyBag};
+use hubward_proto::limits::{CLOUD_TO_DEVICE_MAX, CLOUD_TO_DEVICE_QUEUE, MESSAGE_ID_MAX, TOPIC_MAX};
+
+use crate::clock::timestamp;
+use crate::store::{Ack, Post, Rules, later};
+use crate::wire_id;
+
+/// A message for [`Emulator::send_to_device`](crate::Emulator::send_to_device) or
+/// [`Emulator::send_to_input`](crate::Emulator::send_to_input).
+///
+/// ```
+/// use hubward_emulator::{Ack, CloudToDevice};
+///
+/// let message = CloudToDevice::new("reboot").message_id("m1").property("k", "v").ack(Ack::Full);
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CloudToDevice {
+    /// What it carries.
+    pub body: Bytes,
+    /// Application properties in their order; one without a value is a name only.
+    pub properties: Vec<(String, Option<String>)>,
+    /// The sender's id of the message, up to 128 characters; made up if there is none.
+    pub message_id: Option<String>,
+    /// The id of the message it belongs to.
+    pub correlation_id: Option<String>,
+    /// Who made it.
+    pub user_id: Option<String>,
+    /// The body's media type.
+    pub content_type: Option<String>,
+    /// The body's encoding.
+    pub content_encoding: Option<String>,
+    /// Which feedback the sender wants; without one the property is missing, and there is none.
+    pub ack: Option<Ack>,
+    /// How long it is kept; as long as the hub says by default.
+    pub expiry: Option<Expiry>,
+    /// The device and module it comes from; inputs of modules only. By default the module's device.
+    pub sender: Option<(String, Option<String>)>,
+}
+
+/// Until when a message is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expiry {
+    /// Until this moment of the emulator's clock.
+    At(SystemTime),
+    /// For so long.
+    After(Duration),
+}
+
+impl CloudToDevice {
+    /// A message without properties.
+    #[must_use]
+    pub fn new(body: impl Into<Bytes>) -> Self {
+        Self { body: body.into(), ..Self::default() }
+    }
+
+    /// The sender's id of the message, up to 128 characters.
+    #[must_use]
+    pub fn message_id(mut self, value: impl Into<String>) -> Self {
+        self.message_id = Some(value.into());
+        self
+    }
+
+    /// The id of the message it belongs to.
+    #[must_use]
+    pub fn correlation_id(mut self, value: impl Into<String>) -> Self {
+        self.correlation_id = Some(value.into());
+        self
+    }
+
+    /// Who made it.
+    #[must_use]
+    pub fn user_id(mut self, value: impl Into<String>) -> Self {
+        self.user_id = Some(value.into());
+        self
+    }
+
+    /// The body's media type, such as `application/json`.
+    #[must_use]
+    pub fn content_type(mut self, value: impl Into<String>) -> Self {
+        self.content_type = Some(value.into());
+        self
+    }
+
+    /// The body's encoding, such as `utf-8`.
+    #[must_use]
+    pub fn content_encoding(mut self, value: impl Into<String>) -> Self {
+        self.content_encoding = Some(value.into());
+        self
+    }
+
+    /// Which feedback the sender wants.
+    #[must_use]
+    pub const fn ack(mut self, ack: Ack) -> Self {
+        self.ack = Some(ack);
+        self
+    }
+
+    /// How long it is kept: at most two days.
+    #[must_use]
+    pub const fn expires_after(mut self, time: Duration) -> Self {
+        self.expiry = Some(Expiry::After(time));
+        self
+    }
+
+    /// Until when it is kept, at most two days from now. A moment that has passed is taken: the
+    /// message expires at once.
+    #[must_use]
+    pub const fn expires_at(mut self, moment: SystemTime) -> Self {
+        self.expiry = Some(Expiry::At(moment));
+        self
+    }
+
+    /// The device and module it comes from; inputs of modules only.
+    #[must_use]
+    pub fn sender(mut self, device_id: impl Into<String>, module_id: Option<&str>) -> Self {
+        self.sender = Some((device_id.into(), module_id.map(str::to_owned)));
+        self
+    }
+
+    /// An application property.
+    #[must_use]
+    pub fn property(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.properties.push((name.into(), Some(value.into())));
+        self
+    }
+
+    /// An application property that has a name and no value.
+    #[must_use]
+    pub fn flag(mut self, name: impl Into<String>) -> Self {
+        self.properties.push((name.into(), None));
+        self
+    }
+
+    /// What is published for it, and when it expires.
+    ///
+    /// Source: vectors `decode-c2d-full`, `decode-input` for the order of properties; `[doc]`
+    /// iot-hub/iot-hub-devguide-messages-c2d.md for the limits.
+    pub(crate) fn prepare(
+        self,
+        identity: &HubIdentity,
+        input: Option<&str>,
+        now: SystemTime,
+        rules: &Rules,
+    ) -> Result<(Post, SystemTime), SendProblem> {
+        let expires = self.expires(now, rules)?;
+        self.check(input)?;
+        let message_id = self.message_id.clone().unwrap_or_else(wire_id::guid);
+        let bag = self.bag(identity, &message_id, input.is_some());
+        let topic = match input {
+            Some(input) => ModuleInputTopic { input: input.to_owned(), bag }.encode(identity),
+            None => CloudToDeviceTopic { bag }.encode(&identity.device),
+        };
+        at_most("the MQTT topic with the message's properties", topic.len(), TOPIC_MAX)?;
+        let input = input.map(str::to_owned);
+        Ok((Post { topic, body: self.body, message_id, ack: self.ack, input }, expires))
+    }
+
+    fn expires(&self, now: SystemTime, rules: &Rules) -> Result<SystemTime, SendProblem> {
+        let expires = match self.expiry {
+            None => return Ok(later(now, rules.ttl)),
+            Some(Expiry::At(moment)) => moment,
+            Some(Expiry::After(time)) => later(now, time),
+        };
+        if expires > later(now, EXPIRY_MOST) {
+            return Err(SendProblem::Argument("a message expires within two days"));
+        }
+        Ok(expires)
+    }
+
+    fn check(&self, input: Option<&str>) -> Result<(), SendProblem> {
+        if input == Some("") {
+            return Err(SendProblem::Argument("an input has a name"));
+        }
+        if input.is_none() && self.sender.is_some() {
+            return Err(SendProblem::Argument("only a message to a module's input names its sender"));
+        }
+        for id in [&self.message_id, &self.correlation_id].into_iter().flatten() {
+            at_most("the message or correlation id", id.len(), MESSAGE_ID_MAX)?;
+        }
+        let names = self.properties.iter().map(|(name, _)| name.as_str());
+        for name in names {
+            if name.is_empty() {
+                return Err(SendProblem::Argument("a property has a name"));
+            }
+            if name.starts_with("$.") || name.starts_with("iothub-") {
+                return Err(SendProblem::Argument("property names with `$.` or `iothub-` are the system's"));
+            }
+        }
+        at_most("the message (body and properties)", self.size(), CLOUD_TO_DEVICE_MAX)
+    }
+
+    /// Bytes as the service counts them.
+    ///
+    /// Source: `[doc]` iot-hub/iot-hub-devguide-messages-construct.md, "Message size".
+    fn size(&self) -> usize {
+        let system: usize = self.system().filter_map(|(_, value)| value).map(String::len).sum();
+        let application: usize =
+            self.properties.iter().map(|(name, value)| name.len() + value.as_ref().map_or(0, String::len)).sum();
+        self.body.len() + system + application
+    }
+
+    fn system(&self) -> impl Iterator<Item = (&'static str, Option<&String>)> {
+        [
+            ("$.mid", self.message_id.as_ref()),
+            ("$.cid", self.correlation_id.as_ref()),
+            ("$.uid", self.user_id.as_ref()),
+            ("$.ct", self.content_type.as_ref()),
+            ("$.ce", self.content_encoding.as_ref()),
+        ]
+        .into_iter()
+    }
+
+    fn bag(&self, identity: &HubIdentity, message_id: &str, to_input: bool) -> PropertyBag {
+        let mut bag = PropertyBag::default();
+        bag.set("$.mid", Some(message_id.to_owned()));
+        if !to_input {
+            bag.set("$.to", Some(format!("/devices/{}/messages/deviceBound", identity.device)));
+        }
+        for (name, value) in self.system().skip(1) {
+            if let Some(value) = value {
+                bag.set(name, Some(value.clone()));
+            }
+        }
+        if let Some(Expiry::At(moment)) = self.expiry {
+            bag.set("$.exp", Some(timestamp(moment)));
+        }
+        if to_input {
+            let (device, module) = match &self.sender {
+                Some((device, module)) => (device.as_str(), module.as_ref()),
+                None => (identity.device.as_str(), None),
+            };
+            bag.set("$.cdid", Some(device.to_owned()));
+            if let Some(module) = module {
+                bag.set("$.cmid", Some(module.clone()));
+            }
+        }
+        if let Some(ack) = self.ack {
+            bag.set("iothub-ack", Some(ack.as_str().to_owned()));
+        }
+        for (name, value) in &self.properties {
+            bag.set(name.clone(), value.clone());
+        }
+        bag
+    }
+}
+
+/// Why a message to a device or module is refused.
+///
+/// Source: `[doc]` iot-hub/troubleshoot-error-codes.md and the REST page of common error codes.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendProblem {
+    /// There is no such hub.
+    #[error("there is no hub `{hub}`")]
+    UnknownHub {
+        /// Its name.
+        hub: String,
+    },
+    /// The hub does not know the device.
+    #[error("the hub does not know the device `{device_id}`")]
+    UnknownDevice {
+        /// Its id.
+        device_id: String,
+    },
+    /// The hub does not know the module.
+    #[error("the device `{device_id}` has no module `{module_id}`")]
+    UnknownModule {
+        /// The device's id.
+        device_id: String,
+        /// The module's.
+        module_id: String,
+    },
+    /// So many messages wait for it that it cannot have another one.
+    #[error("{CLOUD_TO_DEVICE_QUEUE} messages wait already, which is the most")]
+    QueueFull,
+    /// More bytes than allowed.
+    #[error("{what} has {size} bytes, but at most {limit} are allowed")]
+    TooLarge {
+        /// What is too large.
+        what: &'static str,
+        /// Its size in bytes.
+        size: usize,
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// Something about the message is wrong.
+    #[error("the message is not valid: {0}")]
+    Argument(&'static str),
+}
+
+impl SendProblem {
+    /// The service's code: its first three digits are the HTTP status.
+    #[must_use]
+    pub const fn code(&self) -> u32 {
+        match self {
+            Self::UnknownHub { .. } => 401_001,
+            Self::UnknownDevice { .. } => 404_001,
+            Self::UnknownModule { .. } => 404_010,
+            Self::QueueFull => 403_004,
+            Self::TooLarge { .. } => 413_001,
+            Self::Argument(_) => 400_004,
+        }
+    }
+}
+
+fn at_most(what: &'static str, size: usize, limit: usize) -> Result<(), SendProblem> {
+    if size > limit { Err(SendProblem::TooLarge { what, size, limit }) } else { Ok(()) }
+}
+
+/// The longest a message is kept.
+///
+/// Source: `[doc]` iot-hub/iot-hub-devguide-messages-c2d.md, "Message time to live".
+const EXPIRY_MOST: Duration = Duration::from_secs(2 * 24 * 3600);
+
+#[cfg(test)]
+mod tests {
+    use hubward_proto::{DeviceId, HubHost, ModuleId};
+
+    use super::*;
+
+    const NOW: SystemTime = SystemTime::UNIX_EPOCH;
+
+    fn device() -> HubIdentity {
+        HubIdentity::new(HubHost::new("hub.example").expect("host"), DeviceId::new("d1").expect("id"))
+    }
+
+    fn topic(message: CloudToDevice, input: Option<&str>) -> String {
+        let identity = match input {
+            Some(_) => device().module(ModuleId::new("mod1").expect("id")),
+            None => device(),
+        };
+        message.prepare(&identity, input, NOW, &Rules::default()).expect("a message").0.topic
+    }
+
+    /// Typed from the protocol notes and the vectors `decode-c2d-full` and `decode-input`.
+    #[test]
+    fn is_published_as_the_service_publishes_it() {
+        let example = CloudToDevice::new("").message_id("m1").ack(Ack::Full).property("k", "v");
+        let expected = "devices/d1/messages/devicebound/%24.mid=m1&%24.to=%2Fdevices%2Fd1%2Fmessages%2FdeviceBound\
+                        &iothub-ack=full&k=v";
+        assert_eq!(topic(example, None), expected);
+        let full = CloudToDevice::new("")
+            .property("k 1", "v/1")
+            .flag("flag")
+            .property("empty", "")
+            .ack(Ack::Full)
+            .expires_at(NOW + Duration::from_secs(1))
+            .content_encoding("utf-8")
+            .content_type("application/json")
+            .user_id("u1")
+            .correlation_id("c1")
+            .message_id("m 1");
+        let expected = "devices/d1/messages/devicebound/%24.mid=m%201&%24.to=%2Fdevices%2Fd1%2Fmessages%2FdeviceBound\
+                        &%24.cid=c1&%24.uid=u1&%24.ct=application%2Fjson&%24.ce=utf-8\
+                        &%24.exp=1970-01-01T00%3A00%3A01.0000000Z&iothub-ack=full&k%201=v%2F1&flag&empty=";
+        assert_eq!(topic(full, None), expected);
+        let input = CloudToDevice::new("").message_id("m").property("k", "v").sender("device2", Some("modX"));
+        let expected = "devices/d1/modules/mod1/inputs/in%201/%24.mid=m&%24.cdid=device2&%24.cmid=modX&k=v";
+        assert_eq!(topic(input, Some("in 1")), expected);
+        let input = CloudToDevice::new("").message_id("m");
+        assert_eq!(topic(input, Some("in")), "devices/d1/modules/mod1/inputs/in/%24.mid=m&%24.cdid=d1");
+    }
+
+    #[test]
+    fn what_a_hub_would_not_take_is_refused() {
+        let day = Duration::from_secs(24 * 3600);
+        let message = || CloudToDevice::new("");
+        let sized = |size| CloudToDevice::new(vec![0; size]).message_id("m1").property("k", "vv");
+        for (message, code) in [
+            (sized(65_536 - 5), 0),
+            (sized(65_536 - 4), 413_001),
+            (message().message_id("m".repeat(129)), 413_001),
+            (message().correlation_id("m".repeat(129)), 413_001),
+            (message().property("k", "/".repeat(30_000)), 413_001),
+            (message().property("", "v"), 400_004),
+            (message().property("$.mid", "v"), 400_004),
+            (message().property("iothub-ack", "full"), 400_004),
+            (message().sender("d2", None), 400_004),
+            (message().expires_after(2 * day), 0),
+            (message().expires_after(2 * day + Duration::from_secs(1)), 400_004),
+            (message().expires_after(Duration::MAX), 400_004),
+            (message().expires_at(NOW + 3 * day), 400_004),
+            (message().expires_at(NOW - day), 0),
+        ] {
+            let result = message.clone().prepare(&device(), None, NOW, &Rules::default());
+            assert_eq!(result.map_or_else(|it| it.code(), |_| 0), code, "{message:?}");
+        }
+        let nameless = message().prepare(&device(), Some(""), NOW, &Rules::default());
+        assert_eq!(nameless.expect_err("no name").code(), 400_004);
+    }
+
+    #[test]
+    fn a_message_without_an_id_gets_one() {
+        let (first, second) = (topic(CloudToDevice::new(""), None), topic(CloudToDevice::new(""), None));
+        assert!(first.starts_with("devices/d1/messages/devicebound/%24.mid=") && first != second, "{first}");
+    }
+}

@@ -1,0 +1,310 @@
+//! The messages that wait for one device or module: order, locks, expiry, delivery count. Pure.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use hubward_proto::limits::{
+    CLOUD_TO_DEVICE_DELIVERIES, CLOUD_TO_DEVICE_LOCK, CLOUD_TO_DEVICE_QUEUE, CLOUD_TO_DEVICE_TTL,
+};
+use serde::Serialize;
+
+use super::feedback::{Ack, Outcome};
+use crate::clock::timestamp;
+
+/// How a hub treats messages to devices.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rules {
+    /// How long a message is kept whose sender does not say.
+    pub(crate) ttl: Duration,
+    /// How long a delivered message stays invisible.
+    pub(crate) lock: Duration,
+    /// Deliveries after which a message is given up.
+    pub(crate) max_deliveries: u32,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self { ttl: CLOUD_TO_DEVICE_TTL, lock: CLOUD_TO_DEVICE_LOCK, max_deliveries: CLOUD_TO_DEVICE_DELIVERIES }
+    }
+}
+
+/// A message as it is published, however often.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Post {
+    pub(crate) topic: String,
+    pub(crate) body: Bytes,
+    pub(crate) message_id: String,
+    pub(crate) ack: Option<Ack>,
+    pub(crate) input: Option<String>,
+}
+
+/// The messages of one identity, at most [`CLOUD_TO_DEVICE_QUEUE`].
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Queue {
+    /// Of the newest message.
+    sequence: u64,
+    /// Of the newest delivery.
+    order: u64,
+    /// The connection that may be delivered to.
+    owner: Option<u64>,
+    /// In the order they came.
+    messages: Vec<Entry>,
+    gone: Vec<Gone>,
+}
+
+#[derive(Debug, Clone)]
+struct Entry {
+    sequence: u64,
+    packet_id: u16,
+    post: Arc<Post>,
+    enqueued: SystemTime,
+    expires: SystemTime,
+    deliveries: u32,
+    lock: Option<Held>,
+}
+
+/// A message is with the device, and invisible until then.
+#[derive(Debug, Clone, Copy)]
+struct Held {
+    until: SystemTime,
+    /// Counts the deliveries of a queue.
+    order: u64,
+}
+
+/// A message that has left the queue.
+#[derive(Debug, Clone)]
+pub(crate) struct Gone {
+    pub(crate) post: Arc<Post>,
+    pub(crate) outcome: Outcome,
+    pub(crate) at: SystemTime,
+}
+
+/// There is no room: [`CLOUD_TO_DEVICE_QUEUE`] messages wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Full;
+
+/// A message to be published now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Delivery {
+    pub(crate) post: Arc<Post>,
+    /// The same in every delivery of a message. From 1 to [`PACKET_ID_MAX`].
+    pub(crate) packet_id: u16,
+    /// Whether it has been delivered before.
+    pub(crate) duplicate: bool,
+}
+
+/// What an acknowledgement did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Acknowledged {
+    /// The message is completed.
+    Completed,
+    /// Nothing: an earlier delivery has to be acknowledged first.
+    OutOfOrder,
+    /// Nothing: no such message is with this connection.
+    Unknown,
+}
+
+impl Queue {
+    /// Appends a message.
+    pub(crate) fn put(&mut self, post: Arc<Post>, now: SystemTime, expires: SystemTime) -> Result<u64, Full> {
+        if self.messages.len() >= CLOUD_TO_DEVICE_QUEUE {
+            return Err(Full);
+        }
+        let packet_id = loop {
+            self.sequence += 1;
+            let packet_id = packet_id(self.sequence);
+            if self.messages.iter().all(|it| it.packet_id != packet_id) {
+                break packet_id;
+            }
+        };
+        let sequence = self.sequence;
+        self.messages.push(Entry { sequence, packet_id, post, enqueued: now, expires, deliveries: 0, lock: None });
+        Ok(sequence)
+    }
+
+    /// A new connection may be delivered to. What an older one has not acknowledged is visible again.
+    pub(crate) fn begin(&mut self, owner: u64, now: SystemTime, rules: &Rules) {
+        self.owner = Some(owner);
+        self.release(now, rules, |_| true);
+    }
+
+    /// A connection has ended; nothing happens if a newer one has begun. What it has not
+    /// acknowledged is visible again.
+    pub(crate) fn end(&mut self, owner: u64, now: SystemTime, rules: &Rules) {
+        if self.owner == Some(owner) {
+            self.owner = None;
+            self.release(now, rules, |_| true);
+        }
+    }
+
+    /// The next message for a connection. With QoS 0 it is completed thereby, with QoS 1 it is
+    /// invisible until it is acknowledged or its lock ends. `None` also if [`WINDOW`] messages are
+    /// not acknowledged.
+    pub(crate) fn take(&mut self, owner: u64, qos: u8, now: SystemTime, rules: &Rules) -> Option<Delivery> {
+        let held = self.messages.iter().filter(|it| it.lock.is_some()).count();
+        if self.owner != Some(owner) || held >= WINDOW {
+            return None;
+        }
+        let at = self.messages.iter().position(|it| it.lock.is_none())?;
+        self.order += 1;
+        let entry = &mut self.messages[at];
+        let delivery =
+            Delivery { post: Arc::clone(&entry.post), packet_id: entry.packet_id, duplicate: entry.deliveries > 0 };
+        if qos == 0 {
+            self.drop_message(at, Outcome::Success, now);
+        } else {
+            entry.deliveries += 1;
+            entry.lock = Some(Held { until: later(now, rules.lock), order: self.order });
+        }
+        Some(delivery)
+    }
+
+    /// A connection acknowledges a delivery.
+    pub(crate) fn acknowledge(&mut self, owner: u64, packet_id: u16, now: SystemTime) -> Acknowledged {
+        if self.owner != Some(owner) {
+            return Acknowledged::Unknown;
+        }
+        let oldest = self.messages.iter().filter_map(|it| it.lock).map(|it| it.order).min();
+        let at = self.messages.iter().position(|it| it.packet_id == packet_id);
+        match at.and_then(|at| Some((at, self.messages[at].lock?))) {
+            None => Acknowledged::Unknown,
+            Some((_, lock)) if Some(lock.order) != oldest => Acknowledged::OutOfOrder,
+            Some((at, _)) => {
+                self.drop_message(at, Outcome::Success, now);
+                Acknowledged::Completed
+            }
+        }
+    }
+
+    /// Lets time pass: locks end, messages expire. To be called before anything else is asked.
+    pub(crate) fn tick(&mut self, now: SystemTime, rules: &Rules) {
+        self.release(now, rules, |lock| lock.until <= now);
+        while let Some(at) = self.messages.iter().position(|it| it.lock.is_none() && it.expires <= now) {
+            let expired = self.messages[at].expires;
+            self.drop_message(at, Outcome::Expired, expired);
+        }
+    }
+
+    /// Drops every message; gives how many.
+    pub(crate) fn purge(&mut self, now: SystemTime) -> usize {
+        let count = self.messages.len();
+        while !self.messages.is_empty() {
+            self.drop_message(0, Outcome::Purged, now);
+        }
+        count
+    }
+
+    /// When the next lock ends.
+    pub(crate) fn next_release(&self) -> Option<SystemTime> {
+        self.messages.iter().filter_map(|it| it.lock).map(|it| it.until).min()
+    }
+
+    /// The messages that have left the queue since the last call.
+    pub(crate) fn drain_gone(&mut self) -> Vec<Gone> {
+        std::mem::take(&mut self.gone)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.messages.len()
+    }
+
+    pub(crate) fn view(&self) -> Vec<CloudMessageView> {
+        self.messages.iter().map(Entry::view).collect()
+    }
+
+    /// Makes the messages visible again whose lock `ends`; gives up those delivered often enough.
+    fn release(&mut self, now: SystemTime, rules: &Rules, ends: impl Fn(&Held) -> bool) {
+        let mut at = 0;
+        while let Some(entry) = self.messages.get_mut(at) {
+            if entry.lock.as_ref().is_some_and(&ends) {
+                entry.lock = None;
+                if entry.deliveries >= rules.max_deliveries {
+                    self.drop_message(at, Outcome::DeliveryCountExceeded, now);
+                    continue;
+                }
+            }
+            at += 1;
+        }
+    }
+
+    fn drop_message(&mut self, at: usize, outcome: Outcome, now: SystemTime) {
+        let entry = self.messages.remove(at);
+        self.gone.push(Gone { post: entry.post, outcome, at: now });
+    }
+}
+
+impl Entry {
+    fn view(&self) -> CloudMessageView {
+        CloudMessageView {
+            sequence_number: self.sequence,
+            message_id: self.post.message_id.clone(),
+            input: self.post.input.clone(),
+            state: if self.lock.is_some() { CloudMessageState::Invisible } else { CloudMessageState::Enqueued },
+            delivery_count: self.deliveries,
+            enqueued_time_utc: timestamp(self.enqueued),
+            expiry_time_utc: timestamp(self.expires),
+        }
+    }
+}
+
+/// A message that waits for a device or module.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct CloudMessageView {
+    /// Its place among all messages of the device, counted from 1. Numbers may be left out.
+    pub sequence_number: u64,
+    /// The sender's id of it, or the one it was given.
+    pub message_id: String,
+    /// The input it is for; modules only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub input: Option<String>,
+    /// Whether it is with the device just now.
+    pub state: CloudMessageState,
+    /// How often it has been delivered.
+    pub delivery_count: u32,
+    /// When the hub took it: UTC with seven fractional digits.
+    pub enqueued_time_utc: String,
+    /// When it stops being delivered, likewise.
+    pub expiry_time_utc: String,
+}
+
+/// Where a message to a device is in its life.
+///
+/// Source: `[doc]` iot-hub/iot-hub-devguide-messages-c2d.md, "The cloud-to-device message life cycle".
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CloudMessageState {
+    /// It waits to be delivered.
+    Enqueued,
+    /// It has been delivered and is not acknowledged.
+    Invisible,
+}
+
+/// `now` and `time`, or as late as makes sense.
+pub(crate) fn later(now: SystemTime, time: Duration) -> SystemTime {
+    now.checked_add(time.min(LONGEST)).unwrap_or(now)
+}
+
+/// A message's packet id, from 1 to [`PACKET_ID_MAX`]: its sequence number, so that it is the same
+/// each time.
+///
+/// Source: `[sdk]` Azure/azure-iot-protocol-gateway, Util.cs, `ComposePublishPacket`.
+fn packet_id(sequence: u64) -> u16 {
+    u16::try_from(sequence % u64::from(PACKET_ID_MAX)).unwrap_or_default() + 1
+}
+
+/// The packet ids above are for other publishes to the same client.
+pub(crate) const PACKET_ID_MAX: u16 = 0x4000;
+
+/// Messages that one connection may leave unacknowledged.
+///
+/// Source: `[sdk]` Azure/iotedge, edge-hub settings; not documented for the cloud.
+pub(crate) const WINDOW: usize = 16;
+
+/// Longer than any time the service knows; keeps sums in range.
+const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,194 @@
+//! What became of messages to devices, for the senders who want to know.
+
+use std::collections::VecDeque;
+
+use serde::{Deserialize, Serialize};
+
+use super::c2d::Gone;
+use crate::clock::timestamp;
+
+/// Which outcomes the sender of a message wants to hear of.
+///
+/// Source: `[doc]` iot-hub/iot-hub-devguide-messages-c2d.md, "Message feedback".
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Ack {
+    /// None.
+    None,
+    /// That the device has completed it.
+    Positive,
+    /// That the hub has given it up.
+    Negative,
+    /// Either.
+    Full,
+}
+
+impl Ack {
+    /// As it stands in `iothub-ack`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Positive => "positive",
+            Self::Negative => "negative",
+            Self::Full => "full",
+        }
+    }
+
+    const fn wants(self, outcome: Outcome) -> bool {
+        match self {
+            Self::None => false,
+            Self::Positive => matches!(outcome, Outcome::Success),
+            Self::Negative => !matches!(outcome, Outcome::Success),
+            Self::Full => true,
+        }
+    }
+}
+
+/// What became of a message, in the service's words.
+///
+/// Source: `[doc]` iot-hub/iot-hub-devguide-messages-c2d.md, "Message feedback". `Rejected` is missing:
+/// nobody can reject a message over MQTT.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// The device has acknowledged it, or it was delivered with QoS 0.
+    Success,
+    /// Its time ended before.
+    Expired,
+    /// It was delivered as often as the hub tries.
+    DeliveryCountExceeded,
+    /// It was thrown away, with its device or alone.
+    Purged,
+}
+
+/// What became of one message.
+///
+/// Source: `[doc]` iot-hub/iot-hub-devguide-messages-c2d.md, "Message feedback".
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct FeedbackRecord {
+    /// The message's id.
+    pub original_message_id: String,
+    /// When it happened: UTC with seven fractional digits.
+    pub enqueued_time_utc: String,
+    /// What happened.
+    pub status_code: Outcome,
+    /// The same in words.
+    pub description: String,
+    /// The device.
+    pub device_id: String,
+    /// The module, if it was one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub module_id: Option<String>,
+    /// Tells devices of the same id apart.
+    pub device_generation_id: String,
+}
+
+/// The records of one hub, the oldest forgotten first.
+#[derive(Debug, Default)]
+pub(crate) struct Feedback {
+    records: VecDeque<FeedbackRecord>,
+}
+
+impl Feedback {
+    /// Notes what the sender wants to hear of.
+    pub(crate) fn note(&mut self, client_id: &str, generation_id: &str, gone: Gone) {
+        let Gone { post, outcome, at } = gone;
+        let message_id = &post.message_id;
+        tracing::debug!(client_id, message_id, ?outcome, "a message to a device has left the queue");
+        if !post.ack.is_some_and(|it| it.wants(outcome)) {
+            return;
+        }
+        let (device_id, module_id) = match client_id.split_once('/') {
+            Some((device, module)) => (device, Some(module.to_owned())),
+            None => (client_id, None),
+        };
+        if self.records.len() >= MOST {
+            self.records.pop_front();
+        }
+        self.records.push_back(FeedbackRecord {
+            original_message_id: message_id.clone(),
+            enqueued_time_utc: timestamp(at),
+            status_code: outcome,
+            description: description(outcome).to_owned(),
+            device_id: device_id.to_owned(),
+            module_id,
+            device_generation_id: generation_id.to_owned(),
+        });
+    }
+
+    pub(crate) fn all(&self) -> Vec<FeedbackRecord> {
+        self.records.iter().cloned().collect()
+    }
+}
+
+/// `[guess]`: no source shows the texts.
+const fn description(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Success => "Success",
+        Outcome::Expired => "Message expired",
+        Outcome::DeliveryCountExceeded => "Delivery count exceeded",
+        Outcome::Purged => "Message purged",
+    }
+}
+
+/// Most records a hub keeps.
+const MOST: usize = 10_000;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::SystemTime;
+
+    use super::super::c2d::Post;
+    use super::*;
+
+    fn gone(ack: Option<Ack>, outcome: Outcome) -> Gone {
+        let post = Post { topic: String::new(), body: "".into(), message_id: "m1".into(), ack, input: None };
+        Gone { post: Arc::new(post), outcome, at: SystemTime::UNIX_EPOCH }
+    }
+
+    #[test]
+    fn says_what_the_sender_asked_for() {
+        for (ack, success, expired) in [
+            (None, 0, 0),
+            (Some(Ack::None), 0, 0),
+            (Some(Ack::Positive), 1, 0),
+            (Some(Ack::Negative), 0, 1),
+            (Some(Ack::Full), 1, 1),
+        ] {
+            let count = |outcome| {
+                let mut feedback = Feedback::default();
+                feedback.note("d1", "7", gone(ack, outcome));
+                feedback.all().len()
+            };
+            assert_eq!((count(Outcome::Success), count(Outcome::Expired)), (success, expired), "{ack:?}");
+            assert_eq!(count(Outcome::DeliveryCountExceeded), expired, "{ack:?}");
+            assert_eq!(count(Outcome::Purged), expired, "{ack:?}");
+        }
+    }
+
+    #[test]
+    fn is_written_as_the_service_writes_it_and_bounded() {
+        let mut feedback = Feedback::default();
+        for _ in 0..=MOST {
+            feedback.note("d1/m1", "7", gone(Some(Ack::Full), Outcome::DeliveryCountExceeded));
+        }
+        let records = feedback.all();
+        assert_eq!(records.len(), MOST);
+        assert_eq!(
+            serde_json::to_value(&records[0]).expect("JSON"),
+            serde_json::json!({
+                "originalMessageId": "m1",
+                "enqueuedTimeUtc": "1970-01-01T00:00:00.0000000Z",
+                "statusCode": "DeliveryCountExceeded",
+                "description": "Delivery count exceeded",
+                "deviceId": "d1",
+                "moduleId": "m1",
+                "deviceGenerationId": "7",
+            })
+        );
+    }
+}
