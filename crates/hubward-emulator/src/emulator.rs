@@ -3,7 +3,9 @@
 mod devices;
 mod enrollments;
 mod messages;
+mod methods;
 mod modules;
+mod twins;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

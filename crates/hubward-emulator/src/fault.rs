@@ -28,6 +28,14 @@ pub enum Point {
     HubSubscribe,
     /// A telemetry publish.
     HubPublish,
+    /// A device's question about its twin.
+    HubTwinGet,
+    /// A device's patch of its reported properties.
+    HubReported,
+    /// A notice of changed desired properties, to a device that has subscribed to them.
+    HubDesired,
+    /// A call of a direct method, to a device that has subscribed to them.
+    HubMethod,
 }
 
 /// What goes wrong.
@@ -35,7 +43,7 @@ pub enum Point {
 #[non_exhaustive]
 pub enum Fault {
     /// An error of the service: this status with the usual JSON body.
-    /// At the DPS requests and [`Point::WebSocketUpgrade`].
+    /// At the DPS requests, the twin requests and [`Point::WebSocketUpgrade`].
     Status {
         /// The HTTP status; over MQTT it stands in the topic.
         status: u16,
@@ -43,11 +51,12 @@ pub enum Fault {
         code: u32,
         /// The message in the body.
         message: String,
-        /// The value of Retry-After as it goes out: header or topic property.
+        /// The value of Retry-After as it goes out: header or topic property. Hubs have no place
+        /// for it.
         retry_after: Option<String>,
     },
     /// Any bytes instead of the service's JSON: broken JSON, a gateway's HTML, a huge answer.
-    /// At the DPS requests.
+    /// At the DPS requests and the twin requests.
     Body {
         /// The HTTP status; over MQTT it stands in the topic.
         status: u16,
@@ -62,25 +71,31 @@ pub enum Fault {
     /// requests over HTTPS (MQTT: no effect).
     Chunked(usize),
     /// The connection ends without an answer. Everywhere; at [`Point::HubPublish`] the message is
-    /// not logged.
+    /// not logged, at [`Point::HubReported`] nothing is changed, and at [`Point::HubDesired`] and
+    /// [`Point::HubMethod`] the device is told nothing.
     Cut,
-    /// Nothing is answered, the connection stays open. Everywhere; a publish to DPS gets its
-    /// PUBACK; at [`Point::HubPublish`] the message is not logged.
+    /// Nothing is answered, the connection stays open. Everywhere; a publish to DPS and a twin
+    /// request get their PUBACK; at [`Point::HubPublish`] the message is not logged, at
+    /// [`Point::HubReported`] nothing is changed, and at [`Point::HubDesired`] and
+    /// [`Point::HubMethod`] the device is told nothing.
     Never,
-    /// The answer comes so much later. Everywhere.
+    /// The answer comes so much later. Everywhere. At the twin requests, [`Point::HubDesired`] and
+    /// [`Point::HubMethod`] all else goes on meanwhile, so that others overtake it; at the rest the
+    /// connection stands still.
     Delay(Duration),
     /// The answer comes one byte at a time with this pause in between; on MQTT everything after it
     /// too, at an accept point the whole connection. At the accept points, the DPS requests and the
     /// connect points.
     Drip(Duration),
-    /// The answer comes twice. At the DPS requests over MQTT (HTTPS: no effect) and
-    /// [`Point::HubPublish`] (the PUBACK).
+    /// The answer comes twice. At the DPS requests over MQTT (HTTPS: no effect), the twin requests,
+    /// [`Point::HubDesired`] (the notice), [`Point::HubMethod`] (the call) and [`Point::HubPublish`]
+    /// (the PUBACK).
     Duplicate,
     /// An answer with a foreign request id comes first. At the DPS requests over MQTT (HTTPS: no
-    /// effect).
+    /// effect), the twin requests and [`Point::HubMethod`] (a call that nobody waits for).
     Stray,
     /// The answer overtakes the PUBACK of its request. At the DPS requests over MQTT (HTTPS: no
-    /// effect).
+    /// effect) and the twin requests.
     BeforePuback,
     /// The CONNECT is refused with this code. At the connect points.
     Connack(u8),
@@ -88,10 +103,13 @@ pub enum Fault {
     Suback128,
     /// The message is logged and never acknowledged. At [`Point::HubPublish`].
     HoldPuback,
+    /// The message is logged at once and acknowledged so much later; all else goes on meanwhile, but
+    /// for acknowledgements, which keep their order. At [`Point::HubPublish`].
+    HoldPubackFor(Duration),
 }
 
 impl Fault {
-    /// A refusal by DPS as [`Fault::Status`].
+    /// A refusal as [`Fault::Status`].
     #[must_use]
     pub fn status(status: u16, code: u32, message: impl Into<String>) -> Self {
         Self::Status { status, code, message: message.into(), retry_after: None }
@@ -130,19 +148,21 @@ impl Fault {
     #[must_use]
     pub const fn fits(&self, point: Point) -> bool {
         let dps_request = matches!(point, Point::DpsRegister | Point::DpsPoll);
+        let twin_request = matches!(point, Point::HubTwinGet | Point::HubReported);
+        let request = dps_request || twin_request;
         let accept = matches!(point, Point::MqttAccept | Point::HttpsAccept);
         let connect = matches!(point, Point::DpsConnect | Point::HubConnect);
         match self {
             Self::Cut | Self::Never | Self::Delay(_) => true,
-            Self::Status { .. } => dps_request || matches!(point, Point::WebSocketUpgrade),
-            Self::Body { .. } | Self::RetryAfter(_) | Self::Chunked(_) | Self::Stray | Self::BeforePuback => {
-                dps_request
-            }
+            Self::Status { .. } => request || matches!(point, Point::WebSocketUpgrade),
+            Self::Body { .. } | Self::BeforePuback => request,
+            Self::RetryAfter(_) | Self::Chunked(_) => dps_request,
+            Self::Stray => request || matches!(point, Point::HubMethod),
             Self::Drip(_) => accept || dps_request || connect,
-            Self::Duplicate => dps_request || matches!(point, Point::HubPublish),
+            Self::Duplicate => request || matches!(point, Point::HubPublish | Point::HubDesired | Point::HubMethod),
             Self::Connack(_) => connect,
             Self::Suback128 => matches!(point, Point::DpsSubscribe | Point::HubSubscribe),
-            Self::HoldPuback => matches!(point, Point::HubPublish),
+            Self::HoldPuback | Self::HoldPubackFor(_) => matches!(point, Point::HubPublish),
         }
     }
 }

@@ -61,6 +61,10 @@ pub use enroll::{Enrollment, EnrollmentBuilder, EnrollmentGroup, EnrollmentGroup
 pub use error::StartError;
 pub use fault::{Fault, Point, UnfitFault};
 pub use hub::{CloudToDevice, Expiry, SendProblem, Telemetry, TelemetryLog, TelemetryReader};
+pub use hub::{Invocation, InvokeError, MethodResult, TwinProblem};
 pub use ready::Ready;
-pub use store::{Ack, CloudMessageState, CloudMessageView, FeedbackRecord, ModuleView, Outcome, ConnectionState, DeviceStatus, DeviceView, EnrollError, Seed, SeedError, SeedReport};
+pub use store::{
+    Ack, CloudMessageState, CloudMessageView, ConnectionState, DeviceStatus, DeviceView, EnrollError, FeedbackRecord,
+    ModuleView, Outcome, Seed, SeedError, SeedReport, TwinView,
+};
 pub use tls::{BadCertificate, CaError};

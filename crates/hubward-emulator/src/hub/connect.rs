@@ -8,9 +8,11 @@ use hubward_proto::limits::SUBSCRIPTIONS_MAX;
 use hubward_sas::EXPIRY_GRACE;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Notify, mpsc};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, sleep_until};
 
+use super::later::Later;
 use super::login::{Login, check};
+use super::method::Calls;
 use super::push::{Outbox, Push};
 use super::telemetry::Telemetry;
 use crate::clock::{Clock, timestamp};
@@ -72,6 +74,8 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(
         look,
         release: None,
         outbox: Outbox::default(),
+        later: Later::default(),
+        calls: Calls::default(),
     };
     // Messages may wait for filters that have been kept.
     session.look.notify_one();
@@ -110,6 +114,8 @@ pub(super) struct HubSession<'a> {
     /// When the next lock of a message ends, which is then published again.
     pub(super) release: Option<SystemTime>,
     pub(super) outbox: Outbox,
+    pub(super) later: Later,
+    pub(super) calls: Calls,
 }
 
 /// When the clock shows a moment; never, if there is none.
@@ -120,10 +126,20 @@ async fn at(clock: &Clock, moment: Option<SystemTime>) {
     }
 }
 
+/// At a moment; never, if there is none.
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// What happens to a hub's connection without its client.
 pub(super) enum Event {
     /// Somebody wants something published.
     Push(Push),
+    /// It is time for something.
+    Due,
     /// A queue of the store may hold something.
     Look,
 }
@@ -136,13 +152,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> for HubSession<'_> {
             // The other end goes when the connection has to end, which another wire tells.
             Some(push) = self.pushes.recv() => Event::Push(push),
             () = self.look.notified() => Event::Look,
+            () = until(self.later.due()) => Event::Due,
             () = at(&self.shared.clock, self.release) => Event::Look,
         }
     }
 
     async fn event(&mut self, connection: &mut Connection<S>, event: Event) -> Result<(), Closed> {
         match event {
-            Event::Push(Push::Desired { .. } | Push::Method(_)) => Ok(()),
+            Event::Push(Push::Desired { version, body }) => self.desired(connection, version, body),
+            Event::Push(Push::Method(call)) => self.call(connection, call),
+            Event::Due => self.send_due(connection).await,
             Event::Look => self.deliver(connection).await,
         }
     }

@@ -1,15 +1,340 @@
-//! Direct methods: calls that wait for their device.
+//! Direct methods: a service's call, and the device's answer to it.
+
+use std::collections::HashMap;
+use std::time::Duration;
 
 use bytes::Bytes;
+use hubward_proto::hub::{MethodRequestTopic, MethodResponseTopic};
+use hubward_proto::limits::{METHOD_PAYLOAD_MAX, METHOD_RESPONSE_TIMEOUT};
+use serde::Serialize;
+use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::connect::HubSession;
+use super::later::{Draft, Kind};
+use super::outgoing::CALLS;
+use super::problem::Code;
+use super::push::Push;
+use crate::fault::{Fault, Point};
+use crate::mqtt::codec::Publish;
+use crate::mqtt::{Closed, Connection};
+use crate::shared::Shared;
+use crate::store::Key;
+use crate::wire_id;
+
+/// A call of a direct method.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Invocation {
+    /// The method's name.
+    pub name: String,
+    /// What the device gets. `None` is an empty body; the service clients of Microsoft's SDKs send
+    /// `null` instead.
+    pub payload: Option<Value>,
+    /// How long the device may take. The service allows 5 to 300 seconds.
+    pub response_timeout: Duration,
+    /// How long to wait for a device that is not connected, or has not subscribed to methods.
+    pub connect_timeout: Duration,
+}
+
+impl Invocation {
+    /// A call without a payload: 30 seconds for the answer, none for the device to connect.
+    #[must_use]
+    pub fn new(name: impl Into<String>) -> Self {
+        let (response_timeout, connect_timeout) = (METHOD_RESPONSE_TIMEOUT, Duration::ZERO);
+        Self { name: name.into(), payload: None, response_timeout, connect_timeout }
+    }
+
+    /// With this payload.
+    #[must_use]
+    pub fn payload(mut self, payload: impl Into<Value>) -> Self {
+        self.payload = Some(payload.into());
+        self
+    }
+
+    /// With this time for the answer.
+    #[must_use]
+    pub const fn response_timeout(mut self, time: Duration) -> Self {
+        self.response_timeout = time;
+        self
+    }
+
+    /// With this time for the device to connect.
+    #[must_use]
+    pub const fn connect_timeout(mut self, time: Duration) -> Self {
+        self.connect_timeout = time;
+        self
+    }
+}
+
+/// What a device has answered to a call.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct MethodResult {
+    /// The method's own verdict; any number.
+    pub status: i32,
+    /// `None` (`null` in JSON) if the answer was empty.
+    pub payload: Option<Value>,
+}
+
+/// Why a call has no answer.
+///
+/// Source: `[doc]` iot-hub/troubleshoot-error-codes.md; what is a `[guess]` says so.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvokeError {
+    /// There is no such hub, device or module, or it is disabled.
+    #[error("there is no device or module `{id}` at the hub `{hub}`, or it is disabled")]
+    NotFound {
+        /// The hub.
+        hub: String,
+        /// The device, or `{device}/{module}`.
+        id: String,
+    },
+    /// The name of the method is empty or longer than 1,024 bytes (the limit is a `[guess]`).
+    #[error("the name of a method has 1 to 1024 bytes")]
+    Name,
+    /// The payload is larger than 128 KB.
+    #[error("the payload has {size} bytes, but at most {limit} are allowed")]
+    TooLarge {
+        /// Bytes of the payload.
+        size: usize,
+        /// How many are allowed.
+        limit: usize,
+    },
+    /// The device is not connected, or has not subscribed to methods, and did neither in time.
+    #[error("the device is not online: it is not connected, or does not listen to methods")]
+    NotOnline,
+    /// Too many calls wait for the device, or its connection takes nothing.
+    #[error("too many calls wait for the device")]
+    TooMany,
+    /// The device's connection has ended before it answered; the method may have run. The code is a
+    /// `[guess]`.
+    #[error("the device's connection has ended before it answered")]
+    ConnectionClosed,
+    /// The device has not answered in time; the method may have run.
+    #[error("the device has not answered in time")]
+    Timeout,
+}
+
+impl InvokeError {
+    /// The hub's error code, such as 404103.
+    #[must_use]
+    pub fn code(&self) -> u32 {
+        self.as_code().number()
+    }
+
+    /// The HTTP status that a service gets.
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        self.as_code().status()
+    }
+
+    pub(crate) fn as_code(&self) -> Code {
+        match self {
+            Self::NotFound { id, .. } => Code::not_found(id),
+            Self::Name => Code::ArgumentInvalid,
+            Self::TooLarge { .. } => Code::MessageTooLarge,
+            Self::NotOnline => Code::DeviceNotOnline,
+            Self::TooMany => Code::DeviceMaximumInflightMethodExceeded,
+            Self::ConnectionClosed => Code::DeviceConnectionClosedRemotely,
+            Self::Timeout => Code::GatewayTimeout,
+        }
+    }
+}
+
+/// Calls a method of a device or module that is connected.
+///
+/// Dropping the future drops the answer.
+pub(crate) async fn invoke(
+    shared: &Shared,
+    hub: &str,
+    client_id: &str,
+    invocation: Invocation,
+) -> Result<MethodResult, InvokeError> {
+    let Invocation { name, payload, response_timeout, connect_timeout } = invocation;
+    if name.is_empty() || name.len() > NAME_MOST {
+        return Err(InvokeError::Name);
+    }
+    let payload = payload.map_or_else(Bytes::new, |it| it.to_string().into());
+    if payload.len() > METHOD_PAYLOAD_MAX {
+        return Err(InvokeError::TooLarge { size: payload.len(), limit: METHOD_PAYLOAD_MAX });
+    }
+    let key = Key::Hub(hub.to_ascii_lowercase(), client_id.to_owned());
+    let latest = Instant::now() + connect_timeout;
+    let mut changes = shared.store.revision();
+    let (answer, answered) = oneshot::channel();
+    let mut call = Some(Call { name, payload, answer });
+    loop {
+        changes.mark_unchanged();
+        let started = shared.store.read(|state| {
+            let device = state.device(hub, client_id).filter(|it| it.enabled);
+            device.ok_or_else(|| InvokeError::NotFound { hub: hub.to_owned(), id: client_id.to_owned() })?;
+            if state.live.filters(&key).is_none_or(|it| it.hears(CALLS).is_none()) {
+                return Ok(false);
+            }
+            let push = call.take().map_or(Ok(()), |call| state.live.push(&key, Push::Method(call)));
+            push.map(|()| true).map_err(|_| InvokeError::TooMany)
+        })?;
+        if started {
+            break;
+        }
+        if Instant::now() >= latest || timeout_at(latest, changes.changed()).await.is_err() {
+            return Err(InvokeError::NotOnline);
+        }
+    }
+    match timeout(response_timeout, answered).await {
+        Err(_) => Err(InvokeError::Timeout),
+        Ok(Err(_)) => Err(InvokeError::ConnectionClosed),
+        Ok(Ok(answer)) => answer,
+    }
+}
 
 /// A call on its way to a device.
 #[derive(Debug)]
 pub(crate) struct Call {
-    pub(crate) name: String,
+    name: String,
     /// JSON, or empty.
-    pub(crate) payload: Bytes,
-    /// Where the answer goes: status and JSON or nothing. Dropped, it says that the connection has
-    /// ended.
-    pub(crate) answer: oneshot::Sender<(i32, Bytes)>,
+    payload: Bytes,
+    answer: Answer,
+}
+
+/// Where the answer goes. Dropped, it says that the connection has ended.
+type Answer = oneshot::Sender<Result<MethodResult, InvokeError>>;
+
+/// The calls that a connection has published and that wait for their answers.
+#[derive(Debug, Default)]
+pub(super) struct Calls {
+    by_id: HashMap<String, Answer>,
+}
+
+impl Calls {
+    /// Notes a call; gives its request id. Gives the call's other end back if there are too many.
+    fn begin(&mut self, answer: Answer) -> Result<String, Answer> {
+        // Those that nobody waits for any more.
+        self.by_id.retain(|_, it| !it.is_closed());
+        if self.by_id.len() >= CALLS_MOST {
+            return Err(answer);
+        }
+        let id = wire_id::guid();
+        self.by_id.insert(id.clone(), answer);
+        Ok(id)
+    }
+}
+
+impl HubSession<'_> {
+    /// Publishes a call.
+    pub(super) fn call<S: AsyncRead + AsyncWrite + Unpin + Send>(
+        &mut self,
+        connection: &mut Connection<S>,
+        call: Call,
+    ) -> Result<(), Closed> {
+        let Call { name, payload, answer } = call;
+        if self.qos(Kind::Call).is_none() {
+            // It has unsubscribed meanwhile.
+            let _ = answer.send(Err(InvokeError::NotOnline));
+            return Ok(());
+        }
+        let id = match self.calls.begin(answer) {
+            Ok(id) => id,
+            Err(answer) => {
+                // Whoever called may be gone.
+                let _ = answer.send(Err(InvokeError::TooMany));
+                return Ok(());
+            }
+        };
+        let draft = |request_id: String| {
+            let topic = MethodRequestTopic { name: name.clone(), request_id };
+            Draft { kind: Kind::Call, topic: topic.encode(), body: payload.clone() }
+        };
+        let own = draft(id);
+        match self.shared.take_fault(Point::HubMethod) {
+            Some(Fault::Cut) => return Err(Closed::Fault),
+            Some(Fault::Never) => return Ok(()),
+            Some(Fault::Delay(time)) => {
+                self.later.delay(own, time);
+                return Ok(());
+            }
+            Some(Fault::Duplicate) => self.send(connection, own.clone())?,
+            Some(Fault::Stray) => self.send(connection, draft(wire_id::guid()))?,
+            _ => {}
+        }
+        self.send(connection, own)
+    }
+
+    /// Hands a device's answer to who has called. One that comes too late, or a second time, is
+    /// dropped.
+    ///
+    /// Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md, "Responding to a direct method". That an
+    /// answer which is no JSON or larger than 128 KB ends the connection is a `[guess]`.
+    pub(super) fn method_answered<S: AsyncRead + AsyncWrite + Unpin + Send>(
+        &mut self,
+        connection: &mut Connection<S>,
+        publish: &Publish,
+    ) -> Result<(), Closed> {
+        let MethodResponseTopic { status, request_id } = MethodResponseTopic::parse(&publish.topic)
+            .map_err(|_| Closed::Violation("an answer to a method without a status or a request id"))?;
+        if publish.body.len() > METHOD_PAYLOAD_MAX {
+            return Err(Closed::Violation("an answer to a method that is larger than 128 KB"));
+        }
+        let payload = if publish.body.is_empty() {
+            None
+        } else {
+            let read = serde_json::from_slice(&publish.body);
+            Some(read.map_err(|_| Closed::Violation("an answer to a method that is no JSON"))?)
+        };
+        self.acknowledge(connection, publish, None);
+        let result = MethodResult { status, payload };
+        let waited = self.calls.by_id.remove(&request_id).is_some_and(|it| it.send(Ok(result)).is_ok());
+        if !waited {
+            tracing::info!(device = %self.login.identity, request_id, "an answer to a method comes too late");
+        }
+        Ok(())
+    }
+}
+
+/// Longest name of a method, so that the topic always fits.
+const NAME_MOST: usize = 1024;
+
+/// Calls that may wait for the answers of one device.
+///
+/// Source: `[guess]`; the service has such a limit (403800) and does not document it.
+const CALLS_MOST: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_are_bounded_and_forgotten_when_nobody_waits() {
+        let mut calls = Calls::default();
+        let mut waiting = Vec::new();
+        for _ in 0..CALLS_MOST {
+            let (answer, answered) = oneshot::channel();
+            calls.begin(answer).expect("room");
+            waiting.push(answered);
+        }
+        assert!(calls.begin(oneshot::channel().0).is_err());
+        waiting.pop();
+        let first = calls.begin(oneshot::channel().0).expect("room again");
+        let second = calls.begin(oneshot::channel().0).expect("nobody waits for the first");
+        assert_ne!(first, second);
+    }
+
+    #[test]
+    fn errors_have_the_codes_of_the_service() {
+        let not_found = |id: &str| InvokeError::NotFound { hub: "h".into(), id: id.into() };
+        for (error, status, code) in [
+            (not_found("d1"), 404, 404_001),
+            (not_found("d1/m"), 404, 404_010),
+            (InvokeError::NotOnline, 404, 404_103),
+            (InvokeError::Timeout, 504, 504_101),
+            (InvokeError::TooLarge { size: 2, limit: 1 }, 413, 413_001),
+            (InvokeError::TooMany, 403, 403_800),
+            (InvokeError::Name, 400, 400_004),
+        ] {
+            assert_eq!((error.status(), error.code()), (status, code), "{error}");
+        }
+    }
 }

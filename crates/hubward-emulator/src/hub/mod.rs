@@ -3,15 +3,24 @@
 mod c2d;
 mod connect;
 mod deliver;
+mod later;
 mod login;
 mod method;
+mod outgoing;
+mod problem;
 mod publish;
 mod push;
 mod telemetry;
+mod twin;
 
 pub use c2d::{CloudToDevice, Expiry, SendProblem};
 pub(crate) use connect::serve as serve_mqtt;
+pub(crate) use method::invoke;
+pub use method::{Invocation, InvokeError, MethodResult};
+pub(crate) use problem::{Code, body as problem_body};
 pub(crate) use push::Push;
 #[cfg(test)]
 pub(crate) use telemetry::Origin;
 pub use telemetry::{Telemetry, TelemetryLog, TelemetryReader};
+pub use twin::TwinProblem;
+pub(crate) use twin::update as update_twin;

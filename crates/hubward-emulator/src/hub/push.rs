@@ -142,7 +142,10 @@ mod tests {
 
     use super::*;
 
-    async fn sent(connection: &mut Connection<tokio::io::DuplexStream>, peer: &mut tokio::io::DuplexStream) -> Vec<u16> {
+    async fn sent(
+        connection: &mut Connection<tokio::io::DuplexStream>,
+        peer: &mut tokio::io::DuplexStream,
+    ) -> Vec<u16> {
         connection.flush().await.expect("sent");
         let mut ids = Vec::new();
         // `PUBLISH`, QoS 1, topic `t`, body `b`: the length is 6.

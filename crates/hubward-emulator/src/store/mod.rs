@@ -8,6 +8,7 @@ mod record;
 mod registry;
 mod seed;
 mod twin;
+mod twin_view;
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -28,6 +29,8 @@ pub(crate) use registry::{Device, Hub, Session};
 pub(crate) use seed::apply;
 pub use seed::{Seed, SeedError, SeedReport};
 pub(crate) use twin::{Change, Notice, Twin};
+pub use twin_view::TwinView;
+pub(crate) use twin_view::twin_view;
 
 /// The state and who watches it. Nobody holds the lock across an await: access is by closure.
 #[derive(Debug)]

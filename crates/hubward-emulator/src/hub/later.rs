@@ -1,0 +1,120 @@
+//! What goes out to a device later than at once: acknowledgements that are held, and publishes that
+//! a test delays.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+use tokio::time::{Duration, Instant};
+
+/// Why something is published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// It answers a question about the twin.
+    Answer,
+    /// It tells of desired properties.
+    Notice,
+    /// It calls a method.
+    Call,
+}
+
+/// A publish before its quality of service is looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Draft {
+    pub(super) kind: Kind,
+    pub(super) topic: String,
+    pub(super) body: Bytes,
+}
+
+/// What waits for its time.
+#[derive(Debug, Default)]
+pub(super) struct Later {
+    /// In the order in which they go out, whatever their times.
+    pubacks: VecDeque<(Instant, u16)>,
+    drafts: BTreeMap<(Instant, u64), Draft>,
+    count: u64,
+}
+
+impl Later {
+    /// Holds an acknowledgement; it also waits for those that are held already, since
+    /// acknowledgements go out in order.
+    ///
+    /// Gives it back if there is nothing to wait for, or too much waits.
+    ///
+    /// Source: MQTT 3.1.1, section 4.6 (4.6.0-2).
+    pub(super) fn hold(&mut self, packet_id: u16, time: Option<Duration>) -> Result<(), u16> {
+        if (time.is_none() && self.pubacks.is_empty()) || self.pubacks.len() >= PUBACKS {
+            return Err(packet_id);
+        }
+        self.pubacks.push_back((Instant::now() + time.unwrap_or_default(), packet_id));
+        Ok(())
+    }
+
+    /// Delays a publish. One that is too many is lost, as on a bad line.
+    pub(super) fn delay(&mut self, draft: Draft, time: Duration) {
+        if self.drafts.len() < DRAFTS {
+            self.count += 1;
+            self.drafts.insert((Instant::now() + time, self.count), draft);
+        }
+    }
+
+    /// When the next is due.
+    pub(super) fn due(&self) -> Option<Instant> {
+        let draft = self.drafts.keys().next().map(|(due, _)| *due);
+        self.pubacks.front().map(|(due, _)| *due).into_iter().chain(draft).min()
+    }
+
+    /// The next acknowledgement, if it is due.
+    pub(super) fn puback(&mut self) -> Option<u16> {
+        let now = Instant::now();
+        self.pubacks.pop_front_if(|(due, _)| *due <= now).map(|(_, id)| id)
+    }
+
+    /// The next publish, if it is due.
+    pub(super) fn draft(&mut self) -> Option<Draft> {
+        let entry = self.drafts.first_entry().filter(|it| it.key().0 <= Instant::now())?;
+        Some(entry.remove())
+    }
+}
+
+/// Acknowledgements that are held; a client has no more packet ids.
+const PUBACKS: usize = 65_535;
+
+/// Publishes that are delayed.
+const DRAFTS: usize = 1000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[tokio::test(start_paused = true)]
+    async fn acknowledgements_keep_their_order() {
+        let mut later = Later::default();
+        assert_eq!(later.hold(1, None), Err(1), "nothing to wait for");
+        assert_eq!(later.due(), None);
+        let start = Instant::now();
+        for (id, time) in [(2, Some(5 * SECOND)), (3, None), (4, Some(SECOND))] {
+            assert_eq!(later.hold(id, time), Ok(()));
+        }
+        assert_eq!((later.due(), later.puback()), (Some(start + 5 * SECOND), None));
+        tokio::time::advance(5 * SECOND).await;
+        let ids: Vec<_> = std::iter::from_fn(|| later.puback()).collect();
+        assert_eq!(ids, [2, 3, 4]);
+        assert_eq!(later.hold(5, None), Err(5));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn delayed_publishes_overtake_each_other() {
+        let mut later = Later::default();
+        let draft = |topic: &str| Draft { kind: Kind::Notice, topic: topic.into(), body: Bytes::new() };
+        later.delay(draft("slow"), 5 * SECOND);
+        later.delay(draft("quick"), SECOND);
+        assert_eq!(later.draft(), None);
+        tokio::time::sleep_until(later.due().expect("one")).await;
+        assert_eq!(later.draft(), Some(draft("quick")));
+        assert_eq!(later.draft(), None);
+        tokio::time::sleep_until(later.due().expect("one")).await;
+        assert_eq!((later.draft(), later.due()), (Some(draft("slow")), None));
+    }
+}

@@ -1,0 +1,85 @@
+//! How what a hub has for a device goes out: acknowledgements in order, publishes with the QoS that
+//! was granted.
+
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::connect::HubSession;
+use super::later::{Draft, Kind};
+use crate::mqtt::codec::{Outgoing, Publish};
+use crate::mqtt::{Closed, Connection};
+
+impl HubSession<'_> {
+    /// Acknowledges a publish of the client; after some time, if a test wants that.
+    pub(super) fn acknowledge<S: AsyncRead + AsyncWrite + Unpin>(
+        &mut self,
+        connection: &mut Connection<S>,
+        publish: &Publish,
+        hold: Option<Duration>,
+    ) {
+        if publish.qos > 0
+            && let Err(packet_id) = self.later.hold(publish.packet_id, hold)
+        {
+            connection.queue(&Outgoing::Puback(packet_id));
+        }
+    }
+
+    /// Publishes something, if the client hears it.
+    pub(super) fn send<S: AsyncRead + AsyncWrite + Unpin>(
+        &mut self,
+        connection: &mut Connection<S>,
+        draft: Draft,
+    ) -> Result<(), Closed> {
+        let device = &self.login.identity;
+        let Some(qos) = self.qos(draft.kind) else {
+            tracing::info!(%device, topic = draft.topic, "nobody hears a publish: not subscribed");
+            return Ok(());
+        };
+        let Draft { kind, topic, body } = draft;
+        match kind {
+            Kind::Answer => self.outbox.answer(connection, topic, body, qos)?,
+            Kind::Notice | Kind::Call => {
+                if !self.outbox.notify(connection, topic, body, qos) {
+                    tracing::info!(%device, "a notice is not sent: the device acknowledges too slowly");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The QoS of a kind of publish; `None` if the client has not subscribed to it.
+    ///
+    /// Source: `[doc]` iot-hub/iot-hub-devguide-direct-methods.md, "MQTT": calls come with QoS 0. That
+    /// the others come with the granted one is a `[guess]`.
+    pub(super) fn qos(&self, kind: Kind) -> Option<u8> {
+        match kind {
+            Kind::Answer => self.filters.granted("$iothub/twin/res/#"),
+            Kind::Notice => self.filters.hears(NOTICES),
+            Kind::Call => self.filters.hears(CALLS).map(|_| 0),
+        }
+    }
+
+    /// Sends what has waited for its time.
+    pub(super) async fn send_due<S: AsyncRead + AsyncWrite + Unpin>(
+        &mut self,
+        connection: &mut Connection<S>,
+    ) -> Result<(), Closed> {
+        while let Some(packet_id) = self.later.puback() {
+            connection.queue(&Outgoing::Puback(packet_id));
+        }
+        while let Some(draft) = self.later.draft() {
+            self.send(connection, draft)?;
+            if connection.is_full() {
+                connection.flush().await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How the filters begin with which a device listens to desired properties.
+pub(crate) const NOTICES: &str = "$iothub/twin/PATCH/properties/desired/";
+
+/// How the filters begin with which a device listens to calls of methods.
+pub(crate) const CALLS: &str = "$iothub/methods/POST/";

@@ -1,0 +1,71 @@
+//! Errors of a hub: their codes and names, and how they are written.
+
+use std::time::SystemTime;
+
+use serde_json::{Value, json};
+
+use crate::clock::timestamp;
+use crate::wire_id;
+
+/// An error code of a hub; the HTTP status is its first three digits.
+///
+/// Source: `[doc]` iot-hub/troubleshoot-error-codes.md; `[sdk]` azure-iot-sdk-csharp, ErrorCode.cs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Code {
+    ArgumentInvalid,
+    IotHubFormatError,
+    DeviceMaximumInflightMethodExceeded,
+    IotHubNotFound,
+    DeviceNotFound,
+    ModuleNotFound,
+    DeviceNotOnline,
+    DeviceConnectionClosedRemotely,
+    MessageTooLarge,
+    ServerError,
+    GatewayTimeout,
+}
+
+impl Code {
+    pub(crate) const fn number(self) -> u32 {
+        match self {
+            Self::ArgumentInvalid => 400_004,
+            Self::IotHubFormatError => 400_006,
+            Self::IotHubNotFound => 401_001,
+            Self::DeviceMaximumInflightMethodExceeded => 403_800,
+            Self::DeviceNotFound => 404_001,
+            Self::ModuleNotFound => 404_010,
+            Self::DeviceNotOnline => 404_103,
+            Self::DeviceConnectionClosedRemotely => 404_104,
+            Self::MessageTooLarge => 413_001,
+            Self::ServerError => 500_001,
+            Self::GatewayTimeout => 504_101,
+        }
+    }
+
+    /// The HTTP status.
+    pub(crate) fn status(self) -> u16 {
+        u16::try_from(self.number() / 1000).unwrap_or(500)
+    }
+
+    /// What the header `iothub-errorcode` says.
+    pub(crate) fn name(self) -> String {
+        format!("{self:?}")
+    }
+
+    /// That an identity does not exist; a module is named `{device}/{module}`.
+    pub(crate) fn not_found(client_id: &str) -> Self {
+        if client_id.contains('/') { Self::ModuleNotFound } else { Self::DeviceNotFound }
+    }
+}
+
+/// The error as a hub writes it to a device, and inside of `Message` to a service.
+///
+/// Source: `[sdk]` azure-iot-sdk-node, which reads `errorCode` and `message`.
+pub(crate) fn body(code: u32, message: &str, now: SystemTime) -> Value {
+    json!({
+        "errorCode": code,
+        "trackingId": wire_id::guid(),
+        "message": message,
+        "timestampUtc": timestamp(now),
+    })
+}

@@ -1,0 +1,285 @@
+//! A device's questions about its twin and its reports, and what it is told of desired properties.
+
+use bytes::Bytes;
+use hubward_proto::ProtoError;
+use hubward_proto::hub::{DesiredTopic, TwinResponseTopic};
+use serde_json::{Map, Value};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::connect::HubSession;
+use super::later::{Draft, Kind};
+use super::login::Login;
+use super::outgoing::NOTICES;
+use super::problem::{self, Code};
+use super::push::Push;
+use crate::clock::timestamp;
+use crate::fault::{Fault, Point};
+use crate::mqtt::codec::Publish;
+use crate::mqtt::{Closed, Connection, REQUEST_ID_MAX};
+use crate::shared::Shared;
+use crate::store::{Change, Key, Notice, State, Twin};
+use crate::wire_id;
+
+/// What a device asks or reports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Request<'a> {
+    Get { id: &'a str },
+    Report { id: Option<&'a str> },
+}
+
+/// What it is answered.
+#[derive(Debug, Clone)]
+struct Answer {
+    status: u16,
+    version: Option<u64>,
+    body: Bytes,
+}
+
+impl<'a> Request<'a> {
+    /// Reads a topic; `None` if it is not one about a twin.
+    ///
+    /// Source: `[sdk]` Azure/iotedge, MessagingServiceClient.cs: a question without a request id
+    /// ends the connection, a report without one is taken and not answered.
+    pub(super) fn parse(topic: &'a str) -> Option<Result<Self, Closed>> {
+        let (reports, rest) = match topic.strip_prefix("$iothub/twin/GET/") {
+            Some(rest) => (false, rest),
+            None => (true, topic.strip_prefix("$iothub/twin/PATCH/properties/reported/")?),
+        };
+        let parameters = if rest.is_empty() { "" } else { rest.strip_prefix('?')? };
+        let id = parameters.split('&').find_map(|it| it.strip_prefix("$rid=")).filter(|it| !it.is_empty());
+        Some(match id {
+            Some(id) if id.len() > REQUEST_ID_MAX => Err(Closed::Violation("a request id that is too long")),
+            _ if reports => Ok(Self::Report { id }),
+            Some(id) => Ok(Self::Get { id }),
+            None => Err(Closed::Violation("a question about the twin without a request id")),
+        })
+    }
+
+    const fn id(self) -> Option<&'a str> {
+        match self {
+            Self::Get { id } => Some(id),
+            Self::Report { id } => id,
+        }
+    }
+}
+
+impl HubSession<'_> {
+    /// Answers what a device wants to know or have of its twin.
+    pub(super) fn twin<S: AsyncRead + AsyncWrite + Unpin + Send>(
+        &mut self,
+        connection: &mut Connection<S>,
+        publish: &Publish,
+        request: Request<'_>,
+    ) -> Result<(), Closed> {
+        let point = if matches!(request, Request::Get { .. }) { Point::HubTwinGet } else { Point::HubReported };
+        let fault = self.shared.take_fault(point);
+        let answer = match &fault {
+            Some(Fault::Cut) => return Err(Closed::Fault),
+            Some(Fault::Never) => None,
+            Some(Fault::Status { status, code, message, .. }) => {
+                let body = problem::body(*code, message, self.shared.clock.now());
+                Some(Answer { status: *status, version: None, body: body.to_string().into() })
+            }
+            Some(Fault::Body { status, bytes, .. }) => {
+                Some(Answer { status: *status, body: bytes.clone().into(), ..self.answer(publish, request)? })
+            }
+            _ => Some(self.answer(publish, request)?),
+        };
+        if fault != Some(Fault::BeforePuback) {
+            self.acknowledge(connection, publish, None);
+        }
+        if let Some(id) = request.id()
+            && let Some(answer) = answer
+        {
+            let draft = |id: &str| {
+                let topic = TwinResponseTopic { status: answer.status, request_id: id.into(), version: answer.version };
+                Draft { kind: Kind::Answer, topic: topic.encode(), body: answer.body.clone() }
+            };
+            let own = draft(id);
+            match &fault {
+                Some(Fault::Delay(time)) => self.later.delay(own, *time),
+                Some(Fault::Duplicate) => {
+                    self.send(connection, own.clone())?;
+                    self.send(connection, own)?;
+                }
+                Some(Fault::Stray) => {
+                    self.send(connection, draft(&wire_id::guid()))?;
+                    self.send(connection, own)?;
+                }
+                _ => self.send(connection, own)?,
+            }
+        }
+        if fault == Some(Fault::BeforePuback) {
+            self.acknowledge(connection, publish, None);
+        }
+        Ok(())
+    }
+
+    fn answer(&self, publish: &Publish, request: Request<'_>) -> Result<Answer, Closed> {
+        let Login { hub, identity, .. } = self.login;
+        let client_id = identity.client_id();
+        match request {
+            Request::Get { .. } => {
+                let twin = |state: &State| Some(state.device(hub, &client_id)?.twin.for_device());
+                let body = self.shared.store.read(twin).ok_or(Closed::NotAllowed)?;
+                Ok(Answer { status: 200, version: None, body: body.into() })
+            }
+            Request::Report { .. } => {
+                let now = self.shared.clock.now();
+                let refused = |code: Code, message: &str| {
+                    tracing::info!(device = %identity, message, "reported properties are refused");
+                    let body = problem::body(code.number(), message, now);
+                    Ok(Answer { status: code.status(), version: None, body: body.to_string().into() })
+                };
+                let Some(patch) = patch(&publish.body) else {
+                    return refused(Code::IotHubFormatError, "The reported properties are no JSON object.");
+                };
+                let report = |twin: &mut Twin| twin.report(&patch, &timestamp(now));
+                let device = |state: &mut State| Some(report(&mut state.device_mut(hub, &client_id)?.twin));
+                match self.shared.store.change(device).ok_or(Closed::NotAllowed)? {
+                    Ok(version) => Ok(Answer { status: 204, version: Some(version), body: Bytes::new() }),
+                    Err(problem) => refused(refusal(&problem), &problem.to_string()),
+                }
+            }
+        }
+    }
+
+    /// Tells a device of a change of its desired properties, if it listens.
+    pub(super) fn desired<S: AsyncRead + AsyncWrite + Unpin + Send>(
+        &mut self,
+        connection: &mut Connection<S>,
+        version: u64,
+        body: Bytes,
+    ) -> Result<(), Closed> {
+        if self.qos(Kind::Notice).is_none() {
+            return Ok(());
+        }
+        let draft = Draft { kind: Kind::Notice, topic: DesiredTopic { version: Some(version) }.encode(), body };
+        match self.shared.take_fault(Point::HubDesired) {
+            Some(Fault::Cut) => return Err(Closed::Fault),
+            Some(Fault::Never) => return Ok(()),
+            Some(Fault::Delay(time)) => {
+                self.later.delay(draft, time);
+                return Ok(());
+            }
+            Some(Fault::Duplicate) => self.send(connection, draft.clone())?,
+            _ => {}
+        }
+        self.send(connection, draft)
+    }
+}
+
+/// Why a twin is not changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TwinProblem {
+    /// There is no such hub, device or module.
+    #[error("there is no device or module `{id}` at the hub `{hub}`")]
+    NotFound {
+        /// The hub.
+        hub: String,
+        /// The device, or `{device}/{module}`.
+        id: String,
+    },
+    /// A part of a twin is not a JSON object.
+    #[error("{part} must be a JSON object")]
+    NotAnObject {
+        /// `tags`, `properties` and the like.
+        part: &'static str,
+    },
+    /// A name or value that a hub does not take, or too many of them.
+    #[error(transparent)]
+    Refused(#[from] ProtoError),
+}
+
+impl TwinProblem {
+    /// The hub's error code, such as 404001.
+    #[must_use]
+    pub fn code(&self) -> u32 {
+        self.as_code().number()
+    }
+
+    /// The HTTP status that a service gets.
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        self.as_code().status()
+    }
+
+    pub(crate) fn as_code(&self) -> Code {
+        match self {
+            Self::NotFound { id, .. } => Code::not_found(id),
+            Self::NotAnObject { .. } => Code::IotHubFormatError,
+            Self::Refused(problem) => refusal(problem),
+        }
+    }
+}
+
+/// The cloud changes a twin. A device that is connected and has subscribed to desired properties is
+/// told of a change of those; one that takes nothing is not, since the twin keeps it. Gives the version of the desired
+/// properties.
+pub(crate) fn update(
+    shared: &Shared,
+    hub: &str,
+    client_id: &str,
+    tags: Option<&Change>,
+    desired: Option<&Change>,
+) -> Result<u64, TwinProblem> {
+    let now = timestamp(shared.clock.now());
+    shared.store.change(|state| {
+        let missing = || TwinProblem::NotFound { hub: hub.to_owned(), id: client_id.to_owned() };
+        let twin = &mut state.device_mut(hub, client_id).ok_or_else(missing)?.twin;
+        let notice = twin.update(tags, desired, &now)?;
+        let version = twin.desired().version;
+        let key = Key::Hub(hub.to_ascii_lowercase(), client_id.to_owned());
+        if let Some(Notice { version, body }) = notice
+            && state.live.filters(&key).is_some_and(|it| it.hears(NOTICES).is_some())
+            && state.live.push(&key, Push::Desired { version, body }).is_err()
+        {
+            tracing::info!(hub, device = client_id, version, "a notice is not sent: the device takes nothing");
+        }
+        Ok(version)
+    })
+}
+
+/// The code of a refusal.
+///
+/// Source: `[guess]` 400 where a rule is broken, 413 where it is too much.
+fn refusal(problem: &ProtoError) -> Code {
+    match problem {
+        ProtoError::TooLarge { .. } => Code::MessageTooLarge,
+        _ => Code::ArgumentInvalid,
+    }
+}
+
+fn patch(body: &[u8]) -> Option<Map<String, Value>> {
+    serde_json::from_slice(body).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_questions_and_reports() {
+        let (get, report) = (|id| Some(Some(Request::Get { id })), |id| Some(Some(Request::Report { id })));
+        let long = format!("$iothub/twin/GET/?$rid={}", "x".repeat(1025));
+        for (topic, expected) in [
+            ("$iothub/twin/GET/?$rid=1", get("1")),
+            ("$iothub/twin/GET/?$rid=a-b%20&x=y", get("a-b%20")),
+            ("$iothub/twin/GET/?x=y&$rid=1", get("1")),
+            ("$iothub/twin/GET/?$rid=", Some(None)),
+            ("$iothub/twin/GET/?rid=1", Some(None)),
+            ("$iothub/twin/GET/", Some(None)),
+            (&long, Some(None)),
+            ("$iothub/twin/PATCH/properties/reported/?$rid=7", report(Some("7"))),
+            ("$iothub/twin/PATCH/properties/reported/?$rid=", report(None)),
+            ("$iothub/twin/PATCH/properties/reported/", report(None)),
+            ("$iothub/twin/PATCH/properties/reported", None),
+            ("$iothub/twin/PATCH/properties/desired/?$rid=7", None),
+            ("$iothub/twin/GET", None),
+            ("$iothub/twin/GET/x?$rid=1", None),
+        ] {
+            assert_eq!(Request::parse(topic).map(Result::ok), expected, "{topic}");
+        }
+    }
+}

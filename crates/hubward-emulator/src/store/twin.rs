@@ -1,0 +1,221 @@
+//! Twins as a hub keeps them: two halves with versions, tags, and when what was changed.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use hubward_proto::ProtoError;
+use hubward_proto::hub::{Properties, Twin as DeviceTwin, twin};
+use hubward_proto::limits::{TWIN_PROPERTIES_MAX, TWIN_TAGS_MAX};
+use hubward_proto::service::InitialTwin;
+use serde_json::{Map, Value, json};
+
+/// The twin of a device or module.
+#[derive(Debug, Clone)]
+pub(crate) struct Twin {
+    /// Counts all changes.
+    version: u64,
+    /// Counts the changes by the cloud.
+    changes: u64,
+    tags: Map<String, Value>,
+    desired: Section,
+    reported: Section,
+}
+
+/// Desired or reported properties.
+#[derive(Debug, Clone)]
+struct Section {
+    properties: Properties,
+    metadata: Map<String, Value>,
+    /// Whether the metadata say with which version something changed: those of desired properties do.
+    versions: bool,
+}
+
+/// How tags or desired properties change.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Change {
+    /// `null` removes, what is not named stays.
+    Merge(Map<String, Value>),
+    /// What is not named goes.
+    Replace(Map<String, Value>),
+}
+
+/// What a device that listens is told of a change of its desired properties.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Notice {
+    pub(crate) version: u64,
+    /// The patch, or all properties if they were replaced, with `$version`.
+    pub(crate) body: Bytes,
+}
+
+impl Twin {
+    /// The twin of a new device. Both halves begin with version 1.
+    ///
+    /// Source: `[doc]` iot-hub/iot-hub-devguide-identity-registry.md, lifecycle example. That an
+    /// initial twin of an enrollment does not count as a change is a `[guess]`.
+    pub(crate) fn new(initial: Option<&InitialTwin>, now: &str) -> Self {
+        let part = |values: Option<&Map<String, Value>>| {
+            let mut result = Map::new();
+            values.into_iter().for_each(|it| twin::merge(&mut result, it));
+            result
+        };
+        let tags = part(initial.map(|it| &it.tags));
+        let mut desired = part(initial.map(|it| &it.properties.desired));
+        // An enrollment read from the service may come with them.
+        desired.retain(|name, _| !name.starts_with('$'));
+        let section = |values: Map<String, Value>, versions: bool| {
+            let mut metadata = Map::new();
+            touch(&mut metadata, &values, &values, &stamp(now, versions.then_some(1)));
+            Section { properties: Properties::new(1, values), metadata, versions }
+        };
+        Self { version: 2, changes: 1, tags, desired: section(desired, true), reported: section(Map::new(), false) }
+    }
+
+    /// The device changes its reported properties; gives their new version.
+    pub(crate) fn report(&mut self, patch: &Map<String, Value>, now: &str) -> Result<u64, ProtoError> {
+        let reported = self.reported.changed(&Change::Merge(patch.clone()), now)?;
+        self.reported = reported;
+        self.version += 1;
+        Ok(self.reported.properties.version)
+    }
+
+    /// The cloud changes tags, desired properties or both, or nothing of it. Gives what the device
+    /// is told.
+    pub(crate) fn update(
+        &mut self,
+        tags: Option<&Change>,
+        desired: Option<&Change>,
+        now: &str,
+    ) -> Result<Option<Notice>, ProtoError> {
+        let tags = tags.map(|it| it.apply(&self.tags, TWIN_TAGS_MAX)).transpose()?;
+        let changed = desired.map(|it| self.desired.changed(it, now)).transpose()?;
+        self.version += 1;
+        self.changes += 1;
+        if let Some(tags) = tags {
+            self.tags = tags;
+        }
+        let (Some(section), Some(change)) = (changed, desired) else { return Ok(None) };
+        self.desired = section;
+        let version = self.desired.properties.version;
+        let values = match change {
+            Change::Merge(patch) => patch,
+            Change::Replace(_) => &self.desired.properties.values,
+        };
+        let body = Properties::new(version, values.clone()).to_wire();
+        Ok(Some(Notice { version, body: body.to_string().into() }))
+    }
+
+    /// What the device gets when it asks.
+    pub(crate) fn for_device(&self) -> Vec<u8> {
+        let mut twin = DeviceTwin::default();
+        twin.desired = self.desired.properties.clone();
+        twin.reported = self.reported.properties.clone();
+        twin.encode()
+    }
+
+    pub(crate) const fn version(&self) -> u64 {
+        self.version
+    }
+
+    pub(crate) const fn tags(&self) -> &Map<String, Value> {
+        &self.tags
+    }
+
+    pub(crate) const fn desired(&self) -> &Properties {
+        &self.desired.properties
+    }
+
+    pub(crate) const fn reported(&self) -> &Properties {
+        &self.reported.properties
+    }
+
+    /// `{"desired": {…, "$metadata": {…}, "$version": 2}, "reported": {…}}`.
+    pub(crate) fn properties(&self) -> Value {
+        json!({ "desired": self.desired.shown(), "reported": self.reported.shown() })
+    }
+
+    /// Of what the cloud may change.
+    ///
+    /// Source: `[doc]` examples such as `AAAAAAAAAAE=`; that it counts is a `[guess]`.
+    pub(crate) fn etag(&self) -> String {
+        STANDARD.encode(self.changes.to_be_bytes())
+    }
+}
+
+impl Section {
+    fn changed(&self, change: &Change, now: &str) -> Result<Self, ProtoError> {
+        let values = change.apply(&self.properties.values, TWIN_PROPERTIES_MAX)?;
+        let version = self.properties.version + 1;
+        let stamp = stamp(now, self.versions.then_some(version));
+        let (mut metadata, patch) = match change {
+            Change::Merge(patch) => (self.metadata.clone(), patch),
+            Change::Replace(all) => (Map::new(), all),
+        };
+        touch(&mut metadata, patch, &values, &stamp);
+        Ok(Self { properties: Properties::new(version, values), metadata, versions: self.versions })
+    }
+
+    fn shown(&self) -> Value {
+        let mut shown = self.properties.to_wire();
+        shown["$metadata"] = Value::Object(self.metadata.clone());
+        shown
+    }
+}
+
+impl Change {
+    /// The values after the change, if they keep the rules.
+    fn apply(&self, values: &Map<String, Value>, limit: usize) -> Result<Map<String, Value>, ProtoError> {
+        let (mut result, patch) = match self {
+            Self::Merge(patch) => (values.clone(), patch),
+            Self::Replace(all) => (Map::new(), all),
+        };
+        // A patch may be larger than what it leaves behind, since removing takes names.
+        twin::check(patch, usize::MAX)?;
+        twin::merge(&mut result, patch);
+        let size = twin::size(&result);
+        if size > limit {
+            return Err(ProtoError::TooLarge { what: "the twin's section", size, limit });
+        }
+        Ok(result)
+    }
+}
+
+/// What stands beside each value that has changed.
+fn stamp(now: &str, version: Option<u64>) -> Map<String, Value> {
+    let mut stamp = Map::from_iter([("$lastUpdated".to_owned(), Value::from(now))]);
+    if let Some(version) = version {
+        stamp.insert("$lastUpdatedVersion".to_owned(), version.into());
+    }
+    stamp
+}
+
+/// Notes in the metadata of an object what a patch has changed. `values` is the object afterwards.
+///
+/// Source: `[doc]` iot-hub/iot-hub-devguide-device-twins.md, "Device twin metadata": at every level,
+/// arrays as one value.
+fn touch(
+    metadata: &mut Map<String, Value>,
+    patch: &Map<String, Value>,
+    values: &Map<String, Value>,
+    stamp: &Map<String, Value>,
+) {
+    metadata.extend(stamp.clone());
+    for (name, change) in patch {
+        match (change, values.get(name)) {
+            (_, None) => {
+                metadata.remove(name);
+            }
+            (Value::Object(change), Some(Value::Object(values))) => {
+                let below = metadata.entry(name.clone()).or_insert_with(|| Value::Object(Map::new()));
+                if let Value::Object(below) = below {
+                    touch(below, change, values, stamp);
+                }
+            }
+            (_, Some(_)) => {
+                metadata.insert(name.clone(), Value::Object(stamp.clone()));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
