@@ -18,7 +18,9 @@ pub(super) fn start(job: Job, deadline: Duration, answers: mpsc::Sender<Box<Answ
     let mut duty = Duty { id: call.id.clone(), method: call.name.clone(), connection, answers, incoming, answer: None };
     // Also what the handler does before its first await happens in there, where it may panic.
     tokio::spawn(async move {
-        let outcome = tokio::time::timeout(deadline, async move { handler(call).await }).await;
+        let work = handler(call);
+        drop(handler);
+        let outcome = tokio::time::timeout(deadline, work).await;
         match outcome {
             Ok(outcome) => duty.judge(outcome),
             Err(_) => duty.overdue(deadline),

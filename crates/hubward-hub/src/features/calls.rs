@@ -132,3 +132,143 @@ impl fmt::Debug for Job {
         write!(f, "Job({:?} over {})", self.call.name, self.connection)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::method::MethodResponse;
+    use crate::{HubCounts, HubOptions};
+    use fastrand::Rng;
+
+    fn calls(limit: usize) -> (Calls, Arc<Incoming>) {
+        let (incoming, _nudges) = Incoming::new(&HubOptions::default());
+        incoming.serve(Some("known".into()), Arc::new(|_| Box::pin(async { Ok(MethodResponse::new(200)) })));
+        (Calls::new(incoming.clone(), limit), incoming)
+    }
+
+    fn call(name: &str, id: &str, body: &[u8]) -> Call {
+        Call { id: CallId(id.into()), name: name.into(), body: Bytes::copy_from_slice(body) }
+    }
+
+    fn reply(calls: &mut Calls) -> Option<(String, i32, String)> {
+        match calls.next()? {
+            Reply::Method { call, status, body } => {
+                Some((call.0, status, String::from_utf8(body.to_vec()).expect("text")))
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_no_handler_sees_is_answered_at_once() {
+        let (mut calls, incoming) = calls(1);
+        for (name, body, status) in [
+            ("unknown", "{}", Some((404, "there is no such method"))),
+            ("Known", "{}", Some((404, "there is no such method"))),
+            ("known", "{", Some((400, "the payload is not JSON"))),
+            ("known", "{}", None),
+            ("known", "{", Some((400, "the payload is not JSON"))),
+            ("known", "{}", Some((503, "too many calls at a time"))),
+            ("unknown", "{}", Some((404, "there is no such method"))),
+        ] {
+            calls.on_call(Some(1), call(name, "a=/b", body.as_bytes()));
+            let expected = status.map(|(status, why)| ("a=/b".into(), status, format!("{{\"error\":\"{why}\"}}")));
+            assert_eq!(reply(&mut calls), expected, "{name} {body}");
+        }
+        assert_eq!(calls.jobs().len(), 1);
+        assert!(!calls.is_idle() && calls.is_flushed());
+        let counts = incoming.counters.snapshot();
+        assert_eq!((counts.methods_unknown, counts.methods_invalid, counts.methods_busy), (3, 2, 1));
+    }
+
+    #[test]
+    fn a_payload_is_json_or_empty() {
+        for (payload, expected) in [
+            (&b""[..], true),
+            (b"null", true),
+            (b" {\"a\":[1,2.5e3,\"\\u00e9\"]} ", true),
+            (b"\"t\xc3\xa9xt\"", true),
+            (b"\"\xff\"", false),
+            (b" ", false),
+            (b"{}{}", false),
+            (b"{'a':1}", false),
+            (b"NaN", false),
+            (b"[1,]", false),
+        ] {
+            assert_eq!(is_json_or_empty(payload), expected, "{:?}", String::from_utf8_lossy(payload));
+        }
+    }
+
+    #[test]
+    fn an_answer_goes_out_over_the_connection_of_its_call_or_not_at_all() {
+        let (mut calls, incoming) = calls(2);
+        let answer = |connection| Answer { connection, id: CallId("1".into()), status: 200, body: Bytes::new() };
+        calls.on_call(Some(1), call("known", "1", b""));
+        calls.on_call(None, call("known", "1", b""));
+        assert_eq!(calls.jobs().drain(..).map(|it| it.connection).collect::<Vec<_>>(), [1], "nothing is up");
+        calls.on_lost();
+        assert!(calls.is_idle(), "nothing of a connection that is over");
+        calls.on_call(Some(2), call("known", "1", b""));
+        calls.on_answer(Some(2), answer(1));
+        assert_eq!((reply(&mut calls), calls.is_idle()), (None, false));
+        calls.on_answer(Some(2), answer(2));
+        assert!(!calls.is_flushed());
+        assert_eq!((reply(&mut calls), calls.is_idle()), (Some(("1".into(), 200, String::new())), true));
+        calls.on_reply(true);
+        assert_eq!(incoming.counters.snapshot(), HubCounts { methods_unanswered: 1, ..HubCounts::default() });
+    }
+
+    /// Calls, answers, ends of connections and replies in any order.
+    #[test]
+    fn each_call_is_answered_once_on_its_own_connection_or_counted() {
+        for seed in 0..500 {
+            let mut rng = Rng::with_seed(seed);
+            let limit = rng.usize(1..4);
+            let (mut calls, incoming) = calls(limit);
+            let (mut up, mut connections) = (None, 0);
+            let mut working = Vec::new();
+            let (mut came, mut replied) = (0, 0);
+            for _ in 0..400 {
+                match rng.u8(..10) {
+                    0 if up.take().is_some() => {
+                        calls.on_lost();
+                        assert!(calls.is_idle() && calls.is_flushed(), "seed {seed}");
+                    }
+                    1 if up.is_none() => {
+                        connections += 1;
+                        up = Some(connections);
+                    }
+                    2..=5 => {
+                        if let Some(connection) = up {
+                            let name = if rng.u8(..8) == 0 { "unknown" } else { "known" };
+                            let body: &[u8] = if rng.u8(..8) == 0 { b"x" } else { b"1" };
+                            calls.on_call(up, call(name, &format!("{connection}/{came}"), body));
+                            came += 1;
+                        }
+                    }
+                    6 | 7 if !working.is_empty() => {
+                        let Job { call, connection, .. } = working.swap_remove(rng.usize(..working.len()));
+                        calls.on_answer(up, Answer { connection, id: call.id, status: 200, body: Bytes::new() });
+                    }
+                    _ if up.is_some() => {
+                        if let Some((id, ..)) = reply(&mut calls) {
+                            let taken = rng.u8(..10) > 0;
+                            calls.on_reply(taken);
+                            replied += u64::from(taken);
+                            assert_eq!(id.split('/').next(), up.map(|it| it.to_string()).as_deref(), "seed {seed}");
+                        }
+                    }
+                    _ => {}
+                }
+                working.append(calls.jobs());
+                assert!(working.len() <= limit, "seed {seed}");
+                let open = working.iter().any(|it| up == Some(it.connection));
+                assert_eq!(calls.is_idle(), !open && calls.is_flushed(), "seed {seed}");
+            }
+            let counts = incoming.counters.snapshot();
+            let waiting = calls.replies.len() as u64;
+            assert_eq!(came, replied + counts.methods_unanswered + waiting + working.len() as u64, "seed {seed}");
+            assert!(came > 20 && counts.methods_unanswered > 0, "seed {seed}");
+        }
+    }
+}

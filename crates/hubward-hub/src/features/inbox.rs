@@ -230,3 +230,183 @@ fn size(message: &IncomingMessage) -> usize {
     let bag = message.bag.iter().map(|(name, value)| name.len() + value.map_or(0, str::len));
     size_of::<Delivery>() + message.body.len() + bag.sum::<usize>() + message.input.as_ref().map_or(0, String::len)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fastrand::Rng;
+    use hubward_proto::hub::PropertyBag;
+
+    /// Bodies are parts of it: making them costs nothing.
+    static BODY: [u8; 2 * RECEIVE_BYTES] = [0; 2 * RECEIVE_BYTES];
+
+    fn delivery(lock: Option<u64>, bytes: usize) -> Delivery {
+        Delivery { lock: lock.map(Lock), message: IncomingMessage::new(&BODY[..bytes], PropertyBag::default()) }
+    }
+
+    #[test]
+    fn what_waits_is_bounded_by_count_and_by_bytes() {
+        let counters = Counters::default();
+        let quarter = RECEIVE_BYTES / 4;
+        for (limit, sizes, kept) in [
+            (3, vec![1, 1, 1, 1], 3),
+            (9, vec![quarter, quarter, quarter, quarter], 3),
+            (9, vec![quarter, quarter, 2 * quarter, 1], 3),
+            (9, vec![5 * quarter, 1], 1),
+            (1, vec![0, 0], 1),
+        ] {
+            let mut inbox = MessageInbox::new(limit);
+            inbox.on_ready(1);
+            let before = counters.snapshot().messages_left;
+            for size in &sizes {
+                assert!(inbox.on_message(delivery(None, *size), &counters).is_none(), "nobody waits");
+            }
+            assert_eq!(inbox.waiting.len(), kept, "{limit} {sizes:?}");
+            assert_eq!(counters.snapshot().messages_left - before, (sizes.len() - kept) as u64, "{limit} {sizes:?}");
+            while inbox.take().is_some() {}
+            assert_eq!(inbox.waiting_bytes, 0);
+        }
+    }
+
+    #[test]
+    fn a_hubs_full_queue_fits() {
+        use hubward_proto::limits::{CLOUD_TO_DEVICE_MAX, CLOUD_TO_DEVICE_QUEUE};
+        let counters = Counters::default();
+        let mut inbox = MessageInbox::new(crate::HubOptions::default().receive_queue);
+        inbox.on_ready(1);
+        for lock in 0..CLOUD_TO_DEVICE_QUEUE {
+            assert!(inbox.on_message(delivery(Some(lock as u64), CLOUD_TO_DEVICE_MAX), &counters).is_none());
+        }
+        assert_eq!(counters.snapshot().messages_left, 0);
+    }
+
+    #[test]
+    fn a_settlement_belongs_to_its_connection() {
+        let counters = Counters::default();
+        let mut inbox = MessageInbox::new(9);
+        inbox.on_ready(1);
+        let _nobody = inbox.on_message(delivery(Some(7), 1), &counters);
+        let taken = inbox.take().expect("a message");
+        assert_eq!((taken.connection, inbox.is_idle()), (1, false));
+        let mut told = inbox.settle(1, Lock(7), Verdict::Complete, &counters).expect("the same connection");
+        assert!(!inbox.is_flushed() && told.try_recv().is_err());
+        assert!(matches!(inbox.next(), Some(Reply::Settle { lock: Lock(7), verdict: Verdict::Complete })));
+        inbox.on_reply(true, &counters);
+        assert!(matches!(told.try_recv(), Ok(Ok(()))) && inbox.is_idle());
+
+        let _nobody = inbox.on_message(delivery(Some(8), 1), &counters);
+        let _nobody = inbox.on_message(delivery(Some(9), 1), &counters);
+        inbox.take().expect("a message");
+        let mut told = inbox.settle(1, Lock(8), Verdict::Complete, &counters).expect("the same connection");
+        inbox.take().expect("a message");
+        inbox.on_lost(&counters);
+        assert!(matches!(told.try_recv(), Ok(Err(Unsettled::Stale))));
+        inbox.on_ready(2);
+        assert!(matches!(inbox.settle(1, Lock(9), Verdict::Complete, &counters), Err(Unsettled::Stale)));
+        assert!(inbox.next().is_none() && inbox.is_idle());
+        assert_eq!(counters.snapshot().messages_stale, 2);
+    }
+
+    /// What the program has in hands, as it knows it.
+    struct Held {
+        connection: u64,
+        lock: Option<Lock>,
+    }
+
+    /// Everything that can happen, in any order.
+    #[test]
+    fn each_message_is_settled_once_on_its_own_connection_or_counted() {
+        for seed in 0..500 {
+            let mut rng = Rng::with_seed(seed);
+            let counters = Counters::default();
+            let limit = rng.usize(1..6);
+            let mut inbox = MessageInbox::new(limit);
+            let (mut up, mut connections, mut locks) = (None, 0, 0);
+            let mut held: Vec<Held> = Vec::new();
+            let mut told = Vec::new();
+            let (mut came, mut taken, mut locked, mut given) = (0, 0, 0, 0);
+            for _ in 0..400 {
+                match rng.u8(..12) {
+                    0 if up.take().is_some() => inbox.on_lost(&counters),
+                    1 if up.is_none() => {
+                        connections += 1;
+                        up = Some(connections);
+                        inbox.on_ready(connections);
+                    }
+                    2..=5 if up.is_some() => {
+                        locks += 1;
+                        let lock = (rng.u8(..4) > 0).then_some(connections * 1000 + locks);
+                        let _nobody = inbox.on_message(delivery(lock, rng.usize(..RECEIVE_BYTES / 2)), &counters);
+                        came += 1;
+                    }
+                    6 | 7 => {
+                        if let Some(Taken { connection, delivery }) = inbox.take() {
+                            taken += 1;
+                            locked += u64::from(delivery.lock.is_some());
+                            held.push(Held { connection, lock: delivery.lock });
+                        }
+                    }
+                    8 | 9 if !held.is_empty() => {
+                        let Held { connection, lock } = held.swap_remove(rng.usize(..held.len()));
+                        let Some(lock) = lock else { continue };
+                        if rng.u8(..4) == 0 {
+                            inbox.leave(connection, &counters);
+                        } else {
+                            let settled = inbox.settle(connection, lock, Verdict::Complete, &counters);
+                            assert_eq!(settled.is_ok(), up == Some(connection), "seed {seed}");
+                            told.extend(settled);
+                        }
+                    }
+                    _ if up.is_some() => {
+                        if let Some(reply) = inbox.next() {
+                            let Reply::Settle { lock, .. } = reply else { panic!("{reply:?}") };
+                            assert_eq!(Some(lock.0 / 1000), up, "seed {seed}");
+                            let taken = rng.u8(..10) > 0;
+                            inbox.on_reply(taken, &counters);
+                            given += u64::from(taken);
+                        }
+                    }
+                    _ => {}
+                }
+                assert!(inbox.waiting.len() <= limit && inbox.waiting_bytes <= RECEIVE_BYTES, "seed {seed}");
+                let in_hands = held.iter().any(|it| up == Some(it.connection) && it.lock.is_some());
+                assert_eq!(inbox.is_idle(), !in_hands && inbox.is_flushed(), "seed {seed}");
+            }
+            assert!(inbox.end(&CloseReason::Requested, &counters).is_none());
+            let counts = counters.snapshot();
+            assert_eq!(came, taken + counts.messages_left + counts.messages_discarded, "seed {seed}");
+            let in_hands = held.iter().filter(|it| it.lock.is_some()).count() as u64;
+            let ends = given + counts.messages_stale + counts.messages_unsettled + in_hands;
+            assert_eq!(locked, ends, "seed {seed}");
+            let heard = told.into_iter().map(|mut it| it.try_recv().expect("each is told"));
+            assert_eq!(heard.filter(Result::is_ok).count() as u64, given, "seed {seed}");
+        }
+    }
+
+    #[test]
+    fn a_receiver_is_woken_by_a_message_and_by_the_end() {
+        struct Count(std::sync::atomic::AtomicUsize);
+        impl std::task::Wake for Count {
+            fn wake(self: std::sync::Arc<Self>) {
+                self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            }
+        }
+        let count = std::sync::Arc::new(Count(0.into()));
+        let waker = Waker::from(count.clone());
+        let counters = Counters::default();
+        let mut inbox = MessageInbox::new(1);
+        assert!(inbox.attach() && !inbox.attach(), "one at a time");
+        inbox.on_ready(1);
+        assert!(matches!(inbox.take_or_wait(&waker), (None, None)));
+        assert!(matches!(inbox.take_or_wait(&waker), (None, None)), "the same waker is kept");
+        inbox.on_message(delivery(None, 1), &counters).expect("somebody waits").wake();
+        assert!(inbox.on_message(delivery(None, 1), &counters).is_none(), "woken already");
+        assert!(matches!(inbox.take_or_wait(&waker), (Some(Ok(_)), None)));
+        assert!(matches!(inbox.take_or_wait(&waker), (None, None)));
+        assert!(inbox.detach().is_some() && inbox.attach());
+        assert!(matches!(inbox.take_or_wait(&waker), (None, None)));
+        inbox.end(&CloseReason::Dropped, &counters).expect("somebody waits").wake();
+        assert!(matches!(inbox.take_or_wait(&waker), (Some(Err(CloseReason::Dropped)), None)));
+        assert_eq!(count.0.load(std::sync::atomic::Ordering::Relaxed), 2);
+    }
+}

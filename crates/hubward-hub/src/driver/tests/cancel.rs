@@ -9,7 +9,7 @@ use fastrand::Rng;
 use super::*;
 
 /// Polls a future up to so many times, letting others run in between, then drops it.
-async fn poll_times<F: Future>(times: usize, future: F) -> Option<F::Output> {
+pub(super) async fn poll_times<F: Future>(times: usize, future: F) -> Option<F::Output> {
     let mut future = pin!(future);
     for _ in 0..times {
         let poll = |cx: &mut Context<'_>| Poll::Ready(future.as_mut().poll(cx));

@@ -2,8 +2,10 @@
 
 mod cancel;
 mod clocks;
+mod cloud;
 mod ends;
 mod fake;
+mod methods;
 
 use std::time::Duration;
 

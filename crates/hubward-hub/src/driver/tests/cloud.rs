@@ -1,0 +1,380 @@
+//! Received messages: when they are asked for, what becomes of each.
+
+use fastrand::Rng;
+use hubward_proto::hub::PropertyBag;
+use hubward_transport::{Abilities, Delivery, Downstream, Feature, IncomingMessage, Lock, Reply, Verdict};
+
+use super::cancel::poll_times;
+use super::*;
+use crate::{CloudMessage, HubCounts, ReceiveError, SettleError};
+
+impl FakeHub {
+    /// Delivers a message that wants to be acknowledged under this number, which is its body too.
+    fn deliver(&self, lock: u64) {
+        self.deliver_as(Some(lock), IncomingMessage::new(lock.to_string(), PropertyBag::default()));
+    }
+
+    fn deliver_as(&self, lock: Option<u64>, message: IncomingMessage) {
+        self.tell(Downstream::Message(Box::new(Delivery { lock: lock.map(Lock), message })));
+    }
+
+    /// What was settled: connection, lock, verdict.
+    fn settled(&self) -> Vec<(usize, u64, Verdict)> {
+        let hub = self.lock();
+        let settled = hub.replies.iter().map(|(connection, reply)| match reply {
+            Reply::Settle { lock, verdict } => (*connection, lock.0, *verdict),
+            other => panic!("{other:?}"),
+        });
+        settled.collect()
+    }
+}
+
+fn body(message: &CloudMessage) -> String {
+    String::from_utf8(message.body.to_vec()).expect("text")
+}
+
+async fn connected(hub: &FakeHub, options: HubOptions) -> HubClient {
+    let client = spawn(hub, options);
+    client.connected().await.expect("a login");
+    settle().await;
+    client
+}
+
+async fn reconnected(hub: &FakeHub, client: &HubClient) {
+    hub.cut();
+    until_state(client, |it| !it.is_connected()).await;
+    client.connected().await.expect("a login");
+    settle().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_asked_for_before_there_is_a_receiver() {
+    let hub = FakeHub::new([]);
+    let client = connected(&hub, options()).await;
+    assert!(hub.lock().watched.is_empty());
+    let receiver = client.cloud_messages().expect("free");
+    settle().await;
+    assert_eq!(hub.lock().watched, [(1, Feature::CloudToDevice)]);
+    assert_eq!(client.cloud_messages().expect_err("taken"), ReceiveError::AlreadyReceiving);
+    drop(receiver);
+    let _receiver = client.cloud_messages().expect("free again");
+    reconnected(&hub, &client).await;
+    assert_eq!(hub.lock().watched, [(1, Feature::CloudToDevice), (2, Feature::CloudToDevice)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_identity_or_a_protocol_cannot_receive_is_known_before() {
+    let hub = FakeHub::new([]);
+    let mut login = login();
+    login.identity = login.identity.module("mod-1".parse().expect("an id"));
+    let module = HubClient::spawn(hub.boxed(), login, credential(), options());
+    let error = module.cloud_messages().expect_err("a module");
+    assert_eq!(error.to_string(), "cloud-to-device messages are not possible for a module, only for a device");
+    let _inputs = module.inputs().expect("free");
+    module.connected().await.expect("a login");
+    settle().await;
+    assert_eq!(hub.lock().watched, [(1, Feature::Inputs)]);
+
+    let hub = FakeHub::new([]);
+    hub.lock().abilities = Abilities::default();
+    let device = spawn(&hub, options());
+    let error = device.inputs().expect_err("a device");
+    assert_eq!(error.to_string(), "module inputs are not possible for a device, only for a module");
+    let error = device.cloud_messages().expect_err("no abilities");
+    assert_eq!(error.to_string(), "cloud-to-device messages are not possible over mqtt");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_before_the_receiver_waits_and_is_not_acknowledged() {
+    let hub = FakeHub::new([]);
+    let client = connected(&hub, options()).await;
+    // Typed from `[doc]` iot/iot-mqtt-connect-to-iot-hub.md.
+    let bag = "%24.mid=m1&%24.to=%2Fdevices%2Fd1%2Fmessages%2FdeviceBound&iothub-ack=full&k=v";
+    hub.deliver_as(Some(7), IncomingMessage::new("hello", PropertyBag::parse(bag).expect("a bag")));
+    hub.deliver(8);
+    settle().await;
+    let mut receiver = client.cloud_messages().expect("free");
+    let message = receiver.next().await.expect("alive");
+    assert_eq!(
+        (message.message_id(), message.ack(), message.property("k")),
+        (Some("m1"), Some("full"), Some(Some("v")))
+    );
+    assert_eq!((message.message().to(), body(&message)), (Some("/devices/d1/messages/deviceBound"), "hello".into()));
+    settle().await;
+    assert!(hub.settled().is_empty());
+    message.complete().await.expect("the same connection");
+    settle().await;
+    assert_eq!(hub.settled(), [(1, 7, Verdict::Complete)]);
+    let next = receiver.try_next().expect("the second");
+    assert!(receiver.try_next().is_none());
+    drop(next);
+    settle().await;
+    assert_eq!(hub.settled().len(), 1, "a dropped message is told to nobody");
+    assert_eq!(client.counts(), HubCounts { messages_unsettled: 1, ..HubCounts::default() });
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_waiting_receiver_is_woken_and_what_a_dropped_one_left_goes_to_the_next() {
+    let hub = FakeHub::new([]);
+    let client = connected(&hub, options()).await;
+    let mut receiver = client.cloud_messages().expect("free");
+    let waiting = tokio::spawn(async move {
+        let first = receiver.next().await.expect("alive");
+        (receiver, first)
+    });
+    settle().await;
+    assert!(!waiting.is_finished());
+    for lock in 1..=3 {
+        hub.deliver(lock);
+    }
+    let (receiver, first) = waiting.await.expect("no panic");
+    settle().await;
+    drop(receiver);
+    let mut receiver = client.cloud_messages().expect("free again");
+    let second = receiver.next().await.expect("alive");
+    assert_eq!((body(&first), body(&second)), ("1".into(), "2".into()));
+    // As the program wants; keeping the order is the connection's.
+    second.complete().await.expect("the same connection");
+    first.complete().await.expect("the same connection");
+    receiver.next().await.expect("alive").complete().await.expect("the same connection");
+    settle().await;
+    assert_eq!(hub.settled().iter().map(|it| it.1).collect::<Vec<_>>(), [2, 1, 3]);
+    assert_eq!(client.counts(), HubCounts::default());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_of_an_old_connection_is_stale_and_what_waited_comes_again() {
+    let hub = FakeHub::new([]);
+    let client = connected(&hub, options()).await;
+    let mut receiver = client.cloud_messages().expect("free");
+    for lock in 1..=4 {
+        hub.deliver(lock);
+    }
+    let first = receiver.next().await.expect("alive");
+    let second = receiver.next().await.expect("alive");
+    reconnected(&hub, &client).await;
+    // The same locks mean other messages now.
+    hub.deliver(1);
+    let again = receiver.next().await.expect("alive");
+    assert!(matches!(first.complete().await, Err(SettleError::Stale)));
+    drop(second);
+    again.complete().await.expect("the same connection");
+    settle().await;
+    assert_eq!(hub.settled(), [(2, 1, Verdict::Complete)]);
+    let expected =
+        HubCounts { messages_stale: 1, messages_discarded: 2, messages_unsettled: 1, ..HubCounts::default() };
+    assert_eq!(client.counts(), expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_protocol_cannot_say_costs_nothing() {
+    for able in [false, true] {
+        let hub = FakeHub::new([]);
+        {
+            let abilities = &mut hub.lock().abilities;
+            (abilities.abandon, abilities.reject) = (able, able);
+        }
+        let client = connected(&hub, options()).await;
+        assert_eq!((client.abilities().abandon, client.abilities().reject), (able, able));
+        let mut receiver = client.cloud_messages().expect("free");
+        hub.deliver(1);
+        hub.deliver(2);
+        let (first, second) = (receiver.next().await.expect("alive"), receiver.next().await.expect("alive"));
+        let (abandoned, rejected) = (first.abandon().await, second.reject().await);
+        let expected = if able {
+            abandoned.expect("able");
+            rejected.expect("able");
+            [(1, 1, Verdict::Abandon), (1, 2, Verdict::Reject)]
+        } else {
+            for (error, why) in [
+                (abandoned.expect_err("unable"), "handing a message back is not possible over mqtt"),
+                (rejected.expect_err("unable"), "refusing a message for good is not possible over mqtt"),
+            ] {
+                assert_eq!(std::error::Error::source(&error).expect("why").to_string(), why);
+                error.into_message().expect("still there").complete().await.expect("the same connection");
+            }
+            [(1, 1, Verdict::Complete), (1, 2, Verdict::Complete)]
+        };
+        settle().await;
+        assert_eq!(hub.settled(), expected);
+        assert_eq!(client.counts(), HubCounts::default());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_wants_no_acknowledgement_is_done_with_at_once() {
+    let hub = FakeHub::new([]);
+    let client = connected(&hub, options()).await;
+    let mut receiver = client.cloud_messages().expect("free");
+    for _ in 0..2 {
+        hub.deliver_as(None, IncomingMessage::new("x", PropertyBag::default()));
+    }
+    let (first, second) = (receiver.next().await.expect("alive"), receiver.next().await.expect("alive"));
+    drop(second);
+    client.close(seconds(5)).await.expect("nothing is left");
+    first.complete().await.expect("nothing to do");
+    assert_eq!((hub.settled().len(), client.counts()), (0, HubCounts::default()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_that_never_reads_stalls_nothing_and_is_counted() {
+    let hub = FakeHub::new([]);
+    let client = connected(&hub, options()).await;
+    let mut receiver = client.cloud_messages().expect("free");
+    client.serve_method("ping", |_| async { Ok(crate::MethodResponse::new(200)) }).expect("methods");
+    let mut receipts = Vec::new();
+    for number in 0..10_000_u64 {
+        hub.deliver(number);
+        receipts.push(client.enqueue(Message::new("t")).await.expect("room"));
+    }
+    for receipt in receipts {
+        receipt.await.expect("an acknowledgement");
+    }
+    settle().await;
+    assert_eq!(client.counts(), HubCounts { messages_left: 10_000 - 64, ..HubCounts::default() });
+    for number in 0..64 {
+        let message = receiver.try_next().expect("it waited");
+        assert_eq!(body(&message), number.to_string());
+        message.complete().await.expect("the same connection");
+    }
+    assert!(receiver.try_next().is_none());
+    hub.deliver(20_000);
+    receiver.next().await.expect("there is room again").complete().await.expect("the same connection");
+    client.close(seconds(5)).await.expect("nothing is left");
+    assert_eq!(hub.settled().len(), 65);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_renewal_waits_for_messages_in_the_programs_hands_within_its_limit() {
+    for settles in ["completes", "drops", "keeps"] {
+        let hub = FakeHub::new([]);
+        let client = connected(&hub, options().token_lifetime(seconds(60)).renewal_drain(seconds(5))).await;
+        let mut receiver = client.cloud_messages().expect("free");
+        hub.deliver(1);
+        let message = receiver.next().await.expect("alive");
+        until_state(&client, |it| matches!(it, ConnectionState::Renewing)).await;
+        let started = tokio::time::Instant::now();
+        settle().await;
+        assert_eq!(hub.opened(), 1, "it waits");
+        let expected = match settles {
+            "completes" => {
+                message.complete().await.expect("the same connection");
+                settle().await;
+                assert_eq!((started.elapsed(), hub.opened()), (Duration::ZERO, 2), "no longer than necessary");
+                assert_eq!(hub.settled(), [(1, 1, Verdict::Complete)]);
+                HubCounts::default()
+            }
+            "drops" => {
+                drop(message);
+                settle().await;
+                assert_eq!((started.elapsed(), hub.opened()), (Duration::ZERO, 2), "no longer than necessary");
+                HubCounts { messages_unsettled: 1, ..HubCounts::default() }
+            }
+            _ => {
+                until_state(&client, |it| matches!(it, ConnectionState::Connected)).await;
+                assert_eq!((started.elapsed(), hub.opened()), (seconds(5), 2));
+                assert!(matches!(message.complete().await, Err(SettleError::Stale)));
+                HubCounts { messages_stale: 1, ..HubCounts::default() }
+            }
+        };
+        assert_eq!(client.counts(), expected, "{settles}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_of_a_client_is_told_to_its_receiver() {
+    let hub = FakeHub::new([]);
+    let client = connected(&hub, options()).await;
+    let mut receiver = client.cloud_messages().expect("free");
+    hub.deliver(1);
+    hub.deliver(2);
+    let message = receiver.next().await.expect("alive");
+    let waiting = tokio::spawn(async move {
+        let second = receiver.next().await.expect("alive");
+        (receiver.next().await.expect_err("the end"), receiver, second)
+    });
+    settle().await;
+    hub.deliver(3);
+    // A receiver is no handle; the third message may or may not be taken before the end.
+    drop(client);
+    let (reason, mut receiver, second) = match poll_times(50, waiting).await {
+        Some(Ok(ended)) => ended,
+        Some(Err(_)) => return,
+        None => panic!("the receiver was not told"),
+    };
+    assert!(matches!(reason, CloseReason::Dropped));
+    assert!(matches!(receiver.next().await, Err(CloseReason::Dropped)));
+    assert!(matches!(message.complete().await, Err(SettleError::Closed(CloseReason::Dropped))));
+    drop(second);
+    assert_eq!((hub.settled().len(), hub.alive()), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_completed_before_a_close_is_acknowledged_before_it() {
+    let hub = FakeHub::new([]);
+    let client = connected(&hub, options()).await;
+    let mut receiver = client.cloud_messages().expect("free");
+    hub.deliver(1);
+    hub.deliver(2);
+    let (first, second) = (receiver.next().await.expect("alive"), receiver.next().await.expect("alive"));
+    let (completed, closed) = tokio::join!(first.complete(), client.close(seconds(5)));
+    completed.expect("the same connection");
+    closed.expect("nothing is left");
+    assert!(matches!(second.complete().await, Err(SettleError::Closed(CloseReason::Requested))));
+    assert!(matches!(receiver.next().await, Err(CloseReason::Requested)));
+    assert!(client.cloud_messages().is_err(), "the place is taken");
+    drop(receiver);
+    let mut late = client.cloud_messages().expect("free");
+    assert!(matches!(late.next().await, Err(CloseReason::Requested)));
+    assert_eq!(hub.settled(), [(1, 1, Verdict::Complete)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn futures_dropped_at_any_moment_lose_no_message() {
+    let (mut dropped, mut settled) = (0, 0);
+    for seed in 0..50 {
+        let mut rng = Rng::with_seed(seed);
+        let hub = FakeHub::new([]);
+        let client = connected(&hub, options()).await;
+        let mut receiver = client.cloud_messages().expect("free");
+        let mut hands = Vec::new();
+        let mut taken = 0;
+        for lock in 0..60 {
+            hub.deliver(lock);
+            if let Some(message) = poll_times(rng.usize(..8), receiver.next()).await {
+                let message = message.expect("alive");
+                assert_eq!(body(&message), taken.to_string(), "seed {seed}");
+                taken += 1;
+                hands.push(message);
+            }
+            if !hands.is_empty() && rng.bool() {
+                let message = hands.swap_remove(rng.usize(..hands.len()));
+                dropped += usize::from(poll_times(rng.usize(..3), message.complete()).await.is_none());
+            }
+        }
+        while taken < 60 {
+            hands.push(receiver.next().await.expect("alive"));
+            taken += 1;
+        }
+        let kept = hands.len() as u64;
+        for message in hands {
+            message.complete().await.expect("the same connection");
+        }
+        settle().await;
+        let mut locks: Vec<u64> = hub.settled().iter().map(|it| it.1).collect();
+        let count = locks.len() as u64;
+        locks.sort_unstable();
+        locks.dedup();
+        assert_eq!(locks.len() as u64, count, "none twice, seed {seed}");
+        assert_eq!(
+            client.counts(),
+            HubCounts { messages_unsettled: 60 - count, ..HubCounts::default() },
+            "seed {seed}"
+        );
+        assert!(count >= kept, "seed {seed}");
+        settled += count;
+        client.send(Message::new("after all that")).await.expect("an acknowledgement");
+        client.close(seconds(5)).await.expect("nothing is left");
+    }
+    assert!(dropped > 200 && settled > 1000, "{dropped} {settled}");
+}

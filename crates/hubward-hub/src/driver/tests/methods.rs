@@ -1,0 +1,414 @@
+//! Direct methods: every way in which a call ends, and a client ends with calls.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use hubward_transport::{Abilities, Call, CallId, Downstream, Feature, Reply};
+use tokio::sync::{Notify, mpsc};
+
+use super::*;
+use crate::{HubCounts, MethodCall, MethodError, MethodResponse};
+
+impl FakeHub {
+    fn call(&self, name: &str, id: &str, body: &'static str) {
+        let call = Call { id: CallId(id.into()), name: name.into(), body: Bytes::from_static(body.as_bytes()) };
+        self.tell(Downstream::Method(Box::new(call)));
+    }
+
+    /// The answers, by request id: connection, status, body.
+    fn answers(&self) -> BTreeMap<String, (usize, i32, String)> {
+        let mut answers = BTreeMap::new();
+        for (connection, reply) in &self.lock().replies {
+            let Reply::Method { call, status, body } = reply else { panic!("{reply:?}") };
+            let body = String::from_utf8(body.to_vec()).expect("text");
+            assert!(answers.insert(call.0.clone(), (*connection, *status, body)).is_none(), "answered twice");
+        }
+        answers
+    }
+
+    /// The answer to one call: status and body.
+    fn answer_to(&self, id: &str) -> Option<(i32, String)> {
+        self.answers().remove(id).map(|(_, status, body)| (status, body))
+    }
+}
+
+/// Connected, with what it serves watched.
+async fn ready(client: &HubClient) {
+    client.connected().await.expect("a login");
+    settle().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_call_gets_one_answer_and_the_client_goes_on() {
+    let hub = FakeHub::new([]);
+    let client = spawn(&hub, options());
+    client
+        .serve_method("double", |call| async move { MethodResponse::json(200, &(call.json::<i32>()? * 2)) })
+        .expect("methods");
+    client
+        .serve_method("optional", |call| async move { MethodResponse::json(200, &call.json::<Option<i32>>()?) })
+        .expect("methods");
+    client.serve_method("negative", |_| async { Ok(MethodResponse::new(-1)) }).expect("methods");
+    client
+        .serve_method("raw", |call| async move { Ok(MethodResponse::raw(200, call.payload().clone())) })
+        .expect("methods");
+    client.serve_method("no json", |_| async { Ok(MethodResponse::raw(200, "{")) }).expect("methods");
+    client
+        .serve_method("large", |_| async { MethodResponse::json(200, &"x".repeat(limits::METHOD_PAYLOAD_MAX - 2)) })
+        .expect("methods");
+    client
+        .serve_method("too large", |_| async { MethodResponse::json(200, &"x".repeat(limits::METHOD_PAYLOAD_MAX - 1)) })
+        .expect("methods");
+    client.serve_method("fails", |_| async { Err(std::io::Error::other("secret-canary"))? }).expect("methods");
+    client
+        .serve_method("refuses", |_| async { Err(MethodError::new(423, "locked by \"somebody\"")) })
+        .expect("methods");
+    client.serve_method("panics", |_| async { panic!("secret-canary") }).expect("methods");
+    client.serve_method("panics at once", |_| -> std::future::Ready<_> { panic!("secret-canary") }).expect("methods");
+    ready(&client).await;
+    assert_eq!(hub.lock().watched, [(1, Feature::Methods)]);
+
+    let large = "x".repeat(limits::METHOD_PAYLOAD_MAX - 2);
+    for (number, (name, payload, status, body)) in [
+        ("double", "21", 200, "42"),
+        ("double", "\"x\"", 400, "{\"error\":\"the payload is not what was expected: invalid type: string \\\"x\\\", expected i32 at line 1 column 3\"}"),
+        ("double", "{", 400, "{\"error\":\"the payload is not JSON\"}"),
+        ("optional", "", 200, "null"),
+        ("optional", "null", 200, "null"),
+        ("negative", "{}", -1, ""),
+        ("raw", "", 200, ""),
+        ("raw", " [1, 2]", 200, " [1, 2]"),
+        ("unknown", "{}", 404, "{\"error\":\"there is no such method\"}"),
+        ("no json", "", 500, "{\"error\":\"the response is not JSON\"}"),
+        ("large", "", 200, &format!("\"{large}\"")),
+        ("too large", "", 500, "{\"error\":\"the response is too large\"}"),
+        ("fails", "", 500, "{\"error\":\"the method failed\"}"),
+        ("refuses", "", 423, "{\"error\":\"locked by \\\"somebody\\\"\"}"),
+        ("panics", "", 500, "{\"error\":\"the method failed\"}"),
+        ("panics at once", "", 500, "{\"error\":\"the method failed\"}"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        // Opaque text, whatever it looks like.
+        let id = format!("?$rid={number}/&ü");
+        hub.call(name, &id, payload);
+        settle().await;
+        assert_eq!(hub.answer_to(&id), Some((status, body.into())), "{name} {payload}");
+    }
+    let expected = HubCounts { methods_unknown: 1, methods_invalid: 1, methods_failed: 5, ..HubCounts::default() };
+    assert_eq!(client.counts(), expected);
+    client.send(Message::new("still here")).await.expect("an acknowledgement");
+    client.close(seconds(5)).await.expect("nothing is left");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_rest_goes_to_the_catch_all_and_a_handler_can_be_replaced() {
+    let hub = FakeHub::new([]);
+    let client = spawn(&hub, options());
+    let named = |by: &'static str| move |call: MethodCall| async move { MethodResponse::json(200, &(by, call.name())) };
+    client.serve_methods(named("rest")).expect("methods");
+    client.serve_method("known", named("first")).expect("methods");
+    client.serve_method("known", named("second")).expect("methods");
+    ready(&client).await;
+    hub.call("known", "1", "");
+    hub.call("a b/c", "2", "");
+    settle().await;
+    assert_eq!(hub.answer_to("1"), Some((200, "[\"second\",\"known\"]".into())));
+    assert_eq!(hub.answer_to("2"), Some((200, "[\"rest\",\"a b/c\"]".into())));
+    assert_eq!(hub.lock().watched.len(), 1);
+    hub.cut();
+    until_state(&client, |it| !it.is_connected()).await;
+    ready(&client).await;
+    assert_eq!(hub.lock().watched, [(1, Feature::Methods), (2, Feature::Methods)], "watched on every connection");
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_methods_are_impossible_that_is_known_before() {
+    let hub = FakeHub::new([]);
+    hub.lock().abilities = Abilities::default();
+    let client = spawn(&hub, options());
+    let refused = client.serve_method("m", |_| async { Ok(MethodResponse::new(200)) }).expect_err("no methods");
+    assert_eq!(refused.to_string(), "direct methods are not possible over mqtt");
+    ready(&client).await;
+    assert!(hub.lock().watched.is_empty());
+}
+
+/// A method that works until it is told to stop, and says so.
+struct Gate {
+    begun: Arc<AtomicUsize>,
+    open: Arc<Notify>,
+}
+
+impl Gate {
+    fn serve(client: &HubClient, name: &str) -> Self {
+        let (begun, open) = (Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
+        let gate = Self { begun: begun.clone(), open: open.clone() };
+        let handler = move |_| {
+            let (begun, open) = (begun.clone(), open.clone());
+            async move {
+                begun.fetch_add(1, Ordering::SeqCst);
+                open.notified().await;
+                Ok(MethodResponse::new(200))
+            }
+        };
+        client.serve_method(name, handler).expect("methods");
+        gate
+    }
+
+    fn begun(&self) -> usize {
+        self.begun.load(Ordering::SeqCst)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn so_many_calls_at_a_time_and_no_more() {
+    let hub = FakeHub::new([]);
+    let client = spawn(&hub, options().method_calls(2));
+    let gate = Gate::serve(&client, "slow");
+    ready(&client).await;
+    for id in ["1", "2", "3"] {
+        hub.call("slow", id, "");
+    }
+    settle().await;
+    assert_eq!(gate.begun(), 2);
+    assert_eq!(
+        hub.answers(),
+        BTreeMap::from([("3".into(), (1, 503, "{\"error\":\"too many calls at a time\"}".into()))])
+    );
+    gate.open.notify_one();
+    settle().await;
+    hub.call("slow", "4", "");
+    settle().await;
+    assert_eq!((gate.begun(), hub.answers().len()), (3, 2), "its place is free again");
+    gate.open.notify_waiters();
+    settle().await;
+    assert_eq!(hub.answers().into_values().filter(|it| it.1 == 200).count(), 3);
+    assert_eq!(client.counts(), HubCounts { methods_busy: 1, ..HubCounts::default() });
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_takes_too_long_is_dropped_and_answered_for() {
+    let hub = FakeHub::new([]);
+    let client = spawn(&hub, options().method_deadline(seconds(20)).method_calls(1));
+    let witness = Arc::new(());
+    let held = witness.clone();
+    client
+        .serve_method("endless", move |_| {
+            let held = held.clone();
+            async move {
+                std::future::pending::<()>().await;
+                drop(held);
+                Ok(MethodResponse::new(200))
+            }
+        })
+        .expect("methods");
+    ready(&client).await;
+    hub.call("endless", "1", "");
+    settle().await;
+    assert_eq!(Arc::strong_count(&witness), 3);
+    tokio::time::sleep(seconds(19)).await;
+    assert!(hub.answers().is_empty());
+    tokio::time::sleep(seconds(2)).await;
+    assert_eq!(hub.answer_to("1"), Some((504, "{\"error\":\"the method took too long\"}".into())));
+    assert_eq!(Arc::strong_count(&witness), 2, "it is gone");
+    assert_eq!(client.counts(), HubCounts { methods_overdue: 1, ..HubCounts::default() });
+    assert_eq!(HubOptions::default().method_deadline, limits::METHOD_RESPONSE_TIMEOUT_MAX);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_of_an_old_connection_is_not_answered_on_the_new_one() {
+    let hub = FakeHub::new([]);
+    let client = spawn(&hub, options());
+    let gate = Gate::serve(&client, "slow");
+    ready(&client).await;
+    hub.call("slow", "1", "");
+    settle().await;
+    hub.cut();
+    until_state(&client, |it| !it.is_connected()).await;
+    ready(&client).await;
+    hub.call("slow", "2", "");
+    settle().await;
+    assert_eq!(gate.begun(), 2);
+    gate.open.notify_waiters();
+    settle().await;
+    assert_eq!(hub.answers(), BTreeMap::from([("2".into(), (2, 200, String::new()))]));
+    assert_eq!(client.counts(), HubCounts { methods_unanswered: 1, ..HubCounts::default() });
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_renewal_waits_for_calls_within_its_limit() {
+    for patient in [true, false] {
+        let hub = FakeHub::new([]);
+        let client = spawn(&hub, options().token_lifetime(seconds(60)).renewal_drain(seconds(5)));
+        let gate = Gate::serve(&client, "slow");
+        ready(&client).await;
+        hub.call("slow", "1", "");
+        until_state(&client, |it| matches!(it, ConnectionState::Renewing)).await;
+        let started = tokio::time::Instant::now();
+        settle().await;
+        assert_eq!(hub.opened(), 1, "it waits");
+        if patient {
+            gate.open.notify_one();
+            settle().await;
+            assert_eq!((started.elapsed(), hub.opened()), (Duration::ZERO, 2), "it waits no longer than necessary");
+            assert_eq!(hub.answers().into_values().map(|it| it.0).collect::<Vec<_>>(), [1]);
+        } else {
+            until_state(&client, |it| matches!(it, ConnectionState::Connected)).await;
+            assert_eq!((started.elapsed(), hub.opened()), (seconds(5), 2));
+            gate.open.notify_one();
+            settle().await;
+            assert!(hub.answers().is_empty());
+        }
+        let lost = client.counts().methods_unanswered;
+        assert_eq!(lost, u64::from(!patient));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_may_close_its_client_as_often_as_it_likes() {
+    for lost in [None, Some(Fate::HangOpening), Some(Fate::HangLogin), Some(Fate::Unreachable)] {
+        let hub = FakeHub::new([Fate::Accept].into_iter().chain(vec![lost.unwrap_or(Fate::Accept); 50]));
+        let client = spawn(&hub, options());
+        let (says, mut hears) = mpsc::channel(1);
+        let go = Arc::new(Notify::new());
+        let goes = go.clone();
+        client
+            .serve_method("close", move |call| {
+                let (says, goes) = (says.clone(), goes.clone());
+                async move {
+                    goes.notified().await;
+                    let hub = call.hub().expect("alive");
+                    let (first, second) = tokio::join!(hub.close(seconds(60)), hub.close(seconds(60)));
+                    let third = hub.close(seconds(60)).await;
+                    says.send([first, second, third].map(|it| it.is_ok())).await.expect("heard");
+                    Ok(MethodResponse::new(200))
+                }
+            })
+            .expect("methods");
+        ready(&client).await;
+        let started = tokio::time::Instant::now();
+        hub.call("close", "1", "");
+        settle().await;
+        if lost.is_some() {
+            hub.cut();
+            settle().await;
+            until_state(&client, |it| matches!(it, ConnectionState::Connecting | ConnectionState::Disconnected { .. }))
+                .await;
+        }
+        go.notify_one();
+        assert_eq!(hears.recv().await, Some([true; 3]), "{lost:?}");
+        assert!(started.elapsed() < seconds(5), "{lost:?}");
+        assert!(matches!(client.closed().await, CloseReason::Requested));
+        settle().await;
+        assert_eq!(client.counts(), HubCounts { methods_unanswered: 1, ..HubCounts::default() }, "{lost:?}");
+        assert_eq!((hub.alive(), hub.answers().len()), (0, 0), "{lost:?}");
+    }
+}
+
+/// However the end falls between the call and its answer: an answer leaves, or it is counted.
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_was_given_before_a_close_leaves_before_it() {
+    let mut seen = std::collections::BTreeSet::new();
+    for steps in 0..12 {
+        let hub = FakeHub::new([]);
+        let client = spawn(&hub, options());
+        let begun = Arc::new(AtomicUsize::new(0));
+        let counts = begun.clone();
+        client
+            .serve_method("quick", move |_| {
+                counts.fetch_add(1, Ordering::SeqCst);
+                async { Ok(MethodResponse::new(200)) }
+            })
+            .expect("methods");
+        ready(&client).await;
+        hub.call("quick", "1", "");
+        for _ in 0..steps {
+            tokio::task::yield_now().await;
+        }
+        let worked = begun.load(Ordering::SeqCst);
+        client.close(seconds(5)).await.expect("nothing is left");
+        settle().await;
+        let (answered, lost) = (hub.answers().len(), client.counts().methods_unanswered);
+        assert_eq!(answered + usize::try_from(lost).expect("few"), begun.load(Ordering::SeqCst), "{steps} steps");
+        // With one thread, a handler that has run has given its answer.
+        assert!(answered >= worked, "{steps} steps");
+        seen.insert((worked, answered));
+    }
+    assert!(seen.contains(&(1, 1)) && seen.contains(&(0, 0)), "{seen:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn handlers_do_not_keep_a_client_alive_and_nothing_of_it_stays() {
+    let hub = FakeHub::new([]);
+    let client = spawn(&hub, options());
+    let witness = Arc::new(());
+    let (weak, held) = (client.downgrade(), witness.clone());
+    client
+        .serve_methods(move |call| {
+            let (weak, _held) = (weak.clone(), held.clone());
+            async move { MethodResponse::json(200, &(weak.upgrade().is_some(), call.hub().is_some())) }
+        })
+        .expect("methods");
+    let gate = Gate::serve(&client, "slow");
+    ready(&client).await;
+    hub.call("any", "1", "");
+    hub.call("slow", "2", "");
+    settle().await;
+    assert_eq!(hub.answer_to("1"), Some((200, "[true,true]".into())));
+    let (mut state, weak) = (client.state(), client.downgrade());
+    drop(client);
+    state.wait_for(ConnectionState::is_closed).await.expect("told");
+    settle().await;
+    assert!(weak.upgrade().is_none());
+    assert_eq!((hub.alive(), hub.goodbyes(), Arc::strong_count(&witness)), (0, 1, 1));
+    assert_eq!(Arc::strong_count(&gate.open), 2, "the handler that works is not aborted");
+    gate.open.notify_one();
+    settle().await;
+    assert_eq!((Arc::strong_count(&gate.open), hub.answers().len()), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_captures_a_handle_keeps_the_client_until_it_is_closed() {
+    let hub = FakeHub::new([]);
+    let client = spawn(&hub, options());
+    let (own, witness) = (client.clone(), Arc::new(()));
+    let held = witness.clone();
+    client
+        .serve_method("stop", move |_| {
+            let (own, _held) = (own.clone(), held.clone());
+            async move {
+                own.close(seconds(5)).await?;
+                Ok(MethodResponse::new(200))
+            }
+        })
+        .expect("methods");
+    ready(&client).await;
+    let mut state = client.state();
+    drop(client);
+    settle().await;
+    assert!(state.borrow().is_connected());
+    hub.call("stop", "1", "");
+    state.wait_for(ConnectionState::is_closed).await.expect("told");
+    settle().await;
+    assert_eq!((hub.alive(), Arc::strong_count(&witness)), (0, 1), "the circle is broken");
+}
+
+#[test]
+fn a_runtime_that_shuts_down_with_a_handler_at_work_does_not_hang() {
+    let hub = FakeHub::new([]);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    let (client, gate) = runtime.block_on(async {
+        let client = spawn(&hub, options());
+        let gate = Gate::serve(&client, "slow");
+        ready(&client).await;
+        hub.call("slow", "1", "");
+        settle().await;
+        (client, gate)
+    });
+    drop(runtime);
+    assert_eq!((Arc::strong_count(&gate.open), hub.alive()), (1, 0));
+    assert_eq!(client.counts(), HubCounts { methods_unanswered: 1, ..HubCounts::default() });
+}
