@@ -4,6 +4,9 @@
 //! the two; notices that come meanwhile wait for it. From then on each notice has to continue the
 //! state by one version, or the twin is fetched again.
 
+#[cfg(test)]
+mod tests;
+
 use std::cmp::Ordering;
 use std::sync::Arc;
 use std::time::Duration;

@@ -10,6 +10,8 @@ mod desired;
 mod inbox;
 mod tags;
 pub(crate) mod twin_requests;
+#[cfg(test)]
+mod twin_simulation;
 mod twins;
 mod watches;
 

@@ -4,6 +4,9 @@
 //! an older one does. So the next question waits until the one before it has its answer or has
 //! ended, also while that one is throttled, and after a lost connection the same one is asked again.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::VecDeque;
 use std::fmt;
 use std::time::Duration;

@@ -1,0 +1,298 @@
+//! Desired properties against twins and notices in every order.
+
+use hubward_proto::hub::Twin;
+use serde_json::{Value, json};
+
+use super::*;
+
+struct Bench {
+    desired: Desired,
+    rng: Rng,
+    now: Instant,
+}
+
+impl Bench {
+    /// Somebody follows, and a connection announces changes.
+    fn watched() -> Self {
+        let mut bench = Self { desired: Desired::default(), rng: Rng::with_seed(1), now: Instant::now() };
+        bench.desired.follow();
+        bench.desired.on_watched();
+        bench
+    }
+
+    /// The state of a first fetch is known.
+    fn live(version: u64, values: Value) -> Self {
+        let mut bench = Self::watched();
+        bench.fetches(version, values);
+        assert!(bench.desired.news().is_some());
+        bench
+    }
+
+    fn asks(&mut self) {
+        assert!(self.desired.is_due(), "{:?}", self.desired);
+        self.desired.on_asked(self.now);
+        assert!(!self.desired.is_due());
+    }
+
+    fn is_told(&mut self, version: u64, values: Value) {
+        self.desired.on_fetched(self.now, &mut self.rng, Ok(properties(version, values)));
+    }
+
+    fn fetches(&mut self, version: u64, values: Value) {
+        self.asks();
+        self.is_told(version, values);
+    }
+
+    fn notice(&mut self, body: &str) {
+        self.desired.on_notice(self.now, &mut self.rng, body.as_bytes());
+    }
+
+    /// A notice that sets `v` to its version.
+    fn changes(&mut self, version: u64) {
+        self.notice(&json!({ "v": version, "$version": version }).to_string());
+    }
+
+    fn reconnects(&mut self) {
+        self.desired.on_lost();
+        assert!(!self.desired.is_due());
+        self.desired.on_watched();
+    }
+
+    fn wait_for_timer(&mut self) -> Duration {
+        let next = self.desired.next_deadline().expect("something to wait for");
+        let waited = next - self.now;
+        self.now = next;
+        self.desired.on_time(next);
+        assert_eq!(self.desired.next_deadline(), None);
+        waited
+    }
+
+    fn news(&mut self) -> Option<(u64, Value)> {
+        self.desired.news().map(|it| (it.version, Value::Object(it.values.clone())))
+    }
+
+    fn is_live(&self) -> bool {
+        self.desired.phase == Phase::Live
+    }
+}
+
+fn properties(version: u64, values: Value) -> Properties {
+    match values {
+        Value::Object(values) => Properties::new(version, values),
+        other => panic!("{other} is no object"),
+    }
+}
+
+/// The examples of the documents.
+#[test]
+fn the_twin_comes_first_and_notices_continue_it() {
+    let mut it = Bench::watched();
+    assert_eq!(it.news(), None);
+    it.asks();
+    let body = br#"{"desired":{"telemetrySendFrequency":"5m","route":{"a":1},"$version":7},"reported":{"$version":1}}"#;
+    let twin = Twin::parse(body).expect("a twin");
+    it.desired.on_fetched(it.now, &mut it.rng, Ok(twin.desired));
+    assert_eq!(it.news(), Some((7, json!({"telemetrySendFrequency": "5m", "route": {"a": 1}}))));
+    assert_eq!(it.news(), None, "told once");
+    it.notice(r#"{"telemetrySendFrequency":"10m","route":null,"$version":8}"#);
+    assert_eq!(it.news(), Some((8, json!({"telemetrySendFrequency": "10m"}))));
+    assert!(it.is_live() && it.desired.next_deadline().is_none());
+}
+
+#[test]
+fn what_is_old_is_dropped_and_what_comes_before_the_twin_waits_for_it() {
+    let mut it = Bench::watched();
+    it.changes(3);
+    it.asks();
+    for version in [6, 4, 5, 7, 7, 2] {
+        it.changes(version);
+    }
+    assert_eq!(it.news(), None);
+    it.is_told(5, json!({ "v": 5, "kept": true }));
+    assert_eq!(it.news(), Some((7, json!({ "v": 7, "kept": true }))));
+    for old in [7, 6, 1] {
+        it.changes(old);
+        assert_eq!(it.news(), None);
+        assert!(it.is_live());
+    }
+    it.changes(8);
+    assert_eq!(it.news().map(|it| it.0), Some(8));
+}
+
+#[test]
+fn a_gap_is_filled_from_the_twin() {
+    let mut it = Bench::live(1, json!({}));
+    it.changes(3);
+    assert_eq!(it.news(), None, "no state with a hole in it");
+    assert_eq!(it.wait_for_timer(), SPACING, "not more often than that");
+    it.fetches(3, json!({ "v": 3, "two": 2 }));
+    assert_eq!(it.news(), Some((3, json!({ "v": 3, "two": 2 }))));
+    assert!(it.is_live());
+
+    // The next one is filled at once: the last fetch is long ago.
+    it.now += SPACING;
+    it.changes(5);
+    it.changes(6);
+    it.fetches(4, json!({ "v": 4 }));
+    assert_eq!(it.news(), Some((6, json!({ "v": 6 }))), "5 and 6 waited for 4");
+}
+
+#[test]
+fn a_twin_that_is_behind_the_notices_is_fetched_again_with_growing_pauses() {
+    let mut it = Bench::watched();
+    it.asks();
+    it.changes(9);
+    it.is_told(5, json!({}));
+    assert_eq!(it.news().map(|it| it.0), Some(5));
+    let mut waits = Vec::new();
+    for _ in 0..8 {
+        assert!(!it.is_live());
+        waits.push(it.wait_for_timer());
+        it.fetches(5, json!({}));
+    }
+    assert!(waits[0] <= Duration::from_secs(1) && waits[0] >= Duration::from_millis(500), "{waits:?}");
+    assert!(waits.iter().all(|it| *it <= Duration::from_secs(30)) && waits[7] >= Duration::from_secs(15), "{waits:?}");
+    assert_eq!(it.news(), None);
+    it.wait_for_timer();
+    it.fetches(8, json!({}));
+    assert_eq!(it.news(), Some((9, json!({ "v": 9 }))));
+    assert!(it.is_live() && it.desired.failures == 0);
+}
+
+#[test]
+fn each_connection_fetches_and_trusts_the_twin_of_the_same_version() {
+    let mut it = Bench::live(4, json!({ "a": 1 }));
+    it.reconnects();
+    it.fetches(4, json!({ "a": 1 }));
+    assert_eq!(it.news(), None, "nothing new");
+    it.reconnects();
+    it.fetches(9, json!({ "b": 1 }));
+    assert_eq!(it.news(), Some((9, json!({ "b": 1 }))), "missed while away");
+    it.reconnects();
+    it.fetches(9, json!({ "c": 1 }));
+    assert_eq!(it.news(), Some((9, json!({ "c": 1 }))), "what notices did not say");
+    // What came over the old connection is forgotten with it.
+    it.reconnects();
+    it.changes(11);
+    it.reconnects();
+    it.fetches(10, json!({}));
+    assert!(it.is_live());
+}
+
+#[test]
+fn more_notices_than_are_kept_cost_a_fetch_and_no_change() {
+    let mut it = Bench::watched();
+    it.asks();
+    let last = 1 + u64::try_from(KEPT).expect("few") * 3;
+    for version in 2..=last {
+        it.changes(version);
+        assert!(it.desired.kept.len() <= KEPT);
+    }
+    it.is_told(1, json!({}));
+    assert!(!it.is_live());
+    it.wait_for_timer();
+    it.fetches(last, json!({ "v": last }));
+    assert_eq!(it.news(), Some((last, json!({ "v": last }))));
+    assert!(it.is_live());
+}
+
+#[test]
+fn what_cannot_be_read_costs_a_fetch_and_never_a_tight_loop() {
+    for body in ["", "[]", "no JSON", r#"{"a":1}"#, r#"{"a":1,"$version":"8"}"#, r#"{"$version":-1}"#] {
+        let mut it = Bench::live(7, json!({}));
+        it.notice(body);
+        assert_eq!(it.news(), None);
+        assert!(it.wait_for_timer() >= Duration::from_millis(500), "{body}");
+        it.fetches(8, json!({ "a": 1 }));
+        assert_eq!(it.news(), Some((8, json!({ "a": 1 }))));
+        assert!(it.is_live());
+    }
+    // During a fetch, it costs another one: the twin may be older than what could not be read.
+    let mut it = Bench::watched();
+    it.asks();
+    it.notice("no JSON");
+    it.is_told(7, json!({}));
+    assert!(it.wait_for_timer() >= Duration::from_millis(500));
+    it.fetches(8, json!({}));
+    assert!(it.is_live());
+
+    let mut it = Bench::watched();
+    for _ in 0..5 {
+        it.asks();
+        it.desired.on_fetched(it.now, &mut it.rng, Err(ProtoError::Missing("desired")));
+        assert!(it.wait_for_timer() >= Duration::from_millis(500));
+    }
+    it.asks();
+    it.desired.on_failed(it.now, &mut it.rng, Some(Duration::from_secs(50)));
+    assert!(it.wait_for_timer() >= Duration::from_secs(50), "as long as the hub asks for");
+    it.fetches(1, json!({}));
+    assert_eq!(it.news(), Some((1, json!({}))));
+}
+
+#[test]
+fn an_older_version_is_believed_when_it_is_said_twice_and_not_at_once() {
+    let mut it = Bench::live(50, json!({ "old": 1 }));
+    it.reconnects();
+    it.fetches(2, json!({ "new": 2 }));
+    assert_eq!(it.news(), None);
+    assert_eq!(it.wait_for_timer(), DOUBT);
+    it.changes(3);
+    it.asks();
+    it.changes(4);
+    it.is_told(3, json!({ "new": 3 }));
+    assert_eq!(it.news(), Some((4, json!({ "new": 3, "v": 4 }))), "the twin was made anew");
+    assert!(it.is_live());
+
+    // One answer from a copy that lags behind.
+    let mut it = Bench::live(50, json!({}));
+    it.reconnects();
+    it.fetches(49, json!({}));
+    it.changes(51);
+    assert_eq!(it.news(), None);
+    it.wait_for_timer();
+    it.fetches(50, json!({}));
+    assert_eq!(it.news(), Some((51, json!({ "v": 51 }))));
+    it.now += DOUBT;
+    it.changes(53);
+    it.fetches(49, json!({}));
+    assert_eq!(it.wait_for_timer(), DOUBT, "the doubt of before does not count");
+
+    // Nor does one of another connection.
+    it.reconnects();
+    it.fetches(49, json!({}));
+    assert_eq!((it.wait_for_timer(), it.news()), (DOUBT, None));
+    // Nor if somebody has seen a newer one meanwhile.
+    it.desired.on_seen(&properties(60, json!({})));
+    assert_eq!(it.news().map(|it| it.0), Some(60));
+    it.fetches(59, json!({}));
+    assert_eq!((it.wait_for_timer(), it.news()), (DOUBT, None));
+}
+
+#[test]
+fn a_twin_that_somebody_else_asked_for_counts_if_it_is_newer() {
+    let mut it = Bench::live(5, json!({}));
+    for (version, news) in [(4, None), (5, None), (7, Some(7)), (6, None)] {
+        it.desired.on_seen(&properties(version, json!({ "v": version })));
+        assert_eq!(it.news().map(|it| it.0), news, "{version}");
+        assert!(it.is_live());
+    }
+    it.changes(7);
+    assert_eq!(it.news(), None);
+    it.changes(8);
+    assert_eq!(it.news().map(|it| it.0), Some(8));
+
+    let mut nobody = Desired::default();
+    nobody.on_seen(&properties(1, json!({})));
+    nobody.on_notice(it.now, &mut it.rng, br#"{"$version":2}"#);
+    assert!(nobody.news().is_none() && nobody.kept.is_empty());
+}
+
+#[test]
+fn readers_keep_the_state_they_were_given() {
+    let mut it = Bench::live(1, json!({ "v": 1 }));
+    it.changes(2);
+    let held = it.desired.news().expect("news");
+    it.changes(3);
+    assert_eq!(held.get("v"), Some(&json!(2)));
+    assert_eq!(it.news(), Some((3, json!({ "v": 3 }))));
+}

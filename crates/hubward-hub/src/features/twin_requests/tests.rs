@@ -1,0 +1,396 @@
+//! Questions about the twin against a hub that answers, refuses, is silent or goes away.
+
+use hubward_transport::{RefusedBy, Stage};
+use oneshot::Receiver;
+use oneshot::error::TryRecvError;
+
+use super::*;
+
+const TIMEOUT: Duration = Duration::from_secs(15);
+
+struct Bench {
+    requests: TwinRequests,
+    tags: RequestTags,
+    rng: Rng,
+    now: Instant,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let (requests, tags) = (TwinRequests::new(TIMEOUT), RequestTags::default());
+        Self { requests, tags, rng: Rng::with_seed(1), now: Instant::now() }
+    }
+
+    fn report_within(&mut self, patch: &'static str, deadline: Option<u64>) -> Receiver<Outcome> {
+        let deadline = deadline.map(|it| self.now + seconds(it));
+        let (question, answer) = Question::new(Ask::Report(Bytes::from_static(patch.as_bytes())), deadline);
+        self.requests.ask(question);
+        answer
+    }
+
+    fn report(&mut self, patch: &'static str) -> Receiver<Outcome> {
+        self.report_within(patch, None)
+    }
+
+    fn get(&mut self) -> Receiver<Outcome> {
+        let (question, answer) = Question::new(Ask::Twin, None);
+        self.requests.ask(question);
+        answer
+    }
+
+    /// What goes out next, as text.
+    fn next(&mut self, own: bool) -> Option<(Tag, String)> {
+        let (turn, tag, what) = self.requests.next(self.now, &mut self.tags, own)?;
+        let text = match what {
+            Upstream::TwinGet if turn == Turn::Own => "own".into(),
+            Upstream::TwinGet => "get".into(),
+            Upstream::ReportedPatch(patch) => String::from_utf8(patch.to_vec()).expect("text"),
+            other => panic!("{other:?}"),
+        };
+        Some((tag, text))
+    }
+
+    fn sends(&mut self, expected: &str) -> Tag {
+        let (tag, text) = self.next(false).expect("a question");
+        assert_eq!(text, expected);
+        assert!(self.next(true).is_none(), "one at a time");
+        assert!(!self.requests.is_idle());
+        tag
+    }
+
+    fn answers(&mut self, tag: Tag, version: u64) {
+        assert_eq!(self.requests.on_answer(tag), Some(Turn::Program));
+        self.requests.finish(Ok(Answer::Reported(Some(version))));
+    }
+
+    fn refuses(&mut self, tag: Tag, status: u16, retry_after: Option<Duration>) {
+        assert_eq!(self.requests.on_answer(tag), Some(Turn::Program));
+        self.requests.refused(self.now, &mut self.rng, &refusal(status, retry_after));
+    }
+
+    fn wait(&mut self, time: Duration) -> Option<Turn> {
+        self.now += time;
+        self.requests.on_time(self.now)
+    }
+
+    /// Waits until something is to be done, and says how long that was.
+    fn wait_for_timer(&mut self) -> Duration {
+        let next = self.requests.next_deadline().expect("something to wait for");
+        let waited = next - self.now;
+        self.wait(waited);
+        assert!(self.requests.next_deadline().is_none_or(|it| it > self.now), "no deadline is left behind");
+        waited
+    }
+}
+
+fn seconds(from: u64) -> Duration {
+    Duration::from_secs(from)
+}
+
+fn refusal(status: u16, retry_after: Option<Duration>) -> Refusal {
+    let mut refusal = Refusal::new("hub.example:8883".into(), Stage::Exchange, RefusedBy::Status(status));
+    refusal.retry_after = retry_after;
+    refusal
+}
+
+fn version(mut answer: Receiver<Outcome>) -> Option<u64> {
+    match answer.try_recv() {
+        Ok(Ok(Answer::Reported(version))) => version,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn cut(mut answer: Receiver<Outcome>) -> Cut {
+    answer.try_recv().expect("an end").expect_err("no answer")
+}
+
+fn is_open(answer: &mut Receiver<Outcome>) -> bool {
+    matches!(answer.try_recv(), Err(TryRecvError::Empty))
+}
+
+#[test]
+fn questions_go_one_at_a_time_and_in_order() {
+    let mut it = Bench::new();
+    let (first, second, third) = (it.report(r#"{"n":1}"#), it.report(r#"{"n":2}"#), it.get());
+    assert!(!it.requests.is_flushed() && it.requests.is_idle());
+    for (expected, version) in [(r#"{"n":1}"#, 5), (r#"{"n":2}"#, 6)] {
+        let tag = it.sends(expected);
+        it.answers(tag, version);
+    }
+    let tag = it.sends("get");
+    assert_eq!(it.requests.on_answer(tag), Some(Turn::Program));
+    let body = br#"{"desired":{"fan":1,"$version":4},"reported":{"n":2,"$version":7}}"#;
+    it.requests.finish(Ok(Answer::Twin(Box::new(Twin::parse(body).expect("a twin")))));
+    assert_eq!((version(first), version(second)), (Some(5), Some(6)));
+    let Ok(Ok(Answer::Twin(twin))) = { third }.try_recv() else { panic!("no twin") };
+    assert_eq!((twin.desired.version, twin.reported.version), (4, 7));
+    assert!(it.next(false).is_none() && it.requests.is_flushed() && it.requests.is_idle());
+    assert_eq!(it.requests.next_deadline(), None);
+}
+
+#[test]
+fn a_busy_hub_is_asked_again_later_and_later_and_nothing_overtakes() {
+    let mut it = Bench::new();
+    let (first, mut second) = (it.report("1"), it.report("2"));
+    for status in [429, 429, 500, 503, 429, 429, 429, 429] {
+        let tag = it.sends("1");
+        it.refuses(tag, status, None);
+        assert!(it.next(false).is_none() && it.requests.is_idle(), "it rests");
+        it.wait_for_timer();
+    }
+    for (at, most) in [1, 2, 4, 8, 16, 30, 30, 30].into_iter().enumerate() {
+        for seed in 0..200 {
+            let waited = wait(&mut Rng::with_seed(seed), u32::try_from(at).expect("few") + 1, None);
+            assert!((seconds(most) / 2..=seconds(most)).contains(&waited), "{at}: {waited:?}");
+        }
+    }
+    let tag = it.sends("1");
+    it.refuses(tag, 429, Some(seconds(40)));
+    let waited = it.wait_for_timer();
+    assert!((seconds(40)..=seconds(41)).contains(&waited), "as long as the hub asks for: {waited:?}");
+    let tag = it.sends("1");
+    it.answers(tag, 9);
+    assert!(is_open(&mut second));
+    let tag = it.sends("2");
+    it.answers(tag, 10);
+    assert_eq!((version(first), version(second)), (Some(9), Some(10)));
+}
+
+#[test]
+fn any_other_refusal_is_the_answer() {
+    for status in [400, 401, 403, 404, 413] {
+        let mut it = Bench::new();
+        let (first, mut second) = (it.report("1"), it.report("2"));
+        let tag = it.sends("1");
+        it.refuses(tag, status, None);
+        assert!(matches!(cut(first), Cut::Refused(refusal) if refusal.by == RefusedBy::Status(status)), "{status}");
+        assert!(is_open(&mut second));
+        it.sends("2");
+    }
+}
+
+#[test]
+fn silence_is_asked_again_under_another_tag_and_the_late_answer_is_nobodys() {
+    let mut it = Bench::new();
+    let answer = it.report("1");
+    let old = it.sends("1");
+    assert_eq!(it.wait(TIMEOUT - Duration::from_millis(1)), None);
+    assert_eq!(it.wait(Duration::from_millis(1)), Some(Turn::Program));
+    let new = it.sends("1");
+    assert_ne!(old, new);
+    assert_eq!(it.requests.on_answer(old), None);
+    assert_eq!(it.wait_for_timer(), TIMEOUT * 2, "a slow hub gets more time");
+    let newest = it.sends("1");
+    it.answers(newest, 3);
+    assert_eq!(it.requests.on_answer(newest), None, "answered twice");
+    assert_eq!(version(answer), Some(3));
+}
+
+#[test]
+fn the_next_connection_is_asked_the_same_in_the_same_order() {
+    let mut it = Bench::new();
+    let (first, second) = (it.report("1"), it.report("2"));
+    let old = it.sends("1");
+    it.requests.on_lost();
+    assert!(it.requests.is_idle() && !it.requests.is_flushed());
+    assert_eq!(it.requests.next_deadline(), None, "nothing is waited for without a connection");
+    let new = it.sends("1");
+    assert_eq!(it.requests.on_answer(old), None, "an answer to the old connection's question");
+    it.answers(new, 3);
+    let tag = it.sends("2");
+    it.answers(tag, 4);
+    assert_eq!((version(first), version(second)), (Some(3), Some(4)));
+}
+
+#[test]
+fn a_deadline_says_what_the_hub_can_have() {
+    // What happens to the question before its time is over, and whether the hub may have it.
+    let refused = |it: &mut Bench| {
+        let tag = it.sends("1");
+        it.refuses(tag, 429, Some(seconds(3600)));
+    };
+    let written = |it: &mut Bench| {
+        it.sends("1");
+    };
+    let lost = |it: &mut Bench| {
+        it.sends("1");
+        it.requests.on_lost();
+    };
+    let check = |what: &str, happens: &dyn Fn(&mut Bench), expected: Option<bool>| {
+        let mut it = Bench::new();
+        let answer = it.report_within("1", Some(60));
+        happens(&mut it);
+        it.wait(seconds(60));
+        match (cut(answer), expected) {
+            (Cut::Deadline { written }, Some(expected)) => assert_eq!(written, expected, "{what}"),
+            (Cut::Refused(_), None) => {}
+            other => panic!("{what}: {other:?}"),
+        }
+        assert!(it.requests.is_idle() && it.requests.is_flushed());
+    };
+    check("never written", &|_| {}, Some(false));
+    check("written", &written, Some(true));
+    check("lost", &lost, Some(true));
+    check("busy", &refused, None);
+    check(
+        "lost, then busy",
+        &|it| {
+            lost(it);
+            refused(it);
+        },
+        Some(true),
+    );
+}
+
+#[test]
+fn a_late_answer_does_not_answer_the_next_question() {
+    let mut it = Bench::new();
+    let (first, mut second) = (it.report_within("1", Some(5)), it.report("2"));
+    let old = it.sends("1");
+    assert_eq!(it.wait_for_timer(), seconds(5));
+    assert!(matches!(cut(first), Cut::Deadline { written: true }));
+    let new = it.sends("2");
+    assert_eq!(it.requests.on_answer(old), None);
+    assert!(is_open(&mut second));
+    it.answers(new, 1);
+    assert_eq!(version(second), Some(1));
+}
+
+#[test]
+fn only_those_expire_whose_time_is_over() {
+    let mut it = Bench::new();
+    let (mut first, second, mut third) =
+        (it.report_within("1", Some(30)), it.report_within("2", Some(10)), it.report("3"));
+    let tag = it.sends("1");
+    assert_eq!(it.wait_for_timer(), seconds(10));
+    assert!(matches!(cut(second), Cut::Deadline { written: false }));
+    assert!(is_open(&mut first) && is_open(&mut third));
+    it.answers(tag, 1);
+    it.sends("3");
+    assert_eq!(version(first), Some(1));
+}
+
+#[test]
+fn a_question_whose_asker_has_left_is_not_asked() {
+    let mut it = Bench::new();
+    let (first, mut second) = (it.report("1"), it.report("2"));
+    drop(first);
+    assert!(!it.requests.is_flushed());
+    let tag = it.sends("2");
+    it.answers(tag, 1);
+    assert!(second.try_recv().is_ok());
+
+    // One that is on its way keeps its turn until it is answered, and is not asked again.
+    for silent in [false, true] {
+        let (first, second) = (it.report("1"), it.report("2"));
+        let tag = it.sends("1");
+        drop(first);
+        let third = it.report("3");
+        if silent {
+            it.wait(TIMEOUT);
+        } else {
+            it.refuses(tag, 429, None);
+        }
+        let tag = it.sends("2");
+        it.answers(tag, 2);
+        let tag = it.sends("3");
+        it.answers(tag, 3);
+        assert_eq!((version(second), version(third)), (Some(2), Some(3)));
+    }
+    let only = it.report("4");
+    it.sends("4");
+    drop(only);
+    assert!(it.requests.is_flushed() && !it.requests.is_idle(), "nobody waits, but an answer is still to come");
+}
+
+#[test]
+fn questions_of_those_who_leave_do_not_pile_up() {
+    let mut it = Bench::new();
+    for _ in 0..1000 {
+        drop(it.report("1"));
+        assert!(it.requests.queue.len() <= 1);
+    }
+}
+
+#[test]
+fn the_clients_own_question_and_the_programs_take_turns() {
+    let mut it = Bench::new();
+    let _answers: Vec<_> = (0..3).map(|_| it.get()).collect();
+    let mut order = Vec::new();
+    for own in [true, true, true, true, false, true] {
+        let (tag, what) = it.next(own).expect("a question");
+        order.push(what);
+        if it.requests.on_answer(tag) == Some(Turn::Program) {
+            it.requests.finish(Ok(Answer::Reported(None)));
+        }
+    }
+    assert_eq!(order, ["own", "get", "own", "get", "get", "own"]);
+
+    // While a program's question rests, the client's own does not wait for it.
+    let _answer = it.report("1");
+    let tag = it.sends("1");
+    it.refuses(tag, 429, None);
+    let (tag, what) = it.next(true).expect("the own one");
+    assert_eq!(what, "own");
+    assert_eq!(it.requests.on_answer(tag), Some(Turn::Own));
+    assert!(it.next(false).is_none());
+    let (tag, _) = it.next(true).expect("again");
+    assert_eq!(it.wait(TIMEOUT), Some(Turn::Own), "{tag:?}");
+}
+
+#[test]
+fn what_a_connection_cannot_take_ends_and_says_whether_an_older_one_took_it() {
+    let mut it = Bench::new();
+    let problem = || ProtoError::Missing("a topic that fits");
+    let first = it.report("1");
+    let tag = it.sends("1");
+    assert_eq!(it.requests.on_answer(tag), Some(Turn::Program));
+    it.requests.unsendable(problem());
+    assert!(matches!(cut(first), Cut::Impossible(_)));
+    let second = it.report("2");
+    it.sends("2");
+    it.requests.on_lost();
+    let tag = it.sends("2");
+    assert_eq!(it.requests.on_answer(tag), Some(Turn::Program));
+    it.requests.unsendable(problem());
+    assert!(matches!(cut(second), Cut::Resend(_)));
+}
+
+#[test]
+fn the_wrong_kind_of_answer_is_none() {
+    let mut it = Bench::new();
+    let get = it.get();
+    let tag = it.sends("get");
+    it.answers(tag, 1);
+    assert!(matches!(cut(get), Cut::Unreadable(ProtoError::Unexpected(_))));
+}
+
+#[test]
+fn the_end_of_the_client_answers_everybody() {
+    let mut it = Bench::new();
+    let (first, second) = (it.report("1"), it.report("2"));
+    it.sends("1");
+    it.requests.end(&CloseReason::Requested);
+    let late = it.report("3");
+    for (answer, expected) in [(first, true), (second, false), (late, false)] {
+        let cut = cut(answer);
+        assert!(matches!(cut, Cut::Closed { written, reason: CloseReason::Requested } if written == expected));
+    }
+    assert_eq!(it.requests.next_deadline(), None);
+
+    // And so does whatever goes wrong with the driver.
+    let mut it = Bench::new();
+    let (first, second) = (it.report("1"), it.report("2"));
+    it.sends("1");
+    drop(it);
+    for (answer, expected) in [(first, true), (second, false)] {
+        let cut = cut(answer);
+        assert!(matches!(cut, Cut::Closed { written, reason: CloseReason::Aborted } if written == expected));
+    }
+}
+
+#[test]
+fn a_programs_data_is_not_printed() {
+    let (question, _answer) = Question::new(Ask::Report(Bytes::from_static(br#"{"wifi":"secret"}"#)), None);
+    assert!(!format!("{question:?}").contains("secret"));
+}

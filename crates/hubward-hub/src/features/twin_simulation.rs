@@ -1,0 +1,502 @@
+//! Twins against a service made of dice, in virtual time: a document with versions, connections that
+//! break, questions that are lost, refused or answered late, notices that are lost, late, repeated or
+//! garbled, twins that lag behind or are made anew.
+//!
+//! A failing seed is printed; `HUBWARD_SEED=<seed> cargo test -p hubward-hub twin_simulation` runs it
+//! alone, `HUBWARD_SEEDS=<count>` runs more of them.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+use std::time::Duration;
+
+use bytes::Bytes;
+use fastrand::Rng;
+use hubward_proto::hub::{Twin, twin};
+use hubward_transport::{Refusal, RefusedBy, Stage};
+use serde_json::{Map, Value, json};
+use tokio::sync::oneshot;
+
+use super::twin_requests::{Answer, Ask, Cut, Outcome, Question};
+use super::*;
+
+/// Seeds in a normal test run.
+const SEEDS: u64 = 2_000;
+
+/// What happens on purpose in one run.
+const ACTIONS: usize = 60;
+
+#[test]
+fn a_follower_ends_on_the_newest_state_and_reports_keep_their_order() {
+    let mut seen = BTreeMap::new();
+    let number = |name| std::env::var(name).ok().map(|it| it.parse::<u64>().expect("a number"));
+    if let Some(seed) = number("HUBWARD_SEED") {
+        World::new(seed, &mut seen).run();
+        return;
+    }
+    let seeds = number("HUBWARD_SEEDS").unwrap_or(SEEDS);
+    for seed in 0..seeds {
+        let run = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| World::new(seed, &mut seen).run()));
+        if let Err(panic) = run {
+            eprintln!("seed {seed} fails; run it alone with HUBWARD_SEED={seed}");
+            std::panic::resume_unwind(panic);
+        }
+    }
+    if seeds >= SEEDS {
+        for wanted in COVERED {
+            assert!(seen.get(wanted).is_some_and(|it| *it >= 50), "{wanted:?} was hardly met: {seen:#?}");
+        }
+    }
+}
+
+/// How far a copy of the twin lags behind at most. A lag beyond the client's doubt would look like a
+/// twin that was made anew.
+const LAG_MS: u64 = 4_900;
+
+/// What must have happened for the run to mean anything.
+const COVERED: &[&str] = &[
+    "cut",
+    "cut with a question on its way",
+    "question lost",
+    "question refused for now",
+    "question refused for good",
+    "answer late",
+    "answer garbled",
+    "twin lags",
+    "twin made anew",
+    "made anew and believed",
+    "notice lost",
+    "notice late",
+    "notice twice",
+    "notice garbled",
+    "watch refused",
+    "asker left",
+    "report twice",
+    "acknowledged",
+    "refused",
+    "not sent",
+    "unknown",
+];
+
+type Seen = BTreeMap<&'static str, u64>;
+
+/// A state of the document: how often it was made, and its version.
+type Mark = (u64, u64);
+
+#[derive(Debug, PartialEq, Eq)]
+enum Happening {
+    Up,
+    Arrives(Tag, Sent),
+    Tells(Downstream),
+}
+
+/// `Upstream` as far as it matters here.
+#[derive(Debug, PartialEq, Eq)]
+enum Sent {
+    Watch(Feature),
+    Get,
+    Report(u64),
+}
+
+/// Something that will happen on a connection. The earliest is the greatest.
+#[derive(Debug, PartialEq, Eq)]
+struct Event {
+    at: Reverse<(Instant, u64)>,
+    connection: u64,
+    what: Happening,
+}
+
+impl Ord for Event {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.at.cmp(&other.at)
+    }
+}
+
+impl PartialOrd for Event {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// The document, and everything it ever was.
+#[derive(Debug, Default)]
+struct Document {
+    mark: Mark,
+    values: Map<String, Value>,
+    /// Each state, and since when it was so.
+    history: BTreeMap<Mark, (Instant, Map<String, Value>)>,
+    /// The reports that were applied, in the order in which that happened.
+    applied: Vec<u64>,
+}
+
+struct World<'a> {
+    seed: u64,
+    rng: Rng,
+    seen: &'a mut Seen,
+    now: Instant,
+    features: Features,
+    events: BinaryHeap<Event>,
+    scheduled: u64,
+    /// The current connection, and whether it is up.
+    connection: u64,
+    up: bool,
+    /// What this connection watches.
+    desired: bool,
+    /// When the client's next bytes arrive at the earliest: a stream keeps its order.
+    to_hub: Instant,
+    own_asked_at: Option<Instant>,
+    document: Document,
+    reports: Vec<(u64, oneshot::Receiver<Outcome>)>,
+    gets: Vec<oneshot::Receiver<Outcome>>,
+    told: Option<Mark>,
+    latest: Option<Arc<Properties>>,
+    calm: bool,
+}
+
+impl<'a> World<'a> {
+    fn new(seed: u64, seen: &'a mut Seen) -> Self {
+        let options = HubOptions::default().seed(Some(seed));
+        let now = Instant::now();
+        let mut world = Self {
+            seed,
+            rng: Rng::with_seed(seed),
+            seen,
+            now,
+            features: Features::new(&options, Incoming::new(&options).0),
+            events: BinaryHeap::new(),
+            scheduled: 0,
+            connection: 0,
+            up: false,
+            desired: false,
+            to_hub: now,
+            own_asked_at: None,
+            document: Document::default(),
+            reports: Vec::new(),
+            gets: Vec::new(),
+            told: None,
+            latest: None,
+            calm: false,
+        };
+        world.make_anew();
+        world
+    }
+
+    fn run(mut self) {
+        for feature in [Feature::TwinAnswers, Feature::Desired] {
+            self.features.want(feature);
+        }
+        self.connect();
+        for report in 0..ACTIONS {
+            self.act(u64::try_from(report).expect("few"));
+            let pause = match self.rng.u8(..10) {
+                0..6 => self.rng.u64(..400),
+                6..9 => self.rng.u64(..5_000),
+                _ => self.rng.u64(..60_000),
+            };
+            self.pass(Duration::from_millis(pause));
+        }
+        // Then nothing goes wrong any more.
+        self.calm = true;
+        self.cut();
+        self.pass(Duration::from_secs(5 * 60));
+        self.change();
+        self.pass(Duration::from_secs(60));
+        self.look();
+    }
+
+    fn act(&mut self, report: u64) {
+        match self.rng.u8(..100) {
+            0..45 => self.change(),
+            45..60 => {
+                let patch = Bytes::from(report.to_string());
+                let answer = self.ask(Ask::Report(patch));
+                self.reports.push((report, answer));
+            }
+            60..65 => {
+                let answer = self.ask(Ask::Twin);
+                self.gets.push(answer);
+            }
+            65..68 if !self.reports.is_empty() => {
+                let at = self.rng.usize(..self.reports.len());
+                drop(self.reports.swap_remove(at));
+                self.saw("asker left");
+            }
+            68..70 => {
+                self.make_anew();
+                self.saw("twin made anew");
+                self.cut();
+            }
+            70..82 => self.cut(),
+            _ => {}
+        }
+    }
+
+    fn ask(&mut self, ask: Ask) -> oneshot::Receiver<Outcome> {
+        let deadline = match self.rng.u8(..3) {
+            0 => None,
+            1 => Some(self.now + Duration::from_secs(60)),
+            _ => Some(self.now + Duration::from_millis(self.rng.u64(..20_000))),
+        };
+        let (question, answer) = Question::new(ask, deadline);
+        self.features.on_command(Wish::Twin(question));
+        answer
+    }
+
+    /// The service changes the document.
+    fn change(&mut self) {
+        let (made, version) = self.document.mark;
+        let version = version + 1;
+        let key = ["a", "b", "c"][self.rng.usize(..3)];
+        let value = match self.rng.u8(..4) {
+            0 => Value::Null,
+            1 => json!({ key: version, "n": null }),
+            _ => json!(version),
+        };
+        let mut patch = Map::new();
+        patch.insert(key.into(), value);
+        twin::merge(&mut self.document.values, &patch);
+        self.document.mark = (made, version);
+        self.document.history.insert((made, version), (self.now, self.document.values.clone()));
+        if !(self.up && self.desired) {
+            return;
+        }
+        let notice = Bytes::from(Properties::new(version, patch).to_wire().to_string());
+        let delay = Duration::from_millis(self.rng.u64(..50));
+        match if self.calm { 99 } else { self.rng.u8(..100) } {
+            0..8 => self.saw("notice lost"),
+            8..16 => {
+                self.saw("notice late");
+                let late = Duration::from_millis(self.rng.u64(..8_000));
+                self.tell(delay + late, Downstream::Desired(notice));
+            }
+            16..24 => {
+                self.saw("notice twice");
+                self.tell(delay, Downstream::Desired(notice.clone()));
+                self.tell(delay * 2, Downstream::Desired(notice));
+            }
+            24..27 => {
+                self.saw("notice garbled");
+                self.tell(delay, Downstream::Desired(notice.slice(..notice.len() - 1)));
+            }
+            _ => self.tell(delay, Downstream::Desired(notice)),
+        }
+    }
+
+    /// Somebody deletes the device and makes it anew.
+    fn make_anew(&mut self) {
+        let made = self.document.mark.0 + 1;
+        self.document.mark = (made, 1);
+        self.document.values = Map::from_iter([("made".to_owned(), json!(made))]);
+        self.document.history.insert((made, 1), (self.now, self.document.values.clone()));
+    }
+
+    fn connect(&mut self) {
+        self.connection += 1;
+        self.to_hub = self.now;
+        let delay = if self.calm { 100 } else { self.rng.u64(..8_000) };
+        self.schedule(Duration::from_millis(delay), Happening::Up);
+    }
+
+    fn cut(&mut self) {
+        self.saw("cut");
+        if !self.features.is_idle() {
+            self.saw("cut with a question on its way");
+        }
+        // What is on its way to the hub still arrives, up to some point.
+        let mut on_its_way = Vec::new();
+        for event in std::mem::take(&mut self.events).into_sorted_vec().into_iter().rev() {
+            if let (Happening::Arrives(tag, sent), true) = (event.what, event.connection == self.connection) {
+                on_its_way.push((tag, sent));
+            }
+        }
+        let arriving = self.rng.usize(..=on_its_way.len());
+        for (tag, sent) in on_its_way.into_iter().take(arriving) {
+            self.arrives(tag, sent);
+        }
+        self.events.clear();
+        (self.up, self.desired, self.own_asked_at) = (false, false, None);
+        self.features.on_connection(self.now, None);
+        self.connect();
+        self.drive();
+    }
+
+    fn schedule(&mut self, delay: Duration, what: Happening) {
+        self.scheduled += 1;
+        let at = Reverse((self.now + delay, self.scheduled));
+        self.events.push(Event { at, connection: self.connection, what });
+    }
+
+    fn tell(&mut self, delay: Duration, what: Downstream) {
+        self.schedule(delay, Happening::Tells(what));
+    }
+
+    /// Lets time pass, and everything happen that is due.
+    fn pass(&mut self, time: Duration) {
+        let until = self.now + time;
+        self.drive();
+        loop {
+            let event = self.events.peek().map(|it| it.at.0.0);
+            let timer = self.features.next_deadline();
+            let Some(next) = [event, timer].into_iter().flatten().min().filter(|it| *it <= until) else { break };
+            self.now = self.now.max(next);
+            if event.is_some_and(|it| it <= self.now)
+                && let Some(event) = self.events.pop()
+            {
+                self.happens(event.what);
+            }
+            self.features.on_time(self.now);
+            assert!(self.features.next_deadline().is_none_or(|it| it > self.now), "a timer that never ends");
+            self.drive();
+        }
+        self.now = until;
+    }
+
+    fn happens(&mut self, what: Happening) {
+        match what {
+            Happening::Up => {
+                self.up = true;
+                self.features.on_connection(self.now, Some(self.connection));
+            }
+            Happening::Arrives(tag, sent) => self.arrives(tag, sent),
+            Happening::Tells(event) => self.features.on_event(self.now, event),
+        }
+    }
+
+    /// What a driver does after everything that happens.
+    fn drive(&mut self) {
+        while let Some(out) = self.features.next(self.now, self.up) {
+            let Out::Ask(tag, what) = out else { panic!("{out:?}") };
+            let sent = match what {
+                Upstream::Watch(feature) => Sent::Watch(feature),
+                Upstream::TwinGet => Sent::Get,
+                Upstream::ReportedPatch(patch) => {
+                    Sent::Report(std::str::from_utf8(&patch).expect("text").parse().expect("a number"))
+                }
+                other => panic!("{other:?}"),
+            };
+            self.to_hub = self.to_hub.max(self.now + Duration::from_millis(self.rng.u64(..50)));
+            let delay = self.to_hub - self.now;
+            self.schedule(delay, Happening::Arrives(tag, sent));
+        }
+        if let Some(news) = self.features.desired() {
+            self.is_news(news);
+        }
+    }
+
+    fn is_news(&mut self, news: Arc<Properties>) {
+        let made =
+            |values: &Map<String, Value>| values.get("made").and_then(Value::as_u64).expect("it is never removed");
+        let mark = (made(&news.values), news.version);
+        let state = self.document.history.get(&mark).map(|it| &it.1);
+        assert_eq!(state, Some(&news.values), "{mark:?} was never so");
+        if let Some(told) = self.told {
+            assert!(told < mark, "{mark:?} after {told:?}");
+            if told.1 > mark.1 {
+                self.saw("made anew and believed");
+            }
+        }
+        self.told = Some(mark);
+        self.latest = Some(news);
+    }
+
+    /// The hub takes what the client sent.
+    fn arrives(&mut self, tag: Tag, sent: Sent) {
+        let delay = Duration::from_millis(self.rng.u64(..50));
+        if let Sent::Watch(feature) = sent {
+            if !self.calm && self.rng.u8(..40) == 0 {
+                self.saw("watch refused");
+                return self.tell(delay, Downstream::Refused(tag, refusal(RefusedBy::Suback)));
+            }
+            self.desired |= feature == Feature::Desired;
+            return self.tell(delay, Downstream::Done(tag));
+        }
+        let dice = if self.calm { 99 } else { self.rng.u8(..100) };
+        match dice {
+            0..6 => return self.saw("question lost"),
+            6..18 => {
+                self.saw("question refused for now");
+                let status = if self.rng.bool() { 429 } else { 503 };
+                return self.tell(delay, Downstream::Refused(tag, refusal(RefusedBy::Status(status))));
+            }
+            18..20 => {
+                self.saw("question refused for good");
+                return self.tell(delay, Downstream::Refused(tag, refusal(RefusedBy::Status(400))));
+            }
+            _ => {}
+        }
+        let answer = match sent {
+            Sent::Report(report) => {
+                if self.document.applied.last() == Some(&report) {
+                    self.saw("report twice");
+                }
+                self.document.applied.push(report);
+                Downstream::Reported(tag, Some(u64::try_from(self.document.applied.len()).expect("few")))
+            }
+            _ => Downstream::Twin(tag, self.twin(dice)),
+        };
+        let late = match dice {
+            20..28 => {
+                self.saw("answer late");
+                Duration::from_millis(self.rng.u64(..40_000))
+            }
+            _ => Duration::ZERO,
+        };
+        self.tell(delay + late, answer);
+    }
+
+    fn twin(&mut self, dice: u8) -> Bytes {
+        let made = self.document.mark.0;
+        let mut as_of = self.now;
+        if (28..34).contains(&dice) {
+            self.saw("twin lags");
+            as_of -= Duration::from_millis(self.rng.u64(..LAG_MS));
+        }
+        let of_this = || self.document.history.range((made, 0)..).map(|((_, version), state)| (*version, state));
+        let shown = of_this().take_while(|(_, (since, _))| *since <= as_of).last().or_else(|| of_this().next());
+        let (version, (_, values)) = shown.expect("it was made");
+        let mut twin = Twin::default();
+        twin.desired = Properties::new(version, values.clone());
+        let body = Bytes::from(twin.encode());
+        if (34..36).contains(&dice) {
+            self.saw("answer garbled");
+            return body.slice(1..);
+        }
+        body
+    }
+
+    /// Everything that was promised.
+    fn look(&mut self) {
+        let Self { seed, document, features, latest, .. } = self;
+        let latest = latest.as_deref().expect("a state");
+        assert_eq!(latest, &Properties::new(document.mark.1, document.values.clone()), "seed {seed}");
+        assert!(document.applied.is_sorted(), "a report has overtaken another: {:?}", document.applied);
+        assert!(features.is_idle() && features.is_flushed());
+        assert_eq!(features.next_deadline(), None, "a timer is left");
+        for (report, mut answer) in std::mem::take(&mut self.reports) {
+            let applied = self.document.applied.contains(&report);
+            match answer.try_recv().expect("every question ends") {
+                Ok(Answer::Reported(Some(_))) => {
+                    assert!(applied, "{report} was never applied");
+                    self.saw("acknowledged");
+                }
+                Err(Cut::Deadline { written: false }) => {
+                    assert!(!applied, "{report} was applied");
+                    self.saw("not sent");
+                }
+                Err(Cut::Deadline { written: true }) => self.saw("unknown"),
+                Err(Cut::Refused(_)) => self.saw("refused"),
+                other => panic!("{other:?}"),
+            }
+        }
+        for mut answer in std::mem::take(&mut self.gets) {
+            drop(answer.try_recv().expect("every question ends"));
+        }
+    }
+
+    fn saw(&mut self, what: &'static str) {
+        *self.seen.entry(what).or_default() += 1;
+    }
+}
+
+fn refusal(by: RefusedBy) -> Box<Refusal> {
+    Box::new(Refusal::new("hub.example:8883".into(), Stage::Exchange, by))
+}
