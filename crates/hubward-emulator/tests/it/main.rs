@@ -7,5 +7,7 @@ mod dps_https;
 mod dps_mqtt;
 mod faults;
 mod hub;
+mod messages;
+mod modules;
 mod tls;
 mod websocket;

@@ -1,0 +1,176 @@
+//! Modules of a device over MQTT, packets typed by hand.
+
+use hubward_emulator::{CloudToDevice, ConnectionState, Emulator, EnrollError};
+use hubward_sas::SharedKey;
+
+use crate::client::{
+    Login, QOS1, Tls, connect, hub_connect, publish, read_publish, receive, send, subscribe, tls, token,
+};
+
+const HUB: &str = "localhost";
+const INPUTS: &str = "devices/d1/modules/m1/inputs/#";
+
+/// A device `d1` and its module `m1`, with their keys.
+async fn emulator() -> (Emulator, SharedKey, SharedKey) {
+    let emulator = Emulator::start().await.expect("started");
+    let device = emulator.add_device(HUB, "d1").expect("a device");
+    let module = emulator.add_module(HUB, "d1", "m1").expect("a module");
+    (emulator, device, module)
+}
+
+/// The CONNACK that `d1/m1` gets, and its connection.
+async fn connected(emulator: &Emulator, key: &SharedKey, clean: bool) -> (Tls, Option<Vec<u8>>) {
+    let mut stream = tls(emulator, emulator.mqtt_addr()).await;
+    let login = Login {
+        client_id: "d1/m1",
+        username: "localhost/d1/m1/?api-version=2021-04-12&model-id=dtmi%3Acom%3Aexample%3AModule%3B1",
+        password: &token(key, "localhost/devices/d1/modules/m1"),
+        clean,
+        keep_alive: 60,
+        will: None,
+    };
+    send(&mut stream, &connect(&login)).await;
+    let connack = receive(&mut stream).await;
+    (stream, connack)
+}
+
+async fn accepted(emulator: &Emulator, key: &SharedKey, clean: bool) -> Tls {
+    let (stream, connack) = connected(emulator, key, clean).await;
+    assert_eq!(connack.as_deref(), Some(&b"\x20\x02\x00\x00"[..]));
+    stream
+}
+
+fn state(emulator: &Emulator) -> ConnectionState {
+    emulator.module(HUB, "d1", "m1").expect("the module").connection_state
+}
+
+#[tokio::test]
+async fn a_module_is_connected_beside_its_device_and_says_who_it_is() {
+    let (emulator, device_key, key) = emulator().await;
+    let mut device = tls(&emulator, emulator.mqtt_addr()).await;
+    hub_connect(&mut device, "d1", &device_key, true).await.expect("a CONNACK");
+    let mut module = accepted(&emulator, &key, true).await;
+    assert_eq!(state(&emulator), ConnectionState::Connected);
+    send(&mut module, &publish(QOS1, "devices/d1/modules/m1/messages/events/%24.on=out%201&k=v", 1, b"one")).await;
+    assert_eq!(receive(&mut module).await.as_deref(), Some(&b"\x40\x02\x00\x01"[..]));
+    send(&mut device, &publish(QOS1, "devices/d1/messages/events/", 2, b"two")).await;
+    assert_eq!(receive(&mut device).await.as_deref(), Some(&b"\x40\x02\x00\x02"[..]));
+    let log = emulator.telemetry(HUB).expect("the hub").all();
+    let senders: Vec<_> = log.iter().map(|it| (it.device_id.as_str(), it.module_id.as_deref())).collect();
+    assert_eq!(senders, [("d1", Some("m1")), ("d1", None)]);
+    assert_eq!(log[0].message.system_properties().collect::<Vec<_>>(), [("$.on", "out 1")]);
+    let view = emulator.module(HUB, "d1", "m1").expect("the module");
+    let stamps = log[0].stamps();
+    for (name, value) in [
+        ("iothub-connection-device-id", "d1"),
+        ("iothub-connection-module-id", "m1"),
+        ("iothub-connection-auth-method", r#"{"scope":"module","type":"sas","issuer":"iothub"}"#),
+        ("iothub-connection-auth-generation-id", &view.generation_id),
+        ("iothub-enqueuedtime", &log[0].enqueued_time),
+        ("iothub-message-source", "Telemetry"),
+        ("dt-dataschema", "dtmi:com:example:Module;1"),
+    ] {
+        assert!(stamps.contains(&(name, value.to_owned())), "{name}: {stamps:?}");
+    }
+    assert!(log[1].stamps().iter().all(|(name, _)| !matches!(*name, "dt-dataschema" | "iothub-connection-module-id")));
+    // Another's topic ends the connection.
+    send(&mut module, &publish(QOS1, "devices/d1/messages/events/", 3, b"not mine")).await;
+    assert_eq!(receive(&mut module).await, None);
+}
+
+#[tokio::test]
+async fn a_modules_inputs_are_its_own() {
+    let (emulator, device_key, key) = emulator().await;
+    let mut device = tls(&emulator, emulator.mqtt_addr()).await;
+    hub_connect(&mut device, "d1", &device_key, true).await.expect("a CONNACK");
+    send(&mut device, &subscribe(1, &[("devices/d1/messages/devicebound/#", 1), (INPUTS, 1)])).await;
+    assert_eq!(receive(&mut device).await.as_deref(), Some(&b"\x90\x04\x00\x01\x01\x80"[..]));
+    let message = |id: &str| CloudToDevice::new("body").message_id(id).property("k", "v");
+    let to_input = |input: &str, message| emulator.send_to_input(HUB, "d1", "m1", input, message);
+    to_input("in 1", message("1").sender("device2", Some("modX"))).expect("room");
+    for (filter, code) in [
+        ("devices/d1/messages/devicebound/#", 0x80),
+        ("devices/d1/modules/m2/inputs/#", 0x80),
+        (INPUTS, 1),
+        ("devices/d1/modules/m1/#", 0),
+    ] {
+        let mut module = accepted(&emulator, &key, true).await;
+        send(&mut module, &subscribe(1, &[(filter, code & 1)])).await;
+        assert_eq!(receive(&mut module).await, Some(vec![0x90, 3, 0, 1, code]), "{filter}");
+        if code == 0x80 {
+            send(&mut module, b"\xc0\x00").await;
+            assert_eq!(receive(&mut module).await.as_deref(), Some(&b"\xd0\x00"[..]));
+            continue;
+        }
+        let (topic, body, puback) = read_publish(&receive(&mut module).await.expect("a message"));
+        let expected = "devices/d1/modules/m1/inputs/in%201/%24.mid=1&%24.cdid=device2&%24.cmid=modX&k=v";
+        assert_eq!((topic.as_str(), body.as_str(), puback.is_some()), (expected, "body", code == 1));
+    }
+    // Delivered with QoS 0 at last.
+    emulator.wait_until(|it| it.cloud_messages(HUB, "d1/m1").is_empty().then_some(())).await;
+    for (device, module, input, code) in
+        [("d1", "m2", "in", 404_010), ("d2", "m1", "in", 404_001), ("d1", "m1", "", 400_004)]
+    {
+        let refused = emulator.send_to_input(HUB, device, module, input, message("2")).expect_err("nobody");
+        assert_eq!(refused.code(), code, "{device} {module} {input}");
+    }
+    send(&mut device, b"\xc0\x00").await;
+    assert_eq!(receive(&mut device).await.as_deref(), Some(&b"\xd0\x00"[..]), "nothing is for the device");
+}
+
+#[tokio::test]
+async fn a_module_has_a_session_of_its_own() {
+    let (emulator, device_key, key) = emulator().await;
+    let mut device = tls(&emulator, emulator.mqtt_addr()).await;
+    assert_eq!(hub_connect(&mut device, "d1", &device_key, false).await.as_deref(), Some(&b"\x20\x02\x00\x00"[..]));
+    let mut module = accepted(&emulator, &key, false).await;
+    send(&mut module, &subscribe(1, &[(INPUTS, 1)])).await;
+    receive(&mut module).await.expect("a SUBACK");
+    let (mut module, connack) = connected(&emulator, &key, false).await;
+    assert_eq!(connack.as_deref(), Some(&b"\x20\x02\x01\x00"[..]));
+    emulator.send_to_input(HUB, "d1", "m1", "in", CloudToDevice::new("kept").message_id("1")).expect("room");
+    let (topic, body, _) = read_publish(&receive(&mut module).await.expect("a message"));
+    assert_eq!((topic.as_str(), body.as_str()), ("devices/d1/modules/m1/inputs/in/%24.mid=1&%24.cdid=d1", "kept"));
+    assert_eq!(emulator.device(HUB, "d1").expect("the device").connection_state, ConnectionState::Connected);
+}
+
+#[tokio::test]
+async fn a_modules_connection_ends_with_its_device() {
+    let (emulator, device_key, key) = emulator().await;
+    let (_, connack) = connected(&emulator, &device_key, true).await;
+    assert_eq!(connack.as_deref(), Some(&b"\x20\x02\x00\x05"[..]), "the device's key is not the module's");
+    let mut module = accepted(&emulator, &key, true).await;
+    assert!(emulator.set_device_enabled(HUB, "d1", false));
+    assert_eq!(receive(&mut module).await, None);
+    let (_, connack) = connected(&emulator, &key, true).await;
+    assert_eq!(connack.as_deref(), Some(&b"\x20\x02\x00\x05"[..]), "the device is disabled");
+    assert!(emulator.set_device_enabled(HUB, "d1", true));
+    let mut module = accepted(&emulator, &key, true).await;
+    assert!(emulator.delete_device(HUB, "d1"));
+    assert_eq!(receive(&mut module).await, None);
+    assert_eq!((emulator.modules(HUB, "d1"), emulator.devices()), (vec![], vec![]));
+}
+
+#[tokio::test]
+async fn the_registry_tells_modules_from_devices() {
+    let (emulator, _, key) = emulator().await;
+    assert_eq!(emulator.add_module(HUB, "d1", "m1"), Ok(key.clone()), "it stays as it is");
+    emulator.add_module(HUB, "d1", "a").expect("a module");
+    emulator.add_device(HUB, "d1-2").expect("a device");
+    emulator.add_device(HUB, "d").expect("a device");
+    let devices: Vec<_> = emulator.devices().into_iter().map(|it| it.device_id).collect();
+    assert_eq!(devices, ["d", "d1", "d1-2"]);
+    let modules: Vec<_> = emulator.modules(HUB, "d1").into_iter().map(|it| (it.device_id, it.module_id)).collect();
+    assert_eq!(modules, [("d1".to_owned(), "a".to_owned()), ("d1".to_owned(), "m1".to_owned())]);
+    assert_eq!((emulator.modules(HUB, "d").len(), emulator.modules("elsewhere", "d1").len()), (0, 0));
+    assert_eq!(emulator.device(HUB, "d1/m1"), None);
+    assert!(!emulator.set_device_enabled(HUB, "d1/m1", false) && !emulator.delete_device(HUB, "d1/m1"));
+    assert!(matches!(emulator.add_module(HUB, "d2", "m1"), Err(EnrollError::UnknownDevice { .. })));
+    assert!(matches!(emulator.add_module(HUB, "d1/m1", "m2"), Err(EnrollError::UnknownDevice { .. })));
+    assert!(matches!(emulator.add_module(HUB, "d1", "m/2"), Err(EnrollError::Id(_))));
+    assert!(matches!(emulator.add_module("elsewhere", "d1", "m2"), Err(EnrollError::UnknownHub { .. })));
+    let mut module = accepted(&emulator, &key, true).await;
+    assert!(emulator.delete_module(HUB, "d1", "m1") && !emulator.delete_module(HUB, "d1", "m1"));
+    assert_eq!(receive(&mut module).await, None);
+    assert_eq!(emulator.module(HUB, "d1", "m1"), None);
+}
