@@ -9,16 +9,14 @@ use hubward_proto::limits::DPS_MESSAGE_MAX;
 use hubward_sas::SasToken;
 use hyper::Request;
 use hyper::body::Incoming;
-use hyper::header::{
-    ALLOW, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, LOCATION, RETRY_AFTER, STRICT_TRANSPORT_SECURITY,
-};
+use hyper::header::{ALLOW, AUTHORIZATION, HOST, HeaderMap, LOCATION, RETRY_AFTER, STRICT_TRANSPORT_SECURITY};
 use tokio::time::{sleep, timeout};
 
 use super::admit::Caller;
 use super::answer::{Answer, Refusal};
 use crate::clock::Clock;
 use crate::fault::{Fault, Point};
-use crate::http::{Cut, Pace, Paced, Reply, reply, value};
+use crate::http::{Cut, Pace, Paced, Reply, is_json, reply, value};
 use crate::shared::Shared;
 
 /// Answers one request.
@@ -117,13 +115,6 @@ pub(crate) fn to_http(clock: &Clock, answer: Answer, pace: Pace) -> Reply {
 fn caller(asked: &DpsHttpRequest, headers: &HeaderMap) -> Caller {
     let token = headers.get(AUTHORIZATION).and_then(|it| it.to_str().ok()).and_then(|it| SasToken::parse(it).ok());
     Caller { id_scope: asked.id_scope.clone(), registration_id: asked.registration_id.clone(), token }
-}
-
-/// `application/json`, whatever parameters follow.
-fn is_json(headers: &HeaderMap) -> bool {
-    let content_type = headers.get(CONTENT_TYPE).and_then(|it| it.to_str().ok()).unwrap_or_default();
-    let kind = content_type.split(';').next().unwrap_or_default().trim();
-    kind.eq_ignore_ascii_case("application/json")
 }
 
 /// Source: `[doc]` iot-dps/how-to-troubleshoot-dps.md for the classes. 501 is ours: the real services

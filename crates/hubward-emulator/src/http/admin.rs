@@ -1,9 +1,13 @@
 //! The admin port: plain HTTP, on loopback always.
 
-use std::convert::Infallible;
+mod methods;
+mod service;
+mod twins;
+
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::body::Incoming;
 use hyper::header::{ALLOW, HOST};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -14,7 +18,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use super::{Pace, Paced, Reply, reply, telemetry, value};
+use super::{Cut, Pace, Paced, Reply, reply, telemetry, value};
 use crate::ready::Ready;
 use crate::serve::accept;
 use crate::shared::Shared;
@@ -28,7 +32,7 @@ pub(crate) async fn serve(listener: TcpListener, shared: Arc<Shared>) {
         let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
         let shared = Arc::clone(&shared);
         connections.spawn(async move {
-            let service = service_fn(|request| std::future::ready(Ok::<_, Infallible>(answer(&shared, &request))));
+            let service = service_fn(|request| route(&shared, request));
             let mut builder = http1::Builder::new();
             builder.timer(TokioTimer::new()).header_read_timeout(HEADERS).max_buf_size(HEADERS_MOST);
             if let Err(error) = builder.serve_connection(TokioIo::new(tcp), service).await {
@@ -39,13 +43,23 @@ pub(crate) async fn serve(listener: TcpListener, shared: Arc<Shared>) {
     }
 }
 
-fn answer<B>(shared: &Shared, request: &Request<B>) -> Reply {
-    let text = |status, text: &str| {
-        reply(&shared.clock, status, "text/plain; charset=utf-8", Paced::new(format!("{text}\n"), Pace::AtOnce))
-    };
-    if !is_local(request) {
-        return text(403, "This address answers to localhost only.");
+/// Who asks for a device is answered in the service's shape, everybody else in text.
+async fn route(shared: &Shared, request: Request<Incoming>) -> Result<Reply, Cut> {
+    if !is_local(&request) {
+        return Ok(text(shared, 403, "This address answers to localhost only."));
     }
+    match service::Asked::parse(request.uri().path()) {
+        Some(asked) => service::answer(shared, asked, request).await,
+        None => Ok(answer(shared, &request)),
+    }
+}
+
+fn text(shared: &Shared, status: u16, text: &str) -> Reply {
+    reply(&shared.clock, status, "text/plain; charset=utf-8", Paced::new(format!("{text}\n"), Pace::AtOnce))
+}
+
+fn answer<B>(shared: &Shared, request: &Request<B>) -> Reply {
+    let text = |status, message: &str| text(shared, status, message);
     let (content_type, body) = match request.uri().path() {
         "/health" => {
             let health = json!({ "status": "ok", "emulator": Ready::new(&shared.info) });
@@ -54,7 +68,7 @@ fn answer<B>(shared: &Shared, request: &Request<B>) -> Reply {
         "/ca.pem" => ("application/x-pem-file", shared.info.ca_pem.clone()),
         path => {
             let log = path.strip_prefix("/telemetry/").and_then(|hub| shared.logs.get(&hub.to_ascii_lowercase()));
-            let Some(log) = log else { return text(404, "There is /health, /ca.pem and /telemetry/{hub}.") };
+            let Some(log) = log else { return text(404, PATHS) };
             match telemetry::page(log, request.uri().query()) {
                 Some(page) => ("application/json", page.to_string()),
                 None => return text(400, "The query is from={offset}, or there is none."),
@@ -81,6 +95,9 @@ fn is_local<B>(request: &Request<B>) -> bool {
     };
     name.eq_ignore_ascii_case("localhost") || name.parse::<std::net::IpAddr>().is_ok_and(|it| it.is_loopback())
 }
+
+const PATHS: &str = "There is /health, /ca.pem, /telemetry/{hub}, and for a device /twins/{hub}/{device}, \
+                     /methods/{hub}/{device} and /messages/{hub}/{device}; a module is {device}/modules/{module}.";
 
 const MOST: usize = 64;
 const HEADERS: Duration = Duration::from_secs(30);

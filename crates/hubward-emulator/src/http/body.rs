@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use hyper::Response;
 use hyper::body::{Body, Frame, SizeHint};
-use hyper::header::{CONTENT_TYPE, DATE, HeaderValue};
+use hyper::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderValue};
 use tokio::time::{Sleep, sleep};
 
 use crate::clock::{Clock, http_date};
@@ -92,4 +92,11 @@ pub(crate) fn reply(clock: &Clock, status: u16, content_type: &str, body: Paced)
 /// A header value; empty if the text cannot be one.
 pub(crate) fn value(text: &str) -> HeaderValue {
     HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static(""))
+}
+
+/// Whether a request says that its body is `application/json`, whatever parameters follow.
+pub(crate) fn is_json(headers: &HeaderMap) -> bool {
+    let content_type = headers.get(CONTENT_TYPE).and_then(|it| it.to_str().ok()).unwrap_or_default();
+    let kind = content_type.split(';').next().unwrap_or_default().trim();
+    kind.eq_ignore_ascii_case("application/json")
 }

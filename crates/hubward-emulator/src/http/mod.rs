@@ -10,5 +10,5 @@ mod websocket;
 
 #[cfg(feature = "admin")]
 pub(crate) use admin::serve as serve_admin;
-pub(crate) use body::{Cut, Pace, Paced, Reply, reply, value};
+pub(crate) use body::{Cut, Pace, Paced, Reply, is_json, reply, value};
 pub(crate) use https::serve;

@@ -17,6 +17,7 @@ pub use c2d::{CloudToDevice, Expiry, SendProblem};
 pub(crate) use connect::serve as serve_mqtt;
 pub(crate) use method::invoke;
 pub use method::{Invocation, InvokeError, MethodResult};
+#[cfg(feature = "admin")]
 pub(crate) use problem::{Code, body as problem_body};
 pub(crate) use push::Push;
 #[cfg(test)]

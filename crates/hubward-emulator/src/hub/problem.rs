@@ -15,13 +15,11 @@ pub(crate) enum Code {
     ArgumentInvalid,
     IotHubFormatError,
     DeviceMaximumInflightMethodExceeded,
-    IotHubNotFound,
     DeviceNotFound,
     ModuleNotFound,
     DeviceNotOnline,
     DeviceConnectionClosedRemotely,
     MessageTooLarge,
-    ServerError,
     GatewayTimeout,
 }
 
@@ -30,14 +28,12 @@ impl Code {
         match self {
             Self::ArgumentInvalid => 400_004,
             Self::IotHubFormatError => 400_006,
-            Self::IotHubNotFound => 401_001,
             Self::DeviceMaximumInflightMethodExceeded => 403_800,
             Self::DeviceNotFound => 404_001,
             Self::ModuleNotFound => 404_010,
             Self::DeviceNotOnline => 404_103,
             Self::DeviceConnectionClosedRemotely => 404_104,
             Self::MessageTooLarge => 413_001,
-            Self::ServerError => 500_001,
             Self::GatewayTimeout => 504_101,
         }
     }
@@ -48,6 +44,7 @@ impl Code {
     }
 
     /// What the header `iothub-errorcode` says.
+    #[cfg(feature = "admin")]
     pub(crate) fn name(self) -> String {
         format!("{self:?}")
     }

@@ -1,0 +1,187 @@
+//! Requests about one device at the admin port, in the shape of the hub's service API.
+
+use std::time::Duration;
+
+use http_body_util::{BodyExt as _, Limited};
+use hyper::body::Incoming;
+use hyper::header::ALLOW;
+use hyper::{Method, Request};
+use percent_encoding::percent_decode_str;
+use serde_json::{Value, json};
+use tokio::time::timeout;
+
+use super::{methods, twins};
+use crate::http::{Cut, Pace, Paced, Reply, is_json, reply, value};
+use crate::hub::{Code, problem_body};
+use crate::shared::Shared;
+
+/// A path about a device or module.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Asked {
+    what: What,
+    pub(super) hub: String,
+    /// `{device}` or `{device}/{module}`.
+    pub(super) client_id: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum What {
+    Twin,
+    Method,
+}
+
+impl Asked {
+    /// Reads `/twins/{hub}/{device}`, `/twins/{hub}/{device}/modules/{module}` and the like; `None`
+    /// for other paths.
+    pub(super) fn parse(path: &str) -> Option<Self> {
+        let mut segments = path.strip_prefix('/')?.split('/');
+        let what = match segments.next()? {
+            "twins" => What::Twin,
+            "methods" => What::Method,
+            _ => return None,
+        };
+        let mut name = || {
+            let name = percent_decode_str(segments.next()?).decode_utf8().ok()?.into_owned();
+            // A `/` would make a module of a device.
+            (!name.is_empty() && !name.contains('/')).then_some(name)
+        };
+        let (hub, device) = (name()?, name()?);
+        let client_id = match (segments.next(), segments.next(), segments.next()) {
+            (None, ..) => device,
+            (Some("modules"), Some(module), None) => {
+                let module = percent_decode_str(module).decode_utf8().ok()?;
+                (!module.is_empty() && !module.contains('/')).then(|| format!("{device}/{module}"))?
+            }
+            _ => return None,
+        };
+        Some(Self { what, hub, client_id })
+    }
+
+    const fn allowed(&self) -> &'static str {
+        match self.what {
+            What::Twin => "GET, HEAD, PATCH",
+            What::Method => "POST",
+        }
+    }
+}
+
+/// Answers one request.
+pub(super) async fn answer(shared: &Shared, asked: Asked, request: Request<Incoming>) -> Result<Reply, Cut> {
+    let method = request.method().clone();
+    let read = matches!(method, Method::GET | Method::HEAD);
+    let known = match asked.what {
+        What::Twin => read || method == Method::PATCH,
+        What::Method => method == Method::POST,
+    };
+    if !known {
+        let message = "This path does not have this method.";
+        let mut reply = Problem::other(405, "GenericMethodNotAllowed", message).reply(shared);
+        reply.headers_mut().insert(ALLOW, value(asked.allowed()));
+        return Ok(reply);
+    }
+    let result = match asked.what {
+        What::Twin if read => twins::show(shared, &asked),
+        What::Twin => match body(request).await? {
+            Ok(body) => twins::patch(shared, &asked, &body),
+            Err(problem) => Err(problem),
+        },
+        What::Method => match body(request).await? {
+            Ok(body) => methods::invoke(shared, &asked, body).await,
+            Err(problem) => Err(problem),
+        },
+    };
+    Ok(match result {
+        // hyper leaves the body out for HEAD.
+        Ok(value) => json_reply(shared, 200, &value),
+        Err(problem) => problem.reply(shared),
+    })
+}
+
+/// The JSON of a request. A page of a stranger can let a browser post here, but not as JSON.
+async fn body(request: Request<Incoming>) -> Result<Result<Value, Problem>, Cut> {
+    if !is_json(request.headers()) {
+        let message = "The content type must be application/json.";
+        return Ok(Err(Problem::other(415, "GenericUnsupportedMediaType", message)));
+    }
+    let bytes = match timeout(BODY, Limited::new(request.into_body(), BODY_MOST).collect()).await {
+        Ok(Ok(body)) => body.to_bytes(),
+        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
+            return Ok(Err(Problem::new(Code::MessageTooLarge, "The request is larger than 512 KB.")));
+        }
+        // The client left in the middle, or takes for ever.
+        Ok(Err(_)) | Err(_) => return Err(Cut),
+    };
+    let read = serde_json::from_slice(&bytes);
+    Ok(read.map_err(|problem| {
+        let message = format!("The body is no JSON, at line {}, column {}.", problem.line(), problem.column());
+        Problem::new(Code::IotHubFormatError, message)
+    }))
+}
+
+/// An error as a hub tells a service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Problem {
+    status: u16,
+    code: u32,
+    name: String,
+    message: String,
+}
+
+impl Problem {
+    pub(super) fn new(code: Code, message: impl Into<String>) -> Self {
+        Self { status: code.status(), code: code.number(), name: code.name(), message: message.into() }
+    }
+
+    /// One whose code is nothing but its status.
+    fn other(status: u16, name: &str, message: &str) -> Self {
+        Self { status, code: u32::from(status) * 1000, name: name.to_owned(), message: message.to_owned() }
+    }
+
+    /// Source: `[sdk]` azure-iot-sdk-csharp, ExceptionHandlingHelper.cs: the name in a header, and JSON
+    /// inside of a text in the body.
+    fn reply(&self, shared: &Shared) -> Reply {
+        let message = problem_body(self.code, &self.message, shared.clock.now()).to_string();
+        let mut reply = json_reply(shared, self.status, &json!({ "Message": message, "ExceptionMessage": "" }));
+        reply.headers_mut().insert("iothub-errorcode", value(&self.name));
+        reply
+    }
+}
+
+fn json_reply(shared: &Shared, status: u16, body: &Value) -> Reply {
+    reply(&shared.clock, status, "application/json; charset=utf-8", Paced::new(body.to_string(), Pace::AtOnce))
+}
+
+/// How long a client may take to send a body.
+const BODY: Duration = Duration::from_secs(30);
+
+/// Most bytes of a body: the payload of a method, or a twin, however it is escaped.
+const BODY_MOST: usize = 512 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_paths_of_devices_and_modules() {
+        let asked = |what, hub: &str, id: &str| Some(Asked { what, hub: hub.into(), client_id: id.into() });
+        for (path, expected) in [
+            ("/twins/localhost/d1", asked(What::Twin, "localhost", "d1")),
+            ("/twins/localhost/d%23%201", asked(What::Twin, "localhost", "d# 1")),
+            ("/twins/localhost/d1/modules/m", asked(What::Twin, "localhost", "d1/m")),
+            ("/methods/h/d+1", asked(What::Method, "h", "d+1")),
+            ("/methods/h/modules/modules/m", asked(What::Method, "h", "modules/m")),
+            ("/twins/localhost/d1%2Fm", None),
+            ("/twins/localhost/d1/modules/m%2Fn", None),
+            ("/twins/localhost/d1/modules", None),
+            ("/twins/localhost/d1/modules/", None),
+            ("/twins/localhost/d1/modules/m/n", None),
+            ("/twins/localhost/d1/", None),
+            ("/twins/localhost/", None),
+            ("/twins/localhost", None),
+            ("/twins/localhost/%ff", None),
+            ("/health", None),
+        ] {
+            assert_eq!(Asked::parse(path), expected, "{path}");
+        }
+    }
+}
