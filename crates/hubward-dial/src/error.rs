@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crate::Endpoint;
 
@@ -60,6 +60,8 @@ pub enum DialError {
         status: u16,
         /// Its `Retry-After`, as it stands.
         retry_after: Option<String>,
+        /// Its `Date`, if it can be read.
+        server_time: Option<SystemTime>,
     },
     /// The server's answer to the WebSocket upgrade breaks the protocol.
     #[error("{endpoint} broke the WebSocket protocol: {problem}")]

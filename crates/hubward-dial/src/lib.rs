@@ -24,7 +24,7 @@ pub use progress::{DialProgress, DialStep};
 pub use proxy::unused_proxy_variable;
 /// The TLS configuration that [`TlsSettings::client_config`] makes and [`TlsDialer`] takes.
 pub use rustls::ClientConfig;
-pub use stream::{ByteStream, Dialer};
+pub use stream::{ByteStream, Dialer, Opened};
 pub use tcp::TcpDialer;
 pub use tls::TlsDialer;
 pub use trust::{TlsSettings, TrustError};

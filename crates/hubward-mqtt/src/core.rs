@@ -1,16 +1,23 @@
-//! What is unanswered on this connection, when to ping, when to give up. Pure: the time is an
-//! argument.
+//! What is unanswered on this connection, what is to be acknowledged, when to ping, when to give up.
+//! Pure: the time is an argument.
 
 use std::num::NonZeroU16;
 use std::time::Duration;
 
 use hubward_proto::ProtoError;
-use hubward_transport::Tag;
+use hubward_transport::{Lock, Tag};
 use tokio::time::Instant;
+
+use crate::ack_line::{AckLine, Arrival};
+use crate::questions::{About, Questions};
+use crate::tag_set::TagSet;
 
 /// The largest tag. Packet ids above it are the session's own, for SUBSCRIBE, so that a subscription
 /// never takes the id of a message.
 pub const TAG_MAX: u16 = 0xfeff;
+
+/// The first of the session's own packet ids.
+const FIRST_OWN: u16 = TAG_MAX + 1;
 
 /// What there is to do about time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,9 +35,14 @@ pub(crate) enum Step {
 pub(crate) struct Core {
     keep_alive: Duration,
     silence: Duration,
+    /// The messages without their PUBACK.
     tags: TagSet,
-    subscribing: Option<u16>,
+    /// The packet ids of subscriptions without their SUBACK, and whose they are. No more than there are
+    /// own ids.
+    subscriptions: Vec<(u16, Tag)>,
     next_own: u16,
+    questions: Questions,
+    line: AckLine,
     last_sent: Instant,
     last_heard: Instant,
     /// Since when something has been unanswered without a break.
@@ -45,8 +57,10 @@ impl Core {
             keep_alive,
             silence,
             tags: TagSet::default(),
-            subscribing: None,
-            next_own: TAG_MAX + 1,
+            subscriptions: Vec::new(),
+            next_own: FIRST_OWN,
+            questions: Questions::default(),
+            line: AckLine::default(),
             last_sent: now,
             last_heard: now,
             busy_since: None,
@@ -57,15 +71,12 @@ impl Core {
     /// A message is about to go out under `tag`.
     ///
     /// # Errors
-    /// If the tag is above [`TAG_MAX`], or its message is unanswered on this connection
+    /// If the tag is above [`TAG_MAX`], or something under it is unanswered on this connection
     /// (MQTT-2.3.1-2).
     pub(crate) fn on_publish(&mut self, tag: Tag) -> Result<(), ProtoError> {
-        let id = tag.0.get();
-        if id > TAG_MAX {
-            return Err(ProtoError::Unexpected(format!("tag {id} is above {TAG_MAX}")));
-        }
-        if !self.tags.insert(id) {
-            return Err(ProtoError::Unexpected(format!("tag {id} is in use on this connection")));
+        self.check(tag)?;
+        if self.questions.contains(tag) || !self.tags.insert(tag.0.get()) {
+            return Err(in_use(tag));
         }
         Ok(())
     }
@@ -75,12 +86,64 @@ impl Core {
         self.tags.remove(tag.0.get());
     }
 
-    /// A SUBSCRIBE is about to go out; under this packet id.
-    pub(crate) fn on_subscribe(&mut self) -> u16 {
-        let id = self.next_own;
-        self.next_own = if id == u16::MAX { TAG_MAX + 1 } else { id + 1 };
-        self.subscribing = Some(id);
-        id
+    /// A SUBSCRIBE is about to go out for `tag`; under this packet id.
+    ///
+    /// # Errors
+    /// As for [`Core::on_publish`], or if no packet id is left.
+    pub(crate) fn on_subscribe(&mut self, tag: Tag) -> Result<u16, ProtoError> {
+        self.check(tag)?;
+        if self.questions.contains(tag) || self.tags.contains(tag.0.get()) {
+            return Err(in_use(tag));
+        }
+        let free = |id: &u16| self.subscriptions.iter().all(|(taken, _)| taken != id);
+        let mut turn = (self.next_own..=u16::MAX).chain(FIRST_OWN..self.next_own);
+        let id = turn.find(free).ok_or_else(|| ProtoError::Unexpected("too many unanswered subscriptions".into()))?;
+        self.next_own = if id == u16::MAX { FIRST_OWN } else { id + 1 };
+        self.subscriptions.push((id, tag));
+        Ok(id)
+    }
+
+    /// Takes back [`Core::on_subscribe`] for a packet that could not be encoded.
+    pub(crate) fn on_not_subscribed(&mut self, tag: Tag) {
+        self.subscriptions.retain(|(_, it)| *it != tag);
+    }
+
+    /// A question about the twin is about to go out for `tag`; with this request id. An unanswered one
+    /// under the same tag is forgotten.
+    ///
+    /// # Errors
+    /// If the tag is above [`TAG_MAX`], or a message or subscription under it is unanswered.
+    pub(crate) fn on_question(&mut self, tag: Tag, about: About) -> Result<String, ProtoError> {
+        self.check(tag)?;
+        if self.tags.contains(tag.0.get()) {
+            return Err(in_use(tag));
+        }
+        Ok(self.questions.ask(tag, about))
+    }
+
+    /// Takes back [`Core::on_question`] for a packet that could not be encoded.
+    pub(crate) fn on_not_asked(&mut self, tag: Tag) {
+        self.questions.forget(tag);
+    }
+
+    /// An answer about the twin has come: whose, or `None` if it answers nothing that is open.
+    pub(crate) fn on_answer(&mut self, request_id: &str) -> Option<(Tag, About)> {
+        self.questions.answered(request_id)
+    }
+
+    /// A message has come that wants an acknowledgement.
+    pub(crate) fn on_arrival(&mut self, id: NonZeroU16, dup: bool) -> Arrival {
+        self.line.on_arrival(id, dup)
+    }
+
+    /// A message is done with. `false` if it was before, or never came.
+    pub(crate) fn settle(&mut self, lock: Lock) -> bool {
+        self.line.settle(lock)
+    }
+
+    /// The next packet id to acknowledge.
+    pub(crate) fn next_ack(&mut self) -> Option<NonZeroU16> {
+        self.line.next_ack()
     }
 
     /// A PUBACK has come: the tag it answers, or `None` for one that answers nothing.
@@ -88,13 +151,10 @@ impl Core {
         self.tags.remove(id.get()).then_some(Tag(id))
     }
 
-    /// A SUBACK has come; whether it answers the last SUBSCRIBE.
-    pub(crate) fn on_suback(&mut self, id: u16) -> bool {
-        let known = self.subscribing == Some(id);
-        if known {
-            self.subscribing = None;
-        }
-        known
+    /// A SUBACK has come: whose subscription it answers, or `None` for one that answers nothing.
+    pub(crate) fn on_suback(&mut self, id: u16) -> Option<Tag> {
+        let at = self.subscriptions.iter().position(|(it, _)| *it == id)?;
+        Some(self.subscriptions.swap_remove(at).1)
     }
 
     /// Bytes went out.
@@ -108,14 +168,14 @@ impl Core {
         self.pinged = None;
     }
 
-    /// Whether `tag` is unanswered.
+    /// Whether the message under `tag` is unanswered.
     pub(crate) fn is_unanswered(&self, tag: Tag) -> bool {
         self.tags.contains(tag.0.get())
     }
 
     /// What to do now. [`Step::Ping`] counts as sent.
     pub(crate) fn step(&mut self, now: Instant) -> Step {
-        let busy = !self.tags.is_empty() || self.subscribing.is_some();
+        let busy = !self.tags.is_empty() || !self.subscriptions.is_empty() || !self.questions.is_empty();
         self.busy_since = busy.then(|| self.busy_since.unwrap_or(now));
         let half = self.silence / 2;
         // When half of the patience for an answer is gone.
@@ -140,54 +200,28 @@ impl Core {
             }
         }
     }
+
+    /// What holds for every tag. A subscription's is looked for here, since it keeps no tag taken on
+    /// the wire.
+    fn check(&self, tag: Tag) -> Result<(), ProtoError> {
+        if tag.0.get() > TAG_MAX {
+            return Err(ProtoError::Unexpected(format!("tag {} is above {TAG_MAX}", tag.0)));
+        }
+        if self.subscriptions.iter().any(|(_, it)| *it == tag) {
+            return Err(in_use(tag));
+        }
+        Ok(())
+    }
 }
 
-/// A set of packet ids: a bit for each, as many words as the highest one needs.
-#[derive(Debug, Default)]
-struct TagSet {
-    words: Vec<u64>,
-    count: usize,
-}
-
-impl TagSet {
-    fn insert(&mut self, id: u16) -> bool {
-        let (word, bit) = Self::place(id);
-        if word >= self.words.len() {
-            self.words.resize(word + 1, 0);
-        }
-        let new = self.words[word] & bit == 0;
-        self.words[word] |= bit;
-        self.count += usize::from(new);
-        new
-    }
-
-    fn remove(&mut self, id: u16) -> bool {
-        let was = self.contains(id);
-        if was {
-            let (word, bit) = Self::place(id);
-            self.words[word] &= !bit;
-            self.count -= 1;
-        }
-        was
-    }
-
-    fn contains(&self, id: u16) -> bool {
-        let (word, bit) = Self::place(id);
-        self.words.get(word).is_some_and(|it| it & bit != 0)
-    }
-
-    const fn is_empty(&self) -> bool {
-        self.count == 0
-    }
-
-    fn place(id: u16) -> (usize, u64) {
-        (usize::from(id / 64), 1 << (id % 64))
-    }
+fn in_use(tag: Tag) -> ProtoError {
+    ProtoError::Unexpected(format!("tag {} is in use on this connection", tag.0))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeSet;
 
     const KEEP_ALIVE: Duration = Duration::from_secs(60);
     const SILENCE: Duration = Duration::from_secs(20);
@@ -306,11 +340,69 @@ mod tests {
     #[test]
     fn a_subscription_counts_as_unanswered() {
         let mut watch = Watch::new(KEEP_ALIVE);
-        let id = watch.core.on_subscribe();
+        watch.core.on_subscribe(tag(1)).expect("an id");
         assert_eq!(watch.run(0, 500), [(10, "ping"), (20, "dead")]);
-        assert!(!watch.core.on_suback(id - 1));
-        assert!(watch.core.on_suback(id));
-        assert!(!watch.core.on_suback(id), "only once");
+    }
+
+    #[test]
+    fn a_question_about_the_twin_counts_as_unanswered_until_its_answer() {
+        let mut watch = Watch::new(KEEP_ALIVE);
+        watch.core.on_question(tag(1), About::Twin).expect("a free tag");
+        assert_eq!(watch.run(0, 500), [(10, "ping"), (20, "dead")]);
+
+        let mut watch = Watch::new(KEEP_ALIVE);
+        let id = watch.core.on_question(tag(1), About::Twin).expect("a free tag");
+        watch.core.on_sent(watch.at(0));
+        assert_eq!(watch.run(0, 9), []);
+        watch.core.on_heard(watch.at(9));
+        assert_eq!(watch.core.on_answer(&id), Some((tag(1), About::Twin)));
+        assert_eq!(watch.run(9, 500), [(60, "ping"), (90, "dead")]);
+    }
+
+    #[test]
+    fn what_the_program_has_not_settled_is_no_sign_of_a_dead_link() {
+        let mut watch = Watch::new(KEEP_ALIVE);
+        assert!(matches!(watch.core.on_arrival(tag(1).0, false), Arrival::New(_)));
+        assert_eq!(watch.run(0, 500), [(60, "ping"), (90, "dead")]);
+    }
+
+    #[test]
+    fn several_subscriptions_are_answered_in_any_order_each_once() {
+        let mut core = Watch::new(KEEP_ALIVE).core;
+        let ids = [1, 2, 3].map(|it| core.on_subscribe(tag(it)).expect("an id"));
+        for (id, expected) in [
+            (ids[1], Some(tag(2))),
+            (ids[1], None),
+            (ids[0] - 1, None),
+            (ids[2], Some(tag(3))),
+            (ids[0], Some(tag(1))),
+            (ids[0], None),
+        ] {
+            assert_eq!(core.on_suback(id), expected, "{id}");
+        }
+        core.on_subscribe(tag(1)).expect("an id");
+        core.on_not_subscribed(tag(1));
+        core.on_publish(tag(1)).expect("free again");
+    }
+
+    #[test]
+    fn a_tag_belongs_to_one_thing_at_a_time() {
+        let mut core = Watch::new(KEEP_ALIVE).core;
+        core.on_publish(tag(1)).expect("free");
+        core.on_subscribe(tag(2)).expect("free");
+        core.on_question(tag(3), About::Twin).expect("free");
+        for id in [1, 2, 3] {
+            assert!(core.on_publish(tag(id)).is_err(), "{id}");
+            assert!(core.on_subscribe(tag(id)).is_err(), "{id}");
+            // A question may take the place of one that was given up.
+            assert_eq!(core.on_question(tag(id), About::Reported).is_ok(), id == 3, "{id}");
+        }
+        // A PUBACK answers neither a subscription nor a question.
+        assert_eq!((core.on_puback(tag(2).0), core.on_puback(tag(3).0)), (None, None));
+        core.on_not_asked(tag(3));
+        core.on_publish(tag(3)).expect("free again");
+        assert!(core.on_subscribe(tag(TAG_MAX + 1)).is_err());
+        assert!(core.on_question(tag(TAG_MAX + 1), About::Twin).is_err());
     }
 
     #[test]
@@ -334,7 +426,13 @@ mod tests {
         let mut core = Watch::new(KEEP_ALIVE).core;
         assert!(core.on_publish(tag(TAG_MAX + 1)).is_err());
         for _ in 0..1000 {
-            assert!(core.on_subscribe() > TAG_MAX);
+            let id = core.on_subscribe(tag(1)).expect("an id");
+            assert!(id > TAG_MAX);
+            assert_eq!(core.on_suback(id), Some(tag(1)));
         }
+        let ids: BTreeSet<_> = (1..=256).map(|it| core.on_subscribe(tag(it)).expect("an id")).collect();
+        assert_eq!(ids.len(), 256, "all of them");
+        assert!(core.on_subscribe(tag(257)).is_err(), "then there is none");
+        assert_eq!(core.on_suback(0xff7f).and_then(|it| core.on_subscribe(it).ok()), Some(0xff7f));
     }
 }

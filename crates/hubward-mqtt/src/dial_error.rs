@@ -17,9 +17,11 @@ pub(crate) fn transport_error(error: DialError) -> TransportError {
         DialError::Timeout { endpoint, during, after } => {
             TransportError::Timeout { endpoint: endpoint.to_string(), stage: stage(during), after }
         }
-        DialError::Upgrade { endpoint, status, retry_after } => {
+        DialError::Upgrade { endpoint, status, retry_after, server_time } => {
             let mut refusal = Refusal::new(endpoint.to_string(), Stage::Upgrade, RefusedBy::UpgradeStatus(status));
-            refusal.retry_after = retry_after.and_then(|it| retry_after::parse(&it, clock::now()));
+            refusal.retry_after =
+                retry_after.and_then(|it| retry_after::parse(&it, server_time.unwrap_or_else(clock::now)));
+            refusal.server_time = server_time;
             TransportError::Refused(Box::new(refusal))
         }
         DialError::NotWebSocket { endpoint, problem } => TransportError::Protocol {
@@ -55,7 +57,7 @@ const fn tls_fault(fault: DialFault) -> TlsFault {
 #[cfg(test)]
 mod tests {
     use std::io;
-    use std::time::Duration;
+    use std::time::{Duration, SystemTime};
 
     use hubward_dial::Endpoint;
 
@@ -84,7 +86,12 @@ mod tests {
             (slow("the TLS handshake"), Stage::Tls, "dps.example:443 did not answer within 3s (tls)"),
             (slow("the WebSocket upgrade"), Stage::Upgrade, "dps.example:443 did not answer within 3s (upgrade)"),
             (
-                DialError::Upgrade { endpoint: endpoint(), status: 503, retry_after: Some("7".into()) },
+                DialError::Upgrade {
+                    endpoint: endpoint(),
+                    status: 503,
+                    retry_after: Some("7".into()),
+                    server_time: None,
+                },
                 Stage::Upgrade,
                 "dps.example:443 refused to speak WebSocket: HTTP status 503",
             ),
@@ -101,14 +108,20 @@ mod tests {
     }
 
     #[test]
-    fn a_gateways_retry_after_is_kept() {
-        let upgrade = |retry_after: Option<&str>| DialError::Upgrade {
-            endpoint: Endpoint::new("h", 443),
-            status: 503,
-            retry_after: retry_after.map(str::to_owned),
-        };
-        assert_eq!(transport_error(upgrade(Some("7"))).retry_after(), Some(Duration::from_secs(7)));
-        assert_eq!(transport_error(upgrade(Some("soon"))).retry_after(), None);
-        assert_eq!(transport_error(upgrade(None)).retry_after(), None);
+    fn a_gateways_retry_after_is_kept_and_a_date_is_read_by_the_clock_that_wrote_it() {
+        let written = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+        for (retry_after, server_time, expected) in [
+            (Some("7"), None, Some(7)),
+            (Some("7"), Some(written), Some(7)),
+            (Some("Tue, 14 Nov 2023 22:13:25 GMT"), Some(written), Some(5)),
+            (Some("soon"), None, None),
+            (None, Some(written), None),
+        ] {
+            let retry_after = retry_after.map(str::to_owned);
+            let error = DialError::Upgrade { endpoint: Endpoint::new("h", 443), status: 503, retry_after, server_time };
+            let error = transport_error(error);
+            assert_eq!(error.retry_after(), expected.map(Duration::from_secs));
+            assert_eq!(error.refusal().and_then(|it| it.server_time), server_time);
+        }
     }
 }

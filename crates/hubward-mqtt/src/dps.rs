@@ -19,7 +19,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::dial_error::transport_error;
 use crate::login::Login;
-use crate::packet::Message;
+use crate::packet::{Message, QoS};
 use crate::session::{Acknowledge, Event, Session};
 use crate::{SessionOptions, TAG_MAX};
 
@@ -220,7 +220,7 @@ impl Open {
         doing: &mut Stage,
     ) -> Result<Self, TransportError> {
         *doing = Stage::Connect;
-        let stream = dialer.dial(to).await.map_err(transport_error)?;
+        let opened = dialer.open(to).await.map_err(transport_error)?;
         *doing = Stage::Login;
         let (endpoint, username) = (to.to_string(), username(request));
         let login = Login {
@@ -231,13 +231,13 @@ impl Open {
             clean_session: true,
         };
         let mut session =
-            Session::new(stream, endpoint.clone(), &login, token, options, (Acknowledge::AtOnce, Stage::Subscribe))?;
+            Session::new(opened, endpoint.clone(), &login, token, options, (Acknowledge::AtOnce, Stage::Subscribe))?;
         session.wait_for(|event| matches!(event, Event::Accepted { .. }).then_some(())).await?;
         *doing = Stage::Subscribe;
-        session.subscribe(RESPONSE_FILTER).map_err(TransportError::Request)?;
+        session.subscribe(FIRST_TAG, RESPONSE_FILTER, QoS::AtLeastOnce).map_err(TransportError::Request)?;
         let granted = session
             .wait_for(|event| match event {
-                Event::Subscribed { granted } => Some(granted),
+                Event::Subscribed { granted, .. } => Some(granted),
                 _ => None,
             })
             .await?;
@@ -255,7 +255,7 @@ impl Open {
         let (topic, message) = self
             .session
             .wait_for(|event| match event {
-                Event::Message(message) => answer_to(request_id, message),
+                Event::Message(message, _) => answer_to(request_id, message),
                 // An acknowledgement says nothing that the answer does not; it may come later or never.
                 _ => None,
             })
@@ -328,6 +328,9 @@ fn username(request: &Register) -> String {
     let version = request.client_version.clone();
     DpsUsername::new(request.id_scope.clone(), request.registration_id.clone(), version).encode()
 }
+
+/// The subscription's, before anything else has a tag.
+const FIRST_TAG: Tag = Tag(NonZeroU16::MIN);
 
 /// Source: `[sdk]` azure-iot-sdk-python asks for the same.
 const KEEP_ALIVE: Duration = Duration::from_secs(60);

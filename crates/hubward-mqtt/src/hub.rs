@@ -1,30 +1,48 @@
-//! The hub transport over MQTT: telemetry out, acknowledgements in.
+//! The hub transport over MQTT: opens connections.
+
+mod connection;
+mod incoming;
 
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use async_trait::async_trait;
 use hubward_dial::{DialStep, Dialer, Endpoint};
-use hubward_proto::hub::{HubUsername, Message, TelemetryTopic};
+use hubward_proto::hub::HubUsername;
 use hubward_transport::{
-    Abilities, Downstream, HubConnection, HubLogin, HubTransport, Reply, SasToken, Stage, Tag, TransportError,
-    TransportKind, Upstream,
+    Abilities, HubConnection, HubLogin, HubTransport, SasToken, Stage, TransportError, TransportKind,
 };
 
+use self::connection::Connection;
 use crate::SessionOptions;
 use crate::dial_error::transport_error;
 use crate::login::Login;
-use crate::session::{Acknowledge, Event, Session};
+use crate::session::{Acknowledge, Session};
 
 /// Reaches hubs over MQTT 3.1.1, on whatever byte stream its dialer opens.
 ///
 /// # Behavior
-/// * A [`Tag`] is the packet id, from 1 to [`TAG_MAX`](crate::TAG_MAX); sent again on another
-///   connection it keeps its id and sets DUP.
-/// * No time limit before [`Downstream::Ready`]: how long a login may take is the caller's business.
-///   After it, [`SessionOptions::silence`] and 1.5 times the keep-alive apply.
-/// * Messages to the device are neither dropped nor acknowledged: nothing subscribes to them here,
-///   and what a kept session still delivers stays with the hub.
+/// * A [`Tag`](hubward_transport::Tag) of telemetry is the packet id, from 1 to
+///   [`TAG_MAX`](crate::TAG_MAX); sent again on another connection it keeps its id and sets DUP.
+///   Questions and subscriptions take tags from the same range, which do not appear on the wire as
+///   packet ids.
+/// * No time limit before [`Downstream::Ready`](hubward_transport::Downstream::Ready): how long a
+///   login may take is the caller's business. After it, [`SessionOptions::silence`] applies while a
+///   message, a subscription or a question about the twin is unanswered, and 1.5 times the keep-alive
+///   otherwise. What a program has not settled or answered yet is its own business.
+/// * A question under a tag whose last question is unanswered replaces that one; a late answer is
+///   ignored. Others stay open, and count as unanswered, until the connection ends.
+/// * Telemetry and messages to the device go at QoS 1, everything about twins and methods at QoS 0.
+/// * A received message is acknowledged (PUBACK, which makes the hub delete it) when it is completed,
+///   and not before everything that came earlier is completed: acknowledgements leave in the order of
+///   arrival (MQTT-4.6.0-2). Abandon and reject do not exist in MQTT: a message that is never
+///   completed comes again on another connection, and holds back every acknowledgement behind it.
+/// * A message whose properties break the rules is handed over with those that can be read. One on a
+///   topic that is nothing of this device's would come again for ever: it is acknowledged and
+///   discarded, with a warning in the log.
+/// * Everything is bounded: 4096 messages may wait for their acknowledgement; what comes after them is
+///   left with the hub until the next connection, with a warning in the log, and telemetry goes on.
+///   Replies are always taken, since they are bounded by what came: while a peer leaves 512 KiB of
+///   ours unread, nothing more of it is read.
 #[derive(Debug, Clone)]
 pub struct MqttHub {
     kind: TransportKind,
@@ -71,7 +89,9 @@ impl HubTransport for MqttHub {
     }
 
     fn abilities(&self) -> Abilities {
-        Abilities::default()
+        let mut abilities = Abilities::default();
+        (abilities.twin, abilities.methods, abilities.receive) = (true, true, true);
+        abilities
     }
 
     fn doing(&self) -> Option<Stage> {
@@ -85,7 +105,7 @@ impl HubTransport for MqttHub {
 
     async fn open(&self, login: &HubLogin, token: Option<&SasToken>) -> Result<Box<dyn HubConnection>, TransportError> {
         let to = self.to(login);
-        let stream = self.dialer.dial(&to).await.map_err(transport_error)?;
+        let opened = self.dialer.open(&to).await.map_err(transport_error)?;
         let username = HubUsername::new(login.identity.clone())
             .user_agent(login.user_agent.clone())
             .model_id(login.model_id.clone());
@@ -95,73 +115,9 @@ impl HubTransport for MqttHub {
             keep_alive: login.keep_alive,
             clean_session: login.clean_session,
         };
-        let session =
-            Session::new(stream, to.to_string(), &packet, token, self.options, (Acknowledge::Never, Stage::Exchange))?;
-        Ok(Box::new(Connection { session, telemetry: TelemetryTopic::prefix(&login.identity) }))
-    }
-}
-
-#[derive(Debug)]
-struct Connection {
-    session: Session,
-    /// How every telemetry topic of this device begins.
-    telemetry: String,
-}
-
-impl Connection {
-    fn send_telemetry(&mut self, tag: Tag, message: &Message, again: bool) -> Result<(), TransportError> {
-        message.check().map_err(TransportError::Request)?;
-        let topic = TelemetryTopic::encode(&self.telemetry, message).map_err(TransportError::Request)?;
-        self.session.publish(tag, topic, message.body.clone(), again).map_err(TransportError::Request)
-    }
-}
-
-impl HubConnection for Connection {
-    fn has_room(&self) -> bool {
-        self.session.has_room()
-    }
-
-    fn start_send(&mut self, tag: Tag, what: &Upstream, again: bool) -> Result<(), TransportError> {
-        match what {
-            Upstream::Telemetry(message) => self.send_telemetry(tag, message, again),
-            _ => Err(TransportError::Unsupported("this version cannot send that over MQTT")),
-        }
-    }
-
-    fn start_reply(&mut self, _: &Reply) -> Result<(), TransportError> {
-        Err(TransportError::Unsupported("this version cannot send that over MQTT"))
-    }
-
-    fn poll_exchange(
-        &mut self,
-        cx: &mut Context<'_>,
-        events: &mut Vec<Downstream>,
-    ) -> Poll<Result<(), TransportError>> {
-        let (before, had_room) = (events.len(), self.has_room());
-        loop {
-            let polled = self.session.poll(cx, &mut |event| match event {
-                Event::Acked(tag) => events.push(Downstream::Done(tag)),
-                Event::Accepted { session_present } => {
-                    events.push(Downstream::Ready { session_present, server_time: None });
-                }
-                Event::Subscribed { .. } => {}
-                Event::Message(message) => {
-                    tracing::debug!(?message, "nobody asked for this message: left with the hub");
-                }
-            });
-            // What nobody asked for is no news.
-            match polled {
-                Poll::Ready(Ok(())) if events.len() == before && (had_room || !self.has_room()) => {}
-                polled => return polled,
-            }
-        }
-    }
-
-    fn poll_renew(&mut self, _: &mut Context<'_>, _: &SasToken) -> Poll<Result<(), TransportError>> {
-        Poll::Ready(Err(TransportError::Unsupported("MQTT 3.1.1 cannot renew a token in place: connect again")))
-    }
-
-    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.session.poll_close(cx)
+        let endpoint = to.to_string();
+        let how = (Acknowledge::WhenSettled, Stage::Exchange);
+        let session = Session::new(opened, endpoint.clone(), &packet, token, self.options, how)?;
+        Ok(Box::new(Connection::new(session, endpoint, login.identity.clone())))
     }
 }

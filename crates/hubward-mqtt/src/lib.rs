@@ -29,6 +29,7 @@
 //!   times the keep-alive otherwise.
 //! * The password is wiped from memory once it is written, and is part of no `Debug` and no log.
 
+mod ack_line;
 mod core;
 mod dial_error;
 mod dps;
@@ -37,7 +38,9 @@ mod link;
 mod login;
 mod options;
 mod packet;
+mod questions;
 mod session;
+mod tag_set;
 
 pub use crate::core::TAG_MAX;
 pub use dps::MqttDps;

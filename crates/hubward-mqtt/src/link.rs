@@ -14,6 +14,10 @@ use zeroize::Zeroizing;
 /// Above this many unwritten bytes there is no room. Soft: the message that crosses it fits.
 const ROOM: usize = 64 * 1024;
 
+/// Above this many unwritten bytes, reading pauses. What was sent while there was room is at most
+/// [`ROOM`] and one telemetry message, 390 KB; the rest are replies that the peer does not take.
+const SWAMPED: usize = 512 * 1024;
+
 /// How much is read at a time; a thousand PUBACKs.
 const READ_CHUNK: usize = 4 * 1024;
 
@@ -41,6 +45,11 @@ impl Link {
     /// Whether another message may be queued.
     pub(crate) fn has_room(&self) -> bool {
         self.out.len() < ROOM
+    }
+
+    /// Whether so much is unwritten that more should not be asked for by reading on.
+    pub(crate) fn is_swamped(&self) -> bool {
+        self.out.len() >= SWAMPED
     }
 
     /// Where packets are queued.

@@ -7,8 +7,9 @@ use std::num::NonZeroU16;
 
 use bytes::{Buf, Bytes, BytesMut};
 use hubward_proto::ProtoError;
+pub(crate) use rumqttc::mqttbytes::QoS;
 use rumqttc::mqttbytes::v4::{self, Packet};
-use rumqttc::mqttbytes::{Error, QoS, check};
+use rumqttc::mqttbytes::{Error, check};
 
 /// A packet from the server.
 #[derive(Debug, PartialEq, Eq)]
@@ -32,6 +33,8 @@ pub(crate) struct Message {
     pub(crate) body: Bytes,
     /// To be acknowledged under this id; `None` at QoS 0.
     pub(crate) id: Option<NonZeroU16>,
+    /// Whether the server has sent it before.
+    pub(crate) dup: bool,
 }
 
 impl fmt::Debug for Message {
@@ -79,7 +82,7 @@ pub(crate) fn decode(bytes: &mut BytesMut, max: usize, first: bool) -> Result<Op
         // A code that MQTT 3.1.1 does not define still says no.
         Err(Error::InvalidConnectReturnCode(code)) => Incoming::ConnAck { session_present: false, code },
         Ok(Packet::Publish(it)) => {
-            Incoming::Publish(Message { topic: it.topic, body: it.payload, id: NonZeroU16::new(it.pkid) })
+            Incoming::Publish(Message { topic: it.topic, body: it.payload, id: NonZeroU16::new(it.pkid), dup: it.dup })
         }
         Ok(Packet::PubAck(it)) => Incoming::PubAck(packet_id(it.pkid)?),
         Ok(Packet::SubAck(it)) => Incoming::SubAck {
@@ -105,9 +108,16 @@ pub(crate) fn publish(
     append(out, |out| packet.write(out))
 }
 
-/// Appends a SUBSCRIBE to one filter at QoS 1.
-pub(crate) fn subscribe(out: &mut BytesMut, id: u16, filter: &str) -> Result<(), ProtoError> {
-    let mut packet = v4::Subscribe::new(filter, QoS::AtLeastOnce);
+/// Appends a PUBLISH at QoS 0.
+pub(crate) fn publish_unanswered(out: &mut BytesMut, topic: String, body: Bytes) -> Result<(), ProtoError> {
+    let packet = v4::Publish { dup: false, qos: QoS::AtMostOnce, retain: false, topic, pkid: 0, payload: body };
+    out.reserve(packet.size());
+    append(out, |out| packet.write(out))
+}
+
+/// Appends a SUBSCRIBE to one filter.
+pub(crate) fn subscribe(out: &mut BytesMut, id: u16, filter: &str, qos: QoS) -> Result<(), ProtoError> {
+    let mut packet = v4::Subscribe::new(filter, qos);
     packet.pkid = id;
     append(out, |out| packet.write(out))
 }
@@ -199,8 +209,16 @@ mod tests {
         let long = written(&|out| publish(out, id(7), "a/b".into(), Bytes::copy_from_slice(&body), false));
         assert_eq!(long[..10], *b"\x32\xc1\x02\x00\x03a/b\x00\x07", "321 is 0xc1 0x02: table 2.4");
         assert_eq!(
-            written(&|out| subscribe(out, 0xff00, "$dps/registrations/res/#")),
+            written(&|out| subscribe(out, 0xff00, "$dps/registrations/res/#", QoS::AtLeastOnce)),
             b"\x82\x1d\xff\x00\x00\x18$dps/registrations/res/#\x01"
+        );
+        assert_eq!(
+            written(&|out| subscribe(out, 0xffff, "$iothub/twin/res/#", QoS::AtMostOnce)),
+            b"\x82\x17\xff\xff\x00\x12$iothub/twin/res/#\x00"
+        );
+        assert_eq!(
+            written(&|out| publish_unanswered(out, "$iothub/twin/GET/?$rid=1".into(), Bytes::new())),
+            b"\x30\x1a\x00\x18$iothub/twin/GET/?$rid=1"
         );
         assert_eq!(written(&|out| puback(out, id(0x1234))), b"\x40\x02\x12\x34");
         assert_eq!(written(&|out| pingreq(out)), b"\xc0\x00");
@@ -209,8 +227,8 @@ mod tests {
 
     #[test]
     fn reads_what_a_server_sends() {
-        let message = |topic: &str, body: &'static [u8], id| {
-            Incoming::Publish(Message { topic: topic.into(), body: body.into(), id })
+        let message = |topic: &str, body: &'static [u8], id, dup| {
+            Incoming::Publish(Message { topic: topic.into(), body: body.into(), id, dup })
         };
         for (bytes, expected) in [
             (&b"\x20\x02\x00\x00"[..], Incoming::ConnAck { session_present: false, code: 0 }),
@@ -222,9 +240,9 @@ mod tests {
             (b"\x90\x03\xff\x00\x00", Incoming::SubAck { id: 0xff00, granted: true }),
             (b"\x90\x03\xff\x00\x80", Incoming::SubAck { id: 0xff00, granted: false }),
             (b"\xd0\x00", Incoming::PingResp),
-            (b"\x30\x05\x00\x01txy", message("t", b"xy", None)),
-            (b"\x32\x07\x00\x01t\x00\x09xy", message("t", b"xy", Some(id(9)))),
-            (b"\x3b\x05\x00\x01t\x00\x09", message("t", b"", Some(id(9)))),
+            (b"\x30\x05\x00\x01txy", message("t", b"xy", None, false)),
+            (b"\x32\x07\x00\x01t\x00\x09xy", message("t", b"xy", Some(id(9)), false)),
+            (b"\x3b\x05\x00\x01t\x00\x09", message("t", b"", Some(id(9)), true)),
         ] {
             let mut buffer = BytesMut::from(bytes);
             buffer.extend_from_slice(b"\xd0");

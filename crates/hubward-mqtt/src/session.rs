@@ -4,19 +4,21 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use hubward_dial::ByteStream;
+use hubward_dial::Opened;
 use hubward_proto::ProtoError;
-use hubward_transport::{Refusal, RefusedBy, SasToken, Stage, Tag, TransportError};
+use hubward_transport::{Lock, Refusal, RefusedBy, SasToken, Stage, Tag, TransportError};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::SessionOptions;
+use crate::ack_line::Arrival;
 use crate::core::{Core, Step};
 use crate::link::Link;
 use crate::login::Login;
-use crate::packet::{self, Incoming, Message};
+use crate::packet::{self, Incoming, Message, QoS};
+use crate::questions::About;
 
 /// What a session tells.
 #[derive(Debug, PartialEq, Eq)]
@@ -25,19 +27,30 @@ pub(crate) enum Event {
     Accepted { session_present: bool },
     /// The server has taken the message.
     Acked(Tag),
-    /// The server has answered the last subscription.
-    Subscribed { granted: bool },
+    /// The server has answered the subscription under this tag.
+    Subscribed { tag: Tag, granted: bool },
     /// A message has come.
-    Message(Message),
+    Message(Message, Wanted),
 }
 
-/// What to do with messages that want an acknowledgement.
+/// Whether a message is to be acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// It is not, or that is done.
+    Nothing,
+    /// When it is settled.
+    Settling(Lock),
+    /// It should be and will not, see [`Arrival::Left`].
+    Left,
+}
+
+/// When to acknowledge messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Acknowledge {
     /// As soon as they are read.
     AtOnce,
-    /// Never; the server keeps them.
-    Never,
+    /// When they are settled.
+    WhenSettled,
 }
 
 /// One connection, from CONNECT to its end.
@@ -52,6 +65,8 @@ pub(crate) struct Session {
     timer: Pin<Box<Sleep>>,
     max_packet: usize,
     acknowledge: Acknowledge,
+    /// The peer's clock when the stream was opened.
+    server_time: Option<SystemTime>,
     accepted: bool,
     /// Somebody has asked for the end.
     closing: bool,
@@ -65,7 +80,7 @@ impl Session {
     /// A session that will log in when it is polled; `then` is its stage after that. Before the login is accepted there is no
     /// time limit: how long that may take is the caller's business.
     pub(crate) fn new(
-        stream: Box<dyn ByteStream>,
+        opened: Opened,
         endpoint: String,
         login: &Login,
         token: Option<&SasToken>,
@@ -78,11 +93,12 @@ impl Session {
             endpoint,
             stage: Stage::Login,
             then,
-            link: Link::new(stream, packet),
+            link: Link::new(opened.stream, packet),
             core: Core::new(login.keep_alive(), options.silence.min(FAR), now),
             timer: Box::pin(sleep_until(now + FAR)),
             max_packet: options.max_packet,
             acknowledge,
+            server_time: opened.server_time,
             accepted: false,
             closing: false,
             over: false,
@@ -116,21 +132,50 @@ impl Session {
         packet::publish(self.link.out(), tag.0, topic, body, again).inspect_err(|_| self.core.on_not_sent(tag))
     }
 
-    /// Queues a subscription at QoS 1. One at a time.
-    pub(crate) fn subscribe(&mut self, filter: &str) -> Result<(), ProtoError> {
-        let id = self.core.on_subscribe();
-        packet::subscribe(self.link.out(), id, filter)
+    /// Queues a message at QoS 0; the topic must be at most 65,535 bytes long.
+    pub(crate) fn publish_unanswered(&mut self, topic: String, body: Bytes) -> Result<(), ProtoError> {
+        packet::publish_unanswered(self.link.out(), topic, body)
     }
 
-    /// Writes what is queued, reads what is there, hands over what happened. Ready when something
-    /// was handed over or room appeared.
+    /// Queues a question about the twin, with a topic made from its request id.
+    pub(crate) fn ask(
+        &mut self,
+        (tag, about): (Tag, About),
+        topic: impl FnOnce(String) -> String,
+        body: Bytes,
+    ) -> Result<(), ProtoError> {
+        let topic = topic(self.core.on_question(tag, about)?);
+        self.publish_unanswered(topic, body).inspect_err(|_| self.core.on_not_asked(tag))
+    }
+
+    /// Queues a subscription.
+    pub(crate) fn subscribe(&mut self, tag: Tag, filter: &str, qos: QoS) -> Result<(), ProtoError> {
+        let id = self.core.on_subscribe(tag)?;
+        packet::subscribe(self.link.out(), id, filter, qos).inspect_err(|_| self.core.on_not_subscribed(tag))
+    }
+
+    /// Queues the acknowledgement of a message, and of those behind it that waited for it.
+    pub(crate) fn settle(&mut self, lock: Lock) -> Result<(), ProtoError> {
+        if !self.core.settle(lock) {
+            return Err(ProtoError::Unexpected(format!("message {} was settled before, or never came", lock.0)));
+        }
+        self.queue_acks()
+    }
+
+    /// The peer's clock when the connection was made, where it showed it.
+    pub(crate) const fn server_time(&self) -> Option<SystemTime> {
+        self.server_time
+    }
+
+    /// Writes what is queued, reads what is there, hands over what happened, with the core to settle
+    /// it. Ready when something was handed over or room appeared.
     ///
     /// # Errors
     /// The session is over.
     pub(crate) fn poll(
         &mut self,
         cx: &mut Context<'_>,
-        on_event: &mut dyn FnMut(Event),
+        on_event: &mut dyn FnMut(Event, &mut Core),
     ) -> Poll<Result<(), TransportError>> {
         if self.over || self.closing {
             let why = self.untold.take();
@@ -160,7 +205,7 @@ impl Session {
         let mut found = None;
         poll_fn(|cx| {
             loop {
-                let polled = self.poll(cx, &mut |event| {
+                let polled = self.poll(cx, &mut |event, _| {
                     if found.is_none() {
                         found = wanted(event);
                     }
@@ -185,7 +230,7 @@ impl Session {
     /// Looks once whether the session still lives, discarding what has come.
     pub(crate) async fn is_alive(&mut self) -> bool {
         poll_fn(|cx| {
-            let polled = self.poll(cx, &mut |event| tracing::debug!(?event, "late, discarded"));
+            let polled = self.poll(cx, &mut |event, _| tracing::debug!(?event, "late, discarded"));
             Poll::Ready(!matches!(polled, Poll::Ready(Err(_))))
         })
         .await
@@ -206,18 +251,23 @@ impl Session {
     }
 
     /// Whether anything was handed over.
-    fn exchange(&mut self, cx: &mut Context<'_>, on_event: &mut dyn FnMut(Event)) -> Result<bool, TransportError> {
+    fn exchange(
+        &mut self,
+        cx: &mut Context<'_>,
+        on_event: &mut dyn FnMut(Event, &mut Core),
+    ) -> Result<bool, TransportError> {
         let mut now = Instant::now();
         // The peer's last words may say why it does not listen any more: read before failing.
         let written = self.write(cx, now);
         let mut news = false;
         for round in 0.. {
-            // A peer that never pauses must not keep the task, nor our answers pile up.
+            // A peer that never pauses must not keep the task, nor our answers pile up: what a peer
+            // does not take bounds what it may ask for.
             if round == READS_AT_ONCE {
                 cx.waker().wake_by_ref();
                 break;
             }
-            if self.acknowledge == Acknowledge::AtOnce && !self.link.has_room() {
+            if self.link.is_swamped() {
                 break;
             }
             match self.link.poll_read(cx) {
@@ -266,11 +316,11 @@ impl Session {
     }
 
     /// Takes every complete packet; whether anything was handed over.
-    fn decode(&mut self, now: Instant, on_event: &mut dyn FnMut(Event)) -> Result<bool, TransportError> {
+    fn decode(&mut self, now: Instant, on_event: &mut dyn FnMut(Event, &mut Core)) -> Result<bool, TransportError> {
         let mut news = false;
         loop {
             let packet = packet::decode(self.link.input(), self.max_packet, !self.accepted);
-            let Some(packet) = packet.map_err(|source| self.broken(source))? else { return Ok(news) };
+            let Some(packet) = packet.map_err(|source| self.broken(source))? else { break };
             let event = match packet {
                 Incoming::PubAck(id) => match self.core.on_puback(id) {
                     Some(tag) => Event::Acked(tag),
@@ -281,16 +331,16 @@ impl Session {
                 },
                 Incoming::PingResp => continue,
                 Incoming::Publish(message) => {
-                    if let (Some(id), Acknowledge::AtOnce) = (message.id, self.acknowledge) {
-                        packet::puback(self.link.out(), id).map_err(|source| self.broken(source))?;
+                    let Some(wanted) = self.arrived(&message) else { continue };
+                    Event::Message(message, wanted)
+                }
+                Incoming::SubAck { id, granted } => match self.core.on_suback(id) {
+                    Some(tag) => Event::Subscribed { tag, granted },
+                    None => {
+                        tracing::debug!(id, "SUBACK for nothing that was asked, ignored");
+                        continue;
                     }
-                    Event::Message(message)
-                }
-                Incoming::SubAck { id, granted } if self.core.on_suback(id) => Event::Subscribed { granted },
-                Incoming::SubAck { id, .. } => {
-                    tracing::debug!(id, "SUBACK for nothing that was asked, ignored");
-                    continue;
-                }
+                },
                 Incoming::ConnAck { .. } if self.accepted => {
                     return Err(self.broken(ProtoError::Unexpected("a second CONNACK".into())));
                 }
@@ -305,8 +355,35 @@ impl Session {
                 Incoming::ConnAck { code, .. } => return Err(self.refused(RefusedBy::Connack(code))),
             };
             news = true;
-            on_event(event);
+            on_event(event, &mut self.core);
         }
+        self.queue_acks().map_err(|source| self.broken(source))?;
+        Ok(news)
+    }
+
+    /// Gives a message its place in the line; `None` for one that stands there already.
+    fn arrived(&mut self, message: &Message) -> Option<Wanted> {
+        let Some(id) = message.id else { return Some(Wanted::Nothing) };
+        match self.core.on_arrival(id, message.dup) {
+            Arrival::New(lock) if self.acknowledge == Acknowledge::AtOnce => {
+                self.core.settle(lock);
+                Some(Wanted::Nothing)
+            }
+            Arrival::New(lock) => Some(Wanted::Settling(lock)),
+            Arrival::Again => {
+                tracing::debug!(id, "sent again before it was acknowledged, ignored");
+                None
+            }
+            Arrival::Left => Some(Wanted::Left),
+        }
+    }
+
+    /// Queues every PUBACK that may leave.
+    fn queue_acks(&mut self) -> Result<(), ProtoError> {
+        while let Some(id) = self.core.next_ack() {
+            packet::puback(self.link.out(), id)?;
+        }
+        Ok(())
     }
 
     /// Arms the timer; `false` if that moment has passed meanwhile.
@@ -323,7 +400,10 @@ impl Session {
 
     /// A refusal in the present stage.
     pub(crate) fn refused(&self, by: RefusedBy) -> TransportError {
-        TransportError::Refused(Box::new(Refusal::new(self.endpoint.clone(), self.stage, by)))
+        let mut refusal = Refusal::new(self.endpoint.clone(), self.stage, by);
+        // Later it would be the time of long ago.
+        refusal.server_time = self.server_time.filter(|_| !self.accepted);
+        TransportError::Refused(Box::new(refusal))
     }
 
     /// A broken protocol in the present stage.

@@ -3,10 +3,10 @@
 use std::error::Error;
 use std::fmt;
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
-use hubward_dial::{ByteStream, DialError, DialProgress, DialStep, Dialer, Endpoint};
+use hubward_dial::{ByteStream, DialError, DialProgress, DialStep, Dialer, Endpoint, Opened};
 use tokio_tungstenite::client_async_with_config;
 use tokio_tungstenite::tungstenite::error::{Error as WsError, ProtocolError};
 use tokio_tungstenite::tungstenite::handshake::client::{Request, Response, generate_key};
@@ -59,6 +59,10 @@ impl<D: fmt::Debug> fmt::Debug for WsDialer<D> {
 #[async_trait]
 impl<D: Dialer> Dialer for WsDialer<D> {
     async fn dial(&self, to: &Endpoint) -> Result<Box<dyn ByteStream>, DialError> {
+        self.open(to).await.map(|it| it.stream)
+    }
+
+    async fn open(&self, to: &Endpoint) -> Result<Opened, DialError> {
         let request = self.request(to).map_err(|problem| DialError::Connect {
             endpoint: to.clone(),
             source: io::Error::new(io::ErrorKind::InvalidInput, problem),
@@ -75,7 +79,7 @@ impl<D: Dialer> Dialer for WsDialer<D> {
             return Err(not_websocket(to, "an extension that was not asked for"));
         }
         self.enter(DialStep::Done);
-        Ok(Box::new(WebSocketStream::new(stream)))
+        Ok(Opened::new(Box::new(WebSocketStream::new(stream))).server_time(date(&response)))
     }
 
     fn progress(&self) -> Option<&DialProgress> {
@@ -125,7 +129,8 @@ fn refusal(to: &Endpoint, error: WsError) -> DialError {
         WsError::Http(response) => DialError::Upgrade {
             endpoint: to.clone(),
             status: response.status().as_u16(),
-            retry_after: retry_after(&response),
+            retry_after: header(&response, &http::header::RETRY_AFTER).map(str::to_owned),
+            server_time: date(&response),
         },
         WsError::Io(error) => closed(Some(error)),
         WsError::Protocol(ProtocolError::HandshakeIncomplete) => closed(None),
@@ -140,6 +145,13 @@ fn not_websocket(to: &Endpoint, problem: &str) -> DialError {
     DialError::NotWebSocket { endpoint: to.clone(), problem }
 }
 
-fn retry_after(response: &Response) -> Option<String> {
-    Some(response.headers().get(http::header::RETRY_AFTER)?.to_str().ok()?.to_owned())
+/// The server's clock, unless it is missing or nonsense.
+///
+/// Source: RFC 9110, section 6.6.1.
+fn date(response: &Response) -> Option<SystemTime> {
+    httpdate::parse_http_date(header(response, &http::header::DATE)?).ok()
+}
+
+fn header<'a>(response: &'a Response, name: &http::HeaderName) -> Option<&'a str> {
+    response.headers().get(name)?.to_str().ok()
 }

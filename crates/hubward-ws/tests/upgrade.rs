@@ -1,7 +1,7 @@
 //! The upgrade as a client sees it, against servers written by hand.
 
 use std::sync::Mutex;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use hubward_dial::{ByteStream, DialError, Dialer, Endpoint};
@@ -17,6 +17,11 @@ impl Dialer for Pipe {
     async fn dial(&self, _to: &Endpoint) -> Result<Box<dyn ByteStream>, DialError> {
         Ok(Box::new(self.0.lock().expect("one test").take().expect("dialled once")))
     }
+}
+
+/// 14 November 2023, 22:13:20 UTC.
+fn dated_at() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000)
 }
 
 fn dialer() -> (WsDialer<Pipe>, DuplexStream) {
@@ -104,19 +109,46 @@ async fn refused(answer: impl Fn(&str) -> String) -> DialError {
 #[tokio::test]
 async fn another_status_is_a_refusal() {
     for (answer, expected) in [
-        ("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n", (403, None)),
-        ("HTTP/1.1 401 Unauthorized\r\n\r\nno", (401, None)),
-        ("HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n<html>Welcome to the hotel</html>", (200, None)),
-        ("HTTP/1.1 302 Found\r\nLocation: https://login.example/\r\n\r\n", (302, None)),
-        ("HTTP/1.1 429 Too Many Requests\r\nRetry-After: 7\r\n\r\n", (429, Some("7"))),
+        ("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n", (403, None, false)),
+        ("HTTP/1.1 401 Unauthorized\r\nDate: Tue, 14 Nov 2023 22:13:20 GMT\r\n\r\nno", (401, None, true)),
+        ("HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n<html>Welcome to the hotel</html>", (200, None, false)),
+        ("HTTP/1.1 302 Found\r\nLocation: https://login.example/\r\n\r\n", (302, None, false)),
+        ("HTTP/1.1 429 Too Many Requests\r\nRetry-After: 7\r\n\r\n", (429, Some("7"), false)),
         (
             "HTTP/1.1 503 Busy\r\nretry-after: Tue, 14 Nov 2023 22:13:25 GMT\r\n\r\n",
-            (503, Some("Tue, 14 Nov 2023 22:13:25 GMT")),
+            (503, Some("Tue, 14 Nov 2023 22:13:25 GMT"), false),
         ),
     ] {
         let error = refused(|_| answer.to_owned()).await;
-        let DialError::Upgrade { endpoint, status, retry_after } = error else { panic!("{answer}: {error}") };
-        assert_eq!((endpoint, (status, retry_after.as_deref())), (hub(), expected));
+        let DialError::Upgrade { endpoint, status, retry_after, server_time } = error else {
+            panic!("{answer}: {error}")
+        };
+        let (status_expected, retry_after_expected, dated) = expected;
+        assert_eq!((endpoint, status, retry_after.as_deref()), (hub(), status_expected, retry_after_expected));
+        assert_eq!(server_time, dated.then_some(dated_at()), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn the_servers_clock_comes_along() {
+    for (line, expected) in [
+        ("Date: Tue, 14 Nov 2023 22:13:20 GMT", Some(dated_at())),
+        ("date: Tuesday, 14-Nov-23 22:13:20 GMT", Some(dated_at())),
+        ("Date: Tue Nov 14 22:13:20 2023", Some(dated_at())),
+        ("Date: yesterday", None),
+        ("Date: \u{e9}", None),
+        ("Server: none", None),
+    ] {
+        let (dialer, mut pipe) = dialer();
+        let to = hub();
+        let server = async {
+            let request = request(&mut pipe).await;
+            let answer = answer(&request, |it| Some(it.to_owned()));
+            let answer = answer.replacen("\r\n", &format!("\r\n{line}\r\n"), 1);
+            pipe.write_all(answer.as_bytes()).await.expect("an open pipe");
+        };
+        let ((), opened) = tokio::join!(server, dialer.open(&to));
+        assert_eq!(opened.expect("a good server").server_time, expected, "{line}");
     }
 }
 

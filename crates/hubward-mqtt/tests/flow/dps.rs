@@ -226,7 +226,10 @@ async fn a_dialers_failure_keeps_its_stage() {
             DialError::Tls { endpoint: endpoint(), fault: TlsFault::Untrusted, source: io::Error::other("x") },
             Stage::Tls,
         ),
-        (DialError::Upgrade { endpoint: endpoint(), status: 403, retry_after: None }, Stage::Upgrade),
+        (
+            DialError::Upgrade { endpoint: endpoint(), status: 403, retry_after: None, server_time: None },
+            Stage::Upgrade,
+        ),
     ] {
         let (mut dps, dialer, _listener) = client();
         dialer.fail_next(failure);

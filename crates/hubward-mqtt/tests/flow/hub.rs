@@ -12,7 +12,7 @@ use hubward_transport::{
 };
 use tokio::join;
 
-use crate::peer::{CONNACK, DISCONNECT, Listener, Peer, network, publish};
+use crate::peer::{CONNACK, Listener, Peer, network};
 
 pub(crate) const TOKEN: &str = "SharedAccessSignature sr=hub.example%2Fdevices%2Fd1&sig=c2VjcmV0&se=1700003600";
 
@@ -208,21 +208,6 @@ async fn a_refused_login_is_the_error_of_the_exchange() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_the_hub_sends_unasked_is_neither_told_nor_acknowledged() {
-    let (mut connection, mut peer) = ready().await;
-    connection.start_send(tag(1), &telemetry(Message::new("x")), false).expect("room");
-    peer.send(&publish(Some(1), "devices/d1/messages/devicebound/%24.to=x", b"later")).await;
-    peer.send(&publish(None, "$iothub/twin/PATCH/properties/desired/?$version=2", b"{}")).await;
-    peer.send(&publish(Some(2), "", b"")).await;
-    peer.send(b"\x40\x02\x00\x01").await;
-    assert_eq!(exchange(&mut *connection).await.expect("a PUBACK"), [Downstream::Done(tag(1))]);
-    peer.packet().await;
-    poll_fn(|cx| connection.poll_close(cx)).await;
-    peer.expect(DISCONNECT).await;
-    assert!(peer.at_end().await);
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_token_cannot_be_renewed_in_place() {
     let (mut connection, _peer) = ready().await;
     let token = SasToken::parse(TOKEN).expect("a token");
@@ -230,6 +215,8 @@ async fn a_token_cannot_be_renewed_in_place() {
     assert!(matches!(result, Err(TransportError::Unsupported(_))));
     let (dialer, _listener) = network(1);
     let hub = MqttHub::new(TransportKind::MqttWs, dialer, 443);
-    assert!(!hub.abilities().renew_in_place);
+    let can = hub.abilities();
+    assert!(can.twin && can.methods && can.receive);
+    assert!(!can.renew_in_place && !can.abandon && !can.reject);
     assert_eq!((hub.kind(), hub.endpoint(&login("d1"))), (TransportKind::MqttWs, "hub.example:443".to_owned()));
 }

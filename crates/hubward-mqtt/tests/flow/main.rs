@@ -6,4 +6,6 @@ mod dps_answers;
 mod dps_connection;
 mod hub;
 mod hub_flow;
+mod hub_messages;
+mod hub_twin;
 mod peer;

@@ -2,9 +2,10 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
+use std::time::SystemTime;
 
 use async_trait::async_trait;
-use hubward_dial::{ByteStream, DialError, Dialer, Endpoint};
+use hubward_dial::{ByteStream, DialError, Dialer, Endpoint, Opened};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::sync::mpsc;
 
@@ -15,11 +16,17 @@ pub(crate) struct TestDialer {
     accepted: mpsc::UnboundedSender<(Endpoint, DuplexStream)>,
     /// What the next dials fail with.
     failures: Mutex<VecDeque<DialError>>,
+    /// The clock that a server shows on the way, as one behind a WebSocket does.
+    server_time: Mutex<Option<SystemTime>>,
 }
 
 impl TestDialer {
     pub(crate) fn fail_next(&self, error: DialError) {
         self.failures.lock().expect("not poisoned").push_back(error);
+    }
+
+    pub(crate) fn show_time(&self, server_time: SystemTime) {
+        *self.server_time.lock().expect("not poisoned") = Some(server_time);
     }
 }
 
@@ -33,6 +40,11 @@ impl Dialer for TestDialer {
         self.accepted.send((to.clone(), server)).expect("the test listens");
         Ok(Box::new(client))
     }
+
+    async fn open(&self, to: &Endpoint) -> Result<Opened, DialError> {
+        let server_time = *self.server_time.lock().expect("not poisoned");
+        Ok(Opened::new(self.dial(to).await?).server_time(server_time))
+    }
 }
 
 /// Where the test accepts connections.
@@ -44,7 +56,10 @@ pub(crate) struct Listener {
 /// A dialer whose pipes hold `capacity` bytes each way.
 pub(crate) fn network(capacity: usize) -> (Arc<TestDialer>, Listener) {
     let (sender, accepted) = mpsc::unbounded_channel();
-    (Arc::new(TestDialer { capacity, accepted: sender, failures: Mutex::default() }), Listener { accepted })
+    (
+        Arc::new(TestDialer { capacity, accepted: sender, failures: Mutex::default(), server_time: Mutex::default() }),
+        Listener { accepted },
+    )
 }
 
 impl Listener {

@@ -1,5 +1,6 @@
 //! IoT Hub, the device side: user name, topics, property bags, messages.
 
+mod error_body;
 mod incoming;
 mod incoming_topic;
 mod login;
@@ -10,6 +11,7 @@ mod response_topic;
 mod topic;
 pub mod twin;
 
+pub use error_body::ErrorBody;
 pub use incoming::IncomingMessage;
 pub use incoming_topic::{CloudToDeviceTopic, ModuleInputTopic};
 pub use login::{API_VERSION, HubIdentity, HubUsername};

@@ -1,0 +1,337 @@
+//! A hub: twins and methods. Topics typed from `[doc]` iot/iot-mqtt-connect-to-iot-hub.md.
+
+use hubward_transport::{
+    Call, CallId, Downstream, Fault, Feature, HubConnection, ModuleId, Refusal, RefusedBy, Reply, Stage, Tag,
+    TransportError, Upstream,
+};
+use tokio::join;
+use tokio::time::Instant;
+
+use crate::hub::{exchange, login, open, ready, tag, telemetry};
+use crate::peer::{CONNACK, PINGREQ, PINGRESP, Peer, publish};
+
+const SUBSCRIBE_TWIN: &[u8] = b"\x82\x17\xff\x00\x00\x12$iothub/twin/res/#\x00";
+const SUBSCRIBE_METHODS: &[u8] = b"\x82\x1b\xff\x01\x00\x16$iothub/methods/POST/#\x00";
+const SUBSCRIBE_DESIRED: &[u8] = b"\x82\x2c\xff\x02\x00\x27$iothub/twin/PATCH/properties/desired/#\x00";
+const SUBSCRIBE_DEVICE_BOUND: &[u8] = b"\x82\x26\xff\x03\x00\x21devices/d1/messages/devicebound/#\x01";
+
+fn get(number: u16) -> (Tag, Upstream) {
+    (tag(number), Upstream::TwinGet)
+}
+
+fn patch(number: u16, body: &'static str) -> (Tag, Upstream) {
+    (tag(number), Upstream::ReportedPatch(body.into()))
+}
+
+fn ask(connection: &mut dyn HubConnection, (tag, what): (Tag, Upstream)) {
+    connection.start_send(tag, &what, false).expect("room");
+}
+
+/// Reads a PUBLISH at QoS 0 and gives topic and body.
+async fn published(peer: &mut Peer) -> (String, String) {
+    let packet = peer.packet().await;
+    assert_eq!(packet[0], 0x30, "QoS 0: {}", packet.escape_ascii());
+    assert!(packet[1] < 0x80, "a short packet");
+    let (length, rest) = packet[2..].split_at(2);
+    let (topic, body) = rest.split_at(usize::from(u16::from_be_bytes([length[0], length[1]])));
+    (String::from_utf8_lossy(topic).into_owned(), String::from_utf8_lossy(body).into_owned())
+}
+
+fn refused(id: u16, status: u16, said: (Option<u32>, Option<&str>, Option<&str>)) -> Downstream {
+    let mut refusal = Refusal::new("hub.example:8883".into(), Stage::Exchange, RefusedBy::Status(status));
+    refusal.error_code = said.0;
+    refusal.message = said.1.map(str::to_owned);
+    refusal.tracking_id = said.2.map(str::to_owned);
+    Downstream::Refused(tag(id), Box::new(refusal))
+}
+
+#[tokio::test(start_paused = true)]
+async fn several_features_are_asked_for_at_once_and_granted_in_any_order() {
+    let (mut connection, mut peer) = ready().await;
+    for (id, feature) in
+        [(40_000, Feature::TwinAnswers), (7, Feature::Methods), (8, Feature::Desired), (9, Feature::CloudToDevice)]
+    {
+        connection.start_send(tag(id), &Upstream::Watch(feature), false).expect("room");
+    }
+    let (events, ()) = join!(exchange(&mut *connection), async {
+        for packet in [SUBSCRIBE_TWIN, SUBSCRIBE_METHODS, SUBSCRIBE_DESIRED, SUBSCRIBE_DEVICE_BOUND] {
+            peer.expect(packet).await;
+        }
+        // Granted at QoS 1 or 0, refused, one unknown, one twice.
+        peer.send(
+            b"\x90\x03\xff\x03\x01\x90\x03\xff\x01\x00\x90\x03\xff\x02\x80\x90\x03\xff\x50\x00\x90\x03\xff\x03\x01",
+        )
+        .await;
+    });
+    let refusal = Refusal::new("hub.example:8883".into(), Stage::Subscribe, RefusedBy::Suback);
+    let expected = [Downstream::Done(tag(9)), Downstream::Done(tag(7)), Downstream::Refused(tag(8), Box::new(refusal))];
+    assert_eq!(events.expect("SUBACKs"), expected);
+    peer.send(b"\x90\x03\xff\x00\x00").await;
+    assert_eq!(exchange(&mut *connection).await.expect("a SUBACK"), [Downstream::Done(tag(40_000))]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_module_watches_its_inputs_and_a_device_its_messages() {
+    let mut module = login("d1");
+    module.identity = module.identity.clone().module(ModuleId::new("m1").expect("an id"));
+    let (mut connection, mut peer) = open(&module, 64 * 1024).await;
+    let (events, ()) = join!(exchange(&mut *connection), async {
+        peer.packet().await;
+        peer.send(CONNACK).await;
+    });
+    events.expect("a login");
+    connection.start_send(tag(1), &Upstream::Watch(Feature::Inputs), false).expect("room");
+    let (events, ()) = join!(exchange(&mut *connection), async {
+        peer.expect(b"\x82\x23\xff\x00\x00\x1edevices/d1/modules/m1/inputs/#\x01").await;
+        peer.send(b"\x90\x03\xff\x00\x01").await;
+    });
+    assert_eq!(events.expect("a SUBACK"), [Downstream::Done(tag(1))]);
+
+    let (mut device, _peer) = ready().await;
+    for (connection, feature) in [(&mut connection, Feature::CloudToDevice), (&mut device, Feature::Inputs)] {
+        let error = connection.start_send(tag(2), &Upstream::Watch(feature), false).expect_err("no such thing");
+        assert!(matches!(error, TransportError::Unsupported(_)), "{feature}: {error}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_device_id_that_is_a_wildcard_can_be_watched_for_methods_only() {
+    for id in ["d#1", "d+1"] {
+        let (mut connection, _peer) = open(&login(id), 64 * 1024).await;
+        let error = connection.start_send(tag(1), &Upstream::Watch(Feature::CloudToDevice), false);
+        assert!(matches!(error, Err(TransportError::Request(_))), "{id}: {error:?}");
+        connection.start_send(tag(1), &Upstream::Watch(Feature::Methods), false).expect("no id in it");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_twin_is_asked_for_and_reported_to() {
+    let (mut connection, mut peer) = ready().await;
+    ask(&mut *connection, get(40_000));
+    ask(&mut *connection, patch(40_001, r#"{"fan":{"speed":3},"old":null}"#));
+    let (events, ()) = join!(exchange(&mut *connection), async {
+        peer.expect(b"\x30\x20\x00\x1e$iothub/twin/GET/?$rid=40000-1").await;
+        let (topic, body) = published(&mut peer).await;
+        assert_eq!(topic, "$iothub/twin/PATCH/properties/reported/?$rid=40001-2");
+        assert_eq!(body, r#"{"fan":{"speed":3},"old":null}"#);
+        peer.send(&publish(None, "$iothub/twin/res/204/?$rid=40001-2&$version=8", b"")).await;
+        let twin = br#"{"desired":{"$version":4},"reported":{"$version":7}}"#;
+        peer.send(&publish(None, "$iothub/twin/res/200/?$rid=40000-1", twin)).await;
+    });
+    let twin = Downstream::Twin(tag(40_000), r#"{"desired":{"$version":4},"reported":{"$version":7}}"#.into());
+    assert_eq!(events.expect("answers"), [Downstream::Reported(tag(40_001), Some(8)), twin]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_status_of_an_answer_means_what_the_documents_say() {
+    let body =
+        r#"{"errorCode":429001,"message":"Slow\r\n down","trackingId":"t-1","timestampUtc":"2026-01-01T00:00:00Z"}"#;
+    let (code, words, id) = (Some(429_001), Some("Slow down"), Some("t-1"));
+    for (what, topic, body, expected) in [
+        (get(5), "200/?$rid=5-1&$version=3", "{}", Downstream::Twin(tag(5), "{}".into())),
+        (patch(5, "{}"), "204/?$rid=5-1&$version=9", "", Downstream::Reported(tag(5), Some(9))),
+        (patch(5, "{}"), "204/?$version=9&$rid=5-1", "", Downstream::Reported(tag(5), Some(9))),
+        (patch(5, "{}"), "204/?$rid=5-1", "", Downstream::Reported(tag(5), None)),
+        (patch(5, "{}"), "200/?$rid=5-1&$version=9", "", Downstream::Reported(tag(5), Some(9))),
+        (get(5), "204/?$rid=5-1", "", refused(5, 204, (None, None, None))),
+        (get(5), "429/?$rid=5-1", body, refused(5, 429, (code, words, id))),
+        (patch(5, "{}"), "400/?$rid=5-1", "<html>", refused(5, 400, (None, None, None))),
+        (patch(5, "{}"), "413/?$rid=5-1", "", refused(5, 413, (None, None, None))),
+        (get(5), "503/?$rid=5-1", "{\"message\":7}", refused(5, 503, (None, None, None))),
+    ] {
+        let (mut connection, mut peer) = ready().await;
+        ask(&mut *connection, what);
+        peer.send(&publish(None, &format!("$iothub/twin/res/{topic}"), body.as_bytes())).await;
+        assert_eq!(exchange(&mut *connection).await.expect("an answer"), [expected], "{topic}");
+    }
+    let throttled = TransportError::Refused(match refused(5, 429, (None, None, None)) {
+        Downstream::Refused(_, refusal) => refusal,
+        other => panic!("{other:?}"),
+    });
+    assert_eq!((throttled.fault(), throttled.is_retryable()), (Fault::Throttled, true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_to_nobodys_question_are_ignored() {
+    let (mut connection, mut peer) = ready().await;
+    ask(&mut *connection, get(40_000));
+    for topic in [
+        "$iothub/twin/res/200/?$rid=40000-2",
+        "$iothub/twin/res/200/?$rid=40001-1",
+        "$iothub/twin/res/200/?$rid=40000",
+        "$iothub/twin/res/200/?$rid=x",
+        "$iothub/twin/res/200/?$rid=",
+        "$iothub/twin/res/ok/?$rid=40000-1",
+        "$iothub/twin/res/",
+    ] {
+        peer.send(&publish(None, topic, b"{}")).await;
+    }
+    peer.send(&publish(None, "$iothub/twin/res/200/?$rid=40000-1", b"{\"n\":1}")).await;
+    peer.send(&publish(None, "$iothub/twin/res/200/?$rid=40000-1", b"{\"n\":2}")).await;
+    let events = exchange(&mut *connection).await.expect("an answer");
+    assert_eq!(events, [Downstream::Twin(tag(40_000), "{\"n\":1}".into())]);
+    // Given up and asked again under the same tag: only the new answer counts.
+    ask(&mut *connection, get(40_000));
+    ask(&mut *connection, patch(40_000, "{}"));
+    peer.send(&publish(None, "$iothub/twin/res/200/?$rid=40000-2", b"{\"n\":3}")).await;
+    peer.send(&publish(None, "$iothub/twin/res/204/?$rid=40000-3&$version=5", b"")).await;
+    let events = exchange(&mut *connection).await.expect("an answer");
+    assert_eq!(events, [Downstream::Reported(tag(40_000), Some(5))]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_asked_under_a_taken_tag_or_is_too_large_is_refused_alone() {
+    let (mut connection, mut peer) = ready().await;
+    connection.start_send(tag(1), &telemetry(hubward_transport::Message::new("x")), false).expect("room");
+    let large = Upstream::ReportedPatch(vec![b' '; 262_145].into());
+    for (id, what) in [(1, Upstream::TwinGet), (1, Upstream::Watch(Feature::Methods)), (2, large)] {
+        let error = connection.start_send(tag(id), &what, false).expect_err("impossible");
+        assert!(matches!(error, TransportError::Request(_)), "{what:?}: {error}");
+    }
+    ask(&mut *connection, get(2));
+    peer.send(&publish(None, "$iothub/twin/res/200/?$rid=2-1", b"{}")).await;
+    assert_eq!(exchange(&mut *connection).await.expect("an answer"), [Downstream::Twin(tag(2), "{}".into())]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_of_desired_properties_is_told_as_it_stands() {
+    let (mut connection, mut peer) = ready().await;
+    let body = br#"{"fan":null,"$version":5}"#;
+    peer.send(&publish(None, "$iothub/twin/PATCH/properties/desired/?$version=5", body)).await;
+    let events = exchange(&mut *connection).await.expect("a notice");
+    assert_eq!(events, [Downstream::Desired(body.as_slice().into())]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_method_is_called_and_answered_with_the_hubs_own_id() {
+    let (mut connection, mut peer) = ready().await;
+    // The id is the hub's: digits today, any text tomorrow.
+    for (topic, name, id) in [
+        ("$iothub/methods/POST/reboot/?$rid=1", "reboot", "1"),
+        ("$iothub/methods/POST/set%20fan%2Fspeed/?$rid=a-b%20=c/d", "set fan/speed", "a-b%20=c/d"),
+        ("$iothub/methods/POST/reboot/?$rid=7f&x=y", "reboot", "7f"),
+    ] {
+        peer.send(&publish(None, topic, b"{\"in\":1}")).await;
+        let call = Call { id: CallId(id.into()), name: name.into(), body: "{\"in\":1}".into() };
+        let events = exchange(&mut *connection).await.expect("a call");
+        assert_eq!(events, [Downstream::Method(Box::new(call))]);
+        for (status, body) in [(200, "{\"out\":2}"), (-7, ""), (i32::MAX, "null")] {
+            let reply = Reply::Method { call: CallId(id.into()), status, body: body.into() };
+            connection.start_reply(&reply).expect("a reply");
+            let (_, sent) = join!(exchange_quietly(&mut *connection), published(&mut peer));
+            assert_eq!(sent, (format!("$iothub/methods/res/{status}/?$rid={id}"), body.to_owned()));
+        }
+    }
+}
+
+/// One poll that brings no news.
+async fn exchange_quietly(connection: &mut dyn HubConnection) {
+    let mut events = Vec::new();
+    std::future::poll_fn(|cx| {
+        assert!(connection.poll_exchange(cx, &mut events).is_pending());
+        std::task::Poll::Ready(())
+    })
+    .await;
+    assert_eq!(events, []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_mqtt_or_the_hub_cannot_take_is_refused_alone() {
+    let (mut connection, mut peer) = ready().await;
+    let long = "x".repeat(65_536);
+    for (case, id, body) in [
+        ("a wildcard", "a#b", Vec::new()),
+        ("another wildcard", "a+b", Vec::new()),
+        ("a zero", "a\0b", Vec::new()),
+        ("a long id", long.as_str(), Vec::new()),
+        ("a long body", "1", vec![b' '; 128 * 1024 + 1]),
+    ] {
+        let reply = Reply::Method { call: CallId(id.into()), status: 200, body: body.into() };
+        let error = connection.start_reply(&reply).expect_err(case);
+        assert!(matches!(error, TransportError::Request(_)), "{case}: {error}");
+    }
+    let reply = Reply::Method { call: CallId("1".into()), status: 200, body: vec![b'1'; 128 * 1024].into() };
+    connection.start_reply(&reply).expect("as much as a hub takes");
+    assert!(!connection.has_room(), "it counts as unwritten");
+    let (_, ()) = join!(exchange(&mut *connection), async {
+        peer.expect(b"\x30\xa1\x80\x08\x00\x1f$iothub/methods/res/200/?$rid=1").await;
+    });
+    assert!(connection.has_room());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unanswered_question_or_subscription_shortens_the_patience_a_call_does_not() {
+    for (what, patience) in [(Some(Upstream::TwinGet), 20), (Some(Upstream::Watch(Feature::Methods)), 20), (None, 90)] {
+        let (mut connection, mut peer) = ready().await;
+        let start = Instant::now();
+        match &what {
+            Some(what) => connection.start_send(tag(1), what, false).expect("room"),
+            None => {
+                peer.send(&publish(None, "$iothub/methods/POST/slow/?$rid=1", b"")).await;
+                exchange(&mut *connection).await.expect("a call");
+            }
+        }
+        let (result, ()) = join!(exchange(&mut *connection), async {
+            if what.is_some() {
+                peer.packet().await;
+            }
+            peer.expect(PINGREQ).await;
+        });
+        let error = result.expect_err("nobody answers");
+        assert!(matches!(error, TransportError::Timeout { .. }), "{error}");
+        assert_eq!(start.elapsed().as_secs(), patience, "{what:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_ends_the_shortened_patience() {
+    let (mut connection, mut peer) = ready().await;
+    ask(&mut *connection, get(1));
+    peer.send(&publish(None, "$iothub/twin/res/200/?$rid=1-1", b"{}")).await;
+    exchange(&mut *connection).await.expect("an answer");
+    let start = Instant::now();
+    let (_, ()) = join!(exchange(&mut *connection), async {
+        peer.packet().await;
+        peer.expect(PINGREQ).await;
+        assert_eq!(start.elapsed().as_secs(), 60);
+        peer.send(PINGRESP).await;
+        peer.send(&publish(None, "$iothub/twin/PATCH/properties/desired/", b"{}")).await;
+    });
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hub_that_calls_and_reads_no_answers_is_not_read_from_for_ever() {
+    let (mut connection, mut peer) = open(&login("d1"), 64 * 1024).await;
+    let (events, ()) = join!(exchange(&mut *connection), async {
+        peer.packet().await;
+        peer.send(CONNACK).await;
+    });
+    events.expect("a login");
+    let mut answered = 0_usize;
+    let body = vec![b'1'; 100 * 1024];
+    // Calls come as long as they are taken; each is answered at once with 100 KiB that nobody reads.
+    let call = publish(None, "$iothub/methods/POST/m/?$rid=1", &[b' '; 4000]);
+    let flood = async {
+        loop {
+            peer.send(&call).await;
+        }
+    };
+    let device = async {
+        loop {
+            for event in exchange(&mut *connection).await? {
+                assert!(matches!(event, Downstream::Method(_)));
+                let reply = Reply::Method { call: CallId("1".into()), status: 200, body: body.clone().into() };
+                connection.start_reply(&reply).expect("replies are taken");
+                answered += 1;
+            }
+        }
+    };
+    let result: Result<(), TransportError> = tokio::select! {
+        result = device => result,
+        () = flood => unreachable!("it has no end"),
+    };
+    // Nothing is heard while nothing is read.
+    assert!(matches!(result, Err(TransportError::Timeout { .. })), "{result:?}");
+    // 512 KiB of answers, and what one round of reading brings: the 64 KiB of the pipe.
+    assert!((5..=25).contains(&answered), "{answered}");
+}
