@@ -441,7 +441,7 @@ impl Drop for Driver {
 /// Gives the connection replies, and questions while it has room for them. Says whether there were any.
 fn put_asks(features: &mut Features, core: &Core<Ticket>, connection: &mut dyn HubConnection, now: Instant) -> bool {
     let mut moved = false;
-    while let Some(out) = features.next(now, core.may_ask() && connection.has_room()) {
+    while let Some(out) = features.next(now, core.may_ask(now) && connection.has_room()) {
         moved = true;
         match out {
             Out::Ask(tag, what) => {

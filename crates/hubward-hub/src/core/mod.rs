@@ -297,15 +297,23 @@ impl<T> Core<T> {
         }
     }
 
-    /// Whether new questions may be put to the hub, and not only replies.
-    pub(crate) const fn may_ask(&self) -> bool {
-        matches!(self.phase, Phase::Up { .. } | Phase::Renewing { .. })
+    /// Whether messages and new questions may go to the hub, and not only replies. What a renewal
+    /// waits for may itself wait for the hub, such as a method that sends a message: that goes on for
+    /// the first half of the limit, so that the second one is left for the answers.
+    pub(crate) fn may_ask(&self, now: Instant) -> bool {
+        match self.phase {
+            Phase::Up { .. } | Phase::Renewing { .. } => true,
+            Phase::Draining { until } => {
+                self.hold.renewal && until.saturating_duration_since(now) > self.setup.options.renewal_drain / 2
+            }
+            _ => false,
+        }
     }
 
     /// The next message for the connection, which must have room: its tag, and whether an earlier
     /// connection may have carried it.
     pub(crate) fn next_send(&mut self, now: Instant) -> Option<(Tag, bool)> {
-        if !self.may_ask() {
+        if !self.may_ask(now) {
             return None;
         }
         let next = match self.flights.next_again(now) {

@@ -25,7 +25,8 @@ pub(super) enum Phase {
     Renewing {
         until: Instant,
     },
-    /// Before a renewal: nothing new is sent, answers are waited for.
+    /// Before a renewal: answers are waited for, and nothing new is sent, unless [other
+    /// parts](super::Core::hold) still work.
     Draining {
         until: Instant,
     },

@@ -268,6 +268,48 @@ async fn a_renewal_waits_for_calls_within_its_limit() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_handler_that_waits_for_the_hub_is_not_cut_off_by_a_renewal() {
+    let hub = FakeHub::new([]);
+    let client = spawn(&hub, options().token_lifetime(seconds(60)).renewal_drain(seconds(5)));
+    let go = Arc::new(Notify::new());
+    let goes = go.clone();
+    client
+        .serve_method("report", move |call| {
+            let goes = goes.clone();
+            async move {
+                goes.notified().await;
+                call.hub().expect("alive").send(Message::new("from the handler")).await?;
+                Ok(MethodResponse::new(200))
+            }
+        })
+        .expect("methods");
+    ready(&client).await;
+    hub.call("report", "1", "");
+    until_state(&client, |it| matches!(it, ConnectionState::Renewing)).await;
+    let started = tokio::time::Instant::now();
+    go.notify_one();
+    settle().await;
+    assert_eq!((started.elapsed(), hub.opened()), (Duration::ZERO, 2), "it waits no longer than necessary");
+    assert_eq!(hub.answers(), BTreeMap::from([("1".into(), (1, 200, String::new()))]));
+    assert_eq!(hub.lock().taken.iter().map(|it| it.connection).collect::<Vec<_>>(), [1]);
+
+    // One that takes too long holds up messages for half of the limit at most, and none goes twice.
+    hub.call("report", "2", "");
+    until_state(&client, |it| matches!(it, ConnectionState::Renewing)).await;
+    let started = tokio::time::Instant::now();
+    for (after, sent) in [(0, 2), (2, 3), (3, 3)] {
+        tokio::time::sleep_until(started + seconds(after)).await;
+        let _receipt = client.enqueue(Message::new("telemetry")).await.expect("room");
+        settle().await;
+        assert_eq!(hub.bodies().len(), sent, "after {after} s");
+    }
+    until_state(&client, |it| matches!(it, ConnectionState::Connected)).await;
+    settle().await;
+    assert_eq!((started.elapsed(), hub.opened(), hub.bodies().len()), (seconds(5), 3, 4));
+    assert!(hub.lock().taken.iter().all(|it| !it.again));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_handler_may_close_its_client_as_often_as_it_likes() {
     for lost in [None, Some(Fate::HangOpening), Some(Fate::HangLogin), Some(Fate::Unreachable)] {
         let hub = FakeHub::new([Fate::Accept].into_iter().chain(vec![lost.unwrap_or(Fate::Accept); 50]));
