@@ -1,5 +1,6 @@
 //! The admin port: plain HTTP, on loopback always.
 
+mod messages;
 mod methods;
 mod service;
 mod twins;

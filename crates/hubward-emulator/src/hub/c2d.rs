@@ -6,6 +6,7 @@ use bytes::Bytes;
 use hubward_proto::hub::{CloudToDeviceTopic, HubIdentity, ModuleInputTopic, PropertyBag};
 use hubward_proto::limits::{CLOUD_TO_DEVICE_MAX, CLOUD_TO_DEVICE_QUEUE, MESSAGE_ID_MAX, TOPIC_MAX};
 
+use super::problem::Code;
 use crate::clock::timestamp;
 use crate::store::{Ack, Post, Rules, later};
 use crate::wire_id;
@@ -298,13 +299,17 @@ impl SendProblem {
     /// The service's code: its first three digits are the HTTP status.
     #[must_use]
     pub const fn code(&self) -> u32 {
+        self.as_code().number()
+    }
+
+    pub(crate) const fn as_code(&self) -> Code {
         match self {
-            Self::UnknownHub { .. } => 401_001,
-            Self::UnknownDevice { .. } => 404_001,
-            Self::UnknownModule { .. } => 404_010,
-            Self::QueueFull => 403_004,
-            Self::TooLarge { .. } => 413_001,
-            Self::Argument(_) => 400_004,
+            Self::UnknownHub { .. } => Code::IotHubNotFound,
+            Self::UnknownDevice { .. } => Code::DeviceNotFound,
+            Self::UnknownModule { .. } => Code::ModuleNotFound,
+            Self::QueueFull => Code::DeviceMaximumQueueDepthExceeded,
+            Self::TooLarge { .. } => Code::MessageTooLarge,
+            Self::Argument(_) => Code::ArgumentInvalid,
         }
     }
 }

@@ -14,6 +14,8 @@ use crate::wire_id;
 pub(crate) enum Code {
     ArgumentInvalid,
     IotHubFormatError,
+    IotHubNotFound,
+    DeviceMaximumQueueDepthExceeded,
     DeviceMaximumInflightMethodExceeded,
     DeviceNotFound,
     ModuleNotFound,
@@ -28,6 +30,8 @@ impl Code {
         match self {
             Self::ArgumentInvalid => 400_004,
             Self::IotHubFormatError => 400_006,
+            Self::IotHubNotFound => 401_001,
+            Self::DeviceMaximumQueueDepthExceeded => 403_004,
             Self::DeviceMaximumInflightMethodExceeded => 403_800,
             Self::DeviceNotFound => 404_001,
             Self::ModuleNotFound => 404_010,

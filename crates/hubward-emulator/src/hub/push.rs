@@ -167,7 +167,7 @@ mod tests {
         }
         assert_eq!(sent(&mut connection, &mut peer).await, (0x4001..=0x4010).collect::<Vec<_>>());
         assert!(!outbox.acknowledged(&mut connection, 0x4011), "not sent yet");
-        assert_eq!(sent(&mut connection, &mut peer).await, []);
+        assert_eq!(sent(&mut connection, &mut peer).await, [0_u16; 0]);
         for (id, known) in [(0x4003, true), (0x4001, true), (0x4003, false), (1, false)] {
             assert_eq!(outbox.acknowledged(&mut connection, id), known, "{id:x}");
         }

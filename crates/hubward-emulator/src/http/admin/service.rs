@@ -10,7 +10,7 @@ use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use super::{methods, twins};
+use super::{messages, methods, twins};
 use crate::http::{Cut, Pace, Paced, Reply, is_json, reply, value};
 use crate::hub::{Code, problem_body};
 use crate::shared::Shared;
@@ -28,6 +28,7 @@ pub(super) struct Asked {
 enum What {
     Twin,
     Method,
+    Messages,
 }
 
 impl Asked {
@@ -38,6 +39,7 @@ impl Asked {
         let what = match segments.next()? {
             "twins" => What::Twin,
             "methods" => What::Method,
+            "messages" => What::Messages,
             _ => return None,
         };
         let mut name = || {
@@ -61,6 +63,7 @@ impl Asked {
         match self.what {
             What::Twin => "GET, HEAD, PATCH",
             What::Method => "POST",
+            What::Messages => "GET, HEAD, POST",
         }
     }
 }
@@ -72,6 +75,7 @@ pub(super) async fn answer(shared: &Shared, asked: Asked, request: Request<Incom
     let known = match asked.what {
         What::Twin => read || method == Method::PATCH,
         What::Method => method == Method::POST,
+        What::Messages => read || method == Method::POST,
     };
     if !known {
         let message = "This path does not have this method.";
@@ -83,6 +87,11 @@ pub(super) async fn answer(shared: &Shared, asked: Asked, request: Request<Incom
         What::Twin if read => twins::show(shared, &asked),
         What::Twin => match body(request).await? {
             Ok(body) => twins::patch(shared, &asked, &body),
+            Err(problem) => Err(problem),
+        },
+        What::Messages if read => messages::show(shared, &asked),
+        What::Messages => match body(request).await? {
+            Ok(body) => messages::send(shared, &asked, body),
             Err(problem) => Err(problem),
         },
         What::Method => match body(request).await? {

@@ -1,0 +1,104 @@
+//! `GET` and `POST /messages/{hub}/{device}` at the admin port: a hub takes such messages over AMQP
+//! only.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::service::{Asked, Problem};
+use crate::hub::{CloudToDevice, Code, SendProblem};
+use crate::shared::Shared;
+use crate::store::Ack;
+
+/// A message as JSON, with the names of the service's SDKs.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Body {
+    body: Option<String>,
+    body_base64: Option<String>,
+    /// `null` is a name without a value.
+    #[serde(default)]
+    properties: BTreeMap<String, Option<String>>,
+    message_id: Option<String>,
+    correlation_id: Option<String>,
+    user_id: Option<String>,
+    content_type: Option<String>,
+    content_encoding: Option<String>,
+    ack: Option<Ack>,
+    expiry_time_utc: Option<String>,
+    time_to_live_in_seconds: Option<u64>,
+    /// Of a module, and only of one.
+    input_name: Option<String>,
+    sender_device_id: Option<String>,
+    sender_module_id: Option<String>,
+}
+
+/// The messages that wait, the oldest first.
+pub(super) fn show(shared: &Shared, asked: &Asked) -> Result<Value, Problem> {
+    let messages = shared.cloud_messages(&asked.hub, &asked.client_id);
+    let missing = || Problem::new(Code::not_found(&asked.client_id), "The hub does not know it.");
+    Ok(json!({ "messages": messages.ok_or_else(missing)? }))
+}
+
+/// Sends a message; `{messageId}`.
+pub(super) fn send(shared: &Shared, asked: &Asked, body: Value) -> Result<Value, Problem> {
+    let body: Body =
+        serde_json::from_value(body).map_err(|problem| wrong(&format!("The body does not fit: {problem}.")))?;
+    let input = body.input_name.clone();
+    let message = read(body)?;
+    let sent = match (asked.client_id.split_once('/'), &input) {
+        (None, None) => shared.send(&asked.hub, &asked.client_id, None, message),
+        (Some((device, module)), Some(input)) => shared.send(&asked.hub, device, Some((module, input)), message),
+        (None, Some(_)) => return Err(wrong("A device has no inputs.")),
+        (Some(_), None) => return Err(wrong("A message to a module has an inputName.")),
+    };
+    Ok(json!({ "messageId": sent? }))
+}
+
+fn read(body: Body) -> Result<CloudToDevice, Problem> {
+    let bytes = match (body.body, body.body_base64) {
+        (Some(text), None) => text.into_bytes(),
+        (None, Some(base64)) => STANDARD.decode(base64).map_err(|_| wrong("bodyBase64 is not base64."))?,
+        (None, None) => Vec::new(),
+        (Some(_), Some(_)) => return Err(wrong("There is a body or a bodyBase64, not both.")),
+    };
+    let mut message = CloudToDevice::new(bytes);
+    message.properties = body.properties.into_iter().collect();
+    message.message_id = body.message_id;
+    message.correlation_id = body.correlation_id;
+    message.user_id = body.user_id;
+    message.content_type = body.content_type;
+    message.content_encoding = body.content_encoding;
+    message.ack = body.ack;
+    message = match (body.expiry_time_utc, body.time_to_live_in_seconds) {
+        (None, None) => message,
+        (None, Some(seconds)) => message.expires_after(Duration::from_secs(seconds)),
+        (Some(text), None) => {
+            let moment = OffsetDateTime::parse(&text, &Rfc3339);
+            message.expires_at(SystemTime::from(moment.map_err(|_| wrong("expiryTimeUtc is not ISO 8601."))?))
+        }
+        (Some(_), Some(_)) => return Err(wrong("There is an expiryTimeUtc or a timeToLiveInSeconds, not both.")),
+    };
+    message = match (body.sender_device_id, body.sender_module_id) {
+        (Some(device), module) => message.sender(device, module.as_deref()),
+        (None, None) => message,
+        (None, Some(_)) => return Err(wrong("A senderModuleId needs a senderDeviceId.")),
+    };
+    Ok(message)
+}
+
+fn wrong(message: &str) -> Problem {
+    Problem::new(Code::ArgumentInvalid, message)
+}
+
+impl From<SendProblem> for Problem {
+    fn from(problem: SendProblem) -> Self {
+        Self::new(problem.as_code(), problem.to_string())
+    }
+}
