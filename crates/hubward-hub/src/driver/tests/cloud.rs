@@ -329,6 +329,85 @@ async fn what_was_completed_before_a_close_is_acknowledged_before_it() {
     assert_eq!(hub.settled(), [(1, 1, Verdict::Complete)]);
 }
 
+/// Two threads; messages, calls, and connections that end, at any moment.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_replied_over_another_connection_and_nothing_vanishes() {
+    for seed in 0..200 {
+        let mut rng = Rng::with_seed(seed);
+        let hub = FakeHub::new([]);
+        let quick = crate::Backoff::new(Duration::ZERO, Duration::ZERO);
+        let client = spawn(&hub, options().seed(Some(seed)).backoff(quick).receive_queue(8).method_calls(4));
+        let mut receiver = client.cloud_messages().expect("free");
+        let calls = std::sync::Arc::new(std::sync::atomic::AtomicU64::new(0));
+        let worked = calls.clone();
+        client
+            .serve_method("work", move |_| {
+                let worked = worked.clone();
+                async move {
+                    tokio::task::yield_now().await;
+                    worked.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                    Ok(crate::MethodResponse::new(200))
+                }
+            })
+            .expect("methods");
+        client.connected().await.expect("a login");
+        let reader = tokio::spawn(async move {
+            let (mut taken, mut completed, mut stale) = (0, 0, 0);
+            while let Ok(message) = receiver.next().await {
+                taken += 1;
+                if taken % 5 == 0 {
+                    continue;
+                }
+                match message.complete().await {
+                    Ok(()) => completed += 1,
+                    Err(SettleError::Stale | SettleError::Closed(_)) => stale += 1,
+                    Err(other) => panic!("{other:?}"),
+                }
+            }
+            (taken, completed, stale)
+        });
+        for number in 0..100_u64 {
+            hub.tell_by(|connection| {
+                let own = connection as u64 * 1000 + number;
+                if number % 3 > 0 {
+                    let message = IncomingMessage::new("m", PropertyBag::default());
+                    return Downstream::Message(Box::new(Delivery { lock: Some(Lock(own)), message }));
+                }
+                let id = hubward_transport::CallId(own.to_string());
+                Downstream::Method(Box::new(hubward_transport::Call { id, name: "work".into(), body: "".into() }))
+            });
+            match rng.u8(..20) {
+                0 => hub.cut(),
+                1..8 => tokio::task::yield_now().await,
+                _ => {}
+            }
+        }
+        let _ended = client.close(Duration::ZERO).await;
+        let (taken, completed, stale) = reader.await.expect("no panic");
+        // A handler's task may outlive its client.
+        while std::sync::Arc::strong_count(&calls) > 1 {
+            tokio::task::yield_now().await;
+        }
+        let counts = client.counts();
+        let (mut settled, mut answered) = (0, 0);
+        for (connection, reply) in &hub.lock().given {
+            let (count, own) = match reply {
+                Reply::Settle { lock, .. } => (&mut settled, lock.0),
+                Reply::Method { call, .. } => (&mut answered, call.0.parse().expect("a number")),
+                other => panic!("{other:?}"),
+            };
+            *count += 1;
+            assert_eq!(own / 1000, *connection as u64, "seed {seed}");
+        }
+        assert_eq!(settled, completed, "seed {seed}");
+        assert_eq!(taken, completed + stale + counts.messages_unsettled, "seed {seed}");
+        assert_eq!(stale, counts.messages_stale, "seed {seed}");
+        let worked = calls.load(std::sync::atomic::Ordering::SeqCst);
+        assert_eq!(worked + counts.methods_busy, answered + counts.methods_unanswered, "seed {seed}");
+        assert_eq!(hub.alive(), 0, "seed {seed}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn futures_dropped_at_any_moment_lose_no_message() {
     let (mut dropped, mut settled) = (0, 0);

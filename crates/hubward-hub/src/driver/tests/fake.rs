@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 
+use super::twin::Document;
 use async_trait::async_trait;
 use hubward_transport::{
     Abilities, Downstream, Feature, HubConnection, HubLogin, HubTransport, ProtoError, Refusal, RefusedBy, Reply,
@@ -64,8 +65,12 @@ pub(super) struct Hub {
     pub(super) writes: Vec<usize>,
     /// What was watched, by connection.
     pub(super) watched: Vec<(usize, Feature)>,
+    /// Replies that connections were given, whether they were written or not.
+    pub(super) given: Vec<(usize, Reply)>,
     /// What was replied, by connection.
     pub(super) replies: Vec<(usize, Reply)>,
+    /// What twins are asked of.
+    pub(super) document: Document,
     /// What is told next, by connection.
     told: VecDeque<(usize, Downstream)>,
     unanswered: VecDeque<(usize, Tag)>,
@@ -90,7 +95,9 @@ impl FakeHub {
             taken: Vec::new(),
             writes: Vec::new(),
             watched: Vec::new(),
+            given: Vec::new(),
             replies: Vec::new(),
+            document: Document::default(),
             told: VecDeque::new(),
             unanswered: VecDeque::new(),
             answered: VecDeque::new(),
@@ -123,9 +130,14 @@ impl FakeHub {
 
     /// Tells the connection that was opened last.
     pub(super) fn tell(&self, what: Downstream) {
+        self.tell_by(|_| what);
+    }
+
+    /// Tells the connection that was opened last what goes with its number.
+    pub(super) fn tell_by(&self, what: impl FnOnce(usize) -> Downstream) {
         let mut hub = self.lock();
         let last = hub.opened;
-        hub.told.push_back((last, what));
+        hub.told.push_back((last, what(last)));
         hub.wake();
     }
 
@@ -210,6 +222,7 @@ impl HubTransport for FakeHub {
                 ready: false,
                 written: Vec::new(),
                 watching: Vec::new(),
+                asking: Vec::new(),
                 replying: Vec::new(),
                 alive,
             })),
@@ -241,6 +254,7 @@ struct Connection {
     ready: bool,
     written: Vec<(Tag, Taken)>,
     watching: Vec<(Tag, Feature)>,
+    asking: Vec<(Tag, Upstream)>,
     replying: Vec<Reply>,
     alive: Alive,
 }
@@ -264,7 +278,10 @@ impl HubConnection for Connection {
                 self.watching.push((tag, *feature));
                 return Ok(());
             }
-            other => panic!("{other:?}"),
+            question => {
+                self.asking.push((tag, question.clone()));
+                return Ok(());
+            }
         };
         let body = String::from_utf8(message.body.to_vec()).expect("text");
         if body == "impossible" {
@@ -276,6 +293,7 @@ impl HubConnection for Connection {
 
     fn start_reply(&mut self, reply: &Reply) -> Result<(), TransportError> {
         assert!(self.ready, "nothing came yet that could be replied to");
+        self.alive.0.lock().given.push((self.number, reply.clone()));
         self.replying.push(reply.clone());
         Ok(())
     }
@@ -313,6 +331,14 @@ impl HubConnection for Connection {
         for (tag, feature) in self.watching.drain(..) {
             hub.watched.push((self.number, feature));
             events.push(Downstream::Done(tag));
+        }
+        for (tag, what) in self.asking.drain(..) {
+            let (answer, cut) = hub.document.ask(self.number, tag, &what);
+            events.extend(answer);
+            if cut {
+                hub.cut.insert(self.number);
+                cx.waker().wake_by_ref();
+            }
         }
         while let Some((number, what)) = hub.told.pop_front_if(|_| self.ready) {
             if number == self.number {
