@@ -1,0 +1,586 @@
+//! Twins over the hub in memory: reading, reporting, following, and every way to end.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+use fastrand::Rng;
+use hubward_proto::hub::twin::merge;
+use hubward_proto::hub::{Properties, Twin};
+use hubward_transport::{Abilities, Downstream, Fault, Feature, Refusal, RefusedBy, Stage, Tag, Upstream};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::cancel::poll_times;
+use super::*;
+use crate::{DesiredProperties, Reported, TwinError};
+
+/// The hub's side of a twin.
+#[derive(Debug, Default)]
+pub(super) struct Document {
+    twin: Twin,
+    /// Every question with its tag and connection: `get` or the patch.
+    asked: Vec<(usize, Tag, String)>,
+    /// What becomes of the next questions; after them, all are answered.
+    manners: VecDeque<Manner>,
+}
+
+/// How a question is treated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Manner {
+    Answer,
+    /// It is done and not answered.
+    Silence,
+    /// It is done, and the connection breaks.
+    Cut,
+    /// It gets lost, and the connection breaks.
+    Lose,
+    Refuse(u16),
+    Garble,
+}
+
+impl Document {
+    /// The answer, if there is one, and whether the connection breaks.
+    pub(super) fn ask(&mut self, connection: usize, tag: Tag, what: &Upstream) -> (Option<Downstream>, bool) {
+        let patch = match what {
+            Upstream::TwinGet => None,
+            Upstream::ReportedPatch(patch) => Some(patch),
+            other => panic!("{other:?}"),
+        };
+        let text = patch.map_or_else(|| "get".into(), |it| String::from_utf8(it.to_vec()).expect("text"));
+        self.asked.push((connection, tag, text));
+        let manner = self.manners.pop_front().unwrap_or(Manner::Answer);
+        if let Manner::Refuse(status) = manner {
+            let mut refusal = Refusal::new(ENDPOINT.into(), Stage::Exchange, RefusedBy::Status(status));
+            refusal.tracking_id = Some("t-1".into());
+            return (Some(Downstream::Refused(tag, Box::new(refusal))), false);
+        }
+        if manner == Manner::Lose {
+            return (None, true);
+        }
+        let answer = match patch {
+            None if manner == Manner::Garble => Downstream::Twin(tag, Bytes::from_static(b"{")),
+            None => Downstream::Twin(tag, self.twin.encode().into()),
+            Some(patch) => {
+                merge(&mut self.twin.reported.values, &serde_json::from_slice(patch).expect("an object"));
+                self.twin.reported.version += 1;
+                Downstream::Reported(tag, Some(self.twin.reported.version))
+            }
+        };
+        (matches!(manner, Manner::Answer | Manner::Garble).then_some(answer), manner == Manner::Cut)
+    }
+}
+
+impl FakeHub {
+    /// The cloud changes a desired property, and tells a connection that watches.
+    fn wish(&self, patch: Value) -> u64 {
+        let mut hub = self.lock();
+        let (opened, desired) = (hub.opened, &mut hub.document.twin.desired);
+        let patch = object(patch);
+        merge(&mut desired.values, &patch);
+        desired.version += 1;
+        let version = desired.version;
+        let watched = hub.watched.contains(&(opened, Feature::Desired));
+        drop(hub);
+        if watched {
+            self.tell(Downstream::Desired(Properties::new(version, patch).to_wire().to_string().into()));
+        }
+        version
+    }
+
+    fn treats(&self, manners: &[Manner]) {
+        self.lock().document.manners.extend(manners);
+    }
+
+    fn questions(&self) -> Vec<String> {
+        self.lock().document.asked.iter().map(|it| it.2.clone()).collect()
+    }
+
+    /// Answers the last question, which was a report.
+    fn answers_report(&self, version: u64) {
+        let tag = self.lock().document.asked.last().expect("a question").1;
+        self.tell(Downstream::Reported(tag, Some(version)));
+    }
+
+    fn reported(&self) -> Value {
+        Value::Object(self.lock().document.twin.reported.values.clone())
+    }
+}
+
+fn object(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(values) => values,
+        other => panic!("{other} is no object"),
+    }
+}
+
+fn state(properties: &Properties) -> (u64, Value) {
+    (properties.version, Value::Object(properties.values.clone()))
+}
+
+async fn changed(desired: &mut DesiredProperties) -> (u64, Value) {
+    state(&desired.changed().await.expect("the client lives"))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_twin_is_read_and_reported_to_and_nothing_is_watched_before() {
+    #[derive(Serialize, Deserialize)]
+    struct Fan {
+        speed: u32,
+    }
+
+    let hub = FakeHub::new([]);
+    hub.wish(json!({ "fan": { "speed": 3 } }));
+    let client = spawn(&hub, options());
+    client.send(Message::new("m")).await.expect("an acknowledgement");
+    assert_eq!(hub.lock().watched, []);
+    let twin = client.twin().await.expect("a twin");
+    assert_eq!(state(&twin.desired), (1, json!({ "fan": { "speed": 3 } })));
+    let fan: BTreeMap<String, Fan> = twin.desired.read().expect("a fan");
+    assert_eq!(client.report(&fan).await.expect("reported"), Reported { version: Some(1) });
+    let reported = client.report(&json!({ "fan": null, "ok": true })).await.expect("reported");
+    assert_eq!(reported.version, Some(2));
+    assert_eq!(hub.reported(), json!({ "ok": true }));
+    assert_eq!(client.twin().await.expect("a twin").reported.version, 2);
+    assert_eq!(hub.lock().watched, [(1, Feature::TwinAnswers)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_hub_would_never_take_is_not_sent() {
+    let hub = FakeHub::new([]);
+    let client = spawn(&hub, options());
+    client.connected().await.expect("a login");
+    for (patch, expected) in [
+        (json!([1]), "reported properties have to be a JSON object"),
+        (json!("x"), "reported properties have to be a JSON object"),
+        (json!(null), "reported properties have to be a JSON object"),
+        (json!({ "a.b": 1 }), "the property `a.b` is not valid"),
+        (json!({ "big": u64::MAX }), "the property `big` is not valid"),
+        (
+            json!({ "a": "x".repeat(4096), "b": (0..8).map(|_| "x".repeat(4096)).collect::<Vec<_>>() }),
+            "the twin's section has 36866 bytes, but at most 32768 are allowed",
+        ),
+    ] {
+        let error = client.report(&patch).await.expect_err("invalid");
+        let TwinError::Invalid(problem) = &error else { panic!("{error:?}") };
+        assert!(problem.to_string().starts_with(expected), "{problem}");
+        assert_eq!(error.fault(), Some(Fault::Request));
+        assert!(error.is_certainly_not_sent());
+    }
+    let error = client.report(&BTreeMap::from([((1, 2), 3)])).await.expect_err("no JSON");
+    assert!(matches!(error, TwinError::Invalid(ProtoError::Unexpected(_))), "{error:?}");
+    settle().await;
+    assert!(hub.questions().is_empty() && hub.lock().watched.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_protocol_without_twins_says_so_at_once() {
+    let hub = FakeHub::new([]);
+    hub.lock().abilities = Abilities::default();
+    let client = spawn(&hub, options());
+    assert!(matches!(client.twin().await, Err(TwinError::Unsupported(_))));
+    let error = client.report(&json!({})).await.expect_err("unsupported");
+    assert_eq!(error.fault(), Some(Fault::Unsupported));
+    assert_eq!(
+        client.desired().expect_err("unsupported").to_string(),
+        "changes of desired properties are not possible over mqtt"
+    );
+    settle().await;
+    assert!(hub.lock().watched.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_busy_hub_a_lost_answer_and_a_broken_connection_keep_the_order_of_reports() {
+    let hub = FakeHub::new([]);
+    let client = spawn(&hub, options());
+    hub.treats(&[
+        Manner::Refuse(429),
+        Manner::Refuse(503),
+        Manner::Silence,
+        Manner::Answer,
+        Manner::Lose,
+        Manner::Cut,
+        Manner::Answer,
+    ]);
+    let reports = (0..3).map(|n| {
+        let client = client.clone();
+        async move { client.report(&json!({ "n": n })).await.expect("reported").version }
+    });
+    let mut running = Vec::new();
+    for report in reports {
+        running.push(tokio::spawn(report));
+        settle().await;
+    }
+    let mut versions = Vec::new();
+    for report in running {
+        versions.push(report.await.expect("no panic"));
+    }
+    // Done once without an answer, once before the connection broke, and once each as the hub said.
+    assert_eq!(versions, [Some(2), Some(4), Some(5)]);
+    let order: Vec<(usize, String)> = hub.lock().document.asked.iter().map(|it| (it.0, it.2.clone())).collect();
+    let at = |connection: usize, n: u8| (connection, format!(r#"{{"n":{n}}}"#));
+    assert_eq!(order, [at(1, 0), at(1, 0), at(1, 0), at(1, 0), at(1, 1), at(2, 1), at(3, 1), at(3, 2)]);
+    assert_eq!(hub.reported(), json!({ "n": 2 }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_tells_everything_the_hub_said() {
+    let hub = FakeHub::new([]);
+    let client = spawn(&hub, options());
+    hub.treats(&[Manner::Refuse(400)]);
+    let error = client.report(&json!({ "a": 1 })).await.expect_err("refused");
+    assert_eq!((error.status(), error.fault()), (Some(400), Some(Fault::Service)));
+    assert_eq!(error.refusal().and_then(|it| it.tracking_id.as_deref()), Some("t-1"));
+    assert_eq!(error.to_string(), format!("{ENDPOINT} refused (exchange) with status 400"));
+
+    // One that is busy until the deadline: it certainly did nothing, and says why.
+    hub.treats(&[Manner::Refuse(429); 20]);
+    let started = tokio::time::Instant::now();
+    let error = client.report(&json!({ "a": 1 })).await.expect_err("refused");
+    assert_eq!(started.elapsed(), seconds(60));
+    assert_eq!((error.status(), error.fault()), (Some(429), Some(Fault::Throttled)));
+    let asked = hub.questions().len();
+    assert!((5..=10).contains(&asked), "asked {asked} times");
+
+    hub.lock().document.manners.clear();
+    hub.treats(&[Manner::Garble]);
+    let error = client.twin().await.expect_err("garbled");
+    assert!(matches!(error, TwinError::Unreadable(_)) && error.fault() == Some(Fault::Peer), "{error:?}");
+    client.twin().await.expect("a twin");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_says_whether_the_hub_can_have_it() {
+    let hub = FakeHub::new([]);
+    let client = spawn(&hub, options()).twin_deadline(Some(seconds(40)));
+    let started = tokio::time::Instant::now();
+    hub.treats(&[Manner::Silence; 20]);
+    let error = client.report(&json!({ "a": 1 })).await.expect_err("silence");
+    assert_eq!(started.elapsed(), seconds(40));
+    assert!(error.is_deadline() && matches!(error, TwinError::Unknown { .. }), "{error:?}");
+    assert_eq!(hub.questions().len(), 2, "after 15 s, and it would have had 30 s more");
+
+    let hub = FakeHub::new([Fate::Unreachable; 99]);
+    let client = spawn(&hub, options()).twin_deadline(Some(seconds(40)));
+    let error = client.twin().await.expect_err("no connection");
+    let TwinError::NotSent { why: Why::Deadline { cause: Some(cause), after } } = &error else { panic!("{error:?}") };
+    assert_eq!((cause.fault(), *after), (Fault::Network, seconds(40)));
+    assert!(error.fault() == Some(Fault::Network) && error.is_certainly_not_sent());
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_deadline_waits_as_long_as_the_client_lives() {
+    let hub = FakeHub::new([Fate::HangLogin; 200]);
+    let client = spawn(&hub, options()).twin_deadline(None);
+    let waiting = tokio::spawn({
+        let client = client.clone();
+        async move { client.twin().await }
+    });
+    tokio::time::sleep(seconds(3600)).await;
+    assert!(!waiting.is_finished());
+    client.close(seconds(1)).await.expect("no message is left");
+    let error = waiting.await.expect("no panic").expect_err("closed");
+    assert!(matches!(error, TwinError::NotSent { why: Why::Closed(CloseReason::Requested) }), "{error:?}");
+    assert_eq!(error.fault(), None);
+    let error = client.twin().await.expect_err("closed");
+    assert!(matches!(error, TwinError::NotSent { why: Why::Closed(CloseReason::Requested) }), "{error:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_queue_makes_the_next_wait_within_its_deadline() {
+    let hub = FakeHub::new([Fate::HangLogin]);
+    let client = spawn(&hub, options().twin_queue(2));
+    let mut waiting = Vec::new();
+    for _ in 0..3 {
+        let client = client.clone();
+        waiting.push(tokio::spawn(async move { client.twin().await }));
+        settle().await;
+    }
+    assert_eq!(client.shared.twin_room.available_permits(), 0);
+    let hasty = client.clone().twin_deadline(Some(seconds(2)));
+    let error = hasty.twin().await.expect_err("no room in time");
+    assert!(error.is_deadline() && error.is_certainly_not_sent());
+    // Whoever leaves makes room.
+    waiting[0].abort();
+    settle().await;
+    assert_eq!(client.shared.twin_room.available_permits(), 0, "the third has it");
+    for waiting in waiting.drain(1..) {
+        waiting.await.expect("no panic").expect("a twin");
+    }
+    settle().await;
+    assert_eq!(hub.questions(), ["get", "get"], "nobody asks for one who left");
+    assert_eq!(client.shared.twin_room.available_permits(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_planned_renewal_waits_for_the_answer() {
+    let hub = FakeHub::new([]);
+    let client = spawn(&hub, options().token_lifetime(seconds(60)));
+    client.connected().await.expect("a login");
+    tokio::time::sleep(seconds(47)).await;
+    assert_eq!(hub.opened(), 1);
+    hub.treats(&[Manner::Silence]);
+    let report = tokio::spawn({
+        let client = client.clone();
+        async move { client.report(&json!({ "a": 1 })).await }
+    });
+    settle().await;
+    until_state(&client, |it| matches!(it, ConnectionState::Renewing)).await;
+    settle().await;
+    assert_eq!((hub.opened(), hub.goodbyes()), (1, 0), "it waits");
+    // Nothing new is asked meanwhile.
+    let next = tokio::spawn({
+        let client = client.clone();
+        async move { client.report(&json!({ "a": 2 })).await }
+    });
+    settle().await;
+    hub.answers_report(7);
+    assert_eq!(report.await.expect("no panic").expect("reported").version, Some(7));
+    next.await.expect("no panic").expect("reported");
+    assert_eq!((hub.opened(), hub.goodbyes()), (2, 1));
+    let connections: Vec<usize> = hub.lock().document.asked.iter().map(|it| it.0).collect();
+    assert_eq!(connections, [1, 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn closing_waits_for_reports_and_says_what_became_of_them() {
+    // In one go, before the task has seen either.
+    let hub = FakeHub::new([]);
+    let client = spawn(&hub, options());
+    client.connected().await.expect("a login");
+    let (report, closed) =
+        tokio::join!(async { client.report(&json!({ "a": 1 })).await }, async { client.close(seconds(5)).await });
+    assert_eq!(report.expect("reported").version, Some(1));
+    closed.expect("nothing is left");
+    assert_eq!(hub.reported(), json!({ "a": 1 }));
+
+    // One that the hub does not answer, and one behind it.
+    let hub = FakeHub::new([]);
+    let client = spawn(&hub, options());
+    client.connected().await.expect("a login");
+    hub.treats(&[Manner::Silence]);
+    let started = tokio::time::Instant::now();
+    let (first, second, closed) = tokio::join!(
+        async { client.report(&json!({ "a": 1 })).await },
+        async { client.report(&json!({ "a": 2 })).await },
+        async { client.close(seconds(5)).await }
+    );
+    assert_eq!(started.elapsed(), seconds(5));
+    assert!(matches!(first, Err(TwinError::Unknown { why: Why::Closed(CloseReason::Requested) })), "{first:?}");
+    assert!(matches!(second, Err(TwinError::NotSent { why: Why::Closed(CloseReason::Requested) })), "{second:?}");
+    closed.expect("no message is left");
+    assert_eq!(hub.alive(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bug_in_a_transport_leaves_nobody_waiting() {
+    let hub = FakeHub::new([Fate::PanicAfterLogin]);
+    let client = spawn(&hub, options());
+    let mut desired = client.desired().expect("twins");
+    let error = client.twin().await.expect_err("the task is gone");
+    assert!(matches!(error, TwinError::NotSent { why: Why::Closed(CloseReason::Aborted) }), "{error:?}");
+    assert!(matches!(desired.changed().await, Err(CloseReason::Aborted)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_follower_gets_the_state_and_then_each_newer_one() {
+    let hub = FakeHub::new([]);
+    hub.wish(json!({ "a": 1 }));
+    let client = spawn(&hub, options());
+    let mut desired = client.desired().expect("twins");
+    assert_eq!(desired.latest(), None);
+    assert_eq!(changed(&mut desired).await, (1, json!({ "a": 1 })));
+    assert_eq!(hub.lock().watched, [(1, Feature::TwinAnswers), (1, Feature::Desired)], "before the twin is read");
+    hub.wish(json!({ "a": null, "b": { "c": 2 } }));
+    assert_eq!(changed(&mut desired).await, (2, json!({ "b": { "c": 2 } })));
+    assert_eq!(hub.questions(), ["get"], "notices are enough");
+
+    // A late follower gets the state at once; a slow one skips to the newest.
+    let mut late = client.desired().expect("twins");
+    assert_eq!(changed(&mut late).await.0, 2);
+    for n in 0..5 {
+        hub.wish(json!({ "n": n }));
+        settle().await;
+    }
+    assert_eq!(desired.latest().map(|it| it.version), Some(7));
+    assert_eq!(changed(&mut desired).await, (7, json!({ "b": { "c": 2 }, "n": 4 })));
+    assert_eq!(changed(&mut late.clone()).await.0, 7);
+    assert_eq!(changed(&mut late).await.0, 7);
+    assert!(poll_times(5, desired.changed()).await.is_none(), "there is no newer one");
+
+    // What was missed is fetched without being asked for.
+    hub.lock().fates.push_back(Fate::Unreachable);
+    hub.cut();
+    until_state(&client, |it| !it.is_connected()).await;
+    hub.lock().document.twin.desired.values.clear();
+    let version = hub.wish(json!({ "new": true }));
+    assert_eq!(changed(&mut desired).await, (version, json!({ "new": true })));
+
+    // What is known is handed out before the end is told, and a follower keeps nothing alive.
+    let version = hub.wish(json!({ "last": true }));
+    settle().await;
+    drop(client);
+    settle().await;
+    assert_eq!(changed(&mut desired).await.0, version);
+    assert!(matches!(desired.changed().await, Err(CloseReason::Dropped)));
+    assert!(matches!(desired.changed().await, Err(CloseReason::Dropped)), "as often as asked");
+    assert_eq!((desired.latest().map(|it| it.version), hub.alive()), (Some(version), 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_explicit_question_feeds_the_followers_too() {
+    let hub = FakeHub::new([]);
+    let client = spawn(&hub, options());
+    let mut desired = client.desired().expect("twins");
+    assert_eq!(changed(&mut desired).await.0, 0);
+    // A change whose notice gets lost.
+    hub.lock().document.twin.desired = Properties::new(3, object(json!({ "v": 3 })));
+    assert_eq!(client.twin().await.expect("a twin").desired.version, 3);
+    assert_eq!(changed(&mut desired).await, (3, json!({ "v": 3 })));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hundred_changes_around_random_disconnects_end_on_the_last_version() {
+    for seed in 0..20 {
+        let mut rng = Rng::with_seed(seed);
+        let hub = FakeHub::new([]);
+        let client = spawn(&hub, options().seed(Some(seed)));
+        let mut desired = client.desired().expect("twins");
+        let follower = tokio::spawn(async move {
+            let mut versions = Vec::new();
+            while versions.last() != Some(&100) {
+                versions.push(desired.changed().await.expect("the client lives").version);
+            }
+            (versions, desired.latest())
+        });
+        for n in 1..=100 {
+            hub.wish(json!({ "n": n, (n % 7).to_string(): n }));
+            match rng.u8(..8) {
+                0 => hub.cut(),
+                1 => hub.treats(&[Manner::Silence, Manner::Refuse(429)]),
+                2 => tokio::time::sleep(Duration::from_millis(rng.u64(..3_000))).await,
+                3 => settle().await,
+                _ => {}
+            }
+        }
+        let (versions, latest) = follower.await.expect("no panic");
+        assert!(versions.is_sorted_by(|a, b| a < b), "seed {seed}: {versions:?}");
+        assert_eq!(latest.as_ref(), Some(&hub.lock().document.twin.desired), "seed {seed}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_question_that_is_dropped_at_any_await_is_asked_completely_or_not_at_all() {
+    for times in 0..12 {
+        let hub = FakeHub::new([]);
+        let client = spawn(&hub, options().twin_queue(1));
+        let mut desired = client.desired().expect("twins");
+        let finished = poll_times(times, client.report(&json!({ "a": times }))).await.is_some();
+        let _state = poll_times(times, desired.changed()).await;
+        settle().await;
+        let written = hub.questions().iter().filter(|it| *it != "get").count();
+        assert!(written <= 1 && (written == 1 || !finished), "{times}");
+        assert_eq!(client.shared.twin_room.available_permits(), 1, "no room leaked");
+        client.report(&json!({ "b": 1 })).await.expect("reported");
+        client.twin().await.expect("a twin");
+        assert_eq!(desired.latest().map(|it| it.version), Some(0));
+        client.close(seconds(5)).await.expect("nothing is left");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_report_that_is_dropped_before_there_is_a_connection_is_never_made() {
+    let hub = FakeHub::new([Fate::HangLogin]);
+    let client = spawn(&hub, options());
+    for n in 0..500 {
+        assert!(poll_times(3, client.report(&json!({ "n": n }))).await.is_none());
+    }
+    assert_eq!(client.report(&json!({ "last": true })).await.expect("reported").version, Some(1));
+    assert_eq!(hub.questions(), [r#"{"last":true}"#]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn thousands_of_dropped_questions_leave_a_client_that_still_asks() {
+    for seed in 0..20 {
+        let mut rng = Rng::with_seed(seed);
+        let hub = FakeHub::new([]);
+        let client = spawn(&hub, options().twin_queue(3).twin_deadline(None).seed(Some(seed)));
+        let mut desired = client.desired().expect("twins");
+        for n in 0..300 {
+            let times = rng.usize(..6);
+            match rng.u8(..4) {
+                0 => drop(poll_times(times, client.twin()).await),
+                1 => drop(poll_times(times, desired.changed()).await),
+                _ => drop(poll_times(times, client.report(&json!({ "n": n }))).await),
+            }
+            match rng.u8(..12) {
+                0 => hub.cut(),
+                1 => hub.treats(&[Manner::Silence]),
+                2 => hub.treats(&[Manner::Refuse(500)]),
+                3 => hub.treats(&[Manner::Cut]),
+                4 => tokio::time::advance(Duration::from_millis(rng.u64(..20_000))).await,
+                _ => {}
+            }
+        }
+        hub.lock().document.manners.clear();
+        let version = hub.wish(json!({ "done": seed }));
+        client.report(&json!({ "done": seed })).await.expect("reported");
+        assert_eq!(hub.reported()["done"], json!(seed));
+        while desired.latest().is_none_or(|it| it.version != version) {
+            desired.changed().await.expect("the client lives");
+        }
+        assert_eq!(client.shared.twin_room.available_permits(), 3, "no room leaked, seed {seed}");
+        client.close(seconds(5)).await.expect("nothing is left");
+        assert_eq!(hub.alive(), 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_end_at_any_moment_leaves_no_asker_waiting_and_no_untruth() {
+    for seed in 0..200 {
+        let mut rng = Rng::with_seed(seed);
+        let hub = FakeHub::new([]);
+        let client = spawn(&hub, options().twin_queue(2).seed(Some(seed)));
+        let mut desired = client.desired().expect("twins");
+        let follower = tokio::spawn(async move { while desired.changed().await.is_ok() {} });
+        let askers: Vec<_> = (0..4)
+            .map(|asker| {
+                let client = client.clone();
+                tokio::spawn(async move {
+                    let mut said = Vec::new();
+                    for n in 0..1000 {
+                        let key = format!("{asker}-{n}");
+                        let outcome = client.report(&BTreeMap::from([(&key, true)])).await;
+                        let ended = outcome.is_err();
+                        said.push((key, outcome));
+                        if ended {
+                            break;
+                        }
+                    }
+                    said
+                })
+            })
+            .collect();
+        for _ in 0..rng.usize(..200) {
+            tokio::task::yield_now().await;
+        }
+        if rng.u8(..3) == 0 {
+            hub.cut();
+        }
+        let _left = client.close(Duration::ZERO).await;
+        follower.await.expect("no panic");
+        for asker in askers {
+            let said = asker.await.expect("no panic");
+            let reported = hub.reported();
+            for (key, outcome) in said {
+                match outcome {
+                    Ok(_) => assert!(reported.get(&key).is_some(), "{key} was never reported, seed {seed}"),
+                    Err(error) if error.is_certainly_not_sent() => {
+                        assert!(reported.get(&key).is_none(), "{key} was reported, seed {seed}: {error:?}");
+                    }
+                    Err(_) => {}
+                }
+            }
+        }
+        assert_eq!(hub.alive(), 0);
+    }
+}
