@@ -89,43 +89,6 @@ pub(crate) fn not_started(error: StartError) -> Failure {
     failure
 }
 
-/// Ctrl-C, or the signal that ends services: heard from the moment this is made, so that whoever reads
-/// that a cloud is ready can end it at once.
-pub(crate) struct Stop {
-    #[cfg(unix)]
-    interrupt: tokio::signal::unix::Signal,
-    #[cfg(unix)]
-    terminate: tokio::signal::unix::Signal,
-    #[cfg(windows)]
-    interrupt: tokio::signal::windows::CtrlC,
-}
-
-impl Stop {
-    pub(crate) fn listen() -> Result<Self, Failure> {
-        let cannot = |error| Failure::local(format!("signals cannot be heard: {error}"));
-        #[cfg(unix)]
-        {
-            use tokio::signal::unix::{SignalKind, signal};
-            let interrupt = signal(SignalKind::interrupt()).map_err(cannot)?;
-            let terminate = signal(SignalKind::terminate()).map_err(cannot)?;
-            Ok(Self { interrupt, terminate })
-        }
-        #[cfg(windows)]
-        Ok(Self { interrupt: tokio::signal::windows::ctrl_c().map_err(cannot)? })
-    }
-
-    /// Waits for either.
-    pub(crate) async fn heard(mut self) {
-        #[cfg(unix)]
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
-        #[cfg(windows)]
-        self.interrupt.recv().await;
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

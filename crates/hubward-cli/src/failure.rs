@@ -1,6 +1,8 @@
 //! What a command fails with: everything the last line of output says.
 
-use hubward::{ConnectError, Diagnosis, Fault, SendError, SettingsError, SetupError};
+use hubward::{
+    ConnectError, Diagnosis, Fault, ReceiveError, SendError, SettingsError, SetupError, TwinError, Unsupported,
+};
 
 use crate::exit_code::ExitCode;
 
@@ -127,6 +129,24 @@ impl From<SetupError> for Failure {
     }
 }
 
+impl From<TwinError> for Failure {
+    fn from(error: TwinError) -> Self {
+        Self::diagnosed(&error, Diagnosis::from(&error))
+    }
+}
+
+impl From<Unsupported> for Failure {
+    fn from(error: Unsupported) -> Self {
+        Self::diagnosed(&error, Diagnosis::from(&error))
+    }
+}
+
+impl From<ReceiveError> for Failure {
+    fn from(error: ReceiveError) -> Self {
+        Self::diagnosed(&error, Diagnosis::from(&error))
+    }
+}
+
 impl From<SettingsError> for Failure {
     fn from(error: SettingsError) -> Self {
         let flags: Vec<&str> = error.problems().iter().filter_map(|it| flag_of(it.variable)).collect();
@@ -160,6 +180,7 @@ fn flag_of(variable: &str) -> Option<&'static str> {
         vars::TRANSPORT => "--transport",
         vars::CA_FILE => "--ca-file",
         vars::CONNECT_TO => "--connect-to",
+        vars::CONNECTION_STRING => "--connection-string-file",
         _ => return None,
     })
 }

@@ -27,7 +27,7 @@ pub(crate) struct KeySource {
 
 /// An argument that must not show up in `Debug`.
 #[derive(Clone)]
-struct Secret(Zeroizing<String>);
+pub(crate) struct Secret(Zeroizing<String>);
 
 impl std::fmt::Debug for Secret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -43,14 +43,31 @@ impl std::str::FromStr for Secret {
     }
 }
 
+impl Secret {
+    /// The text that was typed.
+    pub(crate) fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
 impl KeySource {
+    /// Whether one of the arguments was given.
+    pub(crate) const fn is_given(&self) -> bool {
+        self.symmetric_key_file.is_some() || self.symmetric_key_stdin || self.symmetric_key.is_some()
+    }
+
+    /// Whether standard input holds the key.
+    pub(crate) fn reads_stdin(&self) -> bool {
+        self.symmetric_key_stdin || self.symmetric_key_file.as_ref().is_some_and(|it| it.as_os_str() == "-")
+    }
+
     /// The key's text, if one of the arguments was given.
     pub(crate) fn read(&self) -> Result<Option<Zeroizing<String>>, Failure> {
         if let Some(file) = &self.symmetric_key_file {
             return read_key_file(file).map(Some);
         }
         if self.symmetric_key_stdin {
-            return read_stdin().map(Some);
+            return read_stdin("key").map(Some);
         }
         if let Some(Secret(key)) = &self.symmetric_key {
             tracing::warn!(
@@ -71,20 +88,25 @@ impl KeySource {
 
 /// The text of a key file; `-` is standard input.
 pub(crate) fn read_key_file(file: &Path) -> Result<Zeroizing<String>, Failure> {
+    read_secret_file("key", file)
+}
+
+/// The text of a file that holds a secret of this kind; `-` is standard input.
+pub(crate) fn read_secret_file(what: &str, file: &Path) -> Result<Zeroizing<String>, Failure> {
     if file == Path::new("-") {
-        return read_stdin();
+        return read_stdin(what);
     }
     let text = std::fs::read_to_string(file)
-        .map_err(|error| Failure::usage(format!("the key file {} cannot be read: {error}", file.display())))?;
+        .map_err(|error| Failure::usage(format!("the {what} file {} cannot be read: {error}", file.display())))?;
     Ok(Zeroizing::new(text))
 }
 
-fn read_stdin() -> Result<Zeroizing<String>, Failure> {
+fn read_stdin(what: &str) -> Result<Zeroizing<String>, Failure> {
     let mut text = Zeroizing::new(String::new());
     std::io::stdin()
         .take(MOST)
         .read_to_string(&mut text)
-        .map_err(|error| Failure::usage(format!("no key on standard input: {error}")))?;
+        .map_err(|error| Failure::usage(format!("no {what} on standard input: {error}")))?;
     Ok(text)
 }
 

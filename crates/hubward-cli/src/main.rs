@@ -6,10 +6,14 @@ mod commands;
 mod duration;
 mod exit_code;
 mod failure;
+mod input;
 mod keys;
 mod output;
+mod provisioning;
 mod session;
 mod spinner;
+mod stop;
+mod tally;
 
 use std::io::{self, IsTerminal as _};
 
@@ -33,6 +37,7 @@ use crate::output::{Format, Output};
   hubward quickstart                        # everything on this machine, nothing to set up
   hubward emulator --dev-keys               # a local DPS and IoT Hub, until Ctrl-C
   hubward provision --messages 10           # a device with PROVISIONING_* variables
+  hubward device run --interval 5s          # be that device: telemetry, twin, methods, messages
 
 Logs go to stderr: --log debug, or HUBWARD_LOG=hubward=trace."
 )]
@@ -56,6 +61,9 @@ enum Command {
     Quickstart(commands::quickstart::QuickstartArgs),
     /// Find the hub of a device, and send it telemetry if asked to.
     Provision(Box<commands::provision::ProvisionArgs>),
+    /// Be the device: telemetry, twin, methods, messages from the cloud.
+    #[command(subcommand)]
+    Device(commands::device::DeviceCommand),
     /// Run a local DPS and IoT Hub until Ctrl-C.
     #[cfg(feature = "emulator")]
     Emulator(Box<commands::emulator::EmulatorArgs>),
@@ -183,6 +191,7 @@ async fn run(cli: &Cli, output: &Output) -> Result<ExitCode, Failure> {
             let prepared = commands::provision::prepare(args)?;
             or_interrupt(prepared.run(output)).await
         }
+        Command::Device(command) => commands::device::run(command, output).await,
         #[cfg(feature = "emulator")]
         Command::Quickstart(args) => {
             let cloud = or_interrupt(commands::quickstart::run(args, output)).await?;

@@ -1,7 +1,7 @@
 //! The easy door: from settings to a connected hub client.
 
 use hubward_dps::{Assignment, Provisioner};
-use hubward_hub::{HubClient, HubOptions};
+use hubward_hub::{HubClient, HubOptions, Unsupported};
 use hubward_transport::Stage;
 use tokio::time::{Instant, timeout_at};
 
@@ -64,7 +64,7 @@ pub async fn connect_assigned(
     assignment: &Assignment,
     deadline: Instant,
 ) -> Result<HubClient, ConnectError> {
-    connect_until(&HubSettings::assigned(settings, assignment), deadline).await
+    connect_until(&HubSettings::assigned(settings, assignment), deadline, |_| Ok(())).await
 }
 
 /// Connects a device or module that knows its hub, and waits until the hub has accepted it.
@@ -76,8 +76,35 @@ pub async fn connect_assigned(
 /// # Cancel safety
 /// Dropping the future closes the connection.
 pub async fn connect_to_hub(settings: &HubSettings) -> Result<HubClient, ConnectError> {
+    connect_to_hub_with(settings, |_| Ok(())).await
+}
+
+/// As [`connect_to_hub`], with a moment for `setup` before the login: a hub that remembers the
+/// device from an earlier connection may call its methods at once, and finds them served.
+///
+/// ```no_run
+/// # async fn example(settings: &hubward::HubSettings) -> Result<(), hubward::ConnectError> {
+/// use hubward::{MethodResponse, connect_to_hub_with};
+///
+/// let hub = connect_to_hub_with(settings, |hub| {
+///     hub.serve_method("reboot", |_call| async { Ok(MethodResponse::new(202)) })
+/// })
+/// .await?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+/// [`ConnectError::Unsupported`] from `setup`; else as for [`connect_to_hub`].
+///
+/// # Cancel safety
+/// Dropping the future closes the connection.
+pub async fn connect_to_hub_with(
+    settings: &HubSettings,
+    setup: impl FnOnce(&HubClient) -> Result<(), Unsupported>,
+) -> Result<HubClient, ConnectError> {
     warn_about_proxies();
-    connect_until(settings, settings.deadline()).await
+    connect_until(settings, settings.deadline(), setup).await
 }
 
 /// Connects the device or module that a connection string describes, over MQTT, and waits until the
@@ -105,10 +132,15 @@ pub async fn connect_with_connection_string(text: &str, options: HubOptions) -> 
     connect_to_hub(&HubSettings::from_connection_string(text)?.options(options)).await
 }
 
-async fn connect_until(settings: &HubSettings, deadline: Instant) -> Result<HubClient, ConnectError> {
+async fn connect_until(
+    settings: &HubSettings,
+    deadline: Instant,
+    setup: impl FnOnce(&HubClient) -> Result<(), Unsupported>,
+) -> Result<HubClient, ConnectError> {
     let started = Instant::now();
     let transport = settings.hub_transport()?;
     let client = settings.spawn_over(transport.clone());
+    setup(&client)?;
     match timeout_at(deadline, client.connected()).await {
         Ok(Ok(())) => Ok(client),
         Ok(Err(error)) => Err(ConnectError::Hub(error)),

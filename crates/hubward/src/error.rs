@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use hubward_dial::TrustError;
 use hubward_dps::ProvisionError;
-use hubward_hub::{DisconnectCause, HubError};
+use hubward_hub::{DisconnectCause, HubError, Unsupported};
 use hubward_proto::HubHost;
 use hubward_transport::{Fault, Stage, TransportKind};
 
@@ -49,6 +49,9 @@ pub enum ConnectError {
     /// The registration failed.
     #[error(transparent)]
     Provision(#[from] ProvisionError),
+    /// The transport, or the kind of identity, has no place for what was to be set up.
+    #[error(transparent)]
+    Unsupported(#[from] Unsupported),
     /// The hub would not have the device.
     #[error(transparent)]
     Hub(#[from] HubError),
@@ -77,6 +80,7 @@ impl ConnectError {
             Self::Settings(_) => Diagnosis::of_settings(Fault::Request, None),
             Self::ConnectionString(error) => Diagnosis::of_settings(error.fault(), None),
             Self::Setup(error) => error.diagnosis(),
+            Self::Unsupported(error) => error.into(),
             Self::Provision(error) => Diagnosis::of_provision(error),
             Self::Hub(error) => match error.transport_error() {
                 Some(error) => Diagnosis::of_transport(Leg::Hub, error),

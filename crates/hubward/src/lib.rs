@@ -36,9 +36,11 @@ mod error;
 mod hub_settings;
 mod settings;
 mod transports;
+mod unanswered;
 
 pub use connect::{
-    connect, connect_assigned, connect_to_hub, connect_with_connection_string, hub_client, provision, provisioner,
+    connect, connect_assigned, connect_to_hub, connect_to_hub_with, connect_with_connection_string, hub_client,
+    provision, provisioner,
 };
 pub use connection_string::DeviceStringError;
 pub use diagnosis::Diagnosis;
@@ -49,9 +51,12 @@ pub use hubward_dps::{
     Assignment, AssignmentStatus, Progress, ProvisionError, Provisioner, RegistrationState, RetryPolicy, Substatus,
 };
 pub use hubward_hub::{
-    Backoff, CloseError, CloseReason, Closed, ConnectionState, DisconnectCause, HubClient, HubError, HubOptions,
-    MessageLabel, Receipt, SendError, TryEnqueueError, Why,
+    Abilities, Backoff, Capability, CloseError, CloseReason, Closed, CloudMessage, CloudMessages, ConnectionState,
+    DesiredProperties, DisconnectCause, Feature, HubClient, HubCounts, HubError, HubOptions, IncomingMessage,
+    MessageLabel, MethodCall, MethodError, MethodResponse, Receipt, ReceiveError, Reported, SendError, SettleError,
+    TryEnqueueError, TwinError, Unsupported, WeakHubClient, Why,
 };
+pub use hubward_proto::hub::{Properties, Twin, twin};
 pub use hubward_proto::limits;
 pub use hubward_sas::{ConnectionString, ConnectionStringError};
 pub use hubward_transport::{

@@ -8,10 +8,11 @@ use clap::{Args, Subcommand};
 use hubward_emulator::{Builder, Emulator, SERVICE_RETRY_AFTER, Seed};
 use serde_json::{Value, json};
 
-use crate::cloud::{self, Shell, Stop};
+use crate::cloud::{self, Shell};
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
 use crate::output::{Event, Outcome, Output};
+use crate::stop::Stop;
 
 #[derive(Debug, Args)]
 #[command(
@@ -100,7 +101,7 @@ async fn serve(args: &StartArgs, output: &Output) -> Result<ExitCode, Failure> {
     let seed = args.seed.as_deref().map(read_seed).transpose()?;
     let emulator = builder(args, &data_dir, seed.as_ref()).start().await.map_err(cloud::not_started)?;
     let variables = device(&emulator, args.dev_keys, seed.as_ref())?;
-    let stop = Stop::listen()?;
+    let mut stop = Stop::listen()?;
     let note = ReadyFile::write(&data_dir, &emulator, &variables)?;
     if output.is_text() {
         let ready = emulator.ready();

@@ -1,5 +1,6 @@
 //! One file a command.
 
+pub(crate) mod device;
 #[cfg(feature = "emulator")]
 pub(crate) mod emulator;
 pub(crate) mod provision;

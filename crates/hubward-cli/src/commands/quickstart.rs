@@ -6,11 +6,12 @@ use clap::Args;
 use hubward::{Settings, TransportKind};
 use hubward_emulator::Emulator;
 
-use crate::cloud::{self, Stop};
+use crate::cloud;
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
 use crate::output::{Event, Outcome, Output};
 use crate::session::{self, Telemetry};
+use crate::stop::Stop;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -60,7 +61,7 @@ pub(crate) async fn leave(args: &QuickstartArgs, cloud: LocalCloud, output: &Out
     let LocalCloud { emulator, outcome, variables } = cloud;
     let stop = args.keep.then(Stop::listen).transpose()?;
     output.tell(&Event::Result { outcome: &outcome });
-    if let Some(stop) = stop {
+    if let Some(mut stop) = stop {
         if output.is_text() {
             output.line(&format!(
                 "\nThe local cloud stays until Ctrl-C. In a second shell:\n\n{}\n",

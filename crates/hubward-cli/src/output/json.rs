@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::exit_code::ExitCode;
-use crate::output::Event;
+use crate::output::{Event, happening};
 
 /// Goes up when a field changes its meaning or goes away; new fields and types may come any time.
 const VERSION: u32 = 1;
@@ -29,6 +29,13 @@ pub(super) fn render(event: &Event<'_>) -> String {
             ("registry", json!({ "deviceId": device_id, "hub": hub, "status": status }))
         }
         Event::Value { name, value } => ("result", json!({ *name: value, "exitCode": ExitCode::Ok as u8 })),
+        Event::Happening(happening) => happening::json(happening),
+        Event::Finished { counts } => {
+            let mut body: serde_json::Map<String, Value> =
+                counts.iter().map(|(name, count)| ((*name).to_owned(), json!(count))).collect();
+            body.insert("exitCode".to_owned(), json!(ExitCode::Ok as u8));
+            ("result", body.into())
+        }
         Event::Result { outcome } => {
             let mut body = outcome.assignment.as_ref().map_or_else(|| json!({}), assigned);
             body["messages"] = json!(outcome.messages);

@@ -1,5 +1,6 @@
 //! What a command tells on stdout, as text for people or JSON lines for programs.
 
+mod happening;
 mod json;
 mod text;
 
@@ -9,6 +10,7 @@ use std::sync::{Arc, Mutex};
 use clap::ValueEnum;
 use hubward::Assignment;
 
+pub(crate) use self::happening::Happening;
 use crate::failure::Failure;
 
 /// How to tell it.
@@ -42,6 +44,10 @@ pub(crate) enum Event<'a> {
     Registry { device_id: &'a str, hub: &'a str, status: &'a str },
     /// Something went well that is the answer itself: a token, a key.
     Value { name: &'static str, value: &'a str },
+    /// Something happened to a device.
+    Happening(&'a Happening<'a>),
+    /// The end of a device's command, with what it counted.
+    Finished { counts: &'a [(&'static str, u64)] },
     /// The end of a command that did what it was asked.
     Result { outcome: &'a Outcome },
     /// The end of one that did not.
@@ -85,6 +91,11 @@ impl Output {
         if let Some(text) = text {
             self.line(&text);
         }
+    }
+
+    /// Tells what happened to a device.
+    pub(crate) fn happened(&self, happening: &Happening<'_>) {
+        self.tell(&Event::Happening(happening));
     }
 
     /// Tells that a server is ready: with JSON the first line of stdout.

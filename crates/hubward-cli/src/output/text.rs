@@ -1,7 +1,7 @@
 //! Events as text: the story of Microsoft's sample, with names to its values.
 
 use crate::failure::Failure;
-use crate::output::Event;
+use crate::output::{Event, happening};
 
 /// The lines of an event; `None` where text says nothing.
 pub(super) fn render(event: &Event<'_>) -> Option<String> {
@@ -31,6 +31,12 @@ pub(super) fn render(event: &Event<'_>) -> Option<String> {
         #[cfg(feature = "emulator")]
         Event::Registry { device_id, hub, status } => format!("{device_id} is {status} in the registry of {hub}"),
         Event::Value { value, .. } => (*value).to_owned(),
+        Event::Happening(happening) => happening::text(happening),
+        Event::Finished { counts: [] } => return None,
+        Event::Finished { counts } => {
+            let counts: Vec<String> = counts.iter().map(|(name, count)| format!("{name} {count}")).collect();
+            counts.join(", ")
+        }
         Event::Result { outcome } if outcome.messages > 0 => {
             format!("{} of {} messages acknowledged", outcome.acknowledged, outcome.messages)
         }
@@ -40,7 +46,7 @@ pub(super) fn render(event: &Event<'_>) -> Option<String> {
 }
 
 /// Words of others, without what would command the terminal.
-fn visible(text: &str) -> String {
+pub(super) fn visible(text: &str) -> String {
     text.chars().map(|it| if it.is_control() { ' ' } else { it }).collect()
 }
 

@@ -1,0 +1,77 @@
+//! `hubward device c2d`: receive what the cloud sends.
+
+use clap::{Args, Subcommand};
+use tokio::time::Instant;
+
+use super::EndArgs;
+use super::connection::{Connection, ConnectionArgs, ended};
+use crate::exit_code::ExitCode;
+use crate::failure::Failure;
+use crate::output::{Happening, Output};
+use crate::stop::Stop;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum C2dCommand {
+    /// Show each message, then complete it.
+    Receive(Box<ReceiveArgs>),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  hubward device c2d receive --count 1
+  hubward device c2d receive --for 1h --output json
+
+A module (a connection string with ModuleId) receives what other modules send to its inputs.
+With --no-complete the hub keeps the messages and delivers them again.")]
+pub(crate) struct ReceiveArgs {
+    /// End after so many messages.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    count: Option<u64>,
+    /// Only show them: the hub delivers them again.
+    #[arg(long)]
+    no_complete: bool,
+    #[command(flatten)]
+    end: EndArgs,
+    #[command(flatten)]
+    connection: ConnectionArgs,
+}
+
+pub(super) async fn run(args: &ReceiveArgs, output: &Output) -> Result<ExitCode, Failure> {
+    let connection = args.connection.read()?;
+    receive(&connection, args, output).await
+}
+
+async fn receive(connection: &Connection, args: &ReceiveArgs, output: &Output) -> Result<ExitCode, Failure> {
+    let mut stop = Stop::listen()?;
+    let online = stop.or_interrupt(connection.open(output)).await?;
+    let since = Instant::now();
+    let mut inbox = if connection.is_module() { online.client.inputs()? } else { online.client.cloud_messages()? };
+    let (mut received, mut completed) = (0, 0);
+    {
+        let over = args.end.reached(since, &mut stop);
+        tokio::pin!(over);
+        while args.count.is_none_or(|it| received < it) {
+            let message = tokio::select! {
+                biased;
+                () = &mut over => break,
+                message = inbox.next() => message.map_err(ended)?,
+            };
+            received += 1;
+            output.happened(&Happening::Received { number: received, message: message.message() });
+            if args.no_complete {
+                output.happened(&Happening::Left { number: received, reason: "as --no-complete wants it" });
+            } else {
+                match message.complete().await {
+                    Ok(()) => {
+                        completed += 1;
+                        output.happened(&Happening::Completed { number: received });
+                    }
+                    Err(error) => {
+                        output.happened(&Happening::Left { number: received, reason: &error.to_string() });
+                    }
+                }
+            }
+        }
+    }
+    Ok(online.finish(&[("received", received), ("completed", completed)], output).await)
+}

@@ -1,0 +1,266 @@
+//! How the commands of a device get their connection: through DPS, or by a connection string.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use hubward::{
+    Assignment, CloseReason, ConnectError, DeviceStringError, HubClient, HubError, HubOptions, HubSettings, Settings,
+    TransportKind, Unsupported, limits, vars,
+};
+use tokio::time::Instant;
+use zeroize::Zeroizing;
+
+use crate::exit_code::ExitCode;
+use crate::failure::Failure;
+use crate::keys::{Secret, read_secret_file};
+use crate::output::{Event, Happening, Output};
+use crate::provisioning::{DpsArgs, NetworkArgs, USER_AGENT};
+use crate::session::{self, FLUSH};
+use crate::spinner::Spinner;
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Connection")]
+pub(super) struct ConnectionArgs {
+    /// How to talk to DPS and hub: mqtt or mqtt-ws [env: HUBWARD_TRANSPORT] [default: mqtt]
+    #[arg(long, value_name = "TRANSPORT")]
+    transport: Option<TransportKind>,
+    /// A file with the connection string of a device or module that knows its hub; `-` is standard
+    /// input. DPS is not asked then. [env: IOTHUB_DEVICE_CONNECTION_STRING, the string itself]
+    #[arg(long, value_name = "FILE", conflicts_with_all = DPS_FLAGS)]
+    connection_string_file: Option<PathBuf>,
+    /// The connection string. Other users of this machine can see it in the list of processes: prefer
+    /// a file, standard input or IOTHUB_DEVICE_CONNECTION_STRING.
+    #[arg(long, value_name = "TEXT", conflicts_with = "connection_string_file", conflicts_with_all = DPS_FLAGS)]
+    connection_string: Option<Secret>,
+    #[command(flatten)]
+    dps: DpsArgs,
+    #[command(flatten)]
+    network: NetworkArgs,
+    /// How long the connection may be silent before a ping goes out; whole seconds up to 1177s.
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = keep_alive)]
+    keep_alive: Duration,
+    /// How long a token is good for; it is renewed at about 85 % of that.
+    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = token_lifetime)]
+    token_lifetime: Duration,
+    /// The PnP model that the device says it is, such as 'dtmi:com:example:Thermostat;1'.
+    #[arg(long, value_name = "DTMI", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    model_id: Option<String>,
+    /// Patience for registration and connection together; afterwards for each message or question.
+    #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = crate::duration::parse_positive)]
+    timeout: Duration,
+}
+
+const DPS_FLAGS: [&str; 7] = [
+    "dps_host",
+    "id_scope",
+    "registration_id",
+    "symmetric_key_file",
+    "symmetric_key_stdin",
+    "symmetric_key",
+    "group_key_file",
+];
+
+fn keep_alive(text: &str) -> Result<Duration, String> {
+    let duration = crate::duration::parse_positive(text)?;
+    if duration.subsec_nanos() != 0 || duration > limits::KEEP_ALIVE_MAX {
+        return Err(format!("a keep-alive has whole seconds, 1s to {}s", limits::KEEP_ALIVE_MAX.as_secs()));
+    }
+    Ok(duration)
+}
+
+fn token_lifetime(text: &str) -> Result<Duration, String> {
+    let duration = crate::duration::parse_positive(text)?;
+    if duration < SHORTEST_TOKEN {
+        return Err(format!("a token lives {}s at least", SHORTEST_TOKEN.as_secs()));
+    }
+    Ok(duration)
+}
+
+/// What the hub's client can still renew in time.
+const SHORTEST_TOKEN: Duration = Duration::from_secs(2);
+
+/// A way to the hub, with everything it needs already read.
+#[derive(Debug)]
+pub(super) struct Connection {
+    door: Door,
+    timeout: Duration,
+}
+
+#[derive(Debug)]
+enum Door {
+    Dps(Box<Settings>),
+    Known(Box<HubSettings>),
+}
+
+impl ConnectionArgs {
+    /// Reads what the arguments name: files, variables, a key that somebody types. That blocks, so
+    /// nobody may listen for Ctrl-C yet.
+    pub(super) fn read(&self) -> Result<Connection, Failure> {
+        let door = match self.connection_string()? {
+            Some(text) => Door::Known(Box::new(self.known(&text)?)),
+            None => Door::Dps(Box::new(self.through_dps()?)),
+        };
+        Ok(Connection { door, timeout: self.timeout })
+    }
+
+    /// Whether standard input holds a key or a connection string.
+    pub(super) fn reads_stdin(&self) -> bool {
+        self.dps.reads_stdin() || self.connection_string_file.as_ref().is_some_and(|it| it.as_os_str() == "-")
+    }
+
+    /// Flags win over variables; a connection string wins over what DPS would need.
+    fn connection_string(&self) -> Result<Option<Zeroizing<String>>, Failure> {
+        if let Some(file) = &self.connection_string_file {
+            return read_secret_file("connection string", file).map(Some);
+        }
+        if let Some(text) = &self.connection_string {
+            tracing::warn!(
+                "the connection string stands on the command line, where other users of this machine can read it; \
+                 prefer --connection-string-file or {}",
+                vars::CONNECTION_STRING
+            );
+            return Ok(Some(Zeroizing::new(text.expose().to_owned())));
+        }
+        if self.dps.is_given() {
+            return Ok(None);
+        }
+        Ok(crate::variable(vars::CONNECTION_STRING).map(Zeroizing::new))
+    }
+
+    fn known(&self, text: &Zeroizing<String>) -> Result<HubSettings, Failure> {
+        let variable = |name: &str| match name {
+            vars::CONNECTION_STRING => Some(text.to_string()),
+            vars::TRANSPORT => self.transport.map(|it| it.to_string()).or_else(|| crate::variable(name)),
+            name => crate::variable(name),
+        };
+        // Once for an error that names the part alone, and its fault.
+        HubSettings::from_connection_string(text).map_err(refused_string)?;
+        let mut settings = HubSettings::from_vars(variable)?;
+        check_transport(settings.transport)?;
+        self.network.apply(&mut settings.ca_file, &mut settings.connect_to);
+        USER_AGENT.clone_into(&mut settings.user_agent);
+        settings.timeout = self.timeout;
+        settings.keep_alive = self.keep_alive;
+        settings.model_id.clone_from(&self.model_id);
+        settings.options = self.options(settings.options);
+        Ok(settings)
+    }
+
+    fn through_dps(&self) -> Result<Settings, Failure> {
+        let mut settings = self.dps.settings(&self.network, self.transport)?;
+        check_transport(settings.transport)?;
+        settings.timeout = self.timeout;
+        settings.keep_alive = self.keep_alive;
+        settings.model_id.clone_from(&self.model_id);
+        settings.hub_options = self.options(settings.hub_options);
+        Ok(settings)
+    }
+
+    fn options(&self, options: HubOptions) -> HubOptions {
+        options.token_lifetime(self.token_lifetime).send_deadline(Some(self.timeout)).twin_deadline(Some(self.timeout))
+    }
+}
+
+/// The transport of these commands is the hub's: one that does not reach it is refused by name.
+fn check_transport(kind: TransportKind) -> Result<(), Failure> {
+    hubward::check_hub_transport(kind).map_err(|error| {
+        let not_for_hubs = matches!(error, hubward::SetupError::NotForHubs { .. });
+        let failure = Failure::from(error);
+        if not_for_hubs {
+            failure.hint(format!("choose --transport mqtt or mqtt-ws, also in {}", vars::TRANSPORT))
+        } else {
+            failure
+        }
+    })
+}
+
+fn refused_string(error: DeviceStringError) -> Failure {
+    let exit_code = ExitCode::from(error.fault());
+    let hint = "copy the device's own from the portal: HostName=…;DeviceId=…;SharedAccessKey=…";
+    Failure::new(exit_code, "arguments", error.fault().to_string(), error.to_string()).hint(hint)
+}
+
+/// A device that its hub has accepted.
+pub(super) struct Online {
+    pub(super) client: HubClient,
+    /// If DPS was asked.
+    pub(super) assignment: Option<Assignment>,
+}
+
+impl Connection {
+    /// Whether it will be a module.
+    pub(super) fn is_module(&self) -> bool {
+        matches!(&self.door, Door::Known(settings) if settings.identity.module.is_some())
+    }
+
+    /// The options of the hub's client.
+    pub(super) fn options(&mut self) -> &mut HubOptions {
+        match &mut self.door {
+            Door::Dps(settings) => &mut settings.hub_options,
+            Door::Known(settings) => &mut settings.options,
+        }
+    }
+
+    /// Registers if need be, and connects.
+    pub(super) async fn open(&self, output: &Output) -> Result<Online, Failure> {
+        self.open_with(output, |_| Ok(())).await
+    }
+
+    /// The same, with a moment for `setup` before the login.
+    pub(super) async fn open_with(
+        &self,
+        output: &Output,
+        setup: impl FnOnce(&HubClient) -> Result<(), Unsupported>,
+    ) -> Result<Online, Failure> {
+        let (settings, assignment) = match &self.door {
+            Door::Known(settings) => ((**settings).clone(), None),
+            Door::Dps(settings) => {
+                let deadline = settings.deadline();
+                let assignment = session::provision(settings, output).await?;
+                let left = deadline.saturating_duration_since(Instant::now());
+                (HubSettings::assigned(settings, &assignment).timeout(left), Some(assignment))
+            }
+        };
+        let spinner = Spinner::start(output.is_text(), "connecting to the hub");
+        let client = hubward::connect_to_hub_with(&settings, setup).await?;
+        spinner.stop();
+        output.happened(&Happening::Online { identity: &settings.identity, transport: settings.transport });
+        Ok(Online { client, assignment })
+    }
+
+    /// The patience for what follows the connection.
+    pub(super) const fn timeout(&self) -> Duration {
+        self.timeout
+    }
+}
+
+impl Online {
+    /// Says good-bye, and what was achieved.
+    pub(super) async fn finish(&self, counts: &[(&'static str, u64)], output: &Output) -> ExitCode {
+        let closed = self.client.close(FLUSH).await;
+        tracing::debug!(?closed, "the hub client is closed");
+        output.tell(&Event::Finished { counts });
+        ExitCode::Ok
+    }
+}
+
+/// A client that ended on its own.
+pub(super) fn ended(reason: CloseReason) -> Failure {
+    ConnectError::Hub(HubError::Closed(reason)).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_of_keep_alive_and_token() {
+        for (text, valid) in [("1s", true), ("1177s", true), ("1178s", false), ("500ms", false), ("1500ms", false)] {
+            assert_eq!(keep_alive(text).is_ok(), valid, "{text}");
+        }
+        for (text, valid) in [("2s", true), ("1s", false), ("24h", true)] {
+            assert_eq!(token_lifetime(text).is_ok(), valid, "{text}");
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! A program that answers a direct method: JSON on its standard input, JSON on its standard output.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use hubward::{limits, vars};
+use serde::de::IgnoredAny;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::process::{Child, Command};
+
+use crate::failure::Failure;
+
+/// What to run for each call.
+#[derive(Debug, Clone)]
+pub(super) struct Program {
+    path: PathBuf,
+    arguments: Vec<OsString>,
+    limit: Duration,
+}
+
+/// What became of a call.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Answered {
+    pub(super) status: i32,
+    /// JSON, or empty.
+    pub(super) body: Vec<u8>,
+    /// What went wrong, if the program did not answer as it should.
+    pub(super) problem: Option<String>,
+}
+
+impl Program {
+    /// The program at `path`, or of that name where the system looks for programs.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub(super) fn find(path: &Path, arguments: &[OsString], limit: Duration) -> Result<Self, Failure> {
+        let named = path.components().count() == 1 && !path.is_absolute();
+        let found = if named {
+            let folders = std::env::var_os("PATH").unwrap_or_default();
+            std::env::split_paths(&folders).any(|it| runs(&it.join(path)))
+        } else {
+            runs(path)
+        };
+        if !found {
+            return Err(Failure::usage(format!("--exec {}: there is no such program", path.display()))
+                .hint("name a program that may be run, such as ./answer.sh; its arguments follow after --"));
+        }
+        // A relative path would be looked up anew for each call.
+        let path = if named { path.to_owned() } else { std::path::absolute(path).unwrap_or_else(|_| path.to_owned()) };
+        Ok(Self { path, arguments: arguments.to_vec(), limit })
+    }
+
+    /// Runs it for one call. Dropping the future kills it.
+    pub(super) async fn call(&self, method: &str, payload: &[u8]) -> Answered {
+        let mut command = Command::new(&self.path);
+        command
+            .args(&self.arguments)
+            .arg(method)
+            .env("HUBWARD_METHOD", method)
+            // What the program need not know.
+            .env_remove(vars::SYMMETRIC_KEY)
+            .env_remove(vars::CONNECTION_STRING)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true);
+        let mut child = match command.spawn() {
+            Ok(child) => child,
+            Err(error) => return Answered::failed(500, format!("the program does not start: {error}")),
+        };
+        let outcome = tokio::time::timeout(self.limit, converse(&mut child, payload)).await;
+        if !matches!(outcome, Ok(Ok(_))) {
+            // It may have ended at this moment.
+            let _ = child.kill().await;
+        }
+        match outcome {
+            Ok(Ok(answered)) => answered,
+            Ok(Err(error)) => Answered::failed(500, format!("the program cannot be talked to: {error}")),
+            Err(_) => Answered::failed(504, format!("the program took longer than {:?} and was killed", self.limit)),
+        }
+    }
+}
+
+/// Whether there is a program.
+fn runs(path: &Path) -> bool {
+    let Ok(metadata) = path.metadata() else {
+        // Windows adds the ending.
+        return cfg!(windows) && path.with_extension("exe").is_file();
+    };
+    #[cfg(unix)]
+    let may_run = std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o111 != 0;
+    #[cfg(not(unix))]
+    let may_run = true;
+    metadata.is_file() && may_run
+}
+
+async fn converse(child: &mut Child, payload: &[u8]) -> std::io::Result<Answered> {
+    let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
+    let ask = async {
+        if let Some(mut stdin) = stdin {
+            // A program that does not read it has its reasons.
+            let _ = stdin.write_all(payload).await;
+        }
+    };
+    let hear = async {
+        let mut body = Vec::new();
+        if let Some(stdout) = stdout {
+            stdout.take(limits::METHOD_PAYLOAD_MAX as u64 + 1).read_to_end(&mut body).await?;
+        }
+        Ok::<_, std::io::Error>(body)
+    };
+    let ((), body) = tokio::join!(ask, hear);
+    let mut body = body?;
+    if body.len() > limits::METHOD_PAYLOAD_MAX {
+        child.kill().await?;
+        return Ok(Answered::failed(500, format!("the answer has more than {} bytes", limits::METHOD_PAYLOAD_MAX)));
+    }
+    let ended = child.wait().await?;
+    body.truncate(body.trim_ascii_end().len());
+    if !body.is_empty() && serde_json::from_slice::<IgnoredAny>(&body).is_err() {
+        return Ok(Answered::failed(500, "the program's answer is not JSON".to_owned()));
+    }
+    if ended.success() {
+        return Ok(Answered { status: 200, body, problem: None });
+    }
+    let problem = format!("the program ended with {ended}");
+    if body.is_empty() {
+        return Ok(Answered::failed(500, problem));
+    }
+    Ok(Answered { status: 500, body, problem: Some(problem) })
+}
+
+impl Answered {
+    fn failed(status: i32, problem: String) -> Self {
+        let body = serde_json::json!({ "error": problem }).to_string().into_bytes();
+        Self { status, body, problem: Some(problem) }
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str, limit: Duration) -> Program {
+        Program::find(Path::new("sh"), &["-c".into(), script.into(), "sh".into()], limit).expect("there is a shell")
+    }
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    async fn call(script: &str, payload: &str) -> (i32, String, bool) {
+        let Answered { status, body, problem } = shell(script, LONG).call("reboot", payload.as_bytes()).await;
+        (status, String::from_utf8(body).expect("text"), problem.is_some())
+    }
+
+    #[tokio::test]
+    async fn it_gets_name_and_payload_and_gives_an_answer() {
+        let echo = r#"printf '{"payload": %s, "name": "%s %s"}\n' "$(cat)" "$1" "$HUBWARD_METHOD""#;
+        let answer = r#"{"payload": {"in": 5}, "name": "reboot reboot"}"#;
+        assert_eq!(call(echo, r#"{"in": 5}"#).await, (200, answer.into(), false));
+        assert_eq!(call("true", "1").await, (200, String::new(), false));
+    }
+
+    #[tokio::test]
+    async fn a_program_that_fails_is_a_500() {
+        assert_eq!(call("cat; exit 3", "[1]").await, (500, "[1]".into(), true));
+        for (script, says) in [
+            ("exit 3", "exit status: 3"),
+            ("echo no json", "not JSON"),
+            ("head -c 131073 /dev/zero", "131072 bytes"),
+            ("yes", "131072 bytes"),
+        ] {
+            let (status, body, problem) = call(script, "null").await;
+            assert!(status == 500 && body.contains(says) && problem, "{script}: {status} {body}");
+        }
+    }
+
+    #[tokio::test]
+    async fn it_is_killed_at_its_deadline() {
+        let folder = std::env::temp_dir().join(format!("hubward-exec-{}", std::process::id()));
+        let script = format!("echo $$ > {}; exec sleep 1000", folder.display());
+        let answered = shell(&script, Duration::from_millis(500)).call("reboot", b"").await;
+        assert_eq!(answered.status, 504);
+        let id = std::fs::read_to_string(&folder).expect("it ran");
+        std::fs::remove_file(&folder).expect("it is there");
+        // Killed and waited for: where there is such a folder, it is not in it.
+        assert!(!Path::new("/proc").join(id.trim()).exists());
+    }
+
+    #[test]
+    fn a_program_that_is_not_there_is_refused() {
+        for path in ["./there/is/none", "no-such-program-anywhere", "/etc/passwd"] {
+            assert!(Program::find(Path::new(path), &[], LONG).is_err(), "{path}");
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! `hubward device method`: a program answers the direct methods of the device.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use hubward::{HubClient, MethodCall, MethodError, MethodResponse, Unsupported};
+use tokio::time::Instant;
+
+use super::EndArgs;
+use super::connection::{ConnectionArgs, ended};
+use super::exec::{Answered, Program};
+use crate::exit_code::ExitCode;
+use crate::failure::Failure;
+use crate::output::{Happening, Output};
+use crate::stop::Stop;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum MethodCommand {
+    /// Run a program for each call.
+    Serve(Box<ServeArgs>),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  hubward device method serve --exec ./reboot.sh --name reboot
+  hubward device method serve --exec python3 -- answer.py
+
+The program gets the method's name as its last argument and in HUBWARD_METHOD, the payload as JSON on
+standard input, and answers with JSON (128 KB at most) or nothing on standard output. Exit code 0
+becomes status 200, any other 500; one that takes too long is killed and answered with 504. Names that
+are not served are answered with 404. Its standard error is this command's.")]
+pub(crate) struct ServeArgs {
+    /// The program, a path or a name.
+    #[arg(long, value_name = "PROGRAM")]
+    exec: PathBuf,
+    /// What it gets before the method's name.
+    #[arg(last = true, value_name = "ARGS")]
+    arguments: Vec<OsString>,
+    /// Serve only this method; may be repeated [default: all of them]
+    #[arg(long, value_name = "NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    name: Vec<String>,
+    /// How long the program may take.
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = crate::duration::parse_positive)]
+    call_timeout: Duration,
+    #[command(flatten)]
+    end: EndArgs,
+    #[command(flatten)]
+    connection: ConnectionArgs,
+}
+
+pub(super) async fn run(args: &ServeArgs, output: &Output) -> Result<ExitCode, Failure> {
+    let program = Program::find(&args.exec, &args.arguments, args.call_timeout)?;
+    let mut connection = args.connection.read()?;
+    // A net below the program's own limit.
+    connection.options().method_deadline = args.call_timeout.saturating_add(GRACE);
+    let mut stop = Stop::listen()?;
+    let server = Arc::new(Server { program, output: output.clone(), calls: AtomicU64::new(0) });
+    let setup = |hub: &HubClient| serve(&server, &args.name, hub);
+    let online = stop.or_interrupt(connection.open_with(output, setup)).await?;
+    let since = Instant::now();
+    tokio::select! {
+        () = args.end.reached(since, &mut stop) => {}
+        reason = online.client.closed() => return Err(ended(reason)),
+    }
+    let calls = server.calls.load(Ordering::Relaxed);
+    Ok(online.finish(&[("calls", calls)], output).await)
+}
+
+/// How much longer than its program a call may take.
+const GRACE: Duration = Duration::from_secs(5);
+
+fn serve(server: &Arc<Server>, names: &[String], hub: &HubClient) -> Result<(), Unsupported> {
+    let handler = |server: Arc<Server>| {
+        move |call: MethodCall| {
+            let server = server.clone();
+            async move { server.answer(&call).await }
+        }
+    };
+    if names.is_empty() {
+        return hub.serve_methods(handler(server.clone()));
+    }
+    names.iter().collect::<BTreeSet<_>>().into_iter().try_for_each(|it| hub.serve_method(it, handler(server.clone())))
+}
+
+struct Server {
+    program: Program,
+    output: Output,
+    calls: AtomicU64,
+}
+
+impl Server {
+    async fn answer(&self, call: &MethodCall) -> Result<MethodResponse, MethodError> {
+        let number = self.calls.fetch_add(1, Ordering::Relaxed) + 1;
+        let method = call.name();
+        self.output.happened(&Happening::Call { number, method, payload: call.payload() });
+        let Answered { status, body, problem } = self.program.call(method, call.payload()).await;
+        let problem = problem.as_deref();
+        self.output.happened(&Happening::Answer { number, method, status, payload: &body, problem });
+        Ok(MethodResponse::raw(status, body))
+    }
+}

@@ -1,0 +1,82 @@
+//! `hubward device`: be the device. One file a command.
+
+mod c2d;
+mod connection;
+mod exec;
+mod living;
+mod method;
+mod run;
+mod send;
+mod twin;
+
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use tokio::time::Instant;
+
+use crate::exit_code::ExitCode;
+use crate::failure::Failure;
+use crate::output::Output;
+use crate::stop::Stop;
+
+#[derive(Debug, Subcommand)]
+#[command(after_help = "Examples:
+  hubward device send 21.5 --property unit=C
+  hubward device run --for 1m --report '{\"firmware\": \"2.1\"}' --method reboot=200
+
+Each command gets its connection as `hubward provision` does, from PROVISIONING_* variables or the
+flags of the same names; or from a connection string: IOTHUB_DEVICE_CONNECTION_STRING or
+--connection-string-file.")]
+pub(crate) enum DeviceCommand {
+    /// Send telemetry: arguments, a file, or standard input line by line.
+    Send(Box<send::SendArgs>),
+    /// Read the twin, report to it, follow what the cloud wants.
+    #[command(
+        subcommand,
+        after_help = "Example:\n  hubward device twin report '{\"firmware\": \"2.1\"}'\n  hubward device twin watch"
+    )]
+    Twin(twin::TwinCommand),
+    /// Answer direct methods.
+    #[command(subcommand, after_help = "Example:\n  hubward device method serve --exec ./reboot.sh --name reboot")]
+    Method(method::MethodCommand),
+    /// Receive messages from the cloud.
+    #[command(subcommand, after_help = "Example:\n  hubward device c2d receive --count 1")]
+    C2d(c2d::C2dCommand),
+    /// Be a whole device for a while: twin, methods, messages, telemetry.
+    Run(Box<run::RunArgs>),
+}
+
+/// Does what was asked for.
+pub(crate) async fn run(command: &DeviceCommand, output: &Output) -> Result<ExitCode, Failure> {
+    match command {
+        DeviceCommand::Send(args) => send::run(args, output).await,
+        DeviceCommand::Twin(command) => twin::run(command, output).await,
+        DeviceCommand::Method(method::MethodCommand::Serve(args)) => method::run(args, output).await,
+        DeviceCommand::C2d(c2d::C2dCommand::Receive(args)) => c2d::run(args, output).await,
+        DeviceCommand::Run(args) => run::run(args, output).await,
+    }
+}
+
+/// When a command ends that would go on.
+#[derive(Debug, Args)]
+struct EndArgs {
+    /// End after this time [default: on Ctrl-C]
+    #[arg(long = "for", value_name = "DURATION", value_parser = crate::duration::parse_positive)]
+    duration: Option<Duration>,
+}
+
+impl EndArgs {
+    /// Waits for the end, which began to be waited for at `since`. Ctrl-C is a proper one.
+    async fn reached(&self, since: Instant, stop: &mut Stop) {
+        let over = async {
+            match self.duration.and_then(|it| since.checked_add(it)) {
+                Some(at) => tokio::time::sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = stop.heard() => {}
+            () = over => {}
+        }
+    }
+}

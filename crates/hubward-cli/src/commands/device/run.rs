@@ -1,0 +1,146 @@
+//! `hubward device run`: one living device.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use hubward::Message;
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::EndArgs;
+use super::connection::{ConnectionArgs, ended};
+use super::living::{Death, Done, Living, Script};
+use crate::exit_code::ExitCode;
+use crate::failure::Failure;
+use crate::input;
+use crate::output::{Event, Happening, Output};
+use crate::session::FLUSH;
+use crate::stop::Stop;
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  hubward device run --for 10m --interval 5s
+  hubward device run --report '{\"firmware\": \"2.1\"}' --method reboot=202 --method 'ping=200,{\"pong\": true}'
+
+It reads its twin, reports, shows desired properties, calls and messages as they come, completes the
+messages, answers other methods with 404, and shows when the connection changes. After the time, or on
+Ctrl-C, it ends with exit code 0; with 10 if telemetry was left unacknowledged.")]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    end: EndArgs,
+    /// A JSON object to report at first; `@FILE` reads a file.
+    #[arg(long, value_name = "JSON")]
+    report: Option<String>,
+    /// Answer a method with a status, and JSON if given; may be repeated.
+    #[arg(long, value_name = "NAME=STATUS[,JSON]", value_parser = method)]
+    method: Vec<Method>,
+    /// Send telemetry this often.
+    #[arg(long, value_name = "DURATION", value_parser = crate::duration::parse_positive)]
+    interval: Option<Duration>,
+    /// The body of each message instead of a wind speed.
+    #[arg(long, value_name = "TEXT", requires = "interval")]
+    body: Option<String>,
+    #[command(flatten)]
+    connection: ConnectionArgs,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct Method {
+    name: String,
+    status: i32,
+    body: Option<Value>,
+}
+
+fn method(text: &str) -> Result<Method, String> {
+    let wrong = || format!("`{text}` is no answer: write NAME=STATUS or NAME=STATUS,JSON, such as ping=200,{{}}");
+    let (name, answer) = text.split_once('=').filter(|(name, _)| !name.is_empty()).ok_or_else(wrong)?;
+    let (status, body) = match answer.split_once(',') {
+        Some((status, body)) => (status, Some(body)),
+        None => (answer, None),
+    };
+    let status = status.trim().parse().map_err(|_| wrong())?;
+    let body = body.map(serde_json::from_str).transpose();
+    let body = body.map_err(|error| format!("the answer of `{name}` is not JSON: {error}"))?;
+    Ok(Method { name: name.to_owned(), status, body })
+}
+
+impl RunArgs {
+    fn script(&self) -> Result<Script, Failure> {
+        let report = self.report.as_deref().map(|it| input::json("--report", it)).transpose()?;
+        let mut script = Script {
+            report: report.map(|it| input::patch("--report", it)).transpose()?,
+            interval: self.interval,
+            message: self.body.clone().map(|it| input::checked(Message::new(it))).transpose()?,
+            ..Script::default()
+        };
+        for Method { name, status, body } in self.method.clone() {
+            if script.methods.insert(name.clone(), (status, body)).is_some() {
+                return Err(Failure::usage(format!("--method {name} is given twice")));
+            }
+        }
+        Ok(script)
+    }
+}
+
+pub(super) async fn run(args: &RunArgs, output: &Output) -> Result<ExitCode, Failure> {
+    let script = args.script()?;
+    let connection = args.connection.read()?;
+    let mut stop = Stop::listen()?;
+    let told = output.clone();
+    let living = Living::new(script, Arc::new(move |it: &Happening<'_>| told.happened(it)));
+    let online = stop.or_interrupt(connection.open_with(output, |hub| living.serve(hub))).await?;
+    let since = Instant::now();
+    living.live(&online.client, args.end.reached(since, &mut stop), FLUSH).await?;
+    let Done { calls, desired, received, completed, messages, acknowledged } = living.done();
+    if acknowledged < messages {
+        let said = format!("{acknowledged} of {messages} messages acknowledged");
+        let mut failure =
+            Failure::new(ExitCode::Unacknowledged, "hub-send", hubward::Fault::Deadline.to_string(), said)
+                .hint("the lines `unsent` say why");
+        failure.endpoint = Some(online.client.endpoint().to_owned());
+        return Err(failure);
+    }
+    output.tell(&Event::Finished {
+        counts: &[
+            ("messages", messages),
+            ("acknowledged", acknowledged),
+            ("calls", calls),
+            ("desired", desired),
+            ("received", received),
+            ("completed", completed),
+        ],
+    });
+    Ok(ExitCode::Ok)
+}
+
+impl From<Death> for Failure {
+    fn from(death: Death) -> Self {
+        match death {
+            Death::Closed(reason) => ended(reason),
+            Death::Twin(error) => error.into(),
+            Death::Receive(error) => error.into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn an_answer_is_a_name_a_status_and_maybe_json() {
+        let expected = |name: &str, status, body| Ok(Method { name: name.into(), status, body });
+        for (text, read) in [
+            ("reboot=202", expected("reboot", 202, None)),
+            ("ping=200,{\"a\": [1, 2]}", expected("ping", 200, Some(json!({"a": [1, 2]})))),
+            ("a b=-1,null", expected("a b", -1, Some(json!(null)))),
+        ] {
+            assert_eq!(method(text), read, "{text}");
+        }
+        for text in ["reboot", "=200", "reboot=", "reboot=ok", "reboot=200,{", "reboot=200,"] {
+            assert!(method(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,287 @@
+//! `hubward device send`: telemetry from arguments, a file, or standard input line by line.
+
+use std::io::{BufRead as _, Read as _};
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use clap::Args;
+use hubward::{Message, limits};
+use serde::de::IgnoredAny;
+use tokio::sync::mpsc;
+
+use super::connection::{Connection, ConnectionArgs};
+use crate::exit_code::ExitCode;
+use crate::failure::Failure;
+use crate::input::{self, with_id};
+use crate::output::{Event, Outcome, Output};
+use crate::session::FLUSH;
+use crate::stop::Stop;
+use crate::tally::{FEED, Tally};
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  hubward device send 21.5 --property unit=C --property room=attic
+  hubward device send --json '{\"temperature\": 21.5}' --count 10 --interval 1s
+  sensor | hubward device send --output json        # each line is a message
+
+Each message is acknowledged by the hub; at least once. Without bodies and --file, standard input is
+read: each line is a message, empty lines are skipped.
+
+Exit codes: 0 all acknowledged, 2 usage or a message that no hub takes, 10 some unacknowledged; the
+others as for `provision`.")]
+pub(crate) struct SendArgs {
+    /// The bodies, a message each.
+    #[arg(value_name = "BODY")]
+    bodies: Vec<String>,
+    /// A file with the body of one message; `-` is the whole of standard input.
+    #[arg(long, value_name = "FILE", conflicts_with = "bodies")]
+    file: Option<PathBuf>,
+    #[command(flatten)]
+    properties: PropertyArgs,
+    /// Send what there is so many times.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    count: usize,
+    /// Wait so long between two messages.
+    #[arg(long, value_name = "DURATION", value_parser = crate::duration::parse_positive)]
+    interval: Option<Duration>,
+    #[command(flatten)]
+    connection: ConnectionArgs,
+}
+
+/// What each message says besides its body.
+#[derive(Debug, Args)]
+struct PropertyArgs {
+    /// An application property; may be repeated. A name without `=` has no value.
+    #[arg(long, value_name = "NAME=VALUE", value_parser = property)]
+    property: Vec<Property>,
+    /// The id of the one message [default: a random UUID for each]
+    #[arg(long, value_name = "ID")]
+    message_id: Option<String>,
+    /// The id of the message that these belong to.
+    #[arg(long, value_name = "ID")]
+    correlation_id: Option<String>,
+    /// The media type, such as text/plain.
+    #[arg(long, value_name = "TYPE")]
+    content_type: Option<String>,
+    /// The encoding, such as utf-8.
+    #[arg(long, value_name = "NAME")]
+    content_encoding: Option<String>,
+    /// The bodies are JSON: refuses what is none, and says so with content type application/json and
+    /// encoding utf-8, so that the hub can route by their fields.
+    #[arg(long, conflicts_with_all = ["content_type", "content_encoding"])]
+    json: bool,
+    /// The output of a module that they leave through.
+    #[arg(long, value_name = "NAME")]
+    output_name: Option<String>,
+    /// The PnP component that they belong to.
+    #[arg(long, value_name = "NAME")]
+    component: Option<String>,
+}
+
+#[derive(Debug, Clone)]
+struct Property {
+    name: String,
+    value: Option<String>,
+}
+
+fn property(text: &str) -> Result<Property, String> {
+    let (name, value) = match text.split_once('=') {
+        Some((name, value)) => (name, Some(value.to_owned())),
+        None => (text, None),
+    };
+    if name.is_empty() {
+        return Err(format!("`{text}` has no name: write NAME=VALUE"));
+    }
+    Ok(Property { name: name.to_owned(), value })
+}
+
+impl PropertyArgs {
+    fn message(&self, body: Vec<u8>) -> Result<Message, Failure> {
+        if self.json
+            && let Err(error) = serde_json::from_slice::<IgnoredAny>(&body)
+        {
+            return Err(Failure::usage(format!("with --json, a body is not JSON: {error}")));
+        }
+        let mut message = Message::new(body);
+        for Property { name, value } in &self.property {
+            message = match value {
+                Some(value) => message.property(name, value),
+                None => message.flag(name),
+            };
+        }
+        let (content_type, content_encoding) = if self.json {
+            (Some("application/json"), Some("utf-8"))
+        } else {
+            (self.content_type.as_deref(), self.content_encoding.as_deref())
+        };
+        for (value, set) in [
+            (self.message_id.as_deref(), Message::message_id as fn(Message, String) -> Message),
+            (self.correlation_id.as_deref(), Message::correlation_id),
+            (content_type, Message::content_type),
+            (content_encoding, Message::content_encoding),
+            (self.output_name.as_deref(), Message::output),
+            (self.component.as_deref(), Message::component),
+        ] {
+            if let Some(value) = value {
+                message = set(message, value.to_owned());
+            }
+        }
+        input::checked(message)
+    }
+}
+
+/// What is to be sent.
+enum Load {
+    /// Known beforehand, and found to be what a hub takes.
+    Known(Vec<Message>),
+    /// What comes on standard input.
+    Lines,
+}
+
+impl SendArgs {
+    fn load(&self, connection: &Connection) -> Result<Load, Failure> {
+        if self.properties.output_name.is_some() && !connection.is_module() {
+            return Err(Failure::usage("--output-name is for modules, and this is a device")
+                .hint("use the connection string of a module (with ModuleId)"));
+        }
+        let mut load = Vec::new();
+        if let Some(file) = &self.file {
+            if file.as_os_str() == "-" {
+                self.check_stdin_is_free()?;
+            }
+            load.push(self.properties.message(input::body(file)?)?);
+        } else if self.bodies.is_empty() {
+            self.check_stdin_is_free()?;
+            if self.count != 1 || self.properties.message_id.is_some() {
+                return Err(Failure::usage("--count and --message-id need a body, and standard input has many"));
+            }
+            return Ok(Load::Lines);
+        }
+        for body in &self.bodies {
+            load.push(self.properties.message(body.clone().into_bytes())?);
+        }
+        if self.properties.message_id.is_some() && load.len().saturating_mul(self.count) > 1 {
+            return Err(Failure::usage("--message-id names one message, and there are more"));
+        }
+        Ok(Load::Known(load))
+    }
+
+    fn check_stdin_is_free(&self) -> Result<(), Failure> {
+        if self.connection.reads_stdin() {
+            return Err(Failure::usage("standard input holds the key, so it cannot hold messages too")
+                .hint("give the key in a file, or the bodies as arguments"));
+        }
+        Ok(())
+    }
+}
+
+pub(super) async fn run(args: &SendArgs, output: &Output) -> Result<ExitCode, Failure> {
+    let connection = args.connection.read()?;
+    let load = args.load(&connection)?;
+    Stop::listen()?.or_interrupt(send(args, &connection, load, output)).await
+}
+
+async fn send(args: &SendArgs, connection: &Connection, load: Load, output: &Output) -> Result<ExitCode, Failure> {
+    let online = connection.open(output).await?;
+    let broken = Arc::new(OnceLock::new());
+    let feed = match load {
+        Load::Known(load) => repeated(load, args.count),
+        Load::Lines => lines(&args.properties, &broken)?,
+    };
+    let mut tally = Tally::default();
+    tally.exchange(&online.client, paced(feed, args.interval), output).await;
+    let closed = online.client.close(FLUSH.min(connection.timeout())).await;
+    tracing::debug!(?closed, "the hub client is closed");
+    let messages = tally.offered;
+    let acknowledged = tally.judge(messages, &online.client)?;
+    if let Some(problem) = broken.get() {
+        return Err(Failure::usage(format!("after {acknowledged} messages: {problem}")));
+    }
+    output.tell(&Event::Result { outcome: &Outcome { assignment: online.assignment, messages, acknowledged } });
+    Ok(ExitCode::Ok)
+}
+
+fn repeated(load: Vec<Message>, count: usize) -> mpsc::Receiver<Message> {
+    let (feed, fed) = mpsc::channel(FEED);
+    tokio::spawn(async move {
+        for _ in 0..count {
+            for message in &load {
+                // Nobody takes any more when the rest is given up.
+                if feed.send(with_id(message.clone())).await.is_err() {
+                    return;
+                }
+            }
+        }
+    });
+    fed
+}
+
+/// Reads standard input in a thread of its own, which blocks; it ends with the program. `broken` says
+/// why it stopped, if that was not the end.
+fn lines(properties: &PropertyArgs, broken: &Arc<OnceLock<String>>) -> Result<mpsc::Receiver<Message>, Failure> {
+    let (feed, fed) = mpsc::channel(FEED);
+    let template = properties.message(if properties.json { b"0".to_vec() } else { Vec::new() })?;
+    let (json, broken) = (properties.json, Arc::clone(broken));
+    std::thread::spawn(move || {
+        let mut input = std::io::stdin().lock();
+        loop {
+            let mut line = Vec::new();
+            match input.by_ref().take(LINE_MAX).read_until(b'\n', &mut line) {
+                Ok(0) => return,
+                Ok(_) => {}
+                Err(error) => {
+                    let _ = broken.set(format!("standard input cannot be read: {error}"));
+                    return;
+                }
+            }
+            while line.pop_if(|it| matches!(it, b'\n' | b'\r')).is_some() {}
+            if line.is_empty() {
+                continue;
+            }
+            if json && serde_json::from_slice::<IgnoredAny>(&line).is_err() {
+                let _ = broken.set("with --json, a line is not JSON".to_owned());
+                return;
+            }
+            let mut message = template.clone();
+            message.body = line.into();
+            if feed.blocking_send(with_id(message)).is_err() {
+                return;
+            }
+        }
+    });
+    Ok(fed)
+}
+
+/// A line that is longer is no message: the client refuses what is read of it.
+const LINE_MAX: u64 = limits::TELEMETRY_MAX as u64 + 2;
+
+fn paced(mut feed: mpsc::Receiver<Message>, interval: Option<Duration>) -> mpsc::Receiver<Message> {
+    let Some(interval) = interval else { return feed };
+    let (slow, slowly) = mpsc::channel(1);
+    tokio::spawn(async move {
+        let mut ticks = tokio::time::interval(interval);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        while let Some(message) = feed.recv().await {
+            ticks.tick().await;
+            if slow.send(message).await.is_err() {
+                return;
+            }
+        }
+    });
+    slowly
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_property_has_a_name() {
+        let read = |text| property(text).map(|it| (it.name, it.value));
+        assert_eq!(read("a=b=c"), Ok(("a".into(), Some("b=c".into()))));
+        assert_eq!(read("a="), Ok(("a".into(), Some(String::new()))));
+        assert_eq!(read("a"), Ok(("a".into(), None)));
+        assert!(read("=b").is_err() && read("").is_err());
+    }
+}

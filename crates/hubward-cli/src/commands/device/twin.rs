@@ -1,0 +1,129 @@
+//! `hubward device twin`: read it, report to it, follow what the cloud wants.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use serde_json::{Map, Value};
+use tokio::time::Instant;
+
+use super::EndArgs;
+use super::connection::{Connection, ConnectionArgs, ended};
+use crate::exit_code::ExitCode;
+use crate::failure::Failure;
+use crate::input;
+use crate::output::{Happening, Output};
+use crate::stop::Stop;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TwinCommand {
+    /// Show what the cloud wants and what the device has reported.
+    Show(Box<ShowArgs>),
+    /// Report: change the reported properties.
+    Report(Box<ReportArgs>),
+    /// Show what the cloud wants now, and each change.
+    Watch(Box<WatchArgs>),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  hubward device twin show --output json")]
+pub(crate) struct ShowArgs {
+    #[command(flatten)]
+    connection: ConnectionArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  hubward device twin report '{\"firmware\": \"2.1\", \"obsolete\": null}'
+  hubward device twin report --file state.json
+
+Objects are merged, null removes. What the hub would not take is refused before anything connects.")]
+pub(crate) struct ReportArgs {
+    /// The change, a JSON object.
+    #[arg(value_name = "JSON", required_unless_present = "file")]
+    json: Option<String>,
+    /// A file with it; `-` is standard input.
+    #[arg(long, value_name = "FILE", conflicts_with = "json")]
+    file: Option<PathBuf>,
+    #[command(flatten)]
+    connection: ConnectionArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  hubward device twin watch --for 1h --output json
+
+Changes made while there is no connection are shown after the reconnect. Versions never go backwards;
+changes that follow each other quickly may be shown as one.")]
+pub(crate) struct WatchArgs {
+    #[command(flatten)]
+    end: EndArgs,
+    #[command(flatten)]
+    connection: ConnectionArgs,
+}
+
+pub(super) async fn run(command: &TwinCommand, output: &Output) -> Result<ExitCode, Failure> {
+    match command {
+        TwinCommand::Show(args) => {
+            let connection = args.connection.read()?;
+            Stop::listen()?.or_interrupt(show(&connection, output)).await
+        }
+        TwinCommand::Report(args) => {
+            let patch = args.patch()?;
+            let connection = args.connection.read()?;
+            Stop::listen()?.or_interrupt(report(&connection, &patch, output)).await
+        }
+        TwinCommand::Watch(args) => {
+            let connection = args.connection.read()?;
+            watch(&connection, &args.end, output).await
+        }
+    }
+}
+
+impl ReportArgs {
+    fn patch(&self) -> Result<Map<String, Value>, Failure> {
+        if let Some(text) = &self.json {
+            return input::json("the report", text).and_then(|it| input::patch("the report", it));
+        }
+        let file = self.file.as_deref().ok_or_else(|| Failure::usage("there is no report"))?;
+        if file.as_os_str() == "-" && self.connection.reads_stdin() {
+            return Err(Failure::usage("standard input holds the key, so it cannot hold the report too"));
+        }
+        input::json_file("the report", file).and_then(|it| input::patch("the report", it))
+    }
+}
+
+async fn show(connection: &Connection, output: &Output) -> Result<ExitCode, Failure> {
+    let online = connection.open(output).await?;
+    let twin = online.client.twin().await?;
+    output.happened(&Happening::Twin(&twin));
+    Ok(online.finish(&[], output).await)
+}
+
+async fn report(connection: &Connection, patch: &Map<String, Value>, output: &Output) -> Result<ExitCode, Failure> {
+    let online = connection.open(output).await?;
+    let reported = online.client.report(patch).await?;
+    output.happened(&Happening::Reported(reported.version));
+    Ok(online.finish(&[], output).await)
+}
+
+async fn watch(connection: &Connection, end: &EndArgs, output: &Output) -> Result<ExitCode, Failure> {
+    let mut stop = Stop::listen()?;
+    let online = stop.or_interrupt(connection.open(output)).await?;
+    let since = Instant::now();
+    let mut desired = online.client.desired()?;
+    let mut changes = 0;
+    let over = end.reached(since, &mut stop);
+    tokio::pin!(over);
+    loop {
+        tokio::select! {
+            biased;
+            () = &mut over => break,
+            changed = desired.changed() => {
+                let properties = changed.map_err(ended)?;
+                changes += 1;
+                output.happened(&Happening::Desired(&properties));
+            }
+        }
+    }
+    Ok(online.finish(&[("desired", changes)], output).await)
+}

@@ -1,0 +1,123 @@
+//! What arguments and files hold besides secrets: JSON, bodies of messages.
+
+use std::io::Read as _;
+use std::path::Path;
+
+use hubward::{Message, ProtoError, limits};
+use serde_json::{Map, Value};
+
+use crate::failure::Failure;
+
+/// JSON that stands in an argument, or in the file it names with `@`.
+pub(crate) fn json(flag: &str, text: &str) -> Result<Value, Failure> {
+    match text.strip_prefix('@') {
+        None => parsed(flag, text.as_bytes()),
+        Some(file) => json_file(flag, Path::new(file)),
+    }
+}
+
+/// JSON that stands in a file; `-` is standard input.
+pub(crate) fn json_file(flag: &str, file: &Path) -> Result<Value, Failure> {
+    parsed(flag, &file_bytes(flag, file)?)
+}
+
+fn parsed(flag: &str, text: &[u8]) -> Result<Value, Failure> {
+    serde_json::from_slice(text).map_err(|error| {
+        Failure::usage(format!("{flag} is not JSON: {error}"))
+            .hint("write JSON, such as '{\"serial\": 1}', or @FILE for a file that holds it")
+    })
+}
+
+/// A patch of reported properties that a hub would take.
+pub(crate) fn patch(flag: &str, value: Value) -> Result<Map<String, Value>, Failure> {
+    let Value::Object(map) = value else {
+        return Err(Failure::usage(format!("{flag} is JSON, but no object")).hint("write '{\"name\": value}'"));
+    };
+    hubward::twin::check(&map, limits::TWIN_PROPERTIES_MAX)
+        .map_err(|error| Failure::usage(format!("{flag}: {error}")))?;
+    Ok(map)
+}
+
+/// The bytes of a body; `-` is standard input. Never more than a little above what a hub takes.
+pub(crate) fn body(file: &Path) -> Result<Vec<u8>, Failure> {
+    file_bytes("the body", file)
+}
+
+fn file_bytes(what: &str, file: &Path) -> Result<Vec<u8>, Failure> {
+    let mut bytes = Vec::new();
+    let read = if file == Path::new("-") {
+        std::io::stdin().take(MOST).read_to_end(&mut bytes)
+    } else {
+        std::fs::File::open(file).and_then(|it| it.take(MOST).read_to_end(&mut bytes))
+    };
+    match read {
+        Ok(_) if bytes.len() as u64 == MOST => {
+            Err(Failure::usage(format!("{what}: the file {} is far too large", file.display())))
+        }
+        Ok(_) => Ok(bytes),
+        Err(error) => Err(Failure::usage(format!("{what}: the file {} cannot be read: {error}", file.display()))),
+    }
+}
+
+/// The message, if the service would take it also with an id of its own.
+pub(crate) fn checked(message: Message) -> Result<Message, Failure> {
+    match with_id(message.clone()).check() {
+        Ok(()) => Ok(message),
+        Err(error @ ProtoError::TooLarge { limit, .. }) => Err(Failure::usage(error.to_string())
+            .hint(format!("at most {limit} bytes, properties included: send several messages, or upload a file"))),
+        Err(error) => Err(Failure::usage(error.to_string())),
+    }
+}
+
+/// The message with a random id, if it has none.
+pub(crate) fn with_id(message: Message) -> Message {
+    if message.id().is_some() { message } else { message.message_id(unique_id()) }
+}
+
+/// A random UUID (version 4) as the sample's message id.
+fn unique_id() -> String {
+    let bits = fastrand::u128(..) & !(0xf000_u128 << 64) & !(0b11_u128 << 62) | (0x4000_u128 << 64) | (0b10_u128 << 62);
+    let hex = format!("{bits:032x}");
+    format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
+}
+
+/// More than the largest message, so that the check sees that a file is too large; a wrong file must
+/// not fill the memory.
+const MOST: u64 = 2 * limits::TELEMETRY_MAX as u64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_patch_is_an_object_that_a_hub_takes() {
+        for (text, says) in [
+            ("[1]", "no object"),
+            ("{", "not JSON"),
+            (r#"{"a.b": 1}"#, "`a.b`"),
+            (r#"{"a": 9007199254740993}"#, "52 bits"),
+        ] {
+            let error = json("--report", text).and_then(|it| patch("--report", it)).expect_err(text);
+            assert!(error.messages[0].starts_with("--report") && error.messages[0].contains(says), "{error:?}");
+        }
+        let map = json("--report", r#"{"fan": {"speed": 2}, "gone": null}"#).and_then(|it| patch("--report", it));
+        assert_eq!(map.expect("a patch").len(), 2);
+    }
+
+    #[test]
+    fn a_message_that_is_too_large_is_refused() {
+        let room = limits::TELEMETRY_MAX - 36;
+        assert!(checked(Message::new(vec![0; room])).is_ok());
+        let error = checked(Message::new(vec![0; room + 1])).expect_err("too large with its id");
+        assert!(error.messages[0].contains("262145 bytes") && error.messages[0].contains("262144"), "{error:?}");
+    }
+
+    #[test]
+    fn message_ids_are_version_4_uuids() {
+        for _ in 0..100 {
+            let id = unique_id();
+            assert_eq!((id.len(), &id[14..15]), (36, "4"), "{id}");
+            assert!("89ab".contains(&id[19..20]), "{id}");
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! The flags of everything that finds its hub through DPS, and what becomes of them.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use hubward::{ConnectTo, IdScope, RegistrationId, Settings, SharedKey, TransportKind, vars};
+use zeroize::Zeroizing;
+
+use crate::failure::Failure;
+use crate::input;
+use crate::keys::{KeySource, read_key_file};
+
+/// Who registers where.
+#[derive(Debug, Args)]
+pub(crate) struct DpsArgs {
+    /// Host name of DPS, such as global.azure-devices-provisioning.net [env: PROVISIONING_HOST]
+    #[arg(long, value_name = "HOST")]
+    pub(crate) dps_host: Option<String>,
+    /// The id scope of the DPS instance, such as 0ne00123ABC [env: PROVISIONING_IDSCOPE]
+    #[arg(long, value_name = "SCOPE")]
+    pub(crate) id_scope: Option<IdScope>,
+    /// The id to register under [env: PROVISIONING_REGISTRATION_ID]
+    #[arg(long, value_name = "ID")]
+    pub(crate) registration_id: Option<RegistrationId>,
+    #[command(flatten)]
+    pub(crate) key: KeySource,
+    /// A file with the key of the device's enrollment group, base64: the device's key is derived
+    /// from it; `-` is standard input.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["symmetric_key_file", "symmetric_key_stdin", "symmetric_key"])]
+    pub(crate) group_key_file: Option<PathBuf>,
+    /// JSON that the enrollment's custom allocation is to see; `@FILE` reads a file.
+    #[arg(long, value_name = "JSON")]
+    pub(crate) payload: Option<String>,
+}
+
+/// How names are dialled and certificates checked.
+#[derive(Debug, Args)]
+pub(crate) struct NetworkArgs {
+    /// A PEM file of the authorities to trust instead of the system's [env: HUBWARD_CA_FILE]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca_file: Option<PathBuf>,
+    /// Dial ADDR:PORT for HOST:PORT; names in certificates and tokens stay (curl's rule). May be
+    /// repeated. [env: HUBWARD_CONNECT_TO, separated by commas]
+    #[arg(long, value_name = "HOST:PORT:ADDR:PORT")]
+    pub(crate) connect_to: Vec<ConnectTo>,
+}
+
+impl DpsArgs {
+    /// Flags win over variables; what both lack is named at once.
+    pub(crate) fn settings(
+        &self,
+        network: &NetworkArgs,
+        transport: Option<TransportKind>,
+    ) -> Result<Settings, Failure> {
+        let key = self.key()?;
+        let flag = |name: &str| match name {
+            vars::HOST => self.dps_host.clone(),
+            vars::ID_SCOPE => self.id_scope.as_ref().map(ToString::to_string),
+            vars::REGISTRATION_ID => self.registration_id.as_ref().map(ToString::to_string),
+            vars::SYMMETRIC_KEY => key.as_ref().map(|it| it.to_string()),
+            vars::TRANSPORT => transport.map(|it| it.to_string()),
+            _ => None,
+        };
+        let mut settings = Settings::from_vars(|name| flag(name).or_else(|| std::env::var(name).ok()))?;
+        settings.payload = self.payload.as_deref().map(|it| input::json("--payload", it)).transpose()?;
+        settings.user_agent = USER_AGENT.to_owned();
+        network.apply(&mut settings.ca_file, &mut settings.connect_to);
+        Ok(settings)
+    }
+
+    /// The device's key from a flag: its own, or derived from its group's.
+    fn key(&self) -> Result<Option<Zeroizing<String>>, Failure> {
+        let Some(file) = &self.group_key_file else { return self.key.read() };
+        let group = SharedKey::from_base64(&read_key_file(file)?)
+            .map_err(|error| Failure::usage(format!("the group key: {error}")))?;
+        let id = self
+            .registration_id
+            .as_ref()
+            .map(ToString::to_string)
+            .or_else(|| std::env::var(vars::REGISTRATION_ID).ok());
+        // Without an id the settings will name it, and only it: a key was given.
+        Ok(Some(group.derive(id.unwrap_or_default().trim()).expose_base64()))
+    }
+
+    /// Whether a flag says that DPS is to be asked.
+    pub(crate) fn is_given(&self) -> bool {
+        self.dps_host.is_some()
+            || self.id_scope.is_some()
+            || self.registration_id.is_some()
+            || self.group_key_file.is_some()
+            || self.key.is_given()
+            || self.payload.is_some()
+    }
+
+    /// Whether standard input holds a key.
+    pub(crate) fn reads_stdin(&self) -> bool {
+        self.key.reads_stdin() || self.group_key_file.as_ref().is_some_and(|it| it.as_os_str() == "-")
+    }
+}
+
+impl NetworkArgs {
+    /// Puts the flags over what the variables said.
+    pub(crate) fn apply(&self, ca_file: &mut Option<PathBuf>, connect_to: &mut Vec<ConnectTo>) {
+        if self.ca_file.is_some() {
+            ca_file.clone_from(&self.ca_file);
+        }
+        // The first rule that matches wins: those of the command line stand before the environment's.
+        connect_to.splice(0..0, self.connect_to.iter().cloned());
+    }
+}
+
+/// What services see of the program.
+pub(crate) const USER_AGENT: &str = concat!("hubward-cli/", env!("CARGO_PKG_VERSION"));
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        dps: DpsArgs,
+    }
+
+    fn derived(folder: &std::path::Path, more: &[&str]) -> Zeroizing<String> {
+        let file = folder.join("group.key");
+        std::fs::write(&file, "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n").expect("a file");
+        let arguments = ["provision", "--group-key-file", file.to_str().expect("text")];
+        let cli = Cli::parse_from(arguments.iter().chain(more));
+        cli.dps.key().expect("a key").expect("derived")
+    }
+
+    #[test]
+    fn a_group_key_is_a_key_also_where_the_id_is_missing() {
+        let folder = std::env::temp_dir().join(format!("hubward-cli-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let group = SharedKey::from_base64("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=").expect("a key");
+        assert_eq!(derived(&folder, &["--registration-id", "dev-1"]), group.derive("dev-1").expose_base64());
+        // The settings then name the id alone.
+        derived(&folder, &[]);
+        std::fs::remove_dir_all(&folder).expect("it is there");
+    }
+}

@@ -1,0 +1,110 @@
+//! Sending messages without waiting for each other, and counting what the hub acknowledged.
+
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use hubward::{HubClient, Message, SendError};
+use tokio::sync::mpsc;
+
+use crate::exit_code::ExitCode;
+use crate::failure::Failure;
+use crate::output::{Event, Output};
+
+/// Room between whoever makes messages and the client.
+pub(crate) const FEED: usize = 16;
+
+/// What is sent when nobody says what: the sample's text.
+pub(crate) fn wind_speed(number: usize) -> Message {
+    Message::new(format!("test wind speed {number}"))
+}
+
+/// How messages fared.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    /// Messages that were to be sent so far.
+    pub(crate) offered: usize,
+    acknowledged: usize,
+    error: Option<SendError>,
+}
+
+impl Tally {
+    /// Sends what is fed, until the feed ends or a message cannot be queued, and every answer is in.
+    ///
+    /// # Cancel safety
+    /// What was counted until then stays counted.
+    pub(crate) async fn exchange(&mut self, client: &HubClient, mut feed: mpsc::Receiver<Message>, output: &Output) {
+        let mut unanswered = FuturesUnordered::new();
+        let mut next: Option<Message> = None;
+        let mut fed = true;
+        loop {
+            tokio::select! {
+                biased;
+                queued = enqueue(client, next.as_ref()), if next.is_some() && unanswered.len() < IN_HAND => {
+                    next = None;
+                    match queued {
+                        Ok(receipt) => {
+                            let number = self.offered;
+                            output.tell(&Event::Sending { number });
+                            unanswered.push(async move { (number, receipt.await) });
+                        }
+                        Err(error) => {
+                            self.error.get_or_insert(error);
+                            feed.close();
+                            fed = false;
+                        }
+                    }
+                },
+                message = feed.recv(), if next.is_none() && fed => {
+                    fed = message.is_some();
+                    self.offered += usize::from(fed);
+                    next = message;
+                },
+                Some((number, result)) = unanswered.next() => match result {
+                    Ok(()) => {
+                        output.tell(&Event::Sent { number });
+                        self.acknowledged += 1;
+                    }
+                    Err(error) => {
+                        self.error.get_or_insert(error);
+                    }
+                },
+                else => return,
+            }
+        }
+    }
+
+    /// The number of acknowledged messages, if that is all of them.
+    pub(crate) fn judge(self, messages: usize, client: &HubClient) -> Result<usize, Failure> {
+        let Self { acknowledged, error, .. } = self;
+        if acknowledged == messages {
+            return Ok(acknowledged);
+        }
+        let said = format!("{acknowledged} of {messages} messages acknowledged");
+        let mut failure = match error {
+            None => {
+                let fault = hubward::Fault::Deadline.to_string();
+                Failure::new(ExitCode::Unacknowledged, "hub-send", fault, said).hint("give it more time: --timeout")
+            }
+            Some(error) => {
+                let refused = matches!(error, SendError::Refused { .. });
+                let mut failure = Failure::from_send(&error);
+                failure.messages.insert(0, said);
+                if !refused {
+                    failure.exit_code = ExitCode::Unacknowledged;
+                }
+                failure
+            }
+        };
+        failure.endpoint.get_or_insert_with(|| client.endpoint().to_owned());
+        Err(failure)
+    }
+}
+
+async fn enqueue(client: &HubClient, message: Option<&Message>) -> Result<hubward::Receipt, SendError> {
+    match message {
+        Some(message) => client.enqueue(message.clone()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Receipts kept at a time: with many messages and a quick hub, answers are looked at too.
+const IN_HAND: usize = 2048;

@@ -1,0 +1,103 @@
+//! From an error about twins, methods or messages to what a person needs; telemetry and connections
+//! are `diagnosis`'s.
+
+use hubward_hub::{ReceiveError, TwinError, Unsupported, Why};
+use hubward_proto::ProtoError;
+use hubward_transport::{Fault, TransportError};
+
+use crate::diagnosis::{Diagnosis, Leg};
+
+impl From<&TwinError> for Diagnosis {
+    /// What is known of a twin that could not be read, or a report that was not made.
+    fn from(error: &TwinError) -> Self {
+        let mut diagnosis = match error {
+            TwinError::Unsupported(unsupported) => return Self::from(unsupported),
+            TwinError::Refused(refusal) => Self::of_transport(Leg::Hub, &TransportError::Refused(refusal.clone())),
+            TwinError::NotSent { why } | TwinError::Unknown { why } => match cause(why) {
+                Some(cause) => Self::of_transport(Leg::Hub, cause),
+                None => Self::of_settings(error.fault().unwrap_or(Fault::Deadline), twin_hint(error)),
+            },
+            error => Self::of_settings(error.fault().unwrap_or(Fault::Deadline), twin_hint(error)),
+        };
+        diagnosis.stage = "hub-twin".into();
+        diagnosis
+    }
+}
+
+fn cause(why: &Why) -> Option<&TransportError> {
+    match why {
+        Why::Deadline { cause, .. } => cause.as_ref()?.transport_error(),
+        Why::Closed(reason) => reason.transport_error(),
+        _ => None,
+    }
+}
+
+fn twin_hint(error: &TwinError) -> Option<String> {
+    Some(match error {
+        TwinError::Invalid(ProtoError::TooLarge { limit, .. }) => {
+            format!("reported properties have at most {limit} bytes altogether: report less, or send it as a message")
+        }
+        TwinError::Invalid(_) => "the service has no place for such properties: nothing was sent".into(),
+        error if error.is_deadline() => {
+            "the hub is slow to answer: give it more time (--timeout, HubOptions::twin_deadline)".into()
+        }
+        _ => return None,
+    })
+}
+
+impl From<&Unsupported> for Diagnosis {
+    /// What is known of something that a protocol, or an identity, has no place for.
+    fn from(error: &Unsupported) -> Self {
+        let hint = if error.by_identity {
+            "log in as the other kind of identity: a connection string with or without ModuleId"
+        } else {
+            "choose another transport: mqtt or mqtt-ws"
+        };
+        Self::of_settings(Fault::Unsupported, Some(hint.into()))
+    }
+}
+
+impl From<&ReceiveError> for Diagnosis {
+    /// What is known of messages that cannot be received.
+    fn from(error: &ReceiveError) -> Self {
+        match error {
+            ReceiveError::Unsupported(unsupported) => Self::from(unsupported),
+            _ => Self::of_settings(Fault::Request, Some("there is one receiver at a time: drop the other one".into())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hubward_transport::{Refusal, RefusedBy, Stage};
+
+    #[test]
+    fn a_refused_report_keeps_code_and_tracking_id() {
+        let mut refusal = Refusal::new("hub.example:8883".into(), Stage::Exchange, RefusedBy::Status(400));
+        refusal.error_code = Some(400_004);
+        refusal.tracking_id = Some("t-1".into());
+        let diagnosis = Diagnosis::from(&TwinError::Refused(Box::new(refusal)));
+        assert_eq!((diagnosis.stage.as_str(), diagnosis.service_code), ("hub-twin", Some(400_004)));
+        assert_eq!(diagnosis.tracking_id.as_deref(), Some("t-1"));
+        assert_eq!(diagnosis.endpoint.as_deref(), Some("hub.example:8883"));
+    }
+
+    #[test]
+    fn what_is_not_sent_says_why() {
+        let too_large = ProtoError::TooLarge { what: "the twin's section", size: 40_000, limit: 32_768 };
+        for (error, fault, hint) in [
+            (TwinError::Invalid(too_large), Fault::Request, "at most 32768 bytes"),
+            (TwinError::Invalid(ProtoError::Unexpected("x".into())), Fault::Request, "nothing was sent"),
+            (
+                TwinError::Unknown { why: Why::Deadline { after: std::time::Duration::from_secs(1), cause: None } },
+                Fault::Deadline,
+                "--timeout",
+            ),
+        ] {
+            let diagnosis = Diagnosis::from(&error);
+            assert_eq!(diagnosis.fault, fault, "{error}");
+            assert!(diagnosis.hint.as_deref().is_some_and(|it| it.contains(hint)), "{diagnosis:?}");
+        }
+    }
+}
