@@ -20,8 +20,11 @@ impl HubClient {
     /// also after this receiver is dropped: there is no way to ask it to stop that would not lose
     /// what waits there. Up to [`HubOptions::receive_queue`](crate::HubOptions::receive_queue)
     /// messages (and 4 MiB) wait here for the receiver, none of them acknowledged; what comes beyond
-    /// that is left with the hub and [counted](HubCounts::messages_left). A reader that does not read
-    /// holds up nothing but its own messages.
+    /// that is left with the hub and [counted](HubCounts::messages_left): it comes again on the next
+    /// connection, and until then it holds back [later
+    /// acknowledgements](CloudMessage#in-which-order-to-complete). With the default, everything that a
+    /// hub keeps for a device has room. A reader that does not read holds up nothing but its own
+    /// messages.
     ///
     /// With a persistent session messages may arrive before there is a receiver; they wait as well.
     ///
@@ -119,15 +122,15 @@ impl Drop for CloudMessages {
 /// A message in the program's hands. It reads like the [`IncomingMessage`] it is.
 ///
 /// The hub keeps it until [`CloudMessage::complete`]. One that is dropped, because handling it failed
-/// or panicked, is told to nobody: the hub delivers it again, up to its limit of deliveries
-/// (10 unless configured), on the next connection at the latest.
+/// or panicked, is told to nobody: the hub delivers it again on the next connection, up to its limit
+/// of deliveries (10 unless configured).
 ///
 /// # In which order to complete
 /// Over MQTT, acknowledgements leave in the order in which the messages came; the protocol demands
 /// it. A message that is completed out of order is therefore held back until the ones before it are
 /// completed. One that is never completed holds back every later one *on this connection*: all of
 /// them come again after the next reconnect, at the latest when the token is renewed. So complete
-/// what cannot be handled as well (after noting it somewhere), unless it is to come again.
+/// also what cannot be handled, after noting it somewhere, unless it is to come again.
 ///
 /// A planned renewal waits a moment ([`HubOptions::renewal_drain`](crate::HubOptions::renewal_drain))
 /// for messages in the program's hands. Messages of a connection that is over cannot be completed

@@ -21,8 +21,8 @@ pub struct HubCounts {
     /// Calls whose handler took longer than
     /// [`HubOptions::method_deadline`](crate::HubOptions::method_deadline); answered with 504.
     pub methods_overdue: u64,
-    /// Calls that were worked on, but whose answer could not be sent: their connection was over, or
-    /// the client had ended. The caller sees a timeout.
+    /// Calls whose answer could not be sent: their connection was over, or the client had ended. The
+    /// caller sees a timeout.
     pub methods_unanswered: u64,
     /// Messages that came while as many were waiting as [may
     /// wait](crate::HubOptions::receive_queue): not acknowledged, the hub delivers them again.

@@ -42,6 +42,11 @@
 //!   and no message notices. A machine that slept gets a fresh token too.
 //! * **A slow acknowledgement is not a dead link**: a hub throttles by delaying them. When one is
 //!   overdue (30 s, doubling), the client reconnects once and sends again.
+//! * **Every call of a method gets one answer**, whatever its handler does, over the connection it came
+//!   over; so many at a time as [`method_calls`](HubOptions::method_calls) says.
+//! * **A received message is the program's** until [`CloudMessage::complete`]: nothing else
+//!   acknowledges it, and nothing is asked of the hub before a receiver exists.
+//! * **A slow reader stalls only itself**, and nothing vanishes silently: [`HubClient::counts`].
 //! * Dropping the last handle ends the client in the background; what was queued counts as not sent.
 
 mod client;

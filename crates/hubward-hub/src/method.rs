@@ -49,13 +49,15 @@ impl HubClient {
     /// | 503 | [`method_calls`](crate::HubOptions::method_calls) are being worked on already; the handler is not called |
     /// | 504 | it took longer than [`method_deadline`](crate::HubOptions::method_deadline); its future is dropped |
     ///
-    /// The last four say why in a body `{"error": "…"}`; what an error contains goes to the log only,
-    /// unless it was [made for the caller](MethodError::new). A call is answered over the connection
+    /// Where the handler has no response, a body `{"error": "…"}` says why. What an error contains goes
+    /// to the log only, unless it was [made for the caller](MethodError::new). A call is answered over the connection
     /// it came over or not at all, since the hub does not know it on another one;
     /// [counted](crate::HubCounts::methods_unanswered).
     ///
     /// A handler must not block its thread; see [`tokio::task::spawn_blocking`]. It may close the
-    /// client: [`HubClient::close`] does not wait for calls that are being worked on.
+    /// client: [`HubClient::close`] does not wait for calls that are being worked on. A planned renewal
+    /// does, within [`renewal_drain`](crate::HubOptions::renewal_drain). The end of the client does not
+    /// stop a handler at work; its answer then goes nowhere.
     ///
     /// The hub offers no calls to a device that never served a method. Once it did, a persistent
     /// session remembers: then handlers should be there before the login, so register them right

@@ -294,7 +294,10 @@ mod tests {
             .refused_backoff(endless)
             .duplicate_wait(Duration::MAX)
             .twin_timeout(Duration::MAX)
+            .method_calls(usize::MAX)
+            .receive_queue(0)
             .in_range();
+        assert!(options.method_calls <= tokio::sync::Semaphore::MAX_PERMITS && options.receive_queue == 1);
         let now = tokio::time::Instant::now();
         for limit in [
             options.login_deadline,
