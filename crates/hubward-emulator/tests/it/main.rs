@@ -2,12 +2,16 @@
 
 #[cfg(feature = "admin")]
 mod admin;
+#[cfg(feature = "admin")]
+mod admin_messages;
 mod client;
 mod dps_https;
 mod dps_mqtt;
 mod faults;
 mod hub;
 mod messages;
+mod methods;
 mod modules;
 mod tls;
+mod twins;
 mod websocket;

@@ -1,7 +1,7 @@
 //! Modules of a device over MQTT, packets typed by hand.
 
 use hubward_emulator::{CloudToDevice, ConnectionState, Emulator, EnrollError};
-use hubward_sas::SharedKey;
+use hubward_sas::{SasToken, SharedKey};
 
 use crate::client::{
     Login, QOS1, Tls, connect, hub_connect, publish, read_publish, receive, send, subscribe, tls, token,
@@ -173,4 +173,41 @@ async fn the_registry_tells_modules_from_devices() {
     assert!(emulator.delete_module(HUB, "d1", "m1") && !emulator.delete_module(HUB, "d1", "m1"));
     assert_eq!(receive(&mut module).await, None);
     assert_eq!(emulator.module(HUB, "d1", "m1"), None);
+}
+
+#[tokio::test]
+async fn a_policys_token_connects_device_and_module() {
+    let policy_key = SharedKey::generate().expect("a key");
+    let emulator = Emulator::builder().policy_key(policy_key.clone()).start().await.expect("started");
+    emulator.add_device(HUB, "d1").expect("a device");
+    emulator.add_module(HUB, "d1", "m1").expect("a module");
+    let expiry = crate::client::now().saturating_add(std::time::Duration::from_secs(3600));
+    for (client_id, resource, policy, code) in [
+        ("d1", "localhost/devices/d1", "device", 0),
+        ("d1/m1", "localhost", "iothubowner", 0),
+        ("d1", "localhost/devices/d1", "service", 5),
+    ] {
+        let mut stream = tls(&emulator, emulator.mqtt_addr()).await;
+        let password = SasToken::sign(&policy_key, resource, expiry, Some(policy));
+        let username = format!("localhost/{client_id}/?api-version=2021-04-12");
+        let login = Login {
+            client_id,
+            username: &username,
+            password: password.expose(),
+            clean: true,
+            keep_alive: 60,
+            will: None,
+        };
+        send(&mut stream, &connect(&login)).await;
+        assert_eq!(receive(&mut stream).await, Some(vec![0x20, 2, 0, code]), "{client_id} {policy}");
+        if code == 0 {
+            let topic = if client_id == "d1" { "devices/d1" } else { "devices/d1/modules/m1" };
+            send(&mut stream, &publish(QOS1, &format!("{topic}/messages/events/"), 1, b"hi")).await;
+            receive(&mut stream).await.expect("a PUBACK");
+        }
+    }
+    let log = emulator.telemetry(HUB).expect("the hub").all();
+    let methods: Vec<_> = log.iter().flat_map(|it| it.stamps()).filter(|it| it.0.ends_with("auth-method")).collect();
+    let expected = r#"{"scope":"hub","type":"sas","issuer":"iothub"}"#;
+    assert_eq!(methods.iter().map(|it| it.1.as_str()).collect::<Vec<_>>(), [expected, expected]);
 }
