@@ -30,9 +30,9 @@
 //! * Strict as the service: what the service refuses is refused. Where no document says what the
 //!   service does, the choice stands in `docs/emulator.md`, marked `[guess]`.
 //! * State is in memory. Only the CA outlives the emulator, if there is a data directory.
-//! * Emulated: the DPS device API with symmetric keys, and telemetry to hubs. Twins, methods,
-//!   cloud-to-device messages and the service APIs are not; who asks for them gets an error that
-//!   says so.
+//! * Emulated: the DPS device API with symmetric keys; of hubs telemetry, twins, direct methods,
+//!   messages to devices, modules. The service APIs are not, but for what the admin port has of them:
+//!   who asks for them gets an error that says so.
 //!
 //! hubward is an independent project, not a Microsoft product.
 
