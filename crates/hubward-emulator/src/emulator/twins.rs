@@ -25,7 +25,7 @@ impl Emulator {
     }
 
     /// Replaces all desired properties, as a `PUT` of the service does. A device that is connected and
-    /// has subscribed is told all of them. Gives the new version.
+    /// has subscribed is told all of them, and `null` for what is gone. Gives the new version.
     ///
     /// # Errors
     /// [`TwinProblem`]; nothing has changed then.

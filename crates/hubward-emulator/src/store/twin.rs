@@ -43,7 +43,7 @@ pub(crate) enum Change {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Notice {
     pub(crate) version: u64,
-    /// The patch, or all properties if they were replaced, with `$version`.
+    /// A patch with `$version`, also if all properties were replaced.
     pub(crate) body: Bytes,
 }
 
@@ -88,19 +88,19 @@ impl Twin {
     ) -> Result<Option<Notice>, ProtoError> {
         let tags = tags.map(|it| it.apply(&self.tags, TWIN_TAGS_MAX)).transpose()?;
         let changed = desired.map(|it| self.desired.changed(it, now)).transpose()?;
+        let told = desired.zip(changed.as_ref()).map(|(change, after)| match change {
+            Change::Merge(patch) => patch.clone(),
+            Change::Replace(_) => replacement(&self.desired.properties.values, &after.properties.values),
+        });
         self.version += 1;
         self.changes += 1;
         if let Some(tags) = tags {
             self.tags = tags;
         }
-        let (Some(section), Some(change)) = (changed, desired) else { return Ok(None) };
+        let (Some(section), Some(patch)) = (changed, told) else { return Ok(None) };
         self.desired = section;
         let version = self.desired.properties.version;
-        let values = match change {
-            Change::Merge(patch) => patch,
-            Change::Replace(_) => &self.desired.properties.values,
-        };
-        let body = Properties::new(version, values.clone()).to_wire();
+        let body = Properties::new(version, patch).to_wire();
         Ok(Some(Notice { version, body: body.to_string().into() }))
     }
 
@@ -139,6 +139,23 @@ impl Twin {
     pub(crate) fn etag(&self) -> String {
         STANDARD.encode(self.changes.to_be_bytes())
     }
+}
+
+/// The patch that makes the properties `after` of those `before`: all of them, and `null` for what is
+/// gone.
+///
+/// Source: `[sdk]` Azure/azure-iot-sdk-csharp, issue 954, where the hub's makers say that a device is
+/// told `null` for what a `PUT` leaves out. That this goes down into objects is a `[guess]`.
+fn replacement(before: &Map<String, Value>, after: &Map<String, Value>) -> Map<String, Value> {
+    let mut patch = after.clone();
+    for (name, old) in before {
+        match (old, after.get(name)) {
+            (_, None) => patch.insert(name.clone(), Value::Null),
+            (Value::Object(old), Some(Value::Object(new))) => patch.insert(name.clone(), replacement(old, new).into()),
+            _ => None,
+        };
+    }
+    patch
 }
 
 impl Section {

@@ -252,3 +252,33 @@ pub(crate) async fn dps_connect<S: AsyncRead + AsyncWrite + Unpin>(
     send(stream, &connect(&login)).await;
     receive(stream).await
 }
+
+/// A device `d1` of a hub `localhost` that is connected with a clean session and has subscribed.
+pub(crate) async fn listening(emulator: &Emulator, key: &SharedKey, filters: &[(&str, u8)]) -> Tls {
+    let mut stream = tls(emulator, emulator.mqtt_addr()).await;
+    let connack = hub_connect(&mut stream, "d1", key, true).await;
+    assert_eq!(connack.as_deref(), Some(&b"\x20\x02\x00\x00"[..]));
+    if !filters.is_empty() {
+        send(&mut stream, &subscribe(1, filters)).await;
+        let suback = receive(&mut stream).await.expect("a SUBACK");
+        assert!(suback[0] == 0x90 && suback[4..].iter().all(|it| *it < 2), "{suback:x?}");
+    }
+    stream
+}
+
+/// Pings; gives what comes before the answer: a publish as topic and body, all else as its bytes.
+pub(crate) async fn before_pong<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) -> Vec<(String, String)> {
+    send(stream, b"\xc0\x00").await;
+    let mut packets = Vec::new();
+    loop {
+        let packet = receive(stream).await.expect("a packet");
+        match packet[0] & 0xf0 {
+            0xd0 => return packets,
+            0x30 => {
+                let (topic, body, _) = read_publish(&packet);
+                packets.push((topic, body));
+            }
+            _ => packets.push((format!("{packet:x?}"), String::new())),
+        }
+    }
+}

@@ -31,6 +31,13 @@ async fn subscribed(stream: &mut Tls, qos: u8) {
     assert_eq!(receive(stream).await, Some(vec![0x90, 3, 0, 1, qos.min(1)]));
 }
 
+async fn unsubscribed(stream: &mut Tls) {
+    let mut unsubscribe = 2_u16.to_be_bytes().to_vec();
+    unsubscribe.extend(crate::client::string(FILTER));
+    send(stream, &crate::client::packet(0xa2, &unsubscribe)).await;
+    assert_eq!(receive(stream).await.as_deref(), Some(&b"\xb0\x02\x00\x02"[..]));
+}
+
 /// A message as the client got it.
 #[derive(Debug, PartialEq)]
 struct Got {
@@ -119,10 +126,7 @@ async fn nothing_comes_before_the_subscription() {
     assert_eq!(acknowledged(&mut stream, 3).await, expected);
     assert_eq!(feedback(&emulator, 3).await, success(&["before", "connected", "after"]));
     // No longer wanted, no longer sent.
-    let mut unsubscribe = 2_u16.to_be_bytes().to_vec();
-    unsubscribe.extend(crate::client::string(FILTER));
-    send(&mut stream, &crate::client::packet(0xa2, &unsubscribe)).await;
-    assert_eq!(receive(&mut stream).await.as_deref(), Some(&b"\xb0\x02\x00\x02"[..]));
+    unsubscribed(&mut stream).await;
     post(&emulator, "late");
     nothing_comes(&mut stream).await;
     assert_eq!(waiting(&emulator), [("late".to_owned(), CloudMessageState::Enqueued, 0)]);
@@ -280,6 +284,21 @@ async fn an_unacknowledged_message_comes_again_when_its_lock_ends() {
     assert_eq!(waiting(&emulator), [("1".to_owned(), CloudMessageState::Invisible, 2)]);
     send(&mut stream, &again.puback.expect("QoS 1")).await;
     assert_eq!(feedback(&emulator, 1).await, success(&["1"]));
+}
+
+#[tokio::test]
+async fn a_lock_that_ends_without_a_subscription_waits_for_one() {
+    let (emulator, key) = emulator().await;
+    let mut stream = connected(&emulator, &key, true, 0).await;
+    subscribed(&mut stream, 1).await;
+    post(&emulator, "1");
+    let first = got(&mut stream).await;
+    unsubscribed(&mut stream).await;
+    emulator.clock_ahead(Duration::from_secs(70));
+    nothing_comes(&mut stream).await;
+    assert_eq!(waiting(&emulator), [("1".to_owned(), CloudMessageState::Enqueued, 1)]);
+    subscribed(&mut stream, 1).await;
+    assert_eq!(got(&mut stream).await, Got { duplicate: true, ..first });
 }
 
 #[tokio::test]

@@ -40,13 +40,20 @@ fn a_patch_is_merged_and_told() {
 }
 
 #[test]
-fn a_replacement_is_told_as_a_whole() {
+fn a_replacement_is_told_with_null_for_what_is_gone() {
     let mut twin = Twin::new(None, "t1");
-    twin.update(None, Some(&merge(json!({"a": 1}))), "t2").expect("fine");
-    let all = Change::Replace(map(json!({"b": {"c": null, "d": 1}})));
+    twin.update(None, Some(&merge(json!({"a": 1, "b": {"c": 1, "e": {}}, "f": {"g": 1}}))), "t2").expect("fine");
+    let before = twin.desired().values.clone();
+    let all = Change::Replace(map(json!({"b": {"c": null, "d": 1, "e": 2}, "f": 3})));
     let notice = twin.update(None, Some(&all), "t3").expect("fine").expect("a notice");
-    assert_eq!(&notice.body[..], br#"{"$version":3,"b":{"d":1}}"#);
-    assert_eq!(seen_by_device(&twin)["desired"], json!({"b": {"d": 1}, "$version": 3}));
+    let patch = map(json!({"$version": 3, "a": null, "b": {"c": null, "d": 1, "e": 2}, "f": 3}));
+    assert_eq!(serde_json::from_slice::<Value>(&notice.body).expect("JSON"), Value::Object(patch.clone()));
+    assert_eq!(seen_by_device(&twin)["desired"], json!({"b": {"d": 1, "e": 2}, "f": 3, "$version": 3}));
+    // A device that merges it has what the hub has.
+    let mut merged = before;
+    twin::merge(&mut merged, &patch);
+    merged.remove("$version");
+    assert_eq!(merged, twin.desired().values);
 }
 
 #[test]
