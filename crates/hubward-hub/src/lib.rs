@@ -42,6 +42,11 @@
 //!   and no message notices. A machine that slept gets a fresh token too.
 //! * **A slow acknowledgement is not a dead link**: a hub throttles by delaying them. When one is
 //!   overdue (30 s, doubling), the client reconnects once and sends again.
+//! * **Reports keep their order.** Questions about the twin go one at a time, also past a hub that is
+//!   busy and a connection that breaks; each ends within [`twin_deadline`](HubOptions::twin_deadline),
+//!   and [`TwinError`] says whether the hub can have it.
+//! * **What the cloud wants is never missed.** [`HubClient::desired`] gives whole states, the newest one
+//!   first; what changed while there was no connection is read after the reconnect.
 //! * **Every call of a method gets one answer**, whatever its handler does, over the connection it came
 //!   over; so many at a time as [`method_calls`](HubOptions::method_calls) says.
 //! * **A received message is the program's** until [`CloudMessage::complete`]: nothing else
