@@ -1,12 +1,12 @@
 //! Every scenario over every transport, one test each, against an emulator of its own.
 
 use hubward::TransportKind;
-use hubward_tests::{ALL, Target};
+use hubward_tests::{ALL, Over, Ran, Target};
 
 /// One test a scenario and transport; a test that checks that none is forgotten.
 macro_rules! on_every_transport {
     ($($scenario:ident),+ $(,)?) => {
-        const LISTED: &[&str] = &[$(stringify!($scenario)),+];
+        const ON_EVERY: &[&str] = &[$(stringify!($scenario)),+];
 
         $(
             mod $scenario {
@@ -16,6 +16,29 @@ macro_rules! on_every_transport {
                 async fn https() {
                     run(stringify!($scenario), TransportKind::Https).await;
                 }
+
+                #[tokio::test(flavor = "multi_thread")]
+                async fn mqtt() {
+                    run(stringify!($scenario), TransportKind::Mqtt).await;
+                }
+
+                #[tokio::test(flavor = "multi_thread")]
+                async fn mqtt_ws() {
+                    run(stringify!($scenario), TransportKind::MqttWs).await;
+                }
+            }
+        )+
+    };
+}
+
+/// The same for what a device does at its hub.
+macro_rules! on_every_hub_transport {
+    ($($scenario:ident),+ $(,)?) => {
+        const ON_HUB: &[&str] = &[$(stringify!($scenario)),+];
+
+        $(
+            mod $scenario {
+                use super::{TransportKind, run};
 
                 #[tokio::test(flavor = "multi_thread")]
                 async fn mqtt() {
@@ -55,16 +78,63 @@ on_every_transport!(
     takes_over_from_an_older_connection,
 );
 
+on_every_hub_transport!(
+    sends_every_system_property,
+    every_character_arrives,
+    the_size_limit_is_exact,
+    reads_its_twin,
+    reports_and_reads_back,
+    refuses_impossible_reports,
+    the_cloud_sees_what_is_reported,
+    the_hub_refuses_impossible_reports,
+    a_throttled_twin_is_asked_again,
+    a_lost_question_is_asked_again,
+    desired_begins_with_the_current_state,
+    desired_changes_come_by_themselves,
+    desired_missed_while_offline_arrives,
+    a_hundred_changes_around_disconnects,
+    a_slow_reader_gets_the_newest,
+    a_method_is_answered,
+    methods_run_at_the_same_time,
+    what_goes_wrong_in_a_method_is_answered,
+    too_many_calls_are_refused,
+    a_late_answer_is_dropped,
+    a_call_of_an_old_connection_is_not_answered,
+    odd_calls_do_no_harm,
+    nothing_is_taken_before_a_receiver_exists,
+    a_kept_session_delivers_later,
+    a_dropped_message_comes_again,
+    completion_out_of_order_is_held_back,
+    every_form_of_a_property_arrives,
+    abandon_and_reject_are_unsupported,
+    one_receiver_at_a_time,
+    a_reader_that_never_reads_stalls_nothing,
+    a_module_sends_through_outputs,
+    a_module_receives_through_inputs,
+    a_module_has_its_own_twin_and_methods,
+    the_identity_arrives,
+    everything_works_again_after_the_hub_closes,
+    a_renewal_disturbs_no_call,
+    closes_from_inside_a_handler,
+    closes_while_it_cannot_connect,
+);
+
 #[test]
 fn every_scenario_is_run() {
-    let known: Vec<&str> = ALL.iter().map(|it| it.name).collect();
-    assert_eq!(LISTED, known);
+    for (over, listed) in [(Over::Every, ON_EVERY), (Over::Hub, ON_HUB)] {
+        let known: Vec<&str> = ALL.iter().filter(|it| it.over == over).map(|it| it.name).collect();
+        assert_eq!(listed, known);
+    }
+    let hub = ALL.iter().find(|it| it.over == Over::Hub).expect("a scenario at a hub");
+    let about: Vec<_> = TransportKind::ALL.into_iter().filter(|kind| hub.is_about(*kind)).collect();
+    assert_eq!(about, [TransportKind::Mqtt, TransportKind::MqttWs], "those of the tests above");
 }
 
 async fn run(name: &str, kind: TransportKind) {
     let scenario = ALL.iter().find(|it| it.name == name).expect("a scenario of this name");
-    let outcome = scenario.run(&Target::Emulator, kind).await.expect("the emulator runs every scenario");
-    if let Err(problem) = outcome {
-        panic!("{name} over {kind}: {problem}");
+    match scenario.run(&Target::Emulator, kind).await {
+        Ran::Ended(Ok(())) => {}
+        Ran::Ended(Err(problem)) => panic!("{name} over {kind}: {problem}"),
+        other => panic!("{name} over {kind} was not run: {other:?}"),
     }
 }

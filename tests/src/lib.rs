@@ -4,8 +4,10 @@
 pub mod binary;
 pub mod cloud;
 pub mod command;
+pub mod packets;
+pub mod raw;
 pub mod scenario;
 mod scenarios;
 
-pub use scenario::{Outcome, Scenario, Target};
+pub use scenario::{Outcome, Over, Ran, Scenario, Target};
 pub use scenarios::ALL;

@@ -1,8 +1,9 @@
-//! A scenario: a name, a body, and whether it may run against a live service.
+//! A scenario: a name, a body, over which transports it runs, and whether it may run against a live
+//! service.
 
 use std::pin::Pin;
 
-use hubward::{Settings, TransportKind};
+use hubward::{Settings, TransportKind, check_hub_transport};
 
 use crate::cloud::Cloud;
 
@@ -19,6 +20,17 @@ pub struct Scenario {
     pub name: &'static str,
     /// What to run.
     pub body: Body,
+    /// Which transports it is about.
+    pub over: Over,
+}
+
+/// Which transports a scenario is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Over {
+    /// All: it is about provisioning, or about both services.
+    Every,
+    /// Those that reach a hub: it is about what a device does there.
+    Hub,
 }
 
 /// The two kinds of bodies.
@@ -39,10 +51,30 @@ pub enum Target {
     Live(Box<Settings>),
 }
 
+/// What came of running a scenario.
+#[derive(Debug)]
+pub enum Ran {
+    /// It came to its end.
+    Ended(Outcome),
+    /// It cannot run against this target; why.
+    Skipped(&'static str),
+    /// It is not about this transport.
+    NotAbout,
+}
+
 impl Scenario {
-    /// Runs it over one transport; `None` if it cannot run against this target.
-    pub async fn run(&self, target: &Target, kind: TransportKind) -> Option<Outcome> {
-        let run = match (self.body, target) {
+    /// Whether it is about a transport.
+    #[must_use]
+    pub fn is_about(&self, kind: TransportKind) -> bool {
+        self.over == Over::Every || check_hub_transport(kind).is_ok()
+    }
+
+    /// Runs it over one transport.
+    pub async fn run(&self, target: &Target, kind: TransportKind) -> Ran {
+        if !self.is_about(kind) {
+            return Ran::NotAbout;
+        }
+        Ran::Ended(match (self.body, target) {
             (Body::Anywhere(body), Target::Live(settings)) => body((**settings).clone().transport(kind)).await,
             (Body::Anywhere(body), Target::Emulator) => {
                 let cloud = Cloud::start().await;
@@ -53,9 +85,10 @@ impl Scenario {
                 outcome
             }
             (Body::Emulator(body), Target::Emulator) => body(Cloud::start().await, kind).await,
-            (Body::Emulator(_), Target::Live(_)) => return None,
-        };
-        Some(run)
+            (Body::Emulator(_), Target::Live(_)) => {
+                return Ran::Skipped("looks at or steers the service, which only the emulator lets us do");
+            }
+        })
     }
 }
 

@@ -7,6 +7,7 @@
 mod dps;
 mod hub;
 mod sas;
+mod wire;
 
 use std::collections::BTreeMap;
 

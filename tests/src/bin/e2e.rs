@@ -3,11 +3,12 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for people")]
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use hubward::{Settings, TransportKind};
-use hubward_tests::{ALL, Target};
+use hubward_tests::{ALL, Ran, Target};
 
 const HELP: &str = "cargo xtask e2e [--live | --emulator] [--transport https|mqtt|mqtt-ws|all]
 
@@ -104,20 +105,26 @@ struct Tally {
 
 async fn run(choice: &Choice) -> Tally {
     let mut tally = Tally::default();
-    let mut rows = Vec::new();
+    let (mut rows, mut reasons, mut absent) = (Vec::new(), BTreeSet::new(), false);
+    let width = ALL.iter().map(|it| it.name.len()).max().unwrap_or_default() + 2;
     for scenario in ALL {
-        let mut row = format!("{:<38}", scenario.name);
+        let mut row = format!("{:<width$}", scenario.name);
         for kind in &choice.transports {
             let cell = match tokio::time::timeout(LIMIT, scenario.run(&choice.target, *kind)).await {
-                Ok(Some(Ok(()))) => {
+                Ok(Ran::Ended(Ok(()))) => {
                     tally.passed += 1;
                     "passed"
                 }
-                Ok(None) => {
+                Ok(Ran::Skipped(reason)) => {
                     tally.skipped += 1;
+                    reasons.insert(reason);
                     "skipped"
                 }
-                Ok(Some(Err(problem))) => {
+                Ok(Ran::NotAbout) => {
+                    absent = true;
+                    "-"
+                }
+                Ok(Ran::Ended(Err(problem))) => {
                     tally.failed += 1;
                     eprintln!("FAILED {} over {kind}: {problem}", scenario.name);
                     "FAILED"
@@ -133,12 +140,15 @@ async fn run(choice: &Choice) -> Tally {
         rows.push(row.trim_end().to_owned());
     }
     let head: String = choice.transports.iter().map(|kind| format!("{kind:<10}")).collect();
-    println!("\n{:<38}{}", "scenario", head.trim_end());
+    println!("\n{:<width$}{}", "scenario", head.trim_end());
     for row in &rows {
         println!("{row}");
     }
-    if tally.skipped > 0 {
-        println!("skipped: these look at or steer the service, which only the emulator lets us do");
+    if absent {
+        println!("-: about what a device does at its hub, which hubward does not reach over this transport");
+    }
+    for reason in reasons {
+        println!("skipped: {reason}");
     }
     tally
 }

@@ -9,13 +9,10 @@ use hubward_emulator::{Emulator, Fault, Point};
 use serde_json::json;
 use tokio::time::Instant;
 
-use crate::cloud::{Cloud, settings};
+use crate::cloud::{Cloud, HUB, settings};
 use crate::scenario::{Outcome, because, must};
 
 const FLUSH: Duration = Duration::from_secs(10);
-
-/// The hub that every emulator has.
-const HUB: &str = "localhost";
 
 /// A group's device registers with the key derived from the group's, primary or secondary.
 pub(super) async fn group_device_derives_its_key(cloud: Cloud, kind: TransportKind) -> Outcome {

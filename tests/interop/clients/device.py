@@ -1,0 +1,111 @@
+"""A device or module that does what it is told, one JSON object a line.
+
+Every command on standard input is answered by `{"id": …, "ok": …}` or `{"id": …, "error": …}`;
+what comes by itself is written as `{"event": …}`. Everything goes through the public API of the
+unmodified package `azure-iot-device`. INTEROP_CONNECTION_STRING says who it is,
+INTEROP_WEBSOCKETS=1 picks MQTT over WebSocket.
+"""
+
+import asyncio
+import faulthandler
+import json
+import os
+import sys
+
+from azure.iot.device import Message, MethodResponse
+from azure.iot.device.aio import IoTHubDeviceClient, IoTHubModuleClient
+
+
+def say(line):
+    print(json.dumps(line), flush=True)
+
+
+class Device:
+    def __init__(self, connection_string, websockets):
+        self._is_module = "ModuleId=" in connection_string
+        kind = IoTHubModuleClient if self._is_module else IoTHubDeviceClient
+        self._client = kind.create_from_connection_string(connection_string, websockets=websockets)
+        self._answers = {}
+
+    async def connect(self):
+        await self._client.connect()
+
+    async def disconnect(self):
+        await self._client.disconnect()
+
+    async def send(self, body, properties, output=None, **system):
+        message = Message(body)
+        for name, field in (
+            ("messageId", "message_id"), ("correlationId", "correlation_id"), ("userId", "user_id"),
+            ("contentType", "content_type"), ("contentEncoding", "content_encoding"),
+        ):
+            setattr(message, field, system.get(name))
+        message.custom_properties.update(properties)
+        if output is None:
+            await self._client.send_message(message)
+        else:
+            await self._client.send_message_to_output(message, output)
+
+    async def twin(self):
+        return await self._client.get_twin()
+
+    async def report(self, patch):
+        await self._client.patch_twin_reported_properties(patch)
+
+    async def desired(self):
+        async def heard(patch):
+            say({"event": "desired", "patch": patch})
+
+        self._client.on_twin_desired_properties_patch_received = heard
+
+    async def methods(self, answers):
+        async def called(request):
+            say({"event": "method", "name": request.name, "payload": request.payload})
+            answer = self._answers.get(request.name, {"status": 404, "payload": None})
+            response = MethodResponse.create_from_method_request(request, answer["status"], answer["payload"])
+            await self._client.send_method_response(response)
+
+        self._answers = answers
+        self._client.on_method_request_received = called
+
+    async def messages(self):
+        async def received(message):
+            # The SDK acknowledges it by itself.
+            said = {
+                "body": message.data.decode(),
+                "messageId": message.message_id,
+                "correlationId": message.correlation_id,
+                "userId": message.user_id,
+                "contentType": message.content_type,
+                "contentEncoding": message.content_encoding,
+                "input": message.input_name,
+                "properties": message.custom_properties,
+            }
+            say({"event": "message", **said})
+
+        self._client.on_message_received = received
+
+    async def close(self):
+        await self._client.shutdown()
+
+
+async def main():
+    device = Device(os.environ["INTEROP_CONNECTION_STRING"], os.environ.get("INTEROP_WEBSOCKETS") == "1")
+    loop = asyncio.get_running_loop()
+    say({"event": "ready"})
+    while True:
+        line = await loop.run_in_executor(None, sys.stdin.readline)
+        if not line:
+            return
+        command = json.loads(line)
+        number, do = command.pop("id"), command.pop("do")
+        try:
+            say({"id": number, "ok": await getattr(device, do)(**command)})
+        except Exception as error:
+            say({"id": number, "error": f"{type(error).__name__}: {error}"})
+
+
+if __name__ == "__main__":
+    # A hang ends here, and shows where.
+    faulthandler.dump_traceback_later(float(os.environ["INTEROP_TIME_LIMIT"]), exit=True)
+    asyncio.run(main())
