@@ -21,6 +21,8 @@ impl HubSession<'_> {
         &mut self,
         connection: &mut Connection<S>,
     ) -> Result<(), Closed> {
+        // Set again below: a lock that has ended must not call here over and over.
+        self.release = None;
         let Some(qos) = self.messages_qos() else { return Ok(()) };
         loop {
             let (number, now) = (self.number, self.shared.clock.now());
