@@ -1,5 +1,11 @@
 //! The command line as an interface: what docs/cli.md promises.
 
+mod device;
+mod device_c2d;
+mod device_method;
+mod device_run;
+mod device_send;
+mod device_twin;
 mod emulator;
 mod help;
 mod pipes;

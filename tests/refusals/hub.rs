@@ -127,7 +127,15 @@ pub(super) const CASES: &[Case] = &[
             let file = scene.file("body", &vec![b'x'; 262_145]);
             scene.argue(["--messages", "1", "--body-file", &file]);
         },
-        expected: Expected { exit_code: 2, fault: "request", hint: "262144", says: "cannot be sent", ..SEND },
+        // Refused before anything is registered.
+        expected: Expected {
+            exit_code: 2,
+            fault: "request",
+            stage: Some("arguments"),
+            hint: "262144",
+            says: "262181 bytes",
+            ..NOTHING
+        },
         ..CASE
     },
     Case {

@@ -147,12 +147,8 @@ impl SendArgs {
         }
         let mut load = Vec::new();
         if let Some(file) = &self.file {
-            if file.as_os_str() == "-" {
-                self.check_stdin_is_free()?;
-            }
             load.push(self.properties.message(input::body(file)?)?);
         } else if self.bodies.is_empty() {
-            self.check_stdin_is_free()?;
             if self.count != 1 || self.properties.message_id.is_some() {
                 return Err(Failure::usage("--count and --message-id need a body, and standard input has many"));
             }
@@ -167,8 +163,10 @@ impl SendArgs {
         Ok(Load::Known(load))
     }
 
+    /// Before anything is read of it.
     fn check_stdin_is_free(&self) -> Result<(), Failure> {
-        if self.connection.reads_stdin() {
+        let wanted = self.file.as_ref().map_or(self.bodies.is_empty(), |it| it.as_os_str() == "-");
+        if wanted && self.connection.reads_stdin() {
             return Err(Failure::usage("standard input holds the key, so it cannot hold messages too")
                 .hint("give the key in a file, or the bodies as arguments"));
         }
@@ -177,6 +175,7 @@ impl SendArgs {
 }
 
 pub(super) async fn run(args: &SendArgs, output: &Output) -> Result<ExitCode, Failure> {
+    args.check_stdin_is_free()?;
     let connection = args.connection.read()?;
     let load = args.load(&connection)?;
     Stop::listen()?.or_interrupt(send(args, &connection, load, output)).await

@@ -1,0 +1,48 @@
+//! What the tests of `hubward device` share: a device with its hub's name, and both transports.
+
+use hubward_emulator::Emulator;
+use hubward_tests::command::Invocation;
+
+/// The transports that reach a hub.
+pub(super) const TRANSPORTS: [&str; 2] = ["mqtt", "mqtt-ws"];
+
+pub(super) const HUB: &str = "localhost";
+
+/// The variables of a device that its hub knows: a connection string, and how to reach the emulator.
+pub(super) fn known(emulator: &Emulator, device: &str) -> Vec<(&'static str, String)> {
+    let key = emulator.add_device(HUB, device).expect("a valid id").expose_base64();
+    let text = format!("HostName={HUB};DeviceId={device};SharedAccessKey={}", key.as_str());
+    with_connection_string(emulator, text)
+}
+
+/// The same for a module.
+pub(super) fn known_module(emulator: &Emulator, device: &str, module: &str) -> Vec<(&'static str, String)> {
+    emulator.add_device(HUB, device).expect("a valid id");
+    let key = emulator.add_module(HUB, device, module).expect("a valid id").expose_base64();
+    let text = format!("HostName={HUB};DeviceId={device};ModuleId={module};SharedAccessKey={}", key.as_str());
+    with_connection_string(emulator, text)
+}
+
+fn with_connection_string(emulator: &Emulator, text: String) -> Vec<(&'static str, String)> {
+    let enrolled = emulator.enroll("for-its-variables").expect("a valid id");
+    let mut variables = enrolled.vars();
+    variables.retain(|(name, _)| name.starts_with("HUBWARD_"));
+    variables.push(("IOTHUB_DEVICE_CONNECTION_STRING", text));
+    variables
+}
+
+/// `hubward device …` with JSON lines.
+pub(super) fn device<'a>(transport: &str, arguments: &[&'a str], variables: &[(&str, String)]) -> Invocation {
+    // What follows `--` is not ours.
+    let at = arguments.iter().position(|it| *it == "--").unwrap_or(arguments.len());
+    Invocation::hubward(["device"])
+        .args(arguments[..at].iter().copied())
+        .args(["--transport", transport, "--output", "json"])
+        .args(arguments[at..].iter().copied())
+        .vars(variables)
+}
+
+/// The types of lines, in their order.
+pub(super) fn types(lines: &[serde_json::Value]) -> Vec<&str> {
+    lines.iter().filter_map(|it| it["type"].as_str()).collect()
+}

@@ -1,0 +1,113 @@
+//! `hubward device method serve`.
+#![cfg(unix)]
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::time::Duration;
+
+use hubward_emulator::{Emulator, Fault, Invocation, MethodResult, Point};
+use serde_json::{Value, json};
+
+use super::device::{HUB, TRANSPORTS, device, known, types};
+use super::running::Running;
+
+/// A script that answers with what it was given, for `echo`.
+const SCRIPT: &str = r#"#!/bin/sh
+payload=$(cat)
+case "$1" in
+    echo) printf '{"payload": %s, "name": "%s", "secret": "%s"}' "$payload" "$HUBWARD_METHOD" "$IOTHUB_DEVICE_CONNECTION_STRING" ;;
+    fail) echo '{"why": "full"}'; exit 3 ;;
+    quiet) ;;
+    words) echo no json ;;
+    large) head -c 200000 /dev/zero | tr '\0' 1 ;;
+    hang) exec sleep 1000 ;;
+esac
+"#;
+
+fn script() -> (tempfile::TempDir, String) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("answer.sh");
+    std::fs::write(&path, SCRIPT).expect("a file");
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("it is ours");
+    let path = path.to_str().expect("text").to_owned();
+    (folder, path)
+}
+
+async fn call(emulator: &Emulator, name: &str, payload: Option<Value>) -> MethodResult {
+    let mut invocation = Invocation::new(name).connect_timeout(Duration::from_secs(60));
+    invocation.payload = payload;
+    emulator.invoke_method(HUB, "dev-1", invocation).await.expect("an answer")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_answers_each_call() {
+    let (_folder, path) = script();
+    for transport in TRANSPORTS {
+        let emulator = Emulator::start().await.expect("the emulator starts");
+        let variables = known(&emulator, "dev-1");
+        let arguments = ["method", "serve", "--exec", &path, "--call-timeout", "2s"];
+        let mut running = Running::start(device(transport, &arguments, &variables));
+        running.json_until("connected").await;
+        for (name, payload, status, answer) in [
+            ("echo", Some(json!({"a": [1]})), 200, json!({"payload": {"a": [1]}, "name": "echo", "secret": ""})),
+            ("fail", None, 500, json!({"why": "full"})),
+            ("quiet", Some(json!(null)), 200, json!(null)),
+            ("words", None, 500, json!({"error": "the program's answer is not JSON"})),
+            ("large", None, 500, json!({"error": "the answer has more than 131072 bytes"})),
+            ("hang", None, 504, json!({"error": "the program took longer than 2s and was killed"})),
+        ] {
+            let result = call(&emulator, name, payload.clone()).await;
+            assert_eq!((result.status, result.payload.unwrap_or_default()), (status, answer.clone()), "{name}");
+            let lines = running.json_until("answer").await;
+            assert_eq!(types(&lines), ["call", "answer"]);
+            let facts = (&lines[0]["method"], &lines[0]["payload"]);
+            assert_eq!(facts, (&json!(name), &payload.unwrap_or_default()));
+            assert_eq!((&lines[1]["status"], &lines[1]["payload"]), (&json!(status), &answer));
+            assert_eq!(lines[1]["problem"].is_null(), status == 200, "{name}: {}", lines[1]);
+            assert_eq!(lines[0]["call"], lines[1]["call"]);
+        }
+        let (ended, rest, stderr) = running.interrupt().await;
+        assert_eq!(ended.code(), Some(0), "{rest}{stderr}");
+        let last: Value = serde_json::from_str(&rest).expect(&rest);
+        assert_eq!((&last["type"], &last["calls"]), (&json!("result"), &json!(6)));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_named_methods_are_served_and_arguments_stand_before_the_name() {
+    let emulator = Emulator::start().await.expect("the emulator starts");
+    let variables = known(&emulator, "dev-1");
+    let script = r#"printf '["%s", "%s"]' "$1" "$2""#;
+    let arguments =
+        ["method", "serve", "--exec", "sh", "--name", "a", "--name", "b c", "--", "-c", script, "sh", "first"];
+    let mut running = Running::start(device("mqtt", &arguments, &variables));
+    running.json_until("connected").await;
+    for (name, status, answer) in
+        [("a", 200, Some(json!(["first", "a"]))), ("b c", 200, Some(json!(["first", "b c"]))), ("other", 404, None)]
+    {
+        let result = call(&emulator, name, None).await;
+        assert_eq!(result.status, status, "{name}");
+        if answer.is_some() {
+            assert_eq!(result.payload, answer, "{name}");
+        }
+    }
+    let (ended, rest, stderr) = running.interrupt().await;
+    assert_eq!(ended.code(), Some(0), "{rest}{stderr}");
+    assert!(!rest.contains("other"), "{rest}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_that_is_not_there_is_refused_before_anything_connects() {
+    let emulator = Emulator::start().await.expect("the emulator starts");
+    emulator.fault_always(Point::HubConnect, Fault::Connack(5)).expect("fits");
+    let variables = known(&emulator, "dev-1");
+    for arguments in [
+        ["method", "serve", "--exec", "./no-such-program"].as_slice(),
+        &["method", "serve", "--exec", "/etc/passwd"],
+        &["method", "serve"],
+        &["method", "serve", "--exec", "sh", "--call-timeout", "0s"],
+    ] {
+        let ran = device("mqtt", arguments, &variables).run().await;
+        let last = ran.last().unwrap_or_else(|problem| panic!("{arguments:?}: {problem}"));
+        assert_eq!((&last["exitCode"], &last["stage"]), (&json!(2), &json!("arguments")), "{last}");
+    }
+}

@@ -1,0 +1,164 @@
+//! `hubward device run`: one living device.
+
+use std::time::Duration;
+
+use hubward_emulator::{CloudToDevice, Emulator, Fault, Invocation, Point};
+use serde_json::{Value, json};
+
+use super::cloud;
+use super::device::{HUB, TRANSPORTS, device, known, known_module, types};
+use super::running::Running;
+
+/// A running device's lines, looked at in whatever order they come.
+struct Lines {
+    running: Running,
+    seen: Vec<Value>,
+}
+
+impl Lines {
+    /// The first line, from now or before, that is as wanted.
+    async fn find(&mut self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        loop {
+            if let Some(at) = self.seen.iter().position(&wanted) {
+                return self.seen.remove(at);
+            }
+            let line = self.running.line().await.unwrap_or_else(|| panic!("no {what} in {:?}", self.seen));
+            self.seen.push(serde_json::from_str(&line).expect(&line));
+        }
+    }
+
+    async fn of(&mut self, kind: &str) -> Value {
+        self.find(kind, |it| it["type"] == kind).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_lives() {
+    for transport in TRANSPORTS {
+        let (emulator, enrolled) = cloud().await;
+        let arguments = [
+            ["run", "--report", r#"{"firmware": "2.1"}"#, "--interval", "50ms", "--body", "21.5"].as_slice(),
+            &["--method", "ping=200,{\"pong\": true}", "--method", "reboot=202"],
+        ]
+        .concat();
+        let running = Running::start(device(transport, &arguments, &enrolled.vars()));
+        let mut lines = Lines { running, seen: Vec::new() };
+        let connected = lines.of("connected").await;
+        assert_eq!((&connected["deviceId"], &connected["transport"]), (&json!("dev-1"), &json!(transport)));
+        let twin = lines.of("twin").await;
+        assert_eq!(twin["reported"]["properties"], json!({}));
+        assert_eq!(lines.of("reported").await["reportedVersion"], 2);
+        assert_eq!(emulator.twin(HUB, "dev-1").expect("a twin").reported.values["firmware"], "2.1");
+
+        lines.of("desired").await;
+        let version = emulator.patch_desired(HUB, "dev-1", json!({"interval": 5})).expect("a patch");
+        let desired = lines.of("desired").await;
+        assert_eq!((&desired["desiredVersion"], &desired["properties"]), (&json!(version), &json!({"interval": 5})));
+
+        for (name, status, payload) in [
+            ("ping", 200, json!({"pong": true})),
+            ("reboot", 202, Value::Null),
+            ("other", 404, json!({"error": "there is no such method"})),
+        ] {
+            let invocation = Invocation::new(name).payload(json!([1])).connect_timeout(Duration::from_secs(60));
+            let result = emulator.invoke_method(HUB, "dev-1", invocation).await.expect("an answer");
+            assert_eq!((result.status, result.payload.unwrap_or_default()), (status, payload.clone()), "{name}");
+            assert_eq!(lines.of("call").await["payload"], json!([1]));
+            let answer = lines.of("answer").await;
+            assert_eq!((&answer["method"], &answer["status"]), (&json!(name), &json!(status)));
+        }
+
+        emulator.send_to_device(HUB, "dev-1", CloudToDevice::new("hello")).expect("there is room");
+        assert_eq!(lines.of("received").await["body"], "hello");
+        lines.of("completed").await;
+        lines.of("sent").await;
+        lines.of("sent").await;
+
+        // It comes back on its own, and says so.
+        assert!(emulator.disconnect_device(HUB, "dev-1"));
+        let lost = lines.find("a lost connection", |it| it["state"] == "disconnected").await;
+        assert_eq!((&lost["type"], &lost["attempt"]), (&json!("state"), &json!(1)), "{lost}");
+        assert!(lost["cause"].is_string() && lost["fault"] == "network" && lost["nextTryInMs"].is_u64(), "{lost}");
+        lines.find("a new one", |it| it["state"] == "connected").await;
+
+        let (ended, rest, stderr) = lines.running.interrupt().await;
+        assert_eq!(ended.code(), Some(0), "{rest}{stderr}");
+        let last: Value = serde_json::from_str(rest.lines().last().expect("a line")).expect(&rest);
+        let facts = (&last["type"], &last["calls"], &last["received"], &last["completed"]);
+        assert_eq!(facts, (&json!("result"), &json!(3), &json!(1), &json!(1)), "{last}");
+        assert_eq!(last["messages"], last["acknowledged"]);
+        let log = emulator.telemetry(HUB).expect("the hub").all();
+        assert!(log.len() as u64 >= last["acknowledged"].as_u64().expect("a number"));
+        assert!(log.iter().all(|it| &it.message.body[..] == b"21.5"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_ends_after_its_time() {
+    let emulator = Emulator::start().await.expect("the emulator starts");
+    let variables = known(&emulator, "dev-1");
+    let ran = device("mqtt", &["run", "--for", "1s"], &variables).run().await;
+    let lines = ran.lines().expect("lines");
+    assert_eq!(types(&lines)[..2], ["connected", "twin"]);
+    let last = ran.last().expect("a result");
+    assert_eq!((&last["exitCode"], &last["messages"], &last["calls"]), (&json!(0), &json!(0), &json!(0)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_module_lives_too() {
+    let emulator = Emulator::start().await.expect("the emulator starts");
+    let variables = known_module(&emulator, "dev-1", "filter");
+    emulator.send_to_input(HUB, "dev-1", "filter", "in", CloudToDevice::new("x")).expect("there is room");
+    let running = Running::start(device("mqtt-ws", &["run"], &variables));
+    let mut lines = Lines { running, seen: Vec::new() };
+    assert_eq!(lines.of("connected").await["moduleId"], "filter");
+    assert_eq!(lines.of("received").await["input"], "in");
+    lines.of("twin").await;
+    let (ended, rest, stderr) = lines.running.interrupt().await;
+    assert_eq!(ended.code(), Some(0), "{rest}{stderr}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn telemetry_that_is_left_unacknowledged_is_an_error() {
+    let emulator = Emulator::start().await.expect("the emulator starts");
+    let variables = known(&emulator, "dev-1");
+    emulator.fault_always(Point::HubPublish, Fault::HoldPuback).expect("fits");
+    // A second for all: the twin's question goes the same way.
+    let arguments = ["run", "--for", "300ms", "--interval", "100ms", "--timeout", "60s"];
+    let ran = device("mqtt", &arguments, &variables).run().await;
+    let last = ran.last().unwrap_or_else(|problem| panic!("{problem}"));
+    assert_eq!((&last["exitCode"], &last["stage"]), (&json!(10), &json!("hub-send")), "{last}");
+    assert!(types(&ran.lines().expect("lines")).contains(&"unsent"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_wrong_is_refused_before_anything_connects() {
+    let emulator = Emulator::start().await.expect("the emulator starts");
+    let variables = known(&emulator, "dev-1");
+    emulator.fault_always(Point::HubConnect, Fault::Connack(5)).expect("fits");
+    for (arguments, says) in [
+        (["run", "--method", "ping"].as_slice(), "NAME=STATUS"),
+        (&["run", "--method", "ping=200,{"], "not JSON"),
+        (&["run", "--method", "ping=200", "--method", "ping=201"], "given twice"),
+        (&["run", "--report", "[]"], "no object"),
+        (&["run", "--report", "@/nowhere"], "/nowhere"),
+        (&["run", "--body", "x"], "--interval"),
+        (&["run", "--for", "soon"], "500ms"),
+    ] {
+        let ran = device("mqtt", arguments, &variables).run().await;
+        let last = ran.last().unwrap_or_else(|problem| panic!("{arguments:?}: {problem}"));
+        assert_eq!((&last["exitCode"], &last["stage"]), (&json!(2), &json!("arguments")), "{last}");
+        assert!(last["message"].as_str().is_some_and(|it| it.contains(says)), "{arguments:?}: {last}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hub_that_refuses_is_named() {
+    let emulator = Emulator::start().await.expect("the emulator starts");
+    let variables = known(&emulator, "dev-1");
+    emulator.fault_always(Point::HubConnect, Fault::Connack(5)).expect("fits");
+    let ran = device("mqtt", &["run", "--for", "1s"], &variables).run().await;
+    let last = ran.last().expect("an error");
+    let facts = (&last["exitCode"], &last["stage"], &last["fault"], &last["endpoint"]);
+    assert_eq!(facts, (&json!(5), &json!("hub-login"), &json!("credential"), &json!("localhost:8883")), "{last}");
+}
