@@ -6,7 +6,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use hubward_transport::{Abilities, Feature, IncomingMessage, Lock, TransportKind, Verdict};
+use hubward_transport::{Abilities, Fault, Feature, IncomingMessage, Lock, TransportKind, Verdict};
 
 use crate::features::Taken;
 use crate::incoming::Incoming;
@@ -75,6 +75,17 @@ pub enum ReceiveError {
     /// There is a receiver already; drop it first.
     #[error("there is a receiver already")]
     AlreadyReceiving,
+}
+
+impl ReceiveError {
+    /// Who has to act.
+    #[must_use]
+    pub const fn fault(&self) -> Fault {
+        match self {
+            Self::Unsupported(unsupported) => unsupported.fault(),
+            Self::AlreadyReceiving => Fault::Request,
+        }
+    }
 }
 
 /// Receives messages. Made by [`HubClient::cloud_messages`] and [`HubClient::inputs`].
@@ -263,6 +274,16 @@ pub enum SettleError {
 }
 
 impl SettleError {
+    /// Who has to act; `None` if nobody has to, since the message comes again.
+    #[must_use]
+    pub fn fault(&self) -> Option<Fault> {
+        match self {
+            Self::Unsupported { source, .. } => Some(source.fault()),
+            Self::Stale => None,
+            Self::Closed(reason) => reason.fault(),
+        }
+    }
+
     /// The message, if it can still be completed.
     #[must_use]
     pub fn into_message(self) -> Option<CloudMessage> {

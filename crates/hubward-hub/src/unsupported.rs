@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use hubward_transport::{Abilities, Feature, TransportKind};
+use hubward_transport::{Abilities, Fault, Feature, TransportKind};
 
 /// The protocol, or the kind of identity, has no place for what was asked. Nothing was sent, and
 /// asking again does not help.
@@ -32,6 +32,13 @@ pub enum Capability {
 }
 
 impl Unsupported {
+    /// Who has to act: the program, where its identity has no place for it; otherwise nobody but
+    /// hubward, or another protocol.
+    #[must_use]
+    pub const fn fault(&self) -> Fault {
+        if self.by_identity { Fault::Request } else { Fault::Unsupported }
+    }
+
     /// The protocol cannot do it.
     pub(crate) const fn over(kind: TransportKind, what: Capability) -> Self {
         Self { what, kind, by_identity: false }
@@ -93,12 +100,13 @@ mod tests {
             (Feature::CloudToDevice, "cloud-to-device messages are not possible over mqtt"),
         ] {
             let error = Unsupported::check(none, kind, feature).expect_err("no abilities");
-            assert_eq!(error.to_string(), text);
+            assert_eq!((error.to_string().as_str(), error.fault()), (text, Fault::Unsupported));
         }
         let mut methods = none;
         methods.methods = true;
         assert_eq!(Unsupported::check(methods, kind, Feature::Methods), Ok(()));
         assert!(Unsupported::check(methods, kind, Feature::Inputs).is_err());
+        assert_eq!(Unsupported::for_identity(kind, Feature::Inputs).fault(), Fault::Request);
         for (error, text) in [
             (Unsupported::over(kind, Capability::Abandon), "handing a message back is not possible over mqtt"),
             (
