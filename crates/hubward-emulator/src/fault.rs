@@ -277,4 +277,47 @@ mod tests {
             assert_eq!(Faults::default().once(point, fault), Err(expected));
         }
     }
+
+    const POINTS: [Point; 14] = [
+        Point::MqttAccept,
+        Point::HttpsAccept,
+        Point::WebSocketUpgrade,
+        Point::DpsConnect,
+        Point::DpsSubscribe,
+        Point::DpsRegister,
+        Point::DpsPoll,
+        Point::HubConnect,
+        Point::HubSubscribe,
+        Point::HubPublish,
+        Point::HubTwinGet,
+        Point::HubReported,
+        Point::HubDesired,
+        Point::HubMethod,
+    ];
+
+    /// A row for each fault, a column for each point, as `docs/emulator.md` has it.
+    #[test]
+    fn every_fault_has_its_points() {
+        let second = Duration::from_secs(1);
+        for (fault, fits) in [
+            (Fault::Cut, "xxxxxxxxxxxxxx"),
+            (Fault::Never, "xxxxxxxxxxxxxx"),
+            (Fault::Delay(second), "xxxxxxxxxxxxxx"),
+            (Fault::status(500, 500_000, ""), "..x..xx...xx.."),
+            (Fault::body(""), ".....xx...xx.."),
+            (Fault::BeforePuback, ".....xx...xx.."),
+            (Fault::RetryAfter(None), ".....xx......."),
+            (Fault::Chunked(1), ".....xx......."),
+            (Fault::Stray, ".....xx...xx.x"),
+            (Fault::Drip(second), "xx.x.xxx......"),
+            (Fault::Duplicate, ".....xx..xxxxx"),
+            (Fault::Connack(5), "...x...x......"),
+            (Fault::Suback128, "....x...x....."),
+            (Fault::HoldPuback, ".........x...."),
+            (Fault::HoldPubackFor(second), ".........x...."),
+        ] {
+            let row: String = POINTS.iter().map(|it| if fault.fits(*it) { 'x' } else { '.' }).collect();
+            assert_eq!(row, fits, "{fault:?}");
+        }
+    }
 }

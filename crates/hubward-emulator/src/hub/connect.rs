@@ -149,6 +149,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> for HubSession<'_> {
 
     async fn next(&mut self) -> Event {
         tokio::select! {
+            biased;
             // The other end goes when the connection has to end, which another wire tells.
             Some(push) = self.pushes.recv() => Event::Push(push),
             () = self.look.notified() => Event::Look,

@@ -185,6 +185,9 @@ impl Change {
             Self::Merge(patch) => (values.clone(), patch),
             Self::Replace(all) => (Map::new(), all),
         };
+        if matches!(self, Self::Replace(_)) {
+            no_null(patch)?;
+        }
         // A patch may be larger than what it leaves behind, since removing takes names.
         twin::check(patch, usize::MAX)?;
         twin::merge(&mut result, patch);
@@ -194,6 +197,17 @@ impl Change {
         }
         Ok(result)
     }
+}
+
+/// A replacement has nothing to remove.
+///
+/// Source: `[seen]` Azure/azure-iot-cli-extension, issue 693: 400, ArgumentInvalid.
+fn no_null(values: &Map<String, Value>) -> Result<(), ProtoError> {
+    values.iter().try_for_each(|(name, value)| match value {
+        Value::Null => Err(ProtoError::Property { path: name.clone(), rule: "a replacement may not hold null" }),
+        Value::Object(values) => no_null(values),
+        _ => Ok(()),
+    })
 }
 
 /// What stands beside each value that has changed.

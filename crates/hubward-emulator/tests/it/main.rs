@@ -3,12 +3,15 @@
 #[cfg(feature = "admin")]
 mod admin;
 #[cfg(feature = "admin")]
+mod admin_device;
+#[cfg(feature = "admin")]
 mod admin_messages;
 mod client;
 mod dps_https;
 mod dps_mqtt;
 mod faults;
 mod hub;
+mod hub_faults;
 mod messages;
 mod methods;
 mod modules;

@@ -44,7 +44,7 @@ fn a_replacement_is_told_with_null_for_what_is_gone() {
     let mut twin = Twin::new(None, "t1");
     twin.update(None, Some(&merge(json!({"a": 1, "b": {"c": 1, "e": {}}, "f": {"g": 1}}))), "t2").expect("fine");
     let before = twin.desired().values.clone();
-    let all = Change::Replace(map(json!({"b": {"c": null, "d": 1, "e": 2}, "f": 3})));
+    let all = Change::Replace(map(json!({"b": {"d": 1, "e": 2}, "f": 3})));
     let notice = twin.update(None, Some(&all), "t3").expect("fine").expect("a notice");
     let patch = map(json!({"$version": 3, "a": null, "b": {"c": null, "d": 1, "e": 2}, "f": 3}));
     assert_eq!(serde_json::from_slice::<Value>(&notice.body).expect("JSON"), Value::Object(patch.clone()));
@@ -54,6 +54,16 @@ fn a_replacement_is_told_with_null_for_what_is_gone() {
     twin::merge(&mut merged, &patch);
     merged.remove("$version");
     assert_eq!(merged, twin.desired().values);
+}
+
+#[test]
+fn a_replacement_holds_no_null() {
+    let mut twin = Twin::new(None, "t1");
+    for all in [json!({"a": null}), json!({"a": {"b": null}})] {
+        let error = twin.update(None, Some(&Change::Replace(map(all))), "t2").expect_err("null");
+        assert!(error.to_string().contains("a replacement may not hold null"), "{error}");
+    }
+    assert_eq!(twin.desired().version, 1);
 }
 
 #[test]
