@@ -68,7 +68,11 @@ impl<T> Core<T> {
         self.resolved.extend(waiting);
         let written = self.flights.drain().into_iter().map(|it| (it, Outcome::Unknown(cut())));
         self.resolved.extend(written);
+        #[cfg(test)]
+        let leaked = self.next_expiry.filter(|_| self.bugs.leaked_timer);
         (self.next_expiry, self.next_overdue) = (None, None);
+        #[cfg(test)]
+        leaked.clone_into(&mut self.next_expiry);
         // Nobody waits for the good-bye of a client whose handles are gone.
         let patience = match (&self.closing, &reason) {
             (Some(closing), CloseReason::Requested) => closing.until,

@@ -7,6 +7,8 @@
 //! [`Core::changed_state`] give.
 
 mod backoff;
+#[cfg(test)]
+mod bugs;
 mod ending;
 mod flights;
 mod outcome;
@@ -26,6 +28,8 @@ use hubward_transport::{Fault, ProtoError, Stage, Tag, TransportError};
 use tokio::time::Instant;
 
 use self::backoff::Ladder;
+#[cfg(test)]
+use self::bugs::Bugs;
 use self::ending::Closing;
 use self::flights::Flights;
 pub(crate) use self::outcome::{Cut, Outcome};
@@ -90,6 +94,8 @@ pub(crate) struct Core<T> {
     hold: Hold,
     state: ConnectionState,
     state_changed: bool,
+    #[cfg(test)]
+    bugs: Bugs<T>,
 }
 
 /// What waits for other parts of the client, each within its own limit of time.
@@ -128,6 +134,8 @@ impl<T> Core<T> {
             hold: Hold::default(),
             state: ConnectionState::Connecting,
             state_changed: false,
+            #[cfg(test)]
+            bugs: Bugs::default(),
             setup,
         }
     }
@@ -323,6 +331,8 @@ impl<T> Core<T> {
         if next.is_some() && self.next_overdue.is_none() {
             self.next_overdue = Some(now + self.ack_timeout);
         }
+        #[cfg(test)]
+        let next = next.map(|(tag, again)| (tag, again && !self.bugs.lost_dup));
         next
     }
 
@@ -487,6 +497,10 @@ impl<T> Core<T> {
             self.waiting.push_back(it);
         }
         let resolved = &mut self.resolved;
+        #[cfg(test)]
+        self.flights.expire_twice(now, self.bugs.double_receipt, |ticket| {
+            resolved.push((ticket, Outcome::Unknown(cut())));
+        });
         let in_flight = self.flights.expire(now, |ticket| resolved.push((ticket, Outcome::Unknown(cut()))));
         self.next_expiry = [earliest, in_flight].into_iter().flatten().min().map(|it| it.max(now + DEADLINE_GRAIN));
     }

@@ -170,7 +170,7 @@ impl Features {
         if !asks {
             return None;
         }
-        self.watches.next(&mut self.tags).or_else(|| self.twins.next(now, &mut self.tags, &self.watches))
+        self.watches.next(now, &mut self.tags).or_else(|| self.twins.next(now, &mut self.tags, &self.watches))
     }
 
     /// The newest desired properties, if they changed since the last call.

@@ -9,8 +9,8 @@ use tokio::time::Instant;
 
 use super::{Out, RequestTags};
 
-/// How long to wait after a refusal. A hub refuses what it does not offer, which waiting does not
-/// change, and for a moment what it will offer again.
+/// How long to wait for an answer, and after a refusal. A hub refuses what it does not offer, which
+/// waiting does not change, and for a moment what it will offer again.
 const AGAIN: Duration = Duration::from_secs(30);
 
 /// The wishes of a client, and how far this connection has come with them.
@@ -23,8 +23,8 @@ pub(crate) struct Watches {
 enum Standing {
     /// To be asked for.
     Wanted,
-    /// Asked for under this tag.
-    Asked(Tag),
+    /// Asked for under this tag; to be asked for again then.
+    Asked { tag: Tag, until: Instant },
     /// Granted on this connection.
     Active,
     /// Refused; to be asked for again then.
@@ -75,30 +75,33 @@ impl Watches {
 
     pub(crate) fn on_time(&mut self, now: Instant) {
         for standing in self.wanted.values_mut() {
-            if matches!(standing, Standing::Refused { until } if *until <= now) {
+            if let Standing::Refused { until } | Standing::Asked { until, .. } = standing
+                && *until <= now
+            {
                 *standing = Standing::Wanted;
             }
         }
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        let refused = self.wanted.values().filter_map(|it| match it {
-            Standing::Refused { until } => Some(*until),
+        let unsettled = self.wanted.values().filter_map(|it| match it {
+            Standing::Refused { until } | Standing::Asked { until, .. } => Some(*until),
             _ => None,
         });
-        refused.min()
+        unsettled.min()
     }
 
     /// The next feature to ask for.
-    pub(crate) fn next(&mut self, tags: &mut RequestTags) -> Option<Out> {
+    pub(crate) fn next(&mut self, now: Instant, tags: &mut RequestTags) -> Option<Out> {
         let (feature, standing) = self.wanted.iter_mut().find(|(_, it)| **it == Standing::Wanted)?;
         let tag = tags.take();
-        *standing = Standing::Asked(tag);
+        *standing = Standing::Asked { tag, until: now + AGAIN };
         Some(Out::Ask(tag, Upstream::Watch(*feature)))
     }
 
     fn answered(&mut self, tag: Tag, answer: Standing) -> Option<Feature> {
-        let (feature, standing) = self.wanted.iter_mut().find(|(_, it)| **it == Standing::Asked(tag))?;
+        let (feature, standing) =
+            self.wanted.iter_mut().find(|(_, it)| matches!(it, Standing::Asked { tag: asked, .. } if *asked == tag))?;
         *standing = answer;
         Some(*feature)
     }
@@ -109,8 +112,8 @@ mod tests {
     use super::*;
     use hubward_transport::{RefusedBy, Stage};
 
-    fn asked(watches: &mut Watches, tags: &mut RequestTags) -> Option<(Tag, Feature)> {
-        match watches.next(tags)? {
+    fn asked(watches: &mut Watches, now: Instant, tags: &mut RequestTags) -> Option<(Tag, Feature)> {
+        match watches.next(now, tags)? {
             Out::Ask(tag, Upstream::Watch(feature)) => Some((tag, feature)),
             other => panic!("{other:?}"),
         }
@@ -124,10 +127,10 @@ mod tests {
         watches.want(Feature::Methods);
         for _ in 0..2 {
             watches.on_ready(now);
-            let (twin, first) = asked(&mut watches, &mut tags).expect("the twin");
-            let (methods, second) = asked(&mut watches, &mut tags).expect("methods");
+            let (twin, first) = asked(&mut watches, now, &mut tags).expect("the twin");
+            let (methods, second) = asked(&mut watches, now, &mut tags).expect("methods");
             assert_eq!((first, second), (Feature::TwinAnswers, Feature::Methods));
-            assert!(asked(&mut watches, &mut tags).is_none());
+            assert!(asked(&mut watches, now, &mut tags).is_none());
             assert!(!watches.is_active(Feature::TwinAnswers));
             assert!(watches.on_done(twin) && !watches.on_done(twin));
             assert!(watches.is_active(Feature::TwinAnswers));
@@ -136,11 +139,24 @@ mod tests {
             assert!(watches.on_refused(now, methods, &refusal));
             assert_eq!(watches.next_deadline(), Some(now + AGAIN));
             watches.on_time(now);
-            assert!(asked(&mut watches, &mut tags).is_none());
+            assert!(asked(&mut watches, now, &mut tags).is_none());
             watches.on_time(now + AGAIN);
-            assert_eq!(asked(&mut watches, &mut tags).map(|it| it.1), Some(Feature::Methods));
+            assert_eq!(asked(&mut watches, now, &mut tags).map(|it| it.1), Some(Feature::Methods));
             watches.on_lost();
             assert!(!watches.is_active(Feature::TwinAnswers));
         }
+    }
+
+    #[test]
+    fn a_question_that_is_never_answered_is_put_again() {
+        let (mut watches, mut tags, now) = (Watches::default(), RequestTags::default(), Instant::now());
+        watches.want(Feature::Desired);
+        let (lost, _) = asked(&mut watches, now, &mut tags).expect("a question");
+        assert_eq!(watches.next_deadline(), Some(now + AGAIN));
+        watches.on_time(now + AGAIN);
+        let (tag, _) = asked(&mut watches, now + AGAIN, &mut tags).expect("again");
+        assert!(tag != lost && !watches.on_done(lost), "a late answer is none");
+        assert!(watches.on_done(tag) && watches.is_active(Feature::Desired));
+        assert_eq!(watches.next_deadline(), None);
     }
 }

@@ -1,0 +1,111 @@
+//! The core, and what it watches at the hub, against a peer made of dice, in virtual time: cuts at
+//! every step, delays, half-open links, lost, late, repeated and reordered acknowledgements, refused
+//! logins, hanging attempts, renewals, deadlines, closes at any moment.
+//!
+//! A failing seed is printed with the command that runs it alone; `HUBWARD_SEEDS=<count>` runs more of
+//! them.
+
+mod coverage;
+mod peer;
+mod world;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use self::coverage::Seen;
+use super::Bugs;
+
+/// Seeds in a normal test run.
+const SEEDS: u64 = 20_000;
+
+/// What happens in the world of one seed, at least.
+const EVENTS: u64 = 200;
+
+/// Within how many seeds a planted bug has to be found.
+const FOUND_WITHIN: u64 = 1_000;
+
+/// Runs one seed; gives how much happened, or the promise that was broken.
+fn run(seed: u64, bugs: Bugs<usize>, seen: &mut Seen) -> Result<u64, String> {
+    let world = AssertUnwindSafe(|| world::run(seed, bugs, seen));
+    catch_unwind(world).map_err(|panic| match panic.downcast::<String>() {
+        Ok(text) => *text,
+        Err(panic) => panic.downcast_ref::<&str>().map_or_else(|| "a panic".to_owned(), |it| (*it).to_owned()),
+    })
+}
+
+#[test]
+fn every_promise_holds_whatever_happens() {
+    let number = |name| std::env::var(name).ok().map(|it| it.parse::<u64>().expect("a number"));
+    if let Some(seed) = number("HUBWARD_SEED") {
+        let events = world::run(seed, Bugs::default(), &mut Seen::default());
+        println!("seed {seed}: {events} events, every promise holds");
+        return;
+    }
+    let seeds = number("HUBWARD_SEEDS").unwrap_or(SEEDS);
+    let (next, events, stop) = (AtomicU64::new(0), AtomicU64::new(0), AtomicBool::new(false));
+    let (total, failed) = (Mutex::new(Seen::default()), Mutex::new(None));
+    let work = || {
+        let mut seen = Seen::default();
+        while !stop.load(Ordering::Relaxed) {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= seeds {
+                break;
+            }
+            match run(seed, Bugs::default(), &mut seen) {
+                Ok(happened) if happened < EVENTS => panic!("only {happened} events with seed {seed}"),
+                Ok(happened) => drop(events.fetch_add(happened, Ordering::Relaxed)),
+                Err(problem) => {
+                    stop.store(true, Ordering::Relaxed);
+                    failed.lock().expect("no panic").get_or_insert((seed, problem));
+                }
+            }
+        }
+        total.lock().expect("no panic").add(&seen);
+    };
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(work);
+        }
+    });
+    if let Some((seed, problem)) = failed.into_inner().expect("no panic") {
+        panic!(
+            "{problem}\nseed {seed} breaks a promise; to run it alone:\n  \
+             HUBWARD_SEED={seed} cargo test -p hubward-hub --lib every_promise_holds -- --nocapture"
+        );
+    }
+    let seen = total.into_inner().expect("no panic");
+    println!("{seeds} seeds, {} events\n{}", events.into_inner(), seen.table());
+    if seeds >= SEEDS {
+        let problems = seen.problems();
+        assert!(problems.is_empty(), "{problems:#?}\n{}", seen.table());
+    }
+}
+
+#[test]
+fn a_seed_gives_the_same_run_twice() {
+    let once = |seed| {
+        let mut seen = Seen::default();
+        (world::run(seed, Bugs::default(), &mut seen), seen)
+    };
+    let runs: Vec<_> = (0..20).map(once).collect();
+    assert_eq!((0..20).map(once).collect::<Vec<_>>(), runs);
+    assert!((1..20).all(|it| runs[it] != runs[it - 1]), "the dice are loaded");
+}
+
+/// A simulation that finds nothing wrong proves little, unless it finds what is wrong.
+#[test]
+fn planted_bugs_are_found() {
+    for (bugs, found_as) in [
+        (Bugs { lost_dup: true, ..Bugs::default() }, "DUP is set exactly on repetitions"),
+        (Bugs { double_receipt: Some(|message| *message), ..Bugs::default() }, "was resolved already"),
+        (Bugs { leaked_timer: true, ..Bugs::default() }, "a timer is left"),
+    ] {
+        let found = (0..FOUND_WITHIN).find_map(|seed| Some((seed, run(seed, bugs, &mut Seen::default()).err()?)));
+        let (seed, problem) = found.unwrap_or_else(|| panic!("{found_as}: not found"));
+        println!("found by seed {seed}: {problem}");
+        assert!(problem.contains(found_as), "{found_as}, but: {problem}");
+        run(seed, Bugs::default(), &mut Seen::default()).expect("without the bug, nothing is wrong");
+    }
+}

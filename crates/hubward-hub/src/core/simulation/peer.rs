@@ -1,0 +1,473 @@
+//! The hub, the network and the driver between: what they do is thrown with dice, what they see is
+//! checked.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::ErrorKind;
+use std::num::NonZeroU16;
+use std::time::Duration;
+
+use hubward_transport::{
+    CredentialError, Downstream, Feature, ProtoError, Refusal, RefusedBy, Stage, Tag, TlsFault, TransportError,
+    Upstream,
+};
+use tokio::time::Instant;
+
+use super::coverage::{At, Kind};
+use super::world::World;
+use crate::core::{Life, Link};
+use crate::features::{Out, is_request};
+use crate::{ConnectionState, DisconnectCause};
+
+const ENDPOINT: &str = "hub.example:8883";
+
+/// A question that is not answered may be put again then.
+const ASK_AGAIN: Duration = Duration::from_secs(30);
+
+/// What the peer and the network do, later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Happening {
+    Opened,
+    Fails(Failure),
+    Ready,
+    /// A message reaches the peer.
+    Arrives(usize, Tag),
+    Acknowledged(Tag),
+    /// A question reaches the peer and is answered.
+    Answered(Tag, Question),
+    /// Desired properties have changed.
+    Desired(u64),
+    Left,
+    Renewed,
+}
+
+/// How an attempt or a connection ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Failure {
+    Unreachable,
+    Tls,
+    Upgrade,
+    NoToken,
+    Connack(u8),
+    Cut(Option<ErrorKind>),
+    Silence,
+}
+
+/// What the client asked, and how the hub likes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Question {
+    Watch(Feature, bool),
+    Twin,
+}
+
+/// What a hub keeps.
+#[derive(Debug, Default)]
+pub(super) struct Hub {
+    /// The version of the desired properties.
+    pub(super) desired: u64,
+    pub(super) was_connected: bool,
+    /// The last message of those that were sent for the first time, and that arrived so.
+    pub(super) last_new: Option<usize>,
+    pub(super) last_taken: Option<usize>,
+    /// The ends of accepted connections that may have been takeovers.
+    pub(super) cuts: u32,
+    /// Whether the client ever asked for both twin answers and changes.
+    pub(super) asked: BTreeSet<Feature>,
+}
+
+impl Hub {
+    pub(super) fn is_followed(&self) -> bool {
+        self.asked.contains(&Feature::Desired) && self.asked.contains(&Feature::TwinAnswers)
+    }
+}
+
+/// One connection, both ends.
+#[derive(Debug, Default)]
+pub(super) struct Connection {
+    pub(super) number: u64,
+    open: bool,
+    /// When the next thing arrives at the earliest, in both directions: a stream keeps its order.
+    arrives: Option<Instant>,
+    tells: Option<Instant>,
+    /// Sent and not yet arrived.
+    on_the_way: usize,
+    unanswered: BTreeMap<Tag, usize>,
+    asked: BTreeMap<Tag, (Feature, Instant)>,
+    watched: BTreeSet<Feature>,
+    /// The last message of those that were sent again, and whether a new one was sent.
+    last_again: Option<usize>,
+    sent_new: bool,
+    leaving: bool,
+    renewing: bool,
+    /// Nothing arrives any more, in neither direction.
+    dead: bool,
+    /// Pings are answered, nothing else.
+    pub(super) mute: bool,
+}
+
+impl World<'_> {
+    pub(super) fn happen(&mut self, happening: Happening, late: bool) {
+        let cuts = matches!(happening, Happening::Fails(Failure::Cut(_) | Failure::Silence));
+        if self.connection.dead && !cuts {
+            return;
+        }
+        if late && self.is_waited_for(happening) {
+            self.note(Kind::Late);
+        }
+        match happening {
+            Happening::Opened => {
+                self.connection.open = true;
+                let life = self.fresh();
+                self.core.on_opened(self.now, life);
+            }
+            Happening::Ready => {
+                // Session or not: what is unanswered is sent again. The core is not even told.
+                if self.hub.was_connected && self.rng.bool() {
+                    self.note(Kind::SessionLost);
+                }
+                self.hub.was_connected = true;
+                self.core.on_ready(self.now);
+                assert!(matches!(self.core.state, ConnectionState::Connected));
+            }
+            Happening::Fails(failure) => self.fail(failure),
+            Happening::Arrives(message, tag) => {
+                self.connection.on_the_way -= 1;
+                if !std::mem::replace(&mut self.records[message].taken, true) {
+                    assert!(self.hub.last_taken < Some(message), "out of order: {}", self.about());
+                    self.hub.last_taken = Some(message);
+                }
+                if !self.connection.mute {
+                    self.later(0.0, 1.0, Happening::Acknowledged(tag));
+                }
+            }
+            Happening::Acknowledged(tag) => self.acknowledge(tag),
+            Happening::Answered(tag, question) => self.answer(tag, question),
+            Happening::Desired(version) => {
+                let body = format!("{{\"n\":{version},\"$version\":{version}}}");
+                self.features.on_event(self.now, Downstream::Desired(body.into()));
+            }
+            Happening::Left => self.core.on_left(self.now),
+            Happening::Renewed => {
+                self.connection.renewing = false;
+                if let Some(life) = self.fresh() {
+                    self.core.on_renewed(self.now, life);
+                }
+            }
+        }
+    }
+
+    /// A token that was just made, if one can be.
+    fn fresh(&self) -> Option<Life> {
+        let setup = &self.core.setup;
+        setup.renewable.then_some(Life { span: setup.options.token_lifetime, age: Duration::ZERO })
+    }
+
+    /// Whether the client waits for just this.
+    fn is_waited_for(&self, happening: Happening) -> bool {
+        match happening {
+            Happening::Opened => matches!(self.at(), At::Opening | At::Reopening),
+            Happening::Ready => matches!(self.at(), At::Login | At::Relogin),
+            Happening::Acknowledged(_) => !self.connection.leaving,
+            Happening::Left => matches!(self.at(), At::Leaving | At::Goodbye),
+            Happening::Renewed => self.at() == At::Renewing,
+            _ => false,
+        }
+    }
+
+    fn fail(&mut self, failure: Failure) {
+        let at = self.at();
+        let is_exchange = matches!(at, At::Up | At::Renewing | At::Draining);
+        // Nobody reads the connection any more, or waits for the token.
+        if !is_exchange && failure == Failure::Silence || at == At::Goodbye && failure == Failure::NoToken {
+            return;
+        }
+        let stage = match at {
+            At::Opening | At::Reopening => Stage::Connect,
+            At::Login | At::Relogin => Stage::Login,
+            _ => Stage::Exchange,
+        };
+        let endpoint = ENDPOINT.to_owned();
+        let refused = |by| Refusal::new(ENDPOINT.to_owned(), stage, by);
+        let (kind, error) = match failure {
+            Failure::Unreachable => {
+                (Kind::Unreachable, TransportError::Connect { endpoint, source: ErrorKind::ConnectionRefused.into() })
+            }
+            Failure::Tls => {
+                let source = ErrorKind::InvalidData.into();
+                (Kind::Tls, TransportError::Tls { endpoint, fault: TlsFault::Untrusted, source })
+            }
+            Failure::Upgrade => {
+                let mut refusal = refused(RefusedBy::UpgradeStatus(503));
+                refusal.retry_after = Some(Duration::from_secs(1));
+                (Kind::Upgrade, TransportError::Refused(Box::new(refusal)))
+            }
+            Failure::NoToken => (Kind::NoToken, TransportError::Credential(CredentialError::Signer("busy".into()))),
+            Failure::Connack(code) => {
+                let kind = if code == 5 { Kind::RefusedForGood } else { Kind::RefusedForNow };
+                (kind, TransportError::Refused(Box::new(refused(RefusedBy::Connack(code)))))
+            }
+            Failure::Cut(source) => {
+                (Kind::Cut, TransportError::Closed { endpoint, stage, source: source.map(Into::into) })
+            }
+            Failure::Silence => {
+                (Kind::Silence, TransportError::Timeout { endpoint, stage, after: Duration::from_secs(20) })
+            }
+        };
+        self.note(kind);
+        self.hub.cuts += u32::from(kind == Kind::Cut && is_exchange);
+        let (is_first, renewable) = (!self.hub.was_connected, self.core.setup.renewable);
+        let gives_up = match kind {
+            Kind::Tls => is_first,
+            Kind::NoToken | Kind::RefusedForGood => is_first || !renewable,
+            _ => false,
+        };
+        let was_ending = self.core.is_ending();
+        self.core.on_lost(self.now, error);
+        self.connection.number = 0;
+        assert_eq!(self.core.is_ending(), gives_up || was_ending, "{}", self.about());
+        self.judge(kind, at);
+    }
+
+    /// What the program is told about a failure.
+    fn judge(&mut self, kind: Kind, at: At) {
+        let (cuts, now) = (self.hub.cuts, self.now);
+        let ConnectionState::Disconnected { cause, next_try, .. } = &self.core.state else { return };
+        match cause {
+            DisconnectCause::DuplicateIdentity { takeovers, .. } => {
+                let wait = *next_try - now;
+                assert!(kind == Kind::Cut && (5..=cuts).contains(takeovers), "{takeovers}: {}", self.about());
+                assert!(wait >= self.core.setup.options.duplicate_wait, "only {wait:?}: {}", self.about());
+                self.note_at(Kind::Duplicate, at);
+            }
+            DisconnectCause::Transport(error) => {
+                let is_cut = matches!(**error, TransportError::Closed { stage: Stage::Exchange, .. });
+                assert!(!is_cut || cuts < 5, "not recognised after {cuts}: {}", self.about());
+            }
+            DisconnectCause::AckOverdue { .. } => panic!("{cause}: {}", self.about()),
+        }
+    }
+
+    fn acknowledge(&mut self, tag: Tag) {
+        if self.connection.leaving {
+            return;
+        }
+        let stray = Tag(NonZeroU16::MIN.saturating_add(self.rng.u16(..10)));
+        if !self.connection.unanswered.contains_key(&stray) {
+            self.note(Kind::AnswerToNothing);
+            self.core.on_done(self.now, stray);
+        }
+        let first = self.connection.unanswered.values().min().copied();
+        let message = self.connection.unanswered.remove(&tag).expect("one answer for each arrival");
+        if Some(message) != first {
+            self.note(Kind::AnsweredOutOfOrder);
+        }
+        self.core.on_done(self.now, tag);
+        if self.rng.u8(..20) == 0 && matches!(self.at(), At::Up | At::Renewing | At::Draining) {
+            self.note(Kind::AnsweredTwice);
+            self.core.on_done(self.now, tag);
+        }
+    }
+
+    fn answer(&mut self, tag: Tag, question: Question) {
+        if self.connection.leaving || self.connection.mute {
+            return;
+        }
+        let event = match question {
+            Question::Watch(feature, granted) => {
+                self.connection.asked.remove(&tag);
+                if granted {
+                    self.connection.watched.insert(feature);
+                    Downstream::Done(tag)
+                } else {
+                    self.note(Kind::WatchRefused);
+                    let refusal = Refusal::new(ENDPOINT.into(), Stage::Subscribe, RefusedBy::Suback);
+                    Downstream::Refused(tag, Box::new(refusal))
+                }
+            }
+            Question::Twin => {
+                let version = self.hub.desired;
+                let body = format!(
+                    "{{\"desired\":{{\"n\":{version},\"$version\":{version}}},\"reported\":{{\"$version\":1}}}}"
+                );
+                Downstream::Twin(tag, body.into())
+            }
+        };
+        self.features.on_event(self.now, event);
+    }
+
+    /// The cloud changes what it desires; who watches is told.
+    pub(super) fn change_desired(&mut self) {
+        for _ in 0..self.rng.usize(1..=3) {
+            self.hub.desired += 1;
+            let announced = self.connection.watched.contains(&Feature::Desired) && self.core.up().is_some();
+            // A notice has QoS 0 and may be lost.
+            if announced && self.rng.f64() > 0.2 * self.rough {
+                let happening = Happening::Desired(self.hub.desired);
+                self.tell(happening);
+            }
+        }
+    }
+
+    /// In the order in which the hub says it.
+    fn tell(&mut self, happening: Happening) {
+        let at = self.connection.tells.unwrap_or(self.now).max(self.now + self.delay(0.3));
+        self.connection.tells = Some(at);
+        self.at_time(at, happening);
+    }
+
+    /// Does what a driver does after anything happened.
+    pub(super) fn drive(&mut self) {
+        loop {
+            let link = self.core.link();
+            self.features.on_connection(self.now, self.core.up());
+            match link {
+                Link::Nothing | Link::Ended => self.connection = Connection::default(),
+                Link::Opening(number) if self.connection.number != number => self.begin(number),
+                Link::Opening(_) => {}
+                Link::Open(number) | Link::OpenRenewing(number) => {
+                    assert!(self.connection.open && self.connection.number == number, "{}", self.about());
+                    if matches!(link, Link::OpenRenewing(_)) && !self.connection.renewing {
+                        self.connection.renewing = true;
+                        self.renew();
+                    }
+                    self.ask();
+                    self.send();
+                }
+                // The connection broke in the same moment.
+                Link::Leaving(number) if self.connection.number != number => self.core.on_left(self.now),
+                Link::Leaving(_) => self.leave(),
+            }
+            self.receive();
+            if self.core.link() == link {
+                break;
+            }
+        }
+        self.check();
+    }
+
+    fn renew(&mut self) {
+        if self.rng.f64() >= 0.5 * self.rough {
+            return self.later(0.0, 1.0, Happening::Renewed);
+        }
+        if self.rng.bool() {
+            self.later(0.0, 0.5, Happening::Fails(Failure::NoToken));
+        }
+    }
+
+    fn leave(&mut self) {
+        if std::mem::replace(&mut self.connection.leaving, true) {
+            return;
+        }
+        match self.rng.u8(..8) {
+            0 => self.later(0.0, 0.5, Happening::Fails(Failure::Cut(None))),
+            1 => {}
+            _ => self.later(0.0, 0.5, Happening::Left),
+        }
+    }
+
+    /// A new attempt; its fate is thrown now.
+    fn begin(&mut self, number: u64) {
+        self.connection = Connection { number, ..Connection::default() };
+        let is_rough = |world: &mut Self, times| world.rng.f64() < times * world.rough;
+        if is_rough(self, 0.3) {
+            let failure = match self.rng.u8(..16) {
+                0..4 => return,
+                4..8 => Failure::Unreachable,
+                8..11 => Failure::Cut(None),
+                11..13 => Failure::Upgrade,
+                13 => Failure::Tls,
+                14 => Failure::NoToken,
+                _ => Failure::Cut(Some(ErrorKind::ConnectionReset)),
+            };
+            return self.later(0.0, 1.0, Happening::Fails(failure));
+        }
+        self.later(0.0, 0.3, Happening::Opened);
+        if is_rough(self, 0.3) {
+            let failure = match self.rng.u8(..8) {
+                0..2 => return,
+                2..4 => Failure::Cut(None),
+                4 => Failure::Connack(5),
+                _ => Failure::Connack(3),
+            };
+            return self.later(0.3, 0.5, Happening::Fails(failure));
+        }
+        self.later(0.3, 0.3, Happening::Ready);
+        self.connection.mute = is_rough(self, 0.2);
+        if self.fought || is_rough(self, 1.0) {
+            let source = [None, Some(ErrorKind::ConnectionReset), Some(ErrorKind::UnexpectedEof)][self.rng.usize(..3)];
+            let most = if self.fought || self.rng.bool() { 4.0 } else { 25.0 };
+            let at = self.now + Duration::from_secs(1) + self.delay(most);
+            self.at_time(at, Happening::Fails(Failure::Cut(source)));
+        }
+    }
+
+    /// Puts the features' questions on the connection.
+    fn ask(&mut self) {
+        while let Some(out) = self.features.next(self.now, self.core.may_ask(self.now)) {
+            let Out::Ask(tag, what) = out else { panic!("a reply to nothing: {out:?}") };
+            assert!(is_request(tag), "{tag:?} is a message's: {}", self.about());
+            let question = match what {
+                Upstream::Watch(feature) => {
+                    let (asked, now) = (&mut self.connection.asked, self.now);
+                    let waits = |it: &(Feature, Instant)| it.0 == feature && now < it.1 + ASK_AGAIN;
+                    let twice = asked.values().any(waits) || asked.insert(tag, (feature, now)).is_some();
+                    let twice = twice || self.connection.watched.contains(&feature);
+                    assert!(!twice, "{feature} is asked for twice: {}", self.about());
+                    self.hub.asked.insert(feature);
+                    Question::Watch(feature, self.rng.f64() > 0.2 * self.rough)
+                }
+                Upstream::TwinGet => {
+                    assert!(self.connection.watched.contains(&Feature::TwinAnswers), "{}", self.about());
+                    Question::Twin
+                }
+                other => panic!("{other:?}: {}", self.about()),
+            };
+            self.tell(Happening::Answered(tag, question));
+        }
+    }
+
+    /// Puts messages on the connection, as many as it takes.
+    fn send(&mut self) {
+        let buffer = 1 + self.rng.usize(..10);
+        while self.connection.on_the_way < buffer {
+            let next = self.core.next_send(self.now);
+            self.receive();
+            let Some((tag, again)) = next else { break };
+            let message = *self.core.ticket(tag).expect("a message under the tag");
+            let record = &self.records[message];
+            assert_eq!(again, record.tag.is_some(), "DUP is set exactly on repetitions: {}", self.about());
+            assert!(record.outcome.is_none(), "message {message} was resolved already, and is sent: {}", self.about());
+            assert!(record.tag.is_none_or(|it| it == tag), "the id is kept: {}", self.about());
+            if again {
+                self.note(Kind::SentAgain);
+                assert!(!self.connection.sent_new, "repetitions come first: {}", self.about());
+                assert!(self.connection.last_again < Some(message), "repetitions in order: {}", self.about());
+                self.connection.last_again = Some(message);
+            } else {
+                self.connection.sent_new = true;
+                assert!(self.hub.last_new < Some(message), "first transmissions in order: {}", self.about());
+                self.hub.last_new = Some(message);
+                for earlier in self.open.range(..message) {
+                    let sent = self.connection.unanswered.values().any(|it| it == earlier);
+                    assert!(sent, "{earlier} is not sent again before {message}: {}", self.about());
+                }
+            }
+            if self.records[message].unsendable {
+                self.note(Kind::Unsendable);
+                self.core.on_unsendable(self.now, tag, again, ProtoError::Missing("a reason"));
+                continue;
+            }
+            self.records[message].tag = Some(tag);
+            let reused = self.connection.unanswered.insert(tag, message);
+            assert!(reused.is_none(), "{tag:?} is not answered yet: {}", self.about());
+            assert!(self.connection.unanswered.len() <= self.window, "{}", self.about());
+            self.connection.on_the_way += 1;
+            let at = self.connection.arrives.unwrap_or(self.now).max(self.now + self.delay(0.1));
+            self.connection.arrives = Some(at);
+            self.at_time(at, Happening::Arrives(message, tag));
+            if !self.connection.dead && self.rng.f64() < 0.02 * self.rough {
+                self.connection.dead = true;
+                self.at_time(self.now + Duration::from_secs(2), Happening::Fails(Failure::Silence));
+            }
+        }
+    }
+}

@@ -1,0 +1,424 @@
+//! A program, a machine and time; the promises that are watched over.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, BinaryHeap};
+use std::time::Duration;
+
+use fastrand::Rng;
+use hubward_transport::{Feature, Tag};
+use tokio::time::Instant;
+
+use super::EVENTS;
+use super::coverage::{At, Kind, Seen};
+use super::peer::{Connection, Happening, Hub};
+use crate::core::phase::{Phase, Then};
+use crate::core::{Bugs, Core, Cut, DEADLINE_GRAIN, GOODBYE, Outcome, Setup};
+use crate::features::Features;
+use crate::incoming::Incoming;
+use crate::{Backoff, CloseReason, ConnectionState, HubOptions};
+
+/// What the program does while a client lives.
+const ACTIONS: std::ops::RangeInclusive<usize> = 8..=28;
+
+/// Runs clients one after the other until enough has happened; gives how much that was.
+pub(super) fn run(seed: u64, bugs: Bugs<usize>, seen: &mut Seen) -> u64 {
+    let mut rng = Rng::with_seed(seed);
+    let mut events = 0;
+    while events < EVENTS {
+        events += World::new(rng.fork(), bugs, seen).live();
+    }
+    events
+}
+
+/// What the dice know about a message.
+#[derive(Debug, Default)]
+pub(super) struct Record {
+    pub(super) deadline: Option<Instant>,
+    /// The tag of its first transmission.
+    pub(super) tag: Option<Tag>,
+    /// Whether the peer has it.
+    pub(super) taken: bool,
+    pub(super) unsendable: bool,
+    pub(super) outcome: Option<&'static str>,
+}
+
+/// When, in which order, on which connection, whether that is late, and what.
+type Planned = (Instant, u64, u64, bool, Happening);
+
+/// One client's life.
+pub(super) struct World<'a> {
+    pub(super) rng: Rng,
+    start: Instant,
+    pub(super) now: Instant,
+    pub(super) core: Core<usize>,
+    pub(super) features: Features,
+    pub(super) window: usize,
+    pub(super) records: Vec<Record>,
+    /// The messages that have no outcome yet.
+    pub(super) open: BTreeSet<usize>,
+    pub(super) hub: Hub,
+    pub(super) connection: Connection,
+    future: BinaryHeap<Reverse<Planned>>,
+    planned: u64,
+    events: u64,
+    /// What the program does not hear of before it is over.
+    hold: (bool, bool),
+    close_until: Option<Instant>,
+    /// The version of the newest desired properties that the program was given.
+    desired: u64,
+    seen: &'a mut Seen,
+    /// How rough this world is, 0 to 1.
+    pub(super) rough: f64,
+    /// Another client has the same identity.
+    pub(super) fought: bool,
+    /// How slow everything is in this world, in seconds.
+    slow: f64,
+}
+
+impl<'a> World<'a> {
+    fn new(mut rng: Rng, bugs: Bugs<usize>, seen: &'a mut Seen) -> Self {
+        let start = Instant::now();
+        let window = rng.u16(1..=8);
+        let life = rng.u64(3..=20);
+        let options = HubOptions::default()
+            .window(window)
+            .login_deadline(Duration::from_secs(5))
+            .ack_timeout(Duration::from_secs(3))
+            .token_lifetime(Duration::from_secs(life))
+            .renewal_drain(Duration::from_secs(1))
+            .backoff(Backoff::new(Duration::from_millis(200), Duration::from_secs(2)))
+            .refused_backoff(Backoff::new(Duration::from_secs(1), Duration::from_secs(4)))
+            .lasting(Duration::from_secs(4))
+            .duplicate_wait(Duration::from_secs(3))
+            .twin_timeout(Duration::from_secs(3))
+            .seed(Some(rng.u64(..)));
+        let mut features = Features::new(&options, Incoming::new(&options).0);
+        for feature in [Feature::TwinAnswers, Feature::Desired, Feature::Methods] {
+            if rng.u8(..4) > 0 {
+                features.want(feature);
+            }
+        }
+        let setup = Setup {
+            options,
+            endpoint: "hub.example:8883".into(),
+            renewable: rng.f64() < 0.9,
+            renew_in_place: rng.bool(),
+        };
+        let mut core = Core::new(setup, start);
+        core.bugs = bugs;
+        Self {
+            start,
+            now: start,
+            core,
+            features,
+            window: window.into(),
+            records: Vec::new(),
+            open: BTreeSet::new(),
+            hub: Hub { desired: 1, ..Hub::default() },
+            connection: Connection::default(),
+            future: BinaryHeap::new(),
+            planned: 0,
+            events: 0,
+            hold: (false, false),
+            close_until: None,
+            desired: 0,
+            seen,
+            rough: rng.f64() * rng.f64(),
+            fought: rng.u8(..10) == 0,
+            slow: if rng.bool() { 0.2 } else { 5.0 },
+            rng,
+        }
+    }
+
+    /// From the first attempt to the end; gives how much happened.
+    fn live(mut self) -> u64 {
+        for _ in 0..self.rng.usize(ACTIONS) {
+            self.act();
+            let pause = if self.rng.u8(..10) == 0 { 20.0 } else { 1.0 };
+            let until = self.now + self.delay(pause);
+            self.live_until(until);
+            if self.at() == At::Ended && self.rng.u8(..4) == 0 {
+                break;
+            }
+        }
+        if self.rng.u8(..6) == 0 {
+            self.calm();
+        }
+        self.finish();
+        self.events
+    }
+
+    /// One thing that a program or the machine does.
+    fn act(&mut self) {
+        self.events += 1;
+        match self.rng.u16(..1000) {
+            0..750 => {
+                for _ in 0..self.rng.usize(1..=self.window + 2) {
+                    let deadline = match self.rng.u8(..4) {
+                        0 => Some(self.now + self.delay(0.5)),
+                        1 => Some(self.now + self.delay(10.0)),
+                        _ => None,
+                    };
+                    self.enqueue(deadline);
+                }
+            }
+            750..800 if self.core.setup.renewable && self.at() != At::Ended => {
+                self.note(Kind::ClockJump);
+                self.core.on_token_old(self.now);
+                self.core.on_time(self.now);
+            }
+            800..850 => self.hold = (self.rng.bool(), self.rng.bool()),
+            850..930 => self.change_desired(),
+            930..940 => {
+                let flush = self.delay(20.0);
+                self.close(flush);
+            }
+            940..944 => self.drop_handles(),
+            944..948 => self.abort(),
+            _ => {}
+        }
+        self.drive();
+    }
+
+    fn enqueue(&mut self, deadline: Option<Instant>) -> usize {
+        self.note(Kind::Queued);
+        let message = self.records.len();
+        let unsendable = self.rng.u8(..100) == 0;
+        self.records.push(Record { deadline, unsendable, ..Record::default() });
+        self.open.insert(message);
+        self.core.enqueue(message, deadline);
+        message
+    }
+
+    fn close(&mut self, flush: Duration) {
+        self.note(Kind::Close);
+        self.end_by(self.now + flush, CloseReason::Requested);
+    }
+
+    fn drop_handles(&mut self) {
+        self.note(Kind::Drop);
+        self.end_by(self.now, CloseReason::Dropped);
+    }
+
+    fn end_by(&mut self, until: Instant, reason: CloseReason) {
+        self.close_until = Some(self.close_until.map_or(until, |it| it.min(until)));
+        self.core.close(self.now, until, reason);
+        self.time();
+        self.drive();
+    }
+
+    /// The task is ended from outside.
+    fn abort(&mut self) {
+        if self.at() != At::Ended {
+            self.note(Kind::Abort);
+            self.core.abort(self.now);
+            self.drive();
+            assert_eq!(self.at(), At::Ended, "{}", self.about());
+        }
+    }
+
+    /// Nothing goes wrong any more: everything arrives in the end.
+    fn calm(&mut self) {
+        (self.rough, self.slow, self.fought) = (0.0, 0.2, false);
+        self.hold = (false, false);
+        self.connection.mute = false;
+        self.change_desired();
+        let until = self.now + Duration::from_secs(100);
+        self.live_until(until);
+        if self.core.is_closing() || self.at() == At::Ended {
+            return;
+        }
+        assert!(self.open.is_empty(), "{:?} never arrive: {}", self.open, self.about());
+        if self.hub.is_followed() {
+            assert_eq!(self.desired, self.hub.desired, "the newest state never arrives: {}", self.about());
+        }
+    }
+
+    fn finish(&mut self) {
+        let flush = self.delay(8.0);
+        let by_now = self.now + flush + GOODBYE;
+        match self.rng.u8(..10) {
+            0 => self.abort(),
+            1 | 2 => self.drop_handles(),
+            _ => self.close(flush),
+        }
+        self.live_until(by_now);
+        self.note(Kind::Close);
+        self.core.close(self.now, self.now, CloseReason::Requested);
+        self.drive();
+        assert_eq!(self.at(), At::Ended, "{}", self.about());
+        assert_eq!(self.core.next_deadline(), None, "a timer is left: {}", self.about());
+        assert!(self.core.changed_state().is_none());
+        assert!(self.core.state.is_closed());
+        assert!(self.open.is_empty(), "messages are left without an answer: {}", self.about());
+        let late = self.enqueue(None);
+        self.drive();
+        assert_eq!(self.records[late].outcome, Some("not sent"));
+        self.features.end(&CloseReason::Requested);
+    }
+
+    /// Lets everything happen that happens until then.
+    fn live_until(&mut self, until: Instant) {
+        loop {
+            let timers = [self.core.next_deadline(), self.features.next_deadline()];
+            // The features' timers are the driver's, and end with it.
+            let timers = if self.at() == At::Ended { [self.core.next_deadline(), None] } else { timers };
+            let timer = timers.into_iter().flatten().min().filter(|it| *it <= until);
+            let event = self.future.peek().map(|Reverse((at, ..))| *at).filter(|it| *it <= until);
+            self.events += 1;
+            match (timer, event) {
+                (None, None) => break,
+                (Some(timer), event) if event.is_none_or(|it| timer <= it) => {
+                    self.now = self.now.max(timer);
+                    self.time();
+                }
+                _ => {
+                    let Some(Reverse((at, _, number, late, happening))) = self.future.pop() else { break };
+                    self.now = self.now.max(at);
+                    // A driver may see both at once.
+                    if self.rng.bool() {
+                        self.time();
+                        self.drive();
+                    }
+                    // What belongs to a connection that is gone, is gone with it.
+                    if number == self.connection.number {
+                        self.happen(happening, late);
+                    }
+                }
+            }
+            self.drive();
+        }
+        self.now = self.now.max(until);
+        self.time();
+        self.drive();
+        let late = DEADLINE_GRAIN + Duration::from_millis(1);
+        for message in &self.open {
+            let past = self.records[*message].deadline.is_some_and(|it| it + late < self.now);
+            assert!(!past, "message {message} is past its deadline: {}", self.about());
+        }
+    }
+
+    fn time(&mut self) {
+        let before = self.at();
+        let due = match self.core.phase {
+            Phase::Opening { until }
+            | Phase::Login { until, .. }
+            | Phase::Renewing { until }
+            | Phase::Draining { until }
+            | Phase::Leaving { until, .. } => Some((Kind::Hang, until)),
+            Phase::Up { renew_at: Some(at) } => Some((Kind::Renewal, at)),
+            Phase::Up { renew_at: None } | Phase::Waiting { .. } | Phase::Ended => None,
+        };
+        let overdue = self.core.next_overdue.filter(|_| self.core.may_ask(self.now)).map(|it| (Kind::Overdue, it));
+        let closes = self.close_until.is_some_and(|it| it <= self.now);
+        self.features.on_time(self.now);
+        self.core.hold(self.hold.0, self.hold.1);
+        self.core.on_time(self.now);
+        self.receive_at(before);
+        if self.at() == before || closes {
+            return;
+        }
+        let is_over = |it: &(Kind, Instant)| it.1 <= self.now;
+        if let Some((kind, _)) = due.filter(is_over).or_else(|| overdue.filter(is_over)) {
+            self.seen.note(kind, before);
+        }
+    }
+
+    /// Notes what became of messages, and of the desired properties.
+    pub(super) fn receive(&mut self) {
+        self.receive_at(self.at());
+    }
+
+    fn receive_at(&mut self, at: At) {
+        for (message, outcome) in std::mem::take(self.core.resolved()) {
+            self.open.remove(&message);
+            let record = &mut self.records[message];
+            let (what, is_true) = match outcome {
+                Outcome::Acknowledged => ("acknowledged", record.taken),
+                Outcome::Refused(_) => ("refused", record.tag.is_none() && record.unsendable),
+                Outcome::NotSent(_) => ("not sent", record.tag.is_none() && !record.taken),
+                Outcome::Unknown(_) => ("unknown", record.tag.is_some()),
+            };
+            let (before, has_tag) = (record.outcome.replace(what), record.tag.is_some());
+            let is_over = record.deadline.is_some_and(|it| it <= self.now);
+            assert_eq!(before, None, "message {message} was resolved already: {}", self.about());
+            assert!(is_true, "message {message} is not {what}: {}", self.about());
+            if let Outcome::NotSent(Cut::Deadline(_)) | Outcome::Unknown(Cut::Deadline(_)) = outcome {
+                assert!(is_over, "message {message} resolved too early: {}", self.about());
+                self.seen.note(if has_tag { Kind::ExpiredInFlight } else { Kind::ExpiredUnsent }, at);
+            }
+        }
+        if let Some(desired) = self.features.desired() {
+            let (before, version) = (std::mem::replace(&mut self.desired, desired.version), desired.version);
+            assert!(before < version, "desired {version} after {before}: {}", self.about());
+            assert!(version <= self.hub.desired, "nobody desires {version}: {}", self.about());
+            let value = desired.values.get("n").and_then(serde_json::Value::as_u64);
+            assert_eq!(value, Some(version), "a version with the values of another one: {}", self.about());
+        }
+        let _state = self.core.changed_state();
+    }
+
+    pub(super) fn check(&self) {
+        assert!(self.core.flights.len() <= self.window, "{}", self.about());
+        if let Some(until) = self.close_until {
+            let ended = self.core.is_ending() || self.now < until;
+            assert!(ended, "still open after the flush time: {}", self.about());
+            // Whoever asked for it waits for the good-bye too; it is polite all the same if nobody does.
+            let asked = matches!(self.core.closing.as_ref().map(|it| &it.reason), Some(CloseReason::Requested));
+            let polite = if asked { Duration::ZERO } else { GOODBYE };
+            let ended = self.at() == At::Ended || self.now <= until + polite;
+            assert!(ended, "says good-bye after the flush time: {}", self.about());
+        }
+        // Whatever is not over has a timer or a connection that may speak.
+        let quiet = self.core.next_deadline().is_none() && !matches!(self.core.phase, Phase::Up { .. });
+        assert!(!quiet || self.at() == At::Ended, "nothing will ever happen: {}", self.about());
+    }
+
+    pub(super) const fn at(&self) -> At {
+        let renewing = matches!(self.core.state, ConnectionState::Renewing);
+        match self.core.phase {
+            Phase::Waiting { .. } => At::Waiting,
+            Phase::Opening { .. } if renewing => At::Reopening,
+            Phase::Opening { .. } => At::Opening,
+            Phase::Login { .. } if renewing => At::Relogin,
+            Phase::Login { .. } => At::Login,
+            Phase::Up { .. } => At::Up,
+            Phase::Renewing { .. } => At::Renewing,
+            Phase::Draining { .. } => At::Draining,
+            Phase::Leaving { then: Then::Reopen, .. } => At::Leaving,
+            Phase::Leaving { then: Then::End, .. } => At::Goodbye,
+            Phase::Ended => At::Ended,
+        }
+    }
+
+    pub(super) const fn note(&mut self, kind: Kind) {
+        self.seen.note(kind, self.at());
+    }
+
+    pub(super) fn note_at(&mut self, kind: Kind, at: At) {
+        self.seen.note(kind, at);
+    }
+
+    pub(super) fn delay(&mut self, most: f64) -> Duration {
+        Duration::from_secs_f64(most * self.rng.f64())
+    }
+
+    /// Something that takes up to `most` times what things take in this world, after `least`.
+    pub(super) fn later(&mut self, least: f64, most: f64, happening: Happening) {
+        let after = Duration::from_secs_f64(least * self.slow) + self.delay(most * self.slow);
+        self.at_time(self.now + after, happening);
+    }
+
+    pub(super) fn at_time(&mut self, at: Instant, happening: Happening) {
+        /// What one may call late.
+        const LATE: Duration = Duration::from_millis(500);
+        self.planned += 1;
+        let late = at.saturating_duration_since(self.now) > LATE;
+        self.future.push(Reverse((at, self.planned, self.connection.number, late, happening)));
+    }
+
+    pub(super) fn about(&self) -> String {
+        let at = self.now - self.start;
+        format!("at {at:?}, {:?}, {:?}, {:?}", self.core.phase, self.connection, self.hub)
+    }
+}
