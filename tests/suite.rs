@@ -2,6 +2,7 @@
 
 mod cli;
 mod conformance;
+mod examples;
 mod readme;
 mod refusals;
 mod secrets;

@@ -32,7 +32,7 @@ fn with_connection_string(emulator: &Emulator, text: String) -> Vec<(&'static st
 }
 
 /// `hubward device …` with JSON lines.
-pub(super) fn device<'a>(transport: &str, arguments: &[&'a str], variables: &[(&str, String)]) -> Invocation {
+pub(super) fn device(transport: &str, arguments: &[&str], variables: &[(&str, String)]) -> Invocation {
     // What follows `--` is not ours.
     let at = arguments.iter().position(|it| *it == "--").unwrap_or(arguments.len());
     Invocation::hubward(["device"])

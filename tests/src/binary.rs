@@ -21,7 +21,16 @@ pub fn hubward() -> &'static Path {
 #[must_use]
 pub fn quickstart_example() -> &'static Path {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
-    PATH.get_or_init(|| build("hubward", "--example", "quickstart", "examples"))
+    PATH.get_or_init(|| example("quickstart"))
+}
+
+/// An example of the façade.
+///
+/// # Panics
+/// If it does not build.
+#[must_use]
+pub fn example(name: &str) -> PathBuf {
+    build("hubward", "--example", name, "examples")
 }
 
 /// The root of the repository.

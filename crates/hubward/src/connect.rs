@@ -16,10 +16,24 @@ use crate::{ConnectError, HubSettings, Settings, SetupError, check_hub_transport
 /// # Cancel safety
 /// Dropping the future closes what was opened. A registration that went out may have been made.
 pub async fn connect(settings: &Settings) -> Result<HubClient, ConnectError> {
+    connect_with(settings, |_| Ok(())).await
+}
+
+/// As [`connect`], with a moment for `setup` before the hub's login; see [`connect_to_hub_with`].
+///
+/// # Errors
+/// [`ConnectError::Unsupported`] from `setup`; else as for [`connect`].
+///
+/// # Cancel safety
+/// As for [`connect`].
+pub async fn connect_with(
+    settings: &Settings,
+    setup: impl FnOnce(&HubClient) -> Result<(), Unsupported>,
+) -> Result<HubClient, ConnectError> {
     let deadline = settings.deadline();
     check_hub_transport(settings.effective_hub_transport())?;
     let assignment = provision(settings).await?;
-    connect_assigned(settings, &assignment, deadline).await
+    connect_until(&HubSettings::assigned(settings, &assignment), deadline, setup).await
 }
 
 /// Registers the device: the first half of [`connect`].

@@ -39,7 +39,7 @@ mod transports;
 mod unanswered;
 
 pub use connect::{
-    connect, connect_assigned, connect_to_hub, connect_to_hub_with, connect_with_connection_string, hub_client,
+    connect, connect_assigned, connect_to_hub, connect_to_hub_with, connect_with, connect_with_connection_string, hub_client,
     provision, provisioner,
 };
 pub use connection_string::DeviceStringError;

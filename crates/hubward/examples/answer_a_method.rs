@@ -1,0 +1,35 @@
+//! Answers the direct method `setInterval` until Ctrl-C. Other names get 404 by themselves, a handler
+//! that fails or panics 500, a payload that does not fit 400.
+#![expect(clippy::print_stdout, reason = "a program for people")]
+
+use std::time::Duration;
+
+use hubward::{MethodError, MethodResponse, Settings, connect_with};
+use serde::Deserialize;
+use serde_json::json;
+
+#[derive(Deserialize)]
+struct SetInterval {
+    seconds: u64,
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    // The handler stands before the login: a hub that remembers this device may call at once.
+    let hub = connect_with(&Settings::from_env()?, |hub| {
+        hub.serve_method("setInterval", |call| async move {
+            let SetInterval { seconds } = call.json()?;
+            if seconds == 0 {
+                return Err(MethodError::bad_request("the interval must not be zero"));
+            }
+            println!("the interval is {seconds} s");
+            MethodResponse::json(200, &json!({ "seconds": seconds }))
+        })
+    })
+    .await?;
+    println!("ready");
+
+    tokio::signal::ctrl_c().await?;
+    hub.close(Duration::from_secs(5)).await?;
+    Ok(())
+}

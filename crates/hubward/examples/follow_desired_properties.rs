@@ -1,0 +1,45 @@
+//! Follows the desired properties until Ctrl-C, and reports what it made of them.
+#![expect(clippy::print_stdout, reason = "a program for people")]
+
+use std::time::Duration;
+
+use hubward::{HubClient, Settings, connect};
+use serde::Deserialize;
+use serde_json::json;
+
+/// What the cloud may want; what is not there yet is `None`.
+#[derive(Deserialize)]
+struct Wanted {
+    interval: Option<u64>,
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let hub = connect(&Settings::from_env()?).await?;
+    tokio::select! {
+        result = follow(&hub) => result?,
+        signal = tokio::signal::ctrl_c() => signal?,
+    }
+    hub.close(Duration::from_secs(5)).await?;
+    Ok(())
+}
+
+async fn follow(hub: &HubClient) -> Result<(), Box<dyn std::error::Error>> {
+    let mut desired = hub.desired()?;
+    loop {
+        // First the current state, then each newer one, also what changed while there was no
+        // connection.
+        let properties = desired.changed().await?;
+        match properties.read::<Wanted>() {
+            Ok(Wanted { interval }) => {
+                println!("version {}: interval {interval:?}", properties.version);
+                let reported = hub.report(&json!({ "interval": interval, "problem": null })).await?;
+                println!("reported, version {}", reported.version.unwrap_or_default());
+            }
+            Err(error) => {
+                println!("version {} does not fit: {error}", properties.version);
+                hub.report(&json!({ "problem": error.to_string() })).await?;
+            }
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! Receives messages from the cloud until Ctrl-C.
+#![expect(clippy::print_stdout, reason = "a program for people")]
+
+use std::time::Duration;
+
+use hubward::{HubClient, Settings, connect};
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let hub = connect(&Settings::from_env()?).await?;
+    tokio::select! {
+        result = receive(&hub) => result?,
+        signal = tokio::signal::ctrl_c() => signal?,
+    }
+    hub.close(Duration::from_secs(5)).await?;
+    Ok(())
+}
+
+async fn receive(hub: &HubClient) -> Result<(), Box<dyn std::error::Error>> {
+    let mut messages = hub.cloud_messages()?;
+    loop {
+        let message = messages.next().await?;
+        println!("message {}: {}", message.message_id().unwrap_or("-"), String::from_utf8_lossy(&message.body));
+        for (name, value) in message.properties() {
+            println!("  {name}={}", value.unwrap_or_default());
+        }
+        // The hub forgets it now. One that is dropped instead is delivered again.
+        match message.complete().await {
+            Ok(()) => println!("completed"),
+            Err(error) => println!("it will come again: {error}"),
+        }
+    }
+}

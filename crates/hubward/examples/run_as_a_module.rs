@@ -1,0 +1,37 @@
+//! Runs as a module until Ctrl-C: passes on what comes to the input `readings` if it is too hot. Its
+//! connection string, with a `ModuleId`, stands in `IOTHUB_DEVICE_CONNECTION_STRING`.
+#![expect(clippy::print_stdout, reason = "a program for people")]
+
+use std::time::Duration;
+
+use hubward::{HubClient, HubSettings, Message, connect_to_hub};
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let hub = connect_to_hub(&HubSettings::from_env()?).await?;
+    tokio::select! {
+        result = filter(&hub) => result?,
+        signal = tokio::signal::ctrl_c() => signal?,
+    }
+    hub.close(Duration::from_secs(5)).await?;
+    Ok(())
+}
+
+async fn filter(hub: &HubClient) -> Result<(), Box<dyn std::error::Error>> {
+    let mut inputs = hub.inputs()?;
+    println!("ready");
+    loop {
+        let reading = inputs.next().await?;
+        let celsius: Option<f64> = std::str::from_utf8(&reading.body).ok().and_then(|it| it.parse().ok());
+        match (reading.input.as_deref(), celsius) {
+            (Some("readings"), Some(celsius)) if celsius > 30.0 => {
+                // First it is safely passed on, then the hub may forget it.
+                hub.send(Message::new(celsius.to_string()).output("alarms")).await?;
+                println!("{celsius} is too hot");
+            }
+            (_, Some(celsius)) => println!("{celsius} is fine"),
+            (_, None) => println!("no reading"),
+        }
+        reading.complete().await?;
+    }
+}

@@ -1,0 +1,36 @@
+//! Sends telemetry: JSON with properties, then many messages without waiting for each other.
+#![expect(clippy::print_stdout, reason = "a program for people")]
+
+use std::time::Duration;
+
+use hubward::{Message, Settings, connect};
+use serde_json::json;
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let hub = connect(&Settings::from_env()?).await?;
+
+    // One message: this returns when the hub has it. Content type and encoding say that it is JSON,
+    // so that the hub can route by its fields.
+    let reading = json!({ "temperature": 21.5 });
+    hub.send(Message::json(&reading)?.property("room", "attic")).await?;
+    println!("the reading is at the hub");
+
+    // Many: `enqueue` returns when there is room, the receipt says when the hub has the message.
+    let mut receipts = Vec::new();
+    for number in 1..=5 {
+        let message = Message::new(format!("line {number}")).message_id(format!("m-{number}"));
+        receipts.push(hub.enqueue(message).await?);
+    }
+    for receipt in receipts {
+        match receipt.await {
+            Ok(()) => println!("acknowledged"),
+            Err(error) if error.is_certainly_not_sent() => println!("not at the hub: {error}"),
+            Err(error) => println!("perhaps at the hub: {error}"),
+        }
+    }
+
+    // Says what was not sent, if anything.
+    hub.close(Duration::from_secs(5)).await?;
+    Ok(())
+}

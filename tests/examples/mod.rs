@@ -1,0 +1,148 @@
+//! The façade's examples, run against the emulator: what each says, and what the cloud sees of it.
+//! The example `quickstart` is the program of the README, and runs there.
+
+mod program;
+
+use hubward_emulator::{CloudToDevice, Emulator, Invocation, InvokeError, MethodResult};
+use serde_json::{Value, json};
+
+use self::program::Program;
+
+const HUB: &str = "localhost";
+
+/// Both transports that reach a hub.
+const TRANSPORTS: [&str; 2] = ["mqtt", "mqtt-ws"];
+
+/// An emulator, and the variables of a device that it knows.
+async fn cloud(transport: &str) -> (Emulator, Vec<(&'static str, String)>) {
+    let emulator = Emulator::start().await.expect("the emulator starts");
+    let mut variables = emulator.enroll("dev-1").expect("a valid id").vars();
+    variables.push(("HUBWARD_TRANSPORT", transport.to_owned()));
+    (emulator, variables)
+}
+
+async fn call(emulator: &Emulator, name: &str, payload: Value) -> Result<MethodResult, InvokeError> {
+    let patience = std::time::Duration::from_secs(60);
+    emulator.invoke_method(HUB, "dev-1", Invocation::new(name).payload(payload).connect_timeout(patience)).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn send_telemetry() {
+    for transport in TRANSPORTS {
+        let (emulator, variables) = cloud(transport).await;
+        let (code, said) = Program::start("send_telemetry", &variables).end().await;
+        let expected = format!("the reading is at the hub\n{}", "acknowledged\n".repeat(5));
+        assert_eq!((code, said.as_str()), (Some(0), expected.as_str()), "{transport}");
+        let log = emulator.telemetry(HUB).expect("the hub").all();
+        let bodies: Vec<_> = log.iter().map(|it| String::from_utf8_lossy(&it.message.body).into_owned()).collect();
+        assert_eq!(bodies, [r#"{"temperature":21.5}"#, "line 1", "line 2", "line 3", "line 4", "line 5"]);
+        assert_eq!(log[0].message.properties().collect::<Vec<_>>(), [("room", Some("attic"))]);
+        assert_eq!(log[5].message.id(), Some("m-5"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answer_a_method() {
+    for transport in TRANSPORTS {
+        let (emulator, variables) = cloud(transport).await;
+        let mut program = Program::start("answer_a_method", &variables);
+        assert_eq!(program.line().await, "ready");
+        for (name, payload, status, answer) in [
+            ("setInterval", json!({"seconds": 5}), 200, json!({"seconds": 5})),
+            ("setInterval", json!({"seconds": 0}), 400, json!({"error": "the interval must not be zero"})),
+            ("setInterval", json!("soon"), 400, Value::Null),
+            ("other", json!(1), 404, Value::Null),
+        ] {
+            let result = call(&emulator, name, payload.clone()).await.expect("an answer");
+            assert_eq!(result.status, status, "{name} {payload}: {result:?}");
+            if !answer.is_null() {
+                assert_eq!(result.payload, Some(answer));
+            }
+        }
+        assert_eq!(program.line().await, "the interval is 5 s");
+        assert_eq!(program.interrupt().await, (Some(0), String::new()));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn follow_desired_properties() {
+    for transport in TRANSPORTS {
+        let (emulator, variables) = cloud(transport).await;
+        let mut program = Program::start("follow_desired_properties", &variables);
+        assert_eq!(program.line().await, "version 1: interval None");
+        assert_eq!(program.line().await, "reported, version 2");
+        let version = emulator.patch_desired(HUB, "dev-1", json!({"interval": 5})).expect("a patch");
+        assert_eq!(program.line().await, format!("version {version}: interval Some(5)"));
+        assert_eq!(program.line().await, "reported, version 3");
+        let reported = || emulator.twin(HUB, "dev-1").expect("a twin").reported;
+        assert_eq!(Value::from(reported().values), json!({"interval": 5}));
+        let version = emulator.patch_desired(HUB, "dev-1", json!({"interval": "soon"})).expect("a patch");
+        let line = program.line().await;
+        assert!(line.starts_with(&format!("version {version} does not fit: ")), "{line}");
+        let problem = emulator.wait_until(|it| it.twin(HUB, "dev-1")?.reported.get("problem").cloned()).await;
+        assert!(problem.as_str().is_some_and(|it| it.contains("soon")), "{problem}");
+        assert_eq!(program.interrupt().await, (Some(0), String::new()));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn receive_c2d() {
+    for transport in TRANSPORTS {
+        let (emulator, variables) = cloud(transport).await;
+        // The hub knows the device once it was there.
+        emulator.add_device(HUB, "dev-1").expect("a valid id");
+        let message = CloudToDevice::new("open the valve").message_id("m-1").property("urgent", "yes");
+        emulator.send_to_device(HUB, "dev-1", message).expect("there is room");
+        let mut program = Program::start("receive_c2d", &variables);
+        for expected in ["message m-1: open the valve", "  urgent=yes", "completed"] {
+            assert_eq!(program.line().await, expected, "{transport}");
+        }
+        emulator.wait_until(|it| it.cloud_messages(HUB, "dev-1").is_empty().then_some(())).await;
+        assert_eq!(program.interrupt().await, (Some(0), String::new()));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn run_as_a_module() {
+    for transport in TRANSPORTS {
+        let (emulator, mut variables) = cloud(transport).await;
+        emulator.add_device(HUB, "dev-1").expect("a valid id");
+        let key = emulator.add_module(HUB, "dev-1", "filter").expect("a valid id").expose_base64();
+        let text = format!("HostName={HUB};DeviceId=dev-1;ModuleId=filter;SharedAccessKey={}", key.as_str());
+        variables.retain(|(name, _)| name.starts_with("HUBWARD_"));
+        variables.push(("IOTHUB_DEVICE_CONNECTION_STRING", text));
+        let mut program = Program::start("run_as_a_module", &variables);
+        assert_eq!(program.line().await, "ready");
+        for (input, reading, expected) in [
+            ("readings", "21.5", "21.5 is fine"),
+            ("readings", "34", "34 is too hot"),
+            ("others", "50", "50 is fine"),
+            ("readings", "hot", "no reading"),
+        ] {
+            let message = CloudToDevice::new(reading);
+            emulator.send_to_input(HUB, "dev-1", "filter", input, message).expect("there is room");
+            assert_eq!(program.line().await, expected, "{transport}");
+        }
+        assert_eq!(program.interrupt().await, (Some(0), String::new()));
+        let log = emulator.telemetry(HUB).expect("the hub").all();
+        assert_eq!(log.len(), 1, "only what is too hot is passed on");
+        assert_eq!((&log[0].message.body[..], log[0].module_id.as_deref()), (b"34".as_slice(), Some("filter")));
+        assert_eq!(log[0].message.system_properties().collect::<Vec<_>>(), [("$.on", "alarms")]);
+    }
+}
+
+/// Whoever adds an example adds its test.
+#[test]
+fn every_example_is_run() {
+    let folder = hubward_tests::binary::repository().join("crates/hubward/examples");
+    let mut names: Vec<String> = std::fs::read_dir(folder)
+        .expect("the examples")
+        .map(|it| it.expect("an entry").path().file_stem().expect("a name").to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    let tested = include_str!("mod.rs");
+    for name in names.iter().filter(|it| *it != "quickstart") {
+        assert!(tested.contains(&format!("async fn {name}()")), "no test runs the example {name}");
+    }
+    assert!(names.len() >= 6, "{names:?}");
+}
