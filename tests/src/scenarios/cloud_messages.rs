@@ -260,17 +260,18 @@ pub(super) async fn a_reader_that_never_reads_stalls_nothing(cloud: Cloud, kind:
     must(cloud.log().total() == 500, || format!("{} messages arrived", cloud.log().total()))?;
     must(hub.state().borrow().is_connected(), || "the connection suffered".into())?;
 
-    // Every message is still the hub's; what could not wait at the device is counted.
-    cloud.emulator.wait_until(|_| queued(&cloud).iter().all(|it| it.0 > 0).then_some(())).await;
+    // Every message is still the hub's, which lets 16 be unacknowledged; what could not wait at the
+    // device is counted.
+    let delivered = || queued(&cloud).iter().filter(|it| it.0 > 0).count();
+    cloud.emulator.wait_until(|_| (delivered() == 16).then_some(())).await;
     settled(&hub).await?;
     must(queued(&cloud).len() == 50, || format!("{} are left", queued(&cloud).len()))?;
     let counts = hub.counts();
-    must(counts.messages_left == 45 && counts.methods_busy == 2, || format!("{counts:?}"))?;
+    must(counts.messages_left == 11 && counts.methods_busy == 2, || format!("{counts:?}"))?;
     let version = desired.latest().map(|it| it.version);
     must(version == Some(51), || format!("desired properties are at {version:?}"))?;
     drop(messages);
     let closed = because("closing", hub.close(Duration::from_secs(10)).await)?;
     must(closed.is_clean(), || format!("{closed:?}"))?;
-    let counts = hub.counts();
-    must(counts.messages_discarded == 5 && counts.methods_unanswered == 2, || format!("{counts:?}"))
+    must(hub.counts().messages_discarded == 5, || format!("{:?}", hub.counts()))
 }

@@ -185,7 +185,12 @@ fn take_keys(id: &str, settings: &mut EnrollmentSettings) -> Result<Option<KeyPa
         let what = format!("the attestation `{}`", attestation.kind);
         return Err(EnrollError::NotEmulated { id: id.to_owned(), what });
     }
-    let SymmetricKeys { primary_key, secondary_key } = attestation.symmetric_key.take().unwrap_or_default();
+    read_keys(id, attestation.symmetric_key.take())
+}
+
+/// Reads two keys; one that is empty is made. `None`: both are to be made.
+pub(super) fn read_keys(id: &str, keys: Option<SymmetricKeys>) -> Result<Option<KeyPair>, EnrollError> {
+    let SymmetricKeys { primary_key, secondary_key } = keys.unwrap_or_default();
     let read = |text: &str| {
         let key = if text.trim().is_empty() { SharedKey::generate() } else { SharedKey::from_base64(text) };
         key.map_err(|problem| EnrollError::Key { id: id.to_owned(), problem })

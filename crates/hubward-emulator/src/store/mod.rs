@@ -7,6 +7,7 @@ mod live;
 mod record;
 mod registry;
 mod seed;
+mod seed_devices;
 mod twin;
 mod twin_view;
 
@@ -28,6 +29,7 @@ pub use registry::{ConnectionState, DeviceStatus, DeviceView, ModuleView};
 pub(crate) use registry::{Device, Hub, Session};
 pub(crate) use seed::apply;
 pub use seed::{Seed, SeedError, SeedReport};
+pub use seed_devices::{SeedAuthentication, SeedDevice, SeedModule};
 pub(crate) use twin::{Change, Notice, Twin};
 pub use twin_view::TwinView;
 pub(crate) use twin_view::twin_view;

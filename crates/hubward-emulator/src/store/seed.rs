@@ -1,18 +1,19 @@
-//! A seed: enrollments to start with, in the service's own JSON.
+//! A seed: enrollments and devices to start with, in the services' own JSON.
 
 use hubward_proto::service::{EnrollmentGroup, IndividualEnrollment};
 use serde::Deserialize;
 
-use super::{EnrollError, Entry, Put, State, enrollment};
+use super::{EnrollError, Entry, Put, SeedDevice, State, enrollment, seed_devices};
 
-/// Enrollments to put into an emulator.
+/// Enrollments and devices to put into an emulator.
 ///
 /// ```
 /// let seed = hubward_emulator::Seed::from_json(r#"{
 ///     "enrollments": [{"registrationId": "dev-1", "attestation": {"type": "symmetricKey"}}],
-///     "enrollmentGroups": [{"enrollmentGroupId": "line-7"}]
+///     "enrollmentGroups": [{"enrollmentGroupId": "line-7"}],
+///     "devices": [{"deviceId": "pump-1", "hub": "localhost", "modules": [{"moduleId": "valve"}]}]
 /// }"#)?;
-/// assert_eq!(seed.enrollments.len(), 1);
+/// assert_eq!((seed.enrollments.len(), seed.devices.len()), (1, 1));
 /// # Ok::<(), hubward_emulator::SeedError>(())
 /// ```
 ///
@@ -24,6 +25,8 @@ pub struct Seed {
     pub enrollments: Vec<IndividualEnrollment>,
     /// Enrollment groups.
     pub enrollment_groups: Vec<EnrollmentGroup>,
+    /// Devices that hubs know without DPS.
+    pub devices: Vec<SeedDevice>,
 }
 
 impl Seed {
@@ -58,12 +61,12 @@ pub enum SeedError {
         /// What is wrong.
         what: &'static str,
     },
-    /// One of its enrollments is refused; none has been applied.
+    /// One of its enrollments or devices is refused; none has been applied.
     #[error("the seed is refused")]
     Enrollment(#[from] EnrollError),
 }
 
-/// What applying a seed did: how many enrollments and groups.
+/// What applying a seed did: how many enrollments, groups, devices and modules.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SeedReport {
@@ -90,6 +93,9 @@ pub(crate) fn apply(state: &mut State, seed: &Seed, now: std::time::SystemTime) 
         let before = state.groups.get(&model.enrollment_group_id.to_ascii_lowercase());
         groups.push(note(&mut report, enrollment::complete(model.clone(), before, now)?));
     }
+    let devices = seed_devices::check(state, &seed.devices)?;
+    devices.puts().for_each(|put| report.count(put));
+    devices.put(state, now);
     for entry in individuals {
         state.individuals.insert(entry.model.registration_id.to_ascii_lowercase(), entry);
     }
@@ -100,12 +106,18 @@ pub(crate) fn apply(state: &mut State, seed: &Seed, now: std::time::SystemTime) 
 }
 
 fn note<M>(report: &mut SeedReport, (entry, put): (Entry<M>, Put)) -> Entry<M> {
-    match put {
-        Put::Created => report.created += 1,
-        Put::Updated => report.updated += 1,
-        Put::Unchanged => report.unchanged += 1,
-    }
+    report.count(put);
     entry
+}
+
+impl SeedReport {
+    const fn count(&mut self, put: Put) {
+        match put {
+            Put::Created => self.created += 1,
+            Put::Updated => self.updated += 1,
+            Put::Unchanged => self.unchanged += 1,
+        }
+    }
 }
 
 fn linked(state: &State, id: &str, settings: &hubward_proto::service::EnrollmentSettings) -> Result<(), EnrollError> {
