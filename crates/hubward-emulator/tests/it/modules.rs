@@ -1,10 +1,12 @@
 //! Modules of a device over MQTT, packets typed by hand.
 
-use hubward_emulator::{CloudToDevice, ConnectionState, Emulator, EnrollError};
+use hubward_emulator::{CloudToDevice, ConnectionState, Emulator, EnrollError, Invocation};
 use hubward_sas::{SasToken, SharedKey};
+use serde_json::json;
 
 use crate::client::{
-    Login, QOS1, Tls, connect, hub_connect, publish, read_publish, receive, send, subscribe, tls, token,
+    Login, QOS1, Tls, before_pong, connect, hub_connect, listening, publish, read_publish, receive, send, subscribe,
+    tls, token,
 };
 
 const HUB: &str = "localhost";
@@ -210,4 +212,33 @@ async fn a_policys_token_connects_device_and_module() {
     let methods: Vec<_> = log.iter().flat_map(|it| it.stamps()).filter(|it| it.0.ends_with("auth-method")).collect();
     let expected = r#"{"scope":"hub","type":"sas","issuer":"iothub"}"#;
     assert_eq!(methods.iter().map(|it| it.1.as_str()).collect::<Vec<_>>(), [expected, expected]);
+}
+
+#[tokio::test]
+async fn a_module_has_a_twin_and_methods_of_its_own() {
+    let (emulator, device_key, key) = emulator().await;
+    let filters =
+        [("$iothub/twin/res/#", 0), ("$iothub/twin/PATCH/properties/desired/#", 0), ("$iothub/methods/POST/#", 0)];
+    let mut device = listening(&emulator, &device_key, &filters).await;
+    let mut module = accepted(&emulator, &key, true).await;
+    send(&mut module, &subscribe(1, &filters)).await;
+    receive(&mut module).await.expect("a SUBACK");
+    emulator.patch_desired(HUB, "d1/m1", json!({"a": 1})).expect("fine");
+    send(&mut module, &publish(0, "$iothub/twin/PATCH/properties/reported/?$rid=1", 0, br#"{"r":1}"#)).await;
+    let topics: Vec<_> = before_pong(&mut module).await.into_iter().map(|it| it.0).collect();
+    assert_eq!(
+        topics,
+        ["$iothub/twin/PATCH/properties/desired/?$version=2", "$iothub/twin/res/204/?$rid=1&$version=2"]
+    );
+    let answering = async {
+        let (topic, ..) = read_publish(&receive(&mut module).await.expect("a call"));
+        let id = topic.strip_prefix("$iothub/methods/POST/m/?$rid=").expect("a call");
+        send(&mut module, &publish(0, &format!("$iothub/methods/res/7/?$rid={id}"), 0, b"")).await;
+    };
+    let (answered, ()) = tokio::join!(emulator.invoke_method(HUB, "d1/m1", Invocation::new("m")), answering);
+    assert_eq!(answered.expect("an answer").status, 7);
+    assert_eq!(before_pong(&mut device).await, [], "nothing of it is for the device");
+    let (twin, devices) = (emulator.twin(HUB, "d1/m1").expect("a twin"), emulator.twin(HUB, "d1").expect("a twin"));
+    assert_eq!((twin.device_id.as_str(), twin.module_id.as_deref()), ("d1", Some("m1")));
+    assert_eq!((twin.reported.version, devices.version, devices.module_id), (2, 2, None));
 }

@@ -1,6 +1,8 @@
 //! Twins: a device's side typed by hand, the cloud's from Rust.
 
-use hubward_emulator::{ConnectionState, Emulator, TwinProblem};
+use std::time::Duration;
+
+use hubward_emulator::{ConnectionState, Emulator, Invocation, InvokeError, TwinProblem};
 use hubward_proto::service::{InitialTwin, TwinProperties};
 use hubward_sas::SharedKey;
 use serde_json::{Map, Value, json};
@@ -230,4 +232,28 @@ async fn the_cloud_is_told_what_is_wrong() {
     }
     assert_eq!(emulator.twin("localhost", "d1").expect("a twin").version, 2);
     assert_eq!(emulator.twin("localhost", "d2"), None);
+}
+
+/// A device that reads nothing at all holds nobody up: not the cloud, not other devices.
+#[tokio::test]
+async fn a_device_that_reads_nothing_holds_nobody_up() {
+    let (emulator, key) = emulator().await;
+    let _deaf = listening(&emulator, &key, &[NOTICES, ("$iothub/methods/POST/#", 0)]).await;
+    let large: Map<String, Value> = (0..7).map(|it| (it.to_string(), "x".repeat(4096).into())).collect();
+    let mut version = 1;
+    let at_once = || Invocation::new("m").response_timeout(Duration::ZERO);
+    // Until the buffers in between are full, and then the emulator's own.
+    loop {
+        assert!(version < 20_000, "there is an end to it");
+        version = emulator.patch_desired("localhost", "d1", Value::Object(large.clone())).expect("fine");
+        match emulator.invoke_method("localhost", "d1", at_once()).await {
+            Err(InvokeError::TooMany) => break,
+            other => assert_eq!(other, Err(InvokeError::Timeout)),
+        }
+    }
+    assert_eq!(emulator.patch_desired("localhost", "d1", json!({"7": 1})), Ok(version + 1), "the twin keeps it");
+    let key = emulator.add_device("localhost", "d2").expect("a device");
+    let mut other = tls(&emulator, emulator.mqtt_addr()).await;
+    hub_connect(&mut other, "d2", &key, true).await.expect("a CONNACK");
+    assert_eq!(before_pong(&mut other).await, []);
 }

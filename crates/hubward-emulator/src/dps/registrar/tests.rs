@@ -138,18 +138,24 @@ fn a_move_to_another_hub_follows_the_policy() {
         let registrar = registrar(0);
         let key = registrar.enroll(named("a.example", policy, "old"));
         registrar.result(&registrar.caller("d1", &key), b"");
+        registrar.store.change(|state| {
+            let twin = &mut state.device_mut("a.example", "pump").expect("the device").twin;
+            twin.report(&serde_json::Map::from_iter([("fan".to_owned(), json!(1))]), "now").expect("fine");
+        });
         registrar.enroll(named("b.example", policy, "new"));
         let state = registrar.result(&registrar.caller("d1", &key), b"")["registrationState"].clone();
         assert_eq!((&state["assignedHub"], &state["substatus"]), (&json!(hub), &json!(substatus)));
         let sites: Vec<_> = registrar.store.read(|state| {
             let devices = state.hubs.values().flat_map(|hub| hub.devices.iter().map(|it| (hub.host.clone(), it)));
             let site = |(host, (id, device)): (String, (&String, &crate::store::Device))| {
-                let twin = device.initial_twin.clone().expect("a twin");
-                (host, id.clone(), twin.tags["site"].clone())
+                let initial = device.initial_twin.clone().expect("a twin");
+                assert_eq!(initial.tags, *device.twin.tags());
+                (host, id.clone(), initial.tags["site"].clone(), device.twin.reported().version)
             };
             devices.map(site).collect()
         });
-        assert_eq!(sites, [(hub.to_owned(), "pump".to_owned(), json!(site))], "{policy:?}");
+        let reported = if site == "old" { 2 } else { 1 };
+        assert_eq!(sites, [(hub.to_owned(), "pump".to_owned(), json!(site), reported)], "{policy:?}");
     }
 }
 
