@@ -215,8 +215,8 @@ impl TwinProblem {
 }
 
 /// The cloud changes a twin. A device that is connected and has subscribed to desired properties is
-/// told of a change of those; one that takes nothing is not, since the twin keeps it. Gives the version of the desired
-/// properties.
+/// told of a change of those; one that takes nothing is not, since the twin keeps it. Gives the
+/// version of the desired properties.
 pub(crate) fn update(
     shared: &Shared,
     hub: &str,
