@@ -1,4 +1,4 @@
-"""The cases: every way an SDK can connect, times what is tried.
+"""The cases: every way an SDK can connect, times what is tried with DPS, and what at a hub.
 
 Each case has an enrollment and a device of its own, so that all may run at the same time
 and the emulator can be asked afterwards what it received from exactly this one.
@@ -10,6 +10,9 @@ import hmac
 import time
 import urllib.parse
 from dataclasses import dataclass
+from typing import Callable
+
+from . import plays
 
 DPS_HOST = "localhost"
 GROUP_ID = "interop-group"
@@ -111,6 +114,54 @@ class Case:
         return variables
 
 
+@dataclass(frozen=True)
+class HubScenario:
+    """What is played at a hub, by a device or by a module."""
+
+    label: str
+    slug: str
+    play: Callable
+    module: "str | None" = None
+
+
+@dataclass(frozen=True)
+class HubCase:
+    """A device or module that its hub knows from the seed."""
+
+    client: Client
+    scenario: HubScenario
+
+    @property
+    def name(self):
+        return f"{self.client.label}: {self.scenario.label}"
+
+    @property
+    def registration_id(self):
+        return f"{self.scenario.slug}-{self.client.label}".replace(" ", "-")
+
+    def device(self):
+        """As the hub's registry has it."""
+        device = {"deviceId": self.registration_id, "hub": FIRST_HUB, "authentication": self._keys("device")}
+        if self.scenario.module:
+            device["modules"] = [{"moduleId": self.scenario.module, "authentication": self._keys("module")}]
+        return device
+
+    def environment(self, _id_scope):
+        """What the client program reads."""
+        module = f"ModuleId={self.scenario.module};" if self.scenario.module else ""
+        key = _key("module" if self.scenario.module else "device", self.registration_id)
+        return {
+            "INTEROP_CONNECTION_STRING":
+                f"HostName={FIRST_HUB};DeviceId={self.registration_id};{module}SharedAccessKey={key}",
+            "INTEROP_TELEMETRY": self.client.telemetry,
+            "INTEROP_WEBSOCKETS": "1" if self.client.telemetry == "mqtt-ws" else "0",
+        }
+
+    def _keys(self, role):
+        keys = _symmetric_key(_key(role, self.registration_id), _key("secondary", self.registration_id))
+        return {"type": "sas", "symmetricKey": keys["symmetricKey"]}
+
+
 CLIENTS = [
     Client("python", "mqtt", "mqtt"),
     Client("python", "mqtt-ws", "mqtt-ws"),
@@ -147,9 +198,25 @@ SCENARIOS = [
     ),
 ]
 
+# How a device learned of its hub makes no difference there.
+HUB_CLIENTS = [client for client in CLIENTS if client.provisioning == client.telemetry]
+
+HUB_SCENARIOS = [
+    HubScenario("device: telemetry", "telemetry", plays.telemetry),
+    HubScenario("device: twin", "twin", plays.twin),
+    HubScenario("device: methods", "method", plays.method),
+    HubScenario("device: messages", "message", plays.message),
+    HubScenario("device: kept session", "reconnect", plays.reconnect),
+    HubScenario("module: telemetry", "module-telemetry", plays.telemetry, module="mod-1"),
+    HubScenario("module: twin", "module-twin", plays.twin, module="mod-1"),
+    HubScenario("module: methods", "module-method", plays.method, module="mod-1"),
+    HubScenario("module: inputs", "module-message", plays.message, module="mod-1"),
+]
+
 
 def all_cases():
-    return [Case(client, scenario) for scenario in SCENARIOS for client in CLIENTS if client.sdk in scenario.sdks]
+    with_dps = [Case(client, it) for it in SCENARIOS for client in CLIENTS if client.sdk in it.sdks]
+    return with_dps + [HubCase(client, it) for it in HUB_SCENARIOS for client in HUB_CLIENTS]
 
 
 def matching(text):
@@ -159,7 +226,8 @@ def matching(text):
 def seed(cases):
     """The emulator's seed file for these cases."""
     return {
-        "enrollments": [entry for entry in (case.enrollment() for case in cases) if entry],
+        "enrollments": [entry for entry in (case.enrollment() for case in cases if isinstance(case, Case)) if entry],
+        "devices": [case.device() for case in cases if isinstance(case, HubCase)],
         "enrollmentGroups": [{
             "enrollmentGroupId": GROUP_ID,
             "attestation": _symmetric_key(GROUP_KEY, _key("secondary", GROUP_ID)),

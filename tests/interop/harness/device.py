@@ -21,6 +21,8 @@ class Device:
         self._next = 1
         self.stdout = ""
         threading.Thread(target=self._read, daemon=True).start()
+
+    def wait_until_ready(self):
         self.event("ready")
 
     def ask(self, do, **arguments):

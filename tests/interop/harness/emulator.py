@@ -9,9 +9,12 @@ import signal
 import subprocess
 import sys
 import threading
+import time
+import urllib.error
 import urllib.request
 
 from . import cases
+from .device import Mismatch
 from .errors import SetupError
 
 _START_LIMIT = 30
@@ -71,22 +74,32 @@ class Emulator:
     def received(self, device_id):
         """The bodies of the telemetry this device delivered, in order of arrival."""
         return [
-            message["body"] for hub in cases.HUBS for message in self._telemetry(hub)
+            message["body"] for hub in cases.HUBS for message in self.telemetry(hub)
             if message["deviceId"] == device_id
         ]
 
-    def _telemetry(self, hub):
+    def telemetry(self, hub):
         """All messages of a hub, page by page."""
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         offset = 0
         while True:
-            url = f"{self._ready['admin']}/telemetry/{hub}?from={offset}"
-            with opener.open(url, timeout=10) as answer:
-                page = json.load(answer)
+            _, page = self.admin("GET", f"telemetry/{hub}?from={offset}")
             if not page["messages"]:
                 return
             yield from page["messages"]
             offset = page["next"]
+
+    def admin(self, method, path, body=None, timeout=10):
+        """Asks the admin port; status and JSON."""
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        request = urllib.request.Request(f"{self._ready['admin']}/{path}", method=method)
+        if body is not None:
+            request.data = json.dumps(body).encode()
+            request.add_header("Content-Type", "application/json")
+        try:
+            with opener.open(request, timeout=timeout) as answer:
+                return answer.status, json.load(answer)
+        except urllib.error.HTTPError as error:
+            return error.code, json.load(error)
 
     def _first_line(self):
         lines = queue.Queue()
@@ -125,6 +138,73 @@ class Emulator:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+class Cloud:
+    """The cloud's side of one device or module, through the admin port."""
+
+    INPUT = "in1"
+
+    def __init__(self, emulator, device_id, module_id, time_limit):
+        self._emulator = emulator
+        self._device_id = device_id
+        self._module_id = module_id
+        self._until = time.monotonic() + time_limit
+        self.is_module = module_id is not None
+        path = f"{cases.FIRST_HUB}/{device_id}"
+        self._path = f"{path}/modules/{module_id}" if self.is_module else path
+
+    def telemetry(self, count):
+        """Its messages, as soon as there are so many."""
+        def received():
+            mine = [it for it in self._emulator.telemetry(cases.FIRST_HUB) if it["deviceId"] == self._device_id]
+            if any(it.get("moduleId") != self._module_id for it in mine):
+                raise Mismatch(f"telemetry of another module: {mine}")
+            return mine if len(mine) >= count else None
+
+        found = self._wait(f"{count} messages", received)
+        if len(found) != count:
+            raise Mismatch(f"{len(found)} messages instead of {count}: {found}")
+        return found
+
+    def twin(self):
+        return self._ok("GET", f"twins/{self._path}")
+
+    def patch_twin(self, patch):
+        return self._ok("PATCH", f"twins/{self._path}", patch)
+
+    def call(self, name, payload, seconds=30):
+        """Calls a method; HTTP status and body."""
+        body = {"methodName": name, "payload": payload, "responseTimeoutInSeconds": seconds}
+        return self._emulator.admin("POST", f"methods/{self._path}", body, timeout=seconds + 10)
+
+    def send(self, body, properties, **system):
+        """Sends a message to the device, or to the input of the module."""
+        message = {"body": body, "properties": properties, **system}
+        if self.is_module:
+            message["inputName"] = self.INPUT
+        self._ok("POST", f"messages/{self._path}", message)
+
+    def queued(self):
+        """What the hub still keeps for it."""
+        return self._ok("GET", f"messages/{self._path}")["messages"]
+
+    def wait_until_gone(self):
+        """Until everything that was sent is acknowledged."""
+        self._wait("the acknowledgement", lambda: not self.queued())
+
+    def _ok(self, method, path, body=None):
+        status, answer = self._emulator.admin(method, path, body)
+        if not 200 <= status < 300:
+            raise Mismatch(f"{method} {path}: {status} {answer}")
+        return answer
+
+    def _wait(self, what, ask):
+        while not (answer := ask()):
+            if time.monotonic() > self._until:
+                raise Mismatch(f"{what} did not come; queued: {self.queued()}")
+            time.sleep(0.05)
+        return answer
 
 
 def _die_with_parent():

@@ -75,7 +75,7 @@ def method(device, cloud, client):
         same(f"{name}: HTTP status", status, 200)
         same(f"{name}: answer", (body["status"], body.get("payload")), (answers[name]["status"], answers[name]["payload"]))
         same(f"{name}: payload at the device", device.event("method")["payload"], payload)
-    status, body = cloud.call("unknown", None)
+    status, body = cloud.call("unknown", None, seconds=5)
     if client.sdk == "python":
         # The Python SDK hands every name to one handler; ours answers 404.
         same("an unknown name", (status, body["status"]), (200, 404))

@@ -1,6 +1,6 @@
 """The table at the end, and what is to be known about each failure."""
 
-from .cases import CLIENTS, SCENARIOS
+from .cases import CLIENTS, HUB_SCENARIOS, SCENARIOS
 
 _TAIL = 3000
 
@@ -22,7 +22,7 @@ def show(results):
 def _table(results):
     cells = {(r.case.scenario.label, r.case.client.label): r for r in results}
     columns = [c.label for c in CLIENTS if any(r.case.client == c for r in results)]
-    rows = [s.label for s in SCENARIOS if any(r.case.scenario == s for r in results)]
+    rows = [s.label for s in [*SCENARIOS, *HUB_SCENARIOS] if any(r.case.scenario == s for r in results)]
     first = max(len(row) for row in rows)
     width = max(len(column) for column in columns) + 2
     yield " " * first + "".join(column.rjust(width) for column in columns)

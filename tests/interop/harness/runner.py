@@ -2,19 +2,23 @@
 
 A case passes when the program did and said what the SDK's sample does, and the emulator
 received exactly the ten messages; or, for a refusal, when the program was stopped at the
-right stage with the SDK's own error, and the emulator received nothing.
+right stage with the SDK's own error, and the emulator received nothing. A case at a hub passes
+when its play (`plays.py`) found everything as it should be, and the program ended well.
 """
 
 import os
 import re
 import signal
 import subprocess
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from .cases import MESSAGES, Case
+from .cases import MESSAGES, Case, HubCase
+from .device import Device, Mismatch
+from .emulator import Cloud
 
 CLIENTS = Path(__file__).resolve().parents[1] / "clients"
 _MERCY = 10
@@ -27,7 +31,7 @@ _DROPPED = re.compile(r"(?i)proxy|^SSL_|^NODE_|^PYTHON|^PROVISIONING_|^INTEROP_|
 
 @dataclass
 class Result:
-    case: Case
+    case: "Case | HubCase"
     seconds: float
     problem: "str | None"
     output: str = ""
@@ -41,8 +45,11 @@ def run_all(cases, emulator, installed, work, jobs, time_limit):
 
     def one(case):
         started = time.monotonic()
-        code, stdout, stderr = _run_client(case, emulator, installed, work, time_limit)
-        problem = _judge(case, code, stdout, stderr, time_limit) or _judge_received(case, emulator)
+        if isinstance(case, HubCase):
+            code, stdout, stderr, problem = _play(case, emulator, installed, work, time_limit)
+        else:
+            code, stdout, stderr = _run_client(case, emulator, installed, work, time_limit)
+            problem = _judge(case, code, stdout, stderr, time_limit) or _judge_received(case, emulator)
         output = f"--- stdout\n{stdout}--- stderr\n{stderr}"
         (logs / f"{case.registration_id}.log").write_text(f"{case.name}: exit {code}\n{output}")
         return Result(case, time.monotonic() - started, problem, output)
@@ -57,18 +64,53 @@ def run_all(cases, emulator, installed, work, jobs, time_limit):
             _kill(process)
 
 
-def _run_client(case, emulator, installed, work, time_limit):
-    """Exit code (None when out of time), stdout, stderr."""
+def _start(case, program, emulator, installed, work, time_limit, **pipes):
     if case.client.sdk == "python":
-        command = [str(installed.python), str(CLIENTS / "provision.py")]
+        command = [str(installed.python), str(CLIENTS / f"{program}.py")]
     else:
-        command = [installed.node, str(CLIENTS / "provision.js")]
+        command = [installed.node, str(CLIENTS / f"{program}.js")]
     process = subprocess.Popen(
         command, cwd=work, env=_environment(case, emulator, installed, work, time_limit), text=True,
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        start_new_session=True,
+        stdout=subprocess.PIPE, start_new_session=True, **pipes,
     )
     _running.add(process)
+    return process
+
+
+def _play(case, emulator, installed, work, time_limit):
+    """Exit code, stdout, stderr, and what was not as it should be."""
+    with tempfile.TemporaryFile("w+") as stderr:
+        pipes = {"stdin": subprocess.PIPE, "stderr": stderr}
+        process = _start(case, "device", emulator, installed, work, time_limit, **pipes)
+        device, problem = None, None
+        try:
+            device = Device(process, time_limit)
+            cloud = Cloud(emulator, case.registration_id, case.scenario.module, time_limit)
+            device.wait_until_ready()
+            case.scenario.play(device, cloud, case.client)
+            device.ask("close")
+            process.stdin.close()
+            code = process.wait(timeout=_MERCY)
+            problem = f"exit code {code}" if code else None
+        except Mismatch as mismatch:
+            problem = str(mismatch)
+        except subprocess.TimeoutExpired:
+            problem = "closed everything, but did not end"
+        except OSError as error:
+            # The program has ended, or the emulator does not answer.
+            problem = f"{type(error).__name__}: {error}"
+        finally:
+            _kill(process)
+            code = process.wait()
+            _running.discard(process)
+        stderr.seek(0)
+        return code, device.stdout if device else "", stderr.read(), problem
+
+
+def _run_client(case, emulator, installed, work, time_limit):
+    """Exit code (None when out of time), stdout, stderr."""
+    pipes = {"stdin": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+    process = _start(case, "provision", emulator, installed, work, time_limit, **pipes)
     try:
         # The programs end themselves at the limit, saying where they hang.
         stdout, stderr = process.communicate(timeout=time_limit + _MERCY)
@@ -104,7 +146,7 @@ def _environment(case, emulator, installed, work, time_limit):
     empty = work / "no-certificates"
     empty.mkdir(exist_ok=True)
     variables["SSL_CERT_DIR"] = str(empty)
-    if case.scenario.trusted:
+    if getattr(case.scenario, "trusted", True):
         variables["SSL_CERT_FILE"] = str(emulator.ca_file)
         variables["NODE_EXTRA_CA_CERTS"] = str(emulator.ca_file)
     else:

@@ -1,0 +1,120 @@
+//! A hub made of bytes: it says to a client exactly what a test says, and reads what the client wrote.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use hubward::{Credential, HubClient, HubIdentity, HubLogin, HubOptions, SharedKey, TransportKind};
+use hubward_dial::{ByteStream, DialError, Dialer, Endpoint};
+use hubward_mqtt::MqttHub;
+use hubward_tests::cloud::eager;
+use hubward_tests::packets::{self, Connect, Packet, Publish};
+use tokio::io::{DuplexStream, duplex};
+use tokio::sync::mpsc;
+
+/// Where connections of the client under test arrive.
+#[derive(Debug)]
+pub(super) struct Hub {
+    accepted: mpsc::UnboundedReceiver<DuplexStream>,
+}
+
+/// Hands one end of a pipe to the client and the other one to the test.
+#[derive(Debug)]
+struct Pipes(mpsc::UnboundedSender<DuplexStream>);
+
+#[async_trait]
+impl Dialer for Pipes {
+    async fn dial(&self, _to: &Endpoint) -> Result<Box<dyn ByteStream>, DialError> {
+        let (client, hub) = duplex(1 << 20);
+        // A test that has ended accepts nothing more.
+        let _ended = self.0.send(hub);
+        Ok(Box::new(client))
+    }
+}
+
+/// A client of the device `d1`, or its module `m1`, and the hub that it talks to.
+pub(super) fn client(identity: HubIdentity) -> (HubClient, Hub) {
+    client_with(HubLogin::new(identity), eager())
+}
+
+/// The same with other settings.
+pub(super) fn client_with(login: HubLogin, options: HubOptions) -> (HubClient, Hub) {
+    let (sender, accepted) = mpsc::unbounded_channel();
+    let transport = MqttHub::new(TransportKind::Mqtt, Arc::new(Pipes(sender)), 8883);
+    let key = SharedKey::from_base64("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=").expect("a key");
+    let transport: Arc<dyn hubward::HubTransport> = Arc::new(transport);
+    (HubClient::spawn(transport, login, Credential::SharedKey(key), options), Hub { accepted })
+}
+
+/// The device `d1`.
+pub(super) fn device() -> HubIdentity {
+    HubIdentity::new("contoso.azure-devices.net".parse().expect("a host"), "d1".parse().expect("an id"))
+}
+
+/// Its module `m1`.
+pub(super) fn module() -> HubIdentity {
+    device().module("m1".parse().expect("an id"))
+}
+
+impl Hub {
+    /// The next connection, its login accepted.
+    pub(super) async fn accept(&mut self) -> Peer {
+        self.accept_session(false).await
+    }
+
+    /// The same, telling whether there was a session.
+    pub(super) async fn accept_session(&mut self, present: bool) -> Peer {
+        let mut stream = self.accepted.recv().await.expect("the client lives");
+        let packet = Packet::read(&mut stream).await.expect("a CONNECT");
+        let login = packet.connect().expect("a CONNECT");
+        packets::write(&mut stream, &packets::connack(present, 0)).await.expect("the client reads");
+        Peer { stream, login }
+    }
+}
+
+/// One connection, from the hub's side.
+#[derive(Debug)]
+pub(super) struct Peer {
+    stream: DuplexStream,
+    /// What the client said in its CONNECT.
+    pub(super) login: Connect,
+}
+
+impl Peer {
+    /// Waits for the subscription to a filter and grants it.
+    pub(super) async fn grant(&mut self, filter: &str) {
+        let (id, filters) = self.packet().await.subscribe().expect("a SUBSCRIBE");
+        assert!(matches!(&filters[..], [(it, qos)] if it == filter && *qos <= 1), "{filters:?} instead of {filter}");
+        self.send(&packets::suback(id, &[filters[0].1])).await;
+    }
+
+    /// Waits for a publish, and acknowledges it if it wants that.
+    pub(super) async fn publish(&mut self) -> Publish {
+        let packet = self.packet().await;
+        let publish = packet.publish().unwrap_or_else(|| panic!("{packet:?} instead of a PUBLISH"));
+        if publish.qos > 0 {
+            self.send(&packets::puback(publish.id)).await;
+        }
+        publish
+    }
+
+    /// The next packet but for pings, which are answered.
+    pub(super) async fn packet(&mut self) -> Packet {
+        loop {
+            let packet = Packet::read(&mut self.stream).await.expect("the client is there");
+            if packet.kind() != 12 {
+                return packet;
+            }
+            self.send(packets::PINGRESP).await;
+        }
+    }
+
+    /// Sends any bytes.
+    pub(super) async fn send(&mut self, bytes: &[u8]) {
+        packets::write(&mut self.stream, bytes).await.expect("the client reads");
+    }
+
+    /// Sends a PUBLISH.
+    pub(super) async fn tell(&mut self, topic: &str, body: &[u8], qos: u8, id: u16) {
+        self.send(&packets::publish(topic, body, qos, id)).await;
+    }
+}
