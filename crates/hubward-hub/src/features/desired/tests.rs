@@ -176,6 +176,7 @@ fn each_connection_fetches_and_trusts_the_twin_of_the_same_version() {
     it.changes(11);
     it.reconnects();
     it.fetches(10, json!({}));
+    assert_eq!(it.news(), Some((10, json!({}))));
     assert!(it.is_live());
 }
 
