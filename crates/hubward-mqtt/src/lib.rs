@@ -23,10 +23,14 @@
 //!
 //! * Packets come from `rumqttc`, checked where its decoder is lenient; the session is our own. It
 //!   has no task: it works while it is polled, and all its state survives a dropped future.
-//! * Packet ids 1 to [`TAG_MAX`] belong to messages, those above to subscriptions.
+//! * Packet ids 1 to [`TAG_MAX`] belong to messages, those above to subscriptions. Answers about a twin
+//!   find their question by its request id.
 //! * A ping goes out when nothing was sent for the keep-alive. A connection counts as dead when
 //!   nothing at all arrives for [`SessionOptions::silence`] while something is unanswered, or for 1.5
 //!   times the keep-alive otherwise.
+//! * Answers of DPS are acknowledged as they are read. A message from a hub is acknowledged when it is
+//!   completed, in the order the messages came; see [`MqttHub`] for what that means.
+//! * Over WebSocket the server shows its clock; it comes along with the login and with its refusal.
 //! * The password is wiped from memory once it is written, and is part of no `Debug` and no log.
 
 mod ack_line;

@@ -102,6 +102,25 @@ mod tests {
     }
 
     #[test]
+    fn the_keep_alive_goes_out_in_whole_seconds_from_1_to_1177() {
+        for (keep_alive, sent) in [
+            (Duration::ZERO, 1),
+            (Duration::from_millis(999), 1),
+            (Duration::from_millis(1999), 1),
+            (Duration::from_secs(60), 60),
+            (Duration::from_secs(1177), 1177),
+            (Duration::from_secs(1178), 1177),
+            (Duration::MAX, 1177),
+        ] {
+            let login = Login { keep_alive, ..login() };
+            let bytes = login.encode(None).expect("a packet");
+            // After the fixed header, the name of the protocol, its level and the flags.
+            assert_eq!(u16::from_be_bytes([bytes[10], bytes[11]]), sent, "{keep_alive:?}");
+            assert_eq!(login.keep_alive(), Duration::from_secs(sent.into()), "the pings agree");
+        }
+    }
+
+    #[test]
     fn a_text_too_long_for_mqtt_is_refused() {
         let long = Login { username: "u".repeat(65_536), ..login() };
         assert_eq!(

@@ -8,28 +8,34 @@ pub(crate) struct TagSet {
 
 impl TagSet {
     /// Whether it was not there yet.
+    #[inline]
     pub(crate) fn insert(&mut self, id: u16) -> bool {
-        let (word, bit) = Self::place(id);
-        if word >= self.words.len() {
-            self.words.resize(word + 1, 0);
+        let (place, bit) = Self::place(id);
+        if place >= self.words.len() {
+            self.words.resize(place + 1, 0);
         }
-        let new = self.words[word] & bit == 0;
-        self.words[word] |= bit;
+        let word = &mut self.words[place];
+        let new = *word & bit == 0;
+        *word |= bit;
         self.count += usize::from(new);
         new
     }
 
     /// Whether it was there.
+    #[inline]
     pub(crate) fn remove(&mut self, id: u16) -> bool {
-        let was = self.contains(id);
-        if was {
-            let (word, bit) = Self::place(id);
-            self.words[word] &= !bit;
-            self.count -= 1;
+        let (place, bit) = Self::place(id);
+        match self.words.get_mut(place) {
+            Some(word) if *word & bit != 0 => {
+                *word &= !bit;
+                self.count -= 1;
+                true
+            }
+            _ => false,
         }
-        was
     }
 
+    #[inline]
     pub(crate) fn contains(&self, id: u16) -> bool {
         let (word, bit) = Self::place(id);
         self.words.get(word).is_some_and(|it| it & bit != 0)
@@ -39,6 +45,7 @@ impl TagSet {
         self.count == 0
     }
 
+    #[inline]
     fn place(id: u16) -> (usize, u64) {
         (usize::from(id / 64), 1 << (id % 64))
     }

@@ -14,7 +14,7 @@ use hubward_transport::{
 use super::incoming::Inbox;
 use crate::packet::QoS;
 use crate::questions::About;
-use crate::session::Session;
+use crate::session::{Event, Session};
 
 #[derive(Debug)]
 pub(super) struct Connection {
@@ -117,7 +117,11 @@ impl HubConnection for Connection {
         let (before, had_room, server_time) = (events.len(), self.has_room(), self.session.server_time());
         let Self { session, inbox, .. } = self;
         loop {
-            let polled = session.poll(cx, &mut |event, core| events.extend(inbox.sort(event, core, server_time)));
+            let polled = session.poll(cx, &mut |event, core| match event {
+                // The one that comes as often as we send.
+                Event::Acked(tag) => events.push(Downstream::Done(tag)),
+                event => events.extend(inbox.sort(event, core, server_time)),
+            });
             // What nobody asked for is no news.
             match polled {
                 Poll::Ready(Ok(())) if events.len() == before && (had_room || !session.has_room()) => {}
