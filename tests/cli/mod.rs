@@ -13,6 +13,7 @@ mod provision;
 mod quickstart;
 mod running;
 mod sas;
+mod try_it;
 
 use hubward::TransportKind;
 use hubward_emulator::{Emulator, Enrollment};

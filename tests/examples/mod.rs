@@ -1,6 +1,7 @@
 //! The façade's examples, run against the emulator: what each says, and what the cloud sees of it.
 //! The example `quickstart` is the program of the README, and runs there.
 
+mod from_python;
 mod program;
 
 use hubward_emulator::{CloudToDevice, Emulator, Invocation, InvokeError, MethodResult};

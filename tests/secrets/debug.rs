@@ -5,8 +5,8 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use hubward::{
-    Credential, HubOptions, Message, SasToken, Settings, SharedKey, UnixSeconds, connect, dps_transport, hub_transport,
-    provision,
+    ConnectionString, Credential, HubOptions, HubSettings, Message, SasToken, Settings, SharedKey, UnixSeconds,
+    connect, dps_transport, hub_transport, provision,
 };
 use hubward_emulator::{Emulator, Fault, Point, Seed};
 use hubward_tests::cloud::{Cloud, settings};
@@ -76,6 +76,20 @@ async fn no_public_type_shows_one() {
     gallery.show("SasToken", &token);
     gallery.show("Credential of a key", &Credential::SharedKey(device.primary_key().clone()));
     gallery.show("Credential of a token", &Credential::Token(token));
+
+    let text =
+        format!("HostName=localhost;DeviceId=dev-1;SharedAccessKey={}", device.primary_key().expose_base64().as_str());
+    gallery.show("ConnectionString", &ConnectionString::parse(&text).expect("a connection string"));
+    gallery.show("HubSettings", &HubSettings::from_connection_string(&text).expect("a device"));
+    for broken in [
+        text.replace(";SharedAccessKey", " SharedAccessKey"),
+        text.replace("=localhost", "=https://localhost"),
+        text.replace("SharedAccessKey=", "SharedAccessKey=.,"),
+        format!("{text};SharedAccessSignature={text}"),
+        format!("{text};GatewayHostName={text}"),
+    ] {
+        gallery.fail("DeviceStringError", &HubSettings::from_connection_string(&broken).expect_err("it is broken"));
+    }
 
     let good = settings(&device.vars());
     gallery.show("Settings", &good);

@@ -3,6 +3,7 @@
 //! First the scanner shows that it finds what is planted; only then its silence means something.
 
 mod debug;
+mod device;
 mod runs;
 mod scanner;
 

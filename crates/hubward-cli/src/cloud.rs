@@ -47,7 +47,9 @@ pub(crate) fn block(variables: &[(String, String)], shell: Shell) -> String {
         lines.push(shell.export("SSL_CERT_FILE", &ca));
         lines.push(shell.export("NODE_EXTRA_CA_CERTS", &ca));
     }
-    lines.push(shell.comment("then: hubward provision --messages 10   (--transport https, mqtt or mqtt-ws)"));
+    lines.push(
+        shell.comment("then: hubward provision --messages 10, or hubward device run   (--transport mqtt or mqtt-ws)"),
+    );
     lines.join("\n")
 }
 

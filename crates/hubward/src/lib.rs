@@ -1,5 +1,5 @@
 //! Gets a device into Azure IoT: asks the Device Provisioning Service (DPS) which hub it belongs to,
-//! connects it there, sends its telemetry.
+//! connects it there, sends its telemetry, follows its twin, answers direct methods, receives messages.
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -25,6 +25,10 @@
 //! * [`connect()`] ends: connected, or with an error whose [`Diagnosis`] names the cause and what to
 //!   do. Every piece of it is public, for those who want only one: [`dps_transport`],
 //!   [`Provisioner`], [`hub_transport`], [`HubClient`].
+//! * A device or module that knows its hub needs no DPS: [`connect_with_connection_string`],
+//!   [`HubSettings`], [`connect_to_hub`].
+//! * What a connected device can do is at [`HubClient`]: telemetry with receipts, the twin, methods,
+//!   messages. The crate's `examples` folder has one small program per question.
 //! * Certificates are checked against the system's authorities, against a bundled set where the
 //!   system has none, or against a file of yours alone.
 //! * Features `https`, `mqtt` and `ws` (all on) leave out what a device does not use.
@@ -39,8 +43,8 @@ mod transports;
 mod unanswered;
 
 pub use connect::{
-    connect, connect_assigned, connect_to_hub, connect_to_hub_with, connect_with, connect_with_connection_string, hub_client,
-    provision, provisioner,
+    connect, connect_assigned, connect_to_hub, connect_to_hub_with, connect_with, connect_with_connection_string,
+    hub_client, provision, provisioner,
 };
 pub use connection_string::DeviceStringError;
 pub use diagnosis::Diagnosis;
