@@ -102,7 +102,9 @@ async def main():
         try:
             say({"id": number, "ok": await getattr(device, do)(**command)})
         except Exception as error:
-            say({"id": number, "error": f"{type(error).__name__}: {error}"})
+            # What the SDK makes of it, and what it says is behind it.
+            causes = [error, error.__cause__]
+            say({"id": number, "error": "; ".join(f"{type(it).__name__}: {it}" for it in causes if it)})
 
 
 if __name__ == "__main__":

@@ -27,6 +27,19 @@ class Device:
 
     def ask(self, do, **arguments):
         """Has it do something, and waits until that is done."""
+        answer = self._ask(do, arguments)
+        if "error" in answer:
+            raise Mismatch(f"{do} failed: {answer['error']}")
+        return answer["ok"]
+
+    def fails(self, do, **arguments):
+        """Has it do something that the hub refuses; the SDK's words."""
+        answer = self._ask(do, arguments)
+        if "error" not in answer:
+            raise Mismatch(f"{do} was not refused: {answer}")
+        return answer["error"]
+
+    def _ask(self, do, arguments):
         number, self._next = self._next, self._next + 1
         self._process.stdin.write(json.dumps({"id": number, "do": do, **arguments}) + "\n")
         self._process.stdin.flush()
@@ -35,9 +48,7 @@ class Device:
             if "event" in line:
                 self._note(line)
             elif line["id"] == number:
-                if "error" in line:
-                    raise Mismatch(f"{do} failed: {line['error']}")
-                return line["ok"]
+                return line
 
     def event(self, name, fits=lambda event: True):
         """The next event of this name that fits; those before it are forgotten."""

@@ -99,7 +99,8 @@ class Emulator:
             with opener.open(request, timeout=timeout) as answer:
                 return answer.status, json.load(answer)
         except urllib.error.HTTPError as error:
-            return error.code, json.load(error)
+            # A hub puts its error, as JSON, into a text.
+            return error.code, json.loads(json.load(error)["Message"])
 
     def _first_line(self):
         lines = queue.Queue()

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import tempfile
 import time
+import traceback
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,15 +97,21 @@ def _play(case, emulator, installed, work, time_limit):
             problem = str(mismatch)
         except subprocess.TimeoutExpired:
             problem = "closed everything, but did not end"
-        except OSError as error:
-            # The program has ended, or the emulator does not answer.
-            problem = f"{type(error).__name__}: {error}"
+        except Exception as error:
+            # The program has ended, the emulator does not answer, or says something of another shape.
+            problem = "".join(traceback.format_exception_only(error)).strip() + f" ({_where(error)})"
         finally:
             _kill(process)
             code = process.wait()
             _running.discard(process)
         stderr.seek(0)
         return code, device.stdout if device else "", stderr.read(), problem
+
+
+def _where(error):
+    """The last step of the play."""
+    frames = [it for it in traceback.extract_tb(error.__traceback__) if it.filename.endswith("plays.py")]
+    return frames[-1].line if frames else "outside of the play"
 
 
 def _run_client(case, emulator, installed, work, time_limit):
