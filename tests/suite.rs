@@ -7,3 +7,4 @@ mod readme;
 mod refusals;
 mod secrets;
 mod vectors;
+mod wire;
