@@ -53,7 +53,13 @@ fn features() -> bool {
     builds.into_iter().all(|it| it)
 }
 
+/// What some tests run. Built beforehand, so that no test spends its own time on it.
+const PROGRAMS: [&[&str]; 2] = [&["--package", "hubward-cli"], &["--package", "hubward", "--examples"]];
+
 fn tests() -> bool {
+    if !PROGRAMS.iter().all(|program| cargo(["build"].iter().chain(*program).copied())) {
+        return false;
+    }
     if Cargo::has("nextest") {
         return cargo(["nextest", "run", "--workspace", "--no-fail-fast"]);
     }
