@@ -108,7 +108,9 @@ impl Features {
     pub(crate) fn on_event(&mut self, now: Instant, event: Downstream) {
         match event {
             Downstream::Done(tag) if self.watches.on_done(tag) => self.twins.on_watches(&self.watches),
-            Downstream::Refused(tag, refusal) if self.watches.on_refused(now, tag, &refusal) => {}
+            Downstream::Refused(tag, refusal) if self.watches.on_refused(now, tag, &refusal) => {
+                self.twins.on_watches(&self.watches);
+            }
             Downstream::Refused(tag, refusal) if self.twins.on_refused(now, tag, &refusal) => {}
             Downstream::Twin(tag, body) => self.twins.on_twin(now, tag, &body),
             Downstream::Reported(tag, version) => self.twins.on_reported(now, tag, version),

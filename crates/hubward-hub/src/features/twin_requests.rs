@@ -150,13 +150,23 @@ pub(crate) struct TwinRequests {
     last: Turn,
     /// No question's time is over before this.
     next_expiry: Option<Instant>,
+    /// Why the hub does not let this connection ask at all.
+    barred: Option<Box<Refusal>>,
     /// Why nothing is taken any more.
     ended: Option<CloseReason>,
 }
 
 impl TwinRequests {
     pub(crate) const fn new(timeout: Duration) -> Self {
-        Self { timeout, queue: VecDeque::new(), asked: None, last: Turn::Program, next_expiry: None, ended: None }
+        Self {
+            timeout,
+            queue: VecDeque::new(),
+            asked: None,
+            last: Turn::Program,
+            next_expiry: None,
+            barred: None,
+            ended: None,
+        }
     }
 
     // What happened.
@@ -173,8 +183,14 @@ impl TwinRequests {
         self.queue.push_back(question);
     }
 
+    /// The hub refuses to answer questions on this connection, or does so no longer.
+    pub(crate) fn bar(&mut self, refusal: Option<&Refusal>) {
+        self.barred = refusal.map(|it| Box::new(it.clone()));
+    }
+
     /// The connection is over.
     pub(crate) fn on_lost(&mut self) {
+        self.barred = None;
         if let Some(asked) = self.asked.take()
             && asked.turn == Turn::Program
         {
@@ -320,7 +336,7 @@ impl TwinRequests {
                 self.asked.take_if(|it| it.turn == Turn::Program);
             }
             let written = question.asker.written;
-            question.asker.answer(Err(match question.refusal {
+            question.asker.answer(Err(match question.refusal.or_else(|| self.barred.clone()) {
                 Some(refusal) if !written => Cut::Refused(refusal),
                 _ => Cut::Deadline { written },
             }));

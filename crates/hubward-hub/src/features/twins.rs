@@ -41,6 +41,11 @@ impl Twins {
 
     /// What the hub has granted may have changed.
     pub(crate) fn on_watches(&mut self, watches: &Watches) {
+        if watches.is_active(Feature::TwinAnswers) {
+            self.requests.bar(None);
+        } else if let Some(refusal) = watches.refusal(Feature::TwinAnswers) {
+            self.requests.bar(Some(refusal));
+        }
         if watches.is_active(Feature::TwinAnswers) && watches.is_active(Feature::Desired) {
             self.desired.on_watched();
         }

@@ -19,7 +19,7 @@ pub(crate) struct Watches {
     wanted: BTreeMap<Feature, Standing>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Standing {
     /// To be asked for.
     Wanted,
@@ -27,8 +27,8 @@ enum Standing {
     Asked { tag: Tag, until: Instant },
     /// Granted on this connection.
     Active,
-    /// Refused; to be asked for again then.
-    Refused { until: Instant },
+    /// Refused, in these words unless it was no hub that refused; to be asked for again then.
+    Refused { until: Instant, refusal: Option<Box<Refusal>> },
 }
 
 impl Watches {
@@ -40,6 +40,14 @@ impl Watches {
     /// Whether the hub has granted it on this connection.
     pub(crate) fn is_active(&self, feature: Feature) -> bool {
         self.wanted.get(&feature) == Some(&Standing::Active)
+    }
+
+    /// Why the hub does not grant it on this connection, if that is what it said last.
+    pub(crate) fn refusal(&self, feature: Feature) -> Option<&Refusal> {
+        match self.wanted.get(&feature)? {
+            Standing::Refused { refusal, .. } => refusal.as_deref(),
+            _ => None,
+        }
     }
 
     pub(crate) fn on_ready(&mut self, _now: Instant) {
@@ -57,7 +65,8 @@ impl Watches {
 
     /// Whether the tag was one of ours.
     pub(crate) fn on_refused(&mut self, now: Instant, tag: Tag, refusal: &Refusal) -> bool {
-        let feature = self.answered(tag, Standing::Refused { until: now + AGAIN });
+        let refused = Standing::Refused { until: now + AGAIN, refusal: Some(Box::new(refusal.clone())) };
+        let feature = self.answered(tag, refused);
         if let Some(feature) = feature {
             tracing::warn!(%feature, %refusal, "the hub refuses; asking again in {}s", AGAIN.as_secs());
         }
@@ -66,7 +75,7 @@ impl Watches {
 
     /// Whether the tag was one of ours.
     pub(crate) fn on_unsendable(&mut self, now: Instant, tag: Tag, problem: &ProtoError) -> bool {
-        let feature = self.answered(tag, Standing::Refused { until: now + AGAIN });
+        let feature = self.answered(tag, Standing::Refused { until: now + AGAIN, refusal: None });
         if let Some(feature) = feature {
             tracing::warn!(%feature, %problem, "cannot be asked for on this connection");
         }
@@ -75,7 +84,7 @@ impl Watches {
 
     pub(crate) fn on_time(&mut self, now: Instant) {
         for standing in self.wanted.values_mut() {
-            if let Standing::Refused { until } | Standing::Asked { until, .. } = standing
+            if let Standing::Refused { until, .. } | Standing::Asked { until, .. } = standing
                 && *until <= now
             {
                 *standing = Standing::Wanted;
@@ -85,7 +94,7 @@ impl Watches {
 
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         let unsettled = self.wanted.values().filter_map(|it| match it {
-            Standing::Refused { until } | Standing::Asked { until, .. } => Some(*until),
+            Standing::Refused { until, .. } | Standing::Asked { until, .. } => Some(*until),
             _ => None,
         });
         unsettled.min()

@@ -109,6 +109,25 @@ fn is_open(answer: &mut Receiver<Outcome>) -> bool {
 }
 
 #[test]
+fn a_hub_that_lets_nobody_ask_is_named_at_the_deadline() {
+    for lifted in [false, true] {
+        let mut bench = Bench::new();
+        let mut answer = bench.report_within("{}", Some(60));
+        let refused = Refusal::new("hub.example:8883".into(), Stage::Subscribe, RefusedBy::Suback);
+        bench.requests.bar(Some(&refused));
+        if lifted {
+            bench.requests.bar(None);
+        }
+        bench.wait(seconds(60));
+        match (lifted, answer.try_recv().expect("an end")) {
+            (false, Err(Cut::Refused(said))) => assert_eq!(*said, refused),
+            (true, Err(Cut::Deadline { written: false })) => {}
+            (_, other) => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
 fn questions_go_one_at_a_time_and_in_order() {
     let mut it = Bench::new();
     let (first, second, third) = (it.report(r#"{"n":1}"#), it.report(r#"{"n":2}"#), it.get());
