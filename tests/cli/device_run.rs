@@ -99,7 +99,7 @@ async fn it_ends_after_its_time() {
     let variables = known(&emulator, "dev-1");
     let ran = device("mqtt", &["run", "--for", "1s"], &variables).run().await;
     let lines = ran.lines().expect("lines");
-    assert_eq!(types(&lines)[..2], ["connected", "twin"]);
+    assert_eq!(types(&lines)[0], "connected");
     let last = ran.last().expect("a result");
     assert_eq!((&last["exitCode"], &last["messages"], &last["calls"]), (&json!(0), &json!(0), &json!(0)));
 }
@@ -123,7 +123,6 @@ async fn telemetry_that_is_left_unacknowledged_is_an_error() {
     let emulator = Emulator::start().await.expect("the emulator starts");
     let variables = known(&emulator, "dev-1");
     emulator.fault_always(Point::HubPublish, Fault::HoldPuback).expect("fits");
-    // A second for all: the twin's question goes the same way.
     let arguments = ["run", "--for", "300ms", "--interval", "100ms", "--timeout", "60s"];
     let ran = device("mqtt", &arguments, &variables).run().await;
     let last = ran.last().unwrap_or_else(|problem| panic!("{problem}"));

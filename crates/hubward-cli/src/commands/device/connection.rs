@@ -51,7 +51,7 @@ pub(super) struct ConnectionArgs {
     timeout: Duration,
 }
 
-const DPS_FLAGS: [&str; 7] = [
+const DPS_FLAGS: [&str; 8] = [
     "dps_host",
     "id_scope",
     "registration_id",
@@ -59,6 +59,7 @@ const DPS_FLAGS: [&str; 7] = [
     "symmetric_key_stdin",
     "symmetric_key",
     "group_key_file",
+    "payload",
 ];
 
 fn keep_alive(text: &str) -> Result<Duration, String> {
