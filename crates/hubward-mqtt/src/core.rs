@@ -12,6 +12,10 @@ use crate::ack_line::{AckLine, Arrival};
 use crate::questions::{About, Questions};
 use crate::tag_set::TagSet;
 
+/// After so many times the silence that ends a connection, a question or subscription is no sign of
+/// anything any more: the peer was heard meanwhile, or the connection would be over.
+const GIVEN_UP: u32 = 2;
+
 /// The largest tag. Packet ids above it are the session's own, for SUBSCRIBE, so that a subscription
 /// never takes the id of a message.
 pub const TAG_MAX: u16 = 0xfeff;
@@ -37,9 +41,8 @@ pub(crate) struct Core {
     silence: Duration,
     /// The messages without their PUBACK.
     tags: TagSet,
-    /// The packet ids of subscriptions without their SUBACK, and whose they are. No more than there are
-    /// own ids.
-    subscriptions: Vec<(u16, Tag)>,
+    /// Subscriptions without their SUBACK, the oldest first. No more than there are own ids.
+    subscriptions: Vec<Subscription>,
     next_own: u16,
     questions: Questions,
     line: AckLine,
@@ -49,6 +52,13 @@ pub(crate) struct Core {
     busy_since: Option<Instant>,
     /// When the ping went out that nothing has followed yet.
     pinged: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Subscription {
+    id: u16,
+    tag: Tag,
+    asked: Instant,
 }
 
 impl Core {
@@ -86,26 +96,35 @@ impl Core {
         self.tags.remove(tag.0.get());
     }
 
-    /// A SUBSCRIBE is about to go out for `tag`; under this packet id.
+    /// A SUBSCRIBE is about to go out for `tag`; under this packet id. If all are taken, the oldest one
+    /// is used again, unless it may still be answered.
     ///
     /// # Errors
     /// As for [`Core::on_publish`], or if no packet id is left.
-    pub(crate) fn on_subscribe(&mut self, tag: Tag) -> Result<u16, ProtoError> {
+    pub(crate) fn on_subscribe(&mut self, tag: Tag, now: Instant) -> Result<u16, ProtoError> {
+        self.forget_old(tag, now);
         self.check(tag)?;
         if self.questions.contains(tag) || self.tags.contains(tag.0.get()) {
             return Err(in_use(tag));
         }
-        let free = |id: &u16| self.subscriptions.iter().all(|(taken, _)| taken != id);
-        let mut turn = (self.next_own..=u16::MAX).chain(FIRST_OWN..self.next_own);
-        let id = turn.find(free).ok_or_else(|| ProtoError::Unexpected("too many unanswered subscriptions".into()))?;
-        self.next_own = if id == u16::MAX { FIRST_OWN } else { id + 1 };
-        self.subscriptions.push((id, tag));
+        let free = |id: &u16| self.subscriptions.iter().all(|it| it.id != *id);
+        let id = match (self.next_own..=u16::MAX).chain(FIRST_OWN..self.next_own).find(free) {
+            Some(id) => {
+                self.next_own = if id == u16::MAX { FIRST_OWN } else { id + 1 };
+                id
+            }
+            None if self.subscriptions.first().is_some_and(|it| !self.is_fresh(it.asked, now)) => {
+                self.subscriptions.remove(0).id
+            }
+            None => return Err(ProtoError::Unexpected("too many unanswered subscriptions".into())),
+        };
+        self.subscriptions.push(Subscription { id, tag, asked: now });
         Ok(id)
     }
 
     /// Takes back [`Core::on_subscribe`] for a packet that could not be encoded.
     pub(crate) fn on_not_subscribed(&mut self, tag: Tag) {
-        self.subscriptions.retain(|(_, it)| *it != tag);
+        self.subscriptions.retain(|it| it.tag != tag);
     }
 
     /// A question about the twin is about to go out for `tag`; with this request id. An unanswered one
@@ -113,12 +132,13 @@ impl Core {
     ///
     /// # Errors
     /// If the tag is above [`TAG_MAX`], or a message or subscription under it is unanswered.
-    pub(crate) fn on_question(&mut self, tag: Tag, about: About) -> Result<String, ProtoError> {
+    pub(crate) fn on_question(&mut self, tag: Tag, about: About, now: Instant) -> Result<String, ProtoError> {
+        self.forget_old(tag, now);
         self.check(tag)?;
         if self.tags.contains(tag.0.get()) {
             return Err(in_use(tag));
         }
-        Ok(self.questions.ask(tag, about))
+        Ok(self.questions.ask(tag, about, now))
     }
 
     /// Takes back [`Core::on_question`] for a packet that could not be encoded.
@@ -141,6 +161,16 @@ impl Core {
         self.line.settle(lock)
     }
 
+    /// Nobody has a message any more, and it is not settled. `false` if nobody had it.
+    pub(crate) fn leave(&mut self, lock: Lock) -> bool {
+        self.line.leave(lock)
+    }
+
+    /// Whether acknowledgements have begun to wait for a message that was left.
+    pub(crate) fn begins_to_wait(&mut self) -> bool {
+        self.line.begins_to_wait()
+    }
+
     /// The next packet id to acknowledge.
     pub(crate) fn next_ack(&mut self) -> Option<NonZeroU16> {
         self.line.next_ack()
@@ -153,8 +183,8 @@ impl Core {
 
     /// A SUBACK has come: whose subscription it answers, or `None` for one that answers nothing.
     pub(crate) fn on_suback(&mut self, id: u16) -> Option<Tag> {
-        let at = self.subscriptions.iter().position(|(it, _)| *it == id)?;
-        Some(self.subscriptions.swap_remove(at).1)
+        let at = self.subscriptions.iter().position(|it| it.id == id)?;
+        Some(self.subscriptions.remove(at).tag)
     }
 
     /// Bytes went out.
@@ -175,7 +205,9 @@ impl Core {
 
     /// What to do now. [`Step::Ping`] counts as sent.
     pub(crate) fn step(&mut self, now: Instant) -> Step {
-        let busy = !self.tags.is_empty() || !self.subscriptions.is_empty() || !self.questions.is_empty();
+        let busy = !self.tags.is_empty()
+            || self.subscriptions.last().is_some_and(|it| self.is_fresh(it.asked, now))
+            || self.questions.newest().is_some_and(|it| self.is_fresh(it, now));
         self.busy_since = busy.then(|| self.busy_since.unwrap_or(now));
         let half = self.silence / 2;
         // When half of the patience for an answer is gone.
@@ -207,10 +239,21 @@ impl Core {
         if tag.0.get() > TAG_MAX {
             return Err(ProtoError::Unexpected(format!("tag {} is above {TAG_MAX}", tag.0)));
         }
-        if self.subscriptions.iter().any(|(_, it)| *it == tag) {
+        if self.subscriptions.iter().any(|it| it.tag == tag) {
             return Err(in_use(tag));
         }
         Ok(())
+    }
+
+    /// Whether what was asked then may still be answered.
+    fn is_fresh(&self, asked: Instant, now: Instant) -> bool {
+        now.saturating_duration_since(asked) < self.silence * GIVEN_UP
+    }
+
+    /// A tag that comes around again after that long has no subscription any more.
+    fn forget_old(&mut self, tag: Tag, now: Instant) {
+        let patience = self.silence * GIVEN_UP;
+        self.subscriptions.retain(|it| it.tag != tag || now.saturating_duration_since(it.asked) < patience);
     }
 }
 
@@ -340,18 +383,60 @@ mod tests {
     #[test]
     fn a_subscription_counts_as_unanswered() {
         let mut watch = Watch::new(KEEP_ALIVE);
-        watch.core.on_subscribe(tag(1)).expect("an id");
+        watch.core.on_subscribe(tag(1), watch.at(0)).expect("an id");
         assert_eq!(watch.run(0, 500), [(10, "ping"), (20, "dead")]);
+    }
+
+    #[test]
+    fn what_is_never_answered_keeps_a_connection_busy_for_a_while_only() {
+        for subscribes in [true, false] {
+            let mut watch = Watch::new(KEEP_ALIVE);
+            let start = watch.at(0);
+            if subscribes {
+                watch.core.on_subscribe(tag(1), start).expect("an id");
+            } else {
+                watch.core.on_question(tag(1), About::Twin, start).expect("a free tag");
+            }
+            watch.core.on_sent(start);
+            for second in [10, 20, 30, 40] {
+                assert_eq!(watch.run(second - 10, second), [(second, "ping")].repeat(usize::from(second < 40)));
+                watch.core.on_heard(watch.at(second));
+            }
+            assert_eq!(watch.run(40, 500), [(90, "ping"), (120, "dead")], "60 s after the last ping");
+        }
+        // What is asked later has its own time.
+        let mut watch = Watch::new(KEEP_ALIVE);
+        watch.core.on_question(tag(1), About::Twin, watch.at(0)).expect("a free tag");
+        watch.core.on_question(tag(2), About::Twin, watch.at(35)).expect("a free tag");
+        watch.core.on_sent(watch.at(35));
+        watch.core.on_heard(watch.at(35));
+        assert_eq!(watch.run(35, 500), [(45, "ping"), (55, "dead")]);
+    }
+
+    #[test]
+    fn subscriptions_that_nobody_answers_do_not_use_up_the_ids() {
+        let mut watch = Watch::new(KEEP_ALIVE);
+        for round in 0..1000_u16 {
+            let now = watch.at(u64::from(round) * 30);
+            let id = watch.core.on_subscribe(tag(1 + round), now).expect("an id");
+            assert_eq!(id, FIRST_OWN + round % 256, "in turn");
+        }
+        assert_eq!(watch.core.subscriptions.len(), 256);
+        assert_eq!(watch.core.on_suback(FIRST_OWN), Some(tag(1 + 768)), "of the latest that has this id");
+        // A tag that has come around is free again.
+        watch.core.on_subscribe(tag(1000), watch.at(30 * 999 + 39)).expect_err("in use");
+        watch.core.on_subscribe(tag(1000), watch.at(30 * 999 + 40)).expect("an id");
+        watch.core.on_question(tag(999), About::Twin, watch.at(30 * 999 + 40)).expect("free");
     }
 
     #[test]
     fn a_question_about_the_twin_counts_as_unanswered_until_its_answer() {
         let mut watch = Watch::new(KEEP_ALIVE);
-        watch.core.on_question(tag(1), About::Twin).expect("a free tag");
+        watch.core.on_question(tag(1), About::Twin, watch.at(0)).expect("a free tag");
         assert_eq!(watch.run(0, 500), [(10, "ping"), (20, "dead")]);
 
         let mut watch = Watch::new(KEEP_ALIVE);
-        let id = watch.core.on_question(tag(1), About::Twin).expect("a free tag");
+        let id = watch.core.on_question(tag(1), About::Twin, watch.at(0)).expect("a free tag");
         watch.core.on_sent(watch.at(0));
         assert_eq!(watch.run(0, 9), []);
         watch.core.on_heard(watch.at(9));
@@ -368,8 +453,8 @@ mod tests {
 
     #[test]
     fn several_subscriptions_are_answered_in_any_order_each_once() {
-        let mut core = Watch::new(KEEP_ALIVE).core;
-        let ids = [1, 2, 3].map(|it| core.on_subscribe(tag(it)).expect("an id"));
+        let Watch { mut core, start } = Watch::new(KEEP_ALIVE);
+        let ids = [1, 2, 3].map(|it| core.on_subscribe(tag(it), start).expect("an id"));
         for (id, expected) in [
             (ids[1], Some(tag(2))),
             (ids[1], None),
@@ -380,34 +465,34 @@ mod tests {
         ] {
             assert_eq!(core.on_suback(id), expected, "{id}");
         }
-        core.on_subscribe(tag(1)).expect("an id");
+        core.on_subscribe(tag(1), start).expect("an id");
         core.on_not_subscribed(tag(1));
         core.on_publish(tag(1)).expect("free again");
     }
 
     #[test]
     fn a_tag_belongs_to_one_thing_at_a_time() {
-        let mut core = Watch::new(KEEP_ALIVE).core;
+        let Watch { mut core, start } = Watch::new(KEEP_ALIVE);
         core.on_publish(tag(1)).expect("free");
-        core.on_subscribe(tag(2)).expect("free");
-        core.on_question(tag(3), About::Twin).expect("free");
+        core.on_subscribe(tag(2), start).expect("free");
+        core.on_question(tag(3), About::Twin, start).expect("free");
         for id in [1, 2, 3] {
             assert!(core.on_publish(tag(id)).is_err(), "{id}");
-            assert!(core.on_subscribe(tag(id)).is_err(), "{id}");
+            assert!(core.on_subscribe(tag(id), start).is_err(), "{id}");
             // A question may take the place of one that was given up.
-            assert_eq!(core.on_question(tag(id), About::Reported).is_ok(), id == 3, "{id}");
+            assert_eq!(core.on_question(tag(id), About::Reported, start).is_ok(), id == 3, "{id}");
         }
         // A PUBACK answers neither a subscription nor a question.
         assert_eq!((core.on_puback(tag(2).0), core.on_puback(tag(3).0)), (None, None));
         core.on_not_asked(tag(3));
         core.on_publish(tag(3)).expect("free again");
-        assert!(core.on_subscribe(tag(TAG_MAX + 1)).is_err());
-        assert!(core.on_question(tag(TAG_MAX + 1), About::Twin).is_err());
+        assert!(core.on_subscribe(tag(TAG_MAX + 1), start).is_err());
+        assert!(core.on_question(tag(TAG_MAX + 1), About::Twin, start).is_err());
     }
 
     #[test]
     fn tags_are_answered_once_in_any_order() {
-        let mut core = Watch::new(KEEP_ALIVE).core;
+        let Watch { mut core, start } = Watch::new(KEEP_ALIVE);
         for id in [1, 64, 65, 1000, TAG_MAX] {
             core.on_publish(tag(id)).expect("free");
             assert!(core.on_publish(tag(id)).is_err(), "{id} is in use");
@@ -423,16 +508,16 @@ mod tests {
 
     #[test]
     fn subscriptions_have_ids_that_no_tag_has() {
-        let mut core = Watch::new(KEEP_ALIVE).core;
+        let Watch { mut core, start } = Watch::new(KEEP_ALIVE);
         assert!(core.on_publish(tag(TAG_MAX + 1)).is_err());
         for _ in 0..1000 {
-            let id = core.on_subscribe(tag(1)).expect("an id");
+            let id = core.on_subscribe(tag(1), start).expect("an id");
             assert!(id > TAG_MAX);
             assert_eq!(core.on_suback(id), Some(tag(1)));
         }
-        let ids: BTreeSet<_> = (1..=256).map(|it| core.on_subscribe(tag(it)).expect("an id")).collect();
+        let ids: BTreeSet<_> = (1..=256).map(|it| core.on_subscribe(tag(it), start).expect("an id")).collect();
         assert_eq!(ids.len(), 256, "all of them");
-        assert!(core.on_subscribe(tag(257)).is_err(), "then there is none");
-        assert_eq!(core.on_suback(0xff7f).and_then(|it| core.on_subscribe(it).ok()), Some(0xff7f));
+        assert!(core.on_subscribe(tag(257), start).is_err(), "then there is none");
+        assert_eq!(core.on_suback(0xff7f).and_then(|it| core.on_subscribe(it, start).ok()), Some(0xff7f));
     }
 }

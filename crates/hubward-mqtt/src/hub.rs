@@ -35,12 +35,16 @@ use crate::session::{Acknowledge, Session};
 /// * A received message is acknowledged (PUBACK, which makes the hub delete it) when it is completed,
 ///   and not before everything that came earlier is completed: acknowledgements leave in the order of
 ///   arrival (MQTT-4.6.0-2). Abandon and reject do not exist in MQTT: a message that is never
-///   completed comes again on another connection, and holds back every acknowledgement behind it.
+///   completed holds back every acknowledgement behind it, and comes again on another connection. One
+///   that was [left](hubward_transport::Reply::Leave) is told again, in its old place, when the hub
+///   sends it again on this one; otherwise what comes again unacknowledged is ignored.
 /// * A message whose properties break the rules is handed over with those that can be read. One on a
 ///   topic that is nothing of this device's would come again for ever: it is acknowledged and
-///   discarded, with a warning in the log.
+///   discarded, with a warning in the log and [word](hubward_transport::Downstream::Unreadable) of it,
+///   so that a call can be refused whose name cannot be read.
 /// * Everything is bounded: 4096 messages may wait for their acknowledgement; what comes after them is
-///   left with the hub until the next connection, with a warning in the log, and telemetry goes on.
+///   left with the hub until the next connection, with a warning in the log and
+///   [word](hubward_transport::Downstream::Left) of it, and telemetry goes on.
 ///   Replies are always taken, since they are bounded by what came: while a peer leaves 512 KiB of
 ///   ours unread, nothing more of it is read.
 #[derive(Debug, Clone)]
@@ -91,6 +95,7 @@ impl HubTransport for MqttHub {
     fn abilities(&self) -> Abilities {
         let mut abilities = Abilities::default();
         (abilities.twin, abilities.methods, abilities.receive) = (true, true, true);
+        abilities.settles_in_order = true;
         abilities
     }
 

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use hubward_transport::Tag;
+use tokio::time::Instant;
 
 /// What a question was about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,7 +18,9 @@ pub(crate) enum About {
 /// The unanswered questions of one connection; at most one for each tag.
 #[derive(Debug, Default)]
 pub(crate) struct Questions {
-    open: BTreeMap<Tag, (About, u64)>,
+    open: BTreeMap<Tag, u64>,
+    /// What they are about and when they were asked, by their numbers.
+    by_number: BTreeMap<u64, (About, Instant)>,
     /// Counts them, so that no two have the same request id.
     asked: u64,
 }
@@ -25,9 +28,11 @@ pub(crate) struct Questions {
 impl Questions {
     /// The request id of a new question. One that was asked under the same tag before and is
     /// unanswered is forgotten: who asks again has given it up.
-    pub(crate) fn ask(&mut self, tag: Tag, about: About) -> String {
+    pub(crate) fn ask(&mut self, tag: Tag, about: About, now: Instant) -> String {
+        self.forget(tag);
         self.asked += 1;
-        self.open.insert(tag, (about, self.asked));
+        self.open.insert(tag, self.asked);
+        self.by_number.insert(self.asked, (about, now));
         request_id(tag, self.asked)
     }
 
@@ -35,25 +40,28 @@ impl Questions {
     pub(crate) fn answered(&mut self, id: &str) -> Option<(Tag, About)> {
         let (tag, _) = id.split_once('-')?;
         let tag = Tag(tag.parse().ok()?);
-        let (about, number) = *self.open.get(&tag)?;
+        let number = *self.open.get(&tag)?;
         if request_id(tag, number) != id {
             return None;
         }
         self.open.remove(&tag);
-        Some((tag, about))
+        self.by_number.remove(&number).map(|(about, _)| (tag, about))
     }
 
     /// Takes a question back that could not be written.
     pub(crate) fn forget(&mut self, tag: Tag) {
-        self.open.remove(&tag);
+        if let Some(number) = self.open.remove(&tag) {
+            self.by_number.remove(&number);
+        }
     }
 
     pub(crate) fn contains(&self, tag: Tag) -> bool {
         self.open.contains_key(&tag)
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.open.is_empty()
+    /// When the newest of them was asked; `None` if there is none.
+    pub(crate) fn newest(&self) -> Option<Instant> {
+        self.by_number.last_key_value().map(|(_, (_, asked))| *asked)
     }
 }
 
@@ -75,9 +83,11 @@ mod tests {
 
     #[test]
     fn each_answer_finds_its_question_once() {
-        let mut questions = Questions::default();
-        assert_eq!(questions.ask(tag(40_000), About::Twin), "40000-1");
-        assert_eq!(questions.ask(tag(40_001), About::Reported), "40001-2");
+        let (mut questions, now) = (Questions::default(), Instant::now());
+        let later = now + std::time::Duration::from_secs(1);
+        assert_eq!(questions.ask(tag(40_000), About::Twin, now), "40000-1");
+        assert_eq!(questions.ask(tag(40_001), About::Reported, later), "40001-2");
+        assert_eq!(questions.newest(), Some(later));
         for (id, expected) in [
             ("40001-2", Some((tag(40_001), About::Reported))),
             ("40001-2", None),
@@ -93,20 +103,22 @@ mod tests {
             ("40000-1", Some((tag(40_000), About::Twin))),
         ] {
             assert_eq!(questions.answered(id), expected, "{id}");
+            assert!(questions.newest() != Some(later), "that one is answered");
         }
-        assert!(questions.is_empty());
+        assert_eq!(questions.newest(), None);
     }
 
     #[test]
     fn the_answer_to_a_question_that_was_given_up_is_not_taken_for_the_next_ones() {
-        let mut questions = Questions::default();
-        let first = questions.ask(tag(9), About::Twin);
-        let second = questions.ask(tag(9), About::Reported);
+        let (mut questions, now) = (Questions::default(), Instant::now());
+        let first = questions.ask(tag(9), About::Twin, now);
+        let second = questions.ask(tag(9), About::Reported, now);
         assert_eq!(questions.answered(&first), None);
         assert!(questions.contains(tag(9)));
         assert_eq!(questions.answered(&second), Some((tag(9), About::Reported)));
-        questions.ask(tag(9), About::Twin);
+        assert_eq!(questions.newest(), None, "nothing is left of the one that was given up");
+        questions.ask(tag(9), About::Twin, now);
         questions.forget(tag(9));
-        assert!(questions.is_empty());
+        assert!(questions.newest().is_none() && !questions.contains(tag(9)));
     }
 }

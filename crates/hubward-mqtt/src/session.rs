@@ -144,13 +144,13 @@ impl Session {
         topic: impl FnOnce(String) -> String,
         body: Bytes,
     ) -> Result<(), ProtoError> {
-        let topic = topic(self.core.on_question(tag, about)?);
+        let topic = topic(self.core.on_question(tag, about, Instant::now())?);
         self.publish_unanswered(topic, body).inspect_err(|_| self.core.on_not_asked(tag))
     }
 
     /// Queues a subscription.
     pub(crate) fn subscribe(&mut self, tag: Tag, filter: &str, qos: QoS) -> Result<(), ProtoError> {
-        let id = self.core.on_subscribe(tag)?;
+        let id = self.core.on_subscribe(tag, Instant::now())?;
         packet::subscribe(self.link.out(), id, filter, qos).inspect_err(|_| self.core.on_not_subscribed(tag))
     }
 
@@ -159,7 +159,30 @@ impl Session {
         if !self.core.settle(lock) {
             return Err(ProtoError::Unexpected(format!("message {} was settled before, or never came", lock.0)));
         }
+        self.tell_waiting();
         self.queue_acks()
+    }
+
+    /// Nobody has a message any more, and it is not settled: it is told again if it comes again.
+    pub(crate) fn leave(&mut self, lock: Lock) -> Result<(), ProtoError> {
+        if !self.core.leave(lock) {
+            return Err(ProtoError::Unexpected(format!(
+                "message {} was settled or left before, or never came",
+                lock.0
+            )));
+        }
+        self.tell_waiting();
+        Ok(())
+    }
+
+    fn tell_waiting(&mut self) {
+        if self.core.begins_to_wait() {
+            tracing::warn!(
+                endpoint = %self.endpoint,
+                "acknowledgements wait for an earlier message that was dropped, until the hub delivers it again and \
+                 it is completed"
+            );
+        }
     }
 
     /// The peer's clock when the connection was made, where it showed it.

@@ -105,6 +105,9 @@ pub struct Abilities {
     pub abandon: bool,
     /// A received message can be refused for good ([`Verdict::Reject`]).
     pub reject: bool,
+    /// What is settled reaches the hub in the order in which the messages came: a message that is not
+    /// settled holds back those behind it.
+    pub settles_in_order: bool,
 }
 
 /// Who logs in, and how.
@@ -233,13 +236,20 @@ pub enum Reply {
         /// What became of it.
         verdict: Verdict,
     },
+    /// Nobody has a received message any more, and it is not settled: if the hub sends it again on this
+    /// connection, it is to be told again. Nothing of this goes to the hub.
+    Leave {
+        /// Which, as [`Downstream::Message`] named it.
+        lock: Lock,
+    },
 }
 
 /// Names a call of a direct method on one connection; opaque.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct CallId(pub String);
 
-/// Names a received message on one connection until it is settled.
+/// Names a received message on one connection until it is settled. One that was
+/// [left](Reply::Leave) comes again under the same name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Lock(pub u64);
 
@@ -280,6 +290,12 @@ pub enum Downstream {
     Method(Box<Call>),
     /// A message has come.
     Message(Box<Delivery>),
+    /// A message has come and is left with the hub: more wait for their settlement than the
+    /// connection can remember.
+    Left,
+    /// Something has come that cannot be read, and was discarded. If it calls a method, under this
+    /// name, it can still be answered.
+    Unreadable(Option<CallId>),
 }
 
 /// A call of a direct method.

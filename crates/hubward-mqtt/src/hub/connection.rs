@@ -105,6 +105,7 @@ impl HubConnection for Connection {
                 self.answer_method(call, *status, body).map_err(TransportError::Request)
             }
             Reply::Settle { lock, verdict } => self.settle(*lock, *verdict),
+            Reply::Leave { lock } => self.session.leave(*lock).map_err(TransportError::Request),
             _ => Err(TransportError::Unsupported("this version cannot reply that over MQTT")),
         }
     }

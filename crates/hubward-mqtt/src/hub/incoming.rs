@@ -63,7 +63,7 @@ impl Inbox {
                 Wanted::Settling(lock) => Some(lock),
                 Wanted::Left => {
                     self.tell_left();
-                    return None;
+                    return Some(Downstream::Left);
                 }
             };
             let (input, bag) = self.read(&message.topic, rest);
@@ -91,7 +91,9 @@ impl Inbox {
             bytes = body.len(),
             "the hub sent a message on a topic that is nothing of this device's: discarded"
         );
-        None
+        // Whoever called a method waits for an answer.
+        let call = MethodRequestTopic::request_id(&topic).map(|it| CallId(it.to_owned()));
+        Some(Downstream::Unreadable(call))
     }
 
     fn answer(&self, topic: &TwinResponseTopic, body: bytes::Bytes, core: &mut Core) -> Option<Downstream> {

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use hubward_mqtt::MqttHub;
 use hubward_transport::{
-    Delivery, Downstream, HubConnection, HubTransport, Lock, Message, ModuleId, RefusedBy, Reply, SasToken,
+    CallId, Delivery, Downstream, HubConnection, HubTransport, Lock, Message, ModuleId, RefusedBy, Reply, SasToken,
     TransportError, TransportKind, Verdict,
 };
 use tokio::join;
@@ -142,6 +142,7 @@ async fn acknowledgements_leave_in_the_order_of_arrival() {
     peer.send(&publish(Some(15), DEVICE_BOUND, b"x")).await;
     let mut events = exchange(&mut *connection).await.expect("messages");
     let last = events.pop();
+    assert_eq!((events.pop(), events.pop()), (Some(Downstream::Unreadable(None)), Some(Downstream::Unreadable(None))));
     assert!(matches!(events.pop(), Some(Downstream::Method(_))));
     assert!(matches!(events.pop(), Some(Downstream::Desired(_))));
     events.extend(last);
@@ -170,11 +171,67 @@ async fn what_nobody_settles_is_acknowledged_at_once_if_nothing_is_before_it() {
     let (mut connection, mut peer) = ready().await;
     peer.send(&publish(Some(1), "$iothub/twin/PATCH/properties/desired/?$version=2", b"{}")).await;
     peer.send(&publish(Some(2), "nothing/we/know", b"{}")).await;
-    assert_eq!(exchange(&mut *connection).await.expect("a notice"), [Downstream::Desired("{}".into())]);
+    let expected = [Downstream::Desired("{}".into()), Downstream::Unreadable(None)];
+    assert_eq!(exchange(&mut *connection).await.expect("a notice"), expected);
     peer.expect(b"\x40\x02\x00\x01\x40\x02\x00\x02").await;
-    peer.send(&publish(Some(3), "nothing/we/know", b"{}")).await;
-    assert_eq!(poll_once(&mut *connection).await, [], "no news");
+    peer.send(&publish(Some(3), "$iothub/twin/res/200/?$rid=1-1", b"{}")).await;
+    assert_eq!(poll_once(&mut *connection).await, [], "to nobody's question");
     peer.expect(b"\x40\x02\x00\x03").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_what_cannot_be_read_there_is_word_and_a_call_can_be_refused() {
+    for (topic, call) in [
+        ("$iothub/methods/POST/%FF/?$rid=7f", Some("7f")),
+        ("$iothub/methods/POST//?$rid=7f", Some("7f")),
+        ("$iothub/methods/POST/a%00b%F0/?$rid=", None),
+        ("$iothub/methods/POST/m", None),
+        ("$iothub/twin/res/ok/?$rid=1", None),
+        ("$iothub/somethingNew", None),
+    ] {
+        let (mut connection, mut peer) = ready().await;
+        peer.send(&publish(None, topic, b"{}")).await;
+        let call = call.map(|it| CallId(it.into()));
+        let told = exchange(&mut *connection).await.expect("word of it");
+        assert_eq!(told, [Downstream::Unreadable(call.clone())], "{topic}");
+        if let Some(call) = call {
+            connection.start_reply(&Reply::Method { call, status: 400, body: "{}".into() }).expect("a legal topic");
+            assert_eq!(poll_once(&mut *connection).await, []);
+            peer.expect(b"\x30\x24\x00\x20$iothub/methods/res/400/?$rid=7f{}").await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_was_left_is_told_again_and_what_waited_behind_it_is_acknowledged_then() {
+    let (mut connection, mut peer) = ready().await;
+    let sent = [1, 2, 3].map(|id| publish(Some(id), DEVICE_BOUND, &[b'0' + u8::try_from(id).expect("small")]));
+    for packet in &sent {
+        peer.send(packet).await;
+    }
+    let came = deliveries(exchange(&mut *connection).await.expect("messages"));
+    let [first, second, third] =
+        came.iter().map(|it| it.lock.expect("a lock")).collect::<Vec<_>>().try_into().expect("3");
+    connection.start_reply(&Reply::Leave { lock: first }).expect("somebody has it");
+    connection.start_reply(&complete(third)).expect("a lock");
+    for reply in [Reply::Leave { lock: first }, complete(first), Reply::Leave { lock: third }] {
+        let error = connection.start_reply(&reply).expect_err("nobody has it");
+        assert!(matches!(error, TransportError::Request(_)), "{reply:?}");
+    }
+    // The locks have ended: the hub sends all of them again, which the second's holder need not know,
+    // nor whoever has completed the third.
+    for packet in &sent {
+        let mut again = packet.clone();
+        again[0] |= 0b1000;
+        peer.send(&again).await;
+    }
+    let again = deliveries(exchange(&mut *connection).await.expect("the first one"));
+    assert_eq!(again, came[..1], "under the lock that it had");
+    connection.start_reply(&complete(first)).expect("somebody has it again");
+    assert_eq!(poll_once(&mut *connection).await, []);
+    peer.expect(b"\x40\x02\x00\x01").await;
+    connection.start_reply(&complete(second)).expect("a lock");
+    assert_eq!(acknowledged(connection, peer).await, [2, 3]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -219,12 +276,18 @@ async fn properties_that_break_the_rules_cost_no_message() {
 #[tokio::test(start_paused = true)]
 async fn a_program_that_settles_nothing_stalls_neither_telemetry_nor_memory() {
     let (mut connection, mut peer) = ready().await;
-    let mut told = 0;
+    let (mut told, mut left) = (0, 0);
     for id in 1..=5000_u16 {
         peer.send(&publish(Some(id), DEVICE_BOUND, b"x")).await;
-        told += deliveries(poll_once(&mut *connection).await).len();
+        for event in poll_once(&mut *connection).await {
+            match event {
+                Downstream::Message(_) => told += 1,
+                other => assert_eq!(other, Downstream::Left),
+            }
+            left = u32::from(id) - told;
+        }
     }
-    assert_eq!(told, 4096, "the rest is left with the hub");
+    assert_eq!((told, left), (4096, 904), "the rest is left with the hub");
     // Methods and telemetry do not care.
     peer.send(&publish(Some(5001), "$iothub/methods/POST/m/?$rid=1", b"")).await;
     assert!(matches!(poll_once(&mut *connection).await[..], [Downstream::Method(_)]));

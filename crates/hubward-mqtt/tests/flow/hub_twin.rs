@@ -169,7 +169,9 @@ async fn answers_to_nobodys_question_are_ignored() {
     peer.send(&publish(None, "$iothub/twin/res/200/?$rid=40000-1", b"{\"n\":1}")).await;
     peer.send(&publish(None, "$iothub/twin/res/200/?$rid=40000-1", b"{\"n\":2}")).await;
     let events = exchange(&mut *connection).await.expect("an answer");
-    assert_eq!(events, [Downstream::Twin(tag(40_000), "{\"n\":1}".into())]);
+    let unreadable = || Downstream::Unreadable(None);
+    let expected = [unreadable(), unreadable(), unreadable(), Downstream::Twin(tag(40_000), "{\"n\":1}".into())];
+    assert_eq!(events, expected);
     // Given up and asked again under the same tag: only the new answer counts.
     ask(&mut *connection, get(40_000));
     ask(&mut *connection, patch(40_000, "{}"));
@@ -177,6 +179,11 @@ async fn answers_to_nobodys_question_are_ignored() {
     peer.send(&publish(None, "$iothub/twin/res/204/?$rid=40000-3&$version=5", b"")).await;
     let events = exchange(&mut *connection).await.expect("an answer");
     assert_eq!(events, [Downstream::Reported(tag(40_000), Some(5))]);
+    // The answer is worth more than its version.
+    ask(&mut *connection, patch(40_000, "{}"));
+    peer.send(&publish(None, "$iothub/twin/res/204/?$rid=40000-4&$version=five", b"")).await;
+    let events = exchange(&mut *connection).await.expect("an answer");
+    assert_eq!(events, [Downstream::Reported(tag(40_000), None)]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -137,7 +137,7 @@ async fn neither_trace_nor_debug_show_the_token() {
                 poll_fn(|cx| Poll::Ready(connection.poll_exchange(cx, &mut events).is_ready())).await;
             }
             captured.print(&connection);
-            assert_eq!(events.len(), 4, "{events:?}");
+            assert_eq!(events.len(), 5, "{events:?}");
         }
     }
 

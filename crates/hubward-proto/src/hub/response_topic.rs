@@ -14,7 +14,7 @@ pub struct TwinResponseTopic {
     pub status: u16,
     /// As the client chose it.
     pub request_id: String,
-    /// The new version of the reported properties, with 204.
+    /// The new version of the reported properties, with 204, if it can be read.
     pub version: Option<u64>,
 }
 
@@ -29,7 +29,8 @@ impl TwinResponseTopic {
         }
     }
 
-    /// Reads the topic of a publish by a hub; unknown parameters are ignored.
+    /// Reads the topic of a publish by a hub; unknown parameters are ignored, and a version that is no
+    /// number counts as none: the answer is worth more than it.
     ///
     /// # Errors
     /// [`ProtoError::Topic`] if it is another one, or status or request id are missing or no numbers.
@@ -38,7 +39,7 @@ impl TwinResponseTopic {
         let (status, rest) = topic.strip_prefix(TWIN_RESPONSE).and_then(|it| it.split_once('/')).ok_or_else(wrong)?;
         let status = status.parse().map_err(|_| wrong())?;
         let request_id = parameter(rest, "$rid").filter(|it| !it.is_empty()).ok_or_else(wrong)?.to_owned();
-        let version = parameter(rest, "$version").map(|it| it.parse().map_err(|_| wrong())).transpose()?;
+        let version = parameter(rest, "$version").and_then(|it| it.parse().ok());
         Ok(Self { status, request_id, version })
     }
 }
@@ -106,6 +107,13 @@ impl MethodRequestTopic {
         let request_id = parameter(rest, "$rid").filter(|it| !it.is_empty()).ok_or_else(wrong)?.to_owned();
         Ok(Self { name, request_id })
     }
+
+    /// The request id in the topic of a call, also if its name cannot be read: enough to refuse it.
+    #[must_use]
+    pub fn request_id(topic: &str) -> Option<&str> {
+        let at = topic.strip_prefix(METHOD_REQUEST).and_then(|it| Some(&it[it.find("/?")? + 1..]))?;
+        parameter(at, "$rid").filter(|it| !it.is_empty())
+    }
 }
 
 /// The value of a parameter in the last part of a topic, `?name=value&name=value`, as it stands there.
@@ -129,7 +137,9 @@ mod tests {
             ("$iothub/twin/res/204/?$rid=a-b&$version=7", Some(answer(204, "a-b", Some(7)))),
             ("$iothub/twin/res/204/?$version=7&$rid=a", Some(answer(204, "a", Some(7)))),
             ("$iothub/twin/res/429/?$rid=1&x=y", Some(answer(429, "1", None))),
-            ("$iothub/twin/res/204/?$rid=1&$version=x", None),
+            ("$iothub/twin/res/204/?$rid=1&$version=x", Some(answer(204, "1", None))),
+            ("$iothub/twin/res/204/?$rid=1&$version=", Some(answer(204, "1", None))),
+            ("$iothub/twin/res/204/?$rid=1&$version=-1", Some(answer(204, "1", None))),
             ("$iothub/twin/res/ok/?$rid=1", None),
             ("$iothub/twin/res/200/?$rid=", None),
             ("$iothub/twin/res/200/", None),
@@ -172,5 +182,21 @@ mod tests {
             assert_eq!(MethodRequestTopic::parse(topic).ok(), expected, "{topic}");
         }
         assert_eq!(call("a b/c", "7").encode(), "$iothub/methods/POST/a%20b%2Fc/?$rid=7");
+    }
+
+    #[test]
+    fn a_call_whose_name_cannot_be_read_has_its_request_id() {
+        for (topic, expected) in [
+            ("$iothub/methods/POST/reboot/?$rid=1", Some("1")),
+            ("$iothub/methods/POST/%ff/?$rid=x=y/?z&a=b", Some("x=y/?z")),
+            ("$iothub/methods/POST//?$rid=1", Some("1")),
+            ("$iothub/methods/POST/a/b/?a=b&$rid=1", Some("1")),
+            ("$iothub/methods/POST/%ff/?$rid=", None),
+            ("$iothub/methods/POST/%ff/", None),
+            ("$iothub/methods/POST/%ff", None),
+            ("$iothub/methods/res/200/?$rid=1", None),
+        ] {
+            assert_eq!(MethodRequestTopic::request_id(topic), expected, "{topic}");
+        }
     }
 }

@@ -24,7 +24,7 @@ fn inbox(module: bool) -> Inbox {
 fn core() -> Core {
     let mut core = Core::new(Duration::from_secs(60), Duration::from_secs(20), Instant::now());
     for (tag, about) in [(1, About::Twin), (2, About::Reported)] {
-        core.on_question(Tag(NonZeroU16::new(tag).expect("not zero")), about).expect("a free tag");
+        core.on_question(Tag(NonZeroU16::new(tag).expect("not zero")), about, Instant::now()).expect("a free tag");
     }
     core
 }
@@ -103,7 +103,16 @@ fn feed(bytes: &[u8], module: bool) {
             assert!(!call.id.0.is_empty() && !call.name.is_empty(), "{shown}");
             None
         }
-        Some(Downstream::Desired(_)) | None => None,
+        Some(Downstream::Unreadable(call)) => {
+            assert!(call.as_ref().is_none_or(|it| !it.0.is_empty()), "{shown}");
+            None
+        }
+        Some(Downstream::Desired(_)) => None,
+        // An answer to nobody's question.
+        None => {
+            assert!(topic.starts_with("$iothub/twin/res/"), "{shown}");
+            None
+        }
         Some(other) => panic!("{other:?} for {shown}"),
     };
     // A message is acknowledged when the program has settled it, everything else at once.
