@@ -223,11 +223,15 @@ impl Builder {
         self
     }
 
-    /// Deliveries after which hubs give up a message to a device; 10 by default, and from 1 to 100 at
-    /// the service.
+    /// Gives up a message to a device (`DeliveryCountExceeded`) when its lock has ended so often,
+    /// unacknowledged, as the documentation had it until 2026. By default hubs never do: since then only
+    /// an explicit abandon counts, which MQTT does not have. The service allows 1 to 100. A connection
+    /// that ends never counts.
+    ///
+    /// Source: `[doc]` iot-hub/iot-hub-devguide-messages-c2d.md, "Understanding delivery count behavior".
     #[must_use]
     pub const fn message_deliveries(mut self, most: u32) -> Self {
-        self.rules.max_deliveries = most;
+        self.rules.max_deliveries = Some(most);
         self
     }
 

@@ -44,7 +44,7 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(
         let wires = state.live.begin(key.clone(), kept.clone().unwrap_or_default());
         if let Some(hub) = state.hub_mut(&login.hub) {
             let (client_id, number) = (login.identity.client_id(), wires.number);
-            hub.queue(&client_id, time, |queue, rules| queue.begin(number, time, rules));
+            hub.queue(&client_id, time, |queue, _| queue.begin(number));
         }
         Ok((login, key, wires, kept))
     });
@@ -88,7 +88,7 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(
         state.live.end(&key, number);
         if let Some(hub) = state.hub_mut(&login.hub) {
             let client_id = login.identity.client_id();
-            hub.queue(&client_id, time, |queue, rules| queue.end(number, time, rules));
+            hub.queue(&client_id, time, |queue, _| queue.end(number));
         }
     });
     if let Some((message, qos)) = login.will.filter(|_| !matches!(why, Closed::Disconnected))

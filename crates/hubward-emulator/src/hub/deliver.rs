@@ -50,7 +50,7 @@ impl HubSession<'_> {
     /// The client acknowledges a publish. Gives whether it may have been a message of this kind; more
     /// may go out now.
     ///
-    /// An acknowledgement that overtakes another counts for nothing.
+    /// An acknowledgement that overtakes that of a message received before counts for nothing.
     ///
     /// Source: MQTT 3.1.1, section 4.6 (4.6.0-2); `[sdk]` Azure/azure-iot-protocol-gateway,
     /// RequestAckPairProcessor.cs.

@@ -45,7 +45,7 @@ impl Later {
         if (time.is_none() && self.pubacks.is_empty()) || self.pubacks.len() >= PUBACKS {
             return Err(packet_id);
         }
-        self.pubacks.push_back((Instant::now() + time.unwrap_or_default(), packet_id));
+        self.pubacks.push_back((due_in(time.unwrap_or_default()), packet_id));
         Ok(())
     }
 
@@ -53,7 +53,7 @@ impl Later {
     pub(super) fn delay(&mut self, draft: Draft, time: Duration) {
         if self.drafts.len() < DRAFTS {
             self.count += 1;
-            self.drafts.insert((Instant::now() + time, self.count), draft);
+            self.drafts.insert((due_in(time), self.count), draft);
         }
     }
 
@@ -75,6 +75,14 @@ impl Later {
         Some(entry.remove())
     }
 }
+
+/// Any time may be asked for; a year is as good as for ever.
+fn due_in(time: Duration) -> Instant {
+    Instant::now() + time.min(LONGEST)
+}
+
+/// Longer than any connection lasts; keeps sums in range.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// Acknowledgements that are held; a client has no more packet ids.
 const PUBACKS: usize = 65_535;
@@ -102,6 +110,15 @@ mod tests {
         let ids: Vec<_> = std::iter::from_fn(|| later.puback()).collect();
         assert_eq!(ids, [2, 3, 4]);
         assert_eq!(later.hold(5, None), Err(5));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn any_time_may_be_asked_for() {
+        let mut later = Later::default();
+        assert_eq!(later.hold(1, Some(Duration::MAX)), Ok(()));
+        later.delay(Draft { kind: Kind::Notice, topic: String::new(), body: Bytes::new() }, Duration::MAX);
+        tokio::time::advance(LONGEST / 2).await;
+        assert_eq!((later.puback(), later.draft()), (None, None));
     }
 
     #[tokio::test(start_paused = true)]

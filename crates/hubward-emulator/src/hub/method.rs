@@ -162,7 +162,8 @@ pub(crate) async fn invoke(
         return Err(InvokeError::TooLarge { size: payload.len(), limit: METHOD_PAYLOAD_MAX });
     }
     let key = Key::Hub(hub.to_ascii_lowercase(), client_id.to_owned());
-    let latest = Instant::now() + connect_timeout;
+    // `None` is further off than any clock goes.
+    let latest = Instant::now().checked_add(connect_timeout);
     let mut changes = shared.store.revision();
     let (answer, answered) = oneshot::channel();
     let mut call = Some(Call { name, payload, answer });
@@ -180,10 +181,15 @@ pub(crate) async fn invoke(
         if started {
             break;
         }
-        if Instant::now() >= latest || timeout_at(latest, changes.changed()).await.is_err() {
+        let over = match latest {
+            Some(latest) => Instant::now() >= latest || timeout_at(latest, changes.changed()).await.is_err(),
+            None => changes.changed().await.is_err(),
+        };
+        if over {
             return Err(InvokeError::NotOnline);
         }
     }
+    // Takes any time, unlike a sum.
     match timeout(response_timeout, answered).await {
         Err(_) => Err(InvokeError::Timeout),
         Ok(Err(_)) => Err(InvokeError::ConnectionClosed),

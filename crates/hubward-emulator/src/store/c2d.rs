@@ -4,9 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use hubward_proto::limits::{
-    CLOUD_TO_DEVICE_DELIVERIES, CLOUD_TO_DEVICE_LOCK, CLOUD_TO_DEVICE_QUEUE, CLOUD_TO_DEVICE_TTL,
-};
+use hubward_proto::limits::{CLOUD_TO_DEVICE_LOCK, CLOUD_TO_DEVICE_QUEUE, CLOUD_TO_DEVICE_TTL};
 use serde::Serialize;
 
 use super::feedback::{Ack, Outcome};
@@ -19,13 +17,17 @@ pub(crate) struct Rules {
     pub(crate) ttl: Duration,
     /// How long a delivered message stays invisible.
     pub(crate) lock: Duration,
-    /// Deliveries after which a message is given up.
-    pub(crate) max_deliveries: u32,
+    /// Locks after whose end a message is given up. `None`: never, since only an explicit abandon
+    /// counts, and MQTT has none.
+    ///
+    /// Source: `[doc]` iot-hub/iot-hub-devguide-messages-c2d.md of 2026-02-11, "Understanding delivery
+    /// count behavior"; earlier revisions let every lock count.
+    pub(crate) max_deliveries: Option<u32>,
 }
 
 impl Default for Rules {
     fn default() -> Self {
-        Self { ttl: CLOUD_TO_DEVICE_TTL, lock: CLOUD_TO_DEVICE_LOCK, max_deliveries: CLOUD_TO_DEVICE_DELIVERIES }
+        Self { ttl: CLOUD_TO_DEVICE_TTL, lock: CLOUD_TO_DEVICE_LOCK, max_deliveries: None }
     }
 }
 
@@ -44,7 +46,7 @@ pub(crate) struct Post {
 pub(crate) struct Queue {
     /// Of the newest message.
     sequence: u64,
-    /// Of the newest delivery.
+    /// Of the newest place.
     order: u64,
     /// The connection that may be delivered to.
     owner: Option<u64>,
@@ -61,14 +63,23 @@ struct Entry {
     enqueued: SystemTime,
     expires: SystemTime,
     deliveries: u32,
-    lock: Option<Held>,
+    /// Locks that have ended by themselves.
+    timeouts: u32,
+    /// It is with the device, and invisible until then.
+    lock: Option<SystemTime>,
+    place: Option<Place>,
 }
 
-/// A message is with the device, and invisible until then.
+/// When a connection has first received a message: so the client has to acknowledge, whatever is
+/// delivered again in between.
+///
+/// Source: MQTT 3.1.1, section 4.6 (4.6.0-2); `[sdk]` Azure/azure-iot-protocol-gateway,
+/// RequestAckPairProcessor.cs, `RetransmitAsync`: what is sent again stays where it is among the
+/// publishes that wait for an acknowledgement.
 #[derive(Debug, Clone, Copy)]
-struct Held {
-    until: SystemTime,
-    /// Counts the deliveries of a queue.
+struct Place {
+    owner: u64,
+    /// Counts the places of a queue.
     order: u64,
 }
 
@@ -99,7 +110,7 @@ pub(crate) struct Delivery {
 pub(crate) enum Acknowledged {
     /// The message is completed.
     Completed,
-    /// Nothing: an earlier delivery has to be acknowledged first.
+    /// Nothing: a message that was received before has to be acknowledged first.
     OutOfOrder,
     /// Nothing: no such message is with this connection.
     Unknown,
@@ -119,22 +130,32 @@ impl Queue {
             }
         };
         let sequence = self.sequence;
-        self.messages.push(Entry { sequence, packet_id, post, enqueued: now, expires, deliveries: 0, lock: None });
+        self.messages.push(Entry {
+            sequence,
+            packet_id,
+            post,
+            enqueued: now,
+            expires,
+            deliveries: 0,
+            timeouts: 0,
+            lock: None,
+            place: None,
+        });
         Ok(sequence)
     }
 
     /// A new connection may be delivered to. What an older one has not acknowledged is visible again.
-    pub(crate) fn begin(&mut self, owner: u64, now: SystemTime, rules: &Rules) {
+    pub(crate) fn begin(&mut self, owner: u64) {
         self.owner = Some(owner);
-        self.release(now, rules, |_| true);
+        self.unlock();
     }
 
     /// A connection has ended; nothing happens if a newer one has begun. What it has not
     /// acknowledged is visible again.
-    pub(crate) fn end(&mut self, owner: u64, now: SystemTime, rules: &Rules) {
+    pub(crate) fn end(&mut self, owner: u64) {
         if self.owner == Some(owner) {
             self.owner = None;
-            self.release(now, rules, |_| true);
+            self.unlock();
         }
     }
 
@@ -147,7 +168,6 @@ impl Queue {
             return None;
         }
         let at = self.messages.iter().position(|it| it.lock.is_none())?;
-        self.order += 1;
         let entry = &mut self.messages[at];
         let delivery =
             Delivery { post: Arc::clone(&entry.post), packet_id: entry.packet_id, duplicate: entry.deliveries > 0 };
@@ -155,7 +175,11 @@ impl Queue {
             self.drop_message(at, Outcome::Success, now);
         } else {
             entry.deliveries += 1;
-            entry.lock = Some(Held { until: later(now, rules.lock), order: self.order });
+            entry.lock = Some(later(now, rules.lock));
+            if entry.place.is_none_or(|it| it.owner != owner) {
+                self.order += 1;
+                entry.place = Some(Place { owner, order: self.order });
+            }
         }
         Some(delivery)
     }
@@ -165,21 +189,38 @@ impl Queue {
         if self.owner != Some(owner) {
             return Acknowledged::Unknown;
         }
-        let oldest = self.messages.iter().filter_map(|it| it.lock).map(|it| it.order).min();
-        let at = self.messages.iter().position(|it| it.packet_id == packet_id);
-        match at.and_then(|at| Some((at, self.messages[at].lock?))) {
-            None => Acknowledged::Unknown,
-            Some((_, lock)) if Some(lock.order) != oldest => Acknowledged::OutOfOrder,
-            Some((at, _)) => {
-                self.drop_message(at, Outcome::Success, now);
-                Acknowledged::Completed
-            }
+        let Some(at) = self.messages.iter().position(|it| it.packet_id == packet_id) else {
+            return Acknowledged::Unknown;
+        };
+        let entry = &mut self.messages[at];
+        if entry.lock.is_none() {
+            // Too late. The client is done with that delivery, so that the next one comes behind the
+            // others.
+            entry.place = None;
+            return Acknowledged::Unknown;
         }
+        let order = entry.order();
+        if self.messages.iter().any(|it| it.lock.is_some() && it.order() < order) {
+            return Acknowledged::OutOfOrder;
+        }
+        self.drop_message(at, Outcome::Success, now);
+        Acknowledged::Completed
     }
 
     /// Lets time pass: locks end, messages expire. To be called before anything else is asked.
     pub(crate) fn tick(&mut self, now: SystemTime, rules: &Rules) {
-        self.release(now, rules, |lock| lock.until <= now);
+        let mut at = 0;
+        while let Some(entry) = self.messages.get_mut(at) {
+            if entry.lock.is_some_and(|until| until <= now) {
+                entry.lock = None;
+                entry.timeouts += 1;
+                if rules.max_deliveries.is_some_and(|most| entry.timeouts >= most) {
+                    self.drop_message(at, Outcome::DeliveryCountExceeded, now);
+                    continue;
+                }
+            }
+            at += 1;
+        }
         while let Some(at) = self.messages.iter().position(|it| it.lock.is_none() && it.expires <= now) {
             let expired = self.messages[at].expires;
             self.drop_message(at, Outcome::Expired, expired);
@@ -197,7 +238,7 @@ impl Queue {
 
     /// When the next lock ends.
     pub(crate) fn next_release(&self) -> Option<SystemTime> {
-        self.messages.iter().filter_map(|it| it.lock).map(|it| it.until).min()
+        self.messages.iter().filter_map(|it| it.lock).min()
     }
 
     /// The messages that have left the queue since the last call.
@@ -213,19 +254,9 @@ impl Queue {
         self.messages.iter().map(Entry::view).collect()
     }
 
-    /// Makes the messages visible again whose lock `ends`; gives up those delivered often enough.
-    fn release(&mut self, now: SystemTime, rules: &Rules, ends: impl Fn(&Held) -> bool) {
-        let mut at = 0;
-        while let Some(entry) = self.messages.get_mut(at) {
-            if entry.lock.as_ref().is_some_and(&ends) {
-                entry.lock = None;
-                if entry.deliveries >= rules.max_deliveries {
-                    self.drop_message(at, Outcome::DeliveryCountExceeded, now);
-                    continue;
-                }
-            }
-            at += 1;
-        }
+    /// Makes every message visible again.
+    fn unlock(&mut self) {
+        self.messages.iter_mut().for_each(|it| it.lock = None);
     }
 
     fn drop_message(&mut self, at: usize, outcome: Outcome, now: SystemTime) {
@@ -235,6 +266,11 @@ impl Queue {
 }
 
 impl Entry {
+    /// Of its place.
+    fn order(&self) -> Option<u64> {
+        self.place.map(|it| it.order)
+    }
+
     fn view(&self) -> CloudMessageView {
         CloudMessageView {
             sequence_number: self.sequence,
@@ -262,7 +298,8 @@ pub struct CloudMessageView {
     pub input: Option<String>,
     /// Whether it is with the device just now.
     pub state: CloudMessageState,
-    /// How often it has been delivered.
+    /// How often it has been delivered: more than the service would count, which counts only what a
+    /// device abandons.
     pub delivery_count: u32,
     /// When the hub took it: UTC with seven fractional digits.
     pub enqueued_time_utc: String,

@@ -302,21 +302,95 @@ async fn a_lock_that_ends_without_a_subscription_waits_for_one() {
 }
 
 #[tokio::test]
-async fn a_message_is_given_up_after_its_last_delivery() {
+async fn acknowledgements_follow_the_first_receipt_also_after_a_lock_has_ended() {
+    let (emulator, key) = emulator().await;
+    let mut stream = connected(&emulator, &key, true, 0).await;
+    subscribed(&mut stream, 1).await;
+    post(&emulator, "a");
+    let first = got(&mut stream).await;
+    emulator.clock_ahead(Duration::from_secs(30));
+    post(&emulator, "b");
+    let second = got(&mut stream).await;
+    assert_eq!((first.body.as_str(), second.body.as_str(), second.duplicate), ("a", "b", false));
+    // The lock of the first has ended, that of the second has half a minute left.
+    emulator.clock_ahead(Duration::from_secs(65));
+    let again = got(&mut stream).await;
+    assert_eq!(again, Got { duplicate: true, puback: first.puback.clone(), ..first });
+    nothing_comes(&mut stream).await;
+    let (a, b) = (again.puback.expect("QoS 1"), second.puback.expect("QoS 1"));
+    // Too early: it was received as the second.
+    send(&mut stream, &b).await;
+    nothing_comes(&mut stream).await;
+    let both =
+        |a, b| [("a".to_owned(), CloudMessageState::Invisible, a), ("b".to_owned(), CloudMessageState::Invisible, b)];
+    assert_eq!(waiting(&emulator), both(2, 1));
+    send(&mut stream, &a).await;
+    nothing_comes(&mut stream).await;
+    assert_eq!(waiting(&emulator), both(2, 1)[1..]);
+    send(&mut stream, &b).await;
+    assert_eq!(feedback(&emulator, 2).await, success(&["a", "b"]));
+}
+
+#[tokio::test]
+async fn a_kept_session_without_a_reader_loses_nothing_however_often_it_reconnects() {
+    let (emulator, key) = emulator().await;
+    let mut stream = connected(&emulator, &key, false, 0).await;
+    subscribed(&mut stream, 1).await;
+    post(&emulator, "1");
+    post(&emulator, "2");
+    // Ten times: it receives and acknowledges nothing. A token that is renewed looks like this.
+    for renewal in 0..10 {
+        for body in ["1", "2"] {
+            let message = got(&mut stream).await;
+            assert_eq!((message.body.as_str(), message.duplicate), (body, renewal > 0), "renewal {renewal}");
+        }
+        if renewal % 2 == 0 {
+            send(&mut stream, b"\xe0\x00").await;
+            assert_eq!(receive(&mut stream).await, None, "DISCONNECT ends it");
+        }
+        stream = connected(&emulator, &key, false, 1).await;
+    }
+    assert_eq!(acknowledged(&mut stream, 2).await, [("1".to_owned(), true), ("2".to_owned(), true)]);
+    assert_eq!(feedback(&emulator, 2).await, success(&["1", "2"]));
+}
+
+#[tokio::test]
+async fn a_message_is_delivered_again_until_it_expires() {
+    let (emulator, key) = emulator().await;
+    let mut stream = connected(&emulator, &key, true, 0).await;
+    subscribed(&mut stream, 1).await;
+    post(&emulator, "slow");
+    for minute in 1..=20_u32 {
+        assert_eq!(got(&mut stream).await.duplicate, minute > 1, "minute {minute}");
+        emulator.clock_ahead(MINUTE * minute + Duration::from_secs(10));
+    }
+    assert_eq!(got(&mut stream).await.body, "slow");
+    emulator.clock_ahead(MINUTE * 61);
+    assert_eq!(feedback(&emulator, 1).await, [("slow".to_owned(), Outcome::Expired)]);
+}
+
+#[tokio::test]
+async fn a_message_is_given_up_after_so_many_locks_where_the_builder_says_so() {
     let builder = Emulator::builder().message_deliveries(2).message_lock(MINUTE * 10).message_ttl(MINUTE * 50);
     let emulator = builder.start().await.expect("started");
     let key = emulator.add_device(HUB, "d1").expect("a device");
     post(&emulator, "poison");
-    for duplicate in [false, true] {
+    // Connections that end before their lock do not count.
+    for connection in 0..5 {
         let mut stream = connected(&emulator, &key, true, 0).await;
         subscribed(&mut stream, 1).await;
-        assert_eq!(got(&mut stream).await.duplicate, duplicate);
-        emulator.clock_ahead(if duplicate { MINUTE * 14 } else { MINUTE * 5 });
-        nothing_comes(&mut stream).await;
+        assert_eq!(got(&mut stream).await.duplicate, connection > 0, "connection {connection}");
     }
+    let mut stream = connected(&emulator, &key, true, 0).await;
+    subscribed(&mut stream, 1).await;
+    assert_eq!(got(&mut stream).await.body, "poison");
+    emulator.clock_ahead(MINUTE * 11);
+    assert_eq!(got(&mut stream).await.body, "poison", "one lock has ended");
+    emulator.clock_ahead(MINUTE * 22);
+    nothing_comes(&mut stream).await;
     assert_eq!(feedback(&emulator, 1).await, [("poison".to_owned(), Outcome::DeliveryCountExceeded)]);
     post(&emulator, "unread");
-    emulator.clock_ahead(MINUTE * 65);
+    emulator.clock_ahead(MINUTE * 80);
     assert_eq!(feedback(&emulator, 2).await[1], ("unread".to_owned(), Outcome::Expired), "after its 50 minutes");
 }
 

@@ -123,6 +123,20 @@ async fn a_call_waits_for_the_device_as_long_as_it_may() {
 }
 
 #[tokio::test]
+async fn a_call_may_wait_for_ever() {
+    let (emulator, key) = emulator().await;
+    let forever = Invocation::new("m").connect_timeout(Duration::MAX).response_timeout(Duration::MAX);
+    let device = async {
+        let mut stream = listening(&emulator, &key, &[FILTER]).await;
+        let (_, id, _) = called(&mut stream).await;
+        answer(&mut stream, "200", &id, "").await;
+    };
+    let invoke = patient(emulator.invoke_method("localhost", "d1", forever));
+    let (answered, ()) = tokio::join!(biased; invoke, device);
+    assert_eq!(answered.expect("an answer").status, 200);
+}
+
+#[tokio::test]
 async fn a_late_answer_is_dropped() {
     let (emulator, key) = emulator().await;
     let mut stream = listening(&emulator, &key, &[FILTER]).await;

@@ -20,7 +20,7 @@ fn queue(messages: u64) -> Queue {
     for number in 1..=messages {
         queue.put(post(&number.to_string()), START, START + HOUR).expect("room");
     }
-    queue.begin(1, START, &Rules::default());
+    queue.begin(1);
     queue
 }
 
@@ -86,10 +86,10 @@ fn a_connection_that_ends_leaves_its_messages_behind_in_order() {
     let first = queue.take(1, 1, START, &rules).expect("a message");
     assert_eq!(taken(&mut queue, 1, START), [new("2"), new("3")]);
     assert_eq!(queue.acknowledge(1, first.packet_id, START), Acknowledged::Completed);
-    queue.end(1, START, &rules);
+    queue.end(1);
     assert_eq!(taken(&mut queue, 1, START), [], "nobody is there");
     assert_eq!(states(&queue)[0], ("2".into(), CloudMessageState::Enqueued, 1));
-    queue.begin(2, START, &rules);
+    queue.begin(2);
     let second = queue.take(2, 1, START, &rules).expect("a message");
     assert_eq!((second.packet_id, second.duplicate), (3, true), "the packet id stays");
     assert_eq!(taken(&mut queue, 2, START), [again("3")]);
@@ -97,12 +97,12 @@ fn a_connection_that_ends_leaves_its_messages_behind_in_order() {
 
 #[test]
 fn a_newer_connection_takes_over_before_the_older_one_has_ended() {
-    let (mut queue, rules) = (queue(1), Rules::default());
+    let mut queue = queue(1);
     assert_eq!(taken(&mut queue, 1, START), [new("1")]);
-    queue.begin(2, START, &rules);
+    queue.begin(2);
     assert_eq!(taken(&mut queue, 2, START), [again("1")]);
     assert_eq!(queue.acknowledge(1, 2, START), Acknowledged::Unknown);
-    queue.end(1, START, &rules);
+    queue.end(1);
     assert_eq!(queue.acknowledge(2, 2, START), Acknowledged::Completed);
 }
 
@@ -116,9 +116,34 @@ fn a_lock_ends_and_the_message_comes_again_behind_what_is_under_way() {
     assert_eq!(queue.next_release(), Some(at(60)));
     assert_eq!(taken(&mut queue, 1, at(59)), []);
     assert_eq!(taken(&mut queue, 1, at(60)), [again("1")]);
-    assert_eq!(queue.acknowledge(1, 2, at(60)), Acknowledged::OutOfOrder);
+    assert_eq!(queue.acknowledge(1, 3, at(60)), Acknowledged::OutOfOrder, "it was received as the second");
+    assert_eq!(queue.acknowledge(1, 2, at(60)), Acknowledged::Completed, "and this as the first");
     assert_eq!(queue.acknowledge(1, 3, at(60)), Acknowledged::Completed);
-    assert_eq!(queue.acknowledge(1, 2, at(60)), Acknowledged::Completed);
+}
+
+#[test]
+fn a_new_connection_receives_anew() {
+    let mut queue = queue(2);
+    assert_eq!(taken(&mut queue, 1, at(0)), [new("1"), new("2")]);
+    queue.begin(2);
+    assert_eq!(taken(&mut queue, 2, at(1)), [again("1"), again("2")]);
+    assert_eq!(queue.acknowledge(2, 3, at(1)), Acknowledged::OutOfOrder);
+    assert_eq!(queue.acknowledge(2, 2, at(1)), Acknowledged::Completed);
+    assert_eq!(queue.acknowledge(2, 3, at(1)), Acknowledged::Completed);
+}
+
+#[test]
+fn a_delivery_that_was_acknowledged_too_late_has_left_its_place() {
+    let (mut queue, rules) = (queue(2), Rules::default());
+    let first = queue.take(1, 1, at(0), &rules).expect("a message").packet_id;
+    let second = queue.take(1, 1, at(30), &rules).expect("a message").packet_id;
+    queue.tick(at(60), &rules);
+    assert_eq!(queue.acknowledge(1, first, at(60)), Acknowledged::Unknown);
+    assert_eq!(taken(&mut queue, 1, at(60)), [again("1")]);
+    // The client is done with the first delivery, so this one comes after the second message.
+    assert_eq!(queue.acknowledge(1, first, at(60)), Acknowledged::OutOfOrder);
+    assert_eq!(queue.acknowledge(1, second, at(60)), Acknowledged::Completed);
+    assert_eq!(queue.acknowledge(1, first, at(60)), Acknowledged::Completed);
 }
 
 #[test]
@@ -144,15 +169,40 @@ fn messages_expire_while_they_are_visible() {
 }
 
 #[test]
-fn a_message_is_given_up_after_its_last_delivery() {
-    let rules = Rules { max_deliveries: 2, ..Rules::default() };
-    let mut queue = queue(2);
-    for connection in 2..4 {
-        queue.begin(connection, START, &rules);
+fn neither_the_end_of_a_connection_nor_that_of_a_lock_gives_a_message_up() {
+    let rules = Rules { ttl: 10 * HOUR, ..Rules::default() };
+    let mut queue = Queue::default();
+    queue.put(post("1"), START, START + 10 * HOUR).expect("room");
+    for connection in 1..=100 {
+        queue.begin(connection);
         assert!(queue.take(connection, 1, START, &rules).is_some());
+        if connection % 2 == 0 {
+            queue.end(connection);
+        }
     }
+    assert_eq!(states(&queue), [("1".into(), CloudMessageState::Enqueued, 100)]);
+    queue.begin(101);
+    for minute in 0..100 {
+        assert_eq!(taken(&mut queue, 101, at(60 * minute)), [again("1")], "minute {minute}");
+    }
+    assert_eq!((outcomes(&mut queue), queue.len()), (Vec::new(), 1));
+}
+
+#[test]
+fn a_message_is_given_up_after_its_last_lock_where_a_test_wants_that() {
+    let rules = Rules { max_deliveries: Some(2), ..Rules::default() };
+    let mut queue = queue(2);
+    // Connections that end do not count.
+    for connection in 2..10 {
+        queue.begin(connection);
+        assert_eq!(queue.take(connection, 1, at(0), &rules).map(|it| it.packet_id), Some(2));
+    }
+    queue.tick(at(60), &rules);
     assert_eq!(outcomes(&mut queue), []);
-    queue.end(3, START, &rules);
+    assert_eq!(queue.take(9, 1, at(60), &rules).map(|it| it.packet_id), Some(2));
+    queue.tick(at(119), &rules);
+    assert_eq!(outcomes(&mut queue), []);
+    queue.tick(at(120), &rules);
     assert_eq!(outcomes(&mut queue), [("1".into(), Outcome::DeliveryCountExceeded)]);
     assert_eq!(states(&queue), [("2".into(), CloudMessageState::Enqueued, 0)]);
     assert_eq!(queue.purge(START), 1);
@@ -173,12 +223,13 @@ fn packet_ids_are_never_0_and_never_taken() {
 fn nothing_is_lost_doubled_after_completion_or_out_of_order() {
     for seed in 0..300 {
         let mut random = fastrand::Rng::with_seed(seed);
-        let rules = Rules { max_deliveries: random.u32(1..6), ..Rules::default() };
+        let rules = Rules { max_deliveries: random.bool().then(|| random.u32(1..6)), ..Rules::default() };
         let (mut queue, mut now, mut owner, mut put) = (Queue::default(), START, 1, 0_u64);
-        // Packet ids as the client got them, and what became of every message.
+        // Packet ids in the order in which the client must acknowledge them: that of their first
+        // receipt. And what became of every message.
         let mut received: Vec<(u16, u64)> = Vec::new();
         let mut ended: std::collections::BTreeMap<u64, Outcome> = std::collections::BTreeMap::new();
-        queue.begin(owner, now, &rules);
+        queue.begin(owner);
         for step in 0..400 {
             let context = format!("seed {seed}, step {step}");
             match random.u8(..10) {
@@ -198,14 +249,20 @@ fn nothing_is_lost_doubled_after_completion_or_out_of_order() {
                             let before = received.iter().map(|it| it.1).filter(|it| *it > number).count();
                             assert_eq!(before, 0, "{context}: {number} came after a newer one");
                         }
-                        received.push((delivery.packet_id, number));
-                        assert!(received.len() <= 400);
+                        let receipt = (delivery.packet_id, number);
+                        if !received.contains(&receipt) {
+                            received.push(receipt);
+                        }
                     }
                 }
                 6..8 => {
                     if !received.is_empty() {
                         let (packet_id, number) = received.remove(0);
-                        if queue.acknowledge(owner, packet_id, now) == Acknowledged::Completed {
+                        let mut waiting = queue.messages.iter();
+                        let held = waiting.any(|it| it.packet_id == packet_id && it.lock.is_some());
+                        let expected = if held { Acknowledged::Completed } else { Acknowledged::Unknown };
+                        assert_eq!(queue.acknowledge(owner, packet_id, now), expected, "{context}: {number}");
+                        if held {
                             let gone = queue.gone.last().expect("just completed");
                             assert_eq!(gone.post.message_id, number.to_string(), "{context}");
                         }
@@ -213,9 +270,9 @@ fn nothing_is_lost_doubled_after_completion_or_out_of_order() {
                 }
                 8 => {
                     received.clear();
-                    queue.end(owner, now, &rules);
+                    queue.end(owner);
                     owner += 1;
-                    queue.begin(owner, now, &rules);
+                    queue.begin(owner);
                 }
                 _ => {
                     now += Duration::from_secs(random.u64(0..50));
@@ -226,10 +283,10 @@ fn nothing_is_lost_doubled_after_completion_or_out_of_order() {
                 let number = id.parse().expect("a number");
                 assert_eq!(ended.insert(number, outcome), None, "{context}: {number} ended twice");
             }
-            let waiting = queue.view();
+            let waiting = &queue.messages;
             assert_eq!(ended.len() + waiting.len(), usize::try_from(put).expect("few"), "{context}: one is lost");
-            assert!(waiting.is_sorted_by_key(|it| it.sequence_number), "{context}");
-            let held = waiting.iter().filter(|it| it.state == CloudMessageState::Invisible).count();
+            assert!(waiting.is_sorted_by_key(|it| it.sequence), "{context}");
+            let held = waiting.iter().filter(|it| it.lock.is_some()).count();
             assert!(held <= WINDOW, "{context}");
         }
         assert!(ended.values().any(|it| *it == Outcome::Success), "seed {seed} completes something");
