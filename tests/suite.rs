@@ -6,5 +6,6 @@ mod examples;
 mod readme;
 mod refusals;
 mod secrets;
+mod soak;
 mod vectors;
 mod wire;

@@ -1,0 +1,95 @@
+//! Connections that come and go leave nothing behind.
+//!
+//! The clients live in a process of their own (`src/bin/cycles.rs`), the cloud in this one.
+
+use std::time::Duration;
+
+use hubward::TransportKind;
+use hubward_emulator::{Fault, Point};
+use hubward_tests::cloud::{Cloud, Known};
+use hubward_tests::command::Invocation;
+use serde_json::Value;
+
+/// As many as are measured, after as many as it takes for everything to have its size.
+const WARM_UP: usize = 200;
+const CYCLES: usize = 1_000;
+
+/// Bytes a cycle.
+const SLOPE: f64 = 100.0;
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_connections_over_mqtt_leave_nothing_behind() {
+    cycles(TransportKind::Mqtt).await;
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_connections_over_websocket_leave_nothing_behind() {
+    cycles(TransportKind::MqttWs).await;
+}
+
+async fn cycles(kind: TransportKind) {
+    let cloud = Cloud::start().await;
+    let (steady, fleeting) = (cloud.known("steady", kind), cloud.known("fleeting", kind));
+    // What each cycle publishes: a message whose connection is cut, the same again, one of the other.
+    for _ in 0..WARM_UP + CYCLES {
+        for fault in [Fault::Cut, Fault::Delay(Duration::ZERO), Fault::Delay(Duration::ZERO)] {
+            cloud.emulator.fault(Point::HubPublish, fault).expect("it fits");
+        }
+    }
+    let text = |it: &Known, id: &str| {
+        format!("HostName=localhost;DeviceId={id};SharedAccessKey={}", it.key.expose_base64().as_str())
+    };
+    let (mqtt, https) = (cloud.emulator.mqtt_addr(), cloud.emulator.https_addr());
+    let program = Invocation::of(env!("CARGO_BIN_EXE_cycles").as_ref());
+    let ran = program
+        .args([WARM_UP.to_string().as_str(), CYCLES.to_string().as_str()])
+        .vars(&[
+            ("IOTHUB_DEVICE_CONNECTION_STRING", text(&steady, "steady")),
+            ("OTHER_CONNECTION_STRING", text(&fleeting, "fleeting")),
+            ("HUBWARD_TRANSPORT", kind.to_string()),
+            ("HUBWARD_CA_FILE", cloud.emulator.ca_file().display().to_string()),
+            ("HUBWARD_CONNECT_TO", format!(":8883:{mqtt},:443:{https}")),
+        ])
+        .run()
+        .await;
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr_text());
+    let left: Value = serde_json::from_str(&ran.stdout_text()).expect("what it measured");
+    let rss: Vec<f64> = left["rss"].as_array().expect("samples").iter().filter_map(Value::as_f64).collect();
+    assert_eq!(rss.len(), CYCLES, "one sample a cycle");
+    let slope = slope(&rss);
+    println!(
+        "{kind}: {CYCLES} cycles after {WARM_UP}: {slope:.1} bytes a cycle (from {} to {}), tasks {}, descriptors {}",
+        rss[0],
+        rss[CYCLES - 1],
+        left["tasks"],
+        left["descriptors"]
+    );
+    assert!(slope < SLOPE, "{slope} bytes a cycle");
+    for what in ["tasks", "descriptors"] {
+        assert_eq!(left[what][0], left[what][1], "{what} before and after");
+    }
+    assert_eq!(cloud.emulator.faults_left(Point::HubPublish), 0, "every connection was cut as told");
+    assert_eq!(cloud.log().total() as usize, 2 * (WARM_UP + CYCLES));
+}
+
+/// Of the straight line with the least squared distance.
+fn slope(samples: &[f64]) -> f64 {
+    let count = samples.len() as f64;
+    let (mean_x, mean_y) = ((count - 1.0) / 2.0, samples.iter().sum::<f64>() / count);
+    let (mut above, mut below) = (0.0, 0.0);
+    for (at, sample) in samples.iter().enumerate() {
+        let x = at as f64 - mean_x;
+        above += x * (sample - mean_y);
+        below += x * x;
+    }
+    above / below
+}
+
+#[test]
+fn a_slope_is_that_of_the_line() {
+    let line: Vec<f64> = (0..100).map(|it| 7.0 + 3.0 * f64::from(it) + if it % 2 == 0 { 1.0 } else { -1.0 }).collect();
+    assert!((slope(&line) - 3.0).abs() < 0.01, "{}", slope(&line));
+    assert!(slope(&[5.0; 10]).abs() < f64::EPSILON);
+}

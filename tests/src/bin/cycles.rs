@@ -1,0 +1,85 @@
+//! Connects and drops, again and again, and says what that left behind: a line of JSON with the
+//! resident memory after each cycle, tasks and file descriptors before and after. The suite runs it
+//! (`soak::cycles`), in a process of its own so that nothing else is measured.
+//!
+//! Arguments: cycles to warm up, cycles to measure. The environment is that of
+//! [`hubward::HubSettings::from_env`], and `OTHER_CONNECTION_STRING` of a second device.
+
+#![expect(clippy::print_stdout, reason = "its output is its purpose")]
+
+use std::error::Error;
+use std::time::Duration;
+
+use hubward::{Backoff, ConnectionState, HubClient, HubOptions, HubSettings, Message, connect_to_hub};
+use serde_json::json;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let mut arguments = std::env::args().skip(1);
+    let mut number =
+        || arguments.next().ok_or("a number of cycles is missing")?.parse().map_err(Box::<dyn Error>::from);
+    let (warm_up, cycles): (usize, usize) = (number()?, number()?);
+
+    let at_once = Backoff::new(Duration::from_millis(1), Duration::from_millis(1));
+    let options = HubOptions::default().backoff(at_once).duplicate_wait(Duration::ZERO);
+    let steady = HubSettings::from_env()?.options(options.clone());
+    let mut fleeting = HubSettings::from_connection_string(&std::env::var("OTHER_CONNECTION_STRING")?)?
+        .options(options)
+        .transport(steady.transport)
+        .connect_to(steady.connect_to.clone());
+    fleeting.ca_file.clone_from(&steady.ca_file);
+
+    let hub = connect_to_hub(&steady).await?;
+    for number in 0..warm_up {
+        cycle(&hub, &fleeting, number).await?;
+    }
+    let (tasks, descriptors) = (tasks(), descriptors()?);
+    let mut rss = Vec::with_capacity(cycles);
+    for number in 0..cycles {
+        cycle(&hub, &fleeting, number).await?;
+        rss.push(resident()?);
+    }
+    let left = json!({
+        "rss": rss,
+        "tasks": [tasks, self::tasks()],
+        "descriptors": [descriptors, self::descriptors()?],
+    });
+    println!("{left}");
+    Ok(())
+}
+
+/// A client that stays loses its connection, since the hub cuts the first of these; another one comes
+/// and goes, in both ways to go.
+async fn cycle(hub: &HubClient, fleeting: &HubSettings, number: usize) -> Result<(), Box<dyn Error>> {
+    hub.send(Message::new("steady")).await?;
+    let other = connect_to_hub(fleeting).await?;
+    other.send(Message::new("fleeting")).await?;
+    let mut state = other.state();
+    if number.is_multiple_of(2) {
+        other.close(Duration::from_secs(10)).await?;
+    }
+    drop(other);
+    state.wait_for(ConnectionState::is_closed).await?;
+    // Its task has said its last word and ends.
+    while tasks() > 1 {
+        tokio::task::yield_now().await;
+    }
+    Ok(())
+}
+
+/// The tasks of this program's runtime.
+fn tasks() -> usize {
+    tokio::runtime::Handle::current().metrics().num_alive_tasks()
+}
+
+fn descriptors() -> Result<usize, Box<dyn Error>> {
+    Ok(std::fs::read_dir("/proc/self/fd")?.count())
+}
+
+/// Resident memory in bytes.
+fn resident() -> Result<u64, Box<dyn Error>> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|it| it.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
+    let kilobytes: u64 = line.trim().trim_end_matches("kB").trim().parse()?;
+    Ok(kilobytes * 1024)
+}
