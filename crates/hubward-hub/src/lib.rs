@@ -42,6 +42,13 @@
 //!   and no message notices. A machine that slept gets a fresh token too.
 //! * **A slow acknowledgement is not a dead link**: a hub throttles by delaying them. When one is
 //!   overdue (30 s, doubling), the client reconnects once and sends again.
+//! * **Two clients with one identity** take the connection from each other for ever, since a hub keeps
+//!   one of each and gives no reason. The fifth time within a quarter of an hour the state says so
+//!   ([`DisconnectCause::DuplicateIdentity`]), and from then on each tries at most once a
+//!   [minute](HubOptions::duplicate_wait), until a connection has lasted for ten.
+//! * **Clocks are not trusted.** A token ages by the clock that says more, so a clock that was set back
+//!   delays no renewal; one that differs from the hub's by more than four minutes is warned about where
+//!   the protocol shows the hub's time (MQTT over WebSocket).
 //! * **Reports keep their order.** Questions about the twin go one at a time, also past a hub that is
 //!   busy and a connection that breaks; each ends within [`twin_deadline`](HubOptions::twin_deadline),
 //!   and [`TwinError`] says whether the hub can have it.
