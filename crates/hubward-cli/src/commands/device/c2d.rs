@@ -22,7 +22,8 @@ pub(crate) enum C2dCommand {
   hubward device c2d receive --for 1h --output json
 
 A module (a connection string with ModuleId) receives what other modules send to its inputs.
-With --no-complete the hub keeps the messages and delivers them again.")]
+With --no-complete the hub keeps the messages and delivers them again to whoever asks next. It sends
+at most 16 at a time that are not completed.")]
 pub(crate) struct ReceiveArgs {
     /// End after so many messages.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
@@ -37,6 +38,10 @@ pub(crate) struct ReceiveArgs {
 }
 
 pub(super) async fn run(args: &ReceiveArgs, output: &Output) -> Result<ExitCode, Failure> {
+    if args.no_complete && args.count.is_some_and(|it| it > UNCOMPLETED_MAX) {
+        return Err(Failure::usage(format!("--no-complete --count: at most {UNCOMPLETED_MAX}"))
+            .hint("a hub sends no more than that while none is completed"));
+    }
     let connection = args.connection.read()?;
     receive(&connection, args, output).await
 }
@@ -47,6 +52,8 @@ async fn receive(connection: &Connection, args: &ReceiveArgs, output: &Output) -
     let since = Instant::now();
     let mut inbox = if connection.is_module() { online.client.inputs()? } else { online.client.cloud_messages()? };
     let (mut received, mut completed) = (0, 0);
+    // One that is dropped comes again, to us.
+    let mut shown = Vec::new();
     {
         let over = args.end.reached(since, &mut stop);
         tokio::pin!(over);
@@ -60,6 +67,7 @@ async fn receive(connection: &Connection, args: &ReceiveArgs, output: &Output) -
             output.happened(&Happening::Received { number: received, message: message.message() });
             if args.no_complete {
                 output.happened(&Happening::Left { number: received, reason: "as --no-complete wants it" });
+                shown.push(message);
             } else {
                 match message.complete().await {
                     Ok(()) => {
@@ -75,3 +83,8 @@ async fn receive(connection: &Connection, args: &ReceiveArgs, output: &Output) -
     }
     Ok(online.finish(&[("received", received), ("completed", completed)], output).await)
 }
+
+/// How many messages a hub sends before it waits for the first to be completed.
+///
+/// Source: `[sdk]` Azure/iotedge, edge-hub settings; for the cloud a `[guess]`.
+const UNCOMPLETED_MAX: u64 = 16;

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use hubward::{limits, vars};
 use serde::de::IgnoredAny;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, Command};
+use tokio::time::timeout;
 
 use crate::failure::Failure;
 
@@ -54,6 +56,10 @@ impl Program {
 
     /// Runs it for one call. Dropping the future kills it.
     pub(super) async fn call(&self, method: &str, payload: &[u8]) -> Answered {
+        // The cloud chooses the name; it must not choose the program's options.
+        if method.starts_with('-') {
+            return Answered::failed(404, "a method whose name begins with - is not passed to a program".to_owned());
+        }
         let mut command = Command::new(&self.path);
         command
             .args(&self.arguments)
@@ -69,7 +75,7 @@ impl Program {
             Ok(child) => child,
             Err(error) => return Answered::failed(500, format!("the program does not start: {error}")),
         };
-        let outcome = tokio::time::timeout(self.limit, converse(&mut child, payload)).await;
+        let outcome = timeout(self.limit, converse(&mut child, payload)).await;
         if !matches!(outcome, Ok(Ok(_))) {
             // It may have ended at this moment.
             let _ = child.kill().await;
@@ -97,26 +103,45 @@ fn runs(path: &Path) -> bool {
 
 async fn converse(child: &mut Child, payload: &[u8]) -> std::io::Result<Answered> {
     let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
-    let ask = async {
-        if let Some(mut stdin) = stdin {
-            // A program that does not read it has its reasons.
-            let _ = stdin.write_all(payload).await;
+    let mut body = Vec::new();
+    let ended = {
+        let ask = async {
+            if let Some(mut stdin) = stdin {
+                // A program that does not read it has its reasons.
+                let _ = stdin.write_all(payload).await;
+            }
+        };
+        let hear = async {
+            if let Some(stdout) = stdout {
+                stdout.take(limits::METHOD_PAYLOAD_MAX as u64 + 1).read_to_end(&mut body).await?;
+            }
+            Ok::<_, std::io::Error>(())
+        };
+        let mut talk = pin!(async { tokio::join!(ask, hear).1 });
+        tokio::select! {
+            biased;
+            heard = &mut talk => {
+                heard?;
+                None
+            }
+            ended = child.wait() => {
+                // What it leaves behind may keep its output open: a reboot that waits for the answer,
+                // say. What the program itself wrote is there already.
+                if let Ok(heard) = timeout(AFTERWARDS, talk).await {
+                    heard?;
+                }
+                Some(ended?)
+            }
         }
     };
-    let hear = async {
-        let mut body = Vec::new();
-        if let Some(stdout) = stdout {
-            stdout.take(limits::METHOD_PAYLOAD_MAX as u64 + 1).read_to_end(&mut body).await?;
-        }
-        Ok::<_, std::io::Error>(body)
-    };
-    let ((), body) = tokio::join!(ask, hear);
-    let mut body = body?;
     if body.len() > limits::METHOD_PAYLOAD_MAX {
         child.kill().await?;
         return Ok(Answered::failed(500, format!("the answer has more than {} bytes", limits::METHOD_PAYLOAD_MAX)));
     }
-    let ended = child.wait().await?;
+    let ended = match ended {
+        Some(ended) => ended,
+        None => child.wait().await?,
+    };
     body.truncate(body.trim_ascii_end().len());
     if !body.is_empty() && serde_json::from_slice::<IgnoredAny>(&body).is_err() {
         return Ok(Answered::failed(500, "the program's answer is not JSON".to_owned()));
@@ -130,6 +155,9 @@ async fn converse(child: &mut Child, payload: &[u8]) -> std::io::Result<Answered
     }
     Ok(Answered { status: 500, body, problem: Some(problem) })
 }
+
+/// How long a program's output is read after its end.
+const AFTERWARDS: Duration = Duration::from_millis(500);
 
 impl Answered {
     fn failed(status: i32, problem: String) -> Self {
@@ -173,6 +201,28 @@ mod tests {
             let (status, body, problem) = call(script, "null").await;
             assert!(status == 500 && body.contains(says) && problem, "{script}: {status} {body}");
         }
+    }
+
+    #[tokio::test]
+    async fn what_it_leaves_behind_does_not_delay_the_answer() {
+        let (folder, script) = (tempfile::tempdir().expect("a folder"), "sleep 1000 & echo $! > \"$0\"; echo '{}'");
+        let file = folder.path().join("id");
+        let arguments = ["-c".into(), script.into(), file.clone().into_os_string()];
+        let program = Program::find(Path::new("sh"), &arguments, LONG).expect("there is a shell");
+        let answered = program.call("reboot", b"").await;
+        assert_eq!((answered.status, answered.body, answered.problem), (200, b"{}".to_vec(), None));
+        let id = std::fs::read_to_string(file).expect("it ran");
+        let ended = std::process::Command::new("kill").arg(id.trim()).status();
+        assert!(ended.is_ok_and(|it| it.success()), "what it left behind lives on");
+    }
+
+    #[tokio::test]
+    async fn the_cloud_cannot_choose_an_option() {
+        let (status, body, problem) = {
+            let Answered { status, body, problem } = shell("echo 1", LONG).call("--version", b"").await;
+            (status, String::from_utf8(body).expect("text"), problem)
+        };
+        assert!(status == 404 && body.contains("begins with -") && problem.is_some(), "{status} {body}");
     }
 
     #[tokio::test]
