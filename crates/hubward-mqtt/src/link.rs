@@ -5,10 +5,12 @@ use std::future::Future;
 use std::io::{self, Cursor};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use hubward_dial::ByteStream;
 use tokio::io::{AsyncReadExt, AsyncWrite};
+use tokio::time::{Sleep, sleep};
 use zeroize::Zeroizing;
 
 /// Above this many unwritten bytes there is no room. Soft: the message that crosses it fits.
@@ -24,6 +26,9 @@ const READ_CHUNK: usize = 4 * 1024;
 /// An empty buffer larger than this is given back.
 const KEEP: usize = 2 * ROOM;
 
+/// How long a peer that has heard a good-bye is waited for. It answers by ending its half, at once.
+const PARTING: Duration = Duration::from_millis(500);
+
 /// A byte stream with buffers. Polled; all state is in `self`.
 pub(crate) struct Link {
     stream: Box<dyn ByteStream>,
@@ -33,13 +38,18 @@ pub(crate) struct Link {
     input: BytesMut,
     unflushed: bool,
     sent: u64,
+    /// Our half is ended.
+    is_shut: bool,
+    /// Since then, how long the other half may take.
+    parting: Option<Pin<Box<Sleep>>>,
 }
 
 impl Link {
     /// A link that begins with `login`.
     pub(crate) fn new(stream: Box<dyn ByteStream>, login: Zeroizing<Vec<u8>>) -> Self {
         let (out, input) = (BytesMut::new(), BytesMut::new());
-        Self { stream, login: Cursor::new(login), out, input, unflushed: false, sent: 0 }
+        let login = Cursor::new(login);
+        Self { stream, login, out, input, unflushed: false, sent: 0, is_shut: false, parting: None }
     }
 
     /// Whether another message may be queued.
@@ -102,13 +112,29 @@ impl Link {
         pin!(self.stream.read_buf(&mut self.input)).poll(cx)
     }
 
-    /// Writes what is queued and ends the stream. Ready when that is done or cannot be.
-    pub(crate) fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if ready!(self.poll_write(cx)).is_ok() {
+    /// Writes what is queued and ends our half of the stream. Ready when that is done or cannot be.
+    ///
+    /// If `politely`, the peer is given a moment to end its half too: it has then read everything.
+    /// Otherwise the last words, an acknowledgement say, may lose a race against the next connection,
+    /// with which a hub ends this one unread.
+    pub(crate) fn poll_close(&mut self, cx: &mut Context<'_>, politely: bool) -> Poll<()> {
+        if !self.is_shut {
             // Who closes does not care how the peer takes it.
-            let _ = ready!(Pin::new(&mut self.stream).poll_shutdown(cx));
+            let written = ready!(self.poll_write(cx)).is_ok();
+            if !written || ready!(Pin::new(&mut self.stream).poll_shutdown(cx)).is_err() {
+                return Poll::Ready(());
+            }
+            self.is_shut = true;
         }
-        Poll::Ready(())
+        if !politely || self.parting.get_or_insert_with(|| Box::pin(sleep(PARTING))).as_mut().poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        loop {
+            self.input.clear();
+            if matches!(ready!(self.poll_read(cx)), Ok(0) | Err(_)) {
+                return Poll::Ready(());
+            }
+        }
     }
 
     const fn taken(&mut self, bytes: usize) {

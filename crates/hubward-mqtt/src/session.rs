@@ -270,7 +270,7 @@ impl Session {
             let _ = packet::disconnect(self.link.out());
         }
         self.closing = true;
-        self.link.poll_close(cx)
+        self.link.poll_close(cx, self.accepted)
     }
 
     /// Whether anything was handed over.

@@ -2,10 +2,11 @@
 
 use std::future::poll_fn;
 use std::task::Poll;
+use std::time::Duration;
 
 use hubward_transport::{Downstream, HubConnection, Message, Stage, TransportError};
 use tokio::join;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use crate::hub::{exchange, login, open, ready, tag, telemetry};
 use crate::peer::{CONNACK, DISCONNECT, PINGREQ, PINGRESP};
@@ -175,6 +176,29 @@ async fn closing_sends_what_is_queued_and_says_good_bye() {
     assert!(peer.at_end().await);
     poll_fn(|cx| connection.poll_close(cx)).await;
     assert!(exchange(&mut *connection).await.is_err());
+}
+
+/// A hub ends an old connection unread when the next one comes: the next one must not come before the
+/// last acknowledgement was read.
+#[tokio::test(start_paused = true)]
+async fn closing_waits_a_moment_until_the_peer_has_read_everything() {
+    let (mut connection, mut peer) = ready().await;
+    let start = Instant::now();
+    let ((), ()) = join!(poll_fn(|cx| connection.poll_close(cx)), async {
+        peer.expect(DISCONNECT).await;
+        assert!(peer.at_end().await);
+        // Something that was under way changes nothing.
+        peer.send(b"\x40\x02\x00\x01").await;
+        sleep(Duration::from_millis(200)).await;
+        drop(peer);
+    });
+    assert_eq!(start.elapsed(), Duration::from_millis(200));
+    poll_fn(|cx| connection.poll_close(cx)).await;
+
+    let (mut connection, _peer) = ready().await;
+    let start = Instant::now();
+    poll_fn(|cx| connection.poll_close(cx)).await;
+    assert_eq!(start.elapsed(), Duration::from_millis(500), "a peer that does not end is not waited for");
 }
 
 #[tokio::test(start_paused = true)]
