@@ -12,6 +12,7 @@
 
 mod cancellations;
 mod cycles;
+mod duplicates;
 mod links;
 mod proxy;
 mod renewals;
