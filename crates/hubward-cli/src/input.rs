@@ -33,7 +33,7 @@ pub(crate) fn patch(flag: &str, value: Value) -> Result<Map<String, Value>, Fail
     let Value::Object(map) = value else {
         return Err(Failure::usage(format!("{flag} is JSON, but no object")).hint("write '{\"name\": value}'"));
     };
-    hubward::twin::check(&map, limits::TWIN_PROPERTIES_MAX)
+    hubward::twin::check_patch(&map, limits::TWIN_PROPERTIES_MAX)
         .map_err(|error| Failure::usage(format!("{flag}: {error}")))?;
     Ok(map)
 }

@@ -218,6 +218,6 @@ fn checked(patch: &impl Serialize) -> Result<Bytes, ProtoError> {
             return Err(ProtoError::Unexpected(format!("the properties are nothing that JSON can say: {problem}")));
         }
     };
-    twin::check(&patch, limits::TWIN_PROPERTIES_MAX)?;
+    twin::check_patch(&patch, limits::TWIN_PROPERTIES_MAX)?;
     Ok(Value::Object(patch).to_string().into())
 }

@@ -138,6 +138,19 @@ pub fn size(values: &Map<String, Value>) -> usize {
     values.iter().map(|(name, value)| name.len() + size_of_value(value)).sum()
 }
 
+/// As [`size`] of a patch: what it removes takes up nothing, not even by its name.
+fn size_of_patch(values: &Map<String, Value>) -> usize {
+    let stays = values.iter().filter(|(_, value)| !value.is_null());
+    let sizes = stays.map(|(name, value)| {
+        name.len()
+            + match value {
+                Value::Object(values) => size_of_patch(values),
+                other => size_of_value(other),
+            }
+    });
+    sizes.sum()
+}
+
 fn size_of_value(value: &Value) -> usize {
     match value {
         Value::Null => 0,
@@ -149,8 +162,8 @@ fn size_of_value(value: &Value) -> usize {
     }
 }
 
-/// Whether a hub would take these properties, or a patch of them: names, texts, numbers, depth, and
-/// the size of the whole up to `limit`.
+/// Whether a hub would take these properties: names, texts, numbers, depth, and the size of the whole
+/// up to `limit`.
 ///
 /// # Errors
 /// [`ProtoError::TooLarge`] with size and limit, [`ProtoError::Property`] with path and rule.
@@ -158,7 +171,20 @@ fn size_of_value(value: &Value) -> usize {
 /// Source: `[doc]` iot-hub/iot-hub-devguide-device-twins.md, "Tags and properties format".
 pub fn check(values: &Map<String, Value>, limit: usize) -> Result<(), ProtoError> {
     check_object(values, "", 1)?;
-    let size = size(values);
+    at_most(size(values), limit)
+}
+
+/// Whether a hub may take this patch of properties: as [`check`], but what it removes does not count
+/// for its size. Whether the section has room for it after that, only the hub knows.
+///
+/// # Errors
+/// As [`check`].
+pub fn check_patch(patch: &Map<String, Value>, limit: usize) -> Result<(), ProtoError> {
+    check_object(patch, "", 1)?;
+    at_most(size_of_patch(patch), limit)
+}
+
+fn at_most(size: usize, limit: usize) -> Result<(), ProtoError> {
     if size > limit {
         return Err(ProtoError::TooLarge { what: "the twin's section", size, limit });
     }
@@ -293,5 +319,21 @@ mod tests {
         }
         let error = check(&map(json!({"abc": "def"})), 5).expect_err("6 bytes");
         assert_eq!(error.to_string(), "the twin's section has 6 bytes, but at most 5 are allowed");
+    }
+
+    #[test]
+    fn what_a_patch_removes_does_not_count_for_its_size() {
+        let patch = json!({"abc": "def", "gone": null, "o": {"gone_too": null, "k": 1}, "l": [null]});
+        let expected = "abc".len() + "def".len() + "o".len() + "k".len() + 8 + "l".len();
+        assert_eq!(check_patch(&map(patch.clone()), expected), Ok(()));
+        assert!(matches!(
+            check_patch(&map(patch), expected - 1),
+            Err(ProtoError::TooLarge { size, .. }) if size == expected
+        ));
+        // A hub's whole section, removed.
+        let many: Map<_, _> = (0..64).map(|it| (format!("{it:01000}"), Value::Null)).collect();
+        assert!(check(&many, limits::TWIN_PROPERTIES_MAX).is_err());
+        assert_eq!(check_patch(&many, limits::TWIN_PROPERTIES_MAX), Ok(()));
+        assert!(check_patch(&map(json!({"a.b": null})), 100).is_err(), "a name is a name");
     }
 }
