@@ -141,7 +141,7 @@ impl Desired {
             if self.asked_at.is_none_or(|it| it < since + DOUBT) {
                 tracing::debug!(known = known.version, fetched = fetched.version, "an older twin; asking again");
                 self.phase = Phase::Resting(since + DOUBT);
-                return;
+                return self.hurry(now);
             }
             tracing::info!(known = known.version, fetched = fetched.version, "the twin was made anew");
         }
@@ -177,6 +177,19 @@ impl Desired {
         }
         if self.phase == Phase::Live {
             self.catch_up(now, rng);
+        } else {
+            self.hurry(now);
+        }
+    }
+
+    /// While an older twin is in doubt, a notice that is newer than what is known is not kept waiting for
+    /// the end of the doubt: the twin is asked for sooner. It is not merged into what is known, since
+    /// the twin may have been made anew: that would be a state that never was.
+    fn hurry(&mut self, now: Instant) {
+        let (Phase::Resting(until), Some(_), Some(known)) = (self.phase, self.older_since, &self.known) else { return };
+        if self.kept.iter().any(|it| it.version > known.version) {
+            let next = self.asked_at.map_or(now, |it| it + SPACING).max(now);
+            self.phase = if next > now { Phase::Resting(until.min(next)) } else { Phase::Due };
         }
     }
 

@@ -248,15 +248,24 @@ fn an_older_version_is_believed_when_it_is_said_twice_and_not_at_once() {
     let mut it = Bench::live(50, json!({}));
     it.reconnects();
     it.fetches(49, json!({}));
+    it.changes(50);
+    assert!(!it.desired.is_due(), "nothing new");
     it.changes(51);
-    assert_eq!(it.news(), None);
-    it.wait_for_timer();
-    it.fetches(50, json!({}));
-    assert_eq!(it.news(), Some((51, json!({ "v": 51 }))));
-    it.now += DOUBT;
-    it.changes(53);
+    assert_eq!(it.news(), None, "nobody knows whose change that is");
+    assert_eq!(it.wait_for_timer(), SPACING, "which is found out soon");
     it.fetches(49, json!({}));
-    assert_eq!(it.wait_for_timer(), DOUBT, "the doubt of before does not count");
+    assert_eq!(it.news(), None, "and not believed sooner than otherwise");
+    it.changes(52);
+    assert_eq!(it.wait_for_timer(), SPACING);
+    it.fetches(50, json!({}));
+    assert_eq!(it.news(), Some((52, json!({ "v": 52 }))));
+    assert!(it.is_live());
+    it.now += DOUBT;
+    it.changes(54);
+    it.fetches(49, json!({}));
+    assert_eq!(it.wait_for_timer(), SPACING, "the notice is newer");
+    it.fetches(49, json!({}));
+    assert_eq!(it.news(), None, "the doubt of before does not count");
 
     // Nor does one of another connection.
     it.reconnects();
