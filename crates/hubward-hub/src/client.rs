@@ -107,11 +107,12 @@ impl HubClient {
         wall: WallClock,
     ) -> Self {
         let (transport, options) = (transport.into(), options.in_range());
-        let (incoming, nudges) = Incoming::new(&options);
+        let abilities = transport.abilities();
+        let (incoming, nudges) = Incoming::new(&options, abilities.settles_in_order);
         let shared = Arc::new(Shared {
             endpoint: transport.endpoint(&login),
             kind: transport.kind(),
-            abilities: transport.abilities(),
+            abilities,
             login,
             room: Semaphore::new(options.queue),
             twin_room: Semaphore::new(options.twin_queue),

@@ -20,8 +20,8 @@ impl HubClient {
     /// also after this receiver is dropped: there is no way to ask it to stop that would not lose
     /// what waits there. Up to [`HubOptions::receive_queue`](crate::HubOptions::receive_queue)
     /// messages (and 4 MiB) wait here for the receiver, none of them acknowledged; what comes beyond
-    /// that is left with the hub and [counted](HubCounts::messages_left): it comes again on the next
-    /// connection, and until then it holds back [later
+    /// that is left with the hub and [counted](HubCounts::messages_left): it comes again as [a dropped
+    /// one](CloudMessage) does, and until then it holds back [later
     /// acknowledgements](CloudMessage#in-which-order-to-complete). With the default, everything that a
     /// hub keeps for a device has room. A reader that does not read holds up nothing but its own
     /// messages.
@@ -133,15 +133,19 @@ impl Drop for CloudMessages {
 /// A message in the program's hands. It reads like the [`IncomingMessage`] it is.
 ///
 /// The hub keeps it until [`CloudMessage::complete`]. One that is dropped, because handling it failed
-/// or panicked, is told to nobody: the hub delivers it again on the next connection, up to its limit
-/// of deliveries (10 unless configured).
+/// or panicked, is delivered again when the hub's lock on it ends, a minute after the delivery: on this
+/// connection, or on the next one if that comes first; up to the hub's limit of deliveries (10 unless
+/// configured). The minute also passes while the program works: over MQTT a message that it still holds
+/// then is not handed to it twice.
 ///
 /// # In which order to complete
 /// Over MQTT, acknowledgements leave in the order in which the messages came; the protocol demands
 /// it. A message that is completed out of order is therefore held back until the ones before it are
-/// completed. One that is never completed holds back every later one *on this connection*: all of
-/// them come again after the next reconnect, at the latest when the token is renewed. So complete
-/// also what cannot be handled, after noting it somewhere, unless it is to come again.
+/// completed. One that is dropped holds back every later one until it has come again and is
+/// completed. One that is kept and never completed holds them back as long as the connection lasts:
+/// all of them come again after the next reconnect, at the latest when the token is renewed, also those
+/// that were completed ([counted](HubCounts::messages_held_back)). So complete also what cannot be
+/// handled, after noting it somewhere, unless it is to come again.
 ///
 /// A planned renewal waits a moment ([`HubOptions::renewal_drain`](crate::HubOptions::renewal_drain))
 /// for messages in the program's hands. Messages of a connection that is over cannot be completed
@@ -164,8 +168,9 @@ impl CloudMessage {
 
     /// Tells the hub that the message is done with. Returns when the acknowledgement is on its
     /// connection, or held back there for [earlier messages](CloudMessage#in-which-order-to-complete);
-    /// the hub does not answer it. For a message that the hub did not want acknowledged (QoS 0) it
-    /// does nothing.
+    /// the hub does not answer it. If the connection ends while it is held back, the message comes
+    /// again all the same. For a message that the hub did not want acknowledged (QoS 0) it does
+    /// nothing.
     ///
     /// # Errors
     /// [`SettleError::Stale`] or [`SettleError::Closed`]: the hub delivers the message again.
@@ -236,10 +241,10 @@ impl Deref for CloudMessage {
 
 impl Drop for CloudMessage {
     fn drop(&mut self) {
-        if self.lock.take().is_some() {
+        if let Some(lock) = self.lock.take() {
             let incoming = &self.source.incoming;
-            incoming.inbox().leave(self.connection, &incoming.counters);
-            // A renewal may have waited for it.
+            incoming.inbox().leave(self.connection, lock, &incoming.counters);
+            // The connection is to know, and a renewal may have waited for it.
             incoming.nudge();
         }
     }

@@ -11,7 +11,8 @@ use std::sync::{Mutex, PoisonError};
 pub struct HubCounts {
     /// Calls of a method that nobody serves; answered with 404.
     pub methods_unknown: u64,
-    /// Calls whose payload was not JSON; answered with 400, the handler saw nothing of them.
+    /// Calls whose payload was not JSON, or whose name could not be read; answered with 400, no handler
+    /// saw anything of them.
     pub methods_invalid: u64,
     /// Calls beyond [`HubOptions::method_calls`](crate::HubOptions::method_calls); answered with 503.
     pub methods_busy: u64,
@@ -25,17 +26,29 @@ pub struct HubCounts {
     /// caller sees a timeout.
     pub methods_unanswered: u64,
     /// Messages that came while as many were waiting as [may
-    /// wait](crate::HubOptions::receive_queue): not acknowledged, the hub delivers them again.
+    /// wait](crate::HubOptions::receive_queue): not acknowledged, the hub delivers them again, on the
+    /// same connection or the next.
     pub messages_left: u64,
     /// Messages that were waiting to be taken when their connection, or the client, ended: not
     /// acknowledged, the hub delivers them again.
     pub messages_discarded: u64,
     /// Messages that the program took and dropped without settling them: not acknowledged, the hub
-    /// delivers them again.
+    /// delivers them again, on the same connection or the next.
     pub messages_unsettled: u64,
+    /// Messages that were completed, and said to be, whose acknowledgement was [held
+    /// back](crate::CloudMessage#in-which-order-to-complete) for an earlier message until their
+    /// connection ended: the hub delivers them again, although the program is done with them.
+    pub messages_held_back: u64,
     /// Messages that the program settled too late, after their connection was over: not
     /// acknowledged, the hub delivers them again.
     pub messages_stale: u64,
+    /// Messages that came without wanting an acknowledgement (QoS 0) and that the program never saw:
+    /// there was no place for them to wait, or the client ended while they did. Lost: the hub does not
+    /// deliver them again.
+    pub messages_lost: u64,
+    /// What came in a form that cannot be read, or on a topic that is nothing of this client's;
+    /// discarded.
+    pub unreadable: u64,
 }
 
 /// The counts while they grow. What is counted is rare, so a lock costs nothing.

@@ -272,6 +272,9 @@ impl Driver {
             moved |= put_asks(&mut self.features, &self.core, connection.as_mut(), now);
             put_messages(&mut self.core, connection.as_mut(), now);
             let polled = connection.poll_exchange(cx, &mut self.events);
+            // What came together is taken together: the last acknowledgement does not end a connection
+            // that has brought a call as well.
+            self.core.hold(true, true);
             for event in self.events.drain(..) {
                 match event {
                     Downstream::Ready { server_time, .. } => {
@@ -280,12 +283,11 @@ impl Driver {
                         self.features.on_connection(now, self.core.up());
                     }
                     Downstream::Done(tag) if !is_request(tag) => self.core.on_done(now, tag),
-                    other => {
-                        self.features.on_event(now, other);
-                        self.core.hold(!self.features.is_idle(), !self.features.is_flushed());
-                    }
+                    other => self.features.on_event(now, other),
                 }
             }
+            self.hold();
+            self.core.settle(now);
             for job in self.features.jobs().drain(..) {
                 let (deadline, incoming) = (self.options.method_deadline, self.shared.incoming.clone());
                 handler::start(job, deadline, self.answer.clone(), incoming);

@@ -21,12 +21,13 @@ pub(crate) struct Incoming {
 }
 
 impl Incoming {
-    /// With the end at which the task is woken.
-    pub(crate) fn new(options: &HubOptions) -> (Arc<Self>, mpsc::Receiver<()>) {
+    /// With the end at which the task is woken. `in_order` says that settlements reach the hub in the
+    /// order of arrival.
+    pub(crate) fn new(options: &HubOptions, in_order: bool) -> (Arc<Self>, mpsc::Receiver<()>) {
         let (nudge, nudges) = mpsc::channel(1);
         let incoming = Self {
             handlers: Mutex::new(Some(Handlers::default())),
-            inbox: Mutex::new(MessageInbox::new(options.receive_queue)),
+            inbox: Mutex::new(MessageInbox::new(options.receive_queue, in_order)),
             counters: Counters::default(),
             nudge,
         };
@@ -65,10 +66,8 @@ impl Incoming {
     pub(crate) fn end(&self, reason: &CloseReason) {
         let handlers = self.handlers().take();
         drop(handlers);
-        let waker = self.inbox().end(reason, &self.counters);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        let tidings = self.inbox().end(reason, &self.counters);
+        tidings.tell();
     }
 
     fn handlers(&self) -> MutexGuard<'_, Option<Handlers>> {
@@ -79,5 +78,63 @@ impl Incoming {
 impl fmt::Debug for Incoming {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Incoming").field("counts", &self.counters.snapshot()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::{Context, Wake, Waker};
+
+    use hubward_proto::hub::PropertyBag;
+    use hubward_transport::{Delivery, Downstream, IncomingMessage, Lock, Verdict};
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::features::{Features, Out};
+
+    /// A program that looks into the inbox as soon as it hears anything.
+    struct Curious {
+        incoming: Arc<Incoming>,
+        looked: AtomicUsize,
+    }
+
+    impl Wake for Curious {
+        fn wake(self: Arc<Self>) {
+            assert!(self.incoming.inbox.try_lock().is_ok(), "it would wait for ever");
+            self.looked.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn whoever_is_told_anything_may_use_the_inbox_at_once() {
+        let (options, now) = (HubOptions::default(), Instant::now());
+        let (incoming, _nudges) = Incoming::new(&options, true);
+        let curious = Arc::new(Curious { incoming: incoming.clone(), looked: AtomicUsize::new(0) });
+        let waker = Waker::from(curious.clone());
+        let mut features = Features::new(&options, incoming.clone());
+        features.on_connection(now, Some(1));
+        assert!(matches!(incoming.inbox().take_or_wait(&waker), (None, None)));
+        for lock in [1, 2].map(Lock) {
+            let message = IncomingMessage::new("", PropertyBag::default());
+            features.on_event(now, Downstream::Message(Box::new(Delivery { lock: Some(lock), message })));
+            incoming.inbox().take().expect("a message");
+        }
+        assert_eq!(curious.looked.load(Ordering::Relaxed), 1);
+        let settle = |lock| incoming.inbox().settle(1, lock, Verdict::Complete, &incoming.counters);
+        let mut told = pin!(settle(Lock(1)).expect("the same connection"));
+        assert!(told.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        let Some(Out::Reply(reply)) = features.next(now, false) else { panic!("a settlement") };
+        features.on_reply(&reply, true);
+        assert_eq!(curious.looked.load(Ordering::Relaxed), 2);
+
+        let mut told = pin!(settle(Lock(2)).expect("the same connection"));
+        assert!(told.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        features.on_connection(now, None);
+        assert_eq!(curious.looked.load(Ordering::Relaxed), 3);
+        assert!(matches!(incoming.inbox().take_or_wait(&waker), (None, None)));
+        features.end(&CloseReason::Requested);
+        assert_eq!(curious.looked.load(Ordering::Relaxed), 4);
     }
 }

@@ -492,7 +492,7 @@ mod tests {
 
     #[test]
     fn tags_are_answered_once_in_any_order() {
-        let Watch { mut core, start } = Watch::new(KEEP_ALIVE);
+        let mut core = Watch::new(KEEP_ALIVE).core;
         for id in [1, 64, 65, 1000, TAG_MAX] {
             core.on_publish(tag(id)).expect("free");
             assert!(core.on_publish(tag(id)).is_err(), "{id} is in use");

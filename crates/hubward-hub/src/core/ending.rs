@@ -42,8 +42,8 @@ impl<T> Core<T> {
         self.end();
     }
 
-    /// What may have become due by something being resolved.
-    pub(super) fn settle(&mut self, now: Instant) {
+    /// What may have become due by something being resolved, or by nothing being held any more.
+    pub(crate) fn settle(&mut self, now: Instant) {
         if matches!(self.phase, Phase::Draining { .. }) && self.flights.len() == 0 && !self.hold.renewal {
             self.leave(now);
         }

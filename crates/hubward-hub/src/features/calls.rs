@@ -81,6 +81,14 @@ impl Calls {
         self.replies.push_back(Reply::Method { call: call.id, status, body: error_body(why) });
     }
 
+    /// Takes a call, from the connection that is up, of which nothing but its id can be read.
+    pub(crate) fn on_unreadable(&mut self, call: CallId) {
+        let (status, why) = (400, "the name of the method cannot be read");
+        self.incoming.counters.add(|it| it.methods_invalid += 1);
+        tracing::warn!(status, why, "a call of a method is refused");
+        self.replies.push_back(Reply::Method { call, status, body: error_body(why) });
+    }
+
     /// Jobs to be begun; the caller empties it.
     pub(crate) const fn jobs(&mut self) -> &mut Vec<Job> {
         &mut self.jobs
@@ -141,7 +149,7 @@ mod tests {
     use fastrand::Rng;
 
     fn calls(limit: usize) -> (Calls, Arc<Incoming>) {
-        let (incoming, _nudges) = Incoming::new(&HubOptions::default());
+        let (incoming, _nudges) = Incoming::new(&HubOptions::default(), true);
         incoming.serve(Some("known".into()), Arc::new(|_| Box::pin(async { Ok(MethodResponse::new(200)) })));
         (Calls::new(incoming.clone(), limit), incoming)
     }
@@ -179,6 +187,17 @@ mod tests {
         assert!(!calls.is_idle() && calls.is_flushed());
         let counts = incoming.counters.snapshot();
         assert_eq!((counts.methods_unknown, counts.methods_invalid, counts.methods_busy), (3, 2, 1));
+    }
+
+    #[test]
+    fn a_call_whose_name_cannot_be_read_is_answered_whoever_serves_the_rest() {
+        let (mut calls, incoming) = calls(1);
+        incoming.serve(None, Arc::new(|_| Box::pin(async { Ok(MethodResponse::new(200)) })));
+        calls.on_unreadable(CallId("a=/b".into()));
+        let body = "{\"error\":\"the name of the method cannot be read\"}";
+        assert_eq!(reply(&mut calls), Some(("a=/b".into(), 400, body.into())));
+        assert!(calls.jobs().is_empty() && calls.is_idle());
+        assert_eq!(incoming.counters.snapshot(), HubCounts { methods_invalid: 1, ..HubCounts::default() });
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Received messages: waiting to be taken, in the program's hands, or on their way back as settled.
 //! Nothing here waits; who does is woken by the caller, outside of any lock.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::task::Waker;
 
 use hubward_transport::{Delivery, IncomingMessage, Lock, Reply, Verdict};
@@ -19,26 +19,63 @@ pub(crate) const RECEIVE_BYTES: usize = 4 * 1024 * 1024;
 pub(crate) struct MessageInbox {
     /// Messages that may wait.
     limit: usize,
-    /// The connection that is up, by the number of its attempt. Everything here came over it.
+    /// The connection that is up, by the number of its attempt. Everything that is to be settled came
+    /// over it.
     up: Option<u64>,
     waiting: VecDeque<Delivery>,
     waiting_bytes: usize,
     /// Taken, to be settled, and not settled yet.
     in_hands: usize,
-    /// Settled, and not on the connection yet. Bounded by what came.
-    settled: VecDeque<Settled>,
-    /// The one that the connection is being given.
-    leaving: Option<oneshot::Sender<Result<(), Unsettled>>>,
+    /// What the connection is to be given. Bounded by what came.
+    back: VecDeque<Back>,
+    /// The settlement that the connection is being given.
+    leaving: Option<Leaving>,
+    /// What came over this connection, the oldest first, and whether it is completed; without what has
+    /// left for the hub. `None` where no message waits for another.
+    line: Option<BTreeMap<Lock, bool>>,
     has_receiver: bool,
     waker: Option<Waker>,
     ended: Option<CloseReason>,
 }
 
+/// Where a program hears what became of its settlement.
+type Told = oneshot::Sender<Result<(), Unsettled>>;
+
 #[derive(Debug)]
-struct Settled {
+enum Back {
+    Settled {
+        lock: Lock,
+        verdict: Verdict,
+        told: Told,
+    },
+    /// Nobody has it any more.
+    Left(Lock),
+}
+
+#[derive(Debug)]
+struct Leaving {
     lock: Lock,
-    verdict: Verdict,
-    told: oneshot::Sender<Result<(), Unsettled>>,
+    told: Told,
+}
+
+/// What is to be told once the inbox is not locked any more: whoever hears it may do anything.
+#[derive(Debug, Default)]
+#[must_use = "somebody waits for it"]
+pub(crate) struct Tidings {
+    settled: Vec<(Told, Result<(), Unsettled>)>,
+    receiver: Option<Waker>,
+}
+
+impl Tidings {
+    pub(crate) fn tell(self) {
+        for (told, what) in self.settled {
+            // Nobody has to wait for it.
+            let _unheard = told.send(what);
+        }
+        if let Some(receiver) = self.receiver {
+            receiver.wake();
+        }
+    }
 }
 
 /// Why a message could not be settled.
@@ -67,15 +104,18 @@ pub(crate) struct Taken {
 }
 
 impl MessageInbox {
-    pub(crate) fn new(limit: usize) -> Self {
+    /// With the number of messages that may wait, and whether settlements reach the hub [in the order
+    /// of arrival](hubward_transport::Abilities::settles_in_order).
+    pub(crate) fn new(limit: usize, in_order: bool) -> Self {
         Self {
             limit,
             up: None,
             waiting: VecDeque::new(),
             waiting_bytes: 0,
             in_hands: 0,
-            settled: VecDeque::new(),
+            back: VecDeque::new(),
             leaving: None,
+            line: in_order.then(BTreeMap::new),
             has_receiver: false,
             waker: None,
             ended: None,
@@ -88,9 +128,10 @@ impl MessageInbox {
         self.up = Some(connection);
     }
 
-    /// The connection is over: the hub delivers again what was not acknowledged on it.
-    pub(crate) fn on_lost(&mut self, counters: &Counters) {
-        self.clear(&Unsettled::Stale, counters);
+    /// The connection is over: the hub delivers again what was not acknowledged on it. What it does
+    /// not deliver again stays.
+    pub(crate) fn on_lost(&mut self, counters: &Counters) -> Tidings {
+        self.clear(&Unsettled::Stale, counters)
     }
 
     /// Takes a message from the connection that is up. Who receives is to be woken.
@@ -98,9 +139,18 @@ impl MessageInbox {
         let size = size(&delivery.message);
         let fits =
             self.waiting.len() < self.limit && (self.waiting.is_empty() || self.waiting_bytes + size <= RECEIVE_BYTES);
+        if let (Some(line), Some(lock)) = (&mut self.line, delivery.lock) {
+            line.insert(lock, false);
+        }
         if !fits || self.up.is_none() {
-            counters.add(|it| it.messages_left += 1);
-            tracing::warn!("more messages came than may wait; the hub delivers this one again");
+            if let Some(lock) = delivery.lock {
+                self.back.extend(self.up.is_some().then_some(Back::Left(lock)));
+                counters.add(|it| it.messages_left += 1);
+                tracing::warn!("more messages came than may wait; the hub delivers this one again");
+            } else {
+                counters.add(|it| it.messages_lost += 1);
+                tracing::warn!("more messages came than may wait; this one is lost, since it came with QoS 0");
+            }
             return None;
         }
         self.waiting_bytes += size;
@@ -110,19 +160,36 @@ impl MessageInbox {
 
     /// The next settlement for the connection; [`MessageInbox::on_reply`] says whether it took it.
     pub(crate) fn next(&mut self) -> Option<Reply> {
-        let Settled { lock, verdict, told } = self.settled.pop_front()?;
-        self.leaving = Some(told);
-        Some(Reply::Settle { lock, verdict })
+        Some(match self.back.pop_front()? {
+            Back::Settled { lock, verdict, told } => {
+                self.leaving = Some(Leaving { lock, told });
+                Reply::Settle { lock, verdict }
+            }
+            Back::Left(lock) => Reply::Leave { lock },
+        })
     }
 
     /// The connection took what [`MessageInbox::next`] handed out, or did not.
-    pub(crate) fn on_reply(&mut self, taken: bool, counters: &Counters) {
-        if !taken {
+    pub(crate) fn on_reply(&mut self, taken: bool, counters: &Counters) -> Tidings {
+        // Nobody waits for what was left.
+        let Some(Leaving { lock, told }) = self.leaving.take() else { return Tidings::default() };
+        if taken {
+            self.completed(lock);
+        } else {
             counters.add(|it| it.messages_stale += 1);
         }
-        if let Some(told) = self.leaving.take() {
-            // Nobody has to wait for it.
-            let _unheard = told.send(if taken { Ok(()) } else { Err(Unsettled::Stale) });
+        let what = if taken { Ok(()) } else { Err(Unsettled::Stale) };
+        Tidings { settled: vec![(told, what)], receiver: None }
+    }
+
+    /// Takes out of the line what reaches the hub now.
+    fn completed(&mut self, lock: Lock) {
+        let Some(line) = &mut self.line else { return };
+        if let Some(completed) = line.get_mut(&lock) {
+            *completed = true;
+        }
+        while line.first_entry().is_some_and(|it| *it.get()) {
+            line.pop_first();
         }
     }
 
@@ -133,14 +200,18 @@ impl MessageInbox {
 
     /// Whether every settlement is on the connection.
     pub(crate) fn is_flushed(&self) -> bool {
-        self.settled.is_empty()
+        self.back.is_empty()
     }
 
-    /// The client has ended. Who receives is to be woken.
-    pub(crate) fn end(&mut self, reason: &CloseReason, counters: &Counters) -> Option<Waker> {
-        self.clear(&Unsettled::Closed(reason.clone()), counters);
+    /// The client has ended.
+    pub(crate) fn end(&mut self, reason: &CloseReason, counters: &Counters) -> Tidings {
+        let mut tidings = self.clear(&Unsettled::Closed(reason.clone()), counters);
+        let lost = self.waiting.drain(..).len() as u64;
+        self.waiting_bytes = 0;
+        counters.add(|it| it.messages_lost += lost);
         self.ended.get_or_insert_with(|| reason.clone());
-        self.waker.take()
+        tidings.receiver = self.waker.take();
+        tidings
     }
 
     // What the program does.
@@ -158,8 +229,9 @@ impl MessageInbox {
 
     /// The next message.
     pub(crate) fn take(&mut self) -> Option<Taken> {
-        let connection = self.up?;
         let delivery = self.waiting.pop_front()?;
+        // Without a connection there is nothing here that could be settled.
+        let connection = self.up.unwrap_or_default();
         self.waiting_bytes -= size(&delivery.message);
         self.in_hands += usize::from(delivery.lock.is_some());
         Some(Taken { connection, delivery })
@@ -196,32 +268,37 @@ impl MessageInbox {
         }
         self.in_hands -= 1;
         let (told, hears) = oneshot::channel();
-        self.settled.push_back(Settled { lock, verdict, told });
+        self.back.push_back(Back::Settled { lock, verdict, told });
         Ok(hears)
     }
 
     /// The program dropped a message without settling it.
-    pub(crate) fn leave(&mut self, connection: u64, counters: &Counters) {
+    pub(crate) fn leave(&mut self, connection: u64, lock: Lock, counters: &Counters) {
         counters.add(|it| it.messages_unsettled += 1);
         if self.up == Some(connection) {
             self.in_hands -= 1;
+            self.back.push_back(Back::Left(lock));
         }
     }
 
-    fn clear(&mut self, why: &Unsettled, counters: &Counters) {
+    fn clear(&mut self, why: &Unsettled, counters: &Counters) -> Tidings {
         self.up = None;
         self.in_hands = 0;
-        let discarded = self.waiting.drain(..).len() as u64;
-        let stale = self.settled.len() as u64;
-        self.waiting_bytes = 0;
-        counters.add(|it| {
-            it.messages_discarded += discarded;
-            it.messages_stale += stale;
+        let waited = self.waiting.len();
+        self.waiting.retain(|it| it.lock.is_none());
+        self.waiting_bytes = self.waiting.iter().map(|it| size(&it.message)).sum();
+        let held_back = self.line.iter_mut().flat_map(std::mem::take).filter(|(_, completed)| *completed).count();
+        let stale = self.back.drain(..).filter_map(|it| match it {
+            Back::Settled { told, .. } => Some((told, Err(why.clone()))),
+            Back::Left(_) => None,
         });
-        for Settled { told, .. } in self.settled.drain(..) {
-            // Nobody has to wait for it.
-            let _unheard = told.send(Err(why.clone()));
-        }
+        let settled: Vec<_> = stale.collect();
+        counters.add(|it| {
+            it.messages_discarded += (waited - self.waiting.len()) as u64;
+            it.messages_stale += settled.len() as u64;
+            it.messages_held_back += held_back as u64;
+        });
+        Tidings { settled, receiver: None }
     }
 }
 
@@ -255,16 +332,88 @@ mod tests {
             (9, vec![5 * quarter, 1], 1),
             (1, vec![0, 0], 1),
         ] {
-            let mut inbox = MessageInbox::new(limit);
-            inbox.on_ready(1);
-            let before = counters.snapshot().messages_left;
-            for size in &sizes {
-                assert!(inbox.on_message(delivery(None, *size), &counters).is_none(), "nobody waits");
+            for lock in [Some(0), None] {
+                let mut inbox = MessageInbox::new(limit, true);
+                inbox.on_ready(1);
+                let before = counters.snapshot();
+                for (number, size) in (0..).zip(&sizes) {
+                    let delivery = delivery(lock.map(|it| it + number), *size);
+                    assert!(inbox.on_message(delivery, &counters).is_none(), "nobody waits");
+                }
+                assert_eq!(inbox.waiting.len(), kept, "{limit} {sizes:?}");
+                let (after, over) = (counters.snapshot(), (sizes.len() - kept) as u64);
+                let more = (after.messages_left - before.messages_left, after.messages_lost - before.messages_lost);
+                assert_eq!(more, if lock.is_some() { (over, 0) } else { (0, over) }, "{limit} {sizes:?}");
+                // The connection is told, so that they can come again.
+                let mut left = Vec::new();
+                while let Some(reply) = inbox.next() {
+                    let Reply::Leave { lock } = reply else { panic!("{reply:?}") };
+                    inbox.on_reply(true, &counters).tell();
+                    left.push(lock);
+                }
+                assert_eq!(left.len() as u64, lock.map_or(0, |_| over), "{limit} {sizes:?}");
+                while let Some(Taken { delivery, .. }) = inbox.take() {
+                    assert!(delivery.lock.is_none_or(|it| !left.contains(&it)), "{limit} {sizes:?}");
+                }
+                assert_eq!(inbox.waiting_bytes, 0);
             }
-            assert_eq!(inbox.waiting.len(), kept, "{limit} {sizes:?}");
-            assert_eq!(counters.snapshot().messages_left - before, (sizes.len() - kept) as u64, "{limit} {sizes:?}");
-            while inbox.take().is_some() {}
-            assert_eq!(inbox.waiting_bytes, 0);
+        }
+    }
+
+    #[test]
+    fn what_the_hub_does_not_deliver_again_waits_for_its_reader_across_connections() {
+        let counters = Counters::default();
+        let mut inbox = MessageInbox::new(9, true);
+        inbox.on_ready(1);
+        for (lock, bytes) in [(None, 1), (Some(1), 2), (None, 3), (Some(2), 4), (None, 5)] {
+            let _nobody = inbox.on_message(delivery(lock, bytes), &counters);
+        }
+        inbox.on_lost(&counters).tell();
+        let taken = |inbox: &mut MessageInbox| {
+            let Taken { delivery, .. } = inbox.take()?;
+            Some((delivery.lock, delivery.message.body.len()))
+        };
+        assert_eq!((taken(&mut inbox), inbox.is_idle()), (Some((None, 1)), true), "without a connection");
+        inbox.on_ready(2);
+        let _nobody = inbox.on_message(delivery(Some(0), 2), &counters);
+        assert_eq!(taken(&mut inbox), Some((None, 3)));
+        inbox.on_lost(&counters).tell();
+        inbox.end(&CloseReason::Requested, &counters).tell();
+        assert_eq!((taken(&mut inbox), inbox.waiting_bytes), (None, 0));
+        let counts = counters.snapshot();
+        assert_eq!((counts.messages_discarded, counts.messages_lost), (3, 1));
+    }
+
+    #[test]
+    fn what_was_completed_in_vain_is_counted_where_acknowledgements_keep_an_order() {
+        for in_order in [true, false] {
+            let counters = Counters::default();
+            let mut inbox = MessageInbox::new(9, in_order);
+            inbox.on_ready(1);
+            for lock in 1..=6 {
+                let _nobody = inbox.on_message(delivery(Some(lock), 1), &counters);
+                inbox.take().expect("a message");
+            }
+            let complete = |inbox: &mut MessageInbox, lock| {
+                let _told = inbox.settle(1, Lock(lock), Verdict::Complete, &counters).expect("the same connection");
+                assert!(matches!(inbox.next(), Some(Reply::Settle { .. })));
+                inbox.on_reply(true, &counters).tell();
+            };
+            for lock in [1, 3, 4, 6] {
+                complete(&mut inbox, lock);
+            }
+            inbox.leave(1, Lock(2), &counters);
+            assert!(matches!(inbox.next(), Some(Reply::Leave { lock: Lock(2) })));
+            inbox.on_reply(true, &counters).tell();
+            // It comes again, and with it go two of those behind it.
+            let _nobody = inbox.on_message(delivery(Some(2), 1), &counters);
+            inbox.take().expect("a message");
+            complete(&mut inbox, 2);
+            inbox.on_lost(&counters).tell();
+            inbox.on_ready(2);
+            inbox.on_lost(&counters).tell();
+            let counts = counters.snapshot();
+            assert_eq!((counts.messages_held_back, counts.messages_unsettled), (u64::from(in_order), 1));
         }
     }
 
@@ -272,7 +421,7 @@ mod tests {
     fn a_hubs_full_queue_fits() {
         use hubward_proto::limits::{CLOUD_TO_DEVICE_MAX, CLOUD_TO_DEVICE_QUEUE};
         let counters = Counters::default();
-        let mut inbox = MessageInbox::new(crate::HubOptions::default().receive_queue);
+        let mut inbox = MessageInbox::new(crate::HubOptions::default().receive_queue, true);
         inbox.on_ready(1);
         for lock in 0..CLOUD_TO_DEVICE_QUEUE {
             assert!(inbox.on_message(delivery(Some(lock as u64), CLOUD_TO_DEVICE_MAX), &counters).is_none());
@@ -283,7 +432,7 @@ mod tests {
     #[test]
     fn a_settlement_belongs_to_its_connection() {
         let counters = Counters::default();
-        let mut inbox = MessageInbox::new(9);
+        let mut inbox = MessageInbox::new(9, true);
         inbox.on_ready(1);
         let _nobody = inbox.on_message(delivery(Some(7), 1), &counters);
         let taken = inbox.take().expect("a message");
@@ -291,7 +440,9 @@ mod tests {
         let mut told = inbox.settle(1, Lock(7), Verdict::Complete, &counters).expect("the same connection");
         assert!(!inbox.is_flushed() && told.try_recv().is_err());
         assert!(matches!(inbox.next(), Some(Reply::Settle { lock: Lock(7), verdict: Verdict::Complete })));
-        inbox.on_reply(true, &counters);
+        let tidings = inbox.on_reply(true, &counters);
+        assert!(told.try_recv().is_err(), "not before the inbox is free");
+        tidings.tell();
         assert!(matches!(told.try_recv(), Ok(Ok(()))) && inbox.is_idle());
 
         let _nobody = inbox.on_message(delivery(Some(8), 1), &counters);
@@ -299,7 +450,7 @@ mod tests {
         inbox.take().expect("a message");
         let mut told = inbox.settle(1, Lock(8), Verdict::Complete, &counters).expect("the same connection");
         inbox.take().expect("a message");
-        inbox.on_lost(&counters);
+        inbox.on_lost(&counters).tell();
         assert!(matches!(told.try_recv(), Ok(Err(Unsettled::Stale))));
         inbox.on_ready(2);
         assert!(matches!(inbox.settle(1, Lock(9), Verdict::Complete, &counters), Err(Unsettled::Stale)));
@@ -320,14 +471,19 @@ mod tests {
             let mut rng = Rng::with_seed(seed);
             let counters = Counters::default();
             let limit = rng.usize(1..6);
-            let mut inbox = MessageInbox::new(limit);
+            let mut inbox = MessageInbox::new(limit, true);
             let (mut up, mut connections, mut locks) = (None, 0, 0);
             let mut held: Vec<Held> = Vec::new();
             let mut told = Vec::new();
             let (mut came, mut taken, mut locked, mut given) = (0, 0, 0, 0);
+            // What the connection was given, and whether that was its end.
+            let (mut line, mut held_back) = (Vec::new(), 0);
             for _ in 0..400 {
                 match rng.u8(..12) {
-                    0 if up.take().is_some() => inbox.on_lost(&counters),
+                    0 if up.take().is_some() => {
+                        inbox.on_lost(&counters).tell();
+                        held_back += line.drain(..).filter(|(_, done)| *done).count() as u64;
+                    }
                     1 if up.is_none() => {
                         connections += 1;
                         up = Some(connections);
@@ -337,6 +493,7 @@ mod tests {
                         locks += 1;
                         let lock = (rng.u8(..4) > 0).then_some(connections * 1000 + locks);
                         let _nobody = inbox.on_message(delivery(lock, rng.usize(..RECEIVE_BYTES / 2)), &counters);
+                        line.extend(lock.map(|it| (it, false)));
                         came += 1;
                     }
                     6 | 7 => {
@@ -350,7 +507,7 @@ mod tests {
                         let Held { connection, lock } = held.swap_remove(rng.usize(..held.len()));
                         let Some(lock) = lock else { continue };
                         if rng.u8(..4) == 0 {
-                            inbox.leave(connection, &counters);
+                            inbox.leave(connection, lock, &counters);
                         } else {
                             let settled = inbox.settle(connection, lock, Verdict::Complete, &counters);
                             assert_eq!(settled.is_ok(), up == Some(connection), "seed {seed}");
@@ -359,11 +516,20 @@ mod tests {
                     }
                     _ if up.is_some() => {
                         if let Some(reply) = inbox.next() {
-                            let Reply::Settle { lock, .. } = reply else { panic!("{reply:?}") };
+                            let (lock, settles) = match reply {
+                                Reply::Settle { lock, .. } => (lock, true),
+                                Reply::Leave { lock } => (lock, false),
+                                other => panic!("{other:?}"),
+                            };
                             assert_eq!(Some(lock.0 / 1000), up, "seed {seed}");
                             let taken = rng.u8(..10) > 0;
-                            inbox.on_reply(taken, &counters);
-                            given += u64::from(taken);
+                            inbox.on_reply(taken, &counters).tell();
+                            given += u64::from(taken && settles);
+                            if taken && settles {
+                                line.iter_mut().filter(|it| it.0 == lock.0).for_each(|it| it.1 = true);
+                                let gone = line.iter().take_while(|it| it.1).count();
+                                line.drain(..gone);
+                            }
                         }
                     }
                     _ => {}
@@ -372,9 +538,12 @@ mod tests {
                 let in_hands = held.iter().any(|it| up == Some(it.connection) && it.lock.is_some());
                 assert_eq!(inbox.is_idle(), !in_hands && inbox.is_flushed(), "seed {seed}");
             }
-            assert!(inbox.end(&CloseReason::Requested, &counters).is_none());
+            inbox.end(&CloseReason::Requested, &counters).tell();
+            held_back += line.iter().filter(|(_, done)| *done).count() as u64;
             let counts = counters.snapshot();
-            assert_eq!(came, taken + counts.messages_left + counts.messages_discarded, "seed {seed}");
+            let untaken = counts.messages_left + counts.messages_discarded + counts.messages_lost;
+            assert_eq!(came, taken + untaken, "seed {seed}");
+            assert_eq!(counts.messages_held_back, held_back, "seed {seed}");
             let in_hands = held.iter().filter(|it| it.lock.is_some()).count() as u64;
             let ends = given + counts.messages_stale + counts.messages_unsettled + in_hands;
             assert_eq!(locked, ends, "seed {seed}");
@@ -394,7 +563,7 @@ mod tests {
         let count = std::sync::Arc::new(Count(0.into()));
         let waker = Waker::from(count.clone());
         let counters = Counters::default();
-        let mut inbox = MessageInbox::new(1);
+        let mut inbox = MessageInbox::new(1, true);
         assert!(inbox.attach() && !inbox.attach(), "one at a time");
         inbox.on_ready(1);
         assert!(matches!(inbox.take_or_wait(&waker), (None, None)));
@@ -405,7 +574,7 @@ mod tests {
         assert!(matches!(inbox.take_or_wait(&waker), (None, None)));
         assert!(inbox.detach().is_some() && inbox.attach());
         assert!(matches!(inbox.take_or_wait(&waker), (None, None)));
-        inbox.end(&CloseReason::Dropped, &counters).expect("somebody waits").wake();
+        inbox.end(&CloseReason::Dropped, &counters).tell();
         assert!(matches!(inbox.take_or_wait(&waker), (Some(Err(CloseReason::Dropped)), None)));
         assert_eq!(count.0.load(std::sync::atomic::Ordering::Relaxed), 2);
     }

@@ -95,7 +95,8 @@ impl Features {
             self.watches.on_lost();
             self.twins.on_lost();
             self.calls.on_lost();
-            self.incoming.inbox().on_lost(&self.incoming.counters);
+            let tidings = self.incoming.inbox().on_lost(&self.incoming.counters);
+            tidings.tell();
         }
         if let Some(connection) = up {
             self.up = up;
@@ -122,6 +123,9 @@ impl Features {
                     receiver.wake();
                 }
             }
+            Downstream::Left => self.incoming.counters.add(|it| it.messages_left += 1),
+            Downstream::Unreadable(Some(call)) => self.calls.on_unreadable(call),
+            Downstream::Unreadable(None) => self.incoming.counters.add(|it| it.unreadable += 1),
             other => tracing::debug!(?other, "not asked for"),
         }
     }
@@ -140,7 +144,10 @@ impl Features {
     pub(crate) fn on_reply(&mut self, reply: &Reply, taken: bool) {
         match reply {
             Reply::Method { .. } => self.calls.on_reply(taken),
-            _ => self.incoming.inbox().on_reply(taken, &self.incoming.counters),
+            _ => {
+                let tidings = self.incoming.inbox().on_reply(taken, &self.incoming.counters);
+                tidings.tell();
+            }
         }
     }
 

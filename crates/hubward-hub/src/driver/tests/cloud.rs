@@ -21,11 +21,22 @@ impl FakeHub {
     /// What was settled: connection, lock, verdict.
     fn settled(&self) -> Vec<(usize, u64, Verdict)> {
         let hub = self.lock();
-        let settled = hub.replies.iter().map(|(connection, reply)| match reply {
-            Reply::Settle { lock, verdict } => (*connection, lock.0, *verdict),
+        let settled = hub.replies.iter().filter_map(|(connection, reply)| match reply {
+            Reply::Settle { lock, verdict } => Some((*connection, lock.0, *verdict)),
+            Reply::Leave { .. } => None,
             other => panic!("{other:?}"),
         });
         settled.collect()
+    }
+
+    /// What was left: connection and lock.
+    fn left(&self) -> Vec<(usize, u64)> {
+        let hub = self.lock();
+        let left = hub.replies.iter().filter_map(|(connection, reply)| match reply {
+            Reply::Leave { lock } => Some((*connection, lock.0)),
+            _ => None,
+        });
+        left.collect()
     }
 }
 
@@ -109,8 +120,60 @@ async fn a_message_before_the_receiver_waits_and_is_not_acknowledged() {
     assert!(receiver.try_next().is_none());
     drop(next);
     settle().await;
-    assert_eq!(hub.settled().len(), 1, "a dropped message is told to nobody");
+    assert_eq!((hub.settled().len(), hub.left()), (1, vec![(1, 8)]));
     assert_eq!(client.counts(), HubCounts { messages_unsettled: 1, ..HubCounts::default() });
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_was_dropped_comes_again_under_its_lock() {
+    let hub = FakeHub::new([]);
+    let client = connected(&hub, options()).await;
+    let mut receiver = client.cloud_messages().expect("free");
+    for lock in 1..=3 {
+        hub.deliver(lock);
+    }
+    drop(receiver.next().await.expect("alive"));
+    receiver.next().await.expect("alive").complete().await.expect("the same connection");
+    let held = receiver.next().await.expect("alive");
+    settle().await;
+    assert_eq!(hub.left(), [(1, 1)]);
+    hub.deliver(1);
+    let again = receiver.next().await.expect("alive");
+    assert_eq!(body(&again), "1");
+    again.complete().await.expect("the same connection");
+    settle().await;
+    assert_eq!(hub.settled(), [(1, 2, Verdict::Complete), (1, 1, Verdict::Complete)]);
+    assert_eq!(client.counts(), HubCounts { messages_unsettled: 1, ..HubCounts::default() });
+
+    // One that was completed behind one that is not comes again, which is counted.
+    hub.deliver(4);
+    receiver.next().await.expect("alive").complete().await.expect("the same connection");
+    reconnected(&hub, &client).await;
+    drop(held);
+    settle().await;
+    assert_eq!(hub.left(), [(1, 1)], "nothing that the next connection should know");
+    let expected = HubCounts { messages_unsettled: 2, messages_held_back: 1, ..HubCounts::default() };
+    assert_eq!(client.counts(), expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_read_is_counted_and_a_call_is_answered() {
+    let hub = FakeHub::new([]);
+    let client = connected(&hub, options()).await;
+    client.serve_methods(|_| async { Ok(crate::MethodResponse::new(200)) }).expect("methods");
+    for what in [
+        Downstream::Unreadable(None),
+        Downstream::Unreadable(Some(hubward_transport::CallId("7f".into()))),
+        Downstream::Left,
+        Downstream::Unreadable(None),
+    ] {
+        hub.tell(what);
+    }
+    settle().await;
+    let answers: Vec<_> = hub.lock().replies.drain(..).map(|it| it.1).collect();
+    assert!(matches!(&answers[..], [Reply::Method { call, status: 400, .. }] if call.0 == "7f"), "{answers:?}");
+    let expected = HubCounts { unreadable: 2, methods_invalid: 1, messages_left: 1, ..HubCounts::default() };
+    assert_eq!(client.counts(), expected);
 }
 
 #[tokio::test(start_paused = true)]
@@ -232,6 +295,7 @@ async fn a_reader_that_never_reads_stalls_nothing_and_is_counted() {
     }
     settle().await;
     assert_eq!(client.counts(), HubCounts { messages_left: 10_000 - 64, ..HubCounts::default() });
+    assert_eq!(hub.left(), (64..10_000).map(|it| (1, it)).collect::<Vec<_>>());
     for number in 0..64 {
         let message = receiver.try_next().expect("it waited");
         assert_eq!(body(&message), number.to_string());
@@ -384,15 +448,16 @@ async fn nothing_is_replied_over_another_connection_and_nothing_vanishes() {
         }
         let _ended = client.close(Duration::ZERO).await;
         let (taken, completed, stale) = reader.await.expect("no panic");
-        // A handler's task may outlive its client.
-        while std::sync::Arc::strong_count(&calls) > 1 {
+        // A handler's task may outlive its client, and says what became of its call at its very end.
+        while tokio::runtime::Handle::current().metrics().num_alive_tasks() > 0 {
             tokio::task::yield_now().await;
         }
         let counts = client.counts();
-        let (mut settled, mut answered) = (0, 0);
+        let (mut settled, mut left, mut answered) = (0, 0, 0);
         for (connection, reply) in &hub.lock().given {
             let (count, own) = match reply {
                 Reply::Settle { lock, .. } => (&mut settled, lock.0),
+                Reply::Leave { lock } => (&mut left, lock.0),
                 Reply::Method { call, .. } => (&mut answered, call.0.parse().expect("a number")),
                 other => panic!("{other:?}"),
             };
@@ -400,6 +465,7 @@ async fn nothing_is_replied_over_another_connection_and_nothing_vanishes() {
             assert_eq!(own / 1000, *connection as u64, "seed {seed}");
         }
         assert_eq!(settled, completed, "seed {seed}");
+        assert!(left <= counts.messages_unsettled + counts.messages_left, "seed {seed}");
         assert_eq!(taken, completed + stale + counts.messages_unsettled, "seed {seed}");
         assert_eq!(stale, counts.messages_stale, "seed {seed}");
         let worked = calls.load(std::sync::atomic::Ordering::SeqCst);

@@ -170,6 +170,7 @@ impl FakeHub {
 fn mqtt() -> Abilities {
     let mut abilities = Abilities::default();
     (abilities.twin, abilities.methods, abilities.receive) = (true, true, true);
+    abilities.settles_in_order = true;
     abilities
 }
 

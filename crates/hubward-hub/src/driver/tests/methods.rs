@@ -105,6 +105,27 @@ async fn every_call_gets_one_answer_and_the_client_goes_on() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_call_that_comes_with_the_last_acknowledgement_before_a_renewal_is_answered() {
+    let hub = FakeHub::new([]).answering(Answers::WhenTold);
+    let client = spawn(&hub, options().token_lifetime(seconds(60)).renewal_drain(seconds(5)).ack_timeout(seconds(90)));
+    client.serve_method("work", |_| async { Ok(MethodResponse::new(200)) }).expect("methods");
+    ready(&client).await;
+    let receipt = client.enqueue(Message::new("m")).await.expect("room");
+    settle().await;
+    until_state(&client, |it| matches!(it, ConnectionState::Renewing)).await;
+    settle().await;
+    assert_eq!(hub.opened(), 1, "it waits for the acknowledgement");
+    // Both in one read.
+    let tag = hub.lock().taken[0].tag;
+    hub.tell(Downstream::Done(hubward_transport::Tag(tag.try_into().expect("not zero"))));
+    hub.call("work", "1", "{}");
+    receipt.await.expect("an acknowledgement");
+    settle().await;
+    assert_eq!(hub.answers().remove("1"), Some((1, 200, String::new())));
+    assert_eq!((hub.opened(), client.counts()), (2, HubCounts::default()));
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_rest_goes_to_the_catch_all_and_a_handler_can_be_replaced() {
     let hub = FakeHub::new([]);
     let client = spawn(&hub, options());
