@@ -135,12 +135,14 @@ emulator inside the process. The first line says which.
   --emulator   Ignores the variables
   --live       Insists on them: a missing one is an error
 
-Live mode only reads, registers the given id and sends its telemetry. More: --help of the runner,
+Live mode registers the given id, sends its telemetry, reads its twin and reports one property that it
+removes again; scenarios that look at or steer the service are skipped. More: --help of the runner,
 `cargo run -p hubward-tests --bin e2e -- --help`.";
 
 const INTEROP_HELP: &str = "\
 Microsoft's Python SDK (from PyPI, in a private venv) over MQTT and WebSocket, and their Node SDKs
-(from npm) over HTTP, MQTT and WebSocket, against the emulator of a release build.
+(from npm) over HTTP, MQTT and WebSocket, against the emulator of a release build: provisioning, and
+at the hub telemetry, twins, methods and messages, as devices and as modules.
 
 Usage: cargo xtask interop [ARGUMENTS OF tests/interop/run.py]
 

@@ -19,7 +19,8 @@ const HELP: &str = "cargo xtask e2e [--live | --emulator] [--transport https|mqt
   --emulator   ignore the variables
   --transport  run over one transport only (default: all)
 
-  Live, it registers the given id, sends its telemetry, and changes nothing else.";
+  Live, it registers the given id, sends its telemetry, reads its twin, and reports the property
+  hubwardConformance, which it removes again. It changes nothing else.";
 
 #[tokio::main]
 async fn main() -> ExitCode {

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hubward::{CloudMessages, HubClient, Message, MethodResponse, ReceiveError, SettleError, TransportKind};
-use hubward_emulator::{Ack, CloudMessageState, CloudToDevice, Invocation, Outcome as Fate};
+use hubward_emulator::{
+    Ack, CloudMessageState, CloudToDevice, ConnectionState as Presence, Emulator, Invocation, Outcome as Fate,
+};
 use serde_json::json;
 
 use super::twin::cut_and_come_back;
@@ -72,6 +74,8 @@ pub(super) async fn a_kept_session_delivers_later(cloud: Cloud, kind: TransportK
     drop(because("receiving", hub.cloud_messages())?);
     settled(&hub).await?;
     because("closing", hub.close(Duration::from_secs(10)).await)?;
+    let away = |it: &Emulator| it.device(HUB, "dev-1").is_some_and(|it| it.connection_state == Presence::Disconnected);
+    cloud.emulator.wait_until(|it| away(it).then_some(())).await;
 
     send(&cloud, &["while away", "and another"])?;
     let hub = device.connect().await?;

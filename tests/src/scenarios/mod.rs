@@ -6,6 +6,7 @@ mod cloud_side;
 mod desired;
 mod methods;
 mod modules;
+mod redelivery;
 mod staying;
 mod telemetry;
 mod twin;
@@ -82,6 +83,8 @@ pub const ALL: &[Scenario] = &[
     emulator!(Hub, cloud_messages::nothing_is_taken_before_a_receiver_exists),
     emulator!(Hub, cloud_messages::a_kept_session_delivers_later),
     emulator!(Hub, cloud_messages::a_dropped_message_comes_again),
+    emulator!(Hub, redelivery::a_dropped_message_comes_again_on_its_connection),
+    emulator!(Hub, redelivery::what_had_no_place_comes_again_on_its_connection),
     emulator!(Hub, cloud_messages::completion_out_of_order_is_held_back),
     emulator!(Hub, cloud_messages::every_form_of_a_property_arrives),
     emulator!(Hub, cloud_messages::abandon_and_reject_are_unsupported),

@@ -217,6 +217,7 @@ pub(super) async fn cut_and_come_back(cloud: &Cloud, hub: &HubClient, id: &str) 
     let mut state = hub.state();
     state.mark_unchanged();
     must(cloud.emulator.disconnect_device(HUB, id), || format!("{id} is not connected"))?;
-    because("the loss", state.wait_for(|it| !it.is_connected()).await)?;
+    // Whatever is seen of it: quick changes may be seen as one.
+    because("the loss", state.changed().await)?;
     because("coming back", hub.connected().await)
 }
