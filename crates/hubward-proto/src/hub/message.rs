@@ -179,10 +179,11 @@ impl Message {
         let mut message = Self::new(body);
         for (name, value) in bag.iter() {
             let known = System::ALL.into_iter().find(|it| it.name() == name);
-            message = match (known, value) {
-                (Some(known), Some(value)) => message.system(known, value),
-                _ => message.set_property(name.to_owned(), value.map(str::to_owned)),
-            };
+            match (known, value) {
+                (Some(known), Some(value)) => message = message.system(known, value),
+                // Names in a bag are different.
+                _ => message.application.push((name.to_owned(), value.map(str::to_owned))),
+            }
         }
         message
     }

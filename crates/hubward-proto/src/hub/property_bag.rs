@@ -1,5 +1,8 @@
 //! The property bag at the end of a topic: `key=value&key2&key3=`, percent-encoded.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
 use crate::ProtoError;
 use crate::percent::{decode, encode};
 
@@ -65,6 +68,8 @@ impl PropertyBag {
         if text.is_empty() {
             return Ok(bag);
         }
+        // A topic has room for thousands of names: looking through them for each would take seconds.
+        let mut places = HashMap::new();
         for entry in text.split('&') {
             let (name, value) = match entry.split_once('=') {
                 Some((name, value)) => (name, Some(value)),
@@ -77,7 +82,14 @@ impl PropertyBag {
                 return Err(rule("a value contains `=` that is not percent-encoded"));
             }
             let text = |it| decode(it).ok_or_else(|| rule("a name or value is not UTF-8"));
-            bag.set(text(name)?, value.map(text).transpose()?);
+            let (name, value) = (text(name)?, value.map(text).transpose()?);
+            match places.entry(name.clone()) {
+                Entry::Occupied(place) => bag.entries[*place.get()].1 = value,
+                Entry::Vacant(place) => {
+                    place.insert(bag.entries.len());
+                    bag.entries.push((name, value));
+                }
+            }
         }
         Ok(bag)
     }
