@@ -69,7 +69,7 @@ impl PropertyBag {
             return Ok(bag);
         }
         // A topic has room for thousands of names: looking through them for each would take seconds.
-        let mut places = HashMap::new();
+        let mut places: HashMap<String, usize> = HashMap::new();
         for entry in text.split('&') {
             let (name, value) = match entry.split_once('=') {
                 Some((name, value)) => (name, Some(value)),
