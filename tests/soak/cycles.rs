@@ -43,7 +43,7 @@ async fn cycles(kind: TransportKind) {
     };
     let (mqtt, https) = (cloud.emulator.mqtt_addr(), cloud.emulator.https_addr());
     let program = Invocation::of(env!("CARGO_BIN_EXE_cycles").as_ref());
-    let ran = program
+    let running = program
         .args([WARM_UP.to_string().as_str(), CYCLES.to_string().as_str()])
         .vars(&[
             ("IOTHUB_DEVICE_CONNECTION_STRING", text(&steady, "steady")),
@@ -52,10 +52,10 @@ async fn cycles(kind: TransportKind) {
             ("HUBWARD_CA_FILE", cloud.emulator.ca_file().display().to_string()),
             ("HUBWARD_CONNECT_TO", format!(":8883:{mqtt},:443:{https}")),
         ])
-        .run()
-        .await;
-    assert_eq!(ran.code, Some(0), "{}", ran.stderr_text());
-    let left: Value = serde_json::from_str(&ran.stdout_text()).expect("what it measured");
+        .spawn();
+    let ran = running.wait_with_output().await.expect("it can be waited for");
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    let left: Value = serde_json::from_slice(&ran.stdout).expect("what it measured");
     let rss: Vec<f64> = left["rss"].as_array().expect("samples").iter().filter_map(Value::as_f64).collect();
     assert_eq!(rss.len(), CYCLES, "one sample a cycle");
     let slope = slope(&rss);
