@@ -104,6 +104,8 @@ on_every_hub_transport!(
     nothing_is_taken_before_a_receiver_exists,
     a_kept_session_delivers_later,
     a_dropped_message_comes_again,
+    a_dropped_message_comes_again_on_its_connection,
+    what_had_no_place_comes_again_on_its_connection,
     completion_out_of_order_is_held_back,
     every_form_of_a_property_arrives,
     abandon_and_reject_are_unsupported,
