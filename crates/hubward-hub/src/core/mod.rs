@@ -236,8 +236,14 @@ impl<T> Core<T> {
     pub(crate) fn on_token_old(&mut self, now: Instant) -> bool {
         match &mut self.phase {
             Phase::Up { renew_at: Some(at), .. } => *at = now,
-            // The hub would refuse it, and that would look like a wrong key.
-            Phase::Opening { .. } | Phase::Login { .. } => self.open(now),
+            // The hub would refuse it, and that would look like a wrong key. The limit of the attempt
+            // stays: a token that lives no longer than a connection takes to make is no reason to try
+            // for ever without a pause.
+            Phase::Opening { until } | Phase::Login { until, .. } => {
+                let until = *until;
+                self.open(now);
+                self.phase = Phase::Opening { until };
+            }
             _ => return false,
         }
         true
@@ -307,12 +313,12 @@ impl<T> Core<T> {
 
     /// Whether messages and new questions may go to the hub, and not only replies. What a renewal
     /// waits for may itself wait for the hub, such as a method that sends a message: that goes on for
-    /// the first half of the limit, so that the second one is left for the answers.
+    /// most of the limit; the rest is left for the answers.
     pub(crate) fn may_ask(&self, now: Instant) -> bool {
         match self.phase {
             Phase::Up { .. } | Phase::Renewing { .. } => true,
             Phase::Draining { until } => {
-                self.hold.renewal && until.saturating_duration_since(now) > self.setup.options.renewal_drain / 2
+                self.hold.renewal && until.saturating_duration_since(now) > self.setup.options.renewal_drain / 8
             }
             _ => false,
         }

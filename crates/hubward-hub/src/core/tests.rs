@@ -266,6 +266,20 @@ fn a_token_that_grew_old_on_the_way_is_replaced_before_the_hub_sees_it() {
 }
 
 #[test]
+fn a_token_that_lives_no_longer_than_a_login_takes_is_not_replaced_for_ever() {
+    let (mut core, mut now) = core(options());
+    open(&mut core, now);
+    let limit = now + core.setup.options.login_deadline;
+    while now < limit {
+        assert!(core.on_token_old(now));
+        assert_eq!(core.next_deadline(), Some(limit));
+        now += seconds(1);
+    }
+    core.on_time(limit);
+    assert!(matches!(core.state, ConnectionState::Disconnected { attempt: 1, .. }), "{:?}", core.state);
+}
+
+#[test]
 fn the_time_that_connecting_took_counts_as_life_of_the_token() {
     let (mut core, now) = core(options());
     for (age, least, most) in [(0, 2880, 3240), (1800, 1080, 1440), (3500, 360, 360)] {
