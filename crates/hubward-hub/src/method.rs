@@ -38,7 +38,7 @@ impl HubClient {
     /// ```
     ///
     /// Calls are worked on at the same time, in no order, each in a task of its own. Whatever
-    /// happens, the caller gets one answer:
+    /// happens, the caller gets one answer, unless the connection ends first:
     ///
     /// | status | when |
     /// |---|---|

@@ -57,6 +57,7 @@ class Device {
     const twin = await this.getTwin();
     // The SDK says what it fetched first, then each change.
     twin.on('properties.desired', (patch) => say({ event: 'desired', patch }));
+    await this.settled();
   }
 
   async methods({ answers }) {
