@@ -50,6 +50,7 @@ pub struct Builder {
     pub(crate) certificate: Option<BadCertificate>,
     pub(crate) rules: Rules,
     pub(crate) policy_key: Option<SharedKey>,
+    pub(crate) dps_policy_key: Option<SharedKey>,
 }
 
 impl Default for Builder {
@@ -75,6 +76,7 @@ impl Default for Builder {
             certificate: None,
             rules: Rules::default(),
             policy_key: None,
+            dps_policy_key: None,
         }
     }
 }
@@ -240,6 +242,14 @@ impl Builder {
     #[must_use]
     pub fn policy_key(mut self, key: SharedKey) -> Self {
         self.policy_key = Some(key);
+        self
+    }
+
+    /// The key of the policy `provisioningserviceowner`, which may manage enrollments over HTTPS; a
+    /// random one by default. See [`Emulator::dps_connection_string`].
+    #[must_use]
+    pub fn dps_policy_key(mut self, key: SharedKey) -> Self {
+        self.dps_policy_key = Some(key);
         self
     }
 

@@ -47,6 +47,9 @@ pub enum StartError {
     /// The certificate authority cannot be made or read.
     #[error("there is no certificate authority")]
     Ca(#[from] CaError),
+    /// There is no randomness to make the key of a policy with.
+    #[error("the key of a policy cannot be made")]
+    PolicyKey(#[from] hubward_sas::KeyError),
     /// TLS cannot be set up.
     #[error("TLS cannot be set up")]
     Tls(#[from] rustls::Error),

@@ -31,8 +31,9 @@
 //!   service does, the choice stands in `docs/emulator.md`, marked `[guess]`.
 //! * State is in memory. Only the CA outlives the emulator, if there is a data directory.
 //! * Emulated: the DPS device API with symmetric keys; of hubs telemetry, twins, direct methods,
-//!   messages to devices, modules. The service APIs are not, but for what the admin port has of them:
-//!   who asks for them gets an error that says so.
+//!   messages to devices, modules; of the DPS service API the enrollments that have symmetric keys.
+//!   The hub's service API is not, but for what the admin port has of it: who asks for it gets an
+//!   error that says so.
 //!
 //! hubward is an independent project, not a Microsoft product.
 
@@ -43,12 +44,15 @@ mod emulator;
 mod enroll;
 mod error;
 mod fault;
+#[doc(hidden)]
+pub mod fuzzing;
 mod http;
 mod hub;
 mod listen;
 mod mqtt;
 mod ready;
 mod serve;
+mod service;
 mod shared;
 mod socket;
 mod store;

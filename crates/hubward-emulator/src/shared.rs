@@ -9,6 +9,7 @@ use crate::clock::Clock;
 use crate::dps::Registrar;
 use crate::fault::{Fault, Faults, Point};
 use crate::hub::TelemetryLog;
+use crate::service::Access;
 use crate::store::Store;
 
 /// State and behaviour.
@@ -20,6 +21,8 @@ pub(crate) struct Shared {
     pub(crate) registrar: Registrar,
     /// By the hub's name in lower case; never changes.
     pub(crate) logs: BTreeMap<String, TelemetryLog>,
+    /// Of the service API of DPS.
+    pub(crate) access: Access,
     pub(crate) info: Arc<Info>,
 }
 
@@ -73,6 +76,7 @@ impl Shared {
             clock,
             faults: Faults::default(),
             logs: BTreeMap::from([("localhost".to_owned(), TelemetryLog::new(1000))]),
+            access: Access::new(&[], &[], key.clone()),
             info: Arc::new(Info {
                 id_scope: "0ne1".into(),
                 hubs: vec!["localhost".into()],

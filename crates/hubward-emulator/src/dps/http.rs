@@ -147,10 +147,8 @@ fn allowed(path: &str) -> &'static str {
 }
 
 /// How the paths of the service APIs and of the hub's HTTPS endpoints begin.
-const NOT_EMULATED: [&str; 12] = [
+const NOT_EMULATED: [&str; 10] = [
     "devices",
-    "enrollments",
-    "enrollmentgroups",
     "registrations",
     "attestationmechanism",
     "twins",

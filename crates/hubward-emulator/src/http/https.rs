@@ -1,4 +1,4 @@
-//! The HTTPS port: DPS, and WebSockets that carry MQTT.
+//! The HTTPS port: DPS with its service API, and WebSockets that carry MQTT.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{Cut, Reply, websocket};
 use crate::shared::Shared;
-use crate::{dps, mqtt};
+use crate::{dps, mqtt, service};
 
 /// Serves one connection to its end, also if it turns into a WebSocket.
 pub(crate) async fn serve<S>(shared: Arc<Shared>, stream: S)
@@ -50,6 +50,9 @@ async fn route(
     mut request: Request<Incoming>,
 ) -> Result<Reply, Cut> {
     if !websocket::is_asked(&request) {
+        if service::is_asked(request.uri().path()) {
+            return service::handle(shared, request).await;
+        }
         return dps::handle_http(shared, request).await;
     }
     let on_upgrade = hyper::upgrade::on(&mut request);

@@ -120,7 +120,12 @@ impl SeedReport {
     }
 }
 
-fn linked(state: &State, id: &str, settings: &hubward_proto::service::EnrollmentSettings) -> Result<(), EnrollError> {
+/// Refuses settings that name a hub which the emulator does not have.
+pub(crate) fn linked(
+    state: &State,
+    id: &str,
+    settings: &hubward_proto::service::EnrollmentSettings,
+) -> Result<(), EnrollError> {
     let named = settings.iot_hubs.iter().flatten().chain(&settings.iot_hub_host_name);
     for hub in named {
         if !state.hubs.contains_key(&hub.to_ascii_lowercase()) {

@@ -15,6 +15,7 @@ mod hub_faults;
 mod messages;
 mod methods;
 mod modules;
+mod service_dps;
 mod tls;
 mod twins;
 mod websocket;

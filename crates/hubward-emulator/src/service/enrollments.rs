@@ -1,0 +1,41 @@
+//! What only individual enrollments have.
+
+use std::collections::BTreeMap;
+
+use hubward_proto::service::{EnrollmentSettings, IndividualEnrollment};
+
+use super::kind::Kind;
+use crate::dps::Refusal;
+use crate::store::{Entry, State};
+
+impl Kind for IndividualEnrollment {
+    /// Source: `[guess]` from `[sdk]` azure-iot-sdk-csharp, ProvisioningE2ETests.cs.
+    const MISSING: (u32, &'static str) = (404_201, "The enrollment was not found.");
+
+    fn entries(state: &State) -> &BTreeMap<String, Entry<Self>> {
+        &state.individuals
+    }
+
+    fn entries_mut(state: &mut State) -> &mut BTreeMap<String, Entry<Self>> {
+        &mut state.individuals
+    }
+
+    fn settings(&self) -> &EnrollmentSettings {
+        &self.settings
+    }
+
+    fn check(&self) -> Result<(), Refusal> {
+        match &self.optional_device_information {
+            None | Some(serde_json::Value::Object(_)) => Ok(()),
+            Some(_) => Err(Refusal::generic(400, "optionalDeviceInformation must be an object.")),
+        }
+    }
+
+    /// Source: `[sdk]` azure-iot-sdk-csharp, issue 3478: the registration is shown with a single
+    /// enrollment, not in queries.
+    fn with_registration(mut self, state: &State) -> Self {
+        let record = state.records.get(&self.registration_id.to_ascii_lowercase());
+        self.registration_state = record.map(|it| it.state.clone());
+        self
+    }
+}

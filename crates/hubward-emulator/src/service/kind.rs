@@ -1,0 +1,210 @@
+//! What individual enrollments and groups have in common: create, update, show, delete.
+
+use std::collections::BTreeMap;
+
+use hubward_proto::hub::twin::check;
+use hubward_proto::limits;
+use hubward_proto::service::{
+    AllocationPolicy, Attestation, AttestationType, EnrollmentSettings, ProvisioningStatus, SymmetricKeys,
+};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::IfMatch;
+use super::path::Action;
+use crate::clock::timestamp;
+use crate::dps::{Answer, Refusal};
+use crate::shared::Shared;
+use crate::store::{EnrollError, Entry, KeyPair, Model, Put, State, complete, linked};
+use crate::wire_id;
+
+/// A kind of enrollment.
+pub(super) trait Kind: Model + Serialize + DeserializeOwned + 'static {
+    /// Code and message for one that does not exist.
+    const MISSING: (u32, &'static str);
+
+    fn entries(state: &State) -> &BTreeMap<String, Entry<Self>>;
+    fn entries_mut(state: &mut State) -> &mut BTreeMap<String, Entry<Self>>;
+    fn settings(&self) -> &EnrollmentSettings;
+    /// Checks what only this kind has.
+    fn check(&self) -> Result<(), Refusal>;
+    /// Adds what became of the device.
+    fn with_registration(self, state: &State) -> Self;
+}
+
+/// Does what is asked.
+pub(super) fn answer<K: Kind>(
+    shared: &Shared,
+    action: &Action,
+    if_match: &IfMatch,
+    body: &[u8],
+) -> Result<Answer, Refusal> {
+    match action {
+        Action::Get(id) => shared.store.read(|state| {
+            let model = shown(find::<K>(state, id)?).with_registration(state);
+            Ok(Answer::json(200, &model))
+        }),
+        Action::Attestation(id) => {
+            shared.store.read(|state| Ok(Answer::json(200, &attestation(find::<K>(state, id)?))))
+        }
+        Action::Put(id) => {
+            let model: K = read(body)?;
+            if !model.id().eq_ignore_ascii_case(id) {
+                return Err(Refusal::generic(400, "The id in the body is another one than that in the path."));
+            }
+            let now = shared.clock.now();
+            let entry = shared.store.change(|state| put(state, model, if_match, now))?;
+            let mut model = shown(&entry);
+            model.settings_mut().attestation = Some(attestation(&entry));
+            Ok(Answer::json(200, &model))
+        }
+        Action::Delete(id) => {
+            shared.store.change(|state| delete::<K>(state, id, if_match))?;
+            Ok(Answer { body: Vec::new(), ..Answer::json(204, &()) })
+        }
+    }
+}
+
+/// Creates without If-Match, updates with it.
+///
+/// Source: `[sdk]` azure-iot-sdk-csharp, issue 3076, and azure-sdk-for-python, issue 35187, for 409. Its
+/// six-digit code and 404 for an update of nothing are `[guess]`es.
+fn put<K: Kind>(
+    state: &mut State,
+    model: K,
+    if_match: &IfMatch,
+    now: std::time::SystemTime,
+) -> Result<Entry<K>, Refusal> {
+    check_model(&model)?;
+    linked(state, model.id(), model.settings()).map_err(refuse)?;
+    let key = model.id().to_ascii_lowercase();
+    let before = K::entries(state).get(&key);
+    match (before, if_match) {
+        (None, IfMatch::Absent) => {}
+        (None, _) => return Err(missing::<K>()),
+        (Some(_), IfMatch::Absent) => {
+            let message = "It exists already. An update needs If-Match, with its etag or *.";
+            return Err(Refusal::generic(409, message));
+        }
+        (Some(before), _) => if_match.check(before.model.settings().etag.as_deref())?,
+    }
+    let (mut entry, put) = complete(model, before, now).map_err(refuse)?;
+    if put == Put::Unchanged {
+        // A seed that is applied again changes nothing; a PUT always does.
+        let settings = entry.model.settings_mut();
+        settings.etag = Some(wire_id::etag());
+        settings.last_updated_date_time_utc = Some(timestamp(now));
+    }
+    K::entries_mut(state).insert(key, entry.clone());
+    Ok(entry)
+}
+
+fn delete<K: Kind>(state: &mut State, id: &str, if_match: &IfMatch) -> Result<(), Refusal> {
+    if_match.check(find::<K>(state, id)?.model.settings().etag.as_deref())?;
+    K::entries_mut(state).remove(&id.to_ascii_lowercase());
+    Ok(())
+}
+
+fn find<'a, K: Kind>(state: &'a State, id: &str) -> Result<&'a Entry<K>, Refusal> {
+    K::entries(state).get(&id.to_ascii_lowercase()).ok_or_else(missing::<K>)
+}
+
+fn missing<K: Kind>() -> Refusal {
+    let (code, message) = K::MISSING;
+    Refusal::new(404, code, message)
+}
+
+/// An enrollment as it is shown: no keys.
+fn shown<K: Kind>(entry: &Entry<K>) -> K {
+    let mut model = entry.model.clone();
+    model.settings_mut().provisioning_status.get_or_insert(ProvisioningStatus::Enabled);
+    model
+}
+
+/// The attestation with its keys.
+fn attestation<K>(entry: &Entry<K>) -> Attestation {
+    let KeyPair { primary, secondary } = &entry.keys;
+    let text = |key: &hubward_sas::SharedKey| key.expose_base64().to_string();
+    Attestation::symmetric_key(Some(SymmetricKeys { primary_key: text(primary), secondary_key: text(secondary) }))
+}
+
+/// Reads an object. What is wrong is told by its place, since the text may hold keys.
+fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
+    // Some readers of JSON, ours too, take an array for an object with its members in order.
+    if body.trim_ascii_start().first() != Some(&b'{') {
+        return Err(Refusal::generic(400, "The body must be a JSON object."));
+    }
+    serde_json::from_slice(body).map_err(|problem| {
+        let what = if problem.is_data() { "does not have the shape that is expected" } else { "is no JSON" };
+        let (line, column) = (problem.line(), problem.column());
+        Refusal::generic(400, format!("The body {what}, at line {line}, column {column}."))
+    })
+}
+
+/// Refuses what the service refuses, and what it has and the emulator has not.
+///
+/// Source: `[doc]` azure-rest-api-specs, deviceprovisioningservices service models. That an attestation
+/// is needed is a `[guess]`; 501 is ours.
+fn check_model<K: Kind>(model: &K) -> Result<(), Refusal> {
+    let wrong = |message: String| Err(Refusal::generic(400, message));
+    model.check()?;
+    let settings = model.settings();
+    match &settings.attestation {
+        None => return wrong("The attestation is missing.".into()),
+        Some(it) => match &it.kind {
+            AttestationType::SymmetricKey if it.x509.is_some() || it.tpm.is_some() => {
+                return wrong("An attestation of type symmetricKey has the member symmetricKey only.".into());
+            }
+            AttestationType::SymmetricKey => {}
+            AttestationType::X509 | AttestationType::Tpm | AttestationType::None => {
+                return not_emulated(&format!("the attestation type `{}`", it.kind));
+            }
+            unknown => return wrong(format!("There is no attestation type `{unknown}`.")),
+        },
+    }
+    if let Some(ProvisioningStatus::Unknown(word)) = &settings.provisioning_status {
+        return wrong(format!("There is no provisioningStatus `{word}`."));
+    }
+    match &settings.allocation_policy {
+        Some(AllocationPolicy::Unknown(word)) => return wrong(format!("There is no allocationPolicy `{word}`.")),
+        Some(AllocationPolicy::Custom) => {
+            let text = |name| settings.custom_allocation_definition.as_ref().and_then(|it| it.get(name)?.as_str());
+            if text("webhookUrl").is_none_or(str::is_empty) || text("apiVersion").is_none_or(str::is_empty) {
+                return wrong("The allocationPolicy custom needs webhookUrl and apiVersion.".into());
+            }
+        }
+        _ => {}
+    }
+    match &settings.capabilities {
+        None => {}
+        Some(Value::Object(capabilities)) => match capabilities.get("iotEdge") {
+            None | Some(Value::Null | Value::Bool(false)) => {}
+            Some(Value::Bool(true)) => return not_emulated("edge devices (capabilities.iotEdge)"),
+            Some(_) => return wrong("capabilities.iotEdge must be true or false.".into()),
+        },
+        Some(_) => return wrong("capabilities must be an object.".into()),
+    }
+    if let Some(twin) = &settings.initial_twin {
+        let parts = [
+            ("tags", &twin.tags, limits::TWIN_TAGS_MAX),
+            ("properties.desired", &twin.properties.desired, limits::TWIN_PROPERTIES_MAX),
+        ];
+        for (name, values, limit) in parts {
+            if let Err(problem) = check(values, limit) {
+                return wrong(format!("initialTwin.{name} is refused: {problem}."));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn not_emulated(what: &str) -> Result<(), Refusal> {
+    Err(Refusal::generic(501, format!("The emulator does not emulate {what}.")))
+}
+
+/// Source: `[guess]`: 400, as for any other body that cannot be honoured.
+fn refuse(problem: EnrollError) -> Refusal {
+    let status = if matches!(problem, EnrollError::NotEmulated { .. }) { 501 } else { 400 };
+    Refusal::generic(status, format!("It is refused: {problem}."))
+}

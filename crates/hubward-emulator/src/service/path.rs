@@ -1,0 +1,136 @@
+//! Paths of the DPS service API.
+
+use percent_encoding::percent_decode_str;
+
+use crate::dps::Refusal;
+
+/// What a request is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Subject {
+    Enrollments,
+    Groups,
+}
+
+/// What is to be done. The texts are ids.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Action {
+    Get(String),
+    Put(String),
+    Delete(String),
+    /// Show the keys.
+    Attestation(String),
+}
+
+impl Action {
+    /// Whether the request must have a body, and that must be JSON.
+    pub(super) const fn has_json(&self) -> bool {
+        matches!(self, Self::Put(_))
+    }
+}
+
+/// A request as its method and path tell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Asked {
+    pub(super) subject: Subject,
+    pub(super) action: Action,
+}
+
+impl Asked {
+    /// Reads method and path; fixed words in any letter case, since SDKs differ.
+    ///
+    /// Source: `[sdk]` azure-iot-sdk-node, which writes `/enrollmentgroups/`.
+    pub(super) fn parse(method: &str, path: &str) -> Result<Self, Refusal> {
+        let route = Route::parse(path).ok_or_else(|| Refusal::generic(404, "There is nothing at this path."))?;
+        let subject = route.subject;
+        let action = match (route.rest, method) {
+            (Rest::One(id), "GET") => Action::Get(id),
+            (Rest::One(id), "PUT") => Action::Put(id),
+            (Rest::One(id), "DELETE") => Action::Delete(id),
+            (Rest::Attestation(id), "POST") => Action::Attestation(id),
+            _ => return Err(Refusal::generic(405, "The path does not have this method.")),
+        };
+        Ok(Self { subject, action })
+    }
+}
+
+/// Whether a path is one of the service API, or begins like one.
+pub(crate) fn is_asked(path: &str) -> bool {
+    subject(path.trim_start_matches('/').split('/').next().unwrap_or_default()).is_some()
+}
+
+/// The methods of a path, for `Allow`.
+pub(super) fn allowed(path: &str) -> String {
+    let rest = Route::parse(path).map(|it| it.rest);
+    match rest {
+        Some(Rest::One(_)) => "GET, PUT, DELETE",
+        Some(Rest::Attestation(_)) => "POST",
+        None => "",
+    }
+    .to_owned()
+}
+
+struct Route {
+    subject: Subject,
+    rest: Rest,
+}
+
+enum Rest {
+    One(String),
+    Attestation(String),
+}
+
+impl Route {
+    fn parse(path: &str) -> Option<Self> {
+        let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
+        let id = |text: &str| {
+            let id = percent_decode_str(text).decode_utf8().ok()?.into_owned();
+            (!id.is_empty()).then_some(id)
+        };
+        let subject = subject(parts.first()?)?;
+        let rest = match &parts[1..] {
+            [one] => Rest::One(id(one)?),
+            [one, word] if word.eq_ignore_ascii_case("attestationmechanism") => Rest::Attestation(id(one)?),
+            _ => return None,
+        };
+        Some(Self { subject, rest })
+    }
+}
+
+fn subject(word: &str) -> Option<Subject> {
+    match word.to_ascii_lowercase().as_str() {
+        "enrollments" => Some(Subject::Enrollments),
+        "enrollmentgroups" => Some(Subject::Groups),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_methods_and_paths() {
+        use Subject::{Enrollments, Groups};
+        for (method, path, subject, action) in [
+            ("GET", "/enrollments/d1", Enrollments, Action::Get("d1".into())),
+            ("PUT", "/Enrollments/a%3Ab", Enrollments, Action::Put("a:b".into())),
+            ("DELETE", "/enrollmentgroups/g", Groups, Action::Delete("g".into())),
+            ("POST", "/enrollmentGroups/g/attestationMechanism", Groups, Action::Attestation("g".into())),
+        ] {
+            assert_eq!(Asked::parse(method, path), Ok(Asked { subject, action }), "{method} {path}");
+            assert!(is_asked(path), "{path}");
+        }
+        for (method, path, status) in [
+            ("PATCH", "/enrollments/d1", 405),
+            ("GET", "/enrollments/d1/attestationmechanism", 405),
+            ("GET", "/enrollments/d1/keys", 404),
+            ("GET", "/enrollments/", 404),
+            ("GET", "/enrollments/%ff", 404),
+            ("GET", "/certificates", 404),
+        ] {
+            assert_eq!(Asked::parse(method, path).map_err(|it| it.status), Err(status), "{method} {path}");
+        }
+        assert!(!is_asked("/0ne1/registrations/d1/register"));
+        assert_eq!(allowed("/enrollments/d1"), "GET, PUT, DELETE");
+    }
+}

@@ -1,0 +1,235 @@
+//! The service API of DPS over HTTPS, requests typed by hand.
+
+use std::time::Duration;
+
+use hubward_emulator::Emulator;
+use hubward_sas::{ConnectionString, SasToken, SharedKey};
+use serde_json::{Value, json};
+
+use crate::client::{Reply, Tls, dps_token, http, now, tls};
+
+/// An operator's tool with the key of the policy.
+struct Operator {
+    stream: Tls,
+    authorization: String,
+}
+
+impl Operator {
+    async fn new(emulator: &Emulator) -> Self {
+        let text = emulator.dps_connection_string();
+        let login = ConnectionString::parse(&text).expect("a connection string");
+        assert_eq!(login.shared_access_key_name(), Some("provisioningserviceowner"));
+        let key = SharedKey::from_base64(login.expose_shared_access_key().expect("a key")).expect("a key");
+        let expiry = now().saturating_add(Duration::from_secs(3600));
+        let token = SasToken::sign(&key, login.host_name(), expiry, login.shared_access_key_name());
+        Self { stream: tls(emulator, emulator.https_addr()).await, authorization: token.expose().to_owned() }
+    }
+
+    /// `headers` end in CR LF each.
+    async fn ask(&mut self, line: &str, headers: &str, body: &str) -> Reply {
+        let query = if line.contains('?') { "" } else { "?api-version=2021-10-01" };
+        let request = format!(
+            "{line}{query} HTTP/1.1\r\nHost: localhost\r\nAuthorization: {}\r\n\
+             Content-Type: application/json; charset=utf-8\r\n{headers}Content-Length: {}\r\n\r\n{body}",
+            self.authorization,
+            body.len()
+        );
+        http(&mut self.stream, &request).await.expect("an answer")
+    }
+
+    async fn ok(&mut self, line: &str, headers: &str, body: &Value) -> Value {
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let reply = self.ask(line, headers, &body).await;
+        assert_eq!(reply.status, 200, "{line}: {}", reply.body);
+        reply.json()
+    }
+
+    async fn refused(&mut self, line: &str, headers: &str, body: &str) -> (u16, Value) {
+        let reply = self.ask(line, headers, body).await;
+        let json = reply.json();
+        assert_eq!(reply.header("x-ms-error-code"), Some(json["errorCode"].to_string().as_str()), "{line}");
+        assert_eq!(json["trackingId"].as_str(), reply.header("x-ms-request-id"), "{line}");
+        (reply.status, json["errorCode"].clone())
+    }
+}
+
+fn enrollment(id: &str) -> Value {
+    json!({ "registrationId": id, "attestation": { "type": "symmetricKey" } })
+}
+
+fn group(id: &str) -> Value {
+    json!({ "enrollmentGroupId": id, "attestation": { "type": "symmetricKey", "symmetricKey": {} } })
+}
+
+fn if_match(etag: &str) -> String {
+    format!("If-Match: {etag}\r\n")
+}
+
+#[tokio::test]
+async fn an_enrollment_is_created_shown_used_updated_and_deleted() {
+    let emulator = Emulator::start().await.expect("started");
+    let mut operator = Operator::new(&emulator).await;
+    let body = json!({
+        "registrationId": "d1", "deviceId": "dev-1",
+        "attestation": {"type": "symmetricKey", "symmetricKey": {"primaryKey": "", "secondaryKey": ""}},
+        "capabilities": {"iotEdge": false}, "provisioningStatus": "enabled",
+        "reprovisionPolicy": {"updateHubAssignment": true, "migrateDeviceData": true},
+        "allocationPolicy": "static", "iotHubs": ["localhost"],
+        "initialTwin": {"tags": {"site": "a"}, "properties": {"desired": {"interval": 30}}},
+        "optionalDeviceInformation": {"note": "x"}
+    });
+    let created = operator.ok("PUT /enrollments/d1", "", &body).await;
+    let keys = &created["attestation"]["symmetricKey"];
+    let key = SharedKey::from_base64(keys["primaryKey"].as_str().expect("a key")).expect("a generated key");
+    assert_ne!(keys["primaryKey"], keys["secondaryKey"]);
+    let etag = created["etag"].as_str().expect("an etag").to_owned();
+    assert!(etag.starts_with('"') && etag.ends_with('"'), "{etag}");
+
+    // A device registers with the generated key, and ends at the hub with its twin.
+    let authorization = dps_token(&emulator, &key, "d1");
+    let register = format!(
+        "PUT /{}/registrations/d1/register?api-version=2021-06-01 HTTP/1.1\r\nHost: x\r\nAuthorization: \
+         {authorization}\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{{}}",
+        emulator.id_scope()
+    );
+    let mut device = tls(&emulator, emulator.https_addr()).await;
+    assert_eq!(http(&mut device, &register).await.expect("an answer").status, 202);
+    let twin = emulator.twin("localhost", "dev-1").expect("the device");
+    assert_eq!(serde_json::to_value(twin).expect("JSON")["tags"], json!({"site": "a"}));
+
+    // Shown without keys, with what became of the device; any letter case finds it.
+    let shown = operator.ok("GET /Enrollments/D1", "", &Value::Null).await;
+    assert_eq!(shown["attestation"], json!({"type": "symmetricKey"}));
+    assert_eq!(shown["registrationState"]["status"], "assigned");
+    assert_eq!(shown["registrationState"]["deviceId"], "dev-1");
+    for name in ["deviceId", "capabilities", "allocationPolicy", "iotHubs", "initialTwin", "optionalDeviceInformation"]
+    {
+        assert_eq!(shown[name], body[name], "{name}");
+    }
+    let mechanism = operator.ok("POST /enrollments/d1/attestationmechanism", "", &Value::Null).await;
+    assert_eq!(mechanism, created["attestation"]);
+
+    // An update needs the etag, and what was shown can be sent back: the keys stay.
+    assert_eq!(operator.refused("PUT /enrollments/d1", "", &body.to_string()).await, (409, json!(409_000)));
+    let wrong = if_match("\"00000000-0000-0100-0000-000000000000\"");
+    assert_eq!(operator.refused("PUT /enrollments/d1", &wrong, &body.to_string()).await, (412, json!(412_000)));
+    assert_eq!(operator.refused("DELETE /enrollments/d1", &wrong, "").await, (412, json!(412_000)));
+    let mut changed = shown.clone();
+    changed["provisioningStatus"] = json!("disabled");
+    let updated = operator.ok("PUT /enrollments/d1", &if_match(&etag), &changed).await;
+    assert_eq!(updated["attestation"], created["attestation"]);
+    assert_eq!(updated["createdDateTimeUtc"], created["createdDateTimeUtc"]);
+    assert_ne!(updated["etag"], created["etag"]);
+    let again = operator.ok("PUT /enrollments/d1", &if_match("\"*\""), &changed).await;
+    assert_ne!(again["etag"], updated["etag"], "the same body once more is an update, too");
+    let disabled = http(&mut device, &register).await.expect("an answer");
+    assert_eq!(disabled.json()["status"], "disabled");
+
+    let bare = again["etag"].as_str().expect("an etag").trim_matches('"').to_owned();
+    let deleted = operator.ask("DELETE /enrollments/d1", &if_match(&bare), "").await;
+    assert_eq!((deleted.status, deleted.body.as_str()), (204, ""));
+    for line in ["GET /enrollments/d1", "DELETE /enrollments/d1", "POST /enrollments/d1/attestationmechanism"] {
+        assert_eq!(operator.refused(line, "", "").await, (404, json!(404_201)), "{line}");
+    }
+    let update = operator.refused("PUT /enrollments/d1", &if_match("*"), &body.to_string()).await;
+    assert_eq!(update, (404, json!(404_201)), "nothing to update");
+}
+
+#[tokio::test]
+async fn a_group_is_created_used_and_deleted() {
+    let emulator = Emulator::start().await.expect("started");
+    let mut operator = Operator::new(&emulator).await;
+    let created = operator.ok("PUT /enrollmentgroups/line-7", "", &group("line-7")).await;
+    assert_eq!(created["provisioningStatus"], "enabled");
+    let key = created["attestation"]["symmetricKey"]["secondaryKey"].as_str().expect("a key");
+    let key = SharedKey::from_base64(key).expect("a generated key").derive("sn-1");
+    let register = format!(
+        "PUT /{}/registrations/sn-1/register?api-version=2021-06-01 HTTP/1.1\r\nHost: x\r\nAuthorization: {}\r\n\
+         Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{{}}",
+        emulator.id_scope(),
+        dps_token(&emulator, &key, "sn-1")
+    );
+    let mut device = tls(&emulator, emulator.https_addr()).await;
+    assert_eq!(http(&mut device, &register).await.expect("an answer").status, 202);
+    let shown = operator.ok("GET /enrollmentGroups/LINE-7", "", &Value::Null).await;
+    assert_eq!(shown["attestation"], json!({"type": "symmetricKey"}));
+    assert!(shown.get("registrationState").is_none());
+    assert_eq!(operator.ask("DELETE /enrollmentGroups/line-7", "", "").await.status, 204);
+    assert_eq!(operator.refused("GET /enrollmentGroups/line-7", "", "").await, (404, json!(404_202)));
+    assert_eq!(http(&mut device, &register).await.expect("an answer").status, 401);
+}
+
+#[tokio::test]
+async fn refuses_what_it_cannot_honour() {
+    let emulator = Emulator::start().await.expect("started");
+    let mut operator = Operator::new(&emulator).await;
+    let with = |name: &str, value: Value| {
+        let mut body = enrollment("d1");
+        body[name] = value;
+        body.to_string()
+    };
+    let put = "PUT /enrollments/d1";
+    for (line, body, status) in [
+        (put, "{".to_owned(), 400),
+        (put, String::new(), 400),
+        (put, "[\"d1\"]".to_owned(), 400),
+        (put, "{}".to_owned(), 400),
+        (put, json!({"registrationId": "d1"}).to_string(), 400),
+        (put, enrollment("d2").to_string(), 400),
+        ("PUT /enrollments/d%201", enrollment("d 1").to_string(), 400),
+        (put, with("deviceId", json!("a b")), 400),
+        (put, with("provisioningStatus", json!("off")), 400),
+        (put, with("allocationPolicy", json!("geolatency")), 400),
+        (put, with("allocationPolicy", json!("custom")), 400),
+        (put, with("iotHubs", json!(["elsewhere"])), 400),
+        (put, with("iotHubHostName", json!("elsewhere")), 400),
+        (put, with("optionalDeviceInformation", json!([])), 400),
+        (put, with("initialTwin", json!({"tags": {"a.b": 1}})), 400),
+        (put, with("attestation", json!({"type": "symmetricKey", "tpm": {}})), 400),
+        (put, with("attestation", json!({"type": "symmetricKey", "symmetricKey": {"primaryKey": "AAEC"}})), 400),
+        (put, with("attestation", json!({"type": "magic"})), 400),
+        (put, with("attestation", json!({"type": "tpm", "tpm": {"endorsementKey": "AA=="}})), 501),
+        (put, with("attestation", json!({"type": "x509", "x509": {}})), 501),
+        (put, with("capabilities", json!({"iotEdge": true})), 501),
+        ("PUT /enrollments/d1?api-version=2031-01-01", enrollment("d1").to_string(), 400),
+        ("PUT /enrollments/d1?a=b", enrollment("d1").to_string(), 400),
+        ("PATCH /enrollments/d1", String::new(), 405),
+        ("GET /enrollments/d1/keys", String::new(), 404),
+    ] {
+        let refused = operator.refused(line, "", &body).await;
+        assert_eq!(refused, (status, json!(u32::from(status) * 1000)), "{line} {body}");
+    }
+    let allow = operator.ask("PATCH /enrollments/d1", "", "").await;
+    assert_eq!(allow.header("allow"), Some("GET, PUT, DELETE"));
+    let huge = with("optionalDeviceInformation", json!({ "note": "x".repeat(512 * 1024) }));
+    assert_eq!(operator.ask(put, "", &huge).await.status, 413);
+    let mut operator = Operator::new(&emulator).await;
+    let missing = operator.refused("GET /enrollments/d1", "", "").await;
+    assert_eq!(missing, (404, json!(404_201)), "none of this made one");
+}
+
+#[tokio::test]
+async fn only_the_policys_key_opens() {
+    let key = SharedKey::from_base64("AAECAwQFBgcICQoLDA0ODw==").expect("a key");
+    let emulator = Emulator::builder().dps_policy_key(key).dps_host("my-dps.example").start().await.expect("started");
+    assert_eq!(
+        emulator.dps_connection_string(),
+        "HostName=my-dps.example;SharedAccessKeyName=provisioningserviceowner;SharedAccessKey=AAECAwQFBgcICQoLDA0ODw=="
+    );
+    let mut operator = Operator::new(&emulator).await;
+    operator.ok("PUT /enrollments/d1", "", &enrollment("d1")).await;
+    let device = emulator.enroll("d1").expect("enrolled");
+    let mut stranger = Operator::new(&emulator).await;
+    for authorization in ["", "Bearer x", &dps_token(&emulator, device.primary_key(), "d1")] {
+        stranger.authorization = authorization.to_owned();
+        let refused = stranger.refused("GET /enrollments/d1", "", "").await;
+        assert_eq!(refused, (401, json!(401_002)), "{authorization}");
+    }
+    // Tokens age with the emulator's clock: an hour, then five minutes of grace.
+    for (minutes, status) in [(64, 200), (66, 401), (0, 200)] {
+        emulator.clock_ahead(Duration::from_secs(60 * minutes));
+        assert_eq!(operator.ask("GET /enrollments/d1", "", "").await.status, status, "after {minutes} minutes");
+    }
+    let foreign = "GET /enrollments/d1?api-version=2021-10-01 HTTP/1.1\r\nHost: evil.example\r\n\r\n";
+    assert_eq!(http(&mut operator.stream, foreign).await.expect("an answer").status, 421);
+}
