@@ -31,7 +31,8 @@
 //!   service does, the choice stands in `docs/emulator.md`, marked `[guess]`.
 //! * State is in memory. Only the CA outlives the emulator, if there is a data directory.
 //! * Emulated: the DPS device API with symmetric keys; of hubs telemetry, twins, direct methods,
-//!   messages to devices, modules; of the DPS service API the enrollments that have symmetric keys.
+//!   messages to devices, modules; of the DPS service API the enrollments that have symmetric keys
+//!   and the records of registrations.
 //!   The hub's service API is not, but for what the admin port has of it: who asks for it gets an
 //!   error that says so.
 //!

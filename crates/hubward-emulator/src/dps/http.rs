@@ -147,18 +147,8 @@ fn allowed(path: &str) -> &'static str {
 }
 
 /// How the paths of the service APIs and of the hub's HTTPS endpoints begin.
-const NOT_EMULATED: [&str; 10] = [
-    "devices",
-    "registrations",
-    "attestationmechanism",
-    "twins",
-    "jobs",
-    "configurations",
-    "statistics",
-    "messages",
-    "digitaltwins",
-    "certificates",
-];
+const NOT_EMULATED: [&str; 8] =
+    ["devices", "twins", "jobs", "configurations", "statistics", "messages", "digitaltwins", "certificates"];
 
 /// How long a client may take to send a request's body.
 const BODY: Duration = Duration::from_secs(30);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use hubward_proto::service::{EnrollmentSettings, IndividualEnrollment};
+use hubward_proto::service::{BulkError, BulkMode, EnrollmentBulk, EnrollmentSettings, IndividualEnrollment};
 
 use super::kind::Kind;
 use crate::dps::Refusal;
@@ -11,6 +11,18 @@ use crate::store::{Entry, State};
 impl Kind for IndividualEnrollment {
     /// Source: `[guess]` from `[sdk]` azure-iot-sdk-csharp, ProvisioningE2ETests.cs.
     const MISSING: (u32, &'static str) = (404_201, "The enrollment was not found.");
+
+    const ITEM_TYPE: &'static str = "enrollment";
+    const TABLE: &'static str = "enrollments";
+    type Bulk = EnrollmentBulk;
+
+    fn of_bulk(bulk: EnrollmentBulk) -> (BulkMode, Vec<Self>) {
+        (bulk.mode, bulk.enrollments)
+    }
+
+    fn bulk_error(id: String, error_code: u32, error_status: String) -> BulkError {
+        BulkError { registration_id: Some(id), error_code, error_status, ..BulkError::default() }
+    }
 
     fn entries(state: &State) -> &BTreeMap<String, Entry<Self>> {
         &state.individuals

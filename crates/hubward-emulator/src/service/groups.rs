@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use hubward_proto::service::{EnrollmentGroup, EnrollmentSettings};
+use hubward_proto::service::{BulkError, BulkMode, EnrollmentGroup, EnrollmentGroupBulk, EnrollmentSettings};
 
 use super::kind::Kind;
 use crate::dps::Refusal;
@@ -12,6 +12,18 @@ impl Kind for EnrollmentGroup {
     /// Source: `[guess]` from `[issue]` MicrosoftDocs/azure-docs 57082: seen for something else than an
     /// individual enrollment.
     const MISSING: (u32, &'static str) = (404_202, "The enrollment group was not found.");
+
+    const ITEM_TYPE: &'static str = "enrollmentGroup";
+    const TABLE: &'static str = "enrollmentGroups";
+    type Bulk = EnrollmentGroupBulk;
+
+    fn of_bulk(bulk: EnrollmentGroupBulk) -> (BulkMode, Vec<Self>) {
+        (bulk.mode, bulk.enrollment_groups)
+    }
+
+    fn bulk_error(id: String, error_code: u32, error_status: String) -> BulkError {
+        BulkError { enrollment_group_id: Some(id), error_code, error_status, ..BulkError::default() }
+    }
 
     fn entries(state: &State) -> &BTreeMap<String, Entry<Self>> {
         &state.groups

@@ -5,14 +5,17 @@ use std::collections::BTreeMap;
 use hubward_proto::hub::twin::check;
 use hubward_proto::limits;
 use hubward_proto::service::{
-    AllocationPolicy, Attestation, AttestationType, EnrollmentSettings, ProvisioningStatus, SymmetricKeys,
+    AllocationPolicy, Attestation, AttestationType, BulkError, BulkMode, EnrollmentSettings, ProvisioningStatus,
+    SymmetricKeys,
 };
+use hyper::header::HeaderMap;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::IfMatch;
 use super::path::Action;
+use super::query::{self, Page};
+use super::{Done, IfMatch, bulk};
 use crate::clock::timestamp;
 use crate::dps::{Answer, Refusal};
 use crate::shared::Shared;
@@ -23,6 +26,15 @@ use crate::wire_id;
 pub(super) trait Kind: Model + Serialize + DeserializeOwned + 'static {
     /// Code and message for one that does not exist.
     const MISSING: (u32, &'static str);
+    /// What a query's answer calls it.
+    const ITEM_TYPE: &'static str;
+    /// What a query calls all of it.
+    const TABLE: &'static str;
+    /// Many in one request.
+    type Bulk: DeserializeOwned;
+
+    fn of_bulk(bulk: Self::Bulk) -> (BulkMode, Vec<Self>);
+    fn bulk_error(id: String, error_code: u32, error_status: String) -> BulkError;
 
     fn entries(state: &State) -> &BTreeMap<String, Entry<Self>>;
     fn entries_mut(state: &mut State) -> &mut BTreeMap<String, Entry<Self>>;
@@ -38,15 +50,16 @@ pub(super) fn answer<K: Kind>(
     shared: &Shared,
     action: &Action,
     if_match: &IfMatch,
+    headers: &HeaderMap,
     body: &[u8],
-) -> Result<Answer, Refusal> {
+) -> Result<Done, Refusal> {
     match action {
         Action::Get(id) => shared.store.read(|state| {
             let model = shown(find::<K>(state, id)?).with_registration(state);
-            Ok(Answer::json(200, &model))
+            Ok(Answer::json(200, &model).into())
         }),
         Action::Attestation(id) => {
-            shared.store.read(|state| Ok(Answer::json(200, &attestation(find::<K>(state, id)?))))
+            shared.store.read(|state| Ok(Answer::json(200, &attestation(find::<K>(state, id)?)).into()))
         }
         Action::Put(id) => {
             let model: K = read(body)?;
@@ -57,12 +70,19 @@ pub(super) fn answer<K: Kind>(
             let entry = shared.store.change(|state| put(state, model, if_match, now))?;
             let mut model = shown(&entry);
             model.settings_mut().attestation = Some(attestation(&entry));
-            Ok(Answer::json(200, &model))
+            Ok(Answer::json(200, &model).into())
         }
         Action::Delete(id) => {
             shared.store.change(|state| delete::<K>(state, id, if_match))?;
-            Ok(Answer { body: Vec::new(), ..Answer::json(204, &()) })
+            Ok(Done::nothing())
         }
+        Action::Query => {
+            let page = Page::read(headers, K::ITEM_TYPE)?;
+            query::check(body, K::TABLE)?;
+            Ok(shared.store.read(|state| page.of(K::entries(state), |it| Some(shown(it)))))
+        }
+        Action::Bulk => bulk::answer::<K>(shared, body),
+        Action::QueryOf(_) => Err(Refusal::generic(405, "The path does not have this method.")),
     }
 }
 
@@ -70,7 +90,7 @@ pub(super) fn answer<K: Kind>(
 ///
 /// Source: `[sdk]` azure-iot-sdk-csharp, issue 3076, and azure-sdk-for-python, issue 35187, for 409. Its
 /// six-digit code and 404 for an update of nothing are `[guess]`es.
-fn put<K: Kind>(
+pub(super) fn put<K: Kind>(
     state: &mut State,
     model: K,
     if_match: &IfMatch,
@@ -100,7 +120,7 @@ fn put<K: Kind>(
     Ok(entry)
 }
 
-fn delete<K: Kind>(state: &mut State, id: &str, if_match: &IfMatch) -> Result<(), Refusal> {
+pub(super) fn delete<K: Kind>(state: &mut State, id: &str, if_match: &IfMatch) -> Result<(), Refusal> {
     if_match.check(find::<K>(state, id)?.model.settings().etag.as_deref())?;
     K::entries_mut(state).remove(&id.to_ascii_lowercase());
     Ok(())
@@ -130,7 +150,7 @@ fn attestation<K>(entry: &Entry<K>) -> Attestation {
 }
 
 /// Reads an object. What is wrong is told by its place, since the text may hold keys.
-fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
+pub(super) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
     // Some readers of JSON, ours too, take an array for an object with its members in order.
     if body.trim_ascii_start().first() != Some(&b'{') {
         return Err(Refusal::generic(400, "The body must be a JSON object."));

@@ -1,10 +1,13 @@
-//! The service API of DPS: enrollments and groups as an operator's tools manage them, over HTTPS.
+//! The service API of DPS: enrollments, groups and records as an operator's tools manage them, over HTTPS.
 
 mod auth;
+mod bulk;
 mod enrollments;
 mod groups;
 mod kind;
 mod path;
+mod query;
+mod records;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,20 +44,44 @@ pub(crate) async fn handle(shared: &Arc<Shared>, request: Request<Incoming>) -> 
         },
         Err(refusal) => Err(refusal),
     };
-    let answer = answer.unwrap_or_else(|refusal| Answer::error(&refusal, shared.clock.now()));
+    let Done { answer, headers } = answer.unwrap_or_else(|refusal| Answer::error(&refusal, shared.clock.now()).into());
     let wrong_method = answer.status == 405;
     let mut reply = to_http(&shared.clock, answer, Pace::AtOnce);
+    for (name, text) in headers {
+        reply.headers_mut().insert(name, value(&text));
+    }
     if wrong_method {
         reply.headers_mut().insert(ALLOW, value(&path::allowed(uri.path())));
     }
     Ok(reply)
 }
 
-fn answer(shared: &Shared, asked: &Asked, headers: &HeaderMap, body: &[u8]) -> Result<Answer, Refusal> {
+fn answer(shared: &Shared, asked: &Asked, headers: &HeaderMap, body: &[u8]) -> Result<Done, Refusal> {
     let if_match = IfMatch::read(headers)?;
     match asked.subject {
-        Subject::Enrollments => kind::answer::<IndividualEnrollment>(shared, &asked.action, &if_match, body),
-        Subject::Groups => kind::answer::<EnrollmentGroup>(shared, &asked.action, &if_match, body),
+        Subject::Enrollments => kind::answer::<IndividualEnrollment>(shared, &asked.action, &if_match, headers, body),
+        Subject::Groups => kind::answer::<EnrollmentGroup>(shared, &asked.action, &if_match, headers, body),
+        Subject::Registrations => records::answer(shared, &asked.action, &if_match, headers, body),
+    }
+}
+
+/// An answer with headers of its own.
+#[derive(Debug)]
+struct Done {
+    answer: Answer,
+    headers: Vec<(&'static str, String)>,
+}
+
+impl From<Answer> for Done {
+    fn from(answer: Answer) -> Self {
+        Self { answer, headers: Vec::new() }
+    }
+}
+
+impl Done {
+    /// It is done, and there is nothing to show.
+    fn nothing() -> Self {
+        Answer { body: Vec::new(), ..Answer::json(204, &()) }.into()
     }
 }
 
@@ -109,11 +136,16 @@ impl IfMatch {
         let (Ok(text), None) = (first.to_str(), values.next()) else {
             return Err(Refusal::generic(400, "If-Match must be there once, as text."));
         };
-        Ok(match bare(text.trim()) {
+        Ok(Self::parse(text))
+    }
+
+    /// Reads the text of a header, or the etag of a body.
+    fn parse(text: &str) -> Self {
+        match bare(text.trim()) {
             "*" => Self::Any,
             "" => Self::Absent,
             etag => Self::Etag(etag.to_owned()),
-        })
+        }
     }
 
     /// Refuses if the thing has another etag.

@@ -9,6 +9,7 @@ use crate::dps::Refusal;
 pub(super) enum Subject {
     Enrollments,
     Groups,
+    Registrations,
 }
 
 /// What is to be done. The texts are ids.
@@ -19,12 +20,18 @@ pub(super) enum Action {
     Delete(String),
     /// Show the keys.
     Attestation(String),
+    /// Show all.
+    Query,
+    /// Show the registrations of a group.
+    QueryOf(String),
+    /// Change many.
+    Bulk,
 }
 
 impl Action {
     /// Whether the request must have a body, and that must be JSON.
     pub(super) const fn has_json(&self) -> bool {
-        matches!(self, Self::Put(_))
+        matches!(self, Self::Put(_) | Self::Query | Self::Bulk)
     }
 }
 
@@ -43,8 +50,13 @@ impl Asked {
         let route = Route::parse(path).ok_or_else(|| Refusal::generic(404, "There is nothing at this path."))?;
         let subject = route.subject;
         let action = match (route.rest, method) {
+            (Rest::All, "POST") => Action::Bulk,
+            (Rest::One(id), "POST") if subject != Subject::Registrations && id.eq_ignore_ascii_case("query") => {
+                Action::Query
+            }
+            (Rest::QueryOf(id), "POST") => Action::QueryOf(id),
             (Rest::One(id), "GET") => Action::Get(id),
-            (Rest::One(id), "PUT") => Action::Put(id),
+            (Rest::One(id), "PUT") if subject != Subject::Registrations => Action::Put(id),
             (Rest::One(id), "DELETE") => Action::Delete(id),
             (Rest::Attestation(id), "POST") => Action::Attestation(id),
             _ => return Err(Refusal::generic(405, "The path does not have this method.")),
@@ -60,11 +72,13 @@ pub(crate) fn is_asked(path: &str) -> bool {
 
 /// The methods of a path, for `Allow`.
 pub(super) fn allowed(path: &str) -> String {
-    let rest = Route::parse(path).map(|it| it.rest);
+    let Some(Route { subject, rest }) = Route::parse(path) else { return String::new() };
     match rest {
-        Some(Rest::One(_)) => "GET, PUT, DELETE",
-        Some(Rest::Attestation(_)) => "POST",
-        None => "",
+        Rest::One(_) if subject == Subject::Registrations => "GET, DELETE",
+        // The only path of a question is that of an enrollment by the name `query`, too.
+        Rest::One(id) if id.eq_ignore_ascii_case("query") => "GET, PUT, DELETE, POST",
+        Rest::One(_) => "GET, PUT, DELETE",
+        Rest::All | Rest::Attestation(_) | Rest::QueryOf(_) => "POST",
     }
     .to_owned()
 }
@@ -75,7 +89,9 @@ struct Route {
 }
 
 enum Rest {
+    All,
     One(String),
+    QueryOf(String),
     Attestation(String),
 }
 
@@ -88,8 +104,14 @@ impl Route {
         };
         let subject = subject(parts.first()?)?;
         let rest = match &parts[1..] {
+            [] if subject != Subject::Registrations => Rest::All,
             [one] => Rest::One(id(one)?),
-            [one, word] if word.eq_ignore_ascii_case("attestationmechanism") => Rest::Attestation(id(one)?),
+            [one, word] if subject == Subject::Registrations && word.eq_ignore_ascii_case("query") => {
+                Rest::QueryOf(id(one)?)
+            }
+            [one, word] if subject != Subject::Registrations && word.eq_ignore_ascii_case("attestationmechanism") => {
+                Rest::Attestation(id(one)?)
+            }
             _ => return None,
         };
         Some(Self { subject, rest })
@@ -100,6 +122,7 @@ fn subject(word: &str) -> Option<Subject> {
     match word.to_ascii_lowercase().as_str() {
         "enrollments" => Some(Subject::Enrollments),
         "enrollmentgroups" => Some(Subject::Groups),
+        "registrations" => Some(Subject::Registrations),
         _ => None,
     }
 }
@@ -110,12 +133,18 @@ mod tests {
 
     #[test]
     fn reads_methods_and_paths() {
-        use Subject::{Enrollments, Groups};
+        use Subject::{Enrollments, Groups, Registrations};
         for (method, path, subject, action) in [
             ("GET", "/enrollments/d1", Enrollments, Action::Get("d1".into())),
             ("PUT", "/Enrollments/a%3Ab", Enrollments, Action::Put("a:b".into())),
             ("DELETE", "/enrollmentgroups/g", Groups, Action::Delete("g".into())),
             ("POST", "/enrollmentGroups/g/attestationMechanism", Groups, Action::Attestation("g".into())),
+            ("POST", "/enrollmentGroups", Groups, Action::Bulk),
+            ("POST", "/enrollments/Query", Enrollments, Action::Query),
+            ("GET", "/enrollments/query", Enrollments, Action::Get("query".into())),
+            ("GET", "/registrations/d1", Registrations, Action::Get("d1".into())),
+            ("DELETE", "/registrations/query", Registrations, Action::Delete("query".into())),
+            ("POST", "/registrations/g/query", Registrations, Action::QueryOf("g".into())),
         ] {
             assert_eq!(Asked::parse(method, path), Ok(Asked { subject, action }), "{method} {path}");
             assert!(is_asked(path), "{path}");
@@ -125,6 +154,12 @@ mod tests {
             ("GET", "/enrollments/d1/attestationmechanism", 405),
             ("GET", "/enrollments/d1/keys", 404),
             ("GET", "/enrollments/", 404),
+            ("GET", "/enrollments", 405),
+            ("POST", "/enrollments/d1", 405),
+            ("PUT", "/registrations/d1", 405),
+            ("POST", "/registrations/query", 405),
+            ("POST", "/registrations", 404),
+            ("POST", "/registrations/d1/attestationmechanism", 404),
             ("GET", "/enrollments/%ff", 404),
             ("GET", "/certificates", 404),
         ] {

@@ -233,3 +233,133 @@ async fn only_the_policys_key_opens() {
     let foreign = "GET /enrollments/d1?api-version=2021-10-01 HTTP/1.1\r\nHost: evil.example\r\n\r\n";
     assert_eq!(http(&mut operator.stream, foreign).await.expect("an answer").status, 421);
 }
+
+#[tokio::test]
+async fn queries_go_page_by_page() {
+    let emulator = Emulator::start().await.expect("started");
+    let mut operator = Operator::new(&emulator).await;
+    for id in ["d1", "D2", "d3"] {
+        operator.ok(&format!("PUT /enrollments/{id}"), "", &enrollment(id)).await;
+    }
+    operator.ok("PUT /enrollmentGroups/g", "", &group("g")).await;
+    let query = json!({"query": "SELECT * FROM enrollments"}).to_string();
+    let first = operator.ask("POST /enrollments/query", "x-ms-max-item-count: 2\r\n", &query).await;
+    assert_eq!((first.status, first.header("x-ms-item-type")), (200, Some("enrollment")));
+    assert_eq!(first.header("x-ms-max-item-count"), Some("2"));
+    let ids = |reply: &Reply, name: &str| -> Vec<String> {
+        let all = reply.json();
+        all.as_array().expect("a list").iter().map(|it| it[name].as_str().expect("an id").to_owned()).collect()
+    };
+    assert_eq!(ids(&first, "registrationId"), ["d1", "D2"]);
+    assert_eq!(first.json()[0]["attestation"], json!({"type": "symmetricKey"}), "no keys");
+    let after = first.header("x-ms-continuation").expect("more");
+    let headers = format!("x-ms-max-item-count: 2\r\nx-ms-continuation: {after}\r\n");
+    let last = operator.ask("POST /enrollments/query", &headers, &query).await;
+    assert_eq!(ids(&last, "registrationId"), ["d3"]);
+    assert_eq!(last.header("x-ms-continuation"), None);
+    let groups = operator.ask("POST /enrollmentgroups/query", "", r#"{"query":"select *"}"#).await;
+    assert_eq!(ids(&groups, "enrollmentGroupId"), ["g"]);
+    assert_eq!(groups.header("x-ms-item-type"), Some("enrollmentGroup"));
+    for (headers, body, status) in [
+        ("x-ms-max-item-count: 0\r\n", query.as_str(), 400),
+        (&*format!("x-ms-continuation: {after}x\r\n"), &query, 400),
+        ("", r#"{"query":"SELECT * FROM enrollmentGroups"}"#, 400),
+        ("", r#"{"query":"SELECT * FROM enrollments WHERE deviceId = 'x'"}"#, 501),
+        ("", "{}", 400),
+    ] {
+        let refused = operator.refused("POST /enrollments/query", headers, body).await;
+        assert_eq!(refused, (status, json!(u32::from(status) * 1000)), "{headers} {body}");
+    }
+}
+
+#[tokio::test]
+async fn records_are_shown_listed_and_deleted() {
+    let emulator = Emulator::start().await.expect("started");
+    let mut operator = Operator::new(&emulator).await;
+    let line = emulator.enroll_group("Line-7").expect("enrolled");
+    let single = emulator.enroll("single").expect("enrolled");
+    let mut device = tls(&emulator, emulator.https_addr()).await;
+    for (id, key) in [("sn-1", line.primary_key().derive("sn-1")), ("single", single.primary_key().clone())] {
+        let register = format!(
+            "PUT /{}/registrations/{id}/register?api-version=2021-06-01 HTTP/1.1\r\nHost: x\r\nAuthorization: {}\r\n\
+             Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{{}}",
+            emulator.id_scope(),
+            dps_token(&emulator, &key, id)
+        );
+        assert_eq!(http(&mut device, &register).await.expect("an answer").status, 202);
+    }
+    let record = operator.ok("GET /registrations/SN-1", "", &Value::Null).await;
+    assert_eq!((&record["registrationId"], &record["status"]), (&json!("sn-1"), &json!("assigned")));
+    let listed = operator.ask("POST /registrations/line-7/query", "", "").await;
+    assert_eq!((listed.status, listed.header("x-ms-item-type")), (200, Some("deviceRegistration")));
+    assert_eq!(listed.json(), json!([record]), "not the one with an enrollment of its own");
+    assert_eq!(operator.refused("POST /registrations/line-8/query", "", "").await, (404, json!(404_202)));
+    assert_eq!(operator.refused("PUT /registrations/sn-1", "", "{}").await, (405, json!(405_000)));
+
+    let wrong = operator.refused("DELETE /registrations/sn-1", &if_match("\"x\""), "").await;
+    assert_eq!(wrong, (412, json!(412_000)));
+    let etag = record["etag"].as_str().expect("an etag").to_owned();
+    assert_eq!(operator.ask("DELETE /registrations/sn-1", &if_match(&etag), "").await.status, 204);
+    assert_eq!(operator.refused("GET /registrations/sn-1", "", "").await, (404, json!(404_202)));
+    assert_eq!(operator.refused("DELETE /registrations/sn-1", "", "").await, (404, json!(404_202)));
+    assert!(emulator.registration("sn-1").is_none() && emulator.registration("single").is_some());
+    assert_eq!(operator.ask("POST /registrations/line-7/query", "", "").await.json(), json!([]));
+}
+
+#[tokio::test]
+async fn many_are_changed_at_once() {
+    let emulator = Emulator::start().await.expect("started");
+    let mut operator = Operator::new(&emulator).await;
+    let done = json!({"isSuccessful": true, "errors": []});
+    let create = json!({"mode": "create", "enrollments": [enrollment("d1"), enrollment("d2")]});
+    assert_eq!(operator.ok("POST /enrollments", "", &create).await, done);
+    let etag = operator.ok("GET /enrollments/d1", "", &Value::Null).await["etag"].clone();
+
+    // One is refused, the other is made.
+    let create = json!({"mode": "create", "enrollments": [enrollment("d2"), enrollment("d3")]});
+    let result = operator.ok("POST /enrollments", "", &create).await;
+    assert_eq!(result["isSuccessful"], false);
+    let errors = result["errors"].as_array().expect("a list");
+    assert_eq!(
+        (errors.len(), &errors[0]["registrationId"], &errors[0]["errorCode"]),
+        (1, &json!("d2"), &json!(409_000))
+    );
+    assert!(errors[0]["errorStatus"].is_string());
+
+    let with = |id: &str, etag: &Value| {
+        let mut body = enrollment(id);
+        (body["etag"], body["provisioningStatus"]) = (etag.clone(), json!("disabled"));
+        body
+    };
+    let update =
+        json!({"mode": "updateIfMatchETag", "enrollments": [with("d1", &etag), with("d2", &etag), enrollment("d3")]});
+    let result = operator.ok("POST /enrollments", "", &update).await;
+    let codes: Vec<&Value> = result["errors"].as_array().expect("a list").iter().map(|it| &it["errorCode"]).collect();
+    assert_eq!(codes, [&json!(412_000), &json!(400_000)]);
+    for (id, status) in [("d1", "disabled"), ("d2", "enabled")] {
+        let shown = operator.ok(&format!("GET /enrollments/{id}"), "", &Value::Null).await;
+        assert_eq!(shown["provisioningStatus"], status, "{id}");
+    }
+    let update = json!({"mode": "update", "enrollments": [with("d2", &json!("stale")), enrollment("d9")]});
+    let result = operator.ok("POST /enrollments", "", &update).await;
+    assert_eq!(result["errors"][0]["errorCode"], 404_201, "{result}");
+    let delete = json!({"mode": "delete", "enrollments": [{"registrationId": "d1"}, {"registrationId": "d2"}]});
+    assert_eq!(operator.ok("POST /enrollments", "", &delete).await, done);
+    assert_eq!(operator.refused("GET /enrollments/d1", "", "").await, (404, json!(404_201)));
+
+    let create = json!({"mode": "create", "enrollmentGroups": [group("g")]});
+    assert_eq!(operator.ok("POST /enrollmentGroups", "", &create).await, done);
+    let again = operator.ok("POST /enrollmentGroups", "", &create).await;
+    assert_eq!(again["errors"][0]["enrollmentGroupId"], "g");
+
+    let eleven: Vec<Value> = (0..11).map(|it| enrollment(&format!("e{it}"))).collect();
+    for body in [
+        json!({"mode": "create", "enrollments": eleven}),
+        json!({"mode": "create", "enrollments": []}),
+        json!({"mode": "upsert", "enrollments": [enrollment("e1")]}),
+        json!(["create", [enrollment("e1")]]),
+    ] {
+        assert_eq!(operator.refused("POST /enrollments", "", &body.to_string()).await, (400, json!(400_000)), "{body}");
+    }
+    assert_eq!(operator.refused("GET /enrollments/e1", "", "").await, (404, json!(404_201)));
+}

@@ -1,0 +1,54 @@
+//! Records of registrations, as the service API shows and deletes them.
+
+use hyper::header::HeaderMap;
+
+use super::path::Action;
+use super::query::Page;
+use super::{Done, IfMatch, query};
+use crate::dps::{Answer, Refusal};
+use crate::shared::Shared;
+
+/// Does what is asked.
+pub(super) fn answer(
+    shared: &Shared,
+    action: &Action,
+    if_match: &IfMatch,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Result<Done, Refusal> {
+    match action {
+        Action::Get(id) => shared.store.read(|state| {
+            let record = state.records.get(&id.to_ascii_lowercase()).ok_or_else(missing)?;
+            Ok(Answer::json(200, &record.state).into())
+        }),
+        Action::Delete(id) => shared.store.change(|state| {
+            let key = id.to_ascii_lowercase();
+            if_match.check(state.records.get(&key).ok_or_else(missing)?.state.etag.as_deref())?;
+            state.records.remove(&key);
+            Ok(Done::nothing())
+        }),
+        Action::QueryOf(group) => {
+            let page = Page::read(headers, "deviceRegistration")?;
+            // The route has no body; who sends one anyway means this.
+            if !body.is_empty() {
+                query::check(body, "deviceRegistrations")?;
+            }
+            shared.store.read(|state| {
+                let of = |it: &crate::store::Record| it.group.as_ref().is_some_and(|it| it.eq_ignore_ascii_case(group));
+                // Records outlive their group.
+                if !state.groups.contains_key(&group.to_ascii_lowercase()) && !state.records.values().any(of) {
+                    return Err(Refusal::new(404, 404_202, "The enrollment group was not found."));
+                }
+                Ok(page.of(&state.records, |it| of(it).then(|| it.state.clone())))
+            })
+        }
+        Action::Put(_) | Action::Attestation(_) | Action::Query | Action::Bulk => {
+            Err(Refusal::generic(405, "The path does not have this method."))
+        }
+    }
+}
+
+/// Source: `[guess]`: 404202 has been seen for something else than an individual enrollment.
+fn missing() -> Refusal {
+    Refusal::new(404, 404_202, "The registration was not found.")
+}
