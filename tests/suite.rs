@@ -2,6 +2,7 @@
 
 mod cli;
 mod conformance;
+mod corpora;
 mod examples;
 mod readme;
 mod refusals;

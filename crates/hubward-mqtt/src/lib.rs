@@ -37,6 +37,8 @@ mod ack_line;
 mod core;
 mod dial_error;
 mod dps;
+#[doc(hidden)]
+pub mod fuzzing;
 mod hub;
 mod link;
 mod login;

@@ -61,7 +61,8 @@ impl DpsUsername {
     #[must_use]
     pub fn encode(&self) -> String {
         let Self { id_scope, registration_id, api_version, client_version } = self;
-        let mut text = format!("{id_scope}/registrations/{registration_id}/api-version={api_version}");
+        let version = encode(api_version);
+        let mut text = format!("{id_scope}/registrations/{registration_id}/api-version={version}");
         if let Some(version) = client_version {
             text.push_str("&ClientVersion=");
             text.extend(encode(version));
@@ -119,6 +120,14 @@ mod tests {
             "0ne00000000/registrations/device1/api-version=2021-06-01&ClientVersion=hubward%2F0.1.0%20%28linux%29"
         );
         assert_eq!(DpsUsername::parse(&name.encode()), Ok(name));
+    }
+
+    #[test]
+    fn an_odd_version_is_written_as_it_was_read() {
+        let text = "0ne1/registrations/d1/api-version=a%26ClientVersion%3Db";
+        let name = DpsUsername::parse(text).expect("a user name");
+        assert_eq!((name.api_version.as_str(), &name.client_version), ("a&ClientVersion=b", &None));
+        assert_eq!(name.encode(), text);
     }
 
     #[test]

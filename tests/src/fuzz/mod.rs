@@ -1,0 +1,41 @@
+//! The bodies of the fuzz targets: one function a parser that faces the network.
+//!
+//! Each takes bytes, panics if a promise is broken, and says whether any parser took them. They run
+//! under libFuzzer in `fuzz/`, and over the committed corpora in every test run.
+
+mod bodies;
+mod credentials;
+mod packets;
+mod topics;
+mod websocket;
+
+/// A target: its name, which its corpus and its program in `fuzz/` have too, and its body.
+pub type Target = (&'static str, fn(&[u8]) -> bool);
+
+/// All of them.
+pub const TARGETS: [Target; 9] = [
+    ("bodies", bodies::bodies),
+    ("client_packets", packets::client_packets),
+    ("credentials", credentials::credentials),
+    ("emulator_packets", packets::emulator_packets),
+    ("property_bags", topics::property_bags),
+    ("retry_after", credentials::retry_after),
+    ("topics", topics::topics),
+    ("user_names", topics::user_names),
+    ("websocket", websocket::websocket),
+];
+
+/// Runs a target.
+///
+/// # Panics
+/// If there is none of this name, or a promise is broken.
+#[must_use]
+pub fn run(name: &str, bytes: &[u8]) -> bool {
+    let (_, body) = TARGETS.iter().find(|(it, _)| *it == name).expect("a fuzz target");
+    body(bytes)
+}
+
+/// The bytes as text; a parser of texts is never given anything else.
+fn text(bytes: &[u8]) -> Option<&str> {
+    std::str::from_utf8(bytes).ok()
+}
