@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use crate::dps::RegistrationState;
@@ -202,8 +202,10 @@ impl Attestation {
 #[serde(rename_all = "camelCase", default)]
 pub struct SymmetricKeys {
     /// The first key, base64 of 16 to 64 bytes.
+    #[serde(deserialize_with = "null_is_default")]
     pub primary_key: String,
     /// The second key, base64 of 16 to 64 bytes.
+    #[serde(deserialize_with = "null_is_default")]
     pub secondary_key: String,
 }
 
@@ -240,9 +242,10 @@ impl Default for ReprovisionPolicy {
 #[serde(rename_all = "camelCase", default)]
 pub struct InitialTwin {
     /// Tags, which the device does not see.
-    #[serde(skip_serializing_if = "Map::is_empty")]
+    #[serde(skip_serializing_if = "Map::is_empty", deserialize_with = "null_is_default")]
     pub tags: Map<String, Value>,
     /// Properties.
+    #[serde(deserialize_with = "null_is_default")]
     pub properties: TwinProperties,
 }
 
@@ -251,7 +254,13 @@ pub struct InitialTwin {
 #[serde(rename_all = "camelCase", default)]
 pub struct TwinProperties {
     /// What the device should be like.
+    #[serde(deserialize_with = "null_is_default")]
     pub desired: Map<String, Value>,
+}
+
+/// Some clients write `null` for what they leave out.
+fn null_is_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(from: D) -> Result<T, D::Error> {
+    Option::deserialize(from).map(Option::unwrap_or_default)
 }
 
 const fn yes() -> bool {
@@ -296,6 +305,19 @@ mod tests {
         assert_eq!(text, r#"{"enrollmentGroupId":"g","provisioningStatus":"disabled"}"#);
         let half: ReprovisionPolicy = serde_json::from_str(r#"{"migrateDeviceData":false}"#).expect("half a policy");
         assert_eq!(half, ReprovisionPolicy { update_hub_assignment: true, migrate_device_data: false });
+    }
+
+    #[test]
+    fn null_is_as_good_as_absent() {
+        let text = r#"{"registrationId":"d1","deviceId":null,"iotHubs":null,"attestation":{"type":"symmetricKey",
+            "symmetricKey":{"primaryKey":null,"secondaryKey":null},"x509":null},
+            "initialTwin":{"tags":null,"properties":{"desired":null}}}"#;
+        let enrollment: IndividualEnrollment = serde_json::from_str(text).expect("nulls");
+        assert_eq!(enrollment.settings.initial_twin, Some(InitialTwin::default()));
+        let keys = enrollment.settings.attestation.expect("an attestation").symmetric_key.expect("keys");
+        assert_eq!(keys, SymmetricKeys::default());
+        let twin: InitialTwin = serde_json::from_str(r#"{"properties":null}"#).expect("nulls");
+        assert_eq!(twin, InitialTwin::default());
     }
 
     #[test]
