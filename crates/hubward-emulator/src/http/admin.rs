@@ -49,6 +49,11 @@ async fn route(shared: &Shared, request: Request<Incoming>) -> Result<Reply, Cut
     if !is_local(&request) {
         return Ok(text(shared, 403, "This address answers to localhost only."));
     }
+    if let Some(path) = request.uri().path().strip_prefix("/dps").map(str::to_owned)
+        && crate::service::is_asked(&path)
+    {
+        return crate::service::handle_open(shared, &path, request).await;
+    }
     match service::Asked::parse(request.uri().path()) {
         Some(asked) => service::answer(shared, asked, request).await,
         None => Ok(answer(shared, &request)),
@@ -98,7 +103,8 @@ fn is_local<B>(request: &Request<B>) -> bool {
 }
 
 const PATHS: &str = "There is /health, /ca.pem, /telemetry/{hub}, and for a device /twins/{hub}/{device}, \
-                     /methods/{hub}/{device} and /messages/{hub}/{device}; a module is {device}/modules/{module}.";
+                     /methods/{hub}/{device} and /messages/{hub}/{device}; a module is {device}/modules/{module}. \
+                     The service API of DPS is below /dps.";
 
 const MOST: usize = 64;
 const HEADERS: Duration = Duration::from_secs(30);

@@ -1,4 +1,4 @@
-//! Whether a caller of a service API may do so: a SAS token of a policy.
+//! Whether a caller of a service API may do so: a SAS token of a policy, under a name that is ours.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,6 @@ use hubward_sas::{SasToken, SharedKey};
 use hyper::header::{AUTHORIZATION, HOST, HeaderMap};
 
 use crate::clock::Clock;
-use crate::dps::Refusal;
 
 /// The one policy of the emulated DPS; it may do everything.
 ///
@@ -34,57 +33,61 @@ impl Access {
         Self { names, name, key }
     }
 
-    /// Checks a request for this path. The reason of a refused token stands in the log only.
+    /// Checks a request for this path.
     ///
-    /// Source: `[doc]` iot-dps/how-to-control-access.md; 421 for a name that is not ours: `[guess]`,
-    /// the real service has no other names.
-    pub(super) fn check(&self, headers: &HeaderMap, path: &str, clock: &Clock) -> Result<(), Refusal> {
+    /// Source: `[doc]` iot-dps/how-to-control-access.md.
+    pub(super) fn check(&self, headers: &HeaderMap, path: &str, clock: &Clock) -> Result<(), Denied> {
         let host = self.host(headers)?;
-        let refuse = |why: &str| {
-            tracing::info!(why, "DPS refuses a caller of its service API (401002)");
-            Err(Refusal::unauthorized())
-        };
         let mut values = headers.get_all(AUTHORIZATION).iter();
         let (Some(text), None) = (values.next(), values.next()) else {
-            return refuse("no Authorization header, or several");
+            return Err(Denied::Token("no Authorization header, or several"));
         };
-        let Ok(text) = text.to_str() else { return refuse("the Authorization header is not text") };
+        let Ok(text) = text.to_str() else { return Err(Denied::Token("the Authorization header is not text")) };
         if text.get(..7).is_some_and(|it| it.eq_ignore_ascii_case("Bearer ")) {
-            let message = "The emulator does not emulate Microsoft Entra tokens. Use a SAS token of a policy.";
-            return Err(Refusal::new(401, 401_002, message));
+            return Err(Denied::Bearer);
         }
-        let Ok(token) = SasToken::parse(text) else { return refuse("the SAS token cannot be read") };
+        let Ok(token) = SasToken::parse(text) else { return Err(Denied::Token("the SAS token cannot be read")) };
         if token.policy() != Some(DPS_POLICY) {
-            return refuse("the token names no policy, or one other than `provisioningserviceowner`");
+            return Err(Denied::Token("the token names no policy, or one other than `provisioningserviceowner`"));
         }
         if !token.is_signed_by(&self.key) {
-            return refuse("bad signature");
+            return Err(Denied::Token("bad signature"));
         }
         let mut ours = self.names.iter().map(String::as_str).chain([host]);
         if !ours.any(|name| token.covers(&format!("{name}{path}"))) {
-            return refuse("the token is for another resource");
+            return Err(Denied::Token("the token is for another resource"));
         }
         if token.is_expired(clock.unix()) {
-            return refuse("the token has expired");
+            return Err(Denied::Token("the token has expired"));
         }
         Ok(())
     }
 
     /// What the request calls us, port and all.
-    fn host<'a>(&self, headers: &'a HeaderMap) -> Result<&'a str, Refusal> {
+    fn host<'a>(&self, headers: &'a HeaderMap) -> Result<&'a str, Denied> {
         let mut hosts = headers.get_all(HOST).iter();
         let (Some(host), None) = (hosts.next().and_then(|it| it.to_str().ok()), hosts.next()) else {
-            return Err(Refusal::generic(400, "The request must have one Host header."));
+            return Err(Denied::NoHost);
         };
         let name = match host.strip_prefix('[') {
             Some(rest) => rest.split_once(']').map_or("", |(address, _)| address),
             None => host.split(':').next().unwrap_or_default(),
         };
-        if self.names.contains(&name.to_ascii_lowercase()) {
-            return Ok(host);
-        }
-        Err(Refusal::generic(421, "This DPS does not go by the name in the Host header."))
+        if self.names.contains(&name.to_ascii_lowercase()) { Ok(host) } else { Err(Denied::ForeignHost) }
     }
+}
+
+/// Why a caller is sent away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Denied {
+    /// There is no `Host`, or several.
+    NoHost,
+    /// `Host` is a name that is not ours.
+    ForeignHost,
+    /// A Microsoft Entra token.
+    Bearer,
+    /// Why the token is refused. For the log: the service does not say.
+    Token(&'static str),
 }
 
 #[cfg(test)]
@@ -96,14 +99,14 @@ mod tests {
 
     use super::*;
 
-    fn code(access: &Access, host: &str, authorization: Option<&str>) -> u32 {
+    fn denied(access: &Access, host: &str, authorization: Option<&str>) -> Option<Denied> {
         let mut headers = HeaderMap::new();
         headers.insert(HOST, HeaderValue::from_str(host).expect("a host"));
         if let Some(text) = authorization {
             headers.insert(AUTHORIZATION, HeaderValue::from_str(text).expect("a value"));
         }
         let clock = Clock::new(Duration::ZERO);
-        access.check(&headers, "/enrollments/d1", &clock).map_or_else(|it| it.code, |()| 0)
+        access.check(&headers, "/enrollments/d1", &clock).err()
     }
 
     #[test]
@@ -119,28 +122,30 @@ mod tests {
         let good = |resource: &str| sign(&key, resource, until, Some(DPS_POLICY));
         let stranger = SharedKey::generate().expect("a key");
         let ours = "my-dps.example";
+        let (resource, other) = ("the token is for another resource", "bad signature");
+        let policy = "the token names no policy, or one other than `provisioningserviceowner`";
         for (host, token, expected) in [
-            (ours, good(ours), 0),
-            ("MY-DPS.example:8443", good("My-DPS.example"), 0),
-            ("localhost:8443", good("localhost:8443"), 0),
-            ("[::1]:8443", good("[::1]:8443"), 0),
-            ("emulator", good("emulator"), 0),
-            (ours, good("my-dps.example/enrollments"), 0),
-            (ours, good("my-dps.example/enrollments/d2"), 401_002),
-            (ours, good("my-dps.example/enroll"), 401_002),
-            (ours, good("other.example"), 401_002),
-            (ours, sign(&stranger, ours, until, Some(DPS_POLICY)), 401_002),
-            (ours, sign(&key, ours, until, Some("registration")), 401_002),
-            (ours, sign(&key, ours, until, None), 401_002),
-            (ours, sign(&key, ours, UnixSeconds(1), Some(DPS_POLICY)), 401_002),
-            (ours, "Bearer x".to_owned(), 401_002),
-            (ours, "SharedAccessSignature sr=x".to_owned(), 401_002),
-            ("evil.example", good("evil.example"), 421_000),
-            ("my-dps.example.evil.example", good(ours), 421_000),
+            (ours, good(ours), None),
+            ("MY-DPS.example:8443", good("My-DPS.example"), None),
+            ("localhost:8443", good("localhost:8443"), None),
+            ("[::1]:8443", good("[::1]:8443"), None),
+            ("emulator", good("emulator"), None),
+            (ours, good("my-dps.example/enrollments"), None),
+            (ours, good("my-dps.example/enrollments/d2"), Some(Denied::Token(resource))),
+            (ours, good("my-dps.example/enroll"), Some(Denied::Token(resource))),
+            (ours, good("other.example"), Some(Denied::Token(resource))),
+            (ours, sign(&stranger, ours, until, Some(DPS_POLICY)), Some(Denied::Token(other))),
+            (ours, sign(&key, ours, until, Some("registration")), Some(Denied::Token(policy))),
+            (ours, sign(&key, ours, until, None), Some(Denied::Token(policy))),
+            (ours, sign(&key, ours, UnixSeconds(1), Some(DPS_POLICY)), Some(Denied::Token("the token has expired"))),
+            (ours, "Bearer x".to_owned(), Some(Denied::Bearer)),
+            (ours, "SharedAccessSignature sr=x".to_owned(), Some(Denied::Token("the SAS token cannot be read"))),
+            ("evil.example", good("evil.example"), Some(Denied::ForeignHost)),
+            ("my-dps.example.evil.example", good(ours), Some(Denied::ForeignHost)),
         ] {
-            assert_eq!(code(&access, host, Some(&token)), expected, "{host} {token}");
+            assert_eq!(denied(&access, host, Some(&token)), expected, "{host} {token}");
         }
-        assert_eq!(code(&access, ours, None), 401_002);
+        assert_eq!(denied(&access, ours, None), Some(Denied::Token("no Authorization header, or several")));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use hyper::header::HeaderMap;
 
 use super::path::Action;
 use super::query::Page;
-use super::{Done, IfMatch, query};
+use super::{Done, IfMatch, check_etag, query};
 use crate::dps::{Answer, Refusal};
 use crate::shared::Shared;
 
@@ -23,7 +23,7 @@ pub(super) fn answer(
         }),
         Action::Delete(id) => shared.store.change(|state| {
             let key = id.to_ascii_lowercase();
-            if_match.check(state.records.get(&key).ok_or_else(missing)?.state.etag.as_deref())?;
+            check_etag(if_match, state.records.get(&key).ok_or_else(missing)?.state.etag.as_deref())?;
             state.records.remove(&key);
             Ok(Done::nothing())
         }),

@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use super::path::Action;
 use super::query::{self, Page};
-use super::{Done, IfMatch, bulk};
+use super::{Done, IfMatch, bulk, check_etag};
 use crate::clock::timestamp;
 use crate::dps::{Answer, Refusal};
 use crate::shared::Shared;
@@ -107,7 +107,7 @@ pub(super) fn put<K: Kind>(
             let message = "It exists already. An update needs If-Match, with its etag or *.";
             return Err(Refusal::generic(409, message));
         }
-        (Some(before), _) => if_match.check(before.model.settings().etag.as_deref())?,
+        (Some(before), _) => check_etag(if_match, before.model.settings().etag.as_deref())?,
     }
     let (mut entry, put) = complete(model, before, now).map_err(refuse)?;
     if put == Put::Unchanged {
@@ -121,7 +121,7 @@ pub(super) fn put<K: Kind>(
 }
 
 pub(super) fn delete<K: Kind>(state: &mut State, id: &str, if_match: &IfMatch) -> Result<(), Refusal> {
-    if_match.check(find::<K>(state, id)?.model.settings().etag.as_deref())?;
+    check_etag(if_match, find::<K>(state, id)?.model.settings().etag.as_deref())?;
     K::entries_mut(state).remove(&id.to_ascii_lowercase());
     Ok(())
 }

@@ -1,0 +1,157 @@
+//! The service API of DPS: enrollments, groups and records as an operator's tools manage them, over HTTPS.
+
+mod bulk;
+mod enrollments;
+mod groups;
+mod kind;
+mod path;
+mod query;
+mod records;
+
+use hubward_proto::service::{EnrollmentGroup, IndividualEnrollment};
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::header::{ALLOW, HeaderMap};
+use hyper::http::request::Parts;
+
+pub(super) use path::is_asked;
+
+use super::auth::Denied;
+use super::body::{self, TooLarge};
+use super::if_match::{IfMatch, Unreadable};
+use super::{Gate, api_version};
+use crate::dps::{Answer, Refusal, to_http};
+use crate::http::{Cut, Pace, Reply, is_json, value};
+use crate::shared::Shared;
+use path::{Asked, Subject};
+
+/// Answers one request for this path, which [`is_asked`] knows.
+pub(super) async fn handle(shared: &Shared, gate: Gate, path: &str, request: Request<Incoming>) -> Result<Reply, Cut> {
+    let (head, body) = request.into_parts();
+    let asked = check(shared, gate, &head).and_then(|()| Asked::parse(head.method.as_str(), path));
+    let answer = match asked {
+        Ok(asked) if asked.action.has_json() && !is_json(&head.headers) => {
+            Err(Refusal::generic(415, "The content type must be application/json."))
+        }
+        Ok(asked) => match body::read(body).await? {
+            Ok(body) => answer(shared, &asked, &head.headers, &body),
+            Err(TooLarge) => Err(Refusal::generic(413, TooLarge::MESSAGE)),
+        },
+        Err(refusal) => Err(refusal),
+    };
+    let Done { answer, headers } = answer.unwrap_or_else(|refusal| Answer::error(&refusal, shared.clock.now()).into());
+    let wrong_method = answer.status == 405;
+    let mut reply = to_http(&shared.clock, answer, Pace::AtOnce);
+    for (name, text) in headers {
+        reply.headers_mut().insert(name, value(&text));
+    }
+    if wrong_method {
+        reply.headers_mut().insert(ALLOW, value(&path::allowed(path)));
+    }
+    Ok(reply)
+}
+
+/// Source: `[guess]`: 421 for a name that is not ours; the real service has no other names.
+fn check(shared: &Shared, gate: Gate, head: &Parts) -> Result<(), Refusal> {
+    match gate {
+        Gate::Token => {}
+        #[cfg(feature = "admin")]
+        Gate::Open => return Ok(()),
+    }
+    match shared.access.check(&head.headers, head.uri.path(), &shared.clock) {
+        Ok(()) => check_version(head.uri.query()),
+        Err(Denied::NoHost) => Err(Refusal::generic(400, "The request must have one Host header.")),
+        Err(Denied::ForeignHost) => Err(Refusal::generic(421, "This DPS does not go by the name in the Host header.")),
+        Err(Denied::Bearer) => {
+            let message = "The emulator does not emulate Microsoft Entra tokens. Use a SAS token of a policy.";
+            Err(Refusal::new(401, 401_002, message))
+        }
+        Err(Denied::Token(why)) => {
+            tracing::info!(why, "DPS refuses a caller of its service API (401002)");
+            Err(Refusal::unauthorized())
+        }
+    }
+}
+
+fn answer(shared: &Shared, asked: &Asked, headers: &HeaderMap, body: &[u8]) -> Result<Done, Refusal> {
+    let if_match = IfMatch::read(headers).map_err(|_| Refusal::generic(400, Unreadable::MESSAGE))?;
+    match asked.subject {
+        Subject::Enrollments => kind::answer::<IndividualEnrollment>(shared, &asked.action, &if_match, headers, body),
+        Subject::Groups => kind::answer::<EnrollmentGroup>(shared, &asked.action, &if_match, headers, body),
+        Subject::Registrations => records::answer(shared, &asked.action, &if_match, headers, body),
+    }
+}
+
+/// An answer with headers of its own.
+#[derive(Debug)]
+struct Done {
+    answer: Answer,
+    headers: Vec<(&'static str, String)>,
+}
+
+impl From<Answer> for Done {
+    fn from(answer: Answer) -> Self {
+        Self { answer, headers: Vec::new() }
+    }
+}
+
+impl Done {
+    /// It is done, and there is nothing to show.
+    fn nothing() -> Self {
+        Answer { body: Vec::new(), ..Answer::json(204, &()) }.into()
+    }
+}
+
+/// Source: `[sdk]` the service SDKs and azure-rest-api-specs name these; that others are refused, and
+/// with which code, is a `[guess]`.
+fn check_version(query: Option<&str>) -> Result<(), Refusal> {
+    let version = api_version(query);
+    if version.is_empty() {
+        return Err(Refusal::generic(400, "The api-version is missing."));
+    }
+    if !API_VERSIONS.contains(&version) {
+        let known = API_VERSIONS.join(", ");
+        return Err(Refusal::generic(400, format!("The api-version is unknown. Known ones are {known}.")));
+    }
+    Ok(())
+}
+
+/// Refuses if the thing has another etag.
+///
+/// Source: `[doc]` iot-dps/how-to-troubleshoot-dps.md for 412; the six-digit code is a `[guess]`.
+fn check_etag(if_match: &IfMatch, etag: Option<&str>) -> Result<(), Refusal> {
+    if if_match.fits(etag) {
+        return Ok(());
+    }
+    Err(Refusal::generic(412, "Precondition failed: the etag is another one."))
+}
+
+const API_VERSIONS: [&str; 8] = [
+    "2018-04-01",
+    "2018-09-01-preview",
+    "2018-11-01",
+    "2019-03-31",
+    "2020-09-01-preview",
+    "2021-06-01",
+    "2021-10-01",
+    "2025-07-01-preview",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn knows_its_api_versions() {
+        for (query, ok) in [
+            (Some("api-version=2021-10-01"), true),
+            (Some("x=y&API-Version=2019-03-31"), true),
+            (Some("api-version=2031-01-01"), false),
+            (Some("api-version="), false),
+            (Some("x"), false),
+            (None, false),
+        ] {
+            assert_eq!(check_version(query).is_ok(), ok, "{query:?}");
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! `If-Match`, however it is written.
+
+use hyper::header::{HeaderMap, IF_MATCH};
+
+/// On what version of a thing a request insists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum IfMatch {
+    /// The header is absent.
+    Absent,
+    /// `*`
+    Any,
+    /// This one, without quotes.
+    Etag(String),
+}
+
+impl IfMatch {
+    /// SDKs send an etag with its quotes or without, and some put quotes around the star.
+    ///
+    /// Source: `[sdk]` azure-iot-sdk-node and azure-iot-sdk-csharp, service clients.
+    ///
+    /// # Errors
+    /// [`Unreadable`].
+    pub(super) fn read(headers: &HeaderMap) -> Result<Self, Unreadable> {
+        let mut values = headers.get_all(IF_MATCH).iter();
+        let Some(first) = values.next() else { return Ok(Self::Absent) };
+        let (Ok(text), None) = (first.to_str(), values.next()) else {
+            return Err(Unreadable);
+        };
+        Ok(Self::parse(text))
+    }
+
+    /// Reads the text of a header, or the etag of a body.
+    pub(super) fn parse(text: &str) -> Self {
+        match bare(text.trim()) {
+            "*" => Self::Any,
+            "" => Self::Absent,
+            etag => Self::Etag(etag.to_owned()),
+        }
+    }
+
+    /// Whether the thing has the etag that is wanted.
+    pub(super) fn fits(&self, etag: Option<&str>) -> bool {
+        match self {
+            Self::Etag(wanted) => etag.map(bare) == Some(wanted),
+            Self::Absent | Self::Any => true,
+        }
+    }
+}
+
+/// `If-Match` is there more than once, or is no text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Unreadable;
+
+impl Unreadable {
+    pub(super) const MESSAGE: &str = "If-Match must be there once, as text.";
+}
+
+fn bare(etag: &str) -> &str {
+    etag.trim_matches('"')
+}
+
+#[cfg(test)]
+mod tests {
+    use hyper::header::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn reads_if_match_however_it_is_quoted() {
+        for (text, expected) in [
+            ("*", IfMatch::Any),
+            ("\"*\"", IfMatch::Any),
+            ("\"4f00-00\"", IfMatch::Etag("4f00-00".into())),
+            ("4f00-00", IfMatch::Etag("4f00-00".into())),
+            ("", IfMatch::Absent),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(IF_MATCH, HeaderValue::from_static(text));
+            assert_eq!(IfMatch::read(&headers), Ok(expected), "{text}");
+        }
+        let etag = IfMatch::Etag("4f00-00".into());
+        assert!(etag.fits(Some("\"4f00-00\"")));
+        assert!(!etag.fits(Some("\"4f00-01\"")));
+        assert!(!etag.fits(None));
+        assert!(IfMatch::Any.fits(Some("\"x\"")));
+    }
+}
