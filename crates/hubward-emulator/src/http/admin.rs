@@ -2,6 +2,7 @@
 
 mod messages;
 mod methods;
+mod portal;
 mod service;
 mod twins;
 
@@ -53,6 +54,9 @@ async fn route(shared: &Shared, request: Request<Incoming>) -> Result<Reply, Cut
         && crate::service::is_asked(&path)
     {
         return crate::service::handle_open(shared, &path, request).await;
+    }
+    if let Some(file) = portal::File::at(request.uri().path()) {
+        return Ok(file.reply(shared, request.method()));
     }
     match service::Asked::parse(request.uri().path()) {
         Some(asked) => service::answer(shared, asked, request).await,

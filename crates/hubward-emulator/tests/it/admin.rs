@@ -20,7 +20,7 @@ async fn tells_its_health_and_its_certificate() {
     assert_eq!(ca.body, emulator.ca_pem());
     assert_eq!(std::fs::read_to_string(emulator.ca_file()).expect("the file"), ca.body);
     for (request, status) in [
-        ("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", 404),
+        ("GET /nothing HTTP/1.1\r\nHost: localhost\r\n\r\n", 404),
         ("DELETE /health HTTP/1.1\r\nHost: localhost\r\n\r\n", 405),
         ("GET /health HTTP/1.1\r\nHost: evil.example\r\n\r\n", 403),
         ("GET /ca.pem HTTP/1.1\r\nHost: localhost.evil.example:80\r\n\r\n", 403),
@@ -32,6 +32,31 @@ async fn tells_its_health_and_its_certificate() {
     assert!(read_head(&mut stream).await.expect("an answer").starts_with("HTTP/1.1 200"));
     let after = http(&mut stream, "GET /ca.pem HTTP/1.1\r\nHost: [::1]\r\n\r\n").await.expect("an answer");
     assert_eq!(after.status, 200);
+}
+
+#[tokio::test]
+async fn serves_the_portal_which_nobody_may_frame_or_add_to() {
+    let emulator = Emulator::start().await.expect("started");
+    let mut stream = TcpStream::connect(emulator.admin_addr()).await.expect("connected");
+    for (path, content_type) in
+        [("/", "text/html; charset=utf-8"), ("/portal/app.js", "text/javascript; charset=utf-8")]
+    {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        let page = http(&mut stream, &request).await.expect("an answer");
+        assert_eq!((page.status, page.header("content-type")), (200, Some(content_type)));
+        let policy = page.header("content-security-policy").expect("a policy");
+        assert!(policy.starts_with("default-src 'none'; script-src 'self';"), "{policy}");
+        assert!(policy.contains("frame-ancestors 'none'") && !policy.contains("unsafe"), "{policy}");
+        assert_eq!(page.header("x-content-type-options"), Some("nosniff"));
+        assert_eq!(page.header("access-control-allow-origin"), None);
+    }
+    for (request, status) in [
+        ("DELETE / HTTP/1.1\r\nHost: localhost\r\n\r\n", 405),
+        ("GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n", 403),
+        ("GET /portal/nothing.js HTTP/1.1\r\nHost: localhost\r\n\r\n", 404),
+    ] {
+        assert_eq!(http(&mut stream, request).await.expect("an answer").status, status, "{request}");
+    }
 }
 
 #[tokio::test]
