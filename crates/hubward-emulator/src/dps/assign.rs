@@ -1,6 +1,5 @@
 //! What a registration does: hub, device identity, record.
 
-use std::collections::btree_map::Entry;
 use std::time::SystemTime;
 
 use hubward_proto::dps::{AssignmentStatus, RegistrationState, Substatus};
@@ -108,16 +107,14 @@ fn plan(state: &State, caller: &Caller, admitted: &Admitted) -> Option<Plan> {
 /// Makes the device known to a hub, or gives the known one its keys.
 fn join(state: &mut State, hub: &str, device_id: &str, fresh: Device) {
     let Some(hub) = state.hub_mut(hub) else { return };
-    match hub.devices.entry(device_id.to_owned()) {
-        Entry::Vacant(place) => {
-            place.insert(fresh);
+    match hub.devices.get_mut(device_id) {
+        None => {
+            hub.devices.insert(device_id.to_owned(), fresh);
         }
-        Entry::Occupied(mut known) => {
-            let device = known.get_mut();
-            if device.keys != fresh.keys {
-                device.keys = fresh.keys;
-                device.etag = wire_id::etag();
-            }
+        Some(device) if device.keys != fresh.keys => {
+            device.keys = fresh.keys;
+            device.etag = wire_id::etag();
         }
+        Some(_) => {}
     }
 }

@@ -42,7 +42,7 @@ impl Emulator {
         self.shared.store.change(|state| {
             let unknown = || EnrollError::UnknownHub { id: device_id.to_owned(), hub: hub.to_owned() };
             let hub = state.hubs.get_mut(&hub.to_ascii_lowercase()).ok_or_else(unknown)?;
-            let device = hub.devices.entry(device_id.to_owned()).or_insert_with(|| Device::new(keys, now));
+            let device = hub.devices.get_or_insert_with(device_id.to_owned(), || Device::new(keys, now));
             Ok(device.keys.primary.clone())
         })
     }

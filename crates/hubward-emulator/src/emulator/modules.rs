@@ -38,7 +38,7 @@ impl Emulator {
             if !registry.is_device(device_id) {
                 return Err(EnrollError::UnknownDevice { id: client_id, device: device_id.to_owned() });
             }
-            let module = registry.devices.entry(client_id).or_insert_with(|| Device::new(keys, now));
+            let module = registry.devices.get_or_insert_with(client_id, || Device::new(keys, now));
             Ok(module.keys.primary.clone())
         })
     }

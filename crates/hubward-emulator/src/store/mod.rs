@@ -8,6 +8,7 @@ mod record;
 mod registry;
 mod seed;
 mod seed_devices;
+mod table;
 mod twin;
 mod twin_view;
 
@@ -30,6 +31,7 @@ pub(crate) use registry::{Device, Hub, Session};
 pub use seed::{Seed, SeedError, SeedReport};
 pub(crate) use seed::{apply, linked};
 pub use seed_devices::{SeedAuthentication, SeedDevice, SeedModule};
+pub(crate) use table::Table;
 pub(crate) use twin::{Change, Notice, Twin};
 pub use twin_view::TwinView;
 pub(crate) use twin_view::twin_view;
@@ -80,8 +82,8 @@ impl Store {
 /// What is remembered. Names are keys in lower case where the services ignore letter case.
 #[derive(Debug, Default)]
 pub(crate) struct State {
-    pub(crate) individuals: BTreeMap<String, Entry<IndividualEnrollment>>,
-    pub(crate) groups: BTreeMap<String, Entry<EnrollmentGroup>>,
+    pub(crate) individuals: Table<Entry<IndividualEnrollment>>,
+    pub(crate) groups: Table<Entry<EnrollmentGroup>>,
     pub(crate) records: Records,
     pub(crate) operations: Operations,
     pub(crate) hubs: BTreeMap<String, Hub>,

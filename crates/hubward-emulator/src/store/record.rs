@@ -1,8 +1,10 @@
 //! What DPS remembers of registrations: records that stay, operations that are asked about.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 
 use hubward_proto::dps::{AssignmentStatus, RegistrationState};
+
+use super::Table;
 
 /// The registration of one device. Stays when its enrollment is deleted.
 #[derive(Debug, Clone, PartialEq)]
@@ -59,7 +61,7 @@ impl Operations {
 }
 
 /// Records by registration id in lower case.
-pub(crate) type Records = BTreeMap<String, Record>;
+pub(crate) type Records = Table<Record>;
 
 /// Most operations that are remembered, so that a busy client cannot fill the memory.
 const MOST: usize = 100_000;

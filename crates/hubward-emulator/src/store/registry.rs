@@ -1,6 +1,6 @@
 //! The hubs: which devices they know, and what they keep of sessions.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::SystemTime;
 
 use hubward_proto::service::InitialTwin;
@@ -8,7 +8,7 @@ use hubward_sas::SharedKey;
 use serde::Serialize;
 
 use super::feedback::Feedback;
-use super::{KeyPair, Queue, Rules, Twin};
+use super::{KeyPair, Queue, Rules, Table, Twin};
 use crate::clock::timestamp;
 use crate::wire_id;
 
@@ -19,7 +19,7 @@ pub(crate) struct Hub {
     pub(crate) host: String,
     /// Devices by `{device}` and modules by `{device}/{module}`, as their MQTT client ids are; an id
     /// holds no `/`. A module comes after its device, and only where that one exists.
-    pub(crate) devices: BTreeMap<String, Device>,
+    pub(crate) devices: Table<Device>,
     /// Of the policies that may connect any device.
     pub(crate) policy_key: Option<SharedKey>,
     /// For messages to devices and modules.

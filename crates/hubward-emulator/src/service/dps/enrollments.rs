@@ -1,12 +1,10 @@
 //! What only individual enrollments have.
 
-use std::collections::BTreeMap;
-
 use hubward_proto::service::{BulkError, BulkMode, EnrollmentBulk, EnrollmentSettings, IndividualEnrollment};
 
 use super::kind::Kind;
 use crate::dps::Refusal;
-use crate::store::{Entry, State};
+use crate::store::{Entry, State, Table};
 
 impl Kind for IndividualEnrollment {
     /// Source: `[guess]` from `[sdk]` azure-iot-sdk-csharp, ProvisioningE2ETests.cs.
@@ -24,11 +22,11 @@ impl Kind for IndividualEnrollment {
         BulkError { registration_id: Some(id), error_code, error_status, ..BulkError::default() }
     }
 
-    fn entries(state: &State) -> &BTreeMap<String, Entry<Self>> {
+    fn entries(state: &State) -> &Table<Entry<Self>> {
         &state.individuals
     }
 
-    fn entries_mut(state: &mut State) -> &mut BTreeMap<String, Entry<Self>> {
+    fn entries_mut(state: &mut State) -> &mut Table<Entry<Self>> {
         &mut state.individuals
     }
 

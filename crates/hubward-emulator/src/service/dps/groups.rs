@@ -1,12 +1,10 @@
 //! What only enrollment groups have.
 
-use std::collections::BTreeMap;
-
 use hubward_proto::service::{BulkError, BulkMode, EnrollmentGroup, EnrollmentGroupBulk, EnrollmentSettings};
 
 use super::kind::Kind;
 use crate::dps::Refusal;
-use crate::store::{Entry, State};
+use crate::store::{Entry, State, Table};
 
 impl Kind for EnrollmentGroup {
     /// Source: `[guess]` from `[issue]` MicrosoftDocs/azure-docs 57082: seen for something else than an
@@ -25,11 +23,11 @@ impl Kind for EnrollmentGroup {
         BulkError { enrollment_group_id: Some(id), error_code, error_status, ..BulkError::default() }
     }
 
-    fn entries(state: &State) -> &BTreeMap<String, Entry<Self>> {
+    fn entries(state: &State) -> &Table<Entry<Self>> {
         &state.groups
     }
 
-    fn entries_mut(state: &mut State) -> &mut BTreeMap<String, Entry<Self>> {
+    fn entries_mut(state: &mut State) -> &mut Table<Entry<Self>> {
         &mut state.groups
     }
 

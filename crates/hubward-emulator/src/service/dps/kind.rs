@@ -1,7 +1,5 @@
 //! What individual enrollments and groups have in common: create, update, show, delete.
 
-use std::collections::BTreeMap;
-
 use hubward_proto::hub::twin::check;
 use hubward_proto::limits;
 use hubward_proto::service::{
@@ -19,7 +17,7 @@ use super::{Done, IfMatch, bulk, check_etag};
 use crate::clock::timestamp;
 use crate::dps::{Answer, Refusal};
 use crate::shared::Shared;
-use crate::store::{EnrollError, Entry, KeyPair, Model, Put, State, complete, linked};
+use crate::store::{EnrollError, Entry, KeyPair, Model, Put, State, Table, complete, linked};
 use crate::wire_id;
 
 /// A kind of enrollment.
@@ -36,8 +34,8 @@ pub(super) trait Kind: Model + Serialize + DeserializeOwned + 'static {
     fn of_bulk(bulk: Self::Bulk) -> (BulkMode, Vec<Self>);
     fn bulk_error(id: String, error_code: u32, error_status: String) -> BulkError;
 
-    fn entries(state: &State) -> &BTreeMap<String, Entry<Self>>;
-    fn entries_mut(state: &mut State) -> &mut BTreeMap<String, Entry<Self>>;
+    fn entries(state: &State) -> &Table<Entry<Self>>;
+    fn entries_mut(state: &mut State) -> &mut Table<Entry<Self>>;
     fn settings(&self) -> &EnrollmentSettings;
     /// Checks what only this kind has.
     fn check(&self) -> Result<(), Refusal>;

@@ -1,6 +1,5 @@
 //! Questions for many things, answered page by page.
 
-use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use base64::Engine as _;
@@ -11,6 +10,7 @@ use serde::Serialize;
 
 use super::{Done, kind};
 use crate::dps::{Answer, Refusal};
+use crate::store::Table;
 
 /// Which page of an answer, and of what.
 #[derive(Debug, PartialEq, Eq)]
@@ -49,7 +49,7 @@ impl Page {
     }
 
     /// The page of these things; `show` leaves out what is not asked for.
-    pub(super) fn of<T, S: Serialize>(&self, all: &BTreeMap<String, T>, show: impl Fn(&T) -> Option<S>) -> Done {
+    pub(super) fn of<T, S: Serialize>(&self, all: &Table<T>, show: impl Fn(&T) -> Option<S>) -> Done {
         let from = self.after.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
         let mut rest =
             all.range::<str, _>((from, Bound::Unbounded)).filter_map(|(key, it)| Some((key, show(it)?))).peekable();
@@ -140,7 +140,7 @@ mod tests {
 
     #[test]
     fn pages_are_bounded_by_number_and_size() {
-        let many: BTreeMap<String, String> = (0..5).map(|it| (it.to_string(), format!("v{it}"))).collect();
+        let many: Table<String> = (0..5).map(|it| (it.to_string(), format!("v{it}"))).collect();
         let even = |it: &String| (!it.ends_with('1')).then(|| it.clone());
         let Done { answer, headers } = page("2", "").expect("valid").of(&many, even);
         assert_eq!(answer.body, br#"["v0","v2"]"#);
@@ -149,7 +149,7 @@ mod tests {
         assert_eq!(answer.body, br#"["v3","v4"]"#);
         let expected = [("x-ms-item-type", "enrollment".to_owned()), (MAX_ITEM_COUNT, "1000".to_owned())];
         assert_eq!(headers, expected);
-        let large: BTreeMap<String, String> = (0..5).map(|it| (it.to_string(), "x".repeat(PAGE_BYTES / 2))).collect();
+        let large: Table<String> = (0..5).map(|it| (it.to_string(), "x".repeat(PAGE_BYTES / 2))).collect();
         let Done { answer, headers } = page("", "").expect("valid").of(&large, |it| Some(it.clone()));
         assert!(answer.body.len() < 2 * PAGE_BYTES && headers.len() == 3, "{}", answer.body.len());
         for (most, after) in [("0", ""), ("-1", ""), ("x", ""), ("", "*"), ("", "eA"), ("", "Z3JvdXAgMQ")] {
