@@ -2,9 +2,17 @@
 
 mod bulk;
 mod enrollment;
+pub mod http;
+mod hub;
 
 pub use bulk::{BulkError, BulkMode, BulkResult, EnrollmentBulk, EnrollmentGroupBulk, QuerySpecification};
 pub use enrollment::{
     AllocationPolicy, Attestation, AttestationType, EnrollmentGroup, EnrollmentSettings, IndividualEnrollment,
     InitialTwin, ProvisioningStatus, ReprovisionPolicy, SymmetricKeys, TwinProperties,
+};
+pub use hub::{
+    Authentication, AuthenticationType, Capabilities, ConnectionState, DesiredPatch, Device, DeviceBulkError,
+    DeviceBulkResult, DeviceBulkWarning, DeviceOperation, DeviceStatus, HubRefusal, ImportMode, MethodRequest,
+    MethodResult, Module, OperationCode, OperationProperties, PurgeResult, RegistryStatistics, ServiceStatistics, Twin,
+    TwinBoth, TwinPatch, X509Thumbprint, code_of, name_of,
 };

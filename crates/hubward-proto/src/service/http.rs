@@ -1,0 +1,90 @@
+//! Versions, headers and paths of the two service APIs.
+//!
+//! Ids are percent-encoded as single segments of a path.
+
+use crate::percent::encode;
+
+/// The version of the DPS service API that hubward speaks.
+///
+/// Source: `[doc]` azure-rest-api-specs, deviceprovisioningservices service, 2021-10-01; `[sdk]`
+/// azure-iot-provisioning-service (Node).
+pub const DPS_API_VERSION: &str = "2021-10-01";
+
+/// The version of the hub service API that hubward speaks.
+///
+/// Source: `[sdk]` azure-iot-hub (Python), azure-iothub (Node).
+pub const HUB_API_VERSION: &str = "2021-04-12";
+
+/// Header of a query: how many things a page may have.
+pub const MAX_ITEM_COUNT: &str = "x-ms-max-item-count";
+
+/// Header of a query and its answer: where the next page begins; absent on the last one.
+pub const CONTINUATION: &str = "x-ms-continuation";
+
+/// Header of an answer to a query: what its things are.
+pub const ITEM_TYPE: &str = "x-ms-item-type";
+
+/// Header of a request: the caller's id of it.
+pub const CLIENT_REQUEST_ID: &str = "x-ms-client-request-id";
+
+/// Header of an answer: the service's id of the request.
+pub const REQUEST_ID: &str = "x-ms-request-id";
+
+/// Where an individual enrollment is.
+#[must_use]
+pub fn enrollment(registration_id: &str) -> String {
+    format!("/enrollments/{}", encode(registration_id))
+}
+
+/// Where an enrollment group is.
+#[must_use]
+pub fn enrollment_group(enrollment_group_id: &str) -> String {
+    format!("/enrollmentGroups/{}", encode(enrollment_group_id))
+}
+
+/// Where the record of a registration is; with `/query` the records of a group.
+#[must_use]
+pub fn registration(id: &str) -> String {
+    format!("/registrations/{}", encode(id))
+}
+
+/// Where a device's identity is.
+#[must_use]
+pub fn device(device_id: &str) -> String {
+    format!("/devices/{}", encode(device_id))
+}
+
+/// Where a module's identity is.
+#[must_use]
+pub fn module(device_id: &str, module_id: &str) -> String {
+    format!("/devices/{}/modules/{}", encode(device_id), encode(module_id))
+}
+
+/// Where the twin of a device or module is.
+#[must_use]
+pub fn twin(device_id: &str, module_id: Option<&str>) -> String {
+    match module_id {
+        None => format!("/twins/{}", encode(device_id)),
+        Some(module_id) => format!("/twins/{}/modules/{}", encode(device_id), encode(module_id)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_single_segments() {
+        for (path, expected) in [
+            (enrollment("a:b"), "/enrollments/a%3Ab"),
+            (enrollment_group("line-7"), "/enrollmentGroups/line-7"),
+            (registration("a.b_c"), "/registrations/a.b_c"),
+            (device("a/b#c"), "/devices/a%2Fb%23c"),
+            (module("d%1", "m?"), "/devices/d%251/modules/m%3F"),
+            (twin("d 1", None), "/twins/d%201"),
+            (twin("d+1", Some("$edgeAgent")), "/twins/d%2B1/modules/%24edgeAgent"),
+        ] {
+            assert_eq!(path, expected);
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! How a hub refuses a service: a name in a header, and one of two bodies.
+
+use serde_json::{Value, json};
+
+use crate::hub::ErrorBody;
+
+/// What a hub says with a status of 400 or more.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct HubRefusal {
+    /// The code's name, such as `DeviceNotFound`.
+    pub name: Option<String>,
+    /// The code, such as 404001.
+    pub code: Option<u32>,
+    /// Why, in words.
+    pub message: Option<String>,
+    /// The hub's id of this refusal; what its support asks for.
+    pub tracking_id: Option<String>,
+    /// When, as the hub writes it.
+    pub timestamp: Option<String>,
+}
+
+impl HubRefusal {
+    /// Header with the name of the code.
+    ///
+    /// Source: `[sdk]` azure-iot-sdk-csharp, ExceptionHandlingHelper.cs.
+    pub const HEADER: &str = "iothub-errorcode";
+
+    /// A refusal with this code, which is named if it is known.
+    #[must_use]
+    pub fn new(code: u32, message: impl Into<String>) -> Self {
+        Self {
+            name: name_of(code).map(str::to_owned),
+            code: Some(code),
+            message: Some(message.into()),
+            ..Self::default()
+        }
+    }
+
+    /// Reads the header (if there is one) and the body, in whichever of its two forms. Never fails:
+    /// whatever they hold, the status stands.
+    ///
+    /// Source: `[sdk]` azure-iot-sdk-csharp, ExceptionHandlingHelper.cs and its tests.
+    #[must_use]
+    pub fn parse(header: Option<&str>, body: &[u8]) -> Self {
+        let said = ErrorBody::parse(body);
+        let (mut name, mut message) = (header.map(str::trim).filter(|it| !it.is_empty()), said.message.as_deref());
+        if let Some((inner, words)) = message.and_then(named) {
+            name = name.or(Some(inner));
+            message = Some(words);
+        }
+        // Some hubs put the number into the header.
+        let number = name.and_then(|it| it.parse().ok());
+        let name = name.filter(|_| number.is_none());
+        let code = said.error_code.or(number).or_else(|| code_of(name?));
+        Self {
+            name: name.or_else(|| name_of(code?)).map(str::to_owned),
+            code,
+            message: message.map(str::to_owned),
+            tracking_id: said.tracking_id,
+            timestamp: timestamp(body),
+        }
+    }
+
+    /// The body with the number: JSON inside of `Message`.
+    #[must_use]
+    pub fn to_nested(&self) -> Value {
+        let inner = json!({
+            "errorCode": self.code,
+            "trackingId": self.tracking_id.as_deref().unwrap_or_default(),
+            "message": self.message.as_deref().unwrap_or_default(),
+            "timestampUtc": self.timestamp.as_deref().unwrap_or_default(),
+        });
+        json!({ "Message": inner.to_string(), "ExceptionMessage": "" })
+    }
+
+    /// The body with the name: `ErrorCode:{name};{message}`.
+    #[must_use]
+    pub fn to_named(&self) -> Value {
+        let (name, message) = (self.name.as_deref().unwrap_or_default(), self.message.as_deref().unwrap_or_default());
+        let tracking_id = self.tracking_id.as_deref().unwrap_or_default();
+        json!({
+            "Message": format!("ErrorCode:{name};{message}"),
+            "ExceptionMessage": format!("Tracking ID:{tracking_id}"),
+        })
+    }
+}
+
+/// Name and words of `ErrorCode:{name};{words}`.
+fn named(message: &str) -> Option<(&str, &str)> {
+    let (name, words) = message.strip_prefix("ErrorCode:")?.split_once(';')?;
+    Some((name.trim(), words.trim()))
+}
+
+fn timestamp(body: &[u8]) -> Option<String> {
+    let body: Value = serde_json::from_slice(body).ok()?;
+    let text = |it: &Value| it.get("timestampUtc")?.as_str().map(str::to_owned);
+    text(&body).or_else(|| text(&serde_json::from_str(body.get("Message")?.as_str()?).ok()?))
+}
+
+/// The name of a hub's error code. `None` for one that is not documented.
+#[must_use]
+pub fn name_of(code: u32) -> Option<&'static str> {
+    CODES.iter().find_map(|(it, name)| (*it == code).then_some(*name))
+}
+
+/// The number of a hub's error code. `None` for a name that is not documented.
+#[must_use]
+pub fn code_of(name: &str) -> Option<u32> {
+    CODES.iter().find_map(|(code, it)| it.eq_ignore_ascii_case(name).then_some(*code))
+}
+
+/// Source: `[doc]` iot-hub/troubleshoot-error-codes.md; `[sdk]` azure-iot-sdk-csharp, ErrorCode.cs.
+const CODES: [(u32, &str); 42] = [
+    (400_000, "GenericBadRequest"),
+    (400_001, "InvalidProtocolVersion"),
+    (400_003, "InvalidOperation"),
+    (400_004, "ArgumentInvalid"),
+    (400_005, "ArgumentNull"),
+    (400_006, "IotHubFormatError"),
+    (400_011, "DeviceDefinedMultipleTimes"),
+    (400_013, "BulkRegistryOperationFailure"),
+    (400_027, "ConnectionForcefullyClosedOnNewConnection"),
+    (401_001, "IotHubNotFound"),
+    (401_002, "IotHubUnauthorizedAccess"),
+    (401_003, "IotHubUnauthorized"),
+    (403_001, "IotHubSuspended"),
+    (403_002, "IotHubQuotaExceeded"),
+    (403_003, "JobQuotaExceeded"),
+    (403_004, "DeviceMaximumQueueDepthExceeded"),
+    (403_006, "DeviceMaximumActiveFileUploadLimitExceeded"),
+    (403_012, "DeviceDisabled"),
+    (403_800, "DeviceMaximumInflightMethodExceeded"),
+    (404_001, "DeviceNotFound"),
+    (404_002, "JobNotFound"),
+    (404_010, "ModuleNotFound"),
+    (404_103, "DeviceNotOnline"),
+    (404_104, "DeviceConnectionClosedRemotely"),
+    (409_001, "DeviceAlreadyExists"),
+    (409_002, "LinkCreationConflict"),
+    (409_301, "ModuleAlreadyExistsOnDevice"),
+    (412_001, "PreconditionFailed"),
+    (412_002, "DeviceMessageLockLost"),
+    (413_001, "MessageTooLarge"),
+    (413_002, "TooManyDevices"),
+    (413_003, "TooManyModulesOnDevice"),
+    (415_000, "GenericUnsupportedMediaType"),
+    (429_000, "GenericTooManyRequests"),
+    (429_001, "ThrottlingException"),
+    (429_002, "ThrottleBacklogLimitExceeded"),
+    (429_003, "ThrottlingBacklogTimeout"),
+    (500_001, "ServerError"),
+    (500_008, "GenericTimeout"),
+    (503_001, "ServiceUnavailable"),
+    (503_003, "PartitionNotFound"),
+    (504_101, "GatewayTimeout"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(name: &str, code: u32, message: &str, tracking_id: &str) -> HubRefusal {
+        let tracking_id = Some(tracking_id.to_owned());
+        HubRefusal { name: Some(name.into()), tracking_id, ..HubRefusal::new(code, message) }
+    }
+
+    #[test]
+    fn reads_both_documented_bodies() {
+        let named = r#"{"Message":"ErrorCode:DeviceNotFound;d1","ExceptionMessage":"Tracking ID:aeec-G:0-TimeStamp:10/18/2022 20:50:39"}"#;
+        let expected = said("DeviceNotFound", 404_001, "d1", "aeec-G:0-TimeStamp:10/18/2022 20:50:39");
+        assert_eq!(HubRefusal::parse(Some("DeviceNotFound"), named.as_bytes()), expected);
+        assert_eq!(HubRefusal::parse(None, named.as_bytes()), expected);
+
+        let nested = r#"{"Message":"{\"errorCode\":404103,\"trackingId\":\"95ae-TimeStamp:10/19/2022 16:47:22\",\"message\":\"offline\",\"timestampUtc\":\"2022-10-19T16:47:22.0203257Z\"}","ExceptionMessage":""}"#;
+        let mut expected = said("DeviceNotOnline", 404_103, "offline", "95ae-TimeStamp:10/19/2022 16:47:22");
+        expected.timestamp = Some("2022-10-19T16:47:22.0203257Z".into());
+        assert_eq!(HubRefusal::parse(Some("DeviceNotOnline"), nested.as_bytes()), expected);
+        assert_eq!(HubRefusal::parse(None, nested.as_bytes()), expected);
+    }
+
+    #[test]
+    fn reads_whatever_is_there() {
+        for (header, body, name, code) in [
+            (Some("DeviceNotFound"), "", Some("DeviceNotFound"), Some(404_001)),
+            (Some("Brandnew"), "<html>", Some("Brandnew"), None),
+            (Some(" "), r#"{"errorCode":429001}"#, Some("ThrottlingException"), Some(429_001)),
+            (Some("404001"), "", Some("DeviceNotFound"), Some(404_001)),
+            (None, r#"{"Message":"ErrorCode:PreconditionFailed"}"#, None, None),
+            (None, "[1]", None, None),
+        ] {
+            let read = HubRefusal::parse(header, body.as_bytes());
+            assert_eq!((read.name.as_deref(), read.code), (name, code), "{header:?} {body}");
+        }
+    }
+
+    #[test]
+    fn writes_both_documented_bodies() {
+        let mut refusal = said("DeviceNotFound", 404_001, "d1", "aeec");
+        let named = refusal.to_named().to_string();
+        assert_eq!(named, r#"{"ExceptionMessage":"Tracking ID:aeec","Message":"ErrorCode:DeviceNotFound;d1"}"#);
+        assert_eq!(HubRefusal::parse(None, named.as_bytes()), refusal);
+        refusal.timestamp = Some("2022-10-19T16:47:22Z".into());
+        let nested = refusal.to_nested();
+        let inner: Value = serde_json::from_str(nested["Message"].as_str().expect("a text")).expect("JSON inside");
+        assert_eq!((&inner["errorCode"], &inner["message"]), (&json!(404_001), &json!("d1")));
+        assert_eq!(nested["ExceptionMessage"], "");
+        assert_eq!(HubRefusal::parse(None, nested.to_string().as_bytes()), refusal);
+    }
+
+    #[test]
+    fn every_code_has_one_name_and_every_name_one_code() {
+        for (code, name) in CODES {
+            assert_eq!((name_of(code), code_of(name)), (Some(name), Some(code)));
+        }
+        assert_eq!((name_of(404_999), code_of("Nothing")), (None, None));
+    }
+}
