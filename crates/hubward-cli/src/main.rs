@@ -10,6 +10,8 @@ mod input;
 mod keys;
 mod output;
 mod provisioning;
+#[cfg(feature = "service")]
+mod service_login;
 mod session;
 mod spinner;
 mod stop;
@@ -44,9 +46,9 @@ Logs go to stderr: --log debug, or HUBWARD_LOG=hubward=trace."
 struct Cli {
     #[command(subcommand)]
     command: Command,
-    /// What stdout carries: text for people, or one JSON object a line. [env: HUBWARD_OUTPUT]
-    /// [default: text]
-    #[arg(long, global = true, value_name = "FORMAT")]
+    /// What stdout carries: text for people, or JSON; of what a service answers also a table, or values
+    /// with tabs between them. [env: HUBWARD_OUTPUT] [default: text]
+    #[arg(long, short, global = true, value_name = "FORMAT")]
     output: Option<Format>,
     /// What goes to stderr: error, warn, info, debug, trace, or a filter such as hubward_mqtt=debug.
     /// [default: warn]
@@ -81,12 +83,19 @@ enum Command {
     },
 }
 
+impl Command {
+    /// Whether it shows what a service answers, which has rows and columns.
+    const fn has_rows(&self) -> bool {
+        false
+    }
+}
+
 fn main() -> std::process::ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return std::process::ExitCode::from(explain(&error) as u8),
     };
-    let format = cli.output.map_or_else(format_from_env, Ok);
+    let format = chosen_format(&cli);
     let output = Output::new(format.as_ref().copied().unwrap_or_default());
     let code = match format.and_then(|_| start(&cli, &output)) {
         Ok(code) => code,
@@ -98,12 +107,29 @@ fn main() -> std::process::ExitCode {
     std::process::ExitCode::from(code as u8)
 }
 
+/// The format of the arguments, or else the environment's.
+fn chosen_format(cli: &Cli) -> Result<Format, Failure> {
+    let has_rows = cli.command.has_rows();
+    match cli.output {
+        None => {
+            let format = format_from_env()?;
+            // A shell's preference for tables is none against the commands that have no rows.
+            Ok(if has_rows || format.tells_stories() { format } else { Format::default() })
+        }
+        Some(format) if has_rows || format.tells_stories() => Ok(format),
+        Some(_) => {
+            Err(Failure::usage("--output: table and tsv are for what a service answers; this command tells events")
+                .hint("use --output text or --output json"))
+        }
+    }
+}
+
 /// What `HUBWARD_OUTPUT` says; an empty variable is what a shell leaves of a value that was not there.
 fn format_from_env() -> Result<Format, Failure> {
     match variable("HUBWARD_OUTPUT") {
         None => Ok(Format::default()),
         Some(text) => Format::from_str(&text, false)
-            .map_err(|_| Failure::usage(format!("HUBWARD_OUTPUT: `{text}` is neither text nor json"))),
+            .map_err(|_| Failure::usage(format!("HUBWARD_OUTPUT: `{text}` is none of text, json, table, tsv"))),
     }
 }
 

@@ -1,7 +1,10 @@
-//! What a command tells on stdout, as text for people or JSON lines for programs.
+//! What a command tells on stdout: events, as text for people or JSON lines for programs; or the answer
+//! of a service, also as rows and columns.
 
+mod answer;
 mod happening;
 mod json;
+mod table;
 mod text;
 
 use std::io::{self, Write as _};
@@ -10,7 +13,9 @@ use std::sync::{Arc, Mutex};
 use clap::ValueEnum;
 use hubward::Assignment;
 
+pub(crate) use self::answer::{Answer, HIDDEN, joined};
 pub(crate) use self::happening::Happening;
+pub(crate) use self::table::Column;
 use crate::failure::Failure;
 
 /// How to tell it.
@@ -19,8 +24,19 @@ pub(crate) enum Format {
     /// For people.
     #[default]
     Text,
-    /// One JSON object a line, for programs.
+    /// One JSON object a line, for programs; of a service's answer its own body.
     Json,
+    /// Columns; for the answer of a service.
+    Table,
+    /// Values with tabs between them, for scripts; for the answer of a service.
+    Tsv,
+}
+
+impl Format {
+    /// Whether it fits a command that tells a story: one without rows and columns.
+    pub(crate) const fn tells_stories(self) -> bool {
+        matches!(self, Self::Text | Self::Json)
+    }
 }
 
 /// One thing worth telling.
@@ -78,15 +94,16 @@ impl Output {
         Self { format, closed: Arc::default() }
     }
 
+    /// Whether people or their scripts read along, not a program that wants JSON.
     pub(crate) const fn is_text(&self) -> bool {
-        matches!(self.format, Format::Text)
+        !matches!(self.format, Format::Json)
     }
 
     /// Tells one event.
     pub(crate) fn tell(&self, event: &Event<'_>) {
         let text = match self.format {
-            Format::Text => text::render(event),
             Format::Json => Some(json::render(event)),
+            Format::Text | Format::Table | Format::Tsv => text::render(event),
         };
         if let Some(text) = text {
             self.line(&text);
@@ -119,7 +136,7 @@ impl Output {
     pub(crate) fn fail(&self, failure: &Failure) {
         match self.format {
             Format::Json => self.tell(&Event::Error { failure }),
-            Format::Text => {
+            Format::Text | Format::Table | Format::Tsv => {
                 let _ = writeln!(io::stderr().lock(), "{}", text::error(failure));
             }
         }

@@ -1,0 +1,138 @@
+//! Rows and columns, for people (`table`) and for scripts (`tsv`).
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use super::text::visible;
+
+/// A title, and the JSON pointer of the member that stands below it.
+pub(crate) type Column = (&'static str, &'static str);
+
+/// Titles, and rows of as many cells.
+#[derive(Debug, Default)]
+pub(crate) struct Table {
+    titles: Vec<String>,
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    /// A row for each thing.
+    pub(super) fn of(things: &[Value], columns: &[Column]) -> Self {
+        let row = |thing: &Value| columns.iter().map(|(_, path)| cell(thing.pointer(path))).collect();
+        Self {
+            titles: columns.iter().map(|(title, _)| (*title).to_owned()).collect(),
+            rows: things.iter().map(row).collect(),
+        }
+    }
+
+    /// The same with a column for each name that occurs, in the order of the names.
+    pub(super) fn of_any(things: &[Value]) -> Self {
+        let names: BTreeSet<&String> = things.iter().filter_map(Value::as_object).flat_map(|it| it.keys()).collect();
+        if names.is_empty() {
+            let rows: Vec<Vec<String>> = things.iter().map(|it| vec![cell(Some(it))]).collect();
+            let titles = if rows.is_empty() { vec![] } else { vec!["Value".to_owned()] };
+            return Self { titles, rows };
+        }
+        let row = |thing: &Value| names.iter().map(|it| cell(thing.get(it.as_str()))).collect();
+        Self { titles: names.iter().map(|it| (*it).clone()).collect(), rows: things.iter().map(row).collect() }
+    }
+
+    /// One cell.
+    pub(super) fn single(title: &str, value: &str) -> Self {
+        Self { titles: vec![title.to_owned()], rows: vec![vec![value.to_owned()]] }
+    }
+
+    /// Titles, a line, and rows in columns; nothing without rows.
+    pub(super) fn aligned(&self) -> String {
+        if self.rows.is_empty() {
+            return String::new();
+        }
+        let rows: Vec<Vec<String>> = self.rows.iter().map(|it| it.iter().map(|it| visible(it)).collect()).collect();
+        let titles: Vec<String> = self.titles.iter().map(|it| visible(it)).collect();
+        let width = |column: usize| {
+            let cells = rows.iter().filter_map(|it| it.get(column));
+            cells.chain(titles.get(column)).map(|it| it.chars().count()).max().unwrap_or(0)
+        };
+        let widths: Vec<usize> = (0..titles.len()).map(width).collect();
+        let line = |cells: &[String]| {
+            let padded: Vec<String> = cells.iter().zip(&widths).map(|(it, width)| format!("{it:width$}")).collect();
+            format!("{}\n", padded.join("  ").trim_end())
+        };
+        let rule: Vec<String> = widths.iter().map(|it| "-".repeat(*it)).collect();
+        let mut text = line(&titles) + &line(&rule);
+        text.extend(rows.iter().map(|it| line(it)));
+        text
+    }
+
+    /// The same with a word where there are no rows.
+    pub(super) fn for_people(&self) -> String {
+        if self.rows.is_empty() { "none\n".to_owned() } else { self.aligned() }
+    }
+
+    /// Rows alone, cells apart by tabs. In a cell `\t`, `\n`, `\r` and `\\` stand for a tab, the ends
+    /// of lines and a backslash: a row is a line, whatever is in it.
+    pub(super) fn tsv(&self) -> String {
+        let row = |cells: &Vec<String>| {
+            let cells: Vec<String> = cells.iter().map(|it| escaped(it)).collect();
+            cells.join("\t") + "\n"
+        };
+        self.rows.iter().map(row).collect()
+    }
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('\t', "\\t").replace('\n', "\\n").replace('\r', "\\r")
+}
+
+/// Text as it is, a list of texts with commas, nothing for what is absent or null, else JSON.
+fn cell(value: Option<&Value>) -> String {
+    match value {
+        None | Some(Value::Null) => String::new(),
+        Some(Value::String(text)) => text.clone(),
+        Some(Value::Array(items)) if items.iter().all(Value::is_string) => {
+            items.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(",")
+        }
+        Some(other) => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const COLUMNS: &[Column] = &[("Id", "/id"), ("Hubs", "/hubs"), ("Site", "/twin/site")];
+
+    fn things() -> Vec<Value> {
+        vec![
+            json!({"id": "dev-1", "hubs": ["a", "b"], "twin": {"site": "one\ttwo\nthree\\\r"}}),
+            json!({"id": "d", "hubs": null, "twin": {"site": {"n": 1}}}),
+        ]
+    }
+
+    #[test]
+    fn a_row_of_tsv_is_a_line_whatever_is_in_it() {
+        let text = Table::of(&things(), COLUMNS).tsv();
+        assert_eq!(text, "dev-1\ta,b\tone\\ttwo\\nthree\\\\\\r\nd\t\t{\"n\":1}\n");
+    }
+
+    #[test]
+    fn a_table_has_columns_and_does_not_command_the_terminal() {
+        let text = Table::of(&things(), COLUMNS).aligned();
+        let expected =
+            "Id     Hubs  Site\n-----  ----  ---------------\ndev-1  a,b   one two three\\\nd            {\"n\":1}\n";
+        assert_eq!(text, expected);
+        assert_eq!(Table::of(&[], COLUMNS).aligned(), "");
+        assert_eq!(Table::of(&[], COLUMNS).for_people(), "none\n");
+    }
+
+    #[test]
+    fn rows_of_any_shape_get_the_columns_they_have() {
+        let rows = [json!({"b": 1, "a": "x"}), json!({"c": true})];
+        assert_eq!(Table::of_any(&rows).tsv(), "x\t1\t\n\t\ttrue\n");
+        assert_eq!(Table::of_any(&[json!(7)]).aligned(), "Value\n-----\n7\n");
+        assert_eq!(Table::of_any(&[]).aligned(), "");
+    }
+}

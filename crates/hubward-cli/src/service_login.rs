@@ -1,0 +1,281 @@
+//! How the commands of the service's side log in: the key of a policy, or a token of Microsoft Entra.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use hubward::{ConnectTo, ConnectionString, vars};
+use zeroize::Zeroizing;
+
+use crate::failure::Failure;
+use crate::keys::{Secret, read_secret_file};
+use crate::provisioning::NetworkArgs;
+
+/// Which service a command talks to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Service {
+    /// A Device Provisioning Service: enrollments and registrations.
+    Dps,
+    /// An IoT Hub: identities, twins, methods.
+    Hub,
+}
+
+impl Service {
+    /// The variable that may hold the connection string.
+    pub(crate) const fn variable(self) -> &'static str {
+        match self {
+            Self::Dps => "PROVISIONING_CONNECTION_STRING",
+            Self::Hub => "IOTHUB_CONNECTION_STRING",
+        }
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Dps => "DPS",
+            Self::Hub => "the hub",
+        }
+    }
+
+    /// What the name of an instance ends in, for who types only its first part.
+    const fn domain(self) -> &'static str {
+        match self {
+            Self::Dps => ".azure-devices-provisioning.net",
+            Self::Hub => ".azure-devices.net",
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Login")]
+pub(crate) struct LoginArgs {
+    /// A file with the connection string of a policy: HostName=…;SharedAccessKeyName=…;SharedAccessKey=…;
+    /// `-` is standard input. [env: PROVISIONING_CONNECTION_STRING for dps, IOTHUB_CONNECTION_STRING for
+    /// hub: the string itself]
+    #[arg(long, value_name = "FILE", global = true, conflicts_with_all = ["login", "bearer_token_file"])]
+    login_file: Option<PathBuf>,
+    /// The connection string. Other users of this machine can see it in the list of processes: prefer
+    /// a file, standard input or the variable.
+    #[arg(long, short, value_name = "CONNSTR", global = true, conflicts_with = "bearer_token_file")]
+    login: Option<Secret>,
+    /// A file with a token of Microsoft Entra, as `az account get-access-token` prints it; with --host.
+    #[arg(long, value_name = "FILE", global = true)]
+    bearer_token_file: Option<PathBuf>,
+    /// The instance: its host name, or the first part of it. Needed with --bearer-token-file; a
+    /// connection string names its own.
+    #[arg(long, short = 'n', value_name = "NAME", global = true, aliases = ["dps-name", "hub-name"])]
+    host: Option<String>,
+    /// A PEM file of the authorities to trust instead of the system's [env: HUBWARD_CA_FILE]
+    #[arg(long, value_name = "FILE", global = true)]
+    ca_file: Option<PathBuf>,
+    /// Dial ADDR:PORT for HOST:PORT; names in certificates and tokens stay (curl's rule). May be
+    /// repeated. [env: HUBWARD_CONNECT_TO, separated by commas]
+    #[arg(long, value_name = "HOST:PORT:ADDR:PORT", global = true)]
+    connect_to: Vec<ConnectTo>,
+    /// Patience for each request.
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = crate::duration::parse_positive, global = true)]
+    timeout: Duration,
+}
+
+/// Everything a client of a service needs to know, already read.
+#[derive(Debug)]
+pub(crate) struct Login {
+    pub(crate) proof: Proof,
+    pub(crate) ca_file: Option<PathBuf>,
+    pub(crate) connect_to: Vec<ConnectTo>,
+    pub(crate) timeout: Duration,
+}
+
+/// What the service is shown. Its `Debug` shows no secret.
+pub(crate) enum Proof {
+    /// The connection string of a policy.
+    Policy(ConnectionString),
+    /// A token of Microsoft Entra for the instance with this host name.
+    Bearer { host: String, token: Zeroizing<String> },
+}
+
+impl std::fmt::Debug for Proof {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Policy(it) => f.debug_tuple("Policy").field(it).finish(),
+            Self::Bearer { host, .. } => f.debug_struct("Bearer").field("host", host).finish_non_exhaustive(),
+        }
+    }
+}
+
+impl Proof {
+    /// The instance it is for.
+    pub(crate) fn host(&self) -> &str {
+        match self {
+            Self::Policy(it) => it.host_name(),
+            Self::Bearer { host, .. } => host,
+        }
+    }
+}
+
+impl LoginArgs {
+    /// Whether standard input holds the login.
+    pub(crate) fn reads_stdin(&self) -> bool {
+        [&self.login_file, &self.bearer_token_file].into_iter().flatten().any(|it| it.as_os_str() == "-")
+    }
+
+    /// Reads what the arguments name, and the variables where they name nothing.
+    ///
+    /// # Errors
+    /// Say what is missing and all the ways to give it, never a secret.
+    pub(crate) fn read(&self, service: Service) -> Result<Login, Failure> {
+        let proof = self.proof(service)?;
+        let rules = crate::variable(vars::CONNECT_TO).map(|it| ConnectTo::parse_list(&it)).transpose();
+        let mut connect_to =
+            rules.map_err(|error| Failure::usage(format!("{}: {error}", vars::CONNECT_TO)))?.unwrap_or_default();
+        let mut ca_file = crate::variable(vars::CA_FILE).map(PathBuf::from);
+        let network = NetworkArgs { ca_file: self.ca_file.clone(), connect_to: self.connect_to.clone() };
+        network.apply(&mut ca_file, &mut connect_to);
+        Ok(Login { proof, ca_file, connect_to, timeout: self.timeout })
+    }
+
+    fn proof(&self, service: Service) -> Result<Proof, Failure> {
+        if let Some(file) = &self.bearer_token_file {
+            return self.bearer(service, &read_secret_file("bearer token", file)?);
+        }
+        let (given, text) = if let Some(file) = &self.login_file {
+            (format!("the file {}", file.display()), read_secret_file("login", file)?)
+        } else if let Some(login) = &self.login {
+            tracing::warn!(
+                "the login stands on the command line, where other users of this machine can read it; \
+                 prefer --login-file or {}",
+                service.variable()
+            );
+            ("--login".to_owned(), Zeroizing::new(login.expose().to_owned()))
+        } else if let Some(text) = crate::variable(service.variable()) {
+            (service.variable().to_owned(), Zeroizing::new(text))
+        } else {
+            return Err(self.nothing(service));
+        };
+        let login = policy(&text).map_err(|problem| {
+            Failure::usage(format!("{given}: {problem}"))
+                .hint("copy that of a policy: HostName=…;SharedAccessKeyName=…;SharedAccessKey=…")
+        })?;
+        self.check_host(service, login.host_name(), &given)?;
+        Ok(Proof::Policy(login))
+    }
+
+    fn bearer(&self, service: Service, token: &str) -> Result<Proof, Failure> {
+        let host = self.full_host(service).ok_or_else(|| {
+            Failure::usage("--bearer-token-file says who you are, but not which instance to ask")
+                .hint(format!("name it: --host contoso{}", service.domain()))
+        })?;
+        let token = token.trim();
+        if token.is_empty() || !token.bytes().all(|it| it.is_ascii_graphic()) {
+            return Err(Failure::usage("the bearer token file holds no token: it is empty, or has a space in it")
+                .hint("az account get-access-token --query accessToken --output tsv > FILE"));
+        }
+        Ok(Proof::Bearer { host, token: Zeroizing::new(token.to_owned()) })
+    }
+
+    /// The name that was typed; a first part alone is of a name in Azure.
+    fn full_host(&self, service: Service) -> Option<String> {
+        let host = self.host.as_deref().map(str::trim).filter(|it| !it.is_empty())?;
+        let is_whole = host.contains(['.', ':']) || host.eq_ignore_ascii_case("localhost");
+        Some(if is_whole { host.to_owned() } else { format!("{host}{}", service.domain()) })
+    }
+
+    /// A name that is typed beside a connection string is the name in it, or somebody means another one.
+    fn check_host(&self, service: Service, host: &str, given: &str) -> Result<(), Failure> {
+        match self.full_host(service) {
+            Some(wanted) if !wanted.eq_ignore_ascii_case(host) => {
+                Err(Failure::usage(format!("--host names {wanted}, but {given} holds the login of {host}"))
+                    .hint("leave out --host, or give the login of that instance"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn nothing(&self, service: Service) -> Failure {
+        Failure::usage(format!("no login for {}: neither a connection string nor a token is given", service.name()))
+            .hint(format!(
+                "a policy's connection string in {variable}, or in a file: --login-file FILE (`-` is standard \
+                 input); or a token of Microsoft Entra: --bearer-token-file FILE with --host NAME; the emulator \
+                 prints its own: hubward emulator env",
+                variable = service.variable()
+            ))
+    }
+}
+
+/// A connection string that logs in to a service. The problem never holds a value.
+fn policy(text: &str) -> Result<ConnectionString, String> {
+    let login = ConnectionString::parse(text).map_err(|error| error.to_string())?;
+    if login.device_id().is_some() {
+        return Err("this is the connection string of a device, not of a policy".to_owned());
+    }
+    for (name, value) in
+        [("SharedAccessKeyName", login.shared_access_key_name()), ("SharedAccessKey", login.expose_shared_access_key())]
+    {
+        if value.is_none_or(str::is_empty) {
+            return Err(format!("the connection string has no `{name}`"));
+        }
+    }
+    Ok(login)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        login: LoginArgs,
+    }
+
+    const KEY: &str = "AAECAwQFBgcICQoLDA0ODw==";
+
+    fn read(arguments: &[&str]) -> Result<Login, Failure> {
+        let cli = Cli::parse_from(std::iter::once("hubward").chain(arguments.iter().copied()));
+        cli.login.read(Service::Dps)
+    }
+
+    #[test]
+    fn a_login_that_is_none_is_named_without_its_key() {
+        for (text, says) in [
+            (format!("HostName=h;SharedAccessKeyName=p;SharedAccessKey={KEY};SharedAccessKey=1"), "twice"),
+            (format!("HostName=h;SharedAccessKey={KEY}"), "no `SharedAccessKeyName`"),
+            ("HostName=h;SharedAccessKeyName=p".to_owned(), "no `SharedAccessKey`"),
+            ("HostName=h;SharedAccessKeyName=p;SharedAccessKey=".to_owned(), "no `SharedAccessKey`"),
+            (format!("SharedAccessKeyName=p;SharedAccessKey={KEY}"), "no `HostName`"),
+            (format!("HostName=h;DeviceId=d;SharedAccessKey={KEY}"), "of a device"),
+            (KEY.to_owned(), "connection string"),
+        ] {
+            let failure = read(&["--login", &text]).expect_err(says);
+            let told = format!("{failure:?}");
+            assert!(failure.messages[0].starts_with("--login: ") && told.contains(says), "{told}");
+            assert!(!told.contains(KEY), "{told}");
+        }
+    }
+
+    #[test]
+    fn a_host_beside_a_connection_string_is_the_one_in_it() {
+        let text =
+            format!("HostName=contoso.azure-devices-provisioning.net;SharedAccessKeyName=p;SharedAccessKey={KEY}");
+        for (host, fits) in [
+            ("contoso", true),
+            ("Contoso.Azure-Devices-Provisioning.net", true),
+            ("contoso.azure-devices.net", false),
+            ("localhost", false),
+        ] {
+            let login = read(&["--login", &text, "--dps-name", host]);
+            assert_eq!(login.is_ok(), fits, "{host}");
+        }
+    }
+
+    #[test]
+    fn what_was_read_does_not_show_in_debug() {
+        let text = format!("HostName=h;SharedAccessKeyName=p;SharedAccessKey={KEY}");
+        let login = read(&["--login", &text]).expect("a login");
+        assert_eq!(login.proof.host(), "h");
+        assert!(!format!("{login:?}").contains(KEY));
+        let bearer = Proof::Bearer { host: "h".into(), token: Zeroizing::new("eyJ0".into()) };
+        assert!(!format!("{bearer:?}").contains("eyJ0"));
+    }
+}
