@@ -14,6 +14,8 @@ pub(crate) struct Caller {
     pub(crate) registration_id: RegistrationId,
     /// The token, if there was one and it could be read.
     pub(crate) token: Option<SasToken>,
+    /// The `api-version` it speaks.
+    pub(crate) api_version: String,
 }
 
 impl Caller {
@@ -108,6 +110,7 @@ mod tests {
             id_scope: IdScope::new(SCOPE).expect("scope"),
             registration_id: RegistrationId::new(id).expect("id"),
             token: Some(SasToken::sign(key, resource, UnixSeconds(expiry), policy)),
+            api_version: "2021-06-01".into(),
         }
     }
 

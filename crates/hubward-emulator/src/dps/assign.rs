@@ -3,40 +3,44 @@
 use std::time::SystemTime;
 
 use hubward_proto::dps::{AssignmentStatus, RegistrationState, Substatus};
-use hubward_proto::service::EnrollmentSettings;
+use hubward_proto::service::{AllocationPolicy, EnrollmentSettings};
 use serde_json::{Value, json};
 
 use super::admit::{Admitted, Caller};
 use super::allocate::allocate;
 use crate::clock::timestamp;
-use crate::store::{Device, Record, State, Twin};
+use crate::store::{Assigned, Device, Record, State, Twin};
 use crate::wire_id;
 
 /// Registers an admitted device: writes its record, and its identity into the hub's registry.
 ///
-/// Source: `[doc]` iot-dps/concepts-device-reprovision.md. That a device which moves leaves its old
-/// hub's registry is a `[guess]`; so is that a hub's identity of the same id gets the new keys and
-/// keeps its status.
+/// Source: `[doc]` iot-dps/concepts-device-reprovision.md, and azure-rest-api-specs, device registration
+/// `substatus`: what moves is removed from the hub it leaves. `[seen]` Azure/iotedge, issue 6697: each
+/// registration has a creation date of its own. That a hub's identity of the same id gets the new keys
+/// and keeps its status is a `[guess]`; so is that a registration that fails leaves the device where it
+/// is, and that a device which is gone from its old hub begins anew.
 pub(crate) fn assign(state: &mut State, caller: &Caller, admitted: &Admitted, payload: Option<Value>, now: SystemTime) {
     let Some(Plan { settings, device_id, group, answer_payload }) = plan(state, caller, admitted) else { return };
-    let previous = state.records.get(&caller.key()).cloned();
-    let assignment = previous.as_ref().and_then(Record::assignment);
+    let assigned = state.records.get(&caller.key()).and_then(|it| it.assigned.clone());
+    let assignment = assigned.as_ref().map(|it| (it.hub.as_str(), it.device_id.as_str()));
     // A changed deviceId of the enrollment counts only once the record has been deleted.
     let device_id = assignment.map_or(device_id, |(_, device)| device.to_owned());
     let mut result = RegistrationState::default();
     result.registration_id = Some(caller.registration_id.to_string());
-    result.created_date_time_utc = previous.as_ref().and_then(|it| it.state.created_date_time_utc.clone());
-    result.created_date_time_utc.get_or_insert_with(|| timestamp(now));
+    result.created_date_time_utc = Some(timestamp(now));
     result.last_updated_date_time_utc = Some(timestamp(now));
     result.etag = Some(wire_id::record_etag());
 
     let policy = settings.reprovision_policy.unwrap_or_default();
     let linked: Vec<&str> = state.hubs.values().map(|it| it.host.as_str()).collect();
-    let stays = assignment.filter(|(hub, _)| !policy.update_hub_assignment && linked.contains(hub));
+    // Who asks a webhook asks it each time, whatever the policy.
+    let asks = settings.iot_hub_host_name.is_none() && settings.allocation_policy == Some(AllocationPolicy::Custom);
+    let stays = assignment.filter(|(hub, _)| !policy.update_hub_assignment && !asks && linked.contains(hub));
     let hub = match stays {
         Some((hub, _)) => Ok(hub.to_owned()),
         None => allocate(caller.registration_id.as_str(), &settings, &linked),
     };
+    let mut now_assigned = None;
     match hub {
         Err(no_hub) => {
             tracing::info!(registration_id = %caller.registration_id, code = no_hub.code, "DPS assigns no hub");
@@ -46,28 +50,21 @@ pub(crate) fn assign(state: &mut State, caller: &Caller, admitted: &Admitted, pa
         }
         Ok(hub) => {
             let from = assignment.map(|(old, _)| old.to_owned()).filter(|old| *old != hub);
-            result.substatus = Some(match &from {
-                None => Substatus::InitialAssignment,
-                Some(_) if policy.migrate_device_data => Substatus::DeviceDataMigrated,
-                Some(_) => Substatus::DeviceDataReset,
+            result.substatus = Some(match from {
+                None => settle(state, &hub, &device_id, &settings, admitted, now),
+                Some(old) => relocate(state, (&old, &hub), &device_id, &settings, admitted, now),
             });
-            let old = from.and_then(|old| state.remove_device(&old, &device_id, now));
-            let (initial_twin, twin) = match old.filter(|_| policy.migrate_device_data) {
-                Some(old) => (old.initial_twin, Some(old.twin)),
-                None => (settings.initial_twin.clone(), None),
-            };
-            let fresh = Device::new(admitted.keys.clone(), now);
-            let twin = twin.unwrap_or_else(|| Twin::new(initial_twin.as_ref(), &timestamp(now)));
-            join(state, &hub, &device_id, Device { initial_twin, twin, ..fresh });
             tracing::info!(registration_id = %caller.registration_id, hub, device_id, "DPS assigns a hub");
             result.status = Some(AssignmentStatus::Assigned);
-            result.assigned_hub = Some(hub);
-            result.device_id = Some(device_id);
+            result.assigned_hub = Some(hub.clone());
+            result.device_id = Some(device_id.clone());
             result.payload = answer_payload;
             result.symmetric_key = group.as_ref().map(|it| json!({ "enrollmentGroupId": it }));
+            now_assigned = Some(Assigned { hub, device_id });
         }
     }
-    let record = Record { state: result, group, received_payload: payload };
+    let assigned = now_assigned.or(assigned);
+    let record = Record { state: result, group, received_payload: payload, assigned };
     state.records.insert(caller.key(), record);
 }
 
@@ -104,17 +101,70 @@ fn plan(state: &State, caller: &Caller, admitted: &Admitted) -> Option<Plan> {
     })
 }
 
-/// Makes the device known to a hub, or gives the known one its keys.
-fn join(state: &mut State, hub: &str, device_id: &str, fresh: Device) {
-    let Some(hub) = state.hub_mut(hub) else { return };
+/// Makes a device known to the hub that it is assigned to for the first time, or still: one that is
+/// known there keeps its twin and gets its keys.
+///
+/// Source: `[issue]` Azure/azure-iot-sdk-csharp 2397, by Microsoft, and `[sdk]` azure-iot-cli-extension,
+/// integration tests: a device that the hub knows already is `reprovisionedToInitialAssignment`.
+fn settle(
+    state: &mut State,
+    hub: &str,
+    device_id: &str,
+    settings: &EnrollmentSettings,
+    admitted: &Admitted,
+    now: SystemTime,
+) -> Substatus {
+    let Some(hub) = state.hub_mut(hub) else { return Substatus::InitialAssignment };
     match hub.devices.get_mut(device_id) {
         None => {
-            hub.devices.insert(device_id.to_owned(), fresh);
+            hub.devices.insert(device_id.to_owned(), begin(settings, admitted, now));
+            return Substatus::InitialAssignment;
         }
-        Some(device) if device.keys != fresh.keys => {
-            device.keys = fresh.keys;
+        Some(device) if device.keys != admitted.keys => {
+            device.keys = admitted.keys.clone();
             device.etag = wire_id::etag();
         }
         Some(_) => {}
     }
+    Substatus::ReprovisionedToInitialAssignment
+}
+
+/// Moves a device to another hub, with its twin or without. What the new hub knew under its id is
+/// overwritten, except its status.
+fn relocate(
+    state: &mut State,
+    (from, to): (&str, &str),
+    device_id: &str,
+    settings: &EnrollmentSettings,
+    admitted: &Admitted,
+    now: SystemTime,
+) -> Substatus {
+    let migrates = settings.reprovision_policy.unwrap_or_default().migrate_device_data;
+    let old = state.remove_device(from, device_id, now).filter(|_| migrates);
+    let substatus = if old.is_some() { Substatus::DeviceDataMigrated } else { Substatus::DeviceDataReset };
+    let mut fresh = begin(settings, admitted, now);
+    if let Some(old) = old {
+        (fresh.initial_twin, fresh.twin) = (old.initial_twin, old.twin);
+    }
+    // Who is connected there as this device has heard of another twin.
+    state.close_device(to, device_id);
+    if let Some(hub) = state.hub_mut(to) {
+        match hub.devices.get_mut(device_id) {
+            None => {
+                hub.devices.insert(device_id.to_owned(), fresh);
+            }
+            Some(device) => {
+                (device.keys, device.etag) = (fresh.keys, fresh.etag);
+                (device.initial_twin, device.twin) = (fresh.initial_twin, fresh.twin);
+            }
+        }
+    }
+    substatus
+}
+
+/// A device that begins with what its enrollment says.
+fn begin(settings: &EnrollmentSettings, admitted: &Admitted, now: SystemTime) -> Device {
+    let twin = Twin::new(settings.initial_twin.as_ref(), &timestamp(now));
+    let initial_twin = settings.initial_twin.clone();
+    Device { initial_twin, twin, ..Device::new(admitted.keys.clone(), now) }
 }

@@ -17,6 +17,7 @@ use super::answer::{Answer, Refusal};
 use crate::clock::Clock;
 use crate::fault::{Fault, Point};
 use crate::http::{Cut, Pace, Paced, Reply, is_json, reply, value};
+use crate::service::api_version;
 use crate::shared::Shared;
 
 /// Answers one request.
@@ -53,7 +54,7 @@ pub(crate) async fn handle(shared: &Arc<Shared>, request: Request<Incoming>) -> 
         DpsOperation::Status(_) => shared.take_fault(Point::DpsPoll),
         DpsOperation::Lookup => None,
     };
-    let caller = caller(&asked, &head.headers);
+    let caller = caller(&asked, uri.query(), &head.headers);
     let answer = || match &asked.operation {
         DpsOperation::Register => registrar.register(&caller, &body),
         DpsOperation::Status(operation_id) => registrar.poll(&caller, operation_id),
@@ -112,9 +113,14 @@ pub(crate) fn to_http(clock: &Clock, answer: Answer, pace: Pace) -> Reply {
     reply
 }
 
-fn caller(asked: &DpsHttpRequest, headers: &HeaderMap) -> Caller {
+fn caller(asked: &DpsHttpRequest, query: Option<&str>, headers: &HeaderMap) -> Caller {
     let token = headers.get(AUTHORIZATION).and_then(|it| it.to_str().ok()).and_then(|it| SasToken::parse(it).ok());
-    Caller { id_scope: asked.id_scope.clone(), registration_id: asked.registration_id.clone(), token }
+    Caller {
+        id_scope: asked.id_scope.clone(),
+        registration_id: asked.registration_id.clone(),
+        token,
+        api_version: api_version(query).to_owned(),
+    }
 }
 
 /// Source: `[doc]` iot-dps/how-to-troubleshoot-dps.md for the classes. 501 is ours: the real services

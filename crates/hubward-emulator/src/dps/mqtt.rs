@@ -54,7 +54,7 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(
 
 fn check(connect: &Connect) -> Result<Caller, &'static str> {
     let username = connect.username.as_deref().ok_or("no user name")?;
-    let DpsUsername { id_scope, registration_id, .. } =
+    let DpsUsername { id_scope, registration_id, api_version, .. } =
         DpsUsername::parse(username).map_err(|_| "the user name cannot be read")?;
     if !connect.client_id.eq_ignore_ascii_case(registration_id.as_str()) {
         return Err("the client id is not the registration id of the user name");
@@ -62,7 +62,7 @@ fn check(connect: &Connect) -> Result<Caller, &'static str> {
     let password = connect.password.as_deref().ok_or("no SAS token")?;
     let password = std::str::from_utf8(password).map_err(|_| "the SAS token cannot be read")?;
     let token = SasToken::parse(password).map_err(|_| "the SAS token cannot be read")?;
-    Ok(Caller { id_scope, registration_id, token: Some(token) })
+    Ok(Caller { id_scope, registration_id, token: Some(token), api_version })
 }
 
 struct DpsSession<'a> {

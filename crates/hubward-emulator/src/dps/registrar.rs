@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use hubward_proto::dps::{AssignmentStatus, DeviceRegistration, RegistrationOperation, RegistrationState};
+use hubward_proto::dps::{AssignmentStatus, DeviceRegistration, RegistrationOperation, RegistrationState, Substatus};
 use hubward_proto::{OperationId, limits};
 
 use super::admit::{Admitted, Caller, admit};
@@ -59,7 +59,7 @@ impl Registrar {
                 so_far.status = Some(AssignmentStatus::Assigning);
                 return Ok(self.assigning(id, Some(so_far)));
             }
-            let result = state.records.get(&caller.key()).ok_or_else(unknown)?.state.clone();
+            let result = shown(caller, &state.records.get(&caller.key()).ok_or_else(unknown)?.state);
             let status = result.status.clone().unwrap_or(AssignmentStatus::Failed);
             let operation = RegistrationOperation { operation_id: id, status, registration_state: Some(result) };
             Ok(Answer::operation(200, &operation, None))
@@ -73,7 +73,7 @@ impl Registrar {
             read_body(caller, body)?;
             let record = state.records.get(&caller.key());
             let record = record.ok_or_else(|| Refusal::not_found("The registration was not found."))?;
-            Ok(Answer::json(200, &record.state))
+            Ok(Answer::json(200, &shown(caller, &record.state)))
         }))
     }
 
@@ -95,6 +95,19 @@ impl Registrar {
         let operation = RegistrationOperation { operation_id, status, registration_state };
         Answer::operation(202, &operation, self.retry_after.map(|it| it.to_string()))
     }
+}
+
+/// A registration as a device sees it. Older versions of the API do not have the substatus of a device
+/// that its hub knew already.
+///
+/// Source: `[issue]` Azure/azure-iot-sdk-csharp 2397, by Microsoft: the value is returned from version
+/// 2019-04-15 on, `initialAssignment` before.
+fn shown(caller: &Caller, state: &RegistrationState) -> RegistrationState {
+    let mut state = state.clone();
+    if state.substatus == Some(Substatus::ReprovisionedToInitialAssignment) && *caller.api_version < *"2019-04-15" {
+        state.substatus = Some(Substatus::InitialAssignment);
+    }
+    state
 }
 
 /// Source: `[sdk]` azure-sdk-for-c, provisioning parser tests: the operation id is the empty string.

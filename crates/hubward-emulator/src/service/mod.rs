@@ -42,7 +42,7 @@ enum Gate {
 }
 
 /// The `api-version` of a query string; empty if there is none.
-fn api_version(query: Option<&str>) -> &str {
+pub(crate) fn api_version(query: Option<&str>) -> &str {
     let mut pairs = query.unwrap_or_default().split('&').filter_map(|it| it.split_once('='));
     pairs.find(|(name, _)| name.eq_ignore_ascii_case("api-version")).map_or("", |(_, it)| it)
 }

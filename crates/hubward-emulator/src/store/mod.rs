@@ -25,7 +25,7 @@ pub use enrollment::EnrollError;
 pub(crate) use enrollment::{Entry, KeyPair, Model, Put, complete};
 pub use feedback::{Ack, FeedbackRecord, Outcome};
 pub(crate) use live::{Key, Live, Why, Wires};
-pub(crate) use record::{Operation, Operations, Record, Records};
+pub(crate) use record::{Assigned, Operation, Operations, Record, Records};
 pub use registry::{ConnectionState, DeviceStatus, DeviceView, ModuleView};
 pub(crate) use registry::{Device, Hub, Session};
 pub use seed::{Seed, SeedError, SeedReport};

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use hubward_proto::dps::{AssignmentStatus, RegistrationState};
+use hubward_proto::dps::RegistrationState;
 
 use super::Table;
 
@@ -14,17 +14,15 @@ pub(crate) struct Record {
     pub(crate) group: Option<String>,
     /// The payload of the last registration.
     pub(crate) received_payload: Option<serde_json::Value>,
+    /// Where the device is, also after a registration that failed.
+    pub(crate) assigned: Option<Assigned>,
 }
 
-impl Record {
-    /// Hub and device id, if the device has been assigned.
-    pub(crate) fn assignment(&self) -> Option<(&str, &str)> {
-        let RegistrationState { status, assigned_hub, device_id, .. } = &self.state;
-        match (status, assigned_hub, device_id) {
-            (Some(AssignmentStatus::Assigned), Some(hub), Some(device)) => Some((hub, device)),
-            _ => None,
-        }
-    }
+/// The hub that a device has been assigned to, and its id there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Assigned {
+    pub(crate) hub: String,
+    pub(crate) device_id: String,
 }
 
 /// A registration that somebody asks about.

@@ -42,6 +42,7 @@ impl Registrar {
             id_scope: IdScope::new(SCOPE).expect("scope"),
             registration_id: RegistrationId::new(id).expect("id"),
             token: Some(token),
+            api_version: "2021-06-01".into(),
         }
     }
 
@@ -101,17 +102,53 @@ fn answers_as_documented_while_and_after_assigning() {
 }
 
 #[test]
-fn a_repeated_registration_is_assigning_first_and_initial_again() {
+fn a_repeated_registration_is_assigning_first_and_back_at_its_hub() {
     let registrar = registrar(0);
     let key = registrar.enroll(IndividualEnrollment::new("d1"));
     let caller = registrar.caller("d1", &key);
     let first = registrar.result(&caller, b"{}");
+    assert_eq!(first["registrationState"]["substatus"], "initialAssignment");
     assert_eq!(registrar.register(&caller, b"{}").status, 202);
-    let second = registrar.result(&registrar.caller("D1", &key), br#"{"registrationId": "d1"}"#);
-    for name in ["assignedHub", "deviceId", "substatus", "createdDateTimeUtc"] {
+    registrar.clock.set_ahead(Duration::from_secs(1));
+    let caller = registrar.caller("D1", &key);
+    let second = registrar.result(&caller, br#"{"registrationId": "d1"}"#);
+    for name in ["assignedHub", "deviceId"] {
         assert_eq!(first["registrationState"][name], second["registrationState"][name], "{name}");
     }
-    assert_ne!(first["registrationState"]["etag"], second["registrationState"]["etag"]);
+    for name in ["etag", "createdDateTimeUtc", "lastUpdatedDateTimeUtc"] {
+        assert_ne!(first["registrationState"][name], second["registrationState"][name], "{name}");
+    }
+    // Which word a device sees depends on its api-version; the record has the newer one.
+    for (api_version, substatus) in [
+        ("2018-11-01", "initialAssignment"),
+        ("2019-03-31", "initialAssignment"),
+        ("2019-04-15", "reprovisionedToInitialAssignment"),
+        ("2025-07-01-preview", "reprovisionedToInitialAssignment"),
+    ] {
+        let caller = Caller { api_version: api_version.into(), ..caller.clone() };
+        assert_eq!(registrar.result(&caller, b"")["registrationState"]["substatus"], substatus, "{api_version}");
+        assert_eq!(json(&registrar.lookup(&caller, b""))["substatus"], substatus, "{api_version}");
+        let record = registrar.store.read(|it| it.records.get("d1").cloned()).expect("a record");
+        assert_eq!(record.state.substatus, Some(Substatus::ReprovisionedToInitialAssignment));
+    }
+}
+
+#[test]
+fn what_is_known_where_decides_the_word_for_an_assignment() {
+    let registrar = registrar(0);
+    let key = registrar.enroll(IndividualEnrollment::new("d1"));
+    let caller = registrar.caller("d1", &key);
+    let substatus = || registrar.result(&caller, b"")["registrationState"]["substatus"].clone();
+    assert_eq!(substatus(), "initialAssignment");
+    // DPS has forgotten the device, its hub has not.
+    registrar.store.change(|state| state.records.remove("d1"));
+    assert_eq!(substatus(), "reprovisionedToInitialAssignment");
+    // The hub has forgotten the device, DPS has not.
+    registrar.store.change(|state| {
+        let hub = state.records.get("d1").and_then(|it| it.assigned.clone()).expect("assigned").hub;
+        state.remove_device(&hub, "d1", SystemTime::UNIX_EPOCH).expect("known there");
+    });
+    assert_eq!(substatus(), "initialAssignment");
 }
 
 #[test]
@@ -133,7 +170,7 @@ fn a_move_to_another_hub_follows_the_policy() {
     for (policy, hub, substatus, site) in [
         (None, "b.example", "deviceDataMigrated", "old"),
         (policy(true, false), "b.example", "deviceDataReset", "new"),
-        (policy(false, false), "a.example", "initialAssignment", "old"),
+        (policy(false, false), "a.example", "reprovisionedToInitialAssignment", "old"),
     ] {
         let registrar = registrar(0);
         let key = registrar.enroll(named("a.example", policy, "old"));
@@ -267,4 +304,78 @@ fn nobody_sees_the_operation_of_another() {
     let id = OperationId::new(id.as_str().expect("an id")).expect("valid");
     assert_eq!(registrar.poll(&registrar.caller("d2", &other), &id).status, 404);
     assert_eq!(registrar.poll(&registrar.caller("d1", &one), &id).status, 200);
+}
+
+#[test]
+fn a_registration_that_fails_leaves_the_device_where_it_is() {
+    let registrar = registrar(0);
+    let named = |policy: AllocationPolicy, hub: &str| {
+        let mut model = IndividualEnrollment::new("d1");
+        model.settings.allocation_policy = Some(policy);
+        model.settings.iot_hubs = Some(vec![hub.into()]);
+        model
+    };
+    let key = registrar.enroll(named(AllocationPolicy::Static, "a.example"));
+    let caller = registrar.caller("d1", &key);
+    registrar.result(&caller, b"");
+    for (model, code) in [
+        (named(AllocationPolicy::Static, "gone.example"), 400_208),
+        (named(AllocationPolicy::GeoLatency, "a.example"), 400_208),
+        (named(AllocationPolicy::Custom, "a.example"), 400_207),
+    ] {
+        registrar.enroll(model);
+        let state = registrar.result(&caller, b"")["registrationState"].clone();
+        assert_eq!((&state["status"], &state["errorCode"]), (&json!("failed"), &json!(code)));
+        assert!(registrar.store.read(|it| it.device("a.example", "d1").is_some()));
+    }
+    registrar.enroll(named(AllocationPolicy::Static, "b.example"));
+    let state = registrar.result(&caller, b"")["registrationState"].clone();
+    assert_eq!((&state["assignedHub"], &state["substatus"]), (&json!("b.example"), &json!("deviceDataMigrated")));
+    assert!(registrar.store.read(|it| it.device("a.example", "d1").is_none()), "it has left the first hub");
+}
+
+#[test]
+fn a_webhook_would_be_asked_even_of_who_never_moves() {
+    let registrar = registrar(0);
+    let mut model = IndividualEnrollment::new("d1");
+    model.settings.reprovision_policy =
+        Some(ReprovisionPolicy { update_hub_assignment: false, migrate_device_data: false });
+    let key = registrar.enroll(model.clone());
+    let caller = registrar.caller("d1", &key);
+    registrar.result(&caller, b"");
+    model.settings.allocation_policy = Some(AllocationPolicy::GeoLatency);
+    registrar.enroll(model.clone());
+    assert_eq!(registrar.result(&caller, b"")["status"], "assigned", "nobody chooses anew");
+    model.settings.allocation_policy = Some(AllocationPolicy::Custom);
+    registrar.enroll(model);
+    assert_eq!(registrar.result(&caller, b"")["registrationState"]["errorCode"], 400_207);
+}
+
+#[test]
+fn a_move_overwrites_what_the_new_hub_knew_under_the_id() {
+    for (migrate_device_data, site) in [(true, "a"), (false, "new")] {
+        let registrar = registrar(0);
+        let mut model = IndividualEnrollment::new("d1");
+        model.settings.allocation_policy = Some(AllocationPolicy::Static);
+        model.settings.reprovision_policy =
+            Some(ReprovisionPolicy { update_hub_assignment: true, migrate_device_data });
+        let mut twin = InitialTwin::default();
+        twin.tags.insert("site".into(), "a".into());
+        model.settings.initial_twin = Some(twin.clone());
+        let key = registrar.enroll(model.clone());
+        let caller = registrar.caller("d1", &key);
+        registrar.result(&caller, b"");
+        registrar.store.change(|state| {
+            let other = complete(IndividualEnrollment::new("x"), None, SystemTime::UNIX_EPOCH).expect("valid").0;
+            let stranger = crate::store::Device::new(other.keys, SystemTime::UNIX_EPOCH);
+            state.hub_mut("b.example").expect("a hub").devices.insert("d1".into(), stranger);
+        });
+        model.settings.iot_hubs = Some(vec!["b.example".into()]);
+        twin.tags.insert("site".into(), "new".into());
+        model.settings.initial_twin = Some(twin);
+        registrar.enroll(model);
+        registrar.result(&caller, b"");
+        let device = registrar.store.read(|it| it.device("b.example", "d1").cloned()).expect("there");
+        assert_eq!((&device.twin.tags()["site"], &device.keys.primary), (&json!(site), &key));
+    }
 }
