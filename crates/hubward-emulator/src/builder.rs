@@ -1,5 +1,6 @@
 //! How an emulator is to be, and its start.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -7,10 +8,10 @@ use std::time::Duration;
 use hubward_proto::dps::GLOBAL_HOST;
 use hubward_proto::service::{Attestation, EnrollmentGroup, SymmetricKeys};
 use hubward_proto::{HubHost, IdScope};
-use hubward_sas::SharedKey;
+use hubward_sas::{KeyError, SharedKey};
 
-use crate::store::Rules;
-use crate::{BadCertificate, Emulator, Seed, StartError};
+use crate::store::{DPS_POLICY, Rules, State, hub_policy, settle};
+use crate::{BadCertificate, Emulator, Policy, Seed, StartError};
 
 /// The id scope of an emulator that is not given another one.
 pub const DEV_ID_SCOPE: &str = "0ne000DECADE";
@@ -49,7 +50,7 @@ pub struct Builder {
     pub(crate) telemetry_retention: usize,
     pub(crate) certificate: Option<BadCertificate>,
     pub(crate) rules: Rules,
-    pub(crate) policy_key: Option<SharedKey>,
+    pub(crate) policy_keys: BTreeMap<Policy, (SharedKey, Option<SharedKey>)>,
     pub(crate) dps_policy_key: Option<SharedKey>,
 }
 
@@ -75,7 +76,7 @@ impl Default for Builder {
             telemetry_retention: 100_000,
             certificate: None,
             rules: Rules::default(),
-            policy_key: None,
+            policy_keys: BTreeMap::new(),
             dps_policy_key: None,
         }
     }
@@ -237,16 +238,25 @@ impl Builder {
         self
     }
 
-    /// The key of the hubs' policies `iothubowner` and `device`. Without one, tokens of policies are
-    /// refused.
+    /// The first key of the hubs' policies `iothubowner` and `device`; see [`Builder::policy_keys`].
     #[must_use]
     pub fn policy_key(mut self, key: SharedKey) -> Self {
-        self.policy_key = Some(key);
+        for policy in [Policy::IotHubOwner, Policy::Device] {
+            self.policy_keys.insert(policy, (key.clone(), None));
+        }
         self
     }
 
-    /// The key of the policy `provisioningserviceowner`, which may manage enrollments over HTTPS; a
-    /// random one by default. See [`Emulator::dps_connection_string`].
+    /// The keys of a policy of every hub. Those that are not given are random, and kept in the data
+    /// directory if there is one. See [`Emulator::policies`].
+    #[must_use]
+    pub fn policy_keys(mut self, policy: Policy, primary: SharedKey, secondary: SharedKey) -> Self {
+        self.policy_keys.insert(policy, (primary, Some(secondary)));
+        self
+    }
+
+    /// The first key of the policy `provisioningserviceowner`, which may manage enrollments over
+    /// HTTPS; a random one by default. See [`Emulator::dps_connection_string`].
     #[must_use]
     pub fn dps_policy_key(mut self, key: SharedKey) -> Self {
         self.dps_policy_key = Some(key);
@@ -291,6 +301,18 @@ impl Builder {
             _ if addresses.is_empty() => Err(StartError::NoAddress),
             _ => Ok(addresses),
         }
+    }
+
+    /// Gives every policy its keys: those of the options, those that the state has, random ones.
+    pub(crate) fn settle_policies(&self, state: &mut State) -> Result<(), KeyError> {
+        for hub in &self.hubs {
+            for policy in Policy::ALL {
+                let given = self.policy_keys.get(&policy);
+                let given = (given.map(|it| &it.0), given.and_then(|it| it.1.as_ref()));
+                settle(&mut state.policies, hub_policy(hub, policy), given)?;
+            }
+        }
+        settle(&mut state.policies, DPS_POLICY.to_owned(), (self.dps_policy_key.as_ref(), None))
     }
 
     /// Every name that a certificate may be made for.

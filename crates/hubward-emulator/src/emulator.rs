@@ -5,6 +5,7 @@ mod enrollments;
 mod messages;
 mod methods;
 mod modules;
+mod policies;
 mod twins;
 
 use std::net::SocketAddr;
@@ -12,7 +13,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use hubward_sas::SharedKey;
 use tempfile::TempDir;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
@@ -24,7 +24,7 @@ use crate::fault::{Fault, Faults, Point, UnfitFault};
 use crate::hub::TelemetryLog;
 use crate::ready::Ready;
 use crate::serve::{Protocol, Server};
-use crate::service::{Access, DPS_POLICY};
+use crate::service::Access;
 use crate::shared::{Info, Shared};
 use crate::store::{SeedError, State, Store, apply, complete};
 use crate::tls::{Ca, Resolver, server_config};
@@ -88,7 +88,6 @@ impl Emulator {
         let mut state = State::new(options.hubs.iter().map(String::as_str));
         for hub in state.hubs.values_mut() {
             hub.rules = options.rules;
-            hub.policy_key.clone_from(&options.policy_key);
         }
         if options.dev_keys {
             let (entry, _) = complete(dev_group(), None, clock.now()).map_err(SeedError::from)?;
@@ -97,10 +96,7 @@ impl Emulator {
         if let Some(seed) = &options.seed {
             apply(&mut state, seed, clock.now())?;
         }
-        let policy_key = match options.dps_policy_key {
-            Some(key) => key,
-            None => SharedKey::generate()?,
-        };
+        options.settle_policies(&mut state)?;
         let store = Arc::new(Store::new(state));
         let retention = options.telemetry_retention;
         let shared = Arc::new(Shared {
@@ -115,7 +111,7 @@ impl Emulator {
             faults: Faults::default(),
             store,
             clock,
-            access: Access::new(&options.dps_hosts, &options.names, policy_key),
+            access: Access::new(&options.dps_hosts, &options.hubs, &options.names),
             info,
         });
 
@@ -174,15 +170,6 @@ impl Emulator {
     #[must_use]
     pub fn id_scope(&self) -> &str {
         &self.shared.info.id_scope
-    }
-
-    /// What the service side of DPS is reached with: name, policy `provisioningserviceowner` and its
-    /// key, which is a secret. A connection string cannot name a port.
-    #[must_use]
-    pub fn dps_connection_string(&self) -> String {
-        let Access { name, key, .. } = &self.shared.access;
-        let key = key.expose_base64();
-        format!("HostName={name};SharedAccessKeyName={DPS_POLICY};SharedAccessKey={}", key.as_str())
     }
 
     /// Names of the hubs.

@@ -70,6 +70,7 @@ pub use hub::{Invocation, InvokeError, MethodResult, TwinProblem};
 pub use ready::Ready;
 pub use store::{
     Ack, CloudMessageState, CloudMessageView, ConnectionState, DeviceStatus, DeviceView, EnrollError, FeedbackRecord,
-    ModuleView, Outcome, Seed, SeedAuthentication, SeedDevice, SeedError, SeedModule, SeedReport, TwinView,
+    ModuleView, Outcome, Policy, PolicyView, Seed, SeedAuthentication, SeedDevice, SeedError, SeedModule, SeedReport,
+    TwinView,
 };
 pub use tls::{BadCertificate, CaError};

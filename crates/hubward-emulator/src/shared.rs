@@ -76,7 +76,7 @@ impl Shared {
             clock,
             faults: Faults::default(),
             logs: BTreeMap::from([("localhost".to_owned(), TelemetryLog::new(1000))]),
-            access: Access::new(&[], &[], key.clone()),
+            access: Access::new(&[], &["localhost".to_owned()], &[]),
             info: Arc::new(Info {
                 id_scope: "0ne1".into(),
                 hubs: vec!["localhost".into()],

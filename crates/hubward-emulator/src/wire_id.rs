@@ -28,6 +28,13 @@ pub(crate) fn etag() -> String {
     format!("\"{:08x}-0000-0100-0000-{:08x}0000\"", fastrand::u32(..), fastrand::u32(..))
 }
 
+/// What an identity of a hub has as its `etag`: base64 of a number, without quotes.
+///
+/// Source: `[doc]` examples such as `NTk1NzM4OTA1`.
+pub(crate) fn identity_etag() -> String {
+    STANDARD.encode(fastrand::u32(100_000_000..).to_string())
+}
+
 /// What stands in a registration record's `etag`: base64 of a quoted GUID-like text.
 ///
 /// Source: `[doc]` azure-rest-api-specs, examples of the DPS device API.
@@ -62,6 +69,8 @@ mod tests {
         let decoded = STANDARD.decode(record_etag()).expect("base64");
         assert_eq!(shape(&String::from_utf8(decoded).expect("text")), format!("\"{guid_shape}\""));
         assert_ne!(guid(), guid());
+        let digits = STANDARD.decode(identity_etag()).expect("base64");
+        assert!(digits.len() >= 9 && digits.iter().all(u8::is_ascii_digit), "{digits:?}");
         let at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_704_164_645);
         assert_eq!(generation_id(at), "638397614450000000", "2024-01-02T03:04:05Z");
     }

@@ -122,7 +122,7 @@ fn settle(
         }
         Some(device) if device.keys != admitted.keys => {
             device.keys = admitted.keys.clone();
-            device.etag = wire_id::etag();
+            device.etag = wire_id::identity_etag();
         }
         Some(_) => {}
     }

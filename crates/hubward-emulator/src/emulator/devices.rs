@@ -54,7 +54,7 @@ impl Emulator {
             let device = state.hub_mut(hub).filter(|it| it.is_device(device_id));
             let Some(device) = device.and_then(|it| it.devices.get_mut(device_id)) else { return false };
             device.enabled = enabled;
-            device.etag = wire_id::etag();
+            device.etag = wire_id::identity_etag();
             if !enabled {
                 state.close_device(hub, device_id);
             }

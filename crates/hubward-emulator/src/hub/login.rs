@@ -7,7 +7,7 @@ use hubward_sas::{SasToken, UnixSeconds};
 
 use super::telemetry::Origin;
 use crate::mqtt::codec::{Connect, Will};
-use crate::store::{Hub, State};
+use crate::store::{Policy, Right, State, hub_policy};
 
 /// A device or module that may connect.
 #[derive(Debug)]
@@ -55,7 +55,7 @@ pub(crate) fn check(state: &State, connect: &Connect, now: UnixSeconds) -> Resul
     let device = hub.devices.get(identity.device.as_str()).ok_or("no device of this id")?;
     let caller = hub.devices.get(&client_id).ok_or("the device has no module of this id")?;
     match token.policy() {
-        Some(policy) => by_policy_key(hub, policy, &token)?,
+        Some(policy) => by_policy_key(state, host, policy, &token)?,
         None if !caller.keys.signed(&token) => return Err("bad signature"),
         None => {}
     }
@@ -78,15 +78,15 @@ pub(crate) fn check(state: &State, connect: &Connect, now: UnixSeconds) -> Resul
     Ok(Login { hub: host.to_ascii_lowercase(), identity, expiry: token.expiry(), origin, will })
 }
 
-/// Whether a token of a policy is good: the policies that may connect devices share a key here.
+/// Whether a token of a policy is good.
 ///
 /// Source: `[doc]` iot-hub/authenticate-authorize-sas.md, the policies of a new hub.
-fn by_policy_key(hub: &Hub, policy: &str, token: &SasToken) -> Result<(), &'static str> {
-    let Some(key) = &hub.policy_key else { return Err("the token is one of a policy, and no policy has a key") };
-    if !matches!(policy, "iothubowner" | "device") {
+fn by_policy_key(state: &State, host: &str, policy: &str, token: &SasToken) -> Result<(), &'static str> {
+    let Some(policy) = Policy::named(policy).filter(|it| it.gives(Right::DeviceConnect)) else {
         return Err("the token's policy does not exist or may not connect devices");
-    }
-    if token.is_signed_by(key) { Ok(()) } else { Err("bad signature") }
+    };
+    let keys = state.policies.get(&hub_policy(host, policy));
+    if keys.is_some_and(|it| it.signed(token)) { Ok(()) } else { Err("bad signature") }
 }
 
 /// Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md, "Sending device-to-cloud messages" (will). That

@@ -2,78 +2,167 @@
 
 use std::collections::BTreeSet;
 
-use hubward_sas::{SasToken, SharedKey};
+use hubward_sas::{SasToken, UnixSeconds};
 use hyper::header::{AUTHORIZATION, HOST, HeaderMap};
+use percent_encoding::percent_decode_str;
 
-use crate::clock::Clock;
+use crate::store::{DPS_POLICY, KeyPair};
 
-/// The one policy of the emulated DPS; it may do everything.
-///
-/// Source: `[doc]` iot-dps/how-to-control-access.md, the policy of a new DPS.
-pub(crate) const DPS_POLICY: &str = "provisioningserviceowner";
-
-/// Who may use the service API of DPS, and under which names it answers.
+/// Under which names the service APIs answer.
 #[derive(Debug)]
 pub(crate) struct Access {
-    /// In lower case, without ports.
-    names: BTreeSet<String>,
-    /// The name for connection strings.
+    /// Of DPS, in lower case, without ports.
+    dps: BTreeSet<String>,
+    /// Of DPS, for connection strings.
     pub(crate) name: String,
-    pub(crate) key: SharedKey,
+    /// Host names of the hubs, in lower case.
+    hubs: BTreeSet<String>,
+    /// Further names, which are the hub's if there is one only.
+    others: BTreeSet<String>,
 }
 
 impl Access {
     /// `dps_hosts` are the names of DPS, the global one first; `names` are further ones of the
     /// emulator.
-    pub(crate) fn new(dps_hosts: &[String], names: &[String], key: SharedKey) -> Self {
+    pub(crate) fn new(dps_hosts: &[String], hubs: &[String], names: &[String]) -> Self {
         // The global name belongs to all of Azure, so nobody should send a service's calls there.
         let name = dps_hosts.get(1).map_or("localhost", String::as_str).to_owned();
         let local = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
-        let names = local.iter().chain(dps_hosts).chain(names).map(|it| it.to_ascii_lowercase()).collect();
-        Self { names, name, key }
+        let lower = |it: &String| it.to_ascii_lowercase();
+        let others: BTreeSet<String> = local.iter().chain(names).map(lower).collect();
+        let dps = others.iter().chain(dps_hosts).map(lower).collect();
+        Self { dps, name, hubs: hubs.iter().map(lower).collect(), others }
     }
 
-    /// Checks a request for this path.
+    /// Checks a request for this path of DPS, whose one policy has these keys.
     ///
     /// Source: `[doc]` iot-dps/how-to-control-access.md.
-    pub(super) fn check(&self, headers: &HeaderMap, path: &str, clock: &Clock) -> Result<(), Denied> {
-        let host = self.host(headers)?;
-        let mut values = headers.get_all(AUTHORIZATION).iter();
-        let (Some(text), None) = (values.next(), values.next()) else {
-            return Err(Denied::Token("no Authorization header, or several"));
-        };
-        let Ok(text) = text.to_str() else { return Err(Denied::Token("the Authorization header is not text")) };
-        if text.get(..7).is_some_and(|it| it.eq_ignore_ascii_case("Bearer ")) {
-            return Err(Denied::Bearer);
+    pub(super) fn check_dps(
+        &self,
+        headers: &HeaderMap,
+        path: &str,
+        keys: Option<&KeyPair>,
+        now: UnixSeconds,
+    ) -> Result<(), Denied> {
+        let host = Host::read(headers)?;
+        if !self.dps.contains(&host.name) {
+            return Err(Denied::ForeignHost);
         }
-        let Ok(token) = SasToken::parse(text) else { return Err(Denied::Token("the SAS token cannot be read")) };
+        let token = token(headers)?;
         if token.policy() != Some(DPS_POLICY) {
             return Err(Denied::Token("the token names no policy, or one other than `provisioningserviceowner`"));
         }
-        if !token.is_signed_by(&self.key) {
-            return Err(Denied::Token("bad signature"));
-        }
-        let mut ours = self.names.iter().map(String::as_str).chain([host]);
-        if !ours.any(|name| token.covers(&format!("{name}{path}"))) {
-            return Err(Denied::Token("the token is for another resource"));
-        }
-        if token.is_expired(clock.unix()) {
-            return Err(Denied::Token("the token has expired"));
-        }
-        Ok(())
+        check_token(&token, keys, self.dps.iter().map(String::as_str).chain([host.text]), path, now)
     }
 
-    /// What the request calls us, port and all.
-    fn host<'a>(&self, headers: &'a HeaderMap) -> Result<&'a str, Denied> {
+    /// The hub that a request is for: the one of the name, or the only one for a name that is nobody
+    /// else's.
+    pub(super) fn hub<'a>(&'a self, headers: &'a HeaderMap) -> Result<HubNames<'a>, Denied> {
+        let host = Host::read(headers)?;
+        let mut hubs = self.hubs.iter();
+        let hub = match (self.hubs.get(&host.name), hubs.next(), hubs.next()) {
+            (Some(hub), ..) => hub,
+            (None, Some(only), None) if self.others.contains(&host.name) => only,
+            _ => return Err(Denied::ForeignHost),
+        };
+        Ok(HubNames { hub, host })
+    }
+}
+
+/// A hub, and what a request calls it.
+#[derive(Debug)]
+pub(super) struct HubNames<'a> {
+    /// In lower case.
+    pub(super) hub: &'a str,
+    host: Host<'a>,
+}
+
+impl HubNames<'_> {
+    /// Checks a token for this path of the hub.
+    ///
+    /// Source: `[doc]` iot-hub/authenticate-authorize-sas.md.
+    pub(super) fn check(
+        &self,
+        token: &SasToken,
+        keys: Option<&KeyPair>,
+        path: &str,
+        now: UnixSeconds,
+    ) -> Result<(), Denied> {
+        check_token(token, keys, [self.hub, self.host.text, self.host.name.as_str()].into_iter(), path, now)
+    }
+}
+
+/// What a request calls us.
+#[derive(Debug)]
+struct Host<'a> {
+    /// Port and all.
+    text: &'a str,
+    /// In lower case, without the port.
+    name: String,
+}
+
+impl<'a> Host<'a> {
+    fn read(headers: &'a HeaderMap) -> Result<Self, Denied> {
         let mut hosts = headers.get_all(HOST).iter();
-        let (Some(host), None) = (hosts.next().and_then(|it| it.to_str().ok()), hosts.next()) else {
+        let (Some(text), None) = (hosts.next().and_then(|it| it.to_str().ok()), hosts.next()) else {
             return Err(Denied::NoHost);
         };
-        let name = match host.strip_prefix('[') {
+        let name = match text.strip_prefix('[') {
             Some(rest) => rest.split_once(']').map_or("", |(address, _)| address),
-            None => host.split(':').next().unwrap_or_default(),
+            None => text.split(':').next().unwrap_or_default(),
         };
-        if self.names.contains(&name.to_ascii_lowercase()) { Ok(host) } else { Err(Denied::ForeignHost) }
+        Ok(Self { text, name: name.to_ascii_lowercase() })
+    }
+}
+
+/// The SAS token of a request.
+pub(super) fn token(headers: &HeaderMap) -> Result<SasToken, Denied> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let text = match (values.next(), values.next()) {
+        (Some(text), None) => text,
+        (None, _) => return Err(Denied::NoToken),
+        (Some(_), Some(_)) => return Err(Denied::Token("there are several Authorization headers")),
+    };
+    let Ok(text) = text.to_str() else { return Err(Denied::Token("the Authorization header is not text")) };
+    if text.get(..7).is_some_and(|it| it.eq_ignore_ascii_case("Bearer ")) {
+        return Err(Denied::Bearer);
+    }
+    SasToken::parse(text).map_err(|_| Denied::Token("the SAS token cannot be read"))
+}
+
+/// Checks signature, resource and age.
+fn check_token<'a>(
+    token: &SasToken,
+    keys: Option<&KeyPair>,
+    mut names: impl Iterator<Item = &'a str>,
+    path: &str,
+    now: UnixSeconds,
+) -> Result<(), Denied> {
+    if !keys.is_some_and(|it| it.signed(token)) {
+        return Err(Denied::Token("bad signature"));
+    }
+    // Ids may be percent-encoded in the path and are not in the token.
+    let decoded = percent_decode_str(path).decode_utf8_lossy();
+    let covered = |name: &str| token.covers(&format!("{name}{path}")) || token.covers(&format!("{name}{decoded}"));
+    if !names.any(covered) {
+        return Err(Denied::Token("the token is for another resource"));
+    }
+    if token.is_expired(now) {
+        return Err(Denied::Token("the token has expired"));
+    }
+    Ok(())
+}
+
+impl Denied {
+    /// For the log.
+    pub(super) const fn why(self) -> &'static str {
+        match self {
+            Self::NoHost => "there is no Host header, or there are several",
+            Self::ForeignHost => "the Host header names somebody else",
+            Self::NoToken => "there is no Authorization header",
+            Self::Bearer => "a Microsoft Entra token",
+            Self::Token(why) => why,
+        }
     }
 }
 
@@ -84,6 +173,8 @@ pub(super) enum Denied {
     NoHost,
     /// `Host` is a name that is not ours.
     ForeignHost,
+    /// There is no `Authorization`.
+    NoToken,
     /// A Microsoft Entra token.
     Bearer,
     /// Why the token is refused. For the log: the service does not say.
@@ -92,40 +183,43 @@ pub(super) enum Denied {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
-    use hubward_sas::UnixSeconds;
+    use hubward_sas::SharedKey;
     use hyper::header::HeaderValue;
 
     use super::*;
 
-    fn denied(access: &Access, host: &str, authorization: Option<&str>) -> Option<Denied> {
+    fn headers(host: &str, authorization: Option<&str>) -> HeaderMap {
         let mut headers = HeaderMap::new();
         headers.insert(HOST, HeaderValue::from_str(host).expect("a host"));
         if let Some(text) = authorization {
             headers.insert(AUTHORIZATION, HeaderValue::from_str(text).expect("a value"));
         }
-        let clock = Clock::new(Duration::ZERO);
-        access.check(&headers, "/enrollments/d1", &clock).err()
+        headers
     }
+
+    const NOW: UnixSeconds = UnixSeconds(1_700_000_000);
 
     #[test]
     fn lets_in_who_has_a_token_of_the_policy() {
-        let key = SharedKey::generate().expect("a key");
+        let keys = KeyPair::generate().expect("keys");
         let hosts = ["global.azure-devices-provisioning.net".to_owned(), "My-DPS.example".to_owned()];
-        let access = Access::new(&hosts, &["emulator".to_owned()], key.clone());
+        let access = Access::new(&hosts, &["hub.example".to_owned()], &["emulator".to_owned()]);
         assert_eq!(access.name, "My-DPS.example");
+        let denied = |host: &str, authorization: Option<&str>| {
+            access.check_dps(&headers(host, authorization), "/enrollments/d1", Some(&keys), NOW).err()
+        };
         let until = UnixSeconds(u64::from(u32::MAX));
         let sign = |key: &SharedKey, resource: &str, until, policy| {
             SasToken::sign(key, resource, until, policy).expose().to_owned()
         };
-        let good = |resource: &str| sign(&key, resource, until, Some(DPS_POLICY));
+        let good = |resource: &str| sign(&keys.primary, resource, until, Some(DPS_POLICY));
         let stranger = SharedKey::generate().expect("a key");
         let ours = "my-dps.example";
         let (resource, other) = ("the token is for another resource", "bad signature");
         let policy = "the token names no policy, or one other than `provisioningserviceowner`";
         for (host, token, expected) in [
             (ours, good(ours), None),
+            (ours, sign(&keys.secondary, ours, until, Some(DPS_POLICY)), None),
             ("MY-DPS.example:8443", good("My-DPS.example"), None),
             ("localhost:8443", good("localhost:8443"), None),
             ("[::1]:8443", good("[::1]:8443"), None),
@@ -135,22 +229,75 @@ mod tests {
             (ours, good("my-dps.example/enroll"), Some(Denied::Token(resource))),
             (ours, good("other.example"), Some(Denied::Token(resource))),
             (ours, sign(&stranger, ours, until, Some(DPS_POLICY)), Some(Denied::Token(other))),
-            (ours, sign(&key, ours, until, Some("registration")), Some(Denied::Token(policy))),
-            (ours, sign(&key, ours, until, None), Some(Denied::Token(policy))),
-            (ours, sign(&key, ours, UnixSeconds(1), Some(DPS_POLICY)), Some(Denied::Token("the token has expired"))),
+            (ours, sign(&keys.primary, ours, until, Some("registration")), Some(Denied::Token(policy))),
+            (ours, sign(&keys.primary, ours, until, None), Some(Denied::Token(policy))),
+            (
+                ours,
+                sign(&keys.primary, ours, UnixSeconds(1), Some(DPS_POLICY)),
+                Some(Denied::Token("the token has expired")),
+            ),
             (ours, "Bearer x".to_owned(), Some(Denied::Bearer)),
             (ours, "SharedAccessSignature sr=x".to_owned(), Some(Denied::Token("the SAS token cannot be read"))),
             ("evil.example", good("evil.example"), Some(Denied::ForeignHost)),
+            ("hub.example", good("hub.example"), Some(Denied::ForeignHost)),
             ("my-dps.example.evil.example", good(ours), Some(Denied::ForeignHost)),
         ] {
-            assert_eq!(denied(&access, host, Some(&token)), expected, "{host} {token}");
+            assert_eq!(denied(host, Some(&token)), expected, "{host} {token}");
         }
-        assert_eq!(denied(&access, ours, None), Some(Denied::Token("no Authorization header, or several")));
+        assert_eq!(denied(ours, None), Some(Denied::NoToken));
+    }
+
+    #[test]
+    fn a_hub_goes_by_its_name_and_an_only_one_by_any_of_the_emulator() {
+        let dps = ["global.azure-devices-provisioning.net".to_owned(), "dps.example".to_owned()];
+        let one = Access::new(&dps, &["Hub-1.example".to_owned()], &["emulator".to_owned()]);
+        let two = Access::new(&dps, &["Hub-1.example".to_owned(), "localhost".to_owned()], &["emulator".to_owned()]);
+        for (host, of_one, of_two) in [
+            ("hub-1.example", Some("hub-1.example"), Some("hub-1.example")),
+            ("HUB-1.example:8443", Some("hub-1.example"), Some("hub-1.example")),
+            ("localhost:443", Some("hub-1.example"), Some("localhost")),
+            ("[::1]:8443", Some("hub-1.example"), None),
+            ("emulator", Some("hub-1.example"), None),
+            ("dps.example", None, None),
+            ("evil.example", None, None),
+            ("hub-1.example.evil.example", None, None),
+        ] {
+            let headers = headers(host, None);
+            let hub = |access: &Access| access.hub(&headers).map(|it| it.hub.to_owned());
+            assert_eq!(hub(&one).ok().as_deref(), of_one, "{host}");
+            assert_eq!(hub(&two).ok().as_deref(), of_two, "{host}");
+        }
+    }
+
+    #[test]
+    fn a_hubs_token_is_for_the_hub_however_it_is_called() {
+        let keys = KeyPair::generate().expect("keys");
+        let access = Access::new(&[], &["hub.example".to_owned()], &[]);
+        for (host, resource, ok) in [
+            ("hub.example", "hub.example", true),
+            ("hub.example", "HUB.example", true),
+            ("hub.example:8443", "hub.example", true),
+            ("hub.example:8443", "hub.example:8443", true),
+            ("localhost:8443", "hub.example", true),
+            ("localhost:8443", "localhost", true),
+            ("localhost:8443", "localhost:8443", true),
+            ("hub.example", "hub.example/devices", true),
+            ("hub.example", "hub.example/devices/a#b", true),
+            ("hub.example", "hub.example/twins", false),
+            ("hub.example", "hub", false),
+            ("hub.example", "localhost", false),
+        ] {
+            let headers = headers(host, None);
+            let token = SasToken::sign(&keys.primary, resource, NOW, Some("iothubowner"));
+            let hub = access.hub(&headers).expect("ours");
+            let checked = hub.check(&token, Some(&keys), "/devices/a%23b", NOW);
+            assert_eq!(checked.is_ok(), ok, "{host} {resource}");
+        }
     }
 
     #[test]
     fn never_sends_a_services_calls_to_the_global_name() {
         let hosts = ["global.azure-devices-provisioning.net".to_owned()];
-        assert_eq!(Access::new(&hosts, &[], SharedKey::generate().expect("a key")).name, "localhost");
+        assert_eq!(Access::new(&hosts, &[], &[]).name, "localhost");
     }
 }

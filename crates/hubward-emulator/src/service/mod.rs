@@ -8,7 +8,7 @@ mod if_match;
 use hyper::Request;
 use hyper::body::Incoming;
 
-pub(crate) use auth::{Access, DPS_POLICY};
+pub(crate) use auth::Access;
 
 use crate::http::{Cut, Reply};
 use crate::shared::Shared;

@@ -4,6 +4,7 @@ mod c2d;
 mod enrollment;
 mod feedback;
 mod live;
+mod policy;
 mod record;
 mod registry;
 mod seed;
@@ -25,6 +26,8 @@ pub use enrollment::EnrollError;
 pub(crate) use enrollment::{Entry, KeyPair, Model, Put, complete};
 pub use feedback::{Ack, FeedbackRecord, Outcome};
 pub(crate) use live::{Key, Live, Why, Wires};
+pub(crate) use policy::{DPS_POLICY, DPS_RIGHTS, Policies, Right, hub_policy, settle};
+pub use policy::{Policy, PolicyView};
 pub(crate) use record::{Assigned, Operation, Operations, Record, Records};
 pub use registry::{ConnectionState, DeviceStatus, DeviceView, ModuleView};
 pub(crate) use registry::{Device, Hub, Session};
@@ -87,6 +90,8 @@ pub(crate) struct State {
     pub(crate) records: Records,
     pub(crate) operations: Operations,
     pub(crate) hubs: BTreeMap<String, Hub>,
+    /// Who may use the service APIs, and connect any device.
+    pub(crate) policies: Policies,
     pub(crate) live: Live,
 }
 

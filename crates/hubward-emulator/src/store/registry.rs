@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::time::SystemTime;
 
 use hubward_proto::service::InitialTwin;
-use hubward_sas::SharedKey;
 use serde::Serialize;
 
 use super::feedback::Feedback;
@@ -20,8 +19,6 @@ pub(crate) struct Hub {
     /// Devices by `{device}` and modules by `{device}/{module}`, as their MQTT client ids are; an id
     /// holds no `/`. A module comes after its device, and only where that one exists.
     pub(crate) devices: Table<Device>,
-    /// Of the policies that may connect any device.
-    pub(crate) policy_key: Option<SharedKey>,
     /// For messages to devices and modules.
     pub(crate) rules: Rules,
     pub(crate) feedback: Feedback,
@@ -84,6 +81,17 @@ pub(crate) struct Device {
     pub(crate) keys: KeyPair,
     /// Always true for a module: only its device can be disabled.
     pub(crate) enabled: bool,
+    /// What an operator has written beside the status.
+    pub(crate) status_reason: Option<String>,
+    /// When the status was changed; [`NEVER`] until then.
+    pub(crate) status_updated: String,
+    /// When it has connected or disconnected; [`NEVER`] until then.
+    pub(crate) connection_updated: String,
+    /// When it has connected, disconnected or sent something; [`NEVER`] until then. While it is
+    /// connected, [`Live`](super::Live) knows better.
+    pub(crate) last_activity: String,
+    /// The model that it named when it connected.
+    pub(crate) model_id: Option<String>,
     pub(crate) created: String,
     pub(crate) etag: String,
     /// Another one if the id is deleted and made again.
@@ -95,6 +103,11 @@ pub(crate) struct Device {
     /// Messages to it.
     pub(crate) queue: Queue,
 }
+
+/// How the service writes a moment that has not been yet.
+///
+/// Source: `[doc]` azure-rest-api-specs, iothub service models, examples.
+pub(crate) const NEVER: &str = "0001-01-01T00:00:00Z";
 
 /// What survives a connection with CleanSession 0: filter and granted QoS.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -210,8 +223,13 @@ impl Device {
         Self {
             keys,
             enabled: true,
+            status_reason: None,
+            status_updated: NEVER.to_owned(),
+            connection_updated: NEVER.to_owned(),
+            last_activity: NEVER.to_owned(),
+            model_id: None,
             created: timestamp(now),
-            etag: wire_id::etag(),
+            etag: wire_id::identity_etag(),
             generation_id: wire_id::generation_id(now),
             initial_twin: None,
             twin: Twin::new(None, &timestamp(now)),

@@ -135,7 +135,7 @@ impl Checked {
                 (Some(_), Put::Unchanged) => {}
                 (Some(device), _) => {
                     device.keys = keys;
-                    device.etag = wire_id::etag();
+                    device.etag = wire_id::identity_etag();
                 }
                 (None, _) => {
                     hub.devices.insert(client_id, Device::new(keys, now));

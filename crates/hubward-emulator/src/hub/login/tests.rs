@@ -3,7 +3,7 @@
 use hubward_sas::SharedKey;
 
 use super::*;
-use crate::store::{Device, KeyPair};
+use crate::store::{Device, KeyPair, settle};
 
 const NOW: UnixSeconds = UnixSeconds(1_700_000_000);
 
@@ -79,7 +79,7 @@ fn refuses_everything_else() {
         (connect("d1/m1", name, &good), "the client id is not that of the user name"),
         (connect("d1", "other.example/d1/?api-version=1", &good), "no hub of this name"),
         (connect("d1", name, &stranger), "bad signature"),
-        (connect("d1", name, &policy), "the token is one of a policy, and no policy has a key"),
+        (connect("d1", name, &policy), "bad signature"),
         (connect("d1", name, &token(&keys.primary, "hub.example/devices/d2")), "the token is for another resource"),
         (connect("d1", name, &token(&keys.primary, "hub.example")), "the token is for another resource"),
         (
@@ -163,12 +163,17 @@ fn a_module_has_a_key_of_its_own() {
 fn a_policy_may_connect_every_device() {
     let (mut state, keys) = world();
     let policy_key = SharedKey::generate().expect("a key");
-    state.hubs.get_mut("hub.example").expect("the hub").policy_key = Some(policy_key.clone());
+    for policy in Policy::ALL {
+        settle(&mut state.policies, hub_policy("hub.example", policy), (Some(&policy_key), None)).expect("keys");
+    }
+    let secondary = state.policies.get("hub.example/device").expect("the policy").secondary.clone();
     let signed = |key: &SharedKey, resource: &str, policy: &str| SasToken::sign(key, resource, NOW, Some(policy));
     let device = "hub.example/devices/d1";
     for (token, expected) in [
         (signed(&policy_key, device, "device"), Ok("hub")),
         (signed(&policy_key, "hub.example", "iothubowner"), Ok("hub")),
+        (signed(&secondary, "hub.example", "device"), Ok("hub")),
+        (signed(&secondary, "hub.example", "iothubowner"), Err("bad signature")),
         (signed(&policy_key, "hub.example/devices", "device"), Ok("hub")),
         (signed(&policy_key, "hub.example/devices/d2", "device"), Err("the token is for another resource")),
         (signed(&policy_key, device, "service"), Err("the token's policy does not exist or may not connect devices")),

@@ -23,6 +23,7 @@ use super::{Gate, api_version};
 use crate::dps::{Answer, Refusal, to_http};
 use crate::http::{Cut, Pace, Reply, is_json, value};
 use crate::shared::Shared;
+use crate::store::DPS_POLICY;
 use path::{Asked, Subject};
 
 /// Answers one request for this path, which [`is_asked`] knows.
@@ -58,7 +59,11 @@ fn check(shared: &Shared, gate: Gate, head: &Parts) -> Result<(), Refusal> {
         #[cfg(feature = "admin")]
         Gate::Open => return Ok(()),
     }
-    match shared.access.check(&head.headers, head.uri.path(), &shared.clock) {
+    let checked = shared.store.read(|state| {
+        let keys = state.policies.get(DPS_POLICY);
+        shared.access.check_dps(&head.headers, head.uri.path(), keys, shared.clock.unix())
+    });
+    match checked {
         Ok(()) => check_version(head.uri.query()),
         Err(Denied::NoHost) => Err(Refusal::generic(400, "The request must have one Host header.")),
         Err(Denied::ForeignHost) => Err(Refusal::generic(421, "This DPS does not go by the name in the Host header.")),
@@ -66,8 +71,8 @@ fn check(shared: &Shared, gate: Gate, head: &Parts) -> Result<(), Refusal> {
             let message = "The emulator does not emulate Microsoft Entra tokens. Use a SAS token of a policy.";
             Err(Refusal::new(401, 401_002, message))
         }
-        Err(Denied::Token(why)) => {
-            tracing::info!(why, "DPS refuses a caller of its service API (401002)");
+        Err(denied @ (Denied::NoToken | Denied::Token(_))) => {
+            tracing::info!(why = denied.why(), "DPS refuses a caller of its service API (401002)");
             Err(Refusal::unauthorized())
         }
     }
