@@ -36,6 +36,10 @@ pub struct Builder {
     pub(crate) https_port: u16,
     #[cfg(feature = "admin")]
     pub(crate) admin_port: u16,
+    #[cfg(feature = "admin")]
+    pub(crate) admin_address: Option<IpAddr>,
+    #[cfg(feature = "admin")]
+    pub(crate) allowed_hosts: Vec<String>,
     pub(crate) data_dir: Option<PathBuf>,
     pub(crate) hubs: Vec<String>,
     pub(crate) id_scope: String,
@@ -62,6 +66,10 @@ impl Default for Builder {
             https_port: 0,
             #[cfg(feature = "admin")]
             admin_port: 0,
+            #[cfg(feature = "admin")]
+            admin_address: None,
+            #[cfg(feature = "admin")]
+            allowed_hosts: Vec::new(),
             data_dir: None,
             hubs: vec!["localhost".to_owned()],
             id_scope: DEV_ID_SCOPE.to_owned(),
@@ -84,7 +92,7 @@ impl Default for Builder {
 
 impl Builder {
     /// Listens on these addresses instead of 127.0.0.1 and ::1 (and those loopback addresses that
-    /// hubs are named by). The admin port stays on loopback.
+    /// hubs are named by). The admin port stays on loopback, see [`Builder::admin_address`].
     #[must_use]
     pub fn bind(mut self, addresses: impl IntoIterator<Item = IpAddr>) -> Self {
         self.addresses = Some(addresses.into_iter().collect());
@@ -105,11 +113,30 @@ impl Builder {
         self
     }
 
-    /// Port of the plain-HTTP admin listener, always on loopback; 0, the default, takes a free one.
+    /// Port of the plain-HTTP admin listener; 0, the default, takes a free one.
     #[cfg(feature = "admin")]
     #[must_use]
     pub const fn admin_port(mut self, port: u16) -> Self {
         self.admin_port = port;
+        self
+    }
+
+    /// Where the admin port listens instead of 127.0.0.1 and ::1. It asks nobody for a password and hands
+    /// out every key: whoever reaches another address than a loopback one owns the emulator.
+    #[cfg(feature = "admin")]
+    #[must_use]
+    pub const fn admin_address(mut self, address: IpAddr) -> Self {
+        self.admin_address = Some(address);
+        self
+    }
+
+    /// One more name that requests to the admin port may have in `Host`, besides `localhost` and the
+    /// addresses it listens on. Others are refused, so that no web page can reach it through a name of
+    /// its own.
+    #[cfg(feature = "admin")]
+    #[must_use]
+    pub fn allow_host(mut self, name: impl Into<String>) -> Self {
+        self.allowed_hosts.push(name.into());
         self
     }
 
@@ -296,8 +323,12 @@ impl Builder {
                 }
             }
         }
-        match addresses.iter().find(|it| !it.is_loopback()) {
-            Some(&address) if self.dev_keys => Err(StartError::DevKeys { address }),
+        #[cfg(feature = "admin")]
+        let asked = addresses.iter().chain(&self.admin_address);
+        #[cfg(not(feature = "admin"))]
+        let asked = addresses.iter();
+        match asked.copied().find(|it| !it.is_loopback()) {
+            Some(address) if self.dev_keys => Err(StartError::DevKeys { address }),
             _ if addresses.is_empty() => Err(StartError::NoAddress),
             _ => Ok(addresses),
         }
@@ -313,6 +344,12 @@ impl Builder {
             }
         }
         settle(&mut state.policies, DPS_POLICY.to_owned(), (self.dps_policy_key.as_ref(), None))
+    }
+
+    /// Where the admin port listens.
+    #[cfg(feature = "admin")]
+    pub(crate) fn admin_addresses(&self) -> Vec<IpAddr> {
+        self.admin_address.map_or_else(|| LOOPBACK.to_vec(), |it| vec![it])
     }
 
     /// Every name that a certificate may be made for.
@@ -359,6 +396,8 @@ mod tests {
             (Builder::default().hubs(Vec::<String>::new()), "the hubs must be one or more"),
             (Builder::default().bind([]), "there is no address"),
             (Builder::default().bind([any]).dev_keys(true), "the development keys are only for loopback"),
+            #[cfg(feature = "admin")]
+            (Builder::default().admin_address(any).dev_keys(true), "the development keys are only for loopback"),
         ] {
             let error = builder.check().expect_err(message).to_string();
             assert!(error.starts_with(message), "{error}");

@@ -21,8 +21,12 @@ impl Clock {
         self.ahead.send_replace(ahead);
     }
 
+    pub(crate) fn ahead(&self) -> Duration {
+        *self.ahead.borrow()
+    }
+
     pub(crate) fn now(&self) -> SystemTime {
-        system_now() + *self.ahead.borrow()
+        system_now() + self.ahead()
     }
 
     pub(crate) fn unix(&self) -> UnixSeconds {

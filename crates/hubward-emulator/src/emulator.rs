@@ -21,7 +21,10 @@ use crate::builder::dev_group;
 use crate::clock::Clock;
 use crate::dps::Registrar;
 use crate::fault::{Fault, Faults, Point, UnfitFault};
+#[cfg(feature = "admin")]
+use crate::http::{Admin, Guard};
 use crate::hub::TelemetryLog;
+use crate::journal::EventLog;
 use crate::ready::Ready;
 use crate::serve::{Protocol, Server};
 use crate::service::Access;
@@ -36,6 +39,8 @@ pub struct Emulator {
     shared: Arc<Shared>,
     /// The listeners; their connections end with them.
     tasks: JoinSet<()>,
+    /// The listeners of the admin port, which end by themselves when they are told.
+    admin: JoinSet<()>,
     /// Holds the CA file of an emulator without a data directory.
     scratch: Option<TempDir>,
 }
@@ -66,7 +71,7 @@ impl Emulator {
         let mqtt = listen::bind("MQTT", &addresses, options.mqtt_port).await?;
         let https = listen::bind("HTTPS", &addresses, options.https_port).await?;
         #[cfg(feature = "admin")]
-        let admin = listen::bind("admin", &crate::builder::LOOPBACK, options.admin_port).await?;
+        let admin = listen::bind("admin", &options.admin_addresses(), options.admin_port).await?;
         #[cfg(not(feature = "admin"))]
         let admin = Vec::new();
         let local = |listeners: &[tokio::net::TcpListener]| -> Vec<SocketAddr> {
@@ -99,8 +104,12 @@ impl Emulator {
         options.settle_policies(&mut state)?;
         let store = Arc::new(Store::new(state));
         let retention = options.telemetry_retention;
+        let journal = EventLog::new(Arc::clone(&clock));
         let shared = Arc::new(Shared {
+            journal: journal.clone(),
+            closing: watch::Sender::new(false),
             registrar: Registrar {
+                journal,
                 store: Arc::clone(&store),
                 clock: Arc::clone(&clock),
                 id_scope: options.id_scope,
@@ -120,7 +129,7 @@ impl Emulator {
             tls: tls.into(),
             permits: Arc::new(Semaphore::new(options.max_connections.clamp(1, Semaphore::MAX_PERMITS))),
         };
-        let mut tasks = JoinSet::new();
+        let (mut tasks, mut admin_tasks) = (JoinSet::new(), JoinSet::new());
         for listener in mqtt {
             tasks.spawn(server.clone().run(listener, Protocol::Mqtt));
         }
@@ -128,15 +137,24 @@ impl Emulator {
             tasks.spawn(server.clone().run(listener, Protocol::Https));
         }
         #[cfg(feature = "admin")]
-        for listener in admin {
-            tasks.spawn(crate::http::serve_admin(listener, Arc::clone(&shared)));
+        {
+            let guard = Guard::new(&options.allowed_hosts, &shared.info.admin);
+            let door = Arc::new(Admin::new(Arc::clone(&shared), guard));
+            for listener in admin {
+                admin_tasks.spawn(Arc::clone(&door).serve(listener));
+            }
         }
         tracing::info!(mqtt = ?shared.info.mqtt, https = ?shared.info.https, "ready");
-        Ok(Self { shared, tasks, scratch })
+        Ok(Self { shared, tasks, admin: admin_tasks, scratch })
     }
 
     /// Ends every connection and listener, and waits until the ports are free.
     pub async fn shutdown(mut self) {
+        // Streams of the admin port end as they should; all else is cut.
+        self.shared.closing.send_replace(true);
+        while let Some(task) = self.admin.join_next().await {
+            drop(task);
+        }
         self.tasks.shutdown().await;
         drop(self.scratch.take());
     }
@@ -190,6 +208,12 @@ impl Emulator {
         &self.shared.info.ca_file
     }
 
+    /// What has happened: who registered, who was refused and why, which faults happened.
+    #[must_use]
+    pub fn events(&self) -> EventLog {
+        self.shared.journal.clone()
+    }
+
     /// Counts the changes of everything but telemetry, so that a test can wait for one.
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<u64> {
@@ -216,9 +240,7 @@ impl Emulator {
     /// Sets how far the emulator's clock is ahead, from now on: tokens age at once, also those of
     /// live connections, messages to devices expire, and their locks end.
     pub fn clock_ahead(&self, ahead: Duration) {
-        self.shared.clock.set_ahead(ahead);
-        let now = self.shared.clock.now();
-        self.shared.store.change(|state| state.hubs.values_mut().for_each(|hub| hub.tick(now)));
+        self.shared.move_clock(ahead);
     }
 
     /// Lets the next event at `point` go wrong; several faults happen one after the other.

@@ -209,6 +209,12 @@ impl Faults {
         self.scripts().clear();
     }
 
+    /// How many are scripted.
+    #[cfg(feature = "admin")]
+    pub(crate) fn count(&self) -> usize {
+        self.scripts().values().map(|it| it.next.len() + usize::from(it.then.is_some())).sum()
+    }
+
     /// How many single faults have not happened yet.
     pub(crate) fn left(&self, point: Point) -> usize {
         self.scripts().get(&point).map_or(0, |it| it.next.len())

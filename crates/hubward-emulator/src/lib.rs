@@ -49,6 +49,7 @@ mod fault;
 pub mod fuzzing;
 mod http;
 mod hub;
+mod journal;
 mod listen;
 mod mqtt;
 mod ready;
@@ -67,6 +68,7 @@ pub use error::StartError;
 pub use fault::{Fault, Point, UnfitFault};
 pub use hub::{CloudToDevice, Expiry, SendProblem, Telemetry, TelemetryLog, TelemetryReader};
 pub use hub::{Invocation, InvokeError, MethodResult, TwinProblem};
+pub use journal::{Event, EventKind, EventLog, EventReader, EventSource};
 pub use ready::Ready;
 pub use store::{
     Ack, CloudMessageState, CloudMessageView, ConnectionState, DeviceStatus, DeviceView, EnrollError, FeedbackRecord,

@@ -4,11 +4,15 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
 
 use crate::clock::Clock;
 use crate::dps::Registrar;
 use crate::fault::{Fault, Faults, Point};
 use crate::hub::TelemetryLog;
+use crate::journal::{EventKind, EventLog, EventSource, Note};
 use crate::service::Access;
 use crate::store::Store;
 
@@ -19,6 +23,9 @@ pub(crate) struct Shared {
     pub(crate) clock: Arc<Clock>,
     pub(crate) faults: Faults,
     pub(crate) registrar: Registrar,
+    pub(crate) journal: EventLog,
+    /// True once everything is to end: streams that have no end of their own end then.
+    pub(crate) closing: watch::Sender<bool>,
     /// By the hub's name in lower case; never changes.
     pub(crate) logs: BTreeMap<String, TelemetryLog>,
     /// Of the service API of DPS.
@@ -33,6 +40,23 @@ impl Shared {
         let fault = self.faults.take(point)?;
         self.store.change(|_| ());
         Some(fault)
+    }
+
+    /// Returns when everything is to end.
+    #[cfg(feature = "admin")]
+    pub(crate) async fn closed(&self) {
+        let mut closing = self.closing.subscribe();
+        // The sender lives in `self`.
+        let _ = closing.wait_for(|it| *it).await;
+    }
+
+    /// Sets how far the clock is ahead, with all that follows.
+    pub(crate) fn move_clock(&self, ahead: Duration) {
+        self.clock.set_ahead(ahead);
+        let now = self.clock.now();
+        self.store.change(|state| state.hubs.values_mut().for_each(|hub| hub.tick(now)));
+        let message = format!("{} s ahead", ahead.as_secs());
+        self.journal.note(Note::new(EventKind::ClockMoved, EventSource::Emulator).message(message));
     }
 }
 
@@ -55,8 +79,6 @@ pub(crate) struct Info {
 impl Shared {
     /// One hub `localhost` with a device `d1` of this key, no listeners.
     pub(crate) fn for_tests(key: &hubward_sas::SharedKey) -> Arc<Self> {
-        use std::time::Duration;
-
         use crate::store::{Device, KeyPair, State};
 
         let mut state = State::new(["localhost"]);
@@ -64,8 +86,12 @@ impl Shared {
         let device = Device::new(keys, crate::clock::system_now());
         state.hubs.get_mut("localhost").expect("the hub").devices.insert("d1".into(), device);
         let (store, clock) = (Arc::new(Store::new(state)), Arc::new(Clock::new(Duration::ZERO)));
+        let journal = EventLog::new(Arc::clone(&clock));
         Arc::new(Self {
+            journal: journal.clone(),
+            closing: watch::Sender::new(false),
             registrar: Registrar {
+                journal,
                 store: Arc::clone(&store),
                 clock: Arc::clone(&clock),
                 id_scope: "0ne1".into(),

@@ -9,6 +9,7 @@ use super::admit::{Admitted, Caller, admit};
 use super::answer::{Answer, Refusal};
 use super::assign::assign;
 use crate::clock::Clock;
+use crate::journal::EventLog;
 use crate::store::{Operation, State, Store};
 use crate::wire_id;
 
@@ -17,6 +18,7 @@ use crate::wire_id;
 pub(crate) struct Registrar {
     pub(crate) store: Arc<Store>,
     pub(crate) clock: Arc<Clock>,
+    pub(crate) journal: EventLog,
     pub(crate) id_scope: String,
     /// What 202 answers ask to wait, in seconds.
     pub(crate) retry_after: Option<u64>,

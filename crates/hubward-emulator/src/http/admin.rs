@@ -1,5 +1,7 @@
-//! The admin port: plain HTTP, on loopback always.
+//! The admin port: plain HTTP for operators, on loopback unless it is told otherwise.
 
+mod api;
+mod guard;
 mod messages;
 mod methods;
 mod portal;
@@ -7,10 +9,13 @@ mod service;
 mod twins;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use hyper::body::Incoming;
-use hyper::header::{ALLOW, HOST};
+use hyper::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, REFERRER_POLICY,
+    STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request};
@@ -19,48 +24,123 @@ use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
+pub(crate) use guard::Guard;
+
+use self::api::{Failure, Feed, Shape, Stream};
+use super::timed::Timed;
 use super::{Cut, Pace, Paced, Reply, reply, telemetry, value};
 use crate::ready::Ready;
 use crate::serve::accept;
 use crate::shared::Shared;
 
-/// Serves a listener until it is dropped; its connections end with it.
-pub(crate) async fn serve(listener: TcpListener, shared: Arc<Shared>) {
-    let permits = Arc::new(Semaphore::new(MOST));
-    let mut connections = JoinSet::new();
-    loop {
-        let tcp = accept(&listener, &mut connections).await;
-        let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
-        let shared = Arc::clone(&shared);
-        connections.spawn(async move {
-            let service = service_fn(|request| route(&shared, request));
-            let mut builder = http1::Builder::new();
-            builder.timer(TokioTimer::new()).header_read_timeout(HEADERS).max_buf_size(HEADERS_MOST);
-            if let Err(error) = builder.serve_connection(TokioIo::new(tcp), service).await {
-                tracing::debug!(%error, "an admin connection ended badly");
-            }
-            drop(permit);
-        });
-    }
+/// What all listeners of the admin port share.
+#[derive(Debug)]
+pub(crate) struct Admin {
+    shared: Arc<Shared>,
+    guard: Guard,
+    started: SystemTime,
+    connections: Arc<Semaphore>,
+    streams: Arc<Semaphore>,
 }
 
-/// Who asks for a device is answered in the service's shape, everybody else in text.
-async fn route(shared: &Shared, request: Request<Incoming>) -> Result<Reply, Cut> {
-    if !is_local(&request) {
-        return Ok(text(shared, 403, "This address answers to localhost only."));
+impl Admin {
+    pub(crate) fn new(shared: Arc<Shared>, guard: Guard) -> Self {
+        Self {
+            guard,
+            started: shared.clock.now(),
+            shared,
+            connections: Arc::new(Semaphore::new(MOST)),
+            streams: Arc::new(Semaphore::new(STREAMS)),
+        }
     }
-    if let Some(path) = request.uri().path().strip_prefix("/dps").map(str::to_owned)
-        && crate::service::is_asked(&path)
-    {
-        return crate::service::handle_open(shared, &path, request).await;
+
+    /// Serves a listener until everything is to end, or this is dropped.
+    pub(crate) async fn serve(self: Arc<Self>, listener: TcpListener) {
+        let mut connections = JoinSet::new();
+        loop {
+            let tcp = tokio::select! {
+                tcp = accept(&listener, &mut connections) => tcp,
+                () = self.shared.closed() => break,
+            };
+            let Ok(permit) = Arc::clone(&self.connections).acquire_owned().await else { return };
+            let this = Arc::clone(&self);
+            connections.spawn(async move {
+                this.connection(Timed::new(tcp, TAKE)).await;
+                drop(permit);
+            });
+        }
+        drop(listener);
+        // Streams end by themselves now.
+        let ended = async { while connections.join_next().await.is_some() {} };
+        let _ = timeout(FAREWELL, ended).await;
     }
-    if let Some(file) = portal::File::at(request.uri().path()) {
-        return Ok(file.reply(shared, request.method()));
+
+    async fn connection(&self, stream: Timed<tokio::net::TcpStream>) {
+        let service = service_fn(|request| self.answer(request));
+        let mut builder = http1::Builder::new();
+        builder.timer(TokioTimer::new()).header_read_timeout(HEADERS).max_buf_size(HEADERS_MOST);
+        let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
+        let served = tokio::select! {
+            served = connection.as_mut() => served,
+            () = self.shared.closed() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = served {
+            tracing::debug!(%error, "an admin connection ended badly");
+        }
     }
-    match service::Asked::parse(request.uri().path()) {
-        Some(asked) => service::answer(shared, asked, request).await,
-        None => Ok(answer(shared, &request)),
+
+    /// Answers one request; whoever asks first passes the [`Guard`].
+    async fn answer(&self, request: Request<Incoming>) -> Result<Reply, Cut> {
+        let page = portal::File::at(request.uri().path());
+        let (head, body) = request.into_parts();
+        let mut reply = match self.guard.check(&head, page.is_some()) {
+            Ok(()) => self.route(page, Request::from_parts(head, body)).await?,
+            Err(stranger) => {
+                tracing::info!(path = head.uri.path(), ?stranger, "the admin port refuses a request");
+                text(&self.shared, stranger.status(), stranger.message())
+            }
+        };
+        let headers = reply.headers_mut();
+        for (name, value) in HEADERS_OF_ALL {
+            headers.entry(name).or_insert(HeaderValue::from_static(value));
+        }
+        // Of the service; a browser that believed it would find nothing here any more.
+        headers.remove(STRICT_TRANSPORT_SECURITY);
+        Ok(reply)
+    }
+
+    /// Who asks for a device is answered in the service's shape, who asks for `/api/` in JSON, everybody
+    /// else in text.
+    async fn route(&self, page: Option<portal::File>, request: Request<Incoming>) -> Result<Reply, Cut> {
+        let shared = &self.shared;
+        if let Some(file) = page {
+            return Ok(file.reply(shared, request.method()));
+        }
+        let path = request.uri().path().to_owned();
+        if let Some(path) = path.strip_prefix("/api/") {
+            return api::answer(self, path, request).await;
+        }
+        if let Some(path) = path.strip_prefix("/dps").filter(|it| crate::service::is_asked(it)) {
+            return crate::service::handle_open(shared, path, request).await;
+        }
+        match service::Asked::parse(&path) {
+            Some(asked) => service::answer(shared, asked, request).await,
+            None => Ok(answer(shared, &request)),
+        }
+    }
+
+    /// An answer that goes on. There may be so many at a time.
+    fn stream(&self, feed: impl Feed, shape: Shape, restarted: bool, content_type: &str) -> Result<Reply, Failure> {
+        let permit = Arc::clone(&self.streams).try_acquire_owned().map_err(|_| Failure::busy())?;
+        let stream = Stream::new(feed, shape, restarted, self.shared.closing.subscribe(), permit);
+        let mut reply = reply(&self.shared.clock, 200, content_type, Paced::stream(stream));
+        reply.headers_mut().insert(CONTENT_TYPE, value(content_type));
+        Ok(reply)
     }
 }
 
@@ -94,51 +174,34 @@ fn answer<B>(shared: &Shared, request: &Request<B>) -> Reply {
     reply(&shared.clock, 200, content_type, Paced::new(body, Pace::AtOnce))
 }
 
-/// Whether the request was meant for this machine. A page of a stranger may let its own name point
-/// here (DNS rebinding), but cannot make a browser send another `Host`.
-fn is_local<B>(request: &Request<B>) -> bool {
-    let mut hosts = request.headers().get_all(HOST).iter();
-    let (Some(host), None) = (hosts.next().and_then(|it| it.to_str().ok()), hosts.next()) else { return false };
-    let name = match host.strip_prefix('[') {
-        Some(rest) => rest.split_once(']').map_or("", |(address, _)| address),
-        None => host.split(':').next().unwrap_or_default(),
-    };
-    name.eq_ignore_ascii_case("localhost") || name.parse::<std::net::IpAddr>().is_ok_and(|it| it.is_loopback())
-}
+/// Nothing here is for frames, caches, or pages of others. The portal's files bring stricter ones.
+const HEADERS_OF_ALL: [(HeaderName, &str); 7] = [
+    (CONTENT_SECURITY_POLICY, "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"),
+    (X_FRAME_OPTIONS, "DENY"),
+    (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (REFERRER_POLICY, "no-referrer"),
+    (CACHE_CONTROL, "no-store"),
+    (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+    (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+];
 
 const PATHS: &str = "There is /health, /ca.pem, /telemetry/{hub}, and for a device /twins/{hub}/{device}, \
                      /methods/{hub}/{device} and /messages/{hub}/{device}; a module is {device}/modules/{module}. \
-                     The service API of DPS is below /dps.";
+                     The service API of DPS is below /dps. The emulator's own doors are /api/status, /api/events, \
+                     /api/telemetry/{hub}, /api/telemetry/{hub}/export, /api/faults, /api/clock, /api/keys and \
+                     /api/devices/{hub}/{device}/disconnect.";
 
-const MOST: usize = 64;
+/// Connections at a time.
+const MOST: usize = 256;
+
+/// Streams among them, so that they cannot take every place.
+const STREAMS: usize = 128;
+
+/// How long a client may take to take what it is sent.
+const TAKE: Duration = Duration::from_secs(30);
+
+/// How long connections may take to end when everything ends.
+const FAREWELL: Duration = Duration::from_secs(1);
+
 const HEADERS: Duration = Duration::from_secs(30);
 const HEADERS_MOST: usize = 16 * 1024;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn answers_to_local_names_only() {
-        for (hosts, local) in [
-            (&["localhost"][..], true),
-            (&["LOCALHOST:8080"], true),
-            (&["127.0.0.1:1"], true),
-            (&["[::1]"], true),
-            (&["[::1]:8080"], true),
-            (&["evil.example"], false),
-            (&["localhost.evil.example"], false),
-            (&["192.168.1.1"], false),
-            (&["[::2]"], false),
-            (&[""], false),
-            (&[], false),
-            (&["localhost", "evil.example"], false),
-        ] {
-            let mut request = Request::builder();
-            for host in hosts {
-                request = request.header(HOST, *host);
-            }
-            assert_eq!(is_local(&request.body(()).expect("a request")), local, "{hosts:?}");
-        }
-    }
-}

@@ -33,16 +33,38 @@ pub(crate) enum Pace {
 }
 
 /// A body with its pace.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Paced {
     rest: Bytes,
     pace: Pace,
     pause: Option<Pin<Box<Sleep>>>,
+    /// What comes after `rest`, as long as the client takes it.
+    more: Option<Box<dyn Chunks>>,
+}
+
+/// A body that is made while it is sent: the next chunk is asked for when the client has taken the
+/// one before.
+pub(crate) trait Chunks: Send {
+    /// The next chunk; `None` at the end.
+    fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>>;
 }
 
 impl Paced {
     pub(crate) fn new(bytes: impl Into<Bytes>, pace: Pace) -> Self {
-        Self { rest: bytes.into(), pace, pause: None }
+        Self { rest: bytes.into(), pace, pause: None, more: None }
+    }
+
+    /// Chunks of a length that nobody knows.
+    #[cfg(feature = "admin")]
+    pub(crate) fn stream(chunks: impl Chunks + 'static) -> Self {
+        Self { more: Some(Box::new(chunks)), ..Self::default() }
+    }
+}
+
+impl std::fmt::Debug for Paced {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { rest, pace, more, .. } = self;
+        f.debug_struct("Paced").field("rest", rest).field("pace", pace).field("more", &more.is_some()).finish()
     }
 }
 
@@ -53,7 +75,12 @@ impl Body for Paced {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let this = self.get_mut();
         if this.rest.is_empty() {
-            return Poll::Ready(None);
+            let Some(more) = &mut this.more else { return Poll::Ready(None) };
+            let chunk = ready!(more.poll_chunk(cx));
+            if chunk.is_none() {
+                this.more = None;
+            }
+            return Poll::Ready(chunk.map(|it| Ok(Frame::data(it))));
         }
         let length = match this.pace {
             Pace::AtOnce => this.rest.len(),
@@ -68,11 +95,12 @@ impl Body for Paced {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.rest.is_empty()
+        self.rest.is_empty() && self.more.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {
         match self.pace {
+            _ if self.more.is_some() => SizeHint::default(),
             Pace::Chunks(_) => SizeHint::default(),
             Pace::AtOnce | Pace::Drip(_) => SizeHint::with_exact(self.rest.len() as u64),
         }

@@ -1,7 +1,5 @@
 //! `GET /telemetry/{hub}?from={offset}` at the admin port: what a hub has received, page by page.
 
-use std::sync::Arc;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
@@ -18,10 +16,19 @@ pub(super) fn page(log: &TelemetryLog, query: Option<&str>) -> Option<Value> {
         None | Some("") => 0,
         Some(query) => query.strip_prefix("from=")?.parse().ok()?,
     };
+    Some(page_from(log, from, |_| true))
+}
+
+/// The same, without the messages that are not wanted.
+pub(super) fn page_from(log: &TelemetryLog, from: u64, wanted: impl Fn(&Telemetry) -> bool) -> Value {
     let mut next = from;
     let mut bytes = 0;
     let mut messages = Vec::new();
     for telemetry in log.from(from) {
+        if !wanted(&telemetry) {
+            next = telemetry.offset + 1;
+            continue;
+        }
         bytes += telemetry.message.size();
         if messages.len() == MOST || (bytes > MOST_BYTES && !messages.is_empty()) {
             break;
@@ -29,12 +36,12 @@ pub(super) fn page(log: &TelemetryLog, query: Option<&str>) -> Option<Value> {
         next = telemetry.offset + 1;
         messages.push(shown(&telemetry));
     }
-    Some(json!({ "messages": messages, "next": next }))
+    json!({ "messages": messages, "next": next })
 }
 
 /// The body as text where it is UTF-8, as `bodyBase64` where it is not. `systemProperties` are the
 /// sender's (`$.mid` and the like) and the hub's (`iothub-connection-device-id` and the like).
-fn shown(telemetry: &Arc<Telemetry>) -> Value {
+pub(super) fn shown(telemetry: &Telemetry) -> Value {
     let message = &telemetry.message;
     let stamps = telemetry.stamps();
     let stamps = stamps.iter().map(|(name, value)| (*name, value.as_str()));
@@ -70,6 +77,8 @@ const MOST_BYTES: usize = 4 * 1024 * 1024;
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use hubward_proto::hub::Message;
 
     use super::*;

@@ -115,6 +115,12 @@ impl Live {
         true
     }
 
+    /// How many devices and modules of a hub (its name in lower case) are connected.
+    #[cfg(feature = "admin")]
+    pub(crate) fn at_hub(&self, hub: &str) -> usize {
+        self.connections.keys().filter(|it| matches!(it, Key::Hub(name, _) if name == hub)).count()
+    }
+
     pub(crate) fn is_live(&self, key: &Key) -> bool {
         self.connections.contains_key(key)
     }

@@ -15,9 +15,11 @@ use crate::store::complete;
 const SCOPE: &str = "0ne00000001";
 
 fn registrar(polls_before_assigned: u32) -> Registrar {
+    let clock = Arc::new(Clock::new(Duration::ZERO));
     Registrar {
         store: Arc::new(Store::new(State::new(["a.example", "b.example"]))),
-        clock: Arc::new(Clock::new(Duration::ZERO)),
+        journal: EventLog::new(Arc::clone(&clock)),
+        clock,
         id_scope: SCOPE.into(),
         retry_after: Some(3),
         polls_before_assigned,

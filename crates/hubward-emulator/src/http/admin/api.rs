@@ -1,0 +1,193 @@
+//! What is below `/api/` at the admin port: the emulator's own doors, in JSON.
+
+mod clock;
+mod devices;
+mod events;
+mod feed;
+mod keys;
+mod query;
+mod status;
+mod telemetry;
+
+pub(super) use feed::{Feed, Shape, Stream};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use hyper::header::ALLOW;
+use hyper::{Method, Request};
+use percent_encoding::percent_decode_str;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use tokio::time::{Duration, timeout};
+
+use super::Admin;
+use crate::http::{Cut, Pace, Paced, Reply, is_json, reply, value};
+use crate::shared::Shared;
+
+/// Where a request goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Route {
+    Status,
+    Events,
+    Telemetry { hub: String },
+    Export { hub: String },
+    Clock,
+    Disconnect { hub: String, client_id: String },
+    Keys,
+}
+
+impl Route {
+    /// Reads what follows `/api/`.
+    fn parse(path: &str) -> Option<Self> {
+        let decode = |it: &str| {
+            let name = percent_decode_str(it).decode_utf8().ok()?.into_owned();
+            // A `/` would make a module of a device.
+            (!name.is_empty() && !name.contains('/')).then_some(name)
+        };
+        let segments: Vec<&str> = path.split('/').collect();
+        Some(match segments[..] {
+            ["status"] => Self::Status,
+            ["events"] => Self::Events,
+            ["telemetry", hub] => Self::Telemetry { hub: decode(hub)? },
+            ["telemetry", hub, "export"] => Self::Export { hub: decode(hub)? },
+            ["clock"] => Self::Clock,
+            ["keys"] => Self::Keys,
+            ["devices", hub, device, "disconnect"] => {
+                Self::Disconnect { hub: decode(hub)?, client_id: decode(device)? }
+            }
+            ["devices", hub, device, "modules", module, "disconnect"] => {
+                let client_id = format!("{}/{}", decode(device)?, decode(module)?);
+                Self::Disconnect { hub: decode(hub)?, client_id }
+            }
+            _ => return None,
+        })
+    }
+
+    const fn allowed(&self) -> &'static str {
+        match self {
+            Self::Status | Self::Events | Self::Telemetry { .. } | Self::Export { .. } | Self::Keys => "GET, HEAD",
+            Self::Clock => "GET, HEAD, POST",
+            Self::Disconnect { .. } => "POST",
+        }
+    }
+}
+
+/// An answer that says what is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Failure {
+    status: u16,
+    message: String,
+}
+
+impl Failure {
+    fn new(status: u16, message: impl Into<String>) -> Self {
+        Self { status, message: message.into() }
+    }
+
+    fn wrong(message: impl Into<String>) -> Self {
+        Self::new(400, message)
+    }
+
+    /// There are enough streams.
+    pub(super) fn busy() -> Self {
+        Self::new(503, "Too many streams are open; close one.")
+    }
+
+    fn no_hub(hub: &str) -> Self {
+        Self::new(404, format!("There is no hub `{hub}`."))
+    }
+}
+
+/// Answers a request; `path` is what follows `/api/`.
+pub(super) async fn answer(admin: &Admin, path: &str, request: Request<Incoming>) -> Result<Reply, Cut> {
+    let shared = &admin.shared;
+    let Some(route) = Route::parse(path) else {
+        return Ok(failed(shared, &Failure::new(404, super::PATHS)));
+    };
+    let method = if *request.method() == Method::HEAD { Method::GET } else { request.method().clone() };
+    if !route.allowed().split(", ").any(|it| it == method.as_str()) {
+        let mut reply = failed(shared, &Failure::new(405, "This path does not have this method."));
+        reply.headers_mut().insert(ALLOW, value(route.allowed()));
+        return Ok(reply);
+    }
+    let (head, body) = request.into_parts();
+    let query = head.uri.query();
+    let done = match route {
+        Route::Status => Ok(json_reply(shared, 200, &status::show(admin))),
+        Route::Events => events::answer(admin, query, &head.headers),
+        Route::Telemetry { hub } => telemetry::answer(admin, &hub, query, &head.headers),
+        Route::Export { hub } => telemetry::export(admin, &hub, query),
+        Route::Keys => Ok(json_reply(shared, 200, &keys::show(shared))),
+        Route::Clock if method == Method::GET => Ok(json_reply(shared, 200, &clock::show(shared))),
+        Route::Clock => match read(&head, body).await? {
+            Ok(body) => clock::set(shared, body).map(|it| json_reply(shared, 200, &it)),
+            Err(failure) => Err(failure),
+        },
+        Route::Disconnect { hub, client_id } => {
+            devices::disconnect(shared, &hub, &client_id).map(|it| json_reply(shared, 200, &it))
+        }
+    };
+    Ok(done.unwrap_or_else(|failure| failed(shared, &failure)))
+}
+
+/// Reads the JSON of a request.
+async fn read<T: DeserializeOwned>(
+    head: &hyper::http::request::Parts,
+    body: Incoming,
+) -> Result<Result<T, Failure>, Cut> {
+    if !is_json(&head.headers) {
+        return Ok(Err(Failure::new(415, "The content type must be application/json.")));
+    }
+    let bytes = match timeout(BODY, Limited::new(body, BODY_MOST).collect()).await {
+        Ok(Ok(body)) => body.to_bytes(),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            return Ok(Err(Failure::new(413, "The request is larger than 1 MB.")));
+        }
+        // The client left in the middle, or takes for ever.
+        Ok(Err(_)) | Err(_) => return Err(Cut),
+    };
+    Ok(serde_json::from_slice(&bytes).map_err(|problem| Failure::wrong(format!("The body does not fit: {problem}."))))
+}
+
+fn failed(shared: &Shared, failure: &Failure) -> Reply {
+    json_reply(shared, failure.status, &json!({ "status": failure.status, "message": failure.message }))
+}
+
+fn json_reply(shared: &Shared, status: u16, body: &Value) -> Reply {
+    // hyper leaves the body out for HEAD.
+    reply(&shared.clock, status, "application/json", Paced::new(body.to_string(), Pace::AtOnce))
+}
+
+/// How long a client may take to send a body.
+const BODY: Duration = Duration::from_secs(30);
+
+/// Most bytes of a body: a fault may hold one.
+const BODY_MOST: usize = 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_its_paths() {
+        let telemetry = |hub: &str| Some(Route::Telemetry { hub: hub.into() });
+        let disconnect = |id: &str| Some(Route::Disconnect { hub: "h".into(), client_id: id.into() });
+        for (path, expected) in [
+            ("status", Some(Route::Status)),
+            ("events", Some(Route::Events)),
+            ("telemetry/localhost", telemetry("localhost")),
+            ("telemetry/a%20b", telemetry("a b")),
+            ("telemetry/localhost/export", Some(Route::Export { hub: "localhost".into() })),
+            ("devices/h/d%231/disconnect", disconnect("d#1")),
+            ("devices/h/d1/modules/m/disconnect", disconnect("d1/m")),
+            ("devices/h/d1%2Fm/disconnect", None),
+            ("devices/h/d1", None),
+            ("devices/h//disconnect", None),
+            ("telemetry/", None),
+            ("telemetry", None),
+            ("status/", None),
+            ("", None),
+        ] {
+            assert_eq!(Route::parse(path), expected, "{path}");
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! `GET` and `POST /api/clock`: the emulator's clock, which may be ahead of the system's.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::Failure;
+use crate::clock::timestamp;
+use crate::shared::Shared;
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Body {
+    ahead_seconds: u64,
+}
+
+pub(super) fn show(shared: &Shared) -> Value {
+    json!({ "aheadSeconds": shared.clock.ahead().as_secs(), "time": timestamp(shared.clock.now()) })
+}
+
+pub(super) fn set(shared: &Shared, body: Body) -> Result<Value, Failure> {
+    if body.ahead_seconds > LONGEST {
+        return Err(Failure::wrong("aheadSeconds is 0 to 3155760000, which is a hundred years."));
+    }
+    shared.move_clock(Duration::from_secs(body.ahead_seconds));
+    Ok(show(shared))
+}
+
+/// Keeps years at four digits.
+const LONGEST: u64 = 3_155_760_000;
