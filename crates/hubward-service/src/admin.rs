@@ -1,0 +1,126 @@
+//! The admin port of hubward's emulator: both service APIs without a token, and what the real services
+//! do not have over HTTP.
+
+use std::sync::Arc;
+
+use hubward_dial::Endpoint;
+use hubward_proto::service::http::{DPS_API_VERSION, HUB_API_VERSION};
+use hyper::{Method, Uri};
+use serde::de::DeserializeOwned;
+
+use crate::call::Call;
+use crate::client::Client;
+use crate::dps::DpsService;
+use crate::error::ServiceError;
+use crate::event_stream::EventStream;
+use crate::hub::HubService;
+use crate::options::ServiceOptions;
+
+/// The admin port of an emulator. Plain HTTP, no token: whoever reaches it may do everything, and
+/// whoever listens on the way reads along. It is meant for one machine.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// use hubward_service::{AdminPort, ServiceOptions};
+///
+/// let emulator = AdminPort::new("http://127.0.0.1:8081", ServiceOptions::new())?;
+/// let devices = emulator.hub("localhost").devices(10).await?;
+/// let enrollments = emulator.dps().enrollments().all().await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct AdminPort {
+    client: Arc<Client>,
+    options: ServiceOptions,
+}
+
+impl AdminPort {
+    /// The admin port at a URL such as `http://127.0.0.1:8081`; `http://` may be left out.
+    ///
+    /// # Errors
+    /// [`AdminUrlError`] if that is no such URL.
+    pub fn new(url: &str, options: ServiceOptions) -> Result<Self, AdminUrlError> {
+        let endpoint = endpoint(url).ok_or(AdminUrlError)?;
+        let client = Arc::new(Client::plain(endpoint, String::new(), &options, None));
+        Ok(Self { client, options })
+    }
+
+    /// The service API of its DPS.
+    #[must_use]
+    pub fn dps(&self) -> DpsService {
+        DpsService::of(self.mounted("/dps".to_owned(), DPS_API_VERSION))
+    }
+
+    /// The service API of one of its hubs.
+    #[must_use]
+    pub fn hub(&self, host: &str) -> HubService {
+        HubService::of(self.mounted(format!("/hubs/{host}"), HUB_API_VERSION))
+    }
+
+    /// Anything that the port has: a path that begins with `/`, ids percent-encoded.
+    pub fn call<T: DeserializeOwned>(&self, method: Method, path: impl Into<String>) -> Call<T> {
+        Call::new(&self.client, method, path)
+    }
+
+    /// Listens to server-sent events of a path, after `last_event_id` if that is given.
+    ///
+    /// # Errors
+    /// As any call. The deadline is for the beginning of the answer.
+    pub async fn events(
+        &self,
+        path: impl Into<String>,
+        query: impl Into<String>,
+        last_event_id: Option<&str>,
+    ) -> Result<EventStream, ServiceError> {
+        let mut call = self.call::<()>(Method::GET, path).query(query);
+        if let Some(id) = last_event_id {
+            call = call.header("last-event-id", id.to_owned());
+        }
+        let (client, ask) = call.into_parts();
+        let body = client.open(&ask?).await?;
+        Ok(EventStream::new(client.endpoint().to_string(), body))
+    }
+
+    fn mounted(&self, base: String, api_version: &'static str) -> Arc<Client> {
+        Arc::new(Client::plain(self.client.endpoint().clone(), base, &self.options, Some(api_version)))
+    }
+}
+
+/// That is no URL of an admin port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("no URL of an emulator's admin port: write `http://HOST:PORT`")]
+pub struct AdminUrlError;
+
+fn endpoint(url: &str) -> Option<Endpoint> {
+    let url = url.trim();
+    let url = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
+    let uri: Uri = url.parse().ok()?;
+    let is_plain = uri.scheme_str() == Some("http") && uri.path() == "/" && uri.query().is_none();
+    let authority = uri.authority().filter(|it| is_plain && !it.as_str().contains('@'))?;
+    let host = authority.host().trim_start_matches('[').trim_end_matches(']');
+    (!host.is_empty()).then(|| Endpoint::new(host, authority.port_u16().unwrap_or(80)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_is_a_host_and_a_port() {
+        for (url, expected) in [
+            ("http://127.0.0.1:8081", Some(("127.0.0.1", 8081))),
+            ("http://127.0.0.1:8081/", Some(("127.0.0.1", 8081))),
+            ("localhost:8081", Some(("localhost", 8081))),
+            ("http://[::1]:8081", Some(("::1", 8081))),
+            ("http://emulator", Some(("emulator", 80))),
+            ("https://localhost:8443", None),
+            ("http://localhost:8081/health", None),
+            ("http://u@localhost", None),
+            ("", None),
+            ("a b", None),
+        ] {
+            assert_eq!(endpoint(url), expected.map(|(host, port)| Endpoint::new(host, port)), "{url}");
+        }
+    }
+}

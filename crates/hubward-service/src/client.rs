@@ -1,0 +1,318 @@
+//! One request to a service: its token, its attempts, its deadline, its answer.
+
+use std::fmt;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
+use hubward_dial::{Endpoint, TrustError};
+use hubward_proto::dps::ServiceError as DpsRefusal;
+use hubward_proto::retry_after;
+use hubward_proto::service::HubRefusal;
+use hubward_proto::service::http::{CLIENT_REQUEST_ID, REQUEST_ID};
+use hyper::body::{Body as _, Incoming};
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::http::response::Parts;
+use hyper::{Method, Request, Response, StatusCode};
+use tokio::time::{Instant, timeout_at};
+
+use crate::clock;
+use crate::credential::{Authorization, Credential};
+use crate::error::{Refused, ServiceError, one_line};
+use crate::http::{self, Http};
+use crate::login::{Proof, ServiceLogin};
+use crate::options::ServiceOptions;
+use crate::retry::{self, Effect};
+
+/// Most bytes of an answer: far more than a page of a thousand of the largest twins.
+const ANSWER_MAX: usize = 128 * 1024 * 1024;
+
+/// Where requests go, and as whom.
+pub(crate) struct Client {
+    http: Http,
+    secure: bool,
+    endpoint: Endpoint,
+    /// What stands before each path: the mount point of an emulator's admin port.
+    base: String,
+    api_version: Option<&'static str>,
+    credential: Credential,
+    deadline: Duration,
+    attempts: u32,
+}
+
+/// One request.
+#[derive(Debug, Clone)]
+pub(crate) struct Ask {
+    pub(crate) method: Method,
+    pub(crate) path: String,
+    /// Without `api-version`.
+    pub(crate) query: Option<String>,
+    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
+    pub(crate) body: Option<Bytes>,
+    pub(crate) effect: Effect,
+    /// On top of the deadline.
+    pub(crate) extra: Duration,
+    /// Whether a 400 with a bulk result is an answer.
+    pub(crate) tells_bulk: bool,
+    pub(crate) deadline: Option<Duration>,
+}
+
+/// What came back with a success.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+impl Ask {
+    pub(crate) fn new(method: Method, path: impl Into<String>) -> Self {
+        let effect = if method.is_safe() { Effect::Asks } else { Effect::Changes };
+        Self {
+            method,
+            path: path.into(),
+            query: None,
+            headers: Vec::new(),
+            body: None,
+            effect,
+            extra: Duration::ZERO,
+            tells_bulk: false,
+            deadline: None,
+        }
+    }
+}
+
+impl Client {
+    /// Over HTTPS, as the login says.
+    pub(crate) fn secure(
+        login: ServiceLogin,
+        options: &ServiceOptions,
+        api_version: &'static str,
+    ) -> Result<Self, TrustError> {
+        Ok(Self {
+            http: Http::secure(options.tcp.clone(), options.tls.client_config()?),
+            secure: true,
+            endpoint: login.endpoint.clone(),
+            base: String::new(),
+            api_version: Some(api_version),
+            credential: Credential::new(login),
+            deadline: options.deadline,
+            attempts: options.attempts,
+        })
+    }
+
+    /// Over plain HTTP and without a token.
+    pub(crate) fn plain(
+        endpoint: Endpoint,
+        base: String,
+        options: &ServiceOptions,
+        api_version: Option<&'static str>,
+    ) -> Self {
+        let login = ServiceLogin { endpoint: endpoint.clone(), proof: Proof::Nothing };
+        Self {
+            http: Http::plain(options.tcp.clone()),
+            secure: false,
+            endpoint,
+            base,
+            api_version,
+            credential: Credential::new(login),
+            deadline: options.deadline,
+            attempts: options.attempts,
+        }
+    }
+
+    /// Where an emulator's admin port is, to ask it something else.
+    pub(crate) fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// Sends a request until there is an answer, or nothing more to hope for.
+    pub(crate) async fn ask(&self, ask: &Ask) -> Result<Answer, ServiceError> {
+        let limit = ask.deadline.unwrap_or(self.deadline).saturating_add(ask.extra);
+        let until = deadline(limit);
+        match timeout_at(until, self.attempts(ask, until)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(ServiceError::Timeout { endpoint: self.endpoint.to_string(), after: limit }),
+        }
+    }
+
+    /// Sends a request once and gives the body as it comes; the deadline is for the head of the answer.
+    pub(crate) async fn open(&self, ask: &Ask) -> Result<Incoming, ServiceError> {
+        let limit = ask.deadline.unwrap_or(self.deadline);
+        let begun = async {
+            let (authorization, response) = self.send(ask).await?;
+            if response.status().is_success() {
+                return Ok(response.into_body());
+            }
+            let (head, body) = response.into_parts();
+            let body = self.read(body).await.unwrap_or_default();
+            Err(self.refused(ask, &authorization, &head, &body))
+        };
+        match timeout_at(deadline(limit), begun).await {
+            Ok(body) => body,
+            Err(_) => Err(ServiceError::Timeout { endpoint: self.endpoint.to_string(), after: limit }),
+        }
+    }
+
+    async fn attempts(&self, ask: &Ask, until: Instant) -> Result<Answer, ServiceError> {
+        let mut attempt = 1;
+        loop {
+            let error = match self.once(ask).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            let Some(wait) = retry::after(&error, ask.effect, attempt, self.attempts, fastrand::u8(..)) else {
+                return Err(error);
+            };
+            // Where the service names a time that is too late, its own words say more than our deadline.
+            if Instant::now().checked_add(wait).is_none_or(|next| next >= until) {
+                return Err(error);
+            }
+            tracing::debug!(attempt, ?wait, "asking again: {error}");
+            tokio::time::sleep(wait).await;
+            attempt += 1;
+        }
+    }
+
+    async fn once(&self, ask: &Ask) -> Result<Answer, ServiceError> {
+        let (authorization, response) = self.send(ask).await?;
+        let (head, body) = response.into_parts();
+        let body = self.read(body).await;
+        if head.status.is_success() {
+            return Ok(Answer { headers: head.headers, body: body? });
+        }
+        // Whatever became of the body, the status stands.
+        let body = body.unwrap_or_default();
+        if ask.tells_bulk && head.status == StatusCode::BAD_REQUEST && is_bulk_result(&body) {
+            return Ok(Answer { headers: head.headers, body });
+        }
+        Err(self.refused(ask, &authorization, &head, &body))
+    }
+
+    async fn send(&self, ask: &Ask) -> Result<(Authorization, Response<Incoming>), ServiceError> {
+        let authorization = self.credential.authorization(clock::now()).await?;
+        let request = self.request(ask, &authorization)?;
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        tracing::debug!(endpoint = %self.endpoint, %method, path, "asking the service");
+        let response =
+            self.http.request(request).await.map_err(|error| http::of_request(&self.endpoint.to_string(), &error))?;
+        tracing::debug!(endpoint = %self.endpoint, status = response.status().as_u16(), "the service answered");
+        Ok((authorization, response))
+    }
+
+    fn request(&self, ask: &Ask, authorization: &Authorization) -> Result<Request<Full<Bytes>>, ServiceError> {
+        let scheme = if self.secure { "https" } else { "http" };
+        let mut query: Vec<String> = ask.query.iter().cloned().collect();
+        query.extend(self.api_version.map(|it| format!("api-version={it}")));
+        let query = if query.is_empty() { String::new() } else { format!("?{}", query.join("&")) };
+        let mut builder = Request::builder()
+            .method(ask.method.clone())
+            .uri(format!("{scheme}://{}{}{}{query}", self.endpoint, self.base, ask.path))
+            .header(header::ACCEPT, "application/json")
+            .header(header::USER_AGENT, concat!("hubward-service/", env!("CARGO_PKG_VERSION")))
+            .header(CLIENT_REQUEST_ID, request_id());
+        if ask.body.is_some() {
+            builder = builder.header(header::CONTENT_TYPE, "application/json; charset=utf-8");
+        }
+        if let Some(value) = authorization.header()? {
+            builder = builder.header(header::AUTHORIZATION, value);
+        }
+        for (name, value) in &ask.headers {
+            builder = builder.header(name, value);
+        }
+        builder
+            .body(Full::from(ask.body.clone().unwrap_or_default()))
+            .map_err(|error| ServiceError::Request(format!("the path or the host: {error}")))
+    }
+
+    async fn read(&self, mut body: Incoming) -> Result<Bytes, ServiceError> {
+        let endpoint = || self.endpoint.to_string();
+        let too_large = || ServiceError::Protocol {
+            endpoint: endpoint(),
+            problem: format!("the answer has more than {} MiB", ANSWER_MAX >> 20),
+        };
+        // What `Content-Length` announces, else zero.
+        if body.size_hint().lower() > ANSWER_MAX as u64 {
+            return Err(too_large());
+        }
+        let mut bytes = Vec::new();
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|error| http::of_body(&endpoint(), &error))?;
+            let Some(data) = frame.data_ref() else { continue };
+            if bytes.len() + data.len() > ANSWER_MAX {
+                return Err(too_large());
+            }
+            bytes.extend_from_slice(data);
+        }
+        Ok(bytes.into())
+    }
+
+    fn refused(&self, ask: &Ask, authorization: &Authorization, head: &Parts, body: &[u8]) -> ServiceError {
+        let headers = &head.headers;
+        let asked = format!("{} {}", ask.method, ask.path);
+        let mut refused = Refused::new(self.endpoint.to_string(), asked, head.status.as_u16());
+        let words = |text: &str| Some(one_line(&authorization.redact(text))).filter(|it| !it.is_empty());
+        let hub = HubRefusal::parse(text(headers, HubRefusal::HEADER), body);
+        // DPS says `errorCode` and `message` in the body itself, as `HubRefusal` reads them too.
+        let dps: DpsRefusal = serde_json::from_slice(body).unwrap_or_default();
+        refused.code = hub.code.or(dps.error_code);
+        // The names are a hub's; DPS has other codes.
+        let is_hub = text(headers, HubRefusal::HEADER).is_some() || body_is_hubs(body);
+        refused.name = hub.name.filter(|_| is_hub);
+        // A gateway answers in its own words.
+        let said = hub.message.or_else(|| (refused.code.is_none()).then(|| String::from_utf8_lossy(body).into_owned()));
+        refused.message = said.and_then(|it| words(&it));
+        refused.tracking_id = hub.tracking_id.or_else(|| text(headers, REQUEST_ID).map(str::to_owned));
+        refused.tracking_id = refused.tracking_id.and_then(|it| words(&it));
+        refused.server_time = date(headers);
+        let now = refused.server_time.unwrap_or_else(clock::now);
+        refused.retry_after = text(headers, header::RETRY_AFTER.as_str()).and_then(|it| retry_after::parse(it, now));
+        ServiceError::Refused(Box::new(refused))
+    }
+
+    /// An answer that is not what it should be.
+    pub(crate) fn protocol(&self, problem: impl Into<String>) -> ServiceError {
+        ServiceError::Protocol { endpoint: self.endpoint.to_string(), problem: problem.into() }
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("endpoint", &self.endpoint.to_string())
+            .field("base", &self.base)
+            .field("credential", &self.credential)
+            .field("deadline", &self.deadline)
+            .field("attempts", &self.attempts)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The moment after `limit`; a limit beyond all times is a century.
+fn deadline(limit: Duration) -> Instant {
+    const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+    Instant::now() + limit.min(CENTURY)
+}
+
+fn is_bulk_result(body: &[u8]) -> bool {
+    serde_json::from_slice::<serde_json::Value>(body).is_ok_and(|it| it.get("isSuccessful").is_some())
+}
+
+/// Whether a body has the form of a hub's refusals.
+fn body_is_hubs(body: &[u8]) -> bool {
+    serde_json::from_slice::<serde_json::Value>(body).is_ok_and(|it| it.get("Message").is_some())
+}
+
+/// A random GUID (version 4).
+fn request_id() -> String {
+    let bits = fastrand::u128(..) & !(0xf000_u128 << 64) & !(0b11_u128 << 62) | (0x4000_u128 << 64) | (0b10_u128 << 62);
+    let hex = format!("{bits:032x}");
+    format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
+}
+
+fn date(headers: &HeaderMap) -> Option<SystemTime> {
+    httpdate::parse_http_date(text(headers, header::DATE.as_str())?).ok()
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}

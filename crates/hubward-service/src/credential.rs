@@ -1,0 +1,216 @@
+//! Where the value of `Authorization` comes from, and how it is kept out of every text.
+
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use hubward_dial::Endpoint;
+use hubward_sas::{SasToken, SharedKey, UnixSeconds};
+use hyper::header::HeaderValue;
+use tokio::io::AsyncReadExt as _;
+use zeroize::Zeroizing;
+
+use crate::error::ServiceError;
+use crate::login::{Proof, ServiceLogin, bearer_token};
+
+/// How long a token is good that we sign.
+const LIFETIME: Duration = Duration::from_secs(60 * 60);
+
+/// Past this share of its life, in percent, a token is replaced.
+const RENEW_AT: u32 = 85;
+
+/// Most bytes of a file with a bearer token.
+const FILE_MAX: u64 = 64 * 1024;
+
+/// Gives what goes into `Authorization`, and keeps what may be used again.
+#[derive(Debug)]
+pub(crate) struct Credential {
+    host: String,
+    proof: Proof,
+    kept: Mutex<Option<Kept>>,
+}
+
+#[derive(Debug)]
+struct Kept {
+    authorization: Authorization,
+    /// Good from then on; a clock that shows an earlier time was set back.
+    from: SystemTime,
+    /// Until then; `None` is for ever.
+    until: Option<SystemTime>,
+}
+
+/// The value of one request. `Debug` does not show it.
+#[derive(Debug, Clone)]
+pub(crate) enum Authorization {
+    Nothing,
+    Sas(SasToken),
+    Bearer(Bearer),
+}
+
+/// A token of Microsoft Entra. `Debug` does not show it.
+#[derive(Clone)]
+pub(crate) struct Bearer(Zeroizing<String>);
+
+impl std::fmt::Debug for Bearer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Bearer(..)")
+    }
+}
+
+impl Credential {
+    pub(crate) fn new(login: ServiceLogin) -> Self {
+        let ServiceLogin { endpoint: Endpoint { host, .. }, proof } = login;
+        Self { host, proof, kept: Mutex::default() }
+    }
+
+    /// What the next request says.
+    pub(crate) async fn authorization(&self, now: SystemTime) -> Result<Authorization, ServiceError> {
+        match &self.proof {
+            Proof::Nothing => Ok(Authorization::Nothing),
+            Proof::Token(token) => Ok(Authorization::Sas(token.clone())),
+            Proof::Bearer(token) => Ok(Authorization::Bearer(Bearer(token.clone()))),
+            Proof::Key { policy, key } => Ok(self.signed(policy, key, now)),
+            Proof::BearerFile(file) => self.read_file(file, now).await,
+        }
+    }
+
+    fn signed(&self, policy: &str, key: &SharedKey, now: SystemTime) -> Authorization {
+        if let Some(kept) = self.kept(now) {
+            return kept;
+        }
+        let expiry = UnixSeconds::from_system_time(now).saturating_add(LIFETIME);
+        let token = Authorization::Sas(SasToken::sign(key, &self.host, expiry, Some(policy)));
+        self.keep(token.clone(), now, Some(now + LIFETIME * RENEW_AT / 100));
+        token
+    }
+
+    async fn read_file(&self, file: &Path, now: SystemTime) -> Result<Authorization, ServiceError> {
+        let cannot = |problem: String| ServiceError::Credential(format!("the file {}: {problem}", file.display()));
+        let meta = tokio::fs::metadata(file).await.map_err(|error| cannot(error.to_string()))?;
+        // A pipe gives its token once.
+        if !meta.is_file()
+            && let Some(kept) = self.kept(now)
+        {
+            return Ok(kept);
+        }
+        let opened = tokio::fs::File::open(file).await.map_err(|error| cannot(error.to_string()))?;
+        let mut text = Zeroizing::new(String::new());
+        opened.take(FILE_MAX).read_to_string(&mut text).await.map_err(|error| cannot(error.to_string()))?;
+        let token = bearer_token(&text)
+            .ok_or_else(|| cannot("no bearer token: one word, or JSON with `accessToken`".into()))?;
+        let authorization = Authorization::Bearer(Bearer(token));
+        if !meta.is_file() {
+            self.keep(authorization.clone(), now, None);
+        }
+        Ok(authorization)
+    }
+
+    fn kept(&self, now: SystemTime) -> Option<Authorization> {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let good = |it: &&Kept| it.until.is_none_or(|until| (it.from..until).contains(&now));
+        kept.as_ref().filter(good).map(|it| it.authorization.clone())
+    }
+
+    fn keep(&self, authorization: Authorization, from: SystemTime, until: Option<SystemTime>) {
+        let kept = Kept { authorization, from, until };
+        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(kept);
+    }
+}
+
+impl Authorization {
+    /// The header, if there is one.
+    pub(crate) fn header(&self) -> Result<Option<HeaderValue>, ServiceError> {
+        let text = match self {
+            Self::Nothing => return Ok(None),
+            Self::Sas(token) => Zeroizing::new(token.expose().to_owned()),
+            Self::Bearer(Bearer(token)) => Zeroizing::new(format!("Bearer {}", token.as_str())),
+        };
+        let mut value = HeaderValue::from_str(&text)
+            .map_err(|_| ServiceError::Credential("the token has a character that HTTP cannot carry".to_owned()))?;
+        value.set_sensitive(true);
+        Ok(Some(value))
+    }
+
+    /// `text` without the token, if a peer quotes what it refuses.
+    pub(crate) fn redact(&self, text: &str) -> String {
+        match self {
+            Self::Nothing => text.to_owned(),
+            Self::Sas(token) => token.redact(text),
+            Self::Bearer(Bearer(token)) => text.replace(token.as_str(), "(redacted)"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+    use std::time::UNIX_EPOCH;
+
+    use super::*;
+
+    const NOW: u64 = 1_800_000_000;
+
+    fn at(seconds: u64) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(seconds)
+    }
+
+    fn expiry(authorization: &Authorization) -> u64 {
+        match authorization {
+            Authorization::Sas(token) => token.expiry().0,
+            other => panic!("no token: {other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn signs_for_an_hour_and_renews_before_it_is_over() {
+        let key = SharedKey::from_base64("AAECAwQFBgcICQoLDA0ODw==").expect("a key");
+        let login =
+            ServiceLogin::policy("contoso.azure-devices.net:8443", "iothubowner", key.clone()).expect("a login");
+        let credential = Credential::new(login);
+        for (now, expected) in [
+            (NOW, NOW + 3600),
+            (NOW + 3059, NOW + 3600),
+            (NOW + 3060, NOW + 3060 + 3600),
+            // The clock was set back.
+            (NOW - 10, NOW - 10 + 3600),
+        ] {
+            let authorization = credential.authorization(at(now)).await.expect("a token");
+            assert_eq!(expiry(&authorization), expected, "{now}");
+        }
+        let Authorization::Sas(token) = credential.authorization(at(NOW)).await.expect("a token") else {
+            panic!("no token");
+        };
+        // The port is no part of the resource.
+        assert_eq!((token.resource().as_str(), token.policy()), ("contoso.azure-devices.net", Some("iothubowner")));
+        assert!(token.is_signed_by(&key));
+    }
+
+    #[tokio::test]
+    async fn a_file_with_a_newer_token_counts_at_once() {
+        let mut file = tempfile::NamedTempFile::new().expect("a file");
+        let credential = Credential::new(ServiceLogin::bearer_file("h", file.path()).expect("a login"));
+        for token in ["first", "other", "much-longer-than-before"] {
+            std::fs::write(file.path(), token).expect("written");
+            let header = credential.authorization(at(NOW)).await.expect("a token").header().expect("a header");
+            let header = header.expect("one");
+            assert!(header.is_sensitive());
+            assert_eq!(header.to_str().expect("text"), format!("Bearer {token}"));
+        }
+        file.as_file_mut().set_len(0).expect("cut");
+        file.write_all(b"").expect("written");
+        let error = credential.authorization(at(NOW)).await.expect_err("nothing in it");
+        assert!(error.to_string().contains("no bearer token"), "{error}");
+        let gone = file.path().with_extension("gone");
+        let credential = Credential::new(ServiceLogin::bearer_file("h", &gone).expect("a login"));
+        let error = credential.authorization(at(NOW)).await.expect_err("no file");
+        assert!(error.to_string().contains("gone"), "{error}");
+    }
+
+    #[test]
+    fn what_a_peer_quotes_is_redacted() {
+        let bearer = Authorization::Bearer(Bearer(Zeroizing::new("eyJ0".to_owned())));
+        assert_eq!(bearer.redact("bad token eyJ0!"), "bad token (redacted)!");
+        let token = SasToken::parse("SharedAccessSignature sr=h&sig=c2VjcmV0&se=1").expect("a token");
+        assert!(!Authorization::Sas(token).redact("you sent sig=c2VjcmV0").contains("c2VjcmV0"));
+    }
+}

@@ -1,0 +1,174 @@
+//! Server-sent events: what an emulator tells as it happens.
+
+use std::collections::VecDeque;
+use std::fmt;
+
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+
+use crate::error::ServiceError;
+use crate::http;
+
+/// Most bytes of one event: more than the largest message as base64, with its properties.
+const EVENT_MAX: usize = 1024 * 1024;
+
+/// Server-sent events, one after the other.
+///
+/// Source: HTML living standard, "Server-sent events".
+pub struct EventStream {
+    endpoint: String,
+    body: Incoming,
+    parser: Parser,
+}
+
+/// One event.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ServerEvent {
+    /// The id of the latest event that had one; what to go on after.
+    pub id: Option<String>,
+    /// Its kind; absent is `message`.
+    pub event: Option<String>,
+    /// What it says.
+    pub data: String,
+}
+
+impl EventStream {
+    pub(crate) fn new(endpoint: String, body: Incoming) -> Self {
+        Self { endpoint, body, parser: Parser::default() }
+    }
+
+    /// The next event, whenever it comes; `None` when the peer has ended the stream.
+    ///
+    /// # Errors
+    /// [`ServiceError::Closed`] if the connection broke; [`ServiceError::Protocol`] for an event of
+    /// more than 1 MiB.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing.
+    pub async fn next(&mut self) -> Result<Option<ServerEvent>, ServiceError> {
+        loop {
+            if let Some(event) = self.parser.ready.pop_front() {
+                return Ok(Some(event));
+            }
+            let Some(frame) = self.body.frame().await else { return Ok(None) };
+            let frame = frame.map_err(|error| http::of_body(&self.endpoint, &error))?;
+            let Some(data) = frame.data_ref() else { continue };
+            self.parser.push(data).map_err(|TooLarge| ServiceError::Protocol {
+                endpoint: self.endpoint.clone(),
+                problem: "an event has more than 1 MiB".to_owned(),
+            })?;
+        }
+    }
+}
+
+impl fmt::Debug for EventStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EventStream").field("endpoint", &self.endpoint).finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug)]
+struct TooLarge;
+
+/// Lines into events; a pure function of the bytes, however they are cut.
+#[derive(Debug, Default)]
+struct Parser {
+    /// The line that is not complete.
+    line: Vec<u8>,
+    /// The line before ended with CR: an LF belongs to it.
+    after_cr: bool,
+    id: Option<String>,
+    event: Option<String>,
+    data: Option<String>,
+    ready: VecDeque<ServerEvent>,
+}
+
+impl Parser {
+    fn push(&mut self, bytes: &[u8]) -> Result<(), TooLarge> {
+        for &byte in bytes {
+            match byte {
+                b'\n' if std::mem::take(&mut self.after_cr) => {}
+                b'\n' | b'\r' => {
+                    self.after_cr = byte == b'\r';
+                    let line = std::mem::take(&mut self.line);
+                    self.line(&String::from_utf8_lossy(&line));
+                }
+                _ => {
+                    self.after_cr = false;
+                    if self.line.len() + self.data.as_ref().map_or(0, String::len) >= EVENT_MAX {
+                        return Err(TooLarge);
+                    }
+                    self.line.push(byte);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn line(&mut self, line: &str) {
+        if line.is_empty() {
+            let (event, data) = (self.event.take(), self.data.take());
+            if let Some(data) = data {
+                self.ready.push_back(ServerEvent { id: self.id.clone(), event, data });
+            }
+            return;
+        }
+        let (name, value) = line.split_once(':').unwrap_or((line, ""));
+        let value = value.strip_prefix(' ').unwrap_or(value);
+        match name {
+            "data" => match &mut self.data {
+                Some(data) => {
+                    data.push('\n');
+                    data.push_str(value);
+                }
+                None => self.data = Some(value.to_owned()),
+            },
+            "event" => self.event = Some(value.to_owned()),
+            "id" if !value.contains('\0') => self.id = Some(value.to_owned()),
+            // Comments, which keep the connection alive, and what is new.
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = ": hello\n\nid: 7\nevent: telemetry\ndata: {\"a\":\ndata: 1}\n\nretry: 100\r\ndata:x\r\n\r\n\
+                        event: nothing\n\nid\ndata: last\n\ndata: never ended\n";
+
+    fn expected() -> Vec<ServerEvent> {
+        let event = |id: &str, event: Option<&str>, data: &str| ServerEvent {
+            id: Some(id.to_owned()),
+            event: event.map(str::to_owned),
+            data: data.to_owned(),
+        };
+        vec![event("7", Some("telemetry"), "{\"a\":\n1}"), event("7", None, "x"), event("", None, "last")]
+    }
+
+    #[test]
+    fn reads_events_however_they_are_cut() {
+        for size in 1..=TEXT.len() {
+            let mut parser = Parser::default();
+            for chunk in TEXT.as_bytes().chunks(size) {
+                parser.push(chunk).expect("small");
+            }
+            assert_eq!(Vec::from(parser.ready), expected(), "in pieces of {size}");
+        }
+    }
+
+    #[test]
+    fn an_event_without_end_is_refused() {
+        let mut parser = Parser::default();
+        let kilobyte = vec![b'x'; 1024];
+        let all = (0..2 * 1024).try_for_each(|_| parser.push(&kilobyte));
+        assert!(all.is_err());
+        let mut parser = Parser::default();
+        let mut line = vec![b'x'; 1024];
+        line[..5].copy_from_slice(b"data:");
+        line[1023] = b'\n';
+        assert!((0..2 * 1024).try_for_each(|_| parser.push(&line)).is_err());
+    }
+}

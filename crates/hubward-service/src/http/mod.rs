@@ -1,0 +1,60 @@
+//! HTTP as this crate needs it: connections, with TLS or without, and what goes wrong with them.
+
+mod connector;
+mod failure;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hubward_dial::{ClientConfig, TcpDialer};
+use hyper::body::Incoming;
+use hyper::{Request, Response};
+use hyper_rustls::{DefaultServerNameResolver, HttpsConnector};
+use hyper_util::client::legacy::{Client, Error};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+
+use self::connector::Connector;
+pub(crate) use self::failure::{of_body, of_request};
+
+/// Most bytes of an answer's head.
+const HEAD_MAX: usize = 64 * 1024;
+
+/// A client that keeps one connection.
+#[derive(Debug, Clone)]
+pub(crate) enum Http {
+    /// Without TLS: the admin port of an emulator.
+    Plain(Client<Connector, Full<Bytes>>),
+    /// With TLS.
+    Secure(Client<HttpsConnector<Connector>, Full<Bytes>>),
+}
+
+impl Http {
+    pub(crate) fn plain(tcp: TcpDialer) -> Self {
+        Self::Plain(builder().build(Connector(tcp)))
+    }
+
+    pub(crate) fn secure(tcp: TcpDialer, tls: Arc<ClientConfig>) -> Self {
+        let resolver = Arc::new(DefaultServerNameResolver::default());
+        Self::Secure(builder().build(HttpsConnector::new(Connector(tcp), tls, true, resolver)))
+    }
+
+    /// Sends a request once. Only a kept connection that turns out closed before anything was written
+    /// is replaced.
+    pub(crate) async fn request(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Error> {
+        match self {
+            Self::Plain(client) => client.request(request).await,
+            Self::Secure(client) => client.request(request).await,
+        }
+    }
+}
+
+fn builder() -> hyper_util::client::legacy::Builder {
+    let mut builder = Client::builder(TokioExecutor::new());
+    builder
+        .pool_max_idle_per_host(1)
+        .pool_timer(TokioTimer::new())
+        .http1_max_buf_size(HEAD_MAX)
+        .http1_title_case_headers(true);
+    builder
+}

@@ -1,0 +1,188 @@
+//! What is asked of a hub: devices, modules, twins, methods, queries.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hubward_dial::TrustError;
+use hubward_proto::service::http::{self, HUB_API_VERSION};
+use hubward_proto::service::{
+    Device, DeviceBulkResult, DeviceOperation, MethodRequest, MethodResult, Module, PurgeResult, RegistryStatistics,
+    ServiceStatistics, Twin, TwinPatch,
+};
+use hyper::Method;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::call::Call;
+use crate::client::Client;
+use crate::login::ServiceLogin;
+use crate::options::ServiceOptions;
+use crate::pager::Pager;
+
+/// The service API of a hub. A clone shares its connection.
+///
+/// Each method gives a [`Call`] or [`Pager`], which fails with a
+/// [`ServiceError`](crate::ServiceError) once it is awaited.
+///
+/// Source: `[sdk]` azure-iot-hub (Python), protocol; `[doc]` rest/api/iothub/service, 2021-04-12.
+#[derive(Debug, Clone)]
+pub struct HubService {
+    client: Arc<Client>,
+}
+
+/// A device, or a module of one. A text is a device; a pair is a device and its module.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Target<'a> {
+    /// The device.
+    pub device: &'a str,
+    /// The module of it.
+    pub module: Option<&'a str>,
+}
+
+impl<'a> From<&'a str> for Target<'a> {
+    fn from(device: &'a str) -> Self {
+        Self { device, module: None }
+    }
+}
+
+impl<'a> From<(&'a str, &'a str)> for Target<'a> {
+    fn from((device, module): (&'a str, &'a str)) -> Self {
+        Self { device, module: Some(module) }
+    }
+}
+
+impl HubService {
+    /// The hub that the login names.
+    ///
+    /// # Errors
+    /// [`TrustError`] if the certificates to trust cannot be read.
+    pub fn new(login: ServiceLogin, options: &ServiceOptions) -> Result<Self, TrustError> {
+        Ok(Self { client: Arc::new(Client::secure(login, options, HUB_API_VERSION)?) })
+    }
+
+    pub(crate) const fn of(client: Arc<Client>) -> Self {
+        Self { client }
+    }
+
+    /// A device, with its keys.
+    pub fn device(&self, device_id: &str) -> Call<Device> {
+        self.call(Method::GET, http::device(device_id))
+    }
+
+    /// Makes a device; 409 if there is one. Keys that are absent are generated and in the answer.
+    pub fn create_device(&self, device: &Device) -> Call<Device> {
+        self.call(Method::PUT, http::device(&device.device_id)).json(device)
+    }
+
+    /// Replaces a device if it has still the etag of this one; any if this one has none.
+    pub fn update_device(&self, device: &Device) -> Call<Device> {
+        self.create_device(device).if_match(device.etag.as_deref().unwrap_or("*"))
+    }
+
+    /// Deletes a device with its modules, whatever its etag unless [`Call::if_match`] says so.
+    pub fn delete_device(&self, device_id: &str) -> Call<()> {
+        self.call(Method::DELETE, http::device(device_id)).if_match("*")
+    }
+
+    /// The first devices, at most 1,000; for more, ask a [`query`](Self::query).
+    pub fn devices(&self, top: usize) -> Call<Vec<Device>> {
+        self.call(Method::GET, "/devices").query(format!("top={top}"))
+    }
+
+    /// Up to a hundred devices at once. What was refused is in the answer, which comes with a 400
+    /// then, and is no error here.
+    pub fn bulk_devices(&self, operations: &[DeviceOperation]) -> Call<DeviceBulkResult> {
+        self.call(Method::POST, "/devices").json(&operations).tells_bulk()
+    }
+
+    /// Throws away the messages that wait for a device.
+    pub fn purge(&self, device_id: &str) -> Call<PurgeResult> {
+        self.call(Method::DELETE, format!("{}/commands", http::device(device_id)))
+    }
+}
+
+impl HubService {
+    /// A module, with its keys.
+    pub fn module(&self, device_id: &str, module_id: &str) -> Call<Module> {
+        self.call(Method::GET, http::module(device_id, module_id))
+    }
+
+    /// The modules of a device.
+    pub fn modules(&self, device_id: &str) -> Call<Vec<Module>> {
+        self.call(Method::GET, format!("{}/modules", http::device(device_id)))
+    }
+
+    /// Makes a module; 409 if there is one. Keys that are absent are generated and in the answer.
+    pub fn create_module(&self, module: &Module) -> Call<Module> {
+        self.call(Method::PUT, http::module(&module.device_id, &module.module_id)).json(module)
+    }
+
+    /// Replaces a module if it has still the etag of this one; any if this one has none.
+    pub fn update_module(&self, module: &Module) -> Call<Module> {
+        self.create_module(module).if_match(module.etag.as_deref().unwrap_or("*"))
+    }
+
+    /// Deletes a module, whatever its etag unless [`Call::if_match`] says so.
+    pub fn delete_module(&self, device_id: &str, module_id: &str) -> Call<()> {
+        self.call(Method::DELETE, http::module(device_id, module_id)).if_match("*")
+    }
+}
+
+impl HubService {
+    /// The twin of a device or module.
+    pub fn twin<'a>(&self, of: impl Into<Target<'a>>) -> Call<Twin> {
+        self.call(Method::GET, twin_path(of.into()))
+    }
+
+    /// Merges into a twin; `null` removes. Whatever its etag, unless [`Call::if_match`] says so.
+    pub fn update_twin<'a>(&self, of: impl Into<Target<'a>>, patch: &TwinPatch) -> Call<Twin> {
+        self.call(Method::PATCH, twin_path(of.into())).json(patch).if_match("*")
+    }
+
+    /// Replaces tags and desired properties of a twin. Whatever its etag, unless [`Call::if_match`]
+    /// says so.
+    pub fn replace_twin<'a>(&self, of: impl Into<Target<'a>>, twin: &TwinPatch) -> Call<Twin> {
+        self.call(Method::PUT, twin_path(of.into())).json(twin).if_match("*")
+    }
+
+    /// Calls a direct method of a device or module. That the device answers with a status of its own,
+    /// whatever it is, is a success. The deadline of the call grows by the timeouts of the method; if
+    /// it is over, or the connection breaks, the method may have run.
+    pub fn invoke<'a>(&self, of: impl Into<Target<'a>>, method: &MethodRequest) -> Call<MethodResult> {
+        let seconds = method
+            .response_timeout_in_seconds
+            .unwrap_or(30)
+            .saturating_add(method.connect_timeout_in_seconds.unwrap_or_default());
+        let path = format!("{}/methods", twin_path(of.into()));
+        self.call(Method::POST, path).json(method).extra(Duration::from_secs(seconds))
+    }
+
+    /// Rows that a query of the service gives: twins, or what it selects.
+    pub fn query(&self, query: impl Into<String>) -> Pager<Value> {
+        Pager::new(&self.client, "/devices/query", Some(query.into()))
+    }
+
+    /// Twins that a query of the service gives; one that selects something else fails.
+    pub fn query_twins(&self, query: impl Into<String>) -> Pager<Twin> {
+        Pager::new(&self.client, "/devices/query", Some(query.into()))
+    }
+
+    /// How many devices there are.
+    pub fn statistics(&self) -> Call<RegistryStatistics> {
+        self.call(Method::GET, "/statistics/devices")
+    }
+
+    /// How many devices are connected.
+    pub fn connected(&self) -> Call<ServiceStatistics> {
+        self.call(Method::GET, "/statistics/service")
+    }
+
+    /// Anything else that the API has: a path that begins with `/`, ids percent-encoded.
+    pub fn call<T: DeserializeOwned>(&self, method: Method, path: impl Into<String>) -> Call<T> {
+        Call::new(&self.client, method, path)
+    }
+}
+
+fn twin_path(of: Target<'_>) -> String {
+    http::twin(of.device, of.module)
+}

@@ -1,0 +1,281 @@
+//! Who asks: a policy with its key, a token made elsewhere, a bearer token.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use hubward_dial::Endpoint;
+use hubward_proto::limits::HTTPS_PORT;
+use hubward_sas::{ConnectionString, ConnectionStringError, KeyError, SasToken, SharedKey, TokenError};
+use zeroize::Zeroizing;
+
+/// Which service, and what proves that we may ask it. `Debug` shows the host and the kind of proof.
+#[derive(Clone)]
+pub struct ServiceLogin {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) proof: Proof,
+}
+
+/// What goes into `Authorization`.
+#[derive(Clone)]
+pub(crate) enum Proof {
+    /// A policy's key, which signs tokens.
+    Key { policy: String, key: SharedKey },
+    /// A token that somebody else has signed.
+    Token(SasToken),
+    /// A token of Microsoft Entra.
+    Bearer(Zeroizing<String>),
+    /// A file that holds one.
+    BearerFile(PathBuf),
+    /// Nothing: the admin port of an emulator.
+    Nothing,
+}
+
+impl ServiceLogin {
+    /// Reads the connection string of a service's policy:
+    /// `HostName=…;SharedAccessKeyName=…;SharedAccessKey=…`, or `SharedAccessSignature=…` in place of
+    /// the two. The host may have a port.
+    ///
+    /// # Errors
+    /// [`LoginError`] names the part that is wrong, never its value.
+    ///
+    /// Source: `[sdk]` azure-iothub and azure-iot-provisioning-service (Node), connection strings.
+    pub fn from_connection_string(text: &str) -> Result<Self, LoginError> {
+        let all = ConnectionString::parse(text)?;
+        if all.device_id().is_some() {
+            return Err(LoginError::Device);
+        }
+        let host = all.host_name();
+        match (all.shared_access_key_name(), all.expose_shared_access_key(), all.expose_shared_access_signature()) {
+            (_, None, Some(token)) => Self::token(host, SasToken::parse(token)?),
+            (Some(policy), Some(key), _) if !policy.is_empty() => {
+                Self::policy(host, policy, SharedKey::from_base64(key)?)
+            }
+            (_, Some(_), _) => Err(LoginError::Missing("SharedAccessKeyName")),
+            (_, None, None) => Err(LoginError::Missing("SharedAccessKey")),
+        }
+    }
+
+    /// With the key of a policy such as `iothubowner` or `provisioningserviceowner`.
+    ///
+    /// # Errors
+    /// [`LoginError::Host`].
+    pub fn policy(host: &str, policy: impl Into<String>, key: SharedKey) -> Result<Self, LoginError> {
+        Self::new(host, Proof::Key { policy: policy.into(), key })
+    }
+
+    /// With a SAS token that somebody else has signed; it is not renewed.
+    ///
+    /// # Errors
+    /// [`LoginError::Host`].
+    pub fn token(host: &str, token: SasToken) -> Result<Self, LoginError> {
+        Self::new(host, Proof::Token(token))
+    }
+
+    /// With a token of Microsoft Entra; it is not renewed.
+    ///
+    /// # Errors
+    /// [`LoginError::Host`], [`LoginError::Bearer`].
+    pub fn bearer(host: &str, token: &str) -> Result<Self, LoginError> {
+        let token = bearer_token(token).ok_or(LoginError::Bearer)?;
+        Self::new(host, Proof::Bearer(token))
+    }
+
+    /// With a token of Microsoft Entra that stands in a file, alone or as the `accessToken` of what
+    /// `az account get-access-token` prints. The file is read before each attempt, so that a newer
+    /// token counts at once; one that can be read only once (a pipe) is read once.
+    ///
+    /// # Errors
+    /// [`LoginError::Host`].
+    pub fn bearer_file(host: &str, file: impl Into<PathBuf>) -> Result<Self, LoginError> {
+        Self::new(host, Proof::BearerFile(file.into()))
+    }
+
+    /// The host, without a port.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        &self.endpoint.host
+    }
+
+    /// The policy whose key signs, if there is one.
+    #[must_use]
+    pub fn policy_name(&self) -> Option<&str> {
+        match &self.proof {
+            Proof::Key { policy, .. } => Some(policy),
+            _ => None,
+        }
+    }
+
+    /// The key of the policy, if there is one.
+    #[must_use]
+    pub const fn policy_key(&self) -> Option<&SharedKey> {
+        match &self.proof {
+            Proof::Key { key, .. } => Some(key),
+            _ => None,
+        }
+    }
+
+    fn new(host: &str, proof: Proof) -> Result<Self, LoginError> {
+        Ok(Self { endpoint: endpoint(host).ok_or(LoginError::Host)?, proof })
+    }
+}
+
+impl fmt::Debug for ServiceLogin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServiceLogin")
+            .field("endpoint", &self.endpoint.to_string())
+            .field("proof", &self.proof)
+            .finish()
+    }
+}
+
+impl fmt::Debug for Proof {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Key { policy, .. } => f.debug_struct("Key").field("policy", policy).finish_non_exhaustive(),
+            Self::Token(token) => f.debug_tuple("Token").field(token).finish(),
+            Self::Bearer(_) => f.write_str("Bearer(..)"),
+            Self::BearerFile(file) => f.debug_tuple("BearerFile").field(file).finish(),
+            Self::Nothing => f.write_str("Nothing"),
+        }
+    }
+}
+
+/// A host, maybe with a port.
+fn endpoint(text: &str) -> Option<Endpoint> {
+    let text = text.trim();
+    let authority: hyper::http::uri::Authority = text.parse().ok()?;
+    // What stands there is a host and maybe a port: no user name, no port that is no number.
+    let whole = match authority.port_u16() {
+        Some(port) => format!("{}:{port}", authority.host()),
+        None => authority.host().to_owned(),
+    };
+    let host = authority.host().trim_start_matches('[').trim_end_matches(']');
+    if text != whole || host.is_empty() {
+        return None;
+    }
+    Some(Endpoint::new(host, authority.port_u16().unwrap_or(HTTPS_PORT)))
+}
+
+/// The token in a text: alone, or as the member `accessToken` of a JSON object.
+pub(crate) fn bearer_token(text: &str) -> Option<Zeroizing<String>> {
+    #[derive(serde::Deserialize)]
+    struct FromAz {
+        #[serde(rename = "accessToken")]
+        access_token: String,
+    }
+    let text = text.trim().trim_start_matches('\u{feff}');
+    let token = if text.starts_with('{') {
+        Zeroizing::new(serde_json::from_str::<FromAz>(text).ok()?.access_token)
+    } else {
+        Zeroizing::new(text.strip_prefix("Bearer ").unwrap_or(text).trim().to_owned())
+    };
+    let is_token = !token.is_empty() && token.bytes().all(|it| it.is_ascii_graphic());
+    is_token.then_some(token)
+}
+
+/// Why nobody can log in with that. Never contains a value.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LoginError {
+    /// It is no connection string.
+    #[error(transparent)]
+    ConnectionString(#[from] ConnectionStringError),
+    /// It is a device's; a service's names a policy.
+    #[error("this is the connection string of a device: the service API wants that of a policy")]
+    Device,
+    /// A part is absent.
+    #[error("the connection string has no `{0}`")]
+    Missing(&'static str),
+    /// The host is none.
+    #[error("the host name is none; a port may follow it, nothing else")]
+    Host,
+    /// The key is no key.
+    #[error("the shared access key cannot be used")]
+    Key(#[from] KeyError),
+    /// The token is no SAS token.
+    #[error("the shared access signature cannot be used")]
+    Token(#[from] TokenError),
+    /// The token is no bearer token.
+    #[error("the text is no bearer token: one word, or JSON with `accessToken`")]
+    Bearer,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "AAECAwQFBgcICQoLDA0ODw==";
+
+    #[test]
+    fn reads_the_connection_string_of_a_policy() {
+        let text = format!("HostName=contoso.azure-devices.net;SharedAccessKeyName=iothubowner;SharedAccessKey={KEY}");
+        let login = ServiceLogin::from_connection_string(&text).expect("a login");
+        assert_eq!((login.host(), login.endpoint.port), ("contoso.azure-devices.net", 443));
+        assert_eq!(login.policy_name(), Some("iothubowner"));
+        assert!(!format!("{login:?}").contains(KEY), "{login:?}");
+
+        let text = format!("HostName=localhost:8443;SharedAccessKeyName=p;SharedAccessKey={KEY}");
+        let login = ServiceLogin::from_connection_string(&text).expect("a login");
+        assert_eq!(login.endpoint, Endpoint::new("localhost", 8443));
+
+        let text = "HostName=h;SharedAccessSignature=SharedAccessSignature sr=h&sig=YQ%3d%3d&se=1&skn=p";
+        let login = ServiceLogin::from_connection_string(text).expect("a login");
+        assert_eq!((login.policy_name(), login.policy_key().is_some()), (None, false));
+    }
+
+    #[test]
+    fn says_what_is_wrong_and_never_a_value() {
+        for (text, expected) in [
+            ("", "the connection string is not `Name=Value;Name=Value`"),
+            ("HostName=h;DeviceId=d;SharedAccessKey=cw==", "this is the connection string of a device"),
+            ("HostName=h;SharedAccessKey=c2VjcmV0", "the connection string has no `SharedAccessKeyName`"),
+            ("HostName=h;SharedAccessKeyName=p", "the connection string has no `SharedAccessKey`"),
+            ("HostName=h;SharedAccessKeyName=p;SharedAccessKey=s!cr!t", "the shared access key cannot be used"),
+            ("HostName=h;SharedAccessSignature=s!cr!t", "the shared access signature cannot be used"),
+            ("HostName=a b;SharedAccessKeyName=p;SharedAccessKey=AAECAwQFBgcICQoLDA0ODw==", "the host name is none"),
+        ] {
+            let error = ServiceLogin::from_connection_string(text).expect_err(text);
+            assert!(error.to_string().starts_with(expected), "{text}: {error}");
+            assert!(!format!("{error:?}").contains("s!cr!t"), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn a_host_may_have_a_port_and_nothing_else() {
+        for (text, expected) in [
+            ("contoso.azure-devices.net", Some(("contoso.azure-devices.net", 443))),
+            (" localhost:8443 ", Some(("localhost", 8443))),
+            ("[::1]:8443", Some(("::1", 8443))),
+            ("127.0.0.1", Some(("127.0.0.1", 443))),
+            ("", None),
+            ("https://h", None),
+            ("h/p", None),
+            ("user@h", None),
+            ("h:", None),
+            ("h:x", None),
+            ("h\r\nx", None),
+        ] {
+            let expected = expected.map(|(host, port)| Endpoint::new(host, port));
+            assert_eq!(endpoint(text), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_bearer_token_stands_alone_or_in_what_az_prints() {
+        for (text, expected) in [
+            ("eyJ0.e30.sig\n", Some("eyJ0.e30.sig")),
+            ("\u{feff}eyJ0", Some("eyJ0")),
+            ("Bearer eyJ0", Some("eyJ0")),
+            (r#"{"accessToken": "eyJ0", "expiresOn": "2026-01-01"}"#, Some("eyJ0")),
+            (r#"{"token": "eyJ0"}"#, None),
+            ("", None),
+            ("two words", None),
+            ("eyJ\u{7}", None),
+        ] {
+            assert_eq!(bearer_token(text).as_ref().map(|it| it.as_str()), expected, "{text:?}");
+        }
+        let login = ServiceLogin::bearer("h", "eyJ0").expect("a token");
+        assert!(!format!("{login:?}").contains("eyJ0"), "{login:?}");
+        assert_eq!(ServiceLogin::bearer("h", "a b").expect_err("two words"), LoginError::Bearer);
+    }
+}
