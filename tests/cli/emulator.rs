@@ -46,6 +46,13 @@ async fn says_where_it_is_and_what_a_device_needs() {
         assert!(ready[field].as_str().is_some_and(|it| !it.is_empty()), "no {field} in {ready}");
     }
     let device = variables(&running.json().await);
+    let operator = running.json().await;
+    assert_eq!(operator["type"], "operator");
+    let login = operator["variables"]["PROVISIONING_CONNECTION_STRING"].as_str().expect("the login of DPS");
+    assert!(
+        login.starts_with("HostName=localhost;SharedAccessKeyName=provisioningserviceowner;SharedAccessKey="),
+        "{login}"
+    );
 
     let admin = ready["admin"].as_str().expect("a URL").to_owned();
     assert!(get(&admin, "/health").await.starts_with("HTTP/1.1 200"));
@@ -77,6 +84,7 @@ async fn its_block_is_pasted_into_a_shell_and_works() {
     assert_eq!(printed.code, Some(0), "{}", printed.stderr_text());
     let block = printed.stdout_text();
     assert!(shown.contains(block.trim_end()), "printed at the start:\n{shown}\nand again:\n{block}");
+    assert!(block.contains("export PROVISIONING_CONNECTION_STRING='HostName="), "{block}");
     assert!(block.contains("export SSL_CERT_FILE='") && block.contains("export NODE_EXTRA_CA_CERTS='"), "{block}");
 
     for transport in transports() {
@@ -251,4 +259,59 @@ async fn the_note_of_a_killed_emulator_is_not_believed() {
     assert!(std::path::Path::new(&data_dir).join("ready.json").exists(), "it had no time to tidy up");
     let after = asked().await.last().expect("one object");
     assert_eq!((&after["type"], &after["exitCode"]), (&json!("error"), &json!(1)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_option_has_a_variable_as_its_twin() {
+    let help = Invocation::hubward(["emulator", "--help"]).run().await.stdout_text();
+    let options = help.split("Options:").nth(1).expect("options").split("Examples:").next().unwrap_or_default();
+    let options = options.split("\n\n").filter(|it| it.contains("--"));
+    for option in options.filter(|it| !it.contains("--help")) {
+        assert!(option.split_whitespace().collect::<String>().contains("[env:HUBWARD_"), "no twin:\n{option}");
+    }
+
+    let (folder, data_dir) = folder();
+    let seed = folder.path().join("seed.json");
+    std::fs::write(
+        &seed,
+        r#"{"enrollments": [{"registrationId": "pump-1", "attestation": {"type": "symmetricKey"}}]}"#,
+    )
+    .expect("a file");
+    let free = "0".to_owned();
+    let variables = [
+        ("HUBWARD_DATA_DIR", data_dir.clone()),
+        ("HUBWARD_SEED", seed.to_str().expect("a path that is text").to_owned()),
+        ("HUBWARD_DEV_KEYS", "yes".to_owned()),
+        ("HUBWARD_MQTT_PORT", free.clone()),
+        ("HUBWARD_HTTPS_PORT", free.clone()),
+        ("HUBWARD_ADMIN_PORT", free),
+        ("HUBWARD_STANDARD_PORTS", String::new()),
+        ("HUBWARD_HUBS", "one.example,two.example".to_owned()),
+        ("HUBWARD_NAMES", "dps.example".to_owned()),
+        ("HUBWARD_ID_SCOPE", "0ne00ABCDEF".to_owned()),
+        ("HUBWARD_BIND", "127.0.0.1,127.0.0.2".to_owned()),
+        ("HUBWARD_RETRY_AFTER", "7s".to_owned()),
+        ("HUBWARD_OUTPUT", "json".to_owned()),
+        ("HUBWARD_LOG", String::new()),
+    ];
+    let mut running = Running::start(Invocation::hubward(["emulator"]).vars(&variables));
+    let ready = running.json().await;
+    assert_eq!((&ready["hubs"], &ready["idScope"]), (&json!(["one.example", "two.example"]), &json!("0ne00ABCDEF")));
+    assert_eq!((ready["devKeys"].as_bool(), ready["mqtt"].as_array().map(Vec::len)), (Some(true), Some(2)));
+    assert!(ready["caFile"].as_str().is_some_and(|it| it.starts_with(&data_dir)), "{ready}");
+    assert_eq!(running.json().await["variables"]["PROVISIONING_REGISTRATION_ID"], "pump-1");
+    // The variables are the start's: the other commands of the emulator are not confused by them.
+    let printed = Invocation::hubward(["emulator", "env"]).vars(&variables[..1]).vars(&variables[3..6]).run().await;
+    assert_eq!(printed.code, Some(0), "{}", printed.stderr_text());
+    running.interrupt().await;
+
+    for (name, value, says) in [
+        ("HUBWARD_MQTT_PORT", "many", "--mqtt-port"),
+        ("HUBWARD_DEV_KEYS", "perhaps", "--dev-keys"),
+        ("HUBWARD_BIND", "here", "--bind"),
+    ] {
+        let wrong = [(name, value.to_owned()), ("HUBWARD_OUTPUT", "json".to_owned())];
+        let last = Invocation::hubward(["emulator"]).vars(&wrong).run().await.last().expect("an error");
+        assert!(last["exitCode"] == 2 && last["message"].as_str().is_some_and(|it| it.contains(says)), "{last}");
+    }
 }

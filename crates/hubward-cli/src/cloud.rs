@@ -23,7 +23,7 @@ impl Shell {
     }
 
     /// A line that sets a variable for everything started afterwards.
-    fn export(self, name: &str, value: &str) -> String {
+    pub(crate) fn export(self, name: &str, value: &str) -> String {
         match self {
             Self::Sh => format!("export {name}='{}'", value.replace('\'', r"'\''")),
             Self::Pwsh => format!("$env:{name} = '{}'", value.replace('\'', "''")),
@@ -40,12 +40,16 @@ impl Shell {
 }
 
 /// The lines that make plain `hubward provision` find the local cloud, and Python and Node trust it.
-pub(crate) fn block(variables: &[(String, String)], shell: Shell) -> String {
+pub(crate) fn block(variables: &[(String, String)], operator: &[(String, String)], shell: Shell) -> String {
     let mut lines: Vec<String> = variables.iter().map(|(name, value)| shell.export(name, value)).collect();
     if let Some(ca) = value(variables, hubward::vars::CA_FILE) {
-        lines.push(shell.comment("for Microsoft's SDKs: Python, then Node"));
+        lines.push(shell.comment("for Microsoft's SDKs: Python, then Node; others: hubward emulator trust"));
         lines.push(shell.export("SSL_CERT_FILE", &ca));
         lines.push(shell.export("NODE_EXTRA_CA_CERTS", &ca));
+    }
+    if !operator.is_empty() {
+        lines.push(shell.comment("for operators: hubward dps enrollment list, hubward hub device-identity list"));
+        lines.extend(operator.iter().map(|(name, value)| shell.export(name, value)));
     }
     lines.push(
         shell.comment("then: hubward provision --messages 10, or hubward device run   (--transport mqtt or mqtt-ws)"),
@@ -103,7 +107,7 @@ mod tests {
             (Shell::Pwsh, "$env:A = 'it''s'", "$env:NODE_EXTRA_CA_CERTS = '/ca.pem'"),
             (Shell::Cmd, "set \"A=it's\"", "set \"NODE_EXTRA_CA_CERTS=/ca.pem\""),
         ] {
-            let text = block(&variables, shell);
+            let text = block(&variables, &[], shell);
             let lines: Vec<&str> = text.lines().collect();
             assert_eq!((lines[0], lines[lines.len() - 2]), (first, last));
         }

@@ -1,6 +1,8 @@
 //! The command `hubward`: flags in, façade calls, text or JSON out, an exit code.
 
 #[cfg(feature = "emulator")]
+mod admin;
+#[cfg(feature = "emulator")]
 mod cloud;
 mod commands;
 mod duration;
@@ -19,7 +21,7 @@ mod tally;
 
 use std::io::{self, IsTerminal as _};
 
-use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum as _};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum as _};
 use clap_complete::Shell;
 use tracing_subscriber::EnvFilter;
 
@@ -91,7 +93,7 @@ impl Command {
 }
 
 fn main() -> std::process::ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match parse() {
         Ok(cli) => cli,
         Err(error) => return std::process::ExitCode::from(explain(&error) as u8),
     };
@@ -105,6 +107,21 @@ fn main() -> std::process::ExitCode {
         }
     };
     std::process::ExitCode::from(code as u8)
+}
+
+/// Reads the arguments, and the variables that are twins of some.
+fn parse() -> Result<Cli, clap::Error> {
+    let mut command = without_empty_variables(Cli::command());
+    let mut matches = command.try_get_matches_from_mut(std::env::args_os())?;
+    Cli::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
+}
+
+/// An empty variable is what a shell or a compose file leaves of a value that was not there.
+fn without_empty_variables(command: clap::Command) -> clap::Command {
+    let is_empty =
+        |name: &std::ffi::OsStr| std::env::var_os(name).is_some_and(|it| it.to_string_lossy().trim().is_empty());
+    let command = command.mut_args(|it| if it.get_env().is_some_and(is_empty) { it.env(None::<&str>) } else { it });
+    command.mut_subcommands(without_empty_variables)
 }
 
 /// The format of the arguments, or else the environment's.
@@ -137,6 +154,13 @@ fn format_from_env() -> Result<Format, Failure> {
 pub(crate) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|it| !it.trim().is_empty())
 }
+
+/// The variable that holds the login of a DPS policy. Source: `[sdk]` samples of the service SDKs.
+#[cfg(any(feature = "emulator", feature = "service"))]
+pub(crate) const DPS_LOGIN: &str = "PROVISIONING_CONNECTION_STRING";
+/// The variable that holds the login of a policy of a hub. Source: `[sdk]` samples of the service SDKs.
+#[cfg(any(feature = "emulator", feature = "service"))]
+pub(crate) const HUB_LOGIN: &str = "IOTHUB_CONNECTION_STRING";
 
 /// Says what is wrong with the arguments, or what was asked for with `--help` and `--version`.
 fn explain(error: &clap::Error) -> ExitCode {

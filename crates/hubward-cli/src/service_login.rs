@@ -24,8 +24,8 @@ impl Service {
     /// The variable that may hold the connection string.
     pub(crate) const fn variable(self) -> &'static str {
         match self {
-            Self::Dps => "PROVISIONING_CONNECTION_STRING",
-            Self::Hub => "IOTHUB_CONNECTION_STRING",
+            Self::Dps => crate::DPS_LOGIN,
+            Self::Hub => crate::HUB_LOGIN,
         }
     }
 

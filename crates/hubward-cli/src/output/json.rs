@@ -12,11 +12,9 @@ const VERSION: u32 = 1;
 pub(super) fn render(event: &Event<'_>) -> String {
     let (kind, body) = match event {
         #[cfg(feature = "emulator")]
-        Event::Device { variables } => {
-            let map: serde_json::Map<String, Value> =
-                variables.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
-            ("device", json!({ "variables": map }))
-        }
+        Event::Device { variables } => ("device", json!({ "variables": map(variables) })),
+        #[cfg(feature = "emulator")]
+        Event::Operator { variables } => ("operator", json!({ "variables": map(variables) })),
         Event::Provisioning { registration_id, endpoint, transport } => {
             ("provisioning", json!({ "registrationId": registration_id, "endpoint": endpoint, "transport": transport }))
         }
@@ -68,6 +66,11 @@ pub(super) fn ready(content: &Value) -> String {
     // The line's own version takes that name.
     content["emulatorVersion"] = content["version"].take();
     line("ready", content)
+}
+
+#[cfg(feature = "emulator")]
+fn map(variables: &[(String, String)]) -> serde_json::Map<String, Value> {
+    variables.iter().map(|(name, value)| (name.clone(), json!(value))).collect()
 }
 
 fn line(kind: &str, mut body: Value) -> String {

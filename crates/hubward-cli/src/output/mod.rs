@@ -45,6 +45,9 @@ pub(crate) enum Event<'a> {
     /// The settings of a device, to be pasted or read.
     #[cfg(feature = "emulator")]
     Device { variables: &'a [(String, String)] },
+    /// The logins of those who look after devices, to be pasted or read.
+    #[cfg(feature = "emulator")]
+    Operator { variables: &'a [(String, String)] },
     /// The registration begins.
     Provisioning { registration_id: &'a str, endpoint: &'a str, transport: &'a str },
     /// The device has a hub.

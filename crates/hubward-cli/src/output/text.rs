@@ -11,6 +11,11 @@ pub(super) fn render(event: &Event<'_>) -> Option<String> {
             let lines: Vec<String> = variables.iter().map(|(name, value)| format!("  {name}={value}")).collect();
             format!("The device's settings are\n{}", lines.join("\n"))
         }
+        #[cfg(feature = "emulator")]
+        Event::Operator { variables } => {
+            let lines: Vec<String> = variables.iter().map(|(name, value)| format!("  {name}={value}")).collect();
+            format!("The operator's logins are\n{}", lines.join("\n"))
+        }
         Event::Provisioning { registration_id, endpoint, transport } => {
             format!("Registering {registration_id} with {endpoint} over {transport}")
         }

@@ -1,0 +1,38 @@
+//! Where an emulator keeps what outlives it.
+
+use std::path::{Path, PathBuf};
+
+use crate::failure::Failure;
+
+/// The data directory as a whole path: the lines to paste name files in it, and the shell they are
+/// pasted into may stand elsewhere.
+pub(crate) fn data_dir(chosen: Option<&Path>) -> Result<PathBuf, Failure> {
+    let folder = chosen.map_or_else(default_data_dir, |it| Ok(it.to_owned()))?;
+    std::path::absolute(&folder).map_err(|error| Failure::local(format!("where is {}? {error}", folder.display())))
+}
+
+/// A folder of this user's that survives reboots.
+fn default_data_dir() -> Result<PathBuf, Failure> {
+    let folder = |name: &str| std::env::var_os(name).filter(|it| !it.is_empty()).map(PathBuf::from);
+    if let Some(chosen) = folder("HUBWARD_DATA_DIR") {
+        return Ok(chosen);
+    }
+    folder("XDG_DATA_HOME")
+        .or_else(|| folder("LOCALAPPDATA"))
+        .or_else(|| folder("HOME").map(|home| home.join(".local").join("share")))
+        .map(|base| base.join("hubward").join("emulator"))
+        .ok_or_else(|| Failure::usage("there is no home directory").hint("choose one: --data-dir"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lines_to_paste_work_in_any_folder() {
+        let here = std::env::current_dir().expect("there is one");
+        assert_eq!(data_dir(Some(Path::new("cloud"))).ok(), Some(here.join("cloud")));
+        let whole = here.join("elsewhere");
+        assert_eq!(data_dir(Some(&whole)).ok(), Some(whole));
+    }
+}

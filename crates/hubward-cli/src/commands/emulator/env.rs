@@ -1,0 +1,38 @@
+//! `hubward emulator env`: the lines to paste, once more.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::data_dir::data_dir;
+use super::note::Running;
+use crate::cloud::{self, Shell};
+use crate::exit_code::ExitCode;
+use crate::failure::Failure;
+use crate::output::{Event, Outcome, Output};
+
+#[derive(Debug, Args)]
+pub(super) struct EnvArgs {
+    /// Which shell.
+    #[arg(long, default_value = if cfg!(windows) { "pwsh" } else { "sh" })]
+    shell: Shell,
+    /// The data directory that the emulator was started with [env: HUBWARD_DATA_DIR]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+}
+
+pub(super) fn run(args: &EnvArgs, output: &Output) -> Result<ExitCode, Failure> {
+    let data_dir = data_dir(args.data_dir.as_deref())?;
+    let running = Running::with(&data_dir).ok_or_else(|| {
+        Failure::local(format!("no emulator runs with the data directory {}", data_dir.display()))
+            .hint("start one: hubward emulator")
+    })?;
+    if output.is_text() {
+        output.line(&cloud::block(&running.variables, &running.operator, args.shell));
+    } else {
+        output.tell(&Event::Device { variables: &running.variables });
+        output.tell(&Event::Operator { variables: &running.operator });
+        output.tell(&Event::Result { outcome: &Outcome::default() });
+    }
+    Ok(ExitCode::Ok)
+}

@@ -1,0 +1,84 @@
+//! The note that a running emulator leaves in its data directory, for the commands that look for it.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use hubward_emulator::Emulator;
+use serde_json::{Value, json};
+
+use crate::failure::Failure;
+
+/// Written when everything listens, gone when it ends.
+pub(super) struct Note {
+    path: PathBuf,
+    /// The content of the `ready` line.
+    pub(super) ready: Value,
+}
+
+impl Note {
+    /// Leaves it in the data directory.
+    pub(super) fn write(
+        data_dir: &Path,
+        emulator: &Emulator,
+        variables: &Variables,
+        operator: &Variables,
+    ) -> Result<Self, Failure> {
+        let path = data_dir.join(FILE);
+        let ready = serde_json::to_value(emulator.ready()).map_err(|error| Failure::local(error.to_string()))?;
+        let note = json!({ "ready": ready, "variables": variables, "operator": operator });
+        write_private(&path, note.to_string().as_bytes())
+            .map_err(|error| Failure::local(format!("{} cannot be written: {error}", path.display())))?;
+        Ok(Self { path, ready })
+    }
+}
+
+impl Drop for Note {
+    fn drop(&mut self) {
+        // It says that an emulator runs; that ends here. Somebody may have removed it already.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+/// What a note tells: of an emulator that answers.
+pub(crate) struct Running {
+    /// The settings of a device that works.
+    pub(crate) variables: Vec<(String, String)>,
+    /// The logins of the service's side.
+    pub(crate) operator: Vec<(String, String)>,
+    /// The URL of the admin port.
+    pub(crate) admin: String,
+}
+
+impl Running {
+    /// The emulator that runs with this data directory, if there is one. One that was killed leaves its
+    /// note behind: that is not believed.
+    pub(crate) fn with(data_dir: &Path) -> Option<Self> {
+        let text = std::fs::read(data_dir.join(FILE)).ok()?;
+        let mut note: Value = serde_json::from_slice(&text).ok()?;
+        let admin = note["ready"]["admin"].as_str().filter(|it| answers(it))?.to_owned();
+        let variables = serde_json::from_value(note["variables"].take()).ok()?;
+        let operator = serde_json::from_value(note["operator"].take()).unwrap_or_default();
+        Some(Self { variables, operator, admin })
+    }
+}
+
+/// Names and values of an environment.
+type Variables = [(String, String)];
+
+const FILE: &str = "ready.json";
+
+/// There are keys in it: for this user only.
+fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    use std::io::Write as _;
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)?.write_all(bytes)
+}
+
+/// Whether somebody listens at the admin address of a note.
+fn answers(admin: &str) -> bool {
+    let address = admin.strip_prefix("http://").and_then(|it| it.parse().ok());
+    address.is_some_and(|it| std::net::TcpStream::connect_timeout(&it, Duration::from_secs(2)).is_ok())
+}

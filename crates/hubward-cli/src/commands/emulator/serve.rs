@@ -1,0 +1,142 @@
+//! `hubward emulator`: a local cloud that runs until somebody ends it.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+use clap::builder::BoolishValueParser;
+use hubward_emulator::{Builder, Emulator, SERVICE_RETRY_AFTER, Seed};
+
+use super::data_dir::data_dir;
+use super::note::Note;
+use crate::admin::ADMIN_PORT;
+use crate::cloud::{self, Shell};
+use crate::exit_code::ExitCode;
+use crate::failure::Failure;
+use crate::output::{Event, Output};
+use crate::stop::Stop;
+
+/// Each option has a variable as its twin, for containers and pipelines.
+#[derive(Debug, Args)]
+pub(super) struct StartArgs {
+    /// Where the emulator keeps what outlives it [env: HUBWARD_DATA_DIR] [default: a folder of this
+    /// user's]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// A JSON file of enrollments and groups, in the service's own model; applied at each start.
+    #[arg(long, value_name = "FILE", env = "HUBWARD_SEED")]
+    seed: Option<PathBuf>,
+    /// A well-known enrollment group, so that any registration id works. Loopback only.
+    #[arg(long, env = "HUBWARD_DEV_KEYS", value_parser = BoolishValueParser::new())]
+    dev_keys: bool,
+    /// Port of MQTT over TLS; 0 takes a free one.
+    #[arg(long, value_name = "PORT", default_value_t = 8883, env = "HUBWARD_MQTT_PORT")]
+    mqtt_port: u16,
+    /// Port of HTTPS and MQTT over WebSocket; 0 takes a free one.
+    #[arg(long, value_name = "PORT", default_value_t = 8443, env = "HUBWARD_HTTPS_PORT")]
+    https_port: u16,
+    /// Port of the plain-HTTP admin listener, on loopback; 0 takes a free one.
+    #[arg(long, value_name = "PORT", default_value_t = ADMIN_PORT, env = "HUBWARD_ADMIN_PORT")]
+    admin_port: u16,
+    /// HTTPS and WebSocket on 443, where Microsoft's SDKs look for them. May need root.
+    #[arg(long, conflicts_with = "https_port", env = "HUBWARD_STANDARD_PORTS", value_parser = BoolishValueParser::new())]
+    standard_ports: bool,
+    /// Host name of a hub; may be repeated, or several with commas [default: localhost]
+    #[arg(long, value_name = "NAME", env = "HUBWARD_HUBS", value_delimiter = ',')]
+    hub: Vec<String>,
+    /// One more name that certificates are made for; may be repeated, or several with commas.
+    #[arg(long, value_name = "NAME", env = "HUBWARD_NAMES", value_delimiter = ',')]
+    name: Vec<String>,
+    /// The id scope of the DPS instance.
+    #[arg(long, value_name = "SCOPE", env = "HUBWARD_ID_SCOPE")]
+    id_scope: Option<String>,
+    /// Listen on this address instead of loopback; may be repeated, or several with commas. Anybody
+    /// who reaches it can use it.
+    #[arg(long, value_name = "ADDRESS", env = "HUBWARD_BIND", value_delimiter = ',')]
+    bind: Vec<IpAddr>,
+    /// What DPS asks devices to wait between questions.
+    #[arg(long, value_name = "DURATION", value_parser = crate::duration::parse, env = "HUBWARD_RETRY_AFTER")]
+    retry_after: Option<Duration>,
+}
+
+pub(super) async fn run(args: &StartArgs, output: &Output) -> Result<ExitCode, Failure> {
+    let data_dir = data_dir(args.data_dir.as_deref())?;
+    let seed = args.seed.as_deref().map(read_seed).transpose()?;
+    let emulator = builder(args, &data_dir, seed.as_ref()).start().await.map_err(cloud::not_started)?;
+    let variables = device(&emulator, args.dev_keys, seed.as_ref())?;
+    let mut stop = Stop::listen()?;
+    let operator = operator(&emulator);
+    let note = Note::write(&data_dir, &emulator, &variables, &operator)?;
+    if output.is_text() {
+        let ready = emulator.ready();
+        output.line(&format!(
+            "A local Azure DPS and IoT Hub (not Microsoft's), until Ctrl-C\n  \
+             MQTT on port {}, HTTPS and WebSocket on port {}\n  admin at {}\n  CA file {}\n\n\
+             In a second shell:\n\n{}\n",
+            emulator.mqtt_addr().port(),
+            emulator.https_addr().port(),
+            ready.admin,
+            ready.ca_file.display(),
+            cloud::block(&variables, &operator, Shell::here())
+        ));
+    } else {
+        output.ready(&note.ready);
+        output.tell(&Event::Device { variables: &variables });
+        output.tell(&Event::Operator { variables: &operator });
+    }
+    stop.heard().await;
+    drop(note);
+    emulator.shutdown().await;
+    Ok(ExitCode::Ok)
+}
+
+fn read_seed(file: &Path) -> Result<Seed, Failure> {
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| Failure::usage(format!("the seed {} cannot be read: {error}", file.display())))?;
+    Seed::from_json(&text).map_err(|error| Failure::usage(format!("{}: {error}", file.display())))
+}
+
+fn builder(args: &StartArgs, data_dir: &Path, seed: Option<&Seed>) -> Builder {
+    let mut builder = Emulator::builder()
+        .mqtt_port(args.mqtt_port)
+        .https_port(if args.standard_ports { 443 } else { args.https_port })
+        .admin_port(args.admin_port)
+        .data_dir(data_dir)
+        .names(&args.name)
+        .dev_keys(args.dev_keys)
+        .retry_after(Some(args.retry_after.unwrap_or(SERVICE_RETRY_AFTER)));
+    if !args.hub.is_empty() {
+        builder = builder.hubs(&args.hub);
+    }
+    if let Some(id_scope) = &args.id_scope {
+        builder = builder.id_scope(id_scope);
+    }
+    if !args.bind.is_empty() {
+        builder = builder.bind(args.bind.iter().copied());
+    }
+    if let Some(seed) = seed {
+        builder = builder.seed(seed.clone());
+    }
+    builder
+}
+
+/// The settings of a device that works at once: of the well-known group, or the seed's first, or one
+/// that is made for the purpose.
+fn device(emulator: &Emulator, dev_keys: bool, seed: Option<&Seed>) -> Result<Vec<(String, String)>, Failure> {
+    let seeded = seed.and_then(|it| it.enrollments.first()).map(|it| it.registration_id.as_str());
+    let has_group = dev_keys || seed.is_some_and(|it| it.enrollment_groups.len() == 1);
+    let variables = match seeded {
+        Some(id) => emulator.vars(id),
+        None if has_group => emulator.vars(DEVICE),
+        None => emulator.enroll(DEVICE).map(|it| it.vars()),
+    };
+    variables.map(cloud::owned).map_err(|error| Failure::local_with_causes(&error))
+}
+
+const DEVICE: &str = "dev-1";
+
+/// The logins of the service's side.
+fn operator(emulator: &Emulator) -> Vec<(String, String)> {
+    vec![(crate::DPS_LOGIN.to_owned(), emulator.dps_connection_string())]
+}
