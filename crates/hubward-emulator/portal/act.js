@@ -1,1 +1,132 @@
-// act
+// Calling a method of a device, and sending it messages.
+
+import { admin, hub as api, read, request, segments } from "./api.js";
+import { action, field, fill, h, mark, say, select } from "./dom.js";
+import { editor } from "./editor.js";
+import { count, pretty, when } from "./format.js";
+
+export function act(body, hub, id) {
+  const messages = sending(hub, id);
+  fill(body, h("div", { class: "columns" }, calling(hub, id), messages.element));
+  return { draw: messages.draw };
+}
+
+function calling(hub, id) {
+  const name = h("input", { type: "text", required: true, autocomplete: "off", spellcheck: "false", class: "mono", value: "ping" });
+  const payload = editor({ label: "Payload as JSON", rows: 4, any: true, empty: null, value: "" });
+  const response = seconds(30, 5, 300);
+  const connecting = seconds(0, 0, 300);
+  const result = h("div", { class: "result", role: "status", "aria-live": "polite" });
+  const button = h("button", { type: "submit", class: "primary" }, "Invoke");
+
+  async function submit(event) {
+    event.preventDefault();
+    if (button.getAttribute("aria-busy")) return;
+    const value = payload.read();
+    if (value === undefined) return;
+    button.setAttribute("aria-busy", "true");
+    fill(result, mark("wait", `waiting for ${id}…`));
+    const begun = performance.now();
+    try {
+      const answer = await request("POST", api(hub, "twins", ...segments(id), "methods"), {
+        body: {
+          methodName: name.value, payload: value,
+          responseTimeoutInSeconds: Number(response.value), connectTimeoutInSeconds: Number(connecting.value),
+        },
+      });
+      const { status } = answer.json;
+      fill(result,
+        mark(status < 400 ? "good" : "bad", `${id} answered ${status} in ${Math.round(performance.now() - begun)} ms`),
+        h("pre", { class: "code", tabindex: "0", "aria-label": "Answer" }, pretty(answer.json.payload ?? null)));
+    } catch (error) {
+      fill(result, mark("bad", error.message));
+    } finally {
+      button.removeAttribute("aria-busy");
+    }
+  }
+  return h("section", { class: "part" },
+    h("h2", null, "Invoke a method"),
+    h("form", { on: { submit } },
+      field("Method", name),
+      payload.element,
+      h("div", { class: "pair" },
+        field("Answer within (s)", response),
+        field("Wait for connection (s)", connecting)),
+      h("div", { class: "actions" }, button)),
+    result);
+}
+
+const seconds = (value, min, max) => h("input", { type: "number", value: String(value), min: String(min), max: String(max), required: true });
+
+function sending(hub, id) {
+  const isModule = id.includes("/");
+  const path = admin("messages", hub, ...segments(id));
+  const text = h("textarea", { rows: "4", spellcheck: "false", class: "code" });
+  const input = h("input", { type: "text", value: "input1", required: true, autocomplete: "off", class: "mono" });
+  const properties = h("textarea", { rows: "2", spellcheck: "false", class: "code", placeholder: "name=value" });
+  const messageId = h("input", { type: "text", autocomplete: "off", spellcheck: "false", class: "mono", maxlength: "128" });
+  const ack = select([["none", "none"], ["positive", "positive: when completed"], ["negative", "negative: when lost"], ["full", "full: both"]], "none");
+  const life = h("input", { type: "number", min: "1", max: "172800", placeholder: "3600" });
+  const waiting = h("ul", { class: "rows", "aria-label": "Messages that wait" });
+  const number = h("p", { class: "hint", role: "status" });
+  const problem = h("p", { role: "alert", class: "problem" });
+  const button = h("button", { type: "submit", class: "primary" }, "Send");
+  const purge = h("button", { type: "button", hidden: true, on: { click: action(clear) } }, "Purge");
+
+  async function submit(event) {
+    event.preventDefault();
+    if (button.getAttribute("aria-busy")) return;
+    fill(problem);
+    const body = { body: text.value, properties: {}, ack: ack.value };
+    for (const line of properties.value.split("\n").filter((it) => it.trim())) {
+      const at = line.indexOf("=");
+      body.properties[(at < 0 ? line : line.slice(0, at)).trim()] = at < 0 ? null : line.slice(at + 1).trim();
+    }
+    if (messageId.value) body.messageId = messageId.value;
+    if (life.value) body.timeToLiveInSeconds = Number(life.value);
+    if (isModule) body.inputName = input.value;
+    button.setAttribute("aria-busy", "true");
+    try {
+      const answer = await request("POST", path, { body });
+      say(`Message ${answer.json.messageId} is queued for ${id}`);
+      await draw();
+    } catch (error) {
+      fill(problem, error.message);
+    } finally {
+      button.removeAttribute("aria-busy");
+    }
+  }
+
+  async function clear() {
+    const answer = await request("DELETE", api(hub, "devices", ...segments(id), "commands"));
+    say(`${count(answer.json.totalMessagesPurged, "message")} purged`);
+    await draw();
+  }
+
+  async function draw() {
+    const { messages } = await read(path);
+    fill(number, messages.length === 0 ? "None waits: what the device has completed is gone." : `${count(messages.length, "message waits", "messages wait")} for ${id}.`);
+    purge.hidden = messages.length === 0 || isModule;
+    fill(waiting, messages.map((it) => h("li", null, h("span", { class: "row" },
+      h("span", { class: "id" }, it.messageId),
+      h("span", { class: "clip mono" }, it.body ?? it.bodyBase64 ?? ""),
+      h("span", { class: "dim" }, when(it.enqueuedTime ?? it.enqueuedTimeUtc))))));
+  }
+  draw().catch((error) => say(error.message, "error"));
+  return {
+    draw,
+    element: h("section", { class: "part" },
+      h("h2", null, isModule ? "Send to an input" : "Send a message"),
+      h("form", { on: { submit } },
+        isModule && field("Input", input),
+        field("Body", text),
+        h("details", { class: "more" }, h("summary", null, "Properties, id, acknowledgement"),
+          field("Properties", properties, "One to a line."),
+          field("Message id", messageId, "Made up if empty."),
+          field("Feedback", ack),
+          field("Lives for (s)", life)),
+        problem,
+        h("div", { class: "actions" }, button, purge)),
+      h("h3", null, "Waiting"), number, waiting),
+  };
+}

@@ -1,1 +1,85 @@
-// api
+// Requests to the emulator, and what it refuses in words.
+
+/** A request that was refused, or that reached nobody. */
+export class ApiError extends Error {
+  constructor(status, code, message) {
+    super(message);
+    this.status = status;
+    this.code = code;
+  }
+}
+
+/** Sends a request; the answer with its body read as JSON where it is JSON. */
+export async function request(method, path, { body, headers, signal } = {}) {
+  const sent = { Accept: "application/json", ...headers };
+  if (body !== undefined) sent["Content-Type"] = "application/json";
+  let response;
+  try {
+    response = await fetch(path, {
+      method, headers: sent, signal, cache: "no-store", body: body === undefined ? undefined : JSON.stringify(body),
+    });
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new ApiError(0, null, "The emulator does not answer. Is it still running?");
+  }
+  const text = await response.text();
+  const json = parsed(text);
+  if (!response.ok) throw refusal(response.status, text, json);
+  return { status: response.status, headers: response.headers, json, text };
+}
+
+/** The body of the answer to a GET. */
+export const read = async (path, options) => (await request("GET", path, options)).json;
+
+/** The same, and `null` for what does not exist. */
+export async function readIfThere(path) {
+  try {
+    return await read(path);
+  } catch (error) {
+    if (error.status === 404) return null;
+    throw error;
+  }
+}
+
+/** One page of a query, and where the next one starts. */
+export async function page(path, query, size, continuation) {
+  const headers = { "x-ms-max-item-count": String(size) };
+  if (continuation) headers["x-ms-continuation"] = continuation;
+  const answer = await request("POST", path, { body: { query }, headers });
+  return { items: answer.json ?? [], next: answer.headers.get("x-ms-continuation") };
+}
+
+const API_VERSION = "api-version=2021-04-12";
+const DPS_VERSION = "api-version=2021-10-01";
+
+/** A path of the service API of DPS. */
+export const dps = (...segments) => `/dps/${segments.map(encodeURIComponent).join("/")}?${DPS_VERSION}`;
+
+/** A path of the service API of a hub. */
+export const hub = (name, ...segments) =>
+  `/hubs/${[name, ...segments].map(encodeURIComponent).join("/")}?${API_VERSION}`;
+
+/** A path of the admin port. */
+export const admin = (...segments) => `/${segments.map(encodeURIComponent).join("/")}`;
+
+/** The path segments of a device, or of a module `{device}/{module}`. */
+export function segments(id) {
+  const [device, module] = id.split("/");
+  return module === undefined ? [device] : [device, "modules", module];
+}
+
+function parsed(text) {
+  try {
+    return text === "" ? null : JSON.parse(text);
+  } catch {
+    return null;
+  }
+}
+
+/** DPS has code and message in the body, a hub has them as JSON inside of a text. */
+function refusal(status, text, json) {
+  const inner = typeof json?.Message === "string" ? (parsed(json.Message) ?? json) : json;
+  const code = inner?.errorCode ?? null;
+  const message = inner?.message ?? inner?.Message ?? inner?.error ?? (text.trim() || `The emulator answered ${status}.`);
+  return new ApiError(status, code, code ? `${String(message).replace(/\.$/, "")} (${code})` : String(message));
+}

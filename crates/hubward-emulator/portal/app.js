@@ -1,1 +1,164 @@
-// app
+// The frame of the page: where we are, what is said, keys that work everywhere.
+
+import { activity } from "./activity.js";
+import { connect } from "./connect.js";
+import { devices } from "./devices.js";
+import { open } from "./dialog.js";
+import { fill, h, mark, say } from "./dom.js";
+import { enrollments } from "./enrollments.js";
+import { faults } from "./faults.js";
+import { live, on, start } from "./live.js";
+import { quickstart } from "./quickstart.js";
+import { go, here } from "./route.js";
+import { telemetry } from "./telemetry.js";
+
+const SECTIONS = { quickstart, devices, enrollments, telemetry, faults, activity, connect };
+
+const byId = (id) => document.getElementById(id);
+let shown = { name: null, section: null };
+
+function route() {
+  const address = here();
+  if (address.section === "") return;
+  const name = Object.hasOwn(SECTIONS, address.section) ? address.section : "devices";
+  if (shown.name !== name) {
+    shown.section?.dispose?.();
+    const { list, detail } = panes(name);
+    shown = { name, section: SECTIONS[name]({ list, detail, narrow }) };
+  }
+  for (const it of document.querySelectorAll("#sections a")) {
+    if (it.dataset.section === name) it.setAttribute("aria-current", "page");
+    else it.removeAttribute("aria-current");
+  }
+  narrow("list");
+  shown.section.show?.(address);
+  document.title = `${title(address)}hubward (local, not Azure)`;
+}
+
+const title = ({ section, path }) => {
+  const words = [...path.slice(section === "devices" ? 1 : 0)].reverse().concat(section);
+  return `${words.join(" · ")} · `;
+};
+
+/** New panes: nothing of the last section can be left in them. */
+function panes(name) {
+  const list = h("section", { id: "list", class: "pane", "aria-label": LABELS[name] });
+  const detail = h("section", { id: "detail", class: "pane", "aria-label": "Details" });
+  fill(byId("main"), list, detail);
+  byId("main").dataset.section = name;
+  return { list, detail };
+}
+
+const LABELS = {
+  quickstart: "Quickstart", devices: "Devices", enrollments: "Enrollments", telemetry: "Telemetry",
+  faults: "Faults", activity: "Activity", connect: "Connect",
+};
+
+/** Which pane is seen where there is room for one only. */
+function narrow(pane) {
+  byId("main").dataset.pane = pane;
+}
+
+function connection() {
+  const [kind, text] = {
+    live: ["on", "live"], lost: ["bad", "emulator lost, trying again…"], connecting: ["wait", "connecting…"],
+  }[live.state];
+  fill(byId("connection"), mark(kind, text));
+  document.body.dataset.connection = live.state;
+}
+
+function facts() {
+  const { emulator, clockAheadSeconds, faults: scripted } = live.status;
+  fill(
+    byId("facts"),
+    h("span", null, "id scope ", h("code", null, emulator.idScope)),
+    emulator.hubs.length > 1 && h("span", null, `${emulator.hubs.length} hubs`),
+    clockAheadSeconds > 0 && h("a", { href: "#/faults" }, mark("warn", `clock ${clockAheadSeconds} s ahead`)),
+    scripted > 0 && h("a", { href: "#/faults" }, mark("warn", scripted === 1 ? "1 fault waits" : `${scripted} faults wait`)),
+  );
+}
+
+function keys(event) {
+  if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return;
+  const typing = event.target.closest?.("input, textarea, select, [contenteditable]");
+  if (event.key === "Escape" && typing?.type === "search" && typing.value === "") typing.blur();
+  if (typing || document.querySelector("dialog[open]")) return;
+  if (event.key === "/") {
+    event.preventDefault();
+    search();
+  } else if (event.key === "?") {
+    event.preventDefault();
+    help();
+  }
+}
+
+function search() {
+  const visible = (it) => it.offsetParent !== null;
+  const field = [...document.querySelectorAll("#main input[type=search]")].find(visible);
+  if (field) {
+    field.focus();
+    field.select();
+    return;
+  }
+  go("#/devices");
+  requestAnimationFrame(() => requestAnimationFrame(() => byId("main").querySelector("input[type=search]")?.focus()));
+}
+
+function help() {
+  const row = (key, text) => [h("dt", null, h("kbd", null, key)), h("dd", null, text)];
+  open("Keys", () => h(
+    "dl",
+    { class: "facts" },
+    row("/", "search"),
+    row("Tab", "to the next control; a list or a row of tabs is one stop"),
+    row("↑ ↓ ← →", "within a list or a row of tabs; Home and End for its ends"),
+    row("Enter", "open what has the focus"),
+    row("Esc", "close a dialog"),
+    row("?", "this list"),
+  ));
+}
+
+async function main() {
+  on("state", () => {
+    connection();
+    if (live.state === "lost") say("The connection to the emulator is lost", "error");
+    if (live.state === "live" && known) say("The emulator answers again");
+    if (live.state === "live") known = true;
+  });
+  on("status", facts);
+  let known = false;
+  on("restart", (why) => {
+    say(`${why} The page shows the new state.`);
+    // Whatever is shown is of the past.
+    shown.section?.dispose?.();
+    shown = { name: null, section: null };
+    route();
+  });
+  window.addEventListener("hashchange", route);
+  document.addEventListener("keydown", keys);
+  byId("skip").addEventListener("click", (event) => {
+    event.preventDefault();
+    byId("main").focus();
+  });
+  byId("help").addEventListener("click", help);
+  connection();
+  await start();
+  const begin = async () => {
+    if (here().section === "") location.replace(`#/${nothingYet() ? "quickstart" : "devices"}`);
+    route();
+  };
+  if (live.status) begin();
+  else {
+    const off = on("status", () => {
+      off();
+      begin();
+    });
+  }
+  // The address of nothing in particular, once more.
+  window.addEventListener("hashchange", () => here().section === "" && begin());
+}
+
+/** Whether there is nothing to see: then the page is the quickstart. */
+const nothingYet = () => live.status.hubs.every((it) => it.devices === 0) && live.status.dps.registrations === 0;
+
+main();

@@ -1,1 +1,190 @@
-// devices
+// The devices of a hub, a page at a time, and the one that is chosen beside them.
+
+import { hub as api, page, readIfThere, request } from "./api.js";
+import { device } from "./device.js";
+import { open } from "./dialog.js";
+import { action, condition, field, fill, h, roving, say, select } from "./dom.js";
+import { count, when } from "./format.js";
+import { live, on, refresh } from "./live.js";
+import { go, here, link } from "./route.js";
+
+export function devices({ list, detail, narrow }) {
+  const search = h("input", { type: "search", placeholder: "Search device ids", "aria-label": "Search devices", autocomplete: "off" });
+  const only = select([["", "all"], ["connected", "connected"], ["disconnected", "not connected"], ["disabled", "disabled"]], "", { "aria-label": "State" });
+  const hubs = select(live.hubs.map((it) => [it, it]), live.hubs[0], { "aria-label": "Hub" });
+  const rows = h("ul", { class: "rows devices", "aria-label": "Devices" });
+  const rove = roving(rows, "a");
+  const more = h("button", { type: "button", hidden: true, on: { click: action(() => load(false)) } }, "Load more");
+  const total = h("p", { class: "hint", role: "status" });
+  const pane = device({ detail });
+  const state = { hub: live.hubs[0], items: [], next: null, chosen: null };
+  let gone = false;
+  let asked = 0;
+
+  fill(
+    list,
+    h("div", { class: "pane-head" },
+      h("h1", null, "Devices"),
+      h("button", { type: "button", on: { click: () => add(state.hub) } }, "New device…")),
+    h("div", { class: "tools" }, live.hubs.length > 1 && hubs, search, only),
+    rows, more, total,
+  );
+  search.addEventListener("input", () => later(() => load(true), 150));
+  only.addEventListener("change", () => run(load(true)));
+  hubs.addEventListener("change", () => go(link("devices", hubs.value)));
+
+  const run = (work) => work.catch((error) => !gone && say(error.message, "error"));
+
+  /** As the service is asked by everybody else. */
+  function query() {
+    const conditions = [];
+    const wanted = search.value.trim();
+    if (wanted) conditions.push(`contains(deviceId, '${wanted.replace(/[\\']/g, "\\$&")}')`);
+    if (only.value === "disabled") conditions.push("status = 'disabled'");
+    else if (only.value) conditions.push(`connectionState = '${only.value === "connected" ? "Connected" : "Disconnected"}'`);
+    return `SELECT * FROM devices${conditions.length > 0 ? ` WHERE ${conditions.join(" AND ")}` : ""}`;
+  }
+
+  async function load(anew) {
+    asked += 1;
+    const mine = asked;
+    // What is shown stays shown when it is read again.
+    const size = anew ? Math.min(Math.max(state.items.length, PAGE), MOST) : PAGE;
+    const got = await page(api(state.hub, "devices", "query"), query(), size, anew ? null : state.next);
+    if (gone || mine !== asked) return;
+    state.items = anew ? got.items : [...state.items, ...got.items].slice(-MOST);
+    state.next = got.next;
+    draw();
+  }
+
+  function draw() {
+    const focused = rows.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
+    fill(rows, state.items.map(row));
+    rove.refresh();
+    if (focused) [...rows.querySelectorAll("a")].find((it) => it.getAttribute("href") === focused)?.focus();
+    more.hidden = !state.next;
+    const all = live.status.hubs.find((it) => it.hub === state.hub)?.devices ?? 0;
+    const filtered = search.value.trim() || only.value;
+    fill(
+      total,
+      state.items.length === 0
+        ? filtered ? "No such device." : "No device has registered yet."
+        : filtered ? "" : all > state.items.length ? `${state.items.length} of ${count(all, "device")}` : count(all, "device"),
+    );
+  }
+
+  function row(twin) {
+    const id = twin.deviceId;
+    const tab = here().section === "devices" ? here().path[2] : null;
+    return h("li", null,
+      h("a", { href: link(...["devices", state.hub, id, tab].filter(Boolean)), "aria-current": state.chosen === id ? "true" : null },
+        h("span", { class: "id" }, id),
+        condition(twin),
+        h("span", { class: "dim" }, h("span", { class: "away" }, "last activity "), when(twin.lastActivityTime)),
+        h("span", { class: "dim num" }, h("span", { class: "away" }, "twin version "), `v${twin.version}`)));
+  }
+
+  /** One device has changed: only its row is read again. */
+  async function update(id) {
+    const at = state.items.findIndex((it) => it.deviceId === id);
+    if (at < 0 || search.value.trim() || only.value) return load(true);
+    const twin = await readIfThere(api(state.hub, "twins", id));
+    if (gone) return;
+    const now = state.items.findIndex((it) => it.deviceId === id);
+    if (!twin || now < 0) return load(true);
+    state.items[now] = twin;
+    draw();
+  }
+
+  const changed = new Set();
+  let timer = 0;
+  const later = (work, after) => {
+    clearTimeout(timer);
+    timer = setTimeout(() => !gone && run(work()), after);
+  };
+  const flush = async () => {
+    const ids = [...changed];
+    changed.clear();
+    await refresh();
+    if (ids.length === 1) await update(ids[0]);
+    else await load(true);
+  };
+  const offs = [
+    on("event", (event) => {
+      if (event.hub?.toLowerCase() !== state.hub.toLowerCase() && event.kind !== "registered") return;
+      if (/^(fault|clock|method|message)/.test(event.kind) || !event.id) return;
+      changed.add(event.id.split("/")[0]);
+      later(flush, 60);
+    }),
+  ];
+  // Telemetry is activity without an event.
+  const beat = setInterval(() => {
+    if (!document.hidden && live.state === "live" && state.items.length > 0) run(load(true));
+  }, ACTIVITY);
+
+  function show({ path: [hub, id, tab] }) {
+    const known = live.hubs.find((it) => it.toLowerCase() === hub?.toLowerCase());
+    const other = known && known !== state.hub;
+    if (known) state.hub = hubs.value = known;
+    state.chosen = id?.split("/")[0] ?? null;
+    if (other) {
+      state.items = [];
+      run(load(true));
+    }
+    draw();
+    if (hub !== undefined && !known) {
+      fill(detail, h("p", { class: "quiet" }, `There is no hub “${hub}”. There is ${live.hubs.join(", ")}.`));
+      narrow("detail");
+    } else if (id === undefined) {
+      pane.close();
+      const empty = h("p", { class: "quiet" },
+        "A device appears here when it registers. ", h("a", { href: "#/quickstart" }, "Your first device"), " takes a minute.");
+      fill(detail, state.items.length > 0 ? h("p", { class: "quiet" }, "Choose a device.") : empty);
+    } else {
+      narrow("detail");
+      run(pane.show(state.hub, id, tab ?? "overview"));
+    }
+  }
+
+  run(load(true).then(() => !state.chosen && here().path[1] === undefined && show(here())));
+  return {
+    show,
+    dispose() {
+      gone = true;
+      clearInterval(beat);
+      offs.forEach((off) => off());
+      pane.close();
+      pane.dispose();
+    },
+  };
+}
+
+/** A device that the hub is to know without DPS. */
+function add(hub) {
+  open("New device", (close) => {
+    const id = h("input", { type: "text", required: true, maxlength: "128", autofocus: true, autocomplete: "off", spellcheck: "false", class: "mono" });
+    const problem = h("p", { role: "alert", class: "problem" });
+    const submit = async (event) => {
+      event.preventDefault();
+      const name = id.value.trim();
+      try {
+        await request("PUT", api(hub, "devices", name), { body: { deviceId: name, authentication: { type: "sas" }, status: "enabled" } });
+        close();
+        say(`${name} is created`);
+        go(link("devices", hub, name));
+      } catch (error) {
+        fill(problem, error.message);
+      }
+    };
+    return h("form", { on: { submit } },
+      h("p", null, "It connects with a connection string, without DPS. ", h("a", { href: "#/enrollments", on: { click: close } }, "Enrollments"), " are the way with DPS."),
+      field("Device id", id, "Keys are generated."),
+      problem,
+      h("div", { class: "actions" }, h("button", { type: "submit", class: "primary" }, "Create"), h("button", { type: "button", on: { click: close } }, "Cancel")));
+  });
+}
+
+const PAGE = 100;
+/** Most rows in the page. */
+const MOST = 500;
+const ACTIVITY = 5000;

@@ -1,1 +1,76 @@
-// dialog
+// Dialogs of the browser's own kind: Esc closes them, and the focus comes back.
+
+import { field, fill, h, unique } from "./dom.js";
+
+/** Opens a dialog; `body` gets a function that closes it. */
+export function open(title, body, { wide = false } = {}) {
+  const heading = unique("title");
+  const dialog = h("dialog", { "aria-labelledby": heading, class: wide ? "wide" : null });
+  const close = () => dialog.close();
+  const content = h("div", { class: "dialog-body" });
+  fill(
+    dialog,
+    h(
+      "header",
+      null,
+      h("h2", { id: heading }, title),
+      h("button", { type: "button", class: "plain", "aria-label": `Close: ${title}`, on: { click: close } }, "Esc"),
+    ),
+    content,
+  );
+  fill(content, body(close, content));
+  dialog.addEventListener("close", () => dialog.remove());
+  // A click beside the dialog is a click on its backdrop, and only that is one on the dialog itself.
+  dialog.addEventListener("mousedown", (event) => {
+    if (event.target === dialog && !inside(dialog, event)) close();
+  });
+  document.body.append(dialog);
+  dialog.showModal();
+  content.querySelector("[autofocus]")?.focus();
+  return dialog;
+}
+
+function inside(dialog, { clientX, clientY }) {
+  const box = dialog.getBoundingClientRect();
+  return clientX >= box.left && clientX <= box.right && clientY >= box.top && clientY <= box.bottom;
+}
+
+/**
+ * Asks for the name of what is to be thrown away. `work(extra)` does it and may fail, which is shown;
+ * `options` are `[name, label]` of check boxes.
+ */
+export function confirmByName({ title, text, name, verb = "Delete", options = [], work }) {
+  open(title, (close) => {
+    const typed = h("input", {
+      type: "text", autocomplete: "off", spellcheck: "false", autofocus: true, class: "mono", autocapitalize: "off",
+    });
+    const button = h("button", { type: "submit", class: "danger", disabled: true }, verb);
+    const problem = h("p", { role: "alert", class: "problem" });
+    const boxes = options.map(([key, label]) => [key, h("input", { type: "checkbox", checked: true }), label]);
+    typed.addEventListener("input", () => {
+      button.disabled = typed.value !== name;
+    });
+    const submit = async (event) => {
+      event.preventDefault();
+      if (typed.value !== name || button.getAttribute("aria-busy")) return;
+      button.setAttribute("aria-busy", "true");
+      try {
+        await work(Object.fromEntries(boxes.map(([key, box]) => [key, box.checked])));
+        close();
+      } catch (error) {
+        fill(problem, error.message);
+      } finally {
+        button.removeAttribute("aria-busy");
+      }
+    };
+    return h(
+      "form",
+      { on: { submit } },
+      h("p", null, text),
+      boxes.map(([, box, label]) => h("label", { class: "check" }, box, label)),
+      field(["Type ", h("b", { class: "mono" }, name), " to confirm"], typed),
+      problem,
+      h("div", { class: "actions" }, button, h("button", { type: "button", on: { click: close } }, "Cancel")),
+    );
+  });
+}

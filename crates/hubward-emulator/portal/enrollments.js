@@ -1,1 +1,219 @@
-// enrollments
+// Enrollments and enrollment groups: who may register, and who has.
+
+import { dps, page, readIfThere, request } from "./api.js";
+import { confirmByName } from "./dialog.js";
+import { action, fill, h, mark, roving, say } from "./dom.js";
+import { editor as create } from "./enroll.js";
+import { pretty, when } from "./format.js";
+import { derived, lines, secret } from "./lines.js";
+import { on, refresh } from "./live.js";
+import { go, link } from "./route.js";
+
+const KINDS = {
+  enrollments: { path: "enrollments", route: "enrollments", id: "registrationId", one: "enrollment", title: "Individual" },
+  groups: { path: "enrollmentGroups", route: "groups", id: "enrollmentGroupId", one: "enrollment group", title: "Groups" },
+};
+
+export function enrollments({ list, detail, narrow }) {
+  const search = h("input", { type: "search", placeholder: "Search ids", "aria-label": "Search enrollments", autocomplete: "off" });
+  const rows = h("ul", { class: "rows", "aria-label": "Enrollments" });
+  const rove = roving(rows, "a");
+  const total = h("p", { class: "hint", role: "status" });
+  const more = h("button", { type: "button", hidden: true, on: { click: action(() => load(false)) } }, "Load more");
+  const state = { enrollments: fresh(), groups: fresh(), chosen: null };
+  let gone = false;
+
+  fill(
+    list,
+    h("div", { class: "pane-head" },
+      h("h1", null, "Enrollments"),
+      h("button", { type: "button", class: "primary", on: { click: () => create() } }, "New enrollment…")),
+    h("div", { class: "tools" }, search),
+    rows, more, total,
+  );
+  search.addEventListener("input", () => {
+    draw();
+    if (search.value) everything().catch((error) => say(error.message, "error"));
+  });
+
+  async function load(anew) {
+    for (const kind of Object.values(KINDS)) {
+      const those = state[kind.route];
+      if (!anew && !those.next) continue;
+      const got = await page(dps(kind.path, "query"), `SELECT * FROM ${kind.path}`, PAGE, anew ? null : those.next);
+      if (gone) return;
+      those.items = anew ? got.items : [...those.items, ...got.items];
+      those.next = got.next;
+    }
+    draw();
+  }
+
+  /** DPS queries know no conditions: to search is to read them all. */
+  async function everything() {
+    while (!gone && search.value && (state.enrollments.next || state.groups.next)) await load(false);
+  }
+
+  function draw() {
+    const wanted = search.value.trim().toLowerCase();
+    const content = [];
+    let found = 0;
+    for (const kind of Object.values(KINDS)) {
+      const items = state[kind.route].items.filter((it) => it[kind.id].toLowerCase().includes(wanted));
+      found += items.length;
+      if (items.length > 0) content.push(h("li", { class: "rows-head" }, kind.title));
+      for (const it of items.slice(0, MOST)) content.push(row(kind, it));
+    }
+    const focused = rows.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
+    fill(rows, content);
+    rove.refresh();
+    if (focused) [...rows.querySelectorAll("a")].find((it) => it.getAttribute("href") === focused)?.focus();
+    more.hidden = Boolean(wanted) || !(state.enrollments.next || state.groups.next);
+    const none = wanted ? `No enrollment with “${search.value.trim()}”.` : "No enrollment yet: nobody can register.";
+    fill(total, found === 0 ? none : found > MOST ? `${found} found, ${MOST} of each kind shown. Search for others.` : "");
+  }
+
+  function row(kind, it) {
+    const id = it[kind.id];
+    const current = state.chosen === `${kind.route}/${id}`;
+    const open = it.provisioningStatus !== "disabled";
+    return h("li", null,
+      h("a", { href: link("enrollments", kind.route, id), "aria-current": current ? "true" : null },
+        h("span", { class: "id" }, id),
+        mark(open ? "on" : "bad", open ? "enabled" : "disabled"),
+        h("span", { class: "dim" }, it.allocationPolicy ?? "")));
+  }
+
+  async function show({ path }) {
+    // #/enrollments/dev-1 is short for #/enrollments/enrollments/dev-1.
+    const [first, second] = path;
+    const kind = second !== undefined && Object.hasOwn(KINDS, first) ? KINDS[first] : KINDS.enrollments;
+    const id = second ?? first;
+    state.chosen = id === undefined ? null : `${kind.route}/${id}`;
+    draw();
+    if (id === undefined) {
+      fill(detail, h("p", { class: "quiet" }, "An enrollment says who may register, and where. Choose one, or make one."));
+      return;
+    }
+    narrow("detail");
+    await open(kind, id);
+  }
+
+  async function open(kind, id) {
+    const mine = state.chosen;
+    const it = await readIfThere(dps(kind.path, id));
+    if (gone || state.chosen !== mine) return;
+    if (!it) {
+      fill(detail, back(), h("h1", { class: "id" }, id), h("p", { class: "quiet" }, `There is no ${kind.one} of this name.`));
+      return;
+    }
+    const keys = (await request("POST", dps(kind.path, id, "attestationmechanism"))).json;
+    const records = kind === KINDS.groups ? await page(dps("registrations", id, "query"), "SELECT * FROM deviceRegistrations", PAGE) : null;
+    if (gone || state.chosen !== mine) return;
+    const primary = keys?.symmetricKey?.primaryKey;
+    const enabled = it.provisioningStatus !== "disabled";
+    fill(
+      detail,
+      back(),
+      h("div", { class: "pane-head" },
+        h("h1", { class: "id" }, id),
+        h("div", { class: "actions" },
+          h("button", { type: "button", on: { click: action(() => change(kind, it, enabled ? "disabled" : "enabled")) } }, enabled ? "Disable" : "Enable"),
+          h("button", { type: "button", class: "danger", on: { click: () => remove(kind, it) } }, "Delete…"))),
+      h("dl", { class: "facts" },
+        fact("Kind", kind === KINDS.groups ? "enrollment group" : "individual enrollment"),
+        fact("Status", enabled ? mark("on", "enabled") : mark("bad", "disabled: its devices are refused")),
+        it.deviceId && it.deviceId !== id && fact("Device id", h("code", null, it.deviceId)),
+        kind === KINDS.enrollments && fact("Registration", registration(it.registrationState)),
+        fact("Allocation", it.allocationPolicy ?? "hashed", it.iotHubs?.length > 0 && [", ", it.iotHubs.map((hub, at) => [at > 0 && ", ", h("code", null, hub)])]),
+        fact("Attestation", it.attestation?.type ?? "none"),
+        primary && fact("Primary key", secret(`the primary key of ${id}`, primary)),
+        keys?.symmetricKey?.secondaryKey && fact("Secondary key", secret(`the secondary key of ${id}`, keys.symmetricKey.secondaryKey)),
+        fact("Created", when(it.createdDateTimeUtc)),
+      ),
+      primary && h("h2", null, "Lines to paste"),
+      primary && (kind === KINDS.groups ? derived(id, primary) : lines(id, primary)),
+      records && h("h2", null, "Registered by it"),
+      records && (records.items.length === 0
+        ? h("p", { class: "quiet" }, "No device yet.")
+        : h("ul", { class: "rows" }, records.items.map((record) => h("li", null,
+          record.assignedHub
+            ? h("a", { href: link("devices", record.assignedHub, record.deviceId ?? record.registrationId) }, recorded(record))
+            : h("span", null, recorded(record)))))),
+      records?.next && h("p", { class: "hint" }, `The first ${PAGE}.`),
+      h("details", { class: "more" }, h("summary", null, "As the service shows it"),
+        h("pre", { class: "code", tabindex: "0", "aria-label": "The enrollment as JSON" }, pretty(it))),
+    );
+  }
+
+  const recorded = (record) => [
+    h("span", { class: "id" }, record.registrationId),
+    mark(record.status === "assigned" ? "good" : "wait", record.status),
+    h("span", { class: "dim" }, when(record.lastUpdatedDateTimeUtc)),
+  ];
+  const fact = (name, ...value) => [h("dt", null, name), h("dd", null, ...value)];
+  const back = () => h("a", { class: "back", href: "#/enrollments" }, "‹ Enrollments");
+
+  function registration(record) {
+    if (record?.status === "assigned") {
+      const device = record.deviceId ?? record.registrationId;
+      return [mark("good", "registered at "), h("a", { href: link("devices", record.assignedHub, device) }, `${record.assignedHub} / ${device}`)];
+    }
+    if (record?.errorMessage) return mark("bad", `${record.status}: ${record.errorMessage}, ${record.errorCode}`);
+    return mark("wait", "not yet");
+  }
+
+  async function change(kind, it, provisioningStatus) {
+    const id = it[kind.id];
+    const { registrationState, ...body } = it;
+    await request("PUT", dps(kind.path, id), { body: { ...body, provisioningStatus }, headers: { "If-Match": it.etag } });
+    say(`${id} is ${provisioningStatus}`);
+    await Promise.all([load(true), open(kind, id)]);
+  }
+
+  function remove(kind, it) {
+    const id = it[kind.id];
+    const record = it.registrationState?.assignedHub ? [["record", "Delete the record of its registration, too"]] : [];
+    confirmByName({
+      title: `Delete ${id}`,
+      text: `Nobody can register by this ${kind.one} any more. Devices that have registered stay at their hub.`,
+      name: id,
+      options: record,
+      async work(chosen) {
+        await request("DELETE", dps(kind.path, id), { headers: { "If-Match": "*" } });
+        if (chosen.record) await request("DELETE", dps("registrations", id), { headers: { "If-Match": "*" } });
+        say(`${id} is deleted`);
+        await Promise.all([load(true), refresh()]);
+        go("#/enrollments");
+      },
+    });
+  }
+
+  const off = on("event", (event) => {
+    if (!/^(enrollment|registered|registration)/.test(event.kind)) return;
+    later(() => {
+      load(true).catch((error) => say(error.message, "error"));
+      const [route, ...id] = state.chosen?.split("/") ?? [];
+      const same = id.join("/").toLowerCase() === event.id?.toLowerCase();
+      // Lines that are being read or copied stay as they are while others come and go.
+      if (route && same && !detail.contains(document.activeElement)) show({ path: [route, id.join("/")] });
+    });
+  });
+  let timer = 0;
+  const later = (work) => {
+    clearTimeout(timer);
+    timer = setTimeout(() => !gone && work(), 100);
+  };
+
+  load(true).catch((error) => say(error.message, "error"));
+  return {
+    show: (address) => show(address).catch((error) => say(error.message, "error")),
+    dispose() {
+      gone = true;
+      off();
+    },
+  };
+}
+
+const fresh = () => ({ items: [], next: null });
+const PAGE = 200;
+const MOST = 200;

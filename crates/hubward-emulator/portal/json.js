@@ -1,1 +1,136 @@
-// json
+// JSON that people type: read strictly, and what is wrong has a place.
+
+/** What is wrong, and where: offset, line and column count from 0, 1 and 1. */
+export class JsonError extends Error {
+  constructor(text, offset, message) {
+    const before = text.slice(0, offset).split("\n");
+    const line = before.length;
+    const column = before[before.length - 1].length + 1;
+    super(`${message}, line ${line}, column ${column}`);
+    Object.assign(this, { offset, line, column });
+  }
+}
+
+/** Reads an object. Throws a JsonError. */
+export function parseObject(text) {
+  const value = parse(text);
+  if (value === null || typeof value !== "object" || Array.isArray(value)) {
+    throw new JsonError(text, text.search(/\S|$/), "this must be an object, { … }");
+  }
+  return value;
+}
+
+/** Reads any JSON. Throws a JsonError; a name that is there twice is one. */
+export function parse(text) {
+  let at = 0;
+  const fail = (message, offset = at) => {
+    throw new JsonError(text, offset, message);
+  };
+  const space = () => {
+    while (at < text.length && " \t\n\r".includes(text[at])) at += 1;
+  };
+  const seen = () => (at < text.length ? `“${text[at]}”` : "the end");
+
+  function value() {
+    space();
+    if (text[at] === "{") return object();
+    if (text[at] === "[") return array();
+    if (text[at] === '"') return string();
+    const word = /^-?[A-Za-z0-9.+-]+/.exec(text.slice(at, at + 400))?.[0];
+    if (!word) fail(`a value is missing before ${seen()}`);
+    try {
+      const read = JSON.parse(word);
+      at += word.length;
+      return read;
+    } catch {
+      return fail(`“${word.slice(0, 30)}” is no JSON value; texts stand in double quotes`);
+    }
+  }
+
+  function string() {
+    const start = at;
+    at += 1;
+    while (text[at] !== '"') {
+      if (at >= text.length || text[at] === "\n") fail("this text has no closing quote", start);
+      at += text[at] === "\\" ? 2 : 1;
+    }
+    at += 1;
+    try {
+      return JSON.parse(text.slice(start, at));
+    } catch {
+      return fail("this text has a wrong escape or a control character", start);
+    }
+  }
+
+  function object() {
+    const read = {};
+    at += 1;
+    space();
+    if (text[at] === "}") return (at += 1), read;
+    for (;;) {
+      space();
+      if (text[at] !== '"') fail(`a name in double quotes is missing before ${seen()}`);
+      const start = at;
+      const name = string();
+      if (Object.hasOwn(read, name)) fail(`“${name}” is there twice`, start);
+      space();
+      if (text[at] !== ":") fail(`a colon is missing before ${seen()}`);
+      at += 1;
+      Object.defineProperty(read, name, { value: value(), enumerable: true, writable: true, configurable: true });
+      space();
+      if (text[at] === "}") return (at += 1), read;
+      if (text[at] !== ",") fail(`a comma or } is missing before ${seen()}`);
+      at += 1;
+    }
+  }
+
+  function array() {
+    const read = [];
+    at += 1;
+    space();
+    if (text[at] === "]") return (at += 1), read;
+    for (;;) {
+      read.push(value());
+      space();
+      if (text[at] === "]") return (at += 1), read;
+      if (text[at] !== ",") fail(`a comma or ] is missing before ${seen()}`);
+      at += 1;
+    }
+  }
+
+  const read = value();
+  space();
+  if (at < text.length) fail(`${seen()} comes after the end`);
+  return read;
+}
+
+/** The patch that makes `to` of `from`: what is gone is null. Empty if they are the same. */
+export function patch(from, to) {
+  const changes = {};
+  for (const name of Object.keys(from)) {
+    if (!Object.hasOwn(to, name)) changes[name] = null;
+  }
+  for (const [name, wanted] of Object.entries(to)) {
+    const present = Object.hasOwn(from, name) ? from[name] : undefined;
+    if (isObject(present) && isObject(wanted)) {
+      const inner = patch(present, wanted);
+      if (Object.keys(inner).length > 0) changes[name] = inner;
+    } else if (JSON.stringify(present) !== JSON.stringify(wanted)) {
+      changes[name] = wanted;
+    }
+  }
+  return changes;
+}
+
+/** What a patch makes of a value. */
+export function patched(value, changes) {
+  if (!isObject(changes)) return changes;
+  const made = isObject(value) ? { ...value } : {};
+  for (const [name, change] of Object.entries(changes)) {
+    if (change === null) delete made[name];
+    else made[name] = patched(made[name], change);
+  }
+  return made;
+}
+
+const isObject = (it) => it !== null && typeof it === "object" && !Array.isArray(it);

@@ -1,1 +1,231 @@
-// lines
+// The lines that make a program a device of this emulator, for each language. The key is masked; Copy
+// copies it all the same.
+
+import { action, field, fill, h, roving, say, unique } from "./dom.js";
+import { MASK } from "./format.js";
+import { live } from "./live.js";
+
+/** Ready-to-paste lines for a registration id and its key. */
+export function lines(registrationId, key) {
+  const tab = unique("lines");
+  const code = h("pre", { class: "code", id: tab, tabindex: "0", role: "tabpanel", "aria-label": "Lines to paste" });
+  const hint = h("p", { class: "hint" });
+  let chosen = remembered();
+  let revealed = false;
+
+  const tabs = KINDS.map((kind) =>
+    h("button", {
+      type: "button", role: "tab", "aria-controls": tab, data: { kind: kind.id },
+      on: { click: () => choose(kind.id) },
+    }, kind.name));
+  const reveal = h("button", { type: "button", "aria-pressed": "false", on: { click: toggle } }, "Reveal key");
+  const copy = h("button", { type: "button", class: "primary", on: { click: action(onCopy) } }, "Copy");
+  const bar = h("div", { class: "tabs small", role: "tablist", "aria-label": "Language of the lines" }, tabs);
+  const rove = roving(bar, "[role=tab]");
+
+  const kind = () => KINDS.find((it) => it.id === chosen);
+  const text = (shown) => kind().text(variables(registrationId, shown));
+  function draw() {
+    for (const it of tabs) it.setAttribute("aria-selected", String(it.dataset.kind === chosen));
+    fill(code, text(revealed ? key : MASK));
+    fill(hint, kind().hint(live.emulator));
+    for (const it of tabs) it.tabIndex = it.dataset.kind === chosen ? 0 : -1;
+  }
+  function choose(id) {
+    chosen = id;
+    try {
+      localStorage.setItem(REMEMBERED, id);
+    } catch { /* Then it is not remembered. */ }
+    draw();
+  }
+  function toggle() {
+    revealed = !revealed;
+    reveal.setAttribute("aria-pressed", String(revealed));
+    fill(reveal, revealed ? "Hide key" : "Reveal key");
+    draw();
+  }
+  async function onCopy() {
+    await copyText(text(key));
+    say(`Copied the lines for ${kind().name}, with the key of ${registrationId}`);
+  }
+  draw();
+  rove.refresh();
+  return h(
+    "section",
+    { class: "lines", "aria-label": `Lines for ${registrationId}` },
+    h("div", { class: "lines-bar" }, bar, h("div", { class: "actions" }, reveal, copy)),
+    code,
+    hint,
+  );
+}
+
+/** The lines of a device of a group: its key is derived from the group's. */
+export function derived(group, groupKey) {
+  const place = h("div");
+  const id = h("input", {
+    type: "text", value: "dev-1", maxlength: "128", autocomplete: "off", autocapitalize: "off", spellcheck: "false",
+    class: "mono",
+  });
+  let asked = 0;
+  async function draw() {
+    asked += 1;
+    const mine = asked;
+    const name = id.value.trim();
+    if (name === "") return fill(place);
+    try {
+      const key = await deviceKey(groupKey, name);
+      if (mine === asked) fill(place, lines(name, key));
+    } catch (error) {
+      fill(place, h("p", { class: "problem" }, error.message));
+    }
+  }
+  id.addEventListener("change", draw);
+  id.addEventListener("input", draw);
+  draw();
+  return h("div", { class: "derived" },
+    field("Registration id of the device", id, `Any id will do: its key is derived from that of ${group}.`), place);
+}
+
+/** HMAC-SHA256 of the registration id under the group's key, as documented by the service. */
+async function deviceKey(groupKey, registrationId) {
+  if (!crypto.subtle) {
+    throw new Error("The browser derives keys at localhost only: hubward dps enrollment-group compute-device-key does it, too.");
+  }
+  const bytes = Uint8Array.from(atob(groupKey), (it) => it.charCodeAt(0));
+  const key = await crypto.subtle.importKey("raw", bytes, { name: "HMAC", hash: "SHA-256" }, false, ["sign"]);
+  const signature = await crypto.subtle.sign("HMAC", key, new TextEncoder().encode(registrationId));
+  return btoa(String.fromCharCode(...new Uint8Array(signature)));
+}
+
+/** One secret: masked, with Copy and Reveal. */
+export function secret(label, value) {
+  let revealed = false;
+  const shown = h("code", { class: "secret" }, MASK);
+  const reveal = h("button", {
+    type: "button", "aria-pressed": "false", "aria-label": `Reveal ${label}`,
+    on: {
+      click() {
+        revealed = !revealed;
+        reveal.setAttribute("aria-pressed", String(revealed));
+        fill(reveal, revealed ? "Hide" : "Reveal");
+        fill(shown, revealed ? value : MASK);
+      },
+    },
+  }, "Reveal");
+  const copy = h("button", {
+    type: "button", "aria-label": `Copy ${label}`,
+    on: {
+      click: action(async () => {
+        await copyText(value);
+        say(`Copied ${label}`);
+      }),
+    },
+  }, "Copy");
+  return h("span", { class: "secret-line" }, shown, copy, reveal);
+}
+
+/** Puts a text on the clipboard, also where the page is not on this machine's own name. */
+export async function copyText(text) {
+  if (navigator.clipboard) {
+    await navigator.clipboard.writeText(text);
+    return;
+  }
+  const area = h("textarea", { class: "away", "aria-hidden": "true", value: text });
+  (document.querySelector("dialog[open]") ?? document.body).append(area);
+  area.select();
+  const done = document.execCommand("copy");
+  area.remove();
+  if (!done) throw new Error("The browser does not let this page copy. Reveal the key and copy by hand.");
+}
+
+/** What `hubward emulator` prints when it is ready, for another key. */
+function variables(registrationId, key) {
+  const { idScope, caFile } = live.emulator;
+  return {
+    device: [
+      ["PROVISIONING_HOST", "localhost"],
+      ["PROVISIONING_IDSCOPE", idScope],
+      ["PROVISIONING_REGISTRATION_ID", registrationId],
+      ["PROVISIONING_SYMMETRIC_KEY", key],
+    ],
+    hubward: [["HUBWARD_CA_FILE", caFile], ["HUBWARD_CONNECT_TO", connectTo(live.emulator)]],
+    python: [["SSL_CERT_FILE", caFile]],
+    node: [["NODE_EXTRA_CA_CERTS", caFile]],
+  };
+}
+
+/** Who dials the services' ports comes here. */
+function connectTo({ mqtt, https }) {
+  const rule = (port, address) => address && `:${port}:${address.replace("0.0.0.0", "127.0.0.1").replace("[::]", "[::1]")}`;
+  return [rule(8883, mqtt[0]), rule(443, https[0])].filter(Boolean).join(",");
+}
+
+/** The SDKs know two ports only. */
+function ports({ mqtt, https }) {
+  const port = (addresses) => addresses[0]?.split(":").pop();
+  const [one, other] = [port(mqtt), port(https)];
+  if (one !== "8883") return ` Microsoft's SDKs dial 8883 only, this emulator listens on ${one}: start it with --mqtt-port 8883.`;
+  if (other !== "443") return " Over MQTT; for HTTPS and WebSocket, Microsoft's SDKs need --standard-ports.";
+  return "";
+}
+
+const everything = ({ device, hubward, python, node }) => [...device, ...hubward, ...python, ...node];
+const shell = (line, comment) => (vars) => [...everything(vars).map(([name, value]) => line(name, value)), comment].join("\n");
+const quoted = (text) => JSON.stringify(text);
+const single = (text, escape) => `'${text.replaceAll("'", escape)}'`;
+
+const KINDS = [
+  {
+    id: "bash", name: "bash",
+    text: shell((name, value) => `export ${name}=${single(value, "'\\''")}`, "# then: hubward provision --messages 10"),
+    hint: () => "zsh and dash take the same lines. Then hubward provision --messages 10, or a program with Microsoft's SDK.",
+  },
+  {
+    id: "pwsh", name: "PowerShell",
+    text: shell((name, value) => `$env:${name} = ${single(value, "''")}`, "# then: hubward provision --messages 10"),
+    hint: () => "Then hubward provision --messages 10, or a program with Microsoft's SDK.",
+  },
+  {
+    id: "cmd", name: "cmd",
+    text: shell((name, value) => `set "${name}=${value}"`, "rem then: hubward provision --messages 10"),
+    hint: () => "Then hubward provision --messages 10, or a program with Microsoft's SDK.",
+  },
+  {
+    id: "python", name: "Python",
+    text: ({ device, python }) =>
+      ["import os", "os.environ.update({", ...[...device, ...python].map(([name, value]) => `    ${quoted(name)}: ${quoted(value)},`), "})"].join("\n"),
+    hint: (emulator) => `Put them first: the program goes on as in Microsoft's samples, with os.environ.${ports(emulator)}`,
+  },
+  {
+    id: "node", name: "Node",
+    text: ({ device, node: [[name, file]] }) =>
+      [
+        `// start with ${name}=${quoted(file)}: Node reads it once`,
+        "Object.assign(process.env, {",
+        ...device.map(([name, value]) => `  ${name}: ${quoted(value)},`),
+        "});",
+      ].join("\n"),
+    hint: (emulator) => `Put them first: the program goes on as in Microsoft's samples, with process.env.${ports(emulator)}`,
+  },
+  {
+    id: "rust", name: "Rust",
+    text: ({ device, hubward }) =>
+      [
+        "let vars = [",
+        ...[...device, ...hubward].map(([name, value]) => `    (${quoted(name)}, ${quoted(value)}),`),
+        "];",
+        "let value = |name: &str| vars.iter().find(|it| it.0 == name).map(|it| it.1.to_owned());",
+        "let hub = hubward::connect(&hubward::Settings::from_vars(value)?).await?;",
+      ].join("\n"),
+    hint: () => "With the crate hubward. A program that uses Settings::from_env() takes the lines for the shell.",
+  },
+];
+
+const REMEMBERED = "hubward.lines";
+function remembered() {
+  let id = null;
+  try {
+    id = localStorage.getItem(REMEMBERED);
+  } catch { /* Then nothing is remembered. */ }
+  return KINDS.some((it) => it.id === id) ? id : (navigator.userAgent.includes("Windows") ? "pwsh" : "bash");
+}

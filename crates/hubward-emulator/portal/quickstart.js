@@ -1,1 +1,166 @@
-// quickstart
+// The empty page: from nothing to a device that sends, by one button.
+
+import { dps, readIfThere, request } from "./api.js";
+import { action, fill, h, mark, say } from "./dom.js";
+import { editor as enroll } from "./enroll.js";
+import { lines } from "./lines.js";
+import { live, on, refresh } from "./live.js";
+import { link } from "./route.js";
+
+const DEVICE = "dev-1";
+
+export function quickstart({ list, detail }) {
+  const steps = h("ol", { class: "steps" });
+  const progress = h("div", { class: "progress", role: "status", "aria-live": "polite" });
+  const after = h("div");
+  /** What is known of dev-1: its key and, once it is registered, its hub. */
+  let device = null;
+  /** What the events say about it. */
+  const seen = { refused: null, connected: false };
+
+  fill(
+    list,
+    h("h1", null, "Your first device"),
+    h(
+      "p",
+      { class: "lead" },
+      "DPS and an IoT Hub run on this machine. Make an enrollment, paste its lines into a shell, and see the device appear here.",
+    ),
+    steps,
+  );
+
+  async function look() {
+    const enrollment = await readIfThere(dps("enrollments", DEVICE));
+    device = enrollment && { ...(await known(enrollment)), hub: enrollment.registrationState?.assignedHub ?? null };
+    draw();
+  }
+
+  const create = action(async () => {
+    const body = { registrationId: DEVICE, attestation: { type: "symmetricKey" } };
+    let enrollment;
+    try {
+      enrollment = (await request("PUT", dps("enrollments", DEVICE), { body })).json;
+    } catch (error) {
+      // It has been made meanwhile, by somebody else.
+      if (error.status !== 409) throw error;
+      return look();
+    }
+    device = { key: enrollment.attestation.symmetricKey.primaryKey, hub: null };
+    draw();
+    detail.querySelector("button.primary")?.focus();
+    say(`${DEVICE} is created, with generated keys`);
+    await refresh();
+  });
+
+  async function known() {
+    const keys = await request("POST", dps("enrollments", DEVICE, "attestationmechanism"));
+    return { key: keys.json.symmetricKey?.primaryKey ?? "" };
+  }
+
+  const step = (done, now, ...content) =>
+    h("li", { class: done ? "done" : now ? "now" : "later" }, h("div", null, ...content));
+
+  function draw() {
+    fill(
+      steps,
+      step(
+        device, !device,
+        h("h2", null, `Create ${DEVICE}`),
+        device
+          ? h("p", null, mark("good", "An individual enrollment with generated keys."), " ",
+            h("a", { href: link("enrollments", DEVICE) }, "Show it"))
+          : [
+            h("p", null, "An individual enrollment with two keys, made for you."),
+            h("div", { class: "actions" },
+              h("button", { type: "button", class: "primary big", on: { click: create } }, `Create ${DEVICE}`),
+              h("button", { type: "button", on: { click: () => enroll() } }, "Another enrollment…")),
+          ],
+      ),
+      step(
+        device?.hub, device && !device.hub,
+        h("h2", null, "Paste the lines, and start the device"),
+        h("p", null, "They are the settings of Microsoft's samples, too: the SDKs for Python and Node run unchanged."),
+      ),
+      step(
+        device?.hub, device && !device.hub,
+        h("h2", null, "Watch it arrive"),
+        device ? progress : h("p", null, "The page waits for it, and says so if it is refused."),
+      ),
+    );
+    if (device) status();
+    if (device && !detail.querySelector(".lines")) {
+      fill(
+        detail,
+        h("h2", null, `Lines for ${DEVICE}`),
+        lines(DEVICE, device.key),
+        h("h3", null, "then"),
+        h("pre", { class: "code short", tabindex: "0", "aria-label": "Command" }, "hubward provision --transport mqtt --messages 10"),
+        after,
+      );
+    } else if (!device) {
+      fill(
+        detail,
+        h("div", { class: "quiet" },
+          h("h2", null, "What there is"),
+          h("dl", { class: "facts" },
+            h("dt", null, "DPS"), h("dd", null, h("code", null, "localhost"), ", id scope ", h("code", null, live.emulator.idScope)),
+            h("dt", null, live.hubs.length === 1 ? "IoT Hub" : "IoT Hubs"), h("dd", null, live.hubs.map((it, at) => [at > 0 && ", ", h("code", null, it)])),
+            h("dt", null, "MQTT"), h("dd", null, live.emulator.mqtt.map((it) => [h("code", null, it), " "])),
+            h("dt", null, "HTTPS"), h("dd", null, live.emulator.https.map((it) => [h("code", null, it), " "])),
+            h("dt", null, "CA file"), h("dd", null, h("code", null, live.emulator.caFile)),
+          ),
+          h("p", { class: "hint" }, "The same by commands: ", h("code", null, "hubward dps enrollment create"), ". All of it: ",
+            h("a", { href: "#/connect" }, "Connect"), "."),
+        ),
+      );
+    }
+  }
+
+  function status() {
+    const said = [];
+    if (device.hub) {
+      said.push(mark("good", `${DEVICE} is registered at ${device.hub}.`));
+    } else {
+      if (seen.refused) said.push(mark("bad", `${DEVICE} refused: ${seen.refused}`));
+      said.push(mark("wait", `Waiting for ${DEVICE} to register…`));
+    }
+    if (seen.connected) said.push(mark("on", `${DEVICE} is connected.`));
+    progress.classList.toggle("green", Boolean(device.hub));
+    progress.classList.toggle("red", Boolean(seen.refused) && !device.hub);
+    fill(progress, said);
+    fill(after, device.hub && [
+      h("h3", null, "next"),
+      h("ul", { class: "next" },
+        h("li", null, h("a", { href: link("devices", device.hub, DEVICE) }, `See ${DEVICE}`), ", its state and its keys"),
+        h("li", null, h("a", { href: link("devices", device.hub, DEVICE, "telemetry") }, "Watch its telemetry")),
+        h("li", null, h("a", { href: link("devices", device.hub, DEVICE, "twin") }, "Edit its desired properties"),
+          ", while ", h("code", null, "hubward device run"), " runs"),
+        h("li", null, h("a", { href: link("devices", device.hub, DEVICE, "faults") }, "Break something"))),
+    ]);
+  }
+
+  function note(event) {
+    if (event.id?.toLowerCase() !== DEVICE) return false;
+    if (event.kind === "refused") seen.refused = `${event.message}${event.code ? `, ${event.code}` : ""}`;
+    if (event.kind === "registrationFailed") seen.refused = event.message;
+    if (event.kind === "registered" || event.kind === "enrollmentCreated") seen.refused = null;
+    if (event.kind === "connected") seen.connected = true;
+    if (event.kind === "disconnected") seen.connected = false;
+    return true;
+  }
+  const offs = [
+    on("past", (event) => note(event) && draw()),
+    on("event", (event) => {
+      if (!note(event)) return;
+      if (event.kind === "registered" && device) device.hub = event.hub ?? live.hubs[0];
+      draw();
+      // Our own button has drawn what it has made.
+      const made = event.kind === "enrollmentCreated" && !device;
+      if (made || /^(enrollment|registration)Deleted$/.test(event.kind)) look().catch((error) => say(error.message, "error"));
+    }),
+  ];
+
+  draw();
+  look().catch((error) => say(error.message, "error"));
+  return { dispose: () => offs.forEach((off) => off()) };
+}

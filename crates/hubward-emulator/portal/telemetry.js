@@ -1,1 +1,231 @@
-// telemetry
+// Telemetry as it comes: pause, filter, export; a row opens what a message has.
+
+import { fill, h, mark, roving, say, select } from "./dom.js";
+import { count, readable, when } from "./format.js";
+import { live, on } from "./live.js";
+import { go, link } from "./route.js";
+import { read } from "./api.js";
+
+/** The section: all devices of a hub. */
+export function telemetry({ list, detail, narrow }) {
+  let view = null;
+  let current = null;
+  const hubs = select(live.hubs.map((it) => [it, it]), live.hubs[0], { "aria-label": "Hub", on: { change: () => go(link("telemetry", hubs.value)) } });
+  const quiet = () => fill(detail, h("p", { class: "quiet" }, "A message opens here: its body, its properties, and what the hub adds."));
+  return {
+    show({ path: [name] }) {
+      const hub = live.hubs.find((it) => it.toLowerCase() === name?.toLowerCase()) ?? live.hubs[0];
+      if (current === hub) return;
+      view?.dispose();
+      current = hub;
+      hubs.value = hub;
+      quiet();
+      const body = h("div");
+      fill(list, h("div", { class: "pane-head" }, h("h1", null, "Telemetry"), live.hubs.length > 1 && hubs), body);
+      view = feed(body, hub, null, (message) => {
+        fill(detail,
+          h("button", { type: "button", class: "back", on: { click: () => narrow("list") } }, "‹ Telemetry"),
+          h("div", { class: "pane-head" }, h("h1", null, `Message ${message.offset}`)),
+          content(message, hub));
+        narrow("detail");
+      });
+    },
+    dispose: () => view?.dispose(),
+  };
+}
+
+/** The tab of one device or module. */
+export function telemetryOf(body, hub, id) {
+  return feed(body, hub, id, null);
+}
+
+/** `opened`: where a message is shown; without it, below its row. */
+function feed(body, hub, id, opened) {
+  const rows = h("ul", { class: "rows messages", "aria-label": "Messages, the newest first" });
+  const rove = roving(rows, "button.row");
+  const search = h("input", { type: "search", placeholder: "Filter", "aria-label": "Filter messages", autocomplete: "off", on: { input: redraw } });
+  const pause = h("button", { type: "button", "aria-pressed": "false", on: { click: toggle } }, "Pause");
+  const clear = h("button", { type: "button", on: { click: empty } }, "Clear");
+  const [device, module] = id?.split("/") ?? [];
+  const query = [
+    device === undefined ? null : `device=${encodeURIComponent(device)}`,
+    module === undefined ? null : `module=${encodeURIComponent(module)}`,
+  ].filter(Boolean);
+  const base = `/api/telemetry/${encodeURIComponent(hub)}`;
+  const address = `${base}/export${query.length > 0 ? `?${query.join("&")}` : ""}`;
+  const file = h("a", { class: "button", href: address, download: "" }, "Export JSON lines");
+  const note = h("p", { class: "hint", role: "status" });
+  const reading = h("p", { class: "reading" });
+  fill(body, h("div", { class: "tools" }, search, pause, clear, file), h("div", { class: "counts" }, reading, note), rows);
+
+  /** The newest first. */
+  let kept = [];
+  /** What came while nobody wanted to see it. */
+  let held = [];
+  let total = 0;
+  let lostSome = 0;
+  let paused = false;
+  let source = null;
+  let next = null;
+  let gone = false;
+  let frame = 0;
+  let fresh = [];
+
+  async function start() {
+    source?.close();
+    source = null;
+    if (gone || document.hidden || live.state !== "live") return tell();
+    if (next === null) {
+      const status = await read("/api/status");
+      if (gone || source) return;
+      const end = status.hubs.find((it) => it.hub.toLowerCase() === hub.toLowerCase())?.telemetry ?? 0;
+      next = Math.max(0, end - MOST * (id ? 20 : 1));
+    }
+    source = new EventSource(`${base}?${[`from=${next}`, ...query].join("&")}`);
+    source.onopen = tell;
+    source.onmessage = (event) => {
+      const message = JSON.parse(event.data);
+      next = message.offset + 1;
+      take(message);
+    };
+    source.addEventListener("skipped", (event) => {
+      lostSome += JSON.parse(event.data).skipped;
+      tell();
+    });
+    source.onerror = () => {
+      source?.close();
+      source = null;
+      tell();
+      // The status stream finds out what has happened, and when it is over.
+      setTimeout(() => !gone && !source && start(), 1000);
+    };
+    tell();
+  }
+
+  function take(message) {
+    total += 1;
+    const queue = paused ? held : fresh;
+    queue.push(message);
+    if (queue.length > MOST) queue.splice(0, queue.length - MOST);
+    if (!frame) frame = requestAnimationFrame(draw);
+  }
+
+  function draw() {
+    frame = 0;
+    const those = fresh.reverse();
+    fresh = [];
+    kept = [...those, ...kept].slice(0, MOST);
+    rows.prepend(...those.filter(wanted).map(row));
+    while (rows.childElementCount > MOST) rows.lastElementChild.remove();
+    rove.refresh();
+    tell();
+  }
+
+  function redraw() {
+    fill(rows, kept.filter(wanted).map(row));
+    rove.refresh();
+    tell();
+  }
+
+  function wanted(message) {
+    const text = search.value.trim().toLowerCase();
+    if (!text) return true;
+    const { deviceId, moduleId = "", body: content = "", properties } = message;
+    return `${deviceId} ${moduleId} ${content} ${JSON.stringify(properties)}`.toLowerCase().includes(text);
+  }
+
+  function row(message) {
+    const button = h("button", {
+      type: "button", class: "row", "aria-expanded": opened ? null : "false",
+      on: { click: () => (opened ? choose(button, message) : expand(button, message)) },
+    },
+    h("time", { datetime: message.enqueuedTime }, when(message.enqueuedTime, true)),
+    !id && h("span", { class: "id" }, message.moduleId ? `${message.deviceId}/${message.moduleId}` : message.deviceId),
+    h("span", { class: "clip mono" }, (message.body ?? `${message.bodyBase64} (base64)`).slice(0, 300)));
+    return h("li", null, button);
+  }
+
+  function choose(button, message) {
+    rows.querySelector("[aria-current]")?.removeAttribute("aria-current");
+    button.setAttribute("aria-current", "true");
+    opened(message);
+  }
+
+  function expand(button, message) {
+    const open = button.getAttribute("aria-expanded") === "true";
+    button.setAttribute("aria-expanded", String(!open));
+    if (open) button.nextElementSibling?.remove();
+    else button.after(content(message, hub));
+  }
+
+  function toggle() {
+    paused = !paused;
+    pause.setAttribute("aria-pressed", String(paused));
+    fill(pause, paused ? "Go on" : "Pause");
+    if (!paused) {
+      fresh.push(...held);
+      held = [];
+      draw();
+    }
+    tell();
+  }
+
+  function empty() {
+    kept = [];
+    held = [];
+    fresh = [];
+    redraw();
+  }
+
+  /** The state is said once, the numbers are only shown: nobody wants to hear them count. */
+  function tell() {
+    const state = paused ? mark("wait", `paused${held.length > 0 ? `, ${count(held.length, "new message")}` : ""}`)
+      : source ? mark("on", "live") : mark("off", "not connected");
+    const shown = rows.childElementCount;
+    const text = total === 0 ? "no message yet" : `${count(shown, "message")} shown${total > shown ? ` of ${total.toLocaleString("en")}` : ""}`;
+    fill(reading, state, h("span", { class: "dim" }, text));
+    const words = [
+      paused ? "Paused: what comes is kept for you." : "",
+      lostSome > 0 ? `${count(lostSome, "message was", "messages were")} gone before they could be shown.` : "",
+    ].join(" ").trim();
+    if (note.textContent !== words) fill(note, words);
+  }
+
+  const again = () => start().catch((error) => say(error.message, "error"));
+  const offs = [on("state", again)];
+  document.addEventListener("visibilitychange", again);
+  again();
+  return {
+    dispose() {
+      gone = true;
+      source?.close();
+      cancelAnimationFrame(frame);
+      document.removeEventListener("visibilitychange", again);
+      offs.forEach((off) => off());
+    },
+  };
+}
+
+/** All that a message has. */
+function content(message, hub) {
+  const table = (title, values) => {
+    const those = Object.entries(values);
+    return [
+      h("h3", null, title),
+      those.length === 0
+        ? h("p", { class: "quiet" }, "none")
+        : h("dl", { class: "facts" }, those.map(([name, value]) => [h("dt", { class: "mono" }, name), h("dd", { class: "mono" }, value ?? "(no value)")])),
+    ];
+  };
+  const text = message.body ?? message.bodyBase64;
+  const device = message.moduleId ? `${message.deviceId}/${message.moduleId}` : message.deviceId;
+  return h("div", { class: "message" },
+    h("p", { class: "dim" }, "from ", h("a", { href: link("devices", hub, device) }, device), ` at ${when(message.enqueuedTime, true)}, offset ${message.offset}, QoS ${message.qos}${message.duplicate ? ", sent again" : ""}`),
+    h("h3", null, message.body === undefined ? "Body, not text: base64" : "Body"),
+    h("pre", { class: "code", tabindex: "0", "aria-label": "Body" }, text === "" ? "(empty)" : readable(text)),
+    table("Properties", message.properties ?? {}),
+    table("System properties", message.systemProperties ?? {}));
+}
+
+/** Most messages in the page. */
+const MOST = 500;

@@ -1,1 +1,106 @@
-// twin
+// A twin: desired properties and tags to edit, reported ones to watch.
+
+import { hub as api, read, request, segments } from "./api.js";
+import { action, fill, h, mark, say } from "./dom.js";
+import { editor } from "./editor.js";
+import { plain, pretty } from "./format.js";
+import { patch, patched } from "./json.js";
+
+export function twin(body, hub, id) {
+  const path = api(hub, "twins", ...segments(id));
+  const reported = h("pre", { class: "code", tabindex: "0", "aria-label": "Reported properties" });
+  const reportedVersion = h("span", { class: "dim" });
+  const parts = [
+    part("Desired properties", "what the cloud wants; the device is told of changes at once",
+      (it) => plain(it.properties.desired), (changes) => ({ properties: { desired: changes } }),
+      (it) => `version ${it.properties.desired.$version}`),
+    part("Tags", "what the device does not see", (it) => it.tags ?? {}, (changes) => ({ tags: changes }), () => ""),
+  ];
+  fill(
+    body,
+    h("div", { class: "columns" },
+      h("div", null, parts.map((it) => it.element)),
+      h("div", null, h("div", { class: "part-head" }, h("h2", null, "Reported properties"), reportedVersion), h("p", { class: "hint" }, "what the device has said"), reported)),
+  );
+
+  function part(title, hint, take, wrap, version) {
+    let base = null;
+    let known = null;
+    const note = h("p", { class: "note", role: "status" });
+    const preview = h("code", { class: "preview" });
+    const versionText = h("span", { class: "dim" });
+    const save = h("button", { type: "button", class: "primary", disabled: true, on: { click: action(send) } }, "Save");
+    const revert = h("button", { type: "button", disabled: true, on: { click: reset } }, "Revert");
+    const edit = editor({ label: [title, " as JSON"], rows: 12, empty: {}, changed: look });
+    edit.area.addEventListener("keydown", (event) => {
+      if (event.key === "s" && (event.ctrlKey || event.metaKey)) {
+        event.preventDefault();
+        save.click();
+      }
+    });
+
+    const dirty = (value) => value === undefined || Object.keys(patch(base, value)).length > 0;
+    function look(value) {
+      const changes = value === undefined ? null : patch(base, value);
+      const some = changes !== null && Object.keys(changes).length > 0;
+      save.disabled = !some;
+      revert.disabled = value !== undefined && !some && edit.area.value === pretty(base);
+      fill(preview, some ? `sends ${JSON.stringify(changes)}` : "");
+    }
+    function reset() {
+      base = take(known);
+      edit.write(pretty(base));
+      fill(note);
+      look(base);
+    }
+    async function send() {
+      const value = edit.read();
+      if (value === undefined || !dirty(value)) return;
+      try {
+        const answer = await request("PATCH", path, { body: wrap(patch(base, value)), headers: { "If-Match": `"${known.etag}"` } });
+        say(`${title} of ${id} are saved`);
+        show(answer.json, true);
+      } catch (error) {
+        if (error.status !== 412) throw error;
+        // What others have changed stays, and what was changed here comes on top of it.
+        const mine = patch(base, value);
+        const now = await read(path);
+        for (const it of parts) it.adopt(now);
+        base = take(now);
+        edit.write(pretty(patched(base, mine)));
+        look(edit.read());
+        fill(note, mark("warn", "It was changed meanwhile; your changes now stand on top of that. Look, and save again."));
+      }
+    }
+    return {
+      element: h("section", { class: "part" },
+        h("div", { class: "part-head" }, h("h2", null, title), versionText),
+        h("p", { class: "hint" }, hint),
+        edit.element, preview, note, h("div", { class: "actions" }, save, revert)),
+      /** Takes what the hub says now, but for a text that somebody has begun to change. */
+      draw(now, saved) {
+        const editing = base !== null && !saved && !revert.disabled;
+        known = now;
+        fill(versionText, version(now));
+        if (!editing) return reset();
+        if (JSON.stringify(take(now)) !== JSON.stringify(base)) {
+          fill(note, mark("warn", "It has been changed meanwhile. Revert shows that, Save tells what became of it."));
+        }
+      },
+      adopt(now) {
+        known = now;
+      },
+    };
+  }
+
+  function show(now, saved = false) {
+    for (const it of parts) it.draw(now, saved);
+    fill(reported, pretty(plain(now.properties.reported)));
+    fill(reportedVersion, `version ${now.properties.reported.$version}`);
+  }
+  async function draw() {
+    show(await read(path));
+  }
+  draw().catch((error) => say(error.message, "error"));
+  return { draw };
+}

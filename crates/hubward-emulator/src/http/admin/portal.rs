@@ -72,11 +72,11 @@ macro_rules! files {
     };
 }
 
-const FILES: [(&str, &str); 21] = files![
+const FILES: [(&str, &str); 24] = files![
     "index.html" "portal.css" "icon.svg"
-    "app.js" "api.js" "live.js" "dom.js" "dialog.js" "route.js" "format.js" "json.js" "lines.js"
+    "app.js" "api.js" "live.js" "dom.js" "dialog.js" "editor.js" "route.js" "format.js" "json.js" "lines.js"
     "quickstart.js" "enrollments.js" "enroll.js" "devices.js" "device.js" "twin.js" "act.js"
-    "telemetry.js" "faults.js"
+    "telemetry.js" "faults.js" "activity.js" "connect.js"
 ];
 
 #[cfg(test)]
