@@ -13,6 +13,7 @@ use hyper::header::{HeaderName, HeaderValue, IF_MATCH};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::client::{Ask, Client};
 use crate::error::ServiceError;
@@ -86,6 +87,15 @@ impl<T> Call<T> {
 
     /// Gives the service's own JSON in place of the model; `null` where it says nothing.
     pub fn raw(self) -> Call<Value> {
+        self.gives()
+    }
+
+    /// Gives the service's own JSON as it came, to the last space; `null` where it says nothing.
+    pub fn verbatim(self) -> Call<Box<RawValue>> {
+        self.gives()
+    }
+
+    fn gives<U>(self) -> Call<U> {
         Call { client: self.client, ask: self.ask, gives: PhantomData }
     }
 

@@ -24,7 +24,7 @@
 //! # Behavior
 //!
 //! * Nothing is sent before a [`Call`] is awaited. It gives the typed model; [`Call::raw`] gives the
-//!   service's own JSON, and [`Call::json`] sends JSON of your own in place of the model.
+//!   service's own JSON, [`Call::verbatim`] as it came to the last space, and [`Call::json`] sends JSON of your own in place of the model.
 //! * A call has a deadline over everything: token, connection, attempts, answer.
 //! * Asking is repeated when the connection broke, after 429 and 5xx. Changing is repeated after 429,
 //!   and after a 5xx that says when: never after an answer that was lost. See [`ServiceOptions`].
@@ -62,3 +62,5 @@ pub use hyper::Method;
 pub use login::{LoginError, ServiceLogin};
 pub use options::ServiceOptions;
 pub use pager::{Page, Pager};
+/// What [`Call::verbatim`] gives.
+pub use serde_json::value::RawValue;

@@ -9,6 +9,7 @@ use hubward_proto::service::http::{CONTINUATION, ITEM_TYPE, MAX_ITEM_COUNT};
 use hyper::Method;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::call::{Call, parse};
 use crate::client::Client;
@@ -81,6 +82,15 @@ impl<T> Pager<T> {
 
     /// Gives the service's own JSON in place of the model.
     pub fn raw(self) -> Pager<Value> {
+        self.gives()
+    }
+
+    /// Gives the service's own JSON as it came, to the last space.
+    pub fn verbatim(self) -> Pager<Box<RawValue>> {
+        self.gives()
+    }
+
+    fn gives<U>(self) -> Pager<U> {
         let Self { client, path, query, page_size, left, continuation, done, gives: _ } = self;
         Pager { client, path, query, page_size, left, continuation, done, gives: PhantomData }
     }
