@@ -8,11 +8,13 @@ mod modules;
 mod policies;
 mod twins;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use hubward_proto::service::EnrollmentGroup;
 use tempfile::TempDir;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
@@ -29,7 +31,7 @@ use crate::ready::Ready;
 use crate::serve::{Protocol, Server};
 use crate::service::Access;
 use crate::shared::{Info, Shared};
-use crate::store::{SeedError, State, Store, apply, complete};
+use crate::store::{Disk, Entry, SeedError, State, StateError, StateLost, Store, apply, complete, open};
 use crate::tls::{Ca, Resolver, server_config};
 use crate::{Builder, StartError, listen};
 
@@ -90,20 +92,31 @@ impl Emulator {
         });
 
         let clock = Arc::new(Clock::new(options.clock_ahead));
-        let mut state = State::new(options.hubs.iter().map(String::as_str));
+        let retention = options.telemetry_retention;
+        let logs: BTreeMap<String, TelemetryLog> =
+            options.hubs.iter().map(|it| (it.to_ascii_lowercase(), TelemetryLog::new(retention))).collect();
+        let state = State::new(options.hubs.iter().map(String::as_str));
+        let (mut state, disk) = open_state(options.data_dir.as_deref(), state, &logs).await?;
         for hub in state.hubs.values_mut() {
             hub.rules = options.rules;
         }
         if options.dev_keys {
-            let (entry, _) = complete(dev_group(), None, clock.now()).map_err(SeedError::from)?;
+            let before = state.groups.get(crate::DEV_GROUP);
+            let (entry, _) = complete(dev_group(), before, clock.now()).map_err(SeedError::from)?;
             state.groups.insert(crate::DEV_GROUP.to_owned(), entry);
+        } else if state.groups.get(crate::DEV_GROUP).is_some_and(is_dev_group) {
+            // The key is public. It is asked for at each start, or not there.
+            state.groups.remove(crate::DEV_GROUP);
         }
         if let Some(seed) = &options.seed {
             apply(&mut state, seed, clock.now())?;
         }
         options.settle_policies(&mut state)?;
-        let store = Arc::new(Store::new(state));
-        let retention = options.telemetry_retention;
+        let store = Arc::new(match disk {
+            Some(disk) => Store::on_disk(state, disk),
+            None => Store::new(state),
+        });
+        store.settled().await?;
         let journal = EventLog::new(Arc::clone(&clock));
         let shared = Arc::new(Shared {
             journal: journal.clone(),
@@ -116,7 +129,7 @@ impl Emulator {
                 retry_after: options.retry_after.map(|it| it.as_secs()),
                 polls_before_assigned: options.polls_before_assigned,
             },
-            logs: options.hubs.iter().map(|it| (it.to_ascii_lowercase(), TelemetryLog::new(retention))).collect(),
+            logs,
             faults: Faults::default(),
             store,
             clock,
@@ -148,7 +161,8 @@ impl Emulator {
         Ok(Self { shared, tasks, admin: admin_tasks, scratch })
     }
 
-    /// Ends every connection and listener, and waits until the ports are free.
+    /// Ends every connection and listener, and waits until the ports are free and the state is
+    /// written.
     pub async fn shutdown(mut self) {
         // Streams of the admin port end as they should; all else is cut.
         self.shared.closing.send_replace(true);
@@ -156,7 +170,36 @@ impl Emulator {
             drop(task);
         }
         self.tasks.shutdown().await;
+        if let Some(disk) = self.shared.store.disk() {
+            disk.close();
+            disk.closed().await;
+        }
         drop(self.scratch.take());
+    }
+
+    /// Waits until everything that was changed before is in the data directory; without one it is
+    /// done at once. What is answered over the network has been waited for: this is for what the
+    /// methods of this type change.
+    ///
+    /// # Errors
+    /// [`StateLost`] if the disk fails.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing.
+    pub async fn settled(&self) -> Result<(), StateLost> {
+        self.shared.store.settled().await
+    }
+
+    /// Waits until the state cannot be written any more: never, if all is well or there is no data
+    /// directory. From then on nothing is acknowledged, so that a program should say why, and end.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing.
+    pub async fn failed(&self) -> StateLost {
+        match self.shared.store.disk() {
+            Some(disk) => disk.failed().await,
+            None => std::future::pending().await,
+        }
     }
 
     /// Endpoints and names, for a line of JSON that scripts wait for.
@@ -269,6 +312,37 @@ impl Emulator {
     pub fn clear_faults(&self) {
         self.shared.faults.clear();
     }
+}
+
+impl Drop for Emulator {
+    fn drop(&mut self) {
+        if let Some(disk) = self.shared.store.disk() {
+            // What waits is still written.
+            disk.close();
+        }
+    }
+}
+
+/// Reads the state of a data directory, if there is one.
+async fn open_state(
+    data_dir: Option<&Path>,
+    mut state: State,
+    logs: &BTreeMap<String, TelemetryLog>,
+) -> Result<(State, Option<Disk>), StartError> {
+    let Some(directory) = data_dir.map(Path::to_owned) else { return Ok((state, None)) };
+    let logs = logs.clone();
+    let opening = tokio::task::spawn_blocking(move || {
+        let disk = open(&directory, &mut state, &logs)?;
+        Ok::<_, StateError>((state, Some(disk)))
+    });
+    // It is not aborted; a panic goes on here.
+    Ok(opening.await.unwrap_or_else(|failed| std::panic::resume_unwind(failed.into_panic()))?)
+}
+
+/// Whether a group has the public key.
+fn is_dev_group(entry: &Entry<EnrollmentGroup>) -> bool {
+    let keys = [&entry.keys.primary, &entry.keys.secondary];
+    keys.into_iter().any(|it| it.expose_base64().as_str() == crate::DEV_GROUP_KEY)
 }
 
 fn open_ca(data_dir: Option<&Path>) -> Result<(Ca, PathBuf, Option<TempDir>), StartError> {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use hubward_proto::ProtoError;
 
-use crate::{CaError, SeedError};
+use crate::{CaError, SeedError, StateError, StateLost};
 
 /// Why an emulator does not start.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +47,12 @@ pub enum StartError {
     /// The certificate authority cannot be made or read.
     #[error("there is no certificate authority")]
     Ca(#[from] CaError),
+    /// The state in the data directory cannot be used.
+    #[error("the state cannot be used")]
+    State(#[from] StateError),
+    /// The state in the data directory cannot be written.
+    #[error("the state cannot be written")]
+    Lost(#[from] StateLost),
     /// There is no randomness to make the key of a policy with.
     #[error("the key of a policy cannot be made")]
     PolicyKey(#[from] hubward_sas::KeyError),

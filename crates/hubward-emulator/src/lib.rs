@@ -73,6 +73,6 @@ pub use ready::Ready;
 pub use store::{
     Ack, CloudMessageState, CloudMessageView, ConnectionState, DeviceStatus, DeviceView, EnrollError, FeedbackRecord,
     ModuleView, Outcome, Policy, PolicyView, Seed, SeedAuthentication, SeedDevice, SeedError, SeedModule, SeedReport,
-    TwinView,
+    StateError, StateLost, TwinView,
 };
 pub use tls::{BadCertificate, CaError};

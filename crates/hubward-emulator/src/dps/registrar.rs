@@ -38,7 +38,7 @@ impl Registrar {
             }
             assign(state, caller, &admitted, registration.payload, now);
             let id = wire_id::operation_id();
-            let operation = Operation { registration: caller.key(), polls_left: self.polls_before_assigned };
+            let operation = Operation::new(caller.key(), self.polls_before_assigned);
             state.operations.insert(id.clone(), operation);
             Ok(self.assigning(id, None))
         }))

@@ -30,7 +30,7 @@ pub(crate) use guard::Guard;
 
 use self::api::{Failure, Feed, Shape, Stream};
 use super::timed::Timed;
-use super::{Cut, Pace, Paced, Reply, reply, telemetry, value};
+use super::{Cut, Pace, Paced, Reply, reply, settled, telemetry, value};
 use crate::ready::Ready;
 use crate::serve::accept;
 use crate::shared::Shared;
@@ -99,7 +99,10 @@ impl Admin {
         let page = portal::File::at(request.uri().path());
         let (head, body) = request.into_parts();
         let mut reply = match self.guard.check(&head, page.is_some()) {
-            Ok(()) => self.route(page, Request::from_parts(head, body)).await?,
+            Ok(()) => {
+                let reply = self.route(page, Request::from_parts(head, body)).await;
+                settled(&self.shared, reply).await?
+            }
             Err(stranger) => {
                 tracing::info!(path = head.uri.path(), ?stranger, "the admin port refuses a request");
                 text(&self.shared, stranger.status(), stranger.message())

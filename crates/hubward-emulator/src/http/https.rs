@@ -11,7 +11,7 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{Cut, Reply, websocket};
+use super::{Cut, Reply, settled, websocket};
 use crate::shared::Shared;
 use crate::{dps, mqtt, service};
 
@@ -21,7 +21,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let upgrade: Mutex<Option<OnUpgrade>> = Mutex::default();
-    let service = service_fn(|request| route(&shared, &upgrade, request));
+    let service = service_fn(async |request| settled(&shared, route(&shared, &upgrade, request).await).await);
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADERS)

@@ -20,7 +20,6 @@ pub use method::{Invocation, InvokeError, MethodResult};
 #[cfg(feature = "admin")]
 pub(crate) use problem::{Code, body as problem_body};
 pub(crate) use push::Push;
-#[cfg(all(test, feature = "admin"))]
 pub(crate) use telemetry::Origin;
 pub use telemetry::{Telemetry, TelemetryLog, TelemetryReader};
 pub use twin::TwinProblem;

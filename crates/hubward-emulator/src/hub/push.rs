@@ -138,9 +138,12 @@ const NOTICES: usize = 128;
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use tokio::io::AsyncReadExt as _;
 
     use super::*;
+    use crate::store::{State, Store};
 
     async fn sent(
         connection: &mut Connection<tokio::io::DuplexStream>,
@@ -160,7 +163,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn no_more_than_the_window_is_unacknowledged() {
         let (stream, mut peer) = tokio::io::duplex(1 << 16);
-        let mut connection = Connection::new(stream);
+        let mut connection = Connection::new(stream, Arc::new(Store::new(State::default())));
         let mut outbox = Outbox::default();
         for _ in 0..20 {
             outbox.answer(&mut connection, "t".into(), "b".into(), 1).expect("room");
@@ -178,7 +181,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_acknowledges_nothing_loses_notices_and_then_the_connection() {
         let (stream, mut peer) = tokio::io::duplex(1 << 16);
-        let mut connection = Connection::new(stream);
+        let mut connection = Connection::new(stream, Arc::new(Store::new(State::default())));
         let mut outbox = Outbox::default();
         let taken = (0..300).filter(|_| outbox.notify(&mut connection, "t".into(), "b".into(), 1)).count();
         assert_eq!(taken, WINDOW + NOTICES);

@@ -2,10 +2,12 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use hubward_proto::hub::Message;
 use tokio::sync::watch;
+
+use crate::store::DiskLog;
 
 /// One message as a hub received it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -108,9 +110,11 @@ pub struct TelemetryLog {
 
 struct Inner {
     kept: Mutex<Kept>,
-    /// How many messages there have been.
+    /// How many messages there have been, without those that are not on disk yet.
     total: watch::Sender<u64>,
     most: usize,
+    /// Where it is written, if it is.
+    disk: OnceLock<DiskLog>,
 }
 
 #[derive(Default)]
@@ -123,10 +127,12 @@ struct Kept {
 
 impl TelemetryLog {
     pub(crate) fn new(most: usize) -> Self {
-        Self { inner: Arc::new(Inner { kept: Mutex::default(), total: watch::Sender::new(0), most: most.max(1) }) }
+        let (kept, total, disk) = (Mutex::default(), watch::Sender::new(0), OnceLock::new());
+        Self { inner: Arc::new(Inner { kept, total, most: most.max(1), disk }) }
     }
 
-    /// How many messages there have been since the start, also those no longer kept.
+    /// How many messages there have been, also those no longer kept; with a data directory since that
+    /// was made.
     #[must_use]
     pub fn total(&self) -> u64 {
         *self.inner.total.borrow()
@@ -143,7 +149,9 @@ impl TelemetryLog {
     pub fn from(&self, offset: u64) -> Vec<Arc<Telemetry>> {
         let kept = self.kept();
         let skip = usize::try_from(offset.saturating_sub(kept.first)).unwrap_or(usize::MAX);
-        kept.messages.iter().skip(skip).cloned().collect()
+        // What is not on disk yet has not been yet.
+        let seen = usize::try_from(self.total().saturating_sub(kept.first)).unwrap_or(usize::MAX);
+        kept.messages.iter().take(seen).skip(skip).cloned().collect()
     }
 
     /// Waits until there have been `count` messages since the start, then gives all that are kept.
@@ -167,22 +175,65 @@ impl TelemetryLog {
     /// Appends a message; the offset in it is replaced by its place.
     pub(crate) fn append(&self, mut telemetry: Telemetry) {
         let mut kept = self.kept();
-        telemetry.offset = kept.first + kept.messages.len() as u64;
-        kept.bytes += weight(&telemetry);
-        let total = telemetry.offset + 1;
-        kept.messages.push_back(Arc::new(telemetry));
-        while kept.messages.len() > self.inner.most || (kept.bytes > MOST_BYTES && kept.messages.len() > 1) {
-            if let Some(oldest) = kept.messages.pop_front() {
-                kept.bytes -= weight(&oldest);
-                kept.first += 1;
-            }
-        }
+        let first = kept.first;
+        telemetry.offset = kept.next();
+        let telemetry = Arc::new(telemetry);
+        kept.push(Arc::clone(&telemetry), self.inner.most);
         // Still under the lock, so that totals go out in order.
-        self.inner.total.send_replace(total);
+        match self.inner.disk.get() {
+            None => {
+                self.inner.total.send_replace(telemetry.offset + 1);
+            }
+            Some(disk) => disk.append(&telemetry, &self.inner.total, (kept.first > first).then_some(kept.first)),
+        }
+    }
+
+    /// Takes a message back that is on disk, in the order of their offsets.
+    pub(crate) fn restore(&self, telemetry: Telemetry) {
+        let mut kept = self.kept();
+        if kept.messages.is_empty() {
+            kept.first = telemetry.offset;
+        }
+        self.inner.total.send_replace(telemetry.offset + 1);
+        kept.push(Arc::new(telemetry), self.inner.most);
+    }
+
+    /// The next message has this offset at least.
+    pub(crate) fn go_on_at(&self, offset: u64) {
+        let mut kept = self.kept();
+        if kept.messages.is_empty() && kept.first < offset {
+            kept.first = offset;
+            self.inner.total.send_replace(offset);
+        }
+    }
+
+    /// Writes messages to disk from now on, and forgets there what is kept no longer.
+    pub(crate) fn write_to(&self, disk: DiskLog) {
+        disk.forget_before(self.kept().first);
+        // It is done once, before anybody else has the log.
+        let _ = self.inner.disk.set(disk);
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
         self.inner.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Kept {
+    /// The offset of the next message.
+    fn next(&self) -> u64 {
+        self.first + self.messages.len() as u64
+    }
+
+    fn push(&mut self, telemetry: Arc<Telemetry>, most: usize) {
+        self.bytes += weight(&telemetry);
+        self.messages.push_back(telemetry);
+        while self.messages.len() > most || (self.bytes > MOST_BYTES && self.messages.len() > 1) {
+            if let Some(oldest) = self.messages.pop_front() {
+                self.bytes -= weight(&oldest);
+                self.first += 1;
+            }
+        }
     }
 }
 
@@ -214,7 +265,8 @@ impl TelemetryReader {
                 self.skipped += kept.first.saturating_sub(self.next);
                 self.next = self.next.max(kept.first);
                 let at = usize::try_from(self.next - kept.first).unwrap_or(usize::MAX);
-                if let Some(telemetry) = kept.messages.get(at) {
+                let is_there = self.next < self.log.total();
+                if let Some(telemetry) = kept.messages.get(at).filter(|_| is_there) {
                     self.next += 1;
                     return Arc::clone(telemetry);
                 }

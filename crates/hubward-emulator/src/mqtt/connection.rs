@@ -1,6 +1,7 @@
 //! One MQTT connection over any byte stream: packets in, packets out, nothing unbounded.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -8,6 +9,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::{sleep, timeout};
 
 use super::codec::{Incoming, Malformed, Outgoing, decode};
+use crate::store::{StateLost, Store};
 
 /// Why there is nothing more to read or write.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +26,8 @@ pub(crate) enum Closed {
     Slow,
     #[error("the client was silent for too long")]
     Silent,
+    #[error("nothing may be acknowledged")]
+    Lost(#[from] StateLost),
     #[error("a scripted fault ended the connection")]
     Fault,
     #[error("the connection was taken over by a newer one")]
@@ -38,6 +42,8 @@ pub(crate) enum Closed {
 
 pub(crate) struct Connection<S> {
     stream: S,
+    /// Nothing is sent before what it tells of is kept there.
+    store: Arc<Store>,
     input: BytesMut,
     output: BytesMut,
     /// Bytes of the largest packet.
@@ -48,8 +54,8 @@ pub(crate) struct Connection<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Packets may be as large as a CONNECT, until [`Connection::allow`] says more.
-    pub(crate) fn new(stream: S) -> Self {
-        Self { stream, input: BytesMut::new(), output: BytesMut::new(), most: CONNECT_MOST, drip: None }
+    pub(crate) fn new(stream: S, store: Arc<Store>) -> Self {
+        Self { stream, store, input: BytesMut::new(), output: BytesMut::new(), most: CONNECT_MOST, drip: None }
     }
 
     /// Lets packets have `most` bytes from now on.
@@ -90,11 +96,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.output.len() >= WRITE
     }
 
-    /// Sends what was queued. Bounded in time; not cancel safe.
+    /// Sends what was queued, once what has happened is on disk. Bounded in time but for the disk's;
+    /// not cancel safe.
     pub(crate) async fn flush(&mut self) -> Result<(), Closed> {
         if self.output.is_empty() {
+            // A client that wants no answers may send faster than the disk takes it.
+            self.store.room().await;
             return Ok(());
         }
+        self.store.settled().await?;
         let bytes = self.output.split();
         if let Some(every) = self.drip {
             for byte in bytes {

@@ -26,7 +26,7 @@ pub(crate) enum End {
 
 /// Serves one MQTT connection to its end.
 pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(shared: &Arc<Shared>, stream: S) {
-    let mut connection = Connection::new(stream);
+    let mut connection = Connection::new(stream, Arc::clone(&shared.store));
     let end = match timeout(FIRST_PACKET, connection.read()).await {
         Ok(Ok(Incoming::Connect(connect))) => {
             let to_dps = connect.username.as_deref().is_some_and(DpsUsername::is_one);

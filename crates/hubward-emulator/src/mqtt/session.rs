@@ -105,7 +105,7 @@ where
 /// How the connection of a client is closed: gently, unless nobody would notice.
 pub(crate) fn end_of(why: &Closed) -> End {
     match why {
-        Closed::Fault | Closed::Slow | Closed::Broken(_) => End::Abruptly,
+        Closed::Fault | Closed::Slow | Closed::Broken(_) | Closed::Lost(_) => End::Abruptly,
         _ => End::Gently,
     }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use hubward_proto::limits::{CLOUD_TO_DEVICE_LOCK, CLOUD_TO_DEVICE_QUEUE, CLOUD_TO_DEVICE_TTL};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::feedback::{Ack, Outcome};
 use crate::clock::timestamp;
@@ -32,7 +32,7 @@ impl Default for Rules {
 }
 
 /// A message as it is published, however often.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Post {
     pub(crate) topic: String,
     pub(crate) body: Bytes,
@@ -42,31 +42,45 @@ pub(crate) struct Post {
 }
 
 /// The messages of one identity, at most [`CLOUD_TO_DEVICE_QUEUE`].
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Queue {
     /// Of the newest message.
     sequence: u64,
     /// Of the newest place.
+    #[serde(skip)]
     order: u64,
     /// The connection that may be delivered to.
+    #[serde(skip)]
     owner: Option<u64>,
     /// In the order they came.
     messages: Vec<Entry>,
+    #[serde(skip)]
     gone: Vec<Gone>,
+    /// Sequence numbers of those that have left and are still on disk.
+    #[serde(skip)]
+    unkept: Vec<u64>,
 }
 
-#[derive(Debug, Clone)]
+/// Locks and places end with their connections, so they are not written.
+#[derive(Debug, Clone, Serialize, Deserialize)]
 struct Entry {
     sequence: u64,
     packet_id: u16,
+    /// Written by itself.
+    #[serde(skip)]
     post: Arc<Post>,
+    /// Whether `post` is on disk, or on its way there.
+    #[serde(skip)]
+    kept: bool,
     enqueued: SystemTime,
     expires: SystemTime,
     deliveries: u32,
     /// Locks that have ended by themselves.
     timeouts: u32,
     /// It is with the device, and invisible until then.
+    #[serde(skip)]
     lock: Option<SystemTime>,
+    #[serde(skip)]
     place: Option<Place>,
 }
 
@@ -134,6 +148,7 @@ impl Queue {
             sequence,
             packet_id,
             post,
+            kept: false,
             enqueued: now,
             expires,
             deliveries: 0,
@@ -254,6 +269,33 @@ impl Queue {
         self.messages.iter().map(Entry::view).collect()
     }
 
+    /// The messages that are to be written, all of them or those that are not on disk yet, with their
+    /// sequence numbers. They count as written from now on.
+    pub(super) fn keep(&mut self, all: bool) -> impl Iterator<Item = (u64, &Post)> {
+        let wanted = self.messages.iter_mut().filter(move |it| all || !it.kept);
+        wanted.map(|it| {
+            it.kept = true;
+            (it.sequence, &*it.post)
+        })
+    }
+
+    /// The sequence numbers of messages that have left since the last call and were on disk.
+    pub(super) fn drain_unkept(&mut self) -> Vec<u64> {
+        std::mem::take(&mut self.unkept)
+    }
+
+    /// Gives a message that is on disk its contents. Gives whether there is such a message.
+    pub(super) fn restore(&mut self, sequence: u64, post: Arc<Post>) -> bool {
+        let Some(entry) = self.messages.iter_mut().find(|it| it.sequence == sequence) else { return false };
+        (entry.post, entry.kept) = (post, true);
+        true
+    }
+
+    /// Whether every message has its contents, after all were restored.
+    pub(super) fn is_whole(&self) -> bool {
+        self.messages.iter().all(|it| it.kept)
+    }
+
     /// Makes every message visible again.
     fn unlock(&mut self) {
         self.messages.iter_mut().for_each(|it| it.lock = None);
@@ -261,6 +303,9 @@ impl Queue {
 
     fn drop_message(&mut self, at: usize, outcome: Outcome, now: SystemTime) {
         let entry = self.messages.remove(at);
+        if entry.kept {
+            self.unkept.push(entry.sequence);
+        }
         self.gone.push(Gone { post: entry.post, outcome, at: now });
     }
 }

@@ -7,7 +7,9 @@ use hubward_proto::service::{
 };
 use hubward_proto::{DeviceId, ProtoError, RegistrationId};
 use hubward_sas::{KeyError, SasToken, SharedKey};
+use serde::{Deserialize, Serialize};
 
+use super::disk;
 use crate::clock::timestamp;
 use crate::wire_id;
 
@@ -82,12 +84,14 @@ impl KeyPair {
 }
 
 /// An enrollment: what the service shows, and its keys.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Entry<M> {
     /// Without keys and without read-only state.
     pub(crate) model: M,
+    #[serde(with = "disk::key_pair")]
     pub(crate) keys: KeyPair,
     /// What the device gets as `payload` of its result, as if a custom allocation had sent it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) answer_payload: Option<serde_json::Value>,
 }
 

@@ -1,9 +1,8 @@
 //! What became of messages to devices, for the senders who want to know.
 
-use std::collections::VecDeque;
-
 use serde::{Deserialize, Serialize};
 
+use super::Table;
 use super::c2d::Gone;
 use crate::clock::timestamp;
 
@@ -49,7 +48,7 @@ impl Ack {
 ///
 /// Source: `[doc]` iot-hub/iot-hub-devguide-messages-c2d.md, "Message feedback". `Rejected` is missing:
 /// nobody can reject a message over MQTT.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Outcome {
     /// The device has acknowledged it, or it was delivered with QoS 0.
@@ -65,7 +64,7 @@ pub enum Outcome {
 /// What became of one message.
 ///
 /// Source: `[doc]` iot-hub/iot-hub-devguide-messages-c2d.md, "Message feedback".
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct FeedbackRecord {
@@ -89,7 +88,8 @@ pub struct FeedbackRecord {
 /// The records of one hub, the oldest forgotten first.
 #[derive(Debug, Default)]
 pub(crate) struct Feedback {
-    records: VecDeque<FeedbackRecord>,
+    /// By a number that counts up, as 16 hexadecimal digits.
+    records: Table<FeedbackRecord>,
 }
 
 impl Feedback {
@@ -106,9 +106,11 @@ impl Feedback {
             None => (client_id, None),
         };
         if self.records.len() >= MOST {
-            self.records.pop_front();
+            self.records.pop_first();
         }
-        self.records.push_back(FeedbackRecord {
+        let newest = self.records.last_key_value().and_then(|(number, _)| u64::from_str_radix(number, 16).ok());
+        let number = format!("{:016x}", newest.map_or(0, |it| it + 1));
+        let record = FeedbackRecord {
             original_message_id: message_id.clone(),
             enqueued_time_utc: timestamp(at),
             status_code: outcome,
@@ -116,11 +118,16 @@ impl Feedback {
             device_id: device_id.to_owned(),
             module_id,
             device_generation_id: generation_id.to_owned(),
-        });
+        };
+        self.records.insert(number, record);
     }
 
     pub(crate) fn all(&self) -> Vec<FeedbackRecord> {
-        self.records.iter().cloned().collect()
+        self.records.values().cloned().collect()
+    }
+
+    pub(super) const fn table_mut(&mut self) -> &mut Table<FeedbackRecord> {
+        &mut self.records
     }
 }
 

@@ -1,6 +1,7 @@
 //! Everything the emulator remembers, behind one lock, with a signal for every change.
 
 mod c2d;
+mod disk;
 mod enrollment;
 mod feedback;
 mod live;
@@ -22,6 +23,8 @@ use tokio::sync::watch;
 
 pub(crate) use c2d::{Acknowledged, Delivery, PACKET_ID_MAX, Post, Queue, Rules, later};
 pub use c2d::{CloudMessageState, CloudMessageView};
+pub(crate) use disk::{Disk, DiskLog, open};
+pub use disk::{StateError, StateLost};
 pub use enrollment::EnrollError;
 pub(crate) use enrollment::{Entry, KeyPair, Model, Put, complete};
 pub use feedback::{Ack, FeedbackRecord, Outcome};
@@ -44,11 +47,20 @@ pub(crate) use twin_view::twin_view;
 pub(crate) struct Store {
     state: Mutex<State>,
     revision: watch::Sender<u64>,
+    /// `None`: all of it is in memory only.
+    disk: Option<Disk>,
 }
 
 impl Store {
     pub(crate) fn new(state: State) -> Self {
-        Self { state: Mutex::new(state), revision: watch::Sender::new(0) }
+        Self { state: Mutex::new(state), revision: watch::Sender::new(0), disk: None }
+    }
+
+    /// A state that [`disk::open`] has read. What has been changed since then is written too.
+    pub(crate) fn on_disk(state: State, disk: Disk) -> Self {
+        let store = Self { disk: Some(disk), ..Self::new(state) };
+        store.update(|_| ());
+        store
     }
 
     pub(crate) fn read<R>(&self, read: impl FnOnce(&State) -> R) -> R {
@@ -64,7 +76,13 @@ impl Store {
 
     /// Changes what nobody waits for, such as that time has passed.
     pub(crate) fn update<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
-        change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let result = change(&mut state);
+        if let Some(disk) = &self.disk {
+            // Still under the lock, so that changes are written in their order.
+            disk.changed(&mut state);
+        }
+        result
     }
 
     /// Changes the state, then wakes everybody who watches if there was something to change.
@@ -74,6 +92,32 @@ impl Store {
             self.revision.send_modify(|it| *it += 1);
         }
         result
+    }
+
+    /// Returns when all that was changed before is on disk: at once, if the state is in memory. To be
+    /// called before anything leaves that tells of a change.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing.
+    pub(crate) async fn settled(&self) -> Result<(), StateLost> {
+        match &self.disk {
+            None => Ok(()),
+            Some(disk) => disk.settled().await,
+        }
+    }
+
+    /// Returns when there is room for more changes that nobody waits for.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing.
+    pub(crate) async fn room(&self) {
+        if let Some(disk) = &self.disk {
+            disk.room().await;
+        }
+    }
+
+    pub(crate) const fn disk(&self) -> Option<&Disk> {
+        self.disk.as_ref()
     }
 
     /// Counts the changes.

@@ -1,10 +1,8 @@
 //! Shared access policies: which rights a key gives at a service API.
 
-use std::collections::BTreeMap;
-
 use hubward_sas::{KeyError, SharedKey};
 
-use super::KeyPair;
+use super::{KeyPair, Table};
 
 /// The shared access policies of a new hub.
 ///
@@ -91,7 +89,7 @@ impl Policy {
 pub(crate) const DPS_POLICY: &str = "provisioningserviceowner";
 
 /// The keys of policies by [`hub_policy`] or [`DPS_POLICY`].
-pub(crate) type Policies = BTreeMap<String, KeyPair>;
+pub(crate) type Policies = Table<KeyPair>;
 
 /// Where [`Policies`] has the keys of a policy of a hub.
 pub(crate) fn hub_policy(hub: &str, policy: Policy) -> String {
@@ -173,7 +171,7 @@ mod tests {
     #[test]
     fn keys_stay_unless_others_are_given() {
         let key = || SharedKey::generate().expect("a key");
-        let (mut policies, id) = (Policies::new(), hub_policy("Hub-1", Policy::Service));
+        let (mut policies, id) = (Policies::default(), hub_policy("Hub-1", Policy::Service));
         assert_eq!(id, "hub-1/service");
         settle(&mut policies, id.clone(), (None, None)).expect("random ones");
         let first = policies[&id].clone();

@@ -1,13 +1,14 @@
 //! What DPS remembers of registrations: records that stay, operations that are asked about.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 
 use hubward_proto::dps::RegistrationState;
+use serde::{Deserialize, Serialize};
 
 use super::Table;
 
 /// The registration of one device. Stays when its enrollment is deleted.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Record {
     pub(crate) state: RegistrationState,
     /// Name of the group it came through; `None` for an individual enrollment.
@@ -19,37 +20,64 @@ pub(crate) struct Record {
 }
 
 /// The hub that a device has been assigned to, and its id there.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Assigned {
     pub(crate) hub: String,
     pub(crate) device_id: String,
 }
 
 /// A registration that somebody asks about.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Operation {
     /// Whose, in lower case.
     pub(crate) registration: String,
     /// How many more polls are answered with `assigning`.
     pub(crate) polls_left: u32,
+    /// Its place among all.
+    #[serde(default)]
+    number: u64,
+}
+
+impl Operation {
+    pub(crate) const fn new(registration: String, polls_left: u32) -> Self {
+        Self { registration, polls_left, number: 0 }
+    }
 }
 
 /// Operations by id, the oldest forgotten first.
 #[derive(Debug, Default)]
 pub(crate) struct Operations {
-    by_id: HashMap<String, Operation>,
-    oldest_first: VecDeque<String>,
+    by_id: Table<Operation>,
+    /// Numbers and ids.
+    oldest_first: VecDeque<(u64, String)>,
 }
 
 impl Operations {
     pub(crate) fn insert(&mut self, id: String, operation: Operation) {
         while self.oldest_first.len() >= MOST {
-            if let Some(oldest) = self.oldest_first.pop_front() {
+            if let Some((_, oldest)) = self.oldest_first.pop_front() {
                 self.by_id.remove(&oldest);
             }
         }
-        self.oldest_first.push_back(id.clone());
+        let number = self.oldest_first.back().map_or(0, |(newest, _)| newest + 1);
+        self.oldest_first.push_back((number, id.clone()));
+        self.by_id.insert(id, Operation { number, ..operation });
+    }
+
+    /// Takes one back that is on disk, in any order.
+    pub(super) fn restore(&mut self, id: String, operation: Operation) {
+        let at = self.oldest_first.partition_point(|(number, _)| *number < operation.number);
+        self.oldest_first.insert(at, (operation.number, id.clone()));
         self.by_id.insert(id, operation);
+    }
+
+    pub(super) const fn table_mut(&mut self) -> &mut Table<Operation> {
+        &mut self.by_id
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.by_id.clear();
+        self.oldest_first.clear();
     }
 
     /// The operation of this id, if it is this device's.
@@ -71,7 +99,7 @@ mod tests {
     #[test]
     fn operations_are_bounded_and_belong_to_somebody() {
         let mut operations = Operations::default();
-        let operation = Operation { registration: "d1".into(), polls_left: 1 };
+        let operation = Operation::new("d1".into(), 1);
         for number in 0..=MOST {
             operations.insert(number.to_string(), operation.clone());
         }

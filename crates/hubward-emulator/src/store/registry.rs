@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::time::SystemTime;
 
 use hubward_proto::service::InitialTwin;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::feedback::Feedback;
-use super::{KeyPair, Queue, Rules, Table, Twin};
+use super::{KeyPair, Queue, Rules, Table, Twin, disk};
 use crate::clock::timestamp;
 use crate::wire_id;
 
@@ -76,8 +76,9 @@ impl Hub {
 }
 
 /// The identity of a device or of a module, and what a hub keeps for it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Device {
+    #[serde(with = "disk::key_pair")]
     pub(crate) keys: KeyPair,
     /// Always true for a module: only its device can be disabled.
     pub(crate) enabled: bool,
@@ -110,7 +111,7 @@ pub(crate) struct Device {
 pub(crate) const NEVER: &str = "0001-01-01T00:00:00Z";
 
 /// What survives a connection with CleanSession 0: filter and granted QoS.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Session {
     pub(crate) filters: BTreeSet<(String, u8)>,
 }

@@ -7,10 +7,13 @@ use hubward_proto::ProtoError;
 use hubward_proto::hub::{Properties, Twin as DeviceTwin, twin};
 use hubward_proto::limits::{TWIN_PROPERTIES_MAX, TWIN_TAGS_MAX};
 use hubward_proto::service::InitialTwin;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::disk;
+
 /// The twin of a device or module.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Twin {
     /// Counts all changes.
     version: u64,
@@ -22,8 +25,9 @@ pub(crate) struct Twin {
 }
 
 /// Desired or reported properties.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 struct Section {
+    #[serde(with = "disk::properties")]
     properties: Properties,
     metadata: Map<String, Value>,
     /// Whether the metadata say with which version something changed: those of desired properties do.

@@ -1,0 +1,118 @@
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use redb::{Builder, StorageBackend};
+
+use super::*;
+use crate::hub::TelemetryLog;
+
+/// A disk that can be full.
+#[derive(Debug, Default)]
+struct Backend {
+    bytes: redb::backends::InMemoryBackend,
+    full: Arc<AtomicBool>,
+}
+
+impl Backend {
+    fn check(&self) -> Result<(), io::Error> {
+        if self.full.load(Ordering::SeqCst) {
+            return Err(io::Error::new(io::ErrorKind::StorageFull, "no space left on device"));
+        }
+        Ok(())
+    }
+}
+
+impl StorageBackend for Backend {
+    fn len(&self) -> Result<u64, io::Error> {
+        self.bytes.len()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), io::Error> {
+        self.bytes.read(offset, out)
+    }
+
+    fn set_len(&self, len: u64) -> Result<(), io::Error> {
+        self.check()?;
+        self.bytes.set_len(len)
+    }
+
+    fn sync_data(&self) -> Result<(), io::Error> {
+        self.check()?;
+        self.bytes.sync_data()
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> Result<(), io::Error> {
+        self.check()?;
+        self.bytes.write(offset, data)
+    }
+}
+
+/// A disk, and what makes it full.
+fn disk(logs: &BTreeMap<String, TelemetryLog>) -> (Disk, Arc<AtomicBool>) {
+    let backend = Backend::default();
+    let full = Arc::clone(&backend.full);
+    let database = Builder::new().create_with_backend(backend).expect("a database");
+    let disk = file::start(database, "state.redb".into(), &mut State::default(), logs).expect("it is new");
+    (disk, full)
+}
+
+fn put(key: &str) -> [Write; 1] {
+    [Write::Put(key.to_owned(), b"1".to_vec())]
+}
+
+#[tokio::test]
+async fn what_was_changed_before_is_waited_for() {
+    let (disk, _) = disk(&BTreeMap::new());
+    disk.settled().await.expect("nothing waits");
+    for number in 0..100 {
+        disk.hand_over(put(&format!("record\0{number}")));
+        disk.settled().await.expect("written");
+        assert_eq!(disk.line.progress.borrow().written, number + 1);
+    }
+    // A change that changes nothing settles too.
+    disk.hand_over(put("record\x001"));
+    disk.settled().await.expect("written");
+    disk.close();
+    disk.closed().await;
+    disk.hand_over(put("record\0late"));
+    let lost = disk.settled().await.expect_err("nobody writes it");
+    assert_eq!(lost.why, "the emulator has ended");
+}
+
+#[tokio::test]
+async fn a_full_disk_ends_all_acknowledgements_and_says_so() {
+    let logs = BTreeMap::from([("hub".to_owned(), TelemetryLog::new(10))]);
+    let (disk, full) = disk(&logs);
+    disk.hand_over(put("record\0a"));
+    disk.settled().await.expect("there is room");
+    assert_eq!(disk.failure(), None);
+    full.store(true, Ordering::SeqCst);
+    let log = &logs["hub"];
+    let message = hubward_proto::hub::Message::new("x");
+    log.append(crate::hub::Telemetry::new(&Arc::default(), "now".into(), message));
+    let lost = disk.settled().await.expect_err("the disk is full");
+    assert_eq!(
+        lost.to_string(),
+        "the state cannot be written to state.redb: I/O error: no space left on device; nothing is acknowledged any more"
+    );
+    assert_eq!(disk.failed().await, lost);
+    assert_eq!((log.total(), log.all().len()), (0, 0), "nobody sees what is not on disk");
+    // Later changes neither pile up nor are acknowledged, even if there is room again.
+    full.store(false, Ordering::SeqCst);
+    disk.hand_over(put("record\0b"));
+    assert_eq!(disk.settled().await.expect_err("it is too late"), lost);
+    assert!(disk.line.waiting().writes.is_empty());
+    disk.room().await;
+    disk.closed().await;
+}
+
+#[test]
+fn rows_below_a_key_are_those_that_begin_with_it() {
+    let below = rows::below(&["post", "hub", "d1"]);
+    let end = rows::after(&below);
+    for (device, inside) in [("d1", true), ("d1/m1", false), ("d10", false), ("d", false)] {
+        let key = rows::key(&["post", "hub", device, "1"]);
+        assert_eq!((below.as_str()..end.as_str()).contains(&key.as_str()), inside, "{device}");
+    }
+}
