@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use hubward_dial::Endpoint;
-use hubward_proto::service::http::{DPS_API_VERSION, HUB_API_VERSION};
+use hubward_proto::service::http::{DPS_API_VERSION, HUB_API_VERSION, segment};
 use hyper::{Method, Uri};
 use serde::de::DeserializeOwned;
 
@@ -17,13 +17,13 @@ use crate::hub::HubService;
 use crate::options::ServiceOptions;
 
 /// The admin port of an emulator. Plain HTTP, no token: whoever reaches it may do everything, and
-/// whoever listens on the way reads along. It is meant for one machine.
+/// whoever listens on the way reads along. It is meant for one machine. Everything goes over one connection, which clones share.
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 /// use hubward_service::{AdminPort, ServiceOptions};
 ///
-/// let emulator = AdminPort::new("http://127.0.0.1:8081", ServiceOptions::new())?;
+/// let emulator = AdminPort::new("http://127.0.0.1:8480", &ServiceOptions::new())?;
 /// let devices = emulator.hub("localhost").devices(10).await?;
 /// let enrollments = emulator.dps().enrollments().all().await?;
 /// # Ok(())
@@ -32,18 +32,16 @@ use crate::options::ServiceOptions;
 #[derive(Debug, Clone)]
 pub struct AdminPort {
     client: Arc<Client>,
-    options: ServiceOptions,
 }
 
 impl AdminPort {
-    /// The admin port at a URL such as `http://127.0.0.1:8081`; `http://` may be left out.
+    /// The admin port at a URL such as `http://127.0.0.1:8480`; `http://` may be left out.
     ///
     /// # Errors
     /// [`AdminUrlError`] if that is no such URL.
-    pub fn new(url: &str, options: ServiceOptions) -> Result<Self, AdminUrlError> {
+    pub fn new(url: &str, options: &ServiceOptions) -> Result<Self, AdminUrlError> {
         let endpoint = endpoint(url).ok_or(AdminUrlError)?;
-        let client = Arc::new(Client::plain(endpoint, String::new(), &options, None));
-        Ok(Self { client, options })
+        Ok(Self { client: Arc::new(Client::plain(endpoint, options)) })
     }
 
     /// The service API of its DPS.
@@ -55,7 +53,7 @@ impl AdminPort {
     /// The service API of one of its hubs.
     #[must_use]
     pub fn hub(&self, host: &str) -> HubService {
-        HubService::of(self.mounted(format!("/hubs/{host}"), HUB_API_VERSION))
+        HubService::of(self.mounted(format!("/hubs/{}", segment(host)), HUB_API_VERSION))
     }
 
     /// Anything that the port has: a path that begins with `/`, ids percent-encoded.
@@ -83,7 +81,7 @@ impl AdminPort {
     }
 
     fn mounted(&self, base: String, api_version: &'static str) -> Arc<Client> {
-        Arc::new(Client::plain(self.client.endpoint().clone(), base, &self.options, Some(api_version)))
+        Arc::new(self.client.mounted(base, api_version))
     }
 }
 
@@ -109,13 +107,13 @@ mod tests {
     #[test]
     fn a_url_is_a_host_and_a_port() {
         for (url, expected) in [
-            ("http://127.0.0.1:8081", Some(("127.0.0.1", 8081))),
-            ("http://127.0.0.1:8081/", Some(("127.0.0.1", 8081))),
-            ("localhost:8081", Some(("localhost", 8081))),
-            ("http://[::1]:8081", Some(("::1", 8081))),
+            ("http://127.0.0.1:8480", Some(("127.0.0.1", 8480))),
+            ("http://127.0.0.1:8480/", Some(("127.0.0.1", 8480))),
+            ("localhost:8480", Some(("localhost", 8480))),
+            ("http://[::1]:8480", Some(("::1", 8480))),
             ("http://emulator", Some(("emulator", 80))),
             ("https://localhost:8443", None),
-            ("http://localhost:8081/health", None),
+            ("http://localhost:8480/health", None),
             ("http://u@localhost", None),
             ("", None),
             ("a b", None),

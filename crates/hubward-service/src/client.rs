@@ -101,22 +101,31 @@ impl Client {
     }
 
     /// Over plain HTTP and without a token.
-    pub(crate) fn plain(
-        endpoint: Endpoint,
-        base: String,
-        options: &ServiceOptions,
-        api_version: Option<&'static str>,
-    ) -> Self {
-        let login = ServiceLogin { endpoint: endpoint.clone(), proof: Proof::Nothing };
+    pub(crate) fn plain(endpoint: Endpoint, options: &ServiceOptions) -> Self {
         Self {
             http: Http::plain(options.tcp.clone()),
             secure: false,
-            endpoint,
-            base,
-            api_version,
-            credential: Credential::new(login),
+            endpoint: endpoint.clone(),
+            base: String::new(),
+            api_version: None,
+            credential: Credential::new(ServiceLogin { endpoint, proof: Proof::Nothing }),
             deadline: options.deadline,
             attempts: options.attempts,
+        }
+    }
+
+    /// A service API that is mounted on this, over the same connection.
+    pub(crate) fn mounted(&self, base: String, api_version: &'static str) -> Self {
+        let endpoint = self.endpoint.clone();
+        Self {
+            http: self.http.clone(),
+            secure: self.secure,
+            endpoint: endpoint.clone(),
+            base,
+            api_version: Some(api_version),
+            credential: Credential::new(ServiceLogin { endpoint, proof: Proof::Nothing }),
+            deadline: self.deadline,
+            attempts: self.attempts,
         }
     }
 

@@ -144,7 +144,8 @@ impl DpsService {
         Pager::new(&self.client, format!("{}/query", http::registration(enrollment_group_id)), None)
     }
 
-    /// Anything else that the API has: a path that begins with `/`, ids percent-encoded.
+    /// Anything else that the API has: a path that begins with `/`, ids percent-encoded
+    /// ([`segment`](http::segment)).
     pub fn call<T: DeserializeOwned>(&self, method: Method, path: impl Into<String>) -> Call<T> {
         Call::new(&self.client, method, path)
     }

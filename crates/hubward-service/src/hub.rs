@@ -177,7 +177,8 @@ impl HubService {
         self.call(Method::GET, "/statistics/service")
     }
 
-    /// Anything else that the API has: a path that begins with `/`, ids percent-encoded.
+    /// Anything else that the API has: a path that begins with `/`, ids percent-encoded
+    /// ([`segment`](http::segment)).
     pub fn call<T: DeserializeOwned>(&self, method: Method, path: impl Into<String>) -> Call<T> {
         Call::new(&self.client, method, path)
     }

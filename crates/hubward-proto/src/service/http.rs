@@ -30,6 +30,12 @@ pub const CLIENT_REQUEST_ID: &str = "x-ms-client-request-id";
 /// Header of an answer: the service's id of the request.
 pub const REQUEST_ID: &str = "x-ms-request-id";
 
+/// A text as one segment of a path.
+#[must_use]
+pub fn segment(text: &str) -> String {
+    encode(text).to_string()
+}
+
 /// Where an individual enrollment is.
 #[must_use]
 pub fn enrollment(registration_id: &str) -> String {
