@@ -51,6 +51,14 @@ impl Failure {
         failure
     }
 
+    /// What an argument names cannot be used, for reasons that the error knows.
+    #[cfg(any(feature = "emulator", feature = "service"))]
+    pub(crate) fn of_arguments(error: &dyn std::error::Error) -> Self {
+        let mut failure = Self::usage("");
+        failure.0.messages = messages(error);
+        failure
+    }
+
     /// Ctrl-C.
     pub(crate) fn interrupted() -> Self {
         Self::new(ExitCode::Interrupted, "interrupted", "user".to_owned(), "interrupted")
@@ -144,6 +152,41 @@ impl From<Unsupported> for Failure {
 impl From<ReceiveError> for Failure {
     fn from(error: ReceiveError) -> Self {
         Self::diagnosed(&error, Diagnosis::from(&error))
+    }
+}
+
+#[cfg(any(feature = "emulator", feature = "service"))]
+impl From<hubward_service::ServiceError> for Failure {
+    fn from(error: hubward_service::ServiceError) -> Self {
+        use hubward_service::{Fault, ServiceError};
+
+        let fault = error.fault();
+        let exit_code = match fault {
+            Fault::Network => ExitCode::Network,
+            Fault::Tls => ExitCode::Tls,
+            Fault::Credential => ExitCode::Credential,
+            Fault::Throttled => ExitCode::Throttled,
+            Fault::Deadline => ExitCode::Deadline,
+            Fault::Peer => ExitCode::Protocol,
+            Fault::Unsupported => ExitCode::Unsupported,
+            // What was never sent is ours; the service refuses for other reasons.
+            Fault::Request if error.refused().is_none() => ExitCode::Usage,
+            _ => ExitCode::Refused,
+        };
+        let stage = match &error {
+            ServiceError::Connect { .. } => "service-connect",
+            ServiceError::Tls { .. } => "service-tls",
+            ServiceError::Request(_) => "arguments",
+            ServiceError::Credential(_) => "service-login",
+            _ => "service-request",
+        };
+        let mut failure = Self::new(exit_code, stage, fault.to_string(), "");
+        failure.0.messages = messages(&error);
+        failure.0.endpoint = error.endpoint().map(str::to_owned);
+        failure.0.service_code = error.refused().and_then(|it| it.code);
+        failure.0.tracking_id = error.refused().and_then(|it| it.tracking_id.clone());
+        failure.0.hint = error.advice();
+        failure
     }
 }
 

@@ -1,10 +1,11 @@
 //! How the commands of the service's side log in: the key of a policy, or a token of Microsoft Entra.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
-use hubward::{ConnectTo, ConnectionString, vars};
+use hubward::{ConnectTo, vars};
+use hubward_service::{DpsService, HubService, ServiceLogin, ServiceOptions, TlsSettings, TrustError};
 use zeroize::Zeroizing;
 
 use crate::failure::Failure;
@@ -71,45 +72,34 @@ pub(crate) struct LoginArgs {
     /// repeated. [env: HUBWARD_CONNECT_TO, separated by commas]
     #[arg(long, value_name = "HOST:PORT:ADDR:PORT", global = true)]
     connect_to: Vec<ConnectTo>,
-    /// Patience for each request.
-    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = crate::duration::parse_positive, global = true)]
+    /// Patience for each request, its repetitions included.
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = crate::duration::parse_positive, global = true)]
     timeout: Duration,
 }
 
-/// Everything a client of a service needs to know, already read.
+/// A service, and how it is reached and logged in to, already read. Its `Debug` shows no secret.
 #[derive(Debug)]
 pub(crate) struct Login {
-    pub(crate) proof: Proof,
-    pub(crate) ca_file: Option<PathBuf>,
-    pub(crate) connect_to: Vec<ConnectTo>,
-    pub(crate) timeout: Duration,
+    pub(crate) login: ServiceLogin,
+    options: ServiceOptions,
 }
 
-/// What the service is shown. Its `Debug` shows no secret.
-pub(crate) enum Proof {
-    /// The connection string of a policy.
-    Policy(ConnectionString),
-    /// A token of Microsoft Entra for the instance with this host name.
-    Bearer { host: String, token: Zeroizing<String> },
-}
+impl Login {
+    /// The service API of a DPS.
+    pub(crate) fn dps(&self) -> Result<DpsService, Failure> {
+        DpsService::new(self.login.clone(), &self.options).map_err(|error| untrusted(&error))
+    }
 
-impl std::fmt::Debug for Proof {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Policy(it) => f.debug_tuple("Policy").field(it).finish(),
-            Self::Bearer { host, .. } => f.debug_struct("Bearer").field("host", host).finish_non_exhaustive(),
-        }
+    /// The service API of a hub.
+    pub(crate) fn hub(&self) -> Result<HubService, Failure> {
+        HubService::new(self.login.clone(), &self.options).map_err(|error| untrusted(&error))
     }
 }
 
-impl Proof {
-    /// The instance it is for.
-    pub(crate) fn host(&self) -> &str {
-        match self {
-            Self::Policy(it) => it.host_name(),
-            Self::Bearer { host, .. } => host,
-        }
-    }
+fn untrusted(error: &TrustError) -> Failure {
+    let mut failure = Failure::of_arguments(error);
+    failure.hint = Some(format!("--ca-file and {} name a PEM file of authorities", vars::CA_FILE));
+    failure
 }
 
 impl LoginArgs {
@@ -123,19 +113,20 @@ impl LoginArgs {
     /// # Errors
     /// Say what is missing and all the ways to give it, never a secret.
     pub(crate) fn read(&self, service: Service) -> Result<Login, Failure> {
-        let proof = self.proof(service)?;
+        let login = self.proof(service)?;
         let rules = crate::variable(vars::CONNECT_TO).map(|it| ConnectTo::parse_list(&it)).transpose();
         let mut connect_to =
             rules.map_err(|error| Failure::usage(format!("{}: {error}", vars::CONNECT_TO)))?.unwrap_or_default();
         let mut ca_file = crate::variable(vars::CA_FILE).map(PathBuf::from);
         let network = NetworkArgs { ca_file: self.ca_file.clone(), connect_to: self.connect_to.clone() };
         network.apply(&mut ca_file, &mut connect_to);
-        Ok(Login { proof, ca_file, connect_to, timeout: self.timeout })
+        let tls = ca_file.into_iter().fold(TlsSettings::new(), TlsSettings::ca_file);
+        Ok(Login { login, options: ServiceOptions::new().tls(tls).connect_to(connect_to).deadline(self.timeout) })
     }
 
-    fn proof(&self, service: Service) -> Result<Proof, Failure> {
+    fn proof(&self, service: Service) -> Result<ServiceLogin, Failure> {
         if let Some(file) = &self.bearer_token_file {
-            return self.bearer(service, &read_secret_file("bearer token", file)?);
+            return self.bearer(service, file);
         }
         let (given, text) = if let Some(file) = &self.login_file {
             (format!("the file {}", file.display()), read_secret_file("login", file)?)
@@ -151,25 +142,27 @@ impl LoginArgs {
         } else {
             return Err(self.nothing(service));
         };
-        let login = policy(&text).map_err(|problem| {
+        let login = ServiceLogin::from_connection_string(&text).map_err(|problem| {
             Failure::usage(format!("{given}: {problem}"))
                 .hint("copy that of a policy: HostName=…;SharedAccessKeyName=…;SharedAccessKey=…")
         })?;
-        self.check_host(service, login.host_name(), &given)?;
-        Ok(Proof::Policy(login))
+        self.check_host(service, login.host(), &given)?;
+        Ok(login)
     }
 
-    fn bearer(&self, service: Service, token: &str) -> Result<Proof, Failure> {
+    fn bearer(&self, service: Service, file: &Path) -> Result<ServiceLogin, Failure> {
         let host = self.full_host(service).ok_or_else(|| {
             Failure::usage("--bearer-token-file says who you are, but not which instance to ask")
                 .hint(format!("name it: --host contoso{}", service.domain()))
         })?;
-        let token = token.trim();
-        if token.is_empty() || !token.bytes().all(|it| it.is_ascii_graphic()) {
-            return Err(Failure::usage("the bearer token file holds no token: it is empty, or has a space in it")
-                .hint("az account get-access-token --query accessToken --output tsv > FILE"));
-        }
-        Ok(Proof::Bearer { host, token: Zeroizing::new(token.to_owned()) })
+        // The file is read here for the sake of the error; while commands run, a newer token counts.
+        let token = read_secret_file("bearer token", file)?;
+        let login = ServiceLogin::bearer(&host, &token)
+            .and_then(|login| if file == Path::new("-") { Ok(login) } else { ServiceLogin::bearer_file(&host, file) });
+        login.map_err(|error| {
+            Failure::usage(format!("--bearer-token-file, --host: {error}"))
+                .hint("az account get-access-token --output json > FILE")
+        })
     }
 
     /// The name that was typed; a first part alone is of a name in Azure.
@@ -201,22 +194,6 @@ impl LoginArgs {
     }
 }
 
-/// A connection string that logs in to a service. The problem never holds a value.
-fn policy(text: &str) -> Result<ConnectionString, String> {
-    let login = ConnectionString::parse(text).map_err(|error| error.to_string())?;
-    if login.device_id().is_some() {
-        return Err("this is the connection string of a device, not of a policy".to_owned());
-    }
-    for (name, value) in
-        [("SharedAccessKeyName", login.shared_access_key_name()), ("SharedAccessKey", login.expose_shared_access_key())]
-    {
-        if value.is_none_or(str::is_empty) {
-            return Err(format!("the connection string has no `{name}`"));
-        }
-    }
-    Ok(login)
-}
-
 #[cfg(test)]
 mod tests {
     use clap::Parser;
@@ -242,10 +219,11 @@ mod tests {
             (format!("HostName=h;SharedAccessKeyName=p;SharedAccessKey={KEY};SharedAccessKey=1"), "twice"),
             (format!("HostName=h;SharedAccessKey={KEY}"), "no `SharedAccessKeyName`"),
             ("HostName=h;SharedAccessKeyName=p".to_owned(), "no `SharedAccessKey`"),
-            ("HostName=h;SharedAccessKeyName=p;SharedAccessKey=".to_owned(), "no `SharedAccessKey`"),
+            ("HostName=h;SharedAccessKeyName=p;SharedAccessKey=".to_owned(), "key cannot be used"),
             (format!("SharedAccessKeyName=p;SharedAccessKey={KEY}"), "no `HostName`"),
             (format!("HostName=h;DeviceId=d;SharedAccessKey={KEY}"), "of a device"),
-            (KEY.to_owned(), "connection string"),
+            (KEY.to_owned(), "no `HostName`"),
+            (format!("HostName=a b;SharedAccessKeyName=p;SharedAccessKey={KEY}"), "host name"),
         ] {
             let failure = read(&["--login", &text]).expect_err(says);
             let told = format!("{failure:?}");
@@ -273,9 +251,7 @@ mod tests {
     fn what_was_read_does_not_show_in_debug() {
         let text = format!("HostName=h;SharedAccessKeyName=p;SharedAccessKey={KEY}");
         let login = read(&["--login", &text]).expect("a login");
-        assert_eq!(login.proof.host(), "h");
+        assert_eq!(login.login.host(), "h");
         assert!(!format!("{login:?}").contains(KEY));
-        let bearer = Proof::Bearer { host: "h".into(), token: Zeroizing::new("eyJ0".into()) };
-        assert!(!format!("{bearer:?}").contains("eyJ0"));
     }
 }
