@@ -118,6 +118,7 @@ impl Emulator {
         });
         store.settled().await?;
         let journal = EventLog::new(Arc::clone(&clock));
+        store.tell(&journal);
         let shared = Arc::new(Shared {
             journal: journal.clone(),
             closing: watch::Sender::new(false),

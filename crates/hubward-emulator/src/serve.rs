@@ -11,6 +11,7 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
 use crate::fault::{Fault, Point};
+use crate::journal::{EventKind, EventSource, Note};
 use crate::shared::Shared;
 use crate::socket::Socket;
 use crate::{http, mqtt};
@@ -58,7 +59,12 @@ impl Server {
         }
         let stream = match timeout(HANDSHAKE, self.tls.accept(socket)).await {
             Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return tracing::debug!(%error, "a TLS handshake failed"),
+            Ok(Err(error)) => {
+                // Often a client that was not told to trust the emulator's CA: nothing else tells why it fails.
+                let note = Note::new(EventKind::HandshakeFailed, EventSource::Emulator);
+                self.shared.journal.note(note.message(error.to_string()));
+                return tracing::debug!(%error, "a TLS handshake failed");
+            }
             Err(_) => return tracing::debug!("a TLS handshake took too long"),
         };
         match protocol {

@@ -35,19 +35,30 @@ pub(crate) struct Admitted {
     pub(crate) enabled: bool,
 }
 
+/// Why a device may not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Denial {
+    /// What the device is told.
+    pub(crate) refusal: Refusal,
+    /// For the journal: the service tells nobody.
+    pub(crate) why: String,
+}
+
+impl From<Refusal> for Denial {
+    fn from(refusal: Refusal) -> Self {
+        Self { why: refusal.message.clone(), refusal }
+    }
+}
+
 /// Checks a device. An individual enrollment of its id decides alone; else the group whose derived
-/// key made the token. Why a device is refused stands in the log only: the service tells nobody.
+/// key made the token.
 ///
 /// Source: `[doc]` iot-dps/concepts-service.md; `[sdk]` azure-iot-cli-extension, integration tests;
 /// 404 for a foreign id scope: `[guess]` from iot-dps/how-to-troubleshoot-dps.md.
-pub(crate) fn admit(state: &State, id_scope: &str, caller: &Caller, now: UnixSeconds) -> Result<Admitted, Refusal> {
-    let refuse = |why: &str| {
-        tracing::info!(registration_id = %caller.registration_id, why, "DPS refuses a device (401002)");
-        Err(Refusal::unauthorized())
-    };
+pub(crate) fn admit(state: &State, id_scope: &str, caller: &Caller, now: UnixSeconds) -> Result<Admitted, Denial> {
+    let refuse = |why: &str| Err(Denial { refusal: Refusal::unauthorized(), why: why.to_owned() });
     if !caller.id_scope.as_str().eq_ignore_ascii_case(id_scope) {
-        tracing::info!(registration_id = %caller.registration_id, "DPS refuses a device (404201): foreign id scope");
-        return Err(Refusal::not_found("The ID scope does not exist."));
+        return Err(Refusal::not_found("The ID scope does not exist.").into());
     }
     let Some(token) = &caller.token else { return refuse("no SAS token, or one that cannot be read") };
     if !token.is_for(&sas_resource(&caller.id_scope, &caller.registration_id)) {
@@ -105,6 +116,10 @@ mod tests {
         World { state, individual, group }
     }
 
+    fn refused(state: &State, id_scope: &str, caller: &Caller) -> Refusal {
+        admit(state, id_scope, caller, NOW).expect_err("refused").refusal
+    }
+
     fn caller(id: &str, key: &SharedKey, resource: &str, expiry: u64, policy: Option<&str>) -> Caller {
         Caller {
             id_scope: IdScope::new(SCOPE).expect("scope"),
@@ -156,10 +171,10 @@ mod tests {
             // Derivation is case-sensitive.
             caller("SN-1", &group.primary.derive("sn-1"), "0ne00000001/registrations/sn-1", until, None),
         ] {
-            assert_eq!(admit(&state, SCOPE, &caller, NOW), Err(Refusal::unauthorized()), "{caller:?}");
+            assert_eq!(refused(&state, SCOPE, &caller), Refusal::unauthorized(), "{caller:?}");
         }
         let foreign = caller("dev-1", &individual.primary, ours, until, None);
-        assert_eq!(admit(&state, "0ne00000002", &foreign, NOW).expect_err("foreign").code, 404_201);
+        assert_eq!(refused(&state, "0ne00000002", &foreign).code, 404_201);
     }
 
     #[test]
@@ -171,6 +186,6 @@ mod tests {
         let admitted = admit(&state, SCOPE, &caller("dev-1", &individual.primary, ours, NOW.0, None), NOW);
         assert!(!admitted.expect("it has the key").enabled);
         let stranger = caller("dev-1", &SharedKey::generate().expect("a key"), ours, NOW.0, None);
-        assert_eq!(admit(&state, SCOPE, &stranger, NOW), Err(Refusal::unauthorized()));
+        assert_eq!(refused(&state, SCOPE, &stranger), Refusal::unauthorized());
     }
 }

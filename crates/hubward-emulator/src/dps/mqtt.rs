@@ -11,6 +11,7 @@ use tokio::time::sleep;
 use super::admit::Caller;
 use super::answer::{Answer, Refusal};
 use crate::fault::{Fault, Point};
+use crate::journal::{EventKind, EventSource, Note};
 use crate::mqtt::codec::{Connect, Incoming, Outgoing, Publish};
 use crate::mqtt::{
     Bounds, Closed, Connection, End, FILTER_REFUSED, NOT_AUTHORIZED, PACKET_MOST, REQUEST_ID_MAX, Session, end_of,
@@ -34,6 +35,8 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(
         Ok(caller) => caller,
         Err(why) => {
             tracing::info!(client_id = connect.client_id, why, "DPS refuses a device (CONNACK 5)");
+            let note = Note::new(EventKind::Refused, EventSource::Dps).id(&connect.client_id);
+            shared.journal.note(note.code(NOT_AUTHORIZED.into()).message(why));
             return refuse(connection, NOT_AUTHORIZED);
         }
     };

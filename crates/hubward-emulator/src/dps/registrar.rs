@@ -5,11 +5,11 @@ use std::sync::Arc;
 use hubward_proto::dps::{AssignmentStatus, DeviceRegistration, RegistrationOperation, RegistrationState, Substatus};
 use hubward_proto::{OperationId, limits};
 
-use super::admit::{Admitted, Caller, admit};
+use super::admit::{Admitted, Caller, Denial, admit};
 use super::answer::{Answer, Refusal};
 use super::assign::assign;
 use crate::clock::Clock;
-use crate::journal::EventLog;
+use crate::journal::{EventKind, EventLog, EventSource, Note};
 use crate::store::{Operation, State, Store};
 use crate::wire_id;
 
@@ -30,53 +30,68 @@ impl Registrar {
     /// A registration. 202 even for a device that is assigned already; 200 only if it is disabled.
     pub(crate) fn register(&self, caller: &Caller, body: &[u8]) -> Answer {
         let now = self.clock.now();
-        self.answer(self.store.change(|state| {
+        let registered = self.store.change(|state| {
             let admitted = self.admit(state, caller)?;
             let registration = read_body(caller, body)?;
             if !admitted.enabled {
-                return Ok(disabled(caller));
+                let why = "the enrollment is disabled";
+                let note = Note::new(EventKind::Refused, EventSource::Dps).id(caller.registration_id.as_str());
+                return Ok((disabled(caller), note.message(why)));
             }
             assign(state, caller, &admitted, registration.payload, now);
             let id = wire_id::operation_id();
             let operation = Operation::new(caller.key(), self.polls_before_assigned);
             state.operations.insert(id.clone(), operation);
-            Ok(self.assigning(id, None))
-        }))
+            Ok((self.assigning(id, None), outcome(state, caller)))
+        });
+        self.answer(
+            caller,
+            registered.map(|(answer, note)| {
+                self.journal.note(note);
+                answer
+            }),
+        )
     }
 
     /// A question how a registration is doing. Its body is nobody's business.
     pub(crate) fn poll(&self, caller: &Caller, operation_id: &OperationId) -> Answer {
-        self.answer(self.store.change(|state| {
-            let admitted = self.admit(state, caller)?;
-            if !admitted.enabled {
-                return Ok(disabled(caller));
-            }
-            let id = operation_id.to_string();
-            let unknown = || Refusal::not_found("The registration operation was not found.");
-            let operation = state.operations.of(&id, &caller.key()).ok_or_else(unknown)?;
-            if operation.polls_left > 0 {
-                operation.polls_left -= 1;
-                let mut so_far = RegistrationState::default();
-                so_far.registration_id = Some(caller.registration_id.to_string());
-                so_far.status = Some(AssignmentStatus::Assigning);
-                return Ok(self.assigning(id, Some(so_far)));
-            }
-            let result = shown(caller, &state.records.get(&caller.key()).ok_or_else(unknown)?.state);
-            let status = result.status.clone().unwrap_or(AssignmentStatus::Failed);
-            let operation = RegistrationOperation { operation_id: id, status, registration_state: Some(result) };
-            Ok(Answer::operation(200, &operation, None))
-        }))
+        self.answer(
+            caller,
+            self.store.change(|state| {
+                let admitted = self.admit(state, caller)?;
+                if !admitted.enabled {
+                    return Ok(disabled(caller));
+                }
+                let id = operation_id.to_string();
+                let unknown = || Refusal::not_found("The registration operation was not found.");
+                let operation = state.operations.of(&id, &caller.key()).ok_or_else(unknown)?;
+                if operation.polls_left > 0 {
+                    operation.polls_left -= 1;
+                    let mut so_far = RegistrationState::default();
+                    so_far.registration_id = Some(caller.registration_id.to_string());
+                    so_far.status = Some(AssignmentStatus::Assigning);
+                    return Ok(self.assigning(id, Some(so_far)));
+                }
+                let result = shown(caller, &state.records.get(&caller.key()).ok_or_else(unknown)?.state);
+                let status = result.status.clone().unwrap_or(AssignmentStatus::Failed);
+                let operation = RegistrationOperation { operation_id: id, status, registration_state: Some(result) };
+                Ok(Answer::operation(200, &operation, None))
+            }),
+        )
     }
 
     /// A question for the result of an earlier registration.
     pub(crate) fn lookup(&self, caller: &Caller, body: &[u8]) -> Answer {
-        self.answer(self.store.read(|state| {
-            self.admit(state, caller)?;
-            read_body(caller, body)?;
-            let record = state.records.get(&caller.key());
-            let record = record.ok_or_else(|| Refusal::not_found("The registration was not found."))?;
-            Ok(Answer::json(200, &shown(caller, &record.state)))
-        }))
+        self.answer(
+            caller,
+            self.store.read(|state| {
+                self.admit(state, caller)?;
+                read_body(caller, body)?;
+                let record = state.records.get(&caller.key());
+                let record = record.ok_or_else(|| Refusal::not_found("The registration was not found."))?;
+                Ok(Answer::json(200, &shown(caller, &record.state)))
+            }),
+        )
     }
 
     /// A refusal that has nothing to do with the registrations.
@@ -84,11 +99,16 @@ impl Registrar {
         Answer::error(refusal, self.clock.now())
     }
 
-    fn answer(&self, result: Result<Answer, Refusal>) -> Answer {
-        result.unwrap_or_else(|refusal| self.refuse(&refusal))
+    fn answer(&self, caller: &Caller, result: Result<Answer, Denial>) -> Answer {
+        result.unwrap_or_else(|Denial { refusal, why }| {
+            tracing::info!(registration_id = %caller.registration_id, code = refusal.code, why, "DPS refuses a device");
+            let note = Note::new(EventKind::Refused, EventSource::Dps).id(caller.registration_id.as_str());
+            self.journal.note(note.code(refusal.code).message(why));
+            self.refuse(&refusal)
+        })
     }
 
-    fn admit(&self, state: &State, caller: &Caller) -> Result<Admitted, Refusal> {
+    fn admit(&self, state: &State, caller: &Caller) -> Result<Admitted, Denial> {
         admit(state, &self.id_scope, caller, self.clock.unix())
     }
 
@@ -97,6 +117,22 @@ impl Registrar {
         let operation = RegistrationOperation { operation_id, status, registration_state };
         Answer::operation(202, &operation, self.retry_after.map(|it| it.to_string()))
     }
+}
+
+/// What has become of a registration, for the journal.
+fn outcome(state: &State, caller: &Caller) -> Note {
+    let id = caller.registration_id.as_str();
+    let record = state.records.get(&caller.key());
+    let assigned = record.and_then(|it| Some((it.state.assigned_hub.as_deref()?, it.state.device_id.as_deref()?)));
+    let (Some(record), Some((hub, device))) = (record, assigned) else {
+        let failed = Note::new(EventKind::RegistrationFailed, EventSource::Dps).id(id);
+        let Some(record) = record else { return failed.message("its enrollment is gone") };
+        let failed = failed.message(record.state.error_message.as_deref().unwrap_or_default());
+        return record.state.error_code.map_or(failed.clone(), |code| failed.code(code));
+    };
+    let how = record.state.substatus.as_ref().map_or_else(String::new, ToString::to_string);
+    let message = if device == id { how } else { format!("{how}, as {device}") };
+    Note::new(EventKind::Registered, EventSource::Dps).id(id).hub(hub).message(message)
 }
 
 /// A registration as a device sees it. Older versions of the API do not have the substatus of a device

@@ -8,6 +8,7 @@ use hubward_proto::{DeviceId, HubHost, ModuleId};
 use super::Emulator;
 use super::devices::hub_key;
 use crate::hub::{CloudToDevice, SendProblem};
+use crate::journal::{EventKind, EventSource, Note};
 use crate::shared::Shared;
 use crate::store::{CloudMessageView, FeedbackRecord};
 
@@ -72,7 +73,7 @@ impl Shared {
         message: CloudToDevice,
     ) -> Result<String, SendProblem> {
         let now = self.clock.now();
-        self.store.change(|state| {
+        let sent = self.store.change(|state| {
             let unknown_hub = || SendProblem::UnknownHub { hub: hub.to_owned() };
             let registry = state.hub_mut(hub).ok_or_else(unknown_hub)?;
             let unknown_device = || SendProblem::UnknownDevice { device_id: device_id.to_owned() };
@@ -101,7 +102,13 @@ impl Shared {
                 Some(Err(_)) => Err(SendProblem::QueueFull),
                 None => Err(unknown_device()),
             }
-        })
+        });
+        if let Ok(message_id) = &sent {
+            let client_id = module.map_or_else(|| device_id.to_owned(), |(it, _)| format!("{device_id}/{it}"));
+            let note = Note::new(EventKind::MessageSent, EventSource::HubService).hub(hub).id(&client_id);
+            self.journal.note(note.message(message_id));
+        }
+        sent
     }
 
     /// The messages that wait for an identity; `None` if there is no such one.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use hubward_proto::hub::TopicFilter;
+use hubward_proto::hub::{HubUsername, TopicFilter};
 use hubward_proto::limits::SUBSCRIPTIONS_MAX;
 use hubward_sas::EXPIRY_GRACE;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -17,6 +17,7 @@ use super::push::{Outbox, Push};
 use super::telemetry::Telemetry;
 use crate::clock::{Clock, timestamp};
 use crate::fault::{Fault, Point};
+use crate::journal::{EventKind, EventSource, Note};
 use crate::mqtt::codec::{Connect, Incoming, Outgoing};
 use crate::mqtt::{
     Bounds, Closed, Connection, End, FILTER_REFUSED, NOT_AUTHORIZED, PACKET_MOST, Session, end_of, refuse, run,
@@ -53,11 +54,13 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(
         Err(why) => {
             let why: &str = why;
             tracing::info!(client_id = connect.client_id, why, "a hub refuses a device (CONNACK 5)");
+            shared.journal.note(refused(&connect, why));
             return refuse(connection, NOT_AUTHORIZED);
         }
     };
     let session_present = kept.is_some();
     tracing::info!(device = %login.identity, session_present, "a device is connected");
+    shared.journal.note(told(EventKind::Connected, &login));
     connection.allow(PACKET_MOST);
     connection.queue(&Outgoing::Connack { session_present, code: 0 });
     let expired = shared.clock.after(login.expiry.saturating_add(EXPIRY_GRACE));
@@ -83,6 +86,7 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(
     drop(session);
 
     tracing::info!(device = %login.identity, %why, "a device is disconnected");
+    shared.journal.note(told(EventKind::Disconnected, &login).message(why.to_string()));
     let time = shared.clock.now();
     shared.store.change(|state| {
         state.live.end(&key, number);
@@ -98,6 +102,20 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(
         log.append(Telemetry { qos, ..telemetry });
     }
     end_of(&why)
+}
+
+/// What the journal says of a device that may connect.
+fn told(kind: EventKind, login: &Login) -> Note {
+    Note::new(kind, EventSource::Hub).hub(login.identity.host.as_str()).id(&login.identity.client_id())
+}
+
+/// What it says of one that may not, as far as that one said who it is.
+fn refused(connect: &Connect, why: &str) -> Note {
+    let note = Note::new(EventKind::Refused, EventSource::Hub).code(NOT_AUTHORIZED.into()).message(why);
+    match connect.username.as_deref().and_then(|it| HubUsername::parse(it).ok()) {
+        Some(HubUsername { identity, .. }) => note.hub(identity.host.as_str()).id(&identity.client_id()),
+        None => note.id(&connect.client_id),
+    }
 }
 
 pub(super) struct HubSession<'a> {

@@ -18,6 +18,7 @@ use super::outgoing::CALLS;
 use super::problem::Code;
 use super::push::Push;
 use crate::fault::{Fault, Point};
+use crate::journal::{EventKind, EventSource, Note};
 use crate::mqtt::codec::Publish;
 use crate::mqtt::{Closed, Connection};
 use crate::shared::Shared;
@@ -148,6 +149,26 @@ impl InvokeError {
 ///
 /// Dropping the future drops the answer.
 pub(crate) async fn invoke(
+    shared: &Shared,
+    hub: &str,
+    client_id: &str,
+    invocation: Invocation,
+) -> Result<MethodResult, InvokeError> {
+    let name = invocation.name.clone();
+    let result = call(shared, hub, client_id, invocation).await;
+    let how = match &result {
+        Ok(result) => format!("{name} answered {}", result.status),
+        Err(problem) => format!("{name}: {problem}"),
+    };
+    let note = Note::new(EventKind::MethodInvoked, EventSource::HubService).hub(hub).id(client_id).message(how);
+    shared.journal.note(match &result {
+        Ok(_) => note,
+        Err(problem) => note.code(problem.code()),
+    });
+    result
+}
+
+async fn call(
     shared: &Shared,
     hub: &str,
     client_id: &str,

@@ -14,6 +14,7 @@ use super::problem::{self, Code};
 use super::push::Push;
 use crate::clock::timestamp;
 use crate::fault::{Fault, Point};
+use crate::journal::{EventKind, EventSource, Note};
 use crate::mqtt::codec::Publish;
 use crate::mqtt::{Closed, Connection, REQUEST_ID_MAX};
 use crate::shared::Shared;
@@ -137,7 +138,11 @@ impl HubSession<'_> {
                 let report = |twin: &mut Twin| twin.report(&patch, &timestamp(now));
                 let device = |state: &mut State| Some(report(&mut state.device_mut(hub, &client_id)?.twin));
                 match self.shared.store.change(device).ok_or(Closed::NotAllowed)? {
-                    Ok(version) => Ok(Answer { status: 204, version: Some(version), body: Bytes::new() }),
+                    Ok(version) => {
+                        let note = Note::new(EventKind::TwinReported, EventSource::Hub).hub(identity.host.as_str());
+                        self.shared.journal.note(note.id(&client_id).message(format!("version {version}")));
+                        Ok(Answer { status: 204, version: Some(version), body: Bytes::new() })
+                    }
                     Err(problem) => refused(refusal(&problem), &problem.to_string()),
                 }
             }
@@ -225,7 +230,7 @@ pub(crate) fn update(
     desired: Option<&Change>,
 ) -> Result<u64, TwinProblem> {
     let now = timestamp(shared.clock.now());
-    shared.store.change(|state| {
+    let updated = shared.store.change(|state| {
         let missing = || TwinProblem::NotFound { hub: hub.to_owned(), id: client_id.to_owned() };
         let twin = &mut state.device_mut(hub, client_id).ok_or_else(missing)?.twin;
         let notice = twin.update(tags, desired, &now)?;
@@ -238,7 +243,12 @@ pub(crate) fn update(
             tracing::info!(hub, device = client_id, version, "a notice is not sent: the device takes nothing");
         }
         Ok(version)
-    })
+    });
+    if let Ok(version) = updated {
+        let note = Note::new(EventKind::TwinUpdated, EventSource::HubService).hub(hub).id(client_id);
+        shared.journal.note(note.message(format!("desired version {version}")));
+    }
+    updated
 }
 
 /// The code of a refusal.

@@ -78,6 +78,8 @@ kinds! {
     RegistrationFailed => "found no hub for",
     /// Somebody was sent away: a device, or a caller of a service API.
     Refused => "refused",
+    /// A TLS handshake has failed, such as that of a client that does not trust the emulator's CA.
+    HandshakeFailed => "had a TLS handshake fail",
     /// A device or module has connected to a hub.
     Connected => "connected",
     /// Its connection has ended.

@@ -5,6 +5,7 @@ mod disk;
 mod enrollment;
 mod feedback;
 mod live;
+mod news;
 mod policy;
 mod record;
 mod registry;
@@ -15,11 +16,13 @@ mod twin;
 mod twin_view;
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::SystemTime;
 
 use hubward_proto::service::{EnrollmentGroup, IndividualEnrollment};
 use tokio::sync::watch;
+
+use crate::journal::EventLog;
 
 pub(crate) use c2d::{Acknowledged, Delivery, PACKET_ID_MAX, Post, Queue, Rules, later};
 pub use c2d::{CloudMessageState, CloudMessageView};
@@ -29,6 +32,7 @@ pub use enrollment::EnrollError;
 pub(crate) use enrollment::{Entry, KeyPair, Model, Put, complete};
 pub use feedback::{Ack, FeedbackRecord, Outcome};
 pub(crate) use live::{Key, Live, Why, Wires};
+pub(crate) use news::News;
 pub(crate) use policy::{DPS_POLICY, DPS_RIGHTS, Policies, Right, hub_policy, settle};
 pub use policy::{Policy, PolicyView};
 pub(crate) use record::{Assigned, Operation, Operations, Record, Records};
@@ -47,13 +51,16 @@ pub(crate) use twin_view::twin_view;
 pub(crate) struct Store {
     state: Mutex<State>,
     revision: watch::Sender<u64>,
+    /// Where it is told what comes and goes.
+    journal: OnceLock<EventLog>,
     /// `None`: all of it is in memory only.
     disk: Option<Disk>,
 }
 
 impl Store {
     pub(crate) fn new(state: State) -> Self {
-        Self { state: Mutex::new(state), revision: watch::Sender::new(0), disk: None }
+        let (state, revision) = (Mutex::new(state), watch::Sender::new(0));
+        Self { state, revision, journal: OnceLock::new(), disk: None }
     }
 
     /// A state that [`disk::open`] has read. What has been changed since then is written too.
@@ -61,6 +68,13 @@ impl Store {
         let store = Self { disk: Some(disk), ..Self::new(state) };
         store.update(|_| ());
         store
+    }
+
+    /// Tells from now on what comes and goes.
+    pub(crate) fn tell(&self, journal: &EventLog) {
+        self.update(State::gather_news);
+        // A second journal would be told nothing; there is one.
+        let _ = self.journal.set(journal.clone());
     }
 
     pub(crate) fn read<R>(&self, read: impl FnOnce(&State) -> R) -> R {
@@ -78,6 +92,10 @@ impl Store {
     pub(crate) fn update<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let result = change(&mut state);
+        if let Some(journal) = self.journal.get() {
+            // Under the lock, or else events could change places.
+            state.drain_news().into_iter().for_each(|it| journal.note(it));
+        }
         if let Some(disk) = &self.disk {
             // Still under the lock, so that changes are written in their order.
             disk.changed(&mut state);

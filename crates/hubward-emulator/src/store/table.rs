@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, btree_map};
 use std::fmt;
 use std::ops::{Index, RangeBounds};
 
+use super::News;
+
 /// A sorted map with the methods of [`BTreeMap`].
 ///
 /// Who borrows a value mutably has touched its key, whether or not it changes anything. Without
@@ -15,6 +17,8 @@ pub(crate) struct Table<V> {
     map: BTreeMap<String, V>,
     /// `None`: nobody wants to know.
     touched: Option<BTreeMap<String, Touch>>,
+    /// What came and went, for the journal. `None`: nobody wants to know.
+    news: Option<Vec<(String, News)>>,
 }
 
 /// What has happened to a key since it was last asked.
@@ -42,6 +46,22 @@ impl<V> Table<V> {
         self.touched.as_ref().is_some_and(|it| !it.is_empty())
     }
 
+    /// Remembers from now on what comes and goes.
+    pub(super) fn gather_news(&mut self) {
+        self.news.get_or_insert_default();
+    }
+
+    /// What came and went since the last call, in its order.
+    pub(super) fn drain_news(&mut self) -> Vec<(String, News)> {
+        self.news.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    fn tell(&mut self, key: &str, news: News) {
+        if let Some(all) = &mut self.news {
+            all.push((key.to_owned(), news));
+        }
+    }
+
     /// Borrows a value without touching its key: for what is not written to disk.
     pub(crate) fn untouched_mut(&mut self, key: &str) -> Option<&mut V> {
         self.map.get_mut(key)
@@ -62,6 +82,8 @@ impl<V> Table<V> {
 
     pub(crate) fn insert(&mut self, key: String, value: V) -> Option<V> {
         touch(&mut self.touched, &key, Touch::Replaced);
+        let known = self.map.contains_key(&key);
+        self.tell(&key, if known { News::Updated } else { News::Created });
         self.map.insert(key, value)
     }
 
@@ -74,6 +96,9 @@ impl<V> Table<V> {
             }
             btree_map::Entry::Vacant(place) => {
                 touch(&mut self.touched, place.key(), Touch::Replaced);
+                if let Some(all) = &mut self.news {
+                    all.push((place.key().clone(), News::Created));
+                }
                 place.insert(make())
             }
         }
@@ -82,19 +107,24 @@ impl<V> Table<V> {
     pub(crate) fn remove(&mut self, key: &str) -> Option<V> {
         let value = self.map.remove(key)?;
         touch(&mut self.touched, key, Touch::Replaced);
+        self.tell(key, News::Deleted);
         Some(value)
     }
 
     pub(crate) fn pop_first(&mut self) -> Option<(String, V)> {
         let (key, value) = self.map.pop_first()?;
         touch(&mut self.touched, &key, Touch::Replaced);
+        self.tell(&key, News::Deleted);
         Some((key, value))
     }
 
     pub(crate) fn retain(&mut self, mut keep: impl FnMut(&String, &mut V) -> bool) {
-        let Self { map, touched } = self;
+        let Self { map, touched, news } = self;
         map.retain(|key, value| {
             let kept = keep(key, value);
+            if let Some(news) = news.as_mut().filter(|_| !kept) {
+                news.push((key.clone(), News::Deleted));
+            }
             touch(touched, key, if kept { Touch::Changed } else { Touch::Replaced });
             kept
         });
@@ -167,7 +197,7 @@ fn touch(touched: &mut Option<BTreeMap<String, Touch>>, key: &str, how: Touch) {
 
 impl<V> Default for Table<V> {
     fn default() -> Self {
-        Self { map: BTreeMap::new(), touched: None }
+        Self { map: BTreeMap::new(), touched: None, news: None }
     }
 }
 
@@ -187,7 +217,7 @@ impl<V> Index<&str> for Table<V> {
 
 impl<V> FromIterator<(String, V)> for Table<V> {
     fn from_iter<I: IntoIterator<Item = (String, V)>>(entries: I) -> Self {
-        Self { map: entries.into_iter().collect(), touched: None }
+        Self { map: entries.into_iter().collect(), touched: None, news: None }
     }
 }
 

@@ -5,10 +5,15 @@ mod admin;
 #[cfg(feature = "admin")]
 mod admin_device;
 #[cfg(feature = "admin")]
+mod admin_guard;
+#[cfg(feature = "admin")]
 mod admin_messages;
+#[cfg(feature = "admin")]
+mod admin_stream;
 mod client;
 mod dps_https;
 mod dps_mqtt;
+mod events;
 mod faults;
 mod hub;
 mod hub_faults;

@@ -22,6 +22,7 @@ use super::if_match::{IfMatch, Unreadable};
 use super::{Gate, api_version};
 use crate::dps::{Answer, Refusal, to_http};
 use crate::http::{Cut, Pace, Reply, is_json, value};
+use crate::journal::{EventKind, EventSource, Note};
 use crate::shared::Shared;
 use crate::store::DPS_POLICY;
 use path::{Asked, Subject};
@@ -63,6 +64,11 @@ fn check(shared: &Shared, gate: Gate, head: &Parts) -> Result<(), Refusal> {
         let keys = state.policies.get(DPS_POLICY);
         shared.access.check_dps(&head.headers, head.uri.path(), keys, shared.clock.unix())
     });
+    if let Err(denied) = &checked {
+        let note = Note::new(EventKind::Refused, EventSource::DpsService).code(denied_code(*denied));
+        let call = format!("{} {}: {}", head.method, head.uri.path(), denied.why());
+        shared.journal.note(note.message(call));
+    }
     match checked {
         Ok(()) => check_version(head.uri.query()),
         Err(Denied::NoHost) => Err(Refusal::generic(400, "The request must have one Host header.")),
@@ -75,6 +81,15 @@ fn check(shared: &Shared, gate: Gate, head: &Parts) -> Result<(), Refusal> {
             tracing::info!(why = denied.why(), "DPS refuses a caller of its service API (401002)");
             Err(Refusal::unauthorized())
         }
+    }
+}
+
+/// Of the answers in [`check`].
+const fn denied_code(denied: Denied) -> u32 {
+    match denied {
+        Denied::NoHost => 400_000,
+        Denied::ForeignHost => 421_000,
+        Denied::Bearer | Denied::NoToken | Denied::Token(_) => 401_002,
     }
 }
 

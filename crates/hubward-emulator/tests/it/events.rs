@@ -1,0 +1,96 @@
+//! The journal: what a test can assert on, and what an operator is told.
+
+use hubward_emulator::{Emulator, EventKind, EventSource};
+use hubward_sas::SharedKey;
+use tokio::net::TcpStream;
+
+use crate::client::{dps_token, http, hub_connect, tls};
+
+/// Registers over HTTPS with this key.
+async fn register(emulator: &Emulator, id: &str, key: &SharedKey) -> u16 {
+    let mut stream = tls(emulator, emulator.https_addr()).await;
+    let body = format!(r#"{{"registrationId":"{id}"}}"#);
+    let request = format!(
+        "PUT /{}/registrations/{id}/register?api-version=2021-06-01 HTTP/1.1\r\nHost: localhost\r\n\
+         Content-Type: application/json\r\nAuthorization: {}\r\nContent-Length: {}\r\n\r\n{body}",
+        emulator.id_scope(),
+        dps_token(emulator, key, id),
+        body.len()
+    );
+    http(&mut stream, &request).await.expect("an answer").status
+}
+
+#[tokio::test]
+async fn a_refusal_says_why_where_the_service_says_nothing() {
+    let emulator = Emulator::start().await.expect("started");
+    let enrollment = emulator.enroll("dev-1").expect("enrolled");
+    let stranger = SharedKey::generate().expect("a key");
+    assert_eq!(register(&emulator, "dev-1", &stranger).await, 401);
+    let refused = emulator.events().wait_for(|it| it.kind == EventKind::Refused).await;
+    assert_eq!(refused.to_string(), "dps refused dev-1: bad signature for its individual enrollment, 401002");
+    assert_eq!((refused.source, refused.code), (EventSource::Dps, Some(401_002)));
+
+    emulator.disable("dev-1").expect("it is there");
+    assert_eq!(register(&emulator, "dev-1", enrollment.primary_key()).await, 200);
+    emulator.events().wait_for(|it| it.to_string() == "dps refused dev-1: the enrollment is disabled").await;
+    assert_eq!(register(&emulator, "dev-2", &stranger).await, 401);
+    let unknown = emulator.events().wait_for(|it| it.id.as_deref() == Some("dev-2")).await;
+    assert!(unknown.message.starts_with("no individual enrollment"), "{unknown}");
+    let all = format!("{:?}", emulator.events().all());
+    for key in [enrollment.primary_key(), &stranger] {
+        assert!(!all.contains(key.expose_base64().as_str()), "{all}");
+    }
+}
+
+#[tokio::test]
+async fn a_device_is_told_of_from_its_enrollment_to_its_end() {
+    let emulator = Emulator::start().await.expect("started");
+    let enrollment = emulator.enroll("Dev-1").expect("enrolled");
+    assert_eq!(register(&emulator, "Dev-1", enrollment.primary_key()).await, 202);
+    let mut device = tls(&emulator, emulator.mqtt_addr()).await;
+    hub_connect(&mut device, "Dev-1", enrollment.primary_key(), true).await.expect("a CONNACK");
+    emulator.disconnect_device("localhost", "Dev-1");
+    emulator.events().wait_for(|it| it.kind == EventKind::Disconnected).await;
+    let mut device = tls(&emulator, emulator.mqtt_addr()).await;
+    hub_connect(&mut device, "Dev-1", &SharedKey::generate().expect("a key"), true).await.expect("a CONNACK");
+    emulator.delete_device("localhost", "Dev-1");
+    emulator.delete("Dev-1").expect("it is there");
+    emulator.delete_registration("Dev-1");
+    let told: Vec<String> = emulator.events().all().iter().map(ToString::to_string).collect();
+    assert_eq!(
+        told,
+        [
+            "dps created the enrollment Dev-1",
+            "hub created Dev-1 at localhost",
+            "dps registered Dev-1 at localhost: initialAssignment",
+            "hub connected Dev-1 at localhost",
+            "hub disconnected Dev-1 at localhost: a scripted fault ended the connection",
+            "hub refused Dev-1 at localhost: bad signature, 5",
+            "hub deleted Dev-1 at localhost",
+            "dps deleted the enrollment dev-1",
+            "dps deleted the registration of dev-1",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn callers_of_the_service_and_clients_without_trust_are_told_of() {
+    let emulator = Emulator::start().await.expect("started");
+    let mut stream = tls(&emulator, emulator.https_addr()).await;
+    let request = "GET /enrollments/d1?api-version=2021-10-01 HTTP/1.1\r\nHost: localhost\r\n\
+                   Authorization: SharedAccessSignature sr=x\r\n\r\n";
+    assert_eq!(http(&mut stream, request).await.expect("an answer").status, 401);
+    let refused = emulator.events().wait_for(|it| it.source == EventSource::DpsService).await;
+    assert_eq!(
+        refused.to_string(),
+        "the service API of dps refused: GET /enrollments/d1: the SAS token cannot be read, 401002"
+    );
+
+    let other = Emulator::start().await.expect("started");
+    let config = crate::client::tls_config(other.ca_pem(), rustls::DEFAULT_VERSIONS);
+    crate::client::tls_with(config, emulator.mqtt_addr(), "localhost").await.expect_err("another CA");
+    let failed = emulator.events().wait_for(|it| it.kind == EventKind::HandshakeFailed).await;
+    assert!(failed.message.contains("UnknownCA"), "{failed}");
+    // Whoever says nothing is not told of.
+    drop(TcpStream::connect(emulator.mqtt_addr()).await.expect("connected"));
+}
