@@ -115,6 +115,14 @@ impl Live {
         true
     }
 
+    /// Tells every connection to end.
+    pub(crate) fn close_all(&mut self, why: Why) {
+        for (_, Line { end, .. }) in self.connections.drain() {
+            // A connection that is just ending hears it no more.
+            let _ = end.send(why);
+        }
+    }
+
     /// How many devices and modules of a hub (its name in lower case) are connected.
     #[cfg(feature = "admin")]
     pub(crate) fn at_hub(&self, hub: &str) -> usize {

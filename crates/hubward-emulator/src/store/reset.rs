@@ -1,0 +1,80 @@
+//! Forgetting everything.
+
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+use super::{EnrollmentGroup, Entry, Seed, SeedError, State, Store, Why, apply, complete};
+use crate::builder::dev_group;
+use crate::hub::TelemetryLog;
+
+/// What an emulator begins with, at its first start and after a reset.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Beginning {
+    /// The group with the public key.
+    pub(crate) dev_keys: bool,
+    pub(crate) seed: Option<Seed>,
+}
+
+impl Beginning {
+    /// Puts it into a state. Where it is there already, nothing changes.
+    pub(crate) fn apply(&self, state: &mut State, now: SystemTime) -> Result<(), SeedError> {
+        let before = state.groups.get(crate::DEV_GROUP);
+        if self.dev_keys {
+            let (entry, _) = complete(dev_group(), before, now)?;
+            state.groups.insert(crate::DEV_GROUP.to_owned(), entry);
+        } else if before.is_some_and(is_dev_group) {
+            // Its key is public: it is asked for at each start, or not there.
+            state.groups.remove(crate::DEV_GROUP);
+        }
+        match &self.seed {
+            Some(seed) => apply(state, seed, now).map(|_| ()),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Whether a group has the public key.
+pub(super) fn is_dev_group(entry: &Entry<EnrollmentGroup>) -> bool {
+    let keys = [&entry.keys.primary, &entry.keys.secondary];
+    keys.into_iter().any(|it| it.expose_base64().as_str() == crate::DEV_GROUP_KEY)
+}
+
+impl Store {
+    /// Forgets everything but the keys of policies, as one change, and ends every connection. Offsets of
+    /// telemetry go on, so that nobody who reads it takes new messages for old ones.
+    pub(crate) fn reset(
+        &self,
+        logs: &BTreeMap<String, TelemetryLog>,
+        beginning: &Beginning,
+        now: SystemTime,
+    ) -> Result<(), SeedError> {
+        let result = {
+            let mut state = self.lock();
+            // Held until all is handed over, so that no message comes in between.
+            let emptied: Vec<_> = logs.iter().map(|(hub, log)| (hub.as_str(), log.empty())).collect();
+            state.forget();
+            let result = beginning.apply(&mut state, now);
+            if let Some(disk) = &self.disk {
+                disk.reset(&mut state, emptied.iter().map(|(hub, log)| (*hub, log.next())));
+            }
+            result
+        };
+        // Whoever watches hears of it.
+        self.change(|_| result)
+    }
+}
+
+impl State {
+    fn forget(&mut self) {
+        let Self { individuals, groups, records, operations, hubs, policies: _, live } = self;
+        individuals.clear();
+        groups.clear();
+        records.clear();
+        operations.clear();
+        for hub in hubs.values_mut() {
+            hub.devices.clear();
+            hub.feedback.table_mut().clear();
+        }
+        live.close_all(Why::NotAllowed);
+    }
+}
