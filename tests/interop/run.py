@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Runs Microsoft's own device SDKs, unmodified, against `hubward emulator`.
+"""Runs Microsoft's own SDKs, for devices and for services, unmodified, against `hubward emulator`.
 
     python3 tests/interop/run.py --hubward target/debug/hubward
 
@@ -17,7 +17,7 @@ from pathlib import Path
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from harness import cases, isolation, report, sdks  # noqa: E402
+from harness import calls, cases, isolation, report, sdks  # noqa: E402
 from harness.emulator import Emulator  # noqa: E402
 from harness.errors import SetupError  # noqa: E402
 from harness.runner import run_all  # noqa: E402
@@ -44,6 +44,7 @@ def main():
     installed = sdks.installed(options.work)
     with Emulator(options.hubward, options.work, chosen) as emulator:
         print(f"interop: {installed.versions} against {emulator.describe()}, {isolation.describe()}", flush=True)
+        calls.writes = options.write_calls
         results = run_all(chosen, emulator, installed, options.work, options.jobs, options.time_limit)
     return report.show(results)
 
@@ -56,6 +57,7 @@ def parse_arguments():
     jobs = max(6, 2 * (os.cpu_count() or 1))
     parser.add_argument("--jobs", type=int, default=jobs, help="cases at a time; they mostly wait (default %(default)s)")
     parser.add_argument("--time-limit", type=float, default=90, metavar="SECONDS", help="per case (default 90)")
+    parser.add_argument("--write-calls", action="store_true", help="write the lists of docs/interop.md instead of comparing")
     parser.add_argument("--list", action="store_true", help="list the cases and stop")
     parser.add_argument("--install-only", action="store_true", help="install the SDKs and stop")
     options = parser.parse_args()

@@ -142,7 +142,8 @@ removes again; scenarios that look at or steer the service are skipped. More: --
 const INTEROP_HELP: &str = "\
 Microsoft's Python SDK (from PyPI, in a private venv) over MQTT and WebSocket, and their Node SDKs
 (from npm) over HTTP, MQTT and WebSocket, against the emulator of a release build: provisioning, and
-at the hub telemetry, twins, methods and messages, as devices and as modules.
+at the hub telemetry, twins, methods and messages, as devices and as modules. Then their SDKs for
+services, every call they have; docs/interop.md lists them.
 
 Usage: cargo xtask interop [ARGUMENTS OF tests/interop/run.py]
 

@@ -162,6 +162,40 @@ class HubCase:
         return {"type": "sas", "symmetricKey": keys["symmetricKey"]}
 
 
+@dataclass(frozen=True)
+class ServiceCase:
+    """A program that makes every call of one SDK for a service."""
+
+    sdk: str
+    service: str
+    package: str
+
+    @property
+    def client(self):
+        return Client(self.sdk, "https", "https")
+
+    @property
+    def name(self):
+        return f"{self.sdk} service: {self.package}"
+
+    @property
+    def section(self):
+        """Which part of docs/interop.md lists its calls."""
+        return f"{self.sdk} {self.service}"
+
+    @property
+    def program(self):
+        return f"service_{self.service}"
+
+    @property
+    def registration_id(self):
+        return f"service-{self.service}-{self.sdk}"
+
+    def environment(self, id_scope):
+        """What the program reads, besides its login."""
+        return {"PROVISIONING_HOST": DPS_HOST, "PROVISIONING_IDSCOPE": id_scope}
+
+
 CLIENTS = [
     Client("python", "mqtt", "mqtt"),
     Client("python", "mqtt-ws", "mqtt-ws"),
@@ -214,9 +248,16 @@ HUB_SCENARIOS = [
 ]
 
 
+SERVICES = [
+    ServiceCase("python", "dps", "azure-iot-deviceprovisioning"),
+    ServiceCase("node", "dps", "azure-iot-provisioning-service"),
+]
+
+
 def all_cases():
     with_dps = [Case(client, it) for it in SCENARIOS for client in CLIENTS if client.sdk in it.sdks]
-    return with_dps + [HubCase(client, it) for it in HUB_SCENARIOS for client in HUB_CLIENTS]
+    # The longest first.
+    return SERVICES + with_dps + [HubCase(client, it) for it in HUB_SCENARIOS for client in HUB_CLIENTS]
 
 
 def matching(text):

@@ -71,6 +71,17 @@ class Emulator:
     def id_scope(self):
         return self._ready["idScope"]
 
+    def logins(self):
+        """Connection strings of the services' policies, as variables."""
+        _, keys = self.admin("GET", "api/keys")
+        logins = {}
+        for policy in keys["policies"]:
+            if policy["service"] == "dps":
+                logins["INTEROP_DPS"] = policy["connectionString"]
+            elif policy["host"] == cases.FIRST_HUB:
+                logins[f"INTEROP_HUB_{policy['policy'].upper()}"] = policy["connectionString"]
+        return {**logins, "INTEROP_ADMIN": self._ready["admin"]}
+
     def received(self, device_id):
         """The bodies of the telemetry this device delivered, in order of arrival."""
         return [

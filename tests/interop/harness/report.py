@@ -1,6 +1,6 @@
 """The table at the end, and what is to be known about each failure."""
 
-from .cases import CLIENTS, HUB_SCENARIOS, SCENARIOS
+from .cases import CLIENTS, HUB_SCENARIOS, SCENARIOS, ServiceCase
 
 _TAIL = 3000
 
@@ -11,7 +11,9 @@ def show(results):
     for result in failed:
         print(f"\nFAILED {result.case.name}: {result.problem}\n{result.output[-_TAIL:]}")
     print()
-    for row in _table(results):
+    for row in _table([result for result in results if not isinstance(result.case, ServiceCase)]):
+        print(row)
+    for row in _services([result for result in results if isinstance(result.case, ServiceCase)]):
         print(row)
     passed = len(results) - len(failed)
     # A case either runs or fails: there is no way to skip one.
@@ -19,7 +21,18 @@ def show(results):
     return 1 if failed else 0
 
 
+def _services(results):
+    if results:
+        yield "\n" + "service SDK".ljust(37) + "calls that pass".rjust(15) + "refused by design".rjust(20) + "impossible".rjust(13)
+    for result in results:
+        counts = [sum(call["outcome"] == it for call in result.calls) for it in ("passes", "refused", "cannot")]
+        texts = [str(counts[0]).rjust(15), str(counts[1]).rjust(20), str(counts[2]).rjust(13)]
+        yield f"{result.case.sdk} {result.case.package}".ljust(37) + "".join(texts) + f"   {_cell(result)}"
+
+
 def _table(results):
+    if not results:
+        return
     cells = {(r.case.scenario.label, r.case.client.label): r for r in results}
     columns = [c.label for c in CLIENTS if any(r.case.client == c for r in results)]
     rows = [s.label for s in [*SCENARIOS, *HUB_SCENARIOS] if any(r.case.scenario == s for r in results)]

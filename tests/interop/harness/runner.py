@@ -3,7 +3,8 @@
 A case passes when the program did and said what the SDK's sample does, and the emulator
 received exactly the ten messages; or, for a refusal, when the program was stopped at the
 right stage with the SDK's own error, and the emulator received nothing. A case at a hub passes
-when its play (`plays.py`) found everything as it should be, and the program ended well.
+when its play (`plays.py`) found everything as it should be, and the program ended well. A case of
+a service SDK passes when every call went as docs/interop.md says (`calls.py`).
 """
 
 import os
@@ -14,10 +15,11 @@ import tempfile
 import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from .cases import MESSAGES, Case, HubCase
+from . import calls
+from .cases import MESSAGES, Case, HubCase, ServiceCase
 from .device import Device, Mismatch
 from .emulator import Cloud
 
@@ -27,15 +29,16 @@ _OUT_OF_TIME = 75
 _PYTHON_OUT_OF_TIME = re.compile(r"^Timeout \(\d", re.MULTILINE)
 _running = set()
 # What could bend trust, the way out, or the sample's own variables.
-_DROPPED = re.compile(r"(?i)proxy|^SSL_|^NODE_|^PYTHON|^PROVISIONING_|^INTEROP_|^npm_|^DEBUG$")
+_DROPPED = re.compile(r"(?i)proxy|^SSL_|CA_BUNDLE|^NODE_|^PYTHON|^PROVISIONING_|^INTEROP_|^npm_|^DEBUG$")
 
 
 @dataclass
 class Result:
-    case: "Case | HubCase"
+    case: "Case | HubCase | ServiceCase"
     seconds: float
     problem: "str | None"
     output: str = ""
+    calls: list = field(default_factory=list)
 
 
 def run_all(cases, emulator, installed, work, jobs, time_limit):
@@ -46,14 +49,18 @@ def run_all(cases, emulator, installed, work, jobs, time_limit):
 
     def one(case):
         started = time.monotonic()
-        if isinstance(case, HubCase):
+        made = []
+        if isinstance(case, ServiceCase):
+            code, stdout, stderr = _run_client(case, emulator, installed, work, time_limit, case.program)
+            problem, made = calls.judge(case, code, stdout, installed)
+        elif isinstance(case, HubCase):
             code, stdout, stderr, problem = _play(case, emulator, installed, work, time_limit)
         else:
-            code, stdout, stderr = _run_client(case, emulator, installed, work, time_limit)
+            code, stdout, stderr = _run_client(case, emulator, installed, work, time_limit, "provision")
             problem = _judge(case, code, stdout, stderr, time_limit) or _judge_received(case, emulator)
         output = f"--- stdout\n{stdout}--- stderr\n{stderr}"
         (logs / f"{case.registration_id}.log").write_text(f"{case.name}: exit {code}\n{output}")
-        return Result(case, time.monotonic() - started, problem, output)
+        return Result(case, time.monotonic() - started, problem, output, made)
 
     pool = ThreadPoolExecutor(jobs)
     try:
@@ -114,10 +121,10 @@ def _where(error):
     return frames[-1].line if frames else "outside of the play"
 
 
-def _run_client(case, emulator, installed, work, time_limit):
+def _run_client(case, emulator, installed, work, time_limit, program):
     """Exit code (None when out of time), stdout, stderr."""
     pipes = {"stdin": subprocess.DEVNULL, "stderr": subprocess.PIPE}
-    process = _start(case, "provision", emulator, installed, work, time_limit, **pipes)
+    process = _start(case, program, emulator, installed, work, time_limit, **pipes)
     try:
         # The programs end themselves at the limit, saying where they hang.
         stdout, stderr = process.communicate(timeout=time_limit + _MERCY)
@@ -143,6 +150,8 @@ def _environment(case, emulator, installed, work, time_limit):
     """This process's environment, cleaned, and what the program is to know."""
     variables = {name: value for name, value in os.environ.items() if not _DROPPED.search(name)}
     variables.update(case.environment(emulator.id_scope))
+    if isinstance(case, ServiceCase):
+        variables.update(emulator.logins())
     variables.update(
         INTEROP_TIME_LIMIT=f"{time_limit:g}",
         PYTHONUNBUFFERED="1",
@@ -153,8 +162,10 @@ def _environment(case, emulator, installed, work, time_limit):
     empty = work / "no-certificates"
     empty.mkdir(exist_ok=True)
     variables["SSL_CERT_DIR"] = str(empty)
-    if getattr(case.scenario, "trusted", True):
+    if isinstance(case, ServiceCase) or getattr(case.scenario, "trusted", True):
         variables["SSL_CERT_FILE"] = str(emulator.ca_file)
+        # The package `requests` has a store of its own.
+        variables["REQUESTS_CA_BUNDLE"] = str(emulator.ca_file)
         variables["NODE_EXTRA_CA_CERTS"] = str(emulator.ca_file)
     else:
         variables["SSL_CERT_FILE"] = str(empty / "none.pem")

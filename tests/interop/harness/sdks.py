@@ -17,7 +17,7 @@ NODE_FILES = ["package.json", "package-lock.json", ".npmrc"]
 
 
 class Installed:
-    """Where the two SDKs are, and which versions."""
+    """Where the SDKs are, and which versions."""
 
     def __init__(self, work):
         self.python = _venv_python(work / "python")
@@ -25,10 +25,15 @@ class Installed:
         self.node_modules = work / "node" / "node_modules"
         pins = dict(line.split("==") for line in _requirements() if "==" in line)
         node = json.loads((HERE / "package.json").read_text())["dependencies"]
+        self._pins = {"python": pins, "node": node}
         self.versions = (
             f"Python azure-iot-device {pins['azure-iot-device']}, "
             f"Node azure-iot-device {node['azure-iot-device']}"
         )
+
+
+    def version(self, sdk, package):
+        return self._pins[sdk][package]
 
 
 def install(work):

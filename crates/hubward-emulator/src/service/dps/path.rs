@@ -45,7 +45,7 @@ pub(super) struct Asked {
 impl Asked {
     /// Reads method and path; fixed words in any letter case, since SDKs differ.
     ///
-    /// Source: `[sdk]` azure-iot-sdk-node, which writes `/enrollmentgroups/`.
+    /// Source: `[sdk]` azure-iot-sdk-node, which writes `/enrollmentgroups/`, and `/enrollments/` for many.
     pub(super) fn parse(method: &str, path: &str) -> Result<Self, Refusal> {
         let route = Route::parse(path).ok_or_else(|| Refusal::generic(404, "There is nothing at this path."))?;
         let subject = route.subject;
@@ -104,7 +104,8 @@ impl Route {
         };
         let subject = subject(parts.first()?)?;
         let rest = match &parts[1..] {
-            [] if subject != Subject::Registrations => Rest::All,
+            // One SDK ends the path of a bulk request with a slash.
+            [] | [""] if subject != Subject::Registrations => Rest::All,
             [one] => Rest::One(id(one)?),
             [one, word] if subject == Subject::Registrations && word.eq_ignore_ascii_case("query") => {
                 Rest::QueryOf(id(one)?)
@@ -140,6 +141,7 @@ mod tests {
             ("DELETE", "/enrollmentgroups/g", Groups, Action::Delete("g".into())),
             ("POST", "/enrollmentGroups/g/attestationMechanism", Groups, Action::Attestation("g".into())),
             ("POST", "/enrollmentGroups", Groups, Action::Bulk),
+            ("POST", "/enrollments/", Enrollments, Action::Bulk),
             ("POST", "/enrollments/Query", Enrollments, Action::Query),
             ("GET", "/enrollments/query", Enrollments, Action::Get("query".into())),
             ("GET", "/registrations/d1", Registrations, Action::Get("d1".into())),
@@ -153,7 +155,9 @@ mod tests {
             ("PATCH", "/enrollments/d1", 405),
             ("GET", "/enrollments/d1/attestationmechanism", 405),
             ("GET", "/enrollments/d1/keys", 404),
-            ("GET", "/enrollments/", 404),
+            ("GET", "/enrollments/", 405),
+            ("POST", "/registrations/", 404),
+            ("POST", "/enrollments//", 404),
             ("GET", "/enrollments", 405),
             ("POST", "/enrollments/d1", 405),
             ("PUT", "/registrations/d1", 405),

@@ -1,0 +1,187 @@
+"""The service API of DPS, every call of Microsoft's unmodified package `azure-iot-deviceprovisioning`.
+
+INTEROP_DPS is the connection string of the policy, PROVISIONING_HOST and PROVISIONING_IDSCOPE are
+where its devices register.
+"""
+
+import asyncio
+import base64
+import faulthandler
+import hashlib
+import hmac
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+from azure.core.exceptions import HttpResponseError
+from azure.iot.deviceprovisioning import DeviceProvisioningClient
+from azure.iot.device.aio import ProvisioningDeviceClient
+from surface import Surface, same
+
+PREFIX = "service-python"
+
+
+def main():
+    surface = Surface()
+    client = DeviceProvisioningClient.from_connection_string(os.environ["INTEROP_DPS"])
+    enrollments = surface.watch("enrollment", client.enrollment)
+    groups = surface.watch("enrollment_group", client.enrollment_group)
+    records = surface.watch("device_registration_state", client.device_registration_state)
+
+    # Registering is mostly waiting, so all of it happens at once.
+    with ThreadPoolExecutor() as pool:
+        parts = [
+            pool.submit(individual, enrollments, records),
+            pool.submit(group, groups, records),
+            pool.submit(many, enrollments, "registrationId", "enrollments", "enrollments"),
+            pool.submit(many, groups, "enrollmentGroupId", "enrollmentGroups", "enrollmentGroups"),
+            pool.submit(strangers),
+        ]
+        for part in parts:
+            part.result()
+    surface.report()
+
+
+def individual(enrollments, records):
+    """Created with generated keys, used, updated, rolled over, deleted."""
+    name = f"{PREFIX}-1"
+    body = {
+        "registrationId": name, "deviceId": f"{name}-device", "attestation": {"type": "symmetricKey"},
+        "capabilities": {"iotEdge": False}, "provisioningStatus": "enabled",
+        "reprovisionPolicy": {"updateHubAssignment": True, "migrateDeviceData": True},
+        "allocationPolicy": "static", "iotHubs": ["localhost"],
+        "initialTwin": {"tags": {"site": "a"}, "properties": {"desired": {"interval": 30}}},
+        "optionalDeviceInformation": {"note": "é"},
+    }
+    created = enrollments.create_or_update(name, body)
+    key = created["attestation"]["symmetricKey"]["primaryKey"]
+    same("a generated key", len(base64.b64decode(key)), 64)
+    for member in body:
+        if member != "attestation":
+            same(member, created[member], body[member])
+
+    shown = enrollments.get(name)
+    same("keys in what is shown", shown["attestation"].get("symmetricKey"), None)
+    mechanism = enrollments.get_attestation_mechanism(name)
+    same("the attestation", mechanism, created["attestation"])
+    same("creating it again", status(enrollments.create_or_update, name, body), 409)
+
+    same("the device id", register(name, key).device_id, f"{name}-device")
+    state = enrollments.get(name)["registrationState"]
+    same("what became of it", (state["status"], state["assignedHub"]), ("assigned", "localhost"))
+    same("the record", records.get(name)["etag"], state["etag"])
+
+    # The keys change places by an update, and the new one opens.
+    keys = mechanism["symmetricKey"]
+    swapped = {"primaryKey": base64.b64encode(os.urandom(32)).decode(), "secondaryKey": keys["primaryKey"]}
+    changed = dict(shown, attestation={"type": "symmetricKey", "symmetricKey": swapped})
+    same("a stale etag", status(enrollments.create_or_update, name, changed, if_match='"stale"'), 412)
+    updated = enrollments.create_or_update(name, changed, if_match=shown["etag"])
+    same("the new keys", updated["attestation"]["symmetricKey"], swapped)
+    register(name, swapped["primaryKey"])
+    refused_device(name, keys["secondaryKey"])
+
+    same("found by a query", [it["registrationId"] for it in enrollments.query({"query": "SELECT *"})
+                              if it["registrationId"] == name], [name])
+    disabled = dict(updated, provisioningStatus="disabled")
+    enrollments.create_or_update(name, disabled, if_match="*")
+    refused_device(name, swapped["primaryKey"])
+
+    same("a stale etag", status(enrollments.delete, name, if_match="stale"), 412)
+    enrollments.delete(name, if_match="*")
+    same("what is gone", status(enrollments.get, name), 404)
+    # The record stays until it is deleted.
+    records.delete(name, if_match=records.get(name)["etag"])
+    same("a record that is gone", status(records.get, name), 404)
+
+
+def group(groups, records):
+    """Its devices derive their keys; their records are listed."""
+    name = f"{PREFIX}-group"
+    created = groups.create_or_update(name, {
+        "enrollmentGroupId": name, "attestation": {"type": "symmetricKey"}, "allocationPolicy": "hashed",
+    })
+    same("keys in what is shown", groups.get(name)["attestation"].get("symmetricKey"), None)
+    same("the attestation", groups.get_attestation_mechanism(name), created["attestation"])
+    key = base64.b64decode(created["attestation"]["symmetricKey"]["secondaryKey"])
+    devices = [f"{name}-{number}" for number in range(3)]
+    asyncio.run(_register_all(
+        (device, base64.b64encode(hmac.new(key, device.encode(), hashlib.sha256).digest()).decode())
+        for device in devices
+    ))
+    same("its devices, in pages of two", [it["registrationId"] for it in records.query(name, top=2)], devices)
+    same("found by a query", name in [it["enrollmentGroupId"] for it in groups.query({"query": "SELECT *"})], True)
+    groups.create_or_update(name, dict(groups.get(name), provisioningStatus="disabled"), if_match="*")
+    same("its status", groups.get(name)["provisioningStatus"], "disabled")
+    groups.delete(name)
+    same("what is gone", status(groups.get, name), 404)
+
+
+def many(operations, id_name, list_name, table):
+    """In bulk, and page by page."""
+    names = [f"{PREFIX}-bulk-{number}" for number in range(5)]
+    entries = [{id_name: name, "attestation": {"type": "symmetricKey"}} for name in names]
+    done = operations.run_bulk_operation({"mode": "create", list_name: entries})
+    same("made at once", (done["isSuccessful"], done["errors"]), (True, []))
+    twice = operations.run_bulk_operation({"mode": "create", list_name: entries[:1]})
+    same("made twice", (twice["isSuccessful"], twice["errors"][0][id_name]), (False, names[0]))
+    query = operations.query({"query": f"SELECT * FROM {table}"}, top=2)
+    pages = [[it[id_name] for it in page] for page in query.by_page()]
+    same("no page above two", max(len(page) for page in pages), 2)
+    found = [name for page in pages for name in page]
+    same("every one of them", [name for name in found if name in names], names)
+    for mode in ("update", "delete"):
+        done = operations.run_bulk_operation({"mode": mode, list_name: entries})
+        same(mode, (done["isSuccessful"], done["errors"]), (True, []))
+    same("what is gone", status(operations.get, names[0]), 404)
+
+
+def strangers():
+    """A wrong key and a wrong policy, seen as the SDK's own error."""
+    for wrong in (
+        os.environ["INTEROP_DPS"].split("SharedAccessKey=")[0] + "SharedAccessKey=AAECAwQFBgcICQoLDA0ODw==",
+        os.environ["INTEROP_DPS"].replace("provisioningserviceowner", "somebody"),
+    ):
+        client = DeviceProvisioningClient.from_connection_string(wrong)
+        same("a stranger", status(client.enrollment.get, "x"), 401)
+
+
+def status(call, *arguments, **named):
+    """The status of a call that is refused; what it says is the service's."""
+    try:
+        answer = call(*arguments, **named)
+    except HttpResponseError as error:
+        same("the body's code", error.response.json()["errorCode"] // 1000, error.status_code)
+        return error.status_code
+    return f"no error, but {answer}"
+
+
+def register(registration_id, key):
+    result = asyncio.run(_register(registration_id, key))
+    same("a registration", result.status, "assigned")
+    return result.registration_state
+
+
+def refused_device(registration_id, key):
+    try:
+        asyncio.run(_register(registration_id, key))
+    except Exception:
+        return
+    raise AssertionError(f"{registration_id} was not refused")
+
+
+async def _register_all(devices):
+    await asyncio.gather(*(_register(*device) for device in devices))
+
+
+async def _register(registration_id, key):
+    device = ProvisioningDeviceClient.create_from_symmetric_key(
+        provisioning_host=os.environ["PROVISIONING_HOST"], id_scope=os.environ["PROVISIONING_IDSCOPE"],
+        registration_id=registration_id, symmetric_key=key,
+    )
+    return await device.register()
+
+
+if __name__ == "__main__":
+    # A hang ends here, and shows where.
+    faulthandler.dump_traceback_later(float(os.environ["INTEROP_TIME_LIMIT"]), exit=True)
+    main()
