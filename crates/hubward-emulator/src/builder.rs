@@ -215,8 +215,9 @@ impl Builder {
         self
     }
 
-    /// Most connections at a time on the MQTT and HTTPS ports together; 10,000 by default. More
-    /// wait until one ends.
+    /// Most connections that are served at a time on the MQTT and HTTPS ports together; 10,000 by
+    /// default. More wait until one ends. Those that have asked for nothing yet do not count: of
+    /// these there may be as many, and 2,048 at most.
     #[must_use]
     pub const fn max_connections(mut self, connections: usize) -> Self {
         self.max_connections = connections;

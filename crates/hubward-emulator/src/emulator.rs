@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use hubward_proto::service::EnrollmentGroup;
 use tempfile::TempDir;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::builder::dev_group;
@@ -27,6 +27,7 @@ use crate::fault::{Fault, Faults, Point, UnfitFault};
 use crate::http::{Admin, Guard};
 use crate::hub::TelemetryLog;
 use crate::journal::EventLog;
+use crate::lobby::Lobby;
 use crate::ready::Ready;
 use crate::serve::{Protocol, Server};
 use crate::service::Access;
@@ -141,7 +142,7 @@ impl Emulator {
         let server = Server {
             shared: Arc::clone(&shared),
             tls: tls.into(),
-            permits: Arc::new(Semaphore::new(options.max_connections.clamp(1, Semaphore::MAX_PERMITS))),
+            lobby: Lobby::new(options.max_connections),
         };
         let (mut tasks, mut admin_tasks) = (JoinSet::new(), JoinSet::new());
         for listener in mqtt {

@@ -51,6 +51,7 @@ mod http;
 mod hub;
 mod journal;
 mod listen;
+mod lobby;
 mod mqtt;
 mod ready;
 mod serve;

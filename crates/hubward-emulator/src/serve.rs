@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use tokio::io::AsyncReadExt as _;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
 use crate::fault::{Fault, Point};
 use crate::journal::{EventKind, EventSource, Note};
+use crate::lobby::{Lobby, Place};
 use crate::shared::Shared;
 use crate::socket::Socket;
 use crate::{http, mqtt};
@@ -28,7 +28,7 @@ pub(crate) enum Protocol {
 pub(crate) struct Server {
     pub(crate) shared: Arc<Shared>,
     pub(crate) tls: TlsAcceptor,
-    pub(crate) permits: Arc<Semaphore>,
+    pub(crate) lobby: Arc<Lobby>,
 }
 
 impl Server {
@@ -36,18 +36,21 @@ impl Server {
     pub(crate) async fn run(self, listener: TcpListener, protocol: Protocol) {
         let mut connections = JoinSet::new();
         loop {
-            let tcp = accept(&listener, &mut connections).await;
-            // After `accept`, or else a listener that waits for a client would hold a place.
-            let Ok(permit) = Arc::clone(&self.permits).acquire_owned().await else { return };
-            let server = self.clone();
+            // Running out of file descriptors is over when somebody leaves.
+            let tcp = accept(&listener, &mut connections, || self.lobby.evict(MANY)).await;
+            let guest = self.lobby.enter().await;
+            let (server, place) = (self.clone(), Arc::clone(&guest.place));
             connections.spawn(async move {
-                server.connection(tcp, protocol).await;
-                drop(permit);
+                tokio::select! {
+                    // Boxed: it is large, and most of those who only open a connection never need it.
+                    () = Box::pin(server.connection(tcp, protocol, place)) => {}
+                    () = guest.evicted() => tracing::debug!("a connection that asked for nothing makes room"),
+                }
             });
         }
     }
 
-    async fn connection(self, tcp: TcpStream, protocol: Protocol) {
+    async fn connection(self, tcp: TcpStream, protocol: Protocol, place: Arc<Place>) {
         let mut socket = Socket::new(tcp);
         let point = if protocol == Protocol::Mqtt { Point::MqttAccept } else { Point::HttpsAccept };
         match self.shared.take_fault(point) {
@@ -69,14 +72,15 @@ impl Server {
         };
         match protocol {
             // Boxed: one of the two futures is much larger than the other.
-            Protocol::Mqtt => Box::pin(mqtt::serve(&self.shared, stream)).await,
-            Protocol::Https => Box::pin(http::serve(self.shared, stream)).await,
+            Protocol::Mqtt => Box::pin(mqtt::serve(&self.shared, stream, &place)).await,
+            Protocol::Https => Box::pin(http::serve(self.shared, stream, place)).await,
         }
     }
 }
 
-/// The next connection. Meanwhile forgets those that have ended.
-pub(crate) async fn accept(listener: &TcpListener, connections: &mut JoinSet<()>) -> TcpStream {
+/// The next connection. Meanwhile forgets those that have ended. `make_room` is called when there are
+/// no file descriptors left.
+pub(crate) async fn accept(listener: &TcpListener, connections: &mut JoinSet<()>, make_room: impl Fn()) -> TcpStream {
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
@@ -89,6 +93,7 @@ pub(crate) async fn accept(listener: &TcpListener, connections: &mut JoinSet<()>
                 }
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
+                    make_room();
                     sleep(AFTER_ACCEPT_ERROR).await;
                 }
             },
@@ -110,5 +115,8 @@ pub(crate) async fn hold(mut stream: impl tokio::io::AsyncRead + Unpin) {
 /// How long a TLS handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
-/// Running out of file descriptors is over only when somebody leaves.
+/// How long those who were sent away may take to go.
 const AFTER_ACCEPT_ERROR: Duration = Duration::from_millis(50);
+
+/// How many are sent away when there are no file descriptors left.
+const MANY: usize = 16;

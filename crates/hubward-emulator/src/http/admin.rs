@@ -61,7 +61,7 @@ impl Admin {
         let mut connections = JoinSet::new();
         loop {
             let tcp = tokio::select! {
-                tcp = accept(&listener, &mut connections) => tcp,
+                tcp = accept(&listener, &mut connections, || ()) => tcp,
                 () = self.shared.closed() => break,
             };
             let Ok(permit) = Arc::clone(&self.connections).acquire_owned().await else { return };

@@ -11,22 +11,24 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{Cut, Reply, settled, websocket};
+use super::timed::Timed;
+use super::{Cut, Pace, Reply, settled, stranger, websocket};
+use crate::lobby::Place;
 use crate::shared::Shared;
 use crate::{dps, mqtt, service};
 
 /// Serves one connection to its end, also if it turns into a WebSocket.
-pub(crate) async fn serve<S>(shared: Arc<Shared>, stream: S)
+pub(crate) async fn serve<S>(shared: Arc<Shared>, stream: S, place: Arc<Place>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let upgrade: Mutex<Option<OnUpgrade>> = Mutex::default();
-    let service = service_fn(async |request| settled(&shared, route(&shared, &upgrade, request).await).await);
+    let service = service_fn(|request| answer(&shared, &place, &upgrade, request));
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADERS)
         .max_buf_size(HEADERS_MOST)
-        .serve_connection(TokioIo::new(stream), service)
+        .serve_connection(TokioIo::new(Timed::new(stream, TAKE)), service)
         .with_upgrades()
         .await;
     if let Err(error) = served {
@@ -37,9 +39,30 @@ where
         match upgrade.await {
             Ok(upgraded) => {
                 let stream = hubward_ws::WebSocketStream::server(TokioIo::new(upgraded)).await;
-                Box::pin(mqtt::serve(&shared, stream)).await;
+                Box::pin(mqtt::serve(&shared, stream, &place)).await;
             }
             Err(error) => tracing::debug!(%error, "a WebSocket upgrade failed"),
+        }
+    }
+}
+
+/// Answers one request. While it is answered the connection has a seat; between two it has not.
+async fn answer(
+    shared: &Arc<Shared>,
+    place: &Arc<Place>,
+    upgrade: &Mutex<Option<OnUpgrade>>,
+    request: Request<Incoming>,
+) -> Result<Reply, Cut> {
+    let _seat = place.sit().await;
+    let (head, body) = request.into_parts();
+    match stranger::check(&shared.access, &head) {
+        Ok(()) => {
+            let reply = route(shared, upgrade, Request::from_parts(head, body)).await;
+            settled(shared, reply).await
+        }
+        Err(refusal) => {
+            tracing::info!(path = head.uri.path(), why = refusal.message, "the HTTPS port refuses a request");
+            Ok(dps::to_http(&shared.clock, shared.registrar.refuse(&refusal), Pace::AtOnce))
         }
     }
 }
@@ -68,3 +91,6 @@ const HEADERS: Duration = Duration::from_secs(60);
 
 /// Most bytes of a request's head.
 const HEADERS_MOST: usize = 32 * 1024;
+
+/// How long a client may take to take what it is sent.
+const TAKE: Duration = Duration::from_secs(30);

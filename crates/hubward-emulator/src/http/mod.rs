@@ -4,9 +4,9 @@
 mod admin;
 mod body;
 mod https;
+mod stranger;
 #[cfg(feature = "admin")]
 mod telemetry;
-#[cfg(feature = "admin")]
 mod timed;
 mod websocket;
 

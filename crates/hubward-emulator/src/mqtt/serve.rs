@@ -10,6 +10,7 @@ use tokio::time::{sleep, timeout};
 use super::codec::{Incoming, Malformed, Outgoing};
 use super::connection::{Closed, Connection};
 use crate::fault::{Fault, Point};
+use crate::lobby::Place;
 use crate::shared::Shared;
 use crate::{dps, hub};
 
@@ -25,10 +26,15 @@ pub(crate) enum End {
 }
 
 /// Serves one MQTT connection to its end.
-pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(shared: &Arc<Shared>, stream: S) {
+pub(crate) async fn serve<S>(shared: &Arc<Shared>, stream: S, place: &Arc<Place>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+{
     let mut connection = Connection::new(stream, Arc::clone(&shared.store));
     let end = match timeout(FIRST_PACKET, connection.read()).await {
         Ok(Ok(Incoming::Connect(connect))) => {
+            // Who has said what it wants is not sent away for those who have not.
+            let _seat = place.sit().await;
             let to_dps = connect.username.as_deref().is_some_and(DpsUsername::is_one);
             let point = if to_dps { Point::DpsConnect } else { Point::HubConnect };
             match misbehave(shared, &mut connection, point).await {

@@ -34,6 +34,12 @@ impl Access {
         Self { dps, name, hubs: hubs.iter().map(lower).collect(), others }
     }
 
+    /// Whether the emulator goes by this name, which is without a port.
+    pub(crate) fn is_ours(&self, name: &str) -> bool {
+        let name = name.to_ascii_lowercase();
+        self.dps.contains(&name) || self.hubs.contains(&name) || self.others.contains(&name)
+    }
+
     /// Checks a request for this path of DPS, whose one policy has these keys.
     ///
     /// Source: `[doc]` iot-dps/how-to-control-access.md.

@@ -4,6 +4,7 @@ mod auth;
 mod body;
 mod dps;
 mod if_match;
+mod page;
 
 use hyper::Request;
 use hyper::body::Incoming;

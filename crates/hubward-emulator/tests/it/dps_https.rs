@@ -11,7 +11,7 @@ use crate::client::{Reply, Tls, dps_token, http, patient, tls, token};
 
 fn put(emulator: &Emulator, id: &str, authorization: &str, body: &str) -> String {
     format!(
-        "PUT /{}/registrations/{id}/register?api-version=2021-06-01 HTTP/1.1\r\nHost: dps.example\r\n\
+        "PUT /{}/registrations/{id}/register?api-version=2021-06-01 HTTP/1.1\r\nHost: localhost\r\n\
          Authorization: {authorization}\r\nContent-Type: application/json; charset=utf-8\r\n\
          Content-Length: {}\r\n\r\n{body}",
         emulator.id_scope(),
@@ -22,7 +22,7 @@ fn put(emulator: &Emulator, id: &str, authorization: &str, body: &str) -> String
 fn get(emulator: &Emulator, id: &str, authorization: &str, operation: &str) -> String {
     format!(
         "GET /{}/registrations/{id}/operations/{operation}?api-version=2019-03-31 HTTP/1.1\r\n\
-         Host: dps.example\r\nAuthorization: {authorization}\r\n\r\n",
+         Host: localhost\r\nAuthorization: {authorization}\r\n\r\n",
         emulator.id_scope()
     )
 }
@@ -41,7 +41,7 @@ async fn registers_polls_and_looks_up_on_one_connection() {
     let reply = ask(&mut stream, &put(&emulator, "dev-1", &authorization, r#"{"registrationId":"dev-1"}"#)).await;
     assert_eq!(reply.status, 202);
     let location =
-        format!("https://dps.example/{}/registrations/dev-1/register?api-version=2021-06-01", emulator.id_scope());
+        format!("https://localhost/{}/registrations/dev-1/register?api-version=2021-06-01", emulator.id_scope());
     for (name, expected) in [
         ("content-type", "application/json; charset=utf-8"),
         ("retry-after", "3"),
@@ -62,7 +62,7 @@ async fn registers_polls_and_looks_up_on_one_connection() {
     assert_eq!((&state["assignedHub"], &state["deviceId"]), (&json!("localhost"), &json!("dev-1")));
 
     let lookup = format!(
-        "POST /{}/registrations/dev-1?api-version=2019-03-31 HTTP/1.1\r\nHost: x\r\nAuthorization: {authorization}\r\n\
+        "POST /{}/registrations/dev-1?api-version=2019-03-31 HTTP/1.1\r\nHost: localhost\r\nAuthorization: {authorization}\r\n\
          Content-Type: application/json\r\nContent-Length: 26\r\n\r\n{{\"registrationId\":\"dev-1\"}}",
         emulator.id_scope()
     );
@@ -97,8 +97,8 @@ async fn refuses_with_status_code_and_tracking_id() {
         (put(&good, "{}").replace("application/json; charset=utf-8", "text/plain"), 415, 415_000),
         (put(&good, &huge), 413, 413_000),
         (get(&emulator, "dev-1", &good, "4.0.x"), 404, 404_201),
-        ("GET /certificates?api-version=2019-03-31 HTTP/1.1\r\nHost: x\r\n\r\n".to_owned(), 501, 501_000),
-        ("POST /devices/d1/messages/events HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n".to_owned(), 501, 501_000),
+        ("GET /certificates?api-version=2019-03-31 HTTP/1.1\r\nHost: localhost\r\n\r\n".to_owned(), 501, 501_000),
+        ("POST /devices/d1/messages/events HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n".to_owned(), 501, 501_000),
     ] {
         let mut stream = tls(&emulator, emulator.https_addr()).await;
         let reply = ask(&mut stream, &request).await;

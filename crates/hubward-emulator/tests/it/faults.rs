@@ -21,7 +21,7 @@ async fn registering(emulator: &Emulator) -> (Tls, Tls, String) {
     send(&mut mqtt, &subscribe(1, &[("$dps/registrations/res/#", 0)])).await;
     receive(&mut mqtt).await.expect("a SUBACK");
     let request = format!(
-        "PUT /{}/registrations/dev-1/register?api-version=2021-06-01 HTTP/1.1\r\nHost: x\r\n\
+        "PUT /{}/registrations/dev-1/register?api-version=2021-06-01 HTTP/1.1\r\nHost: localhost\r\n\
          Authorization: {password}\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{{}}",
         emulator.id_scope()
     );

@@ -1,5 +1,6 @@
 //! The emulator over real sockets: bytes typed by hand, TLS from rustls, none of hubward's clients.
 
+mod abuse;
 #[cfg(feature = "admin")]
 mod admin;
 #[cfg(feature = "admin")]

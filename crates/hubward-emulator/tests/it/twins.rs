@@ -206,7 +206,7 @@ async fn an_enrollment_gives_the_twin_to_start_with() {
     let mut stream = tls(&emulator, emulator.https_addr()).await;
     let password = crate::client::dps_token(&emulator, device.primary_key(), "dev-1");
     let request = format!(
-        "PUT /{}/registrations/dev-1/register?api-version=2021-06-01 HTTP/1.1\r\nHost: x\r\n\
+        "PUT /{}/registrations/dev-1/register?api-version=2021-06-01 HTTP/1.1\r\nHost: localhost\r\n\
          Authorization: {password}\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{{}}",
         emulator.id_scope()
     );

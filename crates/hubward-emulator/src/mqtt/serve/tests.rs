@@ -21,7 +21,10 @@ fn world(pipe: usize) -> (World, SharedKey) {
     let (client, server) = duplex(pipe);
     let served = tokio::spawn({
         let shared = Arc::clone(&shared);
-        async move { serve(&shared, server).await }
+        async move {
+            let guest = crate::lobby::Lobby::new(1).enter().await;
+            serve(&shared, server, &guest.place).await;
+        }
     });
     (World { shared, client, served, started: Instant::now() }, key)
 }

@@ -2,12 +2,11 @@
 
 use std::ops::Bound;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hubward_proto::service::QuerySpecification;
 use hyper::header::HeaderMap;
 use serde::Serialize;
 
+use super::super::page::{FOREIGN, Sheet, Wanted};
 use super::{Done, kind};
 use crate::dps::{Answer, Refusal};
 use crate::store::Table;
@@ -23,50 +22,28 @@ pub(super) struct Page {
 
 impl Page {
     /// Reads the headers.
-    ///
-    /// Source: `[doc]` azure-rest-api-specs, query routes. A page of 1,000 at most is a `[guess]`: the
-    /// sources say 1,000 and 10,000.
     pub(super) fn read(headers: &HeaderMap, item_type: &'static str) -> Result<Self, Refusal> {
-        let text = |name: &str| headers.get(name).map(|it| it.to_str().unwrap_or_default());
-        let most = match text(MAX_ITEM_COUNT).filter(|it| !it.is_empty()) {
-            None => MOST,
-            Some(text) => match text.parse::<usize>() {
-                Ok(most @ 1..) => most.min(MOST),
-                _ => return Err(Refusal::generic(400, "x-ms-max-item-count must be a number above 0.")),
-            },
+        let wrong = |message| Refusal::generic(400, message);
+        let Wanted { most, after } = Wanted::read(headers).map_err(wrong)?;
+        let key = |mark: String| match mark.split_once(' ') {
+            Some((kind, key)) if kind == item_type => Ok(key.to_owned()),
+            _ => Err(wrong(FOREIGN)),
         };
-        let after = match text(CONTINUATION).filter(|it| !it.is_empty()) {
-            None => None,
-            Some(text) => {
-                let wrong = || Refusal::generic(400, "x-ms-continuation is none that this query has given.");
-                let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| wrong())?;
-                let text = String::from_utf8(bytes).map_err(|_| wrong())?;
-                let (kind, key) = text.split_once(' ').ok_or_else(wrong)?;
-                Some((kind == item_type).then(|| key.to_owned()).ok_or_else(wrong)?)
-            }
-        };
-        Ok(Self { item_type, most, after })
+        Ok(Self { item_type, most, after: after.map(key).transpose()? })
     }
 
     /// The page of these things; `show` leaves out what is not asked for.
     pub(super) fn of<T, S: Serialize>(&self, all: &Table<T>, show: impl Fn(&T) -> Option<S>) -> Done {
         let from = self.after.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
-        let mut rest =
-            all.range::<str, _>((from, Bound::Unbounded)).filter_map(|(key, it)| Some((key, show(it)?))).peekable();
-        let (mut body, mut count, mut last) = (b"[".to_vec(), 0, None);
-        while count < self.most && (count == 0 || body.len() < PAGE_BYTES) {
+        let mut rest = all.range::<str, _>((from, Bound::Unbounded)).filter_map(|(key, it)| Some((key, show(it)?)));
+        let (mut sheet, mut last) = (Sheet::new(self.most), None);
+        while !sheet.is_full() {
             let Some((key, it)) = rest.next() else { break };
-            if count > 0 {
-                body.push(b',');
-            }
-            serde_json::to_writer(&mut body, &it).expect("the models of the service always serialize");
-            (count, last) = (count + 1, Some(key));
+            sheet.push(&it);
+            last = Some(key);
         }
-        body.push(b']');
-        let mut headers = vec![("x-ms-item-type", self.item_type.to_owned()), (MAX_ITEM_COUNT, self.most.to_string())];
-        if let (Some(last), true) = (last, rest.peek().is_some()) {
-            headers.push((CONTINUATION, URL_SAFE_NO_PAD.encode(format!("{} {last}", self.item_type))));
-        }
+        let after = last.filter(|_| rest.next().is_some()).map(|it| format!("{} {it}", self.item_type));
+        let (body, headers) = sheet.finish(self.item_type, after.as_deref());
         Done { answer: Answer { body, ..Answer::json(200, &()) }, headers }
     }
 }
@@ -96,17 +73,9 @@ fn not_emulated() -> Result<(), Refusal> {
     Err(Refusal::generic(501, message))
 }
 
-const MAX_ITEM_COUNT: &str = "x-ms-max-item-count";
-const CONTINUATION: &str = "x-ms-continuation";
-
-/// Most things on a page.
-const MOST: usize = 1000;
-
-/// A page that is as large as this gets nothing more.
-const PAGE_BYTES: usize = 1024 * 1024;
-
 #[cfg(test)]
 mod tests {
+    use hubward_proto::service::http::{CONTINUATION, MAX_ITEM_COUNT};
     use hyper::header::HeaderValue;
 
     use super::*;
@@ -139,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn pages_are_bounded_by_number_and_size() {
+    fn a_page_goes_on_where_the_one_before_ended() {
         let many: Table<String> = (0..5).map(|it| (it.to_string(), format!("v{it}"))).collect();
         let even = |it: &String| (!it.ends_with('1')).then(|| it.clone());
         let Done { answer, headers } = page("2", "").expect("valid").of(&many, even);
@@ -149,9 +118,6 @@ mod tests {
         assert_eq!(answer.body, br#"["v3","v4"]"#);
         let expected = [("x-ms-item-type", "enrollment".to_owned()), (MAX_ITEM_COUNT, "1000".to_owned())];
         assert_eq!(headers, expected);
-        let large: Table<String> = (0..5).map(|it| (it.to_string(), "x".repeat(PAGE_BYTES / 2))).collect();
-        let Done { answer, headers } = page("", "").expect("valid").of(&large, |it| Some(it.clone()));
-        assert!(answer.body.len() < 2 * PAGE_BYTES && headers.len() == 3, "{}", answer.body.len());
         for (most, after) in [("0", ""), ("-1", ""), ("x", ""), ("", "*"), ("", "eA"), ("", "Z3JvdXAgMQ")] {
             assert_eq!(page(most, after).map_err(|it| it.status), Err(400), "{most} {after}");
         }

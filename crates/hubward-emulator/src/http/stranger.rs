@@ -1,0 +1,113 @@
+//! Who may ask at the HTTPS port at all: programs, and pages that come from one of its own names.
+//!
+//! A page that a browser has loaded from elsewhere can let its own name point here (DNS rebinding: then
+//! `Host` is that name), and can send requests without being able to read the answers (then `Origin` or
+//! `Sec-Fetch-Site` tell). It needs a token in either case, so this is the second lock on the door.
+
+use hyper::header::{HOST, HeaderMap, ORIGIN};
+use hyper::http::request::Parts;
+
+use crate::dps::Refusal;
+use crate::service::Access;
+
+/// Checks a request, before anything else is looked at. What a browser asks beforehand (`OPTIONS` with
+/// `Origin`) is refused like everything else, without any `Access-Control` header.
+///
+/// Source: RFC 9110, sections 7.2 and 15.5.20; the WHATWG's Fetch standard (`Origin`); the W3C's Fetch
+/// Metadata (`Sec-Fetch-Site`). `[sdk]` Python's paho-mqtt sends the `Origin` of the very name it
+/// connects to with a WebSocket.
+pub(super) fn check(access: &Access, head: &Parts) -> Result<(), Refusal> {
+    let headers = &head.headers;
+    let Some(host) = single(headers, HOST.as_str()) else {
+        return Err(Refusal::generic(400, "The request must have one Host header."));
+    };
+    if !access.is_ours(name_of(host)) {
+        return Err(Refusal::generic(421, "This emulator does not go by the name in the Host header."));
+    }
+    let from_here = match single(headers, ORIGIN.as_str()) {
+        None => !headers.contains_key(ORIGIN),
+        // Ports may differ in writing: the usual one is often left out.
+        Some(origin) => origin.split_once("://").is_some_and(|(_, it)| name_of(it).eq_ignore_ascii_case(name_of(host))),
+    };
+    let site = match single(headers, SITE) {
+        None => !headers.contains_key(SITE),
+        Some(site) => matches!(site, "same-origin" | "none"),
+    };
+    if from_here && site {
+        Ok(())
+    } else {
+        Err(Refusal::generic(403, "Pages of other origins may not use this address."))
+    }
+}
+
+/// The name in a `Host`, without the port.
+fn name_of(host: &str) -> &str {
+    match host.strip_prefix('[') {
+        Some(rest) => rest.split_once(']').map_or("", |(address, _)| address),
+        None => host.split(':').next().unwrap_or_default(),
+    }
+}
+
+/// A header that is there once, as text.
+fn single<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let mut values = headers.get_all(name).iter();
+    let value = values.next()?.to_str().ok()?;
+    values.next().is_none().then_some(value)
+}
+
+const SITE: &str = "sec-fetch-site";
+
+#[cfg(test)]
+mod tests {
+    use hyper::Request;
+
+    use super::*;
+
+    #[test]
+    fn strangers_are_sent_away_whatever_they_ask() {
+        let owned = |names: &[&str]| names.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>();
+        let access = Access::new(&owned(&["global.example", "dps.local"]), &owned(&["hub.local"]), &owned(&["box"]));
+        for (headers, status) in [
+            (&[("host", "localhost")][..], 200),
+            (&[("host", "LOCALHOST:8443")], 200),
+            (&[("host", "[::1]:8443")], 200),
+            (&[("host", "127.0.0.1")], 200),
+            (&[("host", "global.example")], 200),
+            (&[("host", "dps.local:443")], 200),
+            (&[("host", "hub.local")], 200),
+            (&[("host", "box:1")], 200),
+            (&[], 400),
+            (&[("host", "localhost"), ("host", "evil.example")], 400),
+            (&[("host", "evil.example")], 421),
+            (&[("host", "localhost.evil.example")], 421),
+            (&[("host", "hub.local@evil.example")], 421),
+            (&[("host", "192.168.1.1")], 421),
+            (&[("host", "")], 421),
+            (&[("host", "hub.local"), ("origin", "https://hub.local")], 200),
+            (&[("host", "hub.local"), ("origin", "https://HUB.local:443")], 200),
+            (&[("host", "localhost:8443"), ("origin", "https://localhost:8443"), (SITE, "same-origin")], 200),
+            (&[("host", "localhost"), (SITE, "none")], 200),
+            (&[("host", "hub.local"), ("origin", "https://evil.example")], 403),
+            (&[("host", "hub.local"), ("origin", "https://hub.local.evil.example")], 403),
+            (&[("host", "hub.local"), ("origin", "https://hub.local@evil.example")], 403),
+            (&[("host", "hub.local"), ("origin", "null")], 403),
+            (&[("host", "hub.local"), ("origin", "")], 403),
+            (&[("host", "hub.local"), ("origin", "hub.local")], 403),
+            (&[("host", "hub.local"), ("origin", "https://hub.local"), ("origin", "https://evil.example")], 403),
+            (&[("host", "localhost"), (SITE, "cross-site")], 403),
+            (&[("host", "localhost"), (SITE, "same-site")], 403),
+            (&[("host", "localhost"), ("origin", "https://localhost"), (SITE, "cross-site")], 403),
+            (&[("host", "localhost"), (SITE, "none"), (SITE, "cross-site")], 403),
+        ] {
+            for method in ["GET", "POST", "PUT", "DELETE", "OPTIONS"] {
+                let mut request = Request::builder().method(method);
+                for (name, value) in headers {
+                    request = request.header(*name, *value);
+                }
+                let (head, ()) = request.body(()).expect("a request").into_parts();
+                let got = check(&access, &head).map_or_else(|it| it.status, |()| 200);
+                assert_eq!(got, status, "{method} {headers:?}");
+            }
+        }
+    }
+}

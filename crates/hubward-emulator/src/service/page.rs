@@ -1,0 +1,129 @@
+//! Answers page by page: which one is asked for, and how much fits on it.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hubward_proto::service::http::{CONTINUATION, ITEM_TYPE, MAX_ITEM_COUNT};
+use hyper::header::HeaderMap;
+use serde::Serialize;
+
+/// Which page is asked for.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Wanted {
+    /// Most things on it.
+    pub(super) most: usize,
+    /// What the page before gave to [`Sheet::finish`]; `None` asks for the first page.
+    pub(super) after: Option<String>,
+}
+
+impl Wanted {
+    /// Reads the headers.
+    ///
+    /// Source: `[doc]` azure-rest-api-specs, query routes. A page of 1,000 at most is a `[guess]`: the
+    /// sources say 100, 1,000 and 10,000.
+    ///
+    /// # Errors
+    /// What is wrong with which header.
+    pub(super) fn read(headers: &HeaderMap) -> Result<Self, &'static str> {
+        let text = |name: &str| headers.get(name).map(|it| it.to_str().unwrap_or("*")).filter(|it| !it.is_empty());
+        let most = match text(MAX_ITEM_COUNT).map(str::parse::<usize>) {
+            None => MOST,
+            Some(Ok(most @ 1..)) => most.min(MOST),
+            Some(_) => return Err("x-ms-max-item-count must be a number above 0."),
+        };
+        let after = match text(CONTINUATION) {
+            None => None,
+            Some(text) => {
+                let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| FOREIGN)?;
+                Some(String::from_utf8(bytes).map_err(|_| FOREIGN)?)
+            }
+        };
+        Ok(Self { most, after })
+    }
+}
+
+/// A continuation that the asked query has never given.
+pub(super) const FOREIGN: &str = "x-ms-continuation is none that this query has given.";
+
+/// A page that is being filled.
+#[derive(Debug)]
+pub(super) struct Sheet {
+    body: Vec<u8>,
+    count: usize,
+    most: usize,
+}
+
+impl Sheet {
+    pub(super) fn new(most: usize) -> Self {
+        Self { body: b"[".to_vec(), count: 0, most }
+    }
+
+    /// Whether nothing more fits. The first thing always does.
+    pub(super) const fn is_full(&self) -> bool {
+        self.count >= self.most || (self.count > 0 && self.body.len() >= PAGE_BYTES)
+    }
+
+    pub(super) fn push(&mut self, it: &impl Serialize) {
+        if self.count > 0 {
+            self.body.push(b',');
+        }
+        serde_json::to_writer(&mut self.body, it).expect("the models of the service always serialize");
+        self.count += 1;
+    }
+
+    /// The body, and the headers that go with it. `after` says where the next page begins, if there
+    /// is one.
+    pub(super) fn finish(mut self, item_type: &str, after: Option<&str>) -> (Vec<u8>, Vec<(&'static str, String)>) {
+        self.body.push(b']');
+        let mut headers = vec![(ITEM_TYPE, item_type.to_owned()), (MAX_ITEM_COUNT, self.most.to_string())];
+        headers.extend(after.map(|it| (CONTINUATION, URL_SAFE_NO_PAD.encode(it))));
+        (self.body, headers)
+    }
+}
+
+/// Most things on a page.
+const MOST: usize = 1000;
+
+/// A page that is as large as this gets nothing more.
+const PAGE_BYTES: usize = 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use hyper::header::HeaderValue;
+
+    use super::*;
+
+    fn wanted(most: &'static str, after: &str) -> Result<Wanted, &'static str> {
+        let mut headers = HeaderMap::new();
+        headers.insert(MAX_ITEM_COUNT, HeaderValue::from_static(most));
+        headers.insert(CONTINUATION, HeaderValue::from_str(after).expect("a value"));
+        Wanted::read(&headers)
+    }
+
+    #[test]
+    fn reads_how_much_is_wanted_and_from_where() {
+        assert_eq!(Wanted::read(&HeaderMap::new()), Ok(Wanted { most: MOST, after: None }));
+        assert_eq!(wanted("2", "eA"), Ok(Wanted { most: 2, after: Some("x".into()) }));
+        assert_eq!(wanted("5000", ""), Ok(Wanted { most: MOST, after: None }));
+        for (most, after) in [("0", ""), ("-1", ""), ("x", ""), ("", "*"), ("", "_w")] {
+            assert!(wanted(most, after).is_err(), "{most} {after}");
+        }
+    }
+
+    #[test]
+    fn a_page_is_bounded_by_number_and_size() {
+        let mut sheet = Sheet::new(2);
+        sheet.push(&"a");
+        assert!(!sheet.is_full());
+        sheet.push(&"b");
+        assert!(sheet.is_full());
+        let (body, headers) = sheet.finish("thing", Some("b"));
+        assert_eq!(body, br#"["a","b"]"#);
+        let expected = [(ITEM_TYPE, "thing"), (MAX_ITEM_COUNT, "2"), (CONTINUATION, "Yg")];
+        assert_eq!(headers, expected.map(|(name, text)| (name, text.to_owned())));
+        let mut sheet = Sheet::new(1000);
+        sheet.push(&"x".repeat(PAGE_BYTES));
+        assert!(sheet.is_full());
+        let (_, headers) = sheet.finish("thing", None);
+        assert_eq!(headers.len(), 2);
+    }
+}

@@ -1,0 +1,249 @@
+//! Clients that are slow, silent, strangers or too many: each is refused or made to wait as it should
+//! be, and a healthy device goes on meanwhile.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use hubward_emulator::Emulator;
+use hubward_sas::SharedKey;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use crate::client::{QOS1, Tls, dps_token, http, hub_connect, patient, publish, receive, send, tls};
+
+/// The first bytes of a TLS handshake, and no more.
+const HALF_A_HELLO: &[u8] = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03";
+
+/// How a slow client begins, over TLS if that is so, before it says nothing more.
+const SLOW: [(&str, bool, &[u8]); 9] = [
+    ("before TLS", false, b""),
+    ("in the handshake", false, HALF_A_HELLO),
+    ("before CONNECT", true, b""),
+    ("in CONNECT", true, b"\x10\x80\x01\x00\x04MQTT"),
+    ("in a request line", true, b"GET /"),
+    ("in a head", true, b"GET /enrollments/d1?api-version=2021-10-01 HTTP/1.1\r\nHost: localhost\r\n"),
+    (
+        "in a body",
+        true,
+        b"PUT /0ne000DECADE/registrations/d1/register?api-version=2021-06-01 HTTP/1.1\r\nHost: localhost\r\n\
+          Content-Type: application/json\r\nContent-Length: 10000\r\n\r\n{",
+    ),
+    (
+        "in a chunk",
+        true,
+        b"PUT /0ne000DECADE/registrations/d1/register?api-version=2021-06-01 HTTP/1.1\r\nHost: localhost\r\n\
+          Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n1000\r\n{",
+    ),
+    (
+        "in a WebSocket",
+        true,
+        b"GET /$iothub/websocket HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+          Sec-WebSocket-Protocol: mqtt\r\n\r\n\x82\xfe\x01\x00\x00\x00",
+    ),
+];
+
+/// A connection that is left open.
+enum Slow {
+    Plain(TcpStream),
+    Secure(Box<Tls>),
+}
+
+impl Slow {
+    async fn open(emulator: &Emulator, address: SocketAddr, over_tls: bool, bytes: &[u8]) -> Self {
+        if over_tls {
+            let mut stream = tls(emulator, address).await;
+            send(&mut stream, bytes).await;
+            return Self::Secure(Box::new(stream));
+        }
+        let mut stream = TcpStream::connect(address).await.expect("it listens");
+        stream.write_all(bytes).await.expect("sent");
+        Self::Plain(stream)
+    }
+
+    /// Waits until the other side has closed it.
+    async fn is_closed(&mut self) {
+        let mut waste = [0; 1024];
+        let closing = async {
+            loop {
+                let read = match self {
+                    Self::Plain(stream) => stream.read(&mut waste).await,
+                    Self::Secure(stream) => stream.read(&mut waste).await,
+                };
+                if !matches!(read, Ok(1..)) {
+                    return;
+                }
+            }
+        };
+        patient(closing).await;
+    }
+}
+
+/// A device that sends a message and gets it acknowledged.
+async fn sends(stream: &mut Tls, id: u16) {
+    send(stream, &publish(QOS1, "devices/d1/messages/events/", id, b"on")).await;
+    let [high, low] = id.to_be_bytes();
+    assert_eq!(receive(stream).await.as_deref(), Some(&[0x40, 2, high, low][..]));
+}
+
+async fn connects(emulator: &Emulator, key: &SharedKey) -> Tls {
+    let mut stream = tls(emulator, emulator.mqtt_addr()).await;
+    let connack = hub_connect(&mut stream, "d1", key, true).await;
+    assert_eq!(connack.as_deref(), Some(&b"\x20\x02\x00\x00"[..]));
+    stream
+}
+
+/// Registers over HTTPS, on a connection of its own.
+async fn registers(emulator: &Emulator, key: &SharedKey) {
+    let request = format!(
+        "PUT /{}/registrations/healthy/register?api-version=2021-06-01 HTTP/1.1\r\nHost: localhost\r\n\
+         Authorization: {}\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{{}}",
+        emulator.id_scope(),
+        dps_token(emulator, key, "healthy"),
+    );
+    let mut stream = tls(emulator, emulator.https_addr()).await;
+    assert_eq!(http(&mut stream, &request).await.expect("an answer").status, 202);
+}
+
+#[tokio::test]
+async fn slow_clients_of_every_kind_hold_nobody_up() {
+    let emulator = Emulator::start().await.expect("started");
+    let key = emulator.add_device("localhost", "d1").expect("a device");
+    let enrolled = emulator.enroll("healthy").expect("enrolled").primary_key().clone();
+    let mut device = connects(&emulator, &key).await;
+    let mut slow = Vec::new();
+    for (name, over_tls, bytes) in SLOW {
+        for address in [emulator.mqtt_addr(), emulator.https_addr()] {
+            for _ in 0..8 {
+                slow.push((name, Slow::open(&emulator, address, over_tls, bytes).await));
+            }
+        }
+    }
+    #[cfg(feature = "admin")]
+    for bytes in
+        [&b""[..], b"GET /hea", b"PATCH /twins/localhost/d1 HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{"]
+    {
+        for _ in 0..8 {
+            slow.push(("admin", Slow::open(&emulator, emulator.admin_addr(), false, bytes).await));
+        }
+    }
+    for id in 1..=20 {
+        sends(&mut device, id).await;
+    }
+    registers(&emulator, &enrolled).await;
+    sends(&mut connects(&emulator, &key).await, 1).await;
+    #[cfg(feature = "admin")]
+    {
+        let mut stream = TcpStream::connect(emulator.admin_addr()).await.expect("it listens");
+        let health = http(&mut stream, "GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n").await.expect("an answer");
+        assert_eq!(health.status, 200);
+    }
+    drop(slow);
+}
+
+#[tokio::test]
+async fn more_half_open_connections_than_there_are_places_keep_nobody_out() {
+    // In a body a client has said what it wants, and is served for up to 30 seconds.
+    let half_open = SLOW.iter().filter(|(name, ..)| !matches!(*name, "in a body" | "in a chunk"));
+    let mut tests = JoinSet::new();
+    for (name, over_tls, bytes) in half_open {
+        tests.spawn(keeps_nobody_out(name, *over_tls, bytes));
+    }
+    while let Some(ended) = tests.join_next().await {
+        ended.expect("no panic");
+    }
+}
+
+async fn keeps_nobody_out(name: &'static str, over_tls: bool, bytes: &'static [u8]) {
+    let emulator = Emulator::builder().max_connections(4).start().await.expect("started");
+    let key = emulator.add_device("localhost", "d1").expect("a device");
+    let enrolled = emulator.enroll("healthy").expect("enrolled").primary_key().clone();
+    let mut device = connects(&emulator, &key).await;
+    let address = match name {
+        "before CONNECT" | "in CONNECT" => emulator.mqtt_addr(),
+        _ => emulator.https_addr(),
+    };
+    let mut slow = Vec::new();
+    for _ in 0..4 {
+        slow.push(Slow::open(&emulator, address, over_tls, bytes).await);
+    }
+    sends(&mut device, 1).await;
+    // The places are taken now, and these two get one all the same.
+    registers(&emulator, &enrolled).await;
+    sends(&mut connects(&emulator, &key).await, 1).await;
+    assert_eq!(receive(&mut device).await, None, "{name}: its newer connection has taken over");
+    slow[0].is_closed().await;
+}
+
+#[tokio::test]
+async fn a_reader_that_never_reads_holds_nobody_up_and_is_given_no_more_than_it_takes() {
+    let emulator = Emulator::start().await.expect("started");
+    let key = emulator.add_device("localhost", "d1").expect("a device");
+    let mut device = connects(&emulator, &key).await;
+    // Requests whose answers nobody reads: when the sockets are full, no more are read either.
+    let mut deaf = tls(&emulator, emulator.https_addr()).await;
+    let request = "GET /enrollments/d1?api-version=2021-10-01 HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(100);
+    let mut sent = 0_usize;
+    while timeout(Duration::from_millis(500), deaf.write_all(request.as_bytes())).await.is_ok() {
+        sent += 100;
+        assert!(sent < 1_000_000, "it reads on and on, so the answers are kept somewhere");
+    }
+    for id in 1..=20 {
+        sends(&mut device, id).await;
+    }
+    let mut other = tls(&emulator, emulator.https_addr()).await;
+    let reply = http(&mut other, "GET /enrollments/d1 HTTP/1.1\r\nHost: localhost\r\n\r\n").await.expect("an answer");
+    assert_eq!(reply.status, 401);
+}
+
+#[tokio::test]
+async fn pages_of_strangers_and_foreign_names_are_refused_at_every_endpoint() {
+    let emulator = Emulator::start().await.expect("started");
+    let paths = [
+        "GET /enrollments/d1?api-version=2021-10-01",
+        "PUT /enrollments/d1?api-version=2021-10-01",
+        "POST /enrollmentGroups/query?api-version=2021-10-01",
+        "DELETE /registrations/d1?api-version=2021-10-01",
+        "GET /devices/d1?api-version=2021-04-12",
+        "POST /devices/query?api-version=2021-04-12",
+        "PATCH /twins/d1?api-version=2021-04-12",
+        "PUT /0ne000DECADE/registrations/d1/register?api-version=2021-06-01",
+        "GET /$iothub/websocket",
+        "OPTIONS /enrollments/d1?api-version=2021-10-01",
+        "OPTIONS *",
+        "GET /nothing",
+    ];
+    let upgrade = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+                   Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: mqtt\r\n";
+    for (headers, status) in [
+        ("Host: evil.example\r\n", 421),
+        ("Host: localhost.evil.example:443\r\n", 421),
+        ("Host: localhost\r\nHost: evil.example\r\n", 400),
+        ("Host: localhost\r\nOrigin: https://evil.example\r\n", 403),
+        ("Host: localhost\r\nOrigin: null\r\n", 403),
+        ("Host: localhost\r\nSec-Fetch-Site: cross-site\r\n", 403),
+        ("Host: localhost\r\nSec-Fetch-Site: same-site\r\nOrigin: http://localhost:3000\r\n", 403),
+        (
+            "Host: localhost\r\nOrigin: https://evil.example\r\nAccess-Control-Request-Method: PUT\r\n\
+             Access-Control-Request-Headers: authorization\r\n",
+            403,
+        ),
+    ] {
+        let mut stream = tls(&emulator, emulator.https_addr()).await;
+        for path in paths {
+            let upgrade = if path.contains("websocket") { upgrade } else { "" };
+            let request = format!("{path} HTTP/1.1\r\n{headers}{upgrade}Content-Length: 0\r\n\r\n");
+            let reply = http(&mut stream, &request).await.expect("an answer");
+            assert_eq!(reply.status, status, "{path} {headers}");
+            assert_eq!(reply.json()["errorCode"], u32::from(status) * 1000, "{path} {headers}");
+            assert!(!reply.head.to_ascii_lowercase().contains("access-control"), "{}", reply.head);
+        }
+    }
+    // The name that it was connected by, as Python's MQTT client says it, is no stranger's.
+    let mut stream = tls(&emulator, emulator.https_addr()).await;
+    let own =
+        format!("GET /$iothub/websocket HTTP/1.1\r\nHost: localhost:443\r\nOrigin: https://localhost\r\n{upgrade}\r\n");
+    assert_eq!(http(&mut stream, &own).await.expect("an answer").status, 101);
+}
