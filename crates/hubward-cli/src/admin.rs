@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use hubward_service::{AdminPort, ServiceOptions};
 
+use crate::EMULATOR_ADMIN as VARIABLE;
 use crate::commands::emulator::{Running, data_dir};
 use crate::failure::Failure;
 
@@ -51,7 +52,7 @@ impl AdminArgs {
 }
 
 fn at(url: &str) -> Result<AdminPort, Failure> {
-    AdminPort::new(url, ServiceOptions::new()).map_err(|error| {
+    AdminPort::new(url, &ServiceOptions::new()).map_err(|error| {
         Failure::usage(error.to_string()).hint("the emulator prints it at its start: http://127.0.0.1:8480")
     })
 }
@@ -65,5 +66,3 @@ pub(crate) fn absent(mut failure: Failure) -> Failure {
     }
     failure
 }
-
-const VARIABLE: &str = "HUBWARD_EMULATOR_ADMIN";

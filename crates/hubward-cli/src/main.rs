@@ -161,6 +161,9 @@ pub(crate) const DPS_LOGIN: &str = "PROVISIONING_CONNECTION_STRING";
 /// The variable that holds the login of a policy of a hub. Source: `[sdk]` samples of the service SDKs.
 #[cfg(any(feature = "emulator", feature = "service"))]
 pub(crate) const HUB_LOGIN: &str = "IOTHUB_CONNECTION_STRING";
+/// The variable that holds the URL of an emulator's admin port.
+#[cfg(any(feature = "emulator", feature = "service"))]
+pub(crate) const EMULATOR_ADMIN: &str = "HUBWARD_EMULATOR_ADMIN";
 
 /// Says what is wrong with the arguments, or what was asked for with `--help` and `--version`.
 fn explain(error: &clap::Error) -> ExitCode {

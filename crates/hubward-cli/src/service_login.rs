@@ -74,7 +74,7 @@ pub(crate) struct LoginArgs {
     connect_to: Vec<ConnectTo>,
     /// Patience for each request, its repetitions included.
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = crate::duration::parse_positive, global = true)]
-    timeout: Duration,
+    request_timeout: Duration,
 }
 
 /// A service, and how it is reached and logged in to, already read. Its `Debug` shows no secret.
@@ -121,7 +121,10 @@ impl LoginArgs {
         let network = NetworkArgs { ca_file: self.ca_file.clone(), connect_to: self.connect_to.clone() };
         network.apply(&mut ca_file, &mut connect_to);
         let tls = ca_file.into_iter().fold(TlsSettings::new(), TlsSettings::ca_file);
-        Ok(Login { login, options: ServiceOptions::new().tls(tls).connect_to(connect_to).deadline(self.timeout) })
+        Ok(Login {
+            login,
+            options: ServiceOptions::new().tls(tls).connect_to(connect_to).deadline(self.request_timeout),
+        })
     }
 
     fn proof(&self, service: Service) -> Result<ServiceLogin, Failure> {

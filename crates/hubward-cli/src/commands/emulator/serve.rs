@@ -138,5 +138,12 @@ const DEVICE: &str = "dev-1";
 
 /// The logins of the service's side.
 fn operator(emulator: &Emulator) -> Vec<(String, String)> {
-    vec![(crate::DPS_LOGIN.to_owned(), emulator.dps_connection_string())]
+    let ready = emulator.ready();
+    let hub = ready.hubs.first().and_then(|it| emulator.hub_connection_string(it));
+    let logins = [
+        (crate::DPS_LOGIN, Some(emulator.dps_connection_string())),
+        (crate::HUB_LOGIN, hub),
+        (crate::EMULATOR_ADMIN, Some(ready.admin)),
+    ];
+    logins.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
 }
