@@ -128,8 +128,14 @@ impl Admin {
         if let Some(path) = path.strip_prefix("/api/") {
             return api::answer(self, path, request).await;
         }
-        if let Some(path) = path.strip_prefix("/dps").filter(|it| crate::service::is_asked(it)) {
+        if let Some(path) = path.strip_prefix("/dps").filter(|it| crate::service::is_for_dps(it)) {
             return crate::service::handle_open(shared, path, request).await;
+        }
+        if let Some((hub, at)) = path.strip_prefix("/hubs/").and_then(|it| Some((it, it.find('/')?)))
+            && let (hub, path) = hub.split_at(at)
+            && crate::service::is_for_hub(path)
+        {
+            return crate::service::handle_hub(shared, hub, path, request).await;
         }
         match service::Asked::parse(&path) {
             Some(asked) => service::answer(shared, asked, request).await,
@@ -190,9 +196,9 @@ const HEADERS_OF_ALL: [(HeaderName, &str); 7] = [
 
 const PATHS: &str = "There is /health, /ca.pem, /telemetry/{hub}, and for a device /twins/{hub}/{device}, \
                      /methods/{hub}/{device} and /messages/{hub}/{device}; a module is {device}/modules/{module}. \
-                     The service API of DPS is below /dps. The emulator's own doors are /api/status, /api/events, \
-                     /api/telemetry/{hub}, /api/telemetry/{hub}/export, /api/faults, /api/clock, /api/keys and \
-                     /api/devices/{hub}/{device}/disconnect.";
+                     The service API of DPS is below /dps, that of a hub below /hubs/{hub}. The emulator's own \
+                     doors are /api/status, /api/events, /api/telemetry/{hub}, /api/telemetry/{hub}/export, \
+                     /api/faults, /api/clock, /api/keys and /api/devices/{hub}/{device}/disconnect.";
 
 /// Connections at a time.
 const MOST: usize = 256;

@@ -23,7 +23,7 @@ use crate::mqtt::{
     Bounds, Closed, Connection, End, FILTER_REFUSED, NOT_AUTHORIZED, PACKET_MOST, Session, end_of, refuse, run,
 };
 use crate::shared::Shared;
-use crate::store::{self, Key, Wires};
+use crate::store::{self, Activity, Key, Wires};
 
 /// Serves a connection whose user name is not one for DPS.
 pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(
@@ -41,6 +41,12 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(
             device.session = (!connect.clean_session).then(|| kept.clone().unwrap_or_default());
             kept
         });
+        if let Some(device) = state.device_mut(&login.hub, &client_id) {
+            (device.connection_updated, device.last_activity) = (timestamp(time), timestamp(time));
+            if login.origin.model_id.is_some() {
+                device.model_id.clone_from(&login.origin.model_id);
+            }
+        }
         let key = Key::Hub(login.hub.clone(), client_id);
         let wires = state.live.begin(key.clone(), kept.clone().unwrap_or_default());
         if let Some(hub) = state.hub_mut(&login.hub) {
@@ -64,7 +70,8 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(
     connection.allow(PACKET_MOST);
     connection.queue(&Outgoing::Connack { session_present, code: 0 });
     let expired = shared.clock.after(login.expiry.saturating_add(EXPIRY_GRACE));
-    let Wires { number, ended, pushes, look } = wires;
+    let Wires { number, ended, pushes, look, activity } = wires;
+    activity.note(time);
     let bounds = Bounds { keep_alive: connect.keep_alive, ended, expired };
     let mut session = HubSession {
         shared,
@@ -75,6 +82,7 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(
         filters: kept.unwrap_or_default(),
         pushes,
         look,
+        activity: Arc::clone(&activity),
         release: None,
         outbox: Outbox::default(),
         later: Later::default(),
@@ -90,8 +98,15 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(
     let time = shared.clock.now();
     shared.store.change(|state| {
         state.live.end(&key, number);
+        let client_id = login.identity.client_id();
+        if !state.live.is_live(&key)
+            && let Some(device) = state.device_mut(&login.hub, &client_id)
+            && device.generation_id == login.origin.generation_id
+        {
+            device.connection_updated = timestamp(time);
+            device.last_activity = activity.shown().unwrap_or_else(|| timestamp(time));
+        }
         if let Some(hub) = state.hub_mut(&login.hub) {
-            let client_id = login.identity.client_id();
             hub.queue(&client_id, time, |queue, _| queue.end(number));
         }
     });
@@ -129,6 +144,7 @@ pub(super) struct HubSession<'a> {
     pub(super) filters: store::Session,
     pushes: mpsc::Receiver<Push>,
     pub(super) look: Arc<Notify>,
+    activity: Arc<Activity>,
     /// When the next lock of a message ends, which is then published again.
     pub(super) release: Option<SystemTime>,
     pub(super) outbox: Outbox,
@@ -187,7 +203,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> for HubSession<'_> {
 
     async fn handle(&mut self, connection: &mut Connection<S>, packet: Incoming) -> Result<(), Closed> {
         match packet {
-            Incoming::Publish(publish) => return self.publish(connection, publish).await,
+            Incoming::Publish(publish) => {
+                self.activity.note(self.shared.clock.now());
+                return self.publish(connection, publish).await;
+            }
             Incoming::Subscribe(id, filters) => {
                 let refused = match self.shared.take_fault(Point::HubSubscribe) {
                     Some(Fault::Suback128) => true,

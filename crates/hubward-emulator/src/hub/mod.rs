@@ -17,10 +17,9 @@ pub use c2d::{CloudToDevice, Expiry, SendProblem};
 pub(crate) use connect::serve as serve_mqtt;
 pub(crate) use method::invoke;
 pub use method::{Invocation, InvokeError, MethodResult};
-#[cfg(feature = "admin")]
-pub(crate) use problem::{Code, body as problem_body};
+pub(crate) use problem::Code;
 pub(crate) use push::Push;
 pub(crate) use telemetry::Origin;
 pub use telemetry::{Telemetry, TelemetryLog, TelemetryReader};
 pub use twin::TwinProblem;
-pub(crate) use twin::update as update_twin;
+pub(crate) use twin::{change as change_twin, update as update_twin};

@@ -12,32 +12,81 @@ use crate::wire_id;
 /// Source: `[doc]` iot-hub/troubleshoot-error-codes.md; `[sdk]` azure-iot-sdk-csharp, ErrorCode.cs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Code {
+    InvalidProtocolVersion,
     ArgumentInvalid,
     IotHubFormatError,
+    DeviceDefinedMultipleTimes,
+    BulkRegistryOperationFailure,
     IotHubNotFound,
+    IotHubUnauthorizedAccess,
+    IotHubUnauthorized,
     DeviceMaximumQueueDepthExceeded,
     DeviceMaximumInflightMethodExceeded,
     DeviceNotFound,
     ModuleNotFound,
     DeviceNotOnline,
     DeviceConnectionClosedRemotely,
+    DeviceAlreadyExists,
+    ModuleAlreadyExistsOnDevice,
+    PreconditionFailed,
+    DeviceMessageLockLost,
     MessageTooLarge,
+    TooManyDevices,
+    TooManyModulesOnDevice,
     GatewayTimeout,
 }
 
 impl Code {
+    /// Every one.
+    #[cfg(test)]
+    pub(crate) const ALL: [Self; 22] = [
+        Self::InvalidProtocolVersion,
+        Self::ArgumentInvalid,
+        Self::IotHubFormatError,
+        Self::DeviceDefinedMultipleTimes,
+        Self::BulkRegistryOperationFailure,
+        Self::IotHubNotFound,
+        Self::IotHubUnauthorizedAccess,
+        Self::IotHubUnauthorized,
+        Self::DeviceMaximumQueueDepthExceeded,
+        Self::DeviceMaximumInflightMethodExceeded,
+        Self::DeviceNotFound,
+        Self::ModuleNotFound,
+        Self::DeviceNotOnline,
+        Self::DeviceConnectionClosedRemotely,
+        Self::DeviceAlreadyExists,
+        Self::ModuleAlreadyExistsOnDevice,
+        Self::PreconditionFailed,
+        Self::DeviceMessageLockLost,
+        Self::MessageTooLarge,
+        Self::TooManyDevices,
+        Self::TooManyModulesOnDevice,
+        Self::GatewayTimeout,
+    ];
+
     pub(crate) const fn number(self) -> u32 {
         match self {
+            Self::InvalidProtocolVersion => 400_001,
             Self::ArgumentInvalid => 400_004,
             Self::IotHubFormatError => 400_006,
+            Self::DeviceDefinedMultipleTimes => 400_011,
+            Self::BulkRegistryOperationFailure => 400_013,
             Self::IotHubNotFound => 401_001,
+            Self::IotHubUnauthorizedAccess => 401_002,
+            Self::IotHubUnauthorized => 401_003,
             Self::DeviceMaximumQueueDepthExceeded => 403_004,
             Self::DeviceMaximumInflightMethodExceeded => 403_800,
             Self::DeviceNotFound => 404_001,
             Self::ModuleNotFound => 404_010,
             Self::DeviceNotOnline => 404_103,
             Self::DeviceConnectionClosedRemotely => 404_104,
+            Self::DeviceAlreadyExists => 409_001,
+            Self::ModuleAlreadyExistsOnDevice => 409_301,
+            Self::PreconditionFailed => 412_001,
+            Self::DeviceMessageLockLost => 412_002,
             Self::MessageTooLarge => 413_001,
+            Self::TooManyDevices => 413_002,
+            Self::TooManyModulesOnDevice => 413_003,
             Self::GatewayTimeout => 504_101,
         }
     }
@@ -48,7 +97,6 @@ impl Code {
     }
 
     /// What the header `iothub-errorcode` says.
-    #[cfg(feature = "admin")]
     pub(crate) fn name(self) -> String {
         format!("{self:?}")
     }

@@ -1,5 +1,7 @@
 //! A device's questions about its twin and its reports, and what it is told of desired properties.
 
+use std::time::SystemTime;
+
 use bytes::Bytes;
 use hubward_proto::ProtoError;
 use hubward_proto::hub::{DesiredTopic, TwinResponseTopic};
@@ -219,36 +221,49 @@ impl TwinProblem {
     }
 }
 
-/// The cloud changes a twin. A device that is connected and has subscribed to desired properties is
-/// told of a change of those; one that takes nothing is not, since the twin keeps it. Gives the
-/// version of the desired properties.
-pub(crate) fn update(
+/// The cloud changes a twin, if `fits` has nothing against its etag. Gives the version of the desired
+/// properties.
+pub(crate) fn update<E: From<TwinProblem>>(
     shared: &Shared,
     hub: &str,
     client_id: &str,
     tags: Option<&Change>,
     desired: Option<&Change>,
-) -> Result<u64, TwinProblem> {
-    let now = timestamp(shared.clock.now());
-    let updated = shared.store.change(|state| {
-        let missing = || TwinProblem::NotFound { hub: hub.to_owned(), id: client_id.to_owned() };
-        let twin = &mut state.device_mut(hub, client_id).ok_or_else(missing)?.twin;
-        let notice = twin.update(tags, desired, &now)?;
-        let version = twin.desired().version;
-        let key = Key::Hub(hub.to_ascii_lowercase(), client_id.to_owned());
-        if let Some(Notice { version, body }) = notice
-            && state.live.filters(&key).is_some_and(|it| it.hears(NOTICES).is_some())
-            && state.live.push(&key, Push::Desired { version, body }).is_err()
-        {
-            tracing::info!(hub, device = client_id, version, "a notice is not sent: the device takes nothing");
-        }
-        Ok(version)
-    });
+    fits: impl FnOnce(&str) -> Result<(), E>,
+) -> Result<u64, E> {
+    let now = shared.clock.now();
+    let updated = shared.store.change(|state| change(state, hub, client_id, tags, desired, now, fits));
     if let Ok(version) = updated {
         let note = Note::new(EventKind::TwinUpdated, EventSource::HubService).hub(hub).id(client_id);
         shared.journal.note(note.message(format!("desired version {version}")));
     }
     updated
+}
+
+/// As [`update`]. A device that is connected and has subscribed to desired properties is told of a
+/// change of those; one that takes nothing is not, since the twin keeps it.
+pub(crate) fn change<E: From<TwinProblem>>(
+    state: &mut State,
+    hub: &str,
+    client_id: &str,
+    tags: Option<&Change>,
+    desired: Option<&Change>,
+    now: SystemTime,
+    fits: impl FnOnce(&str) -> Result<(), E>,
+) -> Result<u64, E> {
+    let missing = || TwinProblem::NotFound { hub: hub.to_owned(), id: client_id.to_owned() };
+    let twin = &mut state.device_mut(hub, client_id).ok_or_else(missing)?.twin;
+    fits(&twin.etag())?;
+    let notice = twin.update(tags, desired, &timestamp(now)).map_err(TwinProblem::from)?;
+    let version = twin.desired().version;
+    let key = Key::Hub(hub.to_ascii_lowercase(), client_id.to_owned());
+    if let Some(Notice { version, body }) = notice
+        && state.live.filters(&key).is_some_and(|it| it.hears(NOTICES).is_some())
+        && state.live.push(&key, Push::Desired { version, body }).is_err()
+    {
+        tracing::info!(hub, device = client_id, version, "a notice is not sent: the device takes nothing");
+    }
+    Ok(version)
 }
 
 /// The code of a refusal.

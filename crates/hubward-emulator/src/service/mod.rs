@@ -3,6 +3,7 @@
 mod auth;
 mod body;
 mod dps;
+mod hub;
 mod if_match;
 mod page;
 
@@ -10,26 +11,54 @@ use hyper::Request;
 use hyper::body::Incoming;
 
 pub(crate) use auth::Access;
+#[cfg(feature = "admin")]
+pub(crate) use hub::{Form, Problem, invoke, patch_twin};
 
 use crate::http::{Cut, Reply};
 use crate::shared::Shared;
 
 /// Whether a path is one of a service API, or begins like one.
 pub(crate) fn is_asked(path: &str) -> bool {
-    dps::is_asked(path)
+    dps::is_asked(path) || hub::is_asked(path)
 }
 
 /// Answers one request from the network, whose path [`is_asked`] knows.
 pub(crate) async fn handle(shared: &Shared, request: Request<Incoming>) -> Result<Reply, Cut> {
     let path = request.uri().path().to_owned();
+    if hub::is_asked(&path) {
+        return hub::handle(shared, None, &path, request).await;
+    }
     dps::handle(shared, Gate::Token, &path, request).await
 }
 
-/// Answers one request of the admin port, below a mount point that is not in `path`. The caller has
-/// checked who asks.
+/// Answers one request of the admin port to DPS, below a mount point that is not in `path`. The caller
+/// has checked who asks.
 #[cfg(feature = "admin")]
 pub(crate) async fn handle_open(shared: &Shared, path: &str, request: Request<Incoming>) -> Result<Reply, Cut> {
     dps::handle(shared, Gate::Open, path, request).await
+}
+
+/// Answers one request of the admin port to a hub, likewise.
+#[cfg(feature = "admin")]
+pub(crate) async fn handle_hub(
+    shared: &Shared,
+    hub: &str,
+    path: &str,
+    request: Request<Incoming>,
+) -> Result<Reply, Cut> {
+    hub::handle(shared, Some(hub), path, request).await
+}
+
+/// Whether a path is one of DPS's service API, or begins like one.
+#[cfg(feature = "admin")]
+pub(crate) fn is_for_dps(path: &str) -> bool {
+    dps::is_asked(path)
+}
+
+/// Whether a path is one of a hub's service API, or begins like one.
+#[cfg(feature = "admin")]
+pub(crate) fn is_for_hub(path: &str) -> bool {
+    hub::is_asked(path)
 }
 
 /// Who may pass.

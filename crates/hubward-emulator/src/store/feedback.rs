@@ -1,10 +1,14 @@
 //! What became of messages to devices, for the senders who want to know.
 
+use std::time::SystemTime;
+
+use hubward_proto::limits::CLOUD_TO_DEVICE_LOCK;
 use serde::{Deserialize, Serialize};
 
 use super::Table;
-use super::c2d::Gone;
+use super::c2d::{Gone, later};
 use crate::clock::timestamp;
+use crate::wire_id;
 
 /// Which outcomes the sender of a message wants to hear of.
 ///
@@ -90,6 +94,16 @@ pub struct FeedbackRecord {
 pub(crate) struct Feedback {
     /// By a number that counts up, as 16 hexadecimal digits.
     records: Table<FeedbackRecord>,
+    batch: Option<Batch>,
+}
+
+/// Records that a service has received and neither completed nor abandoned.
+#[derive(Debug)]
+struct Batch {
+    token: String,
+    /// Where they are.
+    numbers: Vec<String>,
+    until: SystemTime,
 }
 
 impl Feedback {
@@ -122,6 +136,33 @@ impl Feedback {
         self.records.insert(number, record);
     }
 
+    /// Gives a service the oldest records, with a token to settle them by; nothing while others are not
+    /// settled, until their lock ends.
+    ///
+    /// Source: `[doc]` iot-hub/iot-hub-devguide-messages-c2d.md, "Message feedback": a batch at a time,
+    /// under a lock of a minute. That one batch holds up the next is a `[guess]`.
+    pub(crate) fn take(&mut self, now: SystemTime) -> Option<(String, Vec<FeedbackRecord>)> {
+        if self.records.is_empty() || self.batch.as_ref().is_some_and(|it| it.until > now) {
+            return None;
+        }
+        let token = wire_id::guid();
+        let numbers = self.records.keys().take(BATCH).cloned().collect();
+        let records = self.records.values().take(BATCH).cloned().collect();
+        self.batch = Some(Batch { token: token.clone(), numbers, until: later(now, CLOUD_TO_DEVICE_LOCK) });
+        Some((token, records))
+    }
+
+    /// Forgets the records of a token, or shows them to the next who asks; gives whether it was good.
+    pub(crate) fn settle(&mut self, token: &str, complete: bool, now: SystemTime) -> bool {
+        let Some(batch) = self.batch.take_if(|it| it.token == token && it.until > now) else { return false };
+        if complete {
+            for number in batch.numbers {
+                self.records.remove(&number);
+            }
+        }
+        true
+    }
+
     pub(crate) fn all(&self) -> Vec<FeedbackRecord> {
         self.records.values().cloned().collect()
     }
@@ -141,13 +182,17 @@ const fn description(outcome: Outcome) -> &'static str {
     }
 }
 
+/// Most records a service receives at a time.
+///
+/// Source: `[doc]` iot-hub/iot-hub-devguide-messages-c2d.md, "Message feedback".
+const BATCH: usize = 64;
+
 /// Most records a hub keeps.
 const MOST: usize = 10_000;
 
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-    use std::time::SystemTime;
 
     use super::super::c2d::Post;
     use super::*;
@@ -175,6 +220,27 @@ mod tests {
             assert_eq!(count(Outcome::DeliveryCountExceeded), expired, "{ack:?}");
             assert_eq!(count(Outcome::Purged), expired, "{ack:?}");
         }
+    }
+
+    #[test]
+    fn a_service_receives_records_until_it_has_completed_them() {
+        let now = SystemTime::UNIX_EPOCH;
+        let minute = CLOUD_TO_DEVICE_LOCK;
+        let mut feedback = Feedback::default();
+        assert_eq!(feedback.take(now), None);
+        for _ in 0..=BATCH {
+            feedback.note("d1", "7", gone(Some(Ack::Full), Outcome::Success));
+        }
+        let (first, records) = feedback.take(now).expect("records");
+        assert_eq!((records.len(), feedback.take(now)), (BATCH, None));
+        assert!(!feedback.settle("other", true, now) && feedback.settle(&first, false, now));
+        assert!(!feedback.settle(&first, true, now), "abandoned already");
+        let (second, _) = feedback.take(now).expect("the same once more");
+        assert!(!feedback.settle(&second, true, now + minute), "too late");
+        let (third, _) = feedback.take(now + minute).expect("and again");
+        assert!(feedback.settle(&third, true, now + minute));
+        assert_eq!(feedback.take(now).map(|it| it.1.len()), Some(1));
+        assert_eq!(feedback.all().len(), 1);
     }
 
     #[test]

@@ -2,10 +2,13 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::Session;
+use crate::clock::timestamp;
 use crate::hub::Push;
 
 /// Whose connection.
@@ -39,6 +42,29 @@ pub(crate) struct Wires {
     pub(crate) pushes: mpsc::Receiver<Push>,
     /// That a queue of the store may hold something for it.
     pub(crate) look: Arc<Notify>,
+    /// Where it notes that its client does something.
+    pub(crate) activity: Arc<Activity>,
+}
+
+/// When a client has last done something. Noted outside of the store's lock, since that is often.
+#[derive(Debug, Default)]
+pub(crate) struct Activity {
+    /// In microseconds since 1970; 0 for never.
+    at: AtomicU64,
+}
+
+impl Activity {
+    pub(crate) fn note(&self, now: SystemTime) {
+        let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        self.at.store(u64::try_from(since.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// As the service writes it, if there was any.
+    pub(crate) fn shown(&self) -> Option<String> {
+        let at = self.at.load(Ordering::Relaxed);
+        let moment = SystemTime::UNIX_EPOCH.checked_add(Duration::from_micros(at)).filter(|_| at > 0);
+        moment.map(timestamp)
+    }
 }
 
 /// The other end of [`Wires`].
@@ -48,6 +74,7 @@ struct Line {
     end: oneshot::Sender<Why>,
     pushes: mpsc::Sender<Push>,
     look: Arc<Notify>,
+    activity: Arc<Activity>,
     /// What the client has subscribed to.
     filters: Session,
 }
@@ -67,9 +94,12 @@ impl Live {
         let number = self.next;
         let (end, ended) = oneshot::channel();
         let (to_push, pushes) = mpsc::channel(PUSHES);
-        let look = Arc::new(Notify::new());
-        self.connections.insert(key, Line { number, end, pushes: to_push, look: Arc::clone(&look), filters });
-        Wires { number, ended, pushes, look }
+        let (look, activity) = (Arc::new(Notify::new()), Arc::new(Activity::default()));
+        self.connections.insert(
+            key,
+            Line { number, end, pushes: to_push, look: Arc::clone(&look), activity: Arc::clone(&activity), filters },
+        );
+        Wires { number, ended, pushes, look, activity }
     }
 
     /// Forgets a connection that has ended, unless a newer one has taken its place.
@@ -89,6 +119,11 @@ impl Live {
     /// What the connection of an identity has subscribed to; `None` if there is none.
     pub(crate) fn filters(&self, key: &Key) -> Option<&Session> {
         self.connections.get(key).map(|it| &it.filters)
+    }
+
+    /// When the connection of an identity has last done something.
+    pub(crate) fn activity(&self, key: &Key) -> Option<String> {
+        self.connections.get(key)?.activity.shown()
     }
 
     /// Gives the connection of an identity something to publish. It comes back if there is no

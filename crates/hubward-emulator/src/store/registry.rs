@@ -7,7 +7,7 @@ use hubward_proto::service::InitialTwin;
 use serde::{Deserialize, Serialize};
 
 use super::feedback::Feedback;
-use super::{KeyPair, Queue, Rules, Table, Twin, disk};
+use super::{Key, KeyPair, Queue, Rules, State, Table, Twin, disk};
 use crate::clock::timestamp;
 use crate::wire_id;
 
@@ -93,6 +93,8 @@ pub(crate) struct Device {
     pub(crate) last_activity: String,
     /// The model that it named when it connected.
     pub(crate) model_id: Option<String>,
+    /// Who looks after a module; modules only.
+    pub(crate) managed_by: Option<String>,
     pub(crate) created: String,
     pub(crate) etag: String,
     /// Another one if the id is deleted and made again.
@@ -109,6 +111,12 @@ pub(crate) struct Device {
 ///
 /// Source: `[doc]` azure-rest-api-specs, iothub service models, examples.
 pub(crate) const NEVER: &str = "0001-01-01T00:00:00Z";
+
+/// When an identity has last done something, as far as is known.
+pub(crate) fn activity(state: &State, hub: &str, client_id: &str, device: &Device) -> String {
+    let key = Key::Hub(hub.to_ascii_lowercase(), client_id.to_owned());
+    state.live.activity(&key).unwrap_or_else(|| device.last_activity.clone())
+}
 
 /// What survives a connection with CleanSession 0: filter and granted QoS.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -229,6 +237,7 @@ impl Device {
             connection_updated: NEVER.to_owned(),
             last_activity: NEVER.to_owned(),
             model_id: None,
+            managed_by: None,
             created: timestamp(now),
             etag: wire_id::identity_etag(),
             generation_id: wire_id::generation_id(now),

@@ -1,10 +1,11 @@
 //! A twin as the service shows it.
 
 use hubward_proto::hub::Properties;
+use hubward_proto::service::{Capabilities, X509Thumbprint};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::{ConnectionState, DeviceStatus, Key, State};
+use super::{ConnectionState, DeviceStatus, Key, State, activity};
 
 /// The twin of a device or module. As JSON it has the shape of the service's, with `$version` and
 /// `$metadata`.
@@ -21,10 +22,27 @@ pub struct TwinView {
     pub module_id: Option<String>,
     /// Version of what the cloud may change.
     pub etag: String,
+    /// Version of the identity.
+    pub device_etag: String,
     /// Whether the device may connect.
     pub status: DeviceStatus,
+    /// What an operator has written beside the status.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status_reason: Option<String>,
+    /// When the status was changed; the year 1 until then.
+    pub status_update_time: String,
     /// Whether it is connected.
     pub connection_state: ConnectionState,
+    /// When it has last connected or sent something; the year 1 until then.
+    pub last_activity_time: String,
+    /// How many messages wait for it.
+    pub cloud_to_device_message_count: usize,
+    /// `sas`, always.
+    authentication_type: &'static str,
+    /// Of no certificates, always.
+    x509_thumbprint: X509Thumbprint,
+    /// The model that it named when it connected; empty if it named none.
+    pub model_id: String,
     /// Counts all changes.
     pub version: u64,
     /// What the device does not see.
@@ -37,6 +55,9 @@ pub struct TwinView {
     pub reported: Properties,
     /// Both as the service writes them.
     properties: Value,
+    /// Of devices only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    capabilities: Option<Capabilities>,
 }
 
 pub(crate) fn twin_view(state: &State, hub: &str, client_id: &str) -> Option<TwinView> {
@@ -50,7 +71,16 @@ pub(crate) fn twin_view(state: &State, hub: &str, client_id: &str) -> Option<Twi
         device_id: device_id.to_owned(),
         module_id,
         etag: device.twin.etag(),
+        device_etag: device.etag.clone(),
         status: if device.enabled { DeviceStatus::Enabled } else { DeviceStatus::Disabled },
+        status_reason: device.status_reason.clone(),
+        status_update_time: device.status_updated.clone(),
+        last_activity_time: activity(state, hub, client_id, device),
+        cloud_to_device_message_count: device.queue.len(),
+        authentication_type: "sas",
+        x509_thumbprint: X509Thumbprint::default(),
+        model_id: device.model_id.clone().unwrap_or_default(),
+        capabilities: (!client_id.contains('/')).then(Capabilities::default),
         connection_state: if live { ConnectionState::Connected } else { ConnectionState::Disconnected },
         version: device.twin.version(),
         tags: device.twin.tags().clone(),

@@ -39,9 +39,17 @@ async fn twins_are_shown_and_patched() {
     let expected = json!({
         "deviceId": "d#1",
         "etag": "AAAAAAAAAAI=",
+        "deviceEtag": twin["deviceEtag"],
         "status": "enabled",
+        "statusUpdateTime": "0001-01-01T00:00:00Z",
         "connectionState": "Disconnected",
+        "lastActivityTime": "0001-01-01T00:00:00Z",
+        "cloudToDeviceMessageCount": 0,
+        "authenticationType": "sas",
+        "x509Thumbprint": { "primaryThumbprint": null, "secondaryThumbprint": null },
+        "modelId": "",
         "version": 3,
+        "capabilities": { "iotEdge": false },
         "tags": { "site": "a" },
         "properties": {
             "desired": {
@@ -101,7 +109,7 @@ async fn what_a_service_does_wrong_it_is_told_in_the_hubs_shape() {
         (patch, "[]", 400, 400_006, "IotHubFormatError"),
         (patch, r#"{"tags":1}"#, 400, 400_006, "IotHubFormatError"),
         (patch, r#"{"tags":{"a b":1}}"#, 400, 400_004, "ArgumentInvalid"),
-        (patch, r#"{"properties":{"desired":{"$version":1}}}"#, 400, 400_004, "ArgumentInvalid"),
+        (patch, r#"{"properties":{"desired":{"$other":1}}}"#, 400, 400_004, "ArgumentInvalid"),
         ("PATCH /twins/localhost/d2", "{}", 404, 404_001, "DeviceNotFound"),
         ("PATCH /twins/localhost/d1/modules/m", "{}", 404, 404_010, "ModuleNotFound"),
         ("GET /twins/elsewhere/d1", "", 404, 404_001, "DeviceNotFound"),

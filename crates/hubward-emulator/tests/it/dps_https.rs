@@ -98,7 +98,6 @@ async fn refuses_with_status_code_and_tracking_id() {
         (put(&good, &huge), 413, 413_000),
         (get(&emulator, "dev-1", &good, "4.0.x"), 404, 404_201),
         ("GET /certificates?api-version=2019-03-31 HTTP/1.1\r\nHost: localhost\r\n\r\n".to_owned(), 501, 501_000),
-        ("POST /devices/d1/messages/events HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n".to_owned(), 501, 501_000),
     ] {
         let mut stream = tls(&emulator, emulator.https_addr()).await;
         let reply = ask(&mut stream, &request).await;

@@ -11,8 +11,9 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::service::{Asked, Problem};
-use crate::hub::{CloudToDevice, Code, SendProblem};
+use super::service::Asked;
+use crate::hub::{CloudToDevice, Code};
+use crate::service::Problem;
 use crate::shared::Shared;
 use crate::store::Ack;
 
@@ -95,10 +96,4 @@ fn read(body: Body) -> Result<CloudToDevice, Problem> {
 
 fn wrong(message: &str) -> Problem {
     Problem::new(Code::ArgumentInvalid, message)
-}
-
-impl From<SendProblem> for Problem {
-    fn from(problem: SendProblem) -> Self {
-        Self::new(problem.as_code(), problem.to_string())
-    }
 }

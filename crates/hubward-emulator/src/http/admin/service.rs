@@ -7,12 +7,13 @@ use hyper::body::Incoming;
 use hyper::header::ALLOW;
 use hyper::{Method, Request};
 use percent_encoding::percent_decode_str;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::time::timeout;
 
 use super::{messages, methods, twins};
 use crate::http::{Cut, Pace, Paced, Reply, is_json, reply, value};
-use crate::hub::{Code, problem_body};
+use crate::hub::Code;
+use crate::service::{Form, Problem};
 use crate::shared::Shared;
 
 /// A path about a device or module.
@@ -79,7 +80,7 @@ pub(super) async fn answer(shared: &Shared, asked: Asked, request: Request<Incom
     };
     if !known {
         let message = "This path does not have this method.";
-        let mut reply = Problem::other(405, "GenericMethodNotAllowed", message).reply(shared);
+        let mut reply = Problem::generic(405, message).reply(&shared.clock, Form::Nested);
         reply.headers_mut().insert(ALLOW, value(asked.allowed()));
         return Ok(reply);
     }
@@ -102,7 +103,7 @@ pub(super) async fn answer(shared: &Shared, asked: Asked, request: Request<Incom
     Ok(match result {
         // hyper leaves the body out for HEAD.
         Ok(value) => json_reply(shared, 200, &value),
-        Err(problem) => problem.reply(shared),
+        Err(problem) => problem.reply(&shared.clock, Form::Nested),
     })
 }
 
@@ -110,7 +111,7 @@ pub(super) async fn answer(shared: &Shared, asked: Asked, request: Request<Incom
 async fn body(request: Request<Incoming>) -> Result<Result<Value, Problem>, Cut> {
     if !is_json(request.headers()) {
         let message = "The content type must be application/json.";
-        return Ok(Err(Problem::other(415, "GenericUnsupportedMediaType", message)));
+        return Ok(Err(Problem::generic(415, message)));
     }
     let bytes = match timeout(BODY, Limited::new(request.into_body(), BODY_MOST).collect()).await {
         Ok(Ok(body)) => body.to_bytes(),
@@ -125,35 +126,6 @@ async fn body(request: Request<Incoming>) -> Result<Result<Value, Problem>, Cut>
         let message = format!("The body is no JSON, at line {}, column {}.", problem.line(), problem.column());
         Problem::new(Code::IotHubFormatError, message)
     }))
-}
-
-/// An error as a hub tells a service.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Problem {
-    status: u16,
-    code: u32,
-    name: String,
-    message: String,
-}
-
-impl Problem {
-    pub(super) fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { status: code.status(), code: code.number(), name: code.name(), message: message.into() }
-    }
-
-    /// One whose code is nothing but its status.
-    fn other(status: u16, name: &str, message: &str) -> Self {
-        Self { status, code: u32::from(status) * 1000, name: name.to_owned(), message: message.to_owned() }
-    }
-
-    /// Source: `[sdk]` azure-iot-sdk-csharp, ExceptionHandlingHelper.cs: the name in a header, and JSON
-    /// inside of a text in the body.
-    fn reply(&self, shared: &Shared) -> Reply {
-        let message = problem_body(self.code, &self.message, shared.clock.now()).to_string();
-        let mut reply = json_reply(shared, self.status, &json!({ "Message": message, "ExceptionMessage": "" }));
-        reply.headers_mut().insert("iothub-errorcode", value(&self.name));
-        reply
-    }
 }
 
 fn json_reply(shared: &Shared, status: u16, body: &Value) -> Reply {

@@ -1,0 +1,133 @@
+//! Many identities in one request.
+
+use std::collections::BTreeSet;
+use std::time::SystemTime;
+
+use hubward_proto::service::HubRefusal;
+use hubward_proto::service::{DeviceBulkError, DeviceBulkResult, DeviceOperation, ImportMode, OperationCode};
+
+use super::identity::{self, Wish, check_id, find};
+use super::problem::Problem;
+use super::registry::{self, Mode};
+use super::{Done, IfMatch, check_etag, read};
+use crate::hub::{Code, change_twin};
+use crate::shared::Shared;
+use crate::store::{Change, State};
+
+/// Does one after the other; those that are refused do not hold up the rest.
+///
+/// Source: `[doc]` the REST page "Bulk Registry - Update Registry": 100 identities at most; 400 with the
+/// same body if not all was done.
+pub(super) fn answer(shared: &Shared, hub: &str, body: &[u8]) -> Result<Done, Problem> {
+    let operations: Vec<DeviceOperation> = read(body, b'[')?;
+    if operations.is_empty() {
+        return Err(Problem::invalid("There is nothing to do."));
+    }
+    if operations.len() > MOST {
+        return Err(Problem::new(Code::TooManyDevices, "A bulk request has one to 100 identities."));
+    }
+    let now = shared.clock.now();
+    let mut seen = BTreeSet::new();
+    let errors: Vec<DeviceBulkError> = shared.store.change(|state| {
+        let one = |operation: DeviceOperation| {
+            let client_id = client_id(&operation);
+            let mode = operation.import_mode.clone().unwrap_or(ImportMode::CreateOrUpdate);
+            let (device_id, module_id) = (operation.id.clone(), operation.module_id.clone());
+            let done = if seen.insert(client_id.clone()) {
+                apply(state, hub, &client_id, &mode, operation, now)
+            } else {
+                Err(Problem::new(Code::DeviceDefinedMultipleTimes, client_id))
+            };
+            let problem = done.err()?;
+            let mut error = DeviceBulkError::default();
+            (error.device_id, error.module_id) = (Some(device_id), module_id);
+            error.error_code = OperationCode::Number(problem.code);
+            (error.error_status, error.operation) = (Some(problem.message), Some(mode.to_string()));
+            Some(error)
+        };
+        operations.into_iter().filter_map(one).collect()
+    });
+    let is_successful = errors.is_empty();
+    let mut done = Done::json(&DeviceBulkResult { is_successful, errors, warnings: Vec::new() });
+    if !is_successful {
+        done.status = Code::BulkRegistryOperationFailure.status();
+        done.headers.push((HubRefusal::HEADER, Code::BulkRegistryOperationFailure.name()));
+    }
+    Ok(done)
+}
+
+fn client_id(operation: &DeviceOperation) -> String {
+    match &operation.module_id {
+        Some(module_id) if !module_id.is_empty() => format!("{}/{module_id}", operation.id),
+        _ => operation.id.clone(),
+    }
+}
+
+/// Source: `[doc]` iot-hub/iot-hub-bulk-identity-mgmt.md, `importMode`. That what a request says of the
+/// twin is merged into it, whatever the mode, is a `[guess]`.
+fn apply(
+    state: &mut State,
+    hub: &str,
+    client_id: &str,
+    mode: &ImportMode,
+    operation: DeviceOperation,
+    now: SystemTime,
+) -> Result<(), Problem> {
+    check_id(client_id)?;
+    let etag = |etag: Option<&str>, insists: bool| match (insists, etag.map(IfMatch::parse)) {
+        (false, _) => Ok(IfMatch::Any),
+        (true, Some(it @ (IfMatch::Etag(_) | IfMatch::Any))) => Ok(it),
+        (true, _) => Err(Problem::invalid(format!("The mode {mode} needs an etag."))),
+    };
+    let insists = matches!(
+        mode,
+        ImportMode::CreateOrUpdateIfMatchEtag | ImportMode::UpdateIfMatchEtag | ImportMode::DeleteIfMatchEtag
+    );
+    let put = match mode {
+        ImportMode::Create => Some(Mode::Create),
+        ImportMode::CreateOrUpdate | ImportMode::CreateOrUpdateIfMatchEtag => Some(Mode::CreateOrUpdate),
+        ImportMode::Update | ImportMode::UpdateIfMatchEtag => Some(Mode::Update),
+        ImportMode::Delete | ImportMode::DeleteIfMatchEtag => {
+            let etag = etag(operation.etag.as_deref(), insists)?;
+            return registry::remove(state, hub, client_id, &etag, now);
+        }
+        ImportMode::UpdateTwin | ImportMode::UpdateTwinIfMatchEtag => None,
+        unknown => return Err(Problem::invalid(format!("There is no importMode `{unknown}`."))),
+    };
+    let tags = operation.tags.map(Change::Merge);
+    let desired = operation.properties.and_then(|it| it.desired).map(Change::Merge);
+    let twin_etag = if *mode == ImportMode::UpdateTwinIfMatchEtag {
+        etag(operation.twin_etag.as_deref(), true)?
+    } else {
+        IfMatch::Any
+    };
+    if let Some(put) = put {
+        // A new identity has no etag to insist on, so that only one that is known needs it.
+        let insists = insists && !(put == Mode::CreateOrUpdate && find(state, hub, client_id).is_err());
+        let if_match = etag(operation.etag.as_deref(), insists)?;
+        identity::no_edge(
+            operation.capabilities,
+            operation.device_scope.as_deref(),
+            operation.parent_scopes.as_deref(),
+        )?;
+        let wish = Wish {
+            keys: identity::keys(operation.authentication)?,
+            enabled: identity::status(operation.status, operation.status_reason.as_deref())?,
+            status_reason: operation.status_reason,
+            managed_by: None,
+        };
+        if let Some(problem) = [&tags, &desired].into_iter().flatten().find_map(|it| it.check().err()) {
+            return Err(Problem::invalid(problem.to_string()));
+        }
+        registry::apply(state, hub, client_id, wish, put, &if_match, now)?;
+    } else {
+        find(state, hub, client_id)?;
+    }
+    if put.is_none() || tags.is_some() || desired.is_some() {
+        change_twin(state, hub, client_id, tags.as_ref(), desired.as_ref(), now, |it| check_etag(&twin_etag, it))?;
+    }
+    Ok(())
+}
+
+/// Source: `[doc]` the REST page "Bulk Registry - Update Registry".
+const MOST: usize = 100;

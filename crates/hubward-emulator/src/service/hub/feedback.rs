@@ -1,0 +1,50 @@
+//! Messages to devices, as far as a service has them over HTTPS: throw them away, hear what became of
+//! them.
+
+use hubward_proto::service::PurgeResult;
+
+use super::Done;
+use super::identity::find;
+use super::problem::Problem;
+use crate::hub::Code;
+use crate::shared::Shared;
+
+/// Throws away the messages that wait for a device.
+///
+/// Source: `[doc]` the REST page "Cloud To Device Messages - Purge Cloud To Device Message Queue".
+pub(super) fn purge(shared: &Shared, hub: &str, device_id: &str) -> Result<Done, Problem> {
+    let now = shared.clock.now();
+    let purged = shared.store.change(|state| {
+        find(state, hub, device_id)?;
+        let count = state.hub_mut(hub).and_then(|it| it.queue(device_id, now, |queue, _| queue.purge(now)));
+        Ok::<_, Problem>(count.unwrap_or_default())
+    })?;
+    let (total_messages_purged, device_id) = (purged as u64, device_id.to_owned());
+    Ok(Done::json(&PurgeResult { total_messages_purged, device_id, module_id: None }))
+}
+
+/// The next records, under a lock; 204 if there are none.
+///
+/// Source: `[doc]` the REST page "Cloud To Device Messages - Receive Feedback Notification": the lock
+/// token is the etag.
+pub(super) fn receive(shared: &Shared, hub: &str) -> Result<Done, Problem> {
+    let now = shared.clock.now();
+    let batch = shared.store.change(|state| {
+        let hub = state.hub_mut(hub)?;
+        hub.tick(now);
+        hub.feedback.take(now)
+    });
+    Ok(batch.map_or_else(Done::nothing, |(token, records)| Done::json(&records).etag(&token)))
+}
+
+/// Completes or abandons records that were received.
+///
+/// Source: `[doc]` the REST pages "… Complete Feedback Notification" and "… Abandon Feedback
+/// Notification". 412002 for a token that is not, or no more, good is a `[guess]` from the code's name.
+pub(super) fn settle(shared: &Shared, hub: &str, token: &str, complete: bool) -> Result<Done, Problem> {
+    let now = shared.clock.now();
+    let token = token.trim_matches('"');
+    let settled =
+        shared.store.change(|state| state.hub_mut(hub).is_some_and(|it| it.feedback.settle(token, complete, now)));
+    if settled { Ok(Done::nothing()) } else { Err(Problem::new(Code::DeviceMessageLockLost, token)) }
+}

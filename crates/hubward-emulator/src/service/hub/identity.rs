@@ -1,0 +1,185 @@
+//! Identities in the words of the service, and what of them may be changed.
+
+use hubward_proto::service::{
+    self as model, Authentication, AuthenticationType, Capabilities, SymmetricKeys, X509Thumbprint,
+};
+use hubward_proto::{DeviceId, ModuleId};
+use hubward_sas::{KeyError, SharedKey};
+
+use super::problem::Problem;
+use crate::hub::Code;
+use crate::store::{Device, Key, KeyPair, State, activity};
+
+/// What a request says of an identity; `None` is not said.
+#[derive(Debug, Default)]
+pub(super) struct Wish {
+    pub(super) keys: Option<KeyWish>,
+    pub(super) enabled: Option<bool>,
+    pub(super) status_reason: Option<String>,
+    pub(super) managed_by: Option<String>,
+}
+
+/// Keys that are given; the others are kept, or made.
+#[derive(Debug, Default)]
+pub(super) struct KeyWish {
+    primary: Option<SharedKey>,
+    secondary: Option<SharedKey>,
+}
+
+impl KeyWish {
+    /// The keys, those that are not given from `before` or random.
+    fn settle(self, before: Option<&KeyPair>) -> Result<KeyPair, KeyError> {
+        let one = |given: Option<SharedKey>, kept: Option<&SharedKey>| match (given, kept) {
+            (Some(given), _) => Ok(given),
+            (None, Some(kept)) => Ok(kept.clone()),
+            (None, None) => SharedKey::generate(),
+        };
+        let (primary, secondary) = before.map(|it| (&it.primary, &it.secondary)).unzip();
+        Ok(KeyPair { primary: one(self.primary, primary)?, secondary: one(self.secondary, secondary)? })
+    }
+}
+
+impl Wish {
+    /// The keys of an identity that has `before`.
+    pub(super) fn settle_keys(&mut self, before: Option<&KeyPair>) -> Result<KeyPair, Problem> {
+        let keys = self.keys.take().unwrap_or_default().settle(before);
+        keys.map_err(|_| Problem::generic(500, "There is no randomness to make keys of."))
+    }
+}
+
+/// Checks an id as the service does.
+///
+/// Source: `[doc]` iot-hub/iot-hub-devguide-identity-registry.md, "Device identity properties".
+pub(super) fn check_id(client_id: &str) -> Result<(), Problem> {
+    let checked = match client_id.split_once('/') {
+        None => DeviceId::new(client_id).map(drop),
+        Some((device, module)) => DeviceId::new(device).and_then(|_| ModuleId::new(module).map(drop)),
+    };
+    checked.map_err(|problem| Problem::invalid(problem.to_string()))
+}
+
+/// What a request says of how an identity proves who it is.
+///
+/// Source: `[sdk]` azure-iot-hub (Python), `AuthenticationMechanism`; 501 is ours, and that thumbprints
+/// beside keys are refused is a `[guess]`.
+pub(super) fn keys(authentication: Option<Authentication>) -> Result<Option<KeyWish>, Problem> {
+    let Some(Authentication { kind, symmetric_key, x509_thumbprint, .. }) = authentication else { return Ok(None) };
+    match kind {
+        None | Some(AuthenticationType::Sas) => {}
+        Some(AuthenticationType::Unknown(word)) => {
+            return Err(Problem::invalid(format!("There is no authentication type `{word}`.")));
+        }
+        Some(other) => return Err(Problem::not_emulated(&format!("the authentication type `{other}`"))),
+    }
+    let X509Thumbprint { primary_thumbprint, secondary_thumbprint } = x509_thumbprint.unwrap_or_default();
+    if [primary_thumbprint, secondary_thumbprint].iter().flatten().any(|it| !it.is_empty()) {
+        return Err(Problem::invalid("An identity of type sas has no thumbprints."));
+    }
+    let SymmetricKeys { primary_key, secondary_key } = symmetric_key.unwrap_or_default();
+    let read = |name: &str, text: &str| match text.trim() {
+        "" => Ok(None),
+        text => match SharedKey::from_base64(text) {
+            Ok(key) => Ok(Some(key)),
+            Err(problem) => Err(Problem::invalid(format!("The {name} cannot be used: {problem}."))),
+        },
+    };
+    let (primary, secondary) = (read("primaryKey", &primary_key)?, read("secondaryKey", &secondary_key)?);
+    Ok(Some(KeyWish { primary, secondary }))
+}
+
+/// What a request says of the status.
+pub(super) fn status(status: Option<model::DeviceStatus>, reason: Option<&str>) -> Result<Option<bool>, Problem> {
+    if reason.is_some_and(|it| it.chars().count() > REASON_MOST) {
+        return Err(Problem::invalid("A statusReason has at most 128 characters."));
+    }
+    match status {
+        None => Ok(None),
+        Some(model::DeviceStatus::Enabled) => Ok(Some(true)),
+        Some(model::DeviceStatus::Disabled) => Ok(Some(false)),
+        Some(unknown) => Err(Problem::invalid(format!("There is no status `{unknown}`."))),
+    }
+}
+
+/// Refuses edge devices and their children, which are not emulated.
+pub(super) fn no_edge(
+    capabilities: Option<Capabilities>,
+    scope: Option<&str>,
+    parents: Option<&[String]>,
+) -> Result<(), Problem> {
+    if capabilities.is_some_and(|it| it.iot_edge) {
+        return Err(Problem::not_emulated("edge devices (capabilities.iotEdge)"));
+    }
+    if scope.is_some_and(|it| !it.is_empty()) || parents.is_some_and(|it| !it.is_empty()) {
+        return Err(Problem::not_emulated("children of edge devices (deviceScope, parentScopes)"));
+    }
+    Ok(())
+}
+
+/// Source: `[doc]` iot-hub/iot-hub-devguide-identity-registry.md, `statusReason`.
+const REASON_MOST: usize = 128;
+
+/// A device as the registry shows it, with its keys.
+///
+/// Source: `[doc]` azure-rest-api-specs, iothub service models, `Device`; keys are shown to
+/// `RegistryRead`.
+pub(super) fn device(state: &State, hub: &str, device_id: &str) -> Result<model::Device, Problem> {
+    let device = find(state, hub, device_id)?;
+    let mut shown = model::Device::new(device_id);
+    shown.generation_id = Some(device.generation_id.clone());
+    shown.etag = Some(device.etag.clone());
+    shown.connection_state = Some(connection_state(state, hub, device_id));
+    shown.status = Some(if device.enabled { model::DeviceStatus::Enabled } else { model::DeviceStatus::Disabled });
+    shown.status_reason.clone_from(&device.status_reason);
+    shown.connection_state_updated_time = Some(device.connection_updated.clone());
+    shown.status_updated_time = Some(device.status_updated.clone());
+    shown.last_activity_time = Some(activity(state, hub, device_id, device));
+    shown.cloud_to_device_message_count = Some(device.queue.len() as u64);
+    shown.authentication = Some(authentication(&device.keys));
+    shown.capabilities = Some(Capabilities::default());
+    Ok(shown)
+}
+
+/// A module as the registry shows it, with its keys.
+///
+/// Source: `[doc]` azure-rest-api-specs, iothub service models, `Module`.
+pub(super) fn module(state: &State, hub: &str, client_id: &str) -> Result<model::Module, Problem> {
+    let module = find(state, hub, client_id)?;
+    let (device_id, module_id) = client_id.split_once('/').ok_or_else(|| Problem::missing(client_id))?;
+    let mut shown = model::Module::new(device_id, module_id);
+    shown.managed_by.clone_from(&module.managed_by);
+    shown.generation_id = Some(module.generation_id.clone());
+    shown.etag = Some(module.etag.clone());
+    shown.connection_state = Some(connection_state(state, hub, client_id));
+    shown.connection_state_updated_time = Some(module.connection_updated.clone());
+    shown.last_activity_time = Some(activity(state, hub, client_id, module));
+    shown.cloud_to_device_message_count = Some(module.queue.len() as u64);
+    shown.authentication = Some(authentication(&module.keys));
+    Ok(shown)
+}
+
+/// The identity, or that device or module does not exist.
+pub(super) fn find<'a>(state: &'a State, hub: &str, client_id: &str) -> Result<&'a Device, Problem> {
+    if let Some((device_id, _)) = client_id.split_once('/') {
+        state.device(hub, device_id).ok_or_else(|| Problem::missing(device_id))?;
+    }
+    state.device(hub, client_id).ok_or_else(|| Problem::missing(client_id))
+}
+
+fn connection_state(state: &State, hub: &str, client_id: &str) -> model::ConnectionState {
+    let live = state.live.is_live(&Key::Hub(hub.to_owned(), client_id.to_owned()));
+    if live { model::ConnectionState::Connected } else { model::ConnectionState::Disconnected }
+}
+
+fn authentication(keys: &KeyPair) -> Authentication {
+    let text = |key: &SharedKey| key.expose_base64().to_string();
+    let keys = SymmetricKeys { primary_key: text(&keys.primary), secondary_key: text(&keys.secondary) };
+    let mut shown = Authentication::sas(Some(keys));
+    shown.x509_thumbprint = Some(X509Thumbprint::default());
+    shown
+}
+
+/// That there is such an identity already.
+pub(super) fn exists(client_id: &str) -> Problem {
+    let code = if client_id.contains('/') { Code::ModuleAlreadyExistsOnDevice } else { Code::DeviceAlreadyExists };
+    Problem::new(code, client_id.replace('/', "/modules/"))
+}

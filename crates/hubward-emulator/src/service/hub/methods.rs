@@ -1,0 +1,43 @@
+//! Direct methods.
+
+use std::time::Duration;
+
+use hubward_proto::limits::{METHOD_RESPONSE_TIMEOUT, METHOD_RESPONSE_TIMEOUT_MAX};
+use hubward_proto::service::MethodRequest;
+use serde_json::{Value, json};
+
+use super::Done;
+use super::identity::find;
+use super::problem::Problem;
+use crate::hub::Invocation;
+use crate::shared::Shared;
+
+/// Calls a method; 200 whatever the device has answered.
+pub(super) async fn answer(shared: &Shared, hub: &str, client_id: &str, body: &[u8]) -> Result<Done, Problem> {
+    let body: Value = super::read(body, b'{')?;
+    shared.store.read(|state| find(state, hub, client_id).map(drop))?;
+    Ok(Done::json(&invoke(shared, hub, client_id, body).await?))
+}
+
+/// Calls a method; `{status, payload}` whatever the status.
+///
+/// Source: `[doc]` iot-hub/iot-hub-devguide-direct-methods.md, "Invoke direct method"; `[sdk]`
+/// azure-iot-sdk-csharp, MethodRequestInternal.cs for the longest wait for a connection.
+pub(crate) async fn invoke(shared: &Shared, hub: &str, client_id: &str, body: Value) -> Result<Value, Problem> {
+    let request: MethodRequest = serde_json::from_value(body)
+        .map_err(|problem| Problem::invalid(format!("The body does not fit: {problem}.")))?;
+    let response_timeout = request.response_timeout_in_seconds.map_or(METHOD_RESPONSE_TIMEOUT, Duration::from_secs);
+    let connect_timeout = request.connect_timeout_in_seconds.map_or(Duration::ZERO, Duration::from_secs);
+    if !(RESPONSE_TIMEOUT_MIN..=METHOD_RESPONSE_TIMEOUT_MAX).contains(&response_timeout) {
+        return Err(Problem::invalid("responseTimeoutInSeconds is 5 to 300."));
+    }
+    if connect_timeout > CONNECT_TIMEOUT_MAX {
+        return Err(Problem::invalid("connectTimeoutInSeconds is 0 to 300."));
+    }
+    let invocation =
+        Invocation { name: request.method_name, payload: request.payload, response_timeout, connect_timeout };
+    Ok(json!(crate::hub::invoke(shared, hub, client_id, invocation).await?))
+}
+
+const RESPONSE_TIMEOUT_MIN: Duration = Duration::from_secs(5);
+const CONNECT_TIMEOUT_MAX: Duration = Duration::from_secs(300);

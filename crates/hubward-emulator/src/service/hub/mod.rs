@@ -1,0 +1,174 @@
+//! The service API of a hub: identities, twins, methods, as an operator's tools use them over HTTPS.
+
+mod access;
+mod bulk;
+mod feedback;
+mod identity;
+mod methods;
+mod path;
+mod problem;
+mod regenerate;
+mod registry;
+mod statistics;
+mod twins;
+
+use hubward_proto::service::http::REQUEST_ID;
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::header::{ALLOW, HeaderMap};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+#[cfg(feature = "admin")]
+pub(crate) use methods::invoke;
+pub(super) use path::is_asked;
+pub(crate) use problem::{Form, Problem};
+#[cfg(feature = "admin")]
+pub(crate) use twins::patch as patch_twin;
+
+use super::body::{self, TooLarge};
+use super::if_match::IfMatch;
+use crate::http::{Cut, Pace, Paced, Reply, is_json, reply, value};
+use crate::hub::Code;
+use crate::shared::Shared;
+use crate::wire_id;
+use path::Action;
+
+/// Answers one request for this path, which [`is_asked`] knows. With a `hub`, who opened the door to it
+/// has checked who asks, and everything is allowed; without, a token is needed.
+pub(super) async fn handle(
+    shared: &Shared,
+    hub: Option<&str>,
+    path: &str,
+    request: Request<Incoming>,
+) -> Result<Reply, Cut> {
+    let (head, body) = request.into_parts();
+    let form = form(path);
+    let asked = access::admit(shared, hub, path, &head);
+    let answer = match asked {
+        Ok((_, action)) if action.has_json() && !is_json(&head.headers) => {
+            Err(Problem::generic(415, "The content type must be application/json."))
+        }
+        Ok((hub, action)) => match body::read(body).await? {
+            Ok(body) => answer(shared, &hub, &action, &head.headers, head.uri.query(), &body).await,
+            Err(TooLarge) => Err(Problem::new(Code::MessageTooLarge, TooLarge::MESSAGE)),
+        },
+        Err(problem) => Err(problem),
+    };
+    Ok(match answer {
+        Ok(done) => done.reply(shared),
+        Err(problem) => {
+            tracing::info!(path, code = problem.code, why = problem.message, "a hub refuses a service's request");
+            let mut reply = problem.reply(&shared.clock, form);
+            if problem.status == 405 {
+                reply.headers_mut().insert(ALLOW, value(&path::allowed(path, "")));
+            }
+            reply
+        }
+    })
+}
+
+async fn answer(
+    shared: &Shared,
+    hub: &str,
+    action: &Action,
+    headers: &HeaderMap,
+    query: Option<&str>,
+    body: &[u8],
+) -> Result<Done, Problem> {
+    let if_match = IfMatch::read(headers)?;
+    match action {
+        Action::List => registry::list(shared, hub, query),
+        Action::Bulk => bulk::answer(shared, hub, body),
+        Action::Regenerate => regenerate::answer(shared, hub, body),
+        Action::Query => Err(Problem::not_emulated("queries yet")),
+        Action::GetIdentity(id) => registry::get(shared, hub, id),
+        Action::PutIdentity(id) => registry::put(shared, hub, id, &if_match, body),
+        Action::DeleteIdentity(id) => registry::delete(shared, hub, id, &if_match),
+        Action::Modules(id) => registry::modules(shared, hub, id),
+        Action::Purge(id) => feedback::purge(shared, hub, id),
+        Action::GetTwin(id) => twins::get(shared, hub, id),
+        Action::PatchTwin(id) => twins::change(shared, hub, id, &if_match, body, false),
+        Action::PutTwin(id) => twins::change(shared, hub, id, &if_match, body, true),
+        Action::Invoke(id) => methods::answer(shared, hub, id, body).await,
+        Action::DeviceStatistics => statistics::devices(shared, hub),
+        Action::ServiceStatistics => statistics::service(shared, hub),
+        Action::Feedback => feedback::receive(shared, hub),
+        Action::CompleteFeedback(token) => feedback::settle(shared, hub, token, true),
+        Action::AbandonFeedback(token) => feedback::settle(shared, hub, token, false),
+        Action::NotEmulated(what) => Err(Problem::not_emulated(what)),
+    }
+}
+
+/// How errors at a path are written.
+fn form(path: &str) -> Form {
+    let path = path.to_ascii_lowercase();
+    if path.starts_with("/twins") || path == "/devices/query" { Form::Nested } else { Form::Named }
+}
+
+/// What is answered.
+#[derive(Debug)]
+struct Done {
+    status: u16,
+    body: Vec<u8>,
+    headers: Vec<(&'static str, String)>,
+}
+
+impl Done {
+    fn json(body: &impl Serialize) -> Self {
+        let body = serde_json::to_vec(body).expect("the models of the service always serialize");
+        Self { status: 200, body, headers: Vec::new() }
+    }
+
+    /// It is done, and there is nothing to show.
+    const fn nothing() -> Self {
+        Self { status: 204, body: Vec::new(), headers: Vec::new() }
+    }
+
+    /// With an etag in its header, in quotes there.
+    fn etag(mut self, etag: &str) -> Self {
+        self.headers.push(("etag", format!("\"{etag}\"")));
+        self
+    }
+
+    fn reply(self, shared: &Shared) -> Reply {
+        let mut reply = reply(&shared.clock, self.status, CONTENT_TYPE, Paced::new(self.body, Pace::AtOnce));
+        reply.headers_mut().insert(REQUEST_ID, value(&wire_id::guid()));
+        for (name, text) in self.headers {
+            reply.headers_mut().insert(name, value(&text));
+        }
+        reply
+    }
+}
+
+/// Refuses if the thing has another etag.
+///
+/// Source: `[doc]` iot-hub/troubleshoot-error-codes.md, 412002 and 412001; the text as clients have seen
+/// it.
+fn check_etag(if_match: &IfMatch, etag: &str) -> Result<(), Problem> {
+    if if_match.fits(Some(etag)) {
+        return Ok(());
+    }
+    let wanted = match if_match {
+        IfMatch::Etag(wanted) => wanted,
+        IfMatch::Absent | IfMatch::Any => "",
+    };
+    let message = format!("Device version did not match, existingVersion:{etag} newVersion:{wanted}");
+    Err(Problem::new(Code::PreconditionFailed, message))
+}
+
+/// Reads a body. What is wrong is told by its place, since the text may hold keys.
+fn read<T: DeserializeOwned>(body: &[u8], first: u8) -> Result<T, Problem> {
+    // Some readers of JSON, ours too, take an array for an object with its members in order.
+    if body.trim_ascii_start().first() != Some(&first) {
+        let kind = if first == b'[' { "array" } else { "object" };
+        return Err(Problem::new(Code::IotHubFormatError, format!("The body must be a JSON {kind}.")));
+    }
+    serde_json::from_slice(body).map_err(|problem| {
+        let what = if problem.is_data() { "does not have the shape that is expected" } else { "is no JSON" };
+        let (line, column) = (problem.line(), problem.column());
+        Problem::new(Code::IotHubFormatError, format!("The body {what}, at line {line}, column {column}."))
+    })
+}
+
+const CONTENT_TYPE: &str = "application/json; charset=utf-8";

@@ -1,0 +1,175 @@
+//! Why a hub refuses a service, and how it says so.
+
+use std::time::SystemTime;
+
+use hubward_proto::service::HubRefusal;
+use hubward_proto::service::http::REQUEST_ID;
+
+use super::super::if_match::Unreadable;
+use crate::clock::{Clock, timestamp};
+use crate::http::{Pace, Paced, Reply, reply, value};
+use crate::hub::{Code, InvokeError, SendProblem, TwinProblem};
+use crate::store::EnrollError;
+use crate::wire_id;
+
+/// An error as a hub tells a service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Problem {
+    pub(crate) status: u16,
+    pub(crate) code: u32,
+    /// What the header says.
+    pub(crate) name: String,
+    pub(crate) message: String,
+}
+
+/// The two bodies that a hub's errors have.
+///
+/// Source: `[sdk]` azure-iot-sdk-csharp, ExceptionHandlingHelper.cs and its tests. Which requests get
+/// which is a `[guess]` from traces: registry and login the first, twins, methods and queries the second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// `ErrorCode:{name};{message}`.
+    Named,
+    /// JSON inside of a text.
+    Nested,
+}
+
+impl Problem {
+    pub(crate) fn new(code: Code, message: impl Into<String>) -> Self {
+        Self { status: code.status(), code: code.number(), name: code.name(), message: message.into() }
+    }
+
+    /// One whose code no source names: the status and three zeros.
+    pub(crate) fn generic(status: u16, message: impl Into<String>) -> Self {
+        let name = match status {
+            400 => "GenericBadRequest",
+            404 => "GenericNotFound",
+            405 => "GenericMethodNotAllowed",
+            413 => "GenericRequestEntityTooLarge",
+            415 => "GenericUnsupportedMediaType",
+            421 => "GenericMisdirectedRequest",
+            501 => "GenericNotImplemented",
+            _ => "InvalidErrorCode",
+        };
+        Self { status, code: u32::from(status) * 1000, name: name.to_owned(), message: message.into() }
+    }
+
+    /// The service has it, the emulator has not.
+    pub(crate) fn not_emulated(what: &str) -> Self {
+        Self::generic(501, format!("The emulator does not emulate {what}."))
+    }
+
+    pub(crate) fn invalid(message: impl Into<String>) -> Self {
+        Self::new(Code::ArgumentInvalid, message)
+    }
+
+    /// There is no such identity.
+    pub(crate) fn missing(client_id: &str) -> Self {
+        Self::new(Code::not_found(client_id), client_id.replace('/', "/modules/"))
+    }
+
+    /// The answer.
+    pub(crate) fn reply(&self, clock: &Clock, form: Form) -> Reply {
+        let (now, id) = (clock.now(), wire_id::guid());
+        let mut refusal = HubRefusal::new(self.code, &self.message);
+        refusal.name = Some(self.name.clone());
+        let body = match form {
+            Form::Named => {
+                refusal.tracking_id = Some(format!("{id}-G:0-TimeStamp:{}", american(now)));
+                refusal.to_named()
+            }
+            Form::Nested => {
+                (refusal.tracking_id, refusal.timestamp) = (Some(id.clone()), Some(timestamp(now)));
+                refusal.to_nested()
+            }
+        };
+        let body = Paced::new(body.to_string(), Pace::AtOnce);
+        let mut reply = reply(clock, self.status, super::CONTENT_TYPE, body);
+        reply.headers_mut().insert(HubRefusal::HEADER, value(&self.name));
+        reply.headers_mut().insert(REQUEST_ID, value(&id));
+        reply
+    }
+}
+
+/// `10/18/2022 20:50:39`, of a moment.
+fn american(at: SystemTime) -> String {
+    let text = timestamp(at);
+    let part = |range: std::ops::Range<usize>| text.get(range).unwrap_or_default();
+    format!("{}/{}/{} {}", part(5..7), part(8..10), part(0..4), part(11..19))
+}
+
+impl From<TwinProblem> for Problem {
+    fn from(problem: TwinProblem) -> Self {
+        Self::new(problem.as_code(), problem.to_string())
+    }
+}
+
+impl From<InvokeError> for Problem {
+    fn from(problem: InvokeError) -> Self {
+        Self::new(problem.as_code(), problem.to_string())
+    }
+}
+
+impl From<SendProblem> for Problem {
+    fn from(problem: SendProblem) -> Self {
+        Self::new(problem.as_code(), problem.to_string())
+    }
+}
+
+/// Source: `[guess]`: 400, as for any other body that cannot be honoured.
+impl From<EnrollError> for Problem {
+    fn from(problem: EnrollError) -> Self {
+        Self::invalid(format!("It is refused: {problem}."))
+    }
+}
+
+impl From<Unreadable> for Problem {
+    fn from(_: Unreadable) -> Self {
+        Self::invalid(Unreadable::MESSAGE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use http_body_util::BodyExt as _;
+    use serde_json::Value;
+
+    use super::*;
+
+    async fn body(reply: Reply) -> Value {
+        let bytes = reply.into_body().collect().await.expect("a body").to_bytes();
+        serde_json::from_slice(&bytes).expect("JSON")
+    }
+
+    #[tokio::test]
+    async fn errors_have_the_two_bodies_of_the_service() {
+        let clock = Clock::new(Duration::ZERO);
+        let problem = Problem::missing("d1");
+        let reply = problem.reply(&clock, Form::Named);
+        assert_eq!(reply.status(), 404);
+        assert_eq!(reply.headers()["iothub-errorcode"], "DeviceNotFound");
+        let json = body(reply).await;
+        assert_eq!(json["Message"], "ErrorCode:DeviceNotFound;d1");
+        let tracking = json["ExceptionMessage"].as_str().expect("text");
+        assert!(tracking.starts_with("Tracking ID:") && tracking.contains("-G:0-TimeStamp:"), "{tracking}");
+
+        let reply = Problem::new(Code::DeviceNotOnline, "…").reply(&clock, Form::Nested);
+        assert_eq!(reply.headers()["iothub-errorcode"], "DeviceNotOnline");
+        let json = body(reply).await;
+        assert_eq!(json["ExceptionMessage"], "");
+        let inner: Value = serde_json::from_str(json["Message"].as_str().expect("text")).expect("JSON");
+        assert_eq!((&inner["errorCode"], &inner["message"]), (&404_103.into(), &"…".into()));
+        assert!(inner["trackingId"].is_string() && inner["timestampUtc"].is_string());
+        let at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_666_126_239);
+        assert_eq!(american(at), "10/18/2022 20:50:39");
+    }
+
+    #[test]
+    fn names_are_those_of_the_service() {
+        for code in Code::ALL {
+            assert_eq!(hubward_proto::service::name_of(code.number()), Some(code.name().as_str()), "{code:?}");
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! New keys for many identities.
+
+use hubward_proto::service::SymmetricKeys;
+use hubward_sas::SharedKey;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::identity::{check_id, find};
+use super::problem::Problem;
+use super::{Done, read};
+use crate::hub::Code;
+use crate::shared::Shared;
+use crate::store::State;
+use crate::wire_id;
+
+/// Source: `[sdk]` azure-iot-cli-extension, tests of its generated client.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Request {
+    policy_key: String,
+    devices: Vec<Subject>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Subject {
+    id: String,
+    module_id: Option<String>,
+}
+
+/// Makes a new first or second key for each; 200, 207 if some and 400 if all are refused.
+///
+/// Source: `[sdk]` azure-iot-cli-extension, tests. The shape of an error is a `[guess]` from that of
+/// other bulk requests, and so is that both keys are shown.
+pub(super) fn answer(shared: &Shared, hub: &str, body: &[u8]) -> Result<Done, Problem> {
+    let Request { policy_key, devices } = read(body, b'{')?;
+    let primary = match policy_key.as_str() {
+        "primaryKey" => true,
+        "secondaryKey" => false,
+        _ => return Err(Problem::invalid("policyKey is primaryKey or secondaryKey.")),
+    };
+    if !(1..=MOST).contains(&devices.len()) {
+        return Err(Problem::new(Code::TooManyDevices, "The request has one to 100 identities."));
+    }
+    let (mut rotated, mut errors) = (Vec::new(), Vec::new());
+    shared.store.change(|state| {
+        for Subject { id, module_id } in devices {
+            let client_id = module_id.as_ref().map_or_else(|| id.clone(), |it| format!("{id}/{it}"));
+            match renew(state, hub, &client_id, primary) {
+                Ok(SymmetricKeys { primary_key, secondary_key }) => rotated.push(json!({
+                    "id": id, "moduleId": module_id, "primaryKey": primary_key, "secondaryKey": secondary_key,
+                })),
+                Err(problem) => errors.push(json!({
+                    "deviceId": id, "moduleId": module_id,
+                    "errorCode": problem.code, "errorStatus": problem.message, "operation": "regenerateKey",
+                })),
+            }
+        }
+    });
+    let status = match (rotated.is_empty(), errors.is_empty()) {
+        (_, true) => 200,
+        (false, false) => 207,
+        (true, false) => 400,
+    };
+    let body: Value = json!({ "policyKey": policy_key, "errors": errors, "rotatedKeys": rotated });
+    Ok(Done { status, ..Done::json(&body) })
+}
+
+fn renew(state: &mut State, hub: &str, client_id: &str, primary: bool) -> Result<SymmetricKeys, Problem> {
+    check_id(client_id)?;
+    find(state, hub, client_id)?;
+    let key = SharedKey::generate().map_err(|_| Problem::generic(500, "There is no randomness to make keys of."))?;
+    let device = state.device_mut(hub, client_id).ok_or_else(|| Problem::missing(client_id))?;
+    *(if primary { &mut device.keys.primary } else { &mut device.keys.secondary }) = key;
+    device.etag = wire_id::identity_etag();
+    let text = |key: &SharedKey| key.expose_base64().to_string();
+    Ok(SymmetricKeys { primary_key: text(&device.keys.primary), secondary_key: text(&device.keys.secondary) })
+}
+
+/// Source: `[guess]` as many as in other bulk requests.
+const MOST: usize = 100;

@@ -1,0 +1,197 @@
+//! Devices and modules: show, create, update, delete.
+
+use std::time::SystemTime;
+
+use hubward_proto::service as model;
+
+use super::identity::{self, Wish, check_id, exists, find};
+use super::problem::Problem;
+use super::{Done, IfMatch, check_etag, read};
+use crate::clock::timestamp;
+use crate::hub::Code;
+use crate::shared::Shared;
+use crate::store::{Device, Key, State, Why};
+use crate::wire_id;
+
+/// The devices of a hub, at most as many as is asked for.
+///
+/// Source: `[doc]` the REST page "Devices - Get Devices": `top` is 1,000 at most. That it is also what
+/// no `top` means is a `[guess]`.
+pub(super) fn list(shared: &Shared, hub: &str, query: Option<&str>) -> Result<Done, Problem> {
+    let mut pairs = query.unwrap_or_default().split('&').filter_map(|it| it.split_once('='));
+    let top = pairs.find(|(name, _)| name.eq_ignore_ascii_case("top")).map(|(_, it)| it.parse::<usize>());
+    let top = match top {
+        None => LIST_MOST,
+        Some(Ok(top @ 1..=LIST_MOST)) => top,
+        Some(_) => return Err(Problem::invalid("top is 1 to 1000.")),
+    };
+    shared.store.read(|state| {
+        let devices = state.hub(hub).into_iter().flat_map(|it| it.devices.keys()).filter(|it| !it.contains('/'));
+        let shown: Result<Vec<_>, _> = devices.take(top).map(|it| identity::device(state, hub, it)).collect();
+        Ok(Done::json(&shown?))
+    })
+}
+
+/// The modules of a device.
+pub(super) fn modules(shared: &Shared, hub: &str, device_id: &str) -> Result<Done, Problem> {
+    shared.store.read(|state| {
+        find(state, hub, device_id)?;
+        let modules = state.hub(hub).map_or_else(Vec::new, |it| it.modules(device_id));
+        let shown: Result<Vec<_>, _> = modules.iter().map(|it| identity::module(state, hub, it)).collect();
+        Ok(Done::json(&shown?))
+    })
+}
+
+/// One device or module.
+pub(super) fn get(shared: &Shared, hub: &str, client_id: &str) -> Result<Done, Problem> {
+    shared.store.read(|state| show(state, hub, client_id))
+}
+
+fn show(state: &State, hub: &str, client_id: &str) -> Result<Done, Problem> {
+    let etag = &find(state, hub, client_id)?.etag;
+    Ok(if client_id.contains('/') {
+        Done::json(&identity::module(state, hub, client_id)?)
+    } else {
+        Done::json(&identity::device(state, hub, client_id)?)
+    }
+    .etag(etag))
+}
+
+/// Creates without `If-Match`, updates with it.
+///
+/// Source: `[doc]` the REST pages "Devices - Create Or Update Identity" and "Modules - …". That an
+/// update of nothing is 404 is a `[guess]`.
+pub(super) fn put(
+    shared: &Shared,
+    hub: &str,
+    client_id: &str,
+    if_match: &IfMatch,
+    body: &[u8],
+) -> Result<Done, Problem> {
+    let wish = if client_id.contains('/') { of_module(client_id, body)? } else { of_device(client_id, body)? };
+    let now = shared.clock.now();
+    shared.store.change(|state| {
+        apply(state, hub, client_id, wish, Mode::of(if_match), if_match, now)?;
+        show(state, hub, client_id)
+    })
+}
+
+/// Deletes a device with its modules, or a module.
+pub(super) fn delete(shared: &Shared, hub: &str, client_id: &str, if_match: &IfMatch) -> Result<Done, Problem> {
+    let now = shared.clock.now();
+    shared.store.change(|state| remove(state, hub, client_id, if_match, now))?;
+    Ok(Done::nothing())
+}
+
+pub(super) fn remove(
+    state: &mut State,
+    hub: &str,
+    client_id: &str,
+    if_match: &IfMatch,
+    now: SystemTime,
+) -> Result<(), Problem> {
+    check_etag(if_match, &find(state, hub, client_id)?.etag)?;
+    if client_id.contains('/') {
+        state.live.close(&Key::Hub(hub.to_owned(), client_id.to_owned()), Why::NotAllowed);
+        state.hub_mut(hub).and_then(|it| it.remove(client_id, now));
+    } else {
+        state.remove_device(hub, client_id, now);
+    }
+    Ok(())
+}
+
+/// Whether an identity may exist, or has to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    Create,
+    Update,
+    CreateOrUpdate,
+}
+
+impl Mode {
+    fn of(if_match: &IfMatch) -> Self {
+        if *if_match == IfMatch::Absent { Self::Create } else { Self::Update }
+    }
+}
+
+/// Creates or updates an identity; gives whether it was created.
+pub(super) fn apply(
+    state: &mut State,
+    hub: &str,
+    client_id: &str,
+    mut wish: Wish,
+    mode: Mode,
+    if_match: &IfMatch,
+    now: SystemTime,
+) -> Result<bool, Problem> {
+    let before = match (find(state, hub, client_id), mode) {
+        (Ok(_), Mode::Create) => return Err(exists(client_id)),
+        (Ok(before), _) => {
+            check_etag(if_match, &before.etag)?;
+            Some(before)
+        }
+        (Err(problem), Mode::Update) => return Err(problem),
+        // A module needs its device.
+        (Err(problem), _) if client_id.contains('/') && problem.code == Code::DeviceNotFound.number() => {
+            return Err(problem);
+        }
+        (Err(_), _) => None,
+    };
+    let keys = wish.settle_keys(before.map(|it| &it.keys))?;
+    let created = before.is_none();
+    let modules = client_id.split_once('/').map(|(device_id, _)| device_id);
+    let modules = modules.and_then(|it| Some(state.hub(hub)?.modules(it).len())).unwrap_or_default();
+    if created && modules >= MODULES_MOST {
+        return Err(Problem::new(
+            Code::TooManyModulesOnDevice,
+            format!("A device has {MODULES_MOST} modules at most."),
+        ));
+    }
+    let devices = &mut state.hub_mut(hub).ok_or_else(|| Problem::missing(client_id))?.devices;
+    if created {
+        devices.insert(client_id.to_owned(), Device::new(keys.clone(), now));
+    }
+    let device = devices.get_mut(client_id).ok_or_else(|| Problem::missing(client_id))?;
+    (device.keys, device.etag) = (keys, wire_id::identity_etag());
+    device.managed_by = wish.managed_by;
+    let enabled = wish.enabled.unwrap_or(device.enabled);
+    if device.enabled != enabled {
+        (device.enabled, device.status_updated) = (enabled, timestamp(now));
+    }
+    device.status_reason = wish.status_reason;
+    if !enabled {
+        state.close_device(hub, client_id);
+    }
+    Ok(created)
+}
+
+fn of_device(device_id: &str, body: &[u8]) -> Result<Wish, Problem> {
+    let device: model::Device = read(body, b'{')?;
+    if device.device_id != device_id {
+        return Err(Problem::invalid("The deviceId in the body is another one than that in the path."));
+    }
+    check_id(device_id)?;
+    identity::no_edge(device.capabilities, device.device_scope.as_deref(), device.parent_scopes.as_deref())?;
+    Ok(Wish {
+        keys: identity::keys(device.authentication)?,
+        enabled: identity::status(device.status, device.status_reason.as_deref())?,
+        status_reason: device.status_reason,
+        managed_by: None,
+    })
+}
+
+fn of_module(client_id: &str, body: &[u8]) -> Result<Wish, Problem> {
+    let module: model::Module = read(body, b'{')?;
+    if client_id != format!("{}/{}", module.device_id, module.module_id) {
+        return Err(Problem::invalid("The deviceId or moduleId in the body is another one than that in the path."));
+    }
+    check_id(client_id)?;
+    let keys = identity::keys(module.authentication)?;
+    Ok(Wish { keys, managed_by: module.managed_by, ..Wish::default() })
+}
+
+/// Source: `[doc]` the REST page "Devices - Get Devices".
+const LIST_MOST: usize = 1000;
+
+/// Source: `[doc]` iot-hub/iot-hub-devguide-module-twins.md: 50 modules a device.
+const MODULES_MOST: usize = 50;

@@ -1,0 +1,36 @@
+//! How many devices a hub knows, and how many are connected.
+
+use hubward_proto::service::{RegistryStatistics, ServiceStatistics};
+
+use super::Done;
+use super::problem::Problem;
+use crate::shared::Shared;
+use crate::store::Key;
+
+/// Modules do not count.
+///
+/// Source: `[doc]` the REST pages "Statistics - Get Device Statistics" and "… Get Service Statistics".
+pub(super) fn devices(shared: &Shared, hub: &str) -> Result<Done, Problem> {
+    shared.store.read(|state| {
+        let mut statistics = RegistryStatistics::default();
+        let devices = state.hub(hub).into_iter().flat_map(|it| it.devices.iter());
+        for (_, device) in devices.filter(|(id, _)| !id.contains('/')) {
+            statistics.total_device_count += 1;
+            if device.enabled {
+                statistics.enabled_device_count += 1;
+            } else {
+                statistics.disabled_device_count += 1;
+            }
+        }
+        Ok(Done::json(&statistics))
+    })
+}
+
+/// That modules do not count here, either, is a `[guess]`.
+pub(super) fn service(shared: &Shared, hub: &str) -> Result<Done, Problem> {
+    let count = shared.store.read(|state| {
+        let devices = state.hub(hub).into_iter().flat_map(|it| it.devices.keys()).filter(|it| !it.contains('/'));
+        devices.filter(|id| state.live.is_live(&Key::Hub(hub.to_owned(), (*id).clone()))).count()
+    });
+    Ok(Done::json(&ServiceStatistics { connected_device_count: count as u64 }))
+}

@@ -1,0 +1,82 @@
+//! Twins: show, patch, replace.
+
+use serde_json::{Map, Value, json};
+
+use super::identity::find;
+use super::problem::Problem;
+use super::{Done, IfMatch, check_etag};
+use crate::hub::{TwinProblem, update_twin};
+use crate::shared::Shared;
+use crate::store::{Change, twin_view};
+
+/// The twin of a device or module.
+pub(super) fn get(shared: &Shared, hub: &str, client_id: &str) -> Result<Done, Problem> {
+    shared.store.read(|state| {
+        find(state, hub, client_id)?;
+        let view = twin_view(state, hub, client_id).ok_or_else(|| Problem::missing(client_id))?;
+        Ok(Done::json(&view).etag(&view.etag))
+    })
+}
+
+/// Patches tags and desired properties, or replaces both; gives the whole twin.
+///
+/// Source: `[doc]` iot-hub/iot-hub-devguide-device-twins.md, "Back-end operations". That a replacement
+/// without tags, or without desired properties, leaves none of them is a `[guess]`.
+pub(super) fn change(
+    shared: &Shared,
+    hub: &str,
+    client_id: &str,
+    if_match: &IfMatch,
+    body: &[u8],
+    replace: bool,
+) -> Result<Done, Problem> {
+    let body: Value = super::read(body, b'{')?;
+    let [tags, desired] = parts(&body)?;
+    let change = |part: Option<Map<String, Value>>| match (replace, part) {
+        (true, part) => Some(Change::Replace(part.unwrap_or_default())),
+        (false, part) => part.map(Change::Merge),
+    };
+    let (tags, desired) = (change(tags), change(desired));
+    shared.store.read(|state| find(state, hub, client_id).map(drop))?;
+    let fits = |etag: &str| check_etag(if_match, etag);
+    update_twin(shared, hub, client_id, tags.as_ref(), desired.as_ref(), fits)?;
+    get(shared, hub, client_id)
+}
+
+/// Tags and desired properties of a body. Other members are ignored, and so are the desired properties'
+/// own `$metadata` and `$version`: a twin that was read can be sent back.
+///
+/// Source: `[guess]` from the SDKs, which send back what they have read.
+fn parts(body: &Value) -> Result<[Option<Map<String, Value>>; 2], TwinProblem> {
+    let tags = object(body.get("tags"), "tags")?;
+    let properties = object(body.get("properties"), "properties")?;
+    let desired = object(properties.and_then(|it| it.get("desired")), "desired")?;
+    let [tags, mut desired] = [tags, desired].map(|it| it.cloned());
+    if let Some(desired) = &mut desired {
+        for name in ["$metadata", "$version"] {
+            desired.remove(name);
+        }
+    }
+    Ok([tags, desired])
+}
+
+/// `null` is as good as absent, as clients write what they have not.
+fn object<'a>(value: Option<&'a Value>, part: &'static str) -> Result<Option<&'a Map<String, Value>>, TwinProblem> {
+    match value {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::Object(map)) => Ok(Some(map)),
+        Some(_) => Err(TwinProblem::NotAnObject { part }),
+    }
+}
+
+/// Merges `{tags?, properties: {desired?}}`, for who has the body as JSON already; gives the twin.
+#[cfg(feature = "admin")]
+pub(crate) fn patch(shared: &Shared, hub: &str, client_id: &str, body: &Value) -> Result<Value, Problem> {
+    if !body.is_object() {
+        return Err(TwinProblem::NotAnObject { part: "the body" }.into());
+    }
+    let [tags, desired] = parts(body)?.map(|it| it.map(Change::Merge));
+    update_twin(shared, hub, client_id, tags.as_ref(), desired.as_ref(), |_| Ok::<(), Problem>(()))?;
+    let view = shared.store.read(|state| twin_view(state, hub, client_id));
+    Ok(json!(view.ok_or_else(|| Problem::missing(client_id))?))
+}
