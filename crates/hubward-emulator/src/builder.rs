@@ -140,8 +140,9 @@ impl Builder {
         self
     }
 
-    /// Keeps the certificate authority in this directory (made with mode 0700). Without one, the
-    /// authority is thrown away at the end.
+    /// Keeps all state in this directory (made with mode 0700), which one emulator at a time can use:
+    /// the certificate authority, and in `state.redb` everything else. What is acknowledged is on disk
+    /// first. Without a directory all of it is in memory and gone at the end.
     #[must_use]
     pub fn data_dir(mut self, path: impl Into<PathBuf>) -> Self {
         self.data_dir = Some(path.into());

@@ -6,6 +6,7 @@ mod messages;
 mod methods;
 mod modules;
 mod policies;
+mod state;
 mod twins;
 
 use std::collections::BTreeMap;
@@ -14,12 +15,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use hubward_proto::service::EnrollmentGroup;
 use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::builder::dev_group;
 use crate::clock::Clock;
 use crate::dps::Registrar;
 use crate::fault::{Fault, Faults, Point, UnfitFault};
@@ -32,7 +31,7 @@ use crate::ready::Ready;
 use crate::serve::{Protocol, Server};
 use crate::service::Access;
 use crate::shared::{Info, Shared};
-use crate::store::{Disk, Entry, SeedError, State, StateError, StateLost, Store, apply, complete, open};
+use crate::store::{Beginning, Disk, State, StateError, Store, open};
 use crate::tls::{Ca, Resolver, server_config};
 use crate::{Builder, StartError, listen};
 
@@ -101,17 +100,8 @@ impl Emulator {
         for hub in state.hubs.values_mut() {
             hub.rules = options.rules;
         }
-        if options.dev_keys {
-            let before = state.groups.get(crate::DEV_GROUP);
-            let (entry, _) = complete(dev_group(), before, clock.now()).map_err(SeedError::from)?;
-            state.groups.insert(crate::DEV_GROUP.to_owned(), entry);
-        } else if state.groups.get(crate::DEV_GROUP).is_some_and(is_dev_group) {
-            // The key is public. It is asked for at each start, or not there.
-            state.groups.remove(crate::DEV_GROUP);
-        }
-        if let Some(seed) = &options.seed {
-            apply(&mut state, seed, clock.now())?;
-        }
+        let beginning = Beginning { dev_keys: options.dev_keys, seed: options.seed.clone() };
+        beginning.apply(&mut state, clock.now())?;
         options.settle_policies(&mut state)?;
         let store = Arc::new(match disk {
             Some(disk) => Store::on_disk(state, disk),
@@ -132,6 +122,7 @@ impl Emulator {
                 polls_before_assigned: options.polls_before_assigned,
             },
             logs,
+            beginning,
             faults: Faults::default(),
             store,
             clock,
@@ -177,31 +168,6 @@ impl Emulator {
             disk.closed().await;
         }
         drop(self.scratch.take());
-    }
-
-    /// Waits until everything that was changed before is in the data directory; without one it is
-    /// done at once. What is answered over the network has been waited for: this is for what the
-    /// methods of this type change.
-    ///
-    /// # Errors
-    /// [`StateLost`] if the disk fails.
-    ///
-    /// # Cancel safety
-    /// Dropping the future loses nothing.
-    pub async fn settled(&self) -> Result<(), StateLost> {
-        self.shared.store.settled().await
-    }
-
-    /// Waits until the state cannot be written any more: never, if all is well or there is no data
-    /// directory. From then on nothing is acknowledged, so that a program should say why, and end.
-    ///
-    /// # Cancel safety
-    /// Dropping the future loses nothing.
-    pub async fn failed(&self) -> StateLost {
-        match self.shared.store.disk() {
-            Some(disk) => disk.failed().await,
-            None => std::future::pending().await,
-        }
     }
 
     /// Endpoints and names, for a line of JSON that scripts wait for.
@@ -339,12 +305,6 @@ async fn open_state(
     });
     // It is not aborted; a panic goes on here.
     Ok(opening.await.unwrap_or_else(|failed| std::panic::resume_unwind(failed.into_panic()))?)
-}
-
-/// Whether a group has the public key.
-fn is_dev_group(entry: &Entry<EnrollmentGroup>) -> bool {
-    let keys = [&entry.keys.primary, &entry.keys.secondary];
-    keys.into_iter().any(|it| it.expose_base64().as_str() == crate::DEV_GROUP_KEY)
 }
 
 fn open_ca(data_dir: Option<&Path>) -> Result<(Ca, PathBuf, Option<TempDir>), StartError> {

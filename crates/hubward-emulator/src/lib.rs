@@ -29,7 +29,8 @@
 //!   only; a client that asks for another name is refused.
 //! * Strict as the service: what the service refuses is refused. Where no document says what the
 //!   service does, the choice stands in `docs/emulator.md`, marked `[guess]`.
-//! * State is in memory. Only the CA outlives the emulator, if there is a data directory.
+//! * State is in memory, or in a data directory, where it survives whatever ends the process: nothing
+//!   is answered before it is on disk.
 //! * Emulated: the DPS device API with symmetric keys; of hubs telemetry, twins, direct methods,
 //!   messages to devices, modules; of the DPS service API the enrollments that have symmetric keys
 //!   and the records of registrations.
@@ -73,7 +74,7 @@ pub use journal::{Event, EventKind, EventLog, EventReader, EventSource};
 pub use ready::Ready;
 pub use store::{
     Ack, CloudMessageState, CloudMessageView, ConnectionState, DeviceStatus, DeviceView, EnrollError, FeedbackRecord,
-    ModuleView, Outcome, Policy, PolicyView, Seed, SeedAuthentication, SeedDevice, SeedError, SeedModule, SeedReport,
-    StateError, StateLost, TwinView,
+    ModuleView, Outcome, Policy, PolicyView, Seed, SeedAssigned, SeedAuthentication, SeedDevice, SeedError, SeedModule,
+    SeedProperties, SeedRegistration, SeedReport, StateError, StateLost, TwinView,
 };
 pub use tls::{BadCertificate, CaError};

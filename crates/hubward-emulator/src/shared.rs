@@ -14,7 +14,7 @@ use crate::fault::{Fault, Faults, Point};
 use crate::hub::TelemetryLog;
 use crate::journal::{EventKind, EventLog, EventSource, Note};
 use crate::service::Access;
-use crate::store::Store;
+use crate::store::{Beginning, Store};
 
 /// State and behaviour.
 #[derive(Debug)]
@@ -31,6 +31,7 @@ pub(crate) struct Shared {
     /// Of the service API of DPS.
     pub(crate) access: Access,
     pub(crate) info: Arc<Info>,
+    pub(crate) beginning: Beginning,
 }
 
 impl Shared {
@@ -103,6 +104,7 @@ impl Shared {
             faults: Faults::default(),
             logs: BTreeMap::from([("localhost".to_owned(), TelemetryLog::new(1000))]),
             access: Access::new(&[], &["localhost".to_owned()], &[]),
+            beginning: Beginning::default(),
             info: Arc::new(Info {
                 id_scope: "0ne1".into(),
                 hubs: vec!["localhost".into()],

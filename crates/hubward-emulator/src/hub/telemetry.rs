@@ -207,6 +207,15 @@ impl TelemetryLog {
         }
     }
 
+    /// Forgets every message. Nobody appends one while the result is held.
+    pub(crate) fn empty(&self) -> Emptied<'_> {
+        let mut kept = self.kept();
+        kept.first = kept.next();
+        kept.messages.clear();
+        kept.bytes = 0;
+        Emptied { kept }
+    }
+
     /// Writes messages to disk from now on, and forgets there what is kept no longer.
     pub(crate) fn write_to(&self, disk: DiskLog) {
         disk.forget_before(self.kept().first);
@@ -216,6 +225,18 @@ impl TelemetryLog {
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
         self.inner.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A log that has just been emptied.
+pub(crate) struct Emptied<'a> {
+    kept: MutexGuard<'a, Kept>,
+}
+
+impl Emptied<'_> {
+    /// The offset of the next message.
+    pub(crate) fn next(&self) -> u64 {
+        self.kept.next()
     }
 }
 

@@ -52,6 +52,14 @@ pub enum EnrollError {
         /// Which.
         device: String,
     },
+    /// Its twin breaks a rule of twins.
+    #[error("the twin of `{id}` is refused: {problem}")]
+    Twin {
+        /// Whose: the device, or `{device}/{module}`.
+        id: String,
+        /// Which rule.
+        problem: ProtoError,
+    },
     /// There is none of this name.
     #[error("there is no enrollment `{id}`")]
     NotFound {

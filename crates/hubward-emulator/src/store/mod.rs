@@ -3,20 +3,23 @@
 mod c2d;
 mod disk;
 mod enrollment;
+mod export;
 mod feedback;
 mod live;
 mod news;
 mod policy;
 mod record;
 mod registry;
+mod reset;
 mod seed;
 mod seed_devices;
+mod seed_records;
 mod table;
 mod twin;
 mod twin_view;
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::SystemTime;
 
 use hubward_proto::service::{EnrollmentGroup, IndividualEnrollment};
@@ -30,6 +33,7 @@ pub(crate) use disk::{Disk, DiskLog, open};
 pub use disk::{StateError, StateLost};
 pub use enrollment::EnrollError;
 pub(crate) use enrollment::{Entry, KeyPair, Model, Put, complete};
+pub(crate) use export::export;
 pub use feedback::{Ack, FeedbackRecord, Outcome};
 pub(crate) use live::{Activity, Key, Live, Why, Wires};
 pub(crate) use news::News;
@@ -38,11 +42,13 @@ pub use policy::{Policy, PolicyView};
 pub(crate) use record::{Assigned, Operation, Operations, Record, Records};
 pub use registry::{ConnectionState, DeviceStatus, DeviceView, ModuleView};
 pub(crate) use registry::{Device, Hub, Session, activity};
+pub(crate) use reset::Beginning;
 pub use seed::{Seed, SeedError, SeedReport};
-pub(crate) use seed::{apply, linked};
-pub use seed_devices::{SeedAuthentication, SeedDevice, SeedModule};
+pub(crate) use seed::{apply, import, linked};
+pub use seed_devices::{SeedAuthentication, SeedDevice, SeedModule, SeedProperties};
+pub use seed_records::{SeedAssigned, SeedRegistration};
 pub(crate) use table::Table;
-pub(crate) use twin::{Change, Notice, Twin};
+pub(crate) use twin::{Change, Notice, Parts, Twin};
 pub use twin_view::TwinView;
 pub(crate) use twin_view::twin_view;
 
@@ -78,7 +84,11 @@ impl Store {
     }
 
     pub(crate) fn read<R>(&self, read: impl FnOnce(&State) -> R) -> R {
-        read(&self.state.lock().unwrap_or_else(PoisonError::into_inner))
+        read(&self.lock())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Changes the state, then wakes everybody who watches.
@@ -90,7 +100,7 @@ impl Store {
 
     /// Changes what nobody waits for, such as that time has passed.
     pub(crate) fn update<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.lock();
         let result = change(&mut state);
         if let Some(journal) = self.journal.get() {
             // Under the lock, or else events could change places.

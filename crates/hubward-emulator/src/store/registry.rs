@@ -197,7 +197,7 @@ pub struct ModuleView {
 }
 
 /// Whether a device may connect.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DeviceStatus {
     /// It may.

@@ -1,9 +1,11 @@
 //! A seed: enrollments and devices to start with, in the services' own JSON.
 
-use hubward_proto::service::{EnrollmentGroup, IndividualEnrollment};
-use serde::Deserialize;
+use std::time::SystemTime;
 
-use super::{EnrollError, Entry, Put, SeedDevice, State, enrollment, seed_devices};
+use hubward_proto::service::{EnrollmentGroup, IndividualEnrollment};
+use serde::{Deserialize, Serialize};
+
+use super::{EnrollError, Entry, Put, SeedDevice, SeedRegistration, State, enrollment, seed_devices, seed_records};
 
 /// Enrollments and devices to put into an emulator.
 ///
@@ -18,15 +20,17 @@ use super::{EnrollError, Entry, Put, SeedDevice, State, enrollment, seed_devices
 /// ```
 ///
 /// Keys that are absent are generated. Applying the same seed again changes nothing.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct Seed {
     /// Enrollments of single devices.
     pub enrollments: Vec<IndividualEnrollment>,
     /// Enrollment groups.
     pub enrollment_groups: Vec<EnrollmentGroup>,
-    /// Devices that hubs know without DPS.
+    /// Devices that hubs know, through DPS or without it.
     pub devices: Vec<SeedDevice>,
+    /// Records of devices that have registered.
+    pub registrations: Vec<SeedRegistration>,
 }
 
 impl Seed {
@@ -66,8 +70,8 @@ pub enum SeedError {
     Enrollment(#[from] EnrollError),
 }
 
-/// What applying a seed did: how many enrollments, groups, devices and modules.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// What applying a seed did: how many enrollments, groups, devices, modules and records.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct SeedReport {
     /// That did not exist before.
@@ -78,8 +82,25 @@ pub struct SeedReport {
     pub unchanged: usize,
 }
 
-/// Applies all or nothing.
-pub(crate) fn apply(state: &mut State, seed: &Seed, now: std::time::SystemTime) -> Result<SeedReport, SeedError> {
+/// Applies all or nothing. Of devices and records that are there already only the keys may change: the
+/// rest is theirs by now.
+pub(crate) fn apply(state: &mut State, seed: &Seed, now: SystemTime) -> Result<SeedReport, SeedError> {
+    put(state, seed, Known::Stays, now)
+}
+
+/// Applies all or nothing. Afterwards everything that the seed names is as it says.
+pub(crate) fn import(state: &mut State, seed: &Seed, now: SystemTime) -> Result<SeedReport, SeedError> {
+    put(state, seed, Known::IsReplaced, now)
+}
+
+/// What becomes of twins, statuses and records that are there already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Known {
+    Stays,
+    IsReplaced,
+}
+
+fn put(state: &mut State, seed: &Seed, known: Known, now: SystemTime) -> Result<SeedReport, SeedError> {
     let mut report = SeedReport::default();
     let mut individuals = Vec::new();
     for model in &seed.enrollments {
@@ -93,9 +114,16 @@ pub(crate) fn apply(state: &mut State, seed: &Seed, now: std::time::SystemTime) 
         let before = state.groups.get(&model.enrollment_group_id.to_ascii_lowercase());
         groups.push(note(&mut report, enrollment::complete(model.clone(), before, now)?));
     }
-    let devices = seed_devices::check(state, &seed.devices)?;
+    let devices = seed_devices::check(state, &seed.devices, known, now)?;
     devices.puts().for_each(|put| report.count(put));
-    devices.put(state, now);
+    let records = seed_records::check(state, &seed.registrations, known)?;
+    records.iter().for_each(|(_, _, put)| report.count(*put));
+    devices.put(state);
+    for (id, record, put) in records {
+        if put != Put::Unchanged {
+            state.records.insert(id, record);
+        }
+    }
     for entry in individuals {
         state.individuals.insert(entry.model.registration_id.to_ascii_lowercase(), entry);
     }
@@ -137,8 +165,6 @@ pub(crate) fn linked(
 
 #[cfg(test)]
 mod tests {
-    use std::time::SystemTime;
-
     use super::*;
 
     const SEED: &str = r#"{"enrollments": [{"registrationId": "Dev-1", "iotHubs": ["LOCALHOST"]}],

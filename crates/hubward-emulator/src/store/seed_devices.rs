@@ -1,54 +1,93 @@
-//! The part of a seed that hubs know without DPS: devices and their modules, in the registry's JSON.
+//! The part of a seed that hubs know: devices and their modules, in the registry's JSON.
 
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use hubward_proto::service::SymmetricKeys;
 use hubward_proto::{DeviceId, ModuleId};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use super::enrollment::read_keys;
-use super::{Device, EnrollError, KeyPair, Put, State};
+use super::seed::Known;
+use super::{Device, DeviceStatus, EnrollError, Key, KeyPair, Parts, Put, State, Twin, Why};
+use crate::clock::timestamp;
 use crate::wire_id;
 
-/// A device that a hub knows without DPS, with its modules.
+/// A device that a hub knows, with its modules.
 ///
-/// Source: `[doc]` azure-rest-api-specs, iothub service models, `Device`; `hub` and `modules` are
-/// ours.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase")]
+/// Source: `[doc]` azure-rest-api-specs, iothub service models, `Device` and `Twin`; `hub` and
+/// `modules` are ours.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 #[non_exhaustive]
 pub struct SeedDevice {
     /// Its id at the hub.
     pub device_id: String,
     /// The hub; may be absent if the emulator has one only.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub hub: Option<String>,
+    /// Whether it may connect; it may, if nothing is said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<DeviceStatus>,
+    /// What an operator has written beside the status.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status_reason: Option<String>,
     /// Its keys.
-    #[serde(default)]
     pub authentication: SeedAuthentication,
+    /// The tags of its twin.
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    pub tags: Map<String, Value>,
+    /// The properties of its twin.
+    #[serde(skip_serializing_if = "SeedProperties::is_empty")]
+    pub properties: SeedProperties,
     /// Its modules.
-    #[serde(default)]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub modules: Vec<SeedModule>,
 }
 
 /// A module of a [`SeedDevice`].
 ///
-/// Source: `[doc]` azure-rest-api-specs, iothub service models, `Module`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase")]
+/// Source: `[doc]` azure-rest-api-specs, iothub service models, `Module` and `Twin`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 #[non_exhaustive]
 pub struct SeedModule {
     /// Its id at the device.
     pub module_id: String,
     /// Its keys.
-    #[serde(default)]
     pub authentication: SeedAuthentication,
+    /// The tags of its twin.
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    pub tags: Map<String, Value>,
+    /// The properties of its twin.
+    #[serde(skip_serializing_if = "SeedProperties::is_empty")]
+    pub properties: SeedProperties,
+}
+
+/// The properties of a twin, without versions and metadata.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[non_exhaustive]
+pub struct SeedProperties {
+    /// What the cloud wants.
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    pub desired: Map<String, Value>,
+    /// What the device has said.
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    pub reported: Map<String, Value>,
+}
+
+impl SeedProperties {
+    fn is_empty(&self) -> bool {
+        self.desired.is_empty() && self.reported.is_empty()
+    }
 }
 
 /// How a device or module proves who it is: with a shared key.
 ///
 /// Source: `[doc]` azure-rest-api-specs, iothub service models, `AuthenticationMechanism`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 #[non_exhaustive]
 pub struct SeedAuthentication {
@@ -62,21 +101,51 @@ pub struct SeedAuthentication {
 /// Identities that are checked, and what is to be put into which hub.
 #[derive(Debug, Default)]
 pub(super) struct Checked {
-    /// By the hub's name in lower case and the client id: keys that are given, or to be kept.
-    identities: BTreeMap<(String, String), (KeyPair, Put)>,
+    /// By the hub's name in lower case and the client id.
+    identities: BTreeMap<(String, String), (Device, Put)>,
+}
+
+/// What a seed says of an identity.
+struct Given<'a> {
+    authentication: &'a SeedAuthentication,
+    status: DeviceStatus,
+    status_reason: Option<&'a str>,
+    parts: Parts,
 }
 
 /// Checks all, changes nothing. A device that is named again only keeps its modules together.
-pub(super) fn check(state: &State, devices: &[SeedDevice]) -> Result<Checked, EnrollError> {
+pub(super) fn check(
+    state: &State,
+    devices: &[SeedDevice],
+    known: Known,
+    now: SystemTime,
+) -> Result<Checked, EnrollError> {
     let mut checked = Checked::default();
+    let parts = |tags: &Map<String, Value>, SeedProperties { desired, reported }: &SeedProperties| Parts {
+        tags: tags.clone(),
+        desired: desired.clone(),
+        reported: reported.clone(),
+    };
     for device in devices {
         DeviceId::new(&device.device_id)?;
         let hub = hub_of(state, device)?;
-        checked.note(state, &hub, device.device_id.clone(), &device.authentication)?;
+        let given = Given {
+            authentication: &device.authentication,
+            status: device.status.unwrap_or(DeviceStatus::Enabled),
+            status_reason: device.status_reason.as_deref(),
+            parts: parts(&device.tags, &device.properties),
+        };
+        checked.note(state, &hub, device.device_id.clone(), given, known, now)?;
         for module in &device.modules {
             ModuleId::new(&module.module_id)?;
             let client_id = format!("{}/{}", device.device_id, module.module_id);
-            checked.note(state, &hub, client_id, &module.authentication)?;
+            let given = Given {
+                authentication: &module.authentication,
+                status: DeviceStatus::Enabled,
+                status_reason: None,
+                parts: parts(&module.tags, &module.properties),
+            };
+            checked.note(state, &hub, client_id, given, known, now)?;
         }
     }
     Ok(checked)
@@ -101,24 +170,48 @@ impl Checked {
         state: &State,
         hub: &str,
         client_id: String,
-        given: &SeedAuthentication,
+        given: Given<'_>,
+        known: Known,
+        now: SystemTime,
     ) -> Result<(), EnrollError> {
-        if let Some(kind) = given.kind.as_deref().filter(|it| *it != "sas") {
+        let Given { authentication, status, status_reason, parts } = given;
+        if let Some(kind) = authentication.kind.as_deref().filter(|it| *it != "sas") {
             return Err(EnrollError::NotEmulated { id: client_id, what: format!("the authentication `{kind}`") });
         }
-        let before = state.device(hub, &client_id).map(|it| &it.keys);
-        let (keys, put) = match (read_keys(&client_id, given.symmetric_key.clone())?, before) {
-            (Some(keys), Some(before)) if keys == *before => (keys, Put::Unchanged),
-            (Some(keys), Some(_)) => (keys, Put::Updated),
-            (Some(keys), None) => (keys, Put::Created),
-            (None, Some(before)) => (before.clone(), Put::Unchanged),
-            (None, None) => {
-                let made =
-                    KeyPair::generate().map_err(|problem| EnrollError::Key { id: client_id.clone(), problem })?;
-                (made, Put::Created)
+        let refused = |problem| EnrollError::Twin { id: client_id.clone(), problem };
+        let twin = Twin::of(&parts, &timestamp(now)).map_err(refused)?;
+        let keys = read_keys(&client_id, authentication.symmetric_key.clone())?;
+        let enabled = status == DeviceStatus::Enabled;
+        let noted = match state.device(hub, &client_id) {
+            None => {
+                let make =
+                    || KeyPair::generate().map_err(|problem| EnrollError::Key { id: client_id.clone(), problem });
+                let device = Device::new(keys.map_or_else(make, Ok)?, now);
+                let status_reason = status_reason.map(str::to_owned);
+                (Device { enabled, status_reason, twin, ..device }, Put::Created)
+            }
+            Some(before) => {
+                let mut device = before.clone();
+                let mut changed = keys.as_ref().is_some_and(|it| *it != before.keys);
+                device.keys = keys.unwrap_or(device.keys);
+                if known == Known::IsReplaced {
+                    if (device.enabled, device.status_reason.as_deref()) != (enabled, status_reason) {
+                        (device.enabled, device.status_reason) = (enabled, status_reason.map(str::to_owned));
+                        device.status_updated = timestamp(now);
+                        changed = true;
+                    }
+                    if device.twin.parts() != parts {
+                        device.twin.replace(&parts, &timestamp(now)).map_err(refused)?;
+                        changed = true;
+                    }
+                }
+                if changed {
+                    device.etag = wire_id::identity_etag();
+                }
+                (device, if changed { Put::Updated } else { Put::Unchanged })
             }
         };
-        self.identities.insert((hub.to_owned(), client_id), (keys, put));
+        self.identities.insert((hub.to_owned(), client_id), noted);
         Ok(())
     }
 
@@ -127,20 +220,16 @@ impl Checked {
         self.identities.values().map(|(_, put)| *put)
     }
 
-    /// Puts them into their hubs.
-    pub(super) fn put(self, state: &mut State, now: SystemTime) {
-        for ((hub, client_id), (keys, put)) in self.identities {
-            let Some(hub) = state.hub_mut(&hub) else { continue };
-            match (hub.devices.get_mut(&client_id), put) {
-                (Some(_), Put::Unchanged) => {}
-                (Some(device), _) => {
-                    device.keys = keys;
-                    device.etag = wire_id::identity_etag();
-                }
-                (None, _) => {
-                    hub.devices.insert(client_id, Device::new(keys, now));
-                }
+    /// Puts them into their hubs. Whoever is connected as one that has changed has to come again.
+    pub(super) fn put(self, state: &mut State) {
+        for ((host, client_id), (device, put)) in self.identities {
+            if put == Put::Unchanged {
+                continue;
             }
+            if let Some(hub) = state.hub_mut(&host) {
+                hub.devices.insert(client_id.clone(), device);
+            }
+            state.live.close(&Key::Hub(host, client_id), Why::NotAllowed);
         }
     }
 }

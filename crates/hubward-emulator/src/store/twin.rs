@@ -34,6 +34,14 @@ struct Section {
     versions: bool,
 }
 
+/// The values of a twin.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Parts {
+    pub(crate) tags: Map<String, Value>,
+    pub(crate) desired: Map<String, Value>,
+    pub(crate) reported: Map<String, Value>,
+}
+
 /// How tags or desired properties change.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Change {
@@ -66,12 +74,40 @@ impl Twin {
         let mut desired = part(initial.map(|it| &it.properties.desired));
         // An enrollment read from the service may come with them.
         desired.retain(|name, _| !name.starts_with('$'));
-        let section = |values: Map<String, Value>, versions: bool| {
-            let mut metadata = Map::new();
-            touch(&mut metadata, &values, &values, &stamp(now, versions.then_some(1)));
-            Section { properties: Properties::new(1, values), metadata, versions }
-        };
-        Self { version: 2, changes: 1, tags, desired: section(desired, true), reported: section(Map::new(), false) }
+        let (desired, reported) = (Section::new(desired, true, now), Section::new(Map::new(), false, now));
+        Self { version: 2, changes: 1, tags, desired, reported }
+    }
+
+    /// The twin of a new device that has these parts; nothing of them may be `null`.
+    pub(crate) fn of(parts: &Parts, now: &str) -> Result<Self, ProtoError> {
+        let mut twin = Self::new(None, now);
+        twin.replace(parts, now)?;
+        let section = |values: &Map<String, Value>, versions| Section::new(values.clone(), versions, now);
+        (twin.version, twin.changes) = (2, 1);
+        twin.desired = section(&parts.desired, true);
+        twin.reported = section(&parts.reported, false);
+        Ok(twin)
+    }
+
+    /// Replaces all of it, as one change.
+    pub(crate) fn replace(&mut self, parts: &Parts, now: &str) -> Result<(), ProtoError> {
+        let all = |values: &Map<String, Value>| Change::Replace(values.clone());
+        let tags = all(&parts.tags).apply(&self.tags, TWIN_TAGS_MAX)?;
+        let desired = self.desired.changed(&all(&parts.desired), now)?;
+        let reported = self.reported.changed(&all(&parts.reported), now)?;
+        (self.tags, self.desired, self.reported) = (tags, desired, reported);
+        self.version += 1;
+        self.changes += 1;
+        Ok(())
+    }
+
+    /// The values alone.
+    pub(crate) fn parts(&self) -> Parts {
+        Parts {
+            tags: self.tags.clone(),
+            desired: self.desired.properties.values.clone(),
+            reported: self.reported.properties.values.clone(),
+        }
     }
 
     /// The device changes its reported properties; gives their new version.
@@ -163,6 +199,13 @@ fn replacement(before: &Map<String, Value>, after: &Map<String, Value>) -> Map<S
 }
 
 impl Section {
+    /// With version 1.
+    fn new(values: Map<String, Value>, versions: bool, now: &str) -> Self {
+        let mut metadata = Map::new();
+        touch(&mut metadata, &values, &values, &stamp(now, versions.then_some(1)));
+        Self { properties: Properties::new(1, values), metadata, versions }
+    }
+
     fn changed(&self, change: &Change, now: &str) -> Result<Self, ProtoError> {
         let values = change.apply(&self.properties.values, TWIN_PROPERTIES_MAX)?;
         let version = self.properties.version + 1;

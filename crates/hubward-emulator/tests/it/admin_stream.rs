@@ -160,7 +160,8 @@ async fn who_does_not_read_misses_something_and_holds_nobody_up() {
         live.text.clear();
     }
     // Now it reads: what fits between it and us, then what it has missed, then the newest.
-    let mut late = Chunked { head: patient(read_head(&mut stuck)).await.expect("a head"), stream: stuck, text: String::new() };
+    let mut late =
+        Chunked { head: patient(read_head(&mut stuck)).await.expect("a head"), stream: stuck, text: String::new() };
     late.until("\"offset\":59").await;
     let gap = late.text.lines().skip_while(|it| *it != "event: skipped").nth(1).expect("a gap");
     let gap: Value = serde_json::from_str(gap.strip_prefix("data: ").expect("data")).expect("JSON");
@@ -174,7 +175,8 @@ async fn status_clock_and_devices_have_their_doors() {
     let mut device = listening(&emulator, &key, &[]).await;
     telemetry(&mut device, b"x").await;
     let mut stream = TcpStream::connect(emulator.admin_addr()).await.expect("connected");
-    let status = http(&mut stream, "GET /api/status HTTP/1.1\r\nHost: localhost\r\n\r\n").await.expect("an answer").json();
+    let status =
+        http(&mut stream, "GET /api/status HTTP/1.1\r\nHost: localhost\r\n\r\n").await.expect("an answer").json();
     assert_eq!(
         status["hubs"][0],
         json!({"hub": "localhost", "devices": 1, "modules": 0, "connected": 1, "telemetry": 1})
@@ -217,6 +219,7 @@ async fn status_clock_and_devices_have_their_doors() {
     }
     let day = Duration::from_secs(86_400);
     emulator.clock_ahead(day);
-    let clock = http(&mut stream, "GET /api/clock HTTP/1.1\r\nHost: localhost\r\n\r\n").await.expect("an answer").json();
+    let clock =
+        http(&mut stream, "GET /api/clock HTTP/1.1\r\nHost: localhost\r\n\r\n").await.expect("an answer").json();
     assert_eq!(clock["aheadSeconds"], 86_400);
 }

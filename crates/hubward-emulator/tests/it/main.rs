@@ -22,6 +22,7 @@ mod messages;
 mod methods;
 mod modules;
 mod service_dps;
+mod state;
 mod tls;
 mod twins;
 mod websocket;

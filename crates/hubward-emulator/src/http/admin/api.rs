@@ -6,9 +6,11 @@ mod events;
 mod feed;
 mod keys;
 mod query;
+mod state;
 mod status;
 mod telemetry;
 
+use bytes::Bytes;
 pub(super) use feed::{Feed, Shape, Stream};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Incoming;
@@ -33,6 +35,9 @@ enum Route {
     Clock,
     Disconnect { hub: String, client_id: String },
     Keys,
+    ExportState,
+    ImportState,
+    Reset,
 }
 
 impl Route {
@@ -51,6 +56,9 @@ impl Route {
             ["telemetry", hub, "export"] => Self::Export { hub: decode(hub)? },
             ["clock"] => Self::Clock,
             ["keys"] => Self::Keys,
+            ["export"] => Self::ExportState,
+            ["import"] => Self::ImportState,
+            ["reset"] => Self::Reset,
             ["devices", hub, device, "disconnect"] => {
                 Self::Disconnect { hub: decode(hub)?, client_id: decode(device)? }
             }
@@ -64,9 +72,14 @@ impl Route {
 
     const fn allowed(&self) -> &'static str {
         match self {
-            Self::Status | Self::Events | Self::Telemetry { .. } | Self::Export { .. } | Self::Keys => "GET, HEAD",
+            Self::Status
+            | Self::Events
+            | Self::Telemetry { .. }
+            | Self::Export { .. }
+            | Self::Keys
+            | Self::ExportState => "GET, HEAD",
             Self::Clock => "GET, HEAD, POST",
-            Self::Disconnect { .. } => "POST",
+            Self::Disconnect { .. } | Self::ImportState | Self::Reset => "POST",
         }
     }
 }
@@ -117,6 +130,12 @@ pub(super) async fn answer(admin: &Admin, path: &str, request: Request<Incoming>
         Route::Telemetry { hub } => telemetry::answer(admin, &hub, query, &head.headers),
         Route::Export { hub } => telemetry::export(admin, &hub, query),
         Route::Keys => Ok(json_reply(shared, 200, &keys::show(shared))),
+        Route::ExportState => Ok(json_reply(shared, 200, &state::export(shared))),
+        Route::ImportState => match read_bytes(&head, body, SEED_MOST).await? {
+            Ok(body) => state::import(shared, &body).map(|it| json_reply(shared, 200, &it)),
+            Err(failure) => Err(failure),
+        },
+        Route::Reset => state::reset(shared).map(|it| json_reply(shared, 200, &it)),
         Route::Clock if method == Method::GET => Ok(json_reply(shared, 200, &clock::show(shared))),
         Route::Clock => match read(&head, body).await? {
             Ok(body) => clock::set(shared, body).map(|it| json_reply(shared, 200, &it)),
@@ -134,18 +153,29 @@ async fn read<T: DeserializeOwned>(
     head: &hyper::http::request::Parts,
     body: Incoming,
 ) -> Result<Result<T, Failure>, Cut> {
+    let bytes = read_bytes(head, body, BODY_MOST).await?;
+    Ok(bytes.and_then(|bytes| {
+        serde_json::from_slice(&bytes).map_err(|problem| Failure::wrong(format!("The body does not fit: {problem}.")))
+    }))
+}
+
+/// Reads the body of a request, which has to say that it is JSON.
+async fn read_bytes(
+    head: &hyper::http::request::Parts,
+    body: Incoming,
+    most: usize,
+) -> Result<Result<Bytes, Failure>, Cut> {
     if !is_json(&head.headers) {
         return Ok(Err(Failure::new(415, "The content type must be application/json.")));
     }
-    let bytes = match timeout(BODY, Limited::new(body, BODY_MOST).collect()).await {
-        Ok(Ok(body)) => body.to_bytes(),
+    match timeout(BODY, Limited::new(body, most).collect()).await {
+        Ok(Ok(body)) => Ok(Ok(body.to_bytes())),
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            return Ok(Err(Failure::new(413, "The request is larger than 1 MB.")));
+            Ok(Err(Failure::new(413, format!("The request is larger than {} MiB.", most >> 20))))
         }
         // The client left in the middle, or takes for ever.
-        Ok(Err(_)) | Err(_) => return Err(Cut),
-    };
-    Ok(serde_json::from_slice(&bytes).map_err(|problem| Failure::wrong(format!("The body does not fit: {problem}."))))
+        Ok(Err(_)) | Err(_) => Err(Cut),
+    }
 }
 
 fn failed(shared: &Shared, failure: &Failure) -> Reply {
@@ -163,6 +193,9 @@ const BODY: Duration = Duration::from_secs(30);
 /// Most bytes of a body: a fault may hold one.
 const BODY_MOST: usize = 1024 * 1024;
 
+/// Most bytes of an import: some ten thousand devices.
+const SEED_MOST: usize = 64 * 1024 * 1024;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -173,6 +206,9 @@ mod tests {
         let disconnect = |id: &str| Some(Route::Disconnect { hub: "h".into(), client_id: id.into() });
         for (path, expected) in [
             ("status", Some(Route::Status)),
+            ("export", Some(Route::ExportState)),
+            ("import", Some(Route::ImportState)),
+            ("reset", Some(Route::Reset)),
             ("events", Some(Route::Events)),
             ("telemetry/localhost", telemetry("localhost")),
             ("telemetry/a%20b", telemetry("a b")),

@@ -111,6 +111,14 @@ impl Disk {
         }
     }
 
+    /// Hands over that all is forgotten, with what there is from then on; and with which offsets the
+    /// telemetry of hubs goes on. To be called under the locks of the state and of the logs.
+    pub(super) fn reset<'a>(&self, state: &mut State, next: impl Iterator<Item = (&'a str, u64)>) {
+        let next = next.map(|(hub, offset)| Write::Put(rows::key(&[rows::NEXT, hub]), form::json(&offset)));
+        let now = rows::drain(state);
+        self.hand_over([Write::Clear].into_iter().chain(next).chain(now));
+    }
+
     /// Hands over what belongs together. To be called in the order of the changes: under the lock
     /// that guards what has changed.
     fn hand_over(&self, writes: impl IntoIterator<Item = Write>) {

@@ -8,8 +8,8 @@ use hubward_proto::hub::{Message, PropertyBag};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use super::form::{framed, json, unframed};
-use super::{Disk, Write, rows};
+use super::form::{framed, unframed};
+use super::{Disk, Write};
 use crate::hub::{Origin, Telemetry};
 
 /// Where a hub's log is written.
@@ -41,11 +41,6 @@ impl DiskLog {
 
     fn before(&self, offset: u64) -> Write {
         Write::TelemetryBefore { hub: Arc::clone(&self.hub), offset }
-    }
-
-    /// What makes a log empty that goes on at `next`.
-    pub(in crate::store) fn emptied(&self, next: u64) -> [Write; 2] {
-        [self.before(next), Write::Put(rows::key(&[rows::NEXT, &self.hub]), json(&next))]
     }
 }
 

@@ -1,0 +1,83 @@
+//! The part of a seed that DPS remembers of registrations.
+
+use hubward_proto::RegistrationId;
+use hubward_proto::dps::RegistrationState;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::seed::Known;
+use super::{Assigned, EnrollError, Put, Record, State};
+
+/// The record of a device that has registered.
+///
+/// Source: `[doc]` azure-rest-api-specs, `DeviceRegistrationState`; what follows `state` is ours.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[non_exhaustive]
+pub struct SeedRegistration {
+    /// What the service shows.
+    #[serde(flatten)]
+    pub state: RegistrationState,
+    /// The group it came through, if it was one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub enrollment_group_id: Option<String>,
+    /// What the device sent along.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub received_payload: Option<Value>,
+    /// Where the device is, also after a registration that failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub assigned: Option<SeedAssigned>,
+}
+
+/// A place at a hub.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[non_exhaustive]
+pub struct SeedAssigned {
+    /// The hub.
+    pub hub: String,
+    /// The device's id there.
+    pub device_id: String,
+}
+
+impl SeedRegistration {
+    pub(super) fn of(record: &Record) -> Self {
+        let Record { state, group, received_payload, assigned } = record.clone();
+        let assigned = assigned.map(|Assigned { hub, device_id }| SeedAssigned { hub, device_id });
+        Self { state, enrollment_group_id: group, received_payload, assigned }
+    }
+
+    fn record(&self) -> Record {
+        let Self { state, enrollment_group_id, received_payload, assigned } = self.clone();
+        let assigned = assigned.map(|SeedAssigned { hub, device_id }| Assigned { hub, device_id });
+        Record { state, group: enrollment_group_id, received_payload, assigned }
+    }
+}
+
+/// Checks all, changes nothing. Gives keys, records, and what will become of each.
+pub(super) fn check(
+    state: &State,
+    registrations: &[SeedRegistration],
+    known: Known,
+) -> Result<Vec<(String, Record, Put)>, EnrollError> {
+    let mut checked = Vec::new();
+    for registration in registrations {
+        let record = registration.record();
+        let id = record.state.registration_id.clone().unwrap_or_default();
+        RegistrationId::new(&id)?;
+        let hubs = record.state.assigned_hub.iter().chain(record.assigned.iter().map(|it| &it.hub));
+        for hub in hubs {
+            if state.hub(hub).is_none() {
+                return Err(EnrollError::UnknownHub { id, hub: hub.clone() });
+            }
+        }
+        let id = id.to_ascii_lowercase();
+        let put = match state.records.get(&id) {
+            None => Put::Created,
+            Some(before) if *before == record || known == Known::Stays => Put::Unchanged,
+            Some(_) => Put::Updated,
+        };
+        checked.push((id, record, put));
+    }
+    Ok(checked)
+}
