@@ -129,9 +129,10 @@ async function strangers(Client) {
     await fails(/Unauthorized/, () => stranger.getIndividualEnrollment('x'));
   }
   const credential = { getToken: async () => ({ token: 'x', expiresOnTimestamp: Date.now() + 3600e3 }) };
-  const entra = Client.fromTokenCredential(/HostName=([^;]*)/.exec(right)[1], credential);
-  await fails(/Unauthorized.*Entra/, () => entra.getIndividualEnrollment('x'));
-  surface.refusals.set('ProvisioningServiceClient.fromTokenCredential', 'Microsoft Entra tokens are not emulated: 401');
+  const host = /HostName=([^;]*)/.exec(right)[1];
+  const entra = async () => ProvisioningServiceClient.fromTokenCredential(host, credential).getIndividualEnrollment('x');
+  entra.call = 'ProvisioningServiceClient.fromTokenCredential';
+  await surface.refused('Microsoft Entra tokens are not emulated: 401', /Unauthorized.*Entra/, entra);
 }
 
 // All pages of a query.

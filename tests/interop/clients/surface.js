@@ -82,7 +82,7 @@ async function fails(says, call, ...args) {
 
 // Without what is no data, such as the HTTP response that comes with a result.
 function plain(value) {
-  return value?.responseBody ?? value;
+  return value?.responseBody ?? value?.result ?? value;
 }
 
 // A way through what takes a callback at its end.

@@ -69,11 +69,11 @@ class Surface:
 
 class _Watched:
     def __init__(self, surface, name, target, public):
-        self._surface, self._name, self._target, self._public = surface, name, target, public
+        self._surface, self.name, self._target, self._public = surface, name, target, public
 
     def __getattr__(self, method):
         value = getattr(self._target, method)
-        return _Call(self._surface, f"{self._name}.{method}", value) if method in self._public else value
+        return _Call(self._surface, f"{self.name}.{method}", value) if method in self._public else value
 
 
 class _Call:

@@ -7,6 +7,7 @@ mod desired;
 mod methods;
 mod modules;
 mod redelivery;
+mod reprovisioning;
 mod staying;
 mod telemetry;
 mod twin;
@@ -49,6 +50,13 @@ pub const ALL: &[Scenario] = &[
     emulator!(Every, cloud_side::secondary_key_works_too),
     emulator!(Every, cloud_side::payload_goes_out_and_comes_back),
     emulator!(Every, cloud_side::several_hubs_share_the_devices),
+    emulator!(Every, reprovisioning::a_moved_device_takes_its_twin_along),
+    emulator!(Every, reprovisioning::a_reset_device_begins_anew),
+    emulator!(Every, reprovisioning::a_device_that_never_moves_stays),
+    emulator!(Every, reprovisioning::a_known_device_is_back_at_its_hub),
+    emulator!(Every, reprovisioning::an_allocation_that_is_not_emulated_fails_clearly),
+    emulator!(Every, reprovisioning::changed_keys_count_from_the_next_registration),
+    emulator!(Every, reprovisioning::a_disabled_enrollment_bars_the_way_to_its_group),
     emulator!(Every, cloud_side::telemetry_arrives_as_sent),
     emulator!(Every, cloud_side::waits_as_long_as_asked),
     emulator!(Every, cloud_side::survives_odd_answers),
