@@ -9,6 +9,7 @@ mod spawn;
 mod test;
 mod tidy;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use spawn::{Cargo, run, show_and_run};
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
         "tidy" if rest.is_empty() => tidy::tidy(),
         "e2e" => e2e(rest),
         "interop" => interop(rest),
+        "portal" => portal(rest),
         "bench" => bench(rest),
         "test" | "tidy" => usage(&format!("`{command}` takes no arguments")),
         other => usage(&format!("there is no command `{other}`")),
@@ -42,17 +44,32 @@ fn e2e(arguments: &[String]) -> ExitCode {
 
 /// Microsoft's SDKs against the emulator of a release build.
 fn interop(arguments: &[String]) -> ExitCode {
-    let built = show_and_run(&mut Cargo::command(["build", "--release", "--package", "hubward-cli"]));
-    if !built.is_success() {
-        return built.into();
-    }
-    let target = match Cargo::target_directory() {
-        Ok(target) => target,
-        Err(problem) => return failed(&problem),
+    let binary = match release_binary() {
+        Ok(binary) => binary,
+        Err(code) => return code,
     };
-    let binary = target.join("release").join(format!("hubward{}", std::env::consts::EXE_SUFFIX));
     let mut python = spawn::command("python3");
     show_and_run(python.arg("tests/interop/run.py").arg("--hubward").arg(binary).args(arguments)).into()
+}
+
+/// The emulator's page in a real browser, against the emulator of a release build.
+fn portal(arguments: &[String]) -> ExitCode {
+    let binary = match release_binary() {
+        Ok(binary) => binary,
+        Err(code) => return code,
+    };
+    let mut node = spawn::command("node");
+    show_and_run(node.arg("tests/portal/run.mjs").arg("--hubward").arg(binary).args(arguments)).into()
+}
+
+/// Builds the program with optimisation; where it is.
+fn release_binary() -> Result<PathBuf, ExitCode> {
+    let built = show_and_run(&mut Cargo::command(["build", "--release", "--package", "hubward-cli"]));
+    if !built.is_success() {
+        return Err(built.into());
+    }
+    let target = Cargo::target_directory().map_err(|problem| failed(&problem))?;
+    Ok(target.join("release").join(format!("hubward{}", std::env::consts::EXE_SUFFIX)))
 }
 
 /// Measurements; they need an optimised build to mean anything.
@@ -88,6 +105,7 @@ fn help_for(command: &str, rest: &[String]) -> Option<&'static str> {
         "tidy" => TIDY_HELP,
         "e2e" => E2E_HELP,
         "interop" => INTEROP_HELP,
+        "portal" => PORTAL_HELP,
         "bench" => BENCH_HELP,
         _ => HELP,
     })
@@ -103,6 +121,7 @@ Commands:
   tidy      The repository's own rules: crate arrows, banned crates, vectors, manifests, sources
   e2e       The conformance scenarios on every transport, against the emulator or a live DPS
   interop   Microsoft's Python and Node SDKs, unmodified, against the emulator
+  portal    The emulator's page in headless Chromium, against real devices
   bench     Measurements, for instance `cargo xtask bench telemetry`
   help      This text, or that of one command: cargo xtask help e2e";
 
@@ -148,6 +167,18 @@ services, every call they have; docs/interop.md lists them.
 Usage: cargo xtask interop [ARGUMENTS OF tests/interop/run.py]
 
 Needs python3 with venv, node and npm, and a network the first time.";
+
+const PORTAL_HELP: &str = "\
+The emulator's page in headless Chromium, driven by playwright-core (from npm), against the emulator of
+a release build and devices that are real: every scenario with an emulator of its own.
+
+Usage: cargo xtask portal [ARGUMENTS OF tests/portal/run.mjs]
+
+  --only TEXT   Only the scenarios whose name contains it
+  --list        Their names
+
+Needs node 20 with npm, Chromium (apt-get install chromium, or CHROMIUM=/its/path), bash and python3,
+and a network the first time.";
 
 const BENCH_HELP: &str = "\
 Measurements, on an optimised build.

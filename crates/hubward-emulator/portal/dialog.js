@@ -14,12 +14,16 @@ export function open(title, body, { wide = false } = {}) {
       "header",
       null,
       h("h2", { id: heading }, title),
-      h("button", { type: "button", class: "plain", "aria-label": `Close: ${title}`, on: { click: close } }, "Esc"),
+      h("button", { type: "button", class: "plain", title: "Esc", on: { click: close } }, "Close"),
     ),
     content,
   );
   fill(content, body(close, content));
-  dialog.addEventListener("close", () => dialog.remove());
+  dialog.addEventListener("close", () => {
+    const notes = dialog.querySelector("#notes");
+    if (notes) document.body.append(notes);
+    dialog.remove();
+  });
   // A click beside the dialog is a click on its backdrop, and only that is one on the dialog itself.
   dialog.addEventListener("mousedown", (event) => {
     if (event.target === dialog && !inside(dialog, event)) close();

@@ -125,6 +125,8 @@ export function roving(container, items) {
 
 /** Says something to everybody, also to those who only listen. */
 export function say(text, kind = "info") {
+  // Beside a dialog all is as good as absent.
+  (document.querySelector("dialog[open]") ?? document.body).append(document.getElementById("notes"));
   const place = document.getElementById(kind === "error" ? "alert" : "said");
   const other = document.getElementById(kind === "error" ? "said" : "alert");
   fill(other);

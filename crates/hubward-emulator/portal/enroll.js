@@ -103,7 +103,7 @@ function done(group, name, key, close, place) {
     on: {
       click() {
         close();
-        go(link(group ? "groups" : "enrollments", name));
+        go(link("enrollments", group ? "groups" : "enrollments", name));
       },
     },
   }, "Show it");

@@ -79,7 +79,6 @@ export function derived(group, groupKey) {
       fill(place, h("p", { class: "problem" }, error.message));
     }
   }
-  id.addEventListener("change", draw);
   id.addEventListener("input", draw);
   draw();
   return h("div", { class: "derived" },

@@ -30,8 +30,9 @@ export function quickstart({ list, detail }) {
   );
 
   async function look() {
-    const enrollment = await readIfThere(dps("enrollments", DEVICE));
-    device = enrollment && { ...(await known(enrollment)), hub: enrollment.registrationState?.assignedHub ?? null };
+    await refresh();
+    const enrollment = live.status.dps.enrollments > 0 && await readIfThere(dps("enrollments", DEVICE));
+    device = !enrollment ? null : { ...(await known(enrollment)), hub: enrollment.registrationState?.assignedHub ?? null };
     draw();
   }
 

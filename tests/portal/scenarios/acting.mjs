@@ -1,0 +1,99 @@
+// Being the cloud: desired properties, methods, messages.
+
+import { check, equal } from "../harness/scene.mjs";
+
+export const scenarios = [
+  {
+    name: "an edit of desired properties reaches the device, and what it reports is seen",
+    async run(scene) {
+      const { page, emulator } = scene;
+      const variables = await emulator.enroll("dev-1");
+      const device = emulator.begin(["device", "run", "--report", '{"firmware":"1.0.7"}'], variables);
+      await scene.open("#/devices/localhost/dev-1/twin");
+      await page.getByLabel("Reported properties").getByText("1.0.7").waitFor();
+      const desired = page.getByLabel("Desired properties as JSON");
+      const save = page.locator("section.part").first().getByRole("button", { name: "Save" });
+      check(await save.isDisabled(), "there is nothing to save");
+
+      await desired.fill('{\n  "interval": 30,\n  "led": { "on": true,, }\n}');
+      await page.getByText("a name in double quotes is missing before “,”, line 3, column 23").waitFor();
+      equal(await desired.getAttribute("aria-invalid"), "true");
+      await page.getByRole("button", { name: "Go there" }).click();
+      equal(await desired.evaluate((it) => [document.activeElement === it, it.selectionStart]), [true, 42]);
+
+      await desired.fill('{ "interval": 30, "led": { "on": true } }');
+      await page.getByText('sends {"interval":30,"led":{"on":true}}').waitFor();
+      await save.click();
+      await page.getByText("Desired properties of dev-1 are saved").waitFor();
+      await device.line((it) => JSON.stringify(it).includes('"interval":30'));
+
+      // Taken away again: the device is told null.
+      await desired.fill('{ "interval": 30 }');
+      await save.click();
+      await device.line((it) => JSON.stringify(it).includes('"led":null'));
+      equal((await emulator.hub("GET", "/twins/dev-1")).properties.desired.led, undefined);
+
+      // Somebody else was faster: nothing of theirs is lost.
+      await desired.fill('{ "interval": 31 }');
+      await emulator.hub("PATCH", "/twins/dev-1", { properties: { desired: { theirs: 1 } } });
+      await page.getByText("It has been changed meanwhile.").waitFor();
+      scene.expected.push(/412/);
+      await save.click();
+      await page.getByText("your changes now stand on top").waitFor();
+      await save.click();
+      await scene.until(() => !document.querySelector(".note").textContent);
+      const now = (await emulator.hub("GET", "/twins/dev-1")).properties.desired;
+      equal([now.interval, now.theirs], [31, 1]);
+      await device.stop();
+    },
+  },
+  {
+    name: "a method is invoked, and its answer or its absence is shown",
+    async run(scene) {
+      const { page, emulator } = scene;
+      const variables = await emulator.enroll("dev-1");
+      const device = emulator.begin(["device", "run", "--method", 'reboot=202,{"in":3}'], variables);
+      await scene.open("#/devices/localhost/dev-1/act");
+      await page.getByLabel("Method").fill("reboot");
+      await page.getByLabel("Payload as JSON").fill('{"delay":');
+      await page.getByText("a value is missing before the end").waitFor();
+      await page.getByLabel("Payload as JSON").fill('{"delay":3}');
+      // It may be on its way still: wait for its connection.
+      await page.getByLabel("Wait for connection (s)").fill("60");
+      await page.getByRole("button", { name: "Invoke" }).click();
+      await page.getByText(/^dev-1 answered 202 in \d+ ms$/).waitFor();
+      await page.getByLabel("Answer").getByText('"in": 3').waitFor();
+      await device.stop();
+      scene.expected.push(/404.*methods/);
+      await page.getByLabel("Wait for connection (s)").fill("0");
+      await page.getByRole("button", { name: "Invoke" }).click();
+      await page.getByText(/404103/).waitFor();
+    },
+  },
+  {
+    name: "a message is sent, waits, and is received",
+    async run(scene) {
+      const { page, emulator } = scene;
+      const variables = await emulator.enroll("dev-1");
+      equal((await emulator.device(["provision"], variables)).code, 0);
+      await scene.open("#/devices/localhost/dev-1/act");
+      await page.getByLabel("Body").fill("hello <b>device</b>");
+      await page.getByText("Properties, id, acknowledgement").click();
+      await page.getByLabel("Properties").fill("k=v\nempty");
+      await page.getByLabel("Message id").fill("m-1");
+      await page.getByRole("button", { name: "Send" }).click();
+      await page.getByText("1 message waits for dev-1.").waitFor();
+      await page.getByRole("list", { name: "Messages that wait" }).getByText("hello <b>device</b>").waitFor();
+      const received = await emulator.device(["device", "c2d", "receive", "--count", "1", "--output", "json"], variables);
+      equal(received.code, 0, received.err);
+      check(received.out.includes("hello <b>device</b>") && received.out.includes('"k":"v"'), received.out);
+      await page.getByText("None waits").waitFor();
+
+      await page.getByLabel("Message id").fill("m-2");
+      await page.getByRole("button", { name: "Send" }).click();
+      await page.getByText("1 message waits for dev-1.").waitFor();
+      await page.getByRole("button", { name: "Purge" }).click();
+      await page.getByText("None waits").waitFor();
+    },
+  },
+];

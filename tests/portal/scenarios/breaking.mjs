@@ -1,0 +1,94 @@
+// Breaking things, and seeing them break.
+
+import { check, equal } from "../harness/scene.mjs";
+
+export const scenarios = [
+  {
+    name: "a fault is scripted, happens, is seen, and the next one is cleared",
+    async run(scene) {
+      const { page, emulator } = scene;
+      const variables = await emulator.enroll("dev-1");
+      await scene.open("#/faults");
+      await page.getByText("Nothing is scripted").waitFor();
+      await page.getByLabel("For").fill("dev-1");
+      await page.getByLabel("When").selectOption("DpsRegister");
+      await page.getByLabel("What").selectOption("Status");
+      await page.getByLabel("Status", { exact: true }).fill("403");
+      await page.getByLabel("Code", { exact: true }).fill("403000");
+      await page.getByRole("button", { name: "Let it happen" }).click();
+      const waiting = page.getByRole("list", { name: "Faults that wait" });
+      await waiting.getByText("it registers at DPS: the service answers 403, 403000").waitFor();
+      await waiting.getByText("for dev-1, 1 time left").waitFor();
+      await page.locator("#facts").getByText("1 fault waits").waitFor();
+
+      // Another device does not meet it.
+      equal((await emulator.device(["provision"], await emulator.enroll("dev-2"))).code, 0);
+      await waiting.getByText("for dev-1, 1 time left").waitFor();
+      const refused = await emulator.device(["provision"], variables);
+      check(refused.code !== 0 && refused.err.includes("403"), refused.err);
+      await page.getByText("Nothing is scripted").waitFor();
+      await page.getByRole("list", { name: "What has gone wrong" }).getByText("fault happened").first().waitFor();
+      equal((await emulator.device(["provision"], variables)).code, 0, "it happens once");
+
+      await page.getByLabel("For").fill("");
+      await page.getByRole("button", { name: "Telemetry: cut" }).click();
+      await waiting.getByText("it sends telemetry: the connection is cut").waitFor();
+      await page.getByRole("button", { name: "Clear all" }).click();
+      await page.getByText("Nothing is scripted").waitFor();
+      equal((await emulator.ask("GET", "/api/status")).faults, 0);
+    },
+  },
+  {
+    name: "what cannot happen somewhere is not offered, and what is offered is taken",
+    async run(scene) {
+      const { page, emulator } = scene;
+      await scene.open("#/faults");
+      const point = page.getByLabel("When");
+      const points = await point.locator("option").evaluateAll((all) => all.map((it) => it.value));
+      equal(points.length, 14);
+      let scripted = 0;
+      for (const it of points) {
+        await point.selectOption(it);
+        const kinds = await page.getByLabel("What").locator("option").evaluateAll((all) => all.map((option) => option.value));
+        for (const kind of kinds) {
+          await page.getByLabel("What").selectOption(kind);
+          const [answer] = await Promise.all([
+            page.waitForResponse((response) => response.url().endsWith("/api/faults") && response.request().method() === "POST"),
+            page.getByRole("button", { name: "Let it happen" }).click(),
+          ]);
+          check(answer.ok(), `${it} ${kind}: ${answer.status()} ${await answer.text()}`);
+          await page.locator("form button[aria-busy]").waitFor({ state: "detached" });
+          scripted += 1;
+        }
+      }
+      equal((await emulator.ask("GET", "/api/status")).faults, scripted);
+    },
+  },
+  {
+    name: "a device is disconnected and disabled, and the clock goes ahead and back",
+    async run(scene) {
+      const { page, emulator } = scene;
+      const variables = await emulator.enroll("dev-1");
+      const device = emulator.begin(["device", "run"], variables);
+      await scene.open("#/devices/localhost/dev-1/faults");
+      await scene.until(() => document.querySelector(".device-head")?.innerText.includes("connected") && !document.querySelector(".device-head").innerText.includes("not connected"));
+      await page.getByRole("button", { name: "Disconnect" }).click();
+      await page.getByText("dev-1 is disconnected; it may come back at once").waitFor();
+      const kinds = async () => (await emulator.ask("GET", "/api/events?format=json&id=dev-1")).events.map((it) => it.kind);
+      check((await kinds()).includes("disconnected"), "it is told");
+      await page.getByRole("button", { name: "Disable or enable" }).click();
+      await page.locator(".device-head").getByText("disabled").waitFor();
+      await page.getByRole("button", { name: "Disable or enable" }).click();
+      await page.locator(".device-head").getByText("disabled").waitFor({ state: "detached" });
+      await device.stop();
+
+      await page.getByRole("button", { name: "+1 h" }).click();
+      await page.getByText("1 hour ahead").first().waitFor();
+      equal((await emulator.ask("GET", "/api/status")).clockAheadSeconds, 3600);
+      await page.locator("#facts").getByText("clock 3600 s ahead").waitFor();
+      await page.getByRole("button", { name: "Back to now" }).click();
+      await page.getByText("as this machine's").waitFor();
+      equal((await emulator.ask("GET", "/api/status")).clockAheadSeconds, 0);
+    },
+  },
+];

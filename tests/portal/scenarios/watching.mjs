@@ -1,0 +1,112 @@
+// Devices and telemetry: what is seen, as it happens.
+
+import { readFileSync } from "node:fs";
+
+import { check, equal } from "../harness/scene.mjs";
+
+export const scenarios = [
+  {
+    name: "a device's state is live: registered, connected, gone, disabled",
+    async run(scene) {
+      const { page, emulator } = scene;
+      const variables = await emulator.enroll("dev-1");
+      await scene.open("#/devices");
+      await page.getByText("No device has registered yet.").waitFor();
+      const device = emulator.begin(["device", "run"], variables);
+      const row = page.getByRole("link", { name: /dev-1/ });
+      await row.getByText("connected", { exact: true }).waitFor();
+      await row.click();
+      await page.getByRole("heading", { name: "dev-1" }).waitFor();
+      await page.getByRole("button", { name: "Disable" }).click();
+      await page.getByText("no: the hub refuses it").waitFor();
+      await row.getByText("disabled").waitFor();
+      equal((await emulator.hub("GET", "/devices/dev-1")).status, "disabled");
+      await page.getByRole("button", { name: "Enable" }).click();
+      await row.getByText(/connected/).waitFor();
+      await device.stop();
+      await row.getByText("not connected").waitFor();
+      check(!(await row.innerText()).includes("never"), "its last activity is known");
+      // What it did is told in order.
+      await page.locator(".tab-body .events").getByText("connected", { exact: true }).first().waitFor();
+    },
+  },
+  {
+    name: "thousands of devices come a page at a time, and are searched by the hub",
+    async run(scene) {
+      const { page, emulator } = scene;
+      const total = 1200;
+      for (let at = 0; at < total; at += 100) {
+        const ids = Array.from({ length: 100 }, (_, it) => `d-${String(at + it).padStart(4, "0")}`);
+        await emulator.hub("POST", "/devices", ids.map((id) => ({ id, importMode: "create", status: "enabled", authentication: { type: "sas" } })));
+      }
+      await scene.open("#/devices");
+      const rows = page.getByRole("list", { name: "Devices" }).getByRole("link");
+      await page.getByText("100 of 1,200 devices").waitFor();
+      equal(await rows.count(), 100);
+      for (const expected of [200, 300, 400, 500, 500]) {
+        await page.getByRole("button", { name: "Load more" }).click();
+        await page.locator("button[aria-busy]").waitFor({ state: "detached" });
+        equal(await rows.count(), expected, "the page has an end");
+      }
+      await page.keyboard.press("/");
+      await page.keyboard.type("d-119");
+      await scene.until(() => document.querySelectorAll("ul.devices a").length === 10);
+      await page.keyboard.type("'");
+      await page.getByText("No such device.").waitFor();
+    },
+  },
+  {
+    name: "telemetry appears, is paused and filtered, opens, and is exported",
+    async run(scene) {
+      const { page, emulator } = scene;
+      const variables = await emulator.enroll("dev-1");
+      const send = (...bodies) => emulator.device(["device", "send", ...bodies, "--property", "line=7"], variables).then((it) => equal(it.code, 0, it.err));
+      await send("before");
+      await scene.open("#/telemetry");
+      const rows = page.getByRole("list", { name: "Messages, the newest first" });
+      await rows.getByText("before").waitFor();
+      await send('{"speed":12.5}');
+      await rows.getByText('{"speed":12.5}').click();
+      const detail = page.locator("#detail");
+      await detail.getByLabel("Body").getByText('"speed": 12.5').waitFor();
+      await detail.getByText("line", { exact: true }).waitFor();
+      await detail.getByText("iothub-connection-device-id").waitFor();
+
+      await page.getByRole("button", { name: "Pause" }).click();
+      await send("while paused");
+      await page.getByText("paused, 1 new message").waitFor();
+      equal(await rows.getByText("while paused").count(), 0);
+      await page.getByRole("button", { name: "Go on" }).click();
+      await rows.getByText("while paused").waitFor();
+      equal(await rows.locator("li").first().innerText().then((it) => it.includes("while paused")), true, "the newest is first");
+
+      await page.getByLabel("Filter messages").fill("SPEED");
+      await scene.until(() => document.querySelectorAll(".messages > li").length === 1);
+      await page.getByLabel("Filter messages").fill("");
+
+      const [download] = await Promise.all([page.waitForEvent("download"), page.getByRole("link", { name: "Export JSON lines" }).click()]);
+      const lines = readFileSync(await download.path(), "utf8").trim().split("\n").map((it) => JSON.parse(it));
+      equal(lines.map((it) => it.body), ["before", '{"speed":12.5}', "while paused"]);
+      check(download.suggestedFilename().endsWith(".jsonl"), download.suggestedFilename());
+
+      // Only of one device, below its row.
+      await emulator.device(["device", "send", "of another"], await emulator.enroll("dev-2"));
+      await page.goto(`${emulator.url}/#/devices/localhost/dev-2/telemetry`);
+      await page.locator("#detail .messages button").first().click();
+      await page.locator("#detail .message").getByLabel("Body").getByText("of another").waitFor();
+      equal(await page.locator("#detail .messages > li").count(), 1);
+    },
+  },
+  {
+    name: "no more than 500 messages are in the page",
+    async run(scene) {
+      const { page, emulator } = scene;
+      const variables = await emulator.enroll("dev-1");
+      await scene.open("#/telemetry");
+      const done = await emulator.device(["provision", "--messages", "700"], variables);
+      equal(done.code, 0, done.err);
+      await page.getByText("500 messages shown of 700").waitFor();
+      equal(await page.locator(".messages > li").count(), 500);
+    },
+  },
+];
