@@ -18,7 +18,7 @@ fn folder() -> (TempDir, String) {
     (folder, path)
 }
 
-async fn get(admin: &str, path: &str) -> String {
+pub(super) async fn get(admin: &str, path: &str) -> String {
     let mut stream = TcpStream::connect(admin.trim_start_matches("http://")).await.expect("it listens");
     let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.expect("it reads");

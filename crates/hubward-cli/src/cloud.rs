@@ -1,43 +1,9 @@
 //! What the two commands that run a local cloud share: lines to paste, and how they end.
 
-use clap::ValueEnum;
 use hubward_emulator::StartError;
 
 use crate::failure::Failure;
-
-/// A family of shells, for the lines to paste.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Shell {
-    /// bash, zsh, dash, …
-    Sh,
-    /// PowerShell.
-    Pwsh,
-    /// The Windows command prompt.
-    Cmd,
-}
-
-impl Shell {
-    /// The one that people here most likely use.
-    pub(crate) const fn here() -> Self {
-        if cfg!(windows) { Self::Pwsh } else { Self::Sh }
-    }
-
-    /// A line that sets a variable for everything started afterwards.
-    pub(crate) fn export(self, name: &str, value: &str) -> String {
-        match self {
-            Self::Sh => format!("export {name}='{}'", value.replace('\'', r"'\''")),
-            Self::Pwsh => format!("$env:{name} = '{}'", value.replace('\'', "''")),
-            Self::Cmd => format!("set \"{name}={value}\""),
-        }
-    }
-
-    fn comment(self, text: &str) -> String {
-        match self {
-            Self::Sh | Self::Pwsh => format!("# {text}"),
-            Self::Cmd => format!("rem {text}"),
-        }
-    }
-}
+use crate::shell::Shell;
 
 /// The lines that make plain `hubward provision` find the local cloud, and Python and Node trust it.
 pub(crate) fn block(variables: &[(String, String)], operator: &[(String, String)], shell: Shell) -> String {

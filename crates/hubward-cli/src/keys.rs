@@ -86,6 +86,26 @@ impl KeySource {
     }
 }
 
+/// A secret of this kind from a file, or from the command line, where others can read it.
+#[cfg(feature = "service")]
+pub(crate) fn from_file_or_text(
+    what: &str,
+    flag: &str,
+    file: Option<&Path>,
+    text: Option<&Secret>,
+) -> Result<Option<Zeroizing<String>>, Failure> {
+    if let Some(file) = file {
+        return read_secret_file(what, file).map(Some);
+    }
+    if let Some(Secret(text)) = text {
+        tracing::warn!(
+            "{flag} stands on the command line, where other users of this machine can read it; prefer {flag}-file"
+        );
+        return Ok(Some(text.clone()));
+    }
+    Ok(None)
+}
+
 /// The text of a key file; `-` is standard input.
 pub(crate) fn read_key_file(file: &Path) -> Result<Zeroizing<String>, Failure> {
     read_secret_file("key", file)

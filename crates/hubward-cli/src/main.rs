@@ -14,7 +14,11 @@ mod output;
 mod provisioning;
 #[cfg(feature = "service")]
 mod service_login;
+#[cfg(feature = "service")]
+mod service_reach;
 mod session;
+#[cfg(any(feature = "emulator", feature = "service"))]
+mod shell;
 mod spinner;
 mod stop;
 mod tally;
@@ -68,6 +72,12 @@ enum Command {
     /// Be the device: telemetry, twin, methods, messages from the cloud.
     #[command(subcommand)]
     Device(commands::device::DeviceCommand),
+    /// Look after a DPS: enrollments, enrollment groups, registrations. Named as in `az iot dps`.
+    #[cfg(feature = "service")]
+    Dps(Box<commands::dps::DpsCommands>),
+    /// Look after a hub: devices, modules, twins, methods, queries. Named as in `az iot hub`.
+    #[cfg(feature = "service")]
+    Hub(Box<commands::hub::HubArgs>),
     /// Run a local DPS and IoT Hub until Ctrl-C.
     #[cfg(feature = "emulator")]
     Emulator(Box<commands::emulator::EmulatorArgs>),
@@ -88,7 +98,11 @@ enum Command {
 impl Command {
     /// Whether it shows what a service answers, which has rows and columns.
     const fn has_rows(&self) -> bool {
-        false
+        match self {
+            #[cfg(feature = "service")]
+            Self::Dps(_) | Self::Hub(_) => true,
+            _ => false,
+        }
     }
 }
 
@@ -245,6 +259,10 @@ async fn run(cli: &Cli, output: &Output) -> Result<ExitCode, Failure> {
             or_interrupt(prepared.run(output)).await
         }
         Command::Device(command) => commands::device::run(command, output).await,
+        #[cfg(feature = "service")]
+        Command::Dps(args) => or_interrupt(commands::dps::run(args, output)).await,
+        #[cfg(feature = "service")]
+        Command::Hub(args) => commands::hub::run(args, output).await,
         #[cfg(feature = "emulator")]
         Command::Quickstart(args) => {
             let cloud = or_interrupt(commands::quickstart::run(args, output)).await?;

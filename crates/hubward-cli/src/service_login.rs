@@ -30,7 +30,7 @@ impl Service {
         }
     }
 
-    const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Dps => "DPS",
             Self::Hub => "the hub",
@@ -38,7 +38,7 @@ impl Service {
     }
 
     /// What the name of an instance ends in, for who types only its first part.
-    const fn domain(self) -> &'static str {
+    pub(crate) const fn domain(self) -> &'static str {
         match self {
             Self::Dps => ".azure-devices-provisioning.net",
             Self::Hub => ".azure-devices.net",
@@ -61,10 +61,21 @@ pub(crate) struct LoginArgs {
     /// A file with a token of Microsoft Entra, as `az account get-access-token` prints it; with --host.
     #[arg(long, value_name = "FILE", global = true)]
     bearer_token_file: Option<PathBuf>,
+    /// The emulator, in place of a login: the one that runs here, or the one with this admin port. Also
+    /// without this if there is no login but [env: HUBWARD_EMULATOR_ADMIN].
+    #[arg(
+        long,
+        value_name = "URL",
+        num_args = 0..=1,
+        require_equals = true,
+        global = true,
+        conflicts_with_all = ["login", "login_file", "bearer_token_file"]
+    )]
+    pub(crate) emulator: Option<Option<String>>,
     /// The instance: its host name, or the first part of it. Needed with --bearer-token-file; a
-    /// connection string names its own.
+    /// connection string names its own, and an emulator has one of each unless told otherwise.
     #[arg(long, short = 'n', value_name = "NAME", global = true, aliases = ["dps-name", "hub-name"])]
-    host: Option<String>,
+    pub(crate) host: Option<String>,
     /// A PEM file of the authorities to trust instead of the system's [env: HUBWARD_CA_FILE]
     #[arg(long, value_name = "FILE", global = true)]
     ca_file: Option<PathBuf>,
@@ -74,7 +85,7 @@ pub(crate) struct LoginArgs {
     connect_to: Vec<ConnectTo>,
     /// Patience for each request, its repetitions included.
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = crate::duration::parse_positive, global = true)]
-    request_timeout: Duration,
+    pub(crate) request_timeout: Duration,
 }
 
 /// A service, and how it is reached and logged in to, already read. Its `Debug` shows no secret.
@@ -106,6 +117,11 @@ impl LoginArgs {
     /// Whether standard input holds the login.
     pub(crate) fn reads_stdin(&self) -> bool {
         [&self.login_file, &self.bearer_token_file].into_iter().flatten().any(|it| it.as_os_str() == "-")
+    }
+
+    /// Whether an argument says how to log in.
+    pub(crate) const fn is_given(&self) -> bool {
+        self.login.is_some() || self.login_file.is_some() || self.bearer_token_file.is_some()
     }
 
     /// Reads what the arguments name, and the variables where they name nothing.
@@ -190,8 +206,8 @@ impl LoginArgs {
         Failure::usage(format!("no login for {}: neither a connection string nor a token is given", service.name()))
             .hint(format!(
                 "a policy's connection string in {variable}, or in a file: --login-file FILE (`-` is standard \
-                 input); or a token of Microsoft Entra: --bearer-token-file FILE with --host NAME; the emulator \
-                 prints its own: hubward emulator env",
+                 input); or a token of Microsoft Entra: --bearer-token-file FILE with --host NAME; for the \
+                 emulator that runs here: --emulator",
                 variable = service.variable()
             ))
     }

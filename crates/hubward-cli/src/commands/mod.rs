@@ -1,8 +1,12 @@
 //! One file a command.
 
 pub(crate) mod device;
+#[cfg(feature = "service")]
+pub(crate) mod dps;
 #[cfg(feature = "emulator")]
 pub(crate) mod emulator;
+#[cfg(feature = "service")]
+pub(crate) mod hub;
 pub(crate) mod provision;
 #[cfg(feature = "emulator")]
 pub(crate) mod quickstart;

@@ -65,7 +65,7 @@ pub(crate) async fn leave(args: &QuickstartArgs, cloud: LocalCloud, output: &Out
         if output.is_text() {
             output.line(&format!(
                 "\nThe local cloud stays until Ctrl-C. In a second shell:\n\n{}\n",
-                cloud::block(&variables, &[], cloud::Shell::here())
+                cloud::block(&variables, &[], crate::shell::Shell::here())
             ));
         }
         stop.heard().await;

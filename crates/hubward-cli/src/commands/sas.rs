@@ -61,9 +61,7 @@ fn token(args: &TokenArgs, output: &Output) -> Result<ExitCode, Failure> {
         Failure::usage("there is no key to sign with").hint("use --symmetric-key-file or --symmetric-key-stdin")
     })?;
     let key = SharedKey::from_base64(&text).map_err(|error| Failure::usage(error.to_string()))?;
-    #[expect(clippy::disallowed_methods, reason = "the one place of the program that reads the wall clock")]
-    let now = SystemTime::now();
-    let expiry = UnixSeconds::from_system_time(now).saturating_add(args.lifetime);
+    let expiry = UnixSeconds::from_system_time(now()).saturating_add(args.lifetime);
     let token = SasToken::sign(&key, &args.resource, expiry, args.policy.as_deref());
     output.tell(&Event::Value { name: "token", value: token.expose() });
     Ok(ExitCode::Ok)
@@ -75,4 +73,10 @@ fn derive_key(args: &DeriveKeyArgs, output: &Output) -> Result<ExitCode, Failure
     let derived = key.derive(args.registration_id.as_str()).expose_base64();
     output.tell(&Event::Value { name: "symmetricKey", value: &derived });
     Ok(ExitCode::Ok)
+}
+
+/// The time of day.
+#[expect(clippy::disallowed_methods, reason = "the one place of the program that reads the wall clock")]
+pub(crate) fn now() -> SystemTime {
+    SystemTime::now()
 }

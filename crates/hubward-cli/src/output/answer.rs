@@ -1,6 +1,7 @@
 //! What a service answered to a command: its own body for programs, a table for scripts, words for
 //! people. The shape is a documented interface: see docs/cli.md.
 
+use hubward_service::RawValue;
 use serde_json::Value;
 
 use super::table::{Column, Table};
@@ -86,14 +87,10 @@ impl Output {
     }
 }
 
-/// Pages of a list as one: the service's own elements, in its order, as they came.
-pub(crate) fn joined(pages: &[String]) -> String {
-    if let [one] = pages {
-        return one.clone();
-    }
-    let inner = pages.iter().filter_map(|it| it.trim().strip_prefix('[')?.strip_suffix(']'));
-    let inner: Vec<&str> = inner.map(str::trim).filter(|it| !it.is_empty()).collect();
-    format!("[{}]", inner.join(","))
+/// A list of the service's own things, in its order, as they came.
+pub(crate) fn list(things: &[Box<RawValue>]) -> String {
+    let things: Vec<&str> = things.iter().map(|it| it.get()).collect();
+    format!("[{}]", things.join(","))
 }
 
 /// A thing as lines of names and values: `initialTwin.tags.site  a`.
@@ -159,16 +156,10 @@ mod tests {
     }
 
     #[test]
-    fn pages_are_joined_as_they_came() {
-        for (pages, all) in [
-            (vec!["[ 1.0 ]"], "[ 1.0 ]"),
-            (vec!["[{\"a\" :1.0}]\n", "[]", " [{\"b\":2},3]"], "[{\"a\" :1.0},{\"b\":2},3]"),
-            (vec![], "[]"),
-            (vec!["[]", "[]"], "[]"),
-        ] {
-            let pages: Vec<String> = pages.into_iter().map(str::to_owned).collect();
-            assert_eq!(joined(&pages), all);
-        }
+    fn things_of_a_list_are_as_they_came() {
+        let things: Vec<Box<RawValue>> = serde_json::from_str(r#"[ {"a" :1.0}, 3 ]"#).expect("a list");
+        assert_eq!(list(&things), r#"[{"a" :1.0},3]"#);
+        assert_eq!(list(&[]), "[]");
     }
 
     #[test]

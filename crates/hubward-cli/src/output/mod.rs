@@ -1,9 +1,11 @@
 //! What a command tells on stdout: events, as text for people or JSON lines for programs; or the answer
 //! of a service, also as rows and columns.
 
+#[cfg(any(feature = "emulator", feature = "service"))]
 mod answer;
 mod happening;
 mod json;
+#[cfg(any(feature = "emulator", feature = "service"))]
 mod table;
 mod text;
 
@@ -13,9 +15,13 @@ use std::sync::{Arc, Mutex};
 use clap::ValueEnum;
 use hubward::Assignment;
 
-pub(crate) use self::answer::{Answer, HIDDEN, joined};
+#[cfg(any(feature = "emulator", feature = "service"))]
+pub(crate) use self::answer::{Answer, list};
 pub(crate) use self::happening::Happening;
+#[cfg(feature = "service")]
 pub(crate) use self::table::Column;
+#[cfg(feature = "service")]
+pub(crate) use self::text::visible;
 use crate::failure::Failure;
 
 /// How to tell it.

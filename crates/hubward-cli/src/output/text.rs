@@ -51,7 +51,7 @@ pub(super) fn render(event: &Event<'_>) -> Option<String> {
 }
 
 /// Words of others, without what would command the terminal.
-pub(super) fn visible(text: &str) -> String {
+pub(crate) fn visible(text: &str) -> String {
     text.chars().map(|it| if it.is_control() { ' ' } else { it }).collect()
 }
 

@@ -6,10 +6,11 @@ use clap::Args;
 
 use super::data_dir::data_dir;
 use super::note::Running;
-use crate::cloud::{self, Shell};
+use crate::cloud;
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
 use crate::output::{Event, Outcome, Output};
+use crate::shell::Shell;
 
 #[derive(Debug, Args)]
 pub(super) struct EnvArgs {

@@ -11,10 +11,11 @@ use hubward_emulator::{Builder, Emulator, SERVICE_RETRY_AFTER, Seed};
 use super::data_dir::data_dir;
 use super::note::Note;
 use crate::admin::ADMIN_PORT;
-use crate::cloud::{self, Shell};
+use crate::cloud;
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
 use crate::output::{Event, Output};
+use crate::shell::Shell;
 use crate::stop::Stop;
 
 /// Each option has a variable as its twin, for containers and pipelines.

@@ -1,0 +1,126 @@
+//! What enrollments and groups have in common: the same questions at another place.
+
+use hubward_service::model::{Attestation, EnrollmentGroup, IndividualEnrollment};
+use hubward_service::{DpsService, RawValue, ServiceError};
+use serde_json::Value;
+
+use crate::output::Column;
+
+/// Which of the two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// An enrollment of one device.
+    Individual,
+    /// An enrollment group.
+    Group,
+}
+
+impl Kind {
+    /// Its name in sentences and commands.
+    pub(super) const fn command(self) -> &'static str {
+        match self {
+            Self::Individual => "enrollment",
+            Self::Group => "enrollment-group",
+        }
+    }
+
+    /// The member that holds its id.
+    pub(super) const fn id_member(self) -> &'static str {
+        match self {
+            Self::Individual => "registrationId",
+            Self::Group => "enrollmentGroupId",
+        }
+    }
+
+    /// The columns of a row. Their order is a documented interface: see docs/cli.md.
+    pub(super) const fn columns(self) -> &'static [Column] {
+        match self {
+            Self::Individual => &[
+                ("RegistrationId", "/registrationId"),
+                ("DeviceId", "/deviceId"),
+                ("Attestation", "/attestation/type"),
+                ("Status", "/provisioningStatus"),
+                ("Allocation", "/allocationPolicy"),
+                ("IotHubs", "/iotHubs"),
+                ("PrimaryKey", "/attestation/symmetricKey/primaryKey"),
+                ("SecondaryKey", "/attestation/symmetricKey/secondaryKey"),
+            ],
+            Self::Group => &[
+                ("EnrollmentGroupId", "/enrollmentGroupId"),
+                ("Attestation", "/attestation/type"),
+                ("Status", "/provisioningStatus"),
+                ("Allocation", "/allocationPolicy"),
+                ("IotHubs", "/iotHubs"),
+                ("PrimaryKey", "/attestation/symmetricKey/primaryKey"),
+                ("SecondaryKey", "/attestation/symmetricKey/secondaryKey"),
+            ],
+        }
+    }
+
+    /// The same without the keys, which only who asks for them gets.
+    pub(super) fn columns_for(self, show_keys: bool) -> &'static [Column] {
+        let all = self.columns();
+        if show_keys { all } else { &all[..all.len() - 2] }
+    }
+
+    /// The thing as it is, without its keys.
+    pub(super) async fn read(self, dps: &DpsService, id: &str) -> Result<Box<RawValue>, ServiceError> {
+        match self {
+            Self::Individual => dps.enrollment(id).verbatim().await,
+            Self::Group => dps.group(id).verbatim().await,
+        }
+    }
+
+    /// Its attestation, with keys.
+    pub(super) async fn attestation(self, dps: &DpsService, id: &str) -> Result<Attestation, ServiceError> {
+        match self {
+            Self::Individual => dps.enrollment_attestation(id).await,
+            Self::Group => dps.group_attestation(id).await,
+        }
+    }
+
+    /// Makes it, or replaces it if it has this etag.
+    pub(super) async fn write(
+        self,
+        dps: &DpsService,
+        id: &str,
+        body: &Value,
+        etag: Option<&str>,
+    ) -> Result<Box<RawValue>, ServiceError> {
+        match self {
+            Self::Individual => {
+                let call = dps.create_enrollment(&IndividualEnrollment::new(id)).json(body);
+                let call = if let Some(etag) = etag { call.if_match(etag) } else { call };
+                call.verbatim().await
+            }
+            Self::Group => {
+                let call = dps.create_group(&EnrollmentGroup::new(id)).json(body);
+                let call = if let Some(etag) = etag { call.if_match(etag) } else { call };
+                call.verbatim().await
+            }
+        }
+    }
+
+    /// Deletes it, if it has this etag.
+    pub(super) async fn delete(self, dps: &DpsService, id: &str, etag: Option<&str>) -> Result<(), ServiceError> {
+        let call = match self {
+            Self::Individual => dps.delete_enrollment(id),
+            Self::Group => dps.delete_group(id),
+        };
+        if let Some(etag) = etag { call.if_match(etag).await } else { call.await }
+    }
+
+    /// All of them, or so many.
+    pub(super) async fn all(self, dps: &DpsService, top: Option<usize>) -> Result<Vec<Box<RawValue>>, ServiceError> {
+        match self {
+            Self::Individual => {
+                let pager = dps.enrollments();
+                if let Some(top) = top { pager.limit(top) } else { pager }.verbatim().all().await
+            }
+            Self::Group => {
+                let pager = dps.groups();
+                if let Some(top) = top { pager.limit(top) } else { pager }.verbatim().all().await
+            }
+        }
+    }
+}

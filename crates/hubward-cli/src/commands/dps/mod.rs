@@ -1,0 +1,171 @@
+//! `hubward dps …`: what an operator does with a DPS, named as in `az iot dps`.
+
+mod change;
+mod create;
+mod device_key;
+mod kind;
+mod next;
+mod registration;
+mod see;
+mod settings;
+mod update;
+
+use clap::{Args, Subcommand};
+use hubward_service::DpsService;
+
+use self::kind::Kind;
+use crate::exit_code::ExitCode;
+use crate::failure::Failure;
+use crate::output::Output;
+use crate::service_login::LoginArgs;
+use crate::service_reach::Reached;
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  hubward dps enrollment create --enrollment-id dev-1 --attestation-type symmetrickey
+  hubward dps enrollment list --output table
+  hubward dps enrollment-group compute-device-key --enrollment-id line-7 --registration-id dev-9
+
+The login is a policy's connection string in PROVISIONING_CONNECTION_STRING or a file (--login-file), or
+a token of Microsoft Entra (--bearer-token-file with --host). It works with the emulator, whose login
+`hubward emulator env` prints, and with a DPS in Azure.")]
+pub(crate) struct DpsCommands {
+    #[command(subcommand)]
+    command: DpsCommand,
+    #[command(flatten)]
+    login: LoginArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum DpsCommand {
+    /// Enrollments of one device each.
+    #[command(
+        subcommand,
+        after_help = "Examples:
+  hubward dps enrollment create --enrollment-id dev-1
+  hubward dps enrollment update --enrollment-id dev-1 --provisioning-status disabled
+  hubward dps enrollment registration show --enrollment-id dev-1"
+    )]
+    Enrollment(EnrollmentCommand),
+    /// Enrollments of any number of devices, whose keys are derived from the group's.
+    #[command(
+        subcommand,
+        after_help = "Examples:
+  hubward dps enrollment-group create --enrollment-id line-7
+  hubward dps enrollment-group compute-device-key --enrollment-id line-7 --registration-id dev-9
+  hubward dps enrollment-group registration list --enrollment-id line-7 --output tsv"
+    )]
+    EnrollmentGroup(GroupCommand),
+}
+
+#[derive(Debug, Subcommand)]
+enum EnrollmentCommand {
+    /// Make an enrollment. The service makes the keys unless they are given.
+    #[command(after_help = "Examples:
+  hubward dps enrollment create --enrollment-id dev-1
+  hubward dps enrollment create --eid dev-1 --device-id Pump_1 --initial-twin-tags '{\"site\": \"a\"}'
+  hubward dps enrollment create --eid dev-1 --primary-key-file one.key --secondary-key-file two.key")]
+    Create(Box<create::CreateEnrollment>),
+    /// Show an enrollment; its keys too with --show-keys.
+    #[command(after_help = "Example:\n  hubward dps enrollment show --enrollment-id dev-1 --show-keys")]
+    Show(see::ShowArgs),
+    /// List the enrollments.
+    #[command(after_help = "Example:\n  hubward dps enrollment list --output table")]
+    List(see::ListArgs),
+    /// Change an enrollment: what is given is changed, the rest stays.
+    #[command(after_help = "Examples:
+  hubward dps enrollment update --enrollment-id dev-1 --provisioning-status disabled
+  hubward dps enrollment update --enrollment-id dev-1 --reprovision-policy never --etag '\"4f00\"'")]
+    Update(Box<update::UpdateEnrollment>),
+    /// Delete an enrollment. What the device has registered as stays at its hub.
+    #[command(after_help = "Example:\n  hubward dps enrollment delete --enrollment-id dev-1")]
+    Delete(change::DeleteArgs),
+    /// The record of the device's registration.
+    #[command(subcommand, after_help = "Example:\n  hubward dps enrollment registration show --enrollment-id dev-1")]
+    Registration(registration::OfEnrollment),
+}
+
+#[derive(Debug, Subcommand)]
+enum GroupCommand {
+    /// Make a group. The service makes the keys unless they are given.
+    #[command(after_help = "Examples:
+  hubward dps enrollment-group create --enrollment-id line-7
+  hubward dps enrollment-group create --eid line-7 --allocation-policy static --iot-hubs contoso.azure-devices.net")]
+    Create(Box<create::CreateGroup>),
+    /// Show a group; its keys too with --show-keys.
+    #[command(after_help = "Example:\n  hubward dps enrollment-group show --enrollment-id line-7")]
+    Show(see::ShowArgs),
+    /// List the groups.
+    #[command(after_help = "Example:\n  hubward dps enrollment-group list --output table")]
+    List(see::ListArgs),
+    /// Change a group: what is given is changed, the rest stays.
+    #[command(
+        after_help = "Example:\n  hubward dps enrollment-group update --enrollment-id line-7 --provisioning-status disabled"
+    )]
+    Update(Box<update::UpdateGroup>),
+    /// Delete a group. What its devices have registered as stays at their hubs.
+    #[command(after_help = "Example:\n  hubward dps enrollment-group delete --enrollment-id line-7")]
+    Delete(change::DeleteArgs),
+    /// The records of the registrations of its devices.
+    #[command(
+        subcommand,
+        after_help = "Example:\n  hubward dps enrollment-group registration list --enrollment-id line-7"
+    )]
+    Registration(registration::OfGroup),
+    /// Derive a device's key from the group's: by its login, or offline from the key itself.
+    #[command(after_help = "Examples:
+  hubward dps enrollment-group compute-device-key --enrollment-id line-7 --registration-id dev-9
+  hubward dps enrollment-group compute-device-key --key-file group.key --registration-id dev-9")]
+    ComputeDeviceKey(device_key::DeviceKeyArgs),
+}
+
+/// What every command of this side needs.
+struct Context<'a> {
+    login: &'a LoginArgs,
+    output: &'a Output,
+}
+
+impl Context<'_> {
+    /// The DPS that the arguments or the variables name, with its host name.
+    async fn reach(&self) -> Result<Reached<DpsService>, Failure> {
+        self.login.reach_dps().await
+    }
+
+    /// The same without its name.
+    async fn dps(&self) -> Result<DpsService, Failure> {
+        Ok(self.reach().await?.service)
+    }
+
+    /// Standard input can be read once.
+    fn one_stdin(&self, is_read_for_a_key: bool) -> Result<(), Failure> {
+        if is_read_for_a_key && self.login.reads_stdin() {
+            return Err(
+                Failure::usage("standard input is to be both the login and a key").hint("give one of them by a file")
+            );
+        }
+        Ok(())
+    }
+}
+
+pub(crate) async fn run(args: &DpsCommands, output: &Output) -> Result<ExitCode, Failure> {
+    let context = Context { login: &args.login, output };
+    match &args.command {
+        DpsCommand::Enrollment(command) => match command {
+            EnrollmentCommand::Create(args) => create::enrollment(args, &context).await,
+            EnrollmentCommand::Show(args) => see::show(Kind::Individual, args, &context).await,
+            EnrollmentCommand::List(args) => see::list(Kind::Individual, args, &context).await,
+            EnrollmentCommand::Update(args) => update::enrollment(args, &context).await,
+            EnrollmentCommand::Delete(args) => change::delete(Kind::Individual, args, &context).await,
+            EnrollmentCommand::Registration(command) => registration::of_enrollment(command, &context).await,
+        },
+        DpsCommand::EnrollmentGroup(command) => match command {
+            GroupCommand::Create(args) => create::group(args, &context).await,
+            GroupCommand::Show(args) => see::show(Kind::Group, args, &context).await,
+            GroupCommand::List(args) => see::list(Kind::Group, args, &context).await,
+            GroupCommand::Update(args) => update::group(args, &context).await,
+            GroupCommand::Delete(args) => change::delete(Kind::Group, args, &context).await,
+            GroupCommand::Registration(command) => registration::of_group(command, &context).await,
+            GroupCommand::ComputeDeviceKey(args) => device_key::run(args, &context).await,
+        },
+    }
+}

@@ -1,0 +1,94 @@
+//! `dps enrollment registration …`, `dps enrollment-group registration …`: what became of devices.
+
+use clap::{Args, Subcommand};
+
+use super::Context;
+use crate::exit_code::ExitCode;
+use crate::failure::Failure;
+use crate::output::{self, Answer, Column};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum OfEnrollment {
+    /// Show what the device has registered as.
+    #[command(after_help = "Example:\n  hubward dps enrollment registration show --enrollment-id dev-1")]
+    Show(Enrolled),
+    /// Forget the registration. The device's identity at its hub stays.
+    #[command(after_help = "Example:\n  hubward dps enrollment registration delete --enrollment-id dev-1")]
+    Delete(Enrolled),
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum OfGroup {
+    /// List what devices of a group have registered as.
+    #[command(after_help = "Example:
+  hubward dps enrollment-group registration list --enrollment-id line-7 --output table")]
+    List {
+        /// Which group.
+        #[arg(long, value_name = "ID", visible_aliases = ["eid", "group-id", "gid"])]
+        enrollment_id: String,
+        /// At most so many.
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+        top: Option<u32>,
+    },
+    /// Show what a device of a group has registered as.
+    #[command(after_help = "Example:\n  hubward dps enrollment-group registration show --registration-id dev-9")]
+    Show(Registered),
+    /// Forget a registration. The device's identity at its hub stays.
+    #[command(after_help = "Example:\n  hubward dps enrollment-group registration delete --registration-id dev-9")]
+    Delete(Registered),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Enrolled {
+    /// The id that the device registers with.
+    #[arg(long, value_name = "ID", visible_alias = "eid", aliases = ["registration-id", "rid"])]
+    enrollment_id: String,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Registered {
+    /// The id that the device registers with.
+    #[arg(long, value_name = "ID", visible_alias = "rid")]
+    registration_id: String,
+}
+
+pub(super) async fn of_enrollment(command: &OfEnrollment, context: &Context<'_>) -> Result<ExitCode, Failure> {
+    match command {
+        OfEnrollment::Show(args) => show(&args.enrollment_id, context).await,
+        OfEnrollment::Delete(args) => delete(&args.enrollment_id, context).await,
+    }
+}
+
+pub(super) async fn of_group(command: &OfGroup, context: &Context<'_>) -> Result<ExitCode, Failure> {
+    match command {
+        OfGroup::List { enrollment_id, top } => {
+            let pager = context.dps().await?.registrations(enrollment_id);
+            let top = top.map(|it| usize::try_from(it).unwrap_or(usize::MAX));
+            let all = if let Some(top) = top { pager.limit(top) } else { pager }.verbatim().all().await?;
+            Ok(context.output.answer(&Answer::of(output::list(&all), COLUMNS, false)?))
+        }
+        OfGroup::Show(args) => show(&args.registration_id, context).await,
+        OfGroup::Delete(args) => delete(&args.registration_id, context).await,
+    }
+}
+
+async fn show(id: &str, context: &Context<'_>) -> Result<ExitCode, Failure> {
+    let record = context.dps().await?.registration(id).verbatim().await?;
+    Ok(context.output.answer(&Answer::of(record.get(), COLUMNS, false)?))
+}
+
+async fn delete(id: &str, context: &Context<'_>) -> Result<ExitCode, Failure> {
+    context.dps().await?.delete_registration(id).await?;
+    Ok(context.output.answer(&Answer::done(format!("deleted the registration of {id}"))))
+}
+
+/// Their order is a documented interface: see docs/cli.md.
+const COLUMNS: &[Column] = &[
+    ("RegistrationId", "/registrationId"),
+    ("Status", "/status"),
+    ("AssignedHub", "/assignedHub"),
+    ("DeviceId", "/deviceId"),
+    ("Substatus", "/substatus"),
+    ("ErrorCode", "/errorCode"),
+    ("LastUpdated", "/lastUpdatedDateTimeUtc"),
+];

@@ -1,0 +1,58 @@
+//! `dps enrollment show`, `list`, and the same of groups.
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::Context;
+use super::kind::Kind;
+use crate::exit_code::ExitCode;
+use crate::failure::Failure;
+use crate::output::{self, Answer};
+
+#[derive(Debug, Args)]
+pub(super) struct ShowArgs {
+    /// Which one.
+    #[arg(long, value_name = "ID", visible_alias = "eid", aliases = ["group-id", "gid"])]
+    enrollment_id: String,
+    /// Ask for its keys too; they are then also in the JSON, as `attestation.symmetricKey`.
+    #[arg(long, visible_alias = "keys")]
+    show_keys: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ListArgs {
+    /// At most so many.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    top: Option<u32>,
+}
+
+pub(super) async fn show(kind: Kind, args: &ShowArgs, context: &Context<'_>) -> Result<ExitCode, Failure> {
+    let dps = context.dps().await?;
+    let id = args.enrollment_id.as_str();
+    let read = kind.read(&dps, id).await?;
+    let columns = kind.columns_for(args.show_keys);
+    let answer = if args.show_keys {
+        let attestation = kind.attestation(&dps, id).await?;
+        Answer::of(with_attestation(read.get(), &json!(attestation)), columns, true)?
+    } else {
+        Answer::of(read.get(), columns, false)?
+    };
+    Ok(context.output.answer(&answer))
+}
+
+/// Two answers in one, as `az` shows them. What is no object stays as it came.
+fn with_attestation(body: &str, attestation: &Value) -> String {
+    match serde_json::from_str(body) {
+        Ok(Value::Object(mut body)) => {
+            body.insert("attestation".into(), attestation.clone());
+            Value::from(body).to_string()
+        }
+        _ => body.to_owned(),
+    }
+}
+
+pub(super) async fn list(kind: Kind, args: &ListArgs, context: &Context<'_>) -> Result<ExitCode, Failure> {
+    let top = args.top.map(|it| usize::try_from(it).unwrap_or(usize::MAX));
+    let all = kind.all(&context.dps().await?, top).await?;
+    Ok(context.output.answer(&Answer::of(output::list(&all), kind.columns_for(false), false)?))
+}

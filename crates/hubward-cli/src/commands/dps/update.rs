@@ -1,0 +1,109 @@
+//! `dps enrollment update`, `dps enrollment-group update`: read, change, write if nobody else has.
+
+use clap::Args;
+use serde_json::{Map, Value, json};
+
+use super::Context;
+use super::kind::Kind;
+use super::settings::{SettingsArgs, object};
+use crate::exit_code::ExitCode;
+use crate::failure::Failure;
+use crate::output::Answer;
+
+#[derive(Debug, Args)]
+pub(super) struct UpdateEnrollment {
+    /// The id that the device registers with.
+    #[arg(long, value_name = "ID", visible_alias = "eid")]
+    enrollment_id: String,
+    /// The id that the device gets at its hub.
+    #[arg(long, value_name = "ID", visible_alias = "did")]
+    device_id: Option<String>,
+    /// Facts about the device for its operators, JSON; `@FILE` reads a file.
+    #[arg(long, value_name = "JSON", visible_alias = "info")]
+    device_information: Option<String>,
+    #[command(flatten)]
+    common: UpdateArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct UpdateGroup {
+    /// The name of the group.
+    #[arg(long, value_name = "ID", visible_aliases = ["eid", "group-id", "gid"])]
+    enrollment_id: String,
+    #[command(flatten)]
+    common: UpdateArgs,
+}
+
+#[derive(Debug, Args)]
+struct UpdateArgs {
+    #[command(flatten)]
+    settings: SettingsArgs,
+    /// Only if it has still this etag; `*` is any. Without it: if nobody changes it meanwhile.
+    #[arg(long, short, value_name = "ETAG")]
+    etag: Option<String>,
+    /// Show the keys, in the text and as columns. JSON is the service's answer, which holds them.
+    #[arg(long, visible_alias = "keys")]
+    show_keys: bool,
+}
+
+pub(super) async fn enrollment(args: &UpdateEnrollment, context: &Context<'_>) -> Result<ExitCode, Failure> {
+    let mut changes = Map::new();
+    if let Some(device_id) = &args.device_id {
+        changes.insert("deviceId".into(), json!(device_id));
+    }
+    if let Some(information) = &args.device_information {
+        changes.insert("optionalDeviceInformation".into(), object("--device-information", information)?);
+    }
+    update(Kind::Individual, &args.enrollment_id, changes, &args.common, context).await
+}
+
+pub(super) async fn group(args: &UpdateGroup, context: &Context<'_>) -> Result<ExitCode, Failure> {
+    update(Kind::Group, &args.enrollment_id, Map::new(), &args.common, context).await
+}
+
+async fn update(
+    kind: Kind,
+    id: &str,
+    changes: Map<String, Value>,
+    args: &UpdateArgs,
+    context: &Context<'_>,
+) -> Result<ExitCode, Failure> {
+    context.one_stdin(args.settings.reads_stdin())?;
+    let keys = args.settings.keys()?;
+    // Wrong arguments are refused before anything is asked.
+    let mut asked = changes.clone();
+    args.settings.apply(&mut asked)?;
+    if asked.is_empty() && keys.is_empty() {
+        return Err(Failure::usage("nothing is to be changed")
+            .hint("say what, such as --provisioning-status disabled; --help lists all there is"));
+    }
+
+    let dps = context.dps().await?;
+    let read = kind.read(&dps, id).await?;
+    let mut body: Map<String, Value> = serde_json::from_str(read.get()).map_err(|error| strange(&error))?;
+    let has_keys = body.get("attestation").is_some_and(|it| it["type"] == "symmetricKey");
+    if has_keys {
+        // What is read has no keys, and whether the service keeps those that are not sent, no document
+        // says: they are sent along.
+        let attestation = kind.attestation(&dps, id).await?;
+        let now = attestation.symmetric_key.unwrap_or_default();
+        body.insert("attestation".into(), keys.over(&now.primary_key, &now.secondary_key));
+    } else if !keys.is_empty() {
+        return Err(Failure::usage(format!("{id} has no symmetric keys that could be changed")));
+    }
+    body.extend(changes);
+    args.settings.apply(&mut body)?;
+    let seen = body.get("etag").and_then(Value::as_str).map(str::to_owned);
+    let etag = args.etag.clone().or(seen).unwrap_or_else(|| "*".to_owned());
+    for read_only in ["etag", "createdDateTimeUtc", "lastUpdatedDateTimeUtc", "registrationState"] {
+        body.remove(read_only);
+    }
+    let written = kind.write(&dps, id, &body.into(), Some(&etag)).await?;
+    let answer = Answer::of(written.get(), kind.columns_for(args.show_keys), args.show_keys)?;
+    Ok(context.output.answer(&answer))
+}
+
+fn strange(error: &serde_json::Error) -> Failure {
+    let message = format!("the service's answer is no enrollment: {error}");
+    Failure::new(ExitCode::Protocol, "service-answer", hubward::Fault::Peer.to_string(), message)
+}

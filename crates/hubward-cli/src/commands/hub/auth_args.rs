@@ -1,0 +1,153 @@
+//! How an identity is to prove itself: the arguments, and what they make of an identity.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use serde_json::{Value, json};
+
+use crate::failure::Failure;
+use crate::keys::{Secret, from_file_or_text};
+
+/// The ways of `az iot hub device-identity create --auth-method`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum AuthMethod {
+    /// Tokens, signed with one of two keys.
+    #[value(name = "shared_private_key", alias = "sas")]
+    Key,
+    /// A certificate of its own, known by its thumbprint.
+    #[value(name = "x509_thumbprint")]
+    Thumbprint,
+    /// A certificate of an authority that the hub trusts.
+    #[value(name = "x509_ca")]
+    Authority,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct AuthArgs {
+    /// How it proves who it is [default: shared_private_key]
+    #[arg(long, visible_alias = "am", value_name = "METHOD")]
+    auth_method: Option<AuthMethod>,
+    /// A file with its first key, base64; `-` is standard input.
+    #[arg(long, value_name = "FILE", conflicts_with = "primary_key")]
+    primary_key_file: Option<PathBuf>,
+    /// A file with its second key, base64.
+    #[arg(long, value_name = "FILE", conflicts_with = "secondary_key")]
+    secondary_key_file: Option<PathBuf>,
+    /// Its first key, base64; one is made if there is none. Other users of this machine can see it in
+    /// the list of processes: prefer a file.
+    #[arg(long, visible_alias = "pk", value_name = "BASE64")]
+    primary_key: Option<Secret>,
+    /// Its second key, base64.
+    #[arg(long, visible_alias = "sk", value_name = "BASE64")]
+    secondary_key: Option<Secret>,
+    /// Thumbprint of its first certificate.
+    #[arg(long, visible_alias = "ptp", value_name = "HEX")]
+    primary_thumbprint: Option<String>,
+    /// Thumbprint of its second certificate.
+    #[arg(long, visible_alias = "stp", value_name = "HEX")]
+    secondary_thumbprint: Option<String>,
+}
+
+impl AuthArgs {
+    /// Writes what the arguments say into the JSON of an identity; what they do not name stays.
+    pub(super) fn apply(&self, identity: &mut Value) -> Result<(), Failure> {
+        self.check()?;
+        let authentication = &mut identity["authentication"];
+        if let Some(method) = self.auth_method {
+            authentication["type"] = json!(match method {
+                AuthMethod::Key => "sas",
+                AuthMethod::Thumbprint => "selfSigned",
+                AuthMethod::Authority => "certificateAuthority",
+            });
+        }
+        let keys = [
+            ("primaryKey", "--primary-key", &self.primary_key_file, &self.primary_key),
+            ("secondaryKey", "--secondary-key", &self.secondary_key_file, &self.secondary_key),
+        ];
+        for (name, flag, file, typed) in keys {
+            if let Some(key) = from_file_or_text("key", flag, file.as_deref(), typed.as_ref())? {
+                authentication["symmetricKey"][name] = json!(key.trim());
+            }
+        }
+        let thumbprints =
+            [("primaryThumbprint", &self.primary_thumbprint), ("secondaryThumbprint", &self.secondary_thumbprint)];
+        for (name, thumbprint) in thumbprints {
+            if let Some(thumbprint) = thumbprint {
+                authentication["x509Thumbprint"][name] = json!(thumbprint);
+            }
+        }
+        // An identity without a word about it proves itself by keys that the service makes.
+        if authentication.is_null() {
+            *authentication = json!({ "type": "sas" });
+        }
+        Ok(())
+    }
+
+    /// Keys are for one method, thumbprints for another.
+    fn check(&self) -> Result<(), Failure> {
+        let has_key = self.primary_key.is_some()
+            || self.secondary_key.is_some()
+            || self.primary_key_file.is_some()
+            || self.secondary_key_file.is_some();
+        let has_thumbprint = self.primary_thumbprint.is_some() || self.secondary_thumbprint.is_some();
+        let problem = match self.auth_method {
+            Some(AuthMethod::Thumbprint) if has_key => "x509_thumbprint has no keys",
+            Some(AuthMethod::Thumbprint) if !has_thumbprint => "x509_thumbprint needs --primary-thumbprint",
+            Some(AuthMethod::Authority) if has_key || has_thumbprint => "x509_ca has neither keys nor thumbprints",
+            Some(AuthMethod::Key) | None if has_thumbprint => "a thumbprint is for --auth-method x509_thumbprint",
+            _ => return Ok(()),
+        };
+        Err(Failure::usage(problem))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        auth: AuthArgs,
+    }
+
+    fn applied(arguments: &[&str], mut identity: Value) -> Result<Value, Failure> {
+        let cli = Cli::parse_from(std::iter::once("hubward").chain(arguments.iter().copied()));
+        cli.auth.apply(&mut identity).map(|()| identity)
+    }
+
+    #[test]
+    fn what_is_not_named_stays() {
+        for (arguments, before, after) in [
+            (&[][..], json!({}), json!({"authentication": {"type": "sas"}})),
+            (&[], json!({"authentication": {"type": "none"}}), json!({"authentication": {"type": "none"}})),
+            (
+                &["--pk", "YQ=="],
+                json!({"authentication": {"type": "sas", "symmetricKey": {"primaryKey": "x", "secondaryKey": "y"}}}),
+                json!({"authentication": {"type": "sas", "symmetricKey": {"primaryKey": "YQ==", "secondaryKey": "y"}}}),
+            ),
+            (
+                &["--am", "x509_thumbprint", "--ptp", "AB12"],
+                json!({}),
+                json!({"authentication": {"type": "selfSigned", "x509Thumbprint": {"primaryThumbprint": "AB12"}}}),
+            ),
+            (&["--am", "x509_ca"], json!({}), json!({"authentication": {"type": "certificateAuthority"}})),
+        ] {
+            assert_eq!(applied(arguments, before).expect("it fits"), after, "{arguments:?}");
+        }
+    }
+
+    #[test]
+    fn keys_and_thumbprints_are_for_their_own_methods() {
+        for arguments in [
+            &["--am", "x509_thumbprint"][..],
+            &["--am", "x509_thumbprint", "--ptp", "AB", "--pk", "YQ=="],
+            &["--am", "x509_ca", "--pk", "YQ=="],
+            &["--ptp", "AB"],
+        ] {
+            assert!(applied(arguments, json!({})).is_err(), "{arguments:?}");
+        }
+    }
+}

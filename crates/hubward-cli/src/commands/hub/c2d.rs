@@ -1,0 +1,270 @@
+//! `hubward hub c2d-message send`: through the emulator's own door, since the service's is AMQP.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use clap::{Args, Subcommand, ValueEnum};
+use hubward_service::model::http::segment;
+use hubward_service::{Method, RawValue};
+use serde_json::{Map, Value, json};
+
+use super::monitor::quoted;
+use crate::exit_code::ExitCode;
+use crate::failure::Failure;
+use crate::input;
+use crate::output::{Answer, Column, Output};
+use crate::service_login::LoginArgs;
+use crate::service_reach::{Reached, absent, admin_beside};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum C2dMessageCommand {
+    /// Send a message to a device.
+    #[command(after_help = "Examples:
+  hubward hub c2d-message send -d dev-1 --data reboot --emulator
+  hubward hub c2d-message send -d dev-1 --data-file-path order.json --ct application/json -p 'kind=order;urgent=1'
+
+The service of Azure takes such messages over AMQP only: there this is `az iot device c2d-message send`.")]
+    Send(Box<SendArgs>),
+}
+
+/// What is told to the sender.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Ack {
+    /// Nothing.
+    None,
+    /// That the device has completed it.
+    Positive,
+    /// That it has not.
+    Negative,
+    /// Either.
+    Full,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct SendArgs {
+    /// The device.
+    #[arg(long, short, value_name = "ID")]
+    device_id: String,
+    /// A module of it, with --input-name.
+    #[arg(long, short, value_name = "ID", requires = "input_name")]
+    module_id: Option<String>,
+    /// The input of the module.
+    #[arg(long, value_name = "NAME", requires = "module_id")]
+    input_name: Option<String>,
+    /// The body, as text.
+    #[arg(long, visible_alias = "da", value_name = "TEXT", conflicts_with = "data_file_path")]
+    data: Option<String>,
+    /// A file with the body; `-` is standard input.
+    #[arg(long, visible_alias = "dfp", value_name = "FILE")]
+    data_file_path: Option<PathBuf>,
+    /// Application properties, as `name=value;name=value`. May be repeated.
+    #[arg(long, visible_alias = "props", short, value_name = "NAME=VALUE")]
+    properties: Vec<String>,
+    /// What the sender is told of it.
+    #[arg(long, value_name = "WHAT")]
+    ack: Option<Ack>,
+    /// Its id [default: a random one]
+    #[arg(long, visible_alias = "mid", value_name = "ID")]
+    message_id: Option<String>,
+    /// Which message it belongs to.
+    #[arg(long, visible_alias = "cid", value_name = "ID")]
+    correlation_id: Option<String>,
+    /// Whose it is.
+    #[arg(long, visible_alias = "uid", value_name = "ID")]
+    user_id: Option<String>,
+    /// What the body is.
+    #[arg(long, visible_alias = "ct", value_name = "TYPE")]
+    content_type: Option<String>,
+    /// How the body is encoded.
+    #[arg(long, visible_alias = "ce", value_name = "ENCODING")]
+    content_encoding: Option<String>,
+    /// When it expires: milliseconds since 1970, as az has it, or ISO 8601.
+    #[arg(long, visible_alias = "expiry", value_name = "WHEN", conflicts_with = "ttl")]
+    expiry_time_utc: Option<String>,
+    /// How long it is good.
+    #[arg(long, value_name = "DURATION", value_parser = crate::duration::parse)]
+    ttl: Option<Duration>,
+}
+
+pub(super) async fn run(args: &SendArgs, login: &LoginArgs, output: &Output) -> Result<ExitCode, Failure> {
+    let body = args.body()?;
+    let reached = login.reach_hub().await?;
+    let admin = match reached.admin {
+        Some(admin) => admin,
+        None if is_azure(&reached.host) => return Err(refused(&reached, &args.az_command(&reached.host))),
+        None => admin_beside(login)?,
+    };
+    let mut path = format!("/messages/{}/{}", segment(&reached.host), segment(&args.device_id));
+    if let Some(module) = &args.module_id {
+        path.push_str(&format!("/modules/{}", segment(module)));
+    }
+    let sent: Box<RawValue> =
+        admin.call::<Value>(Method::POST, path).json(&body).verbatim().await.map_err(|error| absent(error.into()))?;
+    let id: Value = serde_json::from_str(sent.get()).unwrap_or_default();
+    let text = format!("message {} waits for {}", id["messageId"].as_str().unwrap_or("-"), args.device_id);
+    Ok(output.answer(&Answer::of(sent.get(), COLUMNS, true)?.text(text)))
+}
+
+const COLUMNS: &[Column] = &[("Message", "/messageId")];
+
+/// Whether a host is Azure's own: nothing but AMQP gets messages into it.
+pub(super) fn is_azure(host: &str) -> bool {
+    let host = host.to_ascii_lowercase();
+    [".azure-devices.net", ".azure-devices.cn", ".azure-devices.us"].iter().any(|it| host.ends_with(it))
+}
+
+/// The real service, and something that it does over AMQP only.
+pub(super) fn refused<S>(reached: &Reached<S>, command: &str) -> Failure {
+    let message = format!("{} does this over AMQP only, which hubward does not speak", reached.host);
+    Failure::new(ExitCode::Unsupported, "arguments", hubward::Fault::Unsupported.to_string(), message)
+        .hint(format!("{command}; with the emulator: --emulator"))
+}
+
+impl SendArgs {
+    /// The message as the admin port takes it.
+    fn body(&self) -> Result<Value, Failure> {
+        let mut message = Map::new();
+        match (&self.data, &self.data_file_path) {
+            (Some(text), _) => message.insert("body".into(), json!(text)),
+            (None, Some(file)) => message.insert("bodyBase64".into(), json!(STANDARD.encode(input::body(file)?))),
+            (None, None) => message.insert("body".into(), json!("")),
+        };
+        let texts = [
+            ("messageId", &self.message_id),
+            ("correlationId", &self.correlation_id),
+            ("userId", &self.user_id),
+            ("contentType", &self.content_type),
+            ("contentEncoding", &self.content_encoding),
+            ("inputName", &self.input_name),
+        ];
+        for (name, text) in texts {
+            if let Some(text) = text {
+                message.insert(name.into(), json!(text));
+            }
+        }
+        if !self.properties.is_empty() {
+            message.insert("properties".into(), properties(&self.properties)?.into());
+        }
+        if let Some(ack) = self.ack {
+            message.insert("ack".into(), json!(ack.word()));
+        }
+        if let Some(when) = &self.expiry_time_utc {
+            message.insert("expiryTimeUtc".into(), json!(moment(when)));
+        }
+        if let Some(ttl) = self.ttl {
+            message.insert("timeToLiveInSeconds".into(), json!(ttl.as_secs()));
+        }
+        Ok(message.into())
+    }
+
+    /// The same with az, as far as az has it.
+    fn az_command(&self, host: &str) -> String {
+        let name = host.split('.').next().unwrap_or(host);
+        let mut words = vec!["az iot device c2d-message send".to_owned(), format!("--hub-name {}", quoted(name))];
+        words.push(format!("--device-id {}", quoted(&self.device_id)));
+        let file = self.data_file_path.as_ref().map(|it| it.display().to_string());
+        let properties = (!self.properties.is_empty()).then(|| self.properties.join(";"));
+        let ack = self.ack.map(|it| it.word().to_owned());
+        for (flag, value) in [
+            ("--data", &self.data),
+            ("--data-file-path", &file),
+            ("--props", &properties),
+            ("--ack", &ack),
+            ("--message-id", &self.message_id),
+            ("--correlation-id", &self.correlation_id),
+            ("--user-id", &self.user_id),
+            ("--content-type", &self.content_type),
+            ("--content-encoding", &self.content_encoding),
+            ("--expiry-time-utc", &self.expiry_time_utc),
+        ] {
+            if let Some(value) = value {
+                words.push(format!("{flag} {}", quoted(value)));
+            }
+        }
+        words.join(" ")
+    }
+}
+
+impl Ack {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Positive => "positive",
+            Self::Negative => "negative",
+            Self::Full => "full",
+        }
+    }
+}
+
+/// `name=value;name=value`, as az has it.
+fn properties(texts: &[String]) -> Result<Map<String, Value>, Failure> {
+    let pairs = texts.iter().flat_map(|it| it.split(';')).map(str::trim).filter(|it| !it.is_empty());
+    pairs
+        .map(|pair| match pair.split_once('=') {
+            Some((name, value)) if !name.trim().is_empty() => Ok((name.trim().to_owned(), json!(value))),
+            _ => Err(Failure::usage(format!("--properties {pair}: write NAME=VALUE, and `;` between several"))),
+        })
+        .collect()
+}
+
+/// Milliseconds since 1970 as ISO 8601; another text as it is.
+fn moment(text: &str) -> String {
+    match text.parse::<u64>() {
+        Ok(milliseconds) => iso(milliseconds),
+        Err(_) => text.to_owned(),
+    }
+}
+
+/// The date by the days since 1970, as the civil calendar counts: years that begin in March, in eras of
+/// 400 of them.
+fn iso(milliseconds: u64) -> String {
+    let (days, rest) = (milliseconds / 86_400_000 + 719_468, milliseconds % 86_400_000);
+    let (era, day) = (days / 146_097, days % 146_097);
+    let year_of_era = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+    let day_of_year = day - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let march_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * march_month + 2) / 5 + 1;
+    let month = if march_month < 10 { march_month + 3 } else { march_month - 9 };
+    let year = year_of_era + era * 400 + u64::from(month <= 2);
+    let (hour, minute) = (rest / 3_600_000, rest / 60_000 % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{:02}.{:03}Z", rest / 1000 % 60, rest % 1000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn milliseconds_become_a_date() {
+        for (text, expected) in [
+            ("0", "1970-01-01T00:00:00.000Z"),
+            ("951782400000", "2000-02-29T00:00:00.000Z"),
+            ("1704164645123", "2024-01-02T03:04:05.123Z"),
+            ("4102444799999", "2099-12-31T23:59:59.999Z"),
+            ("2024-01-02T03:04:05Z", "2024-01-02T03:04:05Z"),
+        ] {
+            assert_eq!(moment(text), expected);
+        }
+    }
+
+    #[test]
+    fn properties_are_pairs() {
+        let read = properties(&["a=1;b=x=y;".into(), " c = ".into()]).expect("pairs");
+        assert_eq!(Value::from(read), json!({"a": "1", "b": "x=y", "c": ""}));
+        assert!(properties(&["a".into()]).is_err() && properties(&["=1".into()]).is_err());
+    }
+
+    #[test]
+    fn only_azures_own_hubs_are_azures() {
+        for (host, expected) in [
+            ("contoso.azure-devices.net", true),
+            ("Contoso.Azure-Devices.cn", true),
+            ("localhost", false),
+            ("azure-devices.net.example", false),
+        ] {
+            assert_eq!(is_azure(host), expected, "{host}");
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! `connection-string show`: what a device or module is given to connect with.
+
+use clap::{Args, ValueEnum};
+use hubward_service::model::Authentication;
+use zeroize::Zeroizing;
+
+use crate::failure::Failure;
+use crate::output::Answer;
+
+/// Which of the two keys.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum KeyType {
+    /// The first.
+    #[default]
+    Primary,
+    /// The second.
+    Secondary,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct KeyArgs {
+    /// Which key.
+    #[arg(long, visible_alias = "kt", value_name = "WHICH", default_value = "primary")]
+    pub(super) key_type: KeyType,
+}
+
+impl KeyArgs {
+    /// The key of an identity.
+    pub(super) fn of(&self, who: &str, authentication: Option<&Authentication>) -> Result<Zeroizing<String>, Failure> {
+        let keys = authentication.and_then(|it| it.symmetric_key.as_ref());
+        let key = keys.map(|it| match self.key_type {
+            KeyType::Primary => &it.primary_key,
+            KeyType::Secondary => &it.secondary_key,
+        });
+        let key = key.filter(|it| !it.is_empty()).ok_or_else(|| {
+            Failure::usage(format!("{who} has no such key: it does not sign tokens"))
+                .hint("hubward hub device-identity show says how it proves who it is")
+        })?;
+        Ok(Zeroizing::new(key.clone()))
+    }
+
+    /// The connection string of an identity; `ids` is `DeviceId=…`, maybe with a module.
+    pub(super) fn connection_string(
+        &self,
+        host: &str,
+        ids: &str,
+        authentication: Option<&Authentication>,
+    ) -> Result<Answer, Failure> {
+        use hubward_service::model::AuthenticationType::{CertificateAuthority, SelfSigned};
+        let kind = authentication.and_then(|it| it.kind.as_ref());
+        let proof = match kind {
+            Some(SelfSigned | CertificateAuthority) => Zeroizing::new("x509=true".to_owned()),
+            _ => Zeroizing::new(format!("SharedAccessKey={}", self.of(ids, authentication)?.as_str())),
+        };
+        let text = Zeroizing::new(format!("HostName={host};{ids};{}", proof.as_str()));
+        Ok(Answer::value("connectionString", &text))
+    }
+}

@@ -1,0 +1,250 @@
+//! `hubward hub device-identity`: the devices that a hub knows.
+
+use clap::{Args, Subcommand, ValueEnum};
+use hubward_service::model::Device;
+use hubward_service::{HubService, RawValue};
+use serde_json::{Value, json};
+
+use super::auth_args::AuthArgs;
+use super::connection_string::KeyArgs;
+use super::shared::{DeviceArgs, EtagArgs, ShowKeys, one};
+use crate::exit_code::ExitCode;
+use crate::failure::Failure;
+use crate::output::{Answer, Column, Output};
+use crate::service_login::LoginArgs;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum DeviceIdentityCommand {
+    /// Make a device; its keys are made too, unless given.
+    #[command(after_help = "Examples:
+  hubward hub device-identity create -d dev-2 --emulator
+  hubward hub device-identity create -d dev-2 --output json | jq .authentication.symmetricKey")]
+    Create(CreateArgs),
+    /// Show a device.
+    #[command(after_help = "Example:\n  hubward hub device-identity show -d dev-2 --show-keys")]
+    Show(ShowArgs),
+    /// List the first devices; a query finds others.
+    #[command(after_help = "Example:\n  hubward hub device-identity list --output table")]
+    List(ListArgs),
+    /// Change a device. It is read first, and stays as it is if somebody else changes it meanwhile.
+    #[command(after_help = "Examples:
+  hubward hub device-identity update -d dev-2 --status disabled --status-reason lost
+  hubward hub device-identity update -d dev-2 --set capabilities.iotEdge=true")]
+    Update(Box<UpdateArgs>),
+    /// Delete a device with its modules, its twin and the messages that wait for it.
+    #[command(after_help = "Example:\n  hubward hub device-identity delete -d dev-2")]
+    Delete(DeleteArgs),
+    /// What a device is given to connect with.
+    #[command(subcommand)]
+    ConnectionString(ConnectionStringCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ConnectionStringCommand {
+    /// Print the connection string of a device.
+    #[command(after_help = "Example:
+  export IOTHUB_DEVICE_CONNECTION_STRING=\"$(hubward hub device-identity connection-string show -d dev-2)\"")]
+    Show(ConnectionStringArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CreateArgs {
+    #[command(flatten)]
+    device: DeviceArgs,
+    #[command(flatten)]
+    settings: SettingArgs,
+    #[command(flatten)]
+    keys: ShowKeys,
+}
+
+/// What a device may be told to be.
+#[derive(Debug, Args)]
+struct SettingArgs {
+    /// Whether it may connect [default: enabled]
+    #[arg(long, visible_alias = "sta", value_name = "STATUS")]
+    status: Option<Status>,
+    /// Why, in up to 128 characters.
+    #[arg(long, visible_alias = "star", value_name = "TEXT")]
+    status_reason: Option<String>,
+    /// It is an edge device. The emulator has none, and says so.
+    #[arg(long, visible_alias = "ee", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    edge_enabled: Option<bool>,
+    #[command(flatten)]
+    auth: AuthArgs,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Status {
+    /// It may connect.
+    Enabled,
+    /// It may not.
+    Disabled,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ShowArgs {
+    #[command(flatten)]
+    device: DeviceArgs,
+    #[command(flatten)]
+    keys: ShowKeys,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ListArgs {
+    /// So many, at most 1,000.
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    top: u16,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct UpdateArgs {
+    #[command(flatten)]
+    device: DeviceArgs,
+    #[command(flatten)]
+    settings: SettingArgs,
+    /// Any member, by its path. The value is JSON, or text if it is none. May be repeated.
+    #[arg(long, value_name = "PATH=VALUE")]
+    set: Vec<String>,
+    #[command(flatten)]
+    etag: EtagArgs,
+    #[command(flatten)]
+    keys: ShowKeys,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DeleteArgs {
+    #[command(flatten)]
+    device: DeviceArgs,
+    #[command(flatten)]
+    etag: EtagArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ConnectionStringArgs {
+    #[command(flatten)]
+    device: DeviceArgs,
+    #[command(flatten)]
+    key: KeyArgs,
+}
+
+pub(super) async fn run(
+    command: &DeviceIdentityCommand,
+    login: &LoginArgs,
+    output: &Output,
+) -> Result<ExitCode, Failure> {
+    let reached = login.reach_hub().await?;
+    let hub = &reached.service;
+    let answer = match command {
+        DeviceIdentityCommand::Create(args) => {
+            let id = &args.device.device_id;
+            let mut device = json!({ "deviceId": id, "status": "enabled" });
+            args.settings.apply(&mut device)?;
+            let made = hub.create_device(&Device::new(id.as_str())).json(&device);
+            one(made, COLUMNS, args.keys.show_keys).await?
+        }
+        DeviceIdentityCommand::Show(args) => {
+            one(hub.device(&args.device.device_id), COLUMNS, args.keys.show_keys).await?
+        }
+        DeviceIdentityCommand::List(args) => one(hub.devices(args.top.into()), COLUMNS, false).await?,
+        DeviceIdentityCommand::Update(args) => update(args, hub).await?,
+        DeviceIdentityCommand::Delete(args) => {
+            let id = &args.device.device_id;
+            args.etag.on(hub.delete_device(id)).await?;
+            Answer::done(format!("the device {id} is deleted"))
+        }
+        DeviceIdentityCommand::ConnectionString(ConnectionStringCommand::Show(args)) => {
+            let device = hub.device(&args.device.device_id).await?;
+            let ids = format!("DeviceId={}", device.device_id);
+            args.key.connection_string(&reached.host, &ids, device.authentication.as_ref())?
+        }
+    };
+    Ok(output.answer(&answer))
+}
+
+/// Reads the device, changes it, and writes it if it is still the one that was read.
+async fn update(args: &UpdateArgs, hub: &HubService) -> Result<Answer, Failure> {
+    let id = &args.device.device_id;
+    let sets: Vec<(&str, Value)> = args.set.iter().map(|it| assignment(it)).collect::<Result<_, _>>()?;
+    let read: Box<RawValue> = hub.device(id).verbatim().await?;
+    let mut device: Value =
+        serde_json::from_str(read.get()).map_err(|error| Failure::usage(format!("the device is no JSON: {error}")))?;
+    args.settings.apply(&mut device)?;
+    for (path, value) in sets {
+        set(&mut device, path, value)?;
+    }
+    let etag = args.etag.etag.as_deref().or_else(|| device["etag"].as_str()).unwrap_or("*").to_owned();
+    let updated = hub.create_device(&Device::new(id.as_str())).json(&device).if_match(&etag);
+    one(updated, COLUMNS, args.keys.show_keys).await
+}
+
+impl SettingArgs {
+    fn apply(&self, device: &mut Value) -> Result<(), Failure> {
+        if let Some(status) = self.status {
+            device["status"] = json!(match status {
+                Status::Enabled => "enabled",
+                Status::Disabled => "disabled",
+            });
+        }
+        if let Some(reason) = &self.status_reason {
+            device["statusReason"] = json!(reason);
+        }
+        if let Some(edge) = self.edge_enabled {
+            device["capabilities"]["iotEdge"] = json!(edge);
+        }
+        self.auth.apply(device)
+    }
+}
+
+/// `path=value`.
+pub(super) fn assignment(text: &str) -> Result<(&str, Value), Failure> {
+    let (path, value) = text
+        .split_once('=')
+        .filter(|(path, _)| !path.trim().is_empty())
+        .ok_or_else(|| Failure::usage(format!("--set {text}: write PATH=VALUE, such as status=disabled")))?;
+    Ok((path.trim(), serde_json::from_str(value).unwrap_or_else(|_| json!(value))))
+}
+
+/// Sets a member by its path, making objects on the way.
+pub(super) fn set(thing: &mut Value, path: &str, value: Value) -> Result<(), Failure> {
+    let mut place = thing;
+    for name in path.split('.') {
+        if place.is_null() {
+            *place = json!({});
+        }
+        let Value::Object(members) = place else {
+            return Err(Failure::usage(format!("--set {path}: `{name}` would be inside of what is no object")));
+        };
+        place = members.entry(name).or_insert(Value::Null);
+    }
+    *place = value;
+    Ok(())
+}
+
+/// What `list` shows of a device.
+pub(super) const COLUMNS: &[Column] = &[
+    ("Device", "/deviceId"),
+    ("Status", "/status"),
+    ("Connection", "/connectionState"),
+    ("Authentication", "/authentication/type"),
+    ("Messages", "/cloudToDeviceMessageCount"),
+    ("Last activity", "/lastActivityTime"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_member_can_be_set_by_its_path() {
+        let mut device = json!({"status": "enabled", "authentication": null});
+        for text in ["status=disabled", "statusReason=3", "authentication.symmetricKey.primaryKey=a=b", "x={\"y\":1}"] {
+            let (path, value) = assignment(text).expect("an assignment");
+            set(&mut device, path, value).expect("a place");
+        }
+        let expected = json!({"status": "disabled", "statusReason": 3, "x": {"y": 1},
+            "authentication": {"symmetricKey": {"primaryKey": "a=b"}}});
+        assert_eq!(device, expected);
+        assert!(assignment("status").is_err() && assignment("=x").is_err());
+        assert!(set(&mut device, "status.x", json!(1)).is_err());
+    }
+}

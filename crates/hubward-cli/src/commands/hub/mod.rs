@@ -1,0 +1,84 @@
+//! `hubward hub`: the service's side of a hub, named as in `az iot hub`. One file a command.
+
+mod auth_args;
+mod c2d;
+mod connection_string;
+mod device_identity;
+mod invoke;
+mod module_identity;
+mod monitor;
+mod query;
+mod sas_token;
+mod shared;
+mod twin;
+
+use clap::{Args, Subcommand};
+
+use crate::exit_code::ExitCode;
+use crate::failure::Failure;
+use crate::output::Output;
+use crate::service_login::LoginArgs;
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  hubward hub device-identity create -d dev-2 --emulator
+  hubward hub query -q \"SELECT * FROM devices WHERE tags.site = 'a'\" --output table
+  hubward hub invoke-device-method -d dev-1 --mn reboot --mp '{\"delay\": 3}'
+
+The login is that of a policy: IOTHUB_CONNECTION_STRING, --login-file; or --emulator, which needs none.
+Who knows `az iot hub` leaves out `az iot`; the commands beside each other: docs/from-az-iot.md.")]
+pub(crate) struct HubArgs {
+    #[command(subcommand)]
+    command: HubCommand,
+    #[command(flatten)]
+    login: LoginArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum HubCommand {
+    /// Devices that a hub knows.
+    #[command(subcommand, after_help = "Example:\n  hubward hub device-identity create -d dev-2 --emulator")]
+    DeviceIdentity(device_identity::DeviceIdentityCommand),
+    /// Modules of devices.
+    #[command(subcommand, after_help = "Example:\n  hubward hub module-identity create -d dev-2 -m valve --emulator")]
+    ModuleIdentity(module_identity::ModuleIdentityCommand),
+    /// The twin of a device.
+    #[command(
+        subcommand,
+        after_help = "Example:\n  hubward hub device-twin update -d dev-1 --desired '{\"interval\": 30}'"
+    )]
+    DeviceTwin(twin::DeviceTwinCommand),
+    /// The twin of a module.
+    #[command(subcommand, after_help = "Example:\n  hubward hub module-twin show -d dev-1 -m valve")]
+    ModuleTwin(twin::ModuleTwinCommand),
+    /// Call a direct method of a device.
+    InvokeDeviceMethod(invoke::DeviceMethodArgs),
+    /// Call a direct method of a module.
+    InvokeModuleMethod(invoke::ModuleMethodArgs),
+    /// Ask for twins, or for what a query selects.
+    Query(query::QueryArgs),
+    /// Sign a token: of a policy, of a device, or of a module.
+    GenerateSasToken(sas_token::TokenArgs),
+    /// Messages to devices; of an emulator only.
+    #[command(subcommand, after_help = "Example:\n  hubward hub c2d-message send -d dev-1 --data reboot --emulator")]
+    C2dMessage(c2d::C2dMessageCommand),
+    /// Watch what devices send, as it comes; of an emulator only.
+    MonitorEvents(monitor::MonitorArgs),
+}
+
+/// Does what was asked for.
+pub(crate) async fn run(args: &HubArgs, output: &Output) -> Result<ExitCode, Failure> {
+    let login = &args.login;
+    match &args.command {
+        HubCommand::DeviceIdentity(command) => device_identity::run(command, login, output).await,
+        HubCommand::ModuleIdentity(command) => module_identity::run(command, login, output).await,
+        HubCommand::DeviceTwin(command) => twin::run_device(command, login, output).await,
+        HubCommand::ModuleTwin(command) => twin::run_module(command, login, output).await,
+        HubCommand::InvokeDeviceMethod(args) => invoke::run_device(args, login, output).await,
+        HubCommand::InvokeModuleMethod(args) => invoke::run_module(args, login, output).await,
+        HubCommand::Query(args) => query::run(args, login, output).await,
+        HubCommand::GenerateSasToken(args) => sas_token::run(args, login, output).await,
+        HubCommand::C2dMessage(c2d::C2dMessageCommand::Send(args)) => c2d::run(args, login, output).await,
+        HubCommand::MonitorEvents(args) => monitor::run(args, login, output).await,
+    }
+}

@@ -1,0 +1,156 @@
+//! `hubward hub module-identity`: the modules of devices.
+
+use clap::{Args, Subcommand};
+use hubward_service::model::Module;
+use hubward_service::{HubService, RawValue};
+use serde_json::{Value, json};
+
+use super::auth_args::AuthArgs;
+use super::connection_string::KeyArgs;
+use super::device_identity::{assignment, set};
+use super::shared::{DeviceArgs, EtagArgs, ModuleArgs, ShowKeys, one};
+use crate::exit_code::ExitCode;
+use crate::failure::Failure;
+use crate::output::{Answer, Column, Output};
+use crate::service_login::LoginArgs;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ModuleIdentityCommand {
+    /// Make a module of a device; its keys are made too, unless given.
+    #[command(after_help = "Example:\n  hubward hub module-identity create -d dev-2 -m valve")]
+    Create(CreateArgs),
+    /// Show a module.
+    #[command(after_help = "Example:\n  hubward hub module-identity show -d dev-2 -m valve")]
+    Show(ShowArgs),
+    /// List the modules of a device.
+    #[command(after_help = "Example:\n  hubward hub module-identity list -d dev-2 --output table")]
+    List(DeviceArgs),
+    /// Change a module. It is read first, and stays as it is if somebody else changes it meanwhile.
+    #[command(after_help = "Example:\n  hubward hub module-identity update -d dev-2 -m valve --set managedBy=me")]
+    Update(Box<UpdateArgs>),
+    /// Delete a module.
+    #[command(after_help = "Example:\n  hubward hub module-identity delete -d dev-2 -m valve")]
+    Delete(DeleteArgs),
+    /// What a module is given to connect with.
+    #[command(subcommand)]
+    ConnectionString(ConnectionStringCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ConnectionStringCommand {
+    /// Print the connection string of a module.
+    #[command(after_help = "Example:
+  hubward hub module-identity connection-string show -d dev-2 -m valve > valve.txt")]
+    Show(ConnectionStringArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CreateArgs {
+    #[command(flatten)]
+    module: ModuleArgs,
+    #[command(flatten)]
+    auth: AuthArgs,
+    #[command(flatten)]
+    keys: ShowKeys,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ShowArgs {
+    #[command(flatten)]
+    module: ModuleArgs,
+    #[command(flatten)]
+    keys: ShowKeys,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct UpdateArgs {
+    #[command(flatten)]
+    module: ModuleArgs,
+    #[command(flatten)]
+    auth: AuthArgs,
+    /// Any member, by its path. The value is JSON, or text if it is none. May be repeated.
+    #[arg(long, value_name = "PATH=VALUE")]
+    set: Vec<String>,
+    #[command(flatten)]
+    etag: EtagArgs,
+    #[command(flatten)]
+    keys: ShowKeys,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DeleteArgs {
+    #[command(flatten)]
+    module: ModuleArgs,
+    #[command(flatten)]
+    etag: EtagArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ConnectionStringArgs {
+    #[command(flatten)]
+    module: ModuleArgs,
+    #[command(flatten)]
+    key: KeyArgs,
+}
+
+pub(super) async fn run(
+    command: &ModuleIdentityCommand,
+    login: &LoginArgs,
+    output: &Output,
+) -> Result<ExitCode, Failure> {
+    let reached = login.reach_hub().await?;
+    let hub = &reached.service;
+    let answer = match command {
+        ModuleIdentityCommand::Create(args) => {
+            let (device, module) = args.module.ids();
+            let mut body = json!({ "deviceId": device, "moduleId": module });
+            args.auth.apply(&mut body)?;
+            let made = hub.create_module(&Module::new(device, module)).json(&body);
+            one(made, COLUMNS, args.keys.show_keys).await?
+        }
+        ModuleIdentityCommand::Show(args) => {
+            let (device, module) = args.module.ids();
+            one(hub.module(device, module), COLUMNS, args.keys.show_keys).await?
+        }
+        ModuleIdentityCommand::List(args) => one(hub.modules(&args.device_id), COLUMNS, false).await?,
+        ModuleIdentityCommand::Update(args) => update(args, hub).await?,
+        ModuleIdentityCommand::Delete(args) => {
+            let (device, module) = args.module.ids();
+            args.etag.on(hub.delete_module(device, module)).await?;
+            Answer::done(format!("the module {module} of {device} is deleted"))
+        }
+        ModuleIdentityCommand::ConnectionString(ConnectionStringCommand::Show(args)) => {
+            let (device, module) = args.module.ids();
+            let module = hub.module(device, module).await?;
+            let ids = format!("DeviceId={};ModuleId={}", module.device_id, module.module_id);
+            args.key.connection_string(&reached.host, &ids, module.authentication.as_ref())?
+        }
+    };
+    Ok(output.answer(&answer))
+}
+
+/// Reads the module, changes it, and writes it if it is still the one that was read.
+async fn update(args: &UpdateArgs, hub: &HubService) -> Result<Answer, Failure> {
+    let (device, module) = args.module.ids();
+    let sets: Vec<(&str, Value)> = args.set.iter().map(|it| assignment(it)).collect::<Result<_, _>>()?;
+    let read: Box<RawValue> = hub.module(device, module).verbatim().await?;
+    let mut body: Value =
+        serde_json::from_str(read.get()).map_err(|error| Failure::usage(format!("the module is no JSON: {error}")))?;
+    args.auth.apply(&mut body)?;
+    for (path, value) in sets {
+        set(&mut body, path, value)?;
+    }
+    let etag = args.etag.etag.as_deref().or_else(|| body["etag"].as_str()).unwrap_or("*").to_owned();
+    let updated = hub.create_module(&Module::new(device, module)).json(&body).if_match(&etag);
+    one(updated, COLUMNS, args.keys.show_keys).await
+}
+
+/// What `list` shows of a module.
+const COLUMNS: &[Column] = &[
+    ("Device", "/deviceId"),
+    ("Module", "/moduleId"),
+    ("Connection", "/connectionState"),
+    ("Authentication", "/authentication/type"),
+    ("Managed by", "/managedBy"),
+    ("Last activity", "/lastActivityTime"),
+];

@@ -1,0 +1,231 @@
+//! `hubward hub monitor-events`: what devices send, as the emulator shows it while it comes.
+
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use hubward_service::model::http::segment;
+use hubward_service::{AdminPort, EventStream, ServerEvent, ServiceError};
+use serde_json::Value;
+use tokio::time::sleep;
+
+use super::c2d::{is_azure, refused};
+use crate::exit_code::ExitCode;
+use crate::failure::Failure;
+use crate::output::{Output, visible};
+use crate::service_login::LoginArgs;
+use crate::service_reach::{absent, admin_beside};
+use crate::stop::Stop;
+
+/// Which properties are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Properties {
+    /// What the hub has added.
+    #[value(name = "anno", alias = "annotations")]
+    Annotations,
+    /// What the sender has set, of the names that the hub knows.
+    Sys,
+    /// The application's own.
+    App,
+    /// All of them.
+    All,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  hubward hub monitor-events --emulator                        # until Ctrl-C
+  hubward hub monitor-events -d dev-1 --from 0 --count 10 --output json
+
+The service of Azure gives telemetry over AMQP only: there this is `az iot hub monitor-events`.")]
+pub(super) struct MonitorArgs {
+    /// Only what this device sends.
+    #[arg(long, short, value_name = "ID")]
+    device_id: Option<String>,
+    /// Only what this module of it sends.
+    #[arg(long, short, value_name = "ID", requires = "device_id")]
+    module_id: Option<String>,
+    /// Where to begin: an offset, or `latest` for what comes next. 0 is all that the emulator has kept.
+    #[arg(long, value_name = "OFFSET", default_value = "latest", value_parser = offset)]
+    from: String,
+    /// End after so many messages.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    count: Option<u64>,
+    /// End after so many seconds without a message; 0 waits for ever.
+    #[arg(long, short, value_name = "SECONDS", default_value_t = 0)]
+    timeout: u64,
+    /// Show these properties, too. JSON has all of them.
+    #[arg(long, short, value_name = "WHICH", num_args = 1.., value_delimiter = ',')]
+    properties: Vec<Properties>,
+}
+
+pub(super) async fn run(args: &MonitorArgs, login: &LoginArgs, output: &Output) -> Result<ExitCode, Failure> {
+    let mut stop = Stop::listen()?;
+    let (admin, host) = stop.or_interrupt(find(args, login)).await?;
+    let mut feed = Feed { admin, path: format!("/api/telemetry/{}", segment(&host)), query: args.query(), last: None };
+    let mut stream = stop.or_interrupt(async { feed.open().await.map_err(|error| absent(error.into())) }).await?;
+    let mut seen = 0;
+    while args.count.is_none_or(|it| seen < it) {
+        let event = tokio::select! {
+            biased;
+            // The proper end.
+            () = stop.heard() => break,
+            event = stream.next() => event,
+            () = idle(args.timeout) => break,
+        };
+        match event {
+            Ok(Some(event)) => {
+                let is_message = tell(args, &event, output);
+                seen += u64::from(is_message);
+                feed.last = event.id.or(feed.last);
+            }
+            // The emulator ends, or ended and is back: whoever is there says which.
+            Ok(None) | Err(ServiceError::Closed { .. }) => {
+                stream = stop.or_interrupt(async { feed.open().await.map_err(|error| absent(error.into())) }).await?;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(ExitCode::Ok)
+}
+
+/// The admin port, and the name of the hub there.
+async fn find(args: &MonitorArgs, login: &LoginArgs) -> Result<(AdminPort, String), Failure> {
+    let reached = login.reach_hub().await?;
+    if reached.admin.is_none() && is_azure(&reached.host) {
+        return Err(refused(&reached, &args.az_command(&reached.host)));
+    }
+    let admin = reached.admin.map_or_else(|| admin_beside(login), Ok)?;
+    Ok((admin, reached.host))
+}
+
+/// A stream that can be opened again where it was.
+struct Feed {
+    admin: AdminPort,
+    path: String,
+    query: String,
+    last: Option<String>,
+}
+
+impl Feed {
+    async fn open(&self) -> Result<EventStream, ServiceError> {
+        self.admin.events(self.path.as_str(), self.query.as_str(), self.last.as_deref()).await
+    }
+}
+
+async fn idle(seconds: u64) {
+    match seconds {
+        0 => std::future::pending().await,
+        seconds => sleep(Duration::from_secs(seconds)).await,
+    }
+}
+
+/// Shows an event; whether it was a message.
+fn tell(args: &MonitorArgs, event: &ServerEvent, output: &Output) -> bool {
+    let data: Value = serde_json::from_str(&event.data).unwrap_or_default();
+    match event.event.as_deref() {
+        None | Some("message") if output.is_text() => output.line(&line(&data, &args.properties)),
+        None | Some("message") => output.line(&event.data),
+        Some("skipped") => {
+            tracing::warn!("{} messages were gone before they could be shown", data["skipped"]);
+            return false;
+        }
+        Some(other) => {
+            tracing::warn!("the emulator says `{other}`: its telemetry begins anew");
+            return false;
+        }
+    }
+    true
+}
+
+/// A message for people.
+fn line(message: &Value, properties: &[Properties]) -> String {
+    let text = |name: &str| message[name].as_str();
+    let mut from = visible(text("deviceId").unwrap_or("-"));
+    if let Some(module) = text("moduleId") {
+        from.push_str(&format!("/{}", visible(module)));
+    }
+    let body = match (text("body"), text("bodyBase64")) {
+        (Some(body), _) => visible(body),
+        (None, Some(base64)) => format!("base64 {base64}"),
+        (None, None) => String::new(),
+    };
+    let mut line = format!("{from}: {body}");
+    let wants = |which| properties.contains(&which) || properties.contains(&Properties::All);
+    let mut add = |of: &str, wanted: &dyn Fn(&str) -> bool| {
+        for (name, value) in message[of].as_object().into_iter().flatten().filter(|(name, _)| wanted(name)) {
+            let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            line.push_str(&format!("\n  {}={}", visible(name), visible(&value)));
+        }
+    };
+    if wants(Properties::Sys) {
+        add("systemProperties", &|name| name.starts_with("$."));
+    }
+    if wants(Properties::Annotations) {
+        add("systemProperties", &|name| !name.starts_with("$."));
+    }
+    if wants(Properties::App) {
+        add("properties", &|_| true);
+    }
+    line
+}
+
+fn offset(text: &str) -> Result<String, String> {
+    let fits = text == "latest" || text.parse::<u64>().is_ok();
+    if fits { Ok(text.to_owned()) } else { Err("write an offset, such as 0, or `latest`".to_owned()) }
+}
+
+impl MonitorArgs {
+    fn query(&self) -> String {
+        let mut query = format!("from={}", self.from);
+        for (name, value) in [("device", &self.device_id), ("module", &self.module_id)] {
+            if let Some(value) = value {
+                query.push_str(&format!("&{name}={}", segment(value)));
+            }
+        }
+        query
+    }
+
+    fn az_command(&self, host: &str) -> String {
+        let name = host.split('.').next().unwrap_or(host);
+        let mut words = format!("az iot hub monitor-events --hub-name {}", quoted(name));
+        for (flag, value) in [("--device-id", &self.device_id), ("--module-id", &self.module_id)] {
+            if let Some(value) = value {
+                words.push_str(&format!(" {flag} {}", quoted(value)));
+            }
+        }
+        words.push_str(&format!(" --timeout {}", self.timeout));
+        words
+    }
+}
+
+/// A word as a shell takes it.
+pub(super) fn quoted(word: &str) -> String {
+    let is_plain = !word.is_empty() && word.bytes().all(|it| it.is_ascii_alphanumeric() || b"-_.:/@%+,=".contains(&it));
+    if is_plain { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_message_is_a_line_with_the_properties_that_were_asked_for() {
+        let message = json!({"deviceId": "d1", "moduleId": "m", "body": "21.5\n\u{1b}[2J",
+            "systemProperties": {"$.mid": "1", "iothub-enqueuedtime": "t"}, "properties": {"k": "v", "flag": null}});
+        assert_eq!(line(&message, &[]), "d1/m: 21.5  [2J");
+        assert_eq!(line(&message, &[Properties::App]), "d1/m: 21.5  [2J\n  flag=null\n  k=v");
+        let all = line(&message, &[Properties::All]);
+        assert_eq!(all, "d1/m: 21.5  [2J\n  $.mid=1\n  iothub-enqueuedtime=t\n  flag=null\n  k=v");
+        assert_eq!(line(&json!({"deviceId": "d1", "bodyBase64": "/wA="}), &[]), "d1: base64 /wA=");
+    }
+
+    #[test]
+    fn words_are_quoted_for_a_shell() {
+        for (word, expected) in
+            [("dev-1", "dev-1"), ("it's", r"'it'\''s'"), ("", "''"), ("a b", "'a b'"), ("$x", "'$x'")]
+        {
+            assert_eq!(quoted(word), expected);
+        }
+    }
+}

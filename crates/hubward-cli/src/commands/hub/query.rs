@@ -1,0 +1,40 @@
+//! `hubward hub query`.
+
+use clap::Args;
+use hubward_service::RawValue;
+
+use super::twin;
+use crate::exit_code::ExitCode;
+use crate::failure::Failure;
+use crate::output::{Answer, Output, list};
+use crate::service_login::LoginArgs;
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  hubward hub query -q \"SELECT * FROM devices\" --output table
+  hubward hub query -q \"SELECT deviceId, tags.site AS site FROM devices WHERE status = 'enabled'\"
+  hubward hub query -q \"SELECT COUNT() AS n FROM devices\" --output tsv")]
+pub(super) struct QueryArgs {
+    /// The query, in the hub's SQL.
+    #[arg(long, short, value_name = "QUERY")]
+    query_command: String,
+    /// So many rows at most [default: all]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    top: Option<u32>,
+}
+
+pub(super) async fn run(args: &QueryArgs, login: &LoginArgs, output: &Output) -> Result<ExitCode, Failure> {
+    let reached = login.reach_hub().await?;
+    let mut pager = reached.service.query(args.query_command.as_str()).verbatim();
+    if let Some(top) = args.top {
+        pager = pager.limit(usize::try_from(top).unwrap_or(usize::MAX));
+    }
+    let (mut rows, mut are_twins): (Vec<Box<RawValue>>, _) = (Vec::new(), true);
+    while let Some(page) = pager.next_page().await? {
+        are_twins &= page.item_type.as_deref().is_some_and(|it| it.eq_ignore_ascii_case("twin"));
+        rows.extend(page.items);
+    }
+    let body = list(&rows);
+    let answer = if are_twins { Answer::of(body, twin::COLUMNS, false)? } else { Answer::of_any_rows(body)? };
+    Ok(output.answer(&answer))
+}

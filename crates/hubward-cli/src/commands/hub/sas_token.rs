@@ -1,0 +1,101 @@
+//! `hubward hub generate-sas-token`: a token of a policy, of a device, or of a module.
+
+use std::time::Duration;
+
+use clap::Args;
+use hubward::{SasToken, SharedKey, UnixSeconds};
+use hubward_service::{AdminPort, HubService, Method, ServiceLogin};
+use serde_json::Value;
+
+use super::connection_string::KeyArgs;
+use crate::commands::sas;
+use crate::exit_code::ExitCode;
+use crate::failure::Failure;
+use crate::output::{Answer, Output};
+use crate::service_login::LoginArgs;
+use crate::service_reach::Reached;
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  hubward hub generate-sas-token                       # of the login's policy
+  hubward hub generate-sas-token -d dev-1 --du 600     # of a device; its key is read from the hub
+  hubward hub generate-sas-token --emulator --pn service")]
+pub(super) struct TokenArgs {
+    /// Of this device.
+    #[arg(long, short, value_name = "ID")]
+    device_id: Option<String>,
+    /// Of this module of it.
+    #[arg(long, short, value_name = "ID", requires = "device_id")]
+    module_id: Option<String>,
+    /// Of this policy of an emulator's hub [default: iothubowner]. A login has only its own.
+    #[arg(long, visible_alias = "pn", value_name = "NAME", conflicts_with = "device_id")]
+    policy_name: Option<String>,
+    /// How many seconds it is good, from now.
+    #[arg(long, visible_alias = "du", value_name = "SECONDS", default_value_t = 3600, value_parser = clap::value_parser!(u64).range(1..))]
+    duration: u64,
+    #[command(flatten)]
+    key: KeyArgs,
+}
+
+pub(super) async fn run(args: &TokenArgs, login: &LoginArgs, output: &Output) -> Result<ExitCode, Failure> {
+    let reached = login.reach_hub().await?;
+    let expiry = UnixSeconds::from_system_time(sas::now()).saturating_add(Duration::from_secs(args.duration));
+    let token = match &args.device_id {
+        Some(device) => of_identity(args, device, &reached, expiry).await?,
+        None => {
+            let policy = policy(args, &reached).await?;
+            let (Some(key), Some(name)) = (policy.policy_key(), policy.policy_name()) else {
+                return Err(Failure::usage("the login holds no key to sign with")
+                    .hint("log in with the connection string of a policy, or sign for a device with --device-id"));
+            };
+            SasToken::sign(key, &reached.host, expiry, Some(name))
+        }
+    };
+    Ok(output.answer(&Answer::value("sas", token.expose())))
+}
+
+async fn of_identity(
+    args: &TokenArgs,
+    device: &str,
+    reached: &Reached<HubService>,
+    expiry: UnixSeconds,
+) -> Result<SasToken, Failure> {
+    let hub = &reached.service;
+    let (authentication, who) = match &args.module_id {
+        None => (hub.device(device).await?.authentication, device.to_owned()),
+        Some(module) => (hub.module(device, module).await?.authentication, format!("{device}/modules/{module}")),
+    };
+    let key = args.key.of(&who, authentication.as_ref())?;
+    let key = SharedKey::from_base64(&key).map_err(|error| Failure::usage(format!("the key of {who}: {error}")))?;
+    Ok(SasToken::sign(&key, &format!("{}/devices/{who}", reached.host), expiry, None))
+}
+
+/// The policy that signs: the login's, or one that an emulator shows.
+async fn policy(args: &TokenArgs, reached: &Reached<HubService>) -> Result<ServiceLogin, Failure> {
+    let wanted = args.policy_name.as_deref();
+    if let Some(admin) = &reached.admin {
+        return of_emulator(admin, &reached.host, wanted.unwrap_or("iothubowner")).await;
+    }
+    let login = reached.login.clone().ok_or_else(|| Failure::usage("there is no login to sign with"))?;
+    match (wanted, login.policy_name()) {
+        (Some(wanted), Some(name)) if wanted != name => {
+            Err(Failure::usage(format!("--policy-name {wanted}: the login is that of the policy {name}"))
+                .hint(format!("give the connection string of the policy {wanted}")))
+        }
+        _ => Ok(login),
+    }
+}
+
+async fn of_emulator(admin: &AdminPort, host: &str, name: &str) -> Result<ServiceLogin, Failure> {
+    let keys: Value = admin.call(Method::GET, "/api/keys").await?;
+    let policies = keys["policies"].as_array().cloned().unwrap_or_default();
+    let is_of_hub = |it: &&Value| it["service"] == "hub" && it["host"].as_str().is_some_and(|it| it == host);
+    let policies: Vec<&Value> = policies.iter().filter(is_of_hub).collect();
+    let found = policies.iter().find(|it| it["policy"] == name).and_then(|it| it["connectionString"].as_str());
+    let text = found.ok_or_else(|| {
+        let names: Vec<&str> = policies.iter().filter_map(|it| it["policy"].as_str()).collect();
+        Failure::usage(format!("--policy-name {name}: the hub has no such policy"))
+            .hint(format!("one of: {}", names.join(", ")))
+    })?;
+    ServiceLogin::from_connection_string(text).map_err(|error| Failure::usage(error.to_string()))
+}

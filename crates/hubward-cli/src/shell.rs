@@ -1,0 +1,49 @@
+//! Lines to paste into a shell.
+
+use clap::ValueEnum;
+
+/// A family of shells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Shell {
+    /// bash, zsh, dash, …
+    Sh,
+    /// PowerShell.
+    Pwsh,
+    /// The Windows command prompt.
+    Cmd,
+}
+
+impl Shell {
+    /// The one that people here most likely use.
+    pub(crate) const fn here() -> Self {
+        if cfg!(windows) { Self::Pwsh } else { Self::Sh }
+    }
+
+    /// A line that sets a variable for everything started afterwards.
+    pub(crate) fn export(self, name: &str, value: &str) -> String {
+        match self {
+            Self::Sh => format!("export {name}='{}'", value.replace('\'', r"'\''")),
+            Self::Pwsh => format!("$env:{name} = '{}'", value.replace('\'', "''")),
+            Self::Cmd => format!("set \"{name}={value}\""),
+        }
+    }
+
+    /// A line that does nothing.
+    pub(crate) fn comment(self, text: &str) -> String {
+        match self {
+            Self::Sh | Self::Pwsh => format!("# {text}"),
+            Self::Cmd => format!("rem {text}"),
+        }
+    }
+
+    /// A word of a command line, such as the name of a file.
+    pub(crate) fn word(self, text: &str) -> String {
+        let is_plain = |it: char| it.is_ascii_alphanumeric() || "-_./:=+,@%".contains(it);
+        match self {
+            _ if !text.is_empty() && text.chars().all(is_plain) => text.to_owned(),
+            Self::Sh => format!("'{}'", text.replace('\'', r"'\''")),
+            Self::Pwsh => format!("'{}'", text.replace('\'', "''")),
+            Self::Cmd => format!("\"{text}\""),
+        }
+    }
+}

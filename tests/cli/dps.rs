@@ -1,0 +1,410 @@
+//! `hubward dps …`: what an operator does with a DPS, against the emulator.
+
+use hubward_emulator::Emulator;
+use hubward_sas::SharedKey;
+use hubward_tests::command::{Invocation, Ran};
+use serde_json::{Value, json};
+
+use super::cloud;
+use super::running::Running;
+
+/// An operator of an emulator, with its login in the environment.
+struct Operator {
+    emulator: Emulator,
+    variables: Vec<(String, String)>,
+}
+
+impl Operator {
+    async fn new() -> Self {
+        let (emulator, enrolled) = cloud().await;
+        let device = enrolled
+            .vars()
+            .into_iter()
+            .filter(|(name, _)| name.starts_with("HUBWARD_") || *name == "PROVISIONING_IDSCOPE");
+        let mut variables: Vec<(String, String)> = device.map(|(name, value)| (name.to_owned(), value)).collect();
+        variables.push(("PROVISIONING_CONNECTION_STRING".to_owned(), emulator.dps_connection_string()));
+        Self { emulator, variables }
+    }
+
+    async fn run(&self, arguments: &[&str]) -> Ran {
+        Invocation::hubward(["dps"]).args(arguments.iter().copied()).vars(&self.variables).run().await
+    }
+
+    /// The service's own body.
+    async fn json(&self, arguments: &[&str]) -> Value {
+        let ran = self.run(&[arguments, &["--output", "json"]].concat()).await;
+        let text = ran.stdout_text();
+        assert_eq!((ran.code, ran.stderr_text().as_str()), (Some(0), ""), "{arguments:?}: {text}");
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{arguments:?}: {error}: {text}"))
+    }
+
+    /// What is printed where all went well.
+    async fn says(&self, arguments: &[&str]) -> String {
+        let ran = self.run(arguments).await;
+        assert_eq!((ran.code, ran.stderr_text().as_str()), (Some(0), ""), "{arguments:?}: {}", ran.stdout_text());
+        ran.stdout_text()
+    }
+
+    /// The error of what did not.
+    async fn error(&self, arguments: &[&str]) -> Value {
+        let ran = self.run(&[arguments, &["--output", "json"]].concat()).await;
+        ran.last().unwrap_or_else(|problem| panic!("{arguments:?}: {problem}"))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_enrollment_is_made_seen_changed_and_deleted() {
+    let operator = Operator::new().await;
+    let made = operator
+        .json(&[
+            "enrollment",
+            "create",
+            "--enrollment-id",
+            "pump-1",
+            "--device-id",
+            "Pump_1",
+            "--attestation-type",
+            "symmetricKey",
+            "--initial-twin-tags",
+            r#"{"site":"a"}"#,
+            "--initial-twin-properties",
+            r#"{"interval":30}"#,
+            "--reprovision-policy",
+            "reprovisionandresetdata",
+            "--allocation-policy",
+            "static",
+            "--iot-hubs",
+            "localhost",
+        ])
+        .await;
+    assert_eq!((&made["registrationId"], &made["deviceId"]), (&json!("pump-1"), &json!("Pump_1")));
+    assert_eq!(made["reprovisionPolicy"], json!({"updateHubAssignment": true, "migrateDeviceData": false}));
+    assert_eq!(made["initialTwin"], json!({"tags": {"site": "a"}, "properties": {"desired": {"interval": 30}}}));
+    assert_eq!((&made["allocationPolicy"], &made["iotHubs"]), (&json!("static"), &json!(["localhost"])));
+    let key =
+        made["attestation"]["symmetricKey"]["primaryKey"].as_str().expect("a key that the service made").to_owned();
+
+    // Who reads it sees no key unless asked for.
+    let shown = operator.json(&["enrollment", "show", "--eid", "pump-1"]).await;
+    assert_eq!(shown["attestation"], json!({"type": "symmetricKey"}));
+    let shown = operator.json(&["enrollment", "show", "--eid", "pump-1", "--show-keys"]).await;
+    assert_eq!((&shown["attestation"]["symmetricKey"]["primaryKey"], &shown["etag"]), (&json!(key), &made["etag"]));
+
+    // A change keeps what it does not name, the keys too.
+    let changed =
+        operator.json(&["enrollment", "update", "--eid", "pump-1", "--provisioning-status", "disabled"]).await;
+    assert_eq!((&changed["provisioningStatus"], &changed["deviceId"]), (&json!("disabled"), &json!("Pump_1")));
+    assert_eq!((&changed["initialTwin"], &changed["iotHubs"]), (&made["initialTwin"], &made["iotHubs"]));
+    let shown = operator.json(&["enrollment", "show", "--eid", "pump-1", "--show-keys"]).await;
+    assert_eq!(shown["attestation"]["symmetricKey"]["primaryKey"], json!(key));
+
+    let listed = operator.json(&["enrollment", "list"]).await;
+    let ids: Vec<&str> =
+        listed.as_array().expect("a list").iter().filter_map(|it| it["registrationId"].as_str()).collect();
+    assert_eq!(ids, ["dev-1", "pump-1"]);
+    assert_eq!(operator.json(&["enrollment", "list", "--top", "1"]).await.as_array().map(Vec::len), Some(1));
+
+    assert_eq!(operator.says(&["enrollment", "delete", "--eid", "pump-1"]).await, "deleted the enrollment pump-1\n");
+    assert_eq!(operator.says(&["enrollment", "delete", "--eid", "dev-1", "-o", "json"]).await, "");
+    assert_eq!(operator.says(&["enrollment", "list"]).await, "none\n");
+    assert_eq!(operator.says(&["enrollment", "list", "-o", "tsv"]).await, "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_create_prints_is_pasted_into_a_shell_and_works() {
+    let operator = Operator::new().await;
+    // The group's device is to have this id.
+    operator.says(&["enrollment", "delete", "--eid", "dev-1"]).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    std::os::unix::fs::symlink(hubward_tests::binary::hubward(), folder.path().join("hubward")).expect("a link");
+    let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").expect("a PATH"));
+    for arguments in [
+        &["enrollment", "create", "--enrollment-id", "it's 1"][..],
+        &["enrollment", "create", "--enrollment-id", "pump-1"],
+        &["enrollment", "create", "--enrollment-id", "pump-2", "--show-keys"],
+        &["enrollment-group", "create", "--enrollment-id", "line-7"],
+    ] {
+        let ran = operator.run(arguments).await;
+        let text = ran.stdout_text();
+        let Some((described, lines)) = text.split_once("\nFor a device") else {
+            // A space is in no id: the service says so.
+            assert_eq!((ran.code, arguments[3]), (Some(6), "it's 1"), "{text}{}", ran.stderr_text());
+            continue;
+        };
+        let shows = arguments.contains(&"--show-keys");
+        assert_eq!(described.contains("(hidden, see --show-keys)"), !shows, "{described}");
+        let lines: Vec<&str> = lines.lines().skip(1).collect();
+        assert_eq!(lines.iter().filter(|it| it.starts_with("export PROVISIONING_")).count(), 4, "{text}");
+        let mut variables = operator.variables.clone();
+        variables.push(("PATH".to_owned(), path.clone()));
+        let script = format!("{}\nexec hubward provision --messages 2\n", lines.join("\n"));
+        let ran = Invocation::of("sh".as_ref()).vars(&variables).stdin(script).run().await;
+        assert_eq!(ran.code, Some(0), "{text}\n{}", ran.stderr_text());
+        assert!(ran.stdout_text().ends_with("2 of 2 messages acknowledged\n"), "{}", ran.stdout_text());
+    }
+    assert!(operator.emulator.device("localhost", "pump-1").is_some());
+    assert!(operator.emulator.device("localhost", "dev-1").is_some(), "a device of the group");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_that_are_given_are_the_keys() {
+    let operator = Operator::new().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let keys: Vec<SharedKey> = (0..3).map(|_| SharedKey::generate().expect("a key")).collect();
+    let files: Vec<String> = keys
+        .iter()
+        .enumerate()
+        .map(|(at, key)| {
+            let file = folder.path().join(format!("{at}.key"));
+            std::fs::write(&file, key.expose_base64().as_bytes()).expect("a file");
+            file.to_str().expect("a path that is text").to_owned()
+        })
+        .collect();
+    let base64: Vec<String> = keys.iter().map(|it| it.expose_base64().to_string()).collect();
+    let create = [
+        "enrollment-group",
+        "create",
+        "--eid",
+        "line-7",
+        "--primary-key-file",
+        &files[0],
+        "--secondary-key-file",
+        &files[1],
+    ];
+    let both = |it: &Value| {
+        (
+            it["attestation"]["symmetricKey"]["primaryKey"].clone(),
+            it["attestation"]["symmetricKey"]["secondaryKey"].clone(),
+        )
+    };
+    assert_eq!(both(&operator.json(&create).await), (json!(base64[0]), json!(base64[1])));
+    let update = ["enrollment-group", "update", "--eid", "line-7", "--secondary-key-file", &files[2]];
+    assert_eq!(both(&operator.json(&update).await), (json!(base64[0]), json!(base64[2])));
+
+    // The key of a device, by the login and offline.
+    let compute = ["enrollment-group", "compute-device-key", "--rid", "dev-9"];
+    for (arguments, group) in [
+        (&["--enrollment-id", "line-7"][..], &keys[0]),
+        (&["--enrollment-id", "line-7", "--secondary"], &keys[2]),
+        (&["--key-file", &files[1]], &keys[1]),
+    ] {
+        let arguments = [&compute[..], arguments].concat();
+        let derived = group.derive("dev-9").expose_base64().to_string();
+        assert_eq!(operator.says(&arguments).await, format!("{derived}\n"));
+        assert_eq!(operator.json(&arguments).await, json!({ "symmetricKey": derived }));
+    }
+    // A key on the command line works, and the warning does not repeat it.
+    let ran = operator.run(&[&compute[..], &["--key", &base64[1]]].concat()).await;
+    assert_eq!(ran.stdout_text(), format!("{}\n", keys[1].derive("dev-9").expose_base64().as_str()));
+    assert!(
+        ran.stderr_text().contains("prefer --key-file") && !ran.stderr_text().contains(&base64[1]),
+        "{}",
+        ran.stderr_text()
+    );
+    let nothing = operator.error(&compute).await;
+    assert_eq!(nothing["message"], "there is no key to derive from");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn registrations_are_seen_and_forgotten() {
+    let operator = Operator::new().await;
+    operator.json(&["enrollment-group", "create", "--eid", "line-7"]).await;
+    let missing = operator.error(&["enrollment", "registration", "show", "--eid", "dev-1"]).await;
+    assert_eq!((&missing["exitCode"], &missing["fault"]), (&json!(6), &json!("request")), "{missing}");
+    for id in ["dev-1", "line-dev-1", "line-dev-2"] {
+        let key = if id == "dev-1" {
+            let shown = operator.json(&["enrollment", "show", "--eid", id, "--show-keys"]).await;
+            shown["attestation"]["symmetricKey"]["primaryKey"].as_str().expect("a key").to_owned()
+        } else {
+            operator.says(&["enrollment-group", "compute-device-key", "--eid", "line-7", "--rid", id]).await
+        };
+        let variables = [
+            ("PROVISIONING_HOST", "localhost".to_owned()),
+            ("PROVISIONING_REGISTRATION_ID", id.to_owned()),
+            ("PROVISIONING_SYMMETRIC_KEY", key.trim().to_owned()),
+        ];
+        let ran = Invocation::hubward(["provision"]).vars(&operator.variables).vars(&variables).run().await;
+        assert_eq!(ran.code, Some(0), "{id}: {}", ran.stderr_text());
+    }
+    let record = operator.json(&["enrollment", "registration", "show", "--eid", "dev-1"]).await;
+    assert_eq!((&record["status"], &record["assignedHub"]), (&json!("assigned"), &json!("localhost")));
+    let rows = operator.says(&["enrollment-group", "registration", "list", "--eid", "line-7", "-o", "tsv"]).await;
+    let cells: Vec<Vec<&str>> = rows.lines().map(|it| it.split('\t').take(4).collect()).collect();
+    let row = |id| vec![id, "assigned", "localhost", id];
+    assert_eq!(cells, [row("line-dev-1"), row("line-dev-2")]);
+    let table =
+        operator.says(&["enrollment-group", "registration", "show", "--rid", "line-dev-1", "-o", "table"]).await;
+    let first: Vec<&str> = table.lines().next().expect("titles").split_whitespace().collect();
+    assert_eq!(&first[..3], ["RegistrationId", "Status", "AssignedHub"]);
+    operator.says(&["enrollment-group", "registration", "delete", "--rid", "line-dev-1"]).await;
+    operator.says(&["enrollment", "registration", "delete", "--eid", "dev-1"]).await;
+    let left = operator.json(&["enrollment-group", "registration", "list", "--eid", "line-7"]).await;
+    assert_eq!(left.as_array().map(Vec::len), Some(1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_service_refuses_has_its_code_and_advice() {
+    let operator = Operator::new().await;
+    let etag =
+        operator.json(&["enrollment", "show", "--eid", "dev-1"]).await["etag"].as_str().expect("an etag").to_owned();
+    for (arguments, status) in [
+        (&["enrollment", "show", "--eid", "nobody"][..], 404),
+        (&["enrollment", "create", "--eid", "dev-1"], 409),
+        (&["enrollment", "update", "--eid", "dev-1", "--ps", "disabled", "--etag", "\"other\""], 412),
+        (&["enrollment", "delete", "--eid", "dev-1", "--etag", "other"], 412),
+        (&["enrollment", "update", "--eid", "nobody", "--ps", "disabled"], 404),
+        (&["enrollment-group", "show", "--eid", "nobody"], 404),
+        (&["enrollment", "create", "--eid", "d2", "--iot-hubs", "elsewhere.example"], 400),
+    ] {
+        let error = operator.error(arguments).await;
+        assert_eq!((&error["exitCode"], &error["stage"]), (&json!(6), &json!("service-request")), "{error}");
+        assert!(error["message"].as_str().is_some_and(|it| it.contains(&format!("status {status}"))), "{error}");
+        assert!(error["hint"].is_string() && error["endpoint"] == "localhost:443", "{error}");
+    }
+    let edge = operator.error(&["enrollment", "create", "--eid", "e", "--edge-enabled"]).await;
+    assert_eq!((&edge["exitCode"], &edge["fault"]), (&json!(11), &json!("unsupported")), "{edge}");
+    // The etag as it was shown, quotes and all.
+    operator.json(&["enrollment", "update", "--eid", "dev-1", "--ps", "disabled", "--etag", &etag]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_work_is_refused_before_anything_is_asked() {
+    let operator = Operator::new().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let bad = folder.path().join("bad.key");
+    std::fs::write(&bad, "s!cr!t").expect("a file");
+    let bad = bad.to_str().expect("a path that is text");
+    for (arguments, code, says) in [
+        (&["enrollment", "create"][..], 2, "--enrollment-id"),
+        (&["enrollment", "create", "--eid", "x", "--attestation-type", "x509"], 11, "symmetric keys only"),
+        (
+            &["enrollment", "create", "--eid", "x", "--primary-key-file", bad, "--secondary-key-file", bad],
+            2,
+            "--primary-key",
+        ),
+        (&["enrollment", "create", "--eid", "x", "--primary-key-file", "/nowhere"], 2, "/nowhere"),
+        (&["enrollment", "create", "--eid", "x", "--tags", "[1]"], 2, "--initial-twin-tags"),
+        (&["enrollment", "create", "--eid", "x", "--props", "{"], 2, "--initial-twin-properties"),
+        (&["enrollment", "create", "--eid", "x", "--reprovision-policy", "sometimes"], 2, "sometimes"),
+        (&["enrollment", "create", "--eid", "x", "--webhook-url", "https://h"], 2, "--api-version"),
+        (&["enrollment", "update", "--eid", "dev-1"], 2, "nothing is to be changed"),
+        (&["enrollment", "list", "--top", "0"], 2, "--top"),
+        (&["enrollment-group", "compute-device-key", "--rid", "a b", "--key-file", bad], 2, "--registration-id"),
+        (&["enrollment-group", "compute-device-key", "--rid", "a", "--key-file", bad], 2, "the group key"),
+    ] {
+        let error = operator.error(arguments).await;
+        assert_eq!(error["exitCode"], json!(code), "{arguments:?}: {error}");
+        assert!(error.to_string().contains(says) && !error.to_string().contains("s!cr!t"), "{arguments:?}: {error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_login_comes_by_file_stdin_variable_or_argument_and_every_lack_is_named() {
+    let operator = Operator::new().await;
+    let login = operator.emulator.dps_connection_string();
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = |name: &str, text: &str| {
+        let file = folder.path().join(name);
+        std::fs::write(&file, text).expect("a file");
+        file.to_str().expect("a path that is text").to_owned()
+    };
+    let good = file("login", &login);
+    let network: Vec<(String, String)> =
+        operator.variables.iter().filter(|it| it.0.starts_with("HUBWARD_")).cloned().collect();
+    let list = ["dps", "enrollment", "list", "--output", "json"];
+    let run = |arguments: &[&str], stdin: &str| {
+        Invocation::hubward(list).args(arguments.iter().copied()).vars(&network).stdin(stdin).run()
+    };
+    for (arguments, stdin) in [
+        (&["--login-file", &good][..], ""),
+        (&["--login-file", "-"], login.as_str()),
+        (&["--login", &login], ""),
+        (&["-l", &login, "-n", "localhost"], ""),
+    ] {
+        let ran = run(arguments, stdin).await;
+        assert_eq!(ran.code, Some(0), "{}", ran.stdout_text());
+        let key = login.split("SharedAccessKey=").nth(1).expect("a key");
+        assert!(!ran.stderr_text().contains(key), "{}", ran.stderr_text());
+    }
+
+    let other_key = format!(
+        "{}{}",
+        login.split("SharedAccessKey=").next().unwrap_or_default(),
+        "SharedAccessKey=AAECAwQFBgcICQoLDA0ODw=="
+    );
+    let wrong = file("wrong", &other_key);
+    let no_key = file("no-key", "HostName=localhost;SharedAccessKeyName=p");
+    let device = file("device", "HostName=localhost;DeviceId=d;SharedAccessKey=AAECAwQFBgcICQoLDA0ODw==");
+    let token = file("token", "eyJ0.e30.sig");
+    for (arguments, code, says) in [
+        (&[][..], 2, "PROVISIONING_CONNECTION_STRING"),
+        (&["--login-file", "/nowhere"], 2, "/nowhere"),
+        (&["--login-file", &no_key], 2, "SharedAccessKey"),
+        (&["--login-file", &device], 2, "device"),
+        (&["--login-file", &good, "--host", "contoso"], 2, "contoso.azure-devices-provisioning.net"),
+        (&["--login-file", &wrong], 5, "401"),
+        (&["--bearer-token-file", &token], 2, "--host"),
+        // The emulator knows no tokens of Entra, and says so.
+        (&["--bearer-token-file", &token, "--host", "localhost"], 5, "401"),
+        (&["--login-file", &good, "--bearer-token-file", &token], 2, "cannot be used with"),
+        (&["--login-file", &good, "--connect-to", "localhost:443:127.0.0.1:1"], 3, "could not connect"),
+        (&["--login-file", &good, "--ca-file", "/nowhere"], 2, "/nowhere"),
+    ] {
+        let ran = run(arguments, "").await;
+        let error = ran.last().unwrap_or_else(|problem| panic!("{arguments:?}: {problem}"));
+        assert_eq!(error["exitCode"], json!(code), "{arguments:?}: {error}");
+        assert!(error.to_string().contains(says), "{arguments:?}: {error}");
+        for secret in ["AAECAwQFBgcICQoLDA0ODw", "eyJ0"] {
+            assert!(!error.to_string().contains(secret) && !ran.stderr_text().contains(secret), "{error}");
+        }
+    }
+    let nothing = run(&[], "").await.last().expect("an error");
+    let hint = nothing["hint"].as_str().expect("what to do");
+    for way in
+        ["PROVISIONING_CONNECTION_STRING", "--login-file", "--bearer-token-file", "--host", "emulator"]
+    {
+        assert!(hint.contains(way), "{way}: {hint}");
+    }
+    // What other users of the machine can read is not recommended.
+    assert!(!hint.contains("--login "), "{hint}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn json_is_the_services_own_body_to_the_last_space() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut running = Running::emulator(folder.path().to_str().expect("a path that is text"), ["--output", "json"]);
+    let lines = running.json_until("operator").await;
+    let mut variables = of_line(&lines[1]);
+    variables.extend(of_line(&lines[2]));
+    let show = ["dps", "enrollment", "show", "--eid", "dev-1", "--output", "json"];
+    let ran = Invocation::hubward(show).vars(&variables).run().await;
+    let admin = lines[0]["admin"].as_str().expect("a URL");
+    let answer = super::emulator::get(admin, "/dps/enrollments/dev-1?api-version=2021-10-01").await;
+    let body = answer.split("\r\n\r\n").nth(1).expect("a body");
+    assert!(body.starts_with('{') && body.ends_with('}'), "{answer}");
+    assert_eq!(ran.stdout_text(), format!("{body}\n"), "{}", ran.stderr_text());
+    running.interrupt().await;
+}
+
+/// The variables of a line of the emulator.
+fn of_line(line: &Value) -> Vec<(String, String)> {
+    let variables = line["variables"].as_object().expect("variables");
+    variables.iter().map(|(name, value)| (name.clone(), value.as_str().expect("a text").to_owned())).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_are_for_what_has_rows() {
+    for format in ["table", "tsv"] {
+        let ran = Invocation::hubward(["provision", "--output", format]).run().await;
+        assert_eq!(ran.code, Some(2));
+        assert!(ran.stderr_text().contains("--output text or --output json"), "{}", ran.stderr_text());
+        // A preference in the environment is none against such commands.
+        let variables = [("HUBWARD_OUTPUT", format.to_owned())];
+        let ran = Invocation::hubward(["sas", "derive-key", "--registration-id", "d", "--group-key-file", "-"])
+            .vars(&variables)
+            .stdin("AAECAwQFBgcICQoLDA0ODw==")
+            .run()
+            .await;
+        assert_eq!(ran.code, Some(0), "{}", ran.stderr_text());
+    }
+}
