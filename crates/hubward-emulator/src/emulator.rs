@@ -2,6 +2,7 @@
 
 mod devices;
 mod enrollments;
+mod faults;
 mod messages;
 mod methods;
 mod modules;
@@ -21,7 +22,7 @@ use tokio::task::JoinSet;
 
 use crate::clock::Clock;
 use crate::dps::Registrar;
-use crate::fault::{Fault, Faults, Point, UnfitFault};
+use crate::fault::{Faults, Moves};
 #[cfg(feature = "admin")]
 use crate::http::{Admin, Guard};
 use crate::hub::TelemetryLog;
@@ -115,6 +116,7 @@ impl Emulator {
             closing: watch::Sender::new(false),
             registrar: Registrar {
                 journal,
+                moves: Moves::default(),
                 store: Arc::clone(&store),
                 clock: Arc::clone(&clock),
                 id_scope: options.id_scope,
@@ -130,11 +132,8 @@ impl Emulator {
             info,
         });
 
-        let server = Server {
-            shared: Arc::clone(&shared),
-            tls: tls.into(),
-            lobby: Lobby::new(options.max_connections),
-        };
+        let server =
+            Server { shared: Arc::clone(&shared), tls: tls.into(), lobby: Lobby::new(options.max_connections) };
         let (mut tasks, mut admin_tasks) = (JoinSet::new(), JoinSet::new());
         for listener in mqtt {
             tasks.spawn(server.clone().run(listener, Protocol::Mqtt));
@@ -252,33 +251,6 @@ impl Emulator {
     /// live connections, messages to devices expire, and their locks end.
     pub fn clock_ahead(&self, ahead: Duration) {
         self.shared.move_clock(ahead);
-    }
-
-    /// Lets the next event at `point` go wrong; several faults happen one after the other.
-    ///
-    /// # Errors
-    /// [`UnfitFault`] if it cannot happen there.
-    pub fn fault(&self, point: Point, fault: Fault) -> Result<(), UnfitFault> {
-        self.shared.faults.once(point, fault)
-    }
-
-    /// Lets every event at `point` go wrong, after those scripted by [`Emulator::fault`].
-    ///
-    /// # Errors
-    /// [`UnfitFault`] if it cannot happen there.
-    pub fn fault_always(&self, point: Point, fault: Fault) -> Result<(), UnfitFault> {
-        self.shared.faults.always(point, fault)
-    }
-
-    /// How many faults scripted by [`Emulator::fault`] have not happened yet.
-    #[must_use]
-    pub fn faults_left(&self, point: Point) -> usize {
-        self.shared.faults.left(point)
-    }
-
-    /// Forgets all faults that have not happened yet.
-    pub fn clear_faults(&self) {
-        self.shared.faults.clear();
     }
 }
 

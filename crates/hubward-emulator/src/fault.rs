@@ -1,11 +1,18 @@
 //! Scripted misbehaviour for tests: at a named point, the next event goes wrong as told.
 
-use std::collections::{HashMap, VecDeque};
-use std::sync::{Mutex, PoisonError};
+mod script;
+mod strike;
+
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
+pub(crate) use script::Faults;
+pub use script::{BadScript, FaultScript, ScriptedFault};
+pub(crate) use strike::Moves;
+
 /// Where something may go wrong.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Point {
     /// A TCP connection to the MQTT port, before TLS.
@@ -36,6 +43,60 @@ pub enum Point {
     HubDesired,
     /// A call of a direct method, to a device that has subscribed to them.
     HubMethod,
+    /// A request to the service API of DPS on the HTTPS port; not at the admin port, which operators use.
+    DpsService,
+    /// A request to the service API of a hub on the HTTPS port; not at the admin port.
+    HubService,
+}
+
+impl Point {
+    /// All of them.
+    pub const ALL: [Self; 16] = [
+        Self::MqttAccept,
+        Self::HttpsAccept,
+        Self::WebSocketUpgrade,
+        Self::DpsConnect,
+        Self::DpsSubscribe,
+        Self::DpsRegister,
+        Self::DpsPoll,
+        Self::HubConnect,
+        Self::HubSubscribe,
+        Self::HubPublish,
+        Self::HubTwinGet,
+        Self::HubReported,
+        Self::HubDesired,
+        Self::HubMethod,
+        Self::DpsService,
+        Self::HubService,
+    ];
+
+    /// Whether it is known whose event it is, so that a fault can be for one device.
+    #[must_use]
+    pub const fn knows_device(self) -> bool {
+        !self.is_accept() && !self.is_service() && !matches!(self, Self::WebSocketUpgrade)
+    }
+
+    const fn is_accept(self) -> bool {
+        matches!(self, Self::MqttAccept | Self::HttpsAccept)
+    }
+
+    const fn is_service(self) -> bool {
+        matches!(self, Self::DpsService | Self::HubService)
+    }
+
+    /// A device is known to the hub, and may be connected.
+    const fn is_of_hub_device(self) -> bool {
+        matches!(
+            self,
+            Self::HubConnect
+                | Self::HubSubscribe
+                | Self::HubPublish
+                | Self::HubTwinGet
+                | Self::HubReported
+                | Self::HubDesired
+                | Self::HubMethod
+        )
+    }
 }
 
 /// What goes wrong.
@@ -43,7 +104,7 @@ pub enum Point {
 #[non_exhaustive]
 pub enum Fault {
     /// An error of the service: this status with the usual JSON body.
-    /// At the DPS requests, the twin requests and [`Point::WebSocketUpgrade`].
+    /// At the DPS requests, the twin requests, the service APIs and [`Point::WebSocketUpgrade`].
     Status {
         /// The HTTP status; over MQTT it stands in the topic.
         status: u16,
@@ -55,8 +116,20 @@ pub enum Fault {
         /// for it.
         retry_after: Option<String>,
     },
+    /// The same with these headers. At the DPS requests (over MQTT only `Retry-After` has a place), the
+    /// service APIs and [`Point::WebSocketUpgrade`].
+    StatusWith {
+        /// The HTTP status; over MQTT it stands in the topic.
+        status: u16,
+        /// The six-digit code in the body.
+        code: u32,
+        /// The message in the body.
+        message: String,
+        /// Names and values. What cannot be a header is left out.
+        headers: Vec<(String, String)>,
+    },
     /// Any bytes instead of the service's JSON: broken JSON, a gateway's HTML, a huge answer.
-    /// At the DPS requests and the twin requests.
+    /// At the DPS requests, the twin requests and the service APIs.
     Body {
         /// The HTTP status; over MQTT it stands in the topic.
         status: u16,
@@ -68,12 +141,16 @@ pub enum Fault {
     /// The right answer with another Retry-After, or without one. At the DPS requests.
     RetryAfter(Option<String>),
     /// The answer comes in chunks of so many bytes, without its length in the head. At the DPS
-    /// requests over HTTPS (MQTT: no effect).
+    /// requests over HTTPS (MQTT: no effect) and the service APIs.
     Chunked(usize),
     /// The connection ends without an answer. Everywhere; at [`Point::HubPublish`] the message is
     /// not logged, at [`Point::HubReported`] nothing is changed, and at [`Point::HubDesired`] and
     /// [`Point::HubMethod`] the device is told nothing.
     Cut,
+    /// The connection ends after so many bytes: at an accept point of all that is sent, TLS and all; over
+    /// HTTPS of the body; over MQTT of what is sent from this answer on. At the accept points, the connect
+    /// points, the DPS requests, the twin requests, [`Point::HubPublish`] and the service APIs.
+    CutAfter(usize),
     /// Nothing is answered, the connection stays open. Everywhere; a publish to DPS and a twin
     /// request get their PUBACK; at [`Point::HubPublish`] the message is not logged, at
     /// [`Point::HubReported`] nothing is changed, and at [`Point::HubDesired`] and
@@ -84,8 +161,8 @@ pub enum Fault {
     /// connection stands still.
     Delay(Duration),
     /// The answer comes one byte at a time with this pause in between; on MQTT everything after it
-    /// too, at an accept point the whole connection. At the accept points, the DPS requests and the
-    /// connect points.
+    /// too, at an accept point the whole connection. At the accept points, the DPS requests, the
+    /// connect points and the service APIs.
     Drip(Duration),
     /// The answer comes twice. At the DPS requests over MQTT (HTTPS: no effect), the twin requests,
     /// [`Point::HubDesired`] (the notice), [`Point::HubMethod`] (the call) and [`Point::HubPublish`]
@@ -106,6 +183,20 @@ pub enum Fault {
     /// The message is logged at once and acknowledged so much later; all else goes on meanwhile, but
     /// for acknowledgements, which keep their order. At [`Point::HubPublish`].
     HoldPubackFor(Duration),
+    /// The token has expired, whatever it says: 401 at the DPS requests and the service APIs, a refused
+    /// CONNECT at [`Point::HubConnect`]; at the other points of a hub the connection ends. Only this once:
+    /// the clock stays as it is.
+    TokenExpired,
+    /// An operator disables the device just now: the CONNECT is refused, or the connection ends, and it
+    /// stays disabled. At the points of a hub.
+    DeviceDisabled,
+    /// An operator deletes the device from its hub just now: the CONNECT is refused, or the connection ends,
+    /// until a registration or somebody makes it known again. At the points of a hub.
+    DeviceDeleted,
+    /// The device is moved to another hub just now, with its twin: this hub does not know it any more, and
+    /// DPS answers the other one from now on, until faults are cleared. With one hub only there is none to
+    /// move to: then this is [`Fault::DeviceDeleted`]. At the points of a hub and [`Point::DpsRegister`].
+    HubMoved,
 }
 
 impl Fault {
@@ -134,6 +225,12 @@ impl Fault {
         Self::Body { status: 200, content_type: "application/json; charset=utf-8".into(), bytes: bytes.into() }
     }
 
+    /// 200 with the beginning of an object that never ends.
+    #[must_use]
+    pub fn wrong_json() -> Self {
+        Self::body(br#"{"operationId":"4.55cb"#)
+    }
+
     /// 502 with HTML, as a gateway in between sends it.
     #[must_use]
     pub fn gateway_html() -> Self {
@@ -150,19 +247,38 @@ impl Fault {
         let dps_request = matches!(point, Point::DpsRegister | Point::DpsPoll);
         let twin_request = matches!(point, Point::HubTwinGet | Point::HubReported);
         let request = dps_request || twin_request;
-        let accept = matches!(point, Point::MqttAccept | Point::HttpsAccept);
+        let (accept, service) = (point.is_accept(), point.is_service());
         let connect = matches!(point, Point::DpsConnect | Point::HubConnect);
+        let publish = matches!(point, Point::HubPublish);
         match self {
             Self::Cut | Self::Never | Self::Delay(_) => true,
-            Self::Status { .. } => request || matches!(point, Point::WebSocketUpgrade),
-            Self::Body { .. } | Self::BeforePuback => request,
-            Self::RetryAfter(_) | Self::Chunked(_) => dps_request,
+            Self::CutAfter(_) => accept || connect || request || publish || service,
+            Self::Status { .. } => request || service || matches!(point, Point::WebSocketUpgrade),
+            Self::StatusWith { .. } => dps_request || service || matches!(point, Point::WebSocketUpgrade),
+            Self::Body { .. } => request || service,
+            Self::BeforePuback => request,
+            Self::RetryAfter(_) => dps_request,
+            Self::Chunked(_) => dps_request || service,
             Self::Stray => request || matches!(point, Point::HubMethod),
-            Self::Drip(_) => accept || dps_request || connect,
-            Self::Duplicate => request || matches!(point, Point::HubPublish | Point::HubDesired | Point::HubMethod),
+            Self::Drip(_) => accept || dps_request || connect || service,
+            Self::Duplicate => request || publish || matches!(point, Point::HubDesired | Point::HubMethod),
             Self::Connack(_) => connect,
             Self::Suback128 => matches!(point, Point::DpsSubscribe | Point::HubSubscribe),
-            Self::HoldPuback | Self::HoldPubackFor(_) => matches!(point, Point::HubPublish),
+            Self::HoldPuback | Self::HoldPubackFor(_) => publish,
+            Self::TokenExpired => dps_request || service || point.is_of_hub_device(),
+            Self::DeviceDisabled | Self::DeviceDeleted => point.is_of_hub_device(),
+            Self::HubMoved => point.is_of_hub_device() || matches!(point, Point::DpsRegister),
+        }
+    }
+
+    /// For logs: the bodies may be huge.
+    pub(crate) fn name(&self) -> String {
+        match self {
+            Self::Status { status, code, .. } | Self::StatusWith { status, code, .. } => {
+                format!("Status {status} {code}")
+            }
+            Self::Body { status, bytes, .. } => format!("Body {status} of {} bytes", bytes.len()),
+            other => format!("{other:?}"),
         }
     }
 }
@@ -177,152 +293,41 @@ pub struct UnfitFault {
     pub point: Point,
 }
 
-/// The scripts of all points.
-#[derive(Debug, Default)]
-pub(crate) struct Faults {
-    scripts: Mutex<HashMap<Point, Script>>,
-}
-
-#[derive(Debug, Default)]
-struct Script {
-    next: VecDeque<Fault>,
-    /// What happens when `next` is used up.
-    then: Option<Fault>,
-}
-
-impl Faults {
-    /// Appends a fault for one event.
-    pub(crate) fn once(&self, point: Point, fault: Fault) -> Result<(), UnfitFault> {
-        let fault = fit(point, fault)?;
-        self.scripts().entry(point).or_default().next.push_back(fault);
-        Ok(())
-    }
-
-    /// Sets what happens at every event after the ones scripted singly.
-    pub(crate) fn always(&self, point: Point, fault: Fault) -> Result<(), UnfitFault> {
-        let fault = fit(point, fault)?;
-        self.scripts().entry(point).or_default().then = Some(fault);
-        Ok(())
-    }
-
-    pub(crate) fn clear(&self) {
-        self.scripts().clear();
-    }
-
-    /// How many are scripted.
-    #[cfg(feature = "admin")]
-    pub(crate) fn count(&self) -> usize {
-        self.scripts().values().map(|it| it.next.len() + usize::from(it.then.is_some())).sum()
-    }
-
-    /// How many single faults have not happened yet.
-    pub(crate) fn left(&self, point: Point) -> usize {
-        self.scripts().get(&point).map_or(0, |it| it.next.len())
-    }
-
-    /// What is to go wrong with the event that happens now.
-    pub(crate) fn take(&self, point: Point) -> Option<Fault> {
-        let mut scripts = self.scripts();
-        let script = scripts.get_mut(&point)?;
-        let fault = script.next.pop_front().or_else(|| script.then.clone());
-        if let Some(fault) = &fault {
-            tracing::debug!(?point, fault = fault_name(fault), "a scripted fault happens");
-        }
-        fault
-    }
-
-    fn scripts(&self) -> std::sync::MutexGuard<'_, HashMap<Point, Script>> {
-        self.scripts.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn fit(point: Point, fault: Fault) -> Result<Fault, UnfitFault> {
-    if fault.fits(point) { Ok(fault) } else { Err(UnfitFault { fault, point }) }
-}
-
-/// For the log: the bodies may be huge.
-fn fault_name(fault: &Fault) -> String {
-    match fault {
-        Fault::Status { status, code, .. } => format!("Status {status} {code}"),
-        Fault::Body { status, bytes, .. } => format!("Body {status} of {} bytes", bytes.len()),
-        other => format!("{other:?}"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn happen_in_order_then_for_ever() {
-        let faults = Faults::default();
-        faults.once(Point::DpsPoll, Fault::Cut).expect("fits");
-        faults.once(Point::DpsPoll, Fault::Never).expect("fits");
-        assert_eq!((faults.left(Point::DpsPoll), faults.left(Point::DpsRegister)), (2, 0));
-        assert_eq!(faults.take(Point::DpsRegister), None);
-        assert_eq!(faults.take(Point::DpsPoll), Some(Fault::Cut));
-        assert_eq!(faults.take(Point::DpsPoll), Some(Fault::Never));
-        assert_eq!(faults.take(Point::DpsPoll), None);
-        faults.always(Point::DpsPoll, Fault::Stray).expect("fits");
-        faults.once(Point::DpsPoll, Fault::Cut).expect("fits");
-        let taken: Vec<_> = (0..3).filter_map(|_| faults.take(Point::DpsPoll)).collect();
-        assert_eq!(taken, [Fault::Cut, Fault::Stray, Fault::Stray]);
-        faults.clear();
-        assert_eq!(faults.take(Point::DpsPoll), None);
-    }
-
-    #[test]
-    fn those_that_cannot_happen_are_refused() {
-        for (point, fault) in [
-            (Point::HubPublish, Fault::throttled("3")),
-            (Point::DpsRegister, Fault::HoldPuback),
-            (Point::HttpsAccept, Fault::Connack(5)),
-            (Point::HubConnect, Fault::Suback128),
-        ] {
-            let expected = UnfitFault { fault: fault.clone(), point };
-            assert_eq!(Faults::default().once(point, fault), Err(expected));
-        }
-    }
-
-    const POINTS: [Point; 14] = [
-        Point::MqttAccept,
-        Point::HttpsAccept,
-        Point::WebSocketUpgrade,
-        Point::DpsConnect,
-        Point::DpsSubscribe,
-        Point::DpsRegister,
-        Point::DpsPoll,
-        Point::HubConnect,
-        Point::HubSubscribe,
-        Point::HubPublish,
-        Point::HubTwinGet,
-        Point::HubReported,
-        Point::HubDesired,
-        Point::HubMethod,
-    ];
 
     /// A row for each fault, a column for each point, as `docs/emulator.md` has it.
     #[test]
     fn every_fault_has_its_points() {
         let second = Duration::from_secs(1);
         for (fault, fits) in [
-            (Fault::Cut, "xxxxxxxxxxxxxx"),
-            (Fault::Never, "xxxxxxxxxxxxxx"),
-            (Fault::Delay(second), "xxxxxxxxxxxxxx"),
-            (Fault::status(500, 500_000, ""), "..x..xx...xx.."),
-            (Fault::body(""), ".....xx...xx.."),
-            (Fault::BeforePuback, ".....xx...xx.."),
-            (Fault::RetryAfter(None), ".....xx......."),
-            (Fault::Chunked(1), ".....xx......."),
-            (Fault::Stray, ".....xx...xx.x"),
-            (Fault::Drip(second), "xx.x.xxx......"),
-            (Fault::Duplicate, ".....xx..xxxxx"),
-            (Fault::Connack(5), "...x...x......"),
-            (Fault::Suback128, "....x...x....."),
-            (Fault::HoldPuback, ".........x...."),
-            (Fault::HoldPubackFor(second), ".........x...."),
+            (Fault::Cut, "xxxxxxxxxxxxxxxx"),
+            (Fault::Never, "xxxxxxxxxxxxxxxx"),
+            (Fault::Delay(second), "xxxxxxxxxxxxxxxx"),
+            (Fault::status(500, 500_000, ""), "..x..xx...xx..xx"),
+            (Fault::body(""), ".....xx...xx..xx"),
+            (Fault::BeforePuback, ".....xx...xx...."),
+            (Fault::RetryAfter(None), ".....xx........."),
+            (Fault::Chunked(1), ".....xx.......xx"),
+            (Fault::Stray, ".....xx...xx.x.."),
+            (Fault::Drip(second), "xx.x.xxx......xx"),
+            (Fault::Duplicate, ".....xx..xxxxx.."),
+            (Fault::Connack(5), "...x...x........"),
+            (Fault::Suback128, "....x...x......."),
+            (Fault::HoldPuback, ".........x......"),
+            (Fault::HoldPubackFor(second), ".........x......"),
+            (Fault::CutAfter(3), "xx.x.xxx.xxx..xx"),
+            (
+                Fault::StatusWith { status: 503, code: 503_000, message: String::new(), headers: vec![] },
+                "..x..xx.......xx",
+            ),
+            (Fault::TokenExpired, ".....xxxxxxxxxxx"),
+            (Fault::DeviceDisabled, ".......xxxxxxx.."),
+            (Fault::DeviceDeleted, ".......xxxxxxx.."),
+            (Fault::HubMoved, ".....x.xxxxxxx.."),
         ] {
-            let row: String = POINTS.iter().map(|it| if fault.fits(*it) { 'x' } else { '.' }).collect();
+            let row: String = Point::ALL.iter().map(|it| if fault.fits(*it) { 'x' } else { '.' }).collect();
             assert_eq!(row, fits, "{fault:?}");
         }
     }

@@ -67,7 +67,7 @@ pub use builder::{Builder, DEV_GROUP, DEV_GROUP_KEY, DEV_ID_SCOPE, SERVICE_RETRY
 pub use emulator::Emulator;
 pub use enroll::{Enrollment, EnrollmentBuilder, EnrollmentGroup, EnrollmentGroupBuilder};
 pub use error::StartError;
-pub use fault::{Fault, Point, UnfitFault};
+pub use fault::{BadScript, Fault, FaultScript, Point, ScriptedFault, UnfitFault};
 pub use hub::{CloudToDevice, Expiry, SendProblem, Telemetry, TelemetryLog, TelemetryReader};
 pub use hub::{Invocation, InvokeError, MethodResult, TwinProblem};
 pub use journal::{Event, EventKind, EventLog, EventReader, EventSource};

@@ -53,11 +53,12 @@ impl Server {
     async fn connection(self, tcp: TcpStream, protocol: Protocol, place: Arc<Place>) {
         let mut socket = Socket::new(tcp);
         let point = if protocol == Protocol::Mqtt { Point::MqttAccept } else { Point::HttpsAccept };
-        match self.shared.take_fault(point) {
+        match self.shared.take_fault(point, None) {
             Some(Fault::Cut) => return,
             Some(Fault::Never) => return hold(socket).await,
             Some(Fault::Delay(time)) => sleep(time).await,
             Some(Fault::Drip(every)) => socket.drip(every),
+            Some(Fault::CutAfter(bytes)) => socket.cut_after(bytes),
             _ => {}
         }
         let stream = match timeout(HANDSHAKE, self.tls.accept(socket)).await {

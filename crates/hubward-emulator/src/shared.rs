@@ -10,6 +10,8 @@ use tokio::sync::watch;
 
 use crate::clock::Clock;
 use crate::dps::Registrar;
+#[cfg(test)]
+use crate::fault::Moves;
 use crate::fault::{Fault, Faults, Point};
 use crate::hub::TelemetryLog;
 use crate::journal::{EventKind, EventLog, EventSource, Note};
@@ -35,10 +37,17 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    /// What is to go wrong with the event that happens now. Counts as a change, so that a test can
+    /// What is to go wrong with the event that happens now, to this device where it is known. Counts as a change, so that a test can
     /// wait for it.
-    pub(crate) fn take_fault(&self, point: Point) -> Option<Fault> {
-        let fault = self.faults.take(point)?;
+    pub(crate) fn take_fault(&self, point: Point, device: Option<&str>) -> Option<Fault> {
+        let fault = self.faults.take(point, device)?;
+        tracing::debug!(?point, device, fault = fault.name(), "a scripted fault happens");
+        let note = Note::new(EventKind::FaultHappened, EventSource::Emulator);
+        let note = note.message(format!("{} at {point:?}", fault.name()));
+        self.journal.note(match device {
+            Some(device) => note.id(device),
+            None => note,
+        });
         self.store.change(|_| ());
         Some(fault)
     }
@@ -93,6 +102,7 @@ impl Shared {
             closing: watch::Sender::new(false),
             registrar: Registrar {
                 journal,
+                moves: Moves::default(),
                 store: Arc::clone(&store),
                 clock: Arc::clone(&clock),
                 id_scope: "0ne1".into(),

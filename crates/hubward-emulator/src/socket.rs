@@ -1,4 +1,4 @@
-//! A TCP socket that can be told to send one byte at a time.
+//! A TCP socket that can be told to send one byte at a time, or only so many.
 
 use std::io;
 use std::pin::Pin;
@@ -14,6 +14,8 @@ use tokio::time::{Sleep, sleep};
 pub(crate) struct Socket {
     tcp: TcpStream,
     drip: Option<Drip>,
+    /// How many bytes may still be sent.
+    rest: Option<usize>,
 }
 
 #[derive(Debug)]
@@ -24,7 +26,12 @@ struct Drip {
 
 impl Socket {
     pub(crate) const fn new(tcp: TcpStream) -> Self {
-        Self { tcp, drip: None }
+        Self { tcp, drip: None, rest: None }
+    }
+
+    /// Sends so many bytes and no more.
+    pub(crate) const fn cut_after(&mut self, bytes: usize) {
+        self.rest = Some(bytes);
     }
 
     pub(crate) fn drip(&mut self, every: Duration) {
@@ -41,6 +48,14 @@ impl AsyncRead for Socket {
 impl AsyncWrite for Socket {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        if let Some(rest) = this.rest {
+            if rest == 0 {
+                return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+            }
+            let written = ready!(Pin::new(&mut this.tcp).poll_write(cx, &bytes[..bytes.len().min(rest)]))?;
+            this.rest = Some(rest - written);
+            return Poll::Ready(Ok(written));
+        }
         let Some(drip) = &mut this.drip else { return Pin::new(&mut this.tcp).poll_write(cx, bytes) };
         ready!(drip.pause.as_mut().poll(cx));
         let written = ready!(Pin::new(&mut this.tcp).poll_write(cx, &bytes[..bytes.len().min(1)]))?;

@@ -33,6 +33,8 @@ pub(crate) struct Admitted {
     /// The device's own keys; derived ones for a group.
     pub(crate) keys: KeyPair,
     pub(crate) enabled: bool,
+    /// The hub that it was moved to, whatever the enrollment says.
+    pub(crate) moved_to: Option<String>,
 }
 
 /// Why a device may not.
@@ -75,12 +77,13 @@ pub(crate) fn admit(state: &State, id_scope: &str, caller: &Caller, now: UnixSec
             return refuse("bad signature for its individual enrollment");
         }
         let enabled = entry.model.settings.is_enabled();
-        return Ok(Admitted { group: None, keys: entry.keys.clone(), enabled });
+        return Ok(Admitted { group: None, keys: entry.keys.clone(), enabled, moved_to: None });
     }
     for (name, entry) in &state.groups {
         let keys = entry.keys.derive(caller.registration_id.as_str());
         if keys.signed(token) {
-            return Ok(Admitted { group: Some(name.clone()), keys, enabled: entry.model.settings.is_enabled() });
+            let enabled = entry.model.settings.is_enabled();
+            return Ok(Admitted { group: Some(name.clone()), keys, enabled, moved_to: None });
         }
     }
     refuse("no individual enrollment, and no group whose derived key made the token")

@@ -16,7 +16,7 @@ use super::admit::Caller;
 use super::answer::{Answer, Refusal};
 use crate::clock::Clock;
 use crate::fault::{Fault, Point};
-use crate::http::{Cut, Pace, Paced, Reply, is_json, reply, value};
+use crate::http::{Cut, Pace, Paced, Reply, add_headers, is_json, reply, value};
 use crate::service::api_version;
 use crate::shared::Shared;
 
@@ -49,23 +49,37 @@ pub(crate) async fn handle(shared: &Arc<Shared>, request: Request<Incoming>) -> 
         // The client left in the middle, or takes for ever.
         Ok(Err(_)) | Err(_) => return Err(Cut),
     };
+    let caller = caller(&asked, uri.query(), &head.headers);
+    let who = caller.registration_id.as_str();
     let fault = match asked.operation {
-        DpsOperation::Register => shared.take_fault(Point::DpsRegister),
-        DpsOperation::Status(_) => shared.take_fault(Point::DpsPoll),
+        DpsOperation::Register => shared.take_fault(Point::DpsRegister, Some(who)),
+        DpsOperation::Status(_) => shared.take_fault(Point::DpsPoll, Some(who)),
         DpsOperation::Lookup => None,
     };
-    let caller = caller(&asked, uri.query(), &head.headers);
     let answer = || match &asked.operation {
         DpsOperation::Register => registrar.register(&caller, &body),
         DpsOperation::Status(operation_id) => registrar.poll(&caller, operation_id),
         DpsOperation::Lookup => registrar.lookup(&caller, &body),
     };
-    let mut pace = Pace::AtOnce;
+    let (mut pace, mut added) = (Pace::AtOnce, Vec::new());
     let answer = match fault {
         Some(Fault::Cut) => return Err(Cut),
         Some(Fault::Never) => std::future::pending().await,
         Some(Fault::Status { status, code, message, retry_after }) => {
             Answer { retry_after, ..registrar.refuse(&Refusal::new(status, code, message)) }
+        }
+        Some(Fault::StatusWith { status, code, message, headers }) => {
+            added = headers;
+            registrar.refuse(&Refusal::new(status, code, message))
+        }
+        Some(Fault::TokenExpired) => registrar.expired(&caller),
+        Some(Fault::HubMoved) => {
+            shared.strike_registration(&Fault::HubMoved, who);
+            answer()
+        }
+        Some(Fault::CutAfter(bytes)) => {
+            pace = Pace::CutAfter(bytes);
+            answer()
         }
         Some(Fault::Body { status, content_type, bytes }) => {
             Answer { status, content_type, body: bytes, retry_after: None, error_code: None, ..answer() }
@@ -86,6 +100,7 @@ pub(crate) async fn handle(shared: &Arc<Shared>, request: Request<Incoming>) -> 
         _ => answer(),
     };
     let mut reply = to_http(&shared.clock, answer, pace);
+    add_headers(&mut reply, &added);
     if asked.operation == DpsOperation::Register && reply.status() == hyper::StatusCode::ACCEPTED {
         // One transcript shows the address of the registration here, not of the operation.
         let host = head.headers.get(HOST).and_then(|it| it.to_str().ok()).unwrap_or("localhost");

@@ -94,7 +94,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> for DpsSession<'_> {
             Incoming::Publish(publish) => return self.publish(connection, publish).await,
             Incoming::Subscribe(id, filters) => {
                 let mut refused = false;
-                match self.shared.take_fault(Point::DpsSubscribe) {
+                match self.shared.take_fault(Point::DpsSubscribe, Some(self.caller.registration_id.as_str())) {
                     Some(Fault::Suback128) => refused = true,
                     Some(Fault::Cut) => return Err(Closed::Fault),
                     Some(Fault::Never) => return Ok(()),
@@ -159,13 +159,27 @@ impl DpsSession<'_> {
             Request::Register(_) => registrar.register(self.caller, &publish.body),
             Request::Poll(topic) => registrar.poll(self.caller, &topic.operation_id),
         };
-        let fault = self.shared.take_fault(point);
+        let fault = self.shared.take_fault(point, Some(self.caller.registration_id.as_str()));
         let answer = match &fault {
             Some(Fault::Cut) => return Err(Closed::Fault),
             Some(Fault::Never) => None,
             Some(Fault::Status { status, code, message, retry_after }) => {
                 let refused = registrar.refuse(&Refusal::new(*status, *code, message));
                 Some(Answer { retry_after: retry_after.clone(), ..refused })
+            }
+            Some(Fault::StatusWith { status, code, message, headers }) => {
+                let refused = registrar.refuse(&Refusal::new(*status, *code, message));
+                let named = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("retry-after"));
+                Some(Answer { retry_after: named.map(|(_, value)| value.clone()), ..refused })
+            }
+            Some(Fault::TokenExpired) => Some(registrar.expired(self.caller)),
+            Some(Fault::HubMoved) => {
+                self.shared.strike_registration(&Fault::HubMoved, self.caller.registration_id.as_str());
+                Some(answer())
+            }
+            Some(Fault::CutAfter(bytes)) => {
+                connection.cut_after(*bytes);
+                Some(answer())
             }
             Some(Fault::Body { status, bytes, .. }) => {
                 Some(Answer { status: *status, body: bytes.clone(), retry_after: None, ..answer() })

@@ -9,6 +9,7 @@ use super::admit::{Admitted, Caller, Denial, admit};
 use super::answer::{Answer, Refusal};
 use super::assign::assign;
 use crate::clock::Clock;
+use crate::fault::Moves;
 use crate::journal::{EventKind, EventLog, EventSource, Note};
 use crate::store::{Operation, State, Store};
 use crate::wire_id;
@@ -19,6 +20,8 @@ pub(crate) struct Registrar {
     pub(crate) store: Arc<Store>,
     pub(crate) clock: Arc<Clock>,
     pub(crate) journal: EventLog,
+    /// Devices that were moved to another hub than their enrollments say.
+    pub(crate) moves: Moves,
     pub(crate) id_scope: String,
     /// What 202 answers ask to wait, in seconds.
     pub(crate) retry_after: Option<u64>,
@@ -99,6 +102,12 @@ impl Registrar {
         Answer::error(refusal, self.clock.now())
     }
 
+    /// The answer to a token that is too old, whether it is or not.
+    pub(crate) fn expired(&self, caller: &Caller) -> Answer {
+        let why = "the token has expired (a scripted fault)".to_owned();
+        self.answer(caller, Err(Denial { refusal: Refusal::unauthorized(), why }))
+    }
+
     fn answer(&self, caller: &Caller, result: Result<Answer, Denial>) -> Answer {
         result.unwrap_or_else(|Denial { refusal, why }| {
             tracing::info!(registration_id = %caller.registration_id, code = refusal.code, why, "DPS refuses a device");
@@ -109,7 +118,8 @@ impl Registrar {
     }
 
     fn admit(&self, state: &State, caller: &Caller) -> Result<Admitted, Denial> {
-        admit(state, &self.id_scope, caller, self.clock.unix())
+        let admitted = admit(state, &self.id_scope, caller, self.clock.unix())?;
+        Ok(Admitted { moved_to: self.moves.of(&caller.key()), ..admitted })
     }
 
     fn assigning(&self, operation_id: String, registration_state: Option<RegistrationState>) -> Answer {

@@ -6,7 +6,6 @@ use hubward_sas::SharedKey;
 use super::Emulator;
 use crate::hub::TelemetryLog;
 use crate::store::{Device, DeviceView, EnrollError, Key, KeyPair, State, Why};
-use crate::wire_id;
 
 impl Emulator {
     /// The devices of all hubs, in the order of hubs and ids.
@@ -50,16 +49,7 @@ impl Emulator {
     /// Lets a device of a hub and its modules connect or not; those that are connected and may not are
     /// cut off. Gives whether there is such a device.
     pub fn set_device_enabled(&self, hub: &str, device_id: &str, enabled: bool) -> bool {
-        self.shared.store.change(|state| {
-            let device = state.hub_mut(hub).filter(|it| it.is_device(device_id));
-            let Some(device) = device.and_then(|it| it.devices.get_mut(device_id)) else { return false };
-            device.enabled = enabled;
-            device.etag = wire_id::identity_etag();
-            if !enabled {
-                state.close_device(hub, device_id);
-            }
-            true
-        })
+        self.shared.store.change(|state| state.set_enabled(hub, device_id, enabled))
     }
 
     /// Deletes a device from a hub with its modules and messages; who is connected is cut off. Gives

@@ -1,6 +1,5 @@
 //! Bodies of answers, and how an answer is put together.
 
-use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -8,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use hyper::Response;
 use hyper::body::{Body, Frame, SizeHint};
-use hyper::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderValue};
+use hyper::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue};
 use tokio::time::{Sleep, sleep};
 
 use crate::clock::{Clock, http_date};
@@ -30,6 +29,8 @@ pub(crate) enum Pace {
     Drip(Duration),
     /// So many bytes at a time, their sum not told beforehand.
     Chunks(usize),
+    /// So many bytes of it, then the end of the connection.
+    CutAfter(usize),
 }
 
 /// A body with its pace.
@@ -54,6 +55,10 @@ impl Paced {
         Self { rest: bytes.into(), pace, pause: None, more: None }
     }
 
+    pub(crate) fn with_pace(self, pace: Pace) -> Self {
+        Self { pace, ..self }
+    }
+
     /// Chunks of a length that nobody knows.
     #[cfg(feature = "admin")]
     pub(crate) fn stream(chunks: impl Chunks + 'static) -> Self {
@@ -70,9 +75,9 @@ impl std::fmt::Debug for Paced {
 
 impl Body for Paced {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = Cut;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         let this = self.get_mut();
         if this.rest.is_empty() {
             let Some(more) = &mut this.more else { return Poll::Ready(None) };
@@ -90,6 +95,7 @@ impl Body for Paced {
                 1
             }
             Pace::Chunks(bytes) => bytes.clamp(1, this.rest.len()),
+            Pace::CutAfter(bytes) => return this.cut_after(cx, bytes),
         };
         Poll::Ready(Some(Ok(Frame::data(this.rest.split_to(length)))))
     }
@@ -102,7 +108,34 @@ impl Body for Paced {
         match self.pace {
             _ if self.more.is_some() => SizeHint::default(),
             Pace::Chunks(_) => SizeHint::default(),
-            Pace::AtOnce | Pace::Drip(_) => SizeHint::with_exact(self.rest.len() as u64),
+            Pace::AtOnce | Pace::Drip(_) | Pace::CutAfter(_) => SizeHint::with_exact(self.rest.len() as u64),
+        }
+    }
+}
+
+impl Paced {
+    /// The bytes that may go; then nothing for a moment, in which they do go; then the end.
+    fn cut_after(&mut self, cx: &mut Context<'_>, bytes: usize) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        if bytes >= self.rest.len() {
+            return Poll::Ready(Some(Ok(Frame::data(self.rest.split_off(0)))));
+        }
+        if bytes > 0 {
+            self.pace = Pace::CutAfter(0);
+            return Poll::Ready(Some(Ok(Frame::data(self.rest.split_to(bytes)))));
+        }
+        let pause = self.pause.get_or_insert_with(|| Box::pin(sleep(GONE)));
+        pause.as_mut().poll(cx).map(|()| Some(Err(Cut)))
+    }
+}
+
+/// Time for what was sent to leave.
+const GONE: Duration = Duration::from_millis(20);
+
+/// Adds headers to an answer, in place of those of the same name. What cannot be one is left out.
+pub(crate) fn add_headers(reply: &mut Reply, headers: &[(String, String)]) {
+    for (name, text) in headers {
+        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(text)) {
+            reply.headers_mut().insert(name, value);
         }
     }
 }

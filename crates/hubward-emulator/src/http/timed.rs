@@ -97,13 +97,13 @@ mod tests {
         let mut ours = Timed::new(ours, PATIENCE);
         let reading = async {
             for _ in 0..10 {
-                tokio::time::sleep(PATIENCE - Duration::from_secs(1)).await;
+                sleep(PATIENCE - Duration::from_secs(1)).await;
                 theirs.read_u8().await.expect("a byte");
             }
         };
         let (written, ()) = tokio::join!(ours.write_all(&[0; 10]), reading);
         written.expect("taken, one by one");
-        tokio::time::sleep(10 * PATIENCE).await;
+        sleep(10 * PATIENCE).await;
         ours.write_all(&[0]).await.expect("nothing has waited");
     }
 }

@@ -9,7 +9,7 @@ use hyper::header::{
 use hyper::{HeaderMap, Method, Request};
 use tokio::time::sleep;
 
-use super::{Cut, Pace, Paced, Reply, reply, value};
+use super::{Cut, Pace, Paced, Reply, add_headers, reply, value};
 use crate::dps::{Refusal, to_http};
 use crate::fault::{Fault, Point};
 use crate::shared::Shared;
@@ -26,11 +26,17 @@ pub(super) fn is_asked<B>(request: &Request<B>) -> bool {
 /// section 6.
 pub(super) async fn answer<B>(shared: &Arc<Shared>, request: &Request<B>) -> Result<Reply, Cut> {
     let registrar = &shared.registrar;
-    match shared.take_fault(Point::WebSocketUpgrade) {
+    match shared.take_fault(Point::WebSocketUpgrade, None) {
         Some(Fault::Status { status, code, message, retry_after }) => {
             let mut answer = registrar.refuse(&Refusal::new(status, code, message));
             answer.retry_after = retry_after;
             return Ok(to_http(&shared.clock, answer, Pace::AtOnce));
+        }
+        Some(Fault::StatusWith { status, code, message, headers }) => {
+            let answer = registrar.refuse(&Refusal::new(status, code, message));
+            let mut reply = to_http(&shared.clock, answer, Pace::AtOnce);
+            add_headers(&mut reply, &headers);
+            return Ok(reply);
         }
         Some(Fault::Cut) => return Err(Cut),
         Some(Fault::Never) => std::future::pending::<()>().await,

@@ -208,7 +208,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> for HubSession<'_> {
                 return self.publish(connection, publish).await;
             }
             Incoming::Subscribe(id, filters) => {
-                let refused = match self.shared.take_fault(Point::HubSubscribe) {
+                let refused = match self.take_fault(Point::HubSubscribe)? {
                     Some(Fault::Suback128) => true,
                     Some(Fault::Cut) => return Err(Closed::Fault),
                     Some(Fault::Never) => return Ok(()),
@@ -247,6 +247,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> for HubSession<'_> {
 }
 
 impl HubSession<'_> {
+    /// What is to go wrong with the event that happens now. What happens to the device itself ends the
+    /// connection.
+    pub(super) fn take_fault(&self, point: Point) -> Result<Option<Fault>, Closed> {
+        let client_id = self.login.identity.client_id();
+        match self.shared.take_fault(point, Some(&client_id)) {
+            Some(Fault::TokenExpired) => Err(Closed::Expired),
+            Some(fault @ (Fault::DeviceDisabled | Fault::DeviceDeleted | Fault::HubMoved)) => {
+                self.shared.strike(&fault, &self.login.hub, &client_id);
+                Err(Closed::NotAllowed)
+            }
+            fault => Ok(fault),
+        }
+    }
+
     /// The granted QoS, or a refusal.
     ///
     /// Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md: only the documented filters, at most five,

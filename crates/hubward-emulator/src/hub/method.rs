@@ -276,7 +276,7 @@ impl HubSession<'_> {
             Draft { kind: Kind::Call, topic: topic.encode(), body: payload.clone() }
         };
         let own = draft(id);
-        match self.shared.take_fault(Point::HubMethod) {
+        match self.take_fault(Point::HubMethod)? {
             Some(Fault::Cut) => return Err(Closed::Fault),
             Some(Fault::Never) => return Ok(()),
             Some(Fault::Delay(time)) => {

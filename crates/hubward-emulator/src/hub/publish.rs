@@ -38,13 +38,14 @@ impl HubSession<'_> {
             message = message.property(RETAIN, "true");
         }
         let (mut acknowledgements, mut hold) = (1, None);
-        match self.shared.take_fault(Point::HubPublish) {
+        match self.take_fault(Point::HubPublish)? {
             Some(Fault::Cut) => return Err(Closed::Fault),
             Some(Fault::Never) => return Ok(()),
             Some(Fault::HoldPuback) => acknowledgements = 0,
             Some(Fault::HoldPubackFor(time)) => hold = Some(time),
             Some(Fault::Duplicate) => acknowledgements = 2,
             Some(Fault::Delay(time)) => sleep(time).await,
+            Some(Fault::CutAfter(bytes)) => connection.cut_after(bytes),
             _ => {}
         }
         if let Some(log) = self.shared.logs.get(&self.login.hub) {

@@ -75,7 +75,7 @@ impl HubSession<'_> {
         request: Request<'_>,
     ) -> Result<(), Closed> {
         let point = if matches!(request, Request::Get { .. }) { Point::HubTwinGet } else { Point::HubReported };
-        let fault = self.shared.take_fault(point);
+        let fault = self.take_fault(point)?;
         let answer = match &fault {
             Some(Fault::Cut) => return Err(Closed::Fault),
             Some(Fault::Never) => None,
@@ -88,6 +88,9 @@ impl HubSession<'_> {
             }
             _ => Some(self.answer(publish, request)?),
         };
+        if let Some(Fault::CutAfter(bytes)) = &fault {
+            connection.cut_after(*bytes);
+        }
         if fault != Some(Fault::BeforePuback) {
             self.acknowledge(connection, publish, None);
         }
@@ -162,7 +165,7 @@ impl HubSession<'_> {
             return Ok(());
         }
         let draft = Draft { kind: Kind::Notice, topic: DesiredTopic { version: Some(version) }.encode(), body };
-        match self.shared.take_fault(Point::HubDesired) {
+        match self.take_fault(Point::HubDesired)? {
             Some(Fault::Cut) => return Err(Closed::Fault),
             Some(Fault::Never) => return Ok(()),
             Some(Fault::Delay(time)) => {

@@ -50,17 +50,32 @@ pub(crate) struct Connection<S> {
     most: usize,
     /// Pause after each byte that is sent, as a fault says.
     drip: Option<Duration>,
+    /// How many of the bytes that are queued, and will be, may still be sent.
+    rest: Option<usize>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Packets may be as large as a CONNECT, until [`Connection::allow`] says more.
     pub(crate) fn new(stream: S, store: Arc<Store>) -> Self {
-        Self { stream, store, input: BytesMut::new(), output: BytesMut::new(), most: CONNECT_MOST, drip: None }
+        Self {
+            stream,
+            store,
+            input: BytesMut::new(),
+            output: BytesMut::new(),
+            most: CONNECT_MOST,
+            drip: None,
+            rest: None,
+        }
     }
 
     /// Lets packets have `most` bytes from now on.
     pub(crate) const fn allow(&mut self, most: usize) {
         self.most = most;
+    }
+
+    /// Sends what is queued, so many bytes more, and then ends the connection.
+    pub(crate) fn cut_after(&mut self, bytes: usize) {
+        self.rest = Some(self.output.len() + bytes);
     }
 
     /// Sends one byte at a time from now on.
@@ -105,15 +120,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             return Ok(());
         }
         self.store.settled().await?;
-        let bytes = self.output.split();
+        let mut bytes = self.output.split();
+        let cut = self.rest.is_some_and(|rest| bytes.len() >= rest);
+        if let Some(rest) = &mut self.rest {
+            bytes.truncate(*rest);
+            *rest -= bytes.len();
+        }
         if let Some(every) = self.drip {
             for byte in bytes {
                 self.send(&[byte]).await?;
                 sleep(every).await;
             }
-            return Ok(());
+        } else {
+            self.send(&bytes).await?;
         }
-        self.send(&bytes).await
+        if cut { Err(Closed::Fault) } else { Ok(()) }
     }
 
     async fn send(&mut self, bytes: &[u8]) -> Result<(), Closed> {

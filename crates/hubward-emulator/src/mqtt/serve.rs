@@ -4,12 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hubward_proto::dps::DpsUsername;
+use hubward_proto::hub::{HubIdentity, HubUsername};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{sleep, timeout};
 
-use super::codec::{Incoming, Malformed, Outgoing};
+use super::NOT_AUTHORIZED;
+use super::codec::{Connect, Incoming, Malformed, Outgoing};
 use super::connection::{Closed, Connection};
 use crate::fault::{Fault, Point};
+use crate::journal::{EventKind, EventSource, Note};
 use crate::lobby::Place;
 use crate::shared::Shared;
 use crate::{dps, hub};
@@ -37,7 +40,7 @@ where
             let _seat = place.sit().await;
             let to_dps = connect.username.as_deref().is_some_and(DpsUsername::is_one);
             let point = if to_dps { Point::DpsConnect } else { Point::HubConnect };
-            match misbehave(shared, &mut connection, point).await {
+            match misbehave(shared, &mut connection, point, &connect).await {
                 Some(end) => end,
                 None if to_dps => dps::serve_mqtt(shared, &mut connection, *connect).await,
                 None => hub::serve_mqtt(shared, &mut connection, *connect).await,
@@ -79,13 +82,30 @@ async fn misbehave<S: AsyncRead + AsyncWrite + Unpin>(
     shared: &Shared,
     connection: &mut Connection<S>,
     point: Point,
+    connect: &Connect,
 ) -> Option<End> {
-    match shared.take_fault(point)? {
+    let username = connect.username.as_deref().unwrap_or_default();
+    let at_hub = HubUsername::parse(username).ok().map(|it| it.identity).filter(|_| point == Point::HubConnect);
+    let at_dps = DpsUsername::parse(username).ok().map(|it| it.registration_id.to_string());
+    let who = at_hub.as_ref().map(HubIdentity::client_id).or(at_dps).unwrap_or_else(|| connect.client_id.clone());
+    match shared.take_fault(point, Some(&who))? {
         Fault::Connack(code) => return Some(refuse(connection, code)),
         Fault::Cut => return Some(End::Abruptly),
         Fault::Never => return Some(End::Never),
         Fault::Delay(time) => sleep(time).await,
         Fault::Drip(every) => connection.drip(every),
+        Fault::CutAfter(bytes) => connection.cut_after(bytes),
+        Fault::TokenExpired => {
+            let note = Note::new(EventKind::Refused, EventSource::Hub).id(&who).code(NOT_AUTHORIZED.into());
+            shared.journal.note(note.message("the token has expired (a scripted fault)"));
+            return Some(refuse(connection, NOT_AUTHORIZED));
+        }
+        // The login that follows finds it so.
+        fault @ (Fault::DeviceDisabled | Fault::DeviceDeleted | Fault::HubMoved) => {
+            if let Some(identity) = &at_hub {
+                shared.strike(&fault, identity.host.as_str(), &who);
+            }
+        }
         _ => {}
     }
     None

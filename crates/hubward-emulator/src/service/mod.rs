@@ -3,6 +3,7 @@
 mod auth;
 mod body;
 mod dps;
+mod faults;
 mod hub;
 mod if_match;
 mod page;
@@ -10,6 +11,7 @@ mod page;
 use hyper::Request;
 use hyper::body::Incoming;
 
+use self::faults::Api;
 pub(crate) use auth::Access;
 #[cfg(feature = "admin")]
 pub(crate) use hub::{Form, Problem, invoke, patch_twin};
@@ -26,9 +28,9 @@ pub(crate) fn is_asked(path: &str) -> bool {
 pub(crate) async fn handle(shared: &Shared, request: Request<Incoming>) -> Result<Reply, Cut> {
     let path = request.uri().path().to_owned();
     if hub::is_asked(&path) {
-        return hub::handle(shared, None, &path, request).await;
+        return faults::around(shared, Api::of_hub(&path), hub::handle(shared, None, &path, request)).await;
     }
-    dps::handle(shared, Gate::Token, &path, request).await
+    faults::around(shared, Api::Dps, dps::handle(shared, Gate::Token, &path, request)).await
 }
 
 /// Answers one request of the admin port to DPS, below a mount point that is not in `path`. The caller

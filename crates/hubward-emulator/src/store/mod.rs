@@ -191,6 +191,19 @@ impl State {
         self.hub_mut(host)?.devices.get_mut(device_id)
     }
 
+    /// Lets a device connect or not, and cuts off who is connected and may not; whether there is such a
+    /// device.
+    pub(crate) fn set_enabled(&mut self, host: &str, device_id: &str, enabled: bool) -> bool {
+        let device = self.hub_mut(host).filter(|it| it.is_device(device_id));
+        let Some(device) = device.and_then(|it| it.devices.get_mut(device_id)) else { return false };
+        device.enabled = enabled;
+        device.etag = crate::wire_id::identity_etag();
+        if !enabled {
+            self.close_device(host, device_id);
+        }
+        true
+    }
+
     /// Deletes a device with its modules and messages, and cuts off who is connected. Gives the
     /// device, if there was one.
     pub(crate) fn remove_device(&mut self, host: &str, device_id: &str, now: SystemTime) -> Option<Device> {

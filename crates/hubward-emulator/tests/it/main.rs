@@ -6,6 +6,8 @@ mod admin;
 #[cfg(feature = "admin")]
 mod admin_device;
 #[cfg(feature = "admin")]
+mod admin_faults;
+#[cfg(feature = "admin")]
 mod admin_guard;
 #[cfg(feature = "admin")]
 mod admin_messages;
@@ -18,6 +20,7 @@ mod events;
 mod faults;
 mod hub;
 mod hub_faults;
+mod incidents;
 mod messages;
 mod methods;
 mod modules;

@@ -19,6 +19,7 @@ fn registrar(polls_before_assigned: u32) -> Registrar {
     Registrar {
         store: Arc::new(Store::new(State::new(["a.example", "b.example"]))),
         journal: EventLog::new(Arc::clone(&clock)),
+        moves: Moves::default(),
         clock,
         id_scope: SCOPE.into(),
         retry_after: Some(3),

@@ -3,6 +3,7 @@
 mod clock;
 mod devices;
 mod events;
+mod faults;
 mod feed;
 mod keys;
 mod query;
@@ -33,6 +34,8 @@ enum Route {
     Telemetry { hub: String },
     Export { hub: String },
     Clock,
+    Faults,
+    Fault { id: u64 },
     Disconnect { hub: String, client_id: String },
     Keys,
     ExportState,
@@ -56,6 +59,8 @@ impl Route {
             ["telemetry", hub, "export"] => Self::Export { hub: decode(hub)? },
             ["clock"] => Self::Clock,
             ["keys"] => Self::Keys,
+            ["faults"] => Self::Faults,
+            ["faults", id] => Self::Fault { id: id.parse().ok()? },
             ["export"] => Self::ExportState,
             ["import"] => Self::ImportState,
             ["reset"] => Self::Reset,
@@ -79,6 +84,8 @@ impl Route {
             | Self::Keys
             | Self::ExportState => "GET, HEAD",
             Self::Clock => "GET, HEAD, POST",
+            Self::Faults => "GET, HEAD, POST, DELETE",
+            Self::Fault { .. } => "DELETE",
             Self::Disconnect { .. } | Self::ImportState | Self::Reset => "POST",
         }
     }
@@ -141,6 +148,13 @@ pub(super) async fn answer(admin: &Admin, path: &str, request: Request<Incoming>
             Ok(body) => clock::set(shared, body).map(|it| json_reply(shared, 200, &it)),
             Err(failure) => Err(failure),
         },
+        Route::Faults if method == Method::GET => Ok(json_reply(shared, 200, &faults::show(shared))),
+        Route::Faults if method == Method::DELETE => Ok(json_reply(shared, 200, &faults::clear(shared))),
+        Route::Faults => match read(&head, body).await? {
+            Ok(body) => faults::script(shared, body).map(|it| json_reply(shared, 201, &it)),
+            Err(failure) => Err(failure),
+        },
+        Route::Fault { id } => faults::remove(shared, id).map(|it| json_reply(shared, 200, &it)),
         Route::Disconnect { hub, client_id } => {
             devices::disconnect(shared, &hub, &client_id).map(|it| json_reply(shared, 200, &it))
         }
@@ -218,6 +232,9 @@ mod tests {
             ("devices/h/d1%2Fm/disconnect", None),
             ("devices/h/d1", None),
             ("devices/h//disconnect", None),
+            ("faults", Some(Route::Faults)),
+            ("faults/7", Some(Route::Fault { id: 7 })),
+            ("faults/x", None),
             ("telemetry/", None),
             ("telemetry", None),
             ("status/", None),

@@ -5,6 +5,7 @@ use hyper::http::request::Parts;
 use super::path::{Action, is_for_devices};
 use super::problem::Problem;
 use crate::hub::Code;
+use crate::journal::{EventKind, EventSource, Note};
 use crate::service::api_version;
 use crate::service::auth::{Denied, token};
 use crate::shared::Shared;
@@ -27,6 +28,11 @@ pub(super) fn admit(shared: &Shared, hub: Option<&str>, path: &str, head: &Parts
         // A device's token is not looked at.
         return Ok((String::new(), Action::parse(method, path)?));
     }
+    let refuse = |denied: Denied| {
+        let problem = refuse(denied);
+        tell(shared, head, denied.why(), problem.code);
+        problem
+    };
     let names = shared.access.hub(&head.headers).map_err(refuse)?;
     let token = token(&head.headers).map_err(refuse)?;
     let Some(policy) = token.policy().and_then(Policy::named) else {
@@ -46,10 +52,17 @@ pub(super) fn admit(shared: &Shared, hub: Option<&str>, path: &str, head: &Parts
             policy.name(),
             needed.join(" or ")
         );
+        tell(shared, head, &message, Code::IotHubUnauthorized.number());
         return Err(Problem::new(Code::IotHubUnauthorized, message));
     }
     check_version(head.uri.query())?;
     Ok((names.hub.to_owned(), action))
+}
+
+/// Tells the journal whom a hub has sent away.
+fn tell(shared: &Shared, head: &Parts, why: &str, code: u32) {
+    let note = Note::new(EventKind::Refused, EventSource::HubService).code(code);
+    shared.journal.note(note.message(format!("{} {}: {why}", head.method, head.uri.path())));
 }
 
 /// Source: `[seen]` many issue traces for `IotHubUnauthorizedAccess;Unauthorized`. 421 for a name that

@@ -101,7 +101,7 @@ async fn answer(
 }
 
 /// How errors at a path are written.
-fn form(path: &str) -> Form {
+pub(super) fn form(path: &str) -> Form {
     let path = path.to_ascii_lowercase();
     if path.starts_with("/twins") || path == "/devices/query" { Form::Nested } else { Form::Named }
 }

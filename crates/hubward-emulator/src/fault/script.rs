@@ -1,0 +1,356 @@
+//! What is to go wrong when: scripts, in the order in which they were written.
+
+use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::{Fault, Point, UnfitFault};
+
+/// A fault with the events that it is for. Once, at the next event of whoever it is, unless it says more.
+///
+/// ```
+/// use hubward_emulator::{Fault, FaultScript, Point};
+///
+/// let flaky = FaultScript::new(Point::HubPublish, Fault::HoldPuback).device("dev-1").always().probability(0.2, 7);
+/// # let _ = flaky;
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct FaultScript {
+    point: Point,
+    fault: Fault,
+    device: Option<String>,
+    times: Option<u64>,
+    chance: Option<(f64, u64)>,
+}
+
+impl FaultScript {
+    /// This fault at the next event at this point.
+    #[must_use]
+    pub const fn new(point: Point, fault: Fault) -> Self {
+        Self { point, fault, device: None, times: Some(1), chance: None }
+    }
+
+    /// Only for this registration id, device, or `{device}/{module}`; a device's modules are meant, too.
+    /// Where nobody knows yet who comes ([`Point::knows_device`]), there is no such script.
+    #[must_use]
+    pub fn device(mut self, id: impl Into<String>) -> Self {
+        self.device = Some(id.into());
+        self
+    }
+
+    /// So many times.
+    #[must_use]
+    pub const fn times(mut self, times: u64) -> Self {
+        self.times = Some(times);
+        self
+    }
+
+    /// For ever, after those that have a number of times. Takes the place of an earlier one without a
+    /// probability for the same point and device.
+    #[must_use]
+    pub const fn always(mut self) -> Self {
+        self.times = None;
+        self
+    }
+
+    /// Only at some of the events, with a probability from 0 to 1. Which ones follows from the seed: the
+    /// same seed chooses the same of the events that the script is for, counted from its start.
+    #[must_use]
+    pub const fn probability(mut self, probability: f64, seed: u64) -> Self {
+        self.chance = Some((probability, seed));
+        self
+    }
+}
+
+/// As a line: `HoldPuback at HubPublish, always, for dev-1`.
+impl fmt::Display for FaultScript {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at {:?}", self.fault.name(), self.point)?;
+        match self.times {
+            None => f.write_str(", always")?,
+            Some(1) => {}
+            Some(times) => write!(f, ", {times} times")?,
+        }
+        if let Some((probability, seed)) = self.chance {
+            write!(f, ", with probability {probability} and seed {seed}")?;
+        }
+        self.device.as_ref().map_or(Ok(()), |device| write!(f, ", for {device}"))
+    }
+}
+
+/// A script that is written down, as [`Emulator::faults`](crate::Emulator::faults) shows it.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct ScriptedFault {
+    /// Its number.
+    pub id: u64,
+    /// Where.
+    pub point: Point,
+    /// What.
+    pub fault: Fault,
+    /// Whose events; `None`: everybody's.
+    pub device: Option<String>,
+    /// How often it will still happen; `None`: for ever.
+    pub left: Option<u64>,
+    /// How often it has happened.
+    pub happened: u64,
+    /// Probability and seed, if it happens at some of the events only.
+    pub chance: Option<(f64, u64)>,
+}
+
+/// A script that makes no sense.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BadScript {
+    /// The fault cannot happen there.
+    #[error(transparent)]
+    Unfit(#[from] UnfitFault),
+    /// A device is named where nobody knows who comes.
+    #[error("at {point:?} nobody knows which device comes; leave the device out")]
+    NoDevice {
+        /// The point.
+        point: Point,
+    },
+    /// It would never happen, or there is no such probability.
+    #[error("a fault happens at least once, with a probability from 0 to 1")]
+    Never,
+}
+
+/// The scripts of all points.
+#[derive(Debug, Default)]
+pub(crate) struct Faults {
+    scripts: Mutex<Scripts>,
+}
+
+#[derive(Debug, Default)]
+struct Scripts {
+    next_id: u64,
+    list: Vec<Script>,
+}
+
+#[derive(Debug)]
+struct Script {
+    view: ScriptedFault,
+    dice: Option<fastrand::Rng>,
+}
+
+impl Script {
+    /// Whether it is for an event of this device, and for this one; draws if that is left to chance.
+    fn strikes(&mut self, point: Point, device: Option<&str>) -> bool {
+        if self.view.point != point || !self.view.device.as_deref().is_none_or(|it| is_of(device, it)) {
+            return false;
+        }
+        match (&mut self.dice, self.view.chance) {
+            (Some(dice), Some((probability, _))) => dice.f64() < probability,
+            _ => true,
+        }
+    }
+}
+
+/// Whether an event of `device` is one of `wanted`, which may be its device. DPS ignores letter case.
+fn is_of(device: Option<&str>, wanted: &str) -> bool {
+    let Some(device) = device else { return false };
+    let begins = device.get(..wanted.len()).is_some_and(|it| it.eq_ignore_ascii_case(wanted));
+    begins && matches!(device.as_bytes().get(wanted.len()), None | Some(b'/'))
+}
+
+impl Faults {
+    /// Writes a script down; gives its number.
+    pub(crate) fn script(&self, script: FaultScript) -> Result<u64, BadScript> {
+        let FaultScript { point, fault, device, times, chance } = script;
+        let fault = fit(point, fault)?;
+        if device.is_some() && !point.knows_device() {
+            return Err(BadScript::NoDevice { point });
+        }
+        if times == Some(0) || chance.is_some_and(|(it, _)| !(0.0..=1.0).contains(&it)) {
+            return Err(BadScript::Never);
+        }
+        Ok(self.add(FaultScript { point, fault, device, times, chance }))
+    }
+
+    /// Writes down a fault for one event, or for every one.
+    pub(crate) fn plain(&self, point: Point, fault: Fault, times: Option<u64>) -> Result<(), UnfitFault> {
+        let fault = fit(point, fault)?;
+        self.add(FaultScript { times, ..FaultScript::new(point, fault) });
+        Ok(())
+    }
+
+    fn add(&self, script: FaultScript) -> u64 {
+        let FaultScript { point, fault, device, times, chance } = script;
+        let mut scripts = self.scripts();
+        if times.is_none() && chance.is_none() {
+            scripts.list.retain(|it| {
+                let view = &it.view;
+                view.point != point || view.device != device || view.left.is_some() || view.chance.is_some()
+            });
+        }
+        scripts.next_id += 1;
+        let id = scripts.next_id;
+        let dice = chance.map(|(_, seed)| fastrand::Rng::with_seed(seed));
+        let view = ScriptedFault { id, point, fault, device, left: times, happened: 0, chance };
+        scripts.list.push(Script { view, dice });
+        id
+    }
+
+    /// Forgets all; gives how many there were.
+    pub(crate) fn clear(&self) -> usize {
+        std::mem::take(&mut self.scripts().list).len()
+    }
+
+    /// How many are scripted.
+    #[cfg(feature = "admin")]
+    pub(crate) fn count(&self) -> usize {
+        self.scripts().list.len()
+    }
+
+    /// Forgets one; whether it was there.
+    pub(crate) fn remove(&self, id: u64) -> bool {
+        let mut scripts = self.scripts();
+        let before = scripts.list.len();
+        scripts.list.retain(|it| it.view.id != id);
+        scripts.list.len() < before
+    }
+
+    /// What is written down.
+    pub(crate) fn all(&self) -> Vec<ScriptedFault> {
+        self.scripts().list.iter().map(|it| it.view.clone()).collect()
+    }
+
+    /// How many single faults have not happened yet.
+    pub(crate) fn left(&self, point: Point) -> usize {
+        let scripts = self.scripts();
+        let left = scripts.list.iter().filter(|it| it.view.point == point).filter_map(|it| it.view.left).sum::<u64>();
+        usize::try_from(left).unwrap_or(usize::MAX)
+    }
+
+    /// What is to go wrong with the event that happens now, to this device where it is known.
+    pub(crate) fn take(&self, point: Point, device: Option<&str>) -> Option<Fault> {
+        let mut scripts = self.scripts();
+        let list = &mut scripts.list;
+        let counted = list.iter_mut().position(|it| it.view.left.is_some() && it.strikes(point, device));
+        let at = match counted {
+            Some(at) => at,
+            None => list.iter_mut().position(|it| it.view.left.is_none() && it.strikes(point, device))?,
+        };
+        let view = &mut list[at].view;
+        view.happened += 1;
+        let fault = view.fault.clone();
+        if let Some(left) = &mut view.left {
+            *left -= 1;
+            if *left == 0 {
+                list.remove(at);
+            }
+        }
+        Some(fault)
+    }
+
+    fn scripts(&self) -> MutexGuard<'_, Scripts> {
+        self.scripts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn fit(point: Point, fault: Fault) -> Result<Fault, UnfitFault> {
+    if fault.fits(point) { Ok(fault) } else { Err(UnfitFault { fault, point }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn once(point: Point, fault: Fault) -> FaultScript {
+        FaultScript::new(point, fault)
+    }
+
+    #[test]
+    fn happen_in_order_then_for_ever() {
+        let faults = Faults::default();
+        let poll = |faults: &Faults| faults.take(Point::DpsPoll, None);
+        faults.script(once(Point::DpsPoll, Fault::Cut)).expect("fits");
+        faults.script(once(Point::DpsPoll, Fault::Never)).expect("fits");
+        assert_eq!((faults.left(Point::DpsPoll), faults.left(Point::DpsRegister)), (2, 0));
+        assert_eq!(faults.take(Point::DpsRegister, None), None);
+        assert_eq!(poll(&faults), Some(Fault::Cut));
+        assert_eq!(poll(&faults), Some(Fault::Never));
+        assert_eq!(poll(&faults), None);
+        faults.script(once(Point::DpsPoll, Fault::Duplicate).always()).expect("fits");
+        faults.script(once(Point::DpsPoll, Fault::Stray).always()).expect("fits, and takes its place");
+        faults.script(once(Point::DpsPoll, Fault::Cut).times(2)).expect("fits");
+        let taken: Vec<_> = (0..4).filter_map(|_| poll(&faults)).collect();
+        assert_eq!(taken, [Fault::Cut, Fault::Cut, Fault::Stray, Fault::Stray]);
+        let all = faults.all();
+        assert_eq!((all.len(), all[0].happened, all[0].left), (1, 2, None));
+        assert!(faults.remove(all[0].id) && !faults.remove(all[0].id));
+        faults.script(once(Point::DpsPoll, Fault::Cut)).expect("fits");
+        faults.clear();
+        assert_eq!(poll(&faults), None);
+    }
+
+    #[test]
+    fn are_for_one_device_and_its_modules_or_for_all() {
+        let faults = Faults::default();
+        for (device, fault) in [("dev-1", Fault::Cut), ("dev-2/m", Fault::Never)] {
+            faults.script(once(Point::HubConnect, fault).device(device).always()).expect("fits");
+        }
+        for (device, expected) in [
+            (Some("dev-1"), Some(Fault::Cut)),
+            (Some("DEV-1"), Some(Fault::Cut)),
+            (Some("dev-1/m"), Some(Fault::Cut)),
+            (Some("dev-10"), None),
+            (Some("dev-2"), None),
+            (Some("dev-2/m"), Some(Fault::Never)),
+            (None, None),
+        ] {
+            assert_eq!(faults.take(Point::HubConnect, device), expected, "{device:?}");
+        }
+        faults.script(once(Point::HubConnect, Fault::Connack(3)).always()).expect("fits");
+        assert_eq!(faults.take(Point::HubConnect, Some("dev-1")), Some(Fault::Cut), "those named before come first");
+        assert_eq!(faults.take(Point::HubConnect, Some("dev-10")), Some(Fault::Connack(3)));
+        let error = faults.script(once(Point::MqttAccept, Fault::Cut).device("dev-1")).expect_err("nobody knows");
+        assert_eq!(error, BadScript::NoDevice { point: Point::MqttAccept });
+    }
+
+    #[test]
+    fn the_same_seed_chooses_the_same_events() {
+        let run = |probability, seed| {
+            let faults = Faults::default();
+            let script = once(Point::HubPublish, Fault::HoldPuback).always().probability(probability, seed);
+            faults.script(script).expect("fits");
+            (0..1000).map(|_| faults.take(Point::HubPublish, Some("d")).is_some()).collect::<Vec<_>>()
+        };
+        assert_eq!(run(0.2, 7), run(0.2, 7));
+        assert_ne!(run(0.2, 7), run(0.2, 8));
+        let count = run(0.2, 7).into_iter().filter(|it| *it).count();
+        assert!((150..250).contains(&count), "{count}");
+        assert!(run(1.0, 1).into_iter().all(|it| it) && !run(0.0, 1).into_iter().any(|it| it));
+    }
+
+    #[test]
+    fn a_number_of_times_counts_what_happens_and_not_what_could() {
+        let faults = Faults::default();
+        faults.script(once(Point::HubPublish, Fault::Cut).times(3).probability(0.5, 1)).expect("fits");
+        let happened = (0..100).filter(|_| faults.take(Point::HubPublish, None).is_some()).count();
+        assert_eq!((happened, faults.all().len()), (3, 0));
+    }
+
+    #[test]
+    fn those_that_make_no_sense_are_refused() {
+        let faults = Faults::default();
+        for script in [
+            once(Point::DpsPoll, Fault::Cut).times(0),
+            once(Point::DpsPoll, Fault::Cut).probability(1.1, 0),
+            once(Point::DpsPoll, Fault::Cut).probability(f64::NAN, 0),
+        ] {
+            assert_eq!(faults.script(script), Err(BadScript::Never));
+        }
+        for (point, fault) in [
+            (Point::HubPublish, Fault::throttled("3")),
+            (Point::DpsRegister, Fault::HoldPuback),
+            (Point::HttpsAccept, Fault::Connack(5)),
+            (Point::HubConnect, Fault::Suback128),
+            (Point::DpsService, Fault::Connack(5)),
+            (Point::WebSocketUpgrade, Fault::DeviceDeleted),
+        ] {
+            let expected = UnfitFault { fault: fault.clone(), point };
+            assert_eq!(Faults::default().script(once(point, fault)), Err(expected.into()));
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! `/api/faults`: what is to go wrong, as JSON.
+
+mod fault;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use self::fault::FaultBody;
+use super::Failure;
+use crate::fault::{Fault, FaultScript, Point, ScriptedFault};
+use crate::shared::Shared;
+
+/// A script as it is sent.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Body {
+    point: Point,
+    fault: FaultBody,
+    #[serde(default)]
+    times: Times,
+    device: Option<String>,
+    probability: Option<f64>,
+    seed: Option<u64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+enum Times {
+    Number(u64),
+    Word(Always),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Always {
+    Always,
+}
+
+impl Default for Times {
+    fn default() -> Self {
+        Self::Number(1)
+    }
+}
+
+/// All scripts, and which faults there are to script.
+pub(super) fn show(shared: &Shared) -> Value {
+    let scripted: Vec<Value> = shared.faults.all().iter().map(shown).collect();
+    let points: Vec<Value> = Point::ALL
+        .into_iter()
+        .map(|point| json!({ "point": point, "forOneDevice": point.knows_device(), "faults": fault::kinds(point) }))
+        .collect();
+    json!({ "faults": scripted, "points": points })
+}
+
+fn shown(scripted: &ScriptedFault) -> Value {
+    let ScriptedFault { id, point, fault, device, left, happened, chance } = scripted;
+    let mut shown = json!({
+        "id": id,
+        "point": point,
+        "fault": FaultBody::from(fault),
+        "times": left.map_or(Times::Word(Always::Always), Times::Number),
+        "happened": happened,
+    });
+    if let Some(device) = device {
+        shown["device"] = json!(device);
+    }
+    if let Some((probability, seed)) = chance {
+        shown["probability"] = json!(probability);
+        shown["seed"] = json!(seed);
+    }
+    shown
+}
+
+pub(super) fn script(shared: &Shared, body: Body) -> Result<Value, Failure> {
+    let Body { point, fault, times, device, probability, seed } = body;
+    if shared.faults.count() >= MOST {
+        return Err(Failure::new(409, "There are 500 scripts already. Clear some: DELETE /api/faults."));
+    }
+    if probability.is_none() && seed.is_some() {
+        return Err(Failure::wrong("A seed is for a probability, and there is none."));
+    }
+    let fault = Fault::try_from(fault).map_err(Failure::wrong)?;
+    let mut script = FaultScript::new(point, fault);
+    script = match times {
+        Times::Number(times) => script.times(times),
+        Times::Word(Always::Always) => script.always(),
+    };
+    if let Some(device) = device {
+        script = script.device(device);
+    }
+    if let Some(probability) = probability {
+        // One that JavaScript can hold, so that it can be given again.
+        let seed = seed.unwrap_or_else(|| fastrand::u64(0..1 << 53));
+        script = script.probability(probability, seed);
+    }
+    let id = shared.script_fault(script).map_err(|problem| Failure::wrong(format!("{problem}.")))?;
+    let scripted = shared.faults.all().into_iter().find(|it| it.id == id);
+    // It may have happened already.
+    Ok(scripted.map_or_else(|| json!({ "id": id }), |it| shown(&it)))
+}
+
+pub(super) fn clear(shared: &Shared) -> Value {
+    json!({ "cleared": shared.clear_faults() })
+}
+
+pub(super) fn remove(shared: &Shared, id: u64) -> Result<Value, Failure> {
+    if shared.faults.remove(id) {
+        return Ok(json!({ "cleared": 1 }));
+    }
+    Err(Failure::new(404, format!("There is no fault {id}; it may have happened.")))
+}
+
+/// Scripts at a time: each event looks at all of them, and each may hold a body.
+const MOST: usize = 500;
