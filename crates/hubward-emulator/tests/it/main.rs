@@ -25,6 +25,8 @@ mod messages;
 mod methods;
 mod modules;
 mod service_dps;
+mod service_hub;
+mod service_hub_twins;
 mod state;
 mod tls;
 mod twins;

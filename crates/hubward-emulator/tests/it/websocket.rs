@@ -15,7 +15,7 @@ fn handshake(path: &str, extra: &str) -> String {
 }
 
 /// A WebSocket whose handshake is done.
-async fn upgraded(emulator: &Emulator, path: &str) -> Tls {
+pub(crate) async fn upgraded(emulator: &Emulator, path: &str) -> Tls {
     let mut stream = tls(emulator, emulator.https_addr()).await;
     send(&mut stream, handshake(path, "Sec-WebSocket-Protocol: mqtt\r\n").as_bytes()).await;
     let head = patient(read_head(&mut stream)).await.expect("an answer").to_ascii_lowercase();
@@ -33,7 +33,7 @@ async fn upgraded(emulator: &Emulator, path: &str) -> Tls {
 }
 
 /// One binary frame of a client, masked with zeros.
-async fn send_frame(stream: &mut Tls, payload: &[u8]) {
+pub(crate) async fn send_frame(stream: &mut Tls, payload: &[u8]) {
     let mut frame = vec![0x82];
     match payload.len() {
         short @ 0..126 => frame.push(0x80 | u8::try_from(short).expect("short")),
@@ -47,7 +47,7 @@ async fn send_frame(stream: &mut Tls, payload: &[u8]) {
     send(stream, &frame).await;
 }
 
-async fn receive_frame(stream: &mut Tls) -> (u8, Vec<u8>) {
+pub(crate) async fn receive_frame(stream: &mut Tls) -> (u8, Vec<u8>) {
     patient(async {
         let kind = stream.read_u8().await.expect("a frame");
         let length = match stream.read_u8().await.expect("a length") {

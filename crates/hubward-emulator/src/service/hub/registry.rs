@@ -9,6 +9,7 @@ use super::problem::Problem;
 use super::{Done, IfMatch, check_etag, read};
 use crate::clock::timestamp;
 use crate::hub::Code;
+use crate::journal::{EventKind, EventSource, Note};
 use crate::shared::Shared;
 use crate::store::{Device, Key, State, Why};
 use crate::wire_id;
@@ -70,10 +71,16 @@ pub(super) fn put(
 ) -> Result<Done, Problem> {
     let wish = if client_id.contains('/') { of_module(client_id, body)? } else { of_device(client_id, body)? };
     let now = shared.clock.now();
-    shared.store.change(|state| {
-        apply(state, hub, client_id, wish, Mode::of(if_match), if_match, now)?;
-        show(state, hub, client_id)
-    })
+    let (created, done) = shared.store.change(|state| {
+        let created = apply(state, hub, client_id, wish, Mode::of(if_match), if_match, now)?;
+        Ok::<_, Problem>((created, show(state, hub, client_id)?))
+    })?;
+    if !created {
+        // The table tells of new ones.
+        let note = Note::new(EventKind::DeviceUpdated, EventSource::HubService).hub(hub).id(client_id);
+        shared.journal.note(note);
+    }
+    Ok(done)
 }
 
 /// Deletes a device with its modules, or a module.

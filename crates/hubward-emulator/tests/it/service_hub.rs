@@ -1,0 +1,511 @@
+//! The service API of a hub over HTTPS, requests typed by hand: who may what, identities, bulk.
+
+use std::time::Duration;
+
+use hubward_emulator::{Emulator, Policy};
+use hubward_sas::{ConnectionString, SasToken, SharedKey, UnixSeconds};
+use serde_json::{Value, json};
+
+use crate::client::{Reply, Tls, http, now, tls};
+
+/// An operator's tool with the key of a policy.
+pub(crate) struct Operator {
+    stream: Tls,
+    authorization: String,
+}
+
+impl Operator {
+    pub(crate) async fn new(emulator: &Emulator) -> Self {
+        let text = emulator.hub_connection_string("localhost").expect("the hub");
+        let login = ConnectionString::parse(&text).expect("a connection string");
+        assert_eq!(login.shared_access_key_name(), Some("iothubowner"));
+        let key = SharedKey::from_base64(login.expose_shared_access_key().expect("a key")).expect("a key");
+        Self::with(emulator, &signed(&key, login.host_name(), "iothubowner")).await
+    }
+
+    async fn with(emulator: &Emulator, authorization: &str) -> Self {
+        Self { stream: tls(emulator, emulator.https_addr()).await, authorization: authorization.to_owned() }
+    }
+
+    /// `headers` end in CR LF each.
+    pub(crate) async fn ask(&mut self, line: &str, headers: &str, body: &str) -> Reply {
+        let query = match line.split_once('?') {
+            None => "?api-version=2021-04-12",
+            Some((_, query)) if query.contains("api-version") => "",
+            Some(_) => "&api-version=2021-04-12",
+        };
+        let authorization = match self.authorization.as_str() {
+            "" => String::new(),
+            text => format!("Authorization: {text}\r\n"),
+        };
+        let request = format!(
+            "{line}{query} HTTP/1.1\r\nHost: localhost\r\n{authorization}\
+             Content-Type: application/json; charset=utf-8\r\n{headers}Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        http(&mut self.stream, &request).await.expect("an answer")
+    }
+
+    pub(crate) async fn ok(&mut self, line: &str, headers: &str, body: &Value) -> Value {
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let reply = self.ask(line, headers, &body).await;
+        assert_eq!(reply.status, 200, "{line}: {}", reply.body);
+        assert!(reply.header("x-ms-request-id").is_some(), "{line}");
+        reply.json()
+    }
+
+    /// Status and name of a refusal, whose body has one of the service's two shapes.
+    pub(crate) async fn refused(&mut self, line: &str, headers: &str, body: &str) -> (u16, String) {
+        let reply = self.ask(line, headers, body).await;
+        let name = reply.header("iothub-errorcode").unwrap_or_else(|| panic!("{line}: {}", reply.body)).to_owned();
+        let json = reply.json();
+        let message = json["Message"].as_str().expect("a text");
+        if line.contains(" /twins") {
+            let inner: Value = serde_json::from_str(message).expect("JSON inside of a text");
+            assert_eq!(inner["errorCode"].as_u64().expect("a number") / 1000, u64::from(reply.status), "{line}");
+            assert_eq!(json["ExceptionMessage"], "", "{line}");
+        } else {
+            assert!(message.starts_with(&format!("ErrorCode:{name};")), "{line}: {message}");
+            assert!(json["ExceptionMessage"].as_str().expect("a text").starts_with("Tracking ID:"), "{line}");
+        }
+        (reply.status, name)
+    }
+}
+
+pub(crate) fn signed(key: &SharedKey, resource: &str, policy: &str) -> String {
+    SasToken::sign(key, resource, now().saturating_add(Duration::from_secs(3600)), Some(policy)).expose().to_owned()
+}
+
+pub(crate) fn if_match(etag: &str) -> String {
+    format!("If-Match: {etag}\r\n")
+}
+
+fn no(status: u16, name: &str) -> (u16, String) {
+    (status, name.to_owned())
+}
+
+const PRIMARY: &str = "AAECAwQFBgcICQoLDA0ODw==";
+const SECONDARY: &str = "EBESExQVFhcYGRobHB0eHw==";
+
+/// As the service's SDKs write a device.
+fn device(id: &str) -> Value {
+    json!({
+        "deviceId": id,
+        "status": "enabled",
+        "authentication": {
+            "type": "sas",
+            "symmetricKey": { "primaryKey": PRIMARY, "secondaryKey": SECONDARY },
+        },
+        "capabilities": { "iotEdge": false },
+    })
+}
+
+#[tokio::test]
+async fn policies_may_do_what_they_are_for_and_nothing_else() {
+    let emulator = Emulator::start().await.expect("started");
+    emulator.add_device("localhost", "d1").expect("a device");
+    let policies = emulator.policies();
+    assert_eq!(policies.len(), 6, "five of the hub, one of DPS");
+    // Of each, whether it may read the registry, write it, use twins, ask for statistics, query.
+    for (policy, may) in [
+        (Policy::IotHubOwner, [true, true, true, true]),
+        (Policy::Service, [false, false, true, false]),
+        (Policy::Device, [false, false, false, false]),
+        (Policy::RegistryRead, [true, false, false, true]),
+        (Policy::RegistryReadWrite, [true, true, false, true]),
+    ] {
+        let view = policies.iter().find(|it| it.name == policy.name()).expect("the policy");
+        let login = format!("HostName=localhost;SharedAccessKeyName={};SharedAccessKey=", policy.name());
+        assert!(view.connection_string().starts_with(&login), "{view:?}");
+        for key in [&view.primary_key, &view.secondary_key] {
+            let mut operator = Operator::with(&emulator, &signed(key, "localhost", policy.name())).await;
+            for ((line, body), may) in [
+                ("GET /devices/d1", String::new()),
+                ("PUT /devices/d1", device("d1").to_string()),
+                ("PATCH /twins/d1", "{}".to_owned()),
+                ("GET /statistics/devices", String::new()),
+            ]
+            .into_iter()
+            .zip(may)
+            {
+                if may {
+                    let reply = operator.ask(line, &if_match("*"), &body).await;
+                    assert_eq!(reply.status, 200, "{policy:?} {line}: {}", reply.body);
+                } else {
+                    let refusal = operator.refused(line, &if_match("*"), &body).await;
+                    assert_eq!(refusal, no(401, "IotHubUnauthorized"), "{policy:?} {line}");
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_has_no_good_token_is_sent_away() {
+    let key = SharedKey::from_base64(PRIMARY).expect("a key");
+    let second = SharedKey::from_base64(SECONDARY).expect("a key");
+    let builder = Emulator::builder().policy_keys(Policy::Service, key.clone(), second.clone());
+    let emulator = builder.policy_key(key.clone()).start().await.expect("started");
+    emulator.add_device("localhost", "d1").expect("a device");
+    let stranger = SharedKey::generate().expect("a key");
+    let old = SasToken::sign(&key, "localhost", UnixSeconds(1_700_000_000), Some("iothubowner")).expose().to_owned();
+    let good = signed(&key, "localhost", "iothubowner");
+    let port = emulator.https_addr().port();
+    for (authorization, expected) in [
+        (good.clone(), None),
+        (signed(&second, "localhost", "service"), None),
+        (signed(&key, &format!("localhost:{port}"), "iothubowner"), Some("IotHubUnauthorizedAccess")),
+        (signed(&key, "LOCALHOST", "iothubowner"), None),
+        (signed(&key, "localhost/twins", "service"), None),
+        (signed(&key, "localhost/twins/d1", "service"), None),
+        // Percent-encoded or not, as SDKs write it.
+        (good.replacen("sr=localhost", "sr=%6cocalhost", 1), Some("IotHubUnauthorizedAccess")),
+        (signed(&key, "localhost/devices", "service"), Some("IotHubUnauthorizedAccess")),
+        (signed(&key, "localhost", "nobody"), Some("IotHubUnauthorizedAccess")),
+        (signed(&key, "elsewhere", "iothubowner"), Some("IotHubUnauthorizedAccess")),
+        (signed(&stranger, "localhost", "iothubowner"), Some("IotHubUnauthorizedAccess")),
+        (old, Some("IotHubUnauthorizedAccess")),
+        ("Bearer x".to_owned(), Some("IotHubUnauthorizedAccess")),
+        ("x".to_owned(), Some("IotHubUnauthorizedAccess")),
+        (String::new(), Some("IotHubUnauthorized")),
+        (emulator_dps(&emulator), Some("IotHubUnauthorizedAccess")),
+    ] {
+        let mut operator = Operator::with(&emulator, &authorization).await;
+        match expected {
+            None => drop(operator.ok("GET /twins/d1", "", &Value::Null).await),
+            Some(name) => assert_eq!(operator.refused("GET /twins/d1", "", "").await, no(401, name), "{authorization}"),
+        }
+    }
+    // With the port, where the request names it.
+    let mut stream = tls(&emulator, emulator.https_addr()).await;
+    let authorization = signed(&key, &format!("localhost:{port}"), "iothubowner");
+    for (host, status) in [(format!("localhost:{port}"), 200), ("global.azure-devices-provisioning.net".into(), 421)] {
+        let line = "GET /devices/d1?api-version=2021-04-12 HTTP/1.1";
+        let request = format!("{line}\r\nHost: {host}\r\nAuthorization: {authorization}\r\n\r\n");
+        assert_eq!(http(&mut stream, &request).await.expect("an answer").status, status, "{host}");
+    }
+}
+
+fn emulator_dps(emulator: &Emulator) -> String {
+    let policies = emulator.policies();
+    let dps = policies.iter().find(|it| it.is_dps).expect("the policy of DPS");
+    signed(&dps.primary_key, "localhost", &dps.name)
+}
+
+#[tokio::test]
+async fn wrong_requests_are_told_what_is_wrong() {
+    let emulator = Emulator::start().await.expect("started");
+    let mut operator = Operator::new(&emulator).await;
+    for (line, expected) in [
+        ("GET /devices/d1?api-version=2031-01-01", no(400, "InvalidProtocolVersion")),
+        ("GET /devices/d1?api-version=", no(400, "InvalidProtocolVersion")),
+        ("GET /devices/d1", no(404, "DeviceNotFound")),
+        ("GET /devices/d1/modules/m1", no(404, "DeviceNotFound")),
+        ("GET /devices/d1/modules", no(404, "DeviceNotFound")),
+        ("GET /twins/d1", no(404, "DeviceNotFound")),
+        ("GET /devices/a%2Fb", no(404, "GenericNotFound")),
+        ("GET /statistics/elsewhere", no(404, "GenericNotFound")),
+        ("PATCH /devices/d1", no(405, "GenericMethodNotAllowed")),
+        ("GET /devices?top=0", no(400, "ArgumentInvalid")),
+        ("GET /devices?top=1001", no(400, "ArgumentInvalid")),
+        ("GET /devices?top=many", no(400, "ArgumentInvalid")),
+        ("GET /jobs/v2/query", no(501, "GenericNotImplemented")),
+        ("GET /configurations/c1", no(501, "GenericNotImplemented")),
+        ("GET /digitaltwins/d1", no(501, "GenericNotImplemented")),
+        ("POST /devices/d1/applyConfigurationContent", no(501, "GenericNotImplemented")),
+        ("POST /devices/d1/messages/devicebound", no(501, "GenericNotImplemented")),
+        ("GET /messages/serviceBound/filenotifications", no(501, "GenericNotImplemented")),
+    ] {
+        assert_eq!(operator.refused(line, "", "").await, expected, "{line}");
+    }
+    let reply = operator.ask("PATCH /devices/d1", "", "").await;
+    assert_eq!(reply.header("allow"), Some("GET, PUT, DELETE"));
+    let door = operator.ask("POST /devices/d1/messages/devicebound", "", "").await;
+    assert!(door.body.contains("POST /messages/{hub}/{device}"), "{}", door.body);
+    // A device's own paths tell without any token that they are not there.
+    let mut stranger = Operator::with(&emulator, "").await;
+    let refusal = stranger.refused("POST /devices/d1/messages/events", "", "").await;
+    assert_eq!(refusal, no(501, "GenericNotImplemented"));
+    assert_eq!(stranger.refused("GET /jobs/v2/query", "", "").await, no(401, "IotHubUnauthorized"));
+
+    let huge = "x".repeat(512 * 1024 + 1);
+    for (body, expected) in [
+        ("no JSON", no(400, "IotHubFormatError")),
+        ("[]", no(400, "IotHubFormatError")),
+        (r#"{"deviceId":"d2"}"#, no(400, "ArgumentInvalid")),
+        (r#"{"deviceId":"d1","status":"sleepy"}"#, no(400, "ArgumentInvalid")),
+        (r#"{"deviceId":"d1","authentication":{"type":"psk"}}"#, no(400, "ArgumentInvalid")),
+        (r#"{"deviceId":"d1","authentication":{"symmetricKey":{"primaryKey":"AAEC"}}}"#, no(400, "ArgumentInvalid")),
+        (
+            r#"{"deviceId":"d1","authentication":{"type":"sas","x509Thumbprint":{"primaryThumbprint":"00"}}}"#,
+            no(400, "ArgumentInvalid"),
+        ),
+        (r#"{"deviceId":"d1","authentication":{"type":"selfSigned"}}"#, no(501, "GenericNotImplemented")),
+        (r#"{"deviceId":"d1","authentication":{"type":"certificateAuthority"}}"#, no(501, "GenericNotImplemented")),
+        (r#"{"deviceId":"d1","capabilities":{"iotEdge":true}}"#, no(501, "GenericNotImplemented")),
+        (r#"{"deviceId":"d1","deviceScope":"ms-azure-iot-edge://e-1"}"#, no(501, "GenericNotImplemented")),
+        (&huge, no(413, "MessageTooLarge")),
+    ] {
+        assert_eq!(operator.refused("PUT /devices/d1", "", body).await, expected, "{body:.80}");
+    }
+    let long = "x".repeat(129);
+    for id in ["a b", "ü", long.as_str()] {
+        let path = percent(id);
+        let refusal = operator.refused(&format!("PUT /devices/{path}"), "", &device(id).to_string()).await;
+        assert_eq!(refusal, no(400, "ArgumentInvalid"), "{id}");
+    }
+    let reason = json!({ "deviceId": "d1", "statusReason": long }).to_string();
+    assert_eq!(operator.refused("PUT /devices/d1", "", &reason).await, no(400, "ArgumentInvalid"));
+    assert!(emulator.devices().is_empty());
+    let plain = "PUT /devices/d1?api-version=2021-04-12 HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\n";
+    let request = format!("{plain}Authorization: {}\r\nContent-Length: 2\r\n\r\n{{}}", operator.authorization);
+    assert_eq!(http(&mut operator.stream, &request).await.expect("an answer").status, 415);
+}
+
+fn percent(text: &str) -> String {
+    text.bytes().map(|it| format!("%{it:02x}")).collect()
+}
+
+#[tokio::test]
+async fn a_device_is_made_shown_changed_and_deleted() {
+    let emulator = Emulator::start().await.expect("started");
+    let mut operator = Operator::new(&emulator).await;
+    let id = "a:b.%_#*?!(),=@$'+-";
+    let path = format!("/devices/{}", percent(id));
+    let put = operator.ask(&format!("PUT {path}"), "", &device(id).to_string()).await;
+    assert_eq!(put.status, 200, "{}", put.body);
+    let made = put.json();
+    // The whole body of the documentation's example.
+    let expected = json!({
+        "deviceId": id,
+        "generationId": made["generationId"],
+        "etag": made["etag"],
+        "connectionState": "Disconnected",
+        "status": "enabled",
+        "statusReason": null,
+        "connectionStateUpdatedTime": "0001-01-01T00:00:00Z",
+        "statusUpdatedTime": "0001-01-01T00:00:00Z",
+        "lastActivityTime": "0001-01-01T00:00:00Z",
+        "cloudToDeviceMessageCount": 0,
+        "authentication": {
+            "type": "sas",
+            "symmetricKey": { "primaryKey": PRIMARY, "secondaryKey": SECONDARY },
+            "x509Thumbprint": { "primaryThumbprint": null, "secondaryThumbprint": null },
+        },
+        "capabilities": { "iotEdge": false },
+    });
+    assert_eq!(made, expected);
+    let etag = made["etag"].as_str().expect("an etag").to_owned();
+    assert_eq!(put.header("etag"), Some(format!("\"{etag}\"").as_str()));
+    assert_eq!(operator.ok(&format!("GET {path}"), "", &Value::Null).await, made);
+
+    // Without If-Match a PUT creates.
+    let again = operator.refused(&format!("PUT {path}"), "", &device(id).to_string()).await;
+    assert_eq!(again, no(409, "DeviceAlreadyExists"));
+    let stale = operator.refused(&format!("PUT {path}"), &if_match("\"c3RhbGU=\""), &device(id).to_string()).await;
+    assert_eq!(stale, no(412, "PreconditionFailed"));
+    // Keys that are not given stay, an etag is bare or quoted, the star too.
+    let mut known = etag.clone();
+    for spelling in [format!("\"{etag}\""), "BARE".to_owned(), "*".to_owned(), "\"*\"".to_owned()] {
+        let header = if_match(&spelling.replace("BARE", &known));
+        let body = json!({ "deviceId": id, "status": "disabled", "statusReason": "tired" });
+        let changed = operator.ok(&format!("PUT {path}"), &header, &body).await;
+        assert_eq!(changed["authentication"], expected["authentication"], "{spelling}");
+        assert_eq!((&changed["status"], &changed["statusReason"]), (&json!("disabled"), &json!("tired")));
+        assert_ne!(changed["statusUpdatedTime"], "0001-01-01T00:00:00Z");
+        assert_eq!(changed["generationId"], made["generationId"]);
+        assert_ne!(changed["etag"], known.as_str(), "{spelling}");
+        known = changed["etag"].as_str().expect("an etag").to_owned();
+    }
+    let absent = operator.refused("PUT /devices/d2", &if_match("*"), &device("d2").to_string()).await;
+    assert_eq!(absent, no(404, "DeviceNotFound"));
+
+    let delete = format!("DELETE {path}");
+    assert_eq!(operator.refused(&delete, &if_match("\"c3RhbGU=\""), "").await, no(412, "PreconditionFailed"));
+    let gone = operator.ask(&delete, &if_match(&format!("\"{known}\"")), "").await;
+    assert_eq!((gone.status, gone.body.as_str()), (204, ""));
+    assert_eq!(operator.refused(&delete, "", "").await, no(404, "DeviceNotFound"));
+    // Made again, it is another one; without keys it gets some.
+    let body = json!({ "deviceId": id, "authentication": { "type": "sas", "symmetricKey": { "primaryKey": null } } });
+    let second = operator.ok(&format!("PUT {path}"), "", &body).await;
+    assert_ne!(second["generationId"], made["generationId"]);
+    let keys = &second["authentication"]["symmetricKey"];
+    for key in [&keys["primaryKey"], &keys["secondaryKey"]] {
+        let key = SharedKey::from_base64(key.as_str().expect("a key")).expect("a key");
+        assert_ne!(key.expose_base64().as_str(), PRIMARY);
+    }
+}
+
+#[tokio::test]
+async fn modules_are_identities_of_their_own() {
+    let emulator = Emulator::start().await.expect("started");
+    let mut operator = Operator::new(&emulator).await;
+    operator.ok("PUT /devices/d1", "", &device("d1")).await;
+    let module = json!({ "deviceId": "d1", "moduleId": "m1", "managedBy": "me" });
+    let made = operator.ok("PUT /devices/d1/modules/m1", "", &module).await;
+    assert_eq!((&made["deviceId"], &made["moduleId"], &made["managedBy"]), (&json!("d1"), &json!("m1"), &json!("me")));
+    assert_eq!((&made["connectionState"], &made["status"]), (&json!("Disconnected"), &Value::Null));
+    let body = module.to_string();
+    for (line, headers, expected) in [
+        ("PUT /devices/d1/modules/m1", String::new(), no(409, "ModuleAlreadyExistsOnDevice")),
+        ("PUT /devices/d1/modules/m1", if_match("x"), no(412, "PreconditionFailed")),
+        ("PUT /devices/d1/modules/m2", String::new(), no(400, "ArgumentInvalid")),
+    ] {
+        assert_eq!(operator.refused(line, &headers, &body).await, expected, "{line} {headers}");
+    }
+    let stray = json!({ "deviceId": "d2", "moduleId": "m1" }).to_string();
+    assert_eq!(operator.refused("PUT /devices/d2/modules/m1", "", &stray).await, no(404, "DeviceNotFound"));
+    assert_eq!(operator.refused("GET /devices/d1/modules/m2", "", "").await, no(404, "ModuleNotFound"));
+    let updated = operator.ok("PUT /devices/d1/modules/m1", &if_match("*"), &module).await;
+    assert_eq!(updated["authentication"], made["authentication"]);
+    for number in 2..=50 {
+        let body = json!({ "deviceId": "d1", "moduleId": format!("m{number}") });
+        operator.ok(&format!("PUT /devices/d1/modules/m{number}"), "", &body).await;
+    }
+    let more = json!({ "deviceId": "d1", "moduleId": "m51" }).to_string();
+    assert_eq!(operator.refused("PUT /devices/d1/modules/m51", "", &more).await, no(413, "TooManyModulesOnDevice"));
+    let listed = operator.ok("GET /devices/d1/modules", "", &Value::Null).await;
+    assert_eq!(listed.as_array().expect("a list").len(), 50);
+    // They are no devices, and go with theirs.
+    let devices = operator.ok("GET /devices", "", &Value::Null).await;
+    assert_eq!(devices.as_array().expect("a list").len(), 1);
+    assert_eq!(operator.ask("DELETE /devices/d1/modules/m1", &if_match("*"), "").await.status, 204);
+    assert_eq!(operator.ask("DELETE /devices/d1", "", "").await.status, 204);
+    assert_eq!(operator.refused("GET /devices/d1/modules/m2", "", "").await, no(404, "DeviceNotFound"));
+}
+
+#[tokio::test]
+async fn many_are_listed_and_counted() {
+    let emulator = Emulator::start().await.expect("started");
+    let mut operator = Operator::new(&emulator).await;
+    for id in ["d1", "d2", "d3"] {
+        operator.ok(&format!("PUT /devices/{id}"), "", &device(id)).await;
+    }
+    let off = json!({ "deviceId": "d2", "status": "disabled" });
+    operator.ok("PUT /devices/d2", &if_match("*"), &off).await;
+    let listed = operator.ok("GET /devices?top=2", "", &Value::Null).await;
+    let ids: Vec<&Value> = listed.as_array().expect("a list").iter().map(|it| &it["deviceId"]).collect();
+    assert_eq!(ids, ["d1", "d2"]);
+    assert_eq!(
+        operator.ok("GET /statistics/devices", "", &Value::Null).await,
+        json!({ "totalDeviceCount": 3, "enabledDeviceCount": 2, "disabledDeviceCount": 1 })
+    );
+    let key = SharedKey::from_base64(PRIMARY).expect("a key");
+    let _connected = crate::client::listening(&emulator, &key, &[]).await;
+    assert_eq!(operator.ok("GET /statistics/service", "", &Value::Null).await, json!({ "connectedDeviceCount": 1 }));
+    let shown = operator.ok("GET /devices/d1", "", &Value::Null).await;
+    assert_eq!(shown["connectionState"], "Connected");
+    for time in ["connectionStateUpdatedTime", "lastActivityTime"] {
+        assert_ne!(shown[time], "0001-01-01T00:00:00Z", "{time}");
+    }
+}
+
+#[tokio::test]
+async fn many_are_changed_at_once() {
+    let emulator = Emulator::start().await.expect("started");
+    let mut operator = Operator::new(&emulator).await;
+    let done = json!({ "isSuccessful": true, "errors": [], "warnings": [] });
+    let create = json!([
+        { "id": "d1", "importMode": "create", "status": "enabled",
+          "authentication": { "type": "sas", "symmetricKey": { "primaryKey": PRIMARY, "secondaryKey": SECONDARY } },
+          "tags": { "site": "a" }, "properties": { "desired": { "interval": 30 } } },
+        { "id": "d1", "moduleId": "m1", "importMode": "create" },
+        { "id": "d2", "importMode": "createOrUpdate", "status": "disabled" },
+    ]);
+    assert_eq!(operator.ok("POST /devices", "", &create).await, done);
+    let shown = operator.ok("GET /devices/d1", "", &Value::Null).await;
+    assert_eq!(shown["authentication"]["symmetricKey"]["primaryKey"], PRIMARY);
+    let twin = emulator.twin("localhost", "d1").expect("a twin");
+    assert_eq!((&twin.tags["site"], &twin.desired.values["interval"]), (&json!("a"), &json!(30)));
+    assert!(emulator.module("localhost", "d1", "m1").is_some());
+
+    // Those that are refused do not hold up the rest.
+    let etag = shown["etag"].as_str().expect("an etag");
+    let mixed = json!([
+        { "id": "d1", "importMode": "create" },
+        { "id": "d2", "importMode": "updateIfMatchETag", "eTag": "c3RhbGU=", "status": "enabled" },
+        { "id": "d3", "importMode": "update" },
+        { "id": "d4", "importMode": "create" },
+        { "id": "d5", "importMode": "createOrUpdateIfMatchETag" },
+        { "id": "d6", "importMode": "deleteIfMatchETag" },
+        { "id": "d7", "importMode": "upsert" },
+        { "id": "d 8", "importMode": "create" },
+        { "id": "d9", "importMode": "create", "authentication": { "type": "selfSigned" } },
+        { "id": "d4", "importMode": "delete" },
+        { "id": "d10", "importMode": "updateTwin", "tags": {} },
+        { "id": "d2", "moduleId": "m", "importMode": "updateTwinIfMatchETag", "tags": {} },
+    ]);
+    let reply = operator.ask("POST /devices", "", &mixed.to_string()).await;
+    assert_eq!((reply.status, reply.header("iothub-errorcode")), (400, Some("BulkRegistryOperationFailure")));
+    let result = reply.json();
+    assert_eq!(result["isSuccessful"], false);
+    let errors: Vec<(String, u64)> = result["errors"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|it| (it["deviceId"].as_str().expect("an id").to_owned(), it["errorCode"].as_u64().expect("a number")))
+        .collect();
+    let expected = [
+        ("d1", 409_001),
+        ("d2", 412_001),
+        ("d3", 404_001),
+        ("d6", 400_004),
+        ("d7", 400_004),
+        ("d 8", 400_004),
+        ("d9", 501_000),
+        ("d4", 400_011),
+        ("d10", 404_001),
+        ("d2", 400_004),
+    ];
+    assert_eq!(errors, expected.map(|(id, code)| (id.to_owned(), code)));
+    assert_eq!(result["errors"][0]["operation"], "create");
+    assert!(result["errors"].as_array().expect("a list").iter().all(|it| it["errorStatus"].is_string()));
+    assert!(emulator.device("localhost", "d4").is_some() && emulator.device("localhost", "d5").is_some());
+
+    let twin = operator.ok("GET /twins/d1", "", &Value::Null).await;
+    let rest = json!([
+        { "id": "d1", "importMode": "updateIfMatchETag", "eTag": etag, "status": "disabled" },
+        { "id": "d1", "moduleId": "m1", "importMode": "updateTwin", "properties": { "desired": { "a": 1 } } },
+        { "id": "d2", "importMode": "update", "status": "enabled" },
+        { "id": "d4", "importMode": "delete" },
+        { "id": "d5", "importMode": "deleteIfMatchETag", "eTag": "*" },
+    ]);
+    assert_eq!(operator.ok("POST /devices", "", &rest).await, done);
+    let tags = json!([
+        { "id": "d1", "importMode": "updateTwinIfMatchETag", "twinETag": twin["etag"], "tags": { "site": null, "b": 2 } },
+    ]);
+    assert_eq!(operator.ok("POST /devices", "", &tags).await, done);
+    let statuses: Vec<String> = emulator.devices().iter().map(|it| format!("{} {}", it.device_id, it.status)).collect();
+    assert_eq!(statuses, ["d1 disabled", "d2 enabled"]);
+    assert_eq!(json!(emulator.twin("localhost", "d1").expect("a twin").tags), json!({ "b": 2 }));
+    assert_eq!(json!(emulator.twin("localhost", "d1/m1").expect("a twin").desired.values), json!({ "a": 1 }));
+
+    let many = |count: usize| -> Value {
+        (0..count).map(|it| json!({ "id": format!("n{it}"), "importMode": "create" })).collect()
+    };
+    assert_eq!(operator.refused("POST /devices", "", &many(101).to_string()).await, no(413, "TooManyDevices"));
+    assert_eq!(operator.refused("POST /devices", "", "[]").await, no(400, "ArgumentInvalid"));
+    assert_eq!(operator.refused("POST /devices", "", "{}").await, no(400, "IotHubFormatError"));
+    assert_eq!(operator.ok("POST /devices", "", &many(100)).await, done);
+    assert_eq!(emulator.devices().len(), 102);
+}
+
+#[tokio::test]
+async fn keys_are_made_anew() {
+    let emulator = Emulator::start().await.expect("started");
+    let mut operator = Operator::new(&emulator).await;
+    operator.ok("PUT /devices/d1", "", &device("d1")).await;
+    let ask = |ids: &[&str], key: &str| json!({ "policyKey": key, "devices": ids.iter().map(|it| json!({ "id": it })).collect::<Vec<_>>() });
+    let line = "POST /devices/keys/regenerate?api-version=2024-03-31";
+    let done = operator.ok(line, "", &ask(&["d1"], "primaryKey")).await;
+    assert_eq!((&done["policyKey"], &done["errors"]), (&json!("primaryKey"), &json!([])));
+    let keys = operator.ok("GET /devices/d1", "", &Value::Null).await["authentication"]["symmetricKey"].clone();
+    assert_eq!(done["rotatedKeys"][0]["primaryKey"], keys["primaryKey"]);
+    assert_ne!(keys["primaryKey"], PRIMARY);
+    assert_eq!(keys["secondaryKey"], SECONDARY);
+    let partly = operator.ask(line, "", &ask(&["d1", "d2"], "secondaryKey").to_string()).await;
+    assert_eq!((partly.status, &partly.json()["errors"][0]["errorCode"]), (207, &json!(404_001)));
+    assert_eq!(operator.ask(line, "", &ask(&["d2"], "primaryKey").to_string()).await.status, 400);
+    let wrong = ask(&["d1"], "third").to_string();
+    assert_eq!(operator.refused(line, "", &wrong).await, no(400, "ArgumentInvalid"));
+}

@@ -1,0 +1,275 @@
+//! The service API of a hub over HTTPS: twins, methods, messages, and what a change of an identity does
+//! to its connection.
+
+use hubward_emulator::{Ack, CloudToDevice, ConnectionState, Emulator};
+use serde_json::{Value, json};
+
+use crate::client::{
+    Login, QOS1, before_pong, connect, hub_connect, listening, publish, read_publish, receive, send, subscribe, tls,
+    token,
+};
+use crate::service_hub::{Operator, if_match};
+use crate::websocket::{receive_frame, send_frame, upgraded};
+
+const HUB: &str = "localhost";
+
+#[tokio::test]
+async fn a_twin_is_shown_patched_and_replaced() {
+    let emulator = Emulator::start().await.expect("started");
+    let key = emulator.add_device(HUB, "d1").expect("a device");
+    let mut operator = Operator::new(&emulator).await;
+    let mut device = listening(&emulator, &key, &[("$iothub/twin/PATCH/properties/desired/#", 0)]).await;
+    let first = operator.ask("GET /twins/d1", "", "").await;
+    assert_eq!((first.status, first.header("etag")), (200, Some("\"AAAAAAAAAAE=\"")));
+    let first = first.json();
+    let identity = operator.ok("GET /devices/d1", "", &Value::Null).await;
+    let stamp = &first["properties"]["desired"]["$metadata"]["$lastUpdated"];
+    // The members of the documented example.
+    let expected = json!({
+        "deviceId": "d1",
+        "etag": "AAAAAAAAAAE=",
+        "deviceEtag": identity["etag"],
+        "status": "enabled",
+        "statusUpdateTime": "0001-01-01T00:00:00Z",
+        "connectionState": "Connected",
+        "lastActivityTime": first["lastActivityTime"],
+        "cloudToDeviceMessageCount": 0,
+        "authenticationType": "sas",
+        "x509Thumbprint": { "primaryThumbprint": null, "secondaryThumbprint": null },
+        "modelId": "",
+        "version": 2,
+        "tags": {},
+        "properties": {
+            "desired": { "$metadata": { "$lastUpdated": stamp, "$lastUpdatedVersion": 1 }, "$version": 1 },
+            "reported": { "$metadata": { "$lastUpdated": stamp }, "$version": 1 },
+        },
+        "capabilities": { "iotEdge": false },
+    });
+    assert_eq!(first, expected);
+
+    let patch =
+        json!({ "tags": { "site": "a", "gone": 1 }, "properties": { "desired": { "interval": 30, "x": { "y": 1 } } } });
+    let patched = operator.ok("PATCH /twins/d1", &if_match("\"AAAAAAAAAAE=\""), &patch).await;
+    assert_eq!((&patched["etag"], &patched["version"]), (&json!("AAAAAAAAAAI="), &json!(3)));
+    assert_eq!(patched["properties"]["desired"]["$version"], 2);
+    assert_eq!(patched["properties"]["desired"]["$metadata"]["x"]["y"]["$lastUpdatedVersion"], 2);
+    let told = before_pong(&mut device).await;
+    assert_eq!(told[0].0, "$iothub/twin/PATCH/properties/desired/?$version=2");
+    assert_eq!(
+        serde_json::from_str::<Value>(&told[0].1).expect("JSON"),
+        json!({ "interval": 30, "x": { "y": 1 }, "$version": 2 })
+    );
+
+    let stale = operator.refused("PATCH /twins/d1", &if_match("AAAAAAAAAAE="), "{}").await;
+    assert_eq!(stale, (412, "PreconditionFailed".to_owned()));
+    // null removes; reported properties are the device's.
+    let patch = json!({ "tags": { "gone": null }, "properties": { "reported": { "r": 1 } } });
+    let patched = operator.ok("PATCH /twins/d1", &if_match("\"*\""), &patch).await;
+    assert_eq!(patched["tags"], json!({ "site": "a" }));
+    assert_eq!(patched["properties"]["reported"]["$version"], 1);
+    assert_eq!(before_pong(&mut device).await, [], "no desired properties, nothing to tell");
+
+    // What was read can be sent back.
+    let same = operator.ok("PUT /twins/d1", &if_match("*"), &patched).await;
+    assert_eq!((&same["tags"], &same["properties"]["desired"]["interval"]), (&json!({ "site": "a" }), &json!(30)));
+    let replaced = operator.ok("PUT /twins/d1", "", &json!({ "properties": { "desired": { "z": 1 } } })).await;
+    assert_eq!((&replaced["tags"], &replaced["properties"]["desired"]["interval"]), (&json!({}), &Value::Null));
+    let told = before_pong(&mut device).await;
+    let last: Value = serde_json::from_str(&told.last().expect("told").1).expect("JSON");
+    assert_eq!(last, json!({ "z": 1, "interval": null, "x": null, "$version": 4 }));
+
+    let large = json!({ "tags": { "t": "x".repeat(4000), "u": "x".repeat(4000), "v": "x".repeat(4000) } }).to_string();
+    for (body, expected) in [
+        (r#"{"tags":1}"#, (400, "IotHubFormatError")),
+        (r#"{"properties":{"desired":[]}}"#, (400, "IotHubFormatError")),
+        (r#"{"tags":{"a b":1}}"#, (400, "ArgumentInvalid")),
+        (&large, (413, "MessageTooLarge")),
+        ("[]", (400, "IotHubFormatError")),
+    ] {
+        let refusal = operator.refused("PATCH /twins/d1", "", body).await;
+        assert_eq!(refusal, (expected.0, expected.1.to_owned()), "{body:.60}");
+    }
+    let refusal = operator.refused("PUT /twins/d1", "", r#"{"properties":{"desired":{"a":null}}}"#).await;
+    assert_eq!(refusal, (400, "ArgumentInvalid".to_owned()), "a replacement has nothing to remove");
+
+    emulator.add_module(HUB, "d1", "m1").expect("a module");
+    let module =
+        operator.ok("PATCH /twins/d1/modules/m1", "", &json!({ "properties": { "desired": { "a": 1 } } })).await;
+    assert_eq!((&module["moduleId"], &module["capabilities"]), (&json!("m1"), &Value::Null));
+    assert_eq!(operator.refused("GET /twins/d1/modules/m2", "", "").await, (404, "ModuleNotFound".to_owned()));
+    assert_eq!(operator.refused("GET /twins/d2/modules/m2", "", "").await, (404, "DeviceNotFound".to_owned()));
+}
+
+#[tokio::test]
+async fn a_method_is_called() {
+    let emulator = Emulator::start().await.expect("started");
+    let key = emulator.add_device(HUB, "d1").expect("a device");
+    emulator.add_device(HUB, "off").expect("a device");
+    emulator.set_device_enabled(HUB, "off", false);
+    let mut operator = Operator::new(&emulator).await;
+    let call = |rest: &str| format!(r#"{{"methodName":"reboot"{rest}}}"#);
+    let large = call(&format!(r#","payload":"{}""#, "x".repeat(131_072)));
+    for (line, body, expected) in [
+        ("POST /twins/d1/methods", call(""), (404, "DeviceNotOnline")),
+        ("POST /twins/d2/methods", call(""), (404, "DeviceNotFound")),
+        ("POST /twins/off/methods", call(""), (404, "DeviceNotFound")),
+        ("POST /twins/d1/modules/m1/methods", call(""), (404, "ModuleNotFound")),
+        ("POST /twins/d1/methods", call(r#","responseTimeoutInSeconds":4"#), (400, "ArgumentInvalid")),
+        ("POST /twins/d1/methods", call(r#","responseTimeoutInSeconds":301"#), (400, "ArgumentInvalid")),
+        ("POST /twins/d1/methods", call(r#","connectTimeoutInSeconds":301"#), (400, "ArgumentInvalid")),
+        ("POST /twins/d1/methods", "{}".to_owned(), (400, "ArgumentInvalid")),
+        ("POST /twins/d1/methods", large, (413, "MessageTooLarge")),
+    ] {
+        assert_eq!(operator.refused(line, "", &body).await, (expected.0, expected.1.to_owned()), "{line} {body:.60}");
+    }
+    let mut device = listening(&emulator, &key, &[("$iothub/methods/POST/#", 0)]).await;
+    // As Microsoft's Node SDK writes it.
+    let body = json!({
+        "methodName": "reboot", "payload": null, "responseTimeoutInSeconds": 30, "connectTimeoutInSeconds": 0,
+    });
+    let answering = async {
+        let (topic, body, _) = read_publish(&receive(&mut device).await.expect("a call"));
+        assert_eq!(body, "null");
+        let id = topic.strip_prefix("$iothub/methods/POST/reboot/?$rid=").expect("a call").to_owned();
+        send(&mut device, &publish(0, &format!("$iothub/methods/res/500/?$rid={id}"), 0, br#"{"ok":false}"#)).await;
+    };
+    let (answer, ()) = tokio::join!(operator.ok("POST /twins/d1/methods", "", &body), answering);
+    assert_eq!(answer, json!({ "status": 500, "payload": { "ok": false } }), "200, whatever the device says");
+}
+
+#[tokio::test]
+async fn messages_are_purged_and_feedback_is_received() {
+    let emulator = Emulator::start().await.expect("started");
+    emulator.add_device(HUB, "d1").expect("a device");
+    let mut operator = Operator::new(&emulator).await;
+    let feedback = "/messages/serviceBound/feedback";
+    assert_eq!(operator.ask(&format!("GET {feedback}"), "", "").await.status, 204);
+    for id in ["m1", "m2"] {
+        emulator.send_to_device(HUB, "d1", CloudToDevice::new("x").message_id(id).ack(Ack::Full)).expect("sent");
+    }
+    assert_eq!(operator.ok("GET /devices/d1", "", &Value::Null).await["cloudToDeviceMessageCount"], 2);
+    let purged = operator.ok("DELETE /devices/d1/commands", "", &Value::Null).await;
+    assert_eq!(purged, json!({ "totalMessagesPurged": 2, "deviceId": "d1", "moduleId": null }));
+    assert_eq!(operator.refused("DELETE /devices/d2/commands", "", "").await, (404, "DeviceNotFound".to_owned()));
+
+    let reply = operator.ask(&format!("GET {feedback}"), "", "").await;
+    assert_eq!(reply.status, 200);
+    let records = reply.json();
+    assert_eq!((&records[0]["originalMessageId"], &records[1]["statusCode"]), (&json!("m1"), &json!("Purged")));
+    let lock = reply.header("etag").expect("a lock token").trim_matches('"').to_owned();
+    assert_eq!(operator.ask(&format!("GET {feedback}"), "", "").await.status, 204, "they are locked");
+    let abandon = operator.ask(&format!("POST {feedback}/{lock}/abandon"), "", "").await;
+    assert_eq!(abandon.status, 204);
+    let lost = operator.refused(&format!("DELETE {feedback}/{lock}"), "", "").await;
+    assert_eq!(lost, (412, "DeviceMessageLockLost".to_owned()));
+    let reply = operator.ask(&format!("GET {feedback}"), "", "").await;
+    assert_eq!(reply.json(), records, "once more");
+    let lock = reply.header("etag").expect("a lock token").trim_matches('"').to_owned();
+    assert_eq!(operator.ask(&format!("DELETE {feedback}/{lock}"), "", "").await.status, 204);
+    assert_eq!(operator.ask(&format!("GET {feedback}"), "", "").await.status, 204, "all of them are done");
+}
+
+/// What an operator does to a device that is connected, and whether it may connect afterwards.
+async fn lifecycle(line: &str, headers: &str, body: &str, code: u8) {
+    let emulator = Emulator::start().await.expect("started");
+    let key = emulator.add_device(HUB, "d1").expect("a device");
+    let module_key = emulator.add_module(HUB, "d1", "m1").expect("a module");
+    let other = emulator.add_device(HUB, "d2").expect("a device");
+    let mut operator = Operator::new(&emulator).await;
+    let mut device = listening(&emulator, &key, &[("$iothub/methods/POST/#", 0)]).await;
+    let mut bystander = tls(&emulator, emulator.mqtt_addr()).await;
+    assert_eq!(hub_connect(&mut bystander, "d2", &other, true).await, Some(vec![0x20, 2, 0, 0]));
+    // The module speaks over WebSocket.
+    let mut module = upgraded(&emulator, "/$iothub/websocket").await;
+    let password = token(&module_key, "localhost/devices/d1/modules/m1");
+    let username = "localhost/d1/m1/?api-version=2021-04-12";
+    let login = Login { client_id: "d1/m1", username, password: &password, clean: true, keep_alive: 60, will: None };
+    send_frame(&mut module, &connect(&login)).await;
+    assert_eq!(receive_frame(&mut module).await, (0x82, vec![0x20, 2, 0, 0]));
+
+    let reply = operator.ask(line, headers, body).await;
+    assert!(reply.status < 300, "{line}: {}", reply.body);
+    assert_eq!(receive(&mut device).await, None, "{line}: the device's connection has ended");
+    let (kind, _) = receive_frame(&mut module).await;
+    assert_eq!(kind, 0x88, "{line}: the module's WebSocket is closed");
+    assert_eq!(before_pong(&mut bystander).await, [], "others stay");
+    let mut again = tls(&emulator, emulator.mqtt_addr()).await;
+    assert_eq!(hub_connect(&mut again, "d1", &key, true).await, Some(vec![0x20, 2, 0, code]), "{line}");
+    if code == 0 {
+        return;
+    }
+    let call = operator.refused("POST /twins/d1/methods", "", r#"{"methodName":"m"}"#).await;
+    assert_eq!(call, (404, "DeviceNotFound".to_owned()), "{line}");
+}
+
+#[tokio::test]
+async fn who_is_disabled_while_connected_is_cut_off() {
+    let body = r#"{"deviceId":"d1","status":"disabled","statusReason":"stolen"}"#;
+    lifecycle("PUT /devices/d1", &if_match("*"), body, 5).await;
+}
+
+#[tokio::test]
+async fn who_is_disabled_by_a_bulk_request_is_cut_off() {
+    lifecycle("POST /devices", "", r#"[{"id":"d1","importMode":"update","status":"disabled"}]"#, 5).await;
+}
+
+#[tokio::test]
+async fn who_is_deleted_while_connected_is_cut_off() {
+    lifecycle("DELETE /devices/d1", &if_match("*"), "", 5).await;
+}
+
+#[tokio::test]
+async fn who_comes_back_is_connected_again() {
+    let emulator = Emulator::start().await.expect("started");
+    let key = emulator.add_device(HUB, "d1").expect("a device");
+    let mut operator = Operator::new(&emulator).await;
+    let off = json!({ "deviceId": "d1", "status": "disabled" });
+    operator.ok("PUT /devices/d1", &if_match("*"), &off).await;
+    let on = json!({ "deviceId": "d1", "status": "enabled" });
+    let shown = operator.ok("PUT /devices/d1", &if_match("*"), &on).await;
+    assert_eq!((&shown["status"], &shown["statusReason"]), (&json!("enabled"), &Value::Null));
+    let mut device = listening(&emulator, &key, &[]).await;
+    send(&mut device, &subscribe(2, &[("devices/d1/messages/devicebound/#", 1)])).await;
+    assert_eq!(receive(&mut device).await.expect("a SUBACK")[0], 0x90);
+    send(&mut device, &publish(QOS1, "devices/d1/messages/events/", 1, b"hi")).await;
+    assert_eq!(receive(&mut device).await, Some(vec![0x40, 2, 0, 1]));
+    let busy = operator.ok("GET /devices/d1", "", &Value::Null).await;
+    send(&mut device, b"\xe0\x00").await;
+    assert_eq!(receive(&mut device).await, None);
+    let away = emulator.wait_until(|it| {
+        let view = it.device(HUB, "d1")?;
+        (view.connection_state == ConnectionState::Disconnected).then_some(())
+    });
+    away.await;
+    let shown = operator.ok("GET /devices/d1", "", &Value::Null).await;
+    assert_eq!((&busy["connectionState"], &shown["connectionState"]), (&json!("Connected"), &json!("Disconnected")));
+    assert_eq!(busy["lastActivityTime"], shown["lastActivityTime"], "leaving is no activity");
+    assert!(shown["connectionStateUpdatedTime"].as_str() > busy["connectionStateUpdatedTime"].as_str());
+}
+
+#[cfg(feature = "admin")]
+#[tokio::test]
+async fn the_admin_port_has_the_same_without_a_token() {
+    let emulator = Emulator::builder().hubs(["hub-1.example", "hub-2.example"]).start().await.expect("started");
+    let mut stream = tokio::net::TcpStream::connect(emulator.admin_addr()).await.expect("connected");
+    for (line, body, status) in [
+        ("PUT /hubs/hub-1.example/devices/d1", r#"{"deviceId":"d1"}"#, 200),
+        ("PUT /hubs/HUB-1.example/devices/d1", r#"{"deviceId":"d1"}"#, 409),
+        ("GET /hubs/hub-2.example/devices/d1", "", 404),
+        ("PATCH /hubs/hub-1.example/twins/d1", r#"{"tags":{"a":1}}"#, 200),
+        ("GET /hubs/hub-3.example/devices", "", 401),
+        ("POST /hubs/hub-1.example/jobs/create", "{}", 501),
+    ] {
+        let length = body.len();
+        let request = format!(
+            "{line} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+        );
+        let reply = crate::client::http(&mut stream, &request).await.expect("an answer");
+        assert_eq!(reply.status, status, "{line}: {}", reply.body);
+    }
+    let devices: Vec<_> = emulator.devices().into_iter().map(|it| (it.hub, it.device_id)).collect();
+    assert_eq!(devices, [("hub-1.example".to_owned(), "d1".to_owned())]);
+    // A foreign page cannot get there.
+    let request = "GET /hubs/hub-1.example/devices HTTP/1.1\r\nHost: evil.example\r\n\r\n";
+    assert_eq!(crate::client::http(&mut stream, request).await.expect("an answer").status, 403);
+}
