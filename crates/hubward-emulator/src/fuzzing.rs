@@ -1,9 +1,11 @@
-//! What the packet decoder does with bytes, for the fuzz targets of this repository. Not part of the
-//! API: the decoder is private, and only whole connections reach it otherwise.
+//! What the parsers do with bytes, for the fuzz targets of this repository. Not part of the API: they
+//! are private, and only whole connections reach them otherwise.
 
 use bytes::BytesMut;
+use serde_json::Value;
 
 use crate::mqtt::codec::{Incoming, Outgoing, decode};
+pub use crate::service::fuzzing::{enrollment, headers};
 
 /// What was read off the front.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,4 +39,16 @@ pub fn read(bytes: &[u8], most: usize) -> Result<Option<Read>, String> {
         out.to_vec()
     });
     Ok(Some(Read { taken: bytes.len() - buffer.len(), again }))
+}
+
+/// Reads a query for twins and asks it of one document; `None` if it is no query. Space before and
+/// after it changes nothing.
+#[must_use]
+pub fn query(text: &str, document: &Value) -> Option<Option<Value>> {
+    let row = crate::service::query_of(text, document);
+    assert_eq!(crate::service::query_of(text, document), row, "asked again, it says the same");
+    if text.chars().count() < 8190 {
+        assert_eq!(crate::service::query_of(&format!(" {text}\n"), document), row);
+    }
+    row
 }

@@ -4,6 +4,7 @@ mod auth;
 mod body;
 mod dps;
 mod faults;
+pub(crate) mod fuzzing;
 mod hub;
 mod if_match;
 mod page;
@@ -13,6 +14,7 @@ use hyper::body::Incoming;
 
 use self::faults::Api;
 pub(crate) use auth::Access;
+pub(crate) use hub::query_of;
 #[cfg(feature = "admin")]
 pub(crate) use hub::{Form, Problem, invoke, patch_twin};
 

@@ -24,6 +24,7 @@ mod incidents;
 mod messages;
 mod methods;
 mod modules;
+mod query;
 mod service_dps;
 mod service_hub;
 mod service_hub_twins;

@@ -91,7 +91,7 @@ async fn change_everything(emulator: &Emulator) -> (SharedKey, String) {
     let authorization = dps_token(emulator, individual.primary_key(), "dev-1");
     let body = r#"{"registrationId":"dev-1","payload":{"model":7}}"#;
     let request = format!(
-        "PUT /{}/registrations/dev-1/register?api-version=2021-06-01 HTTP/1.1\r\nHost: dps\r\n\
+        "PUT /{}/registrations/dev-1/register?api-version=2021-06-01 HTTP/1.1\r\nHost: localhost\r\n\
          Authorization: {authorization}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
         emulator.id_scope(),
         body.len()
@@ -149,7 +149,7 @@ async fn everything_is_there_again() {
     let enrolled = &before["export"]["enrollments"][0]["attestation"]["symmetricKey"]["primaryKey"];
     let enrolled = SharedKey::from_base64(enrolled.as_str().expect("a key")).expect("a key");
     let request = format!(
-        "GET /{}/registrations/dev-1/operations/{operation}?api-version=2021-06-01 HTTP/1.1\r\nHost: dps\r\n\
+        "GET /{}/registrations/dev-1/operations/{operation}?api-version=2021-06-01 HTTP/1.1\r\nHost: localhost\r\n\
          Authorization: {}\r\n\r\n",
         emulator.id_scope(),
         dps_token(&emulator, &enrolled, "dev-1")

@@ -7,6 +7,7 @@ mod identity;
 mod methods;
 mod path;
 mod problem;
+mod query;
 mod regenerate;
 mod registry;
 mod statistics;
@@ -23,6 +24,7 @@ use serde::de::DeserializeOwned;
 pub(crate) use methods::invoke;
 pub(super) use path::is_asked;
 pub(crate) use problem::{Form, Problem};
+pub(crate) use query::query_of;
 #[cfg(feature = "admin")]
 pub(crate) use twins::patch as patch_twin;
 
@@ -81,7 +83,7 @@ async fn answer(
         Action::List => registry::list(shared, hub, query),
         Action::Bulk => bulk::answer(shared, hub, body),
         Action::Regenerate => regenerate::answer(shared, hub, body),
-        Action::Query => Err(Problem::not_emulated("queries yet")),
+        Action::Query => query::answer(shared, hub, headers, body).await,
         Action::GetIdentity(id) => registry::get(shared, hub, id),
         Action::PutIdentity(id) => registry::put(shared, hub, id, &if_match, body),
         Action::DeleteIdentity(id) => registry::delete(shared, hub, id, &if_match),

@@ -1,0 +1,107 @@
+//! The query language for twins: `POST /devices/query`.
+
+mod cursor;
+mod eval;
+mod expression;
+mod functions;
+mod lexer;
+mod parse;
+mod run;
+mod tree;
+
+use std::ops::Bound;
+
+use hubward_proto::service::QuerySpecification;
+use hubward_proto::service::http::MAX_ITEM_COUNT;
+use hyper::header::HeaderMap;
+use serde_json::Value;
+
+pub(crate) use tree::Query;
+
+use super::super::page::Wanted;
+use super::{Done, Problem};
+use crate::shared::Shared;
+use crate::store::twin_view;
+use run::Batch;
+use tree::Collection;
+
+/// Answers a query of a hub's twins.
+///
+/// # Cancel safety
+/// Dropping the future loses nothing: it only reads.
+pub(super) async fn answer(shared: &Shared, hub: &str, headers: &HeaderMap, body: &[u8]) -> Result<Done, Problem> {
+    let QuerySpecification { query: text } = super::read(body, b'{')?;
+    let wanted = Wanted::read(headers).map_err(Problem::invalid)?;
+    let query = Query::parse(&text)?;
+    let modules = query.from() == Collection::Modules;
+    let next = |after: Option<String>| async move {
+        // Others get a turn between two batches.
+        tokio::task::yield_now().await;
+        batch(shared, hub, modules, after.as_deref())
+    };
+    let (body, mut headers) = query.run(&text, &wanted, next).await.map_err(Problem::invalid)?;
+    // Only DPS repeats it.
+    headers.retain(|(name, _)| *name != MAX_ITEM_COUNT);
+    Ok(Done { status: 200, body, headers })
+}
+
+/// The next twins. The lock is held for one batch only.
+fn batch(shared: &Shared, hub: &str, modules: bool, after: Option<&str>) -> Batch {
+    shared.store.read(|state| {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let devices = state.hub(hub).map(|it| it.devices.range::<str, _>((from, Bound::Unbounded)));
+        let ids: Vec<&String> = devices.into_iter().flatten().map(|(id, _)| id).take(BATCH).collect();
+        let last = (ids.len() == BATCH).then(|| ids.last().map(|it| (*it).clone())).flatten();
+        let twin = |id: &String| Some((id.clone(), serde_json::to_value(twin_view(state, hub, id)?).ok()?));
+        let documents = ids.into_iter().filter(|it| it.contains('/') == modules).filter_map(twin).collect();
+        Batch { documents, last }
+    })
+}
+
+/// How many identities are looked at without letting go of the lock.
+const BATCH: usize = 128;
+
+/// Source: `[guess]` for the code. Clients have seen "The query is invalid. Please check the format of
+/// the query and try again."
+impl From<Wrong> for Problem {
+    fn from(wrong: Wrong) -> Self {
+        match wrong {
+            Wrong::Query(invalid) => Self::invalid(invalid.to_string()),
+            Wrong::NotEmulated(what) => Self::not_emulated(&what),
+        }
+    }
+}
+
+/// Why a query is not answered.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Wrong {
+    /// Its text.
+    #[error(transparent)]
+    Query(#[from] Invalid),
+    /// The service answers it, and the emulator does not.
+    #[error("The emulator does not emulate {0}.")]
+    NotEmulated(String),
+}
+
+/// A text that is no query.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("The query is invalid at character {at}: {message}.")]
+pub(crate) struct Invalid {
+    /// From 1 on.
+    at: usize,
+    message: String,
+}
+
+impl Invalid {
+    fn new(at: usize, message: &str) -> Self {
+        Self { at, message: message.to_owned() }
+    }
+}
+
+/// Reads a query and asks it of one document; `None` if it is no query. For the fuzz targets.
+pub(crate) fn query_of(text: &str, document: &Value) -> Option<Option<Value>> {
+    Query::parse(text).ok().map(|query| query.shows(document))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,283 @@
+//! The rows of a query, page by page.
+
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+
+use super::eval::{fits, member, number, order};
+use super::tree::{Aggregate, Collection, Column, Expression, Path, Query, Select, What};
+use crate::service::page::{FOREIGN, Sheet, Wanted};
+
+/// Body and headers of an answer.
+pub(super) type Page = (Vec<u8>, Vec<(&'static str, String)>);
+
+/// Documents, some at a time, in the order of their keys.
+pub(super) struct Batch {
+    pub(super) documents: Vec<(String, Value)>,
+    /// The last key that was looked at, fitting or not; `None` where there are no more.
+    pub(super) last: Option<String>,
+}
+
+impl Query {
+    pub(super) const fn from(&self) -> Collection {
+        self.from
+    }
+
+    /// What an answer says its things are.
+    ///
+    /// Source: `[sdk]` azure-iot-sdk-csharp, Query/QueryResult.cs.
+    const fn item_type(&self) -> &'static str {
+        match self.select {
+            Select::Everything => "Twin",
+            Select::Columns(_) => "Raw",
+        }
+    }
+
+    /// Whether documents become one row together.
+    fn is_grouped(&self) -> bool {
+        let aggregates = match &self.select {
+            Select::Everything => false,
+            Select::Columns(columns) => columns.iter().any(|it| !matches!(it.what, What::Member(_))),
+        };
+        aggregates || self.group.is_some()
+    }
+
+    /// Fills a page. `batch` gives the documents after a key; between batches the state may change,
+    /// and a page begins after the key where the one before ended, so nothing comes twice and nothing
+    /// that stays is left out.
+    pub(super) async fn run<F>(
+        &self,
+        text: &str,
+        wanted: &Wanted,
+        mut batch: impl FnMut(Option<String>) -> F,
+    ) -> Result<Page, &'static str>
+    where
+        F: Future<Output = Batch>,
+    {
+        let mark = Mark::read(self, text, wanted.after.as_deref())?;
+        let mut rows = Rows { sheet: Sheet::new(wanted.most), left: mark.left, last: None, more: false };
+        if self.is_grouped() {
+            let mut groups = Groups::new(self);
+            let mut after = None;
+            loop {
+                let Batch { documents, last } = batch(after).await;
+                documents.iter().filter(|(_, it)| self.takes(it)).for_each(|(_, it)| groups.add(it));
+                if last.is_none() {
+                    break;
+                }
+                after = last;
+            }
+            for (key, row) in groups.rows() {
+                if mark.after.as_ref().is_none_or(|after| key > *after) && !rows.add(key, &row) {
+                    break;
+                }
+            }
+        } else {
+            let mut after = mark.after;
+            'pages: loop {
+                let Batch { documents, last } = batch(after).await;
+                for (key, document) in documents {
+                    if self.takes(&document) && !rows.add(key, &self.row(document)) {
+                        break 'pages;
+                    }
+                }
+                if last.is_none() {
+                    break;
+                }
+                after = last;
+            }
+        }
+        let next = rows.last.filter(|_| rows.more).map(|last| Mark { left: rows.left, after: Some(last) }.write(text));
+        Ok(rows.sheet.finish(self.item_type(), next.as_deref()))
+    }
+
+    /// The row of one document alone, if it fits.
+    pub(super) fn shows(&self, document: &Value) -> Option<Value> {
+        if !self.takes(document) {
+            return None;
+        }
+        if !self.is_grouped() {
+            return Some(self.row(document.clone()));
+        }
+        let mut groups = Groups::new(self);
+        groups.add(document);
+        groups.rows().next().map(|(_, row)| row)
+    }
+
+    fn takes(&self, document: &Value) -> bool {
+        self.condition.as_ref().is_none_or(|it: &Expression| fits(it, document))
+    }
+
+    fn row(&self, document: Value) -> Value {
+        let Select::Columns(columns) = &self.select else { return document };
+        let mut row = Map::new();
+        for Column { name, what } in columns {
+            if let What::Member(path) = what
+                && let Some(value) = member(&document, path)
+            {
+                row.insert(name.clone(), value.clone());
+            }
+        }
+        Value::Object(row)
+    }
+}
+
+/// What fits on a page.
+struct Rows {
+    sheet: Sheet,
+    /// Of `TOP`.
+    left: Option<u64>,
+    last: Option<String>,
+    /// Whether another page follows.
+    more: bool,
+}
+
+impl Rows {
+    /// Adds a row; false if it does not fit any more.
+    fn add(&mut self, key: String, row: &Value) -> bool {
+        if self.left == Some(0) {
+            return false;
+        }
+        if self.sheet.is_full() {
+            self.more = true;
+            return false;
+        }
+        self.sheet.push(row);
+        self.left = self.left.map(|it| it - 1);
+        self.last = Some(key);
+        true
+    }
+}
+
+/// Where a page begins.
+struct Mark {
+    /// Rows that `TOP` still allows.
+    left: Option<u64>,
+    after: Option<String>,
+}
+
+impl Mark {
+    fn read(query: &Query, text: &str, continuation: Option<&str>) -> Result<Self, &'static str> {
+        let Some(continuation) = continuation else { return Ok(Self { left: query.top, after: None }) };
+        let mut parts = continuation.splitn(3, ' ');
+        let (Some(hash), Some(left), Some(after)) = (parts.next(), parts.next(), parts.next()) else {
+            return Err(FOREIGN);
+        };
+        let left = match (query.top, left) {
+            (None, "") => None,
+            (Some(top), left) => Some(left.parse().ok().filter(|it| *it <= top).ok_or(FOREIGN)?),
+            (None, _) => return Err(FOREIGN),
+        };
+        if hash != digest(text) {
+            return Err(FOREIGN);
+        }
+        Ok(Self { left, after: Some(after.to_owned()) })
+    }
+
+    fn write(&self, text: &str) -> String {
+        let left = self.left.map(|it| it.to_string()).unwrap_or_default();
+        format!("{} {left} {}", digest(text), self.after.as_deref().unwrap_or_default())
+    }
+}
+
+/// Tells queries apart, so that no page of one is asked with another.
+fn digest(text: &str) -> String {
+    let digest = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
+    digest.as_ref()[..6].iter().map(|it| format!("{it:02x}")).collect()
+}
+
+/// Documents that become rows together.
+struct Groups<'a> {
+    by: Option<&'a Path>,
+    columns: &'a [Column],
+    /// By what they have in common, as JSON; empty for what is undefined.
+    groups: BTreeMap<String, Vec<Sum>>,
+}
+
+impl<'a> Groups<'a> {
+    fn new(query: &'a Query) -> Self {
+        let columns = match &query.select {
+            Select::Everything => &[],
+            Select::Columns(columns) => columns.as_slice(),
+        };
+        let mut groups = BTreeMap::new();
+        if query.group.is_none() {
+            // There is a row even if there are no documents.
+            groups.insert(String::new(), columns.iter().map(|_| Sum::default()).collect());
+        }
+        Self { by: query.group.as_ref(), columns, groups }
+    }
+
+    fn add(&mut self, document: &Value) {
+        let key = self.by.and_then(|it| member(document, it)).map(Value::to_string).unwrap_or_default();
+        let empty = || self.columns.iter().map(|_| Sum::default()).collect();
+        let sums = self.groups.entry(key).or_insert_with(empty);
+        for (sum, column) in sums.iter_mut().zip(self.columns) {
+            sum.count += 1;
+            if let What::Of(aggregate, path) = &column.what
+                && let Some(value) = member(document, path)
+            {
+                sum.add(*aggregate, value);
+            }
+        }
+    }
+
+    fn rows(self) -> impl Iterator<Item = (String, Value)> {
+        self.groups.into_iter().map(|(key, sums)| {
+            let mut row = Map::new();
+            for (column, sum) in self.columns.iter().zip(sums) {
+                let value = match &column.what {
+                    What::Member(_) => serde_json::from_str(&key).ok(),
+                    What::Count => Some(Value::from(sum.count)),
+                    What::Of(aggregate, _) => sum.value(*aggregate),
+                };
+                row.extend(value.map(|it| (column.name.clone(), it)));
+            }
+            (key, Value::Object(row))
+        })
+    }
+}
+
+/// What one aggregate has seen. What has another kind is left out.
+#[derive(Default)]
+struct Sum {
+    count: u64,
+    numbers: u64,
+    sum: f64,
+    /// The least or the most so far.
+    extreme: Option<Value>,
+}
+
+impl Sum {
+    fn add(&mut self, aggregate: Aggregate, value: &Value) {
+        let wanted = match aggregate {
+            Aggregate::Sum | Aggregate::Average => {
+                if let Some(number) = value.as_f64() {
+                    self.numbers += 1;
+                    self.sum += number;
+                }
+                return;
+            }
+            Aggregate::Least => Ordering::Less,
+            Aggregate::Most => Ordering::Greater,
+        };
+        let better = match &self.extreme {
+            None => value.is_number() || value.is_string(),
+            Some(extreme) => order(value, extreme) == Some(wanted),
+        };
+        if better {
+            self.extreme = Some(value.clone());
+        }
+    }
+
+    /// What it comes to; `None` is left out of the row.
+    fn value(self, aggregate: Aggregate) -> Option<Value> {
+        match aggregate {
+            Aggregate::Sum => number(self.sum).map(std::borrow::Cow::into_owned),
+            #[expect(clippy::cast_precision_loss, reason = "there are fewer devices than 2^53")]
+            Aggregate::Average => number(self.sum / self.numbers as f64).map(std::borrow::Cow::into_owned),
+            Aggregate::Least | Aggregate::Most => self.extreme,
+        }
+    }
+}
