@@ -33,9 +33,8 @@
 //!   is answered before it is on disk.
 //! * Emulated: the DPS device API with symmetric keys; of hubs telemetry, twins, direct methods,
 //!   messages to devices, modules; of the DPS service API the enrollments that have symmetric keys
-//!   and the records of registrations.
-//!   The hub's service API is not, but for what the admin port has of it: who asks for it gets an
-//!   error that says so.
+//!   and the records of registrations; of the hub service API identities, twins, methods, queries,
+//!   statistics and feedback. What is not gets an error that says so.
 //!
 //! hubward is an independent project, not a Microsoft product.
 

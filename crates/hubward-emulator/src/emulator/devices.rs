@@ -49,7 +49,8 @@ impl Emulator {
     /// Lets a device of a hub and its modules connect or not; those that are connected and may not are
     /// cut off. Gives whether there is such a device.
     pub fn set_device_enabled(&self, hub: &str, device_id: &str, enabled: bool) -> bool {
-        self.shared.store.change(|state| state.set_enabled(hub, device_id, enabled))
+        let now = self.shared.clock.now();
+        self.shared.store.change(|state| state.set_enabled(hub, device_id, enabled, now))
     }
 
     /// Deletes a device from a hub with its modules and messages; who is connected is cut off. Gives

@@ -42,7 +42,7 @@ impl Shared {
         let now = self.clock.now();
         match fault {
             Fault::DeviceDisabled => {
-                self.store.change(|state| state.set_enabled(hub, device, false));
+                self.store.change(|state| state.set_enabled(hub, device, false, self.clock.now()));
                 let note = Note::new(EventKind::DeviceUpdated, EventSource::Hub).hub(hub).id(device);
                 self.journal.note(note.message("disabled"));
             }

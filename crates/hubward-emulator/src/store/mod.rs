@@ -193,10 +193,12 @@ impl State {
 
     /// Lets a device connect or not, and cuts off who is connected and may not; whether there is such a
     /// device.
-    pub(crate) fn set_enabled(&mut self, host: &str, device_id: &str, enabled: bool) -> bool {
+    pub(crate) fn set_enabled(&mut self, host: &str, device_id: &str, enabled: bool, now: SystemTime) -> bool {
         let device = self.hub_mut(host).filter(|it| it.is_device(device_id));
         let Some(device) = device.and_then(|it| it.devices.get_mut(device_id)) else { return false };
-        device.enabled = enabled;
+        if device.enabled != enabled {
+            (device.enabled, device.status_updated) = (enabled, crate::clock::timestamp(now));
+        }
         device.etag = crate::wire_id::identity_etag();
         if !enabled {
             self.close_device(host, device_id);
