@@ -290,6 +290,8 @@ async fn every_option_has_a_variable_as_its_twin() {
         ("HUBWARD_NAMES", "dps.example".to_owned()),
         ("HUBWARD_ID_SCOPE", "0ne00ABCDEF".to_owned()),
         ("HUBWARD_BIND", "127.0.0.1,127.0.0.2".to_owned()),
+        ("HUBWARD_ADMIN_ADDRESS", "127.0.0.3".to_owned()),
+        ("HUBWARD_ALLOW_HOST", "emulator,cloud.example".to_owned()),
         ("HUBWARD_RETRY_AFTER", "7s".to_owned()),
         ("HUBWARD_OUTPUT", "json".to_owned()),
         ("HUBWARD_LOG", String::new()),
@@ -299,6 +301,7 @@ async fn every_option_has_a_variable_as_its_twin() {
     assert_eq!((&ready["hubs"], &ready["idScope"]), (&json!(["one.example", "two.example"]), &json!("0ne00ABCDEF")));
     assert_eq!((ready["devKeys"].as_bool(), ready["mqtt"].as_array().map(Vec::len)), (Some(true), Some(2)));
     assert!(ready["caFile"].as_str().is_some_and(|it| it.starts_with(&data_dir)), "{ready}");
+    assert!(ready["admin"].as_str().is_some_and(|it| it.starts_with("http://127.0.0.3:")), "{ready}");
     assert_eq!(running.json().await["variables"]["PROVISIONING_REGISTRATION_ID"], "pump-1");
     // The variables are the start's: the other commands of the emulator are not confused by them.
     let printed = Invocation::hubward(["emulator", "env"]).vars(&variables[..1]).vars(&variables[3..6]).run().await;
@@ -309,6 +312,7 @@ async fn every_option_has_a_variable_as_its_twin() {
         ("HUBWARD_MQTT_PORT", "many", "--mqtt-port"),
         ("HUBWARD_DEV_KEYS", "perhaps", "--dev-keys"),
         ("HUBWARD_BIND", "here", "--bind"),
+        ("HUBWARD_ADMIN_ADDRESS", "here", "--admin-address"),
     ] {
         let wrong = [(name, value.to_owned()), ("HUBWARD_OUTPUT", "json".to_owned())];
         let last = Invocation::hubward(["emulator"]).vars(&wrong).run().await.last().expect("an error");

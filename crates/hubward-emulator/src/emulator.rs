@@ -75,6 +75,10 @@ impl Emulator {
         let https = listen::bind("HTTPS", &addresses, options.https_port).await?;
         #[cfg(feature = "admin")]
         let admin = listen::bind("admin", &options.admin_addresses(), options.admin_port).await?;
+        #[cfg(feature = "admin")]
+        if let Some(address) = options.admin_address.filter(|it| !it.is_loopback()) {
+            tracing::warn!(%address, "the admin port is not on loopback: whoever reaches it owns this emulator");
+        }
         #[cfg(not(feature = "admin"))]
         let admin = Vec::new();
         let local = |listeners: &[tokio::net::TcpListener]| -> Vec<SocketAddr> {
@@ -134,7 +138,9 @@ impl Emulator {
 
         let server =
             Server { shared: Arc::clone(&shared), tls: tls.into(), lobby: Lobby::new(options.max_connections) };
-        let (mut tasks, mut admin_tasks) = (JoinSet::new(), JoinSet::new());
+        let mut tasks = JoinSet::new();
+        #[cfg_attr(not(feature = "admin"), expect(unused_mut, reason = "nobody listens there"))]
+        let mut admin_tasks = JoinSet::new();
         for listener in mqtt {
             tasks.spawn(server.clone().run(listener, Protocol::Mqtt));
         }

@@ -40,7 +40,11 @@ impl Ready {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             mqtt: info.mqtt.clone(),
             https: info.https.clone(),
-            admin: info.admin.first().map(|it| format!("http://{it}")).unwrap_or_default(),
+            admin: info
+                .admin
+                .first()
+                .map(|it| format!("http://{}", SocketAddr::new(reachable(it.ip()), it.port())))
+                .unwrap_or_default(),
             ca_file: info.ca_file.clone(),
             id_scope: info.id_scope.clone(),
             dps_hosts: info.dps_hosts.clone(),
@@ -114,6 +118,8 @@ mod tests {
             ]
         );
         assert_eq!(Ready::new(&info("0.0.0.0:1", "[::]:2")).connect_to(), ":8883:127.0.0.1:1,:443:[::1]:2");
+        let everywhere = Info { admin: vec!["0.0.0.0:7".parse().expect("address")], ..info("0.0.0.0:1", "[::]:2") };
+        assert_eq!(Ready::new(&everywhere).admin, "http://127.0.0.1:7");
         let line = serde_json::to_string(&Ready::new(&one)).expect("JSON");
         assert!(line.contains(r#""mqtt":["127.0.0.1:4001"]"#), "{line}");
         assert!(line.contains(r#""admin":"http://127.0.0.1:7""#), "{line}");

@@ -37,7 +37,7 @@ pub(crate) fn assign(state: &mut State, caller: &Caller, admitted: &Admitted, pa
     let asks = settings.iot_hub_host_name.is_none() && settings.allocation_policy == Some(AllocationPolicy::Custom);
     let stays = assignment.filter(|(hub, _)| !policy.update_hub_assignment && !asks && linked.contains(hub));
     let moved = admitted.moved_to.as_deref().filter(|it| linked.contains(it));
-    let hub = match moved.or(stays.map(|(hub, _)| hub)) {
+    let hub = match moved.or_else(|| stays.map(|(hub, _)| hub)) {
         Some(hub) => Ok(hub.to_owned()),
         None => allocate(caller.registration_id.as_str(), &settings, &linked),
     };

@@ -138,7 +138,10 @@ fn outcome(state: &State, caller: &Caller) -> Note {
         let failed = Note::new(EventKind::RegistrationFailed, EventSource::Dps).id(id);
         let Some(record) = record else { return failed.message("its enrollment is gone") };
         let failed = failed.message(record.state.error_message.as_deref().unwrap_or_default());
-        return record.state.error_code.map_or(failed.clone(), |code| failed.code(code));
+        return match record.state.error_code {
+            Some(code) => failed.code(code),
+            None => failed,
+        };
     };
     let how = record.state.substatus.as_ref().map_or_else(String::new, ToString::to_string);
     let message = if device == id { how } else { format!("{how}, as {device}") };

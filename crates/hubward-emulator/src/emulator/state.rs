@@ -1,6 +1,7 @@
 //! The state as a whole: on disk, exported, imported, forgotten.
 
 use super::Emulator;
+use crate::journal::{EventKind, EventSource, Note};
 use crate::shared::Shared;
 use crate::store::StateLost;
 use crate::{Seed, SeedError, SeedReport, store};
@@ -67,11 +68,15 @@ impl Shared {
     /// See [`Emulator::import`].
     pub(crate) fn import(&self, seed: &Seed) -> Result<SeedReport, SeedError> {
         let now = self.clock.now();
-        self.store.change(|state| store::import(state, seed, now))
+        let report = self.store.change(|state| store::import(state, seed, now))?;
+        self.journal.note(Note::new(EventKind::Imported, EventSource::Emulator));
+        Ok(report)
     }
 
     /// See [`Emulator::reset`].
     pub(crate) fn reset(&self) -> Result<(), SeedError> {
-        self.store.reset(&self.logs, &self.beginning, self.clock.now())
+        let reset = self.store.reset(&self.logs, &self.beginning, self.clock.now());
+        self.journal.note(Note::new(EventKind::Reset, EventSource::Emulator));
+        reset
     }
 }

@@ -49,7 +49,7 @@ impl Chunked {
         }
     }
 
-    async fn to_end(mut self) -> String {
+    async fn rest(mut self) -> String {
         while self.chunk().await {}
         self.text
     }
@@ -101,7 +101,7 @@ async fn telemetry_is_read_from_anywhere_and_goes_on() {
 
     // A stream ends as it should when the emulator does.
     emulator.shutdown().await;
-    assert!(all.to_end().await.ends_with("\n\n"));
+    assert!(all.rest().await.ends_with("\n\n"));
 }
 
 #[tokio::test]
@@ -110,7 +110,7 @@ async fn telemetry_is_exported_as_lines_of_json() {
     let key = emulator.add_device("localhost", "d1").expect("a device");
     let mut device = listening(&emulator, &key, &[]).await;
     let empty = Chunked::open(&emulator, "/api/telemetry/localhost/export", "").await;
-    assert_eq!(empty.to_end().await, "");
+    assert_eq!(empty.rest().await, "");
     for number in 0..700 {
         telemetry(&mut device, format!("{{\"number\":{number}}}").as_bytes()).await;
     }
@@ -118,7 +118,7 @@ async fn telemetry_is_exported_as_lines_of_json() {
     let head = export.head.to_ascii_lowercase();
     assert!(head.contains("content-type: application/x-ndjson"), "{head}");
     assert!(head.contains("content-disposition: attachment; filename=\"telemetry-localhost.jsonl\""), "{head}");
-    let text = export.to_end().await;
+    let text = export.rest().await;
     let offsets: Vec<_> =
         text.lines().map(|it| serde_json::from_str::<Value>(it).expect("JSON")["offset"].as_u64()).collect();
     assert_eq!(offsets, (1..700).map(Some).collect::<Vec<_>>());

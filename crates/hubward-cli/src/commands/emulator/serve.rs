@@ -37,9 +37,17 @@ pub(super) struct StartArgs {
     /// Port of HTTPS and MQTT over WebSocket; 0 takes a free one.
     #[arg(long, value_name = "PORT", default_value_t = 8443, env = "HUBWARD_HTTPS_PORT")]
     https_port: u16,
-    /// Port of the plain-HTTP admin listener, on loopback; 0 takes a free one.
+    /// Port of the plain-HTTP admin listener with the portal; 0 takes a free one.
     #[arg(long, value_name = "PORT", default_value_t = ADMIN_PORT, env = "HUBWARD_ADMIN_PORT")]
     admin_port: u16,
+    /// Where the admin listener is, instead of on loopback. It asks for no password and hands out every
+    /// key: whoever reaches this address owns the emulator.
+    #[arg(long, value_name = "ADDRESS", env = "HUBWARD_ADMIN_ADDRESS")]
+    admin_address: Option<IpAddr>,
+    /// A name that the admin listener answers to, besides localhost and its addresses; may be repeated,
+    /// or several with commas.
+    #[arg(long, value_name = "NAME", env = "HUBWARD_ALLOW_HOST", value_delimiter = ',')]
+    allow_host: Vec<String>,
     /// HTTPS and WebSocket on 443, where Microsoft's SDKs look for them. May need root.
     #[arg(long, conflicts_with = "https_port", env = "HUBWARD_STANDARD_PORTS", value_parser = BoolishValueParser::new())]
     standard_ports: bool,
@@ -73,11 +81,12 @@ pub(super) async fn run(args: &StartArgs, output: &Output) -> Result<ExitCode, F
         let ready = emulator.ready();
         output.line(&format!(
             "A local Azure DPS and IoT Hub (not Microsoft's), until Ctrl-C\n  \
-             MQTT on port {}, HTTPS and WebSocket on port {}\n  admin at {}\n  CA file {}\n\n\
+             MQTT on port {}, HTTPS and WebSocket on port {}\n  admin at {}{}\n  CA file {}\n\n\
              In a second shell:\n\n{}\n",
             emulator.mqtt_addr().port(),
             emulator.https_addr().port(),
             ready.admin,
+            if args.admin_address.is_some_and(|it| !it.is_loopback()) { OPEN } else { "" },
             ready.ca_file.display(),
             cloud::block(&variables, &operator, Shell::here())
         ));
@@ -110,6 +119,12 @@ fn builder(args: &StartArgs, data_dir: &Path, seed: Option<&Seed>) -> Builder {
     if !args.hub.is_empty() {
         builder = builder.hubs(&args.hub);
     }
+    if let Some(address) = args.admin_address {
+        builder = builder.admin_address(address);
+    }
+    for name in &args.allow_host {
+        builder = builder.allow_host(name);
+    }
     if let Some(id_scope) = &args.id_scope {
         builder = builder.id_scope(id_scope);
     }
@@ -136,6 +151,9 @@ fn device(emulator: &Emulator, dev_keys: bool, seed: Option<&Seed>) -> Result<Ve
 }
 
 const DEVICE: &str = "dev-1";
+
+/// Beside an admin address that others may reach.
+const OPEN: &str = "\n  Whoever reaches that address owns this emulator: it asks for no password.";
 
 /// The logins of the service's side.
 fn operator(emulator: &Emulator) -> Vec<(String, String)> {

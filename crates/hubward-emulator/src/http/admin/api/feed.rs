@@ -32,9 +32,12 @@ pub(in crate::http::admin) struct Stream<F: Feed> {
 
 enum State<F> {
     Idle(Box<Live<F>>),
-    Busy(Pin<Box<dyn Future<Output = (Option<Bytes>, Box<Live<F>>)> + Send>>),
+    Busy(Step<F>),
     Ended,
 }
+
+/// On its way to the next chunk.
+type Step<F> = Pin<Box<dyn Future<Output = (Option<Bytes>, Box<Live<F>>)> + Send>>;
 
 struct Live<F> {
     feed: F,

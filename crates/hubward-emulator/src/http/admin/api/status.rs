@@ -36,6 +36,7 @@ pub(super) fn show(admin: &Admin) -> Value {
         "started": timestamp(admin.started),
         "time": timestamp(shared.clock.now()),
         "clockAheadSeconds": shared.clock.ahead().as_secs(),
+        "state": { "onDisk": shared.store.disk().is_some() },
         "hubs": hubs,
         "dps": dps,
         "events": shared.journal.total(),

@@ -90,7 +90,7 @@ impl TryFrom<FaultBody> for Fault {
             FaultBody::Drip { millis } => Self::Drip(time(millis)?),
             FaultBody::Status { status, code, message, retry_after, headers } => {
                 let status = answer(status)?;
-                let code = code.unwrap_or(u32::from(status) * 1000);
+                let code = code.unwrap_or_else(|| u32::from(status) * 1000);
                 let message = message.unwrap_or_else(|| "A scripted fault.".to_owned());
                 if headers.is_empty() {
                     return Ok(Self::Status { status, code, message, retry_after });
