@@ -109,9 +109,14 @@ function sending(hub, id) {
     purge.hidden = messages.length === 0 || isModule;
     fill(waiting, messages.map((it) => h("li", null, h("span", { class: "row" },
       h("span", { class: "id" }, it.messageId),
-      h("span", { class: "clip mono" }, it.body ?? it.bodyBase64 ?? ""),
-      h("span", { class: "dim" }, when(it.enqueuedTime ?? it.enqueuedTimeUtc))))));
+      h("span", null, it.deliveryCount > 0 ? `${it.state}, delivered ${count(it.deliveryCount, "time")}` : it.state),
+      h("span", { class: "dim" }, `since ${when(it.enqueuedTimeUtc)}, until ${when(it.expiryTimeUtc)}`)))));
+    // Nobody tells when a device has completed one.
+    clearTimeout(timer);
+    if (messages.length > 0 && waiting.isConnected) timer = setTimeout(look, 2000);
   }
+  let timer = 0;
+  const look = () => waiting.isConnected && (document.hidden ? (timer = setTimeout(look, 2000)) : draw().catch(() => {}));
   draw().catch((error) => say(error.message, "error"));
   return {
     draw,

@@ -20,8 +20,9 @@ export function faultsOf(body, id) {
 }
 
 function panel(left, right, device) {
-  const point = select(POINTS, "HubPublish", { on: { change: adapt } });
+  const point = h("select", { on: { change: adapt } });
   const kind = h("select", { on: { change: adapt } });
+  const everybody = h("p", { class: "hint" });
   const parameters = h("div", { class: "pair" });
   const names = unique("devices");
   const whose = h("input", {
@@ -38,24 +39,30 @@ function panel(left, right, device) {
   const happened = h("ul", { class: "rows events", "aria-label": "What has gone wrong" });
   const clock = h("div", { class: "actions" });
   let inputs = {};
+  /** What can go wrong where, as the emulator says. */
+  let points = [];
 
   function adapt() {
-    const fitting = Object.entries(FAULTS).filter(([, it]) => it.at.includes(point.value) || it.at === EVERYWHERE);
-    const chosen = fitting.some(([name]) => name === kind.value) ? kind.value : fitting[0][0];
-    fill(kind, fitting.map(([name, it]) => {
-      const option = h("option", { value: name }, it.text);
+    const here = points.find((it) => it.point === point.value);
+    if (!here) return;
+    const chosen = here.faults.includes(kind.value) ? kind.value : here.faults[0];
+    fill(kind, here.faults.map((name) => {
+      const option = h("option", { value: name }, FAULTS[name]?.text ?? name);
       option.selected = name === chosen;
       return option;
     }));
+    fill(everybody, here.forOneDevice ? "" : "Whose connection this is, nobody knows yet: it is for whoever comes first.");
     inputs = {};
-    fill(parameters, Object.entries(FAULTS[chosen].parameters ?? {}).map(([name, it]) => {
+    fill(parameters, Object.entries(FAULTS[chosen]?.parameters ?? {}).map(([name, it]) => {
       inputs[name] = h("input", { required: !it.optional, ...it.props, value: it.value });
       return field(it.label, inputs[name]);
     }));
   }
 
   async function script(body) {
-    await request("POST", "/api/faults", { body: { ...(whose.value.trim() && { device: whose.value.trim() }), ...body } });
+    const id = whose.value.trim();
+    const knows = points.find((it) => it.point === body.point)?.forOneDevice;
+    await request("POST", "/api/faults", { body: { ...body, ...(id && knows && { device: id }) } });
     say(`Scripted: ${describe(body)}`);
     await draw();
   }
@@ -67,11 +74,11 @@ function panel(left, right, device) {
     button.setAttribute("aria-busy", "true");
     try {
       const values = Object.fromEntries(Object.entries(inputs).map(([name, it]) => [name, it.type === "number" ? Number(it.value) : it.value]));
-      const fault = { kind: kind.value, ...(FAULTS[kind.value].make ?? ((it) => it))(values) };
+      const fault = { kind: kind.value, ...(FAULTS[kind.value]?.make ?? ((it) => it))(values) };
       await script({
         point: point.value, fault, times: times.value === "always" ? "always" : Number(times.value),
         ...(Number(probability.value) < 100 && { probability: Number(probability.value) / 100 }),
-        ...(seed.value !== "" && { seed: Number(seed.value) }),
+        ...(seed.value !== "" && Number(probability.value) < 100 && { seed: Number(seed.value) }),
       });
     } catch (error) {
       fill(problem, error.message);
@@ -92,7 +99,13 @@ function panel(left, right, device) {
   }
 
   async function draw() {
-    const [{ faults: those }] = await Promise.all([read("/api/faults"), refresh()]);
+    const [{ faults: those, points: known }] = await Promise.all([read("/api/faults"), refresh()]);
+    if (points.length === 0) {
+      points = known;
+      fill(point, known.map((it) => h("option", { value: it.point }, POINTS[it.point] ?? it.point)));
+      point.value = "HubPublish";
+      adapt();
+    }
     const ours = device ? those.filter((it) => !it.device || it.device === device) : those;
     clear.hidden = those.length === 0;
     fill(waiting, ours.length === 0
@@ -101,7 +114,8 @@ function panel(left, right, device) {
         mark("warn", describe(it)),
         h("span", { class: "dim" }, [
           it.device ? `for ${it.device}` : "for any device",
-          it.times === "always" ? "every time" : count(it.left ?? it.times, "time") + " left",
+          it.times === "always" ? "every time" : `${count(it.times, "time")} left`,
+          it.happened > 0 && `happened ${count(it.happened, "time")}`,
           it.probability !== undefined && it.probability < 1 && `${Math.round(it.probability * 100)} %, seed ${it.seed}`,
         ].filter(Boolean).join(", ")),
         it.id !== undefined && h("button", { type: "button", "aria-label": `Clear: ${describe(it)}`, on: { click: action(() => remove(it.id)) } }, "Clear")))));
@@ -170,6 +184,7 @@ function panel(left, right, device) {
       !device && field("For", whose, "A device id, or nothing for all of them."),
       known,
       field("When", point),
+      everybody,
       field("What", kind),
       parameters,
       field("How often", times),
@@ -193,7 +208,6 @@ function panel(left, right, device) {
     h("h2", null, "Has happened"),
     happened,
   );
-  adapt();
   time();
   events();
   const report = (work) => work.catch((error) => say(error.message, "error"));
@@ -223,9 +237,8 @@ function panel(left, right, device) {
 
 /** A scripted fault in words. */
 function describe({ point, fault }) {
-  const when = POINTS.find(([name]) => name === point)?.[1] ?? point;
   const known = FAULTS[fault.kind];
-  return `${when}: ${known?.say?.(fault) ?? known?.text ?? fault.kind}`;
+  return `${POINTS[point] ?? point}: ${known?.say?.(fault) ?? known?.text ?? fault.kind}`;
 }
 
 function duration(seconds) {
@@ -234,58 +247,67 @@ function duration(seconds) {
   return seconds % 60 === 0 ? count(seconds / 60, "minute") : count(seconds, "second");
 }
 
-const POINTS = [
-  ["DpsRegister", "it registers at DPS"],
-  ["DpsPoll", "it asks DPS how that is doing"],
-  ["DpsConnect", "it connects to DPS (MQTT)"],
-  ["DpsSubscribe", "it subscribes at DPS (MQTT)"],
-  ["HubConnect", "it connects to its hub"],
-  ["HubSubscribe", "it subscribes at its hub"],
-  ["HubPublish", "it sends telemetry"],
-  ["HubTwinGet", "it asks for its twin"],
-  ["HubReported", "it reports properties"],
-  ["HubDesired", "it is told of desired properties"],
-  ["HubMethod", "a method is invoked"],
-  ["WebSocketUpgrade", "it opens a WebSocket"],
-  ["MqttAccept", "it opens a connection to the MQTT port"],
-  ["HttpsAccept", "it opens a connection to the HTTPS port"],
-];
+const POINTS = {
+  DpsRegister: "it registers at DPS",
+  DpsPoll: "it asks DPS how that is doing",
+  DpsConnect: "it connects to DPS (MQTT)",
+  DpsSubscribe: "it subscribes at DPS (MQTT)",
+  HubConnect: "it connects to its hub",
+  HubSubscribe: "it subscribes at its hub",
+  HubPublish: "it sends telemetry",
+  HubTwinGet: "it asks for its twin",
+  HubReported: "it reports properties",
+  HubDesired: "it is told of desired properties",
+  HubMethod: "a method is invoked",
+  WebSocketUpgrade: "a WebSocket is opened",
+  MqttAccept: "a connection to the MQTT port is opened",
+  HttpsAccept: "a connection to the HTTPS port is opened",
+  DpsService: "an operator asks DPS over HTTPS",
+  HubService: "an operator asks a hub over HTTPS",
+};
 
-const EVERYWHERE = "everywhere";
-const DPS = ["DpsRegister", "DpsPoll"];
-const TWIN = ["HubTwinGet", "HubReported"];
-const number = (label, value, min = 0, max = undefined) => ({ label, value: String(value), props: { type: "number", min: String(min), max } });
+const number = (label, value, min = 0, max = undefined, step = undefined) =>
+  ({ label, value: String(value), props: { type: "number", min: String(min), max, step } });
 const text = (label, value, optional = false) => ({ label, value, optional, props: { type: "text", autocomplete: "off" } });
+const seconds = (label, value) => ({ seconds: number(label, value, 0, 86400, "any") });
+const inMillis = ({ seconds: those }) => ({ millis: Math.round(those * 1000) });
+const shown = (millis) => `${millis / 1000} s`;
 
-/** What can go wrong, and where: as `Fault::fits` has it. */
+/** What can go wrong: in words, with what it needs. Where each can happen is the emulator's to say. */
 const FAULTS = {
-  Cut: { text: "the connection is cut", at: EVERYWHERE },
-  Never: { text: "nobody answers", at: EVERYWHERE },
-  Delay: {
-    text: "the answer is late", at: EVERYWHERE, parameters: { seconds: number("Seconds", 5) },
-    say: (it) => `the answer is ${it.seconds} s late`,
-  },
+  Cut: { text: "the connection is cut" },
+  CutAfter: { text: "the connection is cut after some bytes", parameters: { bytes: number("Bytes", 20) }, say: (it) => `the connection is cut after ${count(it.bytes, "byte")}` },
+  Never: { text: "nobody answers" },
+  Delay: { text: "the answer is late", parameters: seconds("Seconds", 5), make: inMillis, say: (it) => `the answer is ${shown(it.millis)} late` },
+  Drip: { text: "the answer drips byte by byte", parameters: seconds("Seconds between", 1), make: inMillis },
   Status: {
-    text: "the service answers an error", at: [...DPS, ...TWIN, "WebSocketUpgrade"],
-    parameters: { status: number("Status", 500, 100, 599), code: number("Code", 500001), message: text("Message", "Something went wrong."), retryAfter: text("Retry-After", "", true) },
+    text: "the service answers an error",
+    parameters: { status: number("Status", 500, 200, 599), code: number("Code", 500001), message: text("Message", "Something went wrong."), retryAfter: text("Retry-After", "", true) },
     make: ({ retryAfter, ...it }) => (retryAfter === "" ? it : { ...it, retryAfter }),
     say: (it) => `the service answers ${it.status}, ${it.code}`,
   },
   Body: {
-    text: "the answer is no JSON", at: [...DPS, ...TWIN],
-    parameters: { status: number("Status", 200, 100, 599), body: text("Body", "{\"status\":") },
+    text: "the answer is something else",
+    parameters: { status: number("Status", 502, 200, 599), contentType: text("Content type", "text/html"), body: text("Body", "<h1>Bad Gateway</h1>") },
     say: (it) => `the answer is ${it.status} with other bytes`,
   },
-  RetryAfter: { text: "another Retry-After", at: DPS, parameters: { value: text("Retry-After", "30", true) }, say: (it) => `Retry-After is ${it.value ?? "absent"}` },
-  Chunked: { text: "the answer comes in chunks (HTTPS)", at: DPS, parameters: { bytes: number("Bytes each", 1, 1) } },
-  Drip: { text: "the answer drips byte by byte", at: ["MqttAccept", "HttpsAccept", ...DPS, "DpsConnect", "HubConnect"], parameters: { seconds: number("Seconds between", 1) } },
-  Duplicate: { text: "it happens twice", at: [...DPS, ...TWIN, "HubPublish", "HubDesired", "HubMethod"] },
-  Stray: { text: "an answer to somebody else comes first", at: [...DPS, ...TWIN, "HubMethod"] },
-  BeforePuback: { text: "the answer overtakes its PUBACK", at: [...DPS, ...TWIN] },
-  Connack: { text: "it is refused", at: ["DpsConnect", "HubConnect"], parameters: { code: number("CONNACK code", 5, 1, 255) }, say: (it) => `it is refused, CONNACK ${it.code}` },
-  Suback128: { text: "the subscription is refused", at: ["DpsSubscribe", "HubSubscribe"] },
-  HoldPuback: { text: "it is logged, and never acknowledged", at: ["HubPublish"] },
-  HoldPubackFor: { text: "it is acknowledged late", at: ["HubPublish"], parameters: { seconds: number("Seconds", 5) }, say: (it) => `it is acknowledged ${it.seconds} s late` },
+  WrongJson: { text: "the answer is broken JSON" },
+  RetryAfter: {
+    text: "another Retry-After", parameters: { value: text("Retry-After; none if empty", "30", true) },
+    make: ({ value }) => ({ value: value === "" ? null : value }), say: (it) => `Retry-After is ${it.value ?? "absent"}`,
+  },
+  Chunked: { text: "the answer comes in chunks (HTTPS)", parameters: { bytes: number("Bytes each", 1, 1) } },
+  Duplicate: { text: "it happens twice" },
+  Stray: { text: "an answer to somebody else comes first" },
+  BeforePuback: { text: "the answer overtakes its PUBACK" },
+  Connack: { text: "it is refused", parameters: { code: number("CONNACK code", 5, 1, 255) }, say: (it) => `it is refused, CONNACK ${it.code}` },
+  Suback128: { text: "the subscription is refused" },
+  HoldPuback: { text: "it is logged, and never acknowledged" },
+  HoldPubackFor: { text: "it is acknowledged late", parameters: seconds("Seconds", 5), make: inMillis, say: (it) => `it is acknowledged ${shown(it.millis)} late` },
+  TokenExpired: { text: "its token counts as expired" },
+  DeviceDisabled: { text: "it is disabled at that moment" },
+  DeviceDeleted: { text: "it is deleted at that moment" },
+  HubMoved: { text: "its hub has moved" },
 };
 
 const throttled = { kind: "Status", status: 429, code: 429001, message: "Operations are being throttled for this tenant.", retryAfter: "5" };

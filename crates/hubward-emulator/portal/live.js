@@ -75,18 +75,21 @@ async function connect() {
       next = Math.max(0, status.events - HISTORY);
       live.events = [];
     }
-    follow(status.events);
-    if (known !== undefined && known !== status.started) tell("restart", "The emulator was started anew.");
+    follow(status.events, known !== undefined && known !== status.started);
   } catch {
     if (mine !== attempt) return;
     lost();
   }
 }
 
-function follow(total) {
+function follow(total, restarted) {
   const mine = attempt;
   source = new EventSource(`/api/events?from=${next}`);
-  source.onopen = () => mine === attempt && change("live");
+  source.onopen = () => {
+    if (mine !== attempt) return;
+    change("live");
+    if (restarted) tell("restart", "The emulator was started anew.");
+  };
   source.onmessage = (message) => {
     const event = JSON.parse(message.data);
     next = event.seq + 1;
