@@ -464,10 +464,11 @@ async fn many_are_changed_at_once() {
 
     let twin = operator.ok("GET /twins/d1", "", &Value::Null).await;
     let rest = json!([
-        { "id": "d1", "importMode": "updateIfMatchETag", "eTag": etag, "status": "disabled" },
+        // As Microsoft's Node SDK writes it.
+        { "id": "d1", "importMode": "UpdateIfMatchETag", "etag": etag, "status": "disabled" },
         { "id": "d1", "moduleId": "m1", "importMode": "updateTwin", "properties": { "desired": { "a": 1 } } },
         { "id": "d2", "importMode": "update", "status": "enabled" },
-        { "id": "d4", "importMode": "delete" },
+        { "id": "d4", "importMode": "Delete" },
         { "id": "d5", "importMode": "deleteIfMatchETag", "eTag": "*" },
     ]);
     assert_eq!(operator.ok("POST /devices", "", &rest).await, done);

@@ -3,8 +3,10 @@
 use std::collections::BTreeSet;
 use std::time::SystemTime;
 
-use hubward_proto::service::HubRefusal;
-use hubward_proto::service::{DeviceBulkError, DeviceBulkResult, DeviceOperation, ImportMode, OperationCode};
+use hubward_proto::service::{
+    DeviceBulkError, DeviceBulkResult, DeviceOperation, HubRefusal, ImportMode, OperationCode,
+};
+use serde_json::{Map, Value};
 
 use super::identity::{self, Wish, check_id, find};
 use super::problem::Problem;
@@ -19,7 +21,7 @@ use crate::store::{Change, State};
 /// Source: `[doc]` the REST page "Bulk Registry - Update Registry": 100 identities at most; 400 with the
 /// same body if not all was done.
 pub(super) fn answer(shared: &Shared, hub: &str, body: &[u8]) -> Result<Done, Problem> {
-    let operations: Vec<DeviceOperation> = read(body, b'[')?;
+    let operations = operations(read(body, b'[')?)?;
     if operations.is_empty() {
         return Err(Problem::invalid("There is nothing to do."));
     }
@@ -31,7 +33,7 @@ pub(super) fn answer(shared: &Shared, hub: &str, body: &[u8]) -> Result<Done, Pr
     let errors: Vec<DeviceBulkError> = shared.store.change(|state| {
         let one = |operation: DeviceOperation| {
             let client_id = client_id(&operation);
-            let mode = operation.import_mode.clone().unwrap_or(ImportMode::CreateOrUpdate);
+            let mode = mode(operation.import_mode.as_ref());
             let (device_id, module_id) = (operation.id.clone(), operation.module_id.clone());
             let done = if seen.insert(client_id.clone()) {
                 apply(state, hub, &client_id, &mode, operation, now)
@@ -55,6 +57,40 @@ pub(super) fn answer(shared: &Shared, hub: &str, body: &[u8]) -> Result<Done, Pr
     }
     Ok(done)
 }
+
+/// Reads the identities, whose etag some clients write as it stands in an identity.
+///
+/// Source: `[sdk]` azure-iothub (Node), registry.js, which sends back identities as it has read them.
+fn operations(items: Vec<Map<String, Value>>) -> Result<Vec<DeviceOperation>, Problem> {
+    let one = |mut item: Map<String, Value>| {
+        if let Some(etag) = item.remove("etag") {
+            item.entry("eTag").or_insert(etag);
+        }
+        // The reader's message may repeat a value, and there are keys.
+        let wrong = |_| Problem::new(Code::IotHubFormatError, "An identity does not have the shape that is expected.");
+        serde_json::from_value(item.into()).map_err(wrong)
+    };
+    items.into_iter().map(one).collect()
+}
+
+/// Source: `[sdk]` azure-iothub (Node), registry.js, which writes `Update` and `Delete`.
+fn mode(word: Option<&ImportMode>) -> ImportMode {
+    let Some(word) = word else { return ImportMode::CreateOrUpdate };
+    let known = MODES.iter().find(|it| it.as_str().eq_ignore_ascii_case(word.as_str()));
+    known.unwrap_or(word).clone()
+}
+
+const MODES: [ImportMode; 9] = [
+    ImportMode::Create,
+    ImportMode::CreateOrUpdate,
+    ImportMode::CreateOrUpdateIfMatchEtag,
+    ImportMode::Update,
+    ImportMode::UpdateIfMatchEtag,
+    ImportMode::Delete,
+    ImportMode::DeleteIfMatchEtag,
+    ImportMode::UpdateTwin,
+    ImportMode::UpdateTwinIfMatchEtag,
+];
 
 fn client_id(operation: &DeviceOperation) -> String {
     match &operation.module_id {

@@ -1,6 +1,6 @@
 //! Twins: show, patch, replace.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::identity::find;
 use super::problem::Problem;
@@ -78,5 +78,5 @@ pub(crate) fn patch(shared: &Shared, hub: &str, client_id: &str, body: &Value) -
     let [tags, desired] = parts(body)?.map(|it| it.map(Change::Merge));
     update_twin(shared, hub, client_id, tags.as_ref(), desired.as_ref(), |_| Ok::<(), Problem>(()))?;
     let view = shared.store.read(|state| twin_view(state, hub, client_id));
-    Ok(json!(view.ok_or_else(|| Problem::missing(client_id))?))
+    Ok(serde_json::json!(view.ok_or_else(|| Problem::missing(client_id))?))
 }
