@@ -3,6 +3,7 @@
 mod cli;
 mod conformance;
 mod corpora;
+mod crash;
 mod examples;
 mod readme;
 mod refusals;

@@ -45,6 +45,8 @@ struct Waiting {
     /// Counts the changes.
     issued: u64,
     closing: bool,
+    /// Something came too late to be written.
+    refused: bool,
 }
 
 /// How far the thread is.
@@ -123,16 +125,15 @@ impl Disk {
     /// that guards what has changed.
     fn hand_over(&self, writes: impl IntoIterator<Item = Write>) {
         let mut waiting = self.line.waiting();
-        let before = waiting.writes.len();
-        waiting.writes.extend(writes);
-        let size: usize = waiting.writes[before..].iter().map(Write::size).sum();
-        waiting.issued += 1;
         if waiting.closing || self.line.progress.borrow().end.is_some() {
             // Nobody writes it; who waits for it hears so.
-            waiting.writes.clear();
+            waiting.refused = true;
             return;
         }
-        waiting.size += size;
+        let before = waiting.writes.len();
+        waiting.writes.extend(writes);
+        waiting.size += waiting.writes[before..].iter().map(Write::size).sum::<usize>();
+        waiting.issued += 1;
         drop(waiting);
         self.line.more.notify_one();
     }
@@ -142,7 +143,10 @@ impl Disk {
     /// # Cancel safety
     /// Dropping the future loses nothing.
     pub(crate) async fn settled(&self) -> Result<(), StateLost> {
-        let wanted = self.line.waiting().issued;
+        let (wanted, refused) = {
+            let waiting = self.line.waiting();
+            (waiting.issued, waiting.refused)
+        };
         let mut progress = self.line.progress.subscribe();
         let reached = |it: &Progress| it.written >= wanted || it.end.is_some();
         let Ok(progress) = progress.wait_for(reached).await.map(|it| it.clone()) else {
@@ -150,7 +154,7 @@ impl Disk {
         };
         match progress.end {
             Some(End::Failed(why)) => Err(self.lost(&why)),
-            _ if progress.written >= wanted => Ok(()),
+            _ if progress.written >= wanted && !refused => Ok(()),
             _ => Err(self.lost("the emulator has ended")),
         }
     }

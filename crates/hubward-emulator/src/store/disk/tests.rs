@@ -73,9 +73,12 @@ async fn what_was_changed_before_is_waited_for() {
     // A change that changes nothing settles too.
     disk.hand_over(put("record\x001"));
     disk.settled().await.expect("written");
+    // What waits is still written; what comes later is not, and is not acknowledged.
+    disk.hand_over(put("record\0last"));
     disk.close();
-    disk.closed().await;
     disk.hand_over(put("record\0late"));
+    disk.closed().await;
+    assert_eq!(disk.line.progress.borrow().written, 102);
     let lost = disk.settled().await.expect_err("nobody writes it");
     assert_eq!(lost.why, "the emulator has ended");
 }
