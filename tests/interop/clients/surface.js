@@ -30,6 +30,9 @@ class Surface {
           return result.then((it) => {
             this.passed.add(`${name}.${method}`);
             return it;
+          }, (error) => {
+            error.message = `${name}.${method}: ${error.message}`;
+            throw error;
           });
         };
         return Object.assign(call, { call: `${name}.${method}` });
@@ -105,7 +108,7 @@ function run(main) {
       process.exit(0);
     },
     (error) => {
-      console.error(error.stack, error.responseBody ?? '');
+      console.error(error.message, error.stack, error.responseBody ?? '');
       process.exit(1);
     },
   );

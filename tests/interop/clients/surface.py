@@ -7,6 +7,7 @@ was forgotten is a failure, so that a newer SDK cannot bring calls that nobody l
 import inspect
 import json
 import re
+import sys
 
 
 class Surface:
@@ -81,7 +82,12 @@ class _Call:
         self._surface, self.name, self._call = surface, name, call
 
     def __call__(self, *arguments, **named):
-        result = self._call(*arguments, **named)
+        try:
+            result = self._call(*arguments, **named)
+        except Exception as error:
+            # The SDK's own text may leave out what the service has said.
+            print(f"{self.name}: {error} {_body(error)}", file=sys.stderr)
+            raise
         self._surface.passed(self.name)
         return result
 

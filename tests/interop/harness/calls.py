@@ -42,22 +42,28 @@ def render(case, made, version):
     """A section of the page."""
     language = {"python": "Python", "node": "Node"}[case.sdk]
     text = f"\n### {language} `{case.package}` {version}\n\n| of | these pass |\n|---|---|\n"
-    passing = {}
+    passing = [call["call"] for call in made if call["outcome"] == "passes"]
+    for name, methods in _by_owner(passing):
+        text += f"| `{name}` | {methods} |\n"
+    reasons = {}
     for call in made:
-        if call["outcome"] == "passes":
-            name, _, method = call["call"].rpartition(".")
-            passing.setdefault(name, []).append(f"`{method}`")
-    for name, methods in passing.items():
-        text += f"| `{name}` | {', '.join(methods)} |\n"
-    other = [call for call in made if call["outcome"] != "passes"]
-    if other:
+        if call["outcome"] != "passes":
+            reasons.setdefault(call["why"], []).append(call["call"])
+    if reasons:
         text += "\n| these do not | because |\n|---|---|\n"
-        reasons = {}
-        for call in other:
-            reasons.setdefault(call["why"], []).append(f"`{call['call']}`")
-        for why, names in reasons.items():
-            text += f"| {', '.join(names)} | {why} |\n"
+    for why, calls in sorted(reasons.items()):
+        names = "; ".join(f"`{name}`: {methods}" for name, methods in _by_owner(calls))
+        text += f"| {names} | {why} |\n"
     return text + "\n"
+
+
+def _by_owner(calls):
+    """What has the calls, and their names; in an order that does not depend on who came first."""
+    owners = {}
+    for call in sorted(calls):
+        owner, _, method = call.rpartition(".")
+        owners.setdefault(owner, []).append(f"`{method}`")
+    return [(owner, ", ".join(methods)) for owner, methods in owners.items()]
 
 
 def _cut(page, section):

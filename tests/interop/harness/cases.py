@@ -251,6 +251,8 @@ HUB_SCENARIOS = [
 SERVICES = [
     ServiceCase("python", "dps", "azure-iot-deviceprovisioning"),
     ServiceCase("node", "dps", "azure-iot-provisioning-service"),
+    ServiceCase("python", "hub", "azure-iot-hub"),
+    ServiceCase("node", "hub", "azure-iothub"),
 ]
 
 

@@ -56,8 +56,9 @@ impl Action {
         let device = || name(1).ok_or_else(nothing);
         let module = || Ok::<_, Problem>(format!("{}/{}", device()?, name(3).ok_or_else(nothing)?));
         Ok(match (method, words.as_slice()) {
-            ("GET", ["devices"]) => Self::List,
-            ("POST", ["devices"]) => Self::Bulk,
+            // One SDK ends the path of the list with a slash.
+            ("GET", ["devices"] | ["devices", ""]) => Self::List,
+            ("POST", ["devices"] | ["devices", ""]) => Self::Bulk,
             ("POST", ["devices", "query"]) => Self::Query,
             ("POST", ["devices", "keys", "regenerate"]) => Self::Regenerate,
             ("GET", ["devices", _]) => Self::GetIdentity(device()?),
@@ -202,6 +203,7 @@ mod tests {
         let id = |text: &str| text.to_owned();
         for (method, path, action) in [
             ("GET", "/devices", Action::List),
+            ("GET", "/devices/", Action::List),
             ("POST", "/Devices", Action::Bulk),
             ("POST", "/devices/query", Action::Query),
             ("GET", "/devices/query", Action::GetIdentity(id("query"))),
@@ -236,7 +238,6 @@ mod tests {
             ("POST", "/devices/d1", 405, "GET, PUT, DELETE"),
             ("PUT", "/devices", 405, "GET, POST"),
             ("GET", "/twins", 404, ""),
-            ("GET", "/devices/", 404, ""),
             ("GET", "/devices/d1%2Fm1", 404, ""),
             ("GET", "/devices/d1/modules/m%2Fn", 404, ""),
             ("GET", "/devices/%ff", 404, ""),
