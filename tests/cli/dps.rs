@@ -360,9 +360,7 @@ async fn a_login_comes_by_file_stdin_variable_or_argument_and_every_lack_is_name
     }
     let nothing = run(&[], "").await.last().expect("an error");
     let hint = nothing["hint"].as_str().expect("what to do");
-    for way in
-        ["PROVISIONING_CONNECTION_STRING", "--login-file", "--bearer-token-file", "--host", "emulator"]
-    {
+    for way in ["PROVISIONING_CONNECTION_STRING", "--login-file", "--bearer-token-file", "--host", "emulator"] {
         assert!(hint.contains(way), "{way}: {hint}");
     }
     // What other users of the machine can read is not recommended.

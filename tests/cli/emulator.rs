@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use super::running::{Running, variables};
 use super::transports;
 
-fn folder() -> (TempDir, String) {
+pub(super) fn folder() -> (TempDir, String) {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("data").to_str().expect("a path that is text").to_owned();
     (folder, path)
@@ -295,6 +295,8 @@ async fn every_option_has_a_variable_as_its_twin() {
         ("HUBWARD_RETRY_AFTER", "7s".to_owned()),
         ("HUBWARD_OUTPUT", "json".to_owned()),
         ("HUBWARD_LOG", String::new()),
+        ("HUBWARD_IN_MEMORY", String::new()),
+        ("HUBWARD_ALLOW_HOST", "emulator,cloud".to_owned()),
     ];
     let mut running = Running::start(Invocation::hubward(["emulator"]).vars(&variables));
     let ready = running.json().await;

@@ -29,32 +29,36 @@ pub(crate) struct AdminArgs {
 impl AdminArgs {
     /// The emulator that was named, or else the one that runs here.
     pub(crate) fn port(&self) -> Result<AdminPort, Failure> {
-        if let Some(named) = self.named()? {
+        if let Some((named, _)) = self.named()? {
             return Ok(named);
         }
         let running = data_dir(self.data_dir.as_deref()).ok().and_then(|it| Running::with(&it));
-        at(&running.map_or_else(|| format!("http://127.0.0.1:{ADMIN_PORT}"), |it| it.admin))
+        Self::at(&running.map_or_else(|| format!("http://127.0.0.1:{ADMIN_PORT}"), |it| it.admin))
     }
 
-    /// The one that an argument or the variable names.
-    pub(crate) fn named(&self) -> Result<Option<AdminPort>, Failure> {
+    /// The one that an argument or the variable names, and its URL.
+    pub(crate) fn named(&self) -> Result<Option<(AdminPort, String)>, Failure> {
         let (by, url) = match (&self.admin, crate::variable(VARIABLE)) {
             (Some(url), _) => ("--admin", url.clone()),
             // A directory on the command line says more than what stands in the environment.
             (None, Some(url)) if self.data_dir.is_none() => (VARIABLE, url),
             _ => return Ok(None),
         };
-        at(&url).map(Some).map_err(|mut failure| {
-            failure.messages[0] = format!("{by}: {}", failure.messages[0]);
-            failure
+        match Self::at(&url) {
+            Ok(port) => Ok(Some((port, url))),
+            Err(mut failure) => {
+                failure.messages[0] = format!("{by}: {}", failure.messages[0]);
+                Err(failure)
+            }
+        }
+    }
+
+    /// The one with this URL.
+    pub(crate) fn at(url: &str) -> Result<AdminPort, Failure> {
+        AdminPort::new(url, &ServiceOptions::new()).map_err(|error| {
+            Failure::usage(error.to_string()).hint("the emulator prints it at its start: http://127.0.0.1:8480")
         })
     }
-}
-
-fn at(url: &str) -> Result<AdminPort, Failure> {
-    AdminPort::new(url, &ServiceOptions::new()).map_err(|error| {
-        Failure::usage(error.to_string()).hint("the emulator prints it at its start: http://127.0.0.1:8480")
-    })
 }
 
 /// What to do where nobody answers.

@@ -46,11 +46,25 @@ pub(crate) fn not_started(error: StartError) -> Failure {
             Some("everybody knows these keys: leave out --dev-keys, or --bind with other addresses".to_owned())
         }
         StartError::Ca(_) => Some("is the data directory yours, and whole? choose another one: --data-dir".to_owned()),
+        StartError::State(_) | StartError::Lost(_) => Some(
+            "one emulator at a time uses a data directory: --data-dir DIR chooses another one, --in-memory none"
+                .to_owned(),
+        ),
         _ => None,
     };
     let mut failure = Failure::local_with_causes(&error);
     // Of the arguments and the seed, not of this machine.
-    if !matches!(error, StartError::Bind { .. } | StartError::Ca(_) | StartError::Tls(_) | StartError::File { .. }) {
+    let of_this_machine = matches!(
+        error,
+        StartError::Bind { .. }
+            | StartError::Ca(_)
+            | StartError::State(_)
+            | StartError::Lost(_)
+            | StartError::PolicyKey(_)
+            | StartError::Tls(_)
+            | StartError::File { .. }
+    );
+    if !of_this_machine {
         let messages = std::mem::take(&mut failure.messages);
         failure = Failure::usage("");
         failure.messages = messages;

@@ -43,6 +43,28 @@ pub(crate) fn body(file: &Path) -> Result<Vec<u8>, Failure> {
     file_bytes("the body", file)
 }
 
+/// The text of a file, as large as an export may be; `-` is standard input.
+#[cfg(feature = "emulator")]
+pub(crate) fn text(what: &str, file: &Path) -> Result<zeroize::Zeroizing<String>, Failure> {
+    let mut text = zeroize::Zeroizing::new(String::new());
+    let read = if file == Path::new("-") {
+        std::io::stdin().take(EXPORT_MOST).read_to_string(&mut text)
+    } else {
+        std::fs::File::open(file).and_then(|it| it.take(EXPORT_MOST).read_to_string(&mut text))
+    };
+    match read {
+        Ok(_) if text.len() as u64 == EXPORT_MOST => {
+            Err(Failure::usage(format!("{what}: the file {} is far too large", file.display())))
+        }
+        Ok(_) => Ok(text),
+        Err(error) => Err(Failure::usage(format!("{what}: the file {} cannot be read: {error}", file.display()))),
+    }
+}
+
+/// A wrong file must not fill the memory.
+#[cfg(feature = "emulator")]
+const EXPORT_MOST: u64 = 256 << 20;
+
 fn file_bytes(what: &str, file: &Path) -> Result<Vec<u8>, Failure> {
     let mut bytes = Vec::new();
     let read = if file == Path::new("-") {

@@ -5,6 +5,8 @@ mod admin;
 #[cfg(feature = "emulator")]
 mod cloud;
 mod commands;
+#[cfg(feature = "emulator")]
+mod confirm;
 mod duration;
 mod exit_code;
 mod failure;
@@ -101,6 +103,8 @@ impl Command {
         match self {
             #[cfg(feature = "service")]
             Self::Dps(_) | Self::Hub(_) => true,
+            #[cfg(feature = "emulator")]
+            Self::Emulator(args) => args.has_rows(),
             _ => false,
         }
     }

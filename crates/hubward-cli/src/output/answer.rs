@@ -37,6 +37,13 @@ impl Answer {
         Ok(Self { body, text, table })
     }
 
+    /// An answer of which a part has rows.
+    #[cfg(feature = "emulator")]
+    pub(crate) fn with_rows(body: impl Into<String>, rows: &[Value], columns: &[Column]) -> Self {
+        let table = Table::of(rows, columns);
+        Self { body: body.into(), text: table.for_people(), table }
+    }
+
     /// Rows whose columns nobody knows before: each name that occurs, in the order of the names.
     pub(crate) fn of_any_rows(body: impl Into<String>) -> Result<Self, Failure> {
         let body = body.into();

@@ -27,6 +27,12 @@ pub(super) fn render(event: &Event<'_>) -> String {
             ("registry", json!({ "deviceId": device_id, "hub": hub, "status": status }))
         }
         Event::Value { name, value } => ("result", json!({ *name: value, "exitCode": ExitCode::Ok as u8 })),
+        #[cfg(feature = "emulator")]
+        Event::Facts(facts) => {
+            let mut body = (*facts).clone();
+            body["exitCode"] = json!(ExitCode::Ok as u8);
+            ("result", body)
+        }
         Event::Happening(happening) => happening::json(happening),
         Event::Finished { counts } => {
             let mut body: serde_json::Map<String, Value> =

@@ -18,7 +18,7 @@ use hubward::Assignment;
 #[cfg(any(feature = "emulator", feature = "service"))]
 pub(crate) use self::answer::{Answer, list};
 pub(crate) use self::happening::Happening;
-#[cfg(feature = "service")]
+#[cfg(any(feature = "emulator", feature = "service"))]
 pub(crate) use self::table::Column;
 #[cfg(feature = "service")]
 pub(crate) use self::text::visible;
@@ -69,6 +69,9 @@ pub(crate) enum Event<'a> {
     Registry { device_id: &'a str, hub: &'a str, status: &'a str },
     /// Something went well that is the answer itself: a token, a key.
     Value { name: &'static str, value: &'a str },
+    /// The same with facts of any shape, an object; text has words of its own.
+    #[cfg(feature = "emulator")]
+    Facts(&'a serde_json::Value),
     /// Something happened to a device.
     Happening(&'a Happening<'a>),
     /// The end of a device's command, with what it counted.

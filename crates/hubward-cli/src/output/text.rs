@@ -36,6 +36,8 @@ pub(super) fn render(event: &Event<'_>) -> Option<String> {
         #[cfg(feature = "emulator")]
         Event::Registry { device_id, hub, status } => format!("{device_id} is {status} in the registry of {hub}"),
         Event::Value { value, .. } => (*value).to_owned(),
+        #[cfg(feature = "emulator")]
+        Event::Facts(_) => return None,
         Event::Happening(happening) => happening::text(happening),
         Event::Finished { counts: [] } => return None,
         Event::Finished { counts } => {

@@ -4,6 +4,8 @@ mod data_dir;
 mod env;
 mod note;
 mod serve;
+mod state;
+mod trust;
 
 use clap::{Args, Subcommand};
 
@@ -21,6 +23,7 @@ use crate::output::Output;
   hubward emulator --dev-keys                       # any registration id works
   hubward emulator --seed cloud.json --output json  # enrollments from a file, for a pipeline
   hubward emulator env --shell pwsh                 # the lines to paste, once more
+  hubward emulator trust                            # how others come to trust its certificates
 
 A local stand-in for Azure DPS and IoT Hub, for tests and by hand; not for production. Microsoft's
 SDKs reach it over MQTT at once; over HTTPS and WebSocket they insist on port 443: --standard-ports."
@@ -39,11 +42,50 @@ enum EmulatorCommand {
   eval \"$(hubward emulator env --shell sh)\"
   hubward emulator env --shell pwsh | Out-String | Invoke-Expression")]
     Env(env::EnvArgs),
+    /// Print the lines by which Python, Node, Java, .NET, curl, the operating system and others come to
+    /// trust the emulator's certificates.
+    #[command(after_help = "Examples:
+  hubward emulator trust                             # all of them
+  eval \"$(hubward emulator trust --for node,curl)\"   # in this shell
+  sudo hubward emulator trust --install --data-dir ~/.local/share/hubward/emulator")]
+    Trust(trust::TrustArgs),
+    /// Show what a running emulator is and holds.
+    #[command(after_help = "Examples:
+  hubward emulator status
+  hubward emulator status --admin http://127.0.0.1:8480 --output json")]
+    Status(state::StatusArgs),
+    /// Print enrollments, devices, twins and registrations as a seed: JSON, with all keys.
+    #[command(after_help = "Examples:
+  hubward emulator export --file cloud.json
+  hubward emulator export --data-dir ./cloud > cloud.json    # also while no emulator runs")]
+    Export(state::ExportArgs),
+    /// Put an export or a seed into an emulator, all of it or nothing. What it does not name stays.
+    #[command(after_help = "Examples:
+  hubward emulator import cloud.json
+  hubward emulator export --data-dir ./one | hubward emulator import - --data-dir ./two")]
+    Import(state::ImportArgs),
+    /// Forget everything but the certificate authority and the operators' keys. Asks first.
+    #[command(after_help = "Examples:
+  hubward emulator reset
+  hubward emulator reset --yes --admin http://127.0.0.1:8480    # between two tests")]
+    Reset(state::ResetArgs),
+}
+
+impl EmulatorArgs {
+    /// Whether the answer has rows and columns.
+    pub(crate) const fn has_rows(&self) -> bool {
+        matches!(self.command, Some(EmulatorCommand::Status(_) | EmulatorCommand::Import(_)))
+    }
 }
 
 pub(crate) async fn run(args: &EmulatorArgs, output: &Output) -> Result<ExitCode, Failure> {
     match &args.command {
         None => serve::run(&args.start, output).await,
         Some(EmulatorCommand::Env(args)) => env::run(args, output),
+        Some(EmulatorCommand::Trust(args)) => trust::run(args, output).await,
+        Some(EmulatorCommand::Status(args)) => state::status(args, output).await,
+        Some(EmulatorCommand::Export(args)) => state::export(args, output).await,
+        Some(EmulatorCommand::Import(args)) => state::import(args, output).await,
+        Some(EmulatorCommand::Reset(args)) => state::reset(args, output).await,
     }
 }

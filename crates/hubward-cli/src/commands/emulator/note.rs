@@ -3,39 +3,33 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use hubward_emulator::Emulator;
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
 
 /// Written when everything listens, gone when it ends.
-pub(super) struct Note {
-    path: PathBuf,
-    /// The content of the `ready` line.
-    pub(super) ready: Value,
-}
+pub(super) struct Note(PathBuf);
 
 impl Note {
     /// Leaves it in the data directory.
     pub(super) fn write(
         data_dir: &Path,
-        emulator: &Emulator,
+        ready: &Value,
         variables: &Variables,
         operator: &Variables,
     ) -> Result<Self, Failure> {
         let path = data_dir.join(FILE);
-        let ready = serde_json::to_value(emulator.ready()).map_err(|error| Failure::local(error.to_string()))?;
         let note = json!({ "ready": ready, "variables": variables, "operator": operator });
         write_private(&path, note.to_string().as_bytes())
             .map_err(|error| Failure::local(format!("{} cannot be written: {error}", path.display())))?;
-        Ok(Self { path, ready })
+        Ok(Self(path))
     }
 }
 
 impl Drop for Note {
     fn drop(&mut self) {
         // It says that an emulator runs; that ends here. Somebody may have removed it already.
-        let _ = std::fs::remove_file(&self.path);
+        let _ = std::fs::remove_file(&self.0);
     }
 }
 
@@ -67,8 +61,8 @@ type Variables = [(String, String)];
 
 const FILE: &str = "ready.json";
 
-/// There are keys in it: for this user only.
-fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+/// Writes what holds keys: for this user only.
+pub(super) fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     use std::io::Write as _;
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create(true).truncate(true);

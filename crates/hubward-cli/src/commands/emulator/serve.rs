@@ -25,6 +25,9 @@ pub(super) struct StartArgs {
     /// user's]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
+    /// Keep nothing: neither state nor certificate authority outlive this run.
+    #[arg(long, env = "HUBWARD_IN_MEMORY", conflicts_with = "data_dir", value_parser = BoolishValueParser::new())]
+    in_memory: bool,
     /// A JSON file of enrollments and groups, in the service's own model; applied at each start.
     #[arg(long, value_name = "FILE", env = "HUBWARD_SEED")]
     seed: Option<PathBuf>,
@@ -70,35 +73,54 @@ pub(super) struct StartArgs {
 }
 
 pub(super) async fn run(args: &StartArgs, output: &Output) -> Result<ExitCode, Failure> {
-    let data_dir = data_dir(args.data_dir.as_deref())?;
+    let kept = if args.in_memory { None } else { Some(data_dir(args.data_dir.as_deref())?) };
     let seed = args.seed.as_deref().map(read_seed).transpose()?;
-    let emulator = builder(args, &data_dir, seed.as_ref()).start().await.map_err(cloud::not_started)?;
-    let variables = device(&emulator, args.dev_keys, seed.as_ref())?;
     let mut stop = Stop::listen()?;
+    let emulator = builder(args, kept.as_deref(), seed.as_ref()).start().await.map_err(cloud::not_started)?;
+    let variables = device(&emulator, args.dev_keys, seed.as_ref())?;
     let operator = operator(&emulator);
-    let note = Note::write(&data_dir, &emulator, &variables, &operator)?;
+    emulator.settled().await.map_err(|error| Failure::local_with_causes(&error))?;
+    let ready = serde_json::to_value(emulator.ready()).map_err(|error| Failure::local(error.to_string()))?;
+    let note = kept.map(|it| Note::write(&it, &ready, &variables, &operator)).transpose()?;
     if output.is_text() {
-        let ready = emulator.ready();
-        output.line(&format!(
-            "A local Azure DPS and IoT Hub (not Microsoft's), until Ctrl-C\n  \
-             MQTT on port {}, HTTPS and WebSocket on port {}\n  admin at {}{}\n  CA file {}\n\n\
-             In a second shell:\n\n{}\n",
-            emulator.mqtt_addr().port(),
-            emulator.https_addr().port(),
-            ready.admin,
-            if args.admin_address.is_some_and(|it| !it.is_loopback()) { OPEN } else { "" },
-            ready.ca_file.display(),
-            cloud::block(&variables, &operator, Shell::here())
-        ));
+        let open = args.admin_address.is_some_and(|it| !it.is_loopback());
+        output.line(&introduction(&emulator, &variables, &operator, open));
     } else {
-        output.ready(&note.ready);
+        output.ready(&ready);
         output.tell(&Event::Device { variables: &variables });
         output.tell(&Event::Operator { variables: &operator });
     }
-    stop.heard().await;
+    let lost = tokio::select! {
+        () = stop.heard() => None,
+        // Nothing is acknowledged any more.
+        lost = emulator.failed() => Some(lost),
+    };
     drop(note);
     emulator.shutdown().await;
-    Ok(ExitCode::Ok)
+    match lost {
+        None => Ok(ExitCode::Ok),
+        Some(lost) => Err(Failure::local_with_causes(&lost).hint("is the disk full, or the data directory gone?")),
+    }
+}
+
+fn introduction(
+    emulator: &Emulator,
+    variables: &[(String, String)],
+    operator: &[(String, String)],
+    open: bool,
+) -> String {
+    let ready = emulator.ready();
+    format!(
+        "A local Azure DPS and IoT Hub (not Microsoft's), until Ctrl-C\n  \
+         portal and admin API at {}{}\n  MQTT on port {}, HTTPS and WebSocket on port {}\n  CA file {}\n\n\
+         In a second shell:\n\n{}\n",
+        ready.admin,
+        if open { OPEN } else { "" },
+        emulator.mqtt_addr().port(),
+        emulator.https_addr().port(),
+        ready.ca_file.display(),
+        cloud::block(variables, operator, Shell::here())
+    )
 }
 
 fn read_seed(file: &Path) -> Result<Seed, Failure> {
@@ -107,12 +129,11 @@ fn read_seed(file: &Path) -> Result<Seed, Failure> {
     Seed::from_json(&text).map_err(|error| Failure::usage(format!("{}: {error}", file.display())))
 }
 
-fn builder(args: &StartArgs, data_dir: &Path, seed: Option<&Seed>) -> Builder {
+fn builder(args: &StartArgs, data_dir: Option<&Path>, seed: Option<&Seed>) -> Builder {
     let mut builder = Emulator::builder()
         .mqtt_port(args.mqtt_port)
         .https_port(if args.standard_ports { 443 } else { args.https_port })
         .admin_port(args.admin_port)
-        .data_dir(data_dir)
         .names(&args.name)
         .dev_keys(args.dev_keys)
         .retry_after(Some(args.retry_after.unwrap_or(SERVICE_RETRY_AFTER)));
@@ -131,6 +152,9 @@ fn builder(args: &StartArgs, data_dir: &Path, seed: Option<&Seed>) -> Builder {
     if !args.bind.is_empty() {
         builder = builder.bind(args.bind.iter().copied());
     }
+    if let Some(data_dir) = data_dir {
+        builder = builder.data_dir(data_dir);
+    }
     if let Some(seed) = seed {
         builder = builder.seed(seed.clone());
     }
@@ -142,11 +166,13 @@ fn builder(args: &StartArgs, data_dir: &Path, seed: Option<&Seed>) -> Builder {
 fn device(emulator: &Emulator, dev_keys: bool, seed: Option<&Seed>) -> Result<Vec<(String, String)>, Failure> {
     let seeded = seed.and_then(|it| it.enrollments.first()).map(|it| it.registration_id.as_str());
     let has_group = dev_keys || seed.is_some_and(|it| it.enrollment_groups.len() == 1);
-    let variables = match seeded {
-        Some(id) => emulator.vars(id),
-        None if has_group => emulator.vars(DEVICE),
-        None => emulator.enroll(DEVICE).map(|it| it.vars()),
+    let known = match seeded {
+        Some(id) => emulator.vars(id).ok(),
+        // More groups than one may be there from an earlier run.
+        None if has_group => emulator.vars(DEVICE).ok(),
+        None => None,
     };
+    let variables = known.map_or_else(|| emulator.enroll(DEVICE).map(|it| it.vars()), Ok);
     variables.map(cloud::owned).map_err(|error| Failure::local_with_causes(&error))
 }
 

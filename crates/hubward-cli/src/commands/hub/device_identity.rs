@@ -35,7 +35,7 @@ pub(super) enum DeviceIdentityCommand {
     #[command(after_help = "Example:\n  hubward hub device-identity delete -d dev-2")]
     Delete(DeleteArgs),
     /// What a device is given to connect with.
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example:\n  hubward hub device-identity connection-string show -d dev-2")]
     ConnectionString(ConnectionStringCommand),
 }
 

@@ -32,7 +32,10 @@ pub(super) enum ModuleIdentityCommand {
     #[command(after_help = "Example:\n  hubward hub module-identity delete -d dev-2 -m valve")]
     Delete(DeleteArgs),
     /// What a module is given to connect with.
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Example:\n  hubward hub module-identity connection-string show -d dev-2 -m valve"
+    )]
     ConnectionString(ConnectionStringCommand),
 }
 

@@ -1,0 +1,235 @@
+//! `hubward emulator status|export|import|reset`: of an emulator that runs, and of one that does not.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use hubward_emulator::{Emulator, Seed};
+use hubward_service::{AdminPort, Method, RawValue, ServiceError};
+use serde_json::{Value, json};
+
+use super::data_dir::data_dir;
+use super::note::{Running, write_private};
+use crate::admin::{AdminArgs, absent};
+use crate::cloud;
+use crate::confirm::confirm;
+use crate::exit_code::ExitCode;
+use crate::failure::Failure;
+use crate::output::{Answer, Column, Event, Output};
+
+#[derive(Debug, Args)]
+pub(super) struct StatusArgs {
+    #[command(flatten)]
+    at: AdminArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ExportArgs {
+    /// Write it to this file, which only this user can read, instead of standard output.
+    #[arg(long, short, value_name = "FILE")]
+    file: Option<PathBuf>,
+    #[command(flatten)]
+    at: StateArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ImportArgs {
+    /// What `export` wrote, or a seed; `-` is standard input.
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    #[command(flatten)]
+    at: StateArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ResetArgs {
+    /// Do not ask.
+    #[arg(long, short)]
+    yes: bool,
+    #[command(flatten)]
+    at: StateArgs,
+}
+
+/// Whose state it is.
+#[derive(Debug, Args)]
+struct StateArgs {
+    #[command(flatten)]
+    admin: AdminArgs,
+    /// If no emulator runs: a hub it is started with; may be repeated, or several with commas [default:
+    /// localhost]
+    #[arg(long, value_name = "NAME", env = "HUBWARD_HUBS", value_delimiter = ',')]
+    hub: Vec<String>,
+}
+
+/// An emulator that runs, or a data directory that nobody uses.
+enum Place {
+    Running(AdminPort, String),
+    Resting(Emulator, PathBuf),
+}
+
+impl StateArgs {
+    /// The emulator that was named, or the one of the data directory; the directory itself if nobody
+    /// uses it.
+    async fn place(&self) -> Result<Place, Failure> {
+        if let Some((port, url)) = self.admin.named()? {
+            return Ok(Place::Running(port, url));
+        }
+        let folder = data_dir(self.admin.data_dir.as_deref())?;
+        if let Some(running) = Running::with(&folder) {
+            return Ok(Place::Running(AdminArgs::at(&running.admin)?, running.admin));
+        }
+        if !folder.join("state.redb").exists() {
+            let message = format!("no emulator runs with the data directory {}, and none has", folder.display());
+            return Err(Failure::local(message).hint(
+                "start one: hubward emulator; name the admin port of a running one: --admin URL; or its data \
+                 directory: --data-dir DIR",
+            ));
+        }
+        let mut builder = Emulator::builder().data_dir(&folder);
+        if !self.hub.is_empty() {
+            builder = builder.hubs(&self.hub);
+        }
+        // It listens, on free ports of loopback, for as long as this takes.
+        let emulator = builder.start().await.map_err(cloud::not_started)?;
+        Ok(Place::Resting(emulator, folder))
+    }
+}
+
+pub(super) async fn status(args: &StatusArgs, output: &Output) -> Result<ExitCode, Failure> {
+    let body: Box<RawValue> = args.at.port()?.call(Method::GET, "/api/status").await.map_err(unreached)?;
+    let status: Value = serde_json::from_str(body.get()).unwrap_or_default();
+    let hubs = status["hubs"].as_array().cloned().unwrap_or_default();
+    let answer = Answer::with_rows(body.get(), &hubs, HUBS).text(described(&status));
+    Ok(output.answer(&answer))
+}
+
+/// Their order is a documented interface: see docs/cli.md.
+const HUBS: &[Column] = &[
+    ("Hub", "/hub"),
+    ("Devices", "/devices"),
+    ("Modules", "/modules"),
+    ("Connected", "/connected"),
+    ("Telemetry", "/telemetry"),
+];
+
+fn described(status: &Value) -> String {
+    let text = |path: &str| match status.pointer(path) {
+        Some(Value::String(text)) => text.clone(),
+        Some(Value::Null) | None => "-".to_owned(),
+        Some(Value::Array(items)) => items.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", "),
+        Some(other) => other.to_string(),
+    };
+    let mut lines = vec![
+        format!("hubward emulator {}, since {}", text("/emulator/version"), text("/started")),
+        format!("  portal and admin API  {}", text("/emulator/admin")),
+        format!("  MQTT                  {}", text("/emulator/mqtt")),
+        format!("  HTTPS and WebSocket   {}", text("/emulator/https")),
+        format!("  CA file               {}", text("/emulator/caFile")),
+        format!("  ID scope              {}", text("/emulator/idScope")),
+        format!(
+            "  DPS                   {} enrollments, {} groups, {} registrations",
+            text("/dps/enrollments"),
+            text("/dps/enrollmentGroups"),
+            text("/dps/registrations")
+        ),
+    ];
+    for hub in status["hubs"].as_array().into_iter().flatten() {
+        let of = |name: &str| hub[name].as_u64().unwrap_or_default();
+        lines.push(format!(
+            "  hub {:<17} {} devices and {} modules, {} connected, {} messages of telemetry",
+            hub["hub"].as_str().unwrap_or_default(),
+            of("devices"),
+            of("modules"),
+            of("connected"),
+            of("telemetry")
+        ));
+    }
+    let ahead = status["clockAheadSeconds"].as_u64().unwrap_or_default();
+    if ahead > 0 {
+        lines.push(format!("  its clock is {ahead} s ahead"));
+    }
+    if let Some(faults) = status["faults"].as_u64().filter(|it| *it > 0) {
+        lines.push(format!("  {faults} scripted faults wait"));
+    }
+    lines.join("\n")
+}
+
+pub(super) async fn export(args: &ExportArgs, output: &Output) -> Result<ExitCode, Failure> {
+    let state = match args.at.place().await? {
+        Place::Running(port, _) => {
+            let body: Box<RawValue> = port.call(Method::GET, "/api/export").await.map_err(unreached)?;
+            serde_json::from_str(body.get()).map_err(|error| Failure::local(error.to_string()))?
+        }
+        Place::Resting(emulator, _) => {
+            let state = json!(emulator.export());
+            emulator.shutdown().await;
+            state
+        }
+    };
+    // To be read and kept under version control by people, too.
+    let text = format!("{state:#}\n");
+    match &args.file {
+        None if output.is_text() => output.line(text.trim_end()),
+        None => output.line(&state.to_string()),
+        Some(file) => {
+            write_private(file, text.as_bytes())
+                .map_err(|error| Failure::local(format!("{} cannot be written: {error}", file.display())))?;
+            output.tell(&Event::Value { name: "file", value: &file.display().to_string() });
+        }
+    }
+    Ok(ExitCode::Ok)
+}
+
+pub(super) async fn import(args: &ImportArgs, output: &Output) -> Result<ExitCode, Failure> {
+    let text = crate::input::text("the export", &args.file)?;
+    let seed = Seed::from_json(&text).map_err(|error| Failure::usage(format!("{}: {error}", args.file.display())))?;
+    let report = match args.at.place().await? {
+        Place::Running(port, _) => {
+            let call = port.call::<Box<RawValue>>(Method::POST, "/api/import").json(&seed);
+            call.await.map_err(unreached)?.get().to_owned()
+        }
+        Place::Resting(emulator, _) => {
+            let report = emulator.import(&seed).map_err(|error| Failure::of_arguments(&error))?;
+            kept(emulator).await?;
+            json!(report).to_string()
+        }
+    };
+    let counts: Value = serde_json::from_str(&report).unwrap_or_default();
+    let of = |name: &str| counts[name].as_u64().unwrap_or_default();
+    let text = format!("{} created, {} updated, {} unchanged", of("created"), of("updated"), of("unchanged"));
+    Ok(output.answer(&Answer::with_rows(report, std::slice::from_ref(&counts), REPORT).text(text)))
+}
+
+/// Their order is a documented interface: see docs/cli.md.
+const REPORT: &[Column] = &[("Created", "/created"), ("Updated", "/updated"), ("Unchanged", "/unchanged")];
+
+pub(super) async fn reset(args: &ResetArgs, output: &Output) -> Result<ExitCode, Failure> {
+    let place = args.at.place().await?;
+    let of = match &place {
+        Place::Running(_, url) => format!("the emulator at {url}"),
+        Place::Resting(_, folder) => format!("the data directory {}", folder.display()),
+    };
+    let question = format!("This forgets all enrollments, devices, twins, messages and telemetry of {of}. Go on?");
+    confirm(&question, args.yes)?;
+    match place {
+        Place::Running(port, _) => {
+            let done = port.call::<Box<RawValue>>(Method::POST, "/api/reset").await.map_err(unreached)?;
+            drop(done);
+        }
+        Place::Resting(emulator, _) => {
+            emulator.reset().map_err(|error| Failure::local_with_causes(&error))?;
+            kept(emulator).await?;
+        }
+    }
+    Ok(output.answer(&Answer::done(format!("reset {of}"))))
+}
+
+/// Ends an emulator whose state has changed, once all of it is on disk.
+async fn kept(emulator: Emulator) -> Result<(), Failure> {
+    let settled = emulator.settled().await;
+    emulator.shutdown().await;
+    settled.map_err(|error| Failure::local_with_causes(&error))
+}
+
+fn unreached(error: ServiceError) -> Failure {
+    absent(error.into())
+}

@@ -1,0 +1,214 @@
+//! `hubward emulator trust`: how programs of other makers come to trust the emulator's certificates.
+
+mod recipes;
+mod store;
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+use hubward_service::{Method, RawValue};
+use serde_json::{Value, json};
+
+use self::recipes::Recipe;
+use super::data_dir::data_dir;
+use super::note::Running;
+use crate::admin::{AdminArgs, absent};
+use crate::confirm::confirm;
+use crate::exit_code::ExitCode;
+use crate::failure::Failure;
+use crate::output::{Event, Output};
+use crate::shell::Shell;
+
+#[derive(Debug, Args)]
+pub(crate) struct TrustArgs {
+    /// Only these: may be repeated, or several with commas; all unless given.
+    #[arg(long = "for", value_name = "WHO", value_delimiter = ',')]
+    whom: Vec<Whom>,
+    /// For which shell the lines are; of the OS store for its own.
+    #[arg(long, default_value = if cfg!(windows) { "pwsh" } else { "sh" })]
+    shell: Shell,
+    /// Put it into the OS store of this machine: every program that uses the store trusts it then. Asks
+    /// first, and needs root (Administrator).
+    #[arg(long, conflicts_with_all = ["uninstall", "whom"])]
+    install: bool,
+    /// Take it out of the OS store of this machine.
+    #[arg(long, conflicts_with = "whom")]
+    uninstall: bool,
+    /// Do not ask.
+    #[arg(long, short)]
+    yes: bool,
+    /// With --install and --uninstall: the root of another system, such as that of an image that is
+    /// being built, in the layout of Debian.
+    #[arg(long, value_name = "DIR")]
+    root: Option<PathBuf>,
+    #[command(flatten)]
+    at: AdminArgs,
+}
+
+/// Who is to trust it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Whom {
+    /// The store of the operating system.
+    Os,
+    Python,
+    Node,
+    Java,
+    Dotnet,
+    Curl,
+    /// hubward itself: the SDK and the command.
+    Rust,
+}
+
+pub(super) async fn run(args: &TrustArgs, output: &Output) -> Result<ExitCode, Failure> {
+    if args.root.is_some() && !args.install && !args.uninstall {
+        return Err(Failure::usage("--root goes with --install or --uninstall"));
+    }
+    if args.uninstall {
+        let store = store::Store::here(args.root.as_deref())?;
+        store.check_rights()?;
+        confirm(&format!("Remove the emulator's certificate authority from {}?", store.name()), args.yes)?;
+        return done(output, "uninstalled", &store.uninstall()?);
+    }
+    let ca = Ca::find(&args.at).await?;
+    if args.install {
+        let store = store::Store::here(args.root.as_deref())?;
+        store.check_rights()?;
+        let question = format!(
+            "Every program of this machine that uses {} will trust {}, whose key lies beside {}. Go on?",
+            store.name(),
+            ca.name,
+            ca.file.display()
+        );
+        confirm(&question, args.yes)?;
+        return done(output, "installed", &store.install(&ca)?);
+    }
+    let wanted = |it: &Recipe| args.whom.is_empty() || args.whom.contains(&it.whom);
+    let recipes: Vec<Recipe> = recipes::all(&ca, args.shell).into_iter().filter(wanted).collect();
+    if output.is_text() {
+        output.line(&text(&ca, args.shell, &recipes));
+    } else {
+        let recipes: Vec<Value> = recipes.iter().map(Recipe::json).collect();
+        let facts = json!({ "caFile": ca.file, "caName": ca.name, "recipes": recipes });
+        output.tell(&Event::Facts(&facts));
+    }
+    Ok(ExitCode::Ok)
+}
+
+fn done(output: &Output, what: &str, text: &str) -> Result<ExitCode, Failure> {
+    if output.is_text() {
+        output.line(text);
+    } else {
+        output.tell(&Event::Facts(&json!({ what: true })));
+    }
+    Ok(ExitCode::Ok)
+}
+
+fn text(ca: &Ca, shell: Shell, recipes: &[Recipe]) -> String {
+    let mut lines = vec![
+        shell.comment(&format!("{} signs nothing but the emulator's own certificates.", ca.name)),
+        shell.comment(&format!("Its certificate: {}", ca.file.display())),
+    ];
+    if let Some(fetch) = &ca.fetch {
+        lines.push(shell.comment("The emulator's files are not on this machine; this fetches the certificate:"));
+        lines.push(fetch.clone());
+    }
+    for recipe in recipes {
+        lines.push(String::new());
+        let untested = if recipe.tested { "" } else { " (untested: we could not run it)" };
+        lines.push(shell.comment(&format!("--- {}{untested}", recipe.title)));
+        lines.extend(recipe.notes.iter().map(|it| shell.comment(it)));
+        lines.extend(recipe.lines.iter().cloned());
+        if !recipe.undo.is_empty() {
+            lines.push(shell.comment("to undo it:"));
+            lines.extend(recipe.undo.iter().map(|it| shell.comment(&format!("  {it}"))));
+        }
+    }
+    lines.join("\n")
+}
+
+/// The certificate authority of an emulator.
+struct Ca {
+    /// Where its certificate is, or will be once it is fetched.
+    file: PathBuf,
+    pem: String,
+    /// Its common name.
+    name: String,
+    /// The command that fetches the certificate from an emulator whose files are elsewhere.
+    fetch: Option<String>,
+}
+
+impl Ca {
+    /// That of the emulator that was named; of the data directory, whether an emulator runs or not; or
+    /// of the emulator at the usual port.
+    async fn find(at: &AdminArgs) -> Result<Self, Failure> {
+        if let Some((_, url)) = at.named()? {
+            return Self::of_running(at, &url).await;
+        }
+        let folder = data_dir(at.data_dir.as_deref())?;
+        let file = folder.join("ca.pem");
+        match std::fs::read_to_string(&file) {
+            Ok(pem) => Self::read(file, pem, None),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => match Running::with(&folder) {
+                Some(running) => Self::of_running(at, &running.admin).await,
+                None if at.data_dir.is_none() => {
+                    let url = format!("http://127.0.0.1:{}", crate::admin::ADMIN_PORT);
+                    Self::of_running(at, &url).await.map_err(|_| missing(&folder))
+                }
+                None => Err(missing(&folder)),
+            },
+            Err(error) => Err(Failure::local(format!("{} cannot be read: {error}", file.display()))),
+        }
+    }
+
+    async fn of_running(at: &AdminArgs, url: &str) -> Result<Self, Failure> {
+        let port = AdminArgs::at(url)?;
+        let health: Box<RawValue> =
+            port.call(Method::GET, "/health").await.map_err(|error| absent(Failure::from(error)))?;
+        let health: Value = serde_json::from_str(health.get()).unwrap_or_default();
+        let named = health["emulator"]["caFile"].as_str().map(PathBuf::from);
+        let file = named.ok_or_else(|| Failure::local(format!("{url} is no emulator: it names no CA file")))?;
+        if let Ok(pem) = std::fs::read_to_string(&file) {
+            return Self::read(file, pem, None);
+        }
+        // It runs in a container or as somebody else: its file is out of reach, its admin port is not.
+        let here =
+            std::path::absolute("hubward-ca.pem").map_err(|error| Failure::local(format!("where is this? {error}")))?;
+        let url = url.trim().trim_end_matches('/');
+        let fetch = format!("curl -fsS {url}/ca.pem -o {}", here.display());
+        match std::fs::read_to_string(&here) {
+            Ok(pem) => Self::read(here, pem, Some(fetch)),
+            Err(_) if at.data_dir.is_some() => Err(missing(&file)),
+            Err(_) => Ok(Self { file: here, pem: String::new(), name: UNKNOWN.to_owned(), fetch: Some(fetch) }),
+        }
+    }
+
+    fn read(file: PathBuf, pem: String, fetch: Option<String>) -> Result<Self, Failure> {
+        if pem.matches(BEGIN).count() != 1 || pem.contains("PRIVATE KEY") {
+            return Err(Failure::local(format!("{} is not the certificate of an emulator", file.display()))
+                .hint("move it away; the next start of the emulator writes it again"));
+        }
+        let name = common_name(&pem).unwrap_or_else(|| UNKNOWN.to_owned());
+        Ok(Self { file, pem, name, fetch })
+    }
+}
+
+fn missing(folder: &Path) -> Failure {
+    Failure::local(format!("there is no certificate authority yet in {}", folder.display()))
+        .hint("start the emulator once: hubward emulator; or name the one that is meant: --data-dir DIR, --admin URL")
+}
+
+/// The name that the emulator gives its authority, as it stands in the certificate.
+fn common_name(pem: &str) -> Option<String> {
+    use base64::Engine as _;
+    let text: String = pem.split(BEGIN).nth(1)?.split("-----END").next()?.split_whitespace().collect();
+    let der = base64::engine::general_purpose::STANDARD.decode(text).ok()?;
+    let at = der.windows(NAME.len()).position(|it| it == NAME.as_bytes())?;
+    let tag = der.get(at + NAME.len()..at + NAME.len() + TAG)?;
+    tag.iter().all(u8::is_ascii_hexdigit).then(|| format!("{NAME}{}", String::from_utf8_lossy(tag)))
+}
+
+const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
+const NAME: &str = "hubward emulator CA ";
+/// Letters of the key's hash behind the name.
+const TAG: usize = 8;
+const UNKNOWN: &str = "the emulator's certificate authority";

@@ -1,0 +1,165 @@
+//! The exact lines for each kind of program.
+
+use serde_json::{Value, json};
+
+use super::{Ca, Whom};
+use crate::shell::Shell;
+
+/// How one kind of program comes to trust it.
+pub(super) struct Recipe {
+    pub(super) whom: Whom,
+    pub(super) title: &'static str,
+    /// Whether a test of this repository runs these lines.
+    pub(super) tested: bool,
+    pub(super) notes: Vec<String>,
+    pub(super) lines: Vec<String>,
+    pub(super) undo: Vec<String>,
+}
+
+impl Recipe {
+    fn new(whom: Whom, title: &'static str, tested: bool, lines: impl IntoIterator<Item = String>) -> Self {
+        Self { whom, title, tested, notes: Vec::new(), lines: lines.into_iter().collect(), undo: Vec::new() }
+    }
+
+    fn note(mut self, text: &str) -> Self {
+        self.notes.push(text.to_owned());
+        self
+    }
+
+    fn undo(mut self, lines: impl IntoIterator<Item = String>) -> Self {
+        self.undo.extend(lines);
+        self
+    }
+
+    pub(super) fn json(&self) -> Value {
+        json!({
+            "for": format!("{:?}", self.whom).to_ascii_lowercase(),
+            "title": self.title,
+            "tested": self.tested,
+            "notes": self.notes,
+            "lines": self.lines,
+            "undo": self.undo,
+        })
+    }
+}
+
+/// All there are.
+pub(super) fn all(ca: &Ca, shell: Shell) -> Vec<Recipe> {
+    let mut recipes = os(ca);
+    recipes.extend([
+        python(ca, shell),
+        node(ca, shell),
+        java(ca, shell),
+        dotnet(ca, shell),
+        curl(ca, shell),
+        rust(ca, shell),
+    ]);
+    recipes
+}
+
+/// Lines for the OS stores are for the shell of that OS.
+fn os(ca: &Ca) -> Vec<Recipe> {
+    let path = ca.file.display().to_string();
+    let (file, windows, name) = (Shell::Sh.word(&path), Shell::Cmd.word(&path), &ca.name);
+    let line = |text: &str| text.replace("{file}", &file);
+    vec![
+        Recipe::new(
+            Whom::Os,
+            "OS store: Debian, Ubuntu, Alpine",
+            true,
+            [
+                line("sudo cp {file} /usr/local/share/ca-certificates/hubward-emulator.crt"),
+                line("sudo update-ca-certificates"),
+            ],
+        )
+        .note("Alpine: untested, and apk add ca-certificates first. hubward emulator trust --install does this.")
+        .undo([
+            line("sudo rm /usr/local/share/ca-certificates/hubward-emulator.crt"),
+            line("sudo update-ca-certificates --fresh"),
+        ]),
+        Recipe::new(
+            Whom::Os,
+            "OS store: Fedora, RHEL",
+            false,
+            [
+                line("sudo cp {file} /etc/pki/ca-trust/source/anchors/hubward-emulator.pem"),
+                line("sudo update-ca-trust"),
+            ],
+        )
+        .undo([line("sudo rm /etc/pki/ca-trust/source/anchors/hubward-emulator.pem"), line("sudo update-ca-trust")]),
+        Recipe::new(
+            Whom::Os,
+            "OS store: macOS",
+            false,
+            [line("sudo security add-trusted-cert -d -r trustRoot -k /Library/Keychains/System.keychain {file}")],
+        )
+        .undo([format!("sudo security delete-certificate -c \"{name}\" /Library/Keychains/System.keychain")]),
+        Recipe::new(
+            Whom::Os,
+            "OS store: Windows, as Administrator",
+            false,
+            [format!("certutil -addstore Root {windows}")],
+        )
+        .note("For this user alone: certutil -user -addstore Root …")
+        .undo([format!("certutil -delstore Root \"{name}\"")]),
+    ]
+}
+
+fn python(ca: &Ca, shell: Shell) -> Recipe {
+    let path = ca.file.display().to_string();
+    Recipe::new(
+        Whom::Python,
+        "Python: ssl, azure-iot-device; requests, azure-iot-hub",
+        true,
+        [shell.export("SSL_CERT_FILE", &path), shell.export("REQUESTS_CA_BUNDLE", &path)],
+    )
+    .note("Each takes the place of the usual authorities, for programs started from this shell. In code:")
+    .note("ssl.create_default_context(cafile=…), requests.get(…, verify=…),")
+    .note("IoTHubDeviceClient.create_from_…(…, server_verification_cert=open(…).read())")
+}
+
+fn node(ca: &Ca, shell: Shell) -> Recipe {
+    Recipe::new(Whom::Node, "Node", true, [shell.export("NODE_EXTRA_CA_CERTS", &ca.file.display().to_string())])
+        .note("In addition to the usual authorities. Read once, when node starts.")
+}
+
+/// The store stands beside the certificate.
+fn java(ca: &Ca, shell: Shell) -> Recipe {
+    let store = ca.file.with_file_name("truststore.p12");
+    let (file, path) = (shell.word(&ca.file.display().to_string()), store.display().to_string());
+    let import = format!(
+        "keytool -importcert -noprompt -alias hubward-emulator -file {file} -keystore {} -storetype PKCS12 -storepass changeit",
+        shell.word(&path)
+    );
+    let options = format!("-Djavax.net.ssl.trustStore={path} -Djavax.net.ssl.trustStorePassword=changeit");
+    let recipe = Recipe::new(Whom::Java, "Java", true, [import, shell.export("JAVA_TOOL_OPTIONS", &options)])
+        .note("The store takes the place of the JDK's, for programs started from this shell. For all programs of a")
+        .note("JDK: keytool -importcert -cacerts -noprompt -alias hubward-emulator -file … -storepass changeit");
+    // Java splits the variable at spaces, and knows no quotes that all versions share.
+    let recipe = if path.contains(' ') {
+        recipe.note("The path has a space in it: copy the store to one without.")
+    } else {
+        recipe
+    };
+    recipe
+        .undo([format!("keytool -delete -alias hubward-emulator -keystore {} -storepass changeit", shell.word(&path))])
+}
+
+fn dotnet(ca: &Ca, shell: Shell) -> Recipe {
+    Recipe::new(Whom::Dotnet, ".NET", false, [shell.export("SSL_CERT_FILE", &ca.file.display().to_string())]).note(
+        "On Linux; it takes the place of the usual authorities. On Windows and macOS .NET uses the OS store only.",
+    )
+}
+
+fn curl(ca: &Ca, shell: Shell) -> Recipe {
+    let path = ca.file.display().to_string();
+    Recipe::new(Whom::Curl, "curl", true, [shell.export("CURL_CA_BUNDLE", &path)])
+        .note(&format!("Or for one request: curl --cacert {} …", shell.word(&path)))
+        .note("The curl of Windows uses the OS store only.")
+}
+
+fn rust(ca: &Ca, shell: Shell) -> Recipe {
+    let path = ca.file.display().to_string();
+    Recipe::new(Whom::Rust, "Rust: hubward, SDK and command", true, [shell.export(hubward::vars::CA_FILE, &path)])
+        .note(&format!("Or for one command: --ca-file {}", shell.word(&path)))
+}

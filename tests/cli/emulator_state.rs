@@ -1,0 +1,177 @@
+//! `hubward emulator status|export|import|reset`, and what survives a restart.
+
+use hubward_tests::command::{Invocation, Ran};
+use serde_json::{Value, json};
+
+use super::emulator::folder;
+use super::running::{Running, variables};
+
+async fn emulator(arguments: &[&str]) -> Ran {
+    Invocation::hubward(["emulator"]).args(arguments.iter().copied()).run().await
+}
+
+/// What stands on stdout as JSON.
+fn body(ran: &Ran) -> Value {
+    assert_eq!((ran.code, ran.stderr_text().as_str()), (Some(0), ""), "{}", ran.stdout_text());
+    serde_json::from_slice(&ran.stdout).unwrap_or_else(|error| panic!("{error}: {}", ran.stdout_text()))
+}
+
+/// The seed that holds one enrollment.
+fn seed(id: &str) -> String {
+    json!({"enrollments": [{"registrationId": id, "attestation": {"type": "symmetricKey"}}]}).to_string()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_state_of_a_running_emulator_goes_out_and_in() {
+    let (kept, data_dir) = folder();
+    let mut running = Running::emulator(&data_dir, ["--output", "json"]);
+    let ready = running.json().await;
+    let device = variables(&running.json().await);
+    let admin = ready["admin"].as_str().expect("a URL").to_owned();
+    let provisioned = Invocation::hubward(["provision", "--messages", "2"]).vars(&device).run().await;
+    assert_eq!(provisioned.code, Some(0), "{}", provisioned.stderr_text());
+
+    // By the data directory, by its URL.
+    for at in [["--data-dir", &data_dir], ["--admin", &admin]] {
+        let status = body(&emulator(&[&["status", "-o", "json"][..], &at].concat()).await);
+        assert_eq!(status["dps"], json!({"enrollments": 1, "enrollmentGroups": 0, "registrations": 1}));
+        assert_eq!((&status["hubs"][0]["hub"], &status["hubs"][0]["telemetry"]), (&json!("localhost"), &json!(2)));
+    }
+    let rows = emulator(&["status", "-o", "tsv", "--admin", &admin]).await.stdout_text();
+    assert_eq!(rows, "localhost\t1\t0\t0\t2\n");
+    let text = emulator(&["status", "--admin", &admin]).await.stdout_text();
+    assert!(text.contains(&admin) && text.contains("1 enrollments, 0 groups, 1 registrations"), "{text}");
+
+    let file = kept.path().join("cloud.json");
+    let file = file.to_str().expect("a path that is text");
+    let exported = emulator(&["export", "--file", file, "--admin", &admin]).await;
+    assert_eq!(exported.stdout_text(), format!("{file}\n"), "{}", exported.stderr_text());
+    let state: Value = serde_json::from_str(&std::fs::read_to_string(file).expect("a file")).expect("JSON");
+    assert_eq!(state, body(&emulator(&["export", "--admin", &admin]).await));
+    let key = &state["enrollments"][0]["attestation"]["symmetricKey"]["primaryKey"];
+    assert_eq!(key, &json!(device.iter().find(|it| it.0 == "PROVISIONING_SYMMETRIC_KEY").expect("a key").1));
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        assert_eq!(std::fs::metadata(file).expect("it is there").permissions().mode() & 0o777, 0o600);
+    }
+
+    let unsaid = emulator(&["reset", "--admin", &admin, "-o", "json"]).await.last().expect("an error");
+    assert_eq!((&unsaid["exitCode"], &unsaid["hint"]), (&json!(2), &json!("say it with --yes")));
+    assert!(unsaid["message"].as_str().is_some_and(|it| it.contains(&admin)), "{unsaid}");
+    let reset = emulator(&["reset", "--yes", "--admin", &admin]).await;
+    assert_eq!(reset.stdout_text(), format!("reset the emulator at {admin}\n"), "{}", reset.stderr_text());
+    let status = body(&emulator(&["status", "-o", "json", "--admin", &admin]).await);
+    assert_eq!((&status["dps"]["enrollments"], &status["hubs"][0]["devices"]), (&json!(0), &json!(0)));
+
+    let report = body(&emulator(&["import", file, "-o", "json", "--admin", &admin]).await);
+    assert!(report["created"].as_u64().is_some_and(|it| it >= 2), "an enrollment and a device: {report}");
+    assert_eq!(
+        body(&emulator(&["export", "--admin", &admin]).await)["enrollments"][0]["attestation"],
+        state["enrollments"][0]["attestation"]
+    );
+    // The device that was there before works again.
+    let provisioned = Invocation::hubward(["provision", "--messages", "1"]).vars(&device).run().await;
+    assert_eq!(provisioned.code, Some(0), "{}", provisioned.stderr_text());
+    running.interrupt().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_data_directory_that_rests_is_exported_imported_and_reset() {
+    let (kept, data_dir) = folder();
+    let empty = emulator(&["export", "--data-dir", &data_dir, "-o", "json"]).await.last().expect("an error");
+    assert_eq!(empty["exitCode"], 1, "{empty}");
+    assert!(!std::path::Path::new(&data_dir).exists(), "asking makes nothing");
+
+    let running = |more: &'static [&'static str]| Running::emulator(&data_dir, more.iter().copied());
+    let mut first = running(&["--output", "json"]);
+    first.json_until("operator").await;
+    // Who has it open is asked; a second one with the same directory is refused by name.
+    let second = Invocation::hubward(["emulator", "--data-dir", &data_dir, "--mqtt-port", "0", "--https-port", "0"])
+        .args(["--admin-port", "0", "-o", "json"])
+        .run()
+        .await
+        .last()
+        .expect("an error");
+    assert!(second["exitCode"] == 1 && second.to_string().contains("in use"), "{second}");
+    first.interrupt().await;
+
+    let exported = body(&emulator(&["export", "--data-dir", &data_dir]).await);
+    assert_eq!(exported["enrollments"][0]["registrationId"], "dev-1");
+    let file = kept.path().join("seed.json");
+    std::fs::write(&file, seed("pump-1")).expect("a file");
+    let file = file.to_str().expect("a path that is text");
+    let imported = emulator(&["import", file, "--data-dir", &data_dir]).await;
+    assert_eq!(imported.stdout_text(), "1 created, 0 updated, 0 unchanged\n", "{}", imported.stderr_text());
+    let again = Invocation::hubward(["emulator", "import", "-", "--data-dir", &data_dir, "-o", "tsv"])
+        .stdin(exported.to_string())
+        .run()
+        .await;
+    assert_eq!(again.stdout_text(), "0\t0\t1\n", "{}", again.stderr_text());
+
+    let mut later = running(&["--output", "json"]);
+    later.json_until("operator").await;
+    let ids = |state: &Value| -> Vec<String> {
+        let all = state["enrollments"].as_array().expect("a list");
+        all.iter().filter_map(|it| it["registrationId"].as_str()).map(str::to_owned).collect()
+    };
+    assert_eq!(ids(&body(&emulator(&["export", "--data-dir", &data_dir]).await)), ["dev-1", "pump-1"]);
+    later.interrupt().await;
+
+    let reset = emulator(&["reset", "-y", "--data-dir", &data_dir]).await;
+    assert_eq!(reset.stdout_text(), format!("reset the data directory {data_dir}\n"), "{}", reset.stderr_text());
+    assert_eq!(body(&emulator(&["export", "--data-dir", &data_dir]).await)["enrollments"], json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_done_says_why() {
+    let (kept, data_dir) = folder();
+    let file = |name: &str, text: &str| {
+        let file = kept.path().join(name);
+        std::fs::write(&file, text).expect("a file");
+        file.to_str().expect("a path that is text").to_owned()
+    };
+    let no_json = file("no-json", "{\n");
+    let no_seed = file("no-seed", r#"{"enrolments": []}"#);
+    let other_hub = file("other-hub", r#"{"devices": [{"deviceId": "d", "hub": "elsewhere.example"}]}"#);
+    let mut running = Running::emulator(&data_dir, ["--output", "json"]);
+    let ready = running.json().await;
+    let admin = ready["admin"].as_str().expect("a URL").to_owned();
+    let nobody = "http://127.0.0.1:1";
+    for (arguments, code, says) in [
+        (&["status", "--admin", nobody][..], 3, "hubward emulator"),
+        (&["export", "--admin", nobody], 3, "--admin URL"),
+        (&["status", "--admin", "https://127.0.0.1:8480"], 2, "--admin"),
+        (&["reset", "--yes", "--admin", "nonsense://x"], 2, "http://HOST:PORT"),
+        (&["import", &no_json, "--admin", &admin], 2, "line 2"),
+        (&["import", &no_seed, "--admin", &admin], 2, "seed"),
+        (&["import", "/nowhere", "--admin", &admin], 2, "/nowhere"),
+        (&["import", &other_hub, "--admin", &admin], 6, "elsewhere.example"),
+        (&["export", "--file", "/nowhere/cloud.json", "--admin", &admin], 1, "/nowhere/cloud.json"),
+    ] {
+        let ran = emulator(&[arguments, &["--output", "json"]].concat()).await;
+        let error = ran.last().unwrap_or_else(|problem| panic!("{arguments:?}: {problem}"));
+        assert_eq!(error["exitCode"], json!(code), "{arguments:?}: {error}");
+        assert!(error.to_string().contains(says), "{arguments:?}: {error}");
+    }
+    // A variable names the emulator too.
+    let variables = [("HUBWARD_EMULATOR_ADMIN", admin)];
+    assert_eq!(Invocation::hubward(["emulator", "status"]).vars(&variables).run().await.code, Some(0));
+    running.interrupt().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_memory_nothing_is_left() {
+    let (kept, _) = folder();
+    let home = kept.path().to_str().expect("a path that is text").to_owned();
+    let variables = [("XDG_DATA_HOME", home)];
+    let arguments =
+        ["emulator", "--in-memory", "--mqtt-port", "0", "--https-port", "0", "--admin-port", "0", "-o", "json"];
+    let mut running = Running::start(Invocation::hubward(arguments).vars(&variables));
+    let lines = running.json_until("operator").await;
+    let (ended, ..) = running.interrupt().await;
+    assert_eq!(ended.code(), Some(0));
+    assert_eq!(std::fs::read_dir(kept.path()).expect("a folder").count(), 0);
+    let ca = lines[0]["caFile"].as_str().expect("a path");
+    assert!(!std::path::Path::new(ca).exists(), "{ca}");
+}

@@ -1,0 +1,301 @@
+//! `hubward hub …`: what an operator does with a hub, against the emulator: by its owner's login, and
+//! by its admin port.
+
+use std::time::Duration;
+
+use hubward::{MethodCall, MethodResponse, TransportKind};
+use hubward_sas::{SasToken, SharedKey};
+use hubward_tests::cloud::{Cloud, HUB};
+use hubward_tests::command::{Invocation, Ran};
+use serde_json::{Value, json};
+
+use super::device::{device, known};
+use super::running::Running;
+
+/// An operator of an emulator, with its owner's login in the environment.
+struct Operator {
+    cloud: Cloud,
+    variables: Vec<(String, String)>,
+}
+
+impl Operator {
+    async fn new() -> Self {
+        let cloud = Cloud::start().await;
+        let mut variables: Vec<(String, String)> = known(&cloud.emulator, "dev-1")
+            .into_iter()
+            .filter(|(name, _)| name.starts_with("HUBWARD_"))
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect();
+        let login = cloud.emulator.hub_connection_string(HUB).expect("the hub that every emulator has");
+        variables.push(("IOTHUB_CONNECTION_STRING".to_owned(), login));
+        variables.push(("HUBWARD_EMULATOR_ADMIN".to_owned(), cloud.emulator.ready().admin));
+        Self { cloud, variables }
+    }
+
+    fn command(&self, arguments: &[&str]) -> Invocation {
+        Invocation::hubward(["hub"]).args(arguments.iter().copied()).vars(&self.variables)
+    }
+
+    async fn json(&self, arguments: &[&str]) -> Value {
+        let text = self.says(&[arguments, &["--output", "json"]].concat()).await;
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{arguments:?}: {error}: {text}"))
+    }
+
+    async fn says(&self, arguments: &[&str]) -> String {
+        said(arguments, &self.command(arguments).run().await)
+    }
+
+    async fn error(&self, arguments: &[&str]) -> Value {
+        let ran = self.command(&[arguments, &["--output", "json"]].concat()).run().await;
+        ran.last().unwrap_or_else(|problem| panic!("{arguments:?}: {problem}"))
+    }
+}
+
+fn said(arguments: &[&str], ran: &Ran) -> String {
+    assert_eq!((ran.code, ran.stderr_text().as_str()), (Some(0), ""), "{arguments:?}: {}", ran.stdout_text());
+    ran.stdout_text()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_is_made_seen_changed_and_deleted() {
+    let operator = Operator::new().await;
+    let made = operator.json(&["device-identity", "create", "-d", "dev-2"]).await;
+    let key = made["authentication"]["symmetricKey"]["primaryKey"].as_str().expect("a key").to_owned();
+    assert_eq!((&made["deviceId"], &made["status"]), (&json!("dev-2"), &json!("enabled")));
+    assert_eq!(operator.json(&["device-identity", "show", "-d", "dev-2"]).await["etag"], made["etag"]);
+
+    // In text the keys are shown on demand only.
+    let text = operator.says(&["device-identity", "show", "--device-id", "dev-2"]).await;
+    assert!(text.contains("dev-2") && !text.contains(&key), "{text}");
+    let text = operator.says(&["device-identity", "show", "-d", "dev-2", "--show-keys"]).await;
+    assert!(text.contains(&key), "{text}");
+
+    let changed = operator
+        .json(&["device-identity", "update", "-d", "dev-2", "--status", "disabled", "--set", "statusReason=lost"])
+        .await;
+    assert_eq!((&changed["status"], &changed["statusReason"]), (&json!("disabled"), &json!("lost")));
+    assert_eq!(changed["authentication"], made["authentication"]);
+    let etag = made["etag"].as_str().expect("an etag");
+    let stale = operator.error(&["device-identity", "update", "-d", "dev-2", "--status", "enabled", "-e", etag]).await;
+    assert_eq!((&stale["serviceCode"], &stale["exitCode"]), (&json!(412_001), &json!(6)), "{stale}");
+    let again = operator.error(&["device-identity", "create", "-d", "dev-2"]).await;
+    assert_eq!((&again["serviceCode"], &again["fault"]), (&json!(409_001), &json!("request")), "{again}");
+
+    let table = operator.says(&["device-identity", "list", "--output", "table"]).await;
+    let row = table.lines().find(|it| it.starts_with("dev-2")).expect("a row");
+    assert!(row.contains("disabled") && row.contains("Disconnected"), "{table}");
+    assert_eq!(operator.json(&["device-identity", "list", "--top", "1"]).await.as_array().map(Vec::len), Some(1));
+
+    assert_eq!(operator.says(&["device-identity", "delete", "-d", "dev-2"]).await, "the device dev-2 is deleted\n");
+    let gone = operator.error(&["device-identity", "show", "-d", "dev-2"]).await;
+    assert_eq!((&gone["serviceCode"], &gone["exitCode"]), (&json!(404_001), &json!(6)), "{gone}");
+    assert!(gone["trackingId"].is_string() && gone["hint"].is_string(), "{gone}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_was_made_connects_with_what_it_was_given() {
+    let operator = Operator::new().await;
+    let key = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("device.key");
+    std::fs::write(&file, key).expect("a file");
+    let file = file.to_str().expect("text");
+    operator.json(&["device-identity", "create", "-d", "dev-2", "--primary-key-file", file]).await;
+    operator.json(&["module-identity", "create", "-d", "dev-2", "-m", "valve"]).await;
+    let device_string = operator.says(&["device-identity", "connection-string", "show", "-d", "dev-2"]).await;
+    assert_eq!(device_string, format!("HostName={HUB};DeviceId=dev-2;SharedAccessKey={key}\n"));
+    let module_string =
+        operator.says(&["module-identity", "connection-string", "show", "-d", "dev-2", "-m", "valve"]).await;
+    assert!(module_string.starts_with(&format!("HostName={HUB};DeviceId=dev-2;ModuleId=valve;SharedAccessKey=")));
+    let second = operator.json(&["device-identity", "connection-string", "show", "-d", "dev-2", "--kt", "secondary"]);
+    assert_ne!(second.await["connectionString"].as_str().map(|it| format!("{it}\n")), Some(device_string.clone()));
+    for text in [device_string, module_string] {
+        let mut variables: Vec<(&str, String)> =
+            operator.variables.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
+        variables.push(("IOTHUB_DEVICE_CONNECTION_STRING", text.trim().to_owned()));
+        let ran = device("mqtt", &["send", "21.5"], &variables).run().await;
+        assert_eq!(ran.last().expect("a result")["acknowledged"], 1);
+    }
+    assert_eq!(operator.json(&["module-identity", "list", "-d", "dev-2"]).await[0]["moduleId"], "valve");
+    let ran = operator.command(&["module-identity", "delete", "-d", "dev-2", "-m", "valve", "--output", "json"]);
+    assert_eq!(said(&["delete"], &ran.run().await), "");
+    assert_eq!(operator.json(&["module-identity", "list", "-d", "dev-2"]).await, json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn twins_are_shown_merged_and_replaced() {
+    let operator = Operator::new().await;
+    operator.json(&["module-identity", "create", "-d", "dev-1", "-m", "m"]).await;
+    for (group, module) in [("device-twin", &[][..]), ("module-twin", &["-m", "m"])] {
+        let ask = |more: &[&'static str]| [&[group][..], &more[..1], &["-d", "dev-1"], module, &more[1..]].concat();
+        let merged =
+            operator.json(&ask(&["update", "--desired", r#"{"x":1,"y":2}"#, "--tags", r#"{"site":"a"}"#])).await;
+        assert_eq!((&merged["properties"]["desired"]["x"], &merged["tags"]), (&json!(1), &json!({"site": "a"})));
+        let merged = operator.json(&ask(&["update", "--desired", r#"{"x":null}"#])).await;
+        assert_eq!(
+            (&merged["properties"]["desired"]["x"], &merged["properties"]["desired"]["y"]),
+            (&Value::Null, &json!(2))
+        );
+        let whole = r#"{"tags":{"site":"b"},"properties":{"desired":{"only":true}}}"#;
+        let replaced = operator.json(&ask(&["replace", "--json", whole])).await;
+        assert_eq!((&replaced["properties"]["desired"]["y"], &replaced["tags"]["site"]), (&Value::Null, &json!("b")));
+        let shown = operator.json(&ask(&["show"])).await;
+        assert_eq!(shown["etag"], replaced["etag"]);
+        let text = operator.says(&ask(&["show"])).await;
+        assert!(text.contains("properties.desired.only"), "{text}");
+        let stale = operator.error(&ask(&["update", "--tags", "{}", "--etag", "AAAAAAAAAH8="])).await;
+        assert_eq!(stale["serviceCode"], 412_001, "{stale}");
+        for wrong in [&["update", "--desired", "[1]"][..], &["replace", "--json", "{}"], &["update"]] {
+            assert_eq!(operator.error(&ask(wrong)).await["exitCode"], 2, "{wrong:?}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_method_is_called() {
+    let operator = Operator::new().await;
+    let offline = operator.error(&["invoke-device-method", "-d", "dev-1", "--mn", "echo"]).await;
+    assert_eq!((&offline["serviceCode"], &offline["fault"]), (&json!(404_103), &json!("service")), "{offline}");
+    let client = operator.cloud.known("dev-1", TransportKind::Mqtt).connect().await.expect("connected");
+    let echo = |call: MethodCall| async move { MethodResponse::json(201, &call.json::<Value>()?) };
+    client.serve_method("echo", echo).expect("methods are served over MQTT");
+    let call =
+        ["invoke-device-method", "-d", "dev-1", "--mn", "echo", "--mp", r#"{"delay":3}"#, "--connect-timeout", "60"];
+    assert_eq!(operator.json(&call).await, json!({"status": 201, "payload": {"delay": 3}}));
+    assert_eq!(operator.says(&call).await, "201 {\"delay\":3}\n");
+    client.close(Duration::from_secs(10)).await.expect("closed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_is_answered_in_every_format() {
+    let operator = Operator::new().await;
+    operator.json(&["device-identity", "create", "-d", "dev-2"]).await;
+    operator.json(&["device-twin", "update", "-d", "dev-2", "--tags", r#"{"site":"a"}"#]).await;
+    let rows = ["query", "-q", "SELECT deviceId, tags.site AS site FROM devices"];
+    let text = operator.says(&[&rows[..], &["--output", "tsv"]].concat()).await;
+    assert_eq!(text, "dev-1\t\ndev-2\ta\n");
+    let twins = ["query", "--query-command", "SELECT * FROM devices WHERE tags.site = 'a'"];
+    assert_eq!(operator.json(&twins).await[0]["deviceId"], "dev-2");
+    let table = operator.says(&[&twins[..], &["--output", "table"]].concat()).await;
+    assert!(table.starts_with("Device ") && table.contains("dev-2") && table.lines().count() == 3, "{table}");
+    let all = ["query", "-q", "SELECT * FROM devices", "--top", "1"];
+    assert_eq!(operator.json(&all).await.as_array().map(Vec::len), Some(1));
+    assert_eq!(operator.json(&["query", "-q", "SELECT * FROM devices WHERE deviceId = 'x'"]).await, json!([]));
+    assert_eq!(operator.error(&["query", "-q", "SELECT FROM"]).await["fault"], "request");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_are_those_of_the_policy_or_of_the_device() {
+    let operator = Operator::new().await;
+    let owner = operator.cloud.emulator.policies().into_iter().find(|it| it.name == "iothubowner").expect("the owner");
+    let token = |text: &str| SasToken::parse(text.trim()).expect("a token");
+    let of_login = token(&operator.says(&["generate-sas-token", "--du", "600"]).await);
+    let of_admin = token(&operator.says(&["generate-sas-token", "--emulator"]).await);
+    for it in [of_login, of_admin] {
+        assert_eq!((it.resource().as_str(), it.policy()), (HUB, Some("iothubowner")));
+        assert!(
+            owner
+                .connection_string()
+                .split_once("SharedAccessKey=")
+                .is_some_and(|(_, key)| { it.is_signed_by(&SharedKey::from_base64(key).expect("a key")) })
+        );
+    }
+    let service = token(&operator.says(&["generate-sas-token", "--emulator", "--pn", "service"]).await);
+    assert_eq!(service.policy(), Some("service"));
+    let of_device = operator.json(&["generate-sas-token", "-d", "dev-1"]).await;
+    let of_device = token(of_device["sas"].as_str().expect("a token"));
+    assert_eq!((of_device.resource(), of_device.policy()), (format!("{HUB}/devices/dev-1"), None));
+    let other = operator.error(&["generate-sas-token", "--pn", "service"]).await;
+    assert_eq!(other["exitCode"], 2, "{other}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_go_to_a_device_and_telemetry_comes_from_it() {
+    let operator = Operator::new().await;
+    let sent = operator
+        .json(&[
+            "c2d-message",
+            "send",
+            "-d",
+            "dev-1",
+            "--data",
+            "reboot",
+            "-p",
+            "k=v;n=1",
+            "--mid",
+            "m1",
+            "--ack",
+            "full",
+        ])
+        .await;
+    assert_eq!(sent, json!({"messageId": "m1"}));
+    let waiting = operator.cloud.emulator.cloud_messages(HUB, "dev-1");
+    assert_eq!(waiting.len(), 1);
+    let json = serde_json::to_value(&waiting[0]).expect("JSON");
+    assert_eq!((&json["messageId"], &json["properties"]["k"]), (&json!("m1"), &json!("v")), "{json}");
+
+    let client = operator.cloud.known("dev-1", TransportKind::Mqtt).connect().await.expect("connected");
+    for text in ["one", "two"] {
+        client.send(hubward::Message::new(text).property("k", "v")).await.expect("acknowledged");
+    }
+    let all = ["monitor-events", "-d", "dev-1", "--from", "0", "--count", "2"];
+    assert_eq!(operator.says(&[&all[..], &["-p", "app"]].concat()).await, "dev-1: one\n  k=v\ndev-1: two\n  k=v\n");
+    let lines = operator.says(&[&all[..], &["--output", "json"]].concat()).await;
+    let lines: Vec<Value> = lines.lines().map(|it| serde_json::from_str(it).expect(it)).collect();
+    assert_eq!((lines.len(), &lines[1]["body"], &lines[1]["offset"]), (2, &json!("two"), &json!(1)));
+
+    // What comes while somebody watches, until Ctrl-C.
+    let mut running = Running::start(operator.command(&["monitor-events", "--emulator", "--from", "2"]));
+    client.send(hubward::Message::new("three")).await.expect("acknowledged");
+    assert_eq!(running.line().await.as_deref(), Some("dev-1: three"));
+    let (ended, rest, stderr) = running.interrupt().await;
+    assert_eq!((ended.code(), rest.as_str(), stderr.as_str()), (Some(0), "", ""));
+    client.close(Duration::from_secs(10)).await.expect("closed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_azure_does_over_amqp_is_named_with_the_command_that_does_it() {
+    let login =
+        "HostName=contoso.azure-devices.net;SharedAccessKeyName=service;SharedAccessKey=AAECAwQFBgcICQoLDA0ODw==";
+    let variables = [("IOTHUB_CONNECTION_STRING", login.to_owned())];
+    for (arguments, command) in [
+        (
+            &["c2d-message", "send", "-d", "dev 1", "--data", "it's", "-p", "k=v"][..],
+            r"az iot device c2d-message send --hub-name contoso --device-id 'dev 1' --data 'it'\''s' --props k=v",
+        ),
+        (
+            &["monitor-events", "-d", "dev-1"],
+            "az iot hub monitor-events --hub-name contoso --device-id dev-1 --timeout 0",
+        ),
+    ] {
+        let ran = Invocation::hubward(["hub"])
+            .args(arguments.iter().copied())
+            .args(["--output", "json"])
+            .vars(&variables)
+            .run()
+            .await;
+        let error = ran.last().expect("an error");
+        assert_eq!((&error["exitCode"], &error["fault"]), (&json!(11), &json!("unsupported")), "{error}");
+        assert!(error["hint"].as_str().is_some_and(|it| it.starts_with(command)), "{error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_emulator_needs_no_login() {
+    let operator = Operator::new().await;
+    let admin = operator.cloud.emulator.ready().admin;
+    let show = ["hub", "device-identity", "show", "-d", "dev-1", "--output", "json"];
+    let flag = format!("--emulator={admin}");
+    let by_flag = Invocation::hubward(show).args([flag.as_str()]).run().await;
+    let by_variable = Invocation::hubward(show).vars(&[("HUBWARD_EMULATOR_ADMIN", admin)]).run().await;
+    for ran in [by_flag, by_variable] {
+        let device: Value = serde_json::from_str(&said(&show, &ran)).expect("JSON");
+        assert_eq!(device["deviceId"], "dev-1");
+    }
+    let nothing = Invocation::hubward(show).run().await.last().expect("an error");
+    let hint = nothing["hint"].as_str().unwrap_or_default();
+    assert!(nothing["exitCode"] == 2 && hint.contains("IOTHUB_CONNECTION_STRING") && hint.contains("--emulator"));
+    let other = Invocation::hubward(show).args([flag.as_str(), "--hub-name", "other"]).run().await;
+    let other = other.last().expect("an error");
+    assert!(other["exitCode"] == 2 && other["hint"].as_str().is_some_and(|it| it.contains(HUB)), "{other}");
+}
