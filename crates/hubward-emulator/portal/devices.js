@@ -50,7 +50,10 @@ export function devices({ list, detail, narrow }) {
     const mine = asked;
     // What is shown stays shown when it is read again.
     const size = anew ? Math.min(Math.max(state.items.length, PAGE), MOST) : PAGE;
-    const got = await page(api(state.hub, "devices", "query"), query(), size, anew ? null : state.next);
+    const [got] = await Promise.all([
+      page(api(state.hub, "devices", "query"), query(), size, anew ? null : state.next),
+      anew && refresh(),
+    ]);
     if (gone || mine !== asked) return;
     state.items = anew ? got.items : [...state.items, ...got.items].slice(-MOST);
     state.next = got.next;
@@ -105,7 +108,6 @@ export function devices({ list, detail, narrow }) {
   const flush = async () => {
     const ids = [...changed];
     changed.clear();
-    await refresh();
     if (ids.length === 1) await update(ids[0]);
     else await load(true);
   };

@@ -42,7 +42,9 @@ export class Emulator {
   }
 
   async #begin(ports) {
-    const args = ["emulator", "--output", "json", "--data-dir", join(this.folder, "data"), ...ports, ...this.args];
+    const args = [
+      "emulator", "--output", "json", "--data-dir", join(this.folder, "data"), "--retry-after", "0s", ...ports, ...this.args,
+    ];
     this.process = run(this.binary, args, {}, this.folder);
     const lines = createInterface({ input: this.process.stdout });
     const line = await Promise.race([

@@ -39,6 +39,10 @@ export class Scene {
       if (message.type() === "error" && !this.expected.some((it) => it.test(text))) this.problems.push(text);
     });
     if (process.env.PORTAL_FILES) await fromDisk(page, process.env.PORTAL_FILES);
+    page.on("dialog", (dialog) => {
+      this.problems.push(`a script has run: ${dialog.message()}`);
+      dialog.dismiss().catch(() => {});
+    });
     page.on("request", (request) => {
       if (!request.url().startsWith(`${this.emulator.url}/`)) this.problems.push(`it asks elsewhere: ${request.url()}`);
     });

@@ -33,17 +33,34 @@ export const scenarios = [
       await device.line((it) => it.type === "desired" && it.desiredVersion === 3 && it.properties.interval === 30 && !it.properties.led);
       equal((await emulator.hub("GET", "/twins/dev-1")).properties.desired.led, undefined);
 
-      // Somebody else was faster: nothing of theirs is lost.
+      // Somebody else changes something while it is typed: nothing of theirs is lost.
       await desired.fill('{ "interval": 31 }');
       await emulator.hub("PATCH", "/twins/dev-1", { properties: { desired: { theirs: 1 } } });
       await page.getByText("It has been changed meanwhile.").waitFor();
-      scene.expected.push(/412/);
-      await save.click();
-      await page.getByText("your changes now stand on top").waitFor();
+      equal(await desired.inputValue(), '{ "interval": 31 }', "what is typed stays");
       await save.click();
       await scene.until(() => !document.querySelector(".note").textContent);
-      const now = (await emulator.hub("GET", "/twins/dev-1")).properties.desired;
-      equal([now.interval, now.theirs], [31, 1]);
+      const wanted = async () => {
+        const { interval, theirs } = (await emulator.hub("GET", "/twins/dev-1")).properties.desired;
+        return [interval, theirs];
+      };
+      equal(await wanted(), [31, 1]);
+
+      // The same where nobody has told the page: the hub refuses, and the page says what to do.
+      const deaf = await scene.newPage();
+      scene.expected.push(/412/, /ERR_FAILED.*events/);
+      await deaf.route("**/api/events**", (route) => route.abort());
+      await deaf.goto(`${emulator.url}/#/devices/localhost/dev-1/twin`);
+      const text = deaf.getByLabel("Desired properties as JSON");
+      await deaf.getByText("version 5", { exact: true }).waitFor();
+      await text.fill('{ "interval": 32, "theirs": 1 }');
+      await emulator.hub("PATCH", "/twins/dev-1", { properties: { desired: { theirs: 2 } } });
+      await deaf.locator("section.part").first().getByRole("button", { name: "Save" }).click();
+      await deaf.getByText("your changes now stand on top of that").waitFor();
+      equal(JSON.parse(await text.inputValue()), { interval: 32, theirs: 2 });
+      await deaf.locator("section.part").first().getByRole("button", { name: "Save" }).click();
+      await deaf.getByText("Desired properties of dev-1 are saved").waitFor();
+      equal(await wanted(), [32, 2]);
       await device.stop();
     },
   },

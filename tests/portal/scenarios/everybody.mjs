@@ -96,15 +96,15 @@ export const scenarios = [
       const evil = `<img src=x onerror="document.title='owned'">`;
       const id = "a'$(!)*,=@%_#?b";
       await emulator.hub("PUT", `/devices/${encodeURIComponent(id)}`, { deviceId: id, authentication: { type: "sas" }, status: "enabled" });
-      await emulator.hub("PATCH", `/twins/${encodeURIComponent(id)}`, { tags: { [evil]: evil }, properties: { desired: { evil } } });
+      await emulator.hub("PATCH", `/twins/${encodeURIComponent(id)}`, { tags: { "<svg/onload=alert(1)>": evil }, properties: { desired: { evil } } });
       const variables = await emulator.enroll("dev-1");
-      equal((await emulator.device(["device", "send", evil, "--property", `${evil}=${evil}`], variables)).code, 0);
+      equal((await emulator.device(["device", "send", evil, "--property", `<script>alert(1)</script>=${evil}`], variables)).code, 0);
       await emulator.ask("POST", "/messages/localhost/dev-1", { body: evil, messageId: "m<i>1" });
 
       await scene.open("#/telemetry");
       await page.locator(".messages button.row").getByText(evil).click();
       await page.locator("#detail").getByLabel("Body").getByText(evil).waitFor();
-      await page.locator("#detail dt").getByText(evil).waitFor();
+      await page.locator("#detail dt").getByText("<script>alert(1)</script>").waitFor();
       await page.goto(`${emulator.url}/#/devices/localhost/dev-1/act`);
       await page.getByText("m<i>1").waitFor();
       await page.goto(`${emulator.url}/#/devices`);
