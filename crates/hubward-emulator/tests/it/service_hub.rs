@@ -117,6 +117,8 @@ async fn policies_may_do_what_they_are_for_and_nothing_else() {
         let view = policies.iter().find(|it| it.name == policy.name()).expect("the policy");
         let login = format!("HostName=localhost;SharedAccessKeyName={};SharedAccessKey=", policy.name());
         assert!(view.connection_string().starts_with(&login), "{view:?}");
+        let key = view.primary_key.expose_base64();
+        assert!(!format!("{view:?}").contains(key.as_str()), "a key is never shown");
         for key in [&view.primary_key, &view.secondary_key] {
             let mut operator = Operator::with(&emulator, &signed(key, "localhost", policy.name())).await;
             for ((line, body), may) in [
@@ -480,6 +482,12 @@ async fn many_are_changed_at_once() {
     assert_eq!(statuses, ["d1 disabled", "d2 enabled"]);
     assert_eq!(json!(emulator.twin("localhost", "d1").expect("a twin").tags), json!({ "b": 2 }));
     assert_eq!(json!(emulator.twin("localhost", "d1/m1").expect("a twin").desired.values), json!({ "a": 1 }));
+
+    let told: Vec<String> = emulator.events().all().iter().map(ToString::to_string).collect();
+    for line in ["the service API of a hub updated d1 at localhost", "the service API of a hub updated the twin of d1"]
+    {
+        assert!(told.iter().any(|it| it.starts_with(line)), "{line}: {told:#?}");
+    }
 
     let many = |count: usize| -> Value {
         (0..count).map(|it| json!({ "id": format!("n{it}"), "importMode": "create" })).collect()

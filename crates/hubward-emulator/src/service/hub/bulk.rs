@@ -13,6 +13,7 @@ use super::problem::Problem;
 use super::registry::{self, Mode};
 use super::{Done, IfMatch, check_etag, read};
 use crate::hub::{Code, change_twin};
+use crate::journal::{EventKind, EventSource, Note};
 use crate::shared::Shared;
 use crate::store::{Change, State};
 
@@ -29,7 +30,7 @@ pub(super) fn answer(shared: &Shared, hub: &str, body: &[u8]) -> Result<Done, Pr
         return Err(Problem::new(Code::TooManyDevices, "A bulk request has one to 100 identities."));
     }
     let now = shared.clock.now();
-    let mut seen = BTreeSet::new();
+    let (mut seen, mut notes) = (BTreeSet::new(), Vec::new());
     let errors: Vec<DeviceBulkError> = shared.store.change(|state| {
         let one = |operation: DeviceOperation| {
             let client_id = client_id(&operation);
@@ -38,9 +39,15 @@ pub(super) fn answer(shared: &Shared, hub: &str, body: &[u8]) -> Result<Done, Pr
             let done = if seen.insert(client_id.clone()) {
                 apply(state, hub, &client_id, &mode, operation, now)
             } else {
-                Err(Problem::new(Code::DeviceDefinedMultipleTimes, client_id))
+                Err(Problem::new(Code::DeviceDefinedMultipleTimes, &client_id))
             };
-            let problem = done.err()?;
+            let problem = match done {
+                Ok(news) => {
+                    notes.extend(news.map(|it| Note::new(it, EventSource::HubService).hub(hub).id(&client_id)));
+                    return None;
+                }
+                Err(problem) => problem,
+            };
             let mut error = DeviceBulkError::default();
             (error.device_id, error.module_id) = (Some(device_id), module_id);
             error.error_code = OperationCode::Number(problem.code);
@@ -49,6 +56,7 @@ pub(super) fn answer(shared: &Shared, hub: &str, body: &[u8]) -> Result<Done, Pr
         };
         operations.into_iter().filter_map(one).collect()
     });
+    notes.into_iter().for_each(|it| shared.journal.note(it));
     let is_successful = errors.is_empty();
     let mut done = Done::json(&DeviceBulkResult { is_successful, errors, warnings: Vec::new() });
     if !is_successful {
@@ -100,7 +108,7 @@ fn client_id(operation: &DeviceOperation) -> String {
 }
 
 /// Source: `[doc]` iot-hub/iot-hub-bulk-identity-mgmt.md, `importMode`. That what a request says of the
-/// twin is merged into it, whatever the mode, is a `[guess]`.
+/// twin is merged into it, whatever the mode, is a `[guess]`. Gives what the journal is to be told.
 fn apply(
     state: &mut State,
     hub: &str,
@@ -108,7 +116,7 @@ fn apply(
     mode: &ImportMode,
     operation: DeviceOperation,
     now: SystemTime,
-) -> Result<(), Problem> {
+) -> Result<Option<EventKind>, Problem> {
     check_id(client_id)?;
     let etag = |etag: Option<&str>, insists: bool| match (insists, etag.map(IfMatch::parse)) {
         (false, _) => Ok(IfMatch::Any),
@@ -125,7 +133,7 @@ fn apply(
         ImportMode::Update | ImportMode::UpdateIfMatchEtag => Some(Mode::Update),
         ImportMode::Delete | ImportMode::DeleteIfMatchEtag => {
             let etag = etag(operation.etag.as_deref(), insists)?;
-            return registry::remove(state, hub, client_id, &etag, now);
+            return registry::remove(state, hub, client_id, &etag, now).map(|()| None);
         }
         ImportMode::UpdateTwin | ImportMode::UpdateTwinIfMatchEtag => None,
         unknown => return Err(Problem::invalid(format!("There is no importMode `{unknown}`."))),
@@ -137,7 +145,8 @@ fn apply(
     } else {
         IfMatch::Any
     };
-    if let Some(put) = put {
+    // The table itself tells of identities that come and go.
+    let news = if let Some(put) = put {
         // A new identity has no etag to insist on, so that only one that is known needs it.
         let insists = insists && !(put == Mode::CreateOrUpdate && find(state, hub, client_id).is_err());
         let if_match = etag(operation.etag.as_deref(), insists)?;
@@ -155,14 +164,16 @@ fn apply(
         if let Some(problem) = [&tags, &desired].into_iter().flatten().find_map(|it| it.check().err()) {
             return Err(Problem::invalid(problem.to_string()));
         }
-        registry::apply(state, hub, client_id, wish, put, &if_match, now)?;
+        let created = registry::apply(state, hub, client_id, wish, put, &if_match, now)?;
+        (!created).then_some(EventKind::DeviceUpdated)
     } else {
         find(state, hub, client_id)?;
-    }
+        Some(EventKind::TwinUpdated)
+    };
     if put.is_none() || tags.is_some() || desired.is_some() {
         change_twin(state, hub, client_id, tags.as_ref(), desired.as_ref(), now, |it| check_etag(&twin_etag, it))?;
     }
-    Ok(())
+    Ok(news)
 }
 
 /// Source: `[doc]` the REST page "Bulk Registry - Update Registry".

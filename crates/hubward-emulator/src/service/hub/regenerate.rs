@@ -9,6 +9,7 @@ use super::identity::{check_id, find};
 use super::problem::Problem;
 use super::{Done, read};
 use crate::hub::Code;
+use crate::journal::{EventKind, EventSource, Note};
 use crate::shared::Shared;
 use crate::store::State;
 use crate::wire_id;
@@ -57,6 +58,12 @@ pub(super) fn answer(shared: &Shared, hub: &str, body: &[u8]) -> Result<Done, Pr
             }
         }
     });
+    for done in &rotated {
+        let id = done["id"].as_str().unwrap_or_default();
+        let client_id = done["moduleId"].as_str().map_or_else(|| id.to_owned(), |it| format!("{id}/{it}"));
+        let note = Note::new(EventKind::DeviceUpdated, EventSource::HubService).hub(hub).id(&client_id);
+        shared.journal.note(note.message(format!("a new {policy_key}")));
+    }
     let status = match (rotated.is_empty(), errors.is_empty()) {
         (_, true) => 200,
         (false, false) => 207,
