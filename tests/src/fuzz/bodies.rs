@@ -2,10 +2,14 @@
 
 use std::fmt::Debug;
 
+use hubward_emulator::fuzzing;
 use hubward_proto::dps::{DeviceRegistration, RegistrationOperation, ServiceError, TpmChallenge};
 use hubward_proto::hub::{ErrorBody, Properties, Twin, twin};
 use hubward_proto::limits::TWIN_PROPERTIES_MAX;
-use hubward_proto::service::{EnrollmentGroup, IndividualEnrollment};
+use hubward_proto::service::{
+    self, BulkResult, DeviceBulkResult, DeviceOperation, EnrollmentBulk, EnrollmentGroup, EnrollmentGroupBulk,
+    IndividualEnrollment, MethodRequest, MethodResult, PurgeResult, QuerySpecification, RegistryStatistics, TwinPatch,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -40,6 +44,25 @@ pub(super) fn bodies(bytes: &[u8]) -> bool {
         check_merge(&Map::new(), &patch.values);
     }
     taken
+}
+
+/// What the service APIs read and write.
+pub(super) fn service_bodies(bytes: &[u8]) -> bool {
+    let mut taken = fuzzing::enrollment(bytes);
+    taken |= again::<EnrollmentBulk>(bytes);
+    taken |= again::<EnrollmentGroupBulk>(bytes);
+    taken |= again::<BulkResult>(bytes);
+    taken |= again::<QuerySpecification>(bytes);
+    taken |= again::<service::Device>(bytes);
+    taken |= again::<service::Module>(bytes);
+    taken |= again::<Vec<DeviceOperation>>(bytes);
+    taken |= again::<DeviceBulkResult>(bytes);
+    taken |= again::<service::Twin>(bytes);
+    taken |= again::<TwinPatch>(bytes);
+    taken |= again::<MethodRequest>(bytes);
+    taken |= again::<MethodResult>(bytes);
+    taken |= again::<RegistryStatistics>(bytes);
+    taken | again::<PurgeResult>(bytes)
 }
 
 fn again<T: Serialize + DeserializeOwned + Debug>(bytes: &[u8]) -> bool {

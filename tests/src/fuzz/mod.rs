@@ -6,6 +6,7 @@
 mod bodies;
 mod credentials;
 mod packets;
+mod requests;
 mod topics;
 mod websocket;
 
@@ -13,13 +14,16 @@ mod websocket;
 pub type Target = (&'static str, fn(&[u8]) -> bool);
 
 /// All of them.
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 12] = [
     ("bodies", bodies::bodies),
     ("client_packets", packets::client_packets),
     ("credentials", credentials::credentials),
     ("emulator_packets", packets::emulator_packets),
+    ("page_headers", requests::page_headers),
     ("property_bags", topics::property_bags),
+    ("queries", requests::queries),
     ("retry_after", credentials::retry_after),
+    ("service_bodies", bodies::service_bodies),
     ("topics", topics::topics),
     ("user_names", topics::user_names),
     ("websocket", websocket::websocket),

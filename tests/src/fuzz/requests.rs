@@ -1,0 +1,30 @@
+//! Requests to the service APIs: queries of twins, and headers.
+
+use hubward_emulator::fuzzing;
+use serde_json::{Value, json};
+
+use super::text;
+
+/// The query language.
+pub(super) fn queries(bytes: &[u8]) -> bool {
+    text(bytes).and_then(|it| fuzzing::query(it, &twin())).is_some()
+}
+
+/// A line each: If-Match, how much is wanted, where to go on.
+pub(super) fn page_headers(bytes: &[u8]) -> bool {
+    let mut lines = bytes.split(|it| *it == b'\n');
+    let mut line = || lines.next().unwrap_or_default();
+    fuzzing::headers(line(), line(), line())
+}
+
+fn twin() -> Value {
+    json!({
+        "deviceId": "d1", "etag": "AAAAAAAAAAE=", "status": "enabled", "connectionState": "Disconnected",
+        "version": 2, "capabilities": { "iotEdge": false },
+        "tags": { "site": "a", "n": 1.5, "none": null, "list": [1], "on": true },
+        "properties": {
+            "desired": { "interval": 30, "$version": 2 },
+            "reported": { "battery": "42", "deep": { "er": "x" }, "$version": 1 },
+        },
+    })
+}
