@@ -27,6 +27,7 @@ mod modules;
 mod query;
 mod service_dps;
 mod service_hub;
+mod service_hub_bulk;
 mod service_hub_twins;
 mod state;
 mod tls;
