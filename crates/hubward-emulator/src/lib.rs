@@ -22,9 +22,11 @@
 //!
 //! # Behavior
 //!
-//! * Three listeners: MQTT over TLS; HTTPS and MQTT over WebSocket; a plain-HTTP admin port that is
-//!   on loopback always, and not there without the feature `admin`. DPS and hubs share the first two: a device's user name tells which it
-//!   means.
+//! * Three listeners: MQTT over TLS; HTTPS and MQTT over WebSocket; a plain-HTTP admin port with the
+//!   portal, on loopback unless it is told otherwise, and not there without the feature `admin`. DPS and
+//!   hubs share the first two: a device's user name tells which it means.
+//! * [`Emulator::events`] tells what has happened and why somebody was refused, which the services keep to
+//!   themselves. [`Emulator::fault`] and [`Emulator::script_fault`] let things go wrong.
 //! * TLS 1.2 and 1.3. Certificates come from a CA of the emulator's own and exist for its names
 //!   only; a client that asks for another name is refused.
 //! * Strict as the service: what the service refuses is refused. Where no document says what the

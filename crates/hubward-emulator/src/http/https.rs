@@ -13,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::timed::Timed;
 use super::{Cut, Pace, Reply, settled, stranger, websocket};
+use crate::journal::{EventKind, EventSource, Note};
 use crate::lobby::Place;
 use crate::shared::Shared;
 use crate::{dps, mqtt, service};
@@ -62,6 +63,9 @@ async fn answer(
         }
         Err(refusal) => {
             tracing::info!(path = head.uri.path(), why = refusal.message, "the HTTPS port refuses a request");
+            let note = Note::new(EventKind::Refused, EventSource::Emulator).code(refusal.code);
+            let call = format!("{} {}: {}", head.method, head.uri.path(), refusal.message);
+            shared.journal.note(note.message(call));
             Ok(dps::to_http(&shared.clock, shared.registrar.refuse(&refusal), Pace::AtOnce))
         }
     }

@@ -97,7 +97,11 @@ async fn misbehave<S: AsyncRead + AsyncWrite + Unpin>(
         Fault::CutAfter(bytes) => connection.cut_after(bytes),
         Fault::TokenExpired => {
             let note = Note::new(EventKind::Refused, EventSource::Hub).id(&who).code(NOT_AUTHORIZED.into());
-            shared.journal.note(note.message("the token has expired (a scripted fault)"));
+            let note = note.message("the token has expired (a scripted fault)");
+            shared.journal.note(match &at_hub {
+                Some(identity) => note.hub(identity.host.as_str()),
+                None => note,
+            });
             return Some(refuse(connection, NOT_AUTHORIZED));
         }
         // The login that follows finds it so.

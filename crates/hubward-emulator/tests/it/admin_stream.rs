@@ -169,6 +169,25 @@ async fn who_does_not_read_misses_something_and_holds_nobody_up() {
 }
 
 #[tokio::test]
+async fn streams_do_not_take_every_place() {
+    let emulator = Emulator::start().await.expect("started");
+    let mut streams = Vec::new();
+    for _ in 0..128 {
+        streams.push(Chunked::open(&emulator, "/api/events", "").await);
+    }
+    let mut stream = TcpStream::connect(emulator.admin_addr()).await.expect("connected");
+    let more = "GET /api/telemetry/localhost HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    assert_eq!(http(&mut stream, more).await.expect("an answer").status, 503);
+    let health = http(&mut stream, "GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n").await.expect("an answer");
+    assert_eq!(health.status, 200, "there is room for others");
+    // A head is no stream; and who leaves makes room, as soon as that is noticed.
+    streams.clear();
+    patient(async { while http(&mut stream, &more.replace("GET", "HEAD")).await.expect("an answer").status == 503 {} })
+        .await;
+    Chunked::open(&emulator, "/api/events", "").await.until("retry").await;
+}
+
+#[tokio::test]
 async fn status_clock_and_devices_have_their_doors() {
     let emulator = Emulator::start().await.expect("started");
     let key = emulator.add_device("localhost", "d1").expect("a device");

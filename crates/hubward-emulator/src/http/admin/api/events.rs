@@ -1,7 +1,7 @@
 //! `GET /api/events`: what happens, as server-sent events or page by page.
 
 use hyper::header::HeaderMap;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::feed::{Feed, Shape};
 use super::query::Query;
@@ -52,9 +52,10 @@ struct Events {
 }
 
 impl Feed for Events {
-    async fn next(&mut self) -> (u64, Option<Value>) {
+    async fn next(&mut self) -> (u64, Option<String>) {
         let event = self.reader.next().await;
-        (event.seq, self.filter.takes(&event).then(|| json!(*event)))
+        let line = self.filter.takes(&event).then(|| serde_json::to_string(&*event));
+        (event.seq, line.map(|it| it.expect("an event always serializes")))
     }
 
     fn skipped(&self) -> u64 {

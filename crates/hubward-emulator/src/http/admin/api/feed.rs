@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::sleep;
 
@@ -17,9 +17,9 @@ use crate::http::Chunks;
 
 /// A log that is read from somewhere on.
 pub(in crate::http::admin) trait Feed: Send + 'static {
-    /// The next entry, when there is one: its number, and itself unless it is to be left out. Cancel
-    /// safe.
-    fn next(&mut self) -> impl Future<Output = (u64, Option<Value>)> + Send;
+    /// The next entry, when there is one: its number, and itself as a line of JSON unless it is to be
+    /// left out. Cancel safe.
+    fn next(&mut self) -> impl Future<Output = (u64, Option<String>)> + Send;
 
     /// How many entries were gone before they could be read.
     fn skipped(&self) -> u64;
@@ -139,7 +139,7 @@ impl<F: Feed> Live<F> {
         (!text.is_empty()).then(|| text.into())
     }
 
-    fn write(&mut self, text: &mut String, number: u64, entry: Option<Value>) {
+    fn write(&mut self, text: &mut String, number: u64, entry: Option<String>) {
         match self.shape {
             Shape::Lines { end } => {
                 if let Some(entry) = entry.filter(|_| number < end) {

@@ -1,7 +1,6 @@
 //! `GET /api/telemetry/{hub}`: what a hub receives, as server-sent events, and as a file of JSON lines.
 
 use hyper::header::{CONTENT_DISPOSITION, HeaderMap};
-use serde_json::Value;
 
 use super::feed::{Feed, Shape};
 use super::query::Query;
@@ -36,9 +35,9 @@ struct Messages {
 }
 
 impl Feed for Messages {
-    async fn next(&mut self) -> (u64, Option<Value>) {
+    async fn next(&mut self) -> (u64, Option<String>) {
         let telemetry = self.reader.next().await;
-        (telemetry.offset, self.filter.takes(&telemetry).then(|| shown(&telemetry)))
+        (telemetry.offset, self.filter.takes(&telemetry).then(|| shown(&telemetry).to_string()))
     }
 
     fn skipped(&self) -> u64 {
