@@ -18,7 +18,7 @@ export function connect({ list, detail }) {
       facts,
       fact("Version", `hubward ${emulator.version}`, ", an independent project, not a Microsoft product"),
       fact("Started", when(started)),
-      fact("State", live.status.store?.kind === "disk" || live.status.persistent ? "on disk: it is there again after a restart" : state()),
+      fact("State", live.status.state?.onDisk ? "on disk: it is there again after a restart" : "in memory: gone when the emulator ends"),
       fact("MQTT over TLS", codes(emulator.mqtt)),
       fact("HTTPS, WebSocket", codes(emulator.https)),
       fact("Admin, this page", h("code", null, emulator.admin)),
@@ -27,12 +27,6 @@ export function connect({ list, detail }) {
       fact("CA file", h("code", null, emulator.caFile), " ", h("a", { href: "/ca.pem", download: "hubward-ca.pem" }, "Download")),
     );
   }
-  const state = () => {
-    const { onDisk, dataDir } = live.status;
-    if (onDisk === undefined) return "kept by the emulator";
-    return onDisk ? `on disk: it is there again after a restart${dataDir ? ` (${dataDir})` : ""}` : "in memory: gone when the emulator ends";
-  };
-
   fill(
     list,
     h("div", { class: "pane-head" }, h("h1", null, "Connect")),

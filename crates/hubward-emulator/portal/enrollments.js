@@ -156,7 +156,7 @@ export function enrollments({ list, detail, narrow }) {
   function registration(record) {
     if (record?.status === "assigned") {
       const device = record.deviceId ?? record.registrationId;
-      return [mark("good", "registered at "), h("a", { href: link("devices", record.assignedHub, device) }, `${record.assignedHub} / ${device}`)];
+      return [mark("good", "registered at"), " ", h("a", { href: link("devices", record.assignedHub, device) }, `${record.assignedHub} / ${device}`)];
     }
     if (record?.errorMessage) return mark("bad", `${record.status}: ${record.errorMessage}, ${record.errorCode}`);
     return mark("wait", "not yet");

@@ -31,7 +31,8 @@ export function twin(body, hub, id) {
     const versionText = h("span", { class: "dim" });
     const save = h("button", { type: "button", class: "primary", disabled: true, on: { click: action(send) } }, "Save");
     const revert = h("button", { type: "button", disabled: true, on: { click: reset } }, "Revert");
-    const edit = editor({ label: [title, " as JSON"], rows: 12, empty: {}, changed: look });
+    const edit = editor({ label: [title, " as JSON"], rows: 10, empty: {}, changed: look });
+    edit.element.classList.add("bare");
     edit.area.addEventListener("keydown", (event) => {
       if (event.key === "s" && (event.ctrlKey || event.metaKey)) {
         event.preventDefault();
