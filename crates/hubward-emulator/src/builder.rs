@@ -225,7 +225,7 @@ impl Builder {
         self
     }
 
-    /// Most messages that each hub's log keeps; 100,000 by default, and never more than 256 MiB.
+    /// Most messages that each hub's log keeps; 100,000 by default, and never more than 32 MiB.
     #[must_use]
     pub const fn telemetry_retention(mut self, messages: usize) -> Self {
         self.telemetry_retention = messages;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use hubward_proto::hub::{HubIdentity, HubUsername, Message, TelemetryTopic};
 use hubward_sas::{SasToken, UnixSeconds};
 
@@ -96,7 +97,7 @@ fn will(identity: &HubIdentity, will: &Will) -> Result<(Message, u8), &'static s
         return Err("the will has a quality of service above 1");
     }
     let topic = TelemetryTopic::parse(identity, &will.topic).map_err(|_| "the will is not telemetry of this device")?;
-    let mut message = Message::from_wire(will.body.clone(), &topic.bag);
+    let mut message = Message::from_wire(Bytes::copy_from_slice(&will.body), &topic.bag);
     message.check().map_err(|_| "the will is larger than a message may be")?;
     if will.retain {
         message = message.property(RETAIN, "true");

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use bytes::Bytes;
 use hubward_proto::hub::Message;
 use tokio::sync::watch;
 
@@ -44,8 +45,10 @@ pub(crate) struct Origin {
 }
 
 impl Telemetry {
-    /// A message on its way into the log.
-    pub(crate) fn new(origin: &Arc<Origin>, enqueued_time: String, message: Message) -> Self {
+    /// A message on its way into the log. Its body is copied: as a part of what was read from the
+    /// network it would keep all of that in memory.
+    pub(crate) fn new(origin: &Arc<Origin>, enqueued_time: String, mut message: Message) -> Self {
+        message.body = Bytes::copy_from_slice(&message.body);
         Self {
             offset: 0,
             device_id: origin.device_id.clone(),
@@ -305,13 +308,13 @@ impl TelemetryReader {
     }
 }
 
-/// What a message costs, roughly.
+/// What a message costs, roughly: texts and lists have allocations of their own.
 fn weight(telemetry: &Telemetry) -> usize {
-    telemetry.message.size() + 256
+    size_of::<Telemetry>() + telemetry.device_id.len() + telemetry.message.size() + 256
 }
 
-/// Most bytes a log keeps.
-const MOST_BYTES: usize = 256 * 1024 * 1024;
+/// Most bytes a log keeps: with a thousand devices, what these cost is as much again.
+const MOST_BYTES: usize = 32 * 1024 * 1024;
 
 #[cfg(test)]
 mod tests {
@@ -324,6 +327,14 @@ mod tests {
 
     fn bodies(messages: &[Arc<Telemetry>]) -> Vec<(u64, String)> {
         messages.iter().map(|it| (it.offset, it.body_text())).collect()
+    }
+
+    #[test]
+    fn a_message_keeps_nothing_else_of_what_was_read() {
+        let read = Bytes::from(vec![b'x'; 8192]);
+        let telemetry = Telemetry::new(&Arc::default(), String::new(), Message::new(read.slice(..4)));
+        assert!(read.is_unique());
+        assert_eq!(telemetry.body(), b"xxxx");
     }
 
     #[tokio::test]

@@ -105,7 +105,7 @@ fn equal(left: &Value, right: &Value) -> Option<bool> {
     if !is_primitive(left) || !is_primitive(right) {
         return None;
     }
-    Some(order(left, right).map_or(left.is_null() && right.is_null(), Ordering::is_eq))
+    Some(order(left, right).map_or_else(|| left.is_null() && right.is_null(), Ordering::is_eq))
 }
 
 /// The order of two values of one kind.
