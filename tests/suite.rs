@@ -8,6 +8,7 @@ mod examples;
 mod readme;
 mod refusals;
 mod secrets;
+mod service;
 mod soak;
 mod vectors;
 mod wire;

@@ -229,12 +229,14 @@ async fn messages_go_to_a_device_and_telemetry_comes_from_it() {
         ])
         .await;
     assert_eq!(sent, json!({"messageId": "m1"}));
-    let waiting = operator.cloud.emulator.cloud_messages(HUB, "dev-1");
-    assert_eq!(waiting.len(), 1);
-    let json = serde_json::to_value(&waiting[0]).expect("JSON");
-    assert_eq!((&json["messageId"], &json["properties"]["k"]), (&json!("m1"), &json!("v")), "{json}");
-
     let client = operator.cloud.known("dev-1", TransportKind::Mqtt).connect().await.expect("connected");
+    let mut inbox = client.cloud_messages().expect("messages come over MQTT");
+    let received = inbox.next().await.expect("the message");
+    let message = received.message();
+    assert_eq!((&message.body[..], message.message_id(), message.ack()), (&b"reboot"[..], Some("m1"), Some("full")));
+    let properties: Vec<(&str, Option<&str>)> = message.properties().collect();
+    assert_eq!(properties, [("k", Some("v")), ("n", Some("1"))]);
+    received.complete().await.expect("completed");
     for text in ["one", "two"] {
         client.send(hubward::Message::new(text).property("k", "v")).await.expect("acknowledged");
     }

@@ -9,7 +9,7 @@ use hubward::{
     connect, dps_transport, hub_transport, provision,
 };
 use hubward_emulator::{Emulator, Fault, Point, Seed};
-use hubward_tests::cloud::{Cloud, settings};
+use hubward_tests::cloud::{Cloud, HUB, settings};
 
 use super::scanner::Scanner;
 
@@ -113,6 +113,8 @@ async fn no_public_type_shows_one() {
     gallery.show("Receipt", &receipt);
     receipt.await.expect("acknowledged");
 
+    service_side(&mut gallery, &cloud, &given).await;
+
     gallery.show("Emulator", emulator);
     gallery.show("Builder", &builder);
     gallery.show("Seed", &seed);
@@ -154,4 +156,38 @@ async fn no_public_type_shows_one() {
         hub.close(Duration::ZERO).await.expect_err("unanswered")
     });
     assert!(gallery.seen > 60, "only {} texts", gallery.seen);
+}
+
+/// What an operator's program holds: logins, clients, calls with keys in their bodies, refusals.
+async fn service_side(gallery: &mut Gallery, cloud: &Cloud, given: &SharedKey) {
+    use hubward_service::model::{Authentication, Device, SymmetricKeys};
+    use hubward_service::{AdminPort, ConnectTo, HubService, ServiceLogin, ServiceOptions, TlsSettings};
+
+    let rules = ConnectTo::parse_list(&format!(":443:{}", cloud.emulator.https_addr())).expect("a rule");
+    let options = ServiceOptions::new().tls(TlsSettings::new().ca_file(cloud.emulator.ca_file())).connect_to(rules);
+    gallery.show("ServiceOptions", &options);
+    let text = cloud.emulator.hub_connection_string(HUB).expect("the hub that every emulator has");
+    let good = ServiceLogin::from_connection_string(&text).expect("a login");
+    let wrong = ServiceLogin::policy(HUB, "iothubowner", given.clone()).expect("a login");
+    let base64 = given.expose_base64();
+    let bearer = ServiceLogin::bearer(HUB, &base64).expect("a login");
+    let keys = SymmetricKeys { primary_key: base64.to_string(), secondary_key: base64.to_string() };
+    let mut device = Device::new("by-service");
+    device.authentication = Some(Authentication::sas(Some(keys)));
+    gallery.show("Device", &device);
+    for login in [good, wrong, bearer] {
+        gallery.show("ServiceLogin", &login);
+        let hub = HubService::new(login, &options).expect("a CA file");
+        gallery.show("Call", &hub.create_device(&device));
+        gallery.show("Pager", &hub.query("SELECT * FROM devices"));
+        match hub.create_device(&device).await {
+            Ok(made) => gallery.show("Device", &made),
+            Err(error) => gallery.fail("ServiceError", &error),
+        }
+        gallery.show("HubService", &hub);
+    }
+    let admin = AdminPort::new(&cloud.emulator.ready().admin, &ServiceOptions::new()).expect("a URL");
+    gallery.show("AdminPort", &admin);
+    let broken = text.replace("SharedAccessKey=", "SharedAccessKey=!");
+    gallery.fail("LoginError", &ServiceLogin::from_connection_string(&broken).expect_err("it is broken"));
 }

@@ -1,0 +1,32 @@
+//! The client of the service APIs against the emulator, over TLS with a policy's login and over its
+//! admin port without one.
+
+mod dps;
+mod hub;
+mod logins;
+
+use hubward_service::{AdminPort, ConnectTo, DpsService, HubService, ServiceLogin, ServiceOptions, TlsSettings};
+use hubward_tests::cloud::{Cloud, HUB};
+
+/// How the emulator is reached.
+fn options(cloud: &Cloud) -> ServiceOptions {
+    let rules = ConnectTo::parse_list(&format!(":443:{}", cloud.emulator.https_addr())).expect("a rule");
+    ServiceOptions::new().tls(TlsSettings::new().ca_file(cloud.emulator.ca_file())).connect_to(rules)
+}
+
+/// The hub, by the login of its owner and by the admin port.
+fn hubs(cloud: &Cloud) -> [HubService; 2] {
+    let text = cloud.emulator.hub_connection_string(HUB).expect("the hub that every emulator has");
+    let login = ServiceLogin::from_connection_string(&text).expect("a login");
+    [HubService::new(login, &options(cloud)).expect("a CA file"), admin(cloud).hub(HUB)]
+}
+
+/// DPS, likewise.
+fn all_dps(cloud: &Cloud) -> [DpsService; 2] {
+    let login = ServiceLogin::from_connection_string(&cloud.emulator.dps_connection_string()).expect("a login");
+    [DpsService::new(login, &options(cloud)).expect("a CA file"), admin(cloud).dps()]
+}
+
+fn admin(cloud: &Cloud) -> AdminPort {
+    AdminPort::new(&cloud.emulator.ready().admin, &ServiceOptions::new()).expect("a URL")
+}
