@@ -17,7 +17,7 @@ const sameDay = (one, other) => day(one) === day(other);
 export const count = (number, one, many = `${one}s`) => `${number.toLocaleString("en")} ${number === 1 ? one : many}`;
 
 /** A secret that is not shown. Always of one length: the length of a key is nobody's business. */
-export const MASK = "•".repeat(16);
+export const MASK = "•".repeat(12);
 
 /** JSON to read. */
 export const pretty = (value) => JSON.stringify(value, null, 2);
