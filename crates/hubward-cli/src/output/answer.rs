@@ -114,7 +114,8 @@ const WIDE: usize = 40;
 fn flatten(name: &str, value: &Value, reveal: bool, lines: &mut Vec<(String, String)>) {
     match value {
         Value::Object(members) if !members.is_empty() => {
-            for (member, value) in members {
+            // When each property of a twin last changed is for programs.
+            for (member, value) in members.iter().filter(|(member, _)| *member != "$metadata") {
                 let path = if name.is_empty() { visible(member) } else { format!("{name}.{}", visible(member)) };
                 if is_key(member) && !reveal && value.as_str().is_some_and(|it| !it.is_empty()) {
                     lines.push((path, HIDDEN.to_owned()));
