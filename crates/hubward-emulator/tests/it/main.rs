@@ -26,6 +26,7 @@ mod methods;
 mod modules;
 mod query;
 mod service_dps;
+mod service_dps_outcomes;
 mod service_hub;
 mod service_hub_bulk;
 mod service_hub_twins;

@@ -9,13 +9,13 @@ use serde_json::{Value, json};
 use crate::client::{Reply, Tls, dps_token, http, now, tls};
 
 /// An operator's tool with the key of the policy.
-struct Operator {
+pub(crate) struct Operator {
     stream: Tls,
     authorization: String,
 }
 
 impl Operator {
-    async fn new(emulator: &Emulator) -> Self {
+    pub(crate) async fn new(emulator: &Emulator) -> Self {
         let text = emulator.dps_connection_string();
         let login = ConnectionString::parse(&text).expect("a connection string");
         assert_eq!(login.shared_access_key_name(), Some("provisioningserviceowner"));
@@ -26,7 +26,7 @@ impl Operator {
     }
 
     /// `headers` end in CR LF each.
-    async fn ask(&mut self, line: &str, headers: &str, body: &str) -> Reply {
+    pub(crate) async fn ask(&mut self, line: &str, headers: &str, body: &str) -> Reply {
         let query = if line.contains('?') { "" } else { "?api-version=2021-10-01" };
         let request = format!(
             "{line}{query} HTTP/1.1\r\nHost: localhost\r\nAuthorization: {}\r\n\
@@ -37,14 +37,14 @@ impl Operator {
         http(&mut self.stream, &request).await.expect("an answer")
     }
 
-    async fn ok(&mut self, line: &str, headers: &str, body: &Value) -> Value {
+    pub(crate) async fn ok(&mut self, line: &str, headers: &str, body: &Value) -> Value {
         let body = if body.is_null() { String::new() } else { body.to_string() };
         let reply = self.ask(line, headers, &body).await;
         assert_eq!(reply.status, 200, "{line}: {}", reply.body);
         reply.json()
     }
 
-    async fn refused(&mut self, line: &str, headers: &str, body: &str) -> (u16, Value) {
+    pub(crate) async fn refused(&mut self, line: &str, headers: &str, body: &str) -> (u16, Value) {
         let reply = self.ask(line, headers, body).await;
         let json = reply.json();
         assert_eq!(reply.header("x-ms-error-code"), Some(json["errorCode"].to_string().as_str()), "{line}");
@@ -53,15 +53,15 @@ impl Operator {
     }
 }
 
-fn enrollment(id: &str) -> Value {
+pub(crate) fn enrollment(id: &str) -> Value {
     json!({ "registrationId": id, "attestation": { "type": "symmetricKey" } })
 }
 
-fn group(id: &str) -> Value {
+pub(crate) fn group(id: &str) -> Value {
     json!({ "enrollmentGroupId": id, "attestation": { "type": "symmetricKey", "symmetricKey": {} } })
 }
 
-fn if_match(etag: &str) -> String {
+pub(crate) fn if_match(etag: &str) -> String {
     format!("If-Match: {etag}\r\n")
 }
 
