@@ -14,12 +14,12 @@ export function devices({ list, detail, narrow }) {
   const hubs = select(live.hubs.map((it) => [it, it]), live.hubs[0], { "aria-label": "Hub" });
   const rows = h("ul", { class: "rows devices", "aria-label": "Devices" });
   const rove = roving(rows, "a");
-  const more = h("button", { type: "button", hidden: true, on: { click: action(() => load(false)) } }, "Load more");
+  const more = h("button", { type: "button", hidden: true, on: { click: action(onward) } }, "Load more");
+  const first = h("button", { type: "button", hidden: true, on: { click: action(() => from(null)) } }, "From the start");
   const total = h("p", { class: "hint", role: "status" });
   const pane = device({ detail });
-  const state = { hub: live.hubs[0], items: [], next: null, chosen: null };
+  const state = { hub: live.hubs[0], items: [], start: null, next: null, chosen: null };
   let gone = false;
-  let asked = 0;
 
   fill(
     list,
@@ -27,10 +27,16 @@ export function devices({ list, detail, narrow }) {
       h("h1", null, "Devices"),
       h("button", { type: "button", on: { click: () => add(state.hub) } }, "New device…")),
     h("div", { class: "tools" }, live.hubs.length > 1 && hubs, search, only),
-    rows, more, total,
+    rows,
+    h("div", { class: "actions below" }, more, first),
+    total,
   );
-  search.addEventListener("input", () => later(() => load(true), 150));
-  only.addEventListener("change", () => run(load(true)));
+  let typing = 0;
+  search.addEventListener("input", () => {
+    clearTimeout(typing);
+    typing = setTimeout(() => !gone && run(from(null)), 150);
+  });
+  only.addEventListener("change", () => run(from(null)));
   hubs.addEventListener("change", () => go(link("devices", hubs.value)));
 
   const run = (work) => work.catch((error) => !gone && say(error.message, "error"));
@@ -45,19 +51,43 @@ export function devices({ list, detail, narrow }) {
     return `SELECT * FROM devices${conditions.length > 0 ? ` WHERE ${conditions.join(" AND ")}` : ""}`;
   }
 
-  async function load(anew) {
-    asked += 1;
-    const mine = asked;
+  /** One question at a time, so that none overtakes another; a new look that has not begun is enough. */
+  function load(anew) {
+    if (anew && waiting) return waiting;
+    const work = queue.then(() => {
+      if (waiting === work) waiting = null;
+      return gone ? null : ask(anew);
+    });
+    if (anew) waiting = work;
+    queue = work.catch(() => {});
+    return work;
+  }
+  let queue = Promise.resolve();
+  let waiting = null;
+
+  async function ask(anew) {
+    const { hub, start } = state;
     // What is shown stays shown when it is read again.
-    const size = anew ? Math.min(Math.max(state.items.length, PAGE), MOST) : PAGE;
+    const size = anew ? Math.max(state.items.length, PAGE) : PAGE;
     const [got] = await Promise.all([
-      page(api(state.hub, "devices", "query"), query(), size, anew ? null : state.next),
+      page(api(hub, "devices", "query"), query(), size, anew ? start : state.next),
       anew && refresh(),
     ]);
-    if (gone || mine !== asked) return;
-    state.items = anew ? got.items : [...state.items, ...got.items].slice(-MOST);
+    if (gone || hub !== state.hub || start !== state.start) return;
+    state.items = anew ? got.items : [...state.items, ...got.items];
     state.next = got.next;
     draw();
+  }
+
+  /** More below, until the page is full; then the next page. */
+  function onward() {
+    if (state.items.length < MOST) return load(false);
+    return from(state.next);
+  }
+  function from(start) {
+    Object.assign(state, { start, items: [], next: null });
+    list.scrollTop = 0;
+    return load(true);
   }
 
   function draw() {
@@ -66,6 +96,8 @@ export function devices({ list, detail, narrow }) {
     rove.refresh();
     if (focused) [...rows.querySelectorAll("a")].find((it) => it.getAttribute("href") === focused)?.focus();
     more.hidden = !state.next;
+    fill(more, state.items.length < MOST ? "Load more" : "Next page");
+    first.hidden = state.start === null;
     const all = live.status.hubs.find((it) => it.hub === state.hub)?.devices ?? 0;
     const filtered = search.value.trim() || only.value;
     fill(
@@ -101,10 +133,6 @@ export function devices({ list, detail, narrow }) {
 
   const changed = new Set();
   let timer = 0;
-  const later = (work, after) => {
-    clearTimeout(timer);
-    timer = setTimeout(() => !gone && run(work()), after);
-  };
   const flush = async () => {
     const ids = [...changed];
     changed.clear();
@@ -116,7 +144,8 @@ export function devices({ list, detail, narrow }) {
       if (event.hub?.toLowerCase() !== state.hub.toLowerCase() && event.kind !== "registered") return;
       if (/^(fault|clock|method|message)/.test(event.kind) || !event.id) return;
       changed.add(event.id.split("/")[0]);
-      later(flush, 60);
+      clearTimeout(timer);
+      timer = setTimeout(() => !gone && run(flush()), 60);
     }),
   ];
   // Telemetry is activity without an event.
@@ -129,10 +158,7 @@ export function devices({ list, detail, narrow }) {
     const other = known && known !== state.hub;
     if (known) state.hub = hubs.value = known;
     state.chosen = id?.split("/")[0] ?? null;
-    if (other) {
-      state.items = [];
-      run(load(true));
-    }
+    if (other) run(from(null));
     draw();
     if (hub !== undefined && !known) {
       fill(detail, h("p", { class: "quiet" }, `There is no hub “${hub}”. There is ${live.hubs.join(", ")}.`));

@@ -40,7 +40,7 @@ export function enrollments({ list, detail, narrow }) {
     for (const kind of Object.values(KINDS)) {
       const those = state[kind.route];
       if (!anew && !those.next) continue;
-      const got = await page(dps(kind.path, "query"), `SELECT * FROM ${kind.path}`, PAGE, anew ? null : those.next);
+      const got = await page(dps(kind.path, "query"), `SELECT * FROM ${kind.path}`, anew ? Math.min(Math.max(those.items.length, PAGE), 1000) : PAGE, anew ? null : those.next);
       if (gone) return;
       those.items = anew ? got.items : [...those.items, ...got.items];
       those.next = got.next;
