@@ -15,6 +15,8 @@ mod hub;
 mod pipes;
 mod provision;
 mod quickstart;
+#[cfg(unix)]
+mod recipes;
 mod running;
 mod sas;
 mod try_it;

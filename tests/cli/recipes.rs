@@ -1,0 +1,87 @@
+//! docs/recipes.md: what of it can be run here.
+
+use hubward_tests::command::{Invocation, Ran};
+
+use super::emulator::folder;
+use super::running::Running;
+
+const TABLE: &str = include_str!("../../docs/recipes.md");
+const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/recipes/with-emulator.sh");
+const SEED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/recipes/seed.json");
+const COMPOSE: &str = include_str!("../../docs/recipes/compose.yaml");
+
+/// The script with this command, on free ports.
+async fn with_emulator(command: &[&str], more: &[(&str, &str)]) -> Ran {
+    let kept = tempfile::tempdir().expect("a folder");
+    std::os::unix::fs::symlink(hubward_tests::binary::hubward(), kept.path().join("hubward")).expect("a link");
+    let path = format!("{}:{}", kept.path().display(), std::env::var("PATH").expect("a PATH"));
+    let mut variables = vec![("PATH", path), ("TMPDIR", kept.path().display().to_string())];
+    variables.extend(["HUBWARD_MQTT_PORT", "HUBWARD_HTTPS_PORT", "HUBWARD_ADMIN_PORT"].map(|it| (it, "0".to_owned())));
+    variables.push(("HUBWARD_RETRY_AFTER", "0s".to_owned()));
+    variables.extend(more.iter().map(|(name, value)| (*name, (*value).to_owned())));
+    let ran = Invocation::of("sh".as_ref()).args([SCRIPT]).args(command.iter().copied()).vars(&variables).run().await;
+    // Only the link is left.
+    assert_eq!(std::fs::read_dir(kept.path()).expect("a folder").count(), 1, "the data directory is gone");
+    ran
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_runs_with_an_emulator_and_keeps_its_exit_code() {
+    let ran = with_emulator(&["hubward", "provision", "--messages", "3"], &[]).await;
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr_text());
+    assert!(ran.stdout_text().ends_with("3 of 3 messages acknowledged\n"), "{}", ran.stdout_text());
+
+    let both = "hubward dps enrollment-group list -o tsv && hubward hub device-identity list -o json && exit 7";
+    let ran = with_emulator(&["sh", "-c", both], &[]).await;
+    assert_eq!(ran.code, Some(7), "{}", ran.stderr_text());
+    assert!(ran.stdout_text().ends_with("[]\n"), "{}", ran.stdout_text());
+
+    let ran = with_emulator(&["true"], &[("HUBWARD_ID_SCOPE", "no scope")]).await;
+    assert_eq!(ran.code, Some(1));
+    assert!(ran.stderr_text().contains("id scope"), "what the emulator said: {}", ran.stderr_text());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_device_of_compose_provisions_under_the_names_it_dials_anyway() {
+    // What compose.yaml says of a service, but for its file inside of the container.
+    let said = |name: &str| {
+        let line = COMPOSE.lines().find_map(|it| it.trim().strip_prefix(&format!("{name}: "))).expect(name);
+        line.trim().to_owned()
+    };
+    let (_kept, data_dir) = folder();
+    let hub = said("HUBWARD_HUBS");
+    let emulator = Invocation::hubward(["emulator", "--data-dir", &data_dir, "--output", "json"]).vars(&[
+        ("HUBWARD_MQTT_PORT", "0".to_owned()),
+        ("HUBWARD_HTTPS_PORT", "0".to_owned()),
+        ("HUBWARD_ADMIN_PORT", "0".to_owned()),
+        ("HUBWARD_RETRY_AFTER", "0s".to_owned()),
+        ("HUBWARD_HUBS", hub.clone()),
+        ("HUBWARD_SEED", SEED.to_owned()),
+        ("HUBWARD_ALLOW_HOST", said("HUBWARD_ALLOW_HOST")),
+    ]);
+    let mut running = Running::start(emulator);
+    let lines = running.json_until("operator").await;
+    let port = |of: &str| lines[0][of][0].as_str().expect("an address").to_owned();
+    let device =
+        ["PROVISIONING_HOST", "PROVISIONING_IDSCOPE", "PROVISIONING_REGISTRATION_ID", "PROVISIONING_SYMMETRIC_KEY"];
+    let mut variables: Vec<(&str, String)> = device.iter().map(|it| (*it, said(it))).collect();
+    variables.push(("HUBWARD_CA_FILE", lines[0]["caFile"].as_str().expect("a path").to_owned()));
+    variables.push(("HUBWARD_CONNECT_TO", format!(":8883:{},:443:{}", port("mqtt"), port("https"))));
+    for transport in super::transports() {
+        let command = ["provision", "--output", "json", "--messages", "2", "--transport", transport];
+        let result = Invocation::hubward(command).vars(&variables).run().await.last().expect("a result");
+        assert_eq!((&result["assignedHub"], &result["acknowledged"]), (&hub.as_str().into(), &2.into()), "{result}");
+    }
+    running.interrupt().await;
+}
+
+#[tokio::test]
+async fn the_table_names_the_variable_of_every_option() {
+    let help = Invocation::hubward(["emulator", "--help"]).run().await.stdout_text();
+    let help: String = help.split_whitespace().collect::<Vec<_>>().join(" ");
+    let named: Vec<&str> = help.split("[env: ").skip(1).filter_map(|it| it.split([']', '=']).next()).collect();
+    assert!(named.len() >= 16, "{named:?}");
+    for name in named {
+        assert!(TABLE.contains(&format!("| `{}` |", name.trim())), "{name}");
+    }
+}
