@@ -242,6 +242,11 @@ impl Queue {
         }
     }
 
+    /// Whether [`Queue::tick`] would do something.
+    pub(crate) fn is_stale(&self, now: SystemTime) -> bool {
+        self.messages.iter().any(|it| it.lock.unwrap_or(it.expires) <= now)
+    }
+
     /// Drops every message; gives how many.
     pub(crate) fn purge(&mut self, now: SystemTime) -> usize {
         let count = self.messages.len();

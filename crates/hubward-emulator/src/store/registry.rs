@@ -42,6 +42,20 @@ impl Hub {
         Some(result)
     }
 
+    /// Lets time pass for the messages of one identity, or of all, before they are counted. Those for
+    /// which nothing has happened stay untouched.
+    pub(crate) fn refresh(&mut self, client_id: Option<&str>, now: SystemTime) {
+        let stale: Vec<String> = match client_id {
+            Some(id) => {
+                self.devices.get(id).filter(|it| it.queue.is_stale(now)).map(|_| id.to_owned()).into_iter().collect()
+            }
+            None => self.devices.iter().filter(|(_, it)| it.queue.is_stale(now)).map(|(id, _)| id.clone()).collect(),
+        };
+        for id in stale {
+            self.queue(&id, now, |_, _| ());
+        }
+    }
+
     /// Lets time pass for all messages.
     pub(crate) fn tick(&mut self, now: SystemTime) {
         for (client_id, device) in &mut self.devices {
@@ -276,5 +290,47 @@ impl Device {
             generation_id,
             cloud_to_device_message_count,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::store::{Ack, Post};
+
+    #[test]
+    fn messages_that_have_expired_do_not_count() {
+        let now = SystemTime::UNIX_EPOCH;
+        let mut hub = Hub::default();
+        for id in ["d1", "d2"] {
+            hub.devices.insert(id.into(), Device::new(KeyPair::generate().expect("keys"), now));
+            for (message_id, seconds) in [("short", 1), ("long", 60)] {
+                let post = Post {
+                    topic: String::new(),
+                    body: "".into(),
+                    message_id: message_id.into(),
+                    ack: Some(Ack::Full),
+                    input: None,
+                };
+                let expires = now + Duration::from_secs(seconds);
+                hub.queue(id, now, |queue, _| queue.put(Arc::new(post), now, expires))
+                    .expect("it is there")
+                    .expect("room");
+            }
+        }
+        let counts = |hub: &Hub| [hub.devices["d1"].queue.len(), hub.devices["d2"].queue.len()];
+        let later = now + Duration::from_secs(1);
+        hub.refresh(None, now);
+        assert_eq!(counts(&hub), [2, 2]);
+        hub.refresh(Some("d1"), later);
+        hub.refresh(Some("d3"), later);
+        assert_eq!(counts(&hub), [1, 2]);
+        hub.refresh(None, later);
+        assert_eq!(counts(&hub), [1, 1]);
+        let told: Vec<_> = hub.feedback.all().into_iter().map(|it| (it.device_id, it.original_message_id)).collect();
+        assert_eq!(told, [("d1".to_owned(), "short".to_owned()), ("d2".to_owned(), "short".to_owned())]);
     }
 }

@@ -79,6 +79,15 @@ async fn answer(
     body: &[u8],
 ) -> Result<Done, Problem> {
     let if_match = IfMatch::read(headers)?;
+    let counted = match action {
+        Action::GetIdentity(id) | Action::GetTwin(id) => Some(Some(id.as_str())),
+        Action::List | Action::Modules(_) | Action::Query => Some(None),
+        _ => None,
+    };
+    if let Some(id) = counted {
+        let now = shared.clock.now();
+        shared.store.update(|state| state.hub_mut(hub).map(|it| it.refresh(id, now)));
+    }
     match action {
         Action::List => registry::list(shared, hub, query),
         Action::Bulk => bulk::answer(shared, hub, body),
