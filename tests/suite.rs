@@ -1,5 +1,6 @@
 //! The conformance suite: one binary, one module per concern.
 
+mod abuse;
 mod cli;
 mod conformance;
 mod corpora;

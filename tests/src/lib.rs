@@ -4,6 +4,7 @@
 pub mod binary;
 pub mod cloud;
 pub mod command;
+pub mod crowd;
 pub mod fuzz;
 pub mod packets;
 pub mod raw;
