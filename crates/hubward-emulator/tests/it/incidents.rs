@@ -145,6 +145,45 @@ async fn the_service_api_has_faults_of_its_own_and_the_admin_port_has_none() {
 }
 
 #[tokio::test]
+async fn errors_of_a_hub_have_the_shape_of_a_hub() {
+    let emulator = Emulator::start().await.expect("started");
+    emulator.add_device("localhost", "d1").expect("a device");
+    let login = emulator.hub_connection_string("localhost").expect("the hub");
+    let login = hubward_sas::ConnectionString::parse(&login).expect("a login");
+    let key = SharedKey::from_base64(login.expose_shared_access_key().expect("a key")).expect("a key");
+    let expiry = now().saturating_add(std::time::Duration::from_secs(60));
+    let token = SasToken::sign(&key, login.host_name(), expiry, login.shared_access_key_name());
+    let request = |path: &str| {
+        let authorization = token.expose();
+        format!(
+            "GET {path}?api-version=2021-04-12 HTTP/1.1\r\nHost: localhost\r\nAuthorization: {authorization}\r\n\r\n"
+        )
+    };
+    emulator.fault(Point::HubService, Fault::status(412, 412_002, "an old etag")).expect("fits");
+    emulator.fault(Point::HubService, Fault::throttled("9")).expect("fits");
+    emulator.fault(Point::HubService, Fault::TokenExpired).expect("fits");
+    for (path, status, text, retry_after) in [
+        ("/devices/d1", 412, "an old etag", None),
+        ("/twins/d1", 429, "429001", Some("9")),
+        ("/devices/d1", 401, "ErrorCode:IotHubUnauthorizedAccess;Unauthorized", None),
+        ("/devices/d1", 200, "\"deviceId\":\"d1\"", None),
+    ] {
+        let mut stream = tls(&emulator, emulator.https_addr()).await;
+        let reply = http(&mut stream, &request(path)).await.expect("an answer");
+        assert_eq!((reply.status, reply.header("retry-after")), (status, retry_after), "{path}: {}", reply.body);
+        assert!(reply.body.contains(text), "{path}: {}", reply.body);
+        assert_eq!(reply.header("iothub-errorcode").is_some(), status != 200, "{path}");
+    }
+    assert_eq!(emulator.faults_left(Point::HubService), 0);
+    // Nobody else is told why, but the journal.
+    let wrong = request("/devices/d1").replace("&sig=", "&sig=x");
+    let mut stream = tls(&emulator, emulator.https_addr()).await;
+    assert_eq!(http(&mut stream, &wrong).await.expect("an answer").status, 401);
+    let refused = emulator.events().wait_for(|it| it.kind == EventKind::Refused).await;
+    assert!(refused.message.starts_with("GET /devices/d1: "), "{refused}");
+}
+
+#[tokio::test]
 async fn what_happens_to_the_device_ends_its_connection_and_stays() {
     for (fault, cause, why) in [
         (Fault::TokenExpired, "the token has expired", None),
