@@ -2,6 +2,7 @@
 //! of a service, also as rows and columns.
 
 #[cfg(any(feature = "emulator", feature = "service"))]
+#[cfg_attr(not(feature = "service"), expect(dead_code, reason = "most of it is for the answers of services"))]
 mod answer;
 mod happening;
 mod json;
@@ -16,7 +17,9 @@ use clap::ValueEnum;
 use hubward::Assignment;
 
 #[cfg(any(feature = "emulator", feature = "service"))]
-pub(crate) use self::answer::{Answer, list};
+pub(crate) use self::answer::Answer;
+#[cfg(feature = "service")]
+pub(crate) use self::answer::list;
 pub(crate) use self::happening::Happening;
 #[cfg(any(feature = "emulator", feature = "service"))]
 pub(crate) use self::table::Column;
