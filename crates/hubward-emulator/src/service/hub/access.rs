@@ -94,12 +94,10 @@ fn check_version(query: Option<&str>) -> Result<(), Problem> {
     Err(Problem::new(Code::InvalidProtocolVersion, message))
 }
 
-const API_VERSIONS: [&str; 20] = [
-    "2015-08-15-preview",
+const API_VERSIONS: [&str; 17] = [
     "2016-02-03",
     "2016-11-14",
     "2017-06-30",
-    "2017-08-21-preview",
     "2017-11-08-preview",
     "2018-01-16",
     "2018-03-01-preview",
@@ -114,7 +112,6 @@ const API_VERSIONS: [&str; 20] = [
     "2020-09-30",
     "2021-04-12",
     "2024-03-31",
-    "2025-08-01-preview",
 ];
 
 #[cfg(test)]
