@@ -1,8 +1,8 @@
 //! Registering again: what becomes of hub, twin and keys when the enrollment has changed, or has not.
 
 use hubward::{
-    Assignment, ConnectError, ConnectionState, Credential, Fault, HubClient, Message, ProvisionError, Settings,
-    Substatus, TransportKind, connect_assigned, provision,
+    Assignment, AssignmentStatus, ConnectError, ConnectionState, Credential, Fault, HubClient, Message, ProvisionError,
+    Settings, Substatus, TransportKind, connect_assigned, provision,
 };
 use hubward_emulator::Emulator;
 use hubward_proto::service::{AllocationPolicy, InitialTwin, ReprovisionPolicy};
@@ -131,8 +131,7 @@ pub(super) async fn a_disabled_enrollment_bars_the_way_to_its_group(cloud: Cloud
     let key = group.device_key("pump-1");
     because("barring it", cloud.emulator.enrollment("pump-1").keys(&key, &key).disabled().create())?;
     match provision(&settings).await {
-        Err(ConnectError::Provision(ProvisionError::Rejected { status, .. }))
-            if status == hubward::AssignmentStatus::Disabled => {}
+        Err(ConnectError::Provision(ProvisionError::Rejected { status: AssignmentStatus::Disabled, .. })) => {}
         other => return Err(format!("barred: {other:?}")),
     }
     must(cloud.emulator.device(HUB, "pump-1").is_some(), || "the hub has lost the device".into())?;
