@@ -1,6 +1,7 @@
 //! Everything that is on disk, at the start.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZero;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -11,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::file::{ROWS, TELEMETRY};
 use super::form::{Keys, unframed};
 use super::{rows, telemetry};
-use crate::hub::TelemetryLog;
+use crate::hub::{Telemetry, TelemetryLog};
 use crate::store::{Ack, Post, State, Table};
 
 /// A message to a device without its body.
@@ -54,14 +55,9 @@ pub(super) fn load(
     }
     loader.check_queues()?;
     let Loader { next, foreign, .. } = loader;
-    let table = reading.open_table(TELEMETRY).map_err(|it| told(it.into()))?;
     for (hub, log) in logs {
-        let mut reader = telemetry::Reader::default();
-        for row in table.range((hub.as_str(), 0)..=(hub.as_str(), u64::MAX)).map_err(|it| told(it.into()))? {
-            let (key, value) = row.map_err(|it| told(it.into()))?;
-            let offset = key.value().1;
-            let message = reader.read(offset, value.value());
-            log.restore(message.ok_or_else(|| format!("its telemetry of `{hub}` at {offset} is damaged"))?);
+        for part in messages(database, hub)? {
+            part.into_iter().for_each(|it| log.restore(it));
         }
         log.go_on_at(next.get(hub).copied().unwrap_or_default());
     }
@@ -70,6 +66,47 @@ pub(super) fn load(
     }
     Ok(())
 }
+
+/// The telemetry of a hub in its order. Read by several threads: there may be a hundred thousand.
+fn messages(database: &Database, hub: &str) -> Result<Vec<Vec<Telemetry>>, String> {
+    let told = |error: redb::Error| error.to_string();
+    let (first, end) = {
+        let reading = database.begin_read().map_err(|it| told(it.into()))?;
+        let table = reading.open_table(TELEMETRY).map_err(|it| told(it.into()))?;
+        let mut rows = table.range((hub, 0)..=(hub, u64::MAX)).map_err(|it| told(it.into()))?;
+        let offset = |row: (redb::AccessGuard<'_, (&str, u64)>, _)| row.0.value().1;
+        let Some(first) = rows.next().transpose().map_err(|it| told(it.into()))?.map(offset) else {
+            return Ok(Vec::new());
+        };
+        (first, rows.next_back().transpose().map_err(|it| told(it.into()))?.map_or(first, offset) + 1)
+    };
+    let read = |from: u64, to: u64| {
+        let reading = database.begin_read().map_err(|it| told(it.into()))?;
+        let table = reading.open_table(TELEMETRY).map_err(|it| told(it.into()))?;
+        let (mut reader, mut read) = (telemetry::Reader::default(), Vec::new());
+        let mut next = from;
+        for row in table.range((hub, from)..(hub, to)).map_err(|it| told(it.into()))? {
+            let (key, value) = row.map_err(|it| told(it.into()))?;
+            let message = reader.read(next, value.value()).filter(|_| key.value().1 == next);
+            read.push(message.ok_or_else(|| format!("its telemetry of `{hub}` at {next} is damaged"))?);
+            next += 1;
+        }
+        if next == to { Ok(read) } else { Err(format!("its telemetry of `{hub}` at {next} is missing")) }
+    };
+    let threads = std::thread::available_parallelism().map_or(1, NonZero::get).clamp(1, 4) as u64;
+    let step = ((end - first) / threads + 1).max(A_PART);
+    std::thread::scope(|scope| {
+        let parts: Vec<_> = (first..end)
+            .step_by(usize::try_from(step).unwrap_or(usize::MAX))
+            .map(|from| scope.spawn(move || read(from, (from + step).min(end))))
+            .collect();
+        let joined = parts.into_iter().map(|it| it.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        joined.collect()
+    })
+}
+
+/// Messages that are worth a thread.
+const A_PART: u64 = 2_000;
 
 struct Loader<'a> {
     state: &'a mut State,

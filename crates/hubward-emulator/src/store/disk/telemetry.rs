@@ -93,16 +93,20 @@ impl Reader {
     /// `None` if it is none.
     pub(super) fn read(&mut self, offset: u64, bytes: &[u8]) -> Option<Telemetry> {
         let (head, body) = unframed::<Head<'_>>(bytes)?;
-        let scope = SCOPES.into_iter().find(|it| *it == head.scope)?;
-        let origin = Origin {
-            device_id: head.device.into_owned(),
-            module_id: head.module.map(Cow::into_owned),
-            generation_id: head.generation.into_owned(),
-            scope,
-            model_id: head.model.map(Cow::into_owned),
-        };
-        if *self.origin != origin {
-            self.origin = Arc::new(origin);
+        let Origin { device_id, module_id, generation_id, scope, model_id } = &*self.origin;
+        let same = *device_id == head.device
+            && module_id.as_deref() == head.module.as_deref()
+            && *generation_id == head.generation
+            && *scope == head.scope
+            && model_id.as_deref() == head.model.as_deref();
+        if !same {
+            self.origin = Arc::new(Origin {
+                device_id: head.device.into_owned(),
+                module_id: head.module.map(Cow::into_owned),
+                generation_id: head.generation.into_owned(),
+                scope: SCOPES.into_iter().find(|it| *it == head.scope)?,
+                model_id: head.model.map(Cow::into_owned),
+            });
         }
         let bag = if head.bag.is_empty() { PropertyBag::default() } else { PropertyBag::parse(&head.bag).ok()? };
         let message = Message::from_wire(Bytes::copy_from_slice(body), &bag);

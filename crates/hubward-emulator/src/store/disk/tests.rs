@@ -119,3 +119,39 @@ fn rows_below_a_key_are_those_that_begin_with_it() {
         assert_eq!((below.as_str()..end.as_str()).contains(&key.as_str()), inside, "{device}");
     }
 }
+
+#[tokio::test]
+async fn telemetry_is_read_in_parts_and_nothing_may_be_missing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let opened = || {
+        let logs = BTreeMap::from([("hub".to_owned(), TelemetryLog::new(100_000))]);
+        open(folder.path(), &mut State::default(), &logs).map(|disk| (disk, logs))
+    };
+    let (disk, logs) = opened().expect("a new one");
+    let origins = ["d1", "d2"].map(|device| {
+        let (device_id, generation_id) = (device.to_owned(), "1".to_owned());
+        Arc::new(crate::hub::Origin { device_id, generation_id, scope: "device", ..Default::default() })
+    });
+    for number in 0..9_001_usize {
+        let message = hubward_proto::hub::Message::new(number.to_string()).flag("f").message_id("ü");
+        let origin = &origins[usize::from(number % 5 == 0)];
+        logs["hub"].append(crate::hub::Telemetry::new(origin, format!("at {number}"), message));
+    }
+    disk.settled().await.expect("written");
+    let before = logs["hub"].all();
+    assert_eq!(before.len(), 9_001);
+    disk.close();
+    disk.closed().await;
+    let (disk, logs) = opened().expect("it is whole");
+    assert_eq!(logs["hub"].all(), before);
+    disk.close();
+    disk.closed().await;
+
+    let database = redb::Database::open(folder.path().join("state.redb")).expect("it is closed");
+    let writing = database.begin_write().expect("a transaction");
+    writing.open_table(file::TELEMETRY).expect("the table").remove(("hub", 4_321)).expect("removed");
+    writing.commit().expect("written");
+    drop(database);
+    let error = opened().expect_err("one is missing").to_string();
+    assert!(error.contains("its telemetry of `hub` at 4321 is"), "{error}");
+}
