@@ -32,6 +32,7 @@ async fn ten_thousand_half_handshakes_harm_nobody() {
     crowded("hello").await;
 }
 
+#[expect(clippy::print_stdout, reason = "the figures are what one runs it for by hand")]
 async fn crowded(begin: &str) {
     let mut emulator = Invocation::hubward([
         "emulator",
