@@ -35,7 +35,7 @@ pub(crate) fn test() -> ExitCode {
 }
 
 /// What people build who leave something out; the workspace alone never builds it so.
-const SMALLER: [(&str, &str); 7] = [
+const SMALLER: [(&str, &str); 8] = [
     ("hubward", "https"),
     ("hubward", "mqtt"),
     ("hubward", "ws"),
@@ -43,6 +43,7 @@ const SMALLER: [(&str, &str); 7] = [
     ("hubward-cli", "https"),
     ("hubward-cli", "mqtt"),
     ("hubward-cli", "emulator,ws"),
+    ("hubward-cli", "https,service"),
 ];
 
 fn features() -> bool {
