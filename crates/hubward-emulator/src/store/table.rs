@@ -248,8 +248,8 @@ mod tests {
     #[test]
     fn what_may_have_changed_is_remembered_once() {
         use Touch::{Changed, Replaced};
-        type Act = fn(&mut Table<u32>);
-        let cases: [(&str, Act, &[(&str, Touch)]); 14] = [
+        type Case = (&'static str, fn(&mut Table<u32>), &'static [(&'static str, Touch)]);
+        let cases: [Case; 14] = [
             ("reading", |it| assert!(it.get("a").is_some() && it.iter().count() == 2 && it["b"] == 2), &[]),
             ("get_mut", |it| *it.get_mut("a").expect("there") += 1, &[("a", Changed)]),
             ("get_mut of nothing", |it| assert!(it.get_mut("c").is_none()), &[]),
