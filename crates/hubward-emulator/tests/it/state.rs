@@ -179,7 +179,7 @@ async fn one_emulator_at_a_time_uses_a_directory() {
     let folder = tempfile::tempdir().expect("a folder");
     let first = start(folder.path()).await;
     let second = Emulator::builder().data_dir(folder.path()).start().await;
-    let error = second.err().expect("it is in use");
+    let error = second.expect_err("it is in use");
     assert!(matches!(error, StartError::State(StateError::InUse { .. })), "{error:?}");
     first.shutdown().await;
     start(folder.path()).await.shutdown().await;
