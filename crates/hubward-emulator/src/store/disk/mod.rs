@@ -165,12 +165,15 @@ impl Disk {
     /// # Cancel safety
     /// Dropping the future loses nothing.
     pub(crate) async fn room(&self) {
-        if self.line.waiting().size < MOST_WAITING {
-            return;
-        }
         let mut progress = self.line.progress.subscribe();
-        // The sender lives in `self`.
-        let _ = progress.wait_for(|it| it.end.is_some() || self.line.waiting().size < MOST_WAITING).await;
+        loop {
+            // One lock after the other: whoever hands something over looks at the progress while it holds
+            // what waits, so that to hold the progress and wait for the other could go on for ever.
+            let ended = progress.borrow_and_update().end.is_some();
+            if ended || self.line.waiting().size < MOST_WAITING || progress.changed().await.is_err() {
+                return;
+            }
+        }
     }
 
     /// Why nothing can be written any more, as soon as that is so.

@@ -83,6 +83,27 @@ async fn what_was_changed_before_is_waited_for() {
     assert_eq!(lost.why, "the emulator has ended");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn those_who_want_no_answer_wait_for_room_and_get_it() {
+    let (disk, _) = disk(&BTreeMap::new());
+    let mut senders = tokio::task::JoinSet::new();
+    for sender in 0..4_u8 {
+        let disk = disk.clone();
+        senders.spawn(async move {
+            for number in 0..4 {
+                let value = vec![number; MOST_WAITING / 4];
+                disk.hand_over([Write::Put(format!("record\0{sender}"), value)]);
+                disk.room().await;
+            }
+        });
+    }
+    while let Some(sent) = senders.join_next().await {
+        sent.expect("no panic");
+    }
+    disk.settled().await.expect("written");
+    assert_eq!(disk.line.waiting().size, 0);
+}
+
 #[tokio::test]
 async fn a_full_disk_ends_all_acknowledgements_and_says_so() {
     let logs = BTreeMap::from([("hub".to_owned(), TelemetryLog::new(10))]);
