@@ -75,7 +75,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Sends what is queued, so many bytes more, and then ends the connection.
     pub(crate) fn cut_after(&mut self, bytes: usize) {
-        self.rest = Some(self.output.len() + bytes);
+        self.rest = Some(self.output.len().saturating_add(bytes));
     }
 
     /// Sends one byte at a time from now on.
@@ -185,3 +185,21 @@ const LINGER: Duration = Duration::from_secs(2);
 
 /// How much of what a refused client still sends is read.
 const DRAIN: usize = 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::State;
+
+    #[tokio::test]
+    async fn a_cut_may_be_as_far_off_as_a_number_goes() {
+        let (ours, mut theirs) = tokio::io::duplex(64);
+        let mut connection = Connection::new(ours, Arc::new(Store::new(State::default())));
+        connection.queue(&Outgoing::Pingresp);
+        connection.cut_after(usize::MAX);
+        connection.flush().await.expect("it is not reached");
+        let mut pong = [0; 2];
+        theirs.read_exact(&mut pong).await.expect("all of it");
+        assert_eq!(&pong, b"\xd0\x00");
+    }
+}
