@@ -167,6 +167,12 @@ impl Feedback {
         self.records.values().cloned().collect()
     }
 
+    /// Forgets all, also that some are with a service: their numbers are given again.
+    pub(super) fn clear(&mut self) {
+        self.records.clear();
+        self.batch = None;
+    }
+
     pub(super) const fn table_mut(&mut self) -> &mut Table<FeedbackRecord> {
         &mut self.records
     }
@@ -241,6 +247,19 @@ mod tests {
         assert!(feedback.settle(&third, true, now + minute));
         assert_eq!(feedback.take(now).map(|it| it.1.len()), Some(1));
         assert_eq!(feedback.all().len(), 1);
+    }
+
+    #[test]
+    fn who_holds_records_that_were_forgotten_neither_keeps_others_waiting_nor_completes_new_ones() {
+        let now = SystemTime::UNIX_EPOCH;
+        let mut feedback = Feedback::default();
+        feedback.note("d1", "7", gone(Some(Ack::Full), Outcome::Success));
+        let (old, _) = feedback.take(now).expect("a record");
+        feedback.clear();
+        feedback.note("d2", "8", gone(Some(Ack::Full), Outcome::Success));
+        assert!(!feedback.settle(&old, true, now));
+        let (_, records) = feedback.take(now).expect("at once");
+        assert_eq!(records[0].device_id, "d2");
     }
 
     #[test]

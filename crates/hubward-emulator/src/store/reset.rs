@@ -73,7 +73,7 @@ impl State {
         operations.clear();
         for hub in hubs.values_mut() {
             hub.devices.clear();
-            hub.feedback.table_mut().clear();
+            hub.feedback.clear();
         }
         live.close_all(Why::NotAllowed);
     }
