@@ -64,7 +64,11 @@ impl Admin {
                 tcp = accept(&listener, &mut connections, || ()) => tcp,
                 () = self.shared.closed() => break,
             };
-            let Ok(permit) = Arc::clone(&self.connections).acquire_owned().await else { return };
+            let permit = tokio::select! {
+                permit = Arc::clone(&self.connections).acquire_owned() => permit,
+                () = self.shared.closed() => break,
+            };
+            let Ok(permit) = permit else { return };
             let this = Arc::clone(&self);
             connections.spawn(async move {
                 this.connection(Timed::new(tcp, TAKE)).await;
@@ -198,7 +202,8 @@ const PATHS: &str = "There is /health, /ca.pem, /telemetry/{hub}, and for a devi
                      /methods/{hub}/{device} and /messages/{hub}/{device}; a module is {device}/modules/{module}. \
                      The service API of DPS is below /dps, that of a hub below /hubs/{hub}. The emulator's own \
                      doors are /api/status, /api/events, /api/telemetry/{hub}, /api/telemetry/{hub}/export, \
-                     /api/faults, /api/clock, /api/keys and /api/devices/{hub}/{device}/disconnect.";
+                     /api/faults, /api/clock, /api/keys, /api/export, /api/import, /api/reset and \
+                     /api/devices/{hub}/{device}/disconnect.";
 
 /// Connections at a time.
 const MOST: usize = 256;
