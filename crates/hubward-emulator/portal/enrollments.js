@@ -36,7 +36,15 @@ export function enrollments({ list, detail, narrow }) {
     if (search.value) everything().catch((error) => say(error.message, "error"));
   });
 
-  async function load(anew) {
+  /** One question at a time: two that go on from the same place would show its page twice. */
+  function load(anew) {
+    const work = queue.then(() => (gone ? null : ask(anew)));
+    queue = work.catch(() => {});
+    return work;
+  }
+  let queue = Promise.resolve();
+
+  async function ask(anew) {
     for (const kind of Object.values(KINDS)) {
       const those = state[kind.route];
       if (!anew && !those.next) continue;

@@ -60,7 +60,7 @@ export function twin(body, hub, id) {
       try {
         const answer = await request("PATCH", path, { body: wrap(patch(base, value)), headers: { "If-Match": `"${known.etag}"` } });
         say(`${title} of ${id} are saved`);
-        show(answer.json, true);
+        show(answer.json, self);
       } catch (error) {
         if (error.status !== 412) throw error;
         // What others have changed stays, and what was changed here comes on top of it.
@@ -73,7 +73,7 @@ export function twin(body, hub, id) {
         fill(note, mark("warn", "It was changed meanwhile; your changes now stand on top of that. Look, and save again."));
       }
     }
-    return {
+    const self = {
       element: h("section", { class: "part" },
         h("div", { class: "part-head" }, h("h2", null, title), versionText),
         h("p", { class: "hint" }, hint),
@@ -92,10 +92,12 @@ export function twin(body, hub, id) {
         known = now;
       },
     };
+    return self;
   }
 
-  function show(now, saved = false) {
-    for (const it of parts) it.draw(now, saved);
+  /** `saved`: the part that has just been saved. What is typed in the other one stays. */
+  function show(now, saved = null) {
+    for (const it of parts) it.draw(now, it === saved);
     fill(reported, pretty(plain(now.properties.reported)));
     fill(reportedVersion, `version ${now.properties.reported.$version}`);
   }

@@ -23,8 +23,14 @@ export const scenarios = [
 
       await desired.fill('{ "interval": 30, "led": { "on": true } }');
       await page.getByText('sends {"interval":30,"led":{"on":true}}').waitFor();
+      // What is typed in the other half stays when this one is saved.
+      const tags = page.getByLabel("Tags as JSON");
+      await tags.fill('{ "site": "a" }');
       await save.click();
       await page.getByText("Desired properties of dev-1 are saved").waitFor();
+      equal(await tags.inputValue(), '{ "site": "a" }');
+      await page.locator("section.part").nth(1).getByRole("button", { name: "Revert" }).click();
+      equal(JSON.parse(await tags.inputValue()), {});
       await device.line((it) => it.type === "desired" && it.properties.led?.on === true);
 
       // Taken away again: for the device, too.
