@@ -9,8 +9,8 @@ use hyper::body::Incoming;
 use crate::error::ServiceError;
 use crate::http;
 
-/// Most bytes of one event: more than the largest message as base64, with its properties.
-const EVENT_MAX: usize = 1024 * 1024;
+/// Most bytes of one event: more than the largest message, each byte of which may be written as six.
+const EVENT_MAX: usize = 4 * 1024 * 1024;
 
 /// Server-sent events, one after the other.
 ///
@@ -42,7 +42,7 @@ impl EventStream {
     ///
     /// # Errors
     /// [`ServiceError::Closed`] if the connection broke; [`ServiceError::Protocol`] for an event of
-    /// more than 1 MiB.
+    /// more than 4 MiB.
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing.
@@ -56,7 +56,7 @@ impl EventStream {
             let Some(data) = frame.data_ref() else { continue };
             self.parser.push(data).map_err(|TooLarge| ServiceError::Protocol {
                 endpoint: self.endpoint.clone(),
-                problem: "an event has more than 1 MiB".to_owned(),
+                problem: "an event has more than 4 MiB".to_owned(),
             })?;
         }
     }
@@ -160,15 +160,23 @@ mod tests {
     }
 
     #[test]
+    fn the_largest_message_is_read_however_it_is_escaped() {
+        let body = "\\u0001".repeat(256 * 1024);
+        let mut parser = Parser::default();
+        parser.push(format!("data: {body}\n\n").as_bytes()).expect("a message of a device");
+        assert_eq!(parser.ready[0].data, body);
+    }
+
+    #[test]
     fn an_event_without_end_is_refused() {
         let mut parser = Parser::default();
         let kilobyte = vec![b'x'; 1024];
-        let all = (0..2 * 1024).try_for_each(|_| parser.push(&kilobyte));
+        let all = (0..5 * 1024).try_for_each(|_| parser.push(&kilobyte));
         assert!(all.is_err());
         let mut parser = Parser::default();
         let mut line = vec![b'x'; 1024];
         line[..5].copy_from_slice(b"data:");
         line[1023] = b'\n';
-        assert!((0..2 * 1024).try_for_each(|_| parser.push(&line)).is_err());
+        assert!((0..5 * 1024).try_for_each(|_| parser.push(&line)).is_err());
     }
 }
