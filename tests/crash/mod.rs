@@ -46,7 +46,7 @@ async fn crash_loses_nothing_that_was_acknowledged() {
         let process = Process::start(directory).await;
         check::everything(&process, &mut ledger).await.unwrap_or_else(|wrong| panic!("round {round}: {wrong}"));
         let before = ledger.acknowledged();
-        let mut writers = writers::spawn(&process, &ledger, &mut rng).await;
+        let writers = writers::spawn(&process, &ledger, &mut rng).await;
         // Some rounds end at the first acknowledgement, most in the middle of many.
         let enough = before + rng.u64(1..150);
         let reached = ledger.reached(enough);
@@ -54,7 +54,7 @@ async fn crash_loses_nothing_that_was_acknowledged() {
         // A random moment is what is wanted.
         sleep(Duration::from_micros(rng.u64(..10_000))).await;
         process.kill().await;
-        writers.shutdown().await;
+        writers::end(writers).await;
         acknowledged += ledger.acknowledged() - before;
     }
     let process = Process::start(directory).await;

@@ -45,6 +45,18 @@ pub(super) async fn spawn(process: &Process, ledger: &Ledger, rng: &mut Rng) -> 
     writers
 }
 
+/// Ends those who still run. One that was answered wrongly has panicked, and so does this.
+pub(super) async fn end(mut writers: JoinSet<()>) {
+    writers.abort_all();
+    while let Some(ended) = writers.join_next().await {
+        if let Err(error) = ended
+            && let Ok(panic) = error.try_into_panic()
+        {
+            std::panic::resume_unwind(panic);
+        }
+    }
+}
+
 /// What the `number`th write of an enrollment leaves behind: a value, or nothing.
 pub(super) const fn enrollment_after(number: u64) -> Option<u64> {
     if number.is_multiple_of(4) { None } else { Some(number) }
