@@ -68,11 +68,40 @@ pub(super) fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     options.write(true).create(true).truncate(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)?.write_all(bytes)
+    let mut file = options.open(path)?;
+    // One that was there already keeps its mode, and what others may read.
+    #[cfg(unix)]
+    if std::os::unix::fs::MetadataExt::mode(&file.metadata()?) & 0o077 != 0 {
+        use std::os::unix::fs::PermissionsExt as _;
+        file.set_permissions(std::fs::Permissions::from_mode(0o600))?;
+    }
+    file.write_all(bytes)
 }
 
 /// Whether somebody listens at the admin address of a note.
 fn answers(admin: &str) -> bool {
     let address = admin.strip_prefix("http://").and_then(|it| it.parse().ok());
     address.is_some_and(|it| std::net::TcpStream::connect_timeout(&it, Duration::from_secs(2)).is_ok())
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_file_that_others_could_read_is_theirs_no_more() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for (name, before) in [("new", None), ("open", Some(0o644)), ("closed", Some(0o600))] {
+            let path = folder.path().join(name);
+            if let Some(mode) = before {
+                std::fs::write(&path, "longer than what comes").expect("written");
+                std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).expect("set");
+            }
+            write_private(&path, b"a key").expect("written");
+            let mode = std::fs::metadata(&path).expect("it is there").permissions().mode();
+            assert_eq!((mode & 0o777, std::fs::read(&path).expect("read")), (0o600, b"a key".to_vec()), "{name}");
+        }
+    }
 }
