@@ -262,6 +262,24 @@ async fn the_note_of_a_killed_emulator_is_not_believed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_note_that_leads_to_another_emulator_is_not_believed_by_what_changes_state() {
+    let (_folder, killed) = folder();
+    let (_other_folder, other) = folder();
+    let mut running = Running::emulator(&other, ["--output", "json"]);
+    running.json_until("device").await;
+    let reset = |dir: &str| Invocation::hubward(["emulator", "reset", "--yes", "--data-dir", dir]).run();
+    // One that ran here was killed, and the other one has its port now.
+    std::fs::create_dir_all(&killed).expect("a folder");
+    let note = |dir: &str| std::path::Path::new(dir).join("ready.json");
+    std::fs::copy(note(&other), note(&killed)).expect("a note");
+    let refused = reset(&killed).await;
+    assert_eq!(refused.code, Some(1), "there is no state: {}", refused.stderr_text());
+    let enrollments = Invocation::hubward(["emulator", "export", "--data-dir", &other]).run().await.stdout_text();
+    assert!(enrollments.contains("dev-1"), "{enrollments}");
+    assert_eq!(reset(&other).await.code, Some(0), "its own note is believed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn every_option_has_a_variable_as_its_twin() {
     let help = Invocation::hubward(["emulator", "--help"]).run().await.stdout_text();
     let options = help.split("Options:").nth(1).expect("options").split("Examples:").next().unwrap_or_default();

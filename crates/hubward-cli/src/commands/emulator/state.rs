@@ -1,6 +1,6 @@
 //! `hubward emulator status|export|import|reset`: of an emulator that runs, and of one that does not.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use hubward_emulator::{Emulator, Seed};
@@ -75,7 +75,10 @@ impl StateArgs {
         }
         let folder = data_dir(self.admin.data_dir.as_deref())?;
         if let Some(running) = Running::with(&folder) {
-            return Ok(Place::Running(AdminArgs::at(&running.admin)?, running.admin));
+            let port = AdminArgs::at(&running.admin)?;
+            if is_of(&port, &folder).await {
+                return Ok(Place::Running(port, running.admin));
+            }
         }
         if !folder.join("state.redb").exists() {
             let message = format!("no emulator runs with the data directory {}, and none has", folder.display());
@@ -92,6 +95,14 @@ impl StateArgs {
         let emulator = builder.start().await.map_err(cloud::not_started)?;
         Ok(Place::Resting(emulator, folder))
     }
+}
+
+/// Whether the emulator at this port is that of the data directory: the note of one that was killed may
+/// name a port that another one has by now.
+async fn is_of(port: &AdminPort, folder: &Path) -> bool {
+    let status = port.call::<Value>(Method::GET, "/api/status").await.unwrap_or_default();
+    let same = |file: &str| Some(Path::new(file).canonicalize().ok()? == folder.join("ca.pem").canonicalize().ok()?);
+    status.pointer("/emulator/caFile").and_then(Value::as_str).and_then(same).unwrap_or_default()
 }
 
 pub(super) async fn status(args: &StatusArgs, output: &Output) -> Result<ExitCode, Failure> {
