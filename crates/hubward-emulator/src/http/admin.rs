@@ -43,6 +43,8 @@ pub(crate) struct Admin {
     started: SystemTime,
     connections: Arc<Semaphore>,
     streams: Arc<Semaphore>,
+    /// One import is in memory at a time.
+    imports: Semaphore,
 }
 
 impl Admin {
@@ -53,6 +55,7 @@ impl Admin {
             shared,
             connections: Arc::new(Semaphore::new(MOST)),
             streams: Arc::new(Semaphore::new(STREAMS)),
+            imports: Semaphore::new(1),
         }
     }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
+use super::device_identity::set;
 use crate::failure::Failure;
 use crate::keys::{Secret, from_file_or_text};
 
@@ -52,13 +53,13 @@ impl AuthArgs {
     /// Writes what the arguments say into the JSON of an identity; what they do not name stays.
     pub(super) fn apply(&self, identity: &mut Value) -> Result<(), Failure> {
         self.check()?;
-        let authentication = &mut identity["authentication"];
         if let Some(method) = self.auth_method {
-            authentication["type"] = json!(match method {
+            let kind = match method {
                 AuthMethod::Key => "sas",
                 AuthMethod::Thumbprint => "selfSigned",
                 AuthMethod::Authority => "certificateAuthority",
-            });
+            };
+            set(identity, "authentication.type", json!(kind))?;
         }
         let keys = [
             ("primaryKey", "--primary-key", &self.primary_key_file, &self.primary_key),
@@ -66,19 +67,19 @@ impl AuthArgs {
         ];
         for (name, flag, file, typed) in keys {
             if let Some(key) = from_file_or_text("key", flag, file.as_deref(), typed.as_ref())? {
-                authentication["symmetricKey"][name] = json!(key.trim());
+                set(identity, &format!("authentication.symmetricKey.{name}"), json!(key.trim()))?;
             }
         }
         let thumbprints =
             [("primaryThumbprint", &self.primary_thumbprint), ("secondaryThumbprint", &self.secondary_thumbprint)];
         for (name, thumbprint) in thumbprints {
             if let Some(thumbprint) = thumbprint {
-                authentication["x509Thumbprint"][name] = json!(thumbprint);
+                set(identity, &format!("authentication.x509Thumbprint.{name}"), json!(thumbprint))?;
             }
         }
         // An identity without a word about it proves itself by keys that the service makes.
-        if authentication.is_null() {
-            *authentication = json!({ "type": "sas" });
+        if identity.get("authentication").is_none_or(Value::is_null) {
+            set(identity, "authentication", json!({ "type": "sas" }))?;
         }
         Ok(())
     }

@@ -180,16 +180,17 @@ async fn update(args: &UpdateArgs, hub: &HubService) -> Result<Answer, Failure> 
 impl SettingArgs {
     fn apply(&self, device: &mut Value) -> Result<(), Failure> {
         if let Some(status) = self.status {
-            device["status"] = json!(match status {
+            let status = match status {
                 Status::Enabled => "enabled",
                 Status::Disabled => "disabled",
-            });
+            };
+            set(device, "status", json!(status))?;
         }
         if let Some(reason) = &self.status_reason {
-            device["statusReason"] = json!(reason);
+            set(device, "statusReason", json!(reason))?;
         }
         if let Some(edge) = self.edge_enabled {
-            device["capabilities"]["iotEdge"] = json!(edge);
+            set(device, "capabilities.iotEdge", json!(edge))?;
         }
         self.auth.apply(device)
     }
@@ -212,7 +213,7 @@ pub(super) fn set(thing: &mut Value, path: &str, value: Value) -> Result<(), Fai
             *place = json!({});
         }
         let Value::Object(members) = place else {
-            return Err(Failure::usage(format!("--set {path}: `{name}` would be inside of what is no object")));
+            return Err(Failure::usage(format!("cannot set {path}: `{name}` would be inside of what is no object")));
         };
         place = members.entry(name).or_insert(Value::Null);
     }

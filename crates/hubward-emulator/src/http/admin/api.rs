@@ -138,10 +138,13 @@ pub(super) async fn answer(admin: &Admin, path: &str, request: Request<Incoming>
         Route::Export { hub } => telemetry::export(admin, &hub, query),
         Route::Keys => Ok(json_reply(shared, 200, &keys::show(shared))),
         Route::ExportState => Ok(json_reply(shared, 200, &state::export(shared))),
-        Route::ImportState => match read_bytes(&head, body, SEED_MOST).await? {
-            Ok(body) => state::import(shared, &body).map(|it| json_reply(shared, 200, &it)),
-            Err(failure) => Err(failure),
-        },
+        Route::ImportState => {
+            let _turn = admin.imports.acquire().await;
+            match read_bytes(&head, body, SEED_MOST).await? {
+                Ok(body) => state::import(shared, &body).map(|it| json_reply(shared, 200, &it)),
+                Err(failure) => Err(failure),
+            }
+        }
         Route::Reset => state::reset(shared).map(|it| json_reply(shared, 200, &it)),
         Route::Clock if method == Method::GET => Ok(json_reply(shared, 200, &clock::show(shared))),
         Route::Clock => match read(&head, body).await? {
