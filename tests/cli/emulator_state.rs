@@ -40,7 +40,7 @@ async fn the_state_of_a_running_emulator_goes_out_and_in() {
     let rows = emulator(&["status", "-o", "tsv", "--admin", &admin]).await.stdout_text();
     assert_eq!(rows, "localhost\t1\t0\t0\t2\n");
     let text = emulator(&["status", "--admin", &admin]).await.stdout_text();
-    assert!(text.contains(&admin) && text.contains("1 enrollments, 0 groups, 1 registrations"), "{text}");
+    assert!(text.contains(&admin) && text.contains("1 enrollment, 0 enrollment groups, 1 registration"), "{text}");
 
     let file = kept.path().join("cloud.json");
     let file = file.to_str().expect("a path that is text");

@@ -10,7 +10,8 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-/// A number of connections, each opened again when it is closed. They end with the value.
+/// A number of connections, each opened again when it is closed; but only when all have been open once,
+/// so that those that come again do not keep others from coming at all. They end with the value.
 #[derive(Debug)]
 pub struct Crowd {
     members: JoinSet<()>,
@@ -34,6 +35,8 @@ impl Crowd {
                             arrives.send_modify(|it| *it += 1);
                         }
                         until_closed(stream).await;
+                        // This task holds the other end, too.
+                        let _ = arrives.subscribe().wait_for(|it| *it == count).await;
                     }
                     sleep(AGAIN).await;
                 }

@@ -71,10 +71,10 @@ impl Emulator {
         let ca_pem = ca.pem().to_owned();
         let tls = server_config(Resolver::new(Arc::new(ca), names, options.certificate)?)?;
 
-        let mqtt = listen::bind("MQTT", &addresses, options.mqtt_port).await?;
-        let https = listen::bind("HTTPS", &addresses, options.https_port).await?;
+        let mqtt = listen::bind("MQTT", &addresses, options.mqtt_port)?;
+        let https = listen::bind("HTTPS", &addresses, options.https_port)?;
         #[cfg(feature = "admin")]
-        let admin = listen::bind("admin", &options.admin_addresses(), options.admin_port).await?;
+        let admin = listen::bind("admin", &options.admin_addresses(), options.admin_port)?;
         #[cfg(feature = "admin")]
         if let Some(address) = options.admin_address.filter(|it| !it.is_loopback()) {
             tracing::warn!(%address, "the admin port is not on loopback: whoever reaches it owns this emulator");

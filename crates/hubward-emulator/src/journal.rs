@@ -2,7 +2,7 @@
 
 mod event;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -13,7 +13,8 @@ pub use event::{Event, EventKind, EventSource};
 
 use crate::clock::{Clock, timestamp};
 
-/// The log of what has happened; a cheap clone. Keeps the newest 10,000 events.
+/// The log of what has happened; a cheap clone. Keeps the newest 10,000 events, and of one kind the
+/// newest 2,500, so that what happens all the time does not drive out what happens once.
 #[derive(Clone)]
 pub struct EventLog {
     inner: Arc<Inner>,
@@ -28,9 +29,29 @@ struct Inner {
 
 #[derive(Default)]
 struct Kept {
-    /// Number of the first of `events`.
-    first: u64,
-    events: VecDeque<Arc<Event>>,
+    /// Number of the next.
+    next: u64,
+    events: BTreeMap<u64, Arc<Event>>,
+    /// The numbers of `events`.
+    of_kind: BTreeMap<EventKind, VecDeque<u64>>,
+}
+
+impl Kept {
+    fn push(&mut self, event: Event) {
+        let (seq, kind) = (event.seq, event.kind);
+        self.next = seq + 1;
+        self.events.insert(seq, Arc::new(event));
+        let of_kind = self.of_kind.entry(kind).or_default();
+        of_kind.push_back(seq);
+        if of_kind.len() > MOST_OF_KIND {
+            of_kind.pop_front().and_then(|it| self.events.remove(&it));
+        }
+        if self.events.len() > MOST
+            && let Some((_, oldest)) = self.events.pop_first()
+        {
+            self.of_kind.entry(oldest.kind).or_default().pop_front();
+        }
+    }
 }
 
 impl EventLog {
@@ -53,9 +74,7 @@ impl EventLog {
     /// The events from number `seq` on, as far as they are kept.
     #[must_use]
     pub fn from(&self, seq: u64) -> Vec<Arc<Event>> {
-        let kept = self.kept();
-        let skip = usize::try_from(seq.saturating_sub(kept.first)).unwrap_or(usize::MAX);
-        kept.events.iter().skip(skip).cloned().collect()
+        self.kept().events.range(seq..).map(|(_, it)| Arc::clone(it)).collect()
     }
 
     /// Waits for an event of this kind, from the first that is kept on. Has no time limit of its own.
@@ -82,12 +101,8 @@ impl EventLog {
     pub(crate) fn note(&self, note: Note) {
         let time = timestamp(self.inner.clock.now());
         let mut kept = self.kept();
-        let seq = kept.first + kept.events.len() as u64;
-        kept.events.push_back(Arc::new(note.into_event(seq, time)));
-        if kept.events.len() > MOST {
-            kept.events.pop_front();
-            kept.first += 1;
-        }
+        let seq = kept.next;
+        kept.push(note.into_event(seq, time));
         // Still under the lock, so that totals go out in order.
         self.inner.total.send_replace(seq + 1);
     }
@@ -120,15 +135,10 @@ impl EventReader {
     pub async fn next(&mut self) -> Arc<Event> {
         let mut total = self.log.inner.total.subscribe();
         loop {
-            {
-                let kept = self.log.kept();
-                self.skipped += kept.first.saturating_sub(self.next);
-                self.next = self.next.max(kept.first);
-                let at = usize::try_from(self.next - kept.first).unwrap_or(usize::MAX);
-                if let Some(event) = kept.events.get(at) {
-                    self.next += 1;
-                    return Arc::clone(event);
-                }
+            if let Some((seq, event)) = self.log.kept().events.range(self.next..).next() {
+                self.skipped += seq - self.next;
+                self.next = seq + 1;
+                return Arc::clone(event);
             }
             let wanted = self.next;
             // The sender lives in `self`.
@@ -145,6 +155,9 @@ impl EventReader {
 
 /// Events that are kept.
 const MOST: usize = 10_000;
+
+/// Events of one kind that are kept.
+const MOST_OF_KIND: usize = 2_500;
 
 #[cfg(test)]
 mod tests {
@@ -164,14 +177,33 @@ mod tests {
     async fn the_oldest_go_first_and_readers_know() {
         let log = log();
         let mut reader = log.subscribe(0);
-        for number in 0..MOST + 3 {
-            log.note(note(&number.to_string()));
+        let kinds = [EventKind::Registered, EventKind::Connected, EventKind::Disconnected, EventKind::TwinUpdated];
+        for (number, kind) in kinds.into_iter().chain([EventKind::Refused]).cycle().take(MOST + 3).enumerate() {
+            log.note(Note::new(kind, EventSource::Hub).id(&number.to_string()));
         }
         assert_eq!((log.total(), log.all().len()), (MOST as u64 + 3, MOST));
         let first = reader.next().await;
         assert_eq!((first.seq, first.id.as_deref(), reader.skipped()), (3, Some("3"), 3));
         assert_eq!(log.from(MOST as u64 + 2).len(), 1);
         assert_eq!(log.from(u64::MAX).len(), 0);
+    }
+
+    #[tokio::test]
+    async fn what_happens_all_the_time_does_not_drive_out_what_happens_once() {
+        let log = log();
+        log.note(note("dev-1"));
+        for _ in 0..2 * MOST {
+            log.note(Note::new(EventKind::TwinReported, EventSource::Hub).id("dev-2"));
+        }
+        assert_eq!(log.all().len(), 1 + MOST_OF_KIND);
+        let mut reader = log.subscribe(0);
+        assert_eq!((reader.next().await.kind, reader.skipped()), (EventKind::Refused, 0));
+        let dropped = (2 * MOST - MOST_OF_KIND) as u64;
+        assert_eq!((reader.next().await.seq, reader.skipped()), (1 + dropped, dropped));
+        for _ in 0..MOST {
+            log.note(note("dev-1"));
+        }
+        assert_eq!(log.all().len(), 2 * MOST_OF_KIND, "the rest of both kinds");
     }
 
     #[tokio::test]

@@ -3,17 +3,17 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 
 use crate::StartError;
 
 /// Binds `port` on all addresses; for port 0, one free port on all of them. An IPv6 address is left
 /// out where the machine has no IPv6, as long as another address remains.
-pub(crate) async fn bind(what: &'static str, addresses: &[IpAddr], port: u16) -> Result<Vec<TcpListener>, StartError> {
+pub(crate) fn bind(what: &'static str, addresses: &[IpAddr], port: u16) -> Result<Vec<TcpListener>, StartError> {
     let attempts = if port == 0 { ATTEMPTS } else { 1 };
     let mut last = None;
     for _ in 0..attempts {
-        match bind_once(addresses, port).await {
+        match bind_once(addresses, port) {
             Ok(listeners) => return Ok(listeners),
             Err((address, source)) => last = Some(StartError::Bind { what, address, source }),
         }
@@ -21,12 +21,12 @@ pub(crate) async fn bind(what: &'static str, addresses: &[IpAddr], port: u16) ->
     Err(last.unwrap_or(StartError::NoAddress))
 }
 
-async fn bind_once(addresses: &[IpAddr], port: u16) -> Result<Vec<TcpListener>, (SocketAddr, io::Error)> {
+fn bind_once(addresses: &[IpAddr], port: u16) -> Result<Vec<TcpListener>, (SocketAddr, io::Error)> {
     let mut listeners: Vec<TcpListener> = Vec::new();
     let mut port = port;
     for &ip in addresses {
         let address = SocketAddr::new(ip, port);
-        match TcpListener::bind(address).await {
+        match listen(address) {
             Ok(listener) => {
                 port = listener.local_addr().map_err(|error| (address, error))?.port();
                 listeners.push(listener);
@@ -40,11 +40,25 @@ async fn bind_once(addresses: &[IpAddr], port: u16) -> Result<Vec<TcpListener>, 
     Ok(listeners)
 }
 
+/// A listener in front of which many may wait: who finds the queue full is not refused but comes again
+/// seconds later, by when others have taken the place.
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // So that a port can be used again at once; on Windows it would mean sharing it.
+    #[cfg(unix)]
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(WAITING)
+}
+
 fn lacks_ipv6(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::AddrNotAvailable | io::ErrorKind::Unsupported)
         // EAFNOSUPPORT on Linux and macOS has no kind of its own.
         || matches!(error.raw_os_error(), Some(97 | 47))
 }
+
+/// Connections that the system keeps until they are accepted; it may have a lower limit of its own.
+const WAITING: u32 = 4096;
 
 /// With port 0 the number that is free on the first address may be taken on another.
 const ATTEMPTS: u32 = 20;
@@ -58,7 +72,7 @@ mod tests {
     #[tokio::test]
     async fn both_families_share_a_port() {
         let addresses = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
-        let listeners = bind("MQTT", &addresses, 0).await.expect("free ports");
+        let listeners = bind("MQTT", &addresses, 0).expect("free ports");
         let ports: Vec<u16> = listeners.iter().map(|it| it.local_addr().expect("bound").port()).collect();
         assert!(ports.iter().all(|it| *it == ports[0] && *it != 0), "{ports:?}");
     }
@@ -66,9 +80,9 @@ mod tests {
     #[tokio::test]
     async fn a_taken_port_is_named() {
         let addresses = [Ipv4Addr::LOCALHOST.into()];
-        let first = bind("MQTT", &addresses, 0).await.expect("a free port");
+        let first = bind("MQTT", &addresses, 0).expect("a free port");
         let taken = first[0].local_addr().expect("bound");
-        let error = bind("HTTPS", &addresses, taken.port()).await.expect_err("taken");
+        let error = bind("HTTPS", &addresses, taken.port()).expect_err("taken");
         assert_eq!(error.to_string(), format!("cannot listen on {taken} for HTTPS"));
     }
 }

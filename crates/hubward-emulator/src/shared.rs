@@ -37,8 +37,8 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    /// What is to go wrong with the event that happens now, to this device where it is known. Counts as a change, so that a test can
-    /// wait for it.
+    /// What is to go wrong with the event that happens now, to this device where it is known. Counts as
+    /// a change, so that a test can wait for it.
     pub(crate) fn take_fault(&self, point: Point, device: Option<&str>) -> Option<Fault> {
         let fault = self.faults.take(point, device)?;
         tracing::debug!(?point, device, fault = fault.name(), "a scripted fault happens");

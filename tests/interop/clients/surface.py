@@ -54,7 +54,7 @@ class Surface:
         for name, methods in self._watched.items():
             for method in sorted(methods):
                 call = f"{name}.{method}"
-                # What passes somewhere, passes; a refusal with other arguments is a detail.
+                # What is refused with some arguments is not listed as passing.
                 if call in self._passed and call not in self._refused:
                     print(json.dumps({"call": call, "outcome": "passes"}))
                 elif call in self._refused:

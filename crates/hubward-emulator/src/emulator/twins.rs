@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::Emulator;
-use crate::hub::{TwinProblem, update_twin};
+use crate::hub::{TwinProblem, change_twin, note_twin_update};
 use crate::store::{Change, TwinView, twin_view};
 
 /// A module is named `{device}/{module}`.
@@ -21,7 +21,7 @@ impl Emulator {
     /// [`TwinProblem`]; nothing has changed then.
     pub fn patch_desired(&self, hub: &str, device_id: &str, patch: Value) -> Result<u64, TwinProblem> {
         let change = Change::Merge(object(patch, "desired")?);
-        update_twin(&self.shared, hub, device_id, None, Some(&change), always)
+        self.change_twin(hub, device_id, None, Some(&change)).map(|(version, _)| version)
     }
 
     /// Replaces all desired properties, as a `PUT` of the service does. A device that is connected and
@@ -31,7 +31,7 @@ impl Emulator {
     /// [`TwinProblem`]; nothing has changed then.
     pub fn replace_desired(&self, hub: &str, device_id: &str, desired: Value) -> Result<u64, TwinProblem> {
         let change = Change::Replace(object(desired, "desired")?);
-        update_twin(&self.shared, hub, device_id, None, Some(&change), always)
+        self.change_twin(hub, device_id, None, Some(&change)).map(|(version, _)| version)
     }
 
     /// Merges a patch into the tags, which the device does not see. Gives the twin's new version.
@@ -40,15 +40,25 @@ impl Emulator {
     /// [`TwinProblem`]; nothing has changed then.
     pub fn patch_tags(&self, hub: &str, device_id: &str, patch: Value) -> Result<u64, TwinProblem> {
         let change = Change::Merge(object(patch, "tags")?);
-        update_twin(&self.shared, hub, device_id, Some(&change), None, always)?;
-        let version = self.twin(hub, device_id).map(|it| it.version);
-        version.ok_or_else(|| TwinProblem::NotFound { hub: hub.to_owned(), id: device_id.to_owned() })
+        self.change_twin(hub, device_id, Some(&change), None).map(|(_, version)| version)
     }
-}
 
-/// Whatever the etag.
-fn always(_: &str) -> Result<(), TwinProblem> {
-    Ok(())
+    /// Gives the versions of the desired properties and of the twin.
+    fn change_twin(
+        &self,
+        hub: &str,
+        device_id: &str,
+        tags: Option<&Change>,
+        desired: Option<&Change>,
+    ) -> Result<(u64, u64), TwinProblem> {
+        let now = self.shared.clock.now();
+        let (version, whole) = self.shared.store.change(|state| {
+            let version = change_twin(state, hub, device_id, tags, desired, now, |_| Ok::<(), TwinProblem>(()))?;
+            Ok::<_, TwinProblem>((version, state.device(hub, device_id).map_or(0, |it| it.twin.version())))
+        })?;
+        note_twin_update(&self.shared, hub, device_id, version);
+        Ok((version, whole))
+    }
 }
 
 fn object(value: Value, part: &'static str) -> Result<serde_json::Map<String, Value>, TwinProblem> {

@@ -22,4 +22,4 @@ pub(crate) use push::Push;
 pub(crate) use telemetry::Origin;
 pub use telemetry::{Telemetry, TelemetryLog, TelemetryReader};
 pub use twin::TwinProblem;
-pub(crate) use twin::{change as change_twin, update as update_twin};
+pub(crate) use twin::{change as change_twin, note_update as note_twin_update};

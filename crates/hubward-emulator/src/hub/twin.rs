@@ -224,27 +224,15 @@ impl TwinProblem {
     }
 }
 
-/// The cloud changes a twin, if `fits` has nothing against its etag. Gives the version of the desired
-/// properties.
-pub(crate) fn update<E: From<TwinProblem>>(
-    shared: &Shared,
-    hub: &str,
-    client_id: &str,
-    tags: Option<&Change>,
-    desired: Option<&Change>,
-    fits: impl FnOnce(&str) -> Result<(), E>,
-) -> Result<u64, E> {
-    let now = shared.clock.now();
-    let updated = shared.store.change(|state| change(state, hub, client_id, tags, desired, now, fits));
-    if let Ok(version) = updated {
-        let note = Note::new(EventKind::TwinUpdated, EventSource::HubService).hub(hub).id(client_id);
-        shared.journal.note(note.message(format!("desired version {version}")));
-    }
-    updated
+/// Writes down that the cloud has changed a twin.
+pub(crate) fn note_update(shared: &Shared, hub: &str, client_id: &str, version: u64) {
+    let note = Note::new(EventKind::TwinUpdated, EventSource::HubService).hub(hub).id(client_id);
+    shared.journal.note(note.message(format!("desired version {version}")));
 }
 
-/// As [`update`]. A device that is connected and has subscribed to desired properties is told of a
-/// change of those; one that takes nothing is not, since the twin keeps it.
+/// The cloud changes a twin, if `fits` has nothing against its etag; gives the version of the desired
+/// properties. A device that is connected and has subscribed to them is told of a change of those; one
+/// that takes nothing is not, since the twin keeps it.
 pub(crate) fn change<E: From<TwinProblem>>(
     state: &mut State,
     hub: &str,

@@ -53,7 +53,7 @@ impl fmt::Display for Event {
 macro_rules! kinds {
     ($($(#[$doc:meta])* $kind:ident => $words:literal,)*) => {
         /// What has happened. As JSON the name in camel case: `enrollmentCreated`.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
         #[serde(rename_all = "camelCase")]
         #[non_exhaustive]
         pub enum EventKind {

@@ -137,21 +137,20 @@ fn described(status: &Value) -> String {
         format!("  CA file               {}", text("/emulator/caFile")),
         format!("  ID scope              {}", text("/emulator/idScope")),
         format!(
-            "  DPS                   {} enrollments, {} groups, {} registrations",
-            text("/dps/enrollments"),
-            text("/dps/enrollmentGroups"),
-            text("/dps/registrations")
+            "  DPS                   {}, {}, {}",
+            many(status.pointer("/dps/enrollments"), "enrollment"),
+            many(status.pointer("/dps/enrollmentGroups"), "enrollment group"),
+            many(status.pointer("/dps/registrations"), "registration")
         ),
     ];
     for hub in status["hubs"].as_array().into_iter().flatten() {
-        let of = |name: &str| hub[name].as_u64().unwrap_or_default();
         lines.push(format!(
-            "  hub {:<17} {} devices and {} modules, {} connected, {} messages of telemetry",
+            "  hub {:<17} {} and {}, {} connected, {} of telemetry",
             hub["hub"].as_str().unwrap_or_default(),
-            of("devices"),
-            of("modules"),
-            of("connected"),
-            of("telemetry")
+            many(hub.get("devices"), "device"),
+            many(hub.get("modules"), "module"),
+            hub["connected"],
+            many(hub.get("telemetry"), "message")
         ));
     }
     let ahead = status["clockAheadSeconds"].as_u64().unwrap_or_default();
@@ -159,9 +158,15 @@ fn described(status: &Value) -> String {
         lines.push(format!("  its clock is {ahead} s ahead"));
     }
     if let Some(faults) = status["faults"].as_u64().filter(|it| *it > 0) {
-        lines.push(format!("  {faults} scripted faults wait"));
+        lines.push(format!("  {} to come", many(Some(&faults.into()), "scripted fault")));
     }
     lines.join("\n")
+}
+
+/// `1 device`, `2 devices`.
+fn many(count: Option<&Value>, thing: &str) -> String {
+    let count = count.and_then(Value::as_u64).unwrap_or_default();
+    if count == 1 { format!("1 {thing}") } else { format!("{count} {thing}s") }
 }
 
 pub(super) async fn export(args: &ExportArgs, output: &Output) -> Result<ExitCode, Failure> {

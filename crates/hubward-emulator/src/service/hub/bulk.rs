@@ -108,7 +108,8 @@ fn client_id(operation: &DeviceOperation) -> String {
 }
 
 /// Source: `[doc]` iot-hub/iot-hub-bulk-identity-mgmt.md, `importMode`. That what a request says of the
-/// twin is merged into it, whatever the mode, is a `[guess]`. Gives what the journal is to be told.
+/// twin is merged into it, whatever the mode, is a `[guess]`, and that `managedBy` stays, which these
+/// requests do not have. Gives what the journal is to be told.
 fn apply(
     state: &mut State,
     hub: &str,
@@ -159,7 +160,7 @@ fn apply(
             keys: identity::keys(operation.authentication)?,
             enabled: identity::status(operation.status, operation.status_reason.as_deref())?,
             status_reason: operation.status_reason,
-            managed_by: None,
+            managed_by: find(state, hub, client_id).ok().and_then(|it| it.managed_by.clone()),
         };
         if let Some(problem) = [&tags, &desired].into_iter().flatten().find_map(|it| it.check().err()) {
             return Err(Problem::invalid(problem.to_string()));

@@ -5,9 +5,9 @@ use serde_json::{Map, Value};
 use super::identity::find;
 use super::problem::Problem;
 use super::{Done, IfMatch, check_etag};
-use crate::hub::{TwinProblem, update_twin};
+use crate::hub::{TwinProblem, change_twin, note_twin_update};
 use crate::shared::Shared;
-use crate::store::{Change, twin_view};
+use crate::store::{Change, TwinView, twin_view};
 
 /// The twin of a device or module.
 pub(super) fn get(shared: &Shared, hub: &str, client_id: &str) -> Result<Done, Problem> {
@@ -37,10 +37,29 @@ pub(super) fn change(
         (false, part) => part.map(Change::Merge),
     };
     let (tags, desired) = (change(tags), change(desired));
-    shared.store.read(|state| find(state, hub, client_id).map(drop))?;
+    let view = apply(shared, hub, client_id, if_match, tags.as_ref(), desired.as_ref())?;
+    Ok(Done::json(&view).etag(&view.etag))
+}
+
+/// Changes a twin, and gives it as it is then.
+fn apply(
+    shared: &Shared,
+    hub: &str,
+    client_id: &str,
+    if_match: &IfMatch,
+    tags: Option<&Change>,
+    desired: Option<&Change>,
+) -> Result<TwinView, Problem> {
+    let now = shared.clock.now();
     let fits = |etag: &str| check_etag(if_match, etag);
-    update_twin(shared, hub, client_id, tags.as_ref(), desired.as_ref(), fits)?;
-    get(shared, hub, client_id)
+    let (version, view) = shared.store.change(|state| {
+        find(state, hub, client_id)?;
+        let version = change_twin(state, hub, client_id, tags, desired, now, fits)?;
+        let view = twin_view(state, hub, client_id).ok_or_else(|| Problem::missing(client_id))?;
+        Ok::<_, Problem>((version, view))
+    })?;
+    note_twin_update(shared, hub, client_id, version);
+    Ok(view)
 }
 
 /// Tags and desired properties of a body. Other members are ignored, and so are the desired properties'
@@ -76,7 +95,6 @@ pub(crate) fn patch(shared: &Shared, hub: &str, client_id: &str, body: &Value) -
         return Err(TwinProblem::NotAnObject { part: "the body" }.into());
     }
     let [tags, desired] = parts(body)?.map(|it| it.map(Change::Merge));
-    update_twin(shared, hub, client_id, tags.as_ref(), desired.as_ref(), |_| Ok::<(), Problem>(()))?;
-    let view = shared.store.read(|state| twin_view(state, hub, client_id));
-    Ok(serde_json::json!(view.ok_or_else(|| Problem::missing(client_id))?))
+    let view = apply(shared, hub, client_id, &IfMatch::Any, tags.as_ref(), desired.as_ref())?;
+    Ok(serde_json::json!(view))
 }

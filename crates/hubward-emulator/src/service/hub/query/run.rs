@@ -191,9 +191,36 @@ fn digest(text: &str) -> String {
 struct Groups<'a> {
     by: Option<&'a Path>,
     columns: &'a [Column],
-    /// By what they have in common, as JSON; empty for what is undefined.
-    groups: BTreeMap<String, Vec<Sum>>,
+    groups: BTreeMap<String, Group>,
 }
+
+/// Documents that become one row.
+struct Group {
+    /// What they have in common; `None` if it is undefined.
+    common: Option<Value>,
+    /// One for each column.
+    sums: Vec<Sum>,
+}
+
+impl Group {
+    fn new(common: Option<&Value>, columns: &[Column]) -> Self {
+        Self { common: common.cloned(), sums: columns.iter().map(|_| Sum::default()).collect() }
+    }
+}
+
+/// A key by which groups are ordered, short enough for the header of a page.
+fn short(common: Option<&Value>) -> String {
+    let mut key = common.map(Value::to_string).unwrap_or_default();
+    if key.len() > SHORT {
+        let whole = digest(&key);
+        key.truncate(key.floor_char_boundary(SHORT));
+        key.push_str(&whole);
+    }
+    key
+}
+
+/// Bytes of a key that is left as it is.
+const SHORT: usize = 128;
 
 impl<'a> Groups<'a> {
     fn new(query: &'a Query) -> Self {
@@ -204,16 +231,15 @@ impl<'a> Groups<'a> {
         let mut groups = BTreeMap::new();
         if query.group.is_none() {
             // There is a row even if there are no documents.
-            groups.insert(String::new(), columns.iter().map(|_| Sum::default()).collect());
+            groups.insert(String::new(), Group::new(None, columns));
         }
         Self { by: query.group.as_ref(), columns, groups }
     }
 
     fn add(&mut self, document: &Value) {
-        let key = self.by.and_then(|it| member(document, it)).map(Value::to_string).unwrap_or_default();
-        let empty = || self.columns.iter().map(|_| Sum::default()).collect();
-        let sums = self.groups.entry(key).or_insert_with(empty);
-        for (sum, column) in sums.iter_mut().zip(self.columns) {
+        let common = self.by.and_then(|it| member(document, it));
+        let group = self.groups.entry(short(common)).or_insert_with(|| Group::new(common, self.columns));
+        for (sum, column) in group.sums.iter_mut().zip(self.columns) {
             sum.count += 1;
             if let What::Of(aggregate, path) = &column.what
                 && let Some(value) = member(document, path)
@@ -224,11 +250,11 @@ impl<'a> Groups<'a> {
     }
 
     fn rows(self) -> impl Iterator<Item = (String, Value)> {
-        self.groups.into_iter().map(|(key, sums)| {
+        self.groups.into_iter().map(|(key, group)| {
             let mut row = Map::new();
-            for (column, sum) in self.columns.iter().zip(sums) {
+            for (column, sum) in self.columns.iter().zip(group.sums) {
                 let value = match &column.what {
-                    What::Member(_) => serde_json::from_str(&key).ok(),
+                    What::Member(_) => group.common.clone(),
                     What::Count => Some(Value::from(sum.count)),
                     What::Of(aggregate, _) => sum.value(*aggregate),
                 };

@@ -334,6 +334,30 @@ async fn a_page_goes_on_where_the_one_before_ended_whatever_has_changed() {
 }
 
 #[tokio::test]
+async fn what_groups_have_in_common_may_be_longer_than_a_header() {
+    let long = |end: &str| json!({ "tags": { "kind": "ä".repeat(2000) + end } });
+    let mut twins: Vec<_> =
+        ["x", "y", "z", "x"].into_iter().enumerate().map(|(at, end)| (at.to_string(), long(end))).collect();
+    twins.push(("5".into(), json!({})));
+    let text = "SELECT tags.kind, COUNT() AS n FROM devices GROUP BY tags.kind";
+    let (mut rows, mut after) = (Vec::new(), None);
+    loop {
+        let (more, _, next) = page(&twins, text, 1, after).await.expect("a page");
+        rows.extend(more);
+        after = next;
+        let Some(after) = &after else { break };
+        assert!(after.len() < 300, "{after}");
+    }
+    let count = |end: Option<&str>| {
+        let kind = end.map(|it| json!("ä".repeat(2000) + it));
+        rows.iter().find(|it| it.get("kind") == kind.as_ref()).map(|it| it["n"].clone())
+    };
+    assert_eq!(rows.len(), 4);
+    let counts = [Some("x"), Some("y"), Some("z"), None].map(count);
+    assert_eq!(counts, [Some(json!(2)), Some(json!(1)), Some(json!(1)), Some(json!(1))]);
+}
+
+#[tokio::test]
 async fn a_continuation_of_another_query_is_refused() {
     let twins = hub(6);
     let (_, _, after) = page(&twins, "SELECT TOP 5 * FROM devices", 2, None).await.expect("a page");
