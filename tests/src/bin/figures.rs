@@ -58,7 +58,7 @@ async fn measure(program: &Path, folder: &Path, count: usize, seconds: usize) ->
         times.sort();
         let (median, most) = (times[STARTS / 2], times[STARTS - 1]);
         println!("ready, {name}: {median:?} median, {most:?} at most, of {STARTS} starts");
-        good &= bound("ready", median.as_millis() as u64, READY_MOST.as_millis() as u64);
+        good &= ready_in_time(most);
     }
 
     let (seed, keys) = seed(count)?;
@@ -82,7 +82,16 @@ async fn measure(program: &Path, folder: &Path, count: usize, seconds: usize) ->
     good &= bound("devices", most, IDLE_MOST + count as u64 * DEVICE_MOST);
     drop(devices);
     emulator.end().await?;
+
+    emulator = Emulator::start(program, &on_disk).await?;
+    println!("ready again, with {count} devices and their messages on disk: {:?}", emulator.took);
+    good &= ready_in_time(emulator.took);
+    emulator.end().await?;
     Ok(good)
+}
+
+fn ready_in_time(took: Duration) -> bool {
+    bound("milliseconds until it is ready", took.as_millis() as u64, READY_MOST.as_millis() as u64)
 }
 
 fn bound(what: &str, is: u64, most: u64) -> bool {
