@@ -8,7 +8,7 @@ use super::Fault;
 use crate::clock::timestamp;
 use crate::journal::{EventKind, EventSource, Note};
 use crate::shared::Shared;
-use crate::store::{Assigned, State};
+use crate::store::{Assigned, Queue, State};
 
 /// Where DPS sends devices that were moved, whatever their enrollments say: by registration id in lower
 /// case, the name of a hub.
@@ -77,6 +77,11 @@ fn relocate(state: &mut State, from: &str, device_id: &str, now: SystemTime) -> 
     ids.push(device_id.to_owned());
     let taken: Vec<_> = ids.into_iter().filter_map(|id| Some((id.clone(), hub.devices.get(&id)?.clone()))).collect();
     let after = state.hubs.keys().find(|it| **it > key).or_else(|| state.hubs.keys().find(|it| **it != key)).cloned();
+    if after.is_some() {
+        // The messages go along: to their senders they are not purged.
+        let hub = state.hub_mut(from)?;
+        taken.iter().for_each(|(id, _)| hub.devices.get_mut(id).map_or((), |it| it.queue = Queue::default()));
+    }
     state.remove_device(from, device_id, now)?;
     let to = state.hubs.get_mut(&after?)?;
     for (id, device) in taken {

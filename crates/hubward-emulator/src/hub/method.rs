@@ -191,8 +191,11 @@ async fn call(
     loop {
         changes.mark_unchanged();
         let started = shared.store.read(|state| {
-            let device = state.device(hub, client_id).filter(|it| it.enabled);
-            device.ok_or_else(|| InvokeError::NotFound { hub: hub.to_owned(), id: client_id.to_owned() })?;
+            let missing = |id: &str| InvokeError::NotFound { hub: hub.to_owned(), id: id.to_owned() };
+            // A module may be called as long as its device may.
+            let device_id = client_id.split_once('/').map_or(client_id, |(device_id, _)| device_id);
+            state.device(hub, device_id).filter(|it| it.enabled).ok_or_else(|| missing(device_id))?;
+            state.device(hub, client_id).ok_or_else(|| missing(client_id))?;
             if state.live.filters(&key).is_none_or(|it| it.hears(CALLS).is_none()) {
                 return Ok(false);
             }

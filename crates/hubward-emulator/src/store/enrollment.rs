@@ -2,14 +2,12 @@
 
 use std::time::SystemTime;
 
-use hubward_proto::service::{
-    Attestation, AttestationType, EnrollmentGroup, EnrollmentSettings, IndividualEnrollment, SymmetricKeys,
-};
+use hubward_proto::service::{Attestation, EnrollmentGroup, EnrollmentSettings, IndividualEnrollment, SymmetricKeys};
 use hubward_proto::{DeviceId, ProtoError, RegistrationId};
 use hubward_sas::{KeyError, SasToken, SharedKey};
 use serde::{Deserialize, Serialize};
 
-use super::disk;
+use super::{disk, enrollment_rules};
 use crate::clock::timestamp;
 use crate::wire_id;
 
@@ -59,6 +57,14 @@ pub enum EnrollError {
         id: String,
         /// Which rule.
         problem: ProtoError,
+    },
+    /// One of its settings cannot be.
+    #[error("the enrollment `{id}` cannot be so: {problem}")]
+    Setting {
+        /// Whose.
+        id: String,
+        /// What is wrong.
+        problem: String,
     },
     /// There is none of this name.
     #[error("there is no enrollment `{id}`")]
@@ -114,6 +120,7 @@ pub(crate) enum Put {
 /// What individual enrollments and groups need to have in common here.
 pub(crate) trait Model: Clone + PartialEq {
     fn id(&self) -> &str;
+    fn settings(&self) -> &EnrollmentSettings;
     fn settings_mut(&mut self) -> &mut EnrollmentSettings;
     /// Checks what only this kind has, removes what is read-only.
     fn clean(&mut self) -> Result<(), EnrollError>;
@@ -122,6 +129,10 @@ pub(crate) trait Model: Clone + PartialEq {
 impl Model for IndividualEnrollment {
     fn id(&self) -> &str {
         &self.registration_id
+    }
+
+    fn settings(&self) -> &EnrollmentSettings {
+        &self.settings
     }
 
     fn settings_mut(&mut self) -> &mut EnrollmentSettings {
@@ -133,13 +144,23 @@ impl Model for IndividualEnrollment {
         if let Some(id) = &self.device_id {
             DeviceId::new(id)?;
         }
-        Ok(())
+        match &self.optional_device_information {
+            None | Some(serde_json::Value::Object(_)) => Ok(()),
+            Some(_) => {
+                let problem = "optionalDeviceInformation must be an object".to_owned();
+                Err(EnrollError::Setting { id: self.registration_id.clone(), problem })
+            }
+        }
     }
 }
 
 impl Model for EnrollmentGroup {
     fn id(&self) -> &str {
         &self.enrollment_group_id
+    }
+
+    fn settings(&self) -> &EnrollmentSettings {
+        &self.settings
     }
 
     fn settings_mut(&mut self) -> &mut EnrollmentSettings {
@@ -162,6 +183,7 @@ pub(crate) fn complete<M: Model>(
     RegistrationId::new(model.id())?;
     model.clean()?;
     let id = model.id().to_owned();
+    enrollment_rules::check(&id, model.settings())?;
     let given = take_keys(&id, model.settings_mut())?;
     let key = |problem| EnrollError::Key { id: id.clone(), problem };
     let keys = match (given, before) {
@@ -193,10 +215,6 @@ pub(crate) fn complete<M: Model>(
 /// Takes the keys out of the settings, so that they are kept in one place only. `None`: to be made.
 fn take_keys(id: &str, settings: &mut EnrollmentSettings) -> Result<Option<KeyPair>, EnrollError> {
     let attestation = settings.attestation.get_or_insert_with(|| Attestation::symmetric_key(None));
-    if attestation.kind != AttestationType::SymmetricKey {
-        let what = format!("the attestation `{}`", attestation.kind);
-        return Err(EnrollError::NotEmulated { id: id.to_owned(), what });
-    }
     read_keys(id, attestation.symmetric_key.take())
 }
 
@@ -243,12 +261,9 @@ mod tests {
     #[test]
     fn refuses_what_it_cannot_honour() {
         let now = SystemTime::UNIX_EPOCH;
-        let mut x509 = IndividualEnrollment::new("d1");
-        x509.settings.attestation.as_mut().expect("set by new").kind = AttestationType::X509;
         for (model, message) in [
             (IndividualEnrollment::new("d 1"), "registration id `d 1` is not valid"),
             (with_keys("AAEC", KEY), "the enrollment `d1` has no usable key: the symmetric key has 3 bytes"),
-            (x509, "the enrollment `d1` asks for the attestation `x509`, which is not emulated"),
         ] {
             let error = complete(model, None, now).expect_err(message);
             assert!(error.to_string().starts_with(message), "{error}");

@@ -3,6 +3,7 @@
 mod c2d;
 mod disk;
 mod enrollment;
+mod enrollment_rules;
 mod export;
 mod feedback;
 mod live;

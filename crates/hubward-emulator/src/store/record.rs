@@ -64,11 +64,15 @@ impl Operations {
         self.by_id.insert(id, Operation { number, ..operation });
     }
 
-    /// Takes one back that is on disk, in any order.
+    /// Takes one back that is on disk, in any order; then [`Self::sort`].
     pub(super) fn restore(&mut self, id: String, operation: Operation) {
-        let at = self.oldest_first.partition_point(|(number, _)| *number < operation.number);
-        self.oldest_first.insert(at, (operation.number, id.clone()));
+        self.oldest_first.push_back((operation.number, id.clone()));
         self.by_id.insert(id, operation);
+    }
+
+    /// Puts those that were taken back into their order.
+    pub(super) fn sort(&mut self) {
+        self.oldest_first.make_contiguous().sort_unstable();
     }
 
     pub(super) const fn table_mut(&mut self) -> &mut Table<Operation> {
@@ -107,5 +111,17 @@ mod tests {
         assert_eq!(operations.of("0", "d1"), None);
         assert!(operations.of("1", "d1").is_some());
         assert_eq!(operations.of("1", "d2"), None);
+    }
+
+    #[test]
+    fn operations_that_are_taken_back_are_forgotten_in_their_order() {
+        let mut operations = Operations::default();
+        for number in (0..MOST as u64).rev() {
+            operations.restore(number.to_string(), Operation { number, ..Operation::new("d1".into(), 1) });
+        }
+        operations.sort();
+        operations.insert("new".into(), Operation::new("d1".into(), 1));
+        let known = ["0", "1", "new"].map(|it| operations.of(it, "d1").map(|it| it.number));
+        assert_eq!(known, [None, Some(1), Some(MOST as u64)]);
     }
 }

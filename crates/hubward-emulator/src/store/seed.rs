@@ -106,13 +106,13 @@ fn put(state: &mut State, seed: &Seed, known: Known, now: SystemTime) -> Result<
     for model in &seed.enrollments {
         linked(state, &model.registration_id, &model.settings)?;
         let before = state.individuals.get(&model.registration_id.to_ascii_lowercase());
-        individuals.push(note(&mut report, enrollment::complete(model.clone(), before, now)?));
+        individuals.extend(changed(&mut report, enrollment::complete(model.clone(), before, now)?));
     }
     let mut groups = Vec::new();
     for model in &seed.enrollment_groups {
         linked(state, &model.enrollment_group_id, &model.settings)?;
         let before = state.groups.get(&model.enrollment_group_id.to_ascii_lowercase());
-        groups.push(note(&mut report, enrollment::complete(model.clone(), before, now)?));
+        groups.extend(changed(&mut report, enrollment::complete(model.clone(), before, now)?));
     }
     let devices = seed_devices::check(state, &seed.devices, known, now)?;
     devices.puts().for_each(|put| report.count(put));
@@ -133,9 +133,10 @@ fn put(state: &mut State, seed: &Seed, known: Known, now: SystemTime) -> Result<
     Ok(report)
 }
 
-fn note<M>(report: &mut SeedReport, (entry, put): (Entry<M>, Put)) -> Entry<M> {
+/// Counts an enrollment; gives it if it is to be put.
+fn changed<M>(report: &mut SeedReport, (entry, put): (Entry<M>, Put)) -> Option<Entry<M>> {
     report.count(put);
-    entry
+    (put != Put::Unchanged).then_some(entry)
 }
 
 impl SeedReport {

@@ -226,10 +226,16 @@ impl Checked {
             if put == Put::Unchanged {
                 continue;
             }
+            let enabled = device.enabled;
             if let Some(hub) = state.hub_mut(&host) {
                 hub.devices.insert(client_id.clone(), device);
             }
-            state.live.close(&Key::Hub(host, client_id), Why::NotAllowed);
+            if enabled {
+                state.live.close(&Key::Hub(host, client_id), Why::NotAllowed);
+            } else {
+                // With its modules.
+                state.close_device(&host, &client_id);
+            }
         }
     }
 }

@@ -226,17 +226,6 @@ impl Section {
 }
 
 impl Change {
-    /// Whether the change by itself keeps the rules; its sum with what is there may still be too large.
-    pub(crate) fn check(&self) -> Result<(), ProtoError> {
-        match self {
-            Self::Merge(values) => twin::check(values, usize::MAX),
-            Self::Replace(values) => {
-                no_null(values)?;
-                twin::check(values, usize::MAX)
-            }
-        }
-    }
-
     /// The values after the change, if they keep the rules.
     fn apply(&self, values: &Map<String, Value>, limit: usize) -> Result<Map<String, Value>, ProtoError> {
         let (mut result, patch) = match self {

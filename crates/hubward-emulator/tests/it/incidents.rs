@@ -1,6 +1,6 @@
 //! Faults that cut answers short or happen to the device itself: disabled, deleted, moved, an old token.
 
-use hubward_emulator::{DeviceStatus, Emulator, EventKind, Fault, FaultScript, Point};
+use hubward_emulator::{Ack, CloudToDevice, DeviceStatus, Emulator, EventKind, Fault, FaultScript, Point};
 use hubward_sas::{SasToken, SharedKey};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
@@ -252,6 +252,8 @@ async fn a_device_that_was_moved_finds_its_other_hub_through_dps() {
     send(&mut connection, &publish(0, "$iothub/twin/PATCH/properties/reported/?$rid=1", 0, br#"{"a":1}"#)).await;
     assert_eq!(before_pong(&mut connection).await.len(), 1);
 
+    // It has subscribed to none of these, so they wait.
+    emulator.send_to_device("localhost", "d1", CloudToDevice::new("x").message_id("m").ack(Ack::Full)).expect("queued");
     emulator.fault(Point::HubPublish, Fault::HubMoved).expect("fits");
     send(&mut connection, &publish(QOS1, "devices/d1/messages/events/", 1, b"x")).await;
     assert_eq!(receive(&mut connection).await, None);
@@ -261,6 +263,10 @@ async fn a_device_that_was_moved_finds_its_other_hub_through_dps() {
     let twin = emulator.twin("other.example", "d1").expect("the twin went along");
     assert_eq!(serde_json::json!(twin)["properties"]["reported"]["a"], 1);
     assert!(emulator.device("localhost", "d1").is_none());
+    let waiting: Vec<_> = emulator.cloud_messages("other.example", "d1").into_iter().map(|it| it.message_id).collect();
+    assert_eq!(waiting, ["m"], "its messages, too");
+    let feedback = emulator.feedback("localhost");
+    assert!(feedback.is_empty(), "nobody hears that they are purged: {feedback:?}");
 
     // And back, in the middle of a registration.
     emulator.fault(Point::DpsRegister, Fault::HubMoved).expect("fits");

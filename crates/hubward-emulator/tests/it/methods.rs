@@ -210,3 +210,15 @@ async fn a_device_that_answers_nothing_holds_up_so_many_calls() {
         assert_eq!(answered.expect("no panic").expect("an answer").status, 200);
     }
 }
+
+#[tokio::test]
+async fn a_module_of_a_disabled_device_cannot_be_called() {
+    let (emulator, _) = emulator().await;
+    emulator.add_module("localhost", "d1", "m1").expect("a module");
+    emulator.set_device_enabled("localhost", "d1", false);
+    for (id, named) in [("d1", "d1"), ("d1/m1", "d1"), ("d2/m1", "d2")] {
+        let error = emulator.invoke_method("localhost", id, Invocation::new("m")).await;
+        let expected = InvokeError::NotFound { hub: "localhost".into(), id: named.into() };
+        assert_eq!(error, Err(expected), "{id}");
+    }
+}

@@ -1,6 +1,6 @@
 //! Modules of a device over MQTT, packets typed by hand.
 
-use hubward_emulator::{CloudToDevice, ConnectionState, Emulator, EnrollError, Invocation};
+use hubward_emulator::{CloudToDevice, ConnectionState, Emulator, EnrollError, Invocation, Seed};
 use hubward_sas::{SasToken, SharedKey};
 use serde_json::json;
 
@@ -241,4 +241,14 @@ async fn a_module_has_a_twin_and_methods_of_its_own() {
     let (twin, devices) = (emulator.twin(HUB, "d1/m1").expect("a twin"), emulator.twin(HUB, "d1").expect("a twin"));
     assert_eq!((twin.device_id.as_str(), twin.module_id.as_deref()), ("d1", Some("m1")));
     assert_eq!((twin.reported.version, devices.version, devices.module_id), (2, 2, None));
+}
+
+#[tokio::test]
+async fn who_is_disabled_by_an_import_is_cut_off_with_its_modules() {
+    let (emulator, _, key) = emulator().await;
+    let mut module = accepted(&emulator, &key, true).await;
+    let seed = Seed::from_json(r#"{"devices": [{"deviceId": "d1", "status": "disabled"}]}"#).expect("a seed");
+    emulator.import(&seed).expect("it fits");
+    assert_eq!(receive(&mut module).await, None);
+    assert_eq!(state(&emulator), ConnectionState::Disconnected);
 }

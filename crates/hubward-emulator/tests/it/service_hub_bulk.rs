@@ -121,3 +121,41 @@ async fn keys_are_made_anew() {
     let wrong = ask(&["d1"], "third").to_string();
     assert_eq!(operator.refused(line, "", &wrong).await, no(400, "ArgumentInvalid"));
 }
+
+#[tokio::test]
+async fn who_is_refused_is_as_before() {
+    let emulator = Emulator::start().await.expect("started");
+    let mut operator = Operator::new(&emulator).await;
+    operator.ok("PUT /devices/d1", "", &device("d1")).await;
+    operator.ok("PUT /devices/d1/modules/m1", "", &json!({ "deviceId": "d1", "moduleId": "m1" })).await;
+    let before = operator.ok("GET /devices/d1", "", &Value::Null).await;
+    let part = "x".repeat(3 * 1024);
+    let large = json!({ "a": part, "b": part, "c": part });
+    for (item, code) in [
+        (json!({ "id": "new", "importMode": "create", "tags": large }), 413_001),
+        (json!({ "id": "d1", "importMode": "update", "status": "disabled", "tags": large }), 413_001),
+        (json!({ "id": "d1", "importMode": "update", "status": "disabled", "tags": { "a.b": 1 } }), 400_004),
+        // Two ids in one name neither another device's module.
+        (json!({ "id": "d1/m1", "importMode": "delete" }), 400_004),
+        (json!({ "id": "d1/m2", "importMode": "create" }), 400_004),
+        (json!({ "id": "d1", "moduleId": "m1/x", "importMode": "create" }), 400_004),
+        // Nobody could enable it again.
+        (json!({ "id": "d1", "moduleId": "m1", "importMode": "update", "status": "disabled" }), 400_004),
+    ] {
+        let reply = operator.ask("POST /devices", "", &json!([item]).to_string()).await;
+        assert_eq!(
+            (reply.status, &reply.json()["errors"][0]["errorCode"]),
+            (400, &json!(code)),
+            "{:.80}",
+            item.to_string()
+        );
+    }
+    let both = json!([{ "id": "d1", "moduleId": "m1", "importMode": "update", "status": "enabled" }]);
+    assert_eq!(operator.ok("POST /devices", "", &both).await["isSuccessful"], true, "as an export says it");
+    let line = "POST /devices/keys/regenerate?api-version=2024-03-31";
+    let slash = json!({ "policyKey": "primaryKey", "devices": [{ "id": "d1/m1" }] }).to_string();
+    let reply = operator.ask(line, "", &slash).await;
+    assert_eq!((reply.status, &reply.json()["errors"][0]["errorCode"]), (400, &json!(400_004)));
+    assert_eq!(operator.ok("GET /devices/d1", "", &Value::Null).await, before);
+    assert!(emulator.device("localhost", "new").is_none() && emulator.module("localhost", "d1", "m1").is_some());
+}

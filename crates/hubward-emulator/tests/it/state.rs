@@ -1,9 +1,9 @@
 //! State that outlives the emulator: on disk, exported, imported, forgotten.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use hubward_emulator::{Ack, CloudToDevice, Emulator, Seed, StartError, StateError};
+use hubward_emulator::{Ack, CloudToDevice, Emulator, EventKind, Seed, StartError, StateError};
 use hubward_sas::SharedKey;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
@@ -336,6 +336,20 @@ async fn the_admin_port_exports_imports_and_resets() {
         ("POST /api/import", JSON, "{", 400, "line 1, column 1"),
         ("POST /api/import", JSON, r#"{"devices": [{"deviceId": "d 1"}]}"#, 400, "not valid"),
         ("POST /api/import", JSON, r#"{"devices": [{"deviceId": "d", "tags": {"a": null}}]}"#, 400, "the twin of `d`"),
+        (
+            "POST /api/import",
+            JSON,
+            r#"{"enrollments": [{"registrationId": "d", "provisioningStatus": "disbled"}]}"#,
+            400,
+            "there is no provisioningStatus `disbled`",
+        ),
+        (
+            "POST /api/import",
+            JSON,
+            r#"{"enrollmentGroups": [{"enrollmentGroupId": "g", "capabilities": {"iotEdge": true}}]}"#,
+            400,
+            "not emulated",
+        ),
         ("POST /api/import", JSON, r#"{"registrations": [{"registrationId": "d", "assignedHub": "x"}]}"#, 400, "`x`"),
     ] {
         let reply = ask(line, headers, body).await;
@@ -343,4 +357,31 @@ async fn the_admin_port_exports_imports_and_resets() {
         assert!(reply.status == status && told.contains(message), "{line} {body}: {} {told}", reply.status);
     }
     assert_eq!(ask("GET /api/export", "", "").await.body, exported.body);
+}
+
+#[tokio::test]
+async fn a_message_that_has_expired_long_ago_is_written_like_any_other() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let emulator = start(folder.path()).await;
+    emulator.add_device(HUB, "pump").expect("a device");
+    let old = SystemTime::UNIX_EPOCH - Duration::from_secs(3_600);
+    let message = CloudToDevice::new("x").ack(Ack::Full).expires_at(old);
+    emulator.send_to_device(HUB, "pump", message).expect("taken");
+    emulator.patch_tags(HUB, "pump", json!({"a": 1})).expect("fine");
+    emulator.settled().await.expect("written");
+    emulator.shutdown().await;
+    let emulator = start(folder.path()).await;
+    assert!(emulator.cloud_messages(HUB, "pump").is_empty());
+    assert_eq!(emulator.twin(HUB, "pump").expect("a twin").tags["a"], 1);
+}
+
+#[tokio::test]
+async fn what_is_imported_again_is_no_news() {
+    let emulator = Emulator::start().await.expect("started");
+    emulator.enroll("d1").expect("enrolled");
+    emulator.enroll_group("g").expect("enrolled");
+    let (exported, before) = (emulator.export(), emulator.events().total());
+    emulator.import(&exported).expect("it fits");
+    let kinds: Vec<_> = emulator.events().from(before).iter().map(|it| it.kind).collect();
+    assert_eq!(kinds, [EventKind::Imported]);
 }

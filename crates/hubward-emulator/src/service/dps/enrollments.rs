@@ -1,9 +1,8 @@
 //! What only individual enrollments have.
 
-use hubward_proto::service::{BulkError, BulkMode, EnrollmentBulk, EnrollmentSettings, IndividualEnrollment};
+use hubward_proto::service::{BulkError, BulkMode, EnrollmentBulk, IndividualEnrollment};
 
 use super::kind::Kind;
-use crate::dps::Refusal;
 use crate::store::{Entry, State, Table};
 
 impl Kind for IndividualEnrollment {
@@ -28,17 +27,6 @@ impl Kind for IndividualEnrollment {
 
     fn entries_mut(state: &mut State) -> &mut Table<Entry<Self>> {
         &mut state.individuals
-    }
-
-    fn settings(&self) -> &EnrollmentSettings {
-        &self.settings
-    }
-
-    fn check(&self) -> Result<(), Refusal> {
-        match &self.optional_device_information {
-            None | Some(serde_json::Value::Object(_)) => Ok(()),
-            Some(_) => Err(Refusal::generic(400, "optionalDeviceInformation must be an object.")),
-        }
     }
 
     /// Source: `[sdk]` azure-iot-sdk-csharp, issue 3478: the registration is shown with a single

@@ -1,9 +1,8 @@
 //! What only enrollment groups have.
 
-use hubward_proto::service::{BulkError, BulkMode, EnrollmentGroup, EnrollmentGroupBulk, EnrollmentSettings};
+use hubward_proto::service::{BulkError, BulkMode, EnrollmentGroup, EnrollmentGroupBulk};
 
 use super::kind::Kind;
-use crate::dps::Refusal;
 use crate::store::{Entry, State, Table};
 
 impl Kind for EnrollmentGroup {
@@ -29,14 +28,6 @@ impl Kind for EnrollmentGroup {
 
     fn entries_mut(state: &mut State) -> &mut Table<Entry<Self>> {
         &mut state.groups
-    }
-
-    fn settings(&self) -> &EnrollmentSettings {
-        &self.settings
-    }
-
-    fn check(&self) -> Result<(), Refusal> {
-        Ok(())
     }
 
     fn with_registration(self, _: &State) -> Self {

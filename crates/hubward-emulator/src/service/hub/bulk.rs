@@ -8,14 +8,15 @@ use hubward_proto::service::{
 };
 use serde_json::{Map, Value};
 
-use super::identity::{self, Wish, check_id, find};
+use super::identity::{self, Wish, find};
 use super::problem::Problem;
 use super::registry::{self, Mode};
 use super::{Done, IfMatch, check_etag, read};
-use crate::hub::{Code, change_twin};
+use crate::clock::timestamp;
+use crate::hub::{Code, TwinProblem, change_twin};
 use crate::journal::{EventKind, EventSource, Note};
 use crate::shared::Shared;
-use crate::store::{Change, State};
+use crate::store::{Change, State, Twin};
 
 /// Does one after the other; those that are refused do not hold up the rest.
 ///
@@ -33,21 +34,17 @@ pub(super) fn answer(shared: &Shared, hub: &str, body: &[u8]) -> Result<Done, Pr
     let (mut seen, mut notes) = (BTreeSet::new(), Vec::new());
     let errors: Vec<DeviceBulkError> = shared.store.change(|state| {
         let one = |operation: DeviceOperation| {
-            let client_id = client_id(&operation);
             let mode = mode(operation.import_mode.as_ref());
             let (device_id, module_id) = (operation.id.clone(), operation.module_id.clone());
-            let done = if seen.insert(client_id.clone()) {
-                apply(state, hub, &client_id, &mode, operation, now)
-            } else {
-                Err(Problem::new(Code::DeviceDefinedMultipleTimes, &client_id))
-            };
-            let problem = match done {
-                Ok(news) => {
-                    notes.extend(news.map(|it| Note::new(it, EventSource::HubService).hub(hub).id(&client_id)));
-                    return None;
+            let done = identity::client_id(&device_id, module_id.as_deref()).and_then(|client_id| {
+                if !seen.insert(client_id.clone()) {
+                    return Err(Problem::new(Code::DeviceDefinedMultipleTimes, client_id));
                 }
-                Err(problem) => problem,
-            };
+                let news = apply(state, hub, &client_id, &mode, operation, now)?;
+                notes.extend(news.map(|it| Note::new(it, EventSource::HubService).hub(hub).id(&client_id)));
+                Ok(())
+            });
+            let problem = done.err()?;
             let mut error = DeviceBulkError::default();
             (error.device_id, error.module_id) = (Some(device_id), module_id);
             error.error_code = OperationCode::Number(problem.code);
@@ -100,16 +97,9 @@ const MODES: [ImportMode; 9] = [
     ImportMode::UpdateTwinIfMatchEtag,
 ];
 
-fn client_id(operation: &DeviceOperation) -> String {
-    match &operation.module_id {
-        Some(module_id) if !module_id.is_empty() => format!("{}/{module_id}", operation.id),
-        _ => operation.id.clone(),
-    }
-}
-
 /// Source: `[doc]` iot-hub/iot-hub-bulk-identity-mgmt.md, `importMode`. That what a request says of the
 /// twin is merged into it, whatever the mode, is a `[guess]`, and that `managedBy` stays, which these
-/// requests do not have. Gives what the journal is to be told.
+/// requests do not have. An identity that is refused is as it was. Gives what the journal is to be told.
 fn apply(
     state: &mut State,
     hub: &str,
@@ -118,7 +108,6 @@ fn apply(
     operation: DeviceOperation,
     now: SystemTime,
 ) -> Result<Option<EventKind>, Problem> {
-    check_id(client_id)?;
     let etag = |etag: Option<&str>, insists: bool| match (insists, etag.map(IfMatch::parse)) {
         (false, _) => Ok(IfMatch::Any),
         (true, Some(it @ (IfMatch::Etag(_) | IfMatch::Any))) => Ok(it),
@@ -156,15 +145,21 @@ fn apply(
             operation.device_scope.as_deref(),
             operation.parent_scopes.as_deref(),
         )?;
+        let enabled = identity::status(operation.status, operation.status_reason.as_deref())?;
+        if client_id.contains('/') && (enabled == Some(false) || operation.status_reason.is_some()) {
+            // `enabled` is what an export says of every module.
+            return Err(Problem::invalid("A module has no status of its own: its device is disabled instead."));
+        }
         let wish = Wish {
             keys: identity::keys(operation.authentication)?,
-            enabled: identity::status(operation.status, operation.status_reason.as_deref())?,
+            enabled,
             status_reason: operation.status_reason,
             managed_by: find(state, hub, client_id).ok().and_then(|it| it.managed_by.clone()),
         };
-        if let Some(problem) = [&tags, &desired].into_iter().flatten().find_map(|it| it.check().err()) {
-            return Err(Problem::invalid(problem.to_string()));
-        }
+        // On a copy first: what the twin refuses refuses the identity.
+        let now_text = timestamp(now);
+        let mut twin = find(state, hub, client_id).map_or_else(|_| Twin::new(None, &now_text), |it| it.twin.clone());
+        twin.update(tags.as_ref(), desired.as_ref(), &now_text).map_err(TwinProblem::from)?;
         let created = registry::apply(state, hub, client_id, wish, put, &if_match, now)?;
         (!created).then_some(EventKind::DeviceUpdated)
     } else {

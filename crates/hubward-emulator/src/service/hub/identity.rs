@@ -3,7 +3,7 @@
 use hubward_proto::service::{
     self as model, Authentication, AuthenticationType, Capabilities, SymmetricKeys, X509Thumbprint,
 };
-use hubward_proto::{DeviceId, ModuleId};
+use hubward_proto::{DeviceId, ModuleId, ProtoError};
 use hubward_sas::{KeyError, SharedKey};
 
 use super::problem::Problem;
@@ -56,6 +56,15 @@ pub(super) fn check_id(client_id: &str) -> Result<(), Problem> {
         Some((device, module)) => DeviceId::new(device).and_then(|_| ModuleId::new(module).map(drop)),
     };
     checked.map_err(|problem| Problem::invalid(problem.to_string()))
+}
+
+/// The client id of a device, or of its module, that a body names by two ids; an empty module id is none.
+pub(super) fn client_id(device_id: &str, module_id: Option<&str>) -> Result<String, Problem> {
+    let wrong = |problem: ProtoError| Problem::invalid(problem.to_string());
+    DeviceId::new(device_id).map_err(wrong)?;
+    let Some(module_id) = module_id.filter(|it| !it.is_empty()) else { return Ok(device_id.to_owned()) };
+    ModuleId::new(module_id).map_err(wrong)?;
+    Ok(format!("{device_id}/{module_id}"))
 }
 
 /// What a request says of how an identity proves who it is.

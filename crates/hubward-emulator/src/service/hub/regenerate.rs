@@ -5,7 +5,7 @@ use hubward_sas::SharedKey;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::identity::{check_id, find};
+use super::identity::{self, find};
 use super::problem::Problem;
 use super::{Done, read};
 use crate::hub::Code;
@@ -46,8 +46,8 @@ pub(super) fn answer(shared: &Shared, hub: &str, body: &[u8]) -> Result<Done, Pr
     let (mut rotated, mut errors) = (Vec::new(), Vec::new());
     shared.store.change(|state| {
         for Subject { id, module_id } in devices {
-            let client_id = module_id.as_ref().map_or_else(|| id.clone(), |it| format!("{id}/{it}"));
-            match renew(state, hub, &client_id, primary) {
+            let client_id = identity::client_id(&id, module_id.as_deref());
+            match client_id.and_then(|it| renew(state, hub, &it, primary)) {
                 Ok(SymmetricKeys { primary_key, secondary_key }) => rotated.push(json!({
                     "id": id, "moduleId": module_id, "primaryKey": primary_key, "secondaryKey": secondary_key,
                 })),
@@ -60,7 +60,8 @@ pub(super) fn answer(shared: &Shared, hub: &str, body: &[u8]) -> Result<Done, Pr
     });
     for done in &rotated {
         let id = done["id"].as_str().unwrap_or_default();
-        let client_id = done["moduleId"].as_str().map_or_else(|| id.to_owned(), |it| format!("{id}/{it}"));
+        let module_id = done["moduleId"].as_str().filter(|it| !it.is_empty());
+        let client_id = module_id.map_or_else(|| id.to_owned(), |it| format!("{id}/{it}"));
         let note = Note::new(EventKind::DeviceUpdated, EventSource::HubService).hub(hub).id(&client_id);
         shared.journal.note(note.message(format!("a new {policy_key}")));
     }
@@ -74,7 +75,6 @@ pub(super) fn answer(shared: &Shared, hub: &str, body: &[u8]) -> Result<Done, Pr
 }
 
 fn renew(state: &mut State, hub: &str, client_id: &str, primary: bool) -> Result<SymmetricKeys, Problem> {
-    check_id(client_id)?;
     find(state, hub, client_id)?;
     let key = SharedKey::generate().map_err(|_| Problem::generic(500, "There is no randomness to make keys of."))?;
     let device = state.device_mut(hub, client_id).ok_or_else(|| Problem::missing(client_id))?;

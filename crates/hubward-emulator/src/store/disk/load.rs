@@ -54,7 +54,8 @@ pub(super) fn load(
         loader.row(key, value).ok_or_else(|| format!("its row `{}` is damaged", key.replace('\0', " ")))?;
     }
     loader.check_queues()?;
-    let Loader { next, foreign, .. } = loader;
+    let Loader { next, foreign, state } = loader;
+    state.operations.sort();
     for (hub, log) in logs {
         for part in messages(database, hub)? {
             part.into_iter().for_each(|it| log.restore(it));
