@@ -1,12 +1,13 @@
-//! Places for connections. Who has not said yet what it wants waits in a lobby that holds a bounded
-//! number, and goes when newer ones come; who has said it gets a seat. So connections that are opened
-//! and left alone, however many, keep nobody out.
+//! Places for connections. Who has not said yet what it wants, or not shown that it may, waits in a lobby
+//! that holds a bounded number, and goes when newer ones come; who has gets a seat. So connections that
+//! are opened and left alone, however many and wherever they stop, keep nobody out.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
+use hyper::http::Extensions;
+use tokio::sync::{Notify, OnceCell, OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::{Instant, sleep_until};
 
 /// All places of an emulator.
@@ -175,6 +176,35 @@ pub(crate) struct Seat {
 impl Drop for Seat {
     fn drop(&mut self) {
         self.place.stand_up();
+    }
+}
+
+/// A request's way to a seat, which it takes with it in its extensions: whoever answers the request knows
+/// when it is complete and may be served. The seat is given back when the last clone is gone.
+#[derive(Debug, Clone)]
+pub(crate) struct Way {
+    place: Arc<Place>,
+    seat: Arc<OnceCell<Seat>>,
+}
+
+impl Way {
+    pub(crate) fn new(place: &Arc<Place>) -> Self {
+        Self { place: Arc::clone(place), seat: Arc::default() }
+    }
+
+    /// As [`Place::sit`], once.
+    pub(crate) async fn sit(&self) {
+        if let Some(seat) = self.place.sit().await {
+            // A second one goes back at once.
+            let _ = self.seat.set(seat);
+        }
+    }
+}
+
+/// Takes a seat for a request, if it is one that has a [`Way`].
+pub(crate) async fn sit(extensions: &Extensions) {
+    if let Some(way) = extensions.get::<Way>() {
+        way.sit().await;
     }
 }
 

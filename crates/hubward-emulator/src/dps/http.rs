@@ -1,22 +1,22 @@
 //! DPS over HTTPS.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use http_body_util::{BodyExt as _, Limited};
+use bytes::Bytes;
 use hubward_proto::dps::http::{DpsHttpRequest, DpsOperation, ERROR_CODE, NoSuchRequest, REQUEST_ID};
 use hubward_proto::limits::DPS_MESSAGE_MAX;
 use hubward_sas::SasToken;
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::header::{ALLOW, AUTHORIZATION, HOST, HeaderMap, LOCATION, RETRY_AFTER, STRICT_TRANSPORT_SECURITY};
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
 use super::admit::Caller;
 use super::answer::{Answer, Refusal};
 use crate::clock::Clock;
 use crate::fault::{Fault, Point};
-use crate::http::{Cut, Pace, Paced, Reply, add_headers, is_json, reply, value};
+use crate::http::{Cut, Pace, Paced, Reply, add_headers, is_json, reply, request, value};
+use crate::lobby;
 use crate::service::api_version;
 use crate::shared::Shared;
 
@@ -41,25 +41,30 @@ pub(crate) async fn handle(shared: &Arc<Shared>, request: Request<Incoming>) -> 
     if has_body && !is_json(&head.headers) {
         return Ok(refuse(&Refusal::generic(415, "The content type must be application/json.")));
     }
-    let body = match timeout(BODY, Limited::new(body, DPS_MESSAGE_MAX).collect()).await {
-        Ok(Ok(body)) => body.to_bytes(),
-        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
-            return Ok(refuse(&Refusal::generic(413, "The request is larger than 96 KB.")));
-        }
-        // The client left in the middle, or takes for ever.
-        Ok(Err(_)) | Err(_) => return Err(Cut),
-    };
     let caller = caller(&asked, uri.query(), &head.headers);
+    // Nobody has to keep in memory what strangers send, nor a seat for them.
+    let denial = registrar.denial(&caller);
+    let body = match &denial {
+        None => request::read(body, DPS_MESSAGE_MAX).await?,
+        Some(_) => request::discard(body, DPS_MESSAGE_MAX).await?.map(|()| Bytes::new()),
+    };
+    let Ok(body) = body else {
+        return Ok(refuse(&Refusal::generic(413, "The request is larger than 96 KB.")));
+    };
+    if denial.is_none() {
+        lobby::sit(&head.extensions).await;
+    }
     let who = caller.registration_id.as_str();
     let fault = match asked.operation {
         DpsOperation::Register => shared.take_fault(Point::DpsRegister, Some(who)),
         DpsOperation::Status(_) => shared.take_fault(Point::DpsPoll, Some(who)),
         DpsOperation::Lookup => None,
     };
-    let answer = || match &asked.operation {
-        DpsOperation::Register => registrar.register(&caller, &body),
-        DpsOperation::Status(operation_id) => registrar.poll(&caller, operation_id),
-        DpsOperation::Lookup => registrar.lookup(&caller, &body),
+    let answer = || match (denial, &asked.operation) {
+        (Some(denial), _) => registrar.deny(&caller, denial),
+        (None, DpsOperation::Register) => registrar.register(&caller, &body),
+        (None, DpsOperation::Status(operation_id)) => registrar.poll(&caller, operation_id),
+        (None, DpsOperation::Lookup) => registrar.lookup(&caller, &body),
     };
     let (mut pace, mut added) = (Pace::AtOnce, Vec::new());
     let answer = match fault {
@@ -169,6 +174,3 @@ fn allowed(path: &str) -> &'static str {
 
 /// How the paths of the service API begin that are not emulated.
 const NOT_EMULATED: &str = "certificates";
-
-/// How long a client may take to send a request's body.
-const BODY: Duration = Duration::from_secs(30);

@@ -6,12 +6,14 @@ use std::sync::Arc;
 use hubward_proto::dps::{DpsUsername, OperationTopic, RESPONSE_FILTER, RegisterTopic, ResponseTopic};
 use hubward_sas::SasToken;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::oneshot;
 use tokio::time::sleep;
 
 use super::admit::Caller;
 use super::answer::{Answer, Refusal};
 use crate::fault::{Fault, Point};
 use crate::journal::{EventKind, EventSource, Note};
+use crate::lobby::Place;
 use crate::mqtt::codec::{Connect, Incoming, Outgoing, Publish};
 use crate::mqtt::{
     Bounds, Closed, Connection, End, FILTER_REFUSED, NOT_AUTHORIZED, PACKET_MOST, REQUEST_ID_MAX, Session, end_of,
@@ -30,6 +32,7 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(
     shared: &Arc<Shared>,
     connection: &mut Connection<S>,
     connect: Connect,
+    place: &Arc<Place>,
 ) -> End {
     let caller = match check(&connect) {
         Ok(caller) => caller,
@@ -40,18 +43,24 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(
             return refuse(connection, NOT_AUTHORIZED);
         }
     };
+    // Who may not register hears so when it does. Until then it has no seat, and takes over from nobody.
+    let known = shared.registrar.denial(&caller).is_none();
+    let _seat = if known { place.sit().await } else { None };
+    let (_end, never) = oneshot::channel();
     let key = Key::Dps(caller.key());
-    let wires = shared.store.change(|state| state.live.begin(key.clone(), store::Session::default()));
+    let wires = known.then(|| shared.store.change(|state| state.live.begin(key.clone(), store::Session::default())));
+    let (number, ended) = wires.map_or((None, never), |it| (Some(it.number), it.ended));
     connection.allow(PACKET_MOST);
     // Sessions are accepted and nothing is kept.
     connection.queue(&Outgoing::Connack { session_present: false, code: 0 });
     // A token's age is looked at with each request.
-    let (number, ended, expired) = (wires.number, wires.ended, std::future::pending());
-    let bounds = Bounds { keep_alive: connect.keep_alive, ended, expired };
+    let bounds = Bounds { keep_alive: connect.keep_alive, ended, expired: std::future::pending() };
     let mut session = DpsSession { shared, caller: &caller, granted: None, packet_id: 0 };
     let why = run(connection, &mut session, bounds).await;
     tracing::debug!(registration_id = %caller.registration_id, %why, "a connection to DPS has ended");
-    shared.store.change(|state| state.live.end(&key, number));
+    if let Some(number) = number {
+        shared.store.change(|state| state.live.end(&key, number));
+    }
     end_of(&why)
 }
 

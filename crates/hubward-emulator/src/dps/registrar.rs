@@ -108,13 +108,21 @@ impl Registrar {
         self.answer(caller, Err(Denial { refusal: Refusal::unauthorized(), why }))
     }
 
+    /// Why a device may not ask, whatever it is about to.
+    pub(crate) fn denial(&self, caller: &Caller) -> Option<Denial> {
+        self.store.read(|state| self.admit(state, caller).err())
+    }
+
+    /// The answer to who may not.
+    pub(crate) fn deny(&self, caller: &Caller, Denial { refusal, why }: Denial) -> Answer {
+        tracing::info!(registration_id = %caller.registration_id, code = refusal.code, why, "DPS refuses a device");
+        let note = Note::new(EventKind::Refused, EventSource::Dps).id(caller.registration_id.as_str());
+        self.journal.note(note.code(refusal.code).message(why));
+        self.refuse(&refusal)
+    }
+
     fn answer(&self, caller: &Caller, result: Result<Answer, Denial>) -> Answer {
-        result.unwrap_or_else(|Denial { refusal, why }| {
-            tracing::info!(registration_id = %caller.registration_id, code = refusal.code, why, "DPS refuses a device");
-            let note = Note::new(EventKind::Refused, EventSource::Dps).id(caller.registration_id.as_str());
-            self.journal.note(note.code(refusal.code).message(why));
-            self.refuse(&refusal)
-        })
+        result.unwrap_or_else(|denial| self.deny(caller, denial))
     }
 
     fn admit(&self, state: &State, caller: &Caller) -> Result<Admitted, Denial> {

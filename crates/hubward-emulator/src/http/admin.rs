@@ -11,7 +11,7 @@ mod twins;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::header::{
     ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, REFERRER_POLICY,
     STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
@@ -31,6 +31,7 @@ pub(crate) use guard::Guard;
 use self::api::{Failure, Feed, Shape, Stream};
 use super::timed::Timed;
 use super::{Cut, Pace, Paced, Reply, reply, settled, telemetry, value};
+use crate::lobby::{Lobby, Place, Way};
 use crate::ready::Ready;
 use crate::serve::accept;
 use crate::shared::Shared;
@@ -41,7 +42,7 @@ pub(crate) struct Admin {
     shared: Arc<Shared>,
     guard: Guard,
     started: SystemTime,
-    connections: Arc<Semaphore>,
+    lobby: Arc<Lobby>,
     streams: Arc<Semaphore>,
     /// One import is in memory at a time.
     imports: Semaphore,
@@ -53,7 +54,7 @@ impl Admin {
             guard,
             started: shared.clock.now(),
             shared,
-            connections: Arc::new(Semaphore::new(MOST)),
+            lobby: Lobby::new(MOST),
             streams: Arc::new(Semaphore::new(STREAMS)),
             imports: Semaphore::new(1),
         }
@@ -64,18 +65,19 @@ impl Admin {
         let mut connections = JoinSet::new();
         loop {
             let tcp = tokio::select! {
-                tcp = accept(&listener, &mut connections, || ()) => tcp,
+                tcp = accept(&listener, &mut connections, || self.lobby.evict(MANY)) => tcp,
                 () = self.shared.closed() => break,
             };
-            let permit = tokio::select! {
-                permit = Arc::clone(&self.connections).acquire_owned() => permit,
+            let guest = tokio::select! {
+                guest = self.lobby.enter() => guest,
                 () = self.shared.closed() => break,
             };
-            let Ok(permit) = permit else { return };
-            let this = Arc::clone(&self);
+            let (this, place) = (Arc::clone(&self), Arc::clone(&guest.place));
             connections.spawn(async move {
-                this.connection(Timed::new(tcp, TAKE)).await;
-                drop(permit);
+                tokio::select! {
+                    () = this.connection(Timed::new(tcp, TAKE), &place) => {}
+                    () = guest.evicted() => tracing::debug!("an admin connection that asks for nothing makes room"),
+                }
             });
         }
         drop(listener);
@@ -84,8 +86,8 @@ impl Admin {
         let _ = timeout(FAREWELL, ended).await;
     }
 
-    async fn connection(&self, stream: Timed<tokio::net::TcpStream>) {
-        let service = service_fn(|request| self.answer(request));
+    async fn connection(&self, stream: Timed<tokio::net::TcpStream>, place: &Arc<Place>) {
+        let service = service_fn(|request| self.answer(request, place));
         let mut builder = http1::Builder::new();
         builder.timer(TokioTimer::new()).header_read_timeout(HEADERS).max_buf_size(HEADERS_MOST);
         let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
@@ -101,10 +103,16 @@ impl Admin {
         }
     }
 
-    /// Answers one request; whoever asks first passes the [`Guard`].
-    async fn answer(&self, request: Request<Incoming>) -> Result<Reply, Cut> {
+    /// Answers one request; whoever asks first passes the [`Guard`]. It has a seat from when it is complete
+    /// until its answer is sent, which of a stream may take long.
+    async fn answer(&self, request: Request<Incoming>, place: &Arc<Place>) -> Result<Reply, Cut> {
         let page = portal::File::at(request.uri().path());
-        let (head, body) = request.into_parts();
+        let (mut head, body) = request.into_parts();
+        let way = Way::new(place);
+        if body.is_end_stream() {
+            way.sit().await;
+        }
+        head.extensions.insert(way.clone());
         let mut reply = match self.guard.check(&head, page.is_some()) {
             Ok(()) => {
                 let reply = self.route(page, Request::from_parts(head, body)).await;
@@ -115,6 +123,7 @@ impl Admin {
                 text(&self.shared, stranger.status(), stranger.message())
             }
         };
+        reply.body_mut().keep(way);
         let headers = reply.headers_mut();
         for (name, value) in HEADERS_OF_ALL {
             headers.entry(name).or_insert(HeaderValue::from_static(value));
@@ -208,8 +217,11 @@ const PATHS: &str = "There is /health, /ca.pem, /telemetry/{hub}, and for a devi
                      /api/faults, /api/clock, /api/keys, /api/export, /api/import, /api/reset and \
                      /api/devices/{hub}/{device}/disconnect.";
 
-/// Connections at a time.
+/// Connections that are answered at a time; as many more may wait in the lobby.
 const MOST: usize = 256;
+
+/// Guests that go when there are no file descriptors left.
+const MANY: usize = 16;
 
 /// Streams among them, so that they cannot take every place.
 const STREAMS: usize = 128;

@@ -11,6 +11,8 @@ use hyper::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue};
 use tokio::time::{Sleep, sleep};
 
 use crate::clock::{Clock, http_date};
+#[cfg(feature = "admin")]
+use crate::lobby::Way;
 
 /// An answer over HTTP.
 pub(crate) type Reply = Response<Paced>;
@@ -41,6 +43,9 @@ pub(crate) struct Paced {
     pause: Option<Pin<Box<Sleep>>>,
     /// What comes after `rest`, as long as the client takes it.
     more: Option<Box<dyn Chunks>>,
+    /// The seat of the request, where it is to be had until the answer is sent.
+    #[cfg(feature = "admin")]
+    way: Option<Way>,
 }
 
 /// A body that is made while it is sent: the next chunk is asked for when the client has taken the
@@ -52,11 +57,17 @@ pub(crate) trait Chunks: Send {
 
 impl Paced {
     pub(crate) fn new(bytes: impl Into<Bytes>, pace: Pace) -> Self {
-        Self { rest: bytes.into(), pace, pause: None, more: None }
+        Self { rest: bytes.into(), pace, ..Self::default() }
     }
 
     pub(crate) fn with_pace(self, pace: Pace) -> Self {
         Self { pace, ..self }
+    }
+
+    /// Keeps the seat of the request until the answer is sent.
+    #[cfg(feature = "admin")]
+    pub(crate) fn keep(&mut self, way: Way) {
+        self.way = Some(way);
     }
 
     /// Chunks of a length that nobody knows.

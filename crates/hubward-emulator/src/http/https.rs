@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::timed::Timed;
 use super::{Cut, Pace, Reply, settled, stranger, websocket};
 use crate::journal::{EventKind, EventSource, Note};
-use crate::lobby::Place;
+use crate::lobby::{Place, Way};
 use crate::shared::Shared;
 use crate::{dps, mqtt, service};
 
@@ -47,15 +47,15 @@ where
     }
 }
 
-/// Answers one request. While it is answered the connection has a seat; between two it has not.
+/// Answers one request. The connection has a seat while one is answered that is complete and allowed.
 async fn answer(
     shared: &Arc<Shared>,
     place: &Arc<Place>,
     upgrade: &Mutex<Option<OnUpgrade>>,
     request: Request<Incoming>,
 ) -> Result<Reply, Cut> {
-    let _seat = place.sit().await;
-    let (head, body) = request.into_parts();
+    let (mut head, body) = request.into_parts();
+    head.extensions.insert(Way::new(place));
     match stranger::check(&shared.access, &head) {
         Ok(()) => {
             let reply = route(shared, upgrade, Request::from_parts(head, body)).await;

@@ -4,6 +4,7 @@
 mod admin;
 mod body;
 mod https;
+pub(crate) mod request;
 mod stranger;
 #[cfg(feature = "admin")]
 mod telemetry;

@@ -26,8 +26,7 @@ pub(super) fn check(access: &Access, head: &Parts) -> Result<(), Refusal> {
     }
     let from_here = match single(headers, ORIGIN.as_str()) {
         None => !headers.contains_key(ORIGIN),
-        // Ports may differ in writing: the usual one is often left out.
-        Some(origin) => origin.split_once("://").is_some_and(|(_, it)| name_of(it).eq_ignore_ascii_case(name_of(host))),
+        Some(origin) => origin.strip_prefix("https://").is_some_and(|it| is_same(it, host)),
     };
     let site = match single(headers, SITE) {
         None => !headers.contains_key(SITE),
@@ -38,6 +37,12 @@ pub(super) fn check(access: &Access, head: &Parts) -> Result<(), Refusal> {
     } else {
         Err(Refusal::generic(403, "Pages of other origins may not use this address."))
     }
+}
+
+/// Whether two names with ports are the same; the usual port is often left out.
+fn is_same(one: &str, other: &str) -> bool {
+    let usual = |it: &'_ str| it.strip_suffix(":443").unwrap_or(it).to_ascii_lowercase();
+    usual(one) == usual(other)
 }
 
 /// The name in a `Host`, without the port.
@@ -90,6 +95,11 @@ mod tests {
             (&[("host", "hub.local"), ("origin", "https://evil.example")], 403),
             (&[("host", "hub.local"), ("origin", "https://hub.local.evil.example")], 403),
             (&[("host", "hub.local"), ("origin", "https://hub.local@evil.example")], 403),
+            (&[("host", "localhost:8443"), ("origin", "https://localhost:3000")], 403),
+            (&[("host", "localhost:8443"), ("origin", "http://localhost:8443")], 403),
+            (&[("host", "localhost:8443"), ("origin", "https://localhost")], 403),
+            (&[("host", "hub.local"), ("origin", "http://hub.local")], 403),
+            (&[("host", "hub.local:443"), ("origin", "https://hub.local")], 200),
             (&[("host", "hub.local"), ("origin", "null")], 403),
             (&[("host", "hub.local"), ("origin", "")], 403),
             (&[("host", "hub.local"), ("origin", "hub.local")], 403),

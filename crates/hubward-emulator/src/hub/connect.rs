@@ -18,6 +18,7 @@ use super::telemetry::Telemetry;
 use crate::clock::{Clock, timestamp};
 use crate::fault::{Fault, Point};
 use crate::journal::{EventKind, EventSource, Note};
+use crate::lobby::Place;
 use crate::mqtt::codec::{Connect, Incoming, Outgoing};
 use crate::mqtt::{
     Bounds, Closed, Connection, End, FILTER_REFUSED, NOT_AUTHORIZED, PACKET_MOST, Session, end_of, refuse, run,
@@ -30,6 +31,7 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(
     shared: &Arc<Shared>,
     connection: &mut Connection<S>,
     connect: Connect,
+    place: &Arc<Place>,
 ) -> End {
     let (now, time) = (shared.clock.unix(), shared.clock.now());
     // One step, so that a device cannot be deleted between check and connection.
@@ -64,6 +66,7 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(
             return refuse(connection, NOT_AUTHORIZED);
         }
     };
+    let _seat = place.sit().await;
     let session_present = kept.is_some();
     tracing::info!(device = %login.identity, session_present, "a device is connected");
     shared.journal.note(told(EventKind::Connected, &login));

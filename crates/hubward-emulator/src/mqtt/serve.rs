@@ -28,7 +28,7 @@ pub(crate) enum End {
     Never,
 }
 
-/// Serves one MQTT connection to its end.
+/// Serves one MQTT connection to its end. It gets a seat when it has shown who it is.
 pub(crate) async fn serve<S>(shared: &Arc<Shared>, stream: S, place: &Arc<Place>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
@@ -36,14 +36,12 @@ where
     let mut connection = Connection::new(stream, Arc::clone(&shared.store));
     let end = match timeout(FIRST_PACKET, connection.read()).await {
         Ok(Ok(Incoming::Connect(connect))) => {
-            // Who has said what it wants is not sent away for those who have not.
-            let _seat = place.sit().await;
             let to_dps = connect.username.as_deref().is_some_and(DpsUsername::is_one);
             let point = if to_dps { Point::DpsConnect } else { Point::HubConnect };
             match misbehave(shared, &mut connection, point, &connect).await {
                 Some(end) => end,
-                None if to_dps => dps::serve_mqtt(shared, &mut connection, *connect).await,
-                None => hub::serve_mqtt(shared, &mut connection, *connect).await,
+                None if to_dps => dps::serve_mqtt(shared, &mut connection, *connect, place).await,
+                None => hub::serve_mqtt(shared, &mut connection, *connect, place).await,
             }
         }
         // The standard wants this one answered.

@@ -1,7 +1,6 @@
 //! The service APIs, as an operator's tools use them over HTTPS.
 
 mod auth;
-mod body;
 mod dps;
 mod faults;
 pub(crate) mod fuzzing;
@@ -20,6 +19,11 @@ pub(crate) use hub::{Form, Problem, invoke, patch_twin};
 
 use crate::http::{Cut, Reply};
 use crate::shared::Shared;
+
+/// Most bytes of a body.
+const BODY_MOST: usize = 512 * 1024;
+
+const TOO_LARGE: &str = "The request is larger than 512 KB.";
 
 /// Whether a path is one of a service API, or begins like one.
 pub(crate) fn is_asked(path: &str) -> bool {

@@ -11,7 +11,9 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::client::{QOS1, Tls, dps_token, http, hub_connect, patient, publish, receive, send, tls};
+use crate::client::{
+    Login, QOS1, Tls, before_pong, connect, dps_token, http, hub_connect, patient, publish, receive, send, tls,
+};
 
 /// The first bytes of a TLS handshake, and no more.
 const HALF_A_HELLO: &[u8] = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03";
@@ -145,10 +147,8 @@ async fn slow_clients_of_every_kind_hold_nobody_up() {
 
 #[tokio::test]
 async fn more_half_open_connections_than_there_are_places_keep_nobody_out() {
-    // In a body a client has said what it wants, and is served for up to 30 seconds.
-    let half_open = SLOW.iter().filter(|(name, ..)| !matches!(*name, "in a body" | "in a chunk"));
     let mut tests = JoinSet::new();
-    for (name, over_tls, bytes) in half_open {
+    for (name, over_tls, bytes) in &SLOW {
         tests.spawn(keeps_nobody_out(name, *over_tls, bytes));
     }
     while let Some(ended) = tests.join_next().await {
@@ -175,6 +175,89 @@ async fn keeps_nobody_out(name: &'static str, over_tls: bool, bytes: &'static [u
     sends(&mut connects(&emulator, &key).await, 1).await;
     assert_eq!(receive(&mut device).await, None, "{name}: its newer connection has taken over");
     slow[0].is_closed().await;
+}
+
+/// A CONNECT of this device to DPS with a token that can be read and that nobody has signed.
+fn unsigned(emulator: &Emulator, id: &str) -> Vec<u8> {
+    let scope = emulator.id_scope();
+    connect(&Login {
+        client_id: id,
+        username: &format!("{scope}/registrations/{id}/api-version=2019-03-31"),
+        password: &dps_token(emulator, &SharedKey::generate().expect("random"), id),
+        clean: true,
+        keep_alive: 60,
+        will: None,
+    })
+}
+
+#[tokio::test]
+async fn who_has_a_token_that_nobody_signed_keeps_nobody_out_and_takes_over_from_nobody() {
+    let emulator = Emulator::builder().max_connections(4).start().await.expect("started");
+    let key = emulator.add_device("localhost", "d1").expect("a device");
+    let enrolled = emulator.enroll("healthy").expect("enrolled").primary_key().clone();
+    let scope = emulator.id_scope().to_owned();
+    let mut own = tls(&emulator, emulator.mqtt_addr()).await;
+    let login = Login {
+        client_id: "healthy",
+        username: &format!("{scope}/registrations/healthy/api-version=2019-03-31"),
+        password: &dps_token(&emulator, &enrolled, "healthy"),
+        clean: true,
+        keep_alive: 60,
+        will: None,
+    };
+    send(&mut own, &connect(&login)).await;
+    assert_eq!(receive(&mut own).await.as_deref(), Some(&b"\x20\x02\x00\x00"[..]));
+    let mut strangers = Vec::new();
+    for _ in 0..8 {
+        let mut stream = tls(&emulator, emulator.mqtt_addr()).await;
+        send(&mut stream, &unsigned(&emulator, "healthy")).await;
+        // As the service does it: it hears so when it registers.
+        assert_eq!(receive(&mut stream).await.as_deref(), Some(&b"\x20\x02\x00\x00"[..]));
+        strangers.push(Slow::Secure(Box::new(stream)));
+    }
+    registers(&emulator, &enrolled).await;
+    sends(&mut connects(&emulator, &key).await, 1).await;
+    assert_eq!(before_pong(&mut own).await, [], "it is still connected");
+    strangers[0].is_closed().await;
+}
+
+#[cfg(feature = "admin")]
+#[tokio::test]
+async fn more_connections_than_there_are_places_keep_nobody_from_the_admin_port() {
+    let emulator = Emulator::start().await.expect("started");
+    emulator.add_device("localhost", "d1").expect("a device");
+    let address = emulator.admin_addr();
+    // One that has asked for a stream stays.
+    let mut stream = TcpStream::connect(address).await.expect("it listens");
+    stream.write_all(b"GET /api/events?from=latest HTTP/1.1\r\nHost: localhost\r\n\r\n").await.expect("sent");
+    let head = patient(stream.read_u8()).await.expect("an answer");
+    assert_eq!(head, b'H');
+    let kinds = [
+        &b""[..],
+        b"GET /hea",
+        b"PATCH /twins/localhost/d1 HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+          Content-Length: 9\r\n\r\n{",
+        b"POST /api/import HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+          Content-Length: 9\r\n\r\n{",
+        b"PUT /dps/enrollments/d HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+          Content-Length: 9\r\n\r\n{",
+    ];
+    let mut slow = Vec::new();
+    for bytes in kinds.into_iter().cycle().take(600) {
+        slow.push(Slow::open(&emulator, address, false, bytes).await);
+    }
+    let mut healthy = TcpStream::connect(address).await.expect("it listens");
+    let asking = http(&mut healthy, "GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    assert_eq!(patient(asking).await.expect("an answer").status, 200);
+    slow[0].is_closed().await;
+    emulator.enroll("news").expect("enrolled");
+    let mut heard = String::new();
+    while !heard.contains("enrollmentCreated") {
+        let mut bytes = [0; 1024];
+        let count = patient(stream.read(&mut bytes)).await.expect("it goes on");
+        assert!(count > 0, "the stream has ended");
+        heard.push_str(&String::from_utf8_lossy(&bytes[..count]));
+    }
 }
 
 #[tokio::test]
@@ -223,6 +306,8 @@ async fn pages_of_strangers_and_foreign_names_are_refused_at_every_endpoint() {
         ("Host: localhost\r\nHost: evil.example\r\n", 400),
         ("Host: localhost\r\nOrigin: https://evil.example\r\n", 403),
         ("Host: localhost\r\nOrigin: null\r\n", 403),
+        ("Host: localhost\r\nOrigin: http://localhost\r\n", 403),
+        ("Host: localhost\r\nOrigin: https://localhost:3000\r\n", 403),
         ("Host: localhost\r\nSec-Fetch-Site: cross-site\r\n", 403),
         ("Host: localhost\r\nSec-Fetch-Site: same-site\r\nOrigin: http://localhost:3000\r\n", 403),
         (

@@ -13,17 +13,17 @@ mod telemetry;
 
 use bytes::Bytes;
 pub(super) use feed::{Feed, Shape, Stream};
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper::header::ALLOW;
 use hyper::{Method, Request};
 use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use tokio::time::{Duration, timeout};
 
 use super::Admin;
+use crate::http::request::{self, TooLarge};
 use crate::http::{Cut, Pace, Paced, Reply, is_json, reply, value};
+use crate::lobby;
 use crate::shared::Shared;
 
 /// Where a request goes.
@@ -185,14 +185,9 @@ async fn read_bytes(
     if !is_json(&head.headers) {
         return Ok(Err(Failure::new(415, "The content type must be application/json.")));
     }
-    match timeout(BODY, Limited::new(body, most).collect()).await {
-        Ok(Ok(body)) => Ok(Ok(body.to_bytes())),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            Ok(Err(Failure::new(413, format!("The request is larger than {} MiB.", most >> 20))))
-        }
-        // The client left in the middle, or takes for ever.
-        Ok(Err(_)) | Err(_) => Err(Cut),
-    }
+    let read = request::read(body, most).await?;
+    lobby::sit(&head.extensions).await;
+    Ok(read.map_err(|TooLarge| Failure::new(413, format!("The request is larger than {} MiB.", most >> 20))))
 }
 
 fn failed(shared: &Shared, failure: &Failure) -> Reply {
@@ -203,9 +198,6 @@ fn json_reply(shared: &Shared, status: u16, body: &Value) -> Reply {
     // hyper leaves the body out for HEAD.
     reply(&shared.clock, status, "application/json", Paced::new(body.to_string(), Pace::AtOnce))
 }
-
-/// How long a client may take to send a body.
-const BODY: Duration = Duration::from_secs(30);
 
 /// Most bytes of a body: a fault may hold one.
 const BODY_MOST: usize = 1024 * 1024;

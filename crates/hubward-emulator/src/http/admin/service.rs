@@ -1,18 +1,15 @@
 //! Requests about one device at the admin port, in the shape of the hub's service API.
 
-use std::time::Duration;
-
-use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 use hyper::header::ALLOW;
 use hyper::{Method, Request};
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
-use tokio::time::timeout;
 
 use super::{messages, methods, twins};
-use crate::http::{Cut, Pace, Paced, Reply, is_json, reply, value};
+use crate::http::{Cut, Pace, Paced, Reply, is_json, reply, request, value};
 use crate::hub::Code;
+use crate::lobby;
 use crate::service::{Form, Problem};
 use crate::shared::Shared;
 
@@ -108,19 +105,16 @@ pub(super) async fn answer(shared: &Shared, asked: Asked, request: Request<Incom
 }
 
 /// The JSON of a request. A page of a stranger can let a browser post here, but not as JSON.
-async fn body(request: Request<Incoming>) -> Result<Result<Value, Problem>, Cut> {
-    if !is_json(request.headers()) {
+async fn body(asked: Request<Incoming>) -> Result<Result<Value, Problem>, Cut> {
+    let (head, body) = asked.into_parts();
+    if !is_json(&head.headers) {
         let message = "The content type must be application/json.";
         return Ok(Err(Problem::generic(415, message)));
     }
-    let bytes = match timeout(BODY, Limited::new(request.into_body(), BODY_MOST).collect()).await {
-        Ok(Ok(body)) => body.to_bytes(),
-        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
-            return Ok(Err(Problem::new(Code::MessageTooLarge, "The request is larger than 512 KB.")));
-        }
-        // The client left in the middle, or takes for ever.
-        Ok(Err(_)) | Err(_) => return Err(Cut),
+    let Ok(bytes) = request::read(body, BODY_MOST).await? else {
+        return Ok(Err(Problem::new(Code::MessageTooLarge, "The request is larger than 512 KB.")));
     };
+    lobby::sit(&head.extensions).await;
     let read = serde_json::from_slice(&bytes);
     Ok(read.map_err(|problem| {
         let message = format!("The body is no JSON, at line {}, column {}.", problem.line(), problem.column());
@@ -131,9 +125,6 @@ async fn body(request: Request<Incoming>) -> Result<Result<Value, Problem>, Cut>
 fn json_reply(shared: &Shared, status: u16, body: &Value) -> Reply {
     reply(&shared.clock, status, "application/json; charset=utf-8", Paced::new(body.to_string(), Pace::AtOnce))
 }
-
-/// How long a client may take to send a body.
-const BODY: Duration = Duration::from_secs(30);
 
 /// Most bytes of a body: the payload of a method, or a twin, however it is escaped.
 const BODY_MOST: usize = 512 * 1024;

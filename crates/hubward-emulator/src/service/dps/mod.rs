@@ -17,12 +17,13 @@ use hyper::http::request::Parts;
 pub(super) use path::is_asked;
 
 use super::auth::Denied;
-use super::body::{self, TooLarge};
 use super::if_match::{IfMatch, Unreadable};
-use super::{Gate, api_version};
+use super::{BODY_MOST, Gate, TOO_LARGE, api_version};
 use crate::dps::{Answer, Refusal, to_http};
+use crate::http::request::{self, TooLarge};
 use crate::http::{Cut, Pace, Reply, is_json, value};
 use crate::journal::{EventKind, EventSource, Note};
+use crate::lobby;
 use crate::shared::Shared;
 use crate::store::DPS_POLICY;
 use path::{Asked, Subject};
@@ -35,9 +36,12 @@ pub(super) async fn handle(shared: &Shared, gate: Gate, path: &str, request: Req
         Ok(asked) if asked.action.has_json() && !is_json(&head.headers) => {
             Err(Refusal::generic(415, "The content type must be application/json."))
         }
-        Ok(asked) => match body::read(body).await? {
-            Ok(body) => answer(shared, &asked, &head.headers, &body),
-            Err(TooLarge) => Err(Refusal::generic(413, TooLarge::MESSAGE)),
+        Ok(asked) => match request::read(body, BODY_MOST).await? {
+            Ok(body) => {
+                lobby::sit(&head.extensions).await;
+                answer(shared, &asked, &head.headers, &body)
+            }
+            Err(TooLarge) => Err(Refusal::generic(413, TOO_LARGE)),
         },
         Err(refusal) => Err(refusal),
     };

@@ -28,10 +28,12 @@ pub(crate) use query::query_of;
 #[cfg(feature = "admin")]
 pub(crate) use twins::patch as patch_twin;
 
-use super::body::{self, TooLarge};
 use super::if_match::IfMatch;
+use super::{BODY_MOST, TOO_LARGE};
+use crate::http::request::{self, TooLarge};
 use crate::http::{Cut, Pace, Paced, Reply, is_json, reply, value};
 use crate::hub::Code;
+use crate::lobby;
 use crate::shared::Shared;
 use crate::wire_id;
 use path::Action;
@@ -51,9 +53,12 @@ pub(super) async fn handle(
         Ok((_, action)) if action.has_json() && !is_json(&head.headers) => {
             Err(Problem::generic(415, "The content type must be application/json."))
         }
-        Ok((hub, action)) => match body::read(body).await? {
-            Ok(body) => answer(shared, &hub, &action, &head.headers, head.uri.query(), &body).await,
-            Err(TooLarge) => Err(Problem::new(Code::MessageTooLarge, TooLarge::MESSAGE)),
+        Ok((hub, action)) => match request::read(body, BODY_MOST).await? {
+            Ok(body) => {
+                lobby::sit(&head.extensions).await;
+                answer(shared, &hub, &action, &head.headers, head.uri.query(), &body).await
+            }
+            Err(TooLarge) => Err(Problem::new(Code::MessageTooLarge, TOO_LARGE)),
         },
         Err(problem) => Err(problem),
     };
