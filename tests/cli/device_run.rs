@@ -73,6 +73,8 @@ async fn a_device_lives() {
         lines.of("completed").await;
         lines.of("sent").await;
         lines.of("sent").await;
+        // It has acknowledged the message; the hub may not have read that yet, and would send it again.
+        emulator.wait_until(|it| it.cloud_messages(HUB, "dev-1").is_empty().then_some(())).await;
 
         // It comes back on its own, and says so.
         assert!(emulator.disconnect_device(HUB, "dev-1"));
