@@ -54,7 +54,7 @@ function panel(left, right, device) {
     fill(everybody, here.forOneDevice ? "" : "Whose connection this is, nobody knows yet: it is for whoever comes first.");
     inputs = {};
     fill(parameters, Object.entries(FAULTS[chosen]?.parameters ?? {}).map(([name, it]) => {
-      inputs[name] = h("input", { required: !it.optional, ...it.props, value: it.value });
+      inputs[name] = h(it.element ?? "input", { required: !it.optional, ...it.props, value: it.value });
       return field(it.label, inputs[name]);
     }));
   }
@@ -247,6 +247,17 @@ function duration(seconds) {
   return seconds % 60 === 0 ? count(seconds / 60, "minute") : count(seconds, "second");
 }
 
+/** Headers as people write them. */
+function parsed(lines) {
+  const headers = {};
+  for (const line of lines.split("\n").map((it) => it.trim()).filter(Boolean)) {
+    const [, name, value] = /^([!#$%&'*+.^_`|~\w-]+):\s*(.*)$/.exec(line) ?? [];
+    if (name === undefined) throw new Error(`“${line}” is no header. One is written Name: value.`);
+    headers[name] = value;
+  }
+  return headers;
+}
+
 const POINTS = {
   DpsRegister: "it registers at DPS",
   DpsPoll: "it asks DPS how that is doing",
@@ -282,8 +293,8 @@ const FAULTS = {
   Drip: { text: "the answer drips byte by byte", parameters: seconds("Seconds between", 1), make: inMillis },
   Status: {
     text: "the service answers an error",
-    parameters: { status: number("Status", 500, 200, 599), code: number("Code", 500001), message: text("Message", "Something went wrong."), retryAfter: text("Retry-After", "", true) },
-    make: ({ retryAfter, ...it }) => (retryAfter === "" ? it : { ...it, retryAfter }),
+    parameters: { status: number("Status", 500, 200, 599), code: number("Code", 500001), message: text("Message", "Something went wrong."), retryAfter: text("Retry-After", "", true), headers: { label: "More headers, one a line", value: "", optional: true, element: "textarea", props: { rows: "2", autocomplete: "off", spellcheck: "false", class: "mono", placeholder: "Name: value" } } },
+    make: ({ retryAfter, headers, ...it }) => ({ ...it, ...(retryAfter !== "" && { retryAfter }), ...(headers.trim() !== "" && { headers: parsed(headers) }) }),
     say: (it) => `the service answers ${it.status}, ${it.code}`,
   },
   Body: {

@@ -133,4 +133,10 @@ export function patched(value, changes) {
   return made;
 }
 
+/** Whether two patches change the same. */
+export function collide(one, other) {
+  return Object.keys(one).some((name) =>
+    Object.hasOwn(other, name) && (!isObject(one[name]) || !isObject(other[name]) || collide(one[name], other[name])));
+}
+
 const isObject = (it) => it !== null && typeof it === "object" && !Array.isArray(it);

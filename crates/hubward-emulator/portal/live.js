@@ -70,19 +70,22 @@ async function connect() {
     if (mine !== attempt) return;
     live.status = status;
     tell("status");
-    if (next === null || known !== status.started) {
+    const anew = next === null || known !== status.started;
+    if (anew) {
       // A page of the latest, so that what led here can be read.
       next = Math.max(0, status.events - HISTORY);
       live.events = [];
     }
-    follow(status.events, known !== undefined && known !== status.started);
+    // What has happened while nobody looked is news: every section catches up with it.
+    follow(anew ? status.events : next, known !== undefined && known !== status.started);
   } catch {
     if (mine !== attempt) return;
     lost();
   }
 }
 
-function follow(total, restarted) {
+/** Events before number `first` have led here. */
+function follow(first, restarted) {
   const mine = attempt;
   source = new EventSource(`/api/events?from=${next}`);
   source.onopen = () => {
@@ -96,12 +99,16 @@ function follow(total, restarted) {
     live.events.push(event);
     if (live.events.length > HISTORY) live.events.splice(0, live.events.length - HISTORY);
     // What led here is told as well, but nobody has to act on it.
-    tell(event.seq < total ? "past" : "event", event);
-    if (event.seq < total) return;
+    tell(event.seq < first ? "past" : "event", event);
+    if (event.seq < first) return;
     if (event.kind === "reset" || event.kind === "imported") {
       tell("restart", event.kind === "reset" ? "All state was thrown away." : "State was imported.");
     }
   };
+  source.addEventListener("skipped", (message) => {
+    // More has happened than the emulator keeps.
+    if (JSON.parse(message.data).next > first) tell("restart", "Much has happened meanwhile.");
+  });
   source.onerror = () => {
     if (mine !== attempt) return;
     stop();

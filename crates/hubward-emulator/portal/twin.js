@@ -4,7 +4,7 @@ import { hub as api, read, request, segments } from "./api.js";
 import { action, fill, h, mark, say } from "./dom.js";
 import { editor } from "./editor.js";
 import { plain, pretty } from "./format.js";
-import { patch, patched } from "./json.js";
+import { collide, patch, patched } from "./json.js";
 
 export function twin(body, hub, id) {
   const path = api(hub, "twins", ...segments(id));
@@ -24,8 +24,11 @@ export function twin(body, hub, id) {
   );
 
   function part(title, hint, take, wrap, version) {
+    /** What is edited: the part of the twin that the text began with, and the etag it had then. */
     let base = null;
-    let known = null;
+    let etag = null;
+    /** The newest twin. */
+    let latest = null;
     const note = h("p", { class: "note", role: "status" });
     const preview = h("code", { class: "preview" });
     const versionText = h("span", { class: "dim" });
@@ -49,28 +52,40 @@ export function twin(body, hub, id) {
       fill(preview, some ? `sends ${JSON.stringify(changes)}` : "");
     }
     function reset() {
-      base = take(known);
+      begin();
       edit.write(pretty(base));
       fill(note);
       look(base);
     }
+    function begin() {
+      base = take(latest);
+      etag = latest.etag;
+    }
     async function send() {
       const value = edit.read();
       if (value === undefined || !dirty(value)) return;
-      try {
-        const answer = await request("PATCH", path, { body: wrap(patch(base, value)), headers: { "If-Match": `"${known.etag}"` } });
-        say(`${title} of ${id} are saved`);
-        show(answer.json, self);
-      } catch (error) {
-        if (error.status !== 412) throw error;
+      const mine = patch(base, value);
+      for (;;) {
+        try {
+          const answer = await request("PATCH", path, { body: wrap(mine), headers: { "If-Match": `"${etag}"` } });
+          say(`${title} of ${id} are saved`);
+          show(answer.json, self);
+          return;
+        } catch (error) {
+          if (error.status !== 412) throw error;
+        }
+        const before = base;
+        latest = await read(path);
+        begin();
+        const theirs = patch(before, base);
+        // They have changed something else: nothing of theirs is overwritten.
+        if (!collide(mine, theirs)) continue;
         // What others have changed stays, and what was changed here comes on top of it.
-        const mine = patch(base, value);
-        const now = await read(path);
-        for (const it of parts) it.adopt(now);
-        base = take(now);
         edit.write(pretty(patched(base, mine)));
         look(edit.read());
-        fill(note, mark("warn", "It was changed meanwhile; your changes now stand on top of that. Look, and save again."));
+        fill(note, mark("warn", "It was changed meanwhile: "), h("code", null, JSON.stringify(theirs)),
+          " Your changes now stand on top of that. Look, and save again.");
+        return;
       }
     }
     const self = {
@@ -81,15 +96,12 @@ export function twin(body, hub, id) {
       /** Takes what the hub says now, but for a text that somebody has begun to change. */
       draw(now, saved) {
         const editing = base !== null && !saved && !revert.disabled;
-        known = now;
+        latest = now;
         fill(versionText, version(now));
         if (!editing) return reset();
         if (JSON.stringify(take(now)) !== JSON.stringify(base)) {
           fill(note, mark("warn", "It has been changed meanwhile. Revert shows that, Save tells what became of it."));
         }
-      },
-      adopt(now) {
-        known = now;
       },
     };
     return self;

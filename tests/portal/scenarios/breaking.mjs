@@ -30,6 +30,17 @@ export const scenarios = [
       await page.getByRole("list", { name: "What has gone wrong" }).getByText("fault happened").first().waitFor();
       equal((await emulator.device(["provision"], variables)).code, 0, "it happens once");
 
+      // With headers, as a gateway sends them.
+      await page.getByLabel("More headers").fill("Retry After 7");
+      await page.getByRole("button", { name: "Let it happen" }).click();
+      await page.getByText("“Retry After 7” is no header.").waitFor();
+      await page.getByLabel("More headers").fill("Retry-After: 7\n\n x-ms-error : a:b ".replace(" :", ":"));
+      await page.getByRole("button", { name: "Let it happen" }).click();
+      await waiting.getByText("for dev-1, 1 time left").waitFor();
+      const [{ fault }] = (await emulator.ask("GET", "/api/faults")).faults;
+      equal(fault.headers, { "Retry-After": "7", "x-ms-error": "a:b" });
+      await page.getByRole("button", { name: "Clear all" }).click();
+
       await page.getByLabel("For").fill("");
       await page.getByRole("button", { name: "Telemetry: cut" }).click();
       await waiting.getByText("it sends telemetry: the connection is cut").waitFor();

@@ -5,13 +5,71 @@ import { confirm } from "./enrolling.mjs";
 
 const quiet = /ERR_CONNECTION|ERR_INCOMPLETE|ERR_EMPTY|Failed to load/;
 
+const identity = (deviceId) => ({ deviceId, authentication: { type: "sas" }, status: "enabled" });
+
+/** As if the window were covered, or shown again. */
+const hide = (page, hidden) =>
+  page.evaluate((now) => {
+    Object.defineProperty(document, "hidden", { configurable: true, get: () => now });
+    document.dispatchEvent(new Event("visibilitychange"));
+  }, hidden);
+
 export const scenarios = [
+  {
+    name: "what happens while the page is hidden is there when it is shown again",
+    async run(scene) {
+      const { page, emulator } = scene;
+      await scene.open();
+      await page.getByRole("button", { name: "Create dev-1" }).waitFor();
+      const [devices, enrollments] = [await scene.newPage(), await scene.newPage()];
+      await scene.open("#/devices", devices);
+      await devices.getByText("No device has registered yet.").first().waitFor();
+      await scene.open("#/enrollments", enrollments);
+      const all = [page, devices, enrollments];
+      for (const it of all) await hide(it, true);
+
+      const variables = await emulator.enroll("dev-1");
+      for (const it of all) await hide(it, false);
+      await page.getByText("Waiting for dev-1 to register…").waitFor();
+      await enrollments.getByRole("link", { name: /dev-1/ }).waitFor();
+
+      for (const it of all) await hide(it, true);
+      equal((await emulator.device(["provision"], variables)).code, 0);
+      for (const it of all) await hide(it, false);
+      await page.getByText("dev-1 is registered at localhost.").waitFor();
+      await devices.getByRole("link", { name: /dev-1/ }).waitFor();
+
+      for (const it of all) await hide(it, true);
+      await emulator.ask("POST", "/api/reset");
+      for (const it of all) await hide(it, false);
+      await page.getByRole("button", { name: "Create dev-1" }).waitFor();
+      await devices.getByRole("link", { name: /dev-1/ }).waitFor({ state: "detached" });
+      await enrollments.getByRole("link", { name: /dev-1/ }).waitFor({ state: "detached" });
+    },
+  },
+  {
+    name: "more than the emulator keeps has happened while nobody looked, and the page is right",
+    async run(scene) {
+      const { page, emulator } = scene;
+      await scene.open("#/devices");
+      await page.getByText("No device has registered yet.").first().waitFor();
+      await hide(page, true);
+      await emulator.hub("PUT", "/devices/first", identity("first"));
+      // Of one kind 2,500 are kept: what made the device appear stays, what came next is gone.
+      const many = Array.from({ length: 100 }, (_, at) => ({ id: `d${at}`, importMode: "createOrUpdate", status: "enabled" }));
+      for (let round = 0; round < 27; round += 1) await emulator.hub("POST", "/devices", many);
+      await hide(page, false);
+      await page.getByText("Much has happened meanwhile.").waitFor();
+      await page.getByRole("link", { name: /first/ }).waitFor();
+      await page.getByText("100 of 101 devices").waitFor();
+    },
+  },
   {
     name: "an emulator that is lost is said to be, and found again when it is started anew",
     async run(scene) {
       const { page, emulator } = scene;
       scene.expected.push(quiet);
-      await emulator.hub("PUT", "/devices/first", { deviceId: "first", authentication: { type: "sas" }, status: "enabled" });
+      await emulator.hub("PUT", "/devices/first", identity("first"));
       await scene.open("#/devices");
       await page.getByRole("link", { name: /first/ }).waitFor();
       const before = (await emulator.ask("GET", "/api/status")).started;
@@ -24,7 +82,7 @@ export const scenarios = [
       const after = (await emulator.ask("GET", "/api/status")).started;
       equal(before === after, false);
       // What happens from now on is seen.
-      await emulator.hub("PUT", "/devices/second", { deviceId: "second", authentication: { type: "sas" }, status: "enabled" });
+      await emulator.hub("PUT", "/devices/second", identity("second"));
       await page.getByRole("link", { name: /second/ }).waitFor();
     },
   },
@@ -32,7 +90,7 @@ export const scenarios = [
     name: "a reset asks for its name, throws all away, and the page notices",
     async run(scene) {
       const { page, emulator } = scene;
-      await emulator.hub("PUT", "/devices/old", { deviceId: "old", authentication: { type: "sas" }, status: "enabled" });
+      await emulator.hub("PUT", "/devices/old", identity("old"));
       await scene.open("#/devices");
       await page.getByRole("link", { name: /old/ }).waitFor();
       const other = await scene.newPage();

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use hubward_emulator::{Ack, CloudToDevice, Emulator, EventKind, Seed, StartError, StateError};
 use hubward_sas::SharedKey;
 use serde_json::{Value, json};
+#[cfg(feature = "admin")]
 use tokio::net::TcpStream;
 
 use crate::client::{QOS1, Tls, dps_token, http, hub_connect, publish, read_publish, receive, send, subscribe, tls};

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use hyper::header::{HeaderName, HeaderValue};
 use serde::{Deserialize, Serialize};
 
 use crate::fault::{Fault, Point};
@@ -70,6 +71,12 @@ pub(super) enum FaultBody {
     HubMoved,
 }
 
+/// Refuses what cannot be a header.
+fn header(name: &str, text: &str) -> Result<(), String> {
+    let fits = HeaderName::from_bytes(name.as_bytes()).is_ok() && HeaderValue::from_str(text).is_ok();
+    fits.then_some(()).ok_or_else(|| format!("`{name}` cannot be a header, or not with this value."))
+}
+
 const fn ok() -> u16 {
     200
 }
@@ -93,10 +100,12 @@ impl TryFrom<FaultBody> for Fault {
                 let code = code.unwrap_or_else(|| u32::from(status) * 1000);
                 let message = message.unwrap_or_else(|| "A scripted fault.".to_owned());
                 if headers.is_empty() {
+                    retry_after.iter().try_for_each(|text| header("Retry-After", text))?;
                     return Ok(Self::Status { status, code, message, retry_after });
                 }
                 let retry_after = retry_after.map(|it| ("Retry-After".to_owned(), it));
-                let headers = headers.into_iter().chain(retry_after).collect();
+                let headers: Vec<(String, String)> = headers.into_iter().chain(retry_after).collect();
+                headers.iter().try_for_each(|(name, text)| header(name, text))?;
                 Self::StatusWith { status, code, message, headers }
             }
             FaultBody::Body { status, content_type, body, body_base64 } => {
