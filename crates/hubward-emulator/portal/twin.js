@@ -64,7 +64,15 @@ export function twin(body, hub, id) {
     async function send() {
       const value = edit.read();
       if (value === undefined || !dirty(value)) return;
-      const mine = patch(base, value);
+      // What is typed while it is saved would be lost to the answer.
+      edit.area.readOnly = true;
+      try {
+        await sent(patch(base, value));
+      } finally {
+        edit.area.readOnly = false;
+      }
+    }
+    async function sent(mine) {
       for (;;) {
         try {
           const answer = await request("PATCH", path, { body: wrap(mine), headers: { "If-Match": `"${etag}"` } });
