@@ -44,7 +44,7 @@ async fn a_program_answers_each_call() {
     for transport in TRANSPORTS {
         let emulator = Emulator::start().await.expect("the emulator starts");
         let variables = known(&emulator, "dev-1");
-        let arguments = ["method", "serve", "--exec", &path, "--call-timeout", "5s"];
+        let arguments = ["method", "serve", "--exec", &path, "--call-timeout", "15s"];
         let mut running = Running::start(device(transport, &arguments, &variables));
         running.json_until("connected").await;
         for (name, payload, status, answer) in [
@@ -53,7 +53,7 @@ async fn a_program_answers_each_call() {
             ("quiet", Some(json!(null)), 200, json!(null)),
             ("words", None, 500, json!({"error": "the program's answer is not JSON"})),
             ("large", None, 500, json!({"error": "the answer has more than 131072 bytes"})),
-            ("hang", None, 504, json!({"error": "the program took longer than 5s and was killed"})),
+            ("hang", None, 504, json!({"error": "the program took longer than 15s and was killed"})),
         ] {
             let result = call(&emulator, name, payload.clone()).await;
             assert_eq!((result.status, result.payload.unwrap_or_default()), (status, answer.clone()), "{name}");

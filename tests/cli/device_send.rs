@@ -139,7 +139,7 @@ async fn what_is_not_acknowledged_is_an_error_that_counts() {
     let variables = known(&emulator, "dev-1");
     emulator.fault(Point::HubPublish, Fault::Delay(std::time::Duration::ZERO)).expect("fits");
     emulator.fault_always(Point::HubPublish, Fault::HoldPuback).expect("fits");
-    let ran = device("mqtt", &["send", "a", "b", "c", "--timeout", "5s"], &variables).run().await;
+    let ran = device("mqtt", &["send", "a", "b", "c", "--timeout", "12s"], &variables).run().await;
     let last = ran.last().expect("an error");
     assert_eq!(
         (&last["exitCode"], &last["stage"], &last["fault"]),

@@ -8,7 +8,7 @@ use hubward::{
     ConnectionState, HubClient, HubOptions, HubSettings, Message, MethodResponse, Settings, SharedKey, TransportKind,
     connect, connect_to_hub, connect_with_connection_string,
 };
-use hubward_emulator::{CloudToDevice, Emulator};
+use hubward_emulator::{CloudToDevice, Emulator, Fault, Point};
 use hubward_tests::binary::repository;
 use serde_json::{Map, Value, json};
 use tokio::sync::mpsc;
@@ -177,9 +177,11 @@ async fn the_rust_of_the_page_does_what_it_says() {
     assert!(std::future::poll_fn(|cx| Poll::Ready(watching.as_mut().poll(cx).is_pending())).await);
     let watching = tokio::spawn(watching);
     emulator.wait_until(|it| it.cloud_messages(HUB, "dev-1").is_empty().then_some(())).await;
+    // The hub is away for as long as nobody has seen that.
+    emulator.fault_always(Point::HubConnect, Fault::Cut).expect("it fits");
     assert!(emulator.disconnect_device(HUB, "dev-1"));
-    let lost = heard.recv().await.expect("it is told");
-    assert!(lost.starts_with("attempt 1: "), "{lost}");
+    while !heard.recv().await.expect("it is told").starts_with("attempt ") {}
+    emulator.clear_faults();
     while heard.recv().await.expect("it comes back") != "connected" {}
 
     assert!(end(&hub).await.expect("everything is acknowledged"));

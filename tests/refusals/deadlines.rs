@@ -23,7 +23,7 @@ pub(super) const CASES: &[Case] = &[
         arrange: |scene| {
             let listener = silent(scene);
             scene.set("HUBWARD_CONNECT_TO", format!("::127.0.0.1:{listener}"));
-            scene.argue(["--timeout", "4s"]);
+            scene.argue(["--timeout", "12s"]);
         },
         expected: LATE,
         ..CASE
@@ -105,7 +105,7 @@ pub(super) const CASES: &[Case] = &[
 
 /// A hub that is not where its DPS is.
 fn hub_at(scene: &mut Scene, port: u16) {
-    scene.argue(["--connect-to", &format!("{HUB}::127.0.0.1:{port}"), "--messages", "1", "--timeout", "4s"]);
+    scene.argue(["--connect-to", &format!("{HUB}::127.0.0.1:{port}"), "--messages", "1", "--timeout", "7s"]);
 }
 
 const HUB: &str = "hub.example";
@@ -117,7 +117,7 @@ const fn accept(kind: TransportKind) -> Point {
 
 fn slow(scene: &mut Scene, point: Point, fault: Fault) {
     scene.emulator.fault_always(point, fault).expect("fits");
-    scene.argue(["--timeout", "4s"]);
+    scene.argue(["--timeout", "12s"]);
 }
 
 /// A listener that takes connections, since the system does so for it, and never looks at them.

@@ -104,7 +104,7 @@ pub(super) const CASES: &[Case] = &[
         name: "429 with a Retry-After beyond the deadline",
         arrange: |scene| {
             scene.emulator.fault_always(Point::DpsRegister, Fault::throttled("3600")).expect("fits");
-            scene.argue(["--timeout", "5s"]);
+            scene.argue(["--timeout", "12s"]);
         },
         expected: Expected {
             exit_code: 7,
@@ -127,7 +127,7 @@ pub(super) const CASES: &[Case] = &[
         name: "429 over and over while assigning",
         arrange: |scene| {
             scene.emulator.fault_always(Point::DpsPoll, Fault::throttled("60")).expect("fits");
-            scene.argue(["--timeout", "5s"]);
+            scene.argue(["--timeout", "12s"]);
         },
         expected: Expected {
             exit_code: 7,
@@ -144,7 +144,7 @@ pub(super) const CASES: &[Case] = &[
         arrange: |scene| {
             let fault = Fault::status(500, 500_001, "An internal error occurred.");
             scene.emulator.fault_always(Point::DpsRegister, fault).expect("fits");
-            scene.argue(["--timeout", "4s"]);
+            scene.argue(["--timeout", "12s"]);
         },
         expected: Expected {
             exit_code: 6,
@@ -161,7 +161,7 @@ pub(super) const CASES: &[Case] = &[
         arrange: |scene| {
             let fault = Fault::status(503, 503_001, "Not now.");
             scene.emulator.fault_always(Point::DpsPoll, fault).expect("fits");
-            scene.argue(["--timeout", "4s"]);
+            scene.argue(["--timeout", "12s"]);
         },
         expected: Expected {
             exit_code: 6,
@@ -216,7 +216,7 @@ pub(super) const CASES: &[Case] = &[
         name: "a gateway's HTML with status 502",
         arrange: |scene| {
             scene.emulator.fault_always(Point::DpsRegister, Fault::gateway_html()).expect("fits");
-            scene.argue(["--timeout", "4s"]);
+            scene.argue(["--timeout", "12s"]);
         },
         expected: Expected {
             exit_code: 6,
@@ -264,7 +264,7 @@ pub(super) const CASES: &[Case] = &[
         name: "cut for ever while assigning",
         arrange: |scene| {
             scene.emulator.fault_always(Point::DpsPoll, Fault::Cut).expect("fits");
-            scene.argue(["--timeout", "4s"]);
+            scene.argue(["--timeout", "12s"]);
         },
         expected: Expected {
             exit_code: 3,
@@ -279,7 +279,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "assigning for ever",
         cloud: |it| it.polls_before_assigned(u32::MAX).retry_after(Some(Duration::from_secs(1))),
-        arrange: |scene| scene.argue(["--timeout", "4s"]),
+        arrange: |scene| scene.argue(["--timeout", "12s"]),
         expected: Expected {
             exit_code: 8,
             fault: "deadline",
@@ -316,7 +316,7 @@ pub(super) const CASES: &[Case] = &[
         name: "login at DPS: unavailable",
         arrange: |scene| {
             scene.emulator.fault_always(Point::DpsConnect, Fault::Connack(3)).expect("fits");
-            scene.argue(["--timeout", "4s"]);
+            scene.argue(["--timeout", "12s"]);
         },
         expected: Expected { hint: "try again later", says: "CONNACK 3", ..LOGIN },
         not_over: HTTPS_HAS_NO_MQTT,

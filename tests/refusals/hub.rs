@@ -37,7 +37,7 @@ pub(super) const CASES: &[Case] = &[
         name: "login at the hub: unavailable",
         arrange: |scene| {
             refuse_login(scene, 3);
-            scene.argue(["--timeout", "4s"]);
+            scene.argue(["--timeout", "12s"]);
         },
         expected: Expected { hint: "try again later", says: "CONNACK 3", ..LOGIN },
         ..CASE
@@ -93,7 +93,7 @@ pub(super) const CASES: &[Case] = &[
         arrange: |scene| {
             let dead = dead_port(scene);
             scene.argue(["--connect-to", &format!("{ELSEWHERE}::127.0.0.1:{dead}")]);
-            scene.argue(["--messages", "1", "--timeout", "4s"]);
+            scene.argue(["--messages", "1", "--timeout", "12s"]);
         },
         expected: Expected {
             exit_code: 3,
@@ -109,7 +109,7 @@ pub(super) const CASES: &[Case] = &[
         name: "a hub that never answers the login",
         arrange: |scene| {
             scene.emulator.fault_always(Point::HubConnect, Fault::Never).expect("fits");
-            scene.argue(["--messages", "1", "--timeout", "4s"]);
+            scene.argue(["--messages", "1", "--timeout", "12s"]);
         },
         expected: Expected {
             exit_code: 8,
@@ -144,7 +144,7 @@ pub(super) const CASES: &[Case] = &[
             let emulator = &scene.emulator;
             emulator.fault(Point::HubPublish, Fault::Delay(Duration::ZERO)).expect("fits");
             emulator.fault_always(Point::HubPublish, Fault::HoldPuback).expect("fits");
-            scene.argue(["--messages", "3", "--timeout", "4s"]);
+            scene.argue(["--messages", "3", "--timeout", "12s"]);
         },
         expected: Expected {
             exit_code: 10,
@@ -159,7 +159,7 @@ pub(super) const CASES: &[Case] = &[
         name: "no message is ever acknowledged",
         arrange: |scene| {
             scene.emulator.fault_always(Point::HubPublish, Fault::HoldPuback).expect("fits");
-            scene.argue(["--messages", "2", "--timeout", "4s"]);
+            scene.argue(["--messages", "2", "--timeout", "12s"]);
         },
         expected: Expected {
             exit_code: 10,

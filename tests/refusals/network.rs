@@ -24,7 +24,7 @@ pub(super) const CASES: &[Case] = &[
         arrange: |scene| {
             let dead = dead_port(scene);
             scene.set("HUBWARD_CONNECT_TO", format!("::127.0.0.1:{dead}"));
-            scene.argue(["--timeout", "1s"]);
+            scene.argue(["--timeout", "6s"]);
         },
         expected: Expected { says: "refused", ..CONNECT },
         ..CASE
@@ -34,7 +34,7 @@ pub(super) const CASES: &[Case] = &[
         arrange: |scene| {
             scene.set("PROVISIONING_HOST", "dps.invalid");
             scene.set("HUBWARD_CONNECT_TO", "");
-            scene.argue(["--timeout", "3s"]);
+            scene.argue(["--timeout", "8s"]);
         },
         expected: Expected { endpoint: Endpoint::DpsNamed("dps.invalid"), ..CONNECT },
         ..CASE

@@ -53,7 +53,7 @@ const WAYS: &[Way] = &[
     Way {
         name: "an answer that repeats what it was asked",
         arrange: |it| it.fault_always(Point::DpsRegister, Fault::gateway_html()).expect("fits"),
-        arguments: &["--timeout", "2s"],
+        arguments: &["--timeout", "6s"],
         exit_code: 6,
         ..WELL
     },
@@ -68,7 +68,7 @@ const WAYS: &[Way] = &[
     Way {
         name: "never acknowledged",
         arrange: |it| it.fault_always(Point::HubPublish, Fault::HoldPuback).expect("fits"),
-        arguments: &["--messages", "2", "--timeout", "4s"],
+        arguments: &["--messages", "2", "--timeout", "12s"],
         exit_code: 10,
         ..WELL
     },

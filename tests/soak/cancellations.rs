@@ -24,8 +24,8 @@ const CALLS: [(Call, usize); 12] = [
     // Done at the first look.
     (Call::Complete, 0),
     (Call::Closed, 100),
-    (Call::Connect, 100),
-    (Call::Close, 100),
+    (Call::Connect, 50),
+    (Call::Close, 50),
 ];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -203,7 +203,8 @@ async fn works(cloud: &Cloud, hub: &HubClient, mut messages: CloudMessages, mut 
     let mut state = hub.state();
     state.mark_unchanged();
     cloud.emulator.disconnect_device(HUB, "dev-1");
-    drop(state.wait_for(|it| !it.is_connected()).await.expect("alive"));
+    // It may be back before anybody looks; that something changed is enough.
+    state.changed().await.expect("alive");
     hub.connected().await.expect("back again");
     while cloud.emulator.send_to_device(HUB, "dev-1", CloudToDevice::new("the last one")).is_err() {
         // Its queue is full.

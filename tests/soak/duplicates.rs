@@ -32,7 +32,8 @@ async fn two_clients_with_one_identity_both_say_so_after_five_takeovers() {
         for task in found {
             let cause = task.await.expect("no panic");
             let DisconnectCause::DuplicateIdentity { takeovers, .. } = cause else { panic!("{kind}: {cause}") };
-            assert_eq!(takeovers, 5, "{kind}");
+            // One who looks late sees a later count.
+            assert!(takeovers >= 5, "{kind}: {takeovers}");
             assert_eq!(cause.fault(), hubward::Fault::Credential);
         }
         drop(clients);

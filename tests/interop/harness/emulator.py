@@ -205,6 +205,10 @@ class Cloud:
         """Until everything that was sent is acknowledged."""
         self._wait("the acknowledgement", lambda: not self.queued())
 
+    def wait_until_away(self):
+        """Until the hub has noticed that its client has gone."""
+        self._wait("the end of the connection", lambda: self.twin()["connectionState"] == "Disconnected")
+
     def _ok(self, method, path, body=None):
         status, answer = self._emulator.admin(method, path, body)
         if not 200 <= status < 300:

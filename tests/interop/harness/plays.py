@@ -125,6 +125,7 @@ def reconnect(device, cloud, _client):
     same("the body", device.event("message")["body"], "first")
     cloud.wait_until_gone()
     device.ask("disconnect")
+    cloud.wait_until_away()
     cloud.send("while away", {"k": "v"})
     same("while away", [it["state"] for it in cloud.queued()], ["enqueued"])
     device.ask("connect")

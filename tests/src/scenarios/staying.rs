@@ -41,7 +41,7 @@ pub(super) async fn everything_works_again_after_the_hub_closes(cloud: Cloud, ki
 
 /// A renewal waits for the call that is being worked on, and for the message in the program's hands.
 pub(super) async fn a_renewal_disturbs_no_call(cloud: Cloud, kind: TransportKind) -> Outcome {
-    let options = eager().token_lifetime(Duration::from_secs(2));
+    let options = eager().token_lifetime(Duration::from_secs(6));
     let hub = cloud.known("dev-1", kind).options(options).connect().await?;
     let (started, gate) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
     let (starts, waits) = (started.clone(), gate.clone());
