@@ -19,6 +19,7 @@ mod quickstart;
 mod recipes;
 mod running;
 mod sas;
+mod three_ways;
 mod try_it;
 
 use hubward::TransportKind;

@@ -1,0 +1,61 @@
+//! The portal's part of the quickstart by commands and over REST, as docs/portal.md shows it. (By the page:
+//! tests/portal.)
+
+use hubward_emulator::Emulator;
+use hubward_tests::command::Invocation;
+use serde_json::json;
+
+use super::try_it::Shown;
+
+/// The lines of a block of the section.
+fn block(number: usize) -> Vec<&'static str> {
+    let page = include_str!("../../docs/portal.md");
+    let section = page.split("## Without the page").nth(1).and_then(|it| it.split("\n## ").next()).expect("a section");
+    let block = section.split("```sh\n").nth(number).and_then(|it| it.split("```").next()).expect("a block");
+    block.lines().collect()
+}
+
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn by_commands() {
+    let emulator = Emulator::start().await.expect("the emulator starts");
+    let folder = tempfile::tempdir().expect("a folder");
+    std::os::unix::fs::symlink(hubward_tests::binary::hubward(), folder.path().join("hubward")).expect("a link");
+    let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").expect("a PATH"));
+    let variables =
+        [("PATH".to_owned(), path), ("HUBWARD_EMULATOR_ADMIN".to_owned(), format!("http://{}", emulator.admin_addr()))];
+    let lines = block(1);
+    assert_eq!(lines.len(), 6, "{lines:?}");
+    let script = format!("set -e\ncd '{}'\n{}\n", folder.path().display(), lines.join("\n"));
+    let ran = Invocation::of("sh".as_ref()).vars(&variables).stdin(script).run().await;
+    let said = ran.stdout_text();
+    assert_eq!(ran.code, Some(0), "{said}{}", ran.stderr_text());
+    assert!(said.contains("10 of 10 messages acknowledged"), "{said}");
+    assert!(said.lines().any(|it| it.starts_with("pump-1\tenabled\t")), "{said}");
+    assert_eq!(emulator.telemetry("localhost").expect("the hub").total(), 10);
+    assert_eq!((emulator.device("localhost", "pump-1"), emulator.received_payload("pump-1")), (None, None));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn over_rest() {
+    let emulator = Emulator::start().await.expect("the emulator starts");
+    let admin = format!("http://{}", emulator.admin_addr());
+    let requests: Vec<_> = block(2).into_iter().filter_map(Shown::read).collect();
+    let [create, show, delete_device, delete_enrollment] = requests.try_into().ok().expect("four of them");
+    let enrollment = create.ask(&admin).await;
+    let key = enrollment["attestation"]["symmetricKey"]["primaryKey"].as_str().expect("a key");
+    let mut variables = emulator.vars("pump-1").expect("it is enrolled");
+    for (name, value) in &mut variables {
+        if *name == "PROVISIONING_SYMMETRIC_KEY" {
+            key.clone_into(value);
+        }
+    }
+    let ran = Invocation::hubward(["provision", "--messages", "10"]).vars(&variables).run().await;
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr_text());
+    let device = show.ask(&admin).await;
+    assert_eq!((&device["deviceId"], &device["status"]), (&json!("pump-1"), &json!("enabled")));
+    delete_device.ask(&admin).await;
+    delete_enrollment.ask(&admin).await;
+    assert!(emulator.device("localhost", "pump-1").is_none());
+    assert!(emulator.vars("pump-1").is_err(), "the enrollment is gone");
+}
