@@ -147,6 +147,61 @@ async fn what_create_prints_is_pasted_into_a_shell_and_works() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_create_prints_works_in_a_shell_that_knows_nothing() {
+    let operator = Operator::new().await;
+    operator.says(&["enrollment", "delete", "--eid", "dev-1"]).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    std::os::unix::fs::symlink(hubward_tests::binary::hubward(), folder.path().join("hubward")).expect("a link");
+    let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").expect("a PATH"));
+    let file = folder.path().join("the operator's login");
+    std::fs::write(&file, operator.emulator.dps_connection_string()).expect("a file");
+    let admin = operator.emulator.ready().admin;
+    let (by_flag, by_file) = (format!("--emulator={admin}"), file.to_str().expect("text").to_owned());
+    let login = operator.emulator.dps_connection_string();
+    let of = |names: &[&str]| -> Vec<(String, String)> {
+        operator.variables.iter().filter(|it| names.contains(&it.0.as_str())).cloned().collect()
+    };
+    let network = of(&["HUBWARD_CA_FILE", "HUBWARD_CONNECT_TO", "PROVISIONING_IDSCOPE"]);
+    let secret = of(&["PROVISIONING_CONNECTION_STRING"]);
+    let admin = vec![("HUBWARD_EMULATOR_ADMIN".to_owned(), admin.clone())];
+    let nothing = vec![];
+    for (at, (arguments, environment, left)) in [
+        (&[by_flag.as_str(), "-n", "localhost"][..], &nothing, &nothing),
+        (&[], &admin, &nothing),
+        (&["--login-file", &by_file], &network, &nothing),
+        (&["--login", &login], &network, &secret),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        for kind in ["enrollment", "enrollment-group"] {
+            let id = format!("{kind}-{at}");
+            let create = ["dps", kind, "create", "--enrollment-id", &id];
+            let ran = Invocation::hubward(create).args(arguments.iter().copied()).vars(environment).run().await;
+            let text = ran.stdout_text();
+            let (_, lines) = text.split_once("\nFor a device").unwrap_or_else(|| panic!("{text}{}", ran.stderr_text()));
+            assert_eq!(
+                lines.contains("# with the login in PROVISIONING_CONNECTION_STRING:"),
+                !left.is_empty(),
+                "{text}"
+            );
+            assert!(!text.contains(login.split("SharedAccessKey=").nth(1).expect("a key")), "{text}");
+            let lines: Vec<&str> = lines.lines().skip(1).collect();
+            // Whatever that shell prefers, a key is no table and no JSON.
+            let mut variables =
+                vec![("PATH".to_owned(), path.clone()), ("HUBWARD_OUTPUT".to_owned(), "json".to_owned())];
+            variables.extend(left.iter().cloned());
+            let script = format!("cd /\n{}\nexec hubward provision --messages 2\n", lines.join("\n"));
+            let ran = Invocation::of("sh".as_ref()).vars(&variables).stdin(script).run().await;
+            let result = ran.last().unwrap_or_else(|problem| panic!("{problem}\n{text}"));
+            assert_eq!(result["acknowledged"], 2, "{result}\n{text}");
+            // The next group's device has the same id.
+            operator.says(&["dps", kind, "delete", "--eid", &id][1..]).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn keys_that_are_given_are_the_keys() {
     let operator = Operator::new().await;
     let folder = tempfile::tempdir().expect("a folder");

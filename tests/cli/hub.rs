@@ -283,6 +283,35 @@ async fn what_azure_does_over_amqp_is_named_with_the_command_that_does_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_hub_with_a_name_of_azure_is_the_emulators_if_that_has_it() {
+    let hub = "my-hub.azure-devices.net";
+    let emulator = hubward_emulator::Emulator::builder().hubs([hub]).start().await.expect("the emulator starts");
+    emulator.enroll("dev-1").expect("enrolled");
+    let login =
+        |name: &str| format!("HostName={name};SharedAccessKeyName=service;SharedAccessKey=AAECAwQFBgcICQoLDA0ODw==");
+    let admin = ("HUBWARD_EMULATOR_ADMIN", emulator.ready().admin);
+    let own = emulator.hub_connection_string(hub).expect("its hub");
+    let mut variables = vec![("IOTHUB_CONNECTION_STRING", own), admin.clone()];
+    variables.push(("HUBWARD_CA_FILE", emulator.ready().ca_file.display().to_string()));
+    variables.push(("HUBWARD_CONNECT_TO", emulator.ready().connect_to()));
+    let create = ["hub", "device-identity", "create", "-d", "dev-1"];
+    said(&create, &Invocation::hubward(create).vars(&variables).run().await);
+    let send = ["hub", "c2d-message", "send", "-d", "dev-1", "--data", "x", "--mid", "m1", "--output", "json"];
+    let sent: Value =
+        serde_json::from_str(&said(&send, &Invocation::hubward(send).vars(&variables).run().await)).expect("JSON");
+    assert_eq!(sent, json!({"messageId": "m1"}));
+    // Another hub is Azure's, and so is every hub where no emulator answers.
+    let nobody = ("HUBWARD_EMULATOR_ADMIN", "http://127.0.0.1:1".to_owned());
+    for variables in [
+        [("IOTHUB_CONNECTION_STRING", login("other.azure-devices.net")), admin],
+        [("IOTHUB_CONNECTION_STRING", login(hub)), nobody],
+    ] {
+        let error = Invocation::hubward(send).vars(&variables).run().await.last().expect("an error");
+        assert_eq!(error["exitCode"], 11, "{error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_emulator_needs_no_login() {
     let operator = Operator::new().await;
     let admin = operator.cloud.emulator.ready().admin;
@@ -300,4 +329,5 @@ async fn the_emulator_needs_no_login() {
     let other = Invocation::hubward(show).args([flag.as_str(), "--hub-name", "other"]).run().await;
     let other = other.last().expect("an error");
     assert!(other["exitCode"] == 2 && other["hint"].as_str().is_some_and(|it| it.contains(HUB)), "{other}");
+    assert_eq!(other["message"], "no name of the emulator for the hub is other");
 }

@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 use crate::failure::Failure;
 use crate::keys::{Secret, read_secret_file};
 use crate::provisioning::NetworkArgs;
+use crate::shell::Shell;
 
 /// Which service a command talks to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,17 +131,42 @@ impl LoginArgs {
     /// Say what is missing and all the ways to give it, never a secret.
     pub(crate) fn read(&self, service: Service) -> Result<Login, Failure> {
         let login = self.proof(service)?;
+        let (ca_file, connect_to) = self.network()?;
+        let tls = ca_file.into_iter().fold(TlsSettings::new(), TlsSettings::ca_file);
+        Ok(Login {
+            login,
+            options: ServiceOptions::new().tls(tls).connect_to(connect_to).deadline(self.request_timeout),
+        })
+    }
+
+    /// The authorities to trust and the rules for dialling, of the arguments and the variables.
+    pub(crate) fn network(&self) -> Result<(Option<PathBuf>, Vec<ConnectTo>), Failure> {
         let rules = crate::variable(vars::CONNECT_TO).map(|it| ConnectTo::parse_list(&it)).transpose();
         let mut connect_to =
             rules.map_err(|error| Failure::usage(format!("{}: {error}", vars::CONNECT_TO)))?.unwrap_or_default();
         let mut ca_file = crate::variable(vars::CA_FILE).map(PathBuf::from);
         let network = NetworkArgs { ca_file: self.ca_file.clone(), connect_to: self.connect_to.clone() };
         network.apply(&mut ca_file, &mut connect_to);
-        let tls = ca_file.into_iter().fold(TlsSettings::new(), TlsSettings::ca_file);
-        Ok(Login {
-            login,
-            options: ServiceOptions::new().tls(tls).connect_to(connect_to).deadline(self.request_timeout),
-        })
+        Ok((ca_file, connect_to))
+    }
+
+    /// The arguments by which another command logs in the same way, from any folder, each with a space
+    /// before it; `None` where that would take a secret, or what can be read only once.
+    pub(crate) fn again(&self, shell: Shell, emulator: Option<&str>) -> Option<String> {
+        let file = self.login_file.as_ref().map(|it| ("--login-file", it));
+        let file = file.or_else(|| self.bearer_token_file.as_ref().map(|it| ("--bearer-token-file", it)));
+        let mut arguments = match (emulator, file) {
+            (Some(url), _) => format!(" {}", shell.word(&format!("--emulator={url}"))),
+            (None, Some((flag, file))) if file.is_file() => {
+                let file = std::path::absolute(file).unwrap_or_else(|_| file.clone());
+                format!(" {flag} {}", shell.word(&file.display().to_string()))
+            }
+            _ => return None,
+        };
+        if let Some(host) = &self.host {
+            arguments.push_str(&format!(" --host {}", shell.word(host)));
+        }
+        Some(arguments)
     }
 
     fn proof(&self, service: Service) -> Result<ServiceLogin, Failure> {

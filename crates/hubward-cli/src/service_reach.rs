@@ -17,8 +17,19 @@ pub(crate) struct Reached<S> {
     pub(crate) host: String,
     /// The login, if it is no emulator's admin port.
     pub(crate) login: Option<ServiceLogin>,
-    /// The admin port, if it is one.
-    pub(crate) admin: Option<AdminPort>,
+    /// The emulator, if it was reached by its admin port.
+    pub(crate) emulator: Option<Emulator>,
+}
+
+/// An emulator that was reached by its admin port.
+#[derive(Debug)]
+pub(crate) struct Emulator {
+    /// The port.
+    pub(crate) admin: AdminPort,
+    /// Its URL, as it was given.
+    pub(crate) url: String,
+    /// What it tells of itself: addresses, names, the ID scope, the file of its CA.
+    pub(crate) facts: Value,
 }
 
 impl LoginArgs {
@@ -27,13 +38,13 @@ impl LoginArgs {
     /// # Errors
     /// What [`LoginArgs::read`] says, or that no emulator answers.
     pub(crate) async fn reach_dps(&self) -> Result<Reached<DpsService>, Failure> {
-        if let Some(admin) = self.admin_port(Service::Dps)? {
-            let host = self.name_there(&admin, Service::Dps).await?;
-            return Ok(Reached { service: admin.dps(), host, login: None, admin: Some(admin) });
+        if let Some(emulator) = self.emulator(Service::Dps).await? {
+            let host = self.name_there(&emulator, Service::Dps)?;
+            return Ok(Reached { service: emulator.admin.dps(), host, login: None, emulator: Some(emulator) });
         }
         let login = self.read(Service::Dps)?;
         let host = login.login.host().to_owned();
-        Ok(Reached { service: login.dps()?, host, login: Some(login.login), admin: None })
+        Ok(Reached { service: login.dps()?, host, login: Some(login.login), emulator: None })
     }
 
     /// The hub that is meant.
@@ -41,45 +52,66 @@ impl LoginArgs {
     /// # Errors
     /// What [`LoginArgs::read`] says, or that no emulator answers.
     pub(crate) async fn reach_hub(&self) -> Result<Reached<HubService>, Failure> {
-        if let Some(admin) = self.admin_port(Service::Hub)? {
-            let host = self.name_there(&admin, Service::Hub).await?;
-            return Ok(Reached { service: admin.hub(&host), host, login: None, admin: Some(admin) });
+        if let Some(emulator) = self.emulator(Service::Hub).await? {
+            let host = self.name_there(&emulator, Service::Hub)?;
+            return Ok(Reached { service: emulator.admin.hub(&host), host, login: None, emulator: Some(emulator) });
         }
         let login = self.read(Service::Hub)?;
         let host = login.login.host().to_owned();
-        Ok(Reached { service: login.hub()?, host, login: Some(login.login), admin: None })
+        Ok(Reached { service: login.hub()?, host, login: Some(login.login), emulator: None })
     }
 
     /// The emulator that is meant, if one is: by `--emulator`, or by its variable where there is no
     /// login.
-    fn admin_port(&self, service: Service) -> Result<Option<AdminPort>, Failure> {
-        let by_variable = || crate::variable(EMULATOR_ADMIN);
-        match &self.emulator {
-            Some(Some(url)) => at("--emulator", url, self).map(Some),
-            Some(None) => match by_variable() {
-                Some(url) => at(EMULATOR_ADMIN, &url, self).map(Some),
-                None => at("the emulator that runs here", &running(), self).map(Some),
+    async fn emulator(&self, service: Service) -> Result<Option<Emulator>, Failure> {
+        let by_variable = || crate::variable(EMULATOR_ADMIN).map(|url| (EMULATOR_ADMIN, url));
+        let (by, url) = match &self.emulator {
+            Some(Some(url)) => ("--emulator", url.clone()),
+            Some(None) => by_variable().unwrap_or_else(|| ("the emulator that runs here", running())),
+            None if self.is_given() || crate::variable(service.variable()).is_some() => return Ok(None),
+            None => match by_variable() {
+                Some(named) => named,
+                None => return Ok(None),
             },
-            None if self.is_given() || crate::variable(service.variable()).is_some() => Ok(None),
-            None => by_variable().map(|url| at(EMULATOR_ADMIN, &url, self)).transpose(),
-        }
+        };
+        let admin = at(by, &url, self)?;
+        let facts = facts(&admin).await?;
+        Ok(Some(Emulator { admin, url, facts }))
     }
 
     /// The name of the hub or DPS at an emulator: the one that was typed, or the only one.
-    async fn name_there(&self, admin: &AdminPort, service: Service) -> Result<String, Failure> {
-        let health: Value = admin.call(Method::GET, "/health").await.map_err(|error| absent(error.into()))?;
-        let list = match service {
-            Service::Dps => &health["emulator"]["dpsHosts"],
-            Service::Hub => &health["emulator"]["hubs"],
-        };
-        let names: Vec<&str> = list.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    fn name_there(&self, emulator: &Emulator, service: Service) -> Result<String, Failure> {
+        let names = emulator.names(service);
         let wanted = self.host.as_deref().map(str::trim).filter(|it| !it.is_empty());
         pick(&names, wanted, service).map(str::to_owned).ok_or_else(|| {
-            let asked = wanted.map_or_else(|| "none is named".to_owned(), |it| format!("none of them is {it}"));
-            Failure::usage(format!("the emulator has more than one name for {}, and {asked}", service.name()))
-                .hint(format!("--host NAME, one of: {}", names.join(", ")))
+            let said = match wanted {
+                Some(wanted) => format!("no name of the emulator for {} is {wanted}", service.name()),
+                None => format!("the emulator has {} names for {}, and none is given", names.len(), service.name()),
+            };
+            Failure::usage(said).hint(format!("--host NAME, one of: {}", names.join(", ")))
         })
     }
+}
+
+impl Emulator {
+    /// The names of its hubs, or of its DPS.
+    fn names(&self, service: Service) -> Vec<&str> {
+        match service {
+            // Its DPS answers to that as well: its own login has it.
+            Service::Dps => texts(&self.facts["dpsHosts"]).chain(["localhost"]).collect(),
+            Service::Hub => texts(&self.facts["hubs"]).collect(),
+        }
+    }
+}
+
+fn texts(list: &Value) -> impl Iterator<Item = &str> {
+    list.as_array().into_iter().flatten().filter_map(Value::as_str)
+}
+
+/// What an emulator tells of itself.
+async fn facts(admin: &AdminPort) -> Result<Value, Failure> {
+    let mut health: Value = admin.call(Method::GET, "/health").await.map_err(|error| absent(error.into()))?;
+    Ok(health["emulator"].take())
 }
 
 /// The one of `names` that is meant: as it is typed, or by its first part. Without a name the first of
@@ -114,13 +146,29 @@ fn running() -> String {
     "http://127.0.0.1:8480".to_owned()
 }
 
-/// The admin port of an emulator that was reached by the login of its hub: the one that the variable
-/// names, or else the one that runs here.
-pub(crate) fn admin_beside(args: &LoginArgs) -> Result<AdminPort, Failure> {
-    match crate::variable(EMULATOR_ADMIN) {
-        Some(url) => at(EMULATOR_ADMIN, &url, args),
-        None => at("the emulator that runs here", &running(), args),
+impl Reached<HubService> {
+    /// The admin port of the emulator that has this hub, also where its login was used: the one that
+    /// the variable names, or else the one that runs here. `None` is a hub in Azure.
+    pub(crate) async fn admin(&self, args: &LoginArgs) -> Result<Option<AdminPort>, Failure> {
+        if let Some(emulator) = &self.emulator {
+            return Ok(Some(emulator.admin.clone()));
+        }
+        let named = crate::variable(EMULATOR_ADMIN).map(|url| at(EMULATOR_ADMIN, &url, args)).transpose()?;
+        if !is_azure(&self.host) {
+            return named.map_or_else(|| at("the emulator that runs here", &running(), args), Ok).map(Some);
+        }
+        // The hub of an emulator may have the name that it has in Azure.
+        let Some(admin) = named else { return Ok(None) };
+        let facts = facts(&admin).await.unwrap_or_default();
+        let has_it = texts(&facts["hubs"]).any(|it| it.eq_ignore_ascii_case(&self.host));
+        Ok(has_it.then_some(admin))
     }
+}
+
+/// Whether a host is Azure's own by its name.
+fn is_azure(host: &str) -> bool {
+    let host = host.to_ascii_lowercase();
+    [".azure-devices.net", ".azure-devices.cn", ".azure-devices.us"].iter().any(|it| host.ends_with(it))
 }
 
 /// What to do where nobody answers.
@@ -151,6 +199,17 @@ mod tests {
             (&[], None, Service::Hub, None),
         ] {
             assert_eq!(pick(names, wanted, service), expected, "{names:?} {wanted:?}");
+        }
+    }
+    #[test]
+    fn only_azures_own_hubs_are_azures() {
+        for (host, expected) in [
+            ("contoso.azure-devices.net", true),
+            ("Contoso.Azure-Devices.cn", true),
+            ("localhost", false),
+            ("azure-devices.net.example", false),
+        ] {
+            assert_eq!(is_azure(host), expected, "{host}");
         }
     }
 }

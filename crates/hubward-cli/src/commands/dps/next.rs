@@ -1,50 +1,118 @@
 //! What a user needs after an enrollment is made: the lines to paste for a device.
 
+use std::path::Path;
+
+use hubward_service::DpsService;
 use serde_json::Value;
 
 use super::kind::Kind;
+use crate::failure::Failure;
+use crate::service_login::{LoginArgs, Service};
+use crate::service_reach::{Emulator, Reached};
 use crate::shell::Shell;
 
-/// The lines that follow the enrollment in text for people.
-pub(super) fn steps(kind: Kind, id: &str, made: &str, host: &str, show_keys: bool) -> String {
+/// The lines that follow the enrollment in text for people. They work in a shell that has none of our
+/// variables, but for a login that is a secret.
+pub(super) fn steps(
+    kind: Kind,
+    id: &str,
+    made: &str,
+    reached: &Reached<DpsService>,
+    login: &LoginArgs,
+    show_keys: bool,
+) -> Result<String, Failure> {
     let shell = Shell::here();
-    let word = shell.word(id);
-    let mut lines = vec![String::new()];
-    match kind {
-        Kind::Individual => {
-            lines.push("For a device with this enrollment:".to_owned());
-            lines.extend(settings(shell, host, id));
-            lines.push(if show_keys {
-                shell.export(hubward::vars::SYMMETRIC_KEY, &key(made))
-            } else {
-                asked(shell, &word)
-            });
+    let (device, whose) = match kind {
+        Kind::Individual => (id, "For a device with this enrollment:"),
+        Kind::Group => ("dev-1", "For a device of the group, whose key is derived from its id and the group's key:"),
+    };
+    let mut lines = vec![String::new(), whose.to_owned()];
+    lines.extend(settings(shell, reached, login, device)?);
+    if show_keys && kind == Kind::Individual {
+        lines.push(shell.export(hubward::vars::SYMMETRIC_KEY, &key(made)));
+    } else {
+        let emulator = reached.emulator.as_ref().map(|it| it.url.as_str());
+        let again = login.again(shell, emulator);
+        if again.is_none() {
+            lines.push(shell.comment(&format!("with the login in {}:", Service::Dps.variable())));
         }
-        Kind::Group => {
-            lines.push("For a device of the group, whose key is derived from its id and the group's key:".to_owned());
-            lines.extend(settings(shell, host, "dev-1"));
-            let command = format!(
-                "hubward dps enrollment-group compute-device-key --enrollment-id {word} --registration-id dev-1"
-            );
-            lines.push(substituted(shell, &command));
-        }
+        lines.push(asked(shell, kind, &shell.word(id), &again.unwrap_or_default()));
     }
     lines.push(shell.comment("then: hubward provision --messages 10, or hubward device run"));
-    lines.join("\n")
+    Ok(lines.join("\n"))
 }
 
-fn settings(shell: Shell, host: &str, id: &str) -> [String; 3] {
+/// Where the device registers, and how it gets there.
+fn settings(shell: Shell, reached: &Reached<DpsService>, login: &LoginArgs, id: &str) -> Result<Vec<String>, Failure> {
     use hubward::vars;
-    let scope = crate::variable(vars::ID_SCOPE);
-    [
-        shell.export(vars::HOST, device_host(host)),
-        match scope {
-            Some(scope) => shell.export(vars::ID_SCOPE, &scope),
-            // No service API tells it.
-            None => shell.export(vars::ID_SCOPE, "the ID scope: it stands on the overview page of the DPS"),
-        },
+    let mut lines = Vec::new();
+    let (host, scope) = match &reached.emulator {
+        Some(emulator) => {
+            lines.extend(network_of(shell, emulator));
+            ("localhost", emulator.facts["idScope"].as_str().map(str::to_owned))
+        }
+        None => {
+            lines.extend(network(shell, login)?);
+            (device_host(&reached.host), crate::variable(vars::ID_SCOPE))
+        }
+    };
+    // No service API tells it.
+    let scope = scope.unwrap_or_else(|| "the ID scope: it stands on the overview page of the DPS".to_owned());
+    lines.extend([
+        shell.export(vars::HOST, host),
+        shell.export(vars::ID_SCOPE, &scope),
         shell.export(vars::REGISTRATION_ID, id),
-    ]
+    ]);
+    Ok(lines)
+}
+
+/// Which authorities to trust and where to dial, if that is said: the device needs it like we do.
+fn network(shell: Shell, login: &LoginArgs) -> Result<Vec<String>, Failure> {
+    use hubward::vars;
+    let (ca_file, connect_to) = login.network()?;
+    let ca_file = ca_file.map(|it| shell.export(vars::CA_FILE, &whole(&it)));
+    let rules: Vec<String> = connect_to.iter().map(ToString::to_string).collect();
+    let connect_to = (!rules.is_empty()).then(|| shell.export(vars::CONNECT_TO, &rules.join(",")));
+    Ok(ca_file.into_iter().chain(connect_to).collect())
+}
+
+/// The same of an emulator, by what it tells.
+fn network_of(shell: Shell, emulator: &Emulator) -> Vec<String> {
+    use hubward::vars;
+    let mut lines = Vec::new();
+    let ca_file = emulator.facts["caFile"].as_str().unwrap_or_default();
+    if Path::new(ca_file).exists() {
+        lines.push(shell.export(vars::CA_FILE, ca_file));
+    } else {
+        // It runs on another machine, or in a container.
+        let url = emulator.url.trim_end_matches('/');
+        lines.push(shell.comment(&format!("once: curl -o hubward-ca.pem {url}/ca.pem")));
+        lines.push(shell.export(vars::CA_FILE, "hubward-ca.pem"));
+    }
+    let rules = [("mqtt", 8883), ("https", 443)];
+    let rules = rules.map(|(name, port)| Some(format!(":{port}:{}", emulator.address(name)?)));
+    let rules: Vec<String> = rules.into_iter().flatten().collect();
+    lines.push(shell.export(vars::CONNECT_TO, &rules.join(",")));
+    lines
+}
+
+impl Emulator {
+    /// Where its listener of this name is dialled.
+    fn address(&self, listener: &str) -> Option<String> {
+        let address: std::net::SocketAddr = self.facts[listener][0].as_str()?.parse().ok()?;
+        if !address.ip().is_unspecified() {
+            return Some(address.to_string());
+        }
+        // It listens on every address; one of them is that of its admin port.
+        let (_, url) = self.url.split_once("://").unwrap_or(("", &self.url));
+        let (host, _) = url.trim_end_matches('/').rsplit_once(':')?;
+        Some(format!("{host}:{}", address.port()))
+    }
+}
+
+/// The path that leads there from any folder.
+fn whole(path: &Path) -> String {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string()
 }
 
 /// Devices of all DPS in Azure begin at one name; those of an emulator at its own.
@@ -58,20 +126,21 @@ fn key(made: &str) -> String {
     made["attestation"]["symmetricKey"]["primaryKey"].as_str().unwrap_or_default().to_owned()
 }
 
-/// A line that works though it shows no key: the shell asks for it.
-fn asked(shell: Shell, id: &str) -> String {
-    let command = format!("hubward dps enrollment show --enrollment-id {id} --show-keys");
-    match shell {
-        Shell::Sh => substituted(shell, &format!("{command} --output tsv | cut -f{PRIMARY_KEY}")),
-        Shell::Pwsh | Shell::Cmd => {
-            let value = format!("({command} --output json | ConvertFrom-Json).attestation.symmetricKey.primaryKey");
-            format!("$env:{} = {value}", hubward::vars::SYMMETRIC_KEY)
-        }
-    }
-}
-
-/// The line that sets the key to what a command prints.
-fn substituted(shell: Shell, command: &str) -> String {
+/// A line that works though it shows no key: the shell asks for it, with `login`.
+fn asked(shell: Shell, kind: Kind, id: &str, login: &str) -> String {
+    let command = match (kind, shell) {
+        (Kind::Group, _) => format!(
+            "hubward dps enrollment-group compute-device-key --enrollment-id {id} --registration-id dev-1{login} \
+             --output text"
+        ),
+        (Kind::Individual, Shell::Sh) => format!(
+            "hubward dps enrollment show --enrollment-id {id} --show-keys{login} --output tsv | cut -f{PRIMARY_KEY}"
+        ),
+        (Kind::Individual, Shell::Pwsh | Shell::Cmd) => format!(
+            "(hubward dps enrollment show --enrollment-id {id} --show-keys{login} --output json | ConvertFrom-Json)\
+             .attestation.symmetricKey.primaryKey"
+        ),
+    };
     match shell {
         Shell::Sh => format!("export {}=\"$({command})\"", hubward::vars::SYMMETRIC_KEY),
         Shell::Pwsh | Shell::Cmd => format!("$env:{} = {command}", hubward::vars::SYMMETRIC_KEY),
@@ -102,10 +171,15 @@ mod tests {
     }
 
     #[test]
-    fn a_key_stands_there_only_on_demand() {
-        let made = r#"{"attestation":{"symmetricKey":{"primaryKey":"c2VjcmV0","secondaryKey":"b3RoZXI="}}}"#;
-        let masked = steps(Kind::Individual, "dev-1", made, "localhost", false);
-        assert!(!masked.contains("c2VjcmV0") && masked.contains("hubward dps enrollment show"), "{masked}");
-        assert!(steps(Kind::Individual, "dev-1", made, "localhost", true).contains("c2VjcmV0"));
+    fn each_shell_asks_for_the_key_in_one_format_whatever_its_variables_say() {
+        for (kind, shell, expected) in [
+            (Kind::Individual, Shell::Sh, "--show-keys --emulator=u --output tsv | cut -f7)\""),
+            (Kind::Individual, Shell::Pwsh, "--show-keys --emulator=u --output json | ConvertFrom-Json).att"),
+            (Kind::Group, Shell::Sh, "--registration-id dev-1 --emulator=u --output text)\""),
+            (Kind::Group, Shell::Pwsh, "--registration-id dev-1 --emulator=u --output text"),
+        ] {
+            let line = asked(shell, kind, "dev-1", " --emulator=u");
+            assert!(line.contains(expected), "{line}");
+        }
     }
 }

@@ -16,7 +16,7 @@ use crate::failure::Failure;
 use crate::input;
 use crate::output::{Answer, Column, Output};
 use crate::service_login::LoginArgs;
-use crate::service_reach::{Reached, absent, admin_beside};
+use crate::service_reach::{Reached, absent};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum C2dMessageCommand {
@@ -91,11 +91,7 @@ pub(super) struct SendArgs {
 pub(super) async fn run(args: &SendArgs, login: &LoginArgs, output: &Output) -> Result<ExitCode, Failure> {
     let body = args.body()?;
     let reached = login.reach_hub().await?;
-    let admin = match reached.admin {
-        Some(admin) => admin,
-        None if is_azure(&reached.host) => return Err(refused(&reached, &args.az_command(&reached.host))),
-        None => admin_beside(login)?,
-    };
+    let admin = reached.admin(login).await?.ok_or_else(|| refused(&reached, &args.az_command(&reached.host)))?;
     let mut path = format!("/messages/{}/{}", segment(&reached.host), segment(&args.device_id));
     if let Some(module) = &args.module_id {
         path.push_str(&format!("/modules/{}", segment(module)));
@@ -108,12 +104,6 @@ pub(super) async fn run(args: &SendArgs, login: &LoginArgs, output: &Output) -> 
 }
 
 const COLUMNS: &[Column] = &[("Message", "/messageId")];
-
-/// Whether a host is Azure's own: nothing but AMQP gets messages into it.
-pub(super) fn is_azure(host: &str) -> bool {
-    let host = host.to_ascii_lowercase();
-    [".azure-devices.net", ".azure-devices.cn", ".azure-devices.us"].iter().any(|it| host.ends_with(it))
-}
 
 /// The real service, and something that it does over AMQP only.
 pub(super) fn refused<S>(reached: &Reached<S>, command: &str) -> Failure {
@@ -254,17 +244,5 @@ mod tests {
         let read = properties(&["a=1;b=x=y;".into(), " c = ".into()]).expect("pairs");
         assert_eq!(Value::from(read), json!({"a": "1", "b": "x=y", "c": ""}));
         assert!(properties(&["a".into()]).is_err() && properties(&["=1".into()]).is_err());
-    }
-
-    #[test]
-    fn only_azures_own_hubs_are_azures() {
-        for (host, expected) in [
-            ("contoso.azure-devices.net", true),
-            ("Contoso.Azure-Devices.cn", true),
-            ("localhost", false),
-            ("azure-devices.net.example", false),
-        ] {
-            assert_eq!(is_azure(host), expected, "{host}");
-        }
     }
 }

@@ -8,12 +8,12 @@ use hubward_service::{AdminPort, EventStream, ServerEvent, ServiceError};
 use serde_json::Value;
 use tokio::time::sleep;
 
-use super::c2d::{is_azure, refused};
+use super::c2d::refused;
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
 use crate::output::{Output, visible};
 use crate::service_login::LoginArgs;
-use crate::service_reach::{absent, admin_beside};
+use crate::service_reach::absent;
 use crate::stop::Stop;
 
 /// Which properties are shown.
@@ -90,10 +90,7 @@ pub(super) async fn run(args: &MonitorArgs, login: &LoginArgs, output: &Output) 
 /// The admin port, and the name of the hub there.
 async fn find(args: &MonitorArgs, login: &LoginArgs) -> Result<(AdminPort, String), Failure> {
     let reached = login.reach_hub().await?;
-    if reached.admin.is_none() && is_azure(&reached.host) {
-        return Err(refused(&reached, &args.az_command(&reached.host)));
-    }
-    let admin = reached.admin.map_or_else(|| admin_beside(login), Ok)?;
+    let admin = reached.admin(login).await?.ok_or_else(|| refused(&reached, &args.az_command(&reached.host)))?;
     Ok((admin, reached.host))
 }
 

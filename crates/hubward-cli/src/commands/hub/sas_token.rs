@@ -73,8 +73,8 @@ async fn of_identity(
 /// The policy that signs: the login's, or one that an emulator shows.
 async fn policy(args: &TokenArgs, reached: &Reached<HubService>) -> Result<ServiceLogin, Failure> {
     let wanted = args.policy_name.as_deref();
-    if let Some(admin) = &reached.admin {
-        return of_emulator(admin, &reached.host, wanted.unwrap_or("iothubowner")).await;
+    if let Some(emulator) = &reached.emulator {
+        return of_emulator(&emulator.admin, &reached.host, wanted.unwrap_or("iothubowner")).await;
     }
     let login = reached.login.clone().ok_or_else(|| Failure::usage("there is no login to sign with"))?;
     match (wanted, login.policy_name()) {
