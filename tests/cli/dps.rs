@@ -423,6 +423,37 @@ async fn a_login_comes_by_file_stdin_variable_or_argument_and_every_lack_is_name
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_token_from_a_pipe_reaches_the_service_whole() {
+    let operator = Operator::new().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let token = format!("eyJ{}.sig", "a".repeat(6000));
+    std::fs::write(folder.path().join("token"), &token).expect("a file");
+    let command = format!("{} dps enrollment list -n localhost -o json", hubward_tests::binary::hubward().display());
+    let folder = folder.path().display();
+    for script in [
+        format!("cat {folder}/token | {command} --bearer-token-file -"),
+        format!(
+            "mkfifo {folder}/pipe; cat {folder}/token > {folder}/pipe & {command} --bearer-token-file {folder}/pipe"
+        ),
+    ] {
+        let ran = Invocation::of("sh".as_ref()).args(["-c", &script]).vars(&operator.variables).run().await;
+        // The emulator knows no tokens of Entra: it has read this one, and says so.
+        let error = ran.last().unwrap_or_else(|problem| panic!("{script}: {problem}"));
+        assert!(error["exitCode"] == 5 && error["message"].as_str().is_some_and(|it| it.contains("401")), "{error}");
+    }
+    let too_much = format!("head -c 70000 /dev/zero | tr '\\0' a | {command} --bearer-token-file -");
+    let error = Invocation::of("sh".as_ref()).args(["-c", &too_much]).vars(&operator.variables).run().await;
+    let error = error.last().expect("an error");
+    assert!(error["exitCode"] == 2 && error["message"].as_str().is_some_and(|it| it.contains("too much")), "{error}");
+    // What belongs into a file and stands in its place is not repeated.
+    for flag in ["--login-file", "--bearer-token-file"] {
+        let ran = operator.run(&["enrollment", "list", "-n", "localhost", flag, &token]).await;
+        assert!(ran.stderr_text().contains("looks like the value itself"), "{}", ran.stderr_text());
+        assert!(!ran.stderr_text().contains("aaaa"), "{}", ran.stderr_text());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn json_is_the_services_own_body_to_the_last_space() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut running = Running::emulator(folder.path().to_str().expect("a path that is text"), ["--output", "json"]);

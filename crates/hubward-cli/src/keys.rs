@@ -3,6 +3,8 @@
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use clap::Args;
 use hubward::vars;
 use zeroize::Zeroizing;
@@ -116,19 +118,72 @@ pub(crate) fn read_secret_file(what: &str, file: &Path) -> Result<Zeroizing<Stri
     if file == Path::new("-") {
         return read_stdin(what);
     }
-    let text = std::fs::read_to_string(file)
-        .map_err(|error| Failure::usage(format!("the {what} file {} cannot be read: {error}", file.display())))?;
-    Ok(Zeroizing::new(text))
+    let read = std::fs::File::open(file).and_then(|it| read_most(it));
+    match read {
+        Ok(Some(text)) => Ok(text),
+        Ok(None) => Err(Failure::usage(format!("the {what} file {} is far too large", file.display()))),
+        Err(_) if is_value(file) => Err(Failure::usage(format!("there is no such {what} file: this looks like the value itself"))
+            .hint("put it into a file, or give it by standard input (`-`), the variable, or the option for the value: --help lists them")),
+        Err(error) => Err(Failure::usage(format!("the {what} file {} cannot be read: {error}", file.display()))),
+    }
+}
+
+/// Whether what should be the name of a file, of which there is none, is rather the secret that the file
+/// should hold: a connection string, a key, a token.
+fn is_value(file: &Path) -> bool {
+    let Some(text) = file.to_str() else { return false };
+    // A wrong name in a folder that is there is a wrong name.
+    let is_in_folder = file.parent().is_some_and(|it| !it.as_os_str().is_empty() && it.exists());
+    let is_key = || STANDARD.decode(text.trim()).is_ok_and(|it| it.len() >= 16);
+    text.contains("SharedAccess")
+        || text.starts_with("eyJ")
+        || text.starts_with("Bearer ")
+        || (!is_in_folder && is_key())
 }
 
 fn read_stdin(what: &str) -> Result<Zeroizing<String>, Failure> {
-    let mut text = Zeroizing::new(String::new());
-    std::io::stdin()
-        .take(MOST)
-        .read_to_string(&mut text)
-        .map_err(|error| Failure::usage(format!("no {what} on standard input: {error}")))?;
-    Ok(text)
+    let read = read_most(std::io::stdin());
+    let text = read.map_err(|error| Failure::usage(format!("no {what} on standard input: {error}")))?;
+    text.ok_or_else(|| Failure::usage(format!("no {what} on standard input: it is far too much")))
 }
 
-/// Far more than any key; a wrong file must not fill the memory.
-const MOST: u64 = 4096;
+/// All of it, unless there is more than any secret has.
+fn read_most(source: impl std::io::Read) -> std::io::Result<Option<Zeroizing<String>>> {
+    let mut text = Zeroizing::new(String::new());
+    source.take(MOST + 1).read_to_string(&mut text)?;
+    Ok((text.len() as u64 <= MOST).then_some(text))
+}
+
+/// Far more than any key or token; a wrong file must not fill the memory.
+const MOST: u64 = 64 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_in_the_place_of_a_file_is_not_repeated() {
+        let token = format!("eyJ{}", "A".repeat(2000));
+        for value in [
+            "HostName=h;SharedAccessKeyName=p;SharedAccessKey=AAECAwQFBgcICQoLDA0ODw==",
+            "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
+            "nowhere/AwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
+            &token,
+        ] {
+            let failure = read_secret_file("key", Path::new(value)).expect_err(value);
+            let told = format!("{failure:?}");
+            assert!(told.contains("looks like the value itself") && !told.contains(value), "{told}");
+        }
+        for name in ["/no/such/file", "device.key", "/AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"] {
+            let failure = read_secret_file("key", Path::new(name)).expect_err(name);
+            assert!(failure.messages[0].contains(name), "{failure:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_too_much_is_refused_and_not_cut() {
+        let most = usize::try_from(MOST).expect("it fits");
+        let read = |length: usize| read_most(&vec![b'a'; length][..]).expect("bytes").map(|it| it.len());
+        assert_eq!((read(most), read(most + 1)), (Some(most), None));
+    }
+}

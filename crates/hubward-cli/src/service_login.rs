@@ -200,10 +200,11 @@ impl LoginArgs {
             Failure::usage("--bearer-token-file says who you are, but not which instance to ask")
                 .hint(format!("name it: --host contoso{}", service.domain()))
         })?;
-        // The file is read here for the sake of the error; while commands run, a newer token counts.
+        // The file is read here for the sake of the error; while commands run, a newer token counts. A pipe
+        // can be read only once.
         let token = read_secret_file("bearer token", file)?;
         let login = ServiceLogin::bearer(&host, &token)
-            .and_then(|login| if file == Path::new("-") { Ok(login) } else { ServiceLogin::bearer_file(&host, file) });
+            .and_then(|login| if file.is_file() { ServiceLogin::bearer_file(&host, file) } else { Ok(login) });
         login.map_err(|error| {
             Failure::usage(format!("--bearer-token-file, --host: {error}"))
                 .hint("az account get-access-token --output json > FILE")
