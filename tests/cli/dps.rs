@@ -98,6 +98,12 @@ async fn an_enrollment_is_made_seen_changed_and_deleted() {
     let shown = operator.json(&["enrollment", "show", "--eid", "pump-1", "--show-keys"]).await;
     assert_eq!(shown["attestation"]["symmetricKey"]["primaryKey"], json!(key));
 
+    // What az wants to know and we do not is no obstacle.
+    let list = ["enrollment", "list", "-g", "group", "--auth-type", "login", "--subscription", "s", "--output", "tsv"];
+    let ran = operator.run(&list).await;
+    assert_eq!((ran.code, ran.stderr_text().lines().count()), (Some(0), 1), "{}", ran.stderr_text());
+    assert!(ran.stderr_text().contains("are ignored"), "{}", ran.stderr_text());
+
     let listed = operator.json(&["enrollment", "list"]).await;
     let ids: Vec<&str> =
         listed.as_array().expect("a list").iter().filter_map(|it| it["registrationId"].as_str()).collect();
@@ -332,6 +338,11 @@ async fn what_cannot_work_is_refused_before_anything_is_asked() {
     for (arguments, code, says) in [
         (&["enrollment", "create"][..], 2, "--enrollment-id"),
         (&["enrollment", "create", "--eid", "x", "--attestation-type", "x509"], 11, "symmetric keys only"),
+        (&["enrollment", "create", "--eid", "x", "--at", "x509", "--cp", "c.pem", "--scp", "d.pem"], 11, "az iot dps"),
+        (&["enrollment", "create", "--eid", "x", "--at", "tpm", "--endorsement-key", "k"], 11, "symmetric keys only"),
+        (&["enrollment", "update", "--eid", "dev-1", "--remove-certificate"], 11, "symmetric keys only"),
+        (&["enrollment-group", "create", "--eid", "x", "--ca-name", "c"], 11, "az iot dps enrollment-group"),
+        (&["enrollment", "list", "--query", "[].deviceId"], 2, "jq"),
         (
             &["enrollment", "create", "--eid", "x", "--primary-key-file", bad, "--secondary-key-file", bad],
             2,
@@ -340,6 +351,7 @@ async fn what_cannot_work_is_refused_before_anything_is_asked() {
         (&["enrollment", "create", "--eid", "x", "--primary-key-file", "/nowhere"], 2, "/nowhere"),
         (&["enrollment", "create", "--eid", "x", "--tags", "[1]"], 2, "--initial-twin-tags"),
         (&["enrollment", "create", "--eid", "x", "--props", "{"], 2, "--initial-twin-properties"),
+        (&["enrollment", "create", "--eid", "x", "--tags", "{'v':'1'}"], 2, r#"--initial-twin-tags '{\"v\":\"1\"}'"#),
         (&["enrollment", "create", "--eid", "x", "--reprovision-policy", "sometimes"], 2, "sometimes"),
         (&["enrollment", "create", "--eid", "x", "--webhook-url", "https://h"], 2, "--api-version"),
         (&["enrollment", "update", "--eid", "dev-1"], 2, "nothing is to be changed"),

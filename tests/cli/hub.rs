@@ -71,10 +71,13 @@ async fn a_device_is_made_seen_changed_and_deleted() {
     assert!(text.contains(&key), "{text}");
 
     let changed = operator
-        .json(&["device-identity", "update", "-d", "dev-2", "--status", "disabled", "--set", "statusReason=lost"])
+        .json(&["device-identity", "update", "-d", "dev-2", "--set", "status=disabled", "statusReason=lost"])
         .await;
     assert_eq!((&changed["status"], &changed["statusReason"]), (&json!("disabled"), &json!("lost")));
     assert_eq!(changed["authentication"], made["authentication"]);
+    let certificate = ["device-identity", "create", "-d", "x", "--am", "x509_thumbprint", "--valid-days", "10"];
+    let certificate = operator.error(&certificate).await;
+    assert!(certificate["exitCode"] == 11 && certificate.to_string().contains("--primary-thumbprint"), "{certificate}");
     let etag = made["etag"].as_str().expect("an etag");
     let stale = operator.error(&["device-identity", "update", "-d", "dev-2", "--status", "enabled", "-e", etag]).await;
     assert_eq!((&stale["serviceCode"], &stale["exitCode"]), (&json!(412_001), &json!(6)), "{stale}");
@@ -154,13 +157,18 @@ async fn twins_are_shown_merged_and_replaced() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_method_is_called() {
     let operator = Operator::new().await;
-    let offline = operator.error(&["invoke-device-method", "-d", "dev-1", "--mn", "echo"]).await;
+    let offline = ["invoke-device-method", "-d", "dev-1", "--mn", "echo", "--connect-timeout", "0"];
+    let offline = operator.error(&offline).await;
     assert_eq!((&offline["serviceCode"], &offline["fault"]), (&json!(404_103), &json!("service")), "{offline}");
+    // Without a word about it, the call waits for the device, and says `{}` to it.
+    let waiting = operator.command(&["invoke-device-method", "-d", "dev-1", "--mn", "echo"]);
+    let waiting = tokio::spawn(waiting.run());
     let client = operator.cloud.known("dev-1", TransportKind::Mqtt).connect().await.expect("connected");
     let echo = |call: MethodCall| async move { MethodResponse::json(201, &call.json::<Value>()?) };
     client.serve_method("echo", echo).expect("methods are served over MQTT");
-    let call =
-        ["invoke-device-method", "-d", "dev-1", "--mn", "echo", "--mp", r#"{"delay":3}"#, "--connect-timeout", "60"];
+    let waited = waiting.await.expect("it ends");
+    assert_eq!(said(&["waiting"], &waited), "201 {}\n");
+    let call = ["invoke-device-method", "-d", "dev-1", "--mn", "echo", "--mp", r#"{"delay":3}"#, "--to", "60"];
     assert_eq!(operator.json(&call).await, json!({"status": 201, "payload": {"delay": 3}}));
     assert_eq!(operator.says(&call).await, "201 {\"delay\":3}\n");
     client.close(Duration::from_secs(10)).await.expect("closed");

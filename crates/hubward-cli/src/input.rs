@@ -23,9 +23,18 @@ pub(crate) fn json_file(flag: &str, file: &Path) -> Result<Value, Failure> {
 
 fn parsed(flag: &str, text: &[u8]) -> Result<Value, Failure> {
     serde_json::from_slice(text).map_err(|error| {
-        Failure::usage(format!("{flag} is not JSON: {error}"))
-            .hint("write JSON, such as '{\"serial\": 1}', or @FILE for a file that holds it")
+        let failure = Failure::usage(format!("{flag} is not JSON: {error}"));
+        match with_double_quotes(text) {
+            Some(json) => failure.hint(format!("JSON has double quotes: {flag} '{json}'")),
+            None => failure.hint("write JSON, such as '{\"serial\": 1}', or @FILE for a file that holds it"),
+        }
     })
+}
+
+/// What was meant by what is JSON but for its quotes, as the examples of `az` have it; if it is short.
+fn with_double_quotes(text: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(text).ok().filter(|it| it.len() <= 1000)?.replace('\'', "\"");
+    serde_json::from_str::<Value>(&text).is_ok().then(|| text.trim().to_owned())
 }
 
 /// A patch of reported properties that a hub would take.
@@ -124,6 +133,14 @@ mod tests {
         }
         let map = json("--report", r#"{"fan": {"speed": 2}, "gone": null}"#).and_then(|it| patch("--report", it));
         assert_eq!(map.expect("a patch").len(), 2);
+    }
+
+    #[test]
+    fn quotes_of_another_language_are_named_with_the_right_ones() {
+        let failure = json("--tags", "{'version':'1'}").expect_err("no JSON");
+        assert_eq!(failure.hint.as_deref(), Some(r#"JSON has double quotes: --tags '{"version":"1"}'"#));
+        let failure = json("--tags", "{'version':").expect_err("no JSON");
+        assert!(failure.hint.as_deref().is_some_and(|it| it.starts_with("write JSON")), "{failure:?}");
     }
 
     #[test]

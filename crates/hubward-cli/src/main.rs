@@ -2,6 +2,8 @@
 
 #[cfg(feature = "emulator")]
 mod admin;
+#[cfg(feature = "service")]
+mod az_args;
 #[cfg(feature = "emulator")]
 mod cloud;
 mod commands;

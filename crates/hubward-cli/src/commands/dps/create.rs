@@ -20,7 +20,7 @@ pub(super) struct CreateEnrollment {
     #[arg(long, value_name = "ID", visible_alias = "did")]
     device_id: Option<String>,
     /// Facts about the device for its operators, JSON; `@FILE` reads a file.
-    #[arg(long, value_name = "JSON", visible_alias = "info")]
+    #[arg(long, value_name = "JSON", visible_alias = "info", alias = "device-info")]
     device_information: Option<String>,
     #[command(flatten)]
     common: CreateArgs,
@@ -72,9 +72,7 @@ async fn create(
     args: &CreateArgs,
     context: &Context<'_>,
 ) -> Result<ExitCode, Failure> {
-    if args.attestation_type != AttestationType::SymmetricKey {
-        return Err(unsupported(kind));
-    }
+    args.settings.only_keys(args.attestation_type, kind)?;
     context.one_stdin(args.settings.reads_stdin())?;
     body.insert("attestation".into(), args.settings.keys()?.attestation()?);
     args.settings.apply(&mut body)?;
@@ -83,11 +81,4 @@ async fn create(
     let answer = Answer::of(made.get(), kind.columns_for(args.show_keys), args.show_keys)?;
     let next = next::steps(kind, id, made.get(), &reached, context.login, args.show_keys)?;
     Ok(context.output.answer(&answer.and(&next)))
-}
-
-fn unsupported(kind: Kind) -> Failure {
-    let fault = hubward::Fault::Unsupported;
-    let message = "hubward makes enrollments with symmetric keys only, for now";
-    Failure::new(ExitCode::Unsupported, "arguments", fault.to_string(), message)
-        .hint(format!("in Azure, `az iot dps {} create` makes the others", kind.command()))
 }

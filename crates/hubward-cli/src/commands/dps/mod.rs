@@ -14,6 +14,7 @@ use clap::{Args, Subcommand};
 use hubward_service::DpsService;
 
 use self::kind::Kind;
+use crate::az_args::AzArgs;
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
 use crate::output::Output;
@@ -34,6 +35,8 @@ pub(crate) struct DpsCommands {
     command: DpsCommand,
     #[command(flatten)]
     login: LoginArgs,
+    #[command(flatten)]
+    az: AzArgs,
 }
 
 #[derive(Debug, Subcommand)]
@@ -148,6 +151,7 @@ impl Context<'_> {
 }
 
 pub(crate) async fn run(args: &DpsCommands, output: &Output) -> Result<ExitCode, Failure> {
+    args.az.heed()?;
     let context = Context { login: &args.login, output };
     match &args.command {
         DpsCommand::Enrollment(command) => match command {

@@ -7,6 +7,8 @@ use hubward::SharedKey;
 use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
 
+use super::kind::Kind;
+use crate::exit_code::ExitCode;
 use crate::failure::Failure;
 use crate::input;
 use crate::keys::{Secret, from_file_or_text};
@@ -81,7 +83,7 @@ pub(super) struct SettingsArgs {
     allocation_policy: Option<Allocation>,
     /// Host names of the hubs to choose from, with spaces or commas between them; all hubs of the DPS
     /// unless given.
-    #[arg(long, value_name = "HOST", visible_alias = "ih", num_args = 1.., value_delimiter = ',')]
+    #[arg(long, value_name = "HOST", visible_alias = "ih", aliases = ["iot-hub-host-name", "hn"], num_args = 1..)]
     iot_hubs: Vec<String>,
     /// The tags that a device's twin starts with, JSON; `@FILE` reads a file.
     #[arg(long, value_name = "JSON", visible_alias = "tags")]
@@ -98,6 +100,19 @@ pub(super) struct SettingsArgs {
     /// The api-version that the webhook is asked with.
     #[arg(long, value_name = "VERSION", visible_alias = "av", requires = "webhook_url")]
     api_version: Option<String>,
+    /// What `az` has for certificates and TPMs.
+    #[arg(
+        long,
+        aliases = [
+            "cp", "secondary-certificate-path", "scp", "remove-certificate", "rc", "remove-secondary-certificate",
+            "rsc", "root-ca-name", "ca-name", "cn", "secondary-root-ca-name", "secondary-ca-name", "scn",
+            "endorsement-key", "ek"
+        ],
+        num_args = 0..=1,
+        default_missing_value = "",
+        hide = true
+    )]
+    certificate_path: Vec<String>,
 }
 
 /// Two keys, of which either may be absent.
@@ -134,6 +149,17 @@ fn attestation(primary: &str, secondary: &str) -> Value {
 }
 
 impl SettingsArgs {
+    /// Refuses what is for another attestation than keys.
+    pub(super) fn only_keys(&self, attestation: AttestationType, kind: Kind) -> Result<(), Failure> {
+        if attestation == AttestationType::SymmetricKey && self.certificate_path.is_empty() {
+            return Ok(());
+        }
+        let fault = hubward::Fault::Unsupported;
+        let message = "hubward makes enrollments with symmetric keys only, for now";
+        Err(Failure::new(ExitCode::Unsupported, "arguments", fault.to_string(), message)
+            .hint(format!("in Azure, `az iot dps {} create` and `update` know the others", kind.command())))
+    }
+
     /// Whether standard input holds a key.
     pub(super) fn reads_stdin(&self) -> bool {
         [&self.primary_key_file, &self.secondary_key_file].into_iter().flatten().any(|it| it.as_os_str() == "-")
@@ -173,7 +199,8 @@ impl SettingsArgs {
             };
             body.insert("allocationPolicy".into(), json!(word));
         }
-        let hubs: Vec<&str> = self.iot_hubs.iter().map(|it| it.trim()).filter(|it| !it.is_empty()).collect();
+        let hubs = self.iot_hubs.iter().flat_map(|it| it.split(|it: char| it == ',' || it.is_whitespace()));
+        let hubs: Vec<&str> = hubs.filter(|it| !it.is_empty()).collect();
         if !self.iot_hubs.is_empty() {
             body.insert("iotHubs".into(), json!(hubs));
         }
@@ -258,6 +285,8 @@ mod tests {
             (&["--allocation-policy", "geoLatency"], json!({"allocationPolicy": "geoLatency"})),
             (&["--iot-hubs", "a", "b"], json!({"iotHubs": ["a", "b"]})),
             (&["--ih", "a,b"], json!({"iotHubs": ["a", "b"]})),
+            (&["--ih", "a  b, c"], json!({"iotHubs": ["a", "b", "c"]})),
+            (&["--hn", "a"], json!({"iotHubs": ["a"]})),
             (&["--edge-enabled"], json!({"capabilities": {"iotEdge": true}})),
             (&["--ee", "false"], json!({"capabilities": {"iotEdge": false}})),
             (

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::Context;
 use super::kind::Kind;
-use super::settings::{SettingsArgs, object};
+use super::settings::{AttestationType, SettingsArgs, object};
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
 use crate::output::Answer;
@@ -19,7 +19,7 @@ pub(super) struct UpdateEnrollment {
     #[arg(long, value_name = "ID", visible_alias = "did")]
     device_id: Option<String>,
     /// Facts about the device for its operators, JSON; `@FILE` reads a file.
-    #[arg(long, value_name = "JSON", visible_alias = "info")]
+    #[arg(long, value_name = "JSON", visible_alias = "info", alias = "device-info")]
     device_information: Option<String>,
     #[command(flatten)]
     common: UpdateArgs,
@@ -68,6 +68,7 @@ async fn update(
     args: &UpdateArgs,
     context: &Context<'_>,
 ) -> Result<ExitCode, Failure> {
+    args.settings.only_keys(AttestationType::SymmetricKey, kind)?;
     context.one_stdin(args.settings.reads_stdin())?;
     let keys = args.settings.keys()?;
     // Wrong arguments are refused before anything is asked.

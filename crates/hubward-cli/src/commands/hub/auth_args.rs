@@ -6,6 +6,7 @@ use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
 use super::device_identity::set;
+use crate::exit_code::ExitCode;
 use crate::failure::Failure;
 use crate::keys::{Secret, from_file_or_text};
 
@@ -47,11 +48,22 @@ pub(super) struct AuthArgs {
     /// Thumbprint of its second certificate.
     #[arg(long, visible_alias = "stp", value_name = "HEX")]
     secondary_thumbprint: Option<String>,
+    /// How az makes a certificate.
+    #[arg(long, aliases = ["vd", "output-dir", "od"], value_name = "DAYS", hide = true)]
+    valid_days: Vec<String>,
 }
 
 impl AuthArgs {
     /// Writes what the arguments say into the JSON of an identity; what they do not name stays.
     pub(super) fn apply(&self, identity: &mut Value) -> Result<(), Failure> {
+        if !self.valid_days.is_empty() {
+            let fault = hubward::Fault::Unsupported;
+            let message = "hubward makes no certificates";
+            return Err(Failure::new(ExitCode::Unsupported, "arguments", fault.to_string(), message).hint(
+                "give the thumbprint of one, --primary-thumbprint, which `openssl x509 -fingerprint` shows; \
+                 `az iot hub device-identity create --valid-days` makes one",
+            ));
+        }
         self.check()?;
         if let Some(method) = self.auth_method {
             let kind = match method {

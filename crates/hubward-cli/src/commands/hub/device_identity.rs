@@ -102,8 +102,8 @@ pub(super) struct UpdateArgs {
     device: DeviceArgs,
     #[command(flatten)]
     settings: SettingArgs,
-    /// Any member, by its path. The value is JSON, or text if it is none. May be repeated.
-    #[arg(long, value_name = "PATH=VALUE")]
+    /// Members by their paths. A value is JSON, or text if it is none.
+    #[arg(long, value_name = "PATH=VALUE", num_args = 1..)]
     set: Vec<String>,
     #[command(flatten)]
     etag: EtagArgs,

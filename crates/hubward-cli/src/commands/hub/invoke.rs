@@ -15,7 +15,7 @@ use crate::service_login::LoginArgs;
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   hubward hub invoke-device-method -d dev-1 --mn reboot --mp '{\"delay\": 3}'
-  hubward hub invoke-device-method -d dev-1 --mn reboot --connect-timeout 60
+  hubward hub invoke-device-method -d dev-1 --mn reboot --timeout 60 --connect-timeout 0
 
 The command succeeds when the device has answered, whatever the status of its answer is.")]
 pub(super) struct DeviceMethodArgs {
@@ -41,14 +41,14 @@ struct MethodArgs {
     #[arg(long, visible_alias = "mn", value_name = "NAME")]
     method_name: String,
     /// What it gets, JSON or @FILE.
-    #[arg(long, visible_alias = "mp", value_name = "JSON", default_value = "null")]
+    #[arg(long, visible_alias = "mp", value_name = "JSON", default_value = "{}")]
     method_payload: String,
     /// Seconds that the device may take, 5 to 300.
     #[arg(long, visible_alias = "to", value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(5..=300))]
     timeout: u64,
-    /// Seconds to wait for a device that is not connected, 0 to 300.
-    #[arg(long, visible_alias = "cto", value_name = "SECONDS", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=300))]
-    connect_timeout: u64,
+    /// Seconds to wait for a device that is not connected, at most those of --timeout [default: all of them]
+    #[arg(long, visible_alias = "cto", value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(..=300))]
+    connect_timeout: Option<u64>,
 }
 
 pub(super) async fn run_device(
@@ -71,7 +71,7 @@ async fn run(who: Target<'_>, args: &MethodArgs, login: &LoginArgs, output: &Out
     let mut call = MethodRequest::new(args.method_name.as_str());
     call.payload = Some(input::json("--method-payload", &args.method_payload)?);
     call.response_timeout_in_seconds = Some(args.timeout);
-    call.connect_timeout_in_seconds = Some(args.connect_timeout);
+    call.connect_timeout_in_seconds = Some(args.connect_timeout.unwrap_or(args.timeout));
     let reached = login.reach_hub().await?;
     let body: Box<RawValue> = reached.service.invoke(who, &call).verbatim().await?;
     let result: Value = serde_json::from_str(body.get()).unwrap_or_default();

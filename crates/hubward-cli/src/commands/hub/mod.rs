@@ -14,6 +14,7 @@ mod twin;
 
 use clap::{Args, Subcommand};
 
+use crate::az_args::AzArgs;
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
 use crate::output::Output;
@@ -32,6 +33,8 @@ pub(crate) struct HubArgs {
     command: HubCommand,
     #[command(flatten)]
     login: LoginArgs,
+    #[command(flatten)]
+    az: AzArgs,
 }
 
 #[derive(Debug, Subcommand)]
@@ -68,6 +71,7 @@ enum HubCommand {
 
 /// Does what was asked for.
 pub(crate) async fn run(args: &HubArgs, output: &Output) -> Result<ExitCode, Failure> {
+    args.az.heed()?;
     let login = &args.login;
     match &args.command {
         HubCommand::DeviceIdentity(command) => device_identity::run(command, login, output).await,
