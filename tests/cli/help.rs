@@ -77,6 +77,7 @@ async fn every_command_explains_itself_with_an_example() {
         "hub device-identity create",
         "hub device-identity delete",
         "hub device-identity list",
+        "hub device-identity renew-key",
         "hub device-identity show",
         "hub device-identity update",
         "hub device-twin",
@@ -92,6 +93,7 @@ async fn every_command_explains_itself_with_an_example() {
         "hub module-identity create",
         "hub module-identity delete",
         "hub module-identity list",
+        "hub module-identity renew-key",
         "hub module-identity show",
         "hub module-identity update",
         "hub module-twin",
@@ -151,6 +153,9 @@ async fn arguments_that_cannot_be_read_are_an_error_in_the_form_that_was_asked_f
         (["provision", "--no-such", "--output", "json"].as_slice(), vec![]),
         (&["--output=json", "provision", "--timeout", "soon"], vec![]),
         (&["no-such-command"], vec![("HUBWARD_OUTPUT", "json".to_owned())]),
+        (&["-o", "json", "provision", "--no-such"], vec![]),
+        (&["hub", "query", "-ojson"], vec![]),
+        (&["dps", "-o=json", "enrollment", "show"], vec![]),
         (&["provision", "--symmetric-key-stdin", "--symmetric-key-file", "f", "--output", "json"], vec![]),
     ] {
         let ran = Invocation::hubward(arguments.iter().copied()).vars(&variables).run().await;
@@ -162,4 +167,18 @@ async fn arguments_that_cannot_be_read_are_an_error_in_the_form_that_was_asked_f
     let text = Invocation::hubward(["provision", "--no-such"]).run().await;
     assert_eq!((text.code, text.stdout_text().as_str()), (Some(2), ""));
     assert!(text.stderr_text().contains("--no-such") && text.stderr_text().contains("Usage: hubward provision"));
+}
+
+#[tokio::test]
+async fn who_types_a_command_of_az_that_has_another_name_is_told_it() {
+    for (command, here) in [
+        (&["c2d-message", "send", "-d", "dev-1", "--data", "x"][..], "hubward hub c2d-message send"),
+        (&["simulate", "-d", "dev-1", "--msg-count", "3"], "hubward device run"),
+        (&["send-d2c-message", "-d", "dev-1"], "hubward device send"),
+        (&["registration", "create", "--rid", "dev-1"], "hubward provision"),
+    ] {
+        let ran = Invocation::hubward(["device"]).args(command.iter().copied()).run().await;
+        assert_eq!(ran.code, Some(2), "{command:?}");
+        assert!(ran.stderr_text().contains(here), "{}", ran.stderr_text());
+    }
 }

@@ -142,8 +142,11 @@ async fn twins_are_shown_merged_and_replaced() {
         let whole = r#"{"tags":{"site":"b"},"properties":{"desired":{"only":true}}}"#;
         let replaced = operator.json(&ask(&["replace", "--json", whole])).await;
         assert_eq!((&replaced["properties"]["desired"]["y"], &replaced["tags"]["site"]), (&Value::Null, &json!("b")));
+        let set = ["update", "--set", "tags.site=c", "properties.desired.interval=30"];
+        let set = operator.json(&ask(&set)).await;
+        assert_eq!((&set["tags"]["site"], &set["properties"]["desired"]["interval"]), (&json!("c"), &json!(30)));
         let shown = operator.json(&ask(&["show"])).await;
-        assert_eq!(shown["etag"], replaced["etag"]);
+        assert_eq!(shown["etag"], set["etag"]);
         let text = operator.says(&ask(&["show"])).await;
         assert!(text.contains("properties.desired.only"), "{text}");
         let stale = operator.error(&ask(&["update", "--tags", "{}", "--etag", "AAAAAAAAAH8="])).await;
@@ -175,6 +178,43 @@ async fn a_method_is_called() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_question_that_waits_is_ended_by_ctrl_c() {
+    let operator = Operator::new().await;
+    let call = ["invoke-device-method", "-d", "dev-1", "--mn", "echo", "--to", "300", "--output", "json"];
+    let log = [("HUBWARD_LOG", "hubward_service=debug".to_owned())];
+    let mut running = Running::start(operator.command(&call).vars(&log));
+    running.logged("asking the service").await;
+    let (ended, said, _) = running.interrupt().await;
+    assert_eq!(ended.code(), Some(130), "{said}");
+    let error: Value = serde_json::from_str(&said).expect("one line");
+    assert_eq!((&error["type"], &error["stage"]), (&json!("error"), &json!("interrupted")), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_are_renewed_and_exchanged() {
+    let operator = Operator::new().await;
+    let keys = |it: &Value| {
+        let keys = &it["authentication"]["symmetricKey"];
+        (keys["primaryKey"].as_str().expect("a key").to_owned(), keys["secondaryKey"].as_str().expect("one").to_owned())
+    };
+    operator.json(&["module-identity", "create", "-d", "dev-1", "-m", "valve"]).await;
+    for (kind, who) in [("device-identity", &["-d", "dev-1"][..]), ("module-identity", &["-d", "dev-1", "-m", "valve"])]
+    {
+        let ask = |more: &[&'static str]| [&[kind][..], &more[..1], who, &more[1..]].concat();
+        let before = keys(&operator.json(&ask(&["show"])).await);
+        let first = keys(&operator.json(&ask(&["renew-key", "--kt", "primary"])).await);
+        assert!(first.0 != before.0 && first.1 == before.1);
+        let swapped = keys(&operator.json(&ask(&["renew-key", "--key-type", "swap"])).await);
+        assert_eq!(swapped, (first.1, first.0));
+        let both = keys(&operator.json(&ask(&["renew-key", "--kt", "both"])).await);
+        assert!(both.0 != swapped.0 && both.1 != swapped.1 && both.0 != both.1);
+        let stale = operator.error(&ask(&["renew-key", "--kt", "both", "--etag", "AAAAAAAAAH8="])).await;
+        assert_eq!(stale["serviceCode"], 412_001, "{stale}");
+    }
+    assert_eq!(operator.json(&["module-identity", "list", "-d", "dev-1", "--top", "1"]).await[0]["moduleId"], "valve");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_query_is_answered_in_every_format() {
     let operator = Operator::new().await;
     operator.json(&["device-identity", "create", "-d", "dev-2"]).await;
@@ -186,6 +226,10 @@ async fn a_query_is_answered_in_every_format() {
     assert_eq!(operator.json(&twins).await[0]["deviceId"], "dev-2");
     let table = operator.says(&[&twins[..], &["--output", "table"]].concat()).await;
     assert!(table.starts_with("Device ") && table.contains("dev-2") && table.lines().count() == 3, "{table}");
+    let every = ["query", "-q", "SELECT * FROM devices", "--top", "-1"];
+    assert_eq!(operator.json(&every).await.as_array().map(Vec::len), Some(2));
+    let many = operator.error(&["device-identity", "list", "--top", "2000"]).await;
+    assert!(many["message"].as_str().is_some_and(|it| it.contains("hubward hub query")), "{many}");
     let all = ["query", "-q", "SELECT * FROM devices", "--top", "1"];
     assert_eq!(operator.json(&all).await.as_array().map(Vec::len), Some(1));
     assert_eq!(operator.json(&["query", "-q", "SELECT * FROM devices WHERE deviceId = 'x'"]).await, json!([]));
@@ -213,8 +257,15 @@ async fn tokens_are_those_of_the_policy_or_of_the_device() {
     let of_device = operator.json(&["generate-sas-token", "-d", "dev-1"]).await;
     let of_device = token(of_device["sas"].as_str().expect("a token"));
     assert_eq!((of_device.resource(), of_device.policy()), (format!("{HUB}/devices/dev-1"), None));
-    let other = operator.error(&["generate-sas-token", "--pn", "service"]).await;
-    assert_eq!(other["exitCode"], 2, "{other}");
+    // A policy means nothing beside a device: az takes it, too.
+    operator.says(&["generate-sas-token", "-d", "dev-1", "--pn", "service"]).await;
+    let text = operator.says(&["device-identity", "connection-string", "show", "-d", "dev-1"]).await;
+    let ran = Invocation::hubward(["hub", "generate-sas-token", "--cs", text.trim()]).run().await;
+    assert_eq!(token(&said(&["--cs"], &ran)).resource(), format!("{HUB}/devices/dev-1"));
+    for wrong in [&["--pn", "service"][..], &["--kt", "secondary"], &["--cs", "HostName=h;DeviceId=d"]] {
+        let other = operator.error(&[&["generate-sas-token"], wrong].concat()).await;
+        assert_eq!(other["exitCode"], 2, "{other}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -249,7 +300,12 @@ async fn messages_go_to_a_device_and_telemetry_comes_from_it() {
         client.send(hubward::Message::new(text).property("k", "v")).await.expect("acknowledged");
     }
     let all = ["monitor-events", "-d", "dev-1", "--from", "0", "--count", "2"];
-    assert_eq!(operator.says(&[&all[..], &["-p", "app"]].concat()).await, "dev-1: one\n  k=v\ndev-1: two\n  k=v\n");
+    let table = operator.error(&[&all[..], &["--output", "tsv"]].concat()).await;
+    assert_eq!(table["exitCode"], 2, "{table}");
+    assert_eq!(
+        operator.says(&[&all[..], &["--props", "app"]].concat()).await,
+        "dev-1: one\n  k=v\ndev-1: two\n  k=v\n"
+    );
     let lines = operator.says(&[&all[..], &["--output", "json"]].concat()).await;
     let lines: Vec<Value> = lines.lines().map(|it| serde_json::from_str(it).expect(it)).collect();
     assert_eq!((lines.len(), &lines[1]["body"], &lines[1]["offset"]), (2, &json!("two"), &json!(1)));

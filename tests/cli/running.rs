@@ -53,6 +53,18 @@ impl Running {
         lines
     }
 
+    /// Waits until its log says this. What else has stood there by then is gone.
+    pub(super) async fn logged(&mut self, text: &str) {
+        let pipe = self.child.stderr.as_mut().expect("a pipe");
+        let mut lines = BufReader::new(pipe).lines();
+        loop {
+            let line = tokio::time::timeout(HANG, lines.next_line()).await.expect("it logs something or ends");
+            if line.expect("stderr can be read").expect("there is a line").contains(text) {
+                return;
+            }
+        }
+    }
+
     /// Types Ctrl-C; gives how it ended, what else stood on stdout, and stderr.
     pub(super) async fn interrupt(self) -> (ExitStatus, String, String) {
         let id = self.id();

@@ -8,6 +8,27 @@ use serde_json::{Map, Value};
 
 use crate::failure::Failure;
 
+/// How many of a list are wanted.
+#[cfg(feature = "service")]
+#[derive(Debug, clap::Args)]
+pub(crate) struct TopArgs {
+    /// At most so many; -1 is all, which is the default.
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(i64).range(-1..))]
+    top: Option<i64>,
+}
+
+#[cfg(feature = "service")]
+impl TopArgs {
+    /// The number, if it is one.
+    pub(crate) fn limit(&self) -> Result<Option<usize>, Failure> {
+        match self.top {
+            Some(0) => Err(Failure::usage("--top 0 asks for nothing").hint("write a number from 1, or -1 for all")),
+            Some(top) => Ok(usize::try_from(top).ok()),
+            None => Ok(None),
+        }
+    }
+}
+
 /// JSON that stands in an argument, or in the file it names with `@`.
 pub(crate) fn json(flag: &str, text: &str) -> Result<Value, Failure> {
     match text.strip_prefix('@') {

@@ -104,7 +104,9 @@ impl Command {
     const fn has_rows(&self) -> bool {
         match self {
             #[cfg(feature = "service")]
-            Self::Dps(_) | Self::Hub(_) => true,
+            Self::Dps(_) => true,
+            #[cfg(feature = "service")]
+            Self::Hub(args) => args.has_rows(),
             #[cfg(feature = "emulator")]
             Self::Emulator(args) => args.has_rows(),
             _ => false,
@@ -154,10 +156,10 @@ fn chosen_format(cli: &Cli) -> Result<Format, Failure> {
             Ok(if has_rows || format.tells_stories() { format } else { Format::default() })
         }
         Some(format) if has_rows || format.tells_stories() => Ok(format),
-        Some(_) => {
-            Err(Failure::usage("--output: table and tsv are for what a service answers; this command tells events")
-                .hint("use --output text or --output json"))
-        }
+        Some(_) => Err(Failure::usage(
+            "--output: table and tsv are for what a service answers; this command tells what happens",
+        )
+        .hint("use --output text or --output json")),
     }
 }
 
@@ -203,12 +205,19 @@ fn explain(error: &clap::Error) -> ExitCode {
 /// Whether JSON was asked for by arguments that cannot be read as a whole.
 fn wants_json() -> bool {
     let arguments: Vec<String> = std::env::args_os().map(|it| it.to_string_lossy().into_owned()).collect();
-    let joined = arguments.iter().filter_map(|it| it.strip_prefix("--output="));
-    let apart = arguments.windows(2).filter(|it| it[0] == "--output").map(|it| it[1].as_str());
-    match joined.chain(apart).next_back() {
+    match asked_format(&arguments) {
         Some(format) => format == "json",
-        None => std::env::var("HUBWARD_OUTPUT").is_ok_and(|it| it == "json"),
+        None => variable("HUBWARD_OUTPUT").is_some_and(|it| it == "json"),
     }
+}
+
+/// What the last of these says in any of its spellings: `--output F`, `--output=F`, `-o F`, `-oF`, `-o=F`.
+fn asked_format(arguments: &[String]) -> Option<&str> {
+    arguments.iter().enumerate().rev().find_map(|(at, it)| match it.as_str() {
+        "--output" | "-o" => arguments.get(at + 1).map(String::as_str),
+        it if it.starts_with("--") => it.strip_prefix("--output="),
+        it => it.strip_prefix("-o").map(|it| it.strip_prefix('=').unwrap_or(it)),
+    })
 }
 
 fn start(cli: &Cli, output: &Output) -> Result<ExitCode, Failure> {
@@ -297,6 +306,21 @@ async fn or_interrupt<T>(command: impl Future<Output = Result<T, Failure>>) -> R
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_format_is_read_in_every_spelling() {
+        for (arguments, expected) in [
+            (&["hub", "-o", "json", "-x"][..], Some("json")),
+            (&["-ojson"], Some("json")),
+            (&["-o=json"], Some("json")),
+            (&["--output=text", "--output", "json"], Some("json")),
+            (&["--output-dir", "json"], None),
+            (&["hub", "-o"], None),
+        ] {
+            let arguments: Vec<String> = arguments.iter().map(|it| (*it).to_owned()).collect();
+            assert_eq!(asked_format(&arguments), expected, "{arguments:?}");
+        }
+    }
 
     #[test]
     fn the_arguments_are_consistent() {

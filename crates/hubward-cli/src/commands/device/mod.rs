@@ -44,6 +44,33 @@ pub(crate) enum DeviceCommand {
     C2d(c2d::C2dCommand),
     /// Be a whole device for a while: twin, methods, messages, telemetry.
     Run(Box<run::RunArgs>),
+    /// `az iot device c2d-message`.
+    #[command(hide = true)]
+    C2dMessage(Elsewhere),
+    /// `az iot device simulate`.
+    #[command(hide = true)]
+    Simulate(Elsewhere),
+    /// `az iot device send-d2c-message`.
+    #[command(hide = true)]
+    SendD2cMessage(Elsewhere),
+    /// `az iot device registration`.
+    #[command(hide = true)]
+    Registration(Elsewhere),
+}
+
+/// A command that `az iot device` has, and that has another name here.
+#[derive(Debug, Args)]
+pub(crate) struct Elsewhere {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    arguments: Vec<String>,
+}
+
+impl Elsewhere {
+    fn named(&self, name: &str, here: &str) -> Failure {
+        let typed = self.arguments.first().filter(|it| !it.starts_with('-')).map(|it| format!(" {it}"));
+        Failure::usage(format!("there is no `hubward device {name}{}`", typed.unwrap_or_default()))
+            .hint(format!("{here}; docs/from-az-iot.md has the commands beside each other"))
+    }
 }
 
 /// Does what was asked for.
@@ -54,6 +81,15 @@ pub(crate) async fn run(command: &DeviceCommand, output: &Output) -> Result<Exit
         DeviceCommand::Method(method::MethodCommand::Serve(args)) => method::run(args, output).await,
         DeviceCommand::C2d(c2d::C2dCommand::Receive(args)) => c2d::run(args, output).await,
         DeviceCommand::Run(args) => run::run(args, output).await,
+        DeviceCommand::C2dMessage(it) => {
+            Err(it
+                .named("c2d-message", "to send: hubward hub c2d-message send; to receive: hubward device c2d receive"))
+        }
+        DeviceCommand::Simulate(it) => Err(it.named("simulate", "hubward device run is a whole device")),
+        DeviceCommand::SendD2cMessage(it) => Err(it.named("send-d2c-message", "hubward device send BODY")),
+        DeviceCommand::Registration(it) => {
+            Err(it.named("registration", "hubward provision registers a device; hubward dps … registration shows it"))
+        }
     }
 }
 

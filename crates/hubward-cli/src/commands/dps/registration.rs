@@ -5,6 +5,7 @@ use clap::{Args, Subcommand};
 use super::Context;
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
+use crate::input::TopArgs;
 use crate::output::{self, Answer, Column};
 
 #[derive(Debug, Subcommand)]
@@ -26,9 +27,8 @@ pub(super) enum OfGroup {
         /// Which group.
         #[arg(long, value_name = "ID", visible_aliases = ["eid", "group-id", "gid"])]
         enrollment_id: String,
-        /// At most so many.
-        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-        top: Option<u32>,
+        #[command(flatten)]
+        top: TopArgs,
     },
     /// Show what a device of a group has registered as.
     #[command(after_help = "Example:\n  hubward dps enrollment-group registration show --registration-id dev-9")]
@@ -62,8 +62,8 @@ pub(super) async fn of_enrollment(command: &OfEnrollment, context: &Context<'_>)
 pub(super) async fn of_group(command: &OfGroup, context: &Context<'_>) -> Result<ExitCode, Failure> {
     match command {
         OfGroup::List { enrollment_id, top } => {
+            let top = top.limit()?;
             let pager = context.dps().await?.registrations(enrollment_id);
-            let top = top.map(|it| usize::try_from(it).unwrap_or(usize::MAX));
             let all = if let Some(top) = top { pager.limit(top) } else { pager }.verbatim().all().await?;
             Ok(context.output.answer(&Answer::of(output::list(&all), COLUMNS, false)?))
         }

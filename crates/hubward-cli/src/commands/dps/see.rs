@@ -7,6 +7,7 @@ use super::Context;
 use super::kind::Kind;
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
+use crate::input::TopArgs;
 use crate::output::{self, Answer};
 
 #[derive(Debug, Args)]
@@ -21,9 +22,8 @@ pub(super) struct ShowArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct ListArgs {
-    /// At most so many.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    top: Option<u32>,
+    #[command(flatten)]
+    top: TopArgs,
 }
 
 pub(super) async fn show(kind: Kind, args: &ShowArgs, context: &Context<'_>) -> Result<ExitCode, Failure> {
@@ -52,7 +52,7 @@ fn with_attestation(body: &str, attestation: &Value) -> String {
 }
 
 pub(super) async fn list(kind: Kind, args: &ListArgs, context: &Context<'_>) -> Result<ExitCode, Failure> {
-    let top = args.top.map(|it| usize::try_from(it).unwrap_or(usize::MAX));
+    let top = args.top.limit()?;
     let all = kind.all(&context.dps().await?, top).await?;
     Ok(context.output.answer(&Answer::of(output::list(&all), kind.columns_for(false), false)?))
 }

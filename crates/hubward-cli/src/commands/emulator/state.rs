@@ -236,7 +236,12 @@ pub(super) async fn reset(args: &ResetArgs, output: &Output) -> Result<ExitCode,
             kept(emulator).await?;
         }
     }
-    Ok(output.answer(&Answer::done(format!("reset {of}"))))
+    if output.is_text() {
+        output.line(&format!("reset {of}"));
+    } else {
+        output.tell(&Event::Value { name: "reset", value: &of });
+    }
+    Ok(ExitCode::Ok)
 }
 
 /// Ends an emulator whose state has changed, once all of it is on disk.

@@ -6,6 +6,7 @@ use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
 use super::device_identity::set;
+use super::renew_key::new_key;
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
 use crate::keys::{Secret, from_file_or_text};
@@ -82,6 +83,7 @@ impl AuthArgs {
                 set(identity, &format!("authentication.symmetricKey.{name}"), json!(key.trim()))?;
             }
         }
+        self.complete(identity)?;
         let thumbprints =
             [("primaryThumbprint", &self.primary_thumbprint), ("secondaryThumbprint", &self.secondary_thumbprint)];
         for (name, thumbprint) in thumbprints {
@@ -94,6 +96,18 @@ impl AuthArgs {
             set(identity, "authentication", json!({ "type": "sas" }))?;
         }
         Ok(())
+    }
+
+    /// A hub takes both keys or none: the one that is not given is made, unless it is there.
+    fn complete(&self, identity: &mut Value) -> Result<(), Failure> {
+        let keys = &identity["authentication"]["symmetricKey"];
+        let lacks = |name: &str| keys[name].as_str().is_none_or(str::is_empty);
+        let missing = match (lacks("primaryKey"), lacks("secondaryKey")) {
+            (true, false) => "primaryKey",
+            (false, true) => "secondaryKey",
+            _ => return Ok(()),
+        };
+        set(identity, &format!("authentication.symmetricKey.{missing}"), json!(new_key()?))
     }
 
     /// Keys are for one method, thumbprints for another.
@@ -149,6 +163,17 @@ mod tests {
             (&["--am", "x509_ca"], json!({}), json!({"authentication": {"type": "certificateAuthority"}})),
         ] {
             assert_eq!(applied(arguments, before).expect("it fits"), after, "{arguments:?}");
+        }
+    }
+
+    #[test]
+    fn a_key_that_is_not_given_is_made() {
+        for flag in ["--pk", "--sk"] {
+            let identity = applied(&[flag, "YQ=="], json!({})).expect("it fits");
+            let keys = &identity["authentication"]["symmetricKey"];
+            let of = |name: &str| keys[name].as_str().unwrap_or_default().len();
+            assert_eq!(of("primaryKey").min(of("secondaryKey")), 4, "{identity}");
+            assert!(of("primaryKey").max(of("secondaryKey")) > 40, "{identity}");
         }
     }
 

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::auth_args::AuthArgs;
 use super::connection_string::KeyArgs;
+use super::renew_key::RenewArgs;
 use super::shared::{DeviceArgs, EtagArgs, ShowKeys, one};
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
@@ -31,6 +32,9 @@ pub(super) enum DeviceIdentityCommand {
   hubward hub device-identity update -d dev-2 --status disabled --status-reason lost
   hubward hub device-identity update -d dev-2 --set capabilities.iotEdge=true")]
     Update(Box<UpdateArgs>),
+    /// Make a new key for a device, or exchange its two.
+    #[command(after_help = "Example:\n  hubward hub device-identity renew-key -d dev-2 --kt primary --show-keys")]
+    RenewKey(RenewKeyArgs),
     /// Delete a device with its modules, its twin and the messages that wait for it.
     #[command(after_help = "Example:\n  hubward hub device-identity delete -d dev-2")]
     Delete(DeleteArgs),
@@ -91,8 +95,8 @@ pub(super) struct ShowArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct ListArgs {
-    /// So many, at most 1,000.
-    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    /// So many, at most 1,000; for more, ask a query.
+    #[arg(long, value_name = "N", default_value_t = MOST, allow_negative_numbers = true, value_parser = top)]
     top: u16,
 }
 
@@ -109,6 +113,14 @@ pub(super) struct UpdateArgs {
     etag: EtagArgs,
     #[command(flatten)]
     keys: ShowKeys,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RenewKeyArgs {
+    #[command(flatten)]
+    device: DeviceArgs,
+    #[command(flatten)]
+    renew: RenewArgs,
 }
 
 #[derive(Debug, Args)]
@@ -145,8 +157,9 @@ pub(super) async fn run(
         DeviceIdentityCommand::Show(args) => {
             one(hub.device(&args.device.device_id), COLUMNS, args.keys.show_keys).await?
         }
-        DeviceIdentityCommand::List(args) => one(hub.devices(args.top.into()), COLUMNS, false).await?,
+        DeviceIdentityCommand::List(args) => list(args, hub).await?,
         DeviceIdentityCommand::Update(args) => update(args, hub).await?,
+        DeviceIdentityCommand::RenewKey(args) => renew_key(args, hub).await?,
         DeviceIdentityCommand::Delete(args) => {
             let id = &args.device.device_id;
             args.etag.on(hub.delete_device(id)).await?;
@@ -161,20 +174,56 @@ pub(super) async fn run(
     Ok(output.answer(&answer))
 }
 
+/// The first devices, as the registry has them. It gives no more than so many, and no page after them.
+async fn list(args: &ListArgs, hub: &HubService) -> Result<Answer, Failure> {
+    let body: Box<RawValue> = hub.devices(args.top.into()).verbatim().await?;
+    if args.top == MOST {
+        let devices: Vec<&RawValue> = serde_json::from_str(body.get()).unwrap_or_default();
+        if devices.len() >= MOST.into() {
+            tracing::warn!("these are the first {MOST} devices, there may be more: {ALL}");
+        }
+    }
+    Answer::of(body.get(), COLUMNS, false)
+}
+
+/// What the registry gives at most.
+const MOST: u16 = 1000;
+/// What gives all.
+const ALL: &str = "hubward hub query -q 'SELECT * FROM devices'";
+
+fn top(text: &str) -> Result<u16, String> {
+    let top = text.parse().ok().filter(|it| (1..=MOST).contains(it));
+    top.ok_or_else(|| format!("the registry lists 1 to {MOST} devices; for more: {ALL}"))
+}
+
 /// Reads the device, changes it, and writes it if it is still the one that was read.
 async fn update(args: &UpdateArgs, hub: &HubService) -> Result<Answer, Failure> {
-    let id = &args.device.device_id;
     let sets: Vec<(&str, Value)> = args.set.iter().map(|it| assignment(it)).collect::<Result<_, _>>()?;
+    let change = |device: &mut Value| {
+        args.settings.apply(device)?;
+        sets.into_iter().try_for_each(|(path, value)| set(device, path, value))
+    };
+    changed(&args.device.device_id, &args.etag, hub, args.keys.show_keys, change).await
+}
+
+async fn renew_key(args: &RenewKeyArgs, hub: &HubService) -> Result<Answer, Failure> {
+    let RenewArgs { etag, keys, .. } = &args.renew;
+    changed(&args.device.device_id, etag, hub, keys.show_keys, |device| args.renew.apply(device)).await
+}
+
+async fn changed(
+    id: &str,
+    etag: &EtagArgs,
+    hub: &HubService,
+    show_keys: bool,
+    change: impl FnOnce(&mut Value) -> Result<(), Failure>,
+) -> Result<Answer, Failure> {
     let read: Box<RawValue> = hub.device(id).verbatim().await?;
     let mut device: Value =
         serde_json::from_str(read.get()).map_err(|error| Failure::usage(format!("the device is no JSON: {error}")))?;
-    args.settings.apply(&mut device)?;
-    for (path, value) in sets {
-        set(&mut device, path, value)?;
-    }
-    let etag = args.etag.etag.as_deref().or_else(|| device["etag"].as_str()).unwrap_or("*").to_owned();
-    let updated = hub.create_device(&Device::new(id.as_str())).json(&device).if_match(&etag);
-    one(updated, COLUMNS, args.keys.show_keys).await
+    change(&mut device)?;
+    let etag = etag.etag.as_deref().or_else(|| device["etag"].as_str()).unwrap_or("*").to_owned();
+    one(hub.create_device(&Device::new(id)).json(&device).if_match(&etag), COLUMNS, show_keys).await
 }
 
 impl SettingArgs {

@@ -8,6 +8,7 @@ mod invoke;
 mod module_identity;
 mod monitor;
 mod query;
+mod renew_key;
 mod sas_token;
 mod shared;
 mod twin;
@@ -19,6 +20,7 @@ use crate::exit_code::ExitCode;
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::service_login::LoginArgs;
+use crate::stop::Stop;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -69,11 +71,25 @@ enum HubCommand {
     MonitorEvents(monitor::MonitorArgs),
 }
 
+impl HubArgs {
+    /// Whether the answer has rows and columns: what comes without an end has none.
+    pub(crate) const fn has_rows(&self) -> bool {
+        !matches!(self.command, HubCommand::MonitorEvents(_))
+    }
+}
+
 /// Does what was asked for.
 pub(crate) async fn run(args: &HubArgs, output: &Output) -> Result<ExitCode, Failure> {
     args.az.heed()?;
-    let login = &args.login;
     match &args.command {
+        // Ctrl-C is its proper end.
+        HubCommand::MonitorEvents(events) => monitor::run(events, &args.login, output).await,
+        command => Stop::listen()?.or_interrupt(ask(command, &args.login, output)).await,
+    }
+}
+
+async fn ask(command: &HubCommand, login: &LoginArgs, output: &Output) -> Result<ExitCode, Failure> {
+    match command {
         HubCommand::DeviceIdentity(command) => device_identity::run(command, login, output).await,
         HubCommand::ModuleIdentity(command) => module_identity::run(command, login, output).await,
         HubCommand::DeviceTwin(command) => twin::run_device(command, login, output).await,

@@ -8,10 +8,12 @@ use serde_json::{Value, json};
 use super::auth_args::AuthArgs;
 use super::connection_string::KeyArgs;
 use super::device_identity::{assignment, set};
+use super::renew_key::RenewArgs;
 use super::shared::{DeviceArgs, EtagArgs, ModuleArgs, ShowKeys, one};
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
-use crate::output::{Answer, Column, Output};
+use crate::input::TopArgs;
+use crate::output::{self, Answer, Column, Output};
 use crate::service_login::LoginArgs;
 
 #[derive(Debug, Subcommand)]
@@ -24,10 +26,13 @@ pub(super) enum ModuleIdentityCommand {
     Show(ShowArgs),
     /// List the modules of a device.
     #[command(after_help = "Example:\n  hubward hub module-identity list -d dev-2 --output table")]
-    List(DeviceArgs),
+    List(ListArgs),
     /// Change a module. It is read first, and stays as it is if somebody else changes it meanwhile.
     #[command(after_help = "Example:\n  hubward hub module-identity update -d dev-2 -m valve --set managedBy=me")]
     Update(Box<UpdateArgs>),
+    /// Make a new key for a module, or exchange its two.
+    #[command(after_help = "Example:\n  hubward hub module-identity renew-key -d dev-2 -m valve --kt swap")]
+    RenewKey(RenewKeyArgs),
     /// Delete a module.
     #[command(after_help = "Example:\n  hubward hub module-identity delete -d dev-2 -m valve")]
     Delete(DeleteArgs),
@@ -81,6 +86,22 @@ pub(super) struct UpdateArgs {
 }
 
 #[derive(Debug, Args)]
+pub(super) struct ListArgs {
+    #[command(flatten)]
+    device: DeviceArgs,
+    #[command(flatten)]
+    top: TopArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RenewKeyArgs {
+    #[command(flatten)]
+    module: ModuleArgs,
+    #[command(flatten)]
+    renew: RenewArgs,
+}
+
+#[derive(Debug, Args)]
 pub(super) struct DeleteArgs {
     #[command(flatten)]
     module: ModuleArgs,
@@ -115,8 +136,9 @@ pub(super) async fn run(
             let (device, module) = args.module.ids();
             one(hub.module(device, module), COLUMNS, args.keys.show_keys).await?
         }
-        ModuleIdentityCommand::List(args) => one(hub.modules(&args.device_id), COLUMNS, false).await?,
+        ModuleIdentityCommand::List(args) => list(args, hub).await?,
         ModuleIdentityCommand::Update(args) => update(args, hub).await?,
+        ModuleIdentityCommand::RenewKey(args) => renew_key(args, hub).await?,
         ModuleIdentityCommand::Delete(args) => {
             let (device, module) = args.module.ids();
             args.etag.on(hub.delete_module(device, module)).await?;
@@ -132,20 +154,46 @@ pub(super) async fn run(
     Ok(output.answer(&answer))
 }
 
+/// The modules of a device, or the first of them: the service always gives all.
+async fn list(args: &ListArgs, hub: &HubService) -> Result<Answer, Failure> {
+    let top = args.top.limit()?;
+    let body: Box<RawValue> = hub.modules(&args.device.device_id).verbatim().await?;
+    let Some(top) = top else { return Answer::of(body.get(), COLUMNS, false) };
+    let mut modules: Vec<Box<RawValue>> = serde_json::from_str(body.get())
+        .map_err(|error| Failure::usage(format!("the modules are no JSON: {error}")))?;
+    modules.truncate(top);
+    Answer::of(output::list(&modules), COLUMNS, false)
+}
+
 /// Reads the module, changes it, and writes it if it is still the one that was read.
 async fn update(args: &UpdateArgs, hub: &HubService) -> Result<Answer, Failure> {
-    let (device, module) = args.module.ids();
     let sets: Vec<(&str, Value)> = args.set.iter().map(|it| assignment(it)).collect::<Result<_, _>>()?;
+    let change = |module: &mut Value| {
+        args.auth.apply(module)?;
+        sets.into_iter().try_for_each(|(path, value)| set(module, path, value))
+    };
+    changed(&args.module, &args.etag, hub, args.keys.show_keys, change).await
+}
+
+async fn renew_key(args: &RenewKeyArgs, hub: &HubService) -> Result<Answer, Failure> {
+    let RenewArgs { etag, keys, .. } = &args.renew;
+    changed(&args.module, etag, hub, keys.show_keys, |module| args.renew.apply(module)).await
+}
+
+async fn changed(
+    of: &ModuleArgs,
+    etag: &EtagArgs,
+    hub: &HubService,
+    show_keys: bool,
+    change: impl FnOnce(&mut Value) -> Result<(), Failure>,
+) -> Result<Answer, Failure> {
+    let (device, module) = of.ids();
     let read: Box<RawValue> = hub.module(device, module).verbatim().await?;
     let mut body: Value =
         serde_json::from_str(read.get()).map_err(|error| Failure::usage(format!("the module is no JSON: {error}")))?;
-    args.auth.apply(&mut body)?;
-    for (path, value) in sets {
-        set(&mut body, path, value)?;
-    }
-    let etag = args.etag.etag.as_deref().or_else(|| body["etag"].as_str()).unwrap_or("*").to_owned();
-    let updated = hub.create_module(&Module::new(device, module)).json(&body).if_match(&etag);
-    one(updated, COLUMNS, args.keys.show_keys).await
+    change(&mut body)?;
+    let etag = etag.etag.as_deref().or_else(|| body["etag"].as_str()).unwrap_or("*").to_owned();
+    one(hub.create_module(&Module::new(device, module)).json(&body).if_match(&etag), COLUMNS, show_keys).await
 }
 
 /// What `list` shows of a module.

@@ -50,10 +50,10 @@ pub(super) struct MonitorArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
     /// End after so many seconds without a message; 0 waits for ever.
-    #[arg(long, short, value_name = "SECONDS", default_value_t = 0)]
+    #[arg(long, short, visible_alias = "to", value_name = "SECONDS", default_value_t = 0)]
     timeout: u64,
     /// Show these properties, too. JSON has all of them.
-    #[arg(long, short, value_name = "WHICH", num_args = 1.., value_delimiter = ',')]
+    #[arg(long, short, visible_alias = "props", value_name = "WHICH", num_args = 1.., value_delimiter = ',')]
     properties: Vec<Properties>,
 }
 

@@ -6,6 +6,7 @@ use hubward_service::RawValue;
 use super::twin;
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
+use crate::input::TopArgs;
 use crate::output::{Answer, Output, list};
 use crate::service_login::LoginArgs;
 
@@ -18,16 +19,16 @@ pub(super) struct QueryArgs {
     /// The query, in the hub's SQL.
     #[arg(long, short, value_name = "QUERY")]
     query_command: String,
-    /// So many rows at most [default: all]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    top: Option<u32>,
+    #[command(flatten)]
+    top: TopArgs,
 }
 
 pub(super) async fn run(args: &QueryArgs, login: &LoginArgs, output: &Output) -> Result<ExitCode, Failure> {
+    let top = args.top.limit()?;
     let reached = login.reach_hub().await?;
     let mut pager = reached.service.query(args.query_command.as_str()).verbatim();
-    if let Some(top) = args.top {
-        pager = pager.limit(usize::try_from(top).unwrap_or(usize::MAX));
+    if let Some(top) = top {
+        pager = pager.limit(top);
     }
     let (mut rows, mut are_twins): (Vec<Box<RawValue>>, _) = (Vec::new(), true);
     while let Some(page) = pager.next_page().await? {

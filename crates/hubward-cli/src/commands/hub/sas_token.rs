@@ -3,14 +3,15 @@
 use std::time::Duration;
 
 use clap::Args;
-use hubward::{SasToken, SharedKey, UnixSeconds};
+use hubward::{ConnectionString, SasToken, SharedKey, UnixSeconds};
 use hubward_service::{AdminPort, HubService, Method, ServiceLogin};
 use serde_json::Value;
 
-use super::connection_string::KeyArgs;
+use super::connection_string::{KeyArgs, KeyType};
 use crate::commands::sas;
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
+use crate::keys::Secret;
 use crate::output::{Answer, Output};
 use crate::service_login::LoginArgs;
 use crate::service_reach::Reached;
@@ -27,19 +28,31 @@ pub(super) struct TokenArgs {
     /// Of this module of it.
     #[arg(long, short, value_name = "ID", requires = "device_id")]
     module_id: Option<String>,
-    /// Of this policy of an emulator's hub [default: iothubowner]. A login has only its own.
-    #[arg(long, visible_alias = "pn", value_name = "NAME", conflicts_with = "device_id")]
+    /// Of this policy of an emulator's hub [default: iothubowner]. A login has only its own. Without a
+    /// meaning beside a device.
+    #[arg(long, visible_alias = "pn", value_name = "NAME")]
     policy_name: Option<String>,
     /// How many seconds it is good, from now.
     #[arg(long, visible_alias = "du", value_name = "SECONDS", default_value_t = 3600, value_parser = clap::value_parser!(u64).range(1..))]
     duration: u64,
     #[command(flatten)]
     key: KeyArgs,
+    /// Of the policy, device or module with this connection string; nobody is asked. Other users of this
+    /// machine can see it in the list of processes.
+    #[arg(long, visible_alias = "cs", value_name = "CONNSTR", conflicts_with_all = ["device_id", "policy_name", "login", "login_file", "emulator"])]
+    connection_string: Option<Secret>,
 }
 
 pub(super) async fn run(args: &TokenArgs, login: &LoginArgs, output: &Output) -> Result<ExitCode, Failure> {
-    let reached = login.reach_hub().await?;
     let expiry = UnixSeconds::from_system_time(sas::now()).saturating_add(Duration::from_secs(args.duration));
+    if let Some(text) = &args.connection_string {
+        return Ok(output.answer(&Answer::value("sas", of_text(text, expiry)?.expose())));
+    }
+    if args.device_id.is_none() && args.key.key_type == KeyType::Secondary {
+        return Err(Failure::usage("--key-type secondary is for devices: a login holds one key of its policy")
+            .hint("give the connection string with the policy's second key"));
+    }
+    let reached = login.reach_hub().await?;
     let token = match &args.device_id {
         Some(device) => of_identity(args, device, &reached, expiry).await?,
         None => {
@@ -52,6 +65,20 @@ pub(super) async fn run(args: &TokenArgs, login: &LoginArgs, output: &Output) ->
         }
     };
     Ok(output.answer(&Answer::value("sas", token.expose())))
+}
+
+/// By the key in a connection string, whosever it is.
+fn of_text(text: &Secret, expiry: UnixSeconds) -> Result<SasToken, Failure> {
+    let wrong = |problem: String| Failure::usage(format!("--connection-string: {problem}"));
+    let all = ConnectionString::parse(text.expose()).map_err(|error| wrong(error.to_string()))?;
+    let key = all.expose_shared_access_key().ok_or_else(|| wrong("there is no SharedAccessKey in it".to_owned()))?;
+    let key = SharedKey::from_base64(key).map_err(|error| wrong(error.to_string()))?;
+    let who = match (all.device_id(), all.module_id()) {
+        (Some(device), Some(module)) => format!("/devices/{device}/modules/{module}"),
+        (Some(device), None) => format!("/devices/{device}"),
+        _ => String::new(),
+    };
+    Ok(SasToken::sign(&key, &format!("{}{who}", all.host_name()), expiry, all.shared_access_key_name()))
 }
 
 async fn of_identity(

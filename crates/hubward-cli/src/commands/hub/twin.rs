@@ -5,6 +5,7 @@ use hubward_service::model::TwinPatch;
 use hubward_service::{HubService, Target};
 use serde_json::{Value, json};
 
+use super::device_identity::{assignment, set};
 use super::shared::{DeviceArgs, EtagArgs, ModuleArgs, object, one};
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
@@ -46,11 +47,14 @@ pub(super) struct UpdateArgs<W: Args> {
     #[command(flatten)]
     who: W,
     /// Desired properties to merge, JSON or @FILE.
-    #[arg(long, value_name = "JSON", required_unless_present = "tags")]
+    #[arg(long, value_name = "JSON", required_unless_present_any = ["tags", "set"])]
     desired: Option<String>,
     /// Tags to merge, JSON or @FILE.
     #[arg(long, value_name = "JSON")]
     tags: Option<String>,
+    /// Members to merge by their paths, such as tags.site=a or properties.desired.interval=30.
+    #[arg(long, value_name = "PATH=VALUE", num_args = 1..)]
+    set: Vec<String>,
     #[command(flatten)]
     etag: EtagArgs,
 }
@@ -117,6 +121,10 @@ impl<'a> Change<'a> {
         }
         if let Some(tags) = &args.tags {
             body["tags"] = object("--tags", tags)?.into();
+        }
+        for text in &args.set {
+            let (path, value) = assignment(text)?;
+            set(&mut body, path, value)?;
         }
         Ok(Self { body, replaces: false, etag: &args.etag })
     }

@@ -1,0 +1,59 @@
+//! `device-identity renew-key`, `module-identity renew-key`: a key that somebody has seen is good no more.
+
+use clap::{Args, ValueEnum};
+use hubward::SharedKey;
+use serde_json::{Value, json};
+
+use super::device_identity::set;
+use super::shared::{EtagArgs, ShowKeys};
+use crate::failure::Failure;
+
+/// What becomes of the keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Renewal {
+    /// The first is new.
+    Primary,
+    /// The second is new.
+    Secondary,
+    /// Both are new.
+    Both,
+    /// Each takes the place of the other.
+    Swap,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RenewArgs {
+    /// Which key is made anew; `swap` exchanges the two.
+    #[arg(long, visible_alias = "kt", value_name = "WHICH")]
+    key_type: Renewal,
+    #[command(flatten)]
+    pub(super) etag: EtagArgs,
+    #[command(flatten)]
+    pub(super) keys: ShowKeys,
+}
+
+impl RenewArgs {
+    /// Changes the keys in the JSON of an identity.
+    pub(super) fn apply(&self, identity: &mut Value) -> Result<(), Failure> {
+        let keys = &identity["authentication"]["symmetricKey"];
+        let (primary, secondary) = match (keys["primaryKey"].as_str(), keys["secondaryKey"].as_str()) {
+            (Some(primary), Some(secondary)) => (primary.to_owned(), secondary.to_owned()),
+            _ => {
+                return Err(Failure::usage("it has no keys that could be renewed: it proves who it is in another way"));
+            }
+        };
+        let (primary, secondary) = match self.key_type {
+            Renewal::Primary => (new_key()?, secondary),
+            Renewal::Secondary => (primary, new_key()?),
+            Renewal::Both => (new_key()?, new_key()?),
+            Renewal::Swap => (secondary, primary),
+        };
+        set(identity, "authentication.symmetricKey", json!({ "primaryKey": primary, "secondaryKey": secondary }))
+    }
+}
+
+/// A key that nobody knows yet.
+pub(super) fn new_key() -> Result<String, Failure> {
+    let key = SharedKey::generate().map_err(|error| Failure::local(error.to_string()))?;
+    Ok(key.expose_base64().to_string())
+}
