@@ -6,20 +6,49 @@
 # Options of the emulator come by their variables: HUBWARD_STANDARD_PORTS=true, HUBWARD_SEED=FILE, …
 set -eu
 
+emulator='' command=''
+# The data directory is a temporary one: nothing outlives this. Without one `env` would find no emulator.
+unset HUBWARD_IN_MEMORY
 HUBWARD_DATA_DIR=$(mktemp -d)
 export HUBWARD_DATA_DIR
 log=$HUBWARD_DATA_DIR/emulator.log
 
+# Not every shell runs the trap of EXIT when a signal ends it. SIGTERM ends the emulator well.
+end() {
+    trap '' TERM INT HUP
+    trap - EXIT
+    for process in $command $emulator; do
+        kill "$process" 2> /dev/null || true
+        wait "$process" 2> /dev/null || true
+    done
+    rm -rf "$HUBWARD_DATA_DIR"
+    exit "$1"
+}
+trap 'end $?' EXIT
+trap 'end 129' HUP
+trap 'end 130' INT
+trap 'end 143' TERM
+
 hubward emulator --dev-keys > "$log" 2>&1 &
 emulator=$!
-# SIGTERM ends it well. The exit code stays that of the command.
-trap 'kill "$emulator" 2> /dev/null || true; wait "$emulator" || true; rm -rf "$HUBWARD_DATA_DIR"' EXIT
 
 # It is ready in well under a second; `env` answers from then on.
-until lines=$(hubward emulator env --shell sh 2> /dev/null); do
-    kill -0 "$emulator" 2> /dev/null || { cat "$log" >&2; exit 1; }
+tries=300
+until lines=$(hubward emulator env --shell sh --output text 2> /dev/null); do
+    tries=$((tries - 1))
+    if [ "$tries" = 0 ] || ! kill -0 "$emulator" 2> /dev/null; then
+        cat "$log" >&2
+        exit 1
+    fi
     sleep 0.1
 done
 eval "$lines"
 
-"$@"
+# In the background, so that a signal is heard while it runs; with the standard input that is ours.
+exec 3<&0
+"$@" <&3 3<&- &
+command=$!
+code=0
+wait "$command" || code=$?
+command=''
+exit "$code"

@@ -73,6 +73,12 @@ async fn the_lines_for_each_kind_of_program_make_it_trust_the_emulator() {
         ran += 1;
     }
     assert!(ran > 0, "nothing of all that is installed");
+    // The lines are for who has pasted them before, too.
+    if is_installed("keytool").await {
+        let lines = trust(&["--data-dir", &data_dir, "--for", "java", "--shell", "sh"]).await.stdout_text();
+        let twice = sh(&format!("set -e\n{lines}\n{lines}"), &[]).await;
+        assert_eq!(twice.code, Some(0), "{}{}", twice.stdout_text(), twice.stderr_text());
+    }
     // hubward itself, by the variable alone.
     let printed = trust(&["--data-dir", &data_dir, "--for", "rust", "--shell", "sh"]).await.stdout_text();
     let hubward = hubward_tests::binary::hubward().display();

@@ -10,8 +10,8 @@ const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/recipes/with-
 const SEED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/recipes/seed.json");
 const COMPOSE: &str = include_str!("../../docs/recipes/compose.yaml");
 
-/// The script with this command, on free ports.
-async fn with_emulator(command: &[&str], more: &[(&str, &str)]) -> Ran {
+/// The script with this command, on free ports, and a folder for what it leaves.
+fn script(command: &[&str], more: &[(&str, &str)]) -> (tempfile::TempDir, Invocation) {
     let kept = tempfile::tempdir().expect("a folder");
     std::os::unix::fs::symlink(hubward_tests::binary::hubward(), kept.path().join("hubward")).expect("a link");
     let path = format!("{}:{}", kept.path().display(), std::env::var("PATH").expect("a PATH"));
@@ -19,9 +19,19 @@ async fn with_emulator(command: &[&str], more: &[(&str, &str)]) -> Ran {
     variables.extend(["HUBWARD_MQTT_PORT", "HUBWARD_HTTPS_PORT", "HUBWARD_ADMIN_PORT"].map(|it| (it, "0".to_owned())));
     variables.push(("HUBWARD_RETRY_AFTER", "0s".to_owned()));
     variables.extend(more.iter().map(|(name, value)| (*name, (*value).to_owned())));
-    let ran = Invocation::of("sh".as_ref()).args([SCRIPT]).args(command.iter().copied()).vars(&variables).run().await;
-    // Only the link is left.
+    let command = Invocation::of("sh".as_ref()).args([SCRIPT]).args(command.iter().copied()).vars(&variables);
+    (kept, command)
+}
+
+/// Only the link is left.
+fn assert_tidy(kept: &tempfile::TempDir) {
     assert_eq!(std::fs::read_dir(kept.path()).expect("a folder").count(), 1, "the data directory is gone");
+}
+
+async fn with_emulator(command: &[&str], more: &[(&str, &str)]) -> Ran {
+    let (kept, command) = script(command, more);
+    let ran = command.stdin("what stands on stdin").run().await;
+    assert_tidy(&kept);
     ran
 }
 
@@ -36,9 +46,32 @@ async fn a_command_runs_with_an_emulator_and_keeps_its_exit_code() {
     assert_eq!(ran.code, Some(7), "{}", ran.stderr_text());
     assert!(ran.stdout_text().ends_with("[]\n"), "{}", ran.stdout_text());
 
+    // Variables that are meant for others do no harm, and standard input is the command's.
+    let others = [("HUBWARD_IN_MEMORY", "true"), ("HUBWARD_OUTPUT", "json")];
+    let ran = with_emulator(&["sh", "-c", "cat; hubward provision > /dev/null"], &others).await;
+    assert_eq!((ran.code, ran.stdout_text().as_str()), (Some(0), "what stands on stdin"), "{}", ran.stderr_text());
+
     let ran = with_emulator(&["true"], &[("HUBWARD_ID_SCOPE", "no scope")]).await;
     assert_eq!(ran.code, Some(1));
     assert!(ran.stderr_text().contains("id scope"), "what the emulator said: {}", ran.stderr_text());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signal_ends_the_script_its_command_and_the_emulator() {
+    for (signal, code) in [("-TERM", 143), ("-INT", 130), ("-HUP", 129)] {
+        let (kept, command) = script(&["sh", "-c", "echo $$ $HUBWARD_EMULATOR_ADMIN; exec sleep 1000"], &[]);
+        let mut running = Running::start(command);
+        let line = running.line().await.expect("the command runs");
+        let (process, admin) = line.split_once(' ').expect("two words");
+        let address = admin.strip_prefix("http://").expect("a URL").to_owned();
+        assert!(std::net::TcpStream::connect(&address).is_ok(), "the emulator runs");
+        let (ended, _, stderr) = running.signal(signal).await;
+        assert_eq!(ended.code(), Some(code), "{signal}: {stderr}");
+        assert_tidy(&kept);
+        assert!(std::net::TcpStream::connect(&address).is_err(), "{signal}: the emulator has ended");
+        let alive = Invocation::of("kill".as_ref()).args(["-0", process]).run().await;
+        assert_ne!(alive.code, Some(0), "{signal}: the command has ended");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

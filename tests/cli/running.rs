@@ -67,8 +67,13 @@ impl Running {
 
     /// Types Ctrl-C; gives how it ended, what else stood on stdout, and stderr.
     pub(super) async fn interrupt(self) -> (ExitStatus, String, String) {
+        self.signal("-INT").await
+    }
+
+    /// The same with another signal.
+    pub(super) async fn signal(self, signal: &str) -> (ExitStatus, String, String) {
         let id = self.id();
-        let sent = Command::new("kill").args(["-INT", &id]).status().await.expect("there is a kill");
+        let sent = Command::new("kill").args([signal, &id]).status().await.expect("there is a kill");
         assert!(sent.success(), "it runs");
         self.end().await
     }

@@ -118,7 +118,7 @@ pub(crate) fn read_secret_file(what: &str, file: &Path) -> Result<Zeroizing<Stri
     if file == Path::new("-") {
         return read_stdin(what);
     }
-    let read = std::fs::File::open(file).and_then(|it| read_most(it));
+    let read = std::fs::File::open(file).and_then(read_most);
     match read {
         Ok(Some(text)) => Ok(text),
         Ok(None) => Err(Failure::usage(format!("the {what} file {} is far too large", file.display()))),

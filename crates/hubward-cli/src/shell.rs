@@ -36,6 +36,16 @@ impl Shell {
         }
     }
 
+    /// A line that removes a file, if it is there.
+    pub(crate) fn remove(self, file: &str) -> String {
+        let word = self.word(file);
+        match self {
+            Self::Sh => format!("rm -f {word}"),
+            Self::Pwsh => format!("Remove-Item -Force -ErrorAction Ignore {word}"),
+            Self::Cmd => format!("if exist {word} del {word}"),
+        }
+    }
+
     /// A word of a command line, such as the name of a file.
     pub(crate) fn word(self, text: &str) -> String {
         let is_plain = |it: char| it.is_ascii_alphanumeric() || "-_./:=+,@%".contains(it);

@@ -132,17 +132,19 @@ fn java(ca: &Ca, shell: Shell) -> Recipe {
         shell.word(&path)
     );
     let options = format!("-Djavax.net.ssl.trustStore={path} -Djavax.net.ssl.trustStorePassword=changeit");
-    let recipe = Recipe::new(Whom::Java, "Java", true, [import, shell.export("JAVA_TOOL_OPTIONS", &options)])
-        .note("The store takes the place of the JDK's, for programs started from this shell. For all programs of a")
-        .note("JDK: keytool -importcert -cacerts -noprompt -alias hubward-emulator -file … -storepass changeit");
+    // A store that is there has this alias already, perhaps of another authority.
+    let fresh = shell.remove(&path);
+    let recipe =
+        Recipe::new(Whom::Java, "Java", true, [fresh.clone(), import, shell.export("JAVA_TOOL_OPTIONS", &options)])
+            .note("The store takes the place of the JDK's, for programs started from this shell. For all programs of a")
+            .note("JDK: keytool -importcert -cacerts -noprompt -alias hubward-emulator -file … -storepass changeit");
     // Java splits the variable at spaces, and knows no quotes that all versions share.
     let recipe = if path.contains(' ') {
         recipe.note("The path has a space in it: copy the store to one without.")
     } else {
         recipe
     };
-    recipe
-        .undo([format!("keytool -delete -alias hubward-emulator -keystore {} -storepass changeit", shell.word(&path))])
+    recipe.undo([fresh])
 }
 
 fn dotnet(ca: &Ca, shell: Shell) -> Recipe {
