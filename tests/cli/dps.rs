@@ -452,6 +452,7 @@ async fn a_token_from_a_pipe_reaches_the_service_whole() {
         // The emulator knows no tokens of Entra: it has read this one, and says so.
         let error = ran.last().unwrap_or_else(|problem| panic!("{script}: {problem}"));
         assert!(error["exitCode"] == 5 && error["message"].as_str().is_some_and(|it| it.contains("401")), "{error}");
+        assert!(error["hint"].as_str().is_some_and(|it| it.contains("expired")), "{error}");
     }
     let too_much = format!("head -c 70000 /dev/zero | tr '\\0' a | {command} --bearer-token-file -");
     let error = Invocation::of("sh".as_ref()).args(["-c", &too_much]).vars(&operator.variables).run().await;

@@ -273,6 +273,7 @@ impl Client {
         refused.tracking_id = hub.tracking_id.or_else(|| text(headers, REQUEST_ID).map(str::to_owned));
         refused.tracking_id = refused.tracking_id.and_then(|it| words(&it));
         refused.server_time = date(headers);
+        refused.bearer = matches!(authorization, Authorization::Bearer(_));
         let now = refused.server_time.unwrap_or_else(clock::now);
         refused.retry_after = text(headers, header::RETRY_AFTER.as_str()).and_then(|it| retry_after::parse(it, now));
         ServiceError::Refused(Box::new(refused))

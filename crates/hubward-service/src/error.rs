@@ -89,6 +89,8 @@ pub struct Refused {
     pub retry_after: Option<Duration>,
     /// The service's clock, where it shows it.
     pub server_time: Option<SystemTime>,
+    /// Whether a token of Microsoft Entra was sent.
+    pub bearer: bool,
 }
 
 impl fmt::Display for Refused {
@@ -238,6 +240,7 @@ impl Refused {
             tracking_id: None,
             retry_after: None,
             server_time: None,
+            bearer: false,
         }
     }
 
@@ -272,7 +275,8 @@ impl Refused {
             401 | 403 => {
                 let skew = self.skew();
                 let skew = skew.map(|it| format!("; {it}")).unwrap_or_default();
-                return Some(format!("check host, policy and key, and what the policy may do{skew}"));
+                let check = if self.bearer { OF_TOKEN } else { OF_POLICY };
+                return Some(format!("{check}{skew}"));
             }
             404 => "check the id: upper and lower case differ; it may be at another hub or DPS",
             405 | 421 => "check the host name: this service does not have that",
@@ -297,6 +301,12 @@ impl Refused {
         (by >= TOLERATED).then(|| format!("the clock of this machine is {} s {direction} the service's", by.as_secs()))
     }
 }
+
+const OF_POLICY: &str = "check host, policy and key, and what the policy may do";
+/// Source: `[doc]` "Control access to IoT Hub by using Microsoft Entra ID", and the same of DPS.
+const OF_TOKEN: &str = "check host and token: it may have expired; its resource has to be https://iothubs.azure.net, or \
+    https://azure-devices-provisioning.net for DPS; and whose it is needs a role such as IoT Hub Data Contributor, \
+    or Device Provisioning Service Data Contributor";
 
 /// Words of a peer, for an error: one line, no control characters, at most 400 characters.
 pub(crate) fn one_line(text: &str) -> String {
@@ -334,6 +344,17 @@ mod tests {
             assert_eq!(error.fault(), fault, "{status} {code:?}");
             let said = error.advice().expect("advice");
             assert!(said.starts_with(advice), "{status} {code:?}: {said}");
+        }
+    }
+
+    #[test]
+    fn of_a_token_of_entra_other_things_are_to_be_checked_than_of_a_policy() {
+        for status in [401, 403] {
+            let it = Refused { bearer: true, ..refused(status, None) };
+            let said = ServiceError::Refused(Box::new(it)).advice().expect("advice");
+            for word in ["expired", "https://iothubs.azure.net", "role"] {
+                assert!(said.contains(word) && !said.contains("policy"), "{said}");
+            }
         }
     }
 
