@@ -180,5 +180,8 @@ async fn who_types_a_command_of_az_that_has_another_name_is_told_it() {
         let ran = Invocation::hubward(["device"]).args(command.iter().copied()).run().await;
         assert_eq!(ran.code, Some(2), "{command:?}");
         assert!(ran.stderr_text().contains(here), "{}", ran.stderr_text());
+        let json = ["device"].iter().chain(command).chain(&["-o", "json"]).copied();
+        let error = Invocation::hubward(json).run().await.last().expect("an error");
+        assert!(error["hint"].as_str().is_some_and(|it| it.contains(here)), "{error}");
     }
 }

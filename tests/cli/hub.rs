@@ -191,6 +191,19 @@ async fn a_question_that_waits_is_ended_by_ctrl_c() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_list_that_may_go_on_says_so() {
+    let operator = Operator::new().await;
+    for number in 1..1000 {
+        operator.cloud.emulator.add_device(HUB, &format!("more-{number}")).expect("a valid id");
+    }
+    let ran = operator.command(&["device-identity", "list", "--output", "tsv"]).run().await;
+    assert_eq!((ran.code, ran.stdout_text().lines().count()), (Some(0), 1000), "{}", ran.stderr_text());
+    assert!(ran.stderr_text().contains("there may be more: hubward hub query"), "{}", ran.stderr_text());
+    // Who asks for fewer knows that there may be more.
+    assert_eq!(operator.says(&["device-identity", "list", "--top", "999", "-o", "tsv"]).await.lines().count(), 999);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn keys_are_renewed_and_exchanged() {
     let operator = Operator::new().await;
     let keys = |it: &Value| {

@@ -100,6 +100,12 @@ enum Command {
 }
 
 impl Command {
+    /// Whether it is a command of az that has another name here: its arguments are not read, nor is the
+    /// format among them.
+    const fn is_elsewhere(&self) -> bool {
+        matches!(self, Self::Device(command) if command.is_elsewhere())
+    }
+
     /// Whether it shows what a service answers, which has rows and columns.
     const fn has_rows(&self) -> bool {
         match self {
@@ -150,6 +156,7 @@ fn without_empty_variables(command: clap::Command) -> clap::Command {
 fn chosen_format(cli: &Cli) -> Result<Format, Failure> {
     let has_rows = cli.command.has_rows();
     match cli.output {
+        None if cli.command.is_elsewhere() && wants_json() => Ok(Format::Json),
         None => {
             let format = format_from_env()?;
             // A shell's preference for tables is none against the commands that have no rows.

@@ -37,6 +37,7 @@ impl Shell {
     }
 
     /// A line that removes a file, if it is there.
+    #[cfg(feature = "emulator")]
     pub(crate) fn remove(self, file: &str) -> String {
         let word = self.word(file);
         match self {

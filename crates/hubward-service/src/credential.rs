@@ -95,7 +95,10 @@ impl Credential {
         }
         let opened = tokio::fs::File::open(file).await.map_err(|error| cannot(error.to_string()))?;
         let mut text = Zeroizing::new(String::new());
-        opened.take(FILE_MAX).read_to_string(&mut text).await.map_err(|error| cannot(error.to_string()))?;
+        opened.take(FILE_MAX + 1).read_to_string(&mut text).await.map_err(|error| cannot(error.to_string()))?;
+        if text.len() as u64 > FILE_MAX {
+            return Err(cannot("it is far too large for a token".to_owned()));
+        }
         let token = bearer_token(&text)
             .ok_or_else(|| cannot("no bearer token: one word, or JSON with `accessToken`".into()))?;
         let authorization = Authorization::Bearer(Bearer(token));
@@ -200,6 +203,9 @@ mod tests {
         file.write_all(b"").expect("written");
         let error = credential.authorization(at(NOW)).await.expect_err("nothing in it");
         assert!(error.to_string().contains("no bearer token"), "{error}");
+        std::fs::write(file.path(), "a".repeat(65_537)).expect("written");
+        let error = credential.authorization(at(NOW)).await.expect_err("cut, it would be another token");
+        assert!(error.to_string().contains("too large"), "{error}");
         let gone = file.path().with_extension("gone");
         let credential = Credential::new(ServiceLogin::bearer_file("h", &gone).expect("a login"));
         let error = credential.authorization(at(NOW)).await.expect_err("no file");

@@ -73,6 +73,13 @@ impl Elsewhere {
     }
 }
 
+impl DeviceCommand {
+    /// Whether it has another name.
+    pub(crate) const fn is_elsewhere(&self) -> bool {
+        matches!(self, Self::C2dMessage(_) | Self::Simulate(_) | Self::SendD2cMessage(_) | Self::Registration(_))
+    }
+}
+
 /// Does what was asked for.
 pub(crate) async fn run(command: &DeviceCommand, output: &Output) -> Result<ExitCode, Failure> {
     match command {

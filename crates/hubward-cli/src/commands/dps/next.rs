@@ -152,11 +152,34 @@ const PRIMARY_KEY: usize = 7;
 
 #[cfg(test)]
 mod tests {
+    use hubward_service::{AdminPort, ServiceOptions};
+    use serde_json::json;
+
     use super::*;
 
     #[test]
     fn the_column_of_the_key_is_the_one_that_is_cut() {
         assert_eq!(Kind::Individual.columns()[PRIMARY_KEY - 1].0, "PrimaryKey");
+    }
+
+    #[test]
+    fn an_emulator_is_dialled_where_it_can_be_and_its_certificate_fetched_where_it_is_not() {
+        for (url, listens, expected) in [
+            ("http://10.0.0.7:8480", "0.0.0.0", ":8883:10.0.0.7:8883,:443:10.0.0.7:8443"),
+            ("box:8480/", "[::]", ":8883:box:8883,:443:box:8443"),
+            ("http://127.0.0.1:1", "127.0.0.1", ":8883:127.0.0.1:8883,:443:127.0.0.1:8443"),
+        ] {
+            let emulator = Emulator {
+                admin: AdminPort::new(url, &ServiceOptions::new()).expect("a URL"),
+                url: url.to_owned(),
+                facts: json!({"mqtt": [format!("{listens}:8883")], "https": [format!("{listens}:8443")],
+                    "caFile": "/no/such/ca.pem"}),
+            };
+            let lines = network_of(Shell::Sh, &emulator).join("\n");
+            assert!(lines.contains(&format!("export HUBWARD_CONNECT_TO='{expected}'")), "{lines}");
+            let url = url.trim_end_matches('/');
+            assert!(lines.contains(&format!("# once: curl -o hubward-ca.pem {url}/ca.pem")), "{lines}");
+        }
     }
 
     #[test]
