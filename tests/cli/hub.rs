@@ -75,7 +75,7 @@ async fn a_device_is_made_seen_changed_and_deleted() {
         .await;
     assert_eq!((&changed["status"], &changed["statusReason"]), (&json!("disabled"), &json!("lost")));
     assert_eq!(changed["authentication"], made["authentication"]);
-    let certificate = ["device-identity", "create", "-d", "x", "--am", "x509_thumbprint", "--valid-days", "10"];
+    let certificate = ["device-identity", "create", "-d", "x", "--am", "X509_Thumbprint", "--valid-days", "10"];
     let certificate = operator.error(&certificate).await;
     assert!(certificate["exitCode"] == 11 && certificate.to_string().contains("--primary-thumbprint"), "{certificate}");
     let etag = made["etag"].as_str().expect("an etag");
@@ -312,7 +312,7 @@ async fn messages_go_to_a_device_and_telemetry_comes_from_it() {
     for text in ["one", "two"] {
         client.send(hubward::Message::new(text).property("k", "v")).await.expect("acknowledged");
     }
-    let all = ["monitor-events", "-d", "dev-1", "--from", "0", "--count", "2"];
+    let all = ["monitor-events", "-y", "-d", "dev-1", "--from", "0", "--count", "2"];
     let table = operator.error(&[&all[..], &["--output", "tsv"]].concat()).await;
     assert_eq!(table["exitCode"], 2, "{table}");
     assert_eq!(

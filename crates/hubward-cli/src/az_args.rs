@@ -9,8 +9,15 @@ pub(crate) struct AzArgs {
     /// Which subscription an instance is in, and how to log in to it: our login says that.
     #[arg(long, short = 'g', aliases = ["subscription", "auth-type"], global = true, hide = true)]
     resource_group: Vec<String>,
-    /// How much stands on stderr: for that there is --log.
-    #[arg(long, aliases = ["verbose", "debug"], action = ArgAction::Count, global = true, hide = true)]
+    /// How much stands on stderr: for that there is --log. And the answer to questions that we do not ask.
+    #[arg(
+        long,
+        aliases = ["verbose", "debug", "yes", "repair"],
+        short_alias = 'y',
+        action = ArgAction::Count,
+        global = true,
+        hide = true
+    )]
     only_show_errors: u8,
     /// A part of the answer.
     #[arg(long, global = true, hide = true)]

@@ -29,10 +29,14 @@ impl TopArgs {
     }
 }
 
-/// JSON that stands in an argument, or in the file it names with `@`.
+/// JSON that stands in an argument, or in the file it names: with `@`, or without if it is no JSON, as
+/// with az.
 pub(crate) fn json(flag: &str, text: &str) -> Result<Value, Failure> {
     match text.strip_prefix('@') {
-        None => parsed(flag, text.as_bytes()),
+        None => match parsed(flag, text.as_bytes()) {
+            Err(_) if Path::new(text).is_file() => json_file(flag, Path::new(text)),
+            parsed => parsed,
+        },
         Some(file) => json_file(flag, Path::new(file)),
     }
 }
@@ -154,6 +158,17 @@ mod tests {
         }
         let map = json("--report", r#"{"fan": {"speed": 2}, "gone": null}"#).and_then(|it| patch("--report", it));
         assert_eq!(map.expect("a patch").len(), 2);
+    }
+
+    #[test]
+    fn a_file_may_be_named_as_with_az() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(file.path(), "{\"a\": 1}").expect("written");
+        let path = file.path().to_str().expect("text");
+        for text in [path, &format!("@{path}"), "{\"a\": 1}"] {
+            assert_eq!(json("--json", text).expect(text), serde_json::json!({"a": 1}));
+        }
+        assert!(json("--json", "/no/such/file").is_err());
     }
 
     #[test]

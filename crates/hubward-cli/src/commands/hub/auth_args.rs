@@ -28,7 +28,7 @@ pub(super) enum AuthMethod {
 #[derive(Debug, Args)]
 pub(super) struct AuthArgs {
     /// How it proves who it is [default: shared_private_key]
-    #[arg(long, visible_alias = "am", value_name = "METHOD")]
+    #[arg(long, visible_alias = "am", value_name = "METHOD", ignore_case = true)]
     auth_method: Option<AuthMethod>,
     /// A file with its first key, base64; `-` is standard input.
     #[arg(long, value_name = "FILE", conflicts_with = "primary_key")]

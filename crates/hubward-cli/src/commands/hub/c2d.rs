@@ -63,7 +63,7 @@ pub(super) struct SendArgs {
     #[arg(long, visible_alias = "props", short, value_name = "NAME=VALUE")]
     properties: Vec<String>,
     /// What the sender is told of it.
-    #[arg(long, value_name = "WHAT")]
+    #[arg(long, value_name = "WHAT", ignore_case = true)]
     ack: Option<Ack>,
     /// Its id [default: a random one]
     #[arg(long, visible_alias = "mid", value_name = "ID")]

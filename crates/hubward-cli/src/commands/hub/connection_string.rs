@@ -20,7 +20,7 @@ pub(super) enum KeyType {
 #[derive(Debug, Args)]
 pub(super) struct KeyArgs {
     /// Which key.
-    #[arg(long, visible_alias = "kt", value_name = "WHICH", default_value = "primary")]
+    #[arg(long, visible_alias = "kt", value_name = "WHICH", default_value = "primary", ignore_case = true)]
     pub(super) key_type: KeyType,
 }
 

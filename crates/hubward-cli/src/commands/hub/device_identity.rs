@@ -65,7 +65,7 @@ pub(super) struct CreateArgs {
 #[derive(Debug, Args)]
 struct SettingArgs {
     /// Whether it may connect [default: enabled]
-    #[arg(long, visible_alias = "sta", value_name = "STATUS")]
+    #[arg(long, visible_alias = "sta", value_name = "STATUS", ignore_case = true)]
     status: Option<Status>,
     /// Why, in up to 128 characters.
     #[arg(long, visible_alias = "star", value_name = "TEXT")]

@@ -53,7 +53,7 @@ pub(super) struct MonitorArgs {
     #[arg(long, short, visible_alias = "to", value_name = "SECONDS", default_value_t = 0)]
     timeout: u64,
     /// Show these properties, too. JSON has all of them.
-    #[arg(long, short, visible_alias = "props", value_name = "WHICH", num_args = 1.., value_delimiter = ',')]
+    #[arg(long, short, visible_alias = "props", value_name = "WHICH", num_args = 0.., value_delimiter = ',', ignore_case = true)]
     properties: Vec<Properties>,
 }
 

@@ -24,7 +24,7 @@ enum Renewal {
 #[derive(Debug, Args)]
 pub(super) struct RenewArgs {
     /// Which key is made anew; `swap` exchanges the two.
-    #[arg(long, visible_alias = "kt", value_name = "WHICH")]
+    #[arg(long, visible_alias = "kt", value_name = "WHICH", ignore_case = true)]
     key_type: Renewal,
     #[command(flatten)]
     pub(super) etag: EtagArgs,
