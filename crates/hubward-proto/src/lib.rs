@@ -25,6 +25,7 @@
 
 pub mod dps;
 mod error;
+mod fault;
 pub mod hub;
 mod ids;
 pub mod limits;
@@ -33,4 +34,5 @@ pub mod retry_after;
 pub mod service;
 
 pub use error::ProtoError;
+pub use fault::Fault;
 pub use ids::{DeviceId, HubHost, IdScope, ModuleId, OperationId, RegistrationId};

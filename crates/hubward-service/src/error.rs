@@ -6,6 +6,7 @@ use std::io;
 use std::time::{Duration, SystemTime};
 
 use hubward_dial::TlsFault;
+use hubward_proto::Fault;
 
 /// Why a call did not succeed. Messages read after "failed to …" and do not repeat their source.
 #[derive(Debug, thiserror::Error)]
@@ -106,46 +107,6 @@ impl fmt::Display for Refused {
             Some(message) => write!(f, ": {message}"),
             None => Ok(()),
         }
-    }
-}
-
-/// Who has to act. The words are those of the device side.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Fault {
-    /// The network between us and the service.
-    Network,
-    /// Trust: certificates and TLS.
-    Tls,
-    /// Whoever provided key, token or policy.
-    Credential,
-    /// The service, or something it depends on: a device that does not answer, too.
-    Service,
-    /// The service, for now: too many requests.
-    Throttled,
-    /// Nobody in particular: it took too long.
-    Deadline,
-    /// The peer, or something between that speaks in its place.
-    Peer,
-    /// Whoever asked: there is no such thing, or it is there already, or has changed.
-    Request,
-    /// The service does not do that: an emulator says so of what it does not emulate.
-    Unsupported,
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Network => "network",
-            Self::Tls => "tls",
-            Self::Credential => "credential",
-            Self::Service => "service",
-            Self::Throttled => "throttled",
-            Self::Deadline => "deadline",
-            Self::Peer => "peer",
-            Self::Request => "request",
-            Self::Unsupported => "unsupported",
-        })
     }
 }
 

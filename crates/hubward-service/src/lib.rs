@@ -51,11 +51,12 @@ mod retry;
 pub use admin::{AdminPort, AdminUrlError};
 pub use call::Call;
 pub use dps::DpsService;
-pub use error::{Fault, Refused, ServiceError};
+pub use error::{Refused, ServiceError};
 pub use event_stream::{EventStream, ServerEvent};
 pub use hub::{HubService, Target};
 // What crosses this crate's functions.
 pub use hubward_dial::{ConnectTo, TcpDialer, TlsFault, TlsSettings, TrustError};
+pub use hubward_proto::Fault;
 pub use hubward_proto::service as model;
 pub use hubward_sas::{SasToken, SharedKey};
 pub use hyper::Method;

@@ -5,8 +5,8 @@ use std::fmt;
 use std::io;
 use std::time::{Duration, SystemTime};
 
-use hubward_proto::ProtoError;
 use hubward_proto::dps::{Failure, FailureKind, error_code};
+use hubward_proto::{Fault, ProtoError};
 
 use crate::CredentialError;
 
@@ -267,46 +267,6 @@ impl fmt::Display for Refusal {
             write!(f, ": {message}")?;
         }
         Ok(())
-    }
-}
-
-/// Who has to act.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Fault {
-    /// The network between us and the service.
-    Network,
-    /// Trust: certificates and TLS.
-    Tls,
-    /// Whoever provided key, token or ids.
-    Credential,
-    /// The service, or its configuration.
-    Service,
-    /// The service, for now: too many requests.
-    Throttled,
-    /// Nobody in particular: it took too long.
-    Deadline,
-    /// The peer, or something between that speaks in its place.
-    Peer,
-    /// The program that asked.
-    Request,
-    /// This version of hubward.
-    Unsupported,
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Network => "network",
-            Self::Tls => "tls",
-            Self::Credential => "credential",
-            Self::Service => "service",
-            Self::Throttled => "throttled",
-            Self::Deadline => "deadline",
-            Self::Peer => "peer",
-            Self::Request => "request",
-            Self::Unsupported => "unsupported",
-        })
     }
 }
 

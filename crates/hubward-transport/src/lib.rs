@@ -27,7 +27,7 @@ mod kind;
 
 pub use credential::{Credential, CredentialError, Signer};
 pub use dps::DpsTransport;
-pub use error::{Fault, Refusal, RefusedBy, Stage, TlsFault, TransportError, one_line};
+pub use error::{Refusal, RefusedBy, Stage, TlsFault, TransportError, one_line};
 pub use hub::{
     Abilities, Call, CallId, Delivery, Downstream, Feature, HubConnection, HubLogin, HubTransport, Lock, Reply, Tag,
     Upstream, Verdict,
@@ -36,5 +36,5 @@ pub use kind::{TransportKind, UnknownTransport};
 // What crosses the seam comes from the two crates of facts.
 pub use hubward_proto::dps::{DpsBody, DpsReply, Register};
 pub use hubward_proto::hub::{HubIdentity, IncomingMessage, Message};
-pub use hubward_proto::{DeviceId, HubHost, IdScope, ModuleId, OperationId, ProtoError, RegistrationId};
+pub use hubward_proto::{DeviceId, Fault, HubHost, IdScope, ModuleId, OperationId, ProtoError, RegistrationId};
 pub use hubward_sas::{KeyError, SasToken, SharedKey, UnixSeconds};
