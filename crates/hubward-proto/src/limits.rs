@@ -33,9 +33,10 @@ pub const TWIN_NAME_MAX: usize = 1024;
 /// Source: `[doc]` iot-hub/iot-hub-devguide-device-twins.md, "Tags and properties format".
 pub const TWIN_TEXT_MAX: usize = 4 * 1024;
 
-/// Most levels of objects and arrays in a twin.
+/// Most levels of objects and arrays below tags, desired or reported properties.
 ///
-/// Source: `[doc]` iot-hub/iot-hub-devguide-device-twins.md, "Tags and properties format".
+/// Source: `[doc]` iot-hub/iot-hub-devguide-device-twins.md, "Tags and properties format"; that arrays
+/// count is a `[guess]`.
 pub const TWIN_DEPTH_MAX: usize = 10;
 
 /// The least whole number in a twin.

@@ -75,8 +75,9 @@ pub(super) async fn refuses_impossible_reports(settings: Settings) -> Outcome {
 /// What breaks a rule of `[doc]` iot-hub/iot-hub-devguide-device-twins.md, and with size and limit
 /// what is too large.
 fn impossible() -> Vec<(Value, Option<(usize, usize)>)> {
+    // The section, and eleven levels below it.
     let mut deep = json!(1);
-    for _ in 0..11 {
+    for _ in 0..12 {
         deep = json!({ "d": deep });
     }
     let large: serde_json::Map<_, _> = (0..9).map(|it| (format!("k{it}"), json!("x".repeat(4000)))).collect();

@@ -96,7 +96,7 @@ async fn what_breaks_a_rule_is_refused_and_changes_nothing() {
         (r#"{"$version":7}"#.to_owned(), 400, 400_004),
         (r#"{"a":4503599627370496}"#.to_owned(), 400, 400_004),
         (json!({ "a": "x".repeat(4097) }).to_string(), 400, 400_004),
-        (r#"{"1":{"2":{"3":{"4":{"5":{"6":{"7":{"8":{"9":{"10":{"11":1}}}}}}}}}}}"#.to_owned(), 400, 400_004),
+        (r#"{"1":{"2":{"3":{"4":{"5":{"6":{"7":{"8":{"9":{"10":{"11":{"a":1}}}}}}}}}}}}"#.to_owned(), 400, 400_004),
         (Value::Object(nine).to_string(), 413, 413_001),
     ] {
         send(&mut stream, &publish(0, REPORTED, 0, body.as_bytes())).await;
