@@ -122,7 +122,7 @@ impl Shared {
         let now = self.clock.now();
         self.store.update(|state| {
             let hub = state.hub_mut(hub)?;
-            hub.tick(now);
+            hub.refresh(None, now);
             Some(hub.feedback.all())
         })
     }

@@ -56,16 +56,6 @@ impl Hub {
         }
     }
 
-    /// Lets time pass for all messages.
-    pub(crate) fn tick(&mut self, now: SystemTime) {
-        for (client_id, device) in &mut self.devices {
-            device.queue.tick(now, &self.rules);
-            for gone in device.queue.drain_gone() {
-                self.feedback.note(client_id, &device.generation_id, gone);
-            }
-        }
-    }
-
     /// Takes out a device with its modules, and throws their messages away.
     pub(crate) fn remove(&mut self, device_id: &str, now: SystemTime) -> Option<Device> {
         for client_id in self.modules(device_id) {
@@ -323,8 +313,10 @@ mod tests {
         }
         let counts = |hub: &Hub| [hub.devices["d1"].queue.len(), hub.devices["d2"].queue.len()];
         let later = now + Duration::from_secs(1);
+        hub.devices.track();
         hub.refresh(None, now);
         assert_eq!(counts(&hub), [2, 2]);
+        assert!(!hub.devices.is_touched(), "nothing has happened, and nothing is to be written");
         hub.refresh(Some("d1"), later);
         hub.refresh(Some("d3"), later);
         assert_eq!(counts(&hub), [1, 2]);

@@ -221,6 +221,24 @@ async fn who_has_a_token_that_nobody_signed_keeps_nobody_out_and_takes_over_from
     strangers[0].is_closed().await;
 }
 
+#[tokio::test]
+async fn who_asks_without_a_token_for_what_devices_have_is_answered_without_a_seat() {
+    let emulator = Emulator::builder().max_connections(1).start().await.expect("started");
+    let key = emulator.add_device("localhost", "d1").expect("a device");
+    let mut device = connects(&emulator, &key).await;
+    let body = "x".repeat(512 * 1024);
+    let request = format!(
+        "POST /devices/x/messages/events?api-version=2021-04-12 HTTP/1.1\r\nHost: localhost\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        body.len(),
+    );
+    let mut stranger = tls(&emulator, emulator.https_addr()).await;
+    // The only seat is the device's.
+    let reply = patient(http(&mut stranger, &request)).await.expect("an answer");
+    assert_eq!(reply.status, 501);
+    sends(&mut device, 1).await;
+}
+
 #[cfg(feature = "admin")]
 #[tokio::test]
 async fn more_connections_than_there_are_places_keep_nobody_from_the_admin_port() {

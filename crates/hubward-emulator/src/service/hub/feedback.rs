@@ -31,7 +31,7 @@ pub(super) fn receive(shared: &Shared, hub: &str) -> Result<Done, Problem> {
     let now = shared.clock.now();
     let batch = shared.store.change(|state| {
         let hub = state.hub_mut(hub)?;
-        hub.tick(now);
+        hub.refresh(None, now);
         hub.feedback.take(now)
     });
     Ok(batch.map_or_else(Done::nothing, |(token, records)| Done::json(&records).etag(&token)))

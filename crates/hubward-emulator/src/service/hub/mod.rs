@@ -53,12 +53,17 @@ pub(super) async fn handle(
         Ok((_, action)) if action.has_json() && !is_json(&head.headers) => {
             Err(Problem::generic(415, "The content type must be application/json."))
         }
+        // Whoever asks, maybe without a token, gets no seat for it, and nothing is kept of the body.
+        Ok((_, Action::NotEmulated(what))) => match request::discard(body, BODY_MOST).await? {
+            Ok(()) => Err(Problem::not_emulated(what)),
+            Err(TooLarge) => Err(too_large()),
+        },
         Ok((hub, action)) => match request::read(body, BODY_MOST).await? {
             Ok(body) => {
                 lobby::sit(&head.extensions).await;
                 answer(shared, &hub, &action, &head.headers, head.uri.query(), &body).await
             }
-            Err(TooLarge) => Err(Problem::new(Code::MessageTooLarge, TOO_LARGE)),
+            Err(TooLarge) => Err(too_large()),
         },
         Err(problem) => Err(problem),
     };
@@ -114,6 +119,10 @@ async fn answer(
         Action::AbandonFeedback(token) => feedback::settle(shared, hub, token, false),
         Action::NotEmulated(what) => Err(Problem::not_emulated(what)),
     }
+}
+
+fn too_large() -> Problem {
+    Problem::new(Code::MessageTooLarge, TOO_LARGE)
 }
 
 /// How errors at a path are written.
