@@ -103,6 +103,26 @@ async fn many_are_changed_at_once() {
 }
 
 #[tokio::test]
+async fn a_twin_that_was_read_can_be_sent_back_in_every_mode() {
+    let emulator = Emulator::start().await.expect("started");
+    let mut operator = Operator::new(&emulator).await;
+    operator.ok("PUT /devices/d1", "", &device("d1")).await;
+    let patch = json!({ "tags": { "site": "a" }, "properties": { "desired": { "x": { "y": 1 } } } });
+    operator.ok("PATCH /twins/d1", "", &patch).await;
+    for mode in ["updateTwin", "updateTwinIfMatchETag", "update", "createOrUpdate"] {
+        let read = operator.ok("GET /twins/d1", "", &Value::Null).await;
+        let item = json!({
+            "id": "d1", "importMode": mode, "twinETag": read["etag"], "tags": read["tags"], "properties": read["properties"],
+        });
+        let done = operator.ok("POST /devices", "", &json!([item])).await;
+        assert_eq!(done["isSuccessful"], true, "{mode}: {done}");
+        let after = operator.ok("GET /twins/d1", "", &Value::Null).await;
+        assert_eq!(after["properties"]["desired"]["x"], json!({ "y": 1 }), "{mode}");
+        assert_ne!(after["etag"], read["etag"], "{mode}");
+    }
+}
+
+#[tokio::test]
 async fn keys_are_made_anew() {
     let emulator = Emulator::start().await.expect("started");
     let mut operator = Operator::new(&emulator).await;

@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use super::identity::{self, Wish, find};
 use super::problem::Problem;
 use super::registry::{self, Mode};
+use super::twins::without_own_names;
 use super::{Done, IfMatch, check_etag, read};
 use crate::clock::timestamp;
 use crate::hub::{Code, TwinProblem, change_twin};
@@ -129,7 +130,7 @@ fn apply(
         unknown => return Err(Problem::invalid(format!("There is no importMode `{unknown}`."))),
     };
     let tags = operation.tags.map(Change::Merge);
-    let desired = operation.properties.and_then(|it| it.desired).map(Change::Merge);
+    let desired = operation.properties.and_then(|it| it.desired).map(without_own_names).map(Change::Merge);
     let twin_etag = if *mode == ImportMode::UpdateTwinIfMatchEtag {
         etag(operation.twin_etag.as_deref(), true)?
     } else {

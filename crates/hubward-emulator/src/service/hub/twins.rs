@@ -62,21 +62,23 @@ fn apply(
     Ok(view)
 }
 
-/// Tags and desired properties of a body. Other members are ignored, and so are the desired properties'
-/// own `$metadata` and `$version`: a twin that was read can be sent back.
-///
-/// Source: `[guess]` from the SDKs, which send back what they have read.
+/// Tags and desired properties of a body. Other members are ignored.
 fn parts(body: &Value) -> Result<[Option<Map<String, Value>>; 2], TwinProblem> {
     let tags = object(body.get("tags"), "tags")?;
     let properties = object(body.get("properties"), "properties")?;
     let desired = object(properties.and_then(|it| it.get("desired")), "desired")?;
-    let [tags, mut desired] = [tags, desired].map(|it| it.cloned());
-    if let Some(desired) = &mut desired {
-        for name in ["$metadata", "$version"] {
-            desired.remove(name);
-        }
+    Ok([tags.cloned(), desired.cloned().map(without_own_names)])
+}
+
+/// Desired properties of a body without `$metadata` and `$version`, which are the hub's own: a twin that
+/// was read can be sent back.
+///
+/// Source: `[guess]` from the SDKs, which send back what they have read.
+pub(super) fn without_own_names(mut desired: Map<String, Value>) -> Map<String, Value> {
+    for name in ["$metadata", "$version"] {
+        desired.remove(name);
     }
-    Ok([tags, desired])
+    desired
 }
 
 /// `null` is as good as absent, as clients write what they have not.
