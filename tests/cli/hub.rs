@@ -100,10 +100,14 @@ async fn a_device_that_was_made_connects_with_what_it_was_given() {
     let operator = Operator::new().await;
     let key = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
     let folder = tempfile::tempdir().expect("a folder");
-    let file = folder.path().join("device.key");
-    std::fs::write(&file, key).expect("a file");
-    let file = file.to_str().expect("text");
-    operator.json(&["device-identity", "create", "-d", "dev-2", "--primary-key-file", file]).await;
+    let files =
+        [("first.key", key), ("second.key", "AQECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=")].map(|(name, key)| {
+            let file = folder.path().join(name);
+            std::fs::write(&file, key).expect("a file");
+            file.into_os_string().into_string().expect("text")
+        });
+    let keys = ["--primary-key-file", &files[0], "--secondary-key-file", &files[1]];
+    operator.json(&[&["device-identity", "create", "-d", "dev-2"], &keys[..]].concat()).await;
     operator.json(&["module-identity", "create", "-d", "dev-2", "-m", "valve"]).await;
     let device_string = operator.says(&["device-identity", "connection-string", "show", "-d", "dev-2"]).await;
     assert_eq!(device_string, format!("HostName={HUB};DeviceId=dev-2;SharedAccessKey={key}\n"));

@@ -306,11 +306,12 @@ async fn a_device_is_made_shown_changed_and_deleted() {
     assert_eq!(again, no(409, "DeviceAlreadyExists"));
     let stale = operator.refused(&format!("PUT {path}"), &if_match("\"c3RhbGU=\""), &device(id).to_string()).await;
     assert_eq!(stale, no(412, "PreconditionFailed"));
-    // Keys that are not given stay, an etag is bare or quoted, the star too.
+    // An etag is bare or quoted, the star too.
     let mut known = etag.clone();
     for spelling in [format!("\"{etag}\""), "BARE".to_owned(), "*".to_owned(), "\"*\"".to_owned()] {
         let header = if_match(&spelling.replace("BARE", &known));
-        let body = json!({ "deviceId": id, "status": "disabled", "statusReason": "tired" });
+        let keys = &expected["authentication"];
+        let body = json!({ "deviceId": id, "status": "disabled", "statusReason": "tired", "authentication": keys });
         let changed = operator.ok(&format!("PUT {path}"), &header, &body).await;
         assert_eq!(changed["authentication"], expected["authentication"], "{spelling}");
         assert_eq!((&changed["status"], &changed["statusReason"]), (&json!("disabled"), &json!("tired")));
@@ -319,22 +320,39 @@ async fn a_device_is_made_shown_changed_and_deleted() {
         assert_ne!(changed["etag"], known.as_str(), "{spelling}");
         known = changed["etag"].as_str().expect("an etag").to_owned();
     }
+    // A PUT replaces all of it: keys that are not given are made anew, and one alone is none of these.
+    let etag = if_match(&format!("\"{known}\""));
+    let bare = operator.ok(&format!("PUT {path}"), &etag, &json!({ "deviceId": id })).await;
+    known = bare["etag"].as_str().expect("an etag").to_owned();
+    assert_made(&bare);
+    for one in ["primaryKey", "secondaryKey"] {
+        let keys = json!({ "type": "sas", "symmetricKey": { (one): PRIMARY } });
+        let body = json!({ "deviceId": id, "authentication": keys }).to_string();
+        let line = format!("PUT {path}");
+        assert_eq!(operator.refused(&line, &if_match("*"), &body).await, no(400, "ArgumentInvalid"), "{one}");
+    }
     let absent = operator.refused("PUT /devices/d2", &if_match("*"), &device("d2").to_string()).await;
     assert_eq!(absent, no(404, "DeviceNotFound"));
 
     let delete = format!("DELETE {path}");
     assert_eq!(operator.refused(&delete, &if_match("\"c3RhbGU=\""), "").await, no(412, "PreconditionFailed"));
+    assert_eq!(operator.refused(&delete, "", "").await, no(412, "PreconditionFailed"), "it insists on If-Match");
     let gone = operator.ask(&delete, &if_match(&format!("\"{known}\"")), "").await;
     assert_eq!((gone.status, gone.body.as_str()), (204, ""));
-    assert_eq!(operator.refused(&delete, "", "").await, no(404, "DeviceNotFound"));
+    assert_eq!(operator.refused(&delete, &if_match("*"), "").await, no(404, "DeviceNotFound"));
     // Made again, it is another one; without keys it gets some.
     let body = json!({ "deviceId": id, "authentication": { "type": "sas", "symmetricKey": { "primaryKey": null } } });
     let second = operator.ok(&format!("PUT {path}"), "", &body).await;
     assert_ne!(second["generationId"], made["generationId"]);
-    let keys = &second["authentication"]["symmetricKey"];
+    assert_made(&second);
+}
+
+/// Both keys of an identity are there, and none of those that tests give.
+fn assert_made(identity: &Value) {
+    let keys = &identity["authentication"]["symmetricKey"];
     for key in [&keys["primaryKey"], &keys["secondaryKey"]] {
         let key = SharedKey::from_base64(key.as_str().expect("a key")).expect("a key");
-        assert_ne!(key.expose_base64().as_str(), PRIMARY);
+        assert!(![PRIMARY, SECONDARY].contains(&key.expose_base64().as_str()), "{identity}");
     }
 }
 
@@ -359,7 +377,9 @@ async fn modules_are_identities_of_their_own() {
     assert_eq!(operator.refused("PUT /devices/d2/modules/m1", "", &stray).await, no(404, "DeviceNotFound"));
     assert_eq!(operator.refused("GET /devices/d1/modules/m2", "", "").await, no(404, "ModuleNotFound"));
     let updated = operator.ok("PUT /devices/d1/modules/m1", &if_match("*"), &module).await;
-    assert_eq!(updated["authentication"], made["authentication"]);
+    assert_ne!(updated["authentication"], made["authentication"], "it gets new keys");
+    let again = operator.ok("PUT /devices/d1/modules/m1", &if_match("*"), &updated).await;
+    assert_eq!(again["authentication"], updated["authentication"]);
     for number in 2..=50 {
         let body = json!({ "deviceId": "d1", "moduleId": format!("m{number}") });
         operator.ok(&format!("PUT /devices/d1/modules/m{number}"), "", &body).await;
@@ -371,8 +391,10 @@ async fn modules_are_identities_of_their_own() {
     // They are no devices, and go with theirs.
     let devices = operator.ok("GET /devices", "", &Value::Null).await;
     assert_eq!(devices.as_array().expect("a list").len(), 1);
-    assert_eq!(operator.ask("DELETE /devices/d1/modules/m1", &if_match("*"), "").await.status, 204);
-    assert_eq!(operator.ask("DELETE /devices/d1", "", "").await.status, 204);
+    let delete = "DELETE /devices/d1/modules/m1";
+    assert_eq!(operator.refused(delete, "", "").await, no(412, "PreconditionFailed"));
+    assert_eq!(operator.ask(delete, &if_match("*"), "").await.status, 204);
+    assert_eq!(operator.ask("DELETE /devices/d1", &if_match("*"), "").await.status, 204);
     assert_eq!(operator.refused("GET /devices/d1/modules/m2", "", "").await, no(404, "DeviceNotFound"));
 }
 

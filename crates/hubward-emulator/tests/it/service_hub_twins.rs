@@ -223,10 +223,11 @@ async fn who_comes_back_is_connected_again() {
     let emulator = Emulator::start().await.expect("started");
     let key = emulator.add_device(HUB, "d1").expect("a device");
     let mut operator = Operator::new(&emulator).await;
-    let off = json!({ "deviceId": "d1", "status": "disabled" });
-    operator.ok("PUT /devices/d1", &if_match("*"), &off).await;
-    let on = json!({ "deviceId": "d1", "status": "enabled" });
-    let shown = operator.ok("PUT /devices/d1", &if_match("*"), &on).await;
+    let mut identity = operator.ok("GET /devices/d1", "", &Value::Null).await;
+    identity["status"] = json!("disabled");
+    let mut identity = operator.ok("PUT /devices/d1", &if_match("*"), &identity).await;
+    identity["status"] = json!("enabled");
+    let shown = operator.ok("PUT /devices/d1", &if_match("*"), &identity).await;
     assert_eq!((&shown["status"], &shown["statusReason"]), (&json!("enabled"), &Value::Null));
     let mut device = listening(&emulator, &key, &[]).await;
     send(&mut device, &subscribe(2, &[("devices/d1/messages/devicebound/#", 1)])).await;

@@ -4,7 +4,7 @@ use hubward_proto::service::{
     self as model, Authentication, AuthenticationType, Capabilities, SymmetricKeys, X509Thumbprint,
 };
 use hubward_proto::{DeviceId, ModuleId, ProtoError};
-use hubward_sas::{KeyError, SharedKey};
+use hubward_sas::SharedKey;
 
 use super::problem::Problem;
 use crate::hub::Code;
@@ -13,36 +13,18 @@ use crate::store::{Device, Key, KeyPair, State, activity};
 /// What a request says of an identity; `None` is not said.
 #[derive(Debug, Default)]
 pub(super) struct Wish {
-    pub(super) keys: Option<KeyWish>,
+    pub(super) keys: Option<KeyPair>,
     pub(super) enabled: Option<bool>,
     pub(super) status_reason: Option<String>,
     pub(super) managed_by: Option<String>,
 }
 
-/// Keys that are given; the others are kept, or made.
-#[derive(Debug, Default)]
-pub(super) struct KeyWish {
-    primary: Option<SharedKey>,
-    secondary: Option<SharedKey>,
-}
-
-impl KeyWish {
-    /// The keys, those that are not given from `before` or random.
-    fn settle(self, before: Option<&KeyPair>) -> Result<KeyPair, KeyError> {
-        let one = |given: Option<SharedKey>, kept: Option<&SharedKey>| match (given, kept) {
-            (Some(given), _) => Ok(given),
-            (None, Some(kept)) => Ok(kept.clone()),
-            (None, None) => SharedKey::generate(),
-        };
-        let (primary, secondary) = before.map(|it| (&it.primary, &it.secondary)).unzip();
-        Ok(KeyPair { primary: one(self.primary, primary)?, secondary: one(self.secondary, secondary)? })
-    }
-}
-
 impl Wish {
-    /// The keys of an identity that has `before`.
-    pub(super) fn settle_keys(&mut self, before: Option<&KeyPair>) -> Result<KeyPair, Problem> {
-        let keys = self.keys.take().unwrap_or_default().settle(before);
+    /// The keys that are given, or else new ones, whatever the identity had before.
+    ///
+    /// Source: `[seen]` by mwalser/terraform-provider-iothub, CONCEPT.md: a PUT replaces all of an identity.
+    pub(super) fn settle_keys(&mut self) -> Result<KeyPair, Problem> {
+        let keys = self.keys.take().map_or_else(KeyPair::generate, Ok);
         keys.map_err(|_| Problem::generic(500, "There is no randomness to make keys of."))
     }
 }
@@ -69,9 +51,10 @@ pub(super) fn client_id(device_id: &str, module_id: Option<&str>) -> Result<Stri
 
 /// What a request says of how an identity proves who it is.
 ///
-/// Source: `[sdk]` azure-iot-hub (Python), `AuthenticationMechanism`; 501 is ours, and that thumbprints
-/// beside keys are refused is a `[guess]`.
-pub(super) fn keys(authentication: Option<Authentication>) -> Result<Option<KeyWish>, Problem> {
+/// Source: `[sdk]` azure-iot-hub (Python), `AuthenticationMechanism`; `[seen]` by
+/// mwalser/terraform-provider-iothub, CONCEPT.md for one key alone. 501 is ours, and that thumbprints beside
+/// keys are refused is a `[guess]`.
+pub(super) fn keys(authentication: Option<Authentication>) -> Result<Option<KeyPair>, Problem> {
     let Some(Authentication { kind, symmetric_key, x509_thumbprint, .. }) = authentication else { return Ok(None) };
     match kind {
         None | Some(AuthenticationType::Sas) => {}
@@ -92,8 +75,11 @@ pub(super) fn keys(authentication: Option<Authentication>) -> Result<Option<KeyW
             Err(problem) => Err(Problem::invalid(format!("The {name} cannot be used: {problem}."))),
         },
     };
-    let (primary, secondary) = (read("primaryKey", &primary_key)?, read("secondaryKey", &secondary_key)?);
-    Ok(Some(KeyWish { primary, secondary }))
+    match (read("primaryKey", &primary_key)?, read("secondaryKey", &secondary_key)?) {
+        (Some(primary), Some(secondary)) => Ok(Some(KeyPair { primary, secondary })),
+        (None, None) => Ok(None),
+        (Some(_), None) | (None, Some(_)) => Err(Problem::invalid("Either no keys or both keys can be set.")),
+    }
 }
 
 /// What a request says of the status.

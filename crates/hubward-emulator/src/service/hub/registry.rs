@@ -84,7 +84,16 @@ pub(super) fn put(
 }
 
 /// Deletes a device with its modules, or a module.
+///
+/// Source: `[doc]` the REST pages "Devices - Delete Identity" and "Modules - …": the request requires
+/// If-Match; `[seen]` by mwalser/terraform-provider-iothub, CONCEPT.md for 412.
 pub(super) fn delete(shared: &Shared, hub: &str, client_id: &str, if_match: &IfMatch) -> Result<Done, Problem> {
+    if *if_match == IfMatch::Absent {
+        return Err(Problem::new(
+            Code::PreconditionFailed,
+            "Etag missing: a DELETE needs If-Match, with the etag or *.",
+        ));
+    }
     let now = shared.clock.now();
     shared.store.change(|state| remove(state, hub, client_id, if_match, now))?;
     Ok(Done::nothing())
@@ -131,21 +140,20 @@ pub(super) fn apply(
     if_match: &IfMatch,
     now: SystemTime,
 ) -> Result<bool, Problem> {
-    let before = match (find(state, hub, client_id), mode) {
+    let created = match (find(state, hub, client_id), mode) {
         (Ok(_), Mode::Create) => return Err(exists(client_id)),
         (Ok(before), _) => {
             check_etag(if_match, &before.etag)?;
-            Some(before)
+            false
         }
         (Err(problem), Mode::Update) => return Err(problem),
         // A module needs its device.
         (Err(problem), _) if client_id.contains('/') && problem.code == Code::DeviceNotFound.number() => {
             return Err(problem);
         }
-        (Err(_), _) => None,
+        (Err(_), _) => true,
     };
-    let keys = wish.settle_keys(before.map(|it| &it.keys))?;
-    let created = before.is_none();
+    let keys = wish.settle_keys()?;
     let modules = client_id.split_once('/').map(|(device_id, _)| device_id);
     let modules = modules.and_then(|it| Some(state.hub(hub)?.modules(it).len())).unwrap_or_default();
     if created && modules >= MODULES_MOST {
