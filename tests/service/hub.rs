@@ -123,7 +123,7 @@ async fn a_method_is_answered_or_says_why_not() {
         let mut call = MethodRequest::new("echo");
         call.payload = Some(json!({"delay": 3}));
         // The subscription may still be on its way.
-        call.connect_timeout_in_seconds = Some(60);
+        (call.response_timeout_in_seconds, call.connect_timeout_in_seconds) = (Some(60), Some(60));
         let answer = hub.invoke("dev-1", &call).await.expect("an answer");
         assert_eq!((answer.status, answer.payload), (201, json!({"delay": 3})));
         let answer = hub.invoke("dev-1", &MethodRequest::new("nothing")).await.expect("an answer all the same");

@@ -217,7 +217,8 @@ impl TwinProblem {
 
     pub(crate) fn as_code(&self) -> Code {
         match self {
-            Self::NotFound { id, .. } => Code::not_found(id),
+            // Of a module, too: see `Problem::missing_twin`.
+            Self::NotFound { .. } => Code::DeviceNotFound,
             Self::NotAnObject { .. } => Code::IotHubFormatError,
             Self::Refused(problem) => refusal(problem),
         }

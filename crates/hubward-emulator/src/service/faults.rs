@@ -1,5 +1,6 @@
 //! Scripted faults at the service APIs of the HTTPS port.
 
+use hubward_proto::service::name_of;
 use tokio::time::sleep;
 
 use super::hub::{Form, Problem, form};
@@ -26,7 +27,11 @@ impl Api {
             Self::Dps => to_http(&shared.clock, shared.registrar.refuse(&refusal), Pace::AtOnce),
             Self::Hub(form) => {
                 let Refusal { status, code, message, .. } = refusal;
-                Problem { code, ..Problem::generic(status, message) }.reply(&shared.clock, form)
+                let mut problem = Problem { code, ..Problem::generic(status, message) };
+                if let Some(name) = name_of(code) {
+                    name.clone_into(&mut problem.name);
+                }
+                problem.reply(&shared.clock, form)
             }
         }
     }

@@ -248,13 +248,18 @@ impl Change {
 
 /// A replacement has nothing to remove.
 ///
-/// Source: `[seen]` Azure/azure-iot-cli-extension, issue 693: 400, ArgumentInvalid.
+/// Source: `[seen]` Azure/azure-iot-cli-extension, issue 693: 400, ArgumentInvalid; by
+/// mwalser/terraform-provider-iothub, CONCEPT.md, for arrays.
 fn no_null(values: &Map<String, Value>) -> Result<(), ProtoError> {
-    values.iter().try_for_each(|(name, value)| match value {
-        Value::Null => Err(ProtoError::Property { path: name.clone(), rule: "a replacement may not hold null" }),
-        Value::Object(values) => no_null(values),
-        _ => Ok(()),
-    })
+    fn check(name: &str, value: &Value) -> Result<(), ProtoError> {
+        match value {
+            Value::Null => Err(ProtoError::Property { path: name.to_owned(), rule: "a replacement may not hold null" }),
+            Value::Object(values) => no_null(values),
+            Value::Array(values) => values.iter().try_for_each(|it| check(name, it)),
+            _ => Ok(()),
+        }
+    }
+    values.iter().try_for_each(|(name, value)| check(name, value))
 }
 
 /// What stands beside each value that has changed.

@@ -111,7 +111,7 @@ async fn what_a_service_does_wrong_it_is_told_in_the_hubs_shape() {
         (patch, r#"{"tags":{"a b":1}}"#, 400, 400_004, "ArgumentInvalid"),
         (patch, r#"{"properties":{"desired":{"$other":1}}}"#, 400, 400_004, "ArgumentInvalid"),
         ("PATCH /twins/localhost/d2", "{}", 404, 404_001, "DeviceNotFound"),
-        ("PATCH /twins/localhost/d1/modules/m", "{}", 404, 404_010, "ModuleNotFound"),
+        ("PATCH /twins/localhost/d1/modules/m", "{}", 404, 404_001, "DeviceNotFound"),
         ("GET /twins/elsewhere/d1", "", 404, 404_001, "DeviceNotFound"),
         (call, &method(""), 404, 404_103, "DeviceNotOnline"),
         ("POST /methods/localhost/d2", &method(""), 404, 404_001, "DeviceNotFound"),

@@ -164,7 +164,7 @@ async fn errors_of_a_hub_have_the_shape_of_a_hub() {
     emulator.fault(Point::HubService, Fault::TokenExpired).expect("fits");
     for (path, status, text, retry_after) in [
         ("/devices/d1", 412, "an old etag", None),
-        ("/twins/d1", 429, "429001", Some("9")),
+        ("/twins/d1", 429, "ErrorCode:ThrottlingException;", Some("9")),
         ("/devices/d1", 401, "ErrorCode:IotHubUnauthorizedAccess;Unauthorized", None),
         ("/devices/d1", 200, "\"deviceId\":\"d1\"", None),
     ] {

@@ -60,7 +60,7 @@ impl Operator {
         let name = reply.header("iothub-errorcode").unwrap_or_else(|| panic!("{line}: {}", reply.body)).to_owned();
         let json = reply.json();
         let message = json["Message"].as_str().expect("a text");
-        if line.contains(" /twins") {
+        if line.ends_with("/methods") {
             let inner: Value = serde_json::from_str(message).expect("JSON inside of a text");
             assert_eq!(inner["errorCode"].as_u64().expect("a number") / 1000, u64::from(reply.status), "{line}");
             assert_eq!(json["ExceptionMessage"], "", "{line}");
@@ -366,6 +366,9 @@ async fn modules_are_identities_of_their_own() {
     assert_eq!((&made["deviceId"], &made["moduleId"], &made["managedBy"]), (&json!("d1"), &json!("m1"), &json!("me")));
     assert_eq!((&made["connectionState"], &made["status"]), (&json!("Disconnected"), &Value::Null));
     let body = module.to_string();
+    let system = json!({ "deviceId": "d1", "moduleId": "$edgeAgent" }).to_string();
+    let line = "PUT /devices/d1/modules/$edgeAgent";
+    assert_eq!(operator.refused(line, "", &system).await, no(400, "ArgumentInvalid"), "the hub makes those itself");
     for (line, headers, expected) in [
         ("PUT /devices/d1/modules/m1", String::new(), no(409, "ModuleAlreadyExistsOnDevice")),
         ("PUT /devices/d1/modules/m1", if_match("x"), no(412, "PreconditionFailed")),

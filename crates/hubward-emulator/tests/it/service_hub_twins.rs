@@ -89,14 +89,19 @@ async fn a_twin_is_shown_patched_and_replaced() {
         let refusal = operator.refused("PATCH /twins/d1", "", body).await;
         assert_eq!(refusal, (expected.0, expected.1.to_owned()), "{body:.60}");
     }
-    let refusal = operator.refused("PUT /twins/d1", "", r#"{"properties":{"desired":{"a":null}}}"#).await;
-    assert_eq!(refusal, (400, "ArgumentInvalid".to_owned()), "a replacement has nothing to remove");
+    for desired in [r#"{"a":null}"#, r#"{"a":{"b":null}}"#, r#"{"a":[1,null]}"#, r#"{"a":[{"b":null}]}"#] {
+        let body = format!(r#"{{"properties":{{"desired":{desired}}}}}"#);
+        let refusal = operator.refused("PUT /twins/d1", "", &body).await;
+        assert_eq!(refusal, (400, "ArgumentInvalid".to_owned()), "{desired}: a replacement has nothing to remove");
+    }
 
     emulator.add_module(HUB, "d1", "m1").expect("a module");
     let module =
         operator.ok("PATCH /twins/d1/modules/m1", "", &json!({ "properties": { "desired": { "a": 1 } } })).await;
     assert_eq!((&module["moduleId"], &module["capabilities"]), (&json!("m1"), &Value::Null));
-    assert_eq!(operator.refused("GET /twins/d1/modules/m2", "", "").await, (404, "ModuleNotFound".to_owned()));
+    for line in ["GET /twins/d1/modules/m2", "PATCH /twins/d1/modules/m2", "PUT /twins/d1/modules/m2"] {
+        assert_eq!(operator.refused(line, "", "{}").await, (404, "DeviceNotFound".to_owned()), "{line}");
+    }
     assert_eq!(operator.refused("GET /twins/d2/modules/m2", "", "").await, (404, "DeviceNotFound".to_owned()));
 }
 
@@ -117,6 +122,12 @@ async fn a_method_is_called() {
         ("POST /twins/d1/methods", call(r#","responseTimeoutInSeconds":4"#), (400, "ArgumentInvalid")),
         ("POST /twins/d1/methods", call(r#","responseTimeoutInSeconds":301"#), (400, "ArgumentInvalid")),
         ("POST /twins/d1/methods", call(r#","connectTimeoutInSeconds":301"#), (400, "ArgumentInvalid")),
+        ("POST /twins/d1/methods", call(r#","connectTimeoutInSeconds":31"#), (400, "ArgumentInvalid")),
+        (
+            "POST /twins/d1/methods",
+            call(r#","connectTimeoutInSeconds":61,"responseTimeoutInSeconds":60"#),
+            (400, "ArgumentInvalid"),
+        ),
         ("POST /twins/d1/methods", "{}".to_owned(), (400, "ArgumentInvalid")),
         ("POST /twins/d1/methods", large, (413, "MessageTooLarge")),
     ] {

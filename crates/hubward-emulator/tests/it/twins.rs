@@ -221,7 +221,7 @@ async fn the_cloud_is_told_what_is_wrong() {
     let (emulator, _) = emulator().await;
     for (problem, code) in [
         (emulator.patch_desired("localhost", "d2", json!({})), 404_001),
-        (emulator.patch_desired("localhost", "d1/m", json!({})), 404_010),
+        (emulator.patch_desired("localhost", "d1/m", json!({})), 404_001),
         (emulator.patch_desired("elsewhere", "d1", json!({})), 404_001),
         (emulator.patch_desired("localhost", "d1", json!(1)), 400_006),
         (emulator.patch_desired("localhost", "d1", json!({"a b": 1})), 400_004),

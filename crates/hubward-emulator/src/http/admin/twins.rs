@@ -11,7 +11,7 @@ use crate::store::twin_view;
 pub(super) fn show(shared: &Shared, asked: &Asked) -> Result<Value, Problem> {
     let Asked { hub, client_id, .. } = asked;
     let view = shared.store.read(|state| twin_view(state, hub, client_id));
-    Ok(json!(view.ok_or_else(|| Problem::missing(client_id))?))
+    Ok(json!(view.ok_or_else(|| Problem::missing_twin(client_id))?))
 }
 
 /// Merges `{tags?, properties: {desired?}}`. Other members are ignored, as of a twin that was read.

@@ -31,16 +31,14 @@ pub(super) fn answer(shared: &Shared, hub: &str, body: &[u8]) -> Result<Done, Pr
     if operations.len() > MOST {
         return Err(Problem::new(Code::TooManyDevices, "A bulk request has one to 100 identities."));
     }
+    once_each(&operations)?;
     let now = shared.clock.now();
-    let (mut seen, mut notes) = (BTreeSet::new(), Vec::new());
+    let mut notes = Vec::new();
     let errors: Vec<DeviceBulkError> = shared.store.change(|state| {
         let one = |operation: DeviceOperation| {
             let mode = mode(operation.import_mode.as_ref());
             let (device_id, module_id) = (operation.id.clone(), operation.module_id.clone());
             let done = identity::client_id(&device_id, module_id.as_deref()).and_then(|client_id| {
-                if !seen.insert(client_id.clone()) {
-                    return Err(Problem::new(Code::DeviceDefinedMultipleTimes, client_id));
-                }
                 let news = apply(state, hub, &client_id, &mode, operation, now)?;
                 notes.extend(news.map(|it| Note::new(it, EventSource::HubService).hub(hub).id(&client_id)));
                 Ok(())
@@ -62,6 +60,21 @@ pub(super) fn answer(shared: &Shared, hub: &str, body: &[u8]) -> Result<Done, Pr
         done.headers.push((HubRefusal::HEADER, Code::BulkRegistryOperationFailure.name()));
     }
     Ok(done)
+}
+
+/// Refuses a request that names an identity twice, all of it. Modules of one device are different ones.
+///
+/// Source: `[seen]` Azure/azure-iot-sdk-csharp, issue 3481.
+fn once_each(operations: &[DeviceOperation]) -> Result<(), Problem> {
+    let mut seen = BTreeSet::new();
+    for DeviceOperation { id, module_id, .. } in operations {
+        let module_id = module_id.as_deref().unwrap_or_default();
+        if !seen.insert((id, module_id)) {
+            let slash = if module_id.is_empty() { "" } else { "/modules/" };
+            return Err(Problem::new(Code::DeviceDefinedMultipleTimes, format!("{id}{slash}{module_id}")));
+        }
+    }
+    Ok(())
 }
 
 /// Reads the identities, whose etag some clients write as it stands in an identity.

@@ -22,7 +22,8 @@ pub(super) async fn answer(shared: &Shared, hub: &str, client_id: &str, body: &[
 /// Calls a method; `{status, payload}` whatever the status.
 ///
 /// Source: `[doc]` iot-hub/iot-hub-devguide-direct-methods.md, "Invoke direct method"; `[sdk]`
-/// azure-iot-sdk-csharp, MethodRequestInternal.cs for the longest wait for a connection.
+/// azure-iot-sdk-csharp, MethodRequestInternal.cs for the longest wait for a connection; `[seen]` by
+/// mwalser/terraform-provider-iothub, CONCEPT.md, that it is not longer than the one for an answer.
 pub(crate) async fn invoke(shared: &Shared, hub: &str, client_id: &str, body: Value) -> Result<Value, Problem> {
     let request: MethodRequest = serde_json::from_value(body)
         .map_err(|problem| Problem::invalid(format!("The body does not fit: {problem}.")))?;
@@ -33,6 +34,10 @@ pub(crate) async fn invoke(shared: &Shared, hub: &str, client_id: &str, body: Va
     }
     if connect_timeout > CONNECT_TIMEOUT_MAX {
         return Err(Problem::invalid("connectTimeoutInSeconds is 0 to 300."));
+    }
+    if connect_timeout > response_timeout {
+        let message = "connectTimeoutInSeconds is at most responseTimeoutInSeconds, which is 30 unless it is given.";
+        return Err(Problem::invalid(message));
     }
     let invocation =
         Invocation { name: request.method_name, payload: request.payload, response_timeout, connect_timeout };

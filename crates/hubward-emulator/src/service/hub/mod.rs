@@ -127,8 +127,7 @@ fn too_large() -> Problem {
 
 /// How errors at a path are written.
 pub(super) fn form(path: &str) -> Form {
-    let path = path.to_ascii_lowercase();
-    if path.starts_with("/twins") || path == "/devices/query" { Form::Nested } else { Form::Named }
+    if path::is_method(path) { Form::Nested } else { Form::Named }
 }
 
 /// What is answered.

@@ -162,6 +162,13 @@ pub(super) fn is_for_devices(path: &str) -> bool {
     is_device_side(&words)
 }
 
+/// Whether a path is that of calls of methods.
+pub(super) fn is_method(path: &str) -> bool {
+    let path = path.to_ascii_lowercase();
+    let words: Vec<&str> = path.trim_start_matches('/').split('/').collect();
+    matches!(words.as_slice(), ["twins", _, "methods"] | ["twins", _, "modules", _, "methods"])
+}
+
 fn is_device_side(words: &[&str]) -> bool {
     matches!(words, ["devices", _, "messages" | "files", ..] | ["devices", _, "modules", _, "messages" | "files", ..])
 }
@@ -226,6 +233,21 @@ mod tests {
         ] {
             assert_eq!(Action::parse(method, path), Ok(action), "{method} {path}");
             assert!(is_asked(path), "{path}");
+        }
+    }
+
+    #[test]
+    fn knows_where_methods_are_called() {
+        for (path, expected) in [
+            ("/twins/d1/methods", true),
+            ("/Twins/d1/Modules/m1/Methods", true),
+            ("/twins/methods", false),
+            ("/twins/d1/modules/methods", false),
+            ("/twins/d1", false),
+            ("/devices/d1/methods", false),
+            ("/devices/query", false),
+        ] {
+            assert_eq!(is_method(path), expected, "{path}");
         }
     }
 

@@ -25,7 +25,8 @@ pub(crate) struct Problem {
 /// The two bodies that a hub's errors have.
 ///
 /// Source: `[sdk]` azure-iot-sdk-csharp, ExceptionHandlingHelper.cs and its tests. Which requests get
-/// which is a `[guess]` from traces: registry and login the first, twins, methods and queries the second.
+/// which: `[seen]` Azure/azure-iot-cli-extension, issue 693, and Azure/azure-iot-sdks, issue 941, for twins
+/// and queries, many traces for the registry; the second one has been seen of methods only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Form {
     /// `ErrorCode:{name};{message}`.
@@ -66,6 +67,13 @@ impl Problem {
     /// There is no such identity.
     pub(crate) fn missing(client_id: &str) -> Self {
         Self::new(Code::not_found(client_id), client_id.replace('/', "/modules/"))
+    }
+
+    /// There is no such twin: also for a module as if its device were missing.
+    ///
+    /// Source: `[seen]` by mwalser/terraform-provider-iothub, CONCEPT.md.
+    pub(crate) fn missing_twin(client_id: &str) -> Self {
+        Self::new(Code::DeviceNotFound, client_id.replace('/', "/modules/"))
     }
 
     /// The answer.

@@ -131,6 +131,8 @@ impl Mode {
 }
 
 /// Creates or updates an identity; gives whether it was created.
+///
+/// Source: `[seen]` by mwalser/terraform-provider-iothub, CONCEPT.md, for modules with `$`.
 pub(super) fn apply(
     state: &mut State,
     hub: &str,
@@ -140,6 +142,9 @@ pub(super) fn apply(
     if_match: &IfMatch,
     now: SystemTime,
 ) -> Result<bool, Problem> {
+    if client_id.split_once('/').is_some_and(|(_, module)| module.starts_with('$')) {
+        return Err(Problem::invalid("Modules whose ids begin with $ are those of edge devices, made by the hub."));
+    }
     let created = match (find(state, hub, client_id), mode) {
         (Ok(_), Mode::Create) => return Err(exists(client_id)),
         (Ok(before), _) => {

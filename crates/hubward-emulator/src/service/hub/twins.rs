@@ -2,7 +2,6 @@
 
 use serde_json::{Map, Value};
 
-use super::identity::find;
 use super::problem::Problem;
 use super::{Done, IfMatch, check_etag};
 use crate::hub::{TwinProblem, change_twin, note_twin_update};
@@ -12,8 +11,7 @@ use crate::store::{Change, TwinView, twin_view};
 /// The twin of a device or module.
 pub(super) fn get(shared: &Shared, hub: &str, client_id: &str) -> Result<Done, Problem> {
     shared.store.read(|state| {
-        find(state, hub, client_id)?;
-        let view = twin_view(state, hub, client_id).ok_or_else(|| Problem::missing(client_id))?;
+        let view = twin_view(state, hub, client_id).ok_or_else(|| Problem::missing_twin(client_id))?;
         Ok(Done::json(&view).etag(&view.etag))
     })
 }
@@ -53,9 +51,9 @@ fn apply(
     let now = shared.clock.now();
     let fits = |etag: &str| check_etag(if_match, etag);
     let (version, view) = shared.store.change(|state| {
-        find(state, hub, client_id)?;
+        state.device(hub, client_id).ok_or_else(|| Problem::missing_twin(client_id))?;
         let version = change_twin(state, hub, client_id, tags, desired, now, fits)?;
-        let view = twin_view(state, hub, client_id).ok_or_else(|| Problem::missing(client_id))?;
+        let view = twin_view(state, hub, client_id).ok_or_else(|| Problem::missing_twin(client_id))?;
         Ok::<_, Problem>((version, view))
     })?;
     note_twin_update(shared, hub, client_id, version);
