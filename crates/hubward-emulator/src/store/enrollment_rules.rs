@@ -38,7 +38,21 @@ pub(super) fn check(id: &str, settings: &EnrollmentSettings) -> Result<(), Enrol
         },
         Some(_) => return wrong("capabilities must be an object".to_owned()),
     }
+    for (name, value) in [
+        ("credentialPolicyName", &settings.credential_policy_name),
+        ("clientCertificateIssuancePolicy", &settings.client_certificate_issuance_policy),
+        ("certificateAuthorityName", &settings.certificate_authority_name),
+        ("certificatePolicyName", &settings.certificate_policy_name),
+        ("trustBundleId", &settings.trust_bundle_id),
+    ] {
+        if value.as_ref().is_some_and(|it| !is_nothing(it)) {
+            return not_emulated(name.to_owned());
+        }
+    }
     let Some(initial) = &settings.initial_twin else { return Ok(()) };
+    if !initial.properties.reported.is_empty() {
+        return not_emulated("initialTwin.properties.reported".to_owned());
+    }
     for (name, values, limit) in [
         ("tags", &initial.tags, limits::TWIN_TAGS_MAX),
         ("properties.desired", &initial.properties.desired, limits::TWIN_PROPERTIES_MAX),
@@ -48,6 +62,16 @@ pub(super) fn check(id: &str, settings: &EnrollmentSettings) -> Result<(), Enrol
         }
     }
     Ok(())
+}
+
+/// As some clients write what they leave out.
+fn is_nothing(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Object(members) => members.is_empty(),
+        _ => false,
+    }
 }
 
 #[cfg(test)]

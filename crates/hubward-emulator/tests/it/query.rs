@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use hubward_emulator::Emulator;
 use hubward_sas::{ConnectionString, SasToken, SharedKey};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::client::{Reply, Tls, http, hub_connect, now, tls};
 

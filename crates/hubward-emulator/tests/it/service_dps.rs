@@ -155,7 +155,7 @@ async fn a_group_is_created_used_and_deleted() {
     assert_eq!(shown["attestation"], json!({"type": "symmetricKey"}));
     assert!(shown.get("registrationState").is_none());
     assert_eq!(operator.ask("DELETE /enrollmentGroups/line-7", "", "").await.status, 204);
-    assert_eq!(operator.refused("GET /enrollmentGroups/line-7", "", "").await, (404, json!(404_202)));
+    assert_eq!(operator.refused("GET /enrollmentGroups/line-7", "", "").await, (404, json!(404_204)));
     assert_eq!(http(&mut device, &register).await.expect("an answer").status, 401);
 }
 
@@ -191,6 +191,12 @@ async fn refuses_what_it_cannot_honour() {
         (put, with("attestation", json!({"type": "tpm", "tpm": {"endorsementKey": "AA=="}})), 501),
         (put, with("attestation", json!({"type": "x509", "x509": {}})), 501),
         (put, with("capabilities", json!({"iotEdge": true})), 501),
+        (put, with("credentialPolicyName", json!("p")), 501),
+        (put, with("clientCertificateIssuancePolicy", json!({"certificateAuthorityName": "ca1"})), 501),
+        (put, with("certificateAuthorityName", json!("ca1")), 501),
+        (put, with("certificatePolicyName", json!("p")), 501),
+        (put, with("trustBundleId", json!("t")), 501),
+        (put, with("initialTwin", json!({"properties": {"reported": {"a": 1}}})), 501),
         ("PUT /enrollments/d1?api-version=2031-01-01", enrollment("d1").to_string(), 400),
         ("PUT /enrollments/d1?a=b", enrollment("d1").to_string(), 400),
         ("PATCH /enrollments/d1", String::new(), 405),
@@ -206,6 +212,13 @@ async fn refuses_what_it_cannot_honour() {
     let mut operator = Operator::new(&emulator).await;
     let missing = operator.refused("GET /enrollments/d1", "", "").await;
     assert_eq!(missing, (404, json!(404_201)), "none of this made one");
+    // As SDKs write what they leave out.
+    let mut empty = enrollment("d1");
+    empty["credentialPolicyName"] = Value::Null;
+    empty["trustBundleId"] = json!("");
+    empty["clientCertificateIssuancePolicy"] = json!({});
+    empty["initialTwin"] = json!({"properties": {"desired": {}, "reported": null}});
+    operator.ok(put, "", &empty).await;
 }
 
 #[tokio::test]
@@ -257,6 +270,8 @@ async fn queries_go_page_by_page() {
     let last = operator.ask("POST /enrollments/query", &headers, &query).await;
     assert_eq!(ids(&last, "registrationId"), ["d3"]);
     assert_eq!(last.header("x-ms-continuation"), None);
+    let all = operator.ask("POST /enrollments/query", "", r#"{"query":""}"#).await;
+    assert_eq!(ids(&all, "registrationId"), ["d1", "D2", "d3"], "no text asks for everything");
     let groups = operator.ask("POST /enrollmentgroups/query", "", r#"{"query":"select *"}"#).await;
     assert_eq!(ids(&groups, "enrollmentGroupId"), ["g"]);
     assert_eq!(groups.header("x-ms-item-type"), Some("enrollmentGroup"));

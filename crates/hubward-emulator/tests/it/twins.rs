@@ -200,7 +200,7 @@ async fn an_enrollment_gives_the_twin_to_start_with() {
     let emulator = Emulator::start().await.expect("started");
     let twin = InitialTwin {
         tags: map(json!({"site": "a"})),
-        properties: TwinProperties { desired: map(json!({"interval": 30})) },
+        properties: TwinProperties { desired: map(json!({"interval": 30})), ..TwinProperties::default() },
     };
     let device = emulator.enrollment("dev-1").initial_twin(twin).create().expect("enrolled");
     let mut stream = tls(&emulator, emulator.https_addr()).await;

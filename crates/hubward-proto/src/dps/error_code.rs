@@ -60,7 +60,7 @@ pub const fn meaning(error_code: u32) -> Option<&'static str> {
         400_208 => "no hub was found for the device: the enrollment names none that is linked",
         400_209 => "the custom allocation webhook was not allowed or not reachable",
         401_000 | 401_002 => "wrong key, wrong or expired token, or unknown registration id",
-        404_201 | 404_202 => "no such registration or enrollment",
+        404_201 | 404_202 | 404_204 => "no such registration or enrollment",
         409_203 => "somebody else registers the same id at this moment",
         429_001 => "too many registrations at this moment",
         _ => return None,

@@ -143,6 +143,21 @@ pub struct EnrollmentSettings {
     /// The webhook of a custom allocation, as it stands.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub custom_allocation_definition: Option<Value>,
+    /// The policy by which certificates of devices are issued, of 2025-07-01-preview, as it stands.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub credential_policy_name: Option<Value>,
+    /// The same of 2021-11-01-preview, as it stands.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_certificate_issuance_policy: Option<Value>,
+    /// The authority that issues certificates of devices, of further previews, as it stands.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate_authority_name: Option<Value>,
+    /// How that authority issues them, as it stands.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate_policy_name: Option<Value>,
+    /// What devices trust, of previews, as it stands.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trust_bundle_id: Option<Value>,
     /// Version of the enrollment; read-only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub etag: Option<String>,
@@ -256,6 +271,9 @@ pub struct TwinProperties {
     /// What the device should be like.
     #[serde(deserialize_with = "null_is_default")]
     pub desired: Map<String, Value>,
+    /// What the device has said; of previews.
+    #[serde(skip_serializing_if = "Map::is_empty", deserialize_with = "null_is_default")]
+    pub reported: Map<String, Value>,
 }
 
 /// Some clients write `null` for what they leave out.

@@ -6,9 +6,8 @@ use super::kind::Kind;
 use crate::store::{Entry, State, Table};
 
 impl Kind for EnrollmentGroup {
-    /// Source: `[guess]` from `[issue]` MicrosoftDocs/azure-docs 57082: seen for something else than an
-    /// individual enrollment.
-    const MISSING: (u32, &'static str) = (404_202, "The enrollment group was not found.");
+    /// Source: `[seen]` a training page of Microsoft's shows it.
+    const MISSING: (u32, &'static str) = (404_204, "The enrollment group was not found.");
 
     const ITEM_TYPE: &'static str = "enrollmentGroup";
     const TABLE: &'static str = "enrollmentGroups";

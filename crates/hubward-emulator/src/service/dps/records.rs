@@ -48,7 +48,8 @@ pub(super) fn answer(
     }
 }
 
-/// Source: `[guess]`: 404202 has been seen for something else than an individual enrollment.
+/// Source: `[guess]` from `[issue]` MicrosoftDocs/azure-docs 57082: 404202 has been seen for something else
+/// than an individual enrollment.
 fn missing() -> Refusal {
     Refusal::new(404, 404_202, "The registration was not found.")
 }

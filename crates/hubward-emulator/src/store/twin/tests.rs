@@ -20,7 +20,10 @@ fn seen_by_device(twin: &Twin) -> Value {
 #[test]
 fn begins_with_the_initial_twin_and_version_1() {
     let desired = map(json!({"interval": 30, "gone": null, "$metadata": {}}));
-    let initial = InitialTwin { tags: map(json!({"site": "a"})), properties: TwinProperties { desired } };
+    let initial = InitialTwin {
+        tags: map(json!({"site": "a"})),
+        properties: TwinProperties { desired, ..TwinProperties::default() },
+    };
     let twin = Twin::new(Some(&initial), "t1");
     assert_eq!(seen_by_device(&twin), json!({"desired": {"interval": 30, "$version": 1}, "reported": {"$version": 1}}));
     assert_eq!((twin.tags(), twin.etag().as_str()), (&map(json!({"site": "a"})), "AAAAAAAAAAE="));
