@@ -69,12 +69,14 @@ impl HubService {
         self.call(Method::GET, http::device(device_id))
     }
 
-    /// Makes a device; 409 if there is one. Keys that are absent are generated and in the answer.
+    /// Makes a device; 409 if there is one. Without keys both are made, and are in the answer; one alone is
+    /// refused.
     pub fn create_device(&self, device: &Device) -> Call<Device> {
         self.call(Method::PUT, http::device(&device.device_id)).json(device)
     }
 
-    /// Replaces a device if it has still the etag of this one; any if this one has none.
+    /// Replaces a device if it has still the etag of this one; any if this one has none. All of it: for one
+    /// without `authentication` the hub makes new keys.
     pub fn update_device(&self, device: &Device) -> Call<Device> {
         self.create_device(device).if_match(device.etag.as_deref().unwrap_or("*"))
     }
@@ -112,12 +114,14 @@ impl HubService {
         self.call(Method::GET, format!("{}/modules", http::device(device_id)))
     }
 
-    /// Makes a module; 409 if there is one. Keys that are absent are generated and in the answer.
+    /// Makes a module; 409 if there is one. Without keys both are made, and are in the answer; one alone is
+    /// refused.
     pub fn create_module(&self, module: &Module) -> Call<Module> {
         self.call(Method::PUT, http::module(&module.device_id, &module.module_id)).json(module)
     }
 
-    /// Replaces a module if it has still the etag of this one; any if this one has none.
+    /// Replaces a module if it has still the etag of this one; any if this one has none. All of it: for one
+    /// without `authentication` the hub makes new keys.
     pub fn update_module(&self, module: &Module) -> Call<Module> {
         self.create_module(module).if_match(module.etag.as_deref().unwrap_or("*"))
     }

@@ -18,7 +18,8 @@ pub struct MethodRequest {
     /// How long the device may take, in seconds: 5 to 300, 30 if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub response_timeout_in_seconds: Option<u64>,
-    /// How long to wait for a device that is not connected, in seconds: 0 to 300, 0 if absent.
+    /// How long to wait for a device that is not connected, in seconds: 0 to 300, 0 if absent, and not
+    /// longer than the device may take.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connect_timeout_in_seconds: Option<u64>,
 }
