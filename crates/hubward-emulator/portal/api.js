@@ -76,10 +76,12 @@ function parsed(text) {
   }
 }
 
-/** DPS has code and message in the body, a hub has them as JSON inside of a text. */
+/** DPS has code and message in the body. A hub has a name and a message in one text, for methods a code and a message in JSON in it. */
 function refusal(status, text, json) {
+  const [, name, words] = /^ErrorCode:(\w+);(.*)$/s.exec(json?.Message ?? "") ?? [];
   const inner = typeof json?.Message === "string" ? (parsed(json.Message) ?? json) : json;
   const code = inner?.errorCode ?? null;
-  const message = inner?.message ?? inner?.Message ?? inner?.error ?? (text.trim() || `The emulator answered ${status}.`);
-  return new ApiError(status, code, code ? `${String(message).replace(/\.$/, "")} (${code})` : String(message));
+  const message = words ?? inner?.message ?? inner?.Message ?? inner?.error ?? (text.trim() || `The emulator answered ${status}.`);
+  const mark = code ?? name;
+  return new ApiError(status, code, mark ? `${String(message).replace(/\.$/, "")} (${mark})` : String(message));
 }

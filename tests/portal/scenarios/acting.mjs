@@ -93,6 +93,7 @@ export const scenarios = [
       await page.getByText("a value is missing before the end").waitFor();
       await page.getByLabel("Payload as JSON").fill('{"delay":3}');
       // It may be on its way still: wait for its connection.
+      await page.getByLabel("Answer within (s)").fill("60");
       await page.getByLabel("Wait for connection (s)").fill("60");
       await page.getByRole("button", { name: "Invoke" }).click();
       await page.getByText(/^dev-1 answered 202 in \d+ ms$/).waitFor();
