@@ -173,14 +173,14 @@ impl<'a> EnrollmentBuilder<'a> {
     /// Makes the enrollment, or changes the one of this name.
     ///
     /// # Errors
-    /// [`EnrollError`] for ids that the service would not accept.
+    /// [`EnrollError`] for ids that the service would not accept, and what is nested too deep.
     pub fn create(self) -> Result<Enrollment, EnrollError> {
         let Self { shared, model, payload } = self;
         let now = shared.clock.now();
         let key = model.registration_id.to_ascii_lowercase();
         shared.store.change(|state| {
-            let (mut entry, _) = complete(model, state.individuals.get(&key), now)?;
-            entry.answer_payload = payload;
+            let (entry, _) = complete(model, state.individuals.get(&key), now)?;
+            let entry = entry.answering(payload)?;
             let handle = Enrollment::new(Arc::clone(&shared.info), &entry);
             state.individuals.insert(key, entry);
             Ok(handle)
@@ -208,14 +208,14 @@ impl<'a> EnrollmentGroupBuilder<'a> {
     /// Makes the group, or changes the one of this name.
     ///
     /// # Errors
-    /// [`EnrollError`] for a name that the service would not accept.
+    /// [`EnrollError`] for a name that the service would not accept, and what is nested too deep.
     pub fn create(self) -> Result<EnrollmentGroup, EnrollError> {
         let Self { shared, model, payload } = self;
         let now = shared.clock.now();
         let key = model.enrollment_group_id.to_ascii_lowercase();
         shared.store.change(|state| {
-            let (mut entry, _) = complete(model, state.groups.get(&key), now)?;
-            entry.answer_payload = payload;
+            let (entry, _) = complete(model, state.groups.get(&key), now)?;
+            let entry = entry.answering(payload)?;
             let handle = EnrollmentGroup::new(Arc::clone(&shared.info), &entry);
             state.groups.insert(key, entry);
             Ok(handle)

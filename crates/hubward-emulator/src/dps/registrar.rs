@@ -11,7 +11,7 @@ use super::assign::assign;
 use crate::clock::Clock;
 use crate::fault::Moves;
 use crate::journal::{EventKind, EventLog, EventSource, Note};
-use crate::store::{Operation, State, Store};
+use crate::store::{Operation, State, Store, too_many_levels};
 use crate::wire_id;
 
 /// DPS without its transports.
@@ -191,6 +191,9 @@ fn read_body(caller: &Caller, body: &[u8]) -> Result<DeviceRegistration, Refusal
         return Err(wrong());
     }
     let registration = DeviceRegistration::parse(body).map_err(|_| wrong())?;
+    if registration.payload.as_ref().is_some_and(too_many_levels) {
+        return Err(Refusal::generic(400, "The payload has more than 64 levels of objects and arrays."));
+    }
     match &registration.registration_id {
         Some(id) if !id.eq_ignore_ascii_case(caller.registration_id.as_str()) => {
             Err(Refusal::generic(400, "The registrationId of the body is another one than that of the request."))

@@ -7,7 +7,7 @@ use hubward_proto::{DeviceId, ProtoError, RegistrationId};
 use hubward_sas::{KeyError, SasToken, SharedKey};
 use serde::{Deserialize, Serialize};
 
-use super::{disk, enrollment_rules};
+use super::{disk, enrollment_rules, levels};
 use crate::clock::timestamp;
 use crate::wire_id;
 
@@ -109,6 +109,14 @@ pub(crate) struct Entry<M> {
     pub(crate) answer_payload: Option<serde_json::Value>,
 }
 
+impl<M: Model> Entry<M> {
+    /// With another payload for the device.
+    pub(crate) fn answering(self, payload: Option<serde_json::Value>) -> Result<Self, EnrollError> {
+        levels::check(self.model.id(), "the payload", &payload)?;
+        Ok(Self { answer_payload: payload, ..self })
+    }
+}
+
 /// What putting an enrollment did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Put {
@@ -118,7 +126,7 @@ pub(crate) enum Put {
 }
 
 /// What individual enrollments and groups need to have in common here.
-pub(crate) trait Model: Clone + PartialEq {
+pub(crate) trait Model: Clone + PartialEq + Serialize {
     fn id(&self) -> &str;
     fn settings(&self) -> &EnrollmentSettings;
     fn settings_mut(&mut self) -> &mut EnrollmentSettings;
@@ -184,6 +192,7 @@ pub(crate) fn complete<M: Model>(
     model.clean()?;
     let id = model.id().to_owned();
     enrollment_rules::check(&id, model.settings())?;
+    levels::check(&id, "the enrollment", &model)?;
     let given = take_keys(&id, model.settings_mut())?;
     let key = |problem| EnrollError::Key { id: id.clone(), problem };
     let keys = match (given, before) {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::seed::Known;
-use super::{Assigned, EnrollError, Put, Record, State};
+use super::{Assigned, EnrollError, Put, Record, State, levels};
 
 /// The record of a device that has registered.
 ///
@@ -65,6 +65,9 @@ pub(super) fn check(
         let record = registration.record();
         let id = record.state.registration_id.clone().unwrap_or_default();
         RegistrationId::new(&id)?;
+        for kept in [&record.received_payload, &record.state.payload, &record.state.symmetric_key] {
+            levels::check(&id, "a payload of its registration", kept)?;
+        }
         let hubs = record.state.assigned_hub.iter().chain(record.assigned.iter().map(|it| &it.hub));
         for hub in hubs {
             if state.hub(hub).is_none() {

@@ -25,6 +25,7 @@ mod messages;
 mod methods;
 mod modules;
 mod query;
+mod restart;
 mod service_dps;
 mod service_dps_outcomes;
 mod service_hub;
