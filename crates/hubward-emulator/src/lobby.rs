@@ -27,6 +27,29 @@ struct Waiting {
     guests: BTreeMap<u64, (Instant, oneshot::Sender<()>)>,
 }
 
+impl Waiting {
+    /// Sends the oldest ones away until there are less than so many. Gives when that can go on, if one that
+    /// has just come is in the way.
+    fn make_room(&mut self, most: usize) -> Option<Instant> {
+        while self.guests.len() >= most {
+            let until = self.guests.first_key_value().map(|(_, (since, _))| *since + GRACE)?;
+            if until > Instant::now() {
+                return Some(until);
+            }
+            self.send_away();
+        }
+        None
+    }
+
+    /// Sends the oldest one away.
+    fn send_away(&mut self) {
+        if let Some((_, (_, go))) = self.guests.pop_first() {
+            // One that is just ending hears it no more.
+            let _ = go.send(());
+        }
+    }
+}
+
 impl Lobby {
     /// With so many seats.
     pub(crate) fn new(seats: usize) -> Arc<Self> {
@@ -49,15 +72,11 @@ impl Lobby {
             let left = self.left.notified();
             let until = {
                 let mut waiting = self.lock();
-                match waiting.guests.first_key_value() {
-                    Some((_, (since, _))) if waiting.guests.len() >= self.most => *since + GRACE,
-                    _ => return self.admit(&mut waiting),
+                match waiting.make_room(self.most) {
+                    Some(until) => until,
+                    None => return self.admit(&mut waiting),
                 }
             };
-            if until <= Instant::now() {
-                self.evict(1);
-                continue;
-            }
             tokio::select! {
                 () = left => {}
                 () = sleep_until(until) => {}
@@ -69,9 +88,7 @@ impl Lobby {
     pub(crate) fn evict(&self, count: usize) {
         let mut waiting = self.lock();
         for _ in 0..count {
-            let Some((_, (_, go))) = waiting.guests.pop_first() else { return };
-            // One that is just ending hears it no more.
-            let _ = go.send(());
+            waiting.send_away();
         }
     }
 
@@ -136,16 +153,14 @@ impl Place {
         Some(Seat { place: Arc::clone(self), _permit: permit })
     }
 
-    /// Goes back to the lobby, as the newest of those who wait.
+    /// Goes back to the lobby, as the newest of those who wait. Those who have just come stay: then there
+    /// are a few more, and nobody new is let in before they are gone.
     fn stand_up(&self) {
         let mut state = self.lock();
         let State::Seated(go) = &mut *state else { return };
         let Some(go) = go.take() else { return };
-        let full = self.lobby.lock().guests.len() >= self.lobby.most;
-        if full {
-            self.lobby.evict(1);
-        }
         let mut waiting = self.lobby.lock();
+        let _ = waiting.make_room(self.lobby.most);
         waiting.next += 1;
         let number = waiting.next;
         waiting.guests.insert(number, (Instant::now(), go));
@@ -192,12 +207,10 @@ impl Way {
         Self { place: Arc::clone(place), seat: Arc::default() }
     }
 
-    /// As [`Place::sit`], once.
+    /// As [`Place::sit`], once: who has a seat already does not wait for a second one.
     pub(crate) async fn sit(&self) {
-        if let Some(seat) = self.place.sit().await {
-            // A second one goes back at once.
-            let _ = self.seat.set(seat);
-        }
+        // Without one it was sent away.
+        let _ = self.seat.get_or_try_init(|| async { self.place.sit().await.ok_or(()) }).await;
     }
 }
 
@@ -271,6 +284,7 @@ mod tests {
         let guest = lobby.enter().await;
         let seat = guest.place.sit().await.expect("a seat");
         let others = [lobby.enter().await, lobby.enter().await, lobby.enter().await];
+        sleep(GRACE).await;
         drop(seat);
         assert_eq!(lobby.lock().guests.len(), 3, "one had to go for it");
         let [first, second, third] = others;
@@ -280,6 +294,33 @@ mod tests {
         assert!(is_evicted(third).await);
         assert!(!is_evicted(guest).await, "it was not its turn");
         assert_eq!(lobby.lock().guests.len(), 0, "it has gone by itself");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_has_just_come_stays_when_somebody_stands_up() {
+        let lobby = Lobby::new(2);
+        let guest = lobby.enter().await;
+        let seat = guest.place.sit().await.expect("a seat");
+        let (second, third) = (lobby.enter().await, lobby.enter().await);
+        drop(seat);
+        assert!(timeout(GRACE / 2, lobby.enter()).await.is_err(), "three are too many for a fourth");
+        let fourth = lobby.enter().await;
+        assert_eq!(lobby.lock().guests.len(), 2);
+        assert!(is_evicted(second).await && is_evicted(third).await);
+        assert!(!is_evicted(fourth).await && !is_evicted(guest).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_takes_one_seat_however_often_it_sits_down() {
+        let lobby = Lobby::new(1);
+        let guest = lobby.enter().await;
+        let way = Way::new(&guest.place);
+        for _ in 0..2 {
+            timeout(GRACE, way.sit()).await.expect("the only seat is its own");
+        }
+        assert!(lobby.lock().guests.is_empty(), "and it keeps it");
+        drop(way);
+        assert_eq!(lobby.lock().guests.len(), 1);
     }
 
     #[tokio::test(start_paused = true)]
