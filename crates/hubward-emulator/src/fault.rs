@@ -271,6 +271,11 @@ impl Fault {
         }
     }
 
+    /// Whether it happens to the device itself rather than to a connection or an answer.
+    pub(crate) const fn strikes_device(&self) -> bool {
+        matches!(self, Self::TokenExpired | Self::DeviceDisabled | Self::DeviceDeleted | Self::HubMoved)
+    }
+
     /// For logs: the bodies may be huge.
     pub(crate) fn name(&self) -> String {
         match self {

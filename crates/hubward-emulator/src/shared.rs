@@ -40,7 +40,16 @@ impl Shared {
     /// What is to go wrong with the event that happens now, to this device where it is known. Counts as
     /// a change, so that a test can wait for it.
     pub(crate) fn take_fault(&self, point: Point, device: Option<&str>) -> Option<Fault> {
-        let fault = self.faults.take(point, device)?;
+        self.happens(point, device, self.faults.take(point, device, true)?)
+    }
+
+    /// The same for a device that may not be `known`: it has not shown that it is who it says. Then nothing
+    /// happens to the device itself.
+    pub(crate) fn take_fault_of(&self, point: Point, device: &str, known: bool) -> Option<Fault> {
+        self.happens(point, Some(device), self.faults.take(point, Some(device), known)?)
+    }
+
+    fn happens(&self, point: Point, device: Option<&str>, fault: Fault) -> Option<Fault> {
         tracing::debug!(?point, device, fault = fault.name(), "a scripted fault happens");
         let note = Note::new(EventKind::FaultHappened, EventSource::Emulator);
         let note = note.message(format!("{} at {point:?}", fault.name()));

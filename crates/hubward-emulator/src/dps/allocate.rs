@@ -46,7 +46,7 @@ pub(crate) fn allocate(registration_id: &str, settings: &EnrollmentSettings, lin
 
 /// FNV-1a: the same on every machine and in every release, so that a test may rely on it. Its upper
 /// half is folded in, since its lowest bits alone are poor.
-fn hash(text: &str) -> u64 {
+pub(crate) fn hash(text: &str) -> u64 {
     let hash = text
         .bytes()
         .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));

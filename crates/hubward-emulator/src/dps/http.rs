@@ -54,10 +54,10 @@ pub(crate) async fn handle(shared: &Arc<Shared>, request: Request<Incoming>) -> 
     if denial.is_none() {
         lobby::sit(&head.extensions).await;
     }
-    let who = caller.registration_id.as_str();
+    let (who, known) = (caller.registration_id.as_str(), denial.is_none());
     let fault = match asked.operation {
-        DpsOperation::Register => shared.take_fault(Point::DpsRegister, Some(who)),
-        DpsOperation::Status(_) => shared.take_fault(Point::DpsPoll, Some(who)),
+        DpsOperation::Register => shared.take_fault_of(Point::DpsRegister, who, known),
+        DpsOperation::Status(_) => shared.take_fault_of(Point::DpsPoll, who, known),
         DpsOperation::Lookup => None,
     };
     let answer = || match (denial, &asked.operation) {

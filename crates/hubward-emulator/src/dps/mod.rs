@@ -8,6 +8,7 @@ mod http;
 mod mqtt;
 mod registrar;
 
+pub(crate) use allocate::hash;
 pub(crate) use answer::{Answer, Refusal};
 pub(crate) use http::{handle as handle_http, to_http};
 pub(crate) use mqtt::serve as serve_mqtt;

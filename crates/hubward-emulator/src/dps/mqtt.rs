@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use hubward_proto::dps::{DpsUsername, OperationTopic, RESPONSE_FILTER, RegisterTopic, ResponseTopic};
+use hubward_proto::limits;
 use hubward_sas::SasToken;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::oneshot;
@@ -16,11 +17,11 @@ use crate::journal::{EventKind, EventSource, Note};
 use crate::lobby::Place;
 use crate::mqtt::codec::{Connect, Incoming, Outgoing, Publish};
 use crate::mqtt::{
-    Bounds, Closed, Connection, End, FILTER_REFUSED, NOT_AUTHORIZED, PACKET_MOST, REQUEST_ID_MAX, Session, end_of,
+    Bounds, Closed, Connection, End, FILTER_REFUSED, NOT_AUTHORIZED, REQUEST_ID_MAX, Session, end_of, misbehave,
     refuse, run,
 };
 use crate::shared::Shared;
-use crate::store::{self, Key};
+use crate::store::{self, Key, Why};
 use crate::wire_id;
 
 /// Serves a connection whose user name is one for DPS. A wrong key is found at the registration, as
@@ -34,7 +35,13 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(
     connect: Connect,
     place: &Arc<Place>,
 ) -> End {
-    let caller = match check(&connect) {
+    let checked = check(&connect);
+    // Who may not register hears so when it does. Until then it has no seat, and takes over from nobody.
+    let known = checked.as_ref().is_ok_and(|it| shared.registrar.denial(it).is_none());
+    if let Some(end) = misbehave(shared, connection, Point::DpsConnect, &connect, known).await {
+        return end;
+    }
+    let caller = match checked {
         Ok(caller) => caller,
         Err(why) => {
             tracing::info!(client_id = connect.client_id, why, "DPS refuses a device (CONNACK 5)");
@@ -43,14 +50,15 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(
             return refuse(connection, NOT_AUTHORIZED);
         }
     };
-    // Who may not register hears so when it does. Until then it has no seat, and takes over from nobody.
-    let known = shared.registrar.denial(&caller).is_none();
-    let _seat = if known { place.sit().await } else { None };
     let (_end, never) = oneshot::channel();
-    let key = Key::Dps(caller.key());
-    let wires = known.then(|| shared.store.change(|state| state.live.begin(key.clone(), store::Session::default())));
-    let (number, ended) = wires.map_or((None, never), |it| (Some(it.number), it.ended));
-    connection.allow(PACKET_MOST);
+    let (_seat, _presence, ended) = if known {
+        let Some(seat) = place.sit().await else { return End::Abruptly };
+        let (presence, ended) = Presence::begin(shared, &caller);
+        connection.allow(REQUEST_MOST);
+        (Some(seat), Some(presence), ended)
+    } else {
+        (None, None, never)
+    };
     // Sessions are accepted and nothing is kept.
     connection.queue(&Outgoing::Connack { session_present: false, code: 0 });
     // A token's age is looked at with each request.
@@ -58,10 +66,29 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(
     let mut session = DpsSession { shared, caller: &caller, granted: None, packet_id: 0 };
     let why = run(connection, &mut session, bounds).await;
     tracing::debug!(registration_id = %caller.registration_id, %why, "a connection to DPS has ended");
-    if let Some(number) = number {
-        shared.store.change(|state| state.live.end(&key, number));
-    }
     end_of(&why)
+}
+
+/// The connection of a registration id, until this is dropped: whatever ends it.
+struct Presence<'a> {
+    shared: &'a Shared,
+    key: Key,
+    number: u64,
+}
+
+impl<'a> Presence<'a> {
+    /// Tells an older connection to end; the other value tells when this one has to.
+    fn begin(shared: &'a Shared, caller: &Caller) -> (Self, oneshot::Receiver<Why>) {
+        let key = Key::Dps(caller.key());
+        let wires = shared.store.change(|state| state.live.begin(key.clone(), store::Session::default()));
+        (Self { shared, key, number: wires.number }, wires.ended)
+    }
+}
+
+impl Drop for Presence<'_> {
+    fn drop(&mut self) {
+        self.shared.store.change(|state| state.live.end(&self.key, self.number));
+    }
 }
 
 fn check(connect: &Connect) -> Result<Caller, &'static str> {
@@ -136,6 +163,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> for DpsSession<'_> {
     }
 }
 
+/// Most bytes of a packet from a device that may register: a body of which one byte is too many can still be
+/// answered. Others have those of a CONNECT.
+const REQUEST_MOST: usize = limits::DPS_MESSAGE_MAX + limits::TOPIC_MAX + 16;
+
 /// A request of a device.
 enum Request {
     Register(RegisterTopic),
@@ -168,7 +199,8 @@ impl DpsSession<'_> {
             Request::Register(_) => registrar.register(self.caller, &publish.body),
             Request::Poll(topic) => registrar.poll(self.caller, &topic.operation_id),
         };
-        let fault = self.shared.take_fault(point, Some(self.caller.registration_id.as_str()));
+        let known = registrar.denial(self.caller).is_none();
+        let fault = self.shared.take_fault_of(point, self.caller.registration_id.as_str(), known);
         let answer = match &fault {
             Some(Fault::Cut) => return Err(Closed::Fault),
             Some(Fault::Never) => None,

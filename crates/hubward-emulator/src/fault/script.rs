@@ -1,9 +1,11 @@
 //! What is to go wrong when: scripts, in the order in which they were written.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::{Fault, Point, UnfitFault};
+use crate::dps::hash;
 
 /// A fault with the events that it is for. Once, at the next event of whoever it is, unless it says more.
 ///
@@ -52,8 +54,10 @@ impl FaultScript {
         self
     }
 
-    /// Only at some of the events, with a probability from 0 to 1. Which ones follows from the seed: the
-    /// same seed chooses the same of the events that the script is for, counted from its start.
+    /// Only at some of the events, with a probability from 0 to 1. Which ones follows from the seed and the
+    /// device: the same seed chooses the same of a device's events that the script is for, counted from the
+    /// script's start, whatever other devices and scripts do. (A number of times is shared by all devices that
+    /// the script is for. Those that have not shown who they are count as one device.)
     #[must_use]
     pub const fn probability(mut self, probability: f64, seed: u64) -> Self {
         self.chance = Some((probability, seed));
@@ -130,19 +134,26 @@ struct Scripts {
 #[derive(Debug)]
 struct Script {
     view: ScriptedFault,
-    dice: Option<fastrand::Rng>,
+    /// If it is left to chance: dice for each device, in lower case, so that what the others do changes
+    /// nothing for it.
+    dice: HashMap<String, fastrand::Rng>,
 }
 
 impl Script {
     /// Whether it is for an event of this device, and for this one; draws if that is left to chance.
-    fn strikes(&mut self, point: Point, device: Option<&str>) -> bool {
-        if self.view.point != point || !self.view.device.as_deref().is_none_or(|it| is_of(device, it)) {
+    fn strikes(&mut self, point: Point, device: Option<&str>, known: bool) -> bool {
+        let view = &self.view;
+        if view.point != point || !view.device.as_deref().is_none_or(|it| is_of(device, it)) {
             return false;
         }
-        match (&mut self.dice, self.view.chance) {
-            (Some(dice), Some((probability, _))) => dice.f64() < probability,
-            _ => true,
+        if !known && view.fault.strikes_device() {
+            return false;
         }
+        let Some((probability, seed)) = view.chance else { return true };
+        // Anybody may claim any name: those who do share one.
+        let whose = device.filter(|_| known).unwrap_or_default().to_ascii_lowercase();
+        let own = || fastrand::Rng::with_seed(seed ^ hash(&whose));
+        self.dice.entry(whose.clone()).or_insert_with(own).f64() < probability
     }
 }
 
@@ -185,9 +196,8 @@ impl Faults {
         }
         scripts.next_id += 1;
         let id = scripts.next_id;
-        let dice = chance.map(|(_, seed)| fastrand::Rng::with_seed(seed));
         let view = ScriptedFault { id, point, fault, device, left: times, happened: 0, chance };
-        scripts.list.push(Script { view, dice });
+        scripts.list.push(Script { view, dice: HashMap::new() });
         id
     }
 
@@ -218,19 +228,22 @@ impl Faults {
     /// How many single faults have not happened yet.
     pub(crate) fn left(&self, point: Point) -> usize {
         let scripts = self.scripts();
-        let left = scripts.list.iter().filter(|it| it.view.point == point).filter_map(|it| it.view.left).sum::<u64>();
-        usize::try_from(left).unwrap_or(usize::MAX)
+        let left = scripts.list.iter().filter(|it| it.view.point == point).filter_map(|it| it.view.left);
+        usize::try_from(left.fold(0, u64::saturating_add)).unwrap_or(usize::MAX)
     }
 
-    /// What is to go wrong with the event that happens now, to this device where it is known.
-    pub(crate) fn take(&self, point: Point, device: Option<&str>) -> Option<Fault> {
+    /// What is to go wrong with the event that happens now, to this device if there is one; if it is not
+    /// `known` to be that one, nothing that happens to the device itself.
+    pub(crate) fn take(&self, point: Point, device: Option<&str>, known: bool) -> Option<Fault> {
         let mut scripts = self.scripts();
         let list = &mut scripts.list;
-        let counted = list.iter_mut().position(|it| it.view.left.is_some() && it.strikes(point, device));
-        let at = match counted {
-            Some(at) => at,
-            None => list.iter_mut().position(|it| it.view.left.is_none() && it.strikes(point, device))?,
+        // Each of them draws, whichever happens, so that what it chooses does not depend on the others.
+        let striking: Vec<bool> = list.iter_mut().map(|it| it.strikes(point, device, known)).collect();
+        let first = |counted: bool| {
+            let mut all = list.iter().zip(&striking);
+            all.position(|(it, strikes)| *strikes && it.view.left.is_some() == counted)
         };
+        let at = first(true).or_else(|| first(false))?;
         let view = &mut list[at].view;
         view.happened += 1;
         let fault = view.fault.clone();
@@ -263,11 +276,11 @@ mod tests {
     #[test]
     fn happen_in_order_then_for_ever() {
         let faults = Faults::default();
-        let poll = |faults: &Faults| faults.take(Point::DpsPoll, None);
+        let poll = |faults: &Faults| faults.take(Point::DpsPoll, None, true);
         faults.script(once(Point::DpsPoll, Fault::Cut)).expect("fits");
         faults.script(once(Point::DpsPoll, Fault::Never)).expect("fits");
         assert_eq!((faults.left(Point::DpsPoll), faults.left(Point::DpsRegister)), (2, 0));
-        assert_eq!(faults.take(Point::DpsRegister, None), None);
+        assert_eq!(faults.take(Point::DpsRegister, None, true), None);
         assert_eq!(poll(&faults), Some(Fault::Cut));
         assert_eq!(poll(&faults), Some(Fault::Never));
         assert_eq!(poll(&faults), None);
@@ -299,11 +312,15 @@ mod tests {
             (Some("dev-2/m"), Some(Fault::Never)),
             (None, None),
         ] {
-            assert_eq!(faults.take(Point::HubConnect, device), expected, "{device:?}");
+            assert_eq!(faults.take(Point::HubConnect, device, true), expected, "{device:?}");
         }
         faults.script(once(Point::HubConnect, Fault::Connack(3)).always()).expect("fits");
-        assert_eq!(faults.take(Point::HubConnect, Some("dev-1")), Some(Fault::Cut), "those named before come first");
-        assert_eq!(faults.take(Point::HubConnect, Some("dev-10")), Some(Fault::Connack(3)));
+        assert_eq!(
+            faults.take(Point::HubConnect, Some("dev-1"), true),
+            Some(Fault::Cut),
+            "those named before come first"
+        );
+        assert_eq!(faults.take(Point::HubConnect, Some("dev-10"), true), Some(Fault::Connack(3)));
         let error = faults.script(once(Point::MqttAccept, Fault::Cut).device("dev-1")).expect_err("nobody knows");
         assert_eq!(error, BadScript::NoDevice { point: Point::MqttAccept });
     }
@@ -314,7 +331,7 @@ mod tests {
             let faults = Faults::default();
             let script = once(Point::HubPublish, Fault::HoldPuback).always().probability(probability, seed);
             faults.script(script).expect("fits");
-            (0..1000).map(|_| faults.take(Point::HubPublish, Some("d")).is_some()).collect::<Vec<_>>()
+            (0..1000).map(|_| faults.take(Point::HubPublish, Some("d"), true).is_some()).collect::<Vec<_>>()
         };
         assert_eq!(run(0.2, 7), run(0.2, 7));
         assert_ne!(run(0.2, 7), run(0.2, 8));
@@ -324,10 +341,59 @@ mod tests {
     }
 
     #[test]
+    fn a_device_has_the_same_faults_whatever_others_do() {
+        let run = |others: usize, also: bool| {
+            let faults = Faults::default();
+            if also {
+                let first = once(Point::HubPublish, Fault::Cut).always().probability(0.3, 1);
+                faults.script(first).expect("fits");
+            }
+            let script = once(Point::HubPublish, Fault::HoldPuback).always().probability(0.5, 7);
+            faults.script(script).expect("fits");
+            let mut happened = Vec::new();
+            for _ in 0..200 {
+                (0..others).for_each(|it| drop(faults.take(Point::HubPublish, Some(&format!("other-{it}")), true)));
+                (0..others).for_each(|_| drop(faults.take(Point::HubPublish, Some("d"), false)));
+                happened.push(faults.take(Point::HubPublish, Some("d"), true));
+            }
+            happened
+        };
+        let alone = run(0, false);
+        assert_eq!(run(3, false), alone);
+        for (it, with) in alone.into_iter().zip(run(3, true)) {
+            assert!(with == it || with == Some(Fault::Cut), "{it:?} {with:?}");
+        }
+        let faults = Faults::default();
+        faults.script(once(Point::HubPublish, Fault::Cut).always().probability(0.5, 7)).expect("fits");
+        let of =
+            |id: &str| (0..64).map(|_| faults.take(Point::HubPublish, Some(id), true).is_some()).collect::<Vec<_>>();
+        assert_ne!(of("d1"), of("d2"));
+    }
+
+    #[test]
+    fn what_happens_to_a_device_waits_for_who_has_shown_to_be_it() {
+        let faults = Faults::default();
+        faults.script(once(Point::HubConnect, Fault::DeviceDeleted).device("d1")).expect("fits");
+        faults.script(once(Point::HubConnect, Fault::Connack(3))).expect("fits");
+        assert_eq!(faults.take(Point::HubConnect, Some("d1"), false), Some(Fault::Connack(3)));
+        assert_eq!(faults.take(Point::HubConnect, Some("d1"), false), None);
+        assert_eq!(faults.take(Point::HubConnect, Some("d1"), true), Some(Fault::DeviceDeleted));
+    }
+
+    #[test]
+    fn more_times_than_a_number_holds_are_very_many() {
+        let faults = Faults::default();
+        for _ in 0..2 {
+            faults.script(once(Point::HubPublish, Fault::Cut).times(u64::MAX)).expect("fits");
+        }
+        assert_eq!(faults.left(Point::HubPublish), usize::MAX);
+    }
+
+    #[test]
     fn a_number_of_times_counts_what_happens_and_not_what_could() {
         let faults = Faults::default();
         faults.script(once(Point::HubPublish, Fault::Cut).times(3).probability(0.5, 1)).expect("fits");
-        let happened = (0..100).filter(|_| faults.take(Point::HubPublish, None).is_some()).count();
+        let happened = (0..100).filter(|_| faults.take(Point::HubPublish, None, true).is_some()).count();
         assert_eq!((happened, faults.all().len()), (3, 0));
     }
 

@@ -7,7 +7,7 @@ use hubward_proto::hub::{HubUsername, TopicFilter};
 use hubward_proto::limits::SUBSCRIPTIONS_MAX;
 use hubward_sas::EXPIRY_GRACE;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::later::Later;
@@ -21,10 +21,11 @@ use crate::journal::{EventKind, EventSource, Note};
 use crate::lobby::Place;
 use crate::mqtt::codec::{Connect, Incoming, Outgoing};
 use crate::mqtt::{
-    Bounds, Closed, Connection, End, FILTER_REFUSED, NOT_AUTHORIZED, PACKET_MOST, Session, end_of, refuse, run,
+    Bounds, Closed, Connection, End, FILTER_REFUSED, NOT_AUTHORIZED, PACKET_MOST, Session, end_of, misbehave, refuse,
+    run,
 };
 use crate::shared::Shared;
-use crate::store::{self, Activity, Key, Wires};
+use crate::store::{self, Activity, Key, Why, Wires};
 
 /// Serves a connection whose user name is not one for DPS.
 pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(
@@ -33,59 +34,38 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(
     connect: Connect,
     place: &Arc<Place>,
 ) -> End {
-    let (now, time) = (shared.clock.unix(), shared.clock.now());
-    // One step, so that a device cannot be deleted between check and connection.
-    let accepted = shared.store.change(|state| {
-        let login = check(state, &connect, now)?;
-        let client_id = login.identity.client_id();
-        let kept = state.device_mut(&login.hub, &client_id).and_then(|device| {
-            let kept = if connect.clean_session { None } else { device.session.take() };
-            device.session = (!connect.clean_session).then(|| kept.clone().unwrap_or_default());
-            kept
-        });
-        if let Some(device) = state.device_mut(&login.hub, &client_id) {
-            (device.connection_updated, device.last_activity) = (timestamp(time), timestamp(time));
-            if login.origin.model_id.is_some() {
-                device.model_id.clone_from(&login.origin.model_id);
-            }
-        }
-        let key = Key::Hub(login.hub.clone(), client_id);
-        let wires = state.live.begin(key.clone(), kept.clone().unwrap_or_default());
-        if let Some(hub) = state.hub_mut(&login.hub) {
-            let (client_id, number) = (login.identity.client_id(), wires.number);
-            hub.queue(&client_id, time, |queue, _| queue.begin(number));
-        }
-        Ok((login, key, wires, kept))
-    });
-    let (login, key, wires, kept) = match accepted {
-        Ok(accepted) => accepted,
-        Err(why) => {
-            let why: &str = why;
-            tracing::info!(client_id = connect.client_id, why, "a hub refuses a device (CONNACK 5)");
-            shared.journal.note(refused(&connect, why));
-            return refuse(connection, NOT_AUTHORIZED);
-        }
+    let checked = shared.store.read(|state| check(state, &connect, shared.clock.unix()));
+    if let Some(end) = misbehave(shared, connection, Point::HubConnect, &connect, checked.is_ok()).await {
+        return end;
+    }
+    if let Err(why) = checked {
+        return turn_away(shared, connection, &connect, why);
+    }
+    // Only who may connect gets a seat, and who waits for one takes over from nobody.
+    let Some(_seat) = place.sit().await else { return End::Abruptly };
+    let (mut presence, arrived) = match arrive(shared, &connect) {
+        Ok(arrived) => arrived,
+        Err(why) => return turn_away(shared, connection, &connect, why),
     };
-    let _seat = place.sit().await;
-    let session_present = kept.is_some();
+    let will = presence.login.will.take();
+    let login = &presence.login;
+    let session_present = arrived.kept.is_some();
     tracing::info!(device = %login.identity, session_present, "a device is connected");
-    shared.journal.note(told(EventKind::Connected, &login));
+    shared.journal.note(told(EventKind::Connected, login));
     connection.allow(PACKET_MOST);
     connection.queue(&Outgoing::Connack { session_present, code: 0 });
     let expired = shared.clock.after(login.expiry.saturating_add(EXPIRY_GRACE));
-    let Wires { number, ended, pushes, look, activity } = wires;
-    activity.note(time);
-    let bounds = Bounds { keep_alive: connect.keep_alive, ended, expired };
+    let bounds = Bounds { keep_alive: connect.keep_alive, ended: arrived.ended, expired };
     let mut session = HubSession {
         shared,
-        login: &login,
-        key: &key,
-        number,
+        login,
+        key: &presence.key,
+        number: presence.number,
         persistent: !connect.clean_session,
-        filters: kept.unwrap_or_default(),
-        pushes,
-        look,
-        activity: Arc::clone(&activity),
+        filters: arrived.kept.unwrap_or_default(),
+        pushes: arrived.pushes,
+        look: arrived.look,
+        activity: Arc::clone(&presence.activity),
         release: None,
         outbox: Outbox::default(),
         later: Later::default(),
@@ -97,29 +77,99 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(
     drop(session);
 
     tracing::info!(device = %login.identity, %why, "a device is disconnected");
-    shared.journal.note(told(EventKind::Disconnected, &login).message(why.to_string()));
-    let time = shared.clock.now();
-    shared.store.change(|state| {
-        state.live.end(&key, number);
-        let client_id = login.identity.client_id();
-        if !state.live.is_live(&key)
-            && let Some(device) = state.device_mut(&login.hub, &client_id)
-            && device.generation_id == login.origin.generation_id
-        {
-            device.connection_updated = timestamp(time);
-            device.last_activity = activity.shown().unwrap_or_else(|| timestamp(time));
-        }
-        if let Some(hub) = state.hub_mut(&login.hub) {
-            hub.queue(&client_id, time, |queue, _| queue.end(number));
-        }
-    });
-    if let Some((message, qos)) = login.will.filter(|_| !matches!(why, Closed::Disconnected))
-        && let Some(log) = shared.logs.get(&login.hub)
+    shared.journal.note(told(EventKind::Disconnected, login).message(why.to_string()));
+    let (hub, client_id) = (login.hub.clone(), login.identity.client_id());
+    let origin = Arc::clone(&login.origin);
+    drop(presence);
+    if let Some((message, qos)) = will.filter(|_| !matches!(why, Closed::Disconnected))
+        && let Some(log) = shared.logs.get(&hub)
     {
-        let telemetry = Telemetry::new(&login.origin, timestamp(shared.clock.now()), message);
-        log.append(Telemetry { qos, ..telemetry });
+        let telemetry = Telemetry { qos, ..Telemetry::new(&origin, timestamp(shared.clock.now()), message) };
+        // Under the lock, so that a device which is just being forgotten leaves nothing behind.
+        shared.store.read(|state| {
+            if state.device(&hub, &client_id).is_some_and(|it| it.generation_id == origin.generation_id) {
+                log.append(telemetry);
+            }
+        });
     }
     end_of(&why)
+}
+
+/// A device that the store knows to be connected, until this is dropped: whatever ends it.
+struct Presence<'a> {
+    shared: &'a Shared,
+    login: Login,
+    key: Key,
+    number: u64,
+    activity: Arc<Activity>,
+}
+
+/// What else a connection has from its begin on.
+struct Arrived {
+    /// The session that was kept.
+    kept: Option<store::Session>,
+    ended: oneshot::Receiver<Why>,
+    pushes: mpsc::Receiver<Push>,
+    look: Arc<Notify>,
+}
+
+/// Checks a CONNECT and notes the connection in one step, so that a device cannot be deleted in between.
+fn arrive<'a>(shared: &'a Shared, connect: &Connect) -> Result<(Presence<'a>, Arrived), &'static str> {
+    let (now, time) = (shared.clock.unix(), shared.clock.now());
+    shared.store.change(|state| {
+        let login = check(state, connect, now)?;
+        let client_id = login.identity.client_id();
+        let kept = state.device_mut(&login.hub, &client_id).and_then(|device| {
+            let kept = if connect.clean_session { None } else { device.session.take() };
+            device.session = (!connect.clean_session).then(|| kept.clone().unwrap_or_default());
+            (device.connection_updated, device.last_activity) = (timestamp(time), timestamp(time));
+            if login.origin.model_id.is_some() {
+                device.model_id.clone_from(&login.origin.model_id);
+            }
+            kept
+        });
+        let key = Key::Hub(login.hub.clone(), client_id.clone());
+        let wires = state.live.begin(key.clone(), kept.clone().unwrap_or_default());
+        let Wires { number, ended, pushes, look, activity } = wires;
+        activity.note(time);
+        if let Some(hub) = state.hub_mut(&login.hub) {
+            hub.queue(&client_id, time, |queue, _| queue.begin(number));
+        }
+        Ok((Presence { shared, login, key, number, activity }, Arrived { kept, ended, pushes, look }))
+    })
+}
+
+impl Drop for Presence<'_> {
+    fn drop(&mut self) {
+        let Self { shared, login, key, number, activity } = self;
+        let time = shared.clock.now();
+        shared.store.change(|state| {
+            state.live.end(key, *number);
+            let client_id = login.identity.client_id();
+            if !state.live.is_live(key)
+                && let Some(device) = state.device_mut(&login.hub, &client_id)
+                && device.generation_id == login.origin.generation_id
+            {
+                device.connection_updated = timestamp(time);
+                device.last_activity = activity.shown().unwrap_or_else(|| timestamp(time));
+            }
+            if let Some(hub) = state.hub_mut(&login.hub) {
+                hub.queue(&client_id, time, |queue, _| queue.end(*number));
+            }
+        });
+    }
+}
+
+/// Refuses a CONNECT; the client hears nothing of the reason.
+fn turn_away<S: AsyncRead + AsyncWrite + Unpin>(
+    shared: &Shared,
+    connection: &mut Connection<S>,
+    connect: &Connect,
+    why: &str,
+) -> End {
+    tracing::info!(client_id = connect.client_id, why, "a hub refuses a device (CONNACK 5)");
+    shared.journal.note(refused(connect, why));
+    refuse(connection, NOT_AUTHORIZED)
 }
 
 /// What the journal says of a device that may connect.
@@ -147,7 +197,7 @@ pub(super) struct HubSession<'a> {
     pub(super) filters: store::Session,
     pushes: mpsc::Receiver<Push>,
     pub(super) look: Arc<Notify>,
-    activity: Arc<Activity>,
+    pub(super) activity: Arc<Activity>,
     /// When the next lock of a message ends, which is then published again.
     pub(super) release: Option<SystemTime>,
     pub(super) outbox: Outbox,
@@ -285,6 +335,9 @@ impl HubSession<'_> {
     /// Notes the filters where others see them.
     fn keep(&self) {
         self.shared.store.change(|state| {
+            if self.activity.is_over() {
+                return;
+            }
             state.live.subscribed(self.key, self.number, &self.filters);
             let Login { hub, identity, .. } = self.login;
             if self.persistent

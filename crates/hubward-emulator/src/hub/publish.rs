@@ -51,7 +51,11 @@ impl HubSession<'_> {
         if let Some(log) = self.shared.logs.get(&self.login.hub) {
             let enqueued_time = timestamp(self.shared.clock.now());
             let telemetry = Telemetry::new(&self.login.origin, enqueued_time, message);
-            log.append(Telemetry { duplicate: publish.duplicate, qos: publish.qos, ..telemetry });
+            let telemetry = Telemetry { duplicate: publish.duplicate, qos: publish.qos, ..telemetry };
+            if !log.append_if(telemetry, || !self.activity.is_over()) {
+                // The connection has to end, and hears so next.
+                return Ok(());
+            }
         }
         for _ in 0..acknowledgements {
             self.acknowledge(connection, &publish, hold);

@@ -176,8 +176,17 @@ impl TelemetryLog {
     }
 
     /// Appends a message; the offset in it is replaced by its place.
-    pub(crate) fn append(&self, mut telemetry: Telemetry) {
+    pub(crate) fn append(&self, telemetry: Telemetry) {
+        self.append_if(telemetry, || true);
+    }
+
+    /// Appends a message if that is still right at the moment of doing so: no [`Self::empty`] comes in
+    /// between. Gives whether it was.
+    pub(crate) fn append_if(&self, mut telemetry: Telemetry, right: impl FnOnce() -> bool) -> bool {
         let mut kept = self.kept();
+        if !right() {
+            return false;
+        }
         let first = kept.first;
         telemetry.offset = kept.next();
         let telemetry = Arc::new(telemetry);
@@ -189,6 +198,7 @@ impl TelemetryLog {
             }
             Some(disk) => disk.append(&telemetry, &self.inner.total, (kept.first > first).then_some(kept.first)),
         }
+        true
     }
 
     /// Takes a message back that is on disk, in the order of their offsets.

@@ -141,7 +141,10 @@ impl HubSession<'_> {
                     return refused(Code::IotHubFormatError, "The reported properties are no JSON object.");
                 };
                 let report = |twin: &mut Twin| twin.report(&patch, &timestamp(now));
-                let device = |state: &mut State| Some(report(&mut state.device_mut(hub, &client_id)?.twin));
+                let device = |state: &mut State| {
+                    let device = state.device_mut(hub, &client_id).filter(|_| !self.activity.is_over())?;
+                    Some(report(&mut device.twin))
+                };
                 match self.shared.store.change(device).ok_or(Closed::NotAllowed)? {
                     Ok(version) => {
                         let note = Note::new(EventKind::TwinReported, EventSource::Hub).hub(identity.host.as_str());

@@ -6,7 +6,7 @@ mod serve;
 mod session;
 
 pub(crate) use connection::{Closed, Connection};
-pub(crate) use serve::{End, refuse, serve};
+pub(crate) use serve::{End, misbehave, refuse, serve};
 pub(crate) use session::{Bounds, Session, end_of, run};
 
 /// Most bytes of a packet once the client is known: the largest telemetry message in the longest

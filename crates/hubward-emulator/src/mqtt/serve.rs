@@ -36,12 +36,10 @@ where
     let mut connection = Connection::new(stream, Arc::clone(&shared.store));
     let end = match timeout(FIRST_PACKET, connection.read()).await {
         Ok(Ok(Incoming::Connect(connect))) => {
-            let to_dps = connect.username.as_deref().is_some_and(DpsUsername::is_one);
-            let point = if to_dps { Point::DpsConnect } else { Point::HubConnect };
-            match misbehave(shared, &mut connection, point, &connect).await {
-                Some(end) => end,
-                None if to_dps => dps::serve_mqtt(shared, &mut connection, *connect, place).await,
-                None => hub::serve_mqtt(shared, &mut connection, *connect, place).await,
+            if connect.username.as_deref().is_some_and(DpsUsername::is_one) {
+                dps::serve_mqtt(shared, &mut connection, *connect, place).await
+            } else {
+                hub::serve_mqtt(shared, &mut connection, *connect, place).await
             }
         }
         // The standard wants this one answered.
@@ -75,18 +73,20 @@ pub(crate) fn refuse<S: AsyncRead + AsyncWrite + Unpin>(connection: &mut Connect
     End::Gently
 }
 
-/// Does what a test scripted for a CONNECT; gives the end if that is one.
-async fn misbehave<S: AsyncRead + AsyncWrite + Unpin>(
+/// Does what a test scripted for a CONNECT; gives the end if that is one. What happens to a device itself
+/// happens only if it is `known`: it has shown who it is.
+pub(crate) async fn misbehave<S: AsyncRead + AsyncWrite + Unpin>(
     shared: &Shared,
     connection: &mut Connection<S>,
     point: Point,
     connect: &Connect,
+    known: bool,
 ) -> Option<End> {
     let username = connect.username.as_deref().unwrap_or_default();
     let at_hub = HubUsername::parse(username).ok().map(|it| it.identity).filter(|_| point == Point::HubConnect);
     let at_dps = DpsUsername::parse(username).ok().map(|it| it.registration_id.to_string());
     let who = at_hub.as_ref().map(HubIdentity::client_id).or(at_dps).unwrap_or_else(|| connect.client_id.clone());
-    match shared.take_fault(point, Some(&who))? {
+    match shared.take_fault_of(point, &who, known)? {
         Fault::Connack(code) => return Some(refuse(connection, code)),
         Fault::Cut => return Some(End::Abruptly),
         Fault::Never => return Some(End::Never),

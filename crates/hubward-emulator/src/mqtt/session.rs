@@ -64,11 +64,7 @@ where
         }
         let packet = tokio::select! {
             biased;
-            why = &mut ended => return match why {
-                Ok(Why::TakenOver) => Closed::TakenOver,
-                Ok(Why::Dropped) => Closed::Fault,
-                Ok(Why::NotAllowed) | Err(_) => Closed::NotAllowed,
-            },
+            why = &mut ended => return told(why.ok()),
             () = &mut expired => return Closed::Expired,
             // Before packets, or a client that sends without a pause would hear nothing.
             event = session.next() => match session.event(connection, event).await {
@@ -90,7 +86,15 @@ where
                 other => other,
             };
             match handled.and_then(|()| connection.buffered()) {
-                Ok(packet) => next = packet,
+                Ok(None) => {}
+                Ok(packet) => match ended.try_recv() {
+                    Err(_) => next = packet,
+                    // What else is in the buffer comes too late.
+                    Ok(why) => {
+                        let _ = connection.flush().await;
+                        return told(Some(why));
+                    }
+                },
                 Err(Closed::Fault) => return Closed::Fault,
                 Err(why) => {
                     // What was done before the wrong packet is still answered, if that is possible.
@@ -99,6 +103,15 @@ where
                 }
             }
         }
+    }
+}
+
+/// Why a connection has to end; without a word its place among the connections is gone.
+const fn told(why: Option<Why>) -> Closed {
+    match why {
+        Some(Why::TakenOver) => Closed::TakenOver,
+        Some(Why::Dropped) => Closed::Fault,
+        Some(Why::NotAllowed) | None => Closed::NotAllowed,
     }
 }
 

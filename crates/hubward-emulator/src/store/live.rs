@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -46,17 +46,24 @@ pub(crate) struct Wires {
     pub(crate) activity: Arc<Activity>,
 }
 
-/// When a client has last done something. Noted outside of the store's lock, since that is often.
+/// When a client has last done something, and whether it still may. Outside of the store's lock, since it is
+/// looked at often.
 #[derive(Debug, Default)]
 pub(crate) struct Activity {
     /// In microseconds since 1970; 0 for never.
     at: AtomicU64,
+    over: AtomicBool,
 }
 
 impl Activity {
     pub(crate) fn note(&self, now: SystemTime) {
         let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         self.at.store(u64::try_from(since.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// Whether the connection was told to end, be it that it has not heard so yet.
+    pub(crate) fn is_over(&self) -> bool {
+        self.over.load(Ordering::Relaxed)
     }
 
     /// As the service writes it, if there was any.
@@ -77,6 +84,14 @@ struct Line {
     activity: Arc<Activity>,
     /// What the client has subscribed to.
     filters: Session,
+}
+
+impl Line {
+    fn close(self, why: Why) {
+        self.activity.over.store(true, Ordering::Relaxed);
+        // A connection that is just ending hears it no more.
+        let _ = self.end.send(why);
+    }
 }
 
 /// At most one connection of each identity.
@@ -144,18 +159,14 @@ impl Live {
 
     /// Tells the connection of an identity to end; whether there was one.
     pub(crate) fn close(&mut self, key: &Key, why: Why) -> bool {
-        let Some(Line { end, .. }) = self.connections.remove(key) else { return false };
-        // A connection that is just ending hears it no more.
-        let _ = end.send(why);
+        let Some(line) = self.connections.remove(key) else { return false };
+        line.close(why);
         true
     }
 
     /// Tells every connection to end.
     pub(crate) fn close_all(&mut self, why: Why) {
-        for (_, Line { end, .. }) in self.connections.drain() {
-            // A connection that is just ending hears it no more.
-            let _ = end.send(why);
-        }
+        self.connections.drain().for_each(|(_, line)| line.close(why));
     }
 
     /// How many devices and modules of a hub (its name in lower case) are connected.

@@ -149,3 +149,28 @@ async fn an_operation_outlives_its_connection() {
         assert_eq!(body["status"], if round == 2 { "assigned" } else { "assigning" });
     }
 }
+
+/// A stranger's packets may be as large as a CONNECT, those of a device as large as a registration.
+#[tokio::test]
+async fn a_packet_is_as_large_as_its_sender_may_need() {
+    let emulator = Emulator::start().await.expect("started");
+    let device = emulator.enroll("dev-1").expect("enrolled");
+    let stranger = SharedKey::generate().expect("a key");
+    for (key, length, status) in [
+        (device.primary_key(), 96 * 1024 + 1, Some("413")),
+        (device.primary_key(), 200_000, None),
+        (&stranger, 70_000, Some("401")),
+        (&stranger, 80_000, None),
+    ] {
+        let mut stream = connected(&emulator, "dev-1", key).await;
+        send(&mut stream, &subscribe(1, &[(FILTER, 0)])).await;
+        receive(&mut stream).await.expect("a SUBACK");
+        let sent = publish(0, &format!("{REGISTER}1"), 0, &vec![b' '; length]);
+        // Who may not send so much is cut off in the middle.
+        let _ = tokio::io::AsyncWriteExt::write_all(&mut stream, &sent).await;
+        match status {
+            Some(status) => assert_eq!(answer(&mut stream).await.0, format!("$dps/registrations/res/{status}/?$rid=1")),
+            None => assert_eq!(receive(&mut stream).await, None, "{length}"),
+        }
+    }
+}

@@ -277,3 +277,28 @@ async fn a_device_that_was_moved_finds_its_other_hub_through_dps() {
     emulator.clear_faults();
     assert_eq!(registered().await.as_deref(), Some("localhost"), "as the enrollment says");
 }
+
+/// Anybody may claim any name; nothing happens to the device by that, and the fault waits for it.
+#[tokio::test]
+async fn what_happens_to_a_device_is_not_for_strangers_to_bring_about() {
+    let emulator = Emulator::start().await.expect("started");
+    let stranger = SharedKey::generate().expect("a key");
+    let key = emulator.add_device("localhost", "d1").expect("a device");
+    emulator.fault(Point::HubConnect, Fault::DeviceDeleted).expect("fits");
+    let mut stream = tls(&emulator, emulator.mqtt_addr()).await;
+    assert_eq!(hub_connect(&mut stream, "d1", &stranger, true).await.as_deref(), Some(REFUSED));
+    assert!(emulator.device("localhost", "d1").is_some() && emulator.faults_left(Point::HubConnect) == 1);
+    let mut stream = tls(&emulator, emulator.mqtt_addr()).await;
+    assert_eq!(hub_connect(&mut stream, "d1", &key, true).await.as_deref(), Some(REFUSED));
+    assert!(emulator.device("localhost", "d1").is_none() && emulator.faults_left(Point::HubConnect) == 0);
+
+    let device = emulator.enroll("d2").expect("enrolled");
+    let mut stream = tls(&emulator, emulator.https_addr()).await;
+    http(&mut stream, &register(&emulator, "d2", device.primary_key())).await.expect("an answer");
+    emulator.fault(Point::DpsRegister, Fault::HubMoved).expect("fits");
+    let refused = http(&mut stream, &register(&emulator, "d2", &stranger)).await.expect("an answer");
+    assert_eq!((refused.status, emulator.faults_left(Point::DpsRegister)), (401, 1));
+    assert!(emulator.device("localhost", "d2").is_some());
+    http(&mut stream, &register(&emulator, "d2", device.primary_key())).await.expect("an answer");
+    assert_eq!(emulator.faults_left(Point::DpsRegister), 0);
+}

@@ -3,13 +3,16 @@
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use hubward_emulator::{Ack, CloudToDevice, Emulator, EventKind, Seed, StartError, StateError};
+use hubward_emulator::{Ack, CloudToDevice, Emulator, EventKind, Fault, Point, Seed, StartError, StateError};
 use hubward_sas::SharedKey;
 use serde_json::{Value, json};
 #[cfg(feature = "admin")]
 use tokio::net::TcpStream;
 
-use crate::client::{QOS1, Tls, dps_token, http, hub_connect, publish, read_publish, receive, send, subscribe, tls};
+use crate::client::{
+    Login, QOS1, Tls, connect, dps_token, http, hub_connect, publish, read_publish, receive, send, subscribe, tls,
+    token,
+};
 
 const HUB: &str = "localhost";
 const INBOX: &str = "devices/pump/messages/devicebound/#";
@@ -385,4 +388,32 @@ async fn what_is_imported_again_is_no_news() {
     emulator.import(&exported).expect("it fits");
     let kinds: Vec<_> = emulator.events().from(before).iter().map(|it| it.kind).collect();
     assert_eq!(kinds, [EventKind::Imported]);
+}
+
+#[tokio::test]
+async fn after_a_reset_the_devices_of_before_say_nothing_more() {
+    let emulator = Emulator::start().await.expect("started");
+    let key = emulator.add_device(HUB, "pump").expect("a device");
+    let mut stream = tls(&emulator, emulator.mqtt_addr()).await;
+    let password = token(&key, "localhost/devices/pump");
+    let login = Login {
+        client_id: "pump",
+        username: "localhost/pump/?api-version=2021-04-12",
+        password: &password,
+        clean: true,
+        keep_alive: 60,
+        will: Some(("devices/pump/messages/events/", "gone")),
+    };
+    send(&mut stream, &connect(&login)).await;
+    assert_eq!(receive(&mut stream).await, Some(vec![0x20, 2, 0, 0]));
+    // The first message is just being looked at when all is forgotten, the second waits behind it.
+    emulator.fault(Point::HubPublish, Fault::Delay(Duration::from_millis(50))).expect("fits");
+    let mut both = publish(QOS1, "devices/pump/messages/events/", 1, b"one");
+    both.extend(publish(QOS1, "devices/pump/messages/events/", 2, b"two"));
+    send(&mut stream, &both).await;
+    emulator.wait_until(|it| (it.faults_left(Point::HubPublish) == 0).then_some(())).await;
+    emulator.reset().expect("done");
+    assert_eq!(receive(&mut stream).await, None, "nothing is acknowledged");
+    let bodies: Vec<_> = emulator.telemetry(HUB).expect("the hub").all().iter().map(|it| it.body_text()).collect();
+    assert_eq!(bodies, Vec::<String>::new());
 }

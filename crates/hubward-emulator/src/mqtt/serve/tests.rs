@@ -6,6 +6,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::*;
+use crate::store::Key;
 
 struct World {
     shared: Arc<Shared>,
@@ -107,4 +108,47 @@ async fn who_does_not_read_is_dropped() {
     assert!(sent.is_err(), "the emulator went on reading although nothing could be sent");
     (&mut world.served).await.expect("no panic");
     assert!(seconds(&world) < 60, "{}", seconds(&world));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_a_seat_is_not_connected_yet_and_who_is_gone_not_any_more() {
+    let key = SharedKey::generate().expect("a key");
+    let shared = Shared::for_tests(&key);
+    let lobby = crate::lobby::Lobby::new(1);
+    let first = lobby.enter().await;
+    let mut seat = first.place.sit().await;
+    let is_live = || shared.store.read(|it| it.live.is_live(&Key::Hub("localhost".into(), "d1".into())));
+    for sent_away in [true, false] {
+        let (client, server) = duplex(1024);
+        let guest = lobby.enter().await;
+        let served = tokio::spawn({
+            let shared = Arc::clone(&shared);
+            async move {
+                let place = Arc::clone(&guest.place);
+                tokio::select! {
+                    () = serve(&shared, server, &place) => {}
+                    () = guest.evicted() => {}
+                }
+            }
+        });
+        let mut world = World { shared: Arc::clone(&shared), client, served, started: Instant::now() };
+        let bytes = connect(&world, &key, 60);
+        world.client.write_all(&bytes).await.expect("sent");
+        // Time passes when nobody has anything to do. Who has just come is not sent away.
+        sleep(Duration::from_millis(500)).await;
+        assert!(!is_live(), "it has no seat");
+        if sent_away {
+            lobby.evict(1);
+            world.served.await.expect("no panic");
+            assert!(!is_live(), "it left nothing behind");
+            continue;
+        }
+        seat = None;
+        world.client.read_exact(&mut [0; 4]).await.expect("a CONNACK");
+        assert!(is_live());
+        world.served.abort();
+        assert!(world.served.await.is_err());
+        assert!(!is_live(), "however it ended");
+    }
+    drop(seat);
 }
