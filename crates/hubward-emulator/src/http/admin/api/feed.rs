@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, watch};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep_until};
 
 use crate::http::Chunks;
 
@@ -108,6 +108,8 @@ impl<F: Feed> Live<F> {
     async fn chunk(&mut self) -> Option<Bytes> {
         let mut text = self.greeting.take().unwrap_or_default();
         let mut looked_at = 0;
+        // Not from each entry that is looked at: the client may want none of them.
+        let beat = Instant::now() + BEAT;
         loop {
             let entry = match self.shape {
                 // All that is there already goes along.
@@ -116,8 +118,8 @@ impl<F: Feed> Live<F> {
                 Shape::Events => Some(tokio::select! {
                     biased;
                     _ = self.closing.wait_for(|it| *it) => return None,
+                    () = sleep_until(beat) => return Some(Bytes::from_static(b": still here\n\n")),
                     entry = self.feed.next() => entry,
-                    () = sleep(BEAT) => return Some(Bytes::from_static(b": still here\n\n")),
                 }),
             };
             let Some((number, entry)) = entry else { break };
@@ -179,3 +181,42 @@ const CHUNK: usize = 16 * 1024;
 
 /// How many entries are looked at without a pause.
 const AT_ONCE: u32 = 256;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::sync::Semaphore;
+
+    use super::*;
+
+    /// An entry each second that the client does not want.
+    struct Foreign(u64);
+
+    impl Feed for Foreign {
+        async fn next(&mut self) -> (u64, Option<String>) {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            self.0 += 1;
+            (self.0, None)
+        }
+
+        fn skipped(&self) -> u64 {
+            0
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_hears_that_the_line_is_up_also_while_others_are_told_something() {
+        let (closing, watched) = watch::channel(false);
+        let permit = Arc::new(Semaphore::new(1)).try_acquire_owned().expect("a permit");
+        let mut stream = Stream::new(Foreign(0), Shape::Events, false, watched, permit);
+        let mut chunk = async || std::future::poll_fn(|cx| stream.poll_chunk(cx)).await.expect("it goes on");
+        assert_eq!(&chunk().await[..], b"retry: 1000\n\n");
+        let started = Instant::now();
+        for beat in 1..4 {
+            assert_eq!(&chunk().await[..], b": still here\n\n");
+            assert_eq!(started.elapsed(), BEAT * beat);
+        }
+        drop(closing);
+    }
+}
