@@ -67,5 +67,35 @@ async fn crash_loses_nothing_that_was_acknowledged() {
     println!("{}; the file has {} KiB", ledger.summary(), size / 1024);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn crash_in_the_first_start_keeps_no_later_one_from_starting() {
+    let number = |name: &str| std::env::var(name).ok().and_then(|it| it.parse::<u64>().ok());
+    let rounds = number("HUBWARD_KILLS").unwrap_or(30);
+    let seed = number("HUBWARD_KILL_SEED").unwrap_or_else(|| fastrand::u64(..));
+    println!("{rounds} kills; to make the same choices again: HUBWARD_KILL_SEED={seed}");
+    let mut rng = Rng::with_seed(seed);
+    for round in 0..rounds {
+        let folder = tempfile::tempdir().expect("a folder");
+        let directory = folder.path().to_str().expect("text");
+        let process = Process::spawn(directory);
+        // From the file's first byte on the moment is the right one.
+        let begun = || folder.path().read_dir().expect("a folder").any(|it| is_state(&it.expect("an entry")));
+        let waiting = async {
+            while !begun() {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("round {round}: it never begins"));
+        sleep(Duration::from_micros(rng.u64(..1_500))).await;
+        process.kill().await;
+        Process::start(directory).await.kill().await;
+    }
+}
+
+/// Whether it is the file of the state, be it under the name that it has while it is made.
+fn is_state(entry: &std::fs::DirEntry) -> bool {
+    entry.file_name().to_string_lossy().starts_with("state.")
+}
+
 /// Only so that a broken emulator fails the test instead of hanging it.
 const PATIENCE: Duration = Duration::from_secs(60);

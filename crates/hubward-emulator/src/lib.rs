@@ -55,6 +55,7 @@ mod journal;
 mod listen;
 mod lobby;
 mod mqtt;
+mod new_file;
 mod ready;
 mod serve;
 mod service;

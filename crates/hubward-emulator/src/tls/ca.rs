@@ -1,6 +1,6 @@
 //! The certificate authority: made at the first start, kept in a directory if there is one.
 
-use std::fs::{self, DirBuilder, OpenOptions};
+use std::fs::{self, DirBuilder};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -15,6 +15,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
 use super::leaf::random_serial;
 use crate::clock::system_now;
+use crate::new_file;
 
 /// A certificate authority that signs the emulator's leaves.
 pub(crate) struct Ca {
@@ -82,7 +83,7 @@ impl Ca {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let (new, key) = Self::generate_with_key()?;
                 let text = format!("{key}{}", new.pem);
-                match write_new(&secret, text.as_bytes()) {
+                match new_file::create(&secret, |mut file| file.write_all(text.as_bytes())) {
                     Ok(()) => text,
                     // Somebody else was faster: theirs counts.
                     Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -97,7 +98,7 @@ impl Ca {
         let ca = Self::parse(&secret, &text)?;
         let public = directory.join("ca.pem");
         if fs::read_to_string(&public).ok().as_deref() != Some(ca.pem()) {
-            replace(&public, ca.pem().as_bytes()).map_err(file(&public))?;
+            new_file::replace(&public, ca.pem().as_bytes()).map_err(file(&public))?;
         }
         Ok((ca, public))
     }
@@ -181,34 +182,6 @@ fn make_directory(path: &Path) -> io::Result<()> {
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.create(path)
-}
-
-/// Writes a secret file that must not exist yet: nobody ever sees it half-written or with a wider
-/// mode.
-fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let temporary = write_temporary(path, bytes)?;
-    // Unlike a rename, a link fails if the name is taken.
-    let linked = fs::hard_link(&temporary, path);
-    fs::remove_file(&temporary)?;
-    linked
-}
-
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let temporary = write_temporary(path, bytes)?;
-    fs::rename(&temporary, path)
-}
-
-/// Writes a file beside `path`, mode 0600 from its first moment.
-fn write_temporary(path: &Path, bytes: &[u8]) -> io::Result<PathBuf> {
-    let temporary = path.with_extension(format!("{}.new", fastrand::u64(..)));
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(&temporary)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    Ok(temporary)
 }
 
 fn warn_if_readable(path: &Path) {

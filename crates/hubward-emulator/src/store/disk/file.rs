@@ -10,6 +10,7 @@ use redb::{Builder, Database, DatabaseError, ReadableDatabase as _, TableDefinit
 
 use super::{Disk, DiskLog, load, rows, writer};
 use crate::hub::TelemetryLog;
+use crate::new_file;
 use crate::store::State;
 
 /// Why the state of a data directory cannot be used.
@@ -62,10 +63,31 @@ pub(crate) fn open(
 ) -> Result<Disk, StateError> {
     let path = directory.join(NAME);
     let at = |source| StateError::File { path: path.clone(), source };
+    if !path.exists() {
+        make(&path)?;
+    }
     let file = open_private(&path).map_err(at)?;
-    let database = FileBackend::new(file).and_then(|it| Builder::new().set_cache_size(CACHE).create_with_backend(it));
-    let database = database.map_err(|error| refused(&path, error))?;
+    let database = database(file).map_err(|error| refused(&path, error))?;
     start(database, path, state, logs)
+}
+
+/// Makes a file without state. A half-made one could not be opened ever again.
+fn make(path: &Path) -> Result<(), StateError> {
+    let made = new_file::create(path, |file| {
+        let database = database(file).map_err(|it| io::Error::other(it.to_string()))?;
+        write_format(&database).map_err(|it| io::Error::other(it.to_string()))
+    });
+    match made {
+        // Somebody else was faster.
+        Err(source) if source.kind() != io::ErrorKind::AlreadyExists => {
+            Err(StateError::File { path: path.to_owned(), source })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn database(file: File) -> Result<Database, DatabaseError> {
+    Builder::new().set_cache_size(CACHE).create_with_backend(FileBackend::new(file)?)
 }
 
 /// Goes on with a file that is open.
@@ -86,14 +108,13 @@ pub(super) fn start(
     Ok(disk)
 }
 
-/// The file holds keys: it is for its owner only, from its first moment.
+/// The file holds keys, so it is made for its owner only.
 fn open_private(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false);
+    options.read(true).write(true);
     #[cfg(unix)]
     {
-        use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
-        options.mode(0o600);
+        use std::os::unix::fs::MetadataExt as _;
         let file = options.open(path)?;
         if file.metadata()?.mode() & 0o077 != 0 {
             tracing::warn!(path = %path.display(), "other users can read the keys in the emulator's state");

@@ -1,0 +1,96 @@
+//! Files of the data directory that are there as a whole or not at all, whenever their maker is killed, and
+//! stay there when the power fails.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Makes a file that must not exist yet: `fill` writes it under another name, for its owner only from its
+/// first moment.
+pub(crate) fn create<E: From<io::Error>>(path: &Path, fill: impl FnOnce(File) -> Result<(), E>) -> Result<(), E> {
+    let temporary = Temporary::beside(path);
+    fill(temporary.create()?)?;
+    temporary.sync()?;
+    // Unlike a rename, a link fails if the name is taken.
+    fs::hard_link(&temporary.path, path)?;
+    drop(temporary);
+    Ok(sync_directory(path)?)
+}
+
+/// Makes a file, or puts it in the place of one that is there.
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let temporary = Temporary::beside(path);
+    io::Write::write_all(&mut temporary.create()?, bytes)?;
+    temporary.sync()?;
+    fs::rename(&temporary.path, path)?;
+    sync_directory(path)
+}
+
+/// A file that goes again, unless it has got another name.
+struct Temporary {
+    path: PathBuf,
+}
+
+impl Temporary {
+    fn beside(path: &Path) -> Self {
+        Self { path: path.with_extension(format!("{}.new", fastrand::u64(..))) }
+    }
+
+    fn create(&self) -> io::Result<File> {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create_new(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        options.open(&self.path)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        OpenOptions::new().write(true).open(&self.path)?.sync_all()
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        // It may have been renamed, or never made.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// A name is on disk when its directory is.
+fn sync_directory(path: &Path) -> io::Result<()> {
+    #[cfg(unix)]
+    if let Some(directory) = path.parent() {
+        File::open(directory)?.sync_all()?;
+    }
+    #[cfg(not(unix))]
+    let _ = path;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(path: &Path, text: &str) -> io::Result<()> {
+        create(path, |mut file| io::Write::write_all(&mut file, text.as_bytes()))
+    }
+
+    #[test]
+    fn a_file_is_whole_or_not_there_and_nothing_else_stays() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a.txt");
+        let half = |mut file: File| {
+            io::Write::write_all(&mut file, b"half")?;
+            Err(io::Error::other("no more"))
+        };
+        create(&path, half).expect_err("it is not filled");
+        assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 0);
+        write(&path, "one").expect("written");
+        let error = write(&path, "two").expect_err("it is there");
+        assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read_to_string(&path).expect("there"), "one");
+        replace(&path, b"three").expect("written");
+        assert_eq!(fs::read_to_string(&path).expect("there"), "three");
+        assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 1);
+    }
+}
