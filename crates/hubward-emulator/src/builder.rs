@@ -298,7 +298,7 @@ impl Builder {
     /// [`StartError`]; a port that is taken is named with its listener.
     ///
     /// # Cancel safety
-    /// Dropping the future frees what was bound.
+    /// Dropping the future frees what was bound, and in a moment the data directory.
     pub async fn start(self) -> Result<Emulator, StartError> {
         Emulator::launch(self).await
     }

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tempfile::TempDir;
 use tokio::sync::watch;
@@ -101,18 +101,15 @@ impl Emulator {
         let logs: BTreeMap<String, TelemetryLog> =
             options.hubs.iter().map(|it| (it.to_ascii_lowercase(), TelemetryLog::new(retention))).collect();
         let state = State::new(options.hubs.iter().map(String::as_str));
-        let (mut state, disk) = open_state(options.data_dir.as_deref(), state, &logs).await?;
-        for hub in state.hubs.values_mut() {
-            hub.rules = options.rules;
-        }
+        let (state, mut opened) = open_state(options.data_dir.as_deref(), state, &logs).await?;
         let beginning = Beginning { dev_keys: options.dev_keys, seed: options.seed.clone() };
-        beginning.apply(&mut state, clock.now())?;
-        options.settle_policies(&mut state)?;
-        let store = Arc::new(match disk {
-            Some(disk) => Store::on_disk(state, disk),
-            None => Store::new(state),
-        });
-        store.settled().await?;
+        let store = match begin(&options, &beginning, state, opened.disk.clone(), clock.now()).await {
+            Ok(store) => Arc::new(store),
+            Err(error) => {
+                opened.closed().await;
+                return Err(error);
+            }
+        };
         let journal = EventLog::new(Arc::clone(&clock));
         store.tell(&journal);
         let shared = Arc::new(Shared {
@@ -156,6 +153,7 @@ impl Emulator {
             }
         }
         tracing::info!(mqtt = ?shared.info.mqtt, https = ?shared.info.https, "ready");
+        opened.disk = None;
         Ok(Self { shared, tasks, admin: admin_tasks, scratch })
     }
 
@@ -269,17 +267,61 @@ impl Drop for Emulator {
     }
 }
 
+/// The disk of an emulator that is starting, if it has one. Closed when this is dropped: a start that fails,
+/// or that nobody waits for any more, leaves the directory to others.
+struct Opened {
+    disk: Option<Disk>,
+}
+
+impl Opened {
+    async fn closed(&self) {
+        if let Some(disk) = &self.disk {
+            disk.close();
+            disk.closed().await;
+        }
+    }
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        if let Some(disk) = &self.disk {
+            disk.close();
+        }
+    }
+}
+
+/// Puts into the state that was read what an emulator begins with.
+async fn begin(
+    options: &Builder,
+    beginning: &Beginning,
+    mut state: State,
+    disk: Option<Disk>,
+    now: SystemTime,
+) -> Result<Store, StartError> {
+    for hub in state.hubs.values_mut() {
+        hub.rules = options.rules;
+    }
+    beginning.apply(&mut state, now)?;
+    options.settle_policies(&mut state)?;
+    let store = match disk {
+        Some(disk) => Store::on_disk(state, disk),
+        None => Store::new(state),
+    };
+    store.settled().await?;
+    Ok(store)
+}
+
 /// Reads the state of a data directory, if there is one.
 async fn open_state(
     data_dir: Option<&Path>,
     mut state: State,
     logs: &BTreeMap<String, TelemetryLog>,
-) -> Result<(State, Option<Disk>), StartError> {
-    let Some(directory) = data_dir.map(Path::to_owned) else { return Ok((state, None)) };
+) -> Result<(State, Opened), StartError> {
+    let Some(directory) = data_dir.map(Path::to_owned) else { return Ok((state, Opened { disk: None })) };
     let logs = logs.clone();
     let opening = tokio::task::spawn_blocking(move || {
         let disk = open(&directory, &mut state, &logs)?;
-        Ok::<_, StateError>((state, Some(disk)))
+        Ok::<_, StateError>((state, Opened { disk: Some(disk) }))
     });
     // It is not aborted; a panic goes on here.
     Ok(opening.await.unwrap_or_else(|failed| std::panic::resume_unwind(failed.into_panic()))?)

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use hubward_emulator::{Emulator, Seed};
+use hubward_emulator::{Emulator, Seed, StartError, StateError};
 use serde_json::{Value, json};
 
 use crate::client::{dps_token, http, tls};
@@ -90,4 +90,34 @@ async fn a_number_of_a_twin_stays_the_same_to_its_last_digit() {
     emulator.shutdown().await;
     let emulator = start(folder.path()).await;
     assert_eq!(emulator.twin(HUB, "d1").expect("a twin").desired.values, before);
+}
+
+/// A test that corrects its seed may start again in the same directory, and so may one that lost patience.
+#[tokio::test]
+async fn a_start_that_fails_leaves_the_directory_free() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let bad = Seed::from_json(r#"{"devices": [{"deviceId": "d 1"}]}"#).expect("a seed");
+    let begin = || Emulator::builder().data_dir(folder.path());
+    begin().seed(bad).start().await.expect_err("no such id");
+    begin().start().await.expect("started").shutdown().await;
+    for polls in 0..20 {
+        let given_up = async {
+            for _ in 0..polls {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            biased;
+            started = begin().start() => if let Ok(emulator) = started { emulator.shutdown().await },
+            () = given_up => {}
+        }
+    }
+    // What was given up is closed in its own time.
+    loop {
+        match begin().start().await {
+            Ok(emulator) => return emulator.shutdown().await,
+            Err(StartError::State(StateError::InUse { .. })) => tokio::task::yield_now().await,
+            Err(error) => panic!("{error:?}"),
+        }
+    }
 }
