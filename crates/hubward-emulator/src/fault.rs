@@ -125,7 +125,8 @@ pub enum Fault {
         code: u32,
         /// The message in the body.
         message: String,
-        /// Names and values. What cannot be a header is left out.
+        /// Names and values. What cannot be a header is left out, and so are `Content-Length` and
+        /// `Transfer-Encoding`.
         headers: Vec<(String, String)>,
     },
     /// Any bytes instead of the service's JSON: broken JSON, a gateway's HTML, a huge answer.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use hyper::Response;
 use hyper::body::{Body, Frame, SizeHint};
-use hyper::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue};
+use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use tokio::time::{Sleep, sleep};
 
 use crate::clock::{Clock, http_date};
@@ -145,10 +145,17 @@ const GONE: Duration = Duration::from_millis(20);
 /// Adds headers to an answer, in place of those of the same name. What cannot be one is left out.
 pub(crate) fn add_headers(reply: &mut Reply, headers: &[(String, String)]) {
     for (name, text) in headers {
-        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(text)) {
+        if let Some((name, value)) = header(name, text) {
             reply.headers_mut().insert(name, value);
         }
     }
+}
+
+/// A header that an answer may be given. Where the answer ends is not for a header to say.
+pub(crate) fn header(name: &str, text: &str) -> Option<(HeaderName, HeaderValue)> {
+    let name = HeaderName::from_bytes(name.as_bytes()).ok();
+    let name = name.filter(|it| ![CONTENT_LENGTH, TRANSFER_ENCODING].contains(it))?;
+    Some((name, HeaderValue::from_str(text).ok()?))
 }
 
 /// An answer with the time of the emulator's clock.

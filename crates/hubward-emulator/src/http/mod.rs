@@ -15,7 +15,7 @@ use crate::shared::Shared;
 #[cfg(feature = "admin")]
 pub(crate) use admin::{Admin, Guard};
 #[cfg(feature = "admin")]
-pub(crate) use body::Chunks;
+pub(crate) use body::{Chunks, header};
 pub(crate) use body::{Cut, Pace, Paced, Reply, add_headers, is_json, reply, value};
 
 /// Keeps an answer back until what it tells of is on disk. If that fails, nothing is acknowledged.

@@ -215,3 +215,26 @@ async fn websocket_handshakes_fail_on_demand() {
     send(&mut stream, request.as_bytes()).await;
     assert!(patient(read_head(&mut stream)).await.expect("an answer").starts_with("HTTP/1.1 101"));
 }
+
+/// Over MQTT it would be a part of the topic, which no packet could hold.
+#[tokio::test]
+async fn an_answer_that_no_packet_holds_is_left_out() {
+    let emulator = Emulator::start().await.expect("started");
+    let (mut mqtt, mut https, request) = registering(&emulator).await;
+    emulator.fault(Point::DpsRegister, Fault::RetryAfter(Some("9".repeat(70_000)))).expect("fits");
+    send(&mut mqtt, &publish(QOS1, REGISTER, 1, b"")).await;
+    assert_eq!(receive(&mut mqtt).await.as_deref(), Some(&b"\x40\x02\x00\x01"[..]));
+    send(&mut mqtt, &publish(QOS1, REGISTER, 2, b"")).await;
+    assert_eq!(receive(&mut mqtt).await.as_deref(), Some(&b"\x40\x02\x00\x02"[..]));
+    let (topic, _, _) = read_publish(&receive(&mut mqtt).await.expect("an answer"));
+    assert!(topic.starts_with("$dps/registrations/res/202/"), "{topic}");
+
+    // Nor does a header say where an answer ends.
+    let headers = [("content-length", "1"), ("Transfer-Encoding", "chunked"), ("x-odd", "a")];
+    let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+    let fault = Fault::StatusWith { status: 503, code: 503_000, message: "m".into(), headers };
+    emulator.fault(Point::DpsRegister, fault).expect("fits");
+    let reply = http(&mut https, &request).await.expect("an answer");
+    assert_eq!((reply.status, reply.header("x-odd"), &reply.json()["message"]), (503, Some("a"), &"m".into()));
+    assert_eq!(http(&mut https, &request).await.expect("an answer").status, 202);
+}

@@ -79,6 +79,9 @@ pub(super) fn script(shared: &Shared, body: Body) -> Result<Value, Failure> {
     if probability.is_none() && seed.is_some() {
         return Err(Failure::wrong("A seed is for a probability, and there is none."));
     }
+    if device.as_ref().is_some_and(|it| it.len() > DEVICE_MOST) {
+        return Err(Failure::wrong("No device has an id as long as that."));
+    }
     let fault = Fault::try_from(fault).map_err(Failure::wrong)?;
     let mut script = FaultScript::new(point, fault);
     script = match times {
@@ -109,6 +112,9 @@ pub(super) fn remove(shared: &Shared, id: u64) -> Result<Value, Failure> {
     }
     Err(Failure::new(404, format!("There is no fault {id}; it may have happened.")))
 }
+
+/// `{device}/{module}`, with 128 characters each.
+const DEVICE_MOST: usize = 257;
 
 /// Scripts at a time: each event looks at all of them, and each may hold a body.
 const MOST: usize = 500;

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use hyper::header::{HeaderName, HeaderValue};
 use serde::{Deserialize, Serialize};
 
 use crate::fault::{Fault, Point};
+use crate::http;
 
 /// Each kind has the name of its [`Fault`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,10 +71,35 @@ pub(super) enum FaultBody {
     HubMoved,
 }
 
-/// Refuses what cannot be a header.
-fn header(name: &str, text: &str) -> Result<(), String> {
-    let fits = HeaderName::from_bytes(name.as_bytes()).is_ok() && HeaderValue::from_str(text).is_ok();
-    fits.then_some(()).ok_or_else(|| format!("`{name}` cannot be a header, or not with this value."))
+/// Refuses what cannot be a header, or is a large one. Gives how many bytes it has.
+fn header(name: &str, text: &str) -> Result<usize, String> {
+    if name.len() > HEADER_MOST || text.len() > HEADER_MOST {
+        return Err("A header of a fault has up to 1 KB.".to_owned());
+    }
+    match http::header(name, text) {
+        Some(_) => Ok(name.len() + text.len()),
+        None => Err(format!("`{name}` cannot be a header here, or not with this value.")),
+    }
+}
+
+/// Refuses texts and bytes that are too large, or cannot be where they are to stand.
+fn check(fault: &Fault) -> Result<(), String> {
+    let size = match fault {
+        Fault::Status { message, retry_after, .. } => {
+            message.len() + retry_after.as_ref().map_or(Ok(0), |it| header("Retry-After", it))?
+        }
+        Fault::StatusWith { message, headers, .. } => {
+            let headers: Result<Vec<_>, _> = headers.iter().map(|(name, text)| header(name, text)).collect();
+            message.len() + headers?.into_iter().sum::<usize>()
+        }
+        Fault::Body { content_type, bytes, .. } => bytes.len().max(header("Content-Type", content_type)?),
+        Fault::RetryAfter(Some(value)) => header("Retry-After", value)?,
+        _ => 0,
+    };
+    if size > MOST {
+        return Err("A fault has up to 64 KB, whether of a body or of message and headers.".to_owned());
+    }
+    Ok(())
 }
 
 const fn ok() -> u16 {
@@ -89,7 +114,7 @@ impl TryFrom<FaultBody> for Fault {
     type Error = String;
 
     fn try_from(body: FaultBody) -> Result<Self, String> {
-        Ok(match body {
+        let fault = match body {
             FaultBody::Cut => Self::Cut,
             FaultBody::CutAfter { bytes } => Self::CutAfter(bytes),
             FaultBody::Never => Self::Never,
@@ -100,13 +125,12 @@ impl TryFrom<FaultBody> for Fault {
                 let code = code.unwrap_or_else(|| u32::from(status) * 1000);
                 let message = message.unwrap_or_else(|| "A scripted fault.".to_owned());
                 if headers.is_empty() {
-                    retry_after.iter().try_for_each(|text| header("Retry-After", text))?;
-                    return Ok(Self::Status { status, code, message, retry_after });
+                    Self::Status { status, code, message, retry_after }
+                } else {
+                    let retry_after = retry_after.map(|it| ("Retry-After".to_owned(), it));
+                    let headers = headers.into_iter().chain(retry_after).collect();
+                    Self::StatusWith { status, code, message, headers }
                 }
-                let retry_after = retry_after.map(|it| ("Retry-After".to_owned(), it));
-                let headers: Vec<(String, String)> = headers.into_iter().chain(retry_after).collect();
-                headers.iter().try_for_each(|(name, text)| header(name, text))?;
-                Self::StatusWith { status, code, message, headers }
             }
             FaultBody::Body { status, content_type, body, body_base64 } => {
                 let bytes = match (body, body_base64) {
@@ -115,9 +139,6 @@ impl TryFrom<FaultBody> for Fault {
                     (None, None) => Vec::new(),
                     (Some(_), Some(_)) => return Err("There is a body or a bodyBase64, not both.".to_owned()),
                 };
-                if bytes.len() > BODY_MOST {
-                    return Err("The body of a fault has up to 64 KB.".to_owned());
-                }
                 Self::Body { status: answer(status)?, content_type, bytes }
             }
             FaultBody::WrongJson => Self::wrong_json(),
@@ -134,7 +155,9 @@ impl TryFrom<FaultBody> for Fault {
             FaultBody::DeviceDisabled => Self::DeviceDisabled,
             FaultBody::DeviceDeleted => Self::DeviceDeleted,
             FaultBody::HubMoved => Self::HubMoved,
-        })
+        };
+        check(&fault)?;
+        Ok(fault)
     }
 }
 
@@ -226,8 +249,11 @@ fn time(millis: u64) -> Result<Duration, String> {
 
 const LONGEST: u64 = 86_400_000;
 
-/// Most bytes of a body: the scripts keep them.
-const BODY_MOST: usize = 64 * 1024;
+/// Most bytes of a fault: the scripts keep them.
+const MOST: usize = 64 * 1024;
+
+/// Most bytes of the name of a header, and of its value: over MQTT one is a part of a topic.
+const HEADER_MOST: usize = 1024;
 
 #[cfg(test)]
 mod tests {
@@ -311,6 +337,16 @@ mod tests {
             json!({"kind": "Body", "body": "x", "bodyBase64": "eA=="}),
             json!({"kind": "Body", "bodyBase64": "?"}),
             json!({"kind": "Body", "body": "x".repeat(64 * 1024 + 1)}),
+            json!({"kind": "Body", "body": "x", "contentType": "x".repeat(1025)}),
+            json!({"kind": "Body", "body": "x", "contentType": "a\nb"}),
+            json!({"kind": "RetryAfter", "value": "x".repeat(1025)}),
+            json!({"kind": "RetryAfter", "value": "a\nb"}),
+            json!({"kind": "Status", "status": 500, "message": "x".repeat(64 * 1024 + 1)}),
+            json!({"kind": "Status", "status": 500, "retryAfter": "x".repeat(1025)}),
+            json!({"kind": "Status", "status": 500, "headers": {"a": "x".repeat(1025)}}),
+            json!({"kind": "Status", "status": 500, "headers": {"a": "b"}, "message": "x".repeat(64 * 1024)}),
+            json!({"kind": "Status", "status": 500, "headers": {"content-length": "0"}}),
+            json!({"kind": "Status", "status": 500, "headers": {"Transfer-Encoding": "chunked"}}),
             json!({}),
         ] {
             assert!(fault(value.clone()).is_err(), "{value}");
