@@ -209,7 +209,7 @@ impl Builder {
         self
     }
 
-    /// How far the emulator's clock is ahead, so that tokens look old.
+    /// How far the emulator's clock is ahead, so that tokens look old; at most a hundred years.
     #[must_use]
     pub const fn clock_ahead(mut self, ahead: Duration) -> Self {
         self.clock_ahead = ahead;

@@ -13,12 +13,13 @@ pub(crate) struct Clock {
 
 impl Clock {
     pub(crate) fn new(ahead: Duration) -> Self {
-        Self { ahead: watch::Sender::new(ahead) }
+        Self { ahead: watch::Sender::new(ahead.min(MOST_AHEAD)) }
     }
 
-    /// How far this clock is ahead of the system's, from now on. Waits that ended through it end.
+    /// How far this clock is ahead of the system's, from now on, at most [`MOST_AHEAD`]. Waits that ended
+    /// through it end.
     pub(crate) fn set_ahead(&self, ahead: Duration) {
-        self.ahead.send_replace(ahead);
+        self.ahead.send_replace(ahead.min(MOST_AHEAD));
     }
 
     pub(crate) fn ahead(&self) -> Duration {
@@ -63,6 +64,9 @@ impl Clock {
         }
     }
 }
+
+/// A hundred years, so that years keep four digits.
+pub(crate) const MOST_AHEAD: Duration = Duration::from_secs(3_155_760_000);
 
 const LONGEST_WAIT: Duration = Duration::from_secs(60 * 60);
 
@@ -121,6 +125,15 @@ mod tests {
         assert_eq!(timestamp(at(1_700_000_000, 123_456_789)), "2023-11-14T22:13:20.1234567Z");
         assert_eq!(timestamp(at(0, 0)), "1970-01-01T00:00:00.0000000Z");
         assert_eq!(http_date(at(1_700_000_000, 0)), "Tue, 14 Nov 2023 22:13:20 GMT");
+    }
+
+    #[test]
+    fn no_more_than_a_hundred_years_pass() {
+        let clock = Clock::new(Duration::MAX);
+        assert_eq!(clock.ahead(), MOST_AHEAD);
+        clock.set_ahead(Duration::ZERO);
+        clock.set_ahead(Duration::MAX);
+        assert_eq!(timestamp(clock.now()).len(), "2023-11-14T22:13:20.1234567Z".len());
     }
 
     #[tokio::test]

@@ -251,8 +251,8 @@ impl Emulator {
         }
     }
 
-    /// Sets how far the emulator's clock is ahead, from now on: tokens age at once, also those of
-    /// live connections, messages to devices expire, and their locks end.
+    /// Sets how far the emulator's clock is ahead, from now on, at most a hundred years: tokens age at
+    /// once, also those of live connections, messages to devices expire, and their locks end.
     pub fn clock_ahead(&self, ahead: Duration) {
         self.shared.move_clock(ahead);
     }

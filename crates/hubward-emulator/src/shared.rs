@@ -74,7 +74,7 @@ impl Shared {
         self.clock.set_ahead(ahead);
         let now = self.clock.now();
         self.store.change(|state| state.hubs.values_mut().for_each(|hub| hub.refresh(None, now)));
-        let message = format!("{} s ahead", ahead.as_secs());
+        let message = format!("{} s ahead", self.clock.ahead().as_secs());
         self.journal.note(Note::new(EventKind::ClockMoved, EventSource::Emulator).message(message));
     }
 }

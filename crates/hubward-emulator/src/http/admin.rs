@@ -44,7 +44,9 @@ pub(crate) struct Admin {
     started: SystemTime,
     lobby: Arc<Lobby>,
     streams: Arc<Semaphore>,
-    /// One import is in memory at a time.
+    /// So many imports may be on their way; slow ones keep nobody else waiting.
+    uploads: Semaphore,
+    /// One is read and put into the state at a time.
     imports: Semaphore,
 }
 
@@ -56,6 +58,7 @@ impl Admin {
             shared,
             lobby: Lobby::new(MOST),
             streams: Arc::new(Semaphore::new(STREAMS)),
+            uploads: Semaphore::new(UPLOADS),
             imports: Semaphore::new(1),
         }
     }
@@ -225,6 +228,9 @@ const MANY: usize = 16;
 
 /// Streams among them, so that they cannot take every place.
 const STREAMS: usize = 128;
+
+/// Imports that are received at a time, each in memory: more are refused.
+const UPLOADS: usize = 4;
 
 /// How long a client may take to take what it is sent.
 const TAKE: Duration = Duration::from_secs(30);

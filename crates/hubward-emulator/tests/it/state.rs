@@ -363,6 +363,36 @@ async fn the_admin_port_exports_imports_and_resets() {
     assert_eq!(ask("GET /api/export", "", "").await.body, exported.body);
 }
 
+#[cfg(feature = "admin")]
+#[tokio::test]
+async fn a_slow_import_keeps_no_other_waiting() {
+    let emulator = Emulator::start().await.expect("started");
+    let request = |length: usize| {
+        format!(
+            "POST /api/import HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+             Content-Length: {length}\r\n\r\n{{}}"
+        )
+    };
+    let import = async || {
+        let mut stream = TcpStream::connect(emulator.admin_addr()).await.expect("connected");
+        http(&mut stream, &request(2)).await.expect("an answer").status
+    };
+    let mut slow = Vec::new();
+    for expected in [200, 200, 200, 200, 503] {
+        assert_eq!(import().await, expected, "beside {} slow ones", slow.len());
+        let mut stream = TcpStream::connect(emulator.admin_addr()).await.expect("connected");
+        // That it may send the rest tells that it is being received.
+        let head = request(1000).replace("Content-Length", "Expect: 100-continue\r\nContent-Length");
+        send(&mut stream, head.as_bytes()).await;
+        assert!(crate::client::read_head(&mut stream).await.expect("an answer").starts_with("HTTP/1.1 100"));
+        slow.push(stream);
+    }
+    drop(slow);
+    while import().await == 503 {
+        tokio::task::yield_now().await;
+    }
+}
+
 #[tokio::test]
 async fn a_message_that_has_expired_long_ago_is_written_like_any_other() {
     let folder = tempfile::tempdir().expect("a folder");

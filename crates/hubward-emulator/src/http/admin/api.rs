@@ -138,13 +138,7 @@ pub(super) async fn answer(admin: &Admin, path: &str, request: Request<Incoming>
         Route::Export { hub } => telemetry::export(admin, &hub, query),
         Route::Keys => Ok(json_reply(shared, 200, &keys::show(shared))),
         Route::ExportState => Ok(json_reply(shared, 200, &state::export(shared))),
-        Route::ImportState => {
-            let _turn = admin.imports.acquire().await;
-            match read_bytes(&head, body, SEED_MOST).await? {
-                Ok(body) => state::import(shared, &body).map(|it| json_reply(shared, 200, &it)),
-                Err(failure) => Err(failure),
-            }
-        }
+        Route::ImportState => import(admin, &head, body).await?.map(|it| json_reply(shared, 200, &it)),
         Route::Reset => state::reset(shared).map(|it| json_reply(shared, 200, &it)),
         Route::Clock if method == Method::GET => Ok(json_reply(shared, 200, &clock::show(shared))),
         Route::Clock => match read(&head, body).await? {
@@ -163,6 +157,25 @@ pub(super) async fn answer(admin: &Admin, path: &str, request: Request<Incoming>
         }
     };
     Ok(done.unwrap_or_else(|failure| failed(shared, &failure)))
+}
+
+/// Puts an export into the state.
+async fn import(
+    admin: &Admin,
+    head: &hyper::http::request::Parts,
+    body: Incoming,
+) -> Result<Result<Value, Failure>, Cut> {
+    let Ok(_upload) = admin.uploads.try_acquire() else {
+        // So that the client reads the answer.
+        let _ = request::discard(body, SEED_MOST).await?;
+        return Ok(Err(Failure::new(503, "Too many imports are on their way. Try again.")));
+    };
+    let bytes = match read_bytes(head, body, SEED_MOST).await? {
+        Ok(bytes) => bytes,
+        Err(failure) => return Ok(Err(failure)),
+    };
+    let _turn = admin.imports.acquire().await;
+    Ok(state::import(&admin.shared, &bytes))
 }
 
 /// Reads the JSON of a request.

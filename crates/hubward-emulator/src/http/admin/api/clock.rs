@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Failure;
-use crate::clock::timestamp;
+use crate::clock::{MOST_AHEAD, timestamp};
 use crate::shared::Shared;
 
 #[derive(Debug, Deserialize)]
@@ -20,12 +20,9 @@ pub(super) fn show(shared: &Shared) -> Value {
 }
 
 pub(super) fn set(shared: &Shared, body: Body) -> Result<Value, Failure> {
-    if body.ahead_seconds > LONGEST {
+    if body.ahead_seconds > MOST_AHEAD.as_secs() {
         return Err(Failure::wrong("aheadSeconds is 0 to 3155760000, which is a hundred years."));
     }
     shared.move_clock(Duration::from_secs(body.ahead_seconds));
     Ok(show(shared))
 }
-
-/// Keeps years at four digits.
-const LONGEST: u64 = 3_155_760_000;
