@@ -10,7 +10,7 @@ use super::devices::hub_key;
 use crate::hub::{CloudToDevice, SendProblem};
 use crate::journal::{EventKind, EventSource, Note};
 use crate::shared::Shared;
-use crate::store::{CloudMessageView, FeedbackRecord};
+use crate::store::{CloudMessageView, FeedbackRecord, Hub, Rules, State};
 
 impl Emulator {
     /// Sends a message to a device, connected or not; gives its id. It waits in the device's queue,
@@ -72,43 +72,39 @@ impl Shared {
         module: Option<(&str, &str)>,
         message: CloudToDevice,
     ) -> Result<String, SendProblem> {
-        let now = self.clock.now();
-        let sent = self.store.change(|state| {
-            let unknown_hub = || SendProblem::UnknownHub { hub: hub.to_owned() };
-            let registry = state.hub_mut(hub).ok_or_else(unknown_hub)?;
-            let unknown_device = || SendProblem::UnknownDevice { device_id: device_id.to_owned() };
-            let device = DeviceId::new(device_id).map_err(|_| unknown_device())?;
-            if !registry.devices.contains_key(device_id) {
-                return Err(unknown_device());
-            }
-            let host = HubHost::new(registry.host.as_str()).map_err(|_| unknown_hub())?;
-            let mut identity = HubIdentity::new(host, device);
-            if let Some((module_id, _)) = module {
-                let unknown =
-                    || SendProblem::UnknownModule { device_id: device_id.to_owned(), module_id: module_id.to_owned() };
-                identity = identity.module(ModuleId::new(module_id).map_err(|_| unknown())?);
-                if !registry.devices.contains_key(&identity.client_id()) {
-                    return Err(unknown());
-                }
-            }
-            let (post, expires) = message.prepare(&identity, module.map(|it| it.1), now, &registry.rules)?;
-            let (post, client_id) = (Arc::new(post), identity.client_id());
-            let put = registry.queue(&client_id, now, |queue, _| queue.put(Arc::clone(&post), now, expires));
-            match put {
-                Some(Ok(_)) => {
-                    state.live.look(&hub_key(hub, &client_id));
-                    Ok(post.message_id.clone())
-                }
-                Some(Err(_)) => Err(SendProblem::QueueFull),
-                None => Err(unknown_device()),
-            }
-        });
+        let sent = self.put_into_queue(hub, device_id, module, message);
         if let Ok(message_id) = &sent {
             let client_id = module.map_or_else(|| device_id.to_owned(), |(it, _)| format!("{device_id}/{it}"));
             let note = Note::new(EventKind::MessageSent, EventSource::HubService).hub(hub).id(&client_id);
             self.journal.note(note.message(message_id));
         }
         sent
+    }
+
+    fn put_into_queue(
+        &self,
+        hub: &str,
+        device_id: &str,
+        module: Option<(&str, &str)>,
+        message: CloudToDevice,
+    ) -> Result<String, SendProblem> {
+        let now = self.clock.now();
+        let (identity, rules) = self.store.read(|state| addressee(state, hub, device_id, module.map(|it| it.0)))?;
+        // Outside of the lock: a message may have many properties.
+        let (post, expires) = message.prepare(&identity, module.map(|it| it.1), now, &rules)?;
+        let (post, client_id) = (Arc::new(post), identity.client_id());
+        self.store.change(|state| {
+            let queue = |it: &mut Hub| it.queue(&client_id, now, |queue, _| queue.put(Arc::clone(&post), now, expires));
+            match state.hub_mut(hub).and_then(queue) {
+                Some(Ok(_)) => {
+                    state.live.look(&hub_key(hub, &client_id));
+                    Ok(post.message_id.clone())
+                }
+                Some(Err(_)) => Err(SendProblem::QueueFull),
+                // It has just been deleted.
+                None => Err(SendProblem::UnknownDevice { device_id: device_id.to_owned() }),
+            }
+        })
     }
 
     /// The messages that wait for an identity; `None` if there is no such one.
@@ -126,4 +122,31 @@ impl Shared {
             Some(hub.feedback.all())
         })
     }
+}
+
+/// Whose queue it is, and by which rules.
+fn addressee(
+    state: &State,
+    hub: &str,
+    device_id: &str,
+    module_id: Option<&str>,
+) -> Result<(HubIdentity, Rules), SendProblem> {
+    let unknown_hub = || SendProblem::UnknownHub { hub: hub.to_owned() };
+    let registry = state.hub(hub).ok_or_else(unknown_hub)?;
+    let unknown_device = || SendProblem::UnknownDevice { device_id: device_id.to_owned() };
+    let device = DeviceId::new(device_id).map_err(|_| unknown_device())?;
+    if !registry.devices.contains_key(device_id) {
+        return Err(unknown_device());
+    }
+    let host = HubHost::new(registry.host.as_str()).map_err(|_| unknown_hub())?;
+    let mut identity = HubIdentity::new(host, device);
+    if let Some(module_id) = module_id {
+        let unknown =
+            || SendProblem::UnknownModule { device_id: device_id.to_owned(), module_id: module_id.to_owned() };
+        identity = identity.module(ModuleId::new(module_id).map_err(|_| unknown())?);
+        if !registry.devices.contains_key(&identity.client_id()) {
+            return Err(unknown());
+        }
+    }
+    Ok((identity, registry.rules))
 }
