@@ -59,8 +59,12 @@ impl Drop for Temporary {
 /// A name is on disk when its directory is.
 fn sync_directory(path: &Path) -> io::Result<()> {
     #[cfg(unix)]
-    if let Some(directory) = path.parent() {
-        File::open(directory)?.sync_all()?;
+    if let Some(directory) = path.parent().filter(|it| !it.as_os_str().is_empty()) {
+        match File::open(directory)?.sync_all() {
+            // Not every file system knows how.
+            Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => {}
+            synced => return synced,
+        }
     }
     #[cfg(not(unix))]
     let _ = path;
