@@ -51,6 +51,9 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(
     let login = &presence.login;
     let session_present = arrived.kept.is_some();
     tracing::info!(device = %login.identity, session_present, "a device is connected");
+    if !login.has_version {
+        tracing::warn!(device = %login.identity, "the user name has no api-version; Edge Hub would refuse it");
+    }
     shared.journal.note(told(EventKind::Connected, login));
     connection.allow(PACKET_MOST);
     connection.queue(&Outgoing::Connack { session_present, code: 0 });

@@ -16,6 +16,8 @@ pub(crate) struct Login {
     pub(crate) identity: HubIdentity,
     /// The hub's name in lower case.
     pub(crate) hub: String,
+    /// Whether the user name has an `api-version`.
+    pub(crate) has_version: bool,
     /// When its token expires, without the grace.
     pub(crate) expiry: UnixSeconds,
     /// What the hub says of it in every message it sends.
@@ -33,9 +35,7 @@ pub(crate) fn check(state: &State, connect: &Connect, now: UnixSeconds) -> Resul
     let username = connect.username.as_deref().ok_or("no user name")?;
     let username = HubUsername::parse(username).map_err(|_| "the user name cannot be read")?;
     let identity = username.identity;
-    if username.api_version.is_none() {
-        tracing::warn!(device = %identity, "the user name has no api-version; Edge Hub would refuse it");
-    }
+    let has_version = username.api_version.is_some();
     let client_id = identity.client_id();
     if connect.client_id != client_id {
         return Err("the client id is not that of the user name");
@@ -76,7 +76,7 @@ pub(crate) fn check(state: &State, connect: &Connect, now: UnixSeconds) -> Resul
         scope,
         model_id: username.model_id,
     });
-    Ok(Login { hub: host.to_ascii_lowercase(), identity, expiry: token.expiry(), origin, will })
+    Ok(Login { hub: host.to_ascii_lowercase(), identity, has_version, expiry: token.expiry(), origin, will })
 }
 
 /// Whether a token of a policy is good.
