@@ -34,7 +34,7 @@ use crate::service::Access;
 use crate::shared::{Info, Shared};
 use crate::store::{Beginning, Disk, State, StateError, Store, open};
 use crate::tls::{Ca, Resolver, server_config};
-use crate::{Builder, StartError, listen};
+use crate::{Builder, StartError, listen, new_file};
 
 /// A running emulator. Dropping it ends everything.
 #[derive(Debug)]
@@ -321,6 +321,10 @@ async fn open_state(
     let logs = logs.clone();
     let opening = tokio::task::spawn_blocking(move || {
         let disk = open(&directory, &mut state, &logs)?;
+        // Now nobody else makes files there.
+        if let Err(error) = new_file::sweep(&directory) {
+            tracing::warn!(%error, "what a killed start has left in the data directory stays there");
+        }
         Ok::<_, StateError>((state, Opened { disk: Some(disk) }))
     });
     // It is not aborted; a panic goes on here.

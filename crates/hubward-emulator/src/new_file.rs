@@ -26,6 +26,19 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     sync_directory(path)
 }
 
+/// Removes what makers that were killed have left in a directory.
+pub(crate) fn sweep(directory: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        let name = path.file_name().and_then(|it| it.to_str()).unwrap_or_default();
+        let number = name.strip_suffix(".new").and_then(|it| it.rsplit_once('.')).map(|(_, it)| it);
+        if number.is_some_and(|it| it.parse::<u64>().is_ok()) {
+            fs::remove_file(path)?;
+        }
+    }
+    Ok(())
+}
+
 /// A file that goes again, unless it has got another name.
 struct Temporary {
     path: PathBuf,
@@ -96,5 +109,18 @@ mod tests {
         replace(&path, b"three").expect("written");
         assert_eq!(fs::read_to_string(&path).expect("there"), "three");
         assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 1);
+    }
+
+    #[test]
+    fn what_was_left_by_the_killed_is_swept_and_nothing_else() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for name in ["ca-key.17.new", "state.18446744073709551615.new", "ca.pem", "a.new", "1.new", "b.x.new"] {
+            fs::write(folder.path().join(name), "").expect("written");
+        }
+        sweep(folder.path()).expect("swept");
+        let left = fs::read_dir(folder.path()).expect("a folder").map(|it| it.expect("a file").file_name());
+        let mut left: Vec<_> = left.collect();
+        left.sort();
+        assert_eq!(left, ["1.new", "a.new", "b.x.new", "ca.pem"]);
     }
 }

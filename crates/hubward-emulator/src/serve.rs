@@ -53,7 +53,7 @@ impl Server {
     async fn connection(self, tcp: TcpStream, protocol: Protocol, place: Arc<Place>) {
         let mut socket = Socket::new(tcp);
         let point = if protocol == Protocol::Mqtt { Point::MqttAccept } else { Point::HttpsAccept };
-        match self.shared.take_fault(point, None) {
+        match self.shared.take_fault(point) {
             Some(Fault::Cut) => return,
             Some(Fault::Never) => return hold(socket).await,
             Some(Fault::Delay(time)) => sleep(time).await,

@@ -37,13 +37,13 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    /// What is to go wrong with the event that happens now, to this device where it is known. Counts as
-    /// a change, so that a test can wait for it.
-    pub(crate) fn take_fault(&self, point: Point, device: Option<&str>) -> Option<Fault> {
-        self.happens(point, device, self.faults.take(point, device, true)?)
+    /// What is to go wrong with the event that happens now, where it is not a device's or nobody knows whose
+    /// it is. Counts as a change, so that a test can wait for it.
+    pub(crate) fn take_fault(&self, point: Point) -> Option<Fault> {
+        self.happens(point, None, self.faults.take(point, None, true)?)
     }
 
-    /// The same for a device that may not be `known`: it has not shown that it is who it says. Then nothing
+    /// The same for a device. Where it is not `known`, since it has not shown that it is who it says, nothing
     /// happens to the device itself.
     pub(crate) fn take_fault_of(&self, point: Point, device: &str, known: bool) -> Option<Fault> {
         self.happens(point, Some(device), self.faults.take(point, Some(device), known)?)

@@ -52,6 +52,8 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(
     };
     let (_end, never) = oneshot::channel();
     let (_seat, _presence, ended) = if known {
+        // The last seat may be that of its own older connection.
+        shared.store.take_over(&Key::Dps(caller.key()));
         let Some(seat) = place.sit().await else { return End::Abruptly };
         let (presence, ended) = Presence::begin(shared, &caller);
         connection.allow(REQUEST_MOST);
@@ -130,7 +132,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> for DpsSession<'_> {
             Incoming::Publish(publish) => return self.publish(connection, publish).await,
             Incoming::Subscribe(id, filters) => {
                 let mut refused = false;
-                match self.shared.take_fault(Point::DpsSubscribe, Some(self.caller.registration_id.as_str())) {
+                let known = self.shared.registrar.denial(self.caller).is_none();
+                let caller = self.caller.registration_id.as_str();
+                match self.shared.take_fault_of(Point::DpsSubscribe, caller, known) {
                     Some(Fault::Suback128) => refused = true,
                     Some(Fault::Cut) => return Err(Closed::Fault),
                     Some(Fault::Never) => return Ok(()),

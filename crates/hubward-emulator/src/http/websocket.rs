@@ -26,7 +26,7 @@ pub(super) fn is_asked<B>(request: &Request<B>) -> bool {
 /// section 6.
 pub(super) async fn answer<B>(shared: &Arc<Shared>, request: &Request<B>) -> Result<Reply, Cut> {
     let registrar = &shared.registrar;
-    match shared.take_fault(Point::WebSocketUpgrade, None) {
+    match shared.take_fault(Point::WebSocketUpgrade) {
         Some(Fault::Status { status, code, message, retry_after }) => {
             let mut answer = registrar.refuse(&Refusal::new(status, code, message));
             answer.retry_after = retry_after;

@@ -38,10 +38,12 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(
     if let Some(end) = misbehave(shared, connection, Point::HubConnect, &connect, checked.is_ok()).await {
         return end;
     }
-    if let Err(why) = checked {
-        return turn_away(shared, connection, &connect, why);
-    }
-    // Only who may connect gets a seat, and who waits for one takes over from nobody.
+    let login = match checked {
+        Ok(login) => login,
+        Err(why) => return turn_away(shared, connection, &connect, why),
+    };
+    // Only who may connect gets a seat. The last one may be that of its own older connection.
+    shared.store.take_over(&Key::Hub(login.hub, login.identity.client_id()));
     let Some(_seat) = place.sit().await else { return End::Abruptly };
     let (mut presence, arrived) = match arrive(shared, &connect) {
         Ok(arrived) => arrived,
@@ -276,16 +278,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> for HubSession<'_> {
                 };
                 let grant = |it: &(String, u8)| if refused { FILTER_REFUSED } else { self.subscribe(&it.0, it.1) };
                 let codes = filters.iter().map(grant).collect();
-                self.keep();
-                connection.queue(&Outgoing::Suback(id, codes));
-                self.look.notify_one();
+                if self.keep() {
+                    connection.queue(&Outgoing::Suback(id, codes));
+                    self.look.notify_one();
+                }
             }
             Incoming::Unsubscribe(id, filters) => {
                 for filter in filters {
                     self.filters.remove(&filter);
                 }
-                self.keep();
-                connection.queue(&Outgoing::Unsuback(id));
+                if self.keep() {
+                    connection.queue(&Outgoing::Unsuback(id));
+                }
             }
             Incoming::Pingreq => connection.queue(&Outgoing::Pingresp),
             // Nothing of ours is sent again within a connection.
@@ -307,7 +311,7 @@ impl HubSession<'_> {
     /// connection.
     pub(super) fn take_fault(&self, point: Point) -> Result<Option<Fault>, Closed> {
         let client_id = self.login.identity.client_id();
-        match self.shared.take_fault(point, Some(&client_id)) {
+        match self.shared.take_fault_of(point, &client_id, true) {
             Some(Fault::TokenExpired) => Err(Closed::Expired),
             Some(fault @ (Fault::DeviceDisabled | Fault::DeviceDeleted | Fault::HubMoved)) => {
                 self.shared.strike(&fault, &self.login.hub, &client_id);
@@ -335,11 +339,12 @@ impl HubSession<'_> {
         granted
     }
 
-    /// Notes the filters where others see them.
-    fn keep(&self) {
+    /// Notes the filters where others see them, unless the connection has to end: then they are nobody's,
+    /// and the client must not believe in them.
+    fn keep(&self) -> bool {
         self.shared.store.change(|state| {
             if self.activity.is_over() {
-                return;
+                return false;
             }
             state.live.subscribed(self.key, self.number, &self.filters);
             let Login { hub, identity, .. } = self.login;
@@ -348,6 +353,7 @@ impl HubSession<'_> {
             {
                 device.session = Some(self.filters.clone());
             }
-        });
+            true
+        })
     }
 }

@@ -46,7 +46,7 @@ pub(super) async fn around(
 ) -> Result<Reply, Cut> {
     let point = if matches!(api, Api::Dps) { Point::DpsService } else { Point::HubService };
     let mut pace = Pace::AtOnce;
-    match shared.take_fault(point, None) {
+    match shared.take_fault(point) {
         Some(Fault::Cut) => return Err(Cut),
         Some(Fault::Never) => std::future::pending().await,
         Some(Fault::Status { status, code, message, retry_after }) => {

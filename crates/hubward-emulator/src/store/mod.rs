@@ -125,6 +125,11 @@ impl Store {
         result
     }
 
+    /// Tells the connection of an identity, if there is one, that a newer one is there.
+    pub(crate) fn take_over(&self, key: &Key) {
+        self.change_some(|state| state.live.close(key, Why::TakenOver).then_some(()));
+    }
+
     /// Returns when all that was changed before is on disk: at once, if the state is in memory. To be
     /// called before anything leaves that tells of a change.
     ///

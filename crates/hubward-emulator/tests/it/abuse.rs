@@ -177,6 +177,17 @@ async fn keeps_nobody_out(name: &'static str, over_tls: bool, bytes: &'static [u
     slow[0].is_closed().await;
 }
 
+#[tokio::test]
+async fn a_device_gets_the_seat_of_its_own_older_connection() {
+    let emulator = Emulator::builder().max_connections(1).start().await.expect("started");
+    let key = emulator.add_device("localhost", "d1").expect("a device");
+    // Its network is gone, and it has not said so.
+    let mut older = connects(&emulator, &key).await;
+    let mut newer = connects(&emulator, &key).await;
+    sends(&mut newer, 1).await;
+    assert_eq!(receive(&mut older).await, None);
+}
+
 /// A CONNECT of this device to DPS with a token that can be read and that nobody has signed.
 fn unsigned(emulator: &Emulator, id: &str) -> Vec<u8> {
     let scope = emulator.id_scope();
