@@ -194,6 +194,38 @@ async fn a_question_that_waits_is_ended_by_ctrl_c() {
     assert_eq!((&error["type"], &error["stage"]), (&json!("error"), &json!("interrupted")), "{error}");
 }
 
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn ctrl_c_ends_what_waits_for_a_secret() {
+    let operator = Operator::new().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let pipe = folder.path().join("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status().expect("there is a mkfifo");
+    assert!(made.success());
+    let path = pipe.to_str().expect("text");
+    let text = format!("@{path}");
+    for arguments in [
+        &["hub", "query", "-q", "SELECT * FROM devices", "--login-file", path][..],
+        &["hub", "query", "-q", "SELECT * FROM devices", "--bearer-token-file", path, "--host", "contoso"],
+        &["hub", "device-identity", "create", "-d", "dev-2", "--primary-key-file", path],
+        &["hub", "device-twin", "update", "-d", "dev-1", "--tags", &text],
+        &["dps", "enrollment", "list", "--login-file", path],
+        &["dps", "enrollment-group", "compute-device-key", "--rid", "dev-9", "--key-file", path],
+    ] {
+        let arguments = arguments.iter().copied().chain(["--output", "json"]);
+        let running = Running::start(Invocation::hubward(arguments.clone()).vars(&operator.variables));
+        // A pipe can be opened once there is a reader: from then on it waits for what never comes.
+        let path = pipe.clone();
+        let writer = tokio::task::spawn_blocking(move || std::fs::OpenOptions::new().write(true).open(path));
+        let _writer = writer.await.expect("it ends").expect("a pipe");
+        let (ended, said, stderr) = running.interrupt().await;
+        let arguments: Vec<&str> = arguments.collect();
+        assert_eq!(ended.code(), Some(130), "{arguments:?}: {said}{stderr}");
+        let error: Value = serde_json::from_str(&said).expect("one line");
+        assert_eq!((&error["type"], &error["stage"]), (&json!("error"), &json!("interrupted")), "{error}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_list_that_may_go_on_says_so() {
     let operator = Operator::new().await;

@@ -7,6 +7,7 @@ use hubward::{Message, ProtoError, limits};
 use serde_json::{Map, Value};
 
 use crate::failure::Failure;
+use crate::stop::reading;
 
 /// How many of a list are wanted.
 #[cfg(feature = "service")]
@@ -100,17 +101,21 @@ pub(crate) fn text(what: &str, file: &Path) -> Result<zeroize::Zeroizing<String>
 const EXPORT_MOST: u64 = 256 << 20;
 
 fn file_bytes(what: &str, file: &Path) -> Result<Vec<u8>, Failure> {
-    let mut bytes = Vec::new();
-    let read = if file == Path::new("-") {
-        std::io::stdin().take(MOST).read_to_end(&mut bytes)
-    } else {
-        std::fs::File::open(file).and_then(|it| it.take(MOST).read_to_end(&mut bytes))
+    let path = file.to_owned();
+    let read = move || {
+        let mut bytes = Vec::new();
+        if path == Path::new("-") {
+            std::io::stdin().take(MOST).read_to_end(&mut bytes)?;
+        } else {
+            std::fs::File::open(path)?.take(MOST).read_to_end(&mut bytes)?;
+        }
+        Ok::<_, std::io::Error>(bytes)
     };
-    match read {
-        Ok(_) if bytes.len() as u64 == MOST => {
+    match reading(read)? {
+        Ok(bytes) if bytes.len() as u64 == MOST => {
             Err(Failure::usage(format!("{what}: the file {} is far too large", file.display())))
         }
-        Ok(_) => Ok(bytes),
+        Ok(bytes) => Ok(bytes),
         Err(error) => Err(Failure::usage(format!("{what}: the file {} cannot be read: {error}", file.display()))),
     }
 }

@@ -10,6 +10,7 @@ use hubward::vars;
 use zeroize::Zeroizing;
 
 use crate::failure::Failure;
+use crate::stop::reading;
 
 /// The ways to give a device's key. At most one; none means the environment.
 #[derive(Debug, Args)]
@@ -118,8 +119,8 @@ pub(crate) fn read_secret_file(what: &str, file: &Path) -> Result<Zeroizing<Stri
     if file == Path::new("-") {
         return read_stdin(what);
     }
-    let read = std::fs::File::open(file).and_then(read_most);
-    match read {
+    let path = file.to_owned();
+    match reading(move || std::fs::File::open(path).and_then(read_most))? {
         Ok(Some(text)) => Ok(text),
         Ok(None) => Err(Failure::usage(format!("the {what} file {} is far too large", file.display()))),
         Err(_) if is_value(file) => Err(Failure::usage(format!("there is no such {what} file: this looks like the value itself"))
@@ -142,7 +143,7 @@ fn is_value(file: &Path) -> bool {
 }
 
 fn read_stdin(what: &str) -> Result<Zeroizing<String>, Failure> {
-    let read = read_most(std::io::stdin());
+    let read = reading(|| read_most(std::io::stdin()))?;
     let text = read.map_err(|error| Failure::usage(format!("no {what} on standard input: {error}")))?;
     text.ok_or_else(|| Failure::usage(format!("no {what} on standard input: it is far too much")))
 }

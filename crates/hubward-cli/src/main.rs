@@ -36,6 +36,7 @@ use tracing_subscriber::EnvFilter;
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
 use crate::output::{Format, Output};
+use crate::stop::Stop;
 
 /// Gets a device into Azure IoT: provisions it through DPS and sends its telemetry, over HTTPS, MQTT
 /// or MQTT over WebSocket; and runs a local DPS and IoT Hub to try it with. An independent project,
@@ -278,35 +279,22 @@ async fn run(cli: &Cli, output: &Output) -> Result<ExitCode, Failure> {
     match &cli.command {
         Command::Provision(args) => {
             let prepared = commands::provision::prepare(args)?;
-            or_interrupt(prepared.run(output)).await
+            Stop::listen()?.or_interrupt(prepared.run(output)).await
         }
         Command::Device(command) => commands::device::run(command, output).await,
         #[cfg(feature = "service")]
-        Command::Dps(args) => or_interrupt(commands::dps::run(args, output)).await,
+        Command::Dps(args) => Stop::listen()?.or_interrupt(commands::dps::run(args, output)).await,
         #[cfg(feature = "service")]
         Command::Hub(args) => commands::hub::run(args, output).await,
         #[cfg(feature = "emulator")]
         Command::Quickstart(args) => {
-            let cloud = or_interrupt(commands::quickstart::run(args, output)).await?;
+            let cloud = Stop::listen()?.or_interrupt(commands::quickstart::run(args, output)).await?;
             // From here on Ctrl-C is the expected end.
             commands::quickstart::leave(args, cloud, output).await
         }
         #[cfg(feature = "emulator")]
         Command::Emulator(args) => commands::emulator::run(args, output).await,
         Command::Sas(_) | Command::Completions { .. } => unreachable!("these need no runtime"),
-    }
-}
-
-/// Runs `command` until it ends or somebody types Ctrl-C.
-async fn or_interrupt<T>(command: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-    tokio::select! {
-        // Ctrl-C is heard before the command says its first word.
-        biased;
-        signal = tokio::signal::ctrl_c() => match signal {
-            Ok(()) => Err(Failure::interrupted()),
-            Err(error) => Err(Failure::local(format!("Ctrl-C cannot be heard: {error}"))),
-        },
-        result = command => result,
     }
 }
 

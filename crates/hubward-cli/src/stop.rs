@@ -1,5 +1,7 @@
 //! The proper end of what stays until somebody ends it.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use crate::failure::Failure;
 
 /// Ctrl-C, or the signal that ends services: heard from the moment this is made, so that whoever reads
@@ -13,8 +15,12 @@ pub(crate) struct Stop {
     interrupt: tokio::signal::windows::CtrlC,
 }
 
+/// Whether signals are heard: from then on they do nothing by themselves.
+static HEARD: AtomicBool = AtomicBool::new(false);
+
 impl Stop {
     pub(crate) fn listen() -> Result<Self, Failure> {
+        HEARD.store(true, Ordering::Relaxed);
         let cannot = |error| Failure::local(format!("signals cannot be heard: {error}"));
         #[cfg(unix)]
         {
@@ -54,4 +60,18 @@ impl Stop {
             result = command => result,
         }
     }
+}
+
+/// Reads what may never come, such as what somebody types: Ctrl-C is an end of that as well.
+pub(crate) fn reading<T: Send + 'static>(read: impl FnOnce() -> T + Send + 'static) -> Result<T, Failure> {
+    if !HEARD.load(Ordering::Relaxed) {
+        // A signal ends the program without us.
+        return Ok(read());
+    }
+    let mut stop = Stop::listen()?;
+    // Whoever waits for this blocks the thread, and so the future that would hear the signal.
+    let read = tokio::task::spawn_blocking(read);
+    let read = async { read.await.map_err(|error| Failure::local(format!("nothing can be read: {error}"))) };
+    let runtime = tokio::runtime::Handle::current();
+    tokio::task::block_in_place(|| runtime.block_on(stop.or_interrupt(read)))
 }
