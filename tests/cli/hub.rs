@@ -310,7 +310,12 @@ async fn tokens_are_those_of_the_policy_or_of_the_device() {
     operator.says(&["generate-sas-token", "-d", "dev-1", "--pn", "service"]).await;
     let text = operator.says(&["device-identity", "connection-string", "show", "-d", "dev-1"]).await;
     let ran = Invocation::hubward(["hub", "generate-sas-token", "--cs", text.trim()]).run().await;
-    assert_eq!(token(&said(&["--cs"], &ran)).resource(), format!("{HUB}/devices/dev-1"));
+    assert_eq!(token(&ran.stdout_text()).resource(), format!("{HUB}/devices/dev-1"));
+    let (warning, key) = (ran.stderr_text(), text.trim().rsplit_once("SharedAccessKey=").expect("a key").1);
+    assert!(warning.contains("--connection-string stands on the command line") && !warning.contains(key), "{warning}");
+    let module = format!("HostName={HUB};DeviceId=dev-1;ModuleId=valve;SharedAccessKey={key}");
+    let of_module = Invocation::hubward(["hub", "generate-sas-token", "--cs", &module]).run().await;
+    assert_eq!(token(&of_module.stdout_text()).resource(), format!("{HUB}/devices/dev-1/modules/valve"));
     for wrong in [&["--pn", "service"][..], &["--kt", "secondary"], &["--cs", "HostName=h;DeviceId=d"]] {
         let other = operator.error(&[&["generate-sas-token"], wrong].concat()).await;
         assert_eq!(other["exitCode"], 2, "{other}");

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use clap::Args;
-use hubward::{ConnectionString, SasToken, SharedKey, UnixSeconds};
+use hubward::{
+    ConnectionString, DeviceId, HubHost, HubIdentity, ModuleId, ProtoError, SasToken, SharedKey, UnixSeconds,
+};
 use hubward_service::{AdminPort, HubService, Method, ServiceLogin};
 use serde_json::Value;
 
@@ -46,6 +48,11 @@ pub(super) struct TokenArgs {
 pub(super) async fn run(args: &TokenArgs, login: &LoginArgs, output: &Output) -> Result<ExitCode, Failure> {
     let expiry = UnixSeconds::from_system_time(sas::now()).saturating_add(Duration::from_secs(args.duration));
     if let Some(text) = &args.connection_string {
+        tracing::warn!(
+            "--connection-string stands on the command line, where other users of this machine can read it; prefer \
+             --login-file or {} for a policy, hubward sas token --symmetric-key-file for a device",
+            crate::HUB_LOGIN
+        );
         return Ok(output.answer(&Answer::value("sas", of_text(text, expiry)?.expose())));
     }
     if args.device_id.is_none() && args.key.key_type == KeyType::Secondary {
@@ -73,12 +80,13 @@ fn of_text(text: &Secret, expiry: UnixSeconds) -> Result<SasToken, Failure> {
     let all = ConnectionString::parse(text.expose()).map_err(|error| wrong(error.to_string()))?;
     let key = all.expose_shared_access_key().ok_or_else(|| wrong("there is no SharedAccessKey in it".to_owned()))?;
     let key = SharedKey::from_base64(key).map_err(|error| wrong(error.to_string()))?;
-    let who = match (all.device_id(), all.module_id()) {
-        (Some(device), Some(module)) => format!("/devices/{device}/modules/{module}"),
-        (Some(device), None) => format!("/devices/{device}"),
-        _ => String::new(),
+    let resource = match all.device_id() {
+        // The error would quote what may hold anything.
+        Some(device) => resource(all.host_name(), device, all.module_id())
+            .map_err(|_| wrong("HostName, DeviceId or ModuleId in it is no such name".to_owned()))?,
+        None => all.host_name().to_owned(),
     };
-    Ok(SasToken::sign(&key, &format!("{}{who}", all.host_name()), expiry, all.shared_access_key_name()))
+    Ok(SasToken::sign(&key, &resource, expiry, all.shared_access_key_name()))
 }
 
 async fn of_identity(
@@ -90,11 +98,23 @@ async fn of_identity(
     let hub = &reached.service;
     let (authentication, who) = match &args.module_id {
         None => (hub.device(device).await?.authentication, device.to_owned()),
-        Some(module) => (hub.module(device, module).await?.authentication, format!("{device}/modules/{module}")),
+        Some(module) => (hub.module(device, module).await?.authentication, format!("{device}/{module}")),
     };
     let key = args.key.of(&who, authentication.as_ref())?;
     let key = SharedKey::from_base64(&key).map_err(|error| Failure::usage(format!("the key of {who}: {error}")))?;
-    Ok(SasToken::sign(&key, &format!("{}/devices/{who}", reached.host), expiry, None))
+    let resource = resource(&reached.host, device, args.module_id.as_deref())
+        .map_err(|error| Failure::usage(error.to_string()))?;
+    Ok(SasToken::sign(&key, &resource, expiry, None))
+}
+
+/// What the token of a device or module is for.
+fn resource(host: &str, device: &str, module: Option<&str>) -> Result<String, ProtoError> {
+    let device = HubIdentity::new(HubHost::new(host)?, DeviceId::new(device)?);
+    let identity = match module {
+        Some(module) => device.module(ModuleId::new(module)?),
+        None => device,
+    };
+    Ok(identity.sas_resource())
 }
 
 /// The policy that signs: the login's, or one that an emulator shows.
