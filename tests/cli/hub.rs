@@ -158,6 +158,11 @@ async fn twins_are_shown_merged_and_replaced() {
         for wrong in [&["update", "--desired", "[1]"][..], &["replace", "--json", "{}"], &["update"]] {
             assert_eq!(operator.error(&ask(wrong)).await["exitCode"], 2, "{wrong:?}");
         }
+        for path in ["desired.interval=30", "tag.site=a", "tagsite=a", "properties.reported.x=1", "properties={}"] {
+            let error = operator.error(&ask(&["update", "--set", path])).await;
+            let names_both = |it: &str| it.contains("`tags`") && it.contains("`properties.desired`");
+            assert!(error["exitCode"] == 2 && error["message"].as_str().is_some_and(names_both), "{path}: {error}");
+        }
     }
 }
 

@@ -124,6 +124,10 @@ impl<'a> Change<'a> {
         }
         for text in &args.set {
             let (path, value) = assignment(text)?;
+            if !is_of_cloud(path) {
+                return Err(Failure::usage(format!("--set {path}: only `tags` and `properties.desired` can be set"))
+                    .hint("write tags.NAME=VALUE or properties.desired.NAME=VALUE"));
+            }
             set(&mut body, path, value)?;
         }
         Ok(Self { body, replaces: false, etag: &args.etag })
@@ -138,6 +142,12 @@ impl<'a> Change<'a> {
         }
         Ok(Self { body, replaces: true, etag: &args.etag })
     }
+}
+
+/// Whether it is a path of what the cloud may write: a hub ignores all else.
+fn is_of_cloud(path: &str) -> bool {
+    let within = |part| path.strip_prefix(part).is_some_and(|rest: &str| rest.is_empty() || rest.starts_with('.'));
+    within("tags") || within("properties.desired")
 }
 
 async fn ask(hub: &HubService, who: Target<'_>, change: Option<Change<'_>>) -> Result<Answer, Failure> {
