@@ -103,6 +103,12 @@ async fn an_enrollment_is_made_seen_changed_and_deleted() {
     let ran = operator.run(&list).await;
     assert_eq!((ran.code, ran.stderr_text().lines().count()), (Some(0), 1), "{}", ran.stderr_text());
     assert!(ran.stderr_text().contains("are ignored"), "{}", ran.stderr_text());
+    let quiet = operator.run(&[&list[..], &["--only-show-errors"]].concat()).await;
+    assert_eq!((quiet.code, quiet.stderr_text().as_str()), (Some(0), ""));
+    for habit in ["--yes", "-y", "--debug", "--verbose"] {
+        let ran = operator.run(&[&list[..], &[habit]].concat()).await;
+        assert!(ran.code == Some(0) && ran.stderr_text().contains("are ignored"), "{habit}: {}", ran.stderr_text());
+    }
 
     let listed = operator.json(&["enrollment", "list"]).await;
     let ids: Vec<&str> =

@@ -9,16 +9,19 @@ pub(crate) struct AzArgs {
     /// Which subscription an instance is in, and how to log in to it: our login says that.
     #[arg(long, short = 'g', aliases = ["subscription", "auth-type"], global = true, hide = true)]
     resource_group: Vec<String>,
+    /// Warnings are not wanted: not the one below either.
+    #[arg(long, action = ArgAction::Count, global = true, hide = true)]
+    only_show_errors: u8,
     /// How much stands on stderr: for that there is --log. And the answer to questions that we do not ask.
     #[arg(
         long,
-        aliases = ["verbose", "debug", "yes", "repair"],
+        aliases = ["debug", "yes", "repair"],
         short_alias = 'y',
         action = ArgAction::Count,
         global = true,
         hide = true
     )]
-    only_show_errors: u8,
+    verbose: u8,
     /// A part of the answer.
     #[arg(long, global = true, hide = true)]
     query: Option<String>,
