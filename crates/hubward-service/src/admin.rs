@@ -44,6 +44,12 @@ impl AdminPort {
         Ok(Self { client: Arc::new(Client::plain(endpoint, options)) })
     }
 
+    /// The host of its URL; an IPv6 address has no brackets.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        &self.client.endpoint().host
+    }
+
     /// The service API of its DPS.
     #[must_use]
     pub fn dps(&self) -> DpsService {

@@ -92,7 +92,9 @@ fn network_of(shell: Shell, emulator: &Emulator) -> Vec<String> {
     let rules = [("mqtt", 8883), ("https", 443)];
     let rules = rules.map(|(name, port)| Some(format!(":{port}:{}", emulator.address(name)?)));
     let rules: Vec<String> = rules.into_iter().flatten().collect();
-    lines.push(shell.export(vars::CONNECT_TO, &rules.join(",")));
+    if !rules.is_empty() {
+        lines.push(shell.export(vars::CONNECT_TO, &rules.join(",")));
+    }
     lines
 }
 
@@ -104,9 +106,8 @@ impl Emulator {
             return Some(address.to_string());
         }
         // It listens on every address; one of them is that of its admin port.
-        let (_, url) = self.url.split_once("://").unwrap_or(("", &self.url));
-        let (host, _) = url.trim_end_matches('/').rsplit_once(':')?;
-        Some(format!("{host}:{}", address.port()))
+        let (host, port) = (self.admin.host(), address.port());
+        Some(if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") })
     }
 }
 
@@ -167,6 +168,8 @@ mod tests {
         for (url, listens, expected) in [
             ("http://10.0.0.7:8480", "0.0.0.0", ":8883:10.0.0.7:8883,:443:10.0.0.7:8443"),
             ("box:8480/", "[::]", ":8883:box:8883,:443:box:8443"),
+            ("http://emulator", "0.0.0.0", ":8883:emulator:8883,:443:emulator:8443"),
+            ("http://[::1]", "[::]", ":8883:[::1]:8883,:443:[::1]:8443"),
             ("http://127.0.0.1:1", "127.0.0.1", ":8883:127.0.0.1:8883,:443:127.0.0.1:8443"),
         ] {
             let emulator = Emulator {
