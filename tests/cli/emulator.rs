@@ -7,7 +7,7 @@ use hubward_tests::command::Invocation;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 use super::running::{Running, variables};
 use super::transports;
@@ -250,12 +250,17 @@ async fn a_service_manager_ends_it_well() {
 async fn the_note_of_a_killed_emulator_is_not_believed() {
     let (_folder, data_dir) = folder();
     let mut running = Running::emulator(&data_dir, ["--output", "json"]);
-    running.json_until("device").await;
+    let lines = running.json_until("device").await;
+    let admin = lines[0]["admin"].as_str().and_then(|it| it.strip_prefix("http://")).expect("a URL");
     let asked = || Invocation::hubward(["emulator", "env", "--data-dir", &data_dir, "--output", "json"]).run();
     assert_eq!(asked().await.code, Some(0), "it runs");
     let killed = Command::new("kill").args(["-KILL", &running.id()]).status().expect("there is a kill");
     assert!(killed.success());
     running.end().await;
+    // Its port is taken, so that no other emulator gets it, but nobody listens there.
+    let dead = TcpSocket::new_v4().expect("a socket");
+    dead.set_reuseaddr(true).expect("an option");
+    dead.bind(admin.parse().expect("an address")).expect("it is free again");
     assert!(std::path::Path::new(&data_dir).join("ready.json").exists(), "it had no time to tidy up");
     let after = asked().await.last().expect("one object");
     assert_eq!((&after["type"], &after["exitCode"]), (&json!("error"), &json!(1)));
