@@ -2,6 +2,8 @@
 
 use hubward_tests::command::{Invocation, Ran};
 
+use tokio::io::AsyncReadExt as _;
+
 use super::emulator::folder;
 use super::running::Running;
 
@@ -59,19 +61,45 @@ async fn a_command_runs_with_an_emulator_and_keeps_its_exit_code() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_signal_ends_the_script_its_command_and_the_emulator() {
     for (signal, code) in [("-TERM", 143), ("-INT", 130), ("-HUP", 129)] {
-        let (kept, command) = script(&["sh", "-c", "echo $$ $HUBWARD_EMULATOR_ADMIN; exec sleep 1000"], &[]);
-        let mut running = Running::start(command);
-        let line = running.line().await.expect("the command runs");
-        let (process, admin) = line.split_once(' ').expect("two words");
-        let address = admin.strip_prefix("http://").expect("a URL").to_owned();
-        assert!(std::net::TcpStream::connect(&address).is_ok(), "the emulator runs");
-        let (ended, _, stderr) = running.signal(signal).await;
-        assert_eq!(ended.code(), Some(code), "{signal}: {stderr}");
-        assert_tidy(&kept);
-        assert!(std::net::TcpStream::connect(&address).is_err(), "{signal}: the emulator has ended");
-        let alive = Invocation::of("kill".as_ref()).args(["-0", process]).run().await;
-        assert_ne!(alive.code, Some(0), "{signal}: the command has ended");
+        assert_eq!(signalled("", "exec sleep 1000", signal, code).await, "");
     }
+    // The command hears the very signal, where a shell can do that.
+    let heeds = Invocation::of("env".as_ref()).args(["--default-signal=INT", "true"]).run().await;
+    let interrupt = if heeds.code == Some(0) { "INT" } else { "TERM" };
+    for (signal, code, heard) in [("-TERM", 143, "TERM"), ("-INT", 130, interrupt), ("-HUP", 129, "HUP")] {
+        let traps = r#"for it in TERM INT HUP; do trap "echo $it; exit" $it; done"#;
+        assert_eq!(
+            signalled(traps, "while sleep 0.1; do :; done", signal, code).await,
+            format!("{heard}\n"),
+            "{signal}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_that_ignores_signals_is_killed() {
+    assert_eq!(signalled("trap '' TERM INT HUP", "exec sleep 1000", "-TERM", 143).await, "");
+}
+
+/// Runs a shell with the script, which waits once it is prepared; sends the script a signal, and sees all
+/// of it end. Gives what the shell wrote then.
+async fn signalled(prepare: &str, wait: &str, signal: &str, code: i32) -> String {
+    let lines = format!("{prepare}\necho $$ $HUBWARD_EMULATOR_ADMIN\n{wait}");
+    let (kept, command) = script(&["sh", "-c", &lines], &[]);
+    let mut running = Running::start(command);
+    let line = running.line().await.expect("the command runs");
+    let (process, admin) = line.split_once(' ').expect("two words");
+    let address = admin.strip_prefix("http://").expect("a URL");
+    let mut open = tokio::net::TcpStream::connect(address).await.expect("the emulator runs");
+    let (ended, said, stderr) = running.signal(signal).await;
+    assert_eq!(ended.code(), Some(code), "{signal}: {stderr}");
+    assert_tidy(&kept);
+    // Its port may be another's by now; its connections are nobody's.
+    let closed = open.read(&mut [0]).await;
+    assert!(closed.as_ref().map_or(true, |read| *read == 0), "{signal}: the emulator has ended: {closed:?}");
+    let alive = Invocation::of("kill".as_ref()).args(["-0", process]).run().await;
+    assert_ne!(alive.code, Some(0), "{signal}: the command has ended");
+    said
 }
 
 #[tokio::test(flavor = "multi_thread")]
