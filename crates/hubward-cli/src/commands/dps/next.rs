@@ -186,6 +186,17 @@ mod tests {
     }
 
     #[test]
+    fn an_emulator_without_known_listeners_is_dialled_as_ever() {
+        let emulator = Emulator {
+            admin: AdminPort::new("http://emulator", &ServiceOptions::new()).expect("a URL"),
+            url: "http://emulator".to_owned(),
+            facts: json!({}),
+        };
+        let lines = network_of(Shell::Sh, &emulator).join("\n");
+        assert!(lines.contains(hubward::vars::CA_FILE) && !lines.contains(hubward::vars::CONNECT_TO), "{lines}");
+    }
+
+    #[test]
     fn devices_begin_at_one_name_in_azure() {
         for (host, expected) in [
             ("contoso.azure-devices-provisioning.net", "global.azure-devices-provisioning.net"),
