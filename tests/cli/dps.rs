@@ -5,8 +5,8 @@ use hubward_sas::SharedKey;
 use hubward_tests::command::{Invocation, Ran};
 use serde_json::{Value, json};
 
-use super::cloud;
 use super::running::Running;
+use super::{cloud, path_with_hubward};
 
 /// An operator of an emulator, with its login in the environment.
 struct Operator {
@@ -128,8 +128,7 @@ async fn what_create_prints_is_pasted_into_a_shell_and_works() {
     // The group's device is to have this id.
     operator.says(&["enrollment", "delete", "--eid", "dev-1"]).await;
     let folder = tempfile::tempdir().expect("a folder");
-    std::os::unix::fs::symlink(hubward_tests::binary::hubward(), folder.path().join("hubward")).expect("a link");
-    let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").expect("a PATH"));
+    let path = path_with_hubward(folder.path());
     for arguments in [
         &["enrollment", "create", "--enrollment-id", "it's 1"][..],
         &["enrollment", "create", "--enrollment-id", "pump-1"],
@@ -163,8 +162,7 @@ async fn what_create_prints_works_in_a_shell_that_knows_nothing() {
     let operator = Operator::new().await;
     operator.says(&["enrollment", "delete", "--eid", "dev-1"]).await;
     let folder = tempfile::tempdir().expect("a folder");
-    std::os::unix::fs::symlink(hubward_tests::binary::hubward(), folder.path().join("hubward")).expect("a link");
-    let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").expect("a PATH"));
+    let path = path_with_hubward(folder.path());
     let file = folder.path().join("the operator's login");
     std::fs::write(&file, operator.emulator.dps_connection_string()).expect("a file");
     let admin = operator.emulator.ready().admin;

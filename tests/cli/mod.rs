@@ -32,6 +32,13 @@ async fn cloud() -> (Emulator, Enrollment) {
     (emulator, enrolled)
 }
 
+/// A `PATH` by which a shell finds the program under test, by a link in this folder.
+#[cfg(unix)]
+fn path_with_hubward(folder: &std::path::Path) -> String {
+    std::os::unix::fs::symlink(hubward_tests::binary::hubward(), folder.join("hubward")).expect("a link");
+    format!("{}:{}", folder.display(), std::env::var("PATH").expect("a PATH"))
+}
+
 /// The names of all transports, as arguments.
 fn transports() -> impl Iterator<Item = &'static str> {
     TransportKind::ALL.into_iter().map(TransportKind::as_str)

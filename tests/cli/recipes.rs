@@ -1,10 +1,10 @@
 //! docs/recipes.md: what of it can be run here.
 
 use hubward_tests::command::{Invocation, Ran};
-
 use tokio::io::AsyncReadExt as _;
 
 use super::emulator::folder;
+use super::path_with_hubward;
 use super::running::Running;
 
 const TABLE: &str = include_str!("../../docs/recipes.md");
@@ -15,8 +15,7 @@ const COMPOSE: &str = include_str!("../../docs/recipes/compose.yaml");
 /// The script with this command, on free ports, and a folder for what it leaves.
 fn script(command: &[&str], more: &[(&str, &str)]) -> (tempfile::TempDir, Invocation) {
     let kept = tempfile::tempdir().expect("a folder");
-    std::os::unix::fs::symlink(hubward_tests::binary::hubward(), kept.path().join("hubward")).expect("a link");
-    let path = format!("{}:{}", kept.path().display(), std::env::var("PATH").expect("a PATH"));
+    let path = path_with_hubward(kept.path());
     let mut variables = vec![("PATH", path), ("TMPDIR", kept.path().display().to_string())];
     variables.extend(["HUBWARD_MQTT_PORT", "HUBWARD_HTTPS_PORT", "HUBWARD_ADMIN_PORT"].map(|it| (it, "0".to_owned())));
     variables.push(("HUBWARD_RETRY_AFTER", "0s".to_owned()));

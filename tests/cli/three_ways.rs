@@ -5,6 +5,8 @@ use hubward_emulator::Emulator;
 use hubward_tests::command::Invocation;
 use serde_json::json;
 
+#[cfg(unix)]
+use super::path_with_hubward;
 use super::try_it::Shown;
 
 /// The lines of a block of the section.
@@ -20,8 +22,7 @@ fn block(number: usize) -> Vec<&'static str> {
 async fn by_commands() {
     let emulator = Emulator::start().await.expect("the emulator starts");
     let folder = tempfile::tempdir().expect("a folder");
-    std::os::unix::fs::symlink(hubward_tests::binary::hubward(), folder.path().join("hubward")).expect("a link");
-    let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").expect("a PATH"));
+    let path = path_with_hubward(folder.path());
     let variables =
         [("PATH".to_owned(), path), ("HUBWARD_EMULATOR_ADMIN".to_owned(), format!("http://{}", emulator.admin_addr()))];
     let lines = block(1);

@@ -38,6 +38,12 @@ impl Failure {
             .hint("arguments and examples are shown with --help")
     }
 
+    /// What this version of hubward does not do.
+    #[cfg(feature = "service")]
+    pub(crate) fn unsupported(message: impl Into<String>) -> Self {
+        Self::new(ExitCode::Unsupported, "arguments", Fault::Unsupported.to_string(), message)
+    }
+
     /// This machine's trouble: files, ports.
     pub(crate) fn local(message: impl Into<String>) -> Self {
         Self::new(ExitCode::Local, "local", "local".to_owned(), message)

@@ -201,6 +201,7 @@ mod tests {
             assert_eq!(pick(names, wanted, service), expected, "{names:?} {wanted:?}");
         }
     }
+
     #[test]
     fn only_azures_own_hubs_are_azures() {
         for (host, expected) in [

@@ -59,6 +59,7 @@ export const scenarios = [
       await page.getByText("It has been changed meanwhile.").waitFor();
       await save.click();
       await page.locator(".note code").getByText('{"theirs":7}').waitFor();
+      equal(JSON.parse(await desired.inputValue()), { interval: 31, theirs: 5 });
       equal(await wanted(), [31, 7], "nothing is sent before it was seen");
       await save.click();
       await scene.until(() => !document.querySelector(".note").textContent);

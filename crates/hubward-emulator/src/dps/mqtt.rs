@@ -132,9 +132,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> for DpsSession<'_> {
             Incoming::Publish(publish) => return self.publish(connection, publish).await,
             Incoming::Subscribe(id, filters) => {
                 let mut refused = false;
-                let known = self.shared.registrar.denial(self.caller).is_none();
-                let caller = self.caller.registration_id.as_str();
-                match self.shared.take_fault_of(Point::DpsSubscribe, caller, known) {
+                match self.take_fault(Point::DpsSubscribe) {
                     Some(Fault::Suback128) => refused = true,
                     Some(Fault::Cut) => return Err(Closed::Fault),
                     Some(Fault::Never) => return Ok(()),
@@ -178,6 +176,12 @@ enum Request {
 }
 
 impl DpsSession<'_> {
+    /// What is to go wrong with the event that happens now.
+    fn take_fault(&self, point: Point) -> Option<Fault> {
+        let known = self.shared.registrar.denial(self.caller).is_none();
+        self.shared.take_fault_of(point, self.caller.registration_id.as_str(), known)
+    }
+
     async fn publish<S: AsyncRead + AsyncWrite + Unpin + Send>(
         &mut self,
         connection: &mut Connection<S>,
@@ -203,8 +207,7 @@ impl DpsSession<'_> {
             Request::Register(_) => registrar.register(self.caller, &publish.body),
             Request::Poll(topic) => registrar.poll(self.caller, &topic.operation_id),
         };
-        let known = registrar.denial(self.caller).is_none();
-        let fault = self.shared.take_fault_of(point, self.caller.registration_id.as_str(), known);
+        let fault = self.take_fault(point);
         let answer = match &fault {
             Some(Fault::Cut) => return Err(Closed::Fault),
             Some(Fault::Never) => None,

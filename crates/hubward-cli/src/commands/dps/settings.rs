@@ -8,7 +8,6 @@ use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
 
 use super::kind::Kind;
-use crate::exit_code::ExitCode;
 use crate::failure::Failure;
 use crate::input;
 use crate::keys::{Secret, from_file_or_text};
@@ -154,9 +153,7 @@ impl SettingsArgs {
         if attestation == AttestationType::SymmetricKey && self.certificate_path.is_empty() {
             return Ok(());
         }
-        let fault = hubward::Fault::Unsupported;
-        let message = "hubward makes enrollments with symmetric keys only, for now";
-        Err(Failure::new(ExitCode::Unsupported, "arguments", fault.to_string(), message)
+        Err(Failure::unsupported("hubward makes enrollments with symmetric keys only, for now")
             .hint(format!("in Azure, `az iot dps {} create` and `update` know the others", kind.command())))
     }
 

@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 
 use super::device_identity::set;
 use super::renew_key::new_key;
-use crate::exit_code::ExitCode;
 use crate::failure::Failure;
 use crate::keys::{Secret, from_file_or_text};
 
@@ -58,9 +57,7 @@ impl AuthArgs {
     /// Writes what the arguments say into the JSON of an identity; what they do not name stays.
     pub(super) fn apply(&self, identity: &mut Value) -> Result<(), Failure> {
         if !self.valid_days.is_empty() {
-            let fault = hubward::Fault::Unsupported;
-            let message = "hubward makes no certificates";
-            return Err(Failure::new(ExitCode::Unsupported, "arguments", fault.to_string(), message).hint(
+            return Err(Failure::unsupported("hubward makes no certificates").hint(
                 "give the thumbprint of one, --primary-thumbprint, which `openssl x509 -fingerprint` shows; \
                  `az iot hub device-identity create --valid-days` makes one",
             ));

@@ -108,8 +108,7 @@ const COLUMNS: &[Column] = &[("Message", "/messageId")];
 /// The real service, and something that it does over AMQP only.
 pub(super) fn refused<S>(reached: &Reached<S>, command: &str) -> Failure {
     let message = format!("{} does this over AMQP only, which hubward does not speak", reached.host);
-    Failure::new(ExitCode::Unsupported, "arguments", hubward::Fault::Unsupported.to_string(), message)
-        .hint(format!("{command}; with the emulator: --emulator"))
+    Failure::unsupported(message).hint(format!("{command}; with the emulator: --emulator"))
 }
 
 impl SendArgs {

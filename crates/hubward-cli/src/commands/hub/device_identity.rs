@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::auth_args::AuthArgs;
 use super::connection_string::KeyArgs;
 use super::renew_key::RenewArgs;
-use super::shared::{DeviceArgs, EtagArgs, ShowKeys, one};
+use super::shared::{DeviceArgs, EtagArgs, ShowKeys, edited, one};
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
 use crate::output::{Answer, Column, Output};
@@ -219,10 +219,7 @@ async fn changed(
     change: impl FnOnce(&mut Value) -> Result<(), Failure>,
 ) -> Result<Answer, Failure> {
     let read: Box<RawValue> = hub.device(id).verbatim().await?;
-    let mut device: Value =
-        serde_json::from_str(read.get()).map_err(|error| Failure::usage(format!("the device is no JSON: {error}")))?;
-    change(&mut device)?;
-    let etag = etag.etag.as_deref().or_else(|| device["etag"].as_str()).unwrap_or("*").to_owned();
+    let (device, etag) = edited("the device", &read, etag, change)?;
     one(hub.create_device(&Device::new(id)).json(&device).if_match(&etag), COLUMNS, show_keys).await
 }
 

@@ -9,7 +9,7 @@ use super::auth_args::AuthArgs;
 use super::connection_string::KeyArgs;
 use super::device_identity::{assignment, set};
 use super::renew_key::RenewArgs;
-use super::shared::{DeviceArgs, EtagArgs, ModuleArgs, ShowKeys, one};
+use super::shared::{DeviceArgs, EtagArgs, ModuleArgs, ShowKeys, edited, one};
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
 use crate::input::TopArgs;
@@ -189,11 +189,8 @@ async fn changed(
 ) -> Result<Answer, Failure> {
     let (device, module) = of.ids();
     let read: Box<RawValue> = hub.module(device, module).verbatim().await?;
-    let mut body: Value =
-        serde_json::from_str(read.get()).map_err(|error| Failure::usage(format!("the module is no JSON: {error}")))?;
-    change(&mut body)?;
-    let etag = etag.etag.as_deref().or_else(|| body["etag"].as_str()).unwrap_or("*").to_owned();
-    one(hub.create_module(&Module::new(device, module)).json(&body).if_match(&etag), COLUMNS, show_keys).await
+    let (changed, etag) = edited("the module", &read, etag, change)?;
+    one(hub.create_module(&Module::new(device, module)).json(&changed).if_match(&etag), COLUMNS, show_keys).await
 }
 
 /// What `list` shows of a module.

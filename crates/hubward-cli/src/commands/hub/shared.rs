@@ -52,6 +52,21 @@ impl EtagArgs {
     }
 }
 
+/// The JSON of an identity that was read, changed, and the etag by which it is written: only if it is still
+/// the one that was read, or has the etag that was typed.
+pub(super) fn edited(
+    what: &str,
+    read: &RawValue,
+    etag: &EtagArgs,
+    change: impl FnOnce(&mut Value) -> Result<(), Failure>,
+) -> Result<(Value, String), Failure> {
+    let mut identity: Value =
+        serde_json::from_str(read.get()).map_err(|error| Failure::usage(format!("{what} is no JSON: {error}")))?;
+    change(&mut identity)?;
+    let etag = etag.etag.as_deref().or_else(|| identity["etag"].as_str()).unwrap_or("*").to_owned();
+    Ok((identity, etag))
+}
+
 /// Whether keys are shown to people, too.
 #[derive(Debug, Args)]
 pub(super) struct ShowKeys {
