@@ -3,7 +3,7 @@
 use hubward_tests::command::Invocation;
 
 /// The commands that a help text lists.
-fn subcommands(help: &str) -> Vec<String> {
+pub(super) fn subcommands(help: &str) -> Vec<String> {
     let section = help.split("Commands:\n").nth(1).map(|it| it.split("\n\n").next().unwrap_or_default());
     let names = section.unwrap_or_default().lines().filter(|it| it.starts_with("  ") && !it.starts_with("   "));
     names.filter_map(|it| it.split_whitespace().next()).filter(|it| *it != "help").map(str::to_owned).collect()

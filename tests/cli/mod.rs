@@ -12,6 +12,8 @@ mod emulator_state;
 mod emulator_trust;
 mod help;
 mod hub;
+#[cfg(target_os = "linux")]
+mod lost_output;
 mod pipes;
 mod provision;
 mod quickstart;
@@ -19,6 +21,8 @@ mod quickstart;
 mod recipes;
 mod running;
 mod sas;
+#[cfg(unix)]
+mod stalled;
 mod three_ways;
 mod try_it;
 

@@ -3,7 +3,7 @@
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use hubward_tests::command::Invocation;
+use hubward_tests::command::{Invocation, Ran};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
@@ -72,10 +72,18 @@ impl Running {
 
     /// The same with another signal.
     pub(super) async fn signal(self, signal: &str) -> (ExitStatus, String, String) {
-        let id = self.id();
-        let sent = Command::new("kill").args([signal, &id]).status().await.expect("there is a kill");
-        assert!(sent.success(), "it runs");
+        self::signal(&self.child, signal).await;
         self.end().await
+    }
+
+    /// Types Ctrl-C again and again; gives how it ended.
+    pub(super) async fn interrupt_until_ended(mut self) -> ExitStatus {
+        loop {
+            signal(&self.child, "-INT").await;
+            if let Ok(ended) = tokio::time::timeout(Duration::from_millis(20), self.child.wait()).await {
+                return ended.expect("it can be waited for");
+            }
+        }
     }
 
     /// Its process id.
@@ -105,6 +113,20 @@ impl Running {
         }
         (ended, rest, stderr)
     }
+}
+
+/// Sends a signal, such as `-INT`.
+pub(super) async fn signal(child: &Child, name: &str) {
+    let id = child.id().expect("it runs").to_string();
+    let sent = Command::new("kill").args([name, &id]).status().await.expect("there is a kill");
+    assert!(sent.success(), "it runs");
+}
+
+/// Waits for the end of a program, and reads what it says to the test.
+pub(super) async fn finished(child: Child) -> Ran {
+    let output = tokio::time::timeout(HANG, child.wait_with_output()).await.expect("it ends");
+    let output = output.expect("it can be waited for");
+    Ran { code: output.status.code(), stdout: output.stdout, stderr: output.stderr }
 }
 
 /// The variables of a `device` line.

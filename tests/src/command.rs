@@ -70,6 +70,20 @@ impl Invocation {
         self
     }
 
+    /// Where its stdout goes, instead of to the test.
+    #[must_use]
+    pub fn stdout(mut self, target: impl Into<Stdio>) -> Self {
+        self.command.stdout(target);
+        self
+    }
+
+    /// Where its stderr goes, instead of to the test.
+    #[must_use]
+    pub fn stderr(mut self, target: impl Into<Stdio>) -> Self {
+        self.command.stderr(target);
+        self
+    }
+
     /// Starts it and leaves it running; it ends with the handle.
     ///
     /// # Panics

@@ -30,8 +30,13 @@ pub(crate) enum ExitCode {
     Unacknowledged = 10,
     /// Something this version cannot do.
     Unsupported = 11,
+    /// Stdout could not be written; what was not shown was not completed.
+    Output = 12,
     /// Ctrl-C.
     Interrupted = 130,
+    /// The reader closed the pipe, as `| head -1` does: 128 and the number of SIGPIPE, as a shell shows
+    /// it of the usual tools.
+    ClosedPipe = 141,
 }
 
 impl From<Fault> for ExitCode {

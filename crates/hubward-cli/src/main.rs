@@ -14,7 +14,9 @@ mod exit_code;
 mod failure;
 mod input;
 mod keys;
+mod log;
 mod output;
+mod process_group;
 mod provisioning;
 #[cfg(feature = "service")]
 mod service_login;
@@ -27,11 +29,10 @@ mod spinner;
 mod stop;
 mod tally;
 
-use std::io::{self, IsTerminal as _};
+use std::io::Write as _;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum as _};
 use clap_complete::Shell;
-use tracing_subscriber::EnvFilter;
 
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
@@ -126,16 +127,34 @@ fn main() -> std::process::ExitCode {
         Ok(cli) => cli,
         Err(error) => return std::process::ExitCode::from(explain(&error) as u8),
     };
-    let format = chosen_format(&cli);
-    let output = Output::new(format.as_ref().copied().unwrap_or_default());
-    let code = match format.and_then(|_| start(&cli, &output)) {
-        Ok(code) => code,
-        Err(failure) => {
-            output.fail(&failure);
-            failure.exit_code
-        }
-    };
+    let (format, stderr) = (chosen_format(&cli), output::stderr());
+    let output = Output::new(format.as_ref().copied().unwrap_or_default(), stderr.clone());
+    let ready = format.and_then(|_| log::start(cli.log.as_deref(), stderr));
+    let code = in_runtime(async {
+        let ended = match ready {
+            Ok(()) => output.until_written(Box::pin(run(&cli, &output))).await,
+            Err(failure) => Err(failure),
+        };
+        output.end(ended).await
+    });
     std::process::ExitCode::from(code as u8)
+}
+
+/// Runs the whole program. What still runs in the background afterwards does not delay its end.
+fn in_runtime(program: impl Future<Output = ExitCode>) -> ExitCode {
+    match tokio::runtime::Builder::new_multi_thread().enable_all().worker_threads(2).build() {
+        Ok(runtime) => {
+            let code = runtime.block_on(program);
+            process_group::kill_all();
+            runtime.shutdown_background();
+            code
+        }
+        Err(error) => {
+            // There is nothing left that could wait for a reader.
+            let _ = writeln!(std::io::stderr(), "error: no runtime: {error}");
+            ExitCode::Local
+        }
+    }
 }
 
 /// Reads the arguments, and the variables that are twins of some.
@@ -202,12 +221,17 @@ fn explain(error: &clap::Error) -> ExitCode {
         // The first paragraph says it; usage and tips follow.
         let said = text.split("\n\n").next().unwrap_or_default().trim_start_matches("error: ");
         let said: Vec<&str> = said.split_whitespace().collect();
-        Output::new(Format::Json).fail(&Failure::usage(said.join(" ")));
-    } else {
-        // Nobody may be reading any more.
-        let _ = error.print();
+        let output = Output::new(Format::Json, output::stderr());
+        return in_runtime(output.end(Err(Failure::usage(said.join(" ")))));
     }
-    if error.use_stderr() { ExitCode::Usage } else { ExitCode::Ok }
+    match error.print() {
+        _ if error.use_stderr() => ExitCode::Usage,
+        Ok(()) => ExitCode::Ok,
+        Err(error) => {
+            let output = Output::new(Format::Text, output::stderr());
+            in_runtime(output.end(Err(Failure::unwritten(error))))
+        }
+    }
 }
 
 /// Whether JSON was asked for by arguments that cannot be read as a whole.
@@ -226,53 +250,6 @@ fn asked_format(arguments: &[String]) -> Option<&str> {
         it if it.starts_with("--") => it.strip_prefix("--output="),
         it => it.strip_prefix("-o").map(|it| it.strip_prefix('=').unwrap_or(it)),
     })
-}
-
-fn start(cli: &Cli, output: &Output) -> Result<ExitCode, Failure> {
-    start_log(cli.log.as_deref())?;
-    match &cli.command {
-        Command::Sas(command) => return commands::sas::run(command, output),
-        Command::Completions { shell } => {
-            let mut text = Vec::new();
-            clap_complete::generate(*shell, &mut Cli::command(), "hubward", &mut text);
-            output.line(String::from_utf8_lossy(&text).trim_end());
-            return Ok(ExitCode::Ok);
-        }
-        _ => {}
-    }
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .worker_threads(2)
-        .build()
-        .map_err(|error| Failure::local(format!("no runtime: {error}")))?;
-    let code = runtime.block_on(run(cli, output));
-    // Whatever still runs in the background must not delay the end.
-    runtime.shutdown_background();
-    code
-}
-
-/// Logs to stderr: plain warnings unless somebody asked for more.
-fn start_log(filter: Option<&str>) -> Result<(), Failure> {
-    // An empty variable is what a shell leaves of a value that was not there.
-    let filter = filter.filter(|it| !it.trim().is_empty());
-    let text = filter.unwrap_or("warn");
-    // A single word that is no level would be taken for a target, and silence everything else.
-    if !text.contains(['=', ',']) && text.parse::<tracing::level_filters::LevelFilter>().is_err() {
-        return Err(Failure::usage(format!("--log {text}: neither a level nor a filter"))
-            .hint("use error, warn, info, debug, trace, or a filter such as hubward_mqtt=debug"));
-    }
-    let parsed = EnvFilter::try_new(text).map_err(|error| Failure::usage(format!("--log {text}: {error}")))?;
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(parsed)
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
-        .compact();
-    if filter.is_some() {
-        log.init();
-    } else {
-        log.without_time().with_target(false).init();
-    }
-    Ok(())
 }
 
 async fn run(cli: &Cli, output: &Output) -> Result<ExitCode, Failure> {
@@ -294,7 +271,13 @@ async fn run(cli: &Cli, output: &Output) -> Result<ExitCode, Failure> {
         }
         #[cfg(feature = "emulator")]
         Command::Emulator(args) => commands::emulator::run(args, output).await,
-        Command::Sas(_) | Command::Completions { .. } => unreachable!("these need no runtime"),
+        Command::Sas(command) => commands::sas::run(command, output).await,
+        Command::Completions { shell } => {
+            let mut text = Vec::new();
+            clap_complete::generate(*shell, &mut Cli::command(), "hubward", &mut text);
+            output.exact(String::from_utf8_lossy(&text).trim_end().to_owned()).await;
+            Ok(ExitCode::Ok)
+        }
     }
 }
 

@@ -25,7 +25,7 @@ pub(crate) struct Telemetry {
 /// Tells the story, up to its `result`.
 pub(crate) async fn run(settings: &Settings, telemetry: &Telemetry, output: &Output) -> Result<Outcome, Failure> {
     let outcome = play(settings, telemetry, output).await?;
-    output.tell(&Event::Result { outcome: &outcome });
+    output.tell(&Event::Result { outcome: &outcome }).await;
     Ok(outcome)
 }
 
@@ -45,16 +45,18 @@ pub(crate) async fn play(settings: &Settings, telemetry: &Telemetry, output: &Ou
 pub(crate) async fn provision(settings: &Settings, output: &Output) -> Result<Assignment, Failure> {
     let provisioner = hubward::provisioner(settings)?;
     let endpoint = provisioner.endpoint();
-    output.tell(&Event::Provisioning {
-        registration_id: settings.registration_id.as_str(),
-        endpoint: &endpoint,
-        transport: settings.transport.as_str(),
-    });
+    output
+        .tell(&Event::Provisioning {
+            registration_id: settings.registration_id.as_str(),
+            endpoint: &endpoint,
+            transport: settings.transport.as_str(),
+        })
+        .await;
     let spinner = Arc::new(Spinner::start(output.is_text(), "registering"));
     let assignment = watched(provisioner, &spinner).run().await;
     spinner.stop();
     let assignment = assignment.map_err(hubward::ConnectError::from)?;
-    output.tell(&Event::Assigned { assignment: &assignment });
+    output.tell(&Event::Assigned { assignment: &assignment }).await;
     Ok(assignment)
 }
 
@@ -83,7 +85,7 @@ async fn send(
     let client = hubward::connect_assigned(settings, assignment, deadline).await?;
     spinner.stop();
     let transport = settings.effective_hub_transport();
-    output.tell(&Event::Connected { hub: assignment.hub.as_str(), transport: transport.as_str() });
+    output.tell(&Event::Connected { hub: assignment.hub.as_str(), transport: transport.as_str() }).await;
     let mut tally = Tally::default();
     let messages = telemetry.feed();
     let in_time = timeout_at(deadline, tally.exchange(&client, messages, output)).await.is_ok();

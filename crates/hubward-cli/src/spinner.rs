@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::output::visible;
+
 /// A spinner, or nothing where stderr is no terminal.
 #[derive(Debug)]
 pub(crate) struct Spinner(Option<ProgressBar>);
@@ -24,7 +26,7 @@ impl Spinner {
 
     pub(crate) fn say(&self, text: &str) {
         if let Some(bar) = &self.0 {
-            bar.set_message(text.to_owned());
+            bar.set_message(visible(text));
         }
     }
 

@@ -43,7 +43,7 @@ impl Tally {
                     match queued {
                         Ok(receipt) => {
                             let number = self.offered;
-                            output.tell(&Event::Sending { number });
+                            output.tell(&Event::Sending { number }).await;
                             unanswered.push(async move { (number, receipt.await) });
                         }
                         Err(error) => {
@@ -60,7 +60,7 @@ impl Tally {
                 },
                 Some((number, result)) = unanswered.next() => match result {
                     Ok(()) => {
-                        output.tell(&Event::Sent { number });
+                        output.tell(&Event::Sent { number }).await;
                         self.acknowledged += 1;
                     }
                     Err(error) => {

@@ -41,7 +41,7 @@ pub(crate) async fn run(args: &QuickstartArgs, output: &Output) -> Result<LocalC
     let emulator = Emulator::builder().retry_after(Some(RETRY_AFTER)).start().await.map_err(cloud::not_started)?;
     let enrolled = emulator.enroll(DEVICE).map_err(|error| Failure::local_with_causes(&error))?;
     let variables = cloud::owned(enrolled.vars());
-    output.tell(&Event::Device { variables: &variables });
+    output.tell(&Event::Device { variables: &variables }).await;
 
     let settings = Settings::from_vars(|name| cloud::value(&variables, name))?.transport(args.transport);
     let telemetry = Telemetry { messages: MESSAGES, body: None };
@@ -51,7 +51,7 @@ pub(crate) async fn run(args: &QuickstartArgs, output: &Output) -> Result<LocalC
         let device = emulator
             .device(hub, id)
             .ok_or_else(|| Failure::local(format!("{id} is missing in the registry of {hub}")))?;
-        output.tell(&Event::Registry { device_id: id, hub, status: &device.status.to_string() });
+        output.tell(&Event::Registry { device_id: id, hub, status: &device.status.to_string() }).await;
     }
     Ok(LocalCloud { emulator, outcome, variables })
 }
@@ -60,13 +60,15 @@ pub(crate) async fn run(args: &QuickstartArgs, output: &Output) -> Result<LocalC
 pub(crate) async fn leave(args: &QuickstartArgs, cloud: LocalCloud, output: &Output) -> Result<ExitCode, Failure> {
     let LocalCloud { emulator, outcome, variables } = cloud;
     let stop = args.keep.then(Stop::listen).transpose()?;
-    output.tell(&Event::Result { outcome: &outcome });
+    output.tell(&Event::Result { outcome: &outcome }).await;
     if let Some(mut stop) = stop {
         if output.is_text() {
-            output.line(&format!(
-                "\nThe local cloud stays until Ctrl-C. In a second shell:\n\n{}\n",
-                cloud::block(&variables, &[], crate::shell::Shell::here())
-            ));
+            output
+                .line(&format!(
+                    "\nThe local cloud stays until Ctrl-C. In a second shell:\n\n{}\n",
+                    cloud::block(&variables, &[], crate::shell::Shell::here())
+                ))
+                .await;
         }
         stop.heard().await;
     }

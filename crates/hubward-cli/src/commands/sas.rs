@@ -49,29 +49,29 @@ pub(crate) struct DeriveKeyArgs {
     group_key_file: PathBuf,
 }
 
-pub(crate) fn run(command: &SasCommand, output: &Output) -> Result<ExitCode, Failure> {
+pub(crate) async fn run(command: &SasCommand, output: &Output) -> Result<ExitCode, Failure> {
     match command {
-        SasCommand::Token(args) => token(args, output),
-        SasCommand::DeriveKey(args) => derive_key(args, output),
+        SasCommand::Token(args) => token(args, output).await,
+        SasCommand::DeriveKey(args) => derive_key(args, output).await,
     }
 }
 
-fn token(args: &TokenArgs, output: &Output) -> Result<ExitCode, Failure> {
+async fn token(args: &TokenArgs, output: &Output) -> Result<ExitCode, Failure> {
     let text = args.key.read()?.or_else(KeySource::from_env).ok_or_else(|| {
         Failure::usage("there is no key to sign with").hint("use --symmetric-key-file or --symmetric-key-stdin")
     })?;
     let key = SharedKey::from_base64(&text).map_err(|error| Failure::usage(error.to_string()))?;
     let expiry = UnixSeconds::from_system_time(now()).saturating_add(args.lifetime);
     let token = SasToken::sign(&key, &args.resource, expiry, args.policy.as_deref());
-    output.tell(&Event::Value { name: "token", value: token.expose() });
+    output.tell(&Event::Value { name: "token", value: token.expose() }).await;
     Ok(ExitCode::Ok)
 }
 
-fn derive_key(args: &DeriveKeyArgs, output: &Output) -> Result<ExitCode, Failure> {
+async fn derive_key(args: &DeriveKeyArgs, output: &Output) -> Result<ExitCode, Failure> {
     let group = crate::keys::read_key_file(&args.group_key_file)?;
     let key = SharedKey::from_base64(&group).map_err(|error| Failure::usage(format!("the group key: {error}")))?;
     let derived = key.derive(args.registration_id.as_str()).expose_base64();
-    output.tell(&Event::Value { name: "symmetricKey", value: &derived });
+    output.tell(&Event::Value { name: "symmetricKey", value: &derived }).await;
     Ok(ExitCode::Ok)
 }
 

@@ -5,7 +5,7 @@ use hubward_service::RawValue;
 use serde_json::Value;
 
 use super::table::{Column, Table};
-use super::text::visible;
+use super::visible::visible;
 use super::{Format, Output};
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
@@ -79,16 +79,20 @@ impl Answer {
 
 impl Output {
     /// Shows what a service answered, which is the end of the command.
-    pub(crate) fn answer(&self, answer: &Answer) -> ExitCode {
-        let shown = match self.format {
+    pub(crate) async fn answer(&self, answer: &Answer) -> ExitCode {
+        let text = match self.format {
             Format::Json => answer.body.clone(),
             Format::Text => answer.text.clone(),
             Format::Table => answer.table.aligned(),
             Format::Tsv => answer.table.tsv(),
         };
-        let shown = shown.trim_end_matches('\n');
-        if !shown.is_empty() {
-            self.line(shown);
+        let text = text.trim_end_matches('\n');
+        if text.is_empty() {
+            return ExitCode::Ok;
+        }
+        match self.format {
+            Format::Json => self.exact(text.to_owned()).await,
+            _ => self.line(text).await,
         }
         ExitCode::Ok
     }

@@ -7,7 +7,7 @@ use hubward::{ConnectionState, HubIdentity, IncomingMessage, Properties, Transpo
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
-use super::text::visible;
+use super::visible::visible;
 
 /// One thing that happens to a device.
 #[derive(Debug)]
@@ -169,12 +169,12 @@ pub(super) fn text(happening: &Happening<'_>) -> String {
         Happening::Reported(None) => "reported".to_owned(),
         Happening::Desired(desired) => format!("desired, version {}: {}", desired.version, object(&desired.values)),
         Happening::Call { number, method, payload } => {
-            format!("call #{number} of {}: {}", visible(method), payload_json(payload))
+            format!("call #{number} of {}: {}", visible(method), payload_text(payload))
         }
         Happening::Answer { number, status, payload, problem, .. } => {
-            let mut text = format!("answered call #{number} with {status}: {}", payload_json(payload));
+            let mut text = format!("answered call #{number} with {status}: {}", payload_text(payload));
             if let Some(problem) = problem {
-                text.push_str(&format!(" ({problem})"));
+                text.push_str(&format!(" ({})", visible(problem)));
             }
             text
         }
@@ -189,11 +189,15 @@ pub(super) fn text(happening: &Happening<'_>) -> String {
             text
         }
         Happening::Completed { number } => format!("completed message #{number}"),
-        Happening::Left { number, reason } => format!("left message #{number}: {reason}"),
+        Happening::Left { number, reason } => format!("left message #{number}: {}", visible(reason)),
         Happening::Sending { number } => format!("sending message #{number}"),
         Happening::Sent { number } => format!("done sending message #{number}"),
-        Happening::Unsent { number, reason } => format!("message #{number} is not acknowledged: {reason}"),
+        Happening::Unsent { number, reason } => format!("message #{number} is not acknowledged: {}", visible(reason)),
     }
+}
+
+fn payload_text(payload: &[u8]) -> String {
+    visible(&payload_json(payload).to_string())
 }
 
 /// JSON escapes what would command a terminal, except for some that `visible` knows.

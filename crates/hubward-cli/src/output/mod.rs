@@ -9,12 +9,14 @@ mod json;
 #[cfg(any(feature = "emulator", feature = "service"))]
 mod table;
 mod text;
+mod visible;
+mod writer;
 
-use std::io::{self, Write as _};
-use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use clap::ValueEnum;
 use hubward::Assignment;
+use tokio::sync::watch;
 
 #[cfg(any(feature = "emulator", feature = "service"))]
 pub(crate) use self::answer::Answer;
@@ -23,9 +25,12 @@ pub(crate) use self::answer::list;
 pub(crate) use self::happening::Happening;
 #[cfg(any(feature = "emulator", feature = "service"))]
 pub(crate) use self::table::Column;
-#[cfg(feature = "service")]
-pub(crate) use self::text::visible;
+pub(crate) use self::visible::{visible, visible_log};
+use self::writer::WriteError;
+pub(crate) use self::writer::Writer;
+use crate::exit_code::ExitCode;
 use crate::failure::Failure;
+use crate::stop;
 
 /// How to tell it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
@@ -96,17 +101,24 @@ pub(crate) struct Outcome {
     pub(crate) acknowledged: usize,
 }
 
-/// Writes events to stdout, whole lines at a time.
+/// Writes events to stdout and errors to stderr, whole lines at a time, without blocking a future.
+///
+/// The first write to stdout that fails ends the command: [`Output::until_written`] sees to it. Where
+/// something must only happen after its text was shown, [`Output::written`] is asked before.
 #[derive(Debug, Clone)]
 pub(crate) struct Output {
     format: Format,
-    /// Set when nobody reads stdout any more: a closed pipe ends the talking, not the work.
-    closed: Arc<Mutex<bool>>,
+    stdout: Writer,
+    stderr: Writer,
+    /// Whether the command is over, so that a reader who takes nothing may not delay it.
+    is_over: watch::Sender<bool>,
 }
 
 impl Output {
-    pub(crate) fn new(format: Format) -> Self {
-        Self { format, closed: Arc::default() }
+    /// Writes to stdout in this format, and to `stderr`.
+    pub(crate) fn new(format: Format, stderr: Writer) -> Self {
+        let stdout = Writer::start("stdout", writer::stdout());
+        Self { format, stdout, stderr, is_over: watch::Sender::new(false) }
     }
 
     /// Whether people or their scripts read along, not a program that wants JSON.
@@ -115,45 +127,171 @@ impl Output {
     }
 
     /// Tells one event.
-    pub(crate) fn tell(&self, event: &Event<'_>) {
+    ///
+    /// # Cancel safety
+    /// Dropping the future before it completes tells nothing.
+    pub(crate) fn tell(&self, event: &Event<'_>) -> impl Future<Output = ()> + Send + use<> {
         let text = match self.format {
             Format::Json => Some(json::render(event)),
-            Format::Text | Format::Table | Format::Tsv => text::render(event),
+            Format::Text | Format::Table | Format::Tsv => text::render(event).map(|it| shown(&it)),
         };
-        if let Some(text) = text {
-            self.line(&text);
-        }
+        self.queue(text)
     }
 
     /// Tells what happened to a device.
-    pub(crate) fn happened(&self, happening: &Happening<'_>) {
-        self.tell(&Event::Happening(happening));
+    pub(crate) fn happened(&self, happening: &Happening<'_>) -> impl Future<Output = ()> + Send + use<> {
+        self.tell(&Event::Happening(happening))
     }
 
     /// Tells that a server is ready: with JSON the first line of stdout.
     #[cfg(feature = "emulator")]
-    pub(crate) fn ready(&self, content: &serde_json::Value) {
+    pub(crate) async fn ready(&self, content: &serde_json::Value) {
         if !self.is_text() {
-            self.line(&json::ready(content));
+            self.exact(json::ready(content)).await;
         }
     }
 
-    /// Writes text that is the same in both formats.
-    pub(crate) fn line(&self, text: &str) {
-        let mut closed = self.closed.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if !*closed {
-            let mut stdout = io::stdout().lock();
-            *closed = writeln!(stdout, "{text}").and_then(|()| stdout.flush()).is_err();
-        }
+    /// Writes text for people and their scripts, without what would command their terminal.
+    pub(crate) async fn line(&self, text: &str) {
+        self.queue(Some(shown(text))).await;
     }
 
-    /// Tells a failure: JSON on stdout, where a program waits for it; text on stderr.
-    pub(crate) fn fail(&self, failure: &Failure) {
-        match self.format {
-            Format::Json => self.tell(&Event::Error { failure }),
-            Format::Text | Format::Table | Format::Tsv => {
-                let _ = writeln!(io::stderr().lock(), "{}", text::error(failure));
+    /// Writes text for programs as it is.
+    pub(crate) async fn exact(&self, text: String) {
+        self.queue(Some(text)).await;
+    }
+
+    fn queue(&self, text: Option<String>) -> impl Future<Output = ()> + Send + use<> {
+        let stdout = self.stdout.clone();
+        async move {
+            if let Some(mut text) = text {
+                text.push('\n');
+                stdout.queue(text.into_bytes()).await;
             }
         }
+    }
+
+    /// Returns when all that was told is written and flushed.
+    ///
+    /// # Errors
+    /// If stdout could not be written. The command ends then.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing.
+    pub(crate) async fn written(&self) -> Result<(), Failure> {
+        self.stdout.written().await.map_err(Failure::from)
+    }
+
+    /// The command is over: a reader who takes nothing delays it no longer than [`PATIENCE`] says.
+    pub(crate) fn over(&self) {
+        self.is_over.send_replace(true);
+    }
+
+    /// Runs a command until it ends and all it told is written, or until stdout cannot be written.
+    pub(crate) async fn until_written(
+        &self,
+        command: impl Future<Output = Result<ExitCode, Failure>>,
+    ) -> Result<ExitCode, Failure> {
+        let whole = async {
+            let code = command.await?;
+            self.written().await?;
+            Ok(code)
+        };
+        tokio::select! {
+            biased;
+            failure = self.stdout.failed() => Err(failure.into()),
+            ended = whole => ended,
+            () = self.give_up(&self.stdout) => Err(self.stdout.failed().await.into()),
+        }
+    }
+
+    /// Tells how the command ended, if it failed: as JSON on stdout, where a program waits for it, or as
+    /// text on stderr. Returns the exit code once the log is written too.
+    pub(crate) async fn end(&self, ended: Result<ExitCode, Failure>) -> ExitCode {
+        let code = match ended {
+            Ok(code) => code,
+            // The reader closed the pipe on purpose.
+            Err(failure) if failure.exit_code == ExitCode::ClosedPipe => failure.exit_code,
+            Err(failure) => {
+                self.tell_failure(&failure).await;
+                failure.exit_code
+            }
+        };
+        tokio::select! {
+            biased;
+            _ = self.stderr.written() => {}
+            () = self.give_up(&self.stderr) => {}
+        }
+        code
+    }
+
+    async fn tell_failure(&self, failure: &Failure) {
+        if failure.exit_code == ExitCode::Interrupted {
+            self.over();
+        }
+        if self.is_text() || !self.tell_at_last(failure).await {
+            let text = shown(&text::error(failure)) + "\n";
+            tokio::select! {
+                biased;
+                () = self.stderr.queue(text.into_bytes()) => {}
+                () = self.give_up(&self.stderr) => {}
+            }
+        }
+    }
+
+    /// Whether a program that reads stdout got the failure.
+    async fn tell_at_last(&self, failure: &Failure) -> bool {
+        let tell = async {
+            self.tell(&Event::Error { failure }).await;
+            self.stdout.written().await.is_ok()
+        };
+        tokio::select! {
+            biased;
+            is_told = tell => is_told,
+            () = self.give_up(&self.stdout) => false,
+        }
+    }
+
+    /// Gives up on a reader who takes nothing, once the command is over or the user wants it to be.
+    async fn give_up(&self, writer: &Writer) {
+        let mut is_over = self.is_over.subscribe();
+        tokio::select! {
+            _ = is_over.wait_for(|it| *it) => {}
+            () = stop::signalled() => {}
+        }
+        writer.give_up_when_stalled(PATIENCE).await;
+    }
+}
+
+/// After the end of a command, a reader who takes nothing is waited for this long, at most twice.
+const PATIENCE: Duration = Duration::from_millis(250);
+
+fn shown(text: &str) -> String {
+    visible::visible_lines(text).into_owned()
+}
+
+/// The writer of stderr, for errors and the log.
+pub(crate) fn stderr() -> Writer {
+    Writer::start("stderr", writer::stderr())
+}
+
+impl Failure {
+    /// Text that the standard library could not write to stdout.
+    pub(crate) fn unwritten(error: std::io::Error) -> Self {
+        WriteError::from(error).into()
+    }
+}
+
+impl From<WriteError> for Failure {
+    fn from(error: WriteError) -> Self {
+        let (exit_code, message) = match error {
+            WriteError::Closed => (ExitCode::ClosedPipe, "the reader of stdout has closed it".to_owned()),
+            WriteError::Failed(why) => (ExitCode::Output, format!("stdout cannot be written: {why}")),
+            WriteError::Stalled(bytes) => {
+                (ExitCode::Output, format!("the reader of stdout takes nothing: {bytes} bytes were not written"))
+            }
+        };
+        Self::new(exit_code, "output", "local".to_owned(), message)
+            .hint("make room where stdout goes, and run the command again: its output is not complete")
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::text::visible;
+use super::visible::{escaped, visible};
 
 /// A title, and the JSON pointer of the member that stands below it.
 pub(crate) type Column = (&'static str, &'static str);
@@ -70,8 +70,9 @@ impl Table {
         if self.rows.is_empty() { "none\n".to_owned() } else { self.aligned() }
     }
 
-    /// Rows alone, cells apart by tabs. In a cell `\t`, `\n`, `\r` and `\\` stand for a tab, the ends
-    /// of lines and a backslash: a row is a line, whatever is in it.
+    /// Rows alone, with a tab between cells. In a cell `\t`, `\n`, `\r` and `\\` stand for a tab, the ends
+    /// of lines and a backslash, and `\u` with four digits for what could command a terminal: a row is
+    /// always one line.
     pub(super) fn tsv(&self) -> String {
         let row = |cells: &Vec<String>| {
             let cells: Vec<String> = cells.iter().map(|it| escaped(it)).collect();
@@ -79,10 +80,6 @@ impl Table {
         };
         self.rows.iter().map(row).collect()
     }
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('\\', "\\\\").replace('\t', "\\t").replace('\n', "\\n").replace('\r', "\\r")
 }
 
 /// Text as it is, a list of texts with commas, nothing for what is absent or null, else JSON.

@@ -1,6 +1,7 @@
 //! Events as text: the story of Microsoft's sample, with names to its values.
 
 use crate::failure::Failure;
+use crate::output::visible::visible;
 use crate::output::{Event, happening};
 
 /// The lines of an event; `None` where text says nothing.
@@ -22,7 +23,7 @@ pub(super) fn render(event: &Event<'_>) -> Option<String> {
         Event::Assigned { assignment } => {
             let state = &assignment.state;
             let substatus = state.substatus.as_ref().map_or_else(|| "-".to_owned(), |it| visible(it.as_str()));
-            let payload = state.payload.as_ref().map_or_else(|| "null".to_owned(), ToString::to_string);
+            let payload = state.payload.as_ref().map_or_else(|| "null".to_owned(), |it| visible(&it.to_string()));
             format!(
                 "The complete registration result is\n  device id  {}\n  hub        {}\n  substatus  {substatus}\n  payload    {payload}",
                 assignment.device_id, assignment.hub
@@ -52,18 +53,13 @@ pub(super) fn render(event: &Event<'_>) -> Option<String> {
     })
 }
 
-/// Words of others, without what would command the terminal.
-pub(crate) fn visible(text: &str) -> String {
-    text.chars().map(|it| if it.is_control() { ' ' } else { it }).collect()
-}
-
 /// A failure for people: what, why, where, what to do.
 pub(super) fn error(failure: &Failure) -> String {
     let messages: Vec<String> = failure.messages.iter().map(|it| visible(it)).collect();
     let mut text = format!("error: {}", messages.join("\n  because: "));
     let mut facts = vec![format!("stage {}", failure.stage), format!("fault {}", failure.fault)];
     if let Some(endpoint) = &failure.endpoint {
-        facts.insert(1, format!("endpoint {endpoint}"));
+        facts.insert(1, format!("endpoint {}", visible(endpoint)));
     }
     if let Some(code) = failure.service_code {
         facts.push(format!("service code {code}"));
@@ -73,7 +69,7 @@ pub(super) fn error(failure: &Failure) -> String {
     }
     text.push_str(&format!("\n  where: {}", facts.join(", ")));
     if let Some(hint) = &failure.hint {
-        text.push_str(&format!("\n  hint: {hint}"));
+        text.push_str(&format!("\n  hint: {}", visible(hint)));
     }
     text
 }

@@ -1,6 +1,7 @@
 //! `hubward device c2d`: receive what the cloud sends.
 
 use clap::{Args, Subcommand};
+use hubward::CloudMessages;
 use tokio::time::Instant;
 
 use super::EndArgs;
@@ -51,37 +52,55 @@ async fn receive(connection: &Connection, args: &ReceiveArgs, output: &Output) -
     let online = stop.or_interrupt(connection.open(output)).await?;
     let since = Instant::now();
     let mut inbox = if connection.is_module() { online.client.inputs()? } else { online.client.cloud_messages()? };
-    let (mut received, mut completed) = (0, 0);
-    // One that is dropped comes again, to us.
-    let mut shown = Vec::new();
-    {
-        let over = args.end.reached(since, &mut stop);
-        tokio::pin!(over);
-        while args.count.is_none_or(|it| received < it) {
-            let message = tokio::select! {
-                biased;
-                () = &mut over => break,
-                message = inbox.next() => message.map_err(ended)?,
-            };
-            received += 1;
-            output.happened(&Happening::Received { number: received, message: message.message() });
-            if args.no_complete {
-                output.happened(&Happening::Left { number: received, reason: "as --no-complete wants it" });
-                shown.push(message);
-            } else {
-                match message.complete().await {
-                    Ok(()) => {
-                        completed += 1;
-                        output.happened(&Happening::Completed { number: received });
-                    }
-                    Err(error) => {
-                        output.happened(&Happening::Left { number: received, reason: &error.to_string() });
-                    }
-                }
+    let mut counts = Counts::default();
+    tokio::select! {
+        biased;
+        () = args.end.reached(since, &mut stop, output) => {}
+        shown = show(&mut inbox, args, &mut counts, output) => shown?,
+    }
+    let Counts { received, completed } = counts;
+    Ok(online.finish(&[("received", received), ("completed", completed)], output).await)
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    received: u64,
+    completed: u64,
+}
+
+/// Shows messages, and completes each once its text is written.
+async fn show(
+    inbox: &mut CloudMessages,
+    args: &ReceiveArgs,
+    counts: &mut Counts,
+    output: &Output,
+) -> Result<(), Failure> {
+    // A message that is dropped comes again, to us.
+    let mut kept = Vec::new();
+    while args.count.is_none_or(|it| counts.received < it) {
+        if kept.len() as u64 == UNCOMPLETED_MAX {
+            // The hub sends no more until one is completed.
+            return std::future::pending().await;
+        }
+        let message = inbox.next().await.map_err(ended)?;
+        counts.received += 1;
+        let number = counts.received;
+        output.happened(&Happening::Received { number, message: message.message() }).await;
+        if args.no_complete {
+            output.happened(&Happening::Left { number, reason: "as --no-complete wants it" }).await;
+            kept.push(message);
+            continue;
+        }
+        output.written().await?;
+        match message.complete().await {
+            Ok(()) => {
+                counts.completed += 1;
+                output.happened(&Happening::Completed { number }).await;
             }
+            Err(error) => output.happened(&Happening::Left { number, reason: &error.to_string() }).await,
         }
     }
-    Ok(online.finish(&[("received", received), ("completed", completed)], output).await)
+    Ok(())
 }
 
 /// How many messages a hub sends before it waits for the first to be completed.

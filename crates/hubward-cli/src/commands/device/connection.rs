@@ -226,7 +226,7 @@ impl Connection {
         let spinner = Spinner::start(output.is_text(), "connecting to the hub");
         let client = hubward::connect_to_hub_with(&settings, setup).await?;
         spinner.stop();
-        output.happened(&Happening::Online { identity: &settings.identity, transport: settings.transport });
+        output.happened(&Happening::Online { identity: &settings.identity, transport: settings.transport }).await;
         Ok(Online { client, assignment })
     }
 
@@ -241,7 +241,7 @@ impl Online {
     pub(super) async fn finish(&self, counts: &[(&'static str, u64)], output: &Output) -> ExitCode {
         let closed = self.client.close(FLUSH).await;
         tracing::debug!(?closed, "the hub client is closed");
-        output.tell(&Event::Finished { counts });
+        output.tell(&Event::Finished { counts }).await;
         ExitCode::Ok
     }
 }

@@ -6,13 +6,14 @@ use std::pin::pin;
 use std::process::Stdio;
 use std::time::Duration;
 
-use hubward::{limits, vars};
+use hubward::limits;
 use serde::de::IgnoredAny;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
 use crate::failure::Failure;
+use crate::process_group::{self, ProcessGroup};
 
 /// What to run for each call.
 #[derive(Debug, Clone)]
@@ -54,7 +55,7 @@ impl Program {
         Ok(Self { path, arguments: arguments.to_vec(), limit })
     }
 
-    /// Runs it for one call. Dropping the future kills it.
+    /// Runs it for one call. Dropping the future kills it, and what it has started.
     pub(super) async fn call(&self, method: &str, payload: &[u8]) -> Answered {
         // The cloud chooses the name; it must not choose the program's options.
         if method.starts_with('-') {
@@ -65,27 +66,42 @@ impl Program {
             .args(&self.arguments)
             .arg(method)
             .env("HUBWARD_METHOD", method)
-            // What the program need not know.
-            .env_remove(vars::SYMMETRIC_KEY)
-            .env_remove(vars::CONNECTION_STRING)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .kill_on_drop(true);
-        let mut child = match command.spawn() {
-            Ok(child) => child,
+        for (name, value) in std::env::vars_os() {
+            if holds_secret(&name.to_string_lossy(), &value.to_string_lossy()) {
+                command.env_remove(name);
+            }
+        }
+        let (mut child, mut group) = match process_group::start(&mut command) {
+            Ok(started) => started,
             Err(error) => return Answered::failed(500, format!("the program does not start: {error}")),
         };
-        let outcome = timeout(self.limit, converse(&mut child, payload)).await;
+        let outcome = timeout(self.limit, converse(&mut child, &mut group, payload)).await;
         if !matches!(outcome, Ok(Ok(_))) {
+            group.kill();
             // It may have ended at this moment.
             let _ = child.kill().await;
         }
         match outcome {
             Ok(Ok(answered)) => answered,
             Ok(Err(error)) => Answered::failed(500, format!("the program cannot be talked to: {error}")),
-            Err(_) => Answered::failed(504, format!("the program took longer than {:?} and was killed", self.limit)),
+            Err(_) => Answered::failed(
+                504,
+                format!("the program took longer than {:?} and was killed with what it had started", self.limit),
+            ),
         }
     }
+}
+
+/// Whether a variable of this process holds a credential, which is none of the program's business: a
+/// key, or a string or token that was made of one.
+fn holds_secret(name: &str, value: &str) -> bool {
+    const NAMED: [&str; 5] = ["SYMMETRIC_KEY", "GROUP_KEY", "CONNECTION_STRING", "SAS_TOKEN", "BEARER_TOKEN"];
+    const FORMS: [&str; 2] = ["sharedaccesskey=", "sharedaccesssignature"];
+    let (name, value) = (name.to_ascii_uppercase(), value.to_ascii_lowercase());
+    NAMED.iter().any(|it| name.contains(it)) || FORMS.iter().any(|it| value.contains(it))
 }
 
 /// Whether there is a program.
@@ -101,7 +117,7 @@ fn runs(path: &Path) -> bool {
     metadata.is_file() && may_run
 }
 
-async fn converse(child: &mut Child, payload: &[u8]) -> std::io::Result<Answered> {
+async fn converse(child: &mut Child, group: &mut ProcessGroup, payload: &[u8]) -> std::io::Result<Answered> {
     let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
     let mut body = Vec::new();
     let ended = {
@@ -125,6 +141,7 @@ async fn converse(child: &mut Child, payload: &[u8]) -> std::io::Result<Answered
                 None
             }
             ended = child.wait() => {
+                group.release();
                 // What it leaves behind may keep its output open: a reboot that waits for the answer,
                 // say. What the program itself wrote is there already.
                 if let Ok(heard) = timeout(AFTERWARDS, talk).await {
@@ -135,12 +152,17 @@ async fn converse(child: &mut Child, payload: &[u8]) -> std::io::Result<Answered
         }
     };
     if body.len() > limits::METHOD_PAYLOAD_MAX {
+        group.kill();
         child.kill().await?;
         return Ok(Answered::failed(500, format!("the answer has more than {} bytes", limits::METHOD_PAYLOAD_MAX)));
     }
     let ended = match ended {
         Some(ended) => ended,
-        None => child.wait().await?,
+        None => {
+            let ended = child.wait().await?;
+            group.release();
+            ended
+        }
     };
     body.truncate(body.trim_ascii_end().len());
     if !body.is_empty() && serde_json::from_slice::<IgnoredAny>(&body).is_err() {
@@ -226,15 +248,41 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn it_is_killed_at_its_deadline() {
-        let folder = std::env::temp_dir().join(format!("hubward-exec-{}", std::process::id()));
-        let script = format!("echo $$ > {}; exec sleep 1000", folder.display());
+    async fn it_is_killed_at_its_deadline_with_what_it_has_started() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("ids");
+        let script = format!("sleep 1000 & echo $! > {0}; echo $$ >> {0}; wait", file.display());
         let answered = shell(&script, Duration::from_millis(500)).call("reboot", b"").await;
         assert_eq!(answered.status, 504);
-        let id = std::fs::read_to_string(&folder).expect("it ran");
-        std::fs::remove_file(&folder).expect("it is there");
-        // Killed and waited for: where there is such a folder, it is not in it.
-        assert!(!Path::new("/proc").join(id.trim()).exists());
+        let ids = std::fs::read_to_string(&file).expect("it ran");
+        assert_eq!(ids.lines().count(), 2);
+        for id in ids.lines() {
+            // One that nobody has waited for yet is a zombie.
+            let ended = async {
+                while std::fs::read_to_string(format!("/proc/{id}/stat")).is_ok_and(|it| !it.contains(") Z ")) {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+            };
+            timeout(LONG, ended).await.expect("it was killed");
+        }
+    }
+
+    #[test]
+    fn variables_with_credentials_are_recognised() {
+        for (name, value) in [
+            ("PROVISIONING_SYMMETRIC_KEY", "a2V5"),
+            ("IOTHUB_DEVICE_CONNECTION_STRING", "x"),
+            ("IOTHUB_CONNECTION_STRING", "x"),
+            ("PROVISIONING_CONNECTION_STRING", "x"),
+            ("PROVISIONING_MASTER_SYMMETRIC_KEY", "a2V5"),
+            ("OTHER", "Endpoint=sb://x;SharedAccessKeyName=a;SharedAccessKey=a2V5"),
+            ("OTHER", "SharedAccessSignature sr=x&sig=y&se=1"),
+        ] {
+            assert!(holds_secret(name, value), "{name}={value}");
+        }
+        for name in ["PATH", "PROVISIONING_HOST", "HUBWARD_CA_FILE", "PROVISIONING_REGISTRATION_ID"] {
+            assert!(!holds_secret(name, "value"), "{name}");
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
+use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use hubward::{
     CloseReason, CloudMessage, CloudMessages, HubClient, Message, MethodCall, MethodError, MethodResponse, Receipt,
@@ -16,6 +17,7 @@ use hubward::{
 use serde_json::{Map, Value, json};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
+use crate::failure::Failure;
 use crate::input::with_id;
 use crate::output::Happening;
 use crate::tally::wind_speed;
@@ -33,14 +35,20 @@ pub(crate) struct Script {
     pub(crate) message: Option<Message>,
 }
 
-/// Who hears what happens. Called from several tasks.
-pub(crate) type Tell = Arc<dyn Fn(&Happening<'_>) + Send + Sync>;
+/// Who hears what happens to a device. Called from several tasks.
+pub(crate) trait Audience: Send + Sync {
+    /// Tells what happened; completes when there is room for more.
+    fn tell(&self, happening: &Happening<'_>) -> BoxFuture<'static, ()>;
+
+    /// Completes when all that was told before is shown, or can never be.
+    fn shown(&self) -> BoxFuture<'_, Result<(), Failure>>;
+}
 
 /// A device that lives, or is about to.
 #[derive(Clone)]
 pub(crate) struct Living {
     script: Arc<Script>,
-    tell: Tell,
+    audience: Arc<dyn Audience>,
     counts: Arc<Counts>,
 }
 
@@ -67,7 +75,7 @@ pub(crate) struct Done {
 }
 
 /// Why a device does not live on.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) enum Death {
     /// Its client ended.
     Closed(CloseReason),
@@ -75,11 +83,13 @@ pub(crate) enum Death {
     Twin(TwinError),
     /// It cannot receive.
     Receive(ReceiveError),
+    /// What it receives cannot be shown.
+    Output(Failure),
 }
 
 impl Living {
-    pub(crate) fn new(script: Script, tell: Tell) -> Self {
-        Self { script: Arc::new(script), tell, counts: Arc::default() }
+    pub(crate) fn new(script: Script, audience: Arc<dyn Audience>) -> Self {
+        Self { script: Arc::new(script), audience, counts: Arc::default() }
     }
 
     /// Answers methods from now on; before the login, since a hub may call at once.
@@ -87,7 +97,7 @@ impl Living {
         let living = self.clone();
         hub.serve_methods(move |call| {
             let living = living.clone();
-            async move { living.answer(&call) }
+            async move { living.answer(&call).await }
         })
     }
 
@@ -110,7 +120,7 @@ impl Living {
         tracing::debug!(?closed, "a living device has ended");
         // Every receipt is resolved by now.
         while let Some((number, outcome)) = unanswered.next().await {
-            self.judge(number, outcome);
+            self.judge(number, outcome).await;
         }
         lived
     }
@@ -150,85 +160,92 @@ impl Living {
                 changed = desired.changed(), if begun => match changed {
                     Ok(properties) => {
                         count(&self.counts.desired);
-                        (self.tell)(&Happening::Desired(&properties));
+                        self.audience.tell(&Happening::Desired(&properties)).await;
                     }
                     Err(reason) => return Death::Closed(reason),
                 },
                 message = inbox.next() => match message {
-                    Ok(message) => self.receive(message).await,
+                    Ok(message) => {
+                        if let Err(failure) = self.receive(message).await {
+                            return Death::Output(failure);
+                        }
+                    }
                     Err(reason) => return Death::Closed(reason),
                 },
                 Ok(()) = state.changed() => {
                     let state = state.borrow_and_update().clone();
                     if !state.is_closed() {
-                        (self.tell)(&Happening::State(&state));
+                        self.audience.tell(&Happening::State(&state)).await;
                     }
                 }
-                () = tick(&mut ticks) => self.send(hub, unanswered),
-                Some((number, outcome)) = unanswered.next(), if !unanswered.is_empty() => self.judge(number, outcome),
+                () = tick(&mut ticks) => self.send(hub, unanswered).await,
+                Some((number, outcome)) = unanswered.next(), if !unanswered.is_empty() => self.judge(number, outcome).await,
             }
         }
     }
 
     async fn begin(&self, hub: &HubClient) -> Result<(), TwinError> {
         let twin = hub.twin().await?;
-        (self.tell)(&Happening::Twin(&twin));
+        self.audience.tell(&Happening::Twin(&twin)).await;
         if let Some(report) = &self.script.report {
             let reported = hub.report(report).await?;
-            (self.tell)(&Happening::Reported(reported.version));
+            self.audience.tell(&Happening::Reported(reported.version)).await;
         }
         Ok(())
     }
 
-    async fn receive(&self, message: CloudMessage) {
+    /// Completes the message once it is shown.
+    async fn receive(&self, message: CloudMessage) -> Result<(), Failure> {
         let number = count(&self.counts.received);
-        (self.tell)(&Happening::Received { number, message: message.message() });
+        self.audience.tell(&Happening::Received { number, message: message.message() }).await;
+        self.audience.shown().await?;
         match message.complete().await {
             Ok(()) => {
                 count(&self.counts.completed);
-                (self.tell)(&Happening::Completed { number });
+                self.audience.tell(&Happening::Completed { number }).await;
             }
-            Err(error) => (self.tell)(&Happening::Left { number, reason: &error.to_string() }),
+            Err(error) => self.audience.tell(&Happening::Left { number, reason: &error.to_string() }).await,
         }
+        Ok(())
     }
 
-    fn answer(&self, call: &MethodCall) -> Result<MethodResponse, MethodError> {
+    async fn answer(&self, call: &MethodCall) -> Result<MethodResponse, MethodError> {
         let number = count(&self.counts.calls);
         let (method, payload) = (call.name(), call.payload());
-        (self.tell)(&Happening::Call { number, method, payload });
+        self.audience.tell(&Happening::Call { number, method, payload }).await;
         let (status, body) = match self.script.methods.get(method) {
             Some((status, body)) => (*status, body.clone()),
             None => (404, Some(json!({ "error": "there is no such method" }))),
         };
         let payload = body.map(|it| it.to_string().into_bytes()).unwrap_or_default();
-        (self.tell)(&Happening::Answer { number, method, status, payload: &payload, problem: None });
+        self.audience.tell(&Happening::Answer { number, method, status, payload: &payload, problem: None }).await;
         Ok(MethodResponse::raw(status, payload))
     }
 
-    /// Never waits: a device that cannot send has other things to do meanwhile.
-    fn send(&self, hub: &HubClient, unanswered: &mut Unanswered) {
+    /// Never waits for the hub: a device that cannot send has other things to do meanwhile.
+    async fn send(&self, hub: &HubClient, unanswered: &mut Unanswered) {
         let number = count(&self.counts.sent);
         let message =
             self.script.message.clone().unwrap_or_else(|| wind_speed(usize::try_from(number).unwrap_or(usize::MAX)));
         match hub.try_enqueue(with_id(message)) {
             Ok(receipt) => {
-                (self.tell)(&Happening::Sending { number });
+                self.audience.tell(&Happening::Sending { number }).await;
                 unanswered.push(Numbered { number, receipt });
             }
             Err(error @ TryEnqueueError::Full(_)) => {
-                (self.tell)(&Happening::Unsent { number, reason: &error.to_string() });
+                self.audience.tell(&Happening::Unsent { number, reason: &error.to_string() }).await;
             }
-            Err(error) => (self.tell)(&Happening::Unsent { number, reason: &error.to_string() }),
+            Err(error) => self.audience.tell(&Happening::Unsent { number, reason: &error.to_string() }).await,
         }
     }
 
-    fn judge(&self, number: u64, outcome: Result<(), SendError>) {
+    async fn judge(&self, number: u64, outcome: Result<(), SendError>) {
         match outcome {
             Ok(()) => {
                 count(&self.counts.acknowledged);
-                (self.tell)(&Happening::Sent { number });
+                self.audience.tell(&Happening::Sent { number }).await;
             }
-            Err(error) => (self.tell)(&Happening::Unsent { number, reason: &error.to_string() }),
+            Err(error) => self.audience.tell(&Happening::Unsent { number, reason: &error.to_string() }).await,
         }
     }
 }

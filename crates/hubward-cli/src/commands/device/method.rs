@@ -64,7 +64,7 @@ pub(super) async fn run(args: &ServeArgs, output: &Output) -> Result<ExitCode, F
     let online = stop.or_interrupt(connection.open_with(output, setup)).await?;
     let since = Instant::now();
     tokio::select! {
-        () = args.end.reached(since, &mut stop) => {}
+        () = args.end.reached(since, &mut stop, output) => {}
         reason = online.client.closed() => return Err(ended(reason)),
     }
     let calls = server.calls.load(Ordering::Relaxed);
@@ -97,10 +97,10 @@ impl Server {
     async fn answer(&self, call: &MethodCall) -> Result<MethodResponse, MethodError> {
         let number = self.calls.fetch_add(1, Ordering::Relaxed) + 1;
         let method = call.name();
-        self.output.happened(&Happening::Call { number, method, payload: call.payload() });
+        self.output.happened(&Happening::Call { number, method, payload: call.payload() }).await;
         let Answered { status, body, problem } = self.program.call(method, call.payload()).await;
         let problem = problem.as_deref();
-        self.output.happened(&Happening::Answer { number, method, status, payload: &body, problem });
+        self.output.happened(&Happening::Answer { number, method, status, payload: &body, problem }).await;
         Ok(MethodResponse::raw(status, body))
     }
 }

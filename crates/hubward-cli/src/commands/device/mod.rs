@@ -109,8 +109,9 @@ struct EndArgs {
 }
 
 impl EndArgs {
-    /// Waits for the end, which began to be waited for at `since`. Ctrl-C is a proper one.
-    async fn reached(&self, since: Instant, stop: &mut Stop) {
+    /// Waits for the end, which began to be waited for at `since`. Ctrl-C is a proper one. From then on
+    /// no reader of the output may delay the command.
+    async fn reached(&self, since: Instant, stop: &mut Stop, output: &Output) {
         let over = async {
             match self.duration.and_then(|it| since.checked_add(it)) {
                 Some(at) => tokio::time::sleep_until(at).await,
@@ -121,5 +122,6 @@ impl EndArgs {
             () = stop.heard() => {}
             () = over => {}
         }
+        output.over();
     }
 }

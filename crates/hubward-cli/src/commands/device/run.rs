@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
+use futures_util::future::BoxFuture;
 use hubward::Message;
 use serde_json::Value;
 use tokio::time::Instant;
 
 use super::EndArgs;
 use super::connection::{ConnectionArgs, ended};
-use super::living::{Death, Done, Living, Script};
+use super::living::{Audience, Death, Done, Living, Script};
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
 use crate::input;
@@ -87,11 +88,10 @@ pub(super) async fn run(args: &RunArgs, output: &Output) -> Result<ExitCode, Fai
     let script = args.script()?;
     let connection = args.connection.read()?;
     let mut stop = Stop::listen()?;
-    let told = output.clone();
-    let living = Living::new(script, Arc::new(move |it: &Happening<'_>| told.happened(it)));
+    let living = Living::new(script, Arc::new(output.clone()));
     let online = stop.or_interrupt(connection.open_with(output, |hub| living.serve(hub))).await?;
     let since = Instant::now();
-    living.live(&online.client, args.end.reached(since, &mut stop), FLUSH).await?;
+    living.live(&online.client, args.end.reached(since, &mut stop, output), FLUSH).await?;
     let Done { calls, desired, received, completed, messages, acknowledged } = living.done();
     if acknowledged < messages {
         let said = format!("{acknowledged} of {messages} messages acknowledged");
@@ -101,17 +101,29 @@ pub(super) async fn run(args: &RunArgs, output: &Output) -> Result<ExitCode, Fai
         failure.endpoint = Some(online.client.endpoint().to_owned());
         return Err(failure);
     }
-    output.tell(&Event::Finished {
-        counts: &[
-            ("messages", messages),
-            ("acknowledged", acknowledged),
-            ("calls", calls),
-            ("desired", desired),
-            ("received", received),
-            ("completed", completed),
-        ],
-    });
+    output
+        .tell(&Event::Finished {
+            counts: &[
+                ("messages", messages),
+                ("acknowledged", acknowledged),
+                ("calls", calls),
+                ("desired", desired),
+                ("received", received),
+                ("completed", completed),
+            ],
+        })
+        .await;
     Ok(ExitCode::Ok)
+}
+
+impl Audience for Output {
+    fn tell(&self, happening: &Happening<'_>) -> BoxFuture<'static, ()> {
+        Box::pin(self.happened(happening))
+    }
+
+    fn shown(&self) -> BoxFuture<'_, Result<(), Failure>> {
+        Box::pin(self.written())
+    }
 }
 
 impl From<Death> for Failure {
@@ -120,6 +132,7 @@ impl From<Death> for Failure {
             Death::Closed(reason) => ended(reason),
             Death::Twin(error) => error.into(),
             Death::Receive(error) => error.into(),
+            Death::Output(failure) => failure,
         }
     }
 }

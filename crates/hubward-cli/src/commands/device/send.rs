@@ -197,7 +197,7 @@ async fn send(args: &SendArgs, connection: &Connection, load: Load, output: &Out
     if let Some(problem) = broken.get() {
         return Err(Failure::usage(format!("after {acknowledged} messages: {problem}")));
     }
-    output.tell(&Event::Result { outcome: &Outcome { assignment: online.assignment, messages, acknowledged } });
+    output.tell(&Event::Result { outcome: &Outcome { assignment: online.assignment, messages, acknowledged } }).await;
     Ok(ExitCode::Ok)
 }
 

@@ -95,14 +95,14 @@ impl ReportArgs {
 async fn show(connection: &Connection, output: &Output) -> Result<ExitCode, Failure> {
     let online = connection.open(output).await?;
     let twin = online.client.twin().await?;
-    output.happened(&Happening::Twin(&twin));
+    output.happened(&Happening::Twin(&twin)).await;
     Ok(online.finish(&[], output).await)
 }
 
 async fn report(connection: &Connection, patch: &Map<String, Value>, output: &Output) -> Result<ExitCode, Failure> {
     let online = connection.open(output).await?;
     let reported = online.client.report(patch).await?;
-    output.happened(&Happening::Reported(reported.version));
+    output.happened(&Happening::Reported(reported.version)).await;
     Ok(online.finish(&[], output).await)
 }
 
@@ -112,18 +112,17 @@ async fn watch(connection: &Connection, end: &EndArgs, output: &Output) -> Resul
     let since = Instant::now();
     let mut desired = online.client.desired()?;
     let mut changes = 0;
-    let over = end.reached(since, &mut stop);
-    tokio::pin!(over);
-    loop {
-        tokio::select! {
-            biased;
-            () = &mut over => break,
-            changed = desired.changed() => {
-                let properties = changed.map_err(ended)?;
-                changes += 1;
-                output.happened(&Happening::Desired(&properties));
-            }
+    let watching = async {
+        loop {
+            let properties = desired.changed().await.map_err(ended)?;
+            changes += 1;
+            output.happened(&Happening::Desired(&properties)).await;
         }
+    };
+    tokio::select! {
+        biased;
+        () = end.reached(since, &mut stop, output) => {}
+        failed = watching => return failed,
     }
     Ok(online.finish(&[("desired", changes)], output).await)
 }

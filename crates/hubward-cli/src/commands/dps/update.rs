@@ -101,7 +101,7 @@ async fn update(
     }
     let written = kind.write(&dps, id, &body.into(), Some(&etag)).await?;
     let answer = Answer::of(written.get(), kind.columns_for(args.show_keys), args.show_keys)?;
-    Ok(context.output.answer(&answer))
+    Ok(context.output.answer(&answer).await)
 }
 
 fn strange(error: &serde_json::Error) -> Failure {

@@ -22,18 +22,18 @@ pub(super) struct EnvArgs {
     data_dir: Option<PathBuf>,
 }
 
-pub(super) fn run(args: &EnvArgs, output: &Output) -> Result<ExitCode, Failure> {
+pub(super) async fn run(args: &EnvArgs, output: &Output) -> Result<ExitCode, Failure> {
     let data_dir = data_dir(args.data_dir.as_deref())?;
     let running = Running::with(&data_dir).ok_or_else(|| {
         Failure::local(format!("no emulator runs with the data directory {}", data_dir.display()))
             .hint("start one: hubward emulator")
     })?;
     if output.is_text() {
-        output.line(&cloud::block(&running.variables, &running.operator, args.shell));
+        output.line(&cloud::block(&running.variables, &running.operator, args.shell)).await;
     } else {
-        output.tell(&Event::Device { variables: &running.variables });
-        output.tell(&Event::Operator { variables: &running.operator });
-        output.tell(&Event::Result { outcome: &Outcome::default() });
+        output.tell(&Event::Device { variables: &running.variables }).await;
+        output.tell(&Event::Operator { variables: &running.operator }).await;
+        output.tell(&Event::Result { outcome: &Outcome::default() }).await;
     }
     Ok(ExitCode::Ok)
 }

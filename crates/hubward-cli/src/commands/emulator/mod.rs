@@ -81,7 +81,7 @@ impl EmulatorArgs {
 pub(crate) async fn run(args: &EmulatorArgs, output: &Output) -> Result<ExitCode, Failure> {
     match &args.command {
         None => serve::run(&args.start, output).await,
-        Some(EmulatorCommand::Env(args)) => env::run(args, output),
+        Some(EmulatorCommand::Env(args)) => env::run(args, output).await,
         Some(EmulatorCommand::Trust(args)) => trust::run(args, output).await,
         Some(EmulatorCommand::Status(args)) => state::status(args, output).await,
         Some(EmulatorCommand::Export(args)) => state::export(args, output).await,

@@ -84,11 +84,11 @@ pub(super) async fn run(args: &StartArgs, output: &Output) -> Result<ExitCode, F
     let note = kept.map(|it| Note::write(&it, &ready, &variables, &operator)).transpose()?;
     if output.is_text() {
         let open = args.admin_address.is_some_and(|it| !it.is_loopback());
-        output.line(&introduction(&emulator, &variables, &operator, open));
+        output.line(&introduction(&emulator, &variables, &operator, open)).await;
     } else {
-        output.ready(&ready);
-        output.tell(&Event::Device { variables: &variables });
-        output.tell(&Event::Operator { variables: &operator });
+        output.ready(&ready).await;
+        output.tell(&Event::Device { variables: &variables }).await;
+        output.tell(&Event::Operator { variables: &operator }).await;
     }
     let lost = tokio::select! {
         () = stop.heard() => None,

@@ -110,7 +110,7 @@ pub(super) async fn status(args: &StatusArgs, output: &Output) -> Result<ExitCod
     let status: Value = serde_json::from_str(body.get()).unwrap_or_default();
     let hubs = status["hubs"].as_array().cloned().unwrap_or_default();
     let answer = Answer::with_rows(body.get(), &hubs, HUBS).text(described(&status));
-    Ok(output.answer(&answer))
+    Ok(output.answer(&answer).await)
 }
 
 /// Their order is a documented interface: see docs/cli.md.
@@ -184,12 +184,12 @@ pub(super) async fn export(args: &ExportArgs, output: &Output) -> Result<ExitCod
     // To be read and kept under version control by people, too.
     let text = format!("{state:#}\n");
     match &args.file {
-        None if output.is_text() => output.line(text.trim_end()),
-        None => output.line(&state.to_string()),
+        None if output.is_text() => output.exact(text.trim_end().to_owned()).await,
+        None => output.exact(state.to_string()).await,
         Some(file) => {
             write_private(file, text.as_bytes())
                 .map_err(|error| Failure::local(format!("{} cannot be written: {error}", file.display())))?;
-            output.tell(&Event::Value { name: "file", value: &file.display().to_string() });
+            output.tell(&Event::Value { name: "file", value: &file.display().to_string() }).await;
         }
     }
     Ok(ExitCode::Ok)
@@ -212,7 +212,7 @@ pub(super) async fn import(args: &ImportArgs, output: &Output) -> Result<ExitCod
     let counts: Value = serde_json::from_str(&report).unwrap_or_default();
     let of = |name: &str| counts[name].as_u64().unwrap_or_default();
     let text = format!("{} created, {} updated, {} unchanged", of("created"), of("updated"), of("unchanged"));
-    Ok(output.answer(&Answer::with_rows(report, std::slice::from_ref(&counts), REPORT).text(text)))
+    Ok(output.answer(&Answer::with_rows(report, std::slice::from_ref(&counts), REPORT).text(text)).await)
 }
 
 /// Their order is a documented interface: see docs/cli.md.
@@ -237,9 +237,9 @@ pub(super) async fn reset(args: &ResetArgs, output: &Output) -> Result<ExitCode,
         }
     }
     if output.is_text() {
-        output.line(&format!("reset {of}"));
+        output.line(&format!("reset {of}")).await;
     } else {
-        output.tell(&Event::Value { name: "reset", value: &of });
+        output.tell(&Event::Value { name: "reset", value: &of }).await;
     }
     Ok(ExitCode::Ok)
 }

@@ -100,7 +100,7 @@ pub(super) async fn run(args: &SendArgs, login: &LoginArgs, output: &Output) -> 
         admin.call::<Value>(Method::POST, path).json(&body).verbatim().await.map_err(|error| absent(error.into()))?;
     let id: Value = serde_json::from_str(sent.get()).unwrap_or_default();
     let text = format!("message {} waits for {}", id["messageId"].as_str().unwrap_or("-"), args.device_id);
-    Ok(output.answer(&Answer::of(sent.get(), COLUMNS, true)?.text(text)))
+    Ok(output.answer(&Answer::of(sent.get(), COLUMNS, true)?.text(text)).await)
 }
 
 const COLUMNS: &[Column] = &[("Message", "/messageId")];

@@ -171,7 +171,7 @@ pub(super) async fn run(
             args.key.connection_string(&reached.host, &ids, device.authentication.as_ref())?
         }
     };
-    Ok(output.answer(&answer))
+    Ok(output.answer(&answer).await)
 }
 
 /// The first devices, as the registry has them. It gives no more than so many, and no page after them.

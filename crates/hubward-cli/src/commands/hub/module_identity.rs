@@ -151,7 +151,7 @@ pub(super) async fn run(
             args.key.connection_string(&reached.host, &ids, module.authentication.as_ref())?
         }
     };
-    Ok(output.answer(&answer))
+    Ok(output.answer(&answer).await)
 }
 
 /// The modules of a device, or the first of them: the service always gives all.

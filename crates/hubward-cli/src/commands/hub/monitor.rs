@@ -73,7 +73,7 @@ pub(super) async fn run(args: &MonitorArgs, login: &LoginArgs, output: &Output) 
         };
         match event {
             Ok(Some(event)) => {
-                let is_message = tell(args, &event, output);
+                let is_message = tell(args, &event, output).await;
                 seen += u64::from(is_message);
                 feed.last = event.id.or(feed.last);
             }
@@ -116,11 +116,11 @@ async fn idle(seconds: u64) {
 }
 
 /// Shows an event; whether it was a message.
-fn tell(args: &MonitorArgs, event: &ServerEvent, output: &Output) -> bool {
+async fn tell(args: &MonitorArgs, event: &ServerEvent, output: &Output) -> bool {
     let data: Value = serde_json::from_str(&event.data).unwrap_or_default();
     match event.event.as_deref() {
-        None | Some("message") if output.is_text() => output.line(&line(&data, &args.properties)),
-        None | Some("message") => output.line(&event.data),
+        None | Some("message") if output.is_text() => output.line(&line(&data, &args.properties)).await,
+        None | Some("message") => output.exact(event.data.clone()).await,
         Some("skipped") => {
             tracing::warn!("{} messages were gone before they could be shown", data["skipped"]);
             return false;

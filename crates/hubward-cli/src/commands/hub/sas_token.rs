@@ -53,7 +53,7 @@ pub(super) async fn run(args: &TokenArgs, login: &LoginArgs, output: &Output) ->
              --login-file or {} for a policy, hubward sas token --symmetric-key-file for a device",
             crate::HUB_LOGIN
         );
-        return Ok(output.answer(&Answer::value("sas", of_text(text, expiry)?.expose())));
+        return Ok(output.answer(&Answer::value("sas", of_text(text, expiry)?.expose())).await);
     }
     if args.device_id.is_none() && args.key.key_type == KeyType::Secondary {
         return Err(Failure::usage("--key-type secondary is for devices: a login holds one key of its policy")
@@ -71,7 +71,7 @@ pub(super) async fn run(args: &TokenArgs, login: &LoginArgs, output: &Output) ->
             SasToken::sign(key, &reached.host, expiry, Some(name))
         }
     };
-    Ok(output.answer(&Answer::value("sas", token.expose())))
+    Ok(output.answer(&Answer::value("sas", token.expose())).await)
 }
 
 /// By the key in a connection string, whosever it is.

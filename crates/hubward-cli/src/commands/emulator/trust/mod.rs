@@ -67,7 +67,7 @@ pub(super) async fn run(args: &TrustArgs, output: &Output) -> Result<ExitCode, F
         let store = store::Store::here(args.root.as_deref())?;
         store.check_rights()?;
         confirm(&format!("Remove the emulator's certificate authority from {}?", store.name()), args.yes)?;
-        return done(output, "uninstalled", &store.uninstall()?);
+        return done(output, "uninstalled", &store.uninstall()?).await;
     }
     let ca = Ca::find(&args.at).await?;
     if args.install {
@@ -80,25 +80,25 @@ pub(super) async fn run(args: &TrustArgs, output: &Output) -> Result<ExitCode, F
             ca.file.display()
         );
         confirm(&question, args.yes)?;
-        return done(output, "installed", &store.install(&ca)?);
+        return done(output, "installed", &store.install(&ca)?).await;
     }
     let wanted = |it: &Recipe| args.whom.is_empty() || args.whom.contains(&it.whom);
     let recipes: Vec<Recipe> = recipes::all(&ca, args.shell).into_iter().filter(wanted).collect();
     if output.is_text() {
-        output.line(&text(&ca, args.shell, &recipes));
+        output.line(&text(&ca, args.shell, &recipes)).await;
     } else {
         let recipes: Vec<Value> = recipes.iter().map(Recipe::json).collect();
         let facts = json!({ "caFile": ca.file, "caName": ca.name, "recipes": recipes });
-        output.tell(&Event::Facts(&facts));
+        output.tell(&Event::Facts(&facts)).await;
     }
     Ok(ExitCode::Ok)
 }
 
-fn done(output: &Output, what: &str, text: &str) -> Result<ExitCode, Failure> {
+async fn done(output: &Output, what: &str, text: &str) -> Result<ExitCode, Failure> {
     if output.is_text() {
-        output.line(text);
+        output.line(text).await;
     } else {
-        output.tell(&Event::Facts(&json!({ what: true })));
+        output.tell(&Event::Facts(&json!({ what: true }))).await;
     }
     Ok(ExitCode::Ok)
 }

@@ -1,0 +1,99 @@
+//! The one place that decides what a terminal may see.
+
+use std::borrow::Cow;
+
+/// Foreign text in a line of ours: everything that could command a terminal, end the line, or change
+/// the order of what stands beside it becomes a space.
+pub(crate) fn visible(text: &str) -> String {
+    text.chars().map(|it| if is_harmless(it) { it } else { ' ' }).collect()
+}
+
+/// Text of several lines, ours with foreign parts: keeps the ends of lines and tabs, else as [`visible`].
+pub(super) fn visible_lines(text: &str) -> Cow<'_, str> {
+    let is_kept = |it: char| matches!(it, '\n' | '\t') || is_harmless(it);
+    if text.chars().all(is_kept) {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(text.chars().map(|it| if is_kept(it) { it } else { ' ' }).collect())
+}
+
+/// Foreign text in a cell for scripts, without loss: a backslash stands before what is written
+/// otherwise. `\\`, `\t`, `\n`, `\r`, else `\u` and four hexadecimal digits.
+pub(super) fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for it in text.chars() {
+        match it {
+            '\\' => escaped.push_str("\\\\"),
+            '\t' => escaped.push_str("\\t"),
+            '\n' => escaped.push_str("\\n"),
+            '\r' => escaped.push_str("\\r"),
+            it if is_harmless(it) => escaped.push(it),
+            it => escaped.push_str(&format!("\\u{:04x}", u32::from(it))),
+        }
+    }
+    escaped
+}
+
+/// A line of a log, with the colours that the log itself has put in: foreign escape characters were
+/// escaped before.
+pub(crate) fn visible_log(line: &str) -> Cow<'_, str> {
+    let is_kept = |it: char| matches!(it, '\n' | '\t' | '\u{1b}') || is_harmless(it);
+    if line.chars().all(is_kept) {
+        return Cow::Borrowed(line);
+    }
+    Cow::Owned(line.chars().map(|it| if is_kept(it) { it } else { ' ' }).collect())
+}
+
+/// Whether a terminal only shows it. Refused are C0, DEL and C1 controls, the characters that embed,
+/// override or isolate a writing direction and the marks of one, and the separators of lines and
+/// paragraphs. All of them have at most four hexadecimal digits.
+///
+/// Source: `[doc]` Unicode, UAX #9, section 2, and UTR #36, section 2.
+fn is_harmless(it: char) -> bool {
+    !it.is_control()
+        && !matches!(it,
+            '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}'
+            | '\u{2066}'..='\u{2069}')
+}
+
+/// Texts that try to command a terminal, for the tests of whatever prints foreign text.
+#[cfg(test)]
+pub(crate) const HOSTILE: &[&str] = &[
+    "\u{1b}[2J\u{1b}]0;title\u{7}",
+    "\u{9b}31mred\u{9d}0;title\u{9c}",
+    "back\u{8}space\u{7f}delete",
+    "line\nanother\r\nthird\u{85}fourth\u{2028}fifth\u{2029}sixth",
+    "\u{202a}a\u{202b}b\u{202c}c\u{202d}d\u{202e}e",
+    "\u{2066}a\u{2067}b\u{2068}c\u{2069}d",
+    "\u{200e}a\u{200f}b\u{061c}c",
+    "tab\tnul\0end",
+];
+
+/// Whether text as a whole is what a terminal may see.
+#[cfg(test)]
+pub(crate) fn is_visible(text: &str) -> bool {
+    text.chars().all(|it| matches!(it, '\n' | '\t') || is_harmless(it))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn foreign_text_stays_in_its_line_and_commands_nothing() {
+        for text in HOSTILE {
+            let shown = visible(text);
+            assert!(is_visible(&shown) && !shown.contains(['\n', '\t']), "{shown:?}");
+            assert_eq!(shown.chars().count(), text.chars().count());
+            assert!(is_visible(&visible_lines(text)), "{text:?}");
+            let cell = escaped(text);
+            assert!(is_visible(&cell) && !cell.contains(['\n', '\t']), "{cell:?}");
+        }
+        assert_eq!(visible("grüße, 你好, שלום, 🙂"), "grüße, 你好, שלום, 🙂");
+    }
+
+    #[test]
+    fn a_cell_keeps_what_it_escapes() {
+        assert_eq!(escaped("a\u{1b}[2J\u{202e}\\"), "a\\u001b[2J\\u202e\\\\");
+    }
+}

@@ -1,0 +1,375 @@
+//! Writes to stdout or stderr in a thread of its own, so that a reader who stops reading blocks this
+//! thread and no future of a command.
+//!
+//! The queue is bounded in bytes: [`Writer::queue`] waits for room, [`Writer::offer`] drops the text
+//! and counts it. The first failed write is final: nothing is written after it.
+
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind, Write};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+/// A handle of the thread. Cheap to clone; the thread ends with the process.
+#[derive(Debug, Clone)]
+pub(crate) struct Writer(Arc<Shared>);
+
+/// Why text was not written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum WriteError {
+    /// The reader closed the pipe, as `| head -1` does.
+    Closed,
+    /// The system refused the write; its words.
+    Failed(String),
+    /// The command is over and the reader takes nothing; so many bytes were left.
+    Stalled(usize),
+}
+
+#[derive(Debug)]
+struct Shared {
+    queue: Mutex<Queue>,
+    /// Wakes the thread.
+    queued: Condvar,
+    /// Wakes those who wait for the thread.
+    progress: watch::Sender<Progress>,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    texts: VecDeque<Vec<u8>>,
+    /// Bytes that are queued or being written.
+    bytes: usize,
+    /// Texts that were ever queued.
+    total: u64,
+    /// Texts that [`Writer::offer`] dropped since the last one it queued.
+    dropped: u64,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Progress {
+    /// Texts that were written and flushed.
+    written: u64,
+    failure: Option<WriteError>,
+}
+
+/// Bytes that may wait for the reader. One text of any size is taken when there is room at all.
+pub(crate) const QUEUE_MAX: usize = 256 << 10;
+
+impl Writer {
+    /// Starts the thread. `target` may block in it for as long as it likes.
+    pub(crate) fn start(name: &str, target: impl Write + Send + 'static) -> Self {
+        let shared =
+            Arc::new(Shared { queue: Mutex::default(), queued: Condvar::new(), progress: watch::Sender::default() });
+        let thread = Arc::clone(&shared);
+        let started = std::thread::Builder::new().name(name.to_owned()).spawn(move || thread.run(target));
+        if let Err(error) = started {
+            shared.fail(WriteError::Failed(format!("no thread can be started: {error}")));
+        }
+        Self(shared)
+    }
+
+    /// Queues the text, and waits for room before that. Does nothing after a failed write.
+    ///
+    /// # Cancel safety
+    /// Dropping the future before it completes queues nothing.
+    pub(crate) async fn queue(&self, mut text: Vec<u8>) {
+        let mut progress = self.0.progress.subscribe();
+        loop {
+            if progress.borrow_and_update().failure.is_some() {
+                return;
+            }
+            match self.0.try_push(text) {
+                Ok(()) => return,
+                Err(refused) => text = refused,
+            }
+            if progress.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Queues the text if there is room, else drops it. A later text tells how many were dropped.
+    pub(crate) fn offer(&self, text: &[u8]) {
+        let mut queue = self.0.queue();
+        if queue.bytes >= QUEUE_MAX {
+            queue.dropped = queue.dropped.saturating_add(1);
+            return;
+        }
+        let dropped = std::mem::take(&mut queue.dropped);
+        if dropped > 0 {
+            queue.push(format!("{dropped} lines were dropped here because nobody read stderr\n").into_bytes());
+        }
+        queue.push(text.to_vec());
+        drop(queue);
+        self.0.queued.notify_one();
+    }
+
+    /// Returns when everything queued before is written and flushed.
+    ///
+    /// # Errors
+    /// If a write failed: then it is unknown how much of the queue was written.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing.
+    pub(crate) async fn written(&self) -> Result<(), WriteError> {
+        let wanted = self.0.queue().total;
+        let mut progress = self.0.progress.subscribe();
+        let Ok(progress) = progress.wait_for(|it| it.written >= wanted || it.failure.is_some()).await else {
+            return Err(WriteError::Failed("the writing thread has ended".to_owned()));
+        };
+        match &progress.failure {
+            _ if progress.written >= wanted => Ok(()),
+            Some(failure) => Err(failure.clone()),
+            None => Ok(()),
+        }
+    }
+
+    /// Returns when a write has failed, with the reason.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing.
+    pub(crate) async fn failed(&self) -> WriteError {
+        let mut progress = self.0.progress.subscribe();
+        match progress.wait_for(|it| it.failure.is_some()).await.map(|it| it.failure.clone()) {
+            Ok(Some(failure)) => failure,
+            // The sender lives in `self`.
+            _ => std::future::pending().await,
+        }
+    }
+
+    /// Gives up on what is queued once the thread has taken nothing for one to two `period`s; until
+    /// then it does not return.
+    pub(crate) async fn give_up_when_stalled(&self, period: Duration) {
+        let mut before = None;
+        loop {
+            let now = self.0.waiting();
+            if let Some((bytes, _)) = now
+                && now == before
+            {
+                return self.0.fail(WriteError::Stalled(bytes));
+            }
+            before = now;
+            tokio::time::sleep(period).await;
+        }
+    }
+}
+
+impl Queue {
+    fn push(&mut self, text: Vec<u8>) {
+        self.bytes += text.len();
+        self.total += 1;
+        self.texts.push_back(text);
+    }
+}
+
+impl Shared {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What waits, if anything does: its bytes, and how many texts were ever queued.
+    fn waiting(&self) -> Option<(usize, u64)> {
+        let queue = self.queue();
+        (queue.bytes > 0).then_some((queue.bytes, queue.total))
+    }
+
+    /// Queues the text, or gives it back if there is no room.
+    fn try_push(&self, text: Vec<u8>) -> Result<(), Vec<u8>> {
+        let mut queue = self.queue();
+        if queue.bytes >= QUEUE_MAX {
+            return Err(text);
+        }
+        queue.push(text);
+        drop(queue);
+        self.queued.notify_one();
+        Ok(())
+    }
+
+    /// The first failure counts.
+    fn fail(&self, failure: WriteError) {
+        self.progress.send_if_modified(|it| {
+            let is_first = it.failure.is_none();
+            it.failure.get_or_insert(failure);
+            is_first
+        });
+    }
+
+    fn run(&self, mut target: impl Write) {
+        loop {
+            let (text, count) = self.next();
+            for part in text.chunks(PART) {
+                if let Err(error) = write(&mut target, part) {
+                    return self.fail(error.into());
+                }
+                self.queue().bytes -= part.len();
+            }
+            self.progress.send_modify(|it| it.written += count);
+        }
+    }
+
+    /// Waits for texts, and takes all there are as one.
+    fn next(&self) -> (Vec<u8>, u64) {
+        let mut queue = self.queue();
+        loop {
+            if let Some(mut all) = queue.texts.pop_front() {
+                let mut count = 1;
+                while let Some(more) = queue.texts.pop_front() {
+                    all.extend_from_slice(&more);
+                    count += 1;
+                }
+                return (all, count);
+            }
+            queue = self.queued.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+/// Bytes written at a time, so that a slow reader is told from one that takes nothing.
+const PART: usize = 16 << 10;
+
+/// Writes and flushes all of it. A descriptor that another program has made non-blocking is asked again.
+fn write(target: &mut impl Write, mut text: &[u8]) -> io::Result<()> {
+    while !text.is_empty() {
+        match target.write(text) {
+            Ok(0) => return Err(ErrorKind::WriteZero.into()),
+            Ok(taken) => text = &text[taken..],
+            Err(error) => retry_later(error)?,
+        }
+    }
+    loop {
+        match target.flush() {
+            Ok(()) => return Ok(()),
+            Err(error) => retry_later(error)?,
+        }
+    }
+}
+
+fn retry_later(error: io::Error) -> io::Result<()> {
+    match error.kind() {
+        ErrorKind::Interrupted => Ok(()),
+        ErrorKind::WouldBlock => {
+            std::thread::sleep(Duration::from_millis(10));
+            Ok(())
+        }
+        _ => Err(error),
+    }
+}
+
+impl From<io::Error> for WriteError {
+    fn from(error: io::Error) -> Self {
+        if error.kind() == ErrorKind::BrokenPipe { Self::Closed } else { Self::Failed(error.to_string()) }
+    }
+}
+
+/// Stdout without the buffer of the standard library, which would take text after a failed write.
+pub(crate) fn stdout() -> Box<dyn Write + Send> {
+    #[cfg(unix)]
+    {
+        use std::os::fd::AsFd as _;
+        if let Ok(descriptor) = io::stdout().as_fd().try_clone_to_owned() {
+            return Box::new(std::fs::File::from(descriptor));
+        }
+    }
+    // The console of Windows wants UTF-16, which the standard library makes.
+    Box::new(io::stdout())
+}
+
+/// Stderr, which the standard library does not buffer.
+pub(crate) fn stderr() -> Box<dyn Write + Send> {
+    Box::new(io::stderr())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    /// A reader that takes a write only when it is told to, and then ends it as it is told.
+    struct Reader {
+        orders: mpsc::Receiver<io::Result<()>>,
+        taken: mpsc::Sender<Vec<u8>>,
+    }
+
+    impl Write for Reader {
+        fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+            self.orders.recv().unwrap_or_else(|_| Err(ErrorKind::BrokenPipe.into()))?;
+            let _ = self.taken.send(text.to_vec());
+            Ok(text.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn writer() -> (Writer, mpsc::Sender<io::Result<()>>, mpsc::Receiver<Vec<u8>>) {
+        let ((order, orders), (taken, took)) = (mpsc::channel(), mpsc::channel());
+        (Writer::start("test", Reader { orders, taken }), order, took)
+    }
+
+    #[tokio::test]
+    async fn written_means_that_the_target_took_it() {
+        let (writer, order, took) = writer();
+        writer.queue(b"one".to_vec()).await;
+        let written = writer.written();
+        tokio::pin!(written);
+        assert!(tokio::time::timeout(Duration::ZERO, &mut written).await.is_err());
+        order.send(Ok(())).expect("the thread waits");
+        assert_eq!(written.await, Ok(()));
+        assert_eq!(took.recv().expect("it was written"), b"one");
+    }
+
+    #[tokio::test]
+    async fn the_first_failed_write_is_final() {
+        let (writer, order, _took) = writer();
+        writer.queue(b"one".to_vec()).await;
+        order.send(Err(io::Error::other("no space"))).expect("the thread waits");
+        let failure = WriteError::Failed("no space".to_owned());
+        assert_eq!(writer.written().await, Err(failure.clone()));
+        writer.queue(vec![0; 2 * QUEUE_MAX]).await;
+        writer.queue(b"more".to_vec()).await;
+        assert_eq!((writer.written().await, writer.failed().await), (Err(failure.clone()), failure));
+    }
+
+    #[tokio::test]
+    async fn a_closed_pipe_has_a_name_of_its_own() {
+        let (writer, order, _took) = writer();
+        writer.queue(b"one".to_vec()).await;
+        drop(order);
+        assert_eq!(writer.failed().await, WriteError::Closed);
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_waits_and_offers_are_counted() {
+        let (writer, order, took) = writer();
+        writer.queue(vec![b'a'; QUEUE_MAX]).await;
+        let more = writer.queue(b"more".to_vec());
+        tokio::pin!(more);
+        assert!(tokio::time::timeout(Duration::ZERO, &mut more).await.is_err());
+        writer.offer(b"dropped");
+        writer.offer(b"dropped");
+        for _ in 0..=QUEUE_MAX / PART {
+            order.send(Ok(())).expect("the thread waits");
+        }
+        more.await;
+        writer.written().await.expect("both");
+        writer.offer(b"last");
+        for _ in 0..2 {
+            order.send(Ok(())).expect("the thread waits");
+        }
+        writer.written().await.expect("all");
+        let text: Vec<u8> = took.try_iter().skip(QUEUE_MAX / PART).flatten().collect();
+        let text = String::from_utf8(text).expect("text");
+        assert!(text.starts_with("more2 lines were dropped") && text.ends_with("last"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn a_stalled_reader_is_given_up() {
+        let (writer, _order, _took) = writer();
+        writer.queue(b"one".to_vec()).await;
+        writer.give_up_when_stalled(Duration::from_millis(5)).await;
+        assert_eq!(writer.written().await, Err(WriteError::Stalled(3)));
+    }
+}

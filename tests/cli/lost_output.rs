@@ -1,0 +1,299 @@
+//! Output that cannot be written is never success, whatever the command; and what was not shown is not
+//! completed. `/dev/full` refuses every byte; a limit on the size of files refuses all from some byte on.
+
+use std::fs::File;
+use std::process::Stdio;
+
+use hubward_emulator::{CloudToDevice, Emulator};
+use hubward_tests::command::Invocation;
+use serde_json::json;
+
+use super::device::{HUB, device, known};
+use super::emulator::folder;
+use super::help::subcommands;
+use super::running::{Running, variables};
+
+/// The exit code of output that cannot be written: docs/cli.md.
+const OUTPUT: Option<i32> = Some(12);
+/// The exit code of a pipe that its reader has closed: docs/cli.md.
+const CLOSED_PIPE: Option<i32> = Some(141);
+
+/// A stdout that takes nothing.
+fn full() -> Stdio {
+    File::options().write(true).open("/dev/full").expect("Linux has it").into()
+}
+
+/// A stdout that nobody reads any more.
+fn closed_pipe() -> Stdio {
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    writer.into()
+}
+
+/// Each command, with arguments by which it has something to say; `~` stands for a blank. In this order,
+/// since some change what others show.
+const COMMANDS: &[(&str, &str)] = &[
+    ("quickstart", ""),
+    ("provision", ""),
+    ("device send", "21.5"),
+    ("device twin show", ""),
+    ("device twin report", "{}"),
+    ("device twin watch", "--for 60s"),
+    ("device method serve", "--exec true --for 60s"),
+    ("device c2d receive", "--count 1"),
+    ("device run", "--for 60s --interval 10ms"),
+    ("dps enrollment create", "--enrollment-id new-1"),
+    ("dps enrollment show", "--enrollment-id dev-1"),
+    ("dps enrollment list", ""),
+    ("dps enrollment update", "--enrollment-id dev-1 --provisioning-status enabled"),
+    ("dps enrollment registration show", "--enrollment-id dev-1"),
+    ("dps enrollment registration delete", "--enrollment-id dev-1"),
+    ("dps enrollment delete", "--enrollment-id dev-1"),
+    ("dps enrollment-group create", "--enrollment-id line-8"),
+    ("dps enrollment-group show", "--enrollment-id line-7"),
+    ("dps enrollment-group list", ""),
+    ("dps enrollment-group update", "--enrollment-id line-7 --provisioning-status enabled"),
+    ("dps enrollment-group compute-device-key", "--enrollment-id line-7 --registration-id x"),
+    ("dps enrollment-group registration list", "--enrollment-id line-7"),
+    ("dps enrollment-group registration show", "--registration-id in-group"),
+    ("dps enrollment-group registration delete", "--registration-id in-group"),
+    ("dps enrollment-group delete", "--enrollment-id line-7"),
+    ("hub device-identity create", "-d new-2"),
+    ("hub device-identity show", "-d dev-1"),
+    ("hub device-identity list", ""),
+    ("hub device-identity update", "-d dev-1 --set status=enabled"),
+    ("hub device-identity connection-string show", "-d dev-1"),
+    ("hub module-identity create", "-d dev-1 -m new-3"),
+    ("hub module-identity show", "-d dev-1 -m mod-1"),
+    ("hub module-identity list", "-d dev-1"),
+    ("hub module-identity update", "-d dev-1 -m mod-1 --set managedBy=x"),
+    ("hub module-identity connection-string show", "-d dev-1 -m mod-1"),
+    ("hub module-identity renew-key", "-d dev-1 -m mod-1 --key-type primary"),
+    ("hub device-twin show", "-d dev-1"),
+    ("hub device-twin update", "-d dev-1 --tags {\"a\":1}"),
+    ("hub device-twin replace", "-d dev-1 --json {\"tags\":{}}"),
+    ("hub module-twin show", "-d dev-1 -m mod-1"),
+    ("hub module-twin update", "-d dev-1 -m mod-1 --tags {\"a\":1}"),
+    ("hub module-twin replace", "-d dev-1 -m mod-1 --json {\"tags\":{}}"),
+    ("hub invoke-device-method", "-d answering --mn ping"),
+    ("hub invoke-module-method", "-d answering -m mod-1 --mn ping"),
+    ("hub query", "-q SELECT~*~FROM~devices"),
+    ("hub generate-sas-token", "-d dev-1"),
+    ("hub c2d-message send", "-d dev-1 --data hello"),
+    ("hub monitor-events", "--from 0 --count 1"),
+    ("hub module-identity delete", "-d dev-1 -m mod-1"),
+    ("hub device-identity renew-key", "-d dev-1 --key-type primary"),
+    ("hub device-identity delete", "-d dev-1"),
+    ("emulator", "--in-memory --mqtt-port 0 --https-port 0 --admin-port 0"),
+    ("emulator env", ""),
+    ("emulator trust", ""),
+    ("emulator status", ""),
+    ("emulator export", ""),
+    ("emulator import", "SEED"),
+    ("emulator reset", "--yes"),
+    ("sas token", "--resource r"),
+    ("sas derive-key", "--registration-id dev-1 --group-key-file KEY"),
+    ("completions", "bash"),
+];
+
+/// Commands whose service answers without a body: with JSON they write nothing.
+const NO_BODY: &[&str] = &[
+    "dps enrollment delete",
+    "dps enrollment registration delete",
+    "dps enrollment-group delete",
+    "dps enrollment-group registration delete",
+    "hub device-identity delete",
+    "hub module-identity delete",
+];
+
+/// An emulator with something of everything, devices that answer, and the variables of all roles.
+struct World {
+    variables: Vec<(String, String)>,
+    data_dir: String,
+    seed: String,
+    key: String,
+    _kept: tempfile::TempDir,
+    _running: Vec<Running>,
+}
+
+impl World {
+    async fn new() -> Self {
+        let (kept, data_dir) = folder();
+        let (seed, key) = (kept.path().join("seed.json"), kept.path().join("key"));
+        let shared_key = json!({ "primaryKey": KEY, "secondaryKey": KEY });
+        let authentication = json!({ "type": "sas", "symmetricKey": shared_key });
+        let attestation = json!({ "type": "symmetricKey", "symmetricKey": shared_key });
+        let known = |id: &str| {
+            let modules = [json!({ "moduleId": "mod-1", "authentication": authentication })];
+            json!({ "deviceId": id, "hub": HUB, "authentication": authentication, "modules": modules })
+        };
+        let content = json!({
+            "enrollments": [{ "registrationId": "dev-1", "attestation": attestation }],
+            "enrollmentGroups": [{ "enrollmentGroupId": "line-7", "attestation": attestation }],
+            "devices": [known("dev-1"), known("answering")],
+        });
+        std::fs::write(&seed, content.to_string()).expect("written");
+        std::fs::write(&key, KEY).expect("written");
+        let text = |path: std::path::PathBuf| path.to_str().expect("text").to_owned();
+        let (seed, key) = (text(seed), text(key));
+        let mut emulator = Running::emulator(&data_dir, ["--output", "json", "--seed", &seed]);
+        emulator.json().await;
+        let mut variables = variables(&emulator.json().await);
+        let operator = emulator.json().await;
+        for (name, value) in operator["variables"].as_object().expect("variables") {
+            variables.push((name.clone(), value.as_str().expect("text").to_owned()));
+        }
+        let mut world = Self { variables, data_dir, seed, key, _kept: kept, _running: vec![emulator] };
+        world.fill().await;
+        world
+    }
+
+    /// Registers the devices, sends a message each way, and lets a device and a module answer methods.
+    async fn fill(&mut self) {
+        let known = [
+            "provision --messages 1",
+            "provision --registration-id in-group --group-key-file KEY",
+            "hub c2d-message send -d dev-1 --data hello",
+        ];
+        for arguments in known {
+            let ran = self.command(arguments).run().await;
+            assert_eq!(ran.code, Some(0), "{arguments}: {}", ran.stderr_text());
+        }
+        for module in ["", ";ModuleId=mod-1"] {
+            let login = format!("HostName={HUB};DeviceId=answering{module};SharedAccessKey={KEY}");
+            let device = self.command("device run --method ping=200,{} --output json");
+            let mut device = Running::start(device.vars(&[("IOTHUB_DEVICE_CONNECTION_STRING", login)]));
+            device.json_until("twin").await;
+            self._running.push(device);
+        }
+    }
+
+    fn command(&self, arguments: &str) -> Invocation {
+        let arguments: Vec<String> = arguments
+            .split_whitespace()
+            .map(|it| match it {
+                "SEED" => self.seed.clone(),
+                "KEY" => self.key.clone(),
+                other => other.replace('~', " "),
+            })
+            .collect();
+        let data_dir = ("HUBWARD_DATA_DIR".to_owned(), self.data_dir.clone());
+        Invocation::hubward(arguments.iter().map(String::as_str)).vars(&self.variables).vars(&[data_dir])
+    }
+}
+
+/// A key as the services make them: 64 bytes.
+const KEY: &str = "bG9zdC1vdXRwdXQtbG9zdC1vdXRwdXQtbG9zdC1vdXRwdXQtbG9zdC1vdXRwdXQtbG9zdC1vdXRwdXQtbG9zdA==";
+
+#[tokio::test]
+async fn the_list_above_has_every_command() {
+    let (mut waiting, mut found) = (vec![String::new()], Vec::new());
+    while let Some(command) = waiting.pop() {
+        let help = Invocation::hubward(command.split_whitespace()).args(["--help"]).run().await.stdout_text();
+        let deeper = subcommands(&help);
+        // The second line of the usage is for the commands below one that does something itself.
+        let usage = help.split("Usage: ").nth(1).unwrap_or_default();
+        if deeper.is_empty() || usage.lines().nth(1).is_some_and(|it| it.contains("<COMMAND>")) {
+            found.push(command.clone());
+        }
+        waiting.extend(deeper.iter().map(|it| format!("{command} {it}").trim().to_owned()));
+    }
+    let mut listed: Vec<&str> = COMMANDS.iter().map(|(command, _)| *command).collect();
+    listed.sort_unstable();
+    found.sort_unstable();
+    assert_eq!(listed, found);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn text_that_cannot_be_written_is_no_success() {
+    let world = World::new().await;
+    for (command, arguments) in COMMANDS {
+        let ran = world.command(&format!("{command} {arguments}")).stdout(full()).run().await;
+        let stderr = ran.stderr_text();
+        assert_eq!(ran.code, OUTPUT, "{command}: {stderr}");
+        assert!(stderr.contains("error: stdout cannot be written: "), "{command}: {stderr}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn json_that_cannot_be_written_is_no_success() {
+    let world = World::new().await;
+    for (command, arguments) in COMMANDS {
+        let ran = world.command(&format!("{command} {arguments} --output json")).stdout(full()).run().await;
+        let (stderr, is_silent) = (ran.stderr_text(), NO_BODY.contains(command));
+        assert_eq!(ran.code, if is_silent { Some(0) } else { OUTPUT }, "{command}: {stderr}");
+        assert_eq!(stderr.contains("error: stdout cannot be written: "), !is_silent, "{command}: {stderr}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_closed_pipe_ends_every_command_quietly() {
+    let world = World::new().await;
+    for (command, arguments) in COMMANDS {
+        let ran = world.command(&format!("{command} {arguments}")).stdout(closed_pipe()).run().await;
+        assert_eq!((ran.code, ran.stderr_text().as_str()), (CLOSED_PIPE, ""), "{command}");
+    }
+}
+
+#[tokio::test]
+async fn help_that_cannot_be_written_is_no_success() {
+    for arguments in [["--help"].as_slice(), &["--version"], &["device", "send", "--help"]] {
+        let ran = Invocation::hubward(arguments.iter().copied()).stdout(full()).run().await;
+        assert_eq!(ran.code, OUTPUT, "{arguments:?}");
+        let ran = Invocation::hubward(arguments.iter().copied()).stdout(closed_pipe()).run().await;
+        assert_eq!((ran.code, ran.stderr_text().as_str()), (CLOSED_PIPE, ""), "{arguments:?}");
+    }
+}
+
+/// Ids of the messages that wait for the device, in their order.
+fn waiting(emulator: &Emulator) -> Vec<String> {
+    emulator.cloud_messages(HUB, "dev-1").into_iter().map(|it| it.message_id).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_was_not_shown_is_not_completed() {
+    for command in [["c2d", "receive"].as_slice(), &["run"]] {
+        let emulator = Emulator::start().await.expect("the emulator starts");
+        let variables = known(&emulator, "dev-1");
+        for number in 0..5 {
+            let message = CloudToDevice::new("open the valve").message_id(format!("m-{number}"));
+            emulator.send_to_device(HUB, "dev-1", message).expect("there is room");
+        }
+        let all = waiting(&emulator);
+        for (target, code) in [(full(), OUTPUT), (closed_pipe(), CLOSED_PIPE)] {
+            let ran = device("mqtt", command, &variables).stdout(target).run().await;
+            assert_eq!(ran.code, code, "{command:?}: {}", ran.stderr_text());
+            assert_eq!(waiting(&emulator), all, "{command:?}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_fits_is_completed_and_the_rest_comes_again() {
+    let emulator = Emulator::start().await.expect("the emulator starts");
+    let variables = known(&emulator, "dev-1");
+    for number in 0..40 {
+        let message = CloudToDevice::new("x".repeat(100)).message_id(format!("m-{number:02}"));
+        emulator.send_to_device(HUB, "dev-1", message).expect("there is room");
+    }
+    let all = waiting(&emulator);
+    let folder = tempfile::tempdir().expect("a folder");
+    let shown = folder.path().join("shown");
+    // Files have some KB at most there, and a write that reaches the limit fails instead of a signal.
+    let script = r#"trap '' XFSZ; ulimit -f 4; exec "$0" "$@" > "$SHOWN""#;
+    let program = hubward_tests::binary::hubward().to_str().expect("text");
+    let ran = Invocation::of("/bin/sh".as_ref())
+        .args(["-c", script, program, "device", "c2d", "receive", "--count", "40", "--output", "json"])
+        .vars(&variables)
+        .vars(&[("SHOWN", shown.to_str().expect("text").to_owned())])
+        .run()
+        .await;
+    assert_eq!(ran.code, OUTPUT, "{}", ran.stderr_text());
+    let shown = std::fs::read_to_string(shown).expect("text");
+    let left = waiting(&emulator);
+    let is_shown = |id: &String| shown.lines().any(|it| it.contains(&format!("\"{id}\"")) && it.ends_with('}'));
+    let unshown: Vec<&String> = all.iter().filter(|it| !is_shown(it)).collect();
+    assert!(unshown.len() < all.len(), "something was shown");
+    assert!(unshown.iter().all(|it| left.contains(it)), "{unshown:?} were not shown, {left:?} are left");
+    assert!(left.len() < all.len(), "what was shown is completed, but for the last");
+}

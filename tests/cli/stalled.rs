@@ -1,0 +1,94 @@
+//! Readers that stop reading, such as a paused pager: a command hears Ctrl-C and its `--for` all the same.
+
+use std::io::Read as _;
+
+use hubward_emulator::{CloudToDevice, Emulator, Fault, Point};
+use hubward_tests::command::Invocation;
+
+use super::device::{HUB, device, known};
+use super::running::{Running, finished, signal};
+
+/// A device for which more waits than a pipe and the queue of the program hold.
+async fn flooded() -> (Emulator, Vec<(&'static str, String)>) {
+    let emulator = Emulator::start().await.expect("the emulator starts");
+    let variables = known(&emulator, "dev-1");
+    for _ in 0..50 {
+        emulator.send_to_device(HUB, "dev-1", CloudToDevice::new("x".repeat(60_000))).expect("there is room");
+    }
+    (emulator, variables)
+}
+
+fn waiting(emulator: &Emulator) -> usize {
+    emulator.cloud_messages(HUB, "dev-1").len()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_paused_pager_does_not_make_a_command_deaf() {
+    for name in ["-INT", "-TERM"] {
+        for command in [["c2d", "receive"].as_slice(), &["run"]] {
+            let (emulator, variables) = flooded().await;
+            let (mut reader, writer) = std::io::pipe().expect("a pipe");
+            let child = device("mqtt", command, &variables).stdout(writer).spawn();
+            // Nothing more can be read from here on, and the first message is completed.
+            let mut some = [0; 10];
+            reader.read_exact(&mut some).expect("it says something");
+            emulator.wait_until(|it| (waiting(it) < 50).then_some(())).await;
+            signal(&child, name).await;
+            let ran = finished(child).await;
+            assert_eq!(ran.code, Some(12), "{command:?} {name}: {}", ran.stderr_text());
+            assert!(ran.stderr_text().contains("the reader of stdout takes nothing"), "{}", ran.stderr_text());
+            assert!(waiting(&emulator) > 0, "what was not shown is not completed");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_paused_pager_does_not_hold_up_the_time() {
+    let (emulator, variables) = flooded().await;
+    let (_reader, writer) = std::io::pipe().expect("a pipe");
+    let child = device("mqtt", &["c2d", "receive", "--for", "1s"], &variables).stdout(writer).spawn();
+    let ran = finished(child).await;
+    assert_eq!(ran.code, Some(12), "{}", ran.stderr_text());
+    assert!(waiting(&emulator) > 0, "what was not shown is not completed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_nobody_reads_holds_up_nothing() {
+    let (emulator, variables) = flooded().await;
+    let (_reader, writer) = std::io::pipe().expect("a pipe");
+    let arguments = ["c2d", "receive", "--count", "50", "--log", "trace"];
+    let ran = finished(device("mqtt", &arguments, &variables).stderr(writer).spawn()).await;
+    assert_eq!(ran.code, Some(0));
+    emulator.wait_until(|it| (waiting(it) == 0).then_some(())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_second_ctrl_c_ends_the_process_at_once() {
+    let emulator = Emulator::start().await.expect("the emulator starts");
+    let variables = known(&emulator, "dev-1");
+    // The first waits for the acknowledgements, which never come, as long as a good-bye may take.
+    emulator.fault_always(Point::HubPublish, Fault::HoldPuback).expect("it fits");
+    let mut running = Running::start(device("mqtt", &["run", "--interval", "10ms"], &variables));
+    running.json_until("sending").await;
+    // Two that come together are one: more are sent until it has ended.
+    let ended = running.interrupt_until_ended().await;
+    assert_eq!(ended.code(), Some(130));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ctrl_c_ends_an_answer_that_nobody_reads() {
+    let emulator = Emulator::start().await.expect("the emulator starts");
+    for number in 0..500 {
+        emulator.add_device(HUB, &format!("dev-{number}")).expect("a valid id");
+    }
+    let (mut reader, writer) = std::io::pipe().expect("a pipe");
+    let admin = [("HUBWARD_EMULATOR_ADMIN", emulator.ready().admin)];
+    let arguments = ["hub", "device-identity", "list", "--output", "json"];
+    let child = Invocation::hubward(arguments).vars(&admin).stdout(writer).spawn();
+    let mut some = [0; 10];
+    reader.read_exact(&mut some).expect("it says something");
+    signal(&child, "-INT").await;
+    let ran = finished(child).await;
+    assert_eq!(ran.code, Some(12), "{}", ran.stderr_text());
+    assert!(ran.stderr_text().contains("the reader of stdout takes nothing"), "{}", ran.stderr_text());
+}
