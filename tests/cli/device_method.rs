@@ -14,12 +14,13 @@ use super::running::Running;
 const SCRIPT: &str = r#"#!/bin/sh
 payload=$(cat)
 case "$1" in
-    echo) printf '{"payload": %s, "name": "%s", "secret": "%s"}' "$payload" "$HUBWARD_METHOD" "$IOTHUB_DEVICE_CONNECTION_STRING" ;;
+    echo) printf '{"payload": %s, "name": "%s", "secret": "%s"}' "$payload" "$HUBWARD_METHOD" "$IOTHUB_DEVICE_CONNECTION_STRING$IOTHUB_CONNECTION_STRING$PROVISIONING_CONNECTION_STRING" ;;
     fail) echo '{"why": "full"}'; exit 3 ;;
     quiet) ;;
     words) echo no json ;;
     large) head -c 200000 /dev/zero | tr '\0' 1 ;;
     hang) exec sleep 1000 ;;
+    leave) sleep 1000 & echo $! > "$0.id.new"; mv "$0.id.new" "$0.id"; wait ;;
 esac
 "#;
 
@@ -43,7 +44,10 @@ async fn a_program_answers_each_call() {
     let (_folder, path) = script();
     for transport in TRANSPORTS {
         let emulator = Emulator::start().await.expect("the emulator starts");
-        let variables = known(&emulator, "dev-1");
+        let mut variables = known(&emulator, "dev-1");
+        // An operator's logins, which the program must not see.
+        variables.push(("IOTHUB_CONNECTION_STRING", emulator.hub_connection_string(HUB).expect("a login")));
+        variables.push(("PROVISIONING_CONNECTION_STRING", emulator.dps_connection_string()));
         let arguments = ["method", "serve", "--exec", &path, "--call-timeout", "15s"];
         let mut running = Running::start(device(transport, &arguments, &variables));
         running.json_until("connected").await;
@@ -109,5 +113,34 @@ async fn a_program_that_is_not_there_is_refused_before_anything_connects() {
         let ran = device("mqtt", arguments, &variables).run().await;
         let last = ran.last().unwrap_or_else(|problem| panic!("{arguments:?}: {problem}"));
         assert_eq!((&last["exitCode"], &last["stage"]), (&json!(2), &json!("arguments")), "{last}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_program_has_started_ends_with_the_command() {
+    let (_folder, path) = script();
+    let emulator = Emulator::start().await.expect("the emulator starts");
+    let variables = known(&emulator, "dev-1");
+    let mut running = Running::start(device("mqtt", &["method", "serve", "--exec", &path], &variables));
+    running.json_until("connected").await;
+    let invocation = Invocation::new("leave").connect_timeout(Duration::from_secs(60));
+    let calling = emulator.invoke_method(HUB, "dev-1", invocation);
+    let started = async {
+        loop {
+            if let Ok(id) = std::fs::read_to_string(format!("{path}.id")) {
+                return id.trim().to_owned();
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let id = tokio::select! {
+        _ = calling => panic!("it does not answer"),
+        id = started => id,
+    };
+    let (ended, rest, stderr) = running.interrupt().await;
+    assert_eq!(ended.code(), Some(0), "{rest}{stderr}");
+    // One that nobody has waited for yet is a zombie.
+    while std::fs::read_to_string(format!("/proc/{id}/stat")).is_ok_and(|it| !it.contains(") Z ")) {
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }

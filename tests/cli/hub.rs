@@ -291,6 +291,22 @@ async fn a_query_is_answered_in_every_format() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_device_reports_does_not_command_an_operators_terminal() {
+    let operator = Operator::new().await;
+    let tags = json!({ "site": "\u{1b}[2J\u{9b}31m\u{202e}\u{7f}x" });
+    operator.json(&["device-twin", "update", "-d", "dev-1", "--tags", &tags.to_string()]).await;
+    let rows = ["query", "-q", "SELECT tags.site AS site FROM devices"];
+    for (format, expected) in [
+        ("tsv", "\\u001b[2J\\u009b31m\\u202e\\u007fx\n"),
+        ("text", "site\n---------\n [2J 31m  x\n"),
+        ("table", "site\n---------\n [2J 31m  x\n"),
+    ] {
+        assert_eq!(operator.says(&[&rows[..], &["--output", format]].concat()).await, expected, "{format}");
+    }
+    assert_eq!(operator.json(&rows).await, json!([tags]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn tokens_are_those_of_the_policy_or_of_the_device() {
     let operator = Operator::new().await;
     let owner = operator.cloud.emulator.policies().into_iter().find(|it| it.name == "iothubowner").expect("the owner");

@@ -21,7 +21,8 @@ use crate::session::{self, Telemetry};
       --registration-id dev-1 --group-key-file group.key --output json
 
 Exit codes: 0 ok, 2 usage, 3 network, 4 TLS trust, 5 credential, 6 refused, 7 throttled, 8 deadline,
-9 protocol, 10 some messages unacknowledged, 11 unsupported, 130 Ctrl-C.")]
+9 protocol, 10 some messages unacknowledged, 11 unsupported, 12 stdout not written,
+130 Ctrl-C, 141 closed pipe.")]
 pub(crate) struct ProvisionArgs {
     /// How to talk to DPS: https, mqtt or mqtt-ws [env: HUBWARD_TRANSPORT] [default: mqtt]
     #[arg(long, value_name = "TRANSPORT")]

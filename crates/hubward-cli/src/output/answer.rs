@@ -1,6 +1,8 @@
 //! What a service answered to a command: its own body for programs, a table for scripts, words for
 //! people. The shape is a documented interface: see docs/cli.md.
 
+use std::borrow::Cow;
+
 use hubward_service::RawValue;
 use serde_json::Value;
 
@@ -64,6 +66,16 @@ impl Answer {
         Self { body, text: value.to_owned(), table: Table::single(name, value) }
     }
 
+    /// All of it in one format.
+    pub(super) fn in_format(&self, format: Format) -> Cow<'_, str> {
+        match format {
+            Format::Json => Cow::Borrowed(&self.body),
+            Format::Text => Cow::Borrowed(&self.text),
+            Format::Table => Cow::Owned(self.table.aligned()),
+            Format::Tsv => Cow::Owned(self.table.tsv()),
+        }
+    }
+
     /// The words for people.
     pub(crate) fn text(mut self, text: impl Into<String>) -> Self {
         self.text = text.into();
@@ -80,12 +92,7 @@ impl Answer {
 impl Output {
     /// Shows what a service answered, which is the end of the command.
     pub(crate) async fn answer(&self, answer: &Answer) -> ExitCode {
-        let text = match self.format {
-            Format::Json => answer.body.clone(),
-            Format::Text => answer.text.clone(),
-            Format::Table => answer.table.aligned(),
-            Format::Tsv => answer.table.tsv(),
-        };
+        let text = answer.in_format(self.format);
         let text = text.trim_end_matches('\n');
         if text.is_empty() {
             return ExitCode::Ok;

@@ -5,6 +5,8 @@
 #[cfg_attr(not(feature = "service"), expect(dead_code, reason = "most of it is for the answers of services"))]
 mod answer;
 mod happening;
+#[cfg(all(test, feature = "service"))]
+mod hostile;
 mod json;
 #[cfg(any(feature = "emulator", feature = "service"))]
 mod table;

@@ -1,5 +1,7 @@
 //! Events as text: the story of Microsoft's sample, with names to its values.
 
+use hubward::RegistrationState;
+
 use crate::failure::Failure;
 use crate::output::visible::visible;
 use crate::output::{Event, happening};
@@ -21,13 +23,7 @@ pub(super) fn render(event: &Event<'_>) -> Option<String> {
             format!("Registering {registration_id} with {endpoint} over {transport}")
         }
         Event::Assigned { assignment } => {
-            let state = &assignment.state;
-            let substatus = state.substatus.as_ref().map_or_else(|| "-".to_owned(), |it| visible(it.as_str()));
-            let payload = state.payload.as_ref().map_or_else(|| "null".to_owned(), |it| visible(&it.to_string()));
-            format!(
-                "The complete registration result is\n  device id  {}\n  hub        {}\n  substatus  {substatus}\n  payload    {payload}",
-                assignment.device_id, assignment.hub
-            )
+            assigned(assignment.device_id.as_str(), assignment.hub.as_str(), &assignment.state)
         }
         Event::Connected { hub, transport } => {
             format!("Will send telemetry from the provisioned device to {hub} over {transport}")
@@ -51,6 +47,15 @@ pub(super) fn render(event: &Event<'_>) -> Option<String> {
         Event::Result { .. } => return None,
         Event::Error { failure } => error(failure),
     })
+}
+
+/// The registration's result, as Microsoft's sample prints it.
+pub(super) fn assigned(device_id: &str, hub: &str, state: &RegistrationState) -> String {
+    let substatus = state.substatus.as_ref().map_or_else(|| "-".to_owned(), |it| visible(it.as_str()));
+    let payload = state.payload.as_ref().map_or_else(|| "null".to_owned(), |it| visible(&it.to_string()));
+    format!(
+        "The complete registration result is\n  device id  {device_id}\n  hub        {hub}\n  substatus  {substatus}\n  payload    {payload}"
+    )
 }
 
 /// A failure for people: what, why, where, what to do.

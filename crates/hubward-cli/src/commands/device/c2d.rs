@@ -23,8 +23,8 @@ pub(crate) enum C2dCommand {
   hubward device c2d receive --for 1h --output json
 
 A module (a connection string with ModuleId) receives what other modules send to its inputs.
-With --no-complete the hub keeps the messages and delivers them again to whoever asks next. It sends
-at most 16 at a time that are not completed.")]
+A message is completed after it was written to stdout. With --no-complete the hub keeps the messages
+and delivers them again; it sends at most 16 that are not completed, and no more are shown.")]
 pub(crate) struct ReceiveArgs {
     /// End after so many messages.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]

@@ -87,10 +87,7 @@ impl Program {
         match outcome {
             Ok(Ok(answered)) => answered,
             Ok(Err(error)) => Answered::failed(500, format!("the program cannot be talked to: {error}")),
-            Err(_) => Answered::failed(
-                504,
-                format!("the program took longer than {:?} and was killed with what it had started", self.limit),
-            ),
+            Err(_) => Answered::failed(504, format!("the program took longer than {:?} and was killed", self.limit)),
         }
     }
 }
