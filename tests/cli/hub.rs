@@ -298,8 +298,8 @@ async fn what_a_device_reports_does_not_command_an_operators_terminal() {
     let rows = ["query", "-q", "SELECT tags.site AS site FROM devices"];
     for (format, expected) in [
         ("tsv", "\\u001b[2J\\u009b31m\\u202e\\u007fx\n"),
-        ("text", "site\n---------\n [2J 31m  x\n"),
-        ("table", "site\n---------\n [2J 31m  x\n"),
+        ("text", "site\n-----------\n [2J 31m  x\n"),
+        ("table", "site\n-----------\n [2J 31m  x\n"),
     ] {
         assert_eq!(operator.says(&[&rows[..], &["--output", format]].concat()).await, expected, "{format}");
     }

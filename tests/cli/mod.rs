@@ -21,7 +21,7 @@ mod quickstart;
 mod recipes;
 mod running;
 mod sas;
-#[cfg(unix)]
+#[cfg(target_os = "linux")]
 mod stalled;
 mod three_ways;
 mod try_it;

@@ -3,6 +3,7 @@
 use hubward_tests::command::Invocation;
 
 use super::cloud;
+use super::emulator::folder;
 use super::running::Running;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -15,4 +16,17 @@ async fn a_reader_that_leaves_early_ends_the_command_quietly() {
         let (ended, stderr) = running.close_stdout().await;
         assert_eq!((ended.code(), stderr.as_str()), (Some(141), ""), "{output}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_emulator_whose_first_line_was_read_runs_on() {
+    let (_kept, data_dir) = folder();
+    let mut running = Running::emulator(&data_dir, ["--output", "json"]);
+    let ready = running.json().await;
+    running.stop_reading();
+    let admin = ready["admin"].as_str().expect("a URL");
+    let status = Invocation::hubward(["emulator", "status", "--admin", admin]).run().await;
+    assert_eq!(status.code, Some(0), "{}", status.stderr_text());
+    let (ended, _, stderr) = running.interrupt().await;
+    assert_eq!((ended.code(), stderr.as_str()), (Some(0), ""));
 }

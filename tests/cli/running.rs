@@ -91,9 +91,14 @@ impl Running {
         self.child.id().expect("it runs").to_string()
     }
 
+    /// Closes its stdout without reading on.
+    pub(super) fn stop_reading(&mut self) {
+        self.lines = None;
+    }
+
     /// Goes away without reading on; gives how it ended, and stderr.
     pub(super) async fn close_stdout(mut self) -> (ExitStatus, String) {
-        self.lines = None;
+        self.stop_reading();
         let (ended, _, stderr) = self.end().await;
         (ended, stderr)
     }

@@ -12,6 +12,8 @@ const VERSION: u32 = 1;
 pub(super) fn render(event: &Event<'_>) -> String {
     let (kind, body) = match event {
         #[cfg(feature = "emulator")]
+        Event::Ready(content) => ("ready", ready(content)),
+        #[cfg(feature = "emulator")]
         Event::Device { variables } => ("device", json!({ "variables": map(variables) })),
         #[cfg(feature = "emulator")]
         Event::Operator { variables } => ("operator", json!({ "variables": map(variables) })),
@@ -67,11 +69,11 @@ pub(super) fn render(event: &Event<'_>) -> String {
 
 /// The `ready` line of a server.
 #[cfg(feature = "emulator")]
-pub(super) fn ready(content: &Value) -> String {
+fn ready(content: &Value) -> Value {
     let mut content = content.clone();
     // The line's own version takes that name.
     content["emulatorVersion"] = content["version"].take();
-    line("ready", content)
+    content
 }
 
 #[cfg(feature = "emulator")]

@@ -58,6 +58,9 @@ impl Format {
 /// One thing worth telling.
 #[derive(Debug)]
 pub(crate) enum Event<'a> {
+    /// A server is ready. Text has words of its own.
+    #[cfg(feature = "emulator")]
+    Ready(&'a serde_json::Value),
     /// The settings of a device, to be pasted or read.
     #[cfg(feature = "emulator")]
     Device { variables: &'a [(String, String)] },
@@ -133,24 +136,26 @@ impl Output {
     /// # Cancel safety
     /// Dropping the future before it completes tells nothing.
     pub(crate) fn tell(&self, event: &Event<'_>) -> impl Future<Output = ()> + Send + use<> {
-        let text = match self.format {
+        self.queue(self.rendered(event))
+    }
+
+    fn rendered(&self, event: &Event<'_>) -> Option<String> {
+        match self.format {
             Format::Json => Some(json::render(event)),
             Format::Text | Format::Table | Format::Tsv => text::render(event).map(|it| shown(&it)),
-        };
-        self.queue(text)
+        }
+    }
+
+    /// Tells several events in one write: a reader of the first line who then leaves has got them all.
+    #[cfg(feature = "emulator")]
+    pub(crate) async fn tell_together(&self, events: &[Event<'_>]) {
+        let texts: Vec<String> = events.iter().filter_map(|it| self.rendered(it)).collect();
+        self.queue((!texts.is_empty()).then(|| texts.join("\n"))).await;
     }
 
     /// Tells what happened to a device.
     pub(crate) fn happened(&self, happening: &Happening<'_>) -> impl Future<Output = ()> + Send + use<> {
         self.tell(&Event::Happening(happening))
-    }
-
-    /// Tells that a server is ready: with JSON the first line of stdout.
-    #[cfg(feature = "emulator")]
-    pub(crate) async fn ready(&self, content: &serde_json::Value) {
-        if !self.is_text() {
-            self.exact(json::ready(content)).await;
-        }
     }
 
     /// Writes text for people and their scripts, without what would command their terminal.
@@ -208,7 +213,7 @@ impl Output {
     }
 
     /// Tells how the command ended, if it failed: as JSON on stdout, where a program waits for it, or as
-    /// text on stderr. Returns the exit code once the log is written too.
+    /// text on stderr. Returns the exit code.
     pub(crate) async fn end(&self, ended: Result<ExitCode, Failure>) -> ExitCode {
         let code = match ended {
             Ok(code) => code,
@@ -219,10 +224,11 @@ impl Output {
                 failure.exit_code
             }
         };
+        // A log that nobody reads holds up nothing.
         tokio::select! {
             biased;
             _ = self.stderr.written() => {}
-            () = self.give_up(&self.stderr) => {}
+            () = self.stderr.give_up_when_stalled(PATIENCE) => {}
         }
         code
     }
@@ -231,13 +237,18 @@ impl Output {
         if failure.exit_code == ExitCode::Interrupted {
             self.over();
         }
-        if self.is_text() || !self.tell_at_last(failure).await {
-            let text = shown(&text::error(failure)) + "\n";
-            tokio::select! {
-                biased;
-                () = self.stderr.queue(text.into_bytes()) => {}
-                () = self.give_up(&self.stderr) => {}
-            }
+        if !self.is_text() && self.tell_at_last(failure).await {
+            return;
+        }
+        let text = shown(&text::error(failure)) + "\n";
+        let tell = async {
+            self.stderr.queue(text.into_bytes()).await;
+            self.stderr.written().await
+        };
+        tokio::select! {
+            biased;
+            _ = tell => {}
+            () = self.give_up(&self.stderr) => {}
         }
     }
 

@@ -34,7 +34,7 @@ pub(super) fn render(event: &Event<'_>) -> Option<String> {
         Event::Registry { device_id, hub, status } => format!("{device_id} is {status} in the registry of {hub}"),
         Event::Value { value, .. } => (*value).to_owned(),
         #[cfg(feature = "emulator")]
-        Event::Facts(_) => return None,
+        Event::Ready(_) | Event::Facts(_) => return None,
         Event::Happening(happening) => happening::text(happening),
         Event::Finished { counts: [] } => return None,
         Event::Finished { counts } => {

@@ -86,9 +86,8 @@ pub(super) async fn run(args: &StartArgs, output: &Output) -> Result<ExitCode, F
         let open = args.admin_address.is_some_and(|it| !it.is_loopback());
         output.line(&introduction(&emulator, &variables, &operator, open)).await;
     } else {
-        output.ready(&ready).await;
-        output.tell(&Event::Device { variables: &variables }).await;
-        output.tell(&Event::Operator { variables: &operator }).await;
+        let (device, operator) = (Event::Device { variables: &variables }, Event::Operator { variables: &operator });
+        output.tell_together(&[Event::Ready(&ready), device, operator]).await;
     }
     let lost = tokio::select! {
         () = stop.heard() => None,
