@@ -195,21 +195,25 @@ impl Output {
     }
 
     /// Runs a command until it ends and all it told is written, or until stdout cannot be written.
+    ///
+    /// # Errors
+    /// The command's own failure; else that its output could not be written.
     pub(crate) async fn until_written(
         &self,
         command: impl Future<Output = Result<ExitCode, Failure>>,
     ) -> Result<ExitCode, Failure> {
-        let whole = async {
-            let code = command.await?;
-            self.written().await?;
-            Ok(code)
-        };
-        tokio::select! {
+        let ended = tokio::select! {
             biased;
-            failure = self.stdout.failed() => Err(failure.into()),
-            ended = whole => ended,
-            () = self.give_up(&self.stdout) => Err(self.stdout.failed().await.into()),
-        }
+            failure = self.stdout.failed() => return Err(failure.into()),
+            ended = command => ended,
+            () = self.give_up(&self.stdout) => return Err(self.stdout.failed().await.into()),
+        };
+        let written = tokio::select! {
+            biased;
+            written = self.written() => written,
+            () = self.give_up(&self.stdout) => self.written().await,
+        };
+        ended.and_then(|code| written.map(|()| code))
     }
 
     /// Tells how the command ended, if it failed: as JSON on stdout, where a program waits for it, or as
