@@ -3,6 +3,7 @@
 mod target;
 
 use std::path::Path;
+use std::time::Duration;
 
 use hubward_tests::command::{Invocation, Ran};
 use serde_json::{Value, json};
@@ -11,6 +12,9 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
 use crate::secrets::scanner::Scanner;
+
+/// Far above what twenty questions take, and below what the test runner grants.
+const LIMIT: Duration = Duration::from_secs(300);
 
 fn program<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Invocation {
     Invocation::of(Path::new(env!("CARGO_BIN_EXE_live_questions"))).args(arguments)
@@ -30,7 +34,7 @@ fn last_line(ran: &Ran) -> String {
 async fn an_emulator_answers_twenty_questions_like_the_one_it_is_compared_with() {
     let (target, (_folder, out)) = (Target::start().await, folder());
     let before = target.things().await;
-    let ran = program(["--out", &out]).vars(&target.variables).run().await;
+    let ran = program(["--out", &out]).vars(&target.variables).run_within(LIMIT).await;
     let said = format!("{}\n{}", ran.stdout_text(), ran.stderr_text());
     assert_eq!((ran.code, last_line(&ran).as_str()), (Some(0), "20 answers, 0 differences"), "{said}");
     assert_eq!(target.things().await, before, "what the run creates is deleted");
@@ -58,14 +62,18 @@ async fn an_emulator_answers_twenty_questions_like_the_one_it_is_compared_with()
 #[tokio::test(flavor = "multi_thread")]
 async fn planted_differences_are_found_and_named() {
     let (target, (_folder, out)) = (Target::start().await, folder());
-    target.fault(json!({ "point": "DpsService", "fault": { "kind": "Status", "status": 418, "code": 418007 } })).await;
+    target
+        .fault(
+            json!({ "point": "DpsService", "fault": { "kind": "Status", "status": 418, "code": 418007 }, "times": 2 }),
+        )
+        .await;
     target
         .fault(json!({ "point": "HubReported", "fault": { "kind": "Status", "status": 418 }, "times": "always" }))
         .await;
     let ran = program(["--only", "4,8", "--out", &out]).vars(&target.variables).run().await;
     let said = ran.stdout_text();
     assert_eq!(ran.code, Some(3), "{said}\n{}", ran.stderr_text());
-    // Of the six requests of question 4 the first one met the fault, with status and shape.
+    // The check of the login met the first fault, the first of six requests the second one: status and shape.
     let rows: Vec<&str> = said.lines().filter(|it| it.starts_with("| 4 |")).collect();
     assert_eq!(rows.len(), 2, "{said}");
     assert!(rows[0].starts_with("| 4 | GET /enrollments/none | 418, code 418007 | "), "{said}");
@@ -131,7 +139,7 @@ async fn interrupt(is_read: bool) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_live_service_needs_yes() {
+async fn a_live_service_needs_yes_and_right_logins() {
     let key = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
     let login = |host: &str| format!("HostName={host};SharedAccessKeyName=owner;SharedAccessKey={key}");
     let variables = [
@@ -145,6 +153,17 @@ async fn a_live_service_needs_yes() {
     assert!(ran.stderr_text().contains("add --yes"), "{}", ran.stderr_text());
     assert!(ran.stdout_text().contains("the hub hub.invalid and the DPS dps.invalid"), "{}", ran.stdout_text());
     assert!(!Path::new(&out).exists(), "nothing is done");
+
+    // The key of one emulator is wrong at another one.
+    let (target, stranger) = (Target::start().await, Target::start().await);
+    let login = stranger.variables.iter().find(|it| it.0 == "PROVISIONING_CONNECTION_STRING").expect("a login");
+    let before = target.things().await;
+    let variables: Vec<_> = target.variables.iter().chain([login]).cloned().collect();
+    let ran = program(["--out", &out]).vars(&variables).run().await;
+    let refused = "error: localhost refuses the login: 401, code 401002; check PROVISIONING_CONNECTION_STRING: policy, \
+                   key, host\n";
+    assert_eq!((ran.code, ran.stderr_text().as_str()), (Some(1), refused));
+    assert_eq!(target.things().await, before);
 
     let ran = program(["--out", &out]).run().await;
     let missing = "error: IOTHUB_CONNECTION_STRING is not set";

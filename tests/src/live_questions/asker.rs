@@ -132,7 +132,7 @@ impl Asker {
         let request = String::from_utf8_lossy(request);
         let answer = match reply.status {
             Some(_) => format!("{}\r\n\r\n{}", reply.head, reply.text()),
-            None => format!("{} {}", reply.summary(), reply.head),
+            None => reply.summary(),
         };
         self.exchange(&request, &answer);
     }

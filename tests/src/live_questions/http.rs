@@ -66,6 +66,8 @@ impl Reply {
     /// Status and error code in a few words.
     pub(super) fn summary(&self) -> String {
         match (self.status, self.code()) {
+            // Without a connection, the head says why.
+            (None, _) if !self.head.is_empty() => format!("no answer: {}: {}", self.quiet, self.head),
             (None, _) => format!("no answer: {}", self.quiet),
             (Some(status), Some(code)) if status >= 400 => format!("{status}, code {code}"),
             (Some(status), _) if status >= 400 => format!("{status}, no code"),

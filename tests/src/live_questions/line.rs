@@ -36,7 +36,7 @@ pub(super) struct Line {
 }
 
 /// How long the service may be silent before that counts as its answer.
-pub(super) const SILENCE: Duration = Duration::from_secs(20);
+pub(super) const SILENCE: Duration = Duration::from_secs(30);
 
 /// Packets that wait to be looked at.
 const QUEUE: usize = 1024;

@@ -72,7 +72,13 @@ pub async fn main(arguments: impl IntoIterator<Item = String>) -> ExitCode {
             return INCOMPLETE.into();
         }
     };
-    let code = ask_and_report(&cloud, &reference, &options).await;
+    let code = match run::check_logins(&cloud).await {
+        Ok(()) => ask_and_report(&cloud, &reference, &options).await,
+        Err(problem) => {
+            complain(format_args!("error: {}", cloud.mask.apply(&problem)));
+            INCOMPLETE
+        }
+    };
     reference.shutdown().await;
     code.into()
 }

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use super::asker::Asker;
-use super::cloud::Cloud;
+use super::cloud::{Cloud, DPS_VERSION, HUB_VERSION};
 use super::questions::Question;
 use super::record::Answer;
 use super::say::say;
@@ -18,10 +19,32 @@ const AT_A_TIME: usize = 4;
 /// No question takes nearly as long unless something hangs.
 const LIMIT: Duration = Duration::from_secs(900);
 
+/// Asks each service one thing that changes nothing: a wrong login shows before anything is created.
+pub(super) async fn check_logins(cloud: &Cloud) -> Result<(), String> {
+    let paths = [
+        (&cloud.hub, format!("/devices?top=1&{HUB_VERSION}"), "IOTHUB_CONNECTION_STRING"),
+        (&cloud.dps, format!("/enrollments/{}?{DPS_VERSION}", cloud.prefix), "PROVISIONING_CONNECTION_STRING"),
+    ];
+    for (service, path, variable) in paths {
+        let headers = [("Authorization", cloud.owner_token(service))];
+        let reply = cloud.request(&service.host, "GET", &path, &headers, b"").await;
+        let host = &service.host;
+        match reply.status {
+            None => return Err(format!("{host} cannot be asked: {}", reply.summary())),
+            Some(401 | 403) => {
+                let answer = reply.summary();
+                return Err(format!("{host} refuses the login: {answer}; check {variable}: policy, key, host"));
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(())
+}
+
 /// Asks these questions; the answers come in the order of their numbers.
 pub(super) async fn ask_all(cloud: &Arc<Cloud>, questions: &[&'static Question], is_told: bool) -> Vec<Answer> {
     let places = Arc::new(Semaphore::new(AT_A_TIME));
-    let mut running = JoinSet::new();
+    let (mut running, begun) = (JoinSet::new(), Instant::now());
     for question in questions.iter().copied() {
         let (cloud, places) = (cloud.clone(), places.clone());
         running.spawn(async move {
@@ -33,9 +56,13 @@ pub(super) async fn ask_all(cloud: &Arc<Cloud>, questions: &[&'static Question],
                 ask(&cloud, question).await
             };
             if is_told {
+                let seconds = begun.elapsed().as_secs();
                 let end = answer.stopped.as_ref().map(|it| format!(", stopped: {it}")).unwrap_or_default();
                 let count = answer.observations.len();
-                say(format_args!("{:>2} {}: {count} observations{end}", question.number, question.title));
+                say(format_args!(
+                    "{:>2} {}: {count} observations after {seconds} s{end}",
+                    question.number, question.title
+                ));
             }
             answer
         });

@@ -216,6 +216,7 @@ async fn receive(asker: &Asker) -> Result<Option<(String, Vec<Value>)>, String> 
     let batch = reply.json().as_array().cloned().unwrap_or_default();
     match lock_token(&reply) {
         Some(token) if !batch.is_empty() => Ok(Some((token, batch))),
+        None if !batch.is_empty() => Err("a batch of feedback has no ETag, so it cannot be completed".to_owned()),
         _ => {
             // Feedback comes in batches, and no event tells when.
             tokio::time::sleep(Duration::from_secs(1)).await;
