@@ -74,6 +74,11 @@ impl Mask {
                 text = text.replace(secret.as_str(), MASKED);
             }
         }
+        // Padding that was left tells how long the secret is.
+        let padded = format!("{MASKED}=");
+        while text.contains(&padded) {
+            text = text.replace(&padded, MASKED);
+        }
         without_base64(&without_named(&text))
     }
 }
@@ -153,6 +158,8 @@ mod tests {
                 assert!(!masked.contains(secret), "{text}: {masked}");
             }
         }
+        mask.learn(KEY);
+        assert_eq!(mask.apply(&format!("\"{KEY}\"")), "\"<masked>\"");
         assert_eq!(mask.apply("sr=h&se=1&skn=owner"), "sr=h&se=1&skn=owner");
         assert_eq!(mask.apply("an etag \"AAAAAAAAAAE=\" stays, ü too"), "an etag \"AAAAAAAAAAE=\" stays, ü too");
     }

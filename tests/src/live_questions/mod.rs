@@ -134,14 +134,16 @@ fn announce(cloud: &Cloud, options: &Options) {
         cloud.hub.host, cloud.dps.host, cloud.scope
     ));
     say(format_args!(
-        "Creates at most 140 devices, 60 modules and 120 enrollments whose ids begin with {}, and deletes them at the end.",
+        "Creates at most 140 devices, 60 modules and 120 enrollments, whose ids begin with {}. Deletes all at the end.",
         cloud.prefix
     ));
     say(format_args!(
         "Uses at most 1,000 messages of the hub's daily quota. Use a hub and a DPS that serve nothing else."
     ));
     if cloud.time.is_real() {
-        say(format_args!("Takes about ten minutes: locks of 60 s have to end, and a live service throttles requests."));
+        say(format_args!(
+            "Takes at least four minutes: locks of 60 s have to end, and a live service throttles requests."
+        ));
     } else {
         say(format_args!("Moves the clock of the emulator by about three minutes instead of waiting for locks."));
     }

@@ -168,7 +168,8 @@ async fn listening(asker: &Asker, device: &Device) -> Result<Line, String> {
 pub(super) async fn invoke(asker: &Asker, device: &Device, name: &str, payload: &str, seconds: u64) -> Reply {
     let path = format!("/twins/{}/methods?{HUB_VERSION}", device.id);
     let body = format!(
-        "{{\"methodName\":\"{name}\",\"payload\":{payload},\"responseTimeoutInSeconds\":{seconds},\"connectTimeoutInSeconds\":0}}"
+        "{{\"methodName\":\"{name}\",\"payload\":{payload},\"responseTimeoutInSeconds\":{seconds},\
+         \"connectTimeoutInSeconds\":0}}"
     );
     asker.ask_once("POST", &path, body.as_bytes(), Duration::from_secs(seconds + 30)).await
 }
