@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use target::Target;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::Child;
 
 use crate::secrets::scanner::Scanner;
 
@@ -114,22 +115,26 @@ async fn what_cannot_be_asked_is_named_with_the_reason() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_interrupted_run_deletes_what_it_created() {
     for is_read in [true, false] {
-        interrupt(is_read).await;
+        is_interrupted(is_read).await;
     }
 }
 
-async fn interrupt(is_read: bool) {
+async fn interrupt(child: &Child) {
+    let id = child.id().expect("it runs").to_string();
+    let sent = tokio::process::Command::new("kill").args(["-INT", &id]).status().await.expect("there is a kill");
+    assert!(sent.success(), "it runs");
+}
+
+async fn is_interrupted(is_read: bool) {
     let (target, (_folder, out)) = (Target::start().await, folder());
     let before = target.things().await;
     let mut child = program(["--only", "7", "--out", &out]).vars(&target.variables).spawn();
     target.created().await;
-    let id = child.id().expect("it runs").to_string();
     if !is_read {
         // As in a pipeline whose other end is gone.
         drop(child.stdout.take());
     }
-    let sent = tokio::process::Command::new("kill").args(["-INT", &id]).status().await.expect("there is a kill");
-    assert!(sent.success(), "it runs");
+    interrupt(&child).await;
     let mut said = Vec::new();
     if let Some(stdout) = child.stdout.take() {
         let mut lines = BufReader::new(stdout).lines();
@@ -141,6 +146,20 @@ async fn interrupt(is_read: bool) {
     assert_eq!(ended.code(), Some(130), "{said:?}");
     assert_eq!(said.iter().any(|it| it.starts_with("Ctrl-C: deletes")), is_read, "{said:?}");
     assert_eq!(target.things().await, before, "what the run creates is deleted");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_deleted_is_named() {
+    let (target, (_folder, out)) = (Target::start().await, folder());
+    let child = program(["--only", "7", "--out", &out]).vars(&target.variables).spawn();
+    target.created().await;
+    let fault = json!({ "kind": "Status", "status": 500, "code": 500001 });
+    target.fault(json!({ "point": "DpsService", "fault": fault, "times": "always" })).await;
+    let ended = child.wait_with_output().await.expect("it can be waited for");
+    let stderr = String::from_utf8(ended.stderr).expect("text");
+    let is_named = |it: &str| it.starts_with("not deleted: enrollment hwq-") && it.ends_with(": 500, code 500001");
+    assert!(!stderr.is_empty() && stderr.lines().all(is_named), "{stderr}");
+    assert_eq!(ended.status.code(), Some(1));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -67,26 +67,35 @@ impl fmt::Display for Thing {
 
 /// Deletes everything that the run may have created; says what could not be deleted, and why.
 pub(super) async fn clean_up(cloud: &Arc<Cloud>) -> Vec<String> {
-    let (mut running, mut problems) = (JoinSet::new(), Vec::new());
-    for thing in cloud.ledger.take() {
-        if matches!(thing, Thing::Elsewhere(..)) {
-            problems.push(format!("{thing}: DPS assigned it to a hub that this run has no login for"));
-            continue;
-        }
+    let (elsewhere, things): (Vec<_>, Vec<_>) =
+        cloud.ledger.take().into_iter().partition(|it| matches!(it, Thing::Elsewhere(..)));
+    let not_deleted = delete_all(cloud, things).await;
+    // After an interruption, a service may still create something that was asked for before. So what was not
+    // there is looked for again, beside what failed.
+    let again = not_deleted.into_iter().map(|it| it.0).collect();
+    let not_deleted = delete_all(cloud, again).await.into_iter().filter(|(_, reply)| reply.status != Some(404));
+    let failed = not_deleted.map(|(thing, reply)| format!("{thing}: {}", reply.summary()));
+    let of_others = elsewhere.iter().map(|it| format!("{it}: DPS assigned it to a hub that this run has no login for"));
+    failed.chain(of_others).collect()
+}
+
+/// Deletes these; gives those that were not deleted, with the answers.
+async fn delete_all(cloud: &Arc<Cloud>, things: Vec<Thing>) -> Vec<(Thing, Reply)> {
+    let (mut running, mut not_deleted) = (JoinSet::new(), Vec::new());
+    for thing in things {
         if running.len() >= AT_A_TIME {
-            problems.extend(running.join_next().await.and_then(Result::ok).flatten());
+            not_deleted.extend(running.join_next().await.and_then(Result::ok).flatten());
         }
         let cloud = cloud.clone();
         running.spawn(async move {
             let reply = delete(&cloud, &thing).await;
-            let is_gone = reply.is_success() || reply.status == Some(404);
-            (!is_gone).then(|| format!("{thing}: {}", reply.summary()))
+            (!reply.is_success()).then_some((thing, reply))
         });
     }
     while let Some(done) = running.join_next().await {
-        problems.extend(done.ok().flatten());
+        not_deleted.extend(done.ok().flatten());
     }
-    problems
+    not_deleted
 }
 
 async fn delete(cloud: &Cloud, thing: &Thing) -> Reply {
