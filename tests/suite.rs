@@ -6,6 +6,7 @@ mod conformance;
 mod corpora;
 mod crash;
 mod examples;
+mod live_questions;
 mod readme;
 mod refusals;
 mod secrets;

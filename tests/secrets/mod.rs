@@ -5,7 +5,7 @@
 mod debug;
 mod device;
 mod runs;
-mod scanner;
+pub(crate) mod scanner;
 
 use std::time::Duration;
 

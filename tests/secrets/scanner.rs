@@ -6,13 +6,13 @@ use hubward_sas::SharedKey;
 
 /// What must not be found.
 #[derive(Debug, Default)]
-pub(super) struct Scanner {
+pub(crate) struct Scanner {
     needles: Vec<(String, Vec<u8>)>,
 }
 
 impl Scanner {
     /// Looks for this key too, whole or cut off.
-    pub(super) fn key(mut self, name: &str, key: &SharedKey) -> Self {
+    pub(crate) fn key(mut self, name: &str, key: &SharedKey) -> Self {
         for (form, needle) in forms(key.expose_bytes()) {
             self.needles.push((format!("{name}, {form}"), needle));
         }
@@ -20,7 +20,7 @@ impl Scanner {
     }
 
     /// Where a secret stands in `haystack`: what it is, and what stands around it.
-    pub(super) fn find(&self, haystack: &[u8]) -> Vec<String> {
+    pub(crate) fn find(&self, haystack: &[u8]) -> Vec<String> {
         let mut found: Vec<String> = self
             .needles
             .iter()

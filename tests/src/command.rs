@@ -97,13 +97,21 @@ impl Invocation {
     ///
     /// # Panics
     /// If it does not start, or hangs: its deadlines are its own business, and far below ours.
-    pub async fn run(mut self) -> Ran {
+    pub async fn run(self) -> Ran {
+        self.run_within(HANG).await
+    }
+
+    /// Runs a program that may take longer than others.
+    ///
+    /// # Panics
+    /// If it does not start, or has not ended by then.
+    pub async fn run_within(mut self, limit: Duration) -> Ran {
         let mut child = self.command.spawn().expect("the program starts");
         if let (Some(bytes), Some(mut pipe)) = (self.stdin, child.stdin.take()) {
             // A program that does not read it all has its reasons.
             let _ = pipe.write_all(&bytes).await;
         }
-        let Ok(output) = tokio::time::timeout(HANG, child.wait_with_output()).await else {
+        let Ok(output) = tokio::time::timeout(limit, child.wait_with_output()).await else {
             panic!("{:?} does not end", self.command);
         };
         let output = output.expect("the program can be waited for");

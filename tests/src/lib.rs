@@ -6,6 +6,7 @@ pub mod cloud;
 pub mod command;
 pub mod crowd;
 pub mod fuzz;
+pub mod live_questions;
 pub mod packets;
 pub mod raw;
 pub mod scenario;

@@ -31,6 +31,7 @@ fn main() -> ExitCode {
         "interop" => interop(rest),
         "portal" => portal(rest),
         "bench" => bench(rest),
+        "live-questions" => live_questions(rest),
         "test" | "tidy" => usage(&format!("`{command}` takes no arguments")),
         other => usage(&format!("there is no command `{other}`")),
     }
@@ -39,6 +40,12 @@ fn main() -> ExitCode {
 /// The conformance scenarios, end to end.
 fn e2e(arguments: &[String]) -> ExitCode {
     let fixed = ["run", "--quiet", "--package", "hubward-tests", "--bin", "e2e", "--"];
+    run(Cargo::command(fixed).args(arguments)).into()
+}
+
+/// Questions to a live service, compared with the emulator.
+fn live_questions(arguments: &[String]) -> ExitCode {
+    let fixed = ["run", "--quiet", "--package", "hubward-tests", "--bin", "live_questions", "--"];
     run(Cargo::command(fixed).args(arguments)).into()
 }
 
@@ -116,6 +123,7 @@ fn help_for(command: &str, rest: &[String]) -> Option<&'static str> {
         "interop" => INTEROP_HELP,
         "portal" => PORTAL_HELP,
         "bench" => BENCH_HELP,
+        "live-questions" => LIVE_QUESTIONS_HELP,
         _ => HELP,
     })
 }
@@ -126,13 +134,14 @@ The commands of this repository.
 Usage: cargo xtask <COMMAND> [ARGUMENTS]
 
 Commands:
-  test      Formatting, lints, tests, doc tests, documentation, tidy
-  tidy      The repository's own rules: crate arrows, banned crates, vectors, manifests, sources
-  e2e       The conformance scenarios on every transport, against the emulator or a live DPS
-  interop   Microsoft's Python and Node SDKs, unmodified, against the emulator
-  portal    The emulator's page in headless Chromium, against real devices
-  bench     Measurements, for instance `cargo xtask bench telemetry`
-  help      This text, or that of one command: cargo xtask help e2e";
+  test            Formatting, lints, tests, doc tests, documentation, tidy
+  tidy            The repository's own rules: crate arrows, banned crates, vectors, manifests, sources
+  e2e             The conformance scenarios on every transport, against the emulator or a live DPS
+  interop         Microsoft's Python and Node SDKs, unmodified, against the emulator
+  portal          The emulator's page in headless Chromium, against real devices
+  bench           Measurements, for instance `cargo xtask bench telemetry`
+  live-questions  Open questions to a live DPS and IoT Hub, compared with the emulator
+  help            This text, or that of one command: cargo xtask help e2e";
 
 const TEST_HELP: &str = "\
 Everything that must hold before a change lands. Needs no network once the dependencies are there,
@@ -200,6 +209,17 @@ frames without bookkeeping reach.
 emulator: how soon it is ready, and its memory when idle, with 10,000 connections that are left alone, and
 with devices (1000) that send a message a second (for 30 seconds). Fails if a bound of docs/emulator.md
 is broken.";
+
+const LIVE_QUESTIONS_HELP: &str = "\
+Sends the requests of docs/live-questions.md to a DPS and an IoT Hub, writes the answers without keys to a
+folder, and lists where they differ from those of the emulator.
+
+Usage: cargo xtask live-questions [--yes] [--out DIR] [--only NUMBERS]
+
+Reads IOTHUB_CONNECTION_STRING, PROVISIONING_CONNECTION_STRING and PROVISIONING_IDSCOPE. Creates devices and
+enrollments, and deletes them at the end. Acts on services that are not on this machine with --yes only.
+Exit code: 0 no difference, 3 a difference, 1 something could not be asked. More: --help of the program,
+`cargo run -p hubward-tests --bin live_questions -- --help`.";
 
 #[cfg(test)]
 mod tests {

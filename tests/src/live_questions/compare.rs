@@ -1,0 +1,101 @@
+//! Where two clouds answered differently.
+
+use super::record::{Answer, Finding};
+
+/// One observation that differs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Difference {
+    pub(super) number: u8,
+    pub(super) observation: String,
+    pub(super) live: String,
+    pub(super) emulator: String,
+}
+
+/// Stands for an observation that one of the clouds did not lead to.
+const ABSENT: &str = "(not observed)";
+
+/// The differences, in the order of questions and observations. What was not asked is no difference.
+pub(super) fn differences(live: &[Answer], emulated: &[Answer]) -> Vec<Difference> {
+    let mut found = Vec::new();
+    for answer in live {
+        let Some(other) = emulated.iter().find(|it| it.number == answer.number) else { continue };
+        let only_there = other.observations.iter().filter(|it| answer.finding(&it.0).is_none());
+        let names = answer.observations.iter().chain(only_there).map(|it| &it.0);
+        for name in names {
+            let (live, emulator) = (seen(answer, name), seen(other, name));
+            if let (Some(live), Some(emulator)) = (live, emulator)
+                && live != emulator
+            {
+                let (live, emulator) = (live.to_owned(), emulator.to_owned());
+                found.push(Difference { number: answer.number, observation: name.clone(), live, emulator });
+            }
+        }
+    }
+    found
+}
+
+/// What was observed; `None` if the cloud was not asked.
+fn seen<'a>(answer: &'a Answer, name: &str) -> Option<&'a str> {
+    match answer.finding(name) {
+        Some(Finding::Seen(text)) => Some(text),
+        Some(Finding::NotAsked(_)) => None,
+        None if answer.stopped.is_some() || follows_unasked(answer, name) => None,
+        None => Some(ABSENT),
+    }
+}
+
+/// Whether an observation is a detail (`NAME: DETAIL`) of one that was not asked.
+fn follows_unasked(answer: &Answer, name: &str) -> bool {
+    answer.observations.iter().any(|(other, finding)| {
+        let is_detail = name.strip_prefix(other.as_str()).is_some_and(|it| it.starts_with(": "));
+        is_detail && matches!(finding, Finding::NotAsked(_))
+    })
+}
+
+/// A table in Markdown.
+pub(super) fn table(differences: &[Difference]) -> String {
+    let cell = |text: &str| text.replace('|', "\\|").replace('\n', " ");
+    let mut table = "| question | observation | live | emulator |\n|---|---|---|---|\n".to_owned();
+    for Difference { number, observation, live, emulator } in differences {
+        let (observation, live, emulator) = (cell(observation), cell(live), cell(emulator));
+        table.push_str(&format!("| {number} | {observation} | {live} | {emulator} |\n"));
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(observations: &[(&str, &str)]) -> Answer {
+        let mut answer = Answer::new(7, "Test");
+        for (name, text) in observations {
+            let finding = match text.strip_prefix('?') {
+                Some(reason) => Finding::NotAsked(reason.to_owned()),
+                None => Finding::Seen((*text).to_owned()),
+            };
+            answer.observations.push(((*name).to_owned(), finding));
+        }
+        answer
+    }
+
+    #[test]
+    fn differences_are_named_and_nothing_vanishes() {
+        let live = [answer(&[("same", "1"), ("other", "2"), ("not asked", "?why"), ("only live", "3")])];
+        let emulated = [answer(&[
+            ("same", "1"),
+            ("other", "x|y"),
+            ("not asked", "1"),
+            ("not asked: shape", "{}"),
+            ("only emulator", "4"),
+        ])];
+        let found = differences(&live, &emulated);
+        let names: Vec<&str> = found.iter().map(|it| it.observation.as_str()).collect();
+        assert_eq!(names, ["other", "only live", "only emulator"]);
+        assert!(table(&found).contains("| 7 | other | 2 | x\\|y |\n"), "{}", table(&found));
+
+        let mut stopped = answer(&[("same", "1")]);
+        stopped.stopped = Some("why".into());
+        assert_eq!(differences(&[stopped], &emulated), []);
+    }
+}

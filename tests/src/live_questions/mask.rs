@@ -1,0 +1,166 @@
+//! Takes keys, tokens and signatures out of everything that is written or printed.
+
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
+
+use serde_json::Value;
+
+/// Stands in place of a secret.
+const MASKED: &str = "<masked>";
+
+/// Names whose value is a secret, up to the next character that cannot belong to it.
+const NAMES: [&str; 7] = [
+    "sig=",
+    "sharedaccesskey=",
+    "sharedaccesssignature=",
+    "\"primarykey\":\"",
+    "\"secondarykey\":\"",
+    "\"primarykey\": \"",
+    "\"secondarykey\": \"",
+];
+
+/// Base64 this long that ends in `=` counts as a key or a signature: 32 bytes have 43 characters.
+const KEY_LENGTH: usize = 40;
+
+/// Knows the secrets of a run.
+#[derive(Debug, Default)]
+pub(super) struct Mask {
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known(BTreeSet<String>);
+
+impl std::fmt::Debug for Known {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Known({})", self.0.len())
+    }
+}
+
+impl Mask {
+    /// Masks this text from now on, also where it is percent-encoded.
+    pub(super) fn learn(&self, secret: &str) {
+        // Shorter texts would mask words that are no secrets.
+        if secret.len() < 12 {
+            return;
+        }
+        let upper = secret.replace('+', "%2B").replace('/', "%2F").replace('=', "%3D");
+        let lower = secret.replace('+', "%2b").replace('/', "%2f").replace('=', "%3d");
+        let known = [secret.trim_end_matches('=').to_owned(), upper, lower];
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).0.extend(known);
+    }
+
+    /// Learns the keys that stand in a service's answer.
+    pub(super) fn learn_keys(&self, value: &Value) {
+        match value {
+            Value::Object(members) => {
+                for (name, value) in members {
+                    match value {
+                        Value::String(key) if matches!(name.as_str(), "primaryKey" | "secondaryKey") => self.learn(key),
+                        _ => self.learn_keys(value),
+                    }
+                }
+            }
+            Value::Array(items) => items.iter().for_each(|it| self.learn_keys(it)),
+            _ => {}
+        }
+    }
+
+    /// The text without secrets.
+    pub(super) fn apply(&self, text: &str) -> String {
+        let mut text = text.to_owned();
+        for secret in &self.known.lock().unwrap_or_else(PoisonError::into_inner).0 {
+            if text.contains(secret.as_str()) {
+                text = text.replace(secret.as_str(), MASKED);
+            }
+        }
+        // Padding that was left tells how long the secret is.
+        let padded = format!("{MASKED}=");
+        while text.contains(&padded) {
+            text = text.replace(&padded, MASKED);
+        }
+        without_base64(&without_named(&text))
+    }
+}
+
+fn is_of_value(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"+/=%-_".contains(&byte)
+}
+
+/// Masks what stands behind one of [`NAMES`].
+fn without_named(text: &str) -> String {
+    // Lower case of ASCII keeps every offset.
+    let lower = text.to_ascii_lowercase();
+    let mut clean = String::with_capacity(text.len());
+    let mut at = 0;
+    while let Some((start, name)) =
+        NAMES.iter().filter_map(|it| Some((at + lower[at..].find(it)?, *it))).min_by_key(|it| it.0)
+    {
+        let value = start + name.len();
+        let length = lower.as_bytes()[value..].iter().take_while(|it| is_of_value(**it)).count();
+        clean.push_str(&text[at..value]);
+        if length > 0 {
+            clean.push_str(MASKED);
+        }
+        at = value + length;
+    }
+    clean.push_str(&text[at..]);
+    clean
+}
+
+/// Masks runs of base64 that are as long as a key and end in `=`.
+fn without_base64(text: &str) -> String {
+    let of_base64 = |it: char| it.is_ascii_alphanumeric() || "+/-_".contains(it);
+    let mut clean = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find(of_base64) {
+        let (before, run) = rest.split_at(start);
+        clean.push_str(before);
+        let end = run.find(|it| !of_base64(it)).unwrap_or(run.len());
+        let (run, behind) = run.split_at(end);
+        let padding = behind.len() - behind.trim_start_matches('=').len();
+        if run.len() >= KEY_LENGTH && padding > 0 {
+            clean.push_str(MASKED);
+            rest = &behind[padding..];
+        } else {
+            clean.push_str(run);
+            rest = behind;
+        }
+    }
+    clean.push_str(rest);
+    clean
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
+    const SHORT: &str = "c2hvcnQra2V5L29m";
+
+    #[test]
+    fn secrets_are_masked_in_every_form() {
+        let mask = Mask::default();
+        mask.learn(SHORT);
+        mask.learn_keys(&serde_json::json!({ "a": [{ "symmetricKey": { "primaryKey": "0123456789abcdef" } }] }));
+        for text in [
+            format!("known {SHORT} here"),
+            "percent c2hvcnQra2V5L29m".into(),
+            "twice 0123456789abcdef, 0123456789abcdef".into(),
+            format!("unknown {KEY}"),
+            format!("{{\"primaryKey\":\"{}\"}}", "YWJj"),
+            "SharedAccessSignature sr=h&sig=abcdefgh%2Bijk%3D&se=1".into(),
+            "HostName=h;SharedAccessKeyName=owner;SharedAccessKey=abc=".into(),
+        ] {
+            let masked = mask.apply(&text);
+            assert!(masked.contains(MASKED), "{text}: {masked}");
+            for secret in [SHORT, KEY, "0123456789abcdef", "YWJj", "abcdefgh", "=abc"] {
+                assert!(!masked.contains(secret), "{text}: {masked}");
+            }
+        }
+        mask.learn(KEY);
+        assert_eq!(mask.apply(&format!("\"{KEY}\"")), "\"<masked>\"");
+        assert_eq!(mask.apply("sr=h&se=1&skn=owner"), "sr=h&se=1&skn=owner");
+        assert_eq!(mask.apply("an etag \"AAAAAAAAAAE=\" stays, ü too"), "an etag \"AAAAAAAAAAE=\" stays, ü too");
+    }
+}

@@ -1,0 +1,75 @@
+//! Question 7: how many things are on a page?
+
+use std::sync::Arc;
+
+use super::queries::{query, wait_for_rows};
+use crate::live_questions::asker::{Api, Asker, identity};
+use crate::live_questions::cloud::{DPS_VERSION, HUB_VERSION};
+use crate::live_questions::http::Reply;
+use crate::live_questions::ledger::Thing;
+
+/// One more than the page that clients of DPS have seen.
+const THINGS: usize = 101;
+
+pub(super) async fn ask(asker: Arc<Asker>) -> Result<(), String> {
+    enroll(&asker).await?;
+    let path = format!("/enrollments/query?{DPS_VERSION}");
+    let body = "{\"query\":\"SELECT *\"}";
+    for (name, headers) in [("no page size", &[][..]), ("page size 5000", &[("x-ms-max-item-count", "5000")])] {
+        let reply = asker.ask(Api::Dps, "POST", &path, headers, body).await;
+        see(&asker, &format!("enrollments, {name}"), &reply);
+    }
+    create(&asker).await?;
+    let all = format!("SELECT deviceId FROM devices WHERE STARTSWITH(deviceId, '{}')", asker.id("d"));
+    wait_for_rows(&asker, &all, THINGS).await?;
+    for (name, headers) in [("no page size", &[][..]), ("page size 5000", &[("x-ms-max-item-count", "5000")])] {
+        see(&asker, &format!("query of twins, {name}"), &query(&asker, "SELECT * FROM devices", headers).await);
+    }
+    for (name, top) in [("no top", ""), ("top=2000", "top=2000&"), ("top=0", "top=0&")] {
+        let reply = asker.ask(Api::Hub, "GET", &format!("/devices?{top}{HUB_VERSION}"), &[], "").await;
+        see(&asker, &format!("list of devices, {name}"), &reply);
+    }
+    Ok(())
+}
+
+/// Other enrollments and devices may exist, so a number above 100 says nothing.
+fn see(asker: &Asker, name: &str, reply: &Reply) {
+    asker.see_reply(name, reply);
+    if let Some(rows) = reply.json().as_array().filter(|_| reply.is_success()) {
+        let rows = if rows.len() < THINGS { rows.len().to_string() } else { format!("more than {}", THINGS - 1) };
+        let more = if reply.header("x-ms-continuation").is_some() { "a" } else { "no" };
+        asker.see(format!("{name}: rows"), format!("{rows}, {more} continuation"));
+    }
+}
+
+async fn enroll(asker: &Asker) -> Result<(), String> {
+    let ids: Vec<String> = (0..THINGS).map(|it| asker.id(&format!("e{it:03}"))).collect();
+    // A request takes ten at most.
+    for ids in ids.chunks(10) {
+        let mut items = Vec::new();
+        for id in ids {
+            items.push(asker.enrollment_body(id, &asker.key()?, "")?);
+        }
+        let body = format!("{{\"mode\":\"create\",\"enrollments\":[{}]}}", items.join(","));
+        let path = format!("/enrollments?{DPS_VERSION}");
+        asker.ask(Api::Dps, "POST", &path, &[], &body).await.expect("creating enrollments")?;
+    }
+    Ok(())
+}
+
+async fn create(asker: &Asker) -> Result<(), String> {
+    let ids: Vec<String> = (0..THINGS).map(|it| asker.id(&format!("d{it:03}"))).collect();
+    // A request takes a hundred at most.
+    for ids in ids.chunks(50) {
+        let mut items = Vec::new();
+        for id in ids {
+            asker.cloud.ledger.add(Thing::Device(id.clone()));
+            let names = format!("\"id\":\"{id}\",\"importMode\":\"create\",\"status\":\"enabled\"");
+            items.push(identity(&names, &asker.key()?, &asker.key()?));
+        }
+        let path = format!("/devices?{HUB_VERSION}");
+        let body = format!("[{}]", items.join(","));
+        asker.ask(Api::Hub, "POST", &path, &[], &body).await.expect("creating devices")?;
+    }
+    Ok(())
+}

@@ -1,0 +1,90 @@
+//! What the questions found out: observations that are compared, and the raw exchanges behind them.
+
+use serde_json::{Value, json};
+
+/// Most exchanges that are kept for one question; the rest is counted.
+const EXCHANGES_MAX: usize = 512;
+
+/// Most bytes that are kept of a request or an answer.
+const TEXT_MAX: usize = 4096;
+
+/// One observation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Finding {
+    /// What the cloud did, without what differs from run to run.
+    Seen(String),
+    /// Why the cloud was not asked.
+    NotAsked(String),
+}
+
+/// One request and its answer as they were sent.
+#[derive(Debug, Clone)]
+pub(super) struct Exchange {
+    pub(super) request: String,
+    pub(super) answer: String,
+}
+
+/// The answer to one question.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Answer {
+    pub(super) number: u8,
+    pub(super) title: &'static str,
+    pub(super) observations: Vec<(String, Finding)>,
+    pub(super) exchanges: Vec<Exchange>,
+    /// Exchanges that are not kept.
+    pub(super) skipped: usize,
+    /// Why the question was not asked to its end.
+    pub(super) stopped: Option<String>,
+}
+
+impl Answer {
+    pub(super) fn new(number: u8, title: &'static str) -> Self {
+        Self { number, title, ..Self::default() }
+    }
+
+    pub(super) fn keep(&mut self, request: &str, answer: &str) {
+        if self.exchanges.len() < EXCHANGES_MAX {
+            self.exchanges.push(Exchange { request: cut(request), answer: cut(answer) });
+        } else {
+            self.skipped += 1;
+        }
+    }
+
+    pub(super) fn finding(&self, name: &str) -> Option<&Finding> {
+        self.observations.iter().find(|it| it.0 == name).map(|it| &it.1)
+    }
+
+    pub(super) fn is_complete(&self) -> bool {
+        self.stopped.is_none() && self.observations.iter().all(|it| matches!(it.1, Finding::Seen(_)))
+    }
+
+    /// As it is written to a file.
+    pub(super) fn json(&self) -> Value {
+        let observations: Vec<Value> = self
+            .observations
+            .iter()
+            .map(|(name, finding)| match finding {
+                Finding::Seen(text) => json!({ "name": name, "seen": text }),
+                Finding::NotAsked(reason) => json!({ "name": name, "notAsked": reason }),
+            })
+            .collect();
+        let exchanges: Vec<Value> =
+            self.exchanges.iter().map(|it| json!({ "request": it.request, "answer": it.answer })).collect();
+        json!({
+            "question": self.number,
+            "title": self.title,
+            "stopped": self.stopped,
+            "observations": observations,
+            "exchanges": exchanges,
+            "exchangesNotKept": self.skipped,
+        })
+    }
+}
+
+fn cut(text: &str) -> String {
+    if text.len() <= TEXT_MAX {
+        return text.to_owned();
+    }
+    let end = text.floor_char_boundary(TEXT_MAX);
+    format!("{}… ({} bytes)", &text[..end], text.len())
+}
