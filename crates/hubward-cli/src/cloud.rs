@@ -37,7 +37,7 @@ pub(crate) fn value(variables: &[(String, String)], name: &str) -> Option<String
 pub(crate) fn not_started(error: StartError) -> Failure {
     let hint = match &error {
         StartError::Bind { what, source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
-            Some(format!("ports below 1024 need root or CAP_NET_BIND_SERVICE; choose another {what} port"))
+            Some(format!("ports below 1024 need root or a capability of the program; choose another {what} port"))
         }
         StartError::Bind { what, .. } => {
             Some(format!("stop the program that listens there, or choose another {what} port"))

@@ -1,4 +1,4 @@
-//! The command `hubward`: flags in, façade calls, text or JSON out, an exit code.
+//! The command `hubward`: parses the arguments, calls the façade, prints text or JSON, and sets the exit code.
 
 #[cfg(feature = "emulator")]
 mod admin;

@@ -108,6 +108,6 @@ async fn enqueue(client: &HubClient, message: Option<&Message>) -> Result<hubwar
     }
 }
 
-/// Maximum number of unresolved receipts. At this number the loop waits for acknowledgements, so that a long
-/// feed cannot fill the memory.
+/// Maximum number of unresolved receipts. The loop prefers enqueueing to handling acknowledgements; at this
+/// number it handles acknowledgements first, even if a fast hub always leaves room in the queue.
 const IN_HAND: usize = 2048;

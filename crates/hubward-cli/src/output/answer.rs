@@ -125,7 +125,7 @@ const WIDE: usize = 40;
 fn flatten(name: &str, value: &Value, reveal: bool, lines: &mut Vec<(String, String)>) {
     match value {
         Value::Object(members) if !members.is_empty() => {
-            // The times of the last changes in a twin are too long for people; JSON has them.
+            // `$metadata` contains the time of each change in a twin, which is only useful for programs.
             for (member, value) in members.iter().filter(|(member, _)| *member != "$metadata") {
                 let path = if name.is_empty() { visible(member) } else { format!("{name}.{}", visible(member)) };
                 if is_key(member) && !reveal && value.as_str().is_some_and(|it| !it.is_empty()) {

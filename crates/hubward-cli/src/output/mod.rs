@@ -146,8 +146,8 @@ impl Output {
         }
     }
 
-    /// Prints several events in one write, so that a reader that closes the pipe after the first line cannot
-    /// make the others fail.
+    /// Prints several events in one write, so that a reader that closes the pipe after the first line has
+    /// received all of them.
     #[cfg(feature = "emulator")]
     pub(crate) async fn tell_together(&self, events: &[Event<'_>]) {
         let texts: Vec<String> = events.iter().filter_map(|it| self.rendered(it)).collect();

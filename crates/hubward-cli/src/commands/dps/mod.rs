@@ -1,13 +1,13 @@
 //! `hubward dps …`: commands for operators of a DPS, named as in `az iot dps`.
 
-mod change;
 mod create;
+mod delete;
 mod device_key;
 mod kind;
 mod next;
 mod registration;
-mod see;
 mod settings;
+mod show;
 mod update;
 
 use clap::{Args, Subcommand};
@@ -73,18 +73,18 @@ enum EnrollmentCommand {
     Create(Box<create::CreateEnrollment>),
     /// Show an enrollment, with --show-keys including its keys.
     #[command(after_help = "Example:\n  hubward dps enrollment show --enrollment-id dev-1 --show-keys")]
-    Show(see::ShowArgs),
+    Show(show::ShowArgs),
     /// List the enrollments.
     #[command(after_help = "Example:\n  hubward dps enrollment list --output table")]
-    List(see::ListArgs),
+    List(show::ListArgs),
     /// Change the given settings of an enrollment; the other settings stay.
     #[command(after_help = "Examples:
   hubward dps enrollment update --enrollment-id dev-1 --provisioning-status disabled
   hubward dps enrollment update --enrollment-id dev-1 --reprovision-policy never --etag '\"4f00\"'")]
     Update(Box<update::UpdateEnrollment>),
-    /// Delete an enrollment; the device stays registered at its hub.
+    /// Delete an enrollment; the device identity stays at its hub.
     #[command(after_help = "Example:\n  hubward dps enrollment delete --enrollment-id dev-1")]
-    Delete(change::DeleteArgs),
+    Delete(delete::DeleteArgs),
     /// Manage the registration record of the device.
     #[command(subcommand, after_help = "Example:\n  hubward dps enrollment registration show --enrollment-id dev-1")]
     Registration(registration::OfEnrollment),
@@ -99,18 +99,18 @@ enum GroupCommand {
     Create(Box<create::CreateGroup>),
     /// Show a group, with --show-keys including its keys.
     #[command(after_help = "Example:\n  hubward dps enrollment-group show --enrollment-id line-7")]
-    Show(see::ShowArgs),
+    Show(show::ShowArgs),
     /// List the groups.
     #[command(after_help = "Example:\n  hubward dps enrollment-group list --output table")]
-    List(see::ListArgs),
+    List(show::ListArgs),
     /// Change the given settings of a group; the other settings stay.
     #[command(
         after_help = "Example:\n  hubward dps enrollment-group update --enrollment-id line-7 --provisioning-status disabled"
     )]
     Update(Box<update::UpdateGroup>),
-    /// Delete a group; its devices stay registered at their hubs.
+    /// Delete a group; the identities of its devices stay at their hubs.
     #[command(after_help = "Example:\n  hubward dps enrollment-group delete --enrollment-id line-7")]
-    Delete(change::DeleteArgs),
+    Delete(delete::DeleteArgs),
     /// Manage the registration records of the group's devices.
     #[command(
         subcommand,
@@ -160,18 +160,18 @@ pub(crate) async fn run(args: &DpsCommands, output: &Output) -> Result<ExitCode,
     match &args.command {
         DpsCommand::Enrollment(command) => match command {
             EnrollmentCommand::Create(args) => create::enrollment(args, &context).await,
-            EnrollmentCommand::Show(args) => see::show(Kind::Individual, args, &context).await,
-            EnrollmentCommand::List(args) => see::list(Kind::Individual, args, &context).await,
+            EnrollmentCommand::Show(args) => show::show(Kind::Individual, args, &context).await,
+            EnrollmentCommand::List(args) => show::list(Kind::Individual, args, &context).await,
             EnrollmentCommand::Update(args) => update::enrollment(args, &context).await,
-            EnrollmentCommand::Delete(args) => change::delete(Kind::Individual, args, &context).await,
+            EnrollmentCommand::Delete(args) => delete::delete(Kind::Individual, args, &context).await,
             EnrollmentCommand::Registration(command) => registration::of_enrollment(command, &context).await,
         },
         DpsCommand::EnrollmentGroup(command) => match command {
             GroupCommand::Create(args) => create::group(args, &context).await,
-            GroupCommand::Show(args) => see::show(Kind::Group, args, &context).await,
-            GroupCommand::List(args) => see::list(Kind::Group, args, &context).await,
+            GroupCommand::Show(args) => show::show(Kind::Group, args, &context).await,
+            GroupCommand::List(args) => show::list(Kind::Group, args, &context).await,
             GroupCommand::Update(args) => update::group(args, &context).await,
-            GroupCommand::Delete(args) => change::delete(Kind::Group, args, &context).await,
+            GroupCommand::Delete(args) => delete::delete(Kind::Group, args, &context).await,
             GroupCommand::Registration(command) => registration::of_group(command, &context).await,
             GroupCommand::ComputeDeviceKey(args) => device_key::run(args, &context).await,
         },

@@ -38,7 +38,7 @@ impl Drop for Note {
 pub(crate) struct Running {
     /// The settings of a device that can register.
     pub(crate) variables: Vec<(String, String)>,
-    /// The logins of the service's side.
+    /// The logins for operators.
     pub(crate) operator: Vec<(String, String)>,
     /// The URL of the admin port.
     pub(crate) admin: String,
