@@ -1,4 +1,4 @@
-//! `hubward device run`: one living device.
+//! `hubward device run`: one complete device.
 
 use std::time::Duration;
 

@@ -167,11 +167,11 @@ async fn what_is_wrong_is_refused_before_anything_connects() {
         (&["send", "--file", "/nowhere/body"], &through_dps, 2, "/nowhere/body"),
         (&["send", "--json", "{"], &through_dps, 2, "not JSON"),
         (&["send", "x", "--property", "=v"], &through_dps, 2, "NAME=VALUE"),
-        (&["send", "x", "y", "--message-id", "m"], &through_dps, 2, "--message-id names one message"),
+        (&["send", "x", "y", "--message-id", "m"], &through_dps, 2, "--message-id works with one message only"),
         (&["send", "--count", "2"], &through_dps, 2, "--count"),
-        (&["send", "x", "--output-name", "o"], &known, 2, "--output-name is for modules"),
+        (&["send", "x", "--output-name", "o"], &known, 2, "--output-name is only for modules"),
         (&["send", "x", "--keep-alive", "20m"], &known, 2, "1177s"),
-        (&["send", "x", "--token-lifetime", "1s"], &known, 2, "2s at least"),
+        (&["send", "x", "--token-lifetime", "1s"], &known, 2, "at least 2s"),
         (&["send", "x", "--message-id", &"m".repeat(129)], &known, 2, "129 bytes"),
         (&["send", "--symmetric-key-stdin"], &through_dps, 2, "standard input holds the key"),
         (&["send", "x", "--connection-string-file", "f", "--id-scope", "0ne1"], &known, 2, "--id-scope"),
@@ -208,7 +208,7 @@ async fn a_line_that_no_hub_takes_ends_it_and_says_what_was_acknowledged() {
     let json = device("mqtt", &["send", "--json"], &variables).stdin("{}\nno\n{}\n").run().await;
     let last = json.last().expect("an error");
     assert_eq!(last["exitCode"], 2);
-    assert!(last["message"].as_str().is_some_and(|it| it.contains("after 1 messages: with --json")), "{last}");
+    assert!(last["message"].as_str().is_some_and(|it| it.contains("after 1 messages: --json")), "{last}");
     assert_eq!(bodies(&emulator), ["one", "{}"]);
 }
 

@@ -267,7 +267,7 @@ async fn keys_that_are_given_are_the_keys() {
         ran.stderr_text()
     );
     let nothing = operator.error(&compute).await;
-    assert_eq!(nothing["message"], "there is no key to derive from");
+    assert_eq!(nothing["message"], "there is no group key to derive from");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -341,10 +341,22 @@ async fn what_cannot_work_is_refused_before_anything_is_asked() {
     let bad = bad.to_str().expect("a path that is text");
     for (arguments, code, says) in [
         (&["enrollment", "create"][..], 2, "--enrollment-id"),
-        (&["enrollment", "create", "--eid", "x", "--attestation-type", "x509"], 11, "symmetric keys only"),
+        (
+            &["enrollment", "create", "--eid", "x", "--attestation-type", "x509"],
+            11,
+            "only enrollments with symmetric keys",
+        ),
         (&["enrollment", "create", "--eid", "x", "--at", "x509", "--cp", "c.pem", "--scp", "d.pem"], 11, "az iot dps"),
-        (&["enrollment", "create", "--eid", "x", "--at", "tpm", "--endorsement-key", "k"], 11, "symmetric keys only"),
-        (&["enrollment", "update", "--eid", "dev-1", "--remove-certificate"], 11, "symmetric keys only"),
+        (
+            &["enrollment", "create", "--eid", "x", "--at", "tpm", "--endorsement-key", "k"],
+            11,
+            "only enrollments with symmetric keys",
+        ),
+        (
+            &["enrollment", "update", "--eid", "dev-1", "--remove-certificate"],
+            11,
+            "only enrollments with symmetric keys",
+        ),
         (&["enrollment-group", "create", "--eid", "x", "--ca-name", "c"], 11, "az iot dps enrollment-group"),
         (&["enrollment", "list", "--query", "[].deviceId"], 2, "jq"),
         (
@@ -358,7 +370,7 @@ async fn what_cannot_work_is_refused_before_anything_is_asked() {
         (&["enrollment", "create", "--eid", "x", "--tags", "{'v':'1'}"], 2, r#"--initial-twin-tags '{\"v\":\"1\"}'"#),
         (&["enrollment", "create", "--eid", "x", "--reprovision-policy", "sometimes"], 2, "sometimes"),
         (&["enrollment", "create", "--eid", "x", "--webhook-url", "https://h"], 2, "--api-version"),
-        (&["enrollment", "update", "--eid", "dev-1"], 2, "nothing is to be changed"),
+        (&["enrollment", "update", "--eid", "dev-1"], 2, "no change is given"),
         (&["enrollment", "list", "--top", "0"], 2, "--top"),
         (&["enrollment-group", "compute-device-key", "--rid", "a b", "--key-file", bad], 2, "--registration-id"),
         (&["enrollment-group", "compute-device-key", "--rid", "a", "--key-file", bad], 2, "the group key"),

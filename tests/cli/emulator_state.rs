@@ -57,7 +57,7 @@ async fn the_state_of_a_running_emulator_goes_out_and_in() {
     }
 
     let unsaid = emulator(&["reset", "--admin", &admin, "-o", "json"]).await.last().expect("an error");
-    assert_eq!((&unsaid["exitCode"], &unsaid["hint"]), (&json!(2), &json!("say it with --yes")));
+    assert_eq!((&unsaid["exitCode"], &unsaid["hint"]), (&json!(2), &json!("confirm with --yes")));
     assert!(unsaid["message"].as_str().is_some_and(|it| it.contains(&admin)), "{unsaid}");
     let reset = emulator(&["reset", "--yes", "--admin", &admin, "-o", "json"]).await.last().expect("a result");
     assert_eq!((&reset["type"], &reset["reset"]), (&"result".into(), &format!("the emulator at {admin}").into()));

@@ -158,7 +158,7 @@ async fn the_store_of_a_debian_is_changed_and_changed_back() {
 
     let install = ["--data-dir", &data_dir, "--root", &root, "--install"];
     let unsaid = trust(&[&install[..], &["-o", "json"]].concat()).await.last().expect("an error");
-    assert_eq!((&unsaid["exitCode"], &unsaid["hint"]), (&json!(2), &json!("say it with --yes")));
+    assert_eq!((&unsaid["exitCode"], &unsaid["hint"]), (&json!(2), &json!("confirm with --yes")));
     assert!(!bundle.exists());
     for already in [false, true] {
         let installed = trust(&[&install[..], &["--yes"]].concat()).await;

@@ -89,7 +89,7 @@ async fn a_device_is_made_seen_changed_and_deleted() {
     assert!(row.contains("disabled") && row.contains("Disconnected"), "{table}");
     assert_eq!(operator.json(&["device-identity", "list", "--top", "1"]).await.as_array().map(Vec::len), Some(1));
 
-    assert_eq!(operator.says(&["device-identity", "delete", "-d", "dev-2"]).await, "the device dev-2 is deleted\n");
+    assert_eq!(operator.says(&["device-identity", "delete", "-d", "dev-2"]).await, "deleted the device dev-2\n");
     let gone = operator.error(&["device-identity", "show", "-d", "dev-2"]).await;
     assert_eq!((&gone["serviceCode"], &gone["exitCode"]), (&json!(404_001), &json!(6)), "{gone}");
     assert!(gone["trackingId"].is_string() && gone["hint"].is_string(), "{gone}");
@@ -333,7 +333,7 @@ async fn tokens_are_those_of_the_policy_or_of_the_device() {
     let ran = Invocation::hubward(["hub", "generate-sas-token", "--cs", text.trim()]).run().await;
     assert_eq!(token(&ran.stdout_text()).resource(), format!("{HUB}/devices/dev-1"));
     let (warning, key) = (ran.stderr_text(), text.trim().rsplit_once("SharedAccessKey=").expect("a key").1);
-    assert!(warning.contains("--connection-string stands on the command line") && !warning.contains(key), "{warning}");
+    assert!(warning.contains("--connection-string is on the command line") && !warning.contains(key), "{warning}");
     let module = format!("HostName={HUB};DeviceId=dev-1;ModuleId=valve;SharedAccessKey={key}");
     let of_module = Invocation::hubward(["hub", "generate-sas-token", "--cs", &module]).run().await;
     assert_eq!(token(&of_module.stdout_text()).resource(), format!("{HUB}/devices/dev-1/modules/valve"));
@@ -468,5 +468,5 @@ async fn the_emulator_needs_no_login() {
     let other = Invocation::hubward(show).args([flag.as_str(), "--hub-name", "other"]).run().await;
     let other = other.last().expect("an error");
     assert!(other["exitCode"] == 2 && other["hint"].as_str().is_some_and(|it| it.contains(HUB)), "{other}");
-    assert_eq!(other["message"], "no name of the emulator for the hub is other");
+    assert_eq!(other["message"], "the emulator has no hub with the name other");
 }

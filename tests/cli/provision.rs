@@ -137,8 +137,8 @@ async fn empty_variables_count_as_unset_and_wrong_ones_are_named() {
     let empty = derive(&[("HUBWARD_OUTPUT", ""), ("HUBWARD_LOG", ""), ("HUBWARD_DATA_DIR", "")]).await;
     assert_eq!((empty.code, empty.stdout_text().lines().count()), (Some(0), 1), "{}", empty.stderr_text());
     for (variables, named) in [
-        (&[("HUBWARD_OUTPUT", "xml")] as &[_], "HUBWARD_OUTPUT: `xml` is none of text, json, table, tsv"),
-        (&[("HUBWARD_LOG", "bogus")], "--log bogus: neither a level nor a filter"),
+        (&[("HUBWARD_OUTPUT", "xml")] as &[_], "HUBWARD_OUTPUT: `xml` is not one of text, json, table, tsv"),
+        (&[("HUBWARD_LOG", "bogus")], "--log bogus: this is neither a level nor a filter"),
     ] {
         let wrong = derive(variables).await;
         assert_eq!(wrong.code, Some(2));

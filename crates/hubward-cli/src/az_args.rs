@@ -1,4 +1,4 @@
-//! Options of `az` that mean nothing here: whoever types them out of habit is understood.
+//! Options of `az` that have no effect here. They are accepted so that commands from `az` keep working.
 
 use clap::{ArgAction, Args};
 
@@ -6,13 +6,13 @@ use crate::failure::Failure;
 
 #[derive(Debug, Args)]
 pub(crate) struct AzArgs {
-    /// Which subscription an instance is in, and how to log in to it: our login says that.
+    /// Subscription of an instance and how to log in to it; here the login contains both.
     #[arg(long, short = 'g', aliases = ["subscription", "auth-type"], global = true, hide = true)]
     resource_group: Vec<String>,
-    /// Warnings are not wanted: not the one below either.
+    /// Also suppresses the warning below.
     #[arg(long, action = ArgAction::Count, global = true, hide = true)]
     only_show_errors: u8,
-    /// How much stands on stderr: for that there is --log. And the answer to questions that we do not ask.
+    /// Verbosity, for which `hubward` has --log; and answers to questions that `hubward` does not ask.
     #[arg(
         long,
         aliases = ["debug", "yes", "repair"],
@@ -22,20 +22,20 @@ pub(crate) struct AzArgs {
         hide = true
     )]
     verbose: u8,
-    /// A part of the answer.
+    /// Selects a part of the answer.
     #[arg(long, global = true, hide = true)]
     query: Option<String>,
 }
 
 impl AzArgs {
-    /// Says what is ignored, and refuses what would change the answer.
-    pub(crate) fn heed(&self) -> Result<(), Failure> {
+    /// Warns about options that are ignored, and refuses options that would change the answer.
+    pub(crate) fn check(&self) -> Result<(), Failure> {
         if self.query.is_some() {
-            return Err(Failure::usage("there is no --query: --output json is the service's whole answer")
-                .hint("take what you need with jq, such as --output json | jq -r .deviceId"));
+            return Err(Failure::usage("--query is not supported; --output json prints the service's whole answer")
+                .hint("select a part with jq, such as --output json | jq -r .deviceId"));
         }
         if !self.resource_group.is_empty() && self.only_show_errors == 0 {
-            tracing::warn!("--resource-group, --subscription and --auth-type are ignored: the login says all that");
+            tracing::warn!("--resource-group, --subscription and --auth-type are ignored: the login replaces them");
         }
         Ok(())
     }

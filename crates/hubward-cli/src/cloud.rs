@@ -1,15 +1,15 @@
-//! What the two commands that run a local cloud share: lines to paste, and how they end.
+//! Shared by `quickstart` and `emulator`: the shell commands for a local cloud, and errors at its start.
 
 use hubward_emulator::StartError;
 
 use crate::failure::Failure;
 use crate::shell::Shell;
 
-/// The lines that make plain `hubward provision` find the local cloud, and Python and Node trust it.
+/// The shell commands with which plain `hubward provision` finds the local cloud, and Python and Node trust it.
 pub(crate) fn block(variables: &[(String, String)], operator: &[(String, String)], shell: Shell) -> String {
     let mut lines: Vec<String> = variables.iter().map(|(name, value)| shell.export(name, value)).collect();
     if let Some(ca) = value(variables, hubward::vars::CA_FILE) {
-        lines.push(shell.comment("for Microsoft's SDKs: Python, then Node; others: hubward emulator trust"));
+        lines.push(shell.comment("for Microsoft's SDKs: Python, then Node; for others: hubward emulator trust"));
         lines.push(shell.export("SSL_CERT_FILE", &ca));
         lines.push(shell.export("NODE_EXTRA_CA_CERTS", &ca));
     }
@@ -23,7 +23,7 @@ pub(crate) fn block(variables: &[(String, String)], operator: &[(String, String)
     lines.join("\n")
 }
 
-/// Variables as the emulator gives them, in the form they are shown and kept in.
+/// Variables as the emulator returns them, with owned names.
 pub(crate) fn owned(variables: Vec<(&'static str, String)>) -> Vec<(String, String)> {
     variables.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
@@ -33,27 +33,31 @@ pub(crate) fn value(variables: &[(String, String)], name: &str) -> Option<String
     variables.iter().find(|(it, _)| it == name).map(|(_, value)| value.clone())
 }
 
-/// A start that failed, with what to do about it.
+/// The failure to report if the emulator does not start, with a hint.
 pub(crate) fn not_started(error: StartError) -> Failure {
     let hint = match &error {
         StartError::Bind { what, source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
-            Some(format!("ports below 1024 need root or a capability: choose another {what} port"))
+            Some(format!("ports below 1024 need root or a capability of the program; choose another {what} port"))
         }
         StartError::Bind { what, .. } => {
-            Some(format!("another program listens there: stop it, or choose another {what} port"))
+            Some(format!("stop the program that listens there, or choose another {what} port"))
         }
         StartError::DevKeys { .. } => {
-            Some("everybody knows these keys: leave out --dev-keys, or --bind with other addresses".to_owned())
+            Some("the development keys are public: leave out --dev-keys, or bind to loopback only".to_owned())
         }
-        StartError::Ca(_) => Some("is the data directory yours, and whole? choose another one: --data-dir".to_owned()),
+        StartError::Ca(_) => Some(
+            "check that you own the data directory and that its files are intact, or choose another: --data-dir"
+                .to_owned(),
+        ),
         StartError::State(_) | StartError::Lost(_) => Some(
-            "one emulator at a time uses a data directory: --data-dir DIR chooses another one, --in-memory none"
+            "only one emulator at a time can use a data directory: choose another one, --data-dir DIR, or none, \
+             --in-memory"
                 .to_owned(),
         ),
         _ => None,
     };
     let mut failure = Failure::local_with_causes(&error);
-    // Of the arguments and the seed, not of this machine.
+    // All other errors are caused by the arguments or the seed.
     let of_this_machine = matches!(
         error,
         StartError::Bind { .. }
@@ -80,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_shell_gets_its_own_lines() {
+    fn each_shell_gets_lines_in_its_own_syntax() {
         let variables = [("A".to_owned(), "it's".to_owned()), ("HUBWARD_CA_FILE".to_owned(), "/ca.pem".to_owned())];
         for (shell, first, last) in [
             (Shell::Sh, r"export A='it'\''s'", "export NODE_EXTRA_CA_CERTS='/ca.pem'"),

@@ -1,16 +1,17 @@
-//! A question before what cannot be undone.
+//! Asks the user to confirm an action that cannot be undone.
 
 use std::io::{self, IsTerminal as _, Write as _};
 
 use crate::failure::Failure;
 
-/// Asks, unless `yes` has answered already. Whoever is no terminal has to say it with `--yes`.
+/// Asks for confirmation, unless `yes` is set. Fails if standard input is not a terminal.
 pub(crate) fn confirm(question: &str, yes: bool) -> Result<(), Failure> {
     if yes {
         return Ok(());
     }
     if !io::stdin().is_terminal() {
-        return Err(Failure::usage(format!("{question} Nobody is here to be asked")).hint("say it with --yes"));
+        return Err(Failure::usage(format!("{question} The command cannot ask, because stdin is not a terminal"))
+            .hint("confirm with --yes"));
     }
     let mut answer = String::new();
     let mut stderr = io::stderr().lock();
@@ -18,7 +19,7 @@ pub(crate) fn confirm(question: &str, yes: bool) -> Result<(), Failure> {
     let read = asked.and_then(|()| io::stdin().read_line(&mut answer));
     match read {
         Ok(_) if matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes") => Ok(()),
-        Ok(_) => Err(Failure::usage("nothing is done: the answer was not yes").hint("answer `y`, or use --yes")),
-        Err(error) => Err(Failure::local(format!("no answer can be read: {error}"))),
+        Ok(_) => Err(Failure::usage("nothing was changed: the answer was not yes").hint("answer `y`, or use --yes")),
+        Err(error) => Err(Failure::local(format!("the answer cannot be read: {error}"))),
     }
 }

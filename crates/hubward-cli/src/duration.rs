@@ -1,18 +1,18 @@
-//! Durations as people type them: `500ms`, `20s`, `2m`, `1h`.
+//! Parses durations: `500ms`, `20s`, `2m`, `1h`.
 
 use std::time::Duration;
 
-/// As [`parse`], but more than nothing.
+/// Like [`parse`], but refuses zero.
 pub(crate) fn parse_positive(text: &str) -> Result<Duration, String> {
     match parse(text)? {
-        Duration::ZERO => Err("nothing can be done in no time at all".to_owned()),
+        Duration::ZERO => Err("the duration must be greater than zero".to_owned()),
         duration => Ok(duration),
     }
 }
 
-/// Reads a whole number with a unit. For clap's `value_parser`.
+/// Parses a whole number with a unit. For clap's `value_parser`.
 pub(crate) fn parse(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("`{text}` is no duration: write a whole number and a unit, such as 500ms, 20s, 2m or 1h");
+    let wrong = || format!("`{text}` is not a duration; write a whole number and a unit, such as 500ms, 20s, 2m or 1h");
     let digits = text.find(|it: char| !it.is_ascii_digit()).ok_or_else(wrong)?;
     let (number, unit) = text.split_at(digits);
     let number: u64 = number.parse().map_err(|_| wrong())?;
@@ -31,14 +31,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_every_unit() {
+    fn parses_every_unit() {
         for (text, milliseconds) in [("500ms", 500), ("20s", 20_000), ("2m", 120_000), ("1h", 3_600_000), ("0s", 0)] {
             assert_eq!(parse(text), Ok(Duration::from_millis(milliseconds)), "{text}");
         }
     }
 
     #[test]
-    fn a_limit_is_more_than_nothing() {
+    fn a_positive_duration_is_greater_than_zero() {
         assert_eq!(parse_positive("1ms"), Ok(Duration::from_millis(1)));
         for text in ["0s", "0ms", "", "s"] {
             assert!(parse_positive(text).is_err(), "{text}");

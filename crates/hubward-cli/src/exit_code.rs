@@ -2,40 +2,39 @@
 
 use hubward::Fault;
 
-/// How the program ends.
+/// The exit code of the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum ExitCode {
-    /// All done.
+    /// The command succeeded.
     Ok = 0,
-    /// This program's own failure: a file that cannot be written, a port that is taken.
+    /// A problem of this machine, such as a file that cannot be written or a port in use.
     Local = 1,
     /// A missing or wrong argument, variable or input.
     Usage = 2,
-    /// No connection, or it broke.
+    /// The connection failed or broke.
     Network = 3,
-    /// A certificate that is not to be trusted.
+    /// The certificate is not trusted, or TLS failed.
     Tls = 4,
-    /// The service does not accept key, token or id.
+    /// The service does not accept the key, token or ID.
     Credential = 5,
-    /// The service said no for another reason.
+    /// The service refused the request for another reason.
     Refused = 6,
-    /// The service asked to come later.
+    /// The service is throttling requests.
     Throttled = 7,
-    /// It took longer than allowed.
+    /// The time limit passed.
     Deadline = 8,
-    /// An answer that makes no sense.
+    /// The answer of the service is not valid.
     Protocol = 9,
     /// Some messages were not acknowledged.
     Unacknowledged = 10,
-    /// Something this version cannot do.
+    /// This version does not support the operation.
     Unsupported = 11,
-    /// Stdout could not be written; what was not shown was not completed.
+    /// Stdout could not be written. Messages that were not printed are not completed.
     Output = 12,
-    /// Ctrl-C.
+    /// Ctrl-C or SIGTERM.
     Interrupted = 130,
-    /// The reader closed the pipe, as `| head -1` does: 128 and the number of SIGPIPE, as a shell shows
-    /// it of the usual tools.
+    /// The reader closed the pipe, as `| head -1` does: 128 plus the number of SIGPIPE, as shells report it.
     ClosedPipe = 141,
 }
 

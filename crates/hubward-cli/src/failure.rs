@@ -1,4 +1,4 @@
-//! What a command fails with: everything the last line of output says.
+//! The failure of a command: the content of its `error` line.
 
 use hubward::{
     ConnectError, Diagnosis, Fault, ReceiveError, SendError, SettingsError, SetupError, TwinError, Unsupported,
@@ -10,24 +10,24 @@ use crate::exit_code::ExitCode;
 #[derive(Debug)]
 pub(crate) struct Failure(Box<Report>);
 
-/// What is known of it.
+/// The content of a failure.
 #[derive(Debug)]
 pub(crate) struct Report {
-    /// What failed, with its causes, outermost first.
+    /// The message and its causes, outermost first.
     pub(crate) messages: Vec<String>,
-    /// What the program was doing: `arguments`, `dps-register`, `hub-login`, …
+    /// The step that failed: `arguments`, `dps-register`, `hub-login`, …
     pub(crate) stage: String,
-    /// Host and port, if it came that far.
+    /// Host and port, if the command got as far as connecting.
     pub(crate) endpoint: Option<String>,
-    /// Who has to act.
+    /// Which party has to act.
     pub(crate) fault: String,
-    /// The service's six-digit code.
+    /// The service's six-digit error code.
     pub(crate) service_code: Option<u32>,
-    /// The service's id of the refusal.
+    /// The service's tracking ID for this error.
     pub(crate) tracking_id: Option<String>,
-    /// What to do.
+    /// What the user can do.
     pub(crate) hint: Option<String>,
-    /// How the program ends.
+    /// The exit code of the program.
     pub(crate) exit_code: ExitCode,
 }
 
@@ -35,21 +35,21 @@ impl Failure {
     /// A missing or wrong argument, variable or input file.
     pub(crate) fn usage(message: impl Into<String>) -> Self {
         Self::new(ExitCode::Usage, "arguments", Fault::Request.to_string(), message)
-            .hint("arguments and examples are shown with --help")
+            .hint("--help shows the arguments and examples")
     }
 
-    /// What this version of hubward does not do.
+    /// Something that this version of hubward does not support.
     #[cfg(feature = "service")]
     pub(crate) fn unsupported(message: impl Into<String>) -> Self {
         Self::new(ExitCode::Unsupported, "arguments", Fault::Unsupported.to_string(), message)
     }
 
-    /// This machine's trouble: files, ports.
+    /// A problem of this machine, such as a file or a port.
     pub(crate) fn local(message: impl Into<String>) -> Self {
         Self::new(ExitCode::Local, "local", "local".to_owned(), message)
     }
 
-    /// The same from an error with causes.
+    /// Like [`local`](Self::local), from an error with causes.
     #[cfg(feature = "emulator")]
     pub(crate) fn local_with_causes(error: &dyn std::error::Error) -> Self {
         let mut failure = Self::local("");
@@ -57,7 +57,7 @@ impl Failure {
         failure
     }
 
-    /// What an argument names cannot be used, for reasons that the error knows.
+    /// Like [`usage`](Self::usage), from an error with causes.
     #[cfg(any(feature = "emulator", feature = "service"))]
     pub(crate) fn of_arguments(error: &dyn std::error::Error) -> Self {
         let mut failure = Self::usage("");
@@ -70,7 +70,7 @@ impl Failure {
         Self::new(ExitCode::Interrupted, "interrupted", "user".to_owned(), "interrupted")
     }
 
-    /// Any other, with nothing known but these.
+    /// A failure without endpoint, service code, tracking ID and hint.
     pub(crate) fn new(
         exit_code: ExitCode,
         stage: impl Into<String>,
@@ -89,7 +89,7 @@ impl Failure {
         }))
     }
 
-    /// Says what to do.
+    /// Sets the hint.
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.0.hint = Some(hint.into());
         self
@@ -175,7 +175,7 @@ impl From<hubward_service::ServiceError> for Failure {
             Fault::Deadline => ExitCode::Deadline,
             Fault::Peer => ExitCode::Protocol,
             Fault::Unsupported => ExitCode::Unsupported,
-            // What was never sent is ours; the service refuses for other reasons.
+            // A request that was never sent is a usage error; otherwise the service has refused it.
             Fault::Request if error.refused().is_none() => ExitCode::Usage,
             _ => ExitCode::Refused,
         };
@@ -200,17 +200,17 @@ impl From<SettingsError> for Failure {
     fn from(error: SettingsError) -> Self {
         let flags: Vec<&str> = error.problems().iter().filter_map(|it| flag_of(it.variable)).collect();
         Self::usage(error.to_string())
-            .hint(format!("set the variables or use {}; `hubward quickstart` needs none of them", flags.join(", ")))
+            .hint(format!("set the variables or use {}; `hubward quickstart` needs no settings", flags.join(", ")))
     }
 }
 
-/// The error and its causes, one text each.
+/// The texts of the error and of its causes.
 fn messages(error: &dyn std::error::Error) -> Vec<String> {
     let mut texts = vec![error.to_string()];
     let mut source = error.source();
     while let Some(cause) = source {
         let text = cause.to_string();
-        // Some libraries repeat their cause in their own text.
+        // Some libraries repeat the cause in their own text.
         if texts.last().is_none_or(|it| !it.contains(&text)) {
             texts.push(text);
         }

@@ -1,4 +1,4 @@
-//! The log on stderr: plain warnings unless more is asked for.
+//! The log on stderr. By default it contains warnings only, without time and target.
 
 use std::io::{self, IsTerminal as _, Write};
 
@@ -7,18 +7,17 @@ use tracing_subscriber::EnvFilter;
 use crate::failure::Failure;
 use crate::output::{Writer, visible_log};
 
-/// Starts the log. A reader of stderr who stops reading loses lines, which are counted, and blocks
-/// nothing.
+/// Starts the log. If the reader of stderr stops reading, lines are dropped and counted; logging never blocks.
 ///
 /// # Errors
-/// If the filter cannot be read.
+/// If the filter is not valid.
 pub(crate) fn start(filter: Option<&str>, stderr: Writer) -> Result<(), Failure> {
-    // An empty variable is what a shell leaves of a value that was not there.
+    // An empty variable counts as not set.
     let filter = filter.filter(|it| !it.trim().is_empty());
     let text = filter.unwrap_or("warn");
-    // A single word that is no level would be taken for a target, and silence everything else.
+    // The filter would take a single word that is not a level as a target, and silence everything else.
     if !text.contains(['=', ',']) && text.parse::<tracing::level_filters::LevelFilter>().is_err() {
-        return Err(Failure::usage(format!("--log {text}: neither a level nor a filter"))
+        return Err(Failure::usage(format!("--log {text}: this is neither a level nor a filter"))
             .hint("use error, warn, info, debug, trace, or a filter such as hubward_mqtt=debug"));
     }
     let parsed = EnvFilter::try_new(text).map_err(|error| Failure::usage(format!("--log {text}: {error}")))?;
@@ -35,7 +34,7 @@ pub(crate) fn start(filter: Option<&str>, stderr: Writer) -> Result<(), Failure>
     Ok(())
 }
 
-/// Takes a line at a time, as the log writes them.
+/// Forwards each line of the log to the writer; the log writes one line at a time.
 struct Lines(Writer);
 
 impl Write for Lines {

@@ -1,4 +1,4 @@
-//! The command `hubward`: flags in, façade calls, text or JSON out, an exit code.
+//! The command `hubward`: parses the arguments, calls the façade, prints text or JSON, and sets the exit code.
 
 #[cfg(feature = "emulator")]
 mod admin;
@@ -39,9 +39,10 @@ use crate::failure::Failure;
 use crate::output::{Format, Output};
 use crate::stop::Stop;
 
-/// Gets a device into Azure IoT: provisions it through DPS and sends its telemetry, over HTTPS, MQTT
-/// or MQTT over WebSocket; and runs a local DPS and IoT Hub to try it with. An independent project,
-/// not a Microsoft product.
+/// Connects devices to Azure IoT, and runs a local DPS and IoT Hub.
+///
+/// Provisions a device through DPS and sends its telemetry, over HTTPS, MQTT or MQTT over WebSocket. Manages
+/// enrollments and hubs. An independent project, not a Microsoft product.
 #[derive(Debug, Parser)]
 #[command(
     name = "hubward",
@@ -51,37 +52,39 @@ use crate::stop::Stop;
   hubward quickstart                        # everything on this machine, nothing to set up
   hubward emulator --dev-keys               # a local DPS and IoT Hub, until Ctrl-C
   hubward provision --messages 10           # a device with PROVISIONING_* variables
-  hubward device run --interval 5s          # be that device: telemetry, twin, methods, messages
+  hubward device run --interval 5s          # run that device: telemetry, twin, methods, messages
 
 Logs go to stderr: --log debug, or HUBWARD_LOG=hubward=trace."
 )]
 struct Cli {
     #[command(subcommand)]
     command: Command,
-    /// What stdout carries: text for people, or JSON; of what a service answers also a table, or values
-    /// with tabs between them. [env: HUBWARD_OUTPUT] [default: text]
+    /// Format of the output on stdout [env: HUBWARD_OUTPUT] [default: text]
+    ///
+    /// `table` and `tsv` work with the commands that print the answer of a service.
     #[arg(long, short, global = true, value_name = "FORMAT")]
     output: Option<Format>,
-    /// What goes to stderr: error, warn, info, debug, trace, or a filter such as hubward_mqtt=debug.
-    /// [default: warn]
+    /// Log level or filter for stderr, such as hubward_mqtt=debug [default: warn]
+    ///
+    /// The levels are error, warn, info, debug and trace.
     #[arg(long, global = true, value_name = "FILTER", env = "HUBWARD_LOG")]
     log: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// See it work: a local cloud, a device that registers and sends ten messages. Needs nothing.
+    /// Run a demo: a local cloud and a device that registers and sends ten messages.
     #[cfg(feature = "emulator")]
     Quickstart(commands::quickstart::QuickstartArgs),
-    /// Find the hub of a device, and send it telemetry if asked to.
+    /// Register a device with DPS to find its hub, and optionally send telemetry.
     Provision(Box<commands::provision::ProvisionArgs>),
-    /// Be the device: telemetry, twin, methods, messages from the cloud.
+    /// Act as a device: telemetry, twin, methods, cloud-to-device messages.
     #[command(subcommand)]
     Device(commands::device::DeviceCommand),
-    /// Look after a DPS: enrollments, enrollment groups, registrations. Named as in `az iot dps`.
+    /// Manage a DPS: enrollments, groups, registrations (named as in `az iot dps`).
     #[cfg(feature = "service")]
     Dps(Box<commands::dps::DpsCommands>),
-    /// Look after a hub: devices, modules, twins, methods, queries. Named as in `az iot hub`.
+    /// Manage a hub: devices, twins, methods, queries (named as in `az iot hub`).
     #[cfg(feature = "service")]
     Hub(Box<commands::hub::HubArgs>),
     /// Run a local DPS and IoT Hub until Ctrl-C.
@@ -93,22 +96,22 @@ enum Command {
         after_help = "Example:\n  hubward sas derive-key --registration-id dev-1 --group-key-file group.key"
     )]
     Sas(commands::sas::SasCommand),
-    /// Print the completions of a shell.
+    /// Print a completion script for a shell.
     #[command(after_help = "Example:\n  hubward completions bash > ~/.local/share/bash-completion/completions/hubward")]
     Completions {
-        /// Which shell.
+        /// The shell.
         shell: Shell,
     },
 }
 
 impl Command {
-    /// Whether it is a command of az that has another name here: its arguments are not read, nor is the
-    /// format among them.
-    const fn is_elsewhere(&self) -> bool {
-        matches!(self, Self::Device(command) if command.is_elsewhere())
+    /// Whether this is an `az` command that has another name here. Clap does not parse its arguments, so
+    /// `--output` among them is not parsed either.
+    const fn is_az_command(&self) -> bool {
+        matches!(self, Self::Device(command) if command.is_az_command())
     }
 
-    /// Whether it shows what a service answers, which has rows and columns.
+    /// Whether the command prints the answer of a service, which has rows and columns.
     const fn has_rows(&self) -> bool {
         match self {
             #[cfg(feature = "service")]
@@ -140,7 +143,7 @@ fn main() -> std::process::ExitCode {
     std::process::ExitCode::from(code as u8)
 }
 
-/// Runs the whole program. What still runs in the background afterwards does not delay its end.
+/// Runs the whole program. Tasks that still run in the background afterwards do not delay the exit.
 fn in_runtime(program: impl Future<Output = ExitCode>) -> ExitCode {
     match tokio::runtime::Builder::new_multi_thread().enable_all().worker_threads(2).build() {
         Ok(runtime) => {
@@ -150,21 +153,21 @@ fn in_runtime(program: impl Future<Output = ExitCode>) -> ExitCode {
             code
         }
         Err(error) => {
-            // There is nothing left that could wait for a reader.
-            let _ = writeln!(std::io::stderr(), "error: no runtime: {error}");
+            // The output queue needs a runtime, so this writes to stderr directly.
+            let _ = writeln!(std::io::stderr(), "error: the async runtime cannot be started: {error}");
             ExitCode::Local
         }
     }
 }
 
-/// Reads the arguments, and the variables that are twins of some.
+/// Parses the arguments, and the environment variables that correspond to some of them.
 fn parse() -> Result<Cli, clap::Error> {
     let mut command = without_empty_variables(Cli::command());
     let mut matches = command.try_get_matches_from_mut(std::env::args_os())?;
     Cli::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
 }
 
-/// An empty variable is what a shell or a compose file leaves of a value that was not there.
+/// Ignores empty variables: a shell or a compose file sets a variable to an empty text if it has no value.
 fn without_empty_variables(command: clap::Command) -> clap::Command {
     let is_empty =
         |name: &std::ffi::OsStr| std::env::var_os(name).is_some_and(|it| it.to_string_lossy().trim().is_empty());
@@ -172,34 +175,34 @@ fn without_empty_variables(command: clap::Command) -> clap::Command {
     command.mut_subcommands(without_empty_variables)
 }
 
-/// The format of the arguments, or else the environment's.
+/// The format from the arguments, otherwise from the environment.
 fn chosen_format(cli: &Cli) -> Result<Format, Failure> {
     let has_rows = cli.command.has_rows();
     match cli.output {
-        None if cli.command.is_elsewhere() && wants_json() => Ok(Format::Json),
+        None if cli.command.is_az_command() && wants_json() => Ok(Format::Json),
         None => {
             let format = format_from_env()?;
-            // A shell's preference for tables is none against the commands that have no rows.
-            Ok(if has_rows || format.tells_stories() { format } else { Format::default() })
+            // HUBWARD_OUTPUT applies to every command of a shell, so a command without rows ignores table and tsv.
+            Ok(if has_rows || format.works_without_rows() { format } else { Format::default() })
         }
-        Some(format) if has_rows || format.tells_stories() => Ok(format),
+        Some(format) if has_rows || format.works_without_rows() => Ok(format),
         Some(_) => Err(Failure::usage(
-            "--output: table and tsv are for what a service answers; this command tells what happens",
+            "--output: this command has no table and tsv; only commands that print a service's answer have them",
         )
         .hint("use --output text or --output json")),
     }
 }
 
-/// What `HUBWARD_OUTPUT` says; an empty variable is what a shell leaves of a value that was not there.
+/// The format in `HUBWARD_OUTPUT`; an empty variable counts as not set.
 fn format_from_env() -> Result<Format, Failure> {
     match variable("HUBWARD_OUTPUT") {
         None => Ok(Format::default()),
         Some(text) => Format::from_str(&text, false)
-            .map_err(|_| Failure::usage(format!("HUBWARD_OUTPUT: `{text}` is none of text, json, table, tsv"))),
+            .map_err(|_| Failure::usage(format!("HUBWARD_OUTPUT: `{text}` is not one of text, json, table, tsv"))),
     }
 }
 
-/// A variable that is set to something.
+/// The value of an environment variable; an empty one counts as not set.
 pub(crate) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|it| !it.trim().is_empty())
 }
@@ -214,15 +217,15 @@ pub(crate) const HUB_LOGIN: &str = "IOTHUB_CONNECTION_STRING";
 #[cfg(any(feature = "emulator", feature = "service"))]
 pub(crate) const EMULATOR_ADMIN: &str = "HUBWARD_EMULATOR_ADMIN";
 
-/// Says what is wrong with the arguments, or what was asked for with `--help` and `--version`.
+/// Prints clap's error about the arguments, or the text for `--help` or `--version`.
 fn explain(error: &clap::Error) -> ExitCode {
     if error.use_stderr() && wants_json() {
         let text = error.to_string();
-        // The first paragraph says it; usage and tips follow.
-        let said = text.split("\n\n").next().unwrap_or_default().trim_start_matches("error: ");
-        let said: Vec<&str> = said.split_whitespace().collect();
+        // The first paragraph is the message; usage and tips follow.
+        let message = text.split("\n\n").next().unwrap_or_default().trim_start_matches("error: ");
+        let words: Vec<&str> = message.split_whitespace().collect();
         let output = Output::new(Format::Json, output::stderr());
-        return in_runtime(output.end(Err(Failure::usage(said.join(" ")))));
+        return in_runtime(output.end(Err(Failure::usage(words.join(" ")))));
     }
     match error.print() {
         _ if error.use_stderr() => ExitCode::Usage,
@@ -234,17 +237,17 @@ fn explain(error: &clap::Error) -> ExitCode {
     }
 }
 
-/// Whether JSON was asked for by arguments that cannot be read as a whole.
+/// Whether arguments that cannot be parsed, or the environment, select JSON.
 fn wants_json() -> bool {
     let arguments: Vec<String> = std::env::args_os().map(|it| it.to_string_lossy().into_owned()).collect();
-    match asked_format(&arguments) {
+    match requested_format(&arguments) {
         Some(format) => format == "json",
         None => variable("HUBWARD_OUTPUT").is_some_and(|it| it == "json"),
     }
 }
 
-/// What the last of these says in any of its spellings: `--output F`, `--output=F`, `-o F`, `-oF`, `-o=F`.
-fn asked_format(arguments: &[String]) -> Option<&str> {
+/// The format in the last `--output F`, `--output=F`, `-o F`, `-oF` or `-o=F`.
+fn requested_format(arguments: &[String]) -> Option<&str> {
     arguments.iter().enumerate().rev().find_map(|(at, it)| match it.as_str() {
         "--output" | "-o" => arguments.get(at + 1).map(String::as_str),
         it if it.starts_with("--") => it.strip_prefix("--output="),
@@ -266,7 +269,7 @@ async fn run(cli: &Cli, output: &Output) -> Result<ExitCode, Failure> {
         #[cfg(feature = "emulator")]
         Command::Quickstart(args) => {
             let cloud = Stop::listen()?.or_interrupt(commands::quickstart::run(args, output)).await?;
-            // From here on Ctrl-C is the expected end.
+            // With --keep, Ctrl-C is the normal end from here on.
             commands::quickstart::leave(args, cloud, output).await
         }
         #[cfg(feature = "emulator")]
@@ -296,7 +299,7 @@ mod tests {
             (&["hub", "-o"], None),
         ] {
             let arguments: Vec<String> = arguments.iter().map(|it| (*it).to_owned()).collect();
-            assert_eq!(asked_format(&arguments), expected, "{arguments:?}");
+            assert_eq!(requested_format(&arguments), expected, "{arguments:?}");
         }
     }
 

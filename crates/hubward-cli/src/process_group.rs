@@ -1,24 +1,24 @@
-//! Programs that run in process groups of their own, so that all of one can be ended: what it started,
-//! too. None of them outlives this process unnoticed.
+//! Runs each program in a process group of its own, so that this process can kill the program together with
+//! everything it has started, and does so before it exits.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::process::{Child, Command};
 
-/// A program that was started with [`start`] and has not ended. Dropping the value kills its group.
+/// A program started with [`start`] that has not ended. Dropping the value kills its process group.
 #[derive(Debug)]
 pub(crate) struct ProcessGroup(Option<i32>);
 
-/// The groups of all programs that have not ended.
+/// The process groups of all programs that have not ended.
 static RUNNING: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
 
-/// Starts a program in a group of its own.
+/// Starts a program in a process group of its own.
 ///
 /// # Errors
-/// If it does not start.
+/// If the program does not start.
 pub(crate) fn start(command: &mut Command) -> std::io::Result<(Child, ProcessGroup)> {
-    // Under the lock, so that `kill_all` misses none.
+    // Hold the lock while spawning, so that `kill_all` misses no program.
     let mut running = running();
     #[cfg(unix)]
     command.process_group(0);
@@ -28,19 +28,19 @@ pub(crate) fn start(command: &mut Command) -> std::io::Result<(Child, ProcessGro
     Ok((child, ProcessGroup(id)))
 }
 
-/// Kills the groups of all programs that have not ended.
+/// Kills the process groups of all programs that have not ended.
 pub(crate) fn kill_all() {
     running().iter().copied().for_each(kill);
 }
 
 impl ProcessGroup {
-    /// Kills the program and what it has started. To be called before the program is waited for, since
-    /// its number may be another's afterwards.
+    /// Kills the program and everything it has started. Call this before waiting for the program: afterwards
+    /// the system may give its process ID to another process.
     pub(crate) fn kill(&self) {
         self.0.into_iter().for_each(kill);
     }
 
-    /// The program has ended by itself: what it has left behind runs on.
+    /// Forgets the group after the program has ended by itself. Its background processes keep running.
     pub(crate) fn release(&mut self) {
         if let Some(id) = self.0.take() {
             running().remove(&id);
@@ -60,12 +60,12 @@ fn kill(id: i32) {
     use rustix::process::{Pid, Signal, kill_process_group};
 
     if let Some(group) = Pid::from_raw(id) {
-        // It may have ended at this moment.
+        // The group may have ended in the meantime.
         let _ = kill_process_group(group, Signal::KILL);
     }
 }
 
-/// Elsewhere the program alone is killed, by the handle of the runtime.
+/// On other systems the runtime kills the program only, through its handle.
 #[cfg(not(unix))]
 const fn kill(_id: i32) {}
 

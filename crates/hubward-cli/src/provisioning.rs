@@ -1,4 +1,4 @@
-//! The flags of everything that finds its hub through DPS, and what becomes of them.
+//! The arguments of the commands that find their hub through DPS, and the settings built from them.
 
 use std::path::PathBuf;
 
@@ -10,43 +10,46 @@ use crate::failure::Failure;
 use crate::input;
 use crate::keys::{KeySource, read_key_file};
 
-/// Who registers where.
+/// The DPS, and the identity to register.
 #[derive(Debug, Args)]
 pub(crate) struct DpsArgs {
     /// Host name of DPS, such as global.azure-devices-provisioning.net [env: PROVISIONING_HOST]
     #[arg(long, value_name = "HOST")]
     pub(crate) dps_host: Option<String>,
-    /// The id scope of the DPS instance, such as 0ne00123ABC [env: PROVISIONING_IDSCOPE]
+    /// ID scope of the DPS instance, such as 0ne00123ABC [env: PROVISIONING_IDSCOPE]
     #[arg(long, value_name = "SCOPE")]
     pub(crate) id_scope: Option<IdScope>,
-    /// The id to register under [env: PROVISIONING_REGISTRATION_ID]
+    /// Registration ID of the device [env: PROVISIONING_REGISTRATION_ID]
     #[arg(long, value_name = "ID")]
     pub(crate) registration_id: Option<RegistrationId>,
     #[command(flatten)]
     pub(crate) key: KeySource,
-    /// A file with the key of the device's enrollment group, base64: the device's key is derived
-    /// from it; `-` is standard input.
+    /// File with the enrollment group's key in base64; `-` reads standard input.
+    ///
+    /// The command derives the device's key from it.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["symmetric_key_file", "symmetric_key_stdin", "symmetric_key"])]
     pub(crate) group_key_file: Option<PathBuf>,
-    /// JSON that the enrollment's custom allocation is to see; `@FILE` reads a file.
+    /// JSON payload for a custom allocation; `@FILE` reads a file.
     #[arg(long, value_name = "JSON")]
     pub(crate) payload: Option<String>,
 }
 
-/// How names are dialled and certificates checked.
+/// How to dial host names and check certificates.
 #[derive(Debug, Args)]
 pub(crate) struct NetworkArgs {
-    /// A PEM file of the authorities to trust instead of the system's [env: HUBWARD_CA_FILE]
+    /// PEM file of authorities to trust in place of the system's [env: HUBWARD_CA_FILE]
     #[arg(long, value_name = "FILE")]
     pub(crate) ca_file: Option<PathBuf>,
-    /// Dial ADDR:PORT for HOST:PORT; names in certificates and tokens stay (curl's rule). May be
-    /// repeated. [env: HUBWARD_CONNECT_TO, separated by commas]
+    /// Dial ADDR:PORT in place of HOST:PORT; may be repeated [env: HUBWARD_CONNECT_TO]
+    ///
+    /// The names in certificates and tokens stay the same, as with curl's option of this name. The variable
+    /// separates several rules with commas.
     #[arg(long, value_name = "HOST:PORT:ADDR:PORT")]
     pub(crate) connect_to: Vec<ConnectTo>,
 }
 
 impl DpsArgs {
-    /// Flags win over variables; what both lack is named at once.
+    /// The settings for provisioning. Flags win over variables; the error names everything that is missing.
     pub(crate) fn settings(
         &self,
         network: &NetworkArgs,
@@ -68,7 +71,7 @@ impl DpsArgs {
         Ok(settings)
     }
 
-    /// The device's key from a flag: its own, or derived from its group's.
+    /// The device's key from a flag: the key itself, or derived from the group's key.
     fn key(&self) -> Result<Option<Zeroizing<String>>, Failure> {
         let Some(file) = &self.group_key_file else { return self.key.read() };
         let group = SharedKey::from_base64(&read_key_file(file)?)
@@ -78,11 +81,11 @@ impl DpsArgs {
             .as_ref()
             .map(ToString::to_string)
             .or_else(|| std::env::var(vars::REGISTRATION_ID).ok());
-        // Without an id the settings will name it, and only it: a key was given.
+        // If the ID is missing, any key will do here: the settings then report only the missing ID.
         Ok(Some(group.derive(id.unwrap_or_default().trim()).expose_base64()))
     }
 
-    /// Whether a flag says that DPS is to be asked.
+    /// Whether a flag of DPS is given, so that the command must register with DPS.
     pub(crate) fn is_given(&self) -> bool {
         self.dps_host.is_some()
             || self.id_scope.is_some()
@@ -99,17 +102,17 @@ impl DpsArgs {
 }
 
 impl NetworkArgs {
-    /// Puts the flags over what the variables said.
+    /// Applies the flags on top of the settings from the variables.
     pub(crate) fn apply(&self, ca_file: &mut Option<PathBuf>, connect_to: &mut Vec<ConnectTo>) {
         if self.ca_file.is_some() {
             ca_file.clone_from(&self.ca_file);
         }
-        // The first rule that matches wins: those of the command line stand before the environment's.
+        // The first rule that matches wins, so the rules of the flags come before those of the variable.
         connect_to.splice(0..0, self.connect_to.iter().cloned());
     }
 }
 
-/// What services see of the program.
+/// The user agent that services see.
 pub(crate) const USER_AGENT: &str = concat!("hubward-cli/", env!("CARGO_PKG_VERSION"));
 
 #[cfg(test)]
@@ -133,12 +136,12 @@ mod tests {
     }
 
     #[test]
-    fn a_group_key_is_a_key_also_where_the_id_is_missing() {
+    fn a_group_key_yields_a_key_even_if_the_id_is_missing() {
         let folder = std::env::temp_dir().join(format!("hubward-cli-{}", std::process::id()));
         std::fs::create_dir_all(&folder).expect("a folder");
         let group = SharedKey::from_base64("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=").expect("a key");
         assert_eq!(derived(&folder, &["--registration-id", "dev-1"]), group.derive("dev-1").expose_base64());
-        // The settings then name the id alone.
+        // The settings then report only the missing ID.
         derived(&folder, &[]);
         std::fs::remove_dir_all(&folder).expect("it is there");
     }

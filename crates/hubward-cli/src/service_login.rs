@@ -1,4 +1,4 @@
-//! How the commands of the service's side log in: the key of a policy, or a token of Microsoft Entra.
+//! The login of operators' commands: the key of a policy, or a Microsoft Entra token.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -23,7 +23,7 @@ pub(crate) enum Service {
 }
 
 impl Service {
-    /// The variable that may hold the connection string.
+    /// The environment variable for the connection string.
     pub(crate) const fn variable(self) -> &'static str {
         match self {
             Self::Dps => crate::DPS_LOGIN,
@@ -38,7 +38,7 @@ impl Service {
         }
     }
 
-    /// What the name of an instance ends in, for who types only its first part.
+    /// The domain of the service in Azure, appended to the short name of an instance.
     pub(crate) const fn domain(self) -> &'static str {
         match self {
             Self::Dps => ".azure-devices-provisioning.net",
@@ -50,20 +50,27 @@ impl Service {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Login")]
 pub(crate) struct LoginArgs {
-    /// A file with the connection string of a policy: HostName=…;SharedAccessKeyName=…;SharedAccessKey=…;
-    /// `-` is standard input. [env: PROVISIONING_CONNECTION_STRING for dps, IOTHUB_CONNECTION_STRING for
-    /// hub: the string itself]
+    /// File with the connection string of a policy; `-` reads standard input.
+    ///
+    /// HostName=…;SharedAccessKeyName=…;SharedAccessKey=…
+    ///
+    /// [env: PROVISIONING_CONNECTION_STRING for dps, IOTHUB_CONNECTION_STRING for hub: the string itself]
     #[arg(long, value_name = "FILE", global = true, conflicts_with_all = ["login", "bearer_token_file"])]
     login_file: Option<PathBuf>,
-    /// The connection string. Other users of this machine can see it in the list of processes: prefer
-    /// a file, standard input or the variable.
+    /// Connection string of a policy; visible to other users of this machine.
+    ///
+    /// Other users can see it in the list of processes: prefer a file, standard input or the variable.
     #[arg(long, short, value_name = "CONNSTR", global = true, conflicts_with = "bearer_token_file")]
     login: Option<Secret>,
-    /// A file with a token of Microsoft Entra, as `az account get-access-token` prints it; with --host.
+    /// File with a Microsoft Entra token; needs --host.
+    ///
+    /// `az account get-access-token` prints such a token.
     #[arg(long, value_name = "FILE", global = true)]
     bearer_token_file: Option<PathBuf>,
-    /// The emulator, in place of a login: the one that runs here, or the one with this admin port. Also
-    /// without this if there is no login but [env: HUBWARD_EMULATOR_ADMIN].
+    /// Use an emulator without a login [env: HUBWARD_EMULATOR_ADMIN]
+    ///
+    /// Without a URL this is the emulator that runs on this machine; a URL is its admin port. The variable
+    /// also selects the emulator without this option if no login is given.
     #[arg(
         long,
         value_name = "URL",
@@ -73,23 +80,27 @@ pub(crate) struct LoginArgs {
         conflicts_with_all = ["login", "login_file", "bearer_token_file"]
     )]
     pub(crate) emulator: Option<Option<String>>,
-    /// The instance: its host name, or the first part of it. Needed with --bearer-token-file; a
-    /// connection string names its own, and an emulator has one of each unless told otherwise.
+    /// Host name of the instance, or its first part.
+    ///
+    /// Required with --bearer-token-file, and if an emulator has several hubs. A connection string contains
+    /// the host name.
     #[arg(long, short = 'n', value_name = "NAME", global = true, aliases = ["dps-name", "hub-name"])]
     pub(crate) host: Option<String>,
-    /// A PEM file of the authorities to trust instead of the system's [env: HUBWARD_CA_FILE]
+    /// PEM file of authorities to trust in place of the system's [env: HUBWARD_CA_FILE]
     #[arg(long, value_name = "FILE", global = true)]
     ca_file: Option<PathBuf>,
-    /// Dial ADDR:PORT for HOST:PORT; names in certificates and tokens stay (curl's rule). May be
-    /// repeated. [env: HUBWARD_CONNECT_TO, separated by commas]
+    /// Dial ADDR:PORT in place of HOST:PORT; may be repeated [env: HUBWARD_CONNECT_TO]
+    ///
+    /// The names in certificates and tokens stay the same, as with curl's option of this name. The variable
+    /// separates several rules with commas.
     #[arg(long, value_name = "HOST:PORT:ADDR:PORT", global = true)]
     connect_to: Vec<ConnectTo>,
-    /// Patience for each request, its repetitions included.
+    /// Time limit for each request, including its retries.
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = crate::duration::parse_positive, global = true)]
     pub(crate) request_timeout: Duration,
 }
 
-/// A service, and how it is reached and logged in to, already read. Its `Debug` shows no secret.
+/// The login and the connection options, read from files and variables. `Debug` shows no secret.
 #[derive(Debug)]
 pub(crate) struct Login {
     pub(crate) login: ServiceLogin,
@@ -110,7 +121,7 @@ impl Login {
 
 fn untrusted(error: &TrustError) -> Failure {
     let mut failure = Failure::of_arguments(error);
-    failure.hint = Some(format!("--ca-file and {} name a PEM file of authorities", vars::CA_FILE));
+    failure.hint = Some(format!("check --ca-file or {}: it must name a PEM file of authorities", vars::CA_FILE));
     failure
 }
 
@@ -120,15 +131,15 @@ impl LoginArgs {
         [&self.login_file, &self.bearer_token_file].into_iter().flatten().any(|it| it.as_os_str() == "-")
     }
 
-    /// Whether an argument says how to log in.
+    /// Whether an argument contains or names a login.
     pub(crate) const fn is_given(&self) -> bool {
         self.login.is_some() || self.login_file.is_some() || self.bearer_token_file.is_some()
     }
 
-    /// Reads what the arguments name, and the variables where they name nothing.
+    /// Reads the login from the arguments, otherwise from the variables.
     ///
     /// # Errors
-    /// Say what is missing and all the ways to give it, never a secret.
+    /// The error names what is missing and all ways to provide it, and never contains a secret.
     pub(crate) fn read(&self, service: Service) -> Result<Login, Failure> {
         let login = self.proof(service)?;
         let (ca_file, connect_to) = self.network()?;
@@ -139,7 +150,7 @@ impl LoginArgs {
         })
     }
 
-    /// The authorities to trust and the rules for dialling, of the arguments and the variables.
+    /// The authorities to trust and the rules for dialing, from the arguments and the variables.
     pub(crate) fn network(&self) -> Result<(Option<PathBuf>, Vec<ConnectTo>), Failure> {
         let rules = crate::variable(vars::CONNECT_TO).map(|it| ConnectTo::parse_list(&it)).transpose();
         let mut connect_to =
@@ -150,8 +161,8 @@ impl LoginArgs {
         Ok((ca_file, connect_to))
     }
 
-    /// The arguments by which another command logs in the same way, from any folder, each with a space
-    /// before it; `None` where that would take a secret, or what can be read only once.
+    /// The arguments with which another command logs in the same way from any folder, each with a leading
+    /// space. `None` if they would contain a secret or name a file that can be read only once.
     pub(crate) fn again(&self, shell: Shell, emulator: Option<&str>) -> Option<String> {
         let file = self.login_file.as_ref().map(|it| ("--login-file", it));
         let file = file.or_else(|| self.bearer_token_file.as_ref().map(|it| ("--bearer-token-file", it)));
@@ -177,7 +188,7 @@ impl LoginArgs {
             (format!("the file {}", file.display()), read_secret_file("login", file)?)
         } else if let Some(login) = &self.login {
             tracing::warn!(
-                "the login stands on the command line, where other users of this machine can read it; \
+                "the login is on the command line, where other users of this machine can read it; \
                  prefer --login-file or {}",
                 service.variable()
             );
@@ -185,11 +196,11 @@ impl LoginArgs {
         } else if let Some(text) = crate::variable(service.variable()) {
             (service.variable().to_owned(), Zeroizing::new(text))
         } else {
-            return Err(self.nothing(service));
+            return Err(self.no_login(service));
         };
         let login = ServiceLogin::from_connection_string(&text).map_err(|problem| {
             Failure::usage(format!("{given}: {problem}"))
-                .hint("copy that of a policy: HostName=…;SharedAccessKeyName=…;SharedAccessKey=…")
+                .hint("copy the connection string of a policy: HostName=…;SharedAccessKeyName=…;SharedAccessKey=…")
         })?;
         self.check_host(service, login.host(), &given)?;
         Ok(login)
@@ -197,28 +208,28 @@ impl LoginArgs {
 
     fn bearer(&self, service: Service, file: &Path) -> Result<ServiceLogin, Failure> {
         let host = self.full_host(service).ok_or_else(|| {
-            Failure::usage("--bearer-token-file says who you are, but not which instance to ask")
-                .hint(format!("name it: --host contoso{}", service.domain()))
+            Failure::usage("--bearer-token-file needs the name of the instance, because a token does not contain it")
+                .hint(format!("add the host name: --host contoso{}", service.domain()))
         })?;
-        // The file is read here for the sake of the error; while commands run, a newer token counts. A pipe
-        // can be read only once.
+        // Reading the file here reports errors early. Each request reads a regular file again, to get the
+        // newest token; a pipe can be read only once.
         let token = read_secret_file("bearer token", file)?;
         let login = ServiceLogin::bearer(&host, &token)
             .and_then(|login| if file.is_file() { ServiceLogin::bearer_file(&host, file) } else { Ok(login) });
         login.map_err(|error| {
             Failure::usage(format!("--bearer-token-file, --host: {error}"))
-                .hint("az account get-access-token --output json > FILE")
+                .hint("create the file with: az account get-access-token --output json > FILE")
         })
     }
 
-    /// The name that was typed; a first part alone is of a name in Azure.
+    /// The host name from `--host`; a short name is completed with the domain in Azure.
     fn full_host(&self, service: Service) -> Option<String> {
         let host = self.host.as_deref().map(str::trim).filter(|it| !it.is_empty())?;
         let is_whole = host.contains(['.', ':']) || host.eq_ignore_ascii_case("localhost");
         Some(if is_whole { host.to_owned() } else { format!("{host}{}", service.domain()) })
     }
 
-    /// A name that is typed beside a connection string is the name in it, or somebody means another one.
+    /// Refuses a `--host` that differs from the host name in the connection string.
     fn check_host(&self, service: Service, host: &str, given: &str) -> Result<(), Failure> {
         match self.full_host(service) {
             Some(wanted) if !wanted.eq_ignore_ascii_case(host) => {
@@ -229,12 +240,12 @@ impl LoginArgs {
         }
     }
 
-    fn nothing(&self, service: Service) -> Failure {
+    fn no_login(&self, service: Service) -> Failure {
         Failure::usage(format!("no login for {}: neither a connection string nor a token is given", service.name()))
             .hint(format!(
-                "a policy's connection string in {variable}, or in a file: --login-file FILE (`-` is standard \
-                 input); or a token of Microsoft Entra: --bearer-token-file FILE with --host NAME; for the \
-                 emulator that runs here: --emulator",
+                "put a policy's connection string into {variable}, or into a file: --login-file FILE (`-` reads \
+                 standard input); or use a Microsoft Entra token: --bearer-token-file FILE with --host NAME; for \
+                 the emulator on this machine use --emulator",
                 variable = service.variable()
             ))
     }
@@ -260,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn a_login_that_is_none_is_named_without_its_key() {
+    fn the_error_about_an_invalid_login_does_not_contain_its_key() {
         for (text, says) in [
             (format!("HostName=h;SharedAccessKeyName=p;SharedAccessKey={KEY};SharedAccessKey=1"), "twice"),
             (format!("HostName=h;SharedAccessKey={KEY}"), "no `SharedAccessKeyName`"),
@@ -272,14 +283,14 @@ mod tests {
             (format!("HostName=a b;SharedAccessKeyName=p;SharedAccessKey={KEY}"), "host name"),
         ] {
             let failure = read(&["--login", &text]).expect_err(says);
-            let told = format!("{failure:?}");
-            assert!(failure.messages[0].starts_with("--login: ") && told.contains(says), "{told}");
-            assert!(!told.contains(KEY), "{told}");
+            let text = format!("{failure:?}");
+            assert!(failure.messages[0].starts_with("--login: ") && text.contains(says), "{text}");
+            assert!(!text.contains(KEY), "{text}");
         }
     }
 
     #[test]
-    fn a_host_beside_a_connection_string_is_the_one_in_it() {
+    fn the_host_must_match_the_connection_string() {
         let text =
             format!("HostName=contoso.azure-devices-provisioning.net;SharedAccessKeyName=p;SharedAccessKey={KEY}");
         for (host, fits) in [
@@ -294,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_read_does_not_show_in_debug() {
+    fn debug_does_not_show_the_key_of_a_login() {
         let text = format!("HostName=h;SharedAccessKeyName=p;SharedAccessKey={KEY}");
         let login = read(&["--login", &text]).expect("a login");
         assert_eq!(login.login.host(), "h");

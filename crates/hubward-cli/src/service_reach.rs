@@ -1,4 +1,4 @@
-//! From arguments to a service: the real one by its login, or an emulator by its admin port.
+//! Connects to the service that the arguments select: a service by its login, or an emulator by its admin port.
 
 use hubward_service::{AdminPort, DpsService, HubService, Method, ServiceLogin, ServiceOptions};
 use serde_json::Value;
@@ -8,35 +8,35 @@ use crate::exit_code::ExitCode;
 use crate::failure::Failure;
 use crate::service_login::{LoginArgs, Service};
 
-/// A service that can be asked.
+/// A service that is ready for requests.
 #[derive(Debug)]
 pub(crate) struct Reached<S> {
     /// Its API.
     pub(crate) service: S,
     /// Its host name, as connection strings have it.
     pub(crate) host: String,
-    /// The login, if it is no emulator's admin port.
+    /// The login; `None` for an emulator's admin port.
     pub(crate) login: Option<ServiceLogin>,
-    /// The emulator, if it was reached by its admin port.
+    /// The emulator, if the service is reached through its admin port.
     pub(crate) emulator: Option<Emulator>,
 }
 
-/// An emulator that was reached by its admin port.
+/// An emulator that is reached through its admin port.
 #[derive(Debug)]
 pub(crate) struct Emulator {
-    /// The port.
+    /// The admin port.
     pub(crate) admin: AdminPort,
-    /// Its URL, as it was given.
+    /// The URL of the admin port, as the user wrote it.
     pub(crate) url: String,
-    /// What it tells of itself: addresses, names, the ID scope, the file of its CA.
+    /// The emulator's health report: addresses, names, the ID scope, the CA file.
     pub(crate) facts: Value,
 }
 
 impl LoginArgs {
-    /// The DPS that is meant.
+    /// The DPS that the arguments select.
     ///
     /// # Errors
-    /// What [`LoginArgs::read`] says, or that no emulator answers.
+    /// The errors of [`LoginArgs::read`], or that no emulator answers.
     pub(crate) async fn reach_dps(&self) -> Result<Reached<DpsService>, Failure> {
         if let Some(emulator) = self.emulator(Service::Dps).await? {
             let host = self.name_there(&emulator, Service::Dps)?;
@@ -47,10 +47,10 @@ impl LoginArgs {
         Ok(Reached { service: login.dps()?, host, login: Some(login.login), emulator: None })
     }
 
-    /// The hub that is meant.
+    /// The hub that the arguments select.
     ///
     /// # Errors
-    /// What [`LoginArgs::read`] says, or that no emulator answers.
+    /// The errors of [`LoginArgs::read`], or that no emulator answers.
     pub(crate) async fn reach_hub(&self) -> Result<Reached<HubService>, Failure> {
         if let Some(emulator) = self.emulator(Service::Hub).await? {
             let host = self.name_there(&emulator, Service::Hub)?;
@@ -61,13 +61,12 @@ impl LoginArgs {
         Ok(Reached { service: login.hub()?, host, login: Some(login.login), emulator: None })
     }
 
-    /// The emulator that is meant, if one is: by `--emulator`, or by its variable where there is no
-    /// login.
+    /// The emulator that `--emulator` selects, or the variable if there is no login; otherwise `None`.
     async fn emulator(&self, service: Service) -> Result<Option<Emulator>, Failure> {
         let by_variable = || crate::variable(EMULATOR_ADMIN).map(|url| (EMULATOR_ADMIN, url));
         let (by, url) = match &self.emulator {
             Some(Some(url)) => ("--emulator", url.clone()),
-            Some(None) => by_variable().unwrap_or_else(|| ("the emulator that runs here", running())),
+            Some(None) => by_variable().unwrap_or_else(|| ("the emulator on this machine", running())),
             None if self.is_given() || crate::variable(service.variable()).is_some() => return Ok(None),
             None => match by_variable() {
                 Some(named) => named,
@@ -79,16 +78,17 @@ impl LoginArgs {
         Ok(Some(Emulator { admin, url, facts }))
     }
 
-    /// The name of the hub or DPS at an emulator: the one that was typed, or the only one.
+    /// The name of the hub or DPS in the emulator: the one from `--host`, or the only one.
     fn name_there(&self, emulator: &Emulator, service: Service) -> Result<String, Failure> {
         let names = emulator.names(service);
         let wanted = self.host.as_deref().map(str::trim).filter(|it| !it.is_empty());
         pick(&names, wanted, service).map(str::to_owned).ok_or_else(|| {
-            let said = match wanted {
-                Some(wanted) => format!("no name of the emulator for {} is {wanted}", service.name()),
-                None => format!("the emulator has {} names for {}, and none is given", names.len(), service.name()),
+            let message = match (wanted, service) {
+                (Some(wanted), Service::Hub) => format!("the emulator has no hub with the name {wanted}"),
+                (Some(wanted), Service::Dps) => format!("the DPS of the emulator does not have the name {wanted}"),
+                (None, _) => format!("the emulator has {} hubs, so the command needs a name", names.len()),
             };
-            Failure::usage(said).hint(format!("--host NAME, one of: {}", names.join(", ")))
+            Failure::usage(message).hint(format!("add --host NAME with one of: {}", names.join(", ")))
         })
     }
 }
@@ -97,7 +97,7 @@ impl Emulator {
     /// The names of its hubs, or of its DPS.
     fn names(&self, service: Service) -> Vec<&str> {
         match service {
-            // Its DPS answers to that as well: its own login has it.
+            // The emulator's own login for its DPS contains this name.
             Service::Dps => texts(&self.facts["dpsHosts"]).chain(["localhost"]).collect(),
             Service::Hub => texts(&self.facts["hubs"]).collect(),
         }
@@ -108,14 +108,14 @@ fn texts(list: &Value) -> impl Iterator<Item = &str> {
     list.as_array().into_iter().flatten().filter_map(Value::as_str)
 }
 
-/// What an emulator tells of itself.
+/// The emulator's health report.
 async fn facts(admin: &AdminPort) -> Result<Value, Failure> {
     let mut health: Value = admin.call(Method::GET, "/health").await.map_err(|error| absent(error.into()))?;
     Ok(health["emulator"].take())
 }
 
-/// The one of `names` that is meant: as it is typed, or by its first part. Without a name the first of
-/// a DPS, which has one state under all its names, and the only one of hubs.
+/// The name from `names` that equals `wanted` or begins with it as a short name. Without `wanted`: for a DPS
+/// the first name, because all its names have the same state; for hubs the only name.
 fn pick<'a>(names: &[&'a str], wanted: Option<&str>, service: Service) -> Option<&'a str> {
     match wanted {
         Some(wanted) => {
@@ -131,11 +131,12 @@ fn pick<'a>(names: &[&'a str], wanted: Option<&str>, service: Service) -> Option
 fn at(by: &str, url: &str, args: &LoginArgs) -> Result<AdminPort, Failure> {
     let options = ServiceOptions::new().deadline(args.request_timeout);
     AdminPort::new(url, &options).map_err(|error| {
-        Failure::usage(format!("{by}: {error}")).hint("the emulator prints it at its start: http://127.0.0.1:8480")
+        Failure::usage(format!("{by}: {error}"))
+            .hint("use the URL that the emulator prints at its start, such as http://127.0.0.1:8480")
     })
 }
 
-/// The URL of the emulator that runs with the usual data directory, or of the usual port.
+/// The URL of the emulator that runs with the default data directory, otherwise that of the default port.
 fn running() -> String {
     #[cfg(feature = "emulator")]
     if let Some(running) =
@@ -147,17 +148,17 @@ fn running() -> String {
 }
 
 impl Reached<HubService> {
-    /// The admin port of the emulator that has this hub, also where its login was used: the one that
-    /// the variable names, or else the one that runs here. `None` is a hub in Azure.
+    /// The admin port of the emulator that has this hub, even if the command used the hub's login: the emulator
+    /// that the variable names, otherwise the one on this machine. `None` for a hub in Azure.
     pub(crate) async fn admin(&self, args: &LoginArgs) -> Result<Option<AdminPort>, Failure> {
         if let Some(emulator) = &self.emulator {
             return Ok(Some(emulator.admin.clone()));
         }
         let named = crate::variable(EMULATOR_ADMIN).map(|url| at(EMULATOR_ADMIN, &url, args)).transpose()?;
         if !is_azure(&self.host) {
-            return named.map_or_else(|| at("the emulator that runs here", &running(), args), Ok).map(Some);
+            return named.map_or_else(|| at("the emulator on this machine", &running(), args), Ok).map(Some);
         }
-        // The hub of an emulator may have the name that it has in Azure.
+        // A hub of an emulator may have the name of a hub in Azure.
         let Some(admin) = named else { return Ok(None) };
         let facts = facts(&admin).await.unwrap_or_default();
         let has_it = texts(&facts["hubs"]).any(|it| it.eq_ignore_ascii_case(&self.host));
@@ -165,17 +166,18 @@ impl Reached<HubService> {
     }
 }
 
-/// Whether a host is Azure's own by its name.
+/// Whether the host name belongs to Azure.
 fn is_azure(host: &str) -> bool {
     let host = host.to_ascii_lowercase();
     [".azure-devices.net", ".azure-devices.cn", ".azure-devices.us"].iter().any(|it| host.ends_with(it))
 }
 
-/// What to do where nobody answers.
+/// Adds a hint if no emulator answers.
 pub(crate) fn absent(mut failure: Failure) -> Failure {
     if failure.exit_code == ExitCode::Network {
         failure.hint = Some(format!(
-            "start one: hubward emulator; or name the admin port of a running one: --emulator=URL, {EMULATOR_ADMIN}"
+            "start an emulator: hubward emulator; or name the admin port of a running one: --emulator=URL, \
+             {EMULATOR_ADMIN}"
         ));
     }
     failure
@@ -186,7 +188,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_picked_where_there_is_no_doubt() {
+    fn a_name_is_picked_only_if_it_is_unambiguous() {
         let (one, two) = (["localhost"], ["a.azure-devices.net", "b"]);
         for (names, wanted, service, expected) in [
             (&one[..], None, Service::Hub, Some("localhost")),
@@ -203,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn only_azures_own_hubs_are_azures() {
+    fn only_host_names_below_azures_domains_are_azure() {
         for (host, expected) in [
             ("contoso.azure-devices.net", true),
             ("Contoso.Azure-Devices.cn", true),

@@ -1,4 +1,4 @@
-//! The story both `provision` and `quickstart` tell: register, connect, send, say what happened.
+//! The steps that `provision` and `quickstart` share: register, connect, send telemetry, print events.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,24 +13,29 @@ use crate::output::{Event, Outcome, Output};
 use crate::spinner::Spinner;
 use crate::tally::{FEED, Tally, wind_speed};
 
-/// What to send once the device has a hub.
+/// The telemetry to send after the registration.
 #[derive(Debug, Default)]
 pub(crate) struct Telemetry {
-    /// How many messages; none means: do not connect.
+    /// Number of messages; with 0 the device does not connect to its hub.
     pub(crate) messages: usize,
-    /// What each is a copy of, but for its id; a wind speed unless given. Copies share the body.
+    /// The message to send copies of, each with an ID of its own; a sample wind speed if absent. Copies share
+    /// the body.
     pub(crate) body: Option<Message>,
 }
 
-/// Tells the story, up to its `result`.
+/// Provisions the device, sends the telemetry, and prints the events including `result`.
 pub(crate) async fn run(settings: &Settings, telemetry: &Telemetry, output: &Output) -> Result<Outcome, Failure> {
-    let outcome = play(settings, telemetry, output).await?;
+    let outcome = provision_and_send(settings, telemetry, output).await?;
     output.tell(&Event::Result { outcome: &outcome }).await;
     Ok(outcome)
 }
 
-/// The same without the last line, for a caller who has more to tell.
-pub(crate) async fn play(settings: &Settings, telemetry: &Telemetry, output: &Output) -> Result<Outcome, Failure> {
+/// Like [`run`], but without the `result`, for a caller that prints more events before it.
+pub(crate) async fn provision_and_send(
+    settings: &Settings,
+    telemetry: &Telemetry,
+    output: &Output,
+) -> Result<Outcome, Failure> {
     let deadline = settings.deadline();
     let assignment = provision(settings, output).await?;
     let mut outcome = Outcome { messages: telemetry.messages, ..Outcome::default() };
@@ -41,7 +46,7 @@ pub(crate) async fn play(settings: &Settings, telemetry: &Telemetry, output: &Ou
     Ok(outcome)
 }
 
-/// Registers the device and says so.
+/// Registers the device and prints the events of the registration.
 pub(crate) async fn provision(settings: &Settings, output: &Output) -> Result<Assignment, Failure> {
     let provisioner = hubward::provisioner(settings)?;
     let endpoint = provisioner.endpoint();
@@ -63,7 +68,7 @@ pub(crate) async fn provision(settings: &Settings, output: &Output) -> Result<As
 fn watched(provisioner: Provisioner, spinner: &Arc<Spinner>) -> Provisioner {
     let spinner = Arc::clone(spinner);
     provisioner.on_progress(move |progress| match progress {
-        Progress::Assigning { wait } => spinner.say(&format!("assigning, asking again in {}", seconds(*wait))),
+        Progress::Assigning { wait } => spinner.say(&format!("assigning, polling again in {}", seconds(*wait))),
         Progress::Retrying { error, wait } => {
             tracing::warn!("{}; trying again in {}", error.chain(), seconds(*wait));
             spinner.say(&format!("waiting {} before trying again", seconds(*wait)));
@@ -72,8 +77,8 @@ fn watched(provisioner: Provisioner, spinner: &Arc<Spinner>) -> Provisioner {
     })
 }
 
-/// Sends all messages without waiting for each other, as the sample does; says how many the hub
-/// acknowledged.
+/// Sends all messages without waiting for each acknowledgement, as Microsoft's sample does. Returns the number
+/// of acknowledged messages.
 async fn send(
     settings: &Settings,
     assignment: &Assignment,
@@ -92,11 +97,11 @@ async fn send(
     let flush = deadline.saturating_duration_since(Instant::now()).min(FLUSH);
     let closed = client.close(flush).await;
     tracing::debug!(?closed, "the hub client is closed");
-    tracing::debug!(in_time, "all messages are sent or given up");
-    tally.judge(telemetry.messages, &client)
+    tracing::debug!(in_time, "all messages are answered, or the deadline has passed");
+    tally.into_result(telemetry.messages, &client)
 }
 
-/// How long the good-bye may wait for acknowledgements.
+/// How long closing the client may wait for acknowledgements.
 pub(crate) const FLUSH: Duration = Duration::from_secs(5);
 
 impl Telemetry {
@@ -106,7 +111,7 @@ impl Telemetry {
         tokio::spawn(async move {
             for number in 1..=messages {
                 let message = body.clone().unwrap_or_else(|| wind_speed(number));
-                // Nobody takes any more when the rest is given up.
+                // The receiver is gone if the command has given up on the remaining messages.
                 if feed.send(with_id(message)).await.is_err() {
                     return;
                 }

@@ -1,4 +1,4 @@
-//! Lines to paste into a shell.
+//! Shell commands for the user to paste, in the syntax of each shell.
 
 use clap::ValueEnum;
 
@@ -14,12 +14,12 @@ pub(crate) enum Shell {
 }
 
 impl Shell {
-    /// The one that people here most likely use.
+    /// The default shell of this operating system.
     pub(crate) const fn here() -> Self {
         if cfg!(windows) { Self::Pwsh } else { Self::Sh }
     }
 
-    /// A line that sets a variable for everything started afterwards.
+    /// A line that sets an environment variable for the shell and the programs that it starts.
     pub(crate) fn export(self, name: &str, value: &str) -> String {
         match self {
             Self::Sh => format!("export {name}='{}'", value.replace('\'', r"'\''")),
@@ -28,7 +28,7 @@ impl Shell {
         }
     }
 
-    /// A line that does nothing.
+    /// A comment line.
     pub(crate) fn comment(self, text: &str) -> String {
         match self {
             Self::Sh | Self::Pwsh => format!("# {text}"),
@@ -36,7 +36,7 @@ impl Shell {
         }
     }
 
-    /// A line that removes a file, if it is there.
+    /// A line that removes a file if it exists.
     #[cfg(feature = "emulator")]
     pub(crate) fn remove(self, file: &str) -> String {
         let word = self.word(file);
@@ -47,7 +47,7 @@ impl Shell {
         }
     }
 
-    /// A word of a command line, such as the name of a file.
+    /// One quoted word of a command line, such as a file name.
     pub(crate) fn word(self, text: &str) -> String {
         let is_plain = |it: char| it.is_ascii_alphanumeric() || "-_./:=+,@%".contains(it);
         match self {

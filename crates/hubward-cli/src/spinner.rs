@@ -1,4 +1,4 @@
-//! Something that moves on a terminal while nothing else does. On stderr, and only there.
+//! Shows on a terminal that the command is waiting. Writes to stderr only.
 
 use std::io::IsTerminal as _;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::output::visible;
 
-/// A spinner, or nothing where stderr is no terminal.
+/// A spinner; does nothing if stderr is not a terminal.
 #[derive(Debug)]
 pub(crate) struct Spinner(Option<ProgressBar>);
 

@@ -1,7 +1,7 @@
-//! The proper end of what stays until somebody ends it.
+//! Ends a command on Ctrl-C or SIGTERM.
 //!
-//! A thread of its own listens for signals, so that a second Ctrl-C ends the process whatever the rest
-//! of it is doing.
+//! A thread of its own waits for signals, so that a second Ctrl-C ends the process even if all other threads
+//! are blocked.
 
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
@@ -10,25 +10,25 @@ use tokio::sync::watch;
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
 
-/// Ctrl-C, or the signal that ends services: heard from the moment this is made, so that whoever reads
-/// that a command is ready can end it at once.
+/// Receives Ctrl-C and SIGTERM. Create it before a command prints that it is ready, so that a program which
+/// reads that line can stop the command immediately.
 pub(crate) struct Stop(watch::Receiver<bool>);
 
-/// Whether a signal came.
+/// Whether the process has received a signal.
 static SIGNALLED: LazyLock<watch::Sender<bool>> = LazyLock::new(|| watch::Sender::new(false));
 
-/// Whether the thread listens: from then on signals do nothing by themselves.
+/// Whether the thread runs. Without it a signal ends the process; with it the command decides.
 static LISTENS: Mutex<bool> = Mutex::new(false);
 
 impl Stop {
     /// Listens for signals from now on, until the process ends.
     ///
     /// # Errors
-    /// If the system does not let the program do so.
+    /// If the operating system refuses to install the handlers.
     pub(crate) fn listen() -> Result<Self, Failure> {
         let mut listens = listens();
         if !*listens {
-            start().map_err(|error| Failure::local(format!("signals cannot be heard: {error}")))?;
+            start().map_err(|error| Failure::local(format!("signal handlers cannot be installed: {error}")))?;
             *listens = true;
         }
         Ok(Self(SIGNALLED.subscribe()))
@@ -40,12 +40,12 @@ impl Stop {
     /// Dropping the future loses no signal.
     pub(crate) async fn heard(&mut self) {
         if self.0.wait_for(|it| *it).await.is_err() {
-            // The sender is a static.
+            // Unreachable: the sender is a static and is never dropped.
             std::future::pending().await
         }
     }
 
-    /// Runs `command` until it ends or somebody wants it to end before it could.
+    /// Runs `command` until it ends, or fails with [`Failure::interrupted`] at the first signal.
     pub(crate) async fn or_interrupt<T>(
         &mut self,
         command: impl Future<Output = Result<T, Failure>>,
@@ -78,7 +78,8 @@ fn start() -> std::io::Result<()> {
         runtime.block_on(async {
             let first = signals.next().await;
             SIGNALLED.send_replace(true);
-            // Some programs pass one request on as two signals: only the same one again is the second.
+            // Some programs forward one request as two different signals, so only the same signal counts as the
+            // second one.
             while signals.next().await != first {}
             end_at_once();
         });
@@ -133,16 +134,16 @@ impl Signals {
     }
 }
 
-/// Reads what may never come, such as what somebody types: Ctrl-C is an end of that as well.
+/// Runs a blocking read that may never return, such as input from a terminal. Ctrl-C ends it.
 pub(crate) fn reading<T: Send + 'static>(read: impl FnOnce() -> T + Send + 'static) -> Result<T, Failure> {
     if !*listens() {
-        // A signal ends the program without us.
+        // The signal thread does not run, so a signal ends the process by itself.
         return Ok(read());
     }
     let mut stop = Stop::listen()?;
-    // Whoever waits for this blocks the thread, and so the future that would hear the signal.
+    // The caller blocks its thread, so its own future cannot notice the signal; wait for both here.
     let read = tokio::task::spawn_blocking(read);
-    let read = async { read.await.map_err(|error| Failure::local(format!("nothing can be read: {error}"))) };
+    let read = async { read.await.map_err(|error| Failure::local(format!("the input cannot be read: {error}"))) };
     let runtime = tokio::runtime::Handle::current();
     tokio::task::block_in_place(|| runtime.block_on(stop.or_interrupt(read)))
 }

@@ -1,4 +1,4 @@
-//! Sending messages without waiting for each other, and counting what the hub acknowledged.
+//! Sends messages without waiting for each acknowledgement, and counts the acknowledged ones.
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
@@ -9,28 +9,29 @@ use crate::exit_code::ExitCode;
 use crate::failure::Failure;
 use crate::output::{Event, Output};
 
-/// Room between whoever makes messages and the client.
+/// Capacity of the channel between the producer of messages and the client.
 pub(crate) const FEED: usize = 16;
 
-/// What is sent when nobody says what: the sample's text.
+/// The default message: the text of Microsoft's sample.
 pub(crate) fn wind_speed(number: usize) -> Message {
     Message::new(format!("test wind speed {number}"))
 }
 
-/// How messages fared.
+/// Counts the messages and their acknowledgements.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
-    /// Messages that were to be sent so far.
+    /// Number of messages received from the feed so far.
     pub(crate) offered: usize,
     acknowledged: usize,
     error: Option<SendError>,
 }
 
 impl Tally {
-    /// Sends what is fed, until the feed ends or a message cannot be queued, and every answer is in.
+    /// Sends the messages of `feed` until it ends or a message cannot be queued, then waits for the remaining
+    /// acknowledgements.
     ///
     /// # Cancel safety
-    /// What was counted until then stays counted.
+    /// Dropping the future keeps the counts.
     pub(crate) async fn exchange(&mut self, client: &HubClient, mut feed: mpsc::Receiver<Message>, output: &Output) {
         let mut unanswered = FuturesUnordered::new();
         let mut next: Option<Message> = None;
@@ -72,22 +73,23 @@ impl Tally {
         }
     }
 
-    /// The number of acknowledged messages, if that is all of them.
-    pub(crate) fn judge(self, messages: usize, client: &HubClient) -> Result<usize, Failure> {
+    /// The number of acknowledged messages, or a failure if some were not acknowledged.
+    pub(crate) fn into_result(self, messages: usize, client: &HubClient) -> Result<usize, Failure> {
         let Self { acknowledged, error, .. } = self;
         if acknowledged == messages {
             return Ok(acknowledged);
         }
-        let said = format!("{acknowledged} of {messages} messages acknowledged");
+        let message = format!("{acknowledged} of {messages} messages acknowledged");
         let mut failure = match error {
             None => {
                 let fault = hubward::Fault::Deadline.to_string();
-                Failure::new(ExitCode::Unacknowledged, "hub-send", fault, said).hint("give it more time: --timeout")
+                Failure::new(ExitCode::Unacknowledged, "hub-send", fault, message)
+                    .hint("allow more time with --timeout")
             }
             Some(error) => {
                 let refused = matches!(error, SendError::Refused { .. });
                 let mut failure = Failure::from_send(&error);
-                failure.messages.insert(0, said);
+                failure.messages.insert(0, message);
                 if !refused {
                     failure.exit_code = ExitCode::Unacknowledged;
                 }
@@ -106,5 +108,6 @@ async fn enqueue(client: &HubClient, message: Option<&Message>) -> Result<hubwar
     }
 }
 
-/// Receipts kept at a time: with many messages and a quick hub, answers are looked at too.
+/// Maximum number of unresolved receipts. The loop prefers enqueueing to handling acknowledgements; at this
+/// number it handles acknowledgements first, even if a fast hub always leaves room in the queue.
 const IN_HAND: usize = 2048;

@@ -1,4 +1,4 @@
-//! `hubward provision`: find the device's hub, and send it some telemetry if asked to.
+//! `hubward provision`: registers a device with DPS, and optionally sends telemetry to its hub.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -24,43 +24,43 @@ Exit codes: 0 ok, 2 usage, 3 network, 4 TLS trust, 5 credential, 6 refused, 7 th
 9 protocol, 10 some messages unacknowledged, 11 unsupported, 12 stdout not written,
 130 Ctrl-C, 141 closed pipe.")]
 pub(crate) struct ProvisionArgs {
-    /// How to talk to DPS: https, mqtt or mqtt-ws [env: HUBWARD_TRANSPORT] [default: mqtt]
+    /// Transport to DPS: https, mqtt or mqtt-ws [env: HUBWARD_TRANSPORT] [default: mqtt]
     #[arg(long, value_name = "TRANSPORT")]
     transport: Option<TransportKind>,
-    /// How to talk to the hub: mqtt or mqtt-ws [default: as to DPS; mqtt with https]
+    /// Transport to the hub: mqtt or mqtt-ws [default: as to DPS; mqtt with https]
     #[arg(long, value_name = "TRANSPORT")]
     hub_transport: Option<TransportKind>,
     #[command(flatten)]
     dps: DpsArgs,
     #[command(flatten)]
     network: NetworkArgs,
-    /// The end of all patience: registration, connection and messages together.
+    /// Time limit for registration, connection and messages together.
     #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = crate::duration::parse_positive)]
     timeout: Duration,
-    /// Telemetry messages to send to the hub afterwards.
+    /// Number of telemetry messages to send to the hub after the registration.
     #[arg(long, value_name = "N", default_value_t = 0)]
     messages: usize,
-    /// A file with the body of each message instead of a wind speed.
+    /// File with the body of each message, in place of a sample wind speed.
     #[arg(long, value_name = "FILE", requires = "messages")]
     body_file: Option<PathBuf>,
 }
 
-/// What is to be done, everything it needs already read.
+/// The parsed command; all files, variables and keys are already read.
 #[derive(Debug)]
 pub(crate) struct Prepared {
     settings: Settings,
     telemetry: Telemetry,
 }
 
-/// Reads what the arguments name: files, variables, a key that somebody types. That blocks, so it has
-/// to be over before the runtime listens for Ctrl-C: nobody would be there to hear it.
+/// Reads what the arguments name: files, variables, a key that the user types. Reading blocks the thread, so
+/// it happens before the program handles Ctrl-C itself; until then Ctrl-C simply ends the process.
 pub(crate) fn prepare(args: &ProvisionArgs) -> Result<Prepared, Failure> {
     let mut settings = args.dps.settings(&args.network, args.transport)?;
     settings.timeout = args.timeout;
     settings.hub_transport = args.hub_transport;
     let body = args.body_file.as_ref().map(|file| input::body(file).and_then(|it| input::checked(Message::new(it))));
     if args.messages > 0 || args.hub_transport.is_some() {
-        // What cannot work later is refused before anything is registered.
+        // Refuse a transport that cannot reach the hub before the device registers.
         hubward::check_hub_transport(settings.effective_hub_transport())?;
     }
     let body = body.transpose()?;

@@ -1,4 +1,4 @@
-//! `hubward quickstart`: a local cloud, a device that registers and sends; nothing to set up.
+//! `hubward quickstart`: a local cloud, and a device that registers and sends telemetry. Needs no setup.
 
 use std::time::Duration;
 
@@ -17,26 +17,26 @@ use crate::stop::Stop;
 #[command(after_help = "Examples:
   hubward quickstart
   hubward quickstart --transport mqtt-ws --output json
-  hubward quickstart --keep       # and play with it from a second shell
+  hubward quickstart --keep       # and use the local cloud from a second shell
 
-It needs no network, no root and no Azure subscription, and leaves nothing behind.")]
+Needs no network, no root and no Azure subscription, and leaves no files behind.")]
 pub(crate) struct QuickstartArgs {
-    /// How the device talks: https (then MQTT to the hub), mqtt or mqtt-ws.
+    /// Transport of the device: https (then MQTT to the hub), mqtt or mqtt-ws.
     #[arg(long, value_name = "TRANSPORT", default_value = "mqtt")]
     transport: TransportKind,
-    /// Leave the local cloud running afterwards, until Ctrl-C, and say how to use it.
+    /// Keep the local cloud running until Ctrl-C, and print how to use it.
     #[arg(long)]
     keep: bool,
 }
 
-/// What the story leaves behind.
+/// The local cloud after the device has sent its messages.
 pub(crate) struct LocalCloud {
     emulator: Emulator,
     outcome: Outcome,
     variables: Vec<(String, String)>,
 }
 
-/// Tells the story, but for its `result`.
+/// Runs the demo and prints every event except `result`.
 pub(crate) async fn run(args: &QuickstartArgs, output: &Output) -> Result<LocalCloud, Failure> {
     let emulator = Emulator::builder().retry_after(Some(RETRY_AFTER)).start().await.map_err(cloud::not_started)?;
     let enrolled = emulator.enroll(DEVICE).map_err(|error| Failure::local_with_causes(&error))?;
@@ -45,7 +45,7 @@ pub(crate) async fn run(args: &QuickstartArgs, output: &Output) -> Result<LocalC
 
     let settings = Settings::from_vars(|name| cloud::value(&variables, name))?.transport(args.transport);
     let telemetry = Telemetry { messages: MESSAGES, body: None };
-    let outcome = session::play(&settings, &telemetry, output).await?;
+    let outcome = session::provision_and_send(&settings, &telemetry, output).await?;
     if let Some(assignment) = &outcome.assignment {
         let (hub, id) = (assignment.hub.as_str(), assignment.device_id.as_str());
         let device = emulator
@@ -56,7 +56,7 @@ pub(crate) async fn run(args: &QuickstartArgs, output: &Output) -> Result<LocalC
     Ok(LocalCloud { emulator, outcome, variables })
 }
 
-/// Tells the `result` and ends the local cloud: at once, or on Ctrl-C.
+/// Prints the `result` and stops the local cloud: immediately, or with `--keep` on Ctrl-C.
 pub(crate) async fn leave(args: &QuickstartArgs, cloud: LocalCloud, output: &Output) -> Result<ExitCode, Failure> {
     let LocalCloud { emulator, outcome, variables } = cloud;
     let stop = args.keep.then(Stop::listen).transpose()?;
@@ -65,7 +65,7 @@ pub(crate) async fn leave(args: &QuickstartArgs, cloud: LocalCloud, output: &Out
         if output.is_text() {
             output
                 .line(&format!(
-                    "\nThe local cloud stays until Ctrl-C. In a second shell:\n\n{}\n",
+                    "\nThe local cloud runs until Ctrl-C. In a second shell:\n\n{}\n",
                     cloud::block(&variables, &[], crate::shell::Shell::here())
                 ))
                 .await;
@@ -79,5 +79,5 @@ pub(crate) async fn leave(args: &QuickstartArgs, cloud: LocalCloud, output: &Out
 const DEVICE: &str = "dev-1";
 const MESSAGES: usize = 10;
 
-/// What the local DPS asks the device to wait. The service says 3 s.
+/// The Retry-After of the local DPS. The service sends 3 s.
 const RETRY_AFTER: Duration = Duration::from_secs(1);

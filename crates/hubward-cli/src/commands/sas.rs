@@ -1,4 +1,4 @@
-//! `hubward sas token` and `hubward sas derive-key`: what the SDK does with keys, by hand.
+//! `hubward sas token` and `hubward sas derive-key`: sign a token and derive a key by hand.
 
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
@@ -26,13 +26,15 @@ pub(crate) enum SasCommand {
 
 #[derive(Debug, Args)]
 pub(crate) struct TokenArgs {
-    /// What the token is for, not percent-encoded: {hub}/devices/{id} or {scope}/registrations/{id}.
+    /// Resource that the token is for, not percent-encoded.
+    ///
+    /// {hub}/devices/{id} for a device at its hub, {scope}/registrations/{id} for a device at DPS.
     #[arg(long, value_name = "RESOURCE")]
     resource: String,
-    /// The policy name; `registration` for a device at DPS, none for a device at its hub.
+    /// Policy name: `registration` for a device at DPS, none for a device at its hub.
     #[arg(long, value_name = "NAME")]
     policy: Option<String>,
-    /// How long it is good, from now.
+    /// Validity of the token, starting now.
     #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = crate::duration::parse)]
     lifetime: Duration,
     #[command(flatten)]
@@ -41,10 +43,10 @@ pub(crate) struct TokenArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct DeriveKeyArgs {
-    /// The id the device registers under; upper and lower case matter.
+    /// Registration ID of the device (case-sensitive).
     #[arg(long, value_name = "ID")]
     registration_id: hubward::RegistrationId,
-    /// A file with the group's key, base64; `-` is standard input.
+    /// File with the group's key in base64; `-` reads standard input.
     #[arg(long, value_name = "FILE")]
     group_key_file: PathBuf,
 }
@@ -75,7 +77,7 @@ async fn derive_key(args: &DeriveKeyArgs, output: &Output) -> Result<ExitCode, F
     Ok(ExitCode::Ok)
 }
 
-/// The time of day.
+/// The current time.
 #[expect(clippy::disallowed_methods, reason = "the one place of the program that reads the wall clock")]
 pub(crate) fn now() -> SystemTime {
     SystemTime::now()

@@ -1,5 +1,5 @@
-//! What a service answered to a command: its own body for programs, a table for scripts, words for
-//! people. The shape is a documented interface: see docs/cli.md.
+//! The answer of a service: as its own JSON body for programs, as a table or tsv for scripts, as text for
+//! people. JSON and tsv are a documented interface: see docs/cli.md.
 
 use std::borrow::Cow;
 
@@ -15,17 +15,17 @@ use crate::failure::Failure;
 /// An answer, ready to be shown in any format.
 #[derive(Debug)]
 pub(crate) struct Answer {
-    /// As it came; empty where the service answers without a body.
+    /// The body as the service sent it; empty if there is none.
     body: String,
-    /// For people; made from the body unless the command has better words.
+    /// The text for people; built from the body unless the command sets its own.
     text: String,
     table: Table,
 }
 
 impl Answer {
-    /// The answer is one thing, or a list of things: the body is a JSON object or array.
+    /// An answer with one record or a list of records: the body is a JSON object or array.
     ///
-    /// Keys in it stand in the text only if `reveal`; JSON is always what the service said.
+    /// The text shows keys only if `reveal` is set. JSON is always the body of the service.
     pub(crate) fn of(body: impl Into<String>, columns: &[Column], reveal: bool) -> Result<Self, Failure> {
         let body = body.into();
         let parsed: Value = serde_json::from_str(&body).map_err(|error| not_json(&error))?;
@@ -39,14 +39,14 @@ impl Answer {
         Ok(Self { body, text, table })
     }
 
-    /// An answer of which a part has rows.
+    /// An answer whose rows are a part of its body.
     #[cfg(feature = "emulator")]
     pub(crate) fn with_rows(body: impl Into<String>, rows: &[Value], columns: &[Column]) -> Self {
         let table = Table::of(rows, columns);
         Self { body: body.into(), text: table.for_people(), table }
     }
 
-    /// Rows whose columns nobody knows before: each name that occurs, in the order of the names.
+    /// A list of records with unknown members: the columns are all names that occur, in alphabetical order.
     pub(crate) fn of_any_rows(body: impl Into<String>) -> Result<Self, Failure> {
         let body = body.into();
         let rows: Vec<Value> = serde_json::from_str(&body).map_err(|error| not_json(&error))?;
@@ -54,19 +54,19 @@ impl Answer {
         Ok(Self { body, text: table.for_people(), table })
     }
 
-    /// The service has done it and says nothing: neither do we, but to people.
+    /// The service returned no body: `text` is a confirmation, printed in text mode only.
     pub(crate) fn done(text: impl Into<String>) -> Self {
         Self { body: String::new(), text: text.into(), table: Table::default() }
     }
 
-    /// One value that we made ourselves: a token, a connection string. JSON is an object with it, the
-    /// other formats have the value alone, for `$(…)`.
+    /// One value that the command computed itself, such as a token or a connection string. JSON is an object
+    /// with one member; the other formats print the value alone, for `$(…)`.
     pub(crate) fn value(name: &'static str, value: &str) -> Self {
         let body = serde_json::json!({ name: value }).to_string();
         Self { body, text: value.to_owned(), table: Table::single(name, value) }
     }
 
-    /// All of it in one format.
+    /// The answer in one format.
     pub(super) fn in_format(&self, format: Format) -> Cow<'_, str> {
         match format {
             Format::Json => Cow::Borrowed(&self.body),
@@ -76,13 +76,13 @@ impl Answer {
         }
     }
 
-    /// The words for people.
+    /// Replaces the text for people.
     pub(crate) fn text(mut self, text: impl Into<String>) -> Self {
         self.text = text.into();
         self
     }
 
-    /// What follows the words for people.
+    /// Appends to the text for people.
     pub(crate) fn and(mut self, more: &str) -> Self {
         self.text.push_str(more);
         self
@@ -90,7 +90,7 @@ impl Answer {
 }
 
 impl Output {
-    /// Shows what a service answered, which is the end of the command.
+    /// Prints the answer of a service, the last output of the command.
     pub(crate) async fn answer(&self, answer: &Answer) -> ExitCode {
         let text = answer.in_format(self.format);
         let text = text.trim_end_matches('\n');
@@ -105,13 +105,13 @@ impl Output {
     }
 }
 
-/// A list of the service's own things, in its order, as they came.
-pub(crate) fn list(things: &[Box<RawValue>]) -> String {
-    let things: Vec<&str> = things.iter().map(|it| it.get()).collect();
-    format!("[{}]", things.join(","))
+/// A JSON array of the service's records, unchanged and in its order.
+pub(crate) fn list(records: &[Box<RawValue>]) -> String {
+    let records: Vec<&str> = records.iter().map(|it| it.get()).collect();
+    format!("[{}]", records.join(","))
 }
 
-/// A thing as lines of names and values: `initialTwin.tags.site  a`.
+/// A record as lines of names and values: `initialTwin.tags.site  a`.
 fn described(value: &Value, reveal: bool) -> String {
     let mut lines = Vec::new();
     flatten("", value, reveal, &mut lines);
@@ -119,13 +119,13 @@ fn described(value: &Value, reveal: bool) -> String {
     lines.iter().map(|(name, value)| format!("{name:width$}  {value}\n")).collect()
 }
 
-/// Longer names do not move the values of all others to the right.
+/// Longer names do not widen the column of names.
 const WIDE: usize = 40;
 
 fn flatten(name: &str, value: &Value, reveal: bool, lines: &mut Vec<(String, String)>) {
     match value {
         Value::Object(members) if !members.is_empty() => {
-            // When each property of a twin last changed is for programs.
+            // `$metadata` contains the time of each change in a twin, which is only useful for programs.
             for (member, value) in members.iter().filter(|(member, _)| *member != "$metadata") {
                 let path = if name.is_empty() { visible(member) } else { format!("{name}.{}", visible(member)) };
                 if is_key(member) && !reveal && value.as_str().is_some_and(|it| !it.is_empty()) {
@@ -146,13 +146,13 @@ fn is_key(member: &str) -> bool {
     matches!(member, "primaryKey" | "secondaryKey")
 }
 
-/// In the place of a key.
+/// Printed in place of a key.
 pub(crate) const HIDDEN: &str = "(hidden, see --show-keys)";
 
 fn not_json(error: &serde_json::Error) -> Failure {
-    let message = format!("the service answered with what is not JSON: {error}");
+    let message = format!("the answer of the service is not JSON: {error}");
     Failure::new(ExitCode::Protocol, "service-answer", hubward::Fault::Peer.to_string(), message)
-        .hint("is this a proxy's page? --log debug shows more")
+        .hint("check whether a proxy answers in place of the service; --log debug shows more")
 }
 
 #[cfg(test)]
@@ -163,7 +163,7 @@ mod tests {
     const BODY: &str = r#"{"provisioningStatus" : "enabled","registrationId":"dev-1","attestation":{"symmetricKey":{"primaryKey":"c2VjcmV0"}},"nothing":null,"iotHubs":["a","b"]}"#;
 
     #[test]
-    fn keys_stand_in_the_text_only_on_demand_and_in_json_as_the_service_said_it() {
+    fn text_hides_keys_unless_requested_and_json_keeps_the_body() {
         let answer = Answer::of(BODY, COLUMNS, false).expect("JSON");
         assert!(!answer.text.contains("c2VjcmV0"), "{}", answer.text);
         let line = answer.text.lines().find(|it| it.contains("primaryKey")).expect("a line");
@@ -175,14 +175,14 @@ mod tests {
     }
 
     #[test]
-    fn things_of_a_list_are_as_they_came() {
-        let things: Vec<Box<RawValue>> = serde_json::from_str(r#"[ {"a" :1.0}, 3 ]"#).expect("a list");
-        assert_eq!(list(&things), r#"[{"a" :1.0},3]"#);
+    fn a_list_keeps_its_records_unchanged() {
+        let records: Vec<Box<RawValue>> = serde_json::from_str(r#"[ {"a" :1.0}, 3 ]"#).expect("a list");
+        assert_eq!(list(&records), r#"[{"a" :1.0},3]"#);
         assert_eq!(list(&[]), "[]");
     }
 
     #[test]
-    fn what_is_not_json_is_the_services_fault() {
+    fn a_body_that_is_not_json_is_a_protocol_error() {
         let failure = Answer::of("<html>", COLUMNS, false).expect_err("a page of a proxy");
         assert_eq!(failure.exit_code, ExitCode::Protocol);
     }

@@ -1,16 +1,16 @@
-//! Every renderer, over texts that try to command a terminal: as a device, a hub or DPS may send them.
+//! Tests every renderer with texts that contain control characters, as a device, a hub or DPS may send them.
 
 use hubward::{IncomingMessage, Properties, Twin};
 use serde_json::{Map, Value, json};
 
 use super::table::Table;
 use super::visible::{HOSTILE, is_visible};
-use super::{Answer, Event, Format, Happening, shown, text};
+use super::{Answer, DeviceEvent, Event, Format, shown, text};
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
 
-/// Text as stdout gets it. The renderer itself takes out what commands a terminal, and its lines are
-/// counted: foreign text adds none.
+/// Checks text for stdout: the renderer itself has removed control characters, and foreign text has not added
+/// lines.
 fn check(text: &str, lines: usize) {
     assert!(is_visible(text) && !text.contains('\t'), "{text:?}");
     assert_eq!(text.lines().count(), lines, "{text:?}");
@@ -21,7 +21,7 @@ fn all(text: &str) -> Map<String, Value> {
 }
 
 #[test]
-fn what_happens_to_a_device() {
+fn device_events_contain_no_control_characters() {
     for hostile in HOSTILE {
         let payload = json!({ *hostile: hostile }).to_string().into_bytes();
         let mut message = IncomingMessage::default().through(*hostile);
@@ -30,12 +30,12 @@ fn what_happens_to_a_device() {
         let mut twin = Twin::default();
         twin.desired = Properties::new(1, all(hostile));
         twin.reported = Properties::new(1, all(hostile));
-        for (happening, lines) in [
-            (Happening::Twin(&twin), 3),
-            (Happening::Desired(&twin.desired), 1),
-            (Happening::Call { number: 1, method: hostile, payload: &payload }, 1),
+        for (event, lines) in [
+            (DeviceEvent::Twin(&twin), 3),
+            (DeviceEvent::Desired(&twin.desired), 1),
+            (DeviceEvent::Call { number: 1, method: hostile, payload: &payload }, 1),
             (
-                Happening::Answer {
+                DeviceEvent::Answer {
                     number: 1,
                     method: hostile,
                     status: 200,
@@ -44,17 +44,17 @@ fn what_happens_to_a_device() {
                 },
                 1,
             ),
-            (Happening::Received { number: 1, message: &message }, 3),
-            (Happening::Left { number: 1, reason: hostile }, 1),
-            (Happening::Unsent { number: 1, reason: hostile }, 1),
+            (DeviceEvent::Received { number: 1, message: &message }, 3),
+            (DeviceEvent::Left { number: 1, reason: hostile }, 1),
+            (DeviceEvent::Unsent { number: 1, reason: hostile }, 1),
         ] {
-            check(&text::render(&Event::Happening(&happening)).expect("it says something"), lines);
+            check(&text::render(&Event::FromDevice(&event)).expect("a text"), lines);
         }
     }
 }
 
 #[test]
-fn what_dps_answers_and_what_fails() {
+fn assignments_and_errors_contain_no_control_characters() {
     for hostile in HOSTILE {
         let record = json!({ "substatus": hostile, "payload": { *hostile: hostile } });
         check(&text::assigned("d", "hub", &serde_json::from_value(record).expect("a record")), 5);
@@ -67,7 +67,7 @@ fn what_dps_answers_and_what_fails() {
 }
 
 #[test]
-fn what_a_service_answers() {
+fn answers_of_a_service_contain_no_control_characters() {
     let columns = &[("Name", "/name"), ("List", "/list"), ("Object", "/object")];
     for hostile in HOSTILE {
         let thing = json!({ "name": hostile, "list": [hostile], "object": all(hostile), *hostile: all(hostile) });
@@ -76,7 +76,7 @@ fn what_a_service_answers() {
             let text = shown(&answer.in_format(format));
             assert!(is_visible(&text), "{format:?}: {text:?}");
         }
-        // Scripts count lines and tabs.
+        // Scripts split rows at line ends and cells at tabs.
         let rows = Table::of(std::slice::from_ref(&thing), columns).tsv();
         assert_eq!((rows.lines().count(), rows.matches('\t').count()), (1, 2), "{rows:?}");
         let any = Table::of_any(std::slice::from_ref(&thing)).aligned();

@@ -1,11 +1,11 @@
-//! Events as JSON, one object a line; the shape is a documented interface: see docs/cli.md.
+//! Events as JSON, one object per line. The JSON is a documented interface: see docs/cli.md.
 
 use serde_json::{Value, json};
 
 use crate::exit_code::ExitCode;
-use crate::output::{Event, happening};
+use crate::output::{Event, device_event};
 
-/// Goes up when a field changes its meaning or goes away; new fields and types may come any time.
+/// Increased when a field changes its meaning or is removed. New fields and types do not change it.
 const VERSION: u32 = 1;
 
 /// The line of an event.
@@ -35,7 +35,7 @@ pub(super) fn render(event: &Event<'_>) -> String {
             body["exitCode"] = json!(ExitCode::Ok as u8);
             ("result", body)
         }
-        Event::Happening(happening) => happening::json(happening),
+        Event::FromDevice(event) => device_event::json(event),
         Event::Finished { counts } => {
             let mut body: serde_json::Map<String, Value> =
                 counts.iter().map(|(name, count)| ((*name).to_owned(), json!(count))).collect();
@@ -71,7 +71,7 @@ pub(super) fn render(event: &Event<'_>) -> String {
 #[cfg(feature = "emulator")]
 fn ready(content: &Value) -> Value {
     let mut content = content.clone();
-    // The line's own version takes that name.
+    // `version` is the version of the JSON lines.
     content["emulatorVersion"] = content["version"].take();
     content
 }

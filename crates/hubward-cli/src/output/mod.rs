@@ -1,10 +1,10 @@
-//! What a command tells on stdout: events, as text for people or JSON lines for programs; or the answer
+//! The output of a command on stdout: events, as text for people or as JSON lines for programs; or the answer
 //! of a service, also as rows and columns.
 
 #[cfg(any(feature = "emulator", feature = "service"))]
-#[cfg_attr(not(feature = "service"), expect(dead_code, reason = "most of it is for the answers of services"))]
+#[cfg_attr(not(feature = "service"), expect(dead_code, reason = "only the commands of operators use most of it"))]
 mod answer;
-mod happening;
+mod device_event;
 #[cfg(all(test, feature = "service"))]
 mod hostile;
 mod json;
@@ -24,7 +24,7 @@ use tokio::sync::watch;
 pub(crate) use self::answer::Answer;
 #[cfg(feature = "service")]
 pub(crate) use self::answer::list;
-pub(crate) use self::happening::Happening;
+pub(crate) use self::device_event::DeviceEvent;
 #[cfg(any(feature = "emulator", feature = "service"))]
 pub(crate) use self::table::Column;
 pub(crate) use self::visible::{visible, visible_log};
@@ -34,88 +34,88 @@ use crate::exit_code::ExitCode;
 use crate::failure::Failure;
 use crate::stop;
 
-/// How to tell it.
+/// The format of the output.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
-    /// For people.
+    /// Text for people.
     #[default]
     Text,
-    /// One JSON object a line, for programs; of a service's answer its own body.
+    /// One JSON object per line, or the JSON body of a service's answer.
     Json,
-    /// Columns; for the answer of a service.
+    /// A table; only for the answer of a service.
     Table,
-    /// Values with tabs between them, for scripts; for the answer of a service.
+    /// Values separated by tabs; only for the answer of a service.
     Tsv,
 }
 
 impl Format {
-    /// Whether it fits a command that tells a story: one without rows and columns.
-    pub(crate) const fn tells_stories(self) -> bool {
+    /// Whether commands whose output has no rows and columns can use the format.
+    pub(crate) const fn works_without_rows(self) -> bool {
         matches!(self, Self::Text | Self::Json)
     }
 }
 
-/// One thing worth telling.
+/// One event to print.
 #[derive(Debug)]
 pub(crate) enum Event<'a> {
-    /// A server is ready. Text has words of its own.
+    /// A server is ready. The command prints its text itself.
     #[cfg(feature = "emulator")]
     Ready(&'a serde_json::Value),
-    /// The settings of a device, to be pasted or read.
+    /// The settings of a device, for people to paste and programs to read.
     #[cfg(feature = "emulator")]
     Device { variables: &'a [(String, String)] },
-    /// The logins of those who look after devices, to be pasted or read.
+    /// The logins of operators, for people to paste and programs to read.
     #[cfg(feature = "emulator")]
     Operator { variables: &'a [(String, String)] },
     /// The registration begins.
     Provisioning { registration_id: &'a str, endpoint: &'a str, transport: &'a str },
     /// The device has a hub.
     Assigned { assignment: &'a Assignment },
-    /// The device is connected to its hub, telemetry follows.
+    /// The device is connected to its hub; telemetry follows.
     Connected { hub: &'a str, transport: &'a str },
-    /// A message goes out.
+    /// The device sends a message.
     Sending { number: usize },
-    /// A message was acknowledged.
+    /// The hub has acknowledged the message.
     Sent { number: usize },
-    /// What the hub's registry says of the device.
+    /// The status of the device in the hub's registry.
     #[cfg(feature = "emulator")]
     Registry { device_id: &'a str, hub: &'a str, status: &'a str },
-    /// Something went well that is the answer itself: a token, a key.
+    /// The result of a command that computes one value, such as a token or a key.
     Value { name: &'static str, value: &'a str },
-    /// The same with facts of any shape, an object; text has words of its own.
+    /// The result of a command as a JSON object. The command prints its text itself.
     #[cfg(feature = "emulator")]
     Facts(&'a serde_json::Value),
-    /// Something happened to a device.
-    Happening(&'a Happening<'a>),
-    /// The end of a device's command, with what it counted.
+    /// An event of a device.
+    FromDevice(&'a DeviceEvent<'a>),
+    /// The result of a `device` command: its counts.
     Finished { counts: &'a [(&'static str, u64)] },
-    /// The end of a command that did what it was asked.
+    /// The result of a command that succeeded.
     Result { outcome: &'a Outcome },
-    /// The end of one that did not.
+    /// The result of a command that failed.
     Error { failure: &'a Failure },
 }
 
-/// What a command achieved, for its last line.
+/// The facts in the last line of a command that succeeded.
 #[derive(Debug, Default)]
 pub(crate) struct Outcome {
     /// The assignment, if there is one.
     pub(crate) assignment: Option<Assignment>,
-    /// Messages that were to be sent.
+    /// Number of messages to send.
     pub(crate) messages: usize,
-    /// Messages the hub acknowledged.
+    /// Number of messages that the hub acknowledged.
     pub(crate) acknowledged: usize,
 }
 
 /// Writes events to stdout and errors to stderr, whole lines at a time, without blocking a future.
 ///
-/// The first write to stdout that fails ends the command: [`Output::until_written`] sees to it. Where
-/// something must only happen after its text was shown, [`Output::written`] is asked before.
+/// [`Output::until_written`] ends the command at the first write to stdout that fails. A command awaits
+/// [`Output::written`] before an action that must only happen after its text was written.
 #[derive(Debug, Clone)]
 pub(crate) struct Output {
     format: Format,
     stdout: Writer,
     stderr: Writer,
-    /// Whether the command is over, so that a reader who takes nothing may not delay it.
+    /// Whether the command is over, so that a reader that does not read delays it no longer.
     is_over: watch::Sender<bool>,
 }
 
@@ -126,15 +126,15 @@ impl Output {
         Self { format, stdout, stderr, is_over: watch::Sender::new(false) }
     }
 
-    /// Whether people or their scripts read along, not a program that wants JSON.
+    /// Whether the output is for people or scripts, not JSON.
     pub(crate) const fn is_text(&self) -> bool {
         !matches!(self.format, Format::Json)
     }
 
-    /// Tells one event.
+    /// Prints one event.
     ///
     /// # Cancel safety
-    /// Dropping the future before it completes tells nothing.
+    /// If the future is dropped before it completes, the event is not printed.
     pub(crate) fn tell(&self, event: &Event<'_>) -> impl Future<Output = ()> + Send + use<> {
         self.queue(self.rendered(event))
     }
@@ -146,24 +146,25 @@ impl Output {
         }
     }
 
-    /// Tells several events in one write: a reader of the first line who then leaves has got them all.
+    /// Prints several events in one write, so that a reader that closes the pipe after the first line has
+    /// received all of them.
     #[cfg(feature = "emulator")]
     pub(crate) async fn tell_together(&self, events: &[Event<'_>]) {
         let texts: Vec<String> = events.iter().filter_map(|it| self.rendered(it)).collect();
         self.queue((!texts.is_empty()).then(|| texts.join("\n"))).await;
     }
 
-    /// Tells what happened to a device.
-    pub(crate) fn happened(&self, happening: &Happening<'_>) -> impl Future<Output = ()> + Send + use<> {
-        self.tell(&Event::Happening(happening))
+    /// Prints an event of a device.
+    pub(crate) fn tell_device_event(&self, event: &DeviceEvent<'_>) -> impl Future<Output = ()> + Send + use<> {
+        self.tell(&Event::FromDevice(event))
     }
 
-    /// Writes text for people and their scripts, without what would command their terminal.
+    /// Writes text for people and scripts, without control characters.
     pub(crate) async fn line(&self, text: &str) {
         self.queue(Some(shown(text))).await;
     }
 
-    /// Writes text for programs as it is.
+    /// Writes text for programs unchanged.
     pub(crate) async fn exact(&self, text: String) {
         self.queue(Some(text)).await;
     }
@@ -178,26 +179,27 @@ impl Output {
         }
     }
 
-    /// Returns when all that was told is written and flushed.
+    /// Returns when everything printed so far is written and flushed.
     ///
     /// # Errors
-    /// If stdout could not be written. The command ends then.
+    /// If stdout cannot be written. The command must then end.
     ///
     /// # Cancel safety
-    /// Dropping the future loses nothing.
+    /// Dropping the future loses no output.
     pub(crate) async fn written(&self) -> Result<(), Failure> {
         self.stdout.written().await.map_err(Failure::from)
     }
 
-    /// The command is over: a reader who takes nothing delays it no longer than [`PATIENCE`] says.
+    /// Marks the command as over: from now on a reader that does not read delays it by at most two
+    /// [`STALL_TIMEOUT`]s.
     pub(crate) fn over(&self) {
         self.is_over.send_replace(true);
     }
 
-    /// Runs a command until it ends and all it told is written, or until stdout cannot be written.
+    /// Runs a command until it has ended and its output is written, or until stdout cannot be written.
     ///
     /// # Errors
-    /// The command's own failure; else that its output could not be written.
+    /// The command's own failure; otherwise that its output could not be written.
     pub(crate) async fn until_written(
         &self,
         command: impl Future<Output = Result<ExitCode, Failure>>,
@@ -216,8 +218,7 @@ impl Output {
         ended.and_then(|code| written.map(|()| code))
     }
 
-    /// Tells how the command ended, if it failed: as JSON on stdout, where a program waits for it, or as
-    /// text on stderr. Returns the exit code.
+    /// Prints the failure, if the command failed: as JSON on stdout, or as text on stderr. Returns the exit code.
     pub(crate) async fn end(&self, ended: Result<ExitCode, Failure>) -> ExitCode {
         let code = match ended {
             Ok(code) => code,
@@ -228,11 +229,11 @@ impl Output {
                 failure.exit_code
             }
         };
-        // A log that nobody reads holds up nothing.
+        // A reader that does not read the log must not delay the exit.
         tokio::select! {
             biased;
             _ = self.stderr.written() => {}
-            () = self.stderr.give_up_when_stalled(PATIENCE) => {}
+            () = self.stderr.give_up_when_stalled(STALL_TIMEOUT) => {}
         }
         code
     }
@@ -241,7 +242,7 @@ impl Output {
         if failure.exit_code == ExitCode::Interrupted {
             self.over();
         }
-        if !self.is_text() && self.tell_at_last(failure).await {
+        if !self.is_text() && self.write_failure_as_json(failure).await {
             return;
         }
         let text = shown(&text::error(failure)) + "\n";
@@ -256,32 +257,32 @@ impl Output {
         }
     }
 
-    /// Whether a program that reads stdout got the failure.
-    async fn tell_at_last(&self, failure: &Failure) -> bool {
-        let tell = async {
+    /// Writes the failure to stdout as JSON. Returns whether that succeeded.
+    async fn write_failure_as_json(&self, failure: &Failure) -> bool {
+        let write = async {
             self.tell(&Event::Error { failure }).await;
             self.stdout.written().await.is_ok()
         };
         tokio::select! {
             biased;
-            is_told = tell => is_told,
+            is_written = write => is_written,
             () = self.give_up(&self.stdout) => false,
         }
     }
 
-    /// Gives up on a reader who takes nothing, once the command is over or the user wants it to be.
+    /// Returns once the command is over, or was interrupted, and the reader has stopped reading.
     async fn give_up(&self, writer: &Writer) {
         let mut is_over = self.is_over.subscribe();
         tokio::select! {
             _ = is_over.wait_for(|it| *it) => {}
             () = stop::signalled() => {}
         }
-        writer.give_up_when_stalled(PATIENCE).await;
+        writer.give_up_when_stalled(STALL_TIMEOUT).await;
     }
 }
 
-/// After the end of a command, a reader who takes nothing is waited for this long, at most twice.
-const PATIENCE: Duration = Duration::from_millis(250);
+/// How long to wait for a reader that does not read after the end of a command; used at most twice.
+const STALL_TIMEOUT: Duration = Duration::from_millis(250);
 
 fn shown(text: &str) -> String {
     visible::visible_lines(text).into_owned()
@@ -293,7 +294,7 @@ pub(crate) fn stderr() -> Writer {
 }
 
 impl Failure {
-    /// Text that the standard library could not write to stdout.
+    /// The failure of a write to stdout by the standard library.
     pub(crate) fn unwritten(error: std::io::Error) -> Self {
         WriteError::from(error).into()
     }
@@ -305,10 +306,10 @@ impl From<WriteError> for Failure {
             WriteError::Closed => (ExitCode::ClosedPipe, "the reader of stdout has closed it".to_owned()),
             WriteError::Failed(why) => (ExitCode::Output, format!("stdout cannot be written: {why}")),
             WriteError::Stalled(bytes) => {
-                (ExitCode::Output, format!("the reader of stdout takes nothing: {bytes} bytes were not written"))
+                (ExitCode::Output, format!("the reader of stdout does not read: {bytes} bytes were not written"))
             }
         };
         Self::new(exit_code, "output", "local".to_owned(), message)
-            .hint("make room where stdout goes, and run the command again: its output is not complete")
+            .hint("the output is incomplete: make sure that stdout can be written, then run the command again")
     }
 }

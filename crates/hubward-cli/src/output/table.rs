@@ -6,10 +6,10 @@ use serde_json::Value;
 
 use super::visible::{escaped, visible};
 
-/// A title, and the JSON pointer of the member that stands below it.
+/// A title, and the JSON pointer of the member in this column.
 pub(crate) type Column = (&'static str, &'static str);
 
-/// Titles, and rows of as many cells.
+/// Titles, and rows with one cell for each title.
 #[derive(Debug, Default)]
 pub(crate) struct Table {
     titles: Vec<String>,
@@ -17,33 +17,33 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    /// A row for each thing.
-    pub(super) fn of(things: &[Value], columns: &[Column]) -> Self {
-        let row = |thing: &Value| columns.iter().map(|(_, path)| cell(thing.pointer(path))).collect();
+    /// A table with a row for each record.
+    pub(super) fn of(records: &[Value], columns: &[Column]) -> Self {
+        let row = |record: &Value| columns.iter().map(|(_, path)| cell(record.pointer(path))).collect();
         Self {
             titles: columns.iter().map(|(title, _)| (*title).to_owned()).collect(),
-            rows: things.iter().map(row).collect(),
+            rows: records.iter().map(row).collect(),
         }
     }
 
-    /// The same with a column for each name that occurs, in the order of the names.
-    pub(super) fn of_any(things: &[Value]) -> Self {
-        let names: BTreeSet<&String> = things.iter().filter_map(Value::as_object).flat_map(|it| it.keys()).collect();
+    /// A table with a row for each record, and a column for each name that occurs, in alphabetical order.
+    pub(super) fn of_any(records: &[Value]) -> Self {
+        let names: BTreeSet<&String> = records.iter().filter_map(Value::as_object).flat_map(|it| it.keys()).collect();
         if names.is_empty() {
-            let rows: Vec<Vec<String>> = things.iter().map(|it| vec![cell(Some(it))]).collect();
+            let rows: Vec<Vec<String>> = records.iter().map(|it| vec![cell(Some(it))]).collect();
             let titles = if rows.is_empty() { vec![] } else { vec!["Value".to_owned()] };
             return Self { titles, rows };
         }
-        let row = |thing: &Value| names.iter().map(|it| cell(thing.get(it.as_str()))).collect();
-        Self { titles: names.iter().map(|it| (*it).clone()).collect(), rows: things.iter().map(row).collect() }
+        let row = |record: &Value| names.iter().map(|it| cell(record.get(it.as_str()))).collect();
+        Self { titles: names.iter().map(|it| (*it).clone()).collect(), rows: records.iter().map(row).collect() }
     }
 
-    /// One cell.
+    /// A table with one cell.
     pub(super) fn single(title: &str, value: &str) -> Self {
         Self { titles: vec![title.to_owned()], rows: vec![vec![value.to_owned()]] }
     }
 
-    /// Titles, a line, and rows in columns; nothing without rows.
+    /// Titles, a rule, and the rows, aligned in columns; empty if there are no rows.
     pub(super) fn aligned(&self) -> String {
         if self.rows.is_empty() {
             return String::new();
@@ -65,14 +65,14 @@ impl Table {
         text
     }
 
-    /// The same with a word where there are no rows.
+    /// Like [`aligned`](Self::aligned), but `none` if there are no rows.
     pub(super) fn for_people(&self) -> String {
         if self.rows.is_empty() { "none\n".to_owned() } else { self.aligned() }
     }
 
-    /// Rows alone, with a tab between cells. In a cell `\t`, `\n`, `\r` and `\\` stand for a tab, the ends
-    /// of lines and a backslash, and `\u` with four digits for what could command a terminal: a row is
-    /// always one line.
+    /// The rows without titles, with a tab between cells. A row is always one line: in a cell `\t`, `\n`, `\r`
+    /// and `\\` stand for a tab, line ends and a backslash, and `\u` with four hexadecimal digits for
+    /// characters that control a terminal.
     pub(super) fn tsv(&self) -> String {
         let row = |cells: &Vec<String>| {
             let cells: Vec<String> = cells.iter().map(|it| escaped(it)).collect();
@@ -82,7 +82,7 @@ impl Table {
     }
 }
 
-/// Text as it is, a list of texts with commas, nothing for what is absent or null, else JSON.
+/// Text unchanged, a list of texts joined by commas, an absent value or null as an empty cell, all else as JSON.
 fn cell(value: Option<&Value>) -> String {
     match value {
         None | Some(Value::Null) => String::new(),
@@ -102,7 +102,7 @@ mod tests {
 
     const COLUMNS: &[Column] = &[("Id", "/id"), ("Hubs", "/hubs"), ("Site", "/twin/site")];
 
-    fn things() -> Vec<Value> {
+    fn records() -> Vec<Value> {
         vec![
             json!({"id": "dev-1", "hubs": ["a", "b"], "twin": {"site": "one\ttwo\nthree\\\r"}}),
             json!({"id": "d", "hubs": null, "twin": {"site": {"n": 1}}}),
@@ -110,14 +110,14 @@ mod tests {
     }
 
     #[test]
-    fn a_row_of_tsv_is_a_line_whatever_is_in_it() {
-        let text = Table::of(&things(), COLUMNS).tsv();
+    fn a_row_of_tsv_is_always_one_line() {
+        let text = Table::of(&records(), COLUMNS).tsv();
         assert_eq!(text, "dev-1\ta,b\tone\\ttwo\\nthree\\\\\\r\nd\t\t{\"n\":1}\n");
     }
 
     #[test]
-    fn a_table_has_columns_and_does_not_command_the_terminal() {
-        let text = Table::of(&things(), COLUMNS).aligned();
+    fn a_table_is_aligned_and_contains_no_control_characters() {
+        let text = Table::of(&records(), COLUMNS).aligned();
         let expected =
             "Id     Hubs  Site\n-----  ----  ---------------\ndev-1  a,b   one two three\\\nd            {\"n\":1}\n";
         assert_eq!(text, expected);
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_of_any_shape_get_the_columns_they_have() {
+    fn records_of_any_shape_get_a_column_for_each_name() {
         let rows = [json!({"b": 1, "a": "x"}), json!({"c": true})];
         assert_eq!(Table::of_any(&rows).tsv(), "x\t1\t\n\t\ttrue\n");
         assert_eq!(Table::of_any(&[json!(7)]).aligned(), "Value\n-----\n7\n");

@@ -1,12 +1,12 @@
-//! Events as text: the story of Microsoft's sample, with names to its values.
+//! Events as text, with the wording of Microsoft's sample.
 
 use hubward::RegistrationState;
 
 use crate::failure::Failure;
 use crate::output::visible::visible;
-use crate::output::{Event, happening};
+use crate::output::{Event, device_event};
 
-/// The lines of an event; `None` where text says nothing.
+/// The lines of an event; `None` if the event has no text.
 pub(super) fn render(event: &Event<'_>) -> Option<String> {
     Some(match event {
         #[cfg(feature = "emulator")]
@@ -17,7 +17,7 @@ pub(super) fn render(event: &Event<'_>) -> Option<String> {
         #[cfg(feature = "emulator")]
         Event::Operator { variables } => {
             let lines: Vec<String> = variables.iter().map(|(name, value)| format!("  {name}={value}")).collect();
-            format!("The operator's logins are\n{}", lines.join("\n"))
+            format!("The logins for operators are\n{}", lines.join("\n"))
         }
         Event::Provisioning { registration_id, endpoint, transport } => {
             format!("Registering {registration_id} with {endpoint} over {transport}")
@@ -35,7 +35,7 @@ pub(super) fn render(event: &Event<'_>) -> Option<String> {
         Event::Value { value, .. } => (*value).to_owned(),
         #[cfg(feature = "emulator")]
         Event::Ready(_) | Event::Facts(_) => return None,
-        Event::Happening(happening) => happening::text(happening),
+        Event::FromDevice(event) => device_event::text(event),
         Event::Finished { counts: [] } => return None,
         Event::Finished { counts } => {
             let counts: Vec<String> = counts.iter().map(|(name, count)| format!("{name} {count}")).collect();
@@ -58,7 +58,7 @@ pub(super) fn assigned(device_id: &str, hub: &str, state: &RegistrationState) ->
     )
 }
 
-/// A failure for people: what, why, where, what to do.
+/// A failure for people: what failed, why, where, and what to do.
 pub(super) fn error(failure: &Failure) -> String {
     let messages: Vec<String> = failure.messages.iter().map(|it| visible(it)).collect();
     let mut text = format!("error: {}", messages.join("\n  because: "));
@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_of_others_do_not_command_the_terminal() {
+    fn foreign_text_in_an_error_contains_no_control_characters() {
         let mut failure = Failure::local("one\u{1b}[2J\ntwo");
         failure.tracking_id = Some("t\u{7}".into());
         let text = error(&failure);

@@ -1,4 +1,4 @@
-//! `hubward device c2d`: receive what the cloud sends.
+//! `hubward device c2d`: receives cloud-to-device messages.
 
 use clap::{Args, Subcommand};
 use hubward::CloudMessages;
@@ -8,12 +8,12 @@ use super::EndArgs;
 use super::connection::{Connection, ConnectionArgs, ended};
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
-use crate::output::{Happening, Output};
+use crate::output::{DeviceEvent, Output};
 use crate::stop::Stop;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum C2dCommand {
-    /// Show each message, then complete it.
+    /// Print each message, then complete it.
     Receive(Box<ReceiveArgs>),
 }
 
@@ -22,14 +22,15 @@ pub(crate) enum C2dCommand {
   hubward device c2d receive --count 1
   hubward device c2d receive --for 1h --output json
 
-A module (a connection string with ModuleId) receives what other modules send to its inputs.
-A message is completed after it was written to stdout. With --no-complete the hub keeps the messages
-and delivers them again; it sends at most 16 that are not completed, and no more are shown.")]
+A module (a connection string with ModuleId) receives the messages that other modules send to its
+inputs. The command completes a message after it was written to stdout. With --no-complete the hub
+keeps the messages and delivers them again. A hub sends at most 16 messages that are not completed,
+so the command prints no more than that.")]
 pub(crate) struct ReceiveArgs {
-    /// End after so many messages.
+    /// Number of messages after which the command ends.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
-    /// Only show them: the hub delivers them again.
+    /// Do not complete the messages; the hub delivers them again.
     #[arg(long)]
     no_complete: bool,
     #[command(flatten)]
@@ -41,7 +42,7 @@ pub(crate) struct ReceiveArgs {
 pub(super) async fn run(args: &ReceiveArgs, output: &Output) -> Result<ExitCode, Failure> {
     if args.no_complete && args.count.is_some_and(|it| it > UNCOMPLETED_MAX) {
         return Err(Failure::usage(format!("--no-complete --count: at most {UNCOMPLETED_MAX}"))
-            .hint("a hub sends no more than that while none is completed"));
+            .hint("use a smaller count: a hub sends no more messages until one is completed"));
     }
     let connection = args.connection.read()?;
     receive(&connection, args, output).await
@@ -68,14 +69,14 @@ struct Counts {
     completed: u64,
 }
 
-/// Shows messages, and completes each once its text is written.
+/// Prints messages, and completes each one after its text is written.
 async fn show(
     inbox: &mut CloudMessages,
     args: &ReceiveArgs,
     counts: &mut Counts,
     output: &Output,
 ) -> Result<(), Failure> {
-    // A message that is dropped comes again, to us.
+    // If this command dropped a message, the hub would deliver it to this command again.
     let mut kept = Vec::new();
     while args.count.is_none_or(|it| counts.received < it) {
         if kept.len() as u64 == UNCOMPLETED_MAX {
@@ -85,9 +86,10 @@ async fn show(
         let message = inbox.next().await.map_err(ended)?;
         counts.received += 1;
         let number = counts.received;
-        output.happened(&Happening::Received { number, message: message.message() }).await;
+        output.tell_device_event(&DeviceEvent::Received { number, message: message.message() }).await;
         if args.no_complete {
-            output.happened(&Happening::Left { number, reason: "as --no-complete wants it" }).await;
+            let left = DeviceEvent::Left { number, reason: "not completed because of --no-complete" };
+            output.tell_device_event(&left).await;
             kept.push(message);
             continue;
         }
@@ -95,15 +97,15 @@ async fn show(
         match message.complete().await {
             Ok(()) => {
                 counts.completed += 1;
-                output.happened(&Happening::Completed { number }).await;
+                output.tell_device_event(&DeviceEvent::Completed { number }).await;
             }
-            Err(error) => output.happened(&Happening::Left { number, reason: &error.to_string() }).await,
+            Err(error) => output.tell_device_event(&DeviceEvent::Left { number, reason: &error.to_string() }).await,
         }
     }
     Ok(())
 }
 
-/// How many messages a hub sends before it waits for the first to be completed.
+/// Number of messages that a hub sends before it waits until one is completed.
 ///
 /// Source: `[sdk]` Azure/iotedge, edge-hub settings; for the cloud a `[guess]`.
 const UNCOMPLETED_MAX: u64 = 16;

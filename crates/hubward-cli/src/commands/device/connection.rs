@@ -1,4 +1,4 @@
-//! How the commands of a device get their connection: through DPS, or by a connection string.
+//! How the commands of a device connect: through DPS, or with a connection string.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
 use crate::keys::{Secret, read_secret_file};
-use crate::output::{Event, Happening, Output};
+use crate::output::{DeviceEvent, Event, Output};
 use crate::provisioning::{DpsArgs, NetworkArgs, USER_AGENT};
 use crate::session::{self, FLUSH};
 use crate::spinner::Spinner;
@@ -22,31 +22,34 @@ use crate::spinner::Spinner;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Connection")]
 pub(super) struct ConnectionArgs {
-    /// How to talk to DPS and hub: mqtt or mqtt-ws [env: HUBWARD_TRANSPORT] [default: mqtt]
+    /// Transport to DPS and hub: mqtt or mqtt-ws [env: HUBWARD_TRANSPORT] [default: mqtt]
     #[arg(long, value_name = "TRANSPORT")]
     transport: Option<TransportKind>,
-    /// A file with the connection string of a device or module that knows its hub; `-` is standard
-    /// input. DPS is not asked then. [env: IOTHUB_DEVICE_CONNECTION_STRING, the string itself]
+    /// File with the connection string of a device or module; `-` reads standard input.
+    ///
+    /// The command then connects without DPS. [env: IOTHUB_DEVICE_CONNECTION_STRING, the string itself]
     #[arg(long, value_name = "FILE", conflicts_with_all = DPS_FLAGS)]
     connection_string_file: Option<PathBuf>,
-    /// The connection string. Other users of this machine can see it in the list of processes: prefer
-    /// a file, standard input or IOTHUB_DEVICE_CONNECTION_STRING.
+    /// Connection string; visible to other users of this machine.
+    ///
+    /// Other users can see it in the list of processes: prefer a file, standard input or
+    /// IOTHUB_DEVICE_CONNECTION_STRING.
     #[arg(long, value_name = "TEXT", conflicts_with = "connection_string_file", conflicts_with_all = DPS_FLAGS)]
     connection_string: Option<Secret>,
     #[command(flatten)]
     dps: DpsArgs,
     #[command(flatten)]
     network: NetworkArgs,
-    /// How long the connection may be silent before a ping goes out; whole seconds up to 1177s.
+    /// MQTT keep-alive: idle time before a ping; whole seconds up to 1177s.
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = keep_alive)]
     keep_alive: Duration,
-    /// How long a token is good for; it is renewed at about 85 % of that.
+    /// Lifetime of a SAS token; the client renews it after about 85 % of it.
     #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = token_lifetime)]
     token_lifetime: Duration,
-    /// The PnP model that the device says it is, such as 'dtmi:com:example:Thermostat;1'.
+    /// PnP model that the device announces, such as 'dtmi:com:example:Thermostat;1'.
     #[arg(long, value_name = "DTMI", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     model_id: Option<String>,
-    /// Patience for registration and connection together; afterwards for each message or question.
+    /// Time limit for registering and connecting, then for each message or request.
     #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = crate::duration::parse_positive)]
     timeout: Duration,
 }
@@ -65,7 +68,7 @@ const DPS_FLAGS: [&str; 8] = [
 fn keep_alive(text: &str) -> Result<Duration, String> {
     let duration = crate::duration::parse_positive(text)?;
     if duration.subsec_nanos() != 0 || duration > limits::KEEP_ALIVE_MAX {
-        return Err(format!("a keep-alive has whole seconds, 1s to {}s", limits::KEEP_ALIVE_MAX.as_secs()));
+        return Err(format!("the keep-alive must be whole seconds from 1s to {}s", limits::KEEP_ALIVE_MAX.as_secs()));
     }
     Ok(duration)
 }
@@ -73,36 +76,37 @@ fn keep_alive(text: &str) -> Result<Duration, String> {
 fn token_lifetime(text: &str) -> Result<Duration, String> {
     let duration = crate::duration::parse_positive(text)?;
     if duration < SHORTEST_TOKEN {
-        return Err(format!("a token lives {}s at least", SHORTEST_TOKEN.as_secs()));
+        return Err(format!("the lifetime of a token must be at least {}s", SHORTEST_TOKEN.as_secs()));
     }
     Ok(duration)
 }
 
-/// What the hub's client can still renew in time.
+/// The shortest token lifetime that the hub client can renew in time.
 const SHORTEST_TOKEN: Duration = Duration::from_secs(2);
 
-/// A way to the hub, with everything it needs already read.
+/// How to connect to the hub; all files and variables are already read.
 #[derive(Debug)]
 pub(super) struct Connection {
-    door: Door,
+    source: HubSource,
     timeout: Duration,
 }
 
+/// Where the name of the hub comes from.
 #[derive(Debug)]
-enum Door {
+enum HubSource {
     Dps(Box<Settings>),
-    Known(Box<HubSettings>),
+    ConnectionString(Box<HubSettings>),
 }
 
 impl ConnectionArgs {
-    /// Reads what the arguments name: files, variables, a key that somebody types. That blocks, so
-    /// nobody may listen for Ctrl-C yet.
+    /// Reads what the arguments name: files, variables, a key that the user types. Reading blocks the thread,
+    /// so call this before [`Stop::listen`](crate::stop::Stop::listen).
     pub(super) fn read(&self) -> Result<Connection, Failure> {
-        let door = match self.connection_string()? {
-            Some(text) => Door::Known(Box::new(self.known(&text)?)),
-            None => Door::Dps(Box::new(self.through_dps()?)),
+        let source = match self.connection_string()? {
+            Some(text) => HubSource::ConnectionString(Box::new(self.hub_settings(&text)?)),
+            None => HubSource::Dps(Box::new(self.dps_settings()?)),
         };
-        Ok(Connection { door, timeout: self.timeout })
+        Ok(Connection { source, timeout: self.timeout })
     }
 
     /// Whether standard input holds a key or a connection string.
@@ -110,14 +114,15 @@ impl ConnectionArgs {
         self.dps.reads_stdin() || self.connection_string_file.as_ref().is_some_and(|it| it.as_os_str() == "-")
     }
 
-    /// Flags win over variables; a connection string wins over what DPS would need.
+    /// The connection string, if one is given. Flags win over variables; without flags, the variable of the
+    /// connection string wins over those of DPS.
     fn connection_string(&self) -> Result<Option<Zeroizing<String>>, Failure> {
         if let Some(file) = &self.connection_string_file {
             return read_secret_file("connection string", file).map(Some);
         }
         if let Some(text) = &self.connection_string {
             tracing::warn!(
-                "the connection string stands on the command line, where other users of this machine can read it; \
+                "the connection string is on the command line, where other users of this machine can read it; \
                  prefer --connection-string-file or {}",
                 vars::CONNECTION_STRING
             );
@@ -129,13 +134,13 @@ impl ConnectionArgs {
         Ok(crate::variable(vars::CONNECTION_STRING).map(Zeroizing::new))
     }
 
-    fn known(&self, text: &Zeroizing<String>) -> Result<HubSettings, Failure> {
+    fn hub_settings(&self, text: &Zeroizing<String>) -> Result<HubSettings, Failure> {
         let variable = |name: &str| match name {
             vars::CONNECTION_STRING => Some(text.to_string()),
             vars::TRANSPORT => self.transport.map(|it| it.to_string()).or_else(|| crate::variable(name)),
             name => crate::variable(name),
         };
-        // Once for an error that names the part alone, and its fault.
+        // Parse it separately first: this error names the wrong part and its fault.
         HubSettings::from_connection_string(text).map_err(refused_string)?;
         let mut settings = HubSettings::from_vars(variable)?;
         check_transport(settings.transport)?;
@@ -148,7 +153,7 @@ impl ConnectionArgs {
         Ok(settings)
     }
 
-    fn through_dps(&self) -> Result<Settings, Failure> {
+    fn dps_settings(&self) -> Result<Settings, Failure> {
         let mut settings = self.dps.settings(&self.network, self.transport)?;
         check_transport(settings.transport)?;
         settings.timeout = self.timeout;
@@ -163,13 +168,13 @@ impl ConnectionArgs {
     }
 }
 
-/// The transport of these commands is the hub's: one that does not reach it is refused by name.
+/// Refuses a transport that cannot reach a hub.
 fn check_transport(kind: TransportKind) -> Result<(), Failure> {
     hubward::check_hub_transport(kind).map_err(|error| {
         let not_for_hubs = matches!(error, hubward::SetupError::NotForHubs { .. });
         let failure = Failure::from(error);
         if not_for_hubs {
-            failure.hint(format!("choose --transport mqtt or mqtt-ws, also in {}", vars::TRANSPORT))
+            failure.hint(format!("use --transport mqtt or mqtt-ws, or set {}", vars::TRANSPORT))
         } else {
             failure
         }
@@ -178,45 +183,45 @@ fn check_transport(kind: TransportKind) -> Result<(), Failure> {
 
 fn refused_string(error: DeviceStringError) -> Failure {
     let exit_code = ExitCode::from(error.fault());
-    let hint = "copy the device's own from the portal: HostName=…;DeviceId=…;SharedAccessKey=…";
+    let hint = "copy the device's connection string from the portal: HostName=…;DeviceId=…;SharedAccessKey=…";
     Failure::new(exit_code, "arguments", error.fault().to_string(), error.to_string()).hint(hint)
 }
 
-/// A device that its hub has accepted.
+/// A device that is connected to its hub.
 pub(super) struct Online {
     pub(super) client: HubClient,
-    /// If DPS was asked.
+    /// The answer of DPS; `None` with a connection string.
     pub(super) assignment: Option<Assignment>,
 }
 
 impl Connection {
-    /// Whether it will be a module.
+    /// Whether the identity is a module.
     pub(super) fn is_module(&self) -> bool {
-        matches!(&self.door, Door::Known(settings) if settings.identity.module.is_some())
+        matches!(&self.source, HubSource::ConnectionString(settings) if settings.identity.module.is_some())
     }
 
-    /// The options of the hub's client.
+    /// The options of the hub client.
     pub(super) fn options(&mut self) -> &mut HubOptions {
-        match &mut self.door {
-            Door::Dps(settings) => &mut settings.hub_options,
-            Door::Known(settings) => &mut settings.options,
+        match &mut self.source {
+            HubSource::Dps(settings) => &mut settings.hub_options,
+            HubSource::ConnectionString(settings) => &mut settings.options,
         }
     }
 
-    /// Registers if need be, and connects.
+    /// Connects to the hub; registers with DPS first if there is no connection string.
     pub(super) async fn open(&self, output: &Output) -> Result<Online, Failure> {
         self.open_with(output, |_| Ok(())).await
     }
 
-    /// The same, with a moment for `setup` before the login.
+    /// Like [`open`](Self::open), but calls `setup` before logging in to the hub.
     pub(super) async fn open_with(
         &self,
         output: &Output,
         setup: impl FnOnce(&HubClient) -> Result<(), Unsupported>,
     ) -> Result<Online, Failure> {
-        let (settings, assignment) = match &self.door {
-            Door::Known(settings) => ((**settings).clone(), None),
-            Door::Dps(settings) => {
+        let (settings, assignment) = match &self.source {
+            HubSource::ConnectionString(settings) => ((**settings).clone(), None),
+            HubSource::Dps(settings) => {
                 let deadline = settings.deadline();
                 let assignment = session::provision(settings, output).await?;
                 let left = deadline.saturating_duration_since(Instant::now());
@@ -226,18 +231,19 @@ impl Connection {
         let spinner = Spinner::start(output.is_text(), "connecting to the hub");
         let client = hubward::connect_to_hub_with(&settings, setup).await?;
         spinner.stop();
-        output.happened(&Happening::Online { identity: &settings.identity, transport: settings.transport }).await;
+        let online = DeviceEvent::Online { identity: &settings.identity, transport: settings.transport };
+        output.tell_device_event(&online).await;
         Ok(Online { client, assignment })
     }
 
-    /// The patience for what follows the connection.
+    /// The time limit for each message or request after the device has connected.
     pub(super) const fn timeout(&self) -> Duration {
         self.timeout
     }
 }
 
 impl Online {
-    /// Says good-bye, and what was achieved.
+    /// Closes the connection and prints the counts.
     pub(super) async fn finish(&self, counts: &[(&'static str, u64)], output: &Output) -> ExitCode {
         let closed = self.client.close(FLUSH).await;
         tracing::debug!(?closed, "the hub client is closed");
@@ -246,7 +252,7 @@ impl Online {
     }
 }
 
-/// A client that ended on its own.
+/// The failure to report if the client closed by itself.
 pub(super) fn ended(reason: CloseReason) -> Failure {
     ConnectError::Hub(HubError::Closed(reason)).into()
 }
@@ -256,7 +262,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn limits_of_keep_alive_and_token() {
+    fn keep_alive_and_token_lifetime_have_limits() {
         for (text, valid) in [("1s", true), ("1177s", true), ("1178s", false), ("500ms", false), ("1500ms", false)] {
             assert_eq!(keep_alive(text).is_ok(), valid, "{text}");
         }

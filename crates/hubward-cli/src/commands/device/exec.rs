@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use crate::failure::Failure;
 use crate::process_group::{self, ProcessGroup};
 
-/// What to run for each call.
+/// The program to run for each call.
 #[derive(Debug, Clone)]
 pub(super) struct Program {
     path: PathBuf,
@@ -23,21 +23,21 @@ pub(super) struct Program {
     limit: Duration,
 }
 
-/// What became of a call.
+/// The answer to a call.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Answered {
+pub(super) struct CallResult {
     pub(super) status: i32,
     /// JSON, or empty.
     pub(super) body: Vec<u8>,
-    /// What went wrong, if the program did not answer as it should.
+    /// Why the program did not produce a valid answer.
     pub(super) problem: Option<String>,
 }
 
 impl Program {
-    /// The program at `path`, or of that name where the system looks for programs.
+    /// The program at `path`; a name without a folder is looked up in `PATH`.
     ///
     /// # Errors
-    /// If there is none.
+    /// If the program does not exist or is not executable.
     pub(super) fn find(path: &Path, arguments: &[OsString], limit: Duration) -> Result<Self, Failure> {
         let named = path.components().count() == 1 && !path.is_absolute();
         let found = if named {
@@ -47,19 +47,19 @@ impl Program {
             runs(path)
         };
         if !found {
-            return Err(Failure::usage(format!("--exec {}: there is no such program", path.display()))
-                .hint("name a program that may be run, such as ./answer.sh; its arguments follow after --"));
+            return Err(Failure::usage(format!("--exec {}: there is no such executable program", path.display()))
+                .hint("name an executable program, such as ./answer.sh; put its arguments after --"));
         }
-        // A relative path would be looked up anew for each call.
+        // A relative path would be resolved again for each call.
         let path = if named { path.to_owned() } else { std::path::absolute(path).unwrap_or_else(|_| path.to_owned()) };
         Ok(Self { path, arguments: arguments.to_vec(), limit })
     }
 
-    /// Runs it for one call. Dropping the future kills it, and what it has started.
-    pub(super) async fn call(&self, method: &str, payload: &[u8]) -> Answered {
-        // The cloud chooses the name; it must not choose the program's options.
+    /// Runs the program for one call. Dropping the future kills the program and everything it has started.
+    pub(super) async fn call(&self, method: &str, payload: &[u8]) -> CallResult {
+        // The cloud chooses the method name; it must not be able to pass options to the program.
         if method.starts_with('-') {
-            return Answered::failed(404, "a method whose name begins with - is not passed to a program".to_owned());
+            return CallResult::failed(404, "a method name that begins with - is not passed to the program".to_owned());
         }
         let mut command = Command::new(&self.path);
         command
@@ -76,24 +76,24 @@ impl Program {
         }
         let (mut child, mut group) = match process_group::start(&mut command) {
             Ok(started) => started,
-            Err(error) => return Answered::failed(500, format!("the program does not start: {error}")),
+            Err(error) => return CallResult::failed(500, format!("the program does not start: {error}")),
         };
-        let outcome = timeout(self.limit, converse(&mut child, &mut group, payload)).await;
+        let outcome = timeout(self.limit, exchange(&mut child, &mut group, payload)).await;
         if !matches!(outcome, Ok(Ok(_))) {
             group.kill();
-            // It may have ended at this moment.
+            // The program may have ended in the meantime.
             let _ = child.kill().await;
         }
         match outcome {
-            Ok(Ok(answered)) => answered,
-            Ok(Err(error)) => Answered::failed(500, format!("the program cannot be talked to: {error}")),
-            Err(_) => Answered::failed(504, format!("the program took longer than {:?} and was killed", self.limit)),
+            Ok(Ok(result)) => result,
+            Ok(Err(error)) => CallResult::failed(500, format!("the output of the program cannot be read: {error}")),
+            Err(_) => CallResult::failed(504, format!("the program took longer than {:?} and was killed", self.limit)),
         }
     }
 }
 
-/// Whether a variable of this process holds a credential, which is none of the program's business: a
-/// key, or a string or token that was made of one.
+/// Whether an environment variable holds a credential, which the program must not inherit: a key, or a
+/// connection string or token that contains or was signed with one.
 fn holds_secret(name: &str, value: &str) -> bool {
     const NAMED: [&str; 5] = ["SYMMETRIC_KEY", "GROUP_KEY", "CONNECTION_STRING", "SAS_TOKEN", "BEARER_TOKEN"];
     const FORMS: [&str; 2] = ["sharedaccesskey=", "sharedaccesssignature"];
@@ -101,10 +101,10 @@ fn holds_secret(name: &str, value: &str) -> bool {
     NAMED.iter().any(|it| name.contains(it)) || FORMS.iter().any(|it| value.contains(it))
 }
 
-/// Whether there is a program.
+/// Whether the file exists and is executable.
 fn runs(path: &Path) -> bool {
     let Ok(metadata) = path.metadata() else {
-        // Windows adds the ending.
+        // Windows adds the extension.
         return cfg!(windows) && path.with_extension("exe").is_file();
     };
     #[cfg(unix)]
@@ -114,35 +114,36 @@ fn runs(path: &Path) -> bool {
     metadata.is_file() && may_run
 }
 
-async fn converse(child: &mut Child, group: &mut ProcessGroup, payload: &[u8]) -> std::io::Result<Answered> {
+/// Writes the payload to the program, and reads its answer.
+async fn exchange(child: &mut Child, group: &mut ProcessGroup, payload: &[u8]) -> std::io::Result<CallResult> {
     let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
     let mut body = Vec::new();
     let ended = {
-        let ask = async {
+        let write = async {
             if let Some(mut stdin) = stdin {
-                // A program that does not read it has its reasons.
+                // A program may ignore its input and close it; that is not an error.
                 let _ = stdin.write_all(payload).await;
             }
         };
-        let hear = async {
+        let read = async {
             if let Some(stdout) = stdout {
                 stdout.take(limits::METHOD_PAYLOAD_MAX as u64 + 1).read_to_end(&mut body).await?;
             }
             Ok::<_, std::io::Error>(())
         };
-        let mut talk = pin!(async { tokio::join!(ask, hear).1 });
+        let mut transfer = pin!(async { tokio::join!(write, read).1 });
         tokio::select! {
             biased;
-            heard = &mut talk => {
-                heard?;
+            done = &mut transfer => {
+                done?;
                 None
             }
             ended = child.wait() => {
                 group.release();
-                // What it leaves behind may keep its output open: a reboot that waits for the answer,
-                // say. What the program itself wrote is there already.
-                if let Ok(heard) = timeout(AFTERWARDS, talk).await {
-                    heard?;
+                // A background process may keep the output open, such as a reboot that waits until the answer
+                // is out. The program's own output is already in the pipe.
+                if let Ok(done) = timeout(READ_AFTER_EXIT, transfer).await {
+                    done?;
                 }
                 Some(ended?)
             }
@@ -151,7 +152,7 @@ async fn converse(child: &mut Child, group: &mut ProcessGroup, payload: &[u8]) -
     if body.len() > limits::METHOD_PAYLOAD_MAX {
         group.kill();
         child.kill().await?;
-        return Ok(Answered::failed(500, format!("the answer has more than {} bytes", limits::METHOD_PAYLOAD_MAX)));
+        return Ok(CallResult::failed(500, format!("the answer has more than {} bytes", limits::METHOD_PAYLOAD_MAX)));
     }
     let ended = match ended {
         Some(ended) => ended,
@@ -163,22 +164,22 @@ async fn converse(child: &mut Child, group: &mut ProcessGroup, payload: &[u8]) -
     };
     body.truncate(body.trim_ascii_end().len());
     if !body.is_empty() && serde_json::from_slice::<IgnoredAny>(&body).is_err() {
-        return Ok(Answered::failed(500, "the program's answer is not JSON".to_owned()));
+        return Ok(CallResult::failed(500, "the program's answer is not JSON".to_owned()));
     }
     if ended.success() {
-        return Ok(Answered { status: 200, body, problem: None });
+        return Ok(CallResult { status: 200, body, problem: None });
     }
     let problem = format!("the program ended with {ended}");
     if body.is_empty() {
-        return Ok(Answered::failed(500, problem));
+        return Ok(CallResult::failed(500, problem));
     }
-    Ok(Answered { status: 500, body, problem: Some(problem) })
+    Ok(CallResult { status: 500, body, problem: Some(problem) })
 }
 
-/// How long a program's output is read after its end.
-const AFTERWARDS: Duration = Duration::from_millis(500);
+/// How long the output of a program is still read after the program has ended.
+const READ_AFTER_EXIT: Duration = Duration::from_millis(500);
 
-impl Answered {
+impl CallResult {
     fn failed(status: i32, problem: String) -> Self {
         let body = serde_json::json!({ "error": problem }).to_string().into_bytes();
         Self { status, body, problem: Some(problem) }
@@ -190,18 +191,18 @@ mod tests {
     use super::*;
 
     fn shell(script: &str, limit: Duration) -> Program {
-        Program::find(Path::new("sh"), &["-c".into(), script.into(), "sh".into()], limit).expect("there is a shell")
+        Program::find(Path::new("sh"), &["-c".into(), script.into(), "sh".into()], limit).expect("a shell exists")
     }
 
     const LONG: Duration = Duration::from_secs(60);
 
     async fn call(script: &str, payload: &str) -> (i32, String, bool) {
-        let Answered { status, body, problem } = shell(script, LONG).call("reboot", payload.as_bytes()).await;
+        let CallResult { status, body, problem } = shell(script, LONG).call("reboot", payload.as_bytes()).await;
         (status, String::from_utf8(body).expect("text"), problem.is_some())
     }
 
     #[tokio::test]
-    async fn it_gets_name_and_payload_and_gives_an_answer() {
+    async fn the_program_gets_name_and_payload_and_returns_an_answer() {
         let echo = r#"printf '{"payload": %s, "name": "%s %s"}\n' "$(cat)" "$1" "$HUBWARD_METHOD""#;
         let answer = r#"{"payload": {"in": 5}, "name": "reboot reboot"}"#;
         assert_eq!(call(echo, r#"{"in": 5}"#).await, (200, answer.into(), false));
@@ -209,7 +210,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_program_that_fails_is_a_500() {
+    async fn a_failing_program_returns_status_500() {
         assert_eq!(call("cat; exit 3", "[1]").await, (500, "[1]".into(), true));
         for (script, says) in [
             ("exit 3", "exit status: 3"),
@@ -223,38 +224,38 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_it_leaves_behind_does_not_delay_the_answer() {
+    async fn a_background_process_does_not_delay_the_answer() {
         let (folder, script) = (tempfile::tempdir().expect("a folder"), "sleep 1000 & echo $! > \"$0\"; echo '{}'");
         let file = folder.path().join("id");
         let arguments = ["-c".into(), script.into(), file.clone().into_os_string()];
         let program = Program::find(Path::new("sh"), &arguments, LONG).expect("there is a shell");
-        let answered = program.call("reboot", b"").await;
-        assert_eq!((answered.status, answered.body, answered.problem), (200, b"{}".to_vec(), None));
+        let result = program.call("reboot", b"").await;
+        assert_eq!((result.status, result.body, result.problem), (200, b"{}".to_vec(), None));
         let id = std::fs::read_to_string(file).expect("it ran");
         let ended = std::process::Command::new("kill").arg(id.trim()).status();
-        assert!(ended.is_ok_and(|it| it.success()), "what it left behind lives on");
+        assert!(ended.is_ok_and(|it| it.success()), "the background process still runs");
     }
 
     #[tokio::test]
-    async fn the_cloud_cannot_choose_an_option() {
+    async fn a_method_name_cannot_be_an_option_of_the_program() {
         let (status, body, problem) = {
-            let Answered { status, body, problem } = shell("echo 1", LONG).call("--version", b"").await;
+            let CallResult { status, body, problem } = shell("echo 1", LONG).call("--version", b"").await;
             (status, String::from_utf8(body).expect("text"), problem)
         };
         assert!(status == 404 && body.contains("begins with -") && problem.is_some(), "{status} {body}");
     }
 
     #[tokio::test]
-    async fn it_is_killed_at_its_deadline_with_what_it_has_started() {
+    async fn a_slow_program_is_killed_with_everything_it_has_started() {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("ids");
         let script = format!("sleep 1000 & echo $! > {0}; echo $$ >> {0}; wait", file.display());
-        let answered = shell(&script, Duration::from_millis(500)).call("reboot", b"").await;
-        assert_eq!(answered.status, 504);
+        let result = shell(&script, Duration::from_millis(500)).call("reboot", b"").await;
+        assert_eq!(result.status, 504);
         let ids = std::fs::read_to_string(&file).expect("it ran");
         assert_eq!(ids.lines().count(), 2);
         for id in ids.lines() {
-            // One that nobody has waited for yet is a zombie.
+            // A killed process stays a zombie (Z) until its parent waits for it.
             let ended = async {
                 while std::fs::read_to_string(format!("/proc/{id}/stat")).is_ok_and(|it| !it.contains(") Z ")) {
                     tokio::time::sleep(Duration::from_millis(10)).await;
@@ -265,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn variables_with_credentials_are_recognised() {
+    fn variables_with_credentials_are_recognized() {
         for (name, value) in [
             ("PROVISIONING_SYMMETRIC_KEY", "a2V5"),
             ("IOTHUB_DEVICE_CONNECTION_STRING", "x"),
@@ -283,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_that_is_not_there_is_refused() {
+    fn a_missing_program_is_refused() {
         for path in ["./there/is/none", "no-such-program-anywhere", "/etc/passwd"] {
             assert!(Program::find(Path::new(path), &[], LONG).is_err(), "{path}");
         }

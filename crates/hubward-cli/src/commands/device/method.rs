@@ -1,4 +1,4 @@
-//! `hubward device method`: a program answers the direct methods of the device.
+//! `hubward device method`: answers direct methods by running a program.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -13,10 +13,10 @@ use tokio::time::Instant;
 
 use super::EndArgs;
 use super::connection::{ConnectionArgs, ended};
-use super::exec::{Answered, Program};
+use super::exec::{CallResult, Program};
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
-use crate::output::{Happening, Output};
+use crate::output::{DeviceEvent, Output};
 use crate::stop::Stop;
 
 #[derive(Debug, Subcommand)]
@@ -30,21 +30,22 @@ pub(crate) enum MethodCommand {
   hubward device method serve --exec ./reboot.sh --name reboot
   hubward device method serve --exec python3 -- answer.py
 
-The program gets the method's name as its last argument and in HUBWARD_METHOD, the payload as JSON on
-standard input, and answers with JSON (128 KB at most) or nothing on standard output. Exit code 0
-becomes status 200, any other 500; one that takes too long is killed and answered with 504. Names that
-are not served are answered with 404. Its standard error is this command's.")]
+The program gets the name of the method as its last argument and in HUBWARD_METHOD, and the payload as
+JSON on standard input. It writes its answer to standard output: JSON (at most 128 KB) or nothing. Exit
+code 0 becomes status 200, any other exit code 500. A program that takes too long is killed, and the
+caller gets 504. Methods that are not served get 404. The program shares the standard error of this
+command.")]
 pub(crate) struct ServeArgs {
-    /// The program, a path or a name.
+    /// Path or name of the program.
     #[arg(long, value_name = "PROGRAM")]
     exec: PathBuf,
-    /// What it gets before the method's name.
+    /// Arguments of the program; the name of the method follows them.
     #[arg(last = true, value_name = "ARGS")]
     arguments: Vec<OsString>,
-    /// Serve only this method; may be repeated [default: all of them]
+    /// Method to serve; may be repeated [default: all methods]
     #[arg(long, value_name = "NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     name: Vec<String>,
-    /// How long the program may take.
+    /// Time limit for each run of the program.
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = crate::duration::parse_positive)]
     call_timeout: Duration,
     #[command(flatten)]
@@ -56,7 +57,7 @@ pub(crate) struct ServeArgs {
 pub(super) async fn run(args: &ServeArgs, output: &Output) -> Result<ExitCode, Failure> {
     let program = Program::find(&args.exec, &args.arguments, args.call_timeout)?;
     let mut connection = args.connection.read()?;
-    // A net below the program's own limit.
+    // The program's own limit ends first and gives the better answer.
     connection.options().method_deadline = args.call_timeout.saturating_add(GRACE);
     let mut stop = Stop::listen()?;
     let server = Arc::new(Server { program, output: output.clone(), calls: AtomicU64::new(0) });
@@ -71,7 +72,7 @@ pub(super) async fn run(args: &ServeArgs, output: &Output) -> Result<ExitCode, F
     Ok(online.finish(&[("calls", calls)], output).await)
 }
 
-/// How much longer than its program a call may take.
+/// How much longer than its program the client lets a call take.
 const GRACE: Duration = Duration::from_secs(5);
 
 fn serve(server: &Arc<Server>, names: &[String], hub: &HubClient) -> Result<(), Unsupported> {
@@ -97,10 +98,10 @@ impl Server {
     async fn answer(&self, call: &MethodCall) -> Result<MethodResponse, MethodError> {
         let number = self.calls.fetch_add(1, Ordering::Relaxed) + 1;
         let method = call.name();
-        self.output.happened(&Happening::Call { number, method, payload: call.payload() }).await;
-        let Answered { status, body, problem } = self.program.call(method, call.payload()).await;
+        self.output.tell_device_event(&DeviceEvent::Call { number, method, payload: call.payload() }).await;
+        let CallResult { status, body, problem } = self.program.call(method, call.payload()).await;
         let problem = problem.as_deref();
-        self.output.happened(&Happening::Answer { number, method, status, payload: &body, problem }).await;
+        self.output.tell_device_event(&DeviceEvent::Answer { number, method, status, payload: &body, problem }).await;
         Ok(MethodResponse::raw(status, body))
     }
 }

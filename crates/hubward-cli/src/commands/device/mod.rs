@@ -1,11 +1,11 @@
-//! `hubward device`: be the device. One file a command.
+//! `hubward device`: commands that act as a device, one file each.
 
 mod c2d;
 mod connection;
 mod exec;
-mod living;
 mod method;
 mod run;
+mod scripted_device;
 mod send;
 mod twin;
 
@@ -24,13 +24,13 @@ use crate::stop::Stop;
   hubward device send 21.5 --property unit=C
   hubward device run --for 1m --report '{\"firmware\": \"2.1\"}' --method reboot=200
 
-Each command gets its connection as `hubward provision` does, from PROVISIONING_* variables or the
-flags of the same names; or from a connection string: IOTHUB_DEVICE_CONNECTION_STRING or
+Each command connects either through DPS, like `hubward provision`, with the PROVISIONING_* variables
+or their flags; or with a connection string from IOTHUB_DEVICE_CONNECTION_STRING or
 --connection-string-file.")]
 pub(crate) enum DeviceCommand {
-    /// Send telemetry: arguments, a file, or standard input line by line.
+    /// Send telemetry from arguments, a file, or the lines of standard input.
     Send(Box<send::SendArgs>),
-    /// Read the twin, report to it, follow what the cloud wants.
+    /// Read the twin, report properties, follow the desired properties.
     #[command(
         subcommand,
         after_help = "Example:\n  hubward device twin report '{\"firmware\": \"2.1\"}'\n  hubward device twin watch"
@@ -39,48 +39,49 @@ pub(crate) enum DeviceCommand {
     /// Answer direct methods.
     #[command(subcommand, after_help = "Example:\n  hubward device method serve --exec ./reboot.sh --name reboot")]
     Method(method::MethodCommand),
-    /// Receive messages from the cloud.
+    /// Receive cloud-to-device messages.
     #[command(subcommand, after_help = "Example:\n  hubward device c2d receive --count 1")]
     C2d(c2d::C2dCommand),
-    /// Be a whole device for a while: twin, methods, messages, telemetry.
+    /// Run a complete device: twin, methods, messages, telemetry.
     Run(Box<run::RunArgs>),
     /// `az iot device c2d-message`.
     #[command(hide = true)]
-    C2dMessage(Elsewhere),
+    C2dMessage(AzCommand),
     /// `az iot device simulate`.
     #[command(hide = true)]
-    Simulate(Elsewhere),
+    Simulate(AzCommand),
     /// `az iot device send-d2c-message`.
     #[command(hide = true)]
-    SendD2cMessage(Elsewhere),
+    SendD2cMessage(AzCommand),
     /// `az iot device registration`.
     #[command(hide = true)]
-    Registration(Elsewhere),
+    Registration(AzCommand),
 }
 
-/// A command that `az iot device` has, and that has another name here.
+/// A command of `az iot device` that has another name here.
 #[derive(Debug, Args)]
-pub(crate) struct Elsewhere {
+pub(crate) struct AzCommand {
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<String>,
 }
 
-impl Elsewhere {
-    fn named(&self, name: &str, here: &str) -> Failure {
-        let typed = self.arguments.first().filter(|it| !it.starts_with('-')).map(|it| format!(" {it}"));
-        Failure::usage(format!("there is no `hubward device {name}{}`", typed.unwrap_or_default()))
-            .hint(format!("{here}; docs/from-az-iot.md has the commands beside each other"))
+impl AzCommand {
+    /// The failure that names the corresponding `hubward` command.
+    fn refused(&self, name: &str, use_instead: &str) -> Failure {
+        let subcommand = self.arguments.first().filter(|it| !it.starts_with('-')).map(|it| format!(" {it}"));
+        Failure::usage(format!("`hubward device {name}{}` does not exist", subcommand.unwrap_or_default()))
+            .hint(format!("use {use_instead}; docs/from-az-iot.md lists all commands next to those of az"))
     }
 }
 
 impl DeviceCommand {
-    /// Whether it has another name.
-    pub(crate) const fn is_elsewhere(&self) -> bool {
+    /// Whether this is a command of `az iot device` that has another name here.
+    pub(crate) const fn is_az_command(&self) -> bool {
         matches!(self, Self::C2dMessage(_) | Self::Simulate(_) | Self::SendD2cMessage(_) | Self::Registration(_))
     }
 }
 
-/// Does what was asked for.
+/// Runs the command.
 pub(crate) async fn run(command: &DeviceCommand, output: &Output) -> Result<ExitCode, Failure> {
     match command {
         DeviceCommand::Send(args) => send::run(args, output).await,
@@ -88,29 +89,30 @@ pub(crate) async fn run(command: &DeviceCommand, output: &Output) -> Result<Exit
         DeviceCommand::Method(method::MethodCommand::Serve(args)) => method::run(args, output).await,
         DeviceCommand::C2d(c2d::C2dCommand::Receive(args)) => c2d::run(args, output).await,
         DeviceCommand::Run(args) => run::run(args, output).await,
-        DeviceCommand::C2dMessage(it) => {
-            Err(it
-                .named("c2d-message", "to send: hubward hub c2d-message send; to receive: hubward device c2d receive"))
-        }
-        DeviceCommand::Simulate(it) => Err(it.named("simulate", "hubward device run is a whole device")),
-        DeviceCommand::SendD2cMessage(it) => Err(it.named("send-d2c-message", "hubward device send BODY")),
-        DeviceCommand::Registration(it) => {
-            Err(it.named("registration", "hubward provision registers a device; hubward dps … registration shows it"))
-        }
+        DeviceCommand::C2dMessage(it) => Err(it.refused(
+            "c2d-message",
+            "`hubward hub c2d-message send` to send, or `hubward device c2d receive` to receive",
+        )),
+        DeviceCommand::Simulate(it) => Err(it.refused("simulate", "`hubward device run` for a complete device")),
+        DeviceCommand::SendD2cMessage(it) => Err(it.refused("send-d2c-message", "`hubward device send BODY`")),
+        DeviceCommand::Registration(it) => Err(it.refused(
+            "registration",
+            "`hubward provision` to register a device, or `hubward dps … registration` to show its registration",
+        )),
     }
 }
 
-/// When a command ends that would go on.
+/// When a command ends that otherwise runs until Ctrl-C.
 #[derive(Debug, Args)]
 struct EndArgs {
-    /// End after this time [default: on Ctrl-C]
+    /// Duration after which the command ends [default: run until Ctrl-C]
     #[arg(long = "for", value_name = "DURATION", value_parser = crate::duration::parse_positive)]
     duration: Option<Duration>,
 }
 
 impl EndArgs {
-    /// Waits for the end, which began to be waited for at `since`. Ctrl-C is a proper one. From then on
-    /// no reader of the output may delay the command.
+    /// Waits until `--for`, counted from `since`, has passed, or until Ctrl-C. Afterwards a slow reader of the
+    /// output can no longer delay the command.
     async fn reached(&self, since: Instant, stop: &mut Stop, output: &Output) {
         let over = async {
             match self.duration.and_then(|it| since.checked_add(it)) {

@@ -1,4 +1,4 @@
-//! `hubward device run`: one living device.
+//! `hubward device run`: runs one complete device.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,11 +11,11 @@ use tokio::time::Instant;
 
 use super::EndArgs;
 use super::connection::{ConnectionArgs, ended};
-use super::living::{Audience, Death, Done, Living, Script};
+use super::scripted_device::{Counts, DeviceError, Observer, Script, ScriptedDevice};
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
 use crate::input;
-use crate::output::{Event, Happening, Output};
+use crate::output::{DeviceEvent, Event, Output};
 use crate::session::FLUSH;
 use crate::stop::Stop;
 
@@ -24,22 +24,22 @@ use crate::stop::Stop;
   hubward device run --for 10m --interval 5s
   hubward device run --report '{\"firmware\": \"2.1\"}' --method reboot=202 --method 'ping=200,{\"pong\": true}'
 
-It reads its twin, reports, shows desired properties, calls and messages as they come, completes the
-messages, answers other methods with 404, and shows when the connection changes. After the time, or on
-Ctrl-C, it ends with exit code 0; with 10 if telemetry was left unacknowledged.")]
+The device reads its twin, reports properties, and prints desired properties, method calls, messages
+and connection states as they come. It completes the messages, and answers methods without --method
+with 404. After --for, or on Ctrl-C, it ends with exit code 0, or 10 if telemetry was not acknowledged.")]
 pub(crate) struct RunArgs {
     #[command(flatten)]
     end: EndArgs,
-    /// A JSON object to report at first; `@FILE` reads a file.
+    /// JSON object to report after connecting; `@FILE` reads a file.
     #[arg(long, value_name = "JSON")]
     report: Option<String>,
-    /// Answer a method with a status, and JSON if given; may be repeated.
+    /// Answer to a method: a status and optional JSON; may be repeated.
     #[arg(long, value_name = "NAME=STATUS[,JSON]", value_parser = method)]
     method: Vec<Method>,
-    /// Send telemetry this often.
+    /// Interval between two telemetry messages [default: no telemetry]
     #[arg(long, value_name = "DURATION", value_parser = crate::duration::parse_positive)]
     interval: Option<Duration>,
-    /// The body of each message instead of a wind speed.
+    /// Body of each message, in place of a sample wind speed.
     #[arg(long, value_name = "TEXT", requires = "interval")]
     body: Option<String>,
     #[command(flatten)]
@@ -54,7 +54,7 @@ struct Method {
 }
 
 fn method(text: &str) -> Result<Method, String> {
-    let wrong = || format!("`{text}` is no answer: write NAME=STATUS or NAME=STATUS,JSON, such as ping=200,{{}}");
+    let wrong = || format!("`{text}` is not an answer; write NAME=STATUS or NAME=STATUS,JSON, such as ping=200,{{}}");
     let (name, answer) = text.split_once('=').filter(|(name, _)| !name.is_empty()).ok_or_else(wrong)?;
     let (status, body) = match answer.split_once(',') {
         Some((status, body)) => (status, Some(body)),
@@ -88,16 +88,16 @@ pub(super) async fn run(args: &RunArgs, output: &Output) -> Result<ExitCode, Fai
     let script = args.script()?;
     let connection = args.connection.read()?;
     let mut stop = Stop::listen()?;
-    let living = Living::new(script, Arc::new(output.clone()));
-    let online = stop.or_interrupt(connection.open_with(output, |hub| living.serve(hub))).await?;
+    let device = ScriptedDevice::new(script, Arc::new(output.clone()));
+    let online = stop.or_interrupt(connection.open_with(output, |hub| device.serve_methods(hub))).await?;
     let since = Instant::now();
-    living.live(&online.client, args.end.reached(since, &mut stop, output), FLUSH).await?;
-    let Done { calls, desired, received, completed, messages, acknowledged } = living.done();
+    device.run(&online.client, args.end.reached(since, &mut stop, output), FLUSH).await?;
+    let Counts { calls, desired, received, completed, messages, acknowledged } = device.counts();
     if acknowledged < messages {
-        let said = format!("{acknowledged} of {messages} messages acknowledged");
+        let message = format!("{acknowledged} of {messages} messages acknowledged");
         let mut failure =
-            Failure::new(ExitCode::Unacknowledged, "hub-send", hubward::Fault::Deadline.to_string(), said)
-                .hint("the lines `unsent` say why");
+            Failure::new(ExitCode::Unacknowledged, "hub-send", hubward::Fault::Deadline.to_string(), message)
+                .hint("the `unsent` lines contain the reasons");
         failure.endpoint = Some(online.client.endpoint().to_owned());
         return Err(failure);
     }
@@ -116,23 +116,23 @@ pub(super) async fn run(args: &RunArgs, output: &Output) -> Result<ExitCode, Fai
     Ok(ExitCode::Ok)
 }
 
-impl Audience for Output {
-    fn tell(&self, happening: &Happening<'_>) -> BoxFuture<'static, ()> {
-        Box::pin(self.happened(happening))
+impl Observer for Output {
+    fn tell(&self, event: &DeviceEvent<'_>) -> BoxFuture<'static, ()> {
+        Box::pin(self.tell_device_event(event))
     }
 
-    fn shown(&self) -> BoxFuture<'_, Result<(), Failure>> {
-        Box::pin(self.written())
+    fn written(&self) -> BoxFuture<'_, Result<(), Failure>> {
+        Box::pin(Self::written(self))
     }
 }
 
-impl From<Death> for Failure {
-    fn from(death: Death) -> Self {
-        match death {
-            Death::Closed(reason) => ended(reason),
-            Death::Twin(error) => error.into(),
-            Death::Receive(error) => error.into(),
-            Death::Output(failure) => failure,
+impl From<DeviceError> for Failure {
+    fn from(error: DeviceError) -> Self {
+        match error {
+            DeviceError::Closed(reason) => ended(reason),
+            DeviceError::Twin(error) => error.into(),
+            DeviceError::Receive(error) => error.into(),
+            DeviceError::Output(failure) => failure,
         }
     }
 }
@@ -143,7 +143,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn an_answer_is_a_name_a_status_and_maybe_json() {
+    fn an_answer_is_a_name_a_status_and_optional_json() {
         let expected = |name: &str, status, body| Ok(Method { name: name.into(), status, body });
         for (text, read) in [
             ("reboot=202", expected("reboot", 202, None)),

@@ -1,4 +1,4 @@
-//! `hubward device send`: telemetry from arguments, a file, or standard input line by line.
+//! `hubward device send`: sends telemetry from arguments, a file, or the lines of standard input.
 
 use std::io::{BufRead as _, Read as _};
 use std::path::PathBuf;
@@ -25,56 +25,58 @@ use crate::tally::{FEED, Tally};
   hubward device send --json '{\"temperature\": 21.5}' --count 10 --interval 1s
   sensor | hubward device send --output json        # each line is a message
 
-Each message is acknowledged by the hub; at least once. Without bodies and --file, standard input is
-read: each line is a message, empty lines are skipped.
+The command waits until the hub has acknowledged each message (delivery is at least once). Without
+bodies and --file, each line of standard input is a message; empty lines are skipped.
 
-Exit codes: 0 all acknowledged, 2 usage or a message that no hub takes, 10 some unacknowledged; the
-others as for `provision`.")]
+Exit codes: 0 all acknowledged, 2 usage or a message that a hub would refuse, 10 some unacknowledged;
+the others as for `provision`.")]
 pub(crate) struct SendArgs {
-    /// The bodies, a message each.
+    /// Bodies of the messages, one message each.
     #[arg(value_name = "BODY")]
     bodies: Vec<String>,
-    /// A file with the body of one message; `-` is the whole of standard input.
+    /// File with the body of one message; `-` reads all of standard input.
     #[arg(long, value_name = "FILE", conflicts_with = "bodies")]
     file: Option<PathBuf>,
     #[command(flatten)]
     properties: PropertyArgs,
-    /// Send what there is so many times.
+    /// Number of times to send the bodies.
     #[arg(long, value_name = "N", default_value_t = 1)]
     count: usize,
-    /// Wait so long between two messages.
+    /// Time to wait between two messages.
     #[arg(long, value_name = "DURATION", value_parser = crate::duration::parse_positive)]
     interval: Option<Duration>,
     #[command(flatten)]
     connection: ConnectionArgs,
 }
 
-/// What each message says besides its body.
+/// The properties of each message.
 #[derive(Debug, Args)]
 struct PropertyArgs {
-    /// An application property; may be repeated. A name without `=` has no value.
+    /// Application property; may be repeated; a name without `=` has no value.
     #[arg(long, value_name = "NAME=VALUE", value_parser = property)]
     property: Vec<Property>,
-    /// The id of the one message [default: a random UUID for each]
+    /// Message ID, if only one message is sent [default: a random UUID for each]
     #[arg(long, value_name = "ID")]
     message_id: Option<String>,
-    /// The id of the message that these belong to.
+    /// Correlation ID: the ID of the message that these messages belong to.
     #[arg(long, value_name = "ID")]
     correlation_id: Option<String>,
-    /// The media type, such as text/plain.
+    /// Content type, such as text/plain.
     #[arg(long, value_name = "TYPE")]
     content_type: Option<String>,
-    /// The encoding, such as utf-8.
+    /// Content encoding, such as utf-8.
     #[arg(long, value_name = "NAME")]
     content_encoding: Option<String>,
-    /// The bodies are JSON: refuses what is none, and says so with content type application/json and
-    /// encoding utf-8, so that the hub can route by their fields.
+    /// Send the bodies as JSON; refuse a body that is not JSON.
+    ///
+    /// Sets the content type application/json and the content encoding utf-8, so that the hub can route the
+    /// messages by fields of the body.
     #[arg(long, conflicts_with_all = ["content_type", "content_encoding"])]
     json: bool,
-    /// The output of a module that they leave through.
+    /// Output of the module to send the messages to.
     #[arg(long, value_name = "NAME")]
     output_name: Option<String>,
-    /// The PnP component that they belong to.
+    /// PnP component that the messages belong to.
     #[arg(long, value_name = "NAME")]
     component: Option<String>,
 }
@@ -101,7 +103,7 @@ impl PropertyArgs {
         if self.json
             && let Err(error) = serde_json::from_slice::<IgnoredAny>(&body)
         {
-            return Err(Failure::usage(format!("with --json, a body is not JSON: {error}")));
+            return Err(Failure::usage(format!("--json: a body is not JSON: {error}")));
         }
         let mut message = Message::new(body);
         for Property { name, value } in &self.property {
@@ -131,44 +133,46 @@ impl PropertyArgs {
     }
 }
 
-/// What is to be sent.
-enum Load {
-    /// Known beforehand, and found to be what a hub takes.
-    Known(Vec<Message>),
-    /// What comes on standard input.
+/// Where the messages come from.
+enum MessageSource {
+    /// Arguments or a file; the messages are already checked against the limits of a hub.
+    Given(Vec<Message>),
+    /// The lines of standard input.
     Lines,
 }
 
 impl SendArgs {
-    fn load(&self, connection: &Connection) -> Result<Load, Failure> {
+    fn messages(&self, connection: &Connection) -> Result<MessageSource, Failure> {
         if self.properties.output_name.is_some() && !connection.is_module() {
-            return Err(Failure::usage("--output-name is for modules, and this is a device")
+            return Err(Failure::usage("--output-name is only for modules, but the identity is a device")
                 .hint("use the connection string of a module (with ModuleId)"));
         }
-        let mut load = Vec::new();
+        let mut messages = Vec::new();
         if let Some(file) = &self.file {
-            load.push(self.properties.message(input::body(file)?)?);
+            messages.push(self.properties.message(input::body(file)?)?);
         } else if self.bodies.is_empty() {
             if self.count != 1 || self.properties.message_id.is_some() {
-                return Err(Failure::usage("--count and --message-id need a body, and standard input has many"));
+                return Err(Failure::usage("--count and --message-id do not work with the lines of standard input")
+                    .hint("give the bodies as arguments, or one body with --file"));
             }
-            return Ok(Load::Lines);
+            return Ok(MessageSource::Lines);
         }
         for body in &self.bodies {
-            load.push(self.properties.message(body.clone().into_bytes())?);
+            messages.push(self.properties.message(body.clone().into_bytes())?);
         }
-        if self.properties.message_id.is_some() && load.len().saturating_mul(self.count) > 1 {
-            return Err(Failure::usage("--message-id names one message, and there are more"));
+        if self.properties.message_id.is_some() && messages.len().saturating_mul(self.count) > 1 {
+            return Err(Failure::usage("--message-id works with one message only, but there are more")
+                .hint("leave out --message-id, so that each message gets an ID of its own"));
         }
-        Ok(Load::Known(load))
+        Ok(MessageSource::Given(messages))
     }
 
-    /// Before anything is read of it.
+    /// Checks that standard input does not hold both the key and the messages. Called before it is read.
     fn check_stdin_is_free(&self) -> Result<(), Failure> {
         let wanted = self.file.as_ref().map_or(self.bodies.is_empty(), |it| it.as_os_str() == "-");
         if wanted && self.connection.reads_stdin() {
             return Err(Failure::usage("standard input holds the key, so it cannot hold messages too")
-                .hint("give the key in a file, or the bodies as arguments"));
+                .hint("read the key from a file, or give the bodies as arguments"));
         }
         Ok(())
     }
@@ -177,23 +181,28 @@ impl SendArgs {
 pub(super) async fn run(args: &SendArgs, output: &Output) -> Result<ExitCode, Failure> {
     args.check_stdin_is_free()?;
     let connection = args.connection.read()?;
-    let load = args.load(&connection)?;
-    Stop::listen()?.or_interrupt(send(args, &connection, load, output)).await
+    let source = args.messages(&connection)?;
+    Stop::listen()?.or_interrupt(send(args, &connection, source, output)).await
 }
 
-async fn send(args: &SendArgs, connection: &Connection, load: Load, output: &Output) -> Result<ExitCode, Failure> {
+async fn send(
+    args: &SendArgs,
+    connection: &Connection,
+    source: MessageSource,
+    output: &Output,
+) -> Result<ExitCode, Failure> {
     let online = connection.open(output).await?;
     let broken = Arc::new(OnceLock::new());
-    let feed = match load {
-        Load::Known(load) => repeated(load, args.count),
-        Load::Lines => lines(&args.properties, &broken)?,
+    let feed = match source {
+        MessageSource::Given(messages) => repeated(messages, args.count),
+        MessageSource::Lines => lines(&args.properties, &broken)?,
     };
     let mut tally = Tally::default();
     tally.exchange(&online.client, paced(feed, args.interval), output).await;
     let closed = online.client.close(FLUSH.min(connection.timeout())).await;
     tracing::debug!(?closed, "the hub client is closed");
     let messages = tally.offered;
-    let acknowledged = tally.judge(messages, &online.client)?;
+    let acknowledged = tally.into_result(messages, &online.client)?;
     if let Some(problem) = broken.get() {
         return Err(Failure::usage(format!("after {acknowledged} messages: {problem}")));
     }
@@ -201,12 +210,12 @@ async fn send(args: &SendArgs, connection: &Connection, load: Load, output: &Out
     Ok(ExitCode::Ok)
 }
 
-fn repeated(load: Vec<Message>, count: usize) -> mpsc::Receiver<Message> {
+fn repeated(messages: Vec<Message>, count: usize) -> mpsc::Receiver<Message> {
     let (feed, fed) = mpsc::channel(FEED);
     tokio::spawn(async move {
         for _ in 0..count {
-            for message in &load {
-                // Nobody takes any more when the rest is given up.
+            for message in &messages {
+                // The receiver is gone if the command has given up on the remaining messages.
                 if feed.send(with_id(message.clone())).await.is_err() {
                     return;
                 }
@@ -216,8 +225,8 @@ fn repeated(load: Vec<Message>, count: usize) -> mpsc::Receiver<Message> {
     fed
 }
 
-/// Reads standard input in a thread of its own, which blocks; it ends with the program. `broken` says
-/// why it stopped, if that was not the end.
+/// Reads standard input in a thread of its own, because reading blocks; the thread ends with the process.
+/// `broken` holds the reason if reading stopped before the end of the input.
 fn lines(properties: &PropertyArgs, broken: &Arc<OnceLock<String>>) -> Result<mpsc::Receiver<Message>, Failure> {
     let (feed, fed) = mpsc::channel(FEED);
     let template = properties.message(if properties.json { b"0".to_vec() } else { Vec::new() })?;
@@ -239,7 +248,7 @@ fn lines(properties: &PropertyArgs, broken: &Arc<OnceLock<String>>) -> Result<mp
                 continue;
             }
             if json && serde_json::from_slice::<IgnoredAny>(&line).is_err() {
-                let _ = broken.set("with --json, a line is not JSON".to_owned());
+                let _ = broken.set("--json: a line is not JSON".to_owned());
                 return;
             }
             let mut message = template.clone();
@@ -252,7 +261,8 @@ fn lines(properties: &PropertyArgs, broken: &Arc<OnceLock<String>>) -> Result<mp
     Ok(fed)
 }
 
-/// A line that is longer is no message: the client refuses what is read of it.
+/// One byte more than the longest message and its line end: a longer line is cut here, and the client refuses
+/// it as too large.
 const LINE_MAX: u64 = limits::TELEMETRY_MAX as u64 + 2;
 
 fn paced(mut feed: mpsc::Receiver<Message>, interval: Option<Duration>) -> mpsc::Receiver<Message> {

@@ -1,4 +1,4 @@
-//! `hubward device twin`: read it, report to it, follow what the cloud wants.
+//! `hubward device twin`: reads the twin, reports properties, follows the desired properties.
 
 use std::path::PathBuf;
 
@@ -11,16 +11,16 @@ use super::connection::{Connection, ConnectionArgs, ended};
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
 use crate::input;
-use crate::output::{Happening, Output};
+use crate::output::{DeviceEvent, Output};
 use crate::stop::Stop;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum TwinCommand {
-    /// Show what the cloud wants and what the device has reported.
+    /// Show the desired and the reported properties.
     Show(Box<ShowArgs>),
-    /// Report: change the reported properties.
+    /// Change the reported properties.
     Report(Box<ReportArgs>),
-    /// Show what the cloud wants now, and each change.
+    /// Show the desired properties now and after each change.
     Watch(Box<WatchArgs>),
 }
 
@@ -36,12 +36,13 @@ pub(crate) struct ShowArgs {
   hubward device twin report '{\"firmware\": \"2.1\", \"obsolete\": null}'
   hubward device twin report --file state.json
 
-Objects are merged, null removes. What the hub would not take is refused before anything connects.")]
+The hub merges objects; null removes a member. The command refuses a report that a hub would not
+accept before it connects.")]
 pub(crate) struct ReportArgs {
-    /// The change, a JSON object.
+    /// Change of the reported properties, a JSON object.
     #[arg(value_name = "JSON", required_unless_present = "file")]
     json: Option<String>,
-    /// A file with it; `-` is standard input.
+    /// File with the JSON object; `-` reads standard input.
     #[arg(long, value_name = "FILE", conflicts_with = "json")]
     file: Option<PathBuf>,
     #[command(flatten)]
@@ -52,8 +53,8 @@ pub(crate) struct ReportArgs {
 #[command(after_help = "Example:
   hubward device twin watch --for 1h --output json
 
-Changes made while there is no connection are shown after the reconnect. Versions never go backwards;
-changes that follow each other quickly may be shown as one.")]
+After a reconnect the command shows the changes that were made in the meantime. Versions never go
+backwards; changes in quick succession may be shown as one.")]
 pub(crate) struct WatchArgs {
     #[command(flatten)]
     end: EndArgs,
@@ -84,9 +85,10 @@ impl ReportArgs {
         if let Some(text) = &self.json {
             return input::json("the report", text).and_then(|it| input::patch("the report", it));
         }
-        let file = self.file.as_deref().ok_or_else(|| Failure::usage("there is no report"))?;
+        let file = self.file.as_deref().ok_or_else(|| Failure::usage("no report is given"))?;
         if file.as_os_str() == "-" && self.connection.reads_stdin() {
-            return Err(Failure::usage("standard input holds the key, so it cannot hold the report too"));
+            return Err(Failure::usage("standard input holds the key, so it cannot hold the report too")
+                .hint("read the key from a file, or give the report as an argument"));
         }
         input::json_file("the report", file).and_then(|it| input::patch("the report", it))
     }
@@ -95,14 +97,14 @@ impl ReportArgs {
 async fn show(connection: &Connection, output: &Output) -> Result<ExitCode, Failure> {
     let online = connection.open(output).await?;
     let twin = online.client.twin().await?;
-    output.happened(&Happening::Twin(&twin)).await;
+    output.tell_device_event(&DeviceEvent::Twin(&twin)).await;
     Ok(online.finish(&[], output).await)
 }
 
 async fn report(connection: &Connection, patch: &Map<String, Value>, output: &Output) -> Result<ExitCode, Failure> {
     let online = connection.open(output).await?;
     let reported = online.client.report(patch).await?;
-    output.happened(&Happening::Reported(reported.version)).await;
+    output.tell_device_event(&DeviceEvent::Reported(reported.version)).await;
     Ok(online.finish(&[], output).await)
 }
 
@@ -116,7 +118,7 @@ async fn watch(connection: &Connection, end: &EndArgs, output: &Output) -> Resul
         loop {
             let properties = desired.changed().await.map_err(ended)?;
             changes += 1;
-            output.happened(&Happening::Desired(&properties)).await;
+            output.tell_device_event(&DeviceEvent::Desired(&properties)).await;
         }
     };
     tokio::select! {

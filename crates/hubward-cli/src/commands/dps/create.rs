@@ -13,13 +13,13 @@ use crate::output::Answer;
 
 #[derive(Debug, Args)]
 pub(super) struct CreateEnrollment {
-    /// The id that the device registers with.
+    /// Registration ID of the device.
     #[arg(long, value_name = "ID", visible_alias = "eid")]
     enrollment_id: String,
-    /// The id that the device gets at its hub; the enrollment id unless given.
+    /// ID of the device at its hub [default: the enrollment ID]
     #[arg(long, value_name = "ID", visible_alias = "did")]
     device_id: Option<String>,
-    /// Facts about the device for its operators, JSON; `@FILE` reads a file.
+    /// Information about the device for operators, JSON; `@FILE` reads a file.
     #[arg(long, value_name = "JSON", visible_alias = "info", alias = "device-info")]
     device_information: Option<String>,
     #[command(flatten)]
@@ -28,7 +28,7 @@ pub(super) struct CreateEnrollment {
 
 #[derive(Debug, Args)]
 pub(super) struct CreateGroup {
-    /// The name of the group.
+    /// Name of the group.
     #[arg(long, value_name = "ID", visible_aliases = ["eid", "group-id", "gid"])]
     enrollment_id: String,
     #[command(flatten)]
@@ -37,12 +37,12 @@ pub(super) struct CreateGroup {
 
 #[derive(Debug, Args)]
 struct CreateArgs {
-    /// How devices prove who they are.
+    /// How devices authenticate.
     #[arg(long, value_name = "TYPE", visible_alias = "at", default_value = "symmetrickey", ignore_case = true)]
     attestation_type: AttestationType,
     #[command(flatten)]
     settings: SettingsArgs,
-    /// Show the keys, in the text and as columns. JSON is the service's answer, which holds them.
+    /// Show the keys in text, table and tsv; JSON always contains them.
     #[arg(long, visible_alias = "keys")]
     show_keys: bool,
 }

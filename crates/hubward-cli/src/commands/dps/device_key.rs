@@ -1,4 +1,4 @@
-//! `dps enrollment-group compute-device-key`: the key of one device of a group.
+//! `dps enrollment-group compute-device-key`: derives the key of a device from its group's key.
 
 use std::path::PathBuf;
 
@@ -14,19 +14,19 @@ use crate::output::Answer;
 
 #[derive(Debug, Args)]
 pub(super) struct DeviceKeyArgs {
-    /// The id that the device registers with; upper and lower case matter.
+    /// Registration ID of the device (case-sensitive).
     #[arg(long, value_name = "ID", visible_alias = "rid")]
     registration_id: RegistrationId,
-    /// The group, whose key the service is asked for.
+    /// Name of the group; the command reads its key from the service.
     #[arg(long, value_name = "ID", visible_aliases = ["eid", "group-id", "gid"], conflicts_with_all = ["key_file", "key"])]
     enrollment_id: Option<String>,
-    /// A file with the group's key, base64: no service is asked; `-` is standard input.
+    /// File with the group's key in base64, to work offline; `-` reads standard input.
     #[arg(long, value_name = "FILE", conflicts_with = "key")]
     key_file: Option<PathBuf>,
-    /// The group's key. Other users of this machine can see it in the list of processes: prefer a file.
+    /// The group's key; visible to other users of this machine: prefer a file.
     #[arg(long, value_name = "BASE64", visible_alias = "symmetric-key")]
     key: Option<Secret>,
-    /// Derive from the group's second key, not from its first.
+    /// Derive from the group's secondary key.
     #[arg(long, requires = "enrollment_id")]
     secondary: bool,
 }
@@ -43,15 +43,15 @@ pub(super) async fn run(args: &DeviceKeyArgs, context: &Context<'_>) -> Result<E
 
 async fn of_group(args: &DeviceKeyArgs, context: &Context<'_>) -> Result<String, Failure> {
     let id = args.enrollment_id.as_deref().ok_or_else(|| {
-        Failure::usage("there is no key to derive from")
-            .hint("name the group, --enrollment-id with a login, or give its key: --key-file FILE")
+        Failure::usage("there is no group key to derive from")
+            .hint("name the group with --enrollment-id and a login, or give its key: --key-file FILE")
     })?;
     let attestation = Kind::Group.attestation(&context.dps().await?, id).await?;
     let keys = attestation.symmetric_key.unwrap_or_default();
     let key = if args.secondary { keys.secondary_key } else { keys.primary_key };
     if key.is_empty() {
         return Err(Failure::usage(format!(
-            "{id} has no symmetric keys: its devices prove in another way who they are"
+            "{id} has no symmetric keys, because its devices authenticate in another way"
         )));
     }
     Ok(key)

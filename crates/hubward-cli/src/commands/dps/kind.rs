@@ -1,4 +1,4 @@
-//! What enrollments and groups have in common: the same questions at another place.
+//! The requests that enrollments and enrollment groups share; only the paths differ.
 
 use hubward_service::model::{Attestation, EnrollmentGroup, IndividualEnrollment};
 use hubward_service::{DpsService, RawValue, ServiceError};
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::output::Column;
 
-/// Which of the two.
+/// An individual enrollment or an enrollment group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     /// An enrollment of one device.
@@ -16,7 +16,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    /// Its name in sentences and commands.
+    /// The name in messages and commands.
     pub(super) const fn command(self) -> &'static str {
         match self {
             Self::Individual => "enrollment",
@@ -24,7 +24,7 @@ impl Kind {
         }
     }
 
-    /// The member that holds its id.
+    /// The JSON member that holds the ID.
     pub(super) const fn id_member(self) -> &'static str {
         match self {
             Self::Individual => "registrationId",
@@ -32,7 +32,7 @@ impl Kind {
         }
     }
 
-    /// The columns of a row. Their order is a documented interface: see docs/cli.md.
+    /// The columns of table and tsv. Their order is a documented interface: see docs/cli.md.
     pub(super) const fn columns(self) -> &'static [Column] {
         match self {
             Self::Individual => &[
@@ -57,13 +57,13 @@ impl Kind {
         }
     }
 
-    /// The same without the keys, which only who asks for them gets.
+    /// The columns, including the keys only if `show_keys` is set.
     pub(super) fn columns_for(self, show_keys: bool) -> &'static [Column] {
         let all = self.columns();
         if show_keys { all } else { &all[..all.len() - 2] }
     }
 
-    /// The thing as it is, without its keys.
+    /// Reads the enrollment or group; the service returns it without keys.
     pub(super) async fn read(self, dps: &DpsService, id: &str) -> Result<Box<RawValue>, ServiceError> {
         match self {
             Self::Individual => dps.enrollment(id).verbatim().await,
@@ -71,7 +71,7 @@ impl Kind {
         }
     }
 
-    /// Its attestation, with keys.
+    /// Reads the attestation, with keys.
     pub(super) async fn attestation(self, dps: &DpsService, id: &str) -> Result<Attestation, ServiceError> {
         match self {
             Self::Individual => dps.enrollment_attestation(id).await,
@@ -79,7 +79,7 @@ impl Kind {
         }
     }
 
-    /// Makes it, or replaces it if it has this etag.
+    /// Creates it; with an ETag, replaces it if the ETag matches.
     pub(super) async fn write(
         self,
         dps: &DpsService,
@@ -101,7 +101,7 @@ impl Kind {
         }
     }
 
-    /// Deletes it, if it has this etag.
+    /// Deletes it; with an ETag, only if the ETag matches.
     pub(super) async fn delete(self, dps: &DpsService, id: &str, etag: Option<&str>) -> Result<(), ServiceError> {
         let call = match self {
             Self::Individual => dps.delete_enrollment(id),
@@ -110,7 +110,7 @@ impl Kind {
         if let Some(etag) = etag { call.if_match(etag).await } else { call.await }
     }
 
-    /// All of them, or so many.
+    /// Lists all of them, or at most `top`.
     pub(super) async fn all(self, dps: &DpsService, top: Option<usize>) -> Result<Vec<Box<RawValue>>, ServiceError> {
         match self {
             Self::Individual => {

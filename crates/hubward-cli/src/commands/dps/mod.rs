@@ -1,13 +1,13 @@
-//! `hubward dps …`: what an operator does with a DPS, named as in `az iot dps`.
+//! `hubward dps …`: commands for operators of a DPS, named as in `az iot dps`.
 
-mod change;
 mod create;
+mod delete;
 mod device_key;
 mod kind;
 mod next;
 mod registration;
-mod see;
 mod settings;
+mod show;
 mod update;
 
 use clap::{Args, Subcommand};
@@ -28,8 +28,8 @@ use crate::service_reach::Reached;
   hubward dps enrollment-group compute-device-key --enrollment-id line-7 --registration-id dev-9
 
 The login is a policy's connection string in PROVISIONING_CONNECTION_STRING or a file (--login-file), or
-a token of Microsoft Entra (--bearer-token-file with --host). It works with the emulator, whose login
-`hubward emulator env` prints, and with a DPS in Azure.")]
+a Microsoft Entra token (--bearer-token-file with --host). The commands work with a DPS in Azure and
+with the emulator; `hubward emulator env` prints the emulator's login.")]
 pub(crate) struct DpsCommands {
     #[command(subcommand)]
     command: DpsCommand,
@@ -41,7 +41,7 @@ pub(crate) struct DpsCommands {
 
 #[derive(Debug, Subcommand)]
 enum DpsCommand {
-    /// Enrollments of one device each.
+    /// Manage individual enrollments, each for one device.
     #[command(
         subcommand,
         after_help = "Examples:
@@ -50,7 +50,9 @@ enum DpsCommand {
   hubward dps enrollment registration show --enrollment-id dev-1"
     )]
     Enrollment(EnrollmentCommand),
-    /// Enrollments of any number of devices, whose keys are derived from the group's.
+    /// Manage enrollment groups, each for any number of devices.
+    ///
+    /// The key of each device is derived from the key of its group.
     #[command(
         subcommand,
         after_help = "Examples:
@@ -63,111 +65,113 @@ enum DpsCommand {
 
 #[derive(Debug, Subcommand)]
 enum EnrollmentCommand {
-    /// Make an enrollment. The service makes the keys unless they are given.
+    /// Create an enrollment; the service generates the keys unless they are given.
     #[command(after_help = "Examples:
   hubward dps enrollment create --enrollment-id dev-1
   hubward dps enrollment create --eid dev-1 --device-id Pump_1 --initial-twin-tags '{\"site\": \"a\"}'
   hubward dps enrollment create --eid dev-1 --primary-key-file one.key --secondary-key-file two.key")]
     Create(Box<create::CreateEnrollment>),
-    /// Show an enrollment; its keys too with --show-keys.
+    /// Show an enrollment, with --show-keys including its keys.
     #[command(after_help = "Example:\n  hubward dps enrollment show --enrollment-id dev-1 --show-keys")]
-    Show(see::ShowArgs),
+    Show(show::ShowArgs),
     /// List the enrollments.
     #[command(after_help = "Example:\n  hubward dps enrollment list --output table")]
-    List(see::ListArgs),
-    /// Change an enrollment: what is given is changed, the rest stays.
+    List(show::ListArgs),
+    /// Change the given settings of an enrollment; the other settings stay.
     #[command(after_help = "Examples:
   hubward dps enrollment update --enrollment-id dev-1 --provisioning-status disabled
   hubward dps enrollment update --enrollment-id dev-1 --reprovision-policy never --etag '\"4f00\"'")]
     Update(Box<update::UpdateEnrollment>),
-    /// Delete an enrollment. What the device has registered as stays at its hub.
+    /// Delete an enrollment; the device identity stays at its hub.
     #[command(after_help = "Example:\n  hubward dps enrollment delete --enrollment-id dev-1")]
-    Delete(change::DeleteArgs),
-    /// The record of the device's registration.
+    Delete(delete::DeleteArgs),
+    /// Manage the registration record of the device.
     #[command(subcommand, after_help = "Example:\n  hubward dps enrollment registration show --enrollment-id dev-1")]
     Registration(registration::OfEnrollment),
 }
 
 #[derive(Debug, Subcommand)]
 enum GroupCommand {
-    /// Make a group. The service makes the keys unless they are given.
+    /// Create a group; the service generates the keys unless they are given.
     #[command(after_help = "Examples:
   hubward dps enrollment-group create --enrollment-id line-7
   hubward dps enrollment-group create --eid line-7 --allocation-policy static --iot-hubs contoso.azure-devices.net")]
     Create(Box<create::CreateGroup>),
-    /// Show a group; its keys too with --show-keys.
+    /// Show a group, with --show-keys including its keys.
     #[command(after_help = "Example:\n  hubward dps enrollment-group show --enrollment-id line-7")]
-    Show(see::ShowArgs),
+    Show(show::ShowArgs),
     /// List the groups.
     #[command(after_help = "Example:\n  hubward dps enrollment-group list --output table")]
-    List(see::ListArgs),
-    /// Change a group: what is given is changed, the rest stays.
+    List(show::ListArgs),
+    /// Change the given settings of a group; the other settings stay.
     #[command(
         after_help = "Example:\n  hubward dps enrollment-group update --enrollment-id line-7 --provisioning-status disabled"
     )]
     Update(Box<update::UpdateGroup>),
-    /// Delete a group. What its devices have registered as stays at their hubs.
+    /// Delete a group; the identities of its devices stay at their hubs.
     #[command(after_help = "Example:\n  hubward dps enrollment-group delete --enrollment-id line-7")]
-    Delete(change::DeleteArgs),
-    /// The records of the registrations of its devices.
+    Delete(delete::DeleteArgs),
+    /// Manage the registration records of the group's devices.
     #[command(
         subcommand,
         after_help = "Example:\n  hubward dps enrollment-group registration list --enrollment-id line-7"
     )]
     Registration(registration::OfGroup),
-    /// Derive a device's key from the group's: by its login, or offline from the key itself.
+    /// Derive a device's key from the group's key.
+    ///
+    /// With --enrollment-id the command reads the group's key from the service; with --key-file or --key it
+    /// works offline.
     #[command(after_help = "Examples:
   hubward dps enrollment-group compute-device-key --enrollment-id line-7 --registration-id dev-9
   hubward dps enrollment-group compute-device-key --key-file group.key --registration-id dev-9")]
     ComputeDeviceKey(device_key::DeviceKeyArgs),
 }
 
-/// What every command of this side needs.
+/// What every `dps` command needs.
 struct Context<'a> {
     login: &'a LoginArgs,
     output: &'a Output,
 }
 
 impl Context<'_> {
-    /// The DPS that the arguments or the variables name, with its host name.
+    /// The DPS that the arguments or the variables select, with its host name.
     async fn reach(&self) -> Result<Reached<DpsService>, Failure> {
         self.login.reach_dps().await
     }
 
-    /// The same without its name.
+    /// Like [`reach`](Self::reach), without the host name.
     async fn dps(&self) -> Result<DpsService, Failure> {
         Ok(self.reach().await?.service)
     }
 
-    /// Standard input can be read once.
+    /// Refuses arguments that read both a key and the login from standard input.
     fn one_stdin(&self, is_read_for_a_key: bool) -> Result<(), Failure> {
         if is_read_for_a_key && self.login.reads_stdin() {
-            return Err(
-                Failure::usage("standard input is to be both the login and a key").hint("give one of them by a file")
-            );
+            return Err(Failure::usage("standard input cannot hold both the login and a key")
+                .hint("read one of them from a file"));
         }
         Ok(())
     }
 }
 
 pub(crate) async fn run(args: &DpsCommands, output: &Output) -> Result<ExitCode, Failure> {
-    args.az.heed()?;
+    args.az.check()?;
     let context = Context { login: &args.login, output };
     match &args.command {
         DpsCommand::Enrollment(command) => match command {
             EnrollmentCommand::Create(args) => create::enrollment(args, &context).await,
-            EnrollmentCommand::Show(args) => see::show(Kind::Individual, args, &context).await,
-            EnrollmentCommand::List(args) => see::list(Kind::Individual, args, &context).await,
+            EnrollmentCommand::Show(args) => show::show(Kind::Individual, args, &context).await,
+            EnrollmentCommand::List(args) => show::list(Kind::Individual, args, &context).await,
             EnrollmentCommand::Update(args) => update::enrollment(args, &context).await,
-            EnrollmentCommand::Delete(args) => change::delete(Kind::Individual, args, &context).await,
+            EnrollmentCommand::Delete(args) => delete::delete(Kind::Individual, args, &context).await,
             EnrollmentCommand::Registration(command) => registration::of_enrollment(command, &context).await,
         },
         DpsCommand::EnrollmentGroup(command) => match command {
             GroupCommand::Create(args) => create::group(args, &context).await,
-            GroupCommand::Show(args) => see::show(Kind::Group, args, &context).await,
-            GroupCommand::List(args) => see::list(Kind::Group, args, &context).await,
+            GroupCommand::Show(args) => show::show(Kind::Group, args, &context).await,
+            GroupCommand::List(args) => show::list(Kind::Group, args, &context).await,
             GroupCommand::Update(args) => update::group(args, &context).await,
-            GroupCommand::Delete(args) => change::delete(Kind::Group, args, &context).await,
+            GroupCommand::Delete(args) => delete::delete(Kind::Group, args, &context).await,
             GroupCommand::Registration(command) => registration::of_group(command, &context).await,
             GroupCommand::ComputeDeviceKey(args) => device_key::run(args, &context).await,
         },

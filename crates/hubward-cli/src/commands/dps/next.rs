@@ -1,4 +1,4 @@
-//! What a user needs after an enrollment is made: the lines to paste for a device.
+//! The shell commands that `create` prints after a new enrollment: the settings for a device.
 
 use std::path::Path;
 
@@ -11,8 +11,8 @@ use crate::service_login::{LoginArgs, Service};
 use crate::service_reach::{Emulator, Reached};
 use crate::shell::Shell;
 
-/// The lines that follow the enrollment in text for people. They work in a shell that has none of our
-/// variables, but for a login that is a secret.
+/// The lines that follow the enrollment in text mode. They work in a shell without any of hubward's variables;
+/// only a secret login must be set there.
 pub(super) fn steps(
     kind: Kind,
     id: &str,
@@ -22,27 +22,27 @@ pub(super) fn steps(
     show_keys: bool,
 ) -> Result<String, Failure> {
     let shell = Shell::here();
-    let (device, whose) = match kind {
+    let (device, title) = match kind {
         Kind::Individual => (id, "For a device with this enrollment:"),
-        Kind::Group => ("dev-1", "For a device of the group, whose key is derived from its id and the group's key:"),
+        Kind::Group => ("dev-1", "For a device of the group (its key is derived from its ID and the group's key):"),
     };
-    let mut lines = vec![String::new(), whose.to_owned()];
+    let mut lines = vec![String::new(), title.to_owned()];
     lines.extend(settings(shell, reached, login, device)?);
     if show_keys && kind == Kind::Individual {
         lines.push(shell.export(hubward::vars::SYMMETRIC_KEY, &key(made)));
     } else {
         let emulator = reached.emulator.as_ref().map(|it| it.url.as_str());
-        let again = login.again(shell, emulator);
-        if again.is_none() {
+        let login_arguments = login.again(shell, emulator);
+        if login_arguments.is_none() {
             lines.push(shell.comment(&format!("with the login in {}:", Service::Dps.variable())));
         }
-        lines.push(asked(shell, kind, &shell.word(id), &again.unwrap_or_default()));
+        lines.push(export_key(shell, kind, &shell.word(id), &login_arguments.unwrap_or_default()));
     }
     lines.push(shell.comment("then: hubward provision --messages 10, or hubward device run"));
     Ok(lines.join("\n"))
 }
 
-/// Where the device registers, and how it gets there.
+/// The lines that set where the device registers and how it connects.
 fn settings(shell: Shell, reached: &Reached<DpsService>, login: &LoginArgs, id: &str) -> Result<Vec<String>, Failure> {
     use hubward::vars;
     let mut lines = Vec::new();
@@ -56,8 +56,8 @@ fn settings(shell: Shell, reached: &Reached<DpsService>, login: &LoginArgs, id: 
             (device_host(&reached.host), crate::variable(vars::ID_SCOPE))
         }
     };
-    // No service API tells it.
-    let scope = scope.unwrap_or_else(|| "the ID scope: it stands on the overview page of the DPS".to_owned());
+    // No service API returns the ID scope.
+    let scope = scope.unwrap_or_else(|| "the ID scope: see the overview page of the DPS".to_owned());
     lines.extend([
         shell.export(vars::HOST, host),
         shell.export(vars::ID_SCOPE, &scope),
@@ -66,17 +66,17 @@ fn settings(shell: Shell, reached: &Reached<DpsService>, login: &LoginArgs, id: 
     Ok(lines)
 }
 
-/// Which authorities to trust and where to dial, if that is said: the device needs it like we do.
+/// The CA file and the dial rules, if any: the device needs the same ones as this command.
 fn network(shell: Shell, login: &LoginArgs) -> Result<Vec<String>, Failure> {
     use hubward::vars;
     let (ca_file, connect_to) = login.network()?;
-    let ca_file = ca_file.map(|it| shell.export(vars::CA_FILE, &whole(&it)));
+    let ca_file = ca_file.map(|it| shell.export(vars::CA_FILE, &absolute(&it)));
     let rules: Vec<String> = connect_to.iter().map(ToString::to_string).collect();
     let connect_to = (!rules.is_empty()).then(|| shell.export(vars::CONNECT_TO, &rules.join(",")));
     Ok(ca_file.into_iter().chain(connect_to).collect())
 }
 
-/// The same of an emulator, by what it tells.
+/// The CA file and the dial rules for an emulator, from its health report.
 fn network_of(shell: Shell, emulator: &Emulator) -> Vec<String> {
     use hubward::vars;
     let mut lines = Vec::new();
@@ -84,7 +84,7 @@ fn network_of(shell: Shell, emulator: &Emulator) -> Vec<String> {
     if Path::new(ca_file).exists() {
         lines.push(shell.export(vars::CA_FILE, ca_file));
     } else {
-        // It runs on another machine, or in a container.
+        // The emulator runs on another machine or in a container.
         let url = emulator.url.trim_end_matches('/');
         lines.push(shell.comment(&format!("once: curl -o hubward-ca.pem {url}/ca.pem")));
         lines.push(shell.export(vars::CA_FILE, "hubward-ca.pem"));
@@ -99,24 +99,24 @@ fn network_of(shell: Shell, emulator: &Emulator) -> Vec<String> {
 }
 
 impl Emulator {
-    /// Where its listener of this name is dialled.
+    /// The address to dial for a listener of the emulator.
     fn address(&self, listener: &str) -> Option<String> {
         let address: std::net::SocketAddr = self.facts[listener][0].as_str()?.parse().ok()?;
         if !address.ip().is_unspecified() {
             return Some(address.to_string());
         }
-        // It listens on every address; one of them is that of its admin port.
+        // The emulator listens on every address, so the host of its admin port works too.
         let (host, port) = (self.admin.host(), address.port());
         Some(if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") })
     }
 }
 
-/// The path that leads there from any folder.
-fn whole(path: &Path) -> String {
+/// The absolute path.
+fn absolute(path: &Path) -> String {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string()
 }
 
-/// Devices of all DPS in Azure begin at one name; those of an emulator at its own.
+/// The host that devices use: one global host for every DPS in Azure, the DPS's own host otherwise.
 fn device_host(host: &str) -> &str {
     let name = host.to_ascii_lowercase();
     if name.ends_with(".azure-devices-provisioning.net") { "global.azure-devices-provisioning.net" } else { host }
@@ -127,8 +127,9 @@ fn key(made: &str) -> String {
     made["attestation"]["symmetricKey"]["primaryKey"].as_str().unwrap_or_default().to_owned()
 }
 
-/// A line that works though it shows no key: the shell asks for it, with `login`.
-fn asked(shell: Shell, kind: Kind, id: &str, login: &str) -> String {
+/// A line that sets the device's key without showing it: the shell runs `hubward` with the arguments in `login`
+/// to read the key.
+fn export_key(shell: Shell, kind: Kind, id: &str, login: &str) -> String {
     let command = match (kind, shell) {
         (Kind::Group, _) => format!(
             "hubward dps enrollment-group compute-device-key --enrollment-id {id} --registration-id dev-1{login} \
@@ -148,7 +149,7 @@ fn asked(shell: Shell, kind: Kind, id: &str, login: &str) -> String {
     }
 }
 
-/// Which column of an enrollment the first key is, from 1.
+/// The column of an enrollment that contains the primary key, counted from 1.
 const PRIMARY_KEY: usize = 7;
 
 #[cfg(test)]
@@ -159,12 +160,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_column_of_the_key_is_the_one_that_is_cut() {
+    fn cut_selects_the_column_of_the_primary_key() {
         assert_eq!(Kind::Individual.columns()[PRIMARY_KEY - 1].0, "PrimaryKey");
     }
 
     #[test]
-    fn an_emulator_is_dialled_where_it_can_be_and_its_certificate_fetched_where_it_is_not() {
+    fn a_remote_emulator_is_dialed_at_a_reachable_address_and_its_certificate_downloaded() {
         for (url, listens, expected) in [
             ("http://10.0.0.7:8480", "0.0.0.0", ":8883:10.0.0.7:8883,:443:10.0.0.7:8443"),
             ("box:8480/", "[::]", ":8883:box:8883,:443:box:8443"),
@@ -186,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn an_emulator_without_known_listeners_is_dialled_as_ever() {
+    fn an_emulator_without_known_listeners_needs_no_dial_rules() {
         let emulator = Emulator {
             admin: AdminPort::new("http://emulator", &ServiceOptions::new()).expect("a URL"),
             url: "http://emulator".to_owned(),
@@ -197,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn devices_begin_at_one_name_in_azure() {
+    fn devices_of_every_dps_in_azure_use_the_global_host() {
         for (host, expected) in [
             ("contoso.azure-devices-provisioning.net", "global.azure-devices-provisioning.net"),
             ("Contoso.Azure-Devices-Provisioning.net", "global.azure-devices-provisioning.net"),
@@ -208,14 +209,14 @@ mod tests {
     }
 
     #[test]
-    fn each_shell_asks_for_the_key_in_one_format_whatever_its_variables_say() {
+    fn each_shell_reads_the_key_in_an_explicit_format() {
         for (kind, shell, expected) in [
             (Kind::Individual, Shell::Sh, "--show-keys --emulator=u --output tsv | cut -f7)\""),
             (Kind::Individual, Shell::Pwsh, "--show-keys --emulator=u --output json | ConvertFrom-Json).att"),
             (Kind::Group, Shell::Sh, "--registration-id dev-1 --emulator=u --output text)\""),
             (Kind::Group, Shell::Pwsh, "--registration-id dev-1 --emulator=u --output text"),
         ] {
-            let line = asked(shell, kind, "dev-1", " --emulator=u");
+            let line = export_key(shell, kind, "dev-1", " --emulator=u");
             assert!(line.contains(expected), "{line}");
         }
     }

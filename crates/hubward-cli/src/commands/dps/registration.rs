@@ -1,4 +1,4 @@
-//! `dps enrollment registration …`, `dps enrollment-group registration …`: what became of devices.
+//! `dps enrollment registration …`, `dps enrollment-group registration …`: registration records of devices.
 
 use clap::{Args, Subcommand};
 
@@ -10,44 +10,44 @@ use crate::output::{self, Answer, Column};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum OfEnrollment {
-    /// Show what the device has registered as.
+    /// Show the registration record of the device.
     #[command(after_help = "Example:\n  hubward dps enrollment registration show --enrollment-id dev-1")]
     Show(Enrolled),
-    /// Forget the registration. The device's identity at its hub stays.
+    /// Delete the registration record; the identity at the hub stays.
     #[command(after_help = "Example:\n  hubward dps enrollment registration delete --enrollment-id dev-1")]
     Delete(Enrolled),
 }
 
 #[derive(Debug, Subcommand)]
 pub(super) enum OfGroup {
-    /// List what devices of a group have registered as.
+    /// List the registration records of a group's devices.
     #[command(after_help = "Example:
   hubward dps enrollment-group registration list --enrollment-id line-7 --output table")]
     List {
-        /// Which group.
+        /// Name of the group.
         #[arg(long, value_name = "ID", visible_aliases = ["eid", "group-id", "gid"])]
         enrollment_id: String,
         #[command(flatten)]
         top: TopArgs,
     },
-    /// Show what a device of a group has registered as.
+    /// Show the registration record of a group's device.
     #[command(after_help = "Example:\n  hubward dps enrollment-group registration show --registration-id dev-9")]
     Show(Registered),
-    /// Forget a registration. The device's identity at its hub stays.
+    /// Delete a registration record; the identity at the hub stays.
     #[command(after_help = "Example:\n  hubward dps enrollment-group registration delete --registration-id dev-9")]
     Delete(Registered),
 }
 
 #[derive(Debug, Args)]
 pub(super) struct Enrolled {
-    /// The id that the device registers with.
+    /// Registration ID of the device.
     #[arg(long, value_name = "ID", visible_alias = "eid", aliases = ["registration-id", "rid"])]
     enrollment_id: String,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct Registered {
-    /// The id that the device registers with.
+    /// Registration ID of the device.
     #[arg(long, value_name = "ID", visible_alias = "rid")]
     registration_id: String,
 }
@@ -82,7 +82,7 @@ async fn delete(id: &str, context: &Context<'_>) -> Result<ExitCode, Failure> {
     Ok(context.output.answer(&Answer::done(format!("deleted the registration of {id}"))).await)
 }
 
-/// Their order is a documented interface: see docs/cli.md.
+/// The columns of table and tsv. Their order is a documented interface: see docs/cli.md.
 const COLUMNS: &[Column] = &[
     ("RegistrationId", "/registrationId"),
     ("Status", "/status"),

@@ -1,4 +1,4 @@
-//! What is said of an enrollment or a group, by its create and update, and what becomes of it.
+//! The settings of enrollments and groups: arguments of `create` and `update`, and the JSON built from them.
 
 use std::path::PathBuf;
 
@@ -12,15 +12,15 @@ use crate::failure::Failure;
 use crate::input;
 use crate::keys::{Secret, from_file_or_text};
 
-/// How devices prove who they are.
+/// How devices authenticate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum AttestationType {
     /// With a shared key.
     #[value(name = "symmetrickey", alias = "symmetricKey")]
     SymmetricKey,
-    /// With a certificate; not yet.
+    /// With a certificate (not supported yet).
     X509,
-    /// With a TPM; not yet.
+    /// With a TPM (not supported yet).
     Tpm,
 }
 
@@ -30,76 +30,77 @@ enum Status {
     Disabled,
 }
 
-/// What happens when a device registers again.
+/// What DPS does when a device registers again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Reprovision {
-    /// The hub is chosen anew, the twin moves along.
+    /// Select the hub again, and migrate the twin.
     #[value(name = "reprovisionandmigratedata")]
     MigrateData,
-    /// The hub is chosen anew, the twin begins anew.
+    /// Select the hub again, and reset the twin.
     #[value(name = "reprovisionandresetdata")]
     ResetData,
-    /// The device stays where it is.
+    /// Keep the device at its hub.
     Never,
 }
 
-/// How a hub is chosen.
+/// How DPS selects a hub.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Allocation {
-    /// Evenly over the hubs.
+    /// Distribute devices evenly over the hubs.
     Hashed,
-    /// The one hub that is named.
+    /// Always use the hub that the enrollment names.
     Static,
-    /// The nearest.
+    /// Use the hub with the lowest latency.
     #[value(name = "geolatency", alias = "geoLatency")]
     GeoLatency,
-    /// As a webhook decides.
+    /// Let a webhook select the hub.
     Custom,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct SettingsArgs {
-    /// A file with the first key, base64 of 16 to 64 bytes; `-` is standard input.
+    /// File with the primary key: base64 of 16 to 64 bytes; `-` reads standard input.
     #[arg(long, value_name = "FILE", visible_alias = "pk-file", conflicts_with = "primary_key")]
     primary_key_file: Option<PathBuf>,
-    /// The first key. Other users of this machine can see it in the list of processes: prefer a file.
+    /// Primary key; visible to other users of this machine: prefer a file.
     #[arg(long, value_name = "BASE64", visible_alias = "pk")]
     primary_key: Option<Secret>,
-    /// A file with the second key.
+    /// File with the secondary key; `-` reads standard input.
     #[arg(long, value_name = "FILE", visible_alias = "sk-file", conflicts_with = "secondary_key")]
     secondary_key_file: Option<PathBuf>,
-    /// The second key; the same holds.
+    /// Secondary key; visible to other users of this machine: prefer a file.
     #[arg(long, value_name = "BASE64", visible_alias = "sk")]
     secondary_key: Option<Secret>,
     /// Whether devices may register.
     #[arg(long, value_name = "STATUS", visible_alias = "ps", ignore_case = true)]
     provisioning_status: Option<Status>,
-    /// What happens when a device registers again.
+    /// What DPS does when a device registers again.
     #[arg(long, value_name = "POLICY", visible_alias = "rp", ignore_case = true)]
     reprovision_policy: Option<Reprovision>,
-    /// How a hub is chosen.
+    /// How DPS selects a hub.
     #[arg(long, value_name = "POLICY", visible_alias = "ap", ignore_case = true)]
     allocation_policy: Option<Allocation>,
-    /// Host names of the hubs to choose from, with spaces or commas between them; all hubs of the DPS
-    /// unless given.
+    /// Host names of the hubs to select from [default: all hubs of the DPS]
+    ///
+    /// Separate several names with spaces or commas.
     #[arg(long, value_name = "HOST", visible_alias = "ih", aliases = ["iot-hub-host-name", "hn"], num_args = 1..)]
     iot_hubs: Vec<String>,
-    /// The tags that a device's twin starts with, JSON; `@FILE` reads a file.
+    /// Initial tags of a device's twin, JSON; `@FILE` reads a file.
     #[arg(long, value_name = "JSON", visible_alias = "tags")]
     initial_twin_tags: Option<String>,
-    /// The desired properties that a device's twin starts with, JSON; `@FILE` reads a file.
+    /// Initial desired properties of a device's twin, JSON; `@FILE` reads a file.
     #[arg(long, value_name = "JSON", visible_alias = "props")]
     initial_twin_properties: Option<String>,
     /// Whether the device is an IoT Edge device.
     #[arg(long, value_name = "BOOL", visible_alias = "ee", num_args = 0..=1, default_missing_value = "true")]
     edge_enabled: Option<bool>,
-    /// The webhook of a custom allocation.
+    /// Webhook of a custom allocation.
     #[arg(long, value_name = "URL", visible_alias = "wh", requires = "api_version")]
     webhook_url: Option<String>,
-    /// The api-version that the webhook is asked with.
+    /// API version that DPS sends to the webhook.
     #[arg(long, value_name = "VERSION", visible_alias = "av", requires = "webhook_url")]
     api_version: Option<String>,
-    /// What `az` has for certificates and TPMs.
+    /// Options of `az` for certificates and TPMs, which are refused.
     #[arg(
         long,
         aliases = [
@@ -114,25 +115,25 @@ pub(super) struct SettingsArgs {
     certificate_path: Vec<String>,
 }
 
-/// Two keys, of which either may be absent.
+/// The keys from the arguments; either may be absent.
 pub(super) struct Keys {
     primary: Option<Zeroizing<String>>,
     secondary: Option<Zeroizing<String>>,
 }
 
 impl Keys {
-    /// The attestation of something new: with both keys, or with those the service makes.
+    /// The attestation of a new enrollment: with both keys, or without, so that the service generates them.
     pub(super) fn attestation(&self) -> Result<Value, Failure> {
         match (&self.primary, &self.secondary) {
             (Some(primary), Some(secondary)) => Ok(attestation(primary, secondary)),
             (None, None) => Ok(json!({ "type": "symmetricKey" })),
-            _ => Err(Failure::usage("one key is given, the other is not").hint(
-                "give both, --primary-key-file and --secondary-key-file, or neither: the service makes them then",
+            _ => Err(Failure::usage("only one of the two keys is given").hint(
+                "give both, --primary-key-file and --secondary-key-file, or neither to let the service generate them",
             )),
         }
     }
 
-    /// The attestation with these keys in place of its own.
+    /// The attestation with the current keys, replaced by the keys from the arguments.
     pub(super) fn over(&self, primary: &str, secondary: &str) -> Value {
         let first = self.primary.as_ref().map_or(primary, |it| it.as_str());
         attestation(first, self.secondary.as_ref().map_or(secondary, |it| it.as_str()))
@@ -148,13 +149,13 @@ fn attestation(primary: &str, secondary: &str) -> Value {
 }
 
 impl SettingsArgs {
-    /// Refuses what is for another attestation than keys.
+    /// Refuses arguments for any attestation other than symmetric keys.
     pub(super) fn only_keys(&self, attestation: AttestationType, kind: Kind) -> Result<(), Failure> {
         if attestation == AttestationType::SymmetricKey && self.certificate_path.is_empty() {
             return Ok(());
         }
-        Err(Failure::unsupported("hubward makes enrollments with symmetric keys only, for now")
-            .hint(format!("in Azure, `az iot dps {} create` and `update` know the others", kind.command())))
+        Err(Failure::unsupported("hubward supports only enrollments with symmetric keys, for now")
+            .hint(format!("in Azure, use `az iot dps {} create` or `update`", kind.command())))
     }
 
     /// Whether standard input holds a key.
@@ -162,7 +163,7 @@ impl SettingsArgs {
         [&self.primary_key_file, &self.secondary_key_file].into_iter().flatten().any(|it| it.as_os_str() == "-")
     }
 
-    /// The keys that are given.
+    /// Reads the keys from the arguments.
     pub(super) fn keys(&self) -> Result<Keys, Failure> {
         let one = |flag: &'static str, file: &Option<PathBuf>, text| -> Result<_, Failure> {
             let Some(text) = from_file_or_text("key", flag, file.as_deref(), text)? else { return Ok(None) };
@@ -175,7 +176,7 @@ impl SettingsArgs {
         })
     }
 
-    /// Puts what is given, but for the keys, into the service's JSON.
+    /// Writes all given settings except the keys into the service's JSON.
     pub(super) fn apply(&self, body: &mut Map<String, Value>) -> Result<(), Failure> {
         if let Some(status) = self.provisioning_status {
             let status = if status == Status::Enabled { "enabled" } else { "disabled" };
@@ -222,8 +223,8 @@ impl SettingsArgs {
             twin["tags"] = tags;
         }
         if let Some(desired) = desired {
-            // Who has the whole form at hand may give that.
-            let desired = if is_whole(&desired) { desired["desired"].clone() } else { desired };
+            // Also accept the properties in the form of the service's JSON.
+            let desired = if has_only_desired(&desired) { desired["desired"].clone() } else { desired };
             twin["properties"] = json!({ "desired": desired });
         }
         body.insert("initialTwin".into(), twin);
@@ -231,18 +232,18 @@ impl SettingsArgs {
     }
 }
 
-/// `{"desired": {…}}` and nothing beside it.
-fn is_whole(value: &Value) -> bool {
+/// Whether this is `{"desired": {…}}` without other members.
+fn has_only_desired(value: &Value) -> bool {
     value.as_object().is_some_and(|it| it.len() == 1) && value["desired"].is_object()
 }
 
-/// JSON that is an object.
+/// Parses a JSON object.
 pub(super) fn object(flag: &str, text: &str) -> Result<Value, Failure> {
     let value = input::json(flag, text)?;
     if value.is_object() {
         return Ok(value);
     }
-    Err(Failure::usage(format!("{flag} is JSON, but no object")).hint("write '{\"name\": value}', or @FILE"))
+    Err(Failure::usage(format!("{flag} must be a JSON object")).hint("write '{\"name\": value}', or @FILE"))
 }
 
 #[cfg(test)]
@@ -297,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_given_stays() {
+    fn settings_that_are_not_given_stay() {
         let before =
             json!({"iotHubs": ["a"], "initialTwin": {"tags": {"site": "a"}, "properties": {"desired": {"n": 1}}}});
         let after = applied(before, &["--initial-twin-tags", r#"{"floor":2}"#]).expect("valid");

@@ -1,4 +1,4 @@
-//! `dps enrollment update`, `dps enrollment-group update`: read, change, write if nobody else has.
+//! `dps enrollment update`, `dps enrollment-group update`: read, change, and write if the ETag still matches.
 
 use clap::Args;
 use serde_json::{Map, Value, json};
@@ -12,13 +12,13 @@ use crate::output::Answer;
 
 #[derive(Debug, Args)]
 pub(super) struct UpdateEnrollment {
-    /// The id that the device registers with.
+    /// Registration ID of the device.
     #[arg(long, value_name = "ID", visible_alias = "eid")]
     enrollment_id: String,
-    /// The id that the device gets at its hub.
+    /// ID of the device at its hub.
     #[arg(long, value_name = "ID", visible_alias = "did")]
     device_id: Option<String>,
-    /// Facts about the device for its operators, JSON; `@FILE` reads a file.
+    /// Information about the device for operators, JSON; `@FILE` reads a file.
     #[arg(long, value_name = "JSON", visible_alias = "info", alias = "device-info")]
     device_information: Option<String>,
     #[command(flatten)]
@@ -27,7 +27,7 @@ pub(super) struct UpdateEnrollment {
 
 #[derive(Debug, Args)]
 pub(super) struct UpdateGroup {
-    /// The name of the group.
+    /// Name of the group.
     #[arg(long, value_name = "ID", visible_aliases = ["eid", "group-id", "gid"])]
     enrollment_id: String,
     #[command(flatten)]
@@ -38,10 +38,10 @@ pub(super) struct UpdateGroup {
 struct UpdateArgs {
     #[command(flatten)]
     settings: SettingsArgs,
-    /// Only if it has still this etag; `*` is any. Without it: if nobody changes it meanwhile.
+    /// Update only if the ETag still matches; `*` matches any [default: the ETag just read]
     #[arg(long, short, value_name = "ETAG")]
     etag: Option<String>,
-    /// Show the keys, in the text and as columns. JSON is the service's answer, which holds them.
+    /// Show the keys in text, table and tsv; JSON always contains them.
     #[arg(long, visible_alias = "keys")]
     show_keys: bool,
 }
@@ -71,26 +71,26 @@ async fn update(
     args.settings.only_keys(AttestationType::SymmetricKey, kind)?;
     context.one_stdin(args.settings.reads_stdin())?;
     let keys = args.settings.keys()?;
-    // Wrong arguments are refused before anything is asked.
-    let mut asked = changes.clone();
-    args.settings.apply(&mut asked)?;
-    if asked.is_empty() && keys.is_empty() {
-        return Err(Failure::usage("nothing is to be changed")
-            .hint("say what, such as --provisioning-status disabled; --help lists all there is"));
+    // Refuse wrong arguments before the first request.
+    let mut all_changes = changes.clone();
+    args.settings.apply(&mut all_changes)?;
+    if all_changes.is_empty() && keys.is_empty() {
+        return Err(Failure::usage("no change is given")
+            .hint("add a setting, such as --provisioning-status disabled; --help lists all settings"));
     }
 
     let dps = context.dps().await?;
     let read = kind.read(&dps, id).await?;
-    let mut body: Map<String, Value> = serde_json::from_str(read.get()).map_err(|error| strange(&error))?;
+    let mut body: Map<String, Value> = serde_json::from_str(read.get()).map_err(|error| not_an_enrollment(&error))?;
     let has_keys = body.get("attestation").is_some_and(|it| it["type"] == "symmetricKey");
     if has_keys {
-        // What is read has no keys, and whether the service keeps those that are not sent, no document
-        // says: they are sent along.
+        // The enrollment that the service returns has no keys. No document says whether an update without keys
+        // keeps them, so this sends them along.
         let attestation = kind.attestation(&dps, id).await?;
         let now = attestation.symmetric_key.unwrap_or_default();
         body.insert("attestation".into(), keys.over(&now.primary_key, &now.secondary_key));
     } else if !keys.is_empty() {
-        return Err(Failure::usage(format!("{id} has no symmetric keys that could be changed")));
+        return Err(Failure::usage(format!("{id} has no symmetric keys to change")));
     }
     body.extend(changes);
     args.settings.apply(&mut body)?;
@@ -104,7 +104,7 @@ async fn update(
     Ok(context.output.answer(&answer).await)
 }
 
-fn strange(error: &serde_json::Error) -> Failure {
-    let message = format!("the service's answer is no enrollment: {error}");
+fn not_an_enrollment(error: &serde_json::Error) -> Failure {
+    let message = format!("the service's answer is not an enrollment: {error}");
     Failure::new(ExitCode::Protocol, "service-answer", hubward::Fault::Peer.to_string(), message)
 }

@@ -1,4 +1,4 @@
-//! `hubward emulator env`: the lines to paste, once more.
+//! `hubward emulator env`: prints the environment variables of a running emulator again.
 
 use std::path::PathBuf;
 
@@ -14,10 +14,10 @@ use crate::shell::Shell;
 
 #[derive(Debug, Args)]
 pub(super) struct EnvArgs {
-    /// Which shell.
+    /// Shell that the lines are for.
     #[arg(long, default_value = if cfg!(windows) { "pwsh" } else { "sh" })]
     shell: Shell,
-    /// The data directory that the emulator was started with [env: HUBWARD_DATA_DIR]
+    /// Data directory of the running emulator [env: HUBWARD_DATA_DIR]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
 }

@@ -1,4 +1,4 @@
-//! `hubward emulator`: a local DPS and IoT Hub until Ctrl-C.
+//! `hubward emulator`: runs a local DPS and IoT Hub until Ctrl-C, and the commands for a running one.
 
 mod data_dir;
 mod env;
@@ -22,11 +22,12 @@ use crate::output::Output;
     after_help = "Examples:
   hubward emulator --dev-keys                       # any registration id works
   hubward emulator --seed cloud.json --output json  # enrollments from a file, for a pipeline
-  hubward emulator env --shell pwsh                 # the lines to paste, once more
-  hubward emulator trust                            # how others come to trust its certificates
+  hubward emulator env --shell pwsh                 # print the environment variables again
+  hubward emulator trust                            # how other programs trust its certificates
 
-A local stand-in for Azure DPS and IoT Hub, for tests and by hand; not for production. Microsoft's
-SDKs reach it over MQTT at once; over HTTPS and WebSocket they insist on port 443: --standard-ports."
+A local stand-in for Azure DPS and IoT Hub, for development and tests; not for production. Microsoft's
+SDKs reach it over MQTT without options. Over HTTPS and WebSocket they always use port 443; start the
+emulator with --standard-ports for them."
 )]
 pub(crate) struct EmulatorArgs {
     #[command(subcommand)]
@@ -37,34 +38,35 @@ pub(crate) struct EmulatorArgs {
 
 #[derive(Debug, Subcommand)]
 enum EmulatorCommand {
-    /// Print the lines that make a shell use the emulator that runs with this data directory.
+    /// Print the shell commands that set the variables for a running emulator.
     #[command(after_help = "Examples:
   eval \"$(hubward emulator env --shell sh)\"
   hubward emulator env --shell pwsh | Out-String | Invoke-Expression")]
     Env(env::EnvArgs),
-    /// Print the lines by which Python, Node, Java, .NET, curl, the operating system and others come to
-    /// trust the emulator's certificates.
+    /// Print how Python, Node, Java, .NET, curl and OS stores trust the emulator.
     #[command(after_help = "Examples:
-  hubward emulator trust                             # all of them
+  hubward emulator trust                             # all programs
   eval \"$(hubward emulator trust --for node,curl)\"   # in this shell
   sudo hubward emulator trust --install --data-dir ~/.local/share/hubward/emulator")]
     Trust(trust::TrustArgs),
-    /// Show what a running emulator is and holds.
+    /// Show the addresses and the contents of a running emulator.
     #[command(after_help = "Examples:
   hubward emulator status
   hubward emulator status --admin http://127.0.0.1:8480 --output json")]
     Status(state::StatusArgs),
-    /// Print enrollments, devices, twins and registrations as a seed: JSON, with all keys.
+    /// Print enrollments, devices, twins and registrations as a JSON seed with keys.
     #[command(after_help = "Examples:
   hubward emulator export --file cloud.json
   hubward emulator export --data-dir ./cloud > cloud.json    # also while no emulator runs")]
     Export(state::ExportArgs),
-    /// Put an export or a seed into an emulator, all of it or nothing. What it does not name stays.
+    /// Import an export or a seed into an emulator, all or nothing.
+    ///
+    /// Records that the file does not contain stay as they are.
     #[command(after_help = "Examples:
   hubward emulator import cloud.json
   hubward emulator export --data-dir ./one | hubward emulator import - --data-dir ./two")]
     Import(state::ImportArgs),
-    /// Forget everything but the certificate authority and the operators' keys. Asks first.
+    /// Delete everything except the CA and the operators' keys; asks first.
     #[command(after_help = "Examples:
   hubward emulator reset
   hubward emulator reset --yes --admin http://127.0.0.1:8480    # between two tests")]

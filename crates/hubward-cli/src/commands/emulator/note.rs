@@ -1,4 +1,5 @@
-//! The note that a running emulator leaves in its data directory, for the commands that look for it.
+//! The file `ready.json` in the data directory. A running emulator writes it so that other commands can find
+//! the emulator.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -7,11 +8,11 @@ use serde_json::{Value, json};
 
 use crate::failure::Failure;
 
-/// Written when everything listens, gone when it ends.
+/// The emulator writes the file once all its ports are open. Dropping the value removes the file.
 pub(super) struct Note(PathBuf);
 
 impl Note {
-    /// Leaves it in the data directory.
+    /// Writes the file into the data directory.
     pub(super) fn write(
         data_dir: &Path,
         ready: &Value,
@@ -28,24 +29,24 @@ impl Note {
 
 impl Drop for Note {
     fn drop(&mut self) {
-        // It says that an emulator runs; that ends here. Somebody may have removed it already.
+        // The user may have removed the file already.
         let _ = std::fs::remove_file(&self.0);
     }
 }
 
-/// What a note tells: of an emulator that answers.
+/// A running emulator, as its file describes it.
 pub(crate) struct Running {
-    /// The settings of a device that works.
+    /// The settings of a device that can register.
     pub(crate) variables: Vec<(String, String)>,
-    /// The logins of the service's side.
+    /// The logins for operators.
     pub(crate) operator: Vec<(String, String)>,
     /// The URL of the admin port.
     pub(crate) admin: String,
 }
 
 impl Running {
-    /// The emulator that runs with this data directory, if there is one. One that was killed leaves its
-    /// note behind: that is not believed.
+    /// The emulator that runs with this data directory, if any. An emulator that was killed leaves its file
+    /// behind, so this also checks that the admin port accepts connections.
     pub(crate) fn with(data_dir: &Path) -> Option<Self> {
         let text = std::fs::read(data_dir.join(FILE)).ok()?;
         let mut note: Value = serde_json::from_slice(&text).ok()?;
@@ -56,12 +57,12 @@ impl Running {
     }
 }
 
-/// Names and values of an environment.
+/// Names and values of environment variables.
 type Variables = [(String, String)];
 
 const FILE: &str = "ready.json";
 
-/// Writes what holds keys: for this user only.
+/// Writes a file that contains keys, readable by this user only.
 pub(super) fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     use std::io::Write as _;
     let mut options = std::fs::OpenOptions::new();
@@ -69,7 +70,7 @@ pub(super) fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let mut file = options.open(path)?;
-    // One that was there already keeps its mode, and what others may read.
+    // Opening an existing file keeps its mode, so others could still read it.
     #[cfg(unix)]
     if std::os::unix::fs::MetadataExt::mode(&file.metadata()?) & 0o077 != 0 {
         use std::os::unix::fs::PermissionsExt as _;
@@ -78,7 +79,7 @@ pub(super) fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     file.write_all(bytes)
 }
 
-/// Whether somebody listens at the admin address of a note.
+/// Whether a program listens at the admin address.
 fn answers(admin: &str) -> bool {
     let address = admin.strip_prefix("http://").and_then(|it| it.parse().ok());
     address.is_some_and(|it| std::net::TcpStream::connect_timeout(&it, Duration::from_secs(2)).is_ok())
@@ -91,12 +92,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_that_others_could_read_is_theirs_no_more() {
+    fn only_this_user_can_read_the_written_file() {
         let folder = tempfile::tempdir().expect("a folder");
         for (name, before) in [("new", None), ("open", Some(0o644)), ("closed", Some(0o600))] {
             let path = folder.path().join(name);
             if let Some(mode) = before {
-                std::fs::write(&path, "longer than what comes").expect("written");
+                std::fs::write(&path, "longer than the new content").expect("written");
                 std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).expect("set");
             }
             write_private(&path, b"a key").expect("written");

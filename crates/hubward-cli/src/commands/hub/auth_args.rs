@@ -1,4 +1,4 @@
-//! How an identity is to prove itself: the arguments, and what they make of an identity.
+//! The arguments for the authentication of an identity, and how they change its JSON.
 
 use std::path::PathBuf;
 
@@ -10,56 +10,57 @@ use super::renew_key::new_key;
 use crate::failure::Failure;
 use crate::keys::{Secret, from_file_or_text};
 
-/// The ways of `az iot hub device-identity create --auth-method`.
+/// The methods of `az iot hub device-identity create --auth-method`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum AuthMethod {
-    /// Tokens, signed with one of two keys.
+    /// SAS tokens, signed with one of two keys.
     #[value(name = "shared_private_key", alias = "sas")]
     Key,
-    /// A certificate of its own, known by its thumbprint.
+    /// A self-signed certificate, identified by its thumbprint.
     #[value(name = "x509_thumbprint")]
     Thumbprint,
-    /// A certificate of an authority that the hub trusts.
+    /// A certificate signed by an authority that the hub trusts.
     #[value(name = "x509_ca")]
     Authority,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct AuthArgs {
-    /// How it proves who it is [default: shared_private_key]
+    /// How the identity authenticates [default: shared_private_key]
     #[arg(long, visible_alias = "am", value_name = "METHOD", ignore_case = true)]
     auth_method: Option<AuthMethod>,
-    /// A file with its first key, base64; `-` is standard input.
+    /// File with the primary key in base64; `-` reads standard input.
     #[arg(long, value_name = "FILE", conflicts_with = "primary_key")]
     primary_key_file: Option<PathBuf>,
-    /// A file with its second key, base64.
+    /// File with the secondary key in base64; `-` reads standard input.
     #[arg(long, value_name = "FILE", conflicts_with = "secondary_key")]
     secondary_key_file: Option<PathBuf>,
-    /// Its first key, base64; one is made if there is none. Other users of this machine can see it in
-    /// the list of processes: prefer a file.
+    /// Primary key in base64; visible to other users of this machine: prefer a file.
+    ///
+    /// If the identity has no primary key and none is given, one is generated.
     #[arg(long, visible_alias = "pk", value_name = "BASE64")]
     primary_key: Option<Secret>,
-    /// Its second key, base64.
+    /// Secondary key in base64; visible to other users of this machine: prefer a file.
     #[arg(long, visible_alias = "sk", value_name = "BASE64")]
     secondary_key: Option<Secret>,
-    /// Thumbprint of its first certificate.
+    /// Thumbprint of the primary certificate.
     #[arg(long, visible_alias = "ptp", value_name = "HEX")]
     primary_thumbprint: Option<String>,
-    /// Thumbprint of its second certificate.
+    /// Thumbprint of the secondary certificate.
     #[arg(long, visible_alias = "stp", value_name = "HEX")]
     secondary_thumbprint: Option<String>,
-    /// How az makes a certificate.
+    /// Options with which az creates a certificate, which are refused.
     #[arg(long, aliases = ["vd", "output-dir", "od"], value_name = "DAYS", hide = true)]
     valid_days: Vec<String>,
 }
 
 impl AuthArgs {
-    /// Writes what the arguments say into the JSON of an identity; what they do not name stays.
+    /// Applies the arguments to the JSON of an identity; members that they do not name stay.
     pub(super) fn apply(&self, identity: &mut Value) -> Result<(), Failure> {
         if !self.valid_days.is_empty() {
-            return Err(Failure::unsupported("hubward makes no certificates").hint(
-                "give the thumbprint of one, --primary-thumbprint, which `openssl x509 -fingerprint` shows; \
-                 `az iot hub device-identity create --valid-days` makes one",
+            return Err(Failure::unsupported("hubward does not create certificates").hint(
+                "give the thumbprint of an existing one, --primary-thumbprint, which `openssl x509 -fingerprint` \
+                 shows; `az iot hub device-identity create --valid-days` creates one",
             ));
         }
         self.check()?;
@@ -88,14 +89,14 @@ impl AuthArgs {
                 set(identity, &format!("authentication.x509Thumbprint.{name}"), json!(thumbprint))?;
             }
         }
-        // An identity without a word about it proves itself by keys that the service makes.
+        // Without any authentication settings, the service generates symmetric keys.
         if identity.get("authentication").is_none_or(Value::is_null) {
             set(identity, "authentication", json!({ "type": "sas" }))?;
         }
         Ok(())
     }
 
-    /// A hub takes both keys or none: the one that is not given is made, unless it is there.
+    /// Generates the missing key if the identity has only one: a hub accepts both keys or none.
     fn complete(&self, identity: &mut Value) -> Result<(), Failure> {
         let keys = &identity["authentication"]["symmetricKey"];
         let lacks = |name: &str| keys[name].as_str().is_none_or(str::is_empty);
@@ -107,7 +108,7 @@ impl AuthArgs {
         set(identity, &format!("authentication.symmetricKey.{missing}"), json!(new_key()?))
     }
 
-    /// Keys are for one method, thumbprints for another.
+    /// Refuses keys and thumbprints that do not fit the method.
     fn check(&self) -> Result<(), Failure> {
         let has_key = self.primary_key.is_some()
             || self.secondary_key.is_some()
@@ -115,10 +116,14 @@ impl AuthArgs {
             || self.secondary_key_file.is_some();
         let has_thumbprint = self.primary_thumbprint.is_some() || self.secondary_thumbprint.is_some();
         let problem = match self.auth_method {
-            Some(AuthMethod::Thumbprint) if has_key => "x509_thumbprint has no keys",
-            Some(AuthMethod::Thumbprint) if !has_thumbprint => "x509_thumbprint needs --primary-thumbprint",
-            Some(AuthMethod::Authority) if has_key || has_thumbprint => "x509_ca has neither keys nor thumbprints",
-            Some(AuthMethod::Key) | None if has_thumbprint => "a thumbprint is for --auth-method x509_thumbprint",
+            Some(AuthMethod::Thumbprint) if has_key => "--auth-method x509_thumbprint does not use keys",
+            Some(AuthMethod::Thumbprint) if !has_thumbprint => {
+                "--auth-method x509_thumbprint needs --primary-thumbprint"
+            }
+            Some(AuthMethod::Authority) if has_key || has_thumbprint => {
+                "--auth-method x509_ca uses neither keys nor thumbprints"
+            }
+            Some(AuthMethod::Key) | None if has_thumbprint => "a thumbprint needs --auth-method x509_thumbprint",
             _ => return Ok(()),
         };
         Err(Failure::usage(problem))
@@ -143,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_named_stays() {
+    fn members_that_are_not_named_stay() {
         for (arguments, before, after) in [
             (&[][..], json!({}), json!({"authentication": {"type": "sas"}})),
             (&[], json!({"authentication": {"type": "none"}}), json!({"authentication": {"type": "none"}})),
@@ -164,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_is_not_given_is_made() {
+    fn a_missing_second_key_is_generated() {
         for flag in ["--pk", "--sk"] {
             let identity = applied(&[flag, "YQ=="], json!({})).expect("it fits");
             let keys = &identity["authentication"]["symmetricKey"];
@@ -175,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_and_thumbprints_are_for_their_own_methods() {
+    fn keys_and_thumbprints_must_fit_the_method() {
         for arguments in [
             &["--am", "x509_thumbprint"][..],
             &["--am", "x509_thumbprint", "--ptp", "AB", "--pk", "YQ=="],

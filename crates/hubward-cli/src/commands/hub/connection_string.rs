@@ -1,4 +1,4 @@
-//! `connection-string show`: what a device or module is given to connect with.
+//! `connection-string show`: prints the connection string of a device or module.
 
 use clap::{Args, ValueEnum};
 use hubward_service::model::Authentication;
@@ -7,25 +7,25 @@ use zeroize::Zeroizing;
 use crate::failure::Failure;
 use crate::output::Answer;
 
-/// Which of the two keys.
+/// One of the two keys.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub(super) enum KeyType {
-    /// The first.
+    /// The primary key.
     #[default]
     Primary,
-    /// The second.
+    /// The secondary key.
     Secondary,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct KeyArgs {
-    /// Which key.
+    /// Key to use.
     #[arg(long, visible_alias = "kt", value_name = "WHICH", default_value = "primary", ignore_case = true)]
     pub(super) key_type: KeyType,
 }
 
 impl KeyArgs {
-    /// The key of an identity.
+    /// The selected key of an identity.
     pub(super) fn of(&self, who: &str, authentication: Option<&Authentication>) -> Result<Zeroizing<String>, Failure> {
         let keys = authentication.and_then(|it| it.symmetric_key.as_ref());
         let key = keys.map(|it| match self.key_type {
@@ -33,13 +33,13 @@ impl KeyArgs {
             KeyType::Secondary => &it.secondary_key,
         });
         let key = key.filter(|it| !it.is_empty()).ok_or_else(|| {
-            Failure::usage(format!("{who} has no such key: it does not sign tokens"))
-                .hint("hubward hub device-identity show says how it proves who it is")
+            Failure::usage(format!("{who} has no symmetric key, so it cannot sign tokens"))
+                .hint("`hubward hub device-identity show` shows how it authenticates")
         })?;
         Ok(Zeroizing::new(key.clone()))
     }
 
-    /// The connection string of an identity; `ids` is `DeviceId=…`, maybe with a module.
+    /// The connection string of an identity; `ids` is `DeviceId=…`, optionally followed by `;ModuleId=…`.
     pub(super) fn connection_string(
         &self,
         host: &str,

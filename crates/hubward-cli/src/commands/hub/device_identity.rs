@@ -1,4 +1,4 @@
-//! `hubward hub device-identity`: the devices that a hub knows.
+//! `hubward hub device-identity`: manages the devices of a hub.
 
 use clap::{Args, Subcommand, ValueEnum};
 use hubward_service::model::Device;
@@ -16,7 +16,7 @@ use crate::service_login::LoginArgs;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum DeviceIdentityCommand {
-    /// Make a device; its keys are made too, unless given.
+    /// Create a device; the keys are generated unless they are given.
     #[command(after_help = "Examples:
   hubward hub device-identity create -d dev-2 --emulator
   hubward hub device-identity create -d dev-2 --output json | jq .authentication.symmetricKey")]
@@ -24,21 +24,23 @@ pub(super) enum DeviceIdentityCommand {
     /// Show a device.
     #[command(after_help = "Example:\n  hubward hub device-identity show -d dev-2 --show-keys")]
     Show(ShowArgs),
-    /// List the first devices; a query finds others.
+    /// List up to 1,000 devices; use `query` for more.
     #[command(after_help = "Example:\n  hubward hub device-identity list --output table")]
     List(ListArgs),
-    /// Change a device. It is read first, and stays as it is if somebody else changes it meanwhile.
+    /// Change a device.
+    ///
+    /// The command reads the device, and writes it only if it has not changed since.
     #[command(after_help = "Examples:
   hubward hub device-identity update -d dev-2 --status disabled --status-reason lost
   hubward hub device-identity update -d dev-2 --set capabilities.iotEdge=true")]
     Update(Box<UpdateArgs>),
-    /// Make a new key for a device, or exchange its two.
+    /// Generate a new key for a device, or swap its two keys.
     #[command(after_help = "Example:\n  hubward hub device-identity renew-key -d dev-2 --kt primary --show-keys")]
     RenewKey(RenewKeyArgs),
-    /// Delete a device with its modules, its twin and the messages that wait for it.
+    /// Delete a device with its modules, its twin and its queued messages.
     #[command(after_help = "Example:\n  hubward hub device-identity delete -d dev-2")]
     Delete(DeleteArgs),
-    /// What a device is given to connect with.
+    /// Print the connection string of a device.
     #[command(subcommand, after_help = "Example:\n  hubward hub device-identity connection-string show -d dev-2")]
     ConnectionString(ConnectionStringCommand),
 }
@@ -61,16 +63,16 @@ pub(super) struct CreateArgs {
     keys: ShowKeys,
 }
 
-/// What a device may be told to be.
+/// The settings of a device.
 #[derive(Debug, Args)]
 struct SettingArgs {
-    /// Whether it may connect [default: enabled]
+    /// Whether the device may connect [default: enabled]
     #[arg(long, visible_alias = "sta", value_name = "STATUS", ignore_case = true)]
     status: Option<Status>,
-    /// Why, in up to 128 characters.
+    /// Reason for the status (at most 128 characters).
     #[arg(long, visible_alias = "star", value_name = "TEXT")]
     status_reason: Option<String>,
-    /// It is an edge device. The emulator has none, and says so.
+    /// Whether the device is an IoT Edge device; not supported by the emulator.
     #[arg(long, visible_alias = "ee", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     edge_enabled: Option<bool>,
     #[command(flatten)]
@@ -79,9 +81,9 @@ struct SettingArgs {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Status {
-    /// It may connect.
+    /// The device may connect.
     Enabled,
-    /// It may not.
+    /// The device may not connect.
     Disabled,
 }
 
@@ -95,8 +97,8 @@ pub(super) struct ShowArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct ListArgs {
-    /// So many, at most 1,000; for more, ask a query.
-    #[arg(long, value_name = "N", default_value_t = MOST, allow_negative_numbers = true, value_parser = top)]
+    /// Maximum number of results (at most 1,000); use `query` for more.
+    #[arg(long, value_name = "N", default_value_t = MAX_DEVICES, allow_negative_numbers = true, value_parser = top)]
     top: u16,
 }
 
@@ -106,7 +108,7 @@ pub(super) struct UpdateArgs {
     device: DeviceArgs,
     #[command(flatten)]
     settings: SettingArgs,
-    /// Members by their paths. A value is JSON, or text if it is none.
+    /// Members to set, by their paths; a value that is not JSON is text.
     #[arg(long, value_name = "PATH=VALUE", num_args = 1..)]
     set: Vec<String>,
     #[command(flatten)]
@@ -163,7 +165,7 @@ pub(super) async fn run(
         DeviceIdentityCommand::Delete(args) => {
             let id = &args.device.device_id;
             args.etag.on(hub.delete_device(id)).await?;
-            Answer::done(format!("the device {id} is deleted"))
+            Answer::done(format!("deleted the device {id}"))
         }
         DeviceIdentityCommand::ConnectionString(ConnectionStringCommand::Show(args)) => {
             let device = hub.device(&args.device.device_id).await?;
@@ -174,29 +176,29 @@ pub(super) async fn run(
     Ok(output.answer(&answer).await)
 }
 
-/// The first devices, as the registry has them. It gives no more than so many, and no page after them.
+/// The first devices of the registry. The registry returns at most [`MAX_DEVICES`] and has no further pages.
 async fn list(args: &ListArgs, hub: &HubService) -> Result<Answer, Failure> {
     let body: Box<RawValue> = hub.devices(args.top.into()).verbatim().await?;
-    if args.top == MOST {
+    if args.top == MAX_DEVICES {
         let devices: Vec<&RawValue> = serde_json::from_str(body.get()).unwrap_or_default();
-        if devices.len() >= MOST.into() {
-            tracing::warn!("these are the first {MOST} devices, there may be more: {ALL}");
+        if devices.len() >= MAX_DEVICES.into() {
+            tracing::warn!("these are the first {MAX_DEVICES} devices; there may be more: {ALL}");
         }
     }
     Answer::of(body.get(), COLUMNS, false)
 }
 
-/// What the registry gives at most.
-const MOST: u16 = 1000;
-/// What gives all.
+/// The maximum number of devices that the registry returns.
+const MAX_DEVICES: u16 = 1000;
+/// The command that lists all devices.
 const ALL: &str = "hubward hub query -q 'SELECT * FROM devices'";
 
 fn top(text: &str) -> Result<u16, String> {
-    let top = text.parse().ok().filter(|it| (1..=MOST).contains(it));
-    top.ok_or_else(|| format!("the registry lists 1 to {MOST} devices; for more: {ALL}"))
+    let top = text.parse().ok().filter(|it| (1..=MAX_DEVICES).contains(it));
+    top.ok_or_else(|| format!("the registry lists 1 to {MAX_DEVICES} devices; to list more: {ALL}"))
 }
 
-/// Reads the device, changes it, and writes it if it is still the one that was read.
+/// Reads the device, changes it, and writes it if the ETag still matches.
 async fn update(args: &UpdateArgs, hub: &HubService) -> Result<Answer, Failure> {
     let sets: Vec<(&str, Value)> = args.set.iter().map(|it| assignment(it)).collect::<Result<_, _>>()?;
     let change = |device: &mut Value| {
@@ -242,7 +244,7 @@ impl SettingArgs {
     }
 }
 
-/// `path=value`.
+/// Parses `path=value`.
 pub(super) fn assignment(text: &str) -> Result<(&str, Value), Failure> {
     let (path, value) = text
         .split_once('=')
@@ -251,15 +253,15 @@ pub(super) fn assignment(text: &str) -> Result<(&str, Value), Failure> {
     Ok((path.trim(), serde_json::from_str(value).unwrap_or_else(|_| json!(value))))
 }
 
-/// Sets a member by its path, making objects on the way.
-pub(super) fn set(thing: &mut Value, path: &str, value: Value) -> Result<(), Failure> {
-    let mut place = thing;
+/// Sets a member by its path, creating objects along the path.
+pub(super) fn set(record: &mut Value, path: &str, value: Value) -> Result<(), Failure> {
+    let mut place = record;
     for name in path.split('.') {
         if place.is_null() {
             *place = json!({});
         }
         let Value::Object(members) = place else {
-            return Err(Failure::usage(format!("cannot set {path}: `{name}` would be inside of what is no object")));
+            return Err(Failure::usage(format!("cannot set {path}: the parent of `{name}` is not an object")));
         };
         place = members.entry(name).or_insert(Value::Null);
     }
@@ -267,7 +269,7 @@ pub(super) fn set(thing: &mut Value, path: &str, value: Value) -> Result<(), Fai
     Ok(())
 }
 
-/// What `list` shows of a device.
+/// The columns of table and tsv. Their order is a documented interface: see docs/cli.md.
 pub(super) const COLUMNS: &[Column] = &[
     ("Device", "/deviceId"),
     ("Status", "/status"),

@@ -17,7 +17,7 @@ use crate::service_login::LoginArgs;
   hubward hub invoke-device-method -d dev-1 --mn reboot --mp '{\"delay\": 3}'
   hubward hub invoke-device-method -d dev-1 --mn reboot --timeout 60 --connect-timeout 0
 
-The command succeeds when the device has answered, whatever the status of its answer is.")]
+The command succeeds if the device answers, whatever the status of the answer.")]
 pub(super) struct DeviceMethodArgs {
     #[command(flatten)]
     device: DeviceArgs,
@@ -37,16 +37,16 @@ pub(super) struct ModuleMethodArgs {
 
 #[derive(Debug, Args)]
 struct MethodArgs {
-    /// The method.
+    /// Name of the method.
     #[arg(long, visible_alias = "mn", value_name = "NAME")]
     method_name: String,
-    /// What it gets, JSON or @FILE.
+    /// Payload of the call, JSON or @FILE.
     #[arg(long, visible_alias = "mp", value_name = "JSON", default_value = "{}")]
     method_payload: String,
-    /// Seconds that the device may take, 5 to 300.
+    /// Seconds to wait for the answer of the device (5 to 300).
     #[arg(long, visible_alias = "to", value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(5..=300))]
     timeout: u64,
-    /// Seconds to wait for a device that is not connected, at most those of --timeout [default: all of them]
+    /// Seconds to wait until the device connects; at most --timeout [default: --timeout]
     #[arg(long, visible_alias = "cto", value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(..=300))]
     connect_timeout: Option<u64>,
 }

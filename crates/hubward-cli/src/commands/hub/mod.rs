@@ -1,4 +1,4 @@
-//! `hubward hub`: the service's side of a hub, named as in `az iot hub`. One file a command.
+//! `hubward hub`: commands for operators of a hub, named as in `az iot hub`; one file each.
 
 mod auth_args;
 mod c2d;
@@ -28,8 +28,9 @@ use crate::stop::Stop;
   hubward hub query -q \"SELECT * FROM devices WHERE tags.site = 'a'\" --output table
   hubward hub invoke-device-method -d dev-1 --mn reboot --mp '{\"delay\": 3}'
 
-The login is that of a policy: IOTHUB_CONNECTION_STRING, --login-file; or --emulator, which needs none.
-Who knows `az iot hub` leaves out `az iot`; the commands beside each other: docs/from-az-iot.md.")]
+The login is the connection string of a policy, in IOTHUB_CONNECTION_STRING or a file (--login-file).
+An emulator needs no login: --emulator. The commands have the names of `az iot hub`;
+docs/from-az-iot.md compares them.")]
 pub(crate) struct HubArgs {
     #[command(subcommand)]
     command: HubCommand,
@@ -41,48 +42,48 @@ pub(crate) struct HubArgs {
 
 #[derive(Debug, Subcommand)]
 enum HubCommand {
-    /// Devices that a hub knows.
+    /// Manage the devices of a hub.
     #[command(subcommand, after_help = "Example:\n  hubward hub device-identity create -d dev-2 --emulator")]
     DeviceIdentity(device_identity::DeviceIdentityCommand),
-    /// Modules of devices.
+    /// Manage the modules of devices.
     #[command(subcommand, after_help = "Example:\n  hubward hub module-identity create -d dev-2 -m valve --emulator")]
     ModuleIdentity(module_identity::ModuleIdentityCommand),
-    /// The twin of a device.
+    /// Show or change the twin of a device.
     #[command(
         subcommand,
         after_help = "Example:\n  hubward hub device-twin update -d dev-1 --desired '{\"interval\": 30}'"
     )]
     DeviceTwin(twin::DeviceTwinCommand),
-    /// The twin of a module.
+    /// Show or change the twin of a module.
     #[command(subcommand, after_help = "Example:\n  hubward hub module-twin show -d dev-1 -m valve")]
     ModuleTwin(twin::ModuleTwinCommand),
     /// Call a direct method of a device.
     InvokeDeviceMethod(invoke::DeviceMethodArgs),
     /// Call a direct method of a module.
     InvokeModuleMethod(invoke::ModuleMethodArgs),
-    /// Ask for twins, or for what a query selects.
+    /// Run a query over twins.
     Query(query::QueryArgs),
-    /// Sign a token: of a policy, of a device, or of a module.
+    /// Sign a SAS token for a policy, a device or a module.
     GenerateSasToken(sas_token::TokenArgs),
-    /// Messages to devices; of an emulator only.
+    /// Send cloud-to-device messages (emulator only).
     #[command(subcommand, after_help = "Example:\n  hubward hub c2d-message send -d dev-1 --data reboot --emulator")]
     C2dMessage(c2d::C2dMessageCommand),
-    /// Watch what devices send, as it comes; of an emulator only.
+    /// Print the telemetry of devices as it arrives (emulator only).
     MonitorEvents(monitor::MonitorArgs),
 }
 
 impl HubArgs {
-    /// Whether the answer has rows and columns: what comes without an end has none.
+    /// Whether the answer has rows and columns; an endless stream has none.
     pub(crate) const fn has_rows(&self) -> bool {
         !matches!(self.command, HubCommand::MonitorEvents(_))
     }
 }
 
-/// Does what was asked for.
+/// Runs the command.
 pub(crate) async fn run(args: &HubArgs, output: &Output) -> Result<ExitCode, Failure> {
-    args.az.heed()?;
+    args.az.check()?;
     match &args.command {
-        // Ctrl-C is its proper end.
+        // Ctrl-C is the normal end of this command.
         HubCommand::MonitorEvents(events) => monitor::run(events, &args.login, output).await,
         command => Stop::listen()?.or_interrupt(ask(command, &args.login, output)).await,
     }

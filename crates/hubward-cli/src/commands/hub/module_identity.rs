@@ -1,4 +1,4 @@
-//! `hubward hub module-identity`: the modules of devices.
+//! `hubward hub module-identity`: manages the modules of devices.
 
 use clap::{Args, Subcommand};
 use hubward_service::model::Module;
@@ -18,7 +18,7 @@ use crate::service_login::LoginArgs;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum ModuleIdentityCommand {
-    /// Make a module of a device; its keys are made too, unless given.
+    /// Create a module of a device; the keys are generated unless they are given.
     #[command(after_help = "Example:\n  hubward hub module-identity create -d dev-2 -m valve")]
     Create(CreateArgs),
     /// Show a module.
@@ -27,16 +27,18 @@ pub(super) enum ModuleIdentityCommand {
     /// List the modules of a device.
     #[command(after_help = "Example:\n  hubward hub module-identity list -d dev-2 --output table")]
     List(ListArgs),
-    /// Change a module. It is read first, and stays as it is if somebody else changes it meanwhile.
+    /// Change a module.
+    ///
+    /// The command reads the module, and writes it only if it has not changed since.
     #[command(after_help = "Example:\n  hubward hub module-identity update -d dev-2 -m valve --set managedBy=me")]
     Update(Box<UpdateArgs>),
-    /// Make a new key for a module, or exchange its two.
+    /// Generate a new key for a module, or swap its two keys.
     #[command(after_help = "Example:\n  hubward hub module-identity renew-key -d dev-2 -m valve --kt swap")]
     RenewKey(RenewKeyArgs),
     /// Delete a module.
     #[command(after_help = "Example:\n  hubward hub module-identity delete -d dev-2 -m valve")]
     Delete(DeleteArgs),
-    /// What a module is given to connect with.
+    /// Print the connection string of a module.
     #[command(
         subcommand,
         after_help = "Example:\n  hubward hub module-identity connection-string show -d dev-2 -m valve"
@@ -76,7 +78,7 @@ pub(super) struct UpdateArgs {
     module: ModuleArgs,
     #[command(flatten)]
     auth: AuthArgs,
-    /// Members by their paths. A value is JSON, or text if it is none.
+    /// Members to set, by their paths; a value that is not JSON is text.
     #[arg(long, value_name = "PATH=VALUE", num_args = 1..)]
     set: Vec<String>,
     #[command(flatten)]
@@ -142,7 +144,7 @@ pub(super) async fn run(
         ModuleIdentityCommand::Delete(args) => {
             let (device, module) = args.module.ids();
             args.etag.on(hub.delete_module(device, module)).await?;
-            Answer::done(format!("the module {module} of {device} is deleted"))
+            Answer::done(format!("deleted the module {module} of {device}"))
         }
         ModuleIdentityCommand::ConnectionString(ConnectionStringCommand::Show(args)) => {
             let (device, module) = args.module.ids();
@@ -154,18 +156,18 @@ pub(super) async fn run(
     Ok(output.answer(&answer).await)
 }
 
-/// The modules of a device, or the first of them: the service always gives all.
+/// The modules of a device, or the first `--top` of them; the service always returns all.
 async fn list(args: &ListArgs, hub: &HubService) -> Result<Answer, Failure> {
     let top = args.top.limit()?;
     let body: Box<RawValue> = hub.modules(&args.device.device_id).verbatim().await?;
     let Some(top) = top else { return Answer::of(body.get(), COLUMNS, false) };
     let mut modules: Vec<Box<RawValue>> = serde_json::from_str(body.get())
-        .map_err(|error| Failure::usage(format!("the modules are no JSON: {error}")))?;
+        .map_err(|error| Failure::usage(format!("the list of modules is not JSON: {error}")))?;
     modules.truncate(top);
     Answer::of(output::list(&modules), COLUMNS, false)
 }
 
-/// Reads the module, changes it, and writes it if it is still the one that was read.
+/// Reads the module, changes it, and writes it if the ETag still matches.
 async fn update(args: &UpdateArgs, hub: &HubService) -> Result<Answer, Failure> {
     let sets: Vec<(&str, Value)> = args.set.iter().map(|it| assignment(it)).collect::<Result<_, _>>()?;
     let change = |module: &mut Value| {
@@ -193,7 +195,7 @@ async fn changed(
     one(hub.create_module(&Module::new(device, module)).json(&changed).if_match(&etag), COLUMNS, show_keys).await
 }
 
-/// What `list` shows of a module.
+/// The columns of table and tsv. Their order is a documented interface: see docs/cli.md.
 const COLUMNS: &[Column] = &[
     ("Device", "/deviceId"),
     ("Module", "/moduleId"),

@@ -1,4 +1,4 @@
-//! `hubward hub monitor-events`: what devices send, as the emulator shows it while it comes.
+//! `hubward hub monitor-events`: prints the telemetry of devices as an emulator receives it.
 
 use std::time::Duration;
 
@@ -16,17 +16,17 @@ use crate::service_login::LoginArgs;
 use crate::service_reach::absent;
 use crate::stop::Stop;
 
-/// Which properties are shown.
+/// Which properties to show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Properties {
-    /// What the hub has added.
+    /// Properties that the hub has added.
     #[value(name = "anno", alias = "annotations")]
     Annotations,
-    /// What the sender has set, of the names that the hub knows.
+    /// System properties that the sender has set.
     Sys,
-    /// The application's own.
+    /// Application properties.
     App,
-    /// All of them.
+    /// All properties.
     All,
 }
 
@@ -35,24 +35,26 @@ enum Properties {
   hubward hub monitor-events --emulator                        # until Ctrl-C
   hubward hub monitor-events -d dev-1 --from 0 --count 10 --output json
 
-The service of Azure gives telemetry over AMQP only: there this is `az iot hub monitor-events`.")]
+Azure delivers telemetry over AMQP only; use `az iot hub monitor-events` there.")]
 pub(super) struct MonitorArgs {
-    /// Only what this device sends.
+    /// Show only messages of this device.
     #[arg(long, short, value_name = "ID")]
     device_id: Option<String>,
-    /// Only what this module of it sends.
+    /// Show only messages of this module of the device.
     #[arg(long, short, value_name = "ID", requires = "device_id")]
     module_id: Option<String>,
-    /// Where to begin: an offset, or `latest` for what comes next. 0 is all that the emulator has kept.
+    /// Where to begin: an offset, or `latest` for new messages only.
+    ///
+    /// Offset 0 shows all messages that the emulator has kept.
     #[arg(long, value_name = "OFFSET", default_value = "latest", value_parser = offset)]
     from: String,
-    /// End after so many messages.
+    /// Number of messages after which the command ends.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
-    /// End after so many seconds without a message; 0 waits for ever.
+    /// Seconds without a message after which the command ends; 0 means never.
     #[arg(long, short, visible_alias = "to", value_name = "SECONDS", default_value_t = 0)]
     timeout: u64,
-    /// Show these properties, too. JSON has all of them.
+    /// Properties to show in text; JSON always contains all of them.
     #[arg(long, short, visible_alias = "props", value_name = "WHICH", num_args = 0.., value_delimiter = ',', ignore_case = true)]
     properties: Vec<Properties>,
 }
@@ -66,7 +68,7 @@ pub(super) async fn run(args: &MonitorArgs, login: &LoginArgs, output: &Output) 
     while args.count.is_none_or(|it| seen < it) {
         let event = tokio::select! {
             biased;
-            // The proper end.
+            // The normal end.
             () = stop.heard() => break,
             event = stream.next() => event,
             () = idle(args.timeout) => break,
@@ -77,7 +79,7 @@ pub(super) async fn run(args: &MonitorArgs, login: &LoginArgs, output: &Output) 
                 seen += u64::from(is_message);
                 feed.last = event.id.or(feed.last);
             }
-            // The emulator ends, or ended and is back: whoever is there says which.
+            // The emulator has ended, or has restarted: opening the stream again shows which.
             Ok(None) | Err(ServiceError::Closed { .. }) => {
                 stream = stop.or_interrupt(async { feed.open().await.map_err(|error| absent(error.into())) }).await?;
             }
@@ -94,7 +96,7 @@ async fn find(args: &MonitorArgs, login: &LoginArgs) -> Result<(AdminPort, Strin
     Ok((admin, reached.host))
 }
 
-/// A stream that can be opened again where it was.
+/// A stream of telemetry that can be reopened after the last event.
 struct Feed {
     admin: AdminPort,
     path: String,
@@ -115,25 +117,25 @@ async fn idle(seconds: u64) {
     }
 }
 
-/// Shows an event; whether it was a message.
+/// Prints an event; returns whether it was a message.
 async fn tell(args: &MonitorArgs, event: &ServerEvent, output: &Output) -> bool {
     let data: Value = serde_json::from_str(&event.data).unwrap_or_default();
     match event.event.as_deref() {
         None | Some("message") if output.is_text() => output.line(&line(&data, &args.properties)).await,
         None | Some("message") => output.exact(event.data.clone()).await,
         Some("skipped") => {
-            tracing::warn!("{} messages were gone before they could be shown", data["skipped"]);
+            tracing::warn!("the emulator dropped {} messages before they could be shown", data["skipped"]);
             return false;
         }
         Some(other) => {
-            tracing::warn!("the emulator says `{other}`: its telemetry begins anew");
+            tracing::warn!("the emulator sent the event `{other}`: its telemetry starts again");
             return false;
         }
     }
     true
 }
 
-/// A message for people.
+/// The text of a message for people.
 fn line(message: &Value, properties: &[Properties]) -> String {
     let text = |name: &str| message[name].as_str();
     let mut from = visible(text("deviceId").unwrap_or("-"));
@@ -167,7 +169,11 @@ fn line(message: &Value, properties: &[Properties]) -> String {
 
 fn offset(text: &str) -> Result<String, String> {
     let fits = text == "latest" || text.parse::<u64>().is_ok();
-    if fits { Ok(text.to_owned()) } else { Err("write an offset, such as 0, or `latest`".to_owned()) }
+    if fits {
+        Ok(text.to_owned())
+    } else {
+        Err("this is not an offset; write a number, such as 0, or `latest`".to_owned())
+    }
 }
 
 impl MonitorArgs {
@@ -194,7 +200,7 @@ impl MonitorArgs {
     }
 }
 
-/// A word as a shell takes it.
+/// A word quoted for a shell.
 pub(super) fn quoted(word: &str) -> String {
     let is_plain = !word.is_empty() && word.bytes().all(|it| it.is_ascii_alphanumeric() || b"-_.:/@%+,=".contains(&it));
     if is_plain { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
@@ -207,7 +213,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_message_is_a_line_with_the_properties_that_were_asked_for() {
+    fn a_message_is_a_line_with_the_requested_properties() {
         let message = json!({"deviceId": "d1", "moduleId": "m", "body": "21.5\n\u{1b}[2J",
             "systemProperties": {"$.mid": "1", "iothub-enqueuedtime": "t"}, "properties": {"k": "v", "flag": null}});
         assert_eq!(line(&message, &[]), "d1/m: 21.5  [2J");

@@ -16,7 +16,7 @@ use crate::service_login::LoginArgs;
   hubward hub query -q \"SELECT deviceId, tags.site AS site FROM devices WHERE status = 'enabled'\"
   hubward hub query -q \"SELECT COUNT() AS n FROM devices\" --output tsv")]
 pub(super) struct QueryArgs {
-    /// The query, in the hub's SQL.
+    /// Query in the query language of IoT Hub.
     #[arg(long, short, value_name = "QUERY")]
     query_command: String,
     #[command(flatten)]

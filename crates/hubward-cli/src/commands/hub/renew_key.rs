@@ -1,4 +1,4 @@
-//! `device-identity renew-key`, `module-identity renew-key`: a key that somebody has seen is good no more.
+//! `device-identity renew-key`, `module-identity renew-key`: replaces keys, such as one that was disclosed.
 
 use clap::{Args, ValueEnum};
 use hubward::SharedKey;
@@ -8,22 +8,22 @@ use super::device_identity::set;
 use super::shared::{EtagArgs, ShowKeys};
 use crate::failure::Failure;
 
-/// What becomes of the keys.
+/// What to do with the keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Renewal {
-    /// The first is new.
+    /// Generate a new primary key.
     Primary,
-    /// The second is new.
+    /// Generate a new secondary key.
     Secondary,
-    /// Both are new.
+    /// Generate two new keys.
     Both,
-    /// Each takes the place of the other.
+    /// Swap the two keys.
     Swap,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct RenewArgs {
-    /// Which key is made anew; `swap` exchanges the two.
+    /// Key to generate; `swap` swaps the two keys.
     #[arg(long, visible_alias = "kt", value_name = "WHICH", ignore_case = true)]
     key_type: Renewal,
     #[command(flatten)]
@@ -39,7 +39,10 @@ impl RenewArgs {
         let (primary, secondary) = match (keys["primaryKey"].as_str(), keys["secondaryKey"].as_str()) {
             (Some(primary), Some(secondary)) => (primary.to_owned(), secondary.to_owned()),
             _ => {
-                return Err(Failure::usage("it has no keys that could be renewed: it proves who it is in another way"));
+                return Err(Failure::usage(
+                    "the identity has no symmetric keys to renew, because it authenticates in \
+                                           another way",
+                ));
             }
         };
         let (primary, secondary) = match self.key_type {
@@ -52,7 +55,7 @@ impl RenewArgs {
     }
 }
 
-/// A key that nobody knows yet.
+/// A new random key.
 pub(super) fn new_key() -> Result<String, Failure> {
     let key = SharedKey::generate().map_err(|error| Failure::local(error.to_string()))?;
     Ok(key.expose_base64().to_string())

@@ -1,4 +1,4 @@
-//! `hubward hub generate-sas-token`: a token of a policy, of a device, or of a module.
+//! `hubward hub generate-sas-token`: signs a token for a policy, a device or a module.
 
 use std::time::Duration;
 
@@ -20,27 +20,30 @@ use crate::service_reach::Reached;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  hubward hub generate-sas-token                       # of the login's policy
-  hubward hub generate-sas-token -d dev-1 --du 600     # of a device; its key is read from the hub
+  hubward hub generate-sas-token                       # for the login's policy
+  hubward hub generate-sas-token -d dev-1 --du 600     # for a device, with its key from the hub
   hubward hub generate-sas-token --emulator --pn service")]
 pub(super) struct TokenArgs {
-    /// Of this device.
+    /// Device that the token is for [default: the login's policy]
     #[arg(long, short, value_name = "ID")]
     device_id: Option<String>,
-    /// Of this module of it.
+    /// Module of the device that the token is for.
     #[arg(long, short, value_name = "ID", requires = "device_id")]
     module_id: Option<String>,
-    /// Of this policy of an emulator's hub [default: iothubowner]. A login has only its own. Without a
-    /// meaning beside a device.
+    /// Policy of the emulator's hub that the token is for [default: iothubowner]
+    ///
+    /// A login can sign only for its own policy. With --device-id the option has no effect.
     #[arg(long, visible_alias = "pn", value_name = "NAME")]
     policy_name: Option<String>,
-    /// How many seconds it is good, from now.
+    /// Validity of the token in seconds, starting now.
     #[arg(long, visible_alias = "du", value_name = "SECONDS", default_value_t = 3600, value_parser = clap::value_parser!(u64).range(1..))]
     duration: u64,
     #[command(flatten)]
     key: KeyArgs,
-    /// Of the policy, device or module with this connection string; nobody is asked. Other users of this
-    /// machine can see it in the list of processes.
+    /// Connection string to sign with, offline; visible to other users of this machine.
+    ///
+    /// The connection string may be that of a policy, a device or a module. Other users can see it in the list
+    /// of processes.
     #[arg(long, visible_alias = "cs", value_name = "CONNSTR", conflicts_with_all = ["device_id", "policy_name", "login", "login_file", "emulator"])]
     connection_string: Option<Secret>,
 }
@@ -49,15 +52,15 @@ pub(super) async fn run(args: &TokenArgs, login: &LoginArgs, output: &Output) ->
     let expiry = UnixSeconds::from_system_time(sas::now()).saturating_add(Duration::from_secs(args.duration));
     if let Some(text) = &args.connection_string {
         tracing::warn!(
-            "--connection-string stands on the command line, where other users of this machine can read it; prefer \
+            "--connection-string is on the command line, where other users of this machine can read it; prefer \
              --login-file or {} for a policy, hubward sas token --symmetric-key-file for a device",
             crate::HUB_LOGIN
         );
         return Ok(output.answer(&Answer::value("sas", of_text(text, expiry)?.expose())).await);
     }
     if args.device_id.is_none() && args.key.key_type == KeyType::Secondary {
-        return Err(Failure::usage("--key-type secondary is for devices: a login holds one key of its policy")
-            .hint("give the connection string with the policy's second key"));
+        return Err(Failure::usage("--key-type secondary is only for devices; a login contains one key of its policy")
+            .hint("log in with the connection string that contains the policy's secondary key"));
     }
     let reached = login.reach_hub().await?;
     let token = match &args.device_id {
@@ -65,7 +68,7 @@ pub(super) async fn run(args: &TokenArgs, login: &LoginArgs, output: &Output) ->
         None => {
             let policy = policy(args, &reached).await?;
             let (Some(key), Some(name)) = (policy.policy_key(), policy.policy_name()) else {
-                return Err(Failure::usage("the login holds no key to sign with")
+                return Err(Failure::usage("the login contains no key to sign with")
                     .hint("log in with the connection string of a policy, or sign for a device with --device-id"));
             };
             SasToken::sign(key, &reached.host, expiry, Some(name))
@@ -74,16 +77,16 @@ pub(super) async fn run(args: &TokenArgs, login: &LoginArgs, output: &Output) ->
     Ok(output.answer(&Answer::value("sas", token.expose())).await)
 }
 
-/// By the key in a connection string, whosever it is.
+/// Signs with the key in a connection string of a policy, a device or a module.
 fn of_text(text: &Secret, expiry: UnixSeconds) -> Result<SasToken, Failure> {
     let wrong = |problem: String| Failure::usage(format!("--connection-string: {problem}"));
     let all = ConnectionString::parse(text.expose()).map_err(|error| wrong(error.to_string()))?;
-    let key = all.expose_shared_access_key().ok_or_else(|| wrong("there is no SharedAccessKey in it".to_owned()))?;
+    let key = all.expose_shared_access_key().ok_or_else(|| wrong("it contains no SharedAccessKey".to_owned()))?;
     let key = SharedKey::from_base64(key).map_err(|error| wrong(error.to_string()))?;
     let resource = match all.device_id() {
-        // The error would quote what may hold anything.
+        // The error could quote any text from the connection string, so it is not shown.
         Some(device) => resource(all.host_name(), device, all.module_id())
-            .map_err(|_| wrong("HostName, DeviceId or ModuleId in it is no such name".to_owned()))?,
+            .map_err(|_| wrong("its HostName, DeviceId or ModuleId is not valid".to_owned()))?,
         None => all.host_name().to_owned(),
     };
     Ok(SasToken::sign(&key, &resource, expiry, all.shared_access_key_name()))
@@ -107,7 +110,7 @@ async fn of_identity(
     Ok(SasToken::sign(&key, &resource, expiry, None))
 }
 
-/// What the token of a device or module is for.
+/// The resource for the token of a device or module.
 fn resource(host: &str, device: &str, module: Option<&str>) -> Result<String, ProtoError> {
     let device = HubIdentity::new(HubHost::new(host)?, DeviceId::new(device)?);
     let identity = match module {
@@ -117,17 +120,17 @@ fn resource(host: &str, device: &str, module: Option<&str>) -> Result<String, Pr
     Ok(identity.sas_resource())
 }
 
-/// The policy that signs: the login's, or one that an emulator shows.
+/// The policy whose key signs: that of the login, or one of an emulator.
 async fn policy(args: &TokenArgs, reached: &Reached<HubService>) -> Result<ServiceLogin, Failure> {
     let wanted = args.policy_name.as_deref();
     if let Some(emulator) = &reached.emulator {
         return of_emulator(&emulator.admin, &reached.host, wanted.unwrap_or("iothubowner")).await;
     }
-    let login = reached.login.clone().ok_or_else(|| Failure::usage("there is no login to sign with"))?;
+    let login = reached.login.clone().ok_or_else(|| Failure::usage("the command needs a login to sign with"))?;
     match (wanted, login.policy_name()) {
         (Some(wanted), Some(name)) if wanted != name => {
-            Err(Failure::usage(format!("--policy-name {wanted}: the login is that of the policy {name}"))
-                .hint(format!("give the connection string of the policy {wanted}")))
+            Err(Failure::usage(format!("--policy-name {wanted}: the login belongs to the policy {name}"))
+                .hint(format!("log in with the connection string of the policy {wanted}")))
         }
         _ => Ok(login),
     }
@@ -142,7 +145,7 @@ async fn of_emulator(admin: &AdminPort, host: &str, name: &str) -> Result<Servic
     let text = found.ok_or_else(|| {
         let names: Vec<&str> = policies.iter().filter_map(|it| it["policy"].as_str()).collect();
         Failure::usage(format!("--policy-name {name}: the hub has no such policy"))
-            .hint(format!("one of: {}", names.join(", ")))
+            .hint(format!("use one of: {}", names.join(", ")))
     })?;
     ServiceLogin::from_connection_string(text).map_err(|error| Failure::usage(error.to_string()))
 }

@@ -1,4 +1,4 @@
-//! What several commands of a hub share: who is meant, and how an answer is shown.
+//! Arguments and helpers that several `hub` commands share.
 
 use clap::Args;
 use hubward_service::{Call, RawValue};
@@ -9,41 +9,41 @@ use crate::failure::Failure;
 use crate::input;
 use crate::output::{Answer, Column};
 
-/// A device.
+/// Selects a device.
 #[derive(Debug, Args)]
 pub(super) struct DeviceArgs {
-    /// The device.
+    /// ID of the device.
     #[arg(long, short, value_name = "ID")]
     pub(super) device_id: String,
 }
 
-/// A module of a device.
+/// Selects a module of a device.
 #[derive(Debug, Args)]
 pub(super) struct ModuleArgs {
     #[command(flatten)]
     pub(super) device: DeviceArgs,
-    /// The module of it.
+    /// ID of the module.
     #[arg(long, short, value_name = "ID")]
     pub(super) module_id: String,
 }
 
 impl ModuleArgs {
-    /// The device and the module.
+    /// The IDs of the device and the module.
     pub(super) fn ids(&self) -> (&str, &str) {
         (&self.device.device_id, &self.module_id)
     }
 }
 
-/// Which version is meant.
+/// The ETag that must match.
 #[derive(Debug, Args)]
 pub(super) struct EtagArgs {
-    /// Only if it has this etag; `*` is any.
+    /// Proceed only if the ETag still matches; `*` matches any.
     #[arg(long, short, value_name = "ETAG")]
     pub(super) etag: Option<String>,
 }
 
 impl EtagArgs {
-    /// Makes a call insist on it.
+    /// Adds the ETag, if one is given, to a request.
     pub(super) fn on<T>(&self, call: Call<T>) -> Call<T> {
         match &self.etag {
             Some(etag) => call.if_match(etag),
@@ -52,8 +52,8 @@ impl EtagArgs {
     }
 }
 
-/// The JSON of an identity that was read, changed, and the etag by which it is written: only if it is still
-/// the one that was read, or has the etag that was typed.
+/// Applies `change` to the JSON of an identity that was read. Returns the JSON, and the ETag for writing it: the
+/// one from `--etag`, otherwise the one that was read.
 pub(super) fn edited(
     what: &str,
     read: &RawValue,
@@ -61,21 +61,21 @@ pub(super) fn edited(
     change: impl FnOnce(&mut Value) -> Result<(), Failure>,
 ) -> Result<(Value, String), Failure> {
     let mut identity: Value =
-        serde_json::from_str(read.get()).map_err(|error| Failure::usage(format!("{what} is no JSON: {error}")))?;
+        serde_json::from_str(read.get()).map_err(|error| Failure::usage(format!("{what} is not JSON: {error}")))?;
     change(&mut identity)?;
     let etag = etag.etag.as_deref().or_else(|| identity["etag"].as_str()).unwrap_or("*").to_owned();
     Ok((identity, etag))
 }
 
-/// Whether keys are shown to people, too.
+/// Whether text contains keys.
 #[derive(Debug, Args)]
 pub(super) struct ShowKeys {
-    /// Show the keys in text, too; JSON always has what the service says.
+    /// Show the keys in text; JSON always contains them.
     #[arg(long)]
     pub(super) show_keys: bool,
 }
 
-/// One thing as the service said it.
+/// The answer of the service to a request for one record.
 pub(super) async fn one<T: DeserializeOwned + Send + 'static>(
     call: Call<T>,
     columns: &[Column],
@@ -85,10 +85,10 @@ pub(super) async fn one<T: DeserializeOwned + Send + 'static>(
     Answer::of(body.get(), columns, reveal)
 }
 
-/// An object that stands in an argument, or in the file it names with `@`.
+/// A JSON object from an argument, or from the file that the argument names with `@`.
 pub(super) fn object(flag: &str, text: &str) -> Result<Map<String, Value>, Failure> {
     match input::json(flag, text)? {
         Value::Object(map) => Ok(map),
-        _ => Err(Failure::usage(format!("{flag} is JSON, but no object")).hint("write '{\"name\": value}'")),
+        _ => Err(Failure::usage(format!("{flag} must be a JSON object")).hint("write '{\"name\": value}'")),
     }
 }

@@ -1,4 +1,4 @@
-//! `hubward hub device-twin` and `module-twin`: what the cloud knows of a device, and wants of it.
+//! `hubward hub device-twin` and `module-twin`: shows and changes twins.
 
 use clap::{Args, Subcommand};
 use hubward_service::model::TwinPatch;
@@ -18,12 +18,12 @@ pub(super) enum DeviceTwinCommand {
     /// Show a twin.
     #[command(after_help = "Example:\n  hubward hub device-twin show -d dev-1")]
     Show(DeviceArgs),
-    /// Merge into a twin; `null` removes a member.
+    /// Merge changes into a twin; `null` removes a member.
     #[command(after_help = "Examples:
   hubward hub device-twin update -d dev-1 --desired '{\"interval\": 30}' --tags '{\"site\": \"a\"}'
   hubward hub device-twin update -d dev-1 --desired @desired.json")]
     Update(UpdateArgs<DeviceArgs>),
-    /// Replace tags and desired properties.
+    /// Replace the tags and the desired properties.
     #[command(after_help = "Example:
   hubward hub device-twin replace -d dev-1 --json '{\"tags\": {}, \"properties\": {\"desired\": {\"interval\": 30}}}'")]
     Replace(ReplaceArgs<DeviceArgs>),
@@ -34,10 +34,10 @@ pub(super) enum ModuleTwinCommand {
     /// Show a twin.
     #[command(after_help = "Example:\n  hubward hub module-twin show -d dev-1 -m valve")]
     Show(ModuleArgs),
-    /// Merge into a twin; `null` removes a member.
+    /// Merge changes into a twin; `null` removes a member.
     #[command(after_help = "Example:\n  hubward hub module-twin update -d dev-1 -m valve --desired '{\"open\": true}'")]
     Update(UpdateArgs<ModuleArgs>),
-    /// Replace tags and desired properties.
+    /// Replace the tags and the desired properties.
     #[command(after_help = "Example:\n  hubward hub module-twin replace -d dev-1 -m valve --json @twin.json")]
     Replace(ReplaceArgs<ModuleArgs>),
 }
@@ -52,7 +52,9 @@ pub(super) struct UpdateArgs<W: Args> {
     /// Tags to merge, JSON or @FILE.
     #[arg(long, value_name = "JSON")]
     tags: Option<String>,
-    /// Members to merge by their paths, such as tags.site=a or properties.desired.interval=30.
+    /// Members to merge, by their paths, such as tags.site=a.
+    ///
+    /// A path begins with `tags` or `properties.desired`, such as properties.desired.interval=30.
     #[arg(long, value_name = "PATH=VALUE", num_args = 1..)]
     set: Vec<String>,
     #[command(flatten)]
@@ -63,7 +65,9 @@ pub(super) struct UpdateArgs<W: Args> {
 pub(super) struct ReplaceArgs<W: Args> {
     #[command(flatten)]
     who: W,
-    /// The twin: JSON with `tags` and `properties.desired`, or @FILE. What else a twin has is ignored.
+    /// Twin as JSON with `tags` and `properties.desired`, or @FILE.
+    ///
+    /// The hub ignores other members of the twin.
     #[arg(long, short, value_name = "JSON")]
     json: String,
     #[command(flatten)]
@@ -106,7 +110,7 @@ pub(super) async fn run_module(
     Ok(output.answer(&answer).await)
 }
 
-/// What is to become of a twin.
+/// A change of a twin.
 struct Change<'a> {
     body: Value,
     replaces: bool,
@@ -124,7 +128,7 @@ impl<'a> Change<'a> {
         }
         for text in &args.set {
             let (path, value) = assignment(text)?;
-            if !is_of_cloud(path) {
+            if !is_writable(path) {
                 return Err(Failure::usage(format!("--set {path}: only `tags` and `properties.desired` can be set"))
                     .hint("write tags.NAME=VALUE or properties.desired.NAME=VALUE"));
             }
@@ -138,14 +142,14 @@ impl<'a> Change<'a> {
         let has = |pointer| body.pointer(pointer).is_some_and(Value::is_object);
         if !has("/tags") && !has("/properties/desired") {
             return Err(Failure::usage("--json has neither `tags` nor `properties.desired`")
-                .hint("write '{\"tags\": {…}, \"properties\": {\"desired\": {…}}}'; what is absent would be removed"));
+                .hint("write '{\"tags\": {…}, \"properties\": {\"desired\": {…}}}'; the hub removes absent parts"));
         }
         Ok(Self { body, replaces: true, etag: &args.etag })
     }
 }
 
-/// Whether it is a path of what the cloud may write: a hub ignores all else.
-fn is_of_cloud(path: &str) -> bool {
+/// Whether operators can write this part of a twin; a hub ignores all other parts.
+fn is_writable(path: &str) -> bool {
     let within = |part| path.strip_prefix(part).is_some_and(|rest: &str| rest.is_empty() || rest.starts_with('.'));
     within("tags") || within("properties.desired")
 }
@@ -159,7 +163,7 @@ async fn ask(hub: &HubService, who: Target<'_>, change: Option<Change<'_>>) -> R
     one(call, COLUMNS, false).await
 }
 
-/// What a row shows of a twin.
+/// The columns of table and tsv. Their order is a documented interface: see docs/cli.md.
 pub(super) const COLUMNS: &[Column] = &[
     ("Device", "/deviceId"),
     ("Module", "/moduleId"),

@@ -1,4 +1,4 @@
-//! `hubward emulator trust`: how programs of other makers come to trust the emulator's certificates.
+//! `hubward emulator trust`: makes other programs trust the emulator's certificates.
 
 mod recipes;
 mod store;
@@ -21,33 +21,35 @@ use crate::shell::Shell;
 
 #[derive(Debug, Args)]
 pub(crate) struct TrustArgs {
-    /// Only these: may be repeated, or several with commas; all unless given.
-    #[arg(long = "for", value_name = "WHO", value_delimiter = ',')]
-    whom: Vec<Whom>,
-    /// For which shell the lines are; of the OS store for its own.
+    /// Programs to print lines for; may be repeated or separated by commas [default: all]
+    #[arg(long = "for", value_name = "PROGRAM", value_delimiter = ',')]
+    programs: Vec<Program>,
+    /// Shell that the lines are for; lines for an OS store are always for that OS.
     #[arg(long, default_value = if cfg!(windows) { "pwsh" } else { "sh" })]
     shell: Shell,
-    /// Put it into the OS store of this machine: every program that uses the store trusts it then. Asks
-    /// first, and needs root (Administrator).
-    #[arg(long, conflicts_with_all = ["uninstall", "whom"])]
+    /// Add the CA to the OS store of this machine; asks first, needs root.
+    ///
+    /// Every program that uses the store then trusts the CA. On Windows run it as Administrator.
+    #[arg(long, conflicts_with_all = ["uninstall", "programs"])]
     install: bool,
-    /// Take it out of the OS store of this machine.
-    #[arg(long, conflicts_with = "whom")]
+    /// Remove the CA from the OS store of this machine; asks first, needs root.
+    #[arg(long, conflicts_with = "programs")]
     uninstall: bool,
-    /// Do not ask.
+    /// Do not ask for confirmation.
     #[arg(long, short)]
     yes: bool,
-    /// With --install and --uninstall: the root of another system, such as that of an image that is
-    /// being built, in the layout of Debian.
+    /// With --install or --uninstall: root of another system in Debian's layout.
+    ///
+    /// For example the root of an image that is being built.
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
     #[command(flatten)]
     at: AdminArgs,
 }
 
-/// Who is to trust it.
+/// A kind of program that can trust the CA.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Whom {
+enum Program {
     /// The store of the operating system.
     Os,
     Python,
@@ -61,7 +63,7 @@ enum Whom {
 
 pub(super) async fn run(args: &TrustArgs, output: &Output) -> Result<ExitCode, Failure> {
     if args.root.is_some() && !args.install && !args.uninstall {
-        return Err(Failure::usage("--root goes with --install or --uninstall"));
+        return Err(Failure::usage("--root needs --install or --uninstall"));
     }
     if args.uninstall {
         let store = store::Store::here(args.root.as_deref())?;
@@ -74,7 +76,7 @@ pub(super) async fn run(args: &TrustArgs, output: &Output) -> Result<ExitCode, F
         let store = store::Store::here(args.root.as_deref())?;
         store.check_rights()?;
         let question = format!(
-            "Every program of this machine that uses {} will trust {}, whose key lies beside {}. Go on?",
+            "Every program of this machine that uses {} will trust {}, whose key is next to {}. Continue?",
             store.name(),
             ca.name,
             ca.file.display()
@@ -82,7 +84,7 @@ pub(super) async fn run(args: &TrustArgs, output: &Output) -> Result<ExitCode, F
         confirm(&question, args.yes)?;
         return done(output, "installed", &store.install(&ca)?).await;
     }
-    let wanted = |it: &Recipe| args.whom.is_empty() || args.whom.contains(&it.whom);
+    let wanted = |it: &Recipe| args.programs.is_empty() || args.programs.contains(&it.program);
     let recipes: Vec<Recipe> = recipes::all(&ca, args.shell).into_iter().filter(wanted).collect();
     if output.is_text() {
         output.line(&text(&ca, args.shell, &recipes)).await;
@@ -105,11 +107,11 @@ async fn done(output: &Output, what: &str, text: &str) -> Result<ExitCode, Failu
 
 fn text(ca: &Ca, shell: Shell, recipes: &[Recipe]) -> String {
     let mut lines = vec![
-        shell.comment(&format!("{} signs nothing but the emulator's own certificates.", ca.name)),
+        shell.comment(&format!("{} signs only the emulator's own certificates.", ca.name)),
         shell.comment(&format!("Its certificate: {}", ca.file.display())),
     ];
     if let Some(fetch) = &ca.fetch {
-        lines.push(shell.comment("The emulator's files are not on this machine; this fetches the certificate:"));
+        lines.push(shell.comment("The emulator's files are not on this machine; to download the certificate:"));
         lines.push(fetch.clone());
     }
     for recipe in recipes {
@@ -119,7 +121,7 @@ fn text(ca: &Ca, shell: Shell, recipes: &[Recipe]) -> String {
         lines.extend(recipe.notes.iter().map(|it| shell.comment(it)));
         lines.extend(recipe.lines.iter().cloned());
         if !recipe.undo.is_empty() {
-            lines.push(shell.comment("to undo it:"));
+            lines.push(shell.comment("to undo this:"));
             lines.extend(recipe.undo.iter().map(|it| shell.comment(&format!("  {it}"))));
         }
     }
@@ -128,18 +130,18 @@ fn text(ca: &Ca, shell: Shell, recipes: &[Recipe]) -> String {
 
 /// The certificate authority of an emulator.
 struct Ca {
-    /// Where its certificate is, or will be once it is fetched.
+    /// The file with its certificate, or the file that `fetch` will write.
     file: PathBuf,
     pem: String,
     /// Its common name.
     name: String,
-    /// The command that fetches the certificate from an emulator whose files are elsewhere.
+    /// The command that downloads the certificate from an emulator whose files are on another machine.
     fetch: Option<String>,
 }
 
 impl Ca {
-    /// That of the emulator that was named; of the data directory, whether an emulator runs or not; or
-    /// of the emulator at the usual port.
+    /// Looks at the emulator that an argument or the variable names; then in the data directory, whether an
+    /// emulator runs or not; then at the emulator on the default port.
     async fn find(at: &AdminArgs) -> Result<Self, Failure> {
         if let Some((_, url)) = at.named()? {
             return Self::of_running(at, &url).await;
@@ -166,13 +168,15 @@ impl Ca {
             port.call(Method::GET, "/health").await.map_err(|error| absent(Failure::from(error)))?;
         let health: Value = serde_json::from_str(health.get()).unwrap_or_default();
         let named = health["emulator"]["caFile"].as_str().map(PathBuf::from);
-        let file = named.ok_or_else(|| Failure::local(format!("{url} is no emulator: it names no CA file")))?;
+        let file = named
+            .ok_or_else(|| Failure::local(format!("{url} is not an emulator: its health report names no CA file")))?;
         if let Ok(pem) = std::fs::read_to_string(&file) {
             return Self::read(file, pem, None);
         }
-        // It runs in a container or as somebody else: its file is out of reach, its admin port is not.
-        let here =
-            std::path::absolute("hubward-ca.pem").map_err(|error| Failure::local(format!("where is this? {error}")))?;
+        // The emulator runs in a container or as another user: this user cannot read its file, but can reach
+        // its admin port.
+        let here = std::path::absolute("hubward-ca.pem")
+            .map_err(|error| Failure::local(format!("the current directory cannot be determined: {error}")))?;
         let url = url.trim().trim_end_matches('/');
         let fetch = format!("curl -fsS {url}/ca.pem -o {}", here.display());
         match std::fs::read_to_string(&here) {
@@ -185,7 +189,7 @@ impl Ca {
     fn read(file: PathBuf, pem: String, fetch: Option<String>) -> Result<Self, Failure> {
         if pem.matches(BEGIN).count() != 1 || pem.contains("PRIVATE KEY") {
             return Err(Failure::local(format!("{} is not the certificate of an emulator", file.display()))
-                .hint("move it away; the next start of the emulator writes it again"));
+                .hint("move the file away; the emulator writes it again at its next start"));
         }
         let name = common_name(&pem).unwrap_or_else(|| UNKNOWN.to_owned());
         Ok(Self { file, pem, name, fetch })
@@ -194,10 +198,10 @@ impl Ca {
 
 fn missing(folder: &Path) -> Failure {
     Failure::local(format!("there is no certificate authority yet in {}", folder.display()))
-        .hint("start the emulator once: hubward emulator; or name the one that is meant: --data-dir DIR, --admin URL")
+        .hint("start the emulator once: hubward emulator; or select another one: --data-dir DIR, --admin URL")
 }
 
-/// The name that the emulator gives its authority, as it stands in the certificate.
+/// The common name of the emulator's CA, read from the certificate.
 fn common_name(pem: &str) -> Option<String> {
     use base64::Engine as _;
     let text: String = pem.split(BEGIN).nth(1)?.split("-----END").next()?.split_whitespace().collect();
@@ -209,6 +213,6 @@ fn common_name(pem: &str) -> Option<String> {
 
 const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
 const NAME: &str = "hubward emulator CA ";
-/// Letters of the key's hash behind the name.
+/// Number of hexadecimal digits of the key's hash that follow the name.
 const TAG: usize = 8;
 const UNKNOWN: &str = "the emulator's certificate authority";

@@ -1,13 +1,13 @@
-//! The exact lines for each kind of program.
+//! The commands that make each kind of program trust the CA.
 
 use serde_json::{Value, json};
 
-use super::{Ca, Whom};
+use super::{Ca, Program};
 use crate::shell::Shell;
 
-/// How one kind of program comes to trust it.
+/// The commands for one kind of program.
 pub(super) struct Recipe {
-    pub(super) whom: Whom,
+    pub(super) program: Program,
     pub(super) title: &'static str,
     /// Whether a test of this repository runs these lines.
     pub(super) tested: bool,
@@ -17,8 +17,8 @@ pub(super) struct Recipe {
 }
 
 impl Recipe {
-    fn new(whom: Whom, title: &'static str, tested: bool, lines: impl IntoIterator<Item = String>) -> Self {
-        Self { whom, title, tested, notes: Vec::new(), lines: lines.into_iter().collect(), undo: Vec::new() }
+    fn new(program: Program, title: &'static str, tested: bool, lines: impl IntoIterator<Item = String>) -> Self {
+        Self { program, title, tested, notes: Vec::new(), lines: lines.into_iter().collect(), undo: Vec::new() }
     }
 
     fn note(mut self, text: &str) -> Self {
@@ -33,7 +33,7 @@ impl Recipe {
 
     pub(super) fn json(&self) -> Value {
         json!({
-            "for": format!("{:?}", self.whom).to_ascii_lowercase(),
+            "for": format!("{:?}", self.program).to_ascii_lowercase(),
             "title": self.title,
             "tested": self.tested,
             "notes": self.notes,
@@ -43,7 +43,7 @@ impl Recipe {
     }
 }
 
-/// All there are.
+/// The recipes of all programs.
 pub(super) fn all(ca: &Ca, shell: Shell) -> Vec<Recipe> {
     let mut recipes = os(ca);
     recipes.extend([
@@ -57,14 +57,14 @@ pub(super) fn all(ca: &Ca, shell: Shell) -> Vec<Recipe> {
     recipes
 }
 
-/// Lines for the OS stores are for the shell of that OS.
+/// Commands for an OS store are always for the shell of that OS.
 fn os(ca: &Ca) -> Vec<Recipe> {
     let path = ca.file.display().to_string();
     let (file, windows, name) = (Shell::Sh.word(&path), Shell::Cmd.word(&path), &ca.name);
     let line = |text: &str| text.replace("{file}", &file);
     vec![
         Recipe::new(
-            Whom::Os,
+            Program::Os,
             "OS store: Debian, Ubuntu, Alpine",
             true,
             [
@@ -72,13 +72,15 @@ fn os(ca: &Ca) -> Vec<Recipe> {
                 line("sudo update-ca-certificates"),
             ],
         )
-        .note("Alpine: untested, and apk add ca-certificates first. hubward emulator trust --install does this.")
+        .note(
+            "Alpine (untested): run `apk add ca-certificates` first. `hubward emulator trust --install` does the same.",
+        )
         .undo([
             line("sudo rm /usr/local/share/ca-certificates/hubward-emulator.crt"),
             line("sudo update-ca-certificates --fresh"),
         ]),
         Recipe::new(
-            Whom::Os,
+            Program::Os,
             "OS store: Fedora, RHEL",
             false,
             [
@@ -88,19 +90,19 @@ fn os(ca: &Ca) -> Vec<Recipe> {
         )
         .undo([line("sudo rm /etc/pki/ca-trust/source/anchors/hubward-emulator.pem"), line("sudo update-ca-trust")]),
         Recipe::new(
-            Whom::Os,
+            Program::Os,
             "OS store: macOS",
             false,
             [line("sudo security add-trusted-cert -d -r trustRoot -k /Library/Keychains/System.keychain {file}")],
         )
         .undo([format!("sudo security delete-certificate -c \"{name}\" /Library/Keychains/System.keychain")]),
         Recipe::new(
-            Whom::Os,
+            Program::Os,
             "OS store: Windows, as Administrator",
             false,
             [format!("certutil -addstore Root {windows}")],
         )
-        .note("For this user alone: certutil -user -addstore Root …")
+        .note("For the current user only: certutil -user -addstore Root …")
         .undo([format!("certutil -delstore Root \"{name}\"")]),
     ]
 }
@@ -108,22 +110,22 @@ fn os(ca: &Ca) -> Vec<Recipe> {
 fn python(ca: &Ca, shell: Shell) -> Recipe {
     let path = ca.file.display().to_string();
     Recipe::new(
-        Whom::Python,
+        Program::Python,
         "Python: ssl, azure-iot-device; requests, azure-iot-hub",
         true,
         [shell.export("SSL_CERT_FILE", &path), shell.export("REQUESTS_CA_BUNDLE", &path)],
     )
-    .note("Each takes the place of the usual authorities, for programs started from this shell. In code:")
+    .note("Each replaces the usual authorities, for programs started from this shell. In code:")
     .note("ssl.create_default_context(cafile=…), requests.get(…, verify=…),")
     .note("IoTHubDeviceClient.create_from_…(…, server_verification_cert=open(…).read())")
 }
 
 fn node(ca: &Ca, shell: Shell) -> Recipe {
-    Recipe::new(Whom::Node, "Node", true, [shell.export("NODE_EXTRA_CA_CERTS", &ca.file.display().to_string())])
-        .note("In addition to the usual authorities. Read once, when node starts.")
+    Recipe::new(Program::Node, "Node", true, [shell.export("NODE_EXTRA_CA_CERTS", &ca.file.display().to_string())])
+        .note("Adds to the usual authorities. Node reads the variable once, at its start.")
 }
 
-/// The store stands beside the certificate.
+/// The trust store is created next to the certificate.
 fn java(ca: &Ca, shell: Shell) -> Recipe {
     let store = ca.file.with_file_name("truststore.p12");
     let (file, path) = (shell.word(&ca.file.display().to_string()), store.display().to_string());
@@ -132,15 +134,15 @@ fn java(ca: &Ca, shell: Shell) -> Recipe {
         shell.word(&path)
     );
     let options = format!("-Djavax.net.ssl.trustStore={path} -Djavax.net.ssl.trustStorePassword=changeit");
-    // A store that is there has this alias already, perhaps of another authority.
+    // An existing store already has this alias, perhaps for another authority.
     let fresh = shell.remove(&path);
     let recipe =
-        Recipe::new(Whom::Java, "Java", true, [fresh.clone(), import, shell.export("JAVA_TOOL_OPTIONS", &options)])
-            .note("The store takes the place of the JDK's, for programs started from this shell. For all programs of a")
+        Recipe::new(Program::Java, "Java", true, [fresh.clone(), import, shell.export("JAVA_TOOL_OPTIONS", &options)])
+            .note("The store replaces the JDK's, for programs started from this shell. For all programs of a")
             .note("JDK: keytool -importcert -cacerts -noprompt -alias hubward-emulator -file … -storepass changeit");
-    // Java splits the variable at spaces, and knows no quotes that all versions share.
+    // Java splits the variable at spaces, and no quoting works in all versions.
     let recipe = if path.contains(' ') {
-        recipe.note("The path has a space in it: copy the store to one without.")
+        recipe.note("The path contains a space: copy the store to a path without spaces.")
     } else {
         recipe
     };
@@ -148,20 +150,19 @@ fn java(ca: &Ca, shell: Shell) -> Recipe {
 }
 
 fn dotnet(ca: &Ca, shell: Shell) -> Recipe {
-    Recipe::new(Whom::Dotnet, ".NET", false, [shell.export("SSL_CERT_FILE", &ca.file.display().to_string())]).note(
-        "On Linux; it takes the place of the usual authorities. On Windows and macOS .NET uses the OS store only.",
-    )
+    Recipe::new(Program::Dotnet, ".NET", false, [shell.export("SSL_CERT_FILE", &ca.file.display().to_string())])
+        .note("On Linux; it replaces the usual authorities. On Windows and macOS .NET uses only the OS store.")
 }
 
 fn curl(ca: &Ca, shell: Shell) -> Recipe {
     let path = ca.file.display().to_string();
-    Recipe::new(Whom::Curl, "curl", true, [shell.export("CURL_CA_BUNDLE", &path)])
+    Recipe::new(Program::Curl, "curl", true, [shell.export("CURL_CA_BUNDLE", &path)])
         .note(&format!("Or for one request: curl --cacert {} …", shell.word(&path)))
-        .note("The curl of Windows uses the OS store only.")
+        .note("The curl that comes with Windows uses only the OS store.")
 }
 
 fn rust(ca: &Ca, shell: Shell) -> Recipe {
     let path = ca.file.display().to_string();
-    Recipe::new(Whom::Rust, "Rust: hubward, SDK and command", true, [shell.export(hubward::vars::CA_FILE, &path)])
+    Recipe::new(Program::Rust, "Rust: hubward, SDK and command", true, [shell.export(hubward::vars::CA_FILE, &path)])
         .note(&format!("Or for one command: --ca-file {}", shell.word(&path)))
 }

@@ -1,4 +1,4 @@
-//! The store of certificates of the machine this runs on.
+//! The certificate store of this machine's operating system.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -6,9 +6,9 @@ use std::process::{Command, Stdio};
 use super::Ca;
 use crate::failure::Failure;
 
-/// A store that can be changed.
+/// A store that this command can change.
 pub(super) enum Store {
-    /// Debian, Ubuntu, Alpine: `update-ca-certificates`. Below a root that may be another system's.
+    /// Debian, Ubuntu, Alpine: `update-ca-certificates`. `root` is `/` or the root of another system.
     Debian {
         root: PathBuf,
     },
@@ -19,13 +19,13 @@ pub(super) enum Store {
 }
 
 impl Store {
-    /// The one of this machine, or of the Debian below `root`.
+    /// The store of this machine, or of the Debian system below `root`.
     pub(super) fn here(root: Option<&Path>) -> Result<Self, Failure> {
         if let Some(root) = root {
             let root = std::path::absolute(root).map_err(|error| Failure::usage(error.to_string()))?;
             if !root.join("etc/ssl/certs").is_dir() {
                 return Err(Failure::usage(format!(
-                    "{} has no etc/ssl/certs: it is no system of Debian's layout",
+                    "{} has no etc/ssl/certs, so it is not a system in Debian's layout",
                     root.display()
                 )));
             }
@@ -44,7 +44,7 @@ impl Store {
             return Ok(Self::Fedora);
         }
         Err(Failure::local("this machine has neither update-ca-certificates nor update-ca-trust")
-            .hint("install the package ca-certificates, or trust the file where it is needed: hubward emulator trust"))
+            .hint("install the package ca-certificates, or make single programs trust it: hubward emulator trust"))
     }
 
     pub(super) fn name(&self) -> String {
@@ -54,7 +54,7 @@ impl Store {
         }
     }
 
-    /// Whether this user may change it; asked before anybody is asked anything.
+    /// Checks that this user may change the store. Called before the confirmation.
     pub(super) fn check_rights(&self) -> Result<(), Failure> {
         let is_systems = !matches!(self, Self::Debian { root } if root != Path::new("/"));
         if !is_systems || !cfg!(unix) {
@@ -63,18 +63,18 @@ impl Store {
         let id = Command::new("id").arg("-u").stdin(Stdio::null()).output();
         match id {
             Ok(id) if id.status.success() && id.stdout.trim_ascii() != b"0" => {
-                Err(Failure::local("the OS store can be changed by root only").hint(AS_ROOT))
+                Err(Failure::local("only root can change the OS store").hint(AS_ROOT))
             }
-            // Whoever cannot be asked will see what the store says.
+            // If `id` does not run, changing the store reports the missing rights.
             _ => Ok(()),
         }
     }
 
-    /// Puts the authority in; says so.
+    /// Adds the CA; returns the confirmation to print.
     pub(super) fn install(&self, ca: &Ca) -> Result<String, Failure> {
         if ca.pem.is_empty() {
             return Err(Failure::local("the emulator's certificate is not on this machine")
-                .hint(ca.fetch.as_ref().map_or_else(String::new, |it| format!("fetch it first: {it}"))));
+                .hint(ca.fetch.as_ref().map_or_else(String::new, |it| format!("download it first: {it}"))));
         }
         match self.anchor() {
             Some(anchor) => {
@@ -85,7 +85,7 @@ impl Store {
                 let written = anchor.parent().map_or(Ok(()), std::fs::create_dir_all);
                 written.and_then(|()| std::fs::write(&anchor, &ca.pem)).map_err(|error| denied(&anchor, &error))?;
                 if let Err(failure) = self.refresh(false) {
-                    // A store that could not be rebuilt must not pick it up some other day.
+                    // The next rebuild of the store must not add the CA after this command has failed.
                     let _ = std::fs::remove_file(&anchor);
                     return Err(failure);
                 }
@@ -95,11 +95,11 @@ impl Store {
         Ok(format!("{} trusts {}; to undo it: hubward emulator trust --uninstall", self.name(), ca.name))
     }
 
-    /// Takes it out; says so. It is no error if it is not there.
+    /// Removes the CA; returns the confirmation to print. Succeeds if the store does not contain the CA.
     pub(super) fn uninstall(&self) -> Result<String, Failure> {
         let Some(anchor) = self.anchor() else {
-            return Err(Failure::usage("--uninstall works on Linux only, for now")
-                .hint("hubward emulator trust --for os prints the line that undoes it here"));
+            return Err(Failure::usage("--uninstall works only on Linux, for now")
+                .hint("hubward emulator trust --for os prints the command that removes it here"));
         };
         let pem = std::fs::read_to_string(&anchor).unwrap_or_default();
         match std::fs::remove_file(&anchor) {
@@ -111,12 +111,12 @@ impl Store {
         }
         self.refresh(true)?;
         if let Self::Debian { root } = self {
-            // Where no other certificate is left, the bundle stays as it was.
+            // If no other certificate is left, `update-ca-certificates` does not change the bundle.
             let bundle = root.join("etc/ssl/certs/ca-certificates.crt");
             let holds = std::fs::read_to_string(&bundle).is_ok_and(|it| !pem.is_empty() && it.contains(pem.trim()));
             if holds {
                 return Err(Failure::local(format!(
-                    "{} still holds it: no other certificate is left",
+                    "{} still contains it, because no other certificate is left",
                     bundle.display()
                 ))
                 .hint("remove that file, or install the package ca-certificates there"));
@@ -125,7 +125,7 @@ impl Store {
         Ok(format!("{} does not trust it any more", self.name()))
     }
 
-    /// The file that the store is built from.
+    /// The file from which the store is built.
     fn anchor(&self) -> Option<PathBuf> {
         match self {
             Self::Debian { root } => Some(root.join("usr/local/share/ca-certificates/hubward-emulator.crt")),
@@ -134,12 +134,13 @@ impl Store {
         }
     }
 
-    /// Builds the store from its files; from nothing if one of them is gone, which it would not notice.
-    fn refresh(&self, anew: bool) -> Result<(), Failure> {
+    /// Builds the store from its files. `from_scratch` is needed after a file was removed: the tool would not
+    /// notice that.
+    fn refresh(&self, from_scratch: bool) -> Result<(), Failure> {
         let mut command = match self {
             Self::Debian { root } => {
                 let mut command = tool("update-ca-certificates");
-                if anew {
+                if from_scratch {
                     command.arg("--fresh");
                 }
                 if root != Path::new("/") {
@@ -160,7 +161,7 @@ impl Store {
         ran(&mut command)
     }
 
-    /// The systems whose store is a program's.
+    /// Adds the CA on systems whose store is changed by a program.
     fn native(&self, ca: &Ca) -> Result<(), Failure> {
         let mut command = if matches!(self, Self::MacOs) {
             let mut command = Command::new("security");
@@ -193,14 +194,14 @@ fn denied(path: &Path, error: &std::io::Error) -> Failure {
     if error.kind() == std::io::ErrorKind::PermissionDenied { failure.hint(AS_ROOT) } else { failure }
 }
 
-const AS_ROOT: &str = "the OS store is root's: run it with sudo and name the data directory, --data-dir DIR, or paste the \
-                       lines of `hubward emulator trust --for os`";
+const AS_ROOT: &str = "run the command with sudo and name the data directory, --data-dir DIR; or run the lines of \
+                       `hubward emulator trust --for os`";
 
 fn tool(name: &str) -> Command {
     Command::new(program(name).unwrap_or_else(|| name.into()))
 }
 
-/// Where such a program is: in the folders that every user looks in, and in root's.
+/// The path of a program: in the folders of `PATH`, or in those of root.
 fn program(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let roots = ["/usr/sbin", "/sbin"].map(PathBuf::from);

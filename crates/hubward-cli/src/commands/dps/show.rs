@@ -1,4 +1,4 @@
-//! `dps enrollment show`, `list`, and the same of groups.
+//! `dps enrollment show` and `list`, `dps enrollment-group show` and `list`.
 
 use clap::Args;
 use serde_json::{Value, json};
@@ -12,10 +12,10 @@ use crate::output::{self, Answer};
 
 #[derive(Debug, Args)]
 pub(super) struct ShowArgs {
-    /// Which one.
+    /// ID of the enrollment or group.
     #[arg(long, value_name = "ID", visible_alias = "eid", aliases = ["group-id", "gid"])]
     enrollment_id: String,
-    /// Ask for its keys too; they are then also in the JSON, as `attestation.symmetricKey`.
+    /// Show the keys too; JSON then contains them in `attestation.symmetricKey`.
     #[arg(long, visible_alias = "keys")]
     show_keys: bool,
 }
@@ -40,7 +40,7 @@ pub(super) async fn show(kind: Kind, args: &ShowArgs, context: &Context<'_>) -> 
     Ok(context.output.answer(&answer).await)
 }
 
-/// Two answers in one, as `az` shows them. What is no object stays as it came.
+/// Merges the attestation into the enrollment, as `az` does. A body that is not an object stays unchanged.
 fn with_attestation(body: &str, attestation: &Value) -> String {
     match serde_json::from_str(body) {
         Ok(Value::Object(mut body)) => {

@@ -10,10 +10,10 @@ use crate::output::Answer;
 
 #[derive(Debug, Args)]
 pub(super) struct DeleteArgs {
-    /// Which one.
+    /// ID of the enrollment or group.
     #[arg(long, value_name = "ID", visible_alias = "eid", aliases = ["group-id", "gid"])]
     enrollment_id: String,
-    /// Only if it has still this etag.
+    /// Delete only if the ETag still matches.
     #[arg(long, short, value_name = "ETAG")]
     etag: Option<String>,
 }

@@ -1,5 +1,4 @@
-//! What happens to a device, as text and as JSON; the shape is a documented interface: see
-//! docs/cli.md.
+//! The events of a device, as text and as JSON. The JSON is a documented interface: see docs/cli.md.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -9,41 +8,41 @@ use tokio::time::Instant;
 
 use super::visible::visible;
 
-/// One thing that happens to a device.
+/// One event of a device.
 #[derive(Debug)]
-pub(crate) enum Happening<'a> {
-    /// Its hub has accepted it.
+pub(crate) enum DeviceEvent<'a> {
+    /// The hub has accepted the login.
     Online { identity: &'a HubIdentity, transport: TransportKind },
-    /// Its connection changed.
+    /// The state of the connection changed.
     State(&'a ConnectionState),
-    /// It read its twin.
+    /// The device has read its twin.
     Twin(&'a Twin),
-    /// A report was made; the version of the reported properties since then.
+    /// The hub has accepted a report; the new version of the reported properties.
     Reported(Option<u64>),
-    /// What the cloud wants.
+    /// The desired properties.
     Desired(&'a Properties),
-    /// The cloud calls a method.
+    /// The hub calls a method.
     Call { number: u64, method: &'a str, payload: &'a [u8] },
-    /// That call was answered.
+    /// The device has answered the call.
     Answer { number: u64, method: &'a str, status: i32, payload: &'a [u8], problem: Option<&'a str> },
-    /// A message came.
+    /// The device has received a message.
     Received { number: u64, message: &'a IncomingMessage },
-    /// That message is completed.
+    /// The device has completed the message.
     Completed { number: u64 },
-    /// That message is not completed: the hub delivers it again.
+    /// The device has not completed the message; the hub delivers it again.
     Left { number: u64, reason: &'a str },
-    /// A message goes out.
+    /// The device sends a message.
     Sending { number: u64 },
-    /// That message was acknowledged.
+    /// The hub has acknowledged the message.
     Sent { number: u64 },
-    /// That message was not acknowledged.
+    /// The hub has not acknowledged the message.
     Unsent { number: u64, reason: &'a str },
 }
 
-/// The type and the fields of the line.
-pub(super) fn json(happening: &Happening<'_>) -> (&'static str, Value) {
-    match happening {
-        Happening::Online { identity, transport } => (
+/// The type and the fields of the JSON line.
+pub(super) fn json(event: &DeviceEvent<'_>) -> (&'static str, Value) {
+    match event {
+        DeviceEvent::Online { identity, transport } => (
             "connected",
             json!({
                 "deviceId": identity.device.as_str(),
@@ -52,18 +51,18 @@ pub(super) fn json(happening: &Happening<'_>) -> (&'static str, Value) {
                 "transport": transport.as_str(),
             }),
         ),
-        Happening::State(state) => ("state", state_json(state)),
-        Happening::Twin(twin) => {
+        DeviceEvent::State(state) => ("state", state_json(state)),
+        DeviceEvent::Twin(twin) => {
             ("twin", json!({ "desired": properties(&twin.desired), "reported": properties(&twin.reported) }))
         }
-        Happening::Reported(version) => ("reported", json!({ "reportedVersion": version })),
-        Happening::Desired(desired) => {
+        DeviceEvent::Reported(version) => ("reported", json!({ "reportedVersion": version })),
+        DeviceEvent::Desired(desired) => {
             ("desired", json!({ "desiredVersion": desired.version, "properties": desired.values }))
         }
-        Happening::Call { number, method, payload } => {
+        DeviceEvent::Call { number, method, payload } => {
             ("call", json!({ "call": number, "method": method, "payload": payload_json(payload) }))
         }
-        Happening::Answer { number, method, status, payload, problem } => (
+        DeviceEvent::Answer { number, method, status, payload, problem } => (
             "answer",
             json!({
                 "call": number,
@@ -73,12 +72,12 @@ pub(super) fn json(happening: &Happening<'_>) -> (&'static str, Value) {
                 "problem": problem,
             }),
         ),
-        Happening::Received { number, message } => ("received", received(*number, message)),
-        Happening::Completed { number } => ("completed", json!({ "message": number })),
-        Happening::Left { number, reason } => ("left", json!({ "message": number, "reason": reason })),
-        Happening::Sending { number } => ("sending", json!({ "message": number })),
-        Happening::Sent { number } => ("sent", json!({ "message": number })),
-        Happening::Unsent { number, reason } => ("unsent", json!({ "message": number, "reason": reason })),
+        DeviceEvent::Received { number, message } => ("received", received(*number, message)),
+        DeviceEvent::Completed { number } => ("completed", json!({ "message": number })),
+        DeviceEvent::Left { number, reason } => ("left", json!({ "message": number, "reason": reason })),
+        DeviceEvent::Sending { number } => ("sending", json!({ "message": number })),
+        DeviceEvent::Sent { number } => ("sent", json!({ "message": number })),
+        DeviceEvent::Unsent { number, reason } => ("unsent", json!({ "message": number, "reason": reason })),
     }
 }
 
@@ -86,7 +85,7 @@ fn properties(properties: &Properties) -> Value {
     json!({ "version": properties.version, "properties": properties.values })
 }
 
-/// JSON as it came; nothing is `null`.
+/// The payload as JSON; an empty payload is `null`.
 fn payload_json(payload: &[u8]) -> Value {
     serde_json::from_slice(payload).unwrap_or(Value::Null)
 }
@@ -148,37 +147,37 @@ fn received(number: u64, message: &IncomingMessage) -> Value {
     body
 }
 
-/// The line for people.
-pub(super) fn text(happening: &Happening<'_>) -> String {
-    match happening {
-        Happening::Online { identity, transport } => format!("{} is connected over {transport}", identity),
-        Happening::State(state) => match state {
+/// The text for people.
+pub(super) fn text(event: &DeviceEvent<'_>) -> String {
+    match event {
+        DeviceEvent::Online { identity, transport } => format!("{} is connected over {transport}", identity),
+        DeviceEvent::State(state) => match state {
             ConnectionState::Disconnected { cause, attempt, .. } => {
                 format!("the connection is lost ({}), attempt {attempt}", visible(&chain(cause)))
             }
             other => format!("the connection is {}", state_name(other)),
         },
-        Happening::Twin(twin) => format!(
+        DeviceEvent::Twin(twin) => format!(
             "the twin:\n  desired, version {}: {}\n  reported, version {}: {}",
             twin.desired.version,
             object(&twin.desired.values),
             twin.reported.version,
             object(&twin.reported.values)
         ),
-        Happening::Reported(Some(version)) => format!("reported, version {version}"),
-        Happening::Reported(None) => "reported".to_owned(),
-        Happening::Desired(desired) => format!("desired, version {}: {}", desired.version, object(&desired.values)),
-        Happening::Call { number, method, payload } => {
+        DeviceEvent::Reported(Some(version)) => format!("reported, version {version}"),
+        DeviceEvent::Reported(None) => "reported".to_owned(),
+        DeviceEvent::Desired(desired) => format!("desired, version {}: {}", desired.version, object(&desired.values)),
+        DeviceEvent::Call { number, method, payload } => {
             format!("call #{number} of {}: {}", visible(method), payload_text(payload))
         }
-        Happening::Answer { number, status, payload, problem, .. } => {
+        DeviceEvent::Answer { number, status, payload, problem, .. } => {
             let mut text = format!("answered call #{number} with {status}: {}", payload_text(payload));
             if let Some(problem) = problem {
                 text.push_str(&format!(" ({})", visible(problem)));
             }
             text
         }
-        Happening::Received { number, message } => {
+        DeviceEvent::Received { number, message } => {
             let mut text = format!("received message #{number}: {}", visible(&String::from_utf8_lossy(&message.body)));
             if let Some(input) = &message.input {
                 text.push_str(&format!("\n  input {}", visible(input)));
@@ -188,11 +187,11 @@ pub(super) fn text(happening: &Happening<'_>) -> String {
             }
             text
         }
-        Happening::Completed { number } => format!("completed message #{number}"),
-        Happening::Left { number, reason } => format!("left message #{number}: {}", visible(reason)),
-        Happening::Sending { number } => format!("sending message #{number}"),
-        Happening::Sent { number } => format!("done sending message #{number}"),
-        Happening::Unsent { number, reason } => format!("message #{number} is not acknowledged: {}", visible(reason)),
+        DeviceEvent::Completed { number } => format!("completed message #{number}"),
+        DeviceEvent::Left { number, reason } => format!("left message #{number}: {}", visible(reason)),
+        DeviceEvent::Sending { number } => format!("sending message #{number}"),
+        DeviceEvent::Sent { number } => format!("done sending message #{number}"),
+        DeviceEvent::Unsent { number, reason } => format!("message #{number} is not acknowledged: {}", visible(reason)),
     }
 }
 
@@ -200,7 +199,7 @@ fn payload_text(payload: &[u8]) -> String {
     visible(&payload_json(payload).to_string())
 }
 
-/// JSON escapes what would command a terminal, except for some that `visible` knows.
+/// JSON does not escape all characters that control a terminal; `visible` removes the rest.
 fn object(values: &Map<String, Value>) -> String {
     visible(&Value::Object(values.clone()).to_string())
 }
