@@ -289,7 +289,7 @@ impl Open {
         if (200..300).contains(&topic.status) {
             let operation: RegistrationOperation = serde_json::from_slice(body)
                 .map_err(|problem| self.session.broken(ProtoError::json(&problem, body)))?;
-            return Ok(DpsReply::new(DpsBody::Operation(Box::new(operation)), wait));
+            return Ok(DpsReply::new(DpsBody::Operation(Box::new(operation)), wait).status(topic.status));
         }
         // A refusal counts even if its body says nothing we can read.
         let said: ServiceError = serde_json::from_slice(body).unwrap_or_default();
