@@ -10,7 +10,6 @@ use hubward_transport::{Abilities, Credential, Feature, HubLogin, HubTransport, 
 use tokio::sync::{Semaphore, TryAcquireError, mpsc, watch};
 use tokio::time::{Instant, timeout_at};
 
-use crate::desired::News;
 use crate::driver::{Driver, Inbox, WallClock};
 use crate::features::Wish;
 use crate::incoming::Incoming;
@@ -64,11 +63,12 @@ pub(crate) struct Shared {
     pub(crate) room: Semaphore,
     /// One permit for each question about the twin. Closed when nothing is taken any more.
     pub(crate) twin_room: Semaphore,
-    /// What the receivers of desired properties are told.
-    pub(crate) desired: watch::Sender<News>,
+    /// Wakes the receivers of desired properties: there is a newer state, or (`true`) the client has
+    /// ended.
+    pub(crate) desired: watch::Sender<bool>,
     /// What is watched at the hub from now on.
     pub(crate) wanted: Mutex<BTreeSet<Feature>>,
-    /// Method handlers and received messages.
+    /// Method handlers, received messages and the newest desired properties.
     pub(crate) incoming: Arc<Incoming>,
     pub(crate) state: watch::Sender<ConnectionState>,
     pub(crate) last_cause: Mutex<Option<DisconnectCause>>,
@@ -116,7 +116,7 @@ impl HubClient {
             login,
             room: Semaphore::new(options.queue),
             twin_room: Semaphore::new(options.twin_queue),
-            desired: watch::Sender::new(News::default()),
+            desired: watch::Sender::new(false),
             wanted: Mutex::default(),
             incoming,
             state: watch::Sender::new(ConnectionState::Connecting),
