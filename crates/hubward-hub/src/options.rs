@@ -58,8 +58,8 @@ pub struct HubOptions {
     /// How long a method's handler may take before the call is answered with 504 and the handler's
     /// future dropped. Default 5 minutes, the longest a hub lets anybody wait.
     pub method_deadline: Duration,
-    /// Received messages that may wait to be taken (4 MiB at most); at least 1. What comes beyond
-    /// that is left with the hub. Default 64, more than a hub keeps for a device.
+    /// Received messages that may wait to be taken (4 MiB at most, and 16 MiB with those that the program
+    /// holds); at least 1. What comes beyond that is left with the hub. Default 64, more than a hub keeps for a device.
     pub receive_queue: usize,
     /// How long a question about the twin or a report may take, from the call to the hub's answer;
     /// `None` for as long as the client lives. Default 60 s.
