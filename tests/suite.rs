@@ -6,6 +6,8 @@ mod conformance;
 mod corpora;
 mod crash;
 mod examples;
+#[cfg(target_os = "linux")]
+mod floods;
 mod readme;
 mod refusals;
 mod secrets;
