@@ -10,7 +10,7 @@ use rustls::pki_types::PrivateKeyDer;
 use tempfile::TempDir;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
@@ -38,6 +38,9 @@ pub(super) enum Begin {
 pub(super) trait Flood: Send + 'static {
     /// What it waits for.
     const BEGIN: Begin;
+
+    /// Whether the hub reads while it floods.
+    const READS: bool = true;
 
     /// Appends the next packet.
     fn next(&mut self, out: &mut Vec<u8>);
@@ -117,10 +120,10 @@ impl Drop for Hub {
 }
 
 /// Serves one client until it goes away.
-async fn connection(
+async fn connection<F: Flood>(
     socket: TcpStream,
     acceptor: TlsAcceptor,
-    flood: impl Flood,
+    flood: F,
     facts: Arc<Facts>,
     logins: watch::Sender<u64>,
 ) {
@@ -131,9 +134,16 @@ async fn connection(
     assert!(login.connect().is_some(), "{login:?} instead of a CONNECT");
     logins.send_modify(|it| *it += 1);
     let (replies, queue) = mpsc::unbounded_channel();
-    let writing = tokio::spawn(write(writer, flood, queue, facts));
-    read(reader, replies).await;
-    writing.abort();
+    let (begun, has_begun) = oneshot::channel();
+    let writing = tokio::spawn(write(writer, flood, queue, (facts, begun)));
+    tokio::select! {
+        biased;
+        Ok(()) = has_begun, if !F::READS => {
+            // The client goes away, or has nothing to write to any more.
+            let _ended = writing.await;
+        }
+        () = read(&mut reader, replies) => writing.abort(),
+    }
 }
 
 /// What the reader wants written.
@@ -145,8 +155,8 @@ enum Wanted {
     Twin(String),
 }
 
-async fn read(mut reader: impl AsyncRead + Unpin, replies: mpsc::UnboundedSender<Wanted>) {
-    while let Some(packet) = Packet::read(&mut reader).await {
+async fn read(reader: &mut (impl AsyncRead + Unpin), replies: mpsc::UnboundedSender<Wanted>) {
+    while let Some(packet) = Packet::read(reader).await {
         let wanted = match packet.kind() {
             3 => {
                 let publish = packet.publish().expect("a PUBLISH");
@@ -174,8 +184,9 @@ async fn write<F: Flood>(
     mut writer: impl AsyncWrite + Unpin,
     mut flood: F,
     mut queue: mpsc::UnboundedReceiver<Wanted>,
-    facts: Arc<Facts>,
+    (facts, begun): (Arc<Facts>, oneshot::Sender<()>),
 ) {
+    let mut begun = Some(begun);
     let mut out = packets::connack(false, 0);
     let mut floods = F::BEGIN == Begin::Login;
     let mut twins = 0;
@@ -184,6 +195,10 @@ async fn write<F: Flood>(
             floods |= answer(&mut out, wanted, &flood, &mut twins);
         }
         let answers = out.len();
+        if let Some(begun) = begun.take_if(|_| floods) {
+            // If nobody waits for it, the client is gone.
+            let _gone = begun.send(());
+        }
         while floods && out.len() < CHUNK {
             flood.next(&mut out);
         }

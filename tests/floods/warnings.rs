@@ -21,6 +21,19 @@ impl Flood for UnknownMethods {
     }
 }
 
+/// The same from a hub that reads no answers.
+#[derive(Debug, Default)]
+struct DeafCaller(UnknownMethods);
+
+impl Flood for DeafCaller {
+    const BEGIN: Begin = Begin::Twins(2);
+    const READS: bool = false;
+
+    fn next(&mut self, out: &mut Vec<u8>) {
+        self.0.next(out);
+    }
+}
+
 /// Messages on topics that are nothing of the device's.
 #[derive(Debug, Default)]
 struct OddTopics {
@@ -101,6 +114,11 @@ async fn of_calls_that_nobody_serves() {
 #[tokio::test(flavor = "multi_thread")]
 async fn of_calls_that_a_device_answers() {
     withstands(&["run"], End::For, UnknownMethods::default).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_calls_whose_answers_nobody_reads() {
+    withstands(&["run"], End::Interrupt, DeafCaller::default).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

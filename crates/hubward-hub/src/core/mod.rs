@@ -38,8 +38,9 @@ use self::phase::{Phase, Then};
 use self::takeovers::Takeovers;
 use crate::{CloseReason, ConnectionState, DisconnectCause, HubOptions};
 
-/// How long saying good-bye may take.
-const GOODBYE: Duration = Duration::from_secs(1);
+/// How long saying good-bye may take. A program that is told to end does so within a second, also if the
+/// hub reads nothing any more.
+const GOODBYE: Duration = Duration::from_millis(750);
 
 /// Acknowledgements are never waited for longer than this before a reconnect.
 const ACK_TIMEOUT_MAX: Duration = Duration::from_secs(10 * 60);
