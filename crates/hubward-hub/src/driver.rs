@@ -357,7 +357,9 @@ impl Driver {
     /// Resolves receipts, makes room, tells the state.
     fn hand_out(&mut self) {
         let ending = self.core.end_reason();
+        let mut bytes = 0;
         for (ticket, outcome) in self.core.resolved().drain(..) {
+            bytes += ticket.message().size();
             if let Some(reason) = &ending {
                 let left = self.left.get_or_insert_with(|| Closed::new(reason.clone()));
                 match &outcome {
@@ -368,12 +370,16 @@ impl Driver {
             }
             ticket.resolve(outcome);
         }
+        if bytes > 0 {
+            self.shared.byte_room.add_permits(bytes);
+        }
         let freed = self.core.freed();
         if freed > 0 {
             self.shared.room.add_permits(freed);
         }
         if self.core.is_closing() {
             self.shared.room.close();
+            self.shared.byte_room.close();
             self.shared.twin_room.close();
         }
         if self.features.has_news() {

@@ -33,7 +33,8 @@
 //!   from `enqueue` unless [chosen otherwise](HubOptions::send_deadline)), or the client's end. Every
 //!   future of this crate can be dropped at any time.
 //! * **Nothing grows.** At most [`window`](HubOptions::window) messages are unanswered and
-//!   [`queue`](HubOptions::queue) wait; then [`HubClient::enqueue`] waits too. Whatever a hub sends,
+//!   [`queue`](HubOptions::queue) wait, with at most [`queue_bytes`](HubOptions::queue_bytes) together; then
+//!   [`HubClient::enqueue`] waits too. Whatever a hub sends,
 //!   received messages take up at most 16 MiB ([`HubClient::cloud_messages`]), desired properties 128 KiB as
 //!   JSON ([`HubClient::desired`]), and calls of methods are worked on up to
 //!   [`method_calls`](HubOptions::method_calls) at a time.
