@@ -60,6 +60,7 @@ pub(super) struct Run {
 
 /// Runs a command of a device against a hub that floods it, and checks what every flood must leave
 /// alone: memory, log, and the command's end.
+#[expect(clippy::print_stderr, reason = "the figures are of use where the test runner shows its output")]
 pub(super) async fn withstands<F: Flood>(arguments: &[&str], end: End, flood: fn() -> F) -> Run {
     let mut runs = Vec::new();
     while runs.len() < RUNS {
