@@ -217,7 +217,8 @@ impl Desired {
             return tracing::debug!("desired properties have changed; nobody follows them");
         }
         if let Err(problem) = check_json(body.len()) {
-            return self.outgrow(now, problem);
+            let was_live = self.phase == Phase::Live;
+            return self.outgrow(now, problem, was_live);
         }
         match Properties::parse_patch(body) {
             Ok(change) => self.keep(Notice { change, bytes: body.len() }),
@@ -281,7 +282,7 @@ impl Desired {
             }
         }
         if let Some(problem) = problem {
-            return self.outgrow(now, problem);
+            return self.outgrow(now, problem, true);
         }
         let was_live = self.phase == Phase::Live;
         self.kept = gap;
@@ -301,15 +302,15 @@ impl Desired {
     }
 
     /// A notice would make the state too large. The first time on a connection, the twin is fetched: it
-    /// says what the hub really has.
-    fn outgrow(&mut self, now: Instant, problem: ProtoError) {
+    /// says what the hub really has. `idle` says that it is not to be fetched anyway.
+    fn outgrow(&mut self, now: Instant, problem: ProtoError, idle: bool) {
         if std::mem::replace(&mut self.overgrown, true) {
             return self.break_off(problem);
         }
         tracing::debug!(%problem, "a change of desired properties goes too far; the twin is fetched");
         self.kept.clear();
         self.missed = true;
-        if matches!(self.phase, Phase::Live | Phase::Fetching) {
+        if idle {
             self.fetch_soon(now);
         }
     }

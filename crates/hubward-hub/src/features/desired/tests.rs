@@ -403,4 +403,14 @@ fn notices_that_wait_are_bounded_in_bytes_too() {
     it.fetches(2, json!({}));
     it.notice(&huge);
     assert!(matches!(it.desired.broken(), Some(ProtoError::TooLarge { .. })));
+
+    // During a fetch it costs another one, since the twin may be older, and the answer counts all the same.
+    let mut it = Bench::watched();
+    it.asks();
+    it.notice(&huge);
+    it.is_told(1, json!({ "v": 1 }));
+    assert_eq!(it.news(), Some((1, json!({ "v": 1 }))));
+    it.wait_for_timer();
+    it.fetches(2, json!({ "v": 2 }));
+    assert!(it.is_live() && it.desired.broken().is_none());
 }
