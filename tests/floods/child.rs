@@ -60,11 +60,16 @@ pub(super) struct Run {
 
 /// Runs a command of a device against a hub that floods it, and checks what every flood must leave
 /// alone: memory, log, and the command's end.
-#[expect(clippy::print_stderr, reason = "the figures are of use where the test runner shows its output")]
 pub(super) async fn withstands<F: Flood>(arguments: &[&str], end: End, flood: fn() -> F) -> Run {
+    withstands_read(arguments, end, Duration::ZERO, flood).await
+}
+
+/// The same, with a pause before each read of at most 64 KiB of the command's output.
+#[expect(clippy::print_stderr, reason = "the figures are of use where the test runner shows its output")]
+pub(super) async fn withstands_read<F: Flood>(arguments: &[&str], end: End, pause: Duration, flood: fn() -> F) -> Run {
     let mut runs = Vec::new();
     while runs.len() < RUNS {
-        let run = run(arguments, end, flood).await;
+        let run = run(arguments, end, pause, flood).await;
         eprintln!(
             "{arguments:?}: {} MiB sent, {} MiB of memory, {} bytes of log, {:?} late",
             run.sent >> 20,
@@ -84,7 +89,7 @@ pub(super) async fn withstands<F: Flood>(arguments: &[&str], end: End, flood: fn
     panic!("it ends late each time: {runs:?}");
 }
 
-async fn run<F: Flood>(arguments: &[&str], end: End, flood: fn() -> F) -> Run {
+async fn run<F: Flood>(arguments: &[&str], end: End, pause: Duration, flood: fn() -> F) -> Run {
     let mut hub = Hub::start(flood).await;
     let mut invocation = Invocation::hubward(["device"]).args(arguments.iter().copied()).vars(&hub.variables());
     let lasts = format!("{}s", LASTS.as_secs());
@@ -92,8 +97,8 @@ async fn run<F: Flood>(arguments: &[&str], end: End, flood: fn() -> F) -> Run {
         invocation = invocation.args(["--for", &lasts]);
     }
     let mut child = invocation.spawn();
-    let output = tokio::spawn(drain(child.stdout.take().expect("a pipe")));
-    let log = tokio::spawn(drain(child.stderr.take().expect("a pipe")));
+    let output = tokio::spawn(drain(child.stdout.take().expect("a pipe"), pause));
+    let log = tokio::spawn(drain(child.stderr.take().expect("a pipe"), Duration::ZERO));
     hub.login().await;
     let begun = Instant::now();
     let id = child.id().expect("it runs").to_string();
@@ -118,7 +123,7 @@ async fn wait(child: &mut Child) -> Option<i32> {
 }
 
 /// Reads to the end; gives the number of bytes, and the first 1,000 lines that have at most [`SHORT`] bytes.
-async fn drain(mut pipe: impl AsyncRead + Unpin) -> (u64, Vec<String>) {
+async fn drain(mut pipe: impl AsyncRead + Unpin, pause: Duration) -> (u64, Vec<String>) {
     let (mut count, mut lines, mut line, mut buffer) = (0, Vec::new(), Vec::new(), vec![0; 64 * 1024]);
     while let Ok(read @ 1..) = pipe.read(&mut buffer).await {
         count += read as u64;
@@ -132,6 +137,7 @@ async fn drain(mut pipe: impl AsyncRead + Unpin) -> (u64, Vec<String>) {
                 line.clear();
             }
         }
+        sleep(pause).await;
     }
     (count, lines)
 }

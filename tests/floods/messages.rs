@@ -1,8 +1,10 @@
 //! More messages than a program takes.
 
+use std::time::Duration;
+
 use hubward_tests::packets;
 
-use super::child::{End, withstands};
+use super::child::{End, withstands, withstands_read};
 use super::peer::{Begin, DEVICE, Flood};
 
 /// Messages at quality of service 1, each as large as given, whatever is acknowledged.
@@ -37,5 +39,13 @@ async fn of_large_messages_that_are_received() {
 #[tokio::test(flavor = "multi_thread")]
 async fn of_small_messages_that_a_device_receives() {
     let run = withstands(&["run"], End::Interrupt, || Messages::of(10)).await;
+    assert!(run.log.len() < 50, "{run:?}");
+}
+
+/// 3 MB of output in a second, of the hundreds of MB that the hub sends.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_messages_to_a_program_that_takes_them_slowly() {
+    let pause = Duration::from_millis(20);
+    let run = withstands_read(&["c2d", "receive"], End::For, pause, || Messages::of(60_000)).await;
     assert!(run.log.len() < 50, "{run:?}");
 }
