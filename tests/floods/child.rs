@@ -39,7 +39,7 @@ pub(super) enum End {
     Interrupt,
 }
 
-/// What a command did.
+/// The figures of one run.
 #[derive(Debug)]
 pub(super) struct Run {
     /// The exit code; `None` after a signal.

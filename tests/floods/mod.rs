@@ -1,5 +1,6 @@
-//! Hubs that send as fast as they can, for seconds: what a command takes up, and that it still ends when
-//! it is told to. The only tests that assert a time; Linux says how much memory a process had.
+//! Hubs that send as fast as they can, for seconds: a command keeps its memory and its log small, and
+//! still ends in time. These are the only tests that assert a time. They need Linux, where `/proc` shows the
+//! peak memory of a process.
 
 mod child;
 mod desired;

@@ -30,13 +30,13 @@ pub(super) enum Begin {
     Login,
     /// When the client subscribes to a filter that begins so.
     Subscription(&'static str),
-    /// When the client has been told its twin so often.
+    /// After this number of answers to questions about the twin.
     Twins(u64),
 }
 
-/// What a hub sends on one connection.
+/// The packets that a hub sends on one connection.
 pub(super) trait Flood: Send + 'static {
-    /// What it waits for.
+    /// When the flood begins.
     const BEGIN: Begin;
 
     /// Whether the hub reads while it floods.
@@ -61,7 +61,7 @@ pub(super) struct Hub {
     task: JoinHandle<()>,
 }
 
-/// What has happened so far.
+/// Counters of one hub.
 #[derive(Debug, Default)]
 struct Facts {
     sent: AtomicU64,
@@ -127,7 +127,7 @@ async fn connection<F: Flood>(
     facts: Arc<Facts>,
     logins: watch::Sender<u64>,
 ) {
-    // A client that ends in the middle of anything is no failure of the hub's.
+    // The client may end at any moment.
     let Ok(stream) = acceptor.accept(socket).await else { return };
     let (mut reader, writer) = tokio::io::split(stream);
     let Some(login) = Packet::read(&mut reader).await else { return };
@@ -146,7 +146,7 @@ async fn connection<F: Flood>(
     }
 }
 
-/// What the reader wants written.
+/// A request of the reader to the writer.
 enum Wanted {
     Bytes(Vec<u8>),
     /// The client has subscribed to this filter.
@@ -196,7 +196,7 @@ async fn write<F: Flood>(
         }
         let answers = out.len();
         if let Some(begun) = begun.take_if(|_| floods) {
-            // If nobody waits for it, the client is gone.
+            // The receiver is gone if the client is.
             let _gone = begun.send(());
         }
         while floods && out.len() < CHUNK {

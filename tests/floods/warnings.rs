@@ -1,4 +1,4 @@
-//! What a client warns about, as often as a hub likes.
+//! Packets that make a client warn, or that it ignores.
 
 use hubward_tests::packets;
 
@@ -50,7 +50,7 @@ impl Flood for OddTopics {
     }
 }
 
-/// Answers about the twin that nobody has asked for.
+/// Answers about the twin to questions that the client never asked.
 #[derive(Debug, Default)]
 struct UnaskedAnswers {
     answers: u64,
@@ -81,7 +81,7 @@ impl Flood for UnaskedAcks {
     }
 }
 
-/// Changes of desired properties that are no JSON.
+/// Changes of desired properties that are not JSON.
 #[derive(Debug, Default)]
 struct UnreadableChanges;
 

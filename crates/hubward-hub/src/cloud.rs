@@ -160,7 +160,7 @@ pub struct CloudMessage {
     /// Empty if there is nothing to settle, or nothing any more.
     lock: Option<Lock>,
     connection: u64,
-    /// What it takes up, counted until it is dropped.
+    /// Its size, counted until this value is dropped.
     bytes: usize,
     source: Source,
 }

@@ -1,4 +1,4 @@
-//! The newest desired properties: changed by the task, read by whoever follows them.
+//! The newest desired properties: the task changes them, receivers read them.
 //!
 //! A change is merged in place, and a reader copies the state when it takes it: many changes between two
 //! reads cost one copy, and a change costs what it changes, however large the state is.
@@ -109,7 +109,7 @@ fn check(size: TwinSize) -> Result<(), ProtoError> {
     check_json(json)
 }
 
-/// Whether so many bytes of JSON may be desired properties, or a change of them.
+/// Checks the size of desired properties, or of a change, as JSON.
 ///
 /// # Errors
 /// [`ProtoError::TooLarge`].
@@ -183,11 +183,11 @@ mod tests {
         assert!(size.counted <= COUNTED_MAX && size.counted > COUNTED_MAX - 2000, "{size:?}");
         let text = problem.map(|it| it.to_string()).unwrap_or_default();
         assert!(text.starts_with("the set of desired properties has "), "{text}");
-        // What makes room is no problem, nor what comes then.
+        // A change that removes properties makes room for the next one.
         latest.merge(&properties(version, json!({ "p2": null, "p3": null }))).expect("smaller");
         latest.merge(&change(version + 1)).expect("there is room");
 
-        // What a hub does not count.
+        // A hub does not count empty arrays.
         let nothing = json!({ "a": vec![json!([]); JSON_MAX / 3] });
         for problem in [
             latest.merge(&properties(version + 2, nothing.clone())).expect_err("too large"),

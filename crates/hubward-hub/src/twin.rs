@@ -220,7 +220,7 @@ fn checked(patch: &impl Serialize) -> Result<Bytes, ProtoError> {
     };
     twin::check_patch(&patch, limits::TWIN_PROPERTIES_MAX)?;
     let patch = Value::Object(patch).to_string();
-    // What it removes counts here: it has to be carried, and to wait until then.
+    // Removed names count here: they take up memory and a part of the message.
     if patch.len() > limits::TELEMETRY_MAX {
         let (what, size, limit) = ("the patch of reported properties", patch.len(), limits::TELEMETRY_MAX);
         return Err(ProtoError::TooLarge { what, size, limit });

@@ -1,5 +1,5 @@
-//! What a hub, or whoever sends through it, can make a client warn about besides received messages; each
-//! kind as often as a [`WarningLimit`] lets through.
+//! The warnings that a hub can cause, apart from those about received messages: each kind has a
+//! [`WarningLimit`].
 
 use hubward_transport::WarningLimit;
 

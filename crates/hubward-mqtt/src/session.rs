@@ -463,6 +463,6 @@ impl fmt::Debug for Session {
 /// Where the timer stands before it is first needed; no patience is longer.
 const FAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// How many bytes one poll reads before it lets others run: what is made of them is in memory at once,
-/// and takes up more than they do.
+/// How many bytes one poll reads before it lets other tasks run. All their events are in memory at once,
+/// and are larger than the bytes.
 const READ_AT_ONCE: usize = 256 * 1024;

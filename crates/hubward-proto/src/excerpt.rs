@@ -4,8 +4,8 @@ use std::fmt;
 
 /// The beginning of a text that a peer chose: a topic, the name of a method, an id.
 ///
-/// `Display` gives at most [`Excerpt::MOST`] characters on one line. What a terminal could take for a
-/// command, or what changes the direction of the text around it, is escaped as in a Rust literal; a
+/// `Display` gives at most [`Excerpt::MOST`] characters on one line. It escapes, as in a Rust
+/// literal, every character that a terminal could interpret or that changes the writing direction. A
 /// longer text ends with its full length.
 ///
 /// ```
@@ -88,7 +88,7 @@ mod tests {
         assert_eq!(Excerpt(&whole).to_string(), whole);
         let long = "é".repeat(Excerpt::MOST + 1);
         assert_eq!(Excerpt(&long).to_string(), format!("{whole}… (258 bytes)"));
-        // What is escaped takes more characters, but not without a bound.
+        // Escapes are longer than characters, but bounded.
         assert!(Excerpt(&"\u{10ffff}".repeat(50_000)).to_string().len() < 2_000);
     }
 

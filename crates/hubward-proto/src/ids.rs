@@ -110,8 +110,8 @@ id!(
     /// The id of a running registration, opaque: `<digit>.<16 hex>.<uuid>` in traces.
     ///
     /// Source: `[doc]` iot-dps device API; the characters we accept are a `[guess]` that keeps a
-    /// hostile answer out of topics and paths. `.` and `..` are no names in a path: a server or a proxy
-    /// on the way resolves them (RFC 3986, section 5.2.4).
+    /// hostile answer out of topics and paths. `.` and `..` are refused since servers and proxies
+    /// resolve them in a path (RFC 3986, section 5.2.4).
     OperationId,
     "operation id",
     "it has 1 to 256 letters, digits and - . _ : = ~, and is not . or ..",
@@ -165,7 +165,7 @@ mod tests {
         }
     }
 
-    /// What a peer may send in the place of an operation id, which stands in paths and topics.
+    /// A peer chooses this text, and the client puts it into paths and topics.
     #[test]
     fn an_operation_id_is_one_segment_of_a_path() {
         for text in ["4.d0a671905ea5b2c8.42d78160-4c78-479e-8be7-61d5e55dac0d", "...", ".a", "a=b~c:d_e"] {

@@ -76,7 +76,7 @@ impl WarningLimit {
 }
 
 impl Count {
-    /// How many to tell of that were suppressed before, and whether the next one is logged.
+    /// The number of suppressed warnings to log now, and whether to log the next warning.
     fn admit(&mut self, now: Instant) -> (u64, bool) {
         let mut before = 0;
         if self.began.is_none_or(|it| now.saturating_duration_since(it) >= WarningLimit::PERIOD) {

@@ -38,8 +38,8 @@ use self::phase::{Phase, Then};
 use self::takeovers::Takeovers;
 use crate::{CloseReason, ConnectionState, DisconnectCause, HubOptions};
 
-/// How long saying good-bye may take. A program that is told to end does so within a second, also if the
-/// hub reads nothing any more.
+/// Time limit of the good-bye. A program that is asked to end has to end within a second, even if the hub
+/// stops reading.
 const GOODBYE: Duration = Duration::from_millis(750);
 
 /// Acknowledgements are never waited for longer than this before a reconnect.

@@ -6,7 +6,7 @@
 //!
 //! Everything is bounded in bytes: the state by [`Latest`](crate::latest::Latest), the notices that wait by
 //! [`KEPT_BYTES`]. A notice that would make the state too large makes the client fetch the twin once; if
-//! that does not help, the hub has broken the protocol.
+//! that does not help, the hub breaks the protocol.
 
 #[cfg(test)]
 mod tests;
@@ -56,7 +56,7 @@ pub(crate) struct Desired {
     asked_at: Option<Instant>,
     /// Since when the hub says an older version than we know, on this connection.
     older_since: Option<Instant>,
-    /// Whether a notice of this connection went beyond the bounds, and the twin was to be fetched for it.
+    /// Whether a notice of this connection exceeded the bounds, so that the client fetched the twin.
     overgrown: bool,
     /// How the hub broke the protocol on this connection, until the driver takes it.
     broken: Option<ProtoError>,
@@ -193,7 +193,7 @@ impl Desired {
         self.older_since = None;
         match self.incoming.latest.replace(fetched) {
             Ok(()) => self.catch_up(now, rng),
-            // What it was fetched for, or not: the hub has more than there can be.
+            // The twin itself is too large.
             Err(problem) => self.break_off(problem),
         }
     }

@@ -17,11 +17,12 @@ use crate::{CloseReason, SettleError};
 /// 64 KB, fits.
 pub(crate) const RECEIVE_BYTES: usize = 4 * 1024 * 1024;
 
-/// Bytes of messages that may wait or be in the program's hands. Five times what a hub keeps for a device;
-/// a program that holds so many, or a hub that sends so many, gets no more until some are dropped.
+/// Most bytes of messages that wait or that the program holds: five times as much as a hub keeps for a
+/// device.
 ///
-/// What goes beyond is left and not refused: the hub delivers it again, on this connection too, and so
-/// nothing is lost and no connection ends. To stop reading would also stop the answers to telemetry.
+/// The client leaves further messages with the hub, which delivers them again, also on this connection: no
+/// message is lost, and the connection lives on. If the client stopped reading instead, it would also miss
+/// the acknowledgements of telemetry.
 pub(crate) const HELD_BYTES: usize = 16 * 1024 * 1024;
 
 /// The messages of one connection: a device's from the cloud, or a module's from other modules.
@@ -303,7 +304,7 @@ impl MessageInbox {
         Ok(hears)
     }
 
-    /// A message that was taken is no longer in memory.
+    /// The program has dropped a message that it took.
     pub(crate) const fn release(&mut self, bytes: usize) {
         self.held_bytes = self.held_bytes.saturating_sub(bytes);
     }

@@ -198,7 +198,7 @@ impl Features {
         self.twins.broken()
     }
 
-    /// What is warned about.
+    /// The limits of this client's warnings.
     pub(crate) fn warnings(&self) -> &Warnings {
         &self.incoming.warnings
     }

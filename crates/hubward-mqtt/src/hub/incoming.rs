@@ -79,7 +79,7 @@ impl Inbox {
                 }
             };
             let (input, bag) = self.read(&message.topic, rest);
-            // A copy: what is left of it would otherwise keep all that came with it in one read.
+            // A copy: a slice would keep the whole read buffer in memory.
             let mut incoming = IncomingMessage::new(Bytes::copy_from_slice(&message.body), bag);
             incoming.input = input;
             return Some(Downstream::Message(Box::new(Delivery { lock, message: incoming })));

@@ -212,7 +212,7 @@ impl Registration {
             Ok(DpsReply { body: DpsBody::Operation(operation), retry_after, status }) => {
                 self.failures = 0;
                 match (&operation.status, status) {
-                    // To ask again would lead to the same answer until the deadline.
+                    // The answer would stay the same until the deadline.
                     (AssignmentStatus::Unknown(word), Some(status)) if *status != DpsReply::ACCEPTED => {
                         let problem = ProtoError::UnknownStatus(Excerpt(word).to_string());
                         self.end(RegistrationEnd::Broken(problem));

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-/// What a section of a twin takes up.
+/// The size of a section of a twin.
 ///
 /// A client that follows a section adds what each patch changes, so that the cost of a patch does not
 /// grow with the section.

@@ -34,7 +34,7 @@ async fn large_messages_fill_the_queue_before_their_number_does() {
     assert!(outside.is_deadline() && outside.is_certainly_not_sent());
     let small = client.try_enqueue(Message::new("small")).expect("there is room for it");
 
-    // What is answered makes room, and what has run out of time.
+    // An acknowledged message makes room, and so does one whose deadline has passed.
     hub.answer(1);
     receipts.remove(0).await.expect("an acknowledgement");
     let late = hasty.enqueue(large()).await.expect("there is room");
@@ -51,7 +51,7 @@ async fn large_messages_fill_the_queue_before_their_number_does() {
     }
     assert_eq!((client.room(), client.byte_room()), (1024, BYTES), "all of it");
 
-    // Whoever waits for bytes hears of the end.
+    // The end of the client ends the wait for bytes.
     hub.lock().answers = Answers::WhenTold;
     while client.try_enqueue(large()).is_ok() {}
     let waiting = tokio::spawn({

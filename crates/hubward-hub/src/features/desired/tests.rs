@@ -78,7 +78,7 @@ impl Bench {
     }
 }
 
-/// Nobody follows.
+/// Desired properties without a follower.
 fn nobody() -> Desired {
     Desired::new(Incoming::new(&HubOptions::default(), true).0)
 }
