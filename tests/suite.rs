@@ -7,6 +7,8 @@ mod corpora;
 mod crash;
 mod examples;
 mod live_questions;
+#[cfg(target_os = "linux")]
+mod floods;
 mod readme;
 mod refusals;
 mod secrets;

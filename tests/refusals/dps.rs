@@ -247,6 +247,62 @@ pub(super) const CASES: &[Case] = &[
         expected: Expected { stage: Some("dps-assign"), ..NONSENSE },
         ..CASE
     },
+    Case {
+        name: "a final status that does not exist yet",
+        arrange: |scene| {
+            let fault = Fault::body(*br#"{"operationId": "5.x", "status": "thinking\u202e"}"#);
+            scene.emulator.fault_always(Point::DpsRegister, fault).expect("fits");
+            scene.argue(["--timeout", "12s"]);
+        },
+        expected: Expected {
+            stage: Some("dps-assign"),
+            hint: "a newer version of hubward",
+            says: r"`thinking\\u{202e}`",
+            ..NONSENSE
+        },
+        ..CASE
+    },
+    Case {
+        name: "a final status that does not exist yet, in the answer to a poll",
+        arrange: |scene| {
+            let fault = Fault::body(*br#"{"operationId": "5.x", "status": "thinking"}"#);
+            scene.emulator.fault_always(Point::DpsPoll, fault).expect("fits");
+            scene.argue(["--timeout", "12s"]);
+        },
+        expected: Expected {
+            stage: Some("dps-assign"),
+            hint: "a newer version of hubward",
+            says: "`thinking`",
+            ..NONSENSE
+        },
+        ..CASE
+    },
+    Case {
+        name: "a step on the way to a hub that does not exist yet",
+        arrange: |scene| {
+            let fault = Fault::Body {
+                status: 202,
+                content_type: "application/json".into(),
+                bytes: br#"{"status": "thinking"}"#.to_vec(),
+            };
+            scene.emulator.fault(Point::DpsPoll, fault).expect("fits");
+        },
+        ..CASE
+    },
+    Case {
+        name: "an operation id that leads to another path",
+        arrange: |scene| {
+            let fault = Fault::Body {
+                status: 202,
+                content_type: "application/json".into(),
+                bytes: br#"{"operationId": "..", "status": "assigning"}"#.to_vec(),
+            };
+            scene.emulator.fault_always(Point::DpsRegister, fault).expect("fits");
+            scene.argue(["--timeout", "12s"]);
+        },
+        expected: Expected { stage: Some("dps-assign"), says: "operation id `..`", ..NONSENSE },
+        ..CASE
+    },
     // ---- Connections that break ----
     Case {
         name: "a cut while assigning resumes the operation",

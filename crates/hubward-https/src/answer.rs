@@ -35,7 +35,10 @@ pub(crate) async fn read(asked: &Asked<'_>, response: Response<Incoming>) -> Res
 
 fn accepted(asked: &Asked<'_>, head: &Parts, body: &str) -> Result<DpsReply, TransportError> {
     match serde_json::from_str::<RegistrationOperation>(body) {
-        Ok(operation) => Ok(DpsReply::new(DpsBody::Operation(Box::new(operation)), wait(&head.headers))),
+        Ok(operation) => {
+            let body = DpsBody::Operation(Box::new(operation));
+            Ok(DpsReply::new(body, wait(&head.headers)).status(head.status.as_u16()))
+        }
         Err(problem) => match serde_json::from_str::<ServiceError>(body) {
             // A refusal in the envelope of a success.
             Ok(error) if error.error_code.is_some() => Err(refused(asked, head, error, body)),

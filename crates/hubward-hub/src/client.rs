@@ -7,10 +7,9 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use hubward_transport::{Abilities, Credential, Feature, HubLogin, HubTransport, Message, TransportKind, clock};
-use tokio::sync::{Semaphore, TryAcquireError, mpsc, watch};
+use tokio::sync::{Semaphore, SemaphorePermit, TryAcquireError, mpsc, watch};
 use tokio::time::{Instant, timeout_at};
 
-use crate::desired::News;
 use crate::driver::{Driver, Inbox, WallClock};
 use crate::features::Wish;
 use crate::incoming::Incoming;
@@ -62,13 +61,16 @@ pub(crate) struct Shared {
     pub(crate) abilities: Abilities,
     /// One permit for each message that may wait. Closed when nothing is taken any more.
     pub(crate) room: Semaphore,
+    /// One permit for each byte of a message that waits or is unanswered. Closed like `room`.
+    pub(crate) byte_room: Semaphore,
     /// One permit for each question about the twin. Closed when nothing is taken any more.
     pub(crate) twin_room: Semaphore,
-    /// What the receivers of desired properties are told.
-    pub(crate) desired: watch::Sender<News>,
+    /// Wakes the receivers of desired properties: there is a newer state, or (`true`) the client has
+    /// ended.
+    pub(crate) desired: watch::Sender<bool>,
     /// What is watched at the hub from now on.
     pub(crate) wanted: Mutex<BTreeSet<Feature>>,
-    /// Method handlers and received messages.
+    /// Method handlers, received messages and the newest desired properties.
     pub(crate) incoming: Arc<Incoming>,
     pub(crate) state: watch::Sender<ConnectionState>,
     pub(crate) last_cause: Mutex<Option<DisconnectCause>>,
@@ -115,8 +117,9 @@ impl HubClient {
             abilities,
             login,
             room: Semaphore::new(options.queue),
+            byte_room: Semaphore::new(options.queue_bytes),
             twin_room: Semaphore::new(options.twin_queue),
-            desired: watch::Sender::new(News::default()),
+            desired: watch::Sender::new(false),
             wanted: Mutex::default(),
             incoming,
             state: watch::Sender::new(ConnectionState::Connecting),
@@ -195,33 +198,41 @@ impl HubClient {
             message: MessageLabel::of(message),
             why: Why::Closed(self.shared.reason()),
         };
-        let room = match self.shared.room.try_acquire() {
-            Ok(room) => room,
-            Err(TryAcquireError::Closed) => return Err(closed(&message)),
-            Err(TryAcquireError::NoPermits) => {
-                let acquired = match &mut deadline {
-                    None => self.shared.room.acquire().await,
-                    Some(Deadline { at, after }) => {
-                        let (after, at) = (*after, *at.insert(far(Instant::now(), *after)));
-                        timeout_at(at, self.shared.room.acquire()).await.map_err(|_| SendError::NotSent {
-                            message: MessageLabel::of(&message),
-                            why: Why::Deadline { after, cause: self.shared.current_cause() },
-                        })?
-                    }
-                };
-                acquired.map_err(|_| closed(&message))?
-            }
-        };
+        let room = self.permits(&self.shared.room, 1, &message, &mut deadline).await?;
+        let byte_room = self.permits(&self.shared.byte_room, bytes(&message), &message, &mut deadline).await?;
         // With room there is nearly always a place, and not to wait costs less.
         let place = match self.commands.try_reserve() {
             Ok(place) => place,
             Err(_) => self.commands.reserve().await.map_err(|_| closed(&message))?,
         };
-        // The task gives it back when the message leaves the queue.
+        // The task gives them back: when the message leaves the queue, and when it is resolved.
         room.forget();
+        byte_room.forget();
         let (ticket, receipt) = Ticket::new(message, deadline);
         place.send(Command::Send(ticket));
         Ok(self.seen(receipt))
+    }
+
+    /// Waits for permits, until the deadline at the latest; its moment is fixed by the first wait.
+    async fn permits<'a>(
+        &self,
+        semaphore: &'a Semaphore,
+        count: u32,
+        message: &Message,
+        deadline: &mut Option<Deadline>,
+    ) -> Result<SemaphorePermit<'a>, SendError> {
+        let not_sent = |why| SendError::NotSent { message: MessageLabel::of(message), why };
+        let acquired = match (semaphore.try_acquire_many(count), deadline) {
+            (Ok(permits), _) => return Ok(permits),
+            (Err(TryAcquireError::Closed), _) => return Err(not_sent(Why::Closed(self.shared.reason()))),
+            (Err(TryAcquireError::NoPermits), None) => semaphore.acquire_many(count).await,
+            (Err(TryAcquireError::NoPermits), Some(Deadline { at, after })) => {
+                let (after, at) = (*after, *at.get_or_insert_with(|| far(Instant::now(), *after)));
+                let waited = timeout_at(at, semaphore.acquire_many(count)).await;
+                waited.map_err(|_| not_sent(Why::Deadline { after, cause: self.shared.current_cause() }))?
+            }
+        };
+        acquired.map_err(|_| not_sent(Why::Closed(self.shared.reason())))
     }
 
     /// Queues a message if there is room right now.
@@ -232,10 +243,14 @@ impl HubClient {
         if let Err(source) = message.check() {
             return Err(TryEnqueueError::Refused { message: Box::new(message), source });
         }
-        let room = match self.shared.room.try_acquire() {
-            Ok(room) => room,
-            Err(TryAcquireError::Closed) => return Err(TryEnqueueError::Closed(Box::new(message))),
-            Err(TryAcquireError::NoPermits) => return Err(TryEnqueueError::Full(Box::new(message))),
+        let room = self.shared.room.try_acquire();
+        let byte_room = self.shared.byte_room.try_acquire_many(bytes(&message));
+        let (room, byte_room) = match (room, byte_room) {
+            (Ok(room), Ok(byte_room)) => (room, byte_room),
+            (Err(TryAcquireError::Closed), _) | (_, Err(TryAcquireError::Closed)) => {
+                return Err(TryEnqueueError::Closed(Box::new(message)));
+            }
+            _ => return Err(TryEnqueueError::Full(Box::new(message))),
         };
         let place = match self.commands.try_reserve() {
             Ok(place) => place,
@@ -243,6 +258,7 @@ impl HubClient {
             Err(mpsc::error::TrySendError::Closed(())) => return Err(TryEnqueueError::Closed(Box::new(message))),
         };
         room.forget();
+        byte_room.forget();
         let (ticket, receipt) = Ticket::new(message, self.send_deadline.map(|after| Deadline { at: None, after }));
         place.send(Command::Send(ticket));
         Ok(self.seen(receipt))
@@ -333,6 +349,12 @@ impl HubClient {
         self.shared.room.available_permits()
     }
 
+    /// How many more bytes may wait.
+    #[cfg(test)]
+    pub(crate) fn byte_room(&self) -> usize {
+        self.shared.byte_room.available_permits()
+    }
+
     /// A message may slip into the channel in the instant in which the task ends; nobody would ever
     /// look at it.
     fn seen(&self, receipt: Receipt) -> Receipt {
@@ -351,6 +373,11 @@ impl fmt::Debug for HubClient {
             .field("state", &*self.shared.state.borrow())
             .finish_non_exhaustive()
     }
+}
+
+/// A checked message has far fewer bytes than this can say.
+fn bytes(message: &Message) -> u32 {
+    u32::try_from(message.size()).unwrap_or(u32::MAX)
 }
 
 impl Shared {

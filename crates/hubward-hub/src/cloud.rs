@@ -19,7 +19,8 @@ impl HubClient {
     /// Nothing is asked of the hub before the first receiver exists. From then on the hub delivers,
     /// also after this receiver is dropped: there is no way to ask it to stop that would not lose
     /// what waits there. Up to [`HubOptions::receive_queue`](crate::HubOptions::receive_queue)
-    /// messages (and 4 MiB) wait here for the receiver, none of them acknowledged; what comes beyond
+    /// messages (and 4 MiB) wait here for the receiver, none of them acknowledged. Together with the
+    /// [`CloudMessage`]s that the program holds they have at most 16 MiB. What comes beyond
     /// that is left with the hub and [counted](HubCounts::messages_left): it comes again as [a dropped
     /// one](CloudMessage) does, and until then it holds back [later
     /// acknowledgements](CloudMessage#in-which-order-to-complete). With the default, everything that a
@@ -147,6 +148,9 @@ impl Drop for CloudMessages {
 /// that were completed ([counted](HubCounts::messages_held_back)). So complete also what cannot be
 /// handled, after noting it somewhere, unless it is to come again.
 ///
+/// A message counts towards the 16 MiB that a program may hold until this value is dropped, also after it
+/// was completed and after its connection; copy what is to be kept longer.
+///
 /// A planned renewal waits a moment ([`HubOptions::renewal_drain`](crate::HubOptions::renewal_drain))
 /// for messages in the program's hands. Messages of a connection that is over cannot be completed
 /// any more ([`SettleError::Stale`]); the hub delivers them again, so make handling them repeatable.
@@ -156,6 +160,8 @@ pub struct CloudMessage {
     /// Empty if there is nothing to settle, or nothing any more.
     lock: Option<Lock>,
     connection: u64,
+    /// Its size, counted until this value is dropped.
+    bytes: usize,
     source: Source,
 }
 
@@ -241,8 +247,9 @@ impl Deref for CloudMessage {
 
 impl Drop for CloudMessage {
     fn drop(&mut self) {
+        let incoming = &self.source.incoming;
+        incoming.inbox().release(self.bytes);
         if let Some(lock) = self.lock.take() {
-            let incoming = &self.source.incoming;
             incoming.inbox().leave(self.connection, lock, &incoming.counters);
             // The connection is to know, and a renewal may have waited for it.
             incoming.nudge();
@@ -309,8 +316,8 @@ struct Source {
 
 impl Source {
     fn message(&self, taken: Taken) -> CloudMessage {
-        let Taken { connection, mut delivery } = taken;
+        let Taken { connection, bytes, mut delivery } = taken;
         let message = mem::take(&mut delivery.message);
-        CloudMessage { message, lock: delivery.lock, connection, source: self.clone() }
+        CloudMessage { message, lock: delivery.lock, connection, bytes, source: self.clone() }
     }
 }

@@ -26,7 +26,7 @@ pub struct HubCounts {
     /// caller sees a timeout.
     pub methods_unanswered: u64,
     /// Messages that came while as many were waiting as [may
-    /// wait](crate::HubOptions::receive_queue): not acknowledged, the hub delivers them again, on the
+    /// wait](crate::HubOptions::receive_queue), or while the program held 16 MiB of them: not acknowledged, the hub delivers them again, on the
     /// same connection or the next.
     pub messages_left: u64,
     /// Messages that were waiting to be taken when their connection, or the client, ended: not

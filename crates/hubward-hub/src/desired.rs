@@ -24,13 +24,23 @@ impl HubClient {
     /// connection, at least 5 s apart. (That rule is ours: the service says nothing about it, and a
     /// single answer may come from a copy that lags behind.)
     ///
+    /// # How large they can be
+    /// The client keeps at most 64 KiB of desired properties as a hub counts them, which is twice what a
+    /// hub takes, and at most 128 KiB as JSON. If a change goes beyond that, the client reads the twin once
+    /// to see whether the hub really has so much. If the twin is too large as well, or a later change on the
+    /// same connection goes beyond again, the hub breaks the protocol: the client ends the connection, and
+    /// [`ConnectionState::Disconnected`](crate::ConnectionState::Disconnected) gives the reason
+    /// ([`ProtoError::TooLarge`](hubward_transport::ProtoError::TooLarge)). It connects again with growing
+    /// waits. Messages wait meanwhile, as during any loss of a connection, and receivers keep the last
+    /// state within the bounds.
+    ///
     /// # Errors
     /// [`Unsupported`] if the protocol has no place for twins.
     pub fn desired(&self) -> Result<DesiredProperties, Unsupported> {
         self.check(Feature::Desired)?;
         self.want(Feature::TwinAnswers);
         self.want(Feature::Desired);
-        Ok(DesiredProperties { news: self.shared.desired.subscribe(), seen: 0, shared: self.shared.clone() })
+        Ok(DesiredProperties { ended: self.shared.desired.subscribe(), seen: 0, shared: self.shared.clone() })
     }
 }
 
@@ -39,7 +49,8 @@ impl HubClient {
 /// It does not keep the client alive.
 pub struct DesiredProperties {
     shared: Arc<Shared>,
-    news: watch::Receiver<News>,
+    /// Changes with each newer state, and when the client has ended.
+    ended: watch::Receiver<bool>,
     /// The number of the state that was handed out last.
     seen: u64,
 }
@@ -55,19 +66,16 @@ impl DesiredProperties {
     /// Dropping the future loses nothing.
     pub async fn changed(&mut self) -> Result<Properties, CloseReason> {
         loop {
-            {
-                let news = self.news.borrow_and_update();
-                if let Some(latest) = &news.latest
-                    && news.number != self.seen
-                {
-                    self.seen = news.number;
-                    return Ok((**latest).clone());
-                }
-                if news.closed {
-                    return Err(self.shared.reason());
-                }
+            // Before the state is looked at: what comes in between changes it again.
+            let ended = *self.ended.borrow_and_update();
+            if let Some((number, latest)) = self.shared.incoming.latest.newer_than(self.seen) {
+                self.seen = number;
+                return Ok(Arc::unwrap_or_clone(latest));
             }
-            if self.news.changed().await.is_err() {
+            if ended {
+                return Err(self.shared.reason());
+            }
+            if self.ended.changed().await.is_err() {
                 // The sender lives in `shared`.
                 return Err(self.shared.reason());
             }
@@ -78,40 +86,21 @@ impl DesiredProperties {
     /// [`DesiredProperties::changed`] hands it out all the same.
     #[must_use]
     pub fn latest(&self) -> Option<Properties> {
-        self.news.borrow().latest.as_deref().cloned()
+        let (_, latest) = self.shared.incoming.latest.newer_than(0)?;
+        Some(Arc::unwrap_or_clone(latest))
     }
 }
 
 impl Clone for DesiredProperties {
     /// A receiver that has seen what this one has.
     fn clone(&self) -> Self {
-        Self { shared: self.shared.clone(), news: self.news.clone(), seen: self.seen }
+        Self { shared: self.shared.clone(), ended: self.ended.clone(), seen: self.seen }
     }
 }
 
 impl fmt::Debug for DesiredProperties {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let version = self.news.borrow().latest.as_ref().map(|it| it.version);
+        let version = self.shared.incoming.latest.version();
         f.debug_struct("DesiredProperties").field("version", &version).finish_non_exhaustive()
-    }
-}
-
-/// What the task tells the receivers.
-#[derive(Debug, Default)]
-pub(crate) struct News {
-    pub(crate) latest: Option<Arc<Properties>>,
-    /// Counts the states.
-    pub(crate) number: u64,
-    pub(crate) closed: bool,
-}
-
-impl News {
-    pub(crate) fn next(&mut self, latest: Arc<Properties>) {
-        self.latest = Some(latest);
-        self.number += 1;
-    }
-
-    pub(crate) const fn close(&mut self) {
-        self.closed = true;
     }
 }

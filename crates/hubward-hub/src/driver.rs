@@ -15,7 +15,8 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, SystemTime};
 
 use hubward_transport::{
-    Credential, Downstream, Feature, HubConnection, HubTransport, ProtoError, TransportError, Upstream, clock,
+    Credential, Downstream, Feature, HubConnection, HubTransport, ProtoError, Stage, TransportError, Upstream, clock,
+    one_line,
 };
 use tokio::sync::mpsc;
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -24,7 +25,6 @@ pub(crate) use self::login::WallClock;
 use self::login::{Age, Attempt, Renewal};
 use crate::client::{Command, Shared};
 use crate::core::{Core, Cut, Link, Outcome, Setup};
-use crate::desired::News;
 use crate::features::{Answer, Features, Out, is_request};
 use crate::receipt::Ticket;
 use crate::{CloseReason, Closed, HubOptions};
@@ -292,6 +292,11 @@ impl Driver {
                 let (deadline, incoming) = (self.options.method_deadline, self.shared.incoming.clone());
                 handler::start(job, deadline, self.answer.clone(), incoming);
             }
+            if let Some(source) = self.features.broken() {
+                let (endpoint, stage) = (self.shared.endpoint.clone(), Stage::Exchange);
+                self.lose(now, TransportError::Protocol { endpoint, stage, source });
+                return true;
+            }
             match polled {
                 Poll::Pending => return moved,
                 Poll::Ready(Ok(())) => moved = true,
@@ -352,7 +357,9 @@ impl Driver {
     /// Resolves receipts, makes room, tells the state.
     fn hand_out(&mut self) {
         let ending = self.core.end_reason();
+        let mut bytes = 0;
         for (ticket, outcome) in self.core.resolved().drain(..) {
+            bytes += ticket.message().size();
             if let Some(reason) = &ending {
                 let left = self.left.get_or_insert_with(|| Closed::new(reason.clone()));
                 match &outcome {
@@ -363,16 +370,21 @@ impl Driver {
             }
             ticket.resolve(outcome);
         }
+        if bytes > 0 {
+            self.shared.byte_room.add_permits(bytes);
+        }
         let freed = self.core.freed();
         if freed > 0 {
             self.shared.room.add_permits(freed);
         }
         if self.core.is_closing() {
             self.shared.room.close();
+            self.shared.byte_room.close();
             self.shared.twin_room.close();
         }
-        if let Some(desired) = self.features.desired() {
-            self.shared.desired.send_modify(|it| it.next(desired));
+        if self.features.has_news() {
+            // It lies in `incoming`.
+            self.shared.desired.send_modify(|_ended| ());
         }
         if let Some(state) = self.core.changed_state() {
             let cause = self.core.last_cause();
@@ -415,7 +427,7 @@ impl Driver {
         let closed = self.left.take().unwrap_or_else(|| Closed::new(reason.clone()));
         if self.shared.closed.set(closed).is_ok() {
             self.shared.is_closed.store(true, Ordering::SeqCst);
-            self.shared.desired.send_modify(News::close);
+            self.shared.desired.send_replace(true);
             self.shared.state.send_replace(crate::ConnectionState::Closed { reason });
         }
     }
@@ -455,7 +467,8 @@ fn put_asks(features: &mut Features, core: &Core<Ticket>, connection: &mut dyn H
                 let given = connection.start_reply(&reply);
                 features.on_reply(&reply, given.is_ok());
                 if let Err(error) = given {
-                    tracing::warn!(error = %error.chain(), "a reply could not be sent");
+                    let unsent = &features.warnings().unsent_reply;
+                    unsent.log(|| tracing::warn!(error = one_line(&error.chain()), "a reply could not be sent"));
                 }
             }
         }

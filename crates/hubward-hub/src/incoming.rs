@@ -7,15 +7,19 @@ use tokio::sync::mpsc;
 
 use crate::counts::Counters;
 use crate::features::MessageInbox;
+use crate::latest::Latest;
 use crate::method::{Handler, Handlers};
+use crate::warnings::Warnings;
 use crate::{CloseReason, HubOptions};
 
-/// Method handlers and received messages.
+/// Method handlers, received messages and the newest desired properties.
 pub(crate) struct Incoming {
     /// `None` once the client has ended: a handler that holds a handle would keep itself alive.
     handlers: Mutex<Option<Handlers>>,
     inbox: Mutex<MessageInbox>,
+    pub(crate) latest: Latest,
     pub(crate) counters: Counters,
+    pub(crate) warnings: Warnings,
     /// Wakes the task. One is enough, however much there is to look at.
     nudge: mpsc::Sender<()>,
 }
@@ -28,7 +32,9 @@ impl Incoming {
         let incoming = Self {
             handlers: Mutex::new(Some(Handlers::default())),
             inbox: Mutex::new(MessageInbox::new(options.receive_queue, in_order)),
+            latest: Latest::default(),
             counters: Counters::default(),
+            warnings: Warnings::default(),
             nudge,
         };
         (Arc::new(incoming), nudges)
@@ -68,6 +74,7 @@ impl Incoming {
         drop(handlers);
         let tidings = self.inbox().end(reason, &self.counters);
         tidings.tell();
+        self.warnings.finish();
     }
 
     fn handlers(&self) -> MutexGuard<'_, Option<Handlers>> {

@@ -33,7 +33,13 @@
 //!   from `enqueue` unless [chosen otherwise](HubOptions::send_deadline)), or the client's end. Every
 //!   future of this crate can be dropped at any time.
 //! * **Nothing grows.** At most [`window`](HubOptions::window) messages are unanswered and
-//!   [`queue`](HubOptions::queue) wait; then [`HubClient::enqueue`] waits too.
+//!   [`queue`](HubOptions::queue) wait, with at most [`queue_bytes`](HubOptions::queue_bytes) together; then
+//!   [`HubClient::enqueue`] waits too. Whatever a hub sends,
+//!   received messages take up at most 16 MiB ([`HubClient::cloud_messages`]), desired properties 128 KiB as
+//!   JSON ([`HubClient::desired`]), and calls of methods are worked on up to
+//!   [`method_calls`](HubOptions::method_calls) at a time.
+//! * **A hub cannot fill the log.** Of each kind of warning, at most 5 in a minute are logged; then their
+//!   number. Names that come from the hub are cut to 128 characters, and escaped.
 //! * **It stays connected.** Trouble is waited out with random, growing pauses up to a minute, which
 //!   begin anew only after a connection that lasted; a refusal with longer ones. Only a refusal of
 //!   the very first login ends the client, so that a wrong key shows at once.
@@ -70,12 +76,14 @@ mod driver;
 mod error;
 mod features;
 mod incoming;
+mod latest;
 mod method;
 mod options;
 mod receipt;
 mod state;
 mod twin;
 mod unsupported;
+mod warnings;
 mod weak;
 
 pub use client::HubClient;

@@ -24,6 +24,10 @@ pub struct HubOptions {
     /// Messages that may wait beyond the window before [`enqueue`](crate::HubClient::enqueue) waits
     /// too; at least 1. Default 1024.
     pub queue: usize,
+    /// Bytes of messages, counted by [`Message::size`](crate::Message::size), that may wait or be
+    /// unanswered before [`enqueue`](crate::HubClient::enqueue) waits too; at least one message of 256 KB.
+    /// Default 16 MiB.
+    pub queue_bytes: usize,
     /// How long a message may take from `enqueue` to the hub's acknowledgement; `None` for as long
     /// as the client lives. Default 5 minutes: longer than the longest back-off and a reconnect,
     /// short enough that nobody waits for ever.
@@ -58,8 +62,8 @@ pub struct HubOptions {
     /// How long a method's handler may take before the call is answered with 504 and the handler's
     /// future dropped. Default 5 minutes, the longest a hub lets anybody wait.
     pub method_deadline: Duration,
-    /// Received messages that may wait to be taken (4 MiB at most); at least 1. What comes beyond
-    /// that is left with the hub. Default 64, more than a hub keeps for a device.
+    /// Received messages that may wait to be taken (4 MiB at most, and 16 MiB with those that the program
+    /// holds); at least 1. What comes beyond that is left with the hub. Default 64, more than a hub keeps for a device.
     pub receive_queue: usize,
     /// How long a question about the twin or a report may take, from the call to the hub's answer;
     /// `None` for as long as the client lives. Default 60 s.
@@ -89,6 +93,13 @@ impl HubOptions {
     #[must_use]
     pub const fn queue(mut self, queue: usize) -> Self {
         self.queue = queue;
+        self
+    }
+
+    /// Sets [`HubOptions::queue_bytes`].
+    #[must_use]
+    pub const fn queue_bytes(mut self, bytes: usize) -> Self {
+        self.queue_bytes = bytes;
         self
     }
 
@@ -208,6 +219,7 @@ impl HubOptions {
     pub(crate) fn in_range(mut self) -> Self {
         self.window = self.window.clamp(1, Self::WINDOW_MAX);
         self.queue = self.queue.clamp(1, tokio::sync::Semaphore::MAX_PERMITS);
+        self.queue_bytes = self.queue_bytes.clamp(limits::TELEMETRY_MAX, tokio::sync::Semaphore::MAX_PERMITS);
         self.token_lifetime = self.token_lifetime.max(Duration::from_secs(2));
         self.method_calls = self.method_calls.clamp(1, tokio::sync::Semaphore::MAX_PERMITS);
         self.receive_queue = self.receive_queue.max(1);
@@ -240,6 +252,7 @@ impl Default for HubOptions {
         Self {
             window: 100,
             queue: 1024,
+            queue_bytes: 16 * 1024 * 1024,
             send_deadline: Some(Duration::from_secs(5 * 60)),
             login_deadline: Duration::from_secs(30),
             ack_timeout: Duration::from_secs(30),

@@ -219,5 +219,11 @@ fn checked(patch: &impl Serialize) -> Result<Bytes, ProtoError> {
         }
     };
     twin::check_patch(&patch, limits::TWIN_PROPERTIES_MAX)?;
-    Ok(Value::Object(patch).to_string().into())
+    let patch = Value::Object(patch).to_string();
+    // Removed names count here: they take up memory and a part of the message.
+    if patch.len() > limits::TELEMETRY_MAX {
+        let (what, size, limit) = ("the patch of reported properties", patch.len(), limits::TELEMETRY_MAX);
+        return Err(ProtoError::TooLarge { what, size, limit });
+    }
+    Ok(patch.into())
 }

@@ -11,8 +11,11 @@ use std::num::NonZeroU16;
 
 use hubward_transport::Lock;
 
-/// Most messages in the line, 4 bytes each: far more than a hub has under way to one device, and an
-/// end to what a mad one can make us remember.
+/// Most messages in the line: far more than a hub has under way to one device, and a bound on what a
+/// hostile hub makes the client remember.
+///
+/// The line remembers 4 bytes of each. The messages themselves belong to the caller, which has to bound
+/// their bytes: it [leaves](AckLine::leave) what it cannot keep, and the hub sends that again.
 ///
 /// Source: `[doc]` iot-hub/iot-hub-devguide-messages-c2d.md lets 50 messages wait for a device.
 pub(crate) const LINE_MAX: usize = 4096;

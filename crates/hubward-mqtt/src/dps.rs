@@ -13,7 +13,7 @@ use hubward_proto::dps::{
 };
 use hubward_proto::{OperationId, ProtoError, limits, retry_after};
 use hubward_transport::{
-    DpsTransport, Refusal, RefusedBy, SasToken, Stage, Tag, TransportError, TransportKind, clock, one_line,
+    DpsTransport, Excerpt, Refusal, RefusedBy, SasToken, Stage, Tag, TransportError, TransportKind, clock, one_line,
 };
 use tokio::time::{Instant, timeout};
 
@@ -289,7 +289,7 @@ impl Open {
         if (200..300).contains(&topic.status) {
             let operation: RegistrationOperation = serde_json::from_slice(body)
                 .map_err(|problem| self.session.broken(ProtoError::json(&problem, body)))?;
-            return Ok(DpsReply::new(DpsBody::Operation(Box::new(operation)), wait));
+            return Ok(DpsReply::new(DpsBody::Operation(Box::new(operation)), wait).status(topic.status));
         }
         // A refusal counts even if its body says nothing we can read.
         let said: ServiceError = serde_json::from_slice(body).unwrap_or_default();
@@ -308,7 +308,7 @@ fn answer_to(request_id: &str, message: Message) -> Option<(ResponseTopic, Messa
     match ResponseTopic::parse(&message.topic) {
         Ok(topic) if topic.request_id == request_id => Some((topic, message)),
         Ok(topic) => {
-            tracing::debug!(request_id = topic.request_id, "an answer to another request, discarded");
+            tracing::debug!(request_id = %Excerpt(&topic.request_id), "an answer to another request, discarded");
             None
         }
         Err(error) => {

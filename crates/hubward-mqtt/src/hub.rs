@@ -42,9 +42,13 @@ use crate::session::{Acknowledge, Session};
 ///   topic that is nothing of this device's would come again for ever: it is acknowledged and
 ///   discarded, with a warning in the log and [word](hubward_transport::Downstream::Unreadable) of it,
 ///   so that a call can be refused whose name cannot be read.
+/// * A peer cannot fill the log: of each kind of warning, a connection logs the first few and then how many
+///   more there were ([`WarningLimit`](hubward_transport::WarningLimit)); names from the peer are cut.
 /// * Everything is bounded: 4096 messages may wait for their acknowledgement; what comes after them is
 ///   left with the hub until the next connection, with a warning in the log and
-///   [word](hubward_transport::Downstream::Left) of it, and telemetry goes on.
+///   [word](hubward_transport::Downstream::Left) of it, and telemetry goes on. The bytes of messages that
+///   wait are the caller's to bound, by [leaving](hubward_transport::Reply::Leave) what it cannot keep.
+///   One poll reads about 256 KiB at most.
 ///   Replies are always taken, since they are bounded by what came: while a peer leaves 512 KiB of
 ///   ours unread, nothing more of it is read.
 #[derive(Debug, Clone)]

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use hubward_dial::Opened;
 use hubward_proto::ProtoError;
-use hubward_transport::{Lock, Refusal, RefusedBy, SasToken, Stage, Tag, TransportError};
+use hubward_transport::{Lock, Refusal, RefusedBy, SasToken, Stage, Tag, TransportError, WarningLimit};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::SessionOptions;
@@ -74,6 +74,7 @@ pub(crate) struct Session {
     over: bool,
     /// Why it is over, where nobody was told yet.
     untold: Option<TransportError>,
+    waiting_acks: WarningLimit,
 }
 
 impl Session {
@@ -103,6 +104,7 @@ impl Session {
             closing: false,
             over: false,
             untold: None,
+            waiting_acks: WarningLimit::new("acknowledgements wait for an earlier message that was dropped"),
         })
     }
 
@@ -177,11 +179,13 @@ impl Session {
 
     fn tell_waiting(&mut self) {
         if self.core.begins_to_wait() {
-            tracing::warn!(
-                endpoint = %self.endpoint,
-                "acknowledgements wait for an earlier message that was dropped, until the hub delivers it again and \
-                 it is completed"
-            );
+            self.waiting_acks.log(|| {
+                tracing::warn!(
+                    endpoint = %self.endpoint,
+                    "acknowledgements wait for an earlier message that was dropped, until the hub delivers it again \
+                     and it is completed"
+                );
+            });
         }
     }
 
@@ -282,11 +286,11 @@ impl Session {
         let mut now = Instant::now();
         // The peer's last words may say why it does not listen any more: read before failing.
         let written = self.write(cx, now);
-        let mut news = false;
-        for round in 0.. {
+        let (mut news, mut read) = (false, 0);
+        loop {
             // A peer that never pauses must not keep the task, nor our answers pile up: what a peer
             // does not take bounds what it may ask for.
-            if round == READS_AT_ONCE {
+            if read >= READ_AT_ONCE {
                 cx.waker().wake_by_ref();
                 break;
             }
@@ -297,7 +301,8 @@ impl Session {
                 Poll::Pending => break,
                 Poll::Ready(Ok(0)) => return Err(self.closed(written.err())),
                 Poll::Ready(Err(error)) => return Err(self.closed(Some(error))),
-                Poll::Ready(Ok(_)) => {
+                Poll::Ready(Ok(bytes)) => {
+                    read += bytes;
                     self.core.on_heard(now);
                     news |= self.decode(now, on_event)?;
                 }
@@ -458,5 +463,6 @@ impl fmt::Debug for Session {
 /// Where the timer stands before it is first needed; no patience is longer.
 const FAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// How often one poll reads before it lets others run.
-const READS_AT_ONCE: usize = 64;
+/// How many bytes one poll reads before it lets other tasks run. All their events are in memory at once,
+/// and are larger than the bytes.
+const READ_AT_ONCE: usize = 256 * 1024;

@@ -1,5 +1,7 @@
 //! What can be wrong with something that came over the wire, or was about to.
 
+use crate::is_hidden;
+
 /// A text, topic or body that breaks the protocol. The message says which rule, never a secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -50,6 +52,12 @@ pub enum ProtoError {
         /// The first 80 characters, control characters removed.
         excerpt: String,
     },
+    /// A registration that has ended, as the service says, in a way that this version does not know.
+    #[error("the registration ended with the status `{0}`, which this version of hubward does not know")]
+    UnknownStatus(
+        /// The service's word, as an [`Excerpt`](crate::Excerpt) shows it.
+        String,
+    ),
     /// An answer that lacks something it must have.
     #[error("the answer lacks `{0}`")]
     Missing(&'static str),
@@ -73,7 +81,7 @@ impl ProtoError {
     #[must_use]
     pub fn json(problem: &serde_json::Error, body: &[u8]) -> Self {
         let text = String::from_utf8_lossy(&body[..body.len().min(320)]);
-        let excerpt = text.chars().filter(|it| !it.is_control()).take(80).collect();
+        let excerpt = text.chars().filter(|it| !is_hidden(*it)).take(80).collect();
         // A reader that met the wrong type quotes what it met.
         Self::Json { problem: cut(&problem.to_string()), excerpt }
     }
@@ -92,5 +100,5 @@ impl ProtoError {
 }
 
 fn cut(text: &str) -> String {
-    text.chars().filter(|it| !it.is_control()).take(160).collect()
+    text.chars().filter(|it| !is_hidden(*it)).take(160).collect()
 }

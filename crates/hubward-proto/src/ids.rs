@@ -110,12 +110,14 @@ id!(
     /// The id of a running registration, opaque: `<digit>.<16 hex>.<uuid>` in traces.
     ///
     /// Source: `[doc]` iot-dps device API; the characters we accept are a `[guess]` that keeps a
-    /// hostile answer out of topics and paths.
+    /// hostile answer out of topics and paths. `.` and `..` are refused since servers and proxies
+    /// resolve them in a path (RFC 3986, section 5.2.4).
     OperationId,
     "operation id",
-    "it has 1 to 256 letters, digits and - . _ : = ~",
+    "it has 1 to 256 letters, digits and - . _ : = ~, and is not . or ..",
     |text| {
         (1..=256).contains(&text.len())
+            && !matches!(text, "." | "..")
             && text.bytes().all(|it| it.is_ascii_alphanumeric() || b"-._:=~".contains(&it))
     }
 );
@@ -160,6 +162,20 @@ mod tests {
             ("", false),
         ] {
             assert_eq!(HubHost::new(text).is_ok(), valid, "{text}");
+        }
+    }
+
+    /// A peer chooses this text, and the client puts it into paths and topics.
+    #[test]
+    fn an_operation_id_is_one_segment_of_a_path() {
+        for text in ["4.d0a671905ea5b2c8.42d78160-4c78-479e-8be7-61d5e55dac0d", "...", ".a", "a=b~c:d_e"] {
+            assert!(OperationId::new(text).is_ok(), "{text}");
+        }
+        let long = "a".repeat(257);
+        for text in
+            ["", ".", "..", "/", "a/b", "../a", "a?b", "a#b", "a+b", "a&b", "a%2fb", "a b", "a\0", "a\nb", "é", &long]
+        {
+            assert!(OperationId::new(text).is_err(), "{text:?}");
         }
     }
 

@@ -25,6 +25,7 @@
 
 pub mod dps;
 mod error;
+mod excerpt;
 mod fault;
 pub mod hub;
 mod ids;
@@ -34,5 +35,6 @@ pub mod retry_after;
 pub mod service;
 
 pub use error::ProtoError;
+pub use excerpt::{Excerpt, is_hidden};
 pub use fault::Fault;
 pub use ids::{DeviceId, HubHost, IdScope, ModuleId, OperationId, RegistrationId};

@@ -6,7 +6,7 @@ use std::io;
 use std::time::{Duration, SystemTime};
 
 use hubward_proto::dps::{Failure, FailureKind, error_code};
-use hubward_proto::{Fault, ProtoError};
+use hubward_proto::{Fault, ProtoError, is_hidden};
 
 use crate::CredentialError;
 
@@ -230,12 +230,13 @@ impl Refusal {
     }
 }
 
-/// Words of a peer, for an error or a log: one line, no control characters, at most 200 characters.
+/// Words of a peer, for an error or a log: one line, no [hidden characters](is_hidden), at most 200
+/// characters.
 #[must_use]
 pub fn one_line(text: &str) -> String {
     const MOST: usize = 200;
     let words: Vec<&str> =
-        text.split(|it: char| it.is_whitespace() || it.is_control()).filter(|it| !it.is_empty()).collect();
+        text.split(|it: char| it.is_whitespace() || is_hidden(it)).filter(|it| !it.is_empty()).collect();
     words.join(" ").chars().take(MOST).collect()
 }
 

@@ -24,6 +24,7 @@ mod dps;
 mod error;
 mod hub;
 mod kind;
+mod warning_limit;
 
 pub use credential::{Credential, CredentialError, Signer};
 pub use dps::DpsTransport;
@@ -33,8 +34,11 @@ pub use hub::{
     Upstream, Verdict,
 };
 pub use kind::{TransportKind, UnknownTransport};
+pub use warning_limit::WarningLimit;
 // What crosses the seam comes from the two crates of facts.
 pub use hubward_proto::dps::{DpsBody, DpsReply, Register};
 pub use hubward_proto::hub::{HubIdentity, IncomingMessage, Message};
-pub use hubward_proto::{DeviceId, Fault, HubHost, IdScope, ModuleId, OperationId, ProtoError, RegistrationId};
+pub use hubward_proto::{
+    DeviceId, Excerpt, Fault, HubHost, IdScope, ModuleId, OperationId, ProtoError, RegistrationId,
+};
 pub use hubward_sas::{KeyError, SasToken, SharedKey, UnixSeconds};

@@ -85,6 +85,9 @@ impl Diagnosis {
                  that does not answer"
                     .into(),
             ),
+            ProvisionError::Broken { source: ProtoError::UnknownStatus(_), .. } => {
+                assign(None, format!("a newer version of hubward may know this status; otherwise {SOMETHING_BETWEEN}"))
+            }
             ProvisionError::Broken { .. } => assign(None, SOMETHING_BETWEEN.into()),
             // Also what has no case of its own yet.
             error => Self::of_settings(error.fault(), None),

@@ -38,8 +38,9 @@ use self::phase::{Phase, Then};
 use self::takeovers::Takeovers;
 use crate::{CloseReason, ConnectionState, DisconnectCause, HubOptions};
 
-/// How long saying good-bye may take.
-const GOODBYE: Duration = Duration::from_secs(1);
+/// Time limit of the good-bye. A program that is asked to end has to end within a second, even if the hub
+/// stops reading.
+const GOODBYE: Duration = Duration::from_millis(750);
 
 /// Acknowledgements are never waited for longer than this before a reconnect.
 const ACK_TIMEOUT_MAX: Duration = Duration::from_secs(10 * 60);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hubward_proto::limits::METHOD_PAYLOAD_MAX;
-use hubward_transport::CallId;
+use hubward_transport::{CallId, Excerpt, one_line};
 use tokio::sync::mpsc;
 
 use crate::features::{Answer, Job, is_json_or_empty};
@@ -40,19 +40,23 @@ struct Duty {
 
 impl Duty {
     fn judge(&mut self, outcome: Outcome) {
-        let method = &self.method;
+        let method = Excerpt(&self.method);
+        let failed = &self.incoming.warnings.failed_method;
         let (status, body) = match outcome {
             Ok(response) if response.body.len() > METHOD_PAYLOAD_MAX => {
-                tracing::error!(method, size = response.body.len(), limit = METHOD_PAYLOAD_MAX, "too large a response");
+                let (size, limit) = (response.body.len(), METHOD_PAYLOAD_MAX);
+                failed.log(|| tracing::error!(%method, size, limit, "the response of a method is too large"));
                 (500, error_body("the response is too large"))
             }
             Ok(response) if !is_json_or_empty(&response.body) => {
-                tracing::error!(method, "a response is not JSON");
+                failed.log(|| tracing::error!(%method, "the response of a method is not JSON"));
                 (500, error_body("the response is not JSON"))
             }
             Ok(response) => return self.answer = Some((response.status, response.body)),
             Err(error) => {
-                tracing::warn!(method, status = error.status(), %error, "a method failed");
+                // It may quote what the caller sent.
+                let text = || one_line(&error.to_string());
+                failed.log(|| tracing::warn!(%method, status = error.status(), error = text(), "a method failed"));
                 (error.status(), error_body(error.message()))
             }
         };
@@ -63,7 +67,9 @@ impl Duty {
     }
 
     fn overdue(&mut self, deadline: Duration) {
-        tracing::warn!(method = self.method, ?deadline, "a method takes too long");
+        let method = Excerpt(&self.method);
+        let overdue = &self.incoming.warnings.overdue_method;
+        overdue.log(|| tracing::warn!(%method, ?deadline, "a method takes too long"));
         self.incoming.counters.add(|it| it.methods_overdue += 1);
         self.answer = Some((504, error_body("the method took too long")));
     }
@@ -74,7 +80,8 @@ impl Drop for Duty {
         let (status, body) = self.answer.take().unwrap_or_else(|| {
             // Otherwise the runtime shuts down, and nobody hears of it.
             if std::thread::panicking() {
-                tracing::error!(method = self.method, "a method panicked");
+                let method = Excerpt(&self.method);
+                self.incoming.warnings.failed_method.log(|| tracing::error!(%method, "a method panicked"));
                 self.incoming.counters.add(|it| it.methods_failed += 1);
             }
             (500, error_body("the method failed"))

@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hubward_transport::{Call, CallId, Reply};
+use hubward_transport::{Call, CallId, Excerpt, Reply};
 use serde::de::IgnoredAny;
 
 use crate::incoming::Incoming;
@@ -77,7 +77,9 @@ impl Calls {
             counters.add(|it| it.methods_unknown += 1);
             (404, "there is no such method")
         };
-        tracing::warn!(method = call.name, status, why, "a call of a method is refused");
+        self.incoming.warnings.refused_call.log(|| {
+            tracing::warn!(method = %Excerpt(&call.name), status, why, "a call of a method is refused");
+        });
         self.replies.push_back(Reply::Method { call: call.id, status, body: error_body(why) });
     }
 
@@ -85,7 +87,8 @@ impl Calls {
     pub(crate) fn on_unreadable(&mut self, call: CallId) {
         let (status, why) = (400, "the name of the method cannot be read");
         self.incoming.counters.add(|it| it.methods_invalid += 1);
-        tracing::warn!(status, why, "a call of a method is refused");
+        let warnings = &self.incoming.warnings;
+        warnings.refused_call.log(|| tracing::warn!(status, why, "a call of a method is refused"));
         self.replies.push_back(Reply::Method { call, status, body: error_body(why) });
     }
 
@@ -101,7 +104,7 @@ impl Calls {
             self.open = self.open.saturating_sub(1);
             self.replies.push_back(Reply::Method { call: answer.id, status: answer.status, body: answer.body });
         } else {
-            tracing::debug!(id = answer.id.0, "the answer of a method has no connection to go to");
+            tracing::debug!(id = %Excerpt(&answer.id.0), "the answer of a method has no connection to go to");
             self.incoming.counters.add(|it| it.methods_unanswered += 1);
         }
     }

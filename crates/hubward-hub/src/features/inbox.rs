@@ -1,10 +1,13 @@
 //! Received messages: waiting to be taken, in the program's hands, or on their way back as settled.
 //! Nothing here waits; who does is woken by the caller, outside of any lock.
+//!
+//! Everything is bounded in bytes: what waits by [`RECEIVE_BYTES`], and together with what the program
+//! holds by [`HELD_BYTES`].
 
 use std::collections::{BTreeMap, VecDeque};
 use std::task::Waker;
 
-use hubward_transport::{Delivery, IncomingMessage, Lock, Reply, Verdict};
+use hubward_transport::{Delivery, IncomingMessage, Lock, Reply, Verdict, WarningLimit};
 use tokio::sync::oneshot;
 
 use crate::counts::Counters;
@@ -13,6 +16,14 @@ use crate::{CloseReason, SettleError};
 /// Bytes of messages that may wait to be taken. A hub's full queue for a device, 50 messages of
 /// 64 KB, fits.
 pub(crate) const RECEIVE_BYTES: usize = 4 * 1024 * 1024;
+
+/// Most bytes of messages that wait or that the program holds: five times as much as a hub keeps for a
+/// device.
+///
+/// The client leaves further messages with the hub, which delivers them again, also on this connection: no
+/// message is lost, and the connection lives on. If the client stopped reading instead, it would also miss
+/// the acknowledgements of telemetry.
+pub(crate) const HELD_BYTES: usize = 16 * 1024 * 1024;
 
 /// The messages of one connection: a device's from the cloud, or a module's from other modules.
 #[derive(Debug)]
@@ -26,6 +37,8 @@ pub(crate) struct MessageInbox {
     waiting_bytes: usize,
     /// Taken, to be settled, and not settled yet.
     in_hands: usize,
+    /// Bytes of the messages that were taken and not given back, whatever connection they came over.
+    held_bytes: usize,
     /// What the connection is to be given. Bounded by what came.
     back: VecDeque<Back>,
     /// The settlement that the connection is being given.
@@ -36,6 +49,8 @@ pub(crate) struct MessageInbox {
     has_receiver: bool,
     waker: Option<Waker>,
     ended: Option<CloseReason>,
+    left_warning: WarningLimit,
+    lost_warning: WarningLimit,
 }
 
 /// Where a program hears what became of its settlement.
@@ -100,6 +115,8 @@ impl From<Unsettled> for SettleError {
 #[derive(Debug)]
 pub(crate) struct Taken {
     pub(crate) connection: u64,
+    /// To be given back by [`MessageInbox::release`].
+    pub(crate) bytes: usize,
     pub(crate) delivery: Delivery,
 }
 
@@ -113,12 +130,15 @@ impl MessageInbox {
             waiting: VecDeque::new(),
             waiting_bytes: 0,
             in_hands: 0,
+            held_bytes: 0,
             back: VecDeque::new(),
             leaving: None,
             line: in_order.then(BTreeMap::new),
             has_receiver: false,
             waker: None,
             ended: None,
+            left_warning: WarningLimit::new("more messages came than may wait, or be held"),
+            lost_warning: WarningLimit::new("a message is lost, since it came with QoS 0"),
         }
     }
 
@@ -137,8 +157,10 @@ impl MessageInbox {
     /// Takes a message from the connection that is up. Who receives is to be woken.
     pub(crate) fn on_message(&mut self, delivery: Delivery, counters: &Counters) -> Option<Waker> {
         let size = size(&delivery.message);
-        let fits =
-            self.waiting.len() < self.limit && (self.waiting.is_empty() || self.waiting_bytes + size <= RECEIVE_BYTES);
+        // One that is alone always fits.
+        let fits = self.waiting.len() < self.limit
+            && (self.waiting.is_empty() || self.waiting_bytes + size <= RECEIVE_BYTES)
+            && (self.held_bytes == 0 || self.held_bytes + self.waiting_bytes + size <= HELD_BYTES);
         if let (Some(line), Some(lock)) = (&mut self.line, delivery.lock) {
             line.insert(lock, false);
         }
@@ -146,10 +168,16 @@ impl MessageInbox {
             if let Some(lock) = delivery.lock {
                 self.back.extend(self.up.is_some().then_some(Back::Left(lock)));
                 counters.add(|it| it.messages_left += 1);
-                tracing::warn!("more messages came than may wait; the hub delivers this one again");
+                self.left_warning.log(|| {
+                    tracing::warn!("more messages came than may wait, or be held; the hub delivers this one again");
+                });
             } else {
                 counters.add(|it| it.messages_lost += 1);
-                tracing::warn!("more messages came than may wait; this one is lost, since it came with QoS 0");
+                self.lost_warning.log(|| {
+                    tracing::warn!(
+                        "more messages came than may wait, or be held; this one is lost, since it came with QoS 0"
+                    );
+                });
             }
             return None;
         }
@@ -211,6 +239,8 @@ impl MessageInbox {
         counters.add(|it| it.messages_lost += lost);
         self.ended.get_or_insert_with(|| reason.clone());
         tidings.receiver = self.waker.take();
+        self.left_warning.finish();
+        self.lost_warning.finish();
         tidings
     }
 
@@ -232,9 +262,11 @@ impl MessageInbox {
         let delivery = self.waiting.pop_front()?;
         // Without a connection there is nothing here that could be settled.
         let connection = self.up.unwrap_or_default();
-        self.waiting_bytes -= size(&delivery.message);
+        let bytes = size(&delivery.message);
+        self.waiting_bytes -= bytes;
+        self.held_bytes += bytes;
         self.in_hands += usize::from(delivery.lock.is_some());
-        Some(Taken { connection, delivery })
+        Some(Taken { connection, bytes, delivery })
     }
 
     /// The next message, or why there will be none; `None` if the receiver is to be woken later.
@@ -270,6 +302,11 @@ impl MessageInbox {
         let (told, hears) = oneshot::channel();
         self.back.push_back(Back::Settled { lock, verdict, told });
         Ok(hears)
+    }
+
+    /// The program has dropped a message that it took.
+    pub(crate) const fn release(&mut self, bytes: usize) {
+        self.held_bytes = self.held_bytes.saturating_sub(bytes);
     }
 
     /// The program dropped a message without settling it.
@@ -352,12 +389,51 @@ mod tests {
                     left.push(lock);
                 }
                 assert_eq!(left.len() as u64, lock.map_or(0, |_| over), "{limit} {sizes:?}");
-                while let Some(Taken { delivery, .. }) = inbox.take() {
+                while let Some(Taken { delivery, bytes, .. }) = inbox.take() {
+                    inbox.release(bytes);
                     assert!(delivery.lock.is_none_or(|it| !left.contains(&it)), "{limit} {sizes:?}");
                 }
                 assert_eq!(inbox.waiting_bytes, 0);
             }
         }
+    }
+
+    #[test]
+    fn what_a_program_holds_is_bounded_in_bytes_across_connections() {
+        let counters = Counters::default();
+        let mut inbox = MessageInbox::new(64, true);
+        let (bytes, mut held) = (RECEIVE_BYTES / 8, Vec::new());
+        for connection in 1..=4 {
+            inbox.on_ready(connection);
+            for lock in 0..64 {
+                let _nobody = inbox.on_message(delivery(Some(lock), bytes), &counters);
+                held.extend(inbox.take());
+            }
+            inbox.on_lost(&counters).tell();
+            assert_eq!(held.len(), HELD_BYTES / bytes - 1, "connection {connection}, each a little more than its body");
+        }
+        assert_eq!(counters.snapshot().messages_left, 4 * 64 - held.len() as u64);
+        // Each that is dropped makes room for another one.
+        inbox.on_ready(5);
+        let _nobody = inbox.on_message(delivery(Some(1), bytes), &counters);
+        assert!(inbox.take().is_none());
+        inbox.release(held.pop().expect("some").bytes);
+        let _nobody = inbox.on_message(delivery(Some(2), bytes), &counters);
+        let taken = inbox.take().expect("there is room");
+        inbox.release(taken.bytes);
+        held.drain(..).for_each(|it| inbox.release(it.bytes));
+        assert_eq!((inbox.held_bytes, inbox.waiting_bytes), (0, 0));
+        // One that is larger than the bound fits alone, in no other way.
+        let huge = delivery(Some(3), RECEIVE_BYTES * 2);
+        let _nobody = inbox.on_message(huge.clone(), &counters);
+        let taken = inbox.take().expect("alone");
+        assert!(taken.bytes > RECEIVE_BYTES * 2);
+        // Without a lock it counts as well: a program may keep it just as long.
+        for _ in 0..64 {
+            let _nobody = inbox.on_message(delivery(None, bytes), &counters);
+            let _held = inbox.take();
+        }
+        assert!(inbox.held_bytes <= HELD_BYTES && counters.snapshot().messages_lost > 0);
     }
 
     #[test]
@@ -462,6 +538,7 @@ mod tests {
     struct Held {
         connection: u64,
         lock: Option<Lock>,
+        bytes: usize,
     }
 
     /// Everything that can happen, in any order.
@@ -497,14 +574,15 @@ mod tests {
                         came += 1;
                     }
                     6 | 7 => {
-                        if let Some(Taken { connection, delivery }) = inbox.take() {
+                        if let Some(Taken { connection, bytes, delivery }) = inbox.take() {
                             taken += 1;
                             locked += u64::from(delivery.lock.is_some());
-                            held.push(Held { connection, lock: delivery.lock });
+                            held.push(Held { connection, lock: delivery.lock, bytes });
                         }
                     }
                     8 | 9 if !held.is_empty() => {
-                        let Held { connection, lock } = held.swap_remove(rng.usize(..held.len()));
+                        let Held { connection, lock, bytes } = held.swap_remove(rng.usize(..held.len()));
+                        inbox.release(bytes);
                         let Some(lock) = lock else { continue };
                         if rng.u8(..4) == 0 {
                             inbox.leave(connection, lock, &counters);
@@ -535,6 +613,8 @@ mod tests {
                     _ => {}
                 }
                 assert!(inbox.waiting.len() <= limit && inbox.waiting_bytes <= RECEIVE_BYTES, "seed {seed}");
+                assert_eq!(inbox.held_bytes, held.iter().map(|it| it.bytes).sum::<usize>(), "seed {seed}");
+                assert!(inbox.held_bytes <= HELD_BYTES, "seed {seed}");
                 let in_hands = held.iter().any(|it| up == Some(it.connection) && it.lock.is_some());
                 assert_eq!(inbox.is_idle(), !in_hands && inbox.is_flushed(), "seed {seed}");
             }

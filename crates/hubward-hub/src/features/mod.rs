@@ -17,7 +17,6 @@ mod watches;
 
 use std::sync::Arc;
 
-use hubward_proto::hub::Properties;
 use hubward_transport::{Downstream, Feature, ProtoError, Reply, Tag, Upstream};
 use tokio::time::Instant;
 
@@ -28,6 +27,7 @@ pub(crate) use self::tags::{RequestTags, is_request};
 use self::twins::Twins;
 pub(crate) use self::watches::Watches;
 use crate::incoming::Incoming;
+use crate::warnings::Warnings;
 use crate::{CloseReason, HubOptions};
 
 /// What a program asks for, besides telemetry. New kinds go here, and into [`Features::on_command`].
@@ -65,7 +65,7 @@ impl Features {
             up: None,
             tags: RequestTags::default(),
             watches: Watches::default(),
-            twins: Twins::new(options),
+            twins: Twins::new(options, incoming.clone()),
             calls: Calls::new(incoming.clone(), options.method_calls),
             incoming,
         }
@@ -182,9 +182,25 @@ impl Features {
         self.watches.next(now, &mut self.tags).or_else(|| self.twins.next(now, &mut self.tags, &self.watches))
     }
 
+    /// Whether the newest desired properties changed since the last call.
+    pub(crate) fn has_news(&mut self) -> bool {
+        self.twins.has_news()
+    }
+
     /// The newest desired properties, if they changed since the last call.
-    pub(crate) fn desired(&mut self) -> Option<Arc<Properties>> {
-        self.twins.news()
+    #[cfg(test)]
+    pub(crate) fn news(&mut self) -> Option<Arc<hubward_proto::hub::Properties>> {
+        self.incoming.latest.newer_than(0).filter(|_| self.twins.has_news()).map(|(_, latest)| latest)
+    }
+
+    /// How the hub broke the protocol on the connection that is up, once: it must end.
+    pub(crate) const fn broken(&mut self) -> Option<ProtoError> {
+        self.twins.broken()
+    }
+
+    /// The limits of this client's warnings.
+    pub(crate) fn warnings(&self) -> &Warnings {
+        &self.incoming.warnings
     }
 
     /// Whether a planned reconnect would break nothing now: no question without its answer, no call

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fastrand::Rng;
-use hubward_proto::hub::{Twin, twin};
+use hubward_proto::hub::{Properties, Twin, twin};
 use hubward_transport::{Refusal, RefusedBy, Stage};
 use serde_json::{Map, Value, json};
 use tokio::sync::oneshot;
@@ -379,7 +379,7 @@ impl<'a> World<'a> {
             let delay = self.to_hub - self.now;
             self.schedule(delay, Happening::Arrives(tag, sent));
         }
-        if let Some(news) = self.features.desired() {
+        if let Some(news) = self.features.news() {
             self.is_news(news);
         }
     }

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use fastrand::Rng;
-use hubward_proto::hub::{Properties, Twin};
+use hubward_proto::hub::Twin;
 use hubward_transport::{Feature, ProtoError, Refusal, Tag};
 use tokio::time::Instant;
 
 use super::desired::Desired;
 use super::twin_requests::{Answer, Cut, Question, Turn, TwinRequests};
 use super::{Out, RequestTags, Watches};
+use crate::incoming::Incoming;
 use crate::{CloseReason, HubOptions};
 
 /// All about the twin of one client.
@@ -19,14 +20,16 @@ pub(crate) struct Twins {
     rng: Rng,
     requests: TwinRequests,
     desired: Desired,
+    incoming: Arc<Incoming>,
 }
 
 impl Twins {
-    pub(crate) fn new(options: &HubOptions) -> Self {
+    pub(crate) fn new(options: &HubOptions, incoming: Arc<Incoming>) -> Self {
         Self {
             rng: options.seed.map_or_else(Rng::new, Rng::with_seed),
             requests: TwinRequests::new(options.twin_timeout),
-            desired: Desired::default(),
+            desired: Desired::new(incoming.clone()),
+            incoming,
         }
     }
 
@@ -88,7 +91,8 @@ impl Twins {
         match turn {
             Some(Turn::Program) => self.requests.refused(now, &mut self.rng, refusal),
             Some(Turn::Own) => {
-                tracing::warn!(%refusal, "the twin cannot be fetched; asking again");
+                let limit = &self.incoming.warnings.unreadable_twin;
+                limit.log(|| tracing::warn!(%refusal, "the twin cannot be fetched; asking again"));
                 self.desired.on_failed(now, &mut self.rng, refusal.retry_after);
             }
             None => {}
@@ -102,7 +106,8 @@ impl Twins {
         match turn {
             Some(Turn::Program) => self.requests.unsendable(problem.clone()),
             Some(Turn::Own) => {
-                tracing::warn!(%problem, "the twin cannot be asked for on this connection");
+                let limit = &self.incoming.warnings.unreadable_twin;
+                limit.log(|| tracing::warn!(%problem, "the twin cannot be asked for on this connection"));
                 self.desired.on_failed(now, &mut self.rng, None);
             }
             None => {}
@@ -143,9 +148,14 @@ impl Twins {
         self.requests.is_flushed()
     }
 
-    /// The newest desired properties, if they changed since the last call.
-    pub(crate) fn news(&mut self) -> Option<Arc<Properties>> {
-        self.desired.news()
+    /// Whether the newest desired properties changed since the last call.
+    pub(crate) fn has_news(&mut self) -> bool {
+        self.desired.has_news()
+    }
+
+    /// How the hub broke the protocol, once.
+    pub(crate) const fn broken(&mut self) -> Option<ProtoError> {
+        self.desired.broken()
     }
 
     pub(crate) fn end(&mut self, reason: &CloseReason) {

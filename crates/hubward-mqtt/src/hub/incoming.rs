@@ -3,11 +3,14 @@
 
 use std::time::SystemTime;
 
+use bytes::Bytes;
 use hubward_proto::hub::{
     CloudToDeviceTopic, DesiredTopic, ErrorBody, HubIdentity, IncomingMessage, MethodRequestTopic, ModuleInputTopic,
     PropertyBag, TopicFilter, TwinResponseTopic,
 };
-use hubward_transport::{Call, CallId, Delivery, Downstream, Refusal, RefusedBy, Stage, Tag, one_line};
+use hubward_transport::{
+    Call, CallId, Delivery, Downstream, Excerpt, Refusal, RefusedBy, Stage, Tag, WarningLimit, one_line,
+};
 
 use crate::core::Core;
 use crate::packet::Message;
@@ -23,13 +26,22 @@ pub(super) struct Inbox {
     base: String,
     /// Whether the log knows already that messages are left with the hub.
     told_left: bool,
+    odd_topics: WarningLimit,
+    odd_properties: WarningLimit,
 }
 
 impl Inbox {
     pub(super) fn new(identity: HubIdentity, endpoint: String) -> Self {
         let filter = if identity.module.is_some() { TopicFilter::ModuleInputs } else { TopicFilter::CloudToDevice };
         let base = filter.encode(&identity).trim_end_matches("/#").to_owned();
-        Self { identity, endpoint, base, told_left: false }
+        Self {
+            identity,
+            endpoint,
+            base,
+            told_left: false,
+            odd_topics: WarningLimit::new("the hub sent a message on a topic that is nothing of this device's"),
+            odd_properties: WarningLimit::new("a message has properties that break the rules"),
+        }
     }
 
     /// Whose it is.
@@ -67,7 +79,8 @@ impl Inbox {
                 }
             };
             let (input, bag) = self.read(&message.topic, rest);
-            let mut incoming = IncomingMessage::new(message.body, bag);
+            // A copy: a slice would keep the whole read buffer in memory.
+            let mut incoming = IncomingMessage::new(Bytes::copy_from_slice(&message.body), bag);
             incoming.input = input;
             return Some(Downstream::Message(Box::new(Delivery { lock, message: incoming })));
         }
@@ -85,21 +98,23 @@ impl Inbox {
         if DesiredTopic::parse(&topic).is_ok() {
             return Some(Downstream::Desired(body));
         }
-        tracing::warn!(
-            endpoint = self.endpoint,
-            topic = beginning(&topic),
-            bytes = body.len(),
-            "the hub sent a message on a topic that is nothing of this device's: discarded"
-        );
+        self.odd_topics.log(|| {
+            tracing::warn!(
+                endpoint = self.endpoint,
+                topic = %Excerpt(&beginning(&topic)),
+                bytes = body.len(),
+                "the hub sent a message on a topic that is nothing of this device's: discarded"
+            );
+        });
         // Whoever called a method waits for an answer.
         let call = MethodRequestTopic::request_id(&topic).map(|it| CallId(it.to_owned()));
         Some(Downstream::Unreadable(call))
     }
 
-    fn answer(&self, topic: &TwinResponseTopic, body: bytes::Bytes, core: &mut Core) -> Option<Downstream> {
+    fn answer(&self, topic: &TwinResponseTopic, body: Bytes, core: &mut Core) -> Option<Downstream> {
         let Some((tag, about)) = core.on_answer(&topic.request_id) else {
-            let (status, id) = (topic.status, one_line(&topic.request_id));
-            tracing::debug!(status, id, "a late answer about the twin, or to nobody's question: ignored");
+            let (status, id) = (topic.status, Excerpt(&topic.request_id));
+            tracing::debug!(status, %id, "a late answer about the twin, or to nobody's question: ignored");
             return None;
         };
         Some(match (about, topic.status) {
@@ -130,10 +145,12 @@ impl Inbox {
             CloudToDeviceTopic::parse(&self.identity, topic).map(|it| (None, it.bag))
         };
         read.unwrap_or_else(|_| {
-            tracing::warn!(
-                endpoint = self.endpoint,
-                "a message has properties that break the rules: it is handed over with those that can be read"
-            );
+            self.odd_properties.log(|| {
+                tracing::warn!(
+                    endpoint = self.endpoint,
+                    "a message has properties that break the rules: it is handed over with those that can be read"
+                );
+            });
             if !of_module {
                 return (None, readable(rest));
             }
@@ -173,7 +190,7 @@ fn readable(bag: &str) -> PropertyBag {
 
 /// The first levels of a topic, for a log: what follows may be the user's.
 fn beginning(topic: &str) -> String {
-    one_line(&topic.splitn(5, '/').take(4).collect::<Vec<_>>().join("/"))
+    topic.splitn(5, '/').take(4).collect::<Vec<_>>().join("/")
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::dps::{AssignmentStatus, DpsBody, DpsReply, RegistrationOperation, RegistrationState};
 use crate::hub::HubIdentity;
 use crate::retry_after::LONGEST;
-use crate::{DeviceId, HubHost, OperationId, ProtoError, limits};
+use crate::{DeviceId, Excerpt, HubHost, OperationId, ProtoError, limits};
 
 /// One registration, from the first request to its end.
 #[derive(Debug)]
@@ -209,9 +209,16 @@ impl Registration {
             return;
         }
         match reply {
-            Ok(DpsReply { body: DpsBody::Operation(operation), retry_after }) => {
+            Ok(DpsReply { body: DpsBody::Operation(operation), retry_after, status }) => {
                 self.failures = 0;
-                self.on_operation(now, operation, *retry_after);
+                match (&operation.status, status) {
+                    // The answer would stay the same until the deadline.
+                    (AssignmentStatus::Unknown(word), Some(status)) if *status != DpsReply::ACCEPTED => {
+                        let problem = ProtoError::UnknownStatus(Excerpt(word).to_string());
+                        self.end(RegistrationEnd::Broken(problem));
+                    }
+                    _ => self.on_operation(now, operation, *retry_after),
+                }
             }
             Ok(DpsReply { body: DpsBody::TpmChallenge(_), .. }) => {
                 let unexpected = "the service sent a TPM challenge to a device that has a symmetric key";
@@ -234,8 +241,9 @@ impl Registration {
                 let state = Box::new(operation.registration_state.clone().unwrap_or_default());
                 self.end(RegistrationEnd::Rejected { status: status.clone(), state });
             }
-            // `unassigned` was never seen in a trace; C# and Java treat it like `assigning`. A word we
-            // do not know may be a new step of the same kind: with an operation to ask about, ask.
+            // `unassigned` was never seen in a trace; C# and Java treat it like `assigning`. A word that
+            // this version does not know may be a new step of the same kind, unless the operation has
+            // ended: if there is an operation to ask about, ask.
             AssignmentStatus::Assigning | AssignmentStatus::Unassigned | AssignmentStatus::Unknown(_) => {
                 // "At once" is meant for the first poll; a loop of them would only burn the network.
                 let least = if self.operation.is_some() { limits::POLL_FLOOR } else { Duration::ZERO };
@@ -325,7 +333,8 @@ fn assignment(operation: &RegistrationOperation) -> Result<Assignment, ProtoErro
     let state = operation.registration_state.clone().ok_or(ProtoError::Missing("registrationState"))?;
     if let Some(profile) = state.connection_profile.as_deref().filter(|it| *it != CLASSIC) {
         return Err(ProtoError::Unexpected(format!(
-            "the hub speaks the connection profile `{profile}`, which hubward does not (it speaks `{CLASSIC}`)"
+            "the hub speaks the connection profile `{}`, which hubward does not (it speaks `{CLASSIC}`)",
+            Excerpt(profile)
         )));
     }
     let hub = state.assigned_hub.as_deref().ok_or(ProtoError::Missing("assignedHub"))?;

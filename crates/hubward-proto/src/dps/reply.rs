@@ -58,13 +58,28 @@ pub struct DpsReply {
     pub body: DpsBody,
     /// `None` if the service did not say; zero means at once.
     pub retry_after: Option<Duration>,
+    /// The HTTP status, or the same number in the topic: [`DpsReply::ACCEPTED`] says that the operation
+    /// goes on. `None` if the transport does not know it.
+    pub status: Option<u16>,
 }
 
 impl DpsReply {
-    /// An answer as a transport read it.
+    /// The status of an answer while the operation goes on; an operation that has ended has 200.
+    ///
+    /// Source: `[doc]` azure-rest-api-specs, `RuntimeRegistration_OperationStatusLookup`.
+    pub const ACCEPTED: u16 = 202;
+
+    /// An answer as a transport read it, without its status.
     #[must_use]
     pub const fn new(body: DpsBody, retry_after: Option<Duration>) -> Self {
-        Self { body, retry_after }
+        Self { body, retry_after, status: None }
+    }
+
+    /// Sets [`DpsReply::status`].
+    #[must_use]
+    pub const fn status(mut self, status: u16) -> Self {
+        self.status = Some(status);
+        self
     }
 }
 

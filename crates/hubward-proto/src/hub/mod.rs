@@ -10,6 +10,7 @@ mod request_topic;
 mod response_topic;
 mod topic;
 pub mod twin;
+mod twin_size;
 
 pub use error_body::ErrorBody;
 pub use incoming::IncomingMessage;
@@ -21,3 +22,4 @@ pub use request_topic::{MethodResponseTopic, TwinGetTopic, TwinReportedTopic};
 pub use response_topic::{DesiredTopic, MethodRequestTopic, TwinResponseTopic};
 pub use topic::{TelemetryTopic, TopicFilter};
 pub use twin::{Properties, Twin};
+pub use twin_size::TwinSize;

@@ -348,7 +348,7 @@ impl<'a> World<'a> {
                 self.seen.note(if has_tag { Kind::ExpiredInFlight } else { Kind::ExpiredUnsent }, at);
             }
         }
-        if let Some(desired) = self.features.desired() {
+        if let Some(desired) = self.features.news() {
             let (before, version) = (std::mem::replace(&mut self.desired, desired.version), desired.version);
             assert!(before < version, "desired {version} after {before}: {}", self.about());
             assert!(version <= self.hub.desired, "nobody desires {version}: {}", self.about());

@@ -6,6 +6,7 @@ mod cloud;
 mod ends;
 mod fake;
 mod methods;
+mod room;
 mod twin;
 
 use std::time::Duration;

@@ -427,6 +427,41 @@ async fn a_follower_gets_the_state_and_then_each_newer_one() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_hub_that_desires_too_much_breaks_the_protocol_and_loses_no_message() {
+    let hub = FakeHub::new([]);
+    let client = spawn(&hub, options());
+    let mut desired = client.desired().expect("twins");
+    assert_eq!(changed(&mut desired).await.0, 0);
+    for n in 0..40 {
+        hub.wish(json!({ format!("p{n}"): "x".repeat(2000) }));
+        settle().await;
+    }
+    let last = desired.latest().expect("a state");
+    assert!(last.version > 8 && last.version < 40, "{last:?}");
+    assert!(client.state().borrow().is_connected(), "the twin is read first");
+    until_state(&client, |it| matches!(it, ConnectionState::Disconnected { .. })).await;
+    assert_eq!(hub.questions(), ["get", "get"], "once more, for the bound");
+    let cause = client.last_error().expect("a cause");
+    assert_eq!((cause.fault(), cause.to_string()), (Fault::Peer, format!("{ENDPOINT} broke the protocol (exchange)")));
+    let chain = cause.transport_error().expect("an error").chain();
+    assert!(chain.contains("the set of desired properties has "), "{chain}");
+    assert_eq!(desired.latest(), Some(last), "the last state within the bounds");
+
+    // On the next connection everything goes on.
+    let receipt = client.enqueue(Message::new("kept")).await.expect("there is room");
+    hub.lock().document.twin.desired.values.clear();
+    receipt.await.expect("an acknowledgement");
+    let newest = loop {
+        let newest = changed(&mut desired).await;
+        if newest.0 == 40 {
+            break newest;
+        }
+    };
+    assert_eq!(newest, (40, json!({})));
+    assert!(hub.opened() >= 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_explicit_question_feeds_the_followers_too() {
     let hub = FakeHub::new([]);
     let client = spawn(&hub, options());

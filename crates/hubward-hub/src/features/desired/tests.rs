@@ -4,6 +4,7 @@ use hubward_proto::hub::Twin;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::HubOptions;
 
 struct Bench {
     desired: Desired,
@@ -14,7 +15,7 @@ struct Bench {
 impl Bench {
     /// Somebody follows, and a connection announces changes.
     fn watched() -> Self {
-        let mut bench = Self { desired: Desired::default(), rng: Rng::with_seed(1), now: Instant::now() };
+        let mut bench = Self { desired: nobody(), rng: Rng::with_seed(1), now: Instant::now() };
         bench.desired.follow();
         bench.desired.on_watched();
         bench
@@ -24,7 +25,7 @@ impl Bench {
     fn live(version: u64, values: Value) -> Self {
         let mut bench = Self::watched();
         bench.fetches(version, values);
-        assert!(bench.desired.news().is_some());
+        assert!(bench.desired.has_news());
         bench
     }
 
@@ -68,12 +69,18 @@ impl Bench {
     }
 
     fn news(&mut self) -> Option<(u64, Value)> {
-        self.desired.news().map(|it| (it.version, Value::Object(it.values.clone())))
+        let (_, news) = self.desired.incoming.latest.newer_than(0).filter(|_| self.desired.has_news())?;
+        Some((news.version, Value::Object(news.values.clone())))
     }
 
     fn is_live(&self) -> bool {
         self.desired.phase == Phase::Live
     }
+}
+
+/// Desired properties without a follower.
+fn nobody() -> Desired {
+    Desired::new(Incoming::new(&HubOptions::default(), true).0)
 }
 
 fn properties(version: u64, values: Value) -> Properties {
@@ -291,18 +298,119 @@ fn a_twin_that_somebody_else_asked_for_counts_if_it_is_newer() {
     it.changes(8);
     assert_eq!(it.news().map(|it| it.0), Some(8));
 
-    let mut nobody = Desired::default();
+    let mut nobody = nobody();
     nobody.on_seen(&properties(1, json!({})));
     nobody.on_notice(it.now, &mut it.rng, br#"{"$version":2}"#);
-    assert!(nobody.news().is_none() && nobody.kept.is_empty());
+    assert!(!nobody.has_news() && nobody.kept.is_empty());
 }
 
 #[test]
 fn readers_keep_the_state_they_were_given() {
     let mut it = Bench::live(1, json!({ "v": 1 }));
     it.changes(2);
-    let held = it.desired.news().expect("news");
+    let (_, held) = it.desired.incoming.latest.newer_than(0).expect("a state");
+    assert!(it.desired.has_news());
     it.changes(3);
     assert_eq!(held.get("v"), Some(&json!(2)));
     assert_eq!(it.news(), Some((3, json!({ "v": 3 }))));
+}
+
+/// A property of 4 KB that no other notice has.
+fn large(version: u64) -> Value {
+    json!({ format!("p{version}"): "x".repeat(4000) })
+}
+
+impl Bench {
+    /// Notices with large properties, up to and with the first that goes too far; gives its version.
+    fn outgrows(&mut self, mut version: u64) -> u64 {
+        while self.is_live() {
+            version += 1;
+            let mut notice = large(version);
+            notice["$version"] = version.into();
+            self.notice(&notice.to_string());
+        }
+        version
+    }
+}
+
+#[test]
+fn a_state_that_grows_too_far_costs_one_fetch_and_then_the_connection() {
+    let mut it = Bench::live(1, json!({ "v": 1 }));
+    let last = it.outgrows(1);
+    assert!(last > 8 && last < 40, "{last}");
+    assert_eq!(it.news().map(|it| it.0), Some(last - 1), "the last state within the bounds");
+    assert_eq!(it.desired.broken(), None);
+    assert_eq!(it.wait_for_timer(), SPACING, "not more often than that");
+    // The hub has less than its notices said: nothing is wrong with that, once.
+    it.fetches(last, json!({ "v": 2 }));
+    assert!(it.is_live());
+    assert_eq!(it.news(), Some((last, json!({ "v": 2 }))));
+    it.now += SPACING;
+    let again = it.outgrows(last);
+    assert!(matches!(it.desired.broken(), Some(ProtoError::TooLarge { .. })));
+    assert_eq!(it.desired.broken(), None, "said once");
+    assert!(!it.desired.is_due() && it.desired.next_deadline().is_none(), "nothing more is asked");
+    assert_eq!(it.news().map(|it| it.0), Some(again - 1));
+
+    // The next connection begins from the twin, with a chance of its own.
+    it.reconnects();
+    it.fetches(again, json!({ "v": 3 }));
+    assert_eq!(it.news(), Some((again, json!({ "v": 3 }))));
+    it.outgrows(again);
+    assert_eq!(it.desired.broken(), None);
+}
+
+#[test]
+fn a_twin_that_is_too_large_itself_breaks_the_protocol() {
+    let everything: Value =
+        (0..20).flat_map(|it| properties(0, large(it)).values).collect::<serde_json::Map<_, _>>().into();
+    let mut it = Bench::watched();
+    it.fetches(7, everything.clone());
+    assert!(matches!(it.desired.broken(), Some(ProtoError::TooLarge { .. })));
+    assert_eq!(it.news(), None);
+
+    let mut it = Bench::live(1, json!({}));
+    let last = it.outgrows(1);
+    it.wait_for_timer();
+    it.fetches(last, everything.clone());
+    assert!(matches!(it.desired.broken(), Some(ProtoError::TooLarge { .. })));
+    assert_eq!(it.news().map(|it| it.0), Some(last - 1));
+
+    // The program that asks for a twin gets it; the followers do not.
+    let mut it = Bench::live(1, json!({}));
+    it.desired.on_seen(&properties(9, everything));
+    assert_eq!((it.news(), it.desired.broken()), (None, None));
+}
+
+#[test]
+fn notices_that_wait_are_bounded_in_bytes_too() {
+    let mut it = Bench::watched();
+    it.asks();
+    let body = |version: u64| json!({ "p": "x".repeat(KEPT_BYTES / 4), "$version": version }).to_string();
+    for version in 2..=20 {
+        it.notice(&body(version));
+        assert!(it.desired.kept.iter().map(|it| it.bytes).sum::<usize>() <= KEPT_BYTES);
+    }
+    it.is_told(1, json!({}));
+    assert!(!it.is_live() && it.desired.broken().is_none(), "some were lost: the twin is fetched again");
+
+    // One that is too large alone is not even read.
+    let mut it = Bench::live(1, json!({}));
+    let huge = format!("{{\"p\":{}1{},\"$version\":2}}", "[".repeat(KEPT_BYTES), "]".repeat(KEPT_BYTES));
+    it.notice(&huge);
+    assert_eq!((it.news(), it.desired.broken()), (None, None));
+    it.wait_for_timer();
+    it.fetches(2, json!({}));
+    it.notice(&huge);
+    assert!(matches!(it.desired.broken(), Some(ProtoError::TooLarge { .. })));
+
+    // During a fetch it costs another one, since the twin may be older, and the answer counts all the same.
+    let mut it = Bench::watched();
+    it.asks();
+    it.notice(&huge);
+    it.is_told(1, json!({ "v": 1 }));
+    assert_eq!(it.news(), Some((1, json!({ "v": 1 }))));
+    it.wait_for_timer();
+    it.fetches(2, json!({ "v": 2 }));
+    assert!(it.is_live() && it.desired.broken().is_none());
 }

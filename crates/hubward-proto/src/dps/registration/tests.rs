@@ -23,8 +23,13 @@ impl Flow {
     }
 
     fn answer(&mut self, body: serde_json::Value, retry_after: Option<u64>) {
+        self.reply(body, retry_after, None);
+    }
+
+    fn reply(&mut self, body: serde_json::Value, retry_after: Option<u64>, status: Option<u16>) {
         let operation = serde_json::from_value(body).expect("an operation");
-        let reply = DpsReply::new(DpsBody::Operation(Box::new(operation)), retry_after.map(Duration::from_secs));
+        let mut reply = DpsReply::new(DpsBody::Operation(Box::new(operation)), retry_after.map(Duration::from_secs));
+        reply.status = status;
         self.flow.on_reply(self.now, 1.0, Ok(&reply));
     }
 
@@ -68,6 +73,34 @@ fn registers_polls_and_is_assigned() {
     let Step::End(RegistrationEnd::Assigned(assignment)) = it.step() else { panic!("{:?}", it.step()) };
     assert_eq!((assignment.hub.as_str(), assignment.device_id.as_str()), ("hub.example", "dev"));
     assert_eq!(assignment.state.payload, Some(json!({"a": 1})));
+}
+
+#[test]
+fn a_word_that_nobody_knows_ends_it_where_the_service_says_that_it_is_over() {
+    for polled in [false, true] {
+        for (status, goes_on) in [(Some(202), true), (None, true), (Some(200), false), (Some(201), false)] {
+            let mut it = Flow::new(None);
+            if polled {
+                it.reply(assigning(), Some(0), Some(202));
+                assert_eq!(it.step(), poll());
+            }
+            let word = format!("thinking\u{202e}{}", "x".repeat(5000));
+            it.reply(json!({"operationId": "4.op", "status": word}), Some(7), status);
+            if goes_on {
+                assert_eq!(it.wait(), 7);
+                assert_eq!(it.step(), poll());
+                continue;
+            }
+            let Step::End(RegistrationEnd::Broken(ProtoError::UnknownStatus(shown))) = it.step() else {
+                panic!("{status:?}: {:?}", it.step())
+            };
+            assert!(shown.starts_with("thinking\\u{202e}xxx") && shown.ends_with("x… (5011 bytes)"), "{shown}");
+        }
+    }
+    // A word that is known keeps its meaning, whatever the status.
+    let mut it = Flow::new(None);
+    it.reply(assigning(), Some(7), Some(200));
+    assert_eq!(it.wait(), 7);
 }
 
 #[test]

@@ -1,0 +1,104 @@
+//! Text of a peer as an error or a log may show it.
+
+use std::fmt;
+
+/// The beginning of a text that a peer chose: a topic, the name of a method, an id.
+///
+/// `Display` gives at most [`Excerpt::MOST`] characters on one line. It escapes, as in a Rust
+/// literal, every character that a terminal could interpret or that changes the writing direction. A
+/// longer text ends with its full length.
+///
+/// ```
+/// use hubward_proto::Excerpt;
+///
+/// assert_eq!(Excerpt("reboot\r\n\u{1b}[2J").to_string(), r"reboot\r\n\u{1b}[2J");
+/// assert_eq!(Excerpt(&"x".repeat(5000)).to_string(), format!("{}… (5000 bytes)", "x".repeat(128)));
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Excerpt<'a>(pub &'a str);
+
+impl Excerpt<'_> {
+    /// Characters of the text that are shown.
+    pub const MOST: usize = 128;
+}
+
+impl fmt::Display for Excerpt<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        use fmt::Write as _;
+        let mut characters = self.0.chars();
+        for character in characters.by_ref().take(Self::MOST) {
+            match character {
+                '"' | '\'' => f.write_char(character)?,
+                // Also escapes what is not printable, such as bidirectional controls.
+                other => write!(f, "{}", other.escape_debug())?,
+            }
+        }
+        if characters.as_str().is_empty() { Ok(()) } else { write!(f, "… ({} bytes)", self.0.len()) }
+    }
+}
+
+impl fmt::Debug for Excerpt<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{self}`")
+    }
+}
+
+/// Whether a character has no place in a line for people: control characters (C0, DEL, C1), line and
+/// paragraph separators, and controls of the writing direction, with which a text can look like another
+/// one.
+///
+/// Source: Unicode Standard Annex 9, section 2; section 23.1 of the standard.
+#[must_use]
+pub fn is_hidden(character: char) -> bool {
+    character.is_control()
+        || matches!(
+            character,
+            '\u{61c}'
+                | '\u{200e}'..='\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2066}'..='\u{2069}'
+        )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shows_what_is_printable_and_escapes_the_rest() {
+        for (text, expected) in [
+            ("", ""),
+            ("reboot now: 'é', \"日本\"", "reboot now: 'é', \"日本\""),
+            ("a\\nb", r"a\\nb"),
+            ("a\nb\tc\0", r"a\nb\tc\0"),
+            ("\u{1b}[31m", r"\u{1b}[31m"),
+            ("\u{7f}\u{85}\u{9b}", r"\u{7f}\u{85}\u{9b}"),
+            ("\u{202e}txt\u{2066}", r"\u{202e}txt\u{2066}"),
+            ("\u{2028}", r"\u{2028}"),
+        ] {
+            let shown = Excerpt(text).to_string();
+            assert_eq!(shown, expected);
+            assert!(!shown.chars().any(is_hidden), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_long_text_is_cut_between_characters_and_says_its_length() {
+        let whole = "é".repeat(Excerpt::MOST);
+        assert_eq!(Excerpt(&whole).to_string(), whole);
+        let long = "é".repeat(Excerpt::MOST + 1);
+        assert_eq!(Excerpt(&long).to_string(), format!("{whole}… (258 bytes)"));
+        // Escapes are longer than characters, but bounded.
+        assert!(Excerpt(&"\u{10ffff}".repeat(50_000)).to_string().len() < 2_000);
+    }
+
+    #[test]
+    fn everything_that_could_move_text_is_hidden() {
+        for character in ['\0', '\u{1b}', '\u{7f}', '\u{9b}', '\u{200f}', '\u{202a}', '\u{202e}', '\u{2069}'] {
+            assert!(is_hidden(character), "{character:?}");
+        }
+        for character in ['a', ' ', 'é', '日', '\u{200d}', '\u{2070}', '\u{2027}'] {
+            assert!(!is_hidden(character), "{character:?}");
+        }
+    }
+}

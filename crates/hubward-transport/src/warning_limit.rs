@@ -1,0 +1,166 @@
+//! How often a peer can make this program write the same warning.
+
+use std::fmt;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// Logs the first warnings of a kind and counts the others, so that a peer cannot fill a disk by
+/// repeating what is warned about.
+///
+/// Within a [`PERIOD`](WarningLimit::PERIOD), [`FIRST`](WarningLimit::FIRST) warnings are logged. If
+/// more come, their number is logged with the first warning after the period, or by
+/// [`WarningLimit::finish`], which dropping the limit calls as well.
+///
+/// ```
+/// # use hubward_transport::WarningLimit;
+/// let refused = WarningLimit::new("a call of a method is refused");
+/// let mut logged = 0;
+/// for _ in 0..1000 {
+///     refused.log(|| logged += 1);
+/// }
+/// assert_eq!(logged, WarningLimit::FIRST);
+/// ```
+pub struct WarningLimit {
+    kind: &'static str,
+    count: Mutex<Count>,
+}
+
+#[derive(Debug, Default)]
+struct Count {
+    /// When the period of these counts began; `None` before the first warning.
+    began: Option<Instant>,
+    logged: u32,
+    suppressed: u64,
+}
+
+impl WarningLimit {
+    /// Warnings of a period that are logged as they are.
+    pub const FIRST: u32 = 5;
+
+    /// How long a count goes on.
+    pub const PERIOD: Duration = Duration::from_secs(60);
+
+    /// A limit of its own for one kind of warning. `kind` names it where only the count is logged.
+    #[must_use]
+    pub const fn new(kind: &'static str) -> Self {
+        Self { kind, count: Mutex::new(Count { began: None, logged: 0, suppressed: 0 }) }
+    }
+
+    /// Calls `log` unless too many warnings of this kind were logged lately.
+    pub fn log(&self, log: impl FnOnce()) {
+        let (suppressed, admitted) = self.lock().admit(Instant::now());
+        self.tell(suppressed);
+        if admitted {
+            log();
+        }
+    }
+
+    /// Logs how many warnings were not logged since the last count, if there were any. The next warnings
+    /// begin a new period.
+    pub fn finish(&self) {
+        let count = std::mem::take(&mut *self.lock());
+        self.tell(count.suppressed);
+    }
+
+    fn tell(&self, suppressed: u64) {
+        if suppressed > 0 {
+            tracing::warn!("suppressed {} more of this kind: {}", grouped(suppressed), self.kind);
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Count> {
+        self.count.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Count {
+    /// The number of suppressed warnings to log now, and whether to log the next warning.
+    fn admit(&mut self, now: Instant) -> (u64, bool) {
+        let mut before = 0;
+        if self.began.is_none_or(|it| now.saturating_duration_since(it) >= WarningLimit::PERIOD) {
+            before = std::mem::take(self).suppressed;
+            self.began = Some(now);
+        }
+        if self.logged < WarningLimit::FIRST {
+            self.logged += 1;
+            return (before, true);
+        }
+        self.suppressed += 1;
+        (before, false)
+    }
+}
+
+impl Drop for WarningLimit {
+    fn drop(&mut self) {
+        self.finish();
+    }
+}
+
+impl fmt::Debug for WarningLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WarningLimit").field("kind", &self.kind).finish_non_exhaustive()
+    }
+}
+
+/// A number with its digits in groups of three.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() * 4 / 3);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_of_a_period_are_logged_and_the_others_counted() {
+        let (mut count, start) = (Count::default(), Instant::now());
+        let mut at = |seconds| count.admit(start + Duration::from_secs(seconds));
+        for _ in 0..WarningLimit::FIRST {
+            assert_eq!(at(0), (0, true));
+        }
+        for _ in 0..1000 {
+            assert_eq!(at(59), (0, false));
+        }
+        assert_eq!(at(60), (1000, true), "the count comes with the first one of the next period");
+        for _ in 1..WarningLimit::FIRST {
+            assert_eq!(at(61), (0, true));
+        }
+        assert_eq!(at(119), (0, false));
+        assert_eq!(at(600), (1, true));
+        assert_eq!(at(1200), (0, true), "what was not suppressed is not counted");
+    }
+
+    #[test]
+    fn the_last_count_is_told_once() {
+        let limit = WarningLimit::new("a test");
+        let mut logged = 0;
+        for _ in 0..100 {
+            limit.log(|| logged += 1);
+        }
+        assert_eq!(logged, WarningLimit::FIRST);
+        assert_eq!(limit.lock().suppressed, 95);
+        limit.finish();
+        assert_eq!(limit.lock().suppressed, 0);
+        limit.log(|| logged += 1);
+        assert_eq!(logged, WarningLimit::FIRST + 1, "a new period");
+    }
+
+    #[test]
+    fn large_numbers_are_grouped() {
+        for (number, expected) in
+            [(0, "0"), (999, "999"), (1000, "1,000"), (12_345, "12,345"), (1_234_567, "1,234,567")]
+        {
+            assert_eq!(grouped(number), expected);
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! Hubs that send as fast as they can, for seconds: a command keeps its memory and its log small, and
+//! still ends in time. These are the only tests that assert a time. They need Linux, where `/proc` shows the
+//! peak memory of a process.
+
+mod child;
+mod desired;
+mod messages;
+mod peer;
+mod warnings;
