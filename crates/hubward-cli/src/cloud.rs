@@ -1,6 +1,6 @@
 //! What the two commands that run a local cloud share: lines to paste, and how they end.
 
-use hubward_emulator::StartError;
+use hubward_emulator::{StartError, StateError};
 
 use crate::failure::Failure;
 use crate::shell::Shell;
@@ -46,6 +46,9 @@ pub(crate) fn not_started(error: StartError) -> Failure {
             Some("everybody knows these keys: leave out --dev-keys, or --bind with other addresses".to_owned())
         }
         StartError::Ca(_) => Some("is the data directory yours, and whole? choose another one: --data-dir".to_owned()),
+        StartError::State(StateError::Damaged { .. } | StateError::Older { .. } | StateError::Unreadable { .. }) => {
+            Some("to start beside it, choose another directory: --data-dir DIR".to_owned())
+        }
         StartError::State(_) | StartError::Lost(_) => Some(
             "one emulator at a time uses a data directory: --data-dir DIR chooses another one, --in-memory none"
                 .to_owned(),
