@@ -148,6 +148,10 @@ async fn what_cannot_be_done_says_why() {
         (&["import", &no_json, "--admin", &admin], 2, "line 2"),
         (&["import", &no_seed, "--admin", &admin], 2, "seed"),
         (&["import", "/nowhere", "--admin", &admin], 2, "/nowhere"),
+        #[cfg(unix)]
+        (&["import", "/dev/zero", "--admin", &admin], 2, "is larger than 65536 KiB"),
+        #[cfg(unix)]
+        (&["--seed", "/dev/zero", "--in-memory"], 2, "is larger than 65536 KiB"),
         (&["import", &other_hub, "--admin", &admin], 6, "elsewhere.example"),
         (&["export", "--file", "/nowhere/cloud.json", "--admin", &admin], 1, "/nowhere/cloud.json"),
     ] {
@@ -176,4 +180,35 @@ async fn in_memory_nothing_is_left() {
     assert_eq!(std::fs::read_dir(kept.path()).expect("a folder").count(), 0);
     let ca = lines[0]["caFile"].as_str().expect("a path");
     assert!(!std::path::Path::new(ca).exists(), "{ca}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_state_ends_the_start_with_a_sentence() {
+    let (_kept, data_dir) = folder();
+    let mut running = Running::emulator(&data_dir, ["--output", "json"]);
+    running.json_until("operator").await;
+    let (ended, ..) = running.interrupt().await;
+    assert_eq!(ended.code(), Some(0));
+    let file = std::path::Path::new(&data_dir).join("state.redb");
+    let whole = std::fs::read(&file).expect("the state");
+    // Two bytes of each page but the first, which tells a database from another file.
+    let mut damaged = whole.clone();
+    damaged.iter_mut().skip(4096 + 2048).step_by(4096).for_each(|it| *it ^= 0xff);
+    damaged.iter_mut().skip(4096).step_by(4096).for_each(|it| *it ^= 0xff);
+    std::fs::write(&file, &damaged).expect("written");
+    let ports = ["--mqtt-port", "0", "--https-port", "0", "--admin-port", "0"];
+    let ran = emulator(&[&["--data-dir", &data_dir][..], &ports].concat()).await;
+    let told = ran.stderr_text();
+    assert_eq!(ran.code, Some(1), "{told}");
+    assert!(told.contains("state.redb is damaged: ") && told.contains("move it away to begin anew"), "{told}");
+    assert!(!told.contains("panicked") && ran.stdout_text().is_empty(), "{told}");
+    assert!(std::fs::read(&file).expect("the state") == damaged, "it is left as it is");
+    let error = emulator(&["export", "--data-dir", &data_dir, "-o", "json"]).await.last().expect("an error");
+    assert!(error["exitCode"] == 1 && error.to_string().contains("is damaged"), "{error}");
+
+    std::fs::write(&file, &whole).expect("written");
+    assert_eq!(
+        body(&emulator(&["export", "--data-dir", &data_dir]).await)["enrollments"][0]["registrationId"],
+        "dev-1"
+    );
 }

@@ -60,6 +60,20 @@ pub(super) const CASES: &[Case] = &[
         },
         ..CASE
     },
+    #[cfg(unix)]
+    Case {
+        name: "a CA file without end",
+        arrange: |scene| scene.argue(["--ca-file", "/dev/zero"]),
+        expected: Expected {
+            exit_code: 4,
+            fault: "tls",
+            stage: Some("settings"),
+            hint: "PEM",
+            says: "is larger than 4194304 bytes",
+            ..USAGE
+        },
+        ..CASE
+    },
     Case {
         name: "HTTPS to the hub",
         // Refused before anything is registered.

@@ -1,6 +1,6 @@
 //! Shared by `quickstart` and `emulator`: the shell commands for a local cloud, and errors at its start.
 
-use hubward_emulator::StartError;
+use hubward_emulator::{StartError, StateError};
 
 use crate::failure::Failure;
 use crate::shell::Shell;
@@ -49,6 +49,9 @@ pub(crate) fn not_started(error: StartError) -> Failure {
             "check that you own the data directory and that its files are intact, or choose another: --data-dir"
                 .to_owned(),
         ),
+        StartError::State(StateError::Damaged { .. } | StateError::Older { .. } | StateError::Unreadable { .. }) => {
+            Some("to start without this state, choose another directory: --data-dir DIR".to_owned())
+        }
         StartError::State(_) | StartError::Lost(_) => Some(
             "only one emulator at a time can use a data directory: choose another one, --data-dir DIR, or none, \
              --in-memory"

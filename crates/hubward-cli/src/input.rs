@@ -73,50 +73,47 @@ pub(crate) fn patch(flag: &str, value: Value) -> Result<Map<String, Value>, Fail
     Ok(map)
 }
 
-/// The bytes of a body; `-` is standard input. Never more than a little above what a hub takes.
+/// The bytes of a body; `-` is standard input.
 pub(crate) fn body(file: &Path) -> Result<Vec<u8>, Failure> {
     file_bytes("the body", file)
 }
 
-/// The text of a file, as large as an export may be; `-` is standard input.
+fn file_bytes(what: &str, file: &Path) -> Result<Vec<u8>, Failure> {
+    let path = file.to_owned();
+    let read = reading(move || at_most(BODY_MOST, &path))?;
+    whole(what, file, BODY_MOST, read)
+}
+
+/// The text of a seed or an export; `-` is standard input.
 #[cfg(feature = "emulator")]
-pub(crate) fn text(what: &str, file: &Path) -> Result<zeroize::Zeroizing<String>, Failure> {
-    let mut text = zeroize::Zeroizing::new(String::new());
-    let read = if file == Path::new("-") {
-        std::io::stdin().take(EXPORT_MOST).read_to_string(&mut text)
-    } else {
-        std::fs::File::open(file).and_then(|it| it.take(EXPORT_MOST).read_to_string(&mut text))
-    };
-    match read {
-        Ok(_) if text.len() as u64 == EXPORT_MOST => {
-            Err(Failure::usage(format!("{what}: the file {} is far too large", file.display())))
-        }
-        Ok(_) => Ok(text),
-        Err(error) => Err(Failure::usage(format!("{what}: the file {} cannot be read: {error}", file.display()))),
+pub(crate) fn state_text(what: &str, file: &Path) -> Result<zeroize::Zeroizing<String>, Failure> {
+    let path = file.to_owned();
+    let read = reading(move || at_most(STATE_MOST, &path).map(|it| it.map(zeroize::Zeroizing::new)))?;
+    let bytes = whole(what, file, STATE_MOST, read)?;
+    match std::str::from_utf8(&bytes) {
+        Ok(text) => Ok(zeroize::Zeroizing::new(text.to_owned())),
+        Err(_) => Err(Failure::usage(format!("{what}: the file {} is not text in UTF-8", file.display()))),
     }
 }
 
-/// A wrong file must not fill the memory.
-#[cfg(feature = "emulator")]
-const EXPORT_MOST: u64 = 256 << 20;
+/// All that a file holds, or standard input for `-`; `None` if that is more than `most` bytes, of which no
+/// more is read.
+fn at_most(most: u64, file: &Path) -> std::io::Result<Option<Vec<u8>>> {
+    let mut bytes = Vec::new();
+    if file == Path::new("-") {
+        std::io::stdin().take(most + 1).read_to_end(&mut bytes)?;
+    } else {
+        std::fs::File::open(file)?.take(most + 1).read_to_end(&mut bytes)?;
+    }
+    Ok((bytes.len() as u64 <= most).then_some(bytes))
+}
 
-fn file_bytes(what: &str, file: &Path) -> Result<Vec<u8>, Failure> {
-    let path = file.to_owned();
-    let read = move || {
-        let mut bytes = Vec::new();
-        if path == Path::new("-") {
-            std::io::stdin().take(MOST).read_to_end(&mut bytes)?;
-        } else {
-            std::fs::File::open(path)?.take(MOST).read_to_end(&mut bytes)?;
-        }
-        Ok::<_, std::io::Error>(bytes)
-    };
-    match reading(read)? {
-        Ok(bytes) if bytes.len() as u64 == MOST => {
-            Err(Failure::usage(format!("{what}: the file {} is far too large", file.display())))
-        }
-        Ok(bytes) => Ok(bytes),
-        Err(error) => Err(Failure::usage(format!("{what}: the file {} cannot be read: {error}", file.display()))),
+fn whole<T>(what: &str, file: &Path, most: u64, read: std::io::Result<Option<T>>) -> Result<T, Failure> {
+    let file = file.display();
+    match read {
+        Ok(Some(bytes)) => Ok(bytes),
+        Ok(None) => Err(Failure::usage(format!("{what}: the file {file} is larger than {} KiB", most / 1024))),
+        Err(error) => Err(Failure::usage(format!("{what}: the file {file} cannot be read: {error}"))),
     }
 }
 
@@ -144,7 +141,11 @@ fn unique_id() -> String {
 
 /// More than the largest message, so that the check sees that a file is too large; a wrong file must
 /// not fill the memory.
-const MOST: u64 = 2 * limits::TELEMETRY_MAX as u64;
+const BODY_MOST: u64 = 2 * limits::TELEMETRY_MAX as u64;
+
+/// What the admin port takes of an import.
+#[cfg(feature = "emulator")]
+const STATE_MOST: u64 = 64 << 20;
 
 #[cfg(test)]
 mod tests {
@@ -174,6 +175,25 @@ mod tests {
             assert_eq!(json("--json", text).expect(text), serde_json::json!({"a": 1}));
         }
         assert!(json("--json", "/no/such/file").is_err());
+    }
+
+    #[test]
+    fn a_file_without_end_is_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("body");
+        let most = usize::try_from(BODY_MOST).expect("small");
+        std::fs::write(&path, vec![b' '; most]).expect("written");
+        assert_eq!(body(&path).expect("as large as it may be").len(), most);
+        std::fs::write(&path, vec![b' '; most + 1]).expect("written");
+        let error = body(&path).expect_err("too large");
+        assert!(error.messages[0].contains("is larger than 512 KiB"), "{error:?}");
+        #[cfg(unix)]
+        {
+            let endless = Path::new("/dev/zero");
+            assert!(body(endless).is_err() && json_file("--json", endless).is_err());
+            #[cfg(feature = "emulator")]
+            assert!(state_text("the seed", endless).expect_err("no end").messages[0].contains("larger than 65536 KiB"));
+        }
     }
 
     #[test]

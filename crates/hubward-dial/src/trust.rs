@@ -1,7 +1,7 @@
 //! Which authorities are trusted, made into the one TLS configuration of all protocols.
 
 use std::fmt;
-use std::io;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -40,7 +40,7 @@ impl TlsSettings {
         Self::default()
     }
 
-    /// Trusts the certificates of this PEM file, and nothing else.
+    /// Trusts the certificates of this PEM file (at most 4 MiB), and nothing else.
     #[must_use]
     pub fn ca_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.roots = Roots::File(path.into());
@@ -63,7 +63,7 @@ impl TlsSettings {
         let roots = match &self.roots {
             Roots::System => system_roots(rustls_native_certs::load_native_certs()),
             Roots::File(path) => {
-                let pem = std::fs::read(path).map_err(|source| TrustError::of_reading(path, source))?;
+                let pem = read_bounded(path)?;
                 pem_roots(&pem, &path.display().to_string())?
             }
             Roots::Pem(pem) => pem_roots(pem, "the PEM text")?,
@@ -106,6 +106,14 @@ pub enum TrustError {
         #[source]
         source: io::Error,
     },
+    /// The file is too large for a list of authorities.
+    #[error("the CA file `{}` is larger than {limit} bytes", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// How large it may be.
+        limit: u64,
+    },
     /// There is no certificate in it.
     #[error("{from} holds no PEM certificate")]
     NoCertificate {
@@ -131,6 +139,21 @@ impl TrustError {
         }
     }
 }
+
+/// Never more than the bound, also of a file without end.
+fn read_bounded(path: &Path) -> Result<Vec<u8>, TrustError> {
+    let mut pem = Vec::new();
+    let opened = std::fs::File::open(path);
+    let read = opened.and_then(|it| it.take(CA_FILE_MAX + 1).read_to_end(&mut pem));
+    read.map_err(|source| TrustError::of_reading(path, source))?;
+    if pem.len() as u64 > CA_FILE_MAX {
+        return Err(TrustError::TooLarge { path: path.to_owned(), limit: CA_FILE_MAX });
+    }
+    Ok(pem)
+}
+
+/// Twenty times the list of a browser.
+const CA_FILE_MAX: u64 = 4 << 20;
 
 fn system_roots(found: CertificateResult) -> RootCertStore {
     for error in &found.errors {
@@ -227,6 +250,14 @@ mod tests {
         // A directory can be opened, but not read.
         let error = TlsSettings::new().ca_file(std::env::temp_dir()).client_config().expect_err("a directory");
         assert!(matches!(error, TrustError::Read { .. }), "{error}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_ca_file_without_end_is_refused() {
+        let error = TlsSettings::new().ca_file("/dev/zero").client_config().expect_err("no end");
+        assert!(matches!(error, TrustError::TooLarge { limit: CA_FILE_MAX, .. }), "{error}");
+        assert_eq!(error.to_string(), "the CA file `/dev/zero` is larger than 4194304 bytes");
     }
 
     #[test]

@@ -73,6 +73,10 @@ pub use fault::{BadScript, Fault, FaultScript, Point, ScriptedFault, UnfitFault}
 pub use hub::{CloudToDevice, Expiry, SendProblem, Telemetry, TelemetryLog, TelemetryReader};
 pub use hub::{Invocation, InvokeError, MethodResult, TwinProblem};
 pub use journal::{Event, EventKind, EventLog, EventReader, EventSource};
+/// Writes a file as a whole or not at all, for its owner only, in the place of one that is there. For the
+/// program `hubward`.
+#[doc(hidden)]
+pub use new_file::replace as replace_file;
 pub use ready::Ready;
 pub use store::{
     Ack, CloudMessageState, CloudMessageView, ConnectionState, DeviceStatus, DeviceView, EnrollError, FeedbackRecord,

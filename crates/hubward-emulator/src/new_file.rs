@@ -17,8 +17,11 @@ pub(crate) fn create<E: From<io::Error>>(path: &Path, fill: impl FnOnce(File) ->
     Ok(sync_directory(path)?)
 }
 
-/// Makes a file, or puts it in the place of one that is there.
-pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+/// Makes a file, or puts it in the place of one that is there, or of a symbolic link.
+///
+/// # Errors
+/// What the system says. The file that was there is unchanged then.
+pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let temporary = Temporary::beside(path);
     io::Write::write_all(&mut temporary.create()?, bytes)?;
     temporary.sync()?;

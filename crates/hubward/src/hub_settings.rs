@@ -1,5 +1,7 @@
 //! What a device needs to know that has its hub already: from a connection string, or after DPS.
 
+use std::fs::File;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -81,16 +83,21 @@ impl HubSettings {
         Self::try_from(&ConnectionString::parse(text)?)
     }
 
-    /// The same from a file that holds nothing else.
+    /// The same from a file that holds nothing else, of at most 64 KiB.
     ///
     /// # Errors
     /// [`DeviceStringError::File`] if it cannot be read; else as for
     /// [`HubSettings::from_connection_string`].
     pub fn from_connection_string_file(file: impl AsRef<Path>) -> Result<Self, DeviceStringError> {
         let file = file.as_ref();
-        let text = std::fs::read_to_string(file)
-            .map(Zeroizing::new)
-            .map_err(|error| DeviceStringError::File { file: file.to_owned(), problem: error.to_string() })?;
+        let refused = |problem: String| DeviceStringError::File { file: file.to_owned(), problem };
+        let mut text = Zeroizing::new(String::new());
+        let opened = File::open(file);
+        let read = opened.and_then(|it| it.take(CONNECTION_STRING_FILE_MAX + 1).read_to_string(&mut text));
+        read.map_err(|error| refused(error.to_string()))?;
+        if text.len() as u64 > CONNECTION_STRING_FILE_MAX {
+            return Err(refused(format!("it is larger than {CONNECTION_STRING_FILE_MAX} bytes")));
+        }
         Self::from_connection_string(&text)
     }
 
@@ -248,6 +255,9 @@ impl TryFrom<&ConnectionString> for HubSettings {
     }
 }
 
+/// Far more than any connection string has.
+const CONNECTION_STRING_FILE_MAX: u64 = 64 * 1024;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -300,5 +310,10 @@ mod tests {
     fn a_file_is_named_when_it_cannot_be_read() {
         let error = HubSettings::from_connection_string_file("there/is/no/such/file").expect_err("no file");
         assert!(error.to_string().starts_with("the file there/is/no/such/file cannot be read: "), "{error}");
+        #[cfg(unix)]
+        {
+            let error = HubSettings::from_connection_string_file("/dev/zero").expect_err("no end");
+            assert!(error.to_string().contains("it is larger than 65536 bytes"), "{error}");
+        }
     }
 }

@@ -14,6 +14,7 @@ mod admin_messages;
 #[cfg(feature = "admin")]
 mod admin_stream;
 mod client;
+mod damage;
 mod dps_https;
 mod dps_mqtt;
 mod events;

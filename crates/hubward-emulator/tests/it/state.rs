@@ -14,15 +14,15 @@ use crate::client::{
     token,
 };
 
-const HUB: &str = "localhost";
+pub(crate) const HUB: &str = "localhost";
 const INBOX: &str = "devices/pump/messages/devicebound/#";
 
-async fn start(directory: &Path) -> Emulator {
+pub(crate) async fn start(directory: &Path) -> Emulator {
     Emulator::builder().data_dir(directory).start().await.expect("started")
 }
 
 /// Everything that can be seen of the state.
-fn seen(emulator: &Emulator) -> Value {
+pub(crate) fn seen(emulator: &Emulator) -> Value {
     let log = emulator.telemetry(HUB).expect("the hub");
     let telemetry: Vec<_> = log
         .all()
@@ -66,14 +66,14 @@ fn seen(emulator: &Emulator) -> Value {
 }
 
 /// A device that is connected with a session of its own, and has subscribed to its messages.
-async fn pump(emulator: &Emulator, key: &SharedKey, present: u8) -> Tls {
+pub(crate) async fn pump(emulator: &Emulator, key: &SharedKey, present: u8) -> Tls {
     let mut stream = tls(emulator, emulator.mqtt_addr()).await;
     assert_eq!(hub_connect(&mut stream, "pump", key, false).await, Some(vec![0x20, 2, present, 0]));
     stream
 }
 
 /// The number of changes that were made is of no interest, only what became of them.
-async fn change_everything(emulator: &Emulator) -> (SharedKey, String) {
+pub(crate) async fn change_everything(emulator: &Emulator) -> (SharedKey, String) {
     let individual = emulator.enrollment("dev-1").payload(json!({"from": "us"})).create().expect("enrolled");
     emulator.enroll_group("line").expect("enrolled");
     emulator.enroll("off").expect("enrolled");

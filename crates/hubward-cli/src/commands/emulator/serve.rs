@@ -123,8 +123,7 @@ fn introduction(
 }
 
 fn read_seed(file: &Path) -> Result<Seed, Failure> {
-    let text = std::fs::read_to_string(file)
-        .map_err(|error| Failure::usage(format!("the seed {} cannot be read: {error}", file.display())))?;
+    let text = crate::input::state_text("the seed", file)?;
     Seed::from_json(&text).map_err(|error| Failure::usage(format!("{}: {error}", file.display())))
 }
 

@@ -33,7 +33,7 @@ pub(super) struct ExportArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct ImportArgs {
-    /// What `export` wrote, or a seed; `-` is standard input.
+    /// What `export` wrote, or a seed, of at most 64 MiB; `-` is standard input.
     #[arg(value_name = "FILE")]
     file: PathBuf,
     #[command(flatten)]
@@ -196,7 +196,7 @@ pub(super) async fn export(args: &ExportArgs, output: &Output) -> Result<ExitCod
 }
 
 pub(super) async fn import(args: &ImportArgs, output: &Output) -> Result<ExitCode, Failure> {
-    let text = crate::input::text("the export", &args.file)?;
+    let text = crate::input::state_text("the export", &args.file)?;
     let seed = Seed::from_json(&text).map_err(|error| Failure::usage(format!("{}: {error}", args.file.display())))?;
     let report = match args.at.place().await? {
         Place::Running(port, _) => {

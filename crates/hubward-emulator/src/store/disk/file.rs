@@ -6,9 +6,17 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use redb::backends::FileBackend;
-use redb::{Builder, Database, DatabaseError, ReadableDatabase as _, TableDefinition, TableError};
+use redb::{
+    Builder, Database, DatabaseError, ReadableDatabase as _, StorageBackend, StorageError, TableDefinition, TableError,
+    WriteTransaction,
+};
 
-use super::{Disk, DiskLog, load, rows, writer};
+use super::held::Storage;
+use super::load::{Trouble, is_damage};
+use super::mark::Mark;
+use super::quietly::quietly;
+use super::sums::Sums;
+use super::{Disk, DiskLog, damage, load, migrate, rows, writer};
 use crate::hub::TelemetryLog;
 use crate::new_file;
 use crate::store::State;
@@ -35,7 +43,36 @@ pub enum StateError {
         /// Its format.
         found: u32,
     },
-    /// It is damaged, or nothing that an emulator wrote.
+    /// Something in it is not as an emulator wrote it. The file stays as it is.
+    #[error(
+        "{path} is damaged: {affected}; the file is left as it is: move it away to begin anew, or put a copy of the data \
+         directory in place",
+        path = path.display()
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is affected, without a secret: which rows, how many, of which hub.
+        affected: String,
+    },
+    /// It is whole, and older than what was acknowledged. The file stays as it is.
+    #[error(
+        "{path} is older than what was acknowledged (commit {found} of {acknowledged}): it is damaged, or an older copy; \
+         put a newer copy in place, move it away to begin anew, or delete {mark} to go on with it",
+        path = path.display(),
+        mark = mark.display()
+    )]
+    Older {
+        /// The file.
+        path: PathBuf,
+        /// The file beside it that tells the last commit.
+        mark: PathBuf,
+        /// The number of its last commit.
+        found: u64,
+        /// The number of the last commit that was acknowledged.
+        acknowledged: u64,
+    },
+    /// It is whole, and this version does not understand it.
     #[error("{path} cannot be read ({what}); move it away to begin anew", path = path.display())]
     Unreadable {
         /// The file.
@@ -62,23 +99,22 @@ pub(crate) fn open(
     logs: &BTreeMap<String, TelemetryLog>,
 ) -> Result<Disk, StateError> {
     let path = directory.join(NAME);
-    let at = |source| StateError::File { path: path.clone(), source };
     if !path.exists() {
         make(&path)?;
     }
-    let file = open_private(&path).map_err(at)?;
-    let database = database(file).map_err(|error| refused(&path, error))?;
-    start(database, path, state, logs)
+    let file = open_private(&path).map_err(|source| StateError::File { path: path.clone(), source })?;
+    start(FileBackend::new(file), path, Some(Mark::read(directory)), state, logs)
 }
 
 /// Makes a file without state. A half-made one could not be opened ever again.
 fn make(path: &Path) -> Result<(), StateError> {
     let made = new_file::create(path, |file| {
-        let database = database(file).map_err(|it| io::Error::other(it.to_string()))?;
-        write_format(&database).map_err(|it| io::Error::other(it.to_string()))
+        let database = FileBackend::new(file).and_then(|it| Builder::new().create_with_backend(it));
+        let database = database.map_err(|it| io::Error::other(it.to_string()))?;
+        write_new(&database).map_err(|it| io::Error::other(it.to_string()))
     });
     match made {
-        // Somebody else was faster.
+        // Another emulator was faster.
         Err(source) if source.kind() != io::ErrorKind::AlreadyExists => {
             Err(StateError::File { path: path.to_owned(), source })
         }
@@ -86,26 +122,97 @@ fn make(path: &Path) -> Result<(), StateError> {
     }
 }
 
-fn database(file: File) -> Result<Database, DatabaseError> {
-    Builder::new().set_cache_size(CACHE).create_with_backend(FileBackend::new(file)?)
-}
-
-/// Goes on with a file that is open.
+/// Goes on with a file that is open. `mark` is `None` for storage without a directory.
 pub(super) fn start(
-    database: Database,
+    storage: Result<impl StorageBackend, DatabaseError>,
     path: PathBuf,
+    mut mark: Option<Mark>,
     state: &mut State,
     logs: &BTreeMap<String, TelemetryLog>,
 ) -> Result<Disk, StateError> {
-    check_format(&database, &path)?;
-    load::load(&database, state, logs).map_err(|what| StateError::Unreadable { path: path.clone(), what })?;
+    // The one place where redb reads pages that may be damaged; a panic is one more way to say so.
+    let read = quietly(|| read(storage?, mark.as_ref(), state, logs)).unwrap_or(Err(Trouble::Damaged));
+    let (database, storage, sums) = read.map_err(|trouble| refused(&path, mark.as_ref(), trouble))?;
+    if let Some(mark) = &mut mark {
+        mark.note(sums.file, sums.commit);
+    }
     rows::track(state);
     let disk = Disk::new(path.clone());
-    writer::spawn(database, &disk).map_err(|source| StateError::File { path, source })?;
+    let written = writer::Written { database, storage, sums, mark, is_checked: false };
+    writer::spawn(written, &disk).map_err(|source| StateError::File { path, source })?;
     for (hub, log) in logs {
         log.write_to(DiskLog::new(disk.clone(), hub));
     }
     Ok(disk)
+}
+
+/// Reads everything, and only then lets redb write to the file.
+fn read(
+    file: impl StorageBackend,
+    mark: Option<&Mark>,
+    state: &mut State,
+    logs: &BTreeMap<String, TelemetryLog>,
+) -> Result<(Database, Storage, Sums), Trouble> {
+    let (mut database, storage) = open_held(file)?;
+    let format = read_about(&database, FORMAT_KEY)?.ok_or(Trouble::Damaged)?;
+    let format = format.parse::<u32>().unwrap_or_default();
+    if format != FORMAT {
+        // Nothing else tells a damaged number from another one, or knows an old file to be whole.
+        let is_whole = database.check_integrity().is_ok();
+        match format {
+            _ if !is_whole => return Err(Trouble::DamagedBefore),
+            migrate::FORMAT => {
+                storage.release().map_err(Trouble::Io)?;
+                migrate::migrate(&database)?;
+            }
+            newer if newer > FORMAT => return Err(Trouble::Newer(newer)),
+            _ => return Err(Trouble::Unknown("its format is unknown".to_owned())),
+        }
+    }
+    let sums = read_sums(&database)?.ok_or(Trouble::Damaged)?;
+    if let Some(acknowledged) = mark.and_then(|it| it.acknowledged(sums.file)).filter(|it| *it > sums.commit) {
+        return Err(Trouble::Older { found: sums.commit, acknowledged });
+    }
+    load::load(&database, &sums, state, logs)?;
+    storage.release().map_err(Trouble::Io)?;
+    Ok((database, storage, sums))
+}
+
+/// Opens a database that holds something, with writes held back.
+pub(super) fn open_held(file: impl StorageBackend) -> Result<(Database, Storage), Trouble> {
+    let storage = Storage::held(file).map_err(Trouble::Io)?;
+    // In an empty file redb would begin a new database, and whoever emptied it was no emulator.
+    if storage.len().map_err(Trouble::Io)? == 0 {
+        return Err(Trouble::Damaged);
+    }
+    let database = Builder::new().set_cache_size(CACHE).create_with_backend(storage.clone())?;
+    Ok((database, storage))
+}
+
+impl From<DatabaseError> for Trouble {
+    fn from(error: DatabaseError) -> Self {
+        match error {
+            DatabaseError::DatabaseAlreadyOpen | DatabaseError::LockProtocolMismatch => Self::InUse,
+            DatabaseError::Storage(StorageError::Io(source)) if !is_damage(&source) => Self::Io(source),
+            _ => Self::Damaged,
+        }
+    }
+}
+
+fn refused(path: &Path, mark: Option<&Mark>, trouble: Trouble) -> StateError {
+    let path = path.to_owned();
+    match trouble {
+        Trouble::InUse => StateError::InUse { path },
+        Trouble::Newer(found) => StateError::Newer { path, found },
+        Trouble::Damaged => StateError::Damaged { affected: damage::survey(&path), path },
+        Trouble::DamagedBefore => StateError::Damaged { affected: damage::UNKNOWN.to_owned(), path },
+        Trouble::Older { found, acknowledged } => {
+            let mark = mark.map(|it| it.path().to_owned()).unwrap_or_default();
+            StateError::Older { path, mark, found, acknowledged }
+        }
+        Trouble::Unknown(what) => StateError::Unreadable { path, what },
+        Trouble::Io(source) => StateError::File { path, source },
+    }
 }
 
 /// The file holds keys, so it is made for its owner only.
@@ -125,44 +232,40 @@ fn open_private(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
-fn refused(path: &Path, error: DatabaseError) -> StateError {
-    let path = path.to_owned();
-    match error {
-        DatabaseError::DatabaseAlreadyOpen | DatabaseError::LockProtocolMismatch => StateError::InUse { path },
-        DatabaseError::Storage(redb::StorageError::Io(source)) if source.kind() != io::ErrorKind::InvalidData => {
-            StateError::File { path, source }
-        }
-        other => StateError::Unreadable { path, what: other.to_string() },
-    }
-}
-
-/// A new file gets the present format; one of a newer format is refused before anything is read.
-fn check_format(database: &Database, path: &Path) -> Result<(), StateError> {
-    let unreadable = |what: String| StateError::Unreadable { path: path.to_owned(), what };
-    match read_format(database).map_err(|it| unreadable(it.to_string()))? {
-        Some(text) => match text.parse::<u32>() {
-            Ok(FORMAT) => Ok(()),
-            Ok(found) if found > FORMAT => Err(StateError::Newer { path: path.to_owned(), found }),
-            _ => Err(unreadable("its format is unknown".to_owned())),
-        },
-        None => write_format(database).map_err(|it| unreadable(it.to_string())),
-    }
-}
-
-fn read_format(database: &Database) -> Result<Option<String>, redb::Error> {
+/// What the file says of itself.
+fn read_about(database: &Database, key: &str) -> Result<Option<String>, redb::Error> {
     let reading = database.begin_read()?;
     let about = match reading.open_table(ABOUT) {
         Ok(about) => about,
         Err(TableError::TableDoesNotExist(_)) => return Ok(None),
         Err(error) => return Err(error.into()),
     };
-    Ok(about.get(FORMAT_KEY)?.map(|it| it.value().to_owned()))
+    Ok(about.get(key)?.map(|it| it.value().to_owned()))
 }
 
-fn write_format(database: &Database) -> Result<(), redb::Error> {
+/// What the file should hold; `None` if that is damaged.
+pub(super) fn read_sums(database: &Database) -> Result<Option<Sums>, redb::Error> {
+    Ok(read_about(database, SUMS_KEY)?.and_then(|it| Sums::from_text(&it)))
+}
+
+/// Writes the sums, as a part of a commit.
+pub(super) fn write_sums(writing: &WriteTransaction, sums: &Sums) -> Result<(), redb::Error> {
+    writing.open_table(ABOUT)?.insert(SUMS_KEY, sums.to_text().as_str())?;
+    Ok(())
+}
+
+/// Says that a file has the present format, as a part of a commit.
+pub(super) fn write_format(writing: &WriteTransaction) -> Result<(), redb::Error> {
+    writing.open_table(ABOUT)?.insert(FORMAT_KEY, FORMAT.to_string().as_str())?;
+    Ok(())
+}
+
+/// Makes a database that holds nothing.
+pub(super) fn write_new(database: &Database) -> Result<(), redb::Error> {
     let mut writing = database.begin_write()?;
     writing.set_quick_repair(true);
-    writing.open_table(ABOUT)?.insert(FORMAT_KEY, FORMAT.to_string().as_str())?;
+    write_format(&writing)?;
+    write_sums(&writing, &Sums::new())?;
     // Made here, so that readers find them.
     writing.open_table(ROWS)?;
     writing.open_table(TELEMETRY)?;
@@ -175,17 +278,18 @@ const NAME: &str = "state.redb";
 
 /// What a row's value means. Members may be added to rows as long as they may be missing; anything
 /// else needs the next number, and a way to read the older one.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// What is known of the file itself.
-const ABOUT: TableDefinition<'_, &str, &str> = TableDefinition::new("about");
-const FORMAT_KEY: &str = "format";
+pub(super) const ABOUT: TableDefinition<'_, &str, &str> = TableDefinition::new("about");
+pub(super) const FORMAT_KEY: &str = "format";
+const SUMS_KEY: &str = "sums";
 
-/// Everything but telemetry, by the keys of `rows`.
-pub(super) const ROWS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("rows");
+/// Everything but telemetry, by the keys of `rows`; values with their checksums, as in `sums`.
+pub(super) const ROWS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("checked-rows");
 
-/// By hub, in lower case, and offset.
-pub(super) const TELEMETRY: TableDefinition<'_, (&str, u64), &[u8]> = TableDefinition::new("telemetry");
+/// By hub, in lower case, and offset; values with their checksums.
+pub(super) const TELEMETRY: TableDefinition<'_, (&str, u64), &[u8]> = TableDefinition::new("checked-telemetry");
 
 /// All of the state is in memory anyway.
 const CACHE: usize = 4 * 1024 * 1024;
@@ -216,16 +320,16 @@ mod tests {
 
         let database = Database::open(&path).expect("it is closed");
         let writing = database.begin_write().expect("a transaction");
-        writing.open_table(ABOUT).expect("a table").insert(FORMAT_KEY, "2").expect("written");
+        writing.open_table(ABOUT).expect("a table").insert(FORMAT_KEY, "3").expect("written");
         writing.commit().expect("written");
         drop(database);
         let error = refusal(folder.path());
-        assert!(matches!(&error, StateError::Newer { found: 2, .. }), "{error}");
-        assert!(error.to_string().contains("written by a newer hubward (format 2, this one reads up to 1)"), "{error}");
+        assert!(matches!(&error, StateError::Newer { found: 3, .. }), "{error}");
+        assert!(error.to_string().contains("written by a newer hubward (format 3, this one reads up to 2)"), "{error}");
 
         std::fs::write(&path, "no database").expect("written");
         let error = refusal(folder.path());
-        assert!(matches!(&error, StateError::Unreadable { .. }), "{error:?}");
+        assert!(matches!(&error, StateError::Damaged { .. }), "{error:?}");
     }
 
     #[cfg(unix)]

@@ -1,6 +1,7 @@
 //! Everything that is on disk, at the start.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::num::NonZero;
 use std::sync::Arc;
 
@@ -11,6 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use super::file::{ROWS, TELEMETRY};
 use super::form::{Keys, unframed};
+use super::quietly::quietly;
+use super::sums::{Sum, Sums, unsealed, unsealed_message};
 use super::{rows, telemetry};
 use crate::hub::{Telemetry, TelemetryLog};
 use crate::store::{Ack, Post, State, Table};
@@ -36,31 +39,85 @@ impl PostHead {
     }
 }
 
-/// Reads the file into a state and logs that are empty. What belongs to hubs that this emulator does
-/// not have stays in the file. The error says what cannot be read.
+/// Why a file cannot be loaded.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    /// Something is not as it was written.
+    Damaged,
+    /// The same of a file without checksums of its rows.
+    DamagedBefore,
+    /// It is whole, and older than what was acknowledged.
+    Older { found: u64, acknowledged: u64 },
+    /// A newer hubward wrote it.
+    Newer(u32),
+    /// Another emulator has it open.
+    InUse,
+    /// Everything is as it was written, and this version does not understand it.
+    Unknown(String),
+    /// The system cannot read the file.
+    Io(io::Error),
+}
+
+impl From<redb::Error> for Trouble {
+    fn from(error: redb::Error) -> Self {
+        match error {
+            redb::Error::Io(error) if !is_damage(&error) => Self::Io(error),
+            _ => Self::Damaged,
+        }
+    }
+}
+
+/// Whether an error comes of what is in a file, and not of reading it.
+pub(super) fn is_damage(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
+}
+
+/// Reads the file into a state and logs that are empty, and compares all of it with its checksums. What
+/// belongs to hubs that this emulator does not have is compared too and stays in the file.
 pub(super) fn load(
     database: &Database,
+    sums: &Sums,
     state: &mut State,
     logs: &BTreeMap<String, TelemetryLog>,
-) -> Result<(), String> {
-    let told = |error: redb::Error| error.to_string();
+) -> Result<(), Trouble> {
     let mut loader = Loader { state, next: BTreeMap::new(), foreign: BTreeSet::new() };
-    let reading = database.begin_read().map_err(|it| told(it.into()))?;
-    let table = reading.open_table(ROWS).map_err(|it| told(it.into()))?;
-    for row in table.iter().map_err(|it| told(it.into()))? {
-        let (key, value) = row.map_err(|it| told(it.into()))?;
-        let (key, value) = (key.value(), value.value());
+    // Told last: a row may be unknown only because another one is missing.
+    let mut unknown = None;
+    let mut found = Sums { file: sums.file, commit: sums.commit, ..Sums::default() };
+    let reading = database.begin_read().map_err(redb::Error::from)?;
+    let table = reading.open_table(ROWS).map_err(redb::Error::from)?;
+    for row in table.iter().map_err(redb::Error::from)? {
+        let (key, stored) = row.map_err(redb::Error::from)?;
+        let (key, stored) = (key.value(), stored.value());
+        let (value, _) = unsealed(key, stored).ok_or(Trouble::Damaged)?;
+        found.row(key, None, Some(stored));
         // Not what is wrong in it: the text may hold keys.
-        loader.row(key, value).ok_or_else(|| format!("its row `{}` is damaged", key.replace('\0', " ")))?;
+        if loader.row(key, value).is_none() {
+            unknown.get_or_insert_with(|| format!("its row `{}` is unknown", key.replace('\0', " ")));
+        }
     }
-    loader.check_queues()?;
+    let unknown = unknown.or_else(|| loader.missing_message());
     let Loader { next, foreign, state } = loader;
     state.operations.sort();
+    for hub in sums.telemetry.keys().filter(|it| !logs.contains_key(*it)) {
+        let (_, sum) = messages(database, hub, false)?;
+        found.telemetry.insert(hub.clone(), sum);
+    }
     for (hub, log) in logs {
-        for part in messages(database, hub)? {
+        let (parts, sum) = messages(database, hub, true)?;
+        if sum != Sum::default() {
+            found.telemetry.insert(hub.clone(), sum);
+        }
+        for part in parts {
             part.into_iter().for_each(|it| log.restore(it));
         }
         log.go_on_at(next.get(hub).copied().unwrap_or_default());
+    }
+    if found != *sums {
+        return Err(Trouble::Damaged);
+    }
+    if let Some(what) = unknown {
+        return Err(Trouble::Unknown(what));
     }
     for hub in foreign {
         tracing::warn!(hub, "the state has devices of a hub that is not configured; they wait for it in the file");
@@ -68,41 +125,58 @@ pub(super) fn load(
     Ok(())
 }
 
-/// The telemetry of a hub in its order. Read by several threads: there may be a hundred thousand.
-fn messages(database: &Database, hub: &str) -> Result<Vec<Vec<Telemetry>>, String> {
-    let told = |error: redb::Error| error.to_string();
+/// The telemetry of a hub in its order, with the sum of its checksums. Read by several threads: there may be
+/// a hundred thousand.
+fn messages(database: &Database, hub: &str, is_wanted: bool) -> Result<(Vec<Vec<Telemetry>>, Sum), Trouble> {
     let (first, end) = {
-        let reading = database.begin_read().map_err(|it| told(it.into()))?;
-        let table = reading.open_table(TELEMETRY).map_err(|it| told(it.into()))?;
-        let mut rows = table.range((hub, 0)..=(hub, u64::MAX)).map_err(|it| told(it.into()))?;
+        let reading = database.begin_read().map_err(redb::Error::from)?;
+        let table = reading.open_table(TELEMETRY).map_err(redb::Error::from)?;
+        let mut rows = table.range((hub, 0)..=(hub, u64::MAX)).map_err(redb::Error::from)?;
         let offset = |row: (redb::AccessGuard<'_, (&str, u64)>, _)| row.0.value().1;
-        let Some(first) = rows.next().transpose().map_err(|it| told(it.into()))?.map(offset) else {
-            return Ok(Vec::new());
+        let Some(first) = rows.next().transpose().map_err(redb::Error::from)?.map(offset) else {
+            return Ok(Default::default());
         };
-        (first, rows.next_back().transpose().map_err(|it| told(it.into()))?.map_or(first, offset) + 1)
+        let last = rows.next_back().transpose().map_err(redb::Error::from)?.map_or(first, offset);
+        (first, last.checked_add(1).filter(|it| *it > first).ok_or(Trouble::Damaged)?)
     };
     let read = |from: u64, to: u64| {
-        let reading = database.begin_read().map_err(|it| told(it.into()))?;
-        let table = reading.open_table(TELEMETRY).map_err(|it| told(it.into()))?;
-        let (mut reader, mut read) = (telemetry::Reader::default(), Vec::new());
+        let reading = database.begin_read().map_err(redb::Error::from)?;
+        let table = reading.open_table(TELEMETRY).map_err(redb::Error::from)?;
+        let (mut reader, mut read, mut sum) = (telemetry::Reader::default(), Vec::new(), Sum::default());
         let mut next = from;
-        for row in table.range((hub, from)..(hub, to)).map_err(|it| told(it.into()))? {
-            let (key, value) = row.map_err(|it| told(it.into()))?;
-            let message = reader.read(next, value.value()).filter(|_| key.value().1 == next);
-            read.push(message.ok_or_else(|| format!("its telemetry of `{hub}` at {next} is damaged"))?);
+        for row in table.range((hub, from)..(hub, to)).map_err(redb::Error::from)? {
+            let (key, stored) = row.map_err(redb::Error::from)?;
+            let (value, checksum) = unsealed_message(hub, next, stored.value()).ok_or(Trouble::Damaged)?;
+            if key.value() != (hub, next) {
+                return Err(Trouble::Damaged);
+            }
+            sum.add(checksum);
+            if is_wanted {
+                let message = reader.read(next, value);
+                read.push(
+                    message.ok_or_else(|| Trouble::Unknown(format!("its message {next} of `{hub}` is unknown")))?,
+                );
+            }
             next += 1;
         }
-        if next == to { Ok(read) } else { Err(format!("its telemetry of `{hub}` at {next} is missing")) }
+        if next == to { Ok((read, sum)) } else { Err(Trouble::Damaged) }
     };
+    // The offsets may be damaged: no more parts than threads, however far apart they are.
     let threads = std::thread::available_parallelism().map_or(1, NonZero::get).clamp(1, 4) as u64;
     let step = ((end - first) / threads + 1).max(A_PART);
     std::thread::scope(|scope| {
         let parts: Vec<_> = (first..end)
             .step_by(usize::try_from(step).unwrap_or(usize::MAX))
-            .map(|from| scope.spawn(move || read(from, (from + step).min(end))))
+            .map(|from| scope.spawn(move || quietly(|| read(from, from.saturating_add(step).min(end)))))
             .collect();
-        let joined = parts.into_iter().map(|it| it.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
-        joined.collect()
+        let (mut all, mut sum) = (Vec::new(), Sum::default());
+        for part in parts {
+            let read = part.join().map_err(|_| Trouble::Damaged)?;
+            let (part, of_part) = read.map_err(|_| Trouble::Damaged)??;
+            all.push(part);
+            sum.merge(of_part);
+        }
+        Ok((all, sum))
     })
 }
 
@@ -162,14 +236,12 @@ impl Loader<'_> {
         }
     }
 
-    /// Every message that waits has been found.
-    fn check_queues(&self) -> Result<(), String> {
-        for (host, hub) in &self.state.hubs {
-            if let Some((id, _)) = hub.devices.iter().find(|(_, device)| !device.queue.is_whole()) {
-                return Err(format!("a message to `{id}` of `{host}` is missing"));
-            }
-        }
-        Ok(())
+    /// A device of which not every message that waits has been found.
+    fn missing_message(&self) -> Option<String> {
+        self.state.hubs.iter().find_map(|(host, hub)| {
+            let (id, _) = hub.devices.iter().find(|(_, device)| !device.queue.is_whole())?;
+            Some(format!("a message to `{id}` of `{host}` is missing"))
+        })
     }
 }
 

@@ -1,10 +1,16 @@
 //! The state on disk: what was changed goes, in order, to one thread, which writes all that waits in
 //! one transaction; and a barrier before answers leave.
 
+mod damage;
 mod file;
 mod form;
+mod held;
 mod load;
+mod mark;
+mod migrate;
+mod quietly;
 mod rows;
+mod sums;
 mod telemetry;
 mod writer;
 

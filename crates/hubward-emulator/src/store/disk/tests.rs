@@ -1,3 +1,5 @@
+mod damage;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,9 +10,9 @@ use super::*;
 use crate::hub::TelemetryLog;
 
 /// A disk that can be full.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Backend {
-    bytes: redb::backends::InMemoryBackend,
+    bytes: Arc<redb::backends::InMemoryBackend>,
     full: Arc<AtomicBool>,
 }
 
@@ -52,8 +54,11 @@ impl StorageBackend for Backend {
 fn disk(logs: &BTreeMap<String, TelemetryLog>) -> (Disk, Arc<AtomicBool>) {
     let backend = Backend::default();
     let full = Arc::clone(&backend.full);
-    let database = Builder::new().create_with_backend(backend).expect("a database");
-    let disk = file::start(database, "state.redb".into(), &mut State::default(), logs).expect("it is new");
+    let database = Builder::new().create_with_backend(backend.clone()).expect("a database");
+    file::write_new(&database).expect("there is room");
+    drop(database);
+    let state = &mut State::default();
+    let disk = file::start(Ok(backend), "state.redb".into(), None, state, logs).expect("it is new");
     (disk, full)
 }
 
@@ -174,5 +179,5 @@ async fn telemetry_is_read_in_parts_and_nothing_may_be_missing() {
     writing.commit().expect("written");
     drop(database);
     let error = opened().expect_err("one is missing").to_string();
-    assert!(error.contains("its telemetry of `hub` at 4321 is"), "{error}");
+    assert!(error.contains("1 of 9001 messages in the telemetry of hub `hub` cannot be read"), "{error}");
 }

@@ -4,19 +4,37 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, PoisonError};
 
-use redb::{Database, ReadableTable as _};
+use redb::{Database, ReadableDatabase as _, ReadableTable as _};
 use tokio::sync::watch;
 
-use super::file::{ROWS, TELEMETRY};
-use super::{Disk, End, Line, Write, rows};
+use super::file::{ROWS, TELEMETRY, write_sums};
+use super::held::Storage;
+use super::load::is_damage;
+use super::mark::Mark;
+use super::quietly::quietly;
+use super::sums::{Sums, sealed, sealed_message, value_of};
+use super::{Disk, End, Line, Write, damage, rows};
+
+/// The file, and what is known of it.
+#[derive(Debug)]
+pub(super) struct Written {
+    pub(super) database: Database,
+    /// Below the database.
+    pub(super) storage: Storage,
+    /// What it holds.
+    pub(super) sums: Sums,
+    pub(super) mark: Option<Mark>,
+    /// Whether the pages that hold no row are known to be whole.
+    pub(super) is_checked: bool,
+}
 
 /// Starts the thread; it ends when it is told to close, or when it cannot write.
-pub(super) fn spawn(database: Database, disk: &Disk) -> io::Result<()> {
+pub(super) fn spawn(written: Written, disk: &Disk) -> io::Result<()> {
     let line = Arc::clone(&disk.line);
     std::thread::Builder::new().name("hubward-state".to_owned()).spawn(move || {
         // Whatever ends the thread: nobody waits in vain.
         let end = Ending { line: &line, end: End::Failed("its writer has crashed".into()) };
-        run(&line, database, end);
+        run(&line, written, end);
     })?;
     Ok(())
 }
@@ -41,24 +59,26 @@ impl Drop for Ending<'_> {
     }
 }
 
-fn run(line: &Line, database: Database, mut ending: Ending<'_>) {
+fn run(line: &Line, mut written: Written, mut ending: Ending<'_>) {
     loop {
         let (writes, issued, closing) = take(line);
-        match write(&database, &writes) {
+        match written.write(&writes) {
             Ok(seen) => {
                 for (total, to) in seen {
                     total.send_replace(to);
                 }
                 line.progress.send_modify(|it| it.written = issued);
             }
-            Err(error) => {
-                ending.end = End::Failed(error.to_string().into());
+            Err(why) => {
+                // The file is closed before anybody hears of it, and a damaged one may panic once more.
+                let _ = quietly(|| drop(written));
+                ending.end = End::Failed(why.into());
                 return;
             }
         }
         if closing {
             // Before anybody hears that the file is closed.
-            drop(database);
+            drop(written);
             ending.end = End::Closed;
             return;
         }
@@ -75,16 +95,85 @@ fn take(line: &Line) -> (Vec<Write>, u64, bool) {
     (std::mem::take(&mut waiting.writes), waiting.issued, waiting.closing)
 }
 
-/// Writes all or nothing. Gives what readers of telemetry may see now.
-fn write(database: &Database, writes: &[Write]) -> Result<Vec<(watch::Sender<u64>, u64)>, redb::Error> {
-    let mut seen = Vec::new();
-    if writes.is_empty() {
-        return Ok(seen);
+impl Written {
+    /// Writes all or nothing. Gives what readers of telemetry may see now.
+    fn write(&mut self, writes: &[Write]) -> Result<Vec<(watch::Sender<u64>, u64)>, String> {
+        if writes.is_empty() {
+            return Ok(Vec::new());
+        }
+        if !self.is_checked {
+            if !changes(&self.database, writes).map_err(|error| error.to_string())? {
+                return Ok(Vec::new());
+            }
+            self.check()?;
+        }
+        let mut sums = self.sums.clone();
+        let (seen, is_changed) = write(&self.database, writes, &mut sums).map_err(|error| error.to_string())?;
+        if is_changed {
+            self.sums = sums;
+            if let Some(mark) = &mut self.mark {
+                mark.note(self.sums.file, self.sums.commit);
+            }
+        }
+        Ok(seen)
     }
+
+    /// Compares every page with its checksum, before the first write. A start compares the rows only: pages
+    /// that hold none matter when a write asks them for a free page, which could be that of a row.
+    fn check(&mut self) -> Result<(), String> {
+        let told = |error: io::Error| error.to_string();
+        self.storage.hold().map_err(told)?;
+        match quietly(|| self.database.check_integrity()) {
+            Ok(Ok(_)) => {
+                self.storage.release().map_err(told)?;
+                self.is_checked = true;
+                Ok(())
+            }
+            Ok(Err(redb::DatabaseError::Storage(redb::StorageError::Io(error)))) if !is_damage(&error) => {
+                Err(error.to_string())
+            }
+            // Writes stay held back, also those of the end.
+            _ => Err(format!(
+                "it is damaged: {}; every row can still be read: save them with `hubward emulator export`, move the \
+                 file away and import them",
+                damage::STRUCTURE
+            )),
+        }
+    }
+}
+
+/// Whether anything would be written.
+fn changes(database: &Database, writes: &[Write]) -> Result<bool, redb::Error> {
+    let reading = database.begin_read()?;
+    let (rows, telemetry) = (reading.open_table(ROWS)?, reading.open_table(TELEMETRY)?);
+    for write in writes {
+        let changes = match write {
+            Write::Put(key, value) => rows.get(key.as_str())?.is_none_or(|it| value_of(it.value()) != value.as_slice()),
+            Write::Delete(key) => rows.get(key.as_str())?.is_some(),
+            Write::DeleteBelow(prefix) => {
+                rows.range(prefix.as_str()..rows::after(prefix).as_str())?.next().transpose()?.is_some()
+            }
+            Write::TelemetryBefore { hub, offset } => {
+                telemetry.range((&**hub, 0)..(&**hub, *offset))?.next().transpose()?.is_some()
+            }
+            Write::Telemetry { .. } | Write::Clear => true,
+        };
+        if changes {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// What readers of telemetry may see now, and whether anything has changed.
+type Outcome = (Vec<(watch::Sender<u64>, u64)>, bool);
+
+fn write(database: &Database, writes: &[Write], sums: &mut Sums) -> Result<Outcome, redb::Error> {
+    let mut seen = Vec::new();
     let mut writing = database.begin_write()?;
     // An emulator that was killed starts again at once, however large the file is.
     writing.set_quick_repair(true);
-    let mut changed = false;
+    let mut is_changed = false;
     // Offsets only grow, so that the last one counts.
     let mut kept_from = BTreeMap::new();
     {
@@ -94,46 +183,61 @@ fn write(database: &Database, writes: &[Write]) -> Result<Vec<(watch::Sender<u64
             match write {
                 Write::Put(key, value) => {
                     // A value that was borrowed has not always changed.
-                    let same = rows.get(key.as_str())?.is_some_and(|it| it.value() == value.as_slice());
+                    let same = rows.get(key.as_str())?.is_some_and(|it| value_of(it.value()) == value.as_slice());
                     if !same {
-                        rows.insert(key.as_str(), value.as_slice())?;
-                        changed = true;
+                        let stored = sealed(key, value);
+                        let before = rows.insert(key.as_str(), stored.as_slice())?;
+                        sums.row(key, before.as_ref().map(|it| it.value()), Some(&stored));
+                        is_changed = true;
                     }
                 }
-                Write::Delete(key) => changed |= rows.remove(key.as_str())?.is_some(),
+                Write::Delete(key) => {
+                    if let Some(before) = rows.remove(key.as_str())? {
+                        sums.row(key, Some(before.value()), None);
+                        is_changed = true;
+                    }
+                }
                 Write::DeleteBelow(prefix) => {
                     let end = rows::after(prefix);
                     for gone in rows.extract_from_if(prefix.as_str()..end.as_str(), |_, _| true)? {
-                        gone?;
-                        changed = true;
+                        let (key, before) = gone?;
+                        sums.row(key.value(), Some(before.value()), None);
+                        is_changed = true;
                     }
                 }
                 Write::Telemetry { hub, offset, value, total } => {
-                    telemetry.insert((&**hub, *offset), value.as_slice())?;
+                    let stored = sealed_message(hub, *offset, value);
+                    let before = telemetry.insert((&**hub, *offset), stored.as_slice())?;
+                    sums.message(hub, before.as_ref().map(|it| it.value()), Some(&stored));
                     seen.push((total.clone(), offset + 1));
-                    changed = true;
+                    is_changed = true;
                 }
                 Write::TelemetryBefore { hub, offset } => {
                     kept_from.insert(hub, *offset);
                 }
                 Write::Clear => {
                     rows.retain(|key, _| rows::outlives_reset(key))?;
+                    sums.rows.retain(|kind, _| rows::outlives_reset(&rows::below(&[kind])));
                     telemetry.retain(|_, _| false)?;
-                    changed = true;
+                    sums.telemetry.clear();
+                    is_changed = true;
                 }
             }
         }
         for (hub, offset) in kept_from {
             for gone in telemetry.extract_from_if((&**hub, 0)..(&**hub, offset), |_, _| true)? {
-                gone?;
-                changed = true;
+                let (_, before) = gone?;
+                sums.message(hub, Some(before.value()), None);
+                is_changed = true;
             }
         }
     }
-    if changed {
+    if is_changed {
+        sums.commit += 1;
+        write_sums(&writing, sums)?;
         writing.commit()?;
     } else {
         writing.abort()?;
     }
-    Ok(seen)
+    Ok((seen, is_changed))
 }
