@@ -41,6 +41,7 @@
 //! hubward is an independent project, not a Microsoft product.
 
 mod builder;
+mod choices;
 mod clock;
 mod dps;
 mod emulator;

@@ -17,6 +17,8 @@ mod client;
 mod dps_https;
 mod dps_mqtt;
 mod events;
+mod evidence;
+mod evidence_service;
 mod faults;
 mod hub;
 mod hub_faults;

@@ -89,6 +89,7 @@ impl Query {
             }
         }
         let next = rows.last.filter(|_| rows.more).map(|last| Mark { left: rows.left, after: Some(last) }.write(text));
+        rows.sheet.shuffle(wanted.order.clone());
         Ok(rows.sheet.finish(self.item_type(), next.as_deref()))
     }
 
