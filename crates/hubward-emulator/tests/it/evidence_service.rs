@@ -1,9 +1,10 @@
 //! What others have published about real hubs, typed from their traces: the services' side. *Recordings* are
 //! sessions of Azure.IoT.Hub.Service in Azure/azure-sdk-for-net, of 2020 and 2021.
 
-use hubward_emulator::{Ack, CloudToDevice, Emulator};
+use hubward_emulator::{Ack, CloudToDevice, Emulator, Outcome};
 use serde_json::{Value, json};
 
+use crate::client::{hub_connect, read_publish, receive, send, subscribe, tls};
 use crate::service_dps::{self, enrollment, group};
 use crate::service_hub::{Operator, if_match};
 
@@ -170,6 +171,59 @@ async fn etags_and_their_refusals_are_as_recorded() {
         let said = "ErrorCode:PreconditionFailed;ETag mismatch for device ID 'd1'";
         assert_eq!((refused.status, refused.json()["Message"].as_str()), (412, Some(said)), "{line}");
     }
+}
+
+/// The source of Azure/azure-iot-explorer sends so, and its issue 598 shows that the device gets the message and
+/// the answer has no body. The names of the other headers are those of Microsoft's SDKs for devices over HTTP,
+/// `iothub_transport_http` of the C SDK for `ContentType`.
+#[tokio::test]
+async fn a_message_is_sent_to_a_device_over_http() {
+    let (emulator, mut operator) = emulator().await;
+    let key = emulator.add_device(HUB, "d2").expect("a device");
+    let line = "POST /devices/d2/messages/deviceBound?api-version=2020-09-30";
+    let explorer = "Accept: application/json\r\nContent-Encoding: utf-8\r\niothub-app-key1: value1\r\n";
+    let reply = operator.ask(line, explorer, "hello").await;
+    assert_eq!((reply.status, reply.body.as_str()), (204, ""));
+    let all = "iothub-messageid: m1\r\niothub-correlationid: c 1\r\nIoTHub-UserId: u1\r\niothub-ack: full\r\n\
+               iothub-contenttype: application/json\r\nContentEncoding: utf-8\r\n\
+               iothub-expiry: 2100-01-01T00:00:00Z\r\n";
+    let two_days = operator.refused(line, all, "{}").await;
+    assert_eq!(two_days, (400, "ArgumentInvalid".to_owned()), "an expiry is at most two days off");
+    let all = all.replace("2100-01-01T00:00:00Z", "2020-01-01T00:00:00.5Z");
+    emulator.purge_messages(HUB, "d2");
+    for (headers, body, expected) in [
+        ("iothub-ack: maybe\r\n", "", (400, "ArgumentInvalid")),
+        ("iothub-expiry: tomorrow\r\n", "", (400, "ArgumentInvalid")),
+        ("", "x".repeat(65_537).as_str(), (413, "MessageTooLarge")),
+    ] {
+        assert_eq!(operator.refused(line, headers, body).await, (expected.0, expected.1.to_owned()), "{headers}");
+    }
+    let missing = operator.refused("POST /devices/d3/messages/deviceBound", "", "x").await;
+    assert_eq!(missing, (404, "DeviceNotFound".to_owned()));
+    for _ in 0..50 {
+        assert_eq!(operator.ask(line, "", "x").await.status, 204);
+    }
+    assert_eq!(operator.refused(line, "", "x").await, (403, "DeviceMaximumQueueDepthExceeded".to_owned()));
+    emulator.purge_messages(HUB, "d2");
+
+    let mut stream = tls(&emulator, emulator.mqtt_addr()).await;
+    assert_eq!(hub_connect(&mut stream, "d2", &key, true).await, Some(vec![0x20, 2, 0, 0]));
+    send(&mut stream, &subscribe(1, &[("devices/d2/messages/devicebound/#", 0)])).await;
+    receive(&mut stream).await.expect("a SUBACK");
+    assert_eq!(operator.ask(line, explorer, "hello").await.status, 204);
+    let (topic, body, _) = read_publish(&receive(&mut stream).await.expect("a message"));
+    let seen = "devices/d2/messages/devicebound/%24.to=%2Fdevices%2Fd2%2Fmessages%2FdeviceBound&key1=value1";
+    assert_eq!((topic.as_str(), body.as_str()), (seen, "hello"));
+    // The moment has passed, so that the message expires at once and the sender hears so.
+    assert_eq!(operator.ask(line, &all, "{}").await.status, 204);
+    let record = &emulator.feedback(HUB)[0];
+    assert_eq!((record.original_message_id.as_str(), record.status_code), ("m1", Outcome::Expired));
+    let all = all.replace("iothub-expiry: 2020-01-01T00:00:00.5Z\r\n", "");
+    assert_eq!(operator.ask(line, &all, "{}").await.status, 204);
+    let (topic, _, _) = read_publish(&receive(&mut stream).await.expect("a message"));
+    let seen = "devices/d2/messages/devicebound/%24.mid=m1&%24.to=%2Fdevices%2Fd2%2Fmessages%2FdeviceBound\
+                &%24.cid=c%201&%24.uid=u1&%24.ct=application%2Fjson&%24.ce=utf-8&iothub-ack=full";
+    assert_eq!(topic, seen);
 }
 
 /// The recording `DevicesClient_Query_GetTwins`: no order, and another one the next time.

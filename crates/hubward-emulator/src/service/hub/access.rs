@@ -24,7 +24,7 @@ pub(super) fn admit(shared: &Shared, hub: Option<&str>, path: &str, head: &Parts
         }
         return Ok((hub, Action::parse(method, path)?));
     }
-    if is_for_devices(path) {
+    if is_for_devices(method, path) {
         // A device's token is not looked at.
         return Ok((String::new(), Action::parse(method, path)?));
     }

@@ -10,6 +10,7 @@ mod problem;
 mod query;
 mod regenerate;
 mod registry;
+mod send;
 mod statistics;
 mod twins;
 
@@ -108,6 +109,7 @@ async fn answer(
         Action::DeleteIdentity(id) => registry::delete(shared, hub, id, &if_match),
         Action::Modules(id) => registry::modules(shared, hub, id),
         Action::Purge(id) => feedback::purge(shared, hub, id),
+        Action::Send(id) => send::answer(shared, hub, id, headers, body),
         Action::GetTwin(id) => twins::get(shared, hub, id),
         Action::PatchTwin(id) => twins::change(shared, hub, id, &if_match, body, false),
         Action::PutTwin(id) => twins::change(shared, hub, id, &if_match, body, true),
