@@ -121,7 +121,7 @@ fn will(identity: &HubIdentity, will: &Will) -> Result<(Message, u8), &'static s
 
 /// The application property that stands for the RETAIN flag.
 ///
-/// Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md.
+/// Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md; `[seen]` arendst/Tasmota, issue 11771.
 pub(crate) const RETAIN: &str = "mqtt-retain";
 
 #[cfg(test)]

@@ -48,6 +48,9 @@ impl Wanted {
 }
 
 /// A continuation that the asked query has never given.
+///
+/// Source: `[seen]` Azure/Industrial-IoT, issue 522: it needs the same query and page size. Another page size is
+/// taken here.
 pub(super) const FOREIGN: &str = "x-ms-continuation is none that this query has given.";
 
 /// A page that is being filled.

@@ -218,5 +218,6 @@ fn of_module(client_id: &str, body: &[u8]) -> Result<Wish, Problem> {
 /// Source: `[doc]` the REST page "Devices - Get Devices".
 const LIST_MOST: usize = 1000;
 
-/// Source: `[doc]` iot-hub/iot-hub-devguide-module-twins.md: 50 modules a device.
+/// Source: `[doc]` iot-hub/iot-hub-devguide-module-twins.md: 50 modules a device; `[seen]` MicrosoftDocs/azure-docs,
+/// issue 40485, and Azure/iotedge, issue 3105.
 const MODULES_MOST: usize = 50;

@@ -71,7 +71,7 @@ fn batch(shared: &Shared, hub: &str, modules: bool, after: Option<&str>) -> Batc
 /// How many identities are looked at without letting go of the lock.
 const BATCH: usize = 128;
 
-/// Source: `[guess]` for the code. Clients have seen "The query is invalid. Please check the format of
+/// Source: `[seen]` by mwalser/terraform-provider-iothub, CONCEPT.md, for the code. Clients have seen "The query is invalid. Please check the format of
 /// the query and try again."
 impl From<Wrong> for Problem {
     fn from(wrong: Wrong) -> Self {

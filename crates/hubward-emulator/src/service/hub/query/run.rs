@@ -26,7 +26,7 @@ impl Query {
 
     /// What an answer says its things are.
     ///
-    /// Source: `[sdk]` azure-iot-sdk-csharp, Query/QueryResult.cs.
+    /// Source: `[sdk]` azure-iot-sdk-csharp, Query/QueryResult.cs; `[seen]` recordings of azure-sdk-for-net.
     const fn item_type(&self) -> &'static str {
         match self.select {
             Select::Everything => "Twin",
