@@ -327,6 +327,25 @@ async fn tokens_are_those_of_the_policy_or_of_the_device() {
     }
 }
 
+/// Azure/azure-iot-sdk-node 736: the service hands on what the device says.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_answers_a_method_with_no_json_is_to_blame() {
+    let operator = Operator::new().await;
+    let mut device = operator.cloud.known("dev-1", TransportKind::Mqtt).raw(true).await.expect("connected");
+    device.subscribe("$iothub/methods/POST/#", 0).await.expect("granted");
+    let call = ["invoke-device-method", "-d", "dev-1", "--mn", "reboot"];
+    let answering = async {
+        let topic = device.next().await.expect("a call").topic;
+        assert_eq!(topic, "$iothub/methods/POST/reboot/?$rid=1");
+        device.publish("$iothub/methods/res/200/?$rid=1", b"{'ok': true}").await.expect("acknowledged");
+    };
+    let (error, ()) = tokio::join!(operator.error(&call), answering);
+    assert_eq!((&error["exitCode"], &error["fault"]), (&json!(6), &json!("service")), "{error}");
+    let message = error["message"].as_str().expect("a text");
+    assert!(message.contains("`dev-1` answered") && message.contains("{'ok': true}"), "{message}");
+    assert!(error["hint"].as_str().is_some_and(|it| it.contains("the device's program")), "{error}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn messages_go_to_a_device_and_telemetry_comes_from_it() {
     let operator = Operator::new().await;
