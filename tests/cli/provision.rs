@@ -108,13 +108,13 @@ async fn ctrl_c_ends_it_with_130() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_error_for_people_says_what_why_where_and_what_to_do() {
     let (_emulator, enrolled) = cloud().await;
-    let arguments = ["provision", "--id-scope", "0ne00FFFFFF"];
+    let arguments = ["provision", "--transport", "https", "--id-scope", "0ne00FFFFFF"];
     let ran = Invocation::hubward(arguments).vars(&enrolled.vars()).run().await;
     let text = ran.stderr_text();
     assert_eq!(ran.code, Some(6));
     for part in [
         "error: ",
-        "\n  where: stage dps-register, endpoint localhost:8883",
+        "\n  where: stage dps-register, endpoint localhost:443",
         "service code 404201",
         "tracking id ",
         "\n  hint: check the id scope",

@@ -23,6 +23,11 @@ const NONSENSE: Expected = Expected {
     ..REFUSED
 };
 
+const OVER_MQTT_THE_LOGIN_SAYS_IT: &[(TransportKind, &str)] = &[
+    (TransportKind::Mqtt, "over MQTT the login is refused already"),
+    (TransportKind::MqttWs, "over MQTT the login is refused already"),
+];
+
 /// A refused login over MQTT.
 const LOGIN: Expected =
     Expected { exit_code: 6, fault: "service", stage: Some("dps-login"), endpoint: Endpoint::Dps, ..NOTHING };
@@ -59,6 +64,14 @@ pub(super) const CASES: &[Case] = &[
             hint: "check the id scope",
             ..REFUSED
         },
+        not_over: OVER_MQTT_THE_LOGIN_SAYS_IT,
+        ..CASE
+    },
+    Case {
+        name: "wrong id scope, at the login",
+        arrange: |scene| scene.argue(["--id-scope", "0ne00FFFFFF", "--timeout", "12s"]),
+        expected: Expected { hint: "check the id scope", says: "CONNACK 3", ..LOGIN },
+        not_over: HTTPS_HAS_NO_MQTT,
         ..CASE
     },
     Case {

@@ -41,7 +41,7 @@ const WAYS: &[Way] = &[
         exit_code: 5,
         ..WELL
     },
-    Way { name: "a foreign scope", arguments: &["--id-scope", "0ne00FFFFFF"], exit_code: 6, ..WELL },
+    Way { name: "a foreign scope", arguments: &["--id-scope", "0ne00FFFFFF", "--timeout", "6s"], exit_code: 6, ..WELL },
     Way { name: "disabled", arrange: |it| it.disable("dev-1").expect("enrolled"), exit_code: 6, ..WELL },
     Way {
         name: "throttled",

@@ -133,7 +133,7 @@ pub(crate) fn with_id(message: Message) -> Message {
 }
 
 /// A random UUID (version 4) as the sample's message id.
-fn unique_id() -> String {
+pub(crate) fn unique_id() -> String {
     let bits = fastrand::u128(..) & !(0xf000_u128 << 64) & !(0b11_u128 << 62) | (0x4000_u128 << 64) | (0b10_u128 << 62);
     let hex = format!("{bits:032x}");
     format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])

@@ -34,6 +34,12 @@ function calling(hub, id) {
           responseTimeoutInSeconds: Number(response.value), connectTimeoutInSeconds: Number(connecting.value),
         },
       });
+      if (answer.json === null) {
+        fill(result,
+          mark("bad", `${id} answered with text that is not JSON, which a caller cannot read`),
+          h("pre", { class: "code", tabindex: "0", "aria-label": "Answer" }, answer.text));
+        return;
+      }
       const { status } = answer.json;
       fill(result,
         mark(status < 400 ? "good" : "bad", `${id} answered ${status} in ${Math.round(performance.now() - begun)} ms`),
@@ -127,7 +133,7 @@ function sending(hub, id) {
         field("Body", text),
         h("details", { class: "more" }, h("summary", null, "Properties, id, acknowledgement"),
           field("Properties", properties, "One to a line."),
-          field("Message id", messageId, "Made up if empty."),
+          field("Message id", messageId, "The device sees none if empty."),
           field("Feedback", ack),
           field("Lives for (s)", life)),
         problem,

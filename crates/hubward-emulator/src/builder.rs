@@ -54,6 +54,8 @@ pub struct Builder {
     pub(crate) telemetry_retention: usize,
     pub(crate) certificate: Option<BadCertificate>,
     pub(crate) rules: Rules,
+    pub(crate) close_on_refused_filter: bool,
+    pub(crate) shuffle: Option<u64>,
     pub(crate) policy_keys: BTreeMap<Policy, (SharedKey, Option<SharedKey>)>,
     pub(crate) dps_policy_key: Option<SharedKey>,
 }
@@ -84,6 +86,8 @@ impl Default for Builder {
             telemetry_retention: 100_000,
             certificate: None,
             rules: Rules::default(),
+            close_on_refused_filter: false,
+            shuffle: None,
             policy_keys: BTreeMap::new(),
             dps_policy_key: None,
         }
@@ -264,6 +268,30 @@ impl Builder {
     #[must_use]
     pub const fn message_deliveries(mut self, most: u32) -> Self {
         self.rules.max_deliveries = Some(most);
+        self
+    }
+
+    /// Whether DPS and hubs end the connection of a client that asks for a filter which they do not take. By
+    /// default they refuse the filter alone (SUBACK 0x80). Microsoft engineers have said that the services end
+    /// the connection; nobody has published a trace.
+    ///
+    /// Source: `[seen]` Azure/azure-iot-middleware-freertos, issues 65 and 89.
+    #[must_use]
+    pub const fn close_on_refused_filter(mut self, close: bool) -> Self {
+        self.close_on_refused_filter = close;
+        self
+    }
+
+    /// Shuffles what has no order at the services: the rows of lists and of the pages of queries, and the
+    /// properties in the topic of a message to a device. The same seed gives the same orders for the same
+    /// requests. By default rows are in the order of ids, and properties in a fixed one.
+    ///
+    /// Source: `[seen]` recordings of azure-sdk-for-net for queries; Azure/azure-iot-explorer, issue 530, and
+    /// others for topics.
+    #[must_use]
+    pub const fn shuffle(mut self, seed: u64) -> Self {
+        self.shuffle = Some(seed);
+        self.rules.shuffle = Some(seed);
         self
     }
 

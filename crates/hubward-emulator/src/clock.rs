@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use hubward_sas::UnixSeconds;
 use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use tokio::sync::watch;
 
 #[derive(Debug)]
@@ -74,6 +75,14 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60 * 60);
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the wall clock")]
 pub(crate) fn system_now() -> SystemTime {
     SystemTime::now()
+}
+
+/// A moment that a sender has written as ISO 8601; `None` if it is none. Without a zone it is UTC.
+///
+/// Source: `[sdk]` azure-iot-device-http (Node) writes `Z`, azure-iot-sdk-python no zone.
+pub(crate) fn read_timestamp(text: &str) -> Option<SystemTime> {
+    let parse = |text: &str| OffsetDateTime::parse(text, &Rfc3339).ok();
+    parse(text).or_else(|| parse(&format!("{text}Z"))).map(SystemTime::from)
 }
 
 /// A moment as the services write it: UTC with seven fractional digits.

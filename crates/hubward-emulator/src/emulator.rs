@@ -20,6 +20,7 @@ use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::choices::Choices;
 use crate::clock::Clock;
 use crate::dps::Registrar;
 use crate::fault::{Faults, Moves};
@@ -131,6 +132,7 @@ impl Emulator {
             clock,
             access: Access::new(&options.dps_hosts, &options.hubs, &options.names),
             info,
+            choices: Choices::new(options.close_on_refused_filter, options.shuffle),
         });
 
         let server =

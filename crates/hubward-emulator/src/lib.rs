@@ -36,11 +36,12 @@
 //! * Emulated: the DPS device API with symmetric keys; of hubs telemetry, twins, direct methods,
 //!   messages to devices, modules; of the DPS service API the enrollments that have symmetric keys
 //!   and the records of registrations; of the hub service API identities, twins, methods, queries,
-//!   statistics and feedback. What is not gets an error that says so.
+//!   statistics, messages and feedback. What is not gets an error that says so.
 //!
 //! hubward is an independent project, not a Microsoft product.
 
 mod builder;
+mod choices;
 mod clock;
 mod dps;
 mod emulator;

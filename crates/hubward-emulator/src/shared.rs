@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use crate::choices::Choices;
 use crate::clock::Clock;
 use crate::dps::Registrar;
 #[cfg(test)]
@@ -34,6 +35,7 @@ pub(crate) struct Shared {
     pub(crate) access: Access,
     pub(crate) info: Arc<Info>,
     pub(crate) beginning: Beginning,
+    pub(crate) choices: Choices,
 }
 
 impl Shared {
@@ -124,6 +126,7 @@ impl Shared {
             logs: BTreeMap::from([("localhost".to_owned(), TelemetryLog::new(1000))]),
             access: Access::new(&[], &["localhost".to_owned()], &[]),
             beginning: Beginning::default(),
+            choices: Choices::default(),
             info: Arc::new(Info {
                 id_scope: "0ne1".into(),
                 hubs: vec!["localhost".into()],

@@ -35,6 +35,21 @@ pub(crate) fn identity_etag() -> String {
     STANDARD.encode(fastrand::u32(100_000_000..).to_string())
 }
 
+/// What an identity has as its `etag` after a change: that of one number more.
+///
+/// Source: `[seen]` recordings of azure-sdk-for-net, `DevicesClient_UpdateDevice_EtagDoesNotMatch`.
+pub(crate) fn next_identity_etag(etag: &str) -> String {
+    match identity_version(etag).and_then(|it| it.checked_add(1)) {
+        Some(number) => STANDARD.encode(number.to_string()),
+        None => identity_etag(),
+    }
+}
+
+/// The number in the `etag` of an identity; `None` if the text is none.
+pub(crate) fn identity_version(etag: &str) -> Option<u64> {
+    std::str::from_utf8(&STANDARD.decode(etag).ok()?).ok()?.parse().ok()
+}
+
 /// What stands in a registration record's `etag`: base64 of a quoted GUID-like text.
 ///
 /// Source: `[doc]` azure-rest-api-specs, examples of the DPS device API.
@@ -44,8 +59,8 @@ pub(crate) fn record_etag() -> String {
 
 /// Tells two identities of the same id apart: ticks of 100 ns since the year 1.
 ///
-/// Source: `[doc]` iot-hub/iot-hub-devguide-identity-registry.md, `generationId`; that it is the time
-/// of creation is a `[guess]` from values such as `638400000000000000`.
+/// Source: `[doc]` iot-hub/iot-hub-devguide-identity-registry.md, `generationId`; `[seen]` recordings of
+/// azure-sdk-for-net, where it is the time of creation.
 pub(crate) fn generation_id(now: SystemTime) -> String {
     let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
     (TICKS_TO_1970 + since.as_nanos() / 100).to_string()
@@ -71,6 +86,8 @@ mod tests {
         assert_ne!(guid(), guid());
         let digits = STANDARD.decode(identity_etag()).expect("base64");
         assert!(digits.len() >= 9 && digits.iter().all(u8::is_ascii_digit), "{digits:?}");
+        assert_eq!(next_identity_etag("MzQzMDYwMzU2"), "MzQzMDYwMzU3", "343060356 and 343060357");
+        assert!(identity_version(&next_identity_etag("not one")).is_some());
         let at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_704_164_645);
         assert_eq!(generation_id(at), "638397614450000000", "2024-01-02T03:04:05Z");
     }

@@ -8,10 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use hubward_proto::ProtoError;
 use hyper::Method;
-use hyper::header::{HeaderName, HeaderValue, IF_MATCH};
+use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue, IF_MATCH};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -108,6 +109,44 @@ impl<T> Call<T> {
         })
     }
 
+    /// The answer holds text of this device or module, which the service hands on unread.
+    pub(crate) fn answered_by(self, device: String) -> Self {
+        self.changed(|ask| {
+            ask.answered_by = Some(device);
+            Ok(())
+        })
+    }
+
+    /// With the version of the API that has this call.
+    pub(crate) fn api_version(self, version: &'static str) -> Self {
+        self.changed(|ask| {
+            ask.api_version = Some(version);
+            Ok(())
+        })
+    }
+
+    /// With these bytes as the body.
+    pub(crate) fn bytes(self, body: Bytes) -> Self {
+        let binary = HeaderValue::from_static("application/octet-stream");
+        self.changed(|ask| {
+            ask.headers.push((CONTENT_TYPE, binary));
+            ask.body = Some(body);
+            Ok(())
+        })
+    }
+
+    /// With these headers, or the reason why they cannot be sent.
+    pub(crate) fn headers(self, headers: Result<Vec<(String, String)>, ProtoError>) -> Self {
+        self.changed(|ask| {
+            for (name, value) in headers.map_err(|error| ServiceError::Request(error.to_string()))? {
+                let header = HeaderName::from_bytes(name.as_bytes()).ok().zip(HeaderValue::from_str(&value).ok());
+                let cannot = || ServiceError::Request(format!("{name} is no header that HTTP can carry"));
+                ask.headers.push(header.ok_or_else(cannot)?);
+            }
+            Ok(())
+        })
+    }
+
     /// It only asks, though its method could change something.
     pub(crate) fn asks(self) -> Self {
         self.changed(|ask| {
@@ -155,10 +194,18 @@ impl<T: DeserializeOwned + Send + 'static> IntoFuture for Call<T> {
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
-            let answer = self.client.ask(&self.ask?).await?;
-            parse(&self.client, &answer.body)
+            let ask = self.ask?;
+            let answer = self.client.ask(&ask).await?;
+            match &ask.answered_by {
+                Some(device) if is_no_json(&answer.body) => Err(self.client.of_device(device, &answer.body)),
+                _ => parse(&self.client, &answer.body),
+            }
         })
     }
+}
+
+fn is_no_json(body: &[u8]) -> bool {
+    serde_json::from_slice::<IgnoredAny>(body).is_err()
 }
 
 /// The body as a `T`; an empty one is `null`.

@@ -55,6 +55,10 @@ pub(crate) struct Ask {
     /// Whether a 400 with a bulk result is an answer.
     pub(crate) tells_bulk: bool,
     pub(crate) deadline: Option<Duration>,
+    /// In place of the client's.
+    pub(crate) api_version: Option<&'static str>,
+    /// The device or module whose text the answer holds, unread by the service.
+    pub(crate) answered_by: Option<String>,
 }
 
 /// What came back with a success.
@@ -77,6 +81,8 @@ impl Ask {
             extra: Duration::ZERO,
             tells_bulk: false,
             deadline: None,
+            api_version: None,
+            answered_by: None,
         }
     }
 }
@@ -211,7 +217,8 @@ impl Client {
     fn request(&self, ask: &Ask, authorization: &Authorization) -> Result<Request<Full<Bytes>>, ServiceError> {
         let scheme = if self.secure { "https" } else { "http" };
         let mut query: Vec<String> = ask.query.iter().cloned().collect();
-        query.extend(self.api_version.map(|it| format!("api-version={it}")));
+        let api_version = self.api_version.map(|it| ask.api_version.unwrap_or(it));
+        query.extend(api_version.map(|it| format!("api-version={it}")));
         let query = if query.is_empty() { String::new() } else { format!("?{}", query.join("&")) };
         let mut builder = Request::builder()
             .method(ask.method.clone())
@@ -219,7 +226,7 @@ impl Client {
             .header(header::ACCEPT, "application/json")
             .header(header::USER_AGENT, concat!("hubward-service/", env!("CARGO_PKG_VERSION")))
             .header(CLIENT_REQUEST_ID, request_id());
-        if ask.body.is_some() {
+        if ask.body.is_some() && !ask.headers.iter().any(|(name, _)| *name == header::CONTENT_TYPE) {
             builder = builder.header(header::CONTENT_TYPE, "application/json; charset=utf-8");
         }
         if let Some(value) = authorization.header()? {
@@ -277,6 +284,12 @@ impl Client {
         let now = refused.server_time.unwrap_or_else(clock::now);
         refused.retry_after = text(headers, header::RETRY_AFTER.as_str()).and_then(|it| retry_after::parse(it, now));
         ServiceError::Refused(Box::new(refused))
+    }
+
+    /// An answer into which the service has pasted text of a device that is not JSON.
+    pub(crate) fn of_device(&self, device: &str, body: &[u8]) -> ServiceError {
+        let said = one_line(&String::from_utf8_lossy(body));
+        ServiceError::DeviceAnswer { endpoint: self.endpoint.to_string(), device: one_line(device), said }
     }
 
     /// An answer that is not what it should be.

@@ -60,6 +60,17 @@ pub enum ServiceError {
         /// Which rule.
         problem: String,
     },
+    /// A device answered a call of a method with text that is not JSON. The service hands it on unread, and the
+    /// method has run.
+    #[error("`{device}` answered the method with text that is not JSON; the service handed on: {said}")]
+    DeviceAnswer {
+        /// Host and port of the service.
+        endpoint: String,
+        /// The device, or `{device}/{module}`.
+        device: String,
+        /// The service's answer with the device's text in it: one line of at most 400 characters.
+        said: String,
+    },
     /// The request itself is impossible; it was not sent.
     #[error("the request cannot be sent: {0}")]
     Request(String),
@@ -119,6 +130,7 @@ impl ServiceError {
             Self::Tls { .. } => Fault::Tls,
             Self::Timeout { .. } => Fault::Deadline,
             Self::Refused(refused) => refused.fault(),
+            Self::DeviceAnswer { .. } => Fault::Service,
             Self::Protocol { .. } => Fault::Peer,
             Self::Request(_) => Fault::Request,
             Self::Credential(_) => Fault::Credential,
@@ -148,6 +160,7 @@ impl ServiceError {
             | Self::Tls { endpoint, .. }
             | Self::Timeout { endpoint, .. }
             | Self::Closed { endpoint, .. }
+            | Self::DeviceAnswer { endpoint, .. }
             | Self::Protocol { endpoint, .. } => Some(endpoint),
             Self::Refused(refused) => Some(&refused.endpoint),
             Self::Request(_) | Self::Credential(_) => None,
@@ -168,6 +181,7 @@ impl ServiceError {
                 "look whether it was done before you do it again; a longer deadline may help"
             }
             Self::Refused(refused) => return refused.advice(),
+            Self::DeviceAnswer { .. } => "correct the device's program: a method's answer is JSON, or empty",
             Self::Protocol { .. } => "check that the host is the service that is meant",
             Self::Request(_) | Self::Credential(_) => return None,
         };

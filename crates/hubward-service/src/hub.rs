@@ -6,8 +6,8 @@ use std::time::Duration;
 use hubward_dial::TrustError;
 use hubward_proto::service::http::{self, HUB_API_VERSION};
 use hubward_proto::service::{
-    Device, DeviceBulkResult, DeviceOperation, MethodRequest, MethodResult, Module, PurgeResult, RegistryStatistics,
-    ServiceStatistics, Twin, TwinPatch,
+    CloudMessage, Device, DeviceBulkResult, DeviceOperation, MethodRequest, MethodResult, Module, PurgeResult,
+    RegistryStatistics, ServiceStatistics, Twin, TwinPatch,
 };
 use hyper::Method;
 use serde::de::DeserializeOwned;
@@ -151,14 +151,28 @@ impl HubService {
 
     /// Calls a direct method of a device or module. That the device answers with a status of its own,
     /// whatever it is, is a success. The deadline of the call grows by the timeouts of the method; if
-    /// it is over, or the connection breaks, the method may have run.
+    /// it is over, or the connection breaks, the method may have run. A device that answers with text that is not
+    /// JSON is [`ServiceError::DeviceAnswer`](crate::ServiceError::DeviceAnswer).
     pub fn invoke<'a>(&self, of: impl Into<Target<'a>>, method: &MethodRequest) -> Call<MethodResult> {
         let seconds = method
             .response_timeout_in_seconds
             .unwrap_or(30)
             .saturating_add(method.connect_timeout_in_seconds.unwrap_or_default());
-        let path = format!("{}/methods", twin_path(of.into()));
-        self.call(Method::POST, path).json(method).extra(Duration::from_secs(seconds))
+        let Target { device, module } = of.into();
+        let path = format!("{}/methods", http::twin(device, module));
+        let who = module.map_or_else(|| device.to_owned(), |module| format!("{device}/{module}"));
+        self.call(Method::POST, path).json(method).extra(Duration::from_secs(seconds)).answered_by(who)
+    }
+
+    /// Sends a message to a device over HTTP; the answer says nothing. The request is in no specification: it is
+    /// known from the source of Azure IoT Explorer, with which devices got their messages. Not for modules.
+    ///
+    /// A name or value that HTTP cannot carry is [`ServiceError::Request`](crate::ServiceError::Request). Names of
+    /// properties are in lower case.
+    pub fn send_message(&self, device_id: &str, message: &CloudMessage) -> Call<()> {
+        let path = format!("{}/messages/deviceBound", http::device(device_id));
+        let call = self.call(Method::POST, path).api_version(CloudMessage::API_VERSION);
+        call.headers(message.headers()).bytes(message.body.clone())
     }
 
     /// Rows that a query of the service gives: twins, or what it selects.

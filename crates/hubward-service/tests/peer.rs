@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use hubward_proto::service::{Device, IndividualEnrollment, MethodRequest};
+use hubward_proto::service::{CloudMessage, DeliveryAck, Device, IndividualEnrollment, MethodRequest};
 use hubward_service::{AdminPort, Fault, Method, ServiceError, ServiceOptions};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -263,6 +263,51 @@ async fn refusals_are_read_in_every_form_and_bulk_results_are_none() {
 
     let error = hub.device("d1").await.expect_err("half an answer");
     assert_eq!(error.fault(), Fault::Peer, "{error}");
+}
+
+/// Azure/azure-iot-sdk-node 736 and Azure/azure-iot-sdk-c 1641: a hub pastes what the device has answered.
+#[tokio::test]
+async fn text_of_a_device_that_is_no_json_is_the_devices_fault() {
+    let script = ["{'ok': true}", "{\"ok\":true}\0", "", "{\"ok\":"];
+    let pasted = script.map(|it| answer("200 OK", "", &format!(r#"{{"status":200,"payload":{it}}}"#)));
+    let peer = Peer::start(pasted).await;
+    let hub = peer.port(ServiceOptions::new()).hub("localhost");
+    let method = MethodRequest::new("reboot");
+    for error in [
+        hub.invoke("d1", &method).await.expect_err("single quotes"),
+        hub.invoke("d1", &method).raw().await.expect_err("a NUL"),
+        hub.invoke("d1", &method).verbatim().await.expect_err("nothing"),
+    ] {
+        assert_eq!(error.fault(), Fault::Service, "{error}");
+        assert!(error.to_string().starts_with("`d1` answered the method with text that is not JSON"), "{error}");
+        assert!(error.advice().is_some_and(|it| it.contains("device's program")), "{error}");
+    }
+    let error = hub.invoke(("d1", "m"), &method).await.expect_err("half an object");
+    assert!(matches!(&error, ServiceError::DeviceAnswer { device, .. } if device == "d1/m"), "{error}");
+}
+
+/// Header by header what azure-iot-explorer and azure-iot-device-http send.
+#[tokio::test]
+async fn a_message_is_sent_to_a_device() {
+    let peer = Peer::start([answer("204 No Content", "", "")]).await;
+    let hub = peer.port(ServiceOptions::new()).hub("localhost");
+    let message = CloudMessage::new("hello").message_id("m1").ack(DeliveryAck::Full).property("k", "v 1");
+    hub.send_message("d 1", &message).await.expect("sent");
+    let upper = CloudMessage::new("").property("Kind", "order");
+    let error = hub.send_message("d1", &upper).await.expect_err("HTTP would change the name");
+    assert_eq!((error.fault(), peer.lines().len()), (Fault::Request, 1), "{error}");
+    let asked = &peer.asked()[0];
+    let line = "POST /hubs/localhost/devices/d%201/messages/deviceBound?api-version=2020-09-30 HTTP/1.1\r\n";
+    assert!(asked.starts_with(line) && asked.ends_with("\r\n\r\nhello"), "{asked}");
+    for header in [
+        "iothub-messageid: m1",
+        "iothub-ack: full",
+        "iothub-app-k: v 1",
+        "content-type: application/octet-stream",
+        "content-length: 5",
+    ] {
+        assert!(asked.contains(&format!("\r\n{header}\r\n")), "{header}: {asked}");
+    }
 }
 
 #[tokio::test]

@@ -217,6 +217,11 @@ fn refusal_hint(leg: Leg, refusal: &Refusal, now: SystemTime) -> Option<String> 
         (_, RefusedBy::Connack(2), _) => {
             "the server does not take this registration or device id as a client id; is the host name right?".into()
         }
+        // Source: a Microsoft engineer in Azure/azure-iot-sdk-python, issue 670.
+        (Leg::Dps, RefusedBy::Connack(3), _) => {
+            "check the id scope: DPS refuses one that is not its own so; or the service has trouble: try again later"
+                .into()
+        }
         (Leg::Dps, _, Cause::Credential) => with_clock(
             "check the key (a group's key must be derived for the device), the registration id (letter case matters \
              for derived keys) and the id scope",

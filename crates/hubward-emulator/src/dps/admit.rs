@@ -19,6 +19,11 @@ pub(crate) struct Caller {
 }
 
 impl Caller {
+    /// Whether it asks the DPS of this id scope.
+    pub(crate) fn is_of(&self, id_scope: &str) -> bool {
+        self.id_scope.as_str().eq_ignore_ascii_case(id_scope)
+    }
+
     /// How the stores name it.
     pub(crate) fn key(&self) -> String {
         self.registration_id.as_str().to_ascii_lowercase()
@@ -56,10 +61,10 @@ impl From<Refusal> for Denial {
 /// key made the token.
 ///
 /// Source: `[doc]` iot-dps/concepts-service.md; `[sdk]` azure-iot-cli-extension, integration tests;
-/// 404 for a foreign id scope: `[guess]` from iot-dps/how-to-troubleshoot-dps.md.
+/// 404 for a foreign id scope over HTTPS: `[guess]` from iot-dps/how-to-troubleshoot-dps.md.
 pub(crate) fn admit(state: &State, id_scope: &str, caller: &Caller, now: UnixSeconds) -> Result<Admitted, Denial> {
     let refuse = |why: &str| Err(Denial { refusal: Refusal::unauthorized(), why: why.to_owned() });
-    if !caller.id_scope.as_str().eq_ignore_ascii_case(id_scope) {
+    if !caller.is_of(id_scope) {
         return Err(Refusal::not_found("The ID scope does not exist.").into());
     }
     let Some(token) = &caller.token else { return refuse("no SAS token, or one that cannot be read") };

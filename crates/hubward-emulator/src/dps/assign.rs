@@ -141,7 +141,7 @@ fn relocate(
     now: SystemTime,
 ) -> Substatus {
     let migrates = settings.reprovision_policy.unwrap_or_default().migrate_device_data;
-    let old = state.remove_device(from, device_id, now).filter(|_| migrates);
+    let old = state.remove_device(from, device_id).filter(|_| migrates);
     let substatus = if old.is_some() { Substatus::DeviceDataMigrated } else { Substatus::DeviceDataReset };
     let mut fresh = begin(settings, admitted, now);
     if let Some(old) = old {

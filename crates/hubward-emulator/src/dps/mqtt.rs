@@ -17,18 +17,18 @@ use crate::journal::{EventKind, EventSource, Note};
 use crate::lobby::Place;
 use crate::mqtt::codec::{Connect, Incoming, Outgoing, Publish};
 use crate::mqtt::{
-    Bounds, Closed, Connection, End, FILTER_REFUSED, NOT_AUTHORIZED, REQUEST_ID_MAX, Session, end_of, misbehave,
-    refuse, run,
+    Bounds, Closed, Connection, End, FILTER_REFUSED, NOT_AUTHORIZED, REQUEST_ID_MAX, Session, UNAVAILABLE, end_of,
+    misbehave, refuse, run,
 };
 use crate::shared::Shared;
 use crate::store::{self, Key, Why};
 use crate::wire_id;
 
 /// Serves a connection whose user name is one for DPS. A wrong key is found at the registration, as
-/// the service does it; only a token that is none is refused at once.
+/// the service does it; only a foreign id scope and a token that is none are refused at once.
 ///
 /// Source: `[doc]` iot-dps/iot-mqtt-connect-to-iot-dps.md; `[seen]` issue traces of 401 at the
-/// registration.
+/// registration; a Microsoft engineer in Azure/azure-iot-sdk-python, issue 670, for CONNACK 3.
 pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(
     shared: &Arc<Shared>,
     connection: &mut Connection<S>,
@@ -42,13 +42,11 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(
         return end;
     }
     let caller = match checked {
-        Ok(caller) => caller,
-        Err(why) => {
-            tracing::info!(client_id = connect.client_id, why, "DPS refuses a device (CONNACK 5)");
-            let note = Note::new(EventKind::Refused, EventSource::Dps).id(&connect.client_id);
-            shared.journal.note(note.code(NOT_AUTHORIZED.into()).message(why));
-            return refuse(connection, NOT_AUTHORIZED);
+        Ok(caller) if !shared.registrar.is_own_scope(&caller) => {
+            return turn_away(shared, connection, &connect, UNAVAILABLE, "the id scope is another DPS's");
         }
+        Ok(caller) => caller,
+        Err(why) => return turn_away(shared, connection, &connect, NOT_AUTHORIZED, why),
     };
     let (_end, never) = oneshot::channel();
     let (_seat, _presence, ended) = if known {
@@ -69,6 +67,20 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(
     let why = run(connection, &mut session, bounds).await;
     tracing::debug!(registration_id = %caller.registration_id, %why, "a connection to DPS has ended");
     end_of(&why)
+}
+
+/// Refuses a CONNECT; the client hears nothing but the code.
+fn turn_away<S: AsyncRead + AsyncWrite + Unpin>(
+    shared: &Shared,
+    connection: &mut Connection<S>,
+    connect: &Connect,
+    code: u8,
+    why: &str,
+) -> End {
+    tracing::info!(client_id = connect.client_id, code, why, "DPS refuses a device with CONNACK");
+    let note = Note::new(EventKind::Refused, EventSource::Dps).id(&connect.client_id);
+    shared.journal.note(note.code(code.into()).message(why));
+    refuse(connection, code)
 }
 
 /// The connection of a registration id, until this is dropped: whatever ends it.
@@ -145,7 +157,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> for DpsSession<'_> {
                     }
                     *self.granted.insert((*qos).min(1))
                 });
-                let codes = codes.collect();
+                let codes: Vec<u8> = codes.collect();
+                if self.shared.choices.close_on_refused_filter && !refused && codes.contains(&FILTER_REFUSED) {
+                    return Err(Closed::Violation("a filter that DPS does not take"));
+                }
                 connection.queue(&Outgoing::Suback(id, codes));
             }
             Incoming::Unsubscribe(id, filters) => {

@@ -108,6 +108,11 @@ impl Registrar {
         self.answer(caller, Err(Denial { refusal: Refusal::unauthorized(), why }))
     }
 
+    /// Whether a device asks the DPS that this one is.
+    pub(crate) fn is_own_scope(&self, caller: &Caller) -> bool {
+        caller.is_of(&self.id_scope)
+    }
+
     /// Why a device may not ask, whatever it is about to.
     pub(crate) fn denial(&self, caller: &Caller) -> Option<Denial> {
         self.store.read(|state| self.admit(state, caller).err())

@@ -56,10 +56,9 @@ impl Emulator {
     /// Deletes a device from a hub with its modules and messages; who is connected is cut off. Gives
     /// whether there was one.
     pub fn delete_device(&self, hub: &str, device_id: &str) -> bool {
-        let now = self.shared.clock.now();
         self.shared.store.change(|state| {
             let known = state.hub(hub).is_some_and(|it| it.is_device(device_id));
-            known && state.remove_device(hub, device_id, now).is_some()
+            known && state.remove_device(hub, device_id).is_some()
         })
     }
 

@@ -45,10 +45,9 @@ impl Emulator {
 
     /// Deletes a module; one that is connected is cut off. Gives whether there was one.
     pub fn delete_module(&self, hub: &str, device_id: &str, module_id: &str) -> bool {
-        let now = self.shared.clock.now();
         let client_id = format!("{device_id}/{module_id}");
         self.shared.store.change(|state| {
-            let removed = state.hub_mut(hub).and_then(|it| it.remove(&client_id, now)).is_some();
+            let removed = state.hub_mut(hub).and_then(|it| it.remove(&client_id)).is_some();
             state.live.close(&hub_key(hub, &client_id), Why::NotAllowed);
             removed
         })

@@ -47,7 +47,7 @@ impl Shared {
                 self.journal.note(note.message("disabled"));
             }
             Fault::DeviceDeleted => {
-                self.store.change(|state| state.remove_device(hub, device, now));
+                self.store.change(|state| state.remove_device(hub, device));
             }
             Fault::HubMoved => {
                 let moved = self.store.change(|state| relocate(state, hub, device, now));
@@ -82,7 +82,7 @@ fn relocate(state: &mut State, from: &str, device_id: &str, now: SystemTime) -> 
         let hub = state.hub_mut(from)?;
         taken.iter().for_each(|(id, _)| hub.devices.get_mut(id).map_or((), |it| it.queue = Queue::default()));
     }
-    state.remove_device(from, device_id, now)?;
+    state.remove_device(from, device_id)?;
     let to = state.hubs.get_mut(&after?)?;
     for (id, device) in taken {
         to.devices.insert(id, device);

@@ -7,6 +7,7 @@ use hubward_proto::hub::{CloudToDeviceTopic, HubIdentity, ModuleInputTopic, Prop
 use hubward_proto::limits::{CLOUD_TO_DEVICE_MAX, CLOUD_TO_DEVICE_QUEUE, MESSAGE_ID_MAX, TOPIC_MAX};
 
 use super::problem::Code;
+use crate::choices::rng;
 use crate::clock::timestamp;
 use crate::store::{Ack, Post, Rules, later};
 use crate::wire_id;
@@ -26,7 +27,7 @@ pub struct CloudToDevice {
     pub body: Bytes,
     /// Application properties in their order; one without a value is a name only.
     pub properties: Vec<(String, Option<String>)>,
-    /// The sender's id of the message, up to 128 characters; made up if there is none.
+    /// The sender's id of the message, up to 128 characters; without one the device sees none.
     pub message_id: Option<String>,
     /// The id of the message it belongs to.
     pub correlation_id: Option<String>,
@@ -141,7 +142,8 @@ impl CloudToDevice {
     /// What is published for it, and when it expires.
     ///
     /// Source: vectors `decode-c2d-full`, `decode-input` for the order of properties; `[doc]`
-    /// iot-hub/iot-hub-devguide-messages-c2d.md for the limits.
+    /// iot-hub/iot-hub-devguide-messages-c2d.md for the limits; `[seen]` Azure/azure-iot-explorer, issue 530, and
+    /// traces of four other projects: a message without an id has no `$.mid`.
     pub(crate) fn prepare(
         self,
         identity: &HubIdentity,
@@ -151,8 +153,12 @@ impl CloudToDevice {
     ) -> Result<(Post, SystemTime), SendProblem> {
         let expires = self.expires(now, rules)?;
         self.check(input)?;
+        let mut bag = self.bag(identity, input.is_some());
+        if let Some(seed) = rules.shuffle {
+            bag = shuffled(&bag, seed);
+        }
+        // For what the emulator shows and for feedback, where no source says what a hub names.
         let message_id = self.message_id.clone().unwrap_or_else(wire_id::guid);
-        let bag = self.bag(identity, &message_id, input.is_some());
         let topic = match input {
             Some(input) => ModuleInputTopic { input: input.to_owned(), bag }.encode(identity),
             None => CloudToDeviceTopic { bag }.encode(&identity.device),
@@ -218,9 +224,11 @@ impl CloudToDevice {
         .into_iter()
     }
 
-    fn bag(&self, identity: &HubIdentity, message_id: &str, to_input: bool) -> PropertyBag {
+    fn bag(&self, identity: &HubIdentity, to_input: bool) -> PropertyBag {
         let mut bag = PropertyBag::default();
-        bag.set("$.mid", Some(message_id.to_owned()));
+        if let Some(message_id) = &self.message_id {
+            bag.set("$.mid", Some(message_id.clone()));
+        }
         if !to_input {
             bag.set("$.to", Some(format!("/devices/{}/messages/deviceBound", identity.device)));
         }
@@ -250,6 +258,20 @@ impl CloudToDevice {
         }
         bag
     }
+}
+
+/// The same properties in an order that depends on them and on the seed.
+///
+/// Source: `[seen]` topics of real hubs have several orders: Azure/azure-iot-explorer, issue 530, and others.
+fn shuffled(bag: &PropertyBag, seed: u64) -> PropertyBag {
+    let names = bag.iter().flat_map(|(name, _)| name.bytes());
+    // FNV-1a.
+    let hash = names.fold(0xcbf2_9ce4_8422_2325, |hash: u64, it| (hash ^ u64::from(it)).wrapping_mul(0x100_0000_01b3));
+    let mut entries: Vec<_> = bag.iter().collect();
+    rng(seed, hash).shuffle(&mut entries);
+    let mut result = PropertyBag::default();
+    entries.into_iter().for_each(|(name, value)| result.set(name, value.map(str::to_owned)));
+    result
 }
 
 /// Why a message to a device or module is refused.
@@ -402,8 +424,11 @@ mod tests {
     }
 
     #[test]
-    fn a_message_without_an_id_gets_one() {
-        let (first, second) = (topic(CloudToDevice::new(""), None), topic(CloudToDevice::new(""), None));
-        assert!(first.starts_with("devices/d1/messages/devicebound/%24.mid=") && first != second, "{first}");
+    fn a_message_without_an_id_gets_one_that_only_the_emulator_shows() {
+        let post = || CloudToDevice::new("").prepare(&device(), None, NOW, &Rules::default()).expect("a message").0;
+        let (first, second) = (post(), post());
+        let bare = "devices/d1/messages/devicebound/%24.to=%2Fdevices%2Fd1%2Fmessages%2FdeviceBound";
+        assert_eq!((first.topic.as_str(), second.topic.as_str()), (bare, bare));
+        assert!(!first.message_id.is_empty() && first.message_id != second.message_id, "{first:?}");
     }
 }

@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::later::Later;
 use super::login::{Login, check};
 use super::method::Calls;
+use super::outgoing::{CALLS, NOTICES};
 use super::push::{Outbox, Push};
 use super::telemetry::Telemetry;
 use crate::clock::{Clock, timestamp};
@@ -54,7 +55,7 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(
     let session_present = arrived.kept.is_some();
     tracing::info!(device = %login.identity, session_present, "a device is connected");
     if !login.has_version {
-        tracing::warn!(device = %login.identity, "the user name has no api-version; Edge Hub would refuse it");
+        tracing::warn!(device = %login.identity, "the user name has no api-version: it is good for telemetry only");
     }
     shared.journal.note(told(EventKind::Connected, login));
     connection.allow(PACKET_MOST);
@@ -125,7 +126,10 @@ fn arrive<'a>(shared: &'a Shared, connect: &Connect) -> Result<(Presence<'a>, Ar
         let login = check(state, connect, now)?;
         let client_id = login.identity.client_id();
         let kept = state.device_mut(&login.hub, &client_id).and_then(|device| {
-            let kept = if connect.clean_session { None } else { device.session.take() };
+            let mut kept = if connect.clean_session { None } else { device.session.take() };
+            if let Some(session) = kept.as_mut().filter(|_| !login.has_version) {
+                session.filters.retain(|(filter, _)| !is_for_versions(filter));
+            }
             device.session = (!connect.clean_session).then(|| kept.clone().unwrap_or_default());
             (device.connection_updated, device.last_activity) = (timestamp(time), timestamp(time));
             if login.origin.model_id.is_some() {
@@ -210,6 +214,14 @@ pub(super) struct HubSession<'a> {
     pub(super) calls: Calls,
 }
 
+/// Whether a filter is for what needs an api-version in the user name: calls of methods and notices.
+///
+/// Source: `[seen]` MicrosoftDocs/azure-docs, issue 16306; andriyadi/AzureIoTHubMQTTClient, pull request 5;
+/// wolfSSL/wolfMQTT, issue 38. For notices it is a `[guess]`.
+fn is_for_versions(filter: &str) -> bool {
+    filter.starts_with(CALLS) || filter.starts_with(NOTICES)
+}
+
 /// When the clock shows a moment; never, if there is none.
 async fn at(clock: &Clock, moment: Option<SystemTime>) {
     match moment {
@@ -277,7 +289,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> for HubSession<'_> {
                     _ => false,
                 };
                 let grant = |it: &(String, u8)| if refused { FILTER_REFUSED } else { self.subscribe(&it.0, it.1) };
-                let codes = filters.iter().map(grant).collect();
+                let codes: Vec<u8> = filters.iter().map(grant).collect();
+                if self.shared.choices.close_on_refused_filter && !refused && codes.contains(&FILTER_REFUSED) {
+                    return Err(Closed::Violation("a filter that no hub takes, or a sixth one"));
+                }
                 if self.keep() {
                     connection.queue(&Outgoing::Suback(id, codes));
                     self.look.notify_one();
@@ -324,7 +339,8 @@ impl HubSession<'_> {
     /// The granted QoS, or a refusal.
     ///
     /// Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md: only the documented filters, at most five,
-    /// QoS 2 granted as 1. That a refusal is 0x80 rather than the end is a `[guess]`.
+    /// QoS 2 granted as 1. That a refusal is 0x80 rather than the end is a `[guess]`; see
+    /// [`Builder::close_on_refused_filter`](crate::Builder::close_on_refused_filter).
     fn subscribe(&mut self, filter: &str, qos: u8) -> u8 {
         if TopicFilter::parse(&self.login.identity, filter).is_err() {
             tracing::info!(device = %self.login.identity, filter, "a filter is refused: no hub documents it");
@@ -335,7 +351,9 @@ impl HubSession<'_> {
             return FILTER_REFUSED;
         }
         let granted = qos.min(1);
-        self.filters.set(filter, granted);
+        if self.login.has_version || !is_for_versions(filter) {
+            self.filters.set(filter, granted);
+        }
         granted
     }
 

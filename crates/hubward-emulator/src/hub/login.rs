@@ -29,8 +29,9 @@ pub(crate) struct Login {
 /// Checks a CONNECT. The reason of a refusal is for the log; the client hears CONNACK 5.
 ///
 /// Source: `[sdk]` Azure/iotedge, MqttUsernameParser.cs and DeviceScopeTokenAuthenticator.cs; `[doc]`
-/// iot/iot-mqtt-connect-to-iot-hub.md. That a module needs a token of its own key, not its device's,
-/// is a `[guess]`.
+/// iot/iot-mqtt-connect-to-iot-hub.md. `[seen]` Azure/azure-iot-sdks, issue 985, Azure/azure-iot-sdk-c, issue 373,
+/// and MicrosoftDocs/azure-docs, issue 38897, for CONNACK 5. That a module needs a token of its own key, not its
+/// device's, is a `[guess]`.
 pub(crate) fn check(state: &State, connect: &Connect, now: UnixSeconds) -> Result<Login, &'static str> {
     let username = connect.username.as_deref().ok_or("no user name")?;
     let username = HubUsername::parse(username).map_err(|_| "the user name cannot be read")?;
@@ -47,7 +48,8 @@ pub(crate) fn check(state: &State, connect: &Connect, now: UnixSeconds) -> Resul
     let token = SasToken::parse(password).map_err(|_| "the SAS token cannot be read")?;
     let resource = identity.sas_resource();
     let by_policy = token.policy().is_some();
-    if by_policy && !token.covers(&resource) || !by_policy && !token.is_for(&resource) {
+    let fits = if by_policy { token.covers(&resource) } else { token.is_for(&resource) };
+    if !fits && !is_by_tool(&token, &resource) {
         return Err("the token is for another resource");
     }
     if token.is_expired(now) {
@@ -79,6 +81,18 @@ pub(crate) fn check(state: &State, connect: &Connect, now: UnixSeconds) -> Resul
     Ok(Login { hub: host.to_ascii_lowercase(), identity, has_version, expiry: token.expiry(), origin, will })
 }
 
+/// Whether an old tool has made the token: the API version stands behind the resource, as one more segment.
+///
+/// Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md shows such a token as a password.
+fn is_by_tool(token: &SasToken, resource: &str) -> bool {
+    let granted = token.resource();
+    granted.rsplit_once('/').is_some_and(|(head, last)| {
+        let version = last.strip_prefix("api-version=").unwrap_or_default();
+        let is_version = version.len() >= 10 && version.bytes().all(|it| it.is_ascii_alphanumeric() || it == b'-');
+        is_version && head.eq_ignore_ascii_case(resource)
+    })
+}
+
 /// Whether a token of a policy is good.
 ///
 /// Source: `[doc]` iot-hub/authenticate-authorize-sas.md, the policies of a new hub.
@@ -107,7 +121,7 @@ fn will(identity: &HubIdentity, will: &Will) -> Result<(Message, u8), &'static s
 
 /// The application property that stands for the RETAIN flag.
 ///
-/// Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md.
+/// Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md; `[seen]` arendst/Tasmota, issue 11771.
 pub(crate) const RETAIN: &str = "mqtt-retain";
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ pub(crate) enum Code {
     IotHubUnauthorizedAccess,
     IotHubUnauthorized,
     DeviceMaximumQueueDepthExceeded,
+    DeviceModelMaxPropertiesExceeded,
     DeviceMaximumInflightMethodExceeded,
     DeviceNotFound,
     ModuleNotFound,
@@ -39,7 +40,7 @@ pub(crate) enum Code {
 impl Code {
     /// Every one.
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 22] = [
+    pub(crate) const ALL: [Self; 23] = [
         Self::InvalidProtocolVersion,
         Self::ArgumentInvalid,
         Self::IotHubFormatError,
@@ -49,6 +50,7 @@ impl Code {
         Self::IotHubUnauthorizedAccess,
         Self::IotHubUnauthorized,
         Self::DeviceMaximumQueueDepthExceeded,
+        Self::DeviceModelMaxPropertiesExceeded,
         Self::DeviceMaximumInflightMethodExceeded,
         Self::DeviceNotFound,
         Self::ModuleNotFound,
@@ -75,6 +77,7 @@ impl Code {
             Self::IotHubUnauthorizedAccess => 401_002,
             Self::IotHubUnauthorized => 401_003,
             Self::DeviceMaximumQueueDepthExceeded => 403_004,
+            Self::DeviceModelMaxPropertiesExceeded => 403_100,
             Self::DeviceMaximumInflightMethodExceeded => 403_800,
             Self::DeviceNotFound => 404_001,
             Self::ModuleNotFound => 404_010,

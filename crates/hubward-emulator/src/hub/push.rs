@@ -123,7 +123,7 @@ impl Outbox {
 
 /// Publishes with QoS 1 that may be unacknowledged.
 ///
-/// Source: `[guess]`; Edge Hub's configuration has 16 for the other direction.
+/// Source: `[guess]`; Edge Hub's configuration and Microsoft's page about MQTT 5 have 16 for the other direction.
 pub(crate) const WINDOW: usize = 16;
 
 /// The lower packet ids are for cloud-to-device messages.

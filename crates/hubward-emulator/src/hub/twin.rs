@@ -20,7 +20,7 @@ use crate::journal::{EventKind, EventSource, Note};
 use crate::mqtt::codec::Publish;
 use crate::mqtt::{Closed, Connection, REQUEST_ID_MAX};
 use crate::shared::Shared;
-use crate::store::{Change, Key, Notice, State, Twin};
+use crate::store::{Change, Key, Notice, State, TAGS_NAME, Twin};
 use crate::wire_id;
 
 /// What a device asks or reports.
@@ -137,8 +137,11 @@ impl HubSession<'_> {
                     let body = problem::body(code.number(), message, now);
                     Ok(Answer { status: code.status(), version: None, body: body.to_string().into() })
                 };
+                if !self.login.has_version {
+                    return refused(Code::InvalidProtocolVersion, "The user name has no api-version.");
+                }
                 let Some(patch) = patch(&publish.body) else {
-                    return refused(Code::IotHubFormatError, "The reported properties are no JSON object.");
+                    return refused(Code::ArgumentInvalid, "The reported properties are no JSON object.");
                 };
                 let report = |twin: &mut Twin| twin.report(&patch, &timestamp(now));
                 let device = |state: &mut State| {
@@ -151,7 +154,7 @@ impl HubSession<'_> {
                         self.shared.journal.note(note.id(&client_id).message(format!("version {version}")));
                         Ok(Answer { status: 204, version: Some(version), body: Bytes::new() })
                     }
-                    Err(problem) => refused(refusal(&problem), &problem.to_string()),
+                    Err(problem) => refused(refusal(&problem), &words(&problem)),
                 }
             }
         }
@@ -201,7 +204,7 @@ pub enum TwinProblem {
         part: &'static str,
     },
     /// A name or value that a hub does not take, or too many of them.
-    #[error(transparent)]
+    #[error("{}", words(.0))]
     Refused(#[from] ProtoError),
 }
 
@@ -263,11 +266,23 @@ pub(crate) fn change<E: From<TwinProblem>>(
 
 /// The code of a refusal.
 ///
-/// Source: `[guess]` 400 where a rule is broken, 413 where it is too much.
+/// Source: `[seen]` Azure/azure-iot-sdk-java, issue 243, and amenzhinsky/iothub, issue 70, for 400004;
+/// Azure/iotedge, issues 1560, 1694 and 7035, for 403100. That tags are 413001 is a `[guess]`.
 fn refusal(problem: &ProtoError) -> Code {
     match problem {
-        ProtoError::TooLarge { .. } => Code::MessageTooLarge,
+        ProtoError::TooLarge { what: TAGS_NAME, .. } => Code::MessageTooLarge,
+        ProtoError::TooLarge { .. } => Code::DeviceModelMaxPropertiesExceeded,
         _ => Code::ArgumentInvalid,
+    }
+}
+
+/// What a hub says of a refusal.
+///
+/// Source: `[seen]` Azure/iotedge, issues 1694 and 7035, for sections that are too large.
+fn words(problem: &ProtoError) -> String {
+    match problem {
+        ProtoError::TooLarge { what, limit, .. } => format!("'{what}' size should be less than {limit} bytes."),
+        other => other.to_string(),
     }
 }
 

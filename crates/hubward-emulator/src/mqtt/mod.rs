@@ -19,6 +19,11 @@ pub(crate) const PACKET_MOST: usize = hubward_proto::limits::TELEMETRY_MAX + hub
 /// Azure/azure-iot-protocol-gateway, MqttAdapter.cs.
 pub(crate) const NOT_AUTHORIZED: u8 = 5;
 
+/// The server is not available.
+///
+/// Source: MQTT 3.1.1, section 3.2.2.3.
+pub(crate) const UNAVAILABLE: u8 = 3;
+
 /// A filter is refused.
 ///
 /// Source: MQTT 3.1.1, section 3.9.3.

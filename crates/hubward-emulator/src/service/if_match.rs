@@ -16,7 +16,8 @@ pub(super) enum IfMatch {
 impl IfMatch {
     /// SDKs send an etag with its quotes or without, and some put quotes around the star.
     ///
-    /// Source: `[sdk]` azure-iot-sdk-node and azure-iot-sdk-csharp, service clients.
+    /// Source: `[sdk]` azure-iot-sdk-node and azure-iot-sdk-csharp, service clients; `[seen]` recordings of
+    /// azure-sdk-for-net: `""` is no condition.
     ///
     /// # Errors
     /// [`Unreadable`].

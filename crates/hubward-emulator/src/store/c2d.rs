@@ -21,13 +21,16 @@ pub(crate) struct Rules {
     /// counts, and MQTT has none.
     ///
     /// Source: `[doc]` iot-hub/iot-hub-devguide-messages-c2d.md of 2026-02-11, "Understanding delivery
-    /// count behavior"; earlier revisions let every lock count.
+    /// count behavior"; earlier revisions let every lock count. `[seen]` Azure/azure-iot-sdk-csharp, issue 2737: 0
+    /// after a redelivery.
     pub(crate) max_deliveries: Option<u32>,
+    /// What the order of the properties in a topic depends on; `None` is a fixed one.
+    pub(crate) shuffle: Option<u64>,
 }
 
 impl Default for Rules {
     fn default() -> Self {
-        Self { ttl: CLOUD_TO_DEVICE_TTL, lock: CLOUD_TO_DEVICE_LOCK, max_deliveries: None }
+        Self { ttl: CLOUD_TO_DEVICE_TTL, lock: CLOUD_TO_DEVICE_LOCK, max_deliveries: None, shuffle: None }
     }
 }
 

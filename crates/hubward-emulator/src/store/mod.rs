@@ -51,7 +51,7 @@ pub(crate) use seed::{apply, import, linked};
 pub use seed_devices::{SeedAuthentication, SeedDevice, SeedModule, SeedProperties};
 pub use seed_records::{SeedAssigned, SeedRegistration};
 pub(crate) use table::Table;
-pub(crate) use twin::{Change, Notice, Parts, Twin};
+pub(crate) use twin::{Change, Notice, Parts, TAGS_NAME, Twin};
 pub use twin_view::TwinView;
 pub(crate) use twin_view::twin_view;
 
@@ -207,7 +207,7 @@ impl State {
         if device.enabled != enabled {
             (device.enabled, device.status_updated) = (enabled, crate::clock::timestamp(now));
         }
-        device.etag = crate::wire_id::identity_etag();
+        device.etag = crate::wire_id::next_identity_etag(&device.etag);
         if !enabled {
             self.close_device(host, device_id);
         }
@@ -216,9 +216,9 @@ impl State {
 
     /// Deletes a device with its modules and messages, and cuts off who is connected. Gives the
     /// device, if there was one.
-    pub(crate) fn remove_device(&mut self, host: &str, device_id: &str, now: SystemTime) -> Option<Device> {
+    pub(crate) fn remove_device(&mut self, host: &str, device_id: &str) -> Option<Device> {
         self.close_device(host, device_id);
-        self.hub_mut(host)?.remove(device_id, now)
+        self.hub_mut(host)?.remove(device_id)
     }
 
     /// Cuts off a device and its modules.

@@ -56,14 +56,17 @@ impl Hub {
         }
     }
 
-    /// Takes out a device with its modules, and throws their messages away.
-    pub(crate) fn remove(&mut self, device_id: &str, now: SystemTime) -> Option<Device> {
-        for client_id in self.modules(device_id) {
-            self.queue(&client_id, now, |queue, _| queue.purge(now));
-            self.devices.remove(&client_id);
+    /// Takes out a device with its modules, or a module, with their messages and the feedback that waits.
+    pub(crate) fn remove(&mut self, client_id: &str) -> Option<Device> {
+        for module in self.modules(client_id) {
+            self.remove(&module);
         }
-        self.queue(device_id, now, |queue, _| queue.purge(now));
-        self.devices.remove(device_id)
+        let (device_id, module_id) = match client_id.split_once('/') {
+            Some((device_id, module_id)) => (device_id, Some(module_id)),
+            None => (client_id, None),
+        };
+        self.feedback.forget(device_id, module_id);
+        self.devices.remove(client_id)
     }
 
     /// Whether there is a device of this id.

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::disk;
+use super::registry::NEVER;
 
 /// The twin of a device or module.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -62,8 +63,9 @@ pub(crate) struct Notice {
 impl Twin {
     /// The twin of a new device. Both halves begin with version 1.
     ///
-    /// Source: `[doc]` iot-hub/iot-hub-devguide-identity-registry.md, lifecycle example. That an
-    /// initial twin of an enrollment does not count as a change is a `[guess]`.
+    /// Source: `[doc]` iot-hub/iot-hub-devguide-identity-registry.md, lifecycle example; `[seen]` recordings of
+    /// azure-sdk-for-net. That an initial twin of an enrollment does not count as a change is a `[guess]` from
+    /// devices that are created with their twins.
     pub(crate) fn new(initial: Option<&InitialTwin>, now: &str) -> Self {
         let part = |values: Option<&Map<String, Value>>| {
             let mut result = Map::new();
@@ -76,6 +78,21 @@ impl Twin {
         desired.retain(|name, _| !name.starts_with('$'));
         let (desired, reported) = (Section::new(desired, true, now), Section::new(Map::new(), false, now));
         Self { version: 2, changes: 1, tags, desired, reported }
+    }
+
+    /// The twin of a device that one request creates with its twin: `null` is left out, and the desired
+    /// properties say that they never changed.
+    ///
+    /// Source: `[seen]` recordings of azure-sdk-for-net, `DevicesClient_BulkCreation_DeviceWithTwin`.
+    pub(crate) fn first(
+        tags: &Map<String, Value>,
+        desired: &Map<String, Value>,
+        now: &str,
+    ) -> Result<Self, ProtoError> {
+        let part = |values: &Map<String, Value>, limit| Change::Merge(values.clone()).apply(&Map::new(), limit);
+        let (tags, desired) = (part(tags, TAGS)?, part(desired, DESIRED)?);
+        let (desired, reported) = (Section::new(desired, true, NEVER), Section::new(Map::new(), false, now));
+        Ok(Self { version: 2, changes: 1, tags, desired, reported })
     }
 
     /// The twin of a new device that has these parts; nothing of them may be `null`.
@@ -92,7 +109,7 @@ impl Twin {
     /// Replaces all of it, as one change.
     pub(crate) fn replace(&mut self, parts: &Parts, now: &str) -> Result<(), ProtoError> {
         let all = |values: &Map<String, Value>| Change::Replace(values.clone());
-        let tags = all(&parts.tags).apply(&self.tags, TWIN_TAGS_MAX)?;
+        let tags = all(&parts.tags).apply(&self.tags, TAGS)?;
         let desired = self.desired.changed(&all(&parts.desired), now)?;
         let reported = self.reported.changed(&all(&parts.reported), now)?;
         (self.tags, self.desired, self.reported) = (tags, desired, reported);
@@ -126,7 +143,7 @@ impl Twin {
         desired: Option<&Change>,
         now: &str,
     ) -> Result<Option<Notice>, ProtoError> {
-        let tags = tags.map(|it| it.apply(&self.tags, TWIN_TAGS_MAX)).transpose()?;
+        let tags = tags.map(|it| it.apply(&self.tags, TAGS)).transpose()?;
         let changed = desired.map(|it| self.desired.changed(it, now)).transpose()?;
         let told = desired.zip(changed.as_ref()).map(|(change, after)| match change {
             Change::Merge(patch) => patch.clone(),
@@ -175,7 +192,7 @@ impl Twin {
 
     /// Of what the cloud may change.
     ///
-    /// Source: `[doc]` examples such as `AAAAAAAAAAE=`; that it counts is a `[guess]`.
+    /// Source: `[doc]` examples such as `AAAAAAAAAAE=`; `[seen]` recordings of azure-sdk-for-net: it counts.
     pub(crate) fn etag(&self) -> String {
         STANDARD.encode(self.changes.to_be_bytes())
     }
@@ -207,7 +224,8 @@ impl Section {
     }
 
     fn changed(&self, change: &Change, now: &str) -> Result<Self, ProtoError> {
-        let values = change.apply(&self.properties.values, TWIN_PROPERTIES_MAX)?;
+        let limit = if self.versions { DESIRED } else { REPORTED };
+        let values = change.apply(&self.properties.values, limit)?;
         let version = self.properties.version + 1;
         let stamp = stamp(now, self.versions.then_some(version));
         let (mut metadata, patch) = match change {
@@ -227,7 +245,7 @@ impl Section {
 
 impl Change {
     /// The values after the change, if they keep the rules.
-    fn apply(&self, values: &Map<String, Value>, limit: usize) -> Result<Map<String, Value>, ProtoError> {
+    fn apply(&self, values: &Map<String, Value>, limit: Limit) -> Result<Map<String, Value>, ProtoError> {
         let (mut result, patch) = match self {
             Self::Merge(patch) => (values.clone(), patch),
             Self::Replace(all) => (Map::new(), all),
@@ -238,13 +256,26 @@ impl Change {
         // A patch may be larger than what it leaves behind, since removing takes names.
         twin::check(patch, usize::MAX)?;
         twin::merge(&mut result, patch);
-        let size = twin::size(&result);
-        if size > limit {
-            return Err(ProtoError::TooLarge { what: "the twin's section", size, limit });
-        }
-        Ok(result)
+        let (Limit { what, limit }, size) = (limit, twin::size(&result));
+        if size > limit { Err(ProtoError::TooLarge { what, size, limit }) } else { Ok(result) }
     }
 }
+
+/// How large a section may be.
+#[derive(Debug, Clone, Copy)]
+struct Limit {
+    /// As the hub names it.
+    what: &'static str,
+    /// In bytes.
+    limit: usize,
+}
+
+const TAGS: Limit = Limit { what: TAGS_NAME, limit: TWIN_TAGS_MAX };
+const DESIRED: Limit = Limit { what: "Properties.Desired", limit: TWIN_PROPERTIES_MAX };
+const REPORTED: Limit = Limit { what: "Properties.Reported", limit: TWIN_PROPERTIES_MAX };
+
+/// What [`ProtoError::TooLarge`] names where the tags are too large.
+pub(crate) const TAGS_NAME: &str = "Tags";
 
 /// A replacement has nothing to remove.
 ///

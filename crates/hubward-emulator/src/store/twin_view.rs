@@ -45,7 +45,10 @@ pub struct TwinView {
     pub model_id: String,
     /// Counts all changes.
     pub version: u64,
-    /// What the device does not see.
+    /// What the device does not see; JSON has no such member if it is empty.
+    ///
+    /// Source: `[seen]` recordings of azure-sdk-for-net; `[sdk]` azure-iot-cli-extension, integration tests.
+    #[serde(skip_serializing_if = "Map::is_empty")]
     pub tags: Map<String, Value>,
     /// What the cloud wants.
     #[serde(skip)]

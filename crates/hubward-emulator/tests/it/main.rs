@@ -18,6 +18,8 @@ mod damage;
 mod dps_https;
 mod dps_mqtt;
 mod events;
+mod evidence;
+mod evidence_service;
 mod faults;
 mod hub;
 mod hub_faults;

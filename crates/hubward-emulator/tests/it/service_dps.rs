@@ -110,7 +110,7 @@ async fn an_enrollment_is_created_shown_used_updated_and_deleted() {
     assert_eq!(mechanism, created["attestation"]);
 
     // An update needs the etag, and what was shown can be sent back: the keys stay.
-    assert_eq!(operator.refused("PUT /enrollments/d1", "", &body.to_string()).await, (409, json!(409_000)));
+    assert_eq!(operator.refused("PUT /enrollments/d1", "", &body.to_string()).await, (409, json!(409_201)));
     let wrong = if_match("\"00000000-0000-0100-0000-000000000000\"");
     assert_eq!(operator.refused("PUT /enrollments/d1", &wrong, &body.to_string()).await, (412, json!(412_000)));
     assert_eq!(operator.refused("DELETE /enrollments/d1", &wrong, "").await, (412, json!(412_000)));
@@ -337,7 +337,7 @@ async fn many_are_changed_at_once() {
     let errors = result["errors"].as_array().expect("a list");
     assert_eq!(
         (errors.len(), &errors[0]["registrationId"], &errors[0]["errorCode"]),
-        (1, &json!("d2"), &json!(409_000))
+        (1, &json!("d2"), &json!(409_201))
     );
     assert!(errors[0]["errorStatus"].is_string());
 

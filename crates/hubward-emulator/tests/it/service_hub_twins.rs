@@ -20,7 +20,7 @@ async fn a_twin_is_shown_patched_and_replaced() {
     let mut operator = Operator::new(&emulator).await;
     let mut device = listening(&emulator, &key, &[("$iothub/twin/PATCH/properties/desired/#", 0)]).await;
     let first = operator.ask("GET /twins/d1", "", "").await;
-    assert_eq!((first.status, first.header("etag")), (200, Some("\"AAAAAAAAAAE=\"")));
+    assert_eq!((first.status, first.header("etag")), (200, None));
     let first = first.json();
     let identity = operator.ok("GET /devices/d1", "", &Value::Null).await;
     let stamp = &first["properties"]["desired"]["$metadata"]["$lastUpdated"];
@@ -38,7 +38,6 @@ async fn a_twin_is_shown_patched_and_replaced() {
         "x509Thumbprint": { "primaryThumbprint": null, "secondaryThumbprint": null },
         "modelId": "",
         "version": 2,
-        "tags": {},
         "properties": {
             "desired": { "$metadata": { "$lastUpdated": stamp, "$lastUpdatedVersion": 1 }, "$version": 1 },
             "reported": { "$metadata": { "$lastUpdated": stamp }, "$version": 1 },
@@ -73,7 +72,7 @@ async fn a_twin_is_shown_patched_and_replaced() {
     let same = operator.ok("PUT /twins/d1", &if_match("*"), &patched).await;
     assert_eq!((&same["tags"], &same["properties"]["desired"]["interval"]), (&json!({ "site": "a" }), &json!(30)));
     let replaced = operator.ok("PUT /twins/d1", "", &json!({ "properties": { "desired": { "z": 1 } } })).await;
-    assert_eq!((&replaced["tags"], &replaced["properties"]["desired"]["interval"]), (&json!({}), &Value::Null));
+    assert_eq!((&replaced["tags"], &replaced["properties"]["desired"]["interval"]), (&Value::Null, &Value::Null));
     let told = before_pong(&mut device).await;
     let last: Value = serde_json::from_str(&told.last().expect("told").1).expect("JSON");
     assert_eq!(last, json!({ "z": 1, "interval": null, "x": null, "$version": 4 }));

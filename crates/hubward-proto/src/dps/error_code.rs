@@ -61,6 +61,7 @@ pub const fn meaning(error_code: u32) -> Option<&'static str> {
         400_209 => "the custom allocation webhook was not allowed or not reachable",
         401_000 | 401_002 => "wrong key, wrong or expired token, or unknown registration id",
         404_201 | 404_202 | 404_204 => "no such registration or enrollment",
+        409_201 | 409_204 => "the enrollment exists already",
         409_203 => "somebody else registers the same id at this moment",
         429_001 => "too many registrations at this moment",
         _ => return None,

@@ -168,8 +168,9 @@ fn size_of_value(value: &Value) -> usize {
 /// # Errors
 /// [`ProtoError::TooLarge`] with size and limit, [`ProtoError::Property`] with path and rule.
 ///
-/// Source: `[doc]` iot-hub/iot-hub-devguide-device-twins.md, "Tags and properties format". That an array
-/// is a level too is a `[guess]`: the documentation counts objects and says nothing of arrays.
+/// Source: `[doc]` iot-hub/iot-hub-devguide-device-twins.md, "Tags and properties format"; `[seen]`
+/// Azure/azure-iot-sdk-java, issue 243, and CGI-FR/IoT-Hub-Portal, issue 631, for `#`. That an array is a level
+/// too is a `[guess]`: the documentation counts objects and says nothing of arrays.
 pub fn check(values: &Map<String, Value>, limit: usize) -> Result<(), ProtoError> {
     check_object(values, "", 0)?;
     at_most(size(values), limit)
@@ -200,8 +201,8 @@ fn check_object(values: &Map<String, Value>, path: &str, depth: usize) -> Result
             Some("a name is empty")
         } else if name.len() > limits::TWIN_NAME_MAX {
             Some("a name may have 1024 bytes")
-        } else if name.chars().any(|it| it.is_control() || matches!(it, '.' | '$' | ' ')) {
-            Some("a name may not hold control characters, `.`, `$` or a space")
+        } else if name.chars().any(|it| it.is_control() || matches!(it, '.' | '$' | '#' | ' ')) {
+            Some("a name may not hold control characters, `.`, `$`, `#` or a space")
         } else {
             None
         };
@@ -308,6 +309,7 @@ mod tests {
             (json!({"a.b": 1}), false),
             (json!({"$a": 1}), false),
             (json!({"a b": 1}), false),
+            (json!({"a#b": 1}), false),
             (json!({"": 1}), false),
             (json!({"a": {"b.c": 1}}), false),
             (json!({"a": "x".repeat(4096)}), true),

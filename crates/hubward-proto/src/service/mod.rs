@@ -11,8 +11,8 @@ pub use enrollment::{
     InitialTwin, ProvisioningStatus, ReprovisionPolicy, SymmetricKeys, TwinProperties,
 };
 pub use hub::{
-    Authentication, AuthenticationType, Capabilities, ConnectionState, DesiredPatch, Device, DeviceBulkError,
-    DeviceBulkResult, DeviceBulkWarning, DeviceOperation, DeviceStatus, HubRefusal, ImportMode, MethodRequest,
-    MethodResult, Module, OperationCode, OperationProperties, PurgeResult, RegistryStatistics, ServiceStatistics, Twin,
-    TwinBoth, TwinPatch, X509Thumbprint, code_of, name_of,
+    Authentication, AuthenticationType, Capabilities, CloudMessage, ConnectionState, DeliveryAck, DesiredPatch, Device,
+    DeviceBulkError, DeviceBulkResult, DeviceBulkWarning, DeviceOperation, DeviceStatus, HubRefusal, ImportMode,
+    MethodRequest, MethodResult, Module, OperationCode, OperationProperties, PurgeResult, RegistryStatistics,
+    ServiceStatistics, Twin, TwinBoth, TwinPatch, X509Thumbprint, code_of, name_of,
 };

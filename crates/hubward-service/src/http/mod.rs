@@ -54,7 +54,7 @@ fn builder() -> hyper_util::client::legacy::Builder {
     builder
         .pool_max_idle_per_host(1)
         .pool_timer(TokioTimer::new())
-        .http1_max_buf_size(HEAD_MAX)
-        .http1_title_case_headers(true);
+        // Names of headers stay in lower case: those of a message's properties have to.
+        .http1_max_buf_size(HEAD_MAX);
     builder
 }

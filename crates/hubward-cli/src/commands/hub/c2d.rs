@@ -1,13 +1,14 @@
-//! `hubward hub c2d-message send`: through the emulator's own door, since the service's is AMQP.
+//! `hubward hub c2d-message send`: to an emulator by its admin port, to a hub in Azure over HTTP.
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use clap::{Args, Subcommand, ValueEnum};
 use hubward_service::model::http::segment;
-use hubward_service::{Method, RawValue};
+use hubward_service::model::{CloudMessage, DeliveryAck};
+use hubward_service::{HubService, Method, RawValue};
 use serde_json::{Map, Value, json};
 
 use super::monitor::quoted;
@@ -25,7 +26,8 @@ pub(super) enum C2dMessageCommand {
   hubward hub c2d-message send -d dev-1 --data reboot --emulator
   hubward hub c2d-message send -d dev-1 --data-file-path order.json --ct application/json -p 'kind=order;urgent=1'
 
-The service of Azure takes such messages over AMQP only: there this is `az iot device c2d-message send`.")]
+To a hub in Azure the message goes over HTTP, as Azure IoT Explorer sends it (preview: no specification of the
+service has this request). Names of properties are in lower case there. `az iot device c2d-message send` uses AMQP.")]
     Send(Box<SendArgs>),
 }
 
@@ -89,18 +91,22 @@ pub(super) struct SendArgs {
 }
 
 pub(super) async fn run(args: &SendArgs, login: &LoginArgs, output: &Output) -> Result<ExitCode, Failure> {
-    let body = args.body()?;
+    let message_id = args.message_id.clone().unwrap_or_else(input::unique_id);
+    // Once: it may be standard input.
+    let bytes = args.bytes()?;
     let reached = login.reach_hub().await?;
-    let admin = reached.admin(login).await?.ok_or_else(|| refused(&reached, &args.az_command(&reached.host)))?;
+    let Some(admin) = reached.admin(login).await? else {
+        args.send_over_http(&message_id, bytes, &reached).await?;
+        return args.tell(&json!({ "messageId": message_id }).to_string(), output).await;
+    };
+    let body = args.body(&message_id, &bytes)?;
     let mut path = format!("/messages/{}/{}", segment(&reached.host), segment(&args.device_id));
     if let Some(module) = &args.module_id {
         path.push_str(&format!("/modules/{}", segment(module)));
     }
     let sent: Box<RawValue> =
         admin.call::<Value>(Method::POST, path).json(&body).verbatim().await.map_err(|error| absent(error.into()))?;
-    let id: Value = serde_json::from_str(sent.get()).unwrap_or_default();
-    let text = format!("message {} waits for {}", id["messageId"].as_str().unwrap_or("-"), args.device_id);
-    Ok(output.answer(&Answer::of(sent.get(), COLUMNS, true)?.text(text)).await)
+    args.tell(sent.get(), output).await
 }
 
 const COLUMNS: &[Column] = &[("Message", "/messageId")];
@@ -112,16 +118,68 @@ pub(super) fn refused<S>(reached: &Reached<S>, command: &str) -> Failure {
 }
 
 impl SendArgs {
-    /// The message as the admin port takes it.
-    fn body(&self) -> Result<Value, Failure> {
-        let mut message = Map::new();
+    fn bytes(&self) -> Result<Vec<u8>, Failure> {
         match (&self.data, &self.data_file_path) {
-            (Some(text), _) => message.insert("body".into(), json!(text)),
-            (None, Some(file)) => message.insert("bodyBase64".into(), json!(STANDARD.encode(input::body(file)?))),
-            (None, None) => message.insert("body".into(), json!("")),
+            (Some(text), _) => Ok(text.clone().into_bytes()),
+            (None, Some(file)) => input::body(file),
+            (None, None) => Ok(Vec::new()),
+        }
+    }
+
+    /// Says which message waits now.
+    async fn tell(&self, sent: &str, output: &Output) -> Result<ExitCode, Failure> {
+        let id: Value = serde_json::from_str(sent).unwrap_or_default();
+        let text = format!("message {} waits for {}", id["messageId"].as_str().unwrap_or("-"), self.device_id);
+        Ok(output.answer(&Answer::of(sent, COLUMNS, true)?.text(text)).await)
+    }
+
+    /// Sends the message to a hub in Azure.
+    async fn send_over_http(
+        &self,
+        message_id: &str,
+        bytes: Vec<u8>,
+        reached: &Reached<HubService>,
+    ) -> Result<(), Failure> {
+        let host = &reached.host;
+        if self.module_id.is_some() {
+            let message = format!("{host} takes messages for inputs of modules from other modules only");
+            return Err(Failure::unsupported(message).hint("with the emulator: --emulator"));
+        }
+        tracing::warn!("preview: the message goes over HTTP, by a request that no specification of the service has");
+        let message = self.message(message_id, bytes)?;
+        reached.service.send_message(&self.device_id, &message).await.map_err(|error| {
+            // What a hub says that does not know the request; one that lacks the device names its code.
+            let unknown = error.refused().is_some_and(|it| matches!(it.status, 404 | 405 | 501) && it.code.is_none());
+            let failure = Failure::from(error);
+            if unknown { failure.hint(self.az_command(host)) } else { failure }
+        })
+    }
+
+    /// The message as it goes over HTTP.
+    fn message(&self, message_id: &str, bytes: Vec<u8>) -> Result<CloudMessage, Failure> {
+        let mut message = CloudMessage::new(bytes).message_id(message_id);
+        for (name, value) in properties(&self.properties)? {
+            message = message.property(name, value.as_str().unwrap_or_default());
+        }
+        message.correlation_id.clone_from(&self.correlation_id);
+        message.user_id.clone_from(&self.user_id);
+        message.content_type.clone_from(&self.content_type);
+        message.content_encoding.clone_from(&self.content_encoding);
+        message.ack = self.ack.map(Ack::of_message);
+        message.expiry_time_utc = match (&self.expiry_time_utc, self.ttl) {
+            (Some(when), _) => Some(moment(when)),
+            (None, Some(ttl)) => Some(from_now(ttl)),
+            (None, None) => None,
         };
+        Ok(message)
+    }
+
+    /// The message as the admin port takes it.
+    fn body(&self, message_id: &str, bytes: &[u8]) -> Result<Value, Failure> {
+        let mut message = Map::new();
+        message.insert("messageId".into(), json!(message_id));
+        message.insert("bodyBase64".into(), json!(STANDARD.encode(bytes)));
         let texts = [
-            ("messageId", &self.message_id),
             ("correlationId", &self.correlation_id),
             ("userId", &self.user_id),
             ("contentType", &self.content_type),
@@ -177,6 +235,15 @@ impl SendArgs {
 }
 
 impl Ack {
+    const fn of_message(self) -> DeliveryAck {
+        match self {
+            Self::None => DeliveryAck::None,
+            Self::Positive => DeliveryAck::Positive,
+            Self::Negative => DeliveryAck::Negative,
+            Self::Full => DeliveryAck::Full,
+        }
+    }
+
     const fn word(self) -> &'static str {
         match self {
             Self::None => "none",
@@ -204,6 +271,12 @@ fn moment(text: &str) -> String {
         Ok(milliseconds) => iso(milliseconds),
         Err(_) => text.to_owned(),
     }
+}
+
+/// The moment after a time, as ISO 8601.
+fn from_now(time: Duration) -> String {
+    let now = crate::commands::sas::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    iso(u64::try_from(now.saturating_add(time).as_millis()).unwrap_or(u64::MAX))
 }
 
 /// The date by the days since 1970, as the civil calendar counts: years that begin in March, in eras of

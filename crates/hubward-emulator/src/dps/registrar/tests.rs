@@ -149,7 +149,7 @@ fn what_is_known_where_decides_the_word_for_an_assignment() {
     // The hub has forgotten the device, DPS has not.
     registrar.store.change(|state| {
         let hub = state.records.get("d1").and_then(|it| it.assigned.clone()).expect("assigned").hub;
-        state.remove_device(&hub, "d1", SystemTime::UNIX_EPOCH).expect("known there");
+        state.remove_device(&hub, "d1").expect("known there");
     });
     assert_eq!(substatus(), "initialAssignment");
 }

@@ -1,17 +1,16 @@
-//! `GET` and `POST /messages/{hub}/{device}` at the admin port: a hub takes such messages over AMQP
-//! only.
+//! `GET` and `POST /messages/{hub}/{device}` at the admin port: with JSON in place of headers, and for inputs of
+//! modules too.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use super::service::Asked;
+use crate::clock::read_timestamp;
 use crate::hub::{CloudToDevice, Code};
 use crate::service::Problem;
 use crate::shared::Shared;
@@ -81,8 +80,8 @@ fn read(body: Body) -> Result<CloudToDevice, Problem> {
         (None, None) => message,
         (None, Some(seconds)) => message.expires_after(Duration::from_secs(seconds)),
         (Some(text), None) => {
-            let moment = OffsetDateTime::parse(&text, &Rfc3339);
-            message.expires_at(SystemTime::from(moment.map_err(|_| wrong("expiryTimeUtc is not ISO 8601."))?))
+            let moment = read_timestamp(&text);
+            message.expires_at(moment.ok_or_else(|| wrong("expiryTimeUtc is not ISO 8601."))?)
         }
         (Some(_), Some(_)) => return Err(wrong("There is an expiryTimeUtc or a timeToLiveInSeconds, not both.")),
     };

@@ -81,15 +81,16 @@ pub(super) async fn answer(shared: &Shared, asked: Asked, request: Request<Incom
         reply.headers_mut().insert(ALLOW, value(asked.allowed()));
         return Ok(reply);
     }
+    let text = |value: Value| value.to_string().into_bytes();
     let result = match asked.what {
-        What::Twin if read => twins::show(shared, &asked),
+        What::Twin if read => twins::show(shared, &asked).map(text),
         What::Twin => match body(request).await? {
-            Ok(body) => twins::patch(shared, &asked, &body),
+            Ok(body) => twins::patch(shared, &asked, &body).map(text),
             Err(problem) => Err(problem),
         },
-        What::Messages if read => messages::show(shared, &asked),
+        What::Messages if read => messages::show(shared, &asked).map(text),
         What::Messages => match body(request).await? {
-            Ok(body) => messages::send(shared, &asked, body),
+            Ok(body) => messages::send(shared, &asked, body).map(text),
             Err(problem) => Err(problem),
         },
         What::Method => match body(request).await? {
@@ -99,7 +100,7 @@ pub(super) async fn answer(shared: &Shared, asked: Asked, request: Request<Incom
     };
     Ok(match result {
         // hyper leaves the body out for HEAD.
-        Ok(value) => json_reply(shared, 200, &value),
+        Ok(body) => json_reply(shared, 200, body),
         Err(problem) => problem.reply(&shared.clock, Form::Nested),
     })
 }
@@ -122,8 +123,8 @@ async fn body(asked: Request<Incoming>) -> Result<Result<Value, Problem>, Cut> {
     }))
 }
 
-fn json_reply(shared: &Shared, status: u16, body: &Value) -> Reply {
-    reply(&shared.clock, status, "application/json; charset=utf-8", Paced::new(body.to_string(), Pace::AtOnce))
+fn json_reply(shared: &Shared, status: u16, body: Vec<u8>) -> Reply {
+    reply(&shared.clock, status, "application/json; charset=utf-8", Paced::new(body, Pace::AtOnce))
 }
 
 /// Most bytes of a body: the payload of a method, or a twin, however it is escaped.

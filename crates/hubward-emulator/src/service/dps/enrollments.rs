@@ -6,8 +6,11 @@ use super::kind::Kind;
 use crate::store::{Entry, State, Table};
 
 impl Kind for IndividualEnrollment {
-    /// Source: `[guess]` from `[sdk]` azure-iot-sdk-csharp, ProvisioningE2ETests.cs.
+    /// Source: `[sdk]` azure-iot-sdk-csharp, ProvisioningE2ETests.cs; `[seen]` MicrosoftDocs/azure-docs, issue
+    /// 57082, and a public Java program of 2023.
     const MISSING: (u32, &'static str) = (404_201, "The enrollment was not found.");
+    /// Source: `[seen]` a public Java program of 2023 branches on it.
+    const EXISTS: u32 = 409_201;
 
     const ITEM_TYPE: &'static str = "enrollment";
     const TABLE: &'static str = "enrollments";

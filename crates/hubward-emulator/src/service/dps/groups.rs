@@ -8,6 +8,8 @@ use crate::store::{Entry, State, Table};
 impl Kind for EnrollmentGroup {
     /// Source: `[seen]` a training page of Microsoft's shows it.
     const MISSING: (u32, &'static str) = (404_204, "The enrollment group was not found.");
+    /// Source: `[guess]` by analogy: 409201 beside 404201.
+    const EXISTS: u32 = 409_204;
 
     const ITEM_TYPE: &'static str = "enrollmentGroup";
     const TABLE: &'static str = "enrollmentGroups";

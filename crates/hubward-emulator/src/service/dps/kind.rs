@@ -18,6 +18,8 @@ use crate::wire_id;
 pub(super) trait Kind: Model + Serialize + DeserializeOwned + 'static {
     /// Code and message for one that does not exist.
     const MISSING: (u32, &'static str);
+    /// Code for one that exists already.
+    const EXISTS: u32;
     /// What a query's answer calls it.
     const ITEM_TYPE: &'static str;
     /// What a query calls all of it.
@@ -66,7 +68,7 @@ pub(super) fn answer<K: Kind>(
             Ok(Done::nothing())
         }
         Action::Query => {
-            let page = Page::read(headers, K::ITEM_TYPE)?;
+            let page = Page::read(headers, K::ITEM_TYPE, shared.choices.next_order())?;
             query::check(body, K::TABLE)?;
             Ok(shared.store.read(|state| page.of(K::entries(state), |it| Some(shown(it)))))
         }
@@ -77,8 +79,8 @@ pub(super) fn answer<K: Kind>(
 
 /// Creates without If-Match, updates with it.
 ///
-/// Source: `[sdk]` azure-iot-sdk-csharp, issue 3076, and azure-sdk-for-python, issue 35187, for 409. Its
-/// six-digit code and 404 for an update of nothing are `[guess]`es.
+/// Source: `[sdk]` azure-iot-sdk-csharp, issue 3076, and azure-sdk-for-python, issue 35187, for 409. 404 for an
+/// update of nothing is a `[guess]`.
 pub(super) fn put<K: Kind>(
     state: &mut State,
     model: K,
@@ -94,7 +96,7 @@ pub(super) fn put<K: Kind>(
         (None, _) => return Err(missing::<K>()),
         (Some(_), IfMatch::Absent) => {
             let message = "It exists already. An update needs If-Match, with its etag or *.";
-            return Err(Refusal::generic(409, message));
+            return Err(Refusal::new(409, K::EXISTS, message));
         }
         (Some(before), _) => check_etag(if_match, before.model.settings().etag.as_deref())?,
     }

@@ -2,6 +2,7 @@
 
 use std::ops::Bound;
 
+use fastrand::Rng;
 use hubward_proto::service::QuerySpecification;
 use hyper::header::HeaderMap;
 use serde::Serialize;
@@ -18,18 +19,20 @@ pub(super) struct Page {
     most: usize,
     /// Key of the last thing on the page before.
     after: Option<String>,
+    /// In which order the things are; `None` is that of their keys.
+    order: Option<Rng>,
 }
 
 impl Page {
     /// Reads the headers.
-    pub(super) fn read(headers: &HeaderMap, item_type: &'static str) -> Result<Self, Refusal> {
+    pub(super) fn read(headers: &HeaderMap, item_type: &'static str, order: Option<Rng>) -> Result<Self, Refusal> {
         let wrong = |message| Refusal::generic(400, message);
-        let Wanted { most, after } = Wanted::read(headers).map_err(wrong)?;
+        let Wanted { most, after, .. } = Wanted::read(headers).map_err(wrong)?;
         let key = |mark: String| match mark.split_once(' ') {
             Some((kind, key)) if kind == item_type => Ok(key.to_owned()),
             _ => Err(wrong(FOREIGN)),
         };
-        Ok(Self { item_type, most, after: after.map(key).transpose()? })
+        Ok(Self { item_type, most, after: after.map(key).transpose()?, order })
     }
 
     /// The page of these things; `show` leaves out what is not asked for.
@@ -43,6 +46,7 @@ impl Page {
             last = Some(key);
         }
         let after = last.filter(|_| rest.next().is_some()).map(|it| format!("{} {it}", self.item_type));
+        sheet.shuffle(self.order.clone());
         let (body, headers) = sheet.finish(self.item_type, after.as_deref());
         Done { answer: Answer { body, ..Answer::json(200, &()) }, headers }
     }
@@ -106,7 +110,7 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(MAX_ITEM_COUNT, HeaderValue::from_static(most));
         headers.insert(CONTINUATION, HeaderValue::from_str(after).expect("a value"));
-        Page::read(&headers, "enrollment")
+        Page::read(&headers, "enrollment", None)
     }
 
     #[test]

@@ -28,7 +28,7 @@ pub(super) fn answer(
             Ok(Done::nothing())
         }),
         Action::QueryOf(group) => {
-            let page = Page::read(headers, "deviceRegistration")?;
+            let page = Page::read(headers, "deviceRegistration", shared.choices.next_order())?;
             // The route has no body; who sends one anyway means this.
             if !body.is_empty() {
                 query::check(body, "deviceRegistrations")?;

@@ -12,7 +12,7 @@ use super::identity::{self, Wish, find};
 use super::problem::Problem;
 use super::registry::{self, Mode};
 use super::twins::without_own_names;
-use super::{Done, IfMatch, check_etag, read};
+use super::{Done, IfMatch, check_twin_etag, read};
 use crate::clock::timestamp;
 use crate::hub::{Code, TwinProblem, change_twin};
 use crate::journal::{EventKind, EventSource, Note};
@@ -111,9 +111,11 @@ const MODES: [ImportMode; 9] = [
     ImportMode::UpdateTwinIfMatchEtag,
 ];
 
-/// Source: `[doc]` iot-hub/iot-hub-bulk-identity-mgmt.md, `importMode`. That what a request says of the
-/// twin is merged into it, whatever the mode, is a `[guess]`, and that `managedBy` stays, which these
-/// requests do not have. An identity that is refused is as it was. Gives what the journal is to be told.
+/// Source: `[doc]` iot-hub/iot-hub-bulk-identity-mgmt.md, `importMode`; `[seen]` recordings of
+/// azure-sdk-for-net, `DevicesClient_BulkCreation_DeviceWithTwin`, for the twin of a new identity, whose tags
+/// and desired properties are its first state. That what a request says of a twin that exists is merged into
+/// it, whatever the mode, is a `[guess]`, and that `managedBy` stays, which these requests do not have. An
+/// identity that is refused is as it was. Gives what the journal is to be told.
 fn apply(
     state: &mut State,
     hub: &str,
@@ -137,19 +139,18 @@ fn apply(
         ImportMode::Update | ImportMode::UpdateIfMatchEtag => Some(Mode::Update),
         ImportMode::Delete | ImportMode::DeleteIfMatchEtag => {
             let etag = etag(operation.etag.as_deref(), insists)?;
-            return registry::remove(state, hub, client_id, &etag, now).map(|()| None);
+            return registry::remove(state, hub, client_id, &etag).map(|()| None);
         }
         ImportMode::UpdateTwin | ImportMode::UpdateTwinIfMatchEtag => None,
         unknown => return Err(Problem::invalid(format!("There is no importMode `{unknown}`."))),
     };
-    let tags = operation.tags.map(Change::Merge);
-    let desired = operation.properties.and_then(|it| it.desired).map(without_own_names).map(Change::Merge);
+    let tags = operation.tags;
+    let desired = operation.properties.and_then(|it| it.desired).map(without_own_names);
     let twin_etag = if *mode == ImportMode::UpdateTwinIfMatchEtag {
         etag(operation.twin_etag.as_deref(), true)?
     } else {
         IfMatch::Any
     };
-    // The table itself tells of identities that come and go.
     let news = if let Some(put) = put {
         // A new identity has no etag to insist on, so that only one that is known needs it.
         let insists = insists && !(put == Mode::CreateOrUpdate && find(state, hub, client_id).is_err());
@@ -170,20 +171,45 @@ fn apply(
             status_reason: operation.status_reason,
             managed_by: find(state, hub, client_id).ok().and_then(|it| it.managed_by.clone()),
         };
-        // On a copy first: what the twin refuses refuses the identity.
         let now_text = timestamp(now);
-        let mut twin = find(state, hub, client_id).map_or_else(|_| Twin::new(None, &now_text), |it| it.twin.clone());
+        if find(state, hub, client_id).is_err() {
+            let twin = first_twin(tags.as_ref(), desired.as_ref(), &now_text)?;
+            registry::apply(state, hub, client_id, wish, put, &if_match, now)?;
+            if let (Some(twin), Some(device)) = (twin, state.device_mut(hub, client_id)) {
+                device.twin = twin;
+            }
+            // The table itself tells of it.
+            return Ok(None);
+        }
+        let (tags, desired) = (tags.clone().map(Change::Merge), desired.clone().map(Change::Merge));
+        // On a copy first: what the twin refuses refuses the identity.
+        let mut twin = find(state, hub, client_id)?.twin.clone();
         twin.update(tags.as_ref(), desired.as_ref(), &now_text).map_err(TwinProblem::from)?;
-        let created = registry::apply(state, hub, client_id, wish, put, &if_match, now)?;
-        (!created).then_some(EventKind::DeviceUpdated)
+        registry::apply(state, hub, client_id, wish, put, &if_match, now)?;
+        Some(EventKind::DeviceUpdated)
     } else {
         find(state, hub, client_id)?;
         Some(EventKind::TwinUpdated)
     };
     if put.is_none() || tags.is_some() || desired.is_some() {
-        change_twin(state, hub, client_id, tags.as_ref(), desired.as_ref(), now, |it| check_etag(&twin_etag, it))?;
+        let (tags, desired) = (tags.map(Change::Merge), desired.map(Change::Merge));
+        let fits = |etag: &str| check_twin_etag(&twin_etag, client_id, etag);
+        change_twin(state, hub, client_id, tags.as_ref(), desired.as_ref(), now, fits)?;
     }
     Ok(news)
+}
+
+/// The twin of a new identity, if the request says something of it.
+fn first_twin(
+    tags: Option<&Map<String, Value>>,
+    desired: Option<&Map<String, Value>>,
+    now: &str,
+) -> Result<Option<Twin>, TwinProblem> {
+    if tags.is_none() && desired.is_none() {
+        return Ok(None);
+    }
+    let none = Map::new();
+    Ok(Some(Twin::first(tags.unwrap_or(&none), desired.unwrap_or(&none), now)?))
 }
 
 /// Source: `[doc]` the REST page "Bulk Registry - Update Registry".

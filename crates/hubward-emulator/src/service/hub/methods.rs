@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use hubward_proto::limits::{METHOD_RESPONSE_TIMEOUT, METHOD_RESPONSE_TIMEOUT_MAX};
 use hubward_proto::service::MethodRequest;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::Done;
 use super::identity::find;
@@ -16,15 +16,17 @@ use crate::shared::Shared;
 pub(super) async fn answer(shared: &Shared, hub: &str, client_id: &str, body: &[u8]) -> Result<Done, Problem> {
     let body: Value = super::read(body, b'{')?;
     shared.store.read(|state| find(state, hub, client_id).map(drop))?;
-    Ok(Done::json(&invoke(shared, hub, client_id, body).await?))
+    let body = invoke(shared, hub, client_id, body).await?;
+    Ok(Done { status: 200, body, headers: Vec::new() })
 }
 
-/// Calls a method; `{status, payload}` whatever the status.
+/// Calls a method; gives the text of `{status, payload}`, whatever the status. The payload is the device's, and
+/// may be no JSON.
 ///
 /// Source: `[doc]` iot-hub/iot-hub-devguide-direct-methods.md, "Invoke direct method"; `[sdk]`
 /// azure-iot-sdk-csharp, MethodRequestInternal.cs for the longest wait for a connection; `[seen]` by
 /// mwalser/terraform-provider-iothub, CONCEPT.md, that it is not longer than the one for an answer.
-pub(crate) async fn invoke(shared: &Shared, hub: &str, client_id: &str, body: Value) -> Result<Value, Problem> {
+pub(crate) async fn invoke(shared: &Shared, hub: &str, client_id: &str, body: Value) -> Result<Vec<u8>, Problem> {
     let request: MethodRequest = serde_json::from_value(body)
         .map_err(|problem| Problem::invalid(format!("The body does not fit: {problem}.")))?;
     let response_timeout = request.response_timeout_in_seconds.map_or(METHOD_RESPONSE_TIMEOUT, Duration::from_secs);
@@ -41,7 +43,7 @@ pub(crate) async fn invoke(shared: &Shared, hub: &str, client_id: &str, body: Va
     }
     let invocation =
         Invocation { name: request.method_name, payload: request.payload, response_timeout, connect_timeout };
-    Ok(json!(crate::hub::invoke(shared, hub, client_id, invocation).await?))
+    Ok(crate::hub::invoke(shared, hub, client_id, invocation).await?.to_wire())
 }
 
 const RESPONSE_TIMEOUT_MIN: Duration = Duration::from_secs(5);

@@ -23,6 +23,8 @@ pub(super) enum Action {
     Modules(String),
     /// Throw away the messages that wait for a device.
     Purge(String),
+    /// Send a message to a device.
+    Send(String),
     GetTwin(String),
     PatchTwin(String),
     PutTwin(String),
@@ -44,7 +46,7 @@ impl Action {
         let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
         let lower: Vec<String> = parts.iter().map(|it| it.to_ascii_lowercase()).collect();
         let words: Vec<&str> = lower.iter().map(String::as_str).collect();
-        if let Some(action) = Self::not_emulated(&words) {
+        if let Some(action) = Self::not_emulated(method, &words) {
             return Ok(action);
         }
         let nothing = || Problem::generic(404, "There is nothing at this path.");
@@ -69,6 +71,7 @@ impl Action {
             ("PUT", ["devices", _, "modules", _]) => Self::PutIdentity(module()?),
             ("DELETE", ["devices", _, "modules", _]) => Self::DeleteIdentity(module()?),
             ("DELETE", ["devices", _, "commands"]) => Self::Purge(device()?),
+            ("POST", ["devices", _, "messages", "devicebound"]) => Self::Send(device()?),
             ("GET", ["twins", _]) => Self::GetTwin(device()?),
             ("PATCH", ["twins", _]) => Self::PatchTwin(device()?),
             ("PUT", ["twins", _]) => Self::PutTwin(device()?),
@@ -91,15 +94,18 @@ impl Action {
         })
     }
 
-    fn not_emulated(words: &[&str]) -> Option<Self> {
+    fn not_emulated(method: &str, words: &[&str]) -> Option<Self> {
+        if is_send(method, words) {
+            return None;
+        }
         Some(Self::NotEmulated(match words {
             ["jobs", ..] => "jobs (/jobs). Change twins and call methods one by one, or with POST /devices",
             ["configurations", ..] => "configurations (/configurations)",
             ["digitaltwins", ..] => "the digital twin API (/digitaltwins). /twins has the same properties",
             ["devices", _, "applyconfigurationcontent"] => "edge devices",
-            ["messages", "devicebound"] | ["devices", _, "messages", "devicebound", ..] => {
-                "messages to devices over this API, which the real service has over AMQP only. The emulator's own \
-                 door for them is its admin port: POST /messages/{hub}/{device}. A device receives over MQTT"
+            ["messages", "devicebound"] => {
+                "this path. Send messages to devices with POST /devices/{device}/messages/deviceBound, or at the \
+                 admin port with POST /messages/{hub}/{device}"
             }
             ["messages", "servicebound", "filenotifications", ..]
             | ["devices", _, "files", ..]
@@ -137,6 +143,7 @@ impl Action {
             Self::Bulk | Self::Regenerate | Self::PutIdentity(_) | Self::DeleteIdentity(_) => &[Right::RegistryWrite],
             Self::Query => &[Right::ServiceConnect, Right::RegistryRead],
             Self::Purge(_)
+            | Self::Send(_)
             | Self::GetTwin(_)
             | Self::PatchTwin(_)
             | Self::PutTwin(_)
@@ -155,11 +162,16 @@ pub(crate) fn is_asked(path: &str) -> bool {
     ["devices", "twins", "statistics", "messages", "jobs", "configurations", "digitaltwins"].contains(&first.as_str())
 }
 
-/// Whether a path is one that devices use, with tokens of their own.
-pub(super) fn is_for_devices(path: &str) -> bool {
+/// Whether a request is one that devices send, with tokens of their own.
+pub(super) fn is_for_devices(method: &str, path: &str) -> bool {
     let path = path.to_ascii_lowercase();
     let words: Vec<&str> = path.trim_start_matches('/').split('/').collect();
-    is_device_side(&words)
+    is_device_side(&words) && !is_send(method, &words)
+}
+
+/// Whether a service sends a message to a device; the other methods of the path are for the device.
+fn is_send(method: &str, words: &[&str]) -> bool {
+    method == "POST" && matches!(words, ["devices", _, "messages", "devicebound"])
 }
 
 /// Whether a path is that of calls of methods.
@@ -222,6 +234,8 @@ mod tests {
             ("PUT", "/devices/d1/modules/m%2B1", Action::PutIdentity(id("d1/m+1"))),
             ("GET", "/devices/modules/modules/modules", Action::GetIdentity(id("modules/modules"))),
             ("DELETE", "/devices/d1/commands", Action::Purge(id("d1"))),
+            ("POST", "/devices/d1/messages/deviceBound", Action::Send(id("d1"))),
+            ("POST", "/Devices/d%201/messages/devicebound", Action::Send(id("d 1"))),
             ("PATCH", "/twins/d1", Action::PatchTwin(id("d1"))),
             ("PUT", "/twins/d1/modules/m1", Action::PutTwin(id("d1/m1"))),
             ("POST", "/twins/d1/methods", Action::Invoke(id("d1"))),
@@ -234,6 +248,13 @@ mod tests {
             assert_eq!(Action::parse(method, path), Ok(action), "{method} {path}");
             assert!(is_asked(path), "{path}");
         }
+    }
+
+    #[test]
+    fn who_asks_for_its_messages_is_a_device() {
+        let path = "/devices/d1/messages/deviceBound";
+        assert!(is_for_devices("GET", path) && !is_for_devices("POST", path));
+        assert!(matches!(Action::parse("GET", path), Ok(Action::NotEmulated(_))));
     }
 
     #[test]
@@ -284,13 +305,14 @@ mod tests {
             ("/messages/deviceBound", false),
             ("/messages/serviceBound/filenotifications", false),
             ("/devices/d1/messages/events", true),
-            ("/devices/d1/messages/deviceBound", true),
+            ("/devices/d1/messages/deviceBound/t-1", true),
+            ("/devices/d1/modules/m1/messages/deviceBound", true),
             ("/devices/d1/files", true),
             ("/devices/d1/modules/m1/messages/events", true),
         ] {
             let action = Action::parse("POST", path);
             assert!(matches!(action, Ok(Action::NotEmulated(_))), "{path}: {action:?}");
-            assert_eq!((is_for_devices(path), is_asked(path)), (for_devices, true), "{path}");
+            assert_eq!((is_for_devices("POST", path), is_asked(path)), (for_devices, true), "{path}");
         }
     }
 }

@@ -29,7 +29,7 @@ pub(super) fn list(shared: &Shared, hub: &str, query: Option<&str>) -> Result<Do
     shared.store.read(|state| {
         let devices = state.hub(hub).into_iter().flat_map(|it| it.devices.keys()).filter(|it| !it.contains('/'));
         let shown: Result<Vec<_>, _> = devices.take(top).map(|it| identity::device(state, hub, it)).collect();
-        Ok(Done::json(&shown?))
+        Ok(Done::json(&ordered(shared, shown?)))
     })
 }
 
@@ -39,8 +39,16 @@ pub(super) fn modules(shared: &Shared, hub: &str, device_id: &str) -> Result<Don
         find(state, hub, device_id)?;
         let modules = state.hub(hub).map_or_else(Vec::new, |it| it.modules(device_id));
         let shown: Result<Vec<_>, _> = modules.iter().map(|it| identity::module(state, hub, it)).collect();
-        Ok(Done::json(&shown?))
+        Ok(Done::json(&ordered(shared, shown?)))
     })
+}
+
+/// A list in the order that the emulator's options give it.
+fn ordered<T>(shared: &Shared, mut list: Vec<T>) -> Vec<T> {
+    if let Some(mut order) = shared.choices.next_order() {
+        order.shuffle(&mut list);
+    }
+    list
 }
 
 /// One device or module.
@@ -48,14 +56,15 @@ pub(super) fn get(shared: &Shared, hub: &str, client_id: &str) -> Result<Done, P
     shared.store.read(|state| show(state, hub, client_id))
 }
 
+/// Source: `[seen]` recordings of azure-sdk-for-net: an answer about a device has a header `ETag`, one about a
+/// module has none.
 fn show(state: &State, hub: &str, client_id: &str) -> Result<Done, Problem> {
     let etag = &find(state, hub, client_id)?.etag;
     Ok(if client_id.contains('/') {
         Done::json(&identity::module(state, hub, client_id)?)
     } else {
-        Done::json(&identity::device(state, hub, client_id)?)
-    }
-    .etag(etag))
+        Done::json(&identity::device(state, hub, client_id)?).etag(etag)
+    })
 }
 
 /// Creates without `If-Match`, updates with it.
@@ -94,24 +103,17 @@ pub(super) fn delete(shared: &Shared, hub: &str, client_id: &str, if_match: &IfM
             "Etag missing: a DELETE needs If-Match, with the etag or *.",
         ));
     }
-    let now = shared.clock.now();
-    shared.store.change(|state| remove(state, hub, client_id, if_match, now))?;
+    shared.store.change(|state| remove(state, hub, client_id, if_match))?;
     Ok(Done::nothing())
 }
 
-pub(super) fn remove(
-    state: &mut State,
-    hub: &str,
-    client_id: &str,
-    if_match: &IfMatch,
-    now: SystemTime,
-) -> Result<(), Problem> {
+pub(super) fn remove(state: &mut State, hub: &str, client_id: &str, if_match: &IfMatch) -> Result<(), Problem> {
     check_etag(if_match, &find(state, hub, client_id)?.etag)?;
     if client_id.contains('/') {
         state.live.close(&Key::Hub(hub.to_owned(), client_id.to_owned()), Why::NotAllowed);
-        state.hub_mut(hub).and_then(|it| it.remove(client_id, now));
+        state.hub_mut(hub).and_then(|it| it.remove(client_id));
     } else {
-        state.remove_device(hub, client_id, now);
+        state.remove_device(hub, client_id);
     }
     Ok(())
 }
@@ -172,7 +174,10 @@ pub(super) fn apply(
         devices.insert(client_id.to_owned(), Device::new(keys.clone(), now));
     }
     let device = devices.get_mut(client_id).ok_or_else(|| Problem::missing(client_id))?;
-    (device.keys, device.etag) = (keys, wire_id::identity_etag());
+    device.keys = keys;
+    if !created {
+        device.etag = wire_id::next_identity_etag(&device.etag);
+    }
     device.managed_by = wish.managed_by;
     let enabled = wish.enabled.unwrap_or(device.enabled);
     if device.enabled != enabled {
@@ -213,5 +218,6 @@ fn of_module(client_id: &str, body: &[u8]) -> Result<Wish, Problem> {
 /// Source: `[doc]` the REST page "Devices - Get Devices".
 const LIST_MOST: usize = 1000;
 
-/// Source: `[doc]` iot-hub/iot-hub-devguide-module-twins.md: 50 modules a device.
+/// Source: `[doc]` iot-hub/iot-hub-devguide-module-twins.md: 50 modules a device; `[seen]` MicrosoftDocs/azure-docs,
+/// issue 40485, and Azure/iotedge, issue 3105.
 const MODULES_MOST: usize = 50;

@@ -3,23 +3,26 @@
 use serde_json::{Map, Value};
 
 use super::problem::Problem;
-use super::{Done, IfMatch, check_etag};
+use super::{Done, IfMatch, check_twin_etag};
 use crate::hub::{TwinProblem, change_twin, note_twin_update};
 use crate::shared::Shared;
 use crate::store::{Change, TwinView, twin_view};
 
 /// The twin of a device or module.
+///
+/// Source: `[seen]` recordings of azure-sdk-for-net: no header `ETag`, here and after a change.
 pub(super) fn get(shared: &Shared, hub: &str, client_id: &str) -> Result<Done, Problem> {
     shared.store.read(|state| {
         let view = twin_view(state, hub, client_id).ok_or_else(|| Problem::missing_twin(client_id))?;
-        Ok(Done::json(&view).etag(&view.etag))
+        Ok(Done::json(&view))
     })
 }
 
 /// Patches tags and desired properties, or replaces both; gives the whole twin.
 ///
-/// Source: `[doc]` iot-hub/iot-hub-devguide-device-twins.md, "Back-end operations". That a replacement
-/// without tags, or without desired properties, leaves none of them is a `[guess]`.
+/// Source: `[doc]` iot-hub/iot-hub-devguide-device-twins.md, "Back-end operations"; `[seen]`
+/// MicrosoftDocs/azure-docs, issue 32289: a replacement without tags leaves none. That the same holds for
+/// desired properties is a `[guess]`.
 pub(super) fn change(
     shared: &Shared,
     hub: &str,
@@ -29,14 +32,8 @@ pub(super) fn change(
     replace: bool,
 ) -> Result<Done, Problem> {
     let body: Value = super::read(body, b'{')?;
-    let [tags, desired] = parts(&body)?;
-    let change = |part: Option<Map<String, Value>>| match (replace, part) {
-        (true, part) => Some(Change::Replace(part.unwrap_or_default())),
-        (false, part) => part.map(Change::Merge),
-    };
-    let (tags, desired) = (change(tags), change(desired));
-    let view = apply(shared, hub, client_id, if_match, tags.as_ref(), desired.as_ref())?;
-    Ok(Done::json(&view).etag(&view.etag))
+    let changes = Changes::read(&body, replace)?;
+    Ok(Done::json(&apply(shared, hub, client_id, if_match, &changes)?))
 }
 
 /// Changes a twin, and gives it as it is then.
@@ -45,14 +42,14 @@ fn apply(
     hub: &str,
     client_id: &str,
     if_match: &IfMatch,
-    tags: Option<&Change>,
-    desired: Option<&Change>,
+    changes: &Changes,
 ) -> Result<TwinView, Problem> {
     let now = shared.clock.now();
-    let fits = |etag: &str| check_etag(if_match, etag);
+    let Changes { tags, desired } = changes;
+    let fits = |etag: &str| check_twin_etag(if_match, client_id, etag);
     let (version, view) = shared.store.change(|state| {
         state.device(hub, client_id).ok_or_else(|| Problem::missing_twin(client_id))?;
-        let version = change_twin(state, hub, client_id, tags, desired, now, fits)?;
+        let version = change_twin(state, hub, client_id, tags.as_ref(), desired.as_ref(), now, fits)?;
         let view = twin_view(state, hub, client_id).ok_or_else(|| Problem::missing_twin(client_id))?;
         Ok::<_, Problem>((version, view))
     })?;
@@ -60,18 +57,38 @@ fn apply(
     Ok(view)
 }
 
-/// Tags and desired properties of a body. Other members are ignored.
-fn parts(body: &Value) -> Result<[Option<Map<String, Value>>; 2], TwinProblem> {
-    let tags = object(body.get("tags"), "tags")?;
-    let properties = object(body.get("properties"), "properties")?;
-    let desired = object(properties.and_then(|it| it.get("desired")), "desired")?;
-    Ok([tags.cloned(), desired.cloned().map(without_own_names)])
+/// What a body changes. Members other than tags and desired properties are ignored.
+struct Changes {
+    tags: Option<Change>,
+    desired: Option<Change>,
+}
+
+impl Changes {
+    /// A replacement leaves nothing of a part that is absent or `null`. In a patch, what is absent stays, and
+    /// `null` takes all desired properties away.
+    ///
+    /// Source: `[sdk]` azure-iot-sdk-node, end-to-end test "can null out all desired properties". That `null`
+    /// for the tags of a patch changes nothing is a `[guess]`.
+    fn read(body: &Value, replace: bool) -> Result<Self, TwinProblem> {
+        let tags = object(body.get("tags"), "tags")?.cloned();
+        let properties = object(body.get("properties"), "properties")?;
+        let desired = properties.and_then(|it| it.get("desired"));
+        let none = desired.is_some_and(Value::is_null);
+        let desired = object(desired, "desired")?.cloned().map(without_own_names);
+        Ok(if replace {
+            let all = |part: Option<Map<String, Value>>| Some(Change::Replace(part.unwrap_or_default()));
+            Self { tags: all(tags), desired: all(desired) }
+        } else {
+            let desired = if none { Some(Change::Replace(Map::new())) } else { desired.map(Change::Merge) };
+            Self { tags: tags.map(Change::Merge), desired }
+        })
+    }
 }
 
 /// Desired properties of a body without `$metadata` and `$version`, which are the hub's own: a twin that
 /// was read can be sent back.
 ///
-/// Source: `[guess]` from the SDKs, which send back what they have read.
+/// Source: `[seen]` recordings of azure-sdk-for-net, which send back what they have read.
 pub(super) fn without_own_names(mut desired: Map<String, Value>) -> Map<String, Value> {
     for name in ["$metadata", "$version"] {
         desired.remove(name);
@@ -94,7 +111,6 @@ pub(crate) fn patch(shared: &Shared, hub: &str, client_id: &str, body: &Value) -
     if !body.is_object() {
         return Err(TwinProblem::NotAnObject { part: "the body" }.into());
     }
-    let [tags, desired] = parts(body)?.map(|it| it.map(Change::Merge));
-    let view = apply(shared, hub, client_id, &IfMatch::Any, tags.as_ref(), desired.as_ref())?;
-    Ok(serde_json::json!(view))
+    let changes = Changes::read(body, false)?;
+    Ok(serde_json::json!(apply(shared, hub, client_id, &IfMatch::Any, &changes)?))
 }

@@ -103,7 +103,7 @@ fn the_size_is_that_of_the_whole() {
         assert_eq!(twin.report(&map(json!({ name: text })), "t2"), Ok(version));
     }
     let error = twin.report(&map(json!({"i": ""})), "t2").expect_err("32 KB and a byte");
-    assert_eq!(error.to_string(), "the twin's section has 32769 bytes, but at most 32768 are allowed");
+    assert_eq!(error.to_string(), "Properties.Reported has 32769 bytes, but at most 32768 are allowed");
     assert_eq!(twin.report(&map(json!({"a": null, "i": ""})), "t2"), Ok(10));
 }
 

@@ -1,6 +1,7 @@
 //! What the service API of a hub reads and writes: identities, twins, methods, errors.
 
 mod authentication;
+mod cloud_message;
 mod identity;
 mod identity_bulk;
 mod method;
@@ -9,6 +10,7 @@ mod statistics;
 mod twin;
 
 pub use authentication::{Authentication, AuthenticationType, X509Thumbprint};
+pub use cloud_message::{CloudMessage, DeliveryAck};
 pub use identity::{Capabilities, ConnectionState, Device, DeviceStatus, Module};
 pub use identity_bulk::{
     DeviceBulkError, DeviceBulkResult, DeviceBulkWarning, DeviceOperation, ImportMode, OperationCode,

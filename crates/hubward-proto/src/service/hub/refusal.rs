@@ -111,7 +111,7 @@ pub fn code_of(name: &str) -> Option<u32> {
 }
 
 /// Source: `[doc]` iot-hub/troubleshoot-error-codes.md; `[sdk]` azure-iot-sdk-csharp, ErrorCode.cs.
-const CODES: [(u32, &str); 42] = [
+const CODES: [(u32, &str); 44] = [
     (400_000, "GenericBadRequest"),
     (400_001, "InvalidProtocolVersion"),
     (400_003, "InvalidOperation"),
@@ -130,6 +130,8 @@ const CODES: [(u32, &str); 42] = [
     (403_004, "DeviceMaximumQueueDepthExceeded"),
     (403_006, "DeviceMaximumActiveFileUploadLimitExceeded"),
     (403_012, "DeviceDisabled"),
+    (403_100, "DeviceModelMaxPropertiesExceeded"),
+    (403_101, "DeviceModelMaxIndexablePropertiesExceeded"),
     (403_800, "DeviceMaximumInflightMethodExceeded"),
     (404_001, "DeviceNotFound"),
     (404_002, "JobNotFound"),

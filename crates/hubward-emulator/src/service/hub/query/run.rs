@@ -26,7 +26,7 @@ impl Query {
 
     /// What an answer says its things are.
     ///
-    /// Source: `[sdk]` azure-iot-sdk-csharp, Query/QueryResult.cs.
+    /// Source: `[sdk]` azure-iot-sdk-csharp, Query/QueryResult.cs; `[seen]` recordings of azure-sdk-for-net.
     const fn item_type(&self) -> &'static str {
         match self.select {
             Select::Everything => "Twin",
@@ -89,6 +89,7 @@ impl Query {
             }
         }
         let next = rows.last.filter(|_| rows.more).map(|last| Mark { left: rows.left, after: Some(last) }.write(text));
+        rows.sheet.shuffle(wanted.order.clone());
         Ok(rows.sheet.finish(self.item_type(), next.as_deref()))
     }
 

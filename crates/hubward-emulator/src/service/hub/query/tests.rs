@@ -271,7 +271,7 @@ async fn page(
         let last = documents.last().map(|(key, _)| key.clone());
         Batch { documents, last }
     };
-    let wanted = Wanted { most, after };
+    let wanted = Wanted { most, after, order: None };
     let (body, headers) = query.run(text, &wanted, batch).await?;
     let header = |name: &str| headers.iter().find(|(it, _)| *it == name).map(|(_, it)| it.clone());
     let mut next = HeaderMap::new();

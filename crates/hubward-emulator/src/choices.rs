@@ -1,0 +1,35 @@
+//! What a program may choose where real services vary, or where nobody has published what they do.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use fastrand::Rng;
+
+/// The choices of an emulator; see [`Builder`](crate::Builder).
+#[derive(Debug, Default)]
+pub(crate) struct Choices {
+    /// A filter that is refused ends the connection.
+    pub(crate) close_on_refused_filter: bool,
+    /// What the order of lists depends on; `None` is the order of ids.
+    shuffle: Option<u64>,
+    /// Lists that were shuffled.
+    lists: AtomicU64,
+}
+
+impl Choices {
+    pub(crate) fn new(close_on_refused_filter: bool, shuffle: Option<u64>) -> Self {
+        Self { close_on_refused_filter, shuffle, lists: AtomicU64::new(0) }
+    }
+
+    /// The order of the next list: another one each time, and the same ones after the next start. `None` if lists
+    /// are in the order of ids.
+    pub(crate) fn next_order(&self) -> Option<Rng> {
+        let seed = self.shuffle?;
+        Some(rng(seed, self.lists.fetch_add(1, Ordering::Relaxed)))
+    }
+}
+
+/// The order for one of many things.
+pub(crate) fn rng(seed: u64, thing: u64) -> Rng {
+    // Neighbours would begin alike.
+    Rng::with_seed(seed ^ thing.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15))
+}
