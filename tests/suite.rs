@@ -6,9 +6,9 @@ mod conformance;
 mod corpora;
 mod crash;
 mod examples;
-mod live_questions;
 #[cfg(target_os = "linux")]
 mod floods;
+mod live_questions;
 mod readme;
 mod refusals;
 mod secrets;

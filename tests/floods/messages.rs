@@ -49,3 +49,9 @@ async fn of_messages_to_a_program_that_takes_them_slowly() {
     let run = withstands_read(&["c2d", "receive"], End::For, pause, || Messages::of(60_000)).await;
     assert!(run.log.len() < 50, "{run:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_large_messages_that_are_only_shown() {
+    let run = withstands(&["c2d", "receive", "--no-complete"], End::For, || Messages::of(200_000)).await;
+    assert!(run.log.len() < 50, "{run:?}");
+}
