@@ -16,80 +16,10 @@ use super::load::{Trouble, is_damage};
 use super::mark::Mark;
 use super::quietly::quietly;
 use super::sums::Sums;
-use super::{Disk, DiskLog, damage, load, migrate, rows, writer};
+use super::{Disk, DiskLog, StateError, damage, load, migrate, rows, writer};
 use crate::hub::TelemetryLog;
 use crate::new_file;
 use crate::store::State;
-
-/// Why the state of a data directory cannot be used.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum StateError {
-    /// Another emulator has it open.
-    #[error("{path} is in use by another emulator; end that one, or choose another data directory", path = path.display())]
-    InUse {
-        /// The file.
-        path: PathBuf,
-    },
-    /// A newer hubward wrote it.
-    #[error(
-        "{path} was written by a newer hubward (format {found}, this one reads up to {FORMAT}); use that one, or another \
-         data directory",
-        path = path.display()
-    )]
-    Newer {
-        /// The file.
-        path: PathBuf,
-        /// Its format.
-        found: u32,
-    },
-    /// Something in it is not as an emulator wrote it. The file stays as it is.
-    #[error(
-        "{path} is damaged: {affected}; the file is left as it is: move it away to begin anew, or put a copy of the data \
-         directory in place",
-        path = path.display()
-    )]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// What is affected, without a secret: which rows, how many, of which hub.
-        affected: String,
-    },
-    /// It is whole, and older than what was acknowledged. The file stays as it is.
-    #[error(
-        "{path} is older than what was acknowledged (commit {found} of {acknowledged}): it is damaged, or an older copy; \
-         put a newer copy in place, move it away to begin anew, or delete {mark} to go on with it",
-        path = path.display(),
-        mark = mark.display()
-    )]
-    Older {
-        /// The file.
-        path: PathBuf,
-        /// The file beside it that tells the last commit.
-        mark: PathBuf,
-        /// The number of its last commit.
-        found: u64,
-        /// The number of the last commit that was acknowledged.
-        acknowledged: u64,
-    },
-    /// It is whole, and this version does not understand it.
-    #[error("{path} cannot be read ({what}); move it away to begin anew", path = path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong, without a secret.
-        what: String,
-    },
-    /// It cannot be opened or written.
-    #[error("cannot use {path}", path = path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-}
 
 /// Opens the file of a data directory, makes it if there is none, and reads everything into a state
 /// and logs that are empty; changes of them are written from then on.
@@ -278,7 +208,7 @@ const NAME: &str = "state.redb";
 
 /// What a row's value means. Members may be added to rows as long as they may be missing; anything
 /// else needs the next number, and a way to read the older one.
-const FORMAT: u32 = 2;
+pub(super) const FORMAT: u32 = 2;
 
 /// What is known of the file itself.
 pub(super) const ABOUT: TableDefinition<'_, &str, &str> = TableDefinition::new("about");

@@ -2,6 +2,7 @@
 //! one transaction; and a barrier before answers leave.
 
 mod damage;
+mod error;
 mod file;
 mod form;
 mod held;
@@ -21,7 +22,7 @@ use tokio::sync::watch;
 
 use super::State;
 
-pub use file::StateError;
+pub use error::StateError;
 pub(crate) use file::open;
 pub(super) use form::{key_pair, properties};
 pub(crate) use telemetry::DiskLog;
