@@ -1,4 +1,4 @@
-//! A call that is sent when it is awaited.
+//! A request that is sent when the caller awaits it.
 
 use std::fmt;
 use std::future::{Future, IntoFuture};
@@ -20,23 +20,23 @@ use crate::client::{Ask, Client};
 use crate::error::ServiceError;
 use crate::retry::Effect;
 
-/// A call of a service. Nothing happens before it is awaited; it gives a `T`.
+/// A request to a service. It is sent when the caller awaits it, and returns a `T`.
 ///
 /// ```no_run
 /// # async fn example(hub: hubward_service::HubService) -> Result<(), hubward_service::ServiceError> {
-/// let device = hub.device("dev-1").await?;                        // the model
-/// let json = hub.device("dev-1").raw().await?;                    // the service's own JSON
+/// let device = hub.device("dev-1").await?;                        // the typed model
+/// let json = hub.device("dev-1").raw().await?;                    // the service's JSON
 /// hub.delete_device("dev-1").if_match("NTk1NzM4OTA1").await?;     // only this version
 /// # Ok(())
 /// # }
 /// ```
 ///
 /// # Cancel safety
-/// Dropping the future ends the request; whether the service has done it is not known then.
-#[must_use = "nothing is sent before the call is awaited"]
+/// Dropping the future cancels the request. The service may have carried it out.
+#[must_use = "no request is sent before the caller awaits the call"]
 pub struct Call<T> {
     client: Arc<Client>,
-    /// Or why it cannot be sent.
+    /// The request, or the reason why it cannot be sent.
     ask: Result<Ask, ServiceError>,
     gives: PhantomData<fn() -> T>,
 }
@@ -46,30 +46,31 @@ impl<T> Call<T> {
         Self { client: Arc::clone(client), ask: Ok(Ask::new(method, path)), gives: PhantomData }
     }
 
-    /// Only if the thing has this etag, with quotes or without; `*` is any. As `If-Match`.
+    /// Sends the request with `If-Match`: the service carries it out only if the ETag matches. `etag` may have quotes;
+    /// `*` matches any ETag.
     pub fn if_match(self, etag: &str) -> Self {
         let bare = etag.trim().trim_matches('"');
         let text = if bare == "*" { bare.to_owned() } else { format!("\"{bare}\"") };
         self.changed(|ask| {
             let value = HeaderValue::from_str(&text)
-                .map_err(|_| ServiceError::Request("the etag has a character that HTTP cannot carry".into()))?;
+                .map_err(|_| ServiceError::Request("the ETag contains a character that HTTP does not allow".into()))?;
             ask.headers.retain(|(name, _)| name != IF_MATCH);
             ask.headers.push((IF_MATCH, value));
             Ok(())
         })
     }
 
-    /// With this body, in place of the model's: for members that this version does not know.
+    /// Sends this JSON instead of the model, for example with members that this version of the crate does not know.
     pub fn json(self, body: &impl Serialize) -> Self {
         let body = serde_json::to_vec(body);
         self.changed(|ask| {
-            let body = body.map_err(|error| ServiceError::Request(format!("the body is no JSON: {error}")))?;
+            let body = body.map_err(|error| ServiceError::Request(format!("the body is not valid JSON: {error}")))?;
             ask.body = Some(Bytes::from(body));
             Ok(())
         })
     }
 
-    /// With this deadline in place of that of the options.
+    /// Sets the deadline of this call, instead of the one in the options.
     pub fn deadline(self, limit: Duration) -> Self {
         self.changed(|ask| {
             ask.deadline = Some(limit);
@@ -77,7 +78,7 @@ impl<T> Call<T> {
         })
     }
 
-    /// With a query string, as it stands, beside `api-version`.
+    /// Adds a query string to `api-version`. It is sent unchanged.
     pub fn query(self, query: impl Into<String>) -> Self {
         let query = query.into();
         self.changed(|ask| {
@@ -86,12 +87,12 @@ impl<T> Call<T> {
         })
     }
 
-    /// Gives the service's own JSON in place of the model; `null` where it says nothing.
+    /// Returns the service's JSON instead of the model; `null` if the answer has no body.
     pub fn raw(self) -> Call<Value> {
         self.gives()
     }
 
-    /// Gives the service's own JSON as it came, to the last space; `null` where it says nothing.
+    /// Returns the service's JSON byte for byte, including whitespace; `null` if the answer has no body.
     pub fn verbatim(self) -> Call<Box<RawValue>> {
         self.gives()
     }
@@ -103,7 +104,7 @@ impl<T> Call<T> {
     pub(crate) fn header(self, name: &'static str, value: String) -> Self {
         self.changed(|ask| {
             let value = HeaderValue::from_str(&value)
-                .map_err(|_| ServiceError::Request(format!("{name} has a character that HTTP cannot carry")))?;
+                .map_err(|_| ServiceError::Request(format!("{name} contains a character that HTTP does not allow")))?;
             ask.headers.push((HeaderName::from_static(name), value));
             Ok(())
         })
@@ -155,7 +156,7 @@ impl<T> Call<T> {
         })
     }
 
-    /// Takes longer by so much.
+    /// Extends the deadline by this time.
     pub(crate) fn extra(self, time: Duration) -> Self {
         self.changed(|ask| {
             ask.extra = time;
@@ -163,7 +164,7 @@ impl<T> Call<T> {
         })
     }
 
-    /// A 400 may carry a result.
+    /// Treats a 400 with a bulk result as an answer, not as a refusal.
     pub(crate) fn tells_bulk(self) -> Self {
         self.changed(|ask| {
             ask.tells_bulk = true;
@@ -182,7 +183,7 @@ impl<T> Call<T> {
 }
 
 impl<T> Call<T> {
-    /// The parts, for who reads more than the body.
+    /// The client and the request, for a caller that needs more than the body.
     pub(crate) fn into_parts(self) -> (Arc<Client>, Result<Ask, ServiceError>) {
         (self.client, self.ask)
     }
@@ -211,16 +212,16 @@ fn is_no_json(body: &[u8]) -> bool {
 /// The body as a `T`; an empty one is `null`.
 pub(crate) fn parse<T: DeserializeOwned>(client: &Client, body: &[u8]) -> Result<T, ServiceError> {
     let body = if body.iter().all(u8::is_ascii_whitespace) { b"null" } else { body };
-    // The error names a place and a type; it does not quote the text.
+    // The error text names a position only and does not quote the answer.
     serde_json::from_slice(body).map_err(|error| {
         let (line, column) = (error.line(), error.column());
-        client.protocol(format!("the answer is not the JSON it should be (line {line}, column {column})"))
+        client.protocol(format!("the answer is not the expected JSON (line {line}, column {column})"))
     })
 }
 
 impl<T> fmt::Debug for Call<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Bodies hold keys.
+        // Omits the body, because it may contain keys.
         let asked = self.ask.as_ref().map(|it| format!("{} {}", it.method, it.path));
         f.debug_struct("Call").field("asked", &asked).finish_non_exhaustive()
     }

@@ -1,4 +1,4 @@
-//! One request to a service: its token, its attempts, its deadline, its answer.
+//! Sends a request to a service: signs it, retries it, limits its time, and reads the answer.
 
 use std::fmt;
 use std::time::{Duration, SystemTime};
@@ -24,15 +24,15 @@ use crate::login::{Proof, ServiceLogin};
 use crate::options::ServiceOptions;
 use crate::retry::{self, Effect};
 
-/// Most bytes of an answer: far more than a page of a thousand of the largest twins.
+/// Maximum size in bytes of an answer: far more than a page with 1,000 of the largest twins.
 const ANSWER_MAX: usize = 128 * 1024 * 1024;
 
-/// Where requests go, and as whom.
+/// A connection to a service, with the credential for its requests.
 pub(crate) struct Client {
     http: Http,
     secure: bool,
     endpoint: Endpoint,
-    /// What stands before each path: the mount point of an emulator's admin port.
+    /// The prefix of each path: the mount point at an emulator's admin port.
     base: String,
     api_version: Option<&'static str>,
     credential: Credential,
@@ -40,7 +40,7 @@ pub(crate) struct Client {
     attempts: u32,
 }
 
-/// One request.
+/// A request, before it is signed and sent.
 #[derive(Debug, Clone)]
 pub(crate) struct Ask {
     pub(crate) method: Method,
@@ -50,9 +50,9 @@ pub(crate) struct Ask {
     pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
     pub(crate) body: Option<Bytes>,
     pub(crate) effect: Effect,
-    /// On top of the deadline.
+    /// Time added to the deadline.
     pub(crate) extra: Duration,
-    /// Whether a 400 with a bulk result is an answer.
+    /// Whether a 400 with a bulk result is an answer, not a refusal.
     pub(crate) tells_bulk: bool,
     pub(crate) deadline: Option<Duration>,
     /// In place of the client's.
@@ -61,7 +61,7 @@ pub(crate) struct Ask {
     pub(crate) answered_by: Option<String>,
 }
 
-/// What came back with a success.
+/// The answer of a successful request.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) headers: HeaderMap,
@@ -88,7 +88,7 @@ impl Ask {
 }
 
 impl Client {
-    /// Over HTTPS, as the login says.
+    /// A client over HTTPS, with the endpoint and the credential of the login.
     pub(crate) fn secure(
         login: ServiceLogin,
         options: &ServiceOptions,
@@ -106,7 +106,7 @@ impl Client {
         })
     }
 
-    /// Over plain HTTP and without a token.
+    /// A client over plain HTTP, without a token.
     pub(crate) fn plain(endpoint: Endpoint, options: &ServiceOptions) -> Self {
         Self {
             http: Http::plain(options.tcp.clone()),
@@ -120,7 +120,7 @@ impl Client {
         }
     }
 
-    /// A service API that is mounted on this, over the same connection.
+    /// A client of a service API below the path `base`, over the same connection.
     pub(crate) fn mounted(&self, base: String, api_version: &'static str) -> Self {
         let endpoint = self.endpoint.clone();
         Self {
@@ -135,12 +135,12 @@ impl Client {
         }
     }
 
-    /// Where an emulator's admin port is, to ask it something else.
+    /// The endpoint of the service or of an emulator's admin port.
     pub(crate) fn endpoint(&self) -> &Endpoint {
         &self.endpoint
     }
 
-    /// Sends a request until there is an answer, or nothing more to hope for.
+    /// Sends a request, and retries it until it succeeds, fails for good, or reaches its deadline.
     pub(crate) async fn ask(&self, ask: &Ask) -> Result<Answer, ServiceError> {
         let limit = ask.deadline.unwrap_or(self.deadline).saturating_add(ask.extra);
         let until = deadline(limit);
@@ -150,7 +150,7 @@ impl Client {
         }
     }
 
-    /// Sends a request once and gives the body as it comes; the deadline is for the head of the answer.
+    /// Sends a request once and returns the body as a stream. The deadline applies to the status and headers only.
     pub(crate) async fn open(&self, ask: &Ask) -> Result<Incoming, ServiceError> {
         let limit = ask.deadline.unwrap_or(self.deadline);
         let begun = async {
@@ -178,11 +178,11 @@ impl Client {
             let Some(wait) = retry::after(&error, ask.effect, attempt, self.attempts, fastrand::u8(..)) else {
                 return Err(error);
             };
-            // Where the service names a time that is too late, its own words say more than our deadline.
+            // If the next attempt would be after the deadline, the service's error says more than a timeout.
             if Instant::now().checked_add(wait).is_none_or(|next| next >= until) {
                 return Err(error);
             }
-            tracing::debug!(attempt, ?wait, "asking again: {error}");
+            tracing::debug!(attempt, ?wait, "retrying: {error}");
             tokio::time::sleep(wait).await;
             attempt += 1;
         }
@@ -195,7 +195,7 @@ impl Client {
         if head.status.is_success() {
             return Ok(Answer { headers: head.headers, body: body? });
         }
-        // Whatever became of the body, the status stands.
+        // The status counts even if the body cannot be read.
         let body = body.unwrap_or_default();
         if ask.tells_bulk && head.status == StatusCode::BAD_REQUEST && is_bulk_result(&body) {
             return Ok(Answer { headers: head.headers, body });
@@ -207,7 +207,7 @@ impl Client {
         let authorization = self.credential.authorization(clock::now()).await?;
         let request = self.request(ask, &authorization)?;
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-        tracing::debug!(endpoint = %self.endpoint, %method, path, "asking the service");
+        tracing::debug!(endpoint = %self.endpoint, %method, path, "sending a request to the service");
         let response =
             self.http.request(request).await.map_err(|error| http::of_request(&self.endpoint.to_string(), &error))?;
         tracing::debug!(endpoint = %self.endpoint, status = response.status().as_u16(), "the service answered");
@@ -237,7 +237,7 @@ impl Client {
         }
         builder
             .body(Full::from(ask.body.clone().unwrap_or_default()))
-            .map_err(|error| ServiceError::Request(format!("the path or the host: {error}")))
+            .map_err(|error| ServiceError::Request(format!("the path or the host name is not valid: {error}")))
     }
 
     async fn read(&self, mut body: Incoming) -> Result<Bytes, ServiceError> {
@@ -246,7 +246,7 @@ impl Client {
             endpoint: endpoint(),
             problem: format!("the answer has more than {} MiB", ANSWER_MAX >> 20),
         };
-        // What `Content-Length` announces, else zero.
+        // The value of `Content-Length`, or zero without one.
         if body.size_hint().lower() > ANSWER_MAX as u64 {
             return Err(too_large());
         }
@@ -268,13 +268,13 @@ impl Client {
         let mut refused = Refused::new(self.endpoint.to_string(), asked, head.status.as_u16());
         let words = |text: &str| Some(one_line(&authorization.redact(text))).filter(|it| !it.is_empty());
         let hub = HubRefusal::parse(text(headers, HubRefusal::HEADER), body);
-        // DPS says `errorCode` and `message` in the body itself, as `HubRefusal` reads them too.
+        // DPS sends `errorCode` and `message` as members of the body; `HubRefusal` reads these as well.
         let dps: DpsRefusal = serde_json::from_slice(body).unwrap_or_default();
         refused.code = hub.code.or(dps.error_code);
-        // The names are a hub's; DPS has other codes.
+        // Only a hub's codes have names; the same number means something else at DPS.
         let is_hub = text(headers, HubRefusal::HEADER).is_some() || body_is_hubs(body);
         refused.name = hub.name.filter(|_| is_hub);
-        // A gateway answers in its own words.
+        // A gateway in between does not answer with the JSON of the service: keep its text.
         let said = hub.message.or_else(|| (refused.code.is_none()).then(|| String::from_utf8_lossy(body).into_owned()));
         refused.message = said.and_then(|it| words(&it));
         refused.tracking_id = hub.tracking_id.or_else(|| text(headers, REQUEST_ID).map(str::to_owned));
@@ -310,7 +310,7 @@ impl fmt::Debug for Client {
     }
 }
 
-/// The moment after `limit`; a limit beyond all times is a century.
+/// The time after `limit`. A limit above 100 years counts as 100 years, so that the sum cannot overflow.
 fn deadline(limit: Duration) -> Instant {
     const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
     Instant::now() + limit.min(CENTURY)
@@ -320,7 +320,7 @@ fn is_bulk_result(body: &[u8]) -> bool {
     serde_json::from_slice::<serde_json::Value>(body).is_ok_and(|it| it.get("isSuccessful").is_some())
 }
 
-/// Whether a body has the form of a hub's refusals.
+/// Whether a body has the form of a hub's error.
 fn body_is_hubs(body: &[u8]) -> bool {
     serde_json::from_slice::<serde_json::Value>(body).is_ok_and(|it| it.get("Message").is_some())
 }
