@@ -47,7 +47,7 @@ impl Report {
     fn ratio(&self, row: &Row, of: impl Fn(&Sample) -> Option<f64>) -> Option<f64> {
         let same = |it: &&Row| it.client == Client::Bound && it.sink == row.sink && it.load.window == row.load.window;
         let bound = self.rows.iter().find(same)?;
-        median(row.samples.iter().zip(&bound.samples).filter_map(|(ours, bound)| Some(of(ours)? / of(bound)?)))
+        median(row.samples.iter().zip(&bound.samples).filter_map(|(sample, bound)| Some(of(sample)? / of(bound)?)))
     }
 
     fn throughput_ratio(&self, row: &Row) -> Option<f64> {

@@ -13,8 +13,8 @@ use hubward_transport::TransportKind;
 use crate::bound::Bound;
 use crate::connector::Connector;
 use crate::cores::{self, Cores};
+use crate::hubward_client::HubwardClient;
 use crate::measure::{Load, Sample, Stopwatch};
-use crate::ours::Ours;
 use crate::report::{Report, Row};
 use crate::sink::{SinkProcess, Style};
 
@@ -123,8 +123,10 @@ fn plan(options: &Options) -> Vec<Row> {
 async fn measure(client: Client, connector: &Connector, load: &Load) -> Result<Sample> {
     match client {
         Client::Bound => measure_bound(connector, load).await,
-        Client::Mqtt => measure_ours(TransportKind::Mqtt, Arc::new(connector.dialer()?), connector, load).await,
-        Client::MqttWs => measure_ours(TransportKind::MqttWs, Arc::new(connector.ws_dialer()?), connector, load).await,
+        Client::Mqtt => measure_hubward(TransportKind::Mqtt, Arc::new(connector.dialer()?), connector, load).await,
+        Client::MqttWs => {
+            measure_hubward(TransportKind::MqttWs, Arc::new(connector.ws_dialer()?), connector, load).await
+        }
     }
 }
 
@@ -138,18 +140,18 @@ async fn measure_bound(connector: &Connector, load: &Load) -> Result<Sample> {
     Ok(sample)
 }
 
-async fn measure_ours(
+async fn measure_hubward(
     kind: TransportKind,
     dialer: Arc<dyn Dialer>,
     connector: &Connector,
     load: &Load,
 ) -> Result<Sample> {
-    let mut ours = Ours::login(kind, dialer, connector.port(), DEVICE, load).await?;
-    ours.send(load.warm_up()).await?;
+    let mut client = HubwardClient::login(kind, dialer, connector.port(), DEVICE, load).await?;
+    client.send(load.warm_up()).await?;
     let watch = Stopwatch::start();
-    ours.send(load.messages).await?;
+    client.send(load.messages).await?;
     let sample = watch.stop(load.messages);
-    ours.close().await?;
+    client.close().await?;
     Ok(sample)
 }
 

@@ -37,7 +37,7 @@ pub enum DialError {
         endpoint: Endpoint,
         /// The current step: `the TLS handshake` or `the WebSocket upgrade`.
         during: &'static str,
-        /// The error of the operating system; `None` if the peer closed the connection in order.
+        /// The error of the operating system; `None` if the peer closed the connection cleanly.
         #[source]
         source: Option<io::Error>,
     },

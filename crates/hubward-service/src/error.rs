@@ -45,7 +45,7 @@ pub enum ServiceError {
     Closed {
         /// Host and port of the service.
         endpoint: String,
-        /// The error of the operating system; `None` if the peer closed the connection in order.
+        /// The error of the operating system; `None` if the peer closed the connection cleanly.
         #[source]
         source: Option<io::Error>,
     },

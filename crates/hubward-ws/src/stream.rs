@@ -30,7 +30,7 @@ pub fn accept_key(sec_websocket_key: &[u8]) -> String {
 
 /// A byte stream in WebSocket frames, over any other byte stream.
 ///
-/// A read returns zero bytes after the peer has closed the WebSocket in order. Otherwise it fails:
+/// A read returns zero bytes after the peer has closed the WebSocket cleanly. Otherwise it fails:
 ///
 /// * with [`io::ErrorKind::UnexpectedEof`] if the connection ends without a Close frame;
 /// * with [`io::ErrorKind::ConnectionAborted`] if the Close frame names a problem;
@@ -161,7 +161,7 @@ impl<S> fmt::Debug for WebSocketStream<S> {
     }
 }
 
-/// The problem that the peer's Close frame names; `None` if the peer closed in order.
+/// The problem that the peer's Close frame names; `None` if the peer closed cleanly.
 fn problem_of(close: &CloseFrame) -> Option<io::Error> {
     if matches!(close.code, CloseCode::Normal | CloseCode::Away | CloseCode::Status) {
         return None;

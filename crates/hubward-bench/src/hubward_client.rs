@@ -19,14 +19,14 @@ type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
 /// A connected client with the receipts of its messages in flight.
 #[derive(Debug)]
-pub(crate) struct Ours {
+pub(crate) struct HubwardClient {
     client: HubClient,
     message: Message,
     window: usize,
     in_flight: VecDeque<Receipt>,
 }
 
-impl Ours {
+impl HubwardClient {
     /// Connects to the sink through `dialer`.
     ///
     /// # Errors
