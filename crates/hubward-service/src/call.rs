@@ -110,7 +110,7 @@ impl<T> Call<T> {
         })
     }
 
-    /// The answer holds text of this device or module, which the service hands on unread.
+    /// Records that the answer contains text of this device or module, which the service does not check.
     pub(crate) fn answered_by(self, device: String) -> Self {
         self.changed(|ask| {
             ask.answered_by = Some(device);
@@ -118,7 +118,7 @@ impl<T> Call<T> {
         })
     }
 
-    /// With the version of the API that has this call.
+    /// Sets the API version, for a request that another version does not have.
     pub(crate) fn api_version(self, version: &'static str) -> Self {
         self.changed(|ask| {
             ask.api_version = Some(version);
@@ -126,7 +126,7 @@ impl<T> Call<T> {
         })
     }
 
-    /// With these bytes as the body.
+    /// Sets a binary body.
     pub(crate) fn bytes(self, body: Bytes) -> Self {
         let binary = HeaderValue::from_static("application/octet-stream");
         self.changed(|ask| {
@@ -136,19 +136,19 @@ impl<T> Call<T> {
         })
     }
 
-    /// With these headers, or the reason why they cannot be sent.
+    /// Adds these headers, or fails the call with the reason why they cannot be sent.
     pub(crate) fn headers(self, headers: Result<Vec<(String, String)>, ProtoError>) -> Self {
         self.changed(|ask| {
             for (name, value) in headers.map_err(|error| ServiceError::Request(error.to_string()))? {
                 let header = HeaderName::from_bytes(name.as_bytes()).ok().zip(HeaderValue::from_str(&value).ok());
-                let cannot = || ServiceError::Request(format!("{name} is no header that HTTP can carry"));
+                let cannot = || ServiceError::Request(format!("the name or value of {name} is not valid in HTTP"));
                 ask.headers.push(header.ok_or_else(cannot)?);
             }
             Ok(())
         })
     }
 
-    /// It only asks, though its method could change something.
+    /// Marks the request as a read, although its HTTP method is one that changes something.
     pub(crate) fn asks(self) -> Self {
         self.changed(|ask| {
             ask.effect = Effect::Asks;
@@ -209,7 +209,7 @@ fn is_no_json(body: &[u8]) -> bool {
     serde_json::from_slice::<IgnoredAny>(body).is_err()
 }
 
-/// The body as a `T`; an empty one is `null`.
+/// Parses the body as a `T`. An empty body counts as `null`.
 pub(crate) fn parse<T: DeserializeOwned>(client: &Client, body: &[u8]) -> Result<T, ServiceError> {
     let body = if body.iter().all(u8::is_ascii_whitespace) { b"null" } else { body };
     // The error text names a position only and does not quote the answer.

@@ -55,9 +55,9 @@ pub(crate) struct Ask {
     /// Whether a 400 with a bulk result is an answer, not a refusal.
     pub(crate) tells_bulk: bool,
     pub(crate) deadline: Option<Duration>,
-    /// In place of the client's.
+    /// The API version to use instead of the client's.
     pub(crate) api_version: Option<&'static str>,
-    /// The device or module whose text the answer holds, unread by the service.
+    /// The device or module whose text the answer contains. The service does not check that text.
     pub(crate) answered_by: Option<String>,
 }
 
@@ -286,13 +286,13 @@ impl Client {
         ServiceError::Refused(Box::new(refused))
     }
 
-    /// An answer into which the service has pasted text of a device that is not JSON.
+    /// An answer in which the service includes a device's text that is not JSON.
     pub(crate) fn of_device(&self, device: &str, body: &[u8]) -> ServiceError {
         let said = one_line(&String::from_utf8_lossy(body));
         ServiceError::DeviceAnswer { endpoint: self.endpoint.to_string(), device: one_line(device), said }
     }
 
-    /// An answer that is not what it should be.
+    /// An answer that violates the protocol.
     pub(crate) fn protocol(&self, problem: impl Into<String>) -> ServiceError {
         ServiceError::Protocol { endpoint: self.endpoint.to_string(), problem: problem.into() }
     }

@@ -60,9 +60,9 @@ pub enum ServiceError {
         /// The violated rule.
         problem: String,
     },
-    /// A device answered a call of a method with text that is not JSON. The service hands it on unread, and the
+    /// A device answered a method call with text that is not JSON. The service forwards the text unchecked. The
     /// method has run.
-    #[error("`{device}` answered the method with text that is not JSON; the service handed on: {said}")]
+    #[error("`{device}` answered the method with text that is not JSON; the service forwarded: {said}")]
     DeviceAnswer {
         /// Host and port of the service.
         endpoint: String,
@@ -71,7 +71,7 @@ pub enum ServiceError {
         /// The service's answer with the device's text in it: one line of at most 400 characters.
         said: String,
     },
-    /// The request itself is impossible; it was not sent.
+    /// The request is not valid, and was not sent.
     #[error("the request cannot be sent: {0}")]
     Request(String),
     /// There is no usable token to authenticate with.
@@ -182,8 +182,8 @@ impl ServiceError {
                 "check whether the service carried out the request before you repeat it; a longer deadline may help"
             }
             Self::Refused(refused) => return refused.advice(),
-            Self::DeviceAnswer { .. } => "correct the device's program: a method's answer is JSON, or empty",
-            Self::Protocol { .. } => "check that the host is the service that is meant",
+            Self::DeviceAnswer { .. } => "correct the device's program: the answer to a method must be JSON or empty",
+            Self::Protocol { .. } => "check that the host name is that of the intended service",
             Self::Request(_) | Self::Credential(_) => return None,
         };
         Some(text.to_owned())

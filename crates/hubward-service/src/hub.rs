@@ -148,10 +148,12 @@ impl HubService {
         self.call(Method::PUT, twin_path(of.into())).json(twin).if_match("*")
     }
 
-    /// Calls a direct method of a device or module. That the device answers with a status of its own,
-    /// whatever it is, is a success. The deadline of the call grows by the timeouts of the method; if
-    /// it is over, or the connection breaks, the method may have run. A device that answers with text that is not
-    /// JSON is [`ServiceError::DeviceAnswer`](crate::ServiceError::DeviceAnswer).
+    /// Calls a direct method of a device or module. The call succeeds if the device answers, whatever status the
+    /// device returns. The timeouts of the method are added to the deadline of the call. If the call times out or the
+    /// connection fails, the method may have run.
+    ///
+    /// If the device answers with text that is not JSON, the call fails with
+    /// [`ServiceError::DeviceAnswer`](crate::ServiceError::DeviceAnswer).
     pub fn invoke<'a>(&self, of: impl Into<Target<'a>>, method: &MethodRequest) -> Call<MethodResult> {
         let seconds = method
             .response_timeout_in_seconds
@@ -159,15 +161,16 @@ impl HubService {
             .saturating_add(method.connect_timeout_in_seconds.unwrap_or_default());
         let Target { device, module } = of.into();
         let path = format!("{}/methods", http::twin(device, module));
-        let who = module.map_or_else(|| device.to_owned(), |module| format!("{device}/{module}"));
-        self.call(Method::POST, path).json(method).extra(Duration::from_secs(seconds)).answered_by(who)
+        let answered_by = module.map_or_else(|| device.to_owned(), |module| format!("{device}/{module}"));
+        self.call(Method::POST, path).json(method).extra(Duration::from_secs(seconds)).answered_by(answered_by)
     }
 
-    /// Sends a message to a device over HTTP; the answer says nothing. The request is in no specification: it is
-    /// known from the source of Azure IoT Explorer, with which devices got their messages. Not for modules.
+    /// Sends a message to a device over HTTP. The answer has no body. No specification documents this request: it is
+    /// known from the source of Azure IoT Explorer, which delivers messages to devices with it. Modules are not
+    /// supported.
     ///
-    /// A name or value that HTTP cannot carry is [`ServiceError::Request`](crate::ServiceError::Request). Names of
-    /// properties are in lower case.
+    /// Property names must be in lower case. If a name or value is not valid in an HTTP header, the call fails
+    /// with [`ServiceError::Request`](crate::ServiceError::Request).
     pub fn send_message(&self, device_id: &str, message: &CloudMessage) -> Call<()> {
         let path = format!("{}/messages/deviceBound", http::device(device_id));
         let call = self.call(Method::POST, path).api_version(CloudMessage::API_VERSION);

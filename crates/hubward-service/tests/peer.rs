@@ -264,9 +264,9 @@ async fn refusals_are_parsed_in_every_form_and_bulk_results_are_answers() {
     assert_eq!(error.fault(), Fault::Peer, "{error}");
 }
 
-/// Azure/azure-iot-sdk-node 736 and Azure/azure-iot-sdk-c 1641: a hub pastes what the device has answered.
+/// Azure/azure-iot-sdk-node 736 and Azure/azure-iot-sdk-c 1641: a hub includes the device's answer unchecked.
 #[tokio::test]
-async fn text_of_a_device_that_is_no_json_is_the_devices_fault() {
+async fn a_device_answer_that_is_not_json_is_the_devices_fault() {
     let script = ["{'ok': true}", "{\"ok\":true}\0", "", "{\"ok\":"];
     let pasted = script.map(|it| answer("200 OK", "", &format!(r#"{{"status":200,"payload":{it}}}"#)));
     let peer = Peer::start(pasted).await;
@@ -285,7 +285,7 @@ async fn text_of_a_device_that_is_no_json_is_the_devices_fault() {
     assert!(matches!(&error, ServiceError::DeviceAnswer { device, .. } if device == "d1/m"), "{error}");
 }
 
-/// Header by header what azure-iot-explorer and azure-iot-device-http send.
+/// The headers match those that azure-iot-explorer and azure-iot-device-http send.
 #[tokio::test]
 async fn a_message_is_sent_to_a_device() {
     let peer = Peer::start([answer("204 No Content", "", "")]).await;

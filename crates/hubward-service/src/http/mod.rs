@@ -54,7 +54,7 @@ fn builder() -> hyper_util::client::legacy::Builder {
     builder
         .pool_max_idle_per_host(1)
         .pool_timer(TokioTimer::new())
-        // Names of headers stay in lower case: those of a message's properties have to.
+        // Header names stay in lower case, because a message's property names in headers must keep it.
         .http1_max_buf_size(HEAD_MAX);
     builder
 }
