@@ -81,8 +81,8 @@ impl AdminPort {
         if let Some(id) = last_event_id {
             call = call.header("last-event-id", id.to_owned());
         }
-        let (client, ask) = call.into_parts();
-        let body = client.open(&ask?).await?;
+        let (client, spec) = call.into_parts();
+        let body = client.open(&spec?).await?;
         Ok(EventStream::new(client.endpoint().to_string(), body))
     }
 

@@ -16,7 +16,7 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::client::{Ask, Client};
+use crate::client::{Client, RequestSpec};
 use crate::error::ServiceError;
 use crate::retry::Effect;
 
@@ -37,13 +37,13 @@ use crate::retry::Effect;
 pub struct Call<T> {
     client: Arc<Client>,
     /// The request, or the reason why it cannot be sent.
-    ask: Result<Ask, ServiceError>,
+    spec: Result<RequestSpec, ServiceError>,
     gives: PhantomData<fn() -> T>,
 }
 
 impl<T> Call<T> {
     pub(crate) fn new(client: &Arc<Client>, method: Method, path: impl Into<String>) -> Self {
-        Self { client: Arc::clone(client), ask: Ok(Ask::new(method, path)), gives: PhantomData }
+        Self { client: Arc::clone(client), spec: Ok(RequestSpec::new(method, path)), gives: PhantomData }
     }
 
     /// Sends the request with `If-Match`: the service carries it out only if the ETag matches. `etag` may have quotes;
@@ -51,11 +51,11 @@ impl<T> Call<T> {
     pub fn if_match(self, etag: &str) -> Self {
         let bare = etag.trim().trim_matches('"');
         let text = if bare == "*" { bare.to_owned() } else { format!("\"{bare}\"") };
-        self.changed(|ask| {
+        self.changed(|spec| {
             let value = HeaderValue::from_str(&text)
                 .map_err(|_| ServiceError::Request("the ETag contains a character that HTTP does not allow".into()))?;
-            ask.headers.retain(|(name, _)| name != IF_MATCH);
-            ask.headers.push((IF_MATCH, value));
+            spec.headers.retain(|(name, _)| name != IF_MATCH);
+            spec.headers.push((IF_MATCH, value));
             Ok(())
         })
     }
@@ -63,17 +63,17 @@ impl<T> Call<T> {
     /// Sends this JSON instead of the model, for example with members that this version of the crate does not know.
     pub fn json(self, body: &impl Serialize) -> Self {
         let body = serde_json::to_vec(body);
-        self.changed(|ask| {
+        self.changed(|spec| {
             let body = body.map_err(|error| ServiceError::Request(format!("the body is not valid JSON: {error}")))?;
-            ask.body = Some(Bytes::from(body));
+            spec.body = Some(Bytes::from(body));
             Ok(())
         })
     }
 
     /// Sets the deadline of this call, instead of the one in the options.
     pub fn deadline(self, limit: Duration) -> Self {
-        self.changed(|ask| {
-            ask.deadline = Some(limit);
+        self.changed(|spec| {
+            spec.deadline = Some(limit);
             Ok(())
         })
     }
@@ -81,8 +81,8 @@ impl<T> Call<T> {
     /// Adds a query string to `api-version`. It is sent unchanged.
     pub fn query(self, query: impl Into<String>) -> Self {
         let query = query.into();
-        self.changed(|ask| {
-            ask.query = Some(query).filter(|it| !it.is_empty());
+        self.changed(|spec| {
+            spec.query = Some(query).filter(|it| !it.is_empty());
             Ok(())
         })
     }
@@ -98,30 +98,30 @@ impl<T> Call<T> {
     }
 
     fn gives<U>(self) -> Call<U> {
-        Call { client: self.client, ask: self.ask, gives: PhantomData }
+        Call { client: self.client, spec: self.spec, gives: PhantomData }
     }
 
     pub(crate) fn header(self, name: &'static str, value: String) -> Self {
-        self.changed(|ask| {
+        self.changed(|spec| {
             let value = HeaderValue::from_str(&value)
                 .map_err(|_| ServiceError::Request(format!("{name} contains a character that HTTP does not allow")))?;
-            ask.headers.push((HeaderName::from_static(name), value));
+            spec.headers.push((HeaderName::from_static(name), value));
             Ok(())
         })
     }
 
     /// Records that the answer contains text of this device or module, which the service does not check.
     pub(crate) fn answered_by(self, device: String) -> Self {
-        self.changed(|ask| {
-            ask.answered_by = Some(device);
+        self.changed(|spec| {
+            spec.answered_by = Some(device);
             Ok(())
         })
     }
 
     /// Sets the API version, for a request that another version does not have.
     pub(crate) fn api_version(self, version: &'static str) -> Self {
-        self.changed(|ask| {
-            ask.api_version = Some(version);
+        self.changed(|spec| {
+            spec.api_version = Some(version);
             Ok(())
         })
     }
@@ -129,54 +129,54 @@ impl<T> Call<T> {
     /// Sets a binary body.
     pub(crate) fn bytes(self, body: Bytes) -> Self {
         let binary = HeaderValue::from_static("application/octet-stream");
-        self.changed(|ask| {
-            ask.headers.push((CONTENT_TYPE, binary));
-            ask.body = Some(body);
+        self.changed(|spec| {
+            spec.headers.push((CONTENT_TYPE, binary));
+            spec.body = Some(body);
             Ok(())
         })
     }
 
     /// Adds these headers, or fails the call with the reason why they cannot be sent.
     pub(crate) fn headers(self, headers: Result<Vec<(String, String)>, ProtoError>) -> Self {
-        self.changed(|ask| {
+        self.changed(|spec| {
             for (name, value) in headers.map_err(|error| ServiceError::Request(error.to_string()))? {
                 let header = HeaderName::from_bytes(name.as_bytes()).ok().zip(HeaderValue::from_str(&value).ok());
                 let cannot = || ServiceError::Request(format!("the name or value of {name} is not valid in HTTP"));
-                ask.headers.push(header.ok_or_else(cannot)?);
+                spec.headers.push(header.ok_or_else(cannot)?);
             }
             Ok(())
         })
     }
 
     /// Marks the request as a read, although its HTTP method is one that changes something.
-    pub(crate) fn asks(self) -> Self {
-        self.changed(|ask| {
-            ask.effect = Effect::Asks;
+    pub(crate) fn read_only(self) -> Self {
+        self.changed(|spec| {
+            spec.effect = Effect::Reads;
             Ok(())
         })
     }
 
     /// Extends the deadline by this time.
-    pub(crate) fn extra(self, time: Duration) -> Self {
-        self.changed(|ask| {
-            ask.extra = time;
+    pub(crate) fn extra_time(self, time: Duration) -> Self {
+        self.changed(|spec| {
+            spec.extra_time = time;
             Ok(())
         })
     }
 
     /// Treats a 400 with a bulk result as an answer, not as a refusal.
-    pub(crate) fn tells_bulk(self) -> Self {
-        self.changed(|ask| {
-            ask.tells_bulk = true;
+    pub(crate) fn accepts_bulk_result(self) -> Self {
+        self.changed(|spec| {
+            spec.accepts_bulk_result = true;
             Ok(())
         })
     }
 
-    fn changed(mut self, change: impl FnOnce(&mut Ask) -> Result<(), ServiceError>) -> Self {
-        if let Ok(ask) = &mut self.ask
-            && let Err(error) = change(ask)
+    fn changed(mut self, change: impl FnOnce(&mut RequestSpec) -> Result<(), ServiceError>) -> Self {
+        if let Ok(spec) = &mut self.spec
+            && let Err(error) = change(spec)
         {
-            self.ask = Err(error);
+            self.spec = Err(error);
         }
         self
     }
@@ -184,8 +184,8 @@ impl<T> Call<T> {
 
 impl<T> Call<T> {
     /// The client and the request, for a caller that needs more than the body.
-    pub(crate) fn into_parts(self) -> (Arc<Client>, Result<Ask, ServiceError>) {
-        (self.client, self.ask)
+    pub(crate) fn into_parts(self) -> (Arc<Client>, Result<RequestSpec, ServiceError>) {
+        (self.client, self.spec)
     }
 }
 
@@ -195,9 +195,9 @@ impl<T: DeserializeOwned + Send + 'static> IntoFuture for Call<T> {
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
-            let ask = self.ask?;
-            let answer = self.client.ask(&ask).await?;
-            match &ask.answered_by {
+            let spec = self.spec?;
+            let answer = self.client.call(&spec).await?;
+            match &spec.answered_by {
                 Some(device) if is_no_json(&answer.body) => Err(self.client.of_device(device, &answer.body)),
                 _ => parse(&self.client, &answer.body),
             }
@@ -222,7 +222,7 @@ pub(crate) fn parse<T: DeserializeOwned>(client: &Client, body: &[u8]) -> Result
 impl<T> fmt::Debug for Call<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Omits the body, because it may contain keys.
-        let asked = self.ask.as_ref().map(|it| format!("{} {}", it.method, it.path));
+        let asked = self.spec.as_ref().map(|it| format!("{} {}", it.method, it.path));
         f.debug_struct("Call").field("asked", &asked).finish_non_exhaustive()
     }
 }

@@ -42,7 +42,7 @@ pub(crate) struct Client {
 
 /// A request, before it is signed and sent.
 #[derive(Debug, Clone)]
-pub(crate) struct Ask {
+pub(crate) struct RequestSpec {
     pub(crate) method: Method,
     pub(crate) path: String,
     /// Without `api-version`.
@@ -51,9 +51,9 @@ pub(crate) struct Ask {
     pub(crate) body: Option<Bytes>,
     pub(crate) effect: Effect,
     /// Time added to the deadline.
-    pub(crate) extra: Duration,
+    pub(crate) extra_time: Duration,
     /// Whether a 400 with a bulk result is an answer, not a refusal.
-    pub(crate) tells_bulk: bool,
+    pub(crate) accepts_bulk_result: bool,
     pub(crate) deadline: Option<Duration>,
     /// The API version to use instead of the client's.
     pub(crate) api_version: Option<&'static str>,
@@ -68,9 +68,9 @@ pub(crate) struct Answer {
     pub(crate) body: Bytes,
 }
 
-impl Ask {
+impl RequestSpec {
     pub(crate) fn new(method: Method, path: impl Into<String>) -> Self {
-        let effect = if method.is_safe() { Effect::Asks } else { Effect::Changes };
+        let effect = if method.is_safe() { Effect::Reads } else { Effect::Changes };
         Self {
             method,
             path: path.into(),
@@ -78,8 +78,8 @@ impl Ask {
             headers: Vec::new(),
             body: None,
             effect,
-            extra: Duration::ZERO,
-            tells_bulk: false,
+            extra_time: Duration::ZERO,
+            accepts_bulk_result: false,
             deadline: None,
             api_version: None,
             answered_by: None,
@@ -141,26 +141,26 @@ impl Client {
     }
 
     /// Sends a request, and retries it until it succeeds, fails for good, or reaches its deadline.
-    pub(crate) async fn ask(&self, ask: &Ask) -> Result<Answer, ServiceError> {
-        let limit = ask.deadline.unwrap_or(self.deadline).saturating_add(ask.extra);
+    pub(crate) async fn call(&self, spec: &RequestSpec) -> Result<Answer, ServiceError> {
+        let limit = spec.deadline.unwrap_or(self.deadline).saturating_add(spec.extra_time);
         let until = deadline(limit);
-        match timeout_at(until, self.attempts(ask, until)).await {
+        match timeout_at(until, self.attempts(spec, until)).await {
             Ok(answer) => answer,
             Err(_) => Err(ServiceError::Timeout { endpoint: self.endpoint.to_string(), after: limit }),
         }
     }
 
     /// Sends a request once and returns the body as a stream. The deadline applies to the status and headers only.
-    pub(crate) async fn open(&self, ask: &Ask) -> Result<Incoming, ServiceError> {
-        let limit = ask.deadline.unwrap_or(self.deadline);
+    pub(crate) async fn open(&self, spec: &RequestSpec) -> Result<Incoming, ServiceError> {
+        let limit = spec.deadline.unwrap_or(self.deadline);
         let begun = async {
-            let (authorization, response) = self.send(ask).await?;
+            let (authorization, response) = self.send(spec).await?;
             if response.status().is_success() {
                 return Ok(response.into_body());
             }
             let (head, body) = response.into_parts();
             let body = self.read(body).await.unwrap_or_default();
-            Err(self.refused(ask, &authorization, &head, &body))
+            Err(self.refused(spec, &authorization, &head, &body))
         };
         match timeout_at(deadline(limit), begun).await {
             Ok(body) => body,
@@ -168,14 +168,14 @@ impl Client {
         }
     }
 
-    async fn attempts(&self, ask: &Ask, until: Instant) -> Result<Answer, ServiceError> {
+    async fn attempts(&self, spec: &RequestSpec, until: Instant) -> Result<Answer, ServiceError> {
         let mut attempt = 1;
         loop {
-            let error = match self.once(ask).await {
+            let error = match self.once(spec).await {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
-            let Some(wait) = retry::after(&error, ask.effect, attempt, self.attempts, fastrand::u8(..)) else {
+            let Some(wait) = retry::after(&error, spec.effect, attempt, self.attempts, fastrand::u8(..)) else {
                 return Err(error);
             };
             // If the next attempt would be after the deadline, the service's error says more than a timeout.
@@ -188,8 +188,8 @@ impl Client {
         }
     }
 
-    async fn once(&self, ask: &Ask) -> Result<Answer, ServiceError> {
-        let (authorization, response) = self.send(ask).await?;
+    async fn once(&self, spec: &RequestSpec) -> Result<Answer, ServiceError> {
+        let (authorization, response) = self.send(spec).await?;
         let (head, body) = response.into_parts();
         let body = self.read(body).await;
         if head.status.is_success() {
@@ -197,15 +197,15 @@ impl Client {
         }
         // The status counts even if the body cannot be read.
         let body = body.unwrap_or_default();
-        if ask.tells_bulk && head.status == StatusCode::BAD_REQUEST && is_bulk_result(&body) {
+        if spec.accepts_bulk_result && head.status == StatusCode::BAD_REQUEST && is_bulk_result(&body) {
             return Ok(Answer { headers: head.headers, body });
         }
-        Err(self.refused(ask, &authorization, &head, &body))
+        Err(self.refused(spec, &authorization, &head, &body))
     }
 
-    async fn send(&self, ask: &Ask) -> Result<(Authorization, Response<Incoming>), ServiceError> {
+    async fn send(&self, spec: &RequestSpec) -> Result<(Authorization, Response<Incoming>), ServiceError> {
         let authorization = self.credential.authorization(clock::now()).await?;
-        let request = self.request(ask, &authorization)?;
+        let request = self.request(spec, &authorization)?;
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         tracing::debug!(endpoint = %self.endpoint, %method, path, "sending a request to the service");
         let response =
@@ -214,29 +214,29 @@ impl Client {
         Ok((authorization, response))
     }
 
-    fn request(&self, ask: &Ask, authorization: &Authorization) -> Result<Request<Full<Bytes>>, ServiceError> {
+    fn request(&self, spec: &RequestSpec, authorization: &Authorization) -> Result<Request<Full<Bytes>>, ServiceError> {
         let scheme = if self.secure { "https" } else { "http" };
-        let mut query: Vec<String> = ask.query.iter().cloned().collect();
-        let api_version = self.api_version.map(|it| ask.api_version.unwrap_or(it));
+        let mut query: Vec<String> = spec.query.iter().cloned().collect();
+        let api_version = self.api_version.map(|it| spec.api_version.unwrap_or(it));
         query.extend(api_version.map(|it| format!("api-version={it}")));
         let query = if query.is_empty() { String::new() } else { format!("?{}", query.join("&")) };
         let mut builder = Request::builder()
-            .method(ask.method.clone())
-            .uri(format!("{scheme}://{}{}{}{query}", self.endpoint, self.base, ask.path))
+            .method(spec.method.clone())
+            .uri(format!("{scheme}://{}{}{}{query}", self.endpoint, self.base, spec.path))
             .header(header::ACCEPT, "application/json")
             .header(header::USER_AGENT, concat!("hubward-service/", env!("CARGO_PKG_VERSION")))
             .header(CLIENT_REQUEST_ID, request_id());
-        if ask.body.is_some() && !ask.headers.iter().any(|(name, _)| *name == header::CONTENT_TYPE) {
+        if spec.body.is_some() && !spec.headers.iter().any(|(name, _)| *name == header::CONTENT_TYPE) {
             builder = builder.header(header::CONTENT_TYPE, "application/json; charset=utf-8");
         }
         if let Some(value) = authorization.header()? {
             builder = builder.header(header::AUTHORIZATION, value);
         }
-        for (name, value) in &ask.headers {
+        for (name, value) in &spec.headers {
             builder = builder.header(name, value);
         }
         builder
-            .body(Full::from(ask.body.clone().unwrap_or_default()))
+            .body(Full::from(spec.body.clone().unwrap_or_default()))
             .map_err(|error| ServiceError::Request(format!("the path or the host name is not valid: {error}")))
     }
 
@@ -262,9 +262,9 @@ impl Client {
         Ok(bytes.into())
     }
 
-    fn refused(&self, ask: &Ask, authorization: &Authorization, head: &Parts, body: &[u8]) -> ServiceError {
+    fn refused(&self, spec: &RequestSpec, authorization: &Authorization, head: &Parts, body: &[u8]) -> ServiceError {
         let headers = &head.headers;
-        let asked = format!("{} {}", ask.method, ask.path);
+        let asked = format!("{} {}", spec.method, spec.path);
         let mut refused = Refused::new(self.endpoint.to_string(), asked, head.status.as_u16());
         let words = |text: &str| Some(one_line(&authorization.redact(text))).filter(|it| !it.is_empty());
         let hub = HubRefusal::parse(text(headers, HubRefusal::HEADER), body);

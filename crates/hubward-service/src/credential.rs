@@ -27,11 +27,11 @@ const FILE_MAX: u64 = 64 * 1024;
 pub(crate) struct Credential {
     host: String,
     proof: Proof,
-    kept: Mutex<Option<Kept>>,
+    cached: Mutex<Option<Cached>>,
 }
 
 #[derive(Debug)]
-struct Kept {
+struct Cached {
     authorization: Authorization,
     /// The start of validity. If the clock shows an earlier time, it was set back.
     from: SystemTime,
@@ -60,7 +60,7 @@ impl std::fmt::Debug for Bearer {
 impl Credential {
     pub(crate) fn new(login: ServiceLogin) -> Self {
         let ServiceLogin { endpoint: Endpoint { host, .. }, proof } = login;
-        Self { host, proof, kept: Mutex::default() }
+        Self { host, proof, cached: Mutex::default() }
     }
 
     /// The authorization for the next request.
@@ -75,12 +75,12 @@ impl Credential {
     }
 
     fn signed(&self, policy: &str, key: &SharedKey, now: SystemTime) -> Authorization {
-        if let Some(kept) = self.kept(now) {
-            return kept;
+        if let Some(cached) = self.cached(now) {
+            return cached;
         }
         let expiry = UnixSeconds::from_system_time(now).saturating_add(LIFETIME);
         let token = Authorization::Sas(SasToken::sign(key, &self.host, expiry, Some(policy)));
-        self.keep(token.clone(), now, Some(now + LIFETIME * RENEW_AT / 100));
+        self.cache(token.clone(), now, Some(now + LIFETIME * RENEW_AT / 100));
         token
     }
 
@@ -89,9 +89,9 @@ impl Credential {
         let meta = tokio::fs::metadata(file).await.map_err(|error| cannot(error.to_string()))?;
         // A pipe can be read only once, so its token is cached.
         if !meta.is_file()
-            && let Some(kept) = self.kept(now)
+            && let Some(cached) = self.cached(now)
         {
-            return Ok(kept);
+            return Ok(cached);
         }
         let opened = tokio::fs::File::open(file).await.map_err(|error| cannot(error.to_string()))?;
         let mut text = Zeroizing::new(String::new());
@@ -104,20 +104,20 @@ impl Credential {
         })?;
         let authorization = Authorization::Bearer(Bearer(token));
         if !meta.is_file() {
-            self.keep(authorization.clone(), now, None);
+            self.cache(authorization.clone(), now, None);
         }
         Ok(authorization)
     }
 
-    fn kept(&self, now: SystemTime) -> Option<Authorization> {
-        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let good = |it: &&Kept| it.until.is_none_or(|until| (it.from..until).contains(&now));
-        kept.as_ref().filter(good).map(|it| it.authorization.clone())
+    fn cached(&self, now: SystemTime) -> Option<Authorization> {
+        let cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
+        let good = |it: &&Cached| it.until.is_none_or(|until| (it.from..until).contains(&now));
+        cached.as_ref().filter(good).map(|it| it.authorization.clone())
     }
 
-    fn keep(&self, authorization: Authorization, from: SystemTime, until: Option<SystemTime>) {
-        let kept = Kept { authorization, from, until };
-        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(kept);
+    fn cache(&self, authorization: Authorization, from: SystemTime, until: Option<SystemTime>) {
+        let cached = Cached { authorization, from, until };
+        *self.cached.lock().unwrap_or_else(PoisonError::into_inner) = Some(cached);
     }
 }
 

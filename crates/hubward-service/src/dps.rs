@@ -74,13 +74,13 @@ impl DpsService {
 
     /// Creates, updates or deletes up to 10 individual enrollments in one request. The answer lists the failures.
     pub fn bulk_enrollments(&self, bulk: &EnrollmentBulk) -> Call<BulkResult> {
-        self.call(Method::POST, "/enrollments").json(bulk).tells_bulk()
+        self.call(Method::POST, "/enrollments").json(bulk).accepts_bulk_result()
     }
 
     /// Returns how the device of an enrollment authenticates, including its symmetric keys.
     pub fn enrollment_attestation(&self, registration_id: &str) -> Call<Attestation> {
         let path = format!("{}/attestationmechanism", http::enrollment(registration_id));
-        self.call(Method::POST, path).asks()
+        self.call(Method::POST, path).read_only()
     }
 }
 
@@ -118,13 +118,13 @@ impl DpsService {
 
     /// Creates, updates or deletes up to 10 groups in one request. The answer lists the failures.
     pub fn bulk_groups(&self, bulk: &EnrollmentGroupBulk) -> Call<BulkResult> {
-        self.call(Method::POST, "/enrollmentGroups").json(bulk).tells_bulk()
+        self.call(Method::POST, "/enrollmentGroups").json(bulk).accepts_bulk_result()
     }
 
     /// Returns how the devices of a group authenticate, including the keys from which their keys are derived.
     pub fn group_attestation(&self, enrollment_group_id: &str) -> Call<Attestation> {
         let path = format!("{}/attestationmechanism", http::enrollment_group(enrollment_group_id));
-        self.call(Method::POST, path).asks()
+        self.call(Method::POST, path).read_only()
     }
 }
 

@@ -94,7 +94,7 @@ impl HubService {
     /// Changes up to 100 devices in one request. The answer lists the failures. If there are any, the hub answers
     /// with status 400; the call still succeeds.
     pub fn bulk_devices(&self, operations: &[DeviceOperation]) -> Call<DeviceBulkResult> {
-        self.call(Method::POST, "/devices").json(&operations).tells_bulk()
+        self.call(Method::POST, "/devices").json(&operations).accepts_bulk_result()
     }
 
     /// Deletes the queued messages of a device.
@@ -162,7 +162,7 @@ impl HubService {
         let Target { device, module } = of.into();
         let path = format!("{}/methods", http::twin(device, module));
         let answered_by = module.map_or_else(|| device.to_owned(), |module| format!("{device}/{module}"));
-        self.call(Method::POST, path).json(method).extra(Duration::from_secs(seconds)).answered_by(answered_by)
+        self.call(Method::POST, path).json(method).extra_time(Duration::from_secs(seconds)).answered_by(answered_by)
     }
 
     /// Sends a message to a device over HTTP. The answer has no body. No specification documents this request: it is

@@ -119,7 +119,7 @@ impl<T: DeserializeOwned + Send + 'static> Pager<T> {
         if self.done || self.left == Some(0) {
             return Ok(None);
         }
-        let mut call = Call::<T>::new(&self.client, Method::POST, self.path.clone()).asks();
+        let mut call = Call::<T>::new(&self.client, Method::POST, self.path.clone()).read_only();
         if let Some(query) = &self.query {
             call = call.json(&QuerySpecification { query: query.clone() });
         }
@@ -129,8 +129,8 @@ impl<T: DeserializeOwned + Send + 'static> Pager<T> {
         if let Some(continuation) = &self.continuation {
             call = call.header(CONTINUATION, continuation.clone());
         }
-        let (client, ask) = call.into_parts();
-        let answer = client.ask(&ask?).await?;
+        let (client, spec) = call.into_parts();
+        let answer = client.call(&spec?).await?;
         let header = |name| answer.headers.get(name)?.to_str().ok().map(str::to_owned);
         let continuation = header(CONTINUATION).filter(|it| !it.is_empty());
         if continuation.is_some() && continuation == self.continuation {
