@@ -271,7 +271,7 @@ impl Client {
         // DPS sends `errorCode` and `message` as members of the body; `HubRefusal` reads these as well.
         let dps: DpsRefusal = serde_json::from_slice(body).unwrap_or_default();
         refused.code = hub.code.or(dps.error_code);
-        // Only a hub's codes have names; the same number means something else at DPS.
+        // Only the codes of a hub have names; DPS has other codes.
         let is_hub = text(headers, HubRefusal::HEADER).is_some() || body_is_hubs(body);
         refused.name = hub.name.filter(|_| is_hub);
         // A gateway in between does not answer with the JSON of the service: keep its text.
