@@ -192,7 +192,7 @@ async fn a_question_that_waits_is_ended_by_ctrl_c() {
     let call = ["invoke-device-method", "-d", "dev-1", "--mn", "echo", "--to", "300", "--output", "json"];
     let log = [("HUBWARD_LOG", "hubward_service=debug".to_owned())];
     let mut running = Running::start(operator.command(&call).vars(&log));
-    running.logged("asking the service").await;
+    running.logged("sending a request to the service").await;
     let (ended, said, _) = running.interrupt().await;
     assert_eq!(ended.code(), Some(130), "{said}");
     let error: Value = serde_json::from_str(&said).expect("one line");

@@ -1,9 +1,9 @@
-//! The commands of this repository: `cargo xtask help` lists them.
+//! The development commands of this repository: `cargo xtask help` lists them.
 //!
-//! Thin on purpose: it spawns cargo and Python, reads files, and links nothing of the workspace, so
-//! that it builds in a moment and still works when the workspace does not.
+//! xtask only spawns other programs and reads files. It depends on no crate of the workspace, so that it builds fast
+//! and still works when the workspace does not compile.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "printing is what a command is for")]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command prints its results")]
 
 mod spawn;
 mod test;
@@ -37,19 +37,19 @@ fn main() -> ExitCode {
     }
 }
 
-/// The conformance scenarios, end to end.
+/// Runs the conformance scenarios end to end.
 fn e2e(arguments: &[String]) -> ExitCode {
     let fixed = ["run", "--quiet", "--package", "hubward-tests", "--bin", "e2e", "--"];
     run(Cargo::command(fixed).args(arguments)).into()
 }
 
-/// Questions to a live service, compared with the emulator.
+/// Sends the open questions to a live service, and compares its answers with the emulator's.
 fn live_questions(arguments: &[String]) -> ExitCode {
     let fixed = ["run", "--quiet", "--package", "hubward-tests", "--bin", "live_questions", "--"];
     run(Cargo::command(fixed).args(arguments)).into()
 }
 
-/// Microsoft's SDKs against the emulator of a release build.
+/// Runs Microsoft's SDKs against the emulator of a release build.
 fn interop(arguments: &[String]) -> ExitCode {
     let binary = match release_binary() {
         Ok(binary) => binary,
@@ -59,7 +59,7 @@ fn interop(arguments: &[String]) -> ExitCode {
     show_and_run(python.arg("tests/interop/run.py").arg("--hubward").arg(binary).args(arguments)).into()
 }
 
-/// The emulator's page in a real browser, against the emulator of a release build.
+/// Tests the emulator's web page in a real browser, against the emulator of a release build.
 fn portal(arguments: &[String]) -> ExitCode {
     let binary = match release_binary() {
         Ok(binary) => binary,
@@ -69,7 +69,7 @@ fn portal(arguments: &[String]) -> ExitCode {
     show_and_run(node.arg("tests/portal/run.mjs").arg("--hubward").arg(binary).args(arguments)).into()
 }
 
-/// Builds the program with optimisation; where it is.
+/// Builds `hubward` with optimisation, and returns its path.
 fn release_binary() -> Result<PathBuf, ExitCode> {
     let built = show_and_run(&mut Cargo::command(["build", "--release", "--package", "hubward-cli"]));
     if !built.is_success() {
@@ -79,11 +79,11 @@ fn release_binary() -> Result<PathBuf, ExitCode> {
     Ok(target.join("release").join(format!("hubward{}", std::env::consts::EXE_SUFFIX)))
 }
 
-/// Measurements; they need an optimised build to mean anything.
+/// Runs the measurements on an optimised build.
 fn bench(arguments: &[String]) -> ExitCode {
     let (what, rest) = match arguments.split_first() {
         Some((what, rest)) => (what.as_str(), rest),
-        None => return usage("`bench` needs to know what to measure, for instance `cargo xtask bench telemetry`"),
+        None => return usage("`bench` needs the name of a measurement, for example `cargo xtask bench telemetry`"),
     };
     if what == "emulator" {
         let hubward = match release_binary() {
@@ -107,7 +107,7 @@ fn failed(problem: &str) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// The help that was asked for: `help`, `help COMMAND`, `COMMAND --help`, `--help`.
+/// The requested help text, for `help`, `help COMMAND`, `COMMAND --help` or `--help`.
 fn help_for(command: &str, rest: &[String]) -> Option<&'static str> {
     let is_flag = |it: &str| matches!(it, "--help" | "-h");
     let topic = match (command, rest.first().map(String::as_str)) {
@@ -129,86 +129,87 @@ fn help_for(command: &str, rest: &[String]) -> Option<&'static str> {
 }
 
 const HELP: &str = "\
-The commands of this repository.
+The development commands of this repository.
 
 Usage: cargo xtask <COMMAND> [ARGUMENTS]
 
 Commands:
-  test            Formatting, lints, tests, doc tests, documentation, tidy
-  tidy            The repository's own rules: crate arrows, banned crates, vectors, manifests, sources
-  e2e             The conformance scenarios on every transport, against the emulator or a live DPS
-  interop         Microsoft's Python and Node SDKs, unmodified, against the emulator
-  portal          The emulator's page in headless Chromium, against real devices
-  bench           Measurements, for instance `cargo xtask bench telemetry`
-  live-questions  Open questions to a live DPS and IoT Hub, compared with the emulator
-  help            This text, or that of one command: cargo xtask help e2e";
+  test            Run all checks: formatting, lints, tests, doc tests, documentation, tidy
+  tidy            Check the repository's own rules: dependencies, vectors, manifests, sources
+  e2e             Run the conformance scenarios against the emulator or a live DPS
+  interop         Run Microsoft's Python and Node SDKs, unmodified, against the emulator
+  portal          Test the emulator's web page in headless Chromium, with real device clients
+  bench           Run measurements, for example `cargo xtask bench telemetry`
+  live-questions  Send open questions to a live DPS and IoT Hub, and compare with the emulator
+  help            Print this text, or the help of a command: cargo xtask help e2e";
 
 const TEST_HELP: &str = "\
-Everything that must hold before a change lands. Needs no network once the dependencies are there,
-and no root.
+Runs all checks that must pass before a change is merged. Needs no root access, and no network once the
+dependencies are downloaded.
 
 Usage: cargo xtask test
 
-Runs, and goes on after a failure: cargo fmt --check; clippy for all targets, warnings denied; the
-tests (with cargo-nextest where it is installed, else cargo test); the doc tests; cargo doc, warnings
-denied; tidy. Ends with one line a step and the total; exits 1 if a step failed.";
+Runs these steps, and continues after a failure: cargo fmt --check; clippy for all targets, with warnings
+denied; clippy for builds with fewer features; the tests (with cargo-nextest if it is installed, otherwise
+with cargo test); the doc tests; cargo doc, with warnings denied; tidy. Prints one line per step and the
+totals at the end. Exits with 1 if a step failed.";
 
 const TIDY_HELP: &str = "\
-The repository's own rules. Each finding is a sentence that says what to do.
+Checks the repository's own rules. Each finding says what to do.
 
 Usage: cargo xtask tidy
 
-Checks: which crate may depend on which (docs/architecture.md), crates that must not be in the
-lockfile, that every wire vector is accounted for, what a published manifest must say, long files,
-traces of one machine, leftovers, and that every decision note can be found.";
+Checks the allowed dependencies between crates (docs/architecture.md), banned crates in the lockfile, that
+every wire vector is tested or deferred, the required fields of a published manifest, long files, paths and
+settings of one machine, leftovers such as unfinished code, and that every decision note is linked.";
 
 const E2E_HELP: &str = "\
-The conformance scenarios, end to end, ending with a transport x scenario table.
+Runs the conformance scenarios end to end, and prints a table of transports and scenarios.
 
 Usage: cargo xtask e2e [--emulator | --live] [--transport https|mqtt|mqtt-ws|all]
 
-Without a flag it talks to a live DPS when the four PROVISIONING_* variables are set, else to an
-emulator inside the process. The first line says which.
-  --emulator   Ignores the variables
-  --live       Insists on them: a missing one is an error
+Without a flag, the scenarios use a live DPS if the four PROVISIONING_* variables are set, otherwise an
+emulator in the same process. The first output line names the target.
+  --emulator   Use the emulator even if the variables are set
+  --live       Use the live DPS; fail if a variable is missing
 
-Live mode registers the given id, sends its telemetry, reads its twin and reports one property that it
-removes again; scenarios that look at or steer the service are skipped. More: --help of the runner,
+Live mode registers the given id, sends telemetry, reads the twin, and reports one property that it removes
+again. It skips scenarios that inspect or control the service. For more, see the help of the runner:
 `cargo run -p hubward-tests --bin e2e -- --help`.";
 
 const INTEROP_HELP: &str = "\
-Microsoft's Python SDK (from PyPI, in a private venv) over MQTT and WebSocket, and their Node SDKs
-(from npm) over HTTP, MQTT and WebSocket, against the emulator of a release build: provisioning, and
-at the hub telemetry, twins, methods and messages, as devices and as modules. Then their SDKs for
-services, every call they have; docs/interop.md lists them.
+Runs Microsoft's SDKs, unmodified, against the emulator of a release build: the Python SDK (from PyPI, in a
+private venv) over MQTT and WebSocket, and the Node SDKs (from npm) over HTTP, MQTT and WebSocket. Tests
+provisioning, telemetry, twins, methods and messages, for devices and for modules. Also tests every call of
+the service SDKs. docs/interop.md lists the calls.
 
 Usage: cargo xtask interop [ARGUMENTS OF tests/interop/run.py]
 
-Needs python3 with venv, node and npm, and a network the first time.";
+Needs python3 with venv, node and npm. Needs a network on the first run.";
 
 const PORTAL_HELP: &str = "\
-The emulator's page in headless Chromium, driven by playwright-core (from npm), against the emulator of
-a release build and devices that are real: every scenario with an emulator of its own.
+Tests the emulator's web page in headless Chromium, with playwright-core (from npm). Uses the emulator of a
+release build and real device clients. Each scenario starts its own emulator.
 
 Usage: cargo xtask portal [ARGUMENTS OF tests/portal/run.mjs]
 
-  --only TEXT   Only the scenarios whose name contains it
-  --list        Their names
+  --only TEXT   Run only the scenarios whose name contains TEXT
+  --list        List the names of the scenarios
 
-Needs node 20 with npm, Chromium (apt-get install chromium, or CHROMIUM=/its/path), bash and python3,
-and a network the first time.";
+Needs node 20 with npm, Chromium (apt-get install chromium, or set CHROMIUM to its path), bash and python3.
+Needs a network on the first run.";
 
 const BENCH_HELP: &str = "\
-Measurements, on an optimised build.
+Runs measurements on an optimised build.
 
 Usage: cargo xtask bench telemetry [ARGUMENTS OF hubward-bench]
        cargo xtask bench emulator [DEVICES [SECONDS]]
 
-telemetry: QoS 1 messages over TLS on loopback, at several windows, beside the bound that hand-written
-frames without bookkeeping reach.
-emulator: how soon it is ready, and its memory when idle, with 10,000 connections that are left alone, and
-with devices (1000) that send a message a second (for 30 seconds). Fails if a bound of docs/emulator.md
-is broken.";
+telemetry: the throughput of QoS 1 messages over TLS on loopback, with several windows, compared with the
+upper bound: hand-written frames without bookkeeping.
+emulator: the start-up time, and the memory when idle, with 10,000 idle connections, and with DEVICES (default
+1000) that each send one message per second for SECONDS (default 30). Fails if a figure exceeds its limit in
+docs/emulator.md.";
 
 const LIVE_QUESTIONS_HELP: &str = "\
 Sends the requests of docs/live-questions.md to a DPS and an IoT Hub, writes the answers without keys to a
@@ -217,16 +218,16 @@ folder, and lists where they differ from those of the emulator.
 Usage: cargo xtask live-questions [--yes] [--out DIR] [--only NUMBERS]
 
 Reads IOTHUB_CONNECTION_STRING, PROVISIONING_CONNECTION_STRING and PROVISIONING_IDSCOPE. Creates devices and
-enrollments, and deletes them at the end. Acts on services that are not on this machine with --yes only.
-Exit code: 0 no difference, 3 a difference, 1 something could not be asked. More: --help of the program,
-`cargo run -p hubward-tests --bin live_questions -- --help`.";
+enrollments, and deletes them at the end. Services on other machines require --yes.
+Exit codes: 0 no difference, 3 a difference, 1 a request could not be sent. For more, see the help of the
+program: `cargo run -p hubward-tests --bin live_questions -- --help`.";
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn help_is_found_wherever_it_is_asked_for() {
+    fn every_form_of_asking_for_help_finds_its_text() {
         let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
         for (line, expected) in [
             ("help", Some(HELP)),
@@ -238,7 +239,7 @@ mod tests {
             ("bench -h", Some(BENCH_HELP)),
             ("test", None),
             ("e2e --live", None),
-            // Behind the first argument it belongs to the program that is spawned.
+            // After the first argument, `--help` belongs to the spawned program.
             ("bench telemetry --help", None),
         ] {
             let words = words(line);

@@ -1,4 +1,4 @@
-//! Spawning cargo and other programs in the root of the repository.
+//! Spawns cargo and other programs in the root of the repository.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -11,12 +11,12 @@ pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the root")
 }
 
-/// A program that will run in the root.
+/// A command that runs a program in the root of the repository.
 pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     command.current_dir(root());
-    // `cargo run` describes xtask in these; a nested cargo would take them for reasons to rebuild
-    // packages whose build scripts look at them.
+    // `cargo run` sets these variables for xtask. A nested cargo would rebuild every package whose build script reads
+    // one of them.
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
         let about_xtask = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_", "CARGO_PRIMARY_"];
@@ -27,7 +27,7 @@ pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
     command
 }
 
-/// The cargo that runs us, or the one on the path.
+/// The cargo that started xtask, or the one on the path.
 pub(crate) struct Cargo;
 
 impl Cargo {
@@ -44,19 +44,19 @@ impl Cargo {
         probe.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|it| it.success())
     }
 
-    /// What cargo knows of the workspace's own packages. Reads manifests only: no network, no lock.
+    /// The metadata of the workspace's own packages. Reads manifests only: needs no network and takes no lock.
     pub(crate) fn metadata() -> Result<Value, String> {
         let output = Self::command(["metadata", "--format-version", "1", "--no-deps"])
             .stderr(Stdio::inherit())
             .output()
             .map_err(|error| format!("cannot run cargo metadata: {error}"))?;
         if !output.status.success() {
-            return Err("cargo metadata failed; repair the manifest it names above".to_owned());
+            return Err("cargo metadata failed; fix the manifest that it names above".to_owned());
         }
         serde_json::from_slice(&output.stdout).map_err(|error| format!("cargo metadata is not JSON: {error}"))
     }
 
-    /// Where builds go.
+    /// The target directory.
     pub(crate) fn target_directory() -> Result<PathBuf, String> {
         let metadata = Self::metadata()?;
         let directory = metadata["target_directory"].as_str().ok_or("cargo metadata names no target directory")?;
@@ -64,7 +64,7 @@ impl Cargo {
     }
 }
 
-/// How a program ended.
+/// The outcome of a program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Ended {
     code: u8,
@@ -85,7 +85,7 @@ impl From<Ended> for ExitCode {
 /// Runs a command and waits for it.
 pub(crate) fn run(command: &mut Command) -> Ended {
     match command.status() {
-        // Killed by a signal counts as a plain failure.
+        // A program that was killed by a signal has no code: use 1.
         Ok(status) => Ended { code: status.code().map_or(1, |code| u8::try_from(code).unwrap_or(1)) },
         Err(error) => {
             eprintln!("xtask: cannot run {}: {error}", command.get_program().display());
@@ -94,7 +94,7 @@ pub(crate) fn run(command: &mut Command) -> Ended {
     }
 }
 
-/// Shows the command first, so that it can be repeated by hand.
+/// Prints the command, so that a person can repeat it, and runs it.
 pub(crate) fn show_and_run(command: &mut Command) -> Ended {
     let program = Path::new(command.get_program()).file_name().unwrap_or_default();
     let words = std::iter::once(program).chain(command.get_args());

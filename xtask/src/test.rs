@@ -1,4 +1,4 @@
-//! `cargo xtask test`: the steps, one after the other, and a line for each at the end.
+//! `cargo xtask test`: runs the steps in order, and prints one line per step at the end.
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::spawn::{Cargo, show_and_run};
 use crate::tidy;
 
-/// One step: its name, what it does, whether it went well.
+/// One step: its name, and a function that runs it and returns whether it passed.
 type Step = (&'static str, fn() -> bool);
 
 const STEPS: [Step; 7] = [
@@ -22,7 +22,7 @@ const STEPS: [Step; 7] = [
     ("tidy", tidy::check_and_report),
 ];
 
-/// Runs every step, also after a failure: whoever waits for this wants the whole list.
+/// Runs every step, even after a failure, so that one run shows all problems.
 pub(crate) fn test() -> ExitCode {
     let mut outcomes = Vec::new();
     for (name, step) in STEPS {
@@ -34,8 +34,8 @@ pub(crate) fn test() -> ExitCode {
     if outcomes.iter().all(|it| it.passed) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// What people build who leave something out; the workspace alone never builds it so.
-const SMALLER: [(&str, &str); 8] = [
+/// Builds with fewer features, which a build of the whole workspace never compiles.
+const REDUCED_BUILDS: [(&str, &str); 8] = [
     ("hubward", "https"),
     ("hubward", "mqtt"),
     ("hubward", "ws"),
@@ -47,14 +47,14 @@ const SMALLER: [(&str, &str); 8] = [
 ];
 
 fn features() -> bool {
-    let builds = SMALLER.map(|(package, features)| {
+    let builds = REDUCED_BUILDS.map(|(package, features)| {
         let parts = ["clippy", "--package", package, "--no-default-features", "--features", features];
         cargo([parts.as_slice(), &["--", "--deny", "warnings"]].concat())
     });
     builds.into_iter().all(|it| it)
 }
 
-/// What some tests run. Built beforehand, so that no test spends its own time on it.
+/// Programs that some tests run. They are built first, so that no test spends its time limit on building them.
 const PROGRAMS: [&[&str]; 2] = [&["--package", "hubward-cli"], &["--package", "hubward", "--examples"]];
 
 fn tests() -> bool {
@@ -64,8 +64,8 @@ fn tests() -> bool {
     if Cargo::has("nextest") {
         return cargo(["nextest", "run", "--workspace", "--no-fail-fast"]);
     }
-    println!("cargo-nextest is not installed: using cargo test");
-    // Library, binaries and integration tests; doc tests are a step of their own.
+    println!("cargo-nextest is not installed; using cargo test");
+    // The doc tests are a separate step.
     cargo(["test", "--workspace", "--lib", "--bins", "--tests", "--no-fail-fast"])
 }
 
@@ -80,7 +80,7 @@ struct Outcome {
     took: Duration,
 }
 
-/// One line a step, and the total.
+/// One line per step, and the totals.
 fn summary(outcomes: &[Outcome]) -> String {
     let mut lines: Vec<String> = outcomes
         .iter()
@@ -93,7 +93,10 @@ fn summary(outcomes: &[Outcome]) -> String {
     lines.join("\n")
 }
 
-#[expect(clippy::disallowed_methods, reason = "how long a step took; there is no runtime here whose time to use")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "measures the duration of a step; xtask has no async runtime with a clock of its own"
+)]
 fn now() -> Instant {
     Instant::now()
 }
@@ -103,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_summary_has_a_line_for_each_step_and_counts_them() {
+    fn the_summary_has_one_line_per_step_and_the_totals() {
         let outcome = |name, passed| Outcome { name, passed, took: Duration::from_millis(1250) };
         assert_eq!(
             summary(&[outcome("fmt", true), outcome("clippy", false)]),

@@ -1,7 +1,7 @@
-//! The bound: what this stack can do when nobody keeps books.
+//! The bound: the throughput of this stack without any bookkeeping per message.
 //!
-//! One task, one TLS stream, frames copied from a template with the packet id patched in.
-//! Acknowledgements are counted and not looked at.
+//! The client is one task with one TLS stream. It copies frames from a template and sets the packet id. It counts
+//! acknowledgements, but does not match them to messages.
 
 use std::io;
 use std::pin::Pin;
@@ -13,10 +13,10 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use crate::frame::{self, PublishTemplate, invalid};
 use crate::measure::Load;
 
-/// Stop filling the output here: one TLS record's worth.
+/// Size in bytes at which the output buffer is written: the size of one TLS record.
 const OUT_FULL: usize = 16 * 1024;
 
-/// A logged-in client without bookkeeping.
+/// A connected client without bookkeeping.
 #[derive(Debug)]
 pub(crate) struct Bound<S> {
     stream: S,
@@ -32,14 +32,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Bound<S> {
     /// Sends CONNECT on `stream` and waits for CONNACK.
     ///
     /// # Errors
-    /// IO, or an answer other than "accepted".
+    /// An I/O error, or a CONNACK that refuses the connection.
     pub(crate) async fn login(mut stream: S, device: &str, load: &Load) -> io::Result<Self> {
         stream.write_all(&frame::connect(device, device, "none")).await?;
         stream.flush().await?;
         let mut connack = [0; 4];
         stream.read_exact(&mut connack).await?;
         if connack != [frame::CONNACK, 2, 0, 0] {
-            return Err(invalid("expected a CONNACK that accepts"));
+            return Err(invalid("the CONNACK does not accept the connection"));
         }
         Ok(Self {
             stream,
@@ -55,7 +55,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Bound<S> {
     /// Sends this many messages and waits for as many acknowledgements.
     ///
     /// # Errors
-    /// IO, or an answer other than PUBACK.
+    /// An I/O error, or a packet other than PUBACK.
     pub(crate) async fn send(&mut self, messages: usize) -> io::Result<()> {
         let (mut sent, mut acknowledged) = (0, 0);
         std::future::poll_fn(|cx| {
@@ -78,16 +78,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Bound<S> {
         .await
     }
 
-    /// Says good-bye.
+    /// Sends DISCONNECT and closes the connection.
     ///
     /// # Errors
-    /// IO.
+    /// An I/O error.
     pub(crate) async fn close(mut self) -> io::Result<()> {
         self.stream.write_all(&[frame::DISCONNECT, 0]).await?;
         self.stream.shutdown().await
     }
 
-    /// Ready when everything is out.
+    /// Ready when the whole output buffer is written and flushed.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.written < self.out.len() {
             let written = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.out[self.written..]))?;
@@ -101,7 +101,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Bound<S> {
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
-    /// How many acknowledgements came; at least one read's worth of bytes.
+    /// Reads once and returns the number of complete acknowledgements.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let mut chunk = [0; 4096];
         let mut chunk = ReadBuf::new(&mut chunk);
@@ -131,9 +131,9 @@ mod tests {
 
     use super::*;
 
-    /// The peer holds acknowledgements back until nothing more comes: that is the window.
+    /// The peer withholds acknowledgements until the client stops sending. The client has then filled the window.
     #[tokio::test(start_paused = true)]
-    async fn keeps_as_many_in_flight_as_asked() {
+    async fn the_window_limits_the_messages_in_flight() {
         for window in [1, 7, 100] {
             let load = Load { payload: Bytes::from_static(&[7; 256]), window, messages: 3 * window };
             let (client, mut peer) = duplex(1024 * 1024);
@@ -147,7 +147,7 @@ mod tests {
             peer.write_all(&[frame::CONNACK, 2, 0, 0]).await.expect("CONNACK");
             for _ in 0..3 {
                 let mut got = BytesMut::new();
-                // Time stands still until everybody waits.
+                // Paused time advances only when every task waits, so the timeout means that the client stopped.
                 while tokio::time::timeout(Duration::from_secs(1), peer.read_buf(&mut got)).await.is_ok() {}
                 let mut acks = Vec::new();
                 while let Some(packet) = frame::first(&got).expect("a frame") {

@@ -1,5 +1,5 @@
-//! How both clients reach a sink: the same TLS settings, nodelay, no root but the sink's certificate.
-//! The sink insists on TLS 1.3.
+//! Connects both clients to a sink, with the same TLS settings and `TCP_NODELAY`. The only trusted certificate is the
+//! sink's. The sink requires TLS 1.3.
 
 use std::error::Error;
 use std::fmt;
@@ -30,31 +30,31 @@ impl Connector {
         Ok(Self { config: TlsSettings::from_pem(sink.certificate.as_bytes()).client_config()?, port: sink.port })
     }
 
-    /// Where hubward is to dial [`HOST`].
+    /// The port at which hubward dials [`HOST`].
     pub(crate) const fn port(&self) -> u16 {
         self.port
     }
 
-    /// The bare stream, for the bound.
+    /// Opens a plain TLS stream, for the bound.
     ///
     /// # Errors
-    /// TCP or TLS.
+    /// TCP or TLS fails.
     pub(crate) async fn connect(&self) -> Result<TlsStream<TcpStream>> {
         let socket = TcpStream::connect(("127.0.0.1", self.port)).await?;
         socket.set_nodelay(true)?;
         Ok(TlsConnector::from(self.config.clone()).connect(ServerName::try_from(HOST)?, socket).await?)
     }
 
-    /// What hubward dials with, over MQTT.
+    /// The dialer for hubward over MQTT.
     ///
     /// # Errors
-    /// None that can happen: the rule is a fixed one.
+    /// Never in practice: the rule is a constant.
     pub(crate) fn dialer(&self) -> Result<TlsDialer> {
         let rule: ConnectTo = format!("{HOST}::127.0.0.1:").parse()?;
         Ok(TlsDialer::new(TcpDialer::new().connect_to(vec![rule]), self.config.clone()))
     }
 
-    /// What hubward dials with, over MQTT in WebSocket frames.
+    /// The dialer for hubward over MQTT in WebSocket frames.
     ///
     /// # Errors
     /// As for [`Connector::dialer`].

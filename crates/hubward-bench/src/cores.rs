@@ -1,14 +1,14 @@
-//! Which processor client and sink run on. Where they land decides more than what they do: two on
-//! one core hand over in big batches, two on two cores pay for waking each other.
+//! Chooses the processor cores of client and sink. The choice affects the result more than the code does: on one
+//! core, client and sink exchange big batches; on two cores, they spend time on waking each other.
 
-/// How client and sink share the machine.
+/// How client and sink share the processor cores.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Cores {
-    /// A core each, as a device and its hub have
+    /// A separate core for each, like a device and its hub
     Apart,
-    /// Both on one core: the sum of their work
+    /// Both on one core, to measure the sum of their work
     Together,
-    /// Wherever the system puts them
+    /// Any core that the system chooses
     Any,
 }
 
@@ -21,7 +21,7 @@ impl Cores {
         }
     }
 
-    /// The cores of client and sink, as far as this process may choose among `allowed`.
+    /// The cores of client and sink, out of those that this process may use. `None` if the system chooses.
     fn choose(self, allowed: &[usize]) -> Option<(usize, usize)> {
         match (self, allowed) {
             (Self::Apart, [first, .., last]) => Some((*first, *last)),
@@ -31,19 +31,19 @@ impl Cores {
     }
 }
 
-/// Puts this process on its core and says which one the sink should take; `None` if both are free to
-/// move, because they are to be, or because the system offers no choice.
+/// Pins this process to its core and returns the core for the sink. `None` if neither is pinned, because the user asked
+/// for that or because the system does not allow it.
 #[cfg(target_os = "linux")]
-pub(crate) fn settle(cores: Cores) -> Option<usize> {
+pub(crate) fn pin_client(cores: Cores) -> Option<usize> {
     let allowed = rustix::thread::sched_getaffinity(None).ok()?;
     let allowed: Vec<usize> = (0..rustix::thread::CpuSet::MAX_CPU).filter(|it| allowed.is_set(*it)).collect();
     let (client, sink) = cores.choose(&allowed)?;
-    stay_on(client).then_some(sink)
+    pin_to(client).then_some(sink)
 }
 
-/// Puts this process on a core; whether that worked.
+/// Pins this process to a core, and returns whether that succeeded.
 #[cfg(target_os = "linux")]
-pub(crate) fn stay_on(core: usize) -> bool {
+pub(crate) fn pin_to(core: usize) -> bool {
     let mut set = rustix::thread::CpuSet::new();
     if core < rustix::thread::CpuSet::MAX_CPU {
         set.set(core);
@@ -52,12 +52,12 @@ pub(crate) fn stay_on(core: usize) -> bool {
 }
 
 #[cfg(not(target_os = "linux"))]
-pub(crate) fn settle(_: Cores) -> Option<usize> {
+pub(crate) fn pin_client(_: Cores) -> Option<usize> {
     None
 }
 
 #[cfg(not(target_os = "linux"))]
-pub(crate) fn stay_on(_: usize) -> bool {
+pub(crate) fn pin_to(_: usize) -> bool {
     false
 }
 

@@ -1,8 +1,8 @@
-//! How much processor time this process has used, user and system together.
+//! The processor time that this process has used, user and system time together.
 
 use std::time::Duration;
 
-/// `None` where the system does not say.
+/// `None` if the system does not report it.
 #[cfg(unix)]
 pub(crate) fn used() -> Option<Duration> {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
@@ -10,7 +10,7 @@ pub(crate) fn used() -> Option<Duration> {
     Some(Duration::from_nanos(nanos))
 }
 
-/// `None` where the system does not say.
+/// `None` if the system does not report it.
 #[cfg(not(unix))]
 pub(crate) fn used() -> Option<Duration> {
     None

@@ -1,5 +1,5 @@
-//! MQTT 3.1.1 frames by hand, as few of them as a telemetry run needs. Shared by the sink and the
-//! bound, so that neither costs more than the bytes it moves.
+//! Hand-written MQTT 3.1.1 frames, only those that a telemetry run needs. The sink and the bound share them, so that
+//! neither spends time on anything but the bytes.
 //!
 //! Source: MQTT 3.1.1, sections 2.2 (fixed header), 3.1 to 3.4, 3.8, 3.9.
 
@@ -19,15 +19,15 @@ pub(crate) const DISCONNECT: u8 = 0xe0;
 /// One packet at the start of a buffer.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Frame<'a> {
-    /// First byte: kind and flags.
+    /// The first byte: packet type and flags.
     pub(crate) header: u8,
-    /// What follows the remaining length.
+    /// The bytes after the remaining length.
     pub(crate) body: &'a [u8],
-    /// How long the packet is altogether.
+    /// The length of the whole packet in bytes.
     pub(crate) len: usize,
 }
 
-/// The packet at the start of `bytes`, or `None` until all of it is there.
+/// The packet at the start of `bytes`, or `None` if it is incomplete.
 ///
 /// # Errors
 /// [`io::ErrorKind::InvalidData`] if the remaining length has more than four bytes.
@@ -48,21 +48,21 @@ pub(crate) fn first(bytes: &[u8]) -> io::Result<Option<Frame<'_>>> {
     Ok(None)
 }
 
-/// The packet id of a PUBLISH with QoS 1.
+/// The packet id in the body of a PUBLISH with QoS 1.
 pub(crate) fn publish_id(body: &[u8]) -> Option<[u8; 2]> {
     let (topic_len, rest) = body.split_first_chunk::<2>()?;
     let rest = rest.get(usize::from(u16::from_be_bytes(*topic_len))..)?;
     rest.first_chunk::<2>().copied().filter(|it| *it != [0, 0])
 }
 
-/// The PUBACK of a packet id.
+/// The PUBACK for a packet id.
 pub(crate) const fn puback([high, low]: [u8; 2]) -> [u8; 4] {
     [PUBACK, 2, high, low]
 }
 
 /// A CONNECT with user name and password.
 pub(crate) fn connect(client_id: &str, user_name: &str, password: &str) -> Vec<u8> {
-    // Protocol name and level; user name, password, clean session; keep-alive in seconds.
+    // Protocol name and level; flags for user name, password and clean session; keep-alive in seconds.
     let mut body = b"\0\x04MQTT\x04\xc2\0\x3c".to_vec();
     for text in [client_id, user_name, password] {
         push_text(&mut body, text);
@@ -70,7 +70,7 @@ pub(crate) fn connect(client_id: &str, user_name: &str, password: &str) -> Vec<u
     packet(CONNECT, &body)
 }
 
-/// A PUBLISH with QoS 1 that is the same every time but for its packet id.
+/// A PUBLISH with QoS 1 in which only the packet id changes.
 #[derive(Debug)]
 pub(crate) struct PublishTemplate {
     bytes: Vec<u8>,
@@ -118,7 +118,7 @@ fn packet(header: u8, body: &[u8]) -> Vec<u8> {
 }
 
 fn push_text(out: &mut Vec<u8>, text: &str) {
-    let length = u16::try_from(text.len()).expect("texts of a run are short");
+    let length = u16::try_from(text.len()).expect("the texts of a run are short");
     out.extend(length.to_be_bytes());
     out.extend(text.as_bytes());
 }
@@ -128,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_frame_is_read_when_all_of_it_is_there() {
+    fn a_frame_is_parsed_once_it_is_complete() {
         for (bytes, expected) in [
             (&b""[..], None),
             (b"\x40", None),
@@ -143,9 +143,9 @@ mod tests {
         assert!(first(b"\x32\xff\xff\xff\xff\x01").is_err());
     }
 
-    /// Typed from MQTT 3.1.1, figures 3.2 to 3.6 and 3.11 to 3.12.
+    /// Source: MQTT 3.1.1, figures 3.2 to 3.6 and 3.11 to 3.12.
     #[test]
-    fn frames_are_those_of_the_standard() {
+    fn frames_match_the_standard() {
         assert_eq!(connect("d", "u", "p"), b"\x10\x13\0\x04MQTT\x04\xc2\0\x3c\0\x01d\0\x01u\0\x01p");
         let mut out = b"before".to_vec();
         PublishTemplate::new("a/b", b"hello").push(&mut out, 0x1234);
@@ -154,13 +154,13 @@ mod tests {
     }
 
     #[test]
-    fn a_long_publish_is_read_back() {
+    fn a_long_publish_is_parsed() {
         let mut out = Vec::new();
         PublishTemplate::new("a/b", &[7; 256]).push(&mut out, 9);
         let frame = first(&out).expect("a length").expect("a whole frame");
         assert_eq!((frame.header, frame.len), (PUBLISH_QOS1, out.len()));
         assert_eq!(publish_id(frame.body), Some([0, 9]));
-        assert_eq!(publish_id(b"\0\x03a/b\0\0"), None, "packet id 0 is no id");
+        assert_eq!(publish_id(b"\0\x03a/b\0\0"), None, "0 is not a valid packet id");
         assert_eq!(publish_id(b"\0\x05a/b"), None);
     }
 }

@@ -1,12 +1,12 @@
-//! Measures hubward on loopback. `cargo xtask bench` starts it.
+//! Measures hubward on loopback. Started by `cargo xtask bench`.
 
 mod bound;
 mod connector;
 mod cores;
 mod cpu;
 mod frame;
+mod hubward_client;
 mod measure;
-mod ours;
 mod report;
 mod sink;
 mod telemetry;
@@ -26,18 +26,18 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// QoS 1 messages with receipts: throughput and processor time per message
+    /// Throughput and processor time of QoS 1 messages with receipts
     Telemetry {
         #[command(flatten)]
         options: telemetry::Options,
-        /// How to print the figures
+        /// Output format
         #[arg(long, value_enum, default_value_t = Output::Text)]
         output: Output,
-        /// Fail if hubward over MQTT has less than half of the bound's throughput at window 100
+        /// Fail if hubward over MQTT has less than half the bound's throughput at window 100
         #[arg(long)]
         check: bool,
     },
-    /// The other end, started by `telemetry`
+    /// The peer that acknowledges messages; started by `telemetry`
     #[command(hide = true)]
     Sink {
         #[arg(long, value_enum)]
@@ -58,7 +58,7 @@ async fn main() -> ExitCode {
     match run(Cli::parse().command).await {
         Ok(code) => code,
         Err(error) => {
-            complain(&format!("failed to measure: {error}"));
+            report_line(&format!("failed to measure: {error}"));
             ExitCode::FAILURE
         }
     }
@@ -73,7 +73,7 @@ async fn run(command: Command) -> Result<ExitCode, Box<dyn Error + Send + Sync>>
         Command::Telemetry { options, output, check } => (options, output, check),
     };
     let rounds = options.rounds;
-    let report = telemetry::run(&options, |round| complain(&format!("round {round} of {rounds}"))).await?;
+    let report = telemetry::run(&options, |round| report_line(&format!("round {round} of {rounds}"))).await?;
     let mut out = io::stdout().lock();
     match output {
         Output::Text => write!(out, "{report}")?,
@@ -82,14 +82,14 @@ async fn run(command: Command) -> Result<ExitCode, Box<dyn Error + Send + Sync>>
     out.flush()?;
     if check && let Err(problems) = report.check() {
         for problem in problems {
-            complain(&problem);
+            report_line(&problem);
         }
         return Ok(ExitCode::FAILURE);
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// A line on standard error; there is nobody to tell if that fails.
-fn complain(line: &str) {
+/// Writes a line to standard error. A failure is ignored, because there is nowhere to report it.
+fn report_line(line: &str) {
     let _ = writeln!(io::stderr(), "{line}");
 }

@@ -1,4 +1,4 @@
-//! One run: warm up, then time and processor time of so many acknowledged messages.
+//! One run: a warm-up, then the elapsed time and processor time for a number of acknowledged messages.
 
 use std::time::Duration;
 
@@ -7,34 +7,34 @@ use tokio::time::Instant;
 
 use crate::cpu;
 
-/// What every client is given to do.
+/// The work of one run, the same for every client.
 #[derive(Debug, Clone)]
 pub(crate) struct Load {
     /// The body of every message.
     pub(crate) payload: Bytes,
-    /// How many messages are in flight.
+    /// The number of messages in flight.
     pub(crate) window: usize,
-    /// How many are measured.
+    /// The number of measured messages.
     pub(crate) messages: usize,
 }
 
 impl Load {
-    /// How many are sent before the clock starts: enough to fill the window twice and every cache.
+    /// The number of messages before the measurement starts: enough to fill the window twice, and to warm the caches.
     pub(crate) const fn warm_up(&self) -> usize {
         2 * self.window + self.messages / 20
     }
 }
 
-/// What one run cost.
+/// The result of one run.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Sample {
     /// Acknowledged messages per second.
     pub(crate) per_second: f64,
-    /// Microseconds of this process's processor time per message, where the system says.
+    /// Processor time of this process per message in microseconds; `None` if the system does not report it.
     pub(crate) cpu_micros: Option<f64>,
 }
 
-/// A running clock.
+/// A running measurement.
 #[derive(Debug)]
 pub(crate) struct Stopwatch {
     started: Instant,
@@ -63,7 +63,7 @@ impl Sample {
     }
 }
 
-/// The middle of `values`, or the mean of the two in the middle; `None` if there are none.
+/// The median of `values`; `None` if there are none.
 pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> Option<f64> {
     let mut values: Vec<f64> = values.into_iter().collect();
     values.sort_by(f64::total_cmp);
@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_median_is_the_middle() {
+    fn the_median_is_the_middle_value() {
         for (values, expected) in
             [(&[][..], None), (&[3.0], Some(3.0)), (&[9.0, 1.0], Some(5.0)), (&[9.0, 1.0, 2.0], Some(2.0))]
         {

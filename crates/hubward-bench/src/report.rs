@@ -1,4 +1,4 @@
-//! What was measured, as a table, as JSON, and as a verdict.
+//! The results as a table, as JSON, and as the outcome of `--check`.
 
 use std::fmt;
 
@@ -9,13 +9,13 @@ use crate::measure::{Load, Sample, median};
 use crate::sink::Style;
 use crate::telemetry::{Client, PAYLOAD};
 
-/// The window at which [`Report::check`] looks.
+/// The window that [`Report::check`] checks.
 pub(crate) const CHECKED_WINDOW: usize = 100;
 
-/// The least part of the bound's throughput that we accept there.
-pub(crate) const LEAST: f64 = 0.5;
+/// The minimum ratio to the bound's throughput at that window.
+pub(crate) const MIN_RATIO: f64 = 0.5;
 
-/// All rows.
+/// The results of all runs.
 #[derive(Debug)]
 pub(crate) struct Report {
     pub(crate) rounds: u16,
@@ -23,7 +23,7 @@ pub(crate) struct Report {
     pub(crate) rows: Vec<Row>,
 }
 
-/// One client at one window of one sink; a sample for every round.
+/// The results of one client at one window with one sink: one sample per round.
 #[derive(Debug)]
 pub(crate) struct Row {
     pub(crate) sink: Style,
@@ -43,11 +43,11 @@ impl Row {
 }
 
 impl Report {
-    /// `of` this row compared with the bound, round by round; the median of that.
+    /// The ratio of this row to the bound in the value `of`: the median of the ratios of each round.
     fn ratio(&self, row: &Row, of: impl Fn(&Sample) -> Option<f64>) -> Option<f64> {
         let same = |it: &&Row| it.client == Client::Bound && it.sink == row.sink && it.load.window == row.load.window;
         let bound = self.rows.iter().find(same)?;
-        median(row.samples.iter().zip(&bound.samples).filter_map(|(ours, bound)| Some(of(ours)? / of(bound)?)))
+        median(row.samples.iter().zip(&bound.samples).filter_map(|(sample, bound)| Some(of(sample)? / of(bound)?)))
     }
 
     fn throughput_ratio(&self, row: &Row) -> Option<f64> {
@@ -58,23 +58,23 @@ impl Report {
         self.ratio(row, |it| it.cpu_micros)
     }
 
-    /// Whether hubward over MQTT reaches [`LEAST`] of the bound at [`CHECKED_WINDOW`] on every sink.
+    /// Whether hubward over MQTT reaches [`MIN_RATIO`] of the bound at [`CHECKED_WINDOW`] on every sink.
     ///
     /// # Errors
-    /// A sentence for each sink where it does not, or one if nothing was measured there.
+    /// One sentence for each sink where it does not, or one sentence if nothing was measured at that window.
     pub(crate) fn check(&self) -> Result<(), Vec<String>> {
-        let looked_at: Vec<&Row> =
+        let checked: Vec<&Row> =
             self.rows.iter().filter(|it| it.client == Client::Mqtt && it.load.window == CHECKED_WINDOW).collect();
-        if looked_at.is_empty() {
+        if checked.is_empty() {
             return Err(vec![format!("nothing to check: mqtt was not measured with window {CHECKED_WINDOW}")]);
         }
         let mut problems = Vec::new();
-        for row in looked_at {
+        for row in checked {
             let ratio = self.throughput_ratio(row).unwrap_or_default();
-            if ratio < LEAST {
+            if ratio < MIN_RATIO {
                 problems.push(format!(
                     "mqtt with window {CHECKED_WINDOW} reaches {ratio:.2} of the bound at the {} sink, \
-                     expected at least {LEAST:.2}",
+                     expected at least {MIN_RATIO:.2}",
                     row.sink.name()
                 ));
             }
@@ -82,7 +82,7 @@ impl Report {
         if problems.is_empty() { Ok(()) } else { Err(problems) }
     }
 
-    /// One object, names in camelCase.
+    /// The results as one JSON object, with camelCase names.
     pub(crate) fn json(&self) -> Value {
         let rows: Vec<Value> = self
             .rows
@@ -124,15 +124,19 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "telemetry: QoS 1, {PAYLOAD}-byte payload, TLS 1.3 (rustls, ring) on loopback, TCP_NODELAY;")?;
         let place = match self.cores {
-            Cores::Apart => "each on a core of its own",
+            Cores::Apart => "each on a separate core",
             Cores::Together => "both on one core",
-            Cores::Any => "on whichever core the system chooses",
+            Cores::Any => "on any core that the system chooses",
         };
         writeln!(f, "client and sink are processes of one thread each, {place};")?;
         writeln!(f, "cpu is the client's, user and system, in microseconds per message;")?;
-        writeln!(f, "medians of {} rounds, clients in turn; ratios are to the bound of the same round.", self.rounds)?;
+        writeln!(
+            f,
+            "figures are medians of {} rounds, clients in turn; ratios are to the bound of the same round.",
+            self.rounds
+        )?;
         if cfg!(debug_assertions) {
-            writeln!(f, "Built without optimisation: these figures say nothing.")?;
+            writeln!(f, "Built without optimisation: these figures are meaningless.")?;
         }
         let mut group = None;
         for row in &self.rows {
@@ -160,7 +164,7 @@ impl fmt::Display for Report {
     }
 }
 
-/// A number with so many decimals, or a dash.
+/// A number with the given number of decimals, or a dash.
 struct Cell(Option<f64>, usize);
 
 impl fmt::Display for Cell {
@@ -217,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn json_holds_the_same() {
+    fn json_contains_the_same_results() {
         let json = report(&[500.0; 3]).json();
         assert_eq!(json["rows"][1]["client"], "mqtt");
         assert_eq!(json["rows"][1]["messagesPerSecond"], 700.0);
@@ -226,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn half_the_bound_is_enough_and_less_is_not() {
+    fn check_passes_at_half_the_bound_and_fails_below() {
         assert_eq!(report(&[500.0; 3]).check(), Ok(()));
         let problems = report(&[499.0, 499.0, 900.0]).check().expect_err("below half");
         assert_eq!(
@@ -234,6 +238,6 @@ mod tests {
             ["mqtt with window 100 reaches 0.50 of the bound at the broker-like sink, expected at least 0.50"]
         );
         let nothing = Report { rounds: 1, cores: Cores::Any, rows: Vec::new() };
-        assert!(nothing.check().is_err(), "a check that looked at nothing has not passed");
+        assert!(nothing.check().is_err(), "a check without measurements must fail");
     }
 }

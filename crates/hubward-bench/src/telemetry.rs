@@ -1,7 +1,7 @@
-//! `telemetry`: which runs, in which order.
+//! `telemetry`: plans the runs and measures them.
 //!
-//! Every round measures every client once before the next round begins, so that what else the
-//! machine does falls on all of them alike.
+//! Every round measures every client once before the next round begins, so that other load on the
+//! machine affects all clients alike.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -13,12 +13,12 @@ use hubward_transport::TransportKind;
 use crate::bound::Bound;
 use crate::connector::Connector;
 use crate::cores::{self, Cores};
+use crate::hubward_client::HubwardClient;
 use crate::measure::{Load, Sample, Stopwatch};
-use crate::ours::Ours;
 use crate::report::{Report, Row};
 use crate::sink::{SinkProcess, Style};
 
-/// The payload's length in bytes.
+/// Payload length in bytes.
 pub(crate) const PAYLOAD: usize = 256;
 
 const DEVICE: &str = "bench-device";
@@ -28,31 +28,31 @@ type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 /// What to measure.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Options {
-    /// How often each client is measured; figures are medians
+    /// Number of measurements of each client; figures are medians
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) rounds: u16,
-    /// Messages of one run [default: 20000 with one in flight, else 400000]
+    /// Messages per run [default: 20000 with one in flight, otherwise 400000]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) messages: Option<u32>,
-    /// How many messages are in flight
+    /// Number of messages in flight
     #[arg(long = "window", value_name = "N", value_delimiter = ',', default_values_t = [1, 100, 1000],
           value_parser = clap::value_parser!(u16).range(1..=i64::from(hubward_hub::HubOptions::WINDOW_MAX)))]
     pub(crate) windows: Vec<u16>,
     /// How the sink acknowledges
     #[arg(long = "sink", value_enum, value_delimiter = ',', default_values_t = Style::ALL)]
     pub(crate) sinks: Vec<Style>,
-    /// Which of hubward's transports
+    /// Transport of the hubward client
     #[arg(long = "transport", value_enum, value_delimiter = ',', default_values_t = [Client::Mqtt, Client::MqttWs])]
     pub(crate) transports: Vec<Client>,
-    /// Where client and sink run
+    /// Processor cores of client and sink
     #[arg(long, value_enum, default_value_t = Cores::Apart)]
     pub(crate) cores: Cores,
 }
 
-/// Who sends.
+/// A measured client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Client {
-    /// Hand-written frames, acknowledgements counted.
+    /// Hand-written frames; counts acknowledgements only.
     #[value(skip)]
     Bound,
     /// hubward over MQTT.
@@ -74,9 +74,9 @@ impl Client {
 /// Measures everything; calls `at_round` when a round begins.
 ///
 /// # Errors
-/// A sink does not start, or a run does not end with every message acknowledged.
+/// A sink does not start, or a message of a run is not acknowledged.
 pub(crate) async fn run(options: &Options, mut at_round: impl FnMut(u16)) -> Result<Report> {
-    let sink_core = cores::settle(options.cores);
+    let sink_core = cores::pin_client(options.cores);
     let cores = if sink_core.is_some() { options.cores } else { Cores::Any };
     let mut sinks = Vec::new();
     for style in &options.sinks {
@@ -102,8 +102,8 @@ pub(crate) async fn run(options: &Options, mut at_round: impl FnMut(u16)) -> Res
     Ok(Report { rounds: options.rounds, cores, rows })
 }
 
-/// The rows of the table, in the order in which a round fills them: the bound first, then ours, at
-/// each window of each sink.
+/// The rows of the table, in the order of measurement: for each window of each sink, the bound and then the hubward
+/// clients.
 fn plan(options: &Options) -> Vec<Row> {
     let payload: Bytes = (0..PAYLOAD).map(|it| b'a' + (it % 26) as u8).collect();
     let mut rows = Vec::new();
@@ -119,12 +119,14 @@ fn plan(options: &Options) -> Vec<Row> {
     rows
 }
 
-/// One run on a connection of its own; connecting and warming up are not measured.
+/// Measures one run on a new connection. The measurement does not include connecting and the warm-up.
 async fn measure(client: Client, connector: &Connector, load: &Load) -> Result<Sample> {
     match client {
         Client::Bound => measure_bound(connector, load).await,
-        Client::Mqtt => measure_ours(TransportKind::Mqtt, Arc::new(connector.dialer()?), connector, load).await,
-        Client::MqttWs => measure_ours(TransportKind::MqttWs, Arc::new(connector.ws_dialer()?), connector, load).await,
+        Client::Mqtt => measure_hubward(TransportKind::Mqtt, Arc::new(connector.dialer()?), connector, load).await,
+        Client::MqttWs => {
+            measure_hubward(TransportKind::MqttWs, Arc::new(connector.ws_dialer()?), connector, load).await
+        }
     }
 }
 
@@ -138,18 +140,18 @@ async fn measure_bound(connector: &Connector, load: &Load) -> Result<Sample> {
     Ok(sample)
 }
 
-async fn measure_ours(
+async fn measure_hubward(
     kind: TransportKind,
     dialer: Arc<dyn Dialer>,
     connector: &Connector,
     load: &Load,
 ) -> Result<Sample> {
-    let mut ours = Ours::login(kind, dialer, connector.port(), DEVICE, load).await?;
-    ours.send(load.warm_up()).await?;
+    let mut client = HubwardClient::login(kind, dialer, connector.port(), DEVICE, load).await?;
+    client.send(load.warm_up()).await?;
     let watch = Stopwatch::start();
-    ours.send(load.messages).await?;
+    client.send(load.messages).await?;
     let sample = watch.stop(load.messages);
-    ours.close().await?;
+    client.close().await?;
     Ok(sample)
 }
 

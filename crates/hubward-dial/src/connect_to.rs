@@ -1,15 +1,15 @@
-//! `HOST:PORT:ADDR:PORT`: which address to dial for a name, by curl's `--connect-to` rule.
+//! `HOST:PORT:ADDR:PORT`: which address to dial for a host, with the syntax and meaning of curl's `--connect-to`.
 
 use std::fmt;
 use std::str::FromStr;
 
 use crate::Endpoint;
 
-/// For connections to a host and port, dial another address. Name checks, tokens and headers stay
-/// those of the name.
+/// A rule that dials another address for a host and port. Certificate checks, tokens and headers still use the
+/// original host name.
 ///
-/// An empty host or port on the left matches any; on the right it keeps what was asked for. IPv6
-/// addresses stand in brackets.
+/// An empty host or port on the left matches any host or port. An empty one on the right keeps the original.
+/// IPv6 addresses are in brackets.
 ///
 /// ```
 /// use hubward_dial::{ConnectTo, Endpoint};
@@ -28,27 +28,27 @@ pub struct ConnectTo {
 }
 
 impl ConnectTo {
-    /// The address to dial for `asked`, if this rule is about it.
+    /// The address to dial for `original`, or `None` if this rule does not match it.
     #[must_use]
-    pub fn apply(&self, asked: &Endpoint) -> Option<Endpoint> {
-        let host_matches = self.host.as_ref().is_none_or(|it| it.eq_ignore_ascii_case(&asked.host));
-        let port_matches = self.port.is_none_or(|it| it == asked.port);
+    pub fn apply(&self, original: &Endpoint) -> Option<Endpoint> {
+        let host_matches = self.host.as_ref().is_none_or(|it| it.eq_ignore_ascii_case(&original.host));
+        let port_matches = self.port.is_none_or(|it| it == original.port);
         (host_matches && port_matches).then(|| Endpoint {
-            host: self.to_host.clone().unwrap_or_else(|| asked.host.clone()),
-            port: self.to_port.unwrap_or(asked.port),
+            host: self.to_host.clone().unwrap_or_else(|| original.host.clone()),
+            port: self.to_port.unwrap_or(original.port),
         })
     }
 
-    /// The address to dial for `asked` by the first rule that is about it, else `asked` itself.
+    /// The address to dial for `original`: that of the first rule that matches, or `original` itself if none does.
     #[must_use]
-    pub fn resolve(rules: &[Self], asked: &Endpoint) -> Endpoint {
-        rules.iter().find_map(|it| it.apply(asked)).unwrap_or_else(|| asked.clone())
+    pub fn resolve(rules: &[Self], original: &Endpoint) -> Endpoint {
+        rules.iter().find_map(|it| it.apply(original)).unwrap_or_else(|| original.clone())
     }
 
-    /// Reads several rules separated by commas, as an environment variable holds them.
+    /// Parses rules separated by commas, the form used in an environment variable.
     ///
     /// # Errors
-    /// [`ConnectToError`] names the first rule that is wrong.
+    /// [`ConnectToError`] names the first invalid rule.
     pub fn parse_list(text: &str) -> Result<Vec<Self>, ConnectToError> {
         text.split(',').map(str::trim).filter(|it| !it.is_empty()).map(str::parse).collect()
     }
@@ -83,14 +83,14 @@ impl fmt::Display for ConnectTo {
     }
 }
 
-/// Not `HOST:PORT:ADDR:PORT`.
+/// The text is not `HOST:PORT:ADDR:PORT`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is not HOST:PORT:ADDR:PORT (each may be empty; IPv6 addresses stand in brackets)")]
+#[error("`{text}` is not HOST:PORT:ADDR:PORT (each part may be empty; write IPv6 addresses in brackets)")]
 pub struct ConnectToError {
     text: String,
 }
 
-/// A host, perhaps in brackets, up to its colon; and what follows the colon.
+/// Splits at the colon after the host, which may be in brackets; returns the host and the rest.
 fn take_host(text: &str) -> Option<(&str, &str)> {
     match text.strip_prefix('[') {
         Some(rest) => rest.split_once(']').and_then(|(host, rest)| Some((host, rest.strip_prefix(':')?))),
@@ -103,8 +103,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn follows_curls_rule() {
-        let asked = Endpoint::new("hub.example", 8883);
+    fn matches_and_rewrites_like_curl() {
+        let original = Endpoint::new("hub.example", 8883);
         for (rule, expected) in [
             ("hub.example:8883:127.0.0.1:1", Some(("127.0.0.1", 1))),
             ("HUB.example:8883:127.0.0.1:1", Some(("127.0.0.1", 1))),
@@ -120,7 +120,7 @@ mod tests {
             let parsed: ConnectTo = rule.parse().expect(rule);
             assert_eq!(parsed.to_string(), rule);
             let expected = expected.map(|(host, port)| Endpoint::new(host, port));
-            assert_eq!(parsed.apply(&asked), expected, "{rule}");
+            assert_eq!(parsed.apply(&original), expected, "{rule}");
         }
     }
 

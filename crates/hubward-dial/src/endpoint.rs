@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// Where a service is: the name its certificate is for, and a port.
+/// Where to reach a service: the host name that its certificate must match, and a port.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Endpoint {
     /// Host name or IP address, without brackets.

@@ -1,4 +1,4 @@
-//! What can go wrong before the first byte of a protocol.
+//! Errors while opening a connection, before the first byte of the protocol above.
 
 use std::fmt;
 use std::io;
@@ -6,47 +6,47 @@ use std::time::{Duration, SystemTime};
 
 use crate::Endpoint;
 
-/// Why there is no byte stream. Messages do not repeat their source.
+/// Why a dialer could not open a byte stream. A message does not repeat its source.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DialError {
-    /// The name does not resolve, nobody listens, no route.
+    /// No TCP connection: the name does not resolve, no program listens on the port, or there is no route.
     #[error("could not connect to {endpoint}")]
     Connect {
-        /// Who was asked for.
+        /// The endpoint that the caller dialed.
         endpoint: Endpoint,
-        /// What the system says; names the addresses that were tried.
+        /// The error of the operating system, with the addresses that were tried.
         #[source]
         source: io::Error,
     },
     /// The TLS handshake failed.
     #[error("no secure connection to {endpoint}: {fault}")]
     Tls {
-        /// Who was asked for.
+        /// The endpoint that the caller dialed.
         endpoint: Endpoint,
-        /// What is wrong, as far as we can tell.
+        /// The cause, as far as it is known.
         fault: TlsFault,
-        /// What the TLS library says.
+        /// The error of the TLS library.
         #[source]
         source: io::Error,
     },
-    /// The connection ended before it was ready.
+    /// The peer closed the connection before it was ready.
     #[error("{endpoint} closed the connection during {during}")]
     Closed {
-        /// Who was asked for.
+        /// The endpoint that the caller dialed.
         endpoint: Endpoint,
-        /// `the TLS handshake`, `the WebSocket upgrade`.
+        /// The current step: `the TLS handshake` or `the WebSocket upgrade`.
         during: &'static str,
-        /// What the system says, if it was not an orderly end.
+        /// The error of the operating system; `None` if the peer closed the connection cleanly.
         #[source]
         source: Option<io::Error>,
     },
-    /// The peer took too long to become ready.
+    /// A step took too long.
     #[error("{endpoint} did not finish {during} within {after:?}")]
     Timeout {
-        /// Who was asked for.
+        /// The endpoint that the caller dialed.
         endpoint: Endpoint,
-        /// `connecting`, `the TLS handshake`, `the WebSocket upgrade`.
+        /// The current step: `connecting`, `the TLS handshake` or `the WebSocket upgrade`.
         during: &'static str,
         /// The limit that was exceeded.
         after: Duration,
@@ -54,40 +54,40 @@ pub enum DialError {
     /// The server answered the WebSocket upgrade with an HTTP status other than 101.
     #[error("{endpoint} refused to speak WebSocket: HTTP status {status}")]
     Upgrade {
-        /// Who was asked for.
+        /// The endpoint that the caller dialed.
         endpoint: Endpoint,
         /// The HTTP status.
         status: u16,
-        /// Its `Retry-After`, as it stands.
+        /// The unparsed value of its `Retry-After` header.
         retry_after: Option<String>,
-        /// Its `Date`, if it can be read.
+        /// The time in its `Date` header, if that is present and valid.
         server_time: Option<SystemTime>,
     },
-    /// The server's answer to the WebSocket upgrade breaks the protocol.
+    /// The server's answer to the WebSocket upgrade violates the protocol.
     #[error("{endpoint} broke the WebSocket protocol: {problem}")]
     NotWebSocket {
-        /// Who was asked for.
+        /// The endpoint that the caller dialed.
         endpoint: Endpoint,
-        /// Which rule.
+        /// The violated rule.
         problem: String,
     },
 }
 
-/// What is wrong with a TLS handshake.
+/// Why a TLS handshake failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TlsFault {
-    /// The certificate leads to no authority we trust.
+    /// The certificate chain does not lead to a trusted authority.
     Untrusted,
-    /// The certificate's time is over.
+    /// The certificate has expired.
     Expired,
-    /// The certificate's time has not begun.
+    /// The certificate is not valid yet.
     NotYetValid,
-    /// The certificate is for another name.
+    /// The certificate is for another host name.
     WrongName,
-    /// The peer does not speak TLS, or no version we speak.
+    /// The peer does not speak TLS, or only versions that the client does not support.
     NotTls,
-    /// Anything else.
+    /// Another cause.
     Other,
 }
 
@@ -98,7 +98,7 @@ impl fmt::Display for TlsFault {
             Self::Expired => "the server's certificate has expired",
             Self::NotYetValid => "the server's certificate is not valid yet",
             Self::WrongName => "the server's certificate is for another name",
-            Self::NotTls => "the peer does not speak TLS as we do",
+            Self::NotTls => "the peer does not speak TLS 1.2 or 1.3",
             Self::Other => "the TLS handshake failed",
         })
     }

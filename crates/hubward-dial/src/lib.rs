@@ -2,10 +2,10 @@
 //!
 //! # Behavior
 //!
-//! * One TLS configuration for everything: TLS 1.2 and 1.3, the system's roots, with a bundled set
-//!   where the system has none; a CA file replaces both.
-//! * A [`ConnectTo`] changes which address is dialled, and nothing else: the certificate must still
-//!   be for the name that was asked for.
+//! * All connections use one TLS configuration: TLS 1.2 and 1.3, and the system's root certificates. If the system
+//!   has none, a bundled set replaces them. A CA file replaces both.
+//! * A [`ConnectTo`] rule changes only the address that is dialed. The certificate must still match the original
+//!   host name.
 
 mod connect_to;
 mod endpoint;

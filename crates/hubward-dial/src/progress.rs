@@ -1,13 +1,13 @@
-//! How far a dial has come: what to say of one that was given up from outside.
+//! The current step of a dial. A caller that gives up at its own deadline can name the step that did not finish.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-/// The step that the latest dial of a dialer is at. Clones share it.
+/// The current step of a dialer's latest dial. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct DialProgress(Arc<AtomicU8>);
 
-/// The steps of a dial, in their order.
+/// The steps of a dial, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum DialStep {
@@ -17,19 +17,19 @@ pub enum DialStep {
     Tls,
     /// The WebSocket upgrade.
     Upgrade,
-    /// Nothing is left to do.
+    /// The connection is open.
     Done,
 }
 
 impl DialProgress {
-    /// The step.
+    /// The current step.
     #[must_use]
     pub fn step(&self) -> DialStep {
         let number = usize::from(self.0.load(Ordering::Relaxed));
         STEPS.get(number).copied().unwrap_or(DialStep::Done)
     }
 
-    /// For dialers: a step begins.
+    /// Records that a step begins. Called by dialers.
     pub fn enter(&self, step: DialStep) {
         self.0.store(step as u8, Ordering::Relaxed);
     }
@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn clones_see_the_step_that_was_entered() {
+    fn clones_share_the_current_step() {
         let progress = DialProgress::default();
         let watched = progress.clone();
         for step in STEPS {

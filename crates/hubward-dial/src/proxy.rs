@@ -1,10 +1,10 @@
-//! Proxies are not used yet. A program may say so once, instead of letting its user wonder.
+//! hubward does not support proxies yet. A program can warn its user if the environment names one.
 
-/// The variables that name a proxy for HTTPS, in curl's order.
+/// The environment variables that name a proxy for HTTPS, in curl's order of precedence.
 const VARIABLES: [&str; 4] = ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
 
-/// The name of an environment variable that asks for a proxy, if one is set: hubward connects
-/// directly all the same. Its value may hold a password and is not looked at.
+/// The name of the environment variable that names a proxy, if one is set. hubward ignores the proxy and connects
+/// directly. The value may contain a password, so this function only checks that it is not empty.
 #[must_use]
 pub fn unused_proxy_variable() -> Option<&'static str> {
     first_set(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))

@@ -1,4 +1,4 @@
-//! The lower seam: a byte stream, and whoever opens one.
+//! The traits below every protocol: a byte stream, and a dialer that opens one.
 
 use std::fmt;
 use std::time::SystemTime;
@@ -13,24 +13,24 @@ pub trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin + fmt::Debug {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin + fmt::Debug> ByteStream for S {}
 
-/// A byte stream, and what the peer showed of itself while it was opened.
+/// An open byte stream, with what the dialer learned about the peer.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Opened {
-    /// Ready for the protocol above.
+    /// The stream, ready for the protocol above.
     pub stream: Box<dyn ByteStream>,
-    /// The peer's clock: the `Date` of the answer to a WebSocket upgrade. TLS shows none.
+    /// The peer's time: the `Date` header of its answer to a WebSocket upgrade. `None` for TLS alone.
     pub server_time: Option<SystemTime>,
 }
 
 impl Opened {
-    /// A stream of a peer that showed nothing.
+    /// A stream to a peer whose time is not known.
     #[must_use]
     pub const fn new(stream: Box<dyn ByteStream>) -> Self {
         Self { stream, server_time: None }
     }
 
-    /// Adds the peer's clock.
+    /// Sets the peer's time.
     #[must_use]
     pub const fn server_time(mut self, server_time: Option<SystemTime>) -> Self {
         self.server_time = server_time;
@@ -41,17 +41,18 @@ impl Opened {
 /// Opens byte streams.
 #[async_trait]
 pub trait Dialer: Send + Sync + fmt::Debug {
-    /// Opens one to `to`, ready for the protocol above: secure, upgraded.
+    /// Opens a byte stream to `to`, ready for the protocol above: the TLS handshake and a WebSocket upgrade are done.
     ///
     /// # Errors
-    /// [`DialError`]: network, trust, or an HTTP answer where a WebSocket was asked for.
+    /// [`DialError`] if the network fails, the certificate is not trusted, or the server refuses the WebSocket
+    /// upgrade.
     ///
     /// # Cancel safety
-    /// Dropping the future closes what was opened.
+    /// Dropping the future closes the connection.
     async fn dial(&self, to: &Endpoint) -> Result<Box<dyn ByteStream>, DialError>;
 
-    /// Like [`Dialer::dial`], with what the peer showed meanwhile. A dialer on top of another one that
-    /// learns something on the way overrides this.
+    /// Like [`Dialer::dial`], but also returns what the dialer learned about the peer. A dialer that learns
+    /// something, such as the server's time, overrides this method.
     ///
     /// # Errors
     /// As for [`Dialer::dial`].
@@ -62,8 +63,8 @@ pub trait Dialer: Send + Sync + fmt::Debug {
         self.dial(to).await.map(Opened::new)
     }
 
-    /// How far the latest dial has come, where that is known: a caller that drops the future at a
-    /// deadline of its own can then say what hung.
+    /// The current step of the latest dial, if the dialer records it. A caller that drops the future at its own
+    /// deadline can then name the step that did not finish.
     fn progress(&self) -> Option<&DialProgress> {
         None
     }

@@ -1,4 +1,4 @@
-//! From a name to a TCP connection: rules, DNS, and whichever address answers first.
+//! Opens TCP connections: applies `connect-to` rules, resolves the name, and uses the first address that answers.
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,12 +10,12 @@ use tokio::time::timeout;
 
 use crate::{ConnectTo, DialError, DialProgress, DialStep, Endpoint};
 
-/// How long one address may stay silent before the next is tried beside it.
+/// How long to wait for one address before also trying the next one.
 ///
 /// Source: RFC 8305, section 5 (at least 100 ms, 250 ms recommended).
 const STAGGER: Duration = Duration::from_millis(250);
 
-/// Opens TCP connections. What it returns is not protected: use [`TlsDialer`](crate::TlsDialer).
+/// Opens TCP connections without encryption. For TLS, use [`TlsDialer`](crate::TlsDialer).
 #[derive(Debug, Clone)]
 pub struct TcpDialer {
     connect_to: Vec<ConnectTo>,
@@ -24,53 +24,52 @@ pub struct TcpDialer {
 }
 
 impl TcpDialer {
-    /// How long name resolution and TCP may take together when nobody chose otherwise. With the limits
-    /// of the steps above it stays within a driver's limit for one attempt (30 s), so that the error
-    /// names the step that hung.
+    /// Default limit for name resolution and the TCP connection together. The limits of all steps together stay
+    /// below a driver's limit for one attempt (30 s), so that the error names the step that did not finish.
     pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-    /// No rules, the default limit.
+    /// A dialer without rules, with the default limit.
     #[must_use]
     pub fn new() -> Self {
         Self { connect_to: Vec::new(), connect_timeout: Self::CONNECT_TIMEOUT, progress: DialProgress::default() }
     }
 
-    /// Which address to dial for which name; the first rule that fits counts.
+    /// Sets which address to dial for which host. The first rule that matches applies.
     #[must_use]
     pub fn connect_to(mut self, rules: Vec<ConnectTo>) -> Self {
         self.connect_to = rules;
         self
     }
 
-    /// How long name resolution and TCP may take together.
+    /// Sets the limit for name resolution and the TCP connection together.
     #[must_use]
     pub const fn connect_timeout(mut self, limit: Duration) -> Self {
         self.connect_timeout = limit;
         self
     }
 
-    /// How far the latest dial has come, of this dialer or of one on top of it.
+    /// The current step of the latest dial, by this dialer or by a dialer that uses it.
     #[must_use]
     pub const fn progress(&self) -> &DialProgress {
         &self.progress
     }
 
-    /// Connects to `to`, or to where a rule sends it. Addresses are tried in the resolver's order,
-    /// families in turn: the next one when one fails, or when one is silent for 250 ms. Small
-    /// writes leave at once (`TCP_NODELAY`).
+    /// Connects to `to`, or to the address that a rule gives for it. Tries the addresses in the resolver's order,
+    /// alternating between IPv6 and IPv4. Tries the next address when one fails, or does not answer within
+    /// 250 ms. Sets `TCP_NODELAY`, so that small writes are sent immediately.
     ///
     /// # Errors
     /// [`DialError::Connect`]; its source names every address that was tried.
     ///
     /// # Cancel safety
-    /// Dropping the future closes what was opened.
+    /// Dropping the future closes the connection.
     pub async fn connect(&self, to: &Endpoint) -> Result<TcpStream, DialError> {
         self.progress.enter(DialStep::Connect);
         let target = ConnectTo::resolve(&self.connect_to, to);
         let mut tried = Vec::new();
         let connected = match timeout(self.connect_timeout, connect(&target, &mut tried)).await {
             Ok(connected) => connected,
-            Err(_) => Err(silent(&target, &tried, self.connect_timeout)),
+            Err(_) => Err(timed_out(&target, &tried, self.connect_timeout)),
         };
         connected.map_err(|source| DialError::Connect { endpoint: to.clone(), source })
     }
@@ -92,7 +91,7 @@ async fn connect(target: &Endpoint, tried: &mut Vec<SocketAddr>) -> io::Result<T
     Ok(stream)
 }
 
-/// The first connection that comes up.
+/// Returns the first connection that succeeds.
 async fn race(addresses: Vec<SocketAddr>, tried: &mut Vec<SocketAddr>) -> io::Result<TcpStream> {
     let mut waiting = addresses.into_iter();
     let mut attempts = JoinSet::new();
@@ -118,11 +117,11 @@ async fn race(addresses: Vec<SocketAddr>, tried: &mut Vec<SocketAddr>) -> io::Re
     }
 }
 
-/// The resolver's order, but the families in turn, so that a broken one costs one attempt.
+/// The resolver's order, alternating between address families, so that a broken family costs one attempt only.
 fn in_turn(found: impl Iterator<Item = SocketAddr>) -> Vec<SocketAddr> {
     let mut found: Vec<SocketAddr> = found.collect();
     let first_is_v6 = found.first().is_some_and(SocketAddr::is_ipv6);
-    // A stable sort by place within the family, the resolver's favourite family first.
+    // A stable sort by position within the family; the family of the first address comes first.
     let (mut same, mut other) = (0, 0);
     let mut places: Vec<(usize, SocketAddr)> = Vec::with_capacity(found.len());
     for address in found.drain(..) {
@@ -143,7 +142,7 @@ fn all_failed(failures: &[(SocketAddr, io::Error)]) -> io::Error {
     io::Error::new(first.kind(), texts.join("; "))
 }
 
-fn silent(target: &Endpoint, tried: &[SocketAddr], limit: Duration) -> io::Error {
+fn timed_out(target: &Endpoint, tried: &[SocketAddr], limit: Duration) -> io::Error {
     let text = if tried.is_empty() {
         format!("the name `{}` was not resolved within {limit:?}", target.host)
     } else {
@@ -166,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn families_take_turns_the_resolvers_favourite_first() {
+    fn address_families_alternate_starting_with_the_resolvers_first() {
         for (found, expected) in [
             (&["[::1]:1", "127.0.0.1:1"][..], &["[::1]:1", "127.0.0.1:1"][..]),
             (&["[::1]:1", "[::2]:1", "127.0.0.1:1"], &["[::1]:1", "127.0.0.1:1", "[::2]:1"]),
@@ -180,7 +179,7 @@ mod tests {
         }
     }
 
-    /// An address on which nobody listens, and nobody else can while the socket lives.
+    /// An address that refuses connections. The bound socket keeps other programs from listening there.
     fn refusing() -> (TcpSocket, SocketAddr) {
         let socket = TcpSocket::new_v4().expect("a socket");
         socket.bind((Ipv4Addr::LOCALHOST, 0).into()).expect("a port");
@@ -189,7 +188,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn goes_on_to_the_address_that_answers() {
+    async fn tries_the_next_address_when_one_fails() {
         let (_socket, dead) = refusing();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
         let alive = listener.local_addr().expect("its address");
@@ -202,7 +201,7 @@ mod tests {
     #[tokio::test]
     async fn a_refused_connection_names_every_address() {
         let ((_first, first), (_second, second)) = (refusing(), refusing());
-        let error = race(vec![first, second], &mut Vec::new()).await.expect_err("nobody listens");
+        let error = race(vec![first, second], &mut Vec::new()).await.expect_err("no program listens");
         assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
         let text = error.to_string();
         assert!(text.contains(&first.to_string()) && text.contains(&second.to_string()), "{text}");
@@ -222,15 +221,15 @@ mod tests {
         assert!(stream.nodelay().expect("the option"));
 
         let (_socket, dead) = refusing();
-        let error = dialer_to(dead).connect(&to).await.expect_err("nobody listens");
+        let error = dialer_to(dead).connect(&to).await.expect_err("no program listens");
         assert_eq!(error.to_string(), "could not connect to hub.example:8883");
         let DialError::Connect { source, .. } = error else { panic!("{error}") };
         assert!(source.to_string().starts_with(&dead.to_string()), "{source}");
     }
 
     #[tokio::test]
-    async fn a_name_without_address_is_named() {
-        // Longer than DNS allows: refused without asking anybody.
+    async fn a_failed_lookup_names_the_host() {
+        // Longer than DNS allows, so the resolver fails without a query.
         let name = "x".repeat(300);
         let error = TcpDialer::new().connect(&Endpoint::new(name.clone(), 1)).await.expect_err("no such name");
         let DialError::Connect { source, .. } = error else { panic!("{error}") };
@@ -238,11 +237,11 @@ mod tests {
     }
 
     #[test]
-    fn silence_is_described() {
+    fn a_timeout_names_the_addresses_or_the_unresolved_name() {
         let target = Endpoint::new("hub.example", 1);
         let limit = Duration::from_secs(3);
         let tried = [SocketAddr::from((Ipv6Addr::LOCALHOST, 1)), SocketAddr::from((Ipv4Addr::LOCALHOST, 1))];
-        assert_eq!(silent(&target, &tried, limit).to_string(), "no answer from [::1]:1, 127.0.0.1:1 within 3s");
-        assert_eq!(silent(&target, &[], limit).to_string(), "the name `hub.example` was not resolved within 3s");
+        assert_eq!(timed_out(&target, &tried, limit).to_string(), "no answer from [::1]:1, 127.0.0.1:1 within 3s");
+        assert_eq!(timed_out(&target, &[], limit).to_string(), "the name `hub.example` was not resolved within 3s");
     }
 }

@@ -1,4 +1,4 @@
-//! TLS on top of TCP, and what a failed handshake means.
+//! TLS over TCP, and the classification of a failed handshake.
 
 use std::error::Error;
 use std::fmt;
@@ -15,11 +15,11 @@ use crate::{ByteStream, DialError, DialProgress, DialStep, Dialer, Endpoint, Tcp
 
 const DURING: &str = "the TLS handshake";
 
-/// Opens TLS connections. The certificate must be for the host that was asked for, whatever address
-/// a [`ConnectTo`](crate::ConnectTo) leads to.
+/// Opens TLS connections. The certificate must match the original host name, even if a
+/// [`ConnectTo`](crate::ConnectTo) rule changes the address.
 ///
-/// Both steps have a limit of their own, so that a peer that accepts and never speaks ends in an
-/// error even where the caller sets no deadline; a caller's deadline simply drops the future.
+/// TCP and the handshake have separate limits. If a peer accepts the connection and then sends nothing, the dial
+/// fails even if the caller sets no deadline. A caller with a deadline drops the future.
 #[derive(Clone)]
 pub struct TlsDialer {
     tcp: TcpDialer,
@@ -28,16 +28,16 @@ pub struct TlsDialer {
 }
 
 impl TlsDialer {
-    /// How long a handshake may take when nobody chose otherwise.
+    /// Default limit for a handshake.
     pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(8);
 
-    /// TLS as `config` says (see [`TlsSettings`](crate::TlsSettings)) over the connections of `tcp`.
+    /// A dialer that uses `config` (see [`TlsSettings`](crate::TlsSettings)) over the connections of `tcp`.
     #[must_use]
     pub const fn new(tcp: TcpDialer, config: Arc<ClientConfig>) -> Self {
         Self { tcp, config, handshake_timeout: Self::HANDSHAKE_TIMEOUT }
     }
 
-    /// How long a handshake may take, once TCP is connected.
+    /// Sets the limit for a handshake, measured from the TCP connection.
     #[must_use]
     pub const fn handshake_timeout(mut self, limit: Duration) -> Self {
         self.handshake_timeout = limit;
@@ -84,7 +84,7 @@ fn failed(to: &Endpoint, source: io::Error) -> DialError {
     let endpoint = to.clone();
     match TlsFault::find(&source) {
         Some(fault) => DialError::Tls { endpoint, fault, source },
-        // An orderly end in the middle of the handshake says nothing more than that.
+        // The peer closed the connection during the handshake; the error text adds nothing to that.
         None if source.kind() == io::ErrorKind::UnexpectedEof => {
             DialError::Closed { endpoint, during: DURING, source: None }
         }
@@ -93,8 +93,8 @@ fn failed(to: &Endpoint, source: io::Error) -> DialError {
 }
 
 impl TlsFault {
-    /// Looks for a TLS failure among `error` and its causes, also inside [`io::Error`]s. `None` if
-    /// there is none: the network failed, not TLS.
+    /// Looks for a TLS failure in `error` and its causes, including errors wrapped in an [`io::Error`]. `None`
+    /// if the network failed and not TLS.
     #[must_use]
     pub fn find(error: &(dyn Error + 'static)) -> Option<Self> {
         let mut next = Some(error);
@@ -102,7 +102,7 @@ impl TlsFault {
             if let Some(error) = error.downcast_ref() {
                 return Some(Self::of(error));
             }
-            // An I/O error hides what it wraps from `source`.
+            // `source` of an I/O error skips the error that it wraps.
             let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
             next = wrapped.map(|it| it as &(dyn Error + 'static)).or_else(|| error.source());
         }
@@ -121,7 +121,7 @@ impl TlsFault {
                 }
                 _ => Self::Other,
             },
-            // What remains of HTTP, SSH or MQTT when it is read as a TLS record.
+            // These errors occur when HTTP, SSH or MQTT bytes are parsed as a TLS record.
             E::InvalidMessage(
                 InvalidMessage::InvalidContentType
                 | InvalidMessage::UnknownProtocolVersion

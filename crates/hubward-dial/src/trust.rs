@@ -1,4 +1,4 @@
-//! Which authorities are trusted, made into the one TLS configuration of all protocols.
+//! The certificate authorities to trust, and the TLS configuration that all protocols share.
 
 use std::fmt;
 use std::io::{self, Read as _};
@@ -10,8 +10,8 @@ use rustls::pki_types::pem::{Error as PemError, PemObject};
 use rustls::{ClientConfig, RootCertStore};
 use rustls_native_certs::CertificateResult;
 
-/// What TLS connections trust. By default the system's authorities, or a bundled set (Mozilla's)
-/// where the system has none, as in an empty container.
+/// The certificate authorities that TLS connections trust. The default is the system's authorities, or a bundled
+/// set (Mozilla's) if the system has none, as in an empty container.
 ///
 /// ```
 /// # fn main() -> Result<(), hubward_dial::TrustError> {
@@ -34,31 +34,31 @@ enum Roots {
 }
 
 impl TlsSettings {
-    /// The system's authorities.
+    /// Trusts the system's authorities.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Trusts the certificates of this PEM file (at most 4 MiB), and nothing else.
+    /// Trusts only the certificates in this PEM file (at most 4 MiB).
     #[must_use]
     pub fn ca_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.roots = Roots::File(path.into());
         self
     }
 
-    /// Trusts the certificates of this PEM text, and nothing else.
+    /// Trusts only the certificates in this PEM text.
     #[must_use]
     pub fn from_pem(pem: &[u8]) -> Self {
         Self { roots: Roots::Pem(pem.to_vec()) }
     }
 
-    /// The configuration: TLS 1.2 and 1.3, no client certificate. Reads files, which may take a few
-    /// milliseconds; make one and share it.
+    /// Builds the configuration: TLS 1.2 and 1.3, without a client certificate. Reads files, which may take a few
+    /// milliseconds; build one configuration and share it.
     ///
     /// # Errors
-    /// [`TrustError`] if what was given holds no certificate. The system's authorities never fail:
-    /// the bundled ones stand in.
+    /// [`TrustError`] if the given file or text contains no certificate. Loading the system's authorities never
+    /// fails, because the bundled set replaces them.
     pub fn client_config(&self) -> Result<Arc<ClientConfig>, TrustError> {
         let roots = match &self.roots {
             Roots::System => system_roots(rustls_native_certs::load_native_certs()),
@@ -87,11 +87,11 @@ impl fmt::Debug for Roots {
     }
 }
 
-/// Why the authorities to trust cannot be had.
+/// Why the certificate authorities could not be loaded.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TrustError {
-    /// There is no such file.
+    /// The file does not exist.
     #[error("the CA file `{}` does not exist", path.display())]
     Missing {
         /// The file.
@@ -102,30 +102,30 @@ pub enum TrustError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the operating system.
         #[source]
         source: io::Error,
     },
-    /// The file is too large for a list of authorities.
+    /// The file exceeds the size limit.
     #[error("the CA file `{}` is larger than {limit} bytes", path.display())]
     TooLarge {
         /// The file.
         path: PathBuf,
-        /// How large it may be.
+        /// The limit in bytes.
         limit: u64,
     },
-    /// There is no certificate in it.
-    #[error("{from} holds no PEM certificate")]
+    /// The file or text contains no certificate.
+    #[error("{from} contains no PEM certificate")]
     NoCertificate {
-        /// The file, or what else was read.
+        /// The path of the file, or a name for the text.
         from: String,
     },
-    /// What is in it is not a certificate, or not one of an authority.
-    #[error("{from} holds no certificate that can be used: {problem}")]
+    /// The certificates are malformed, or cannot be used as authorities.
+    #[error("{from} contains no usable certificate: {problem}")]
     Malformed {
-        /// The file, or what else was read.
+        /// The path of the file, or a name for the text.
         from: String,
-        /// What is wrong with it.
+        /// The problem.
         problem: String,
     },
 }
@@ -140,7 +140,7 @@ impl TrustError {
     }
 }
 
-/// Never more than the bound, also of a file without end.
+/// Reads a file, but at most [`CA_FILE_MAX`] bytes, even from an endless file such as a device.
 fn read_bounded(path: &Path) -> Result<Vec<u8>, TrustError> {
     let mut pem = Vec::new();
     let opened = std::fs::File::open(path);
@@ -152,20 +152,20 @@ fn read_bounded(path: &Path) -> Result<Vec<u8>, TrustError> {
     Ok(pem)
 }
 
-/// Twenty times the list of a browser.
+/// Maximum size in bytes of a CA file: about 20 times the list of a browser.
 const CA_FILE_MAX: u64 = 4 << 20;
 
 fn system_roots(found: CertificateResult) -> RootCertStore {
     for error in &found.errors {
-        tracing::debug!("some of the system's authorities cannot be read: {error}");
+        tracing::debug!("failed to read some of the system's certificate authorities: {error}");
     }
     let mut roots = RootCertStore::empty();
     let (added, ignored) = roots.add_parsable_certificates(found.certs);
     if added > 0 {
-        tracing::debug!(added, ignored, "trusting the system's authorities");
+        tracing::debug!(added, ignored, "trusting the system's certificate authorities");
     } else {
         roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-        tracing::warn!(count = roots.len(), "the system has no authorities: trusting the bundled ones");
+        tracing::warn!(count = roots.len(), "the system has no certificate authorities; trusting the bundled set");
     }
     roots
 }
@@ -174,16 +174,16 @@ fn pem_roots(pem: &[u8], from: &str) -> Result<RootCertStore, TrustError> {
     let malformed = |problem: String| TrustError::Malformed { from: from.to_owned(), problem };
     let certificates = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>().map_err(|error| {
         malformed(match error {
-            // The others quote the text, which may be something else than a certificate.
+            // The other errors quote the text, which may not be a certificate and may be secret.
             PemError::Base64Decode(problem) => problem,
-            _ => "the PEM text is broken".to_owned(),
+            _ => "malformed PEM".to_owned(),
         })
     })?;
     if certificates.is_empty() {
         return Err(TrustError::NoCertificate { from: from.to_owned() });
     }
     let mut roots = RootCertStore::empty();
-    // One odd certificate in a bundle of many is no reason to trust none of them.
+    // A bundle may contain one certificate that cannot be used: the others are still trusted.
     let mut problem = None;
     for certificate in certificates {
         if let Err(error) = roots.add(certificate) {
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn trusts_the_bundled_authorities_only_where_the_system_has_none() {
+    fn trusts_the_bundled_authorities_only_if_the_system_has_none() {
         assert_eq!(system_roots(CertificateResult::default()).len(), webpki_roots::TLS_SERVER_ROOTS.len());
 
         let mut found = CertificateResult::default();
@@ -219,20 +219,20 @@ mod tests {
     }
 
     #[test]
-    fn says_what_is_wrong_with_pem() {
+    fn errors_name_the_problem_of_a_pem_text() {
         let key = rcgen::KeyPair::generate().expect("a key").serialize_pem();
         let garbage = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
         for (pem, expected) in [
-            (String::new(), Some("the PEM text holds no PEM certificate")),
-            ("hello".to_owned(), Some("the PEM text holds no PEM certificate")),
-            (key, Some("the PEM text holds no PEM certificate")),
+            (String::new(), Some("the PEM text contains no PEM certificate")),
+            ("hello".to_owned(), Some("the PEM text contains no PEM certificate")),
+            (key, Some("the PEM text contains no PEM certificate")),
             (
                 "-----BEGIN CERTIFICATE-----\nAAAA\n".to_owned(),
-                Some("the PEM text holds no certificate that can be used: the PEM text is broken"),
+                Some("the PEM text contains no usable certificate: malformed PEM"),
             ),
             (
                 garbage.to_owned(),
-                Some("the PEM text holds no certificate that can be used: invalid peer certificate: BadEncoding"),
+                Some("the PEM text contains no usable certificate: invalid peer certificate: BadEncoding"),
             ),
             (ca(), None),
             (format!("{garbage}{}", ca()), None),
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn tells_a_missing_file_from_an_unreadable_one() {
+    fn a_missing_file_and_an_unreadable_one_are_different_errors() {
         let missing = std::env::temp_dir().join("hubward-no-such-ca.pem");
         let error = TlsSettings::new().ca_file(&missing).client_config().expect_err("no file");
         assert!(matches!(&error, TrustError::Missing { path } if *path == missing), "{error}");
@@ -254,14 +254,14 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn a_ca_file_without_end_is_refused() {
+    fn an_endless_ca_file_is_refused() {
         let error = TlsSettings::new().ca_file("/dev/zero").client_config().expect_err("no end");
         assert!(matches!(error, TrustError::TooLarge { limit: CA_FILE_MAX, .. }), "{error}");
         assert_eq!(error.to_string(), "the CA file `/dev/zero` is larger than 4194304 bytes");
     }
 
     #[test]
-    fn speaks_both_versions_and_shows_no_certificate_text() {
+    fn debug_shows_no_certificate_text_and_no_alpn_is_offered() {
         let settings = TlsSettings::from_pem(ca().as_bytes());
         assert!(!format!("{settings:?}").contains("BEGIN"), "{settings:?}");
         let config = settings.client_config().expect("a configuration");

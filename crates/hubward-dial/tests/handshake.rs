@@ -1,4 +1,4 @@
-//! TLS handshakes with servers that are good, wrong, or no TLS servers at all; all on loopback.
+//! TLS handshakes on loopback, with valid servers, servers with a bad certificate, and peers that do not speak TLS.
 
 use std::io;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
-/// An authority of a test.
+/// A certificate authority for one test.
 struct Authority {
     issuer: Issuer<'static, KeyPair>,
     pem: String,
@@ -27,7 +27,7 @@ impl Authority {
         Self { issuer: Issuer::new(params, key), pem }
     }
 
-    /// A server's configuration with a certificate for `name`, valid between two years.
+    /// A server with a certificate for `name` that is valid between two years.
     fn server(&self, name: &str, years: (i32, i32)) -> Server {
         let key = KeyPair::generate().expect("a key");
         let mut params = CertificateParams::new(vec![name.to_owned()]).expect("a name");
@@ -48,7 +48,7 @@ struct Server {
 }
 
 impl Server {
-    /// Serves one connection: says which name was asked for, then echoes.
+    /// Serves one connection: sends the server name that the client asked for, then closes.
     async fn start(self, versions: &[&'static rustls::SupportedProtocolVersion]) -> u16 {
         let key = PrivateKeyDer::try_from(self.key).expect("a key");
         let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
@@ -60,8 +60,8 @@ impl Server {
         serve(async move |tcp| {
             let Ok(mut tls) = TlsAcceptor::from(Arc::new(config)).accept(tcp).await else { return };
             let name = tls.get_ref().1.server_name().unwrap_or("no name").to_owned();
-            tls.write_all(name.as_bytes()).await.expect("a client that reads");
-            tls.shutdown().await.expect("a client that reads");
+            tls.write_all(name.as_bytes()).await.expect("the client reads");
+            tls.shutdown().await.expect("the client reads");
         })
         .await
     }
@@ -70,7 +70,7 @@ impl Server {
 const ALWAYS: (i32, i32) = (2000, 2100);
 const BOTH: &[&rustls::SupportedProtocolVersion] = rustls::ALL_VERSIONS;
 
-/// Accepts one connection on a free port and hands it over.
+/// Accepts one connection on a free port and passes it to `handle`.
 async fn serve<F: Future<Output = ()> + Send + 'static>(handle: impl FnOnce(TcpStream) -> F + Send + 'static) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let port = listener.local_addr().expect("its address").port();
@@ -81,47 +81,47 @@ async fn serve<F: Future<Output = ()> + Send + 'static>(handle: impl FnOnce(TcpS
     port
 }
 
-/// Dials `hub.example:8883`, which a rule sends to `port` of loopback.
+/// A dialer whose rule maps `hub.example:8883` to `port` on loopback.
 fn to_hub(port: u16) -> (TcpDialer, Endpoint) {
     let rule = format!("hub.example:8883:127.0.0.1:{port}").parse().expect("a rule");
     (TcpDialer::new().connect_to(vec![rule]), Endpoint::new("hub.example", 8883))
 }
 
-async fn heard(mut stream: Box<dyn ByteStream>) -> String {
+async fn read_all(mut stream: Box<dyn ByteStream>) -> String {
     let mut text = String::new();
     stream.read_to_string(&mut text).await.expect("an orderly end");
     text
 }
 
 #[tokio::test]
-async fn the_name_asked_for_is_verified_and_sent_whatever_address_is_dialled() {
+async fn the_original_name_is_sent_and_verified_when_a_rule_changes_the_address() {
     let ca = Authority::new();
     let (tcp, to) = to_hub(ca.server("hub.example", ALWAYS).start(BOTH).await);
     let stream = ca.dialer(tcp).dial(&to).await.expect("a good server");
-    assert_eq!(heard(stream).await, "hub.example");
+    assert_eq!(read_all(stream).await, "hub.example");
 }
 
 #[tokio::test]
-async fn each_version_works_alone() {
+async fn each_tls_version_works_alone() {
     for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
         let ca = Authority::new();
         let (tcp, to) = to_hub(ca.server("hub.example", ALWAYS).start(&[version]).await);
         let stream = ca.dialer(tcp).dial(&to).await.unwrap_or_else(|error| panic!("{version:?}: {error}"));
-        assert_eq!(heard(stream).await, "hub.example");
+        assert_eq!(read_all(stream).await, "hub.example");
     }
 }
 
 #[tokio::test]
-async fn an_ip_address_is_a_name_too() {
+async fn a_certificate_may_be_for_an_ip_address() {
     let ca = Authority::new();
     let port = ca.server("127.0.0.1", ALWAYS).start(BOTH).await;
     let stream = ca.dialer(TcpDialer::new()).dial(&Endpoint::new("127.0.0.1", port)).await.expect("a good server");
-    // RFC 6066: addresses are not sent as server name.
-    assert_eq!(heard(stream).await, "no name");
+    // RFC 6066: a client does not send an IP address as the server name.
+    assert_eq!(read_all(stream).await, "no name");
 }
 
 #[tokio::test]
-async fn certificates_are_refused_for_the_right_reason() {
+async fn a_rejected_certificate_names_the_reason() {
     let ca = Authority::new();
     let other = Authority::new();
     for (server, expected) in [
@@ -139,11 +139,11 @@ async fn certificates_are_refused_for_the_right_reason() {
 }
 
 #[tokio::test]
-async fn peers_without_tls_are_told_apart_from_those_that_leave() {
+async fn a_peer_without_tls_and_a_closed_connection_are_different_errors() {
     for (says, expected) in [
         (&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], Some(TlsFault::NotTls)),
         (b"SSH-2.0-OpenSSH_9.6\r\n", Some(TlsFault::NotTls)),
-        // MQTT's CONNACK, and a longer packet.
+        // A CONNACK of MQTT, then two more bytes.
         (b"\x20\x02\x00\x01\x00\x00", Some(TlsFault::NotTls)),
         // A fatal alert: protocol version.
         (b"\x15\x03\x01\x00\x02\x02\x46", Some(TlsFault::NotTls)),
@@ -153,10 +153,10 @@ async fn peers_without_tls_are_told_apart_from_those_that_leave() {
         (b"\x16\x03", None),
     ] {
         let port = serve(async move |mut tcp| {
-            // First all the client has to say: closing with unread bytes would be a reset.
+            // Read the ClientHello first: closing with unread bytes would reset the connection.
             let mut hello = [0; 4096];
             let _ = tcp.read(&mut hello).await;
-            tcp.write_all(says).await.expect("a client that reads");
+            tcp.write_all(says).await.expect("the client reads");
         })
         .await;
         let (tcp, to) = to_hub(port);
@@ -170,7 +170,7 @@ async fn peers_without_tls_are_told_apart_from_those_that_leave() {
 }
 
 #[tokio::test]
-async fn a_peer_that_never_starts_tls_ends_at_the_limit() {
+async fn a_peer_that_never_starts_tls_times_out() {
     let port = serve(|tcp| async move {
         let _open = tcp;
         std::future::pending().await
@@ -178,7 +178,8 @@ async fn a_peer_that_never_starts_tls_ends_at_the_limit() {
     .await;
     let (tcp, to) = to_hub(port);
     let limit = Duration::from_millis(5);
-    let error = Authority::new().dialer(tcp).handshake_timeout(limit).dial(&to).await.expect_err("silence");
+    let error =
+        Authority::new().dialer(tcp).handshake_timeout(limit).dial(&to).await.expect_err("the peer sends nothing");
     assert!(
         matches!(error, DialError::Timeout { during: "the TLS handshake", after, .. } if after == limit),
         "{error}"
@@ -186,7 +187,7 @@ async fn a_peer_that_never_starts_tls_ends_at_the_limit() {
 }
 
 #[tokio::test]
-async fn a_host_that_is_no_name_is_refused_before_anything_is_dialled() {
+async fn an_invalid_host_name_is_refused_before_dialing() {
     let error =
         Authority::new().dialer(TcpDialer::new()).dial(&Endpoint::new("no name", 1)).await.expect_err("a space");
     let DialError::Connect { source, .. } = error else { panic!("{error}") };
@@ -194,11 +195,11 @@ async fn a_host_that_is_no_name_is_refused_before_anything_is_dialled() {
 }
 
 #[test]
-fn a_fault_is_found_below_other_errors() {
+fn a_tls_fault_is_found_inside_other_errors() {
     let tls = || rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
     let once = io::Error::new(io::ErrorKind::InvalidData, tls());
     assert_eq!(TlsFault::find(&once), Some(TlsFault::Untrusted));
-    // The way hyper-rustls hands it on.
+    // hyper-rustls wraps the error like this.
     let twice = io::Error::other(io::Error::new(io::ErrorKind::InvalidData, tls()));
     assert_eq!(TlsFault::find(&twice), Some(TlsFault::Untrusted));
     let to = Endpoint::new("hub.example", 1);

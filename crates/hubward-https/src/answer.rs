@@ -1,4 +1,4 @@
-//! What an HTTP answer of DPS means.
+//! Turns an HTTP answer of DPS into a reply or an error.
 
 use std::time::SystemTime;
 
@@ -12,17 +12,20 @@ use hyper::header::{self, HeaderMap};
 use hyper::http::response::Parts;
 use hyper::{Response, StatusCode};
 
-use crate::dps::Asked;
+use crate::dps::RequestContext;
 use crate::failure;
 
-/// Reads an answer to its end and says what it means.
-pub(crate) async fn read(asked: &Asked<'_>, response: Response<Incoming>) -> Result<DpsReply, TransportError> {
+/// Reads the whole answer and interprets it.
+pub(crate) async fn read(
+    context: &RequestContext<'_>,
+    response: Response<Incoming>,
+) -> Result<DpsReply, TransportError> {
     let (head, body) = response.into_parts();
-    let body = body_text(asked, body).await;
+    let body = body_text(context, body).await;
     if matches!(head.status, StatusCode::OK | StatusCode::ACCEPTED) {
-        return accepted(asked, &head, &body?);
+        return accepted(context, &head, &body?);
     }
-    // Whatever became of the body, the status stands.
+    // The status counts even if the body cannot be read.
     let body = body.unwrap_or_default();
     if head.status == StatusCode::UNAUTHORIZED
         && let Ok(challenge) = serde_json::from_str::<TpmChallenge>(&body)
@@ -30,31 +33,32 @@ pub(crate) async fn read(asked: &Asked<'_>, response: Response<Incoming>) -> Res
         return Ok(DpsReply::new(DpsBody::TpmChallenge(challenge), wait(&head.headers)));
     }
     let error = serde_json::from_str(&body).unwrap_or_default();
-    Err(refused(asked, &head, error, &body))
+    Err(refused(context, &head, error, &body))
 }
 
-fn accepted(asked: &Asked<'_>, head: &Parts, body: &str) -> Result<DpsReply, TransportError> {
+fn accepted(context: &RequestContext<'_>, head: &Parts, body: &str) -> Result<DpsReply, TransportError> {
     match serde_json::from_str::<RegistrationOperation>(body) {
         Ok(operation) => {
             let body = DpsBody::Operation(Box::new(operation));
             Ok(DpsReply::new(body, wait(&head.headers)).status(head.status.as_u16()))
         }
         Err(problem) => match serde_json::from_str::<ServiceError>(body) {
-            // A refusal in the envelope of a success.
-            Ok(error) if error.error_code.is_some() => Err(refused(asked, head, error, body)),
-            _ => Err(failure::protocol(asked, ProtoError::json(&problem, body.as_bytes()))),
+            // A success status with an error in the body is a refusal.
+            Ok(error) if error.error_code.is_some() => Err(refused(context, head, error, body)),
+            _ => Err(failure::protocol(context, ProtoError::json(&problem, body.as_bytes()))),
         },
     }
 }
 
-fn refused(asked: &Asked<'_>, head: &Parts, error: ServiceError, body: &str) -> TransportError {
+fn refused(context: &RequestContext<'_>, head: &Parts, error: ServiceError, body: &str) -> TransportError {
     let headers = &head.headers;
-    // A gateway answers in its own words.
-    let words =
+    // A gateway in between does not answer with the JSON of DPS: keep its text.
+    let message =
         error.message.unwrap_or_else(|| if error.error_code.is_none() { body.to_owned() } else { String::new() });
-    let mut refusal = Refusal::new(asked.endpoint.to_string(), asked.stage, RefusedBy::Status(head.status.as_u16()));
+    let mut refusal =
+        Refusal::new(context.endpoint.to_string(), context.stage, RefusedBy::Status(head.status.as_u16()));
     refusal.error_code = error.error_code.or_else(|| text(headers, ERROR_CODE)?.trim().parse().ok());
-    refusal.message = Some(one_line(&words)).filter(|it| !it.is_empty());
+    refusal.message = Some(one_line(&message)).filter(|it| !it.is_empty());
     refusal.tracking_id =
         error.tracking_id.or_else(|| text(headers, REQUEST_ID).map(str::to_owned)).map(|it| one_line(&it));
     refusal.retry_after = wait(headers);
@@ -62,19 +66,19 @@ fn refused(asked: &Asked<'_>, head: &Parts, error: ServiceError, body: &str) -> 
     TransportError::Refused(Box::new(refusal))
 }
 
-/// The body as text, without the token if it quotes it.
-async fn body_text(asked: &Asked<'_>, mut body: Incoming) -> Result<String, TransportError> {
+/// Reads the body as text, and redacts the token if the body quotes it.
+async fn body_text(context: &RequestContext<'_>, mut body: Incoming) -> Result<String, TransportError> {
     let too_large = |size| {
-        failure::protocol(asked, ProtoError::TooLarge { what: "the answer", size, limit: limits::DPS_ANSWER_MAX })
+        failure::protocol(context, ProtoError::TooLarge { what: "the answer", size, limit: limits::DPS_ANSWER_MAX })
     };
-    // What `Content-Length` announces, else zero.
+    // The value of `Content-Length`, or zero without one.
     let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     if announced > limits::DPS_ANSWER_MAX {
         return Err(too_large(announced));
     }
     let mut bytes = Vec::with_capacity(announced);
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| failure::of_body(asked, &error))?;
+        let frame = frame.map_err(|error| failure::of_body(context, &error))?;
         let Some(data) = frame.data_ref() else { continue };
         if bytes.len() + data.len() > limits::DPS_ANSWER_MAX {
             return Err(too_large(bytes.len() + data.len()));
@@ -82,7 +86,7 @@ async fn body_text(asked: &Asked<'_>, mut body: Incoming) -> Result<String, Tran
         bytes.extend_from_slice(data);
     }
     let text = String::from_utf8_lossy(&bytes);
-    Ok(asked.token.map_or_else(|| text.clone().into_owned(), |token| token.redact(&text)))
+    Ok(context.token.map_or_else(|| text.clone().into_owned(), |token| token.redact(&text)))
 }
 
 fn wait(headers: &HeaderMap) -> Option<std::time::Duration> {

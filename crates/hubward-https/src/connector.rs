@@ -1,4 +1,4 @@
-//! hubward's way to open TCP connections, in the form that hyper's client asks for.
+//! Opens TCP connections with hubward's dialer, as the `tower` service that hyper's client expects.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -28,14 +28,14 @@ impl Service<Uri> for Connector {
         let to = Endpoint::new(host, uri.port_u16().unwrap_or(hubward_proto::limits::HTTPS_PORT));
         Box::pin(async move {
             let stream = dialer.connect(&to).await?;
-            // What is on top of this one.
+            // hyper-rustls starts the handshake next.
             dialer.progress().enter(DialStep::Tls);
             Ok(TokioIo::new(stream))
         })
     }
 }
 
-/// A connector that says when it is done.
+/// A connector that records when the connection is open.
 #[derive(Debug, Clone)]
 pub(crate) struct Tracked<C> {
     pub(crate) inner: C,

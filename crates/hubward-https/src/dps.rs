@@ -1,4 +1,4 @@
-//! The two questions to DPS, as HTTP requests.
+//! The two requests to DPS over HTTPS: register, and query the operation's status.
 
 use std::fmt;
 use std::io;
@@ -23,28 +23,28 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use crate::connector::{Connector, Tracked};
 use crate::{answer, failure};
 
-/// Most bytes of an answer's head.
+/// Maximum size in bytes of the status line and headers of an answer.
 const HEAD_MAX: usize = 64 * 1024;
 
-/// DPS over HTTPS, at one endpoint. Keeps one connection between requests.
+/// A client of DPS over HTTPS, for one endpoint. Keeps one connection open between requests.
 pub struct HttpsDps {
     endpoint: Endpoint,
     client: Client<Tracked<HttpsConnector<Connector>>, Full<Bytes>>,
     progress: DialProgress,
-    /// What the latest question asks.
-    asking: Stage,
+    /// The stage of the latest request.
+    request_stage: Stage,
 }
 
-/// What every step of a request needs to say what went wrong.
-pub(crate) struct Asked<'a> {
+/// The request in progress: what an error message needs.
+pub(crate) struct RequestContext<'a> {
     pub(crate) endpoint: &'a Endpoint,
     pub(crate) stage: Stage,
     pub(crate) token: Option<&'a SasToken>,
 }
 
 impl HttpsDps {
-    /// DPS at `endpoint`, whose certificate must be for its host, trusted as `tls` says (see
-    /// [`TlsSettings`](hubward_dial::TlsSettings)), over connections of `tcp`.
+    /// A client of the DPS at `endpoint`. Connects with `tcp`. The server's certificate must match the host name, and
+    /// `tls` says which authorities to trust (see [`TlsSettings`](hubward_dial::TlsSettings)).
     #[must_use]
     pub fn new(endpoint: Endpoint, tcp: TcpDialer, tls: Arc<ClientConfig>) -> Self {
         let resolver = Arc::new(DefaultServerNameResolver::default());
@@ -57,7 +57,7 @@ impl HttpsDps {
             .http1_max_buf_size(HEAD_MAX)
             .http1_title_case_headers(true)
             .build(connector);
-        Self { endpoint, client, progress, asking: Stage::Register }
+        Self { endpoint, client, progress, request_stage: Stage::Register }
     }
 
     async fn ask(
@@ -67,12 +67,13 @@ impl HttpsDps {
         request: &Register,
         token: Option<&SasToken>,
     ) -> Result<DpsReply, TransportError> {
-        let asked = Asked { endpoint: &self.endpoint, stage, token };
+        let context = RequestContext { endpoint: &self.endpoint, stage, token };
         let request = self.request(operation, request, token)?;
-        tracing::debug!(endpoint = %self.endpoint, method = %request.method(), path = request.uri().path(), "asking DPS");
-        let response = self.client.request(request).await.map_err(|error| failure::of_request(&asked, &error))?;
+        let (method, path) = (request.method(), request.uri().path());
+        tracing::debug!(endpoint = %self.endpoint, %method, path, "sending a request to DPS");
+        let response = self.client.request(request).await.map_err(|error| failure::of_request(&context, &error))?;
         tracing::debug!(endpoint = %self.endpoint, status = response.status().as_u16(), "DPS answered");
-        answer::read(&asked, response).await
+        answer::read(&context, response).await
     }
 
     /// Source: `[doc]` iot-dps/iot-dps-https-sym-key-support.md.
@@ -97,7 +98,7 @@ impl HttpsDps {
             .header(header::CONTENT_TYPE, CONTENT_TYPE)
             .header(header::ACCEPT, "application/json")
             .body(Full::from(body))
-            // Method, path and these headers always fit: it is the host.
+            // The method, the path and these headers are always valid, so the host is the cause.
             .map_err(|_| TransportError::Connect {
                 endpoint: self.endpoint.to_string(),
                 source: io::Error::new(io::ErrorKind::InvalidInput, "not a host name"),
@@ -116,7 +117,9 @@ impl HttpsDps {
 
 fn header_value(what: &'static str, text: &str) -> Result<HeaderValue, TransportError> {
     HeaderValue::from_bytes(text.as_bytes()).map_err(|_| {
-        TransportError::Request(ProtoError::Unexpected(format!("{what} has a character that HTTP cannot carry")))
+        TransportError::Request(ProtoError::Unexpected(format!(
+            "{what} contains a character that is not allowed in an HTTP header"
+        )))
     })
 }
 
@@ -131,7 +134,7 @@ impl DpsTransport for HttpsDps {
     }
 
     async fn register(&mut self, request: &Register, token: Option<&SasToken>) -> Result<DpsReply, TransportError> {
-        self.asking = Stage::Register;
+        self.request_stage = Stage::Register;
         self.ask(&DpsOperation::Register, Stage::Register, request, token).await
     }
 
@@ -141,7 +144,7 @@ impl DpsTransport for HttpsDps {
         operation: &OperationId,
         token: Option<&SasToken>,
     ) -> Result<DpsReply, TransportError> {
-        self.asking = Stage::Poll;
+        self.request_stage = Stage::Poll;
         self.ask(&DpsOperation::Status(operation.clone()), Stage::Poll, request, token).await
     }
 
@@ -149,7 +152,7 @@ impl DpsTransport for HttpsDps {
         Some(match self.progress.step() {
             DialStep::Connect => Stage::Connect,
             DialStep::Tls => Stage::Tls,
-            _ => self.asking,
+            _ => self.request_stage,
         })
     }
 }

@@ -1,4 +1,4 @@
-//! From hyper's and rustls' errors to hubward's.
+//! Converts errors of hyper and rustls into those of hubward.
 
 use std::error::Error;
 use std::io;
@@ -8,45 +8,45 @@ use hubward_dial::{DialError, TlsFault as DialFault};
 use hubward_transport::{ProtoError, Stage, TlsFault, TransportError};
 use rustls::pki_types::InvalidDnsNameError;
 
-use crate::dps::Asked;
+use crate::dps::RequestContext;
 
-/// Why there is no answer.
-pub(crate) fn of_request(asked: &Asked<'_>, error: &hyper_util::client::legacy::Error) -> TransportError {
-    let endpoint = asked.endpoint.to_string();
+/// Converts an error that occurred before the answer.
+pub(crate) fn of_request(context: &RequestContext<'_>, error: &hyper_util::client::legacy::Error) -> TransportError {
+    let endpoint = context.endpoint.to_string();
     if let Some(DialError::Connect { source, .. }) = find::<DialError>(error) {
-        return TransportError::Connect { endpoint, source: again(source) };
+        return TransportError::Connect { endpoint, source: copied(source) };
     }
     if find::<InvalidDnsNameError>(error).is_some() {
         let source = io::Error::new(io::ErrorKind::InvalidInput, "not a host name");
         return TransportError::Connect { endpoint, source };
     }
-    // TCP is up when the client fails to connect now.
-    let stage = if error.is_connect() { Stage::Tls } else { asked.stage };
-    of_exchange(asked, stage, error)
+    // A failed TCP connection has returned above, so a failure to connect is a failed TLS handshake.
+    let stage = if error.is_connect() { Stage::Tls } else { context.stage };
+    of_exchange(context, stage, error)
 }
 
-/// Why an answer stopped in the middle.
-pub(crate) fn of_body(asked: &Asked<'_>, error: &hyper::Error) -> TransportError {
-    of_exchange(asked, asked.stage, error)
+/// Converts an error that occurred while reading the answer's body.
+pub(crate) fn of_body(context: &RequestContext<'_>, error: &hyper::Error) -> TransportError {
+    of_exchange(context, context.stage, error)
 }
 
-/// The peer spoke, but not by the rules.
-pub(crate) fn protocol(asked: &Asked<'_>, source: ProtoError) -> TransportError {
-    TransportError::Protocol { endpoint: asked.endpoint.to_string(), stage: asked.stage, source }
+/// The answer violates the protocol.
+pub(crate) fn protocol(context: &RequestContext<'_>, source: ProtoError) -> TransportError {
+    TransportError::Protocol { endpoint: context.endpoint.to_string(), stage: context.stage, source }
 }
 
-fn of_exchange(asked: &Asked<'_>, stage: Stage, error: &(dyn Error + 'static)) -> TransportError {
-    let endpoint = asked.endpoint.to_string();
+fn of_exchange(context: &RequestContext<'_>, stage: Stage, error: &(dyn Error + 'static)) -> TransportError {
+    let endpoint = context.endpoint.to_string();
     let io = find::<io::Error>(error);
     if let Some(fault) = DialFault::find(error) {
-        let source = io.map_or_else(|| io::Error::from(io::ErrorKind::InvalidData), again);
+        let source = io.map_or_else(|| io::Error::from(io::ErrorKind::InvalidData), copied);
         return TransportError::Tls { endpoint, fault: tls_fault(fault), source };
     }
     if let Some(broken) = find::<hyper::Error>(error).filter(|it| it.is_parse()) {
-        return protocol(asked, ProtoError::Unexpected(format!("the answer is not HTTP: {broken}")));
+        return protocol(context, ProtoError::Unexpected(format!("the answer is not HTTP: {broken}")));
     }
-    // That the end came without notice is what `Closed` says.
-    let source = io.filter(|it| root(it).kind() != io::ErrorKind::UnexpectedEof).map(again);
+    // `Closed` already says that the connection ended early.
+    let source = io.filter(|it| root(it).kind() != io::ErrorKind::UnexpectedEof).map(copied);
     TransportError::Closed { endpoint, stage, source }
 }
 
@@ -61,19 +61,19 @@ const fn tls_fault(fault: DialFault) -> TlsFault {
     }
 }
 
-/// The first error of this type among `error` and its causes.
+/// The first error of type `E` among `error` and its causes.
 fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
     let cause = |it: &&'a (dyn Error + 'static)| -> Option<&'a (dyn Error + 'static)> { (*it).source() };
     successors(Some(error), cause).find_map(|it| it.downcast_ref())
 }
 
-/// An I/O error inside I/O errors.
+/// The innermost of nested I/O errors.
 fn root(error: &io::Error) -> &io::Error {
     error.get_ref().and_then(|it| it.downcast_ref()).map_or(error, root)
 }
 
-/// An error to own, made from one that is borrowed.
-fn again(error: &io::Error) -> io::Error {
+/// An owned copy of a borrowed error.
+fn copied(error: &io::Error) -> io::Error {
     let root = root(error);
     io::Error::new(root.kind(), root.to_string())
 }

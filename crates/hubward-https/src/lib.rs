@@ -1,5 +1,4 @@
-//! Azure's Device Provisioning Service over HTTPS: one request per question, over a connection that
-//! is kept between them.
+//! A client of Azure's Device Provisioning Service (DPS) over HTTPS. It keeps one connection open between requests.
 //!
 //! ```no_run
 //! use hubward_dial::{Endpoint, TcpDialer, TlsSettings};
@@ -20,13 +19,13 @@
 //!
 //! # Behavior
 //!
-//! * Sends once. Only a kept connection that turns out closed before anything was written is
-//!   replaced. Redirects are refusals like any other status.
-//! * Has no limit for an answer: dropping the future ends the request and its connection. TCP has
-//!   the limit of the [`TcpDialer`].
-//! * Reads at most [`DPS_ANSWER_MAX`](hubward_proto::limits::DPS_ANSWER_MAX) bytes of an answer.
-//! * Text of an answer that ends up in an error is short, free of control characters, and does not
-//!   quote the token even if the answer does.
+//! * The client sends each request once. It reconnects only if the idle connection turns out to be closed before any
+//!   byte of the request was written. A redirect is a refusal, like any other status.
+//! * There is no time limit for an answer. Dropping the future cancels the request and closes its connection. The
+//!   TCP connection has the limit of the [`TcpDialer`].
+//! * The client reads at most [`DPS_ANSWER_MAX`](hubward_proto::limits::DPS_ANSWER_MAX) bytes of an answer.
+//! * An error quotes the answer in a short text without control characters, and redacts the token if the answer
+//!   contains it.
 
 mod answer;
 mod connector;
@@ -34,6 +33,6 @@ mod dps;
 mod failure;
 
 pub use dps::HttpsDps;
-// What crosses this crate's functions.
+// Types in this crate's public API.
 pub use hubward_dial::{ClientConfig, ConnectTo, Endpoint, TcpDialer, TlsSettings, TrustError};
 pub use hubward_transport::{DpsTransport, TransportError};

@@ -1,4 +1,4 @@
-//! DPS over HTTPS against servers that answer with literal bytes, good and bad.
+//! The DPS client over HTTPS, against servers that answer with literal bytes, valid and invalid.
 
 mod server;
 
@@ -34,7 +34,7 @@ fn token() -> SasToken {
     SasToken::parse(TOKEN).expect("a token")
 }
 
-/// What a registration comes to when the server gives this answer and closes.
+/// Registers with a server that sends this answer and closes.
 async fn answered(answer: Answer) -> Result<DpsReply, TransportError> {
     let mut server = Server::start(vec![vec![answer]]).await;
     server.dps.register(&register(), Some(&token())).await
@@ -55,7 +55,7 @@ fn status_of(reply: DpsReply) -> AssignmentStatus {
 }
 
 #[tokio::test]
-async fn asks_as_documented_over_one_connection() {
+async fn requests_match_the_documentation_and_share_one_connection() {
     let mut server = Server::start(vec![vec![
         Answer::new("202 Accepted", "Retry-After: 3\r\n", ASSIGNING),
         Answer::new("200 OK", "", ASSIGNED),
@@ -106,7 +106,7 @@ async fn asks_as_documented_over_one_connection() {
 }
 
 #[tokio::test]
-async fn answers_may_come_in_any_pieces() {
+async fn an_answer_may_arrive_in_any_fragments() {
     let chunked = format!(
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{}\r\n{:x}\r\n{}\r\n0\r\n\r\n",
         &ASSIGNED[..5],
@@ -134,14 +134,14 @@ async fn answers_may_come_in_any_pieces() {
 }
 
 #[tokio::test]
-async fn refusals_keep_what_the_service_says() {
+async fn a_refusal_keeps_code_message_and_tracking_id() {
     let id = Some("8ad0463c-6427-4479-9dfa-3e8bb7003e9b");
     let throttled =
         r#"{"errorCode":429001,"trackingId":"t","message":"Operations are being throttled for this tenant."}"#;
     for (answer, status, code, message, tracking_id) in [
         (Answer::new("401 Unauthorized", "", UNAUTHORIZED), 401, Some(401_002), Some("Unauthorized"), id),
         (
-            // The body says more than the headers.
+            // The body takes precedence over the headers.
             Answer::new("401 Unauthorized", "x-ms-request-id: other\r\nx-ms-error-code: 1\r\n", UNAUTHORIZED),
             401,
             Some(401_002),
@@ -173,7 +173,7 @@ async fn refusals_keep_what_the_service_says() {
         (Answer::new("503 Busy", "", r#"{"detail":"later"}"#), 503, None, Some(r#"{"detail":"later"}"#), None),
         (Answer::new("302 Found", "Location: https://login.example/\r\n", ""), 302, None, None, None),
         (Answer::new("204 No Content", "", ""), 204, None, None, None),
-        // A refusal in the envelope of a success.
+        // A success status with an error in the body.
         (Answer::new("200 OK", "", UNAUTHORIZED), 200, Some(401_002), Some("Unauthorized"), id),
     ] {
         let refusal = refusal(answer.clone()).await;
@@ -186,7 +186,7 @@ async fn refusals_keep_what_the_service_says() {
 }
 
 #[tokio::test]
-async fn a_status_stands_whatever_becomes_of_the_body() {
+async fn a_refusal_keeps_its_status_if_the_body_cannot_be_read() {
     let cut = b"HTTP/1.1 503 Busy\r\nContent-Length: 100\r\nRetry-After: 9\r\n\r\n<html>".to_vec();
     let huge = format!("HTTP/1.1 503 Busy\r\nRetry-After: 9\r\nContent-Length: {}\r\n\r\n", 10_000_000).into_bytes();
     for bytes in [cut, huge] {
@@ -199,7 +199,7 @@ async fn a_status_stands_whatever_becomes_of_the_body() {
 }
 
 #[tokio::test]
-async fn the_wait_is_read_in_every_form_from_successes_and_refusals() {
+async fn retry_after_is_parsed_in_every_form_from_successes_and_refusals() {
     let seconds = |it| Some(Duration::from_secs(it));
     let date = "Date: Tue, 14 Nov 2023 22:13:20 GMT\r\n";
     for (headers, expected) in [
@@ -207,7 +207,7 @@ async fn the_wait_is_read_in_every_form_from_successes_and_refusals() {
         ("retry-after: 0\r\n".to_owned(), seconds(0)),
         (format!("{date}Retry-After: Tue, 14 Nov 2023 22:13:25 GMT\r\n"), seconds(5)),
         (format!("{date}Retry-After: Tue, 14 Nov 2023 22:13:15 GMT\r\n"), seconds(0)),
-        // Long ago, by our own clock.
+        // In the past, compared with the client's clock.
         ("Retry-After: Tue, 14 Nov 2023 22:13:25 GMT\r\n".to_owned(), seconds(0)),
         ("Retry-After: soon\r\n".to_owned(), None),
         ("Retry-After: -1\r\n".to_owned(), None),
@@ -223,7 +223,7 @@ async fn the_wait_is_read_in_every_form_from_successes_and_refusals() {
 }
 
 #[tokio::test]
-async fn a_tpm_is_challenged() {
+async fn a_tpm_challenge_is_returned() {
     let body = r#"{"message":"Authorization required","authenticationKey":"AAA=","keyName":"registration"}"#;
     let reply = answered(Answer::new("401 Unauthorized", "", body)).await.expect("a challenge");
     let DpsBody::TpmChallenge(challenge) = reply.body else { panic!("{reply:?}") };
@@ -231,7 +231,7 @@ async fn a_tpm_is_challenged() {
 }
 
 #[tokio::test]
-async fn success_without_the_json_of_one_breaks_the_protocol() {
+async fn a_success_without_valid_json_is_a_protocol_error() {
     for (body, excerpt) in [
         ("<html><body>Welcome to the hotel</body></html>", "<html><body>Welcome to the hotel</body></html>"),
         ("{\"operationId\":\"4.a\",\"status\":", "{\"operationId\":\"4.a\",\"status\":"),
@@ -254,9 +254,9 @@ async fn success_without_the_json_of_one_breaks_the_protocol() {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_no_http_breaks_the_protocol() {
+async fn an_answer_that_is_not_http_is_a_protocol_error() {
     for bytes in [&b"220 mail.example ESMTP\r\n\r\n"[..], b"HTTP/1.1 2xx OK\r\n\r\n", b"\x20\x02\x00\x00\r\n\r\n"] {
-        let error = answered(Answer::Whole(bytes.to_vec())).await.expect_err("no HTTP");
+        let error = answered(Answer::Whole(bytes.to_vec())).await.expect_err("not HTTP");
         assert!(
             matches!(
                 &error,
@@ -268,7 +268,7 @@ async fn an_answer_that_is_no_http_breaks_the_protocol() {
 }
 
 #[tokio::test]
-async fn a_huge_answer_is_not_read_to_its_end() {
+async fn an_answer_above_the_limit_is_not_read() {
     let limit = hubward_proto::limits::DPS_ANSWER_MAX;
     let announced = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", limit + 1).into_bytes();
     let chunk = format!("10000\r\n{}\r\n", "x".repeat(0x10000));
@@ -287,7 +287,7 @@ async fn a_huge_answer_is_not_read_to_its_end() {
 }
 
 #[tokio::test]
-async fn an_answer_that_ends_early_is_closed() {
+async fn an_answer_that_ends_early_is_a_closed_connection() {
     for bytes in [
         &b""[..],
         b"HTTP/1.1 200 OK\r\nContent-Le",
@@ -304,7 +304,7 @@ async fn an_answer_that_ends_early_is_closed() {
 }
 
 #[tokio::test]
-async fn certificates_are_refused_for_the_right_reason() {
+async fn a_rejected_certificate_names_the_reason() {
     for (shown, expected) in [
         (Shown { trusted: false, ..GOOD }, TlsFault::Untrusted),
         (Shown { years: (2000, 2001), ..GOOD }, TlsFault::Expired),
@@ -321,15 +321,15 @@ async fn certificates_are_refused_for_the_right_reason() {
 }
 
 #[tokio::test]
-async fn a_peer_without_tls_and_one_that_leaves_are_told_apart() {
+async fn a_peer_without_tls_and_a_closed_connection_are_different_errors() {
     for (says, expected) in [(&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], Some(TlsFault::NotTls)), (b"", None)] {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let mut dps = client(listener.local_addr().expect("its address").port(), &certificate(GOOD).1);
         tokio::spawn(async move {
             let (mut tcp, _) = listener.accept().await.expect("a client");
-            // First all the client has to say: closing with unread bytes would be a reset.
+            // Read the ClientHello first: closing with unread bytes would reset the connection.
             let _ = tcp.read(&mut [0; 4096]).await;
-            tcp.write_all(says).await.expect("a client that reads");
+            tcp.write_all(says).await.expect("the client reads");
         });
         let error = dps.register(&register(), None).await.expect_err("no TLS");
         match (&error, expected) {
@@ -342,11 +342,12 @@ async fn a_peer_without_tls_and_one_that_leaves_are_told_apart() {
 
 #[tokio::test]
 async fn a_refused_connection_names_host_and_address() {
-    // Bound, so that nobody else listens there, and not listening.
+    // The socket is bound but does not listen: connections are refused, and no other program can use the port.
     let socket = TcpSocket::new_v4().expect("a socket");
     socket.bind("127.0.0.1:0".parse().expect("an address")).expect("a port");
     let address = socket.local_addr().expect("its address");
-    let error = client(address.port(), &certificate(GOOD).1).register(&register(), None).await.expect_err("nobody");
+    let error =
+        client(address.port(), &certificate(GOOD).1).register(&register(), None).await.expect_err("no program listens");
     let TransportError::Connect { endpoint, source } = &error else { panic!("{error:?}") };
     assert_eq!(endpoint, ENDPOINT);
     assert_eq!(source.kind(), std::io::ErrorKind::ConnectionRefused);
@@ -354,7 +355,7 @@ async fn a_refused_connection_names_host_and_address() {
 }
 
 #[tokio::test]
-async fn a_host_or_version_that_cannot_be_sent_is_refused() {
+async fn an_invalid_host_or_client_version_is_an_error() {
     use hubward_dial::{Endpoint, TcpDialer, TlsSettings};
     for host in ["no name", "a..b", ""] {
         let tls = TlsSettings::from_pem(certificate(GOOD).1.as_bytes()).client_config().expect("an authority");
@@ -368,7 +369,7 @@ async fn a_host_or_version_that_cannot_be_sent_is_refused() {
 }
 
 #[tokio::test]
-async fn a_payload_too_large_for_dps_is_refused_before_anything_is_sent() {
+async fn a_payload_above_the_limit_is_not_sent() {
     let mut server = Server::start(vec![]).await;
     let request = register().payload("x".repeat(96 * 1024).into());
     let error = server.dps.register(&request, Some(&token())).await.expect_err("too large");
@@ -376,7 +377,7 @@ async fn a_payload_too_large_for_dps_is_refused_before_anything_is_sent() {
 }
 
 #[tokio::test]
-async fn a_connection_that_the_server_ends_is_replaced() {
+async fn the_client_reconnects_after_the_server_closes() {
     let last = Answer::new("202 Accepted", "Connection: close\r\n", ASSIGNING);
     let mut server = Server::start(vec![vec![last], vec![Answer::new("200 OK", "", ASSIGNED)]]).await;
     server.dps.register(&register(), Some(&token())).await.expect("202");
@@ -386,12 +387,12 @@ async fn a_connection_that_the_server_ends_is_replaced() {
 }
 
 #[tokio::test]
-async fn after_a_dropped_request_the_next_one_works() {
+async fn a_request_works_after_an_earlier_one_was_dropped() {
     let mut server = Server::start(vec![vec![Answer::Silence], vec![Answer::new("202 Accepted", "", ASSIGNING)]]).await;
     let Server { dps, requests } = &mut server;
     let (request, token) = (register(), token());
     tokio::select! {
-        outcome = dps.register(&request, Some(&token)) => panic!("an answer from nobody: {outcome:?}"),
+        outcome = dps.register(&request, Some(&token)) => panic!("an answer that the server did not send: {outcome:?}"),
         seen = requests.recv() => assert_eq!(seen.expect("a request").0, 0),
     }
     let reply = server.dps.register(&request, Some(&token)).await.expect("202");
@@ -400,7 +401,7 @@ async fn after_a_dropped_request_the_next_one_works() {
 }
 
 #[tokio::test]
-async fn an_answer_that_quotes_the_token_does_not_bring_it_into_an_error() {
+async fn an_error_redacts_the_token_that_an_answer_quotes() {
     let signature = "cGxlYXNlIGRvIG5vdCBzaG93IG1lIHRvIGFueWJvZHk";
     let quoted = serde_json::json!(TOKEN).to_string();
     let in_json = format!(r#"{{"errorCode":400001,"message":{quoted}}}"#);
@@ -408,7 +409,7 @@ async fn an_answer_that_quotes_the_token_does_not_bring_it_into_an_error() {
         Answer::new("400 Bad Request", "", &format!("you sent {TOKEN}")),
         Answer::new("400 Bad Request", "", &in_json),
         Answer::new("200 OK", "", TOKEN),
-        // The JSON reader quotes what it did not expect.
+        // The JSON parser quotes unexpected text.
         Answer::new("200 OK", "", &quoted),
         Answer::new("200 OK", "", &format!(r#"{{"status":"assigned","registrationState":{quoted}}}"#)),
     ] {

@@ -1,5 +1,4 @@
-//! The grammar of connection strings: `Name=Value` joined by `;`. What the values mean is for
-//! others.
+//! The grammar of connection strings: `Name=Value` joined by `;`. This module does not interpret the values.
 
 use std::fmt;
 
@@ -18,26 +17,26 @@ use zeroize::Zeroizing;
 /// # Ok::<(), hubward_sas::ConnectionStringError>(())
 /// ```
 ///
-/// Wiped when dropped. `Debug` shows host and ids, never a key or a token.
+/// Wiped from memory when dropped. `Debug` shows the host and the ids, never a key or a token.
 #[derive(Clone)]
 pub struct ConnectionString {
     fields: Vec<(String, Zeroizing<String>)>,
 }
 
 impl ConnectionString {
-    /// Reads the text that the portal shows. A last `;` is ignored, and so is space around the
-    /// whole, since such texts usually come from files.
+    /// Parses the text that the Azure portal shows. Ignores one trailing `;`, and whitespace around the text, since
+    /// connection strings usually come from files.
     ///
     /// # Errors
-    /// [`ConnectionStringError`] names what is wrong, never a value.
+    /// [`ConnectionStringError`] names the problem, never a value.
     ///
-    /// Source: `[sdk]` azure-iot-sdk-python, connection_string.py, for what is refused; azure-iot-common
-    /// (Node) for the last `;` and for names that nobody knows; vectors `cs-*`.
+    /// Source: `[sdk]` azure-iot-sdk-python, connection_string.py, for the errors; azure-iot-common
+    /// (Node) for the trailing `;` and for unknown names; vectors `cs-*`.
     pub fn parse(text: &str) -> Result<Self, ConnectionStringError> {
         let text = text.trim();
         let mut fields: Vec<(String, Zeroizing<String>)> = Vec::new();
         for field in text.strip_suffix(';').unwrap_or(text).split(';') {
-            // Only the first `=` counts: keys are base64 and end in some.
+            // Split at the first `=` only: keys are base64, so their padding may contain more.
             let (name, value) = field.split_once('=').ok_or(ConnectionStringError::Field)?;
             if name.is_empty() || !name.bytes().all(|it| it.is_ascii_alphanumeric()) {
                 return Err(ConnectionStringError::Name);
@@ -54,7 +53,7 @@ impl ConnectionString {
         Ok(all)
     }
 
-    /// `HostName`: the hub or the DPS.
+    /// `HostName`: the host name of the hub or of the DPS.
     #[must_use]
     pub fn host_name(&self) -> &str {
         self.value(HOST_NAME).unwrap_or_default()
@@ -72,37 +71,37 @@ impl ConnectionString {
         self.value(MODULE_ID)
     }
 
-    /// `GatewayHostName`: an edge gateway to talk to in the hub's place.
+    /// `GatewayHostName`: the edge gateway to connect to instead of the hub.
     #[must_use]
     pub fn gateway_host_name(&self) -> Option<&str> {
         self.value(GATEWAY_HOST_NAME)
     }
 
-    /// `SharedAccessKeyName`: the policy of a service.
+    /// `SharedAccessKeyName`: the name of a service policy.
     #[must_use]
     pub fn shared_access_key_name(&self) -> Option<&str> {
         self.value(KEY_NAME)
     }
 
-    /// `x509=true`: the device has a certificate in place of a key.
+    /// `x509=true`: the device authenticates with a certificate instead of a key.
     #[must_use]
     pub fn is_x509(&self) -> bool {
         self.value(X509).is_some_and(|it| it.eq_ignore_ascii_case("true"))
     }
 
-    /// Reveals `SharedAccessKey`, as base64.
+    /// Reveals `SharedAccessKey`, in base64.
     #[must_use]
     pub fn expose_shared_access_key(&self) -> Option<&str> {
         self.value(KEY)
     }
 
-    /// Reveals `SharedAccessSignature`: a token made elsewhere.
+    /// Reveals `SharedAccessSignature`: a token that was signed elsewhere.
     #[must_use]
     pub fn expose_shared_access_signature(&self) -> Option<&str> {
         self.value(SIGNATURE)
     }
 
-    /// The names that mean nothing to us, for a warning: they are often misspelt.
+    /// The unknown names. They are often misspelt, so the caller can print a warning.
     pub fn unknown_names(&self) -> impl Iterator<Item = &str> {
         self.fields.iter().map(|(name, _)| name.as_str()).filter(|it| !KNOWN.contains(it))
     }
@@ -122,20 +121,20 @@ impl fmt::Debug for ConnectionString {
     }
 }
 
-/// Why a text is no connection string. Never contains a value.
+/// Why a text is not a valid connection string. Never contains a value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectionStringError {
     /// A part is not `Name=Value`.
     #[error("the connection string is not `Name=Value;Name=Value`")]
     Field,
-    /// A name is empty or has a space or a sign in it.
-    #[error("a name in the connection string is not made of letters and digits only")]
+    /// A name is empty, or contains a character other than a letter or a digit.
+    #[error("a name in the connection string is empty, or contains characters other than letters and digits")]
     Name,
-    /// A name stands there twice.
-    #[error("the connection string has `{0}` twice")]
+    /// A name occurs twice.
+    #[error("the connection string contains `{0}` twice")]
     Duplicate(String),
-    /// A required part is absent or empty; upper and lower case differ.
+    /// A required part is absent or empty. Names are case-sensitive.
     #[error("the connection string has no `{0}`")]
     Missing(&'static str),
 }
@@ -155,7 +154,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_what_is_wrong_and_no_value() {
+    fn parse_errors_name_the_problem_and_never_a_value() {
         for (text, expected) in [
             ("", ConnectionStringError::Field),
             ("HostName", ConnectionStringError::Field),
@@ -173,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn shows_ids_and_no_secret() {
+    fn debug_shows_ids_and_no_secret() {
         let text = "HostName=h;DeviceId=d;SharedAccessKey=c2VjcmV0;SharedAccessSignature=signed;Foo=bar;\n";
         let read = ConnectionString::parse(text).expect("a connection string");
         let shown = format!("{read:?}");

@@ -1,4 +1,4 @@
-//! A symmetric key: parse, generate, derive for a device of a group, sign.
+//! A symmetric key: parse, generate, derive the key of a device in a group, sign.
 
 use std::fmt;
 
@@ -8,36 +8,36 @@ use ring::hmac;
 use ring::rand::{SecureRandom as _, SystemRandom};
 use zeroize::Zeroizing;
 
-/// Bytes of an HMAC-SHA256.
+/// Length of an HMAC-SHA256 signature in bytes.
 pub const SIGNATURE_LEN: usize = 32;
 
 /// A symmetric key of a device, an enrollment group or a policy.
 ///
-/// Wiped when dropped, never printed: there is no `Display`, and `Debug` shows `SharedKey(..)`.
-/// Comparing two keys takes the same time wherever they differ.
+/// The key is wiped from memory when dropped. It has no `Display`, and `Debug` shows only `SharedKey(..)`.
+/// Two keys are compared in constant time.
 #[derive(Clone)]
 pub struct SharedKey(Zeroizing<Vec<u8>>);
 
 impl SharedKey {
-    /// Fewest bytes of a key that the services accept.
+    /// Minimum length in bytes of a key that the services accept.
     ///
     /// Source: `[doc]` iot-dps/concepts-symmetric-key-attestation.md.
     pub const MIN_LEN: usize = 16;
 
-    /// Most bytes of a key that the services accept.
+    /// Maximum length in bytes of a key that the services accept.
     ///
     /// Source: `[doc]` iot-dps/concepts-symmetric-key-attestation.md.
     pub const MAX_LEN: usize = 64;
 
-    /// Bytes of a key made by [`SharedKey::generate`]. The sources disagree (32 until 2019, 64 since
-    /// 2021); this is the newer one.
+    /// Length in bytes of a key from [`SharedKey::generate`]. The sources disagree (32 until 2019, 64 since
+    /// 2021); this is the newer value.
     pub const GENERATED_LEN: usize = 64;
 
-    /// Reads the text that the portal shows: standard base64 with padding. Spaces and line ends
-    /// around it are ignored, since keys usually come from files.
+    /// Parses the text that the Azure portal shows: standard base64 with padding. Ignores whitespace and line ends
+    /// around the text, since keys usually come from files.
     ///
     /// # Errors
-    /// [`KeyError`] if it is empty, not base64, or not 16 to 64 bytes long.
+    /// [`KeyError`] if the text is empty, is not base64, or does not decode to 16 to 64 bytes.
     pub fn from_base64(text: &str) -> Result<Self, KeyError> {
         let text = text.trim();
         if text.is_empty() {
@@ -47,10 +47,10 @@ impl SharedKey {
         Self::from_bytes(&bytes)
     }
 
-    /// Takes the raw bytes.
+    /// Makes a key from raw bytes.
     ///
     /// # Errors
-    /// [`KeyError::Length`] if there are fewer than 16 or more than 64.
+    /// [`KeyError::Length`] if there are fewer than 16 or more than 64 bytes.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, KeyError> {
         if !(Self::MIN_LEN..=Self::MAX_LEN).contains(&bytes.len()) {
             return Err(KeyError::Length { bytes: bytes.len() });
@@ -58,20 +58,20 @@ impl SharedKey {
         Ok(Self(Zeroizing::new(bytes.to_vec())))
     }
 
-    /// Makes a new key of [`SharedKey::GENERATED_LEN`] bytes from the system's randomness.
+    /// Generates a key of [`SharedKey::GENERATED_LEN`] bytes with the system's random number generator.
     ///
     /// # Errors
-    /// [`KeyError::Randomness`] if the system has none to give.
+    /// [`KeyError::Randomness`] if the generator fails.
     pub fn generate() -> Result<Self, KeyError> {
         let mut bytes = Zeroizing::new(vec![0; Self::GENERATED_LEN]);
         SystemRandom::new().fill(&mut bytes).map_err(|_| KeyError::Randomness)?;
         Ok(Self(bytes))
     }
 
-    /// The key of one device of an enrollment group, where `self` is the group's key.
+    /// Derives the key of one device in an enrollment group, where `self` is the group's key.
     ///
-    /// The result depends on upper and lower case although DPS finds registration ids without
-    /// regard to it: derive from exactly the id that will register.
+    /// The derived key depends on the letter case of the id, although DPS looks up registration ids
+    /// case-insensitively. Use exactly the id with which the device registers.
     ///
     /// Source: `[doc]` iot-dps/concepts-symmetric-key-attestation.md, "Group enrollments";
     /// vector `derive-doc`.
@@ -80,7 +80,7 @@ impl SharedKey {
         Self(Zeroizing::new(self.sign(registration_id.as_bytes()).to_vec()))
     }
 
-    /// HMAC-SHA256 of `message` under this key.
+    /// Computes the HMAC-SHA256 of `message` with this key.
     #[must_use]
     pub fn sign(&self, message: &[u8]) -> [u8; SIGNATURE_LEN] {
         let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &self.0), message);
@@ -89,13 +89,13 @@ impl SharedKey {
         signature
     }
 
-    /// Whether `signature` is the HMAC-SHA256 of `message` under this key, in constant time.
+    /// Whether `signature` is the HMAC-SHA256 of `message` with this key. Compares in constant time.
     #[must_use]
     pub fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
         hmac::verify(&hmac::Key::new(hmac::HMAC_SHA256, &self.0), message, signature).is_ok()
     }
 
-    /// Reveals the key as standard base64 with padding, in memory that is wiped when dropped.
+    /// Reveals the key as standard base64 with padding. The returned text is wiped from memory when dropped.
     #[must_use]
     pub fn expose_base64(&self) -> Zeroizing<String> {
         Zeroizing::new(STANDARD.encode(&*self.0))
@@ -116,31 +116,31 @@ impl fmt::Debug for SharedKey {
 
 impl PartialEq for SharedKey {
     fn eq(&self, other: &Self) -> bool {
-        // Equal keys sign alike; ring compares the signatures in constant time.
+        // Equal keys give equal signatures, and ring compares signatures in constant time.
         self.verify(b"hubward", &other.sign(b"hubward"))
     }
 }
 
 impl Eq for SharedKey {}
 
-/// Why a text or some bytes are no key. Never contains any of them.
+/// Why a text or a byte sequence is not a valid key. Never contains the text or the bytes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyError {
-    /// There was no text.
+    /// The text is empty.
     #[error("the symmetric key is empty")]
     Empty,
     /// The text is not standard base64 with padding.
     #[error("the symmetric key is not base64 (expected A-Z a-z 0-9 + / and = padding)")]
     NotBase64,
-    /// Too short or too long.
-    #[error("the symmetric key has {bytes} bytes, but keys have 16 to 64")]
+    /// The key is too short or too long.
+    #[error("the symmetric key has {bytes} bytes; a key has 16 to 64 bytes")]
     Length {
-        /// Bytes after decoding.
+        /// Number of bytes after decoding.
         bytes: usize,
     },
-    /// The operating system's random source failed.
-    #[error("the system has no randomness to make a key from")]
+    /// The operating system's random number generator failed.
+    #[error("the system's random number generator failed, so no key was generated")]
     Randomness,
 }
 
@@ -151,7 +151,7 @@ mod tests {
     const KEY32: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 
     #[test]
-    fn refuses_what_is_no_key_without_repeating_it() {
+    fn refuses_an_invalid_key_without_repeating_it() {
         for (text, expected) in [
             ("", KeyError::Empty),
             (" \n", KeyError::Empty),
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn prints_nothing() {
+    fn debug_shows_no_key() {
         let key = SharedKey::from_base64(KEY32).expect("a key");
         assert_eq!(format!("{key:?}"), "SharedKey(..)");
     }

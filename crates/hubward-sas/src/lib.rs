@@ -4,12 +4,12 @@
 //! ```
 //! use hubward_sas::{SasToken, SharedKey, UnixSeconds};
 //!
-//! // A device of an enrollment group derives its own key from the group's.
+//! // The key of a device in an enrollment group is derived from the group's key.
 //! let group = SharedKey::from_base64("8isrFI1sGsIlvvFSSFRiMfCNzv21fjbE/+ah/lSh3lF8e2YG1Te7w1KpZhJFFXJrqYKi9yegxkqIChbqOS9Egw==")?;
 //! let device = group.derive("sn-007-888-abc-mac-a1-b2-c3-d4-e5-f6");
 //! assert_eq!(device.expose_base64().as_str(), "Jsm0lyGpjaVYVP2g3FnmnmG9dI/9qU24wNoykUmermc=");
 //!
-//! // A token for DPS, good until a moment the caller picks.
+//! // A token for DPS, valid until the time that the caller gives.
 //! let until = UnixSeconds(1_700_003_600);
 //! let token = SasToken::sign(&device, "0ne00000000/registrations/dev-1", until, Some("registration"));
 //! assert!(token.is_signed_by(&device));
@@ -19,11 +19,11 @@
 //!
 //! # Behavior
 //!
-//! * Nothing here reads a clock or a network: the time is an argument.
-//! * Keys, tokens and connection strings are wiped when dropped. None has `Display`, and `Debug` shows
-//!   no secret; the only ways to read one start with `expose_`.
-//! * Signing gives exactly one form (the documented one). Verifying accepts what every Microsoft
-//!   SDK sends, because the signature covers the `sr` text as it stands in the token.
+//! * The crate uses neither a clock nor the network: the caller passes the time as an argument.
+//! * Keys, tokens and connection strings are wiped from memory when dropped. None of them has `Display`, and
+//!   `Debug` shows no secret. Only methods that start with `expose_` reveal one.
+//! * Signing always writes the documented form. Verification accepts the tokens of every Microsoft SDK, because
+//!   it covers the `sr` text exactly as the token contains it.
 
 mod connection_string;
 mod key;

@@ -1,4 +1,4 @@
-//! The only notion of time a token knows: whole seconds since 1970.
+//! The time in a token: whole seconds since 1970.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -9,19 +9,19 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 pub struct UnixSeconds(pub u64);
 
 impl UnixSeconds {
-    /// The second `at` lies in; moments before 1970 count as 0.
+    /// Converts `at` to whole seconds, rounded down. A time before 1970 becomes 0.
     #[must_use]
     pub fn from_system_time(at: SystemTime) -> Self {
         Self(at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs())
     }
 
-    /// This moment plus `duration` (fractions of a second are cut off; stops at the largest value).
+    /// Adds `duration`, without its fraction of a second. Saturates at the largest value.
     #[must_use]
     pub const fn saturating_add(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(duration.as_secs()))
     }
 
-    /// How long after `earlier` this is; zero if it is not after it.
+    /// The time from `earlier` to `self`; zero if `self` is not later.
     #[must_use]
     pub const fn saturating_since(self, earlier: Self) -> Duration {
         Duration::from_secs(self.0.saturating_sub(earlier.0))

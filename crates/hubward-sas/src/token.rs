@@ -1,4 +1,4 @@
-//! A SAS token: sign it, read it, check it.
+//! A SAS token: sign, parse, verify.
 
 use std::fmt;
 use std::time::Duration;
@@ -10,21 +10,21 @@ use zeroize::Zeroizing;
 
 use crate::{SIGNATURE_LEN, SharedKey, UnixSeconds};
 
-/// How long after its `se` the services still accept a token.
+/// How long after the time in `se` the services still accept a token.
 ///
 /// Source: `[sdk]` Azure/azure-iot-sdk-csharp, SharedAccessSignatureConstants.cs (`MaxClockSkew`);
 /// Microsoft's own server-side verifier (Azure/iotedge) uses the same constant.
 pub const EXPIRY_GRACE: Duration = Duration::from_secs(5 * 60);
 
-/// A shared access signature: who may do what until when, signed with a [`SharedKey`].
+/// A shared access signature: grants access to a resource until an expiry time, signed with a [`SharedKey`].
 ///
-/// Wiped when dropped. `Debug` shows resource and expiry, never the signature.
+/// Wiped from memory when dropped. `Debug` shows the resource, the expiry and the policy, never the signature.
 #[derive(Clone)]
 pub struct SasToken {
     text: Zeroizing<String>,
-    /// `sr` as it stands in the token: what the signature covers.
+    /// The exact text of `sr` in the token: the signature covers it.
     raw_resource: String,
-    /// `se` as it stands in the token: what the signature covers.
+    /// The exact text of `se` in the token: the signature covers it.
     raw_expiry: String,
     expiry: UnixSeconds,
     policy: Option<String>,
@@ -32,12 +32,12 @@ pub struct SasToken {
 }
 
 impl SasToken {
-    /// Signs a token for `resource` (not percent-encoded, without a scheme), good until `expiry`.
-    /// `policy` becomes `skn`: `registration` for a device at DPS, the policy's name for a service,
-    /// none for a device at a hub.
+    /// Signs a token for `resource` (not percent-encoded, without a scheme) that is valid until `expiry`.
+    /// `policy` becomes `skn`: pass `registration` for a device at DPS, the policy's name for a service,
+    /// and `None` for a device at a hub.
     ///
-    /// The result has the fields `sr`, `sig`, `se`, `skn` in this order; in `sr` and `sig` everything
-    /// but `A-Z a-z 0-9 - . _ ~` is percent-encoded with upper-case digits, `skn` stands as it is.
+    /// The token has the fields `sr`, `sig`, `se` and `skn`, in this order. In `sr` and `sig`, every character
+    /// except `A-Z a-z 0-9 - . _ ~` is percent-encoded with upper-case digits; `skn` is not encoded.
     ///
     /// Source: `[doc]` iot-hub/authenticate-authorize-sas.md; `[sdk]` Azure/azure-iot-sdk-python,
     /// sastoken.py; vectors `sas-hub-*`, `sas-dps-*`.
@@ -47,14 +47,14 @@ impl SasToken {
         Self::from_signature(&signature, resource, expiry, policy)
     }
 
-    /// The bytes that [`SasToken::sign`] signs, for a signer that keeps its key elsewhere (a TPM, a
-    /// key daemon): the encoded resource, a line feed, the expiry.
+    /// The text that [`SasToken::sign`] signs: the encoded resource, a line feed, and the expiry. For a signer
+    /// that keeps the key elsewhere, such as a TPM or a key daemon.
     #[must_use]
     pub fn string_to_sign(resource: &str, expiry: UnixSeconds) -> String {
         format!("{}\n{}", utf8_percent_encode(resource, UNRESERVED), expiry.0)
     }
 
-    /// Puts a token together from an HMAC-SHA256 of [`SasToken::string_to_sign`] made elsewhere.
+    /// Builds a token from an HMAC-SHA256 of [`SasToken::string_to_sign`] that was computed elsewhere.
     #[must_use]
     pub fn from_signature(
         signature: &[u8; SIGNATURE_LEN],
@@ -81,12 +81,12 @@ impl SasToken {
         }
     }
 
-    /// Reads a token that somebody else made: fields in any order, names in any case, `sr` encoded
-    /// or not, `skn` absent, empty or given, `se` with a fraction. Checks neither signature nor
-    /// expiry.
+    /// Parses a token that was signed elsewhere. Accepts the fields in any order and their names in any letter
+    /// case, `sr` percent-encoded or not, `skn` absent or empty, and `se` with a fraction. Checks neither the
+    /// signature nor the expiry.
     ///
     /// # Errors
-    /// [`TokenError`] names what is missing or wrong, never the token.
+    /// [`TokenError`] names the missing or invalid part, and never contains the token.
     ///
     /// Source: `[sdk]` Azure/azure-iot-sdk-csharp, SharedAccessSignature.cs.
     pub fn parse(text: &str) -> Result<Self, TokenError> {
@@ -127,41 +127,41 @@ impl SasToken {
         })
     }
 
-    /// Whether `key` made this token, in constant time. Covers `sr` and `se` as they stand.
+    /// Whether this token was signed with `key`. Covers the exact text of `sr` and `se`, and compares in constant
+    /// time.
     #[must_use]
     pub fn is_signed_by(&self, key: &SharedKey) -> bool {
         key.verify(format!("{}\n{}", self.raw_resource, self.raw_expiry).as_bytes(), &self.signature)
     }
 
-    /// Whether the services would refuse the token at `now` for its age: more than
-    /// [`EXPIRY_GRACE`] after its expiry.
+    /// Whether the services refuse the token at `now` as expired: more than [`EXPIRY_GRACE`] after its expiry.
     #[must_use]
     pub fn is_expired(&self, now: UnixSeconds) -> bool {
         self.expiry.saturating_add(EXPIRY_GRACE) < now
     }
 
-    /// The moment in `se`, without the grace.
+    /// The expiry time in `se`, without [`EXPIRY_GRACE`].
     #[must_use]
     pub const fn expiry(&self) -> UnixSeconds {
         self.expiry
     }
 
-    /// The policy name in `skn`; an empty one counts as absent.
+    /// The policy name in `skn`; `None` if it is absent or empty.
     #[must_use]
     pub fn policy(&self) -> Option<&str> {
         self.policy.as_deref()
     }
 
-    /// What the token is for: `sr`, percent-decoded once, a raw `+` left alone.
+    /// The resource that the token grants access to: `sr`, percent-decoded once. A raw `+` stays a `+`.
     #[must_use]
     pub fn resource(&self) -> String {
         decode(&self.raw_resource).unwrap_or_else(|| self.raw_resource.clone())
     }
 
-    /// Whether the token is for `resource` or for a path above it, letter case aside. Both readings
-    /// of a raw `+` in `sr` are tried: as a space (form encoding) and as itself (no encoding).
+    /// Whether the token grants access to `resource`: its own resource is `resource` or a parent path, compared
+    /// case-insensitively. A raw `+` in `sr` matches a space (form encoding) and a `+` (no encoding).
     ///
-    /// Scope is by path segment: `hub/devices` covers `hub/devices/d1`, not `hub/devicesX`.
+    /// Paths are compared segment by segment: `hub/devices` covers `hub/devices/d1`, not `hub/devicesX`.
     ///
     /// Source: `[doc]` iot-hub/authenticate-authorize-sas.md (prefix by segment); `[sdk]` Azure/iotedge,
     /// DeviceScopeTokenAuthenticator.cs (case).
@@ -178,8 +178,8 @@ impl SasToken {
         })
     }
 
-    /// Whether the token is for exactly `resource`, letter case aside, as Microsoft's verifier asks
-    /// of a device's token.
+    /// Whether the token's resource equals `resource`, compared case-insensitively. Microsoft's verifier requires
+    /// this of a device's token.
     ///
     /// Source: `[sdk]` Azure/iotedge, DeviceScopeTokenAuthenticator.cs.
     #[must_use]
@@ -187,14 +187,14 @@ impl SasToken {
         self.readings().iter().any(|granted| granted.trim_end_matches('/').eq_ignore_ascii_case(resource))
     }
 
-    /// Reveals the token as it goes on the wire.
+    /// Reveals the token, as sent on the wire.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.text
     }
 
-    /// `text` without this token and its signature, for a text that a peer wrote and a log may show:
-    /// some gateways quote the request they refuse.
+    /// Returns `text` with this token and its signature replaced by `(redacted)`. For text from a peer that may
+    /// end up in a log: some gateways quote the request that they refuse.
     #[must_use]
     pub fn redact(&self, text: &str) -> String {
         let base64 = Zeroizing::new(STANDARD.encode(&self.signature));
@@ -219,21 +219,21 @@ impl fmt::Debug for SasToken {
     }
 }
 
-/// Why a text is no SAS token. Never contains the text.
+/// Why a text is not a valid SAS token. Never contains the text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TokenError {
-    /// It is not the word `SharedAccessSignature`, one gap and the fields.
-    #[error("not a SAS token: it must be `SharedAccessSignature` and the fields, separated by a space")]
+    /// The text is not the word `SharedAccessSignature`, whitespace, and the fields.
+    #[error("not a SAS token: expected `SharedAccessSignature`, a space and the fields")]
     Scheme,
-    /// A field is not `name=value`, or its value is not valid text.
+    /// A field is not `name=value`, or its value is not valid UTF-8.
     #[error("a field of the SAS token is not `name=value`")]
     Field,
-    /// A field other than `sr`, `sig`, `se`, `skn`.
+    /// There is a field other than `sr`, `sig`, `se` and `skn`.
     #[error("the SAS token has a field other than sr, sig, se and skn")]
     UnknownField,
-    /// A field stands there twice.
-    #[error("the SAS token has a field twice")]
+    /// A field occurs twice.
+    #[error("the SAS token contains a field twice")]
     Duplicate,
     /// A required field is absent or empty.
     #[error("the SAS token has no `{0}`")]
@@ -249,7 +249,7 @@ pub enum TokenError {
 /// Source: `[doc]` iot-hub/authenticate-authorize-sas.md.
 const SCHEME: &str = "SharedAccessSignature";
 
-/// RFC 3986 "unreserved" stays, the rest is encoded.
+/// Encodes every character except those that RFC 3986 calls "unreserved".
 ///
 /// Source: `[sdk]` Azure/azure-iot-sdk-python, sastoken.py; vectors `sas-odd-*`.
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -258,7 +258,7 @@ fn decode(text: &str) -> Option<String> {
     percent_decode_str(text).decode_utf8().ok().map(std::borrow::Cow::into_owned)
 }
 
-/// Whole seconds; a fraction is dropped, as the C# parser reads a floating number.
+/// Parses whole seconds. Drops a fraction, because Microsoft's C# parser reads a floating-point number.
 fn parse_expiry(text: &str) -> Result<UnixSeconds, TokenError> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
     let digits = |it: &str| !it.is_empty() && it.bytes().all(|byte| byte.is_ascii_digit());
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn names_what_is_wrong_with_a_token() {
+    fn parse_errors_name_the_problem() {
         for (text, expected) in [
             ("", TokenError::Scheme),
             ("SharedAccessSignature", TokenError::Scheme),
@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn grants_five_minutes_after_expiry() {
+    fn a_token_is_accepted_for_five_minutes_after_expiry() {
         let token = SasToken::sign(&key(), "a", UnixSeconds(1000), None);
         for (now, expired) in [(0, false), (1000, false), (1290, false), (1300, false), (1301, true)] {
             assert_eq!(token.is_expired(UnixSeconds(now)), expired, "{now}");
@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn covers_by_path_segment_in_any_case() {
+    fn covers_compares_path_segments_case_insensitively() {
         let covers = |granted: &str, wanted: &str| SasToken::sign(&key(), granted, UnixSeconds(1), None).covers(wanted);
         assert!(covers("Hub/devices/D1", "hub/devices/d1"));
         assert!(covers("hub", "hub/devices/d1"));
@@ -331,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_a_raw_plus_both_ways() {
+    fn a_raw_plus_matches_a_space_and_a_plus() {
         let token = |sr: &str| SasToken::parse(&format!("SharedAccessSignature sr={sr}&sig=YQ==&se=1")).expect(sr);
         assert!(token("hub%2Fa+b").is_for("hub/a b"));
         assert!(token("hub/a+b").is_for("hub/a+b"));
@@ -340,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn a_changed_token_is_not_signed() {
+    fn a_changed_token_fails_verification() {
         let text = SasToken::sign(&key(), "hub/devices/d1", UnixSeconds(1000), None).expose().to_owned();
         assert!(SasToken::parse(&text).expect("token").is_signed_by(&key()));
         for (from, to) in [("d1", "d2"), ("se=1000", "se=1001"), ("%2F", "%2f")] {
@@ -359,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn redacts_itself_from_what_a_peer_says() {
+    fn redact_removes_the_token_from_text_of_a_peer() {
         let key = SharedKey::generate().expect("randomness");
         let token = SasToken::sign(&key, "scope/registrations/d", UnixSeconds(1), None);
         let text = token.expose();

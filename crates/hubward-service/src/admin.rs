@@ -1,5 +1,5 @@
-//! The admin port of hubward's emulator: both service APIs without a token, and what the real services
-//! do not have over HTTP.
+//! The admin port of hubward's emulator: both service APIs without authentication, and requests that the real
+//! services do not offer over HTTP.
 
 use std::sync::Arc;
 
@@ -16,8 +16,8 @@ use crate::event_stream::EventStream;
 use crate::hub::HubService;
 use crate::options::ServiceOptions;
 
-/// The admin port of an emulator. Plain HTTP, no token: whoever reaches it may do everything, and
-/// whoever listens on the way reads along. It is meant for one machine. Everything goes over one connection, which clones share.
+/// The admin port of an emulator. It uses plain HTTP without a token, so every program that can reach the port has full
+/// access, and the traffic is not encrypted. Use it on one machine only. Clones share a connection.
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -35,42 +35,42 @@ pub struct AdminPort {
 }
 
 impl AdminPort {
-    /// The admin port at a URL such as `http://127.0.0.1:8480`; `http://` may be left out.
+    /// The admin port at a URL such as `http://127.0.0.1:8480`. The prefix `http://` is optional.
     ///
     /// # Errors
-    /// [`AdminUrlError`] if that is no such URL.
+    /// [`AdminUrlError`] if the URL is not valid.
     pub fn new(url: &str, options: &ServiceOptions) -> Result<Self, AdminUrlError> {
         let endpoint = endpoint(url).ok_or(AdminUrlError)?;
         Ok(Self { client: Arc::new(Client::plain(endpoint, options)) })
     }
 
-    /// The host of its URL; an IPv6 address has no brackets.
+    /// The host of the URL. An IPv6 address has no brackets.
     #[must_use]
     pub fn host(&self) -> &str {
         &self.client.endpoint().host
     }
 
-    /// The service API of its DPS.
+    /// The service API of the emulator's DPS.
     #[must_use]
     pub fn dps(&self) -> DpsService {
         DpsService::of(self.mounted("/dps".to_owned(), DPS_API_VERSION))
     }
 
-    /// The service API of one of its hubs.
+    /// The service API of one of the emulator's hubs.
     #[must_use]
     pub fn hub(&self, host: &str) -> HubService {
         HubService::of(self.mounted(format!("/hubs/{}", segment(host)), HUB_API_VERSION))
     }
 
-    /// Anything that the port has: a path that begins with `/`, ids percent-encoded.
+    /// Any other request to the port. `path` starts with `/`, and ids in it are percent-encoded.
     pub fn call<T: DeserializeOwned>(&self, method: Method, path: impl Into<String>) -> Call<T> {
         Call::new(&self.client, method, path)
     }
 
-    /// Listens to server-sent events of a path, after `last_event_id` if that is given.
+    /// Opens a stream of server-sent events at a path. With `last_event_id`, the stream starts after that event.
     ///
     /// # Errors
-    /// As any call. The deadline is for the beginning of the answer.
+    /// The same as for any call. The deadline applies to the status and headers of the answer only.
     pub async fn events(
         &self,
         path: impl Into<String>,
@@ -81,8 +81,8 @@ impl AdminPort {
         if let Some(id) = last_event_id {
             call = call.header("last-event-id", id.to_owned());
         }
-        let (client, ask) = call.into_parts();
-        let body = client.open(&ask?).await?;
+        let (client, spec) = call.into_parts();
+        let body = client.open(&spec?).await?;
         Ok(EventStream::new(client.endpoint().to_string(), body))
     }
 
@@ -91,9 +91,9 @@ impl AdminPort {
     }
 }
 
-/// That is no URL of an admin port.
+/// The text is not the URL of an admin port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("no URL of an emulator's admin port: write `http://HOST:PORT`")]
+#[error("not the URL of an emulator's admin port; expected `http://HOST:PORT`")]
 pub struct AdminUrlError;
 
 fn endpoint(url: &str) -> Option<Endpoint> {

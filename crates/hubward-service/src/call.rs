@@ -1,4 +1,4 @@
-//! A call that is sent when it is awaited.
+//! A request that is sent when the caller awaits it.
 
 use std::fmt;
 use std::future::{Future, IntoFuture};
@@ -16,175 +16,176 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::client::{Ask, Client};
+use crate::client::{Client, RequestSpec};
 use crate::error::ServiceError;
 use crate::retry::Effect;
 
-/// A call of a service. Nothing happens before it is awaited; it gives a `T`.
+/// A request to a service. It is sent when the caller awaits it, and returns a `T`.
 ///
 /// ```no_run
 /// # async fn example(hub: hubward_service::HubService) -> Result<(), hubward_service::ServiceError> {
-/// let device = hub.device("dev-1").await?;                        // the model
-/// let json = hub.device("dev-1").raw().await?;                    // the service's own JSON
+/// let device = hub.device("dev-1").await?;                        // the typed model
+/// let json = hub.device("dev-1").raw().await?;                    // the service's JSON
 /// hub.delete_device("dev-1").if_match("NTk1NzM4OTA1").await?;     // only this version
 /// # Ok(())
 /// # }
 /// ```
 ///
 /// # Cancel safety
-/// Dropping the future ends the request; whether the service has done it is not known then.
-#[must_use = "nothing is sent before the call is awaited"]
+/// Dropping the future cancels the request. The service may have carried it out.
+#[must_use = "no request is sent before the caller awaits the call"]
 pub struct Call<T> {
     client: Arc<Client>,
-    /// Or why it cannot be sent.
-    ask: Result<Ask, ServiceError>,
+    /// The request, or the reason why it cannot be sent.
+    spec: Result<RequestSpec, ServiceError>,
     gives: PhantomData<fn() -> T>,
 }
 
 impl<T> Call<T> {
     pub(crate) fn new(client: &Arc<Client>, method: Method, path: impl Into<String>) -> Self {
-        Self { client: Arc::clone(client), ask: Ok(Ask::new(method, path)), gives: PhantomData }
+        Self { client: Arc::clone(client), spec: Ok(RequestSpec::new(method, path)), gives: PhantomData }
     }
 
-    /// Only if the thing has this etag, with quotes or without; `*` is any. As `If-Match`.
+    /// Sends the request with `If-Match`: the service carries it out only if the ETag matches. `etag` may have quotes;
+    /// `*` matches any ETag.
     pub fn if_match(self, etag: &str) -> Self {
         let bare = etag.trim().trim_matches('"');
         let text = if bare == "*" { bare.to_owned() } else { format!("\"{bare}\"") };
-        self.changed(|ask| {
+        self.changed(|spec| {
             let value = HeaderValue::from_str(&text)
-                .map_err(|_| ServiceError::Request("the etag has a character that HTTP cannot carry".into()))?;
-            ask.headers.retain(|(name, _)| name != IF_MATCH);
-            ask.headers.push((IF_MATCH, value));
+                .map_err(|_| ServiceError::Request("the ETag contains a character that HTTP does not allow".into()))?;
+            spec.headers.retain(|(name, _)| name != IF_MATCH);
+            spec.headers.push((IF_MATCH, value));
             Ok(())
         })
     }
 
-    /// With this body, in place of the model's: for members that this version does not know.
+    /// Sends this JSON instead of the model, for example with members that this version of the crate does not know.
     pub fn json(self, body: &impl Serialize) -> Self {
         let body = serde_json::to_vec(body);
-        self.changed(|ask| {
-            let body = body.map_err(|error| ServiceError::Request(format!("the body is no JSON: {error}")))?;
-            ask.body = Some(Bytes::from(body));
+        self.changed(|spec| {
+            let body = body.map_err(|error| ServiceError::Request(format!("the body is not valid JSON: {error}")))?;
+            spec.body = Some(Bytes::from(body));
             Ok(())
         })
     }
 
-    /// With this deadline in place of that of the options.
+    /// Sets the deadline of this call, instead of the one in the options.
     pub fn deadline(self, limit: Duration) -> Self {
-        self.changed(|ask| {
-            ask.deadline = Some(limit);
+        self.changed(|spec| {
+            spec.deadline = Some(limit);
             Ok(())
         })
     }
 
-    /// With a query string, as it stands, beside `api-version`.
+    /// Adds a query string to `api-version`. It is sent unchanged.
     pub fn query(self, query: impl Into<String>) -> Self {
         let query = query.into();
-        self.changed(|ask| {
-            ask.query = Some(query).filter(|it| !it.is_empty());
+        self.changed(|spec| {
+            spec.query = Some(query).filter(|it| !it.is_empty());
             Ok(())
         })
     }
 
-    /// Gives the service's own JSON in place of the model; `null` where it says nothing.
+    /// Returns the service's JSON instead of the model; `null` if the answer has no body.
     pub fn raw(self) -> Call<Value> {
         self.gives()
     }
 
-    /// Gives the service's own JSON as it came, to the last space; `null` where it says nothing.
+    /// Returns the service's JSON byte for byte, including whitespace; `null` if the answer has no body.
     pub fn verbatim(self) -> Call<Box<RawValue>> {
         self.gives()
     }
 
     fn gives<U>(self) -> Call<U> {
-        Call { client: self.client, ask: self.ask, gives: PhantomData }
+        Call { client: self.client, spec: self.spec, gives: PhantomData }
     }
 
     pub(crate) fn header(self, name: &'static str, value: String) -> Self {
-        self.changed(|ask| {
+        self.changed(|spec| {
             let value = HeaderValue::from_str(&value)
-                .map_err(|_| ServiceError::Request(format!("{name} has a character that HTTP cannot carry")))?;
-            ask.headers.push((HeaderName::from_static(name), value));
+                .map_err(|_| ServiceError::Request(format!("{name} contains a character that HTTP does not allow")))?;
+            spec.headers.push((HeaderName::from_static(name), value));
             Ok(())
         })
     }
 
-    /// The answer holds text of this device or module, which the service hands on unread.
+    /// Records that the answer contains text of this device or module, which the service does not check.
     pub(crate) fn answered_by(self, device: String) -> Self {
-        self.changed(|ask| {
-            ask.answered_by = Some(device);
+        self.changed(|spec| {
+            spec.answered_by = Some(device);
             Ok(())
         })
     }
 
-    /// With the version of the API that has this call.
+    /// Sets the API version, for a request that another version does not have.
     pub(crate) fn api_version(self, version: &'static str) -> Self {
-        self.changed(|ask| {
-            ask.api_version = Some(version);
+        self.changed(|spec| {
+            spec.api_version = Some(version);
             Ok(())
         })
     }
 
-    /// With these bytes as the body.
+    /// Sets a binary body.
     pub(crate) fn bytes(self, body: Bytes) -> Self {
         let binary = HeaderValue::from_static("application/octet-stream");
-        self.changed(|ask| {
-            ask.headers.push((CONTENT_TYPE, binary));
-            ask.body = Some(body);
+        self.changed(|spec| {
+            spec.headers.push((CONTENT_TYPE, binary));
+            spec.body = Some(body);
             Ok(())
         })
     }
 
-    /// With these headers, or the reason why they cannot be sent.
+    /// Adds these headers, or fails the call with the reason why they cannot be sent.
     pub(crate) fn headers(self, headers: Result<Vec<(String, String)>, ProtoError>) -> Self {
-        self.changed(|ask| {
+        self.changed(|spec| {
             for (name, value) in headers.map_err(|error| ServiceError::Request(error.to_string()))? {
                 let header = HeaderName::from_bytes(name.as_bytes()).ok().zip(HeaderValue::from_str(&value).ok());
-                let cannot = || ServiceError::Request(format!("{name} is no header that HTTP can carry"));
-                ask.headers.push(header.ok_or_else(cannot)?);
+                let cannot = || ServiceError::Request(format!("the name or value of {name} is not valid in HTTP"));
+                spec.headers.push(header.ok_or_else(cannot)?);
             }
             Ok(())
         })
     }
 
-    /// It only asks, though its method could change something.
-    pub(crate) fn asks(self) -> Self {
-        self.changed(|ask| {
-            ask.effect = Effect::Asks;
+    /// Marks the request as a read, although its HTTP method is one that changes something.
+    pub(crate) fn read_only(self) -> Self {
+        self.changed(|spec| {
+            spec.effect = Effect::Reads;
             Ok(())
         })
     }
 
-    /// Takes longer by so much.
-    pub(crate) fn extra(self, time: Duration) -> Self {
-        self.changed(|ask| {
-            ask.extra = time;
+    /// Extends the deadline by this time.
+    pub(crate) fn extra_time(self, time: Duration) -> Self {
+        self.changed(|spec| {
+            spec.extra_time = time;
             Ok(())
         })
     }
 
-    /// A 400 may carry a result.
-    pub(crate) fn tells_bulk(self) -> Self {
-        self.changed(|ask| {
-            ask.tells_bulk = true;
+    /// Treats a 400 with a bulk result as an answer, not as a refusal.
+    pub(crate) fn accepts_bulk_result(self) -> Self {
+        self.changed(|spec| {
+            spec.accepts_bulk_result = true;
             Ok(())
         })
     }
 
-    fn changed(mut self, change: impl FnOnce(&mut Ask) -> Result<(), ServiceError>) -> Self {
-        if let Ok(ask) = &mut self.ask
-            && let Err(error) = change(ask)
+    fn changed(mut self, change: impl FnOnce(&mut RequestSpec) -> Result<(), ServiceError>) -> Self {
+        if let Ok(spec) = &mut self.spec
+            && let Err(error) = change(spec)
         {
-            self.ask = Err(error);
+            self.spec = Err(error);
         }
         self
     }
 }
 
 impl<T> Call<T> {
-    /// The parts, for who reads more than the body.
-    pub(crate) fn into_parts(self) -> (Arc<Client>, Result<Ask, ServiceError>) {
-        (self.client, self.ask)
+    /// The client and the request, for a caller that needs more than the body.
+    pub(crate) fn into_parts(self) -> (Arc<Client>, Result<RequestSpec, ServiceError>) {
+        (self.client, self.spec)
     }
 }
 
@@ -194,9 +195,9 @@ impl<T: DeserializeOwned + Send + 'static> IntoFuture for Call<T> {
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
-            let ask = self.ask?;
-            let answer = self.client.ask(&ask).await?;
-            match &ask.answered_by {
+            let spec = self.spec?;
+            let answer = self.client.call(&spec).await?;
+            match &spec.answered_by {
                 Some(device) if is_no_json(&answer.body) => Err(self.client.of_device(device, &answer.body)),
                 _ => parse(&self.client, &answer.body),
             }
@@ -208,20 +209,20 @@ fn is_no_json(body: &[u8]) -> bool {
     serde_json::from_slice::<IgnoredAny>(body).is_err()
 }
 
-/// The body as a `T`; an empty one is `null`.
+/// Parses the body as a `T`. An empty body counts as `null`.
 pub(crate) fn parse<T: DeserializeOwned>(client: &Client, body: &[u8]) -> Result<T, ServiceError> {
     let body = if body.iter().all(u8::is_ascii_whitespace) { b"null" } else { body };
-    // The error names a place and a type; it does not quote the text.
+    // The error text names a position only and does not quote the answer.
     serde_json::from_slice(body).map_err(|error| {
         let (line, column) = (error.line(), error.column());
-        client.protocol(format!("the answer is not the JSON it should be (line {line}, column {column})"))
+        client.protocol(format!("the answer is not the expected JSON (line {line}, column {column})"))
     })
 }
 
 impl<T> fmt::Debug for Call<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Bodies hold keys.
-        let asked = self.ask.as_ref().map(|it| format!("{} {}", it.method, it.path));
+        // Omits the body, because it may contain keys.
+        let asked = self.spec.as_ref().map(|it| format!("{} {}", it.method, it.path));
         f.debug_struct("Call").field("asked", &asked).finish_non_exhaustive()
     }
 }

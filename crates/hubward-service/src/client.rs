@@ -1,4 +1,4 @@
-//! One request to a service: its token, its attempts, its deadline, its answer.
+//! Sends a request to a service: signs it, retries it, limits its time, and reads the answer.
 
 use std::fmt;
 use std::time::{Duration, SystemTime};
@@ -24,15 +24,15 @@ use crate::login::{Proof, ServiceLogin};
 use crate::options::ServiceOptions;
 use crate::retry::{self, Effect};
 
-/// Most bytes of an answer: far more than a page of a thousand of the largest twins.
+/// Maximum size in bytes of an answer: far more than a page with 1,000 of the largest twins.
 const ANSWER_MAX: usize = 128 * 1024 * 1024;
 
-/// Where requests go, and as whom.
+/// A connection to a service, with the credential for its requests.
 pub(crate) struct Client {
     http: Http,
     secure: bool,
     endpoint: Endpoint,
-    /// What stands before each path: the mount point of an emulator's admin port.
+    /// The prefix of each path: the mount point at an emulator's admin port.
     base: String,
     api_version: Option<&'static str>,
     credential: Credential,
@@ -40,9 +40,9 @@ pub(crate) struct Client {
     attempts: u32,
 }
 
-/// One request.
+/// A request, before it is signed and sent.
 #[derive(Debug, Clone)]
-pub(crate) struct Ask {
+pub(crate) struct RequestSpec {
     pub(crate) method: Method,
     pub(crate) path: String,
     /// Without `api-version`.
@@ -50,27 +50,27 @@ pub(crate) struct Ask {
     pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
     pub(crate) body: Option<Bytes>,
     pub(crate) effect: Effect,
-    /// On top of the deadline.
-    pub(crate) extra: Duration,
-    /// Whether a 400 with a bulk result is an answer.
-    pub(crate) tells_bulk: bool,
+    /// Time added to the deadline.
+    pub(crate) extra_time: Duration,
+    /// Whether a 400 with a bulk result is an answer, not a refusal.
+    pub(crate) accepts_bulk_result: bool,
     pub(crate) deadline: Option<Duration>,
-    /// In place of the client's.
+    /// The API version to use instead of the client's.
     pub(crate) api_version: Option<&'static str>,
-    /// The device or module whose text the answer holds, unread by the service.
+    /// The device or module whose text the answer contains. The service does not check that text.
     pub(crate) answered_by: Option<String>,
 }
 
-/// What came back with a success.
+/// The answer of a successful request.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
 }
 
-impl Ask {
+impl RequestSpec {
     pub(crate) fn new(method: Method, path: impl Into<String>) -> Self {
-        let effect = if method.is_safe() { Effect::Asks } else { Effect::Changes };
+        let effect = if method.is_safe() { Effect::Reads } else { Effect::Changes };
         Self {
             method,
             path: path.into(),
@@ -78,8 +78,8 @@ impl Ask {
             headers: Vec::new(),
             body: None,
             effect,
-            extra: Duration::ZERO,
-            tells_bulk: false,
+            extra_time: Duration::ZERO,
+            accepts_bulk_result: false,
             deadline: None,
             api_version: None,
             answered_by: None,
@@ -88,7 +88,7 @@ impl Ask {
 }
 
 impl Client {
-    /// Over HTTPS, as the login says.
+    /// A client over HTTPS, with the endpoint and the credential of the login.
     pub(crate) fn secure(
         login: ServiceLogin,
         options: &ServiceOptions,
@@ -106,7 +106,7 @@ impl Client {
         })
     }
 
-    /// Over plain HTTP and without a token.
+    /// A client over plain HTTP, without a token.
     pub(crate) fn plain(endpoint: Endpoint, options: &ServiceOptions) -> Self {
         Self {
             http: Http::plain(options.tcp.clone()),
@@ -120,7 +120,7 @@ impl Client {
         }
     }
 
-    /// A service API that is mounted on this, over the same connection.
+    /// A client of a service API below the path `base`, over the same connection.
     pub(crate) fn mounted(&self, base: String, api_version: &'static str) -> Self {
         let endpoint = self.endpoint.clone();
         Self {
@@ -135,32 +135,32 @@ impl Client {
         }
     }
 
-    /// Where an emulator's admin port is, to ask it something else.
+    /// The endpoint of the service or of an emulator's admin port.
     pub(crate) fn endpoint(&self) -> &Endpoint {
         &self.endpoint
     }
 
-    /// Sends a request until there is an answer, or nothing more to hope for.
-    pub(crate) async fn ask(&self, ask: &Ask) -> Result<Answer, ServiceError> {
-        let limit = ask.deadline.unwrap_or(self.deadline).saturating_add(ask.extra);
+    /// Sends a request, and retries it until it succeeds, fails for good, or reaches its deadline.
+    pub(crate) async fn call(&self, spec: &RequestSpec) -> Result<Answer, ServiceError> {
+        let limit = spec.deadline.unwrap_or(self.deadline).saturating_add(spec.extra_time);
         let until = deadline(limit);
-        match timeout_at(until, self.attempts(ask, until)).await {
+        match timeout_at(until, self.attempts(spec, until)).await {
             Ok(answer) => answer,
             Err(_) => Err(ServiceError::Timeout { endpoint: self.endpoint.to_string(), after: limit }),
         }
     }
 
-    /// Sends a request once and gives the body as it comes; the deadline is for the head of the answer.
-    pub(crate) async fn open(&self, ask: &Ask) -> Result<Incoming, ServiceError> {
-        let limit = ask.deadline.unwrap_or(self.deadline);
+    /// Sends a request once and returns the body as a stream. The deadline applies to the status and headers only.
+    pub(crate) async fn open(&self, spec: &RequestSpec) -> Result<Incoming, ServiceError> {
+        let limit = spec.deadline.unwrap_or(self.deadline);
         let begun = async {
-            let (authorization, response) = self.send(ask).await?;
+            let (authorization, response) = self.send(spec).await?;
             if response.status().is_success() {
                 return Ok(response.into_body());
             }
             let (head, body) = response.into_parts();
             let body = self.read(body).await.unwrap_or_default();
-            Err(self.refused(ask, &authorization, &head, &body))
+            Err(self.refused(spec, &authorization, &head, &body))
         };
         match timeout_at(deadline(limit), begun).await {
             Ok(body) => body,
@@ -168,76 +168,76 @@ impl Client {
         }
     }
 
-    async fn attempts(&self, ask: &Ask, until: Instant) -> Result<Answer, ServiceError> {
+    async fn attempts(&self, spec: &RequestSpec, until: Instant) -> Result<Answer, ServiceError> {
         let mut attempt = 1;
         loop {
-            let error = match self.once(ask).await {
+            let error = match self.once(spec).await {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
-            let Some(wait) = retry::after(&error, ask.effect, attempt, self.attempts, fastrand::u8(..)) else {
+            let Some(wait) = retry::after(&error, spec.effect, attempt, self.attempts, fastrand::u8(..)) else {
                 return Err(error);
             };
-            // Where the service names a time that is too late, its own words say more than our deadline.
+            // If the next attempt would be after the deadline, the service's error says more than a timeout.
             if Instant::now().checked_add(wait).is_none_or(|next| next >= until) {
                 return Err(error);
             }
-            tracing::debug!(attempt, ?wait, "asking again: {error}");
+            tracing::debug!(attempt, ?wait, "retrying: {error}");
             tokio::time::sleep(wait).await;
             attempt += 1;
         }
     }
 
-    async fn once(&self, ask: &Ask) -> Result<Answer, ServiceError> {
-        let (authorization, response) = self.send(ask).await?;
+    async fn once(&self, spec: &RequestSpec) -> Result<Answer, ServiceError> {
+        let (authorization, response) = self.send(spec).await?;
         let (head, body) = response.into_parts();
         let body = self.read(body).await;
         if head.status.is_success() {
             return Ok(Answer { headers: head.headers, body: body? });
         }
-        // Whatever became of the body, the status stands.
+        // The status counts even if the body cannot be read.
         let body = body.unwrap_or_default();
-        if ask.tells_bulk && head.status == StatusCode::BAD_REQUEST && is_bulk_result(&body) {
+        if spec.accepts_bulk_result && head.status == StatusCode::BAD_REQUEST && is_bulk_result(&body) {
             return Ok(Answer { headers: head.headers, body });
         }
-        Err(self.refused(ask, &authorization, &head, &body))
+        Err(self.refused(spec, &authorization, &head, &body))
     }
 
-    async fn send(&self, ask: &Ask) -> Result<(Authorization, Response<Incoming>), ServiceError> {
+    async fn send(&self, spec: &RequestSpec) -> Result<(Authorization, Response<Incoming>), ServiceError> {
         let authorization = self.credential.authorization(clock::now()).await?;
-        let request = self.request(ask, &authorization)?;
+        let request = self.request(spec, &authorization)?;
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-        tracing::debug!(endpoint = %self.endpoint, %method, path, "asking the service");
+        tracing::debug!(endpoint = %self.endpoint, %method, path, "sending a request to the service");
         let response =
             self.http.request(request).await.map_err(|error| http::of_request(&self.endpoint.to_string(), &error))?;
         tracing::debug!(endpoint = %self.endpoint, status = response.status().as_u16(), "the service answered");
         Ok((authorization, response))
     }
 
-    fn request(&self, ask: &Ask, authorization: &Authorization) -> Result<Request<Full<Bytes>>, ServiceError> {
+    fn request(&self, spec: &RequestSpec, authorization: &Authorization) -> Result<Request<Full<Bytes>>, ServiceError> {
         let scheme = if self.secure { "https" } else { "http" };
-        let mut query: Vec<String> = ask.query.iter().cloned().collect();
-        let api_version = self.api_version.map(|it| ask.api_version.unwrap_or(it));
+        let mut query: Vec<String> = spec.query.iter().cloned().collect();
+        let api_version = self.api_version.map(|it| spec.api_version.unwrap_or(it));
         query.extend(api_version.map(|it| format!("api-version={it}")));
         let query = if query.is_empty() { String::new() } else { format!("?{}", query.join("&")) };
         let mut builder = Request::builder()
-            .method(ask.method.clone())
-            .uri(format!("{scheme}://{}{}{}{query}", self.endpoint, self.base, ask.path))
+            .method(spec.method.clone())
+            .uri(format!("{scheme}://{}{}{}{query}", self.endpoint, self.base, spec.path))
             .header(header::ACCEPT, "application/json")
             .header(header::USER_AGENT, concat!("hubward-service/", env!("CARGO_PKG_VERSION")))
             .header(CLIENT_REQUEST_ID, request_id());
-        if ask.body.is_some() && !ask.headers.iter().any(|(name, _)| *name == header::CONTENT_TYPE) {
+        if spec.body.is_some() && !spec.headers.iter().any(|(name, _)| *name == header::CONTENT_TYPE) {
             builder = builder.header(header::CONTENT_TYPE, "application/json; charset=utf-8");
         }
         if let Some(value) = authorization.header()? {
             builder = builder.header(header::AUTHORIZATION, value);
         }
-        for (name, value) in &ask.headers {
+        for (name, value) in &spec.headers {
             builder = builder.header(name, value);
         }
         builder
-            .body(Full::from(ask.body.clone().unwrap_or_default()))
-            .map_err(|error| ServiceError::Request(format!("the path or the host: {error}")))
+            .body(Full::from(spec.body.clone().unwrap_or_default()))
+            .map_err(|error| ServiceError::Request(format!("the path or the host name is not valid: {error}")))
     }
 
     async fn read(&self, mut body: Incoming) -> Result<Bytes, ServiceError> {
@@ -246,7 +246,7 @@ impl Client {
             endpoint: endpoint(),
             problem: format!("the answer has more than {} MiB", ANSWER_MAX >> 20),
         };
-        // What `Content-Length` announces, else zero.
+        // The value of `Content-Length`, or zero without one.
         if body.size_hint().lower() > ANSWER_MAX as u64 {
             return Err(too_large());
         }
@@ -262,19 +262,19 @@ impl Client {
         Ok(bytes.into())
     }
 
-    fn refused(&self, ask: &Ask, authorization: &Authorization, head: &Parts, body: &[u8]) -> ServiceError {
+    fn refused(&self, spec: &RequestSpec, authorization: &Authorization, head: &Parts, body: &[u8]) -> ServiceError {
         let headers = &head.headers;
-        let asked = format!("{} {}", ask.method, ask.path);
+        let asked = format!("{} {}", spec.method, spec.path);
         let mut refused = Refused::new(self.endpoint.to_string(), asked, head.status.as_u16());
         let words = |text: &str| Some(one_line(&authorization.redact(text))).filter(|it| !it.is_empty());
         let hub = HubRefusal::parse(text(headers, HubRefusal::HEADER), body);
-        // DPS says `errorCode` and `message` in the body itself, as `HubRefusal` reads them too.
+        // DPS sends `errorCode` and `message` as members of the body; `HubRefusal` reads these as well.
         let dps: DpsRefusal = serde_json::from_slice(body).unwrap_or_default();
         refused.code = hub.code.or(dps.error_code);
-        // The names are a hub's; DPS has other codes.
+        // Only the codes of a hub have names; DPS has other codes.
         let is_hub = text(headers, HubRefusal::HEADER).is_some() || body_is_hubs(body);
         refused.name = hub.name.filter(|_| is_hub);
-        // A gateway answers in its own words.
+        // A gateway in between does not answer with the JSON of the service: keep its text.
         let said = hub.message.or_else(|| (refused.code.is_none()).then(|| String::from_utf8_lossy(body).into_owned()));
         refused.message = said.and_then(|it| words(&it));
         refused.tracking_id = hub.tracking_id.or_else(|| text(headers, REQUEST_ID).map(str::to_owned));
@@ -286,13 +286,13 @@ impl Client {
         ServiceError::Refused(Box::new(refused))
     }
 
-    /// An answer into which the service has pasted text of a device that is not JSON.
+    /// An answer in which the service includes a device's text that is not JSON.
     pub(crate) fn of_device(&self, device: &str, body: &[u8]) -> ServiceError {
         let said = one_line(&String::from_utf8_lossy(body));
         ServiceError::DeviceAnswer { endpoint: self.endpoint.to_string(), device: one_line(device), said }
     }
 
-    /// An answer that is not what it should be.
+    /// An answer that violates the protocol.
     pub(crate) fn protocol(&self, problem: impl Into<String>) -> ServiceError {
         ServiceError::Protocol { endpoint: self.endpoint.to_string(), problem: problem.into() }
     }
@@ -310,7 +310,7 @@ impl fmt::Debug for Client {
     }
 }
 
-/// The moment after `limit`; a limit beyond all times is a century.
+/// The time after `limit`. A limit above 100 years counts as 100 years, so that the sum cannot overflow.
 fn deadline(limit: Duration) -> Instant {
     const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
     Instant::now() + limit.min(CENTURY)
@@ -320,7 +320,7 @@ fn is_bulk_result(body: &[u8]) -> bool {
     serde_json::from_slice::<serde_json::Value>(body).is_ok_and(|it| it.get("isSuccessful").is_some())
 }
 
-/// Whether a body has the form of a hub's refusals.
+/// Whether a body has the form of a hub's error.
 fn body_is_hubs(body: &[u8]) -> bool {
     serde_json::from_slice::<serde_json::Value>(body).is_ok_and(|it| it.get("Message").is_some())
 }

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-/// The time of day.
+/// The current time.
 #[expect(clippy::disallowed_methods, reason = "the one place of this crate that reads the wall clock")]
 pub(crate) fn now() -> SystemTime {
     SystemTime::now()

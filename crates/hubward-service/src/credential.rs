@@ -1,4 +1,4 @@
-//! Where the value of `Authorization` comes from, and how it is kept out of every text.
+//! The value of the `Authorization` header: signed, read from a file or given, and redacted from every text.
 
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
@@ -13,33 +13,33 @@ use zeroize::Zeroizing;
 use crate::error::ServiceError;
 use crate::login::{Proof, ServiceLogin, bearer_token};
 
-/// How long a token is good that we sign.
+/// How long a token that this client signs is valid.
 const LIFETIME: Duration = Duration::from_secs(60 * 60);
 
-/// Past this share of its life, in percent, a token is replaced.
+/// A token is replaced after this share of its lifetime, in percent.
 const RENEW_AT: u32 = 85;
 
-/// Most bytes of a file with a bearer token.
+/// Maximum size in bytes of a file with a bearer token.
 const FILE_MAX: u64 = 64 * 1024;
 
-/// Gives what goes into `Authorization`, and keeps what may be used again.
+/// Provides the value of `Authorization`, and caches a value that can be reused.
 #[derive(Debug)]
 pub(crate) struct Credential {
     host: String,
     proof: Proof,
-    kept: Mutex<Option<Kept>>,
+    cached: Mutex<Option<Cached>>,
 }
 
 #[derive(Debug)]
-struct Kept {
+struct Cached {
     authorization: Authorization,
-    /// Good from then on; a clock that shows an earlier time was set back.
+    /// The start of validity. If the clock shows an earlier time, it was set back.
     from: SystemTime,
-    /// Until then; `None` is for ever.
+    /// The end of validity; `None` if the value does not expire.
     until: Option<SystemTime>,
 }
 
-/// The value of one request. `Debug` does not show it.
+/// The value of `Authorization` for one request. `Debug` does not show a token.
 #[derive(Debug, Clone)]
 pub(crate) enum Authorization {
     Nothing,
@@ -47,7 +47,7 @@ pub(crate) enum Authorization {
     Bearer(Bearer),
 }
 
-/// A token of Microsoft Entra. `Debug` does not show it.
+/// A bearer token of Microsoft Entra. `Debug` does not show it.
 #[derive(Clone)]
 pub(crate) struct Bearer(Zeroizing<String>);
 
@@ -60,10 +60,10 @@ impl std::fmt::Debug for Bearer {
 impl Credential {
     pub(crate) fn new(login: ServiceLogin) -> Self {
         let ServiceLogin { endpoint: Endpoint { host, .. }, proof } = login;
-        Self { host, proof, kept: Mutex::default() }
+        Self { host, proof, cached: Mutex::default() }
     }
 
-    /// What the next request says.
+    /// The authorization for the next request.
     pub(crate) async fn authorization(&self, now: SystemTime) -> Result<Authorization, ServiceError> {
         match &self.proof {
             Proof::Nothing => Ok(Authorization::Nothing),
@@ -75,66 +75,68 @@ impl Credential {
     }
 
     fn signed(&self, policy: &str, key: &SharedKey, now: SystemTime) -> Authorization {
-        if let Some(kept) = self.kept(now) {
-            return kept;
+        if let Some(cached) = self.cached(now) {
+            return cached;
         }
         let expiry = UnixSeconds::from_system_time(now).saturating_add(LIFETIME);
         let token = Authorization::Sas(SasToken::sign(key, &self.host, expiry, Some(policy)));
-        self.keep(token.clone(), now, Some(now + LIFETIME * RENEW_AT / 100));
+        self.cache(token.clone(), now, Some(now + LIFETIME * RENEW_AT / 100));
         token
     }
 
     async fn read_file(&self, file: &Path, now: SystemTime) -> Result<Authorization, ServiceError> {
         let cannot = |problem: String| ServiceError::Credential(format!("the file {}: {problem}", file.display()));
         let meta = tokio::fs::metadata(file).await.map_err(|error| cannot(error.to_string()))?;
-        // A pipe gives its token once.
+        // A pipe can be read only once, so its token is cached.
         if !meta.is_file()
-            && let Some(kept) = self.kept(now)
+            && let Some(cached) = self.cached(now)
         {
-            return Ok(kept);
+            return Ok(cached);
         }
         let opened = tokio::fs::File::open(file).await.map_err(|error| cannot(error.to_string()))?;
         let mut text = Zeroizing::new(String::new());
         opened.take(FILE_MAX + 1).read_to_string(&mut text).await.map_err(|error| cannot(error.to_string()))?;
         if text.len() as u64 > FILE_MAX {
-            return Err(cannot("it is far too large for a token".to_owned()));
+            return Err(cannot("it is too large to contain a token".to_owned()));
         }
-        let token = bearer_token(&text)
-            .ok_or_else(|| cannot("no bearer token: one word, or JSON with `accessToken`".into()))?;
+        let token = bearer_token(&text).ok_or_else(|| {
+            cannot("it contains no bearer token; expected one word, or JSON with `accessToken`".into())
+        })?;
         let authorization = Authorization::Bearer(Bearer(token));
         if !meta.is_file() {
-            self.keep(authorization.clone(), now, None);
+            self.cache(authorization.clone(), now, None);
         }
         Ok(authorization)
     }
 
-    fn kept(&self, now: SystemTime) -> Option<Authorization> {
-        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let good = |it: &&Kept| it.until.is_none_or(|until| (it.from..until).contains(&now));
-        kept.as_ref().filter(good).map(|it| it.authorization.clone())
+    fn cached(&self, now: SystemTime) -> Option<Authorization> {
+        let cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
+        let good = |it: &&Cached| it.until.is_none_or(|until| (it.from..until).contains(&now));
+        cached.as_ref().filter(good).map(|it| it.authorization.clone())
     }
 
-    fn keep(&self, authorization: Authorization, from: SystemTime, until: Option<SystemTime>) {
-        let kept = Kept { authorization, from, until };
-        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(kept);
+    fn cache(&self, authorization: Authorization, from: SystemTime, until: Option<SystemTime>) {
+        let cached = Cached { authorization, from, until };
+        *self.cached.lock().unwrap_or_else(PoisonError::into_inner) = Some(cached);
     }
 }
 
 impl Authorization {
-    /// The header, if there is one.
+    /// The header value, or `None` without authorization.
     pub(crate) fn header(&self) -> Result<Option<HeaderValue>, ServiceError> {
         let text = match self {
             Self::Nothing => return Ok(None),
             Self::Sas(token) => Zeroizing::new(token.expose().to_owned()),
             Self::Bearer(Bearer(token)) => Zeroizing::new(format!("Bearer {}", token.as_str())),
         };
-        let mut value = HeaderValue::from_str(&text)
-            .map_err(|_| ServiceError::Credential("the token has a character that HTTP cannot carry".to_owned()))?;
+        let mut value = HeaderValue::from_str(&text).map_err(|_| {
+            ServiceError::Credential("the token contains a character that HTTP does not allow".to_owned())
+        })?;
         value.set_sensitive(true);
         Ok(Some(value))
     }
 
-    /// `text` without the token, if a peer quotes what it refuses.
+    /// Returns `text` with the token replaced by `(redacted)`: a peer may quote the request that it refuses.
     pub(crate) fn redact(&self, text: &str) -> String {
         match self {
             Self::Nothing => text.to_owned(),
@@ -165,7 +167,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn signs_for_an_hour_and_renews_before_it_is_over() {
+    async fn a_token_is_valid_for_an_hour_and_renewed_before_it_expires() {
         let key = SharedKey::from_base64("AAECAwQFBgcICQoLDA0ODw==").expect("a key");
         let login =
             ServiceLogin::policy("contoso.azure-devices.net:8443", "iothubowner", key.clone()).expect("a login");
@@ -183,13 +185,13 @@ mod tests {
         let Authorization::Sas(token) = credential.authorization(at(NOW)).await.expect("a token") else {
             panic!("no token");
         };
-        // The port is no part of the resource.
+        // The port is not part of the resource.
         assert_eq!((token.resource().as_str(), token.policy()), ("contoso.azure-devices.net", Some("iothubowner")));
         assert!(token.is_signed_by(&key));
     }
 
     #[tokio::test]
-    async fn a_file_with_a_newer_token_counts_at_once() {
+    async fn a_newer_token_in_the_file_is_used_for_the_next_request() {
         let mut file = tempfile::NamedTempFile::new().expect("a file");
         let credential = Credential::new(ServiceLogin::bearer_file("h", file.path()).expect("a login"));
         for token in ["first", "other", "much-longer-than-before"] {
@@ -201,10 +203,10 @@ mod tests {
         }
         file.as_file_mut().set_len(0).expect("cut");
         file.write_all(b"").expect("written");
-        let error = credential.authorization(at(NOW)).await.expect_err("nothing in it");
+        let error = credential.authorization(at(NOW)).await.expect_err("an empty file");
         assert!(error.to_string().contains("no bearer token"), "{error}");
         std::fs::write(file.path(), "a".repeat(65_537)).expect("written");
-        let error = credential.authorization(at(NOW)).await.expect_err("cut, it would be another token");
+        let error = credential.authorization(at(NOW)).await.expect_err("truncated, it would be another token");
         assert!(error.to_string().contains("too large"), "{error}");
         let gone = file.path().with_extension("gone");
         let credential = Credential::new(ServiceLogin::bearer_file("h", &gone).expect("a login"));
@@ -213,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_peer_quotes_is_redacted() {
+    fn a_token_that_a_peer_quotes_is_redacted() {
         let bearer = Authorization::Bearer(Bearer(Zeroizing::new("eyJ0".to_owned())));
         assert_eq!(bearer.redact("bad token eyJ0!"), "bad token (redacted)!");
         let token = SasToken::parse("SharedAccessSignature sr=h&sig=c2VjcmV0&se=1").expect("a token");

@@ -1,4 +1,4 @@
-//! What is asked of DPS: enrollments, groups, registration records.
+//! The service API of DPS: enrollments, enrollment groups, registration records.
 
 use std::sync::Arc;
 
@@ -17,10 +17,10 @@ use crate::login::ServiceLogin;
 use crate::options::ServiceOptions;
 use crate::pager::Pager;
 
-/// The service API of a DPS. A clone shares its connection.
+/// A client of the service API of a DPS. Clones share a connection.
 ///
-/// Each method gives a [`Call`] or [`Pager`], which fails with a
-/// [`ServiceError`](crate::ServiceError) once it is awaited.
+/// Each method returns a [`Call`] or a [`Pager`]. The request is sent when the caller awaits it, and fails with a
+/// [`ServiceError`](crate::ServiceError).
 ///
 /// Source: `[doc]` azure-rest-api-specs, deviceprovisioningservices service routes, 2021-10-01.
 #[derive(Debug, Clone)]
@@ -29,10 +29,10 @@ pub struct DpsService {
 }
 
 impl DpsService {
-    /// The DPS that the login names.
+    /// A client of the DPS that the login names.
     ///
     /// # Errors
-    /// [`TrustError`] if the certificates to trust cannot be read.
+    /// [`TrustError`] if the certificate authorities cannot be loaded.
     pub fn new(login: ServiceLogin, options: &ServiceOptions) -> Result<Self, TrustError> {
         Ok(Self { client: Arc::new(Client::secure(login, options, DPS_API_VERSION)?) })
     }
@@ -41,110 +41,110 @@ impl DpsService {
         Self { client }
     }
 
-    /// An individual enrollment. Its symmetric keys are not shown: see
+    /// Returns an individual enrollment, without its symmetric keys. For the keys, see
     /// [`enrollment_attestation`](Self::enrollment_attestation).
     pub fn enrollment(&self, registration_id: &str) -> Call<IndividualEnrollment> {
         self.call(Method::GET, http::enrollment(registration_id))
     }
 
-    /// Makes an enrollment; 409 if there is one. The answer holds its keys.
+    /// Creates an enrollment. Fails with 409 if it already exists. The answer contains its keys.
     pub fn create_enrollment(&self, enrollment: &IndividualEnrollment) -> Call<IndividualEnrollment> {
         self.call(Method::PUT, http::enrollment(&enrollment.registration_id)).json(enrollment)
     }
 
-    /// Replaces an enrollment if it has still the etag of this one; any if this one has none.
+    /// Replaces an enrollment if its ETag still matches that of `enrollment`. Without an ETag, replaces any version.
     pub fn update_enrollment(&self, enrollment: &IndividualEnrollment) -> Call<IndividualEnrollment> {
         self.create_enrollment(enrollment).if_match(enrollment.settings.etag.as_deref().unwrap_or("*"))
     }
 
-    /// Deletes an enrollment, whatever its etag unless [`Call::if_match`] says so.
+    /// Deletes an enrollment. Set [`Call::if_match`] to delete a certain version only.
     pub fn delete_enrollment(&self, registration_id: &str) -> Call<()> {
         self.call(Method::DELETE, http::enrollment(registration_id))
     }
 
-    /// All individual enrollments.
+    /// Lists all individual enrollments.
     pub fn enrollments(&self) -> Pager<IndividualEnrollment> {
         self.query_enrollments("SELECT * FROM enrollments")
     }
 
-    /// Individual enrollments, as a query of the service says.
+    /// Lists the individual enrollments that match a query in the service's query language.
     pub fn query_enrollments(&self, query: impl Into<String>) -> Pager<IndividualEnrollment> {
         Pager::new(&self.client, "/enrollments/query", Some(query.into()))
     }
 
-    /// Up to ten individual enrollments at once. What was refused is in the answer.
+    /// Creates, updates or deletes up to 10 individual enrollments in one request. The answer lists the failures.
     pub fn bulk_enrollments(&self, bulk: &EnrollmentBulk) -> Call<BulkResult> {
-        self.call(Method::POST, "/enrollments").json(bulk).tells_bulk()
+        self.call(Method::POST, "/enrollments").json(bulk).accepts_bulk_result()
     }
 
-    /// How devices of an enrollment prove who they are, with their keys.
+    /// Returns how the device of an enrollment authenticates, including its symmetric keys.
     pub fn enrollment_attestation(&self, registration_id: &str) -> Call<Attestation> {
         let path = format!("{}/attestationmechanism", http::enrollment(registration_id));
-        self.call(Method::POST, path).asks()
+        self.call(Method::POST, path).read_only()
     }
 }
 
 impl DpsService {
-    /// An enrollment group. Its symmetric keys are not shown: see
+    /// Returns an enrollment group, without its symmetric keys. For the keys, see
     /// [`group_attestation`](Self::group_attestation).
     pub fn group(&self, enrollment_group_id: &str) -> Call<EnrollmentGroup> {
         self.call(Method::GET, http::enrollment_group(enrollment_group_id))
     }
 
-    /// Makes a group; 409 if there is one. The answer holds its keys.
+    /// Creates a group. Fails with 409 if it already exists. The answer contains its keys.
     pub fn create_group(&self, group: &EnrollmentGroup) -> Call<EnrollmentGroup> {
         self.call(Method::PUT, http::enrollment_group(&group.enrollment_group_id)).json(group)
     }
 
-    /// Replaces a group if it has still the etag of this one; any if this one has none.
+    /// Replaces a group if its ETag still matches that of `group`. Without an ETag, replaces any version.
     pub fn update_group(&self, group: &EnrollmentGroup) -> Call<EnrollmentGroup> {
         self.create_group(group).if_match(group.settings.etag.as_deref().unwrap_or("*"))
     }
 
-    /// Deletes a group, whatever its etag unless [`Call::if_match`] says so.
+    /// Deletes a group. Set [`Call::if_match`] to delete a certain version only.
     pub fn delete_group(&self, enrollment_group_id: &str) -> Call<()> {
         self.call(Method::DELETE, http::enrollment_group(enrollment_group_id))
     }
 
-    /// All groups.
+    /// Lists all groups.
     pub fn groups(&self) -> Pager<EnrollmentGroup> {
         self.query_groups("SELECT * FROM enrollmentGroups")
     }
 
-    /// Groups, as a query of the service says.
+    /// Lists the groups that match a query in the service's query language.
     pub fn query_groups(&self, query: impl Into<String>) -> Pager<EnrollmentGroup> {
         Pager::new(&self.client, "/enrollmentGroups/query", Some(query.into()))
     }
 
-    /// Up to ten groups at once. What was refused is in the answer.
+    /// Creates, updates or deletes up to 10 groups in one request. The answer lists the failures.
     pub fn bulk_groups(&self, bulk: &EnrollmentGroupBulk) -> Call<BulkResult> {
-        self.call(Method::POST, "/enrollmentGroups").json(bulk).tells_bulk()
+        self.call(Method::POST, "/enrollmentGroups").json(bulk).accepts_bulk_result()
     }
 
-    /// How devices of a group prove who they are, with the keys that theirs are derived from.
+    /// Returns how the devices of a group authenticate, including the keys from which their keys are derived.
     pub fn group_attestation(&self, enrollment_group_id: &str) -> Call<Attestation> {
         let path = format!("{}/attestationmechanism", http::enrollment_group(enrollment_group_id));
-        self.call(Method::POST, path).asks()
+        self.call(Method::POST, path).read_only()
     }
 }
 
 impl DpsService {
-    /// The record of a registration.
+    /// Returns a registration record.
     pub fn registration(&self, registration_id: &str) -> Call<RegistrationState> {
         self.call(Method::GET, http::registration(registration_id))
     }
 
-    /// Forgets a registration; the device's identity at its hub stays.
+    /// Deletes a registration record. The device's identity at its hub remains.
     pub fn delete_registration(&self, registration_id: &str) -> Call<()> {
         self.call(Method::DELETE, http::registration(registration_id))
     }
 
-    /// The records of a group.
+    /// Lists the registration records of a group.
     pub fn registrations(&self, enrollment_group_id: &str) -> Pager<RegistrationState> {
         Pager::new(&self.client, format!("{}/query", http::registration(enrollment_group_id)), None)
     }
 
-    /// Anything else that the API has: a path that begins with `/`, ids percent-encoded
+    /// Any other request of the API. `path` starts with `/`, and ids in it are percent-encoded
     /// ([`segment`](http::segment)).
     pub fn call<T: DeserializeOwned>(&self, method: Method, path: impl Into<String>) -> Call<T> {
         Call::new(&self.client, method, path)

@@ -1,4 +1,4 @@
-//! What can go wrong between us and a service, sorted by who has to act.
+//! The errors of a request to a service. Each says who is at fault and what to do.
 
 use std::error::Error;
 use std::fmt;
@@ -8,61 +8,61 @@ use std::time::{Duration, SystemTime};
 use hubward_dial::TlsFault;
 use hubward_proto::Fault;
 
-/// Why a call did not succeed. Messages read after "failed to …" and do not repeat their source.
+/// Why a call failed. A message reads well after "failed to …" and does not repeat its source.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ServiceError {
-    /// No connection: the name does not resolve, nobody listens, no route.
+    /// No TCP connection: the name does not resolve, no program listens on the port, or there is no route.
     #[error("could not connect to {endpoint}")]
     Connect {
-        /// Host and port.
+        /// Host and port of the service.
         endpoint: String,
-        /// What the system says.
+        /// The error of the operating system.
         #[source]
         source: io::Error,
     },
     /// The TLS handshake failed.
     #[error("no secure connection to {endpoint}: {fault}")]
     Tls {
-        /// Host and port.
+        /// Host and port of the service.
         endpoint: String,
-        /// What is wrong, as far as we can tell.
+        /// The cause, as far as it is known.
         fault: TlsFault,
-        /// What the TLS library says.
+        /// The error of the TLS library.
         #[source]
         source: io::Error,
     },
-    /// It took longer than it may. Whether the service has done it is not known.
+    /// The call reached its deadline. The service may have carried out the request.
     #[error("{endpoint} did not answer within {after:?}")]
     Timeout {
-        /// Host and port.
+        /// Host and port of the service.
         endpoint: String,
         /// The deadline.
         after: Duration,
     },
-    /// The connection ended before the answer did. Whether the service has done it is not known.
+    /// The connection ended before the whole answer arrived. The service may have carried out the request.
     #[error("{endpoint} closed the connection before it answered")]
     Closed {
-        /// Host and port.
+        /// Host and port of the service.
         endpoint: String,
-        /// What the system says, if it was not an orderly end.
+        /// The error of the operating system; `None` if the peer closed the connection cleanly.
         #[source]
         source: Option<io::Error>,
     },
-    /// The service said no.
+    /// The service refused the request.
     #[error("{0}")]
     Refused(Box<Refused>),
-    /// An answer that makes no sense.
+    /// The answer violates the protocol.
     #[error("{endpoint} broke the protocol: {problem}")]
     Protocol {
-        /// Host and port.
+        /// Host and port of the service.
         endpoint: String,
-        /// Which rule.
+        /// The violated rule.
         problem: String,
     },
-    /// A device answered a call of a method with text that is not JSON. The service hands it on unread, and the
+    /// A device answered a method call with text that is not JSON. The service forwards the text unchecked. The
     /// method has run.
-    #[error("`{device}` answered the method with text that is not JSON; the service handed on: {said}")]
+    #[error("`{device}` answered the method with text that is not JSON; the service forwarded: {said}")]
     DeviceAnswer {
         /// Host and port of the service.
         endpoint: String,
@@ -71,37 +71,37 @@ pub enum ServiceError {
         /// The service's answer with the device's text in it: one line of at most 400 characters.
         said: String,
     },
-    /// The request itself is impossible; it was not sent.
+    /// The request is not valid, and was not sent.
     #[error("the request cannot be sent: {0}")]
     Request(String),
-    /// There is no token to log in with.
+    /// There is no usable token to authenticate with.
     #[error("no credential: {0}")]
     Credential(String),
 }
 
-/// A refusal with everything the service said.
+/// A refusal, with all details from the service's answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Refused {
-    /// Host and port.
+    /// Host and port of the service.
     pub endpoint: String,
-    /// What was asked: method and path.
+    /// The refused request: method and path.
     pub asked: String,
     /// The HTTP status.
     pub status: u16,
-    /// The name of the service's code; a hub's have one.
+    /// The name of the error code. Only a hub's codes have names.
     pub name: Option<String>,
-    /// The service's six-digit code.
+    /// The six-digit error code.
     pub code: Option<u32>,
-    /// The service's words.
+    /// The service's message.
     pub message: Option<String>,
-    /// The service's id of this refusal; what its support asks for.
+    /// The service's id for this refusal. Azure support asks for it.
     pub tracking_id: Option<String>,
-    /// How long the service asks to wait.
+    /// How long the service asks the client to wait.
     pub retry_after: Option<Duration>,
-    /// The service's clock, where it shows it.
+    /// The service's time, if the answer contains it.
     pub server_time: Option<SystemTime>,
-    /// Whether a token of Microsoft Entra was sent.
+    /// Whether the client authenticated with a token of Microsoft Entra.
     pub bearer: bool,
 }
 
@@ -122,7 +122,7 @@ impl fmt::Display for Refused {
 }
 
 impl ServiceError {
-    /// Who has to act.
+    /// Who has to act to resolve the error.
     #[must_use]
     pub fn fault(&self) -> Fault {
         match self {
@@ -137,7 +137,7 @@ impl ServiceError {
         }
     }
 
-    /// The refusal, if it is one.
+    /// The details, if the service refused the request.
     #[must_use]
     pub const fn refused(&self) -> Option<&Refused> {
         match self {
@@ -146,13 +146,13 @@ impl ServiceError {
         }
     }
 
-    /// Whether the service says that there is no such thing.
+    /// Whether the service answered with 404: the requested resource does not exist.
     #[must_use]
     pub fn is_not_found(&self) -> bool {
         self.refused().is_some_and(|it| it.status == 404)
     }
 
-    /// Host and port it happened with, if it came that far.
+    /// Host and port of the service; `None` if the request was not sent.
     #[must_use]
     pub fn endpoint(&self) -> Option<&str> {
         match self {
@@ -167,28 +167,29 @@ impl ServiceError {
         }
     }
 
-    /// What to do about it, in one sentence, if there is something.
+    /// What to do about the error, in one sentence. `None` if there is no advice.
     #[must_use]
     pub fn advice(&self) -> Option<String> {
         let text = match self {
-            Self::Connect { .. } => "check the host name, and that something listens there",
+            Self::Connect { .. } => "check the host name and the port, and that the service is running",
             Self::Tls { fault: TlsFault::Untrusted, .. } => {
-                "trust the authority of its certificate; an emulator's is a file that it names at its start"
+                "trust the authority that issued the server's certificate; \
+                 an emulator prints the path of its CA file when it starts"
             }
             Self::Tls { fault: TlsFault::NotTls, .. } => "check the port: this one does not speak TLS",
             Self::Tls { .. } => "check the host name, and the clock of this machine",
             Self::Timeout { .. } | Self::Closed { .. } => {
-                "look whether it was done before you do it again; a longer deadline may help"
+                "check whether the service carried out the request before you repeat it; a longer deadline may help"
             }
             Self::Refused(refused) => return refused.advice(),
-            Self::DeviceAnswer { .. } => "correct the device's program: a method's answer is JSON, or empty",
-            Self::Protocol { .. } => "check that the host is the service that is meant",
+            Self::DeviceAnswer { .. } => "correct the device's program: the answer to a method must be JSON or empty",
+            Self::Protocol { .. } => "check that the host name is that of the intended service",
             Self::Request(_) | Self::Credential(_) => return None,
         };
         Some(text.to_owned())
     }
 
-    /// This error and its causes in one line, as a log wants it.
+    /// This error and its causes in one line, for a log.
     #[must_use]
     pub fn chain(&self) -> String {
         let mut text = self.to_string();
@@ -203,7 +204,7 @@ impl ServiceError {
 }
 
 impl Refused {
-    /// A refusal with nothing known but its status.
+    /// A refusal of which only the status is known.
     pub(crate) const fn new(endpoint: String, asked: String, status: u16) -> Self {
         Self {
             endpoint,
@@ -219,7 +220,7 @@ impl Refused {
         }
     }
 
-    /// Who has to act.
+    /// Who has to act to resolve the error.
     #[must_use]
     pub const fn fault(&self) -> Fault {
         match self.status {
@@ -233,39 +234,41 @@ impl Refused {
         }
     }
 
-    /// What to do about it.
+    /// What to do about the refusal.
     fn advice(&self) -> Option<String> {
         let by_code = match self.code {
-            Some(404_103) => Some("the device must be connected and listen to methods; a connect timeout waits for it"),
-            Some(404_104) => Some("the device left before it answered; the method may have run"),
+            Some(404_103) => {
+                Some("the device must be connected and subscribed to methods; set a connect timeout to wait for it")
+            }
+            Some(404_104) => Some("the device disconnected before it answered; the method may have run"),
             Some(504_101) => Some("the device did not answer in time; the method may have run"),
-            Some(403_004) => Some("the device has to take its messages first, or they are purged"),
+            Some(403_004) => Some("the device's queue is full; let the device receive its messages, or purge them"),
             _ => None,
         };
         if let Some(text) = by_code {
             return Some(text.to_owned());
         }
         let by_status = match self.status {
-            400 | 413 => "correct the request; sending it again changes nothing",
+            400 | 413 => "correct the request; the same request would fail again",
             401 | 403 => {
                 let skew = self.skew();
                 let skew = skew.map(|it| format!("; {it}")).unwrap_or_default();
                 let check = if self.bearer { OF_TOKEN } else { OF_POLICY };
                 return Some(format!("{check}{skew}"));
             }
-            404 => "check the id: upper and lower case differ; it may be at another hub or DPS",
-            405 | 421 => "check the host name: this service does not have that",
-            409 => "it is there already: update it instead",
-            412 => "it has changed since it was read: read it again, or use the etag `*`",
+            404 => "check the id, including its letter case; it may exist at another hub or DPS",
+            405 | 421 => "check the host name: this service does not support the request",
+            409 => "it already exists; update it instead",
+            412 => "it has changed since it was read; read it again, or use the ETag `*`",
             429 => "wait as long as the service asks, then try again",
-            501 => "an emulator says so of what it does not emulate",
-            500.. => "try again later; the tracking id is what support asks for",
+            501 => "the service does not implement the request; the emulator does not emulate every feature",
+            500.. => "try again later; if you contact Azure support, give them the tracking id",
             _ => return None,
         };
         Some(by_status.to_owned())
     }
 
-    /// How far our clock is from the service's, if that makes tokens useless.
+    /// How far this machine's clock differs from the service's, if the difference can make tokens invalid.
     fn skew(&self) -> Option<String> {
         const TOLERATED: Duration = Duration::from_secs(4 * 60);
         let (server, ours) = (self.server_time?, crate::clock::now());
@@ -277,13 +280,13 @@ impl Refused {
     }
 }
 
-const OF_POLICY: &str = "check host, policy and key, and what the policy may do";
+const OF_POLICY: &str = "check the host, the policy and its key, and the permissions of the policy";
 /// Source: `[doc]` "Control access to IoT Hub by using Microsoft Entra ID", and the same of DPS.
-const OF_TOKEN: &str = "check host and token: it may have expired; its resource has to be https://iothubs.azure.net, or \
-    https://azure-devices-provisioning.net for DPS; and whose it is needs a role such as IoT Hub Data Contributor, \
-    or Device Provisioning Service Data Contributor";
+const OF_TOKEN: &str = "check the host and the token: the token may have expired; its resource must be \
+    https://iothubs.azure.net, or https://azure-devices-provisioning.net for DPS; and its owner needs a role such as \
+    IoT Hub Data Contributor, or Device Provisioning Service Data Contributor";
 
-/// Words of a peer, for an error: one line, no control characters, at most 400 characters.
+/// Shortens a peer's text for an error: one line of at most 400 characters, without control characters.
 pub(crate) fn one_line(text: &str) -> String {
     const MOST: usize = 400;
     let words = text.split(|it: char| it.is_whitespace() || it.is_control()).filter(|it| !it.is_empty());
@@ -299,19 +302,19 @@ mod tests {
     }
 
     #[test]
-    fn says_who_has_to_act_and_what_to_do() {
+    fn a_refusal_says_who_has_to_act_and_what_to_do() {
         for (status, code, fault, advice) in [
             (400, Some(400_004), Fault::Request, "correct the request"),
-            (401, Some(401_003), Fault::Credential, "check host, policy and key"),
-            (403, None, Fault::Credential, "check host, policy and key"),
-            (403, Some(403_004), Fault::Service, "the device has to take its messages"),
+            (401, Some(401_003), Fault::Credential, "check the host, the policy and its key"),
+            (403, None, Fault::Credential, "check the host, the policy and its key"),
+            (403, Some(403_004), Fault::Service, "the device's queue is full"),
             (404, Some(404_001), Fault::Request, "check the id"),
             (404, Some(404_103), Fault::Service, "the device must be connected"),
-            (409, Some(409_001), Fault::Request, "it is there already"),
+            (409, Some(409_001), Fault::Request, "it already exists"),
             (412, Some(412_001), Fault::Request, "it has changed"),
             (421, None, Fault::Request, "check the host name"),
             (429, Some(429_001), Fault::Throttled, "wait as long"),
-            (501, None, Fault::Unsupported, "an emulator says so"),
+            (501, None, Fault::Unsupported, "the service does not implement the request"),
             (503, None, Fault::Service, "try again later"),
             (504, Some(504_101), Fault::Service, "the device did not answer"),
         ] {
@@ -323,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_token_of_entra_other_things_are_to_be_checked_than_of_a_policy() {
+    fn the_advice_for_a_bearer_token_differs_from_that_for_a_policy() {
         for status in [401, 403] {
             let it = Refused { bearer: true, ..refused(status, None) };
             let said = ServiceError::Refused(Box::new(it)).advice().expect("advice");
@@ -334,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_says_everything_it_knows() {
+    fn a_refusal_shows_its_code_name_and_message() {
         let mut it = refused(404, Some(404_001));
         assert_eq!(it.to_string(), "h:443 refused GET /devices/d1 with status 404, code 404001");
         it.name = Some("DeviceNotFound".into());
@@ -343,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_is_wrong_is_named() {
+    fn the_advice_names_a_wrong_clock() {
         let mut it = refused(401, None);
         it.server_time = Some(crate::clock::now() - Duration::from_secs(7200));
         let said = ServiceError::Refused(Box::new(it)).advice().expect("advice");
@@ -351,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn words_of_a_peer_are_one_short_line() {
+    fn text_of_a_peer_becomes_one_short_line() {
         assert_eq!(one_line("a\r\n\u{1b}[2J  b"), "a [2J b");
         assert_eq!(one_line(&"x".repeat(1000)).len(), 400);
     }

@@ -1,4 +1,4 @@
-//! Server-sent events: what an emulator tells as it happens.
+//! Server-sent events from an emulator's admin port.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -9,10 +9,10 @@ use hyper::body::Incoming;
 use crate::error::ServiceError;
 use crate::http;
 
-/// Most bytes of one event: more than the largest message, each byte of which may be written as six.
+/// Maximum size in bytes of one event: more than the largest message, whose bytes may be escaped to six bytes each.
 const EVENT_MAX: usize = 4 * 1024 * 1024;
 
-/// Server-sent events, one after the other.
+/// A stream of server-sent events.
 ///
 /// Source: HTML living standard, "Server-sent events".
 pub struct EventStream {
@@ -25,11 +25,11 @@ pub struct EventStream {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ServerEvent {
-    /// The id of the latest event that had one; what to go on after.
+    /// The id of the latest event that had one. Pass it as the last event id to continue after this event.
     pub id: Option<String>,
-    /// Its kind; absent is `message`.
+    /// The event type; `None` means `message`.
     pub event: Option<String>,
-    /// What it says.
+    /// The event's data.
     pub data: String,
 }
 
@@ -38,10 +38,10 @@ impl EventStream {
         Self { endpoint, body, parser: Parser::default() }
     }
 
-    /// The next event, whenever it comes; `None` when the peer has ended the stream.
+    /// Waits for the next event, without a time limit. Returns `None` when the peer has ended the stream.
     ///
     /// # Errors
-    /// [`ServiceError::Closed`] if the connection broke; [`ServiceError::Protocol`] for an event of
+    /// [`ServiceError::Closed`] if the connection fails; [`ServiceError::Protocol`] for an event of
     /// more than 4 MiB.
     ///
     /// # Cancel safety
@@ -71,12 +71,12 @@ impl fmt::Debug for EventStream {
 #[derive(Debug)]
 struct TooLarge;
 
-/// Lines into events; a pure function of the bytes, however they are cut.
+/// Parses bytes into lines and lines into events. The result does not depend on how the bytes are split.
 #[derive(Debug, Default)]
 struct Parser {
-    /// The line that is not complete.
+    /// The incomplete line.
     line: Vec<u8>,
-    /// The line before ended with CR: an LF belongs to it.
+    /// Whether the previous line ended with CR: a following LF belongs to that line end.
     after_cr: bool,
     id: Option<String>,
     event: Option<String>,
@@ -126,7 +126,7 @@ impl Parser {
             },
             "event" => self.event = Some(value.to_owned()),
             "id" if !value.contains('\0') => self.id = Some(value.to_owned()),
-            // Comments, which keep the connection alive, and what is new.
+            // Ignore comments, which keep the connection alive, and unknown fields.
             _ => {}
         }
     }
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_events_however_they_are_cut() {
+    fn events_are_parsed_however_the_bytes_are_split() {
         for size in 1..=TEXT.len() {
             let mut parser = Parser::default();
             for chunk in TEXT.as_bytes().chunks(size) {
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn the_largest_message_is_read_however_it_is_escaped() {
+    fn the_largest_escaped_message_fits_into_an_event() {
         let body = "\\u0001".repeat(256 * 1024);
         let mut parser = Parser::default();
         parser.push(format!("data: {body}\n\n").as_bytes()).expect("a message of a device");
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_without_end_is_refused() {
+    fn an_event_above_the_limit_is_refused() {
         let mut parser = Parser::default();
         let kilobyte = vec![b'x'; 1024];
         let all = (0..5 * 1024).try_for_each(|_| parser.push(&kilobyte));

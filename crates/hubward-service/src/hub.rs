@@ -1,4 +1,4 @@
-//! What is asked of a hub: devices, modules, twins, methods, queries.
+//! The service API of a hub: devices, modules, twins, methods, queries.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,10 +19,10 @@ use crate::login::ServiceLogin;
 use crate::options::ServiceOptions;
 use crate::pager::Pager;
 
-/// The service API of a hub. A clone shares its connection.
+/// A client of the service API of a hub. Clones share a connection.
 ///
-/// Each method gives a [`Call`] or [`Pager`], which fails with a
-/// [`ServiceError`](crate::ServiceError) once it is awaited.
+/// Each method returns a [`Call`] or a [`Pager`]. The request is sent when the caller awaits it, and fails with a
+/// [`ServiceError`](crate::ServiceError).
 ///
 /// Source: `[sdk]` azure-iot-hub (Python), protocol; `[doc]` rest/api/iothub/service, 2021-04-12.
 #[derive(Debug, Clone)]
@@ -30,12 +30,12 @@ pub struct HubService {
     client: Arc<Client>,
 }
 
-/// A device, or a module of one. A text is a device; a pair is a device and its module.
+/// A device, or a module of a device. Converts from a device id, or from a pair of device id and module id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Target<'a> {
-    /// The device.
+    /// The device id.
     pub device: &'a str,
-    /// The module of it.
+    /// The module id; `None` for the device itself.
     pub module: Option<&'a str>,
 }
 
@@ -52,10 +52,10 @@ impl<'a> From<(&'a str, &'a str)> for Target<'a> {
 }
 
 impl HubService {
-    /// The hub that the login names.
+    /// A client of the hub that the login names.
     ///
     /// # Errors
-    /// [`TrustError`] if the certificates to trust cannot be read.
+    /// [`TrustError`] if the certificate authorities cannot be loaded.
     pub fn new(login: ServiceLogin, options: &ServiceOptions) -> Result<Self, TrustError> {
         Ok(Self { client: Arc::new(Client::secure(login, options, HUB_API_VERSION)?) })
     }
@@ -64,95 +64,96 @@ impl HubService {
         Self { client }
     }
 
-    /// A device, with its keys.
+    /// Returns a device, including its keys.
     pub fn device(&self, device_id: &str) -> Call<Device> {
         self.call(Method::GET, http::device(device_id))
     }
 
-    /// Makes a device; 409 if there is one. Without keys both are made, and are in the answer; one alone is
-    /// refused.
+    /// Creates a device. Fails with 409 if it already exists. If `device` has no keys, the hub generates both and
+    /// returns them; it refuses a device with only one key.
     pub fn create_device(&self, device: &Device) -> Call<Device> {
         self.call(Method::PUT, http::device(&device.device_id)).json(device)
     }
 
-    /// Replaces a device if it has still the etag of this one; any if this one has none. All of it: for one
-    /// without `authentication` the hub makes new keys.
+    /// Replaces a device if its ETag still matches that of `device`. Without an ETag, replaces any version. The hub
+    /// replaces every member: if `device` has no `authentication`, the hub generates new keys.
     pub fn update_device(&self, device: &Device) -> Call<Device> {
         self.create_device(device).if_match(device.etag.as_deref().unwrap_or("*"))
     }
 
-    /// Deletes a device with its modules, whatever its etag unless [`Call::if_match`] says so.
+    /// Deletes a device with its modules. Set [`Call::if_match`] to delete a certain version only.
     pub fn delete_device(&self, device_id: &str) -> Call<()> {
         self.call(Method::DELETE, http::device(device_id)).if_match("*")
     }
 
-    /// The first devices, at most 1,000; for more, ask a [`query`](Self::query).
+    /// Lists the first devices, at most 1,000. For more, use a [`query`](Self::query).
     pub fn devices(&self, top: usize) -> Call<Vec<Device>> {
         self.call(Method::GET, "/devices").query(format!("top={top}"))
     }
 
-    /// Up to a hundred devices at once. What was refused is in the answer, which comes with a 400
-    /// then, and is no error here.
+    /// Changes up to 100 devices in one request. The answer lists the failures. If there are any, the hub answers
+    /// with status 400; the call still succeeds.
     pub fn bulk_devices(&self, operations: &[DeviceOperation]) -> Call<DeviceBulkResult> {
-        self.call(Method::POST, "/devices").json(&operations).tells_bulk()
+        self.call(Method::POST, "/devices").json(&operations).accepts_bulk_result()
     }
 
-    /// Throws away the messages that wait for a device.
+    /// Deletes the queued messages of a device.
     pub fn purge(&self, device_id: &str) -> Call<PurgeResult> {
         self.call(Method::DELETE, format!("{}/commands", http::device(device_id)))
     }
 }
 
 impl HubService {
-    /// A module, with its keys.
+    /// Returns a module, including its keys.
     pub fn module(&self, device_id: &str, module_id: &str) -> Call<Module> {
         self.call(Method::GET, http::module(device_id, module_id))
     }
 
-    /// The modules of a device.
+    /// Lists the modules of a device.
     pub fn modules(&self, device_id: &str) -> Call<Vec<Module>> {
         self.call(Method::GET, format!("{}/modules", http::device(device_id)))
     }
 
-    /// Makes a module; 409 if there is one. Without keys both are made, and are in the answer; one alone is
-    /// refused.
+    /// Creates a module. Fails with 409 if it already exists. If `module` has no keys, the hub generates both and
+    /// returns them; it refuses a module with only one key.
     pub fn create_module(&self, module: &Module) -> Call<Module> {
         self.call(Method::PUT, http::module(&module.device_id, &module.module_id)).json(module)
     }
 
-    /// Replaces a module if it has still the etag of this one; any if this one has none. All of it: for one
-    /// without `authentication` the hub makes new keys.
+    /// Replaces a module if its ETag still matches that of `module`. Without an ETag, replaces any version. The hub
+    /// replaces every member: if `module` has no `authentication`, the hub generates new keys.
     pub fn update_module(&self, module: &Module) -> Call<Module> {
         self.create_module(module).if_match(module.etag.as_deref().unwrap_or("*"))
     }
 
-    /// Deletes a module, whatever its etag unless [`Call::if_match`] says so.
+    /// Deletes a module. Set [`Call::if_match`] to delete a certain version only.
     pub fn delete_module(&self, device_id: &str, module_id: &str) -> Call<()> {
         self.call(Method::DELETE, http::module(device_id, module_id)).if_match("*")
     }
 }
 
 impl HubService {
-    /// The twin of a device or module.
+    /// Returns the twin of a device or module.
     pub fn twin<'a>(&self, of: impl Into<Target<'a>>) -> Call<Twin> {
         self.call(Method::GET, twin_path(of.into()))
     }
 
-    /// Merges into a twin; `null` removes. Whatever its etag, unless [`Call::if_match`] says so.
+    /// Merges `patch` into a twin; `null` removes a member. Set [`Call::if_match`] to change a certain version only.
     pub fn update_twin<'a>(&self, of: impl Into<Target<'a>>, patch: &TwinPatch) -> Call<Twin> {
         self.call(Method::PATCH, twin_path(of.into())).json(patch).if_match("*")
     }
 
-    /// Replaces tags and desired properties of a twin. Whatever its etag, unless [`Call::if_match`]
-    /// says so.
+    /// Replaces the tags and desired properties of a twin. Set [`Call::if_match`] to replace a certain version only.
     pub fn replace_twin<'a>(&self, of: impl Into<Target<'a>>, twin: &TwinPatch) -> Call<Twin> {
         self.call(Method::PUT, twin_path(of.into())).json(twin).if_match("*")
     }
 
-    /// Calls a direct method of a device or module. That the device answers with a status of its own,
-    /// whatever it is, is a success. The deadline of the call grows by the timeouts of the method; if
-    /// it is over, or the connection breaks, the method may have run. A device that answers with text that is not
-    /// JSON is [`ServiceError::DeviceAnswer`](crate::ServiceError::DeviceAnswer).
+    /// Calls a direct method of a device or module. The call succeeds if the device answers, whatever status the
+    /// device returns. The timeouts of the method are added to the deadline of the call. If the call times out or the
+    /// connection fails, the method may have run.
+    ///
+    /// If the device answers with text that is not JSON, the call fails with
+    /// [`ServiceError::DeviceAnswer`](crate::ServiceError::DeviceAnswer).
     pub fn invoke<'a>(&self, of: impl Into<Target<'a>>, method: &MethodRequest) -> Call<MethodResult> {
         let seconds = method
             .response_timeout_in_seconds
@@ -160,42 +161,43 @@ impl HubService {
             .saturating_add(method.connect_timeout_in_seconds.unwrap_or_default());
         let Target { device, module } = of.into();
         let path = format!("{}/methods", http::twin(device, module));
-        let who = module.map_or_else(|| device.to_owned(), |module| format!("{device}/{module}"));
-        self.call(Method::POST, path).json(method).extra(Duration::from_secs(seconds)).answered_by(who)
+        let answered_by = module.map_or_else(|| device.to_owned(), |module| format!("{device}/{module}"));
+        self.call(Method::POST, path).json(method).extra_time(Duration::from_secs(seconds)).answered_by(answered_by)
     }
 
-    /// Sends a message to a device over HTTP; the answer says nothing. The request is in no specification: it is
-    /// known from the source of Azure IoT Explorer, with which devices got their messages. Not for modules.
+    /// Sends a message to a device over HTTP. The answer has no body. No specification documents this request: it is
+    /// known from the source of Azure IoT Explorer, which delivers messages to devices with it. Modules are not
+    /// supported.
     ///
-    /// A name or value that HTTP cannot carry is [`ServiceError::Request`](crate::ServiceError::Request). Names of
-    /// properties are in lower case.
+    /// Property names must be in lower case. If a name or value is not valid in an HTTP header, the call fails
+    /// with [`ServiceError::Request`](crate::ServiceError::Request).
     pub fn send_message(&self, device_id: &str, message: &CloudMessage) -> Call<()> {
         let path = format!("{}/messages/deviceBound", http::device(device_id));
         let call = self.call(Method::POST, path).api_version(CloudMessage::API_VERSION);
         call.headers(message.headers()).bytes(message.body.clone())
     }
 
-    /// Rows that a query of the service gives: twins, or what it selects.
+    /// Runs a query and returns its rows as JSON: twins, or the selected values.
     pub fn query(&self, query: impl Into<String>) -> Pager<Value> {
         Pager::new(&self.client, "/devices/query", Some(query.into()))
     }
 
-    /// Twins that a query of the service gives; one that selects something else fails.
+    /// Runs a query that returns twins. Fails if the query selects something else.
     pub fn query_twins(&self, query: impl Into<String>) -> Pager<Twin> {
         Pager::new(&self.client, "/devices/query", Some(query.into()))
     }
 
-    /// How many devices there are.
+    /// Returns the number of devices.
     pub fn statistics(&self) -> Call<RegistryStatistics> {
         self.call(Method::GET, "/statistics/devices")
     }
 
-    /// How many devices are connected.
+    /// Returns the number of connected devices.
     pub fn connected(&self) -> Call<ServiceStatistics> {
         self.call(Method::GET, "/statistics/service")
     }
 
-    /// Anything else that the API has: a path that begins with `/`, ids percent-encoded
+    /// Any other request of the API. `path` starts with `/`, and ids in it are percent-encoded
     /// ([`segment`](http::segment)).
     pub fn call<T: DeserializeOwned>(&self, method: Method, path: impl Into<String>) -> Call<T> {
         Call::new(&self.client, method, path)

@@ -1,5 +1,5 @@
-//! The service APIs of Azure's Device Provisioning Service and IoT Hub: what an operator's tools ask,
-//! over HTTPS, of the real services and of hubward's emulator alike.
+//! A client of the service APIs of Azure's Device Provisioning Service (DPS) and IoT Hub over HTTPS, for operators'
+//! tools. It works with the real services and with hubward's emulator.
 //!
 //! ```no_run
 //! use hubward_proto::service::{IndividualEnrollment, TwinPatch};
@@ -23,15 +23,16 @@
 //!
 //! # Behavior
 //!
-//! * Nothing is sent before a [`Call`] is awaited. It gives the typed model; [`Call::raw`] gives the
-//!   service's own JSON, [`Call::verbatim`] as it came to the last space, and [`Call::json`] sends JSON of your own in place of the model.
-//! * A call has a deadline over everything: token, connection, attempts, answer.
-//! * Asking is repeated when the connection broke, after 429 and 5xx. Changing is repeated after 429,
-//!   and after a 5xx that says when: never after an answer that was lost. See [`ServiceOptions`].
-//! * Tokens are signed for an hour and renewed before they expire; a file with a bearer token is read
-//!   again before each attempt.
-//! * One connection is kept between calls. Several calls at a time open several.
-//! * No key or token is in `Debug`, in an error or in the log.
+//! * A [`Call`] is sent when the caller awaits it. It returns the typed model. [`Call::raw`] returns the service's
+//!   JSON, and [`Call::verbatim`] returns it byte for byte. [`Call::json`] sends the caller's JSON instead of the
+//!   model.
+//! * The deadline of a call covers everything: the token, the connection, all attempts and the answer.
+//! * The client retries a read after a lost connection, after 429 and after 5xx. It retries a change after 429, and
+//!   after a 5xx with a `Retry-After` header, but never after a lost connection. See [`ServiceOptions`].
+//! * A signed token is valid for an hour, and the client renews it before it expires. The client reads a file with a
+//!   bearer token again before each attempt.
+//! * The client keeps one connection open between calls. Concurrent calls open more connections.
+//! * `Debug`, errors and logs contain no key and no token.
 
 mod admin;
 mod call;
@@ -54,7 +55,7 @@ pub use dps::DpsService;
 pub use error::{Refused, ServiceError};
 pub use event_stream::{EventStream, ServerEvent};
 pub use hub::{HubService, Target};
-// What crosses this crate's functions.
+// Types in this crate's public API.
 pub use hubward_dial::{ConnectTo, TcpDialer, TlsFault, TlsSettings, TrustError};
 pub use hubward_proto::Fault;
 pub use hubward_proto::service as model;
@@ -63,5 +64,5 @@ pub use hyper::Method;
 pub use login::{LoginError, ServiceLogin};
 pub use options::ServiceOptions;
 pub use pager::{Page, Pager};
-/// What [`Call::verbatim`] gives.
+/// The result of [`Call::verbatim`].
 pub use serde_json::value::RawValue;

@@ -1,4 +1,4 @@
-//! Who asks: a policy with its key, a token made elsewhere, a bearer token.
+//! How the client authenticates: with the key of a policy, a SAS token or a bearer token.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -8,35 +8,35 @@ use hubward_proto::limits::HTTPS_PORT;
 use hubward_sas::{ConnectionString, ConnectionStringError, KeyError, SasToken, SharedKey, TokenError};
 use zeroize::Zeroizing;
 
-/// Which service, and what proves that we may ask it. `Debug` shows the host and the kind of proof.
+/// A service, and the credential for it. `Debug` shows the host and the kind of credential, never a secret.
 #[derive(Clone)]
 pub struct ServiceLogin {
     pub(crate) endpoint: Endpoint,
     pub(crate) proof: Proof,
 }
 
-/// What goes into `Authorization`.
+/// The credential for the `Authorization` header.
 #[derive(Clone)]
 pub(crate) enum Proof {
-    /// A policy's key, which signs tokens.
+    /// The key of a policy. It signs tokens.
     Key { policy: String, key: SharedKey },
-    /// A token that somebody else has signed.
+    /// A SAS token that was signed elsewhere.
     Token(SasToken),
-    /// A token of Microsoft Entra.
+    /// A bearer token of Microsoft Entra.
     Bearer(Zeroizing<String>),
-    /// A file that holds one.
+    /// A file that contains a bearer token.
     BearerFile(PathBuf),
-    /// Nothing: the admin port of an emulator.
+    /// No credential: the admin port of an emulator needs none.
     Nothing,
 }
 
 impl ServiceLogin {
-    /// Reads the connection string of a service's policy:
-    /// `HostName=…;SharedAccessKeyName=…;SharedAccessKey=…`, or `SharedAccessSignature=…` in place of
-    /// the two. The host may have a port.
+    /// Parses the connection string of a service policy:
+    /// `HostName=…;SharedAccessKeyName=…;SharedAccessKey=…`, or `SharedAccessSignature=…` instead of the name and
+    /// the key. The host may have a port.
     ///
     /// # Errors
-    /// [`LoginError`] names the part that is wrong, never its value.
+    /// [`LoginError`] names the invalid part, never its value.
     ///
     /// Source: `[sdk]` azure-iothub and azure-iot-provisioning-service (Node), connection strings.
     pub fn from_connection_string(text: &str) -> Result<Self, LoginError> {
@@ -55,7 +55,7 @@ impl ServiceLogin {
         }
     }
 
-    /// With the key of a policy such as `iothubowner` or `provisioningserviceowner`.
+    /// Authenticates with the key of a policy such as `iothubowner` or `provisioningserviceowner`.
     ///
     /// # Errors
     /// [`LoginError::Host`].
@@ -63,7 +63,7 @@ impl ServiceLogin {
         Self::new(host, Proof::Key { policy: policy.into(), key })
     }
 
-    /// With a SAS token that somebody else has signed; it is not renewed.
+    /// Authenticates with a SAS token that was signed elsewhere. The client does not renew it.
     ///
     /// # Errors
     /// [`LoginError::Host`].
@@ -71,7 +71,7 @@ impl ServiceLogin {
         Self::new(host, Proof::Token(token))
     }
 
-    /// With a token of Microsoft Entra; it is not renewed.
+    /// Authenticates with a bearer token of Microsoft Entra. The client does not renew it.
     ///
     /// # Errors
     /// [`LoginError::Host`], [`LoginError::Bearer`].
@@ -80,9 +80,9 @@ impl ServiceLogin {
         Self::new(host, Proof::Bearer(token))
     }
 
-    /// With a token of Microsoft Entra that stands in a file, alone or as the `accessToken` of what
-    /// `az account get-access-token` prints. The file is read before each attempt, so that a newer
-    /// token counts at once; one that can be read only once (a pipe) is read once.
+    /// Authenticates with a bearer token of Microsoft Entra from a file. The file contains the token alone, or the
+    /// output of `az account get-access-token`, a JSON object with `accessToken`. The client reads the file before
+    /// each attempt, so that a newer token takes effect immediately. It reads a pipe only once.
     ///
     /// # Errors
     /// [`LoginError::Host`].
@@ -96,7 +96,7 @@ impl ServiceLogin {
         &self.endpoint.host
     }
 
-    /// The policy whose key signs, if there is one.
+    /// The name of the policy, if the login uses one.
     #[must_use]
     pub fn policy_name(&self) -> Option<&str> {
         match &self.proof {
@@ -105,7 +105,7 @@ impl ServiceLogin {
         }
     }
 
-    /// The key of the policy, if there is one.
+    /// The key of the policy, if the login uses one.
     #[must_use]
     pub const fn policy_key(&self) -> Option<&SharedKey> {
         match &self.proof {
@@ -140,11 +140,11 @@ impl fmt::Debug for Proof {
     }
 }
 
-/// A host, maybe with a port.
+/// Parses a host with an optional port.
 fn endpoint(text: &str) -> Option<Endpoint> {
     let text = text.trim();
     let authority: hyper::http::uri::Authority = text.parse().ok()?;
-    // What stands there is a host and maybe a port: no user name, no port that is no number.
+    // `Authority` also accepts a user name and an invalid port; compare with the parts to refuse both.
     let whole = match authority.port_u16() {
         Some(port) => format!("{}:{port}", authority.host()),
         None => authority.host().to_owned(),
@@ -156,7 +156,7 @@ fn endpoint(text: &str) -> Option<Endpoint> {
     Some(Endpoint::new(host, authority.port_u16().unwrap_or(HTTPS_PORT)))
 }
 
-/// The token in a text: alone, or as the member `accessToken` of a JSON object.
+/// The bearer token in a text: the text itself, or the member `accessToken` of a JSON object.
 pub(crate) fn bearer_token(text: &str) -> Option<Zeroizing<String>> {
     #[derive(serde::Deserialize)]
     struct FromAz {
@@ -173,30 +173,30 @@ pub(crate) fn bearer_token(text: &str) -> Option<Zeroizing<String>> {
     is_token.then_some(token)
 }
 
-/// Why nobody can log in with that. Never contains a value.
+/// Why a login is not valid. Never contains a value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LoginError {
-    /// It is no connection string.
+    /// The text is not a valid connection string.
     #[error(transparent)]
     ConnectionString(#[from] ConnectionStringError),
-    /// It is a device's; a service's names a policy.
-    #[error("this is the connection string of a device: the service API wants that of a policy")]
+    /// The connection string belongs to a device, not to a policy.
+    #[error("this is the connection string of a device; the service API needs that of a shared access policy")]
     Device,
-    /// A part is absent.
+    /// A required part is absent or empty.
     #[error("the connection string has no `{0}`")]
     Missing(&'static str),
-    /// The host is none.
-    #[error("the host name is none; a port may follow it, nothing else")]
+    /// The host name is not valid.
+    #[error("the host name is not valid; expected HOST or HOST:PORT")]
     Host,
-    /// The key is no key.
+    /// The shared access key is not valid.
     #[error("the shared access key cannot be used")]
     Key(#[from] KeyError),
-    /// The token is no SAS token.
+    /// The shared access signature is not a valid SAS token.
     #[error("the shared access signature cannot be used")]
     Token(#[from] TokenError),
-    /// The token is no bearer token.
-    #[error("the text is no bearer token: one word, or JSON with `accessToken`")]
+    /// The text contains no bearer token.
+    #[error("the text is not a bearer token; expected one word, or JSON with `accessToken`")]
     Bearer,
 }
 
@@ -207,7 +207,7 @@ mod tests {
     const KEY: &str = "AAECAwQFBgcICQoLDA0ODw==";
 
     #[test]
-    fn reads_the_connection_string_of_a_policy() {
+    fn parses_the_connection_string_of_a_policy() {
         let text = format!("HostName=contoso.azure-devices.net;SharedAccessKeyName=iothubowner;SharedAccessKey={KEY}");
         let login = ServiceLogin::from_connection_string(&text).expect("a login");
         assert_eq!((login.host(), login.endpoint.port), ("contoso.azure-devices.net", 443));
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn says_what_is_wrong_and_never_a_value() {
+    fn errors_name_the_problem_and_never_a_value() {
         for (text, expected) in [
             ("", "the connection string is not `Name=Value;Name=Value`"),
             ("HostName=h;DeviceId=d;SharedAccessKey=cw==", "this is the connection string of a device"),
@@ -232,7 +232,10 @@ mod tests {
             ("HostName=h;SharedAccessKeyName=p", "the connection string has no `SharedAccessKey`"),
             ("HostName=h;SharedAccessKeyName=p;SharedAccessKey=s!cr!t", "the shared access key cannot be used"),
             ("HostName=h;SharedAccessSignature=s!cr!t", "the shared access signature cannot be used"),
-            ("HostName=a b;SharedAccessKeyName=p;SharedAccessKey=AAECAwQFBgcICQoLDA0ODw==", "the host name is none"),
+            (
+                "HostName=a b;SharedAccessKeyName=p;SharedAccessKey=AAECAwQFBgcICQoLDA0ODw==",
+                "the host name is not valid",
+            ),
         ] {
             let error = ServiceLogin::from_connection_string(text).expect_err(text);
             assert!(error.to_string().starts_with(expected), "{text}: {error}");
@@ -261,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bearer_token_stands_alone_or_in_what_az_prints() {
+    fn a_bearer_token_is_the_text_itself_or_in_the_output_of_az() {
         for (text, expected) in [
             ("eyJ0.e30.sig\n", Some("eyJ0.e30.sig")),
             ("\u{feff}eyJ0", Some("eyJ0")),

@@ -1,10 +1,10 @@
-//! How a service is reached, and how patiently.
+//! Connection, deadline and retry options of a service client.
 
 use std::time::Duration;
 
 use hubward_dial::{ConnectTo, TcpDialer, TlsSettings};
 
-/// How a service is reached, and how patiently.
+/// Connection, deadline and retry options of a service client.
 ///
 /// ```
 /// use std::time::Duration;
@@ -23,48 +23,48 @@ pub struct ServiceOptions {
 }
 
 impl ServiceOptions {
-    /// How long a call may take when nobody chose otherwise.
+    /// Default deadline of a call.
     pub const DEADLINE: Duration = Duration::from_secs(60);
 
-    /// How often a request goes out when nobody chose otherwise, the first time included.
+    /// Default maximum number of attempts for a request, including the first.
     pub const ATTEMPTS: u32 = 4;
 
-    /// The system's authorities and resolver, a minute for a call, four attempts.
+    /// The defaults: the system's certificate authorities, a deadline of 60 s, and at most 4 attempts.
     #[must_use]
     pub fn new() -> Self {
         Self { tcp: TcpDialer::new(), tls: TlsSettings::new(), deadline: Self::DEADLINE, attempts: Self::ATTEMPTS }
     }
 
-    /// Which certificates are trusted.
+    /// Sets the certificate authorities to trust.
     #[must_use]
     pub fn tls(mut self, tls: TlsSettings) -> Self {
         self.tls = tls;
         self
     }
 
-    /// Over connections of this dialer.
+    /// Sets the dialer for TCP connections.
     #[must_use]
     pub fn tcp(mut self, tcp: TcpDialer) -> Self {
         self.tcp = tcp;
         self
     }
 
-    /// Which address to dial for which name; the certificate must still be for the name.
+    /// Sets which address to dial for which host. The certificate must still match the host name.
     #[must_use]
     pub fn connect_to(mut self, rules: Vec<ConnectTo>) -> Self {
         self.tcp = self.tcp.connect_to(rules);
         self
     }
 
-    /// How long a call may take, attempts and the waits between them included; a page of a query
-    /// counts as one call. The timeouts of a method come on top of it for the call that invokes it.
+    /// Sets the deadline of a call. It includes all attempts and the waits between them. Each page of a query is a
+    /// separate call. For a call that invokes a method, the timeouts of the method are added.
     #[must_use]
     pub const fn deadline(mut self, limit: Duration) -> Self {
         self.deadline = limit;
         self
     }
 
-    /// How often a request goes out at most, where it may be repeated; 1 is once, and so is 0.
+    /// Sets the maximum number of attempts for a request that is safe to retry. 0 and 1 mean a single attempt.
     #[must_use]
     pub const fn attempts(mut self, most: u32) -> Self {
         self.attempts = most;

@@ -1,4 +1,4 @@
-//! Questions whose answers come page by page.
+//! Queries whose results arrive page by page.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -15,7 +15,7 @@ use crate::call::{Call, parse};
 use crate::client::Client;
 use crate::error::ServiceError;
 
-/// The answer to a query, page by page.
+/// The results of a query, page by page.
 ///
 /// ```no_run
 /// # async fn example(hub: hubward_service::HubService) -> Result<(), hubward_service::ServiceError> {
@@ -23,13 +23,13 @@ use crate::error::ServiceError;
 /// # Ok(())
 /// # }
 /// ```
-#[must_use = "nothing is sent before a page is asked for"]
+#[must_use = "no request is sent before the caller awaits a page"]
 pub struct Pager<T> {
     client: Arc<Client>,
     path: String,
     query: Option<String>,
     page_size: Option<usize>,
-    /// How many more are wanted.
+    /// The number of items still to return; `None` without a limit.
     left: Option<usize>,
     continuation: Option<String>,
     done: bool,
@@ -40,11 +40,11 @@ pub struct Pager<T> {
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Page<T> {
-    /// What is on it; may be nothing though there are more pages.
+    /// The items. A page may be empty even if more pages follow.
     pub items: Vec<T>,
-    /// What the service calls its things, such as `Twin` or `Raw`.
+    /// The service's name for the type of the items, such as `Twin` or `Raw`.
     pub item_type: Option<String>,
-    /// Where the next page begins; absent on the last one.
+    /// The continuation token of the next page; `None` on the last page.
     pub continuation: Option<String>,
 }
 
@@ -62,30 +62,30 @@ impl<T> Pager<T> {
         }
     }
 
-    /// At most so many on a page; the service's own number if nothing is said.
+    /// Sets the maximum number of items per page. The default is the service's.
     pub const fn page_size(mut self, most: usize) -> Self {
         self.page_size = Some(most);
         self
     }
 
-    /// So many in all, then the end.
+    /// Sets the maximum number of items in total.
     pub const fn limit(mut self, most: usize) -> Self {
         self.left = Some(most);
         self
     }
 
-    /// Goes on where an earlier query has ended, by the [`Page::continuation`] of its last page.
+    /// Continues an earlier query after a page, with the [`Page::continuation`] of that page.
     pub fn from_continuation(mut self, continuation: impl Into<String>) -> Self {
         self.continuation = Some(continuation.into());
         self
     }
 
-    /// Gives the service's own JSON in place of the model.
+    /// Returns the service's JSON instead of the model.
     pub fn raw(self) -> Pager<Value> {
         self.gives()
     }
 
-    /// Gives the service's own JSON as it came, to the last space.
+    /// Returns the service's JSON byte for byte, including whitespace.
     pub fn verbatim(self) -> Pager<Box<RawValue>> {
         self.gives()
     }
@@ -95,12 +95,12 @@ impl<T> Pager<T> {
         Pager { client, path, query, page_size, left, continuation, done, gives: PhantomData }
     }
 
-    /// What the next request says of the size of its page.
+    /// The page size for the next request.
     fn wanted(&self) -> Option<usize> {
         match (self.page_size, self.left) {
             (Some(size), Some(left)) => Some(size.min(left)),
             (Some(size), None) => Some(size),
-            // More than the largest page of any service is not asked for.
+            // No service returns more than 1,000 items per page.
             (None, Some(left)) => Some(left.min(1000)),
             (None, None) => None,
         }
@@ -108,18 +108,18 @@ impl<T> Pager<T> {
 }
 
 impl<T: DeserializeOwned + Send + 'static> Pager<T> {
-    /// The next page; `None` after the last one.
+    /// Requests the next page. Returns `None` after the last page.
     ///
     /// # Errors
-    /// As any call. The same page may be asked for again then.
+    /// The same as for any call. The caller may then call `next_page` again for the same page.
     ///
     /// # Cancel safety
-    /// Dropping the future loses nothing: the same page is asked for again.
+    /// Dropping the future loses nothing: the next call requests the same page again.
     pub async fn next_page(&mut self) -> Result<Option<Page<T>>, ServiceError> {
         if self.done || self.left == Some(0) {
             return Ok(None);
         }
-        let mut call = Call::<T>::new(&self.client, Method::POST, self.path.clone()).asks();
+        let mut call = Call::<T>::new(&self.client, Method::POST, self.path.clone()).read_only();
         if let Some(query) = &self.query {
             call = call.json(&QuerySpecification { query: query.clone() });
         }
@@ -129,12 +129,12 @@ impl<T: DeserializeOwned + Send + 'static> Pager<T> {
         if let Some(continuation) = &self.continuation {
             call = call.header(CONTINUATION, continuation.clone());
         }
-        let (client, ask) = call.into_parts();
-        let answer = client.ask(&ask?).await?;
+        let (client, spec) = call.into_parts();
+        let answer = client.call(&spec?).await?;
         let header = |name| answer.headers.get(name)?.to_str().ok().map(str::to_owned);
         let continuation = header(CONTINUATION).filter(|it| !it.is_empty());
         if continuation.is_some() && continuation == self.continuation {
-            return Err(client.protocol("the same page comes again and again"));
+            return Err(client.protocol("it returned the same continuation token again"));
         }
         let mut items: Vec<T> = parse(&client, &answer.body)?;
         if let Some(left) = &mut self.left {
@@ -146,11 +146,11 @@ impl<T: DeserializeOwned + Send + 'static> Pager<T> {
         Ok(Some(Page { items, item_type: header(ITEM_TYPE), continuation }))
     }
 
-    /// All pages at once, as many as [`limit`](Self::limit) says. Without a limit this takes as much
-    /// memory as there are things.
+    /// Collects the items of all pages, up to the [`limit`](Self::limit). Without a limit, the result may need a lot
+    /// of memory.
     ///
     /// # Errors
-    /// As any call; what came before is lost.
+    /// The same as for any call. The items of earlier pages are lost.
     pub async fn all(mut self) -> Result<Vec<T>, ServiceError> {
         let mut all = Vec::new();
         while let Some(page) = self.next_page().await? {

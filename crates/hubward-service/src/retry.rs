@@ -1,39 +1,39 @@
-//! Whether a request may go out again, and when. Pure.
+//! Decides whether and when to retry a request. Pure: no I/O and no clock.
 
 use std::time::Duration;
 
 use crate::error::ServiceError;
 
-/// What a request does, as far as repeating it is concerned.
+/// Whether a request changes something at the service. This decides whether a retry is safe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Effect {
-    /// It asks. Done twice, nothing is different.
-    Asks,
-    /// It changes. An answer that was lost may have been a yes.
+    /// The request only reads, so a retry is always safe.
+    Reads,
+    /// The request changes something. After a lost answer, the service may already have carried it out.
     Changes,
 }
 
-/// The first wait where the service names none; it doubles.
+/// The first wait if the service sends no `Retry-After`. It doubles after each attempt.
 const FIRST: Duration = Duration::from_millis(250);
 
-/// How long to wait before the attempt after `attempt` (the first is 1); `None` says to give up.
-/// `jitter` is a share of 256.
+/// How long to wait before the attempt after number `attempt` (the first is 1); `None` means not to retry.
+/// `jitter` is a fraction in units of 1/256.
 pub(crate) fn after(error: &ServiceError, effect: Effect, attempt: u32, most: u32, jitter: u8) -> Option<Duration> {
     if attempt >= most {
         return None;
     }
     let doubled = FIRST.saturating_mul(1 << (attempt - 1).min(6));
-    // Half of it at least.
+    // Between half and all of the doubled wait.
     let backoff = doubled / 2 + doubled * u32::from(jitter) / 512;
     match (error, effect) {
-        (ServiceError::Closed { .. }, Effect::Asks) => Some(backoff),
+        (ServiceError::Closed { .. }, Effect::Reads) => Some(backoff),
         (ServiceError::Refused(refused), _) => match (refused.status, refused.retry_after, effect) {
-            // A device does not become faster, and what is not emulated does not appear.
+            // A retry does not help if the device is slow, or if the emulator lacks the feature.
             (501 | 504, ..) => None,
-            // It was not done.
+            // The service refused the request without carrying it out.
             (429, wait, _) => Some(wait.unwrap_or(backoff)),
             (500.., Some(wait), _) => Some(wait),
-            (500.., None, Effect::Asks) => Some(backoff),
+            (500.., None, Effect::Reads) => Some(backoff),
             _ => None,
         },
         _ => None,
@@ -52,11 +52,11 @@ mod tests {
     }
 
     #[test]
-    fn what_changes_is_repeated_only_if_it_was_not_done() {
+    fn a_change_is_retried_only_if_the_service_refused_it() {
         let closed = || ServiceError::Closed { endpoint: "h:443".into(), source: None };
         let timeout = ServiceError::Timeout { endpoint: "h:443".into(), after: FIRST };
         let millis = |it| Some(Duration::from_millis(it));
-        for (error, asks, changes) in [
+        for (error, reads, changes) in [
             (closed(), millis(125), None),
             (timeout, None, None),
             (refused(429, Some(3)), millis(3000), millis(3000)),
@@ -69,18 +69,18 @@ mod tests {
             (refused(404, Some(1)), None, None),
             (refused(409, None), None, None),
         ] {
-            assert_eq!(after(&error, Effect::Asks, 1, 4, 0), asks, "{error}");
+            assert_eq!(after(&error, Effect::Reads, 1, 4, 0), reads, "{error}");
             assert_eq!(after(&error, Effect::Changes, 1, 4, 0), changes, "{error}");
         }
-        assert_eq!(after(&closed(), Effect::Asks, 4, 4, 0), None);
-        assert_eq!(after(&closed(), Effect::Asks, 1, 0, 0), None);
+        assert_eq!(after(&closed(), Effect::Reads, 4, 4, 0), None);
+        assert_eq!(after(&closed(), Effect::Reads, 1, 0, 0), None);
     }
 
     #[test]
-    fn the_wait_doubles_and_is_spread() {
+    fn the_wait_doubles_and_has_jitter() {
         let error = refused(503, None);
         let waits = [(1, 0), (1, 255), (2, 0), (3, 0)].map(|(attempt, jitter)| {
-            after(&error, Effect::Asks, attempt, 9, jitter).expect("another attempt").as_millis()
+            after(&error, Effect::Reads, attempt, 9, jitter).expect("another attempt").as_millis()
         });
         assert_eq!(waits, [125, 249, 250, 500]);
     }

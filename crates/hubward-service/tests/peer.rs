@@ -1,4 +1,4 @@
-//! The client against a peer that says exactly what the test wants, over plain HTTP.
+//! The client against a peer that sends scripted answers, over plain HTTP.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -8,8 +8,7 @@ use hubward_service::{AdminPort, Fault, Method, ServiceError, ServiceOptions};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-/// Answers the requests that come, one after the other, each with the next text of a script; `""`
-/// closes the connection instead. Keeps what was asked.
+/// Answers each request with the next text of a script. For `""`, closes the connection instead. Records the requests.
 struct Peer {
     address: String,
     asked: Arc<Mutex<Vec<String>>>,
@@ -48,14 +47,14 @@ async fn serve(listener: TcpListener, script: Vec<String>, asked: Arc<Mutex<Vec<
                     stream.write_all(answer.as_bytes()).await.expect("written");
                 }
                 Some(_) => continue 'connections,
-                // Nothing more to say: silence.
+                // The script is over: send no answer.
                 None => std::future::pending().await,
             }
         }
     }
 }
 
-/// Head and body; `None` at the end of the connection.
+/// Reads the head and the body of a request; `None` at the end of the connection.
 async fn read_request(stream: &mut TcpStream) -> Option<String> {
     let mut bytes = Vec::new();
     loop {
@@ -80,7 +79,7 @@ fn answer(status: &str, headers: &str, body: &str) -> String {
 }
 
 #[tokio::test]
-async fn requests_are_what_the_services_expect() {
+async fn requests_match_the_service_apis() {
     let device = r#"{"deviceId":"d 1","etag":"MQ=="}"#;
     let enrollment = r#"{"registrationId":"d1","etag":"\"e1\""}"#;
     let script = [
@@ -146,7 +145,7 @@ async fn requests_are_what_the_services_expect() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn asking_is_repeated_and_changing_is_not() {
+async fn a_read_is_retried_and_a_change_is_not() {
     let busy = || answer("503 Service Unavailable", "", r#"{"errorCode":503001,"message":"busy"}"#);
     let throttled = || answer("429 Too Many Requests", "retry-after: 2\r\n", "");
     let good = || answer("200 OK", "", r#"{"deviceId":"d1"}"#);
@@ -175,24 +174,24 @@ async fn asking_is_repeated_and_changing_is_not() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wait_that_is_too_long_is_told_at_once_and_silence_ends_at_the_deadline() {
+async fn a_retry_after_beyond_the_deadline_fails_immediately_and_a_missing_answer_times_out() {
     let later = answer("429 Too Many Requests", "retry-after: 3600\r\n", "");
     let peer = Peer::start([later]).await;
     let port = peer.port(ServiceOptions::new().deadline(Duration::from_secs(10)));
     let error = port.hub("localhost").device("d1").await.expect_err("an hour is too long");
     assert_eq!(error.refused().and_then(|it| it.retry_after), Some(Duration::from_secs(3600)));
-    // The script is over: no answer.
-    let error = port.hub("localhost").device("d1").await.expect_err("silence");
+    // The script is over, so the peer does not answer.
+    let error = port.hub("localhost").device("d1").await.expect_err("no answer");
     assert!(matches!(error, ServiceError::Timeout { after, .. } if after == Duration::from_secs(10)), "{error}");
-    // The times of a method come on top.
+    // The timeouts of a method are added to the deadline.
     let mut call = MethodRequest::new("slow");
     call.response_timeout_in_seconds = Some(100);
-    let error = port.hub("localhost").invoke("d1", &call).await.expect_err("silence");
+    let error = port.hub("localhost").invoke("d1", &call).await.expect_err("no answer");
     assert!(matches!(error, ServiceError::Timeout { after, .. } if after == Duration::from_secs(110)), "{error}");
 }
 
 #[tokio::test]
-async fn pages_follow_each_other_until_there_are_no_more() {
+async fn pages_are_requested_until_the_last_one() {
     let page = |next: &str, body: &str| {
         let next = if next.is_empty() { String::new() } else { format!("x-ms-continuation: {next}\r\n") };
         answer("200 OK", &format!("{next}x-ms-item-type: Raw\r\n"), body)
@@ -225,7 +224,7 @@ async fn pages_follow_each_other_until_there_are_no_more() {
 }
 
 #[tokio::test]
-async fn refusals_are_read_in_every_form_and_bulk_results_are_none() {
+async fn refusals_are_parsed_in_every_form_and_bulk_results_are_answers() {
     let named = r#"{"Message":"ErrorCode:DeviceNotFound;d1","ExceptionMessage":"Tracking ID:aeec-G:0"}"#;
     let dps = r#"{"errorCode":404201,"trackingId":"t-1","message":"no such\nenrollment","timestampUtc":"2024"}"#;
     let bulk = r#"{"isSuccessful":false,"errors":[{"deviceId":"d1","errorCode":409001,"errorStatus":"exists"}],"warnings":[]}"#;
@@ -265,9 +264,9 @@ async fn refusals_are_read_in_every_form_and_bulk_results_are_none() {
     assert_eq!(error.fault(), Fault::Peer, "{error}");
 }
 
-/// Azure/azure-iot-sdk-node 736 and Azure/azure-iot-sdk-c 1641: a hub pastes what the device has answered.
+/// Azure/azure-iot-sdk-node 736 and Azure/azure-iot-sdk-c 1641: a hub includes the device's answer unchecked.
 #[tokio::test]
-async fn text_of_a_device_that_is_no_json_is_the_devices_fault() {
+async fn a_device_answer_that_is_not_json_is_the_devices_fault() {
     let script = ["{'ok': true}", "{\"ok\":true}\0", "", "{\"ok\":"];
     let pasted = script.map(|it| answer("200 OK", "", &format!(r#"{{"status":200,"payload":{it}}}"#)));
     let peer = Peer::start(pasted).await;
@@ -286,7 +285,7 @@ async fn text_of_a_device_that_is_no_json_is_the_devices_fault() {
     assert!(matches!(&error, ServiceError::DeviceAnswer { device, .. } if device == "d1/m"), "{error}");
 }
 
-/// Header by header what azure-iot-explorer and azure-iot-device-http send.
+/// The headers match those that azure-iot-explorer and azure-iot-device-http send.
 #[tokio::test]
 async fn a_message_is_sent_to_a_device() {
     let peer = Peer::start([answer("204 No Content", "", "")]).await;
@@ -324,7 +323,7 @@ async fn raw_is_the_services_own_json() {
 }
 
 #[tokio::test]
-async fn events_come_as_they_happen() {
+async fn events_are_parsed_from_a_stream() {
     let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
     let chunk = |text: &str| format!("{:x}\r\n{text}\r\n", text.len());
     let script = [
@@ -347,12 +346,12 @@ async fn events_come_as_they_happen() {
 }
 
 #[tokio::test]
-async fn nobody_there_is_told_apart_from_a_refusal() {
+async fn a_refused_connection_is_a_network_error() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address").to_string();
     drop(listener);
     let port = AdminPort::new(&address, &ServiceOptions::new()).expect("a URL");
-    let error = port.call::<serde_json::Value>(Method::GET, "/health").await.expect_err("nobody");
+    let error = port.call::<serde_json::Value>(Method::GET, "/health").await.expect_err("no program listens");
     assert!(matches!(error, ServiceError::Connect { .. }) && error.fault() == Fault::Network, "{error}");
     assert_eq!(error.endpoint(), Some(address.as_str()));
     assert!(error.advice().is_some());

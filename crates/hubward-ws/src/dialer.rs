@@ -1,4 +1,4 @@
-//! The client side of the upgrade, on top of any dialer.
+//! The client side of the WebSocket upgrade, over any dialer.
 
 use std::error::Error;
 use std::fmt;
@@ -15,7 +15,7 @@ use tokio_tungstenite::tungstenite::http;
 use crate::WebSocketStream;
 use crate::stream::config;
 
-/// The port that a `Host` header leaves out.
+/// The default port, which a `Host` header omits.
 const HTTPS_PORT: u16 = 443;
 const DURING: &str = "the WebSocket upgrade";
 
@@ -28,17 +28,17 @@ pub struct WsDialer<D> {
 }
 
 impl<D: Dialer> WsDialer<D> {
-    /// How long the upgrade may take when nobody chose otherwise.
+    /// Default limit for the upgrade.
     pub const TIMEOUT: Duration = Duration::from_secs(8);
 
-    /// WebSockets at `path` (which begins with `/`, a query may follow), for `subprotocol`, over
-    /// the streams of `below`.
+    /// A dialer that upgrades the streams of `below` to WebSockets at `path`, for `subprotocol`. `path` starts with
+    /// `/` and may contain a query.
     #[must_use]
     pub fn new(below: D, path: impl Into<String>, subprotocol: impl Into<String>) -> Self {
         Self { below, path: path.into(), subprotocol: subprotocol.into(), timeout: Self::TIMEOUT }
     }
 
-    /// How long the upgrade may take, from its first byte.
+    /// Sets the limit for the upgrade, measured from its first byte.
     #[must_use]
     pub const fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
@@ -73,10 +73,10 @@ impl<D: Dialer> Dialer for WsDialer<D> {
         let (stream, response) = tokio::time::timeout(self.timeout, upgrade)
             .await
             .map_err(|_| DialError::Timeout { endpoint: to.clone(), during: DURING, after: self.timeout })?
-            .map_err(|error| refusal(to, error))?;
-        // tungstenite leaves this rule to us; we offer no extension.
+            .map_err(|error| upgrade_error(to, error))?;
+        // tungstenite does not check this rule. The client offers no extension, so the server must not choose one.
         if response.headers().contains_key(http::header::SEC_WEBSOCKET_EXTENSIONS) {
-            return Err(not_websocket(to, "an extension that was not asked for"));
+            return Err(not_websocket(to, "an extension that the client did not offer"));
         }
         self.enter(DialStep::Done);
         Ok(Opened::new(Box::new(WebSocketStream::new(stream))).server_time(date(&response)))
@@ -102,9 +102,9 @@ impl<D> WsDialer<D> {
             HTTPS_PORT => to.host.clone(),
             _ => to.to_string(),
         };
-        // `http` would take a path without a slash, and the line sent would be no HTTP.
+        // The `http` crate accepts a path without a slash, and the request line would then be invalid.
         if !self.path.starts_with('/') {
-            return Err("the path of a WebSocket begins with `/`".into());
+            return Err("the path of a WebSocket must start with `/`".into());
         }
         let uri =
             http::Uri::builder().scheme("wss").authority(host.as_str()).path_and_query(self.path.as_str()).build()?;
@@ -122,8 +122,8 @@ impl<D> WsDialer<D> {
     }
 }
 
-/// Sorts what went wrong by who is at fault.
-fn refusal(to: &Endpoint, error: WsError) -> DialError {
+/// Converts a failed upgrade, so that the error says who is at fault.
+fn upgrade_error(to: &Endpoint, error: WsError) -> DialError {
     let closed = |source| DialError::Closed { endpoint: to.clone(), during: DURING, source };
     match error {
         WsError::Http(response) => DialError::Upgrade {
@@ -134,8 +134,8 @@ fn refusal(to: &Endpoint, error: WsError) -> DialError {
         },
         WsError::Io(error) => closed(Some(error)),
         WsError::Protocol(ProtocolError::HandshakeIncomplete) => closed(None),
-        // Many tiny pieces: no server answers an upgrade like this.
-        WsError::AttackAttempt => not_websocket(to, "an answer in too many pieces, or a too long one"),
+        // No regular server sends its answer in so many small fragments.
+        WsError::AttackAttempt => not_websocket(to, "the answer is too long, or arrived in too many fragments"),
         other => not_websocket(to, &other.to_string()),
     }
 }
@@ -145,7 +145,7 @@ fn not_websocket(to: &Endpoint, problem: &str) -> DialError {
     DialError::NotWebSocket { endpoint: to.clone(), problem }
 }
 
-/// The server's clock, unless it is missing or nonsense.
+/// The server's time, if its `Date` header is present and valid.
 ///
 /// Source: RFC 9110, section 6.6.1.
 fn date(response: &Response) -> Option<SystemTime> {

@@ -1,5 +1,5 @@
-//! A byte stream inside binary WebSocket frames, both ends. What is written on one side is read on
-//! the other; where a frame begins means nothing, so any byte protocol fits, MQTT above all.
+//! A byte stream in binary WebSocket frames, for the client and the server. The peer reads exactly the bytes that were
+//! written. Frame boundaries have no meaning, so the stream carries any byte protocol, such as MQTT.
 //!
 //! ```
 //! use hubward_ws::WebSocketStream;
@@ -7,35 +7,33 @@
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> std::io::Result<()> {
-//! // Both ends of a pipe over which the HTTP upgrade has been done already.
+//! // The two ends of a pipe. The HTTP upgrade has already taken place.
 //! let (here, there) = tokio::io::duplex(1024);
 //! let (mut client, mut server) = (WebSocketStream::client(here).await, WebSocketStream::server(there).await);
 //!
 //! client.write_all(b"hello").await?;
 //! client.flush().await?;
-//! let mut heard = [0; 5];
-//! server.read_exact(&mut heard).await?;
-//! assert_eq!(&heard, b"hello");
+//! let mut received = [0; 5];
+//! server.read_exact(&mut received).await?;
+//! assert_eq!(&received, b"hello");
 //! # Ok(())
 //! # }
 //! ```
 //!
 //! # Behavior
 //!
-//! * [`WsDialer`] puts the client side of the upgrade on top of any [`Dialer`];
-//!   a server answers the upgrade itself ([`accept_key`]) and wraps what is left
-//!   ([`WebSocketStream::server`]).
-//! * Bytes written are sent when flushed, or when 16 KiB have gathered; one write makes one frame.
-//! * Pings are answered while reading. A text frame is an error: nobody who speaks MQTT sends one.
-//! * Nothing grows without bound: a frame or message may have 1 MiB, a connection keeps 16 KiB in
-//!   each direction.
-//! * tungstenite writes frames, payload included, to the `log` crate at level trace. hubward's own
-//!   programs do not listen to `log`; one that does should silence the target `tungstenite`.
+//! * [`WsDialer`] performs the client side of the upgrade over any [`Dialer`]. A server answers the upgrade request
+//!   itself ([`accept_key`]), and then wraps the connection ([`WebSocketStream::server`]).
+//! * Written bytes are sent on a flush, or when 16 KiB are buffered. Each write becomes one frame.
+//! * The stream answers pings while it is read. A text frame is an error, because MQTT uses binary frames only.
+//! * All buffers are bounded: a frame or message has at most 1 MiB, and a connection buffers 16 KiB in each direction.
+//! * tungstenite logs frames with their payload through the `log` crate at level trace. hubward's own programs do not
+//!   use `log`; a program that does should disable the target `tungstenite`.
 
 mod dialer;
 mod stream;
 
 pub use dialer::WsDialer;
-// What crosses this crate's functions.
+// Types in this crate's public API.
 pub use hubward_dial::{ByteStream, DialError, Dialer, Endpoint};
 pub use stream::{MESSAGE_MAX, WebSocketStream, accept_key};

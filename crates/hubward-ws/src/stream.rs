@@ -12,15 +12,15 @@ use tokio_tungstenite::tungstenite::error::{Error as WsError, ProtocolError};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message, Role, WebSocketConfig};
 
-/// Most bytes of a frame or message that is accepted: four times the largest telemetry message.
+/// Maximum size in bytes of a frame or message that is accepted: four times the largest telemetry message.
 ///
-/// Source: `[guess]` no source names what the services send at most.
+/// Source: `[guess]` no source names the largest frame that the services send.
 pub const MESSAGE_MAX: usize = 1024 * 1024;
 
-/// Bytes kept per direction, and the most that one frame of ours carries.
+/// Buffer size in bytes per direction, and maximum payload of a frame that this crate sends.
 const BUFFER: usize = 16 * 1024;
 
-/// The value of `Sec-WebSocket-Accept` that belongs to a `Sec-WebSocket-Key`.
+/// Computes the value of `Sec-WebSocket-Accept` for a `Sec-WebSocket-Key`.
 ///
 /// Source: RFC 6455, section 4.2.2.
 #[must_use]
@@ -28,24 +28,25 @@ pub fn accept_key(sec_websocket_key: &[u8]) -> String {
     tokio_tungstenite::tungstenite::handshake::derive_accept_key(sec_websocket_key)
 }
 
-/// Bytes inside WebSocket frames, over any byte stream.
+/// A byte stream in WebSocket frames, over any other byte stream.
 ///
-/// Reading ends (zero bytes) when the peer closes the WebSocket in order. Its end without that is
-/// [`io::ErrorKind::UnexpectedEof`], a close that names a problem [`io::ErrorKind::ConnectionAborted`],
-/// a broken rule of WebSocket or a text frame [`io::ErrorKind::InvalidData`].
+/// A read returns zero bytes after the peer has closed the WebSocket cleanly. Otherwise it fails:
 ///
-/// Shutting down sends the Close frame, then shuts down the stream below, without waiting for the
-/// peer's Close.
+/// * with [`io::ErrorKind::UnexpectedEof`] if the connection ends without a Close frame;
+/// * with [`io::ErrorKind::ConnectionAborted`] if the Close frame names a problem;
+/// * with [`io::ErrorKind::InvalidData`] if the peer violates the WebSocket protocol or sends a text frame.
+///
+/// `shutdown` sends a Close frame, then shuts down the stream below. It does not wait for the peer's Close frame.
 pub struct WebSocketStream<S> {
     inner: tokio_tungstenite::WebSocketStream<S>,
-    /// What the reader has not taken yet of the last message.
+    /// The unread rest of the last message.
     incoming: Bytes,
-    /// How reading ended; an orderly end is repeated, whatever comes after it.
+    /// Whether reading has ended. From then on, every read returns zero bytes.
     ended: bool,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
-    /// The client's end of a WebSocket whose upgrade is done. Ready at once.
+    /// The client's end of a WebSocket, after the upgrade. The future completes without waiting.
     ///
     /// # Cancel safety
     /// Dropping the future drops the stream.
@@ -53,8 +54,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
         Self::from_raw(stream, Role::Client).await
     }
 
-    /// The server's end of a WebSocket whose upgrade is done: `101` was sent, with
-    /// [`accept_key`] and the subprotocol. Ready at once.
+    /// The server's end of a WebSocket, after the upgrade: the server has sent `101` with [`accept_key`] and the
+    /// subprotocol. The future completes without waiting.
     ///
     /// # Cancel safety
     /// Dropping the future drops the stream.
@@ -77,7 +78,7 @@ pub(crate) fn config() -> WebSocketConfig {
     WebSocketConfig::default()
         .read_buffer_size(BUFFER)
         .write_buffer_size(BUFFER)
-        // Never reached: a blocked stream is flushed before the next frame is taken.
+        // Never reached: `poll_ready` flushes a blocked stream before it accepts the next frame.
         .max_write_buffer_size(4 * BUFFER)
         .max_message_size(Some(MESSAGE_MAX))
         .max_frame_size(Some(MESSAGE_MAX))
@@ -93,15 +94,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for WebSocketStream<S> {
             if this.ended {
                 return Poll::Ready(Ok(()));
             }
-            // An empty rest still holds the buffer it was cut from; without it tungstenite reuses that.
+            // An empty `Bytes` still references tungstenite's read buffer; drop it so that the buffer is reused.
             this.incoming = Bytes::new();
             match ready!(Pin::new(&mut this.inner).poll_next(cx)) {
                 Some(Ok(Message::Binary(bytes))) => this.incoming = bytes,
-                // tungstenite answers pings by itself.
+                // tungstenite answers pings.
                 Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
                 Some(Ok(Message::Close(close))) => {
                     this.ended = true;
-                    // Our Close in return, as far as it goes without waiting.
+                    // Send the answering Close frame, as far as possible without waiting.
                     let _ = Pin::new(&mut this.inner).poll_flush(cx);
                     if let Some(problem) = close.as_ref().and_then(problem_of) {
                         return Poll::Ready(Err(problem));
@@ -109,7 +110,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for WebSocketStream<S> {
                 }
                 Some(Ok(Message::Text(_))) => {
                     this.ended = true;
-                    return Poll::Ready(Err(invalid("a text frame, where only binary ones carry bytes".to_owned())));
+                    return Poll::Ready(Err(invalid(
+                        "received a text frame; only binary frames are allowed".to_owned(),
+                    )));
                 }
                 Some(Err(error)) => {
                     this.ended = true;
@@ -152,13 +155,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for WebSocketStream<S> {
 }
 
 impl<S> fmt::Debug for WebSocketStream<S> {
-    /// Without contents: the buffers may hold a password.
+    /// Omits the buffers, because they may contain a password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WebSocketStream").field("ended", &self.ended).finish_non_exhaustive()
     }
 }
 
-/// What a peer complains about when it closes; `None` for an orderly end.
+/// The problem that the peer's Close frame names; `None` if the peer closed cleanly.
 fn problem_of(close: &CloseFrame) -> Option<io::Error> {
     if matches!(close.code, CloseCode::Normal | CloseCode::Away | CloseCode::Status) {
         return None;
@@ -179,7 +182,7 @@ fn io_error(error: WsError) -> io::Error {
         | WsError::Protocol(ProtocolError::SendAfterClosing | ProtocolError::ReceivedAfterClosing) => {
             io::Error::new(io::ErrorKind::BrokenPipe, "the WebSocket is closed")
         }
-        // Holds the frame that did not fit: its text must not reach a log.
+        // This error contains the frame, which must not reach a log.
         WsError::WriteBufferFull(_) => io::Error::other("the WebSocket's write buffer is full"),
         other => invalid(other.to_string()),
     }

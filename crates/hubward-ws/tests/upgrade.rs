@@ -1,4 +1,4 @@
-//! The upgrade as a client sees it, against servers written by hand.
+//! The client side of the upgrade, against hand-written servers.
 
 use std::sync::Mutex;
 use std::time::{Duration, SystemTime};
@@ -8,7 +8,7 @@ use hubward_dial::{ByteStream, DialError, Dialer, Endpoint};
 use hubward_ws::{WebSocketStream, WsDialer, accept_key};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
-/// Hands out one end of a pipe.
+/// A dialer that returns one end of a pipe.
 #[derive(Debug)]
 struct Pipe(Mutex<Option<DuplexStream>>);
 
@@ -33,7 +33,7 @@ fn hub() -> Endpoint {
     Endpoint::new("hub.example", 443)
 }
 
-/// Reads a request, up to its empty line.
+/// Reads a request up to its empty line.
 async fn request(pipe: &mut DuplexStream) -> String {
     let mut text = Vec::new();
     while !text.ends_with(b"\r\n\r\n") {
@@ -47,7 +47,7 @@ fn key_of(request: &str) -> &str {
     rest.split_once("\r\n").expect("a line").0
 }
 
-/// The answer that a good server gives, with lines left out or changed.
+/// The answer of a correct server, with lines that `change` modifies or leaves out.
 fn answer(request: &str, change: impl Fn(&str) -> Option<String>) -> String {
     let accept = format!("Sec-WebSocket-Accept: {}", accept_key(key_of(request).as_bytes()));
     let lines = ["Upgrade: websocket", "Connection: Upgrade", &accept, "Sec-WebSocket-Protocol: mqtt"];
@@ -56,7 +56,7 @@ fn answer(request: &str, change: impl Fn(&str) -> Option<String>) -> String {
 }
 
 #[tokio::test]
-async fn asks_as_documented_and_then_carries_bytes() {
+async fn the_request_matches_the_documentation_and_bytes_flow_afterwards() {
     for (host, port, path, host_header) in [
         ("hub.example", 443, "/$iothub/websocket", "hub.example"),
         ("hub.example", 8443, "/$iothub/websocket?iothub-no-client-cert=true", "hub.example:8443"),
@@ -73,7 +73,7 @@ async fn asks_as_documented_and_then_carries_bytes() {
                 key_of(&request)
             );
             assert_eq!(request, expected);
-            // The first frame in one piece with the answer.
+            // The first frame arrives in the same write as the answer.
             let answer = answer(&request, |line| Some(line.to_owned()));
             let answer = [answer.as_bytes(), b"\x82\x02hi"].concat();
             pipe.write_all(&answer).await.expect("an open pipe");
@@ -83,9 +83,9 @@ async fn asks_as_documented_and_then_carries_bytes() {
         let to = Endpoint::new(host, port);
         let client = async {
             let mut stream = dialer.dial(&to).await.expect("a good server");
-            let mut heard = [0; 2];
-            stream.read_exact(&mut heard).await.expect("two bytes");
-            assert_eq!(&heard, b"hi");
+            let mut received = [0; 2];
+            stream.read_exact(&mut received).await.expect("two bytes");
+            assert_eq!(&received, b"hi");
             stream.write_all(b"!").await.expect("an open stream");
             stream.flush().await.expect("an open stream");
         };
@@ -93,7 +93,7 @@ async fn asks_as_documented_and_then_carries_bytes() {
     }
 }
 
-/// What dialling a server comes to that answers with this.
+/// Dials a server that sends this answer, and returns the error.
 async fn refused(answer: impl Fn(&str) -> String) -> DialError {
     let (dialer, mut pipe) = dialer();
     let server = async {
@@ -130,7 +130,7 @@ async fn another_status_is_a_refusal() {
 }
 
 #[tokio::test]
-async fn the_servers_clock_comes_along() {
+async fn the_servers_time_is_returned() {
     for (line, expected) in [
         ("Date: Tue, 14 Nov 2023 22:13:20 GMT", Some(dated_at())),
         ("date: Tuesday, 14-Nov-23 22:13:20 GMT", Some(dated_at())),
@@ -153,7 +153,7 @@ async fn the_servers_clock_comes_along() {
 }
 
 #[tokio::test]
-async fn a_switch_that_breaks_a_rule_is_not_websocket() {
+async fn an_answer_that_violates_the_upgrade_rules_is_not_websocket() {
     let without = |start: &'static str| move |line: &str| (!line.starts_with(start)).then(|| line.to_owned());
     let with = |line: &'static str| {
         move |request: &str| answer(request, |it| Some(it.to_owned())).replacen("\r\n", &format!("\r\n{line}\r\n"), 1)
@@ -177,7 +177,7 @@ async fn a_switch_that_breaks_a_rule_is_not_websocket() {
 }
 
 #[tokio::test]
-async fn an_end_before_the_answer_is_closed() {
+async fn an_end_before_the_answer_is_a_closed_connection() {
     for begun in ["", "HTTP/1.1 101 Switching Proto"] {
         let error = refused(|_| begun.to_owned()).await;
         assert!(matches!(error, DialError::Closed { during: "the WebSocket upgrade", .. }), "{begun}: {error:?}");
@@ -185,15 +185,15 @@ async fn an_end_before_the_answer_is_closed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn silence_ends_at_the_limit() {
+async fn a_server_that_does_not_answer_times_out() {
     let (dialer, _pipe) = dialer();
     let limit = Duration::from_secs(4);
-    let error = dialer.timeout(limit).dial(&hub()).await.expect_err("silence");
+    let error = dialer.timeout(limit).dial(&hub()).await.expect_err("the server sends nothing");
     assert!(matches!(error, DialError::Timeout { after, .. } if after == limit), "{error:?}");
 }
 
 #[tokio::test]
-async fn a_name_or_path_that_is_none_is_refused_before_dialling() {
+async fn an_invalid_host_or_path_is_refused_before_dialing() {
     for (path, host) in [("/a b", "hub.example"), ("no-slash", "hub.example"), ("/", "no name")] {
         let (here, _there) = duplex(64);
         let dialer = WsDialer::new(Pipe(Mutex::new(Some(here))), path, "mqtt");

@@ -1,20 +1,20 @@
-//! Which crate may depend on which: the table of `docs/architecture.md`, checked against the
-//! manifests, and the text of the table against the document.
+//! Checks the manifests against the table of allowed dependencies ("arrows") between crates, and the table against
+//! `docs/architecture.md`.
 
 use super::packages::Package;
 
-/// A line of the table.
+/// One line of the table.
 struct Arrow {
-    /// The line as it stands in the document.
+    /// The exact text of the line in the document.
     text: &'static str,
     from: &'static [&'static str],
     to: To,
 }
 
 enum To {
-    /// These of our crates, and no others.
+    /// Only these crates of the workspace.
     Only(&'static [&'static str]),
-    /// Any of them.
+    /// Every crate of the workspace.
     All,
 }
 
@@ -77,8 +77,8 @@ const ARROWS: [Arrow; 13] = [
     Arrow { text: "xtask: spawns cargo, no arrows", from: &["xtask"], to: To::Only(&[]) },
 ];
 
-/// The device's side. Tests of the emulator must not use it, nor its tests the emulator: a wrong
-/// fact would then be wrong on both sides, and they are to be usable without each other.
+/// The crates for devices. Their unit tests must not use the emulator, and the emulator's must not use them. Otherwise
+/// a wrong fact could be wrong on both sides and pass, and neither side could be built without the other.
 const DEVICE_SIDE: [&str; 7] = [
     "hubward-transport",
     "hubward-https",
@@ -89,12 +89,12 @@ const DEVICE_SIDE: [&str; 7] = [
     "hubward-fleet",
 ];
 
-/// Checks every dependency between our own crates.
+/// Checks every dependency between crates of the workspace.
 pub(super) fn check(packages: &[Package], architecture: &str) -> Vec<String> {
     let mut findings = Vec::new();
     for arrow in ARROWS.iter().filter(|it| !architecture.contains(it.text)) {
         findings.push(format!(
-            "docs/architecture.md no longer says `{}`; make it and the table in xtask/src/tidy/arrows.rs say the same",
+            "docs/architecture.md does not contain `{}`; make it match the table in xtask/src/tidy/arrows.rs",
             arrow.text
         ));
     }
@@ -102,7 +102,7 @@ pub(super) fn check(packages: &[Package], architecture: &str) -> Vec<String> {
         let name = package.name.as_str();
         let Some(arrow) = ARROWS.iter().find(|it| it.from.contains(&name)) else {
             findings.push(format!(
-                "{name} is not in the table of allowed arrows; add it to docs/architecture.md and to \
+                "{name} is not in the table of allowed dependencies; add it to docs/architecture.md and to \
                  xtask/src/tidy/arrows.rs, with a decision note"
             ));
             continue;
@@ -115,7 +115,7 @@ pub(super) fn check(packages: &[Package], architecture: &str) -> Vec<String> {
                 && !allowed.contains(&to)
             {
                 findings.push(format!(
-                    "{name} depends on {to}, but the allowed arrow is `{}`; remove the dependency, or change \
+                    "{name} depends on {to}, but the table allows only `{}`; remove the dependency, or change \
                      docs/architecture.md and xtask/src/tidy/arrows.rs with a decision note",
                     arrow.text
                 ));
@@ -131,7 +131,7 @@ fn check_dev(from: &str, to: &str) -> Option<String> {
         || (is_device_side(from) && to == "hubward-emulator");
     both.then(|| {
         format!(
-            "the tests of {from} use {to}, but device side and emulator meet only in tests/; move those tests there"
+            "the tests of {from} use {to}, but device crates and emulator meet only in tests/; move those tests there"
         )
     })
 }
@@ -155,7 +155,7 @@ mod tests {
     }
 
     fn check_one(package: Package) -> Vec<String> {
-        // Every crate of ours exists, so that a name is known as ours.
+        // Include every crate of the table, so that `check` treats each name as one of the workspace.
         let others = ARROWS.iter().flat_map(|it| it.from).filter(|it| **it != package.name);
         let mut packages: Vec<Package> = others.map(|it| self::package(it, &[], &[])).collect();
         packages.push(package);
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn finds_arrows_that_point_up_or_sideways() {
+    fn finds_dependencies_that_point_up_or_sideways() {
         for (from, to) in [
             ("hubward-proto", "hubward-sas"),
             ("hubward-dps", "hubward-hub"),
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn keeps_device_side_and_emulator_apart_in_tests_too() {
+    fn finds_unit_tests_that_mix_device_crates_and_emulator() {
         for (from, to) in [
             ("hubward-emulator", "hubward-hub"),
             ("hubward-emulator", "hubward"),
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn finds_a_crate_and_a_document_that_the_table_does_not_know() {
+    fn finds_a_crate_or_a_document_that_does_not_match_the_table() {
         let findings = check_one(package("hubward-util", &[], &[]));
         assert!(findings.len() == 1 && findings[0].contains("hubward-util is not in the table"), "{findings:?}");
         let findings = check(&[], &document().replace("ws → dial", "ws → dial, proto"));

@@ -1,12 +1,12 @@
-//! Crates that must not be in the tree, and what `proto` and `sas` must not reach. `deny.toml`
-//! says the same; this holds where cargo-deny is not installed.
+//! Finds banned crates, and crates that `proto` and `sas` must not depend on. `deny.toml` has the same rules; this
+//! check also works without cargo-deny.
 
 use std::collections::BTreeSet;
 
 use super::lockfile::Locked;
 use super::packages::Package;
 
-/// Never, with the reason.
+/// Banned crates, each with the reason.
 const BANNED: [(&str, &str); 5] = [
     ("openssl-sys", "TLS is rustls with ring"),
     ("native-tls", "TLS is rustls with ring"),
@@ -15,31 +15,31 @@ const BANNED: [(&str, &str); 5] = [
     ("rustls-pemfile", "PEM is read with rustls::pki_types::pem"),
 ];
 
-/// At most one version each.
+/// Crates of which the lockfile may contain only one version.
 const SINGLE: [&str; 4] = ["rustls", "tokio-rustls", "tungstenite", "tokio-tungstenite"];
 
-/// Older versions than these have known holes.
+/// Minimum versions: older ones have known vulnerabilities.
 const AT_LEAST: [(&str, (u64, u64)); 1] = [("rustls-webpki", (0, 103))];
 
-/// What pure crates must not reach, over any number of crates.
+/// Crates that pure crates must not depend on, directly or indirectly.
 const IMPURE: [&str; 4] = ["tokio", "hyper", "rumqttc", "rustls"];
 
-/// Checks lockfile and manifests.
+/// Checks the lockfile and the manifests.
 pub(super) fn check(packages: &[Package], locked: &[Locked]) -> Vec<String> {
     let mut findings = Vec::new();
     for Locked { name, version, source, .. } in locked {
         if let Some((_, reason)) = BANNED.iter().find(|(it, _)| it == name) {
             findings.push(format!(
-                "{name} {version} is in Cargo.lock, but {reason}; find who brings it with `cargo tree --target all \
-                 --invert {name}` and turn off that feature"
+                "{name} {version} is in Cargo.lock, but {reason}; find the crate that depends on it with \
+                 `cargo tree --target all --invert {name}` and turn off that feature"
             ));
         }
         if let Some((_, least)) = AT_LEAST.iter().find(|(it, _)| it == name)
             && major_minor(version) < *least
         {
             findings.push(format!(
-                "{name} {version} has known holes; find who brings it with `cargo tree --target all --invert \
-                 {name}@{version}` and use a release that needs {}.{} or newer",
+                "{name} {version} has known vulnerabilities; find the crate that depends on it with `cargo tree \
+                 --target all --invert {name}@{version}` and use a release that needs {}.{} or newer",
                 least.0, least.1
             ));
         }
@@ -51,8 +51,8 @@ pub(super) fn check(packages: &[Package], locked: &[Locked]) -> Vec<String> {
         let versions: Vec<&str> = locked.iter().filter(|it| it.name == name).map(|it| it.version.as_str()).collect();
         if versions.len() > 1 {
             findings.push(format!(
-                "{name} is in Cargo.lock in the versions {}; raise or lower what brings the second one until \
-                 there is one",
+                "{name} is in Cargo.lock in the versions {}; change the versions of the crates that depend on it until \
+                 only one is left",
                 versions.join(" and ")
             ));
         }
@@ -61,15 +61,15 @@ pub(super) fn check(packages: &[Package], locked: &[Locked]) -> Vec<String> {
         let reached = reached(name, packages, locked);
         for impure in IMPURE.iter().filter(|it| reached.contains(**it)) {
             findings.push(format!(
-                "{name} reaches {impure}, but it must stay without runtime, socket and clock; remove the dependency \
-                 that brings it"
+                "{name} reaches {impure}, but it must not use a runtime, a socket or a clock; remove the dependency \
+                 that pulls it in"
             ));
         }
     }
     findings
 }
 
-/// Every package that `name` reaches through normal and build dependencies.
+/// Every package that `name` depends on, directly or indirectly, through normal and build dependencies.
 fn reached<'a>(name: &str, packages: &'a [Package], locked: &'a [Locked]) -> BTreeSet<&'a str> {
     let direct = packages.iter().filter(|it| it.name == name).flat_map(|it| &it.dependencies);
     let mut to_visit: Vec<&str> = direct.filter(|it| !it.is_dev).map(|it| it.name.as_str()).collect();
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn finds_what_is_banned_old_twice_or_from_git() {
+    fn finds_banned_old_duplicate_and_git_crates() {
         let from_git = Locked { source: Some("git+somewhere".into()), ..locked("bytes", "1.0.0", &[]) };
         for (lockfile, expected) in [
             (vec![locked("openssl-sys", "0.9.1", &[])], "openssl-sys 0.9.1 is in Cargo.lock"),
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn follows_dependencies_of_dependencies() {
+    fn finds_indirect_dependencies() {
         let lockfile = [locked("serde", "1.0.0", &["middle"]), locked("middle", "1.0.0", &["tokio"])];
         let findings = check(&[proto("serde", false)], &lockfile);
         assert!(findings.len() == 1 && findings[0].starts_with("hubward-proto reaches tokio"), "{findings:?}");

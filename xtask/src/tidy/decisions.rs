@@ -1,11 +1,11 @@
-//! Every decision note can be found from the index of the documents.
+//! Checks that every decision note is linked from the index of the documents.
 
-/// Checks the notes among `paths` against the texts that should link them.
+/// Checks that one of the `indexes` links each decision note in `paths`.
 pub(super) fn check<'a>(paths: impl Iterator<Item = &'a str>, indexes: &[&str]) -> Vec<String> {
     let notes = paths.filter_map(|it| it.strip_prefix("docs/decisions/")).filter(|it| it.ends_with(".md"));
     notes
         .filter(|note| !indexes.iter().any(|it| it.contains(&format!("decisions/{note}"))))
-        .map(|note| format!("docs/decisions/{note} is linked from nowhere; link it from docs/README.md"))
+        .map(|note| format!("docs/decisions/{note} is not linked; link it from docs/README.md"))
         .collect()
 }
 
@@ -14,10 +14,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn finds_a_note_that_nothing_links() {
+    fn finds_a_note_without_a_link() {
         let paths = ["docs/decisions/0001-a.md", "docs/decisions/0002-b.md", "docs/testing.md", "docs/decisions/x.svg"];
         let findings = check(paths.into_iter(), &["see [a](decisions/0001-a.md)", ""]);
         assert_eq!(findings.len(), 1, "{findings:?}");
-        assert!(findings[0].starts_with("docs/decisions/0002-b.md is linked from nowhere"), "{findings:?}");
+        assert!(findings[0].starts_with("docs/decisions/0002-b.md is not linked"), "{findings:?}");
     }
 }

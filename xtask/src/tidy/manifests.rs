@@ -1,8 +1,8 @@
-//! What a manifest must say, so that a crate can be published and found.
+//! Checks that a manifest has the fields that a crate needs to be published and found.
 
 use super::packages::Package;
 
-/// Checks every package; those that are not published need less.
+/// Checks every package. A package that is not published needs fewer fields.
 pub(super) fn check(packages: &[Package]) -> Vec<String> {
     packages
         .iter()
@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn names_each_thing_that_is_missing() {
+    fn names_each_missing_field() {
         assert_eq!(check(&[complete()]), Vec::<String>::new());
         type Break = fn(&mut Package);
         let cases: [(Break, &str); 11] = [
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn asks_less_of_what_is_not_published() {
+    fn an_unpublished_package_needs_fewer_fields() {
         let private = Package {
             is_published: false,
             keywords: vec![],

@@ -1,7 +1,7 @@
-//! `cargo xtask tidy`: reads manifests, lockfile and tracked files, and applies the rules.
+//! `cargo xtask tidy`: reads the manifests, the lockfile and the tracked files, and checks the rules.
 //!
-//! A rule is a pure function over what was read, in a file of its own, tested with planted
-//! violations. It answers with sentences that say what to do; none means that all is well.
+//! Each rule is a pure function in a separate file, tested with deliberate violations. It returns one sentence per
+//! violation, which says what to do. No sentence means no violation.
 
 mod arrows;
 mod bans;
@@ -21,17 +21,17 @@ use crate::spawn::{Cargo, command, root};
 /// A tracked text file.
 #[derive(Debug)]
 struct File {
-    /// From the root, with `/`.
+    /// The path from the root, with `/` as the separator.
     path: String,
     text: String,
 }
 
-/// The command.
+/// Runs `cargo xtask tidy`.
 pub(crate) fn tidy() -> ExitCode {
     if check_and_report() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Prints what there is to do; whether there was nothing.
+/// Prints the findings, and returns whether there are none.
 pub(crate) fn check_and_report() -> bool {
     let findings = match findings() {
         Ok(findings) => findings,
@@ -41,18 +41,19 @@ pub(crate) fn check_and_report() -> bool {
         println!("tidy: {finding}");
     }
     match findings.len() {
-        0 => println!("tidy: nothing to do"),
-        count => println!("tidy: {count} to do"),
+        0 => println!("tidy: no findings"),
+        count => println!("tidy: {count} findings"),
     }
     findings.is_empty()
 }
 
-/// Reads everything once and asks every rule.
+/// Reads every input once and checks every rule.
 fn findings() -> Result<Vec<String>, String> {
     let files = tracked_files()?;
     let text = |path: &str| {
         let file = files.iter().find(|it| it.path == path);
-        file.map(|it| it.text.as_str()).ok_or_else(|| format!("{path} is not tracked; add it, tidy reads it"))
+        file.map(|it| it.text.as_str())
+            .ok_or_else(|| format!("{path} is not tracked by git; add it, because tidy reads it"))
     };
     let packages = packages::read(&Cargo::metadata()?)?;
     let locked = lockfile::parse(text("Cargo.lock")?);
@@ -68,11 +69,11 @@ fn findings() -> Result<Vec<String>, String> {
     Ok(findings)
 }
 
-/// Every tracked file that is text. A file that was deleted but not yet committed is left out.
+/// Every tracked text file. Leaves out a file whose deletion is not committed yet.
 fn tracked_files() -> Result<Vec<File>, String> {
     let paths = match git_files() {
         Some(paths) => paths,
-        // An unpacked archive has no git; then whatever lies there counts.
+        // An unpacked archive has no git repository: use every file.
         None => walk()?,
     };
     let mut files = Vec::new();

@@ -1,4 +1,4 @@
-//! The workspace's packages, as far as the rules look at them.
+//! The workspace's packages, with the fields that the rules check.
 
 use std::fs;
 use std::path::Path;
@@ -9,7 +9,7 @@ use serde_json::Value;
 #[derive(Debug, Clone, Default)]
 pub(super) struct Package {
     pub(super) name: String,
-    /// From the root of the repository.
+    /// The path of the manifest from the root of the repository.
     pub(super) manifest: String,
     pub(super) is_published: bool,
     pub(super) dependencies: Vec<Dependency>,
@@ -21,9 +21,9 @@ pub(super) struct Package {
     pub(super) readme_exists: bool,
     pub(super) rust_version: Option<String>,
     pub(super) license: Option<String>,
-    /// Whether there is `[package.metadata.docs.rs]`.
+    /// Whether the manifest has `[package.metadata.docs.rs]`.
     pub(super) has_docs_rs: bool,
-    /// Whether there is `[lints] workspace = true`.
+    /// Whether the manifest has `[lints] workspace = true`.
     pub(super) has_workspace_lints: bool,
 }
 
@@ -31,11 +31,11 @@ pub(super) struct Package {
 #[derive(Debug, Clone)]
 pub(super) struct Dependency {
     pub(super) name: String,
-    /// For tests, examples and benches only.
+    /// Whether only tests, examples and benches use it.
     pub(super) is_dev: bool,
 }
 
-/// Reads the answer of `cargo metadata --no-deps`, and from each manifest what cargo leaves out.
+/// Parses the output of `cargo metadata --no-deps`, and reads from each manifest the fields that cargo leaves out.
 pub(super) fn read(metadata: &Value) -> Result<Vec<Package>, String> {
     let root = Path::new(metadata["workspace_root"].as_str().ok_or("cargo metadata names no workspace root")?);
     let packages = metadata["packages"].as_array().ok_or("cargo metadata lists no packages")?;
@@ -57,7 +57,7 @@ fn package(root: &Path, value: &Value) -> Result<Package, String> {
     });
     Ok(Package {
         manifest: path.strip_prefix(root).unwrap_or(path).to_string_lossy().replace('\\', "/"),
-        // `null` means anywhere, an empty list nowhere.
+        // `null` allows every registry, an empty list allows none.
         is_published: value["publish"].as_array().is_none_or(|it| !it.is_empty()),
         dependencies: dependencies.collect(),
         description: text("description"),
@@ -73,7 +73,7 @@ fn package(root: &Path, value: &Value) -> Result<Package, String> {
     })
 }
 
-/// Whether a manifest takes its lints from the workspace; cargo metadata does not tell.
+/// Whether a manifest inherits the lints of the workspace. `cargo metadata` does not report this.
 fn has_workspace_lints(manifest: &str) -> bool {
     let mut lines = manifest.lines().map(str::trim).skip_while(|it| *it != "[lints]").skip(1);
     let mut table = std::iter::from_fn(|| lines.next().filter(|it| !it.starts_with('[')));
@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn finds_the_lints_of_the_workspace_and_nothing_else() {
+    fn recognises_inherited_lints() {
         for (manifest, expected) in [
             ("[package]\nname = \"a\"\n\n[lints]\nworkspace = true\n", true),
             ("[lints]\n# ours\nworkspace=true", true),

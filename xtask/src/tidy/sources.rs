@@ -1,20 +1,20 @@
-//! What tracked files must not hold: traces of one machine, leftovers, secrets of style.
+//! Finds text that tracked files must not contain: paths and settings of one machine, and leftovers.
 //!
-//! The patterns are put together from halves, so that this file does not hold them itself.
+//! Each pattern is joined from two halves, so that this file does not contain it.
 
 use super::File;
 
-/// More lines than this need a reason in the header.
+/// Maximum number of lines of a file without a reason in its header.
 const LONG: usize = 800;
 
-/// The words that introduce the reason.
+/// The words that introduce the reason for a long file.
 const LONG_REASON: &str = "long because";
 
-/// Folders of one machine. They count only where a path begins.
+/// Folders of one machine. A match counts only at the beginning of a path.
 const MACHINE_PATHS: [&str; 5] =
     [concat!("/wo", "rk/"), concat!("/ho", "me/"), concat!("/ro", "ot/"), concat!("/Us", "ers/"), concat!("/tm", "p/")];
 
-/// Where packages come from is a matter of each machine's own settings.
+/// Package registries. Each machine's own settings choose them, so no file names one.
 const REGISTRIES: [&str; 9] = [
     concat!("index.", "crates.io"),
     concat!("static.", "crates.io"),
@@ -27,7 +27,7 @@ const REGISTRIES: [&str; 9] = [
     concat!("replace", "-with ="),
 ];
 
-/// Leftovers in Rust, with what to do instead.
+/// Leftovers in Rust code, each with what to do instead.
 const LEFTOVERS: [(&str, &str); 5] = [
     (concat!("todo", "!("), "finish it"),
     (concat!("unimplemented", "!("), "finish it"),
@@ -36,7 +36,7 @@ const LEFTOVERS: [(&str, &str); 5] = [
     (concat!("#![al", "low("), "use `#![expect(…, reason = \"…\")]`"),
 ];
 
-/// Building a client's TLS settings; only one crate does.
+/// The call that builds a client's TLS settings. Only `hubward-dial` may make it.
 const TLS_BUILDER: &str = concat!("ClientConfig::", "builder");
 
 /// Checks every file.
@@ -49,21 +49,21 @@ fn check_one(file: &File) -> Vec<String> {
     let mut findings = Vec::new();
     if is_rust && file.text.lines().count() > LONG && !has_reason(&file.text) {
         findings.push(format!(
-            "{} has more than {LONG} lines; split it at a seam, or write `{LONG_REASON} …` in its header",
+            "{} has more than {LONG} lines; split it, or write `{LONG_REASON} …` in its header",
             file.path
         ));
     }
     for (number, line) in (1..).zip(file.text.lines()) {
         let mut add = |what: String| findings.push(format!("{}:{number}: {what}", file.path));
         for pattern in MACHINE_PATHS.iter().filter(|it| has_path(line, it)) {
-            add(format!("`{pattern}…` is a path of one machine; say it relatively, or use a temporary folder"));
+            add(format!("`{pattern}…` is a path of one machine; use a relative path or a temporary folder"));
         }
         for pattern in REGISTRIES.iter().filter(|it| line.contains(**it)) {
-            add(format!("`{pattern}` says where packages come from; leave that to each machine's settings"));
+            add(format!("`{pattern}` names a package registry; leave that to each machine's settings"));
         }
         if is_rust {
             for (pattern, instead) in LEFTOVERS.iter().filter(|(it, _)| line.contains(it)) {
-                add(format!("`{pattern}` must not stay; {instead}"));
+                add(format!("`{pattern}` is not allowed; {instead}"));
             }
             if line.contains(TLS_BUILDER) && builds_tls_elsewhere(&file.path) {
                 add(format!("only hubward-dial calls `{TLS_BUILDER}`; take the settings from there"));
@@ -73,12 +73,12 @@ fn check_one(file: &File) -> Vec<String> {
     findings
 }
 
-/// Whether the leading comment gives a reason for the file's length.
+/// Whether the header comment gives a reason for the file's length.
 fn has_reason(text: &str) -> bool {
     text.lines().take_while(|it| it.starts_with("//!")).any(|it| it.contains(LONG_REASON))
 }
 
-/// Whether a path that begins with `pattern` begins in the line.
+/// Whether the line contains a path that begins with `pattern`.
 fn has_path(line: &str, pattern: &str) -> bool {
     line.match_indices(pattern).any(|(at, _)| {
         let before = line[..at].chars().next_back();
@@ -86,7 +86,7 @@ fn has_path(line: &str, pattern: &str) -> bool {
     })
 }
 
-/// Source of a published crate other than the one that may; its tests may.
+/// Whether this is source code of a published crate other than `hubward-dial`. Tests are exempt.
 fn builds_tls_elsewhere(path: &str) -> bool {
     path.starts_with("crates/")
         && path.contains("/src/")
@@ -104,13 +104,13 @@ mod tests {
     }
 
     #[test]
-    fn finds_traces_of_a_machine() {
+    fn finds_paths_and_registries_of_one_machine() {
         for pattern in MACHINE_PATHS {
             for before in ["", "see ", "\"", "(", "`", "dir="] {
                 let findings = check_text("docs/a.md", format!("ok\n{before}{pattern}x"));
                 assert!(findings.len() == 1 && findings[0].starts_with("docs/a.md:2: "), "{pattern}: {findings:?}");
             }
-            // The same letters inside a longer path or an address.
+            // The same text inside a longer path or an address.
             for before in ["a", "example.org", ".", "~", "${x}"] {
                 assert_eq!(check_text("docs/a.md", format!("{before}{pattern}x")), Vec::<String>::new(), "{pattern}");
             }

@@ -1,26 +1,28 @@
-//! Every wire vector is tested, or deferred with a reason.
+//! Checks that every wire vector is tested, or deferred with a reason.
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-/// How many vectors there are.
+/// The number of vectors.
 const TOTAL: usize = 112;
 
-/// How many may be deferred.
-const MOST_DEFERRED: usize = 24;
+/// Maximum number of deferred vectors.
+const MAX_DEFERRED: usize = 24;
 
-/// The kinds that nothing depends on today.
+/// The kinds of vectors that may be deferred, because no code uses them yet.
 const DEFERRABLE: [&str; 3] = ["decode_topic", "hub_topics", "connection_string"];
 
-/// Checks `accounted.json` against `vectors.json`. Whether a test really does what is listed is for
-/// the test to say.
+/// Checks `accounted.json` against `vectors.json`. Does not check that a test really covers a listed vector; the tests
+/// do that.
 pub(super) fn check(vectors: &str, accounted: &str) -> Vec<String> {
     match (kinds(vectors), serde_json::from_str(accounted)) {
         (Ok(kinds), Ok(Value::Object(listed))) => check_list(&kinds, listed.iter()),
         (Err(problem), _) => vec![format!("tests/vectors/vectors.json {problem}; restore it")],
-        (_, Ok(_)) => vec!["tests/vectors/accounted.json is no object; make it one of ids".to_owned()],
-        (_, Err(error)) => vec![format!("tests/vectors/accounted.json is not JSON ({error}); repair it")],
+        (_, Ok(_)) => {
+            vec!["tests/vectors/accounted.json is not a JSON object; map each vector id to an entry".to_owned()]
+        }
+        (_, Err(error)) => vec![format!("tests/vectors/accounted.json is not JSON ({error}); fix it")],
     }
 }
 
@@ -53,19 +55,19 @@ fn check_list<'a>(
         }
     }
     for id in kinds.keys().filter(|it| !handled.contains(it)) {
-        findings.push(format!("the vector {id} is in no list; test it, or defer it in accounted.json with a reason"));
+        findings.push(format!("the vector {id} is not listed; test it, or defer it in accounted.json with a reason"));
     }
     if kinds.len() != TOTAL {
         findings
             .push(format!("there are {} vectors instead of {TOTAL}; restore tests/vectors/vectors.json", kinds.len()));
     }
-    if deferred > MOST_DEFERRED {
-        findings.push(format!("{deferred} vectors are deferred, {MOST_DEFERRED} at most may be; test some of them"));
+    if deferred > MAX_DEFERRED {
+        findings.push(format!("{deferred} vectors are deferred, but at most {MAX_DEFERRED} may be; test some of them"));
     }
     findings
 }
 
-/// The kind of each id.
+/// The kind of each vector, by id.
 fn kinds(vectors: &str) -> Result<BTreeMap<String, String>, String> {
     let file: Value = serde_json::from_str(vectors).map_err(|error| format!("is not JSON ({error})"))?;
     let list = file["vectors"].as_array().ok_or("has no vectors")?;
@@ -87,7 +89,7 @@ mod tests {
 
     use super::*;
 
-    /// As many vectors as there are: `v0` to `v111`, the first 30 of a kind that may wait.
+    /// The full number of vectors: `v0` to `v111`. The first 30 are of a kind that may be deferred.
     fn vectors() -> String {
         let kind = |it| if it < 30 { "decode_topic" } else { "sas_hub_device" };
         let list: Vec<Value> = (0..TOTAL).map(|it| json!({"id": format!("v{it}"), "kind": kind(it)})).collect();
@@ -104,7 +106,7 @@ mod tests {
     fn accepts_a_complete_list() {
         assert_eq!(check_changed(|_| {}), Vec::<String>::new());
         let defer_some = |listed: &mut serde_json::Map<String, Value>| {
-            for it in 0..MOST_DEFERRED {
+            for it in 0..MAX_DEFERRED {
                 listed.insert(format!("v{it}"), json!({"deferred": "later"}));
             }
         };
@@ -112,11 +114,11 @@ mod tests {
     }
 
     #[test]
-    fn finds_what_is_missing_unknown_or_deferred_too_freely() {
+    fn finds_missing_unknown_and_wrongly_deferred_vectors() {
         let expect = |findings: Vec<String>, expected: &str| {
             assert!(findings.len() == 1 && findings[0].contains(expected), "{expected}: {findings:?}");
         };
-        expect(check_changed(|it| drop(it.remove("v5"))), "v5 is in no list");
+        expect(check_changed(|it| drop(it.remove("v5"))), "v5 is not listed");
         expect(check_changed(|it| drop(it.insert("w".into(), json!({"tested": "both"})))), "which does not exist");
         expect(check_changed(|it| drop(it.insert("v5".into(), json!({"deferred": " "})))), "without a reason");
         expect(check_changed(|it| drop(it.insert("v5".into(), json!({"tested": "maybe"})))), "needs either");
@@ -126,7 +128,7 @@ mod tests {
         );
         expect(check_changed(|it| drop(it.insert("v99".into(), json!({"deferred": "no"})))), "must not be deferred");
         let too_many = |listed: &mut serde_json::Map<String, Value>| {
-            for it in 0..=MOST_DEFERRED {
+            for it in 0..=MAX_DEFERRED {
                 listed.insert(format!("v{it}"), json!({"deferred": "later"}));
             }
         };
@@ -136,7 +138,7 @@ mod tests {
             "1 vectors instead",
         );
         expect(check("", "{}"), "restore it");
-        expect(check(&vectors(), "[]"), "no object");
+        expect(check(&vectors(), "[]"), "not a JSON object");
         expect(check(&vectors(), "{"), "not JSON");
         expect(
             check(r#"{"vectors": [{"id": "a", "kind": "b"}, {"id": "a", "kind": "b"}]}"#, "{}"),

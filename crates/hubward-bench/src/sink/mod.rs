@@ -1,4 +1,4 @@
-//! The other end: takes telemetry over TLS 1.3 and acknowledges it, in a process of its own.
+//! The sink: a peer in a separate process that receives telemetry over TLS 1.3 and acknowledges it.
 
 mod process;
 mod server;

@@ -1,4 +1,4 @@
-//! A sink started from this very program, and stopped with it.
+//! Runs the sink as a child process of the same program. It stops when the parent stops.
 
 use std::io::{self, Read, Write};
 use std::process::Stdio;
@@ -13,12 +13,12 @@ use crate::cores;
 /// A running sink. Dropping it ends the process.
 #[derive(Debug)]
 pub(crate) struct SinkProcess {
-    /// Where it listens, on 127.0.0.1.
+    /// Its port on 127.0.0.1.
     pub(crate) port: u16,
-    /// Its certificate (PEM), for [`HOST`](super::HOST), trusted by nobody else.
+    /// Its self-signed certificate (PEM) for [`HOST`](super::HOST).
     pub(crate) certificate: String,
     _child: Child,
-    // Closes with us, however we end; the sink goes when its standard input does.
+    // The pipe closes when this process ends, for whatever reason. The sink exits when its standard input closes.
     _stdin: ChildStdin,
 }
 
@@ -26,7 +26,7 @@ impl SinkProcess {
     /// Starts this program again as a sink, on a core if one is named, and waits until it listens.
     ///
     /// # Errors
-    /// The program cannot be started, or ended before it listened.
+    /// The program cannot be started, or exits before it listens.
     pub(crate) async fn start(style: Style, core: Option<usize>) -> io::Result<Self> {
         let core = core.map(|it| ["--core".to_owned(), it.to_string()]);
         let mut child = Command::new(std::env::current_exe()?)
@@ -36,7 +36,7 @@ impl SinkProcess {
             .stdout(Stdio::piped())
             .kill_on_drop(true)
             .spawn()?;
-        let piped = || io::Error::other("no pipe to the sink");
+        let piped = || io::Error::other("there is no pipe to the sink");
         let stdin = child.stdin.take().ok_or_else(piped)?;
         let mut line = String::new();
         BufReader::new(child.stdout.take().ok_or_else(piped)?).read_line(&mut line).await?;
@@ -47,18 +47,18 @@ impl SinkProcess {
             (Some(port), Some(certificate)) => {
                 Ok(Self { port, certificate: certificate.to_owned(), _child: child, _stdin: stdin })
             }
-            _ => Err(io::Error::other("the sink does not say where it listens")),
+            _ => Err(io::Error::other("the sink did not print its port and certificate")),
         }
     }
 }
 
-/// What the started process does: says where it listens, serves, ends with its standard input.
+/// Runs in the child process: prints port and certificate, serves, and exits when its standard input closes.
 ///
 /// # Errors
 /// As for [`serve`].
 pub(crate) async fn run(style: Style, core: Option<usize>) -> io::Result<()> {
-    if core.is_some_and(|it| !cores::stay_on(it)) {
-        return Err(io::Error::other("the sink cannot have the core it was given"));
+    if core.is_some_and(|it| !cores::pin_to(it)) {
+        return Err(io::Error::other("the sink could not be pinned to the given core"));
     }
     std::thread::spawn(|| {
         let end = io::stdin().read_to_end(&mut Vec::new());

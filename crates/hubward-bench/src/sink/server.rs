@@ -1,4 +1,4 @@
-//! The sink's process: a throw-away certificate, a listener, one task a connection.
+//! The sink's server: a temporary certificate, a listener, and one task per connection.
 
 use std::io;
 use std::sync::Arc;
@@ -14,14 +14,14 @@ use super::Style;
 use super::upgrade::{self, Opened};
 use crate::frame::{self, invalid};
 
-/// The name the sink's certificate is for.
+/// The host name in the sink's certificate.
 pub(crate) const HOST: &str = "localhost";
 
-/// Listens on a free port of loopback, hands port and certificate (PEM) to `ready`, and serves until
+/// Listens on a free port of loopback, passes port and certificate (PEM) to `ready`, and serves until
 /// dropped.
 ///
 /// # Errors
-/// No socket, or no certificate. What goes wrong on one connection goes to standard error and ends
+/// The socket or the certificate cannot be created. An error on one connection is printed to standard error and ends
 /// that connection only.
 pub(crate) async fn serve(style: Style, ready: impl FnOnce(u16, &str) -> io::Result<()>) -> io::Result<()> {
     let identity = rcgen::generate_simple_self_signed([HOST.to_owned()]).map_err(io::Error::other)?;
@@ -38,7 +38,7 @@ pub(crate) async fn serve(style: Style, ready: impl FnOnce(u16, &str) -> io::Res
         let acceptor = acceptor.clone();
         tokio::spawn(async move {
             if let Err(error) = connection(socket, acceptor, style).await {
-                crate::complain(&format!("sink: {error}"));
+                crate::report_line(&format!("sink: {error}"));
             }
         });
     }
@@ -53,7 +53,7 @@ async fn connection(socket: TcpStream, acceptor: TlsAcceptor, style: Style) -> i
     }
 }
 
-/// Acknowledges until the peer has gone. Anything a telemetry run does not send is an error.
+/// Acknowledges messages until the peer closes. A packet that no telemetry run sends is an error.
 async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin, style: Style) -> io::Result<()> {
     let mut input = BytesMut::with_capacity(64 * 1024);
     let mut acks = Vec::with_capacity(4 * 1024);
@@ -62,7 +62,7 @@ async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin, style: Style) -
         match stream.read_buf(&mut input).await {
             Ok(0) => return Ok(()),
             Ok(_) => {}
-            // rustls: the peer closed without saying so. A client may; the run is over either way.
+            // rustls reports this if the peer closes without `close_notify`. The run is over in any case.
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
             Err(error) => return Err(error),
         }
@@ -101,7 +101,7 @@ async fn flush(stream: &mut (impl AsyncWrite + Unpin), acks: &mut Vec<u8>) -> io
     Ok(())
 }
 
-/// How many filters a SUBSCRIBE holds: texts with a byte of QoS each.
+/// The number of topic filters in a SUBSCRIBE. Each is a text followed by a QoS byte.
 fn count_filters(mut rest: &[u8]) -> Option<u8> {
     let mut count = 0u8;
     while !rest.is_empty() {
@@ -116,7 +116,7 @@ fn count_filters(mut rest: &[u8]) -> Option<u8> {
 mod tests {
     use super::*;
 
-    /// Both styles say the same; only the writes differ.
+    /// Both styles send the same bytes, in different writes.
     #[tokio::test]
     async fn acknowledges_in_order() {
         for style in Style::ALL {
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn refuses_what_a_run_does_not_send() {
+    async fn refuses_packets_that_no_run_sends() {
         for sent in [&b"\x30\x03\0\x01t"[..], b"\x32\x05\0\x01t\0\0", b"\x82\x04\0\x01\0\x05"] {
             let (mut client, server) = tokio::io::duplex(4096);
             client.write_all(sent).await.expect("write");

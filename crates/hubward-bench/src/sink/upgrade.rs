@@ -1,4 +1,4 @@
-//! Tells MQTT from a WebSocket upgrade by the first byte, and answers the latter.
+//! Distinguishes MQTT from a WebSocket upgrade by the first byte, and answers the upgrade.
 
 use std::io;
 
@@ -7,21 +7,21 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader
 
 use crate::frame::{CONNECT, invalid};
 
-/// More header lines than any client of ours sends.
+/// Maximum number of header lines: more than hubward's client sends.
 const LINES_MAX: usize = 64;
 
-/// What the client wants to speak.
+/// The protocol that the client chose.
 pub(crate) enum Opened<S> {
-    /// MQTT itself.
+    /// Plain MQTT.
     Mqtt(BufReader<S>),
     /// MQTT in WebSocket frames.
     WebSocket(Box<WebSocketStream<BufReader<S>>>),
 }
 
-/// Looks at the first byte; answers an upgrade if it is none of MQTT.
+/// Checks the first byte. If it is not that of an MQTT CONNECT, expects a WebSocket upgrade and answers it.
 ///
 /// # Errors
-/// IO, or something that is neither.
+/// An I/O error, or bytes that are neither MQTT nor an upgrade.
 pub(crate) async fn accept<S: AsyncRead + AsyncWrite + Unpin>(stream: S) -> io::Result<Opened<S>> {
     let mut stream = BufReader::with_capacity(16 * 1024, stream);
     if stream.fill_buf().await?.first() == Some(&CONNECT) {
@@ -48,7 +48,7 @@ pub(crate) async fn accept<S: AsyncRead + AsyncWrite + Unpin>(stream: S) -> io::
             key = Some(accept_key(value.trim().as_bytes()));
         }
     }
-    Err(invalid("an upgrade with too many lines"))
+    Err(invalid("the upgrade has too many header lines"))
 }
 
 #[cfg(test)]

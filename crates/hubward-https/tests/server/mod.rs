@@ -1,4 +1,4 @@
-//! A server on loopback that speaks TLS, and answers with literal bytes.
+//! A TLS server on loopback that answers with literal bytes.
 
 use std::sync::Arc;
 
@@ -15,34 +15,34 @@ use tokio_rustls::server::TlsStream;
 
 pub(crate) const HOST: &str = "global.azure-devices-provisioning.net";
 
-/// What a server does with one connection, answer by answer.
+/// The answers that a server sends on one connection, in order.
 pub(crate) type Script = Vec<Answer>;
 
 /// One answer.
 #[derive(Debug, Clone)]
 pub(crate) enum Answer {
-    /// These bytes, at once.
+    /// These bytes, in one write.
     Whole(Vec<u8>),
-    /// These bytes, each in a TLS record of its own.
+    /// These bytes, each in a separate TLS record.
     Dripped(Vec<u8>),
-    /// Nothing, for ever.
+    /// No answer.
     Silence,
 }
 
 impl Answer {
-    /// An answer with head lines and a body, whose length it announces.
+    /// An answer with these header lines, a `Content-Length` and this body.
     pub(crate) fn new(status: &str, headers: &str, body: &str) -> Self {
         let length = body.len();
         Self::Whole(format!("HTTP/1.1 {status}\r\n{headers}Content-Length: {length}\r\n\r\n{body}").into_bytes())
     }
 }
 
-/// A certificate that a server shows, and the authority behind it.
+/// The certificate that a server presents.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Shown {
     pub(crate) name: &'static str,
     pub(crate) years: (i32, i32),
-    /// Whether the client is told about the authority.
+    /// Whether the client trusts the certificate's authority.
     pub(crate) trusted: bool,
 }
 
@@ -50,12 +50,12 @@ pub(crate) const GOOD: Shown = Shown { name: HOST, years: (2000, 2100), trusted:
 
 pub(crate) struct Server {
     pub(crate) dps: HttpsDps,
-    /// The requests as they came, each with the number of its connection.
+    /// The received requests, each with the number of its connection.
     pub(crate) requests: mpsc::UnboundedReceiver<(usize, String)>,
 }
 
 impl Server {
-    /// Plays one script per connection, and closes each at the script's end.
+    /// Starts a server that follows one script per connection, and closes each connection at the script's end.
     pub(crate) async fn start(scripts: Vec<Script>) -> Self {
         Self::with_certificate(GOOD, scripts).await
     }
@@ -76,20 +76,20 @@ impl Server {
         Self { dps: client(port, &ca), requests }
     }
 
-    /// The next request, its connection aside.
+    /// The next request, without the number of its connection.
     pub(crate) async fn request(&mut self) -> String {
         self.requests.recv().await.expect("a request").1
     }
 }
 
-/// A client that is led to `port` of loopback and trusts `ca`.
+/// A client that connects to `port` on loopback and trusts `ca`.
 pub(crate) fn client(port: u16, ca: &str) -> HttpsDps {
     let rule: ConnectTo = format!("{HOST}:443:127.0.0.1:{port}").parse().expect("a rule");
     let tls = TlsSettings::from_pem(ca.as_bytes()).client_config().expect("an authority");
     HttpsDps::new(Endpoint::new(HOST, 443), TcpDialer::new().connect_to(vec![rule]), tls)
 }
 
-/// A server's configuration, and the authority that its client trusts.
+/// The configuration of a server, and the PEM certificate of the authority that its client trusts.
 pub(crate) fn certificate(shown: Shown) -> (ServerConfig, String) {
     let (issuer, pem) = authority();
     let key = KeyPair::generate().expect("a key");
@@ -123,9 +123,9 @@ async fn play(
 ) {
     for answer in script {
         let Some(request) = request(&mut tls).await else { return };
-        // A test may look at the answers only.
+        // A test that ignores the requests may have dropped the receiver.
         let _ = seen.send((number, request));
-        // A client may leave in the middle of an answer that it does not like.
+        // The client may close the connection while the server still sends an invalid answer.
         let written = match answer {
             Answer::Whole(bytes) => tls.write_all(&bytes).await,
             Answer::Dripped(bytes) => drip(&mut tls, &bytes).await,
@@ -147,7 +147,7 @@ async fn drip(tls: &mut TlsStream<TcpStream>, bytes: &[u8]) -> std::io::Result<(
     Ok(())
 }
 
-/// A request with its body, or `None` when the client has left.
+/// Reads a request with its body; `None` if the client has closed the connection.
 async fn request(tls: &mut TlsStream<TcpStream>) -> Option<String> {
     let mut bytes = Vec::new();
     while !bytes.ends_with(b"\r\n\r\n") {

@@ -1,4 +1,4 @@
-//! hubward's way to open TCP connections, in the form that hyper's client asks for.
+//! Opens TCP connections with hubward's dialer, as the `tower` service that hyper's client expects.
 
 use std::future::Future;
 use std::pin::Pin;

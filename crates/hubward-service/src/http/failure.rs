@@ -1,4 +1,4 @@
-//! From hyper's and rustls' errors to ours.
+//! Converts errors of hyper and rustls into [`ServiceError`].
 
 use std::error::Error;
 use std::io;
@@ -9,11 +9,11 @@ use rustls::pki_types::InvalidDnsNameError;
 
 use crate::error::ServiceError;
 
-/// Why there is no answer.
+/// Converts an error that occurred before the answer.
 pub(crate) fn of_request(endpoint: &str, error: &hyper_util::client::legacy::Error) -> ServiceError {
     let endpoint = endpoint.to_owned();
     if let Some(DialError::Connect { source, .. }) = find::<DialError>(error) {
-        return ServiceError::Connect { endpoint, source: again(source) };
+        return ServiceError::Connect { endpoint, source: copied(source) };
     }
     if find::<InvalidDnsNameError>(error).is_some() {
         let source = io::Error::new(io::ErrorKind::InvalidInput, "not a host name");
@@ -22,7 +22,7 @@ pub(crate) fn of_request(endpoint: &str, error: &hyper_util::client::legacy::Err
     of_exchange(endpoint, error)
 }
 
-/// Why an answer stopped in the middle.
+/// Converts an error that occurred while reading the answer's body.
 pub(crate) fn of_body(endpoint: &str, error: &hyper::Error) -> ServiceError {
     of_exchange(endpoint.to_owned(), error)
 }
@@ -30,30 +30,30 @@ pub(crate) fn of_body(endpoint: &str, error: &hyper::Error) -> ServiceError {
 fn of_exchange(endpoint: String, error: &(dyn Error + 'static)) -> ServiceError {
     let io = find::<io::Error>(error);
     if let Some(fault) = TlsFault::find(error) {
-        let source = io.map_or_else(|| io::Error::from(io::ErrorKind::InvalidData), again);
+        let source = io.map_or_else(|| io::Error::from(io::ErrorKind::InvalidData), copied);
         return ServiceError::Tls { endpoint, fault, source };
     }
     if let Some(broken) = find::<hyper::Error>(error).filter(|it| it.is_parse()) {
         return ServiceError::Protocol { endpoint, problem: format!("the answer is not HTTP: {broken}") };
     }
-    // That the end came without notice is what `Closed` says.
-    let source = io.filter(|it| root(it).kind() != io::ErrorKind::UnexpectedEof).map(again);
+    // `Closed` already says that the connection ended early.
+    let source = io.filter(|it| root(it).kind() != io::ErrorKind::UnexpectedEof).map(copied);
     ServiceError::Closed { endpoint, source }
 }
 
-/// The first error of this type among `error` and its causes.
+/// The first error of type `E` among `error` and its causes.
 fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
     let cause = |it: &&'a (dyn Error + 'static)| -> Option<&'a (dyn Error + 'static)> { (*it).source() };
     successors(Some(error), cause).find_map(|it| it.downcast_ref())
 }
 
-/// An I/O error inside I/O errors.
+/// The innermost of nested I/O errors.
 fn root(error: &io::Error) -> &io::Error {
     error.get_ref().and_then(|it| it.downcast_ref()).map_or(error, root)
 }
 
-/// An error to own, made from one that is borrowed.
-fn again(error: &io::Error) -> io::Error {
+/// An owned copy of a borrowed error.
+fn copied(error: &io::Error) -> io::Error {
     let root = root(error);
     io::Error::new(root.kind(), root.to_string())
 }

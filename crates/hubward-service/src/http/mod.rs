@@ -1,4 +1,4 @@
-//! HTTP as this crate needs it: connections, with TLS or without, and what goes wrong with them.
+//! The HTTP client of this crate: connections with or without TLS, and their errors.
 
 mod connector;
 mod failure;
@@ -17,10 +17,10 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use self::connector::Connector;
 pub(crate) use self::failure::{of_body, of_request};
 
-/// Most bytes of an answer's head.
+/// Maximum size in bytes of the status line and headers of an answer.
 const HEAD_MAX: usize = 64 * 1024;
 
-/// A client that keeps one connection.
+/// An HTTP client that keeps one connection open between requests.
 #[derive(Debug, Clone)]
 pub(crate) enum Http {
     /// Without TLS: the admin port of an emulator.
@@ -39,8 +39,8 @@ impl Http {
         Self::Secure(builder().build(HttpsConnector::new(Connector(tcp), tls, true, resolver)))
     }
 
-    /// Sends a request once. Only a kept connection that turns out closed before anything was written
-    /// is replaced.
+    /// Sends a request once. Reconnects only if the idle connection turns out to be closed before any byte of the
+    /// request was written.
     pub(crate) async fn request(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Error> {
         match self {
             Self::Plain(client) => client.request(request).await,
@@ -54,7 +54,7 @@ fn builder() -> hyper_util::client::legacy::Builder {
     builder
         .pool_max_idle_per_host(1)
         .pool_timer(TokioTimer::new())
-        // Names of headers stay in lower case: those of a message's properties have to.
+        // Header names stay in lower case, because a message's property names in headers must keep it.
         .http1_max_buf_size(HEAD_MAX);
     builder
 }

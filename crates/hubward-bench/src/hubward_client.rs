@@ -1,4 +1,4 @@
-//! hubward itself: a program that enqueues messages and waits for their receipts.
+//! The hubward client: enqueues messages and waits for their receipts.
 
 use std::collections::VecDeque;
 use std::error::Error;
@@ -17,20 +17,20 @@ use crate::sink::HOST;
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
-/// A connected client with what it has in flight.
+/// A connected client with the receipts of its messages in flight.
 #[derive(Debug)]
-pub(crate) struct Ours {
+pub(crate) struct HubwardClient {
     client: HubClient,
     message: Message,
     window: usize,
     in_flight: VecDeque<Receipt>,
 }
 
-impl Ours {
-    /// Logs in at the sink behind `dialer`.
+impl HubwardClient {
+    /// Connects to the sink through `dialer`.
     ///
     /// # Errors
-    /// The client ended before it was connected.
+    /// The client stopped before it was connected.
     pub(crate) async fn login(
         kind: TransportKind,
         dialer: Arc<dyn Dialer>,
@@ -71,10 +71,10 @@ impl Ours {
         Ok(())
     }
 
-    /// Says good-bye.
+    /// Closes the client.
     ///
     /// # Errors
-    /// Something was left unsent.
+    /// A message was not sent.
     pub(crate) async fn close(self) -> Result<()> {
         self.client.close(Duration::from_secs(5)).await?;
         Ok(())
