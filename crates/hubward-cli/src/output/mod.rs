@@ -160,6 +160,7 @@ impl Output {
     }
 
     /// Writes text for people and scripts, without control characters.
+    #[cfg(any(feature = "emulator", feature = "service"))]
     pub(crate) async fn line(&self, text: &str) {
         self.queue(Some(shown(text))).await;
     }

@@ -19,6 +19,7 @@ pub(super) fn visible_lines(text: &str) -> Cow<'_, str> {
 
 /// Foreign text in a cell for scripts, without loss: a backslash stands before what is written
 /// otherwise. `\\`, `\t`, `\n`, `\r`, else `\u` and four hexadecimal digits.
+#[cfg(any(feature = "emulator", feature = "service"))]
 pub(super) fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for it in text.chars() {
