@@ -215,14 +215,16 @@ async fn wrong_requests_are_told_what_is_wrong() {
         ("GET /configurations/c1", no(501, "GenericNotImplemented")),
         ("GET /digitaltwins/d1", no(501, "GenericNotImplemented")),
         ("POST /devices/d1/applyConfigurationContent", no(501, "GenericNotImplemented")),
-        ("POST /devices/d1/messages/devicebound", no(501, "GenericNotImplemented")),
+        ("POST /devices/d1/messages/devicebound", no(404, "DeviceNotFound")),
+        ("GET /devices/d1/messages/devicebound", no(501, "GenericNotImplemented")),
+        ("POST /messages/devicebound", no(501, "GenericNotImplemented")),
         ("GET /messages/serviceBound/filenotifications", no(501, "GenericNotImplemented")),
     ] {
         assert_eq!(operator.refused(line, "", "").await, expected, "{line}");
     }
     let reply = operator.ask("PATCH /devices/d1", "", "").await;
     assert_eq!(reply.header("allow"), Some("GET, PUT, DELETE"));
-    let door = operator.ask("POST /devices/d1/messages/devicebound", "", "").await;
+    let door = operator.ask("POST /messages/devicebound", "", "").await;
     assert!(door.body.contains("POST /messages/{hub}/{device}"), "{}", door.body);
     // A device's own paths tell without any token that they are not there.
     let mut stranger = Operator::with(&emulator, "").await;
