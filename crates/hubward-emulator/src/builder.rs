@@ -273,7 +273,7 @@ impl Builder {
 
     /// Whether DPS and hubs end the connection of a client that asks for a filter which they do not take. By
     /// default they refuse the filter alone (SUBACK 0x80). Microsoft engineers have said that the services end
-    /// the connection; nobody has published a trace.
+    /// the connection; no trace is public.
     ///
     /// Source: `[seen]` Azure/azure-iot-middleware-freertos, issues 65 and 89.
     #[must_use]

@@ -1,4 +1,4 @@
-//! What a program may choose where real services vary, or where nobody has published what they do.
+//! Options for behavior that varies between real services, or that no public trace shows.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -7,11 +7,11 @@ use fastrand::Rng;
 /// The choices of an emulator; see [`Builder`](crate::Builder).
 #[derive(Debug, Default)]
 pub(crate) struct Choices {
-    /// A filter that is refused ends the connection.
+    /// Whether a refused filter ends the connection.
     pub(crate) close_on_refused_filter: bool,
-    /// What the order of lists depends on; `None` is the order of ids.
+    /// Seed of the order of lists; `None` is the order of ids.
     shuffle: Option<u64>,
-    /// Lists that were shuffled.
+    /// Number of lists shuffled so far.
     lists: AtomicU64,
 }
 
@@ -30,6 +30,6 @@ impl Choices {
 
 /// The order for one of many things.
 pub(crate) fn rng(seed: u64, thing: u64) -> Rng {
-    // Neighbours would begin alike.
+    // Similar seeds would give similar orders.
     Rng::with_seed(seed ^ thing.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15))
 }

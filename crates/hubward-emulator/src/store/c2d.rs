@@ -24,7 +24,7 @@ pub(crate) struct Rules {
     /// count behavior"; earlier revisions let every lock count. `[seen]` Azure/azure-iot-sdk-csharp, issue 2737: 0
     /// after a redelivery.
     pub(crate) max_deliveries: Option<u32>,
-    /// What the order of the properties in a topic depends on; `None` is a fixed one.
+    /// Seed of the order of the properties in a topic; `None` is a fixed order.
     pub(crate) shuffle: Option<u64>,
 }
 

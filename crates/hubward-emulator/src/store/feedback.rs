@@ -180,7 +180,7 @@ impl Feedback {
 
     /// Forgets the records of a device or module that is deleted.
     ///
-    /// Source: `[doc]` iot-hub/iot-hub-devguide-messages-c2d.md, "Message feedback"; nobody has published a trace.
+    /// Source: `[doc]` iot-hub/iot-hub-devguide-messages-c2d.md, "Message feedback"; no trace is public.
     pub(crate) fn forget(&mut self, device_id: &str, module_id: Option<&str>) {
         let of_it = |it: &FeedbackRecord| it.device_id == device_id && it.module_id.as_deref() == module_id;
         let numbers: Vec<String> =

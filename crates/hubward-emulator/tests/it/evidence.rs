@@ -214,7 +214,7 @@ async fn a_user_name_without_an_api_version_is_good_for_telemetry_only() {
 }
 
 /// Azure/azure-iot-middleware-freertos 65 and 89: Microsoft engineers say that both services end the connection.
-/// An option, since nobody has published a trace.
+/// An option, since no trace is public.
 #[tokio::test]
 async fn a_refused_filter_ends_the_connection_if_a_test_wants_it() {
     for (close, refused) in [(false, Some(vec![0x90, 3, 0, 1, 0x80])), (true, None)] {

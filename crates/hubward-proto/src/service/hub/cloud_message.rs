@@ -20,7 +20,7 @@ use crate::ProtoError;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CloudMessage {
-    /// What the device gets.
+    /// Body of the message.
     pub body: Bytes,
     /// Application properties. HTTP carries their names in lower case only.
     pub properties: Vec<(String, String)>,
@@ -114,8 +114,8 @@ impl CloudMessage {
     /// Names and values of the headers.
     ///
     /// # Errors
-    /// [`ProtoError::Property`] for what HTTP would change on the way or not carry: a name that is no lower-case
-    /// header name, or a value with other characters than printable ASCII or a space at an end.
+    /// [`ProtoError::Property`] if HTTP would change the message or cannot carry it: a name that is not a lower-case
+    /// header name, or a value with a space at an end or with characters other than printable ASCII.
     pub fn headers(&self) -> Result<Vec<(String, String)>, ProtoError> {
         let system = SYSTEM.into_iter().filter_map(|name| Some((name.to_owned(), self.system(name)?)));
         let application = self.properties.iter().map(|(name, value)| {
@@ -151,7 +151,7 @@ impl CloudMessage {
     /// Reads the headers of a request; others are ignored. Names are compared without their letter case.
     ///
     /// # Errors
-    /// [`ProtoError::Property`] for an `iothub-ack` that is no word of the service.
+    /// [`ProtoError::Property`] if `iothub-ack` is not a word of the service.
     pub fn read<'a>(
         body: impl Into<Bytes>,
         headers: impl IntoIterator<Item = (&'a str, &'a str)>,
