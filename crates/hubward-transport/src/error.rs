@@ -355,6 +355,7 @@ impl TransportError {
             Self::Connect { .. } | Self::Proxy { .. } | Self::Closed { .. } | Self::Timeout { .. } => {
                 FailureKind::Network
             }
+            Self::Refused(refusal) if refusal.by == RefusedBy::Connack(3) => FailureKind::Unavailable,
             Self::Refused(refusal) => match refusal.cause() {
                 Cause::Throttled | Cause::Conflict => FailureKind::Throttled,
                 Cause::Server => FailureKind::Server,
@@ -400,7 +401,7 @@ mod tests {
             (Stage::Register, RefusedBy::Status(429), Some(429_001), Fault::Throttled, FailureKind::Throttled),
             (Stage::Poll, RefusedBy::Status(503), None, Fault::Service, FailureKind::Server),
             (Stage::Login, RefusedBy::Connack(5), None, Fault::Credential, FailureKind::Final),
-            (Stage::Login, RefusedBy::Connack(3), None, Fault::Service, FailureKind::Server),
+            (Stage::Login, RefusedBy::Connack(3), None, Fault::Service, FailureKind::Unavailable),
             (Stage::Subscribe, RefusedBy::Suback, None, Fault::Service, FailureKind::Final),
             (Stage::Upgrade, RefusedBy::UpgradeStatus(403), None, Fault::Service, FailureKind::Final),
             (Stage::Upgrade, RefusedBy::UpgradeStatus(502), None, Fault::Service, FailureKind::Server),
@@ -410,7 +411,7 @@ mod tests {
             assert_eq!(error.failure().kind, failure, "{error}");
             assert_eq!(
                 error.is_retryable(),
-                matches!(failure, FailureKind::Throttled | FailureKind::Server),
+                matches!(failure, FailureKind::Throttled | FailureKind::Server | FailureKind::Unavailable),
                 "{error}"
             );
         }

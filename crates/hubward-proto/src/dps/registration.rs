@@ -21,6 +21,8 @@ pub struct Registration {
     failures: u32,
     /// How often the service forgot an operation, and the device registered anew.
     forgotten: u32,
+    /// Logins in a row that the service refused as unavailable.
+    unavailable: u32,
 }
 
 #[derive(Debug)]
@@ -117,6 +119,11 @@ pub enum FailureKind {
     Throttled,
     /// The service has trouble (5xx).
     Server,
+    /// The service refuses the login as unavailable (CONNACK 3). DPS refuses a foreign ID scope in the
+    /// same way, so this cannot be retried for long.
+    ///
+    /// Source: `[seen]` a Microsoft engineer in Azure/azure-iot-sdk-python, issue 670.
+    Unavailable,
     /// The service does not know the operation it was asked about.
     OperationUnknown,
     /// Asking again cannot help.
@@ -168,7 +175,7 @@ impl Registration {
     /// A new registration. `deadline` bounds all of it: requests, waits and retries.
     #[must_use]
     pub const fn new(policy: RetryPolicy, deadline: Option<Instant>) -> Self {
-        Self { policy, deadline, operation: None, state: State::Ready { not_before: None }, failures: 0, forgotten: 0 }
+        Self { policy, deadline, operation: None, state: State::Ready { not_before: None }, failures: 0, forgotten: 0, unavailable: 0 }
     }
 
     /// Continues an operation that was begun earlier instead of registering (registrations are
@@ -274,6 +281,7 @@ impl Registration {
     fn on_failure(&mut self, now: Instant, jitter: f64, failure: Failure) {
         self.failures += 1;
         let failures = self.failures;
+        self.unavailable = if failure.kind == FailureKind::Unavailable { self.unavailable + 1 } else { 0 };
         let least = match failure.kind {
             FailureKind::Final => {
                 self.end(RegistrationEnd::GaveUp { failures, out_of_time: false });
@@ -289,7 +297,11 @@ impl Registration {
                 self.forgotten += 1;
                 Duration::ZERO
             }
-            FailureKind::Server => limits::SERVER_ERROR_WAIT,
+            FailureKind::Unavailable if self.unavailable == UNAVAILABLE_MAX => {
+                self.end(RegistrationEnd::GaveUp { failures, out_of_time: false });
+                return;
+            }
+            FailureKind::Server | FailureKind::Unavailable => limits::SERVER_ERROR_WAIT,
             // A throttled request with no hint is as good as a server in trouble.
             FailureKind::Throttled if failure.retry_after.is_none() => limits::SERVER_ERROR_WAIT,
             FailureKind::Throttled | FailureKind::Network => Duration::ZERO,
@@ -325,6 +337,9 @@ impl RetryPolicy {
 ///
 /// Source: `[guess]`.
 const FORGOTTEN_MAX: u32 = 3;
+
+/// After this many logins in a row that the service refused as unavailable, the registration fails.
+const UNAVAILABLE_MAX: u32 = 3;
 
 /// The only connection profile we speak; absent means the same.
 const CLASSIC: &str = "classic";

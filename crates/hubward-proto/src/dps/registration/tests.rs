@@ -263,6 +263,25 @@ fn a_service_that_forgets_every_operation_is_not_asked_for_ever() {
 }
 
 #[test]
+fn a_login_that_is_refused_as_unavailable_is_repeated_twice() {
+    let mut it = Flow::new(None);
+    for _ in 1..UNAVAILABLE_MAX {
+        it.fail(FailureKind::Unavailable, None);
+        let Step::WaitUntil(next) = it.step() else { panic!("it tries again") };
+        assert!(next >= it.now + limits::SERVER_ERROR_WAIT);
+        it.wait();
+    }
+    it.fail(FailureKind::Unavailable, None);
+    assert_eq!(it.step(), Step::End(RegistrationEnd::GaveUp { failures: 3, out_of_time: false }));
+    // Other trouble in between begins the count again.
+    let mut it = Flow::new(None);
+    for kind in [FailureKind::Unavailable, FailureKind::Network, FailureKind::Unavailable] {
+        it.fail(kind, None);
+        it.wait();
+    }
+}
+
+#[test]
 fn polls_do_not_become_a_tight_loop() {
     let mut it = Flow::new(None);
     it.answer(assigning(), Some(0));
