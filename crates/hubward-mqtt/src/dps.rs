@@ -1,4 +1,4 @@
-//! The DPS transport over MQTT: one connection for a registration and its polls.
+//! The DPS transport over MQTT. Uses one connection for a registration and its polls.
 
 use std::future::poll_fn;
 use std::num::NonZeroU16;
@@ -23,16 +23,16 @@ use crate::packet::{Message, QoS};
 use crate::session::{Acknowledge, Event, Session};
 use crate::{SessionOptions, TAG_MAX};
 
-/// Asks DPS over MQTT 3.1.1, on whatever byte stream its dialer opens.
+/// Sends requests to DPS over MQTT 3.1.1, on the byte stream that its dialer opens.
 ///
 /// # Behavior
-/// * Opens at the first question and keeps the connection for the next ones of the same identity.
-///   One that turns out dead before anything of a question was written, or that was idle for a whole
-///   keep-alive, is opened again; that is still the same question.
-/// * Each question has a request id of its own; an answer to another one, or a second answer, is
-///   acknowledged and discarded.
-/// * No time limit of its own on login and answer but [`SessionOptions::silence`] once the login was
-///   accepted: deadlines belong to the driver.
+/// * The first request opens the connection; later requests of the same identity reuse it. If the
+///   connection was idle for a whole keep-alive, or ends before any byte of a request is written, the
+///   transport opens a new one and sends the request there.
+/// * Each request has its own request id. The transport acknowledges and discards a response to another
+///   request, and a second response.
+/// * After the login, [`SessionOptions::silence`] limits how long the peer may be silent. There is no other
+///   time limit for login and response: the driver sets deadlines.
 #[derive(Debug)]
 pub struct MqttDps {
     kind: TransportKind,
@@ -40,16 +40,15 @@ pub struct MqttDps {
     dialer: Arc<dyn Dialer>,
     options: SessionOptions,
     open: Option<Open>,
-    /// What the latest question was doing.
+    /// The stage of the latest request.
     doing: Stage,
-    /// Counts request ids over all connections.
+    /// The last request id, over all connections.
     requests: u64,
 }
 
 impl MqttDps {
-    /// A transport to `endpoint`; `kind` is what it calls itself, and the dialer is what makes it so:
-    /// [`TransportKind::Mqtt`] with one that opens TLS, [`TransportKind::MqttWs`] with one that opens
-    /// WebSockets.
+    /// Creates a transport to `endpoint`. `kind` must match the dialer: [`TransportKind::Mqtt`] for a dialer
+    /// that opens TLS streams, [`TransportKind::MqttWs`] for one that opens WebSockets.
     #[must_use]
     pub fn new(kind: TransportKind, endpoint: Endpoint, dialer: Arc<dyn Dialer>) -> Self {
         Self {
@@ -63,23 +62,23 @@ impl MqttDps {
         }
     }
 
-    /// Sets the limits of its sessions.
+    /// Sets the limits of each session.
     #[must_use]
     pub const fn options(mut self, options: SessionOptions) -> Self {
         self.options = options;
         self
     }
 
-    async fn ask(
+    async fn send(
         &mut self,
-        request: &Register,
+        registration: &Register,
         token: Option<&SasToken>,
-        question: Question<'_>,
+        request: DpsRequest<'_>,
     ) -> Result<DpsReply, TransportError> {
         self.requests += 1;
         let request_id = self.requests.to_string();
-        let body = question.body(request)?;
-        if !self.can_reuse(request).await {
+        let body = request.body(registration)?;
+        if !self.can_reuse(registration).await {
             self.close().await;
         }
         let mut reused = self.open.is_some();
@@ -88,33 +87,35 @@ impl MqttDps {
                 Some(open) => open,
                 none => {
                     let doing = &mut self.doing;
-                    none.insert(Open::new(&self.endpoint, &*self.dialer, self.options, request, token, doing).await?)
+                    none.insert(
+                        Open::new(&self.endpoint, &*self.dialer, self.options, registration, token, doing).await?,
+                    )
                 }
             };
-            self.doing = question.stage();
+            self.doing = request.stage();
             let before = open.session.sent();
-            let result = open.ask(question, &request_id, &body).await;
+            let result = open.send(request, &request_id, &body).await;
             open.last_used = Instant::now();
             let sent = open.session.sent() != before;
             match &result {
                 Ok(_) => {}
-                // Refused, but not for who we are: the connection is as good as before.
+                // DPS refused the request, not the identity: the connection stays usable.
                 Err(TransportError::Refused(refusal)) if !is_about_login(refusal) => {}
                 Err(_) => self.open = None,
             }
             match result {
-                // It had ended before we asked: nobody has heard the question yet.
+                // The connection had ended before the request: DPS has not received the request.
                 Err(TransportError::Closed { .. }) if reused && !sent => reused = false,
                 result => return result,
             }
         }
     }
 
-    /// Whether the open connection may carry a question of `request`.
-    async fn can_reuse(&mut self, request: &Register) -> bool {
+    /// Returns whether the open connection may carry a request of this registration.
+    async fn can_reuse(&mut self, registration: &Register) -> bool {
         match &mut self.open {
             Some(open) => {
-                open.username == username(request)
+                open.username == username(registration)
                     && open.last_used.elapsed() < KEEP_ALIVE
                     && open.session.is_alive().await
             }
@@ -134,7 +135,7 @@ impl DpsTransport for MqttDps {
     }
 
     async fn register(&mut self, request: &Register, token: Option<&SasToken>) -> Result<DpsReply, TransportError> {
-        self.ask(request, token, Question::Register).await
+        self.send(request, token, DpsRequest::Register).await
     }
 
     async fn operation_status(
@@ -143,7 +144,7 @@ impl DpsTransport for MqttDps {
         operation: &OperationId,
         token: Option<&SasToken>,
     ) -> Result<DpsReply, TransportError> {
-        self.ask(request, token, Question::Status(operation)).await
+        self.send(request, token, DpsRequest::Status(operation)).await
     }
 
     fn doing(&self) -> Option<Stage> {
@@ -157,19 +158,19 @@ impl DpsTransport for MqttDps {
 
     async fn close(&mut self) {
         if let Some(mut open) = self.open.take() {
-            // A peer that does not listen any more is no reason to stay.
+            // Do not wait for a peer that no longer reads.
             let _ = timeout(CLOSE_WITHIN, poll_fn(|cx| open.session.poll_close(cx))).await;
         }
     }
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Question<'a> {
+enum DpsRequest<'a> {
     Register,
     Status(&'a OperationId),
 }
 
-impl Question<'_> {
+impl DpsRequest<'_> {
     const fn stage(self) -> Stage {
         match self {
             Self::Register => Stage::Register,
@@ -185,7 +186,7 @@ impl Question<'_> {
         }
     }
 
-    /// A poll has none: the topic says it all.
+    /// The body of the request. A poll has none, because its topic contains everything.
     fn body(self, request: &Register) -> Result<Vec<u8>, TransportError> {
         let body = match self {
             Self::Register => DeviceRegistration::new(&request.registration_id, request.payload.clone()).encode(),
@@ -203,7 +204,7 @@ impl Question<'_> {
 #[derive(Debug)]
 struct Open {
     session: Session,
-    /// Names scope, registration id and program: whose connection it is.
+    /// The user name of the login. It contains id scope, registration id and client version.
     username: String,
     endpoint: String,
     last_tag: u16,
@@ -227,7 +228,7 @@ impl Open {
             client_id: request.registration_id.to_string(),
             username: username.clone(),
             keep_alive: KEEP_ALIVE,
-            // DPS keeps nothing between connections.
+            // DPS keeps no session between connections.
             clean_session: true,
         };
         let mut session =
@@ -247,23 +248,28 @@ impl Open {
         Ok(Self { session, username, endpoint, last_tag: 0, last_used: Instant::now() })
     }
 
-    async fn ask(&mut self, question: Question<'_>, request_id: &str, body: &[u8]) -> Result<DpsReply, TransportError> {
-        self.session.set_stage(question.stage());
+    async fn send(
+        &mut self,
+        request: DpsRequest<'_>,
+        request_id: &str,
+        body: &[u8],
+    ) -> Result<DpsReply, TransportError> {
+        self.session.set_stage(request.stage());
         let tag = self.free_tag();
         let body = body.to_vec().into();
-        self.session.publish(tag, question.topic(request_id), body, false).map_err(TransportError::Request)?;
+        self.session.publish(tag, request.topic(request_id), body, false).map_err(TransportError::Request)?;
         let (topic, message) = self
             .session
             .wait_for(|event| match event {
-                Event::Message(message, _) => answer_to(request_id, message),
-                // An acknowledgement says nothing that the answer does not; it may come later or never.
+                Event::Message(message, _) => response_to(request_id, message),
+                // Do not wait for the PUBACK: the response says more, and the PUBACK may come later or never.
                 _ => None,
             })
             .await?;
-        self.read(question, &topic, &message)
+        self.read(request, &topic, &message)
     }
 
-    /// The next packet id that nothing unanswered has.
+    /// Returns the next packet id that no unanswered message uses.
     fn free_tag(&mut self) -> Tag {
         loop {
             self.last_tag = if self.last_tag >= TAG_MAX { 1 } else { self.last_tag + 1 };
@@ -276,7 +282,7 @@ impl Open {
 
     fn read(
         &self,
-        question: Question<'_>,
+        request: DpsRequest<'_>,
         topic: &ResponseTopic,
         message: &Message,
     ) -> Result<DpsReply, TransportError> {
@@ -291,10 +297,10 @@ impl Open {
                 .map_err(|problem| self.session.broken(ProtoError::json(&problem, body)))?;
             return Ok(DpsReply::new(DpsBody::Operation(Box::new(operation)), wait).status(topic.status));
         }
-        // A refusal counts even if its body says nothing we can read.
+        // A refusal counts even if its body is unreadable.
         let said: ServiceError = serde_json::from_slice(body).unwrap_or_default();
         let by = RefusedBy::Status(topic.status);
-        let mut refusal = Refusal::new(self.endpoint.clone(), question.stage(), by);
+        let mut refusal = Refusal::new(self.endpoint.clone(), request.stage(), by);
         refusal.error_code = said.error_code;
         refusal.message = said.message.map(|it| one_line(&it)).filter(|it| !it.is_empty());
         refusal.tracking_id = said.tracking_id.map(|it| one_line(&it));
@@ -303,22 +309,22 @@ impl Open {
     }
 }
 
-/// The message, if it answers this request.
-fn answer_to(request_id: &str, message: Message) -> Option<(ResponseTopic, Message)> {
+/// Returns the message if it is the response to this request.
+fn response_to(request_id: &str, message: Message) -> Option<(ResponseTopic, Message)> {
     match ResponseTopic::parse(&message.topic) {
         Ok(topic) if topic.request_id == request_id => Some((topic, message)),
         Ok(topic) => {
-            tracing::debug!(request_id = %Excerpt(&topic.request_id), "an answer to another request, discarded");
+            tracing::debug!(request_id = %Excerpt(&topic.request_id), "discarded a response to another request");
             None
         }
         Err(error) => {
-            tracing::debug!(%error, "a message that is no answer, discarded");
+            tracing::debug!(%error, "discarded a message that is not a response");
             None
         }
     }
 }
 
-/// Whether a refusal is about the login, so that the next question must begin with a new one.
+/// Returns whether a refusal concerns the login, so that the next request needs a new connection.
 fn is_about_login(refusal: &Refusal) -> bool {
     use hubward_proto::dps::error_code::Cause;
     !matches!(refusal.stage, Stage::Register | Stage::Poll) || refusal.cause() == Cause::Credential
@@ -329,11 +335,11 @@ fn username(request: &Register) -> String {
     DpsUsername::new(request.id_scope.clone(), request.registration_id.clone(), version).encode()
 }
 
-/// The subscription's, before anything else has a tag.
+/// The tag of the subscription, which is the first request of a connection.
 const FIRST_TAG: Tag = Tag(NonZeroU16::MIN);
 
 /// Source: `[sdk]` azure-iot-sdk-python asks for the same.
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
 
-/// How long a good-bye may take.
+/// Maximum time to close a connection.
 const CLOSE_WITHIN: Duration = Duration::from_secs(1);

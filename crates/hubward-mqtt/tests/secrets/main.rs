@@ -144,9 +144,9 @@ async fn neither_trace_nor_debug_show_the_token() {
     let text = captured.text();
     assert!(
         text.contains("MQTT login accepted")
-            && text.contains("MQTT session over")
-            && text.contains("properties that break the rules")
-            && text.contains("nothing of this device's"),
+            && text.contains("MQTT session ended")
+            && text.contains("the properties of a message are not valid")
+            && text.contains("a topic that this device does not use"),
         "the trace was captured: {text}"
     );
     assert!(!captured.has_secret(), "{text}");
