@@ -1,5 +1,5 @@
-//! What a hub says beside the status of a refusal. It is read, never relied on: whatever the body
-//! holds, the status stands.
+//! The body of a refusal by a hub. It only adds details: the status of a refusal counts even if its body is
+//! not valid.
 
 use serde_json::Value;
 
@@ -7,18 +7,18 @@ use serde_json::Value;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ErrorBody {
-    /// Six digits, of which the first three are mostly the HTTP status.
+    /// The six-digit error code. Its first three digits are usually the HTTP status.
     pub error_code: Option<u32>,
-    /// Why, in words, as they stand.
+    /// The error message, unchanged.
     pub message: Option<String>,
-    /// The hub's id of this refusal; what its support asks for.
+    /// The hub's id of this refusal. Microsoft's support asks for it.
     pub tracking_id: Option<String>,
 }
 
 impl ErrorBody {
-    /// Reads whatever is there: `{"errorCode":…,"message":…,"trackingId":…}`, the same as a text in
-    /// `{"Message":"…"}`, or `{"Message":"ErrorCode:…","ExceptionMessage":"Tracking ID:…"}`. Anything
-    /// else says nothing.
+    /// Parses the known forms: `{"errorCode":…,"message":…,"trackingId":…}`, the same JSON as a string in
+    /// `{"Message":"…"}`, or `{"Message":"ErrorCode:…","ExceptionMessage":"Tracking ID:…"}`. Returns an empty
+    /// value for any other body.
     ///
     /// Source: `[sdk]` azure-iot-sdk-node, device twin errors; azure-iot-sdk-csharp,
     /// ExceptionHandlingHelper.cs and its tests.
@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_every_form_and_never_fails() {
+    fn parses_every_form_and_never_fails() {
         for (body, expected) in [
             (
                 r#"{"errorCode":429001,"trackingId":"t-1","message":"Slow down","timestampUtc":"2022-10-19T16:47:22Z"}"#,
