@@ -39,7 +39,7 @@ pub struct MqttDps {
     endpoint: Endpoint,
     dialer: Arc<dyn Dialer>,
     options: SessionOptions,
-    open: Option<Open>,
+    connection: Option<DpsConnection>,
     /// The stage of the latest request.
     doing: Stage,
     /// The last request id, over all connections.
@@ -56,7 +56,7 @@ impl MqttDps {
             endpoint,
             dialer,
             options: SessionOptions::default(),
-            open: None,
+            connection: None,
             doing: Stage::Connect,
             requests: 0,
         }
@@ -81,27 +81,28 @@ impl MqttDps {
         if !self.can_reuse(registration).await {
             self.close().await;
         }
-        let mut reused = self.open.is_some();
+        let mut reused = self.connection.is_some();
         loop {
-            let open = match &mut self.open {
-                Some(open) => open,
+            let connection = match &mut self.connection {
+                Some(connection) => connection,
                 none => {
                     let doing = &mut self.doing;
                     none.insert(
-                        Open::new(&self.endpoint, &*self.dialer, self.options, registration, token, doing).await?,
+                        DpsConnection::new(&self.endpoint, &*self.dialer, self.options, registration, token, doing)
+                            .await?,
                     )
                 }
             };
             self.doing = request.stage();
-            let before = open.session.sent();
-            let result = open.send(request, &request_id, &body).await;
-            open.last_used = Instant::now();
-            let sent = open.session.sent() != before;
+            let before = connection.session.sent();
+            let result = connection.send(request, &request_id, &body).await;
+            connection.last_used = Instant::now();
+            let sent = connection.session.sent() != before;
             match &result {
                 Ok(_) => {}
                 // DPS refused the request, not the identity: the connection stays usable.
                 Err(TransportError::Refused(refusal)) if !is_about_login(refusal) => {}
-                Err(_) => self.open = None,
+                Err(_) => self.connection = None,
             }
             match result {
                 // The connection had ended before the request: DPS has not received the request.
@@ -113,11 +114,11 @@ impl MqttDps {
 
     /// Returns whether the open connection may carry a request of this registration.
     async fn can_reuse(&mut self, registration: &Register) -> bool {
-        match &mut self.open {
-            Some(open) => {
-                open.username == username(registration)
-                    && open.last_used.elapsed() < KEEP_ALIVE
-                    && open.session.is_alive().await
+        match &mut self.connection {
+            Some(connection) => {
+                connection.username == username(registration)
+                    && connection.last_used.elapsed() < KEEP_ALIVE
+                    && connection.session.is_alive().await
             }
             None => false,
         }
@@ -157,9 +158,9 @@ impl DpsTransport for MqttDps {
     }
 
     async fn close(&mut self) {
-        if let Some(mut open) = self.open.take() {
+        if let Some(mut connection) = self.connection.take() {
             // Do not wait for a peer that no longer reads.
-            let _ = timeout(CLOSE_WITHIN, poll_fn(|cx| open.session.poll_close(cx))).await;
+            let _ = timeout(CLOSE_WITHIN, poll_fn(|cx| connection.session.poll_close(cx))).await;
         }
     }
 }
@@ -202,7 +203,7 @@ impl DpsRequest<'_> {
 
 /// A connection that is logged in and subscribed.
 #[derive(Debug)]
-struct Open {
+struct DpsConnection {
     session: Session,
     /// The user name of the login. It contains id scope, registration id and client version.
     username: String,
@@ -211,7 +212,7 @@ struct Open {
     last_used: Instant,
 }
 
-impl Open {
+impl DpsConnection {
     async fn new(
         to: &Endpoint,
         dialer: &dyn Dialer,

@@ -78,7 +78,7 @@ impl MqttHub {
         self
     }
 
-    fn to(&self, login: &HubLogin) -> Endpoint {
+    fn target(&self, login: &HubLogin) -> Endpoint {
         Endpoint::new(login.identity.host.as_str(), self.port)
     }
 }
@@ -96,7 +96,7 @@ impl HubTransport for MqttHub {
     }
 
     fn endpoint(&self, login: &HubLogin) -> String {
-        self.to(login).to_string()
+        self.target(login).to_string()
     }
 
     fn abilities(&self) -> Abilities {
@@ -116,8 +116,8 @@ impl HubTransport for MqttHub {
     }
 
     async fn open(&self, login: &HubLogin, token: Option<&SasToken>) -> Result<Box<dyn HubConnection>, TransportError> {
-        let to = self.to(login);
-        let opened = self.dialer.open(&to).await.map_err(transport_error)?;
+        let target = self.target(login);
+        let opened = self.dialer.open(&target).await.map_err(transport_error)?;
         let username = HubUsername::new(login.identity.clone())
             .user_agent(login.user_agent.clone())
             .model_id(login.model_id.clone());
@@ -127,7 +127,7 @@ impl HubTransport for MqttHub {
             keep_alive: login.keep_alive,
             clean_session: login.clean_session,
         };
-        let endpoint = to.to_string();
+        let endpoint = target.to_string();
         let how = (Acknowledge::WhenSettled, Stage::Exchange);
         let session = Session::new(opened, endpoint.clone(), &packet, token, self.options, how)?;
         Ok(Box::new(Connection::new(session, endpoint, login.identity.clone())))

@@ -20,7 +20,7 @@ pub struct Registration {
     /// Number of consecutive failures. A successful answer resets it.
     failures: u32,
     /// How often the service did not know an operation and the device registered again.
-    forgotten: u32,
+    reregistrations: u32,
 }
 
 #[derive(Debug)]
@@ -170,7 +170,14 @@ impl Registration {
     /// Creates a registration. `deadline` limits all requests, waits and retries together.
     #[must_use]
     pub const fn new(policy: RetryPolicy, deadline: Option<Instant>) -> Self {
-        Self { policy, deadline, operation: None, state: State::Ready { not_before: None }, failures: 0, forgotten: 0 }
+        Self {
+            policy,
+            deadline,
+            operation: None,
+            state: State::Ready { not_before: None },
+            failures: 0,
+            reregistrations: 0,
+        }
     }
 
     /// Continues an earlier operation instead of registering again: the service bills registrations, but not
@@ -281,13 +288,13 @@ impl Registration {
                 return;
             }
             // The service bills registrations, so the number of new registrations is limited.
-            FailureKind::OperationUnknown if self.forgotten == FORGOTTEN_MAX => {
+            FailureKind::OperationUnknown if self.reregistrations == REREGISTRATIONS_MAX => {
                 self.end(RegistrationEnd::GaveUp { failures, out_of_time: false });
                 return;
             }
             FailureKind::OperationUnknown => {
                 self.operation = None;
-                self.forgotten += 1;
+                self.reregistrations += 1;
                 Duration::ZERO
             }
             FailureKind::Server => limits::SERVER_ERROR_WAIT,
@@ -325,7 +332,7 @@ impl RetryPolicy {
 /// Maximum number of new registrations because the service does not know the operation.
 ///
 /// Source: `[guess]`.
-const FORGOTTEN_MAX: u32 = 3;
+const REREGISTRATIONS_MAX: u32 = 3;
 
 /// The only connection profile that hubward supports. An absent profile means the same.
 const CLASSIC: &str = "classic";

@@ -251,7 +251,7 @@ fn answers_after_the_end_are_ignored() {
 #[test]
 fn gives_up_if_the_service_never_knows_the_operation() {
     let mut it = Flow::new(None);
-    for _ in 0..FORGOTTEN_MAX {
+    for _ in 0..REREGISTRATIONS_MAX {
         assert_eq!(it.step(), Step::Register);
         it.answer(assigning(), Some(0));
         it.fail(FailureKind::OperationUnknown, None);
