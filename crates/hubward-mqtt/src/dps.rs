@@ -299,12 +299,12 @@ impl DpsConnection {
             return Ok(DpsReply::new(DpsBody::Operation(Box::new(operation)), wait).status(topic.status));
         }
         // A refusal counts even if its body is unreadable.
-        let said: ServiceError = serde_json::from_slice(body).unwrap_or_default();
+        let error_body: ServiceError = serde_json::from_slice(body).unwrap_or_default();
         let by = RefusedBy::Status(topic.status);
         let mut refusal = Refusal::new(self.endpoint.clone(), request.stage(), by);
-        refusal.error_code = said.error_code;
-        refusal.message = said.message.map(|it| one_line(&it)).filter(|it| !it.is_empty());
-        refusal.tracking_id = said.tracking_id.map(|it| one_line(&it));
+        refusal.error_code = error_body.error_code;
+        refusal.message = error_body.message.map(|it| one_line(&it)).filter(|it| !it.is_empty());
+        refusal.tracking_id = error_body.tracking_id.map(|it| one_line(&it));
         refusal.retry_after = wait;
         Err(TransportError::Refused(Box::new(refusal)))
     }

@@ -64,7 +64,7 @@ pub enum ProtoError {
     /// A message, body or text has more bytes than allowed.
     #[error("{what} has {size} bytes, but at most {limit} are allowed")]
     TooLarge {
-        /// What is too large.
+        /// The name of the part that is too large.
         what: &'static str,
         /// Its size in bytes, as the service counts.
         size: usize,

@@ -21,7 +21,7 @@
 //! * Parsers accept what the service may add later: they ignore unknown fields and keep unknown words as
 //!   `Unknown`.
 //! * The documentation of each wire format ends with its source: `[doc]` Microsoft's documentation, `[sdk]`
-//!   the source code of an official SDK, `[seen]` a trace, `[guess]` our choice, because there is no source.
+//!   the source code of an official SDK, `[seen]` a trace, `[guess]` our choice, for lack of a source.
 
 pub mod dps;
 mod error;

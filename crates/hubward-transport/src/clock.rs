@@ -48,10 +48,10 @@ mod tests {
     #[test]
     fn a_difference_is_reported_from_four_minutes_in_both_directions() {
         let ours = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
-        let said = |service| skew(service, ours).map(|it| it.to_string());
-        assert_eq!(said(ours + Duration::from_secs(239)), None);
-        assert_eq!(said(ours - Duration::from_secs(239)), None);
-        assert_eq!(said(ours + Duration::from_secs(240)).as_deref(), Some("240 s behind the service's"));
-        assert_eq!(said(ours - Duration::from_secs(7200)).as_deref(), Some("7200 s ahead of the service's"));
+        let shown = |service| skew(service, ours).map(|it| it.to_string());
+        assert_eq!(shown(ours + Duration::from_secs(239)), None);
+        assert_eq!(shown(ours - Duration::from_secs(239)), None);
+        assert_eq!(shown(ours + Duration::from_secs(240)).as_deref(), Some("240 s behind the service's"));
+        assert_eq!(shown(ours - Duration::from_secs(7200)).as_deref(), Some("7200 s ahead of the service's"));
     }
 }

@@ -176,7 +176,7 @@ impl HubLogin {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Tag(pub NonZeroU16);
 
-/// What a device sends under a [`Tag`].
+/// A message or request that a device sends under a [`Tag`].
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Upstream {
@@ -242,7 +242,7 @@ pub enum Reply {
         verdict: Verdict,
     },
     /// The client dropped a received message without settling it. If the hub redelivers the message on this
-    /// connection, the connection hands it over again. The hub is not told.
+    /// connection, the connection hands it over again. This sends nothing to the hub.
     Leave {
         /// The lock from [`Downstream::Message`].
         lock: Lock,

@@ -126,12 +126,12 @@ impl IncomingRouter {
     }
 
     fn refused(&self, tag: Tag, status: u16, body: &[u8]) -> Downstream {
-        let words = |text: Option<String>| text.map(|it| one_line(&it)).filter(|it| !it.is_empty());
-        let said = ErrorBody::parse(body);
+        let clean = |text: Option<String>| text.map(|it| one_line(&it)).filter(|it| !it.is_empty());
+        let error_body = ErrorBody::parse(body);
         let mut refusal = Refusal::new(self.endpoint.clone(), Stage::Exchange, RefusedBy::Status(status));
-        refusal.error_code = said.error_code;
-        refusal.message = words(said.message);
-        refusal.tracking_id = words(said.tracking_id);
+        refusal.error_code = error_body.error_code;
+        refusal.message = clean(error_body.message);
+        refusal.tracking_id = clean(error_body.tracking_id);
         Downstream::Refused(tag, Box::new(refusal))
     }
 

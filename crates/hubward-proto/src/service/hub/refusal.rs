@@ -43,21 +43,22 @@ impl HubRefusal {
     /// Source: `[sdk]` azure-iot-sdk-csharp, ExceptionHandlingHelper.cs and its tests.
     #[must_use]
     pub fn parse(header: Option<&str>, body: &[u8]) -> Self {
-        let said = ErrorBody::parse(body);
-        let (mut name, mut message) = (header.map(str::trim).filter(|it| !it.is_empty()), said.message.as_deref());
-        if let Some((inner, words)) = message.and_then(named) {
+        let error_body = ErrorBody::parse(body);
+        let (mut name, mut message) =
+            (header.map(str::trim).filter(|it| !it.is_empty()), error_body.message.as_deref());
+        if let Some((inner, text)) = message.and_then(named) {
             name = name.or(Some(inner));
-            message = Some(words);
+            message = Some(text);
         }
         // Some hubs send the number in the header.
         let number = name.and_then(|it| it.parse().ok());
         let name = name.filter(|_| number.is_none());
-        let code = said.error_code.or(number).or_else(|| code_of(name?));
+        let code = error_body.error_code.or(number).or_else(|| code_of(name?));
         Self {
             name: name.or_else(|| name_of(code?)).map(str::to_owned),
             code,
             message: message.map(str::to_owned),
-            tracking_id: said.tracking_id,
+            tracking_id: error_body.tracking_id,
             timestamp: timestamp(body),
         }
     }
@@ -88,8 +89,8 @@ impl HubRefusal {
 
 /// Splits `ErrorCode:{name};{message}` into name and message.
 fn named(message: &str) -> Option<(&str, &str)> {
-    let (name, words) = message.strip_prefix("ErrorCode:")?.split_once(';')?;
-    Some((name.trim(), words.trim()))
+    let (name, text) = message.strip_prefix("ErrorCode:")?.split_once(';')?;
+    Some((name.trim(), text.trim()))
 }
 
 fn timestamp(body: &[u8]) -> Option<String> {
@@ -162,7 +163,7 @@ const CODES: [(u32, &str); 44] = [
 mod tests {
     use super::*;
 
-    fn said(name: &str, code: u32, message: &str, tracking_id: &str) -> HubRefusal {
+    fn make_refusal(name: &str, code: u32, message: &str, tracking_id: &str) -> HubRefusal {
         let tracking_id = Some(tracking_id.to_owned());
         HubRefusal { name: Some(name.into()), tracking_id, ..HubRefusal::new(code, message) }
     }
@@ -170,12 +171,12 @@ mod tests {
     #[test]
     fn parses_both_documented_bodies() {
         let named = r#"{"Message":"ErrorCode:DeviceNotFound;d1","ExceptionMessage":"Tracking ID:aeec-G:0-TimeStamp:10/18/2022 20:50:39"}"#;
-        let expected = said("DeviceNotFound", 404_001, "d1", "aeec-G:0-TimeStamp:10/18/2022 20:50:39");
+        let expected = make_refusal("DeviceNotFound", 404_001, "d1", "aeec-G:0-TimeStamp:10/18/2022 20:50:39");
         assert_eq!(HubRefusal::parse(Some("DeviceNotFound"), named.as_bytes()), expected);
         assert_eq!(HubRefusal::parse(None, named.as_bytes()), expected);
 
         let nested = r#"{"Message":"{\"errorCode\":404103,\"trackingId\":\"95ae-TimeStamp:10/19/2022 16:47:22\",\"message\":\"offline\",\"timestampUtc\":\"2022-10-19T16:47:22.0203257Z\"}","ExceptionMessage":""}"#;
-        let mut expected = said("DeviceNotOnline", 404_103, "offline", "95ae-TimeStamp:10/19/2022 16:47:22");
+        let mut expected = make_refusal("DeviceNotOnline", 404_103, "offline", "95ae-TimeStamp:10/19/2022 16:47:22");
         expected.timestamp = Some("2022-10-19T16:47:22.0203257Z".into());
         assert_eq!(HubRefusal::parse(Some("DeviceNotOnline"), nested.as_bytes()), expected);
         assert_eq!(HubRefusal::parse(None, nested.as_bytes()), expected);
@@ -198,7 +199,7 @@ mod tests {
 
     #[test]
     fn encodes_both_documented_bodies() {
-        let mut refusal = said("DeviceNotFound", 404_001, "d1", "aeec");
+        let mut refusal = make_refusal("DeviceNotFound", 404_001, "d1", "aeec");
         let named = refusal.to_named().to_string();
         assert_eq!(named, r#"{"ExceptionMessage":"Tracking ID:aeec","Message":"ErrorCode:DeviceNotFound;d1"}"#);
         assert_eq!(HubRefusal::parse(None, named.as_bytes()), refusal);

@@ -87,7 +87,7 @@ impl TwinBoth {
     /// Returns the desired properties without `$metadata`.
     ///
     /// # Errors
-    /// [`ProtoError::Missing`] if there is no version.
+    /// [`ProtoError::Missing`] if the version is missing.
     pub fn desired_properties(&self) -> Result<Properties, ProtoError> {
         Properties::from_wire(self.desired.clone())
     }
@@ -95,7 +95,7 @@ impl TwinBoth {
     /// Returns the reported properties without `$metadata`.
     ///
     /// # Errors
-    /// [`ProtoError::Missing`] if there is no version.
+    /// [`ProtoError::Missing`] if the version is missing.
     pub fn reported_properties(&self) -> Result<Properties, ProtoError> {
         Properties::from_wire(self.reported.clone())
     }
