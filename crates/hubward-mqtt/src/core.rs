@@ -1,5 +1,5 @@
-//! What is unanswered on this connection, what is to be acknowledged, when to ping, when to give up.
-//! Pure: the time is an argument.
+//! The state of one connection: unanswered requests, pending acknowledgements, and when to ping or to give
+//! up. Pure: the time is an argument.
 
 use std::num::NonZeroU16;
 use std::time::Duration;
@@ -8,49 +8,49 @@ use hubward_proto::ProtoError;
 use hubward_transport::{Lock, Tag};
 use tokio::time::Instant;
 
-use crate::ack_line::{AckLine, Arrival};
-use crate::questions::{About, Questions};
+use crate::ack_queue::{AckQueue, Arrival};
 use crate::tag_set::TagSet;
+use crate::twin_requests::{TwinRequestKind, TwinRequests};
 
-/// After so many times the silence that ends a connection, a question or subscription is no sign of
-/// anything any more: the peer was heard meanwhile, or the connection would be over.
-const GIVEN_UP: u32 = 2;
+/// A request or subscription that stays unanswered for this many times `silence` no longer keeps the
+/// connection busy. By then the peer has sent other bytes; otherwise the connection would have ended.
+const STALE_FACTOR: u32 = 2;
 
-/// The largest tag. Packet ids above it are the session's own, for SUBSCRIBE, so that a subscription
-/// never takes the id of a message.
+/// The largest tag. The session uses the packet ids above it for SUBSCRIBE, so that a subscription and a
+/// message never share a packet id.
 pub const TAG_MAX: u16 = 0xfeff;
 
-/// The first of the session's own packet ids.
-const FIRST_OWN: u16 = TAG_MAX + 1;
+/// The first packet id of subscriptions.
+const FIRST_SUBSCRIBE_ID: u16 = TAG_MAX + 1;
 
-/// What there is to do about time.
+/// The next step that the clock requires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// Ask again then, or when something was sent or heard.
+    /// Call [`Core::step`] again at this time, or after bytes were sent or received.
     Wait(Instant),
-    /// Send a PINGREQ, then ask again.
+    /// Send a PINGREQ, then call [`Core::step`] again.
     Ping,
-    /// The peer was silent for too long.
+    /// The connection is dead: the peer sent nothing for `after`.
     Dead { after: Duration },
 }
 
-/// The bookkeeping of one connection whose login was accepted.
+/// The protocol state of one connection whose login was accepted.
 #[derive(Debug)]
 pub(crate) struct Core {
     keep_alive: Duration,
     silence: Duration,
-    /// The messages without their PUBACK.
+    /// The tags of messages that wait for their PUBACK.
     tags: TagSet,
-    /// Subscriptions without their SUBACK, the oldest first. No more than there are own ids.
+    /// Subscriptions that wait for their SUBACK, the oldest first; at most one per subscription id.
     subscriptions: Vec<Subscription>,
-    next_own: u16,
-    questions: Questions,
-    line: AckLine,
+    next_subscribe_id: u16,
+    twin_requests: TwinRequests,
+    ack_queue: AckQueue,
     last_sent: Instant,
     last_heard: Instant,
-    /// Since when something has been unanswered without a break.
+    /// The start of the current period in which at least one request is unanswered.
     busy_since: Option<Instant>,
-    /// When the ping went out that nothing has followed yet.
+    /// When the last ping was sent, if no bytes arrived after it.
     pinged: Option<Instant>,
 }
 
@@ -68,9 +68,9 @@ impl Core {
             silence,
             tags: TagSet::default(),
             subscriptions: Vec::new(),
-            next_own: FIRST_OWN,
-            questions: Questions::default(),
-            line: AckLine::default(),
+            next_subscribe_id: FIRST_SUBSCRIBE_ID,
+            twin_requests: TwinRequests::default(),
+            ack_queue: AckQueue::default(),
             last_sent: now,
             last_heard: now,
             busy_since: None,
@@ -78,39 +78,40 @@ impl Core {
         }
     }
 
-    /// A message is about to go out under `tag`.
+    /// Records that a message is about to be sent under `tag`.
     ///
     /// # Errors
-    /// If the tag is above [`TAG_MAX`], or something under it is unanswered on this connection
-    /// (MQTT-2.3.1-2).
+    /// If the tag is above [`TAG_MAX`], or if a message, subscription or twin request under it is unanswered
+    /// on this connection (MQTT-2.3.1-2).
     pub(crate) fn on_publish(&mut self, tag: Tag) -> Result<(), ProtoError> {
         self.check(tag)?;
-        if self.questions.contains(tag) || !self.tags.insert(tag.0.get()) {
+        if self.twin_requests.contains(tag) || !self.tags.insert(tag.0.get()) {
             return Err(in_use(tag));
         }
         Ok(())
     }
 
-    /// Takes back [`Core::on_publish`] for a message that could not be encoded.
-    pub(crate) fn on_not_sent(&mut self, tag: Tag) {
+    /// Reverts [`Core::on_publish`] for a message that could not be encoded.
+    pub(crate) fn on_publish_not_sent(&mut self, tag: Tag) {
         self.tags.remove(tag.0.get());
     }
 
-    /// A SUBSCRIBE is about to go out for `tag`; under this packet id. If all are taken, the oldest one
-    /// is used again, unless it may still be answered.
+    /// Records that a SUBSCRIBE is about to be sent under `tag`, and returns its packet id. If all packet ids
+    /// are in use, reuses the oldest one, unless the hub may still answer it.
     ///
     /// # Errors
-    /// As for [`Core::on_publish`], or if no packet id is left.
+    /// As for [`Core::on_publish`], or if no packet id is free.
     pub(crate) fn on_subscribe(&mut self, tag: Tag, now: Instant) -> Result<u16, ProtoError> {
-        self.forget_old(tag, now);
+        self.remove_stale(tag, now);
         self.check(tag)?;
-        if self.questions.contains(tag) || self.tags.contains(tag.0.get()) {
+        if self.twin_requests.contains(tag) || self.tags.contains(tag.0.get()) {
             return Err(in_use(tag));
         }
         let free = |id: &u16| self.subscriptions.iter().all(|it| it.id != *id);
-        let id = match (self.next_own..=u16::MAX).chain(FIRST_OWN..self.next_own).find(free) {
+        let id = match (self.next_subscribe_id..=u16::MAX).chain(FIRST_SUBSCRIBE_ID..self.next_subscribe_id).find(free)
+        {
             Some(id) => {
-                self.next_own = if id == u16::MAX { FIRST_OWN } else { id + 1 };
+                self.next_subscribe_id = if id == u16::MAX { FIRST_SUBSCRIBE_ID } else { id + 1 };
                 id
             }
             None if self.subscriptions.first().is_some_and(|it| !self.is_fresh(it.asked, now)) => {
@@ -122,100 +123,106 @@ impl Core {
         Ok(id)
     }
 
-    /// Takes back [`Core::on_subscribe`] for a packet that could not be encoded.
-    pub(crate) fn on_not_subscribed(&mut self, tag: Tag) {
+    /// Reverts [`Core::on_subscribe`] for a packet that could not be encoded.
+    pub(crate) fn on_subscribe_not_sent(&mut self, tag: Tag) {
         self.subscriptions.retain(|it| it.tag != tag);
     }
 
-    /// A question about the twin is about to go out for `tag`; with this request id. An unanswered one
-    /// under the same tag is forgotten.
+    /// Records that a twin request is about to be sent under `tag`, and returns its request id. Replaces an
+    /// unanswered twin request under the same tag.
     ///
     /// # Errors
-    /// If the tag is above [`TAG_MAX`], or a message or subscription under it is unanswered.
-    pub(crate) fn on_question(&mut self, tag: Tag, about: About, now: Instant) -> Result<String, ProtoError> {
-        self.forget_old(tag, now);
+    /// If the tag is above [`TAG_MAX`], or if a message or subscription under it is unanswered.
+    pub(crate) fn on_twin_request(
+        &mut self,
+        tag: Tag,
+        kind: TwinRequestKind,
+        now: Instant,
+    ) -> Result<String, ProtoError> {
+        self.remove_stale(tag, now);
         self.check(tag)?;
         if self.tags.contains(tag.0.get()) {
             return Err(in_use(tag));
         }
-        Ok(self.questions.ask(tag, about, now))
+        Ok(self.twin_requests.add(tag, kind, now))
     }
 
-    /// Takes back [`Core::on_question`] for a packet that could not be encoded.
-    pub(crate) fn on_not_asked(&mut self, tag: Tag) {
-        self.questions.forget(tag);
+    /// Reverts [`Core::on_twin_request`] for a packet that could not be encoded.
+    pub(crate) fn on_twin_request_not_sent(&mut self, tag: Tag) {
+        self.twin_requests.remove(tag);
     }
 
-    /// An answer about the twin has come: whose, or `None` if it answers nothing that is open.
-    pub(crate) fn on_answer(&mut self, request_id: &str) -> Option<(Tag, About)> {
-        self.questions.answered(request_id)
+    /// Records a twin response. Returns the request that it answers, or `None` if no such request is open.
+    pub(crate) fn on_twin_response(&mut self, request_id: &str) -> Option<(Tag, TwinRequestKind)> {
+        self.twin_requests.take_answered(request_id)
     }
 
-    /// A message has come that wants an acknowledgement.
+    /// Records a received message that needs an acknowledgement.
     pub(crate) fn on_arrival(&mut self, id: NonZeroU16, dup: bool) -> Arrival {
-        self.line.on_arrival(id, dup)
+        self.ack_queue.on_arrival(id, dup)
     }
 
-    /// A message is done with. `false` if it was before, or never came.
+    /// Settles a message; see [`AckQueue::settle`].
     pub(crate) fn settle(&mut self, lock: Lock) -> bool {
-        self.line.settle(lock)
+        self.ack_queue.settle(lock)
     }
 
-    /// Nobody has a message any more, and it is not settled. `false` if nobody had it.
-    pub(crate) fn leave(&mut self, lock: Lock) -> bool {
-        self.line.leave(lock)
+    /// Marks a message as dropped without settlement; see [`AckQueue::on_dropped`].
+    pub(crate) fn on_dropped(&mut self, lock: Lock) -> bool {
+        self.ack_queue.on_dropped(lock)
     }
 
-    /// Whether acknowledgements have begun to wait for a message that was left.
-    pub(crate) fn begins_to_wait(&mut self) -> bool {
-        self.line.begins_to_wait()
+    /// Returns whether acknowledgements start to wait behind a dropped message; see
+    /// [`AckQueue::starts_to_block`].
+    pub(crate) fn starts_to_block(&mut self) -> bool {
+        self.ack_queue.starts_to_block()
     }
 
-    /// The next packet id to acknowledge.
+    /// Returns the next packet id to acknowledge.
     pub(crate) fn next_ack(&mut self) -> Option<NonZeroU16> {
-        self.line.next_ack()
+        self.ack_queue.next_ack()
     }
 
-    /// A PUBACK has come: the tag it answers, or `None` for one that answers nothing.
+    /// Records a PUBACK. Returns the tag that it answers, or `None` if no message has this packet id.
     pub(crate) fn on_puback(&mut self, id: NonZeroU16) -> Option<Tag> {
         self.tags.remove(id.get()).then_some(Tag(id))
     }
 
-    /// A SUBACK has come: whose subscription it answers, or `None` for one that answers nothing.
+    /// Records a SUBACK. Returns the tag that it answers, or `None` if no subscription has this packet id.
     pub(crate) fn on_suback(&mut self, id: u16) -> Option<Tag> {
         let at = self.subscriptions.iter().position(|it| it.id == id)?;
         Some(self.subscriptions.remove(at).tag)
     }
 
-    /// Bytes went out.
+    /// Records that bytes were sent.
     pub(crate) const fn on_sent(&mut self, now: Instant) {
         self.last_sent = now;
     }
 
-    /// Bytes came in, whatever they were.
+    /// Records that bytes were received. Their content does not matter.
     pub(crate) const fn on_heard(&mut self, now: Instant) {
         self.last_heard = now;
         self.pinged = None;
     }
 
-    /// Whether the message under `tag` is unanswered.
+    /// Returns whether the message under `tag` waits for its PUBACK.
     pub(crate) fn is_unanswered(&self, tag: Tag) -> bool {
         self.tags.contains(tag.0.get())
     }
 
-    /// What to do now. [`Step::Ping`] counts as sent.
+    /// Returns the next step. [`Core`] counts a returned [`Step::Ping`] as sent.
     pub(crate) fn step(&mut self, now: Instant) -> Step {
         let busy = !self.tags.is_empty()
             || self.subscriptions.last().is_some_and(|it| self.is_fresh(it.asked, now))
-            || self.questions.newest().is_some_and(|it| self.is_fresh(it, now));
+            || self.twin_requests.newest().is_some_and(|it| self.is_fresh(it, now));
         self.busy_since = busy.then(|| self.busy_since.unwrap_or(now));
         let half = self.silence / 2;
-        // When half of the patience for an answer is gone.
-        let uneasy = self.busy_since.map(|since| since.max(self.last_heard) + half);
+        // When half of the time for an answer has passed.
+        let answer_due = self.busy_since.map(|since| since.max(self.last_heard) + half);
         match self.pinged {
             None => {
                 let idle = self.last_sent + self.keep_alive;
-                let due = uneasy.map_or(idle, |it| it.min(idle));
+                let due = answer_due.map_or(idle, |it| it.min(idle));
                 if now < due {
                     return Step::Wait(due);
                 }
@@ -223,18 +230,19 @@ impl Core {
                 self.last_sent = now;
                 Step::Ping
             }
-            // Counted from the ping, not from the last byte: after a suspend the peer gets its chance.
+            // Count from the ping, not from the last byte: after the machine was suspended, the peer still
+            // gets time to answer.
             Some(pinged) => {
                 let idle = (pinged + self.keep_alive / 2, self.keep_alive * 3 / 2);
-                let busy = uneasy.map_or(idle, |it| (it.max(pinged) + half, self.silence));
+                let busy = answer_due.map_or(idle, |it| (it.max(pinged) + half, self.silence));
                 let (dead, after) = idle.min(busy);
                 if now < dead { Step::Wait(dead) } else { Step::Dead { after } }
             }
         }
     }
 
-    /// What holds for every tag. A subscription's is looked for here, since it keeps no tag taken on
-    /// the wire.
+    /// Checks the rules that hold for every kind of request. A subscription does not use its tag as packet
+    /// id, so this looks through the subscriptions.
     fn check(&self, tag: Tag) -> Result<(), ProtoError> {
         if tag.0.get() > TAG_MAX {
             return Err(ProtoError::Unexpected(format!("tag {} is above {TAG_MAX}", tag.0)));
@@ -245,20 +253,20 @@ impl Core {
         Ok(())
     }
 
-    /// Whether what was asked then may still be answered.
+    /// Returns whether a request sent at `asked` may still be answered.
     fn is_fresh(&self, asked: Instant, now: Instant) -> bool {
-        now.saturating_duration_since(asked) < self.silence * GIVEN_UP
+        now.saturating_duration_since(asked) < self.silence * STALE_FACTOR
     }
 
-    /// A tag that comes around again after that long has no subscription any more.
-    fn forget_old(&mut self, tag: Tag, now: Instant) {
-        let patience = self.silence * GIVEN_UP;
-        self.subscriptions.retain(|it| it.tag != tag || now.saturating_duration_since(it.asked) < patience);
+    /// Removes an old subscription under `tag`, so that the tag can be used again.
+    fn remove_stale(&mut self, tag: Tag, now: Instant) {
+        let limit = self.silence * STALE_FACTOR;
+        self.subscriptions.retain(|it| it.tag != tag || now.saturating_duration_since(it.asked) < limit);
     }
 }
 
 fn in_use(tag: Tag) -> ProtoError {
-    ProtoError::Unexpected(format!("tag {} is in use on this connection", tag.0))
+    ProtoError::Unexpected(format!("tag {} is already in use on this connection", tag.0))
 }
 
 #[cfg(test)]
@@ -270,12 +278,12 @@ mod tests {
     const SILENCE: Duration = Duration::from_secs(20);
 
     /// A core with a clock that starts at 0.
-    struct Watch {
+    struct TestConnection {
         core: Core,
         start: Instant,
     }
 
-    impl Watch {
+    impl TestConnection {
         fn new(keep_alive: Duration) -> Self {
             let start = Instant::now();
             Self { core: Core::new(keep_alive, SILENCE, start), start }
@@ -285,7 +293,7 @@ mod tests {
             self.start + Duration::from_secs(seconds)
         }
 
-        /// Every step until the connection is dead or `end` is reached, with the second it came.
+        /// Returns every step and its second, until the connection is dead or `end` is reached.
         fn run(&mut self, from: u64, end: u64) -> Vec<(u64, &'static str)> {
             let (mut now, mut steps) = (self.at(from), Vec::new());
             while now <= self.at(end) {
@@ -320,140 +328,144 @@ mod tests {
     }
 
     #[test]
-    fn an_idle_connection_is_pinged_and_given_up_after_half_a_keep_alive_more() {
-        assert_eq!(Watch::new(KEEP_ALIVE).run(0, 500), [(60, "ping"), (90, "dead")]);
+    fn an_idle_connection_is_pinged_and_is_dead_half_a_keep_alive_later() {
+        assert_eq!(TestConnection::new(KEEP_ALIVE).run(0, 500), [(60, "ping"), (90, "dead")]);
     }
 
     #[test]
-    fn a_pong_starts_the_keep_alive_again() {
-        let mut watch = Watch::new(KEEP_ALIVE);
-        assert_eq!(watch.run(0, 60), [(60, "ping")]);
-        watch.core.on_heard(watch.at(61));
-        assert_eq!(watch.run(61, 500), [(120, "ping"), (150, "dead")]);
+    fn a_ping_response_restarts_the_keep_alive() {
+        let mut connection = TestConnection::new(KEEP_ALIVE);
+        assert_eq!(connection.run(0, 60), [(60, "ping")]);
+        connection.core.on_heard(connection.at(61));
+        assert_eq!(connection.run(61, 500), [(120, "ping"), (150, "dead")]);
     }
 
     #[test]
-    fn hearing_alone_is_not_sending() {
-        let mut watch = Watch::new(KEEP_ALIVE);
-        watch.core.on_heard(watch.at(59));
-        assert_eq!(watch.run(59, 70), [(60, "ping")], "the server counts what we send");
+    fn received_bytes_do_not_delay_the_keep_alive_ping() {
+        let mut connection = TestConnection::new(KEEP_ALIVE);
+        connection.core.on_heard(connection.at(59));
+        assert_eq!(connection.run(59, 70), [(60, "ping")], "the server counts what we send");
     }
 
     #[test]
-    fn silence_while_something_is_unanswered_is_noticed_within_20_seconds() {
-        let mut watch = Watch::new(KEEP_ALIVE);
-        watch.publish(1, 50);
-        assert_eq!(watch.run(50, 500), [(60, "ping"), (70, "dead")]);
+    fn silence_during_an_unanswered_request_ends_the_connection_after_20_seconds() {
+        let mut connection = TestConnection::new(KEEP_ALIVE);
+        connection.publish(1, 50);
+        assert_eq!(connection.run(50, 500), [(60, "ping"), (70, "dead")]);
     }
 
     #[test]
-    fn silence_counts_from_the_question_not_from_the_last_word() {
-        let mut watch = Watch::new(Duration::from_secs(1000));
-        watch.publish(1, 500);
-        assert_eq!(watch.run(500, 2000), [(510, "ping"), (520, "dead")]);
+    fn silence_counts_from_the_request_not_from_the_last_received_byte() {
+        let mut connection = TestConnection::new(Duration::from_secs(1000));
+        connection.publish(1, 500);
+        assert_eq!(connection.run(500, 2000), [(510, "ping"), (520, "dead")]);
     }
 
     #[test]
-    fn a_slow_service_that_answers_pings_lives() {
-        let mut watch = Watch::new(KEEP_ALIVE);
-        watch.publish(1, 0);
+    fn a_slow_service_that_answers_pings_keeps_the_connection() {
+        let mut connection = TestConnection::new(KEEP_ALIVE);
+        connection.publish(1, 0);
         for second in [10, 20, 30] {
-            assert_eq!(watch.run(second - 10, second), [(second, "ping")]);
-            watch.core.on_heard(watch.at(second));
+            assert_eq!(connection.run(second - 10, second), [(second, "ping")]);
+            connection.core.on_heard(connection.at(second));
         }
-        watch.puback(1, 31);
-        assert_eq!(watch.run(31, 500), [(90, "ping"), (120, "dead")], "60 s after the last ping");
+        connection.puback(1, 31);
+        assert_eq!(connection.run(31, 500), [(90, "ping"), (120, "dead")], "60 s after the last ping");
     }
 
     #[test]
-    fn a_question_after_an_unanswered_ping_gets_its_own_time() {
-        let mut watch = Watch::new(KEEP_ALIVE);
-        assert_eq!(watch.run(0, 60), [(60, "ping")]);
-        watch.publish(1, 65);
-        assert_eq!(watch.run(65, 500), [(85, "dead")]);
+    fn a_request_after_an_unanswered_ping_gets_the_full_silence() {
+        let mut connection = TestConnection::new(KEEP_ALIVE);
+        assert_eq!(connection.run(0, 60), [(60, "ping")]);
+        connection.publish(1, 65);
+        assert_eq!(connection.run(65, 500), [(85, "dead")]);
     }
 
     #[test]
-    fn after_a_suspend_the_peer_is_asked_before_it_is_given_up() {
-        let mut watch = Watch::new(KEEP_ALIVE);
-        watch.publish(1, 0);
-        assert_eq!(watch.run(5000, 9000), [(5000, "ping"), (5010, "dead")]);
+    fn after_a_suspend_the_core_pings_before_it_gives_up() {
+        let mut connection = TestConnection::new(KEEP_ALIVE);
+        connection.publish(1, 0);
+        assert_eq!(connection.run(5000, 9000), [(5000, "ping"), (5010, "dead")]);
     }
 
     #[test]
     fn a_subscription_counts_as_unanswered() {
-        let mut watch = Watch::new(KEEP_ALIVE);
-        watch.core.on_subscribe(tag(1), watch.at(0)).expect("an id");
-        assert_eq!(watch.run(0, 500), [(10, "ping"), (20, "dead")]);
+        let mut connection = TestConnection::new(KEEP_ALIVE);
+        connection.core.on_subscribe(tag(1), connection.at(0)).expect("an id");
+        assert_eq!(connection.run(0, 500), [(10, "ping"), (20, "dead")]);
     }
 
     #[test]
-    fn what_is_never_answered_keeps_a_connection_busy_for_a_while_only() {
+    fn a_request_that_is_never_answered_keeps_a_connection_busy_for_a_limited_time() {
         for subscribes in [true, false] {
-            let mut watch = Watch::new(KEEP_ALIVE);
-            let start = watch.at(0);
+            let mut connection = TestConnection::new(KEEP_ALIVE);
+            let start = connection.at(0);
             if subscribes {
-                watch.core.on_subscribe(tag(1), start).expect("an id");
+                connection.core.on_subscribe(tag(1), start).expect("an id");
             } else {
-                watch.core.on_question(tag(1), About::Twin, start).expect("a free tag");
+                connection.core.on_twin_request(tag(1), TwinRequestKind::Get, start).expect("a free tag");
             }
-            watch.core.on_sent(start);
+            connection.core.on_sent(start);
             for second in [10, 20, 30, 40] {
-                assert_eq!(watch.run(second - 10, second), [(second, "ping")].repeat(usize::from(second < 40)));
-                watch.core.on_heard(watch.at(second));
+                assert_eq!(connection.run(second - 10, second), [(second, "ping")].repeat(usize::from(second < 40)));
+                connection.core.on_heard(connection.at(second));
             }
-            assert_eq!(watch.run(40, 500), [(90, "ping"), (120, "dead")], "60 s after the last ping");
+            assert_eq!(connection.run(40, 500), [(90, "ping"), (120, "dead")], "60 s after the last ping");
         }
-        // What is asked later has its own time.
-        let mut watch = Watch::new(KEEP_ALIVE);
-        watch.core.on_question(tag(1), About::Twin, watch.at(0)).expect("a free tag");
-        watch.core.on_question(tag(2), About::Twin, watch.at(35)).expect("a free tag");
-        watch.core.on_sent(watch.at(35));
-        watch.core.on_heard(watch.at(35));
-        assert_eq!(watch.run(35, 500), [(45, "ping"), (55, "dead")]);
+        // A later request has its own time limit.
+        let mut connection = TestConnection::new(KEEP_ALIVE);
+        connection.core.on_twin_request(tag(1), TwinRequestKind::Get, connection.at(0)).expect("a free tag");
+        connection.core.on_twin_request(tag(2), TwinRequestKind::Get, connection.at(35)).expect("a free tag");
+        connection.core.on_sent(connection.at(35));
+        connection.core.on_heard(connection.at(35));
+        assert_eq!(connection.run(35, 500), [(45, "ping"), (55, "dead")]);
     }
 
     #[test]
-    fn subscriptions_that_nobody_answers_do_not_use_up_the_ids() {
-        let mut watch = Watch::new(KEEP_ALIVE);
+    fn unanswered_subscriptions_do_not_use_up_the_packet_ids() {
+        let mut connection = TestConnection::new(KEEP_ALIVE);
         for round in 0..1000_u16 {
-            let now = watch.at(u64::from(round) * 30);
-            let id = watch.core.on_subscribe(tag(1 + round), now).expect("an id");
-            assert_eq!(id, FIRST_OWN + round % 256, "in turn");
+            let now = connection.at(u64::from(round) * 30);
+            let id = connection.core.on_subscribe(tag(1 + round), now).expect("an id");
+            assert_eq!(id, FIRST_SUBSCRIBE_ID + round % 256, "in turn");
         }
-        assert_eq!(watch.core.subscriptions.len(), 256);
-        assert_eq!(watch.core.on_suback(FIRST_OWN), Some(tag(1 + 768)), "of the latest that has this id");
-        // A tag that has come around is free again.
-        watch.core.on_subscribe(tag(1000), watch.at(30 * 999 + 39)).expect_err("in use");
-        watch.core.on_subscribe(tag(1000), watch.at(30 * 999 + 40)).expect("an id");
-        watch.core.on_question(tag(999), About::Twin, watch.at(30 * 999 + 40)).expect("free");
+        assert_eq!(connection.core.subscriptions.len(), 256);
+        assert_eq!(
+            connection.core.on_suback(FIRST_SUBSCRIBE_ID),
+            Some(tag(1 + 768)),
+            "the latest subscription with this id"
+        );
+        // The tag of a stale subscription is free again.
+        connection.core.on_subscribe(tag(1000), connection.at(30 * 999 + 39)).expect_err("in use");
+        connection.core.on_subscribe(tag(1000), connection.at(30 * 999 + 40)).expect("an id");
+        connection.core.on_twin_request(tag(999), TwinRequestKind::Get, connection.at(30 * 999 + 40)).expect("free");
     }
 
     #[test]
-    fn a_question_about_the_twin_counts_as_unanswered_until_its_answer() {
-        let mut watch = Watch::new(KEEP_ALIVE);
-        watch.core.on_question(tag(1), About::Twin, watch.at(0)).expect("a free tag");
-        assert_eq!(watch.run(0, 500), [(10, "ping"), (20, "dead")]);
+    fn a_twin_request_counts_as_unanswered_until_its_response() {
+        let mut connection = TestConnection::new(KEEP_ALIVE);
+        connection.core.on_twin_request(tag(1), TwinRequestKind::Get, connection.at(0)).expect("a free tag");
+        assert_eq!(connection.run(0, 500), [(10, "ping"), (20, "dead")]);
 
-        let mut watch = Watch::new(KEEP_ALIVE);
-        let id = watch.core.on_question(tag(1), About::Twin, watch.at(0)).expect("a free tag");
-        watch.core.on_sent(watch.at(0));
-        assert_eq!(watch.run(0, 9), []);
-        watch.core.on_heard(watch.at(9));
-        assert_eq!(watch.core.on_answer(&id), Some((tag(1), About::Twin)));
-        assert_eq!(watch.run(9, 500), [(60, "ping"), (90, "dead")]);
+        let mut connection = TestConnection::new(KEEP_ALIVE);
+        let id = connection.core.on_twin_request(tag(1), TwinRequestKind::Get, connection.at(0)).expect("a free tag");
+        connection.core.on_sent(connection.at(0));
+        assert_eq!(connection.run(0, 9), []);
+        connection.core.on_heard(connection.at(9));
+        assert_eq!(connection.core.on_twin_response(&id), Some((tag(1), TwinRequestKind::Get)));
+        assert_eq!(connection.run(9, 500), [(60, "ping"), (90, "dead")]);
     }
 
     #[test]
-    fn what_the_program_has_not_settled_is_no_sign_of_a_dead_link() {
-        let mut watch = Watch::new(KEEP_ALIVE);
-        assert!(matches!(watch.core.on_arrival(tag(1).0, false), Arrival::New(_)));
-        assert_eq!(watch.run(0, 500), [(60, "ping"), (90, "dead")]);
+    fn an_unsettled_message_does_not_count_as_unanswered() {
+        let mut connection = TestConnection::new(KEEP_ALIVE);
+        assert!(matches!(connection.core.on_arrival(tag(1).0, false), Arrival::New(_)));
+        assert_eq!(connection.run(0, 500), [(60, "ping"), (90, "dead")]);
     }
 
     #[test]
     fn several_subscriptions_are_answered_in_any_order_each_once() {
-        let Watch { mut core, start } = Watch::new(KEEP_ALIVE);
+        let TestConnection { mut core, start } = TestConnection::new(KEEP_ALIVE);
         let ids = [1, 2, 3].map(|it| core.on_subscribe(tag(it), start).expect("an id"));
         for (id, expected) in [
             (ids[1], Some(tag(2))),
@@ -466,33 +478,33 @@ mod tests {
             assert_eq!(core.on_suback(id), expected, "{id}");
         }
         core.on_subscribe(tag(1), start).expect("an id");
-        core.on_not_subscribed(tag(1));
+        core.on_subscribe_not_sent(tag(1));
         core.on_publish(tag(1)).expect("free again");
     }
 
     #[test]
-    fn a_tag_belongs_to_one_thing_at_a_time() {
-        let Watch { mut core, start } = Watch::new(KEEP_ALIVE);
+    fn a_tag_belongs_to_one_request_at_a_time() {
+        let TestConnection { mut core, start } = TestConnection::new(KEEP_ALIVE);
         core.on_publish(tag(1)).expect("free");
         core.on_subscribe(tag(2), start).expect("free");
-        core.on_question(tag(3), About::Twin, start).expect("free");
+        core.on_twin_request(tag(3), TwinRequestKind::Get, start).expect("free");
         for id in [1, 2, 3] {
             assert!(core.on_publish(tag(id)).is_err(), "{id}");
             assert!(core.on_subscribe(tag(id), start).is_err(), "{id}");
-            // A question may take the place of one that was given up.
-            assert_eq!(core.on_question(tag(id), About::Reported, start).is_ok(), id == 3, "{id}");
+            // A new twin request replaces the old one under the same tag.
+            assert_eq!(core.on_twin_request(tag(id), TwinRequestKind::PatchReported, start).is_ok(), id == 3, "{id}");
         }
-        // A PUBACK answers neither a subscription nor a question.
+        // A PUBACK answers neither a subscription nor a twin request.
         assert_eq!((core.on_puback(tag(2).0), core.on_puback(tag(3).0)), (None, None));
-        core.on_not_asked(tag(3));
+        core.on_twin_request_not_sent(tag(3));
         core.on_publish(tag(3)).expect("free again");
         assert!(core.on_subscribe(tag(TAG_MAX + 1), start).is_err());
-        assert!(core.on_question(tag(TAG_MAX + 1), About::Twin, start).is_err());
+        assert!(core.on_twin_request(tag(TAG_MAX + 1), TwinRequestKind::Get, start).is_err());
     }
 
     #[test]
     fn tags_are_answered_once_in_any_order() {
-        let mut core = Watch::new(KEEP_ALIVE).core;
+        let mut core = TestConnection::new(KEEP_ALIVE).core;
         for id in [1, 64, 65, 1000, TAG_MAX] {
             core.on_publish(tag(id)).expect("free");
             assert!(core.on_publish(tag(id)).is_err(), "{id} is in use");
@@ -501,14 +513,14 @@ mod tests {
             assert_eq!(core.on_puback(tag(id).0), known.then(|| tag(id)), "{id}");
         }
         assert!(core.is_unanswered(tag(1)) && core.is_unanswered(tag(65)));
-        core.on_not_sent(tag(1));
+        core.on_publish_not_sent(tag(1));
         core.on_publish(tag(1000)).expect("free again");
         assert!(!core.is_unanswered(tag(1)));
     }
 
     #[test]
-    fn subscriptions_have_ids_that_no_tag_has() {
-        let Watch { mut core, start } = Watch::new(KEEP_ALIVE);
+    fn subscriptions_use_packet_ids_above_all_tags() {
+        let TestConnection { mut core, start } = TestConnection::new(KEEP_ALIVE);
         assert!(core.on_publish(tag(TAG_MAX + 1)).is_err());
         for _ in 0..1000 {
             let id = core.on_subscribe(tag(1), start).expect("an id");

@@ -1,10 +1,10 @@
-//! From what a dialer says to what a transport says.
+//! Converts a [`DialError`] into a [`TransportError`].
 
 use hubward_dial::{DialError, TlsFault as DialFault};
 use hubward_proto::{ProtoError, retry_after};
 use hubward_transport::{Refusal, RefusedBy, Stage, TlsFault, TransportError, clock};
 
-/// The same failure, in the words of the seam above.
+/// Returns the transport error for the same failure.
 pub(crate) fn transport_error(error: DialError) -> TransportError {
     match error {
         DialError::Connect { endpoint, source } => TransportError::Connect { endpoint: endpoint.to_string(), source },
@@ -29,7 +29,7 @@ pub(crate) fn transport_error(error: DialError) -> TransportError {
             stage: Stage::Upgrade,
             source: ProtoError::Unexpected(problem),
         },
-        _ => TransportError::Unsupported("the dialer failed in a way this version does not know"),
+        _ => TransportError::Unsupported("the dialer returned an error that this version does not know"),
     }
 }
 
@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keeps_stage_and_what_was_said() {
+    fn a_dial_error_keeps_its_stage_and_message() {
         let endpoint = || Endpoint::new("dps.example", 443);
         let source = || io::Error::other("why");
         let slow = |during| DialError::Timeout { endpoint: endpoint(), during, after: Duration::from_secs(3) };
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gateways_retry_after_is_kept_and_a_date_is_read_by_the_clock_that_wrote_it() {
+    fn a_gateways_retry_after_is_kept_and_a_date_counts_from_the_gateways_clock() {
         let written = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
         for (retry_after, server_time, expected) in [
             (Some("7"), None, Some(7)),

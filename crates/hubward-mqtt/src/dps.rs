@@ -1,4 +1,4 @@
-//! The DPS transport over MQTT: one connection for a registration and its polls.
+//! The DPS transport over MQTT. Uses one connection for a registration and its polls.
 
 use std::future::poll_fn;
 use std::num::NonZeroU16;
@@ -23,33 +23,32 @@ use crate::packet::{Message, QoS};
 use crate::session::{Acknowledge, Event, Session};
 use crate::{SessionOptions, TAG_MAX};
 
-/// Asks DPS over MQTT 3.1.1, on whatever byte stream its dialer opens.
+/// Sends requests to DPS over MQTT 3.1.1, on the byte stream that its dialer opens.
 ///
 /// # Behavior
-/// * Opens at the first question and keeps the connection for the next ones of the same identity.
-///   One that turns out dead before anything of a question was written, or that was idle for a whole
-///   keep-alive, is opened again; that is still the same question.
-/// * Each question has a request id of its own; an answer to another one, or a second answer, is
-///   acknowledged and discarded.
-/// * No time limit of its own on login and answer but [`SessionOptions::silence`] once the login was
-///   accepted: deadlines belong to the driver.
+/// * The first request opens the connection; later requests of the same identity reuse it. If the
+///   connection was idle for a whole keep-alive, or ends before any byte of a request is written, the
+///   transport opens a new one and sends the request there.
+/// * Each request has its own request id. The transport acknowledges and discards a response to another
+///   request, and a second response.
+/// * After the login, [`SessionOptions::silence`] limits how long the peer may be silent. There is no other
+///   time limit for login and response: the driver sets deadlines.
 #[derive(Debug)]
 pub struct MqttDps {
     kind: TransportKind,
     endpoint: Endpoint,
     dialer: Arc<dyn Dialer>,
     options: SessionOptions,
-    open: Option<Open>,
-    /// What the latest question was doing.
+    connection: Option<DpsConnection>,
+    /// The stage of the latest request.
     doing: Stage,
-    /// Counts request ids over all connections.
+    /// The last request id, over all connections.
     requests: u64,
 }
 
 impl MqttDps {
-    /// A transport to `endpoint`; `kind` is what it calls itself, and the dialer is what makes it so:
-    /// [`TransportKind::Mqtt`] with one that opens TLS, [`TransportKind::MqttWs`] with one that opens
-    /// WebSockets.
+    /// Creates a transport to `endpoint`. `kind` must match the dialer: [`TransportKind::Mqtt`] for a dialer
+    /// that opens TLS streams, [`TransportKind::MqttWs`] for one that opens WebSockets.
     #[must_use]
     pub fn new(kind: TransportKind, endpoint: Endpoint, dialer: Arc<dyn Dialer>) -> Self {
         Self {
@@ -57,66 +56,69 @@ impl MqttDps {
             endpoint,
             dialer,
             options: SessionOptions::default(),
-            open: None,
+            connection: None,
             doing: Stage::Connect,
             requests: 0,
         }
     }
 
-    /// Sets the limits of its sessions.
+    /// Sets the limits of each session.
     #[must_use]
     pub const fn options(mut self, options: SessionOptions) -> Self {
         self.options = options;
         self
     }
 
-    async fn ask(
+    async fn send(
         &mut self,
-        request: &Register,
+        registration: &Register,
         token: Option<&SasToken>,
-        question: Question<'_>,
+        request: DpsRequest<'_>,
     ) -> Result<DpsReply, TransportError> {
         self.requests += 1;
         let request_id = self.requests.to_string();
-        let body = question.body(request)?;
-        if !self.can_reuse(request).await {
+        let body = request.body(registration)?;
+        if !self.can_reuse(registration).await {
             self.close().await;
         }
-        let mut reused = self.open.is_some();
+        let mut reused = self.connection.is_some();
         loop {
-            let open = match &mut self.open {
-                Some(open) => open,
+            let connection = match &mut self.connection {
+                Some(connection) => connection,
                 none => {
                     let doing = &mut self.doing;
-                    none.insert(Open::new(&self.endpoint, &*self.dialer, self.options, request, token, doing).await?)
+                    none.insert(
+                        DpsConnection::new(&self.endpoint, &*self.dialer, self.options, registration, token, doing)
+                            .await?,
+                    )
                 }
             };
-            self.doing = question.stage();
-            let before = open.session.sent();
-            let result = open.ask(question, &request_id, &body).await;
-            open.last_used = Instant::now();
-            let sent = open.session.sent() != before;
+            self.doing = request.stage();
+            let before = connection.session.sent();
+            let result = connection.send(request, &request_id, &body).await;
+            connection.last_used = Instant::now();
+            let sent = connection.session.sent() != before;
             match &result {
                 Ok(_) => {}
-                // Refused, but not for who we are: the connection is as good as before.
+                // DPS refused the request, not the identity: the connection stays usable.
                 Err(TransportError::Refused(refusal)) if !is_about_login(refusal) => {}
-                Err(_) => self.open = None,
+                Err(_) => self.connection = None,
             }
             match result {
-                // It had ended before we asked: nobody has heard the question yet.
+                // The connection had ended before the request: DPS has not received the request.
                 Err(TransportError::Closed { .. }) if reused && !sent => reused = false,
                 result => return result,
             }
         }
     }
 
-    /// Whether the open connection may carry a question of `request`.
-    async fn can_reuse(&mut self, request: &Register) -> bool {
-        match &mut self.open {
-            Some(open) => {
-                open.username == username(request)
-                    && open.last_used.elapsed() < KEEP_ALIVE
-                    && open.session.is_alive().await
+    /// Returns whether the open connection may carry a request of this registration.
+    async fn can_reuse(&mut self, registration: &Register) -> bool {
+        match &mut self.connection {
+            Some(connection) => {
+                connection.username == username(registration)
+                    && connection.last_used.elapsed() < KEEP_ALIVE
+                    && connection.session.is_alive().await
             }
             None => false,
         }
@@ -134,7 +136,7 @@ impl DpsTransport for MqttDps {
     }
 
     async fn register(&mut self, request: &Register, token: Option<&SasToken>) -> Result<DpsReply, TransportError> {
-        self.ask(request, token, Question::Register).await
+        self.send(request, token, DpsRequest::Register).await
     }
 
     async fn operation_status(
@@ -143,7 +145,7 @@ impl DpsTransport for MqttDps {
         operation: &OperationId,
         token: Option<&SasToken>,
     ) -> Result<DpsReply, TransportError> {
-        self.ask(request, token, Question::Status(operation)).await
+        self.send(request, token, DpsRequest::Status(operation)).await
     }
 
     fn doing(&self) -> Option<Stage> {
@@ -156,20 +158,20 @@ impl DpsTransport for MqttDps {
     }
 
     async fn close(&mut self) {
-        if let Some(mut open) = self.open.take() {
-            // A peer that does not listen any more is no reason to stay.
-            let _ = timeout(CLOSE_WITHIN, poll_fn(|cx| open.session.poll_close(cx))).await;
+        if let Some(mut connection) = self.connection.take() {
+            // Do not wait for a peer that no longer reads.
+            let _ = timeout(CLOSE_WITHIN, poll_fn(|cx| connection.session.poll_close(cx))).await;
         }
     }
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Question<'a> {
+enum DpsRequest<'a> {
     Register,
     Status(&'a OperationId),
 }
 
-impl Question<'_> {
+impl DpsRequest<'_> {
     const fn stage(self) -> Stage {
         match self {
             Self::Register => Stage::Register,
@@ -185,7 +187,7 @@ impl Question<'_> {
         }
     }
 
-    /// A poll has none: the topic says it all.
+    /// The body of the request. A poll has none, because its topic contains everything.
     fn body(self, request: &Register) -> Result<Vec<u8>, TransportError> {
         let body = match self {
             Self::Register => DeviceRegistration::new(&request.registration_id, request.payload.clone()).encode(),
@@ -201,16 +203,16 @@ impl Question<'_> {
 
 /// A connection that is logged in and subscribed.
 #[derive(Debug)]
-struct Open {
+struct DpsConnection {
     session: Session,
-    /// Names scope, registration id and program: whose connection it is.
+    /// The user name of the login. It contains id scope, registration id and client version.
     username: String,
     endpoint: String,
     last_tag: u16,
     last_used: Instant,
 }
 
-impl Open {
+impl DpsConnection {
     async fn new(
         to: &Endpoint,
         dialer: &dyn Dialer,
@@ -227,7 +229,7 @@ impl Open {
             client_id: request.registration_id.to_string(),
             username: username.clone(),
             keep_alive: KEEP_ALIVE,
-            // DPS keeps nothing between connections.
+            // DPS keeps no session between connections.
             clean_session: true,
         };
         let mut session =
@@ -247,23 +249,28 @@ impl Open {
         Ok(Self { session, username, endpoint, last_tag: 0, last_used: Instant::now() })
     }
 
-    async fn ask(&mut self, question: Question<'_>, request_id: &str, body: &[u8]) -> Result<DpsReply, TransportError> {
-        self.session.set_stage(question.stage());
+    async fn send(
+        &mut self,
+        request: DpsRequest<'_>,
+        request_id: &str,
+        body: &[u8],
+    ) -> Result<DpsReply, TransportError> {
+        self.session.set_stage(request.stage());
         let tag = self.free_tag();
         let body = body.to_vec().into();
-        self.session.publish(tag, question.topic(request_id), body, false).map_err(TransportError::Request)?;
+        self.session.publish(tag, request.topic(request_id), body, false).map_err(TransportError::Request)?;
         let (topic, message) = self
             .session
             .wait_for(|event| match event {
-                Event::Message(message, _) => answer_to(request_id, message),
-                // An acknowledgement says nothing that the answer does not; it may come later or never.
+                Event::Message(message, _) => response_to(request_id, message),
+                // Do not wait for the PUBACK: the response says more, and the PUBACK may come later or never.
                 _ => None,
             })
             .await?;
-        self.read(question, &topic, &message)
+        self.read(request, &topic, &message)
     }
 
-    /// The next packet id that nothing unanswered has.
+    /// Returns the next packet id that no unanswered message uses.
     fn free_tag(&mut self) -> Tag {
         loop {
             self.last_tag = if self.last_tag >= TAG_MAX { 1 } else { self.last_tag + 1 };
@@ -276,7 +283,7 @@ impl Open {
 
     fn read(
         &self,
-        question: Question<'_>,
+        request: DpsRequest<'_>,
         topic: &ResponseTopic,
         message: &Message,
     ) -> Result<DpsReply, TransportError> {
@@ -291,34 +298,34 @@ impl Open {
                 .map_err(|problem| self.session.broken(ProtoError::json(&problem, body)))?;
             return Ok(DpsReply::new(DpsBody::Operation(Box::new(operation)), wait).status(topic.status));
         }
-        // A refusal counts even if its body says nothing we can read.
-        let said: ServiceError = serde_json::from_slice(body).unwrap_or_default();
+        // A refusal counts even if its body is unreadable.
+        let error_body: ServiceError = serde_json::from_slice(body).unwrap_or_default();
         let by = RefusedBy::Status(topic.status);
-        let mut refusal = Refusal::new(self.endpoint.clone(), question.stage(), by);
-        refusal.error_code = said.error_code;
-        refusal.message = said.message.map(|it| one_line(&it)).filter(|it| !it.is_empty());
-        refusal.tracking_id = said.tracking_id.map(|it| one_line(&it));
+        let mut refusal = Refusal::new(self.endpoint.clone(), request.stage(), by);
+        refusal.error_code = error_body.error_code;
+        refusal.message = error_body.message.map(|it| one_line(&it)).filter(|it| !it.is_empty());
+        refusal.tracking_id = error_body.tracking_id.map(|it| one_line(&it));
         refusal.retry_after = wait;
         Err(TransportError::Refused(Box::new(refusal)))
     }
 }
 
-/// The message, if it answers this request.
-fn answer_to(request_id: &str, message: Message) -> Option<(ResponseTopic, Message)> {
+/// Returns the message if it is the response to this request.
+fn response_to(request_id: &str, message: Message) -> Option<(ResponseTopic, Message)> {
     match ResponseTopic::parse(&message.topic) {
         Ok(topic) if topic.request_id == request_id => Some((topic, message)),
         Ok(topic) => {
-            tracing::debug!(request_id = %Excerpt(&topic.request_id), "an answer to another request, discarded");
+            tracing::debug!(request_id = %Excerpt(&topic.request_id), "discarded a response to another request");
             None
         }
         Err(error) => {
-            tracing::debug!(%error, "a message that is no answer, discarded");
+            tracing::debug!(%error, "discarded a message that is not a response");
             None
         }
     }
 }
 
-/// Whether a refusal is about the login, so that the next question must begin with a new one.
+/// Returns whether a refusal concerns the login, so that the next request needs a new connection.
 fn is_about_login(refusal: &Refusal) -> bool {
     use hubward_proto::dps::error_code::Cause;
     !matches!(refusal.stage, Stage::Register | Stage::Poll) || refusal.cause() == Cause::Credential
@@ -329,11 +336,11 @@ fn username(request: &Register) -> String {
     DpsUsername::new(request.id_scope.clone(), request.registration_id.clone(), version).encode()
 }
 
-/// The subscription's, before anything else has a tag.
+/// The tag of the subscription, which is the first request of a connection.
 const FIRST_TAG: Tag = Tag(NonZeroU16::MIN);
 
 /// Source: `[sdk]` azure-iot-sdk-python asks for the same.
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
 
-/// How long a good-bye may take.
+/// Maximum time to close a connection.
 const CLOSE_WITHIN: Duration = Duration::from_secs(1);

@@ -1,29 +1,29 @@
-//! What the packet decoder does with bytes, for the fuzz targets of this repository. Not part of the
-//! API: the decoder is private, and only whole connections reach it otherwise.
+//! Gives the fuzz targets of this repository access to the packet decoder. Not part of the API: the decoder
+//! is private, and other code reaches it only through a connection.
 
 use bytes::BytesMut;
 
 use crate::packet::{self, Incoming};
 
-/// What was read off the front.
+/// The result of decoding one packet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Read {
-    /// Bytes that were taken.
+    /// Number of bytes that the decoder consumed.
     pub taken: usize,
-    /// A message as our own encoder writes it.
+    /// The packet as our encoder writes it, if it is a PUBLISH.
     pub again: Option<Vec<u8>>,
 }
 
-/// Takes one packet of a server; `Ok(None)` if there is none yet, `Err` if it is refused.
+/// Decodes one packet of a server. Returns `Ok(None)` if the packet is incomplete.
 ///
 /// # Errors
-/// The reason, in words.
+/// The reason as text, if the decoder refuses the packet.
 pub fn read(bytes: &[u8], most: usize, first: bool) -> Result<Option<Read>, String> {
     let mut buffer = BytesMut::from(bytes);
     let packet = packet::decode(&mut buffer, most, first).map_err(|problem| problem.to_string())?;
     let Some(packet) = packet else {
-        assert_eq!(buffer.len(), bytes.len(), "nothing is taken of an incomplete packet");
+        assert_eq!(buffer.len(), bytes.len(), "the decoder consumes nothing of an incomplete packet");
         return Ok(None);
     };
     let again = match packet {
@@ -31,7 +31,7 @@ pub fn read(bytes: &[u8], most: usize, first: bool) -> Result<Option<Read>, Stri
             let mut out = BytesMut::new();
             let written = match message.id {
                 Some(id) => packet::publish(&mut out, id, message.topic, message.body, message.dup),
-                None => packet::publish_unanswered(&mut out, message.topic, message.body),
+                None => packet::publish_qos0(&mut out, message.topic, message.body),
             };
             written.ok().map(|()| out.to_vec())
         }

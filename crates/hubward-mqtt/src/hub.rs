@@ -1,4 +1,4 @@
-//! The hub transport over MQTT: opens connections.
+//! The hub transport over MQTT.
 
 mod connection;
 mod incoming;
@@ -18,39 +18,42 @@ use crate::dial_error::transport_error;
 use crate::login::Login;
 use crate::session::{Acknowledge, Session};
 
-/// Reaches hubs over MQTT 3.1.1, on whatever byte stream its dialer opens.
+/// Connects to hubs over MQTT 3.1.1, on the byte stream that its dialer opens.
 ///
 /// # Behavior
-/// * A [`Tag`](hubward_transport::Tag) of telemetry is the packet id, from 1 to
-///   [`TAG_MAX`](crate::TAG_MAX); sent again on another connection it keeps its id and sets DUP.
-///   Questions and subscriptions take tags from the same range, which do not appear on the wire as
-///   packet ids.
-/// * No time limit before [`Downstream::Ready`](hubward_transport::Downstream::Ready): how long a
-///   login may take is the caller's business. After it, [`SessionOptions::silence`] applies while a
-///   message, a subscription or a question about the twin is unanswered, and 1.5 times the keep-alive
-///   otherwise. What a program has not settled or answered yet is its own business.
-/// * A question under a tag whose last question is unanswered replaces that one; a late answer is
-///   ignored. Others stay open, and count as unanswered, until the connection ends.
-/// * Telemetry and messages to the device go at QoS 1, everything about twins and methods at QoS 0.
-/// * A received message is acknowledged (PUBACK, which makes the hub delete it) when it is completed,
-///   and not before everything that came earlier is completed: acknowledgements leave in the order of
-///   arrival (MQTT-4.6.0-2). Abandon and reject do not exist in MQTT: a message that is never
-///   completed holds back every acknowledgement behind it, and comes again on another connection. One
-///   that was [left](hubward_transport::Reply::Leave) is told again, in its old place, when the hub
-///   sends it again on this one; otherwise what comes again unacknowledged is ignored.
-/// * A message whose properties break the rules is handed over with those that can be read. One on a
-///   topic that is nothing of this device's would come again for ever: it is acknowledged and
-///   discarded, with a warning in the log and [word](hubward_transport::Downstream::Unreadable) of it,
-///   so that a call can be refused whose name cannot be read.
-/// * A peer cannot fill the log: of each kind of warning, a connection logs the first few and then how many
-///   more there were ([`WarningLimit`](hubward_transport::WarningLimit)); names from the peer are cut.
-/// * Everything is bounded: 4096 messages may wait for their acknowledgement; what comes after them is
-///   left with the hub until the next connection, with a warning in the log and
-///   [word](hubward_transport::Downstream::Left) of it, and telemetry goes on. The bytes of messages that
-///   wait are the caller's to bound, by [leaving](hubward_transport::Reply::Leave) what it cannot keep.
-///   One poll reads about 256 KiB at most.
-///   Replies are always taken, since they are bounded by what came: while a peer leaves 512 KiB of
-///   ours unread, nothing more of it is read.
+/// * The [`Tag`](hubward_transport::Tag) of a telemetry message is its packet id, from 1 to
+///   [`TAG_MAX`](crate::TAG_MAX). If the caller resends the message on another connection, it keeps its
+///   packet id and sets DUP. Twin requests and subscriptions use tags from the same range, but these tags
+///   are not packet ids on the wire.
+/// * There is no time limit before [`Downstream::Ready`](hubward_transport::Downstream::Ready); the caller
+///   sets one for the login. After the login, [`SessionOptions::silence`] applies while a message, a
+///   subscription or a twin request is unanswered, and 1.5 times the keep-alive otherwise. Messages that
+///   the program has not settled and methods that it has not answered do not count.
+/// * A twin request under a tag replaces an unanswered twin request under the same tag; a late response to
+///   the old request is ignored. Other requests stay open, and count as unanswered, until the connection
+///   ends.
+/// * Telemetry and messages to the device use QoS 1. Twins and methods use QoS 0.
+/// * The client acknowledges a received message (PUBACK, which makes the hub delete it) when the program
+///   completes it and has completed every earlier message: acknowledgements keep the order of arrival
+///   (MQTT-4.6.0-2). MQTT has neither abandon nor reject. A message that is never completed blocks every
+///   later acknowledgement, and the hub redelivers it on another connection. If the program
+///   [drops](hubward_transport::Reply::Leave) a message and the hub redelivers it on the same connection,
+///   the client hands it over again and keeps its position in the order. The client ignores every other
+///   redelivery of a message that is not acknowledged yet.
+/// * The client hands over a message with invalid properties, with the properties that are readable. It
+///   acknowledges and discards a message on a topic that this device does not use, since the hub would
+///   otherwise redeliver it for ever. It logs a warning and returns
+///   [`Downstream::Unreadable`](hubward_transport::Downstream::Unreadable), so that the caller can refuse a
+///   method call whose name is unreadable.
+/// * A peer cannot fill the log: a connection logs the first few warnings of each kind and then the number
+///   of the others ([`WarningLimit`](hubward_transport::WarningLimit)). Names from the peer are shortened.
+/// * Everything is bounded. At most 4096 messages wait for their acknowledgement. Later messages stay with
+///   the hub until the next connection; the client logs a warning and returns
+///   [`Downstream::Left`](hubward_transport::Downstream::Left), and telemetry continues. The caller must
+///   bound the bytes of unsettled messages: it [drops](hubward_transport::Reply::Leave) those that it
+///   cannot keep. One poll reads about 256 KiB at most. The client always accepts replies, because each
+///   one answers a message of the hub: while 512 KiB are unwritten because the peer does not read, the
+///   client does not read either.
 #[derive(Debug, Clone)]
 pub struct MqttHub {
     kind: TransportKind,
@@ -60,22 +63,22 @@ pub struct MqttHub {
 }
 
 impl MqttHub {
-    /// A transport that dials hubs on `port`; `kind` is what it calls itself, and the dialer is what
-    /// makes it so: [`TransportKind::Mqtt`] with one that opens TLS,
-    /// [`TransportKind::MqttWs`] with one that opens WebSockets.
+    /// Creates a transport that connects to hubs on `port`. `kind` must match the dialer:
+    /// [`TransportKind::Mqtt`] for a dialer that opens TLS streams, [`TransportKind::MqttWs`] for one that
+    /// opens WebSockets.
     #[must_use]
     pub fn new(kind: TransportKind, dialer: Arc<dyn Dialer>, port: u16) -> Self {
         Self { kind, dialer, port, options: SessionOptions::default() }
     }
 
-    /// Sets the limits of its sessions.
+    /// Sets the limits of each session.
     #[must_use]
     pub const fn options(mut self, options: SessionOptions) -> Self {
         self.options = options;
         self
     }
 
-    fn to(&self, login: &HubLogin) -> Endpoint {
+    fn target(&self, login: &HubLogin) -> Endpoint {
         Endpoint::new(login.identity.host.as_str(), self.port)
     }
 }
@@ -93,7 +96,7 @@ impl HubTransport for MqttHub {
     }
 
     fn endpoint(&self, login: &HubLogin) -> String {
-        self.to(login).to_string()
+        self.target(login).to_string()
     }
 
     fn abilities(&self) -> Abilities {
@@ -113,8 +116,8 @@ impl HubTransport for MqttHub {
     }
 
     async fn open(&self, login: &HubLogin, token: Option<&SasToken>) -> Result<Box<dyn HubConnection>, TransportError> {
-        let to = self.to(login);
-        let opened = self.dialer.open(&to).await.map_err(transport_error)?;
+        let target = self.target(login);
+        let opened = self.dialer.open(&target).await.map_err(transport_error)?;
         let username = HubUsername::new(login.identity.clone())
             .user_agent(login.user_agent.clone())
             .model_id(login.model_id.clone());
@@ -124,7 +127,7 @@ impl HubTransport for MqttHub {
             keep_alive: login.keep_alive,
             clean_session: login.clean_session,
         };
-        let endpoint = to.to_string();
+        let endpoint = target.to_string();
         let how = (Acknowledge::WhenSettled, Stage::Exchange);
         let session = Session::new(opened, endpoint.clone(), &packet, token, self.options, how)?;
         Ok(Box::new(Connection::new(session, endpoint, login.identity.clone())))

@@ -7,13 +7,13 @@
 //! use hubward_mqtt::MqttDps;
 //! use hubward_transport::{DpsReply, DpsTransport, Register, SasToken, TransportError, TransportKind};
 //!
-//! /// Asks once. A dialer that opens TLS makes this MQTT, one that opens WebSockets MQTT over
-//! /// WebSocket; nothing else differs.
-//! async fn ask(dialer: Arc<dyn Dialer>, who: &Register, token: &SasToken) -> Result<DpsReply, TransportError> {
+//! /// Sends one registration. A dialer that opens TLS streams makes this MQTT; one that opens WebSockets
+//! /// makes it MQTT over WebSocket. Nothing else differs.
+//! async fn register(dialer: Arc<dyn Dialer>, device: &Register, token: &SasToken) -> Result<DpsReply, TransportError> {
 //!     let kind = TransportKind::Mqtt;
 //!     let endpoint = Endpoint::new("global.azure-devices-provisioning.net", kind.default_port());
 //!     let mut dps = MqttDps::new(kind, endpoint, dialer);
-//!     let reply = dps.register(who, Some(token)).await;
+//!     let reply = dps.register(device, Some(token)).await;
 //!     dps.close().await;
 //!     reply
 //! }
@@ -21,19 +21,21 @@
 //!
 //! # Behavior
 //!
-//! * Packets come from `rumqttc`, checked where its decoder is lenient; the session is our own. It
-//!   has no task: it works while it is polled, and all its state survives a dropped future.
-//! * Packet ids 1 to [`TAG_MAX`] belong to messages, those above to subscriptions. Answers about a twin
-//!   find their question by its request id.
-//! * A ping goes out when nothing was sent for the keep-alive. A connection counts as dead when
-//!   nothing at all arrives for [`SessionOptions::silence`] while something is unanswered, or for 1.5
-//!   times the keep-alive otherwise.
-//! * Answers of DPS are acknowledged as they are read. A message from a hub is acknowledged when it is
-//!   completed, in the order the messages came; see [`MqttHub`] for what that means.
-//! * Over WebSocket the server shows its clock; it comes along with the login and with its refusal.
-//! * The password is wiped from memory once it is written, and is part of no `Debug` and no log.
+//! * `rumqttc` encodes and decodes packets, with extra checks where its decoder is lenient. This crate has
+//!   its own session. A session spawns no task: it works while the caller polls it, and dropping a future
+//!   loses no state.
+//! * Messages use the packet ids from 1 to [`TAG_MAX`], subscriptions the ids above. Twin responses are
+//!   matched to their requests by request id.
+//! * The session sends a ping when it has sent nothing for the keep-alive. A connection counts as dead when
+//!   no byte arrives for [`SessionOptions::silence`] while a request is unanswered, or for 1.5 times the
+//!   keep-alive otherwise.
+//! * The client acknowledges a message from DPS as soon as it reads it. It acknowledges a message from a hub
+//!   when the program completes it, in the order in which the messages arrived; see [`MqttHub`].
+//! * Over WebSocket the server sends the time of its clock. The event of the login, or the error that
+//!   refuses it, contains this time.
+//! * The password is wiped from memory once it is written. No `Debug` output and no log contains it.
 
-mod ack_line;
+mod ack_queue;
 mod core;
 mod dial_error;
 mod dps;
@@ -44,14 +46,14 @@ mod link;
 mod login;
 mod options;
 mod packet;
-mod questions;
 mod session;
 mod tag_set;
+mod twin_requests;
 
 pub use crate::core::TAG_MAX;
 pub use dps::MqttDps;
 pub use hub::MqttHub;
-// What crosses this crate's functions, and what its dialers are made of.
+// The types in this crate's signatures, and the dialers to use with it.
 pub use hubward_dial::{Dialer, Endpoint, TcpDialer, TlsDialer, TlsSettings, TrustError};
 pub use hubward_proto::limits::{HTTPS_PORT, MQTT_PORT, WEBSOCKET_PATH, WEBSOCKET_SUBPROTOCOL};
 pub use hubward_transport::{DpsTransport, HubTransport, TransportError, TransportKind};

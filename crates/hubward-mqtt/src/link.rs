@@ -1,4 +1,4 @@
-//! Bytes in and out: two bounded buffers around a byte stream. Knows no packet.
+//! A byte stream with two bounded buffers, for reading and writing. Does not know packets.
 
 use std::fmt;
 use std::future::Future;
@@ -13,120 +13,124 @@ use tokio::io::{AsyncReadExt, AsyncWrite};
 use tokio::time::{Sleep, sleep};
 use zeroize::Zeroizing;
 
-/// Above this many unwritten bytes there is no room. Soft: the message that crosses it fits.
+/// [`Link::has_room`] is true below this many unwritten bytes. The message that crosses the limit is still
+/// accepted.
 const ROOM: usize = 64 * 1024;
 
-/// Above this many unwritten bytes, reading pauses. What was sent while there was room is at most
-/// [`ROOM`] and one telemetry message, 390 KB; the rest are replies that the peer does not take.
-const SWAMPED: usize = 512 * 1024;
+/// Reading pauses at this many unwritten bytes. Messages queued while there is room need at most [`ROOM`]
+/// and one telemetry message, 390 KB. The other bytes are replies that the peer does not read.
+const BACKLOG_MAX: usize = 512 * 1024;
 
-/// How much is read at a time; a thousand PUBACKs.
+/// Number of bytes per read, enough for a thousand PUBACKs.
 const READ_CHUNK: usize = 4 * 1024;
 
-/// An empty buffer larger than this is given back.
-const KEEP: usize = 2 * ROOM;
+/// An empty buffer with a larger capacity than this is freed.
+const KEEP_CAPACITY: usize = 2 * ROOM;
 
-/// How long a peer that has heard a good-bye is waited for. It answers by ending its half, at once.
-const PARTING: Duration = Duration::from_millis(500);
+/// How long closing waits for the peer to end its half of the stream. A peer normally does so at once.
+const CLOSE_WAIT: Duration = Duration::from_millis(500);
 
-/// A byte stream with buffers. Polled; all state is in `self`.
+/// A byte stream with buffers. The caller polls it; all state is in `self`.
 pub(crate) struct Link {
     stream: Box<dyn ByteStream>,
-    /// The CONNECT packet, apart from the rest because it is wiped once it is written.
+    /// The CONNECT packet. Separate from `out`, because it is wiped once it is written.
     login: Cursor<Zeroizing<Vec<u8>>>,
     out: BytesMut,
     input: BytesMut,
     unflushed: bool,
     sent: u64,
-    /// Our half is ended.
+    /// Our half of the stream is shut down.
     is_shut: bool,
-    /// Since then, how long the other half may take.
-    parting: Option<Pin<Box<Sleep>>>,
+    /// Limits how long closing waits for the peer's half.
+    close_timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl Link {
-    /// A link that begins with `login`.
+    /// Creates a link that first writes `login`.
     pub(crate) fn new(stream: Box<dyn ByteStream>, login: Zeroizing<Vec<u8>>) -> Self {
         let (out, input) = (BytesMut::new(), BytesMut::new());
         let login = Cursor::new(login);
-        Self { stream, login, out, input, unflushed: false, sent: 0, is_shut: false, parting: None }
+        Self { stream, login, out, input, unflushed: false, sent: 0, is_shut: false, close_timer: None }
     }
 
-    /// Whether another message may be queued.
+    /// Returns whether another message may be queued.
     pub(crate) fn has_room(&self) -> bool {
         self.out.len() < ROOM
     }
 
-    /// Whether so much is unwritten that more should not be asked for by reading on.
-    pub(crate) fn is_swamped(&self) -> bool {
-        self.out.len() >= SWAMPED
+    /// Returns whether so many bytes are unwritten that reading must pause.
+    pub(crate) fn is_backlogged(&self) -> bool {
+        self.out.len() >= BACKLOG_MAX
     }
 
-    /// Where packets are queued.
+    /// The buffer of queued packets.
     pub(crate) const fn out(&mut self) -> &mut BytesMut {
         &mut self.out
     }
 
-    /// What has arrived and was not taken yet.
+    /// The received bytes that are not decoded yet.
     pub(crate) const fn input(&mut self) -> &mut BytesMut {
         &mut self.input
     }
 
-    /// How many bytes the stream has taken so far.
+    /// Number of bytes written to the stream so far.
     pub(crate) const fn sent(&self) -> u64 {
         self.sent
     }
 
-    /// Writes as much as the stream takes, then flushes once. Ready when nothing is left.
+    /// Writes as much as the stream accepts, then flushes once. Returns `Ready` when all bytes are written.
     pub(crate) fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.login.has_remaining() {
-            let taken = ready!(write(&mut self.stream, cx, self.login.chunk()))?;
-            self.login.advance(taken);
-            self.taken(taken);
+            let written = ready!(write(&mut self.stream, cx, self.login.chunk()))?;
+            self.login.advance(written);
+            self.on_written(written);
             if !self.login.has_remaining() {
-                // Dropping the old one wipes it.
+                // Dropping the old value wipes it.
                 self.login = Cursor::new(Zeroizing::new(Vec::new()));
             }
         }
         while !self.out.is_empty() {
-            let taken = ready!(write(&mut self.stream, cx, &self.out))?;
-            self.out.advance(taken);
-            self.taken(taken);
+            let written = ready!(write(&mut self.stream, cx, &self.out))?;
+            self.out.advance(written);
+            self.on_written(written);
         }
         if self.unflushed {
             ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
             self.unflushed = false;
-            if self.out.capacity() > KEEP {
+            if self.out.capacity() > KEEP_CAPACITY {
                 self.out = BytesMut::new();
             }
         }
         Poll::Ready(Ok(()))
     }
 
-    /// Reads once into [`Link::input`]; 0 is the end of the stream.
+    /// Reads once into [`Link::input`]. Returns 0 at the end of the stream.
     pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        if self.input.is_empty() && self.input.capacity() > KEEP {
+        if self.input.is_empty() && self.input.capacity() > KEEP_CAPACITY {
             self.input = BytesMut::new();
         }
         self.input.reserve(READ_CHUNK);
         pin!(self.stream.read_buf(&mut self.input)).poll(cx)
     }
 
-    /// Writes what is queued and ends our half of the stream. Ready when that is done or cannot be.
+    /// Writes the queued bytes and shuts down our half of the stream. Returns `Ready` when this is done or
+    /// has failed.
     ///
-    /// If `politely`, the peer is given a moment to end its half too: it has then read everything.
-    /// Otherwise the last words, an acknowledgement say, may lose a race against the next connection,
-    /// with which a hub ends this one unread.
-    pub(crate) fn poll_close(&mut self, cx: &mut Context<'_>, politely: bool) -> Poll<()> {
+    /// If `wait_for_peer` is set, also waits up to [`CLOSE_WAIT`] for the peer to end its half, which shows
+    /// that the peer has read everything. Without this wait, the device's next connection could overtake the
+    /// last bytes, such as an acknowledgement: a hub closes the old connection and does not read the rest.
+    pub(crate) fn poll_close(&mut self, cx: &mut Context<'_>, wait_for_peer: bool) -> Poll<()> {
         if !self.is_shut {
-            // Who closes does not care how the peer takes it.
+            // Ignore write errors: the connection ends anyway.
             let written = ready!(self.poll_write(cx)).is_ok();
             if !written || ready!(Pin::new(&mut self.stream).poll_shutdown(cx)).is_err() {
                 return Poll::Ready(());
             }
             self.is_shut = true;
         }
-        if !politely || self.parting.get_or_insert_with(|| Box::pin(sleep(PARTING))).as_mut().poll(cx).is_ready() {
+        if !wait_for_peer
+            || self.close_timer.get_or_insert_with(|| Box::pin(sleep(CLOSE_WAIT))).as_mut().poll(cx).is_ready()
+        {
             return Poll::Ready(());
         }
         loop {
@@ -137,13 +141,13 @@ impl Link {
         }
     }
 
-    const fn taken(&mut self, bytes: usize) {
+    const fn on_written(&mut self, bytes: usize) {
         self.sent += bytes as u64;
         self.unflushed = true;
     }
 }
 
-/// Prints nothing of what it carries.
+/// Prints no contents of the buffers.
 impl fmt::Debug for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Link").field("unwritten", &self.out.len()).field("sent", &self.sent).finish_non_exhaustive()

@@ -1,4 +1,4 @@
-//! CONNECT. The only place that holds a password, and it holds it as briefly as it can.
+//! Encodes CONNECT. Only this module holds a password, and it wipes the password as soon as possible.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use rumqttc::mqttbytes::Protocol;
 use rumqttc::mqttbytes::v4;
 use zeroize::{Zeroize, Zeroizing};
 
-/// Who logs in; the password is given only while encoding.
+/// The contents of a CONNECT, without the password.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Login {
     pub(crate) client_id: String,
@@ -20,16 +20,16 @@ pub(crate) struct Login {
 }
 
 impl Login {
-    /// The keep-alive as it goes out.
+    /// The keep-alive that CONNECT contains.
     pub(crate) fn keep_alive(&self) -> Duration {
         let longest = limits::KEEP_ALIVE_MAX.as_secs();
         Duration::from_secs(self.keep_alive.as_secs().clamp(1, longest))
     }
 
-    /// The CONNECT packet, with the token as password.
+    /// Encodes the CONNECT packet, with the token as password.
     ///
-    /// `rumqttc`'s `Connect` and `Login` print the password in `Debug` and leave it in memory, so
-    /// they live in this function only and are wiped before it returns.
+    /// `rumqttc`'s `Connect` and `Login` print the password in `Debug` and leave it in memory. Only this
+    /// function uses them, and it wipes the password before it returns.
     pub(crate) fn encode(&self, token: Option<&SasToken>) -> Result<Zeroizing<Vec<u8>>, ProtoError> {
         let password = token.map_or("", SasToken::expose);
         for (what, text) in [
@@ -49,7 +49,7 @@ impl Login {
             last_will: None,
             login: Some(v4::Login { username: self.username.clone(), password: password.to_owned() }),
         };
-        // Of the exact size: growing would leave copies behind.
+        // Allocate the exact size: a buffer that grows leaves copies of the password in memory.
         let mut packet = BytesMut::with_capacity(connect.size());
         let written = connect.write(&mut packet);
         if let Some(login) = &mut connect.login {
@@ -79,7 +79,7 @@ mod tests {
 
     /// Typed from MQTT 3.1.1, section 3.1.
     #[test]
-    fn connect_is_as_the_specification_draws_it() {
+    fn connect_matches_the_specification() {
         let token =
             SasToken::parse("SharedAccessSignature sr=h%2Fdevices%2Fd1&sig=AAAA&se=1700003600").expect("a token");
         let bytes = login().encode(Some(&token)).expect("a packet");
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_token_there_is_no_password() {
+    fn without_a_token_connect_has_no_password() {
         let clean = Login { clean_session: true, keep_alive: Duration::from_secs(99_999), ..login() };
         let bytes = clean.encode(None).expect("a packet");
         let expected = b"\x10\x2c\x00\x04MQTT\x04\x82\x04\x99\x00\x02d1\x00\x1ch/d1/?api-version=2021-04-12";
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn the_keep_alive_goes_out_in_whole_seconds_from_1_to_1177() {
+    fn the_keep_alive_is_sent_in_whole_seconds_from_1_to_1177() {
         for (keep_alive, sent) in [
             (Duration::ZERO, 1),
             (Duration::from_millis(999), 1),
@@ -114,14 +114,14 @@ mod tests {
         ] {
             let login = Login { keep_alive, ..login() };
             let bytes = login.encode(None).expect("a packet");
-            // After the fixed header, the name of the protocol, its level and the flags.
+            // The keep-alive follows the fixed header, the protocol name, the level and the flags.
             assert_eq!(u16::from_be_bytes([bytes[10], bytes[11]]), sent, "{keep_alive:?}");
-            assert_eq!(login.keep_alive(), Duration::from_secs(sent.into()), "the pings agree");
+            assert_eq!(login.keep_alive(), Duration::from_secs(sent.into()), "the same value as in CONNECT");
         }
     }
 
     #[test]
-    fn a_text_too_long_for_mqtt_is_refused() {
+    fn a_user_name_too_long_for_mqtt_is_refused() {
         let long = Login { username: "u".repeat(65_536), ..login() };
         assert_eq!(
             long.encode(None),

@@ -1,6 +1,7 @@
-//! MQTT packets: what we write, and what a client accepts.
+//! Encodes and decodes MQTT packets.
 //!
-//! `rumqttc` encodes and decodes; what it lets pass and a client must not, is checked here first.
+//! `rumqttc` does the encoding and decoding. Its decoder accepts some packets that a client must refuse;
+//! this module checks for them first.
 
 use std::fmt;
 use std::num::NonZeroU16;
@@ -14,26 +15,26 @@ use rumqttc::mqttbytes::{Error, check};
 /// A packet from the server.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Incoming {
-    /// The answer to CONNECT; 0 is acceptance.
+    /// The response to CONNECT. Code 0 means that the server accepted the login.
     ConnAck { session_present: bool, code: u8 },
     /// A message.
     Publish(Message),
-    /// The acknowledgement of a message of ours.
+    /// The acknowledgement of a message that the client sent.
     PubAck(NonZeroU16),
-    /// The answer to a subscription to one filter.
+    /// The response to a subscription to one filter.
     SubAck { id: u16, granted: bool },
-    /// The answer to a ping.
+    /// The response to a ping.
     PingResp,
 }
 
-/// A message from the server. `Debug` keeps topic and body to itself: they are the user's.
+/// A message from the server. `Debug` omits topic and body, because they can contain private user data.
 #[derive(PartialEq, Eq)]
 pub(crate) struct Message {
     pub(crate) topic: String,
     pub(crate) body: Bytes,
-    /// To be acknowledged under this id; `None` at QoS 0.
+    /// The packet id to acknowledge; `None` at QoS 0.
     pub(crate) id: Option<NonZeroU16>,
-    /// Whether the server has sent it before.
+    /// The server marks the message as redelivered.
     pub(crate) dup: bool,
 }
 
@@ -43,21 +44,21 @@ impl fmt::Debug for Message {
     }
 }
 
-/// Takes the first packet off `bytes`; `None` if it is not complete yet. `first` says that only
-/// CONNACK may come.
+/// Removes the first packet from `bytes` and returns it. Returns `None` if the packet is incomplete. If
+/// `first` is set, accepts only CONNACK.
 ///
-/// A client closes where the specification says it must. Where it does not (wildcards in a topic
-/// name, DUP at QoS 0, unknown reserved bits of CONNACK) this is lenient: a connection that ends over
-/// a harmless flaw ends again after the next connect.
+/// Returns an error where the specification requires a client to close the connection. Accepts other flaws
+/// (wildcards in a topic name, DUP at QoS 0, unknown reserved bits of CONNACK): if the client closed the
+/// connection over a harmless flaw, the next connection would end in the same way.
 pub(crate) fn decode(bytes: &mut BytesMut, max: usize, first: bool) -> Result<Option<Incoming>, ProtoError> {
-    // The one packet that comes as often as we send.
+    // Fast path: the client receives one PUBACK for each message that it sends.
     if let ([0x40, 2, high, low, ..], false) = (&bytes[..], first) {
         let id = packet_id(u16::from_be_bytes([*high, *low]))?;
         bytes.advance(4);
         return Ok(Some(Incoming::PubAck(id)));
     }
     let Some(&kind) = bytes.first() else { return Ok(None) };
-    // Before the length: whatever does not speak MQTT is found out by its first byte.
+    // Check the first byte before the length: it shows whether the peer speaks MQTT.
     check_kind(kind, first)?;
     match check(bytes.iter(), max) {
         Ok(_) => {}
@@ -68,7 +69,7 @@ pub(crate) fn decode(bytes: &mut BytesMut, max: usize, first: bool) -> Result<Op
         Err(problem) => return Err(malformed(&problem)),
     }
     let length_is = |expected: u8, name| {
-        (bytes[1] == expected).then_some(()).ok_or_else(|| unexpected(format!("{name} of a wrong length")))
+        (bytes[1] == expected).then_some(()).ok_or_else(|| unexpected(format!("{name} has the wrong length")))
     };
     match kind {
         CONNACK => length_is(2, "a CONNACK")?,
@@ -79,7 +80,7 @@ pub(crate) fn decode(bytes: &mut BytesMut, max: usize, first: bool) -> Result<Op
     }
     Ok(Some(match Packet::read(bytes, max) {
         Ok(Packet::ConnAck(it)) => Incoming::ConnAck { session_present: it.session_present, code: it.code as u8 },
-        // A code that MQTT 3.1.1 does not define still says no.
+        // A code that MQTT 3.1.1 does not define is still a refusal.
         Err(Error::InvalidConnectReturnCode(code)) => Incoming::ConnAck { session_present: false, code },
         Ok(Packet::Publish(it)) => {
             Incoming::Publish(Message { topic: it.topic, body: it.payload, id: NonZeroU16::new(it.pkid), dup: it.dup })
@@ -109,7 +110,7 @@ pub(crate) fn publish(
 }
 
 /// Appends a PUBLISH at QoS 0.
-pub(crate) fn publish_unanswered(out: &mut BytesMut, topic: String, body: Bytes) -> Result<(), ProtoError> {
+pub(crate) fn publish_qos0(out: &mut BytesMut, topic: String, body: Bytes) -> Result<(), ProtoError> {
     let packet = v4::Publish { dup: false, qos: QoS::AtMostOnce, retain: false, topic, pkid: 0, payload: body };
     out.reserve(packet.size());
     append(out, |out| packet.write(out))
@@ -142,7 +143,7 @@ const PUBACK: u8 = 0x40;
 const SUBACK: u8 = 0x90;
 const PINGRESP: u8 = 0xd0;
 
-/// Appends a whole packet or nothing.
+/// Appends a complete packet. On an error, leaves `out` unchanged.
 fn append(out: &mut BytesMut, write: impl FnOnce(&mut BytesMut) -> Result<usize, Error>) -> Result<(), ProtoError> {
     let before = out.len();
     match write(out) {
@@ -154,14 +155,16 @@ fn append(out: &mut BytesMut, write: impl FnOnce(&mut BytesMut) -> Result<usize,
     }
 }
 
-/// Checks the first byte of a packet: its type, and the flags MQTT 3.1.1 prescribes (section 2.2.2).
+/// Checks the first byte of a packet: its type and the flags that MQTT 3.1.1 requires (section 2.2.2).
 fn check_kind(kind: u8, first: bool) -> Result<(), ProtoError> {
     match kind {
         CONNACK => Ok(()),
         _ if first => Err(unexpected(format!("the first packet is not CONNACK (it begins with 0x{kind:02x})"))),
         PUBACK | SUBACK | PINGRESP => Ok(()),
         0x30..=0x3f if kind & 0b0110 == 0b0110 => Err(unexpected("a PUBLISH at QoS 3")),
-        0x30..=0x3f if kind & 0b0100 != 0 => Err(unexpected("a PUBLISH at QoS 2, which nobody asked for")),
+        0x30..=0x3f if kind & 0b0100 != 0 => {
+            Err(unexpected("a PUBLISH at QoS 2, which the client did not subscribe to"))
+        }
         0x30..=0x3f => Ok(()),
         _ => Err(unexpected(format!("a packet that a server may not send here (it begins with 0x{kind:02x})"))),
     }
@@ -191,7 +194,7 @@ mod tests {
 
     /// Typed from MQTT 3.1.1, sections 3.3, 3.4, 3.8, 3.12 and 3.14.
     #[test]
-    fn what_we_write_is_as_the_specification_draws_it() {
+    fn encoded_packets_match_the_specification() {
         let written = |write: &dyn Fn(&mut BytesMut) -> Result<(), ProtoError>| {
             let mut out = BytesMut::new();
             write(&mut out).expect("a packet");
@@ -217,7 +220,7 @@ mod tests {
             b"\x82\x17\xff\xff\x00\x12$iothub/twin/res/#\x00"
         );
         assert_eq!(
-            written(&|out| publish_unanswered(out, "$iothub/twin/GET/?$rid=1".into(), Bytes::new())),
+            written(&|out| publish_qos0(out, "$iothub/twin/GET/?$rid=1".into(), Bytes::new())),
             b"\x30\x1a\x00\x18$iothub/twin/GET/?$rid=1"
         );
         assert_eq!(written(&|out| puback(out, id(0x1234))), b"\x40\x02\x12\x34");
@@ -226,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_what_a_server_sends() {
+    fn decodes_the_packets_of_a_server() {
         let message = |topic: &str, body: &'static [u8], id, dup| {
             Incoming::Publish(Message { topic: topic.into(), body: body.into(), id, dup })
         };
@@ -251,25 +254,25 @@ mod tests {
             for end in 0..bytes.len() {
                 let mut part = BytesMut::from(&bytes[..end]);
                 assert_eq!(decode(&mut part, MAX, false), Ok(None), "{bytes:02x?} cut at {end}");
-                assert_eq!(part.len(), end, "nothing is taken of an incomplete packet");
+                assert_eq!(part.len(), end, "an incomplete packet stays in the buffer");
             }
         }
     }
 
     #[test]
-    fn refuses_what_a_client_must_not_accept() {
+    fn refuses_packets_that_a_client_must_not_accept() {
         for (bytes, problem) in [
-            (&b"\x20\x03\x00\x00\x00"[..], "CONNACK of a wrong length"),
-            (b"\x20\x01\x00", "CONNACK of a wrong length"),
-            (b"\x20\x00", "CONNACK of a wrong length"),
+            (&b"\x20\x03\x00\x00\x00"[..], "CONNACK has the wrong length"),
+            (b"\x20\x01\x00", "CONNACK has the wrong length"),
+            (b"\x20\x00", "CONNACK has the wrong length"),
             (b"\x21\x02\x00\x00", "begins with 0x21"),
             (b"\x40\x02\x00\x00", "packet id is 0"),
-            (b"\x40\x03\x00\x01\x00", "PUBACK of a wrong length"),
-            (b"\x40\x82\x00\x00\x01", "PUBACK of a wrong length"),
+            (b"\x40\x03\x00\x01\x00", "PUBACK has the wrong length"),
+            (b"\x40\x82\x00\x00\x01", "PUBACK has the wrong length"),
             (b"\x42\x02\x00\x01", "begins with 0x42"),
-            (b"\x90\x02\x00\x01", "SUBACK of a wrong length"),
+            (b"\x90\x02\x00\x01", "SUBACK has the wrong length"),
             (b"\x90\x03\x00\x01\x03", "malformed"),
-            (b"\xd0\x01\x00", "PINGRESP of a wrong length"),
+            (b"\xd0\x01\x00", "PINGRESP has the wrong length"),
             (b"\x36", "QoS 3"),
             (b"\x34", "QoS 2"),
             (b"\x32\x05\x00\x01t\x00\x00", "malformed"),
@@ -294,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_may_come_before_connack() {
+    fn the_first_packet_must_be_a_connack() {
         for bytes in [&b"\x40\x02\x00\x01"[..], b"\xd0\x00", b"\x30\x03\x00\x01t", b"\x90"] {
             let error = decode(&mut BytesMut::from(bytes), MAX, true).expect_err("too early");
             assert!(error.to_string().contains("the first packet is not CONNACK"), "{error}");
@@ -302,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn no_byte_makes_it_stumble() {
+    fn a_wrong_byte_never_panics_or_consumes_too_much() {
         for packet in [
             &b"\x20\x02\x01\x00"[..],
             b"\x40\x02\x12\x34",
@@ -318,8 +321,8 @@ mod tests {
                     bytes.extend_from_slice(&[0; 300]);
                     let before = bytes.len();
                     match decode(&mut bytes, MAX, false) {
-                        Ok(Some(_)) => assert!(bytes.len() <= before - 2, "it took the packet"),
-                        Ok(None) => assert_eq!(bytes.len(), before, "it waits for more"),
+                        Ok(Some(_)) => assert!(bytes.len() <= before - 2, "the packet is consumed"),
+                        Ok(None) => assert_eq!(bytes.len(), before, "the bytes stay in the buffer"),
                         Err(_) => {}
                     }
                 }

@@ -1,4 +1,4 @@
-//! An MQTT session on one byte stream: link and core together. Polled, without a task of its own.
+//! An MQTT session on one byte stream: combines [`Link`] and [`Core`]. The caller polls it; it spawns no task.
 
 use std::fmt;
 use std::future::{Future, poll_fn};
@@ -13,35 +13,35 @@ use hubward_transport::{Lock, Refusal, RefusedBy, SasToken, Stage, Tag, Transpor
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::SessionOptions;
-use crate::ack_line::Arrival;
+use crate::ack_queue::Arrival;
 use crate::core::{Core, Step};
 use crate::link::Link;
 use crate::login::Login;
 use crate::packet::{self, Incoming, Message, QoS};
-use crate::questions::About;
+use crate::twin_requests::TwinRequestKind;
 
-/// What a session tells.
+/// An event of a session.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Event {
     /// The login was accepted.
     Accepted { session_present: bool },
-    /// The server has taken the message.
+    /// The server acknowledged the message.
     Acked(Tag),
-    /// The server has answered the subscription under this tag.
+    /// The server answered the subscription under this tag.
     Subscribed { tag: Tag, granted: bool },
-    /// A message has come.
-    Message(Message, Wanted),
+    /// A message arrived.
+    Message(Message, AckNeed),
 }
 
-/// Whether a message is to be acknowledged.
+/// Whether a received message still needs an acknowledgement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Wanted {
-    /// It is not, or that is done.
-    Nothing,
-    /// When it is settled.
-    Settling(Lock),
-    /// It should be and will not, see [`Arrival::Left`].
-    Left,
+pub(crate) enum AckNeed {
+    /// No: its QoS is 0, or the session acknowledges it itself.
+    None,
+    /// Yes, as soon as the caller settles it.
+    OnSettlement(Lock),
+    /// Yes, but this connection does not acknowledge it; see [`Arrival::QueueFull`].
+    QueueFull,
 }
 
 /// When to acknowledge messages.
@@ -57,43 +57,42 @@ pub(crate) enum Acknowledge {
 pub(crate) struct Session {
     endpoint: String,
     stage: Stage,
-    /// The stage after the login.
-    then: Stage,
+    /// The stage that follows the login.
+    stage_after_login: Stage,
     link: Link,
     core: Core,
-    /// Fires at the core's deadline or earlier: deadlines mostly move away, the timer follows late.
+    /// Fires at the core's deadline or earlier. Most deadlines move later, so the timer is not reset each time.
     timer: Pin<Box<Sleep>>,
     max_packet: usize,
     acknowledge: Acknowledge,
-    /// The peer's clock when the stream was opened.
+    /// The time of the peer's clock when the stream was opened.
     server_time: Option<SystemTime>,
     accepted: bool,
-    /// Somebody has asked for the end.
+    /// The caller asked to close the session.
     closing: bool,
-    /// It has failed.
-    over: bool,
-    /// Why it is over, where nobody was told yet.
-    untold: Option<TransportError>,
-    waiting_acks: WarningLimit,
+    failed: bool,
+    /// The error that ended the session, until a poll returns it.
+    deferred_error: Option<TransportError>,
+    blocked_acks: WarningLimit,
 }
 
 impl Session {
-    /// A session that will log in when it is polled; `then` is its stage after that. Before the login is accepted there is no
-    /// time limit: how long that may take is the caller's business.
+    /// Creates a session that logs in when the caller polls it. The session has no time limit for the login:
+    /// the caller sets one.
     pub(crate) fn new(
         opened: Opened,
         endpoint: String,
         login: &Login,
         token: Option<&SasToken>,
         options: SessionOptions,
-        (acknowledge, then): (Acknowledge, Stage),
+        (acknowledge, stage_after_login): (Acknowledge, Stage),
     ) -> Result<Self, TransportError> {
         let packet = login.encode(token).map_err(TransportError::Request)?;
         let now = Instant::now();
         Ok(Self {
             endpoint,
             stage: Stage::Login,
-            then,
+            stage_after_login,
             link: Link::new(opened.stream, packet),
             core: Core::new(login.keep_alive(), options.silence.min(FAR), now),
             timer: Box::pin(sleep_until(now + FAR)),
@@ -102,117 +101,118 @@ impl Session {
             server_time: opened.server_time,
             accepted: false,
             closing: false,
-            over: false,
-            untold: None,
-            waiting_acks: WarningLimit::new("acknowledgements wait for an earlier message that was dropped"),
+            failed: false,
+            deferred_error: None,
+            blocked_acks: WarningLimit::new("acknowledgements wait behind a dropped message"),
         })
     }
 
-    /// Says what the next failure interrupts.
+    /// Sets the stage that later errors name.
     pub(crate) const fn set_stage(&mut self, stage: Stage) {
         self.stage = stage;
     }
 
-    /// Whether the login was accepted and another message may be queued.
+    /// Returns whether the login was accepted and the caller may queue another message.
     pub(crate) fn has_room(&self) -> bool {
         self.accepted && self.link.has_room()
     }
 
-    /// How many bytes the stream has taken so far.
+    /// Number of bytes written to the stream so far.
     pub(crate) const fn sent(&self) -> u64 {
         self.link.sent()
     }
 
-    /// Whether a message under `tag` is unanswered.
+    /// Returns whether the message under `tag` waits for its PUBACK.
     pub(crate) fn is_unanswered(&self, tag: Tag) -> bool {
         self.core.is_unanswered(tag)
     }
 
-    /// Queues a message at QoS 1; the topic must be at most 65,535 bytes long.
+    /// Queues a message at QoS 1. The topic must be at most 65,535 bytes long.
     pub(crate) fn publish(&mut self, tag: Tag, topic: String, body: Bytes, again: bool) -> Result<(), ProtoError> {
         self.core.on_publish(tag)?;
-        packet::publish(self.link.out(), tag.0, topic, body, again).inspect_err(|_| self.core.on_not_sent(tag))
+        packet::publish(self.link.out(), tag.0, topic, body, again).inspect_err(|_| self.core.on_publish_not_sent(tag))
     }
 
-    /// Queues a message at QoS 0; the topic must be at most 65,535 bytes long.
-    pub(crate) fn publish_unanswered(&mut self, topic: String, body: Bytes) -> Result<(), ProtoError> {
-        packet::publish_unanswered(self.link.out(), topic, body)
+    /// Queues a message at QoS 0. The topic must be at most 65,535 bytes long.
+    pub(crate) fn publish_qos0(&mut self, topic: String, body: Bytes) -> Result<(), ProtoError> {
+        packet::publish_qos0(self.link.out(), topic, body)
     }
 
-    /// Queues a question about the twin, with a topic made from its request id.
-    pub(crate) fn ask(
+    /// Queues a twin request. `topic` makes the topic from the request id.
+    pub(crate) fn request_twin(
         &mut self,
-        (tag, about): (Tag, About),
+        (tag, kind): (Tag, TwinRequestKind),
         topic: impl FnOnce(String) -> String,
         body: Bytes,
     ) -> Result<(), ProtoError> {
-        let topic = topic(self.core.on_question(tag, about, Instant::now())?);
-        self.publish_unanswered(topic, body).inspect_err(|_| self.core.on_not_asked(tag))
+        let topic = topic(self.core.on_twin_request(tag, kind, Instant::now())?);
+        self.publish_qos0(topic, body).inspect_err(|_| self.core.on_twin_request_not_sent(tag))
     }
 
     /// Queues a subscription.
     pub(crate) fn subscribe(&mut self, tag: Tag, filter: &str, qos: QoS) -> Result<(), ProtoError> {
         let id = self.core.on_subscribe(tag, Instant::now())?;
-        packet::subscribe(self.link.out(), id, filter, qos).inspect_err(|_| self.core.on_not_subscribed(tag))
+        packet::subscribe(self.link.out(), id, filter, qos).inspect_err(|_| self.core.on_subscribe_not_sent(tag))
     }
 
-    /// Queues the acknowledgement of a message, and of those behind it that waited for it.
+    /// Settles a message. Queues its acknowledgement and those that waited for it.
     pub(crate) fn settle(&mut self, lock: Lock) -> Result<(), ProtoError> {
         if !self.core.settle(lock) {
-            return Err(ProtoError::Unexpected(format!("message {} was settled before, or never came", lock.0)));
+            return Err(ProtoError::Unexpected(format!("message {} was settled before or never arrived", lock.0)));
         }
-        self.tell_waiting();
+        self.warn_if_blocked();
         self.queue_acks()
     }
 
-    /// Nobody has a message any more, and it is not settled: it is told again if it comes again.
-    pub(crate) fn leave(&mut self, lock: Lock) -> Result<(), ProtoError> {
-        if !self.core.leave(lock) {
+    /// Marks a message as dropped without settlement. If the hub redelivers it on this connection, the
+    /// session hands it over again.
+    pub(crate) fn on_dropped(&mut self, lock: Lock) -> Result<(), ProtoError> {
+        if !self.core.on_dropped(lock) {
             return Err(ProtoError::Unexpected(format!(
-                "message {} was settled or left before, or never came",
+                "message {} was settled or dropped before, or never arrived",
                 lock.0
             )));
         }
-        self.tell_waiting();
+        self.warn_if_blocked();
         Ok(())
     }
 
-    fn tell_waiting(&mut self) {
-        if self.core.begins_to_wait() {
-            self.waiting_acks.log(|| {
+    fn warn_if_blocked(&mut self) {
+        if self.core.starts_to_block() {
+            self.blocked_acks.log(|| {
                 tracing::warn!(
                     endpoint = %self.endpoint,
-                    "acknowledgements wait for an earlier message that was dropped, until the hub delivers it again \
-                     and it is completed"
+                    "acknowledgements wait behind a dropped message until the hub redelivers it and the program \
+                     completes it"
                 );
             });
         }
     }
 
-    /// The peer's clock when the connection was made, where it showed it.
+    /// The time of the peer's clock when the connection was opened, if the peer sent it.
     pub(crate) const fn server_time(&self) -> Option<SystemTime> {
         self.server_time
     }
 
-    /// Writes what is queued, reads what is there, hands over what happened, with the core to settle
-    /// it. Ready when something was handed over or room appeared.
+    /// Writes queued bytes, reads available bytes and passes each event to `on_event`, with the core for
+    /// settlement. Returns `Ready` after an event, or when [`Session::has_room`] becomes true.
     ///
     /// # Errors
-    /// The session is over.
+    /// The session has ended.
     pub(crate) fn poll(
         &mut self,
         cx: &mut Context<'_>,
         on_event: &mut dyn FnMut(Event, &mut Core),
     ) -> Poll<Result<(), TransportError>> {
-        if self.over || self.closing {
-            let why = self.untold.take();
+        if self.failed || self.closing {
+            let why = self.deferred_error.take();
             return Poll::Ready(Err(why.unwrap_or_else(|| self.closed(None))));
         }
         let had_room = self.has_room();
         match self.exchange(cx, on_event) {
             Err(error) => {
-                self.over = true;
-                tracing::debug!(endpoint = %self.endpoint, error = %error.chain(), "MQTT session over");
+                self.failed = true;
+                tracing::debug!(endpoint = %self.endpoint, error = %error.chain(), "MQTT session ended");
                 Poll::Ready(Err(error))
             }
             Ok(true) => Poll::Ready(Ok(())),
@@ -221,26 +221,23 @@ impl Session {
         }
     }
 
-    /// Polls until `wanted` finds what it looks for.
+    /// Polls until `find` returns a value for an event.
     ///
     /// # Cancel safety
-    /// Dropping the future loses at most the events of one poll; the session goes on.
-    pub(crate) async fn wait_for<T>(
-        &mut self,
-        mut wanted: impl FnMut(Event) -> Option<T>,
-    ) -> Result<T, TransportError> {
+    /// Dropping the future loses at most the events of one poll; the session stays usable.
+    pub(crate) async fn wait_for<T>(&mut self, mut find: impl FnMut(Event) -> Option<T>) -> Result<T, TransportError> {
         let mut found = None;
         poll_fn(|cx| {
             loop {
                 let polled = self.poll(cx, &mut |event, _| {
                     if found.is_none() {
-                        found = wanted(event);
+                        found = find(event);
                     }
                 });
-                // What came before an error counts; the error comes next time.
+                // An event before an error still counts. The next poll returns the error.
                 if let Some(found) = found.take() {
                     if let Poll::Ready(Err(error)) = polled {
-                        self.untold = Some(error);
+                        self.deferred_error = Some(error);
                     }
                     return Poll::Ready(Ok(found));
                 }
@@ -254,47 +251,46 @@ impl Session {
         .await
     }
 
-    /// Looks once whether the session still lives, discarding what has come.
+    /// Polls once and returns whether the session is still usable. Discards the events of this poll.
     pub(crate) async fn is_alive(&mut self) -> bool {
         poll_fn(|cx| {
-            let polled = self.poll(cx, &mut |event, _| tracing::debug!(?event, "late, discarded"));
+            let polled = self.poll(cx, &mut |event, _| tracing::debug!(?event, "discarded a late event"));
             Poll::Ready(!matches!(polled, Poll::Ready(Err(_))))
         })
         .await
     }
 
-    /// Says good-bye and closes. Ready when the bytes are out or cannot be.
+    /// Sends DISCONNECT and closes the stream. Returns `Ready` when the bytes are written or cannot be written.
     pub(crate) fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.over {
-            // There is nobody to say good-bye to.
+        if self.failed {
             return Poll::Ready(());
         }
         if !self.closing && self.accepted {
-            // It always encodes; and if it did not, closing would still be right.
+            // A DISCONNECT always encodes. Even if it did not, the session would have to close.
             let _ = packet::disconnect(self.link.out());
         }
         self.closing = true;
         self.link.poll_close(cx, self.accepted)
     }
 
-    /// Whether anything was handed over.
+    /// Returns whether `on_event` was called.
     fn exchange(
         &mut self,
         cx: &mut Context<'_>,
         on_event: &mut dyn FnMut(Event, &mut Core),
     ) -> Result<bool, TransportError> {
         let mut now = Instant::now();
-        // The peer's last words may say why it does not listen any more: read before failing.
+        // If writing fails, the peer may have sent the reason: read first, then return the error.
         let written = self.write(cx, now);
-        let (mut news, mut read) = (false, 0);
+        let (mut handed_over, mut read) = (false, 0);
         loop {
-            // A peer that never pauses must not keep the task, nor our answers pile up: what a peer
-            // does not take bounds what it may ask for.
+            // A peer that sends without pause must not occupy the task, and a peer that reads nothing must
+            // not make replies pile up. Reading therefore stops while too many bytes are unwritten.
             if read >= READ_AT_ONCE {
                 cx.waker().wake_by_ref();
                 break;
             }
-            if self.link.is_swamped() {
+            if self.link.is_backlogged() {
                 break;
             }
             match self.link.poll_read(cx) {
@@ -304,7 +300,7 @@ impl Session {
                 Poll::Ready(Ok(bytes)) => {
                     read += bytes;
                     self.core.on_heard(now);
-                    news |= self.decode(now, on_event)?;
+                    handed_over |= self.decode(now, on_event)?;
                 }
             }
         }
@@ -328,7 +324,7 @@ impl Session {
         if !self.link.out().is_empty() {
             self.write(cx, now).map_err(|error| self.closed(Some(error)))?;
         }
-        Ok(news)
+        Ok(handed_over)
     }
 
     fn write(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<(), std::io::Error> {
@@ -343,9 +339,9 @@ impl Session {
         }
     }
 
-    /// Takes every complete packet; whether anything was handed over.
+    /// Decodes every complete packet. Returns whether `on_event` was called.
     fn decode(&mut self, now: Instant, on_event: &mut dyn FnMut(Event, &mut Core)) -> Result<bool, TransportError> {
-        let mut news = false;
+        let mut handed_over = false;
         loop {
             let packet = packet::decode(self.link.input(), self.max_packet, !self.accepted);
             let Some(packet) = packet.map_err(|source| self.broken(source))? else { break };
@@ -353,19 +349,19 @@ impl Session {
                 Incoming::PubAck(id) => match self.core.on_puback(id) {
                     Some(tag) => Event::Acked(tag),
                     None => {
-                        tracing::debug!(id, "PUBACK for nothing that is unanswered here, ignored");
+                        tracing::debug!(id, "ignored a PUBACK with an unknown packet id");
                         continue;
                     }
                 },
                 Incoming::PingResp => continue,
                 Incoming::Publish(message) => {
-                    let Some(wanted) = self.arrived(&message) else { continue };
-                    Event::Message(message, wanted)
+                    let Some(ack) = self.on_publish_received(&message) else { continue };
+                    Event::Message(message, ack)
                 }
                 Incoming::SubAck { id, granted } => match self.core.on_suback(id) {
                     Some(tag) => Event::Subscribed { tag, granted },
                     None => {
-                        tracing::debug!(id, "SUBACK for nothing that was asked, ignored");
+                        tracing::debug!(id, "ignored a SUBACK with an unknown packet id");
                         continue;
                     }
                 },
@@ -374,39 +370,39 @@ impl Session {
                 }
                 Incoming::ConnAck { session_present, code: 0 } => {
                     self.accepted = true;
-                    self.stage = self.then;
-                    // The time before belongs to the login.
+                    self.stage = self.stage_after_login;
+                    // Count the keep-alive from the login.
                     self.core.on_sent(now);
                     tracing::debug!(endpoint = %self.endpoint, session_present, "MQTT login accepted");
                     Event::Accepted { session_present }
                 }
                 Incoming::ConnAck { code, .. } => return Err(self.refused(RefusedBy::Connack(code))),
             };
-            news = true;
+            handed_over = true;
             on_event(event, &mut self.core);
         }
         self.queue_acks().map_err(|source| self.broken(source))?;
-        Ok(news)
+        Ok(handed_over)
     }
 
-    /// Gives a message its place in the line; `None` for one that stands there already.
-    fn arrived(&mut self, message: &Message) -> Option<Wanted> {
-        let Some(id) = message.id else { return Some(Wanted::Nothing) };
+    /// Adds a message to the acknowledgement queue. Returns `None` for a duplicate.
+    fn on_publish_received(&mut self, message: &Message) -> Option<AckNeed> {
+        let Some(id) = message.id else { return Some(AckNeed::None) };
         match self.core.on_arrival(id, message.dup) {
             Arrival::New(lock) if self.acknowledge == Acknowledge::AtOnce => {
                 self.core.settle(lock);
-                Some(Wanted::Nothing)
+                Some(AckNeed::None)
             }
-            Arrival::New(lock) => Some(Wanted::Settling(lock)),
-            Arrival::Again => {
-                tracing::debug!(id, "sent again before it was acknowledged, ignored");
+            Arrival::New(lock) => Some(AckNeed::OnSettlement(lock)),
+            Arrival::Duplicate => {
+                tracing::debug!(id, "ignored a message that was redelivered before its acknowledgement");
                 None
             }
-            Arrival::Left => Some(Wanted::Left),
+            Arrival::QueueFull => Some(AckNeed::QueueFull),
         }
     }
 
-    /// Queues every PUBACK that may leave.
+    /// Queues every PUBACK that may be sent now.
     fn queue_acks(&mut self) -> Result<(), ProtoError> {
         while let Some(id) = self.core.next_ack() {
             packet::puback(self.link.out(), id)?;
@@ -414,7 +410,7 @@ impl Session {
         Ok(())
     }
 
-    /// Arms the timer; `false` if that moment has passed meanwhile.
+    /// Arms the timer. Returns `false` if `until` has already passed.
     fn wake_at(&mut self, cx: &mut Context<'_>, until: Instant) -> bool {
         if until < self.timer.deadline() {
             self.timer.as_mut().reset(until);
@@ -426,15 +422,15 @@ impl Session {
         self.timer.as_mut().poll(cx).is_pending()
     }
 
-    /// A refusal in the present stage.
+    /// Returns a refusal in the current stage.
     pub(crate) fn refused(&self, by: RefusedBy) -> TransportError {
         let mut refusal = Refusal::new(self.endpoint.clone(), self.stage, by);
-        // Later it would be the time of long ago.
+        // After the login, this time is too old to compare clocks.
         refusal.server_time = self.server_time.filter(|_| !self.accepted);
         TransportError::Refused(Box::new(refusal))
     }
 
-    /// A broken protocol in the present stage.
+    /// Returns a protocol error in the current stage.
     pub(crate) fn broken(&self, source: ProtoError) -> TransportError {
         TransportError::Protocol { endpoint: self.endpoint.clone(), stage: self.stage, source }
     }
@@ -455,14 +451,14 @@ impl fmt::Debug for Session {
             .field("stage", &self.stage)
             .field("link", &self.link)
             .field("accepted", &self.accepted)
-            .field("over", &self.over)
+            .field("failed", &self.failed)
             .finish_non_exhaustive()
     }
 }
 
-/// Where the timer stands before it is first needed; no patience is longer.
+/// The first deadline of the timer, before the core sets one. Also the upper limit of `silence`.
 const FAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// How many bytes one poll reads before it lets other tasks run. All their events are in memory at once,
-/// and are larger than the bytes.
+/// Number of bytes that one poll reads before it lets other tasks run. The events of one poll are in memory
+/// at once and are larger than these bytes.
 const READ_AT_ONCE: usize = 256 * 1024;

@@ -1,4 +1,4 @@
-//! A set of packet ids: a bit for each, as many words as the highest one needs.
+//! A set of packet ids: one bit per id, and as many words as the highest id needs.
 
 #[derive(Debug, Default)]
 pub(crate) struct TagSet {
@@ -7,7 +7,7 @@ pub(crate) struct TagSet {
 }
 
 impl TagSet {
-    /// Whether it was not there yet.
+    /// Adds an id. Returns `false` if the set already contains it.
     #[inline]
     pub(crate) fn insert(&mut self, id: u16) -> bool {
         let (place, bit) = Self::place(id);
@@ -21,7 +21,7 @@ impl TagSet {
         new
     }
 
-    /// Whether it was there.
+    /// Removes an id. Returns `false` if the set does not contain it.
     #[inline]
     pub(crate) fn remove(&mut self, id: u16) -> bool {
         let (place, bit) = Self::place(id);

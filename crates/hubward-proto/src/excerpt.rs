@@ -1,12 +1,12 @@
-//! Text of a peer as an error or a log may show it.
+//! Formats text from a peer for errors and logs.
 
 use std::fmt;
 
-/// The beginning of a text that a peer chose: a topic, the name of a method, an id.
+/// The beginning of a text that a peer sent: a topic, the name of a method, an id.
 ///
-/// `Display` gives at most [`Excerpt::MOST`] characters on one line. It escapes, as in a Rust
-/// literal, every character that a terminal could interpret or that changes the writing direction. A
-/// longer text ends with its full length.
+/// `Display` prints at most [`Excerpt::MOST`] characters on one line. It escapes, as in a Rust literal,
+/// every character that a terminal could interpret or that changes the writing direction. After a
+/// shortened text it prints the full length.
 ///
 /// ```
 /// use hubward_proto::Excerpt;
@@ -18,7 +18,7 @@ use std::fmt;
 pub struct Excerpt<'a>(pub &'a str);
 
 impl Excerpt<'_> {
-    /// Characters of the text that are shown.
+    /// Maximum number of characters that `Display` prints.
     pub const MOST: usize = 128;
 }
 
@@ -29,7 +29,7 @@ impl fmt::Display for Excerpt<'_> {
         for character in characters.by_ref().take(Self::MOST) {
             match character {
                 '"' | '\'' => f.write_char(character)?,
-                // Also escapes what is not printable, such as bidirectional controls.
+                // This also escapes characters that are not printable, such as bidirectional controls.
                 other => write!(f, "{}", other.escape_debug())?,
             }
         }
@@ -43,8 +43,8 @@ impl fmt::Debug for Excerpt<'_> {
     }
 }
 
-/// Whether a character has no place in a line for people: control characters (C0, DEL, C1), line and
-/// paragraph separators, and controls of the writing direction, with which a text can look like another
+/// Returns whether a character must not appear in a line for people: control characters (C0, DEL, C1), line
+/// and paragraph separators, and controls of the writing direction, which can make a text look like another
 /// one.
 ///
 /// Source: Unicode Standard Annex 9, section 2; section 23.1 of the standard.
@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn shows_what_is_printable_and_escapes_the_rest() {
+    fn prints_printable_characters_and_escapes_the_others() {
         for (text, expected) in [
             ("", ""),
             ("reboot now: 'é', \"日本\"", "reboot now: 'é', \"日本\""),
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_text_is_cut_between_characters_and_says_its_length() {
+    fn a_long_text_is_shortened_between_characters_and_followed_by_its_length() {
         let whole = "é".repeat(Excerpt::MOST);
         assert_eq!(Excerpt(&whole).to_string(), whole);
         let long = "é".repeat(Excerpt::MOST + 1);
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_that_could_move_text_is_hidden() {
+    fn control_and_direction_characters_are_hidden() {
         for character in ['\0', '\u{1b}', '\u{7f}', '\u{9b}', '\u{200f}', '\u{202a}', '\u{202e}', '\u{2069}'] {
             assert!(is_hidden(character), "{character:?}");
         }

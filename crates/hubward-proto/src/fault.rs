@@ -1,29 +1,29 @@
-//! Who has to act on an error: the word that devices' and operators' errors share.
+//! Who is at fault for an error. The errors for devices and for operators use the same type.
 
 use std::fmt;
 
-/// Who has to act.
+/// Who is at fault for an error and has to act on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Fault {
-    /// The network between us and the service.
+    /// The network between the program and the service.
     Network,
-    /// Trust: certificates and TLS.
+    /// The certificates or the TLS configuration.
     Tls,
-    /// Whoever provided key, token, policy or ids.
+    /// The key, token, policy or ids that the user provided.
     Credential,
-    /// The service, its configuration, or something it depends on: a device that does not answer its
-    /// operator, too.
+    /// The service, its configuration, or something that it depends on, such as a device that does not
+    /// answer an operator.
     Service,
-    /// The service, for now: too many requests.
+    /// The service, which refuses too many requests for some time.
     Throttled,
-    /// Nobody in particular: it took too long.
+    /// No one: the operation did not finish in time.
     Deadline,
-    /// The peer, or something between that speaks in its place.
+    /// The peer, or a proxy that answers in its place.
     Peer,
-    /// The program that asked: what it asks for does not exist, exists already, or cannot be asked so.
+    /// The program: it requests something that does not exist, already exists or is not allowed.
     Request,
-    /// This version of hubward, or of the service: it does not do that.
+    /// This version of hubward or of the service, which does not support the request.
     Unsupported,
 }
 

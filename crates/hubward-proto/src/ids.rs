@@ -1,11 +1,11 @@
-//! The ids of the services, each its own type, checked once where they enter.
+//! The ids of the services. Each has its own type, whose constructor checks it.
 
 use std::fmt;
 use std::str::FromStr;
 
 use crate::ProtoError;
 
-/// An id that is a checked text: `new`, `as_str`, `Display`, `FromStr`.
+/// Defines an id type that wraps a checked text: `new`, `as_str`, `Display`, `FromStr`.
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident, $what:literal, $rule:literal, $valid:expr) => {
         $(#[$doc])*
@@ -13,17 +13,17 @@ macro_rules! id {
         pub struct $name(String);
 
         impl $name {
-            #[doc = concat!("Checks the text: ", $rule, ".")]
+            #[doc = concat!("Creates the id from a text: ", $rule, ".")]
             ///
             /// # Errors
-            /// [`ProtoError::Id`] with the rule.
+            /// [`ProtoError::Id`] with this rule.
             pub fn new(text: impl Into<String>) -> Result<Self, ProtoError> {
                 let text = text.into();
                 let valid: fn(&str) -> bool = $valid;
                 if valid(&text) { Ok(Self(text)) } else { Err(ProtoError::id($what, &text, $rule)) }
             }
 
-            /// The text as it was given.
+            /// Returns the id as text.
             #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0
@@ -52,18 +52,18 @@ id!(
     /// Source: `[doc]` iot-dps/concepts-service.md, "ID scope"; the length limit is a `[guess]`.
     IdScope,
     "id scope",
-    "it has 1 to 64 letters and digits, such as 0ne00123ABC",
+    "it must have 1 to 64 letters and digits, such as 0ne00123ABC",
     |text| (1..=64).contains(&text.len()) && text.bytes().all(|it| it.is_ascii_alphanumeric())
 );
 
 id!(
-    /// The id a device registers under. DPS finds it without regard to letter case; key derivation
-    /// does not, so it is kept as given.
+    /// The id under which a device registers. DPS ignores its letter case, but key derivation does not;
+    /// this type therefore keeps the letter case.
     ///
     /// Source: `[doc]` iot-dps/concepts-service.md, "Registration ID".
     RegistrationId,
     "registration id",
-    "it has 1 to 128 letters, digits and - . _ : and ends with a letter, a digit or -",
+    "it must have 1 to 128 letters, digits and - . _ : and end with a letter, a digit or -",
     |text| {
         (1..=128).contains(&text.len())
             && text.bytes().all(|it| it.is_ascii_alphanumeric() || b"-._:".contains(&it))
@@ -72,33 +72,33 @@ id!(
 );
 
 id!(
-    /// The id of a device at its hub; upper and lower case differ.
+    /// The id of a device at its hub; letter case matters.
     ///
     /// Source: `[doc]` iot-hub/iot-hub-devguide-identity-registry.md, "Device identity properties".
     DeviceId,
     "device id",
-    "it has 1 to 128 ASCII letters, digits and - : . + % _ # * ? ! ( ) , = @ $ '",
+    "it must have 1 to 128 ASCII letters, digits and - : . + % _ # * ? ! ( ) , = @ $ '",
     is_identity
 );
 
 id!(
-    /// The id of a module of a device; upper and lower case differ.
+    /// The id of a module of a device; letter case matters.
     ///
     /// Source: `[doc]` iot-hub/iot-hub-devguide-identity-registry.md, "Module identity properties".
     ModuleId,
     "module id",
-    "it has 1 to 128 ASCII letters, digits and - : . + % _ # * ? ! ( ) , = @ $ '",
+    "it must have 1 to 128 ASCII letters, digits and - : . + % _ # * ? ! ( ) , = @ $ '",
     is_identity
 );
 
 id!(
-    /// The host name of a hub, such as `contoso.azure-devices.net`. No port: the services never send
-    /// one.
+    /// The host name of a hub, such as `contoso.azure-devices.net`, without a port: the services never send
+    /// a port.
     ///
     /// Source: `[doc]` iot-dps device API, `assignedHub`.
     HubHost,
     "hub host name",
-    "it is a host name or an IP address without a port",
+    "it must be a host name or an IP address, without a port",
     |text| {
         (1..=253).contains(&text.len())
             && text.bytes().all(|it| it.is_ascii_alphanumeric() || b"-._:".contains(&it))
@@ -107,14 +107,14 @@ id!(
 );
 
 id!(
-    /// The id of a running registration, opaque: `<digit>.<16 hex>.<uuid>` in traces.
+    /// The id of a running registration; opaque. In traces it is `<digit>.<16 hex>.<uuid>`.
     ///
-    /// Source: `[doc]` iot-dps device API; the characters we accept are a `[guess]` that keeps a
-    /// hostile answer out of topics and paths. `.` and `..` are refused since servers and proxies
-    /// resolve them in a path (RFC 3986, section 5.2.4).
+    /// Source: `[doc]` iot-dps device API; the accepted characters are a `[guess]` that keeps a hostile
+    /// answer from changing topics and paths. `.` and `..` are refused because servers and proxies resolve
+    /// them in a path (RFC 3986, section 5.2.4).
     OperationId,
     "operation id",
-    "it has 1 to 256 letters, digits and - . _ : = ~, and is not . or ..",
+    "it must have 1 to 256 letters, digits and - . _ : = ~, and must not be . or ..",
     |text| {
         (1..=256).contains(&text.len())
             && !matches!(text, "." | "..")
@@ -165,7 +165,7 @@ mod tests {
         }
     }
 
-    /// A peer chooses this text, and the client puts it into paths and topics.
+    /// A peer chooses this text, and the client inserts it into paths and topics.
     #[test]
     fn an_operation_id_is_one_segment_of_a_path() {
         for text in ["4.d0a671905ea5b2c8.42d78160-4c78-479e-8be7-61d5e55dac0d", "...", ".a", "a=b~c:d_e"] {
@@ -184,7 +184,7 @@ mod tests {
         let error = IdScope::new("0ne 1").expect_err("a space");
         assert_eq!(
             error.to_string(),
-            "id scope `0ne 1` is not valid: it has 1 to 64 letters and digits, such as 0ne00123ABC"
+            "id scope `0ne 1` is not valid: it must have 1 to 64 letters and digits, such as 0ne00123ABC"
         );
     }
 }

@@ -1,5 +1,5 @@
-//! Every wire fact of Azure's Device Provisioning Service (DPS) and IoT Hub that hubward uses, in
-//! both directions, and the registration flow as a pure state machine.
+//! The wire formats of Azure's Device Provisioning Service (DPS) and IoT Hub that hubward uses, in both
+//! directions, and the registration flow as a pure state machine.
 //!
 //! ```
 //! use hubward_proto::dps::{RegisterTopic, ResponseTopic};
@@ -14,14 +14,14 @@
 //!
 //! # Behavior
 //!
-//! * No runtime, no clock, no socket: the time is an argument, and so is randomness.
-//! * Each fact has one home, with its encoder and its parser side by side, used by client and
-//!   emulator alike. So the judge of a fact is never our own encoder: `tests/vectors/` holds literal
-//!   text made by Microsoft's SDKs.
-//! * Parsers are tolerant where the service may grow: unknown fields are ignored, unknown words are
-//!   kept as `Unknown`.
-//! * A source line ends the documentation of each fact: `[doc]` Microsoft's documentation, `[sdk]`
-//!   the source of an official SDK, `[seen]` a trace, `[guess]` our choice where no source speaks.
+//! * No runtime, no clock, no socket: the caller passes the time and random numbers as arguments.
+//! * Each wire format has one module with its encoder and its parser. The client and the emulator both use
+//!   them, so a test of one against the other proves nothing. The tests therefore compare with
+//!   `tests/vectors/`, which contains literal text that Microsoft's SDKs produced.
+//! * Parsers accept what the service may add later: they ignore unknown fields and keep unknown words as
+//!   `Unknown`.
+//! * The documentation of each wire format ends with its source: `[doc]` Microsoft's documentation, `[sdk]`
+//!   the source code of an official SDK, `[seen]` a trace, `[guess]` our choice, for lack of a source.
 
 pub mod dps;
 mod error;

@@ -1,15 +1,15 @@
-//! Percent-encoding as Microsoft's Python SDK does it, everywhere hubward encodes anything.
+//! Percent-encoding, in the same way as Microsoft's Python SDK. All of hubward uses it.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, percent_decode_str, utf8_percent_encode};
 
-/// Encodes everything but `A-Z a-z 0-9 - . _ ~`, with upper-case digits.
+/// Encodes all characters except `A-Z a-z 0-9 - . _ ~`, with upper-case hexadecimal digits.
 ///
 /// Source: RFC 3986, section 2.3; vectors `telemetry-*`, `sas-odd-*`.
 pub(crate) fn encode(text: &str) -> PercentEncode<'_> {
     utf8_percent_encode(text, UNRESERVED)
 }
 
-/// Decodes `%XX` and nothing else: `+` stays `+`. `None` if the result is not UTF-8.
+/// Decodes `%XX` only: `+` stays `+`. Returns `None` if the result is not UTF-8.
 ///
 /// Source: vector `decode-c2d-plus`.
 pub(crate) fn decode(text: &str) -> Option<String> {

@@ -1,18 +1,18 @@
-//! How long the service asks a client to wait: the HTTP header `Retry-After` and the topic property
-//! `retry-after`, both as text.
+//! Parses how long the service asks a client to wait: the HTTP header `Retry-After` and the topic property
+//! `retry-after`.
 
 use std::time::{Duration, SystemTime};
 
-/// The longest wait we believe; anything above is taken as this.
+/// The longest accepted wait. [`parse`] reduces a longer wait to this value.
 ///
 /// Source: `[guess]` no source names a maximum; the traces show 2 to 5 s.
 pub const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Reads whole seconds or an HTTP date. An absent value and zero are different: garbage and
-/// negative numbers count as absent, a date in the past as zero.
+/// Parses whole seconds or an HTTP date. Returns `None` for invalid text and negative numbers, and zero for
+/// a date in the past: zero and an absent value have different meanings.
 ///
-/// `server_time` is the `Date` of the same answer if it had one, else the local time: a date only
-/// makes sense against the clock that wrote it.
+/// `server_time` is the `Date` of the same answer, or the local time if the answer has none. A date must be
+/// compared with the clock of the server that sent it.
 ///
 /// Source: RFC 9110, section 10.2.3; `[doc]` iot-dps/iot-mqtt-connect-to-iot-dps.md (`retry-after` in
 /// whole seconds).
@@ -32,7 +32,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_seconds_dates_and_garbage() {
+    fn parses_seconds_and_dates_and_refuses_other_text() {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
         let seconds = |it| Some(Duration::from_secs(it));
         for (text, expected) in [

@@ -1,29 +1,29 @@
-//! The wall clock, read in one place. Tokens and HTTP dates need it; everything that measures a
-//! span uses tokio's clock, which tests can pause.
+//! Reads the wall clock. Only tokens and HTTP dates need it. Code that measures a duration uses tokio's
+//! clock, which tests can pause.
 
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
-/// The time of day.
+/// Returns the current wall-clock time.
 #[must_use]
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the wall clock")]
 pub fn now() -> SystemTime {
     SystemTime::now()
 }
 
-/// How far this machine's clock is from a service's. [`fmt::Display`] gives words that read after "the
-/// clock is …".
+/// The difference between this machine's clock and the service's. [`fmt::Display`] continues the sentence
+/// "the clock is …".
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Skew {
-    /// How far.
+    /// The size of the difference.
     pub by: Duration,
-    /// Whether it is ahead of the service's, or else behind it.
+    /// Whether this machine's clock is ahead of the service's; otherwise it is behind.
     pub ahead: bool,
 }
 
-/// The difference between the service's clock and ours, if it is so large that the service may refuse
-/// our tokens: more than four of the five minutes that it grants.
+/// Returns the difference between the service's clock and this machine's clock, if the service may refuse
+/// tokens because of it. The service tolerates five minutes; this function reports four minutes or more.
 #[must_use]
 pub fn skew(service: SystemTime, ours: SystemTime) -> Option<Skew> {
     const TOLERATED: Duration = Duration::from_secs(4 * 60);
@@ -46,12 +46,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_difference_counts_from_four_minutes_in_both_directions() {
+    fn a_difference_is_reported_from_four_minutes_in_both_directions() {
         let ours = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
-        let said = |service| skew(service, ours).map(|it| it.to_string());
-        assert_eq!(said(ours + Duration::from_secs(239)), None);
-        assert_eq!(said(ours - Duration::from_secs(239)), None);
-        assert_eq!(said(ours + Duration::from_secs(240)).as_deref(), Some("240 s behind the service's"));
-        assert_eq!(said(ours - Duration::from_secs(7200)).as_deref(), Some("7200 s ahead of the service's"));
+        let shown = |service| skew(service, ours).map(|it| it.to_string());
+        assert_eq!(shown(ours + Duration::from_secs(239)), None);
+        assert_eq!(shown(ours - Duration::from_secs(239)), None);
+        assert_eq!(shown(ours + Duration::from_secs(240)).as_deref(), Some("240 s behind the service's"));
+        assert_eq!(shown(ours - Duration::from_secs(7200)).as_deref(), Some("7200 s ahead of the service's"));
     }
 }

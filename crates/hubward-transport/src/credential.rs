@@ -1,4 +1,4 @@
-//! How a device proves who it is: a shared key, a ready token, or a signer elsewhere.
+//! The credentials of a device: a shared key, a ready-made token, or an external signer.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,27 +6,27 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use hubward_sas::{SasToken, SharedKey, UnixSeconds};
 
-/// What a device proves itself with.
+/// The credential of a device.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Credential {
-    /// A symmetric key: individual, or derived from a group's.
+    /// A symmetric key: an individual key, or one derived from a group key.
     SharedKey(SharedKey),
-    /// Somebody who holds the key and signs for us: a TPM, a key daemon.
+    /// A signer that holds the key and signs for the device, such as a TPM or a key daemon.
     Signer(Arc<dyn Signer>),
-    /// A token made elsewhere, used until it expires; it cannot be renewed.
+    /// A ready-made token, used until it expires. The client cannot renew it.
     Token(SasToken),
 }
 
 impl Credential {
-    /// A token for `resource`, good until `expiry`. A ready [`Credential::Token`] is handed out as
-    /// it is if it covers the resource.
+    /// Returns a token for `resource` that is valid until `expiry`. A [`Credential::Token`] is returned
+    /// unchanged if it covers the resource.
     ///
     /// # Errors
-    /// [`CredentialError`]; its `Display` says what is wrong without the secret.
+    /// [`CredentialError`]. Its `Display` output contains no secret.
     ///
     /// # Cancel safety
-    /// Dropping the future drops the request to the signer; nothing else changes.
+    /// Dropping the future drops the request to the signer and has no other effect.
     pub async fn token(
         &self,
         resource: &str,
@@ -45,31 +45,31 @@ impl Credential {
         }
     }
 
-    /// Whether a new token can be made when one expires.
+    /// Returns whether this credential can create a new token when the old one expires.
     #[must_use]
     pub const fn is_renewable(&self) -> bool {
         !matches!(self, Self::Token(_))
     }
 }
 
-/// Signs with a key that never leaves its place.
+/// Signs with a key that the program cannot read.
 #[async_trait]
 pub trait Signer: Send + Sync + fmt::Debug {
-    /// HMAC-SHA256 of `message` under the device's key.
+    /// Returns the HMAC-SHA256 of `message` under the device's key.
     ///
     /// # Errors
-    /// [`CredentialError::Signer`] with what the device or daemon said; no secret.
+    /// [`CredentialError::Signer`] with the error of the device or daemon. It must not contain a secret.
     async fn sign(&self, message: &[u8]) -> Result<[u8; hubward_sas::SIGNATURE_LEN], CredentialError>;
 }
 
-/// Why there is no token.
+/// Why a credential gave no token.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CredentialError {
-    /// A ready token is for something else.
+    /// The ready-made token does not cover the resource.
     #[error("the SAS token given is not for `{resource}`")]
     OtherResource {
-        /// What it would have to be for.
+        /// The resource that the token must cover.
         resource: String,
     },
     /// The signer could not sign.
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_signer_makes_the_same_token_as_the_key() {
+    async fn a_signer_and_its_key_make_the_same_token() {
         let key = SharedKey::generate().expect("randomness");
         let expiry = UnixSeconds(1_700_003_600);
         let of = async |credential: Credential| {
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_ready_token_must_cover_the_resource() {
+    async fn a_ready_made_token_must_cover_the_resource() {
         let token = SasToken::sign(&SharedKey::generate().expect("randomness"), "hub/devices/d", UnixSeconds(1), None);
         let credential = Credential::Token(token);
         assert!(credential.token("hub/devices/d", UnixSeconds(2), None).await.is_ok());

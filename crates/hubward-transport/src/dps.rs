@@ -1,4 +1,4 @@
-//! The trait of everything that can carry a registration.
+//! The trait of transports between a device and DPS.
 
 use std::fmt;
 
@@ -9,35 +9,37 @@ use hubward_sas::SasToken;
 
 use crate::{Stage, TransportError, TransportKind};
 
-/// A way to ask DPS. Made for one endpoint; asked by a driver that decides when.
+/// A protocol to send requests to one DPS endpoint. The driver decides when to send them.
 ///
-/// Both questions carry the whole identity, so that a transport keeps no state but its connection,
-/// and an operation can be continued by another transport than the one that began it.
+/// Both requests carry the whole identity. A transport therefore keeps no state except its connection, and
+/// the driver can continue an operation on another transport.
 #[async_trait]
 pub trait DpsTransport: Send + fmt::Debug {
-    /// Which protocol this is.
+    /// Returns the protocol.
     fn kind(&self) -> TransportKind;
 
-    /// The host and port it asks, for messages: `global.azure-devices-provisioning.net:443`.
+    /// Returns the host and port that the transport connects to, for error messages and logs:
+    /// `global.azure-devices-provisioning.net:443`.
     fn endpoint(&self) -> String;
 
-    /// Sends the registration once: never retries, never waits on purpose.
+    /// Sends the registration once, without a retry or a delay.
     ///
     /// # Errors
     /// [`TransportError`]; a refusal keeps the service's code, message, tracking id and Retry-After.
     ///
     /// # Cancel safety
-    /// After a dropped future the next call works: a late answer is discarded by its request id, the
-    /// connection kept or opened again. The service may have registered the device all the same.
+    /// If the future is dropped, the next call works: the transport keeps the connection or opens a new one,
+    /// and discards a late response by its request id. The service may still have registered the device.
     async fn register(&mut self, request: &Register, token: Option<&SasToken>) -> Result<DpsReply, TransportError>;
 
-    /// Asks once how an operation is doing.
+    /// Requests the status of an operation once.
     ///
     /// # Errors
     /// As for [`DpsTransport::register`].
     ///
     /// # Cancel safety
-    /// Dropping the future loses the answer, not the operation: ask again with the same id.
+    /// Dropping the future loses the response, but not the operation: send the request again with the same
+    /// operation id.
     async fn operation_status(
         &mut self,
         request: &Register,
@@ -45,13 +47,13 @@ pub trait DpsTransport: Send + fmt::Debug {
         token: Option<&SasToken>,
     ) -> Result<DpsReply, TransportError>;
 
-    /// What the latest question was doing, where that is known: a driver that drops its future at a
-    /// deadline can then say what hung.
+    /// Returns the current stage of the latest request, if known. A driver whose deadline passes can then
+    /// say which stage did not finish.
     fn doing(&self) -> Option<Stage> {
         None
     }
 
-    /// Says good-bye where the protocol has a word for it. Must not take long; the default does
-    /// nothing.
+    /// Closes the connection in an orderly way, if the protocol has one. Must not take long. The default
+    /// implementation does nothing.
     async fn close(&mut self) {}
 }

@@ -1,4 +1,4 @@
-//! What can go wrong between a device and a service, sorted by who is at fault.
+//! The errors of transports. Each error names who is at fault.
 
 use std::error::Error;
 use std::fmt;
@@ -10,27 +10,28 @@ use hubward_proto::{Fault, ProtoError, is_hidden};
 
 use crate::CredentialError;
 
-/// Any failure of a transport. Messages read after "failed to …" and do not repeat their source.
+/// Any failure of a transport. The message of an error does not repeat its source.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TransportError {
-    /// No connection: the name does not resolve, nobody listens, no route.
+    /// The transport could not connect: the name does not resolve, the host refuses the connection, or there
+    /// is no route.
     #[error("could not connect to {endpoint}")]
     Connect {
         /// Host and port.
         endpoint: String,
-        /// What the system says.
+        /// The error of the operating system.
         #[source]
         source: io::Error,
     },
-    /// A proxy would not let us through.
+    /// A proxy refused the connection.
     #[error("the proxy {proxy} refused to connect to {endpoint}")]
     Proxy {
         /// The proxy's address, without credentials.
         proxy: String,
-        /// Host and port behind it.
+        /// Host and port behind the proxy.
         endpoint: String,
-        /// What it says.
+        /// The proxy's answer.
         #[source]
         source: io::Error,
     },
@@ -39,59 +40,59 @@ pub enum TransportError {
     Tls {
         /// Host and port.
         endpoint: String,
-        /// What is wrong, as far as we can tell.
+        /// The cause, as far as known.
         fault: TlsFault,
-        /// What the TLS library says.
+        /// The error of the TLS library.
         #[source]
         source: io::Error,
     },
-    /// Nothing came in time.
+    /// The peer did not answer in time.
     #[error("{endpoint} did not answer within {after:?} ({stage})")]
     Timeout {
         /// Host and port.
         endpoint: String,
-        /// What we were waiting for.
+        /// The stage that did not finish.
         stage: Stage,
-        /// How long.
+        /// How long the transport waited.
         after: Duration,
     },
-    /// The connection ended.
+    /// The peer or the network ended the connection.
     #[error("{endpoint} closed the connection ({stage})")]
     Closed {
         /// Host and port.
         endpoint: String,
-        /// What we were doing.
+        /// The stage that was interrupted.
         stage: Stage,
-        /// What the system says, if it was not an orderly end.
+        /// The error of the operating system; `None` if the peer closed the connection in an orderly way.
         #[source]
         source: Option<io::Error>,
     },
-    /// The service said no.
+    /// The service refused the request.
     #[error("{0}")]
     Refused(Box<Refusal>),
-    /// The peer broke the protocol, or what we were to send would.
+    /// The peer broke the protocol.
     #[error("{endpoint} broke the protocol ({stage})")]
     Protocol {
         /// Host and port.
         endpoint: String,
-        /// What we were doing.
+        /// The stage that was interrupted.
         stage: Stage,
-        /// Which rule.
+        /// The rule that the peer broke.
         #[source]
         source: ProtoError,
     },
-    /// The request itself is impossible; it was not sent.
+    /// The request is not valid; the transport did not send it.
     #[error("the request cannot be sent")]
     Request(#[source] ProtoError),
-    /// There is no token to log in with.
-    #[error("no credential")]
+    /// The credential gave no token for the login.
+    #[error("could not get a SAS token")]
     Credential(#[from] CredentialError),
-    /// This protocol cannot do that.
+    /// This protocol does not support the request.
     #[error("{0}")]
     Unsupported(&'static str),
 }
 
-/// What a transport was doing. [`fmt::Display`] gives the word that the command line prints.
+/// The stages of a connection. [`fmt::Display`] gives the name that the command line prints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Stage {
@@ -105,11 +106,11 @@ pub enum Stage {
     Login,
     /// SUBSCRIBE and SUBACK.
     Subscribe,
-    /// The registration and its answer.
+    /// The registration and its response.
     Register,
-    /// A poll and its answer.
+    /// A poll and its response.
     Poll,
-    /// Anything on a connection that is established.
+    /// Any exchange on an established connection.
     Exchange,
 }
 
@@ -128,19 +129,19 @@ impl fmt::Display for Stage {
     }
 }
 
-/// What is wrong with a TLS handshake.
+/// Why a TLS handshake failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TlsFault {
-    /// The certificate leads to no authority we trust.
+    /// No trusted authority signed the certificate.
     Untrusted,
-    /// The certificate's time is over.
+    /// The certificate has expired.
     Expired,
-    /// The certificate's time has not begun.
+    /// The certificate is not valid yet.
     NotYetValid,
     /// The certificate is for another name.
     WrongName,
-    /// The peer does not speak TLS, or speaks another version.
+    /// The peer does not speak TLS, or not a supported version.
     NotTls,
     /// Anything else.
     Other,
@@ -153,50 +154,50 @@ impl fmt::Display for TlsFault {
             Self::Expired => "the server's certificate has expired",
             Self::NotYetValid => "the server's certificate is not valid yet",
             Self::WrongName => "the server's certificate is for another name",
-            Self::NotTls => "the peer does not speak TLS as we do",
+            Self::NotTls => "the peer does not speak TLS, or not a version that hubward supports",
             Self::Other => "the TLS handshake failed",
         })
     }
 }
 
-/// A refusal with everything the service said.
+/// A refusal by the service, with all the details that the service sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Refusal {
     /// Host and port.
     pub endpoint: String,
-    /// What was refused.
+    /// The stage that was refused.
     pub stage: Stage,
-    /// In which way.
+    /// How the service refused.
     pub by: RefusedBy,
     /// The service's six-digit code.
     pub error_code: Option<u32>,
-    /// The service's words.
+    /// The service's error message.
     pub message: Option<String>,
-    /// The service's id of this refusal; what its support asks for.
+    /// The service's id of this refusal. Microsoft's support asks for it.
     pub tracking_id: Option<String>,
     /// How long the service asks to wait.
     pub retry_after: Option<Duration>,
-    /// The service's clock, where it shows it.
+    /// The time of the service's clock, if the service sent it.
     pub server_time: Option<SystemTime>,
 }
 
-/// The ways to refuse.
+/// How a service refuses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RefusedBy {
     /// An HTTP status, or the same number in a DPS topic.
     Status(u16),
-    /// An HTTP status where a WebSocket was asked for.
+    /// An HTTP status in response to a WebSocket upgrade.
     UpgradeStatus(u16),
     /// The return code of a CONNACK (1 to 5).
     Connack(u8),
-    /// A SUBACK with failure for a filter.
+    /// A SUBACK with a failure code for a filter.
     Suback,
 }
 
 impl Refusal {
-    /// A refusal with nothing known but how.
+    /// Creates a refusal without further details.
     #[must_use]
     pub const fn new(endpoint: String, stage: Stage, by: RefusedBy) -> Self {
         Self {
@@ -211,13 +212,13 @@ impl Refusal {
         }
     }
 
-    /// What is behind it.
+    /// Returns the cause of the refusal.
     #[must_use]
     pub fn cause(&self) -> error_code::Cause {
         use error_code::Cause;
         match self.by {
             RefusedBy::Status(status) => error_code::cause(status, self.error_code),
-            // A gateway or proxy on the way: not the device's credential.
+            // A gateway or proxy refused, so the device's credential is not the cause.
             RefusedBy::UpgradeStatus(429) => Cause::Throttled,
             RefusedBy::UpgradeStatus(500..) => Cause::Server,
             RefusedBy::UpgradeStatus(_) => Cause::Request,
@@ -230,14 +231,14 @@ impl Refusal {
     }
 }
 
-/// Words of a peer, for an error or a log: one line, no [hidden characters](is_hidden), at most 200
-/// characters.
+/// Formats the text of a peer for an error or a log: one line, no [hidden characters](is_hidden), at most
+/// 200 characters.
 #[must_use]
 pub fn one_line(text: &str) -> String {
-    const MOST: usize = 200;
+    const LENGTH_MAX: usize = 200;
     let words: Vec<&str> =
         text.split(|it: char| it.is_whitespace() || is_hidden(it)).filter(|it| !it.is_empty()).collect();
-    words.join(" ").chars().take(MOST).collect()
+    words.join(" ").chars().take(LENGTH_MAX).collect()
 }
 
 impl fmt::Display for Refusal {
@@ -272,7 +273,7 @@ impl fmt::Display for Refusal {
 }
 
 impl TransportError {
-    /// Who has to act.
+    /// Returns who is at fault.
     #[must_use]
     pub fn fault(&self) -> Fault {
         match self {
@@ -291,7 +292,7 @@ impl TransportError {
         }
     }
 
-    /// Whether the same request may succeed later without anybody changing anything.
+    /// Returns whether the same request may succeed later without any change.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {
@@ -305,13 +306,13 @@ impl TransportError {
         }
     }
 
-    /// How long the service asked to wait.
+    /// Returns how long the service asked to wait.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         self.refusal().and_then(|it| it.retry_after)
     }
 
-    /// The refusal, if it is one.
+    /// Returns the refusal, if the service refused.
     #[must_use]
     pub fn refusal(&self) -> Option<&Refusal> {
         match self {
@@ -320,7 +321,7 @@ impl TransportError {
         }
     }
 
-    /// Host and port it happened with, if it came that far.
+    /// Returns the host and port of the failed connection, if there was one.
     #[must_use]
     pub fn endpoint(&self) -> Option<&str> {
         match self {
@@ -335,7 +336,7 @@ impl TransportError {
         }
     }
 
-    /// What the transport was doing.
+    /// Returns the stage that failed.
     #[must_use]
     pub fn stage(&self) -> Option<Stage> {
         match self {
@@ -347,7 +348,7 @@ impl TransportError {
         }
     }
 
-    /// The plain view that the registration flow decides on.
+    /// Converts the error into the [`Failure`] that the registration flow works with.
     #[must_use]
     pub fn failure(&self) -> Failure {
         use error_code::Cause;
@@ -367,7 +368,7 @@ impl TransportError {
         Failure::new(kind, self.retry_after())
     }
 
-    /// This error and its causes in one line, as a log wants it.
+    /// Returns this error and its causes on one line, for a log.
     #[must_use]
     pub fn chain(&self) -> String {
         let mut text = self.to_string();
@@ -392,7 +393,7 @@ mod tests {
     }
 
     #[test]
-    fn sorts_refusals_by_who_has_to_act() {
+    fn each_refusal_names_who_is_at_fault() {
         for (stage, by, code, fault, failure) in [
             (Stage::Register, RefusedBy::Status(401), Some(401_002), Fault::Credential, FailureKind::Final),
             (Stage::Register, RefusedBy::Status(404), Some(404_201), Fault::Service, FailureKind::Final),
@@ -418,14 +419,14 @@ mod tests {
     }
 
     #[test]
-    fn words_of_a_peer_are_one_short_line() {
+    fn the_text_of_a_peer_becomes_one_short_line() {
         assert_eq!(one_line(" not\r\n\tnow \u{1b}[31mred\u{7}"), "not now [31mred");
         assert_eq!(one_line(&"é".repeat(1000)).chars().count(), 200);
         assert_eq!(one_line("\n"), "");
     }
 
     #[test]
-    fn a_chain_says_each_thing_once() {
+    fn a_chain_contains_each_error_once() {
         let error = TransportError::Connect {
             endpoint: "dps.example:443".into(),
             source: io::Error::new(io::ErrorKind::ConnectionRefused, "connection refused"),
@@ -434,7 +435,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_tells_what_the_service_said() {
+    fn the_message_of_a_refusal_contains_code_and_text_of_the_service() {
         let mut refusal = Refusal::new("dps.example:443".into(), Stage::Register, RefusedBy::Status(401));
         refusal.error_code = Some(401_002);
         refusal.message = Some("Unauthorized".into());

@@ -1,4 +1,4 @@
-//! The traits of everything that can carry a device's conversation with its hub.
+//! The traits of transports between a device and its hub.
 
 use std::fmt;
 use std::num::NonZeroU16;
@@ -13,139 +13,144 @@ use hubward_sas::SasToken;
 
 use crate::{Refusal, Stage, TransportError, TransportKind};
 
-/// A way to reach a hub. Opens connections; keeps nothing between them.
+/// A protocol to connect to hubs. It opens connections and keeps no state between them.
 #[async_trait]
 pub trait HubTransport: Send + Sync + fmt::Debug {
-    /// Which protocol this is.
+    /// Returns the protocol.
     fn kind(&self) -> TransportKind;
 
-    /// The host and port it dials, for messages: `contoso.azure-devices.net:8883`.
+    /// Returns the host and port that the transport connects to, for error messages and logs:
+    /// `contoso.azure-devices.net:8883`.
     fn endpoint(&self, login: &HubLogin) -> String;
 
-    /// What this protocol can do. Asked, not compiled in.
+    /// Returns what this protocol supports.
     fn abilities(&self) -> Abilities;
 
-    /// What the latest [`HubTransport::open`] was doing, where that is known; the login once it is
-    /// done. Whoever gives up at a deadline can then say what hung.
+    /// Returns the current stage of the latest [`HubTransport::open`], if known; [`Stage::Login`] after it
+    /// has returned. A caller whose deadline passes can then say which stage did not finish.
     fn doing(&self) -> Option<Stage> {
         None
     }
 
-    /// Opens one byte stream and queues the login. Acceptance comes later as
-    /// [`Downstream::Ready`], a refusal as the error of [`HubConnection::poll_exchange`].
+    /// Opens one byte stream and queues the login. If the hub accepts the login,
+    /// [`HubConnection::poll_exchange`] later returns [`Downstream::Ready`]; if the hub refuses it,
+    /// `poll_exchange` returns an error.
     ///
     /// # Errors
     /// [`TransportError`] of name resolution, TCP, TLS or the WebSocket upgrade.
     ///
     /// # Cancel safety
-    /// Dropping the future closes what was opened.
+    /// Dropping the future closes the connection.
     async fn open(&self, login: &HubLogin, token: Option<&SasToken>) -> Result<Box<dyn HubConnection>, TransportError>;
 }
 
-/// One connection to a hub. It owns the bytes of this connection, and nothing else: messages, their
-/// order and their receipts belong to the hub client, which puts them on the next connection.
+/// One connection to a hub. It keeps only the state of this connection. The hub client keeps the messages,
+/// their order and their acknowledgements, and resends messages on the next connection.
 pub trait HubConnection: Send + fmt::Debug {
-    /// Whether [`HubConnection::start_send`] may be called now: the login was accepted and the
-    /// buffer is not full.
+    /// Returns whether the caller may call [`HubConnection::start_send`] now: the hub accepted the login and
+    /// the buffer is not full.
     fn has_room(&self) -> bool;
 
-    /// Queues `what` under `tag`. `again` says that an earlier connection may have carried it.
-    /// Nothing reaches the network before the next [`HubConnection::poll_exchange`].
+    /// Queues `what` under `tag`. Set `again` if an earlier connection may have sent it. The next
+    /// [`HubConnection::poll_exchange`] sends it.
     ///
     /// # Errors
-    /// Only what makes this one message impossible ([`TransportError::Request`] with
-    /// [`ProtoError::TooLarge`](hubward_proto::ProtoError::TooLarge), say); the connection lives on.
+    /// Only if this message cannot be sent, such as [`TransportError::Request`] with
+    /// [`ProtoError::TooLarge`](hubward_proto::ProtoError::TooLarge). The connection stays usable.
     fn start_send(&mut self, tag: Tag, what: &Upstream, again: bool) -> Result<(), TransportError>;
 
-    /// Queues the reply to something that came over *this* connection: the caller sees to that. There
-    /// is no answer to it. Nothing reaches the network before the next
-    /// [`HubConnection::poll_exchange`]; whether there [is room](HubConnection::has_room) does not
-    /// matter, since replies are bounded by what came.
+    /// Queues the reply to an event of *this* connection; the caller must ensure that it is the same
+    /// connection. The hub does not answer a reply. The next [`HubConnection::poll_exchange`] sends it. The
+    /// caller may reply even if [`HubConnection::has_room`] is false: the number of received events bounds
+    /// the number of replies.
     ///
     /// # Errors
-    /// [`TransportError::Unsupported`] for what [`Abilities`] excludes, [`TransportError::Request`]
-    /// for what cannot be written; the connection lives on.
+    /// [`TransportError::Unsupported`] for a reply that [`Abilities`] excludes, [`TransportError::Request`]
+    /// for a reply that cannot be encoded. The connection stays usable.
     fn start_reply(&mut self, reply: &Reply) -> Result<(), TransportError>;
 
-    /// Writes what is queued, reads what is there, appends what happened to `events`. Ready when it
-    /// appended something or room appeared; pending until then, keep-alive included.
+    /// Writes queued bytes, reads available bytes and appends an event for each of them to `events`. Returns
+    /// `Ready` when it has appended an event, or when [`HubConnection::has_room`] becomes true. Until then
+    /// it is pending, and also sends keep-alive pings.
     ///
     /// # Errors
-    /// The connection is over: refused at login, closed, silent for too long, or a broken protocol.
-    /// Events appended before the error count.
+    /// The connection has ended: the hub refused the login, closed the connection, was silent for too long
+    /// or broke the protocol. Events appended before the error are valid.
     ///
     /// # Cancel safety
-    /// All state is in `self`: not polling again loses nothing.
+    /// All state is in `self`: a caller that stops polling loses nothing.
     fn poll_exchange(&mut self, cx: &mut Context<'_>, events: &mut Vec<Downstream>)
     -> Poll<Result<(), TransportError>>;
 
-    /// Replaces the token in place, where [`Abilities::renew_in_place`] says so.
+    /// Replaces the token without a new connection, if [`Abilities::renew_in_place`] is set.
     ///
     /// # Errors
-    /// [`TransportError::Unsupported`] where it does not.
+    /// [`TransportError::Unsupported`] if it is not set.
     fn poll_renew(&mut self, cx: &mut Context<'_>, token: &SasToken) -> Poll<Result<(), TransportError>>;
 
-    /// Says good-bye and closes. Ready when the bytes are out or cannot be.
+    /// Closes the connection in an orderly way. Returns `Ready` when the queued bytes are written or cannot
+    /// be written.
     fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<()>;
 }
 
-/// What a protocol can do at a hub.
+/// The features of a hub that a protocol supports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Abilities {
-    /// A token can be replaced without a new connection.
+    /// The client can replace a token without a new connection.
     pub renew_in_place: bool,
-    /// Twins can be read and reported, and changes of desired properties come by themselves.
+    /// The client can read the twin and change reported properties. The hub sends changes of desired
+    /// properties.
     pub twin: bool,
-    /// Direct methods can be served.
+    /// The client can answer direct methods.
     pub methods: bool,
-    /// Messages from the cloud, or from other modules, can be received and completed.
+    /// The client can receive and complete messages from the cloud or from other modules.
     pub receive: bool,
-    /// A received message can be handed back at once ([`Verdict::Abandon`]).
+    /// The client can return a received message to the hub ([`Verdict::Abandon`]).
     pub abandon: bool,
-    /// A received message can be refused for good ([`Verdict::Reject`]).
+    /// The client can refuse a received message permanently ([`Verdict::Reject`]).
     pub reject: bool,
-    /// What is settled reaches the hub in the order in which the messages came: a message that is not
-    /// settled holds back those behind it.
+    /// Settlements reach the hub in the order in which the messages arrived: an unsettled message blocks the
+    /// settlements of later ones.
     pub settles_in_order: bool,
 }
 
-/// Who logs in, and how.
+/// The parameters of a login to a hub.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HubLogin {
-    /// Device or module, and its hub.
+    /// The device or module, and its hub.
     pub identity: HubIdentity,
     /// Name and version of the program, for the service's diagnostics.
     pub user_agent: Option<String>,
     /// The PnP model, such as `dtmi:com:example:Thermostat;1`.
     pub model_id: Option<String>,
-    /// How long the connection may be silent before a ping goes out; 1 s to
+    /// How long the client may send nothing before it sends a ping; 1 s to
     /// [`KEEP_ALIVE_MAX`](hubward_proto::limits::KEEP_ALIVE_MAX), whole seconds.
     pub keep_alive: Duration,
-    /// Whether the hub forgets subscriptions and undelivered messages when the connection ends.
+    /// Whether the hub discards subscriptions and undelivered messages when the connection ends.
     pub clean_session: bool,
 }
 
 impl HubLogin {
-    /// Keep-alive when nobody chose one. Below the 4 minutes after which load balancers drop an
-    /// idle connection, and short enough to notice a dead one.
+    /// Default of [`HubLogin::keep_alive`]. Load balancers drop an idle connection after 4 minutes; this
+    /// value is below that, and short enough to detect a dead connection.
     pub const KEEP_ALIVE: Duration = Duration::from_secs(60);
 
-    /// A login with the defaults: keep-alive 60 s, persistent session.
+    /// Creates a login with the defaults: keep-alive 60 s, persistent session.
     #[must_use]
     pub const fn new(identity: HubIdentity) -> Self {
         Self { identity, user_agent: None, model_id: None, keep_alive: Self::KEEP_ALIVE, clean_session: false }
     }
 
-    /// Names the program, such as `acme-pump/2.1`.
+    /// Sets [`HubLogin::user_agent`], such as `acme-pump/2.1`.
     #[must_use]
     pub fn user_agent(mut self, user_agent: impl Into<String>) -> Self {
         self.user_agent = Some(user_agent.into());
         self
     }
 
-    /// Names the PnP model, such as `dtmi:com:example:Thermostat;1`.
+    /// Sets [`HubLogin::model_id`], such as `dtmi:com:example:Thermostat;1`.
     #[must_use]
     pub fn model_id(mut self, model_id: impl Into<String>) -> Self {
         self.model_id = Some(model_id.into());
@@ -167,36 +172,36 @@ impl HubLogin {
     }
 }
 
-/// Names a message in flight on one connection; over MQTT it is the packet id.
+/// Identifies a message in flight on one connection; over MQTT it is the packet id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Tag(pub NonZeroU16);
 
-/// What a device sends, and what the hub answers under its tag.
+/// A message or request that a device sends under a [`Tag`].
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Upstream {
-    /// A telemetry message; answered by [`Downstream::Done`].
+    /// A telemetry message. The hub answers with [`Downstream::Done`].
     Telemetry(Arc<Message>),
-    /// The beginning of a feature, asked for once on each connection; answered by
-    /// [`Downstream::Done`] or [`Downstream::Refused`].
-    Watch(Feature),
-    /// A question for the twin; needs [`Feature::TwinAnswers`]; answered by [`Downstream::Twin`] or
+    /// A subscription to a feature, sent once per connection. The hub answers with [`Downstream::Done`] or
     /// [`Downstream::Refused`].
+    Watch(Feature),
+    /// A request for the twin. It needs [`Feature::TwinAnswers`]. The hub answers with [`Downstream::Twin`]
+    /// or [`Downstream::Refused`].
     TwinGet,
-    /// A change of the reported properties, as JSON; needs [`Feature::TwinAnswers`]; answered by
+    /// A change of the reported properties, as JSON. It needs [`Feature::TwinAnswers`]. The hub answers with
     /// [`Downstream::Reported`] or [`Downstream::Refused`].
     ReportedPatch(Bytes),
 }
 
-/// What a hub sends only to those who asked for it.
+/// The kinds of messages that a hub sends only after a subscription.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Feature {
-    /// Answers about the twin.
+    /// Responses to twin requests.
     TwinAnswers,
     /// Changes of desired properties.
     Desired,
-    /// Calls of direct methods.
+    /// Direct method calls.
     Methods,
     /// Messages from the cloud (devices only).
     CloudToDevice,
@@ -216,56 +221,56 @@ impl fmt::Display for Feature {
     }
 }
 
-/// What a device replies to something the hub sent.
+/// A reply of a device to an event of the hub.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Reply {
-    /// The answer to a direct method.
+    /// The response to a direct method call.
     Method {
-        /// Which call, as [`Downstream::Method`] named it.
+        /// The id from [`Downstream::Method`].
         call: CallId,
-        /// The method's own verdict.
+        /// The status that the method returns.
         status: i32,
         /// JSON, or empty.
         body: Bytes,
     },
-    /// What became of a received message.
+    /// The settlement of a received message.
     Settle {
-        /// Which, as [`Downstream::Message`] named it.
+        /// The lock from [`Downstream::Message`].
         lock: Lock,
-        /// What became of it.
+        /// How the message is settled.
         verdict: Verdict,
     },
-    /// Nobody has a received message any more, and it is not settled: if the hub sends it again on this
-    /// connection, it is to be told again. Nothing of this goes to the hub.
+    /// The client dropped a received message without settling it. If the hub redelivers the message on this
+    /// connection, the connection hands it over again. This sends nothing to the hub.
     Leave {
-        /// Which, as [`Downstream::Message`] named it.
+        /// The lock from [`Downstream::Message`].
         lock: Lock,
     },
 }
 
-/// Names a call of a direct method on one connection; opaque.
+/// Identifies a direct method call on one connection; opaque.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct CallId(pub String);
 
-/// Names a received message on one connection until it is settled. One that was
-/// [left](Reply::Leave) comes again under the same name.
+/// Identifies a received message on one connection until it is settled. A message that was
+/// [dropped](Reply::Leave) keeps its lock when the hub redelivers it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Lock(pub u64);
 
-/// What became of a received message.
+/// How a received message is settled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Verdict {
-    /// Done with; the hub deletes it.
+    /// The program has processed the message; the hub deletes it.
     Complete,
-    /// Handed back; the hub delivers it again.
+    /// The program returns the message; the hub redelivers it.
     Abandon,
-    /// Refused for good; the hub drops it.
+    /// The program refuses the message permanently; the hub does not redeliver it.
     Reject,
 }
 
-/// What a connection tells.
+/// An event of a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Downstream {
@@ -273,46 +278,47 @@ pub enum Downstream {
     Ready {
         /// Whether the hub kept a session of this device.
         session_present: bool,
-        /// The hub's clock, where the protocol shows it.
+        /// The time of the hub's clock, if the protocol carries it.
         server_time: Option<SystemTime>,
     },
-    /// The hub has taken what was sent under this tag.
+    /// The hub accepted the message or subscription with this tag.
     Done(Tag),
-    /// The hub refused what was sent under this tag; the connection lives on.
+    /// The hub refused the request with this tag. The connection stays usable.
     Refused(Tag, Box<Refusal>),
-    /// The twin that was asked for under this tag, as JSON.
+    /// The twin as JSON, in response to the request with this tag.
     Twin(Tag, Bytes),
-    /// The reported properties are changed as asked under this tag.
+    /// The hub changed the reported properties as requested under this tag. Contains their new version, if
+    /// the hub sent it.
     Reported(Tag, Option<u64>),
     /// Desired properties have changed: a patch with `$version`, as JSON.
     Desired(Bytes),
     /// The cloud calls a direct method.
     Method(Box<Call>),
-    /// A message has come.
+    /// A message arrived.
     Message(Box<Delivery>),
-    /// A message has come and is left with the hub: more wait for their settlement than the
-    /// connection can remember.
+    /// A message arrived and stays with the hub, because the connection cannot track more unsettled
+    /// messages.
     Left,
-    /// Something has come that cannot be read, and was discarded. If it calls a method, under this
-    /// name, it can still be answered.
+    /// The connection received an unreadable message and discarded it. If it is a method call, the caller
+    /// can still answer it under this id.
     Unreadable(Option<CallId>),
 }
 
-/// A call of a direct method.
+/// A direct method call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Call {
-    /// For the answer.
+    /// The id for the response.
     pub id: CallId,
-    /// Which method, decoded.
+    /// The name of the method, decoded.
     pub name: String,
     /// JSON, or empty.
     pub body: Bytes,
 }
 
-/// A message to the device or module.
+/// A received message for the device or module.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delivery {
-    /// To settle it; `None` if the hub wants no acknowledgement.
+    /// The lock to settle the message with; `None` if the hub expects no acknowledgement.
     pub lock: Option<Lock>,
     /// Body and properties.
     pub message: IncomingMessage,
@@ -322,7 +328,7 @@ pub struct Delivery {
 mod tests {
     use super::*;
 
-    /// Both traits must stay usable as `dyn`.
+    /// The traits must stay usable as `dyn`.
     #[test]
     fn traits_are_object_safe() {
         fn takes(_: Option<&dyn HubTransport>, _: Option<&dyn HubConnection>, _: Option<&dyn crate::DpsTransport>) {}

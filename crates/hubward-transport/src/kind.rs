@@ -1,9 +1,9 @@
-//! The ways to talk to the services, by name.
+//! The names of the transports.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// A protocol that carries DPS or a hub.
+/// A protocol between a device and DPS or a hub.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TransportKind {
@@ -16,10 +16,10 @@ pub enum TransportKind {
 }
 
 impl TransportKind {
-    /// All of them.
+    /// All transports.
     pub const ALL: [Self; 3] = [Self::Https, Self::Mqtt, Self::MqttWs];
 
-    /// The name on command lines and in output: `https`, `mqtt`, `mqtt-ws`.
+    /// Returns the name for command lines and output: `https`, `mqtt`, `mqtt-ws`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -29,7 +29,7 @@ impl TransportKind {
         }
     }
 
-    /// The port the services listen on.
+    /// Returns the port on which the services listen.
     ///
     /// Source: `[doc]` iot-dps/iot-mqtt-connect-to-iot-dps.md, iot/iot-mqtt-connect-to-iot-hub.md.
     #[must_use]
@@ -55,9 +55,9 @@ impl FromStr for TransportKind {
     }
 }
 
-/// A name that is none of a transport.
+/// A name that is not the name of a transport.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no transport: choose https, mqtt or mqtt-ws")]
+#[error("`{0}` is not a supported transport; use https, mqtt or mqtt-ws")]
 pub struct UnknownTransport(String);
 
 #[cfg(test)]
@@ -65,11 +65,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_read_back() {
+    fn every_name_parses_to_its_transport() {
         for kind in TransportKind::ALL {
             assert_eq!(kind.as_str().parse(), Ok(kind));
         }
         let error = "amqp".parse::<TransportKind>().expect_err("not yet");
-        assert_eq!(error.to_string(), "`amqp` is no transport: choose https, mqtt or mqtt-ws");
+        assert_eq!(error.to_string(), "`amqp` is not a supported transport; use https, mqtt or mqtt-ws");
     }
 }

@@ -1,10 +1,10 @@
-//! The seam between hubward's drivers (DPS, hub) and its protocols (HTTPS, MQTT, MQTT over
-//! WebSocket): two object-safe traits, and the types that cross them.
+//! The interface between hubward's clients (DPS, hub) and its protocols (HTTPS, MQTT, MQTT over
+//! WebSocket): object-safe traits, and the types in their signatures.
 //!
 //! ```
 //! use hubward_transport::{DpsTransport, TransportKind};
 //!
-//! // A driver takes any transport; which one is data, chosen at run time.
+//! // A client accepts any transport and selects it at run time.
 //! fn describe(transport: &dyn DpsTransport) -> String {
 //!     format!("DPS over {}", transport.kind())
 //! }
@@ -13,10 +13,11 @@
 //!
 //! # Behavior
 //!
-//! * A transport sends once. It never retries and never waits on purpose: policy decides.
-//! * Every error says who is at fault ([`Fault`]), whether trying again can help, and what the
-//!   service wanted to be waited for; none contains a secret.
-//! * Protocols never sign: the driver asks a [`Credential`] for a token and hands it over.
+//! * A transport sends each request once. It never retries and never delays a request: the client's retry
+//!   policy decides.
+//! * Every error says who is at fault ([`Fault`]), whether a retry can help, and how long the service asked
+//!   to wait. No error contains a secret.
+//! * A transport never signs: the client gets a token from a [`Credential`] and passes it to the transport.
 
 pub mod clock;
 mod credential;
@@ -35,7 +36,7 @@ pub use hub::{
 };
 pub use kind::{TransportKind, UnknownTransport};
 pub use warning_limit::WarningLimit;
-// What crosses the seam comes from the two crates of facts.
+// The traits use these types of the protocol crates.
 pub use hubward_proto::dps::{DpsBody, DpsReply, Register};
 pub use hubward_proto::hub::{HubIdentity, IncomingMessage, Message};
 pub use hubward_proto::{

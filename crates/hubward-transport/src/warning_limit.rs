@@ -1,4 +1,4 @@
-//! How often a peer can make this program write the same warning.
+//! Limits how often a peer can make the program log the same warning.
 
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Logs the first warnings of a kind and counts the others, so that a peer cannot fill a disk by
-/// repeating what is warned about.
+/// Logs the first warnings of a kind and counts the others, so that a peer cannot fill a disk by causing
+/// the same warning again and again.
 ///
 /// Within a [`PERIOD`](WarningLimit::PERIOD), [`FIRST`](WarningLimit::FIRST) warnings are logged. If
 /// more come, their number is logged with the first warning after the period, or by
@@ -29,42 +29,42 @@ pub struct WarningLimit {
 
 #[derive(Debug, Default)]
 struct Count {
-    /// When the period of these counts began; `None` before the first warning.
+    /// Start of the current period; `None` before the first warning.
     began: Option<Instant>,
     logged: u32,
     suppressed: u64,
 }
 
 impl WarningLimit {
-    /// Warnings of a period that are logged as they are.
+    /// Number of warnings that are logged per period.
     pub const FIRST: u32 = 5;
 
-    /// How long a count goes on.
+    /// Length of a period.
     pub const PERIOD: Duration = Duration::from_secs(60);
 
-    /// A limit of its own for one kind of warning. `kind` names it where only the count is logged.
+    /// Creates a limit for one kind of warning. `kind` names the warning in the log line with the count.
     #[must_use]
     pub const fn new(kind: &'static str) -> Self {
         Self { kind, count: Mutex::new(Count { began: None, logged: 0, suppressed: 0 }) }
     }
 
-    /// Calls `log` unless too many warnings of this kind were logged lately.
+    /// Calls `log` unless this period already has [`WarningLimit::FIRST`] warnings.
     pub fn log(&self, log: impl FnOnce()) {
         let (suppressed, admitted) = self.lock().admit(Instant::now());
-        self.tell(suppressed);
+        self.log_suppressed(suppressed);
         if admitted {
             log();
         }
     }
 
-    /// Logs how many warnings were not logged since the last count, if there were any. The next warnings
-    /// begin a new period.
+    /// Logs the number of suppressed warnings since the last count, if there were any. The next warning
+    /// starts a new period.
     pub fn finish(&self) {
         let count = std::mem::take(&mut *self.lock());
-        self.tell(count.suppressed);
+        self.log_suppressed(count.suppressed);
     }
 
-    fn tell(&self, suppressed: u64) {
+    fn log_suppressed(&self, suppressed: u64) {
         if suppressed > 0 {
             tracing::warn!("suppressed {} more of this kind: {}", grouped(suppressed), self.kind);
         }
@@ -76,7 +76,7 @@ impl WarningLimit {
 }
 
 impl Count {
-    /// The number of suppressed warnings to log now, and whether to log the next warning.
+    /// Returns the number of suppressed warnings to log now, and whether to log the next warning.
     fn admit(&mut self, now: Instant) -> (u64, bool) {
         let mut before = 0;
         if self.began.is_none_or(|it| now.saturating_duration_since(it) >= WarningLimit::PERIOD) {
@@ -104,7 +104,7 @@ impl fmt::Debug for WarningLimit {
     }
 }
 
-/// A number with its digits in groups of three.
+/// Formats a number with its digits in groups of three.
 fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() * 4 / 3);
@@ -122,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_of_a_period_are_logged_and_the_others_counted() {
+    fn the_first_warnings_of_a_period_are_logged_and_the_others_are_counted() {
         let (mut count, start) = (Count::default(), Instant::now());
         let mut at = |seconds| count.admit(start + Duration::from_secs(seconds));
         for _ in 0..WarningLimit::FIRST {
@@ -131,17 +131,17 @@ mod tests {
         for _ in 0..1000 {
             assert_eq!(at(59), (0, false));
         }
-        assert_eq!(at(60), (1000, true), "the count comes with the first one of the next period");
+        assert_eq!(at(60), (1000, true), "the first warning of the next period reports the count");
         for _ in 1..WarningLimit::FIRST {
             assert_eq!(at(61), (0, true));
         }
         assert_eq!(at(119), (0, false));
         assert_eq!(at(600), (1, true));
-        assert_eq!(at(1200), (0, true), "what was not suppressed is not counted");
+        assert_eq!(at(1200), (0, true), "only suppressed warnings are counted");
     }
 
     #[test]
-    fn the_last_count_is_told_once() {
+    fn the_last_count_is_logged_once() {
         let limit = WarningLimit::new("a test");
         let mut logged = 0;
         for _ in 0..100 {

@@ -397,7 +397,7 @@ mod tests {
         let text = error.to_string();
         assert!(text.starts_with("not set: PROVISIONING_REGISTRATION_ID; PROVISIONING_HOST: `https://"), "{text}");
         assert!(text.contains("PROVISIONING_SYMMETRIC_KEY: the symmetric key has 3 bytes"), "{text}");
-        assert!(text.contains("HUBWARD_TRANSPORT: `amqp` is no transport"), "{text}");
+        assert!(text.contains("HUBWARD_TRANSPORT: `amqp` is not a supported transport"), "{text}");
         assert!(!text.contains("hush"), "{text}");
     }
 

@@ -1,4 +1,4 @@
-//! One connection to a hub: what goes out. What comes in is sorted in [`Inbox`].
+//! One connection to a hub: sends. [`IncomingRouter`] translates what the hub sends.
 
 use std::task::{Context, Poll};
 
@@ -11,22 +11,22 @@ use hubward_transport::{
     CallId, Downstream, Feature, HubConnection, Lock, Reply, SasToken, Tag, TransportError, Upstream, Verdict,
 };
 
-use super::incoming::Inbox;
+use super::incoming::IncomingRouter;
 use crate::packet::QoS;
-use crate::questions::About;
 use crate::session::{Event, Session};
+use crate::twin_requests::TwinRequestKind;
 
 #[derive(Debug)]
 pub(super) struct Connection {
     session: Session,
-    /// How every telemetry topic of this device begins.
+    /// The prefix of every telemetry topic of this device.
     telemetry: String,
-    inbox: Inbox,
+    router: IncomingRouter,
 }
 
 impl Connection {
     pub(super) fn new(session: Session, endpoint: String, identity: HubIdentity) -> Self {
-        Self { telemetry: TelemetryTopic::prefix(&identity), inbox: Inbox::new(identity, endpoint), session }
+        Self { telemetry: TelemetryTopic::prefix(&identity), router: IncomingRouter::new(identity, endpoint), session }
     }
 
     fn send_telemetry(&mut self, tag: Tag, message: &Message, again: bool) -> Result<(), ProtoError> {
@@ -36,8 +36,8 @@ impl Connection {
     }
 
     fn subscribe(&mut self, tag: Tag, feature: Feature) -> Result<(), TransportError> {
-        let identity = self.inbox.identity();
-        // QoS as azure-iot-sdk-node and azure-iot-sdk-c ask for it.
+        let identity = self.router.identity();
+        // The same QoS as azure-iot-sdk-node and azure-iot-sdk-c.
         let (filter, qos) = match (feature, identity.module.is_some()) {
             (Feature::TwinAnswers, _) => (TopicFilter::TwinResponses, QoS::AtMostOnce),
             (Feature::Desired, _) => (TopicFilter::DesiredProperties, QoS::AtMostOnce),
@@ -45,38 +45,42 @@ impl Connection {
             (Feature::CloudToDevice, false) => (TopicFilter::CloudToDevice, QoS::AtLeastOnce),
             (Feature::Inputs, true) => (TopicFilter::ModuleInputs, QoS::AtLeastOnce),
             (Feature::CloudToDevice, true) => {
-                return Err(TransportError::Unsupported("a module gets no cloud-to-device messages, only its inputs"));
+                return Err(TransportError::Unsupported(
+                    "a module does not receive cloud-to-device messages; subscribe to its inputs",
+                ));
             }
             (Feature::Inputs, false) => {
-                return Err(TransportError::Unsupported("a device has no inputs: only its modules do"));
+                return Err(TransportError::Unsupported("a device has no inputs; only its modules have inputs"));
             }
-            _ => return Err(TransportError::Unsupported("this version does not know how to watch that over MQTT")),
+            _ => return Err(TransportError::Unsupported("this version does not support this feature over MQTT")),
         };
         let filter = filter.encode(identity);
-        // The one wildcard is the last character.
-        legal(filter.strip_suffix('#').unwrap_or(&filter)).map_err(TransportError::Request)?;
+        // The only wildcard of these filters is the last character.
+        check_topic(filter.strip_suffix('#').unwrap_or(&filter)).map_err(TransportError::Request)?;
         self.session.subscribe(tag, &filter, qos).map_err(TransportError::Request)
     }
 
     fn patch_reported(&mut self, tag: Tag, patch: &Bytes) -> Result<(), ProtoError> {
-        fits("the patch of reported properties", patch, limits::TELEMETRY_MAX)?;
+        check_size("the patch of reported properties", patch, limits::TELEMETRY_MAX)?;
         let topic = |request_id| TwinReportedTopic { request_id }.encode();
-        self.session.ask((tag, About::Reported), topic, patch.clone())
+        self.session.request_twin((tag, TwinRequestKind::PatchReported), topic, patch.clone())
     }
 
     fn answer_method(&mut self, call: &CallId, status: i32, body: &Bytes) -> Result<(), ProtoError> {
-        fits("the answer to a direct method", body, limits::METHOD_PAYLOAD_MAX)?;
+        check_size("the answer to a direct method", body, limits::METHOD_PAYLOAD_MAX)?;
         let topic = MethodResponseTopic { status, request_id: call.0.clone() }.encode();
-        legal(&topic)?;
-        self.session.publish_unanswered(topic, body.clone())
+        check_topic(&topic)?;
+        self.session.publish_qos0(topic, body.clone())
     }
 
     fn settle(&mut self, lock: Lock, verdict: Verdict) -> Result<(), TransportError> {
         match verdict {
             Verdict::Complete => self.session.settle(lock).map_err(TransportError::Request),
-            Verdict::Abandon => Err(TransportError::Unsupported("MQTT cannot abandon a message, only complete it")),
-            Verdict::Reject => Err(TransportError::Unsupported("MQTT cannot reject a message, only complete it")),
-            _ => Err(TransportError::Unsupported("this version cannot say that of a message over MQTT")),
+            Verdict::Abandon => {
+                Err(TransportError::Unsupported("MQTT cannot abandon a message; complete it or drop it"))
+            }
+            Verdict::Reject => Err(TransportError::Unsupported("MQTT cannot reject a message; complete it")),
+            _ => Err(TransportError::Unsupported("this version does not support this verdict over MQTT")),
         }
     }
 }
@@ -92,10 +96,12 @@ impl HubConnection for Connection {
             Upstream::Watch(feature) => self.subscribe(tag, *feature),
             Upstream::TwinGet => {
                 let topic = |request_id| TwinGetTopic { request_id }.encode();
-                self.session.ask((tag, About::Twin), topic, Bytes::new()).map_err(TransportError::Request)
+                self.session
+                    .request_twin((tag, TwinRequestKind::Get), topic, Bytes::new())
+                    .map_err(TransportError::Request)
             }
             Upstream::ReportedPatch(patch) => self.patch_reported(tag, patch).map_err(TransportError::Request),
-            _ => Err(TransportError::Unsupported("this version cannot send that over MQTT")),
+            _ => Err(TransportError::Unsupported("this version does not support sending this over MQTT")),
         }
     }
 
@@ -105,8 +111,8 @@ impl HubConnection for Connection {
                 self.answer_method(call, *status, body).map_err(TransportError::Request)
             }
             Reply::Settle { lock, verdict } => self.settle(*lock, *verdict),
-            Reply::Leave { lock } => self.session.leave(*lock).map_err(TransportError::Request),
-            _ => Err(TransportError::Unsupported("this version cannot reply that over MQTT")),
+            Reply::Leave { lock } => self.session.on_dropped(*lock).map_err(TransportError::Request),
+            _ => Err(TransportError::Unsupported("this version does not support this reply over MQTT")),
         }
     }
 
@@ -116,14 +122,14 @@ impl HubConnection for Connection {
         events: &mut Vec<Downstream>,
     ) -> Poll<Result<(), TransportError>> {
         let (before, had_room, server_time) = (events.len(), self.has_room(), self.session.server_time());
-        let Self { session, inbox, .. } = self;
+        let Self { session, router, .. } = self;
         loop {
             let polled = session.poll(cx, &mut |event, core| match event {
-                // The one that comes as often as we send.
+                // Fast path: the hub acknowledges every message that the device sends.
                 Event::Acked(tag) => events.push(Downstream::Done(tag)),
-                event => events.extend(inbox.sort(event, core, server_time)),
+                event => events.extend(router.route(event, core, server_time)),
             });
-            // What nobody asked for is no news.
+            // If every event was discarded, poll again: the caller only wants to wake up for an event.
             match polled {
                 Poll::Ready(Ok(())) if events.len() == before && (had_room || !session.has_room()) => {}
                 polled => return polled,
@@ -132,7 +138,7 @@ impl HubConnection for Connection {
     }
 
     fn poll_renew(&mut self, _: &mut Context<'_>, _: &SasToken) -> Poll<Result<(), TransportError>> {
-        Poll::Ready(Err(TransportError::Unsupported("MQTT 3.1.1 cannot renew a token in place: connect again")))
+        Poll::Ready(Err(TransportError::Unsupported("MQTT 3.1.1 cannot renew a token in place; connect again")))
     }
 
     fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -140,20 +146,20 @@ impl HubConnection for Connection {
     }
 }
 
-/// Whether MQTT can carry this as the name of a topic.
+/// Checks that MQTT allows this topic name.
 ///
 /// Source: MQTT 3.1.1, sections 1.5.3 and 4.7.
-fn legal(topic: &str) -> Result<(), ProtoError> {
+fn check_topic(topic: &str) -> Result<(), ProtoError> {
     if topic.len() > limits::TOPIC_MAX {
         return Err(ProtoError::TooLarge { what: "the MQTT topic", size: topic.len(), limit: limits::TOPIC_MAX });
     }
     if topic.contains(['#', '+', '\0']) {
-        return Err(ProtoError::Unexpected("an MQTT topic cannot hold #, + or the character 0".into()));
+        return Err(ProtoError::Unexpected("an MQTT topic cannot contain #, + or the null character".into()));
     }
     Ok(())
 }
 
-fn fits(what: &'static str, body: &Bytes, limit: usize) -> Result<(), ProtoError> {
+fn check_size(what: &'static str, body: &Bytes, limit: usize) -> Result<(), ProtoError> {
     match body.len() {
         size if size > limit => Err(ProtoError::TooLarge { what, size, limit }),
         _ => Ok(()),

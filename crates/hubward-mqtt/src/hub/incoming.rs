@@ -1,5 +1,5 @@
-//! What comes in from a hub, sorted by its topic: whatever the bytes, something is made of them or
-//! they are named in the log.
+//! Translates what a hub sends into [`Downstream`] events, by topic. Every message becomes an event, or is
+//! named in the log.
 
 use std::time::SystemTime;
 
@@ -14,23 +14,23 @@ use hubward_transport::{
 
 use crate::core::Core;
 use crate::packet::Message;
-use crate::questions::About;
-use crate::session::{Event, Wanted};
+use crate::session::{AckNeed, Event};
+use crate::twin_requests::TwinRequestKind;
 
-/// Sorts what comes in over one connection.
+/// Translates the events of one connection.
 #[derive(Debug)]
-pub(super) struct Inbox {
+pub(super) struct IncomingRouter {
     identity: HubIdentity,
     endpoint: String,
-    /// How the topic of every message to this device or module begins, without the last `/`.
+    /// The prefix of the topic of every message to this device or module, without the last `/`.
     base: String,
-    /// Whether the log knows already that messages are left with the hub.
-    told_left: bool,
-    odd_topics: WarningLimit,
-    odd_properties: WarningLimit,
+    /// Whether the warning about a full acknowledgement queue was logged.
+    warned_queue_full: bool,
+    unknown_topics: WarningLimit,
+    invalid_properties: WarningLimit,
 }
 
-impl Inbox {
+impl IncomingRouter {
     pub(super) fn new(identity: HubIdentity, endpoint: String) -> Self {
         let filter = if identity.module.is_some() { TopicFilter::ModuleInputs } else { TopicFilter::CloudToDevice };
         let base = filter.encode(&identity).trim_end_matches("/#").to_owned();
@@ -38,19 +38,19 @@ impl Inbox {
             identity,
             endpoint,
             base,
-            told_left: false,
-            odd_topics: WarningLimit::new("the hub sent a message on a topic that is nothing of this device's"),
-            odd_properties: WarningLimit::new("a message has properties that break the rules"),
+            warned_queue_full: false,
+            unknown_topics: WarningLimit::new("the hub sent a message on a topic that this device does not use"),
+            invalid_properties: WarningLimit::new("the properties of a message are not valid"),
         }
     }
 
-    /// Whose it is.
+    /// The device or module of this connection.
     pub(super) const fn identity(&self) -> &HubIdentity {
         &self.identity
     }
 
-    /// What to tell of an event, if anything. What is nobody's to settle is settled here.
-    pub(super) fn sort(
+    /// Translates an event. Settles a message that the program does not get and so cannot settle.
+    pub(super) fn route(
         &mut self,
         event: Event,
         core: &mut Core,
@@ -64,33 +64,33 @@ impl Inbox {
                 let refusal = Refusal::new(self.endpoint.clone(), Stage::Subscribe, RefusedBy::Suback);
                 Some(Downstream::Refused(tag, Box::new(refusal)))
             }
-            Event::Message(message, wanted) => self.sort_message(message, wanted, core),
+            Event::Message(message, ack) => self.route_message(message, ack, core),
         }
     }
 
-    fn sort_message(&mut self, message: Message, wanted: Wanted, core: &mut Core) -> Option<Downstream> {
+    fn route_message(&mut self, message: Message, ack: AckNeed, core: &mut Core) -> Option<Downstream> {
         if let Some(rest) = rest_below(&self.base, &message.topic) {
-            let lock = match wanted {
-                Wanted::Nothing => None,
-                Wanted::Settling(lock) => Some(lock),
-                Wanted::Left => {
-                    self.tell_left();
+            let lock = match ack {
+                AckNeed::None => None,
+                AckNeed::OnSettlement(lock) => Some(lock),
+                AckNeed::QueueFull => {
+                    self.warn_queue_full();
                     return Some(Downstream::Left);
                 }
             };
             let (input, bag) = self.read(&message.topic, rest);
-            // A copy: a slice would keep the whole read buffer in memory.
+            // Copy the body: a slice would keep the whole read buffer in memory.
             let mut incoming = IncomingMessage::new(Bytes::copy_from_slice(&message.body), bag);
             incoming.input = input;
             return Some(Downstream::Message(Box::new(Delivery { lock, message: incoming })));
         }
-        // Nothing else is a program's to settle. Its PUBACK keeps its place in the line all the same.
-        if let Wanted::Settling(lock) = wanted {
+        // The program settles only the messages above. The PUBACK of this one still keeps its order.
+        if let AckNeed::OnSettlement(lock) = ack {
             core.settle(lock);
         }
         let Message { topic, body, .. } = message;
         if let Ok(topic) = TwinResponseTopic::parse(&topic) {
-            return self.answer(&topic, body, core);
+            return self.twin_response(&topic, body, core);
         }
         if let Ok(MethodRequestTopic { name, request_id }) = MethodRequestTopic::parse(&topic) {
             return Some(Downstream::Method(Box::new(Call { id: CallId(request_id), name, body })));
@@ -98,45 +98,45 @@ impl Inbox {
         if DesiredTopic::parse(&topic).is_ok() {
             return Some(Downstream::Desired(body));
         }
-        self.odd_topics.log(|| {
+        self.unknown_topics.log(|| {
             tracing::warn!(
                 endpoint = self.endpoint,
                 topic = %Excerpt(&beginning(&topic)),
                 bytes = body.len(),
-                "the hub sent a message on a topic that is nothing of this device's: discarded"
+                "discarded a message that the hub sent on a topic that this device does not use"
             );
         });
-        // Whoever called a method waits for an answer.
+        // If this is a method call, its caller waits for an answer.
         let call = MethodRequestTopic::request_id(&topic).map(|it| CallId(it.to_owned()));
         Some(Downstream::Unreadable(call))
     }
 
-    fn answer(&self, topic: &TwinResponseTopic, body: Bytes, core: &mut Core) -> Option<Downstream> {
-        let Some((tag, about)) = core.on_answer(&topic.request_id) else {
+    fn twin_response(&self, topic: &TwinResponseTopic, body: Bytes, core: &mut Core) -> Option<Downstream> {
+        let Some((tag, kind)) = core.on_twin_response(&topic.request_id) else {
             let (status, id) = (topic.status, Excerpt(&topic.request_id));
-            tracing::debug!(status, %id, "a late answer about the twin, or to nobody's question: ignored");
+            tracing::debug!(status, %id, "ignored a twin response that is late or answers no request");
             return None;
         };
-        Some(match (about, topic.status) {
-            (About::Twin, 200) => Downstream::Twin(tag, body),
-            // 204 today; older documents say 200.
-            (About::Reported, 200..300) => Downstream::Reported(tag, topic.version),
+        Some(match (kind, topic.status) {
+            (TwinRequestKind::Get, 200) => Downstream::Twin(tag, body),
+            // Hubs send 204 today; older documents say 200.
+            (TwinRequestKind::PatchReported, 200..300) => Downstream::Reported(tag, topic.version),
             (_, status) => self.refused(tag, status, &body),
         })
     }
 
     fn refused(&self, tag: Tag, status: u16, body: &[u8]) -> Downstream {
-        let words = |text: Option<String>| text.map(|it| one_line(&it)).filter(|it| !it.is_empty());
-        let said = ErrorBody::parse(body);
+        let clean = |text: Option<String>| text.map(|it| one_line(&it)).filter(|it| !it.is_empty());
+        let error_body = ErrorBody::parse(body);
         let mut refusal = Refusal::new(self.endpoint.clone(), Stage::Exchange, RefusedBy::Status(status));
-        refusal.error_code = said.error_code;
-        refusal.message = words(said.message);
-        refusal.tracking_id = words(said.tracking_id);
+        refusal.error_code = error_body.error_code;
+        refusal.message = clean(error_body.message);
+        refusal.tracking_id = clean(error_body.tracking_id);
         Downstream::Refused(tag, Box::new(refusal))
     }
 
-    /// Input and properties of a message to this device or module. Where they break the rules, what can
-    /// be read of them: the program decides about its message, not we about a comma.
+    /// Reads the input and the properties of a message to this device or module. If they are not valid,
+    /// returns the readable ones: the program, not the client, decides about its message.
     fn read(&self, topic: &str, rest: &str) -> (Option<String>, PropertyBag) {
         let of_module = self.identity.module.is_some();
         let read = if of_module {
@@ -145,10 +145,10 @@ impl Inbox {
             CloudToDeviceTopic::parse(&self.identity, topic).map(|it| (None, it.bag))
         };
         read.unwrap_or_else(|_| {
-            self.odd_properties.log(|| {
+            self.invalid_properties.log(|| {
                 tracing::warn!(
                     endpoint = self.endpoint,
-                    "a message has properties that break the rules: it is handed over with those that can be read"
+                    "the properties of a message are not valid: it is handed over with the readable ones"
                 );
             });
             if !of_module {
@@ -160,25 +160,25 @@ impl Inbox {
         })
     }
 
-    fn tell_left(&mut self) {
-        if !self.told_left {
-            self.told_left = true;
+    fn warn_queue_full(&mut self) {
+        if !self.warned_queue_full {
+            self.warned_queue_full = true;
             tracing::warn!(
                 endpoint = self.endpoint,
-                "too many messages wait for their acknowledgement: the next ones are left with the hub until this \
+                "too many messages wait for their acknowledgement: later messages stay with the hub until this \
                  device connects again"
             );
         }
     }
 }
 
-/// What follows `base` and a `/`; nothing for `base` alone.
+/// Returns the part of `topic` after `base` and a `/`; an empty text if `topic` is `base`.
 fn rest_below<'a>(base: &str, topic: &'a str) -> Option<&'a str> {
     let rest = topic.strip_prefix(base)?;
     if rest.is_empty() { Some(rest) } else { rest.strip_prefix('/') }
 }
 
-/// The properties of a bag that can be read one by one.
+/// Reads each property of a bag on its own and skips the invalid ones.
 fn readable(bag: &str) -> PropertyBag {
     let mut read = PropertyBag::default();
     let entries = bag.split('/').next().unwrap_or_default().split('&');
@@ -188,7 +188,7 @@ fn readable(bag: &str) -> PropertyBag {
     read
 }
 
-/// The first levels of a topic, for a log: what follows may be the user's.
+/// Returns the first levels of a topic for a log. The rest can contain private user data.
 fn beginning(topic: &str) -> String {
     topic.splitn(5, '/').take(4).collect::<Vec<_>>().join("/")
 }

@@ -1,4 +1,4 @@
-//! DPS: the bytes of a whole registration, refusals, what a login may answer.
+//! DPS: the bytes of a whole registration, refusals, and answers to a login.
 
 use std::io;
 use std::time::Duration;
@@ -26,7 +26,7 @@ pub(crate) fn token() -> SasToken {
     SasToken::parse(TOKEN).expect("a token")
 }
 
-pub(crate) fn who(registration_id: &str) -> Register {
+pub(crate) fn registration(registration_id: &str) -> Register {
     let scope = IdScope::new("0ne00000001").expect("a scope");
     Register::new(scope, RegistrationId::new(registration_id).expect("an id"))
 }
@@ -51,8 +51,8 @@ pub(crate) fn operation(reply: DpsReply) -> RegistrationOperation {
 /// Registers against a server that sends `answer` in place of CONNACK.
 async fn login_answered_with(answer: &'static [u8]) -> TransportError {
     let (mut dps, _dialer, mut listener) = client();
-    let (who, token) = (who("dev-1"), token());
-    let (result, _peer) = join!(dps.register(&who, Some(&token)), async {
+    let (registration, token) = (registration("dev-1"), token());
+    let (result, _peer) = join!(dps.register(&registration, Some(&token)), async {
         let mut peer = listener.accept().await;
         peer.packet().await;
         peer.send(answer).await;
@@ -62,9 +62,9 @@ async fn login_answered_with(answer: &'static [u8]) -> TransportError {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_registration_is_these_bytes() {
+async fn a_registration_has_the_expected_bytes() {
     let (mut dps, _dialer, mut listener) = client();
-    let (who, token) = (who("dev-1"), token());
+    let (registration, token) = (registration("dev-1"), token());
     let server = async {
         let mut peer = listener.accept().await;
         assert_eq!(peer.endpoint, Endpoint::new("dps.example", 8883));
@@ -91,11 +91,11 @@ async fn a_registration_is_these_bytes() {
         assert!(peer.at_end().await);
     };
     let device = async {
-        let first = dps.register(&who, Some(&token)).await.expect("an answer");
+        let first = dps.register(&registration, Some(&token)).await.expect("an answer");
         assert_eq!(first.retry_after, Some(Duration::from_secs(3)));
         let first = operation(first);
         assert_eq!((first.operation_id.as_str(), first.status), ("4.op", AssignmentStatus::Assigning));
-        let second = dps.operation_status(&who, &operation_id(), Some(&token)).await.expect("an answer");
+        let second = dps.operation_status(&registration, &operation_id(), Some(&token)).await.expect("an answer");
         assert_eq!(second.retry_after, None);
         let second = operation(second);
         assert_eq!(second.status, AssignmentStatus::Assigned);
@@ -107,9 +107,9 @@ async fn a_registration_is_these_bytes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn payload_and_program_go_along() {
+async fn payload_and_client_version_are_sent() {
     let (mut dps, _dialer, mut listener) = client();
-    let who = who("dev-1").payload("hello".into()).client_version("acme-pump/2.1 (x)");
+    let registration = registration("dev-1").payload("hello".into()).client_version("acme-pump/2.1 (x)");
     let server = async {
         let mut peer = listener.accept().await;
         let connect = peer.packet().await;
@@ -123,7 +123,7 @@ async fn payload_and_program_go_along() {
         assert!(register.ends_with(br#"{"registrationId":"dev-1","payload":"hello"}"#), "{}", register.escape_ascii());
         peer.send(&publish(None, "$dps/registrations/res/202/?$rid=1", ASSIGNING)).await;
     };
-    let (reply, ()) = join!(dps.register(&who, None), server);
+    let (reply, ()) = join!(dps.register(&registration, None), server);
     assert_eq!(reply.expect("an answer").retry_after, None, "absent is not zero");
 }
 
@@ -147,7 +147,7 @@ async fn a_refused_login_keeps_its_code() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_no_login_is_a_broken_protocol() {
+async fn an_invalid_answer_to_the_login_is_a_protocol_error() {
     for answer in [
         &b"\x20\x03\x00\x00\x00"[..],
         b"\x20\x01\x00",
@@ -171,10 +171,10 @@ async fn what_is_no_login_is_a_broken_protocol() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refused_subscription_is_told_apart() {
+async fn a_refused_subscription_has_its_own_error() {
     let (mut dps, _dialer, mut listener) = client();
-    let who = who("dev-1");
-    let (result, _peer) = join!(dps.register(&who, None), async {
+    let registration = registration("dev-1");
+    let (result, _peer) = join!(dps.register(&registration, None), async {
         let mut peer = listener.accept_login().await;
         peer.expect(SUBSCRIBE).await;
         peer.send(b"\x90\x03\xff\x00\x80").await;
@@ -187,7 +187,7 @@ async fn a_refused_subscription_is_told_apart() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refused_question_keeps_what_the_service_said() {
+async fn a_refused_request_keeps_the_details_of_the_service() {
     let unauthorized: &[u8] =
         br#"{"errorCode":401002,"trackingId":"t-1\u001b","message":" Unauthorized\r\n","info":{"a":"b"}}"#;
     for (topic, body, status, code, wait, fault) in [
@@ -198,8 +198,8 @@ async fn a_refused_question_keeps_what_the_service_said() {
         ("307/?$rid=1", b"{}", 307, None, None, Fault::Service),
     ] {
         let (mut dps, _dialer, mut listener) = client();
-        let who = who("dev-1");
-        let (result, _peer) = join!(dps.register(&who, None), async {
+        let registration = registration("dev-1");
+        let (result, _peer) = join!(dps.register(&registration, None), async {
             let mut peer = listener.accept_subscribed().await;
             peer.packet().await;
             peer.send(&publish(None, &format!("$dps/registrations/res/{topic}"), body)).await;
@@ -218,7 +218,7 @@ async fn a_refused_question_keeps_what_the_service_said() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dialers_failure_keeps_its_stage() {
+async fn a_dial_error_keeps_its_stage() {
     let endpoint = || Endpoint::new("dps.example", 8883);
     for (failure, stage) in [
         (DialError::Connect { endpoint: endpoint(), source: io::ErrorKind::ConnectionRefused.into() }, Stage::Connect),
@@ -233,7 +233,7 @@ async fn a_dialers_failure_keeps_its_stage() {
     ] {
         let (mut dps, dialer, _listener) = client();
         dialer.fail_next(failure);
-        let error = dps.register(&who("dev-1"), None).await.expect_err("no connection");
+        let error = dps.register(&registration("dev-1"), None).await.expect_err("no connection");
         assert_eq!(error.stage(), Some(stage), "{error}");
     }
 }

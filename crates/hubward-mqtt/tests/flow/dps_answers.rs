@@ -1,11 +1,11 @@
-//! DPS: answers that are late, early, twice, out of order, in pieces, or no answers at all.
+//! DPS: answers that are late, early, repeated, out of order, in pieces, or not valid.
 
 use hubward_proto::ProtoError;
 use hubward_proto::dps::AssignmentStatus;
 use hubward_transport::{DpsTransport, Stage, TransportError};
 use tokio::join;
 
-use crate::dps::{ASSIGNED, ASSIGNING, SUBACK, SUBSCRIBE, client, operation, operation_id, who};
+use crate::dps::{ASSIGNED, ASSIGNING, SUBACK, SUBSCRIBE, client, operation, operation_id, registration};
 use crate::peer::{CONNACK, PINGRESP, publish};
 
 const PUBACK: &[u8] = b"\x40\x02\x00\x01";
@@ -17,8 +17,8 @@ fn answer(id: Option<u16>, request_id: &str, body: &[u8]) -> Vec<u8> {
 /// Registers against a server that sends `packets` in one piece, or byte by byte.
 async fn answered_with(packets: &[Vec<u8>], drip: bool) -> Result<AssignmentStatus, TransportError> {
     let (mut dps, _dialer, mut listener) = client();
-    let who = who("dev-1");
-    let (result, _peer) = join!(dps.register(&who, None), async {
+    let registration = registration("dev-1");
+    let (result, _peer) = join!(dps.register(&registration, None), async {
         let mut peer = listener.accept().await;
         peer.packet().await;
         if drip {
@@ -43,7 +43,7 @@ async fn answered_with(packets: &[Vec<u8>], drip: bool) -> Result<AssignmentStat
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_answer_is_found_among_whatever_comes() {
+async fn the_answer_is_found_among_other_packets() {
     let (ours, other) = (|id| answer(id, "1", ASSIGNED), |id| answer(id, "99", ASSIGNING));
     let puback = || PUBACK.to_vec();
     for (case, packets) in [
@@ -51,9 +51,9 @@ async fn the_answer_is_found_among_whatever_comes() {
         ("before the PUBACK", vec![ours(Some(1)), puback()]),
         ("without a PUBACK", vec![ours(Some(1))]),
         ("twice", vec![puback(), ours(Some(1)), ours(Some(2))]),
-        ("after one for somebody else", vec![other(Some(1)), puback(), other(None), ours(Some(2))]),
+        ("after an answer to another request", vec![other(Some(1)), puback(), other(None), ours(Some(2))]),
         (
-            "after answers that are none",
+            "after messages that are not answers",
             vec![
                 publish(Some(1), "$dps/registrations/res/200/?rid=1", b"{}"),
                 publish(None, "$dps/registrations/res/abc/?$rid=1", b"{}"),
@@ -63,7 +63,7 @@ async fn the_answer_is_found_among_whatever_comes() {
             ],
         ),
         (
-            "after acknowledgements of nothing",
+            "after unexpected acknowledgements",
             vec![
                 b"\x40\x02\x77\x77".to_vec(),
                 puback(),
@@ -97,8 +97,8 @@ async fn the_answer_is_found_among_whatever_comes() {
 #[tokio::test(start_paused = true)]
 async fn every_answer_at_qos_1_is_acknowledged() {
     let (mut dps, _dialer, mut listener) = client();
-    let who = who("dev-1");
-    let (result, ()) = join!(dps.register(&who, None), async {
+    let registration = registration("dev-1");
+    let (result, ()) = join!(dps.register(&registration, None), async {
         let mut peer = listener.accept_subscribed().await;
         peer.packet().await;
         let packets =
@@ -110,7 +110,7 @@ async fn every_answer_at_qos_1_is_acknowledged() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_no_answer_is_a_broken_protocol() {
+async fn an_invalid_answer_is_a_protocol_error() {
     let huge = vec![b' '; 192 * 1024 + 1];
     for (case, packet) in [
         ("HTML", answer(None, "1", b"<html>gateway</html>")),
@@ -119,12 +119,12 @@ async fn what_is_no_answer_is_a_broken_protocol() {
         ("half a JSON", answer(None, "1", &ASSIGNED[..40])),
         ("a huge one", answer(None, "1", &huge)),
         ("a packet that never ends", vec![0x30, 0xff, 0xff, 0xff, 0x7f]),
-        ("a length that is none", vec![0x30, 0xff, 0xff, 0xff, 0xff]),
+        ("an invalid length", vec![0x30, 0xff, 0xff, 0xff, 0xff]),
         ("QoS 2", vec![0x34, 7, 0, 1, b't', 0, 1, 0, 0]),
         ("a topic longer than its packet", vec![0x30, 3, 0, 9, b't']),
         ("a topic that is not UTF-8", vec![0x30, 3, 0, 1, 0xff]),
         ("a second CONNACK", CONNACK.to_vec()),
-        ("no MQTT", b"GET / HTTP/1.1\r\n".to_vec()),
+        ("not MQTT", b"GET / HTTP/1.1\r\n".to_vec()),
     ] {
         let error = answered_with(&[packet], false).await.expect_err(case);
         assert!(matches!(error, TransportError::Protocol { .. }), "{case}: {error}");
@@ -135,11 +135,11 @@ async fn what_is_no_answer_is_a_broken_protocol() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_a_dropped_question_the_late_answer_is_discarded() {
+async fn after_a_dropped_request_the_late_answer_is_discarded() {
     let (mut dps, _dialer, mut listener) = client();
-    let who = who("dev-1");
+    let registration = registration("dev-1");
     let mut peer = tokio::select! {
-        _ = dps.register(&who, None) => panic!("nobody has answered"),
+        _ = dps.register(&registration, None) => panic!("the peer has not answered"),
         peer = async {
             let mut peer = listener.accept_subscribed().await;
             peer.expect(b"\x32\x4c\x00\x2e$dps/registrations/PUT/iotdps-register/?$rid=1\x00\x01").await;
@@ -147,10 +147,10 @@ async fn after_a_dropped_question_the_late_answer_is_discarded() {
             peer
         } => peer,
     };
-    // One of them is there before the next question, one comes after it.
+    // One late answer arrives before the next request and one after it.
     peer.send(&answer(Some(1), "1", ASSIGNING)).await;
     let operation_id = operation_id();
-    let (result, ()) = join!(dps.operation_status(&who, &operation_id, None), async {
+    let (result, ()) = join!(dps.operation_status(&registration, &operation_id, None), async {
         peer.expect(b"\x40\x02\x00\x01").await;
         peer.expect(b"\x32\x4e\x00\x4a$dps/registrations/GET/iotdps-get-operationstatus/?$rid=2&operationId=4.op")
             .await;
@@ -165,25 +165,25 @@ async fn after_a_dropped_question_the_late_answer_is_discarded() {
 #[tokio::test(start_paused = true)]
 async fn request_ids_and_packet_ids_are_not_used_twice() {
     let (mut dps, _dialer, mut listener) = client();
-    let (who, operation_id) = (who("dev-1"), operation_id());
+    let (registration, operation_id) = (registration("dev-1"), operation_id());
     let server = async {
         let mut peer = listener.accept_subscribed().await;
         let mut seen = std::collections::HashSet::new();
         for _ in 0..200 {
-            let question = peer.packet().await;
-            let length = usize::from(u16::from_be_bytes([question[2], question[3]]));
-            let topic = String::from_utf8(question[4..4 + length].to_vec()).expect("a topic");
-            let id = &question[4 + length..6 + length];
+            let request = peer.packet().await;
+            let length = usize::from(u16::from_be_bytes([request[2], request[3]]));
+            let topic = String::from_utf8(request[4..4 + length].to_vec()).expect("a topic");
+            let id = &request[4 + length..6 + length];
             let request_id = topic.split_once("$rid=").expect("an id").1.split('&').next().expect("it").to_owned();
             assert!(seen.insert(request_id.clone()), "{request_id} twice");
-            // Never acknowledged: the packet id stays taken.
+            // The server acknowledges no packet, so the packet id stays in use.
             assert!(seen.insert(format!("packet {id:?}")), "packet id {id:?} twice");
             peer.send(&answer(None, &request_id, ASSIGNING)).await;
         }
     };
     let device = async {
         for _ in 0..200 {
-            dps.operation_status(&who, &operation_id, None).await.expect("an answer");
+            dps.operation_status(&registration, &operation_id, None).await.expect("an answer");
         }
     };
     join!(server, device);

@@ -1,4 +1,4 @@
-//! DPS: connections that end, stay silent, are kept or are opened again.
+//! DPS: connections that end, are silent, are reused or are opened again.
 
 use std::io;
 use std::pin::Pin;
@@ -15,17 +15,17 @@ use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, duplex};
 use tokio::join;
 use tokio::time::{Instant, sleep};
 
-use crate::dps::{ASSIGNING, client, operation_id, token, who};
+use crate::dps::{ASSIGNING, client, operation_id, registration, token};
 use crate::peer::{CONNACK, DISCONNECT, Listener, PINGREQ, PINGRESP, Peer, network, publish};
 
-/// Reads a question and answers it.
+/// Reads a request and answers it.
 async fn answer(peer: &mut Peer, request_id: &str) {
-    let question = peer.packet().await;
-    assert_eq!(question[0], 0x32, "a question, not {question:02x?}");
+    let request = peer.packet().await;
+    assert_eq!(request[0], 0x32, "a request, not {request:02x?}");
     peer.send(&publish(None, &format!("$dps/registrations/res/202/?$rid={request_id}"), ASSIGNING)).await;
 }
 
-/// Accepts, answers one question, and gives the connection to the test.
+/// Accepts a connection, answers one request, and returns the connection.
 async fn serve_one(listener: &mut Listener, request_id: &str) -> Peer {
     let mut peer = listener.accept_subscribed().await;
     answer(&mut peer, request_id).await;
@@ -33,10 +33,10 @@ async fn serve_one(listener: &mut Listener, request_id: &str) -> Peer {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_end_is_told_with_its_stage_and_the_next_question_works() {
+async fn a_closed_connection_names_its_stage_and_the_next_request_works() {
     for stage in [Stage::Login, Stage::Subscribe, Stage::Register, Stage::Poll] {
         let (mut dps, _dialer, mut listener) = client();
-        let (who, operation_id) = (who("dev-1"), operation_id());
+        let (registration, operation_id) = (registration("dev-1"), operation_id());
         let server = async {
             let mut peer = match stage {
                 Stage::Login => listener.accept().await,
@@ -46,7 +46,7 @@ async fn an_end_is_told_with_its_stage_and_the_next_question_works() {
             if stage == Stage::Poll {
                 answer(&mut peer, "1").await;
             }
-            // Has read the question, if there was one: it was written, so it is not repeated.
+            // The server has read the request, so the transport must not repeat it.
             peer.packet().await;
             drop(peer);
             let next = if stage == Stage::Poll { "3" } else { "2" };
@@ -54,53 +54,53 @@ async fn an_end_is_told_with_its_stage_and_the_next_question_works() {
         };
         let device = async {
             if stage == Stage::Poll {
-                dps.register(&who, None).await.expect("an answer");
+                dps.register(&registration, None).await.expect("an answer");
             }
             let result = match stage {
-                Stage::Poll => dps.operation_status(&who, &operation_id, None).await,
-                _ => dps.register(&who, None).await,
+                Stage::Poll => dps.operation_status(&registration, &operation_id, None).await,
+                _ => dps.register(&registration, None).await,
             };
             let error = result.expect_err("the connection ended");
             assert!(matches!(error, TransportError::Closed { .. }), "{error}");
             assert_eq!(error.stage(), Some(stage), "{error}");
             assert!(error.is_retryable());
-            dps.register(&who, None).await.expect("an answer on a new connection");
+            dps.register(&registration, None).await.expect("an answer on a new connection");
         };
         let (_peer, ()) = join!(server, device);
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn silence_is_noticed_after_20_seconds() {
+async fn silence_ends_the_connection_after_20_seconds() {
     let (mut dps, _dialer, mut listener) = client();
-    let who = who("dev-1");
+    let registration = registration("dev-1");
     let start = Instant::now();
-    let (result, _peer) = join!(dps.register(&who, None), async {
+    let (result, _peer) = join!(dps.register(&registration, None), async {
         let mut peer = listener.accept_subscribed().await;
         peer.packet().await;
         peer.expect(PINGREQ).await;
         assert_eq!(start.elapsed().as_secs(), 10);
         peer
     });
-    let error = result.expect_err("nobody answers");
+    let error = result.expect_err("the peer does not answer");
     assert_eq!(start.elapsed().as_secs(), 20);
     assert_eq!(error.to_string(), "dps.example:8883 did not answer within 20s (register)");
     assert!(matches!(error, TransportError::Timeout { .. }), "{error}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn silence_after_subscribe_is_noticed_too() {
+async fn silence_after_subscribe_ends_the_connection() {
     let (mut dps, _dialer, mut listener) = client();
-    let who = who("dev-1");
-    let (result, _peer) = join!(dps.register(&who, None), listener.accept_login());
-    assert_eq!(result.expect_err("nobody answers").stage(), Some(Stage::Subscribe));
+    let registration = registration("dev-1");
+    let (result, _peer) = join!(dps.register(&registration, None), listener.accept_login());
+    assert_eq!(result.expect_err("the peer does not answer").stage(), Some(Stage::Subscribe));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_login_has_no_limit_but_the_callers() {
+async fn the_transport_sets_no_time_limit_for_the_login() {
     let (mut dps, _dialer, mut listener) = client();
-    let who = who("dev-1");
-    let (result, _peer) = join!(dps.register(&who, None), async {
+    let registration = registration("dev-1");
+    let (result, _peer) = join!(dps.register(&registration, None), async {
         let mut peer = listener.accept().await;
         peer.packet().await;
         sleep(Duration::from_secs(1000)).await;
@@ -114,11 +114,11 @@ async fn a_login_has_no_limit_but_the_callers() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_slow_service_that_answers_pings_is_waited_for() {
+async fn the_transport_waits_for_a_slow_service_that_answers_pings() {
     let (mut dps, _dialer, mut listener) = client();
-    let who = who("dev-1");
+    let registration = registration("dev-1");
     let start = Instant::now();
-    let (result, _peer) = join!(dps.register(&who, None), async {
+    let (result, _peer) = join!(dps.register(&registration, None), async {
         let mut peer = listener.accept_subscribed().await;
         peer.packet().await;
         for _ in 0..5 {
@@ -135,24 +135,25 @@ async fn a_slow_service_that_answers_pings_is_waited_for() {
 #[tokio::test(start_paused = true)]
 async fn a_connection_that_ended_while_idle_is_opened_again() {
     let (mut dps, _dialer, mut listener) = client();
-    let who = who("dev-1");
-    let (result, peer) = join!(dps.register(&who, None), serve_one(&mut listener, "1"));
+    let registration = registration("dev-1");
+    let (result, peer) = join!(dps.register(&registration, None), serve_one(&mut listener, "1"));
     result.expect("an answer");
     drop(peer);
     let operation_id = operation_id();
-    let (result, _peer) = join!(dps.operation_status(&who, &operation_id, None), serve_one(&mut listener, "2"));
+    let (result, _peer) =
+        join!(dps.operation_status(&registration, &operation_id, None), serve_one(&mut listener, "2"));
     result.expect("an answer");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_is_kept_between_polls_but_not_beyond_its_keep_alive() {
+async fn a_connection_is_reused_between_polls_but_not_beyond_its_keep_alive() {
     let (mut dps, _dialer, mut listener) = client();
-    let (who, operation_id) = (who("dev-1"), operation_id());
-    let (result, mut peer) = join!(dps.register(&who, None), serve_one(&mut listener, "1"));
+    let (registration, operation_id) = (registration("dev-1"), operation_id());
+    let (result, mut peer) = join!(dps.register(&registration, None), serve_one(&mut listener, "1"));
     result.expect("an answer");
     sleep(Duration::from_secs(59)).await;
-    let (result, ()) = join!(dps.operation_status(&who, &operation_id, None), async {
-        // The unacknowledged question before this one is old news by now: the server is asked.
+    let (result, ()) = join!(dps.operation_status(&registration, &operation_id, None), async {
+        // The previous request is still unacknowledged, so the client pings the server.
         peer.expect(PINGREQ).await;
         peer.send(PINGRESP).await;
         answer(&mut peer, "2").await;
@@ -160,7 +161,7 @@ async fn a_connection_is_kept_between_polls_but_not_beyond_its_keep_alive() {
     result.expect("an answer");
     assert!(listener.is_quiet());
     sleep(Duration::from_secs(60)).await;
-    let (result, _peer) = join!(dps.operation_status(&who, &operation_id, None), async {
+    let (result, _peer) = join!(dps.operation_status(&registration, &operation_id, None), async {
         peer.expect(DISCONNECT).await;
         serve_one(&mut listener, "3").await
     });
@@ -168,11 +169,12 @@ async fn a_connection_is_kept_between_polls_but_not_beyond_its_keep_alive() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn another_identity_gets_a_connection_of_its_own() {
+async fn another_identity_gets_its_own_connection() {
     let (mut dps, _dialer, mut listener) = client();
-    let (result, mut peer) = join!(async { dps.register(&who("dev-1"), None).await }, serve_one(&mut listener, "1"));
+    let (result, mut peer) =
+        join!(async { dps.register(&registration("dev-1"), None).await }, serve_one(&mut listener, "1"));
     result.expect("an answer");
-    let (result, _peer) = join!(async { dps.register(&who("dev-2"), None).await }, async {
+    let (result, _peer) = join!(async { dps.register(&registration("dev-2"), None).await }, async {
         peer.expect(DISCONNECT).await;
         assert!(peer.at_end().await);
         serve_one(&mut listener, "2").await
@@ -181,18 +183,18 @@ async fn another_identity_gets_a_connection_of_its_own() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn only_a_refused_credential_costs_the_connection() {
+async fn only_a_refused_credential_closes_the_connection() {
     for (status, kept) in [(401, false), (404, true), (429, true), (503, true)] {
         let (mut dps, _dialer, mut listener) = client();
-        let (who, token) = (who("dev-1"), token());
-        let (result, mut peer) = join!(dps.register(&who, Some(&token)), async {
+        let (registration, token) = (registration("dev-1"), token());
+        let (result, mut peer) = join!(dps.register(&registration, Some(&token)), async {
             let mut peer = listener.accept_subscribed().await;
             peer.packet().await;
             peer.send(&publish(None, &format!("$dps/registrations/res/{status}/?$rid=1"), b"{}")).await;
             peer
         });
         result.expect_err("a refusal");
-        let (result, _peer) = join!(dps.register(&who, Some(&token)), async {
+        let (result, _peer) = join!(dps.register(&registration, Some(&token)), async {
             if kept {
                 answer(&mut peer, "2").await;
                 peer
@@ -205,11 +207,11 @@ async fn only_a_refused_credential_costs_the_connection() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dropped_login_leaves_nothing_behind() {
+async fn a_dropped_login_closes_its_connection() {
     let (mut dps, _dialer, mut listener) = client();
-    let who = who("dev-1");
+    let registration = registration("dev-1");
     let mut peer = tokio::select! {
-        _ = dps.register(&who, None) => panic!("nobody has answered"),
+        _ = dps.register(&registration, None) => panic!("the peer has not answered"),
         peer = async {
             let mut peer = listener.accept().await;
             peer.packet().await;
@@ -217,7 +219,7 @@ async fn a_dropped_login_leaves_nothing_behind() {
         } => peer,
     };
     assert!(peer.at_end().await);
-    let (result, _peer) = join!(dps.register(&who, None), serve_one(&mut listener, "2"));
+    let (result, _peer) = join!(dps.register(&registration, None), serve_one(&mut listener, "2"));
     result.expect("an answer");
 }
 
@@ -225,13 +227,13 @@ async fn a_dropped_login_leaves_nothing_behind() {
 async fn closing_does_not_wait_for_a_peer_that_does_not_read() {
     let (dialer, mut listener) = network(16);
     let mut dps = MqttDps::new(TransportKind::MqttWs, Endpoint::new("dps.example", 443), dialer);
-    let who = who("dev-1");
+    let registration = registration("dev-1");
     let operation_id = operation_id();
-    let (result, peer) = join!(dps.register(&who, None), serve_one(&mut listener, "1"));
+    let (result, peer) = join!(dps.register(&registration, None), serve_one(&mut listener, "1"));
     result.expect("an answer");
-    // The pipe is full of half a question.
+    // Half a request fills the pipe.
     tokio::select! {
-        _ = dps.operation_status(&who, &operation_id, None) => panic!("nobody reads"),
+        _ = dps.operation_status(&registration, &operation_id, None) => panic!("the peer does not read"),
         () = sleep(Duration::from_millis(1)) => {}
     }
     let start = Instant::now();
@@ -245,13 +247,13 @@ async fn closing_does_not_wait_for_a_peer_that_does_not_read() {
 fn a_payload_too_large_for_dps_is_refused_before_anything_is_sent() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
     let (mut dps, _dialer, mut listener) = client();
-    let who = who("dev-1").payload("x".repeat(96 * 1024).into());
-    let error = runtime.block_on(dps.register(&who, None)).expect_err("too large");
+    let registration = registration("dev-1").payload("x".repeat(96 * 1024).into());
+    let error = runtime.block_on(dps.register(&registration, None)).expect_err("too large");
     assert!(matches!(error, TransportError::Request(_)), "{error}");
     assert!(listener.is_quiet());
 }
 
-/// A stream whose writes fail once `cut` is set, while its reads know nothing yet.
+/// A stream whose writes fail once `cut` is set, while its reads still wait.
 #[derive(Debug)]
 struct HalfDead {
     inner: DuplexStream,
@@ -281,7 +283,7 @@ impl AsyncWrite for HalfDead {
     }
 }
 
-/// Wraps what another dialer opens; only the first connection can be cut.
+/// Wraps the streams of another dialer. Only the writes of the first connection can fail.
 #[derive(Debug)]
 struct CuttingDialer {
     inner: Arc<crate::peer::TestDialer>,
@@ -303,15 +305,16 @@ impl Dialer for CuttingDialer {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_write_that_fails_before_its_first_byte_is_tried_once_on_a_new_connection() {
+async fn a_request_whose_write_fails_before_its_first_byte_is_sent_on_a_new_connection() {
     let (inner, mut listener) = network(64 * 1024);
     let cut = Arc::new(AtomicBool::new(false));
     let dialer = CuttingDialer { inner, dialled: AtomicU32::new(0), cut: cut.clone() };
     let mut dps = MqttDps::new(TransportKind::Mqtt, Endpoint::new("dps.example", 8883), Arc::new(dialer));
-    let (who, operation_id) = (who("dev-1"), operation_id());
-    let (result, _peer) = join!(dps.register(&who, None), serve_one(&mut listener, "1"));
+    let (registration, operation_id) = (registration("dev-1"), operation_id());
+    let (result, _peer) = join!(dps.register(&registration, None), serve_one(&mut listener, "1"));
     result.expect("an answer");
     cut.store(true, Ordering::Relaxed);
-    let (result, _peer) = join!(dps.operation_status(&who, &operation_id, None), serve_one(&mut listener, "2"));
+    let (result, _peer) =
+        join!(dps.operation_status(&registration, &operation_id, None), serve_one(&mut listener, "2"));
     result.expect("an answer");
 }

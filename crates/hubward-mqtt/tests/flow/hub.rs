@@ -1,4 +1,4 @@
-//! A hub: the bytes of login and telemetry, what acknowledgements do, what is impossible.
+//! A hub: the bytes of login and telemetry, acknowledgements, and requests that cannot be sent.
 
 use std::future::poll_fn;
 use std::num::NonZeroU16;
@@ -29,13 +29,13 @@ pub(crate) fn telemetry(message: Message) -> Upstream {
     Upstream::Telemetry(Arc::new(message))
 }
 
-/// Everything that the next ready poll tells.
+/// Returns the events of the next ready poll.
 pub(crate) async fn exchange(connection: &mut dyn HubConnection) -> Result<Vec<Downstream>, TransportError> {
     let mut events = Vec::new();
     poll_fn(|cx| connection.poll_exchange(cx, &mut events)).await.map(|()| events)
 }
 
-/// Opens a connection whose pipe holds `capacity` bytes, without a word said.
+/// Opens a connection whose pipe holds `capacity` bytes. No byte is exchanged yet.
 pub(crate) async fn open(login: &HubLogin, capacity: usize) -> (Box<dyn HubConnection>, Peer) {
     let (dialer, mut listener): (_, Listener) = network(capacity);
     let hub = MqttHub::new(TransportKind::Mqtt, dialer, 8883);
@@ -44,7 +44,7 @@ pub(crate) async fn open(login: &HubLogin, capacity: usize) -> (Box<dyn HubConne
     (connection, listener.accept().await)
 }
 
-/// Opens one and logs in.
+/// Opens a connection and logs in.
 pub(crate) async fn ready() -> (Box<dyn HubConnection>, Peer) {
     let (mut connection, mut peer) = open(&login("d1"), 1024 * 1024).await;
     let (events, ()) = join!(exchange(&mut *connection), async {
@@ -56,7 +56,7 @@ pub(crate) async fn ready() -> (Box<dyn HubConnection>, Peer) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_login_and_a_message_are_these_bytes() {
+async fn a_login_and_a_message_have_the_expected_bytes() {
     let (mut connection, mut peer) = open(&login("d1"), 64 * 1024).await;
     assert_eq!(peer.endpoint, Endpoint::new("hub.example", 8883));
     assert!(!connection.has_room(), "not before the login");
@@ -106,7 +106,7 @@ async fn clean_session_module_and_keep_alive_reach_the_wire() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn sent_again_a_message_keeps_its_id_and_has_dup_set() {
+async fn a_resent_message_keeps_its_id_and_sets_dup() {
     for (again, first_byte) in [(false, 0x32), (true, 0x3a)] {
         let (mut connection, mut peer) = ready().await;
         connection.start_send(tag(7), &telemetry(Message::new("x")), again).expect("room");
@@ -120,12 +120,12 @@ async fn sent_again_a_message_keeps_its_id_and_has_dup_set() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn acknowledgements_of_nothing_are_ignored() {
+async fn unexpected_acknowledgements_are_ignored() {
     let (mut connection, mut peer) = ready().await;
     for id in [1, 2, 3] {
         connection.start_send(tag(id), &telemetry(Message::new("x")), false).expect("room");
     }
-    // 9 was never sent, 0xff00 is no tag at all, 3 comes twice, and a subscription nobody made.
+    // Message 9 was never sent, 0xff00 is not a tag, 3 is acknowledged twice, and the client made no subscription.
     peer.send(b"\x40\x02\x00\x09\x40\x02\xff\x00\x40\x02\x00\x03\x40\x02\x00\x03\x90\x03\xff\x00\x01").await;
     assert_eq!(exchange(&mut *connection).await.expect("a PUBACK"), [Downstream::Done(tag(3))]);
     peer.send(b"\x40\x02\x00\x03\x40\x02\x00\x01").await;
@@ -137,7 +137,7 @@ async fn acknowledgements_of_nothing_are_ignored() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_impossible_message_costs_nothing_but_itself() {
+async fn a_message_that_cannot_be_sent_does_not_affect_others() {
     let (mut connection, mut peer) = ready().await;
     connection.start_send(tag(1), &telemetry(Message::new("x")), false).expect("room");
     for (case, id, message) in [
@@ -166,7 +166,7 @@ async fn an_impossible_message_costs_nothing_but_itself() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_device_id_that_no_topic_can_hold_is_refused_on_sending() {
+async fn a_device_id_that_is_not_valid_in_a_topic_is_refused_on_sending() {
     let (mut connection, _peer) = open(&login("d#1"), 64 * 1024).await;
     let error = connection.start_send(tag(1), &telemetry(Message::new("")), false).expect_err("a wildcard");
     assert!(matches!(error, TransportError::Request(_)), "{error}");
@@ -176,7 +176,7 @@ async fn a_device_id_that_no_topic_can_hold_is_refused_on_sending() {
 async fn the_largest_message_fits() {
     let (mut connection, mut peer) = ready().await;
     connection.start_send(tag(1), &telemetry(Message::new(vec![b'x'; 262_144])), false).expect("it fits");
-    assert!(!connection.has_room(), "but nothing beside it");
+    assert!(!connection.has_room(), "the buffer is full");
     let device = async {
         assert_eq!(exchange(&mut *connection).await.expect("room"), []);
         exchange(&mut *connection).await
@@ -191,7 +191,7 @@ async fn the_largest_message_fits() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refused_login_is_the_error_of_the_exchange() {
+async fn the_exchange_returns_the_refusal_of_the_login() {
     for code in 1..=5 {
         let (mut connection, mut peer) = open(&login("d1"), 64 * 1024).await;
         let (result, ()) = join!(exchange(&mut *connection), async {
@@ -202,7 +202,7 @@ async fn a_refused_login_is_the_error_of_the_exchange() {
         let TransportError::Refused(refusal) = &error else { panic!("{error}") };
         assert_eq!((refusal.by, refusal.stage), (RefusedBy::Connack(code), Stage::Login));
         assert_eq!(refusal.endpoint, "hub.example:8883");
-        let again = exchange(&mut *connection).await.expect_err("it stays over");
+        let again = exchange(&mut *connection).await.expect_err("the connection stays closed");
         assert!(matches!(again, TransportError::Closed { .. }), "{again}");
     }
 }

@@ -1,4 +1,4 @@
-//! A hub: buffers, time, ends and good-byes.
+//! A hub: buffers, timeouts, and the end of connections.
 
 use std::future::poll_fn;
 use std::task::Poll;
@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 use crate::hub::{exchange, login, open, ready, tag, telemetry};
 use crate::peer::{CONNACK, DISCONNECT, PINGREQ, PINGRESP};
 
-/// One poll: `None` if it is pending.
+/// Polls once. Returns `None` if the poll is pending.
 async fn poll_once(connection: &mut dyn HubConnection) -> Option<Result<Vec<Downstream>, TransportError>> {
     let mut events = Vec::new();
     poll_fn(|cx| match connection.poll_exchange(cx, &mut events) {
@@ -23,7 +23,7 @@ async fn poll_once(connection: &mut dyn HubConnection) -> Option<Result<Vec<Down
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_thousand_acknowledgements_are_told_at_once() {
+async fn one_poll_returns_a_thousand_acknowledgements() {
     let (mut connection, mut peer) = ready().await;
     let mut acknowledgements = Vec::new();
     for id in 1..=1000_u16 {
@@ -37,7 +37,7 @@ async fn a_thousand_acknowledgements_are_told_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn room_ends_at_64_kib_and_comes_back_when_the_peer_reads() {
+async fn there_is_room_up_to_64_kib_and_again_after_the_peer_has_read() {
     let (mut connection, mut peer) = open(&login("d1"), 256).await;
     let (events, ()) = join!(exchange(&mut *connection), async {
         peer.packet().await;
@@ -49,19 +49,19 @@ async fn room_ends_at_64_kib_and_comes_back_when_the_peer_reads() {
         sent += 1;
         connection.start_send(tag(sent), &telemetry(Message::new(vec![b'x'; 1000])), false).expect("room");
     }
-    // 1,034 bytes each: 640 above 64 KiB, of which the pipe takes 256.
+    // Each message has 1,034 bytes. Together they exceed 64 KiB by 640 bytes, and the pipe holds 256 bytes.
     assert_eq!(sent, 64);
     assert!(poll_once(&mut *connection).await.is_none());
     assert!(!connection.has_room());
     let (events, ()) = join!(exchange(&mut *connection), async {
         peer.read(&mut [0; 512]).await;
     });
-    assert_eq!(events.expect("room"), [], "room is news enough");
+    assert_eq!(events.expect("room"), [], "the poll is ready because there is room");
     assert!(connection.has_room());
 }
 
 #[tokio::test(start_paused = true)]
-async fn polls_that_are_dropped_midway_lose_nothing() {
+async fn dropped_polls_lose_nothing() {
     let (mut connection, mut peer) = open(&login("d1"), 7).await;
     let mut connect = Vec::new();
     while connect.len() < 137 {
@@ -88,7 +88,7 @@ async fn polls_that_are_dropped_midway_lose_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_idle_connection_pings_and_is_given_up_after_one_and_a_half_keep_alives() {
+async fn an_idle_connection_pings_and_ends_after_one_and_a_half_keep_alives() {
     let (mut connection, mut peer) = ready().await;
     let start = Instant::now();
     let (result, ()) = join!(exchange(&mut *connection), async {
@@ -100,13 +100,13 @@ async fn an_idle_connection_pings_and_is_given_up_after_one_and_a_half_keep_aliv
             }
         }
     });
-    let error = result.expect_err("nobody answers");
+    let error = result.expect_err("the peer does not answer");
     assert_eq!(start.elapsed().as_secs(), 210);
     assert_eq!(error.to_string(), "hub.example:8883 did not answer within 90s (exchange)");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_without_an_answer_shortens_the_patience() {
+async fn an_unacknowledged_message_shortens_the_allowed_silence() {
     let (mut connection, mut peer) = ready().await;
     let start = Instant::now();
     connection.start_send(tag(1), &telemetry(Message::new("x")), false).expect("room");
@@ -115,13 +115,13 @@ async fn a_message_without_an_answer_shortens_the_patience() {
         peer.expect(PINGREQ).await;
         assert_eq!(start.elapsed().as_secs(), 10);
     });
-    let error = result.expect_err("nobody answers");
+    let error = result.expect_err("the peer does not answer");
     assert_eq!(start.elapsed().as_secs(), 20);
     assert!(matches!(error, TransportError::Timeout { stage: Stage::Exchange, .. }), "{error}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_peer_that_does_not_read_is_noticed() {
+async fn a_peer_that_does_not_read_ends_the_connection() {
     let (mut connection, mut peer) = open(&login("d1"), 256).await;
     let (events, ()) = join!(exchange(&mut *connection), async {
         peer.packet().await;
@@ -130,7 +130,7 @@ async fn a_peer_that_does_not_read_is_noticed() {
     events.expect("a login");
     connection.start_send(tag(1), &telemetry(Message::new(vec![0; 1000])), false).expect("room");
     let start = Instant::now();
-    let error = exchange(&mut *connection).await.expect_err("nobody reads");
+    let error = exchange(&mut *connection).await.expect_err("the peer does not read");
     assert_eq!(start.elapsed().as_secs(), 20);
     assert!(matches!(error, TransportError::Timeout { .. }), "{error}");
     poll_fn(|cx| connection.poll_close(cx)).await;
@@ -139,13 +139,13 @@ async fn a_peer_that_does_not_read_is_noticed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_came_before_the_end_counts() {
+async fn events_before_the_end_of_a_connection_count() {
     let (mut connection, mut peer) = ready().await;
     for id in [1, 2] {
         connection.start_send(tag(id), &telemetry(Message::new("x")), false).expect("room");
     }
     assert!(poll_once(&mut *connection).await.is_none());
-    // A takeover: the last PUBACK, half of another packet, and the end.
+    // The hub closes the connection after a PUBACK and half of another packet.
     peer.send(b"\x40\x02\x00\x01\x40\x02").await;
     drop(peer);
     let mut events = Vec::new();
@@ -155,7 +155,7 @@ async fn what_came_before_the_end_counts() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_broken_protocol_ends_the_connection() {
+async fn a_protocol_error_ends_the_connection() {
     for bytes in
         [&b"\x20\x02\x00\x00"[..], b"\x50\x02\x00\x01", b"\x40\x02\x00\x00", b"\xe0\x00", b"\x30\xff\xff\xff\x7f"]
     {
@@ -167,7 +167,7 @@ async fn a_broken_protocol_ends_the_connection() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn closing_sends_what_is_queued_and_says_good_bye() {
+async fn closing_sends_queued_bytes_and_disconnect() {
     let (mut connection, mut peer) = ready().await;
     connection.start_send(tag(1), &telemetry(Message::new("x")), false).expect("room");
     poll_fn(|cx| connection.poll_close(cx)).await;
@@ -178,16 +178,16 @@ async fn closing_sends_what_is_queued_and_says_good_bye() {
     assert!(exchange(&mut *connection).await.is_err());
 }
 
-/// A hub ends an old connection unread when the next one comes: the next one must not come before the
-/// last acknowledgement was read.
+/// A hub closes the old connection of a device when the next one arrives, and does not read the rest. The
+/// device must therefore not connect again before the hub has read the last acknowledgement.
 #[tokio::test(start_paused = true)]
-async fn closing_waits_a_moment_until_the_peer_has_read_everything() {
+async fn closing_waits_briefly_until_the_peer_has_read_everything() {
     let (mut connection, mut peer) = ready().await;
     let start = Instant::now();
     let ((), ()) = join!(poll_fn(|cx| connection.poll_close(cx)), async {
         peer.expect(DISCONNECT).await;
         assert!(peer.at_end().await);
-        // Something that was under way changes nothing.
+        // Bytes that are still in flight change nothing.
         peer.send(b"\x40\x02\x00\x01").await;
         sleep(Duration::from_millis(200)).await;
         drop(peer);
@@ -198,11 +198,11 @@ async fn closing_waits_a_moment_until_the_peer_has_read_everything() {
     let (mut connection, _peer) = ready().await;
     let start = Instant::now();
     poll_fn(|cx| connection.poll_close(cx)).await;
-    assert_eq!(start.elapsed(), Duration::from_millis(500), "a peer that does not end is not waited for");
+    assert_eq!(start.elapsed(), Duration::from_millis(500), "closing waits no longer for a peer that does not close");
 }
 
 #[tokio::test(start_paused = true)]
-async fn closing_before_the_login_says_nothing_more_than_the_login() {
+async fn closing_before_the_login_sends_only_the_login() {
     let (mut connection, mut peer) = open(&login("d1"), 1024).await;
     poll_fn(|cx| connection.poll_close(cx)).await;
     assert_eq!(peer.packet().await[0], 0x10);
@@ -210,7 +210,7 @@ async fn closing_before_the_login_says_nothing_more_than_the_login() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn closing_a_broken_connection_ends() {
+async fn closing_a_failed_connection_returns() {
     let (mut connection, peer) = ready().await;
     drop(peer);
     exchange(&mut *connection).await.expect_err("the end");

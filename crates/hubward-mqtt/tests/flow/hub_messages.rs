@@ -17,7 +17,7 @@ use crate::peer::{CONNACK, DISCONNECT, Peer, network, publish};
 
 const DEVICE_BOUND: &str = "devices/d1/messages/devicebound/";
 
-/// One poll: what it tells, nothing if it is pending.
+/// Polls once and returns the events; none if the poll is pending.
 async fn poll_once(connection: &mut dyn HubConnection) -> Vec<Downstream> {
     let mut events = Vec::new();
     poll_fn(|cx| {
@@ -42,7 +42,7 @@ fn complete(lock: Lock) -> Reply {
     Reply::Settle { lock, verdict: Verdict::Complete }
 }
 
-/// The packet ids of the PUBACKs that were written, up to the good-bye.
+/// Closes the connection and returns the packet ids of the PUBACKs that were written before DISCONNECT.
 async fn acknowledged(mut connection: Box<dyn HubConnection>, mut peer: Peer) -> Vec<u16> {
     poll_fn(|cx| connection.poll_close(cx)).await;
     let mut ids = Vec::new();
@@ -60,7 +60,7 @@ async fn acknowledged(mut connection: Box<dyn HubConnection>, mut peer: Peer) ->
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_comes_with_its_properties_and_is_acknowledged_when_it_is_completed() {
+async fn a_message_has_its_properties_and_is_acknowledged_when_it_is_completed() {
     let (mut connection, mut peer) = ready().await;
     let topic = "devices/d1/messages/devicebound/%24.mid=m1&%24.to=%2Fdevices%2Fd1%2Fmessages%2FdeviceBound\
                  &iothub-ack=full&k=v&plus=a+b&flag&empty=";
@@ -79,18 +79,18 @@ async fn a_message_comes_with_its_properties_and_is_acknowledged_when_it_is_comp
         assert!(matches!(error, TransportError::Unsupported(_)), "{error}");
     }
     connection.start_reply(&complete(lock)).expect("a lock");
-    // A message of ours behind it shows that nothing else was written.
+    // The telemetry message after the PUBACK shows that nothing else was written.
     connection.start_send(tag(1), &telemetry(Message::new("x")), false).expect("room");
     assert_eq!(poll_once(&mut *connection).await, []);
     peer.expect(b"\x40\x02\x12\x34\x32\x20\x00\x1bdevices/d1/messages/events/\x00\x01x").await;
     for lock in [lock, Lock(99)] {
-        let error = connection.start_reply(&complete(lock)).expect_err("settled before, or never there");
+        let error = connection.start_reply(&complete(lock)).expect_err("settled before, or never received");
         assert!(matches!(error, TransportError::Request(_)), "{error}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn at_qos_0_there_is_nothing_to_settle() {
+async fn a_message_at_qos_0_has_no_lock() {
     let (mut connection, mut peer) = ready().await;
     peer.send(&publish(None, DEVICE_BOUND, b"x")).await;
     peer.send(&publish(None, "devices/d1/messages/devicebound", b"y")).await;
@@ -101,7 +101,7 @@ async fn at_qos_0_there_is_nothing_to_settle() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_module_hears_its_inputs() {
+async fn a_module_receives_messages_on_its_inputs() {
     let mut module = login("d1");
     module.identity = module.identity.clone().module(ModuleId::new("m1").expect("an id"));
     let (mut connection, mut peer) = open(&module, 64 * 1024).await;
@@ -113,7 +113,7 @@ async fn a_module_hears_its_inputs() {
     for (id, topic, input, application) in [
         (1, "devices/d1/modules/m1/inputs/in%201/%24.cdid=d1&%24.cmid=m2&k=v/", "in 1", 1),
         (2, "devices/d1/modules/m1/inputs/in", "in", 0),
-        // An empty name between two that can be read, and an input that is no text.
+        // An empty name between two valid names, and an input that is not UTF-8.
         (3, "devices/d1/modules/m1/inputs/in%202/a=1&=2&b=3", "in 2", 2),
         (4, "devices/d1/modules/m1/inputs/%FF/a=1", "%FF", 1),
     ] {
@@ -128,12 +128,12 @@ async fn a_module_hears_its_inputs() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn acknowledgements_leave_in_the_order_of_arrival() {
+async fn acknowledgements_keep_the_order_of_arrival() {
     let (mut connection, mut peer) = ready().await;
     for id in [7, 8, 9] {
         peer.send(&publish(Some(id), DEVICE_BOUND, b"x")).await;
     }
-    // What is nobody's to settle has its place between them.
+    // The client settles the following messages itself, but acknowledges them in order.
     peer.send(&publish(Some(10), "$iothub/twin/PATCH/properties/desired/?$version=2", b"{}")).await;
     peer.send(&publish(Some(11), "$iothub/methods/POST/m/?$rid=1", b"")).await;
     peer.send(&publish(Some(12), "$iothub/twin/res/200/?$rid=1-1", b"")).await;
@@ -163,11 +163,11 @@ async fn acknowledgements_leave_in_the_order_of_arrival() {
         assert_eq!(poll_once(&mut *connection).await, []);
         peer.expect(expected).await;
     }
-    assert_eq!(acknowledged(connection, peer).await, [] as [u16; 0], "nothing else, and nothing twice");
+    assert_eq!(acknowledged(connection, peer).await, [] as [u16; 0], "no other acknowledgement and no repeated one");
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_nobody_settles_is_acknowledged_at_once_if_nothing_is_before_it() {
+async fn a_message_without_a_lock_is_acknowledged_at_once_if_no_message_precedes_it() {
     let (mut connection, mut peer) = ready().await;
     peer.send(&publish(Some(1), "$iothub/twin/PATCH/properties/desired/?$version=2", b"{}")).await;
     peer.send(&publish(Some(2), "nothing/we/know", b"{}")).await;
@@ -175,12 +175,12 @@ async fn what_nobody_settles_is_acknowledged_at_once_if_nothing_is_before_it() {
     assert_eq!(exchange(&mut *connection).await.expect("a notice"), expected);
     peer.expect(b"\x40\x02\x00\x01\x40\x02\x00\x02").await;
     peer.send(&publish(Some(3), "$iothub/twin/res/200/?$rid=1-1", b"{}")).await;
-    assert_eq!(poll_once(&mut *connection).await, [], "to nobody's question");
+    assert_eq!(poll_once(&mut *connection).await, [], "it answers no request");
     peer.expect(b"\x40\x02\x00\x03").await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_what_cannot_be_read_there_is_word_and_a_call_can_be_refused() {
+async fn an_unreadable_message_is_reported_and_an_unreadable_call_can_be_refused() {
     for (topic, call) in [
         ("$iothub/methods/POST/%FF/?$rid=7f", Some("7f")),
         ("$iothub/methods/POST//?$rid=7f", Some("7f")),
@@ -192,8 +192,8 @@ async fn of_what_cannot_be_read_there_is_word_and_a_call_can_be_refused() {
         let (mut connection, mut peer) = ready().await;
         peer.send(&publish(None, topic, b"{}")).await;
         let call = call.map(|it| CallId(it.into()));
-        let told = exchange(&mut *connection).await.expect("word of it");
-        assert_eq!(told, [Downstream::Unreadable(call.clone())], "{topic}");
+        let events = exchange(&mut *connection).await.expect("an event");
+        assert_eq!(events, [Downstream::Unreadable(call.clone())], "{topic}");
         if let Some(call) = call {
             connection.start_reply(&Reply::Method { call, status: 400, body: "{}".into() }).expect("a legal topic");
             assert_eq!(poll_once(&mut *connection).await, []);
@@ -203,31 +203,31 @@ async fn of_what_cannot_be_read_there_is_word_and_a_call_can_be_refused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_that_was_left_is_told_again_and_what_waited_behind_it_is_acknowledged_then() {
+async fn a_redelivered_dropped_message_is_handed_over_again_and_unblocks_later_acknowledgements() {
     let (mut connection, mut peer) = ready().await;
     let sent = [1, 2, 3].map(|id| publish(Some(id), DEVICE_BOUND, &[b'0' + u8::try_from(id).expect("small")]));
     for packet in &sent {
         peer.send(packet).await;
     }
-    let came = deliveries(exchange(&mut *connection).await.expect("messages"));
+    let received = deliveries(exchange(&mut *connection).await.expect("messages"));
     let [first, second, third] =
-        came.iter().map(|it| it.lock.expect("a lock")).collect::<Vec<_>>().try_into().expect("3");
-    connection.start_reply(&Reply::Leave { lock: first }).expect("somebody has it");
+        received.iter().map(|it| it.lock.expect("a lock")).collect::<Vec<_>>().try_into().expect("3");
+    connection.start_reply(&Reply::Leave { lock: first }).expect("it is held");
     connection.start_reply(&complete(third)).expect("a lock");
     for reply in [Reply::Leave { lock: first }, complete(first), Reply::Leave { lock: third }] {
-        let error = connection.start_reply(&reply).expect_err("nobody has it");
+        let error = connection.start_reply(&reply).expect_err("it is not held");
         assert!(matches!(error, TransportError::Request(_)), "{reply:?}");
     }
-    // The locks have ended: the hub sends all of them again, which the second's holder need not know,
-    // nor whoever has completed the third.
+    // The hub redelivers all three after its lock timeout. Only the dropped one is handed over again: the
+    // program still holds the second one and has completed the third one.
     for packet in &sent {
         let mut again = packet.clone();
         again[0] |= 0b1000;
         peer.send(&again).await;
     }
     let again = deliveries(exchange(&mut *connection).await.expect("the first one"));
-    assert_eq!(again, came[..1], "under the lock that it had");
-    connection.start_reply(&complete(first)).expect("somebody has it again");
+    assert_eq!(again, received[..1], "with its old lock");
+    connection.start_reply(&complete(first)).expect("it is held again");
     assert_eq!(poll_once(&mut *connection).await, []);
     peer.expect(b"\x40\x02\x00\x01").await;
     connection.start_reply(&complete(second)).expect("a lock");
@@ -235,7 +235,7 @@ async fn a_message_that_was_left_is_told_again_and_what_waited_behind_it_is_ackn
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_sent_again_before_its_acknowledgement_is_told_once() {
+async fn a_message_redelivered_before_its_acknowledgement_is_handed_over_once() {
     let (mut connection, mut peer) = ready().await;
     let first = publish(Some(5), DEVICE_BOUND, b"x");
     let mut again = first.clone();
@@ -246,7 +246,7 @@ async fn a_message_sent_again_before_its_acknowledgement_is_told_once() {
     connection.start_reply(&complete(delivery.lock.expect("a lock"))).expect("a lock");
     assert_eq!(poll_once(&mut *connection).await, []);
     peer.expect(b"\x40\x02\x00\x05").await;
-    // After it, it is a message like any other: at least once.
+    // After the acknowledgement, the client hands a redelivered message over again.
     peer.send(&again).await;
     let [delivery] = deliveries(exchange(&mut *connection).await.expect("a message")).try_into().expect("one");
     assert!(delivery.lock.is_some());
@@ -254,7 +254,7 @@ async fn a_message_sent_again_before_its_acknowledgement_is_told_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn properties_that_break_the_rules_cost_no_message() {
+async fn a_message_with_invalid_properties_is_handed_over() {
     for (bag, readable) in [
         ("=v", &[][..]),
         ("a=1&&b=2", &[("a", "1"), ("b", "2")]),
@@ -274,21 +274,21 @@ async fn properties_that_break_the_rules_cost_no_message() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_program_that_settles_nothing_stalls_neither_telemetry_nor_memory() {
+async fn a_program_that_settles_nothing_blocks_no_telemetry_and_uses_bounded_memory() {
     let (mut connection, mut peer) = ready().await;
-    let (mut told, mut left) = (0, 0);
+    let (mut handed_over, mut left) = (0, 0);
     for id in 1..=5000_u16 {
         peer.send(&publish(Some(id), DEVICE_BOUND, b"x")).await;
         for event in poll_once(&mut *connection).await {
             match event {
-                Downstream::Message(_) => told += 1,
+                Downstream::Message(_) => handed_over += 1,
                 other => assert_eq!(other, Downstream::Left),
             }
-            left = u32::from(id) - told;
+            left = u32::from(id) - handed_over;
         }
     }
-    assert_eq!((told, left), (4096, 904), "the rest is left with the hub");
-    // Methods and telemetry do not care.
+    assert_eq!((handed_over, left), (4096, 904), "the other messages stay with the hub");
+    // Methods and telemetry still work.
     peer.send(&publish(Some(5001), "$iothub/methods/POST/m/?$rid=1", b"")).await;
     assert!(matches!(poll_once(&mut *connection).await[..], [Downstream::Method(_)]));
     connection.start_send(tag(1), &telemetry(Message::new("x")), false).expect("room");
@@ -298,11 +298,11 @@ async fn a_program_that_settles_nothing_stalls_neither_telemetry_nor_memory() {
         connection.start_reply(&complete(lock)).expect("a lock");
     }
     let expected: Vec<_> = (1..=4096).collect();
-    assert_eq!(acknowledged(connection, peer).await, expected, "and nothing behind the gap");
+    assert_eq!(acknowledged(connection, peer).await, expected, "and no message after the gap");
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_servers_clock_is_told_with_the_login_and_with_its_refusal() {
+async fn the_login_and_its_refusal_contain_the_servers_time() {
     let server_time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
     for (connack, shown) in [
         (CONNACK, None),

@@ -23,11 +23,11 @@ fn patch(number: u16, body: &'static str) -> (Tag, Upstream) {
     (tag(number), Upstream::ReportedPatch(body.into()))
 }
 
-fn ask(connection: &mut dyn HubConnection, (tag, what): (Tag, Upstream)) {
+fn start(connection: &mut dyn HubConnection, (tag, what): (Tag, Upstream)) {
     connection.start_send(tag, &what, false).expect("room");
 }
 
-/// Reads a PUBLISH at QoS 0 and gives topic and body.
+/// Reads a PUBLISH at QoS 0 and returns its topic and body.
 async fn published(peer: &mut Peer) -> (String, String) {
     let packet = peer.packet().await;
     assert_eq!(packet[0], 0x30, "QoS 0: {}", packet.escape_ascii());
@@ -46,7 +46,7 @@ fn refused(id: u16, status: u16, said: (Option<u32>, Option<&str>, Option<&str>)
 }
 
 #[tokio::test(start_paused = true)]
-async fn several_features_are_asked_for_at_once_and_granted_in_any_order() {
+async fn several_subscriptions_are_sent_at_once_and_granted_in_any_order() {
     let (mut connection, mut peer) = ready().await;
     for (id, feature) in
         [(40_000, Feature::TwinAnswers), (7, Feature::Methods), (8, Feature::Desired), (9, Feature::CloudToDevice)]
@@ -57,7 +57,7 @@ async fn several_features_are_asked_for_at_once_and_granted_in_any_order() {
         for packet in [SUBSCRIBE_TWIN, SUBSCRIBE_METHODS, SUBSCRIBE_DESIRED, SUBSCRIBE_DEVICE_BOUND] {
             peer.expect(packet).await;
         }
-        // Granted at QoS 1 or 0, refused, one unknown, one twice.
+        // SUBACKs: granted at QoS 1 and 0, refused, with an unknown id, and repeated.
         peer.send(
             b"\x90\x03\xff\x03\x01\x90\x03\xff\x01\x00\x90\x03\xff\x02\x80\x90\x03\xff\x50\x00\x90\x03\xff\x03\x01",
         )
@@ -71,7 +71,7 @@ async fn several_features_are_asked_for_at_once_and_granted_in_any_order() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_module_watches_its_inputs_and_a_device_its_messages() {
+async fn a_module_subscribes_to_inputs_and_a_device_to_messages() {
     let mut module = login("d1");
     module.identity = module.identity.clone().module(ModuleId::new("m1").expect("an id"));
     let (mut connection, mut peer) = open(&module, 64 * 1024).await;
@@ -95,7 +95,7 @@ async fn a_module_watches_its_inputs_and_a_device_its_messages() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_device_id_that_is_a_wildcard_can_be_watched_for_methods_only() {
+async fn a_device_id_with_a_wildcard_can_subscribe_to_methods_only() {
     for id in ["d#1", "d+1"] {
         let (mut connection, _peer) = open(&login(id), 64 * 1024).await;
         let error = connection.start_send(tag(1), &Upstream::Watch(Feature::CloudToDevice), false);
@@ -105,10 +105,10 @@ async fn a_device_id_that_is_a_wildcard_can_be_watched_for_methods_only() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_twin_is_asked_for_and_reported_to() {
+async fn twin_requests_get_their_responses() {
     let (mut connection, mut peer) = ready().await;
-    ask(&mut *connection, get(40_000));
-    ask(&mut *connection, patch(40_001, r#"{"fan":{"speed":3},"old":null}"#));
+    start(&mut *connection, get(40_000));
+    start(&mut *connection, patch(40_001, r#"{"fan":{"speed":3},"old":null}"#));
     let (events, ()) = join!(exchange(&mut *connection), async {
         peer.expect(b"\x30\x20\x00\x1e$iothub/twin/GET/?$rid=40000-1").await;
         let (topic, body) = published(&mut peer).await;
@@ -123,7 +123,7 @@ async fn a_twin_is_asked_for_and_reported_to() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_status_of_an_answer_means_what_the_documents_say() {
+async fn each_status_of_a_response_has_its_documented_meaning() {
     let body =
         r#"{"errorCode":429001,"message":"Slow\r\n down","trackingId":"t-1","timestampUtc":"2026-01-01T00:00:00Z"}"#;
     let (code, words, id) = (Some(429_001), Some("Slow down"), Some("t-1"));
@@ -140,7 +140,7 @@ async fn each_status_of_an_answer_means_what_the_documents_say() {
         (get(5), "503/?$rid=5-1", "{\"message\":7}", refused(5, 503, (None, None, None))),
     ] {
         let (mut connection, mut peer) = ready().await;
-        ask(&mut *connection, what);
+        start(&mut *connection, what);
         peer.send(&publish(None, &format!("$iothub/twin/res/{topic}"), body.as_bytes())).await;
         assert_eq!(exchange(&mut *connection).await.expect("an answer"), [expected], "{topic}");
     }
@@ -152,9 +152,9 @@ async fn each_status_of_an_answer_means_what_the_documents_say() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn answers_to_nobodys_question_are_ignored() {
+async fn twin_responses_that_answer_no_request_are_ignored() {
     let (mut connection, mut peer) = ready().await;
-    ask(&mut *connection, get(40_000));
+    start(&mut *connection, get(40_000));
     for topic in [
         "$iothub/twin/res/200/?$rid=40000-2",
         "$iothub/twin/res/200/?$rid=40001-1",
@@ -172,22 +172,22 @@ async fn answers_to_nobodys_question_are_ignored() {
     let unreadable = || Downstream::Unreadable(None);
     let expected = [unreadable(), unreadable(), unreadable(), Downstream::Twin(tag(40_000), "{\"n\":1}".into())];
     assert_eq!(events, expected);
-    // Given up and asked again under the same tag: only the new answer counts.
-    ask(&mut *connection, get(40_000));
-    ask(&mut *connection, patch(40_000, "{}"));
+    // The second request under the same tag replaces the first: only its response counts.
+    start(&mut *connection, get(40_000));
+    start(&mut *connection, patch(40_000, "{}"));
     peer.send(&publish(None, "$iothub/twin/res/200/?$rid=40000-2", b"{\"n\":3}")).await;
     peer.send(&publish(None, "$iothub/twin/res/204/?$rid=40000-3&$version=5", b"")).await;
     let events = exchange(&mut *connection).await.expect("an answer");
     assert_eq!(events, [Downstream::Reported(tag(40_000), Some(5))]);
-    // The answer is worth more than its version.
-    ask(&mut *connection, patch(40_000, "{}"));
+    // A response with an invalid version still counts.
+    start(&mut *connection, patch(40_000, "{}"));
     peer.send(&publish(None, "$iothub/twin/res/204/?$rid=40000-4&$version=five", b"")).await;
     let events = exchange(&mut *connection).await.expect("an answer");
     assert_eq!(events, [Downstream::Reported(tag(40_000), None)]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_asked_under_a_taken_tag_or_is_too_large_is_refused_alone() {
+async fn a_request_under_a_tag_in_use_or_too_large_is_refused_without_other_effects() {
     let (mut connection, mut peer) = ready().await;
     connection.start_send(tag(1), &telemetry(hubward_transport::Message::new("x")), false).expect("room");
     let large = Upstream::ReportedPatch(vec![b' '; 262_145].into());
@@ -195,13 +195,13 @@ async fn what_is_asked_under_a_taken_tag_or_is_too_large_is_refused_alone() {
         let error = connection.start_send(tag(id), &what, false).expect_err("impossible");
         assert!(matches!(error, TransportError::Request(_)), "{what:?}: {error}");
     }
-    ask(&mut *connection, get(2));
+    start(&mut *connection, get(2));
     peer.send(&publish(None, "$iothub/twin/res/200/?$rid=2-1", b"{}")).await;
     assert_eq!(exchange(&mut *connection).await.expect("an answer"), [Downstream::Twin(tag(2), "{}".into())]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_change_of_desired_properties_is_told_as_it_stands() {
+async fn a_change_of_desired_properties_is_handed_over_unchanged() {
     let (mut connection, mut peer) = ready().await;
     let body = br#"{"fan":null,"$version":5}"#;
     peer.send(&publish(None, "$iothub/twin/PATCH/properties/desired/?$version=5", body)).await;
@@ -210,9 +210,9 @@ async fn a_change_of_desired_properties_is_told_as_it_stands() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_method_is_called_and_answered_with_the_hubs_own_id() {
+async fn a_method_response_repeats_the_request_id_of_the_hub() {
     let (mut connection, mut peer) = ready().await;
-    // The id is the hub's: digits today, any text tomorrow.
+    // The hub chooses the id. Today it is a number, but it may be any text.
     for (topic, name, id) in [
         ("$iothub/methods/POST/reboot/?$rid=1", "reboot", "1"),
         ("$iothub/methods/POST/set%20fan%2Fspeed/?$rid=a-b%20=c/d", "set fan/speed", "a-b%20=c/d"),
@@ -231,7 +231,7 @@ async fn a_method_is_called_and_answered_with_the_hubs_own_id() {
     }
 }
 
-/// One poll that brings no news.
+/// Polls once and expects no event.
 async fn exchange_quietly(connection: &mut dyn HubConnection) {
     let mut events = Vec::new();
     std::future::poll_fn(|cx| {
@@ -243,7 +243,7 @@ async fn exchange_quietly(connection: &mut dyn HubConnection) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_mqtt_or_the_hub_cannot_take_is_refused_alone() {
+async fn a_response_that_mqtt_or_the_hub_cannot_accept_is_refused_without_other_effects() {
     let (mut connection, mut peer) = ready().await;
     let long = "x".repeat(65_536);
     for (case, id, body) in [
@@ -267,8 +267,8 @@ async fn an_answer_that_mqtt_or_the_hub_cannot_take_is_refused_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_unanswered_question_or_subscription_shortens_the_patience_a_call_does_not() {
-    for (what, patience) in [(Some(Upstream::TwinGet), 20), (Some(Upstream::Watch(Feature::Methods)), 20), (None, 90)] {
+async fn an_unanswered_request_shortens_the_allowed_silence_but_a_method_call_does_not() {
+    for (what, silence) in [(Some(Upstream::TwinGet), 20), (Some(Upstream::Watch(Feature::Methods)), 20), (None, 90)] {
         let (mut connection, mut peer) = ready().await;
         let start = Instant::now();
         match &what {
@@ -284,16 +284,16 @@ async fn an_unanswered_question_or_subscription_shortens_the_patience_a_call_doe
             }
             peer.expect(PINGREQ).await;
         });
-        let error = result.expect_err("nobody answers");
+        let error = result.expect_err("the peer does not answer");
         assert!(matches!(error, TransportError::Timeout { .. }), "{error}");
-        assert_eq!(start.elapsed().as_secs(), patience, "{what:?}");
+        assert_eq!(start.elapsed().as_secs(), silence, "{what:?}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_ends_the_shortened_patience() {
+async fn a_response_ends_the_shortened_silence() {
     let (mut connection, mut peer) = ready().await;
-    ask(&mut *connection, get(1));
+    start(&mut *connection, get(1));
     peer.send(&publish(None, "$iothub/twin/res/200/?$rid=1-1", b"{}")).await;
     exchange(&mut *connection).await.expect("an answer");
     let start = Instant::now();
@@ -307,7 +307,7 @@ async fn an_answer_ends_the_shortened_patience() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hub_that_calls_and_reads_no_answers_is_not_read_from_for_ever() {
+async fn the_client_stops_reading_from_a_hub_that_reads_no_responses() {
     let (mut connection, mut peer) = open(&login("d1"), 64 * 1024).await;
     let (events, ()) = join!(exchange(&mut *connection), async {
         peer.packet().await;
@@ -316,7 +316,8 @@ async fn a_hub_that_calls_and_reads_no_answers_is_not_read_from_for_ever() {
     events.expect("a login");
     let mut answered = 0_usize;
     let body = vec![b'1'; 100 * 1024];
-    // Calls come as long as they are taken; each is answered at once with 100 KiB that nobody reads.
+    // The hub sends calls while the client reads them. The client answers each with 100 KiB, which the hub
+    // does not read.
     let call = publish(None, "$iothub/methods/POST/m/?$rid=1", &[b' '; 4000]);
     let flood = async {
         loop {
@@ -328,7 +329,7 @@ async fn a_hub_that_calls_and_reads_no_answers_is_not_read_from_for_ever() {
             for event in exchange(&mut *connection).await? {
                 assert!(matches!(event, Downstream::Method(_)));
                 let reply = Reply::Method { call: CallId("1".into()), status: 200, body: body.clone().into() };
-                connection.start_reply(&reply).expect("replies are taken");
+                connection.start_reply(&reply).expect("replies are always accepted");
                 answered += 1;
             }
         }
@@ -337,8 +338,8 @@ async fn a_hub_that_calls_and_reads_no_answers_is_not_read_from_for_ever() {
         result = device => result,
         () = flood => unreachable!("it has no end"),
     };
-    // Nothing is heard while nothing is read.
+    // The client does not read, so the silence ends the connection.
     assert!(matches!(result, Err(TransportError::Timeout { .. })), "{result:?}");
-    // 512 KiB of answers, and what one round of reading brings: the 64 KiB of the pipe.
+    // 512 KiB of responses, and the responses to one round of reading: the 64 KiB of the pipe.
     assert!((5..=25).contains(&answered), "{answered}");
 }

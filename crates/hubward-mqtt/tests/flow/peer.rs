@@ -1,4 +1,4 @@
-//! The other end of a connection, and the dialer that leads to it.
+//! The server's end of a connection, and the dialer that connects to it.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -9,14 +9,14 @@ use hubward_dial::{ByteStream, DialError, Dialer, Endpoint, Opened};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::sync::mpsc;
 
-/// Hands one end of a pipe to the client and the other to the test.
+/// Gives one end of a pipe to the client and the other to the test.
 #[derive(Debug)]
 pub(crate) struct TestDialer {
     capacity: usize,
     accepted: mpsc::UnboundedSender<(Endpoint, DuplexStream)>,
-    /// What the next dials fail with.
+    /// The errors of the next dials.
     failures: Mutex<VecDeque<DialError>>,
-    /// The clock that a server shows on the way, as one behind a WebSocket does.
+    /// The time of the server's clock, which a WebSocket server sends during the upgrade.
     server_time: Mutex<Option<SystemTime>>,
 }
 
@@ -47,13 +47,13 @@ impl Dialer for TestDialer {
     }
 }
 
-/// Where the test accepts connections.
+/// Accepts connections for the test.
 #[derive(Debug)]
 pub(crate) struct Listener {
     accepted: mpsc::UnboundedReceiver<(Endpoint, DuplexStream)>,
 }
 
-/// A dialer whose pipes hold `capacity` bytes each way.
+/// Creates a dialer whose pipes hold `capacity` bytes in each direction.
 pub(crate) fn network(capacity: usize) -> (Arc<TestDialer>, Listener) {
     let (sender, accepted) = mpsc::unbounded_channel();
     (
@@ -68,7 +68,7 @@ impl Listener {
         Peer { endpoint, stream }
     }
 
-    /// A connection that has got as far as its login.
+    /// Accepts a connection and its login.
     pub(crate) async fn accept_login(&mut self) -> Peer {
         let mut peer = self.accept().await;
         assert_eq!(peer.packet().await[0], 0x10, "CONNECT");
@@ -76,7 +76,7 @@ impl Listener {
         peer
     }
 
-    /// A connection that has got as far as its subscription.
+    /// Accepts a connection, its login and its subscription.
     pub(crate) async fn accept_subscribed(&mut self) -> Peer {
         let mut peer = self.accept_login().await;
         let subscribe = peer.packet().await;
@@ -90,7 +90,7 @@ impl Listener {
     }
 }
 
-/// One connection, seen from the server.
+/// The server's end of one connection.
 #[derive(Debug)]
 pub(crate) struct Peer {
     pub(crate) endpoint: Endpoint,
@@ -110,7 +110,7 @@ impl Peer {
         }
     }
 
-    /// The next packet, cut out by its remaining length.
+    /// Reads the next packet, according to its remaining length.
     pub(crate) async fn packet(&mut self) -> Vec<u8> {
         let mut packet = vec![self.stream.read_u8().await.expect("a packet")];
         let (mut length, mut shift) = (0, 0);
@@ -140,7 +140,7 @@ impl Peer {
         assert_eq!(packet, bytes, "\n got {:?}\nwant {:?}", text(&packet), text(bytes));
     }
 
-    /// Whether the client has ended its side without another word.
+    /// Returns whether the client has ended its half of the stream without further bytes.
     pub(crate) async fn at_end(&mut self) -> bool {
         self.stream.read(&mut [0]).await.expect("a pipe") == 0
     }
@@ -151,7 +151,7 @@ pub(crate) const PINGREQ: &[u8] = b"\xc0\x00";
 pub(crate) const PINGRESP: &[u8] = b"\xd0\x00";
 pub(crate) const DISCONNECT: &[u8] = b"\xe0\x00";
 
-/// A PUBLISH as a server sends it, at QoS 1 if it has an id.
+/// Encodes a PUBLISH of a server, at QoS 1 if it has an id.
 pub(crate) fn publish(id: Option<u16>, topic: &str, body: &[u8]) -> Vec<u8> {
     let short = |number: usize| u16::try_from(number).expect("a short text").to_be_bytes();
     let mut rest = short(topic.len()).to_vec();

@@ -1,5 +1,5 @@
-//! Nothing that can be printed or logged holds the token. A program of its own: what other tests log
-//! on other threads must not decide which events are captured here.
+//! Checks that no `Debug` output and no log contains the token. This is a separate program, because the logs
+//! of other tests on other threads would change which events are captured here.
 
 #[expect(dead_code, reason = "made for the flow tests, which use all of it")]
 #[path = "../flow/peer.rs"]
@@ -33,7 +33,7 @@ impl Captured {
         String::from_utf8_lossy(&self.0.lock().expect("not poisoned")).into_owned()
     }
 
-    /// Also as a list of numbers, which is how `Debug` prints bytes.
+    /// Also finds the secret as a list of numbers, because `Debug` prints bytes in this way.
     fn has_secret(&self) -> bool {
         let numbers = SIGNATURE.bytes().map(|it| it.to_string()).collect::<Vec<_>>().join(", ");
         let text = self.text();
@@ -74,23 +74,23 @@ fn the_scanner_finds_a_planted_secret() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn neither_trace_nor_debug_show_the_token() {
+async fn neither_trace_nor_debug_contains_the_token() {
     let captured = Captured::default();
     let subscriber =
         tracing_subscriber::fmt().with_max_level(LevelFilter::TRACE).with_writer(captured.clone()).finish();
     let _guard = tracing::subscriber::set_default(subscriber);
 
     let token = SasToken::parse(TOKEN).expect("a token");
-    let who =
+    let registration =
         Register::new(IdScope::new("0ne00000001").expect("a scope"), RegistrationId::new("dev-1").expect("an id"));
     let login =
         HubLogin::new(HubIdentity::new(HubHost::new("h").expect("a host"), DeviceId::new("d1").expect("an id")));
 
-    // DPS: half written, in use, refused.
+    // DPS: login half written, connection in use, login refused.
     for connack in [&b"\x20\x02\x00\x00"[..], b"\x20\x02\x00\x05", b"\x99"] {
         let (dialer, mut listener) = network(64);
         let mut dps = MqttDps::new(TransportKind::Mqtt, hubward_dial::Endpoint::new("h", 8883), dialer);
-        let (result, _peer) = join!(dps.register(&who, Some(&token)), async {
+        let (result, _peer) = join!(dps.register(&registration, Some(&token)), async {
             let mut peer = listener.accept().await;
             peer.packet().await;
             peer.send(connack).await;
@@ -108,7 +108,7 @@ async fn neither_trace_nor_debug_show_the_token() {
         dps.close().await;
     }
 
-    // A hub: before anything was written, half written, in use, refused.
+    // A hub: login not written, login half written, connection in use, login refused.
     let (dialer, mut listener) = network(64);
     let hub = MqttHub::new(TransportKind::Mqtt, dialer, 8883);
     captured.print(&hub);
@@ -124,8 +124,8 @@ async fn neither_trace_nor_debug_show_the_token() {
         captured.print(&connection);
         captured.print(&result);
         if connack == CONNACK {
-            // What a program is sent is its own: neither a bag that cannot be read, nor a stray message,
-            // nor an answer to nobody's question, nor a call is logged.
+            // The log contains no private data of messages to the program: invalid properties, a message to
+            // another device, a twin response that answers no request, desired properties, a method call.
             for topic in [
                 format!("devices/d1/messages/devicebound/=x&k={SIGNATURE}"),
                 format!("devices/other/messages/devicebound/k={SIGNATURE}"),
@@ -144,9 +144,9 @@ async fn neither_trace_nor_debug_show_the_token() {
     let text = captured.text();
     assert!(
         text.contains("MQTT login accepted")
-            && text.contains("MQTT session over")
-            && text.contains("properties that break the rules")
-            && text.contains("nothing of this device's"),
+            && text.contains("MQTT session ended")
+            && text.contains("the properties of a message are not valid")
+            && text.contains("a topic that this device does not use"),
         "the trace was captured: {text}"
     );
     assert!(!captured.has_secret(), "{text}");

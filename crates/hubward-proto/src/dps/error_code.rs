@@ -1,25 +1,25 @@
-//! The error codes of DPS: what they mean, whether asking again can help.
+//! The error codes of DPS: what they mean, and whether a retry can help.
 
-/// What is behind a status and an error code of DPS.
+/// The cause of a refusal, according to its status and error code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Cause {
-    /// The service does not accept who the device says it is: wrong key, wrong or expired token,
-    /// unknown registration id. It does not tell these apart.
+    /// The service does not accept the device's identity: wrong key, wrong or expired token, or unknown
+    /// registration id. The status does not show which.
     Credential,
-    /// Nothing there: wrong id scope, or an operation the service has forgotten.
+    /// The service did not find the resource: wrong id scope, or an unknown operation.
     NotFound,
-    /// Somebody registers the same id at this moment.
+    /// Another client registers the same id at the same time.
     Conflict,
     /// Too many requests.
     Throttled,
-    /// The service's own trouble.
+    /// The service failed.
     Server,
-    /// The request is wrong, and will be wrong again.
+    /// The request is not valid; repeating it does not help.
     Request,
 }
 
-/// Names the cause of a refusal, from the HTTP status (over MQTT it stands in the topic) and the
+/// Returns the cause of a refusal, from the HTTP status (over MQTT, the topic contains it) and the error
 /// code of the body.
 ///
 /// Source: `[doc]` iot-dps/how-to-troubleshoot-dps.md for the classes; `[sdk]` azure-sdk-for-c for the
@@ -27,7 +27,7 @@ pub enum Cause {
 #[must_use]
 pub fn cause(status: u16, error_code: Option<u32>) -> Cause {
     let class = match status {
-        // A body that is more precise than its envelope.
+        // With a successful status, the error code of the body decides.
         200..300 => error_code.and_then(|it| u16::try_from(it / 1000).ok()).unwrap_or(status),
         _ => status,
     };
@@ -42,14 +42,14 @@ pub fn cause(status: u16, error_code: Option<u32>) -> Cause {
 }
 
 impl Cause {
-    /// Whether the same request may succeed later.
+    /// Returns whether the same request may succeed later.
     #[must_use]
     pub const fn is_retryable(self) -> bool {
         matches!(self, Self::Conflict | Self::Throttled | Self::Server)
     }
 }
 
-/// What an error code says, in our words. `None` for a code no source explains.
+/// Returns a short explanation of an error code. Returns `None` for a code that no source explains.
 ///
 /// Source: the table in docs/protocol of this project's sources: `[sdk]` azure-iot-sdk-c
 /// prov_device_ll_client.c; `[seen]` issue traces.
@@ -57,12 +57,12 @@ impl Cause {
 pub const fn meaning(error_code: u32) -> Option<&'static str> {
     Some(match error_code {
         400_207 => "the custom allocation webhook answered with an error",
-        400_208 => "no hub was found for the device: the enrollment names none that is linked",
+        400_208 => "no hub was found for the device: the enrollment names no linked hub",
         400_209 => "the custom allocation webhook was not allowed or not reachable",
         401_000 | 401_002 => "wrong key, wrong or expired token, or unknown registration id",
         404_201 | 404_202 | 404_204 => "no such registration or enrollment",
         409_201 | 409_204 => "the enrollment exists already",
-        409_203 => "somebody else registers the same id at this moment",
+        409_203 => "another client registers the same id at this moment",
         429_001 => "too many registrations at this moment",
         _ => return None,
     })
@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn decides_by_status_then_code() {
+    fn the_status_decides_before_the_code() {
         for (status, code, cause, retry) in [
             (400, Some(400_207), Cause::Request, false),
             (401, Some(401_002), Cause::Credential, false),

@@ -9,7 +9,7 @@ use crate::{IdScope, OperationId, ProtoError, RegistrationId};
 /// Source: `[doc]` iot-dps/iot-dps-https-sym-key-support.md.
 pub const CONTENT_TYPE: &str = "application/json; charset=utf-8";
 
-/// Header with the service's own id of a request.
+/// Header with the service's id of a request.
 ///
 /// Source: `[doc]` iot-dps/iot-dps-https-sym-key-support.md, transcripts.
 pub const REQUEST_ID: &str = "x-ms-request-id";
@@ -19,7 +19,7 @@ pub const REQUEST_ID: &str = "x-ms-request-id";
 /// Source: `[doc]` iot-dps device API, "Error response".
 pub const ERROR_CODE: &str = "x-ms-error-code";
 
-/// What a device asks over HTTPS.
+/// The requests of a device over HTTPS.
 ///
 /// Source: `[doc]` azure-rest-api-specs, deviceprovisioningservices device routes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,12 +28,12 @@ pub enum DpsOperation {
     Register,
     /// `GET …/operations/{operationId}`
     Status(OperationId),
-    /// `POST /{idScope}/registrations/{registrationId}`: look up an earlier result.
+    /// `POST /{idScope}/registrations/{registrationId}`: looks up an earlier result.
     Lookup,
 }
 
 impl DpsOperation {
-    /// The HTTP method.
+    /// Returns the HTTP method.
     #[must_use]
     pub const fn method(&self) -> &'static str {
         match self {
@@ -44,7 +44,8 @@ impl DpsOperation {
     }
 }
 
-/// Path and query of an operation, ids percent-encoded as single segments, with our [`API_VERSION`].
+/// Returns the path and query of a request. Each id is percent-encoded as one segment. The query contains
+/// [`API_VERSION`].
 #[must_use]
 pub fn target(id_scope: &IdScope, registration_id: &RegistrationId, operation: &DpsOperation) -> String {
     let id = encode(registration_id.as_str());
@@ -58,21 +59,21 @@ pub fn target(id_scope: &IdScope, registration_id: &RegistrationId, operation: &
     format!("/{id_scope}/registrations/{id}{tail}?api-version={API_VERSION}")
 }
 
-/// A request to the DPS device API, as a server reads it.
+/// A request to the DPS device API, as a server parses it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DpsHttpRequest {
-    /// Which DPS instance.
+    /// The id scope of the DPS instance.
     pub id_scope: IdScope,
-    /// Who asks.
+    /// The registration id of the device.
     pub registration_id: RegistrationId,
-    /// What is asked.
+    /// The requested operation.
     pub operation: DpsOperation,
 }
 
-/// Why a request is none of the DPS device API.
+/// Why a request does not belong to the DPS device API.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NoSuchRequest {
-    /// The path is another one: 404.
+    /// The path does not exist: 404.
     Path,
     /// The path exists, but not with this method: 405.
     Method,
@@ -83,10 +84,10 @@ pub enum NoSuchRequest {
 }
 
 impl DpsHttpRequest {
-    /// Reads method, path and query; fixed words of the path in any letter case.
+    /// Parses method, path and query. The letter case of the fixed path segments does not matter.
     ///
     /// # Errors
-    /// [`NoSuchRequest`] says which status to answer.
+    /// [`NoSuchRequest`]; each variant names the status to answer with.
     pub fn parse(method: &str, path: &str, query: Option<&str>) -> Result<Self, NoSuchRequest> {
         let parts: Option<Vec<String>> = path.trim_start_matches('/').split('/').map(decode).collect();
         let parts = parts.ok_or(NoSuchRequest::Path)?;
@@ -130,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_what_it_writes() {
+    fn parses_its_own_encoding() {
         let (id_scope, registration_id) = ids();
         let operation_id = OperationId::new("4.d0a671905ea5b2c8.42d78160-4c78-479e-8be7-61d5e55dac0d").expect("id");
         for (operation, expected) in [
@@ -151,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn tells_path_method_version_and_id_apart() {
+    fn path_method_version_and_id_have_different_errors() {
         let version = Some("api-version=2019-03-31");
         for (method, path, query, expected) in [
             ("PUT", "/", version, NoSuchRequest::Path),

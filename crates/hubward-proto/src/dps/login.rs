@@ -1,24 +1,24 @@
-//! Who a device says it is when it talks to DPS: user name, resource to sign.
+//! The identity of a device at DPS: the MQTT user name and the resource of its token.
 
 use crate::percent::{decode, encode};
 use crate::{IdScope, ProtoError, RegistrationId};
 
-/// The host that serves every DPS instance; the id scope tells them apart.
+/// The host of all DPS instances. The id scope selects the instance.
 ///
 /// Source: `[doc]` iot-dps/about-iot-dps.md.
 pub const GLOBAL_HOST: &str = "global.azure-devices-provisioning.net";
 
-/// The api-version we send, over HTTPS and MQTT alike.
+/// The `api-version` that hubward sends over HTTPS and MQTT.
 ///
 /// Source: `[sdk]` azure-iot-sdk-c (sends it over both); stable since 2021.
 pub const API_VERSION: &str = "2021-06-01";
 
-/// The `skn` of a device's token for DPS.
+/// The policy name (`skn`) of a device's token for DPS.
 ///
 /// Source: `[doc]` iot-dps/concepts-symmetric-key-attestation.md.
 pub const SAS_POLICY: &str = "registration";
 
-/// What a device's token for DPS is for, to be signed percent-encoded.
+/// Returns the resource of a device's token for DPS. The signed text contains it percent-encoded.
 ///
 /// Source: `[doc]` iot-dps/concepts-symmetric-key-attestation.md, "Detailed attestation process".
 #[must_use]
@@ -26,38 +26,38 @@ pub fn sas_resource(id_scope: &IdScope, registration_id: &RegistrationId) -> Str
     format!("{id_scope}/registrations/{registration_id}")
 }
 
-/// The MQTT user name of a device at DPS; the client id is the registration id.
+/// The MQTT user name of a device at DPS. The client id is the registration id.
 ///
 /// `{idScope}/registrations/{registrationId}/api-version={v}[&ClientVersion={percent-encoded}]`,
-/// without a `?`, ids not encoded.
+/// without a `?`. The ids are not encoded.
 ///
 /// Source: `[doc]` iot-dps/iot-mqtt-connect-to-iot-dps.md; vectors `dps-*`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DpsUsername {
-    /// Which DPS instance.
+    /// The id scope of the DPS instance.
     pub id_scope: IdScope,
-    /// Who registers.
+    /// The registration id of the device.
     pub registration_id: RegistrationId,
-    /// `api-version`, not empty; its value is nobody's business but the service's.
+    /// `api-version`; not empty. The parser accepts any value, because only the service can judge it.
     pub api_version: String,
     /// `ClientVersion`: name and version of the program, decoded.
     pub client_version: Option<String>,
 }
 
 impl DpsUsername {
-    /// A user name with our [`API_VERSION`].
+    /// Creates a user name with [`API_VERSION`].
     #[must_use]
     pub fn new(id_scope: IdScope, registration_id: RegistrationId, client_version: Option<String>) -> Self {
         Self { id_scope, registration_id, api_version: API_VERSION.to_owned(), client_version }
     }
 
-    /// Whether a user name is one for DPS rather than for a hub, where both share a listener.
+    /// Returns whether a user name is for DPS and not for a hub. A server with one listener for both needs it.
     #[must_use]
     pub fn is_one(text: &str) -> bool {
         text.split('/').nth(1) == Some("registrations")
     }
 
-    /// The text that goes into CONNECT.
+    /// Encodes the user name for CONNECT.
     #[must_use]
     pub fn encode(&self) -> String {
         let Self { id_scope, registration_id, api_version, client_version } = self;
@@ -70,8 +70,8 @@ impl DpsUsername {
         text
     }
 
-    /// Reads the text of a CONNECT. Unknown parameters are ignored, the first of two wins, a `?`
-    /// before the parameters is tolerated.
+    /// Parses the user name of a CONNECT. Unknown parameters are ignored. If a parameter occurs twice, the
+    /// first one counts. A `?` before the parameters is accepted.
     ///
     /// # Errors
     /// [`ProtoError::Username`] or [`ProtoError::Id`] with the rule it breaks.
@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_what_it_writes() {
+    fn parses_its_own_encoding() {
         let scope = IdScope::new("0ne00000000").expect("scope");
         let id = RegistrationId::new("device1").expect("id");
         let name = DpsUsername::new(scope, id, Some("hubward/0.1.0 (linux)".into()));
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn an_odd_version_is_written_as_it_was_read() {
+    fn an_unusual_version_is_encoded_as_it_was_parsed() {
         let text = "0ne1/registrations/d1/api-version=a%26ClientVersion%3Db";
         let name = DpsUsername::parse(text).expect("a user name");
         assert_eq!((name.api_version.as_str(), &name.client_version), ("a&ClientVersion=b", &None));
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_the_service_refuses() {
+    fn refuses_user_names_that_the_service_refuses() {
         for text in [
             "",
             "0ne1/registrations/d1",

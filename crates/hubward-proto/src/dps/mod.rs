@@ -1,4 +1,4 @@
-//! DPS, the device side: topics, paths, user name, bodies, error codes, and the registration flow.
+//! The device API of DPS: topics, paths, user name, bodies, error codes, and the registration flow.
 
 pub mod error_code;
 pub mod http;

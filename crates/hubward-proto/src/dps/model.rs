@@ -1,4 +1,4 @@
-//! The JSON bodies of the DPS device API. Unknown fields are ignored; unknown words are kept.
+//! The JSON bodies of the DPS device API. Parsers ignore unknown fields and keep unknown words.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::{ProtoError, RegistrationId};
 
-/// A word of the service: known ones as variants, others kept as they came.
+/// Defines an enum for a word of the service: known words become variants, other words are kept unchanged.
 macro_rules! word {
     ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $text:literal,)+ }) => {
         $(#[$doc])*
@@ -16,12 +16,12 @@ macro_rules! word {
         #[non_exhaustive]
         pub enum $name {
             $($(#[$vdoc])* $variant,)+
-            /// A word that did not exist when this was written.
+            /// A word that this version does not know.
             Unknown(String),
         }
 
         impl $name {
-            /// The service's word.
+            /// Returns the service's word.
             #[must_use]
             pub fn as_str(&self) -> &str {
                 match self {
@@ -57,35 +57,35 @@ macro_rules! word {
 pub(crate) use word;
 
 word! {
-    /// How far a registration is.
+    /// The status of a registration.
     ///
     /// Source: `[doc]` azure-rest-api-specs, deviceprovisioningservices device models.
     AssignmentStatus {
-        /// Nothing decided yet; never seen in traces of devices.
+        /// The service has not started to assign a hub. No trace of a device shows this status.
         Unassigned = "unassigned",
-        /// The service is looking for a hub: ask again.
+        /// The service is still assigning a hub: poll again.
         Assigning = "assigning",
-        /// Done: the answer names hub and device id.
+        /// Finished: the answer names the hub and the device id.
         Assigned = "assigned",
-        /// Done: the service could not assign a hub.
+        /// Finished: the service could not assign a hub.
         Failed = "failed",
-        /// Done: the enrollment is switched off.
+        /// Finished: the enrollment is disabled.
         Disabled = "disabled",
     }
 }
 
 word! {
-    /// What an assignment did to the device's data.
+    /// How an assignment changed the device's data.
     ///
     /// Source: `[doc]` iot-dps/concepts-device-reprovision.md.
     Substatus {
-        /// First assignment, or a repeated one that changed nothing.
+        /// The first assignment, or a later one that changed nothing.
         InitialAssignment = "initialAssignment",
-        /// Moved to another hub, twin taken along.
+        /// The device moved to another hub with its twin.
         DeviceDataMigrated = "deviceDataMigrated",
-        /// Moved to another hub, twin as the enrollment says.
+        /// The device moved to another hub; its twin was reset to the enrollment's initial twin.
         DeviceDataReset = "deviceDataReset",
-        /// Back to the state of the enrollment.
+        /// The device was reset to the state of the enrollment.
         ReprovisionedToInitialAssignment = "reprovisionedToInitialAssignment",
     }
 }
@@ -96,28 +96,28 @@ word! {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct DeviceRegistration {
-    /// Who registers; must be the id of path or user name.
+    /// The registration id. It must equal the id in the path or user name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub registration_id: Option<String>,
-    /// Anything the custom allocation should see. JSON `null` counts as absent.
+    /// Data for the custom allocation webhook. JSON `null` counts as absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub payload: Option<Value>,
 }
 
 impl DeviceRegistration {
-    /// The body for a device, with or without a payload.
+    /// Creates the body for a device, with or without a payload.
     #[must_use]
     pub fn new(registration_id: &RegistrationId, payload: Option<Value>) -> Self {
         Self { registration_id: Some(registration_id.to_string()), payload }
     }
 
-    /// As JSON.
+    /// Encodes the body as JSON.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("strings and JSON values always serialize")
     }
 
-    /// Reads a body; an empty one (one SDK sends none) counts as `{}`.
+    /// Parses a body. An empty body counts as `{}`, because one SDK sends no body.
     ///
     /// # Errors
     /// [`ProtoError::Json`].
@@ -135,85 +135,85 @@ impl DeviceRegistration {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RegistrationOperation {
-    /// Which operation to ask about; empty or absent in some answers.
+    /// The id of the operation to poll; empty or absent in some answers.
     #[serde(default)]
     pub operation_id: String,
-    /// How far it is.
+    /// The status of the registration.
     pub status: AssignmentStatus,
     /// The details; absent in the first answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub registration_state: Option<RegistrationState>,
 }
 
-/// What DPS knows of a device's registration.
+/// The record of a device's registration at DPS.
 ///
 /// Source: `[doc]` azure-rest-api-specs, `DeviceRegistrationResult`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 #[non_exhaustive]
 pub struct RegistrationState {
-    /// Who registered.
+    /// The registration id.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub registration_id: Option<String>,
-    /// When the record was made; UTC with seven fractional digits.
+    /// When the record was created; UTC with seven fractional digits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub created_date_time_utc: Option<String>,
-    /// Host name of the hub.
+    /// The host name of the hub.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub assigned_hub: Option<String>,
     /// The device's id at that hub.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub device_id: Option<String>,
-    /// How far it is.
+    /// The status of the registration.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<AssignmentStatus>,
-    /// What it did to the device's data.
+    /// How the assignment changed the device's data.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub substatus: Option<Substatus>,
-    /// Why it failed, as a number of the service.
+    /// The service's error code, if the registration failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error_code: Option<u32>,
-    /// Why it failed, in words.
+    /// The service's error message, if the registration failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error_message: Option<String>,
     /// When the record last changed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_updated_date_time_utc: Option<String>,
-    /// Version of the record.
+    /// The version of the record.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub etag: Option<String>,
-    /// What the custom allocation sent along.
+    /// The payload that the custom allocation webhook returned.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub payload: Option<Value>,
-    /// How the device proved itself, for a symmetric key: `{"enrollmentGroupId": …}` or `{}`.
+    /// Present if the device authenticated with a symmetric key: `{"enrollmentGroupId": …}` or `{}`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub symmetric_key: Option<Value>,
-    /// Which protocol the hub speaks; absent means the MQTT 3.1.1 one everybody uses.
+    /// The protocol that the hub requires. Absent means the usual protocol over MQTT 3.1.1.
     ///
     /// Source: `[sdk]` Azure/azure-iot-sdk, c/docs/architecture.md.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connection_profile: Option<String>,
 }
 
-/// The body of a refusal, over HTTPS and MQTT alike.
+/// The body of a refusal, over HTTPS and MQTT.
 ///
 /// Source: `[doc]` azure-rest-api-specs, `ProvisioningServiceErrorDetails`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ServiceError {
-    /// Six digits, of which the first three are the HTTP status.
+    /// The six-digit error code. Its first three digits are the HTTP status.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error_code: Option<u32>,
-    /// The service's id of this refusal; what its support asks for.
+    /// The service's id of this refusal. Microsoft's support asks for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tracking_id: Option<String>,
-    /// Why, in words.
+    /// The error message.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// When.
+    /// When the service refused the request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timestamp_utc: Option<String>,
-    /// More.
+    /// Additional details.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub info: Option<BTreeMap<String, String>>,
 }
@@ -223,7 +223,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_the_documented_answers() {
+    fn parses_the_documented_answers() {
         let operation: RegistrationOperation = serde_json::from_str(
             r#"{"operationId":"4.d0a671905ea5b2c8.42d78160-4c78-479e-8be7-61d5e55dac0d","status":"assigned",
              "registrationState":{"registrationId":"d1","createdDateTimeUtc":"2024-01-02T03:04:05.1234567Z",
@@ -238,16 +238,16 @@ mod tests {
     }
 
     #[test]
-    fn keeps_words_it_does_not_know() {
+    fn keeps_unknown_words() {
         let operation: RegistrationOperation =
             serde_json::from_str(r#"{"status":"thinking","news":1}"#).expect("unknown word and field");
         assert_eq!(operation.status, AssignmentStatus::Unknown("thinking".into()));
         assert_eq!(serde_json::to_string(&operation.status).expect("JSON"), "\"thinking\"");
     }
 
-    /// Vectors `dps-*`, Node's form.
+    /// Source: vectors `dps-*`, the form of Node.
     #[test]
-    fn writes_the_shortest_body() {
+    fn encodes_the_shortest_body() {
         let id = RegistrationId::new("device1").expect("id");
         assert_eq!(DeviceRegistration::new(&id, None).encode(), br#"{"registrationId":"device1"}"#);
         let null = DeviceRegistration::parse(br#"{"payload": null, "registrationId": "device1"}"#).expect("JSON");

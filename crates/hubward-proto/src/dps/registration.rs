@@ -1,7 +1,7 @@
-//! The registration flow as a pure state machine: register, poll, wait, try again, end.
+//! The registration flow as a pure state machine: register, poll, wait, retry, end.
 //!
-//! A driver asks [`Registration::step`] what to do, does it, and tells the outcome with
-//! [`Registration::on_reply`]. No clock, no socket, no randomness of its own.
+//! A driver calls [`Registration::step`] to get the next step, performs it, and passes the outcome to
+//! [`Registration::on_reply`]. The state machine has no clock, no socket and no random numbers of its own.
 
 use std::time::{Duration, Instant};
 
@@ -17,11 +17,11 @@ pub struct Registration {
     deadline: Option<Instant>,
     operation: Option<OperationId>,
     state: State,
-    /// Refusals and losses in a row; a good answer ends the row.
+    /// Number of consecutive failures. A successful answer resets it.
     failures: u32,
-    /// How often the service forgot an operation, and the device registered anew.
-    forgotten: u32,
-    /// Logins in a row that the service refused as unavailable.
+    /// How often the service did not know an operation and the device registered again.
+    reregistrations: u32,
+    /// Consecutive logins that the service refused as unavailable.
     unavailable: u32,
 }
 
@@ -31,17 +31,17 @@ enum State {
     Ended(RegistrationEnd),
 }
 
-/// What the driver is to do now.
+/// The next step of the driver.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Step {
     /// Send the registration, then call [`Registration::on_reply`].
     Register,
-    /// Ask how this operation is doing, then call [`Registration::on_reply`].
+    /// Request the status of this operation, then call [`Registration::on_reply`].
     Poll(OperationId),
-    /// Ask again at this moment.
+    /// Call [`Registration::step`] again at this time.
     WaitUntil(Instant),
-    /// There is nothing left to do.
+    /// The registration has ended.
     End(RegistrationEnd),
 }
 
@@ -49,20 +49,21 @@ pub enum Step {
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum RegistrationEnd {
-    /// The device has a hub.
+    /// DPS assigned the device to a hub.
     Assigned(Box<Assignment>),
-    /// The service said `failed` or `disabled`.
+    /// The service answered `failed` or `disabled`.
     Rejected {
-        /// Which of the two.
+        /// The status in the answer.
         status: AssignmentStatus,
-        /// The service's record, with error code and message if it gave them.
+        /// The service's record, with error code and message if the service sent them.
         state: Box<RegistrationState>,
     },
-    /// The last failure is final: not worth repeating, or too many in a row, or no time left.
+    /// The flow does not retry after the last failure: a retry cannot help, there were too many consecutive
+    /// failures, or the deadline is too close.
     GaveUp {
-        /// How many failures in a row.
+        /// Number of consecutive failures.
         failures: u32,
-        /// Whether another attempt was due, but only after the deadline.
+        /// Whether the flow would have retried, but only after the deadline.
         out_of_time: bool,
     },
     /// The deadline passed, or the service asked to wait beyond it, while it was still assigning.
@@ -71,74 +72,75 @@ pub enum RegistrationEnd {
     Broken(ProtoError),
 }
 
-/// What DPS assigned.
+/// The hub and the device id that DPS assigned.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Assignment {
     /// The hub.
     pub hub: HubHost,
-    /// The device's id there; may differ from the registration id.
+    /// The id of the device at this hub. It may differ from the registration id.
     pub device_id: DeviceId,
-    /// The service's whole record: substatus, payload, etag, times.
+    /// The complete record of the service: substatus, payload, etag, times.
     pub state: RegistrationState,
 }
 
 impl Assignment {
-    /// Who the device is at its hub: what topics, user name and tokens there are built from.
+    /// Returns the identity of the device at its hub, from which its topics, user name and tokens are built.
     #[must_use]
     pub fn identity(&self) -> HubIdentity {
         HubIdentity::new(self.hub.clone(), self.device_id.clone())
     }
 }
 
-/// The plain view of a transport error that the flow decides on.
+/// A transport error, reduced to what the registration flow needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Failure {
-    /// What kind.
+    /// The kind of failure.
     pub kind: FailureKind,
-    /// How long the service asked to wait, if it did.
+    /// How long the service asked to wait, if it named a time.
     pub retry_after: Option<Duration>,
 }
 
 impl Failure {
-    /// A failure of a kind, with the wait the service asked for.
+    /// Creates a failure.
     #[must_use]
     pub const fn new(kind: FailureKind, retry_after: Option<Duration>) -> Self {
         Self { kind, retry_after }
     }
 }
 
-/// The kinds of failures that the flow tells apart.
+/// The kinds of failures that the flow handles differently.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FailureKind {
-    /// No answer: connection refused, cut, timed out. The operation may well go on.
+    /// No answer: the connection was refused or closed, or timed out. The operation may still run.
     Network,
-    /// The service asks to slow down.
+    /// The service throttles the client.
     Throttled,
-    /// The service has trouble (5xx).
+    /// The service failed (5xx).
     Server,
     /// The service refuses the login as unavailable (CONNACK 3). DPS refuses a foreign ID scope in the
     /// same way, so this cannot be retried for long.
     ///
     /// Source: `[seen]` a Microsoft engineer in Azure/azure-iot-sdk-python, issue 670.
     Unavailable,
-    /// The service does not know the operation it was asked about.
+    /// The service does not know the operation.
     OperationUnknown,
-    /// Asking again cannot help.
+    /// A retry cannot help.
     Final,
 }
 
-/// How often and how long to try again.
+/// How often the flow retries and how long it waits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RetryPolicy {
-    /// Most failures in a row; the one after gives up.
+    /// Maximum number of consecutive failures. The flow gives up at the next one.
     pub max_failures: u32,
-    /// The first wait, doubled each time; the actual wait is a random share of it.
+    /// The longest wait after the first failure. It doubles with each failure; the actual wait is a random
+    /// share of it.
     pub first_wait: Duration,
-    /// The wait stops growing here.
+    /// The upper limit of the doubled wait.
     pub longest_wait: Duration,
 }
 
@@ -149,7 +151,7 @@ impl Default for RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// Sets [`RetryPolicy::max_failures`]; 0 tries once.
+    /// Sets [`RetryPolicy::max_failures`]; with 0 the flow does not retry.
     #[must_use]
     pub const fn max_failures(mut self, max_failures: u32) -> Self {
         self.max_failures = max_failures;
@@ -172,27 +174,35 @@ impl RetryPolicy {
 }
 
 impl Registration {
-    /// A new registration. `deadline` bounds all of it: requests, waits and retries.
+    /// Creates a registration. `deadline` limits all requests, waits and retries together.
     #[must_use]
     pub const fn new(policy: RetryPolicy, deadline: Option<Instant>) -> Self {
-        Self { policy, deadline, operation: None, state: State::Ready { not_before: None }, failures: 0, forgotten: 0, unavailable: 0 }
+        Self {
+            policy,
+            deadline,
+            operation: None,
+            state: State::Ready { not_before: None },
+            failures: 0,
+            reregistrations: 0,
+            unavailable: 0,
+        }
     }
 
-    /// Continues an operation that was begun earlier instead of registering (registrations are
-    /// billed, polls are not).
+    /// Continues an earlier operation instead of registering again: the service bills registrations, but not
+    /// polls.
     #[must_use]
     pub fn resume(mut self, operation: OperationId) -> Self {
         self.operation = Some(operation);
         self
     }
 
-    /// The operation that runs, once the service named it.
+    /// Returns the running operation, if the service has named it.
     #[must_use]
     pub const fn operation(&self) -> Option<&OperationId> {
         self.operation.as_ref()
     }
 
-    /// What to do at `now`. Call it again after doing it.
+    /// Returns the next step at `now`. Call it again after each step.
     #[must_use]
     pub fn step(&mut self, now: Instant) -> Step {
         let not_before = match &self.state {
@@ -209,8 +219,8 @@ impl Registration {
         }
     }
 
-    /// Tells the outcome of a request. `jitter` is a random number from 0 up to 1; it spreads the
-    /// retries of many devices.
+    /// Processes the outcome of a request. `jitter` is a random number from 0 to 1, which spreads the retries
+    /// of many devices over time.
     pub fn on_reply(&mut self, now: Instant, jitter: f64, reply: Result<&DpsReply, Failure>) {
         if matches!(self.state, State::Ended(_)) {
             return;
@@ -219,7 +229,7 @@ impl Registration {
             Ok(DpsReply { body: DpsBody::Operation(operation), retry_after, status }) => {
                 self.failures = 0;
                 match (&operation.status, status) {
-                    // The answer would stay the same until the deadline.
+                    // The operation has ended, so polling again would give the same answer.
                     (AssignmentStatus::Unknown(word), Some(status)) if *status != DpsReply::ACCEPTED => {
                         let problem = ProtoError::UnknownStatus(Excerpt(word).to_string());
                         self.end(RegistrationEnd::Broken(problem));
@@ -248,13 +258,12 @@ impl Registration {
                 let state = Box::new(operation.registration_state.clone().unwrap_or_default());
                 self.end(RegistrationEnd::Rejected { status: status.clone(), state });
             }
-            // `unassigned` was never seen in a trace; C# and Java treat it like `assigning`. A word that
-            // this version does not know may be a new step of the same kind, unless the operation has
-            // ended: if there is an operation to ask about, ask.
+            // No trace shows `unassigned`; the C# and Java SDKs treat it like `assigning`. An unknown status
+            // may be a new status of a running operation: poll if the operation is known.
             AssignmentStatus::Assigning | AssignmentStatus::Unassigned | AssignmentStatus::Unknown(_) => {
-                // "At once" is meant for the first poll; a loop of them would only burn the network.
+                // Only the first poll may follow at once: a tight loop of polls would load the network.
                 let least = if self.operation.is_some() { limits::POLL_FLOOR } else { Duration::ZERO };
-                // A poll's answer may lack the id: the operation stays the one we asked about.
+                // The answer to a poll may lack the operation id: then the id stays the same.
                 if !operation.operation_id.is_empty() {
                     match OperationId::new(operation.operation_id.as_str()) {
                         Ok(id) => self.operation = Some(id),
@@ -287,14 +296,14 @@ impl Registration {
                 self.end(RegistrationEnd::GaveUp { failures, out_of_time: false });
                 return;
             }
-            // Registrations are billed: a service that forgets them all is not asked for ever.
-            FailureKind::OperationUnknown if self.forgotten == FORGOTTEN_MAX => {
+            // The service bills registrations, so the number of new registrations is limited.
+            FailureKind::OperationUnknown if self.reregistrations == REREGISTRATIONS_MAX => {
                 self.end(RegistrationEnd::GaveUp { failures, out_of_time: false });
                 return;
             }
             FailureKind::OperationUnknown => {
                 self.operation = None;
-                self.forgotten += 1;
+                self.reregistrations += 1;
                 Duration::ZERO
             }
             FailureKind::Unavailable if self.unavailable == UNAVAILABLE_MAX => {
@@ -302,7 +311,7 @@ impl Registration {
                 return;
             }
             FailureKind::Server | FailureKind::Unavailable => limits::SERVER_ERROR_WAIT,
-            // A throttled request with no hint is as good as a server in trouble.
+            // Without a Retry-After, wait as long as after a server error.
             FailureKind::Throttled if failure.retry_after.is_none() => limits::SERVER_ERROR_WAIT,
             FailureKind::Throttled | FailureKind::Network => Duration::ZERO,
         };
@@ -326,29 +335,29 @@ impl Registration {
 }
 
 impl RetryPolicy {
-    /// The most to wait after this many failures in a row: doubling, up to the longest.
+    /// Returns the longest wait after this many consecutive failures.
     fn wait_after(&self, failures: u32) -> Duration {
         let doublings = failures.saturating_sub(1).min(16);
         self.first_wait.saturating_mul(1 << doublings).min(self.longest_wait).min(LONGEST)
     }
 }
 
-/// How often a registration begins anew because the service does not know its operation.
+/// Maximum number of new registrations because the service does not know the operation.
 ///
 /// Source: `[guess]`.
-const FORGOTTEN_MAX: u32 = 3;
+const REREGISTRATIONS_MAX: u32 = 3;
 
-/// After this many logins in a row that the service refused as unavailable, the registration fails.
+/// Maximum number of consecutive logins that the service refuses as unavailable.
 const UNAVAILABLE_MAX: u32 = 3;
 
-/// The only connection profile we speak; absent means the same.
+/// The only connection profile that hubward supports. An absent profile means the same.
 const CLASSIC: &str = "classic";
 
 fn assignment(operation: &RegistrationOperation) -> Result<Assignment, ProtoError> {
     let state = operation.registration_state.clone().ok_or(ProtoError::Missing("registrationState"))?;
     if let Some(profile) = state.connection_profile.as_deref().filter(|it| *it != CLASSIC) {
         return Err(ProtoError::Unexpected(format!(
-            "the hub speaks the connection profile `{}`, which hubward does not (it speaks `{CLASSIC}`)",
+            "the hub requires the connection profile `{}`, but hubward supports only `{CLASSIC}`",
             Excerpt(profile)
         )));
     }

@@ -1,32 +1,32 @@
-//! The MQTT topics of DPS: two a device publishes to, one it hears on.
+//! The MQTT topics of DPS: a device publishes to two of them and subscribes to the third.
 
 use crate::{OperationId, ProtoError};
 
-/// The filter a device subscribes to before it publishes.
+/// The topic filter that a device subscribes to before it publishes.
 ///
 /// Source: `[doc]` iot-dps/iot-mqtt-connect-to-iot-dps.md; vectors `dps-*`.
 pub const RESPONSE_FILTER: &str = "$dps/registrations/res/#";
 
-/// Where a device publishes its registration.
+/// The topic to which a device publishes its registration.
 ///
 /// Source: `[doc]` iot-dps/iot-mqtt-connect-to-iot-dps.md; vectors `dps-*`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RegisterTopic {
-    /// Chosen by the client, repeated in the answer.
+    /// The id that the client chose. The answer repeats it.
     pub request_id: String,
 }
 
 impl RegisterTopic {
-    /// The topic as text.
+    /// Encodes the topic.
     #[must_use]
     pub fn encode(&self) -> String {
         format!("{REGISTER}{}", self.request_id)
     }
 
-    /// Reads the topic of a publish to DPS.
+    /// Parses the topic of a publish to DPS.
     ///
     /// # Errors
-    /// [`ProtoError::Topic`] if it is another one or lacks the request id.
+    /// [`ProtoError::Topic`] if it is another topic or lacks the request id.
     pub fn parse(topic: &str) -> Result<Self, ProtoError> {
         let wrong = || ProtoError::topic(topic, "expected $dps/registrations/PUT/iotdps-register/?$rid={id}");
         let rest = topic.strip_prefix(REGISTER).ok_or_else(wrong)?;
@@ -38,28 +38,28 @@ impl RegisterTopic {
     }
 }
 
-/// Where a device publishes its question how an operation is doing.
+/// The topic to which a device publishes a poll: the request for the status of an operation.
 ///
 /// Source: `[doc]` iot-dps/iot-mqtt-connect-to-iot-dps.md; vectors `dps-*`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OperationTopic {
-    /// Chosen by the client, repeated in the answer.
+    /// The id that the client chose. The answer repeats it.
     pub request_id: String,
-    /// Which operation.
+    /// The id of the operation.
     pub operation_id: OperationId,
 }
 
 impl OperationTopic {
-    /// The topic as text.
+    /// Encodes the topic.
     #[must_use]
     pub fn encode(&self) -> String {
         format!("{OPERATION}{}&operationId={}", self.request_id, self.operation_id)
     }
 
-    /// Reads the topic of a publish to DPS.
+    /// Parses the topic of a publish to DPS.
     ///
     /// # Errors
-    /// [`ProtoError::Topic`] if it is another one or lacks one of the ids.
+    /// [`ProtoError::Topic`] if it is another topic or lacks one of the ids.
     pub fn parse(topic: &str) -> Result<Self, ProtoError> {
         let wrong = || {
             ProtoError::topic(
@@ -74,10 +74,9 @@ impl OperationTopic {
     }
 }
 
-/// Where DPS answers.
+/// The topic to which DPS publishes its answers.
 ///
-/// `$rid` comes first when we write it: one SDK looks for it there, and another loses whatever
-/// stands before it.
+/// The encoder writes `$rid` first: one SDK expects it there, and another ignores every parameter before it.
 ///
 /// Source: `[doc]` iot-dps/iot-mqtt-connect-to-iot-dps.md; `[sdk]` csharp, python; vectors
 /// `dps-response-*`.
@@ -87,12 +86,12 @@ pub struct ResponseTopic {
     pub status: u16,
     /// The id of the request it answers.
     pub request_id: String,
-    /// The value of `retry-after` as it stands; see [`retry_after::parse`](crate::retry_after::parse).
+    /// The value of `retry-after`, unparsed; see [`retry_after::parse`](crate::retry_after::parse).
     pub retry_after: Option<String>,
 }
 
 impl ResponseTopic {
-    /// The topic as text.
+    /// Encodes the topic.
     #[must_use]
     pub fn encode(&self) -> String {
         let mut topic = format!("{RESPONSE}{}/?$rid={}", self.status, self.request_id);
@@ -103,10 +102,10 @@ impl ResponseTopic {
         topic
     }
 
-    /// Reads the topic of an answer: parameters in any order, unknown ones ignored.
+    /// Parses the topic of an answer. The parameters may have any order; unknown ones are ignored.
     ///
     /// # Errors
-    /// [`ProtoError::Topic`] if it is another topic, or status or request id are missing.
+    /// [`ProtoError::Topic`] if it is another topic, or if the status or the request id is missing.
     pub fn parse(topic: &str) -> Result<Self, ProtoError> {
         let wrong = || ProtoError::topic(topic, "expected $dps/registrations/res/{status}/?$rid={id}");
         let (status, parameters) = topic.strip_prefix(RESPONSE).and_then(|it| it.split_once("/?")).ok_or_else(wrong)?;
@@ -133,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parameters_come_in_any_order() {
+    fn parameters_may_have_any_order() {
         let expected = ResponseTopic { status: 429, request_id: "7".into(), retry_after: Some("3".into()) };
         for topic in [
             "$dps/registrations/res/429/?$rid=7&retry-after=3",

@@ -1,5 +1,5 @@
-//! What a hub says beside the status of a refusal. It is read, never relied on: whatever the body
-//! holds, the status stands.
+//! The body of a refusal by a hub. It only adds details: the status of a refusal counts even if its body is
+//! not valid.
 
 use serde_json::Value;
 
@@ -7,18 +7,18 @@ use serde_json::Value;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ErrorBody {
-    /// Six digits, of which the first three are mostly the HTTP status.
+    /// The six-digit error code. Its first three digits are usually the HTTP status.
     pub error_code: Option<u32>,
-    /// Why, in words, as they stand.
+    /// The error message, unchanged.
     pub message: Option<String>,
-    /// The hub's id of this refusal; what its support asks for.
+    /// The hub's id of this refusal. Microsoft's support asks for it.
     pub tracking_id: Option<String>,
 }
 
 impl ErrorBody {
-    /// Reads whatever is there: `{"errorCode":…,"message":…,"trackingId":…}`, the same as a text in
-    /// `{"Message":"…"}`, or `{"Message":"ErrorCode:…","ExceptionMessage":"Tracking ID:…"}`. Anything
-    /// else says nothing.
+    /// Parses the known forms: `{"errorCode":…,"message":…,"trackingId":…}`, the same JSON as a string in
+    /// `{"Message":"…"}`, or `{"Message":"ErrorCode:…","ExceptionMessage":"Tracking ID:…"}`. Returns an empty
+    /// value for any other body.
     ///
     /// Source: `[sdk]` azure-iot-sdk-node, device twin errors; azure-iot-sdk-csharp,
     /// ExceptionHandlingHelper.cs and its tests.
@@ -64,33 +64,33 @@ impl ErrorBody {
 mod tests {
     use super::*;
 
-    fn said(error_code: Option<u32>, message: Option<&str>, tracking_id: Option<&str>) -> ErrorBody {
+    fn error_body(error_code: Option<u32>, message: Option<&str>, tracking_id: Option<&str>) -> ErrorBody {
         ErrorBody { error_code, message: message.map(str::to_owned), tracking_id: tracking_id.map(str::to_owned) }
     }
 
     #[test]
-    fn reads_every_form_and_never_fails() {
+    fn parses_every_form_and_never_fails() {
         for (body, expected) in [
             (
                 r#"{"errorCode":429001,"trackingId":"t-1","message":"Slow down","timestampUtc":"2022-10-19T16:47:22Z"}"#,
-                said(Some(429_001), Some("Slow down"), Some("t-1")),
+                error_body(Some(429_001), Some("Slow down"), Some("t-1")),
             ),
             (
                 r#"{"Message":"{\"errorCode\":404103,\"trackingId\":\"95ae\",\"message\":\"offline\"}","ExceptionMessage":""}"#,
-                said(Some(404_103), Some("offline"), Some("95ae")),
+                error_body(Some(404_103), Some("offline"), Some("95ae")),
             ),
             (
                 r#"{"Message":"ErrorCode:DeviceNotFound;d1","ExceptionMessage":"Tracking ID:aeec-G:0"}"#,
-                said(None, Some("ErrorCode:DeviceNotFound;d1"), Some("aeec-G:0")),
+                error_body(None, Some("ErrorCode:DeviceNotFound;d1"), Some("aeec-G:0")),
             ),
-            (r#"{"errorCode":"400004","message":" "}"#, said(Some(400_004), None, None)),
-            (r#"{"errorCode":-1,"message":7,"trackingId":null}"#, said(None, None, None)),
-            (r#"{"errorCode":99999999999,"message":"m"}"#, said(None, Some("m"), None)),
-            (r#"{"message":"{\"a\":"}"#, said(None, Some(r#"{"a":"#), None)),
-            (r#""no object""#, said(None, None, None)),
-            ("[1]", said(None, None, None)),
-            ("", said(None, None, None)),
-            ("<html>", said(None, None, None)),
+            (r#"{"errorCode":"400004","message":" "}"#, error_body(Some(400_004), None, None)),
+            (r#"{"errorCode":-1,"message":7,"trackingId":null}"#, error_body(None, None, None)),
+            (r#"{"errorCode":99999999999,"message":"m"}"#, error_body(None, Some("m"), None)),
+            (r#"{"message":"{\"a\":"}"#, error_body(None, Some(r#"{"a":"#), None)),
+            (r#""no object""#, error_body(None, None, None)),
+            ("[1]", error_body(None, None, None)),
+            ("", error_body(None, None, None)),
+            ("<html>", error_body(None, None, None)),
         ] {
             assert_eq!(ErrorBody::parse(body.as_bytes()), expected, "{body}");
         }

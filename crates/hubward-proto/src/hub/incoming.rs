@@ -1,4 +1,4 @@
-//! A message from the cloud, or from another module: body and properties as they came.
+//! A message from the cloud or from another module: its body and its properties.
 
 use bytes::Bytes;
 
@@ -8,100 +8,100 @@ use crate::hub::PropertyBag;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct IncomingMessage {
-    /// What it carries.
+    /// The body.
     pub body: Bytes,
     /// System and application properties, in the order of the topic.
     pub bag: PropertyBag,
-    /// The input it came through; modules only.
+    /// The input of the module that received the message; modules only.
     pub input: Option<String>,
 }
 
 impl IncomingMessage {
-    /// A message with these properties.
+    /// Creates a message with these properties.
     #[must_use]
     pub fn new(body: impl Into<Bytes>, bag: PropertyBag) -> Self {
         Self { body: body.into(), bag, input: None }
     }
 
-    /// Names the input it came through.
+    /// Sets [`IncomingMessage::input`].
     #[must_use]
     pub fn through(mut self, input: impl Into<String>) -> Self {
         self.input = Some(input.into());
         self
     }
 
-    /// The sender's id of the message (`$.mid`).
+    /// Returns the message id that the sender chose (`$.mid`).
     #[must_use]
     pub fn message_id(&self) -> Option<&str> {
         self.system("$.mid")
     }
 
-    /// The id of the message it belongs to (`$.cid`).
+    /// Returns the correlation id: the id of a related message (`$.cid`).
     #[must_use]
     pub fn correlation_id(&self) -> Option<&str> {
         self.system("$.cid")
     }
 
-    /// Who made it (`$.uid`).
+    /// Returns the user id of the message (`$.uid`).
     #[must_use]
     pub fn user_id(&self) -> Option<&str> {
         self.system("$.uid")
     }
 
-    /// Where it was sent to (`$.to`): `/devices/{id}/messages/deviceBound`.
+    /// Returns the destination (`$.to`): `/devices/{id}/messages/deviceBound`.
     #[must_use]
     pub fn to(&self) -> Option<&str> {
         self.system("$.to")
     }
 
-    /// The body's media type (`$.ct`).
+    /// Returns the media type of the body (`$.ct`).
     #[must_use]
     pub fn content_type(&self) -> Option<&str> {
         self.system("$.ct")
     }
 
-    /// The body's encoding (`$.ce`).
+    /// Returns the encoding of the body (`$.ce`).
     #[must_use]
     pub fn content_encoding(&self) -> Option<&str> {
         self.system("$.ce")
     }
 
-    /// When it stops being of use (`$.exp`), as ISO 8601.
+    /// Returns when the message expires (`$.exp`), as ISO 8601.
     #[must_use]
     pub fn expiry(&self) -> Option<&str> {
         self.system("$.exp")
     }
 
-    /// Which feedback the sender wants (`iothub-ack`): `none`, `positive`, `negative` or `full`.
+    /// Returns which feedback the sender requested (`iothub-ack`): `none`, `positive`, `negative` or `full`.
     #[must_use]
     pub fn ack(&self) -> Option<&str> {
         self.system("iothub-ack")
     }
 
-    /// The device that sent it (`$.cdid`); module inputs only.
+    /// Returns the device that sent the message (`$.cdid`); module inputs only.
     #[must_use]
     pub fn sender_device(&self) -> Option<&str> {
         self.system("$.cdid")
     }
 
-    /// The module that sent it (`$.cmid`); module inputs only.
+    /// Returns the module that sent the message (`$.cmid`); module inputs only.
     #[must_use]
     pub fn sender_module(&self) -> Option<&str> {
         self.system("$.cmid")
     }
 
-    /// An application property; `Some(None)` if it stands there without a value.
+    /// Returns the value of an application property; `Some(None)` if the property has no value.
     #[must_use]
     pub fn property(&self, name: &str) -> Option<Option<&str>> {
         self.bag.value(name).filter(|_| !is_system(name))
     }
 
-    /// The application properties, in the order of the topic.
+    /// Returns the application properties, in the order of the topic.
     pub fn properties(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
         self.bag.iter().filter(|(name, _)| !is_system(name))
     }
 
-    /// The system properties by their wire names, in the order of the topic.
+    /// Returns the system properties with their wire names, in the order of the topic.
     pub fn system_properties(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
         self.bag.iter().filter(|(name, _)| is_system(name))
     }
@@ -111,7 +111,7 @@ impl IncomingMessage {
     }
 }
 
-/// Whether a hub, not the sender's application, gave a property its meaning.
+/// Returns whether a property is a system property, whose meaning the hub defines.
 ///
 /// Source: `[doc]` iot-hub/iot-hub-devguide-messages-construct.md; `iothub-` names without `$.`:
 /// vectors `decode-c2d-*`.
@@ -123,9 +123,9 @@ fn is_system(name: &str) -> bool {
 mod tests {
     use super::*;
 
-    /// Typed from `[doc]` iot/iot-mqtt-connect-to-iot-hub.md.
+    /// Source: typed from `[doc]` iot/iot-mqtt-connect-to-iot-hub.md.
     #[test]
-    fn tells_the_systems_properties_from_the_applications() {
+    fn separates_system_properties_from_application_properties() {
         let bag = "%24.mid=m1&%24.to=%2Fdevices%2Fd1%2Fmessages%2FdeviceBound&iothub-ack=full&k=v&flag&empty=";
         let message = IncomingMessage::new("hello", PropertyBag::parse(bag).expect("a bag"));
         assert_eq!(message.message_id(), Some("m1"));

@@ -1,30 +1,30 @@
-//! The MQTT topics on which a hub publishes messages to a device or module.
+//! The MQTT topics to which a hub publishes messages for a device or module.
 
 use crate::hub::{HubIdentity, PropertyBag};
 use crate::percent::{decode, encode};
 use crate::{DeviceId, ProtoError};
 
-/// Where a device hears a message from the cloud: `devices/{id}/messages/devicebound/{bag}`.
+/// The topic of a cloud-to-device message: `devices/{id}/messages/devicebound/{bag}`.
 ///
 /// Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md; vectors `decode-c2d-*`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CloudToDeviceTopic {
-    /// The properties; `$.…` are the system's, except `iothub-ack`, which is one too.
+    /// The properties. Names that begin with `$.`, and `iothub-ack`, are system properties.
     pub bag: PropertyBag,
 }
 
 impl CloudToDeviceTopic {
-    /// The topic for a device.
+    /// Encodes the topic for a device.
     #[must_use]
     pub fn encode(&self, device: &DeviceId) -> String {
         format!("devices/{device}{DEVICE_BOUND}{}", self.bag.encode())
     }
 
-    /// Reads the topic of a publish to `identity`.
+    /// Parses the topic of a publish to `identity`.
     ///
     /// # Errors
-    /// [`ProtoError::Topic`] if it is another one or another device's, [`ProtoError::PropertyBag`] if
-    /// the bag cannot be read.
+    /// [`ProtoError::Topic`] if it is another topic or belongs to another device,
+    /// [`ProtoError::PropertyBag`] if the bag is not valid.
     pub fn parse(identity: &HubIdentity, topic: &str) -> Result<Self, ProtoError> {
         let bag = topic
             .strip_prefix("devices/")
@@ -36,8 +36,8 @@ impl CloudToDeviceTopic {
     }
 }
 
-/// Where a module hears a message of another module:
-/// `devices/{id}/modules/{id}/inputs/{input}/{bag}`, the input percent-encoded.
+/// The topic of a message from another module: `devices/{id}/modules/{id}/inputs/{input}/{bag}`. The input is
+/// percent-encoded.
 ///
 /// Source: `[sdk]` Azure/iotedge; vector `decode-input`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,17 +49,17 @@ pub struct ModuleInputTopic {
 }
 
 impl ModuleInputTopic {
-    /// The topic for a module.
+    /// Encodes the topic for a module.
     #[must_use]
     pub fn encode(&self, identity: &HubIdentity) -> String {
         format!("{}{INPUTS}{}/{}", identity.topic_base(), encode(&self.input), self.bag.encode())
     }
 
-    /// Reads the topic of a publish to `identity`.
+    /// Parses the topic of a publish to `identity`.
     ///
     /// # Errors
-    /// [`ProtoError::Topic`] if it is another one or another module's, [`ProtoError::PropertyBag`] if
-    /// the bag cannot be read.
+    /// [`ProtoError::Topic`] if it is another topic or belongs to another module,
+    /// [`ProtoError::PropertyBag`] if the bag is not valid.
     pub fn parse(identity: &HubIdentity, topic: &str) -> Result<Self, ProtoError> {
         let wrong = || ProtoError::topic(topic, "expected devices/{id}/modules/{this module}/inputs/{input}/…");
         let rest = topic.strip_prefix(&identity.topic_base()).and_then(|it| it.strip_prefix(INPUTS));
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_messages_to_this_device_only() {
+    fn parses_messages_to_this_device_only() {
         for (topic, valid) in [
             ("devices/d1/messages/devicebound/", true),
             ("devices/d1/messages/devicebound/%24.mid=1&flag", true),
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_inputs_of_this_module_only() {
+    fn parses_inputs_of_this_module_only() {
         let module = device().module(ModuleId::new("m").expect("id"));
         for (topic, valid) in [
             ("devices/d1/modules/m/inputs/in%201/", true),

@@ -1,17 +1,16 @@
-//! Who a device says it is when it talks to its hub: client id, user name, resource to sign.
+//! The identity of a device at its hub: the MQTT client id, the user name and the resource of its token.
 
 use std::fmt;
 
 use crate::percent::{decode, encode};
 use crate::{DeviceId, HubHost, ModuleId, ProtoError};
 
-/// The api-version we send.
+/// The `api-version` that hubward sends.
 ///
 /// Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md; `[sdk]` azure-iot-sdk-node.
 pub const API_VERSION: &str = "2021-04-12";
 
-/// A device, or a module of one, at a hub. Topics, user name and token resource are all built from
-/// this.
+/// A device, or a module of a device, at a hub. Topics, user name and token resource are built from it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct HubIdentity {
@@ -19,25 +18,25 @@ pub struct HubIdentity {
     pub host: HubHost,
     /// The device.
     pub device: DeviceId,
-    /// The module, if it is one.
+    /// The module; `None` for a device.
     pub module: Option<ModuleId>,
 }
 
 impl HubIdentity {
-    /// A device.
+    /// Creates the identity of a device.
     #[must_use]
     pub const fn new(host: HubHost, device: DeviceId) -> Self {
         Self { host, device, module: None }
     }
 
-    /// A module of the device.
+    /// Sets [`HubIdentity::module`].
     #[must_use]
     pub fn module(mut self, module: ModuleId) -> Self {
         self.module = Some(module);
         self
     }
 
-    /// The MQTT client id: `{device}` or `{device}/{module}`, not encoded.
+    /// Returns the MQTT client id: `{device}` or `{device}/{module}`, not encoded.
     ///
     /// Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md; vectors `hub-connect-*`.
     #[must_use]
@@ -48,7 +47,8 @@ impl HubIdentity {
         }
     }
 
-    /// What a token for this identity must be for, to be signed percent-encoded.
+    /// Returns the resource that a token for this identity must cover. The signed text contains it
+    /// percent-encoded.
     ///
     /// Source: `[doc]` iot-hub/authenticate-authorize-sas.md.
     #[must_use]
@@ -60,7 +60,7 @@ impl HubIdentity {
         }
     }
 
-    /// How its topics begin: `devices/{device}` or `devices/{device}/modules/{module}`.
+    /// The prefix of its topics: `devices/{device}` or `devices/{device}/modules/{module}`.
     pub(crate) fn topic_base(&self) -> String {
         match &self.module {
             None => format!("devices/{}", self.device),
@@ -76,17 +76,17 @@ impl fmt::Display for HubIdentity {
 }
 
 /// The MQTT user name of a device or module:
-/// `{host}/{clientId}/?api-version={v}[&DeviceClientType={encoded}][&model-id={encoded}]`, ids and
-/// host not encoded.
+/// `{host}/{clientId}/?api-version={v}[&DeviceClientType={encoded}][&model-id={encoded}]`. Host and ids are
+/// not encoded.
 ///
 /// Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md; `[sdk]` Azure/iotedge, MqttUsernameParser.cs;
 /// vectors `hub-connect-*`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HubUsername {
-    /// Whose.
+    /// The device or module.
     pub identity: HubIdentity,
-    /// `api-version`; `None` only in a parsed name that has no parameters at all.
+    /// `api-version`; `None` only in a parsed user name without parameters.
     pub api_version: Option<String>,
     /// `DeviceClientType`: name and version of the program, decoded.
     pub user_agent: Option<String>,
@@ -95,27 +95,27 @@ pub struct HubUsername {
 }
 
 impl HubUsername {
-    /// A user name with our [`API_VERSION`].
+    /// Creates a user name with [`API_VERSION`].
     #[must_use]
     pub fn new(identity: HubIdentity) -> Self {
         Self { identity, api_version: Some(API_VERSION.to_owned()), user_agent: None, model_id: None }
     }
 
-    /// Names the program, such as `acme-pump/2.1`.
+    /// Sets [`HubUsername::user_agent`], such as `acme-pump/2.1`.
     #[must_use]
     pub fn user_agent(mut self, user_agent: Option<String>) -> Self {
         self.user_agent = user_agent;
         self
     }
 
-    /// Names the PnP model, such as `dtmi:com:example:Thermostat;1`.
+    /// Sets [`HubUsername::model_id`], such as `dtmi:com:example:Thermostat;1`.
     #[must_use]
     pub fn model_id(mut self, model_id: Option<String>) -> Self {
         self.model_id = model_id;
         self
     }
 
-    /// The text that goes into CONNECT.
+    /// Encodes the user name for CONNECT.
     #[must_use]
     pub fn encode(&self) -> String {
         let mut text = format!("{}/{}/", self.identity.host, self.identity.client_id());
@@ -133,8 +133,9 @@ impl HubUsername {
         text
     }
 
-    /// Reads the text of a CONNECT: unknown parameters are ignored, the first of two wins. A name
-    /// without any parameters (`{host}/{device}`) is accepted, since the documentation shows it.
+    /// Parses the user name of a CONNECT. Unknown parameters are ignored. If a parameter occurs twice, the
+    /// first one counts. A user name without parameters (`{host}/{device}`) is accepted, because the
+    /// documentation shows it.
     ///
     /// # Errors
     /// [`ProtoError::Username`] or [`ProtoError::Id`] with the rule it breaks.
@@ -146,7 +147,7 @@ impl HubUsername {
         let mut parts: Vec<&str> = text.split('/').collect();
         let parameters = parts.pop_if(|it| it.starts_with('?') || it.contains("api-version="));
         if parameters.is_none() {
-            // `{host}/{device}/` says the same as `{host}/{device}`.
+            // `{host}/{device}/` means the same as `{host}/{device}`.
             parts.pop_if(|it| it.is_empty());
         }
         let (host, device, module) = match parts.as_slice() {
@@ -191,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_what_it_writes() {
+    fn parses_its_own_encoding() {
         for (module, model) in [(None, None), (Some("mod1"), None), (None, Some("dtmi:com:example:T;1"))] {
             let name = HubUsername::new(identity(module))
                 .user_agent(Some("hubward/0.1.0 (a; b)".into()))
@@ -214,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_microsofts_parser_refuses() {
+    fn refuses_user_names_that_microsofts_parser_refuses() {
         for text in [
             "",
             "contoso.azure-devices.net",

@@ -18,26 +18,26 @@ use crate::{ProtoError, limits};
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Message {
-    /// What it carries.
+    /// The body.
     pub body: Bytes,
-    /// Sorted by place in the topic; most messages have one or two.
+    /// Sorted by position in the topic. Most messages have one or two system properties.
     system: Vec<(System, String)>,
     /// In the order they were set.
     application: Vec<(String, Option<String>)>,
 }
 
 impl Message {
-    /// A message without properties.
+    /// Creates a message without properties.
     #[must_use]
     pub fn new(body: impl Into<Bytes>) -> Self {
         Self { body: body.into(), ..Self::default() }
     }
 
-    /// A message with `value` as JSON, content type `application/json` and encoding `utf-8`, which is
-    /// what lets a hub route by the body's fields.
+    /// Creates a message with `value` as JSON, content type `application/json` and encoding `utf-8`. A hub
+    /// needs this content type and encoding to route messages by the fields of their body.
     ///
     /// # Errors
-    /// If `value` cannot be written as JSON (a map with keys that are no strings, say).
+    /// If `value` cannot be encoded as JSON, such as a map whose keys are not strings.
     ///
     /// Source: `[doc]` iot-hub/iot-hub-devguide-routing-query-syntax.md, "Query based on message body".
     pub fn json(value: &impl serde::Serialize) -> Result<Self, serde_json::Error> {
@@ -45,43 +45,43 @@ impl Message {
         Ok(Self::new(body).content_type("application/json").content_encoding("utf-8"))
     }
 
-    /// An id of the sender's choice, up to 128 characters (`$.mid`).
+    /// Sets the message id, up to 128 characters (`$.mid`).
     #[must_use]
     pub fn message_id(self, value: impl Into<String>) -> Self {
         self.system(System::MessageId, value)
     }
 
-    /// The id of the message this one belongs to (`$.cid`).
+    /// Sets the correlation id: the id of a related message (`$.cid`).
     #[must_use]
     pub fn correlation_id(self, value: impl Into<String>) -> Self {
         self.system(System::CorrelationId, value)
     }
 
-    /// Who made the message (`$.uid`).
+    /// Sets the user id of the message (`$.uid`).
     #[must_use]
     pub fn user_id(self, value: impl Into<String>) -> Self {
         self.system(System::UserId, value)
     }
 
-    /// The body's media type, such as `application/json` (`$.ct`).
+    /// Sets the media type of the body, such as `application/json` (`$.ct`).
     #[must_use]
     pub fn content_type(self, value: impl Into<String>) -> Self {
         self.system(System::ContentType, value)
     }
 
-    /// The body's encoding, such as `utf-8` (`$.ce`).
+    /// Sets the encoding of the body, such as `utf-8` (`$.ce`).
     #[must_use]
     pub fn content_encoding(self, value: impl Into<String>) -> Self {
         self.system(System::ContentEncoding, value)
     }
 
-    /// When the message stops being of use, as ISO 8601 in UTC (`$.exp`).
+    /// Sets when the message expires, as ISO 8601 in UTC (`$.exp`).
     #[must_use]
     pub fn expiry(self, value: impl Into<String>) -> Self {
         self.system(System::Expiry, value)
     }
 
-    /// When the message was made, as ISO 8601 in UTC (`$.ctime`).
+    /// Sets when the message was created, as ISO 8601 in UTC (`$.ctime`).
     ///
     /// Source: `[sdk]` Azure/iotedge, Hub.Core `SystemProperties.cs`.
     #[must_use]
@@ -89,44 +89,44 @@ impl Message {
         self.system(System::CreationTime, value)
     }
 
-    /// The output of a module it leaves through (`$.on`).
+    /// Sets the output of the module that sends the message (`$.on`).
     #[must_use]
     pub fn output(self, value: impl Into<String>) -> Self {
         self.system(System::Output, value)
     }
 
-    /// The PnP component it belongs to (`$.sub`).
+    /// Sets the PnP component of the message (`$.sub`).
     #[must_use]
     pub fn component(self, value: impl Into<String>) -> Self {
         self.system(System::Component, value)
     }
 
-    /// Marks it as a security message of the kind Microsoft's agents send (`$.ifid`).
+    /// Marks the message as a security message, as Microsoft's security agents do (`$.ifid`).
     #[must_use]
     pub fn interface(self, value: impl Into<String>) -> Self {
         self.system(System::Interface, value)
     }
 
-    /// An application property. A second value for a name replaces the first.
+    /// Sets an application property. A second value for a name replaces the first.
     #[must_use]
     pub fn property(self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.set_property(name.into(), Some(value.into()))
     }
 
-    /// An application property that has a name and no value.
+    /// Sets an application property that has a name and no value.
     #[must_use]
     pub fn flag(self, name: impl Into<String>) -> Self {
         self.set_property(name.into(), None)
     }
 
-    /// The message id, if it has one.
+    /// Returns the message id, if the message has one.
     #[must_use]
     pub fn id(&self) -> Option<&str> {
         self.system.iter().find(|(it, _)| *it == System::MessageId).map(|(_, value)| value.as_str())
     }
 
-    /// The properties as they stand in the topic: system ones in the order of Microsoft's SDKs, then
-    /// the application's in the order they were set.
+    /// Encodes the properties for the topic: system properties in the order of Microsoft's SDKs, then
+    /// application properties in the order in which they were set.
     ///
     /// Source: vectors `telemetry-*`.
     #[must_use]
@@ -141,8 +141,8 @@ impl Message {
         text
     }
 
-    /// Bytes as the service counts them: body, values of system properties, names and values of
-    /// application properties.
+    /// Returns the size in bytes as the service counts it: the body, the values of system properties, and the
+    /// names and values of application properties.
     ///
     /// Source: `[doc]` iot-hub/iot-hub-devguide-messages-construct.md, "Message size".
     #[must_use]
@@ -153,7 +153,8 @@ impl Message {
         self.body.len() + system + application
     }
 
-    /// Whether the service would take it: size, length of ids, names that are not empty.
+    /// Checks whether the service would accept the message: its size, the length of its ids, and that no
+    /// property name is empty.
     ///
     /// # Errors
     /// [`ProtoError::TooLarge`] with size and limit, [`ProtoError::PropertyBag`] with the rule.
@@ -173,7 +174,7 @@ impl Message {
         Ok(())
     }
 
-    /// A message as a server reads it: the body of a publish and the bag of its topic.
+    /// Creates a message from a received publish: from its body and the property bag of its topic.
     #[must_use]
     pub fn from_wire(body: Bytes, bag: &PropertyBag) -> Self {
         let mut message = Self::new(body);
@@ -181,19 +182,19 @@ impl Message {
             let known = System::ALL.into_iter().find(|it| it.name() == name);
             match (known, value) {
                 (Some(known), Some(value)) => message = message.system(known, value),
-                // Names in a bag are different.
+                // No check for duplicates: the names in a bag are unique.
                 _ => message.application.push((name.to_owned(), value.map(str::to_owned))),
             }
         }
         message
     }
 
-    /// System properties with their wire names, in wire order.
+    /// Returns the system properties with their wire names, in wire order.
     pub fn system_properties(&self) -> impl Iterator<Item = (&'static str, &str)> {
         self.ordered_system()
     }
 
-    /// Application properties in the order they were set.
+    /// Returns the application properties in the order in which they were set.
     pub fn properties(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
         self.application.iter().map(|(name, value)| (name.as_str(), value.as_deref()))
     }
@@ -220,7 +221,7 @@ impl Message {
     }
 }
 
-/// The system properties a device may set, in the order they stand in a topic.
+/// The system properties that a device may set, in the order of the topic.
 ///
 /// Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md, "Sending device-to-cloud messages"; order:
 /// vectors `telemetry-all-system`, `telemetry-output`; `$.sub` `[sdk]` azure-iot-sdk-node.
@@ -273,7 +274,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_what_it_writes() {
+    fn parses_its_own_encoding() {
         let message = Message::new("body")
             .property("b", "2")
             .component("thermostat1")
@@ -288,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn counts_as_the_service_counts() {
+    fn counts_bytes_as_the_service_does() {
         let full = |len: usize| Message::new(vec![0; len]).message_id("mid").property("name", "value");
         let rest = 3 + 4 + 5;
         assert_eq!(full(100).size(), 100 + rest);
@@ -303,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn json_says_what_it_is() {
+    fn a_json_message_has_content_type_and_encoding() {
         let message = Message::json(&serde_json::json!({"windSpeed": 12.5})).expect("JSON");
         assert_eq!(message.property_bag(), "%24.ct=application%2Fjson&%24.ce=utf-8");
         assert_eq!(&message.body[..], br#"{"windSpeed":12.5}"#);

@@ -1,4 +1,4 @@
-//! IoT Hub, the device side: user name, topics, property bags, messages.
+//! The device API of IoT Hub: user name, topics, property bags, messages.
 
 mod error_body;
 mod incoming;

@@ -6,7 +6,7 @@ use std::collections::hash_map::Entry;
 use crate::ProtoError;
 use crate::percent::{decode, encode};
 
-/// Ordered names with values. A name without `=` has no value, which differs from an empty one.
+/// Properties in order. A name without `=` has no value, which differs from an empty value.
 ///
 /// Source: `[sdk]` azure-iot-sdk-csharp, UrlEncodedDictionarySerializer.cs; vectors `telemetry-*`,
 /// `decode-*`.
@@ -16,7 +16,7 @@ pub struct PropertyBag {
 }
 
 impl PropertyBag {
-    /// Sets a name; a second value for the same name replaces the first, in its place.
+    /// Sets a property. A second value for a name replaces the first and keeps its position.
     pub fn set(&mut self, name: impl Into<String>, value: Option<String>) {
         let name = name.into();
         match self.entries.iter_mut().find(|(it, _)| *it == name) {
@@ -25,24 +25,24 @@ impl PropertyBag {
         }
     }
 
-    /// The value of a name; `Some(None)` if it stands there without one.
+    /// Returns the value of a property; `Some(None)` if the property has no value.
     #[must_use]
     pub fn value(&self, name: &str) -> Option<Option<&str>> {
         self.iter().find_map(|(it, value)| (it == name).then_some(value))
     }
 
-    /// All of it, in order.
+    /// Returns all properties, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
         self.entries.iter().map(|(name, value)| (name.as_str(), value.as_deref()))
     }
 
-    /// Whether there is nothing in it.
+    /// Returns whether the bag has no properties.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// As it stands in a topic, without a leading `?`.
+    /// Encodes the bag for a topic, without a leading `?`.
     #[must_use]
     pub fn encode(&self) -> String {
         let mut text = String::new();
@@ -52,8 +52,8 @@ impl PropertyBag {
         text
     }
 
-    /// Reads the rest of a topic: the bag ends at the first `/`; one leading `?` is ignored; `+`
-    /// stays `+`; of two values for a name the last wins.
+    /// Parses the rest of a topic. The bag ends at the first `/`. One leading `?` is ignored. `+` stays `+`.
+    /// If a name occurs twice, the last value counts.
     ///
     /// # Errors
     /// [`ProtoError::PropertyBag`] for an empty name, a second `=`, or text that is not UTF-8.
@@ -68,8 +68,8 @@ impl PropertyBag {
         if text.is_empty() {
             return Ok(bag);
         }
-        // A topic has room for thousands of names: looking through them for each would take seconds.
-        let mut places: HashMap<String, usize> = HashMap::new();
+        // A topic can contain thousands of names. A linear search for each name would take seconds.
+        let mut positions: HashMap<String, usize> = HashMap::new();
         for entry in text.split('&') {
             let (name, value) = match entry.split_once('=') {
                 Some((name, value)) => (name, Some(value)),
@@ -83,10 +83,10 @@ impl PropertyBag {
             }
             let text = |it| decode(it).ok_or_else(|| rule("a name or value is not UTF-8"));
             let (name, value) = (text(name)?, value.map(text).transpose()?);
-            match places.entry(name.clone()) {
-                Entry::Occupied(place) => bag.entries[*place.get()].1 = value,
-                Entry::Vacant(place) => {
-                    place.insert(bag.entries.len());
+            match positions.entry(name.clone()) {
+                Entry::Occupied(position) => bag.entries[*position.get()].1 = value,
+                Entry::Vacant(position) => {
+                    position.insert(bag.entries.len());
                     bag.entries.push((name, value));
                 }
             }
@@ -95,7 +95,7 @@ impl PropertyBag {
     }
 }
 
-/// Appends one entry to a bag that is being written.
+/// Appends one property to the text of an encoded bag.
 pub(crate) fn push_entry(text: &mut String, name: &str, value: Option<&str>) {
     if !text.is_empty() {
         text.push('&');
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn tells_no_value_from_an_empty_one() {
+    fn a_missing_value_differs_from_an_empty_value() {
         for (text, expected) in [
             ("", bag(&[])),
             ("?", bag(&[])),
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_the_grammar_refuses() {
+    fn refuses_bags_that_break_the_grammar() {
         for text in ["=v", "a=1&", "a=1&&b=2", "a=b=c", "a=%FF"] {
             assert!(PropertyBag::parse(text).is_err(), "{text}");
         }

@@ -1,28 +1,28 @@
-//! The MQTT topics, besides telemetry, that a device publishes to: questions and patches of its
-//! twin, answers to direct methods. Each carries an id: ours for a twin, the hub's for a method.
+//! The MQTT topics, other than telemetry, to which a device publishes: twin requests and responses to direct
+//! methods. Each contains a request id. The client chooses it for a twin request, the hub for a method.
 
 use crate::ProtoError;
 
-/// Where a device asks for its twin: `$iothub/twin/GET/?$rid={id}`.
+/// The topic to which a device publishes a request for its twin: `$iothub/twin/GET/?$rid={id}`.
 ///
 /// Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md; vectors `hub-subscriptions-*`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TwinGetTopic {
-    /// Chosen by the client, repeated in the answer.
+    /// The id that the client chose. The response repeats it.
     pub request_id: String,
 }
 
 impl TwinGetTopic {
-    /// The topic as text.
+    /// Encodes the topic.
     #[must_use]
     pub fn encode(&self) -> String {
         format!("{TWIN_GET}{}", self.request_id)
     }
 
-    /// Reads the topic of a publish to a hub.
+    /// Parses the topic of a publish to a hub.
     ///
     /// # Errors
-    /// [`ProtoError::Topic`] if it is another one or lacks the request id.
+    /// [`ProtoError::Topic`] if it is another topic or lacks the request id.
     pub fn parse(topic: &str) -> Result<Self, ProtoError> {
         let request_id = request_id(topic.strip_prefix(TWIN_GET));
         request_id
@@ -31,27 +31,27 @@ impl TwinGetTopic {
     }
 }
 
-/// Where a device changes its reported properties:
+/// The topic to which a device publishes a change of its reported properties:
 /// `$iothub/twin/PATCH/properties/reported/?$rid={id}`.
 ///
 /// Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md; vectors `hub-subscriptions-*`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TwinReportedTopic {
-    /// Chosen by the client, repeated in the answer.
+    /// The id that the client chose. The response repeats it.
     pub request_id: String,
 }
 
 impl TwinReportedTopic {
-    /// The topic as text.
+    /// Encodes the topic.
     #[must_use]
     pub fn encode(&self) -> String {
         format!("{TWIN_REPORTED}{}", self.request_id)
     }
 
-    /// Reads the topic of a publish to a hub.
+    /// Parses the topic of a publish to a hub.
     ///
     /// # Errors
-    /// [`ProtoError::Topic`] if it is another one or lacks the request id.
+    /// [`ProtoError::Topic`] if it is another topic or lacks the request id.
     pub fn parse(topic: &str) -> Result<Self, ProtoError> {
         let request_id = request_id(topic.strip_prefix(TWIN_REPORTED));
         request_id
@@ -60,28 +60,29 @@ impl TwinReportedTopic {
     }
 }
 
-/// Where a device answers a direct method: `$iothub/methods/res/{status}/?$rid={id}`.
+/// The topic to which a device publishes the response to a direct method:
+/// `$iothub/methods/res/{status}/?$rid={id}`.
 ///
 /// Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md; vectors `hub-subscriptions-*`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MethodResponseTopic {
-    /// The method's own verdict; any number.
+    /// The status that the method returns; any number.
     pub status: i32,
-    /// Chosen by the hub, in the topic of the call; repeated unchanged.
+    /// The id that the hub chose in the topic of the call. The response repeats it unchanged.
     pub request_id: String,
 }
 
 impl MethodResponseTopic {
-    /// The topic as text.
+    /// Encodes the topic.
     #[must_use]
     pub fn encode(&self) -> String {
         format!("{METHOD_RESPONSE}{}/?$rid={}", self.status, self.request_id)
     }
 
-    /// Reads the topic of a publish to a hub.
+    /// Parses the topic of a publish to a hub.
     ///
     /// # Errors
-    /// [`ProtoError::Topic`] if it is another one, or status or request id are missing.
+    /// [`ProtoError::Topic`] if it is another topic, or if the status or the request id is missing.
     pub fn parse(topic: &str) -> Result<Self, ProtoError> {
         let parts = topic.strip_prefix(METHOD_RESPONSE).and_then(|it| it.split_once("/?$rid="));
         let read = parts.and_then(|(status, rest)| Some((status.parse().ok()?, request_id(Some(rest))?)));
@@ -90,7 +91,7 @@ impl MethodResponseTopic {
     }
 }
 
-/// The id at the beginning of the rest of a topic, up to the next parameter.
+/// Returns the id at the beginning of `rest`, up to the next parameter.
 fn request_id(rest: Option<&str>) -> Option<String> {
     let id = rest?.split('&').next().filter(|it| !it.is_empty())?;
     Some(id.to_owned())
@@ -105,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_each_topic_and_no_other() {
+    fn each_parser_accepts_only_its_topic() {
         for (topic, get, reported, method) in [
             ("$iothub/twin/GET/?$rid=1", true, false, false),
             ("$iothub/twin/GET/?$rid=1&x=y", true, false, false),

@@ -1,25 +1,25 @@
-//! The MQTT topics, besides messages, on which a hub publishes to a device: answers about its twin,
-//! changes of its desired properties, calls of direct methods.
+//! The MQTT topics, other than messages, to which a hub publishes for a device: twin responses, changes of
+//! desired properties, and direct method calls.
 
 use crate::ProtoError;
 use crate::percent::{decode, encode};
 
-/// Where a hub answers a request about the twin:
+/// The topic of a twin response:
 /// `$iothub/twin/res/{status}/?$rid={id}[&$version={version}]`.
 ///
 /// Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md; vectors `hub-subscriptions-*`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TwinResponseTopic {
-    /// 200 for a twin, 204 for a change; an HTTP status for a refusal.
+    /// 200 for a twin, 204 for a change; another HTTP status for a refusal.
     pub status: u16,
-    /// As the client chose it.
+    /// The id that the client chose in the request.
     pub request_id: String,
-    /// The new version of the reported properties, with 204, if it can be read.
+    /// The new version of the reported properties, with status 204, if the topic contains a valid one.
     pub version: Option<u64>,
 }
 
 impl TwinResponseTopic {
-    /// The topic as text.
+    /// Encodes the topic.
     #[must_use]
     pub fn encode(&self) -> String {
         let Self { status, request_id, version } = self;
@@ -29,11 +29,12 @@ impl TwinResponseTopic {
         }
     }
 
-    /// Reads the topic of a publish by a hub; unknown parameters are ignored, and a version that is no
-    /// number counts as none: the answer is worth more than it.
+    /// Parses the topic of a publish by a hub. Unknown parameters are ignored. A version that is not a number
+    /// is ignored, because the response is useful without it.
     ///
     /// # Errors
-    /// [`ProtoError::Topic`] if it is another one, or status or request id are missing or no numbers.
+    /// [`ProtoError::Topic`] if it is another topic, if the status is missing or not a number, or if the
+    /// request id is missing.
     pub fn parse(topic: &str) -> Result<Self, ProtoError> {
         let wrong = || ProtoError::topic(topic, "expected $iothub/twin/res/{status}/?$rid={id}");
         let (status, rest) = topic.strip_prefix(TWIN_RESPONSE).and_then(|it| it.split_once('/')).ok_or_else(wrong)?;
@@ -44,18 +45,18 @@ impl TwinResponseTopic {
     }
 }
 
-/// Where a hub tells of a change of desired properties:
+/// The topic of a change of desired properties:
 /// `$iothub/twin/PATCH/properties/desired/?$version={version}`.
 ///
 /// Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md; vectors `hub-subscriptions-*`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DesiredTopic {
-    /// The version after the change; the body says it too.
+    /// The version after the change. The body also contains it.
     pub version: Option<u64>,
 }
 
 impl DesiredTopic {
-    /// The topic as text.
+    /// Encodes the topic.
     #[must_use]
     pub fn encode(self) -> String {
         match self.version {
@@ -64,10 +65,10 @@ impl DesiredTopic {
         }
     }
 
-    /// Reads the topic of a publish by a hub; a version that is no number counts as none.
+    /// Parses the topic of a publish by a hub. A version that is not a number is ignored.
     ///
     /// # Errors
-    /// [`ProtoError::Topic`] if it is another one.
+    /// [`ProtoError::Topic`] if it is another topic.
     pub fn parse(topic: &str) -> Result<Self, ProtoError> {
         let rest = topic.strip_prefix(TWIN_DESIRED);
         let rest = rest.filter(|it| it.is_empty() || it.starts_with('?'));
@@ -76,30 +77,30 @@ impl DesiredTopic {
     }
 }
 
-/// Where a hub calls a direct method: `$iothub/methods/POST/{name}/?$rid={id}`, the name
-/// percent-encoded where necessary.
+/// The topic of a direct method call: `$iothub/methods/POST/{name}/?$rid={id}`. The name is percent-encoded
+/// where necessary.
 ///
 /// Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md; vectors `hub-subscriptions-*`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MethodRequestTopic {
     /// The method's name, decoded.
     pub name: String,
-    /// Chosen by the hub; goes back unchanged in the answer.
+    /// The id that the hub chose. The response must repeat it unchanged.
     pub request_id: String,
 }
 
 impl MethodRequestTopic {
-    /// The topic as text.
+    /// Encodes the topic.
     #[must_use]
     pub fn encode(&self) -> String {
         format!("{METHOD_REQUEST}{}/?$rid={}", encode(&self.name), self.request_id)
     }
 
-    /// Reads the topic of a publish by a hub. The request id is everything after `$rid=` up to the
-    /// next parameter, whatever it looks like.
+    /// Parses the topic of a publish by a hub. The request id is all the text after `$rid=` up to the next
+    /// parameter.
     ///
     /// # Errors
-    /// [`ProtoError::Topic`] if it is another one, or name or request id are missing.
+    /// [`ProtoError::Topic`] if it is another topic, or if the name or the request id is missing.
     pub fn parse(topic: &str) -> Result<Self, ProtoError> {
         let wrong = || ProtoError::topic(topic, "expected $iothub/methods/POST/{name}/?$rid={id}");
         let (name, rest) = topic.strip_prefix(METHOD_REQUEST).and_then(|it| it.split_once('/')).ok_or_else(wrong)?;
@@ -108,7 +109,8 @@ impl MethodRequestTopic {
         Ok(Self { name, request_id })
     }
 
-    /// The request id in the topic of a call, also if its name cannot be read: enough to refuse it.
+    /// Returns the request id in the topic of a call, even if the name of the method is not valid. A caller
+    /// needs only this id to refuse the call.
     #[must_use]
     pub fn request_id(topic: &str) -> Option<&str> {
         let at = topic.strip_prefix(METHOD_REQUEST).and_then(|it| Some(&it[it.find("/?")? + 1..]))?;
@@ -116,7 +118,7 @@ impl MethodRequestTopic {
     }
 }
 
-/// The value of a parameter in the last part of a topic, `?name=value&name=value`, as it stands there.
+/// Returns the value of a parameter in the last part of a topic, `?name=value&name=value`, without decoding.
 fn parameter<'a>(rest: &'a str, name: &str) -> Option<&'a str> {
     rest.strip_prefix('?')?.split('&').find_map(|it| it.strip_prefix(name)?.strip_prefix('='))
 }
@@ -130,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_answers_about_the_twin() {
+    fn parses_twin_responses() {
         let answer = |status, id: &str, version| TwinResponseTopic { status, request_id: id.into(), version };
         for (topic, expected) in [
             ("$iothub/twin/res/200/?$rid=1", Some(answer(200, "1", None))),
@@ -154,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_changes_of_desired_properties() {
+    fn parses_changes_of_desired_properties() {
         for (topic, expected) in [
             ("$iothub/twin/PATCH/properties/desired/?$version=7", Some(Some(7))),
             ("$iothub/twin/PATCH/properties/desired/", Some(None)),
@@ -168,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_calls_of_methods() {
+    fn parses_method_calls() {
         let call = |name: &str, id: &str| MethodRequestTopic { name: name.into(), request_id: id.into() };
         for (topic, expected) in [
             ("$iothub/methods/POST/reboot/?$rid=1", Some(call("reboot", "1"))),
@@ -185,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_whose_name_cannot_be_read_has_its_request_id() {
+    fn the_request_id_of_a_call_is_readable_without_a_valid_name() {
         for (topic, expected) in [
             ("$iothub/methods/POST/reboot/?$rid=1", Some("1")),
             ("$iothub/methods/POST/%ff/?$rid=x=y/?z&a=b", Some("x=y/?z")),

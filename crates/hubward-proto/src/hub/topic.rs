@@ -1,37 +1,37 @@
-//! The MQTT topics of a hub: what a device publishes to, what it may subscribe to.
+//! The MQTT topic for telemetry, and the topic filters that a device may subscribe to.
 
 use crate::hub::{HubIdentity, Message, PropertyBag};
 use crate::{ProtoError, limits};
 
-/// Where a device or module publishes telemetry:
+/// The topic to which a device or module publishes telemetry:
 /// `devices/{id}[/modules/{id}]/messages/events/{bag}`.
 ///
 /// Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md; vectors `telemetry-*`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TelemetryTopic {
-    /// The properties; empty if there are none.
+    /// The properties of the message; may be empty.
     pub bag: PropertyBag,
 }
 
 impl TelemetryTopic {
-    /// How the topic begins, up to the bag. The same for every message of an identity.
+    /// Returns the topic up to the property bag. It is the same for every message of an identity.
     #[must_use]
     pub fn prefix(identity: &HubIdentity) -> String {
         format!("{}/messages/events/", identity.topic_base())
     }
 
-    /// The topic of one message.
+    /// Encodes the topic of one message.
     ///
     /// # Errors
-    /// [`ProtoError::TooLarge`] if the properties make it longer than MQTT allows;
-    /// [`ProtoError::Topic`] if the device id holds `#` or `+`, which are legal there and illegal in
-    /// a topic.
+    /// [`ProtoError::TooLarge`] if the properties make the topic longer than MQTT allows.
+    /// [`ProtoError::Topic`] if the device or module id contains `#` or `+`: an id may contain them, but a
+    /// topic must not.
     pub fn encode(prefix: &str, message: &Message) -> Result<String, ProtoError> {
-        // Once per message, so without an early end: the compiler compares many bytes at a time.
+        // This runs for each message. Without an early exit, the compiler compares many bytes at a time.
         if prefix.bytes().fold(false, |found, it| found | (it == b'#') | (it == b'+')) {
             return Err(ProtoError::topic(prefix, "a device or module id with # or + cannot be used over MQTT"));
         }
-        // Without the machinery of `format!`, for the same reason.
+        // `format!` would be slower.
         let bag = message.property_bag();
         let mut topic = String::with_capacity(prefix.len() + bag.len());
         topic.push_str(prefix);
@@ -43,11 +43,11 @@ impl TelemetryTopic {
         Ok(topic)
     }
 
-    /// Reads the topic of a publish by `identity`; the last `/` may be missing.
+    /// Parses the topic of a publish by `identity`. The last `/` may be missing.
     ///
     /// # Errors
-    /// [`ProtoError::Topic`] if it is another one or another device's, [`ProtoError::PropertyBag`] if
-    /// the bag cannot be read.
+    /// [`ProtoError::Topic`] if it is another topic or belongs to another device,
+    /// [`ProtoError::PropertyBag`] if the bag is not valid.
     pub fn parse(identity: &HubIdentity, topic: &str) -> Result<Self, ProtoError> {
         let rest = topic
             .strip_prefix(&identity.topic_base())
@@ -61,7 +61,7 @@ impl TelemetryTopic {
     }
 }
 
-/// The topic filters a hub lets a device subscribe to.
+/// The topic filters that a device may subscribe to.
 ///
 /// Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md; `[sdk]` Azure/iotedge, SessionStateParser.cs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -73,15 +73,15 @@ pub enum TopicFilter {
     ModuleInputs,
     /// Direct methods: `$iothub/methods/POST/#`.
     Methods,
-    /// Answers about the twin: `$iothub/twin/res/#`.
+    /// Twin responses: `$iothub/twin/res/#`.
     TwinResponses,
     /// Changes of desired properties: `$iothub/twin/PATCH/properties/desired/#`.
     DesiredProperties,
 }
 
 impl TopicFilter {
-    /// The filter as `identity` subscribes to it. [`TopicFilter::CloudToDevice`] makes sense for a
-    /// device only, [`TopicFilter::ModuleInputs`] for a module only.
+    /// Encodes the filter for `identity`. Use [`TopicFilter::CloudToDevice`] only for a device and
+    /// [`TopicFilter::ModuleInputs`] only for a module.
     ///
     /// Source: vectors `hub-subscriptions-*`.
     #[must_use]
@@ -95,10 +95,10 @@ impl TopicFilter {
         }
     }
 
-    /// Reads the filter of a SUBSCRIBE by `identity`.
+    /// Parses the filter of a SUBSCRIBE by `identity`.
     ///
     /// # Errors
-    /// [`ProtoError::Topic`] if it is none of the documented ones, or another device's.
+    /// [`ProtoError::Topic`] if it is not a documented filter, or belongs to another device.
     pub fn parse(identity: &HubIdentity, filter: &str) -> Result<Self, ProtoError> {
         if filter.starts_with("$iothub/methods/POST/") {
             return Ok(Self::Methods);
@@ -112,11 +112,11 @@ impl TopicFilter {
         let known = match (filter.strip_prefix(&identity.topic_base()), &identity.module) {
             (Some("/messages/devicebound/#"), None) => Some(Self::CloudToDevice),
             (Some("/#" | "/inputs/#"), Some(_)) => Some(Self::ModuleInputs),
-            // The embedded C SDK does not name its device here.
+            // The embedded C SDK sends `+` instead of the device id.
             _ if filter == "devices/+/messages/devicebound/#" && identity.module.is_none() => Some(Self::CloudToDevice),
             _ => None,
         };
-        known.ok_or_else(|| ProtoError::topic(filter, "not a filter that a hub documents"))
+        known.ok_or_else(|| ProtoError::topic(filter, "it is not a documented filter of IoT Hub"))
     }
 }
 
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_telemetry_of_this_device_only() {
+    fn parses_telemetry_topics_of_this_device_only() {
         for (topic, valid) in [
             ("devices/d1/messages/events", true),
             ("devices/d1/messages/events/", true),
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn knows_the_documented_filters() {
+    fn parses_the_documented_filters_only() {
         let module = identity().module(ModuleId::new("m").expect("id"));
         for (identity, filter, expected) in [
             (&identity(), "devices/d1/messages/devicebound/#", Some(TopicFilter::CloudToDevice)),

@@ -1,22 +1,22 @@
-//! A device twin: its two halves, how a patch changes one, and what a hub lets in.
+//! A device twin: its properties, how a patch changes them, and which properties a hub accepts.
 
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::{ProtoError, limits};
 
-/// The twin as a device sees it.
+/// The twin as a device gets it.
 #[derive(Debug, Clone, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Twin {
-    /// What the cloud wants.
+    /// The desired properties, which the cloud sets.
     pub desired: Properties,
-    /// What the device has said.
+    /// The reported properties, which the device sets.
     pub reported: Properties,
 }
 
 impl Twin {
-    /// Reads the answer to a device's question: `{"desired":{…,"$version":4},"reported":{…}}`.
+    /// Parses the response to a device's twin request: `{"desired":{…,"$version":4},"reported":{…}}`.
     ///
     /// # Errors
     /// [`ProtoError::Json`] or [`ProtoError::Missing`].
@@ -26,16 +26,16 @@ impl Twin {
         let Value::Object(mut both) =
             serde_json::from_slice(body).map_err(|problem| ProtoError::json(&problem, body))?
         else {
-            return Err(ProtoError::Unexpected("the twin is no JSON object".into()));
+            return Err(ProtoError::Unexpected("the twin is not a JSON object".into()));
         };
-        let mut half = |name| match both.remove(name) {
+        let mut section = |name| match both.remove(name) {
             Some(Value::Object(map)) => Properties::from_wire(map),
             _ => Err(ProtoError::Missing(name)),
         };
-        Ok(Self { desired: half("desired")?, reported: half("reported")? })
+        Ok(Self { desired: section("desired")?, reported: section("reported")? })
     }
 
-    /// The answer to a device's question.
+    /// Encodes the response to a device's twin request.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let both = serde_json::json!({ "desired": self.desired.to_wire(), "reported": self.reported.to_wire() });
@@ -43,34 +43,34 @@ impl Twin {
     }
 }
 
-/// Properties with their version. `$metadata` and other names with `$` are not among them.
+/// Properties with their version, without `$metadata` and other names that begin with `$`.
 #[derive(Debug, Clone, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Properties {
-    /// Counts the changes.
+    /// The version. It grows with each change.
     pub version: u64,
     /// The properties.
     pub values: Map<String, Value>,
 }
 
 impl Properties {
-    /// Properties of a version.
+    /// Creates properties with a version.
     #[must_use]
     pub const fn new(version: u64, values: Map<String, Value>) -> Self {
         Self { version, values }
     }
 
-    /// Takes `$version` and everything else that begins with `$` out of an object.
+    /// Converts a JSON object. Reads `$version`, and removes every name that begins with `$`.
     ///
     /// # Errors
-    /// [`ProtoError::Missing`] without a version.
+    /// [`ProtoError::Missing`] if the object has no version.
     pub fn from_wire(mut values: Map<String, Value>) -> Result<Self, ProtoError> {
         let version = values.get("$version").and_then(Value::as_u64).ok_or(ProtoError::Missing("$version"))?;
         values.retain(|name, _| !name.starts_with('$'));
         Ok(Self { version, values })
     }
 
-    /// Reads the body of a notice: a patch with `$version`.
+    /// Parses the body of a change notification: a patch with `$version`.
     ///
     /// # Errors
     /// [`ProtoError::Json`] or [`ProtoError::Missing`].
@@ -79,7 +79,7 @@ impl Properties {
         Self::from_wire(values)
     }
 
-    /// The object with `$version` in it.
+    /// Returns a JSON object with the properties and `$version`.
     #[must_use]
     pub fn to_wire(&self) -> Value {
         let mut values = self.values.clone();
@@ -87,23 +87,23 @@ impl Properties {
         Value::Object(values)
     }
 
-    /// One property.
+    /// Returns the value of a property.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Value> {
         self.values.get(name)
     }
 
-    /// The properties as a type of the program.
+    /// Deserializes the properties into a type of the program.
     ///
     /// # Errors
-    /// What serde says, if they do not fit.
+    /// If the properties do not match the type.
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
         T::deserialize(Value::Object(self.values.clone()))
     }
 }
 
-/// Applies a patch: objects are merged, `null` removes, anything else replaces. The result holds no
-/// `null`, also not where the patch brings a new object with one in it.
+/// Applies a patch: objects are merged, `null` removes a property, and any other value replaces the old one.
+/// A new object from the patch is added without its `null` members.
 ///
 /// Source: `[doc]` iot-hub/iot-hub-devguide-device-twins.md, "Device twin update"; RFC 7396.
 pub fn merge(target: &mut Map<String, Value>, patch: &Map<String, Value>) {
@@ -128,8 +128,8 @@ pub fn merge(target: &mut Map<String, Value>, patch: &Map<String, Value>) {
     }
 }
 
-/// Bytes of properties as a hub counts them: UTF-8 of names and texts, 8 for a number, 4 for a truth
-/// value, nothing for `null`.
+/// Returns the size of properties in bytes as a hub counts it: names and strings as UTF-8, 8 for a number, 4
+/// for a Boolean, 0 for `null`.
 ///
 /// Source: `[doc]` iot-hub/iot-hub-devguide-device-twins.md, "Device twin size". That an element of an
 /// array counts by the same rules is a `[guess]`.
@@ -138,10 +138,10 @@ pub fn size(values: &Map<String, Value>) -> usize {
     values.iter().map(|(name, value)| name.len() + size_of_value(value)).sum()
 }
 
-/// As [`size`] of a patch: what it removes takes up nothing, not even by its name.
+/// Like [`size`], for a patch: a property that the patch removes counts 0, including its name.
 fn size_of_patch(values: &Map<String, Value>) -> usize {
-    let stays = values.iter().filter(|(_, value)| !value.is_null());
-    let sizes = stays.map(|(name, value)| {
+    let kept = values.iter().filter(|(_, value)| !value.is_null());
+    let sizes = kept.map(|(name, value)| {
         name.len()
             + match value {
                 Value::Object(values) => size_of_patch(values),
@@ -162,22 +162,22 @@ fn size_of_value(value: &Value) -> usize {
     }
 }
 
-/// Whether a hub would take these properties: names, texts, numbers, depth, and the size of the whole
-/// up to `limit`.
+/// Checks whether a hub would accept these properties: names, strings, numbers, depth, and a total size of
+/// at most `limit`.
 ///
 /// # Errors
 /// [`ProtoError::TooLarge`] with size and limit, [`ProtoError::Property`] with path and rule.
 ///
 /// Source: `[doc]` iot-hub/iot-hub-devguide-device-twins.md, "Tags and properties format"; `[seen]`
 /// Azure/azure-iot-sdk-java, issue 243, and CGI-FR/IoT-Hub-Portal, issue 631, for `#`. That an array is a level
-/// too is a `[guess]`: the documentation counts objects and says nothing of arrays.
+/// too is a `[guess]`: the documentation counts objects and does not mention arrays.
 pub fn check(values: &Map<String, Value>, limit: usize) -> Result<(), ProtoError> {
     check_object(values, "", 0)?;
     at_most(size(values), limit)
 }
 
-/// Whether a hub may take this patch of properties: as [`check`], but what it removes does not count
-/// for its size. Whether the section has room for it after that, only the hub knows.
+/// Checks whether a hub may accept this patch of properties. Like [`check`], but properties that the patch
+/// removes do not count for the size. Only the hub knows whether the changed section is within its limit.
 ///
 /// # Errors
 /// As [`check`].
@@ -200,9 +200,9 @@ fn check_object(values: &Map<String, Value>, path: &str, depth: usize) -> Result
         let problem = if name.is_empty() {
             Some("a name is empty")
         } else if name.len() > limits::TWIN_NAME_MAX {
-            Some("a name may have 1024 bytes")
+            Some("a name may have at most 1024 bytes")
         } else if name.chars().any(|it| it.is_control() || matches!(it, '.' | '$' | '#' | ' ')) {
-            Some("a name may not hold control characters, `.`, `$`, `#` or a space")
+            Some("a name must not contain control characters, `.`, `$`, `#` or a space")
         } else {
             None
         };
@@ -220,13 +220,13 @@ fn check_value(value: &Value, path: &str, depth: usize) -> Result<(), ProtoError
             Err(ProtoError::property(path, "at most 10 levels are allowed"))
         }
         Value::String(text) if text.len() > limits::TWIN_TEXT_MAX => {
-            Err(ProtoError::property(path, "a text may have 4096 bytes"))
+            Err(ProtoError::property(path, "a string may have at most 4096 bytes"))
         }
         Value::Number(number) => {
-            let whole = number.as_i64().map_or_else(|| number.as_u64().map(i128::from), |it| Some(i128::from(it)));
-            match whole {
-                Some(whole) if !(limits::TWIN_INTEGER_MIN..=limits::TWIN_INTEGER_MAX).contains(&whole) => {
-                    Err(ProtoError::property(path, "a whole number may have 52 bits and a sign"))
+            let integer = number.as_i64().map_or_else(|| number.as_u64().map(i128::from), |it| Some(i128::from(it)));
+            match integer {
+                Some(integer) if !(limits::TWIN_INTEGER_MIN..=limits::TWIN_INTEGER_MAX).contains(&integer) => {
+                    Err(ProtoError::property(path, "an integer may have at most 52 bits and a sign"))
                 }
                 _ => Ok(()),
             }
@@ -245,13 +245,13 @@ mod tests {
     fn map(value: Value) -> Map<String, Value> {
         match value {
             Value::Object(map) => map,
-            other => panic!("{other} is no object"),
+            other => panic!("{other} is not an object"),
         }
     }
 
-    /// RFC 7396, appendix A, as far as both sides are objects; then what a twin adds.
+    /// The examples of RFC 7396, appendix A, in which both sides are objects, and two cases for twins.
     #[test]
-    fn merges_as_the_rfc_says() {
+    fn merges_as_the_rfc_requires() {
         for (target, patch, expected) in [
             (json!({"a":"b"}), json!({"a":"c"}), json!({"a":"c"})),
             (json!({"a":"b"}), json!({"b":"c"}), json!({"a":"b","b":"c"})),
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_a_twin_and_leaves_the_services_names_out() {
+    fn parses_a_twin_without_the_names_of_the_service() {
         let body = br#"{"desired":{"fan":1,"$version":4,"$metadata":{}},"reported":{"$version":7}}"#;
         let twin = Twin::parse(body).expect("a twin");
         assert_eq!(twin.desired, Properties::new(4, map(json!({"fan": 1}))));
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn counts_as_the_service_counts() {
+    fn counts_bytes_as_the_service_does() {
         assert_eq!(
             size(&map(json!({"ab": "cdé", "n": 1.5, "t": true, "x": null, "o": {"p": [1, "zz"]}}))),
             6 + 9 + 5 + 1 + 12
@@ -292,8 +292,8 @@ mod tests {
     }
 
     #[test]
-    fn lets_in_what_a_hub_lets_in() {
-        // The documentation's own example of what is just allowed, below `tags`.
+    fn accepts_the_same_properties_as_a_hub() {
+        // The documentation's example of the deepest allowed object, below `tags`.
         let documented = r#"{"one":{"two":{"three":{"four":{"five":{"six":{"seven":{"eight":{"nine":{"ten":{
             "property":"value"}}}}}}}}}}}"#;
         let deep: Value = serde_json::from_str(documented).expect("the documented JSON");
@@ -331,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_patch_removes_does_not_count_for_its_size() {
+    fn properties_that_a_patch_removes_do_not_count_for_its_size() {
         let patch = json!({"abc": "def", "gone": null, "o": {"gone_too": null, "k": 1}, "l": [null]});
         let expected = "abc".len() + "def".len() + "o".len() + "k".len() + 8 + "l".len();
         assert_eq!(check_patch(&map(patch.clone()), expected), Ok(()));
@@ -339,10 +339,10 @@ mod tests {
             check_patch(&map(patch), expected - 1),
             Err(ProtoError::TooLarge { size, .. }) if size == expected
         ));
-        // A hub's whole section, removed.
+        // A patch that removes a whole section.
         let many: Map<_, _> = (0..64).map(|it| (format!("{it:01000}"), Value::Null)).collect();
         assert!(check(&many, limits::TWIN_PROPERTIES_MAX).is_err());
         assert_eq!(check_patch(&many, limits::TWIN_PROPERTIES_MAX), Ok(()));
-        assert!(check_patch(&map(json!({"a.b": null})), 100).is_err(), "a name is a name");
+        assert!(check_patch(&map(json!({"a.b": null})), 100).is_err(), "the rules for names still apply");
     }
 }

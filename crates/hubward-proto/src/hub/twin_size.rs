@@ -1,30 +1,30 @@
-//! The size of a section of a twin, kept up to date while patches are merged into it.
+//! The size of a section of a twin, updated while patches are merged into the section.
 
 use serde_json::{Map, Value};
 
 /// The size of a section of a twin.
 ///
-/// A client that follows a section adds what each patch changes, so that the cost of a patch does not
+/// A client that tracks a section updates its size with each patch, so that the cost of a patch does not
 /// grow with the section.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct TwinSize {
-    /// Bytes as a hub counts them, see [`twin::size`](super::twin::size).
+    /// Number of bytes as a hub counts them, see [`twin::size`](super::twin::size).
     pub counted: usize,
-    /// Bytes as JSON, at most one more than necessary for each object and array. A hub counts nothing
-    /// for an empty object, an empty array or a `null` in an array; this does.
+    /// Number of bytes as JSON, with at most one extra byte for each object and array. Unlike
+    /// [`counted`](Self::counted), it includes empty objects, empty arrays and each `null` in an array.
     pub json: usize,
 }
 
 impl TwinSize {
-    /// The size of a section. Looks at all of it.
+    /// Calculates the size of a section. Reads the whole section.
     #[must_use]
     pub fn of(values: &Map<String, Value>) -> Self {
         values.iter().fold(Self::EMPTY_OBJECT, |size, (name, value)| size.plus(Self::of_member(name, value)))
     }
 
-    /// The size of `values`, which is this one, once `patch` is [merged](super::twin::merge) into it. Looks
-    /// at the patch and at what it replaces only.
+    /// Calculates the size of `values` after `patch` is [merged](super::twin::merge) into it. `self` is the
+    /// size of `values` before. Reads only the patch and the values that it replaces.
     #[must_use]
     pub fn after(self, values: &Map<String, Value>, patch: &Map<String, Value>) -> Self {
         let mut size = self;
@@ -39,7 +39,7 @@ impl TwinSize {
             }
             size = match change {
                 Value::Null => size,
-                // A new object holds no `null` of the patch.
+                // A new object does not contain the `null` members of the patch.
                 Value::Object(change) => {
                     size.plus(Self::of_name(name)).plus(Self::EMPTY_OBJECT).after(&Map::new(), change)
                 }
@@ -55,7 +55,7 @@ impl TwinSize {
         Self::of_name(name).plus(Self::of_value(value))
     }
 
-    /// A name with its colon and a comma.
+    /// The size of a name with its colon and a comma.
     fn of_name(name: &str) -> Self {
         Self { counted: name.len(), json: text_as_json(name) + ":,".len() }
     }
@@ -80,13 +80,13 @@ impl TwinSize {
         Self { counted: self.counted + other.counted, json: self.json + other.json }
     }
 
-    /// Only of what is in it.
+    /// Subtracts the size of a part of this value.
     const fn minus(self, other: Self) -> Self {
         Self { counted: self.counted.saturating_sub(other.counted), json: self.json.saturating_sub(other.json) }
     }
 }
 
-/// The length of a text in JSON, with its quotes.
+/// Returns the length of a text in JSON, with its quotes.
 fn text_as_json(text: &str) -> usize {
     let length = |byte: u8| match byte {
         b'"' | b'\\' | 0x08 | 0x09 | 0x0a | 0x0c | 0x0d => 2,
@@ -105,11 +105,11 @@ mod tests {
     fn map(value: Value) -> Map<String, Value> {
         match value {
             Value::Object(map) => map,
-            other => panic!("{other} is no object"),
+            other => panic!("{other} is not an object"),
         }
     }
 
-    /// Containers that hold something have one comma less than members.
+    /// Counts the extra commas: a container that is not empty has one comma less than members.
     fn spare_commas(value: &Value) -> usize {
         match value {
             Value::Array(values) => usize::from(!values.is_empty()) + values.iter().map(spare_commas).sum::<usize>(),
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn counts_as_a_hub_and_as_json() {
+    fn counts_bytes_as_a_hub_and_as_json() {
         for values in [
             json!({}),
             json!({"ab": "cdé", "n": 1.5, "t": true, "f": false, "x": null, "o": {"p": [1, "zz", [], {}, null]}}),
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_patch_changes_the_size_by_what_it_changes() {
+    fn the_size_after_a_patch_equals_a_new_count() {
         for (values, patch) in [
             (json!({}), json!({"a": 1})),
             (json!({"a": 1}), json!({"a": "longer"})),
@@ -155,7 +155,7 @@ mod tests {
         }
     }
 
-    /// Names from a few letters, so that patches hit what is there.
+    /// Makes a random value. Uses few names, so that patches change existing members.
     fn any(dice: &mut dyn FnMut(u64) -> u64, depth: u64) -> Value {
         match dice(if depth < 4 { 8 } else { 5 }) {
             0 => Value::Null,
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn any_row_of_patches_leaves_the_size_that_a_new_count_finds() {
+    fn the_size_after_many_random_patches_equals_a_new_count() {
         for seed in 1..200_u64 {
             let mut state = seed;
             let mut dice = |sides: u64| {

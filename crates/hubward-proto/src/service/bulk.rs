@@ -1,4 +1,4 @@
-//! Many enrollments in one request, and questions for many.
+//! Bulk requests for enrollments, and queries.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,53 +6,53 @@ use super::{EnrollmentGroup, IndividualEnrollment};
 use crate::dps::model::word;
 
 word! {
-    /// What a bulk request does to each of its enrollments.
+    /// The operation that a bulk request performs on each of its enrollments.
     ///
     /// Source: `[doc]` azure-rest-api-specs, deviceprovisioningservices service models.
     BulkMode {
-        /// Creates them.
+        /// Creates the enrollments.
         Create = "create",
-        /// Updates them, whatever their etags.
+        /// Updates the enrollments without comparing ETags.
         Update = "update",
-        /// Updates those whose etag is the one in the request.
+        /// Updates the enrollments whose ETag matches the request.
         UpdateIfMatchEtag = "updateIfMatchETag",
-        /// Deletes them.
+        /// Deletes the enrollments.
         Delete = "delete",
     }
 }
 
-/// Many individual enrollments.
+/// A bulk request for individual enrollments.
 ///
 /// Source: `[doc]` azure-rest-api-specs, `BulkEnrollmentOperation`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EnrollmentBulk {
-    /// What is to be done.
+    /// The operation.
     pub mode: BulkMode,
-    /// To these; ten at most.
+    /// The enrollments; at most 10.
     pub enrollments: Vec<IndividualEnrollment>,
 }
 
-/// Many enrollment groups.
+/// A bulk request for enrollment groups.
 ///
 /// Source: `[doc]` azure-rest-api-specs, `BulkEnrollmentGroupOperation`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct EnrollmentGroupBulk {
-    /// What is to be done.
+    /// The operation.
     pub mode: BulkMode,
-    /// To these; ten at most.
+    /// The groups; at most 10.
     pub enrollment_groups: Vec<EnrollmentGroup>,
 }
 
-/// What became of a bulk request.
+/// The result of a bulk request.
 ///
 /// Source: `[doc]` azure-rest-api-specs, `BulkEnrollmentOperationResult`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BulkResult {
-    /// Whether all of it was done.
+    /// Whether all operations succeeded.
     pub is_successful: bool,
-    /// What was not done.
+    /// The operations that failed.
     #[serde(default)]
     pub errors: Vec<BulkError>,
 }
@@ -63,24 +63,24 @@ pub struct BulkResult {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct BulkError {
-    /// Which individual enrollment.
+    /// The registration id of the individual enrollment.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub registration_id: Option<String>,
-    /// Which group.
+    /// The id of the group.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub enrollment_group_id: Option<String>,
-    /// Why, as a number of the service.
+    /// The service's error code.
     pub error_code: u32,
-    /// Why, in words.
+    /// The service's error message.
     pub error_status: String,
 }
 
-/// A question for many enrollments.
+/// A query for enrollments.
 ///
 /// Source: `[doc]` azure-rest-api-specs, `QuerySpecification`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QuerySpecification {
-    /// In the service's SQL.
+    /// The query, in the service's SQL dialect.
     pub query: String,
 }
 
@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_and_writes_the_documented_bulk() {
+    fn parses_and_encodes_the_documented_bulk() {
         let text = json!({"mode": "updateIfMatchETag", "enrollments": [{"registrationId": "d1"}]});
         let bulk: EnrollmentBulk = serde_json::from_value(text.clone()).expect("the documented JSON");
         assert_eq!((&bulk.mode, bulk.enrollments.len()), (&BulkMode::UpdateIfMatchEtag, 1));
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_and_writes_the_documented_result() {
+    fn parses_and_encodes_the_documented_result() {
         let done = BulkResult { is_successful: true, errors: Vec::new() };
         assert_eq!(serde_json::to_string(&done).expect("JSON"), r#"{"isSuccessful":true,"errors":[]}"#);
         let text = json!({"isSuccessful": false, "errors": [{"registrationId": "d1", "errorCode": 409_000, "errorStatus": "x"}]});

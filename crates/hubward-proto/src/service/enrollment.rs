@@ -1,4 +1,4 @@
-//! Enrollments, as the DPS service API writes them and a seed file holds them.
+//! Enrollments, in the JSON format of the DPS service API and of seed files.
 
 use std::fmt;
 
@@ -9,13 +9,13 @@ use crate::dps::RegistrationState;
 use crate::dps::model::word;
 
 word! {
-    /// How devices of an enrollment prove who they are.
+    /// How the devices of an enrollment authenticate.
     ///
     /// Source: `[doc]` azure-rest-api-specs, deviceprovisioningservices service models.
     AttestationType {
-        /// Not at all.
+        /// Devices do not authenticate.
         None = "none",
-        /// With a trusted platform module.
+        /// With a trusted platform module (TPM).
         Tpm = "tpm",
         /// With a certificate.
         X509 = "x509",
@@ -29,25 +29,25 @@ word! {
     ///
     /// Source: `[doc]` azure-rest-api-specs, deviceprovisioningservices service models.
     ProvisioningStatus {
-        /// They may.
+        /// Devices may register.
         Enabled = "enabled",
-        /// They may not.
+        /// Devices may not register.
         Disabled = "disabled",
     }
 }
 
 word! {
-    /// How a hub is chosen for a device.
+    /// How DPS chooses a hub for a device.
     ///
     /// Source: `[doc]` azure-rest-api-specs, deviceprovisioningservices service models.
     AllocationPolicy {
-        /// Evenly over the hubs.
+        /// DPS distributes devices evenly over the hubs.
         Hashed = "hashed",
-        /// The hub that answers fastest from where the device is.
+        /// DPS chooses the hub with the lowest latency to the device.
         GeoLatency = "geoLatency",
-        /// The hub the enrollment names.
+        /// DPS chooses the hub that the enrollment names.
         Static = "static",
-        /// As a webhook decides.
+        /// A webhook chooses the hub.
         Custom = "custom",
     }
 }
@@ -59,24 +59,24 @@ word! {
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct IndividualEnrollment {
-    /// Whose; found without regard to letter case.
+    /// The registration id of the device. DPS ignores its letter case.
     pub registration_id: String,
-    /// The id the device gets at its hub; the registration id if absent.
+    /// The id of the device at its hub; the registration id if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device_id: Option<String>,
-    /// What individual enrollments and groups have in common.
+    /// The settings that individual enrollments and groups share.
     #[serde(flatten)]
     pub settings: EnrollmentSettings,
-    /// Free-form facts about the device.
+    /// Additional information about the device, in any form.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub optional_device_information: Option<Value>,
-    /// What became of the device; read-only.
+    /// The record of the device's registration; read-only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub registration_state: Option<RegistrationState>,
 }
 
 impl IndividualEnrollment {
-    /// An enrollment with a symmetric key that the service generates, for the device of this id.
+    /// Creates an enrollment for this registration id, with a symmetric key that the service generates.
     #[must_use]
     pub fn new(registration_id: impl Into<String>) -> Self {
         Self {
@@ -87,7 +87,7 @@ impl IndividualEnrollment {
     }
 }
 
-/// An enrollment of any number of devices, each with a key derived from the group's.
+/// An enrollment of any number of devices. The key of each device is derived from the group key.
 ///
 /// Source: `[doc]` azure-rest-api-specs, `EnrollmentGroup`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -96,123 +96,123 @@ impl IndividualEnrollment {
 pub struct EnrollmentGroup {
     /// The name of the group.
     pub enrollment_group_id: String,
-    /// What individual enrollments and groups have in common.
+    /// The settings that individual enrollments and groups share.
     #[serde(flatten)]
     pub settings: EnrollmentSettings,
 }
 
 impl EnrollmentGroup {
-    /// A group with a symmetric key that the service generates.
+    /// Creates a group with a symmetric key that the service generates.
     #[must_use]
     pub fn new(enrollment_group_id: impl Into<String>) -> Self {
         Self { enrollment_group_id: enrollment_group_id.into(), settings: EnrollmentSettings::symmetric_key() }
     }
 }
 
-/// What individual enrollments and groups have in common.
+/// The settings that individual enrollments and groups share.
 ///
 /// Source: `[doc]` azure-rest-api-specs, `IndividualEnrollment` and `EnrollmentGroup`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 #[non_exhaustive]
 pub struct EnrollmentSettings {
-    /// How devices prove who they are.
+    /// How the devices authenticate.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attestation: Option<Attestation>,
     /// Whether devices may register; enabled if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub provisioning_status: Option<ProvisioningStatus>,
-    /// What happens when a device registers again.
+    /// How DPS handles a device that registers again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reprovision_policy: Option<ReprovisionPolicy>,
-    /// How a hub is chosen; the service's default (hashed) if absent.
+    /// How DPS chooses a hub; the service's default (hashed) if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allocation_policy: Option<AllocationPolicy>,
     /// Host names of the hubs to choose from; all linked ones if absent or empty.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub iot_hubs: Option<Vec<String>>,
-    /// The old way to name a single hub; implies a static allocation.
+    /// The host name of a single hub. Older than `iot_hubs`; implies a static allocation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub iot_hub_host_name: Option<String>,
-    /// What the device's twin starts with.
+    /// The initial twin of a device.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub initial_twin: Option<InitialTwin>,
-    /// Edge and the like, as it stands.
+    /// Capabilities such as IoT Edge; not interpreted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub capabilities: Option<Value>,
-    /// The webhook of a custom allocation, as it stands.
+    /// The webhook of a custom allocation; not interpreted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub custom_allocation_definition: Option<Value>,
-    /// The policy by which certificates of devices are issued, of 2025-07-01-preview, as it stands.
+    /// The policy for issuing device certificates, in 2025-07-01-preview; not interpreted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub credential_policy_name: Option<Value>,
-    /// The same of 2021-11-01-preview, as it stands.
+    /// The policy for issuing device certificates, in 2021-11-01-preview; not interpreted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_certificate_issuance_policy: Option<Value>,
-    /// The authority that issues certificates of devices, of further previews, as it stands.
+    /// The authority that issues device certificates, in further previews; not interpreted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub certificate_authority_name: Option<Value>,
-    /// How that authority issues them, as it stands.
+    /// The policy of this authority; not interpreted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub certificate_policy_name: Option<Value>,
-    /// What devices trust, of previews, as it stands.
+    /// The certificates that devices trust, in previews; not interpreted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trust_bundle_id: Option<Value>,
-    /// Version of the enrollment; read-only.
+    /// The version of the enrollment; read-only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub etag: Option<String>,
-    /// When it was made; read-only.
+    /// When the enrollment was created; read-only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub created_date_time_utc: Option<String>,
-    /// When it last changed; read-only.
+    /// When the enrollment last changed; read-only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_updated_date_time_utc: Option<String>,
 }
 
 impl EnrollmentSettings {
-    /// Symmetric-key attestation, the keys left to the service; all else absent.
+    /// Creates settings with symmetric-key attestation only. The service generates the keys.
     #[must_use]
     pub fn symmetric_key() -> Self {
         Self { attestation: Some(Attestation::symmetric_key(None)), ..Self::default() }
     }
 
-    /// Whether devices may register.
+    /// Returns whether devices may register.
     #[must_use]
     pub fn is_enabled(&self) -> bool {
         !matches!(self.provisioning_status, Some(ProvisioningStatus::Disabled))
     }
 }
 
-/// How devices of an enrollment prove who they are.
+/// How the devices of an enrollment authenticate.
 ///
 /// Source: `[doc]` azure-rest-api-specs, `AttestationMechanism`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct Attestation {
-    /// Which way.
+    /// The type of attestation.
     #[serde(rename = "type")]
     pub kind: AttestationType,
-    /// The keys; generated by the service if absent or empty.
+    /// The keys. The service generates them if they are absent or empty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub symmetric_key: Option<SymmetricKeys>,
-    /// Certificates, as they stand.
+    /// The certificates; not interpreted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub x509: Option<Value>,
-    /// Keys of a TPM, as they stand.
+    /// The keys of a TPM; not interpreted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tpm: Option<Value>,
 }
 
 impl Attestation {
-    /// With a shared key; `None` leaves the keys to the service.
+    /// Attestation with symmetric keys. With `None`, the service generates the keys.
     #[must_use]
     pub const fn symmetric_key(keys: Option<SymmetricKeys>) -> Self {
         Self { kind: AttestationType::SymmetricKey, symmetric_key: keys, x509: None, tpm: None }
     }
 }
 
-/// Two keys, each of which a device may sign with, as base64. `Debug` shows neither.
+/// Two keys as base64. A device may sign with either. `Debug` output contains neither.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct SymmetricKeys {
@@ -230,16 +230,16 @@ impl fmt::Debug for SymmetricKeys {
     }
 }
 
-/// What happens when a device registers again.
+/// How DPS handles a device that registers again.
 ///
 /// Source: `[doc]` iot-dps/concepts-device-reprovision.md.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ReprovisionPolicy {
-    /// Whether the hub is chosen anew.
+    /// Whether DPS chooses a hub again.
     #[serde(default = "yes")]
     pub update_hub_assignment: bool,
-    /// Whether the twin moves along to another hub.
+    /// Whether DPS moves the twin to the new hub.
     #[serde(default = "yes")]
     pub migrate_device_data: bool,
 }
@@ -250,16 +250,16 @@ impl Default for ReprovisionPolicy {
     }
 }
 
-/// What a device's twin starts with.
+/// The initial twin of a device.
 ///
 /// Source: `[doc]` azure-rest-api-specs, `InitialTwin`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct InitialTwin {
-    /// Tags, which the device does not see.
+    /// The tags, which the device does not get.
     #[serde(skip_serializing_if = "Map::is_empty", deserialize_with = "null_is_default")]
     pub tags: Map<String, Value>,
-    /// Properties.
+    /// The properties.
     #[serde(deserialize_with = "null_is_default")]
     pub properties: TwinProperties,
 }
@@ -268,15 +268,15 @@ pub struct InitialTwin {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct TwinProperties {
-    /// What the device should be like.
+    /// The desired properties.
     #[serde(deserialize_with = "null_is_default")]
     pub desired: Map<String, Value>,
-    /// What the device has said; of previews.
+    /// The reported properties, in previews.
     #[serde(skip_serializing_if = "Map::is_empty", deserialize_with = "null_is_default")]
     pub reported: Map<String, Value>,
 }
 
-/// Some clients write `null` for what they leave out.
+/// Deserializes `null` as the default, because some clients send `null` for absent members.
 fn null_is_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(from: D) -> Result<T, D::Error> {
     Option::deserialize(from).map(Option::unwrap_or_default)
 }
@@ -292,7 +292,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_and_writes_the_documented_enrollment() {
+    fn parses_and_encodes_the_documented_enrollment() {
         let text = json!({
             "registrationId": "d1", "deviceId": "dev-1",
             "attestation": {"type": "symmetricKey", "symmetricKey": {"primaryKey": "YQ==", "secondaryKey": "Yg=="}},
@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn null_is_as_good_as_absent() {
+    fn null_means_the_same_as_absent() {
         let text = r#"{"registrationId":"d1","deviceId":null,"iotHubs":null,"attestation":{"type":"symmetricKey",
             "symmetricKey":{"primaryKey":null,"secondaryKey":null},"x509":null},
             "initialTwin":{"tags":null,"properties":{"desired":null}}}"#;
@@ -339,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn debug_shows_no_key() {
+    fn debug_prints_no_key() {
         let mut enrollment = IndividualEnrollment::new("d1");
         let keys = SymmetricKeys { primary_key: "c2VjcmV0".into(), secondary_key: "c2VjcmV0".into() };
         enrollment.settings.attestation = Some(Attestation::symmetric_key(Some(keys)));

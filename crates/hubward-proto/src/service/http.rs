@@ -1,6 +1,6 @@
 //! Versions, headers and paths of the two service APIs.
 //!
-//! Ids are percent-encoded as single segments of a path.
+//! Each id is percent-encoded as one segment of a path.
 
 use crate::percent::encode;
 
@@ -15,58 +15,58 @@ pub const DPS_API_VERSION: &str = "2021-10-01";
 /// Source: `[sdk]` azure-iot-hub (Python), azure-iothub (Node).
 pub const HUB_API_VERSION: &str = "2021-04-12";
 
-/// Header of a query: how many things a page may have.
+/// Header of a query: the maximum number of items per page.
 pub const MAX_ITEM_COUNT: &str = "x-ms-max-item-count";
 
-/// Header of a query and its answer: where the next page begins; absent on the last one.
+/// Header of a query and its answer: the token of the next page; absent on the last page.
 pub const CONTINUATION: &str = "x-ms-continuation";
 
-/// Header of an answer to a query: what its things are.
+/// Header of an answer to a query: the type of its items.
 pub const ITEM_TYPE: &str = "x-ms-item-type";
 
-/// Header of a request: the caller's id of it.
+/// Header of a request: the id that the caller chose for it.
 pub const CLIENT_REQUEST_ID: &str = "x-ms-client-request-id";
 
-/// Header of an answer: the service's id of the request.
+/// Header of an answer: the id that the service chose for the request.
 pub const REQUEST_ID: &str = "x-ms-request-id";
 
-/// A text as one segment of a path.
+/// Encodes a text as one segment of a path.
 #[must_use]
 pub fn segment(text: &str) -> String {
     encode(text).to_string()
 }
 
-/// Where an individual enrollment is.
+/// Returns the path of an individual enrollment.
 #[must_use]
 pub fn enrollment(registration_id: &str) -> String {
     format!("/enrollments/{}", encode(registration_id))
 }
 
-/// Where an enrollment group is.
+/// Returns the path of an enrollment group.
 #[must_use]
 pub fn enrollment_group(enrollment_group_id: &str) -> String {
     format!("/enrollmentGroups/{}", encode(enrollment_group_id))
 }
 
-/// Where the record of a registration is; with `/query` the records of a group.
+/// Returns the path of a registration record. With `/query` appended, it is the path of a group's records.
 #[must_use]
 pub fn registration(id: &str) -> String {
     format!("/registrations/{}", encode(id))
 }
 
-/// Where a device's identity is.
+/// Returns the path of a device identity.
 #[must_use]
 pub fn device(device_id: &str) -> String {
     format!("/devices/{}", encode(device_id))
 }
 
-/// Where a module's identity is.
+/// Returns the path of a module identity.
 #[must_use]
 pub fn module(device_id: &str, module_id: &str) -> String {
     format!("/devices/{}/modules/{}", encode(device_id), encode(module_id))
 }
 
-/// Where the twin of a device or module is.
+/// Returns the path of the twin of a device or module.
 #[must_use]
 pub fn twin(device_id: &str, module_id: Option<&str>) -> String {
     match module_id {
@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_are_single_segments() {
+    fn each_id_is_one_segment() {
         for (path, expected) in [
             (enrollment("a:b"), "/enrollments/a%3Ab"),
             (enrollment_group("line-7"), "/enrollmentGroups/line-7"),

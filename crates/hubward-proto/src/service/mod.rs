@@ -1,4 +1,4 @@
-//! The JSON models of the service side: what an operator creates and reads.
+//! The JSON models of the service APIs, with which an operator manages devices.
 
 mod bulk;
 mod enrollment;

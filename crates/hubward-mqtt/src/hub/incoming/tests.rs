@@ -1,4 +1,5 @@
-//! Whatever comes in, something definite is made of it. What each topic means is in the flow tests.
+//! Checks that arbitrary input never panics and keeps the acknowledgements correct. The flow tests check
+//! the meaning of each topic.
 
 use std::num::NonZeroU16;
 use std::time::Duration;
@@ -8,28 +9,28 @@ use hubward_transport::{DeviceId, HubHost, Lock, ModuleId};
 use tokio::time::Instant;
 
 use super::*;
-use crate::ack_line::Arrival;
+use crate::ack_queue::Arrival;
 use crate::packet::{self, Incoming};
 
 const PACKET_MAX: usize = 64 * 1024;
 
-fn inbox(module: bool) -> Inbox {
+fn router(module: bool) -> IncomingRouter {
     let host = HubHost::new("hub.example").expect("a host");
     let identity = HubIdentity::new(host, DeviceId::new("d1").expect("an id"));
     let identity = if module { identity.module(ModuleId::new("m1").expect("an id")) } else { identity };
-    Inbox::new(identity, "hub.example:8883".into())
+    IncomingRouter::new(identity, "hub.example:8883".into())
 }
 
-/// A core with a question open under each of the tags 1 and 2.
+/// A core with an open twin request under each of the tags 1 and 2.
 fn core() -> Core {
     let mut core = Core::new(Duration::from_secs(60), Duration::from_secs(20), Instant::now());
-    for (tag, about) in [(1, About::Twin), (2, About::Reported)] {
-        core.on_question(Tag(NonZeroU16::new(tag).expect("not zero")), about, Instant::now()).expect("a free tag");
+    for (tag, kind) in [(1, TwinRequestKind::Get), (2, TwinRequestKind::PatchReported)] {
+        core.on_twin_request(Tag(NonZeroU16::new(tag).expect("not zero")), kind, Instant::now()).expect("a free tag");
     }
     core
 }
 
-/// A PUBLISH at QoS 1, or 0 without an id.
+/// A PUBLISH at QoS 1, or at QoS 0 if `id` is `None`.
 fn publish(id: Option<u16>, topic: &str, body: &str) -> Vec<u8> {
     let mut rest = u16::try_from(topic.len()).expect("short").to_be_bytes().to_vec();
     rest.extend(topic.as_bytes());
@@ -46,7 +47,7 @@ fn publish(id: Option<u16>, topic: &str, body: &str) -> Vec<u8> {
     packet
 }
 
-/// One of each kind, and then some.
+/// At least one message of each kind.
 fn samples() -> Vec<Vec<u8>> {
     let twin = r#"{"desired":{"a":{"b":1},"$version":4},"reported":{"$version":7}}"#;
     let error = r#"{"errorCode":429001,"message":"no","trackingId":"t"}"#;
@@ -65,24 +66,24 @@ fn samples() -> Vec<Vec<u8>> {
     ]
 }
 
-/// Gives the bytes to a connection; panics if anything is lost on the way.
+/// Passes the bytes to a connection. Panics if a message is lost or acknowledged wrongly.
 fn feed(bytes: &[u8], module: bool) {
     let mut buffer = BytesMut::from(bytes);
-    // A length that grew finds something to read.
+    // Padding, for a changed length that is longer than the packet.
     buffer.extend_from_slice(&[b'&'; 300]);
     let Ok(Some(Incoming::Publish(message))) = packet::decode(&mut buffer, PACKET_MAX, false) else { return };
-    let (mut inbox, mut core) = (inbox(module), core());
+    let (mut router, mut core) = (router(module), core());
     let (id, topic) = (message.id, message.topic.clone());
-    let wanted = match id {
-        None => Wanted::Nothing,
+    let ack = match id {
+        None => AckNeed::None,
         Some(id) => match core.on_arrival(id, message.dup) {
-            Arrival::New(lock) => Wanted::Settling(lock),
+            Arrival::New(lock) => AckNeed::OnSettlement(lock),
             other => panic!("{other:?}"),
         },
     };
-    let told = inbox.sort(Event::Message(message, wanted), &mut core, None);
+    let routed = router.route(Event::Message(message, ack), &mut core, None);
     let shown = bytes.escape_ascii();
-    let held = match &told {
+    let held = match &routed {
         Some(Downstream::Message(delivery)) => {
             assert_eq!(delivery.lock.is_some(), id.is_some(), "{shown}");
             delivery.lock
@@ -108,14 +109,14 @@ fn feed(bytes: &[u8], module: bool) {
             None
         }
         Some(Downstream::Desired(_)) => None,
-        // An answer to nobody's question.
+        // A twin response that answers no request.
         None => {
             assert!(topic.starts_with("$iothub/twin/res/"), "{shown}");
             None
         }
         Some(other) => panic!("{other:?} for {shown}"),
     };
-    // A message is acknowledged when the program has settled it, everything else at once.
+    // A message to the program is acknowledged after settlement, every other message at once.
     if let Some(lock) = held {
         assert_eq!(core.next_ack(), None, "{shown}");
         assert!(core.settle(lock) && !core.settle(lock), "{shown}");
@@ -126,7 +127,7 @@ fn feed(bytes: &[u8], module: bool) {
 }
 
 #[test]
-fn no_byte_of_a_publish_makes_it_stumble() {
+fn a_publish_with_a_wrong_byte_never_panics() {
     for sample in samples() {
         for module in [false, true] {
             feed(&sample, module);
@@ -143,7 +144,7 @@ fn no_byte_of_a_publish_makes_it_stumble() {
 }
 
 #[test]
-fn no_mixture_of_publishes_makes_it_stumble() {
+fn a_mixture_of_publishes_never_panics() {
     let samples = samples();
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let mut dice = |sides: usize| {
@@ -171,7 +172,7 @@ fn no_mixture_of_publishes_makes_it_stumble() {
                 }
             }
         }
-        // The length in the header fits again, mostly.
+        // Mostly correct the length in the header.
         if dice(8) != 0 && bytes.len() > 4 {
             let rest = bytes.len() - 2;
             let header =

@@ -4,7 +4,7 @@ use super::*;
 
 const POLICY_FAILURES: u32 = 3;
 
-/// A flow, a virtual clock, and what happened.
+/// A registration flow with a virtual clock.
 struct Flow {
     now: Instant,
     flow: Registration,
@@ -37,7 +37,7 @@ impl Flow {
         self.flow.on_reply(self.now, 1.0, Err(Failure::new(kind, retry_after.map(Duration::from_secs))));
     }
 
-    /// Lets the time pass that the flow asks for, and says how much it was, in seconds.
+    /// Advances the clock by the wait that the flow asks for, and returns this wait in seconds.
     fn wait(&mut self) -> u64 {
         let Step::WaitUntil(moment) = self.step() else { panic!("expected a wait, got {:?}", self.step()) };
         let waited = moment - self.now;
@@ -76,7 +76,7 @@ fn registers_polls_and_is_assigned() {
 }
 
 #[test]
-fn a_word_that_nobody_knows_ends_it_where_the_service_says_that_it_is_over() {
+fn an_unknown_status_ends_the_flow_if_the_service_has_ended_the_operation() {
     for polled in [false, true] {
         for (status, goes_on) in [(Some(202), true), (None, true), (Some(200), false), (Some(201), false)] {
             let mut it = Flow::new(None);
@@ -97,34 +97,34 @@ fn a_word_that_nobody_knows_ends_it_where_the_service_says_that_it_is_over() {
             assert!(shown.starts_with("thinking\\u{202e}xxx") && shown.ends_with("x… (5011 bytes)"), "{shown}");
         }
     }
-    // A word that is known keeps its meaning, whatever the status.
+    // A known word keeps its meaning with every status.
     let mut it = Flow::new(None);
     it.reply(assigning(), Some(7), Some(200));
     assert_eq!(it.wait(), 7);
 }
 
 #[test]
-fn zero_means_at_once() {
+fn a_retry_after_of_zero_polls_at_once() {
     let mut it = Flow::new(None);
     it.answer(assigning(), Some(0));
     assert_eq!(it.step(), poll());
 }
 
 #[test]
-fn a_cut_while_assigning_resumes_the_operation() {
+fn a_lost_connection_while_assigning_resumes_the_operation() {
     let mut it = Flow::new(None);
     it.answer(assigning(), Some(0));
     it.fail(FailureKind::Network, None);
     it.wait();
     assert_eq!(it.step(), poll());
-    // Unless the service has forgotten it.
+    // If the service does not know the operation, the device registers again.
     it.fail(FailureKind::OperationUnknown, None);
     it.wait();
     assert_eq!(it.step(), Step::Register);
 }
 
 #[test]
-fn waits_as_long_as_asked_and_five_seconds_for_a_sick_server() {
+fn waits_as_long_as_asked_and_five_seconds_after_a_server_error() {
     for (kind, retry_after, least) in [
         (FailureKind::Throttled, Some(7), 7),
         (FailureKind::Throttled, None, 5),
@@ -141,14 +141,14 @@ fn waits_as_long_as_asked_and_five_seconds_for_a_sick_server() {
 }
 
 #[test]
-fn gives_up_after_so_many_failures_in_a_row() {
+fn gives_up_after_too_many_consecutive_failures() {
     let mut it = Flow::new(None);
     for _ in 0..2 {
         for _ in 0..POLICY_FAILURES {
             it.fail(FailureKind::Network, None);
             it.wait();
         }
-        it.answer(assigning(), Some(0)); // a good answer ends the row
+        it.answer(assigning(), Some(0)); // a successful answer resets the count
     }
     for _ in 0..POLICY_FAILURES {
         it.fail(FailureKind::Network, None);
@@ -160,18 +160,18 @@ fn gives_up_after_so_many_failures_in_a_row() {
 }
 
 #[test]
-fn a_final_failure_ends_at_once() {
+fn a_final_failure_ends_the_flow_at_once() {
     let mut it = Flow::new(None);
     it.fail(FailureKind::Final, Some(1));
     assert_eq!(it.step(), Step::End(RegistrationEnd::GaveUp { failures: 1, out_of_time: false }));
 }
 
 #[test]
-fn ends_at_the_deadline_and_not_later() {
+fn the_flow_ends_at_the_deadline_and_not_later() {
     let mut it = Flow::new(Some(10));
     it.answer(assigning(), Some(4));
     it.wait();
-    it.answer(assigning(), Some(6)); // would be due at the deadline itself
+    it.answer(assigning(), Some(6)); // the next poll would be due at the deadline
     assert_eq!(it.step(), Step::End(RegistrationEnd::Deadline));
 
     let mut it = Flow::new(Some(10));
@@ -184,7 +184,7 @@ fn ends_at_the_deadline_and_not_later() {
 }
 
 #[test]
-fn keeps_what_the_service_says_of_a_failure() {
+fn keeps_the_error_of_a_failed_registration() {
     let mut it = Flow::new(None);
     it.answer(
         json!({"operationId": "4.op", "status": "failed", "registrationState":
@@ -195,7 +195,7 @@ fn keeps_what_the_service_says_of_a_failure() {
     assert_eq!(status, AssignmentStatus::Failed);
     assert_eq!(state.error_code, Some(400_207));
 
-    // `disabled` comes with an empty operation id.
+    // An answer with `disabled` has an empty operation id.
     let mut it = Flow::new(None);
     it.answer(json!({"operationId": "", "status": "disabled", "registrationState": {"status": "disabled"}}), None);
     let Step::End(RegistrationEnd::Rejected { status, .. }) = it.step() else { panic!("{:?}", it.step()) };
@@ -203,7 +203,7 @@ fn keeps_what_the_service_says_of_a_failure() {
 }
 
 #[test]
-fn a_contradictory_answer_is_named() {
+fn the_error_names_the_missing_member_of_an_answer() {
     for (body, expected) in [
         (json!({"status": "assigning"}), "the answer lacks `operationId`"),
         (json!({"status": "assigned"}), "the answer lacks `registrationState`"),
@@ -218,7 +218,7 @@ fn a_contradictory_answer_is_named() {
 }
 
 #[test]
-fn does_not_guess_an_unknown_connection_profile() {
+fn refuses_an_unknown_connection_profile() {
     for (profile, accepted) in [("classic", true), ("mqttV5", false), ("new", false)] {
         let mut it = Flow::new(None);
         it.answer(
@@ -239,7 +239,7 @@ fn resumes_without_registering() {
 }
 
 #[test]
-fn answers_after_the_end_change_nothing() {
+fn answers_after_the_end_are_ignored() {
     let mut it = Flow::new(None);
     it.fail(FailureKind::Final, None);
     let end = it.step();
@@ -249,9 +249,9 @@ fn answers_after_the_end_change_nothing() {
 }
 
 #[test]
-fn a_service_that_forgets_every_operation_is_not_asked_for_ever() {
+fn gives_up_if_the_service_never_knows_the_operation() {
     let mut it = Flow::new(None);
-    for _ in 0..FORGOTTEN_MAX {
+    for _ in 0..REREGISTRATIONS_MAX {
         assert_eq!(it.step(), Step::Register);
         it.answer(assigning(), Some(0));
         it.fail(FailureKind::OperationUnknown, None);

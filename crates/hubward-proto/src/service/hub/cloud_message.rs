@@ -1,12 +1,12 @@
-//! A message to a device, as a service sends it over HTTP.
+//! Cloud-to-device messages in the service API over HTTP.
 
 use bytes::Bytes;
 
 use crate::ProtoError;
 
-/// A message to a device: bytes and the headers that go with them.
+/// A cloud-to-device message: its body, and the properties that HTTP sends as headers.
 ///
-/// The request is in no specification. Source: `[sdk]` azure-iot-explorer, devicesService.ts, for path, version
+/// No specification describes this request. Source: `[sdk]` azure-iot-explorer, devicesService.ts, for path, version
 /// and application properties; azure-iot-device-http (Node), http.ts, and azure-iot-sdk-java, HttpsSingleMessage,
 /// for the other names, which devices use over HTTP.
 ///
@@ -20,43 +20,43 @@ use crate::ProtoError;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CloudMessage {
-    /// Body of the message.
+    /// The body.
     pub body: Bytes,
-    /// Application properties. HTTP carries their names in lower case only.
+    /// The application properties. Over HTTP their names are always in lower case.
     pub properties: Vec<(String, String)>,
-    /// The sender's id of the message, up to 128 characters.
+    /// The message id, up to 128 characters.
     pub message_id: Option<String>,
-    /// The id of the message it belongs to.
+    /// The correlation id: the id of a related message.
     pub correlation_id: Option<String>,
-    /// Who made it.
+    /// The user id of the message.
     pub user_id: Option<String>,
-    /// The body's media type.
+    /// The media type of the body.
     pub content_type: Option<String>,
-    /// The body's encoding.
+    /// The encoding of the body.
     pub content_encoding: Option<String>,
-    /// Which feedback the sender wants.
+    /// Which feedback the sender requests.
     pub ack: Option<DeliveryAck>,
-    /// Until when the hub keeps it: ISO 8601, UTC.
+    /// When the message expires: ISO 8601, UTC.
     pub expiry_time_utc: Option<String>,
 }
 
-/// Which outcomes of a message its sender wants to hear of.
+/// Which feedback the sender of a message requests.
 ///
 /// Source: `[doc]` iot-hub/iot-hub-devguide-messages-c2d.md, "Message feedback".
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DeliveryAck {
-    /// None.
+    /// No feedback.
     None,
-    /// That the device has completed it.
+    /// Feedback if the device completes the message.
     Positive,
-    /// That the hub has given it up.
+    /// Feedback if the message expires or the hub stops delivering it.
     Negative,
-    /// Either.
+    /// Feedback in both cases.
     Full,
 }
 
 impl DeliveryAck {
-    /// As it stands in a header.
+    /// Returns the value for the header.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -67,7 +67,7 @@ impl DeliveryAck {
         }
     }
 
-    /// Reads a header; letter case does not matter.
+    /// Parses the value of a header. Letter case does not matter.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let all = [Self::None, Self::Positive, Self::Negative, Self::Full];
@@ -76,59 +76,60 @@ impl DeliveryAck {
 }
 
 impl CloudMessage {
-    /// The `api-version` that is known to have it.
+    /// An `api-version` that is known to support this request.
     ///
     /// Source: `[sdk]` azure-iot-explorer, apiConstants.ts.
     pub const API_VERSION: &str = "2020-09-30";
 
-    /// How the header of an application property begins.
+    /// The prefix of the header of an application property.
     pub const PROPERTY: &str = "iothub-app-";
 
-    /// A message without properties.
+    /// Creates a message without properties.
     #[must_use]
     pub fn new(body: impl Into<Bytes>) -> Self {
         Self { body: body.into(), ..Self::default() }
     }
 
-    /// The sender's id of the message.
+    /// Sets [`CloudMessage::message_id`].
     #[must_use]
     pub fn message_id(mut self, value: impl Into<String>) -> Self {
         self.message_id = Some(value.into());
         self
     }
 
-    /// Which feedback the sender wants.
+    /// Sets [`CloudMessage::ack`].
     #[must_use]
     pub const fn ack(mut self, ack: DeliveryAck) -> Self {
         self.ack = Some(ack);
         self
     }
 
-    /// An application property.
+    /// Adds an application property.
     #[must_use]
     pub fn property(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.properties.push((name.into(), value.into()));
         self
     }
 
-    /// Names and values of the headers.
+    /// Returns the names and values of the headers.
     ///
     /// # Errors
-    /// [`ProtoError::Property`] if HTTP would change the message or cannot carry it: a name that is not a lower-case
-    /// header name, or a value with a space at an end or with characters other than printable ASCII.
+    /// [`ProtoError::Property`] for a property that HTTP would change or cannot carry: a name that is not a
+    /// lower-case header name, a value with characters that are not printable ASCII, or a value that begins or
+    /// ends with a space.
     pub fn headers(&self) -> Result<Vec<(String, String)>, ProtoError> {
         let system = SYSTEM.into_iter().filter_map(|name| Some((name.to_owned(), self.system(name)?)));
         let application = self.properties.iter().map(|(name, value)| {
             let is_name = !name.is_empty() && name.bytes().all(|it| NAME.contains(&it));
             if !is_name {
-                let rule = "over HTTP a name has lower-case letters, digits and !#$%&'*+-.^_`|~ only";
+                let rule = "over HTTP a name must contain only lower-case letters, digits and !#$%&'*+-.^_`|~";
                 return Err(ProtoError::property(name, rule));
             }
             Ok((format!("{}{name}", Self::PROPERTY), value.clone()))
         });
         let checked = |(name, value): (String, String)| {
             let is_value = value.bytes().all(|it| matches!(it, b' '..=b'~')) && value.trim() == value;
-            let rule = "over HTTP a value has printable ASCII characters only, and no space at its ends";
+            let rule = "over HTTP a value must contain only printable ASCII characters, and no space at its ends";
             if is_value { Ok((name, value)) } else { Err(ProtoError::property(&name, rule)) }
         };
         system.map(Ok).chain(application).map(|it| it.and_then(checked)).collect()
@@ -148,10 +149,10 @@ impl CloudMessage {
         text.clone()
     }
 
-    /// Reads the headers of a request; others are ignored. Names are compared without their letter case.
+    /// Parses the headers of a request. Other headers are ignored. The letter case of names does not matter.
     ///
     /// # Errors
-    /// [`ProtoError::Property`] if `iothub-ack` is not a word of the service.
+    /// [`ProtoError::Property`] for an unknown value of `iothub-ack`.
     pub fn read<'a>(
         body: impl Into<Bytes>,
         headers: impl IntoIterator<Item = (&'a str, &'a str)>,
@@ -172,7 +173,7 @@ impl CloudMessage {
                 EXPIRY => &mut message.expiry_time_utc,
                 ACK => {
                     let ack = DeliveryAck::parse(value);
-                    let rule = "it is none, positive, negative or full";
+                    let rule = "it must be none, positive, negative or full";
                     message.ack = Some(ack.ok_or_else(|| ProtoError::property(ACK, rule))?);
                     continue;
                 }
@@ -205,9 +206,9 @@ const NAME: &[u8] = b"abcdefghijklmnopqrstuvwxyz0123456789!#$%&'*+-.^_`|~";
 mod tests {
     use super::*;
 
-    /// The names are those of azure-iot-device-http and azure-iot-explorer.
+    /// The names of azure-iot-device-http and azure-iot-explorer.
     #[test]
-    fn writes_and_reads_the_headers_of_the_sdks() {
+    fn encodes_and_parses_the_headers_of_the_sdks() {
         let mut message = CloudMessage::new("x").message_id("m1").ack(DeliveryAck::Full).property("k-1", "v 1");
         message.correlation_id = Some("c1".into());
         message.user_id = Some("u1".into());
@@ -235,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn what_http_would_change_is_refused() {
+    fn properties_that_http_would_change_are_refused() {
         let with = |name: &str, value: &str| CloudMessage::new("").property(name, value).headers();
         for (name, value) in
             [("Kind", "v"), ("", "v"), ("a b", "v"), ("ü", "v"), ("k", "ü"), ("k", " v"), ("k", "a\r\nb")]

@@ -10,80 +10,80 @@ word! {
     ///
     /// Source: `[sdk]` azure-iot-hub (Python), `Device`.
     DeviceStatus {
-        /// It may.
+        /// The device may connect.
         Enabled = "enabled",
-        /// It may not.
+        /// The device may not connect.
         Disabled = "disabled",
     }
 }
 
 word! {
-    /// Whether a device is connected, up to five minutes ago where it is the cloud that says so.
+    /// Whether a device is connected. The cloud's value may be up to five minutes old.
     ///
     /// Source: `[sdk]` azure-iot-hub (Python), `Device`.
     ConnectionState {
-        /// It is.
+        /// The device is connected.
         Connected = "Connected",
-        /// It is not.
+        /// The device is not connected.
         Disconnected = "Disconnected",
     }
 }
 
-/// A device as the registry of a hub knows it.
+/// A device in the registry of a hub.
 ///
-/// What is read-only is ignored in requests. The state of a twin's status is written a little
-/// differently, see [`Twin`](super::Twin).
+/// The service ignores read-only members in requests. A twin uses another name for the time of the last status
+/// change, see [`Twin`](super::Twin).
 ///
 /// Source: `[sdk]` azure-iot-hub (Python), `Device`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct Device {
-    /// Its name; letter case matters.
+    /// The id of the device; letter case matters.
     pub device_id: String,
-    /// Tells a device from an earlier one of the same name; read-only.
+    /// Distinguishes the device from a deleted device with the same id; read-only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generation_id: Option<String>,
-    /// Version of the identity, without quotes.
+    /// The version of the identity, without quotes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub etag: Option<String>,
-    /// Whether it is connected; read-only.
+    /// Whether the device is connected; read-only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connection_state: Option<ConnectionState>,
-    /// Whether it may connect; enabled if absent.
+    /// Whether the device may connect; enabled if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<DeviceStatus>,
-    /// Why, in up to 128 characters; always written, as the service does.
+    /// The reason for the status, at most 128 characters. Always encoded, as the service does.
     #[serde(default)]
     pub status_reason: Option<String>,
-    /// When it last connected or left; read-only.
+    /// When the device last connected or disconnected; read-only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connection_state_updated_time: Option<String>,
-    /// When its status last changed; read-only.
+    /// When the status last changed; read-only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status_updated_time: Option<String>,
-    /// When it last connected, sent or received; read-only.
+    /// When the device last connected, sent or received; read-only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_activity_time: Option<String>,
-    /// How many messages wait for it; read-only.
+    /// Number of messages in the queue of the device; read-only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cloud_to_device_message_count: Option<u64>,
-    /// How it proves who it is.
+    /// How the device authenticates.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub authentication: Option<Authentication>,
-    /// What it is besides a device.
+    /// The capabilities of the device.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capabilities: Option<Capabilities>,
-    /// The scope of an edge device, or the edge device it is a child of.
+    /// The scope of an edge device, or of the edge device that is the parent of this device.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device_scope: Option<String>,
-    /// The scopes of the edge devices it is a child of.
+    /// The scopes of the edge devices that are the parents of this device.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent_scopes: Option<Vec<String>>,
 }
 
 impl Device {
-    /// A device that is enabled and signs with keys that the service generates.
+    /// Creates an enabled device that signs with keys that the service generates.
     #[must_use]
     pub fn new(device_id: impl Into<String>) -> Self {
         Self {
@@ -94,62 +94,62 @@ impl Device {
         }
     }
 
-    /// Whether it may connect.
+    /// Returns whether the device may connect.
     #[must_use]
     pub fn is_enabled(&self) -> bool {
         !matches!(self.status, Some(DeviceStatus::Disabled))
     }
 }
 
-/// What a device is besides a device.
+/// The capabilities of a device.
 ///
 /// Source: `[sdk]` azure-iot-hub (Python), `DeviceCapabilities`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Capabilities {
-    /// An edge device, which other devices connect through.
+    /// The device is an IoT Edge device, through which other devices connect.
     pub iot_edge: bool,
 }
 
-/// A module as the registry of a hub knows it. It has no status of its own.
+/// A module in the registry of a hub. A module has no status of its own.
 ///
 /// Source: `[sdk]` azure-iot-hub (Python), `Module`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct Module {
-    /// Its name under the device.
+    /// The id of the module.
     pub module_id: String,
-    /// The device.
+    /// The id of its device.
     pub device_id: String,
-    /// Who looks after it, such as `IotEdge`.
+    /// The manager of the module, such as `IotEdge`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub managed_by: Option<String>,
-    /// Tells a module from an earlier one of the same name; read-only.
+    /// Distinguishes the module from a deleted module with the same id; read-only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generation_id: Option<String>,
-    /// Version of the identity, without quotes.
+    /// The version of the identity, without quotes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub etag: Option<String>,
-    /// Whether it is connected; read-only.
+    /// Whether the module is connected; read-only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connection_state: Option<ConnectionState>,
-    /// When it last connected or left; read-only.
+    /// When the module last connected or disconnected; read-only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connection_state_updated_time: Option<String>,
-    /// When it last connected, sent or received; read-only.
+    /// When the module last connected, sent or received; read-only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_activity_time: Option<String>,
-    /// How many messages wait for it; read-only.
+    /// Number of messages in the queue of the module; read-only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cloud_to_device_message_count: Option<u64>,
-    /// How it proves who it is.
+    /// How the module authenticates.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub authentication: Option<Authentication>,
 }
 
 impl Module {
-    /// A module of a device, which signs with keys that the service generates.
+    /// Creates a module of a device. The module signs with keys that the service generates.
     #[must_use]
     pub fn new(device_id: impl Into<String>, module_id: impl Into<String>) -> Self {
         Self {
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_and_writes_the_documented_device() {
+    fn parses_and_encodes_the_documented_device() {
         let device: Device = serde_json::from_value(documented()).expect("the documented JSON");
         assert_eq!((device.device_id.as_str(), device.is_enabled()), ("d1", true));
         assert_eq!(device.connection_state, Some(ConnectionState::Disconnected));
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_device_leaves_the_rest_to_the_service() {
+    fn a_new_device_encodes_only_what_the_service_needs() {
         let text = serde_json::to_string(&Device::new("d1")).expect("JSON");
         assert_eq!(text, r#"{"deviceId":"d1","status":"enabled","statusReason":null,"authentication":{"type":"sas"}}"#);
         let text = serde_json::to_string(&Module::new("d1", "m1")).expect("JSON");
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_new_is_ignored_and_null_is_as_good_as_absent() {
+    fn unknown_members_are_ignored_and_null_means_the_same_as_absent() {
         let text = r#"{"deviceId":"d1","status":"retired","etag":null,"authentication":null,"news":[1],
             "deviceScope":"ms-azure-iot-edge://e-1","parentScopes":["ms-azure-iot-edge://e-1"]}"#;
         let device: Device = serde_json::from_str(text).expect("news");
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn debug_shows_no_key() {
+    fn debug_prints_no_key() {
         let mut text = documented();
         text["authentication"]["symmetricKey"]["primaryKey"] = json!("c2VjcmV0");
         let device: Device = serde_json::from_value(text).expect("a device");

@@ -1,4 +1,4 @@
-//! Many devices in one request.
+//! Bulk requests for devices.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -7,170 +7,170 @@ use super::{Authentication, Capabilities, DeviceStatus};
 use crate::dps::model::word;
 
 word! {
-    /// What is done to one device of a bulk request.
+    /// The operation that a bulk request performs on one device.
     ///
     /// Source: `[sdk]` azure-iot-hub (Python), `ExportImportDevice`.
     ImportMode {
-        /// Creates it.
+        /// Creates the device.
         Create = "create",
-        /// Creates it, or updates the one that is there.
+        /// Creates the device, or updates an existing one.
         CreateOrUpdate = "createOrUpdate",
-        /// The same, but updates only that etag.
+        /// Creates the device, or updates an existing one if its ETag matches.
         CreateOrUpdateIfMatchEtag = "createOrUpdateIfMatchETag",
-        /// Updates it, whatever its etag.
+        /// Updates the device without comparing the ETag.
         Update = "update",
-        /// Updates it if it has that etag.
+        /// Updates the device if its ETag matches.
         UpdateIfMatchEtag = "updateIfMatchETag",
-        /// Deletes it, whatever its etag.
+        /// Deletes the device without comparing the ETag.
         Delete = "delete",
-        /// Deletes it if it has that etag.
+        /// Deletes the device if its ETag matches.
         DeleteIfMatchEtag = "deleteIfMatchETag",
-        /// Patches its twin.
+        /// Patches the twin of the device.
         UpdateTwin = "updateTwin",
-        /// Patches its twin if that has the etag.
+        /// Patches the twin of the device if the twin's ETag matches.
         UpdateTwinIfMatchEtag = "updateTwinIfMatchETag",
     }
 }
 
-/// One device of a bulk request, and what is to be done with it. The etags are written `eTag` and
-/// `twinETag` here.
+/// One operation of a bulk request: a device or module, and the change. In this JSON, the ETags are named
+/// `eTag` and `twinETag`.
 ///
 /// Source: `[sdk]` azure-iot-hub (Python), `ExportImportDevice`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct DeviceOperation {
-    /// Which device.
+    /// The id of the device.
     pub id: String,
-    /// Which module of it.
+    /// The id of the module, if the operation concerns a module.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub module_id: Option<String>,
-    /// Version of the identity that is meant.
+    /// The version of the identity to compare with.
     #[serde(default, rename = "eTag", skip_serializing_if = "Option::is_none")]
     pub etag: Option<String>,
-    /// What is to be done.
+    /// The operation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub import_mode: Option<ImportMode>,
     /// Whether the device may connect.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<DeviceStatus>,
-    /// Why.
+    /// The reason for the status.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status_reason: Option<String>,
-    /// How it proves who it is.
+    /// How the device or module authenticates.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub authentication: Option<Authentication>,
-    /// Version of the twin that is meant.
+    /// The version of the twin to compare with.
     #[serde(default, rename = "twinETag", skip_serializing_if = "Option::is_none")]
     pub twin_etag: Option<String>,
-    /// Tags of its twin.
+    /// The tags of the twin.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tags: Option<Map<String, Value>>,
-    /// Properties of its twin.
+    /// The properties of the twin.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub properties: Option<OperationProperties>,
-    /// What it is besides a device.
+    /// The capabilities of the device.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capabilities: Option<Capabilities>,
     /// The scope of an edge device.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device_scope: Option<String>,
-    /// The scopes of the edge devices it is a child of.
+    /// The scopes of the edge devices that are the parents of this device.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent_scopes: Option<Vec<String>>,
 }
 
 impl DeviceOperation {
-    /// Does this to a device, nothing else said.
+    /// Creates an operation on a device, without further data.
     #[must_use]
     pub fn new(id: impl Into<String>, mode: ImportMode) -> Self {
         Self { id: id.into(), import_mode: Some(mode), ..Self::default() }
     }
 }
 
-/// The twin's properties in a bulk request.
+/// The properties of a twin in a bulk request.
 ///
 /// Source: `[sdk]` azure-iot-hub (Python), `PropertyContainer`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct OperationProperties {
-    /// What the cloud wants.
+    /// The desired properties.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub desired: Option<Map<String, Value>>,
-    /// What the device has said.
+    /// The reported properties.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reported: Option<Map<String, Value>>,
 }
 
-/// What became of a bulk request. It comes with status 200, or with 400 if not all was done.
+/// The result of a bulk request. The status of the answer is 200, or 400 if an operation failed.
 ///
 /// Source: `[sdk]` azure-iot-hub (Python), `BulkRegistryOperationResult`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DeviceBulkResult {
-    /// Whether all of it was done.
+    /// Whether all operations succeeded.
     pub is_successful: bool,
-    /// What was not done.
+    /// The operations that failed.
     #[serde(default)]
     pub errors: Vec<DeviceBulkError>,
-    /// What was done, but.
+    /// The operations that succeeded with a warning.
     #[serde(default)]
     pub warnings: Vec<DeviceBulkWarning>,
 }
 
-/// Why one device of a bulk request was refused.
+/// Why one operation of a bulk request failed.
 ///
 /// Source: `[sdk]` azure-iot-hub (Python), `DeviceRegistryOperationError`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct DeviceBulkError {
-    /// Which device.
+    /// The id of the device.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub device_id: Option<String>,
-    /// Which module of it.
+    /// The id of the module, if the operation concerned a module.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub module_id: Option<String>,
-    /// Why.
+    /// The error code.
     pub error_code: OperationCode,
-    /// Why, in words.
+    /// The error message.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error_status: Option<String>,
-    /// What was to be done.
+    /// The operation that failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub operation: Option<String>,
 }
 
-/// What is odd about one device of a bulk request.
+/// A warning about one operation of a bulk request.
 ///
 /// Source: `[sdk]` azure-iot-hub (Python), `DeviceRegistryOperationWarning`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct DeviceBulkWarning {
-    /// Which device.
+    /// The id of the device.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub device_id: Option<String>,
-    /// What, in one word.
+    /// The name of the warning.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub warning_code: Option<String>,
-    /// What, in words.
+    /// The text of the warning.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub warning_status: Option<String>,
 }
 
-/// An error code inside of a body: its number, or its name.
+/// An error code in a body: its number or its name.
 ///
 /// Source: `[sdk]` azure-iot-sdk-csharp, whose `ErrorCode` is read in both ways.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum OperationCode {
-    /// Six digits.
+    /// The number, with six digits.
     Number(u32),
-    /// One word.
+    /// The name, such as `DeviceNotFound`.
     Name(String),
 }
 
 impl OperationCode {
-    /// As a number, if it is known.
+    /// Returns the number of the code, if it is known.
     #[must_use]
     pub fn number(&self) -> Option<u32> {
         match self {
@@ -193,7 +193,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_and_writes_the_documented_request() {
+    fn parses_and_encodes_the_documented_request() {
         let text = json!([
             {"id": "d1", "eTag": "NTk1", "importMode": "updateIfMatchETag", "status": "disabled",
              "authentication": {"type": "sas", "symmetricKey": {"primaryKey": "YQ==", "secondaryKey": "Yg=="}}},
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_and_writes_the_documented_result() {
+    fn parses_and_encodes_the_documented_result() {
         let done = DeviceBulkResult { is_successful: true, ..DeviceBulkResult::default() };
         assert_eq!(serde_json::to_string(&done).expect("JSON"), r#"{"isSuccessful":true,"errors":[],"warnings":[]}"#);
         let text = json!({"isSuccessful": false, "errors": [

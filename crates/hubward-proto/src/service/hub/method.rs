@@ -1,9 +1,9 @@
-//! A direct method, as a service calls it.
+//! Direct method calls in the service API.
 
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
-/// A call of a direct method.
+/// A direct method call.
 ///
 /// Source: `[sdk]` azure-iot-hub (Python), `CloudToDeviceMethod`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -12,40 +12,41 @@ use serde_json::Value;
 pub struct MethodRequest {
     /// The method's name.
     pub method_name: String,
-    /// What the device gets: `None` nothing at all, `Some(Null)` the text `null`.
+    /// The payload for the device. With `None` the device gets an empty body, with `Some(Null)` the text
+    /// `null`.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "even_null")]
     pub payload: Option<Value>,
-    /// How long the device may take, in seconds: 5 to 300, 30 if absent.
+    /// How long the hub waits for the device's response, in seconds: 5 to 300, 30 if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub response_timeout_in_seconds: Option<u64>,
-    /// How long to wait for a device that is not connected, in seconds: 0 to 300, 0 if absent, and not
-    /// longer than the device may take.
+    /// How long the hub waits for a device that is not connected, in seconds: 0 to 300, 0 if absent, and at
+    /// most the response timeout.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connect_timeout_in_seconds: Option<u64>,
 }
 
 impl MethodRequest {
-    /// A call without a payload, the times left to the service.
+    /// Creates a call without a payload and with the default timeouts of the service.
     #[must_use]
     pub fn new(method_name: impl Into<String>) -> Self {
         Self { method_name: method_name.into(), ..Self::default() }
     }
 }
 
-/// What a device has answered; the status is its own, and no matter of the service.
+/// The response of a device. The device chooses the status; the service does not interpret it.
 ///
 /// Source: `[sdk]` azure-iot-hub (Python), `CloudToDeviceMethodResult`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct MethodResult {
-    /// The method's own verdict; any number.
+    /// The status that the method returned; any number.
     pub status: i32,
-    /// What the method says; `Null` if it says nothing.
+    /// The payload of the response; `Null` if it is empty.
     #[serde(default)]
     pub payload: Value,
 }
 
-/// Tells `null` from absent.
+/// Deserializes `null` as `Some(Null)`, because an absent payload means something else.
 fn even_null<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Value>, D::Error> {
     Value::deserialize(from).map(Some)
 }
@@ -57,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_and_writes_the_documented_call() {
+    fn parses_and_encodes_the_documented_call() {
         let text = json!({"methodName": "reboot", "payload": {"delay": 3}, "responseTimeoutInSeconds": 30,
             "connectTimeoutInSeconds": 0});
         let call: MethodRequest = serde_json::from_value(text.clone()).expect("the documented JSON");
@@ -69,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn null_is_a_payload_and_nothing_is_none() {
+    fn a_null_payload_differs_from_an_absent_payload() {
         for (text, expected) in
             [(r#"{"methodName":"m","payload":null}"#, Some(Value::Null)), (r#"{"methodName":"m"}"#, None)]
         {

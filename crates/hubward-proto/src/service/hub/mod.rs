@@ -1,4 +1,4 @@
-//! What the service API of a hub reads and writes: identities, twins, methods, errors.
+//! The models of a hub's service API: identities, twins, methods, errors.
 
 mod authentication;
 mod cloud_message;

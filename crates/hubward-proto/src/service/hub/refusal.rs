@@ -1,32 +1,32 @@
-//! How a hub refuses a service: a name in a header, and one of two bodies.
+//! How a hub refuses a request of an operator: a name in a header, and one of two forms of the body.
 
 use serde_json::{Value, json};
 
 use crate::hub::ErrorBody;
 
-/// What a hub says with a status of 400 or more.
+/// The details of a refusal: an answer of a hub with a status of 400 or more.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HubRefusal {
-    /// The code's name, such as `DeviceNotFound`.
+    /// The name of the error code, such as `DeviceNotFound`.
     pub name: Option<String>,
-    /// The code, such as 404001.
+    /// The error code, such as 404001.
     pub code: Option<u32>,
-    /// Why, in words.
+    /// The error message.
     pub message: Option<String>,
-    /// The hub's id of this refusal; what its support asks for.
+    /// The hub's id of this refusal. Microsoft's support asks for it.
     pub tracking_id: Option<String>,
-    /// When, as the hub writes it.
+    /// When the hub refused the request, in the hub's format.
     pub timestamp: Option<String>,
 }
 
 impl HubRefusal {
-    /// Header with the name of the code.
+    /// Header with the name of the error code.
     ///
     /// Source: `[sdk]` azure-iot-sdk-csharp, ExceptionHandlingHelper.cs.
     pub const HEADER: &str = "iothub-errorcode";
 
-    /// A refusal with this code, which is named if it is known.
+    /// Creates a refusal with this code and, if the code is known, its name.
     #[must_use]
     pub fn new(code: u32, message: impl Into<String>) -> Self {
         Self {
@@ -37,32 +37,33 @@ impl HubRefusal {
         }
     }
 
-    /// Reads the header (if there is one) and the body, in whichever of its two forms. Never fails:
-    /// whatever they hold, the status stands.
+    /// Parses the header, if there is one, and the body in either form. Never fails: the status of a refusal
+    /// counts even if header and body are not valid.
     ///
     /// Source: `[sdk]` azure-iot-sdk-csharp, ExceptionHandlingHelper.cs and its tests.
     #[must_use]
     pub fn parse(header: Option<&str>, body: &[u8]) -> Self {
-        let said = ErrorBody::parse(body);
-        let (mut name, mut message) = (header.map(str::trim).filter(|it| !it.is_empty()), said.message.as_deref());
-        if let Some((inner, words)) = message.and_then(named) {
+        let error_body = ErrorBody::parse(body);
+        let (mut name, mut message) =
+            (header.map(str::trim).filter(|it| !it.is_empty()), error_body.message.as_deref());
+        if let Some((inner, text)) = message.and_then(named) {
             name = name.or(Some(inner));
-            message = Some(words);
+            message = Some(text);
         }
-        // Some hubs put the number into the header.
+        // Some hubs send the number in the header.
         let number = name.and_then(|it| it.parse().ok());
         let name = name.filter(|_| number.is_none());
-        let code = said.error_code.or(number).or_else(|| code_of(name?));
+        let code = error_body.error_code.or(number).or_else(|| code_of(name?));
         Self {
             name: name.or_else(|| name_of(code?)).map(str::to_owned),
             code,
             message: message.map(str::to_owned),
-            tracking_id: said.tracking_id,
+            tracking_id: error_body.tracking_id,
             timestamp: timestamp(body),
         }
     }
 
-    /// The body with the number: JSON inside of `Message`.
+    /// Encodes the body with the number: JSON inside `Message`.
     #[must_use]
     pub fn to_nested(&self) -> Value {
         let inner = json!({
@@ -74,7 +75,7 @@ impl HubRefusal {
         json!({ "Message": inner.to_string(), "ExceptionMessage": "" })
     }
 
-    /// The body with the name: `ErrorCode:{name};{message}`.
+    /// Encodes the body with the name: `ErrorCode:{name};{message}`.
     #[must_use]
     pub fn to_named(&self) -> Value {
         let (name, message) = (self.name.as_deref().unwrap_or_default(), self.message.as_deref().unwrap_or_default());
@@ -86,10 +87,10 @@ impl HubRefusal {
     }
 }
 
-/// Name and words of `ErrorCode:{name};{words}`.
+/// Splits `ErrorCode:{name};{message}` into name and message.
 fn named(message: &str) -> Option<(&str, &str)> {
-    let (name, words) = message.strip_prefix("ErrorCode:")?.split_once(';')?;
-    Some((name.trim(), words.trim()))
+    let (name, text) = message.strip_prefix("ErrorCode:")?.split_once(';')?;
+    Some((name.trim(), text.trim()))
 }
 
 fn timestamp(body: &[u8]) -> Option<String> {
@@ -98,13 +99,13 @@ fn timestamp(body: &[u8]) -> Option<String> {
     text(&body).or_else(|| text(&serde_json::from_str(body.get("Message")?.as_str()?).ok()?))
 }
 
-/// The name of a hub's error code. `None` for one that is not documented.
+/// Returns the name of a hub's error code. Returns `None` for a code that is not documented.
 #[must_use]
 pub fn name_of(code: u32) -> Option<&'static str> {
     CODES.iter().find_map(|(it, name)| (*it == code).then_some(*name))
 }
 
-/// The number of a hub's error code. `None` for a name that is not documented.
+/// Returns the number of a hub's error code. Returns `None` for a name that is not documented.
 #[must_use]
 pub fn code_of(name: &str) -> Option<u32> {
     CODES.iter().find_map(|(code, it)| it.eq_ignore_ascii_case(name).then_some(*code))
@@ -162,27 +163,27 @@ const CODES: [(u32, &str); 44] = [
 mod tests {
     use super::*;
 
-    fn said(name: &str, code: u32, message: &str, tracking_id: &str) -> HubRefusal {
+    fn make_refusal(name: &str, code: u32, message: &str, tracking_id: &str) -> HubRefusal {
         let tracking_id = Some(tracking_id.to_owned());
         HubRefusal { name: Some(name.into()), tracking_id, ..HubRefusal::new(code, message) }
     }
 
     #[test]
-    fn reads_both_documented_bodies() {
+    fn parses_both_documented_bodies() {
         let named = r#"{"Message":"ErrorCode:DeviceNotFound;d1","ExceptionMessage":"Tracking ID:aeec-G:0-TimeStamp:10/18/2022 20:50:39"}"#;
-        let expected = said("DeviceNotFound", 404_001, "d1", "aeec-G:0-TimeStamp:10/18/2022 20:50:39");
+        let expected = make_refusal("DeviceNotFound", 404_001, "d1", "aeec-G:0-TimeStamp:10/18/2022 20:50:39");
         assert_eq!(HubRefusal::parse(Some("DeviceNotFound"), named.as_bytes()), expected);
         assert_eq!(HubRefusal::parse(None, named.as_bytes()), expected);
 
         let nested = r#"{"Message":"{\"errorCode\":404103,\"trackingId\":\"95ae-TimeStamp:10/19/2022 16:47:22\",\"message\":\"offline\",\"timestampUtc\":\"2022-10-19T16:47:22.0203257Z\"}","ExceptionMessage":""}"#;
-        let mut expected = said("DeviceNotOnline", 404_103, "offline", "95ae-TimeStamp:10/19/2022 16:47:22");
+        let mut expected = make_refusal("DeviceNotOnline", 404_103, "offline", "95ae-TimeStamp:10/19/2022 16:47:22");
         expected.timestamp = Some("2022-10-19T16:47:22.0203257Z".into());
         assert_eq!(HubRefusal::parse(Some("DeviceNotOnline"), nested.as_bytes()), expected);
         assert_eq!(HubRefusal::parse(None, nested.as_bytes()), expected);
     }
 
     #[test]
-    fn reads_whatever_is_there() {
+    fn parses_incomplete_refusals() {
         for (header, body, name, code) in [
             (Some("DeviceNotFound"), "", Some("DeviceNotFound"), Some(404_001)),
             (Some("Brandnew"), "<html>", Some("Brandnew"), None),
@@ -197,8 +198,8 @@ mod tests {
     }
 
     #[test]
-    fn writes_both_documented_bodies() {
-        let mut refusal = said("DeviceNotFound", 404_001, "d1", "aeec");
+    fn encodes_both_documented_bodies() {
+        let mut refusal = make_refusal("DeviceNotFound", 404_001, "d1", "aeec");
         let named = refusal.to_named().to_string();
         assert_eq!(named, r#"{"ExceptionMessage":"Tracking ID:aeec","Message":"ErrorCode:DeviceNotFound;d1"}"#);
         assert_eq!(HubRefusal::parse(None, named.as_bytes()), refusal);

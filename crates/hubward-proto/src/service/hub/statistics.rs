@@ -1,42 +1,42 @@
-//! Small answers of a hub: how many devices, how many connections, how many messages thrown away.
+//! Counts in answers of a hub: devices, connections, purged messages.
 
 use serde::{Deserialize, Serialize};
 
-/// How many devices a registry holds; modules do not count.
+/// The number of devices in a registry, without modules.
 ///
 /// Source: `[sdk]` azure-iot-hub (Python), `RegistryStatistics`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RegistryStatistics {
-    /// All of them.
+    /// Number of all devices.
     pub total_device_count: u64,
-    /// Those that may connect.
+    /// Number of devices that may connect.
     pub enabled_device_count: u64,
-    /// Those that may not.
+    /// Number of devices that may not connect.
     pub disabled_device_count: u64,
 }
 
-/// How many devices are connected.
+/// The number of connected devices.
 ///
 /// Source: `[sdk]` azure-iot-hub (Python), `ServiceStatistics`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ServiceStatistics {
-    /// That many.
+    /// Number of connected devices.
     pub connected_device_count: u64,
 }
 
-/// What became of the messages that waited for a device.
+/// The result of purging the messages that were queued for a device.
 ///
 /// Source: `[sdk]` azure-iot-hub (Python), `PurgeMessageQueueResult`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PurgeResult {
-    /// How many there were.
+    /// Number of deleted messages.
     pub total_messages_purged: u64,
-    /// Whose.
+    /// The id of the device.
     pub device_id: String,
-    /// Of which module; always written, as the service does.
+    /// The id of the module. Always encoded, as the service does.
     #[serde(default)]
     pub module_id: Option<String>,
 }
@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_and_writes_the_documented_answers() {
+    fn parses_and_encodes_the_documented_answers() {
         let text = r#"{"totalDeviceCount":3,"enabledDeviceCount":2,"disabledDeviceCount":1}"#;
         let read: RegistryStatistics = serde_json::from_str(text).expect("the documented JSON");
         assert_eq!((read.total_device_count, serde_json::to_string(&read).expect("JSON").as_str()), (3, text));

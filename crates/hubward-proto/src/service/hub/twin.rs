@@ -1,4 +1,4 @@
-//! A twin as a service sees it, and what a service changes of it.
+//! The twin in the service API, and the changes that an operator can make to it.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -14,125 +14,125 @@ use crate::hub::Properties;
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct Twin {
-    /// Whose; absent in some answers to queries that do not ask for it.
+    /// The id of the device; absent in some answers to queries that do not select it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device_id: Option<String>,
-    /// Of which module of it.
+    /// The id of the module; absent for the twin of a device.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub module_id: Option<String>,
-    /// Version of tags and desired properties, without quotes.
+    /// The version of tags and desired properties, without quotes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub etag: Option<String>,
-    /// Version of the identity, without quotes.
+    /// The version of the identity, without quotes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device_etag: Option<String>,
     /// Whether the device may connect.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<DeviceStatus>,
-    /// Why.
+    /// The reason for the status.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status_reason: Option<String>,
-    /// When its status last changed. An identity has `statusUpdatedTime` for it.
+    /// When the status last changed. In an identity this member is named `statusUpdatedTime`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status_update_time: Option<String>,
-    /// Whether it is connected.
+    /// Whether the device or module is connected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connection_state: Option<ConnectionState>,
-    /// When it last connected, sent or received.
+    /// When the device or module last connected, sent or received.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_activity_time: Option<String>,
-    /// How many messages wait for it.
+    /// Number of messages in the queue of the device or module.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cloud_to_device_message_count: Option<u64>,
-    /// How it proves who it is.
+    /// How the device or module authenticates.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub authentication_type: Option<AuthenticationType>,
     /// The thumbprints of its certificates.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub x509_thumbprint: Option<X509Thumbprint>,
-    /// The model it has named when it connected; often empty.
+    /// The PnP model that the device named when it connected; often empty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model_id: Option<String>,
-    /// Counts the changes of all of the twin.
+    /// The version of the whole twin. It grows with each change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<u64>,
-    /// What the device does not see; a module of an edge device has none.
+    /// The tags, which the device does not get. A module of an edge device has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tags: Option<Map<String, Value>>,
-    /// Both halves.
+    /// The desired and the reported properties.
     #[serde(default)]
     pub properties: TwinBoth,
-    /// What the device is besides a device.
+    /// The capabilities of the device.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capabilities: Option<Capabilities>,
-    /// The scope of an edge device, or the edge device it is a child of.
+    /// The scope of an edge device, or of the edge device that is the parent of this device.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device_scope: Option<String>,
-    /// The scopes of the edge devices it is a child of.
+    /// The scopes of the edge devices that are the parents of this device.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent_scopes: Option<Vec<String>>,
 }
 
-/// The two halves of a twin, each with its `$metadata` and `$version`.
+/// The desired and the reported properties of a twin, each with `$metadata` and `$version`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct TwinBoth {
-    /// What the cloud wants.
+    /// The desired properties, which the cloud sets.
     pub desired: Map<String, Value>,
-    /// What the device has said.
+    /// The reported properties, which the device sets.
     pub reported: Map<String, Value>,
 }
 
 impl TwinBoth {
-    /// What the cloud wants, without `$metadata`.
+    /// Returns the desired properties without `$metadata`.
     ///
     /// # Errors
-    /// [`ProtoError::Missing`] without a version.
+    /// [`ProtoError::Missing`] if the version is missing.
     pub fn desired_properties(&self) -> Result<Properties, ProtoError> {
         Properties::from_wire(self.desired.clone())
     }
 
-    /// What the device has said, without `$metadata`.
+    /// Returns the reported properties without `$metadata`.
     ///
     /// # Errors
-    /// [`ProtoError::Missing`] without a version.
+    /// [`ProtoError::Missing`] if the version is missing.
     pub fn reported_properties(&self) -> Result<Properties, ProtoError> {
         Properties::from_wire(self.reported.clone())
     }
 }
 
-/// What a service changes of a twin. As a patch it is merged and `null` removes; as a replacement it
-/// takes the place of tags and desired properties. What else the JSON holds is ignored: a twin that
-/// was read can be sent back.
+/// A change of a twin by an operator. As a patch it is merged into the twin, and `null` removes a property. As
+/// a replacement it replaces the tags and the desired properties. The parser ignores all other members of
+/// the JSON, so an operator can send back a twin that it has read.
 ///
 /// Source: `[doc]` iot-hub/iot-hub-devguide-device-twins.md, "Back-end operations".
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]
 pub struct TwinPatch {
-    /// Tags.
+    /// The new tags.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tags: Option<Map<String, Value>>,
-    /// Desired properties.
+    /// The new desired properties.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub properties: Option<DesiredPatch>,
 }
 
 impl TwinPatch {
-    /// Nothing yet.
+    /// Creates an empty patch.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// With these tags.
+    /// Sets the tags.
     #[must_use]
     pub fn tags(mut self, tags: Map<String, Value>) -> Self {
         self.tags = Some(tags);
         self
     }
 
-    /// With these desired properties.
+    /// Sets the desired properties.
     #[must_use]
     pub fn desired(mut self, desired: Map<String, Value>) -> Self {
         self.properties = Some(DesiredPatch { desired: Some(desired) });
@@ -140,11 +140,11 @@ impl TwinPatch {
     }
 }
 
-/// The properties that a service may change.
+/// The properties that an operator may change.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct DesiredPatch {
-    /// What the cloud wants.
+    /// The desired properties.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub desired: Option<Map<String, Value>>,
 }
@@ -156,7 +156,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_and_writes_the_documented_twin() {
+    fn parses_and_encodes_the_documented_twin() {
         let text = json!({"deviceId": "d1", "etag": "AAAAAAAAAAI=", "deviceEtag": "NTk1NzM4OTA1", "status": "enabled",
             "statusUpdateTime": "0001-01-01T00:00:00Z", "connectionState": "Disconnected",
             "lastActivityTime": "0001-01-01T00:00:00Z", "cloudToDeviceMessageCount": 0, "authenticationType": "sas",
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_patch_holds_what_was_asked_for_and_nothing_else() {
+    fn a_patch_contains_only_the_requested_changes() {
         let patch = TwinPatch::new().desired(json!({"gone": null}).as_object().expect("an object").clone());
         let text = r#"{"properties":{"desired":{"gone":null}}}"#;
         assert_eq!(serde_json::to_string(&patch).expect("JSON"), text);
