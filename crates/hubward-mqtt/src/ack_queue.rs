@@ -127,7 +127,8 @@ impl AckQueue {
     /// Removes the first entry if it is settled, and returns its packet id to acknowledge.
     pub(crate) fn next_ack(&mut self) -> Option<NonZeroU16> {
         loop {
-            let Entry { id, .. } = self.entries.pop_front_if(|it| it.state == EntryState::Settled)?;
+            let Entry { id, .. } = *self.entries.front().filter(|it| it.state == EntryState::Settled)?;
+            self.entries.pop_front();
             self.first += 1;
             // If two entries have this id, the PUBACK of the second one acknowledges both.
             if self.entries.iter().all(|it| it.id != id) {
