@@ -1,7 +1,7 @@
-//! The task that owns the connection and the timer, and does what the core says.
+//! The task that owns the connection and the timer, and carries out the decisions of the core.
 //!
-//! Written as one `poll` and not as a `select!`: everything that is queued goes to the connection
-//! before it is polled, so that many messages leave in one write.
+//! It is one `poll` function and not a `select!`: it gives everything that is queued to the connection before
+//! it polls the connection, so that many messages leave in one write.
 
 mod handler;
 mod login;
@@ -29,14 +29,14 @@ use crate::features::{Answer, Features, Out, is_request};
 use crate::receipt::Ticket;
 use crate::{CloseReason, Closed, HubOptions};
 
-/// Commands taken in one piece.
+/// Maximum number of commands taken at once.
 const BATCH: usize = 256;
 
-/// Rounds before other tasks get their turn.
+/// Number of rounds before the task yields to other tasks.
 const ROUNDS: usize = 32;
 
-/// The wall clock is looked at so often at least while there is a token that can be renewed: nothing
-/// tells when the machine has slept.
+/// How often, at least, the task reads the wall clock while it has a renewable token: no event announces that
+/// the machine has slept.
 const LOOK: Duration = Duration::from_secs(60);
 
 pub(crate) struct Driver {
@@ -47,7 +47,7 @@ pub(crate) struct Driver {
     commands: mpsc::Receiver<Command>,
     wanted: mpsc::Receiver<Feature>,
     nudges: mpsc::Receiver<()>,
-    /// What the tasks of method handlers say. A place for each of them.
+    /// Responses from the tasks of method handlers. The channel has room for one response of each task.
     answers: mpsc::Receiver<Box<Answer>>,
     answer: mpsc::Sender<Box<Answer>>,
     /// Whether commands can still come.
@@ -55,29 +55,29 @@ pub(crate) struct Driver {
     inbox: Vec<Command>,
     core: Core<Ticket>,
     features: Features,
-    /// The attempt that `held` belongs to.
+    /// The number of the attempt that `held` belongs to.
     attempt: u64,
     held: Held,
     renewal: Option<Renewal>,
     wall: WallClock,
-    /// Of the token of the attempt or connection, if another one can be had.
+    /// The age of the current token; `None` if the token cannot be renewed.
     age: Option<Age>,
     timer: Option<Pin<Box<Sleep>>>,
     events: Vec<Downstream>,
-    /// What the end of the client leaves behind.
+    /// The unacknowledged messages, and why the client ended.
     left: Option<Closed>,
 }
 
-/// What handles send to the task.
+/// The receiving ends of what the handles send to the task.
 pub(crate) struct Inbox {
     pub(crate) commands: mpsc::Receiver<Command>,
-    /// Apart from the commands, which a full queue holds up.
+    /// Separate from the commands, so that a full queue does not delay a subscription.
     pub(crate) features: mpsc::Receiver<Feature>,
-    /// Says that there is something in what [`Shared::incoming`] holds.
+    /// Wakes the task when [`Shared::incoming`] has something for it.
     pub(crate) nudges: mpsc::Receiver<()>,
 }
 
-/// What there is of a connection.
+/// The attempt or the connection that the task owns.
 enum Held {
     Nothing,
     Attempt(Attempt),
@@ -100,7 +100,7 @@ impl Future for Driver {
             this.features.on_connection(now, this.core.up());
             this.hand_out();
             if this.core.link() == Link::Ended {
-                // Nothing is taken any more; what is in the channel still has to be answered.
+                // The channel takes no more commands; the commands that it still contains must be answered.
                 this.commands.close();
                 while this.open {
                     ready!(this.poll_commands(cx, now));
@@ -161,18 +161,18 @@ impl Driver {
         }
     }
 
-    /// Takes every command there is. The messages among them are bounded by the room for them.
+    /// Takes every available command. The permits of `room` bound the number of messages among them.
     fn take_commands(&mut self, cx: &mut Context<'_>, now: Instant) {
         while let Poll::Ready(Some(feature)) = self.wanted.poll_recv(cx) {
             self.features.want(feature);
         }
-        // Before the commands: what was given before a close leaves before it.
+        // Before the commands: a response that was given before a close is sent before the client ends.
         self.take_answers(cx);
         while let Poll::Ready(Some(())) = self.nudges.poll_recv(cx) {}
         while self.open && self.poll_commands(cx, now).is_ready() {}
     }
 
-    /// Takes a batch of commands; ready if there was one, or if there will never be one again.
+    /// Takes a batch of commands. Ready if there was one, or if the channel is closed.
     fn poll_commands(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<()> {
         if ready!(self.commands.poll_recv_many(cx, &mut self.inbox, BATCH)) == 0 {
             self.open = false;
@@ -200,20 +200,20 @@ impl Driver {
         }
     }
 
-    /// Tells the core what features still have to do.
+    /// Tells the core whether features have unfinished work.
     fn hold(&mut self) {
         self.core.hold(!self.features.is_idle(), !self.features.is_flushed());
     }
 
-    /// The timers stand still while the machine sleeps; the token's age does not.
+    /// Timers stop while the machine sleeps, but the token continues to age.
     fn look_at_wall_clock(&mut self, now: Instant) {
         if self.age.as_mut().is_some_and(|it| it.look(now, (self.wall)())) {
             self.core.on_token_old(now);
         }
     }
 
-    /// Brings the connection to where the core wants it, and lets it work. Says whether anything
-    /// happened.
+    /// Brings the connection into the state that the core requires, and exchanges data with the hub. Returns
+    /// whether anything changed.
     fn drive_link(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         let before = self.core.link();
         let moved = match before {
@@ -268,12 +268,12 @@ impl Driver {
                 return moved;
             }
             self.features.on_connection(now, self.core.up());
-            // What an end or a renewal waited for may be on the connection now.
+            // If a close or a renewal waits for a reply, that reply may leave now.
             moved |= put_asks(&mut self.features, &self.core, connection.as_mut(), now);
             put_messages(&mut self.core, connection.as_mut(), now);
             let polled = connection.poll_exchange(cx, &mut self.events);
-            // What came together is taken together: the last acknowledgement does not end a connection
-            // that has brought a call as well.
+            // Handles all events of one poll before the core acts on any of them: the last acknowledgement must
+            // not end a connection that has also delivered a method call.
             self.core.hold(true, true);
             for event in self.events.drain(..) {
                 match event {
@@ -312,7 +312,7 @@ impl Driver {
         moved
     }
 
-    /// The attempt or the connection is over.
+    /// The attempt failed or the connection ended.
     fn lose(&mut self, now: Instant, error: TransportError) {
         self.held = Held::Nothing;
         compare_clocks(&self.shared.endpoint, error.refusal().and_then(|it| it.server_time), &self.wall);
@@ -332,7 +332,7 @@ impl Driver {
             }
             Poll::Ready(Ok(())) => {
                 let mut age = renewal.into_age();
-                // An old one already: the core does not take this renewal for the last.
+                // If the new token is old already, its age makes the core renew it soon.
                 age.look(now, (self.wall)());
                 self.core.on_renewed(now, age.life());
                 self.age = Some(age);
@@ -354,7 +354,7 @@ impl Driver {
         true
     }
 
-    /// Resolves receipts, makes room, tells the state.
+    /// Resolves receipts, returns permits and publishes the state.
     fn hand_out(&mut self) {
         let ending = self.core.end_reason();
         let mut bytes = 0;
@@ -383,7 +383,7 @@ impl Driver {
             self.shared.twin_room.close();
         }
         if self.features.has_news() {
-            // It lies in `incoming`.
+            // The new state is in `incoming`; this wakes the receivers.
             self.shared.desired.send_modify(|_ended| ());
         }
         if let Some(state) = self.core.changed_state() {
@@ -395,7 +395,7 @@ impl Driver {
                 "state"
             );
             self.shared.set_last_cause(cause.cloned());
-            // The end is told when everything is resolved.
+            // `publish_end` publishes the closed state, after everything is resolved.
             if !state.is_closed() {
                 self.shared.state.send_replace(state);
             }
@@ -418,7 +418,7 @@ impl Driver {
 
     fn publish_end(&mut self) {
         let reason = self.core.end_reason().unwrap_or(CloseReason::Aborted);
-        // Answers that come later are counted by the task that has them.
+        // After this, the task of a handler counts its own unsent response.
         self.answers.close();
         while let Ok(answer) = self.answers.try_recv() {
             self.features.on_answer(*answer);
@@ -434,7 +434,7 @@ impl Driver {
 }
 
 impl Drop for Driver {
-    /// Only does anything if the task was ended from outside: resolves what is left and says so.
+    /// Does nothing unless the task was aborted: then it resolves all receipts and publishes the end.
     fn drop(&mut self) {
         if self.shared.closed.get().is_some() {
             return;
@@ -452,7 +452,7 @@ impl Drop for Driver {
     }
 }
 
-/// Gives the connection replies, and questions while it has room for them. Says whether there were any.
+/// Gives replies to the connection, and requests while it has room for them. Returns whether there were any.
 fn put_asks(features: &mut Features, core: &Core<Ticket>, connection: &mut dyn HubConnection, now: Instant) -> bool {
     let mut moved = false;
     while let Some(out) = features.next(now, core.may_ask(now) && connection.has_room()) {
@@ -468,7 +468,7 @@ fn put_asks(features: &mut Features, core: &Core<Ticket>, connection: &mut dyn H
                 features.on_reply(&reply, given.is_ok());
                 if let Err(error) = given {
                     let unsent = &features.warnings().unsent_reply;
-                    unsent.log(|| tracing::warn!(error = one_line(&error.chain()), "a reply could not be sent"));
+                    unsent.log(|| tracing::warn!(error = one_line(&error.chain()), "could not send a reply"));
                 }
             }
         }
@@ -476,7 +476,7 @@ fn put_asks(features: &mut Features, core: &Core<Ticket>, connection: &mut dyn H
     moved
 }
 
-/// Gives the connection what it has room for.
+/// Gives messages to the connection while it has room for them.
 fn put_messages(core: &mut Core<Ticket>, connection: &mut dyn HubConnection, now: Instant) {
     while connection.has_room() {
         let Some((tag, again)) = core.next_send(now) else { break };
@@ -489,14 +489,14 @@ fn put_messages(core: &mut Core<Ticket>, connection: &mut dyn HubConnection, now
     }
 }
 
-/// A clock that is wrong by more than the service tolerates makes every token useless.
+/// If the clock is wrong by more than the service tolerates, the service refuses every token.
 fn compare_clocks(endpoint: &str, server_time: Option<SystemTime>, wall: &WallClock) {
     if let Some(skew) = server_time.and_then(|it| clock::skew(it, wall())) {
-        tracing::warn!(endpoint, "this machine's clock is {skew}: set it right");
+        tracing::warn!(endpoint, "this machine's clock is {skew}; correct the clock");
     }
 }
 
-/// What is wrong with a message that a connection does not take.
+/// Why a connection did not accept a message.
 fn problem(error: TransportError) -> ProtoError {
     match error {
         TransportError::Request(source) | TransportError::Protocol { source, .. } => source,

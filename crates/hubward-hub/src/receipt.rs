@@ -1,4 +1,5 @@
-//! One message's way from caller to driver and its answer's way back: one allocation for both.
+//! A message on its way from the caller to the driver, and its outcome on the way back: one allocation for
+//! both.
 
 use std::fmt;
 use std::pin::Pin;
@@ -13,19 +14,18 @@ use tokio::time::Instant;
 use crate::core::{Cut, Outcome};
 use crate::{CloseReason, MessageLabel, SendError, Why};
 
-/// Resolves when the hub has acknowledged the message, or when it is certain that no
-/// acknowledgement will come.
+/// Resolves when the hub has acknowledged the message, or when it is certain that no acknowledgement will come.
 ///
-/// Every receipt resolves: its deadline ([`HubOptions::send_deadline`](crate::HubOptions)) counts
-/// from [`enqueue`](crate::HubClient::enqueue), and the end of the client resolves the rest. Awaiting
-/// it again gives the same answer. Dropping it does not unsend the message.
+/// Every receipt resolves: at its deadline ([`HubOptions::send_deadline`](crate::HubOptions)), which counts
+/// from [`enqueue`](crate::HubClient::enqueue), or when the client ends. Awaiting a receipt again returns the
+/// same result. Dropping it does not cancel the message.
 ///
 /// # Errors
-/// [`SendError`] says whether the hub can have the message.
+/// [`SendError`] says whether the hub may have the message.
 ///
 /// # Cancel safety
-/// It can be polled, left alone and polled again at any time.
-#[must_use = "the message is on its way, but only the receipt says whether it arrived"]
+/// The receipt can be polled at any time, and polled again later.
+#[must_use = "the message is queued, but only the receipt says whether it arrived"]
 pub struct Receipt(Arc<Slip>);
 
 impl Future for Receipt {
@@ -45,13 +45,13 @@ impl Future for Receipt {
 }
 
 impl Receipt {
-    /// The outcome if it is known already; does not wait.
+    /// Returns the outcome if it is known already; does not wait.
     #[must_use]
     pub fn try_outcome(&self) -> Option<Result<(), SendError>> {
         self.0.cell().outcome.as_ref().map(|it| self.0.result(it))
     }
 
-    /// For a message that came too late to be seen by the driver: it will not be looked at any more.
+    /// For a message that entered the channel after the driver's end: the driver never takes it.
     pub(crate) fn resolve_unseen(&self, reason: CloseReason) {
         self.0.resolve(Outcome::NotSent(Cut::Closed(reason)));
     }
@@ -63,7 +63,7 @@ impl fmt::Debug for Receipt {
     }
 }
 
-/// The driver's end: the message, and the duty to resolve its receipt. Empty once that is done.
+/// The driver's side: the message, and the duty to resolve its receipt. `None` after that.
 pub(crate) struct Ticket(Option<Arc<Slip>>);
 
 impl Ticket {
@@ -82,7 +82,7 @@ impl Ticket {
         &self.slip().message
     }
 
-    /// When its time is over, if it was queued at `now`.
+    /// The deadline of the message if it was queued at `now`.
     pub(crate) fn deadline(&self, now: Instant) -> Option<Instant> {
         self.slip().deadline.map(|it| it.at.unwrap_or_else(|| far(now, it.after)))
     }
@@ -91,7 +91,7 @@ impl Ticket {
         MessageLabel::of(&self.slip().message)
     }
 
-    /// From now on a connection may have carried it.
+    /// From now on, a connection may have sent the message.
     pub(crate) fn mark_written(&self) {
         self.slip().written.store(true, Ordering::Relaxed);
     }
@@ -108,7 +108,7 @@ impl Ticket {
 }
 
 impl Drop for Ticket {
-    /// The net below the driver: whatever happens to it, its receipts resolve.
+    /// The last resort: if the driver drops the ticket, its receipt still resolves.
     fn drop(&mut self) {
         if let Some(slip) = self.0.take() {
             let cut = Cut::Closed(CloseReason::Aborted);
@@ -124,19 +124,19 @@ impl fmt::Debug for Ticket {
     }
 }
 
-/// When a message's time is over, and how much it had.
+/// The deadline of a message, as a moment and as a duration.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Deadline {
-    /// Unless it had to wait for room, the driver finds it as soon as it is queued: its clock does,
-    /// and the sender need not ask for the time.
+    /// `None` unless the message had to wait for room. The driver then takes the deadline from its own clock,
+    /// so that the sender need not read the time.
     pub(crate) at: Option<Instant>,
     pub(crate) after: Duration,
 }
 
-/// Longer than any device lives, and within what every clock can say.
+/// Longer than any device runs, and within the range of every clock.
 pub(crate) const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
-/// `duration` after `now`; a century if that is beyond what the clock can say.
+/// Returns `duration` after `now`, or a century after it if the clock cannot represent that.
 pub(crate) fn far(now: Instant, duration: Duration) -> Instant {
     now + duration.min(CENTURY)
 }
@@ -155,11 +155,11 @@ struct Cell {
 
 impl Slip {
     fn cell(&self) -> MutexGuard<'_, Cell> {
-        // Nothing panics while it is held, and half a change cannot be seen.
+        // No code panics while it holds the lock, and no other thread can see half a change.
         self.cell.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The first outcome stays.
+    /// Keeps the first outcome.
     fn resolve(&self, outcome: Outcome) {
         let mut cell = self.cell();
         if cell.outcome.is_none() {
@@ -198,7 +198,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_receipt_gives_the_first_outcome_as_often_as_asked() {
+    async fn a_receipt_returns_its_first_outcome_every_time() {
         let (ticket, mut receipt) = Ticket::new(Message::new("m"), None);
         assert!(receipt.try_outcome().is_none());
         ticket.resolve(Outcome::Acknowledged);
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_lost_ticket_resolves_its_receipt_and_says_what_it_knows() {
+    async fn a_dropped_ticket_resolves_its_receipt_as_sent_or_not_sent() {
         let (ticket, receipt) = Ticket::new(Message::new("m"), None);
         drop(ticket);
         assert!(receipt.await.expect_err("lost").is_certainly_not_sent());

@@ -7,10 +7,10 @@ use hubward_transport::{Fault, TransportError};
 
 use crate::{Backoff, DisconnectCause, HubOptions};
 
-/// The longest Retry-After that is believed.
+/// The longest Retry-After that the client accepts.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(60 * 60);
 
-/// Counts failures in a row, by kind: trouble passes, a refusal stays until somebody acts.
+/// Counts failures in a row, by kind: transient failures pass; a refusal stays until an operator acts.
 #[derive(Debug, Default)]
 pub(crate) struct Ladder {
     trouble: u32,
@@ -18,17 +18,17 @@ pub(crate) struct Ladder {
 }
 
 impl Ladder {
-    /// After a connection that lasted.
+    /// Resets the counts after a connection that lasted.
     pub(crate) fn reset(&mut self) {
         *self = Self::default();
     }
 
-    /// Failures in a row.
+    /// The number of failures in a row.
     pub(crate) fn attempt(&self) -> u32 {
         self.trouble.saturating_add(self.refusals)
     }
 
-    /// Counts a failure and says how long to wait.
+    /// Counts a failure and returns how long to wait.
     pub(crate) fn failed(&mut self, cause: &DisconnectCause, options: &HubOptions, rng: &mut Rng) -> Duration {
         let error = cause.transport_error();
         let wait = if error.is_some_and(is_refusal) {
@@ -40,14 +40,15 @@ impl Ladder {
             bound(options.backoff, self.trouble).mul_f64(rng.f64())
         };
         match error.and_then(TransportError::retry_after) {
-            // Never earlier than asked; not all at the same moment either.
+            // Never earlier than the service requests, and spread over time so that devices do not return
+            // together.
             Some(asked) => wait.max(asked.min(RETRY_AFTER_MAX) + options.backoff.first.mul_f64(rng.f64())),
             None => wait,
         }
     }
 }
 
-/// Whether trying again changes nothing until somebody acts.
+/// Whether a retry fails again until an operator acts.
 fn is_refusal(error: &TransportError) -> bool {
     !error.is_retryable() && error.fault() != Fault::Peer
 }
@@ -79,7 +80,7 @@ mod tests {
         DisconnectCause::Transport(Arc::new(TransportError::Closed { endpoint, stage: Stage::Exchange, source: None }))
     }
 
-    /// The least and the greatest of many first, second, … waits.
+    /// The shortest and the longest wait after the first, second, … failure.
     fn spread(cause: &DisconnectCause, failures: usize) -> Vec<(Duration, Duration)> {
         let options = HubOptions::default();
         let mut rng = Rng::with_seed(7);

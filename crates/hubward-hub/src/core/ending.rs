@@ -13,8 +13,8 @@ pub(super) struct Closing {
 }
 
 impl<T> Core<T> {
-    /// Ends the client when everything is resolved, at `until` at the latest. The earliest moment
-    /// counts, and the first reason.
+    /// Ends the client when everything is resolved, at `until` at the latest. If it is called again, the
+    /// earliest moment and the first reason count.
     pub(crate) fn close(&mut self, now: Instant, until: Instant, reason: CloseReason) {
         match &mut self.closing {
             Some(closing) => closing.until = closing.until.min(until),
@@ -26,23 +26,23 @@ impl<T> Core<T> {
         self.settle(now);
     }
 
-    /// Whether new messages are no longer taken.
+    /// Whether the client takes no more messages.
     pub(crate) const fn is_closing(&self) -> bool {
         self.closing.is_some()
     }
 
-    /// Why it ends, once nothing can change that.
+    /// Why the client ends, once that is final.
     pub(crate) fn end_reason(&self) -> Option<CloseReason> {
         self.closing.as_ref().filter(|_| self.is_ending()).map(|it| it.reason.clone())
     }
 
-    /// Ends at once, without a good-bye.
+    /// Ends the client at once, without an orderly disconnect.
     pub(crate) fn abort(&mut self, now: Instant) {
         self.end_with(now, CloseReason::Aborted);
         self.end();
     }
 
-    /// What may have become due by something being resolved, or by nothing being held any more.
+    /// Takes the steps that become possible when a message is resolved or `hold` is lifted.
     pub(crate) fn settle(&mut self, now: Instant) {
         if matches!(self.phase, Phase::Draining { .. }) && self.flights.len() == 0 && !self.hold.renewal {
             self.leave(now);
@@ -52,7 +52,7 @@ impl<T> Core<T> {
         }
     }
 
-    /// Everything is resolved, or its time is over.
+    /// Everything is resolved, or the time limit has passed.
     pub(super) fn finish(&mut self, now: Instant) {
         let reason = self.closing.as_ref().map_or(CloseReason::Requested, |it| it.reason.clone());
         self.end_with(now, reason);
@@ -73,7 +73,7 @@ impl<T> Core<T> {
         (self.next_expiry, self.next_overdue) = (None, None);
         #[cfg(test)]
         leaked.clone_into(&mut self.next_expiry);
-        // Nobody waits for the good-bye of a client whose handles are gone.
+        // If the handles are gone, no caller limits the time of the orderly disconnect.
         let patience = match (&self.closing, &reason) {
             (Some(closing), CloseReason::Requested) => closing.until,
             _ => now + GOODBYE,

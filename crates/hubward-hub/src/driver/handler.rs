@@ -12,11 +12,11 @@ use crate::features::{Answer, Job, is_json_or_empty};
 use crate::incoming::Incoming;
 use crate::method::{Outcome, error_body};
 
-/// Starts the task. It is never aborted: its handler may be the one that closes the client.
+/// Starts the task. The client never aborts it, since its handler may be the code that closes the client.
 pub(super) fn start(job: Job, deadline: Duration, answers: mpsc::Sender<Box<Answer>>, incoming: Arc<Incoming>) {
     let Job { handler, call, connection } = job;
     let mut duty = Duty { id: call.id.clone(), method: call.name.clone(), connection, answers, incoming, answer: None };
-    // Also what the handler does before its first await happens in there, where it may panic.
+    // The task also runs the handler's code before its first await, since that code may panic.
     tokio::spawn(async move {
         let work = handler(call);
         drop(handler);
@@ -28,7 +28,7 @@ pub(super) fn start(job: Job, deadline: Duration, answers: mpsc::Sender<Box<Answ
     });
 }
 
-/// The duty to answer a call, whatever happens to the task.
+/// Sends the response to a call when it is dropped, whatever happens to the task.
 struct Duty {
     id: CallId,
     method: String,
@@ -45,18 +45,20 @@ impl Duty {
         let (status, body) = match outcome {
             Ok(response) if response.body.len() > METHOD_PAYLOAD_MAX => {
                 let (size, limit) = (response.body.len(), METHOD_PAYLOAD_MAX);
-                failed.log(|| tracing::error!(%method, size, limit, "the response of a method is too large"));
+                failed.log(|| tracing::error!(%method, size, limit, "the response of a method handler is too large"));
                 (500, error_body("the response is too large"))
             }
             Ok(response) if !is_json_or_empty(&response.body) => {
-                failed.log(|| tracing::error!(%method, "the response of a method is not JSON"));
+                failed.log(|| tracing::error!(%method, "the response of a method handler is not JSON"));
                 (500, error_body("the response is not JSON"))
             }
             Ok(response) => return self.answer = Some((response.status, response.body)),
             Err(error) => {
-                // It may quote what the caller sent.
+                // The error may quote the caller's payload.
                 let text = || one_line(&error.to_string());
-                failed.log(|| tracing::warn!(%method, status = error.status(), error = text(), "a method failed"));
+                failed.log(
+                    || tracing::warn!(%method, status = error.status(), error = text(), "a method handler failed"),
+                );
                 (error.status(), error_body(error.message()))
             }
         };
@@ -69,7 +71,7 @@ impl Duty {
     fn overdue(&mut self, deadline: Duration) {
         let method = Excerpt(&self.method);
         let overdue = &self.incoming.warnings.overdue_method;
-        overdue.log(|| tracing::warn!(%method, ?deadline, "a method takes too long"));
+        overdue.log(|| tracing::warn!(%method, ?deadline, "a method handler timed out"));
         self.incoming.counters.add(|it| it.methods_overdue += 1);
         self.answer = Some((504, error_body("the method took too long")));
     }
@@ -78,16 +80,16 @@ impl Duty {
 impl Drop for Duty {
     fn drop(&mut self) {
         let (status, body) = self.answer.take().unwrap_or_else(|| {
-            // Otherwise the runtime shuts down, and nobody hears of it.
+            // Without a panic, the runtime is shutting down, and nothing needs to be logged.
             if std::thread::panicking() {
                 let method = Excerpt(&self.method);
-                self.incoming.warnings.failed_method.log(|| tracing::error!(%method, "a method panicked"));
+                self.incoming.warnings.failed_method.log(|| tracing::error!(%method, "a method handler panicked"));
                 self.incoming.counters.add(|it| it.methods_failed += 1);
             }
             (500, error_body("the method failed"))
         });
         let answer = Answer { connection: self.connection, id: CallId(std::mem::take(&mut self.id.0)), status, body };
-        // There is a place for each task that works. If nobody takes it, the client has ended.
+        // The channel has room for one response of each running task. If sending fails, the client has ended.
         if self.answers.try_send(Box::new(answer)).is_err() {
             self.incoming.counters.add(|it| it.methods_unanswered += 1);
         }

@@ -1,4 +1,4 @@
-//! From credential to connection: one attempt, with a token made for it.
+//! From a credential to a connection: one attempt, with a token signed for it.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,14 +13,14 @@ use crate::core::Life;
 
 type Work<T> = Pin<Box<dyn Future<Output = Result<T, TransportError>> + Send>>;
 
-/// An attempt to get a connection.
+/// An attempt to open a connection.
 pub(super) type Attempt = Work<Box<dyn HubConnection>>;
 
-/// Tells the time of day; tests have one that can be set.
+/// Returns the time of day; tests use a clock that they can set.
 pub(crate) type WallClock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
 
-/// How old a token is. The monotonic clock stands still while the machine sleeps, and the wall clock
-/// can be set back: between two looks, the one that says more counts.
+/// The age of a token. The monotonic clock stops while the machine sleeps, and the wall clock can be set back:
+/// between two readings, the age grows by whichever clock advanced further.
 pub(super) struct Age {
     span: Duration,
     age: Duration,
@@ -28,13 +28,13 @@ pub(super) struct Age {
 }
 
 impl Age {
-    /// A token that is made now.
+    /// A token that is signed now.
     pub(super) const fn new(span: Duration, now: Instant, wall: SystemTime) -> Self {
         Self { span, age: Duration::ZERO, looked: (now, wall) }
     }
 
-    /// Looks at both clocks; says whether the token is old. That is later than the core's own timer,
-    /// which comes first unless something happened to a clock.
+    /// Reads both clocks and returns whether the token is old. That age is later than the core's own timer, so
+    /// the timer comes first unless a clock jumped or stopped.
     pub(super) fn look(&mut self, now: Instant, wall: SystemTime) -> bool {
         let (then, then_wall) = self.looked;
         let by_wall = wall.duration_since(then_wall).unwrap_or_default();
@@ -43,7 +43,7 @@ impl Age {
         self.age >= self.span.mul_f64(0.92)
     }
 
-    /// When it was looked at last.
+    /// When the clocks were last read.
     pub(super) const fn looked(&self) -> Instant {
         self.looked.0
     }
@@ -53,7 +53,7 @@ impl Age {
     }
 }
 
-/// Signs a fresh token, whatever was before, and opens a connection with it.
+/// Signs a new token and opens a connection with it.
 pub(super) fn attempt(
     transport: Arc<dyn HubTransport>,
     shared: Arc<Shared>,
@@ -77,9 +77,9 @@ async fn sign(
     Ok(credential.token(&login.identity.sas_resource(), expiry, None).await?)
 }
 
-/// A renewal in place: signing, then telling the hub.
+/// A renewal in place: signs a token, then sends it to the hub.
 pub(super) struct Renewal {
-    /// Of the new token.
+    /// The age of the new token.
     age: Age,
     step: Step,
 }
@@ -125,15 +125,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_ages_by_the_clock_that_says_more() {
-        // Seconds by the monotonic and the wall clock between two looks; old after 92 of 100.
+    fn a_token_ages_by_the_clock_that_advanced_further() {
+        // For each reading: seconds that the monotonic and the wall clock advanced. A token of 100 s is old
+        // after 92 s.
         for (looks, old, what) in [
             (&[(91, 91)][..], false, "both run"),
             (&[(92, 92)], true, "both run"),
             (&[(1, 92)], true, "the machine slept"),
             (&[(1, 10_000_000)], true, "the clock was set forward"),
             (&[(1, -7200), (90, 90)], false, "the clock was set back"),
-            (&[(1, -7200), (91, 91)], true, "the clock was set back, and is not waited for"),
+            (&[(1, -7200), (91, 91)], true, "the clock was set back, and the token ages nevertheless"),
             (&[(1, -7200), (1, 91)], true, "the clock was set back, then the machine slept"),
             (&[(50, 0), (42, 0)], true, "the clock stands still"),
         ] {

@@ -1,8 +1,8 @@
-//! Received messages: waiting to be taken, in the program's hands, or on their way back as settled.
-//! Nothing here waits; who does is woken by the caller, outside of any lock.
+//! Received messages: waiting for the program, held by the program, or settled and waiting for the connection.
+//! Nothing here blocks; the caller wakes the waiting tasks after it has released the lock.
 //!
-//! Everything is bounded in bytes: what waits by [`RECEIVE_BYTES`], and together with what the program
-//! holds by [`HELD_BYTES`].
+//! Everything is bounded in bytes: waiting messages by [`RECEIVE_BYTES`], and waiting and held messages
+//! together by [`HELD_BYTES`].
 
 use std::collections::{BTreeMap, VecDeque};
 use std::task::Waker;
@@ -13,38 +13,36 @@ use tokio::sync::oneshot;
 use crate::counts::Counters;
 use crate::{CloseReason, SettleError};
 
-/// Bytes of messages that may wait to be taken. A hub's full queue for a device, 50 messages of
-/// 64 KB, fits.
+/// Maximum number of bytes of waiting messages. A hub's full queue for a device, 50 messages of 64 KB, fits.
 pub(crate) const RECEIVE_BYTES: usize = 4 * 1024 * 1024;
 
-/// Most bytes of messages that wait or that the program holds: five times as much as a hub keeps for a
-/// device.
+/// Maximum number of bytes of messages that wait or that the program holds: five times as much as a hub keeps
+/// for a device.
 ///
-/// The client leaves further messages with the hub, which delivers them again, also on this connection: no
-/// message is lost, and the connection lives on. If the client stopped reading instead, it would also miss
+/// The client does not acknowledge further messages, so the hub delivers them again, also on this connection:
+/// no message is lost, and the connection continues. If the client stopped reading instead, it would also miss
 /// the acknowledgements of telemetry.
 pub(crate) const HELD_BYTES: usize = 16 * 1024 * 1024;
 
-/// The messages of one connection: a device's from the cloud, or a module's from other modules.
+/// The messages of one client: a device's from the cloud, or a module's from other modules.
 #[derive(Debug)]
 pub(crate) struct MessageInbox {
-    /// Messages that may wait.
+    /// Maximum number of waiting messages.
     limit: usize,
-    /// The connection that is up, by the number of its attempt. Everything that is to be settled came
-    /// over it.
+    /// The number of the attempt whose connection is up. Every message that can be settled came over it.
     up: Option<u64>,
     waiting: VecDeque<Delivery>,
     waiting_bytes: usize,
-    /// Taken, to be settled, and not settled yet.
+    /// Messages that the program took and has not settled yet.
     in_hands: usize,
-    /// Bytes of the messages that were taken and not given back, whatever connection they came over.
+    /// Bytes of the messages that the program took and has not dropped, whatever connection they came over.
     held_bytes: usize,
-    /// What the connection is to be given. Bounded by what came.
+    /// Settlements that wait for the connection. Bounded by the number of received messages.
     back: VecDeque<Back>,
-    /// The settlement that the connection is being given.
+    /// The settlement that the connection is accepting.
     leaving: Option<Leaving>,
-    /// What came over this connection, the oldest first, and whether it is completed; without what has
-    /// left for the hub. `None` where no message waits for another.
+    /// The messages of this connection that the hub has not seen acknowledged, oldest first, and whether each
+    /// is completed. `None` if acknowledgements need no order.
     line: Option<BTreeMap<Lock, bool>>,
     has_receiver: bool,
     waker: Option<Waker>,
@@ -53,7 +51,7 @@ pub(crate) struct MessageInbox {
     lost_warning: WarningLimit,
 }
 
-/// Where a program hears what became of its settlement.
+/// Sends the result of a settlement to the program.
 type Told = oneshot::Sender<Result<(), Unsettled>>;
 
 #[derive(Debug)]
@@ -63,7 +61,7 @@ enum Back {
         verdict: Verdict,
         told: Told,
     },
-    /// Nobody has it any more.
+    /// The program dropped the message, or the client never queued it.
     Left(Lock),
 }
 
@@ -73,9 +71,9 @@ struct Leaving {
     told: Told,
 }
 
-/// What is to be told once the inbox is not locked any more: whoever hears it may do anything.
+/// Wake-ups to deliver after the lock on the inbox is released: a woken task may run any code.
 #[derive(Debug, Default)]
-#[must_use = "somebody waits for it"]
+#[must_use = "tasks wait for these wake-ups"]
 pub(crate) struct Tidings {
     settled: Vec<(Told, Result<(), Unsettled>)>,
     receiver: Option<Waker>,
@@ -84,7 +82,7 @@ pub(crate) struct Tidings {
 impl Tidings {
     pub(crate) fn tell(self) {
         for (told, what) in self.settled {
-            // Nobody has to wait for it.
+            // The program may have stopped waiting for the result.
             let _unheard = told.send(what);
         }
         if let Some(receiver) = self.receiver {
@@ -96,7 +94,7 @@ impl Tidings {
 /// Why a message could not be settled.
 #[derive(Debug, Clone)]
 pub(crate) enum Unsettled {
-    /// Its connection is over.
+    /// The connection has ended.
     Stale,
     /// The client has ended.
     Closed(CloseReason),
@@ -111,18 +109,18 @@ impl From<Unsettled> for SettleError {
     }
 }
 
-/// A message in the program's hands.
+/// A message that the program has taken.
 #[derive(Debug)]
 pub(crate) struct Taken {
     pub(crate) connection: u64,
-    /// To be given back by [`MessageInbox::release`].
+    /// The size to pass to [`MessageInbox::release`].
     pub(crate) bytes: usize,
     pub(crate) delivery: Delivery,
 }
 
 impl MessageInbox {
-    /// With the number of messages that may wait, and whether settlements reach the hub [in the order
-    /// of arrival](hubward_transport::Abilities::settles_in_order).
+    /// `limit` is the maximum number of waiting messages. `in_order` says that settlements reach the hub [in
+    /// the order of arrival](hubward_transport::Abilities::settles_in_order).
     pub(crate) fn new(limit: usize, in_order: bool) -> Self {
         Self {
             limit,
@@ -137,27 +135,27 @@ impl MessageInbox {
             has_receiver: false,
             waker: None,
             ended: None,
-            left_warning: WarningLimit::new("more messages came than may wait, or be held"),
-            lost_warning: WarningLimit::new("a message is lost, since it came with QoS 0"),
+            left_warning: WarningLimit::new("the receive queue is full"),
+            lost_warning: WarningLimit::new("the receive queue is full; a message is lost, since it came with QoS 0"),
         }
     }
 
-    // What the task tells.
+    // Events that the task reports.
 
     pub(crate) const fn on_ready(&mut self, connection: u64) {
         self.up = Some(connection);
     }
 
-    /// The connection is over: the hub delivers again what was not acknowledged on it. What it does
-    /// not deliver again stays.
+    /// The connection has ended: the hub delivers its unacknowledged messages again. Messages that the hub does
+    /// not deliver again stay.
     pub(crate) fn on_lost(&mut self, counters: &Counters) -> Tidings {
         self.clear(&Unsettled::Stale, counters)
     }
 
-    /// Takes a message from the connection that is up. Who receives is to be woken.
+    /// Accepts a message from the connection that is up. The caller wakes the returned receiver.
     pub(crate) fn on_message(&mut self, delivery: Delivery, counters: &Counters) -> Option<Waker> {
         let size = size(&delivery.message);
-        // One that is alone always fits.
+        // A single message always fits.
         let fits = self.waiting.len() < self.limit
             && (self.waiting.is_empty() || self.waiting_bytes + size <= RECEIVE_BYTES)
             && (self.held_bytes == 0 || self.held_bytes + self.waiting_bytes + size <= HELD_BYTES);
@@ -169,14 +167,12 @@ impl MessageInbox {
                 self.back.extend(self.up.is_some().then_some(Back::Left(lock)));
                 counters.add(|it| it.messages_left += 1);
                 self.left_warning.log(|| {
-                    tracing::warn!("more messages came than may wait, or be held; the hub delivers this one again");
+                    tracing::warn!("the receive queue is full; the hub will deliver this message again");
                 });
             } else {
                 counters.add(|it| it.messages_lost += 1);
                 self.lost_warning.log(|| {
-                    tracing::warn!(
-                        "more messages came than may wait, or be held; this one is lost, since it came with QoS 0"
-                    );
+                    tracing::warn!("the receive queue is full; this message is lost, since it came with QoS 0");
                 });
             }
             return None;
@@ -186,7 +182,7 @@ impl MessageInbox {
         self.waker.take()
     }
 
-    /// The next settlement for the connection; [`MessageInbox::on_reply`] says whether it took it.
+    /// Returns the next settlement for the connection; the driver then calls [`MessageInbox::on_reply`].
     pub(crate) fn next(&mut self) -> Option<Reply> {
         Some(match self.back.pop_front()? {
             Back::Settled { lock, verdict, told } => {
@@ -197,9 +193,9 @@ impl MessageInbox {
         })
     }
 
-    /// The connection took what [`MessageInbox::next`] handed out, or did not.
+    /// Reports whether the connection accepted the settlement that [`MessageInbox::next`] returned.
     pub(crate) fn on_reply(&mut self, taken: bool, counters: &Counters) -> Tidings {
-        // Nobody waits for what was left.
+        // No caller waits for the result of a released message.
         let Some(Leaving { lock, told }) = self.leaving.take() else { return Tidings::default() };
         if taken {
             self.completed(lock);
@@ -210,7 +206,7 @@ impl MessageInbox {
         Tidings { settled: vec![(told, what)], receiver: None }
     }
 
-    /// Takes out of the line what reaches the hub now.
+    /// Marks a message as completed and removes those whose acknowledgements can now reach the hub.
     fn completed(&mut self, lock: Lock) {
         let Some(line) = &mut self.line else { return };
         if let Some(completed) = line.get_mut(&lock) {
@@ -221,12 +217,12 @@ impl MessageInbox {
         }
     }
 
-    /// Whether no message is in the program's hands, or on its way back.
+    /// Whether the program holds no message, and no settlement waits for the connection.
     pub(crate) fn is_idle(&self) -> bool {
         self.in_hands == 0 && self.is_flushed()
     }
 
-    /// Whether every settlement is on the connection.
+    /// Whether the connection has every settlement.
     pub(crate) fn is_flushed(&self) -> bool {
         self.back.is_empty()
     }
@@ -244,23 +240,23 @@ impl MessageInbox {
         tidings
     }
 
-    // What the program does.
+    // Calls of the program.
 
-    /// Whether the place of the receiver was free; it is taken now.
+    /// Registers the receiver; returns false if there is one already.
     pub(crate) const fn attach(&mut self) -> bool {
         !std::mem::replace(&mut self.has_receiver, true)
     }
 
-    /// The receiver is gone; what it has not taken waits for the next one.
+    /// The receiver is dropped; messages that it has not taken wait for the next one.
     pub(crate) fn detach(&mut self) -> Option<Waker> {
         self.has_receiver = false;
         self.waker.take()
     }
 
-    /// The next message.
+    /// Takes the next message.
     pub(crate) fn take(&mut self) -> Option<Taken> {
         let delivery = self.waiting.pop_front()?;
-        // Without a connection there is nothing here that could be settled.
+        // Without a connection, every waiting message is one that needs no settlement.
         let connection = self.up.unwrap_or_default();
         let bytes = size(&delivery.message);
         self.waiting_bytes -= bytes;
@@ -269,8 +265,8 @@ impl MessageInbox {
         Some(Taken { connection, bytes, delivery })
     }
 
-    /// The next message, or why there will be none; `None` if the receiver is to be woken later.
-    /// Gives back the waker that it replaces.
+    /// Takes the next message, or returns why no more will come; `None` if the receiver has to wait. Also
+    /// returns the waker that it replaces.
     pub(crate) fn take_or_wait(&mut self, waker: &Waker) -> (Option<Result<Taken, CloseReason>>, Option<Waker>) {
         if let Some(taken) = self.take() {
             return (Some(Ok(taken)), None);
@@ -282,7 +278,7 @@ impl MessageInbox {
         (None, if known { None } else { self.waker.replace(waker.clone()) })
     }
 
-    /// Settles a message that came over `connection`; the connection gets it next.
+    /// Settles a message that came over `connection`; the connection gets the settlement next.
     pub(crate) fn settle(
         &mut self,
         connection: u64,
@@ -304,7 +300,7 @@ impl MessageInbox {
         Ok(hears)
     }
 
-    /// The program has dropped a message that it took.
+    /// The program dropped a message: frees its bytes.
     pub(crate) const fn release(&mut self, bytes: usize) {
         self.held_bytes = self.held_bytes.saturating_sub(bytes);
     }
@@ -339,7 +335,7 @@ impl MessageInbox {
     }
 }
 
-/// What a waiting message takes up.
+/// The memory that a waiting message takes.
 fn size(message: &IncomingMessage) -> usize {
     let bag = message.bag.iter().map(|(name, value)| name.len() + value.map_or(0, str::len));
     size_of::<Delivery>() + message.body.len() + bag.sum::<usize>() + message.input.as_ref().map_or(0, String::len)
@@ -351,7 +347,7 @@ mod tests {
     use fastrand::Rng;
     use hubward_proto::hub::PropertyBag;
 
-    /// Bodies are parts of it: making them costs nothing.
+    /// The bodies of test messages are slices of it, so they cost nothing.
     static BODY: [u8; 2 * RECEIVE_BYTES] = [0; 2 * RECEIVE_BYTES];
 
     fn delivery(lock: Option<u64>, bytes: usize) -> Delivery {
@@ -359,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_is_bounded_by_count_and_by_bytes() {
+    fn waiting_messages_are_bounded_by_count_and_by_bytes() {
         let counters = Counters::default();
         let quarter = RECEIVE_BYTES / 4;
         for (limit, sizes, kept) in [
@@ -381,7 +377,7 @@ mod tests {
                 let (after, over) = (counters.snapshot(), (sizes.len() - kept) as u64);
                 let more = (after.messages_left - before.messages_left, after.messages_lost - before.messages_lost);
                 assert_eq!(more, if lock.is_some() { (over, 0) } else { (0, over) }, "{limit} {sizes:?}");
-                // The connection is told, so that they can come again.
+                // The connection learns of the refused messages, so that the hub can deliver them again.
                 let mut left = Vec::new();
                 while let Some(reply) = inbox.next() {
                     let Reply::Leave { lock } = reply else { panic!("{reply:?}") };
@@ -399,7 +395,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_program_holds_is_bounded_in_bytes_across_connections() {
+    fn held_messages_are_bounded_in_bytes_across_connections() {
         let counters = Counters::default();
         let mut inbox = MessageInbox::new(64, true);
         let (bytes, mut held) = (RECEIVE_BYTES / 8, Vec::new());
@@ -413,22 +409,22 @@ mod tests {
             assert_eq!(held.len(), HELD_BYTES / bytes - 1, "connection {connection}, each a little more than its body");
         }
         assert_eq!(counters.snapshot().messages_left, 4 * 64 - held.len() as u64);
-        // Each that is dropped makes room for another one.
+        // Each dropped message makes room for another one.
         inbox.on_ready(5);
         let _nobody = inbox.on_message(delivery(Some(1), bytes), &counters);
         assert!(inbox.take().is_none());
         inbox.release(held.pop().expect("some").bytes);
         let _nobody = inbox.on_message(delivery(Some(2), bytes), &counters);
-        let taken = inbox.take().expect("there is room");
+        let taken = inbox.take().expect("the message fits");
         inbox.release(taken.bytes);
         held.drain(..).for_each(|it| inbox.release(it.bytes));
         assert_eq!((inbox.held_bytes, inbox.waiting_bytes), (0, 0));
-        // One that is larger than the bound fits alone, in no other way.
+        // A message larger than the bound fits only if it is alone.
         let huge = delivery(Some(3), RECEIVE_BYTES * 2);
         let _nobody = inbox.on_message(huge.clone(), &counters);
         let taken = inbox.take().expect("alone");
         assert!(taken.bytes > RECEIVE_BYTES * 2);
-        // Without a lock it counts as well: a program may keep it just as long.
+        // A message without a lock counts as well: a program may keep it just as long.
         for _ in 0..64 {
             let _nobody = inbox.on_message(delivery(None, bytes), &counters);
             let _held = inbox.take();
@@ -437,7 +433,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_hub_does_not_deliver_again_waits_for_its_reader_across_connections() {
+    fn messages_that_the_hub_does_not_deliver_again_wait_across_connections() {
         let counters = Counters::default();
         let mut inbox = MessageInbox::new(9, true);
         inbox.on_ready(1);
@@ -461,7 +457,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_completed_in_vain_is_counted_where_acknowledgements_keep_an_order() {
+    fn held_back_acknowledgements_are_counted_when_the_connection_ends() {
         for in_order in [true, false] {
             let counters = Counters::default();
             let mut inbox = MessageInbox::new(9, in_order);
@@ -481,7 +477,7 @@ mod tests {
             inbox.leave(1, Lock(2), &counters);
             assert!(matches!(inbox.next(), Some(Reply::Leave { lock: Lock(2) })));
             inbox.on_reply(true, &counters).tell();
-            // It comes again, and with it go two of those behind it.
+            // The message is delivered again, and two of those behind it follow it.
             let _nobody = inbox.on_message(delivery(Some(2), 1), &counters);
             inbox.take().expect("a message");
             complete(&mut inbox, 2);
@@ -517,7 +513,7 @@ mod tests {
         assert!(!inbox.is_flushed() && told.try_recv().is_err());
         assert!(matches!(inbox.next(), Some(Reply::Settle { lock: Lock(7), verdict: Verdict::Complete })));
         let tidings = inbox.on_reply(true, &counters);
-        assert!(told.try_recv().is_err(), "not before the inbox is free");
+        assert!(told.try_recv().is_err(), "the result comes only after the lock is released");
         tidings.tell();
         assert!(matches!(told.try_recv(), Ok(Ok(()))) && inbox.is_idle());
 
@@ -534,14 +530,14 @@ mod tests {
         assert_eq!(counters.snapshot().messages_stale, 2);
     }
 
-    /// What the program has in hands, as it knows it.
+    /// The messages that the program holds, as the test knows them.
     struct Held {
         connection: u64,
         lock: Option<Lock>,
         bytes: usize,
     }
 
-    /// Everything that can happen, in any order.
+    /// All events, in random order.
     #[test]
     fn each_message_is_settled_once_on_its_own_connection_or_counted() {
         for seed in 0..500 {
@@ -553,7 +549,7 @@ mod tests {
             let mut held: Vec<Held> = Vec::new();
             let mut told = Vec::new();
             let (mut came, mut taken, mut locked, mut given) = (0, 0, 0, 0);
-            // What the connection was given, and whether that was its end.
+            // What the connection received, and whether it ended.
             let (mut line, mut held_back) = (Vec::new(), 0);
             for _ in 0..400 {
                 match rng.u8(..12) {
@@ -627,7 +623,7 @@ mod tests {
             let in_hands = held.iter().filter(|it| it.lock.is_some()).count() as u64;
             let ends = given + counts.messages_stale + counts.messages_unsettled + in_hands;
             assert_eq!(locked, ends, "seed {seed}");
-            let heard = told.into_iter().map(|mut it| it.try_recv().expect("each is told"));
+            let heard = told.into_iter().map(|mut it| it.try_recv().expect("every settlement has a result"));
             assert_eq!(heard.filter(Result::is_ok).count() as u64, given, "seed {seed}");
         }
     }

@@ -1,8 +1,8 @@
-//! Questions about the twin, one at a time and in the order they were asked.
+//! Twin requests, one at a time and in the order in which they were made.
 //!
-//! A change of the reported properties is a merge: to make it twice does no harm, to make it before
-//! an older one does. So the next question waits until the one before it has its answer or has
-//! ended, also while that one is throttled, and after a lost connection the same one is asked again.
+//! A report is a merge: the client may repeat it, but must not send it before an older one. So the next request
+//! waits until the one before it is answered or has ended, also while that one is throttled. After a lost
+//! connection, the client sends the same request again.
 
 #[cfg(test)]
 mod tests;
@@ -23,13 +23,13 @@ use super::RequestTags;
 use crate::CloseReason;
 use crate::receipt::far;
 
-/// The bound of the first wait after a hub that is busy, and of the longest.
+/// The first and the greatest bound of the wait after a busy hub.
 const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
-/// The longest Retry-After that is believed.
+/// The longest Retry-After that the client accepts.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(60 * 60);
 
-/// What a program wants to know, or to say.
+/// A program's request.
 #[derive(Clone)]
 pub(crate) enum Ask {
     Twin,
@@ -37,22 +37,22 @@ pub(crate) enum Ask {
     Report(Bytes),
 }
 
-/// What the hub answers.
+/// The hub's response.
 #[derive(Debug)]
 pub(crate) enum Answer {
     Twin(Box<Twin>),
     Reported(Option<u64>),
 }
 
-/// Why there is no answer. `written` says that a connection may have carried the question.
+/// Why there is no response. `written` says that a connection may have carried the request.
 #[derive(Debug)]
 pub(crate) enum Cut {
     Refused(Box<Refusal>),
-    /// No connection can carry it.
+    /// No connection can carry the request.
     Impossible(ProtoError),
-    /// The next connection cannot carry it, after an earlier one may have.
+    /// The next connection cannot carry the request, after an earlier one may have carried it.
     Resend(ProtoError),
-    /// The hub answered something else.
+    /// The response cannot be read, or does not match the request.
     Unreadable(ProtoError),
     Deadline {
         written: bool,
@@ -65,57 +65,57 @@ pub(crate) enum Cut {
 
 pub(crate) type Outcome = Result<Answer, Cut>;
 
-/// A question on its way, and the duty to answer it.
+/// A pending request, and the duty to answer its caller.
 #[derive(Debug)]
 pub(crate) struct Question {
     ask: Ask,
     deadline: Option<Instant>,
     asker: Asker,
-    /// Not before then: the hub is busy.
+    /// Not sent again before this moment, since the hub is busy.
     resting: Option<Instant>,
-    /// How often the hub was busy, in a row.
+    /// How often in a row the hub was busy.
     busy: u32,
-    /// How often no answer came in time on this connection.
+    /// How often no response came in time on this connection.
     silences: u32,
-    /// Whether some attempt never had an answer, so that nobody knows what became of it.
+    /// Whether an attempt got no response, so that its effect is unknown.
     unanswered: bool,
-    /// The last answer, if it was that the hub is busy.
+    /// The last response, if the hub was busy.
     refusal: Option<Box<Refusal>>,
 }
 
 impl Question {
-    /// A question, and where its answer comes.
+    /// Returns the request and the receiver of its outcome.
     pub(crate) fn new(ask: Ask, deadline: Option<Instant>) -> (Self, oneshot::Receiver<Outcome>) {
         let (to, answer) = oneshot::channel();
         let asker = Asker { to: Some(to), written: false };
         (Self { ask, deadline, asker, resting: None, busy: 0, silences: 0, unanswered: false, refusal: None }, answer)
     }
 
-    /// Whether somebody still waits for the answer.
+    /// Whether the caller still waits for the response.
     fn is_wanted(&self) -> bool {
         self.asker.to.as_ref().is_some_and(|it| !it.is_closed())
     }
 }
 
-/// Who is to be answered.
+/// The caller that waits for the outcome.
 #[derive(Debug)]
 struct Asker {
     to: Option<oneshot::Sender<Outcome>>,
-    /// Whether the hub may have the question, and has not said that it did nothing.
+    /// Whether the hub may have the request. False again after the hub has answered that it did nothing.
     written: bool,
 }
 
 impl Asker {
     fn answer(mut self, outcome: Outcome) {
         if let Some(to) = self.to.take() {
-            // If it is not wanted any more, nobody misses it.
+            // The caller may have stopped waiting.
             let _unwanted = to.send(outcome);
         }
     }
 }
 
 impl Drop for Asker {
-    /// The net below: whatever happens to the driver, every question ends.
+    /// The last resort: whatever happens to the driver, every request gets an outcome.
     fn drop(&mut self) {
         if let Some(to) = self.to.take() {
             let _unwanted = to.send(Err(Cut::Closed { reason: CloseReason::Aborted, written: self.written }));
@@ -123,36 +123,36 @@ impl Drop for Asker {
     }
 }
 
-/// Whose turn it is, or was.
+/// Who made the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Turn {
-    /// The first question of the queue.
+    /// The program: the first request of the queue.
     Program,
-    /// The client's own question, for the desired properties.
+    /// The client itself, to fetch the desired properties.
     Own,
 }
 
-/// The question that waits for its answer on this connection.
+/// The request in flight on this connection.
 #[derive(Debug)]
 struct Asked {
     tag: Tag,
     turn: Turn,
-    /// Then it is asked again.
+    /// When the request is sent again.
     until: Instant,
 }
 
-/// All questions of a client.
+/// All twin requests of a client.
 #[derive(Debug)]
 pub(crate) struct TwinRequests {
     timeout: Duration,
     queue: VecDeque<Question>,
     asked: Option<Asked>,
     last: Turn,
-    /// No question's time is over before this.
+    /// No request reaches its deadline before this.
     next_expiry: Option<Instant>,
-    /// Why the hub does not let this connection ask at all.
+    /// The hub's refusal, if it accepts no twin requests on this connection.
     barred: Option<Box<Refusal>>,
-    /// Why nothing is taken any more.
+    /// Why the client takes no more requests.
     ended: Option<CloseReason>,
 }
 
@@ -169,26 +169,26 @@ impl TwinRequests {
         }
     }
 
-    // What happened.
+    // Events.
 
-    /// Takes a question.
+    /// Queues a request.
     pub(crate) fn ask(&mut self, question: Question) {
         if let Some(reason) = &self.ended {
             question.asker.answer(Err(Cut::Closed { reason: reason.clone(), written: false }));
             return;
         }
-        // Whoever left has made room for this one.
+        // A caller that stopped waiting has returned the permit that this request uses.
         self.forget_unwanted();
         self.next_expiry = [self.next_expiry, question.deadline].into_iter().flatten().min();
         self.queue.push_back(question);
     }
 
-    /// The hub refuses to answer questions on this connection, or does so no longer.
+    /// The hub refuses all twin requests on this connection; `None` if it accepts them.
     pub(crate) fn bar(&mut self, refusal: Option<&Refusal>) {
         self.barred = refusal.map(|it| Box::new(it.clone()));
     }
 
-    /// The connection is over.
+    /// The connection has ended.
     pub(crate) fn on_lost(&mut self) {
         self.barred = None;
         if let Some(asked) = self.asked.take()
@@ -199,25 +199,25 @@ impl TwinRequests {
         self.queue.iter_mut().for_each(|it| it.silences = 0);
     }
 
-    /// Whose question the hub answers under this tag; it is no longer on its way. `None` for an
-    /// answer that comes too late, or to nothing.
+    /// The hub answered under this tag: the request is no longer in flight. Returns who made it; `None` for a
+    /// response that comes too late or belongs to no request.
     pub(crate) fn on_answer(&mut self, tag: Tag) -> Option<Turn> {
         self.asked.take_if(|it| it.tag == tag).map(|it| it.turn)
     }
 
-    /// The program's question has its answer.
+    /// Ends the program's request with its outcome.
     pub(crate) fn finish(&mut self, outcome: Outcome) {
         let Some(question) = self.queue.pop_front() else { return };
         let outcome = match (&question.ask, outcome) {
             (Ask::Twin, Ok(Answer::Reported(_))) | (Ask::Report(_), Ok(Answer::Twin(_))) => {
-                Err(Cut::Unreadable(ProtoError::Unexpected("the hub answered another question".into())))
+                Err(Cut::Unreadable(ProtoError::Unexpected("the response does not match the request".into())))
             }
             (_, outcome) => outcome,
         };
         question.asker.answer(outcome);
     }
 
-    /// The hub refuses the program's question: for now, or for good.
+    /// The hub refused the program's request, temporarily or permanently.
     pub(crate) fn refused(&mut self, now: Instant, rng: &mut Rng, refusal: &Refusal) {
         if !is_busy(refusal) {
             return self.finish(Err(Cut::Refused(Box::new(refusal.clone()))));
@@ -229,14 +229,14 @@ impl TwinRequests {
         question.refusal = Some(Box::new(refusal.clone()));
     }
 
-    /// The connection could not take the program's question; it lives on.
+    /// The connection could not carry the program's request; the connection itself continues.
     pub(crate) fn unsendable(&mut self, problem: ProtoError) {
         let again = self.queue.front().is_some_and(|it| it.unanswered);
         self.finish(Err(if again { Cut::Resend(problem) } else { Cut::Impossible(problem) }));
     }
 
-    /// Time has come to [`TwinRequests::next_deadline`], or anywhere. Says whose question the hub
-    /// has left without an answer.
+    /// Handles timers that are due; may be called before [`TwinRequests::next_deadline`]. Returns who made the
+    /// request that the hub has not answered in time.
     pub(crate) fn on_time(&mut self, now: Instant) -> Option<Turn> {
         let silent = self.asked.take_if(|it| it.until <= now).map(|it| it.turn);
         if silent == Some(Turn::Program)
@@ -264,16 +264,16 @@ impl TwinRequests {
         }
     }
 
-    // What is to be done.
+    // Actions.
 
-    /// When to call [`TwinRequests::on_time`] at the latest.
+    /// The latest moment for the next call of [`TwinRequests::on_time`].
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         let resting = self.queue.front().and_then(|it| it.resting);
         [self.next_expiry, resting, self.asked.as_ref().map(|it| it.until)].into_iter().flatten().min()
     }
 
-    /// The next question, and whose it is. `own` says that the client has one of its own; neither
-    /// keeps the other from its turn.
+    /// Returns the next request, and who made it. `own` says that the client has a request of its own; the
+    /// program and the client take turns.
     pub(crate) fn next(&mut self, now: Instant, tags: &mut RequestTags, own: bool) -> Option<(Turn, Tag, Upstream)> {
         if self.asked.is_some() {
             return None;
@@ -293,32 +293,31 @@ impl TwinRequests {
             _ => return None,
         };
         let tag = tags.take();
-        // A hub that throttles may also be slow: asked more often, it would only be slower.
+        // A hub that throttles may also be slow, and more requests would make it slower.
         let until = far(now, self.timeout.saturating_mul(2_u32.saturating_pow(silences)));
         self.asked = Some(Asked { tag, turn, until });
         self.last = turn;
         Some((turn, tag, what))
     }
 
-    /// Whether no question is on its way.
+    /// Whether no request is in flight.
     pub(crate) const fn is_idle(&self) -> bool {
         self.asked.is_none()
     }
 
-    /// Whether nobody waits for an answer.
+    /// Whether no caller waits for a response.
     pub(crate) fn is_flushed(&self) -> bool {
         !self.queue.iter().any(Question::is_wanted)
     }
 
-    /// An attempt of the program's question has ended without an answer.
+    /// An attempt of the program's request ended without a response.
     fn unanswered(&mut self) {
         if let Some(question) = self.queue.front_mut() {
             question.unanswered = true;
         }
     }
 
-    /// Questions whose asker has left, unless one is on its way: it keeps its turn until it is
-    /// answered.
+    /// Removes requests whose caller stopped waiting, except one in flight: it stays until the hub answers.
     fn forget_unwanted(&mut self) {
         let mut on_its_way = self.asked.as_ref().is_some_and(|it| it.turn == Turn::Program);
         self.queue.retain(|it| std::mem::take(&mut on_its_way) || it.is_wanted());
@@ -332,7 +331,7 @@ impl TwinRequests {
                 continue;
             }
             if at == 0 {
-                // A late answer is not taken for the next question's: that has another tag.
+                // A late response cannot be taken for the next request's, which has another tag.
                 self.asked.take_if(|it| it.turn == Turn::Program);
             }
             let written = question.asker.written;
@@ -346,13 +345,13 @@ impl TwinRequests {
     }
 }
 
-/// Whether the hub may do later what it refuses now.
+/// Whether the hub may accept later what it refuses now.
 fn is_busy(refusal: &Refusal) -> bool {
     matches!(refusal.cause(), Cause::Throttled | Cause::Server)
 }
 
-/// How long to wait after so many failures in a row: random, so that devices which failed together
-/// do not come back together, and never less than the hub asks for.
+/// How long to wait after this many failures in a row: random, so that devices that failed together do not
+/// return together, and never shorter than the hub requests.
 pub(super) fn wait(rng: &mut Rng, failures: u32, asked: Option<Duration>) -> Duration {
     let (first, most) = AGAIN;
     let bound = first.saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1))).min(most);
@@ -364,7 +363,7 @@ impl fmt::Debug for Ask {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Twin => f.write_str("Twin"),
-            // The program's data is nobody else's business.
+            // The program's data must not appear in logs.
             Self::Report(patch) => write!(f, "Report({} bytes)", patch.len()),
         }
     }

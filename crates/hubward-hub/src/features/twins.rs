@@ -1,4 +1,4 @@
-//! The twin: what programs ask about it, and what the client itself keeps up with.
+//! The twin: the program's requests, and the desired properties that the client follows.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use super::{Out, RequestTags, Watches};
 use crate::incoming::Incoming;
 use crate::{CloseReason, HubOptions};
 
-/// All about the twin of one client.
+/// The twin state of one client.
 #[derive(Debug)]
 pub(crate) struct Twins {
     rng: Rng,
@@ -37,12 +37,12 @@ impl Twins {
         self.requests.ask(question);
     }
 
-    /// Somebody wants to know the desired properties.
+    /// Starts to follow the desired properties.
     pub(crate) const fn follow(&mut self) {
         self.desired.follow();
     }
 
-    /// What the hub has granted may have changed.
+    /// The hub may have granted or refused a subscription.
     pub(crate) fn on_watches(&mut self, watches: &Watches) {
         if watches.is_active(Feature::TwinAnswers) {
             self.requests.bar(None);
@@ -85,14 +85,14 @@ impl Twins {
         self.desired.on_notice(now, &mut self.rng, body);
     }
 
-    /// Whether the tag was one of ours.
+    /// Returns whether the tag belongs to a twin request.
     pub(crate) fn on_refused(&mut self, now: Instant, tag: Tag, refusal: &Refusal) -> bool {
         let turn = self.requests.on_answer(tag);
         match turn {
             Some(Turn::Program) => self.requests.refused(now, &mut self.rng, refusal),
             Some(Turn::Own) => {
                 let limit = &self.incoming.warnings.unreadable_twin;
-                limit.log(|| tracing::warn!(%refusal, "the twin cannot be fetched; asking again"));
+                limit.log(|| tracing::warn!(%refusal, "cannot fetch the twin; trying again"));
                 self.desired.on_failed(now, &mut self.rng, refusal.retry_after);
             }
             None => {}
@@ -100,14 +100,14 @@ impl Twins {
         turn.is_some()
     }
 
-    /// Whether the tag was one of ours.
+    /// Returns whether the tag belongs to a twin request.
     pub(crate) fn on_unsendable(&mut self, now: Instant, tag: Tag, problem: &ProtoError) -> bool {
         let turn = self.requests.on_answer(tag);
         match turn {
             Some(Turn::Program) => self.requests.unsendable(problem.clone()),
             Some(Turn::Own) => {
                 let limit = &self.incoming.warnings.unreadable_twin;
-                limit.log(|| tracing::warn!(%problem, "the twin cannot be asked for on this connection"));
+                limit.log(|| tracing::warn!(%problem, "cannot fetch the twin over this connection"));
                 self.desired.on_failed(now, &mut self.rng, None);
             }
             None => {}
@@ -126,7 +126,7 @@ impl Twins {
         [self.requests.next_deadline(), self.desired.next_deadline()].into_iter().flatten().min()
     }
 
-    /// The next question for the connection.
+    /// Returns the next request for the connection.
     pub(crate) fn next(&mut self, now: Instant, tags: &mut RequestTags, watches: &Watches) -> Option<Out> {
         if !watches.is_active(Feature::TwinAnswers) {
             return None;
@@ -138,12 +138,12 @@ impl Twins {
         Some(Out::Ask(tag, what))
     }
 
-    /// Whether no question is without its answer.
+    /// Whether the hub owes no response.
     pub(crate) const fn is_idle(&self) -> bool {
         self.requests.is_idle()
     }
 
-    /// Whether nobody waits for an answer.
+    /// Whether no caller waits for a response.
     pub(crate) fn is_flushed(&self) -> bool {
         self.requests.is_flushed()
     }
@@ -153,7 +153,7 @@ impl Twins {
         self.desired.has_news()
     }
 
-    /// How the hub broke the protocol, once.
+    /// Returns, once, how the hub violated the protocol.
     pub(crate) const fn broken(&mut self) -> Option<ProtoError> {
         self.desired.broken()
     }
@@ -164,5 +164,5 @@ impl Twins {
 }
 
 fn late(tag: Tag) {
-    tracing::debug!(?tag, "an answer about the twin comes too late");
+    tracing::debug!(?tag, "a response to a twin request came too late");
 }

@@ -250,8 +250,8 @@ async fn what_the_protocol_cannot_say_costs_nothing() {
             [(1, 1, Verdict::Abandon), (1, 2, Verdict::Reject)]
         } else {
             for (error, why) in [
-                (abandoned.expect_err("unable"), "handing a message back is not possible over mqtt"),
-                (rejected.expect_err("unable"), "refusing a message for good is not possible over mqtt"),
+                (abandoned.expect_err("unable"), "abandoning a message is not possible over mqtt"),
+                (rejected.expect_err("unable"), "rejecting a message is not possible over mqtt"),
             ] {
                 assert_eq!(std::error::Error::source(&error).expect("why").to_string(), why);
                 error.into_message().expect("still there").complete().await.expect("the same connection");

@@ -150,9 +150,9 @@ async fn what_a_hub_would_never_take_is_not_sent() {
     let client = spawn(&hub, options());
     client.connected().await.expect("a login");
     for (patch, expected) in [
-        (json!([1]), "reported properties have to be a JSON object"),
-        (json!("x"), "reported properties have to be a JSON object"),
-        (json!(null), "reported properties have to be a JSON object"),
+        (json!([1]), "reported properties must be a JSON object"),
+        (json!("x"), "reported properties must be a JSON object"),
+        (json!(null), "reported properties must be a JSON object"),
         (json!({ "a.b": 1 }), "the property `a.b` is not valid"),
         (json!({ "big": u64::MAX }), "the property `big` is not valid"),
         (
