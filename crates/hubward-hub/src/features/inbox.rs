@@ -371,7 +371,7 @@ mod tests {
                 let before = counters.snapshot();
                 for (number, size) in (0..).zip(&sizes) {
                     let delivery = delivery(lock.map(|it| it + number), *size);
-                    assert!(inbox.on_message(delivery, &counters).is_none(), "nobody waits");
+                    assert!(inbox.on_message(delivery, &counters).is_none(), "no receiver waits");
                 }
                 assert_eq!(inbox.waiting.len(), kept, "{limit} {sizes:?}");
                 let (after, over) = (counters.snapshot(), (sizes.len() - kept) as u64);
@@ -644,7 +644,7 @@ mod tests {
         inbox.on_ready(1);
         assert!(matches!(inbox.take_or_wait(&waker), (None, None)));
         assert!(matches!(inbox.take_or_wait(&waker), (None, None)), "the same waker is kept");
-        inbox.on_message(delivery(None, 1), &counters).expect("somebody waits").wake();
+        inbox.on_message(delivery(None, 1), &counters).expect("a receiver waits").wake();
         assert!(inbox.on_message(delivery(None, 1), &counters).is_none(), "woken already");
         assert!(matches!(inbox.take_or_wait(&waker), (Some(Ok(_)), None)));
         assert!(matches!(inbox.take_or_wait(&waker), (None, None)));

@@ -1,9 +1,9 @@
-//! Twins against a service made of dice, in virtual time: a document with versions, connections that
-//! break, questions that are lost, refused or answered late, notices that are lost, late, repeated or
-//! garbled, twins that lag behind or are made anew.
+//! Twins against a random service, in virtual time: a document with versions, connections that break, requests
+//! that are lost, refused or answered late, notices that are lost, late, repeated or garbled, and twins that
+//! lag behind or are created again.
 //!
-//! A failing seed is printed; `HUBWARD_SEED=<seed> cargo test -p hubward-hub twin_simulation` runs it
-//! alone, `HUBWARD_SEEDS=<count>` runs more of them.
+//! A failing seed is printed; `HUBWARD_SEED=<seed> cargo test -p hubward-hub twin_simulation` runs it alone,
+//! `HUBWARD_SEEDS=<count>` runs more seeds.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -22,7 +22,7 @@ use super::*;
 /// Seeds in a normal test run.
 const SEEDS: u64 = 2_000;
 
-/// What happens on purpose in one run.
+/// Number of deliberate actions in one run.
 const ACTIONS: usize = 60;
 
 #[test]
@@ -43,16 +43,16 @@ fn a_follower_ends_on_the_newest_state_and_reports_keep_their_order() {
     }
     if seeds >= SEEDS {
         for wanted in COVERED {
-            assert!(seen.get(wanted).is_some_and(|it| *it >= 50), "{wanted:?} was hardly met: {seen:#?}");
+            assert!(seen.get(wanted).is_some_and(|it| *it >= 50), "{wanted:?} happened too rarely: {seen:#?}");
         }
     }
 }
 
-/// How far a copy of the twin lags behind at most. A lag beyond the client's doubt would look like a
-/// twin that was made anew.
+/// Maximum lag of a copy of the twin. A greater lag would look to the client like a twin that was created
+/// again.
 const LAG_MS: u64 = 4_900;
 
-/// What must have happened for the run to mean anything.
+/// Events that must have happened for the run to mean anything.
 const COVERED: &[&str] = &[
     "cut",
     "cut with a question on its way",
@@ -79,7 +79,7 @@ const COVERED: &[&str] = &[
 
 type Seen = BTreeMap<&'static str, u64>;
 
-/// A state of the document: how often it was made, and its version.
+/// A state of the document: how often it was created, and its version.
 type Mark = (u64, u64);
 
 #[derive(Debug, PartialEq, Eq)]
@@ -89,7 +89,7 @@ enum Happening {
     Tells(Downstream),
 }
 
-/// `Upstream` as far as it matters here.
+/// `Upstream`, reduced to what matters here.
 #[derive(Debug, PartialEq, Eq)]
 enum Sent {
     Watch(Feature),
@@ -97,7 +97,7 @@ enum Sent {
     Report(u64),
 }
 
-/// Something that will happen on a connection. The earliest is the greatest.
+/// A planned event on a connection. The earliest event compares as the greatest.
 #[derive(Debug, PartialEq, Eq)]
 struct Event {
     at: Reverse<(Instant, u64)>,
@@ -117,14 +117,14 @@ impl PartialOrd for Event {
     }
 }
 
-/// The document, and everything it ever was.
+/// The document, and its complete history.
 #[derive(Debug, Default)]
 struct Document {
     mark: Mark,
     values: Map<String, Value>,
-    /// Each state, and since when it was so.
+    /// Each state, and when it began.
     history: BTreeMap<Mark, (Instant, Map<String, Value>)>,
-    /// The reports that were applied, in the order in which that happened.
+    /// The applied reports, in order.
     applied: Vec<u64>,
 }
 
@@ -139,9 +139,9 @@ struct World<'a> {
     /// The current connection, and whether it is up.
     connection: u64,
     up: bool,
-    /// What this connection watches.
+    /// Whether this connection has subscribed to desired properties.
     desired: bool,
-    /// When the client's next bytes arrive at the earliest: a stream keeps its order.
+    /// The earliest moment for the arrival of the client's next bytes: a stream keeps its order.
     to_hub: Instant,
     own_asked_at: Option<Instant>,
     document: Document,
@@ -194,7 +194,7 @@ impl<'a> World<'a> {
             };
             self.pass(Duration::from_millis(pause));
         }
-        // Then nothing goes wrong any more, on a new connection or on one that has missed something.
+        // From here on nothing fails, on a new connection or on one that has missed something.
         self.calm = true;
         if self.rng.bool() {
             self.cut();
@@ -283,7 +283,7 @@ impl<'a> World<'a> {
         }
     }
 
-    /// Somebody deletes the device and makes it anew.
+    /// The device is deleted and created again.
     fn make_anew(&mut self) {
         let made = self.document.mark.0 + 1;
         self.document.mark = (made, 1);
@@ -303,7 +303,7 @@ impl<'a> World<'a> {
         if !self.features.is_idle() {
             self.saw("cut with a question on its way");
         }
-        // What is on its way to the hub still arrives, up to some point.
+        // Requests in transit still arrive, up to a random point.
         let mut on_its_way = Vec::new();
         for event in std::mem::take(&mut self.events).into_sorted_vec().into_iter().rev() {
             if let (Happening::Arrives(tag, sent), true) = (event.what, event.connection == self.connection) {
@@ -331,7 +331,7 @@ impl<'a> World<'a> {
         self.schedule(delay, Happening::Tells(what));
     }
 
-    /// Lets time pass, and everything happen that is due.
+    /// Advances time and handles every event that is due.
     fn pass(&mut self, time: Duration) {
         let until = self.now + time;
         self.drive();
@@ -363,7 +363,7 @@ impl<'a> World<'a> {
         }
     }
 
-    /// What a driver does after everything that happens.
+    /// Does what a driver does after every event.
     fn drive(&mut self) {
         while let Some(out) = self.features.next(self.now, self.up) {
             let Out::Ask(tag, what) = out else { panic!("{out:?}") };
@@ -389,7 +389,7 @@ impl<'a> World<'a> {
             |values: &Map<String, Value>| values.get("made").and_then(Value::as_u64).expect("it is never removed");
         let mark = (made(&news.values), news.version);
         let state = self.document.history.get(&mark).map(|it| &it.1);
-        assert_eq!(state, Some(&news.values), "{mark:?} was never so");
+        assert_eq!(state, Some(&news.values), "{mark:?} never had this content");
         if let Some(told) = self.told {
             assert!(told < mark, "{mark:?} after {told:?}");
             if told.1 > mark.1 {
@@ -400,7 +400,7 @@ impl<'a> World<'a> {
         self.latest = Some(news);
     }
 
-    /// The hub takes what the client sent.
+    /// The hub receives what the client sent.
     fn arrives(&mut self, tag: Tag, sent: Sent) {
         let delay = Duration::from_millis(self.rng.u64(..50));
         if let Sent::Watch(feature) = sent {
@@ -454,7 +454,7 @@ impl<'a> World<'a> {
         }
         let of_this = || self.document.history.range((made, 0)..).map(|((_, version), state)| (*version, state));
         let shown = of_this().take_while(|(_, (since, _))| *since <= as_of).last().or_else(|| of_this().next());
-        let (version, (_, values)) = shown.expect("it was made");
+        let (version, (_, values)) = shown.expect("the document exists");
         let mut twin = Twin::default();
         twin.desired = Properties::new(version, values.clone());
         let body = Bytes::from(twin.encode());
@@ -465,14 +465,14 @@ impl<'a> World<'a> {
         body
     }
 
-    /// Everything that was promised.
+    /// Checks every promise.
     fn look(&mut self) {
         let Self { seed, document, features, latest, .. } = self;
         let latest = latest.as_deref().expect("a state");
         assert_eq!(latest, &Properties::new(document.mark.1, document.values.clone()), "seed {seed}");
         assert!(document.applied.is_sorted(), "a report has overtaken another: {:?}", document.applied);
         assert!(features.is_idle() && features.is_flushed());
-        assert_eq!(features.next_deadline(), None, "a timer is left");
+        assert_eq!(features.next_deadline(), None, "a timer is still set");
         for (report, mut answer) in std::mem::take(&mut self.reports) {
             let applied = self.document.applied.contains(&report);
             match answer.try_recv().expect("every question ends") {

@@ -1,4 +1,4 @@
-//! Desired properties against twins and notices in every order.
+//! Desired properties with twins and notices in every order.
 
 use hubward_proto::hub::Twin;
 use serde_json::{Value, json};
@@ -13,7 +13,7 @@ struct Bench {
 }
 
 impl Bench {
-    /// Somebody follows, and a connection announces changes.
+    /// The program follows, and the connection delivers changes.
     fn watched() -> Self {
         let mut bench = Self { desired: nobody(), rng: Rng::with_seed(1), now: Instant::now() };
         bench.desired.follow();
@@ -21,7 +21,7 @@ impl Bench {
         bench
     }
 
-    /// The state of a first fetch is known.
+    /// The state after a first fetch.
     fn live(version: u64, values: Value) -> Self {
         let mut bench = Self::watched();
         bench.fetches(version, values);
@@ -78,7 +78,7 @@ impl Bench {
     }
 }
 
-/// Desired properties without a follower.
+/// Desired properties that the program does not follow.
 fn nobody() -> Desired {
     Desired::new(Incoming::new(&HubOptions::default(), true).0)
 }
@@ -86,11 +86,11 @@ fn nobody() -> Desired {
 fn properties(version: u64, values: Value) -> Properties {
     match values {
         Value::Object(values) => Properties::new(version, values),
-        other => panic!("{other} is no object"),
+        other => panic!("{other} is not an object"),
     }
 }
 
-/// The examples of the documents.
+/// The examples of the documentation.
 #[test]
 fn the_twin_comes_first_and_notices_continue_it() {
     let mut it = Bench::watched();
@@ -107,7 +107,7 @@ fn the_twin_comes_first_and_notices_continue_it() {
 }
 
 #[test]
-fn what_is_old_is_dropped_and_what_comes_before_the_twin_waits_for_it() {
+fn old_notices_are_dropped_and_early_ones_wait_for_the_twin() {
     let mut it = Bench::watched();
     it.changes(3);
     it.asks();
@@ -130,22 +130,22 @@ fn what_is_old_is_dropped_and_what_comes_before_the_twin_waits_for_it() {
 fn a_gap_is_filled_from_the_twin() {
     let mut it = Bench::live(1, json!({}));
     it.changes(3);
-    assert_eq!(it.news(), None, "no state with a hole in it");
+    assert_eq!(it.news(), None, "a state with a missing change is not published");
     assert_eq!(it.wait_for_timer(), SPACING, "not more often than that");
     it.fetches(3, json!({ "v": 3, "two": 2 }));
     assert_eq!(it.news(), Some((3, json!({ "v": 3, "two": 2 }))));
     assert!(it.is_live());
 
-    // The next one is filled at once: the last fetch is long ago.
+    // The next gap is filled at once, since the last fetch is long ago.
     it.now += SPACING;
     it.changes(5);
     it.changes(6);
     it.fetches(4, json!({ "v": 4 }));
-    assert_eq!(it.news(), Some((6, json!({ "v": 6 }))), "5 and 6 waited for 4");
+    assert_eq!(it.news(), Some((6, json!({ "v": 6 }))), "changes 5 and 6 waited for 4");
 }
 
 #[test]
-fn a_twin_that_is_behind_the_notices_is_fetched_again_with_growing_pauses() {
+fn a_twin_older_than_the_notices_is_fetched_again_with_growing_waits() {
     let mut it = Bench::watched();
     it.asks();
     it.changes(9);
@@ -174,11 +174,11 @@ fn each_connection_fetches_and_trusts_the_twin_of_the_same_version() {
     assert_eq!(it.news(), None, "nothing new");
     it.reconnects();
     it.fetches(9, json!({ "b": 1 }));
-    assert_eq!(it.news(), Some((9, json!({ "b": 1 }))), "missed while away");
+    assert_eq!(it.news(), Some((9, json!({ "b": 1 }))), "the change that was missed while disconnected");
     it.reconnects();
     it.fetches(9, json!({ "c": 1 }));
-    assert_eq!(it.news(), Some((9, json!({ "c": 1 }))), "what notices did not say");
-    // What came over the old connection is forgotten with it.
+    assert_eq!(it.news(), Some((9, json!({ "c": 1 }))), "a change that came without a notice");
+    // Notices of the old connection are dropped with it.
     it.reconnects();
     it.changes(11);
     it.reconnects();
@@ -188,7 +188,7 @@ fn each_connection_fetches_and_trusts_the_twin_of_the_same_version() {
 }
 
 #[test]
-fn more_notices_than_are_kept_cost_a_fetch_and_no_change() {
+fn more_notices_than_can_wait_cost_a_fetch_and_lose_no_change() {
     let mut it = Bench::watched();
     it.asks();
     let last = 1 + u64::try_from(KEPT).expect("few") * 3;
@@ -205,7 +205,7 @@ fn more_notices_than_are_kept_cost_a_fetch_and_no_change() {
 }
 
 #[test]
-fn what_cannot_be_read_costs_a_fetch_and_never_a_tight_loop() {
+fn an_unreadable_notice_costs_one_fetch_and_never_a_tight_loop() {
     for body in ["", "[]", "no JSON", r#"{"a":1}"#, r#"{"a":1,"$version":"8"}"#, r#"{"$version":-1}"#] {
         let mut it = Bench::live(7, json!({}));
         it.notice(body);
@@ -215,7 +215,7 @@ fn what_cannot_be_read_costs_a_fetch_and_never_a_tight_loop() {
         assert_eq!(it.news(), Some((8, json!({ "a": 1 }))));
         assert!(it.is_live());
     }
-    // During a fetch, it costs another one: the twin may be older than what could not be read.
+    // During a fetch, it costs another fetch: the twin may be older than the unreadable change.
     let mut it = Bench::watched();
     it.asks();
     it.notice("no JSON");
@@ -232,13 +232,13 @@ fn what_cannot_be_read_costs_a_fetch_and_never_a_tight_loop() {
     }
     it.asks();
     it.desired.on_failed(it.now, &mut it.rng, Some(Duration::from_secs(50)));
-    assert!(it.wait_for_timer() >= Duration::from_secs(50), "as long as the hub asks for");
+    assert!(it.wait_for_timer() >= Duration::from_secs(50), "as long as the hub requests");
     it.fetches(1, json!({}));
     assert_eq!(it.news(), Some((1, json!({}))));
 }
 
 #[test]
-fn an_older_version_is_believed_when_it_is_said_twice_and_not_at_once() {
+fn an_older_version_is_accepted_after_a_second_response_with_it() {
     let mut it = Bench::live(50, json!({ "old": 1 }));
     it.reconnects();
     it.fetches(2, json!({ "new": 2 }));
@@ -248,20 +248,20 @@ fn an_older_version_is_believed_when_it_is_said_twice_and_not_at_once() {
     it.asks();
     it.changes(4);
     it.is_told(3, json!({ "new": 3 }));
-    assert_eq!(it.news(), Some((4, json!({ "new": 3, "v": 4 }))), "the twin was made anew");
+    assert_eq!(it.news(), Some((4, json!({ "new": 3, "v": 4 }))), "the twin was created again");
     assert!(it.is_live());
 
-    // One answer from a copy that lags behind.
+    // A single response from a copy that lags behind.
     let mut it = Bench::live(50, json!({}));
     it.reconnects();
     it.fetches(49, json!({}));
     it.changes(50);
     assert!(!it.desired.is_due(), "nothing new");
     it.changes(51);
-    assert_eq!(it.news(), None, "nobody knows whose change that is");
-    assert_eq!(it.wait_for_timer(), SPACING, "which is found out soon");
+    assert_eq!(it.news(), None, "the change may belong to either twin");
+    assert_eq!(it.wait_for_timer(), SPACING, "fetched again soon");
     it.fetches(49, json!({}));
-    assert_eq!(it.news(), None, "and not believed sooner than otherwise");
+    assert_eq!(it.news(), None, "the older version is not accepted sooner");
     it.changes(52);
     assert_eq!(it.wait_for_timer(), SPACING);
     it.fetches(50, json!({}));
@@ -270,15 +270,15 @@ fn an_older_version_is_believed_when_it_is_said_twice_and_not_at_once() {
     it.now += DOUBT;
     it.changes(54);
     it.fetches(49, json!({}));
-    assert_eq!(it.wait_for_timer(), SPACING, "the notice is newer");
+    assert_eq!(it.wait_for_timer(), SPACING, "the notice has a newer version");
     it.fetches(49, json!({}));
-    assert_eq!(it.news(), None, "the doubt of before does not count");
+    assert_eq!(it.news(), None, "the earlier older response does not count");
 
-    // Nor does one of another connection.
+    // A response of another connection does not count either.
     it.reconnects();
     it.fetches(49, json!({}));
     assert_eq!((it.wait_for_timer(), it.news()), (DOUBT, None));
-    // Nor if somebody has seen a newer one meanwhile.
+    // It does not count either if the program has read a newer twin meanwhile.
     it.desired.on_seen(&properties(60, json!({})));
     assert_eq!(it.news().map(|it| it.0), Some(60));
     it.fetches(59, json!({}));
@@ -286,7 +286,7 @@ fn an_older_version_is_believed_when_it_is_said_twice_and_not_at_once() {
 }
 
 #[test]
-fn a_twin_that_somebody_else_asked_for_counts_if_it_is_newer() {
+fn a_twin_that_the_program_read_counts_if_it_is_newer() {
     let mut it = Bench::live(5, json!({}));
     for (version, news) in [(4, None), (5, None), (7, Some(7)), (6, None)] {
         it.desired.on_seen(&properties(version, json!({ "v": version })));
@@ -305,7 +305,7 @@ fn a_twin_that_somebody_else_asked_for_counts_if_it_is_newer() {
 }
 
 #[test]
-fn readers_keep_the_state_they_were_given() {
+fn readers_keep_the_state_that_they_took() {
     let mut it = Bench::live(1, json!({ "v": 1 }));
     it.changes(2);
     let (_, held) = it.desired.incoming.latest.newer_than(0).expect("a state");
@@ -321,7 +321,7 @@ fn large(version: u64) -> Value {
 }
 
 impl Bench {
-    /// Notices with large properties, up to and with the first that goes too far; gives its version.
+    /// Sends notices with large properties until one exceeds the bound; returns its version.
     fn outgrows(&mut self, mut version: u64) -> u64 {
         while self.is_live() {
             version += 1;
@@ -334,14 +334,14 @@ impl Bench {
 }
 
 #[test]
-fn a_state_that_grows_too_far_costs_one_fetch_and_then_the_connection() {
+fn a_state_beyond_the_bound_costs_one_fetch_and_then_the_connection() {
     let mut it = Bench::live(1, json!({ "v": 1 }));
     let last = it.outgrows(1);
     assert!(last > 8 && last < 40, "{last}");
     assert_eq!(it.news().map(|it| it.0), Some(last - 1), "the last state within the bounds");
     assert_eq!(it.desired.broken(), None);
     assert_eq!(it.wait_for_timer(), SPACING, "not more often than that");
-    // The hub has less than its notices said: nothing is wrong with that, once.
+    // The hub has less than its notices said: the client accepts that once.
     it.fetches(last, json!({ "v": 2 }));
     assert!(it.is_live());
     assert_eq!(it.news(), Some((last, json!({ "v": 2 }))));
@@ -349,10 +349,10 @@ fn a_state_that_grows_too_far_costs_one_fetch_and_then_the_connection() {
     let again = it.outgrows(last);
     assert!(matches!(it.desired.broken(), Some(ProtoError::TooLarge { .. })));
     assert_eq!(it.desired.broken(), None, "said once");
-    assert!(!it.desired.is_due() && it.desired.next_deadline().is_none(), "nothing more is asked");
+    assert!(!it.desired.is_due() && it.desired.next_deadline().is_none(), "no further fetch is planned");
     assert_eq!(it.news().map(|it| it.0), Some(again - 1));
 
-    // The next connection begins from the twin, with a chance of its own.
+    // The next connection starts with the twin, and may exceed the bound once again.
     it.reconnects();
     it.fetches(again, json!({ "v": 3 }));
     assert_eq!(it.news(), Some((again, json!({ "v": 3 }))));
@@ -376,14 +376,14 @@ fn a_twin_that_is_too_large_itself_breaks_the_protocol() {
     assert!(matches!(it.desired.broken(), Some(ProtoError::TooLarge { .. })));
     assert_eq!(it.news().map(|it| it.0), Some(last - 1));
 
-    // The program that asks for a twin gets it; the followers do not.
+    // The program that requested the twin gets it; the followers do not.
     let mut it = Bench::live(1, json!({}));
     it.desired.on_seen(&properties(9, everything));
     assert_eq!((it.news(), it.desired.broken()), (None, None));
 }
 
 #[test]
-fn notices_that_wait_are_bounded_in_bytes_too() {
+fn waiting_notices_are_bounded_in_bytes_too() {
     let mut it = Bench::watched();
     it.asks();
     let body = |version: u64| json!({ "p": "x".repeat(KEPT_BYTES / 4), "$version": version }).to_string();
@@ -392,9 +392,9 @@ fn notices_that_wait_are_bounded_in_bytes_too() {
         assert!(it.desired.kept.iter().map(|it| it.bytes).sum::<usize>() <= KEPT_BYTES);
     }
     it.is_told(1, json!({}));
-    assert!(!it.is_live() && it.desired.broken().is_none(), "some were lost: the twin is fetched again");
+    assert!(!it.is_live() && it.desired.broken().is_none(), "notices were dropped, so the twin is fetched again");
 
-    // One that is too large alone is not even read.
+    // A notice that is too large on its own is not even parsed.
     let mut it = Bench::live(1, json!({}));
     let huge = format!("{{\"p\":{}1{},\"$version\":2}}", "[".repeat(KEPT_BYTES), "]".repeat(KEPT_BYTES));
     it.notice(&huge);
@@ -404,7 +404,7 @@ fn notices_that_wait_are_bounded_in_bytes_too() {
     it.notice(&huge);
     assert!(matches!(it.desired.broken(), Some(ProtoError::TooLarge { .. })));
 
-    // During a fetch it costs another one, since the twin may be older, and the answer counts all the same.
+    // During a fetch it costs another fetch, since the twin may be older; the response still counts.
     let mut it = Bench::watched();
     it.asks();
     it.notice(&huge);

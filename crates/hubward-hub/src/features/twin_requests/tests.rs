@@ -1,4 +1,4 @@
-//! Questions about the twin against a hub that answers, refuses, is silent or goes away.
+//! Twin requests with a hub that answers, refuses, stays silent or disconnects.
 
 use hubward_transport::{RefusedBy, Stage};
 use oneshot::Receiver;
@@ -38,7 +38,7 @@ impl Bench {
         answer
     }
 
-    /// What goes out next, as text.
+    /// The next request, as text.
     fn next(&mut self, own: bool) -> Option<(Tag, String)> {
         let (turn, tag, what) = self.requests.next(self.now, &mut self.tags, own)?;
         let text = match what {
@@ -73,12 +73,12 @@ impl Bench {
         self.requests.on_time(self.now)
     }
 
-    /// Waits until something is to be done, and says how long that was.
+    /// Waits for the next timer, and returns how long that took.
     fn wait_for_timer(&mut self) -> Duration {
         let next = self.requests.next_deadline().expect("something to wait for");
         let waited = next - self.now;
         self.wait(waited);
-        assert!(self.requests.next_deadline().is_none_or(|it| it > self.now), "no deadline is left behind");
+        assert!(self.requests.next_deadline().is_none_or(|it| it > self.now), "no passed deadline remains");
         waited
     }
 }
@@ -109,7 +109,7 @@ fn is_open(answer: &mut Receiver<Outcome>) -> bool {
 }
 
 #[test]
-fn a_hub_that_lets_nobody_ask_is_named_at_the_deadline() {
+fn at_the_deadline_a_refused_subscription_is_the_reason() {
     for lifted in [false, true] {
         let mut bench = Bench::new();
         let mut answer = bench.report_within("{}", Some(60));
@@ -128,7 +128,7 @@ fn a_hub_that_lets_nobody_ask_is_named_at_the_deadline() {
 }
 
 #[test]
-fn questions_go_one_at_a_time_and_in_order() {
+fn requests_are_sent_one_at_a_time_and_in_order() {
     let mut it = Bench::new();
     let (first, second, third) = (it.report(r#"{"n":1}"#), it.report(r#"{"n":2}"#), it.get());
     assert!(!it.requests.is_flushed() && it.requests.is_idle());
@@ -148,7 +148,7 @@ fn questions_go_one_at_a_time_and_in_order() {
 }
 
 #[test]
-fn a_busy_hub_is_asked_again_later_and_later_and_nothing_overtakes() {
+fn a_busy_hub_is_retried_with_growing_waits_and_the_order_stays() {
     let mut it = Bench::new();
     let (first, mut second) = (it.report("1"), it.report("2"));
     for status in [429, 429, 500, 503, 429, 429, 429, 429] {
@@ -166,7 +166,7 @@ fn a_busy_hub_is_asked_again_later_and_later_and_nothing_overtakes() {
     let tag = it.sends("1");
     it.refuses(tag, 429, Some(seconds(40)));
     let waited = it.wait_for_timer();
-    assert!((seconds(40)..=seconds(41)).contains(&waited), "as long as the hub asks for: {waited:?}");
+    assert!((seconds(40)..=seconds(41)).contains(&waited), "as long as the hub requests: {waited:?}");
     let tag = it.sends("1");
     it.answers(tag, 9);
     assert!(is_open(&mut second));
@@ -176,7 +176,7 @@ fn a_busy_hub_is_asked_again_later_and_later_and_nothing_overtakes() {
 }
 
 #[test]
-fn any_other_refusal_is_the_answer() {
+fn any_other_refusal_ends_the_request() {
     for status in [400, 401, 403, 404, 413] {
         let mut it = Bench::new();
         let (first, mut second) = (it.report("1"), it.report("2"));
@@ -189,7 +189,7 @@ fn any_other_refusal_is_the_answer() {
 }
 
 #[test]
-fn silence_is_asked_again_under_another_tag_and_the_late_answer_is_nobodys() {
+fn an_unanswered_request_is_sent_again_under_another_tag_and_a_late_response_is_ignored() {
     let mut it = Bench::new();
     let answer = it.report("1");
     let old = it.sends("1");
@@ -206,13 +206,13 @@ fn silence_is_asked_again_under_another_tag_and_the_late_answer_is_nobodys() {
 }
 
 #[test]
-fn the_next_connection_is_asked_the_same_in_the_same_order() {
+fn the_next_connection_gets_the_same_requests_in_the_same_order() {
     let mut it = Bench::new();
     let (first, second) = (it.report("1"), it.report("2"));
     let old = it.sends("1");
     it.requests.on_lost();
     assert!(it.requests.is_idle() && !it.requests.is_flushed());
-    assert_eq!(it.requests.next_deadline(), None, "nothing is waited for without a connection");
+    assert_eq!(it.requests.next_deadline(), None, "no timer runs without a connection");
     let new = it.sends("1");
     assert_eq!(it.requests.on_answer(old), None, "an answer to the old connection's question");
     it.answers(new, 3);
@@ -222,8 +222,8 @@ fn the_next_connection_is_asked_the_same_in_the_same_order() {
 }
 
 #[test]
-fn a_deadline_says_what_the_hub_can_have() {
-    // What happens to the question before its time is over, and whether the hub may have it.
+fn a_deadline_says_whether_the_hub_may_have_the_request() {
+    // What happens to the request before its deadline, and whether the hub may have it.
     let refused = |it: &mut Bench| {
         let tag = it.sends("1");
         it.refuses(tag, 429, Some(seconds(3600)));
@@ -262,7 +262,7 @@ fn a_deadline_says_what_the_hub_can_have() {
 }
 
 #[test]
-fn a_late_answer_does_not_answer_the_next_question() {
+fn a_late_response_does_not_answer_the_next_request() {
     let mut it = Bench::new();
     let (first, mut second) = (it.report_within("1", Some(5)), it.report("2"));
     let old = it.sends("1");
@@ -276,7 +276,7 @@ fn a_late_answer_does_not_answer_the_next_question() {
 }
 
 #[test]
-fn only_those_expire_whose_time_is_over() {
+fn only_requests_past_their_deadline_expire() {
     let mut it = Bench::new();
     let (mut first, second, mut third) =
         (it.report_within("1", Some(30)), it.report_within("2", Some(10)), it.report("3"));
@@ -290,7 +290,7 @@ fn only_those_expire_whose_time_is_over() {
 }
 
 #[test]
-fn a_question_whose_asker_has_left_is_not_asked() {
+fn a_cancelled_request_is_not_sent() {
     let mut it = Bench::new();
     let (first, mut second) = (it.report("1"), it.report("2"));
     drop(first);
@@ -299,7 +299,7 @@ fn a_question_whose_asker_has_left_is_not_asked() {
     it.answers(tag, 1);
     assert!(second.try_recv().is_ok());
 
-    // One that is on its way keeps its turn until it is answered, and is not asked again.
+    // A request in flight stays until it is answered, and is not sent again.
     for silent in [false, true] {
         let (first, second) = (it.report("1"), it.report("2"));
         let tag = it.sends("1");
@@ -319,11 +319,11 @@ fn a_question_whose_asker_has_left_is_not_asked() {
     let only = it.report("4");
     it.sends("4");
     drop(only);
-    assert!(it.requests.is_flushed() && !it.requests.is_idle(), "nobody waits, but an answer is still to come");
+    assert!(it.requests.is_flushed() && !it.requests.is_idle(), "no caller waits, but a response is still outstanding");
 }
 
 #[test]
-fn questions_of_those_who_leave_do_not_pile_up() {
+fn cancelled_requests_do_not_accumulate() {
     let mut it = Bench::new();
     for _ in 0..1000 {
         drop(it.report("1"));
@@ -332,7 +332,7 @@ fn questions_of_those_who_leave_do_not_pile_up() {
 }
 
 #[test]
-fn the_clients_own_question_and_the_programs_take_turns() {
+fn the_client_and_the_program_take_turns() {
     let mut it = Bench::new();
     let _answers: Vec<_> = (0..3).map(|_| it.get()).collect();
     let mut order = Vec::new();
@@ -345,7 +345,7 @@ fn the_clients_own_question_and_the_programs_take_turns() {
     }
     assert_eq!(order, ["own", "get", "own", "get", "get", "own"]);
 
-    // While a program's question rests, the client's own does not wait for it.
+    // While a program's request waits, the client's own request does not.
     let _answer = it.report("1");
     let tag = it.sends("1");
     it.refuses(tag, 429, None);
@@ -358,7 +358,7 @@ fn the_clients_own_question_and_the_programs_take_turns() {
 }
 
 #[test]
-fn what_a_connection_cannot_take_ends_and_says_whether_an_older_one_took_it() {
+fn an_unsendable_request_says_whether_an_older_connection_carried_it() {
     let mut it = Bench::new();
     let problem = || ProtoError::Missing("a topic that fits");
     let first = it.report("1");
@@ -376,7 +376,7 @@ fn what_a_connection_cannot_take_ends_and_says_whether_an_older_one_took_it() {
 }
 
 #[test]
-fn the_wrong_kind_of_answer_is_none() {
+fn a_response_of_the_wrong_kind_is_an_error() {
     let mut it = Bench::new();
     let get = it.get();
     let tag = it.sends("get");
@@ -385,7 +385,7 @@ fn the_wrong_kind_of_answer_is_none() {
 }
 
 #[test]
-fn the_end_of_the_client_answers_everybody() {
+fn the_end_of_the_client_answers_every_request() {
     let mut it = Bench::new();
     let (first, second) = (it.report("1"), it.report("2"));
     it.sends("1");
@@ -397,7 +397,7 @@ fn the_end_of_the_client_answers_everybody() {
     }
     assert_eq!(it.requests.next_deadline(), None);
 
-    // And so does whatever goes wrong with the driver.
+    // It also does if the driver is dropped.
     let mut it = Bench::new();
     let (first, second) = (it.report("1"), it.report("2"));
     it.sends("1");
@@ -409,7 +409,7 @@ fn the_end_of_the_client_answers_everybody() {
 }
 
 #[test]
-fn a_programs_data_is_not_printed() {
+fn debug_output_does_not_contain_the_programs_data() {
     let (question, _answer) = Question::new(Ask::Report(Bytes::from_static(br#"{"wifi":"secret"}"#)), None);
     assert!(!format!("{question:?}").contains("secret"));
 }
