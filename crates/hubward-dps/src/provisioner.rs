@@ -143,8 +143,8 @@ impl Provisioner {
         }
         let result = self.drive(&mut flow, deadline).await;
         // An orderly close is optional: it gets a short time, within the deadline.
-        let courtesy = Instant::now() + COURTESY;
-        let _ = timeout_at(deadline.map_or(courtesy, |it| it.min(courtesy)), self.transport.close()).await;
+        let close_until = Instant::now() + CLOSE_LIMIT;
+        let _ = timeout_at(deadline.map_or(close_until, |it| it.min(close_until)), self.transport.close()).await;
         result
     }
 
@@ -153,29 +153,29 @@ impl Provisioner {
         flow: &mut Registration,
         deadline: Option<Instant>,
     ) -> Result<Assignment, ProvisionError> {
-        let mut trouble = Trouble::default();
+        let mut failures = Failures::default();
         loop {
             let now = Instant::now();
             match flow.step(now.into_std()) {
                 Step::Register => {
-                    self.tell(&Progress::Registering);
+                    self.report(&Progress::Registering);
                     let reply = self.attempt(None, deadline).await?;
-                    self.learn(flow, reply, &mut trouble);
+                    self.on_reply(flow, reply, &mut failures);
                 }
                 Step::Poll(operation) => {
-                    self.tell(&Progress::Polling { operation: &operation });
+                    self.report(&Progress::Polling { operation: &operation });
                     let reply = self.attempt(Some(&operation), deadline).await?;
-                    self.learn(flow, reply, &mut trouble);
+                    self.on_reply(flow, reply, &mut failures);
                 }
                 Step::WaitUntil(moment) => {
                     let wait = moment.saturating_duration_since(now.into_std());
-                    match &trouble.error {
-                        Some(error) => self.tell(&Progress::Retrying { error, wait }),
-                        None => self.tell(&Progress::Assigning { wait }),
+                    match &failures.error {
+                        Some(error) => self.report(&Progress::Retrying { error, wait }),
+                        None => self.report(&Progress::Assigning { wait }),
                     }
                     sleep_until(moment.into()).await;
                 }
-                Step::End(end) => return self.end(end, trouble),
+                Step::End(end) => return self.end(end, failures),
                 step => unreachable!("every step of the flow is handled: {step:?}"),
             }
         }
@@ -207,25 +207,25 @@ impl Provisioner {
         })
     }
 
-    fn learn(&self, flow: &mut Registration, reply: Result<DpsReply, TransportError>, trouble: &mut Trouble) {
+    fn on_reply(&self, flow: &mut Registration, reply: Result<DpsReply, TransportError>, failures: &mut Failures) {
         let now = Instant::now().into_std();
         match reply {
             Ok(reply) => {
                 tracing::debug!(endpoint = self.transport.endpoint(), retry_after = ?reply.retry_after, "DPS answered");
-                *trouble = Trouble::default();
+                *failures = Failures::default();
                 flow.on_reply(now, fastrand::f64(), Ok(&reply));
             }
             Err(error) => {
                 tracing::debug!(error = error.chain(), "a request to DPS failed");
                 flow.on_reply(now, fastrand::f64(), Err(error.failure()));
-                *trouble = Trouble { attempts: trouble.attempts + 1, error: Some(error) };
+                *failures = Failures { attempts: failures.attempts + 1, error: Some(error) };
             }
         }
     }
 
-    fn end(&self, end: RegistrationEnd, trouble: Trouble) -> Result<Assignment, ProvisionError> {
+    fn end(&self, end: RegistrationEnd, failures: Failures) -> Result<Assignment, ProvisionError> {
         let endpoint = self.transport.endpoint();
-        let Trouble { attempts, error } = trouble;
+        let Failures { attempts, error } = failures;
         match (end, error) {
             (RegistrationEnd::Assigned(assignment), _) => Ok(*assignment),
             (RegistrationEnd::Rejected { status, state }, _) => {
@@ -244,7 +244,7 @@ impl Provisioner {
         }
     }
 
-    fn tell(&mut self, progress: &Progress<'_>) {
+    fn report(&mut self, progress: &Progress<'_>) {
         if let Some(watcher) = &mut self.progress {
             watcher(progress);
         }
@@ -263,7 +263,7 @@ impl fmt::Debug for Provisioner {
 
 /// The failures since the last successful response.
 #[derive(Debug, Default)]
-struct Trouble {
+struct Failures {
     attempts: u32,
     error: Option<TransportError>,
 }
@@ -272,7 +272,7 @@ struct Trouble {
 const A_YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// Time limit for the orderly close.
-const COURTESY: Duration = Duration::from_millis(500);
+const CLOSE_LIMIT: Duration = Duration::from_millis(500);
 
 #[cfg(test)]
 mod tests;

@@ -10,8 +10,8 @@ use hubward_transport::{Abilities, Credential, Feature, HubLogin, HubTransport, 
 use tokio::sync::{Semaphore, SemaphorePermit, TryAcquireError, mpsc, watch};
 use tokio::time::{Instant, timeout_at};
 
-use crate::driver::{Driver, Inbox, WallClock};
-use crate::features::Wish;
+use crate::driver::{Channels, Driver, WallClock};
+use crate::features::Request;
 use crate::incoming::Incoming;
 use crate::receipt::{Deadline, Ticket, far};
 use crate::{
@@ -39,7 +39,7 @@ pub(crate) enum Command {
     /// Sends a message.
     Send(Ticket),
     /// Makes a twin request, or starts to follow the desired properties.
-    Wish(Box<Wish>),
+    Request(Box<Request>),
     /// Ends the client, at this moment at the latest.
     Close(Box<Instant>),
 }
@@ -108,7 +108,7 @@ impl HubClient {
     ) -> Self {
         let (transport, options) = (transport.into(), options.in_range());
         let abilities = transport.abilities();
-        let (incoming, nudges) = Incoming::new(&options, abilities.settles_in_order);
+        let (incoming, task_wakes) = Incoming::new(&options, abilities.settles_in_order);
         let shared = Arc::new(Shared {
             endpoint: transport.endpoint(&login),
             kind: transport.kind(),
@@ -125,11 +125,12 @@ impl HubClient {
             closed: OnceLock::new(),
             is_closed: AtomicBool::new(false),
         });
-        let (commands, inbox) = mpsc::channel(options.queue.saturating_add(OTHER_COMMANDS).min(Semaphore::MAX_PERMITS));
+        let (commands, receiver) =
+            mpsc::channel(options.queue.saturating_add(OTHER_COMMANDS).min(Semaphore::MAX_PERMITS));
         let (send_deadline, twin_deadline) = (options.send_deadline, options.twin_deadline);
         let (wanted, features) = mpsc::channel(FEATURES);
-        let inbox = Inbox { commands: inbox, features, nudges };
-        tokio::spawn(Driver::new(transport, credential, options, shared.clone(), inbox, wall, Instant::now()));
+        let channels = Channels { commands: receiver, features, task_wakes };
+        tokio::spawn(Driver::new(transport, credential, options, shared.clone(), channels, wall, Instant::now()));
         Self { shared, commands, wanted, send_deadline, twin_deadline }
     }
 
@@ -199,16 +200,16 @@ impl HubClient {
         let room = self.permits(&self.shared.room, 1, &message, &mut deadline).await?;
         let byte_room = self.permits(&self.shared.byte_room, bytes(&message), &message, &mut deadline).await?;
         // With a permit, the channel nearly always has room too, and `try_reserve` costs less than waiting.
-        let place = match self.commands.try_reserve() {
-            Ok(place) => place,
+        let slot = match self.commands.try_reserve() {
+            Ok(slot) => slot,
             Err(_) => self.commands.reserve().await.map_err(|_| closed(&message))?,
         };
         // The task returns the permits: one when the message leaves the queue, the others when it is resolved.
         room.forget();
         byte_room.forget();
         let (ticket, receipt) = Ticket::new(message, deadline);
-        place.send(Command::Send(ticket));
-        Ok(self.seen(receipt))
+        slot.send(Command::Send(ticket));
+        Ok(self.resolve_if_ended(receipt))
     }
 
     /// Waits for permits, until the deadline at the latest. The first wait fixes the moment of the deadline.
@@ -250,16 +251,16 @@ impl HubClient {
             }
             _ => return Err(TryEnqueueError::Full(Box::new(message))),
         };
-        let place = match self.commands.try_reserve() {
-            Ok(place) => place,
+        let slot = match self.commands.try_reserve() {
+            Ok(slot) => slot,
             Err(mpsc::error::TrySendError::Full(())) => return Err(TryEnqueueError::Full(Box::new(message))),
             Err(mpsc::error::TrySendError::Closed(())) => return Err(TryEnqueueError::Closed(Box::new(message))),
         };
         room.forget();
         byte_room.forget();
         let (ticket, receipt) = Ticket::new(message, self.send_deadline.map(|after| Deadline { at: None, after }));
-        place.send(Command::Send(ticket));
-        Ok(self.seen(receipt))
+        slot.send(Command::Send(ticket));
+        Ok(self.resolve_if_ended(receipt))
     }
 
     /// Sends a message and waits until the hub has acknowledged it.
@@ -353,9 +354,9 @@ impl HubClient {
 
     /// Resolves the receipt if the client has ended: a message may enter the channel at the moment when the
     /// task ends, and then the task never takes it.
-    fn seen(&self, receipt: Receipt) -> Receipt {
+    fn resolve_if_ended(&self, receipt: Receipt) -> Receipt {
         if self.shared.is_closed.load(Ordering::SeqCst) {
-            receipt.resolve_unseen(self.shared.reason());
+            receipt.resolve_after_end(self.shared.reason());
         }
         receipt
     }

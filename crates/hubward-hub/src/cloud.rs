@@ -223,10 +223,10 @@ impl CloudMessage {
     async fn settle(mut self, verdict: Verdict) -> Result<(), SettleError> {
         let Some(lock) = self.lock.take() else { return Ok(()) };
         let incoming = &self.source.incoming;
-        let told = incoming.inbox().settle(self.connection, lock, verdict, &incoming.counters)?;
-        incoming.nudge();
+        let result = incoming.inbox().settle(self.connection, lock, verdict, &incoming.counters)?;
+        incoming.wake_task();
         // The task answers before it ends; it does not if its runtime is gone.
-        Ok(told.await.unwrap_or(Err(crate::features::Unsettled::Closed(CloseReason::Aborted)))?)
+        Ok(result.await.unwrap_or(Err(crate::features::Unsettled::Closed(CloseReason::Aborted)))?)
     }
 
     fn unsupported(self, what: Capability) -> SettleError {
@@ -246,11 +246,11 @@ impl Deref for CloudMessage {
 impl Drop for CloudMessage {
     fn drop(&mut self) {
         let incoming = &self.source.incoming;
-        incoming.inbox().release(self.bytes);
+        incoming.inbox().release_bytes(self.bytes);
         if let Some(lock) = self.lock.take() {
-            incoming.inbox().leave(self.connection, lock, &incoming.counters);
+            incoming.inbox().drop_unsettled(self.connection, lock, &incoming.counters);
             // The connection has to learn of the release, and a renewal may be waiting for it.
-            incoming.nudge();
+            incoming.wake_task();
         }
     }
 }

@@ -24,8 +24,8 @@ use tokio::time::{Instant, Sleep, sleep_until};
 pub(crate) use self::login::WallClock;
 use self::login::{Age, Attempt, Renewal};
 use crate::client::{Command, Shared};
-use crate::core::{Core, Cut, Link, Outcome, Setup};
-use crate::features::{Answer, Features, Out, is_request};
+use crate::core::{Core, Link, Outcome, SendFailure, Setup};
+use crate::features::{CallResponse, Features, Out, is_request};
 use crate::receipt::Ticket;
 use crate::{CloseReason, Closed, HubOptions};
 
@@ -37,7 +37,7 @@ const ROUNDS: usize = 32;
 
 /// How often, at least, the task reads the wall clock while it has a renewable token: no event announces that
 /// the machine has slept.
-const LOOK: Duration = Duration::from_secs(60);
+const CLOCK_INTERVAL: Duration = Duration::from_secs(60);
 
 pub(crate) struct Driver {
     transport: Arc<dyn HubTransport>,
@@ -46,18 +46,18 @@ pub(crate) struct Driver {
     shared: Arc<Shared>,
     commands: mpsc::Receiver<Command>,
     wanted: mpsc::Receiver<Feature>,
-    nudges: mpsc::Receiver<()>,
+    task_wakes: mpsc::Receiver<()>,
     /// Responses from the tasks of method handlers. The channel has room for one response of each task.
-    answers: mpsc::Receiver<Box<Answer>>,
-    answer: mpsc::Sender<Box<Answer>>,
+    responses: mpsc::Receiver<Box<CallResponse>>,
+    response_sender: mpsc::Sender<Box<CallResponse>>,
     /// Whether commands can still come.
-    open: bool,
-    inbox: Vec<Command>,
+    commands_open: bool,
+    batch: Vec<Command>,
     core: Core<Ticket>,
     features: Features,
-    /// The number of the attempt that `held` belongs to.
+    /// The number of the attempt that `current` belongs to.
     attempt: u64,
-    held: Held,
+    current: CurrentLink,
     renewal: Option<Renewal>,
     wall: WallClock,
     /// The age of the current token; `None` if the token cannot be renewed.
@@ -65,20 +65,20 @@ pub(crate) struct Driver {
     timer: Option<Pin<Box<Sleep>>>,
     events: Vec<Downstream>,
     /// The unacknowledged messages, and why the client ended.
-    left: Option<Closed>,
+    unacknowledged: Option<Closed>,
 }
 
 /// The receiving ends of what the handles send to the task.
-pub(crate) struct Inbox {
+pub(crate) struct Channels {
     pub(crate) commands: mpsc::Receiver<Command>,
     /// Separate from the commands, so that a full queue does not delay a subscription.
     pub(crate) features: mpsc::Receiver<Feature>,
     /// Wakes the task when [`Shared::incoming`] has something for it.
-    pub(crate) nudges: mpsc::Receiver<()>,
+    pub(crate) task_wakes: mpsc::Receiver<()>,
 }
 
 /// The attempt or the connection that the task owns.
-enum Held {
+enum CurrentLink {
     Nothing,
     Attempt(Attempt),
     Connection(Box<dyn HubConnection>),
@@ -92,20 +92,20 @@ impl Future for Driver {
         for _ in 0..ROUNDS {
             let now = Instant::now();
             this.take_commands(cx, now);
-            this.look_at_wall_clock(now);
+            this.check_wall_clock(now);
             this.features.on_time(now);
             this.hold();
             this.core.on_time(now);
             let moved = this.drive_link(cx, now);
             this.features.on_connection(now, this.core.up());
-            this.hand_out();
+            this.publish();
             if this.core.link() == Link::Ended {
                 // The channel takes no more commands; the commands that it still contains must be answered.
                 this.commands.close();
-                while this.open {
+                while this.commands_open {
                     ready!(this.poll_commands(cx, now));
                 }
-                this.hand_out();
+                this.publish();
                 this.publish_end();
                 return Poll::Ready(());
             }
@@ -124,7 +124,7 @@ impl Driver {
         credential: Credential,
         options: HubOptions,
         shared: Arc<Shared>,
-        inbox: Inbox,
+        channels: Channels,
         wall: WallClock,
         now: Instant,
     ) -> Self {
@@ -134,30 +134,30 @@ impl Driver {
             renewable: credential.is_renewable(),
             renew_in_place: shared.abilities.renew_in_place,
         };
-        let (answer, answers) = mpsc::channel(options.method_calls);
+        let (response_sender, responses) = mpsc::channel(options.method_calls);
         let features = Features::new(&options, shared.incoming.clone());
         Self {
             transport,
             credential,
             options,
             shared,
-            commands: inbox.commands,
-            wanted: inbox.features,
-            nudges: inbox.nudges,
-            answers,
-            answer,
-            open: true,
-            inbox: Vec::new(),
+            commands: channels.commands,
+            wanted: channels.features,
+            task_wakes: channels.task_wakes,
+            responses,
+            response_sender,
+            commands_open: true,
+            batch: Vec::new(),
             core: Core::new(setup, now),
             features,
             attempt: 0,
-            held: Held::Nothing,
+            current: CurrentLink::Nothing,
             renewal: None,
             wall,
             age: None,
             timer: None,
             events: Vec::new(),
-            left: None,
+            unacknowledged: None,
         }
     }
 
@@ -167,24 +167,24 @@ impl Driver {
             self.features.want(feature);
         }
         // Before the commands: a response that was given before a close is sent before the client ends.
-        self.take_answers(cx);
-        while let Poll::Ready(Some(())) = self.nudges.poll_recv(cx) {}
-        while self.open && self.poll_commands(cx, now).is_ready() {}
+        self.take_responses(cx);
+        while let Poll::Ready(Some(())) = self.task_wakes.poll_recv(cx) {}
+        while self.commands_open && self.poll_commands(cx, now).is_ready() {}
     }
 
     /// Takes a batch of commands. Ready if there was one, or if the channel is closed.
     fn poll_commands(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<()> {
-        if ready!(self.commands.poll_recv_many(cx, &mut self.inbox, BATCH)) == 0 {
-            self.open = false;
+        if ready!(self.commands.poll_recv_many(cx, &mut self.batch, BATCH)) == 0 {
+            self.commands_open = false;
             self.core.close(now, now, CloseReason::Dropped);
         }
-        for command in self.inbox.drain(..) {
+        for command in self.batch.drain(..) {
             match command {
                 Command::Send(ticket) => {
                     let deadline = ticket.deadline(now);
                     self.core.enqueue(ticket, deadline);
                 }
-                Command::Wish(wish) => self.features.on_command(*wish),
+                Command::Request(request) => self.features.on_command(*request),
                 Command::Close(until) => {
                     self.core.hold(!self.features.is_idle(), !self.features.is_flushed());
                     self.core.close(now, *until, CloseReason::Requested);
@@ -194,9 +194,9 @@ impl Driver {
         Poll::Ready(())
     }
 
-    fn take_answers(&mut self, cx: &mut Context<'_>) {
-        while let Poll::Ready(Some(answer)) = self.answers.poll_recv(cx) {
-            self.features.on_answer(*answer);
+    fn take_responses(&mut self, cx: &mut Context<'_>) {
+        while let Poll::Ready(Some(response)) = self.responses.poll_recv(cx) {
+            self.features.on_response(*response);
         }
     }
 
@@ -206,8 +206,8 @@ impl Driver {
     }
 
     /// Timers stop while the machine sleeps, but the token continues to age.
-    fn look_at_wall_clock(&mut self, now: Instant) {
-        if self.age.as_mut().is_some_and(|it| it.look(now, (self.wall)())) {
+    fn check_wall_clock(&mut self, now: Instant) {
+        if self.age.as_mut().is_some_and(|it| it.update(now, (self.wall)())) {
             self.core.on_token_old(now);
         }
     }
@@ -218,7 +218,7 @@ impl Driver {
         let before = self.core.link();
         let moved = match before {
             Link::Nothing | Link::Ended => {
-                self.held = Held::Nothing;
+                self.current = CurrentLink::Nothing;
                 false
             }
             Link::Opening(attempt) => self.drive_attempt(cx, now, attempt),
@@ -226,7 +226,7 @@ impl Driver {
                 let renewed = matches!(before, Link::OpenRenewing(_)) && self.drive_renewal(cx, now);
                 self.drive_connection(cx, now, attempt) || renewed
             }
-            Link::Leaving(attempt) => self.drive_leaving(cx, now, attempt),
+            Link::Disconnecting(attempt) => self.drive_disconnect(cx, now, attempt),
         };
         if !matches!(self.core.link(), Link::OpenRenewing(_)) {
             self.renewal = None;
@@ -240,7 +240,7 @@ impl Driver {
             let life = self.options.token_lifetime;
             self.age = self.credential.is_renewable().then(|| Age::new(life, now, (self.wall)()));
             tracing::debug!(endpoint = self.shared.endpoint, number, "connecting");
-            self.held = Held::Attempt(login::attempt(
+            self.current = CurrentLink::Attempt(login::attempt(
                 self.transport.clone(),
                 self.shared.clone(),
                 self.credential.clone(),
@@ -248,14 +248,14 @@ impl Driver {
                 self.wall.clone(),
             ));
         }
-        let Held::Attempt(attempt) = &mut self.held else { return false };
+        let CurrentLink::Attempt(attempt) = &mut self.current else { return false };
         match attempt.as_mut().poll(cx) {
             Poll::Pending => return false,
             Poll::Ready(Ok(connection)) => {
-                self.held = Held::Connection(connection);
+                self.current = CurrentLink::Connection(connection);
                 self.core.on_opened(now, self.age.as_ref().map(Age::life));
             }
-            Poll::Ready(Err(error)) => self.lose(now, error),
+            Poll::Ready(Err(error)) => self.on_lost(now, error),
         }
         true
     }
@@ -263,13 +263,13 @@ impl Driver {
     fn drive_connection(&mut self, cx: &mut Context<'_>, now: Instant, number: u64) -> bool {
         let mut moved = false;
         for _ in 0..ROUNDS {
-            let Held::Connection(connection) = &mut self.held else { return moved };
+            let CurrentLink::Connection(connection) = &mut self.current else { return moved };
             if self.attempt != number {
                 return moved;
             }
             self.features.on_connection(now, self.core.up());
             // If a close or a renewal waits for a reply, that reply may leave now.
-            moved |= put_asks(&mut self.features, &self.core, connection.as_mut(), now);
+            moved |= put_requests(&mut self.features, &self.core, connection.as_mut(), now);
             put_messages(&mut self.core, connection.as_mut(), now);
             let polled = connection.poll_exchange(cx, &mut self.events);
             // Handles all events of one poll before the core acts on any of them: the last acknowledgement must
@@ -290,18 +290,18 @@ impl Driver {
             self.core.settle(now);
             for job in self.features.jobs().drain(..) {
                 let (deadline, incoming) = (self.options.method_deadline, self.shared.incoming.clone());
-                handler::start(job, deadline, self.answer.clone(), incoming);
+                handler::start(job, deadline, self.response_sender.clone(), incoming);
             }
             if let Some(source) = self.features.broken() {
                 let (endpoint, stage) = (self.shared.endpoint.clone(), Stage::Exchange);
-                self.lose(now, TransportError::Protocol { endpoint, stage, source });
+                self.on_lost(now, TransportError::Protocol { endpoint, stage, source });
                 return true;
             }
             match polled {
                 Poll::Pending => return moved,
                 Poll::Ready(Ok(())) => moved = true,
                 Poll::Ready(Err(error)) => {
-                    self.lose(now, error);
+                    self.on_lost(now, error);
                     return true;
                 }
             }
@@ -313,14 +313,14 @@ impl Driver {
     }
 
     /// The attempt failed or the connection ended.
-    fn lose(&mut self, now: Instant, error: TransportError) {
-        self.held = Held::Nothing;
+    fn on_lost(&mut self, now: Instant, error: TransportError) {
+        self.current = CurrentLink::Nothing;
         compare_clocks(&self.shared.endpoint, error.refusal().and_then(|it| it.server_time), &self.wall);
         self.core.on_lost(now, error);
     }
 
     fn drive_renewal(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
-        let Held::Connection(connection) = &mut self.held else { return false };
+        let CurrentLink::Connection(connection) = &mut self.current else { return false };
         let mut renewal = self.renewal.take().unwrap_or_else(|| {
             let (shared, credential) = (self.shared.clone(), self.credential.clone());
             Renewal::new(shared, credential, self.options.token_lifetime, self.wall.clone(), now)
@@ -333,38 +333,38 @@ impl Driver {
             Poll::Ready(Ok(())) => {
                 let mut age = renewal.into_age();
                 // If the new token is old already, its age makes the core renew it soon.
-                age.look(now, (self.wall)());
+                age.update(now, (self.wall)());
                 self.core.on_renewed(now, age.life());
                 self.age = Some(age);
             }
-            Poll::Ready(Err(error)) => self.lose(now, error),
+            Poll::Ready(Err(error)) => self.on_lost(now, error),
         }
         true
     }
 
-    fn drive_leaving(&mut self, cx: &mut Context<'_>, now: Instant, number: u64) -> bool {
+    fn drive_disconnect(&mut self, cx: &mut Context<'_>, now: Instant, number: u64) -> bool {
         if self.attempt == number
-            && let Held::Connection(connection) = &mut self.held
+            && let CurrentLink::Connection(connection) = &mut self.current
             && connection.poll_close(cx).is_pending()
         {
             return false;
         }
-        self.held = Held::Nothing;
-        self.core.on_left(now);
+        self.current = CurrentLink::Nothing;
+        self.core.on_disconnected(now);
         true
     }
 
     /// Resolves receipts, returns permits and publishes the state.
-    fn hand_out(&mut self) {
+    fn publish(&mut self) {
         let ending = self.core.end_reason();
         let mut bytes = 0;
         for (ticket, outcome) in self.core.resolved().drain(..) {
             bytes += ticket.message().size();
             if let Some(reason) = &ending {
-                let left = self.left.get_or_insert_with(|| Closed::new(reason.clone()));
+                let closed = self.unacknowledged.get_or_insert_with(|| Closed::new(reason.clone()));
                 match &outcome {
-                    Outcome::NotSent(Cut::Closed(_)) => left.not_sent.push(ticket.label()),
-                    Outcome::Unknown(Cut::Closed(_)) => left.unknown.push(ticket.label()),
+                    Outcome::NotSent(SendFailure::Closed(_)) => closed.not_sent.push(ticket.label()),
+                    Outcome::Unknown(SendFailure::Closed(_)) => closed.unknown.push(ticket.label()),
                     _ => {}
                 }
             }
@@ -382,7 +382,7 @@ impl Driver {
             self.shared.byte_room.close();
             self.shared.twin_room.close();
         }
-        if self.features.has_news() {
+        if self.features.has_changed() {
             // The new state is in `incoming`; this wakes the receivers.
             self.shared.desired.send_modify(|_ended| ());
         }
@@ -403,8 +403,9 @@ impl Driver {
     }
 
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let look = self.age.as_ref().filter(|_| self.core.up().is_some()).map(|it| it.looked() + LOOK);
-        let deadlines = [self.core.next_deadline(), self.features.next_deadline(), look];
+        let clock_check =
+            self.age.as_ref().filter(|_| self.core.up().is_some()).map(|it| it.updated() + CLOCK_INTERVAL);
+        let deadlines = [self.core.next_deadline(), self.features.next_deadline(), clock_check];
         let Some(deadline) = deadlines.into_iter().flatten().min() else {
             self.timer = None;
             return Poll::Pending;
@@ -419,12 +420,12 @@ impl Driver {
     fn publish_end(&mut self) {
         let reason = self.core.end_reason().unwrap_or(CloseReason::Aborted);
         // After this, the task of a handler counts its own unsent response.
-        self.answers.close();
-        while let Ok(answer) = self.answers.try_recv() {
-            self.features.on_answer(*answer);
+        self.responses.close();
+        while let Ok(response) = self.responses.try_recv() {
+            self.features.on_response(*response);
         }
         self.features.end(&reason);
-        let closed = self.left.take().unwrap_or_else(|| Closed::new(reason.clone()));
+        let closed = self.unacknowledged.take().unwrap_or_else(|| Closed::new(reason.clone()));
         if self.shared.closed.set(closed).is_ok() {
             self.shared.is_closed.store(true, Ordering::SeqCst);
             self.shared.desired.send_replace(true);
@@ -447,18 +448,23 @@ impl Drop for Driver {
                 self.core.enqueue(ticket, None);
             }
         }
-        self.hand_out();
+        self.publish();
         self.publish_end();
     }
 }
 
 /// Gives replies to the connection, and requests while it has room for them. Returns whether there were any.
-fn put_asks(features: &mut Features, core: &Core<Ticket>, connection: &mut dyn HubConnection, now: Instant) -> bool {
+fn put_requests(
+    features: &mut Features,
+    core: &Core<Ticket>,
+    connection: &mut dyn HubConnection,
+    now: Instant,
+) -> bool {
     let mut moved = false;
-    while let Some(out) = features.next(now, core.may_ask(now) && connection.has_room()) {
+    while let Some(out) = features.next(now, core.may_request(now) && connection.has_room()) {
         moved = true;
         match out {
-            Out::Ask(tag, what) => {
+            Out::Request(tag, what) => {
                 if let Err(error) = connection.start_send(tag, &what, false) {
                     features.on_unsendable(now, tag, problem(error));
                 }

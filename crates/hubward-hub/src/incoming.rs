@@ -21,23 +21,23 @@ pub(crate) struct Incoming {
     pub(crate) counters: Counters,
     pub(crate) warnings: Warnings,
     /// Wakes the task. One pending signal is enough for any amount of work.
-    nudge: mpsc::Sender<()>,
+    task_waker: mpsc::Sender<()>,
 }
 
 impl Incoming {
     /// Returns the value and the receiving end of the wake-up signal. `in_order` says that settlements reach
     /// the hub in the order of arrival.
     pub(crate) fn new(options: &HubOptions, in_order: bool) -> (Arc<Self>, mpsc::Receiver<()>) {
-        let (nudge, nudges) = mpsc::channel(1);
+        let (task_waker, task_wakes) = mpsc::channel(1);
         let incoming = Self {
             handlers: Mutex::new(Some(Handlers::default())),
             inbox: Mutex::new(MessageInbox::new(options.receive_queue, in_order)),
             latest: Latest::default(),
             counters: Counters::default(),
             warnings: Warnings::default(),
-            nudge,
+            task_waker,
         };
-        (Arc::new(incoming), nudges)
+        (Arc::new(incoming), task_wakes)
     }
 
     pub(crate) fn inbox(&self) -> MutexGuard<'_, MessageInbox> {
@@ -46,9 +46,9 @@ impl Incoming {
     }
 
     /// Wakes the task, which then checks the inbox.
-    pub(crate) fn nudge(&self) {
+    pub(crate) fn wake_task(&self) {
         // If the channel is full, the task is about to check the inbox already.
-        let _full = self.nudge.try_send(());
+        let _full = self.task_waker.try_send(());
     }
 
     /// Serves a method, or with `None` every method without its own handler, from now on.
@@ -72,8 +72,8 @@ impl Incoming {
     pub(crate) fn end(&self, reason: &CloseReason) {
         let handlers = self.handlers().take();
         drop(handlers);
-        let tidings = self.inbox().end(reason, &self.counters);
-        tidings.tell();
+        let wake_ups = self.inbox().end(reason, &self.counters);
+        wake_ups.send();
         self.warnings.finish();
     }
 
@@ -117,7 +117,7 @@ mod tests {
     #[test]
     fn a_program_can_use_the_inbox_as_soon_as_it_is_woken() {
         let (options, now) = (HubOptions::default(), Instant::now());
-        let (incoming, _nudges) = Incoming::new(&options, true);
+        let (incoming, _task_wakes) = Incoming::new(&options, true);
         let curious = Arc::new(Curious { incoming: incoming.clone(), looked: AtomicUsize::new(0) });
         let waker = Waker::from(curious.clone());
         let mut features = Features::new(&options, incoming.clone());
@@ -130,14 +130,14 @@ mod tests {
         }
         assert_eq!(curious.looked.load(Ordering::Relaxed), 1);
         let settle = |lock| incoming.inbox().settle(1, lock, Verdict::Complete, &incoming.counters);
-        let mut told = pin!(settle(Lock(1)).expect("the same connection"));
-        assert!(told.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        let mut result = pin!(settle(Lock(1)).expect("the same connection"));
+        assert!(result.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
         let Some(Out::Reply(reply)) = features.next(now, false) else { panic!("a settlement") };
         features.on_reply(&reply, true);
         assert_eq!(curious.looked.load(Ordering::Relaxed), 2);
 
-        let mut told = pin!(settle(Lock(2)).expect("the same connection"));
-        assert!(told.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        let mut result = pin!(settle(Lock(2)).expect("the same connection"));
+        assert!(result.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
         features.on_connection(now, None);
         assert_eq!(curious.looked.load(Ordering::Relaxed), 3);
         assert!(matches!(incoming.inbox().take_or_wait(&waker), (None, None)));

@@ -11,7 +11,7 @@ use std::time::Duration;
 use hubward_transport::Message;
 use tokio::time::Instant;
 
-use crate::core::{Cut, Outcome};
+use crate::core::{Outcome, SendFailure};
 use crate::{CloseReason, MessageLabel, SendError, Why};
 
 /// Resolves when the hub has acknowledged the message, or when it is certain that no acknowledgement will come.
@@ -26,17 +26,17 @@ use crate::{CloseReason, MessageLabel, SendError, Why};
 /// # Cancel safety
 /// The receipt can be polled at any time, and polled again later.
 #[must_use = "the message is queued, but only the receipt says whether it arrived"]
-pub struct Receipt(Arc<Slip>);
+pub struct Receipt(Arc<Inner>);
 
 impl Future for Receipt {
     type Output = Result<(), SendError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut cell = self.0.cell();
-        if let Some(outcome) = &cell.outcome {
+        let mut state = self.0.state();
+        if let Some(outcome) = &state.outcome {
             return Poll::Ready(self.0.result(outcome));
         }
-        match &mut cell.waker {
+        match &mut state.waker {
             Some(waker) => waker.clone_from(cx.waker()),
             none => *none = Some(cx.waker().clone()),
         }
@@ -48,61 +48,61 @@ impl Receipt {
     /// Returns the outcome if it is known already; does not wait.
     #[must_use]
     pub fn try_outcome(&self) -> Option<Result<(), SendError>> {
-        self.0.cell().outcome.as_ref().map(|it| self.0.result(it))
+        self.0.state().outcome.as_ref().map(|it| self.0.result(it))
     }
 
     /// For a message that entered the channel after the driver's end: the driver never takes it.
-    pub(crate) fn resolve_unseen(&self, reason: CloseReason) {
-        self.0.resolve(Outcome::NotSent(Cut::Closed(reason)));
+    pub(crate) fn resolve_after_end(&self, reason: CloseReason) {
+        self.0.resolve(Outcome::NotSent(SendFailure::Closed(reason)));
     }
 }
 
 impl fmt::Debug for Receipt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Receipt").field("done", &self.0.cell().outcome.is_some()).finish_non_exhaustive()
+        f.debug_struct("Receipt").field("done", &self.0.state().outcome.is_some()).finish_non_exhaustive()
     }
 }
 
 /// The driver's side: the message, and the duty to resolve its receipt. `None` after that.
-pub(crate) struct Ticket(Option<Arc<Slip>>);
+pub(crate) struct Ticket(Option<Arc<Inner>>);
 
 impl Ticket {
     /// A message on its way, and its receipt.
     pub(crate) fn new(message: Message, deadline: Option<Deadline>) -> (Self, Receipt) {
-        let slip = Arc::new(Slip {
+        let inner = Arc::new(Inner {
             message: Arc::new(message),
             deadline,
             written: AtomicBool::new(false),
-            cell: Mutex::new(Cell { outcome: None, waker: None }),
+            state: Mutex::new(State { outcome: None, waker: None }),
         });
-        (Self(Some(slip.clone())), Receipt(slip))
+        (Self(Some(inner.clone())), Receipt(inner))
     }
 
     pub(crate) fn message(&self) -> &Arc<Message> {
-        &self.slip().message
+        &self.inner().message
     }
 
     /// The deadline of the message if it was queued at `now`.
     pub(crate) fn deadline(&self, now: Instant) -> Option<Instant> {
-        self.slip().deadline.map(|it| it.at.unwrap_or_else(|| far(now, it.after)))
+        self.inner().deadline.map(|it| it.at.unwrap_or_else(|| far(now, it.after)))
     }
 
     pub(crate) fn label(&self) -> MessageLabel {
-        MessageLabel::of(&self.slip().message)
+        MessageLabel::of(&self.inner().message)
     }
 
     /// From now on, a connection may have sent the message.
     pub(crate) fn mark_written(&self) {
-        self.slip().written.store(true, Ordering::Relaxed);
+        self.inner().written.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn resolve(mut self, outcome: Outcome) {
-        if let Some(slip) = self.0.take() {
-            slip.resolve(outcome);
+        if let Some(inner) = self.0.take() {
+            inner.resolve(outcome);
         }
     }
 
-    fn slip(&self) -> &Slip {
+    fn inner(&self) -> &Inner {
         self.0.as_deref().expect("only `resolve` empties it, and that takes it")
     }
 }
@@ -110,10 +110,10 @@ impl Ticket {
 impl Drop for Ticket {
     /// The last resort: if the driver drops the ticket, its receipt still resolves.
     fn drop(&mut self) {
-        if let Some(slip) = self.0.take() {
-            let cut = Cut::Closed(CloseReason::Aborted);
-            let written = slip.written.load(Ordering::Relaxed);
-            slip.resolve(if written { Outcome::Unknown(cut) } else { Outcome::NotSent(cut) });
+        if let Some(inner) = self.0.take() {
+            let failure = SendFailure::Closed(CloseReason::Aborted);
+            let written = inner.written.load(Ordering::Relaxed);
+            inner.resolve(if written { Outcome::Unknown(failure) } else { Outcome::NotSent(failure) });
         }
     }
 }
@@ -141,31 +141,31 @@ pub(crate) fn far(now: Instant, duration: Duration) -> Instant {
     now + duration.min(CENTURY)
 }
 
-struct Slip {
+struct Inner {
     message: Arc<Message>,
     deadline: Option<Deadline>,
     written: AtomicBool,
-    cell: Mutex<Cell>,
+    state: Mutex<State>,
 }
 
-struct Cell {
+struct State {
     outcome: Option<Outcome>,
     waker: Option<Waker>,
 }
 
-impl Slip {
-    fn cell(&self) -> MutexGuard<'_, Cell> {
+impl Inner {
+    fn state(&self) -> MutexGuard<'_, State> {
         // No code panics while it holds the lock, and no other thread can see half a change.
-        self.cell.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Keeps the first outcome.
     fn resolve(&self, outcome: Outcome) {
-        let mut cell = self.cell();
-        if cell.outcome.is_none() {
-            cell.outcome = Some(outcome);
-            let waker = cell.waker.take();
-            drop(cell);
+        let mut state = self.state();
+        if state.outcome.is_none() {
+            state.outcome = Some(outcome);
+            let waker = state.waker.take();
+            drop(state);
             if let Some(waker) = waker {
                 waker.wake();
             }
@@ -177,18 +177,18 @@ impl Slip {
         Err(match outcome {
             Outcome::Acknowledged => return Ok(()),
             Outcome::Refused(source) => SendError::Refused { message: message(), source: (**source).clone() },
-            Outcome::NotSent(cut) => SendError::NotSent { message: message(), why: self.why(cut) },
-            Outcome::Unknown(cut) => SendError::Unknown { message: message(), why: self.why(cut) },
+            Outcome::NotSent(failure) => SendError::NotSent { message: message(), why: self.why(failure) },
+            Outcome::Unknown(failure) => SendError::Unknown { message: message(), why: self.why(failure) },
         })
     }
 
-    fn why(&self, cut: &Cut) -> Why {
-        match cut {
-            Cut::Deadline(cause) => {
+    fn why(&self, failure: &SendFailure) -> Why {
+        match failure {
+            SendFailure::Deadline(cause) => {
                 Why::Deadline { after: self.deadline.map(|it| it.after).unwrap_or_default(), cause: cause.clone() }
             }
-            Cut::Closed(reason) => Why::Closed(reason.clone()),
-            Cut::Resend(problem) => Why::Resend((**problem).clone()),
+            SendFailure::Closed(reason) => Why::Closed(reason.clone()),
+            SendFailure::Resend(problem) => Why::Resend((**problem).clone()),
         }
     }
 }
@@ -202,7 +202,7 @@ mod tests {
         let (ticket, mut receipt) = Ticket::new(Message::new("m"), None);
         assert!(receipt.try_outcome().is_none());
         ticket.resolve(Outcome::Acknowledged);
-        receipt.resolve_unseen(CloseReason::Requested);
+        receipt.resolve_after_end(CloseReason::Requested);
         assert!((&mut receipt).await.is_ok());
         assert!(receipt.await.is_ok());
     }

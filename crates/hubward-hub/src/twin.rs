@@ -12,8 +12,8 @@ use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
 
 use crate::client::Command;
-use crate::features::Wish;
-use crate::features::twin_requests::{Answer, Ask, Cut, Question};
+use crate::features::Request;
+use crate::features::twin_requests::{TwinFailure, TwinRequest, TwinRequestKind, TwinResponse};
 use crate::receipt::far;
 use crate::{CloseReason, HubClient, Unsupported, Why};
 
@@ -31,9 +31,9 @@ impl HubClient {
     /// # Cancel safety
     /// If dropped, the client does not send the request, or discards the response.
     pub async fn twin(&self) -> Result<Twin, TwinError> {
-        match self.ask(Ask::Twin).await? {
-            Answer::Twin(twin) => Ok(*twin),
-            Answer::Reported(_) => Err(TwinError::other_question()),
+        match self.ask(TwinRequestKind::Twin).await? {
+            TwinResponse::Twin(twin) => Ok(*twin),
+            TwinResponse::Reported(_) => Err(TwinError::mismatched_response()),
         }
     }
 
@@ -58,9 +58,9 @@ impl HubClient {
     /// That a hub applies what one connection brings in its order is a `[guess]`.
     pub async fn report(&self, patch: &impl Serialize) -> Result<Reported, TwinError> {
         let patch = checked(patch).map_err(TwinError::Invalid)?;
-        match self.ask(Ask::Report(patch)).await? {
-            Answer::Reported(version) => Ok(Reported { version }),
-            Answer::Twin(_) => Err(TwinError::other_question()),
+        match self.ask(TwinRequestKind::Report(patch)).await? {
+            TwinResponse::Reported(version) => Ok(Reported { version }),
+            TwinResponse::Twin(_) => Err(TwinError::mismatched_response()),
         }
     }
 
@@ -72,7 +72,7 @@ impl HubClient {
         self
     }
 
-    async fn ask(&self, ask: Ask) -> Result<Answer, TwinError> {
+    async fn ask(&self, kind: TwinRequestKind) -> Result<TwinResponse, TwinError> {
         self.check(Feature::TwinAnswers)?;
         let until = self.twin_deadline.map(|it| far(Instant::now(), it));
         let closed = || TwinError::NotSent { why: Why::Closed(self.shared.reason()) };
@@ -86,16 +86,16 @@ impl HubClient {
         }
         .map_err(|_| closed())?;
         self.want(Feature::TwinAnswers);
-        let (question, answer) = Question::new(ask, until);
-        let place = self.commands.reserve().await.map_err(|_| closed())?;
-        place.send(Command::Wish(Box::new(Wish::Twin(question))));
+        let (request, answer) = TwinRequest::new(kind, until);
+        let slot = self.commands.reserve().await.map_err(|_| closed())?;
+        slot.send(Command::Request(Box::new(Request::Twin(request))));
         // A request may enter the channel at the moment when the task ends; the task then never takes it.
         if self.shared.is_closed.load(Ordering::SeqCst) && answer.is_empty() {
             return Err(closed());
         }
         match answer.await {
             Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(cut)) => Err(self.twin_error(cut)),
+            Ok(Err(failure)) => Err(self.twin_error(failure)),
             // Unreachable as long as every request answers when it is dropped.
             Err(_) => Err(TwinError::Unknown { why: Why::Closed(CloseReason::Aborted) }),
         }
@@ -105,14 +105,14 @@ impl HubClient {
         Why::Deadline { after: self.twin_deadline.unwrap_or_default(), cause: self.shared.current_cause() }
     }
 
-    fn twin_error(&self, cut: Cut) -> TwinError {
-        let (written, why) = match cut {
-            Cut::Refused(refusal) => return TwinError::Refused(refusal),
-            Cut::Impossible(problem) => return TwinError::Invalid(problem),
-            Cut::Unreadable(problem) => return TwinError::Unreadable(problem),
-            Cut::Resend(problem) => (true, Why::Resend(problem)),
-            Cut::Deadline { written } => (written, self.too_late()),
-            Cut::Closed { reason, written } => (written, Why::Closed(reason)),
+    fn twin_error(&self, failure: TwinFailure) -> TwinError {
+        let (written, why) = match failure {
+            TwinFailure::Refused(refusal) => return TwinError::Refused(refusal),
+            TwinFailure::Impossible(problem) => return TwinError::Invalid(problem),
+            TwinFailure::Unreadable(problem) => return TwinError::Unreadable(problem),
+            TwinFailure::Resend(problem) => (true, Why::Resend(problem)),
+            TwinFailure::Deadline { written } => (written, self.too_late()),
+            TwinFailure::Closed { reason, written } => (written, Why::Closed(reason)),
         };
         if written { TwinError::Unknown { why } } else { TwinError::NotSent { why } }
     }
@@ -203,7 +203,7 @@ impl TwinError {
         }
     }
 
-    fn other_question() -> Self {
+    fn mismatched_response() -> Self {
         Self::Unreadable(ProtoError::Unexpected("the response does not match the request".into()))
     }
 }

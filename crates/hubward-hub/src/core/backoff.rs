@@ -12,12 +12,12 @@ const RETRY_AFTER_MAX: Duration = Duration::from_secs(60 * 60);
 
 /// Counts failures in a row, by kind: transient failures pass; a refusal stays until an operator acts.
 #[derive(Debug, Default)]
-pub(crate) struct Ladder {
-    trouble: u32,
+pub(crate) struct FailureCounts {
+    transient: u32,
     refusals: u32,
 }
 
-impl Ladder {
+impl FailureCounts {
     /// Resets the counts after a connection that lasted.
     pub(crate) fn reset(&mut self) {
         *self = Self::default();
@@ -25,7 +25,7 @@ impl Ladder {
 
     /// The number of failures in a row.
     pub(crate) fn attempt(&self) -> u32 {
-        self.trouble.saturating_add(self.refusals)
+        self.transient.saturating_add(self.refusals)
     }
 
     /// Counts a failure and returns how long to wait.
@@ -36,8 +36,8 @@ impl Ladder {
             let half = bound(options.refused_backoff, self.refusals) / 2;
             half + half.mul_f64(rng.f64())
         } else {
-            self.trouble = self.trouble.saturating_add(1);
-            bound(options.backoff, self.trouble).mul_f64(rng.f64())
+            self.transient = self.transient.saturating_add(1);
+            bound(options.backoff, self.transient).mul_f64(rng.f64())
         };
         match error.and_then(TransportError::retry_after) {
             // Never earlier than the service requests, and spread over time so that devices do not return
@@ -86,9 +86,9 @@ mod tests {
         let mut rng = Rng::with_seed(7);
         let mut spread = vec![(Duration::MAX, Duration::ZERO); failures];
         for _ in 0..2000 {
-            let mut ladder = Ladder::default();
+            let mut failures = FailureCounts::default();
             for (least, most) in &mut spread {
-                let wait = ladder.failed(cause, &options, &mut rng);
+                let wait = failures.failed(cause, &options, &mut rng);
                 (*least, *most) = ((*least).min(wait), (*most).max(wait));
             }
         }
@@ -123,14 +123,14 @@ mod tests {
 
     #[test]
     fn each_kind_of_failure_has_a_count_of_its_own() {
-        let (mut ladder, options, mut rng) = (Ladder::default(), HubOptions::default(), Rng::with_seed(1));
+        let (mut failures, options, mut rng) = (FailureCounts::default(), HubOptions::default(), Rng::with_seed(1));
         for _ in 0..40 {
-            ladder.failed(&cut(), &options, &mut rng);
+            failures.failed(&cut(), &options, &mut rng);
         }
-        let wait = ladder.failed(&refused(RefusedBy::Connack(5), None), &options, &mut rng);
+        let wait = failures.failed(&refused(RefusedBy::Connack(5), None), &options, &mut rng);
         assert!(wait <= seconds(30), "{wait:?}");
-        assert_eq!(ladder.attempt(), 41);
-        ladder.reset();
-        assert_eq!(ladder.attempt(), 0);
+        assert_eq!(failures.attempt(), 41);
+        failures.reset();
+        assert_eq!(failures.attempt(), 0);
     }
 }

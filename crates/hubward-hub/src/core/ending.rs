@@ -3,7 +3,7 @@
 use tokio::time::Instant;
 
 use super::phase::{Phase, Then};
-use super::{Core, Cut, GOODBYE, Outcome};
+use super::{Core, DISCONNECT_LIMIT, Outcome, SendFailure};
 use crate::{CloseReason, ConnectionState};
 
 #[derive(Debug, Clone)]
@@ -20,8 +20,8 @@ impl<T> Core<T> {
             Some(closing) => closing.until = closing.until.min(until),
             None => self.closing = Some(Closing { until, reason }),
         }
-        if let Phase::Leaving { until: leave, then: Then::End } = &mut self.phase {
-            *leave = (*leave).min(until.max(now));
+        if let Phase::Disconnecting { until: disconnect, then: Then::End } = &mut self.phase {
+            *disconnect = (*disconnect).min(until.max(now));
         }
         self.settle(now);
     }
@@ -45,7 +45,7 @@ impl<T> Core<T> {
     /// Takes the steps that become possible when a message is resolved or `hold` is lifted.
     pub(crate) fn settle(&mut self, now: Instant) {
         if matches!(self.phase, Phase::Draining { .. }) && self.flights.len() == 0 && !self.hold.renewal {
-            self.leave(now);
+            self.start_disconnect(now);
         }
         if self.closing.is_some() && !self.hold.close && self.waiting.is_empty() && self.flights.unresolved() == 0 {
             self.finish(now);
@@ -62,11 +62,11 @@ impl<T> Core<T> {
         if self.is_ending() {
             return;
         }
-        let cut = || Cut::Closed(reason.clone());
+        let failure = || SendFailure::Closed(reason.clone());
         self.freed += self.waiting.len();
-        let waiting = self.waiting.drain(..).map(|it| (it.ticket, Outcome::NotSent(cut())));
+        let waiting = self.waiting.drain(..).map(|it| (it.ticket, Outcome::NotSent(failure())));
         self.resolved.extend(waiting);
-        let written = self.flights.drain().into_iter().map(|it| (it, Outcome::Unknown(cut())));
+        let written = self.flights.drain().into_iter().map(|it| (it, Outcome::Unknown(failure())));
         self.resolved.extend(written);
         #[cfg(test)]
         let leaked = self.next_expiry.filter(|_| self.bugs.leaked_timer);
@@ -76,16 +76,16 @@ impl<T> Core<T> {
         // If the handles are gone, no caller limits the time of the orderly disconnect.
         let patience = match (&self.closing, &reason) {
             (Some(closing), CloseReason::Requested) => closing.until,
-            _ => now + GOODBYE,
+            _ => now + DISCONNECT_LIMIT,
         };
-        let until = patience.min(now + GOODBYE).max(now);
+        let until = patience.min(now + DISCONNECT_LIMIT).max(now);
         self.closing = Some(Closing { until: patience, reason });
         match self.phase {
             Phase::Up { .. } | Phase::Renewing { .. } | Phase::Draining { .. } => {
-                self.phase = Phase::Leaving { until, then: Then::End };
+                self.phase = Phase::Disconnecting { until, then: Then::End };
             }
-            Phase::Leaving { until: already, .. } => {
-                self.phase = Phase::Leaving { until: already.min(until), then: Then::End };
+            Phase::Disconnecting { until: already, .. } => {
+                self.phase = Phase::Disconnecting { until: already.min(until), then: Then::End };
             }
             Phase::Waiting { .. } | Phase::Opening { .. } | Phase::Login { .. } | Phase::Ended => self.end(),
         }
@@ -100,6 +100,6 @@ impl<T> Core<T> {
     }
 
     pub(super) const fn is_ending(&self) -> bool {
-        matches!(self.phase, Phase::Ended | Phase::Leaving { then: Then::End, .. })
+        matches!(self.phase, Phase::Ended | Phase::Disconnecting { then: Then::End, .. })
     }
 }

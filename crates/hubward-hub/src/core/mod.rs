@@ -28,12 +28,12 @@ use fastrand::Rng;
 use hubward_transport::{Fault, ProtoError, Stage, Tag, TransportError};
 use tokio::time::Instant;
 
-use self::backoff::Ladder;
+use self::backoff::FailureCounts;
 #[cfg(test)]
 use self::bugs::Bugs;
 use self::ending::Closing;
 use self::flights::Flights;
-pub(crate) use self::outcome::{Cut, Outcome};
+pub(crate) use self::outcome::{Outcome, SendFailure};
 pub(crate) use self::phase::Link;
 use self::phase::{Phase, Then};
 use self::takeovers::Takeovers;
@@ -41,7 +41,7 @@ use crate::{CloseReason, ConnectionState, DisconnectCause, HubOptions};
 
 /// Time limit for the orderly disconnect. A program that is told to stop must end within a second, even if the
 /// hub stops reading.
-const GOODBYE: Duration = Duration::from_millis(750);
+const DISCONNECT_LIMIT: Duration = Duration::from_millis(750);
 
 /// Upper limit of the time that the client waits for an acknowledgement before it reconnects.
 const ACK_TIMEOUT_MAX: Duration = Duration::from_secs(10 * 60);
@@ -85,10 +85,10 @@ pub(crate) struct Core<T> {
     /// No acknowledgement becomes overdue before this.
     next_overdue: Option<Instant>,
     ack_timeout: Duration,
-    ladder: Ladder,
+    failures: FailureCounts,
     takeovers: Takeovers,
     /// Since when the hub has accepted the client without a failure; a planned reconnect does not count as one.
-    steady: Option<Instant>,
+    accepted_since: Option<Instant>,
     last_cause: Option<DisconnectCause>,
     was_connected: bool,
     closing: Option<Closing>,
@@ -127,9 +127,9 @@ impl<T> Core<T> {
             next_expiry: None,
             next_overdue: None,
             ack_timeout: options.ack_timeout,
-            ladder: Ladder::default(),
+            failures: FailureCounts::default(),
             takeovers: Takeovers::default(),
-            steady: None,
+            accepted_since: None,
             last_cause: None,
             was_connected: false,
             closing: None,
@@ -148,7 +148,7 @@ impl<T> Core<T> {
     pub(crate) fn enqueue(&mut self, ticket: T, deadline: Option<Instant>) {
         if let Some(reason) = self.end_reason() {
             self.freed += 1;
-            self.resolved.push((ticket, Outcome::NotSent(Cut::Closed(reason))));
+            self.resolved.push((ticket, Outcome::NotSent(SendFailure::Closed(reason))));
             return;
         }
         if let Some(deadline) = deadline {
@@ -178,7 +178,7 @@ impl<T> Core<T> {
     pub(crate) fn on_ready(&mut self, now: Instant) {
         if let Phase::Login { renew_at, .. } = self.phase {
             self.phase = Phase::Up { renew_at };
-            self.steady.get_or_insert(now);
+            self.accepted_since.get_or_insert(now);
             self.was_connected = true;
             self.last_cause = None;
             self.set_state(ConnectionState::Connected);
@@ -204,7 +204,8 @@ impl<T> Core<T> {
     pub(crate) fn on_unsendable(&mut self, now: Instant, tag: Tag, again: bool, problem: ProtoError) {
         if let Some((Some(ticket), _)) = self.flights.answered(tag) {
             let problem = Box::new(problem);
-            let outcome = if again { Outcome::Unknown(Cut::Resend(problem)) } else { Outcome::Refused(problem) };
+            let outcome =
+                if again { Outcome::Unknown(SendFailure::Resend(problem)) } else { Outcome::Refused(problem) };
             self.resolved.push((ticket, outcome));
         }
         self.settle(now);
@@ -216,8 +217,8 @@ impl<T> Core<T> {
     }
 
     /// The connection is closed after an orderly disconnect.
-    pub(crate) fn on_left(&mut self, now: Instant) {
-        if let Phase::Leaving { then, .. } = self.phase {
+    pub(crate) fn on_disconnected(&mut self, now: Instant) {
+        if let Phase::Disconnecting { then, .. } = self.phase {
             match then {
                 Then::Reopen => self.open(now),
                 Then::End => self.end(),
@@ -261,12 +262,12 @@ impl<T> Core<T> {
             Phase::Login { until, .. } if until <= now => self.timed_out(now, Stage::Login),
             Phase::Renewing { until } if until <= now => self.timed_out(now, Stage::Exchange),
             Phase::Up { renew_at: Some(at) } if at <= now => self.renew(now),
-            Phase::Draining { until } if until <= now => self.leave(now),
-            Phase::Leaving { until, .. } if until <= now => self.on_left(now),
+            Phase::Draining { until } if until <= now => self.start_disconnect(now),
+            Phase::Disconnecting { until, .. } if until <= now => self.on_disconnected(now),
             _ => {}
         }
         if self.next_overdue.is_some_and(|it| it <= now) {
-            self.look_for_overdue(now);
+            self.check_overdue(now);
         }
         if self.closing.as_ref().is_some_and(|it| it.until <= now) {
             self.finish(now);
@@ -285,7 +286,7 @@ impl<T> Core<T> {
             | Phase::Login { until, .. }
             | Phase::Renewing { until }
             | Phase::Draining { until }
-            | Phase::Leaving { until, .. } => Some(until),
+            | Phase::Disconnecting { until, .. } => Some(until),
             Phase::Up { renew_at } => renew_at,
             Phase::Ended => None,
         };
@@ -301,7 +302,7 @@ impl<T> Core<T> {
             Phase::Opening { .. } => Link::Opening(attempt),
             Phase::Login { .. } | Phase::Up { .. } | Phase::Draining { .. } => Link::Open(attempt),
             Phase::Renewing { .. } => Link::OpenRenewing(attempt),
-            Phase::Leaving { .. } => Link::Leaving(attempt),
+            Phase::Disconnecting { .. } => Link::Disconnecting(attempt),
             Phase::Ended => Link::Ended,
         }
     }
@@ -317,7 +318,7 @@ impl<T> Core<T> {
     /// Whether messages and new requests may go to the hub, and not only replies. A renewal may wait for
     /// something that itself waits for the hub, such as a method that sends a message. So requests may leave
     /// during most of the time limit; the rest is reserved for the responses.
-    pub(crate) fn may_ask(&self, now: Instant) -> bool {
+    pub(crate) fn may_request(&self, now: Instant) -> bool {
         match self.phase {
             Phase::Up { .. } | Phase::Renewing { .. } => true,
             Phase::Draining { until } => {
@@ -330,7 +331,7 @@ impl<T> Core<T> {
     /// Returns the next message for the connection, which must have room: its tag, and whether an earlier
     /// connection may have carried it.
     pub(crate) fn next_send(&mut self, now: Instant) -> Option<(Tag, bool)> {
-        if !self.may_ask(now) {
+        if !self.may_request(now) {
             return None;
         }
         let next = match self.flights.next_again(now) {
@@ -377,7 +378,7 @@ impl<T> Core<T> {
             if deadline.is_none_or(|it| it > now) {
                 return Some(self.flights.insert(ticket, deadline, now));
             }
-            self.resolved.push((ticket, Outcome::NotSent(Cut::Deadline(self.last_cause.clone()))));
+            self.resolved.push((ticket, Outcome::NotSent(SendFailure::Deadline(self.last_cause.clone()))));
         }
         None
     }
@@ -398,18 +399,18 @@ impl<T> Core<T> {
     fn fail(&mut self, now: Instant, mut cause: DisconnectCause) {
         match self.phase {
             // This connection is being closed anyway.
-            Phase::Leaving { .. } => return self.on_left(now),
+            Phase::Disconnecting { .. } => return self.on_disconnected(now),
             Phase::Waiting { .. } | Phase::Ended => return,
             _ => {}
         }
-        self.unsteady(now);
+        self.end_accepted(now);
         if self.up().is_some()
             && let DisconnectCause::Transport(error) = &cause
             && let Some(takeovers) = self.takeovers.failed(now, error)
         {
             cause = DisconnectCause::DuplicateIdentity { takeovers, source: error.clone() };
         }
-        self.disconnect();
+        self.release_connection();
         // The connection was about to be replaced, so this is not a failure.
         if matches!(self.phase, Phase::Draining { .. }) {
             return self.open(now);
@@ -421,12 +422,12 @@ impl<T> Core<T> {
             return self.end_with(now, CloseReason::Refused(error.clone()));
         }
         let options = &self.setup.options;
-        let wait = self.ladder.failed(&cause, options, &mut self.rng);
+        let wait = self.failures.failed(&cause, options, &mut self.rng);
         let wait = wait.max(self.takeovers.least_wait(options.duplicate_wait, &mut self.rng));
         let next_try = now + wait;
         self.phase = Phase::Waiting { until: next_try };
         self.last_cause = Some(cause.clone());
-        self.set_state(ConnectionState::Disconnected { cause, attempt: self.ladder.attempt(), next_try });
+        self.set_state(ConnectionState::Disconnected { cause, attempt: self.failures.attempt(), next_try });
     }
 
     /// Whether the failure ends the client. Before the first login: a failure that a retry cannot change.
@@ -440,16 +441,16 @@ impl<T> Core<T> {
     }
 
     /// A failure ends the time since which the hub has accepted the client.
-    fn unsteady(&mut self, now: Instant) {
-        let Some(since) = self.steady.take() else { return };
+    fn end_accepted(&mut self, now: Instant) {
+        let Some(since) = self.accepted_since.take() else { return };
         let lasted = now.saturating_duration_since(since);
         if lasted >= self.setup.options.lasting {
-            self.ladder.reset();
+            self.failures.reset();
         }
         self.takeovers.lasted(lasted);
     }
 
-    fn disconnect(&mut self) {
+    fn release_connection(&mut self) {
         self.flights.lost();
         self.next_overdue = None;
     }
@@ -472,12 +473,12 @@ impl<T> Core<T> {
         }
     }
 
-    fn leave(&mut self, now: Instant) {
-        self.disconnect();
-        self.phase = Phase::Leaving { until: now + GOODBYE, then: Then::Reopen };
+    fn start_disconnect(&mut self, now: Instant) {
+        self.release_connection();
+        self.phase = Phase::Disconnecting { until: now + DISCONNECT_LIMIT, then: Then::Reopen };
     }
 
-    fn look_for_overdue(&mut self, now: Instant) {
+    fn check_overdue(&mut self, now: Instant) {
         self.next_overdue = self.flights.oldest().map(|it| it + self.ack_timeout);
         if self.next_overdue.is_some_and(|it| it <= now) {
             let after = self.ack_timeout;
@@ -491,14 +492,14 @@ impl<T> Core<T> {
             return;
         }
         let cause = self.last_cause.clone();
-        let cut = || Cut::Deadline(cause.clone());
+        let failure = || SendFailure::Deadline(cause.clone());
         let mut earliest = None;
         for _ in 0..self.waiting.len() {
             let Some(it) = self.waiting.pop_front() else { break };
             match it.deadline {
                 Some(deadline) if deadline <= now => {
                     self.freed += 1;
-                    self.resolved.push((it.ticket, Outcome::NotSent(cut())));
+                    self.resolved.push((it.ticket, Outcome::NotSent(failure())));
                     continue;
                 }
                 Some(deadline) => earliest = Some(earlier(earliest, deadline)),
@@ -509,9 +510,9 @@ impl<T> Core<T> {
         let resolved = &mut self.resolved;
         #[cfg(test)]
         self.flights.expire_twice(now, self.bugs.double_receipt, |ticket| {
-            resolved.push((ticket, Outcome::Unknown(cut())));
+            resolved.push((ticket, Outcome::Unknown(failure())));
         });
-        let in_flight = self.flights.expire(now, |ticket| resolved.push((ticket, Outcome::Unknown(cut()))));
+        let in_flight = self.flights.expire(now, |ticket| resolved.push((ticket, Outcome::Unknown(failure()))));
         self.next_expiry = [earliest, in_flight].into_iter().flatten().min().map(|it| it.max(now + DEADLINE_GRAIN));
     }
 

@@ -12,14 +12,14 @@ pub(crate) enum Outcome {
     /// No connection could carry the message, and none did.
     Refused(Box<ProtoError>),
     /// No connection carried the message.
-    NotSent(Cut),
+    NotSent(SendFailure),
     /// A connection carried the message, and no acknowledgement came.
-    Unknown(Cut),
+    Unknown(SendFailure),
 }
 
 /// Why a message was not acknowledged.
 #[derive(Debug, Clone)]
-pub(crate) enum Cut {
+pub(crate) enum SendFailure {
     /// Its deadline passed. Contains why the client was not connected, if it was not.
     Deadline(Option<DisconnectCause>),
     /// The client ended.

@@ -31,7 +31,7 @@ pub(super) enum Phase {
         until: Instant,
     },
     /// The connection is being closed in an orderly way.
-    Leaving {
+    Disconnecting {
         until: Instant,
         then: Then,
     },
@@ -56,7 +56,7 @@ pub(crate) enum Link {
     /// The connection of this attempt, while its token is being replaced.
     OpenRenewing(u64),
     /// The connection of this attempt, which is being closed in an orderly way.
-    Leaving(u64),
+    Disconnecting(u64),
     /// No connection, for ever.
     Ended,
 }

@@ -39,7 +39,7 @@ impl Takeovers {
 
     /// An accepted connection failed. Returns the number of takeovers if this looks like another one.
     pub(super) fn failed(&mut self, now: Instant, error: &TransportError) -> Option<u32> {
-        if !may_be_one(error) {
+        if !may_be_takeover(error) {
             return None;
         }
         if let Some(count) = &mut self.suspected {
@@ -65,7 +65,7 @@ impl Takeovers {
 
 /// Whether the peer closed the connection, in an orderly way or not. Timeouts of the client and network
 /// failures do not count.
-fn may_be_one(error: &TransportError) -> bool {
+fn may_be_takeover(error: &TransportError) -> bool {
     let TransportError::Closed { stage: Stage::Exchange, source, .. } = error else { return false };
     let by_peer = |kind| {
         matches!(

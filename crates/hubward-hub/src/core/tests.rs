@@ -138,7 +138,7 @@ fn the_waits_restart_only_after_a_connection_that_lasted() {
         connect(&mut core, now);
         now += seconds(lasted);
         now = lose(&mut core, now);
-        attempts.push(core.ladder.attempt());
+        attempts.push(core.failures.attempt());
     }
     assert_eq!(attempts, [1, 2, 3, 1, 2, 1]);
 }
@@ -151,14 +151,14 @@ fn a_planned_reconnect_does_not_interrupt_the_time_of_a_connection() {
         now += seconds(20);
         assert!(core.on_token_old(now));
         core.on_time(now);
-        core.on_left(now);
+        core.on_disconnected(now);
         core.on_opened(now, Some(FRESH));
         core.on_ready(now);
     }
-    core.ladder = Ladder::default();
-    core.ladder.failed(&DisconnectCause::Transport(Arc::new(closed())), &core.setup.options, &mut core.rng);
+    core.failures = FailureCounts::default();
+    core.failures.failed(&DisconnectCause::Transport(Arc::new(closed())), &core.setup.options, &mut core.rng);
     lose(&mut core, now);
-    assert_eq!(core.ladder.attempt(), 1, "the hub has accepted the client for a minute");
+    assert_eq!(core.failures.attempt(), 1, "the hub has accepted the client for a minute");
 }
 
 #[test]
@@ -193,7 +193,7 @@ fn a_hub_that_accepts_and_closes_is_retried_slowly_and_reported_as_a_duplicate()
         assert_eq!(found, suspected, "after {lasted} s");
     }
     let (at, lost) = (next_try(&core), core.attempts);
-    assert!(lost > 20 && core.ladder.attempt() == 1, "{at:?}");
+    assert!(lost > 20 && core.failures.attempt() == 1, "{at:?}");
 }
 
 #[test]
@@ -259,7 +259,7 @@ fn a_token_that_aged_during_an_attempt_is_replaced_before_the_hub_sees_it() {
         }
         assert!(core.on_token_old(now + seconds(1)));
         assert!(matches!(core.link(), Link::Opening(2)), "{:?}", core.link());
-        assert!(matches!(core.state, ConnectionState::Connecting) && core.ladder.attempt() == 0, "no failure");
+        assert!(matches!(core.state, ConnectionState::Connecting) && core.failures.attempt() == 0, "no failure");
     }
     let (mut core, now) = core(options());
     assert!(!core.on_token_old(now), "the next attempt signs its own token anyway");
@@ -369,14 +369,14 @@ fn a_renewal_waits_for_acknowledgements_holds_new_messages_and_is_not_a_failure(
     assert!(matches!(core.link(), Link::Open(1)));
     // The second acknowledgement takes too long, so the message is sent again on the new connection.
     core.on_time(due + seconds(5));
-    assert!(matches!(core.link(), Link::Leaving(1)));
-    core.on_left(due + seconds(5));
+    assert!(matches!(core.link(), Link::Disconnecting(1)));
+    core.on_disconnected(due + seconds(5));
     assert!(matches!(core.link(), Link::Opening(2)) && matches!(core.state, ConnectionState::Renewing));
     core.on_opened(due + seconds(6), Some(FRESH));
     core.on_ready(due + seconds(6));
     assert!(matches!(core.state, ConnectionState::Connected));
     assert_eq!(sends(&mut core, due + seconds(6)), [(2, true), (3, false)]);
-    assert_eq!(core.ladder.attempt(), 0);
+    assert_eq!(core.failures.attempt(), 0);
     assert_eq!(outcomes(&mut core), [(1, "acknowledged")]);
 }
 
@@ -470,7 +470,7 @@ fn a_message_past_its_deadline_is_not_sent_and_makes_room() {
     core.on_time(now + seconds(1));
     let (message, outcome) = core.resolved().pop().expect("one message is resolved");
     assert!(
-        matches!((message, outcome), (3, Outcome::NotSent(Cut::Deadline(Some(_))))),
+        matches!((message, outcome), (3, Outcome::NotSent(SendFailure::Deadline(Some(_))))),
         "says why the client was not connected"
     );
     assert_eq!(core.freed(), 1);

@@ -24,28 +24,28 @@ pub(crate) type WallClock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
 pub(super) struct Age {
     span: Duration,
     age: Duration,
-    looked: (Instant, SystemTime),
+    updated: (Instant, SystemTime),
 }
 
 impl Age {
     /// A token that is signed now.
     pub(super) const fn new(span: Duration, now: Instant, wall: SystemTime) -> Self {
-        Self { span, age: Duration::ZERO, looked: (now, wall) }
+        Self { span, age: Duration::ZERO, updated: (now, wall) }
     }
 
     /// Reads both clocks and returns whether the token is old. That age is later than the core's own timer, so
     /// the timer comes first unless a clock jumped or stopped.
-    pub(super) fn look(&mut self, now: Instant, wall: SystemTime) -> bool {
-        let (then, then_wall) = self.looked;
+    pub(super) fn update(&mut self, now: Instant, wall: SystemTime) -> bool {
+        let (then, then_wall) = self.updated;
         let by_wall = wall.duration_since(then_wall).unwrap_or_default();
         self.age = self.age.saturating_add(now.saturating_duration_since(then).max(by_wall));
-        self.looked = (now, wall);
+        self.updated = (now, wall);
         self.age >= self.span.mul_f64(0.92)
     }
 
     /// When the clocks were last read.
-    pub(super) const fn looked(&self) -> Instant {
-        self.looked.0
+    pub(super) const fn updated(&self) -> Instant {
+        self.updated.0
     }
 
     pub(super) const fn life(&self) -> Life {
@@ -128,7 +128,7 @@ mod tests {
     fn a_token_ages_by_the_clock_that_advanced_further() {
         // For each reading: seconds that the monotonic and the wall clock advanced. A token of 100 s is old
         // after 92 s.
-        for (looks, old, what) in [
+        for (readings, old, what) in [
             (&[(91, 91)][..], false, "both run"),
             (&[(92, 92)], true, "both run"),
             (&[(1, 92)], true, "the machine slept"),
@@ -141,11 +141,11 @@ mod tests {
             let (start, start_wall) = (Instant::now(), SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000));
             let mut age = Age::new(Duration::from_secs(100), start, start_wall);
             let (mut now, mut wall, mut found) = (start, start_wall, false);
-            for &(by, by_wall) in looks {
+            for &(by, by_wall) in readings {
                 now += Duration::from_secs(by);
                 let shift = Duration::from_secs(i64::unsigned_abs(by_wall));
                 wall = if by_wall < 0 { wall - shift } else { wall + shift };
-                found = age.look(now, wall);
+                found = age.update(now, wall);
             }
             assert_eq!(found, old, "{what}");
         }

@@ -22,7 +22,7 @@ pub(crate) struct Job {
 
 /// The response of a handler's task; each job sends exactly one.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Answer {
+pub(crate) struct CallResponse {
     pub(crate) connection: u64,
     pub(crate) id: CallId,
     pub(crate) status: i32,
@@ -98,13 +98,13 @@ impl Calls {
     }
 
     /// A job is done. Its response leaves only over the connection that the call came over.
-    pub(crate) fn on_answer(&mut self, up: Option<u64>, answer: Answer) {
+    pub(crate) fn on_response(&mut self, up: Option<u64>, response: CallResponse) {
         self.working = self.working.saturating_sub(1);
-        if up == Some(answer.connection) {
+        if up == Some(response.connection) {
             self.open = self.open.saturating_sub(1);
-            self.replies.push_back(Reply::Method { call: answer.id, status: answer.status, body: answer.body });
+            self.replies.push_back(Reply::Method { call: response.id, status: response.status, body: response.body });
         } else {
-            tracing::debug!(id = %Excerpt(&answer.id.0), "cannot send a method response: its connection has ended");
+            tracing::debug!(id = %Excerpt(&response.id.0), "cannot send a method response: its connection has ended");
             self.incoming.counters.add(|it| it.methods_unanswered += 1);
         }
     }
@@ -152,7 +152,7 @@ mod tests {
     use fastrand::Rng;
 
     fn calls(limit: usize) -> (Calls, Arc<Incoming>) {
-        let (incoming, _nudges) = Incoming::new(&HubOptions::default(), true);
+        let (incoming, _task_wakes) = Incoming::new(&HubOptions::default(), true);
         incoming.serve(Some("known".into()), Arc::new(|_| Box::pin(async { Ok(MethodResponse::new(200)) })));
         (Calls::new(incoming.clone(), limit), incoming)
     }
@@ -224,16 +224,16 @@ mod tests {
     #[test]
     fn a_response_leaves_only_over_the_connection_of_its_call() {
         let (mut calls, incoming) = calls(2);
-        let answer = |connection| Answer { connection, id: CallId("1".into()), status: 200, body: Bytes::new() };
+        let answer = |connection| CallResponse { connection, id: CallId("1".into()), status: 200, body: Bytes::new() };
         calls.on_call(Some(1), call("known", "1", b""));
         calls.on_call(None, call("known", "1", b""));
         assert_eq!(calls.jobs().drain(..).map(|it| it.connection).collect::<Vec<_>>(), [1], "no connection is up");
         calls.on_lost();
         assert!(calls.is_idle(), "calls of an ended connection do not count");
         calls.on_call(Some(2), call("known", "1", b""));
-        calls.on_answer(Some(2), answer(1));
+        calls.on_response(Some(2), answer(1));
         assert_eq!((reply(&mut calls), calls.is_idle()), (None, false));
-        calls.on_answer(Some(2), answer(2));
+        calls.on_response(Some(2), answer(2));
         assert!(!calls.is_flushed());
         assert_eq!((reply(&mut calls), calls.is_idle()), (Some(("1".into(), 200, String::new())), true));
         calls.on_reply(true);
@@ -270,7 +270,8 @@ mod tests {
                     }
                     6 | 7 if !working.is_empty() => {
                         let Job { call, connection, .. } = working.swap_remove(rng.usize(..working.len()));
-                        calls.on_answer(up, Answer { connection, id: call.id, status: 200, body: Bytes::new() });
+                        calls
+                            .on_response(up, CallResponse { connection, id: call.id, status: 200, body: Bytes::new() });
                     }
                     _ if up.is_some() => {
                         if let Some((id, ..)) = reply(&mut calls) {

@@ -5,7 +5,7 @@
 //! next version of the state; otherwise the client fetches the twin again.
 //!
 //! Everything is bounded in bytes: the state by [`Latest`](crate::latest::Latest), the waiting changes by
-//! [`KEPT_BYTES`]. If a change would make the state too large, the client fetches the twin once; if that does
+//! [`WAITING_BYTES_MAX`]. If a change would make the state too large, the client fetches the twin once; if that does
 //! not help, the hub violates the protocol.
 
 #[cfg(test)]
@@ -26,16 +26,16 @@ use crate::latest::{JSON_MAX, check_json};
 
 /// Maximum number of changes that wait for a fetched twin. Fewer arrive within a round trip; if more do, the
 /// client fetches the twin again.
-const KEPT: usize = 32;
+const WAITING_MAX: usize = 32;
 
 /// Maximum number of bytes of waiting changes, as JSON.
-const KEPT_BYTES: usize = JSON_MAX;
+const WAITING_BYTES_MAX: usize = JSON_MAX;
 
 /// Minimum time between two fetches that changes caused.
 const SPACING: Duration = Duration::from_secs(1);
 
 /// How long after the first response with an older version the client accepts a second one.
-const DOUBT: Duration = Duration::from_secs(5);
+const CONFIRM_AFTER: Duration = Duration::from_secs(5);
 
 /// The desired properties of one client.
 #[derive(Debug)]
@@ -44,10 +44,10 @@ pub(crate) struct Desired {
     incoming: Arc<Incoming>,
     followed: bool,
     /// The number of the last state that receivers were woken for.
-    told: u64,
+    announced: u64,
     phase: Phase,
     /// Changes of this connection that wait for a fetched twin.
-    kept: Vec<Notice>,
+    waiting: Vec<Notice>,
     /// Whether a change was dropped since the twin was requested.
     missed: bool,
     /// Fetches in a row that did not lead to a complete state.
@@ -57,7 +57,7 @@ pub(crate) struct Desired {
     /// Since when the hub returns an older version than the known one, on this connection.
     older_since: Option<Instant>,
     /// Whether a change on this connection exceeded the bounds, so that the client fetched the twin.
-    overgrown: bool,
+    was_too_large: bool,
     /// How the hub violated the protocol on this connection, until the driver takes it.
     broken: Option<ProtoError>,
 }
@@ -76,9 +76,9 @@ enum Phase {
     #[default]
     Off,
     /// The twin must be fetched at that moment.
-    Resting(Instant),
+    FetchAt(Instant),
     /// The twin must be fetched now.
-    Due,
+    FetchNow,
     /// The twin is requested.
     Fetching,
     /// Each change continues the state.
@@ -90,14 +90,14 @@ impl Desired {
         Self {
             incoming,
             followed: false,
-            told: 0,
+            announced: 0,
             phase: Phase::default(),
-            kept: Vec::new(),
+            waiting: Vec::new(),
             missed: false,
             failures: 0,
             asked_at: None,
             older_since: None,
-            overgrown: false,
+            was_too_large: false,
             broken: None,
         }
     }
@@ -110,21 +110,21 @@ impl Desired {
     /// This connection delivers changes from now on.
     pub(crate) fn on_watched(&mut self) {
         if self.phase == Phase::Off {
-            self.phase = Phase::Due;
+            self.phase = Phase::FetchNow;
         }
     }
 
     /// The connection has ended.
     pub(crate) fn on_lost(&mut self) {
         self.phase = Phase::Off;
-        self.kept = Vec::new();
+        self.waiting = Vec::new();
         (self.missed, self.failures, self.asked_at, self.older_since) = (false, 0, None, None);
-        (self.overgrown, self.broken) = (false, None);
+        (self.was_too_large, self.broken) = (false, None);
     }
 
     /// Whether the twin must be fetched now.
     pub(crate) fn is_due(&self) -> bool {
-        self.phase == Phase::Due
+        self.phase == Phase::FetchNow
     }
 
     /// The twin was requested.
@@ -135,23 +135,23 @@ impl Desired {
 
     /// Handles timers that are due; may be called before [`Desired::next_deadline`].
     pub(crate) fn on_time(&mut self, now: Instant) {
-        if matches!(self.phase, Phase::Resting(until) if until <= now) {
-            self.phase = Phase::Due;
+        if matches!(self.phase, Phase::FetchAt(until) if until <= now) {
+            self.phase = Phase::FetchNow;
         }
     }
 
     /// The latest moment for the next call of [`Desired::on_time`].
     pub(crate) const fn next_deadline(&self) -> Option<Instant> {
         match self.phase {
-            Phase::Resting(until) => Some(until),
+            Phase::FetchAt(until) => Some(until),
             _ => None,
         }
     }
 
     /// Whether the newest state changed since the last call.
-    pub(crate) fn has_news(&mut self) -> bool {
+    pub(crate) fn has_changed(&mut self) -> bool {
         let number = self.incoming.latest.number();
-        std::mem::replace(&mut self.told, number) != number
+        std::mem::replace(&mut self.announced, number) != number
     }
 
     /// Returns, once, how the hub violated the protocol on this connection, which must then end.
@@ -162,7 +162,7 @@ impl Desired {
     /// Fetching the twin failed.
     pub(crate) fn on_failed(&mut self, now: Instant, rng: &mut Rng, asked: Option<Duration>) {
         if self.phase == Phase::Fetching {
-            self.again(now, rng, asked);
+            self.retry_later(now, rng, asked);
         }
     }
 
@@ -176,17 +176,17 @@ impl Desired {
             Err(problem) => {
                 let limit = &self.incoming.warnings.unreadable_twin;
                 limit.log(|| tracing::warn!(%problem, "cannot read the twin; fetching it again"));
-                return self.again(now, rng, None);
+                return self.retry_later(now, rng, None);
             }
         };
         if let Some(known) = self.incoming.latest.version()
             && fetched.version < known
         {
             let since = *self.older_since.get_or_insert(now);
-            if self.asked_at.is_none_or(|it| it < since + DOUBT) {
+            if self.asked_at.is_none_or(|it| it < since + CONFIRM_AFTER) {
                 tracing::debug!(known, fetched = fetched.version, "the twin has an older version; fetching it again");
-                self.phase = Phase::Resting(since + DOUBT);
-                return self.hurry(now);
+                self.phase = Phase::FetchAt(since + CONFIRM_AFTER);
+                return self.fetch_sooner(now);
             }
             tracing::info!(known, fetched = fetched.version, "the twin was created again");
         }
@@ -194,7 +194,7 @@ impl Desired {
         match self.incoming.latest.replace(fetched) {
             Ok(()) => self.catch_up(now, rng),
             // The twin itself is too large.
-            Err(problem) => self.break_off(problem),
+            Err(problem) => self.fail_connection(problem),
         }
     }
 
@@ -218,7 +218,7 @@ impl Desired {
         }
         if let Err(problem) = check_json(body.len()) {
             let was_live = self.phase == Phase::Live;
-            return self.outgrow(now, problem, was_live);
+            return self.on_too_large(now, problem, was_live);
         }
         match Properties::parse_patch(body) {
             Ok(change) => self.keep(Notice { change, bytes: body.len() }),
@@ -228,7 +228,7 @@ impl Desired {
                 });
                 self.missed = true;
                 if self.phase == Phase::Live {
-                    self.again(now, rng, None);
+                    self.retry_later(now, rng, None);
                 }
                 return;
             }
@@ -236,39 +236,39 @@ impl Desired {
         if self.phase == Phase::Live {
             self.catch_up(now, rng);
         } else {
-            self.hurry(now);
+            self.fetch_sooner(now);
         }
     }
 
     /// If the hub returned an older twin and then sends a change that is newer than the known state, the client
     /// fetches the twin sooner than planned. It does not merge the change into the known state, since the twin
     /// may have been created again: the result would be a state that never existed.
-    fn hurry(&mut self, now: Instant) {
+    fn fetch_sooner(&mut self, now: Instant) {
         let known = self.incoming.latest.version();
-        let (Phase::Resting(until), Some(_), Some(known)) = (self.phase, self.older_since, known) else { return };
-        if self.kept.iter().any(|it| it.change.version > known) {
+        let (Phase::FetchAt(until), Some(_), Some(known)) = (self.phase, self.older_since, known) else { return };
+        if self.waiting.iter().any(|it| it.change.version > known) {
             let next = self.asked_at.map_or(now, |it| it + SPACING).max(now);
-            self.phase = if next > now { Phase::Resting(until.min(next)) } else { Phase::Due };
+            self.phase = if next > now { Phase::FetchAt(until.min(next)) } else { Phase::FetchNow };
         }
     }
 
     fn keep(&mut self, notice: Notice) {
-        let bytes: usize = self.kept.iter().map(|it| it.bytes).sum();
-        if self.kept.len() >= KEPT || bytes + notice.bytes > KEPT_BYTES {
-            self.kept.clear();
+        let bytes: usize = self.waiting.iter().map(|it| it.bytes).sum();
+        if self.waiting.len() >= WAITING_MAX || bytes + notice.bytes > WAITING_BYTES_MAX {
+            self.waiting.clear();
             self.missed = true;
         }
-        self.kept.push(notice);
+        self.waiting.push(notice);
     }
 
     /// Continues the state with the waiting changes.
     fn catch_up(&mut self, now: Instant, rng: &mut Rng) {
         let latest = &self.incoming.latest;
         let Some(mut known) = latest.version() else { return };
-        self.kept.sort_by_key(|it| it.change.version);
+        self.waiting.sort_by_key(|it| it.change.version);
         let mut gap = Vec::new();
         let mut problem = None;
-        for notice in self.kept.drain(..) {
+        for notice in self.waiting.drain(..) {
             match notice.change.version.cmp(&known.saturating_add(1)) {
                 Ordering::Less => {}
                 Ordering::Equal => match latest.merge(&notice.change) {
@@ -282,48 +282,48 @@ impl Desired {
             }
         }
         if let Some(problem) = problem {
-            return self.outgrow(now, problem, true);
+            return self.on_too_large(now, problem, true);
         }
         let was_live = self.phase == Phase::Live;
-        self.kept = gap;
-        if self.kept.is_empty() && !self.missed {
+        self.waiting = gap;
+        if self.waiting.is_empty() && !self.missed {
             (self.phase, self.failures) = (Phase::Live, 0);
         } else if was_live {
             tracing::debug!("a change of desired properties was missed; fetching the twin");
             self.fetch_soon(now);
         } else {
-            self.again(now, rng, None);
+            self.retry_later(now, rng, None);
         }
     }
 
     fn fetch_soon(&mut self, now: Instant) {
         let next = self.asked_at.map_or(now, |it| it + SPACING);
-        self.phase = if next > now { Phase::Resting(next) } else { Phase::Due };
+        self.phase = if next > now { Phase::FetchAt(next) } else { Phase::FetchNow };
     }
 
     /// A change would make the state too large. The first time on a connection, the client fetches the twin,
     /// which shows what the hub really has. `idle` says that no fetch is planned already.
-    fn outgrow(&mut self, now: Instant, problem: ProtoError, idle: bool) {
-        if std::mem::replace(&mut self.overgrown, true) {
-            return self.break_off(problem);
+    fn on_too_large(&mut self, now: Instant, problem: ProtoError, idle: bool) {
+        if std::mem::replace(&mut self.was_too_large, true) {
+            return self.fail_connection(problem);
         }
         tracing::debug!(%problem, "a change would make the desired properties too large; fetching the twin");
-        self.kept.clear();
+        self.waiting.clear();
         self.missed = true;
         if idle {
             self.fetch_soon(now);
         }
     }
 
-    fn break_off(&mut self, problem: ProtoError) {
+    fn fail_connection(&mut self, problem: ProtoError) {
         self.broken.get_or_insert(problem);
         // The client ignores the rest of this connection.
         self.phase = Phase::Off;
-        self.kept.clear();
+        self.waiting.clear();
     }
 
-    fn again(&mut self, now: Instant, rng: &mut Rng, asked: Option<Duration>) {
+    fn retry_later(&mut self, now: Instant, rng: &mut Rng, asked: Option<Duration>) {
         self.failures = self.failures.saturating_add(1);
-        self.phase = Phase::Resting(now + wait(rng, self.failures, asked));
+        self.phase = Phase::FetchAt(now + wait(rng, self.failures, asked));
     }
 }

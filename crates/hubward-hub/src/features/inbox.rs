@@ -34,56 +34,56 @@ pub(crate) struct MessageInbox {
     waiting: VecDeque<Delivery>,
     waiting_bytes: usize,
     /// Messages that the program took and has not settled yet.
-    in_hands: usize,
+    unsettled: usize,
     /// Bytes of the messages that the program took and has not dropped, whatever connection they came over.
     held_bytes: usize,
     /// Settlements that wait for the connection. Bounded by the number of received messages.
-    back: VecDeque<Back>,
+    settlements: VecDeque<Settlement>,
     /// The settlement that the connection is accepting.
-    leaving: Option<Leaving>,
+    settling: Option<Settling>,
     /// The messages of this connection that the hub has not seen acknowledged, oldest first, and whether each
     /// is completed. `None` if acknowledgements need no order.
-    line: Option<BTreeMap<Lock, bool>>,
+    ack_order: Option<BTreeMap<Lock, bool>>,
     has_receiver: bool,
     waker: Option<Waker>,
     ended: Option<CloseReason>,
-    left_warning: WarningLimit,
+    full_warning: WarningLimit,
     lost_warning: WarningLimit,
 }
 
 /// Sends the result of a settlement to the program.
-type Told = oneshot::Sender<Result<(), Unsettled>>;
+type SettleSender = oneshot::Sender<Result<(), Unsettled>>;
 
 #[derive(Debug)]
-enum Back {
+enum Settlement {
     Settled {
         lock: Lock,
         verdict: Verdict,
-        told: Told,
+        sender: SettleSender,
     },
     /// The program dropped the message, or the client never queued it.
-    Left(Lock),
+    Released(Lock),
 }
 
 #[derive(Debug)]
-struct Leaving {
+struct Settling {
     lock: Lock,
-    told: Told,
+    sender: SettleSender,
 }
 
 /// Wake-ups to deliver after the lock on the inbox is released: a woken task may run any code.
 #[derive(Debug, Default)]
 #[must_use = "tasks wait for these wake-ups"]
-pub(crate) struct Tidings {
-    settled: Vec<(Told, Result<(), Unsettled>)>,
+pub(crate) struct WakeUps {
+    settled: Vec<(SettleSender, Result<(), Unsettled>)>,
     receiver: Option<Waker>,
 }
 
-impl Tidings {
-    pub(crate) fn tell(self) {
-        for (told, what) in self.settled {
+impl WakeUps {
+    pub(crate) fn send(self) {
+        for (sender, what) in self.settled {
             // The program may have stopped waiting for the result.
-            let _unheard = told.send(what);
+            let _unawaited = sender.send(what);
         }
         if let Some(receiver) = self.receiver {
             receiver.wake();
@@ -113,7 +113,7 @@ impl From<Unsettled> for SettleError {
 #[derive(Debug)]
 pub(crate) struct Taken {
     pub(crate) connection: u64,
-    /// The size to pass to [`MessageInbox::release`].
+    /// The size to pass to [`MessageInbox::release_bytes`].
     pub(crate) bytes: usize,
     pub(crate) delivery: Delivery,
 }
@@ -127,15 +127,15 @@ impl MessageInbox {
             up: None,
             waiting: VecDeque::new(),
             waiting_bytes: 0,
-            in_hands: 0,
+            unsettled: 0,
             held_bytes: 0,
-            back: VecDeque::new(),
-            leaving: None,
-            line: in_order.then(BTreeMap::new),
+            settlements: VecDeque::new(),
+            settling: None,
+            ack_order: in_order.then(BTreeMap::new),
             has_receiver: false,
             waker: None,
             ended: None,
-            left_warning: WarningLimit::new("the receive queue is full"),
+            full_warning: WarningLimit::new("the receive queue is full"),
             lost_warning: WarningLimit::new("the receive queue is full; a message is lost, since it came with QoS 0"),
         }
     }
@@ -148,7 +148,7 @@ impl MessageInbox {
 
     /// The connection has ended: the hub delivers its unacknowledged messages again. Messages that the hub does
     /// not deliver again stay.
-    pub(crate) fn on_lost(&mut self, counters: &Counters) -> Tidings {
+    pub(crate) fn on_lost(&mut self, counters: &Counters) -> WakeUps {
         self.clear(&Unsettled::Stale, counters)
     }
 
@@ -159,14 +159,14 @@ impl MessageInbox {
         let fits = self.waiting.len() < self.limit
             && (self.waiting.is_empty() || self.waiting_bytes + size <= RECEIVE_BYTES)
             && (self.held_bytes == 0 || self.held_bytes + self.waiting_bytes + size <= HELD_BYTES);
-        if let (Some(line), Some(lock)) = (&mut self.line, delivery.lock) {
-            line.insert(lock, false);
+        if let (Some(order), Some(lock)) = (&mut self.ack_order, delivery.lock) {
+            order.insert(lock, false);
         }
         if !fits || self.up.is_none() {
             if let Some(lock) = delivery.lock {
-                self.back.extend(self.up.is_some().then_some(Back::Left(lock)));
+                self.settlements.extend(self.up.is_some().then_some(Settlement::Released(lock)));
                 counters.add(|it| it.messages_left += 1);
-                self.left_warning.log(|| {
+                self.full_warning.log(|| {
                     tracing::warn!("the receive queue is full; the hub will deliver this message again");
                 });
             } else {
@@ -184,60 +184,60 @@ impl MessageInbox {
 
     /// Returns the next settlement for the connection; the driver then calls [`MessageInbox::on_reply`].
     pub(crate) fn next(&mut self) -> Option<Reply> {
-        Some(match self.back.pop_front()? {
-            Back::Settled { lock, verdict, told } => {
-                self.leaving = Some(Leaving { lock, told });
+        Some(match self.settlements.pop_front()? {
+            Settlement::Settled { lock, verdict, sender } => {
+                self.settling = Some(Settling { lock, sender });
                 Reply::Settle { lock, verdict }
             }
-            Back::Left(lock) => Reply::Leave { lock },
+            Settlement::Released(lock) => Reply::Leave { lock },
         })
     }
 
     /// Reports whether the connection accepted the settlement that [`MessageInbox::next`] returned.
-    pub(crate) fn on_reply(&mut self, taken: bool, counters: &Counters) -> Tidings {
+    pub(crate) fn on_reply(&mut self, taken: bool, counters: &Counters) -> WakeUps {
         // No caller waits for the result of a released message.
-        let Some(Leaving { lock, told }) = self.leaving.take() else { return Tidings::default() };
+        let Some(Settling { lock, sender }) = self.settling.take() else { return WakeUps::default() };
         if taken {
             self.completed(lock);
         } else {
             counters.add(|it| it.messages_stale += 1);
         }
         let what = if taken { Ok(()) } else { Err(Unsettled::Stale) };
-        Tidings { settled: vec![(told, what)], receiver: None }
+        WakeUps { settled: vec![(sender, what)], receiver: None }
     }
 
     /// Marks a message as completed and removes those whose acknowledgements can now reach the hub.
     fn completed(&mut self, lock: Lock) {
-        let Some(line) = &mut self.line else { return };
-        if let Some(completed) = line.get_mut(&lock) {
+        let Some(order) = &mut self.ack_order else { return };
+        if let Some(completed) = order.get_mut(&lock) {
             *completed = true;
         }
-        while line.first_entry().is_some_and(|it| *it.get()) {
-            line.pop_first();
+        while order.first_entry().is_some_and(|it| *it.get()) {
+            order.pop_first();
         }
     }
 
     /// Whether the program holds no message, and no settlement waits for the connection.
     pub(crate) fn is_idle(&self) -> bool {
-        self.in_hands == 0 && self.is_flushed()
+        self.unsettled == 0 && self.is_flushed()
     }
 
     /// Whether the connection has every settlement.
     pub(crate) fn is_flushed(&self) -> bool {
-        self.back.is_empty()
+        self.settlements.is_empty()
     }
 
     /// The client has ended.
-    pub(crate) fn end(&mut self, reason: &CloseReason, counters: &Counters) -> Tidings {
-        let mut tidings = self.clear(&Unsettled::Closed(reason.clone()), counters);
+    pub(crate) fn end(&mut self, reason: &CloseReason, counters: &Counters) -> WakeUps {
+        let mut wake_ups = self.clear(&Unsettled::Closed(reason.clone()), counters);
         let lost = self.waiting.drain(..).len() as u64;
         self.waiting_bytes = 0;
         counters.add(|it| it.messages_lost += lost);
         self.ended.get_or_insert_with(|| reason.clone());
-        tidings.receiver = self.waker.take();
-        self.left_warning.finish();
+        wake_ups.receiver = self.waker.take();
+        self.full_warning.finish();
         self.lost_warning.finish();
-        tidings
+        wake_ups
     }
 
     // Calls of the program.
@@ -261,7 +261,7 @@ impl MessageInbox {
         let bytes = size(&delivery.message);
         self.waiting_bytes -= bytes;
         self.held_bytes += bytes;
-        self.in_hands += usize::from(delivery.lock.is_some());
+        self.unsettled += usize::from(delivery.lock.is_some());
         Some(Taken { connection, bytes, delivery })
     }
 
@@ -294,36 +294,36 @@ impl MessageInbox {
             counters.add(|it| it.messages_stale += 1);
             return Err(Unsettled::Stale);
         }
-        self.in_hands -= 1;
-        let (told, hears) = oneshot::channel();
-        self.back.push_back(Back::Settled { lock, verdict, told });
-        Ok(hears)
+        self.unsettled -= 1;
+        let (sender, receiver) = oneshot::channel();
+        self.settlements.push_back(Settlement::Settled { lock, verdict, sender });
+        Ok(receiver)
     }
 
     /// The program dropped a message: frees its bytes.
-    pub(crate) const fn release(&mut self, bytes: usize) {
+    pub(crate) const fn release_bytes(&mut self, bytes: usize) {
         self.held_bytes = self.held_bytes.saturating_sub(bytes);
     }
 
     /// The program dropped a message without settling it.
-    pub(crate) fn leave(&mut self, connection: u64, lock: Lock, counters: &Counters) {
+    pub(crate) fn drop_unsettled(&mut self, connection: u64, lock: Lock, counters: &Counters) {
         counters.add(|it| it.messages_unsettled += 1);
         if self.up == Some(connection) {
-            self.in_hands -= 1;
-            self.back.push_back(Back::Left(lock));
+            self.unsettled -= 1;
+            self.settlements.push_back(Settlement::Released(lock));
         }
     }
 
-    fn clear(&mut self, why: &Unsettled, counters: &Counters) -> Tidings {
+    fn clear(&mut self, why: &Unsettled, counters: &Counters) -> WakeUps {
         self.up = None;
-        self.in_hands = 0;
+        self.unsettled = 0;
         let waited = self.waiting.len();
         self.waiting.retain(|it| it.lock.is_none());
         self.waiting_bytes = self.waiting.iter().map(|it| size(&it.message)).sum();
-        let held_back = self.line.iter_mut().flat_map(std::mem::take).filter(|(_, completed)| *completed).count();
-        let stale = self.back.drain(..).filter_map(|it| match it {
-            Back::Settled { told, .. } => Some((told, Err(why.clone()))),
-            Back::Left(_) => None,
+        let held_back = self.ack_order.iter_mut().flat_map(std::mem::take).filter(|(_, completed)| *completed).count();
+        let stale = self.settlements.drain(..).filter_map(|it| match it {
+            Settlement::Settled { sender, .. } => Some((sender, Err(why.clone()))),
+            Settlement::Released(_) => None,
         });
         let settled: Vec<_> = stale.collect();
         counters.add(|it| {
@@ -331,7 +331,7 @@ impl MessageInbox {
             it.messages_stale += settled.len() as u64;
             it.messages_held_back += held_back as u64;
         });
-        Tidings { settled, receiver: None }
+        WakeUps { settled, receiver: None }
     }
 }
 
@@ -381,12 +381,12 @@ mod tests {
                 let mut left = Vec::new();
                 while let Some(reply) = inbox.next() {
                     let Reply::Leave { lock } = reply else { panic!("{reply:?}") };
-                    inbox.on_reply(true, &counters).tell();
+                    inbox.on_reply(true, &counters).send();
                     left.push(lock);
                 }
                 assert_eq!(left.len() as u64, lock.map_or(0, |_| over), "{limit} {sizes:?}");
                 while let Some(Taken { delivery, bytes, .. }) = inbox.take() {
-                    inbox.release(bytes);
+                    inbox.release_bytes(bytes);
                     assert!(delivery.lock.is_none_or(|it| !left.contains(&it)), "{limit} {sizes:?}");
                 }
                 assert_eq!(inbox.waiting_bytes, 0);
@@ -405,7 +405,7 @@ mod tests {
                 let _nobody = inbox.on_message(delivery(Some(lock), bytes), &counters);
                 held.extend(inbox.take());
             }
-            inbox.on_lost(&counters).tell();
+            inbox.on_lost(&counters).send();
             assert_eq!(held.len(), HELD_BYTES / bytes - 1, "connection {connection}, each a little more than its body");
         }
         assert_eq!(counters.snapshot().messages_left, 4 * 64 - held.len() as u64);
@@ -413,11 +413,11 @@ mod tests {
         inbox.on_ready(5);
         let _nobody = inbox.on_message(delivery(Some(1), bytes), &counters);
         assert!(inbox.take().is_none());
-        inbox.release(held.pop().expect("some").bytes);
+        inbox.release_bytes(held.pop().expect("some").bytes);
         let _nobody = inbox.on_message(delivery(Some(2), bytes), &counters);
         let taken = inbox.take().expect("the message fits");
-        inbox.release(taken.bytes);
-        held.drain(..).for_each(|it| inbox.release(it.bytes));
+        inbox.release_bytes(taken.bytes);
+        held.drain(..).for_each(|it| inbox.release_bytes(it.bytes));
         assert_eq!((inbox.held_bytes, inbox.waiting_bytes), (0, 0));
         // A message larger than the bound fits only if it is alone.
         let huge = delivery(Some(3), RECEIVE_BYTES * 2);
@@ -440,7 +440,7 @@ mod tests {
         for (lock, bytes) in [(None, 1), (Some(1), 2), (None, 3), (Some(2), 4), (None, 5)] {
             let _nobody = inbox.on_message(delivery(lock, bytes), &counters);
         }
-        inbox.on_lost(&counters).tell();
+        inbox.on_lost(&counters).send();
         let taken = |inbox: &mut MessageInbox| {
             let Taken { delivery, .. } = inbox.take()?;
             Some((delivery.lock, delivery.message.body.len()))
@@ -449,8 +449,8 @@ mod tests {
         inbox.on_ready(2);
         let _nobody = inbox.on_message(delivery(Some(0), 2), &counters);
         assert_eq!(taken(&mut inbox), Some((None, 3)));
-        inbox.on_lost(&counters).tell();
-        inbox.end(&CloseReason::Requested, &counters).tell();
+        inbox.on_lost(&counters).send();
+        inbox.end(&CloseReason::Requested, &counters).send();
         assert_eq!((taken(&mut inbox), inbox.waiting_bytes), (None, 0));
         let counts = counters.snapshot();
         assert_eq!((counts.messages_discarded, counts.messages_lost), (3, 1));
@@ -467,23 +467,23 @@ mod tests {
                 inbox.take().expect("a message");
             }
             let complete = |inbox: &mut MessageInbox, lock| {
-                let _told = inbox.settle(1, Lock(lock), Verdict::Complete, &counters).expect("the same connection");
+                let _result = inbox.settle(1, Lock(lock), Verdict::Complete, &counters).expect("the same connection");
                 assert!(matches!(inbox.next(), Some(Reply::Settle { .. })));
-                inbox.on_reply(true, &counters).tell();
+                inbox.on_reply(true, &counters).send();
             };
             for lock in [1, 3, 4, 6] {
                 complete(&mut inbox, lock);
             }
-            inbox.leave(1, Lock(2), &counters);
+            inbox.drop_unsettled(1, Lock(2), &counters);
             assert!(matches!(inbox.next(), Some(Reply::Leave { lock: Lock(2) })));
-            inbox.on_reply(true, &counters).tell();
+            inbox.on_reply(true, &counters).send();
             // The message is delivered again, and two of those behind it follow it.
             let _nobody = inbox.on_message(delivery(Some(2), 1), &counters);
             inbox.take().expect("a message");
             complete(&mut inbox, 2);
-            inbox.on_lost(&counters).tell();
+            inbox.on_lost(&counters).send();
             inbox.on_ready(2);
-            inbox.on_lost(&counters).tell();
+            inbox.on_lost(&counters).send();
             let counts = counters.snapshot();
             assert_eq!((counts.messages_held_back, counts.messages_unsettled), (u64::from(in_order), 1));
         }
@@ -509,21 +509,21 @@ mod tests {
         let _nobody = inbox.on_message(delivery(Some(7), 1), &counters);
         let taken = inbox.take().expect("a message");
         assert_eq!((taken.connection, inbox.is_idle()), (1, false));
-        let mut told = inbox.settle(1, Lock(7), Verdict::Complete, &counters).expect("the same connection");
-        assert!(!inbox.is_flushed() && told.try_recv().is_err());
+        let mut result = inbox.settle(1, Lock(7), Verdict::Complete, &counters).expect("the same connection");
+        assert!(!inbox.is_flushed() && result.try_recv().is_err());
         assert!(matches!(inbox.next(), Some(Reply::Settle { lock: Lock(7), verdict: Verdict::Complete })));
-        let tidings = inbox.on_reply(true, &counters);
-        assert!(told.try_recv().is_err(), "the result comes only after the lock is released");
-        tidings.tell();
-        assert!(matches!(told.try_recv(), Ok(Ok(()))) && inbox.is_idle());
+        let wake_ups = inbox.on_reply(true, &counters);
+        assert!(result.try_recv().is_err(), "the result comes only after the lock is released");
+        wake_ups.send();
+        assert!(matches!(result.try_recv(), Ok(Ok(()))) && inbox.is_idle());
 
         let _nobody = inbox.on_message(delivery(Some(8), 1), &counters);
         let _nobody = inbox.on_message(delivery(Some(9), 1), &counters);
         inbox.take().expect("a message");
-        let mut told = inbox.settle(1, Lock(8), Verdict::Complete, &counters).expect("the same connection");
+        let mut result = inbox.settle(1, Lock(8), Verdict::Complete, &counters).expect("the same connection");
         inbox.take().expect("a message");
-        inbox.on_lost(&counters).tell();
-        assert!(matches!(told.try_recv(), Ok(Err(Unsettled::Stale))));
+        inbox.on_lost(&counters).send();
+        assert!(matches!(result.try_recv(), Ok(Err(Unsettled::Stale))));
         inbox.on_ready(2);
         assert!(matches!(inbox.settle(1, Lock(9), Verdict::Complete, &counters), Err(Unsettled::Stale)));
         assert!(inbox.next().is_none() && inbox.is_idle());
@@ -547,14 +547,14 @@ mod tests {
             let mut inbox = MessageInbox::new(limit, true);
             let (mut up, mut connections, mut locks) = (None, 0, 0);
             let mut held: Vec<Held> = Vec::new();
-            let mut told = Vec::new();
+            let mut results = Vec::new();
             let (mut came, mut taken, mut locked, mut given) = (0, 0, 0, 0);
             // What the connection received, and whether it ended.
             let (mut line, mut held_back) = (Vec::new(), 0);
             for _ in 0..400 {
                 match rng.u8(..12) {
                     0 if up.take().is_some() => {
-                        inbox.on_lost(&counters).tell();
+                        inbox.on_lost(&counters).send();
                         held_back += line.drain(..).filter(|(_, done)| *done).count() as u64;
                     }
                     1 if up.is_none() => {
@@ -578,14 +578,14 @@ mod tests {
                     }
                     8 | 9 if !held.is_empty() => {
                         let Held { connection, lock, bytes } = held.swap_remove(rng.usize(..held.len()));
-                        inbox.release(bytes);
+                        inbox.release_bytes(bytes);
                         let Some(lock) = lock else { continue };
                         if rng.u8(..4) == 0 {
-                            inbox.leave(connection, lock, &counters);
+                            inbox.drop_unsettled(connection, lock, &counters);
                         } else {
                             let settled = inbox.settle(connection, lock, Verdict::Complete, &counters);
                             assert_eq!(settled.is_ok(), up == Some(connection), "seed {seed}");
-                            told.extend(settled);
+                            results.extend(settled);
                         }
                     }
                     _ if up.is_some() => {
@@ -597,7 +597,7 @@ mod tests {
                             };
                             assert_eq!(Some(lock.0 / 1000), up, "seed {seed}");
                             let taken = rng.u8(..10) > 0;
-                            inbox.on_reply(taken, &counters).tell();
+                            inbox.on_reply(taken, &counters).send();
                             given += u64::from(taken && settles);
                             if taken && settles {
                                 line.iter_mut().filter(|it| it.0 == lock.0).for_each(|it| it.1 = true);
@@ -611,19 +611,19 @@ mod tests {
                 assert!(inbox.waiting.len() <= limit && inbox.waiting_bytes <= RECEIVE_BYTES, "seed {seed}");
                 assert_eq!(inbox.held_bytes, held.iter().map(|it| it.bytes).sum::<usize>(), "seed {seed}");
                 assert!(inbox.held_bytes <= HELD_BYTES, "seed {seed}");
-                let in_hands = held.iter().any(|it| up == Some(it.connection) && it.lock.is_some());
-                assert_eq!(inbox.is_idle(), !in_hands && inbox.is_flushed(), "seed {seed}");
+                let unsettled = held.iter().any(|it| up == Some(it.connection) && it.lock.is_some());
+                assert_eq!(inbox.is_idle(), !unsettled && inbox.is_flushed(), "seed {seed}");
             }
-            inbox.end(&CloseReason::Requested, &counters).tell();
+            inbox.end(&CloseReason::Requested, &counters).send();
             held_back += line.iter().filter(|(_, done)| *done).count() as u64;
             let counts = counters.snapshot();
             let untaken = counts.messages_left + counts.messages_discarded + counts.messages_lost;
             assert_eq!(came, taken + untaken, "seed {seed}");
             assert_eq!(counts.messages_held_back, held_back, "seed {seed}");
-            let in_hands = held.iter().filter(|it| it.lock.is_some()).count() as u64;
-            let ends = given + counts.messages_stale + counts.messages_unsettled + in_hands;
+            let unsettled = held.iter().filter(|it| it.lock.is_some()).count() as u64;
+            let ends = given + counts.messages_stale + counts.messages_unsettled + unsettled;
             assert_eq!(locked, ends, "seed {seed}");
-            let heard = told.into_iter().map(|mut it| it.try_recv().expect("every settlement has a result"));
+            let heard = results.into_iter().map(|mut it| it.try_recv().expect("every settlement has a result"));
             assert_eq!(heard.filter(Result::is_ok).count() as u64, given, "seed {seed}");
         }
     }
@@ -650,7 +650,7 @@ mod tests {
         assert!(matches!(inbox.take_or_wait(&waker), (None, None)));
         assert!(inbox.detach().is_some() && inbox.attach());
         assert!(matches!(inbox.take_or_wait(&waker), (None, None)));
-        inbox.end(&CloseReason::Dropped, &counters).tell();
+        inbox.end(&CloseReason::Dropped, &counters).send();
         assert!(matches!(inbox.take_or_wait(&waker), (Some(Err(CloseReason::Dropped)), None)));
         assert_eq!(count.0.load(std::sync::atomic::Ordering::Relaxed), 2);
     }

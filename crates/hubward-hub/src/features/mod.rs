@@ -21,7 +21,7 @@ use hubward_transport::{Downstream, Feature, ProtoError, Reply, Tag, Upstream};
 use tokio::time::Instant;
 
 use self::calls::Calls;
-pub(crate) use self::calls::{Answer, Job, is_json_or_empty};
+pub(crate) use self::calls::{CallResponse, Job, is_json_or_empty};
 pub(crate) use self::inbox::{MessageInbox, Taken, Unsettled};
 pub(crate) use self::tags::{RequestTags, is_request};
 use self::twins::Twins;
@@ -32,16 +32,16 @@ use crate::{CloseReason, HubOptions};
 
 /// A program's request, besides telemetry. Add new kinds here and in [`Features::on_command`].
 #[derive(Debug)]
-pub(crate) enum Wish {
+pub(crate) enum Request {
     /// A twin request: a read or a report.
-    Twin(twin_requests::Question),
+    Twin(twin_requests::TwinRequest),
 }
 
 /// What the driver gives to the connection.
 #[derive(Debug)]
 pub(crate) enum Out {
     /// A request that the hub answers under the tag.
-    Ask(Tag, Upstream),
+    Request(Tag, Upstream),
     /// A reply to something that came over this connection.
     Reply(Reply),
 }
@@ -80,9 +80,9 @@ impl Features {
     }
 
     /// Accepts a program's request.
-    pub(crate) fn on_command(&mut self, wish: Wish) {
-        match wish {
-            Wish::Twin(question) => self.twins.ask(question),
+    pub(crate) fn on_command(&mut self, request: Request) {
+        match request {
+            Request::Twin(request) => self.twins.request(request),
         }
     }
 
@@ -95,8 +95,8 @@ impl Features {
             self.watches.on_lost();
             self.twins.on_lost();
             self.calls.on_lost();
-            let tidings = self.incoming.inbox().on_lost(&self.incoming.counters);
-            tidings.tell();
+            let wake_ups = self.incoming.inbox().on_lost(&self.incoming.counters);
+            wake_ups.send();
         }
         if let Some(connection) = up {
             self.up = up;
@@ -136,8 +136,8 @@ impl Features {
     }
 
     /// Accepts the response of a job's task.
-    pub(crate) fn on_answer(&mut self, answer: Answer) {
-        self.calls.on_answer(self.up, answer);
+    pub(crate) fn on_response(&mut self, response: CallResponse) {
+        self.calls.on_response(self.up, response);
     }
 
     /// Reports whether the connection accepted the reply that [`Features::next`] returned.
@@ -145,8 +145,8 @@ impl Features {
         match reply {
             Reply::Method { .. } => self.calls.on_reply(taken),
             _ => {
-                let tidings = self.incoming.inbox().on_reply(taken, &self.incoming.counters);
-                tidings.tell();
+                let wake_ups = self.incoming.inbox().on_reply(taken, &self.incoming.counters);
+                wake_ups.send();
             }
         }
     }
@@ -169,28 +169,28 @@ impl Features {
         [self.watches.next_deadline(), self.twins.next_deadline()].into_iter().flatten().min()
     }
 
-    /// Returns what the driver gives to the connection next; with `asks`, requests too, not only replies. The
+    /// Returns what the driver gives to the connection next; with `with_requests`, requests too, not only replies. The
     /// driver calls it until it returns `None`.
-    pub(crate) fn next(&mut self, now: Instant, asks: bool) -> Option<Out> {
+    pub(crate) fn next(&mut self, now: Instant, with_requests: bool) -> Option<Out> {
         self.up?;
         if let Some(reply) = self.calls.next().or_else(|| self.incoming.inbox().next()) {
             return Some(Out::Reply(reply));
         }
-        if !asks {
+        if !with_requests {
             return None;
         }
         self.watches.next(now, &mut self.tags).or_else(|| self.twins.next(now, &mut self.tags, &self.watches))
     }
 
     /// Whether the newest desired properties changed since the last call.
-    pub(crate) fn has_news(&mut self) -> bool {
-        self.twins.has_news()
+    pub(crate) fn has_changed(&mut self) -> bool {
+        self.twins.has_changed()
     }
 
     /// The newest desired properties, if they changed since the last call.
     #[cfg(test)]
-    pub(crate) fn news(&mut self) -> Option<Arc<hubward_proto::hub::Properties>> {
-        self.incoming.latest.newer_than(0).filter(|_| self.twins.has_news()).map(|(_, latest)| latest)
+    pub(crate) fn take_newest(&mut self) -> Option<Arc<hubward_proto::hub::Properties>> {
+        self.incoming.latest.newer_than(0).filter(|_| self.twins.has_changed()).map(|(_, latest)| latest)
     }
 
     /// Returns, once, how the hub violated the protocol on the current connection, which must then end.

@@ -16,7 +16,7 @@ use hubward_transport::{Refusal, RefusedBy, Stage};
 use serde_json::{Map, Value, json};
 use tokio::sync::oneshot;
 
-use super::twin_requests::{Answer, Ask, Cut, Outcome, Question};
+use super::twin_requests::{Outcome, TwinFailure, TwinRequest, TwinRequestKind, TwinResponse};
 use super::*;
 
 /// Seeds in a normal test run.
@@ -55,21 +55,21 @@ const LAG_MS: u64 = 4_900;
 /// Events that must have happened for the run to mean anything.
 const COVERED: &[&str] = &[
     "cut",
-    "cut with a question on its way",
-    "question lost",
-    "question refused for now",
-    "question refused for good",
+    "cut with a request on its way",
+    "request lost",
+    "request refused for now",
+    "request refused for good",
     "answer late",
     "answer garbled",
     "twin lags",
-    "twin made anew",
-    "made anew and believed",
+    "twin created again",
+    "created again and accepted",
     "notice lost",
     "notice late",
     "notice twice",
     "notice garbled",
     "watch refused",
-    "asker left",
+    "caller left",
     "report twice",
     "acknowledged",
     "refused",
@@ -176,7 +176,7 @@ impl<'a> World<'a> {
             latest: None,
             calm: false,
         };
-        world.make_anew();
+        world.recreate();
         world
     }
 
@@ -210,21 +210,21 @@ impl<'a> World<'a> {
             0..45 => self.change(),
             45..60 => {
                 let patch = Bytes::from(report.to_string());
-                let answer = self.ask(Ask::Report(patch));
+                let answer = self.ask(TwinRequestKind::Report(patch));
                 self.reports.push((report, answer));
             }
             60..65 => {
-                let answer = self.ask(Ask::Twin);
+                let answer = self.ask(TwinRequestKind::Twin);
                 self.gets.push(answer);
             }
             65..68 if !self.reports.is_empty() => {
                 let at = self.rng.usize(..self.reports.len());
                 drop(self.reports.swap_remove(at));
-                self.saw("asker left");
+                self.saw("caller left");
             }
             68..70 => {
-                self.make_anew();
-                self.saw("twin made anew");
+                self.recreate();
+                self.saw("twin created again");
                 self.cut();
             }
             70..82 => self.cut(),
@@ -232,14 +232,14 @@ impl<'a> World<'a> {
         }
     }
 
-    fn ask(&mut self, ask: Ask) -> oneshot::Receiver<Outcome> {
+    fn ask(&mut self, kind: TwinRequestKind) -> oneshot::Receiver<Outcome> {
         let deadline = match self.rng.u8(..3) {
             0 => None,
             1 => Some(self.now + Duration::from_secs(60)),
             _ => Some(self.now + Duration::from_millis(self.rng.u64(..20_000))),
         };
-        let (question, answer) = Question::new(ask, deadline);
-        self.features.on_command(Wish::Twin(question));
+        let (request, answer) = TwinRequest::new(kind, deadline);
+        self.features.on_command(Request::Twin(request));
         answer
     }
 
@@ -284,7 +284,7 @@ impl<'a> World<'a> {
     }
 
     /// The device is deleted and created again.
-    fn make_anew(&mut self) {
+    fn recreate(&mut self) {
         let made = self.document.mark.0 + 1;
         self.document.mark = (made, 1);
         self.document.values = Map::from_iter([("made".to_owned(), json!(made))]);
@@ -301,7 +301,7 @@ impl<'a> World<'a> {
     fn cut(&mut self) {
         self.saw("cut");
         if !self.features.is_idle() {
-            self.saw("cut with a question on its way");
+            self.saw("cut with a request on its way");
         }
         // Requests in transit still arrive, up to a random point.
         let mut on_its_way = Vec::new();
@@ -366,7 +366,7 @@ impl<'a> World<'a> {
     /// Does what a driver does after every event.
     fn drive(&mut self) {
         while let Some(out) = self.features.next(self.now, self.up) {
-            let Out::Ask(tag, what) = out else { panic!("{out:?}") };
+            let Out::Request(tag, what) = out else { panic!("{out:?}") };
             let sent = match what {
                 Upstream::Watch(feature) => Sent::Watch(feature),
                 Upstream::TwinGet => Sent::Get,
@@ -379,7 +379,7 @@ impl<'a> World<'a> {
             let delay = self.to_hub - self.now;
             self.schedule(delay, Happening::Arrives(tag, sent));
         }
-        if let Some(news) = self.features.news() {
+        if let Some(news) = self.features.take_newest() {
             self.is_news(news);
         }
     }
@@ -393,7 +393,7 @@ impl<'a> World<'a> {
         if let Some(told) = self.told {
             assert!(told < mark, "{mark:?} after {told:?}");
             if told.1 > mark.1 {
-                self.saw("made anew and believed");
+                self.saw("created again and accepted");
             }
         }
         self.told = Some(mark);
@@ -413,14 +413,14 @@ impl<'a> World<'a> {
         }
         let dice = if self.calm { 99 } else { self.rng.u8(..100) };
         match dice {
-            0..6 => return self.saw("question lost"),
+            0..6 => return self.saw("request lost"),
             6..18 => {
-                self.saw("question refused for now");
+                self.saw("request refused for now");
                 let status = if self.rng.bool() { 429 } else { 503 };
                 return self.tell(delay, Downstream::Refused(tag, refusal(RefusedBy::Status(status))));
             }
             18..20 => {
-                self.saw("question refused for good");
+                self.saw("request refused for good");
                 return self.tell(delay, Downstream::Refused(tag, refusal(RefusedBy::Status(400))));
             }
             _ => {}
@@ -475,22 +475,22 @@ impl<'a> World<'a> {
         assert_eq!(features.next_deadline(), None, "a timer is still set");
         for (report, mut answer) in std::mem::take(&mut self.reports) {
             let applied = self.document.applied.contains(&report);
-            match answer.try_recv().expect("every question ends") {
-                Ok(Answer::Reported(Some(_))) => {
+            match answer.try_recv().expect("every request ends") {
+                Ok(TwinResponse::Reported(Some(_))) => {
                     assert!(applied, "{report} was never applied");
                     self.saw("acknowledged");
                 }
-                Err(Cut::Deadline { written: false }) => {
+                Err(TwinFailure::Deadline { written: false }) => {
                     assert!(!applied, "{report} was applied");
                     self.saw("not sent");
                 }
-                Err(Cut::Deadline { written: true }) => self.saw("unknown"),
-                Err(Cut::Refused(_)) => self.saw("refused"),
+                Err(TwinFailure::Deadline { written: true }) => self.saw("unknown"),
+                Err(TwinFailure::Refused(_)) => self.saw("refused"),
                 other => panic!("{other:?}"),
             }
         }
         for mut answer in std::mem::take(&mut self.gets) {
-            drop(answer.try_recv().expect("every question ends"));
+            drop(answer.try_recv().expect("every request ends"));
         }
     }
 

@@ -9,7 +9,7 @@ use hubward_transport::{Feature, ProtoError, Refusal, Tag};
 use tokio::time::Instant;
 
 use super::desired::Desired;
-use super::twin_requests::{Answer, Cut, Question, Turn, TwinRequests};
+use super::twin_requests::{Requester, TwinFailure, TwinRequest, TwinRequests, TwinResponse};
 use super::{Out, RequestTags, Watches};
 use crate::incoming::Incoming;
 use crate::{CloseReason, HubOptions};
@@ -33,8 +33,8 @@ impl Twins {
         }
     }
 
-    pub(crate) fn ask(&mut self, question: Question) {
-        self.requests.ask(question);
+    pub(crate) fn request(&mut self, request: TwinRequest) {
+        self.requests.push(request);
     }
 
     /// Starts to follow the desired properties.
@@ -45,9 +45,9 @@ impl Twins {
     /// The hub may have granted or refused a subscription.
     pub(crate) fn on_watches(&mut self, watches: &Watches) {
         if watches.is_active(Feature::TwinAnswers) {
-            self.requests.bar(None);
+            self.requests.set_refusal(None);
         } else if let Some(refusal) = watches.refusal(Feature::TwinAnswers) {
-            self.requests.bar(Some(refusal));
+            self.requests.set_refusal(Some(refusal));
         }
         if watches.is_active(Feature::TwinAnswers) && watches.is_active(Feature::Desired) {
             self.desired.on_watched();
@@ -60,23 +60,23 @@ impl Twins {
     }
 
     pub(crate) fn on_twin(&mut self, now: Instant, tag: Tag, body: &[u8]) {
-        let Some(turn) = self.requests.on_answer(tag) else { return late(tag) };
+        let Some(requester) = self.requests.on_response(tag) else { return late(tag) };
         let twin = Twin::parse(body);
-        match turn {
-            Turn::Own => self.desired.on_fetched(now, &mut self.rng, twin.map(|it| it.desired)),
-            Turn::Program => {
+        match requester {
+            Requester::Client => self.desired.on_fetched(now, &mut self.rng, twin.map(|it| it.desired)),
+            Requester::Program => {
                 if let Ok(twin) = &twin {
                     self.desired.on_seen(&twin.desired);
                 }
-                self.requests.finish(twin.map(|it| Answer::Twin(Box::new(it))).map_err(Cut::Unreadable));
+                self.requests.finish(twin.map(|it| TwinResponse::Twin(Box::new(it))).map_err(TwinFailure::Unreadable));
             }
         }
     }
 
     pub(crate) fn on_reported(&mut self, now: Instant, tag: Tag, version: Option<u64>) {
-        match self.requests.on_answer(tag) {
-            Some(Turn::Program) => self.requests.finish(Ok(Answer::Reported(version))),
-            Some(Turn::Own) => self.desired.on_failed(now, &mut self.rng, None),
+        match self.requests.on_response(tag) {
+            Some(Requester::Program) => self.requests.finish(Ok(TwinResponse::Reported(version))),
+            Some(Requester::Client) => self.desired.on_failed(now, &mut self.rng, None),
             None => late(tag),
         }
     }
@@ -87,36 +87,36 @@ impl Twins {
 
     /// Returns whether the tag belongs to a twin request.
     pub(crate) fn on_refused(&mut self, now: Instant, tag: Tag, refusal: &Refusal) -> bool {
-        let turn = self.requests.on_answer(tag);
-        match turn {
-            Some(Turn::Program) => self.requests.refused(now, &mut self.rng, refusal),
-            Some(Turn::Own) => {
+        let requester = self.requests.on_response(tag);
+        match requester {
+            Some(Requester::Program) => self.requests.refused(now, &mut self.rng, refusal),
+            Some(Requester::Client) => {
                 let limit = &self.incoming.warnings.unreadable_twin;
                 limit.log(|| tracing::warn!(%refusal, "cannot fetch the twin; trying again"));
                 self.desired.on_failed(now, &mut self.rng, refusal.retry_after);
             }
             None => {}
         }
-        turn.is_some()
+        requester.is_some()
     }
 
     /// Returns whether the tag belongs to a twin request.
     pub(crate) fn on_unsendable(&mut self, now: Instant, tag: Tag, problem: &ProtoError) -> bool {
-        let turn = self.requests.on_answer(tag);
-        match turn {
-            Some(Turn::Program) => self.requests.unsendable(problem.clone()),
-            Some(Turn::Own) => {
+        let requester = self.requests.on_response(tag);
+        match requester {
+            Some(Requester::Program) => self.requests.unsendable(problem.clone()),
+            Some(Requester::Client) => {
                 let limit = &self.incoming.warnings.unreadable_twin;
                 limit.log(|| tracing::warn!(%problem, "cannot fetch the twin over this connection"));
                 self.desired.on_failed(now, &mut self.rng, None);
             }
             None => {}
         }
-        turn.is_some()
+        requester.is_some()
     }
 
     pub(crate) fn on_time(&mut self, now: Instant) {
-        if self.requests.on_time(now) == Some(Turn::Own) {
+        if self.requests.on_time(now) == Some(Requester::Client) {
             self.desired.on_failed(now, &mut self.rng, None);
         }
         self.desired.on_time(now);
@@ -131,11 +131,11 @@ impl Twins {
         if !watches.is_active(Feature::TwinAnswers) {
             return None;
         }
-        let (turn, tag, what) = self.requests.next(now, tags, self.desired.is_due())?;
-        if turn == Turn::Own {
+        let (requester, tag, what) = self.requests.next(now, tags, self.desired.is_due())?;
+        if requester == Requester::Client {
             self.desired.on_asked(now);
         }
-        Some(Out::Ask(tag, what))
+        Some(Out::Request(tag, what))
     }
 
     /// Whether the hub owes no response.
@@ -149,8 +149,8 @@ impl Twins {
     }
 
     /// Whether the newest desired properties changed since the last call.
-    pub(crate) fn has_news(&mut self) -> bool {
-        self.desired.has_news()
+    pub(crate) fn has_changed(&mut self) -> bool {
+        self.desired.has_changed()
     }
 
     /// Returns, once, how the hub violated the protocol.

@@ -16,11 +16,11 @@ const AGAIN: Duration = Duration::from_secs(30);
 /// The subscriptions of a client, and their state on this connection.
 #[derive(Debug, Default)]
 pub(crate) struct Watches {
-    wanted: BTreeMap<Feature, Standing>,
+    wanted: BTreeMap<Feature, SubscriptionState>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Standing {
+enum SubscriptionState {
     /// The subscription must be requested.
     Wanted,
     /// Requested under this tag; requested again at `until`.
@@ -34,18 +34,18 @@ enum Standing {
 impl Watches {
     /// Subscribes to a feature from now on.
     pub(crate) fn want(&mut self, feature: Feature) {
-        self.wanted.entry(feature).or_insert(Standing::Wanted);
+        self.wanted.entry(feature).or_insert(SubscriptionState::Wanted);
     }
 
     /// Whether the hub has granted the subscription on this connection.
     pub(crate) fn is_active(&self, feature: Feature) -> bool {
-        self.wanted.get(&feature) == Some(&Standing::Active)
+        self.wanted.get(&feature) == Some(&SubscriptionState::Active)
     }
 
     /// The hub's refusal, if its last answer on this connection was one.
     pub(crate) fn refusal(&self, feature: Feature) -> Option<&Refusal> {
         match self.wanted.get(&feature)? {
-            Standing::Refused { refusal, .. } => refusal.as_deref(),
+            SubscriptionState::Refused { refusal, .. } => refusal.as_deref(),
             _ => None,
         }
     }
@@ -55,17 +55,17 @@ impl Watches {
     }
 
     pub(crate) fn on_lost(&mut self) {
-        self.wanted.values_mut().for_each(|it| *it = Standing::Wanted);
+        self.wanted.values_mut().for_each(|it| *it = SubscriptionState::Wanted);
     }
 
     /// Returns whether the tag belongs to a subscription.
     pub(crate) fn on_done(&mut self, tag: Tag) -> bool {
-        self.answered(tag, Standing::Active).is_some()
+        self.answered(tag, SubscriptionState::Active).is_some()
     }
 
     /// Returns whether the tag belongs to a subscription.
     pub(crate) fn on_refused(&mut self, now: Instant, tag: Tag, refusal: &Refusal) -> bool {
-        let refused = Standing::Refused { until: now + AGAIN, refusal: Some(Box::new(refusal.clone())) };
+        let refused = SubscriptionState::Refused { until: now + AGAIN, refusal: Some(Box::new(refusal.clone())) };
         let feature = self.answered(tag, refused);
         if let Some(feature) = feature {
             tracing::warn!(%feature, %refusal, "the hub refused a subscription; trying again in {} s", AGAIN.as_secs());
@@ -75,7 +75,7 @@ impl Watches {
 
     /// Returns whether the tag belongs to a subscription.
     pub(crate) fn on_unsendable(&mut self, now: Instant, tag: Tag, problem: &ProtoError) -> bool {
-        let feature = self.answered(tag, Standing::Refused { until: now + AGAIN, refusal: None });
+        let feature = self.answered(tag, SubscriptionState::Refused { until: now + AGAIN, refusal: None });
         if let Some(feature) = feature {
             tracing::warn!(%feature, %problem, "this connection cannot carry the subscription");
         }
@@ -83,18 +83,18 @@ impl Watches {
     }
 
     pub(crate) fn on_time(&mut self, now: Instant) {
-        for standing in self.wanted.values_mut() {
-            if let Standing::Refused { until, .. } | Standing::Asked { until, .. } = standing
+        for state in self.wanted.values_mut() {
+            if let SubscriptionState::Refused { until, .. } | SubscriptionState::Asked { until, .. } = state
                 && *until <= now
             {
-                *standing = Standing::Wanted;
+                *state = SubscriptionState::Wanted;
             }
         }
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         let unsettled = self.wanted.values().filter_map(|it| match it {
-            Standing::Refused { until, .. } | Standing::Asked { until, .. } => Some(*until),
+            SubscriptionState::Refused { until, .. } | SubscriptionState::Asked { until, .. } => Some(*until),
             _ => None,
         });
         unsettled.min()
@@ -102,16 +102,18 @@ impl Watches {
 
     /// Returns the next subscription to request.
     pub(crate) fn next(&mut self, now: Instant, tags: &mut RequestTags) -> Option<Out> {
-        let (feature, standing) = self.wanted.iter_mut().find(|(_, it)| **it == Standing::Wanted)?;
+        let (feature, state) = self.wanted.iter_mut().find(|(_, it)| **it == SubscriptionState::Wanted)?;
         let tag = tags.take();
-        *standing = Standing::Asked { tag, until: now + AGAIN };
-        Some(Out::Ask(tag, Upstream::Watch(*feature)))
+        *state = SubscriptionState::Asked { tag, until: now + AGAIN };
+        Some(Out::Request(tag, Upstream::Watch(*feature)))
     }
 
-    fn answered(&mut self, tag: Tag, answer: Standing) -> Option<Feature> {
-        let (feature, standing) =
-            self.wanted.iter_mut().find(|(_, it)| matches!(it, Standing::Asked { tag: asked, .. } if *asked == tag))?;
-        *standing = answer;
+    fn answered(&mut self, tag: Tag, answer: SubscriptionState) -> Option<Feature> {
+        let (feature, state) = self
+            .wanted
+            .iter_mut()
+            .find(|(_, it)| matches!(it, SubscriptionState::Asked { tag: asked, .. } if *asked == tag))?;
+        *state = answer;
         Some(*feature)
     }
 }
@@ -123,7 +125,7 @@ mod tests {
 
     fn asked(watches: &mut Watches, now: Instant, tags: &mut RequestTags) -> Option<(Tag, Feature)> {
         match watches.next(now, tags)? {
-            Out::Ask(tag, Upstream::Watch(feature)) => Some((tag, feature)),
+            Out::Request(tag, Upstream::Watch(feature)) => Some((tag, feature)),
             other => panic!("{other:?}"),
         }
     }

@@ -14,17 +14,18 @@ pub(super) enum At {
     Renewing,
     /// The steps of a renewal by reconnect.
     Draining,
-    Leaving,
+    Disconnecting,
     Reopening,
     Relogin,
     /// The orderly disconnect at the end of the client.
-    Goodbye,
+    FinalDisconnect,
     Ended,
 }
 
 use At::*;
 
-const STATES: [At; 11] = [Waiting, Opening, Login, Up, Renewing, Draining, Leaving, Reopening, Relogin, Goodbye, Ended];
+const STATES: [At; 11] =
+    [Waiting, Opening, Login, Up, Renewing, Draining, Disconnecting, Reopening, Relogin, FinalDisconnect, Ended];
 
 /// The failures and events that can happen at an inconvenient moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,9 +78,10 @@ pub(super) enum Kind {
 
 use Kind::*;
 
-const BEFORE_END: &[At] = &[Waiting, Opening, Login, Up, Renewing, Draining, Leaving, Reopening, Relogin];
-const NOT_ENDED: &[At] = &[Waiting, Opening, Login, Up, Renewing, Draining, Leaving, Reopening, Relogin, Goodbye];
-const CONNECTION: &[At] = &[Opening, Login, Up, Renewing, Draining, Leaving, Reopening, Relogin, Goodbye];
+const BEFORE_END: &[At] = &[Waiting, Opening, Login, Up, Renewing, Draining, Disconnecting, Reopening, Relogin];
+const NOT_ENDED: &[At] =
+    &[Waiting, Opening, Login, Up, Renewing, Draining, Disconnecting, Reopening, Relogin, FinalDisconnect];
+const CONNECTION: &[At] = &[Opening, Login, Up, Renewing, Draining, Disconnecting, Reopening, Relogin, FinalDisconnect];
 const EXCHANGE: &[At] = &[Up, Renewing, Draining];
 
 const ONLY_CONNECTING: &str = "only an attempt to connect can end this way";
@@ -98,7 +100,7 @@ const TABLE: [(Kind, &[At], &str); 27] = [
     (RefusedForNow, &[Login, Relogin], ONLY_LOGIN),
     (
         Hang,
-        &[Opening, Login, Renewing, Draining, Leaving, Reopening, Relogin, Goodbye],
+        &[Opening, Login, Renewing, Draining, Disconnecting, Reopening, Relogin, FinalDisconnect],
         "the client does not wait for the peer, or (Up) the kind is Silence or Overdue",
     ),
     (Late, CONNECTION, "the client does not wait for the peer"),

@@ -33,10 +33,10 @@ pub(super) enum Happening {
     Arrives(usize, Tag),
     Acknowledged(Tag),
     /// A request reaches the peer and is answered.
-    Answered(Tag, Question),
+    Answered(Tag, Request),
     /// Desired properties have changed.
     Desired(u64),
-    Left,
+    Disconnected,
     Renewed,
 }
 
@@ -54,7 +54,7 @@ pub(super) enum Failure {
 
 /// A request of the client, and whether the hub grants it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Question {
+pub(super) enum Request {
     Watch(Feature, bool),
     Twin,
 }
@@ -96,7 +96,7 @@ pub(super) struct Connection {
     /// The last repeated message, and whether a new one was sent.
     last_again: Option<usize>,
     sent_new: bool,
-    leaving: bool,
+    disconnecting: bool,
     renewing: bool,
     /// Nothing arrives any more, in either direction.
     dead: bool,
@@ -141,12 +141,12 @@ impl World<'_> {
                 }
             }
             Happening::Acknowledged(tag) => self.acknowledge(tag),
-            Happening::Answered(tag, question) => self.answer(tag, question),
+            Happening::Answered(tag, request) => self.answer(tag, request),
             Happening::Desired(version) => {
                 let body = format!("{{\"n\":{version},\"$version\":{version}}}");
                 self.features.on_event(self.now, Downstream::Desired(body.into()));
             }
-            Happening::Left => self.core.on_left(self.now),
+            Happening::Disconnected => self.core.on_disconnected(self.now),
             Happening::Renewed => {
                 self.connection.renewing = false;
                 if let Some(life) = self.fresh() {
@@ -167,8 +167,8 @@ impl World<'_> {
         match happening {
             Happening::Opened => matches!(self.at(), At::Opening | At::Reopening),
             Happening::Ready => matches!(self.at(), At::Login | At::Relogin),
-            Happening::Acknowledged(_) => !self.connection.leaving,
-            Happening::Left => matches!(self.at(), At::Leaving | At::Goodbye),
+            Happening::Acknowledged(_) => !self.connection.disconnecting,
+            Happening::Disconnected => matches!(self.at(), At::Disconnecting | At::FinalDisconnect),
             Happening::Renewed => self.at() == At::Renewing,
             _ => false,
         }
@@ -178,7 +178,7 @@ impl World<'_> {
         let at = self.at();
         let is_exchange = matches!(at, At::Up | At::Renewing | At::Draining);
         // The client no longer reads the connection, or waits for the token.
-        if !is_exchange && failure == Failure::Silence || at == At::Goodbye && failure == Failure::NoToken {
+        if !is_exchange && failure == Failure::Silence || at == At::FinalDisconnect && failure == Failure::NoToken {
             return;
         }
         let stage = match at {
@@ -248,7 +248,7 @@ impl World<'_> {
     }
 
     fn acknowledge(&mut self, tag: Tag) {
-        if self.connection.leaving {
+        if self.connection.disconnecting {
             return;
         }
         let stray = Tag(NonZeroU16::MIN.saturating_add(self.rng.u16(..10)));
@@ -268,12 +268,12 @@ impl World<'_> {
         }
     }
 
-    fn answer(&mut self, tag: Tag, question: Question) {
-        if self.connection.leaving || self.connection.mute {
+    fn answer(&mut self, tag: Tag, request: Request) {
+        if self.connection.disconnecting || self.connection.mute {
             return;
         }
-        let event = match question {
-            Question::Watch(feature, granted) => {
+        let event = match request {
+            Request::Watch(feature, granted) => {
                 self.connection.asked.remove(&tag);
                 if granted {
                     self.connection.watched.insert(feature);
@@ -284,7 +284,7 @@ impl World<'_> {
                     Downstream::Refused(tag, Box::new(refusal))
                 }
             }
-            Question::Twin => {
+            Request::Twin => {
                 let version = self.hub.desired;
                 let body = format!(
                     "{{\"desired\":{{\"n\":{version},\"$version\":{version}}},\"reported\":{{\"$version\":1}}}}"
@@ -334,8 +334,8 @@ impl World<'_> {
                     self.send();
                 }
                 // The connection broke at the same moment.
-                Link::Leaving(number) if self.connection.number != number => self.core.on_left(self.now),
-                Link::Leaving(_) => self.leave(),
+                Link::Disconnecting(number) if self.connection.number != number => self.core.on_disconnected(self.now),
+                Link::Disconnecting(_) => self.disconnect(),
             }
             self.receive();
             if self.core.link() == link {
@@ -354,14 +354,14 @@ impl World<'_> {
         }
     }
 
-    fn leave(&mut self) {
-        if std::mem::replace(&mut self.connection.leaving, true) {
+    fn disconnect(&mut self) {
+        if std::mem::replace(&mut self.connection.disconnecting, true) {
             return;
         }
         match self.rng.u8(..8) {
             0 => self.later(0.0, 0.5, Happening::Fails(Failure::Cut(None))),
             1 => {}
-            _ => self.later(0.0, 0.5, Happening::Left),
+            _ => self.later(0.0, 0.5, Happening::Disconnected),
         }
     }
 
@@ -403,10 +403,10 @@ impl World<'_> {
 
     /// Gives the features' requests to the connection.
     fn ask(&mut self) {
-        while let Some(out) = self.features.next(self.now, self.core.may_ask(self.now)) {
-            let Out::Ask(tag, what) = out else { panic!("a reply without a call or message: {out:?}") };
+        while let Some(out) = self.features.next(self.now, self.core.may_request(self.now)) {
+            let Out::Request(tag, what) = out else { panic!("a reply without a call or message: {out:?}") };
             assert!(is_request(tag), "{tag:?} is a message's: {}", self.about());
-            let question = match what {
+            let request = match what {
                 Upstream::Watch(feature) => {
                     let (asked, now) = (&mut self.connection.asked, self.now);
                     let waits = |it: &(Feature, Instant)| it.0 == feature && now < it.1 + ASK_AGAIN;
@@ -414,15 +414,15 @@ impl World<'_> {
                     let twice = twice || self.connection.watched.contains(&feature);
                     assert!(!twice, "{feature} is requested twice: {}", self.about());
                     self.hub.asked.insert(feature);
-                    Question::Watch(feature, self.rng.f64() > 0.2 * self.rough)
+                    Request::Watch(feature, self.rng.f64() > 0.2 * self.rough)
                 }
                 Upstream::TwinGet => {
                     assert!(self.connection.watched.contains(&Feature::TwinAnswers), "{}", self.about());
-                    Question::Twin
+                    Request::Twin
                 }
                 other => panic!("{other:?}: {}", self.about()),
             };
-            self.tell(Happening::Answered(tag, question));
+            self.tell(Happening::Answered(tag, request));
         }
     }
 

@@ -12,7 +12,7 @@ use super::EVENTS;
 use super::coverage::{At, Kind, Seen};
 use super::peer::{Connection, Happening, Hub};
 use crate::core::phase::{Phase, Then};
-use crate::core::{Bugs, Core, Cut, DEADLINE_GRAIN, GOODBYE, Outcome, Setup};
+use crate::core::{Bugs, Core, DEADLINE_GRAIN, DISCONNECT_LIMIT, Outcome, SendFailure, Setup};
 use crate::features::Features;
 use crate::incoming::Incoming;
 use crate::{Backoff, CloseReason, ConnectionState, HubOptions};
@@ -61,7 +61,7 @@ pub(super) struct World<'a> {
     future: BinaryHeap<Reverse<Planned>>,
     planned: u64,
     events: u64,
-    /// The hold that the core has, for renewal and close.
+    /// The last values given to [`Core::hold`]: renewal and close.
     hold: (bool, bool),
     close_until: Option<Instant>,
     /// The version of the newest desired properties that the program got.
@@ -236,7 +236,7 @@ impl<'a> World<'a> {
 
     fn finish(&mut self) {
         let flush = self.delay(8.0);
-        let by_now = self.now + flush + GOODBYE;
+        let by_now = self.now + flush + DISCONNECT_LIMIT;
         match self.rng.u8(..10) {
             0 => self.abort(),
             1 | 2 => self.drop_handles(),
@@ -305,11 +305,11 @@ impl<'a> World<'a> {
             | Phase::Login { until, .. }
             | Phase::Renewing { until }
             | Phase::Draining { until }
-            | Phase::Leaving { until, .. } => Some((Kind::Hang, until)),
+            | Phase::Disconnecting { until, .. } => Some((Kind::Hang, until)),
             Phase::Up { renew_at: Some(at) } => Some((Kind::Renewal, at)),
             Phase::Up { renew_at: None } | Phase::Waiting { .. } | Phase::Ended => None,
         };
-        let overdue = self.core.next_overdue.filter(|_| self.core.may_ask(self.now)).map(|it| (Kind::Overdue, it));
+        let overdue = self.core.next_overdue.filter(|_| self.core.may_request(self.now)).map(|it| (Kind::Overdue, it));
         let closes = self.close_until.is_some_and(|it| it <= self.now);
         self.features.on_time(self.now);
         self.core.hold(self.hold.0, self.hold.1);
@@ -343,12 +343,12 @@ impl<'a> World<'a> {
             let is_over = record.deadline.is_some_and(|it| it <= self.now);
             assert_eq!(before, None, "message {message} was resolved already: {}", self.about());
             assert!(is_true, "message {message} is not {what}: {}", self.about());
-            if let Outcome::NotSent(Cut::Deadline(_)) | Outcome::Unknown(Cut::Deadline(_)) = outcome {
+            if let Outcome::NotSent(SendFailure::Deadline(_)) | Outcome::Unknown(SendFailure::Deadline(_)) = outcome {
                 assert!(is_over, "message {message} resolved too early: {}", self.about());
                 self.seen.note(if has_tag { Kind::ExpiredInFlight } else { Kind::ExpiredUnsent }, at);
             }
         }
-        if let Some(desired) = self.features.news() {
+        if let Some(desired) = self.features.take_newest() {
             let (before, version) = (std::mem::replace(&mut self.desired, desired.version), desired.version);
             assert!(before < version, "desired {version} after {before}: {}", self.about());
             assert!(version <= self.hub.desired, "version {version} does not exist yet: {}", self.about());
@@ -366,7 +366,7 @@ impl<'a> World<'a> {
             // A caller that closed the client also waits for the orderly disconnect. Without such a caller, the
             // client still disconnects in an orderly way.
             let asked = matches!(self.core.closing.as_ref().map(|it| &it.reason), Some(CloseReason::Requested));
-            let polite = if asked { Duration::ZERO } else { GOODBYE };
+            let polite = if asked { Duration::ZERO } else { DISCONNECT_LIMIT };
             let ended = self.at() == At::Ended || self.now <= until + polite;
             assert!(ended, "disconnects after the flush time: {}", self.about());
         }
@@ -386,8 +386,8 @@ impl<'a> World<'a> {
             Phase::Up { .. } => At::Up,
             Phase::Renewing { .. } => At::Renewing,
             Phase::Draining { .. } => At::Draining,
-            Phase::Leaving { then: Then::Reopen, .. } => At::Leaving,
-            Phase::Leaving { then: Then::End, .. } => At::Goodbye,
+            Phase::Disconnecting { then: Then::Reopen, .. } => At::Disconnecting,
+            Phase::Disconnecting { then: Then::End, .. } => At::FinalDisconnect,
             Phase::Ended => At::Ended,
         }
     }

@@ -97,7 +97,7 @@ async fn dropping_the_last_handle_ends_the_task_and_resolves_the_receipts() {
     assert!(matches!(queued.await, Err(SendError::NotSent { why: Why::Closed(CloseReason::Dropped), .. })));
     assert!(matches!(written.await, Err(SendError::Unknown { why: Why::Closed(CloseReason::Dropped), .. })));
     state.wait_for(ConnectionState::is_closed).await.expect("told");
-    assert_eq!((hub.alive(), hub.goodbyes()), (0, 1));
+    assert_eq!((hub.alive(), hub.disconnects()), (0, 1));
 }
 
 #[test]

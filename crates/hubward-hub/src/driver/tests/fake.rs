@@ -157,7 +157,7 @@ impl FakeHub {
         self.lock().opened
     }
 
-    pub(super) fn goodbyes(&self) -> usize {
+    pub(super) fn disconnects(&self) -> usize {
         self.lock().said_goodbye
     }
 

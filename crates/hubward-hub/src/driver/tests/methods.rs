@@ -426,7 +426,7 @@ async fn handlers_do_not_keep_a_client_alive() {
     state.wait_for(ConnectionState::is_closed).await.expect("told");
     settle().await;
     assert!(weak.upgrade().is_none());
-    assert_eq!((hub.alive(), hub.goodbyes(), Arc::strong_count(&witness)), (0, 1, 1));
+    assert_eq!((hub.alive(), hub.disconnects(), Arc::strong_count(&witness)), (0, 1, 1));
     assert_eq!(Arc::strong_count(&gate.open), 2, "the running handler is not aborted");
     gate.open.notify_one();
     settle().await;

@@ -65,7 +65,7 @@ async fn a_message_is_sent_and_acknowledged() {
     let closed = client.close(seconds(5)).await.expect("everything is acknowledged");
     assert!(matches!(closed.reason, CloseReason::Requested));
     assert_eq!(hub.bodies(), ["one", "two"]);
-    assert_eq!((hub.goodbyes(), hub.alive()), (1, 0));
+    assert_eq!((hub.disconnects(), hub.alive()), (1, 0));
     assert_eq!(client.endpoint(), ENDPOINT);
 }
 

@@ -21,12 +21,12 @@ pub(super) struct Document {
     /// Every request with its tag and connection: `get` or the patch.
     asked: Vec<(usize, Tag, String)>,
     /// The treatment of the next requests; all later ones are answered.
-    manners: VecDeque<Manner>,
+    treatments: VecDeque<Treatment>,
 }
 
 /// How the hub treats a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Manner {
+enum Treatment {
     Answer,
     /// The hub applies it and does not answer.
     Silence,
@@ -48,17 +48,17 @@ impl Document {
         };
         let text = patch.map_or_else(|| "get".into(), |it| String::from_utf8(it.to_vec()).expect("text"));
         self.asked.push((connection, tag, text));
-        let manner = self.manners.pop_front().unwrap_or(Manner::Answer);
-        if let Manner::Refuse(status) = manner {
+        let treatment = self.treatments.pop_front().unwrap_or(Treatment::Answer);
+        if let Treatment::Refuse(status) = treatment {
             let mut refusal = Refusal::new(ENDPOINT.into(), Stage::Exchange, RefusedBy::Status(status));
             refusal.tracking_id = Some("t-1".into());
             return (Some(Downstream::Refused(tag, Box::new(refusal))), false);
         }
-        if manner == Manner::Lose {
+        if treatment == Treatment::Lose {
             return (None, true);
         }
         let answer = match patch {
-            None if manner == Manner::Garble => Downstream::Twin(tag, Bytes::from_static(b"{")),
+            None if treatment == Treatment::Garble => Downstream::Twin(tag, Bytes::from_static(b"{")),
             None => Downstream::Twin(tag, self.twin.encode().into()),
             Some(patch) => {
                 merge(&mut self.twin.reported.values, &serde_json::from_slice(patch).expect("an object"));
@@ -66,13 +66,13 @@ impl Document {
                 Downstream::Reported(tag, Some(self.twin.reported.version))
             }
         };
-        (matches!(manner, Manner::Answer | Manner::Garble).then_some(answer), manner == Manner::Cut)
+        (matches!(treatment, Treatment::Answer | Treatment::Garble).then_some(answer), treatment == Treatment::Cut)
     }
 }
 
 impl FakeHub {
     /// The cloud changes a desired property; the hub informs a connection that has subscribed.
-    fn wish(&self, patch: Value) -> u64 {
+    fn desire(&self, patch: Value) -> u64 {
         let mut hub = self.lock();
         let (opened, desired) = (hub.opened, &mut hub.document.twin.desired);
         let patch = object(patch);
@@ -87,8 +87,8 @@ impl FakeHub {
         version
     }
 
-    fn treats(&self, manners: &[Manner]) {
-        self.lock().document.manners.extend(manners);
+    fn treats(&self, treatments: &[Treatment]) {
+        self.lock().document.treatments.extend(treatments);
     }
 
     fn questions(&self) -> Vec<String> {
@@ -129,7 +129,7 @@ async fn the_first_twin_request_subscribes_then_reads_and_reports_work() {
     }
 
     let hub = FakeHub::new([]);
-    hub.wish(json!({ "fan": { "speed": 3 } }));
+    hub.desire(json!({ "fan": { "speed": 3 } }));
     let client = spawn(&hub, options());
     client.send(Message::new("m")).await.expect("an acknowledgement");
     assert_eq!(hub.lock().watched, []);
@@ -193,13 +193,13 @@ async fn a_busy_hub_a_lost_answer_and_a_broken_connection_keep_the_order_of_repo
     let hub = FakeHub::new([]);
     let client = spawn(&hub, options());
     hub.treats(&[
-        Manner::Refuse(429),
-        Manner::Refuse(503),
-        Manner::Silence,
-        Manner::Answer,
-        Manner::Lose,
-        Manner::Cut,
-        Manner::Answer,
+        Treatment::Refuse(429),
+        Treatment::Refuse(503),
+        Treatment::Silence,
+        Treatment::Answer,
+        Treatment::Lose,
+        Treatment::Cut,
+        Treatment::Answer,
     ]);
     let reports = (0..3).map(|n| {
         let client = client.clone();
@@ -226,14 +226,14 @@ async fn a_busy_hub_a_lost_answer_and_a_broken_connection_keep_the_order_of_repo
 async fn a_refusal_contains_everything_the_hub_said() {
     let hub = FakeHub::new([]);
     let client = spawn(&hub, options());
-    hub.treats(&[Manner::Refuse(400)]);
+    hub.treats(&[Treatment::Refuse(400)]);
     let error = client.report(&json!({ "a": 1 })).await.expect_err("refused");
     assert_eq!((error.status(), error.fault()), (Some(400), Some(Fault::Service)));
     assert_eq!(error.refusal().and_then(|it| it.tracking_id.as_deref()), Some("t-1"));
     assert_eq!(error.to_string(), format!("{ENDPOINT} refused (exchange) with status 400"));
 
     // A hub that is busy until the deadline certainly did nothing, and the error says why.
-    hub.treats(&[Manner::Refuse(429); 20]);
+    hub.treats(&[Treatment::Refuse(429); 20]);
     let started = tokio::time::Instant::now();
     let error = client.report(&json!({ "a": 1 })).await.expect_err("refused");
     assert_eq!(started.elapsed(), seconds(60));
@@ -241,8 +241,8 @@ async fn a_refusal_contains_everything_the_hub_said() {
     let asked = hub.questions().len();
     assert!((5..=10).contains(&asked), "asked {asked} times");
 
-    hub.lock().document.manners.clear();
-    hub.treats(&[Manner::Garble]);
+    hub.lock().document.treatments.clear();
+    hub.treats(&[Treatment::Garble]);
     let error = client.twin().await.expect_err("garbled");
     assert!(matches!(error, TwinError::Unreadable(_)) && error.fault() == Some(Fault::Peer), "{error:?}");
     client.twin().await.expect("a twin");
@@ -253,7 +253,7 @@ async fn a_deadline_says_whether_the_hub_may_have_the_request() {
     let hub = FakeHub::new([]);
     let client = spawn(&hub, options()).twin_deadline(Some(seconds(40)));
     let started = tokio::time::Instant::now();
-    hub.treats(&[Manner::Silence; 20]);
+    hub.treats(&[Treatment::Silence; 20]);
     let error = client.report(&json!({ "a": 1 })).await.expect_err("silence");
     assert_eq!(started.elapsed(), seconds(40));
     assert!(error.is_deadline() && matches!(error, TwinError::Unknown { .. }), "{error:?}");
@@ -318,7 +318,7 @@ async fn a_planned_renewal_waits_for_the_answer() {
     client.connected().await.expect("a login");
     tokio::time::sleep(seconds(47)).await;
     assert_eq!(hub.opened(), 1);
-    hub.treats(&[Manner::Silence]);
+    hub.treats(&[Treatment::Silence]);
     let report = tokio::spawn({
         let client = client.clone();
         async move { client.report(&json!({ "a": 1 })).await }
@@ -326,7 +326,7 @@ async fn a_planned_renewal_waits_for_the_answer() {
     settle().await;
     until_state(&client, |it| matches!(it, ConnectionState::Renewing)).await;
     settle().await;
-    assert_eq!((hub.opened(), hub.goodbyes()), (1, 0), "it waits");
+    assert_eq!((hub.opened(), hub.disconnects()), (1, 0), "it waits");
     // No new request leaves meanwhile.
     let next = tokio::spawn({
         let client = client.clone();
@@ -336,7 +336,7 @@ async fn a_planned_renewal_waits_for_the_answer() {
     hub.answers_report(7);
     assert_eq!(report.await.expect("no panic").expect("reported").version, Some(7));
     next.await.expect("no panic").expect("reported");
-    assert_eq!((hub.opened(), hub.goodbyes()), (2, 1));
+    assert_eq!((hub.opened(), hub.disconnects()), (2, 1));
     let connections: Vec<usize> = hub.lock().document.asked.iter().map(|it| it.0).collect();
     assert_eq!(connections, [1, 2]);
 }
@@ -357,7 +357,7 @@ async fn closing_waits_for_reports_and_resolves_them() {
     let hub = FakeHub::new([]);
     let client = spawn(&hub, options());
     client.connected().await.expect("a login");
-    hub.treats(&[Manner::Silence]);
+    hub.treats(&[Treatment::Silence]);
     let started = tokio::time::Instant::now();
     let (first, second, closed) = tokio::join!(
         async { client.report(&json!({ "a": 1 })).await },
@@ -384,13 +384,13 @@ async fn a_transport_that_panics_resolves_every_twin_request() {
 #[tokio::test(start_paused = true)]
 async fn a_follower_gets_the_state_and_then_each_newer_one() {
     let hub = FakeHub::new([]);
-    hub.wish(json!({ "a": 1 }));
+    hub.desire(json!({ "a": 1 }));
     let client = spawn(&hub, options());
     let mut desired = client.desired().expect("twins");
     assert_eq!(desired.latest(), None);
     assert_eq!(changed(&mut desired).await, (1, json!({ "a": 1 })));
     assert_eq!(hub.lock().watched, [(1, Feature::TwinAnswers), (1, Feature::Desired)], "before the twin is read");
-    hub.wish(json!({ "a": null, "b": { "c": 2 } }));
+    hub.desire(json!({ "a": null, "b": { "c": 2 } }));
     assert_eq!(changed(&mut desired).await, (2, json!({ "b": { "c": 2 } })));
     assert_eq!(hub.questions(), ["get"], "notices need no further fetch");
 
@@ -398,7 +398,7 @@ async fn a_follower_gets_the_state_and_then_each_newer_one() {
     let mut late = client.desired().expect("twins");
     assert_eq!(changed(&mut late).await.0, 2);
     for n in 0..5 {
-        hub.wish(json!({ "n": n }));
+        hub.desire(json!({ "n": n }));
         settle().await;
     }
     assert_eq!(desired.latest().map(|it| it.version), Some(7));
@@ -412,11 +412,11 @@ async fn a_follower_gets_the_state_and_then_each_newer_one() {
     hub.cut();
     until_state(&client, |it| !it.is_connected()).await;
     hub.lock().document.twin.desired.values.clear();
-    let version = hub.wish(json!({ "new": true }));
+    let version = hub.desire(json!({ "new": true }));
     assert_eq!(changed(&mut desired).await, (version, json!({ "new": true })));
 
     // A follower returns the last known state before the end, and does not keep the client alive.
-    let version = hub.wish(json!({ "last": true }));
+    let version = hub.desire(json!({ "last": true }));
     settle().await;
     drop(client);
     settle().await;
@@ -433,7 +433,7 @@ async fn oversized_desired_properties_end_the_connection_and_lose_no_message() {
     let mut desired = client.desired().expect("twins");
     assert_eq!(changed(&mut desired).await.0, 0);
     for n in 0..40 {
-        hub.wish(json!({ format!("p{n}"): "x".repeat(2000) }));
+        hub.desire(json!({ format!("p{n}"): "x".repeat(2000) }));
         settle().await;
     }
     let last = desired.latest().expect("a state");
@@ -488,10 +488,10 @@ async fn a_hundred_changes_around_random_disconnects_end_on_the_last_version() {
             (versions, desired.latest())
         });
         for n in 1..=100 {
-            hub.wish(json!({ "n": n, (n % 7).to_string(): n }));
+            hub.desire(json!({ "n": n, (n % 7).to_string(): n }));
             match rng.u8(..8) {
                 0 => hub.cut(),
-                1 => hub.treats(&[Manner::Silence, Manner::Refuse(429)]),
+                1 => hub.treats(&[Treatment::Silence, Treatment::Refuse(429)]),
                 2 => tokio::time::sleep(Duration::from_millis(rng.u64(..3_000))).await,
                 3 => settle().await,
                 _ => {}
@@ -549,15 +549,15 @@ async fn a_client_still_works_after_thousands_of_dropped_requests() {
             }
             match rng.u8(..12) {
                 0 => hub.cut(),
-                1 => hub.treats(&[Manner::Silence]),
-                2 => hub.treats(&[Manner::Refuse(500)]),
-                3 => hub.treats(&[Manner::Cut]),
+                1 => hub.treats(&[Treatment::Silence]),
+                2 => hub.treats(&[Treatment::Refuse(500)]),
+                3 => hub.treats(&[Treatment::Cut]),
                 4 => tokio::time::advance(Duration::from_millis(rng.u64(..20_000))).await,
                 _ => {}
             }
         }
-        hub.lock().document.manners.clear();
-        let version = hub.wish(json!({ "done": seed }));
+        hub.lock().document.treatments.clear();
+        let version = hub.desire(json!({ "done": seed }));
         client.report(&json!({ "done": seed })).await.expect("reported");
         assert_eq!(hub.reported()["done"], json!(seed));
         while desired.latest().is_none_or(|it| it.version != version) {

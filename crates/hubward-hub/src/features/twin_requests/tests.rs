@@ -23,8 +23,9 @@ impl Bench {
 
     fn report_within(&mut self, patch: &'static str, deadline: Option<u64>) -> Receiver<Outcome> {
         let deadline = deadline.map(|it| self.now + seconds(it));
-        let (question, answer) = Question::new(Ask::Report(Bytes::from_static(patch.as_bytes())), deadline);
-        self.requests.ask(question);
+        let (request, answer) =
+            TwinRequest::new(TwinRequestKind::Report(Bytes::from_static(patch.as_bytes())), deadline);
+        self.requests.push(request);
         answer
     }
 
@@ -33,16 +34,16 @@ impl Bench {
     }
 
     fn get(&mut self) -> Receiver<Outcome> {
-        let (question, answer) = Question::new(Ask::Twin, None);
-        self.requests.ask(question);
+        let (request, answer) = TwinRequest::new(TwinRequestKind::Twin, None);
+        self.requests.push(request);
         answer
     }
 
     /// The next request, as text.
     fn next(&mut self, own: bool) -> Option<(Tag, String)> {
-        let (turn, tag, what) = self.requests.next(self.now, &mut self.tags, own)?;
+        let (requester, tag, what) = self.requests.next(self.now, &mut self.tags, own)?;
         let text = match what {
-            Upstream::TwinGet if turn == Turn::Own => "own".into(),
+            Upstream::TwinGet if requester == Requester::Client => "own".into(),
             Upstream::TwinGet => "get".into(),
             Upstream::ReportedPatch(patch) => String::from_utf8(patch.to_vec()).expect("text"),
             other => panic!("{other:?}"),
@@ -51,7 +52,7 @@ impl Bench {
     }
 
     fn sends(&mut self, expected: &str) -> Tag {
-        let (tag, text) = self.next(false).expect("a question");
+        let (tag, text) = self.next(false).expect("a request");
         assert_eq!(text, expected);
         assert!(self.next(true).is_none(), "one at a time");
         assert!(!self.requests.is_idle());
@@ -59,16 +60,16 @@ impl Bench {
     }
 
     fn answers(&mut self, tag: Tag, version: u64) {
-        assert_eq!(self.requests.on_answer(tag), Some(Turn::Program));
-        self.requests.finish(Ok(Answer::Reported(Some(version))));
+        assert_eq!(self.requests.on_response(tag), Some(Requester::Program));
+        self.requests.finish(Ok(TwinResponse::Reported(Some(version))));
     }
 
     fn refuses(&mut self, tag: Tag, status: u16, retry_after: Option<Duration>) {
-        assert_eq!(self.requests.on_answer(tag), Some(Turn::Program));
+        assert_eq!(self.requests.on_response(tag), Some(Requester::Program));
         self.requests.refused(self.now, &mut self.rng, &refusal(status, retry_after));
     }
 
-    fn wait(&mut self, time: Duration) -> Option<Turn> {
+    fn wait(&mut self, time: Duration) -> Option<Requester> {
         self.now += time;
         self.requests.on_time(self.now)
     }
@@ -95,12 +96,12 @@ fn refusal(status: u16, retry_after: Option<Duration>) -> Refusal {
 
 fn version(mut answer: Receiver<Outcome>) -> Option<u64> {
     match answer.try_recv() {
-        Ok(Ok(Answer::Reported(version))) => version,
+        Ok(Ok(TwinResponse::Reported(version))) => version,
         other => panic!("{other:?}"),
     }
 }
 
-fn cut(mut answer: Receiver<Outcome>) -> Cut {
+fn cut(mut answer: Receiver<Outcome>) -> TwinFailure {
     answer.try_recv().expect("an end").expect_err("no answer")
 }
 
@@ -114,14 +115,14 @@ fn at_the_deadline_a_refused_subscription_is_the_reason() {
         let mut bench = Bench::new();
         let mut answer = bench.report_within("{}", Some(60));
         let refused = Refusal::new("hub.example:8883".into(), Stage::Subscribe, RefusedBy::Suback);
-        bench.requests.bar(Some(&refused));
+        bench.requests.set_refusal(Some(&refused));
         if lifted {
-            bench.requests.bar(None);
+            bench.requests.set_refusal(None);
         }
         bench.wait(seconds(60));
         match (lifted, answer.try_recv().expect("an end")) {
-            (false, Err(Cut::Refused(said))) => assert_eq!(*said, refused),
-            (true, Err(Cut::Deadline { written: false })) => {}
+            (false, Err(TwinFailure::Refused(said))) => assert_eq!(*said, refused),
+            (true, Err(TwinFailure::Deadline { written: false })) => {}
             (_, other) => panic!("{other:?}"),
         }
     }
@@ -137,11 +138,11 @@ fn requests_are_sent_one_at_a_time_and_in_order() {
         it.answers(tag, version);
     }
     let tag = it.sends("get");
-    assert_eq!(it.requests.on_answer(tag), Some(Turn::Program));
+    assert_eq!(it.requests.on_response(tag), Some(Requester::Program));
     let body = br#"{"desired":{"fan":1,"$version":4},"reported":{"n":2,"$version":7}}"#;
-    it.requests.finish(Ok(Answer::Twin(Box::new(Twin::parse(body).expect("a twin")))));
+    it.requests.finish(Ok(TwinResponse::Twin(Box::new(Twin::parse(body).expect("a twin")))));
     assert_eq!((version(first), version(second)), (Some(5), Some(6)));
-    let Ok(Ok(Answer::Twin(twin))) = { third }.try_recv() else { panic!("no twin") };
+    let Ok(Ok(TwinResponse::Twin(twin))) = { third }.try_recv() else { panic!("no twin") };
     assert_eq!((twin.desired.version, twin.reported.version), (4, 7));
     assert!(it.next(false).is_none() && it.requests.is_flushed() && it.requests.is_idle());
     assert_eq!(it.requests.next_deadline(), None);
@@ -182,7 +183,10 @@ fn any_other_refusal_ends_the_request() {
         let (first, mut second) = (it.report("1"), it.report("2"));
         let tag = it.sends("1");
         it.refuses(tag, status, None);
-        assert!(matches!(cut(first), Cut::Refused(refusal) if refusal.by == RefusedBy::Status(status)), "{status}");
+        assert!(
+            matches!(cut(first), TwinFailure::Refused(refusal) if refusal.by == RefusedBy::Status(status)),
+            "{status}"
+        );
         assert!(is_open(&mut second));
         it.sends("2");
     }
@@ -194,14 +198,14 @@ fn an_unanswered_request_is_sent_again_under_another_tag_and_a_late_response_is_
     let answer = it.report("1");
     let old = it.sends("1");
     assert_eq!(it.wait(TIMEOUT - Duration::from_millis(1)), None);
-    assert_eq!(it.wait(Duration::from_millis(1)), Some(Turn::Program));
+    assert_eq!(it.wait(Duration::from_millis(1)), Some(Requester::Program));
     let new = it.sends("1");
     assert_ne!(old, new);
-    assert_eq!(it.requests.on_answer(old), None);
+    assert_eq!(it.requests.on_response(old), None);
     assert_eq!(it.wait_for_timer(), TIMEOUT * 2, "a slow hub gets more time");
     let newest = it.sends("1");
     it.answers(newest, 3);
-    assert_eq!(it.requests.on_answer(newest), None, "answered twice");
+    assert_eq!(it.requests.on_response(newest), None, "answered twice");
     assert_eq!(version(answer), Some(3));
 }
 
@@ -214,7 +218,7 @@ fn the_next_connection_gets_the_same_requests_in_the_same_order() {
     assert!(it.requests.is_idle() && !it.requests.is_flushed());
     assert_eq!(it.requests.next_deadline(), None, "no timer runs without a connection");
     let new = it.sends("1");
-    assert_eq!(it.requests.on_answer(old), None, "an answer to the old connection's question");
+    assert_eq!(it.requests.on_response(old), None, "an answer to the old connection's request");
     it.answers(new, 3);
     let tag = it.sends("2");
     it.answers(tag, 4);
@@ -241,8 +245,8 @@ fn a_deadline_says_whether_the_hub_may_have_the_request() {
         happens(&mut it);
         it.wait(seconds(60));
         match (cut(answer), expected) {
-            (Cut::Deadline { written }, Some(expected)) => assert_eq!(written, expected, "{what}"),
-            (Cut::Refused(_), None) => {}
+            (TwinFailure::Deadline { written }, Some(expected)) => assert_eq!(written, expected, "{what}"),
+            (TwinFailure::Refused(_), None) => {}
             other => panic!("{what}: {other:?}"),
         }
         assert!(it.requests.is_idle() && it.requests.is_flushed());
@@ -267,9 +271,9 @@ fn a_late_response_does_not_answer_the_next_request() {
     let (first, mut second) = (it.report_within("1", Some(5)), it.report("2"));
     let old = it.sends("1");
     assert_eq!(it.wait_for_timer(), seconds(5));
-    assert!(matches!(cut(first), Cut::Deadline { written: true }));
+    assert!(matches!(cut(first), TwinFailure::Deadline { written: true }));
     let new = it.sends("2");
-    assert_eq!(it.requests.on_answer(old), None);
+    assert_eq!(it.requests.on_response(old), None);
     assert!(is_open(&mut second));
     it.answers(new, 1);
     assert_eq!(version(second), Some(1));
@@ -282,7 +286,7 @@ fn only_requests_past_their_deadline_expire() {
         (it.report_within("1", Some(30)), it.report_within("2", Some(10)), it.report("3"));
     let tag = it.sends("1");
     assert_eq!(it.wait_for_timer(), seconds(10));
-    assert!(matches!(cut(second), Cut::Deadline { written: false }));
+    assert!(matches!(cut(second), TwinFailure::Deadline { written: false }));
     assert!(is_open(&mut first) && is_open(&mut third));
     it.answers(tag, 1);
     it.sends("3");
@@ -337,10 +341,10 @@ fn the_client_and_the_program_take_turns() {
     let _answers: Vec<_> = (0..3).map(|_| it.get()).collect();
     let mut order = Vec::new();
     for own in [true, true, true, true, false, true] {
-        let (tag, what) = it.next(own).expect("a question");
+        let (tag, what) = it.next(own).expect("a request");
         order.push(what);
-        if it.requests.on_answer(tag) == Some(Turn::Program) {
-            it.requests.finish(Ok(Answer::Reported(None)));
+        if it.requests.on_response(tag) == Some(Requester::Program) {
+            it.requests.finish(Ok(TwinResponse::Reported(None)));
         }
     }
     assert_eq!(order, ["own", "get", "own", "get", "get", "own"]);
@@ -351,10 +355,10 @@ fn the_client_and_the_program_take_turns() {
     it.refuses(tag, 429, None);
     let (tag, what) = it.next(true).expect("the own one");
     assert_eq!(what, "own");
-    assert_eq!(it.requests.on_answer(tag), Some(Turn::Own));
+    assert_eq!(it.requests.on_response(tag), Some(Requester::Client));
     assert!(it.next(false).is_none());
     let (tag, _) = it.next(true).expect("again");
-    assert_eq!(it.wait(TIMEOUT), Some(Turn::Own), "{tag:?}");
+    assert_eq!(it.wait(TIMEOUT), Some(Requester::Client), "{tag:?}");
 }
 
 #[test]
@@ -363,16 +367,16 @@ fn an_unsendable_request_says_whether_an_older_connection_carried_it() {
     let problem = || ProtoError::Missing("a topic that fits");
     let first = it.report("1");
     let tag = it.sends("1");
-    assert_eq!(it.requests.on_answer(tag), Some(Turn::Program));
+    assert_eq!(it.requests.on_response(tag), Some(Requester::Program));
     it.requests.unsendable(problem());
-    assert!(matches!(cut(first), Cut::Impossible(_)));
+    assert!(matches!(cut(first), TwinFailure::Impossible(_)));
     let second = it.report("2");
     it.sends("2");
     it.requests.on_lost();
     let tag = it.sends("2");
-    assert_eq!(it.requests.on_answer(tag), Some(Turn::Program));
+    assert_eq!(it.requests.on_response(tag), Some(Requester::Program));
     it.requests.unsendable(problem());
-    assert!(matches!(cut(second), Cut::Resend(_)));
+    assert!(matches!(cut(second), TwinFailure::Resend(_)));
 }
 
 #[test]
@@ -381,7 +385,7 @@ fn a_response_of_the_wrong_kind_is_an_error() {
     let get = it.get();
     let tag = it.sends("get");
     it.answers(tag, 1);
-    assert!(matches!(cut(get), Cut::Unreadable(ProtoError::Unexpected(_))));
+    assert!(matches!(cut(get), TwinFailure::Unreadable(ProtoError::Unexpected(_))));
 }
 
 #[test]
@@ -393,7 +397,7 @@ fn the_end_of_the_client_answers_every_request() {
     let late = it.report("3");
     for (answer, expected) in [(first, true), (second, false), (late, false)] {
         let cut = cut(answer);
-        assert!(matches!(cut, Cut::Closed { written, reason: CloseReason::Requested } if written == expected));
+        assert!(matches!(cut, TwinFailure::Closed { written, reason: CloseReason::Requested } if written == expected));
     }
     assert_eq!(it.requests.next_deadline(), None);
 
@@ -404,12 +408,13 @@ fn the_end_of_the_client_answers_every_request() {
     drop(it);
     for (answer, expected) in [(first, true), (second, false)] {
         let cut = cut(answer);
-        assert!(matches!(cut, Cut::Closed { written, reason: CloseReason::Aborted } if written == expected));
+        assert!(matches!(cut, TwinFailure::Closed { written, reason: CloseReason::Aborted } if written == expected));
     }
 }
 
 #[test]
 fn debug_output_does_not_contain_the_programs_data() {
-    let (question, _answer) = Question::new(Ask::Report(Bytes::from_static(br#"{"wifi":"secret"}"#)), None);
-    assert!(!format!("{question:?}").contains("secret"));
+    let (request, _answer) =
+        TwinRequest::new(TwinRequestKind::Report(Bytes::from_static(br#"{"wifi":"secret"}"#)), None);
+    assert!(!format!("{request:?}").contains("secret"));
 }
