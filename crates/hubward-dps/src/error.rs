@@ -48,8 +48,8 @@ pub enum ProvisionError {
         #[source]
         source: ProtoError,
     },
-    /// The credential could not sign a token.
-    #[error("no credential to register with")]
+    /// The credential provides no token, or could not sign one.
+    #[error("the credential provides no token for the registration")]
     Credential(#[from] CredentialError),
 }
 

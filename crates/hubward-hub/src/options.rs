@@ -204,8 +204,8 @@ impl HubOptions {
 
     /// Sets [`HubOptions::twin_queue`].
     #[must_use]
-    pub const fn twin_queue(mut self, questions: usize) -> Self {
-        self.twin_queue = questions;
+    pub const fn twin_queue(mut self, requests: usize) -> Self {
+        self.twin_queue = requests;
         self
     }
 

@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn the_service_is_given_the_time_it_asks_for() {
+    fn a_wait_is_never_shorter_than_retry_after() {
         let asked = seconds(40);
         let (least, most) = spread(&refused(RefusedBy::UpgradeStatus(429), Some(asked)), 1)[0];
         assert!(least >= asked && most <= asked + seconds(1), "{least:?} to {most:?}");
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn each_kind_of_failure_has_a_count_of_its_own() {
+    fn each_kind_of_failure_has_its_own_count() {
         let (mut failures, options, mut rng) = (FailureCounts::default(), HubOptions::default(), Rng::with_seed(1));
         for _ in 0..40 {
             failures.failed(&cut(), &options, &mut rng);

@@ -62,7 +62,7 @@ impl<T> Flights<T> {
         self.taken >= self.window as usize
     }
 
-    /// Takes a tag for a message that a connection gets now for the first time.
+    /// Takes a tag for a message that this connection gets now, for the first time.
     pub(crate) fn insert(&mut self, ticket: T, deadline: Option<Instant>, now: Instant) -> Tag {
         debug_assert!(!self.is_full());
         let flight = Flight { ticket: Some(ticket), deadline, order: self.sent, sent_at: Some(now) };

@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_the_peer_closed_after_the_login_counts() {
+    fn only_closes_by_the_peer_after_the_login_count() {
         let timeout =
             TransportError::Timeout { endpoint: "hub.example:8883".into(), stage: Stage::Exchange, after: seconds(20) };
         for (error, counts) in [

@@ -160,9 +160,9 @@ impl Desired {
     }
 
     /// Fetching the twin failed.
-    pub(crate) fn on_failed(&mut self, now: Instant, rng: &mut Rng, asked: Option<Duration>) {
+    pub(crate) fn on_failed(&mut self, now: Instant, rng: &mut Rng, requested: Option<Duration>) {
         if self.phase == Phase::Fetching {
-            self.retry_later(now, rng, asked);
+            self.retry_later(now, rng, requested);
         }
     }
 
@@ -322,8 +322,8 @@ impl Desired {
         self.waiting.clear();
     }
 
-    fn retry_later(&mut self, now: Instant, rng: &mut Rng, asked: Option<Duration>) {
+    fn retry_later(&mut self, now: Instant, rng: &mut Rng, requested: Option<Duration>) {
         self.failures = self.failures.saturating_add(1);
-        self.phase = Phase::FetchAt(now + wait(rng, self.failures, asked));
+        self.phase = Phase::FetchAt(now + wait(rng, self.failures, requested));
     }
 }

@@ -55,10 +55,10 @@ const LAG_MS: u64 = 4_900;
 /// Events that must have happened for the run to mean anything.
 const COVERED: &[&str] = &[
     "cut",
-    "cut with a request on its way",
+    "cut with a request in flight",
     "request lost",
-    "request refused for now",
-    "request refused for good",
+    "request refused temporarily",
+    "request refused permanently",
     "answer late",
     "answer garbled",
     "twin lags",
@@ -69,7 +69,7 @@ const COVERED: &[&str] = &[
     "notice twice",
     "notice garbled",
     "watch refused",
-    "caller left",
+    "caller stopped waiting",
     "report twice",
     "acknowledged",
     "refused",
@@ -220,7 +220,7 @@ impl<'a> World<'a> {
             65..68 if !self.reports.is_empty() => {
                 let at = self.rng.usize(..self.reports.len());
                 drop(self.reports.swap_remove(at));
-                self.saw("caller left");
+                self.saw("caller stopped waiting");
             }
             68..70 => {
                 self.recreate();
@@ -301,7 +301,7 @@ impl<'a> World<'a> {
     fn cut(&mut self) {
         self.saw("cut");
         if !self.features.is_idle() {
-            self.saw("cut with a request on its way");
+            self.saw("cut with a request in flight");
         }
         // Requests in transit still arrive, up to a random point.
         let mut on_its_way = Vec::new();
@@ -415,12 +415,12 @@ impl<'a> World<'a> {
         match dice {
             0..6 => return self.saw("request lost"),
             6..18 => {
-                self.saw("request refused for now");
+                self.saw("request refused temporarily");
                 let status = if self.rng.bool() { 429 } else { 503 };
                 return self.tell(delay, Downstream::Refused(tag, refusal(RefusedBy::Status(status))));
             }
             18..20 => {
-                self.saw("request refused for good");
+                self.saw("request refused permanently");
                 return self.tell(delay, Downstream::Refused(tag, refusal(RefusedBy::Status(400))));
             }
             _ => {}

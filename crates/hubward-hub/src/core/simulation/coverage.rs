@@ -41,9 +41,9 @@ pub(super) enum Kind {
     /// No token could be signed.
     NoToken,
     /// CONNACK 5.
-    RefusedForGood,
+    RefusedPermanently,
     /// CONNACK 3.
-    RefusedForNow,
+    RefusedTemporarily,
     /// No answer came until the client's own timer.
     Hang,
     /// The expected event came late.
@@ -96,8 +96,8 @@ const TABLE: [(Kind, &[At], &str); 27] = [
     (Tls, &[Opening, Reopening], ONLY_CONNECTING),
     (Upgrade, &[Opening, Reopening], ONLY_CONNECTING),
     (NoToken, &[Opening, Renewing, Reopening], "nothing is signed"),
-    (RefusedForGood, &[Login, Relogin], ONLY_LOGIN),
-    (RefusedForNow, &[Login, Relogin], ONLY_LOGIN),
+    (RefusedPermanently, &[Login, Relogin], ONLY_LOGIN),
+    (RefusedTemporarily, &[Login, Relogin], ONLY_LOGIN),
     (
         Hang,
         &[Opening, Login, Renewing, Draining, Disconnecting, Reopening, Relogin, FinalDisconnect],
@@ -181,7 +181,7 @@ impl Seen {
 }
 
 #[test]
-fn the_table_has_each_kind_in_its_place_and_a_reason_for_each_gap() {
+fn the_table_accepts_each_kind_in_its_states_and_gives_a_reason_for_each_gap() {
     for (place, (kind, states, reason)) in TABLE.into_iter().enumerate() {
         assert_eq!(kind as usize, place, "{kind:?}");
         assert_eq!(states.len() == STATES.len(), reason.is_empty(), "{kind:?}");

@@ -83,7 +83,7 @@ fn every_promise_holds_whatever_happens() {
 }
 
 #[test]
-fn a_seed_gives_the_same_run_twice() {
+fn the_same_seed_gives_the_same_run() {
     let once = |seed| {
         let mut seen = Seen::default();
         (world::run(seed, Bugs::default(), &mut seen), seen)

@@ -203,7 +203,7 @@ impl World<'_> {
             }
             Failure::NoToken => (Kind::NoToken, TransportError::Credential(CredentialError::Signer("busy".into()))),
             Failure::Connack(code) => {
-                let kind = if code == 5 { Kind::RefusedForGood } else { Kind::RefusedForNow };
+                let kind = if code == 5 { Kind::RefusedPermanently } else { Kind::RefusedTemporarily };
                 (kind, TransportError::Refused(Box::new(refused(RefusedBy::Connack(code)))))
             }
             Failure::Cut(source) => {
@@ -218,7 +218,7 @@ impl World<'_> {
         let (is_first, renewable) = (!self.hub.was_connected, self.core.setup.renewable);
         let gives_up = match kind {
             Kind::Tls => is_first,
-            Kind::NoToken | Kind::RefusedForGood => is_first || !renewable,
+            Kind::NoToken | Kind::RefusedPermanently => is_first || !renewable,
             _ => false,
         };
         let was_ending = self.core.is_ending();

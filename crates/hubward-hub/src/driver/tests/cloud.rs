@@ -274,7 +274,7 @@ async fn a_message_without_acknowledgement_needs_no_settlement() {
     }
     let (first, second) = (receiver.next().await.expect("alive"), receiver.next().await.expect("alive"));
     drop(second);
-    client.close(seconds(5)).await.expect("nothing is left");
+    client.close(seconds(5)).await.expect("everything is acknowledged");
     first.complete().await.expect("nothing to do");
     assert_eq!((hub.settled().len(), client.counts()), (0, HubCounts::default()));
 }
@@ -304,7 +304,7 @@ async fn a_receiver_that_never_reads_delays_nothing_else_and_is_counted() {
     assert!(receiver.try_next().is_none());
     hub.deliver(20_000);
     receiver.next().await.expect("there is room again").complete().await.expect("the same connection");
-    client.close(seconds(5)).await.expect("nothing is left");
+    client.close(seconds(5)).await.expect("everything is acknowledged");
     assert_eq!(hub.settled().len(), 65);
 }
 
@@ -383,7 +383,7 @@ async fn a_message_completed_before_a_close_is_acknowledged_before_it() {
     let (first, second) = (receiver.next().await.expect("alive"), receiver.next().await.expect("alive"));
     let (completed, closed) = tokio::join!(first.complete(), client.close(seconds(5)));
     completed.expect("the same connection");
-    closed.expect("nothing is left");
+    closed.expect("everything is acknowledged");
     assert!(matches!(second.complete().await, Err(SettleError::Closed(CloseReason::Requested))));
     assert!(matches!(receiver.next().await, Err(CloseReason::Requested)));
     assert!(client.cloud_messages().is_err(), "there can be only one receiver");
@@ -519,7 +519,7 @@ async fn futures_dropped_at_any_moment_lose_no_message() {
         assert!(count >= kept, "seed {seed}");
         settled += count;
         client.send(Message::new("after all that")).await.expect("an acknowledgement");
-        client.close(seconds(5)).await.expect("nothing is left");
+        client.close(seconds(5)).await.expect("everything is acknowledged");
     }
     assert!(dropped > 200 && settled > 1000, "{dropped} {settled}");
 }

@@ -33,7 +33,7 @@ async fn every_close_returns_the_same_result() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn closing_flushes_what_is_queued_and_takes_nothing_new() {
+async fn closing_flushes_the_queue_and_takes_no_new_message() {
     let hub = FakeHub::new([]).answering(Answers::WhenTold);
     let client = spawn(&hub, options());
     client.connected().await.expect("a login");
@@ -46,7 +46,7 @@ async fn closing_flushes_what_is_queued_and_takes_nothing_new() {
     assert!(matches!(client.try_enqueue(Message::new("2")), Err(TryEnqueueError::Closed(_))));
     assert!(!closing.is_finished());
     hub.answer(1);
-    closing.await.expect("no panic").expect("nothing is left");
+    closing.await.expect("no panic").expect("everything is acknowledged");
     receipt.await.expect("an acknowledgement");
 }
 

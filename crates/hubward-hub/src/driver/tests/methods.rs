@@ -41,7 +41,7 @@ async fn ready(client: &HubClient) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_call_gets_one_answer_and_the_client_goes_on() {
+async fn every_call_gets_one_response_and_the_client_continues() {
     let hub = FakeHub::new([]);
     let client = spawn(&hub, options());
     client
@@ -289,7 +289,7 @@ async fn a_renewal_waits_for_calls_within_its_limit() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_handler_that_waits_for_the_hub_is_not_cut_off_by_a_renewal() {
+async fn a_renewal_waits_for_a_handler_that_waits_for_the_hub() {
     let hub = FakeHub::new([]);
     let client = spawn(&hub, options().token_lifetime(seconds(60)).renewal_drain(seconds(5)));
     let go = Arc::new(Notify::new());

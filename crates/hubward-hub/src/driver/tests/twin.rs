@@ -376,7 +376,7 @@ async fn a_transport_that_panics_resolves_every_twin_request() {
     let hub = FakeHub::new([Fate::PanicAfterLogin]);
     let client = spawn(&hub, options());
     let mut desired = client.desired().expect("twins");
-    let error = client.twin().await.expect_err("the task is gone");
+    let error = client.twin().await.expect_err("the task ended");
     assert!(matches!(error, TwinError::NotSent { why: Why::Closed(CloseReason::Aborted) }), "{error:?}");
     assert!(matches!(desired.changed().await, Err(CloseReason::Aborted)));
 }

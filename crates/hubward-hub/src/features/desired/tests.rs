@@ -35,13 +35,13 @@ impl Bench {
         assert!(!self.desired.is_due());
     }
 
-    fn is_told(&mut self, version: u64, values: Value) {
+    fn receives(&mut self, version: u64, values: Value) {
         self.desired.on_fetched(self.now, &mut self.rng, Ok(properties(version, values)));
     }
 
     fn fetches(&mut self, version: u64, values: Value) {
         self.asks();
-        self.is_told(version, values);
+        self.receives(version, values);
     }
 
     fn notice(&mut self, body: &str) {
@@ -115,7 +115,7 @@ fn old_notices_are_dropped_and_early_ones_wait_for_the_twin() {
         it.changes(version);
     }
     assert_eq!(it.take_newest(), None);
-    it.is_told(5, json!({ "v": 5, "kept": true }));
+    it.receives(5, json!({ "v": 5, "kept": true }));
     assert_eq!(it.take_newest(), Some((7, json!({ "v": 7, "kept": true }))));
     for old in [7, 6, 1] {
         it.changes(old);
@@ -149,7 +149,7 @@ fn a_twin_older_than_the_notices_is_fetched_again_with_growing_waits() {
     let mut it = Bench::watched();
     it.asks();
     it.changes(9);
-    it.is_told(5, json!({}));
+    it.receives(5, json!({}));
     assert_eq!(it.take_newest().map(|it| it.0), Some(5));
     let mut waits = Vec::new();
     for _ in 0..8 {
@@ -196,7 +196,7 @@ fn more_notices_than_can_wait_cost_a_fetch_and_lose_no_change() {
         it.changes(version);
         assert!(it.desired.waiting.len() <= WAITING_MAX);
     }
-    it.is_told(1, json!({}));
+    it.receives(1, json!({}));
     assert!(!it.is_live());
     it.wait_for_timer();
     it.fetches(last, json!({ "v": last }));
@@ -219,7 +219,7 @@ fn an_unreadable_notice_costs_one_fetch_and_never_a_tight_loop() {
     let mut it = Bench::watched();
     it.asks();
     it.notice("no JSON");
-    it.is_told(7, json!({}));
+    it.receives(7, json!({}));
     assert!(it.wait_for_timer() >= Duration::from_millis(500));
     it.fetches(8, json!({}));
     assert!(it.is_live());
@@ -247,7 +247,7 @@ fn an_older_version_is_accepted_after_a_second_response_with_it() {
     it.changes(3);
     it.asks();
     it.changes(4);
-    it.is_told(3, json!({ "new": 3 }));
+    it.receives(3, json!({ "new": 3 }));
     assert_eq!(it.take_newest(), Some((4, json!({ "new": 3, "v": 4 }))), "the twin was created again");
     assert!(it.is_live());
 
@@ -391,7 +391,7 @@ fn waiting_notices_are_bounded_in_bytes_too() {
         it.notice(&body(version));
         assert!(it.desired.waiting.iter().map(|it| it.bytes).sum::<usize>() <= WAITING_BYTES_MAX);
     }
-    it.is_told(1, json!({}));
+    it.receives(1, json!({}));
     assert!(!it.is_live() && it.desired.broken().is_none(), "notices were dropped, so the twin is fetched again");
 
     // A notice that is too large on its own is not even parsed.
@@ -408,7 +408,7 @@ fn waiting_notices_are_bounded_in_bytes_too() {
     let mut it = Bench::watched();
     it.asks();
     it.notice(&huge);
-    it.is_told(1, json!({ "v": 1 }));
+    it.receives(1, json!({ "v": 1 }));
     assert_eq!(it.take_newest(), Some((1, json!({ "v": 1 }))));
     it.wait_for_timer();
     it.fetches(2, json!({ "v": 2 }));
