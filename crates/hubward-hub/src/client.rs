@@ -33,7 +33,7 @@ pub struct HubClient {
     pub(crate) twin_deadline: Option<Duration>,
 }
 
-/// What a handle asks the task to do.
+/// A command from a handle to the task.
 #[derive(Debug)]
 pub(crate) enum Command {
     /// Sends a message.

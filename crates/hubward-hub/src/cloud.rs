@@ -271,7 +271,7 @@ pub enum SettleError {
     Unsupported {
         /// The message, which the program can still complete.
         message: Box<CloudMessage>,
-        /// What is not supported.
+        /// The capability that is not supported.
         #[source]
         source: Unsupported,
     },
@@ -304,7 +304,7 @@ impl SettleError {
     }
 }
 
-/// What a message needs to be settled.
+/// The data with which a message can be settled.
 #[derive(Debug, Clone)]
 struct Source {
     incoming: Arc<Incoming>,

@@ -26,7 +26,7 @@ impl HubClient {
     /// # Size limits
     /// The client keeps at most 64 KiB of desired properties as a hub counts them, which is twice what a hub
     /// accepts, and at most 128 KiB as JSON. If a change exceeds that, the client reads the twin once to see
-    /// whether the hub really has so much. If the twin is too large as well, or if a later change on the same
+    /// whether the hub really has that much. If the twin is too large as well, or if a later change on the same
     /// connection exceeds the limit again, the hub violates the protocol: the client ends the connection, and
     /// [`ConnectionState::Disconnected`](crate::ConnectionState::Disconnected) gives the reason
     /// ([`ProtoError::TooLarge`](hubward_transport::ProtoError::TooLarge)). The client connects again with

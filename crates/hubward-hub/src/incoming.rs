@@ -1,4 +1,4 @@
-//! What the hub sends to the program: shared by handles, receivers and the task.
+//! Data that the hub sends to the program: shared by handles, receivers and the task.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -166,7 +166,7 @@ mod tests {
         drop(held);
         latest.merge(&change(51)).expect("small");
         assert_eq!(copies(), 1, "a state that no reader holds is not copied");
-        assert!(latest.newer_than(51).is_none(), "there is no newer one");
+        assert!(latest.newer_than(51).is_none(), "no newer state exists");
     }
 
     #[test]

@@ -28,7 +28,7 @@ impl HubClient {
     /// # use hubward_hub::{HubClient, MethodError, MethodResponse, Unsupported};
     /// # fn example(hub: &HubClient) -> Result<(), Unsupported> {
     /// hub.serve_method("setInterval", |call| async move {
-    ///     let seconds: u64 = call.json()?; // answers 400 if the payload is not a number
+    ///     let seconds: u64 = call.json()?; // answers 400 if the payload is not a `u64`
     ///     if seconds == 0 {
     ///         return Err(MethodError::bad_request("the interval must not be zero"));
     ///     }

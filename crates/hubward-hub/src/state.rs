@@ -57,7 +57,7 @@ impl ConnectionState {
     }
 }
 
-/// Why there is no connection.
+/// Why the client is not connected.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum DisconnectCause {

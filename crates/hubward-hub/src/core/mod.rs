@@ -39,7 +39,7 @@ use self::phase::{Phase, Then};
 use self::takeovers::Takeovers;
 use crate::{CloseReason, ConnectionState, DisconnectCause, HubOptions};
 
-/// Time limit for the orderly disconnect. A program that is told to stop must end within a second, even if the
+/// Time limit for the orderly disconnect. A program that receives a stop signal must end within a second, even if the
 /// hub stops reading.
 const DISCONNECT_LIMIT: Duration = Duration::from_millis(750);
 

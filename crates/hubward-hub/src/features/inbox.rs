@@ -549,7 +549,7 @@ mod tests {
             let mut held: Vec<Held> = Vec::new();
             let mut results = Vec::new();
             let (mut came, mut taken, mut locked, mut given) = (0, 0, 0, 0);
-            // What the connection received, and whether it ended.
+            // The messages of the connection, and whether each is completed.
             let (mut line, mut held_back) = (Vec::new(), 0);
             for _ in 0..400 {
                 match rng.u8(..12) {

@@ -37,7 +37,7 @@ pub(crate) enum Request {
     Twin(twin_requests::TwinRequest),
 }
 
-/// What the driver gives to the connection.
+/// A message from the features to the connection.
 #[derive(Debug)]
 pub(crate) enum Out {
     /// A request that the hub answers under the tag.

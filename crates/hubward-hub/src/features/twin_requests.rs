@@ -44,7 +44,7 @@ pub(crate) enum TwinResponse {
     Reported(Option<u64>),
 }
 
-/// Why there is no response. `written` says that a connection may have carried the request.
+/// Why a request got no response. `written` says that a connection may have carried the request.
 #[derive(Debug)]
 pub(crate) enum TwinFailure {
     Refused(Box<Refusal>),

@@ -162,7 +162,7 @@ mod tests {
     fn an_unanswered_subscription_is_requested_again() {
         let (mut watches, mut tags, now) = (Watches::default(), RequestTags::default(), Instant::now());
         watches.want(Feature::Desired);
-        let (lost, _) = asked(&mut watches, now, &mut tags).expect("a question");
+        let (lost, _) = asked(&mut watches, now, &mut tags).expect("a request");
         assert_eq!(watches.next_deadline(), Some(now + AGAIN));
         watches.on_time(now + AGAIN);
         let (tag, _) = asked(&mut watches, now + AGAIN, &mut tags).expect("again");

@@ -32,7 +32,7 @@ const STATES: [At; 11] =
 pub(super) enum Kind {
     /// The peer closed, or the connection was reset.
     Cut,
-    /// No server listens, or there is no route.
+    /// No server listens, or no route exists.
     Unreachable,
     /// A certificate that is not trusted.
     Tls,

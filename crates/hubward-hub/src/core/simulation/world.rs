@@ -30,7 +30,7 @@ pub(super) fn run(seed: u64, bugs: Bugs<usize>, seen: &mut Seen) -> u64 {
     events
 }
 
-/// What the simulation knows about a message.
+/// The simulation's record of a message.
 #[derive(Debug, Default)]
 pub(super) struct Record {
     pub(super) deadline: Option<Instant>,

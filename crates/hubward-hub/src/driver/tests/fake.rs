@@ -49,7 +49,7 @@ pub(super) struct Hub {
     pub(super) fates: VecDeque<Fate>,
     pub(super) answers: Answers,
     pub(super) renew_in_place: bool,
-    /// What the transport can do; by default, everything that MQTT can.
+    /// The abilities of the transport; by default, those of MQTT.
     pub(super) abilities: Abilities,
     /// Number of messages that a connection buffers.
     pub(super) buffer: usize,

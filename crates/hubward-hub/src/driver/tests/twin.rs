@@ -405,7 +405,7 @@ async fn a_follower_gets_the_state_and_then_each_newer_one() {
     assert_eq!(changed(&mut desired).await, (7, json!({ "b": { "c": 2 }, "n": 4 })));
     assert_eq!(changed(&mut late.clone()).await.0, 7);
     assert_eq!(changed(&mut late).await.0, 7);
-    assert!(poll_times(5, desired.changed()).await.is_none(), "there is no newer one");
+    assert!(poll_times(5, desired.changed()).await.is_none(), "no newer state exists");
 
     // After a reconnect, the client fetches what it missed.
     hub.lock().fates.push_back(Fate::Unreachable);

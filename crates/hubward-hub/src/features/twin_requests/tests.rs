@@ -101,7 +101,7 @@ fn version(mut answer: Receiver<Outcome>) -> Option<u64> {
     }
 }
 
-fn cut(mut answer: Receiver<Outcome>) -> TwinFailure {
+fn failure(mut answer: Receiver<Outcome>) -> TwinFailure {
     answer.try_recv().expect("an end").expect_err("no answer")
 }
 
@@ -184,7 +184,7 @@ fn any_other_refusal_ends_the_request() {
         let tag = it.sends("1");
         it.refuses(tag, status, None);
         assert!(
-            matches!(cut(first), TwinFailure::Refused(refusal) if refusal.by == RefusedBy::Status(status)),
+            matches!(failure(first), TwinFailure::Refused(refusal) if refusal.by == RefusedBy::Status(status)),
             "{status}"
         );
         assert!(is_open(&mut second));
@@ -244,7 +244,7 @@ fn a_deadline_says_whether_the_hub_may_have_the_request() {
         let answer = it.report_within("1", Some(60));
         happens(&mut it);
         it.wait(seconds(60));
-        match (cut(answer), expected) {
+        match (failure(answer), expected) {
             (TwinFailure::Deadline { written }, Some(expected)) => assert_eq!(written, expected, "{what}"),
             (TwinFailure::Refused(_), None) => {}
             other => panic!("{what}: {other:?}"),
@@ -271,7 +271,7 @@ fn a_late_response_does_not_answer_the_next_request() {
     let (first, mut second) = (it.report_within("1", Some(5)), it.report("2"));
     let old = it.sends("1");
     assert_eq!(it.wait_for_timer(), seconds(5));
-    assert!(matches!(cut(first), TwinFailure::Deadline { written: true }));
+    assert!(matches!(failure(first), TwinFailure::Deadline { written: true }));
     let new = it.sends("2");
     assert_eq!(it.requests.on_response(old), None);
     assert!(is_open(&mut second));
@@ -286,7 +286,7 @@ fn only_requests_past_their_deadline_expire() {
         (it.report_within("1", Some(30)), it.report_within("2", Some(10)), it.report("3"));
     let tag = it.sends("1");
     assert_eq!(it.wait_for_timer(), seconds(10));
-    assert!(matches!(cut(second), TwinFailure::Deadline { written: false }));
+    assert!(matches!(failure(second), TwinFailure::Deadline { written: false }));
     assert!(is_open(&mut first) && is_open(&mut third));
     it.answers(tag, 1);
     it.sends("3");
@@ -369,14 +369,14 @@ fn an_unsendable_request_says_whether_an_older_connection_carried_it() {
     let tag = it.sends("1");
     assert_eq!(it.requests.on_response(tag), Some(Requester::Program));
     it.requests.unsendable(problem());
-    assert!(matches!(cut(first), TwinFailure::Impossible(_)));
+    assert!(matches!(failure(first), TwinFailure::Impossible(_)));
     let second = it.report("2");
     it.sends("2");
     it.requests.on_lost();
     let tag = it.sends("2");
     assert_eq!(it.requests.on_response(tag), Some(Requester::Program));
     it.requests.unsendable(problem());
-    assert!(matches!(cut(second), TwinFailure::Resend(_)));
+    assert!(matches!(failure(second), TwinFailure::Resend(_)));
 }
 
 #[test]
@@ -385,7 +385,7 @@ fn a_response_of_the_wrong_kind_is_an_error() {
     let get = it.get();
     let tag = it.sends("get");
     it.answers(tag, 1);
-    assert!(matches!(cut(get), TwinFailure::Unreadable(ProtoError::Unexpected(_))));
+    assert!(matches!(failure(get), TwinFailure::Unreadable(ProtoError::Unexpected(_))));
 }
 
 #[test]
@@ -396,8 +396,10 @@ fn the_end_of_the_client_answers_every_request() {
     it.requests.end(&CloseReason::Requested);
     let late = it.report("3");
     for (answer, expected) in [(first, true), (second, false), (late, false)] {
-        let cut = cut(answer);
-        assert!(matches!(cut, TwinFailure::Closed { written, reason: CloseReason::Requested } if written == expected));
+        let failed = failure(answer);
+        assert!(
+            matches!(failed, TwinFailure::Closed { written, reason: CloseReason::Requested } if written == expected)
+        );
     }
     assert_eq!(it.requests.next_deadline(), None);
 
@@ -407,8 +409,8 @@ fn the_end_of_the_client_answers_every_request() {
     it.sends("1");
     drop(it);
     for (answer, expected) in [(first, true), (second, false)] {
-        let cut = cut(answer);
-        assert!(matches!(cut, TwinFailure::Closed { written, reason: CloseReason::Aborted } if written == expected));
+        let failed = failure(answer);
+        assert!(matches!(failed, TwinFailure::Closed { written, reason: CloseReason::Aborted } if written == expected));
     }
 }
 
