@@ -108,7 +108,7 @@ fn says(run: &Run, warning: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn of_calls_that_nobody_serves() {
     let run = withstands(&["c2d", "receive"], End::Interrupt, UnknownMethods::default).await;
-    says(&run, "a call of a method is refused");
+    says(&run, "refused a method call");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -130,7 +130,7 @@ async fn of_topics_that_nobody_knows() {
 #[tokio::test(flavor = "multi_thread")]
 async fn of_changes_that_nobody_can_read() {
     let run = withstands(&["run"], End::Interrupt, || UnreadableChanges).await;
-    says(&run, "a change of desired properties cannot be read");
+    says(&run, "cannot read a change of desired properties");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,4 +1,4 @@
-//! How a registration can end badly.
+//! Errors of a registration.
 
 use std::time::Duration;
 
@@ -6,33 +6,32 @@ use hubward_proto::ProtoError;
 use hubward_proto::dps::{AssignmentStatus, RegistrationState, error_code};
 use hubward_transport::{CredentialError, Fault, TransportError, one_line};
 
-/// Why a device has no hub. Messages read after "failed to provision: " and do not repeat their
-/// source.
+/// Why a device has no hub. Messages read well after "failed to provision: " and do not repeat their source.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProvisionError {
-    /// A request failed, and trying again could not help, or was tried often enough, or would have
-    /// come after the deadline.
+    /// A request failed, and a retry could not succeed, was made often enough, or would have come after the
+    /// deadline.
     #[error("{source}{}", retried(*.attempts, *.out_of_time))]
     Transport {
-        /// How many requests failed in a row, this one included.
+        /// The number of failed requests in a row, including this one.
         attempts: u32,
-        /// Whether it would have been tried again, had there been time.
+        /// Whether the provisioner would have tried again before a later deadline.
         out_of_time: bool,
         /// The last failure.
         source: TransportError,
     },
-    /// The service said `failed` or `disabled`.
+    /// The service answered `failed` or `disabled`.
     #[error("{}", rejected(.status, .state))]
     Rejected {
         /// Host and port of the service.
         endpoint: String,
-        /// Which of the two.
+        /// The status that the service answered.
         status: AssignmentStatus,
         /// The service's record, with its error code and message.
         state: Box<RegistrationState>,
     },
-    /// The deadline passed while the service was still assigning, or it asked to wait beyond it.
+    /// The deadline passed while the service was still assigning, or the service requested a wait beyond it.
     #[error("{endpoint} assigned no hub within {after:?}")]
     Deadline {
         /// Host and port of the service.
@@ -40,22 +39,22 @@ pub enum ProvisionError {
         /// The deadline, from the start.
         after: Duration,
     },
-    /// The service's answer contradicts the protocol.
-    #[error("{endpoint} sent an answer that makes no sense")]
+    /// The service's response violates the protocol.
+    #[error("{endpoint} sent an invalid response")]
     Broken {
         /// Host and port of the service.
         endpoint: String,
-        /// Which rule it breaks.
+        /// The rule that the response violates.
         #[source]
         source: ProtoError,
     },
-    /// There is no token to register with.
-    #[error("no credential to register with")]
+    /// The credential provides no token, or could not sign one.
+    #[error("the credential provides no token for the registration")]
     Credential(#[from] CredentialError),
 }
 
 impl ProvisionError {
-    /// Who has to act.
+    /// Which party has to act.
     #[must_use]
     pub fn fault(&self) -> Fault {
         match self {
@@ -67,7 +66,7 @@ impl ProvisionError {
         }
     }
 
-    /// Whether a later attempt may succeed without anybody changing anything.
+    /// Whether a later attempt may succeed without any change.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {
@@ -77,7 +76,7 @@ impl ProvisionError {
         }
     }
 
-    /// Host and port of the service, if it came that far.
+    /// Host and port of the service, if the registration got that far.
     #[must_use]
     pub fn endpoint(&self) -> Option<&str> {
         match self {

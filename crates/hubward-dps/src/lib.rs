@@ -19,14 +19,14 @@
 //!
 //! # Behavior
 //!
-//! * One deadline covers everything: connecting, waiting, retrying. Each request has a bound of its
-//!   own below it, so that a silent server costs one attempt, not the whole time.
-//! * The service's Retry-After is kept to, on success and on refusal. Where it says nothing, polls
-//!   are 2 s apart and a server in trouble is left alone for 5 s.
-//! * Network trouble, throttling and 5xx are tried again with growing, random waits; a wrong key, an
-//!   unknown id or a bad certificate are not: asking again cannot help.
-//! * A connection that breaks while the service is assigning does not cost a second registration:
-//!   the same operation is asked about again.
+//! * One deadline covers everything: connecting, waiting, retrying. Each request also has its own shorter
+//!   limit, so that a silent server costs one attempt and not the whole time.
+//! * The provisioner obeys the service's Retry-After, after a success and after a refusal. Without one, it
+//!   waits 2 s between polls, and 5 s after a server failure.
+//! * The provisioner retries network failures, throttling and 5xx with growing, random waits. It does not retry
+//!   a wrong key, an unknown id or a bad certificate, since a retry cannot succeed.
+//! * If the connection breaks while the service is assigning, the provisioner does not register again: it polls
+//!   the same operation.
 
 mod error;
 mod provisioner;
@@ -34,7 +34,7 @@ mod provisioner;
 pub use error::ProvisionError;
 pub use hubward_proto::dps::{Assignment, AssignmentStatus, RegistrationState, RetryPolicy, Substatus};
 pub use provisioner::{Progress, Provisioner};
-// What crosses this crate's functions.
+// Types of other crates that appear in this crate's API.
 pub use hubward_transport::{
     Credential, DpsTransport, Fault, IdScope, OperationId, Register, RegistrationId, SharedKey, TransportError,
 };

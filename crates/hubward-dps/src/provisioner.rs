@@ -1,4 +1,4 @@
-//! The driver: does what the registration flow says, and keeps what it must not forget.
+//! The driver: carries out the steps of the registration flow, and keeps the transport and the credential.
 
 use std::fmt;
 use std::time::Duration;
@@ -25,39 +25,39 @@ pub struct Provisioner {
 
 type Watcher = Box<dyn FnMut(&Progress<'_>) + Send>;
 
-/// What a registration is doing, for whoever watches.
+/// The current step of a registration, for a progress display.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Progress<'a> {
-    /// The registration goes out.
+    /// The provisioner sends the registration.
     Registering,
-    /// The service is looking for a hub; the next question comes after this wait.
+    /// The service is looking for a hub; the next poll comes after this wait.
     Assigning {
-        /// How long until then.
+        /// The wait until the next poll.
         wait: Duration,
     },
-    /// The service is asked how the operation is doing.
+    /// The provisioner asks for the status of the operation.
     Polling {
-        /// Which operation.
+        /// The operation.
         operation: &'a OperationId,
     },
-    /// A request failed and will be tried again after this wait.
+    /// A request failed; the next attempt comes after this wait.
     Retrying {
-        /// What failed.
+        /// The failure.
         error: &'a TransportError,
-        /// How long until the next attempt.
+        /// The wait until the next attempt.
         wait: Duration,
     },
 }
 
 impl Provisioner {
-    /// How long a single request may take when nobody chose.
+    /// Default of [`Provisioner::attempt_timeout`].
     pub const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(30);
 
-    /// How long a token for DPS is good when nobody chose. It is used for minutes at most.
+    /// Default of [`Provisioner::token_lifetime`]. The provisioner uses the token for minutes at most.
     pub const TOKEN_LIFETIME: Duration = Duration::from_secs(60 * 60);
 
-    /// A registration of `request` over `transport`.
+    /// Makes a provisioner that registers `request` over `transport`.
     #[must_use]
     pub fn new(transport: Box<dyn DpsTransport>, request: Register, credential: Credential) -> Self {
         Self {
@@ -73,36 +73,37 @@ impl Provisioner {
         }
     }
 
-    /// The end of all patience, from the start of [`Provisioner::run`]. Without one, only the retry
-    /// policy ends a registration, and a service that stays `assigning` is asked for ever.
+    /// Sets the deadline of the whole registration, counted from the start of [`Provisioner::run`]. Without
+    /// one, only the retry policy ends a registration, and the provisioner polls without end while the service
+    /// answers `assigning`.
     #[must_use]
     pub const fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = Some(deadline);
         self
     }
 
-    /// The most a single request may take, connecting included.
+    /// Sets how long a single request may take, including the time to connect.
     #[must_use]
     pub const fn attempt_timeout(mut self, attempt_timeout: Duration) -> Self {
         self.attempt_timeout = attempt_timeout;
         self
     }
 
-    /// How long a token is good; at least a minute is sensible, since clocks differ.
+    /// Sets the lifetime of the token. Use at least a minute, since clocks differ.
     #[must_use]
     pub const fn token_lifetime(mut self, token_lifetime: Duration) -> Self {
         self.token_lifetime = token_lifetime;
         self
     }
 
-    /// How often and how long to try again.
+    /// Sets how often the provisioner retries, and how long it waits.
     #[must_use]
     pub const fn retry(mut self, retry: RetryPolicy) -> Self {
         self.retry = retry;
         self
     }
 
-    /// Continues an operation that an earlier run began, instead of registering again.
+    /// Continues an operation that an earlier run started, instead of registering again.
     #[must_use]
     pub fn resume(mut self, operation: OperationId) -> Self {
         self.operation = Some(operation);
@@ -122,27 +123,28 @@ impl Provisioner {
         self.transport.endpoint()
     }
 
-    /// Registers, waits, polls, tries again, until the device has a hub or it is clear that it will
-    /// not get one.
+    /// Registers, waits, polls and retries until the device has a hub or it is certain that it will not get
+    /// one.
     ///
     /// # Errors
-    /// [`ProvisionError`]; ask it for `fault()` and `is_retryable()`.
+    /// [`ProvisionError`]; its `fault()` names the party that has to act, and `is_retryable()` says whether a
+    /// later attempt may succeed.
     ///
     /// # Cancel safety
-    /// Dropping the future closes the connection. The service may go on assigning; a later
-    /// registration then finds the result.
+    /// Dropping the future closes the connection. The service may continue to assign; a later registration then
+    /// finds the result.
     pub async fn run(mut self) -> Result<Assignment, ProvisionError> {
         let started = Instant::now();
-        // A moment that the clock cannot say never comes.
+        // If the clock cannot represent the deadline, there is none.
         let deadline = self.deadline.and_then(|it| started.checked_add(it));
         let mut flow = Registration::new(self.retry.clone(), deadline.map(Instant::into_std));
         if let Some(operation) = self.operation.take() {
             flow = flow.resume(operation);
         }
         let result = self.drive(&mut flow, deadline).await;
-        // A good-bye is a courtesy: it gets a moment, within the deadline.
-        let courtesy = Instant::now() + COURTESY;
-        let _ = timeout_at(deadline.map_or(courtesy, |it| it.min(courtesy)), self.transport.close()).await;
+        // An orderly close is optional: it gets a short time, within the deadline.
+        let close_until = Instant::now() + CLOSE_LIMIT;
+        let _ = timeout_at(deadline.map_or(close_until, |it| it.min(close_until)), self.transport.close()).await;
         result
     }
 
@@ -151,35 +153,36 @@ impl Provisioner {
         flow: &mut Registration,
         deadline: Option<Instant>,
     ) -> Result<Assignment, ProvisionError> {
-        let mut trouble = Trouble::default();
+        let mut failures = Failures::default();
         loop {
             let now = Instant::now();
             match flow.step(now.into_std()) {
                 Step::Register => {
-                    self.tell(&Progress::Registering);
+                    self.report(&Progress::Registering);
                     let reply = self.attempt(None, deadline).await?;
-                    self.learn(flow, reply, &mut trouble);
+                    self.on_reply(flow, reply, &mut failures);
                 }
                 Step::Poll(operation) => {
-                    self.tell(&Progress::Polling { operation: &operation });
+                    self.report(&Progress::Polling { operation: &operation });
                     let reply = self.attempt(Some(&operation), deadline).await?;
-                    self.learn(flow, reply, &mut trouble);
+                    self.on_reply(flow, reply, &mut failures);
                 }
                 Step::WaitUntil(moment) => {
                     let wait = moment.saturating_duration_since(now.into_std());
-                    match &trouble.error {
-                        Some(error) => self.tell(&Progress::Retrying { error, wait }),
-                        None => self.tell(&Progress::Assigning { wait }),
+                    match &failures.error {
+                        Some(error) => self.report(&Progress::Retrying { error, wait }),
+                        None => self.report(&Progress::Assigning { wait }),
                     }
                     sleep_until(moment.into()).await;
                 }
-                Step::End(end) => return self.end(end, trouble),
+                Step::End(end) => return self.end(end, failures),
                 step => unreachable!("every step of the flow is handled: {step:?}"),
             }
         }
     }
 
-    /// One request, bounded; the outer error ends the registration, the inner one is the flow's.
+    /// Makes one request within its time limit. The outer error ends the registration; the inner one goes to
+    /// the flow.
     async fn attempt(
         &mut self,
         operation: Option<&OperationId>,
@@ -204,36 +207,36 @@ impl Provisioner {
         })
     }
 
-    fn learn(&self, flow: &mut Registration, reply: Result<DpsReply, TransportError>, trouble: &mut Trouble) {
+    fn on_reply(&self, flow: &mut Registration, reply: Result<DpsReply, TransportError>, failures: &mut Failures) {
         let now = Instant::now().into_std();
         match reply {
             Ok(reply) => {
                 tracing::debug!(endpoint = self.transport.endpoint(), retry_after = ?reply.retry_after, "DPS answered");
-                *trouble = Trouble::default();
+                *failures = Failures::default();
                 flow.on_reply(now, fastrand::f64(), Ok(&reply));
             }
             Err(error) => {
                 tracing::debug!(error = error.chain(), "a request to DPS failed");
                 flow.on_reply(now, fastrand::f64(), Err(error.failure()));
-                *trouble = Trouble { attempts: trouble.attempts + 1, error: Some(error) };
+                *failures = Failures { attempts: failures.attempts + 1, error: Some(error) };
             }
         }
     }
 
-    fn end(&self, end: RegistrationEnd, trouble: Trouble) -> Result<Assignment, ProvisionError> {
+    fn end(&self, end: RegistrationEnd, failures: Failures) -> Result<Assignment, ProvisionError> {
         let endpoint = self.transport.endpoint();
-        let Trouble { attempts, error } = trouble;
+        let Failures { attempts, error } = failures;
         match (end, error) {
             (RegistrationEnd::Assigned(assignment), _) => Ok(*assignment),
             (RegistrationEnd::Rejected { status, state }, _) => {
                 Err(ProvisionError::Rejected { endpoint, status, state })
             }
             (RegistrationEnd::Broken(source), _) => Err(ProvisionError::Broken { endpoint, source }),
-            // The flow gives up only on a failure, and that is the last error.
+            // The flow gives up only after a failure, and that is the last error.
             (RegistrationEnd::GaveUp { out_of_time, .. }, Some(source)) => {
                 Err(ProvisionError::Transport { attempts, out_of_time, source })
             }
-            // What kept us from an answer until the deadline says more than the deadline.
+            // The last failure explains more than the deadline does.
             (RegistrationEnd::Deadline, Some(source)) => {
                 Err(ProvisionError::Transport { attempts, out_of_time: true, source })
             }
@@ -241,7 +244,7 @@ impl Provisioner {
         }
     }
 
-    fn tell(&mut self, progress: &Progress<'_>) {
+    fn report(&mut self, progress: &Progress<'_>) {
         if let Some(watcher) = &mut self.progress {
             watcher(progress);
         }
@@ -258,18 +261,18 @@ impl fmt::Debug for Provisioner {
     }
 }
 
-/// The failures since the last good answer.
+/// The failures since the last successful response.
 #[derive(Debug, Default)]
-struct Trouble {
+struct Failures {
     attempts: u32,
     error: Option<TransportError>,
 }
 
-/// More than any request takes, and within what every clock can say.
+/// Longer than any request takes, and within the range of every clock.
 const A_YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// How long a good-bye may take.
-const COURTESY: Duration = Duration::from_millis(500);
+/// Time limit for the orderly close.
+const CLOSE_LIMIT: Duration = Duration::from_millis(500);
 
 #[cfg(test)]
 mod tests;

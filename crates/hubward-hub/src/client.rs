@@ -1,4 +1,4 @@
-//! The handle: what a program can ask of a client.
+//! The handle: what a program can do with a client.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -10,8 +10,8 @@ use hubward_transport::{Abilities, Credential, Feature, HubLogin, HubTransport, 
 use tokio::sync::{Semaphore, SemaphorePermit, TryAcquireError, mpsc, watch};
 use tokio::time::{Instant, timeout_at};
 
-use crate::driver::{Driver, Inbox, WallClock};
-use crate::features::Wish;
+use crate::driver::{Channels, Driver, WallClock};
+use crate::features::Request;
 use crate::incoming::Incoming;
 use crate::receipt::{Deadline, Ticket, far};
 use crate::{
@@ -19,11 +19,11 @@ use crate::{
     SendError, TryEnqueueError, Unsupported, Why,
 };
 
-/// A device's conversation with its hub. Clones share one connection.
+/// A client of one hub, for one device or module. Clones share one connection.
 ///
-/// A task of its own owns the connection; the handle only passes things to it. Dropping the last
-/// handle ends that task without waiting: what is still queued then counts as not sent, so call
-/// [`HubClient::close`] first if it matters.
+/// A background task owns the connection; the handle only sends commands to it. Dropping the last handle ends
+/// that task without waiting, and messages that are still queued count as not sent. If they matter, call
+/// [`HubClient::close`] first.
 #[derive(Clone)]
 pub struct HubClient {
     pub(crate) shared: Arc<Shared>,
@@ -33,60 +33,58 @@ pub struct HubClient {
     pub(crate) twin_deadline: Option<Duration>,
 }
 
-/// Everything a program can make happen.
+/// A command from a handle to the task.
 #[derive(Debug)]
 pub(crate) enum Command {
     /// Sends a message.
     Send(Ticket),
-    /// Asks for something besides telemetry.
-    Wish(Box<Wish>),
+    /// Makes a twin request, or starts to follow the desired properties.
+    Request(Box<Request>),
     /// Ends the client, at this moment at the latest.
     Close(Box<Instant>),
 }
 
-// A channel of fat items allocates kilobytes at creation.
+// Tokio allocates a block of items with the channel, so a large item costs kilobytes.
 const _: () = assert!(size_of::<Command>() <= 16);
 
-/// Room in the channel beyond the messages that may wait, for everything else.
+/// Capacity of the command channel for everything but messages.
 const OTHER_COMMANDS: usize = 16;
 
-/// More than there are features, each of which is wanted once: it is never full.
+/// Each feature is requested at most once, and there are fewer features than this: the channel is never full.
 const FEATURES: usize = 16;
 
-/// What handles and task have in common.
+/// State that the handles and the task share.
 pub(crate) struct Shared {
     pub(crate) login: HubLogin,
     pub(crate) endpoint: String,
     pub(crate) kind: TransportKind,
     pub(crate) abilities: Abilities,
-    /// One permit for each message that may wait. Closed when nothing is taken any more.
+    /// One permit for each message that may wait. Closed when the client takes no more messages.
     pub(crate) room: Semaphore,
-    /// One permit for each byte of a message that waits or is unanswered. Closed like `room`.
+    /// One permit for each byte of a message that waits or is in flight. Closed like `room`.
     pub(crate) byte_room: Semaphore,
-    /// One permit for each question about the twin. Closed when nothing is taken any more.
+    /// One permit for each twin request. Closed when the client takes no more requests.
     pub(crate) twin_room: Semaphore,
-    /// Wakes the receivers of desired properties: there is a newer state, or (`true`) the client has
-    /// ended.
+    /// Wakes the receivers of desired properties when there is a newer state; `true` when the client has ended.
     pub(crate) desired: watch::Sender<bool>,
-    /// What is watched at the hub from now on.
+    /// The features that the client subscribes to on every connection.
     pub(crate) wanted: Mutex<BTreeSet<Feature>>,
     /// Method handlers, received messages and the newest desired properties.
     pub(crate) incoming: Arc<Incoming>,
     pub(crate) state: watch::Sender<ConnectionState>,
     pub(crate) last_cause: Mutex<Option<DisconnectCause>>,
     pub(crate) closed: OnceLock<Closed>,
-    /// Set after the task has looked at its last message.
+    /// Set after the task has taken its last command.
     pub(crate) is_closed: AtomicBool,
 }
 
 impl HubClient {
-    /// Starts a client and returns at once; connecting begins in the background. See
-    /// [`HubClient::connected`] for how it went.
+    /// Starts a client and returns at once; the client connects in the background. [`HubClient::connected`]
+    /// waits for the connection.
     ///
-    /// A failure of the very first login that trying again does not change (a refused credential, an
-    /// untrusted certificate, something unsupported) closes the client with that reason. Network
-    /// trouble is tried again for ever, and after a first success so is everything else, with
-    /// growing waits.
+    /// If the very first login fails for a reason that a retry cannot change (a refused credential, an
+    /// untrusted certificate, an unsupported feature), the client ends with that reason. The client retries
+    /// network failures for ever. After a first successful login it retries every failure, with growing waits.
     ///
     /// # Panics
     /// Outside a tokio runtime with time enabled.
@@ -100,7 +98,7 @@ impl HubClient {
         Self::spawn_by(transport, login, credential, options, Arc::new(clock::now))
     }
 
-    /// As [`HubClient::spawn`], by another wall clock.
+    /// As [`HubClient::spawn`], with another wall clock.
     pub(crate) fn spawn_by(
         transport: impl Into<Arc<dyn HubTransport>>,
         login: HubLogin,
@@ -110,7 +108,7 @@ impl HubClient {
     ) -> Self {
         let (transport, options) = (transport.into(), options.in_range());
         let abilities = transport.abilities();
-        let (incoming, nudges) = Incoming::new(&options, abilities.settles_in_order);
+        let (incoming, task_wakes) = Incoming::new(&options, abilities.settles_in_order);
         let shared = Arc::new(Shared {
             endpoint: transport.endpoint(&login),
             kind: transport.kind(),
@@ -127,16 +125,17 @@ impl HubClient {
             closed: OnceLock::new(),
             is_closed: AtomicBool::new(false),
         });
-        let (commands, inbox) = mpsc::channel(options.queue.saturating_add(OTHER_COMMANDS).min(Semaphore::MAX_PERMITS));
+        let (commands, receiver) =
+            mpsc::channel(options.queue.saturating_add(OTHER_COMMANDS).min(Semaphore::MAX_PERMITS));
         let (send_deadline, twin_deadline) = (options.send_deadline, options.twin_deadline);
         let (wanted, features) = mpsc::channel(FEATURES);
-        let inbox = Inbox { commands: inbox, features, nudges };
-        tokio::spawn(Driver::new(transport, credential, options, shared.clone(), inbox, wall, Instant::now()));
+        let channels = Channels { commands: receiver, features, task_wakes };
+        tokio::spawn(Driver::new(transport, credential, options, shared.clone(), channels, wall, Instant::now()));
         Self { shared, commands, wanted, send_deadline, twin_deadline }
     }
 
-    /// A handle whose messages have another deadline than
-    /// [`HubOptions::send_deadline`](HubOptions::send_deadline); other handles are not changed.
+    /// Returns a handle whose messages have this deadline instead of
+    /// [`HubOptions::send_deadline`](HubOptions::send_deadline); other handles keep theirs.
     #[must_use]
     pub const fn send_deadline(mut self, deadline: Option<Duration>) -> Self {
         self.send_deadline = deadline;
@@ -145,11 +144,11 @@ impl HubClient {
 
     /// Waits until the hub has accepted the login.
     ///
-    /// It waits as long as the client tries: bound it with [`tokio::time::timeout`] and ask
-    /// [`HubClient::last_error`] what was in the way.
+    /// The future waits for as long as the client tries to connect. Limit it with [`tokio::time::timeout`];
+    /// [`HubClient::last_error`] returns why the client is not connected.
     ///
     /// # Errors
-    /// [`HubError::Closed`] if the client has ended; its reason says why.
+    /// [`HubError::Closed`] if the client has ended; it contains the reason.
     ///
     /// # Cancel safety
     /// Dropping the future changes nothing.
@@ -159,33 +158,33 @@ impl HubClient {
         match found.as_deref() {
             Ok(ConnectionState::Closed { reason }) => Err(HubError::Closed(reason.clone())),
             Ok(_) => Ok(()),
-            // The sender lives in `self`.
+            // The sender lives in `self`, so this does not happen.
             Err(_) => Err(HubError::Closed(self.shared.reason())),
         }
     }
 
-    /// The state, always the latest. States that follow each other quickly may be seen as one.
+    /// The latest connection state. If states follow each other quickly, a receiver may miss some of them.
     #[must_use]
     pub fn state(&self) -> watch::Receiver<ConnectionState> {
         self.shared.state.subscribe()
     }
 
-    /// What ended the last connection or attempt, kept while the next one runs; `None` since the
-    /// last login.
+    /// Why the last connection or attempt ended; kept while the next attempt runs. `None` after a successful
+    /// login.
     #[must_use]
     pub fn last_error(&self) -> Option<DisconnectCause> {
         self.shared.last_cause()
     }
 
-    /// Queues a message and returns as soon as there is room for it; the [`Receipt`] says when the
-    /// hub has it. Messages of one sender leave in the order they were queued.
+    /// Queues a message and returns as soon as the queue has room for it. The [`Receipt`] resolves when the hub
+    /// has acknowledged the message. Messages of one sender leave in the order in which they were queued.
     ///
-    /// Delivery is at least once: after a reconnect, what was not acknowledged is sent again.
+    /// Delivery is at least once: after a reconnect, the client sends unacknowledged messages again.
     ///
     /// # Errors
-    /// [`SendError::Refused`] if the service would not take it (size, property names; nothing is
-    /// sent). [`SendError::NotSent`] if the client has ended, or if the message's deadline passed
-    /// while it waited for room.
+    /// [`SendError::Refused`] if the service would not accept the message (size, property names); nothing is
+    /// sent. [`SendError::NotSent`] if the client has ended, or if the message's deadline passed while it
+    /// waited for room.
     ///
     /// # Cancel safety
     /// If dropped before it returns, the message was not queued.
@@ -200,20 +199,20 @@ impl HubClient {
         };
         let room = self.permits(&self.shared.room, 1, &message, &mut deadline).await?;
         let byte_room = self.permits(&self.shared.byte_room, bytes(&message), &message, &mut deadline).await?;
-        // With room there is nearly always a place, and not to wait costs less.
-        let place = match self.commands.try_reserve() {
-            Ok(place) => place,
+        // With a permit, the channel nearly always has room too, and `try_reserve` costs less than waiting.
+        let slot = match self.commands.try_reserve() {
+            Ok(slot) => slot,
             Err(_) => self.commands.reserve().await.map_err(|_| closed(&message))?,
         };
-        // The task gives them back: when the message leaves the queue, and when it is resolved.
+        // The task returns the permits: one when the message leaves the queue, the others when it is resolved.
         room.forget();
         byte_room.forget();
         let (ticket, receipt) = Ticket::new(message, deadline);
-        place.send(Command::Send(ticket));
-        Ok(self.seen(receipt))
+        slot.send(Command::Send(ticket));
+        Ok(self.resolve_if_ended(receipt))
     }
 
-    /// Waits for permits, until the deadline at the latest; its moment is fixed by the first wait.
+    /// Waits for permits, until the deadline at the latest. The first wait fixes the moment of the deadline.
     async fn permits<'a>(
         &self,
         semaphore: &'a Semaphore,
@@ -235,10 +234,10 @@ impl HubClient {
         acquired.map_err(|_| not_sent(Why::Closed(self.shared.reason())))
     }
 
-    /// Queues a message if there is room right now.
+    /// Queues a message if the queue has room for it right now.
     ///
     /// # Errors
-    /// [`TryEnqueueError`], with the message.
+    /// [`TryEnqueueError`], which contains the message.
     pub fn try_enqueue(&self, message: Message) -> Result<Receipt, TryEnqueueError> {
         if let Err(source) = message.check() {
             return Err(TryEnqueueError::Refused { message: Box::new(message), source });
@@ -252,22 +251,22 @@ impl HubClient {
             }
             _ => return Err(TryEnqueueError::Full(Box::new(message))),
         };
-        let place = match self.commands.try_reserve() {
-            Ok(place) => place,
+        let slot = match self.commands.try_reserve() {
+            Ok(slot) => slot,
             Err(mpsc::error::TrySendError::Full(())) => return Err(TryEnqueueError::Full(Box::new(message))),
             Err(mpsc::error::TrySendError::Closed(())) => return Err(TryEnqueueError::Closed(Box::new(message))),
         };
         room.forget();
         byte_room.forget();
         let (ticket, receipt) = Ticket::new(message, self.send_deadline.map(|after| Deadline { at: None, after }));
-        place.send(Command::Send(ticket));
-        Ok(self.seen(receipt))
+        slot.send(Command::Send(ticket));
+        Ok(self.resolve_if_ended(receipt))
     }
 
     /// Sends a message and waits until the hub has acknowledged it.
     ///
     /// # Errors
-    /// [`SendError`] says whether the hub can have the message.
+    /// [`SendError`] says whether the hub may have the message.
     ///
     /// # Cancel safety
     /// If dropped, the message may or may not be sent.
@@ -275,55 +274,55 @@ impl HubClient {
         self.enqueue(message).await?.await
     }
 
-    /// Takes no more messages, waits up to `flush` until everything queued is acknowledged, says
-    /// good-bye to the hub and ends the client. Can be called at any time, as often as liked and on
-    /// any handle: the earliest moment counts, and everybody gets the same answer.
+    /// Closes the client: takes no more messages, waits up to `flush` until the hub has acknowledged everything
+    /// that is queued, disconnects from the hub and ends the client. It can be called at any time, several
+    /// times and on any handle: the earliest end time counts, and every caller gets the same result.
     ///
     /// # Errors
-    /// [`CloseError::Unacknowledged`] names the messages that were left behind. Their receipts say
+    /// [`CloseError::Unacknowledged`] names the messages that the hub did not acknowledge. Their receipts say
     /// the same.
     ///
     /// # Cancel safety
-    /// If dropped after the first poll, the client closes all the same.
+    /// If dropped after the first poll, the client still closes.
     pub async fn close(&self, flush: Duration) -> Result<Closed, CloseError> {
         let until = far(Instant::now(), flush);
-        // If nobody takes it any more, the client has ended already.
+        // If the channel is closed, the client has ended already.
         let _ended = self.commands.send(Command::Close(Box::new(until))).await;
         self.closed().await;
         let closed = self.shared.closed.get().cloned().unwrap_or_else(|| Closed::new(self.shared.reason()));
         if closed.is_clean() { Ok(closed) } else { Err(CloseError::Unacknowledged(Box::new(closed))) }
     }
 
-    /// Waits until the client has ended, whoever ended it, and says why.
+    /// Waits until the client has ended, for whatever reason, and returns that reason.
     ///
     /// # Cancel safety
     /// Dropping the future changes nothing.
     pub async fn closed(&self) -> CloseReason {
         let mut state = self.shared.state.subscribe();
-        // The sender lives in `self`: this ends with the state, not with an error.
+        // The sender lives in `self`, so the wait cannot fail.
         drop(state.wait_for(ConnectionState::is_closed).await);
         self.shared.reason()
     }
 
-    /// The host and port it talks to, for messages.
+    /// The host and port that the client connects to, for messages.
     #[must_use]
     pub fn endpoint(&self) -> &str {
         &self.shared.endpoint
     }
 
-    /// The protocol it talks.
+    /// The protocol that the client uses.
     #[must_use]
     pub fn kind(&self) -> TransportKind {
         self.shared.kind
     }
 
-    /// What that protocol can do, known before anything is asked.
+    /// The features that this protocol supports.
     #[must_use]
     pub fn abilities(&self) -> Abilities {
         self.shared.abilities
     }
 
-    /// Who it says it is.
+    /// The identity and options of the login.
     #[must_use]
     pub fn login(&self) -> &HubLogin {
         &self.shared.login
@@ -334,32 +333,30 @@ impl HubClient {
         Unsupported::check(self.shared.abilities, self.shared.kind, feature)
     }
 
-    /// Watches a feature at the hub from now on, for as long as the client lives. Does not wait.
+    /// Subscribes to a feature at the hub, on this and every later connection. Does not wait.
     pub(crate) fn want(&self, feature: Feature) {
         let new = self.shared.wanted.lock().unwrap_or_else(PoisonError::into_inner).insert(feature);
         if new {
-            // If nobody takes it any more, the client has ended.
+            // If the channel is closed, the client has ended.
             let _ended = self.wanted.try_send(feature);
         }
     }
 
-    /// How many more messages may wait.
     #[cfg(test)]
     pub(crate) fn room(&self) -> usize {
         self.shared.room.available_permits()
     }
 
-    /// How many more bytes may wait.
     #[cfg(test)]
     pub(crate) fn byte_room(&self) -> usize {
         self.shared.byte_room.available_permits()
     }
 
-    /// A message may slip into the channel in the instant in which the task ends; nobody would ever
-    /// look at it.
-    fn seen(&self, receipt: Receipt) -> Receipt {
+    /// Resolves the receipt if the client has ended: a message may enter the channel at the moment when the
+    /// task ends, and then the task never takes it.
+    fn resolve_if_ended(&self, receipt: Receipt) -> Receipt {
         if self.shared.is_closed.load(Ordering::SeqCst) {
-            receipt.resolve_unseen(self.shared.reason());
+            receipt.resolve_after_end(self.shared.reason());
         }
         receipt
     }
@@ -375,13 +372,13 @@ impl fmt::Debug for HubClient {
     }
 }
 
-/// A checked message has far fewer bytes than this can say.
+/// Every size that passes the check fits into a `u32`.
 fn bytes(message: &Message) -> u32 {
     u32::try_from(message.size()).unwrap_or(u32::MAX)
 }
 
 impl Shared {
-    /// Why it ended, or is about to.
+    /// Why the client ended, or is ending.
     pub(crate) fn reason(&self) -> CloseReason {
         self.closed.get().map_or(CloseReason::Requested, |it| it.reason.clone())
     }
@@ -394,7 +391,7 @@ impl Shared {
         *self.last_cause.lock().unwrap_or_else(PoisonError::into_inner) = cause;
     }
 
-    /// What is in the way of being connected, if anything.
+    /// Why the client is not connected; `None` if it is.
     pub(crate) fn current_cause(&self) -> Option<DisconnectCause> {
         if self.state.borrow().is_connected() { None } else { self.last_cause() }
     }

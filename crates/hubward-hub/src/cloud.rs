@@ -1,4 +1,4 @@
-//! Messages from the cloud, or from other modules: received, and settled.
+//! Receiving and settling messages from the cloud or from other modules.
 
 use std::fmt;
 use std::mem;
@@ -13,19 +13,20 @@ use crate::incoming::Incoming;
 use crate::{Capability, CloseReason, HubClient, HubCounts, Unsupported};
 
 impl HubClient {
-    /// Receives the messages that the cloud sends to this device. One receiver at a time; the place
-    /// is free again when it is dropped.
+    /// Receives the messages that the cloud sends to this device. There can be one receiver at a time; after it
+    /// is dropped, the program can make another one.
     ///
-    /// Nothing is asked of the hub before the first receiver exists. From then on the hub delivers,
-    /// also after this receiver is dropped: there is no way to ask it to stop that would not lose
-    /// what waits there. Up to [`HubOptions::receive_queue`](crate::HubOptions::receive_queue)
-    /// messages (and 4 MiB) wait here for the receiver, none of them acknowledged. Together with the
-    /// [`CloudMessage`]s that the program holds they have at most 16 MiB. What comes beyond
-    /// that is left with the hub and [counted](HubCounts::messages_left): it comes again as [a dropped
-    /// one](CloudMessage) does, and until then it holds back [later
-    /// acknowledgements](CloudMessage#in-which-order-to-complete). With the default, everything that a
-    /// hub keeps for a device has room. A reader that does not read holds up nothing but its own
-    /// messages.
+    /// The client subscribes at the hub when the first receiver is made. The hub then continues to deliver
+    /// after that receiver is dropped, since the client cannot unsubscribe without losing messages that wait at
+    /// the hub. Up to [`HubOptions::receive_queue`](crate::HubOptions::receive_queue) messages (and 4 MiB) wait
+    /// in the client for the receiver; the client acknowledges none of them. Together with the
+    /// [`CloudMessage`]s that the program holds, they take at most 16 MiB. The client does not acknowledge
+    /// messages beyond that, and [counts](HubCounts::messages_left) them: the hub delivers such a message
+    /// again, as it does with [a dropped one](CloudMessage), and until then the message holds back [later
+    /// acknowledgements](CloudMessage#in-which-order-to-complete). With the defaults, the client has room for
+    /// everything that a hub keeps for a device. A receiver that does not read delays only its own messages.
+    ///
+    /// In a persistent session, messages may arrive before there is a receiver; they wait as well.
     ///
     /// With a persistent session messages may arrive before there is a receiver; they wait as well.
     ///
@@ -38,7 +39,7 @@ impl HubClient {
     }
 
     /// Receives the messages that other modules send to this module's inputs; otherwise as
-    /// [`HubClient::cloud_messages`]. [`IncomingMessage::input`] says through which one.
+    /// [`HubClient::cloud_messages`]. [`IncomingMessage::input`] names the input.
     ///
     /// # Errors
     /// [`ReceiveError`].
@@ -46,7 +47,7 @@ impl HubClient {
         self.receive(Feature::Inputs, self.login().identity.module.is_some())
     }
 
-    /// How often something that came was not handed over or not answered, up to now.
+    /// Returns how often, up to now, the client could not hand over or answer something that came from the hub.
     #[must_use]
     pub fn counts(&self) -> HubCounts {
         self.shared.incoming.counters.snapshot()
@@ -70,16 +71,16 @@ impl HubClient {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReceiveError {
-    /// The protocol cannot carry them, or this kind of identity has none.
+    /// The protocol cannot carry these messages, or this kind of identity does not receive them.
     #[error(transparent)]
     Unsupported(#[from] Unsupported),
-    /// There is a receiver already; drop it first.
-    #[error("there is a receiver already")]
+    /// Another receiver exists; drop it first.
+    #[error("another receiver exists; drop it first")]
     AlreadyReceiving,
 }
 
 impl ReceiveError {
-    /// Who has to act.
+    /// Which party has to act.
     #[must_use]
     pub const fn fault(&self) -> Fault {
         match self {
@@ -89,21 +90,21 @@ impl ReceiveError {
     }
 }
 
-/// Receives messages. Made by [`HubClient::cloud_messages`] and [`HubClient::inputs`].
+/// Receives messages; [`HubClient::cloud_messages`] and [`HubClient::inputs`] make one.
 ///
-/// It is no handle: the client ends when the last [`HubClient`] is dropped. What a dropped receiver
-/// has not handed out waits for the next one.
+/// A receiver does not keep the client alive: the client ends when the last [`HubClient`] is dropped. Messages
+/// that a dropped receiver has not returned wait for the next receiver.
 #[derive(Debug)]
-#[must_use = "its place is taken while it exists"]
+#[must_use = "no other receiver can be made while it exists"]
 pub struct CloudMessages {
     source: Source,
 }
 
 impl CloudMessages {
-    /// Waits for the next message, in the order in which they came.
+    /// Waits for the next message and returns messages in the order in which they came.
     ///
     /// # Errors
-    /// The reason for which the client has ended.
+    /// The reason why the client has ended.
     ///
     /// # Cancel safety
     /// Dropping the future loses no message.
@@ -111,7 +112,7 @@ impl CloudMessages {
         std::future::poll_fn(|cx| self.poll_next(cx)).await
     }
 
-    /// The next message if it is here already; does not wait.
+    /// Returns the next message if one is waiting; does not wait itself.
     pub fn try_next(&mut self) -> Option<CloudMessage> {
         let taken = self.source.incoming.inbox().take();
         taken.map(|it| self.source.message(it))
@@ -131,69 +132,67 @@ impl Drop for CloudMessages {
     }
 }
 
-/// A message in the program's hands. It reads like the [`IncomingMessage`] it is.
+/// A received message. It dereferences to the [`IncomingMessage`].
 ///
-/// The hub keeps it until [`CloudMessage::complete`]. One that is dropped, because handling it failed
-/// or panicked, is delivered again when the hub's lock on it ends, a minute after the delivery: on this
-/// connection, or on the next one if that comes first; up to the hub's limit of deliveries (10 unless
-/// configured). The minute also passes while the program works: over MQTT a message that it still holds
-/// then is not handed to it twice.
+/// The hub keeps the message until [`CloudMessage::complete`]. If the program drops it, because handling it
+/// failed or panicked, the hub delivers it again when the hub's lock on it ends, a minute after the delivery:
+/// on this connection, or on the next one if that comes first, and up to the hub's limit of deliveries (10
+/// unless configured). The minute also passes while the program works: over MQTT, the client does not hand out
+/// a second copy of a message that the program still holds.
 ///
 /// # In which order to complete
-/// Over MQTT, acknowledgements leave in the order in which the messages came; the protocol demands
-/// it. A message that is completed out of order is therefore held back until the ones before it are
-/// completed. One that is dropped holds back every later one until it has come again and is
-/// completed. One that is kept and never completed holds them back as long as the connection lasts:
-/// all of them come again after the next reconnect, at the latest when the token is renewed, also those
-/// that were completed ([counted](HubCounts::messages_held_back)). So complete also what cannot be
-/// handled, after noting it somewhere, unless it is to come again.
+/// Over MQTT, acknowledgements leave in the order in which the messages came, as the protocol requires. The
+/// client therefore holds back the acknowledgement of a message that is completed out of order until the
+/// earlier messages are completed. A dropped message holds back every later one until it is delivered again and
+/// completed. A message that the program keeps and never completes holds back the later ones for as long as the
+/// connection lasts: the hub delivers all of them again after the next reconnect, at the latest when the token
+/// is renewed, including those that were completed ([counted](HubCounts::messages_held_back)). So complete also
+/// a message that the program cannot handle, after recording it, unless the hub should deliver it again.
 ///
-/// A message counts towards the 16 MiB that a program may hold until this value is dropped, also after it
-/// was completed and after its connection; copy what is to be kept longer.
+/// A message counts towards the 16 MiB that a program may hold until this value is dropped, even after it was
+/// completed and after its connection ended. Copy data that the program keeps longer.
 ///
-/// A planned renewal waits a moment ([`HubOptions::renewal_drain`](crate::HubOptions::renewal_drain))
-/// for messages in the program's hands. Messages of a connection that is over cannot be completed
-/// any more ([`SettleError::Stale`]); the hub delivers them again, so make handling them repeatable.
-#[must_use = "a message that is dropped comes again; complete it"]
+/// A planned renewal waits up to [`HubOptions::renewal_drain`](crate::HubOptions::renewal_drain) for messages
+/// that the program holds. A message whose connection has ended cannot be completed any more
+/// ([`SettleError::Stale`]); the hub delivers it again, so make handling repeatable.
+#[must_use = "the hub delivers a dropped message again; complete it"]
 pub struct CloudMessage {
     message: IncomingMessage,
-    /// Empty if there is nothing to settle, or nothing any more.
+    /// `None` if the hub wants no acknowledgement, or the message is settled.
     lock: Option<Lock>,
     connection: u64,
-    /// Its size, counted until this value is dropped.
+    /// The message's size, counted until this value is dropped.
     bytes: usize,
     source: Source,
 }
 
 impl CloudMessage {
-    /// Body and properties.
+    /// Returns the message with its body and properties.
     #[must_use]
     pub const fn message(&self) -> &IncomingMessage {
         &self.message
     }
 
-    /// Tells the hub that the message is done with. Returns when the acknowledgement is on its
-    /// connection, or held back there for [earlier messages](CloudMessage#in-which-order-to-complete);
-    /// the hub does not answer it. If the connection ends while it is held back, the message comes
-    /// again all the same. For a message that the hub did not want acknowledged (QoS 0) it does
-    /// nothing.
+    /// Tells the hub that the program has handled the message. Returns when the acknowledgement is on its
+    /// connection, or is held back there for [earlier messages](CloudMessage#in-which-order-to-complete); the
+    /// hub does not answer it. If the connection ends while the acknowledgement is held back, the hub delivers
+    /// the message again. For a message that needs no acknowledgement (QoS 0), this method does nothing.
     ///
     /// # Errors
     /// [`SettleError::Stale`] or [`SettleError::Closed`]: the hub delivers the message again.
     ///
     /// # Cancel safety
-    /// If dropped before its first poll, the message counts as dropped; afterwards it is completed
-    /// all the same.
+    /// If dropped before its first poll, the message counts as dropped; afterwards the client still completes
+    /// it.
     pub async fn complete(self) -> Result<(), SettleError> {
         self.settle(Verdict::Complete).await
     }
 
-    /// Hands the message back: the hub delivers it again at once.
+    /// Returns the message to the hub, which delivers it again at once.
     ///
     /// # Errors
-    /// [`SettleError::Unsupported`] without waiting, with the message, where
-    /// [`Abilities::abandon`] says so, as over MQTT; there, drop the message instead. Otherwise as
-    /// [`CloudMessage::complete`].
+    /// [`SettleError::Unsupported`], at once and with the message, if [`Abilities::abandon`] is false, as over
+    /// MQTT; drop the message instead. Otherwise as [`CloudMessage::complete`].
     ///
     /// # Cancel safety
     /// As [`CloudMessage::complete`].
@@ -205,12 +204,11 @@ impl CloudMessage {
         }
     }
 
-    /// Refuses the message for good: the hub drops it, and tells its sender if that wants to know.
+    /// Rejects the message: the hub drops it, and informs its sender if the sender asked for that.
     ///
     /// # Errors
-    /// [`SettleError::Unsupported`] without waiting, with the message, where [`Abilities::reject`]
-    /// says so, as over MQTT; there, complete the message instead. Otherwise as
-    /// [`CloudMessage::complete`].
+    /// [`SettleError::Unsupported`], at once and with the message, if [`Abilities::reject`] is false, as over
+    /// MQTT; complete the message instead. Otherwise as [`CloudMessage::complete`].
     ///
     /// # Cancel safety
     /// As [`CloudMessage::complete`].
@@ -225,10 +223,10 @@ impl CloudMessage {
     async fn settle(mut self, verdict: Verdict) -> Result<(), SettleError> {
         let Some(lock) = self.lock.take() else { return Ok(()) };
         let incoming = &self.source.incoming;
-        let told = incoming.inbox().settle(self.connection, lock, verdict, &incoming.counters)?;
-        incoming.nudge();
-        // The task tells before it ends; if its runtime is gone, nobody does.
-        Ok(told.await.unwrap_or(Err(crate::features::Unsettled::Closed(CloseReason::Aborted)))?)
+        let result = incoming.inbox().settle(self.connection, lock, verdict, &incoming.counters)?;
+        incoming.wake_task();
+        // The task answers before it ends; it does not if its runtime is gone.
+        Ok(result.await.unwrap_or(Err(crate::features::Unsettled::Closed(CloseReason::Aborted)))?)
     }
 
     fn unsupported(self, what: Capability) -> SettleError {
@@ -248,11 +246,11 @@ impl Deref for CloudMessage {
 impl Drop for CloudMessage {
     fn drop(&mut self) {
         let incoming = &self.source.incoming;
-        incoming.inbox().release(self.bytes);
+        incoming.inbox().release_bytes(self.bytes);
         if let Some(lock) = self.lock.take() {
-            incoming.inbox().leave(self.connection, lock, &incoming.counters);
-            // The connection is to know, and a renewal may have waited for it.
-            incoming.nudge();
+            incoming.inbox().drop_unsettled(self.connection, lock, &incoming.counters);
+            // The connection has to learn of the release, and a renewal may be waiting for it.
+            incoming.wake_task();
         }
     }
 }
@@ -267,26 +265,26 @@ impl fmt::Debug for CloudMessage {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SettleError {
-    /// The protocol has no such verdict; known before the call by
-    /// [`HubClient::abilities`]. Nothing was sent.
+    /// The protocol does not support this way to settle; [`HubClient::abilities`] says so before the call.
+    /// Nothing was sent.
     #[error("the message was not settled")]
     Unsupported {
-        /// The message, which can still be completed.
+        /// The message, which the program can still complete.
         message: Box<CloudMessage>,
-        /// What is not supported.
+        /// The capability that is not supported.
         #[source]
         source: Unsupported,
     },
-    /// The connection that it came over is over; the hub delivers it again.
-    #[error("the message came over a connection that is over; the hub delivers it again")]
+    /// The connection that delivered the message has ended; the hub delivers the message again.
+    #[error("the connection that delivered the message has ended; the hub delivers the message again")]
     Stale,
-    /// The client has ended; the hub delivers it again to the next one.
+    /// The client has ended; the hub delivers the message again to the next client of this identity.
     #[error("the client was closed before the message was settled")]
     Closed(#[source] CloseReason),
 }
 
 impl SettleError {
-    /// Who has to act; `None` if nobody has to, since the message comes again.
+    /// Which party has to act; `None` if no party has to, since the hub delivers the message again.
     #[must_use]
     pub fn fault(&self) -> Option<Fault> {
         match self {
@@ -296,7 +294,7 @@ impl SettleError {
         }
     }
 
-    /// The message, if it can still be completed.
+    /// Returns the message if the program can still complete it.
     #[must_use]
     pub fn into_message(self) -> Option<CloudMessage> {
         match self {
@@ -306,7 +304,7 @@ impl SettleError {
     }
 }
 
-/// Where a message came from.
+/// The data with which a message can be settled.
 #[derive(Debug, Clone)]
 struct Source {
     incoming: Arc<Incoming>,

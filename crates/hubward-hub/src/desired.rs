@@ -1,4 +1,4 @@
-//! Following what the cloud wants of the device.
+//! Following the desired properties.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,31 +11,30 @@ use crate::client::Shared;
 use crate::{CloseReason, HubClient, Unsupported};
 
 impl HubClient {
-    /// Follows the desired properties: first the current state, as soon as it is known, then each
-    /// newer one, as a whole.
+    /// Follows the desired properties: returns the current state as soon as it is known, then each newer state,
+    /// always complete.
     ///
-    /// The first call asks the hub to announce changes and reads the twin; the client goes on with
-    /// that for as long as it lives. What changed while there was no connection is read after the
-    /// reconnect, without being asked. There may be any number of receivers; none of them holds up
-    /// anything.
+    /// On the first call, the client subscribes to changes and reads the twin, and it continues to do so for as
+    /// long as it lives. After a reconnect, the client reads what changed while it was not connected. There can
+    /// be any number of receivers, and no receiver delays another one or the client.
     ///
-    /// Versions never go backwards, with one exception: a twin that was deleted and made anew counts
-    /// from the beginning. It is believed when the hub says an older version twice on the same
-    /// connection, at least 5 s apart. (That rule is ours: the service says nothing about it, and a
-    /// single answer may come from a copy that lags behind.)
+    /// Versions do not go backwards, with one exception: a twin that was deleted and created again counts from
+    /// the beginning. The client accepts the older version if the hub returns an older one twice on the same
+    /// connection, at least 5 s apart. (That rule is ours: the service documents nothing about it, and a single
+    /// response may come from a copy that lags behind.)
     ///
-    /// # How large they can be
-    /// The client keeps at most 64 KiB of desired properties as a hub counts them, which is twice what a
-    /// hub takes, and at most 128 KiB as JSON. If a change goes beyond that, the client reads the twin once
-    /// to see whether the hub really has so much. If the twin is too large as well, or a later change on the
-    /// same connection goes beyond again, the hub breaks the protocol: the client ends the connection, and
+    /// # Size limits
+    /// The client keeps at most 64 KiB of desired properties as a hub counts them, which is twice what a hub
+    /// accepts, and at most 128 KiB as JSON. If a change exceeds that, the client reads the twin once to see
+    /// whether the hub really has that much. If the twin is too large as well, or if a later change on the same
+    /// connection exceeds the limit again, the hub violates the protocol: the client ends the connection, and
     /// [`ConnectionState::Disconnected`](crate::ConnectionState::Disconnected) gives the reason
-    /// ([`ProtoError::TooLarge`](hubward_transport::ProtoError::TooLarge)). It connects again with growing
-    /// waits. Messages wait meanwhile, as during any loss of a connection, and receivers keep the last
-    /// state within the bounds.
+    /// ([`ProtoError::TooLarge`](hubward_transport::ProtoError::TooLarge)). The client connects again with
+    /// growing waits. Meanwhile messages wait, as during any loss of a connection, and receivers keep the last
+    /// state within the limits.
     ///
     /// # Errors
-    /// [`Unsupported`] if the protocol has no place for twins.
+    /// [`Unsupported`] if the protocol does not support twins.
     pub fn desired(&self) -> Result<DesiredProperties, Unsupported> {
         self.check(Feature::Desired)?;
         self.want(Feature::TwinAnswers);
@@ -49,24 +48,24 @@ impl HubClient {
 /// It does not keep the client alive.
 pub struct DesiredProperties {
     shared: Arc<Shared>,
-    /// Changes with each newer state, and when the client has ended.
+    /// Changes with each newer state; `true` when the client has ended.
     ended: watch::Receiver<bool>,
-    /// The number of the state that was handed out last.
+    /// The number of the last state that this receiver returned.
     seen: u64,
 }
 
 impl DesiredProperties {
-    /// The current state if it was not handed out yet, otherwise waits for a newer one. Whoever is
-    /// slow skips states, never changes: each holds everything before it.
+    /// Returns the current state if this receiver has not returned it yet; otherwise waits for a newer one. A
+    /// slow receiver may miss intermediate states, but no change: each state contains all earlier changes.
     ///
     /// # Errors
-    /// Why the client ended. What was known before is handed out first.
+    /// The reason why the client ended. The receiver first returns the last known state.
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing.
     pub async fn changed(&mut self) -> Result<Properties, CloseReason> {
         loop {
-            // Before the state is looked at: what comes in between changes it again.
+            // Read before the state: a state that arrives in between marks the value as changed again.
             let ended = *self.ended.borrow_and_update();
             if let Some((number, latest)) = self.shared.incoming.latest.newer_than(self.seen) {
                 self.seen = number;
@@ -76,14 +75,14 @@ impl DesiredProperties {
                 return Err(self.shared.reason());
             }
             if self.ended.changed().await.is_err() {
-                // The sender lives in `shared`.
+                // The sender lives in `shared`, so this does not happen.
                 return Err(self.shared.reason());
             }
         }
     }
 
-    /// The newest state that is known; `None` before the first. Does not wait, and
-    /// [`DesiredProperties::changed`] hands it out all the same.
+    /// Returns the newest known state; `None` before the first one. Does not wait, and
+    /// [`DesiredProperties::changed`] still returns that state.
     #[must_use]
     pub fn latest(&self) -> Option<Properties> {
         let (_, latest) = self.shared.incoming.latest.newer_than(0)?;
@@ -92,7 +91,7 @@ impl DesiredProperties {
 }
 
 impl Clone for DesiredProperties {
-    /// A receiver that has seen what this one has.
+    /// Returns a receiver that has seen the same states as this one.
     fn clone(&self) -> Self {
         Self { shared: self.shared.clone(), ended: self.ended.clone(), seen: self.seen }
     }

@@ -1,7 +1,7 @@
-//! The task that owns the connection and the timer, and does what the core says.
+//! The task that owns the connection and the timer, and carries out the decisions of the core.
 //!
-//! Written as one `poll` and not as a `select!`: everything that is queued goes to the connection
-//! before it is polled, so that many messages leave in one write.
+//! It is one `poll` function and not a `select!`: it gives everything that is queued to the connection before
+//! it polls the connection, so that many messages leave in one write.
 
 mod handler;
 mod login;
@@ -24,20 +24,20 @@ use tokio::time::{Instant, Sleep, sleep_until};
 pub(crate) use self::login::WallClock;
 use self::login::{Age, Attempt, Renewal};
 use crate::client::{Command, Shared};
-use crate::core::{Core, Cut, Link, Outcome, Setup};
-use crate::features::{Answer, Features, Out, is_request};
+use crate::core::{Core, Link, Outcome, SendFailure, Setup};
+use crate::features::{CallResponse, Features, Out, is_request};
 use crate::receipt::Ticket;
 use crate::{CloseReason, Closed, HubOptions};
 
-/// Commands taken in one piece.
+/// Maximum number of commands taken at once.
 const BATCH: usize = 256;
 
-/// Rounds before other tasks get their turn.
+/// Number of rounds before the task yields to other tasks.
 const ROUNDS: usize = 32;
 
-/// The wall clock is looked at so often at least while there is a token that can be renewed: nothing
-/// tells when the machine has slept.
-const LOOK: Duration = Duration::from_secs(60);
+/// How often, at least, the task reads the wall clock while it has a renewable token: no event announces that
+/// the machine has slept.
+const CLOCK_INTERVAL: Duration = Duration::from_secs(60);
 
 pub(crate) struct Driver {
     transport: Arc<dyn HubTransport>,
@@ -46,39 +46,39 @@ pub(crate) struct Driver {
     shared: Arc<Shared>,
     commands: mpsc::Receiver<Command>,
     wanted: mpsc::Receiver<Feature>,
-    nudges: mpsc::Receiver<()>,
-    /// What the tasks of method handlers say. A place for each of them.
-    answers: mpsc::Receiver<Box<Answer>>,
-    answer: mpsc::Sender<Box<Answer>>,
+    task_wakes: mpsc::Receiver<()>,
+    /// Responses from the tasks of method handlers. The channel has room for one response of each task.
+    responses: mpsc::Receiver<Box<CallResponse>>,
+    response_sender: mpsc::Sender<Box<CallResponse>>,
     /// Whether commands can still come.
-    open: bool,
-    inbox: Vec<Command>,
+    commands_open: bool,
+    batch: Vec<Command>,
     core: Core<Ticket>,
     features: Features,
-    /// The attempt that `held` belongs to.
+    /// The number of the attempt that `current` belongs to.
     attempt: u64,
-    held: Held,
+    current: CurrentLink,
     renewal: Option<Renewal>,
     wall: WallClock,
-    /// Of the token of the attempt or connection, if another one can be had.
+    /// The age of the current token; `None` if the token cannot be renewed.
     age: Option<Age>,
     timer: Option<Pin<Box<Sleep>>>,
     events: Vec<Downstream>,
-    /// What the end of the client leaves behind.
-    left: Option<Closed>,
+    /// The unacknowledged messages, and why the client ended.
+    unacknowledged: Option<Closed>,
 }
 
-/// What handles send to the task.
-pub(crate) struct Inbox {
+/// The receiving ends of what the handles send to the task.
+pub(crate) struct Channels {
     pub(crate) commands: mpsc::Receiver<Command>,
-    /// Apart from the commands, which a full queue holds up.
+    /// Separate from the commands, so that a full queue does not delay a subscription.
     pub(crate) features: mpsc::Receiver<Feature>,
-    /// Says that there is something in what [`Shared::incoming`] holds.
-    pub(crate) nudges: mpsc::Receiver<()>,
+    /// Wakes the task when [`Shared::incoming`] has something for it.
+    pub(crate) task_wakes: mpsc::Receiver<()>,
 }
 
-/// What there is of a connection.
-enum Held {
+/// The attempt or the connection that the task owns.
+enum CurrentLink {
     Nothing,
     Attempt(Attempt),
     Connection(Box<dyn HubConnection>),
@@ -92,20 +92,20 @@ impl Future for Driver {
         for _ in 0..ROUNDS {
             let now = Instant::now();
             this.take_commands(cx, now);
-            this.look_at_wall_clock(now);
+            this.check_wall_clock(now);
             this.features.on_time(now);
             this.hold();
             this.core.on_time(now);
             let moved = this.drive_link(cx, now);
             this.features.on_connection(now, this.core.up());
-            this.hand_out();
+            this.publish();
             if this.core.link() == Link::Ended {
-                // Nothing is taken any more; what is in the channel still has to be answered.
+                // The channel takes no more commands; the commands that it still contains must be answered.
                 this.commands.close();
-                while this.open {
+                while this.commands_open {
                     ready!(this.poll_commands(cx, now));
                 }
-                this.hand_out();
+                this.publish();
                 this.publish_end();
                 return Poll::Ready(());
             }
@@ -124,7 +124,7 @@ impl Driver {
         credential: Credential,
         options: HubOptions,
         shared: Arc<Shared>,
-        inbox: Inbox,
+        channels: Channels,
         wall: WallClock,
         now: Instant,
     ) -> Self {
@@ -134,57 +134,57 @@ impl Driver {
             renewable: credential.is_renewable(),
             renew_in_place: shared.abilities.renew_in_place,
         };
-        let (answer, answers) = mpsc::channel(options.method_calls);
+        let (response_sender, responses) = mpsc::channel(options.method_calls);
         let features = Features::new(&options, shared.incoming.clone());
         Self {
             transport,
             credential,
             options,
             shared,
-            commands: inbox.commands,
-            wanted: inbox.features,
-            nudges: inbox.nudges,
-            answers,
-            answer,
-            open: true,
-            inbox: Vec::new(),
+            commands: channels.commands,
+            wanted: channels.features,
+            task_wakes: channels.task_wakes,
+            responses,
+            response_sender,
+            commands_open: true,
+            batch: Vec::new(),
             core: Core::new(setup, now),
             features,
             attempt: 0,
-            held: Held::Nothing,
+            current: CurrentLink::Nothing,
             renewal: None,
             wall,
             age: None,
             timer: None,
             events: Vec::new(),
-            left: None,
+            unacknowledged: None,
         }
     }
 
-    /// Takes every command there is. The messages among them are bounded by the room for them.
+    /// Takes every available command. The permits of `room` bound the number of messages among them.
     fn take_commands(&mut self, cx: &mut Context<'_>, now: Instant) {
         while let Poll::Ready(Some(feature)) = self.wanted.poll_recv(cx) {
             self.features.want(feature);
         }
-        // Before the commands: what was given before a close leaves before it.
-        self.take_answers(cx);
-        while let Poll::Ready(Some(())) = self.nudges.poll_recv(cx) {}
-        while self.open && self.poll_commands(cx, now).is_ready() {}
+        // Before the commands: a response that was given before a close is sent before the client ends.
+        self.take_responses(cx);
+        while let Poll::Ready(Some(())) = self.task_wakes.poll_recv(cx) {}
+        while self.commands_open && self.poll_commands(cx, now).is_ready() {}
     }
 
-    /// Takes a batch of commands; ready if there was one, or if there will never be one again.
+    /// Takes a batch of commands. Ready if there was one, or if the channel is closed.
     fn poll_commands(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<()> {
-        if ready!(self.commands.poll_recv_many(cx, &mut self.inbox, BATCH)) == 0 {
-            self.open = false;
+        if ready!(self.commands.poll_recv_many(cx, &mut self.batch, BATCH)) == 0 {
+            self.commands_open = false;
             self.core.close(now, now, CloseReason::Dropped);
         }
-        for command in self.inbox.drain(..) {
+        for command in self.batch.drain(..) {
             match command {
                 Command::Send(ticket) => {
                     let deadline = ticket.deadline(now);
                     self.core.enqueue(ticket, deadline);
                 }
-                Command::Wish(wish) => self.features.on_command(*wish),
+                Command::Request(request) => self.features.on_command(*request),
                 Command::Close(until) => {
                     self.core.hold(!self.features.is_idle(), !self.features.is_flushed());
                     self.core.close(now, *until, CloseReason::Requested);
@@ -194,31 +194,31 @@ impl Driver {
         Poll::Ready(())
     }
 
-    fn take_answers(&mut self, cx: &mut Context<'_>) {
-        while let Poll::Ready(Some(answer)) = self.answers.poll_recv(cx) {
-            self.features.on_answer(*answer);
+    fn take_responses(&mut self, cx: &mut Context<'_>) {
+        while let Poll::Ready(Some(response)) = self.responses.poll_recv(cx) {
+            self.features.on_response(*response);
         }
     }
 
-    /// Tells the core what features still have to do.
+    /// Tells the core whether features have unfinished work.
     fn hold(&mut self) {
         self.core.hold(!self.features.is_idle(), !self.features.is_flushed());
     }
 
-    /// The timers stand still while the machine sleeps; the token's age does not.
-    fn look_at_wall_clock(&mut self, now: Instant) {
-        if self.age.as_mut().is_some_and(|it| it.look(now, (self.wall)())) {
+    /// Timers stop while the machine sleeps, but the token continues to age.
+    fn check_wall_clock(&mut self, now: Instant) {
+        if self.age.as_mut().is_some_and(|it| it.update(now, (self.wall)())) {
             self.core.on_token_old(now);
         }
     }
 
-    /// Brings the connection to where the core wants it, and lets it work. Says whether anything
-    /// happened.
+    /// Brings the connection into the state that the core requires, and exchanges data with the hub. Returns
+    /// whether anything changed.
     fn drive_link(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         let before = self.core.link();
         let moved = match before {
             Link::Nothing | Link::Ended => {
-                self.held = Held::Nothing;
+                self.current = CurrentLink::Nothing;
                 false
             }
             Link::Opening(attempt) => self.drive_attempt(cx, now, attempt),
@@ -226,7 +226,7 @@ impl Driver {
                 let renewed = matches!(before, Link::OpenRenewing(_)) && self.drive_renewal(cx, now);
                 self.drive_connection(cx, now, attempt) || renewed
             }
-            Link::Leaving(attempt) => self.drive_leaving(cx, now, attempt),
+            Link::Disconnecting(attempt) => self.drive_disconnect(cx, now, attempt),
         };
         if !matches!(self.core.link(), Link::OpenRenewing(_)) {
             self.renewal = None;
@@ -240,7 +240,7 @@ impl Driver {
             let life = self.options.token_lifetime;
             self.age = self.credential.is_renewable().then(|| Age::new(life, now, (self.wall)()));
             tracing::debug!(endpoint = self.shared.endpoint, number, "connecting");
-            self.held = Held::Attempt(login::attempt(
+            self.current = CurrentLink::Attempt(login::attempt(
                 self.transport.clone(),
                 self.shared.clone(),
                 self.credential.clone(),
@@ -248,14 +248,14 @@ impl Driver {
                 self.wall.clone(),
             ));
         }
-        let Held::Attempt(attempt) = &mut self.held else { return false };
+        let CurrentLink::Attempt(attempt) = &mut self.current else { return false };
         match attempt.as_mut().poll(cx) {
             Poll::Pending => return false,
             Poll::Ready(Ok(connection)) => {
-                self.held = Held::Connection(connection);
+                self.current = CurrentLink::Connection(connection);
                 self.core.on_opened(now, self.age.as_ref().map(Age::life));
             }
-            Poll::Ready(Err(error)) => self.lose(now, error),
+            Poll::Ready(Err(error)) => self.on_lost(now, error),
         }
         true
     }
@@ -263,17 +263,17 @@ impl Driver {
     fn drive_connection(&mut self, cx: &mut Context<'_>, now: Instant, number: u64) -> bool {
         let mut moved = false;
         for _ in 0..ROUNDS {
-            let Held::Connection(connection) = &mut self.held else { return moved };
+            let CurrentLink::Connection(connection) = &mut self.current else { return moved };
             if self.attempt != number {
                 return moved;
             }
             self.features.on_connection(now, self.core.up());
-            // What an end or a renewal waited for may be on the connection now.
-            moved |= put_asks(&mut self.features, &self.core, connection.as_mut(), now);
+            // If a close or a renewal waits for a reply, that reply may leave now.
+            moved |= put_requests(&mut self.features, &self.core, connection.as_mut(), now);
             put_messages(&mut self.core, connection.as_mut(), now);
             let polled = connection.poll_exchange(cx, &mut self.events);
-            // What came together is taken together: the last acknowledgement does not end a connection
-            // that has brought a call as well.
+            // Handles all events of one poll before the core acts on any of them: the last acknowledgement must
+            // not end a connection that has also delivered a method call.
             self.core.hold(true, true);
             for event in self.events.drain(..) {
                 match event {
@@ -290,18 +290,18 @@ impl Driver {
             self.core.settle(now);
             for job in self.features.jobs().drain(..) {
                 let (deadline, incoming) = (self.options.method_deadline, self.shared.incoming.clone());
-                handler::start(job, deadline, self.answer.clone(), incoming);
+                handler::start(job, deadline, self.response_sender.clone(), incoming);
             }
             if let Some(source) = self.features.broken() {
                 let (endpoint, stage) = (self.shared.endpoint.clone(), Stage::Exchange);
-                self.lose(now, TransportError::Protocol { endpoint, stage, source });
+                self.on_lost(now, TransportError::Protocol { endpoint, stage, source });
                 return true;
             }
             match polled {
                 Poll::Pending => return moved,
                 Poll::Ready(Ok(())) => moved = true,
                 Poll::Ready(Err(error)) => {
-                    self.lose(now, error);
+                    self.on_lost(now, error);
                     return true;
                 }
             }
@@ -312,15 +312,15 @@ impl Driver {
         moved
     }
 
-    /// The attempt or the connection is over.
-    fn lose(&mut self, now: Instant, error: TransportError) {
-        self.held = Held::Nothing;
+    /// The attempt failed or the connection ended.
+    fn on_lost(&mut self, now: Instant, error: TransportError) {
+        self.current = CurrentLink::Nothing;
         compare_clocks(&self.shared.endpoint, error.refusal().and_then(|it| it.server_time), &self.wall);
         self.core.on_lost(now, error);
     }
 
     fn drive_renewal(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
-        let Held::Connection(connection) = &mut self.held else { return false };
+        let CurrentLink::Connection(connection) = &mut self.current else { return false };
         let mut renewal = self.renewal.take().unwrap_or_else(|| {
             let (shared, credential) = (self.shared.clone(), self.credential.clone());
             Renewal::new(shared, credential, self.options.token_lifetime, self.wall.clone(), now)
@@ -332,39 +332,39 @@ impl Driver {
             }
             Poll::Ready(Ok(())) => {
                 let mut age = renewal.into_age();
-                // An old one already: the core does not take this renewal for the last.
-                age.look(now, (self.wall)());
+                // If the new token is old already, its age makes the core renew it soon.
+                age.update(now, (self.wall)());
                 self.core.on_renewed(now, age.life());
                 self.age = Some(age);
             }
-            Poll::Ready(Err(error)) => self.lose(now, error),
+            Poll::Ready(Err(error)) => self.on_lost(now, error),
         }
         true
     }
 
-    fn drive_leaving(&mut self, cx: &mut Context<'_>, now: Instant, number: u64) -> bool {
+    fn drive_disconnect(&mut self, cx: &mut Context<'_>, now: Instant, number: u64) -> bool {
         if self.attempt == number
-            && let Held::Connection(connection) = &mut self.held
+            && let CurrentLink::Connection(connection) = &mut self.current
             && connection.poll_close(cx).is_pending()
         {
             return false;
         }
-        self.held = Held::Nothing;
-        self.core.on_left(now);
+        self.current = CurrentLink::Nothing;
+        self.core.on_disconnected(now);
         true
     }
 
-    /// Resolves receipts, makes room, tells the state.
-    fn hand_out(&mut self) {
+    /// Resolves receipts, returns permits and publishes the state.
+    fn publish(&mut self) {
         let ending = self.core.end_reason();
         let mut bytes = 0;
         for (ticket, outcome) in self.core.resolved().drain(..) {
             bytes += ticket.message().size();
             if let Some(reason) = &ending {
-                let left = self.left.get_or_insert_with(|| Closed::new(reason.clone()));
+                let closed = self.unacknowledged.get_or_insert_with(|| Closed::new(reason.clone()));
                 match &outcome {
-                    Outcome::NotSent(Cut::Closed(_)) => left.not_sent.push(ticket.label()),
-                    Outcome::Unknown(Cut::Closed(_)) => left.unknown.push(ticket.label()),
+                    Outcome::NotSent(SendFailure::Closed(_)) => closed.not_sent.push(ticket.label()),
+                    Outcome::Unknown(SendFailure::Closed(_)) => closed.unknown.push(ticket.label()),
                     _ => {}
                 }
             }
@@ -382,8 +382,8 @@ impl Driver {
             self.shared.byte_room.close();
             self.shared.twin_room.close();
         }
-        if self.features.has_news() {
-            // It lies in `incoming`.
+        if self.features.has_changed() {
+            // The new state is in `incoming`; this wakes the receivers.
             self.shared.desired.send_modify(|_ended| ());
         }
         if let Some(state) = self.core.changed_state() {
@@ -395,7 +395,7 @@ impl Driver {
                 "state"
             );
             self.shared.set_last_cause(cause.cloned());
-            // The end is told when everything is resolved.
+            // `publish_end` publishes the closed state, after everything is resolved.
             if !state.is_closed() {
                 self.shared.state.send_replace(state);
             }
@@ -403,8 +403,9 @@ impl Driver {
     }
 
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let look = self.age.as_ref().filter(|_| self.core.up().is_some()).map(|it| it.looked() + LOOK);
-        let deadlines = [self.core.next_deadline(), self.features.next_deadline(), look];
+        let clock_check =
+            self.age.as_ref().filter(|_| self.core.up().is_some()).map(|it| it.updated() + CLOCK_INTERVAL);
+        let deadlines = [self.core.next_deadline(), self.features.next_deadline(), clock_check];
         let Some(deadline) = deadlines.into_iter().flatten().min() else {
             self.timer = None;
             return Poll::Pending;
@@ -418,13 +419,13 @@ impl Driver {
 
     fn publish_end(&mut self) {
         let reason = self.core.end_reason().unwrap_or(CloseReason::Aborted);
-        // Answers that come later are counted by the task that has them.
-        self.answers.close();
-        while let Ok(answer) = self.answers.try_recv() {
-            self.features.on_answer(*answer);
+        // After this, the task of a handler counts its own unsent response.
+        self.responses.close();
+        while let Ok(response) = self.responses.try_recv() {
+            self.features.on_response(*response);
         }
         self.features.end(&reason);
-        let closed = self.left.take().unwrap_or_else(|| Closed::new(reason.clone()));
+        let closed = self.unacknowledged.take().unwrap_or_else(|| Closed::new(reason.clone()));
         if self.shared.closed.set(closed).is_ok() {
             self.shared.is_closed.store(true, Ordering::SeqCst);
             self.shared.desired.send_replace(true);
@@ -434,7 +435,7 @@ impl Driver {
 }
 
 impl Drop for Driver {
-    /// Only does anything if the task was ended from outside: resolves what is left and says so.
+    /// Does nothing unless the task was aborted: then it resolves all receipts and publishes the end.
     fn drop(&mut self) {
         if self.shared.closed.get().is_some() {
             return;
@@ -447,18 +448,23 @@ impl Drop for Driver {
                 self.core.enqueue(ticket, None);
             }
         }
-        self.hand_out();
+        self.publish();
         self.publish_end();
     }
 }
 
-/// Gives the connection replies, and questions while it has room for them. Says whether there were any.
-fn put_asks(features: &mut Features, core: &Core<Ticket>, connection: &mut dyn HubConnection, now: Instant) -> bool {
+/// Gives replies to the connection, and requests while it has room for them. Returns whether there were any.
+fn put_requests(
+    features: &mut Features,
+    core: &Core<Ticket>,
+    connection: &mut dyn HubConnection,
+    now: Instant,
+) -> bool {
     let mut moved = false;
-    while let Some(out) = features.next(now, core.may_ask(now) && connection.has_room()) {
+    while let Some(out) = features.next(now, core.may_request(now) && connection.has_room()) {
         moved = true;
         match out {
-            Out::Ask(tag, what) => {
+            Out::Request(tag, what) => {
                 if let Err(error) = connection.start_send(tag, &what, false) {
                     features.on_unsendable(now, tag, problem(error));
                 }
@@ -468,7 +474,7 @@ fn put_asks(features: &mut Features, core: &Core<Ticket>, connection: &mut dyn H
                 features.on_reply(&reply, given.is_ok());
                 if let Err(error) = given {
                     let unsent = &features.warnings().unsent_reply;
-                    unsent.log(|| tracing::warn!(error = one_line(&error.chain()), "a reply could not be sent"));
+                    unsent.log(|| tracing::warn!(error = one_line(&error.chain()), "could not send a reply"));
                 }
             }
         }
@@ -476,7 +482,7 @@ fn put_asks(features: &mut Features, core: &Core<Ticket>, connection: &mut dyn H
     moved
 }
 
-/// Gives the connection what it has room for.
+/// Gives messages to the connection while it has room for them.
 fn put_messages(core: &mut Core<Ticket>, connection: &mut dyn HubConnection, now: Instant) {
     while connection.has_room() {
         let Some((tag, again)) = core.next_send(now) else { break };
@@ -489,14 +495,14 @@ fn put_messages(core: &mut Core<Ticket>, connection: &mut dyn HubConnection, now
     }
 }
 
-/// A clock that is wrong by more than the service tolerates makes every token useless.
+/// If the clock is wrong by more than the service tolerates, the service refuses every token.
 fn compare_clocks(endpoint: &str, server_time: Option<SystemTime>, wall: &WallClock) {
     if let Some(skew) = server_time.and_then(|it| clock::skew(it, wall())) {
-        tracing::warn!(endpoint, "this machine's clock is {skew}: set it right");
+        tracing::warn!(endpoint, "this machine's clock is {skew}; correct the clock");
     }
 }
 
-/// What is wrong with a message that a connection does not take.
+/// Why a connection did not accept a message.
 fn problem(error: TransportError) -> ProtoError {
     match error {
         TransportError::Request(source) | TransportError::Protocol { source, .. } => source,

@@ -1,4 +1,4 @@
-//! What can become of a message other than being acknowledged, and how a client ends.
+//! Errors of sending a message, and how a client ends.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,34 +7,33 @@ use hubward_transport::{Fault, Message, ProtoError, TransportError};
 
 use crate::{CloseReason, DisconnectCause};
 
-/// Why a message was not acknowledged. Says whether the hub can have it.
+/// Why a message was not acknowledged. Says whether the hub may have it.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendError {
-    /// The message can never be sent: too large, or a property the service has no place for. Nothing
-    /// was sent.
+    /// The message can never be sent: it is too large, or the service does not support one of its properties.
+    /// Nothing was sent.
     #[error("{message} cannot be sent")]
     Refused {
-        /// Which message.
+        /// The message.
         message: MessageLabel,
-        /// The rule it breaks; [`ProtoError::TooLarge`] has size and limit.
+        /// The rule that the message breaks; [`ProtoError::TooLarge`] has size and limit.
         #[source]
         source: ProtoError,
     },
-    /// The message is certainly not at the hub.
+    /// The hub certainly does not have the message.
     #[error("{message} was not sent")]
     NotSent {
-        /// Which message.
+        /// The message.
         message: MessageLabel,
         /// Why.
         #[source]
         why: Why,
     },
-    /// The message was written to a connection, but no acknowledgement came: the hub may have it or
-    /// not.
+    /// The message was written to a connection, but no acknowledgement came: the hub may or may not have it.
     #[error("{message} was sent, but not acknowledged")]
     Unknown {
-        /// Which message.
+        /// The message.
         message: MessageLabel,
         /// Why.
         #[source]
@@ -43,7 +42,7 @@ pub enum SendError {
 }
 
 impl SendError {
-    /// Which message.
+    /// The message.
     #[must_use]
     pub const fn message(&self) -> &MessageLabel {
         match self {
@@ -51,14 +50,13 @@ impl SendError {
         }
     }
 
-    /// Whether the hub certainly does not have the message, so that sending it again makes no
-    /// duplicate.
+    /// Whether the hub certainly does not have the message, so that sending it again cannot duplicate it.
     #[must_use]
     pub const fn is_certainly_not_sent(&self) -> bool {
         !matches!(self, Self::Unknown { .. })
     }
 
-    /// Whether the message's time was over ([`HubOptions::send_deadline`](crate::HubOptions)).
+    /// Whether the message's deadline passed ([`HubOptions::send_deadline`](crate::HubOptions)).
     #[must_use]
     pub const fn is_deadline(&self) -> bool {
         matches!(
@@ -67,7 +65,7 @@ impl SendError {
         )
     }
 
-    /// Who has to act; `None` if the program itself closed the client.
+    /// Which party has to act; `None` if the program itself closed the client.
     #[must_use]
     pub fn fault(&self) -> Option<Fault> {
         match self {
@@ -81,19 +79,19 @@ impl SendError {
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum Why {
-    /// The message's time was over.
+    /// The message's deadline passed.
     #[error("it was not acknowledged within {after:?}")]
     Deadline {
-        /// The time it had.
+        /// The time from `enqueue` to the deadline.
         after: Duration,
-        /// What kept the client from being connected at that moment, if anything.
+        /// Why the client was not connected at that moment; `None` if it was connected.
         #[source]
         cause: Option<DisconnectCause>,
     },
-    /// The client ended first.
+    /// The client ended before the acknowledgement came.
     #[error("the client was closed")]
     Closed(#[source] CloseReason),
-    /// It could not be put on the next connection, after an earlier one had carried it.
+    /// The next connection could not send the message again, after an earlier one had sent it.
     #[error("it could not be sent again")]
     Resend(#[source] ProtoError),
 }
@@ -108,13 +106,13 @@ impl Why {
     }
 }
 
-/// Names a message in errors: its id where it has one, its size, never its content.
+/// Names a message in errors: by its id if it has one, otherwise by its size; never by its content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MessageLabel {
     /// The message id, if it has one.
     pub id: Option<String>,
-    /// Its size in bytes, as the service counts.
+    /// Its size in bytes, as the service counts it.
     pub size: usize,
 }
 
@@ -127,18 +125,18 @@ impl MessageLabel {
 impl fmt::Display for MessageLabel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.id {
-            // An id of the program's, which may hold anything.
+            // The program chose the id, so it may contain any character.
             Some(id) => write!(f, "the message {id:?}"),
             None => write!(f, "a message of {} bytes", self.size),
         }
     }
 }
 
-/// Why [`try_enqueue`](crate::HubClient::try_enqueue) did not take a message. Gives it back.
+/// Why [`try_enqueue`](crate::HubClient::try_enqueue) did not queue a message. Contains the message.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum TryEnqueueError {
-    /// No room at the moment.
+    /// The queue is full at the moment.
     #[error("the queue is full")]
     Full(Box<Message>),
     /// The client has ended or is closing.
@@ -149,14 +147,14 @@ pub enum TryEnqueueError {
     Refused {
         /// The message.
         message: Box<Message>,
-        /// The rule it breaks.
+        /// The rule that the message breaks.
         #[source]
         source: ProtoError,
     },
 }
 
 impl TryEnqueueError {
-    /// The message.
+    /// Returns the message.
     #[must_use]
     pub fn into_message(self) -> Message {
         match self {
@@ -165,17 +163,17 @@ impl TryEnqueueError {
     }
 }
 
-/// Why a client is of no more use.
+/// Why a client cannot be used any more.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum HubError {
-    /// It has ended.
+    /// The client has ended.
     #[error("the hub client is closed")]
     Closed(#[source] CloseReason),
 }
 
 impl HubError {
-    /// Why it ended.
+    /// Why the client ended.
     #[must_use]
     pub const fn reason(&self) -> &CloseReason {
         match self {
@@ -183,7 +181,7 @@ impl HubError {
         }
     }
 
-    /// Who has to act; `None` if the program itself closed the client.
+    /// Which party has to act; `None` if the program itself closed the client.
     #[must_use]
     pub fn fault(&self) -> Option<Fault> {
         self.reason().fault()
@@ -200,11 +198,11 @@ impl HubError {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Closed {
-    /// Why.
+    /// Why the client ended.
     pub reason: CloseReason,
-    /// What was still queued: certainly not at the hub.
+    /// The messages that were still queued: the hub certainly does not have them.
     pub not_sent: Vec<MessageLabel>,
-    /// What was written, but not acknowledged: the hub may have it or not.
+    /// The messages that were written but not acknowledged: the hub may or may not have them.
     pub unknown: Vec<MessageLabel>,
 }
 
@@ -213,24 +211,25 @@ impl Closed {
         Self { reason, not_sent: Vec::new(), unknown: Vec::new() }
     }
 
-    /// Whether the hub had acknowledged everything that was still to be answered.
+    /// Whether the hub acknowledged every message that was outstanding.
     #[must_use]
     pub const fn is_clean(&self) -> bool {
         self.not_sent.is_empty() && self.unknown.is_empty()
     }
 }
 
-/// A client ended and left messages behind.
+/// A client ended with unacknowledged messages.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum CloseError {
-    /// The flush time was over, or the client ended on its own, before everything was acknowledged.
+    /// Before the hub had acknowledged every message, the flush time passed or the client ended for another
+    /// reason.
     #[error("{}", unacknowledged(.0))]
     Unacknowledged(Box<Closed>),
 }
 
 impl CloseError {
-    /// What was left behind, and why.
+    /// The unacknowledged messages, and why the client ended.
     #[must_use]
     pub const fn closed(&self) -> &Closed {
         match self {
@@ -240,7 +239,7 @@ impl CloseError {
 }
 
 fn unacknowledged(closed: &Closed) -> String {
-    /// How many messages an error names.
+    /// The number of messages that an error names.
     const NAMED: usize = 5;
     let left = closed.not_sent.len() + closed.unknown.len();
     let mut text =

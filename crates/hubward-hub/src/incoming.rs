@@ -1,4 +1,4 @@
-//! What comes from the hub and is handed to the program: shared by handles, receivers and the task.
+//! Data that the hub sends to the program: shared by handles, receivers and the task.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,56 +14,56 @@ use crate::{CloseReason, HubOptions};
 
 /// Method handlers, received messages and the newest desired properties.
 pub(crate) struct Incoming {
-    /// `None` once the client has ended: a handler that holds a handle would keep itself alive.
+    /// `None` once the client has ended: a handler that holds a handle would otherwise keep itself alive.
     handlers: Mutex<Option<Handlers>>,
     inbox: Mutex<MessageInbox>,
     pub(crate) latest: Latest,
     pub(crate) counters: Counters,
     pub(crate) warnings: Warnings,
-    /// Wakes the task. One is enough, however much there is to look at.
-    nudge: mpsc::Sender<()>,
+    /// Wakes the task. One pending signal is enough for any amount of work.
+    task_waker: mpsc::Sender<()>,
 }
 
 impl Incoming {
-    /// With the end at which the task is woken. `in_order` says that settlements reach the hub in the
-    /// order of arrival.
+    /// Returns the value and the receiving end of the wake-up signal. `in_order` says that settlements reach
+    /// the hub in the order of arrival.
     pub(crate) fn new(options: &HubOptions, in_order: bool) -> (Arc<Self>, mpsc::Receiver<()>) {
-        let (nudge, nudges) = mpsc::channel(1);
+        let (task_waker, task_wakes) = mpsc::channel(1);
         let incoming = Self {
             handlers: Mutex::new(Some(Handlers::default())),
             inbox: Mutex::new(MessageInbox::new(options.receive_queue, in_order)),
             latest: Latest::default(),
             counters: Counters::default(),
             warnings: Warnings::default(),
-            nudge,
+            task_waker,
         };
-        (Arc::new(incoming), nudges)
+        (Arc::new(incoming), task_wakes)
     }
 
     pub(crate) fn inbox(&self) -> MutexGuard<'_, MessageInbox> {
-        // Nothing panics while it is held, and half a change cannot be seen.
+        // No code panics while it holds the lock, and no other thread can see half a change.
         self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes the task look at the inbox.
-    pub(crate) fn nudge(&self) {
-        // If it is full, the task is about to look anyway.
-        let _full = self.nudge.try_send(());
+    /// Wakes the task, which then checks the inbox.
+    pub(crate) fn wake_task(&self) {
+        // If the channel is full, the task is about to check the inbox already.
+        let _full = self.task_waker.try_send(());
     }
 
-    /// Serves a method, or all that have no handler of their own, from now on.
+    /// Serves a method, or with `None` every method without its own handler, from now on.
     pub(crate) fn serve(&self, name: Option<String>, handler: Handler) {
         let mut handlers = self.handlers();
         let replaced = match &mut *handlers {
             Some(handlers) => handlers.insert(name, handler),
             None => Some(handler),
         };
-        // What a handler holds may do anything when it is dropped.
+        // Dropping a handler may run any code, so the lock is released first.
         drop(handlers);
         drop(replaced);
     }
 
-    /// Who serves this method.
+    /// Returns the handler of a method.
     pub(crate) fn handler(&self, name: &str) -> Option<Handler> {
         self.handlers().as_ref().and_then(|it| it.find(name))
     }
@@ -72,8 +72,8 @@ impl Incoming {
     pub(crate) fn end(&self, reason: &CloseReason) {
         let handlers = self.handlers().take();
         drop(handlers);
-        let tidings = self.inbox().end(reason, &self.counters);
-        tidings.tell();
+        let wake_ups = self.inbox().end(reason, &self.counters);
+        wake_ups.send();
         self.warnings.finish();
     }
 
@@ -101,7 +101,7 @@ mod tests {
     use super::*;
     use crate::features::{Features, Out};
 
-    /// A program that looks into the inbox as soon as it hears anything.
+    /// A program that uses the inbox as soon as it is woken.
     struct Curious {
         incoming: Arc<Incoming>,
         looked: AtomicUsize,
@@ -109,15 +109,15 @@ mod tests {
 
     impl Wake for Curious {
         fn wake(self: Arc<Self>) {
-            assert!(self.incoming.inbox.try_lock().is_ok(), "it would wait for ever");
+            assert!(self.incoming.inbox.try_lock().is_ok(), "the lock must be free, or the program deadlocks");
             self.looked.fetch_add(1, Ordering::Relaxed);
         }
     }
 
     #[test]
-    fn whoever_is_told_anything_may_use_the_inbox_at_once() {
+    fn a_program_can_use_the_inbox_as_soon_as_it_is_woken() {
         let (options, now) = (HubOptions::default(), Instant::now());
-        let (incoming, _nudges) = Incoming::new(&options, true);
+        let (incoming, _task_wakes) = Incoming::new(&options, true);
         let curious = Arc::new(Curious { incoming: incoming.clone(), looked: AtomicUsize::new(0) });
         let waker = Waker::from(curious.clone());
         let mut features = Features::new(&options, incoming.clone());
@@ -130,14 +130,14 @@ mod tests {
         }
         assert_eq!(curious.looked.load(Ordering::Relaxed), 1);
         let settle = |lock| incoming.inbox().settle(1, lock, Verdict::Complete, &incoming.counters);
-        let mut told = pin!(settle(Lock(1)).expect("the same connection"));
-        assert!(told.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        let mut result = pin!(settle(Lock(1)).expect("the same connection"));
+        assert!(result.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
         let Some(Out::Reply(reply)) = features.next(now, false) else { panic!("a settlement") };
         features.on_reply(&reply, true);
         assert_eq!(curious.looked.load(Ordering::Relaxed), 2);
 
-        let mut told = pin!(settle(Lock(2)).expect("the same connection"));
-        assert!(told.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        let mut result = pin!(settle(Lock(2)).expect("the same connection"));
+        assert!(result.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
         features.on_connection(now, None);
         assert_eq!(curious.looked.load(Ordering::Relaxed), 3);
         assert!(matches!(incoming.inbox().take_or_wait(&waker), (None, None)));

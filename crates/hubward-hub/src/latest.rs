@@ -1,7 +1,8 @@
 //! The newest desired properties: the task changes them, receivers read them.
 //!
-//! A change is merged in place, and a reader copies the state when it takes it: many changes between two
-//! reads cost one copy, and a change costs what it changes, however large the state is.
+//! The task merges a change in place, and a reader copies the state when it takes it. Many changes between two
+//! reads therefore cost one copy, and the cost of a change depends on its own size, not on the size of the
+//! state.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -9,15 +10,15 @@ use hubward_proto::hub::{Properties, TwinSize, twin};
 use hubward_proto::limits;
 use hubward_transport::ProtoError;
 
-/// Most bytes of desired properties that a client keeps, as a hub counts them: twice what a hub takes,
-/// since how it counts arrays is a guess.
+/// Maximum number of bytes of desired properties that a client keeps, as a hub counts them: twice what a hub
+/// accepts, since how it counts arrays is a guess.
 pub(crate) const COUNTED_MAX: usize = 2 * limits::TWIN_PROPERTIES_MAX;
 
-/// Most bytes of desired properties as JSON that a client keeps: also bounds what a hub does not count,
-/// such as empty objects and the `null`s of an array.
+/// Maximum number of bytes of desired properties as JSON that a client keeps. It also bounds values that a hub
+/// does not count, such as empty objects and the `null`s of an array.
 pub(crate) const JSON_MAX: usize = 4 * limits::TWIN_PROPERTIES_MAX;
 
-/// The newest state that is known.
+/// The newest known state.
 #[derive(Debug, Default)]
 pub(crate) struct Latest(Mutex<Known>);
 
@@ -25,25 +26,25 @@ pub(crate) struct Latest(Mutex<Known>);
 struct Known {
     state: Option<Arc<Properties>>,
     size: TwinSize,
-    /// Counts the states.
+    /// The number of states up to now.
     number: u64,
-    /// Whole states that were copied for a change.
+    /// How often a change copied a complete state.
     #[cfg(test)]
     copies: u64,
 }
 
 impl Latest {
-    /// Its version; `None` before the first state.
+    /// The version of the state; `None` before the first one.
     pub(crate) fn version(&self) -> Option<u64> {
         self.lock().state.as_ref().map(|it| it.version)
     }
 
-    /// How many states there were.
+    /// The number of states up to now.
     pub(crate) fn number(&self) -> u64 {
         self.lock().number
     }
 
-    /// The newest state and its number, if it is newer than that number.
+    /// The newest state and its number, unless `number` is the number of that state.
     pub(crate) fn newer_than(&self, number: u64) -> Option<(u64, Arc<Properties>)> {
         let known = self.lock();
         known.state.clone().filter(|_| known.number != number).map(|it| (known.number, it))
@@ -84,13 +85,13 @@ impl Latest {
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {
-        // Nothing panics while it is held but for want of memory.
+        // No code panics while it holds the lock, except when memory runs out.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Known {
-    /// Changes the state in place; copies it before if a reader is about to take it.
+    /// Changes the state in place; copies it first if a reader holds it.
     fn change(&mut self, change: impl FnOnce(&mut Properties)) {
         let Some(state) = &mut self.state else { return };
         #[cfg(test)]
@@ -131,7 +132,7 @@ mod tests {
     fn properties(version: u64, values: Value) -> Properties {
         match values {
             Value::Object(values) => Properties::new(version, values),
-            other => panic!("{other} is no object"),
+            other => panic!("{other} is not an object"),
         }
     }
 
@@ -157,19 +158,19 @@ mod tests {
         for version in 31..=50 {
             latest.merge(&change(version)).expect("small");
         }
-        assert_eq!(copies(), 1, "one read, whatever came after it");
-        assert_eq!((held.version, held.values.len()), (30, 29), "readers keep what they were given");
+        assert_eq!(copies(), 1, "one read costs one copy, however many changes follow");
+        assert_eq!((held.version, held.values.len()), (30, 29), "a reader keeps the state that it took");
         drop(held);
         let (number, held) = latest.newer_than(number).expect("a newer state");
         assert_eq!((number, held.version), (50, 50));
         drop(held);
         latest.merge(&change(51)).expect("small");
-        assert_eq!(copies(), 1, "what is not held any more is not copied");
-        assert!(latest.newer_than(51).is_none(), "there is no newer one");
+        assert_eq!(copies(), 1, "a state that no reader holds is not copied");
+        assert!(latest.newer_than(51).is_none(), "no newer state exists");
     }
 
     #[test]
-    fn nothing_grows_beyond_the_bound() {
+    fn a_change_beyond_the_bound_is_refused_and_the_state_stays() {
         let latest = Latest::default();
         latest.replace(properties(1, json!({}))).expect("small");
         let (mut version, mut problem) = (1, None);
@@ -198,9 +199,9 @@ mod tests {
         assert_eq!(latest.version(), Some(version + 1));
     }
 
-    /// A hub's full section, whatever its rules for arrays.
+    /// A hub's section at its maximum size, for every way to count arrays.
     #[test]
-    fn everything_that_a_hub_takes_fits() {
+    fn a_section_of_the_hubs_maximum_size_fits() {
         let many = |value: &Value, count: usize| -> Value {
             (0..count).map(|it| (format!("{it:04}"), value.clone())).collect::<Map<_, _>>().into()
         };

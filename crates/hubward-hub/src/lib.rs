@@ -10,14 +10,14 @@
 //! let hub = HubClient::spawn(transport, HubLogin::new(identity), Credential::SharedKey(key), HubOptions::default());
 //! hub.connected().await?;
 //!
-//! // Returns when the hub has it.
+//! // Returns when the hub has acknowledged the message.
 //! hub.send(Message::new("21.5").property("unit", "C")).await?;
 //!
-//! // Returns when there is room for it; the receipt says when the hub has it.
+//! // Returns when the queue has room; the receipt resolves when the hub has acknowledged the message.
 //! let receipt = hub.enqueue(Message::new("21.6").message_id("m-2")).await?;
 //! receipt.await?;
 //!
-//! // Names what could not be sent in time, if anything.
+//! // The error, if any, names the messages that were not acknowledged in time.
 //! hub.close(Duration::from_secs(5)).await?;
 //! # Ok(())
 //! # }
@@ -25,47 +25,51 @@
 //!
 //! # Behavior
 //!
-//! * **At least once.** A message is acknowledged by the hub, or its receipt says whether the hub
-//!   can have it: [`SendError::NotSent`] is certain, [`SendError::Unknown`] is written without an
-//!   answer. After a reconnect, what is unanswered goes again in its old order, also if the hub has
-//!   forgotten the session; the hub may then see a message twice.
-//! * **Nothing hangs.** Each receipt resolves: acknowledged, refused, its deadline over (5 minutes
-//!   from `enqueue` unless [chosen otherwise](HubOptions::send_deadline)), or the client's end. Every
-//!   future of this crate can be dropped at any time.
-//! * **Nothing grows.** At most [`window`](HubOptions::window) messages are unanswered and
-//!   [`queue`](HubOptions::queue) wait, with at most [`queue_bytes`](HubOptions::queue_bytes) together; then
-//!   [`HubClient::enqueue`] waits too. Whatever a hub sends,
-//!   received messages take up at most 16 MiB ([`HubClient::cloud_messages`]), desired properties 128 KiB as
-//!   JSON ([`HubClient::desired`]), and calls of methods are worked on up to
-//!   [`method_calls`](HubOptions::method_calls) at a time.
-//! * **A hub cannot fill the log.** Of each kind of warning, at most 5 in a minute are logged; then their
-//!   number. Names that come from the hub are cut to 128 characters, and escaped.
-//! * **It stays connected.** Trouble is waited out with random, growing pauses up to a minute, which
-//!   begin anew only after a connection that lasted; a refusal with longer ones. Only a refusal of
-//!   the very first login ends the client, so that a wrong key shows at once.
-//! * **A renewed token is no event.** At about 85 % of its life the client lets the answers come in,
-//!   changes to a connection with a fresh token and goes on; [`ConnectionState::Renewing`] shows it,
-//!   and no message notices. A machine that slept gets a fresh token too.
-//! * **A slow acknowledgement is not a dead link**: a hub throttles by delaying them. When one is
-//!   overdue (30 s, doubling), the client reconnects once and sends again.
-//! * **Two clients with one identity** take the connection from each other for ever, since a hub keeps
-//!   one of each and gives no reason. The fifth time within a quarter of an hour the state says so
-//!   ([`DisconnectCause::DuplicateIdentity`]), and from then on each tries at most once a
-//!   [minute](HubOptions::duplicate_wait), until a connection has lasted for ten.
-//! * **Clocks are not trusted.** A token ages by the clock that says more, so a clock that was set back
-//!   delays no renewal; one that differs from the hub's by more than four minutes is warned about where
-//!   the protocol shows the hub's time (MQTT over WebSocket).
-//! * **Reports keep their order.** Questions about the twin go one at a time, also past a hub that is
-//!   busy and a connection that breaks; each ends within [`twin_deadline`](HubOptions::twin_deadline),
-//!   and [`TwinError`] says whether the hub can have it.
-//! * **What the cloud wants is never missed.** [`HubClient::desired`] gives whole states, the newest one
-//!   first; what changed while there was no connection is read after the reconnect.
-//! * **Every call of a method gets one answer**, whatever its handler does, over the connection it came
-//!   over; so many at a time as [`method_calls`](HubOptions::method_calls) says.
-//! * **A received message is the program's** until [`CloudMessage::complete`]: nothing else
-//!   acknowledges it, and nothing is asked of the hub before a receiver exists.
-//! * **A slow reader stalls only itself**, and nothing vanishes silently: [`HubClient::counts`].
-//! * Dropping the last handle ends the client in the background; what was queued counts as not sent.
+//! * **Delivery is at least once.** The hub acknowledges a message, or its receipt says whether the hub may
+//!   have it: with [`SendError::NotSent`] the hub certainly does not have it; with [`SendError::Unknown`] the
+//!   client wrote it and received no acknowledgement. After a reconnect, the client sends unacknowledged
+//!   messages again in their original order, even if the hub has lost the session. The hub may then receive a
+//!   message twice.
+//! * **Every receipt resolves**: with an acknowledgement, a refusal, the message's deadline (5 minutes from
+//!   `enqueue`; see [`HubOptions::send_deadline`]) or the end of the client. Every future of this crate can be
+//!   dropped at any time.
+//! * **Memory is bounded.** At most [`window`](HubOptions::window) messages are in flight and at most
+//!   [`queue`](HubOptions::queue) wait, with at most [`queue_bytes`](HubOptions::queue_bytes) together; beyond
+//!   that, [`HubClient::enqueue`] waits. Whatever the hub sends, received messages take at most 16 MiB
+//!   ([`HubClient::cloud_messages`]) and desired properties at most 128 KiB as JSON ([`HubClient::desired`]),
+//!   and at most [`method_calls`](HubOptions::method_calls) method calls run at a time.
+//! * **A hub cannot fill the log.** The client logs at most 5 warnings of each kind in a minute, and then the
+//!   number of warnings it suppressed. Names that come from the hub are cut to 128 characters and escaped.
+//! * **The client reconnects.** After a network or service failure it waits for a random time; the bound of
+//!   that time doubles up to a minute and returns to its start only after a connection that lasted. After a
+//!   refusal the client waits longer. Only a refusal of the very first login ends the client, so that a wrong
+//!   key shows at once.
+//! * **Renewing a token does not interrupt the program.** At about 85 % of the token's lifetime the client
+//!   waits for outstanding acknowledgements, moves to a connection with a new token and continues. The state is
+//!   [`ConnectionState::Renewing`] meanwhile, and no message is lost or reported. The client also renews its
+//!   token after the machine has slept.
+//! * **A slow acknowledgement does not mean a dead connection**: a hub throttles by delaying acknowledgements.
+//!   When one is overdue (30 s, doubling), the client reconnects once and sends the messages again.
+//! * **Two clients with one identity** take over each other's connection again and again, since a hub keeps one
+//!   connection for each identity and gives no reason when it closes one. After the fifth time within a quarter
+//!   of an hour the state reports [`DisconnectCause::DuplicateIdentity`]. From then on the client connects at
+//!   most once a [minute](HubOptions::duplicate_wait), until a connection has lasted ten minutes.
+//! * **The client does not trust clocks.** Token age uses whichever clock advanced further, so a clock that was
+//!   set back does not delay a renewal. Where the protocol carries the hub's time (MQTT over WebSocket), the
+//!   client warns if the local clock differs from it by more than four minutes.
+//! * **Reports keep their order.** The client sends twin requests one at a time, also when the hub is busy or a
+//!   connection breaks. Each request ends within [`twin_deadline`](HubOptions::twin_deadline), and
+//!   [`TwinError`] says whether the hub may have it.
+//! * **No change of desired properties is missed.** [`HubClient::desired`] returns complete states, the newest
+//!   first. After a reconnect the client reads what changed while it was not connected.
+//! * **Every method call gets one response**, whatever its handler does, over the connection that the call came
+//!   over. At most [`method_calls`](HubOptions::method_calls) run at a time.
+//! * **The program decides when a received message is acknowledged**: only [`CloudMessage::complete`] does it.
+//!   The client does not subscribe to messages before a receiver exists.
+//! * **A slow reader delays only itself.** Whatever the client could not hand over or answer is in
+//!   [`HubClient::counts`].
+//! * Dropping the last handle ends the client in the background; messages that were still queued count as not
+//!   sent.
 
 mod client;
 mod cloud;
@@ -98,7 +102,7 @@ pub use state::{CloseReason, ConnectionState, DisconnectCause};
 pub use twin::{Reported, TwinError};
 pub use unsupported::{Capability, Unsupported};
 pub use weak::WeakHubClient;
-// What crosses this crate's functions.
+// Types of other crates that appear in this crate's API.
 pub use hubward_proto::hub::{Properties, Twin};
 pub use hubward_transport::{
     Abilities, Credential, Feature, HubIdentity, HubLogin, HubTransport, IncomingMessage, Message, SharedKey,

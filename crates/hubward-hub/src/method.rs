@@ -1,4 +1,4 @@
-//! Direct methods: what a handler is given, and what it gives back.
+//! Direct methods: registering handlers, the call that a handler receives, and the response it returns.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -13,22 +13,22 @@ use serde::de::DeserializeOwned;
 
 use crate::{HubClient, Unsupported, WeakHubClient};
 
-/// What a handler makes of a call.
+/// The result of a handler.
 pub(crate) type Outcome = Result<MethodResponse, MethodError>;
 
-/// A handler, and the client it belongs to.
+/// A handler as the client stores it.
 pub(crate) type Handler = Arc<dyn Fn(Call) -> Pin<Box<dyn Future<Output = Outcome> + Send>> + Send + Sync>;
 
 impl HubClient {
-    /// Serves a direct method: `handler` is called for each call of `name`, from now on and on every
-    /// connection. Another handler of the same name is replaced; calls that it works on are not
-    /// disturbed.
+    /// Serves a direct method: the client calls `handler` for each call of `name`, from now on and on every
+    /// connection. The handler replaces an earlier one of the same name; calls that the earlier one is working
+    /// on continue.
     ///
     /// ```
     /// # use hubward_hub::{HubClient, MethodError, MethodResponse, Unsupported};
     /// # fn example(hub: &HubClient) -> Result<(), Unsupported> {
     /// hub.serve_method("setInterval", |call| async move {
-    ///     let seconds: u64 = call.json()?; // 400 if it is none
+    ///     let seconds: u64 = call.json()?; // answers 400 if the payload is not a `u64`
     ///     if seconds == 0 {
     ///         return Err(MethodError::bad_request("the interval must not be zero"));
     ///     }
@@ -37,31 +37,31 @@ impl HubClient {
     /// # }
     /// ```
     ///
-    /// Calls are worked on at the same time, in no order, each in a task of its own. Whatever
-    /// happens, the caller gets one answer, unless the connection ends first:
+    /// Calls run concurrently and in no particular order, each in its own task. The caller always gets one
+    /// response, unless the connection ends first:
     ///
     /// | status | when |
     /// |---|---|
     /// | the handler's | it returned a response, or a [`MethodError`] with a status |
     /// | 400 | the payload is not JSON; the handler is not called |
-    /// | 404 | nobody serves this name |
+    /// | 404 | no handler serves this name |
     /// | 500 | the handler failed or panicked, or its response is not JSON or over 128 KB |
-    /// | 503 | [`method_calls`](crate::HubOptions::method_calls) are being worked on already; the handler is not called |
-    /// | 504 | it took longer than [`method_deadline`](crate::HubOptions::method_deadline); its future is dropped |
+    /// | 503 | [`method_calls`](crate::HubOptions::method_calls) calls are running already; the handler is not called |
+    /// | 504 | the handler exceeded [`method_deadline`](crate::HubOptions::method_deadline); its future is dropped |
     ///
-    /// Where the handler has no response, a body `{"error": "…"}` says why. What an error contains goes
-    /// to the log only, unless it was [made for the caller](MethodError::new). A call is answered over the connection
-    /// it came over or not at all, since the hub does not know it on another one;
-    /// [counted](crate::HubCounts::methods_unanswered).
+    /// If the handler has no response, a body `{"error": "…"}` gives the reason. The text of an error goes only
+    /// to the log, unless the error was [made for the caller](MethodError::new). The client answers a call only
+    /// over the connection that the call came over, since the hub does not know the call on another one; it
+    /// counts the calls it could not answer ([`methods_unanswered`](crate::HubCounts::methods_unanswered)).
     ///
-    /// A handler must not block its thread; see [`tokio::task::spawn_blocking`]. It may close the
-    /// client: [`HubClient::close`] does not wait for calls that are being worked on. A planned renewal
-    /// does, within [`renewal_drain`](crate::HubOptions::renewal_drain). The end of the client does not
-    /// stop a handler at work; its answer then goes nowhere.
+    /// A handler must not block its thread; see [`tokio::task::spawn_blocking`]. It may close the client:
+    /// [`HubClient::close`] does not wait for running calls. A planned renewal does wait, within
+    /// [`renewal_drain`](crate::HubOptions::renewal_drain). The end of the client does not stop a running
+    /// handler; its response is then discarded.
     ///
-    /// The hub offers no calls to a device that never served a method. Once it did, a persistent
-    /// session remembers: then handlers should be there before the login, so register them right
-    /// after [`HubClient::spawn`], without an `.await` in between.
+    /// The hub does not send calls to a device that never served a method. After a device has served one, a
+    /// persistent session remembers the subscription, so calls may arrive as soon as the client has logged in.
+    /// Register the handlers right after [`HubClient::spawn`], without an `.await` in between.
     ///
     /// # Errors
     /// [`Unsupported`] if the protocol cannot carry methods.
@@ -75,8 +75,8 @@ impl HubClient {
         self.serve(Some(name.into()), handler)
     }
 
-    /// Serves every method that has no [handler of its own](HubClient::serve_method), instead of
-    /// answering 404.
+    /// Serves every method that has no [handler of its own](HubClient::serve_method); without this handler, the
+    /// client answers such calls with 404.
     ///
     /// # Errors
     /// [`Unsupported`] if the protocol cannot carry methods.
@@ -113,19 +113,19 @@ pub struct MethodCall {
 }
 
 impl MethodCall {
-    /// Which method.
+    /// Returns the name of the method.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// What the caller passed: JSON, or empty.
+    /// Returns the payload that the caller sent: JSON, or empty.
     #[must_use]
     pub const fn payload(&self) -> &Bytes {
         &self.payload
     }
 
-    /// What the caller passed, read as `T`. No payload counts as `null`, so that an `Option` takes
+    /// Deserializes the caller's payload as `T`. An empty payload counts as `null`, so that an `Option` accepts
     /// both.
     ///
     /// # Errors
@@ -136,14 +136,14 @@ impl MethodCall {
             .map_err(|problem| MethodError::bad_request(format!("the payload is not what was expected: {problem}")))
     }
 
-    /// The client that the call came to, as long as the program holds a handle of it.
+    /// Returns the client that received the call, if the program still holds a handle of it.
     #[must_use]
     pub fn hub(&self) -> Option<HubClient> {
         self.hub.upgrade()
     }
 }
 
-/// A handler's answer: a status of the program's choice, and JSON or nothing.
+/// A handler's response: a status that the program chooses, and JSON or an empty body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MethodResponse {
     pub(crate) status: i32,
@@ -151,21 +151,23 @@ pub struct MethodResponse {
 }
 
 impl MethodResponse {
-    /// A status without a body. 200 by convention for success; the hub gives it no meaning.
+    /// Makes a response with a status and no body. By convention, 200 means success; the hub does not interpret
+    /// it.
     #[must_use]
     pub const fn new(status: i32) -> Self {
         Self { status, body: Bytes::new() }
     }
 
-    /// A status and a body, at most 128 KB of JSON.
+    /// Makes a response with a status and a body of at most 128 KB of JSON.
     ///
     /// # Errors
-    /// A [`MethodError`] with status 500 if `body` cannot be written as JSON.
+    /// A [`MethodError`] with status 500 if `body` cannot be serialized as JSON.
     pub fn json(status: i32, body: &(impl Serialize + ?Sized)) -> Result<Self, MethodError> {
         Ok(Self { status, body: serde_json::to_vec(body)?.into() })
     }
 
-    /// A status and a body that is JSON already, at most 128 KB. The caller gets 500 if it is not.
+    /// Makes a response with a status and a body that already is JSON, at most 128 KB. If it is not, the caller
+    /// gets 500.
     #[must_use]
     pub fn raw(status: i32, body: impl Into<Bytes>) -> Self {
         Self { status, body: body.into() }
@@ -174,9 +176,9 @@ impl MethodResponse {
 
 /// Why a handler has no response. The caller gets its status, and a body `{"error": "…"}`.
 ///
-/// Every error turns into one with status 500 by `?`. What such an error says goes to the log and
-/// not to the caller: it may name what is nobody's business in the cloud. Like `anyhow::Error` it is
-/// therefore no [`std::error::Error`] itself.
+/// The `?` operator converts every error into one with status 500. The text of such an error goes to the log
+/// and not to the caller, since it may contain details that the cloud should not see. Like `anyhow::Error`,
+/// this type therefore does not implement [`std::error::Error`] itself.
 pub struct MethodError {
     status: i32,
     /// For the caller.
@@ -186,25 +188,25 @@ pub struct MethodError {
 }
 
 impl MethodError {
-    /// An error for the caller: a status of the program's choice, and words for the cloud's side.
+    /// Makes an error for the caller, with a status and a message that the program chooses.
     #[must_use]
     pub fn new(status: i32, message: impl Into<String>) -> Self {
         Self { status, message: Some(message.into()), source: None }
     }
 
-    /// An error for the caller: what it passed cannot be used (status 400).
+    /// Makes an error for the caller: the payload is invalid (status 400).
     #[must_use]
     pub fn bad_request(message: impl Into<String>) -> Self {
         Self::new(400, message)
     }
 
-    /// What the caller gets.
+    /// Returns the status that the caller gets.
     #[must_use]
     pub const fn status(&self) -> i32 {
         self.status
     }
 
-    /// What the caller is told.
+    /// The message that the caller gets.
     pub(crate) fn message(&self) -> &str {
         self.message.as_deref().unwrap_or("the method failed")
     }
@@ -242,7 +244,7 @@ pub(crate) struct Handlers {
 }
 
 impl Handlers {
-    /// Gives back the handler that it replaces.
+    /// Stores a handler and returns the one it replaces.
     pub(crate) fn insert(&mut self, name: Option<String>, handler: Handler) -> Option<Handler> {
         match name {
             Some(name) => self.by_name.insert(name, handler),
@@ -255,7 +257,7 @@ impl Handlers {
     }
 }
 
-/// A body that tells the caller why.
+/// The body that gives the caller the reason.
 pub(crate) fn error_body(why: &str) -> Bytes {
     serde_json::json!({ "error": why }).to_string().into()
 }

@@ -1,4 +1,4 @@
-//! What a device may choose about its connection; the defaults suit most.
+//! Options of a client; the defaults suit most devices.
 
 use std::time::Duration;
 
@@ -18,63 +18,64 @@ use crate::receipt::CENTURY;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HubOptions {
-    /// Messages that may be sent and not yet acknowledged; 1 to [`HubOptions::WINDOW_MAX`].
+    /// Maximum number of messages in flight (sent and not yet acknowledged); 1 to [`HubOptions::WINDOW_MAX`].
     /// Default 100.
     pub window: u16,
-    /// Messages that may wait beyond the window before [`enqueue`](crate::HubClient::enqueue) waits
-    /// too; at least 1. Default 1024.
+    /// Maximum number of messages that wait beyond the window; when it is reached,
+    /// [`enqueue`](crate::HubClient::enqueue) waits too. At least 1. Default 1024.
     pub queue: usize,
-    /// Bytes of messages, counted by [`Message::size`](crate::Message::size), that may wait or be
-    /// unanswered before [`enqueue`](crate::HubClient::enqueue) waits too; at least one message of 256 KB.
-    /// Default 16 MiB.
+    /// Maximum number of bytes of messages that wait or are in flight, counted by
+    /// [`Message::size`](crate::Message::size); when it is reached, [`enqueue`](crate::HubClient::enqueue)
+    /// waits too. At least one message of 256 KB. Default 16 MiB.
     pub queue_bytes: usize,
-    /// How long a message may take from `enqueue` to the hub's acknowledgement; `None` for as long
-    /// as the client lives. Default 5 minutes: longer than the longest back-off and a reconnect,
-    /// short enough that nobody waits for ever.
+    /// How long a message may take from `enqueue` to the hub's acknowledgement; `None` for as long as the
+    /// client lives. Default 5 minutes: longer than the longest back-off and a reconnect, and short enough that
+    /// no caller waits for ever.
     pub send_deadline: Option<Duration>,
     /// How long one attempt to connect and log in may take. Default 30 s.
     pub login_deadline: Duration,
-    /// How long the hub may take to acknowledge a message before the client reconnects, once, and
-    /// sends it again; doubles each time until acknowledgements are on time again, since a hub
-    /// throttles by delaying them. Default 30 s.
+    /// How long the hub may take to acknowledge a message before the client reconnects once and sends it again.
+    /// The time doubles until acknowledgements come in time again, since a hub throttles by delaying them.
+    /// Default 30 s.
     pub ack_timeout: Duration,
-    /// How long a token is good for; at least 2 s. Renewed at about 85 % of it. Default 1 hour.
+    /// Lifetime of a token; at least 2 s. The client renews the token at about 85 % of it. Default 1 hour.
     pub token_lifetime: Duration,
-    /// How long a renewal waits for acknowledgements before it moves to the new connection and sends
-    /// again what is unanswered. Default 5 s.
+    /// How long a renewal waits for acknowledgements before the client moves to the new connection and sends
+    /// unacknowledged messages again. Default 5 s.
     pub renewal_drain: Duration,
-    /// The waits between attempts while the network or the service is in trouble: random between
+    /// Bounds of the waits between attempts after a network or service failure. Each wait is random between
     /// zero and a bound that doubles. Default 1 s to 60 s.
     pub backoff: Backoff,
-    /// The waits after a refusal that will not go away by itself (credential, certificate):
+    /// Bounds of the waits after a refusal that does not pass by itself (credential, certificate). Each wait is
     /// random in the upper half of a bound that doubles. Default 30 s to 15 minutes.
     pub refused_backoff: Backoff,
-    /// How long a connection must have lasted for the waits to begin from the start; a renewal does
-    /// not end it. Default 30 s.
+    /// How long a connection must last before the bounds of the waits return to their start; a renewal does not
+    /// interrupt that time. Default 30 s.
     pub lasting: Duration,
-    /// How long the client waits at least, up to twice as long at random, while another client seems to
-    /// use the same identity ([`DisconnectCause::DuplicateIdentity`](crate::DisconnectCause)).
-    /// Default 60 s.
+    /// Minimum wait between attempts while another client seems to use the same identity
+    /// ([`DisconnectCause::DuplicateIdentity`](crate::DisconnectCause)). The actual wait is random, up to twice
+    /// as long. Default 60 s.
     pub duplicate_wait: Duration,
-    /// Calls of direct methods that are worked on at a time; at least 1. The next ones are answered
-    /// with 503 at once. Default 16.
+    /// Maximum number of method calls that run at a time; at least 1. The client answers further calls with 503
+    /// at once. Default 16.
     pub method_calls: usize,
-    /// How long a method's handler may take before the call is answered with 504 and the handler's
-    /// future dropped. Default 5 minutes, the longest a hub lets anybody wait.
+    /// How long a method handler may take. After that, the client answers the call with 504 and drops the
+    /// handler's future. Default 5 minutes, the longest time for which a hub lets a caller wait.
     pub method_deadline: Duration,
-    /// Received messages that may wait to be taken (4 MiB at most, and 16 MiB with those that the program
-    /// holds); at least 1. What comes beyond that is left with the hub. Default 64, more than a hub keeps for a device.
+    /// Maximum number of received messages that wait for the program (at most 4 MiB, and at most 16 MiB
+    /// together with those that the program holds); at least 1. The client does not acknowledge messages beyond
+    /// that, so the hub keeps them. Default 64, more than a hub keeps for a device.
     pub receive_queue: usize,
-    /// How long a question about the twin or a report may take, from the call to the hub's answer;
-    /// `None` for as long as the client lives. Default 60 s.
+    /// How long a twin request may take, from the call to the hub's response; `None` for as long as the client
+    /// lives. Default 60 s.
     pub twin_deadline: Option<Duration>,
-    /// How long the hub may take to answer about the twin before it is asked again; doubles for the
-    /// same question on the same connection. Default 15 s.
+    /// How long the hub may take to answer a twin request before the client sends it again; doubles for the
+    /// same request on the same connection. Default 15 s.
     pub twin_timeout: Duration,
-    /// Questions about the twin and reports that may be without their answer before the next ones
-    /// wait too; at least 1. Default 64.
+    /// Maximum number of unanswered twin requests; when it is reached, further ones wait. At least 1. Default
+    /// 64.
     pub twin_queue: usize,
-    /// Makes the random waits repeatable, for simulations; `None` for real randomness.
+    /// Seed that makes the random waits repeatable, for simulations; `None` for real randomness.
     pub seed: Option<u64>,
 }
 
@@ -203,8 +204,8 @@ impl HubOptions {
 
     /// Sets [`HubOptions::twin_queue`].
     #[must_use]
-    pub const fn twin_queue(mut self, questions: usize) -> Self {
-        self.twin_queue = questions;
+    pub const fn twin_queue(mut self, requests: usize) -> Self {
+        self.twin_queue = requests;
         self
     }
 
@@ -215,7 +216,7 @@ impl HubOptions {
         self
     }
 
-    /// The same with every value inside its range.
+    /// Returns the options with every value brought into its range.
     pub(crate) fn in_range(mut self) -> Self {
         self.window = self.window.clamp(1, Self::WINDOW_MAX);
         self.queue = self.queue.clamp(1, tokio::sync::Semaphore::MAX_PERMITS);
@@ -224,10 +225,10 @@ impl HubOptions {
         self.method_calls = self.method_calls.clamp(1, tokio::sync::Semaphore::MAX_PERMITS);
         self.receive_queue = self.receive_queue.max(1);
         self.twin_queue = self.twin_queue.clamp(1, tokio::sync::Semaphore::MAX_PERMITS);
-        // Zero would mean to reconnect, or to ask, without end.
+        // With zero, the client would reconnect, or repeat its requests, without end.
         self.ack_timeout = self.ack_timeout.max(Duration::from_millis(1));
         self.twin_timeout = self.twin_timeout.max(Duration::from_millis(1));
-        // Beyond this, sums with a moment would be none.
+        // A longer duration overflows when it is added to an `Instant`.
         for limit in [
             &mut self.login_deadline,
             &mut self.ack_timeout,
@@ -273,12 +274,12 @@ impl Default for HubOptions {
     }
 }
 
-/// A bound that doubles with each failure in a row.
+/// A bound on waits that doubles with each failure in a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Backoff {
     /// The bound after the first failure.
     pub first: Duration,
-    /// What it never exceeds.
+    /// The greatest value of the bound.
     pub cap: Duration,
 }
 
@@ -295,7 +296,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_no_clock_can_say_is_brought_into_range() {
+    fn values_that_would_overflow_a_clock_are_brought_into_range() {
         let endless = Backoff::new(Duration::MAX, Duration::MAX);
         let options = HubOptions::default()
             .login_deadline(Duration::MAX)

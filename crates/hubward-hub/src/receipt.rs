@@ -1,4 +1,5 @@
-//! One message's way from caller to driver and its answer's way back: one allocation for both.
+//! A message on its way from the caller to the driver, and its outcome on the way back: one allocation for
+//! both.
 
 use std::fmt;
 use std::pin::Pin;
@@ -10,33 +11,32 @@ use std::time::Duration;
 use hubward_transport::Message;
 use tokio::time::Instant;
 
-use crate::core::{Cut, Outcome};
+use crate::core::{Outcome, SendFailure};
 use crate::{CloseReason, MessageLabel, SendError, Why};
 
-/// Resolves when the hub has acknowledged the message, or when it is certain that no
-/// acknowledgement will come.
+/// Resolves when the hub has acknowledged the message, or when it is certain that no acknowledgement will come.
 ///
-/// Every receipt resolves: its deadline ([`HubOptions::send_deadline`](crate::HubOptions)) counts
-/// from [`enqueue`](crate::HubClient::enqueue), and the end of the client resolves the rest. Awaiting
-/// it again gives the same answer. Dropping it does not unsend the message.
+/// Every receipt resolves: at its deadline ([`HubOptions::send_deadline`](crate::HubOptions)), which counts
+/// from [`enqueue`](crate::HubClient::enqueue), or when the client ends. Awaiting a receipt again returns the
+/// same result. Dropping it does not cancel the message.
 ///
 /// # Errors
-/// [`SendError`] says whether the hub can have the message.
+/// [`SendError`] says whether the hub may have the message.
 ///
 /// # Cancel safety
-/// It can be polled, left alone and polled again at any time.
-#[must_use = "the message is on its way, but only the receipt says whether it arrived"]
-pub struct Receipt(Arc<Slip>);
+/// The receipt can be polled at any time, and polled again later.
+#[must_use = "the message is queued, but only the receipt says whether it arrived"]
+pub struct Receipt(Arc<Inner>);
 
 impl Future for Receipt {
     type Output = Result<(), SendError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut cell = self.0.cell();
-        if let Some(outcome) = &cell.outcome {
+        let mut state = self.0.state();
+        if let Some(outcome) = &state.outcome {
             return Poll::Ready(self.0.result(outcome));
         }
-        match &mut cell.waker {
+        match &mut state.waker {
             Some(waker) => waker.clone_from(cx.waker()),
             none => *none = Some(cx.waker().clone()),
         }
@@ -45,75 +45,75 @@ impl Future for Receipt {
 }
 
 impl Receipt {
-    /// The outcome if it is known already; does not wait.
+    /// Returns the outcome if it is known already; does not wait.
     #[must_use]
     pub fn try_outcome(&self) -> Option<Result<(), SendError>> {
-        self.0.cell().outcome.as_ref().map(|it| self.0.result(it))
+        self.0.state().outcome.as_ref().map(|it| self.0.result(it))
     }
 
-    /// For a message that came too late to be seen by the driver: it will not be looked at any more.
-    pub(crate) fn resolve_unseen(&self, reason: CloseReason) {
-        self.0.resolve(Outcome::NotSent(Cut::Closed(reason)));
+    /// For a message that entered the channel after the driver's end: the driver never takes it.
+    pub(crate) fn resolve_after_end(&self, reason: CloseReason) {
+        self.0.resolve(Outcome::NotSent(SendFailure::Closed(reason)));
     }
 }
 
 impl fmt::Debug for Receipt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Receipt").field("done", &self.0.cell().outcome.is_some()).finish_non_exhaustive()
+        f.debug_struct("Receipt").field("done", &self.0.state().outcome.is_some()).finish_non_exhaustive()
     }
 }
 
-/// The driver's end: the message, and the duty to resolve its receipt. Empty once that is done.
-pub(crate) struct Ticket(Option<Arc<Slip>>);
+/// The driver's side: the message, and the duty to resolve its receipt. `None` after that.
+pub(crate) struct Ticket(Option<Arc<Inner>>);
 
 impl Ticket {
     /// A message on its way, and its receipt.
     pub(crate) fn new(message: Message, deadline: Option<Deadline>) -> (Self, Receipt) {
-        let slip = Arc::new(Slip {
+        let inner = Arc::new(Inner {
             message: Arc::new(message),
             deadline,
             written: AtomicBool::new(false),
-            cell: Mutex::new(Cell { outcome: None, waker: None }),
+            state: Mutex::new(State { outcome: None, waker: None }),
         });
-        (Self(Some(slip.clone())), Receipt(slip))
+        (Self(Some(inner.clone())), Receipt(inner))
     }
 
     pub(crate) fn message(&self) -> &Arc<Message> {
-        &self.slip().message
+        &self.inner().message
     }
 
-    /// When its time is over, if it was queued at `now`.
+    /// The deadline of the message if it was queued at `now`.
     pub(crate) fn deadline(&self, now: Instant) -> Option<Instant> {
-        self.slip().deadline.map(|it| it.at.unwrap_or_else(|| far(now, it.after)))
+        self.inner().deadline.map(|it| it.at.unwrap_or_else(|| far(now, it.after)))
     }
 
     pub(crate) fn label(&self) -> MessageLabel {
-        MessageLabel::of(&self.slip().message)
+        MessageLabel::of(&self.inner().message)
     }
 
-    /// From now on a connection may have carried it.
+    /// From now on, a connection may have sent the message.
     pub(crate) fn mark_written(&self) {
-        self.slip().written.store(true, Ordering::Relaxed);
+        self.inner().written.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn resolve(mut self, outcome: Outcome) {
-        if let Some(slip) = self.0.take() {
-            slip.resolve(outcome);
+        if let Some(inner) = self.0.take() {
+            inner.resolve(outcome);
         }
     }
 
-    fn slip(&self) -> &Slip {
+    fn inner(&self) -> &Inner {
         self.0.as_deref().expect("only `resolve` empties it, and that takes it")
     }
 }
 
 impl Drop for Ticket {
-    /// The net below the driver: whatever happens to it, its receipts resolve.
+    /// The last resort: if the driver drops the ticket, its receipt still resolves.
     fn drop(&mut self) {
-        if let Some(slip) = self.0.take() {
-            let cut = Cut::Closed(CloseReason::Aborted);
-            let written = slip.written.load(Ordering::Relaxed);
-            slip.resolve(if written { Outcome::Unknown(cut) } else { Outcome::NotSent(cut) });
+        if let Some(inner) = self.0.take() {
+            let failure = SendFailure::Closed(CloseReason::Aborted);
+            let written = inner.written.load(Ordering::Relaxed);
+            inner.resolve(if written { Outcome::Unknown(failure) } else { Outcome::NotSent(failure) });
         }
     }
 }
@@ -124,48 +124,48 @@ impl fmt::Debug for Ticket {
     }
 }
 
-/// When a message's time is over, and how much it had.
+/// The deadline of a message, as a moment and as a duration.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Deadline {
-    /// Unless it had to wait for room, the driver finds it as soon as it is queued: its clock does,
-    /// and the sender need not ask for the time.
+    /// `None` unless the message had to wait for room. The driver then takes the deadline from its own clock,
+    /// so that the sender need not read the time.
     pub(crate) at: Option<Instant>,
     pub(crate) after: Duration,
 }
 
-/// Longer than any device lives, and within what every clock can say.
+/// Longer than any device runs, and within the range of every clock.
 pub(crate) const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
-/// `duration` after `now`; a century if that is beyond what the clock can say.
+/// Returns `duration` after `now`, or a century after it if the clock cannot represent that.
 pub(crate) fn far(now: Instant, duration: Duration) -> Instant {
     now + duration.min(CENTURY)
 }
 
-struct Slip {
+struct Inner {
     message: Arc<Message>,
     deadline: Option<Deadline>,
     written: AtomicBool,
-    cell: Mutex<Cell>,
+    state: Mutex<State>,
 }
 
-struct Cell {
+struct State {
     outcome: Option<Outcome>,
     waker: Option<Waker>,
 }
 
-impl Slip {
-    fn cell(&self) -> MutexGuard<'_, Cell> {
-        // Nothing panics while it is held, and half a change cannot be seen.
-        self.cell.lock().unwrap_or_else(PoisonError::into_inner)
+impl Inner {
+    fn state(&self) -> MutexGuard<'_, State> {
+        // No code panics while it holds the lock, and no other thread can see half a change.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The first outcome stays.
+    /// Keeps the first outcome.
     fn resolve(&self, outcome: Outcome) {
-        let mut cell = self.cell();
-        if cell.outcome.is_none() {
-            cell.outcome = Some(outcome);
-            let waker = cell.waker.take();
-            drop(cell);
+        let mut state = self.state();
+        if state.outcome.is_none() {
+            state.outcome = Some(outcome);
+            let waker = state.waker.take();
+            drop(state);
             if let Some(waker) = waker {
                 waker.wake();
             }
@@ -177,18 +177,18 @@ impl Slip {
         Err(match outcome {
             Outcome::Acknowledged => return Ok(()),
             Outcome::Refused(source) => SendError::Refused { message: message(), source: (**source).clone() },
-            Outcome::NotSent(cut) => SendError::NotSent { message: message(), why: self.why(cut) },
-            Outcome::Unknown(cut) => SendError::Unknown { message: message(), why: self.why(cut) },
+            Outcome::NotSent(failure) => SendError::NotSent { message: message(), why: self.why(failure) },
+            Outcome::Unknown(failure) => SendError::Unknown { message: message(), why: self.why(failure) },
         })
     }
 
-    fn why(&self, cut: &Cut) -> Why {
-        match cut {
-            Cut::Deadline(cause) => {
+    fn why(&self, failure: &SendFailure) -> Why {
+        match failure {
+            SendFailure::Deadline(cause) => {
                 Why::Deadline { after: self.deadline.map(|it| it.after).unwrap_or_default(), cause: cause.clone() }
             }
-            Cut::Closed(reason) => Why::Closed(reason.clone()),
-            Cut::Resend(problem) => Why::Resend((**problem).clone()),
+            SendFailure::Closed(reason) => Why::Closed(reason.clone()),
+            SendFailure::Resend(problem) => Why::Resend((**problem).clone()),
         }
     }
 }
@@ -198,17 +198,17 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_receipt_gives_the_first_outcome_as_often_as_asked() {
+    async fn a_receipt_returns_its_first_outcome_every_time() {
         let (ticket, mut receipt) = Ticket::new(Message::new("m"), None);
         assert!(receipt.try_outcome().is_none());
         ticket.resolve(Outcome::Acknowledged);
-        receipt.resolve_unseen(CloseReason::Requested);
+        receipt.resolve_after_end(CloseReason::Requested);
         assert!((&mut receipt).await.is_ok());
         assert!(receipt.await.is_ok());
     }
 
     #[tokio::test]
-    async fn a_lost_ticket_resolves_its_receipt_and_says_what_it_knows() {
+    async fn a_dropped_ticket_resolves_its_receipt_as_sent_or_not_sent() {
         let (ticket, receipt) = Ticket::new(Message::new("m"), None);
         drop(ticket);
         assert!(receipt.await.expect_err("lost").is_certainly_not_sent());

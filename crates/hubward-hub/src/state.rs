@@ -1,4 +1,4 @@
-//! Where a client stands, and why it is not connected.
+//! The state of a client's connection, and why it is not connected.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,27 +14,27 @@ pub enum ConnectionState {
     Connecting,
     /// The hub has accepted the login.
     Connected,
-    /// A planned change to a fresh token. Messages wait for a moment; none is lost or reported.
+    /// The client is moving to a new token as planned. Messages wait briefly; none is lost or reported.
     Renewing,
-    /// There is no connection; the next attempt is planned. Messages wait.
+    /// The client is not connected and has planned the next attempt. Messages wait.
     Disconnected {
         /// What ended the connection or the attempt.
         cause: DisconnectCause,
-        /// Failures in a row, this one included. Begins anew after a connection that lasted.
+        /// Failures in a row, including this one. Counts from the start after a connection that lasted.
         attempt: u32,
         /// When the next attempt starts.
         next_try: Instant,
     },
-    /// The client has ended. It does not come back.
+    /// The client has ended and does not connect again.
     Closed {
-        /// Why.
+        /// Why the client ended.
         reason: CloseReason,
     },
 }
 
 impl ConnectionState {
-    /// Whether the hub has accepted the login and the connection has not ended since. True during a
-    /// renewal, which is no interruption that a program needs to know of.
+    /// Whether the hub has accepted the login and the connection has not ended since. True during a renewal,
+    /// since a program need not know of it.
     #[must_use]
     pub const fn is_connected(&self) -> bool {
         matches!(self, Self::Connected | Self::Renewing)
@@ -57,7 +57,7 @@ impl ConnectionState {
     }
 }
 
-/// Why there is no connection.
+/// Why the client is not connected.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum DisconnectCause {
@@ -70,31 +70,30 @@ pub enum DisconnectCause {
         /// How long the client waited.
         after: Duration,
     },
-    /// The hub closes connections that it had accepted, again and again: it looks as if another client
-    /// with the same identity took them over. Only the pattern says so, hence suspected. The client
-    /// tries at most once a [minute](crate::HubOptions::duplicate_wait) until a connection has lasted
-    /// for ten.
+    /// The hub closes connections that it had accepted, again and again: probably another client with the same
+    /// identity takes them over. Only the pattern indicates this, so it is a suspicion. The client connects at
+    /// most once a [minute](crate::HubOptions::duplicate_wait) until a connection has lasted ten minutes.
     #[error(
         "suspected: another client uses the same identity, since the hub closed {takeovers} accepted connections; \
          give each device an identity of its own"
     )]
     DuplicateIdentity {
-        /// How many connections it has closed since this began.
+        /// The number of connections that the hub has closed since this began.
         takeovers: u32,
-        /// How the last one ended.
+        /// How the last of these connections ended.
         #[source]
         source: Arc<TransportError>,
     },
 }
 
 impl DisconnectCause {
-    /// Who has to act.
+    /// Which party has to act.
     #[must_use]
     pub fn fault(&self) -> Fault {
         match self {
             Self::Transport(error) => error.fault(),
             Self::AckOverdue { .. } => Fault::Deadline,
-            // Whoever gave two clients the same one.
+            // The operator who gave two clients the same identity.
             Self::DuplicateIdentity { .. } => Fault::Credential,
         }
     }
@@ -108,8 +107,8 @@ impl DisconnectCause {
         }
     }
 
-    /// Whether the hub refuses this identity, so that asking DPS again may help: the device was
-    /// moved, disabled or removed, or its key was changed. The hub does not tell these apart.
+    /// Whether the hub refuses this identity, so that registering with DPS again may help: the device was
+    /// moved, disabled or removed, or its key was changed. The hub's answer is the same in all these cases.
     #[must_use]
     pub fn suggests_reprovisioning(&self) -> bool {
         self.transport_error().is_some_and(refuses_identity)
@@ -121,22 +120,22 @@ impl DisconnectCause {
 #[non_exhaustive]
 pub enum CloseReason {
     /// [`HubClient::close`](crate::HubClient::close) was called.
-    #[error("it was asked to close")]
+    #[error("the program closed it")]
     Requested,
     /// Every handle was dropped.
-    #[error("every handle of it was dropped")]
+    #[error("the program dropped its last handle")]
     Dropped,
-    /// The very first login failed in a way that trying again does not change, or the ready token
-    /// that it was given is no longer accepted.
+    /// The very first login failed for a reason that a retry cannot change, or the hub no longer accepts the
+    /// token that the program supplied.
     #[error(transparent)]
     Refused(Arc<TransportError>),
-    /// Its task was ended from outside: the runtime shut down, or a transport panicked.
-    #[error("its task was ended")]
+    /// The client's task was aborted: the runtime shut down, or a transport panicked.
+    #[error("its task was aborted, because the runtime shut down or a transport panicked")]
     Aborted,
 }
 
 impl CloseReason {
-    /// Who has to act; `None` if the program itself wanted it.
+    /// Which party has to act; `None` if the program itself closed the client.
     #[must_use]
     pub fn fault(&self) -> Option<Fault> {
         self.transport_error().map(TransportError::fault)
@@ -151,16 +150,16 @@ impl CloseReason {
         }
     }
 
-    /// Whether the hub refuses this identity, so that asking DPS again may help: the device was
-    /// moved, disabled or removed, or its key was changed. The hub does not tell these apart.
+    /// Whether the hub refuses this identity, so that registering with DPS again may help: the device was
+    /// moved, disabled or removed, or its key was changed. The hub's answer is the same in all these cases.
     #[must_use]
     pub fn suggests_reprovisioning(&self) -> bool {
         self.transport_error().is_some_and(refuses_identity)
     }
 }
 
-/// A wrong certificate, a proxy or a local signer say nothing about the assignment; a hub that
-/// answers "not authorized" or "not found" does.
+/// A wrong certificate, a proxy or a local signer does not concern the assignment; a hub that answers "not
+/// authorized" or "not found" does.
 fn refuses_identity(error: &TransportError) -> bool {
     let by_status = |it: &Refusal| matches!(it.by, RefusedBy::Status(404));
     error.refusal().is_some_and(|it| error.fault() == Fault::Credential || by_status(it))
@@ -172,7 +171,7 @@ mod tests {
     use hubward_transport::{CredentialError, Stage};
 
     #[test]
-    fn only_the_hubs_own_no_suggests_reprovisioning() {
+    fn only_a_refusal_by_the_hub_suggests_reprovisioning() {
         let refused = |by| TransportError::Refused(Box::new(Refusal::new("hub.example:8883".into(), Stage::Login, by)));
         for (error, expected) in [
             (refused(RefusedBy::Connack(5)), true),
@@ -193,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn a_suspicion_says_that_it_is_one_who_has_to_act_and_what_to_do() {
+    fn a_suspected_duplicate_names_the_cause_the_party_at_fault_and_the_remedy() {
         let source =
             TransportError::Closed { endpoint: "hub.example:8883".into(), stage: Stage::Exchange, source: None };
         let cause = DisconnectCause::DuplicateIdentity { takeovers: 5, source: Arc::new(source) };

@@ -1,4 +1,4 @@
-//! The twin from a program's side: reading it, and reporting.
+//! The twin as a program uses it: reading it, and reporting properties.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -12,70 +12,71 @@ use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
 
 use crate::client::Command;
-use crate::features::Wish;
-use crate::features::twin_requests::{Answer, Ask, Cut, Question};
+use crate::features::Request;
+use crate::features::twin_requests::{TwinFailure, TwinRequest, TwinRequestKind, TwinResponse};
 use crate::receipt::far;
 use crate::{CloseReason, HubClient, Unsupported, Why};
 
 impl HubClient {
-    /// Reads the twin: what the cloud wants, and what the device has reported.
+    /// Reads the twin: the desired properties and the reported properties.
     ///
-    /// Questions about the twin and [reports](HubClient::report) of all handles of a client are put
-    /// to the hub one after the other, in the order in which they were asked. A hub that is busy is
-    /// asked again later, and after a lost connection the question goes to the next one, until its
-    /// [deadline](HubClient::twin_deadline) is over.
+    /// The client sends twin requests, [reports](HubClient::report) included, of all handles one after the
+    /// other, in the order in which they were made. If the hub is busy, the client sends the request again
+    /// later. If the connection ends, the client sends the request on the next one, until its
+    /// [deadline](HubClient::twin_deadline) has passed.
     ///
     /// # Errors
-    /// [`TwinError`] says who is at fault.
+    /// [`TwinError`] says which party is at fault.
     ///
     /// # Cancel safety
-    /// If dropped, the question is not asked, or its answer goes to nobody.
+    /// If dropped, the client does not send the request, or discards the response.
     pub async fn twin(&self) -> Result<Twin, TwinError> {
-        match self.ask(Ask::Twin).await? {
-            Answer::Twin(twin) => Ok(*twin),
-            Answer::Reported(_) => Err(TwinError::other_question()),
+        match self.ask(TwinRequestKind::Twin).await? {
+            TwinResponse::Twin(twin) => Ok(*twin),
+            TwinResponse::Reported(_) => Err(TwinError::mismatched_response()),
         }
     }
 
-    /// Changes the reported properties: objects are merged, `null` removes, anything else replaces.
-    /// `patch` is whatever serializes to a JSON object; what is left out stays as it is. (A float that
-    /// is no number serializes to `null`, and so removes.)
+    /// Changes the reported properties: objects are merged, `null` removes a property, every other value
+    /// replaces it. `patch` is any value that serializes to a JSON object; properties that it does not contain
+    /// stay as they are. (A float that is not a number serializes to `null`, and so removes the property.)
     ///
-    /// Reports leave in the order in which they were made, one at a time, and none overtakes another,
-    /// also while the hub is busy. One whose connection was lost is made again on the next: a merge
-    /// that is made twice in its order changes nothing, but the version may grow by two.
+    /// The client sends reports in the order in which they were made, one at a time, and keeps that order while
+    /// the hub is busy. If the connection ends before the response, the client sends the report again on the
+    /// next one: a merge that is repeated in its order changes nothing, but the version may increase by two.
     ///
     /// # Errors
-    /// [`TwinError::Invalid`] if the service would not take it; nothing is sent then. Otherwise
-    /// [`TwinError`] says whether the hub can have it.
+    /// [`TwinError::Invalid`] if the service would not accept the patch; nothing is sent then. Otherwise
+    /// [`TwinError`] says whether the hub may have it.
     ///
     /// # Cancel safety
-    /// If dropped before it was written to a connection, the report is not made. If dropped later, it
-    /// may have been made or not, and it is not made again. To let one go without waiting, spawn it.
+    /// If dropped before it was written to a connection, the client does not send the report. If dropped later,
+    /// the hub may or may not have received it, and the client does not send it again. To report without
+    /// waiting, spawn the future as a task.
     ///
     /// Source: `[doc]` iot-hub/iot-hub-mqtt-support.md, "Update device twin's reported properties".
     /// That a hub applies what one connection brings in its order is a `[guess]`.
     pub async fn report(&self, patch: &impl Serialize) -> Result<Reported, TwinError> {
         let patch = checked(patch).map_err(TwinError::Invalid)?;
-        match self.ask(Ask::Report(patch)).await? {
-            Answer::Reported(version) => Ok(Reported { version }),
-            Answer::Twin(_) => Err(TwinError::other_question()),
+        match self.ask(TwinRequestKind::Report(patch)).await? {
+            TwinResponse::Reported(version) => Ok(Reported { version }),
+            TwinResponse::Twin(_) => Err(TwinError::mismatched_response()),
         }
     }
 
-    /// A handle whose [`HubClient::twin`] and [`HubClient::report`] have another deadline than
-    /// [`HubOptions::twin_deadline`](crate::HubOptions::twin_deadline); other handles are not changed.
+    /// Returns a handle whose [`HubClient::twin`] and [`HubClient::report`] have this deadline instead of
+    /// [`HubOptions::twin_deadline`](crate::HubOptions::twin_deadline); other handles keep theirs.
     #[must_use]
     pub const fn twin_deadline(mut self, deadline: Option<Duration>) -> Self {
         self.twin_deadline = deadline;
         self
     }
 
-    async fn ask(&self, ask: Ask) -> Result<Answer, TwinError> {
+    async fn ask(&self, kind: TwinRequestKind) -> Result<TwinResponse, TwinError> {
         self.check(Feature::TwinAnswers)?;
         let until = self.twin_deadline.map(|it| far(Instant::now(), it));
         let closed = || TwinError::NotSent { why: Why::Closed(self.shared.reason()) };
-        // Held until there is an answer, or nobody waits for one.
+        // Held until there is a response or the caller stops waiting.
         let _room = match until {
             None => self.shared.twin_room.acquire().await,
             Some(until) => {
@@ -85,18 +86,17 @@ impl HubClient {
         }
         .map_err(|_| closed())?;
         self.want(Feature::TwinAnswers);
-        let (question, answer) = Question::new(ask, until);
-        let place = self.commands.reserve().await.map_err(|_| closed())?;
-        place.send(Command::Wish(Box::new(Wish::Twin(question))));
-        // It may slip into the channel in the instant in which the task ends; nobody would ever look
-        // at it.
+        let (request, answer) = TwinRequest::new(kind, until);
+        let slot = self.commands.reserve().await.map_err(|_| closed())?;
+        slot.send(Command::Request(Box::new(Request::Twin(request))));
+        // A request may enter the channel at the moment when the task ends; the task then never takes it.
         if self.shared.is_closed.load(Ordering::SeqCst) && answer.is_empty() {
             return Err(closed());
         }
         match answer.await {
             Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(cut)) => Err(self.twin_error(cut)),
-            // Unreachable as long as every question answers when it is dropped.
+            Ok(Err(failure)) => Err(self.twin_error(failure)),
+            // Unreachable as long as every request answers when it is dropped.
             Err(_) => Err(TwinError::Unknown { why: Why::Closed(CloseReason::Aborted) }),
         }
     }
@@ -105,75 +105,75 @@ impl HubClient {
         Why::Deadline { after: self.twin_deadline.unwrap_or_default(), cause: self.shared.current_cause() }
     }
 
-    fn twin_error(&self, cut: Cut) -> TwinError {
-        let (written, why) = match cut {
-            Cut::Refused(refusal) => return TwinError::Refused(refusal),
-            Cut::Impossible(problem) => return TwinError::Invalid(problem),
-            Cut::Unreadable(problem) => return TwinError::Unreadable(problem),
-            Cut::Resend(problem) => (true, Why::Resend(problem)),
-            Cut::Deadline { written } => (written, self.too_late()),
-            Cut::Closed { reason, written } => (written, Why::Closed(reason)),
+    fn twin_error(&self, failure: TwinFailure) -> TwinError {
+        let (written, why) = match failure {
+            TwinFailure::Refused(refusal) => return TwinError::Refused(refusal),
+            TwinFailure::Impossible(problem) => return TwinError::Invalid(problem),
+            TwinFailure::Unreadable(problem) => return TwinError::Unreadable(problem),
+            TwinFailure::Resend(problem) => (true, Why::Resend(problem)),
+            TwinFailure::Deadline { written } => (written, self.too_late()),
+            TwinFailure::Closed { reason, written } => (written, Why::Closed(reason)),
         };
         if written { TwinError::Unknown { why } } else { TwinError::NotSent { why } }
     }
 }
 
-/// What the hub says of a report.
+/// The hub's response to a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Reported {
-    /// The version of the reported properties since then, where the hub says it.
+    /// The version of the reported properties after this report, if the hub returned it.
     pub version: Option<u64>,
 }
 
-/// Why the twin could not be read, or a report was not made. Says whether the hub can have it.
+/// Why the client could not read the twin or make a report. Says whether the hub may have the report.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum TwinError {
-    /// The service would never take it: no JSON object, too large, a name or number it has no place
-    /// for. Nothing was sent.
+    /// The service would never accept the patch: it is not a JSON object, it is too large, or it has a name or
+    /// number that the service does not support. Nothing was sent.
     #[error("the properties cannot be reported")]
     Invalid(#[source] ProtoError),
-    /// The hub said no, with status, code, message and tracking id. Also if it was busy (429, 5xx)
-    /// until the deadline was over.
+    /// The hub refused the request, with status, code, message and tracking id. Also if the hub was busy (429,
+    /// 5xx) until the deadline passed.
     #[error("{0}")]
     Refused(Box<Refusal>),
-    /// The hub certainly does not have it.
-    #[error("the request about the twin was not sent")]
+    /// The hub certainly does not have the request.
+    #[error("the twin request was not sent")]
     NotSent {
         /// Why.
         #[source]
         why: Why,
     },
-    /// It was written to a connection, but no answer came: the hub may have it or not.
-    #[error("the request about the twin was sent, but not answered")]
+    /// The request was written to a connection, but no response came: the hub may or may not have it.
+    #[error("the twin request was sent, but the hub did not answer it")]
     Unknown {
         /// Why.
         #[source]
         why: Why,
     },
-    /// The hub's answer cannot be read.
-    #[error("the hub's answer about the twin cannot be read")]
+    /// The hub's response cannot be read.
+    #[error("the hub's response to the twin request cannot be read")]
     Unreadable(#[source] ProtoError),
-    /// The protocol has no place for twins. Nothing was sent.
+    /// The protocol does not support twins. Nothing was sent.
     #[error(transparent)]
     Unsupported(#[from] Unsupported),
 }
 
 impl TwinError {
-    /// Whether the hub certainly does not have it.
+    /// Whether the hub certainly does not have the request.
     #[must_use]
     pub const fn is_certainly_not_sent(&self) -> bool {
         matches!(self, Self::Invalid(_) | Self::NotSent { .. } | Self::Unsupported(_))
     }
 
-    /// Whether its time was over ([`HubOptions::twin_deadline`](crate::HubOptions::twin_deadline)).
+    /// Whether the deadline passed ([`HubOptions::twin_deadline`](crate::HubOptions::twin_deadline)).
     #[must_use]
     pub const fn is_deadline(&self) -> bool {
         matches!(self, Self::NotSent { why: Why::Deadline { .. } } | Self::Unknown { why: Why::Deadline { .. } })
     }
 
-    /// What the hub said, if it said no.
+    /// The hub's refusal, if it refused the request.
     #[must_use]
     pub const fn refusal(&self) -> Option<&Refusal> {
         match self {
@@ -182,7 +182,7 @@ impl TwinError {
         }
     }
 
-    /// The status of the hub's no, such as 400 or 429.
+    /// The status of the hub's refusal, such as 400 or 429.
     #[must_use]
     pub fn status(&self) -> Option<u16> {
         match self.refusal()?.by {
@@ -191,7 +191,7 @@ impl TwinError {
         }
     }
 
-    /// Who has to act; `None` if the program itself closed the client.
+    /// Which party has to act; `None` if the program itself closed the client.
     #[must_use]
     pub fn fault(&self) -> Option<Fault> {
         match self {
@@ -203,24 +203,24 @@ impl TwinError {
         }
     }
 
-    fn other_question() -> Self {
-        Self::Unreadable(ProtoError::Unexpected("the hub answered another question".into()))
+    fn mismatched_response() -> Self {
+        Self::Unreadable(ProtoError::Unexpected("the response does not match the request".into()))
     }
 }
 
-/// A patch as JSON, if the service would take it.
+/// Serializes a patch as JSON, if the service would accept it.
 fn checked(patch: &impl Serialize) -> Result<Bytes, ProtoError> {
     let patch = match serde_json::to_value(patch) {
         Ok(Value::Object(patch)) => patch,
-        Ok(_) => return Err(ProtoError::Unexpected("reported properties have to be a JSON object".into())),
+        Ok(_) => return Err(ProtoError::Unexpected("reported properties must be a JSON object".into())),
         Err(problem) => {
             let problem = one_line(&problem.to_string());
-            return Err(ProtoError::Unexpected(format!("the properties are nothing that JSON can say: {problem}")));
+            return Err(ProtoError::Unexpected(format!("the properties cannot be serialized as JSON: {problem}")));
         }
     };
     twin::check_patch(&patch, limits::TWIN_PROPERTIES_MAX)?;
     let patch = Value::Object(patch).to_string();
-    // Removed names count here: they take up memory and a part of the message.
+    // Properties that the patch removes count here, since they take memory and space in the message.
     if patch.len() > limits::TELEMETRY_MAX {
         let (what, size, limit) = ("the patch of reported properties", patch.len(), limits::TELEMETRY_MAX);
         return Err(ProtoError::TooLarge { what, size, limit });

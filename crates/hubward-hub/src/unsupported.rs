@@ -1,50 +1,50 @@
-//! What cannot be asked of a client, known before anything is sent.
+//! Requests that a client cannot make over its protocol; the client refuses them before it sends anything.
 
 use std::fmt;
 
 use hubward_transport::{Abilities, Fault, Feature, TransportKind};
 
-/// The protocol, or the kind of identity, has no place for what was asked. Nothing was sent, and
-/// asking again does not help.
+/// The protocol, or the kind of identity, does not support the request. Nothing was sent, and a retry does not
+/// help.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{what} {} possible {}", self.verb(), self.place())]
 #[non_exhaustive]
 pub struct Unsupported {
-    /// What was asked for.
+    /// The capability that the program requested.
     pub what: Capability,
-    /// The protocol it was asked of.
+    /// The protocol of the client.
     pub kind: TransportKind,
-    /// Whether it is the identity that has no place for it (a module gets no cloud-to-device
-    /// messages, a device has no inputs), and not the protocol.
+    /// Whether the identity is the reason, and not the protocol: a module receives no cloud-to-device messages,
+    /// and a device has no inputs.
     pub by_identity: bool,
 }
 
-/// Something that not every protocol can do.
+/// A capability that not every protocol has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Capability {
     /// A feature of the hub.
     Feature(Feature),
-    /// To hand a received message back at once.
+    /// Abandoning a received message, so that the hub delivers it again at once.
     Abandon,
-    /// To refuse a received message for good.
+    /// Rejecting a received message.
     Reject,
 }
 
 impl Unsupported {
-    /// Who has to act: the program, where its identity has no place for it; otherwise nobody but
-    /// hubward, or another protocol.
+    /// Which party has to act: the program, if its identity does not support the request; otherwise only
+    /// another protocol or a later version of hubward helps.
     #[must_use]
     pub const fn fault(&self) -> Fault {
         if self.by_identity { Fault::Request } else { Fault::Unsupported }
     }
 
-    /// The protocol cannot do it.
+    /// The protocol does not support it.
     pub(crate) const fn over(kind: TransportKind, what: Capability) -> Self {
         Self { what, kind, by_identity: false }
     }
 
-    /// This kind of identity cannot have it.
+    /// This kind of identity does not support it.
     pub(crate) const fn for_identity(kind: TransportKind, feature: Feature) -> Self {
         Self { what: Capability::Feature(feature), kind, by_identity: true }
     }
@@ -79,8 +79,8 @@ impl fmt::Display for Capability {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Feature(feature) => feature.fmt(f),
-            Self::Abandon => f.write_str("handing a message back"),
-            Self::Reject => f.write_str("refusing a message for good"),
+            Self::Abandon => f.write_str("abandoning a message"),
+            Self::Reject => f.write_str("rejecting a message"),
         }
     }
 }
@@ -90,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_says_what_and_where() {
+    fn the_error_names_the_capability_and_the_protocol_or_identity() {
         let kind = TransportKind::Mqtt;
         let none = Abilities::default();
         for (feature, text) in [
@@ -108,7 +108,7 @@ mod tests {
         assert!(Unsupported::check(methods, kind, Feature::Inputs).is_err());
         assert_eq!(Unsupported::for_identity(kind, Feature::Inputs).fault(), Fault::Request);
         for (error, text) in [
-            (Unsupported::over(kind, Capability::Abandon), "handing a message back is not possible over mqtt"),
+            (Unsupported::over(kind, Capability::Abandon), "abandoning a message is not possible over mqtt"),
             (
                 Unsupported::for_identity(kind, Feature::CloudToDevice),
                 "cloud-to-device messages are not possible for a module, only for a device",

@@ -1,40 +1,40 @@
-//! The warnings that a hub can cause, apart from those about received messages: each kind has a
+//! The warnings that a hub can cause, except those about received messages. Each kind has its own
 //! [`WarningLimit`].
 
 use hubward_transport::WarningLimit;
 
-/// The limits of one client, one for each kind of warning.
+/// The limits of one client's warnings.
 #[derive(Debug)]
 pub(crate) struct Warnings {
-    /// A call is answered without a handler.
+    /// The client answered a call itself, without a handler.
     pub(crate) refused_call: WarningLimit,
-    /// A handler failed, or returned what cannot be sent.
+    /// A handler failed, or returned an invalid response.
     pub(crate) failed_method: WarningLimit,
     /// A handler did not return in time.
     pub(crate) overdue_method: WarningLimit,
-    /// A connection did not take a reply.
+    /// A connection did not accept a reply.
     pub(crate) unsent_reply: WarningLimit,
-    /// A change of desired properties cannot be read.
+    /// The client cannot read a change of desired properties.
     pub(crate) unreadable_change: WarningLimit,
-    /// The twin cannot be read, or fetched.
+    /// The client cannot read or fetch the twin.
     pub(crate) unreadable_twin: WarningLimit,
 }
 
 impl Default for Warnings {
     fn default() -> Self {
         Self {
-            refused_call: WarningLimit::new("a call of a method is refused"),
-            failed_method: WarningLimit::new("a method failed"),
-            overdue_method: WarningLimit::new("a method takes too long"),
-            unsent_reply: WarningLimit::new("a reply could not be sent"),
-            unreadable_change: WarningLimit::new("a change of desired properties cannot be read"),
-            unreadable_twin: WarningLimit::new("the twin cannot be read or fetched"),
+            refused_call: WarningLimit::new("refused a method call"),
+            failed_method: WarningLimit::new("a method handler failed"),
+            overdue_method: WarningLimit::new("a method handler timed out"),
+            unsent_reply: WarningLimit::new("could not send a reply"),
+            unreadable_change: WarningLimit::new("cannot read a change of desired properties"),
+            unreadable_twin: WarningLimit::new("cannot read or fetch the twin"),
         }
     }
 }
 
 impl Warnings {
-    /// The client has ended: logs what was suppressed.
+    /// The client has ended: logs the numbers of suppressed warnings.
     pub(crate) fn finish(&self) {
         let Self { refused_call, failed_method, overdue_method, unsent_reply, unreadable_change, unreadable_twin } =
             self;

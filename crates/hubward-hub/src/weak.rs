@@ -10,8 +10,8 @@ use tokio::sync::mpsc;
 use crate::HubClient;
 use crate::client::{Command, Shared};
 
-/// A handle that does not keep its client alive: for method handlers and other places that the
-/// client itself holds on to. Made by [`HubClient::downgrade`].
+/// A handle that does not keep its client alive, for method handlers and other code that the client itself
+/// stores. [`HubClient::downgrade`] makes one.
 #[derive(Clone)]
 pub struct WeakHubClient {
     shared: Weak<Shared>,
@@ -22,7 +22,7 @@ pub struct WeakHubClient {
 }
 
 impl WeakHubClient {
-    /// The handle, if another one keeps the client alive.
+    /// Returns a full handle if another one still keeps the client alive.
     #[must_use]
     pub fn upgrade(&self) -> Option<HubClient> {
         Some(HubClient {
@@ -36,10 +36,10 @@ impl WeakHubClient {
 }
 
 impl HubClient {
-    /// A handle that does not keep the client alive.
+    /// Returns a handle that does not keep the client alive.
     ///
-    /// A method handler that captures a [`HubClient`] keeps the client alive until it is closed:
-    /// dropping all other handles does not end it. Capture this instead, or ask
+    /// A method handler that captures a [`HubClient`] keeps the client alive until it is closed: dropping all
+    /// other handles does not end it. Capture a weak handle instead, or use
     /// [`MethodCall::hub`](crate::MethodCall::hub).
     #[must_use]
     pub fn downgrade(&self) -> WeakHubClient {

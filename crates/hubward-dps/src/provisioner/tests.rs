@@ -10,14 +10,14 @@ use serde_json::json;
 
 use super::*;
 
-/// What the scripted service does with a request.
+/// How the scripted service treats a request.
 enum Act {
     Answer(serde_json::Value, Option<u64>),
     Fail(TransportError),
     Hang,
 }
 
-/// Plays a script, notes what it is asked and when.
+/// Follows a script, and records each request and its time.
 #[derive(Clone)]
 struct Service {
     script: Arc<Mutex<VecDeque<Act>>>,
@@ -122,7 +122,7 @@ fn asked(service: &Service) -> Vec<String> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn registers_waits_as_told_and_is_assigned() {
+async fn registers_waits_as_requested_and_is_assigned() {
     let service = Service::new(vec![assigning(), assigning(), assigned()]);
     let assignment = provisioner(&service).run().await.expect("assigned");
     assert_eq!(assignment.identity().to_string(), "dev-1 at hub.example");
@@ -132,14 +132,14 @@ async fn registers_waits_as_told_and_is_assigned() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cut_while_assigning_does_not_register_again() {
+async fn a_lost_connection_while_assigning_does_not_register_again() {
     let service = Service::new(vec![assigning(), cut(), cut(), assigned()]);
     provisioner(&service).run().await.expect("assigned");
     assert_eq!(asked(&service), ["register", "poll 4.op", "poll 4.op", "poll 4.op", "close"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refusal_that_is_final_ends_it_with_everything_the_service_said() {
+async fn a_final_refusal_ends_the_registration_with_everything_the_service_said() {
     let service = Service::new(vec![refused(401, None)]);
     let error = provisioner(&service).run().await.expect_err("refused");
     assert_eq!(error.fault(), Fault::Credential);
@@ -149,7 +149,7 @@ async fn a_refusal_that_is_final_ends_it_with_everything_the_service_said() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn throttling_is_waited_for_and_tried_again() {
+async fn throttled_requests_are_retried_after_the_requested_wait() {
     let service = Service::new(vec![refused(429, Some(7)), refused(503, None), assigned()]);
     provisioner(&service).run().await.expect("assigned");
     let at: Vec<u64> = service.seen().into_iter().map(|(at, _)| at).collect();
@@ -157,13 +157,13 @@ async fn throttling_is_waited_for_and_tried_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_service_that_never_answers_costs_attempts_and_then_the_deadline() {
+async fn a_service_that_never_answers_ends_at_the_deadline() {
     let service = Service::new(vec![Act::Hang, Act::Hang, Act::Hang]);
     let run = provisioner(&service).attempt_timeout(Duration::from_secs(10)).deadline(Duration::from_secs(25)).run();
     let error = run.await.expect_err("no answer");
     assert_eq!(error.fault(), Fault::Deadline);
     assert!(matches!(error, ProvisionError::Transport { out_of_time: true, .. }), "{error:?}");
-    // The good-bye, which hangs as well, gets nothing beyond the deadline.
+    // The orderly close, which hangs as well, gets no time beyond the deadline.
     assert_eq!(service.started.elapsed(), Duration::from_secs(25));
 }
 
@@ -176,16 +176,16 @@ async fn an_endless_assignment_ends_at_the_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_time_left_for_another_attempt_is_said() {
+async fn the_error_says_that_no_time_was_left_to_try_again() {
     let service = Service::new(vec![refused(429, Some(60))]);
     let error = provisioner(&service).deadline(Duration::from_secs(20)).run().await.expect_err("throttled");
     assert_eq!(error.fault(), Fault::Throttled);
     assert_eq!(error.to_string(), "dps.example:443 refused (register) with status 429 (no time left to try again)");
-    assert!(service.started.elapsed() < Duration::from_secs(1), "there is nothing to wait for");
+    assert!(service.started.elapsed() < Duration::from_secs(1), "the provisioner does not wait");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failed_assignment_tells_code_and_words() {
+async fn a_failed_assignment_contains_code_and_message() {
     let state = json!({"status": "failed", "errorCode": 400_207, "errorMessage": "Custom allocation failed"});
     let service = Service::new(vec![Act::Answer(
         json!({"operationId": "4.op", "status": "failed", "registrationState": state}),
@@ -205,7 +205,7 @@ async fn resuming_does_not_register() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_watcher_hears_each_step() {
+async fn the_watcher_gets_each_step() {
     let service = Service::new(vec![assigning(), cut(), assigned()]);
     let heard: Arc<Mutex<Vec<String>>> = Arc::default();
     let notes = Arc::clone(&heard);
@@ -232,7 +232,7 @@ async fn the_watcher_hears_each_step() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn limits_beyond_what_a_clock_can_say_are_none() {
+async fn limits_beyond_the_range_of_a_clock_do_not_apply() {
     let service = Service::new(vec![assigning(), cut(), assigned()]);
     let patient = RetryPolicy::default().first_wait(Duration::MAX).longest_wait(Duration::MAX);
     let registered = provisioner(&service)

@@ -7,28 +7,28 @@ use hubward_transport::{Fault, TransportError};
 
 use crate::{Backoff, DisconnectCause, HubOptions};
 
-/// The longest Retry-After that is believed.
+/// The longest Retry-After that the client accepts.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(60 * 60);
 
-/// Counts failures in a row, by kind: trouble passes, a refusal stays until somebody acts.
+/// Counts failures in a row, by kind: transient failures pass; a refusal stays until an operator acts.
 #[derive(Debug, Default)]
-pub(crate) struct Ladder {
-    trouble: u32,
+pub(crate) struct FailureCounts {
+    transient: u32,
     refusals: u32,
 }
 
-impl Ladder {
-    /// After a connection that lasted.
+impl FailureCounts {
+    /// Resets the counts after a connection that lasted.
     pub(crate) fn reset(&mut self) {
         *self = Self::default();
     }
 
-    /// Failures in a row.
+    /// The number of failures in a row.
     pub(crate) fn attempt(&self) -> u32 {
-        self.trouble.saturating_add(self.refusals)
+        self.transient.saturating_add(self.refusals)
     }
 
-    /// Counts a failure and says how long to wait.
+    /// Counts a failure and returns how long to wait.
     pub(crate) fn failed(&mut self, cause: &DisconnectCause, options: &HubOptions, rng: &mut Rng) -> Duration {
         let error = cause.transport_error();
         let wait = if error.is_some_and(is_refusal) {
@@ -36,18 +36,19 @@ impl Ladder {
             let half = bound(options.refused_backoff, self.refusals) / 2;
             half + half.mul_f64(rng.f64())
         } else {
-            self.trouble = self.trouble.saturating_add(1);
-            bound(options.backoff, self.trouble).mul_f64(rng.f64())
+            self.transient = self.transient.saturating_add(1);
+            bound(options.backoff, self.transient).mul_f64(rng.f64())
         };
         match error.and_then(TransportError::retry_after) {
-            // Never earlier than asked; not all at the same moment either.
+            // Never earlier than the service requests, and spread over time so that devices do not return
+            // together.
             Some(asked) => wait.max(asked.min(RETRY_AFTER_MAX) + options.backoff.first.mul_f64(rng.f64())),
             None => wait,
         }
     }
 }
 
-/// Whether trying again changes nothing until somebody acts.
+/// Whether a retry fails again until an operator acts.
 fn is_refusal(error: &TransportError) -> bool {
     !error.is_retryable() && error.fault() != Fault::Peer
 }
@@ -79,15 +80,15 @@ mod tests {
         DisconnectCause::Transport(Arc::new(TransportError::Closed { endpoint, stage: Stage::Exchange, source: None }))
     }
 
-    /// The least and the greatest of many first, second, … waits.
+    /// The shortest and the longest wait after the first, second, … failure.
     fn spread(cause: &DisconnectCause, failures: usize) -> Vec<(Duration, Duration)> {
         let options = HubOptions::default();
         let mut rng = Rng::with_seed(7);
         let mut spread = vec![(Duration::MAX, Duration::ZERO); failures];
         for _ in 0..2000 {
-            let mut ladder = Ladder::default();
+            let mut failures = FailureCounts::default();
             for (least, most) in &mut spread {
-                let wait = ladder.failed(cause, &options, &mut rng);
+                let wait = failures.failed(cause, &options, &mut rng);
                 (*least, *most) = ((*least).min(wait), (*most).max(wait));
             }
         }
@@ -112,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn the_service_is_given_the_time_it_asks_for() {
+    fn a_wait_is_never_shorter_than_retry_after() {
         let asked = seconds(40);
         let (least, most) = spread(&refused(RefusedBy::UpgradeStatus(429), Some(asked)), 1)[0];
         assert!(least >= asked && most <= asked + seconds(1), "{least:?} to {most:?}");
@@ -121,15 +122,15 @@ mod tests {
     }
 
     #[test]
-    fn each_kind_of_failure_has_a_count_of_its_own() {
-        let (mut ladder, options, mut rng) = (Ladder::default(), HubOptions::default(), Rng::with_seed(1));
+    fn each_kind_of_failure_has_its_own_count() {
+        let (mut failures, options, mut rng) = (FailureCounts::default(), HubOptions::default(), Rng::with_seed(1));
         for _ in 0..40 {
-            ladder.failed(&cut(), &options, &mut rng);
+            failures.failed(&cut(), &options, &mut rng);
         }
-        let wait = ladder.failed(&refused(RefusedBy::Connack(5), None), &options, &mut rng);
+        let wait = failures.failed(&refused(RefusedBy::Connack(5), None), &options, &mut rng);
         assert!(wait <= seconds(30), "{wait:?}");
-        assert_eq!(ladder.attempt(), 41);
-        ladder.reset();
-        assert_eq!(ladder.attempt(), 0);
+        assert_eq!(failures.attempt(), 41);
+        failures.reset();
+        assert_eq!(failures.attempt(), 0);
     }
 }

@@ -1,13 +1,13 @@
-//! Mistakes that tests make on purpose, to see that they would be found.
+//! Bugs that tests switch on to check that the simulation finds them.
 
-/// Which ones.
+/// Which bugs are on.
 #[derive(Debug)]
 pub(super) struct Bugs<T> {
-    /// What is sent again does not say so.
+    /// A repeated message is not marked as a repetition.
     pub(super) lost_dup: bool,
-    /// What passes its deadline in flight is resolved then, and again by its answer.
+    /// A message in flight is resolved at its deadline, and again by its acknowledgement.
     pub(super) double_receipt: Option<fn(&T) -> T>,
-    /// An end leaves the timer of the deadlines behind.
+    /// After the end, the timer for message deadlines stays set.
     pub(super) leaked_timer: bool,
 }
 

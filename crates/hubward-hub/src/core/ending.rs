@@ -3,7 +3,7 @@
 use tokio::time::Instant;
 
 use super::phase::{Phase, Then};
-use super::{Core, Cut, GOODBYE, Outcome};
+use super::{Core, DISCONNECT_LIMIT, Outcome, SendFailure};
 use crate::{CloseReason, ConnectionState};
 
 #[derive(Debug, Clone)]
@@ -13,46 +13,46 @@ pub(super) struct Closing {
 }
 
 impl<T> Core<T> {
-    /// Ends the client when everything is resolved, at `until` at the latest. The earliest moment
-    /// counts, and the first reason.
+    /// Ends the client when everything is resolved, at `until` at the latest. If it is called again, the
+    /// earliest moment and the first reason count.
     pub(crate) fn close(&mut self, now: Instant, until: Instant, reason: CloseReason) {
         match &mut self.closing {
             Some(closing) => closing.until = closing.until.min(until),
             None => self.closing = Some(Closing { until, reason }),
         }
-        if let Phase::Leaving { until: leave, then: Then::End } = &mut self.phase {
-            *leave = (*leave).min(until.max(now));
+        if let Phase::Disconnecting { until: disconnect, then: Then::End } = &mut self.phase {
+            *disconnect = (*disconnect).min(until.max(now));
         }
         self.settle(now);
     }
 
-    /// Whether new messages are no longer taken.
+    /// Whether the client takes no more messages.
     pub(crate) const fn is_closing(&self) -> bool {
         self.closing.is_some()
     }
 
-    /// Why it ends, once nothing can change that.
+    /// Why the client ends, once that is final.
     pub(crate) fn end_reason(&self) -> Option<CloseReason> {
         self.closing.as_ref().filter(|_| self.is_ending()).map(|it| it.reason.clone())
     }
 
-    /// Ends at once, without a good-bye.
+    /// Ends the client at once, without an orderly disconnect.
     pub(crate) fn abort(&mut self, now: Instant) {
         self.end_with(now, CloseReason::Aborted);
         self.end();
     }
 
-    /// What may have become due by something being resolved, or by nothing being held any more.
+    /// Takes the steps that become possible when a message is resolved or `hold` is lifted.
     pub(crate) fn settle(&mut self, now: Instant) {
         if matches!(self.phase, Phase::Draining { .. }) && self.flights.len() == 0 && !self.hold.renewal {
-            self.leave(now);
+            self.start_disconnect(now);
         }
         if self.closing.is_some() && !self.hold.close && self.waiting.is_empty() && self.flights.unresolved() == 0 {
             self.finish(now);
         }
     }
 
-    /// Everything is resolved, or its time is over.
+    /// Everything is resolved, or the time limit has passed.
     pub(super) fn finish(&mut self, now: Instant) {
         let reason = self.closing.as_ref().map_or(CloseReason::Requested, |it| it.reason.clone());
         self.end_with(now, reason);
@@ -62,30 +62,30 @@ impl<T> Core<T> {
         if self.is_ending() {
             return;
         }
-        let cut = || Cut::Closed(reason.clone());
+        let failure = || SendFailure::Closed(reason.clone());
         self.freed += self.waiting.len();
-        let waiting = self.waiting.drain(..).map(|it| (it.ticket, Outcome::NotSent(cut())));
+        let waiting = self.waiting.drain(..).map(|it| (it.ticket, Outcome::NotSent(failure())));
         self.resolved.extend(waiting);
-        let written = self.flights.drain().into_iter().map(|it| (it, Outcome::Unknown(cut())));
+        let written = self.flights.drain().into_iter().map(|it| (it, Outcome::Unknown(failure())));
         self.resolved.extend(written);
         #[cfg(test)]
         let leaked = self.next_expiry.filter(|_| self.bugs.leaked_timer);
         (self.next_expiry, self.next_overdue) = (None, None);
         #[cfg(test)]
         leaked.clone_into(&mut self.next_expiry);
-        // Nobody waits for the good-bye of a client whose handles are gone.
+        // If the handles are gone, no caller limits the time of the orderly disconnect.
         let patience = match (&self.closing, &reason) {
             (Some(closing), CloseReason::Requested) => closing.until,
-            _ => now + GOODBYE,
+            _ => now + DISCONNECT_LIMIT,
         };
-        let until = patience.min(now + GOODBYE).max(now);
+        let until = patience.min(now + DISCONNECT_LIMIT).max(now);
         self.closing = Some(Closing { until: patience, reason });
         match self.phase {
             Phase::Up { .. } | Phase::Renewing { .. } | Phase::Draining { .. } => {
-                self.phase = Phase::Leaving { until, then: Then::End };
+                self.phase = Phase::Disconnecting { until, then: Then::End };
             }
-            Phase::Leaving { until: already, .. } => {
-                self.phase = Phase::Leaving { until: already.min(until), then: Then::End };
+            Phase::Disconnecting { until: already, .. } => {
+                self.phase = Phase::Disconnecting { until: already.min(until), then: Then::End };
             }
             Phase::Waiting { .. } | Phase::Opening { .. } | Phase::Login { .. } | Phase::Ended => self.end(),
         }
@@ -100,6 +100,6 @@ impl<T> Core<T> {
     }
 
     pub(super) const fn is_ending(&self) -> bool {
-        matches!(self.phase, Phase::Ended | Phase::Leaving { then: Then::End, .. })
+        matches!(self.phase, Phase::Ended | Phase::Disconnecting { then: Then::End, .. })
     }
 }

@@ -1,5 +1,5 @@
-//! The slab of messages that were written and are not yet acknowledged. A slot's number is the tag
-//! on the wire, and stays with its message over any number of connections.
+//! The slab of messages that were written and are not yet acknowledged. A slot's number is the tag on the wire,
+//! and a message keeps it across connections.
 
 use std::collections::VecDeque;
 use std::num::NonZeroU16;
@@ -10,13 +10,13 @@ use tokio::time::Instant;
 /// A message in flight.
 #[derive(Debug)]
 struct Flight<T> {
-    /// `None` once its receipt was resolved for another reason: the tag stays taken, since this
-    /// connection may still answer it.
+    /// `None` if the receipt was resolved for another reason. The tag stays in use, since this connection may
+    /// still acknowledge it.
     ticket: Option<T>,
     deadline: Option<Instant>,
-    /// Its place in the order of first transmissions.
+    /// The message's position in the order of first transmissions.
     order: u64,
-    /// When this connection was given it; `None` while it waits to be sent again.
+    /// When this connection got the message; `None` while it waits to be sent again.
     sent_at: Option<Instant>,
 }
 
@@ -24,17 +24,17 @@ struct Flight<T> {
 pub(crate) struct Flights<T> {
     window: u16,
     slots: Vec<Option<Flight<T>>>,
-    /// Freed slots, the longest free first: a tag comes back as late as possible, so that an answer
-    /// that comes twice finds nobody.
+    /// Freed slots, the longest free first: a tag is reused as late as possible, so that a second
+    /// acknowledgement of it matches no message.
     free: VecDeque<u16>,
-    /// Slots to be sent again on this connection, in order.
+    /// Slots to send again on this connection, in order.
     again: VecDeque<u16>,
     taken: usize,
     tickets: usize,
     sent: u64,
 }
 
-/// The slot behind a tag.
+/// The slot of a tag.
 const fn slot(tag: Tag) -> usize {
     tag.0.get() as usize - 1
 }
@@ -48,12 +48,12 @@ impl<T> Flights<T> {
         Self { window, slots: Vec::new(), free: VecDeque::new(), again: VecDeque::new(), taken: 0, tickets: 0, sent: 0 }
     }
 
-    /// Tags that are taken.
+    /// The number of tags in use.
     pub(crate) const fn len(&self) -> usize {
         self.taken
     }
 
-    /// Receipts that are to be resolved.
+    /// The number of unresolved receipts.
     pub(crate) const fn unresolved(&self) -> usize {
         self.tickets
     }
@@ -62,7 +62,7 @@ impl<T> Flights<T> {
         self.taken >= self.window as usize
     }
 
-    /// Takes a tag for a message that this connection is given now, for the first time.
+    /// Takes a tag for a message that this connection gets now, for the first time.
     pub(crate) fn insert(&mut self, ticket: T, deadline: Option<Instant>, now: Instant) -> Tag {
         debug_assert!(!self.is_full());
         let flight = Flight { ticket: Some(ticket), deadline, order: self.sent, sent_at: Some(now) };
@@ -82,7 +82,7 @@ impl<T> Flights<T> {
         }
     }
 
-    /// The next message that an earlier connection had and this one has not.
+    /// Returns the next message that an earlier connection sent and this one has not.
     pub(crate) fn next_again(&mut self, now: Instant) -> Option<Tag> {
         while let Some(at) = self.again.pop_front() {
             if let Some(flight) = &mut self.slots[usize::from(at)] {
@@ -93,13 +93,13 @@ impl<T> Flights<T> {
         None
     }
 
-    /// The message under a tag, if its receipt is still to be resolved.
+    /// The message under a tag, if its receipt is unresolved.
     pub(crate) fn ticket(&self, tag: Tag) -> Option<&T> {
         self.slots.get(slot(tag))?.as_ref()?.ticket.as_ref()
     }
 
-    /// Frees a tag that this connection has answered. Gives the ticket, if it is still to be resolved,
-    /// and when it was sent; `None` for a tag that nothing was sent under.
+    /// Frees a tag that this connection has acknowledged. Returns the ticket, if it is unresolved, and when the
+    /// message was sent; `None` if nothing was sent under the tag.
     pub(crate) fn answered(&mut self, tag: Tag) -> Option<(Option<T>, Instant)> {
         let place = self.slots.get_mut(slot(tag))?;
         let sent_at = place.as_ref()?.sent_at?;
@@ -110,8 +110,8 @@ impl<T> Flights<T> {
         Some((flight.ticket, sent_at))
     }
 
-    /// The connection is over: whatever has a receipt to resolve is to be sent again, in order;
-    /// nobody will answer the rest.
+    /// The connection has ended: messages with an unresolved receipt are sent again, in order; the other tags
+    /// are freed.
     pub(crate) fn lost(&mut self) {
         self.again.clear();
         let mut order = Vec::with_capacity(self.tickets);
@@ -133,12 +133,12 @@ impl<T> Flights<T> {
         self.again.extend(order.into_iter().map(|(_, at)| at));
     }
 
-    /// When this connection was given the message that it leaves unanswered longest.
+    /// When this connection got its oldest unacknowledged message.
     pub(crate) fn oldest(&self) -> Option<Instant> {
         self.slots.iter().flatten().filter_map(|it| it.sent_at).min()
     }
 
-    /// Takes out what has passed its deadline; gives the earliest deadline that is left.
+    /// Removes messages that passed their deadline; returns the earliest remaining deadline.
     pub(crate) fn expire(&mut self, now: Instant, mut gone: impl FnMut(T)) -> Option<Instant> {
         let mut earliest: Option<Instant> = None;
         for (at, place) in (0..).zip(&mut self.slots) {
@@ -153,7 +153,7 @@ impl<T> Flights<T> {
                 gone(ticket);
             }
             if flight.sent_at.is_none() {
-                // This connection never had it, so its tag is free. `next_again` skips it.
+                // This connection never got the message, so its tag is free. `next_again` skips it.
                 *place = None;
                 self.taken -= 1;
                 self.free.push_back(at);
@@ -162,7 +162,7 @@ impl<T> Flights<T> {
         earliest
     }
 
-    /// A mistake for tests: gives what has passed its deadline, and keeps it all the same.
+    /// A bug for tests: reports messages that passed their deadline, but keeps them.
     #[cfg(test)]
     pub(super) fn expire_twice(&mut self, now: Instant, copy: Option<fn(&T) -> T>, mut gone: impl FnMut(T)) {
         let Some(copy) = copy else { return };
@@ -175,7 +175,7 @@ impl<T> Flights<T> {
         }
     }
 
-    /// Takes out everything, in order.
+    /// Removes all messages, in order.
     pub(crate) fn drain(&mut self) -> Vec<T> {
         self.lost();
         let all = std::mem::take(&mut self.again);
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tag_comes_back_as_late_as_possible() {
+    fn a_tag_is_reused_as_late_as_possible() {
         let mut flights = Flights::new(3);
         let mut used = Vec::new();
         for message in 0..7 {
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_unanswered_goes_again_in_the_order_of_first_transmission() {
+    fn unacknowledged_messages_are_sent_again_in_the_order_of_first_transmission() {
         let mut flights = Flights::new(4);
         let first: Vec<_> = (0..4).map(|it| flights.insert(it, None, now())).collect();
         flights.answered(first[1]);
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn an_expired_message_keeps_its_tag_until_the_connection_answers_or_ends() {
+    fn an_expired_message_keeps_its_tag_until_its_acknowledgement_or_the_end_of_the_connection() {
         let soon = now();
         let later = soon + std::time::Duration::from_secs(1);
         let mut flights = Flights::new(2);
@@ -241,7 +241,7 @@ mod tests {
         assert!(flights.is_full(), "the tag may still be answered");
         assert_eq!(flights.answered(expired).map(|it| it.0), Some(None));
         flights.lost();
-        // Waiting to be sent again, it has no tag on this connection.
+        // A message that waits to be sent again has no tag on this connection.
         assert_eq!(flights.expire(later, |it| gone.push(it)), None);
         assert_eq!((gone, flights.len()), (vec![0, 1], 0));
         assert!(tags(&mut flights).is_empty());

@@ -1,10 +1,11 @@
-//! Every decision of the client: what is sent when, what a failure means, how long to wait. No
-//! socket, no task, no clock: the driver says what happened and when, and does what the phase says.
+//! Every decision of the client: what it sends and when, what a failure means, how long it waits. The core has
+//! no socket, no task and no clock: the driver reports what happened and when, and carries out what the phase
+//! requires.
 //!
-//! The driver's part: keep a connection attempt, a connection or nothing at all, as [`Core::link`]
-//! says; put what [`Core::next_send`] hands out on it; report what it tells; call [`Core::on_time`]
-//! at [`Core::next_deadline`]; pass on what [`Core::resolved`], [`Core::freed`] and
-//! [`Core::changed_state`] give.
+//! The driver must keep an attempt, a connection or nothing, as [`Core::link`] says; give what
+//! [`Core::next_send`] returns to the connection; report the connection's events; call [`Core::on_time`] at
+//! [`Core::next_deadline`]; and pass on what [`Core::resolved`], [`Core::freed`] and [`Core::changed_state`]
+//! return.
 
 mod backoff;
 #[cfg(test)]
@@ -27,71 +28,71 @@ use fastrand::Rng;
 use hubward_transport::{Fault, ProtoError, Stage, Tag, TransportError};
 use tokio::time::Instant;
 
-use self::backoff::Ladder;
+use self::backoff::FailureCounts;
 #[cfg(test)]
 use self::bugs::Bugs;
 use self::ending::Closing;
 use self::flights::Flights;
-pub(crate) use self::outcome::{Cut, Outcome};
+pub(crate) use self::outcome::{Outcome, SendFailure};
 pub(crate) use self::phase::Link;
 use self::phase::{Phase, Then};
 use self::takeovers::Takeovers;
 use crate::{CloseReason, ConnectionState, DisconnectCause, HubOptions};
 
-/// Time limit of the good-bye. A program that is asked to end has to end within a second, even if the hub
-/// stops reading.
-const GOODBYE: Duration = Duration::from_millis(750);
+/// Time limit for the orderly disconnect. A program that receives a stop signal must end within a second, even if the
+/// hub stops reading.
+const DISCONNECT_LIMIT: Duration = Duration::from_millis(750);
 
-/// Acknowledgements are never waited for longer than this before a reconnect.
+/// Upper limit of the time that the client waits for an acknowledgement before it reconnects.
 const ACK_TIMEOUT_MAX: Duration = Duration::from_secs(10 * 60);
 
-/// Deadlines of messages are looked at no more often than this: looking costs time in proportion
-/// to the queue.
+/// Minimum time between two checks of message deadlines: the cost of a check grows with the length of the
+/// queue.
 const DEADLINE_GRAIN: Duration = Duration::from_millis(10);
 
-/// What does not change while a client lives.
+/// Properties that do not change while a client lives.
 #[derive(Debug)]
 pub(crate) struct Setup {
     pub(crate) options: HubOptions,
     pub(crate) endpoint: String,
-    /// Whether the credential can make another token.
+    /// Whether the credential can sign another token.
     pub(crate) renewable: bool,
     /// Whether a token can be replaced without a new connection.
     pub(crate) renew_in_place: bool,
 }
 
-/// How long a token is good for, and how much of that is over.
+/// The lifetime of a token, and its age.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Life {
     pub(crate) span: Duration,
     pub(crate) age: Duration,
 }
 
-/// The decisions of one client. `T` stands for a message and its receipt.
+/// The decisions of one client. `T` is a message together with its receipt.
 #[derive(Debug)]
 pub(crate) struct Core<T> {
     setup: Setup,
     rng: Rng,
     phase: Phase,
-    /// Counts attempts to connect, so that nothing of an older one is mistaken for the current one's.
+    /// Counts attempts to connect, so that events of an older attempt are not taken for the current one's.
     attempts: u64,
     waiting: VecDeque<Waiting<T>>,
     flights: Flights<T>,
     resolved: Vec<(T, Outcome)>,
     freed: usize,
-    /// No message has a deadline before this.
+    /// No message reaches its deadline before this.
     next_expiry: Option<Instant>,
-    /// No acknowledgement is overdue before this.
+    /// No acknowledgement becomes overdue before this.
     next_overdue: Option<Instant>,
     ack_timeout: Duration,
-    ladder: Ladder,
+    failures: FailureCounts,
     takeovers: Takeovers,
-    /// Since when the hub has accepted us without a failure; a planned reconnect is none.
-    steady: Option<Instant>,
+    /// Since when the hub has accepted the client without a failure; a planned reconnect does not count as one.
+    accepted_since: Option<Instant>,
     last_cause: Option<DisconnectCause>,
     was_connected: bool,
     closing: Option<Closing>,
-    /// What other parts of the client still have to do.
+    /// Whether other parts of the client have unfinished work.
     hold: Hold,
     state: ConnectionState,
     state_changed: bool,
@@ -99,7 +100,7 @@ pub(crate) struct Core<T> {
     bugs: Bugs<T>,
 }
 
-/// What waits for other parts of the client, each within its own limit of time.
+/// Whether a renewal or a close waits for other parts of the client, each within its own time limit.
 #[derive(Debug, Clone, Copy, Default)]
 struct Hold {
     renewal: bool,
@@ -126,9 +127,9 @@ impl<T> Core<T> {
             next_expiry: None,
             next_overdue: None,
             ack_timeout: options.ack_timeout,
-            ladder: Ladder::default(),
+            failures: FailureCounts::default(),
             takeovers: Takeovers::default(),
-            steady: None,
+            accepted_since: None,
             last_cause: None,
             was_connected: false,
             closing: None,
@@ -141,13 +142,13 @@ impl<T> Core<T> {
         }
     }
 
-    // What the program wants.
+    // Commands of the program.
 
-    /// Takes a message.
+    /// Queues a message.
     pub(crate) fn enqueue(&mut self, ticket: T, deadline: Option<Instant>) {
         if let Some(reason) = self.end_reason() {
             self.freed += 1;
-            self.resolved.push((ticket, Outcome::NotSent(Cut::Closed(reason))));
+            self.resolved.push((ticket, Outcome::NotSent(SendFailure::Closed(reason))));
             return;
         }
         if let Some(deadline) = deadline {
@@ -156,15 +157,16 @@ impl<T> Core<T> {
         self.waiting.push_back(Waiting { ticket, deadline });
     }
 
-    /// Says whether a planned reconnect, or an orderly end, should wait for something besides
-    /// messages. Both have their limits all the same.
+    /// Says whether a planned reconnect, or an orderly close, should wait for something besides messages. The
+    /// time limits of both still apply.
     pub(crate) const fn hold(&mut self, renewal: bool, close: bool) {
         self.hold = Hold { renewal, close };
     }
 
-    // What happened.
+    // Events.
 
-    /// The connection of the current attempt is there. `life` is its token's, if another one can be had.
+    /// The current attempt has a connection. `life` belongs to its token; `None` if the token cannot be
+    /// renewed.
     pub(crate) fn on_opened(&mut self, now: Instant, life: Option<Life>) {
         if let Phase::Opening { until } = self.phase {
             let renew_at = life.map(|it| self.renew_at(now, it));
@@ -176,14 +178,14 @@ impl<T> Core<T> {
     pub(crate) fn on_ready(&mut self, now: Instant) {
         if let Phase::Login { renew_at, .. } = self.phase {
             self.phase = Phase::Up { renew_at };
-            self.steady.get_or_insert(now);
+            self.accepted_since.get_or_insert(now);
             self.was_connected = true;
             self.last_cause = None;
             self.set_state(ConnectionState::Connected);
         }
     }
 
-    /// The hub has taken what was sent under `tag`.
+    /// The hub has acknowledged the message under `tag`.
     pub(crate) fn on_done(&mut self, now: Instant, tag: Tag) {
         let Some((ticket, sent_at)) = self.flights.answered(tag) else { return };
         let usual = self.setup.options.ack_timeout;
@@ -198,24 +200,25 @@ impl<T> Core<T> {
         }
     }
 
-    /// The connection could not take what [`Core::next_send`] handed out; it lives on.
+    /// The connection could not carry what [`Core::next_send`] returned; the connection itself continues.
     pub(crate) fn on_unsendable(&mut self, now: Instant, tag: Tag, again: bool, problem: ProtoError) {
         if let Some((Some(ticket), _)) = self.flights.answered(tag) {
             let problem = Box::new(problem);
-            let outcome = if again { Outcome::Unknown(Cut::Resend(problem)) } else { Outcome::Refused(problem) };
+            let outcome =
+                if again { Outcome::Unknown(SendFailure::Resend(problem)) } else { Outcome::Refused(problem) };
             self.resolved.push((ticket, outcome));
         }
         self.settle(now);
     }
 
-    /// The attempt or the connection is over.
+    /// The attempt failed or the connection ended.
     pub(crate) fn on_lost(&mut self, now: Instant, error: TransportError) {
         self.fail(now, DisconnectCause::Transport(Arc::new(error)));
     }
 
-    /// The good-bye is said.
-    pub(crate) fn on_left(&mut self, now: Instant) {
-        if let Phase::Leaving { then, .. } = self.phase {
+    /// The connection is closed after an orderly disconnect.
+    pub(crate) fn on_disconnected(&mut self, now: Instant) {
+        if let Phase::Disconnecting { then, .. } = self.phase {
             match then {
                 Then::Reopen => self.open(now),
                 Then::End => self.end(),
@@ -232,14 +235,14 @@ impl<T> Core<T> {
         }
     }
 
-    /// The token of this connection, or of the attempt to make one, is old before its time: the
-    /// machine slept, or its clock was set. Says whether that is of use now.
+    /// The token of this connection or attempt is older than the timers know: the machine slept, or its clock
+    /// was set. Returns whether the core renews the token because of it.
     pub(crate) fn on_token_old(&mut self, now: Instant) -> bool {
         match &mut self.phase {
             Phase::Up { renew_at: Some(at), .. } => *at = now,
-            // The hub would refuse it, and that would look like a wrong key. The limit of the attempt
-            // stays: a token that lives no longer than a connection takes to make is no reason to try
-            // for ever without a pause.
+            // The hub would refuse the token, and that would look like a wrong key. The time limit of the
+            // attempt stays: if a token expires before a connection can be made, the client must not retry for
+            // ever without a wait.
             Phase::Opening { until } | Phase::Login { until, .. } => {
                 let until = *until;
                 self.open(now);
@@ -250,7 +253,7 @@ impl<T> Core<T> {
         true
     }
 
-    /// Time has come to [`Core::next_deadline`], or anywhere.
+    /// Handles timers that are due; may be called before [`Core::next_deadline`].
     pub(crate) fn on_time(&mut self, now: Instant) {
         self.expire(now);
         match self.phase {
@@ -259,12 +262,12 @@ impl<T> Core<T> {
             Phase::Login { until, .. } if until <= now => self.timed_out(now, Stage::Login),
             Phase::Renewing { until } if until <= now => self.timed_out(now, Stage::Exchange),
             Phase::Up { renew_at: Some(at) } if at <= now => self.renew(now),
-            Phase::Draining { until } if until <= now => self.leave(now),
-            Phase::Leaving { until, .. } if until <= now => self.on_left(now),
+            Phase::Draining { until } if until <= now => self.start_disconnect(now),
+            Phase::Disconnecting { until, .. } if until <= now => self.on_disconnected(now),
             _ => {}
         }
         if self.next_overdue.is_some_and(|it| it <= now) {
-            self.look_for_overdue(now);
+            self.check_overdue(now);
         }
         if self.closing.as_ref().is_some_and(|it| it.until <= now) {
             self.finish(now);
@@ -273,9 +276,9 @@ impl<T> Core<T> {
         }
     }
 
-    // What is to be done.
+    // Actions.
 
-    /// When to call [`Core::on_time`] at the latest; `None` if nothing ever happens by itself.
+    /// The latest moment for the next call of [`Core::on_time`]; `None` if no timer is set.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         let phase = match self.phase {
             Phase::Waiting { until }
@@ -283,7 +286,7 @@ impl<T> Core<T> {
             | Phase::Login { until, .. }
             | Phase::Renewing { until }
             | Phase::Draining { until }
-            | Phase::Leaving { until, .. } => Some(until),
+            | Phase::Disconnecting { until, .. } => Some(until),
             Phase::Up { renew_at } => renew_at,
             Phase::Ended => None,
         };
@@ -291,7 +294,7 @@ impl<T> Core<T> {
         [phase, closing, self.next_expiry, self.next_overdue].into_iter().flatten().min()
     }
 
-    /// What the driver is to have.
+    /// The link that the driver must hold.
     pub(crate) const fn link(&self) -> Link {
         let attempt = self.attempts;
         match self.phase {
@@ -299,12 +302,12 @@ impl<T> Core<T> {
             Phase::Opening { .. } => Link::Opening(attempt),
             Phase::Login { .. } | Phase::Up { .. } | Phase::Draining { .. } => Link::Open(attempt),
             Phase::Renewing { .. } => Link::OpenRenewing(attempt),
-            Phase::Leaving { .. } => Link::Leaving(attempt),
+            Phase::Disconnecting { .. } => Link::Disconnecting(attempt),
             Phase::Ended => Link::Ended,
         }
     }
 
-    /// The connection that the hub has accepted, by the number of its attempt.
+    /// The number of the attempt whose connection the hub has accepted.
     pub(crate) const fn up(&self) -> Option<u64> {
         match self.phase {
             Phase::Up { .. } | Phase::Renewing { .. } | Phase::Draining { .. } => Some(self.attempts),
@@ -312,10 +315,10 @@ impl<T> Core<T> {
         }
     }
 
-    /// Whether messages and new questions may go to the hub, and not only replies. What a renewal
-    /// waits for may itself wait for the hub, such as a method that sends a message: that goes on for
-    /// most of the limit; the rest is left for the answers.
-    pub(crate) fn may_ask(&self, now: Instant) -> bool {
+    /// Whether messages and new requests may go to the hub, and not only replies. A renewal may wait for
+    /// something that itself waits for the hub, such as a method that sends a message. So requests may leave
+    /// during most of the time limit; the rest is reserved for the responses.
+    pub(crate) fn may_request(&self, now: Instant) -> bool {
         match self.phase {
             Phase::Up { .. } | Phase::Renewing { .. } => true,
             Phase::Draining { until } => {
@@ -325,10 +328,10 @@ impl<T> Core<T> {
         }
     }
 
-    /// The next message for the connection, which must have room: its tag, and whether an earlier
+    /// Returns the next message for the connection, which must have room: its tag, and whether an earlier
     /// connection may have carried it.
     pub(crate) fn next_send(&mut self, now: Instant) -> Option<(Tag, bool)> {
-        if !self.may_ask(now) {
+        if !self.may_request(now) {
             return None;
         }
         let next = match self.flights.next_again(now) {
@@ -343,27 +346,27 @@ impl<T> Core<T> {
         next
     }
 
-    /// What [`Core::next_send`] handed out under this tag.
+    /// The message that [`Core::next_send`] returned under this tag.
     pub(crate) fn ticket(&self, tag: Tag) -> Option<&T> {
         self.flights.ticket(tag)
     }
 
-    /// Messages and what became of them; the caller empties it.
+    /// Messages with their outcomes; the caller empties the list.
     pub(crate) const fn resolved(&mut self) -> &mut Vec<(T, Outcome)> {
         &mut self.resolved
     }
 
-    /// How many messages have left the queue since the last call.
+    /// Returns how many messages have left the queue since the last call.
     pub(crate) const fn freed(&mut self) -> usize {
         std::mem::replace(&mut self.freed, 0)
     }
 
-    /// The state, if it changed since the last call.
+    /// Returns the state if it changed since the last call.
     pub(crate) fn changed_state(&mut self) -> Option<ConnectionState> {
         std::mem::take(&mut self.state_changed).then(|| self.state.clone())
     }
 
-    /// What ended the last connection or attempt; `None` since the last login.
+    /// Why the last connection or attempt ended; `None` after a successful login.
     pub(crate) const fn last_cause(&self) -> Option<&DisconnectCause> {
         self.last_cause.as_ref()
     }
@@ -375,7 +378,7 @@ impl<T> Core<T> {
             if deadline.is_none_or(|it| it > now) {
                 return Some(self.flights.insert(ticket, deadline, now));
             }
-            self.resolved.push((ticket, Outcome::NotSent(Cut::Deadline(self.last_cause.clone()))));
+            self.resolved.push((ticket, Outcome::NotSent(SendFailure::Deadline(self.last_cause.clone()))));
         }
         None
     }
@@ -395,20 +398,20 @@ impl<T> Core<T> {
 
     fn fail(&mut self, now: Instant, mut cause: DisconnectCause) {
         match self.phase {
-            // Nobody waits for this connection any more.
-            Phase::Leaving { .. } => return self.on_left(now),
+            // This connection is being closed anyway.
+            Phase::Disconnecting { .. } => return self.on_disconnected(now),
             Phase::Waiting { .. } | Phase::Ended => return,
             _ => {}
         }
-        self.unsteady(now);
+        self.end_accepted(now);
         if self.up().is_some()
             && let DisconnectCause::Transport(error) = &cause
             && let Some(takeovers) = self.takeovers.failed(now, error)
         {
             cause = DisconnectCause::DuplicateIdentity { takeovers, source: error.clone() };
         }
-        self.disconnect();
-        // It was about to be left for a better one: no failure, just earlier.
+        self.release_connection();
+        // The connection was about to be replaced, so this is not a failure.
         if matches!(self.phase, Phase::Draining { .. }) {
             return self.open(now);
         }
@@ -419,16 +422,16 @@ impl<T> Core<T> {
             return self.end_with(now, CloseReason::Refused(error.clone()));
         }
         let options = &self.setup.options;
-        let wait = self.ladder.failed(&cause, options, &mut self.rng);
+        let wait = self.failures.failed(&cause, options, &mut self.rng);
         let wait = wait.max(self.takeovers.least_wait(options.duplicate_wait, &mut self.rng));
         let next_try = now + wait;
         self.phase = Phase::Waiting { until: next_try };
         self.last_cause = Some(cause.clone());
-        self.set_state(ConnectionState::Disconnected { cause, attempt: self.ladder.attempt(), next_try });
+        self.set_state(ConnectionState::Disconnected { cause, attempt: self.failures.attempt(), next_try });
     }
 
-    /// Before the first login, what trying again does not change; afterwards, that a token which
-    /// cannot be renewed is refused.
+    /// Whether the failure ends the client. Before the first login: a failure that a retry cannot change.
+    /// Afterwards: the refusal of a token that cannot be renewed.
     fn is_final(&self, error: &TransportError) -> bool {
         if self.was_connected {
             !self.setup.renewable && error.fault() == Fault::Credential
@@ -437,23 +440,24 @@ impl<T> Core<T> {
         }
     }
 
-    /// A failure has ended the time of being accepted, if there was one.
-    fn unsteady(&mut self, now: Instant) {
-        let Some(since) = self.steady.take() else { return };
+    /// A failure ends the time since which the hub has accepted the client.
+    fn end_accepted(&mut self, now: Instant) {
+        let Some(since) = self.accepted_since.take() else { return };
         let lasted = now.saturating_duration_since(since);
         if lasted >= self.setup.options.lasting {
-            self.ladder.reset();
+            self.failures.reset();
         }
         self.takeovers.lasted(lasted);
     }
 
-    fn disconnect(&mut self) {
+    fn release_connection(&mut self) {
         self.flights.lost();
         self.next_overdue = None;
     }
 
-    /// Somewhere between 80 and 90 % of a token's life, so that devices started together do not
-    /// renew together. Later, where making the connection took nearly all of it: each is to be of use.
+    /// A random moment between 80 and 90 % of a token's life, so that devices that started together do not
+    /// renew together. It is later if making the connection took most of that life, so that each connection is
+    /// useful for some time.
     fn renew_at(&mut self, now: Instant, life: Life) -> Instant {
         let due = life.span.mul_f64(0.8 + 0.1 * self.rng.f64()).saturating_sub(life.age);
         now + due.max(life.span / 10)
@@ -469,12 +473,12 @@ impl<T> Core<T> {
         }
     }
 
-    fn leave(&mut self, now: Instant) {
-        self.disconnect();
-        self.phase = Phase::Leaving { until: now + GOODBYE, then: Then::Reopen };
+    fn start_disconnect(&mut self, now: Instant) {
+        self.release_connection();
+        self.phase = Phase::Disconnecting { until: now + DISCONNECT_LIMIT, then: Then::Reopen };
     }
 
-    fn look_for_overdue(&mut self, now: Instant) {
+    fn check_overdue(&mut self, now: Instant) {
         self.next_overdue = self.flights.oldest().map(|it| it + self.ack_timeout);
         if self.next_overdue.is_some_and(|it| it <= now) {
             let after = self.ack_timeout;
@@ -488,14 +492,14 @@ impl<T> Core<T> {
             return;
         }
         let cause = self.last_cause.clone();
-        let cut = || Cut::Deadline(cause.clone());
+        let failure = || SendFailure::Deadline(cause.clone());
         let mut earliest = None;
         for _ in 0..self.waiting.len() {
             let Some(it) = self.waiting.pop_front() else { break };
             match it.deadline {
                 Some(deadline) if deadline <= now => {
                     self.freed += 1;
-                    self.resolved.push((it.ticket, Outcome::NotSent(cut())));
+                    self.resolved.push((it.ticket, Outcome::NotSent(failure())));
                     continue;
                 }
                 Some(deadline) => earliest = Some(earlier(earliest, deadline)),
@@ -506,9 +510,9 @@ impl<T> Core<T> {
         let resolved = &mut self.resolved;
         #[cfg(test)]
         self.flights.expire_twice(now, self.bugs.double_receipt, |ticket| {
-            resolved.push((ticket, Outcome::Unknown(cut())));
+            resolved.push((ticket, Outcome::Unknown(failure())));
         });
-        let in_flight = self.flights.expire(now, |ticket| resolved.push((ticket, Outcome::Unknown(cut()))));
+        let in_flight = self.flights.expire(now, |ticket| resolved.push((ticket, Outcome::Unknown(failure()))));
         self.next_expiry = [earliest, in_flight].into_iter().flatten().min().map(|it| it.max(now + DEADLINE_GRAIN));
     }
 

@@ -1,4 +1,4 @@
-//! What became of a message.
+//! The outcome of a message.
 
 use hubward_transport::ProtoError;
 
@@ -7,23 +7,23 @@ use crate::{CloseReason, DisconnectCause};
 /// How a message ended. Each message has exactly one outcome.
 #[derive(Debug, Clone)]
 pub(crate) enum Outcome {
-    /// The hub has it.
+    /// The hub has acknowledged the message.
     Acknowledged,
-    /// No connection could take it; no connection ever carried it.
+    /// No connection could carry the message, and none did.
     Refused(Box<ProtoError>),
-    /// No connection ever carried it.
-    NotSent(Cut),
-    /// A connection carried it, and its acknowledgement did not come.
-    Unknown(Cut),
+    /// No connection carried the message.
+    NotSent(SendFailure),
+    /// A connection carried the message, and no acknowledgement came.
+    Unknown(SendFailure),
 }
 
-/// What cut a message short.
+/// Why a message was not acknowledged.
 #[derive(Debug, Clone)]
-pub(crate) enum Cut {
-    /// Its time was over, with what kept the client from being connected, if anything.
+pub(crate) enum SendFailure {
+    /// Its deadline passed. Contains why the client was not connected, if it was not.
     Deadline(Option<DisconnectCause>),
     /// The client ended.
     Closed(CloseReason),
-    /// A second connection would not take what a first one had.
+    /// A later connection could not carry the message, after an earlier one had.
     Resend(Box<ProtoError>),
 }

@@ -1,18 +1,18 @@
-//! Where the core stands, and what that asks of the driver.
+//! The phase of the core, and the link that the driver must hold in it.
 
 use tokio::time::Instant;
 
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Phase {
-    /// No connection until then.
+    /// The client waits until then before it connects.
     Waiting {
         until: Instant,
     },
-    /// A connection is being made.
+    /// An attempt to connect is running.
     Opening {
         until: Instant,
     },
-    /// The connection is there, the hub's answer to the login is not.
+    /// The connection is open; the hub has not answered the login yet.
     Login {
         until: Instant,
         renew_at: Option<Instant>,
@@ -21,17 +21,17 @@ pub(super) enum Phase {
     Up {
         renew_at: Option<Instant>,
     },
-    /// As up, while the token is being replaced in place.
+    /// As `Up`, while the token is being replaced in place.
     Renewing {
         until: Instant,
     },
-    /// Before a renewal: answers are waited for, and nothing new is sent, unless [other
-    /// parts](super::Core::hold) still work.
+    /// Before a renewal: the client waits for acknowledgements and sends nothing new, unless [other
+    /// parts](super::Core::hold) have unfinished work.
     Draining {
         until: Instant,
     },
-    /// Saying good-bye.
-    Leaving {
+    /// The connection is being closed in an orderly way.
+    Disconnecting {
         until: Instant,
         then: Then,
     },
@@ -44,7 +44,7 @@ pub(super) enum Then {
     End,
 }
 
-/// What the driver is to have at this moment.
+/// The link that the driver must hold at this moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Link {
     /// No connection.
@@ -53,10 +53,10 @@ pub(crate) enum Link {
     Opening(u64),
     /// The connection of this attempt.
     Open(u64),
-    /// The same, while its token is being replaced.
+    /// The connection of this attempt, while its token is being replaced.
     OpenRenewing(u64),
-    /// The same, saying good-bye.
-    Leaving(u64),
-    /// Nothing, for ever.
+    /// The connection of this attempt, which is being closed in an orderly way.
+    Disconnecting(u64),
+    /// No connection, for ever.
     Ended,
 }

@@ -1,6 +1,6 @@
-//! Whether another client uses the same identity. A hub keeps one connection of each identity and
-//! closes the older one without a reason, so two clients take the connection from each other for ever;
-//! only the pattern tells.
+//! Detects that another client uses the same identity. A hub keeps one connection for each identity and closes
+//! the older one without a reason, so two clients take over each other's connection again and again; only the
+//! pattern shows it.
 //!
 //! Source: `[doc]` iot-hub/troubleshoot-error-codes.md, 400027 and 409002.
 
@@ -12,34 +12,34 @@ use fastrand::Rng;
 use hubward_transport::{Stage, TransportError};
 use tokio::time::Instant;
 
-/// So many make a pattern.
+/// The number of takeovers that make a pattern.
 const PATTERN: usize = 5;
 
-/// Within this time. Two clients that follow our own waits, of a minute at most, need less.
+/// The time within which they make a pattern. Two clients that wait at most a minute, as ours do, need less.
 const WINDOW: Duration = Duration::from_secs(15 * 60);
 
-/// A connection that lasts so long is nobody else's.
+/// After a connection has lasted this long, the client assumes that no other client uses the identity.
 const SETTLED: Duration = Duration::from_secs(10 * 60);
 
-/// The last times that the hub closed an accepted connection.
+/// When the hub last closed accepted connections.
 #[derive(Debug, Default)]
 pub(super) struct Takeovers {
     times: VecDeque<Instant>,
-    /// How many there were, once they are a pattern.
+    /// The number of takeovers since they made a pattern.
     suspected: Option<u32>,
 }
 
 impl Takeovers {
-    /// A connection has lasted so long, whatever ends it.
+    /// A connection lasted this long, whatever ended it.
     pub(super) fn lasted(&mut self, lasted: Duration) {
         if lasted >= SETTLED {
             *self = Self::default();
         }
     }
 
-    /// An accepted connection has failed. Gives the number of takeovers if this looks like another one.
+    /// An accepted connection failed. Returns the number of takeovers if this looks like another one.
     pub(super) fn failed(&mut self, now: Instant, error: &TransportError) -> Option<u32> {
-        if !may_be_one(error) {
+        if !may_be_takeover(error) {
             return None;
         }
         if let Some(count) = &mut self.suspected {
@@ -57,15 +57,15 @@ impl Takeovers {
         self.suspected
     }
 
-    /// How long to wait at least. Random upwards, so that two of our clients do not keep in step.
+    /// The minimum wait. Random upwards, so that two of our clients do not stay in step.
     pub(super) fn least_wait(&self, least: Duration, rng: &mut Rng) -> Duration {
         if self.suspected.is_some() { least.saturating_add(least.mul_f64(rng.f64())) } else { Duration::ZERO }
     }
 }
 
-/// The peer closed, in an orderly way or not; our own timeouts and a network that went away are
-/// something else.
-fn may_be_one(error: &TransportError) -> bool {
+/// Whether the peer closed the connection, in an orderly way or not. Timeouts of the client and network
+/// failures do not count.
+fn may_be_takeover(error: &TransportError) -> bool {
     let TransportError::Closed { stage: Stage::Exchange, source, .. } = error else { return false };
     let by_peer = |kind| {
         matches!(
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_the_peer_closed_after_the_login_counts() {
+    fn only_closes_by_the_peer_after_the_login_count() {
         let timeout =
             TransportError::Timeout { endpoint: "hub.example:8883".into(), stage: Stage::Exchange, after: seconds(20) };
         for (error, counts) in [
@@ -120,10 +120,10 @@ mod tests {
             assert_eq!(found(&mut takeovers, now), None);
             now += seconds(gap);
         }
-        assert_eq!(found(&mut takeovers, now), None, "the first two are long ago");
+        assert_eq!(found(&mut takeovers, now), None, "the first two are outside the window");
         assert_eq!(takeovers.least_wait(seconds(60), &mut rng), Duration::ZERO);
         assert_eq!(found(&mut takeovers, now), Some(5));
-        // From then on, however slow it becomes.
+        // From then on every takeover counts, however long the intervals.
         now += seconds(3600);
         takeovers.lasted(seconds(599));
         assert_eq!(found(&mut takeovers, now), Some(6));

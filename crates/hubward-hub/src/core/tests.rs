@@ -1,4 +1,4 @@
-//! Single decisions of the core, one table or story each.
+//! Single decisions of the core, with one table or scenario each.
 
 use super::*;
 use crate::Backoff;
@@ -6,7 +6,7 @@ use hubward_transport::{CredentialError, Refusal, RefusedBy, TlsFault};
 
 const LIFE: Duration = Duration::from_secs(3600);
 
-/// A token that was just made.
+/// A token that was just signed.
 const FRESH: Life = Life { span: LIFE, age: Duration::ZERO };
 
 fn seconds(from: u64) -> Duration {
@@ -80,7 +80,7 @@ fn tag(number: u16) -> Tag {
 }
 
 #[test]
-fn a_first_login_ends_the_client_where_trying_again_changes_nothing() {
+fn a_first_login_ends_the_client_if_a_retry_cannot_help() {
     for (error, ends) in [
         (refused(5), true),
         (refused(4), true),
@@ -105,7 +105,7 @@ fn a_first_login_ends_the_client_where_trying_again_changes_nothing() {
 }
 
 #[test]
-fn after_a_first_success_a_refusal_is_tried_again_slowly() {
+fn after_a_first_success_a_refusal_is_retried_slowly() {
     for error in [refused(5), untrusted()] {
         let (mut core, now) = core(options());
         connect(&mut core, now);
@@ -123,7 +123,7 @@ fn a_ready_token_that_is_no_longer_accepted_ends_the_client() {
     open(&mut core, now);
     core.on_opened(now, None);
     core.on_ready(now);
-    assert_eq!(core.next_deadline(), None, "there is nothing to renew");
+    assert_eq!(core.next_deadline(), None, "the token cannot be renewed");
     let at = lose(&mut core, now);
     open(&mut core, at);
     core.on_lost(at, refused(5));
@@ -131,38 +131,38 @@ fn a_ready_token_that_is_no_longer_accepted_ends_the_client() {
 }
 
 #[test]
-fn the_waits_begin_anew_only_after_a_connection_that_lasted() {
+fn the_waits_restart_only_after_a_connection_that_lasted() {
     let (mut core, mut now) = core(options());
     let mut attempts = Vec::new();
     for lasted in [0, 1, 29, 30, 0, 31] {
         connect(&mut core, now);
         now += seconds(lasted);
         now = lose(&mut core, now);
-        attempts.push(core.ladder.attempt());
+        attempts.push(core.failures.attempt());
     }
     assert_eq!(attempts, [1, 2, 3, 1, 2, 1]);
 }
 
 #[test]
-fn a_planned_reconnect_does_not_begin_the_count_of_a_connection_anew() {
+fn a_planned_reconnect_does_not_interrupt_the_time_of_a_connection() {
     let (mut core, mut now) = core(options());
     connect(&mut core, now);
     for _ in 0..3 {
         now += seconds(20);
         assert!(core.on_token_old(now));
         core.on_time(now);
-        core.on_left(now);
+        core.on_disconnected(now);
         core.on_opened(now, Some(FRESH));
         core.on_ready(now);
     }
-    core.ladder = Ladder::default();
-    core.ladder.failed(&DisconnectCause::Transport(Arc::new(closed())), &core.setup.options, &mut core.rng);
+    core.failures = FailureCounts::default();
+    core.failures.failed(&DisconnectCause::Transport(Arc::new(closed())), &core.setup.options, &mut core.rng);
     lose(&mut core, now);
-    assert_eq!(core.ladder.attempt(), 1, "it has lasted for a minute");
+    assert_eq!(core.failures.attempt(), 1, "the hub has accepted the client for a minute");
 }
 
 #[test]
-fn a_hub_that_accepts_and_drops_is_not_stormed_and_what_it_looks_like_is_said() {
+fn a_hub_that_accepts_and_closes_is_retried_slowly_and_reported_as_a_duplicate() {
     let (mut core, mut now) = core(options());
     for cycle in 1..=20_u32 {
         connect(&mut core, now);
@@ -180,11 +180,11 @@ fn a_hub_that_accepts_and_drops_is_not_stormed_and_what_it_looks_like_is_said() 
         }
         now = at;
     }
-    // Other trouble meanwhile is called what it is, and does not speed it up.
+    // Other failures meanwhile are reported as they are, and do not shorten the waits.
     open(&mut core, now);
     let at = lose(&mut core, now);
     assert!(matches!(core.last_cause(), Some(DisconnectCause::Transport(_))) && at - now >= seconds(60));
-    // A minute is no proof, ten are.
+    // A connection of one minute proves nothing; one of ten minutes does.
     for (lasted, suspected) in [(60, true), (600, false)] {
         let at = next_try(&core);
         connect(&mut core, at);
@@ -193,11 +193,11 @@ fn a_hub_that_accepts_and_drops_is_not_stormed_and_what_it_looks_like_is_said() 
         assert_eq!(found, suspected, "after {lasted} s");
     }
     let (at, lost) = (next_try(&core), core.attempts);
-    assert!(lost > 20 && core.ladder.attempt() == 1, "{at:?}");
+    assert!(lost > 20 && core.failures.attempt() == 1, "{at:?}");
 }
 
 #[test]
-fn timeouts_of_our_own_are_no_sign_of_another_client() {
+fn timeouts_of_the_client_do_not_count_as_takeovers() {
     let (mut core, mut now) = core(options());
     for _ in 0..20 {
         connect(&mut core, now);
@@ -208,13 +208,13 @@ fn timeouts_of_our_own_are_no_sign_of_another_client() {
     }
 }
 
-/// A hub that keeps the newest connection only, and two clients.
+/// Two clients, and a hub that keeps only the newest connection.
 #[test]
-fn two_clients_with_one_identity_both_find_out_and_slow_down() {
+fn two_clients_with_one_identity_both_detect_it_and_slow_down() {
     for seed in 0..200 {
         let start = Instant::now();
         let mut clients = [seed, seed + 1000].map(|seed| core(options().seed(Some(seed))).0);
-        // The takeover by which each client knows, and how often each was taken over.
+        // The number of takeovers after which each client knows, and how often each lost its connection.
         let (mut known, mut lost) = ([None; 2], [0_u32; 2]);
         let mut late = 0;
         loop {
@@ -250,7 +250,7 @@ fn two_clients_with_one_identity_both_find_out_and_slow_down() {
 }
 
 #[test]
-fn a_token_that_grew_old_on_the_way_is_replaced_before_the_hub_sees_it() {
+fn a_token_that_aged_during_an_attempt_is_replaced_before_the_hub_sees_it() {
     for opened in [false, true] {
         let (mut core, now) = core(options());
         open(&mut core, now);
@@ -259,10 +259,10 @@ fn a_token_that_grew_old_on_the_way_is_replaced_before_the_hub_sees_it() {
         }
         assert!(core.on_token_old(now + seconds(1)));
         assert!(matches!(core.link(), Link::Opening(2)), "{:?}", core.link());
-        assert!(matches!(core.state, ConnectionState::Connecting) && core.ladder.attempt() == 0, "no failure");
+        assert!(matches!(core.state, ConnectionState::Connecting) && core.failures.attempt() == 0, "no failure");
     }
     let (mut core, now) = core(options());
-    assert!(!core.on_token_old(now), "the next attempt has one of its own anyway");
+    assert!(!core.on_token_old(now), "the next attempt signs its own token anyway");
 }
 
 #[test]
@@ -280,7 +280,7 @@ fn a_token_that_lives_no_longer_than_a_login_takes_is_not_replaced_for_ever() {
 }
 
 #[test]
-fn the_time_that_connecting_took_counts_as_life_of_the_token() {
+fn the_time_to_connect_counts_towards_the_age_of_the_token() {
     let (mut core, now) = core(options());
     for (age, least, most) in [(0, 2880, 3240), (1800, 1080, 1440), (3500, 360, 360)] {
         let life = Life { span: LIFE, age: seconds(age) };
@@ -290,7 +290,7 @@ fn the_time_that_connecting_took_counts_as_life_of_the_token() {
 }
 
 #[test]
-fn an_attempt_that_hangs_is_given_up_and_says_where_it_hung() {
+fn an_attempt_that_hangs_times_out_and_names_the_stage() {
     let (mut core, now) = core(options());
     open(&mut core, now);
     assert_eq!(core.next_deadline(), Some(now + seconds(30)));
@@ -306,7 +306,7 @@ fn an_attempt_that_hangs_is_given_up_and_says_where_it_hung() {
 }
 
 #[test]
-fn an_overdue_acknowledgement_reconnects_and_each_time_later() {
+fn an_overdue_acknowledgement_reconnects_after_a_doubling_time() {
     let (mut core, mut now) = core(options().send_deadline(None));
     core.enqueue(7, None);
     for timeout in [30, 60, 120, 240, 480, 600, 600] {
@@ -324,16 +324,16 @@ fn an_overdue_acknowledgement_reconnects_and_each_time_later() {
     connect(&mut core, now);
     sends(&mut core, now);
     core.on_done(now + seconds(31), tag(1));
-    assert_eq!(core.ack_timeout, seconds(600), "an answer that is late changes nothing");
+    assert_eq!(core.ack_timeout, seconds(600), "a late acknowledgement changes nothing");
     core.enqueue(8, None);
     sends(&mut core, now);
     core.on_done(now + seconds(1), tag(2));
-    assert_eq!(core.ack_timeout, seconds(30), "one that is on time does");
+    assert_eq!(core.ack_timeout, seconds(30), "one in time resets the limit");
     assert_eq!(outcomes(&mut core), [(7, "acknowledged"), (8, "acknowledged")]);
 }
 
 #[test]
-fn answers_to_later_messages_do_not_hide_one_that_never_comes() {
+fn later_acknowledgements_do_not_hide_a_missing_one() {
     let (mut core, now) = core(options());
     connect(&mut core, now);
     core.enqueue(0, None);
@@ -352,7 +352,7 @@ fn answers_to_later_messages_do_not_hide_one_that_never_comes() {
 }
 
 #[test]
-fn renewal_lets_answers_come_in_holds_new_messages_and_is_no_failure() {
+fn a_renewal_waits_for_acknowledgements_holds_new_messages_and_is_not_a_failure() {
     let (mut core, now) = core(options());
     connect(&mut core, now);
     core.enqueue(1, None);
@@ -367,16 +367,16 @@ fn renewal_lets_answers_come_in_holds_new_messages_and_is_no_failure() {
     assert_eq!(sends(&mut core, due), [], "nothing new leaves on the old connection");
     core.on_done(due, tag(1));
     assert!(matches!(core.link(), Link::Open(1)));
-    // The second one takes too long, and is sent again on the new connection.
+    // The second acknowledgement takes too long, so the message is sent again on the new connection.
     core.on_time(due + seconds(5));
-    assert!(matches!(core.link(), Link::Leaving(1)));
-    core.on_left(due + seconds(5));
+    assert!(matches!(core.link(), Link::Disconnecting(1)));
+    core.on_disconnected(due + seconds(5));
     assert!(matches!(core.link(), Link::Opening(2)) && matches!(core.state, ConnectionState::Renewing));
     core.on_opened(due + seconds(6), Some(FRESH));
     core.on_ready(due + seconds(6));
     assert!(matches!(core.state, ConnectionState::Connected));
     assert_eq!(sends(&mut core, due + seconds(6)), [(2, true), (3, false)]);
-    assert_eq!(core.ladder.attempt(), 0);
+    assert_eq!(core.failures.attempt(), 0);
     assert_eq!(outcomes(&mut core), [(1, "acknowledged")]);
 }
 
@@ -394,7 +394,7 @@ fn renewals_of_a_fleet_are_spread() {
 }
 
 #[test]
-fn a_connection_that_breaks_while_it_is_being_renewed_is_no_failure_either() {
+fn a_connection_that_breaks_during_a_renewal_is_not_a_failure() {
     let (mut core, now) = core(options());
     connect(&mut core, now);
     core.enqueue(1, None);
@@ -406,7 +406,7 @@ fn a_connection_that_breaks_while_it_is_being_renewed_is_no_failure_either() {
 }
 
 #[test]
-fn renewal_in_place_goes_on_sending() {
+fn a_renewal_in_place_continues_to_send() {
     let (mut core, now) = core(options());
     core.setup.renew_in_place = true;
     connect(&mut core, now);
@@ -422,7 +422,7 @@ fn renewal_in_place_goes_on_sending() {
 }
 
 #[test]
-fn closing_ends_at_once_when_nothing_is_open_and_waits_for_what_is() {
+fn closing_waits_only_for_unresolved_messages() {
     let (mut core, now) = core(options());
     core.close(now, now + seconds(5), CloseReason::Requested);
     assert_eq!((core.link(), core.next_deadline()), (Link::Ended, None));
@@ -432,9 +432,9 @@ fn closing_ends_at_once_when_nothing_is_open_and_waits_for_what_is() {
     core.enqueue(1, None);
     core.enqueue(2, None);
     core.close(now, now + seconds(5), CloseReason::Requested);
-    assert_eq!(sends(&mut core, now), [(1, false), (2, false)], "what is queued still leaves");
+    assert_eq!(sends(&mut core, now), [(1, false), (2, false)], "queued messages still leave");
     core.on_done(now, tag(1));
-    // A connection that breaks meanwhile is made anew.
+    // If the connection breaks meanwhile, the client reconnects.
     let at = lose(&mut core, now);
     connect(&mut core, at);
     assert_eq!(sends(&mut core, at), [(2, true)]);
@@ -446,7 +446,7 @@ fn closing_ends_at_once_when_nothing_is_open_and_waits_for_what_is() {
 }
 
 #[test]
-fn a_message_that_no_connection_takes_is_refused_and_blocks_nobody() {
+fn a_message_that_no_connection_can_carry_is_refused_and_blocks_no_other() {
     let (mut core, now) = core(options());
     connect(&mut core, now);
     core.enqueue(1, None);
@@ -468,8 +468,11 @@ fn a_message_past_its_deadline_is_not_sent_and_makes_room() {
     core.on_lost(now, closed());
     assert!(core.next_deadline() <= Some(now + seconds(1)));
     core.on_time(now + seconds(1));
-    let (message, outcome) = core.resolved().pop().expect("one is over");
-    assert!(matches!((message, outcome), (3, Outcome::NotSent(Cut::Deadline(Some(_))))), "says what was in the way");
+    let (message, outcome) = core.resolved().pop().expect("one message is resolved");
+    assert!(
+        matches!((message, outcome), (3, Outcome::NotSent(SendFailure::Deadline(Some(_))))),
+        "says why the client was not connected"
+    );
     assert_eq!(core.freed(), 1);
     core.on_time(now + seconds(2));
     assert_eq!(outcomes(&mut core), [(1, "not sent")]);

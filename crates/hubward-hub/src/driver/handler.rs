@@ -8,87 +8,97 @@ use hubward_proto::limits::METHOD_PAYLOAD_MAX;
 use hubward_transport::{CallId, Excerpt, one_line};
 use tokio::sync::mpsc;
 
-use crate::features::{Answer, Job, is_json_or_empty};
+use crate::features::{CallResponse, Job, is_json_or_empty};
 use crate::incoming::Incoming;
 use crate::method::{Outcome, error_body};
 
-/// Starts the task. It is never aborted: its handler may be the one that closes the client.
-pub(super) fn start(job: Job, deadline: Duration, answers: mpsc::Sender<Box<Answer>>, incoming: Arc<Incoming>) {
+/// Starts the task. The client never aborts it, since its handler may be the code that closes the client.
+pub(super) fn start(job: Job, deadline: Duration, responses: mpsc::Sender<Box<CallResponse>>, incoming: Arc<Incoming>) {
     let Job { handler, call, connection } = job;
-    let mut duty = Duty { id: call.id.clone(), method: call.name.clone(), connection, answers, incoming, answer: None };
-    // Also what the handler does before its first await happens in there, where it may panic.
+    let mut guard = ResponseGuard {
+        id: call.id.clone(),
+        method: call.name.clone(),
+        connection,
+        responses,
+        incoming,
+        response: None,
+    };
+    // The task also runs the handler's code before its first await, since that code may panic.
     tokio::spawn(async move {
         let work = handler(call);
         drop(handler);
         let outcome = tokio::time::timeout(deadline, work).await;
         match outcome {
-            Ok(outcome) => duty.judge(outcome),
-            Err(_) => duty.overdue(deadline),
+            Ok(outcome) => guard.set_outcome(outcome),
+            Err(_) => guard.set_timed_out(deadline),
         }
     });
 }
 
-/// The duty to answer a call, whatever happens to the task.
-struct Duty {
+/// Sends the response to a call when it is dropped, whatever happens to the task.
+struct ResponseGuard {
     id: CallId,
     method: String,
     connection: u64,
-    answers: mpsc::Sender<Box<Answer>>,
+    responses: mpsc::Sender<Box<CallResponse>>,
     incoming: Arc<Incoming>,
-    answer: Option<(i32, Bytes)>,
+    response: Option<(i32, Bytes)>,
 }
 
-impl Duty {
-    fn judge(&mut self, outcome: Outcome) {
+impl ResponseGuard {
+    fn set_outcome(&mut self, outcome: Outcome) {
         let method = Excerpt(&self.method);
         let failed = &self.incoming.warnings.failed_method;
         let (status, body) = match outcome {
             Ok(response) if response.body.len() > METHOD_PAYLOAD_MAX => {
                 let (size, limit) = (response.body.len(), METHOD_PAYLOAD_MAX);
-                failed.log(|| tracing::error!(%method, size, limit, "the response of a method is too large"));
+                failed.log(|| tracing::error!(%method, size, limit, "the response of a method handler is too large"));
                 (500, error_body("the response is too large"))
             }
             Ok(response) if !is_json_or_empty(&response.body) => {
-                failed.log(|| tracing::error!(%method, "the response of a method is not JSON"));
+                failed.log(|| tracing::error!(%method, "the response of a method handler is not JSON"));
                 (500, error_body("the response is not JSON"))
             }
-            Ok(response) => return self.answer = Some((response.status, response.body)),
+            Ok(response) => return self.response = Some((response.status, response.body)),
             Err(error) => {
-                // It may quote what the caller sent.
+                // The error may quote the caller's payload.
                 let text = || one_line(&error.to_string());
-                failed.log(|| tracing::warn!(%method, status = error.status(), error = text(), "a method failed"));
+                failed.log(
+                    || tracing::warn!(%method, status = error.status(), error = text(), "a method handler failed"),
+                );
                 (error.status(), error_body(error.message()))
             }
         };
         if status == 500 {
             self.incoming.counters.add(|it| it.methods_failed += 1);
         }
-        self.answer = Some((status, body));
+        self.response = Some((status, body));
     }
 
-    fn overdue(&mut self, deadline: Duration) {
+    fn set_timed_out(&mut self, deadline: Duration) {
         let method = Excerpt(&self.method);
         let overdue = &self.incoming.warnings.overdue_method;
-        overdue.log(|| tracing::warn!(%method, ?deadline, "a method takes too long"));
+        overdue.log(|| tracing::warn!(%method, ?deadline, "a method handler timed out"));
         self.incoming.counters.add(|it| it.methods_overdue += 1);
-        self.answer = Some((504, error_body("the method took too long")));
+        self.response = Some((504, error_body("the method took too long")));
     }
 }
 
-impl Drop for Duty {
+impl Drop for ResponseGuard {
     fn drop(&mut self) {
-        let (status, body) = self.answer.take().unwrap_or_else(|| {
-            // Otherwise the runtime shuts down, and nobody hears of it.
+        let (status, body) = self.response.take().unwrap_or_else(|| {
+            // Without a panic, the runtime is shutting down, and nothing needs to be logged.
             if std::thread::panicking() {
                 let method = Excerpt(&self.method);
-                self.incoming.warnings.failed_method.log(|| tracing::error!(%method, "a method panicked"));
+                self.incoming.warnings.failed_method.log(|| tracing::error!(%method, "a method handler panicked"));
                 self.incoming.counters.add(|it| it.methods_failed += 1);
             }
             (500, error_body("the method failed"))
         });
-        let answer = Answer { connection: self.connection, id: CallId(std::mem::take(&mut self.id.0)), status, body };
-        // There is a place for each task that works. If nobody takes it, the client has ended.
-        if self.answers.try_send(Box::new(answer)).is_err() {
+        let response =
+            CallResponse { connection: self.connection, id: CallId(std::mem::take(&mut self.id.0)), status, body };
+        // The channel has room for one response of each running task. If sending fails, the client has ended.
+        if self.responses.try_send(Box::new(response)).is_err() {
             self.incoming.counters.add(|it| it.methods_unanswered += 1);
         }
     }

@@ -1,4 +1,4 @@
-//! From credential to connection: one attempt, with a token made for it.
+//! From a credential to a connection: one attempt, with a token signed for it.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,39 +13,39 @@ use crate::core::Life;
 
 type Work<T> = Pin<Box<dyn Future<Output = Result<T, TransportError>> + Send>>;
 
-/// An attempt to get a connection.
+/// An attempt to open a connection.
 pub(super) type Attempt = Work<Box<dyn HubConnection>>;
 
-/// Tells the time of day; tests have one that can be set.
+/// Returns the time of day; tests use a clock that they can set.
 pub(crate) type WallClock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
 
-/// How old a token is. The monotonic clock stands still while the machine sleeps, and the wall clock
-/// can be set back: between two looks, the one that says more counts.
+/// The age of a token. The monotonic clock stops while the machine sleeps, and the wall clock can be set back:
+/// between two readings, the age grows by whichever clock advanced further.
 pub(super) struct Age {
     span: Duration,
     age: Duration,
-    looked: (Instant, SystemTime),
+    updated: (Instant, SystemTime),
 }
 
 impl Age {
-    /// A token that is made now.
+    /// A token that is signed now.
     pub(super) const fn new(span: Duration, now: Instant, wall: SystemTime) -> Self {
-        Self { span, age: Duration::ZERO, looked: (now, wall) }
+        Self { span, age: Duration::ZERO, updated: (now, wall) }
     }
 
-    /// Looks at both clocks; says whether the token is old. That is later than the core's own timer,
-    /// which comes first unless something happened to a clock.
-    pub(super) fn look(&mut self, now: Instant, wall: SystemTime) -> bool {
-        let (then, then_wall) = self.looked;
+    /// Reads both clocks and returns whether the token is old. That age is later than the core's own timer, so
+    /// the timer comes first unless a clock jumped or stopped.
+    pub(super) fn update(&mut self, now: Instant, wall: SystemTime) -> bool {
+        let (then, then_wall) = self.updated;
         let by_wall = wall.duration_since(then_wall).unwrap_or_default();
         self.age = self.age.saturating_add(now.saturating_duration_since(then).max(by_wall));
-        self.looked = (now, wall);
+        self.updated = (now, wall);
         self.age >= self.span.mul_f64(0.92)
     }
 
-    /// When it was looked at last.
-    pub(super) const fn looked(&self) -> Instant {
-        self.looked.0
+    /// When the clocks were last read.
+    pub(super) const fn updated(&self) -> Instant {
+        self.updated.0
     }
 
     pub(super) const fn life(&self) -> Life {
@@ -53,7 +53,7 @@ impl Age {
     }
 }
 
-/// Signs a fresh token, whatever was before, and opens a connection with it.
+/// Signs a new token and opens a connection with it.
 pub(super) fn attempt(
     transport: Arc<dyn HubTransport>,
     shared: Arc<Shared>,
@@ -77,9 +77,9 @@ async fn sign(
     Ok(credential.token(&login.identity.sas_resource(), expiry, None).await?)
 }
 
-/// A renewal in place: signing, then telling the hub.
+/// A renewal in place: signs a token, then sends it to the hub.
 pub(super) struct Renewal {
-    /// Of the new token.
+    /// The age of the new token.
     age: Age,
     step: Step,
 }
@@ -125,26 +125,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_ages_by_the_clock_that_says_more() {
-        // Seconds by the monotonic and the wall clock between two looks; old after 92 of 100.
-        for (looks, old, what) in [
+    fn a_token_ages_by_the_clock_that_advanced_further() {
+        // For each reading: seconds that the monotonic and the wall clock advanced. A token of 100 s is old
+        // after 92 s.
+        for (readings, old, what) in [
             (&[(91, 91)][..], false, "both run"),
             (&[(92, 92)], true, "both run"),
             (&[(1, 92)], true, "the machine slept"),
             (&[(1, 10_000_000)], true, "the clock was set forward"),
             (&[(1, -7200), (90, 90)], false, "the clock was set back"),
-            (&[(1, -7200), (91, 91)], true, "the clock was set back, and is not waited for"),
+            (&[(1, -7200), (91, 91)], true, "the clock was set back, and the token ages nevertheless"),
             (&[(1, -7200), (1, 91)], true, "the clock was set back, then the machine slept"),
             (&[(50, 0), (42, 0)], true, "the clock stands still"),
         ] {
             let (start, start_wall) = (Instant::now(), SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000));
             let mut age = Age::new(Duration::from_secs(100), start, start_wall);
             let (mut now, mut wall, mut found) = (start, start_wall, false);
-            for &(by, by_wall) in looks {
+            for &(by, by_wall) in readings {
                 now += Duration::from_secs(by);
                 let shift = Duration::from_secs(i64::unsigned_abs(by_wall));
                 wall = if by_wall < 0 { wall - shift } else { wall + shift };
-                found = age.look(now, wall);
+                found = age.update(now, wall);
             }
             assert_eq!(found, old, "{what}");
         }

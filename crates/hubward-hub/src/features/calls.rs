@@ -1,5 +1,5 @@
-//! Calls of direct methods: who works on them, how many at a time, and which answers still have a
-//! connection to go to.
+//! Calls of direct methods: their handlers, how many run at a time, and which responses still have a
+//! connection.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -12,17 +12,17 @@ use serde::de::IgnoredAny;
 use crate::incoming::Incoming;
 use crate::method::{Handler, error_body};
 
-/// A call that a handler is to work on.
+/// A call for a handler to work on.
 pub(crate) struct Job {
     pub(crate) handler: Handler,
     pub(crate) call: Call,
-    /// The connection it came over, by the number of its attempt.
+    /// The number of the attempt whose connection delivered the call.
     pub(crate) connection: u64,
 }
 
-/// What a handler's task says, exactly once for each job.
+/// The response of a handler's task; each job sends exactly one.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Answer {
+pub(crate) struct CallResponse {
     pub(crate) connection: u64,
     pub(crate) id: CallId,
     pub(crate) status: i32,
@@ -33,11 +33,11 @@ pub(crate) struct Answer {
 #[derive(Debug)]
 pub(crate) struct Calls {
     incoming: Arc<Incoming>,
-    /// Handlers that may work at a time.
+    /// Maximum number of running handlers.
     limit: usize,
-    /// Handlers at work, whatever connection their calls came over.
+    /// Number of running handlers, for calls of any connection.
     working: usize,
-    /// Those of the connection that is up.
+    /// Number of running handlers for calls of the connection that is up.
     open: usize,
     jobs: Vec<Job>,
     replies: VecDeque<Reply>,
@@ -48,16 +48,16 @@ impl Calls {
         Self { incoming, limit, working: 0, open: 0, jobs: Vec::new(), replies: VecDeque::new() }
     }
 
-    /// The connection is over, and with it every call that came over it.
+    /// The connection has ended, and the calls that came over it cannot be answered any more.
     pub(crate) fn on_lost(&mut self) {
         self.open = 0;
         let lost = self.replies.drain(..).len() as u64;
         self.incoming.counters.add(|it| it.methods_unanswered += lost);
     }
 
-    /// Takes a call from the connection that is up.
+    /// Accepts a call from the connection that is up.
     pub(crate) fn on_call(&mut self, up: Option<u64>, call: Call) {
-        // Only a connection that is up tells anything.
+        // Only a connection that is up delivers calls.
         let Some(connection) = up else { return };
         let counters = &self.incoming.counters;
         let (status, why) = if let Some(handler) = self.incoming.handler(&call.name) {
@@ -78,63 +78,63 @@ impl Calls {
             (404, "there is no such method")
         };
         self.incoming.warnings.refused_call.log(|| {
-            tracing::warn!(method = %Excerpt(&call.name), status, why, "a call of a method is refused");
+            tracing::warn!(method = %Excerpt(&call.name), status, why, "refused a method call");
         });
         self.replies.push_back(Reply::Method { call: call.id, status, body: error_body(why) });
     }
 
-    /// Takes a call, from the connection that is up, of which nothing but its id can be read.
+    /// Answers a call, from the connection that is up, of which only the id can be read.
     pub(crate) fn on_unreadable(&mut self, call: CallId) {
         let (status, why) = (400, "the name of the method cannot be read");
         self.incoming.counters.add(|it| it.methods_invalid += 1);
         let warnings = &self.incoming.warnings;
-        warnings.refused_call.log(|| tracing::warn!(status, why, "a call of a method is refused"));
+        warnings.refused_call.log(|| tracing::warn!(status, why, "refused a method call"));
         self.replies.push_back(Reply::Method { call, status, body: error_body(why) });
     }
 
-    /// Jobs to be begun; the caller empties it.
+    /// Jobs to start; the caller empties the list.
     pub(crate) const fn jobs(&mut self) -> &mut Vec<Job> {
         &mut self.jobs
     }
 
-    /// A job is done. Its answer goes out only over the connection that it came over.
-    pub(crate) fn on_answer(&mut self, up: Option<u64>, answer: Answer) {
+    /// A job is done. Its response leaves only over the connection that the call came over.
+    pub(crate) fn on_response(&mut self, up: Option<u64>, response: CallResponse) {
         self.working = self.working.saturating_sub(1);
-        if up == Some(answer.connection) {
+        if up == Some(response.connection) {
             self.open = self.open.saturating_sub(1);
-            self.replies.push_back(Reply::Method { call: answer.id, status: answer.status, body: answer.body });
+            self.replies.push_back(Reply::Method { call: response.id, status: response.status, body: response.body });
         } else {
-            tracing::debug!(id = %Excerpt(&answer.id.0), "the answer of a method has no connection to go to");
+            tracing::debug!(id = %Excerpt(&response.id.0), "cannot send a method response: its connection has ended");
             self.incoming.counters.add(|it| it.methods_unanswered += 1);
         }
     }
 
-    /// The next answer for the connection.
+    /// Returns the next response for the connection.
     pub(crate) fn next(&mut self) -> Option<Reply> {
         self.replies.pop_front()
     }
 
-    /// The connection took what [`Calls::next`] handed out, or did not.
+    /// Reports whether the connection accepted the response that [`Calls::next`] returned.
     pub(crate) fn on_reply(&self, taken: bool) {
         if !taken {
             self.incoming.counters.add(|it| it.methods_unanswered += 1);
         }
     }
 
-    /// Whether no call of this connection waits for its answer.
+    /// Whether every call of this connection is answered.
     pub(crate) fn is_idle(&self) -> bool {
         self.open == 0 && self.is_flushed()
     }
 
-    /// Whether every answer that was given is on the connection.
+    /// Whether the connection has every response that was given.
     pub(crate) fn is_flushed(&self) -> bool {
         self.replies.is_empty()
     }
 }
 
-/// Whether a payload is what a hub may send and what it takes.
+/// Whether a payload is one that a hub sends or accepts.
 pub(crate) fn is_json_or_empty(payload: &[u8]) -> bool {
-    // What is ignored is not checked for being UTF-8.
+    // `IgnoredAny` does not check that strings are UTF-8.
     payload.is_empty() || std::str::from_utf8(payload).is_ok_and(|it| serde_json::from_str::<IgnoredAny>(it).is_ok())
 }
 
@@ -152,7 +152,7 @@ mod tests {
     use fastrand::Rng;
 
     fn calls(limit: usize) -> (Calls, Arc<Incoming>) {
-        let (incoming, _nudges) = Incoming::new(&HubOptions::default(), true);
+        let (incoming, _task_wakes) = Incoming::new(&HubOptions::default(), true);
         incoming.serve(Some("known".into()), Arc::new(|_| Box::pin(async { Ok(MethodResponse::new(200)) })));
         (Calls::new(incoming.clone(), limit), incoming)
     }
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_handler_sees_is_answered_at_once() {
+    fn a_call_without_a_handler_is_answered_at_once() {
         let (mut calls, incoming) = calls(1);
         for (name, body, status) in [
             ("unknown", "{}", Some((404, "there is no such method"))),
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_whose_name_cannot_be_read_is_answered_whoever_serves_the_rest() {
+    fn a_call_with_an_unreadable_name_is_answered_without_calling_a_handler() {
         let (mut calls, incoming) = calls(1);
         incoming.serve(None, Arc::new(|_| Box::pin(async { Ok(MethodResponse::new(200)) })));
         calls.on_unreadable(CallId("a=/b".into()));
@@ -222,25 +222,25 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_goes_out_over_the_connection_of_its_call_or_not_at_all() {
+    fn a_response_leaves_only_over_the_connection_of_its_call() {
         let (mut calls, incoming) = calls(2);
-        let answer = |connection| Answer { connection, id: CallId("1".into()), status: 200, body: Bytes::new() };
+        let answer = |connection| CallResponse { connection, id: CallId("1".into()), status: 200, body: Bytes::new() };
         calls.on_call(Some(1), call("known", "1", b""));
         calls.on_call(None, call("known", "1", b""));
-        assert_eq!(calls.jobs().drain(..).map(|it| it.connection).collect::<Vec<_>>(), [1], "nothing is up");
+        assert_eq!(calls.jobs().drain(..).map(|it| it.connection).collect::<Vec<_>>(), [1], "no connection is up");
         calls.on_lost();
-        assert!(calls.is_idle(), "nothing of a connection that is over");
+        assert!(calls.is_idle(), "calls of an ended connection do not count");
         calls.on_call(Some(2), call("known", "1", b""));
-        calls.on_answer(Some(2), answer(1));
+        calls.on_response(Some(2), answer(1));
         assert_eq!((reply(&mut calls), calls.is_idle()), (None, false));
-        calls.on_answer(Some(2), answer(2));
+        calls.on_response(Some(2), answer(2));
         assert!(!calls.is_flushed());
         assert_eq!((reply(&mut calls), calls.is_idle()), (Some(("1".into(), 200, String::new())), true));
         calls.on_reply(true);
         assert_eq!(incoming.counters.snapshot(), HubCounts { methods_unanswered: 1, ..HubCounts::default() });
     }
 
-    /// Calls, answers, ends of connections and replies in any order.
+    /// Calls, responses, ends of connections and replies in random order.
     #[test]
     fn each_call_is_answered_once_on_its_own_connection_or_counted() {
         for seed in 0..500 {
@@ -270,7 +270,8 @@ mod tests {
                     }
                     6 | 7 if !working.is_empty() => {
                         let Job { call, connection, .. } = working.swap_remove(rng.usize(..working.len()));
-                        calls.on_answer(up, Answer { connection, id: call.id, status: 200, body: Bytes::new() });
+                        calls
+                            .on_response(up, CallResponse { connection, id: call.id, status: 200, body: Bytes::new() });
                     }
                     _ if up.is_some() => {
                         if let Some((id, ..)) = reply(&mut calls) {

@@ -1,8 +1,8 @@
-//! Received messages: waiting to be taken, in the program's hands, or on their way back as settled.
-//! Nothing here waits; who does is woken by the caller, outside of any lock.
+//! Received messages: waiting for the program, held by the program, or settled and waiting for the connection.
+//! Nothing here blocks; the caller wakes the waiting tasks after it has released the lock.
 //!
-//! Everything is bounded in bytes: what waits by [`RECEIVE_BYTES`], and together with what the program
-//! holds by [`HELD_BYTES`].
+//! Everything is bounded in bytes: waiting messages by [`RECEIVE_BYTES`], and waiting and held messages
+//! together by [`HELD_BYTES`].
 
 use std::collections::{BTreeMap, VecDeque};
 use std::task::Waker;
@@ -13,79 +13,77 @@ use tokio::sync::oneshot;
 use crate::counts::Counters;
 use crate::{CloseReason, SettleError};
 
-/// Bytes of messages that may wait to be taken. A hub's full queue for a device, 50 messages of
-/// 64 KB, fits.
+/// Maximum number of bytes of waiting messages. A hub's full queue for a device, 50 messages of 64 KB, fits.
 pub(crate) const RECEIVE_BYTES: usize = 4 * 1024 * 1024;
 
-/// Most bytes of messages that wait or that the program holds: five times as much as a hub keeps for a
-/// device.
+/// Maximum number of bytes of messages that wait or that the program holds: five times as much as a hub keeps
+/// for a device.
 ///
-/// The client leaves further messages with the hub, which delivers them again, also on this connection: no
-/// message is lost, and the connection lives on. If the client stopped reading instead, it would also miss
+/// The client does not acknowledge further messages, so the hub delivers them again, also on this connection:
+/// no message is lost, and the connection continues. If the client stopped reading instead, it would also miss
 /// the acknowledgements of telemetry.
 pub(crate) const HELD_BYTES: usize = 16 * 1024 * 1024;
 
-/// The messages of one connection: a device's from the cloud, or a module's from other modules.
+/// The messages of one client: a device's from the cloud, or a module's from other modules.
 #[derive(Debug)]
 pub(crate) struct MessageInbox {
-    /// Messages that may wait.
+    /// Maximum number of waiting messages.
     limit: usize,
-    /// The connection that is up, by the number of its attempt. Everything that is to be settled came
-    /// over it.
+    /// The number of the attempt whose connection is up. Every message that can be settled came over it.
     up: Option<u64>,
     waiting: VecDeque<Delivery>,
     waiting_bytes: usize,
-    /// Taken, to be settled, and not settled yet.
-    in_hands: usize,
-    /// Bytes of the messages that were taken and not given back, whatever connection they came over.
+    /// Messages that the program took and has not settled yet.
+    unsettled: usize,
+    /// Bytes of the messages that the program took and has not dropped, whatever connection they came over.
     held_bytes: usize,
-    /// What the connection is to be given. Bounded by what came.
-    back: VecDeque<Back>,
-    /// The settlement that the connection is being given.
-    leaving: Option<Leaving>,
-    /// What came over this connection, the oldest first, and whether it is completed; without what has
-    /// left for the hub. `None` where no message waits for another.
-    line: Option<BTreeMap<Lock, bool>>,
+    /// Settlements that wait for the connection. Bounded by the number of received messages.
+    settlements: VecDeque<Settlement>,
+    /// The settlement that the connection is accepting.
+    settling: Option<Settling>,
+    /// The messages of this connection that the hub has not seen acknowledged, oldest first, and whether each
+    /// is completed. `None` if acknowledgements need no order.
+    ack_order: Option<BTreeMap<Lock, bool>>,
     has_receiver: bool,
     waker: Option<Waker>,
     ended: Option<CloseReason>,
-    left_warning: WarningLimit,
+    full_warning: WarningLimit,
     lost_warning: WarningLimit,
 }
 
-/// Where a program hears what became of its settlement.
-type Told = oneshot::Sender<Result<(), Unsettled>>;
+/// Sends the result of a settlement to the program.
+type SettleSender = oneshot::Sender<Result<(), Unsettled>>;
 
 #[derive(Debug)]
-enum Back {
+enum Settlement {
     Settled {
         lock: Lock,
         verdict: Verdict,
-        told: Told,
+        sender: SettleSender,
     },
-    /// Nobody has it any more.
-    Left(Lock),
+    /// The program dropped the message, or the client never queued it.
+    Released(Lock),
 }
 
 #[derive(Debug)]
-struct Leaving {
+struct Settling {
     lock: Lock,
-    told: Told,
+    sender: SettleSender,
 }
 
-/// What is to be told once the inbox is not locked any more: whoever hears it may do anything.
+/// Wake-ups to deliver after the lock on the inbox is released: a woken task may run any code.
 #[derive(Debug, Default)]
-#[must_use = "somebody waits for it"]
-pub(crate) struct Tidings {
-    settled: Vec<(Told, Result<(), Unsettled>)>,
+#[must_use = "tasks wait for these wake-ups"]
+pub(crate) struct WakeUps {
+    settled: Vec<(SettleSender, Result<(), Unsettled>)>,
     receiver: Option<Waker>,
 }
 
-impl Tidings {
-    pub(crate) fn tell(self) {
-        for (told, what) in self.settled {
-            // Nobody has to wait for it.
-            let _unheard = told.send(what);
+impl WakeUps {
+    pub(crate) fn send(self) {
+        for (sender, what) in self.settled {
+            // The program may have stopped waiting for the result.
+            let _unawaited = sender.send(what);
         }
         if let Some(receiver) = self.receiver {
             receiver.wake();
@@ -96,7 +94,7 @@ impl Tidings {
 /// Why a message could not be settled.
 #[derive(Debug, Clone)]
 pub(crate) enum Unsettled {
-    /// Its connection is over.
+    /// The connection has ended.
     Stale,
     /// The client has ended.
     Closed(CloseReason),
@@ -111,72 +109,70 @@ impl From<Unsettled> for SettleError {
     }
 }
 
-/// A message in the program's hands.
+/// A message that the program has taken.
 #[derive(Debug)]
 pub(crate) struct Taken {
     pub(crate) connection: u64,
-    /// To be given back by [`MessageInbox::release`].
+    /// The size to pass to [`MessageInbox::release_bytes`].
     pub(crate) bytes: usize,
     pub(crate) delivery: Delivery,
 }
 
 impl MessageInbox {
-    /// With the number of messages that may wait, and whether settlements reach the hub [in the order
-    /// of arrival](hubward_transport::Abilities::settles_in_order).
+    /// `limit` is the maximum number of waiting messages. `in_order` says that settlements reach the hub [in
+    /// the order of arrival](hubward_transport::Abilities::settles_in_order).
     pub(crate) fn new(limit: usize, in_order: bool) -> Self {
         Self {
             limit,
             up: None,
             waiting: VecDeque::new(),
             waiting_bytes: 0,
-            in_hands: 0,
+            unsettled: 0,
             held_bytes: 0,
-            back: VecDeque::new(),
-            leaving: None,
-            line: in_order.then(BTreeMap::new),
+            settlements: VecDeque::new(),
+            settling: None,
+            ack_order: in_order.then(BTreeMap::new),
             has_receiver: false,
             waker: None,
             ended: None,
-            left_warning: WarningLimit::new("more messages came than may wait, or be held"),
-            lost_warning: WarningLimit::new("a message is lost, since it came with QoS 0"),
+            full_warning: WarningLimit::new("the receive queue is full"),
+            lost_warning: WarningLimit::new("the receive queue is full; a message is lost, since it came with QoS 0"),
         }
     }
 
-    // What the task tells.
+    // Events that the task reports.
 
     pub(crate) const fn on_ready(&mut self, connection: u64) {
         self.up = Some(connection);
     }
 
-    /// The connection is over: the hub delivers again what was not acknowledged on it. What it does
-    /// not deliver again stays.
-    pub(crate) fn on_lost(&mut self, counters: &Counters) -> Tidings {
+    /// The connection has ended: the hub delivers its unacknowledged messages again. Messages that the hub does
+    /// not deliver again stay.
+    pub(crate) fn on_lost(&mut self, counters: &Counters) -> WakeUps {
         self.clear(&Unsettled::Stale, counters)
     }
 
-    /// Takes a message from the connection that is up. Who receives is to be woken.
+    /// Accepts a message from the connection that is up. The caller wakes the returned receiver.
     pub(crate) fn on_message(&mut self, delivery: Delivery, counters: &Counters) -> Option<Waker> {
         let size = size(&delivery.message);
-        // One that is alone always fits.
+        // A single message always fits.
         let fits = self.waiting.len() < self.limit
             && (self.waiting.is_empty() || self.waiting_bytes + size <= RECEIVE_BYTES)
             && (self.held_bytes == 0 || self.held_bytes + self.waiting_bytes + size <= HELD_BYTES);
-        if let (Some(line), Some(lock)) = (&mut self.line, delivery.lock) {
-            line.insert(lock, false);
+        if let (Some(order), Some(lock)) = (&mut self.ack_order, delivery.lock) {
+            order.insert(lock, false);
         }
         if !fits || self.up.is_none() {
             if let Some(lock) = delivery.lock {
-                self.back.extend(self.up.is_some().then_some(Back::Left(lock)));
+                self.settlements.extend(self.up.is_some().then_some(Settlement::Released(lock)));
                 counters.add(|it| it.messages_left += 1);
-                self.left_warning.log(|| {
-                    tracing::warn!("more messages came than may wait, or be held; the hub delivers this one again");
+                self.full_warning.log(|| {
+                    tracing::warn!("the receive queue is full; the hub will deliver this message again");
                 });
             } else {
                 counters.add(|it| it.messages_lost += 1);
                 self.lost_warning.log(|| {
-                    tracing::warn!(
-                        "more messages came than may wait, or be held; this one is lost, since it came with QoS 0"
-                    );
+                    tracing::warn!("the receive queue is full; this message is lost, since it came with QoS 0");
                 });
             }
             return None;
@@ -186,91 +182,91 @@ impl MessageInbox {
         self.waker.take()
     }
 
-    /// The next settlement for the connection; [`MessageInbox::on_reply`] says whether it took it.
+    /// Returns the next settlement for the connection; the driver then calls [`MessageInbox::on_reply`].
     pub(crate) fn next(&mut self) -> Option<Reply> {
-        Some(match self.back.pop_front()? {
-            Back::Settled { lock, verdict, told } => {
-                self.leaving = Some(Leaving { lock, told });
+        Some(match self.settlements.pop_front()? {
+            Settlement::Settled { lock, verdict, sender } => {
+                self.settling = Some(Settling { lock, sender });
                 Reply::Settle { lock, verdict }
             }
-            Back::Left(lock) => Reply::Leave { lock },
+            Settlement::Released(lock) => Reply::Leave { lock },
         })
     }
 
-    /// The connection took what [`MessageInbox::next`] handed out, or did not.
-    pub(crate) fn on_reply(&mut self, taken: bool, counters: &Counters) -> Tidings {
-        // Nobody waits for what was left.
-        let Some(Leaving { lock, told }) = self.leaving.take() else { return Tidings::default() };
+    /// Reports whether the connection accepted the settlement that [`MessageInbox::next`] returned.
+    pub(crate) fn on_reply(&mut self, taken: bool, counters: &Counters) -> WakeUps {
+        // No caller waits for the result of a released message.
+        let Some(Settling { lock, sender }) = self.settling.take() else { return WakeUps::default() };
         if taken {
             self.completed(lock);
         } else {
             counters.add(|it| it.messages_stale += 1);
         }
         let what = if taken { Ok(()) } else { Err(Unsettled::Stale) };
-        Tidings { settled: vec![(told, what)], receiver: None }
+        WakeUps { settled: vec![(sender, what)], receiver: None }
     }
 
-    /// Takes out of the line what reaches the hub now.
+    /// Marks a message as completed and removes those whose acknowledgements can now reach the hub.
     fn completed(&mut self, lock: Lock) {
-        let Some(line) = &mut self.line else { return };
-        if let Some(completed) = line.get_mut(&lock) {
+        let Some(order) = &mut self.ack_order else { return };
+        if let Some(completed) = order.get_mut(&lock) {
             *completed = true;
         }
-        while line.first_entry().is_some_and(|it| *it.get()) {
-            line.pop_first();
+        while order.first_entry().is_some_and(|it| *it.get()) {
+            order.pop_first();
         }
     }
 
-    /// Whether no message is in the program's hands, or on its way back.
+    /// Whether the program holds no message, and no settlement waits for the connection.
     pub(crate) fn is_idle(&self) -> bool {
-        self.in_hands == 0 && self.is_flushed()
+        self.unsettled == 0 && self.is_flushed()
     }
 
-    /// Whether every settlement is on the connection.
+    /// Whether the connection has every settlement.
     pub(crate) fn is_flushed(&self) -> bool {
-        self.back.is_empty()
+        self.settlements.is_empty()
     }
 
     /// The client has ended.
-    pub(crate) fn end(&mut self, reason: &CloseReason, counters: &Counters) -> Tidings {
-        let mut tidings = self.clear(&Unsettled::Closed(reason.clone()), counters);
+    pub(crate) fn end(&mut self, reason: &CloseReason, counters: &Counters) -> WakeUps {
+        let mut wake_ups = self.clear(&Unsettled::Closed(reason.clone()), counters);
         let lost = self.waiting.drain(..).len() as u64;
         self.waiting_bytes = 0;
         counters.add(|it| it.messages_lost += lost);
         self.ended.get_or_insert_with(|| reason.clone());
-        tidings.receiver = self.waker.take();
-        self.left_warning.finish();
+        wake_ups.receiver = self.waker.take();
+        self.full_warning.finish();
         self.lost_warning.finish();
-        tidings
+        wake_ups
     }
 
-    // What the program does.
+    // Calls of the program.
 
-    /// Whether the place of the receiver was free; it is taken now.
+    /// Registers the receiver; returns false if there is one already.
     pub(crate) const fn attach(&mut self) -> bool {
         !std::mem::replace(&mut self.has_receiver, true)
     }
 
-    /// The receiver is gone; what it has not taken waits for the next one.
+    /// The receiver is dropped; messages that it has not taken wait for the next one.
     pub(crate) fn detach(&mut self) -> Option<Waker> {
         self.has_receiver = false;
         self.waker.take()
     }
 
-    /// The next message.
+    /// Takes the next message.
     pub(crate) fn take(&mut self) -> Option<Taken> {
         let delivery = self.waiting.pop_front()?;
-        // Without a connection there is nothing here that could be settled.
+        // Without a connection, every waiting message is one that needs no settlement.
         let connection = self.up.unwrap_or_default();
         let bytes = size(&delivery.message);
         self.waiting_bytes -= bytes;
         self.held_bytes += bytes;
-        self.in_hands += usize::from(delivery.lock.is_some());
+        self.unsettled += usize::from(delivery.lock.is_some());
         Some(Taken { connection, bytes, delivery })
     }
 
-    /// The next message, or why there will be none; `None` if the receiver is to be woken later.
-    /// Gives back the waker that it replaces.
+    /// Takes the next message, or returns why no more will come; `None` if the receiver has to wait. Also
+    /// returns the waker that it replaces.
     pub(crate) fn take_or_wait(&mut self, waker: &Waker) -> (Option<Result<Taken, CloseReason>>, Option<Waker>) {
         if let Some(taken) = self.take() {
             return (Some(Ok(taken)), None);
@@ -282,7 +278,7 @@ impl MessageInbox {
         (None, if known { None } else { self.waker.replace(waker.clone()) })
     }
 
-    /// Settles a message that came over `connection`; the connection gets it next.
+    /// Settles a message that came over `connection`; the connection gets the settlement next.
     pub(crate) fn settle(
         &mut self,
         connection: u64,
@@ -298,36 +294,36 @@ impl MessageInbox {
             counters.add(|it| it.messages_stale += 1);
             return Err(Unsettled::Stale);
         }
-        self.in_hands -= 1;
-        let (told, hears) = oneshot::channel();
-        self.back.push_back(Back::Settled { lock, verdict, told });
-        Ok(hears)
+        self.unsettled -= 1;
+        let (sender, receiver) = oneshot::channel();
+        self.settlements.push_back(Settlement::Settled { lock, verdict, sender });
+        Ok(receiver)
     }
 
-    /// The program has dropped a message that it took.
-    pub(crate) const fn release(&mut self, bytes: usize) {
+    /// The program dropped a message: frees its bytes.
+    pub(crate) const fn release_bytes(&mut self, bytes: usize) {
         self.held_bytes = self.held_bytes.saturating_sub(bytes);
     }
 
     /// The program dropped a message without settling it.
-    pub(crate) fn leave(&mut self, connection: u64, lock: Lock, counters: &Counters) {
+    pub(crate) fn drop_unsettled(&mut self, connection: u64, lock: Lock, counters: &Counters) {
         counters.add(|it| it.messages_unsettled += 1);
         if self.up == Some(connection) {
-            self.in_hands -= 1;
-            self.back.push_back(Back::Left(lock));
+            self.unsettled -= 1;
+            self.settlements.push_back(Settlement::Released(lock));
         }
     }
 
-    fn clear(&mut self, why: &Unsettled, counters: &Counters) -> Tidings {
+    fn clear(&mut self, why: &Unsettled, counters: &Counters) -> WakeUps {
         self.up = None;
-        self.in_hands = 0;
+        self.unsettled = 0;
         let waited = self.waiting.len();
         self.waiting.retain(|it| it.lock.is_none());
         self.waiting_bytes = self.waiting.iter().map(|it| size(&it.message)).sum();
-        let held_back = self.line.iter_mut().flat_map(std::mem::take).filter(|(_, completed)| *completed).count();
-        let stale = self.back.drain(..).filter_map(|it| match it {
-            Back::Settled { told, .. } => Some((told, Err(why.clone()))),
-            Back::Left(_) => None,
+        let held_back = self.ack_order.iter_mut().flat_map(std::mem::take).filter(|(_, completed)| *completed).count();
+        let stale = self.settlements.drain(..).filter_map(|it| match it {
+            Settlement::Settled { sender, .. } => Some((sender, Err(why.clone()))),
+            Settlement::Released(_) => None,
         });
         let settled: Vec<_> = stale.collect();
         counters.add(|it| {
@@ -335,11 +331,11 @@ impl MessageInbox {
             it.messages_stale += settled.len() as u64;
             it.messages_held_back += held_back as u64;
         });
-        Tidings { settled, receiver: None }
+        WakeUps { settled, receiver: None }
     }
 }
 
-/// What a waiting message takes up.
+/// The memory that a waiting message takes.
 fn size(message: &IncomingMessage) -> usize {
     let bag = message.bag.iter().map(|(name, value)| name.len() + value.map_or(0, str::len));
     size_of::<Delivery>() + message.body.len() + bag.sum::<usize>() + message.input.as_ref().map_or(0, String::len)
@@ -351,7 +347,7 @@ mod tests {
     use fastrand::Rng;
     use hubward_proto::hub::PropertyBag;
 
-    /// Bodies are parts of it: making them costs nothing.
+    /// The bodies of test messages are slices of it, so they cost nothing.
     static BODY: [u8; 2 * RECEIVE_BYTES] = [0; 2 * RECEIVE_BYTES];
 
     fn delivery(lock: Option<u64>, bytes: usize) -> Delivery {
@@ -359,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_is_bounded_by_count_and_by_bytes() {
+    fn waiting_messages_are_bounded_by_count_and_by_bytes() {
         let counters = Counters::default();
         let quarter = RECEIVE_BYTES / 4;
         for (limit, sizes, kept) in [
@@ -375,22 +371,22 @@ mod tests {
                 let before = counters.snapshot();
                 for (number, size) in (0..).zip(&sizes) {
                     let delivery = delivery(lock.map(|it| it + number), *size);
-                    assert!(inbox.on_message(delivery, &counters).is_none(), "nobody waits");
+                    assert!(inbox.on_message(delivery, &counters).is_none(), "no receiver waits");
                 }
                 assert_eq!(inbox.waiting.len(), kept, "{limit} {sizes:?}");
                 let (after, over) = (counters.snapshot(), (sizes.len() - kept) as u64);
                 let more = (after.messages_left - before.messages_left, after.messages_lost - before.messages_lost);
                 assert_eq!(more, if lock.is_some() { (over, 0) } else { (0, over) }, "{limit} {sizes:?}");
-                // The connection is told, so that they can come again.
+                // The connection learns of the refused messages, so that the hub can deliver them again.
                 let mut left = Vec::new();
                 while let Some(reply) = inbox.next() {
                     let Reply::Leave { lock } = reply else { panic!("{reply:?}") };
-                    inbox.on_reply(true, &counters).tell();
+                    inbox.on_reply(true, &counters).send();
                     left.push(lock);
                 }
                 assert_eq!(left.len() as u64, lock.map_or(0, |_| over), "{limit} {sizes:?}");
                 while let Some(Taken { delivery, bytes, .. }) = inbox.take() {
-                    inbox.release(bytes);
+                    inbox.release_bytes(bytes);
                     assert!(delivery.lock.is_none_or(|it| !left.contains(&it)), "{limit} {sizes:?}");
                 }
                 assert_eq!(inbox.waiting_bytes, 0);
@@ -399,7 +395,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_program_holds_is_bounded_in_bytes_across_connections() {
+    fn held_messages_are_bounded_in_bytes_across_connections() {
         let counters = Counters::default();
         let mut inbox = MessageInbox::new(64, true);
         let (bytes, mut held) = (RECEIVE_BYTES / 8, Vec::new());
@@ -409,26 +405,26 @@ mod tests {
                 let _nobody = inbox.on_message(delivery(Some(lock), bytes), &counters);
                 held.extend(inbox.take());
             }
-            inbox.on_lost(&counters).tell();
+            inbox.on_lost(&counters).send();
             assert_eq!(held.len(), HELD_BYTES / bytes - 1, "connection {connection}, each a little more than its body");
         }
         assert_eq!(counters.snapshot().messages_left, 4 * 64 - held.len() as u64);
-        // Each that is dropped makes room for another one.
+        // Each dropped message makes room for another one.
         inbox.on_ready(5);
         let _nobody = inbox.on_message(delivery(Some(1), bytes), &counters);
         assert!(inbox.take().is_none());
-        inbox.release(held.pop().expect("some").bytes);
+        inbox.release_bytes(held.pop().expect("some").bytes);
         let _nobody = inbox.on_message(delivery(Some(2), bytes), &counters);
-        let taken = inbox.take().expect("there is room");
-        inbox.release(taken.bytes);
-        held.drain(..).for_each(|it| inbox.release(it.bytes));
+        let taken = inbox.take().expect("the message fits");
+        inbox.release_bytes(taken.bytes);
+        held.drain(..).for_each(|it| inbox.release_bytes(it.bytes));
         assert_eq!((inbox.held_bytes, inbox.waiting_bytes), (0, 0));
-        // One that is larger than the bound fits alone, in no other way.
+        // A message larger than the bound fits only if it is alone.
         let huge = delivery(Some(3), RECEIVE_BYTES * 2);
         let _nobody = inbox.on_message(huge.clone(), &counters);
         let taken = inbox.take().expect("alone");
         assert!(taken.bytes > RECEIVE_BYTES * 2);
-        // Without a lock it counts as well: a program may keep it just as long.
+        // A message without a lock counts as well: a program may keep it just as long.
         for _ in 0..64 {
             let _nobody = inbox.on_message(delivery(None, bytes), &counters);
             let _held = inbox.take();
@@ -437,14 +433,14 @@ mod tests {
     }
 
     #[test]
-    fn what_the_hub_does_not_deliver_again_waits_for_its_reader_across_connections() {
+    fn messages_that_the_hub_does_not_deliver_again_wait_across_connections() {
         let counters = Counters::default();
         let mut inbox = MessageInbox::new(9, true);
         inbox.on_ready(1);
         for (lock, bytes) in [(None, 1), (Some(1), 2), (None, 3), (Some(2), 4), (None, 5)] {
             let _nobody = inbox.on_message(delivery(lock, bytes), &counters);
         }
-        inbox.on_lost(&counters).tell();
+        inbox.on_lost(&counters).send();
         let taken = |inbox: &mut MessageInbox| {
             let Taken { delivery, .. } = inbox.take()?;
             Some((delivery.lock, delivery.message.body.len()))
@@ -453,15 +449,15 @@ mod tests {
         inbox.on_ready(2);
         let _nobody = inbox.on_message(delivery(Some(0), 2), &counters);
         assert_eq!(taken(&mut inbox), Some((None, 3)));
-        inbox.on_lost(&counters).tell();
-        inbox.end(&CloseReason::Requested, &counters).tell();
+        inbox.on_lost(&counters).send();
+        inbox.end(&CloseReason::Requested, &counters).send();
         assert_eq!((taken(&mut inbox), inbox.waiting_bytes), (None, 0));
         let counts = counters.snapshot();
         assert_eq!((counts.messages_discarded, counts.messages_lost), (3, 1));
     }
 
     #[test]
-    fn what_was_completed_in_vain_is_counted_where_acknowledgements_keep_an_order() {
+    fn held_back_acknowledgements_are_counted_when_the_connection_ends() {
         for in_order in [true, false] {
             let counters = Counters::default();
             let mut inbox = MessageInbox::new(9, in_order);
@@ -471,23 +467,23 @@ mod tests {
                 inbox.take().expect("a message");
             }
             let complete = |inbox: &mut MessageInbox, lock| {
-                let _told = inbox.settle(1, Lock(lock), Verdict::Complete, &counters).expect("the same connection");
+                let _result = inbox.settle(1, Lock(lock), Verdict::Complete, &counters).expect("the same connection");
                 assert!(matches!(inbox.next(), Some(Reply::Settle { .. })));
-                inbox.on_reply(true, &counters).tell();
+                inbox.on_reply(true, &counters).send();
             };
             for lock in [1, 3, 4, 6] {
                 complete(&mut inbox, lock);
             }
-            inbox.leave(1, Lock(2), &counters);
+            inbox.drop_unsettled(1, Lock(2), &counters);
             assert!(matches!(inbox.next(), Some(Reply::Leave { lock: Lock(2) })));
-            inbox.on_reply(true, &counters).tell();
-            // It comes again, and with it go two of those behind it.
+            inbox.on_reply(true, &counters).send();
+            // The message is delivered again, and two of those behind it follow it.
             let _nobody = inbox.on_message(delivery(Some(2), 1), &counters);
             inbox.take().expect("a message");
             complete(&mut inbox, 2);
-            inbox.on_lost(&counters).tell();
+            inbox.on_lost(&counters).send();
             inbox.on_ready(2);
-            inbox.on_lost(&counters).tell();
+            inbox.on_lost(&counters).send();
             let counts = counters.snapshot();
             assert_eq!((counts.messages_held_back, counts.messages_unsettled), (u64::from(in_order), 1));
         }
@@ -513,35 +509,35 @@ mod tests {
         let _nobody = inbox.on_message(delivery(Some(7), 1), &counters);
         let taken = inbox.take().expect("a message");
         assert_eq!((taken.connection, inbox.is_idle()), (1, false));
-        let mut told = inbox.settle(1, Lock(7), Verdict::Complete, &counters).expect("the same connection");
-        assert!(!inbox.is_flushed() && told.try_recv().is_err());
+        let mut result = inbox.settle(1, Lock(7), Verdict::Complete, &counters).expect("the same connection");
+        assert!(!inbox.is_flushed() && result.try_recv().is_err());
         assert!(matches!(inbox.next(), Some(Reply::Settle { lock: Lock(7), verdict: Verdict::Complete })));
-        let tidings = inbox.on_reply(true, &counters);
-        assert!(told.try_recv().is_err(), "not before the inbox is free");
-        tidings.tell();
-        assert!(matches!(told.try_recv(), Ok(Ok(()))) && inbox.is_idle());
+        let wake_ups = inbox.on_reply(true, &counters);
+        assert!(result.try_recv().is_err(), "the result comes only after the lock is released");
+        wake_ups.send();
+        assert!(matches!(result.try_recv(), Ok(Ok(()))) && inbox.is_idle());
 
         let _nobody = inbox.on_message(delivery(Some(8), 1), &counters);
         let _nobody = inbox.on_message(delivery(Some(9), 1), &counters);
         inbox.take().expect("a message");
-        let mut told = inbox.settle(1, Lock(8), Verdict::Complete, &counters).expect("the same connection");
+        let mut result = inbox.settle(1, Lock(8), Verdict::Complete, &counters).expect("the same connection");
         inbox.take().expect("a message");
-        inbox.on_lost(&counters).tell();
-        assert!(matches!(told.try_recv(), Ok(Err(Unsettled::Stale))));
+        inbox.on_lost(&counters).send();
+        assert!(matches!(result.try_recv(), Ok(Err(Unsettled::Stale))));
         inbox.on_ready(2);
         assert!(matches!(inbox.settle(1, Lock(9), Verdict::Complete, &counters), Err(Unsettled::Stale)));
         assert!(inbox.next().is_none() && inbox.is_idle());
         assert_eq!(counters.snapshot().messages_stale, 2);
     }
 
-    /// What the program has in hands, as it knows it.
+    /// The messages that the program holds, as the test knows them.
     struct Held {
         connection: u64,
         lock: Option<Lock>,
         bytes: usize,
     }
 
-    /// Everything that can happen, in any order.
+    /// All events, in random order.
     #[test]
     fn each_message_is_settled_once_on_its_own_connection_or_counted() {
         for seed in 0..500 {
@@ -551,14 +547,14 @@ mod tests {
             let mut inbox = MessageInbox::new(limit, true);
             let (mut up, mut connections, mut locks) = (None, 0, 0);
             let mut held: Vec<Held> = Vec::new();
-            let mut told = Vec::new();
+            let mut results = Vec::new();
             let (mut came, mut taken, mut locked, mut given) = (0, 0, 0, 0);
-            // What the connection was given, and whether that was its end.
+            // The messages of the connection, and whether each is completed.
             let (mut line, mut held_back) = (Vec::new(), 0);
             for _ in 0..400 {
                 match rng.u8(..12) {
                     0 if up.take().is_some() => {
-                        inbox.on_lost(&counters).tell();
+                        inbox.on_lost(&counters).send();
                         held_back += line.drain(..).filter(|(_, done)| *done).count() as u64;
                     }
                     1 if up.is_none() => {
@@ -582,14 +578,14 @@ mod tests {
                     }
                     8 | 9 if !held.is_empty() => {
                         let Held { connection, lock, bytes } = held.swap_remove(rng.usize(..held.len()));
-                        inbox.release(bytes);
+                        inbox.release_bytes(bytes);
                         let Some(lock) = lock else { continue };
                         if rng.u8(..4) == 0 {
-                            inbox.leave(connection, lock, &counters);
+                            inbox.drop_unsettled(connection, lock, &counters);
                         } else {
                             let settled = inbox.settle(connection, lock, Verdict::Complete, &counters);
                             assert_eq!(settled.is_ok(), up == Some(connection), "seed {seed}");
-                            told.extend(settled);
+                            results.extend(settled);
                         }
                     }
                     _ if up.is_some() => {
@@ -601,7 +597,7 @@ mod tests {
                             };
                             assert_eq!(Some(lock.0 / 1000), up, "seed {seed}");
                             let taken = rng.u8(..10) > 0;
-                            inbox.on_reply(taken, &counters).tell();
+                            inbox.on_reply(taken, &counters).send();
                             given += u64::from(taken && settles);
                             if taken && settles {
                                 line.iter_mut().filter(|it| it.0 == lock.0).for_each(|it| it.1 = true);
@@ -615,19 +611,19 @@ mod tests {
                 assert!(inbox.waiting.len() <= limit && inbox.waiting_bytes <= RECEIVE_BYTES, "seed {seed}");
                 assert_eq!(inbox.held_bytes, held.iter().map(|it| it.bytes).sum::<usize>(), "seed {seed}");
                 assert!(inbox.held_bytes <= HELD_BYTES, "seed {seed}");
-                let in_hands = held.iter().any(|it| up == Some(it.connection) && it.lock.is_some());
-                assert_eq!(inbox.is_idle(), !in_hands && inbox.is_flushed(), "seed {seed}");
+                let unsettled = held.iter().any(|it| up == Some(it.connection) && it.lock.is_some());
+                assert_eq!(inbox.is_idle(), !unsettled && inbox.is_flushed(), "seed {seed}");
             }
-            inbox.end(&CloseReason::Requested, &counters).tell();
+            inbox.end(&CloseReason::Requested, &counters).send();
             held_back += line.iter().filter(|(_, done)| *done).count() as u64;
             let counts = counters.snapshot();
             let untaken = counts.messages_left + counts.messages_discarded + counts.messages_lost;
             assert_eq!(came, taken + untaken, "seed {seed}");
             assert_eq!(counts.messages_held_back, held_back, "seed {seed}");
-            let in_hands = held.iter().filter(|it| it.lock.is_some()).count() as u64;
-            let ends = given + counts.messages_stale + counts.messages_unsettled + in_hands;
+            let unsettled = held.iter().filter(|it| it.lock.is_some()).count() as u64;
+            let ends = given + counts.messages_stale + counts.messages_unsettled + unsettled;
             assert_eq!(locked, ends, "seed {seed}");
-            let heard = told.into_iter().map(|mut it| it.try_recv().expect("each is told"));
+            let heard = results.into_iter().map(|mut it| it.try_recv().expect("every settlement has a result"));
             assert_eq!(heard.filter(Result::is_ok).count() as u64, given, "seed {seed}");
         }
     }
@@ -648,13 +644,13 @@ mod tests {
         inbox.on_ready(1);
         assert!(matches!(inbox.take_or_wait(&waker), (None, None)));
         assert!(matches!(inbox.take_or_wait(&waker), (None, None)), "the same waker is kept");
-        inbox.on_message(delivery(None, 1), &counters).expect("somebody waits").wake();
+        inbox.on_message(delivery(None, 1), &counters).expect("a receiver waits").wake();
         assert!(inbox.on_message(delivery(None, 1), &counters).is_none(), "woken already");
         assert!(matches!(inbox.take_or_wait(&waker), (Some(Ok(_)), None)));
         assert!(matches!(inbox.take_or_wait(&waker), (None, None)));
         assert!(inbox.detach().is_some() && inbox.attach());
         assert!(matches!(inbox.take_or_wait(&waker), (None, None)));
-        inbox.end(&CloseReason::Dropped, &counters).tell();
+        inbox.end(&CloseReason::Dropped, &counters).send();
         assert!(matches!(inbox.take_or_wait(&waker), (Some(Err(CloseReason::Dropped)), None)));
         assert_eq!(count.0.load(std::sync::atomic::Ordering::Relaxed), 2);
     }

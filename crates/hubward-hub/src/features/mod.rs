@@ -1,9 +1,9 @@
-//! Everything between a device and its hub besides telemetry: what is watched, the twin, direct
-//! methods, messages from the cloud. As pure as the core: the driver says what happened and when,
-//! and puts on the connection what [`Features::next`] hands out.
+//! Everything between a device and its hub besides telemetry: subscriptions, the twin, direct methods, messages
+//! from the cloud. Like the core, this module has no I/O and no clock: the driver reports what happened and
+//! when, and gives to the connection what [`Features::next`] returns.
 //!
-//! A feature forgets nothing when a connection ends: what is wanted is asked for again on the next
-//! one. What belongs to one connection only (calls, locks) dies with it.
+//! A feature keeps its requests when a connection ends, and sends them again on the next one. Calls and locks
+//! belong to one connection and end with it.
 
 mod calls;
 mod desired;
@@ -21,7 +21,7 @@ use hubward_transport::{Downstream, Feature, ProtoError, Reply, Tag, Upstream};
 use tokio::time::Instant;
 
 use self::calls::Calls;
-pub(crate) use self::calls::{Answer, Job, is_json_or_empty};
+pub(crate) use self::calls::{CallResponse, Job, is_json_or_empty};
 pub(crate) use self::inbox::{MessageInbox, Taken, Unsettled};
 pub(crate) use self::tags::{RequestTags, is_request};
 use self::twins::Twins;
@@ -30,18 +30,18 @@ use crate::incoming::Incoming;
 use crate::warnings::Warnings;
 use crate::{CloseReason, HubOptions};
 
-/// What a program asks for, besides telemetry. New kinds go here, and into [`Features::on_command`].
+/// A program's request, besides telemetry. Add new kinds here and in [`Features::on_command`].
 #[derive(Debug)]
-pub(crate) enum Wish {
-    /// Asks about the twin, or reports.
-    Twin(twin_requests::Question),
+pub(crate) enum Request {
+    /// A twin request: a read or a report.
+    Twin(twin_requests::TwinRequest),
 }
 
-/// What is to be put on the connection.
+/// A message from the features to the connection.
 #[derive(Debug)]
 pub(crate) enum Out {
-    /// Something the hub answers under the tag.
-    Ask(Tag, Upstream),
+    /// A request that the hub answers under the tag.
+    Request(Tag, Upstream),
     /// A reply to something that came over this connection.
     Reply(Reply),
 }
@@ -49,13 +49,13 @@ pub(crate) enum Out {
 /// All features of one client.
 #[derive(Debug)]
 pub(crate) struct Features {
-    /// The connection that is up, by the number of its attempt.
+    /// The number of the attempt whose connection is up.
     up: Option<u64>,
     tags: RequestTags,
     watches: Watches,
     twins: Twins,
     calls: Calls,
-    /// Holds the received messages, which receivers take from there.
+    /// Contains the received messages, which receivers take from there.
     incoming: Arc<Incoming>,
 }
 
@@ -71,7 +71,7 @@ impl Features {
         }
     }
 
-    /// Watches a feature from now on.
+    /// Subscribes to a feature, on this and every later connection.
     pub(crate) fn want(&mut self, feature: Feature) {
         self.watches.want(feature);
         if feature == Feature::Desired {
@@ -79,14 +79,14 @@ impl Features {
         }
     }
 
-    /// Takes what a program asks for.
-    pub(crate) fn on_command(&mut self, wish: Wish) {
-        match wish {
-            Wish::Twin(question) => self.twins.ask(question),
+    /// Accepts a program's request.
+    pub(crate) fn on_command(&mut self, request: Request) {
+        match request {
+            Request::Twin(request) => self.twins.request(request),
         }
     }
 
-    /// Says which connection is up, if any. Called after everything that may change that.
+    /// Reports which connection is up, if any. The driver calls it after everything that may change that.
     pub(crate) fn on_connection(&mut self, now: Instant, up: Option<u64>) {
         if self.up == up {
             return;
@@ -95,8 +95,8 @@ impl Features {
             self.watches.on_lost();
             self.twins.on_lost();
             self.calls.on_lost();
-            let tidings = self.incoming.inbox().on_lost(&self.incoming.counters);
-            tidings.tell();
+            let wake_ups = self.incoming.inbox().on_lost(&self.incoming.counters);
+            wake_ups.send();
         }
         if let Some(connection) = up {
             self.up = up;
@@ -105,7 +105,7 @@ impl Features {
         }
     }
 
-    /// Takes what the connection told. Only events that are not the core's.
+    /// Handles an event of the connection that does not belong to the core.
     pub(crate) fn on_event(&mut self, now: Instant, event: Downstream) {
         match event {
             Downstream::Done(tag) if self.watches.on_done(tag) => self.twins.on_watches(&self.watches),
@@ -126,74 +126,74 @@ impl Features {
             Downstream::Left => self.incoming.counters.add(|it| it.messages_left += 1),
             Downstream::Unreadable(Some(call)) => self.calls.on_unreadable(call),
             Downstream::Unreadable(None) => self.incoming.counters.add(|it| it.unreadable += 1),
-            other => tracing::debug!(?other, "not asked for"),
+            other => tracing::debug!(?other, "unexpected event"),
         }
     }
 
-    /// Calls that a handler is to work on, each in a task of its own; the caller empties it.
+    /// Calls for handlers to work on, each in its own task; the driver empties the list.
     pub(crate) const fn jobs(&mut self) -> &mut Vec<Job> {
         self.calls.jobs()
     }
 
-    /// The task of a job says how it went.
-    pub(crate) fn on_answer(&mut self, answer: Answer) {
-        self.calls.on_answer(self.up, answer);
+    /// Accepts the response of a job's task.
+    pub(crate) fn on_response(&mut self, response: CallResponse) {
+        self.calls.on_response(self.up, response);
     }
 
-    /// The connection took the reply that [`Features::next`] handed out, or did not.
+    /// Reports whether the connection accepted the reply that [`Features::next`] returned.
     pub(crate) fn on_reply(&mut self, reply: &Reply, taken: bool) {
         match reply {
             Reply::Method { .. } => self.calls.on_reply(taken),
             _ => {
-                let tidings = self.incoming.inbox().on_reply(taken, &self.incoming.counters);
-                tidings.tell();
+                let wake_ups = self.incoming.inbox().on_reply(taken, &self.incoming.counters);
+                wake_ups.send();
             }
         }
     }
 
-    /// The connection could not take what [`Features::next`] handed out under this tag.
+    /// The connection could not accept the request that [`Features::next`] returned under this tag.
     pub(crate) fn on_unsendable(&mut self, now: Instant, tag: Tag, problem: ProtoError) {
         if !self.watches.on_unsendable(now, tag, &problem) {
             self.twins.on_unsendable(now, tag, &problem);
         }
     }
 
-    /// Time has come to [`Features::next_deadline`], or anywhere.
+    /// Handles timers that are due; may be called before [`Features::next_deadline`].
     pub(crate) fn on_time(&mut self, now: Instant) {
         self.watches.on_time(now);
         self.twins.on_time(now);
     }
 
-    /// When to call [`Features::on_time`] at the latest.
+    /// The latest moment for the next call of [`Features::on_time`].
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         [self.watches.next_deadline(), self.twins.next_deadline()].into_iter().flatten().min()
     }
 
-    /// What goes on the connection next; `asks` says that new questions may be asked, not only
-    /// replies given. Called until there is nothing.
-    pub(crate) fn next(&mut self, now: Instant, asks: bool) -> Option<Out> {
+    /// Returns what the driver gives to the connection next; with `with_requests`, requests too, not only replies. The
+    /// driver calls it until it returns `None`.
+    pub(crate) fn next(&mut self, now: Instant, with_requests: bool) -> Option<Out> {
         self.up?;
         if let Some(reply) = self.calls.next().or_else(|| self.incoming.inbox().next()) {
             return Some(Out::Reply(reply));
         }
-        if !asks {
+        if !with_requests {
             return None;
         }
         self.watches.next(now, &mut self.tags).or_else(|| self.twins.next(now, &mut self.tags, &self.watches))
     }
 
     /// Whether the newest desired properties changed since the last call.
-    pub(crate) fn has_news(&mut self) -> bool {
-        self.twins.has_news()
+    pub(crate) fn has_changed(&mut self) -> bool {
+        self.twins.has_changed()
     }
 
     /// The newest desired properties, if they changed since the last call.
     #[cfg(test)]
-    pub(crate) fn news(&mut self) -> Option<Arc<hubward_proto::hub::Properties>> {
-        self.incoming.latest.newer_than(0).filter(|_| self.twins.has_news()).map(|(_, latest)| latest)
+    pub(crate) fn take_newest(&mut self) -> Option<Arc<hubward_proto::hub::Properties>> {
+        self.incoming.latest.newer_than(0).filter(|_| self.twins.has_changed()).map(|(_, latest)| latest)
     }
 
-    /// How the hub broke the protocol on the connection that is up, once: it must end.
+    /// Returns, once, how the hub violated the protocol on the current connection, which must then end.
     pub(crate) const fn broken(&mut self) -> Option<ProtoError> {
         self.twins.broken()
     }
@@ -203,18 +203,18 @@ impl Features {
         &self.incoming.warnings
     }
 
-    /// Whether a planned reconnect would break nothing now: no question without its answer, no call
-    /// being worked on, no message in the program's hands.
+    /// Whether a planned reconnect would interrupt nothing now: the hub owes no response, no call is running,
+    /// and the program holds no message.
     pub(crate) fn is_idle(&self) -> bool {
         self.twins.is_idle() && self.calls.is_idle() && self.incoming.inbox().is_idle()
     }
 
-    /// Whether nothing is left that an orderly end should wait for.
+    /// Whether everything that an orderly close waits for is done.
     pub(crate) fn is_flushed(&self) -> bool {
         self.twins.is_flushed() && self.calls.is_flushed() && self.incoming.inbox().is_flushed()
     }
 
-    /// The client has ended: everybody who waits is told.
+    /// The client has ended: notifies every waiting caller.
     pub(crate) fn end(&mut self, reason: &CloseReason) {
         self.calls.on_lost();
         self.twins.end(reason);

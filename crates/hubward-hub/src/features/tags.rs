@@ -1,4 +1,4 @@
-//! Tags for everything but telemetry: above its window, so that nobody mistakes one for the other.
+//! Tags of requests: above the tags of telemetry, so that the two cannot be confused.
 
 use std::num::NonZeroU16;
 
@@ -6,13 +6,13 @@ use hubward_transport::Tag;
 
 use crate::HubOptions;
 
-/// The first tag that is never a message's.
+/// The first tag that no message uses.
 const FIRST: NonZeroU16 = NonZeroU16::MIN.saturating_add(HubOptions::WINDOW_MAX);
 
-/// The last one; above it are packet ids that MQTT sessions keep to themselves.
+/// The last tag; MQTT sessions use the packet ids above it themselves.
 const LAST: u16 = 0xfeff;
 
-/// Hands out tags in turn: an answer that comes late meets a question of long ago, not the present one.
+/// Hands out tags in turn, so that a late response matches a request of long ago and not the current one.
 #[derive(Debug)]
 pub(crate) struct RequestTags {
     next: NonZeroU16,
@@ -32,7 +32,7 @@ impl RequestTags {
     }
 }
 
-/// Whether a tag is one of these.
+/// Whether a tag belongs to a request.
 pub(crate) const fn is_request(tag: Tag) -> bool {
     tag.0.get() >= FIRST.get()
 }
@@ -42,13 +42,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_tag_is_a_messages_or_a_sessions_own() {
+    fn request_tags_differ_from_tags_of_messages_and_sessions() {
         let mut tags = RequestTags::default();
         let first = tags.take();
         assert_eq!(first.0.get(), HubOptions::WINDOW_MAX + 1);
         let all: Vec<u16> = (0..70_000).map(|_| tags.take().0.get()).collect();
         assert!(all.iter().all(|it| (FIRST.get()..=LAST).contains(it)));
         assert!(is_request(first) && !is_request(Tag(NonZeroU16::MIN)));
-        assert!(all.contains(&LAST) && all.contains(&FIRST.get()), "they come around");
+        assert!(all.contains(&LAST) && all.contains(&FIRST.get()), "the tags repeat");
     }
 }

@@ -1,8 +1,8 @@
-//! Questions about the twin, one at a time and in the order they were asked.
+//! Twin requests, one at a time and in the order in which they were made.
 //!
-//! A change of the reported properties is a merge: to make it twice does no harm, to make it before
-//! an older one does. So the next question waits until the one before it has its answer or has
-//! ended, also while that one is throttled, and after a lost connection the same one is asked again.
+//! A report is a merge: the client may repeat it, but must not send it before an older one. So the next request
+//! waits until the one before it is answered or has ended, also while that one is throttled. After a lost
+//! connection, the client sends the same request again.
 
 #[cfg(test)]
 mod tests;
@@ -23,36 +23,36 @@ use super::RequestTags;
 use crate::CloseReason;
 use crate::receipt::far;
 
-/// The bound of the first wait after a hub that is busy, and of the longest.
+/// The first and the greatest bound of the wait after a busy hub.
 const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
-/// The longest Retry-After that is believed.
+/// The longest Retry-After that the client accepts.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(60 * 60);
 
-/// What a program wants to know, or to say.
+/// A program's request.
 #[derive(Clone)]
-pub(crate) enum Ask {
+pub(crate) enum TwinRequestKind {
     Twin,
     /// A checked patch, as JSON.
     Report(Bytes),
 }
 
-/// What the hub answers.
+/// The hub's response.
 #[derive(Debug)]
-pub(crate) enum Answer {
+pub(crate) enum TwinResponse {
     Twin(Box<Twin>),
     Reported(Option<u64>),
 }
 
-/// Why there is no answer. `written` says that a connection may have carried the question.
+/// Why a request got no response. `written` says that a connection may have carried the request.
 #[derive(Debug)]
-pub(crate) enum Cut {
+pub(crate) enum TwinFailure {
     Refused(Box<Refusal>),
-    /// No connection can carry it.
+    /// No connection can carry the request.
     Impossible(ProtoError),
-    /// The next connection cannot carry it, after an earlier one may have.
+    /// The next connection cannot carry the request, after an earlier one may have carried it.
     Resend(ProtoError),
-    /// The hub answered something else.
+    /// The response cannot be read, or does not match the request.
     Unreadable(ProtoError),
     Deadline {
         written: bool,
@@ -63,96 +63,99 @@ pub(crate) enum Cut {
     },
 }
 
-pub(crate) type Outcome = Result<Answer, Cut>;
+pub(crate) type Outcome = Result<TwinResponse, TwinFailure>;
 
-/// A question on its way, and the duty to answer it.
+/// A pending request, and the duty to answer its caller.
 #[derive(Debug)]
-pub(crate) struct Question {
-    ask: Ask,
+pub(crate) struct TwinRequest {
+    kind: TwinRequestKind,
     deadline: Option<Instant>,
-    asker: Asker,
-    /// Not before then: the hub is busy.
-    resting: Option<Instant>,
-    /// How often the hub was busy, in a row.
+    caller: Caller,
+    /// Not sent again before this moment, since the hub is busy.
+    not_before: Option<Instant>,
+    /// How often in a row the hub was busy.
     busy: u32,
-    /// How often no answer came in time on this connection.
-    silences: u32,
-    /// Whether some attempt never had an answer, so that nobody knows what became of it.
+    /// How often no response came in time on this connection.
+    timeouts: u32,
+    /// Whether an attempt got no response, so that its effect is unknown.
     unanswered: bool,
-    /// The last answer, if it was that the hub is busy.
+    /// The last response, if the hub was busy.
     refusal: Option<Box<Refusal>>,
 }
 
-impl Question {
-    /// A question, and where its answer comes.
-    pub(crate) fn new(ask: Ask, deadline: Option<Instant>) -> (Self, oneshot::Receiver<Outcome>) {
+impl TwinRequest {
+    /// Returns the request and the receiver of its outcome.
+    pub(crate) fn new(kind: TwinRequestKind, deadline: Option<Instant>) -> (Self, oneshot::Receiver<Outcome>) {
         let (to, answer) = oneshot::channel();
-        let asker = Asker { to: Some(to), written: false };
-        (Self { ask, deadline, asker, resting: None, busy: 0, silences: 0, unanswered: false, refusal: None }, answer)
+        let caller = Caller { to: Some(to), written: false };
+        (
+            Self { kind, deadline, caller, not_before: None, busy: 0, timeouts: 0, unanswered: false, refusal: None },
+            answer,
+        )
     }
 
-    /// Whether somebody still waits for the answer.
-    fn is_wanted(&self) -> bool {
-        self.asker.to.as_ref().is_some_and(|it| !it.is_closed())
+    /// Whether the caller still waits for the response.
+    fn is_awaited(&self) -> bool {
+        self.caller.to.as_ref().is_some_and(|it| !it.is_closed())
     }
 }
 
-/// Who is to be answered.
+/// The caller that waits for the outcome.
 #[derive(Debug)]
-struct Asker {
+struct Caller {
     to: Option<oneshot::Sender<Outcome>>,
-    /// Whether the hub may have the question, and has not said that it did nothing.
+    /// Whether the hub may have the request. False again after the hub has answered that it did nothing.
     written: bool,
 }
 
-impl Asker {
+impl Caller {
     fn answer(mut self, outcome: Outcome) {
         if let Some(to) = self.to.take() {
-            // If it is not wanted any more, nobody misses it.
-            let _unwanted = to.send(outcome);
+            // The caller may have stopped waiting.
+            let _cancelled = to.send(outcome);
         }
     }
 }
 
-impl Drop for Asker {
-    /// The net below: whatever happens to the driver, every question ends.
+impl Drop for Caller {
+    /// The last resort: whatever happens to the driver, every request gets an outcome.
     fn drop(&mut self) {
         if let Some(to) = self.to.take() {
-            let _unwanted = to.send(Err(Cut::Closed { reason: CloseReason::Aborted, written: self.written }));
+            let _cancelled = to.send(Err(TwinFailure::Closed { reason: CloseReason::Aborted, written: self.written }));
         }
     }
 }
 
-/// Whose turn it is, or was.
+/// Who made the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Turn {
-    /// The first question of the queue.
+pub(crate) enum Requester {
+    /// The program: the first request of the queue.
     Program,
-    /// The client's own question, for the desired properties.
-    Own,
+    /// The client itself, to fetch the desired properties.
+    Client,
 }
 
-/// The question that waits for its answer on this connection.
+/// The request in flight on this connection.
 #[derive(Debug)]
-struct Asked {
+struct InFlight {
     tag: Tag,
-    turn: Turn,
-    /// Then it is asked again.
+    requester: Requester,
+    /// When the request is sent again.
     until: Instant,
 }
 
-/// All questions of a client.
+/// All twin requests of a client.
 #[derive(Debug)]
 pub(crate) struct TwinRequests {
     timeout: Duration,
-    queue: VecDeque<Question>,
-    asked: Option<Asked>,
-    last: Turn,
-    /// No question's time is over before this.
+    queue: VecDeque<TwinRequest>,
+    in_flight: Option<InFlight>,
+    last: Requester,
+    /// No request reaches its deadline before this.
     next_expiry: Option<Instant>,
-    /// Why the hub does not let this connection ask at all.
-    barred: Option<Box<Refusal>>,
-    /// Why nothing is taken any more.
+    /// The hub's refusal, if it accepts no twin requests on this connection.
+    refusal: Option<Box<Refusal>>,
+    /// Why the client takes no more requests.
     ended: Option<CloseReason>,
 }
 
@@ -161,92 +164,93 @@ impl TwinRequests {
         Self {
             timeout,
             queue: VecDeque::new(),
-            asked: None,
-            last: Turn::Program,
+            in_flight: None,
+            last: Requester::Program,
             next_expiry: None,
-            barred: None,
+            refusal: None,
             ended: None,
         }
     }
 
-    // What happened.
+    // Events.
 
-    /// Takes a question.
-    pub(crate) fn ask(&mut self, question: Question) {
+    /// Queues a request.
+    pub(crate) fn push(&mut self, request: TwinRequest) {
         if let Some(reason) = &self.ended {
-            question.asker.answer(Err(Cut::Closed { reason: reason.clone(), written: false }));
+            request.caller.answer(Err(TwinFailure::Closed { reason: reason.clone(), written: false }));
             return;
         }
-        // Whoever left has made room for this one.
-        self.forget_unwanted();
-        self.next_expiry = [self.next_expiry, question.deadline].into_iter().flatten().min();
-        self.queue.push_back(question);
+        // A caller that stopped waiting has returned the permit that this request uses.
+        self.remove_cancelled();
+        self.next_expiry = [self.next_expiry, request.deadline].into_iter().flatten().min();
+        self.queue.push_back(request);
     }
 
-    /// The hub refuses to answer questions on this connection, or does so no longer.
-    pub(crate) fn bar(&mut self, refusal: Option<&Refusal>) {
-        self.barred = refusal.map(|it| Box::new(it.clone()));
+    /// The hub refuses all twin requests on this connection; `None` if it accepts them.
+    pub(crate) fn set_refusal(&mut self, refusal: Option<&Refusal>) {
+        self.refusal = refusal.map(|it| Box::new(it.clone()));
     }
 
-    /// The connection is over.
+    /// The connection has ended.
     pub(crate) fn on_lost(&mut self) {
-        self.barred = None;
-        if let Some(asked) = self.asked.take()
-            && asked.turn == Turn::Program
+        self.refusal = None;
+        if let Some(in_flight) = self.in_flight.take()
+            && in_flight.requester == Requester::Program
         {
             self.unanswered();
         }
-        self.queue.iter_mut().for_each(|it| it.silences = 0);
+        self.queue.iter_mut().for_each(|it| it.timeouts = 0);
     }
 
-    /// Whose question the hub answers under this tag; it is no longer on its way. `None` for an
-    /// answer that comes too late, or to nothing.
-    pub(crate) fn on_answer(&mut self, tag: Tag) -> Option<Turn> {
-        self.asked.take_if(|it| it.tag == tag).map(|it| it.turn)
+    /// The hub answered under this tag: the request is no longer in flight. Returns who made it; `None` for a
+    /// response that comes too late or belongs to no request.
+    pub(crate) fn on_response(&mut self, tag: Tag) -> Option<Requester> {
+        self.in_flight.take_if(|it| it.tag == tag).map(|it| it.requester)
     }
 
-    /// The program's question has its answer.
+    /// Ends the program's request with its outcome.
     pub(crate) fn finish(&mut self, outcome: Outcome) {
-        let Some(question) = self.queue.pop_front() else { return };
-        let outcome = match (&question.ask, outcome) {
-            (Ask::Twin, Ok(Answer::Reported(_))) | (Ask::Report(_), Ok(Answer::Twin(_))) => {
-                Err(Cut::Unreadable(ProtoError::Unexpected("the hub answered another question".into())))
+        let Some(request) = self.queue.pop_front() else { return };
+        let outcome = match (&request.kind, outcome) {
+            (TwinRequestKind::Twin, Ok(TwinResponse::Reported(_)))
+            | (TwinRequestKind::Report(_), Ok(TwinResponse::Twin(_))) => {
+                Err(TwinFailure::Unreadable(ProtoError::Unexpected("the response does not match the request".into())))
             }
             (_, outcome) => outcome,
         };
-        question.asker.answer(outcome);
+        request.caller.answer(outcome);
     }
 
-    /// The hub refuses the program's question: for now, or for good.
+    /// The hub refused the program's request, temporarily or permanently.
     pub(crate) fn refused(&mut self, now: Instant, rng: &mut Rng, refusal: &Refusal) {
         if !is_busy(refusal) {
-            return self.finish(Err(Cut::Refused(Box::new(refusal.clone()))));
+            return self.finish(Err(TwinFailure::Refused(Box::new(refusal.clone()))));
         }
-        let Some(question) = self.queue.front_mut() else { return };
-        question.asker.written = question.unanswered;
-        question.busy = question.busy.saturating_add(1);
-        question.resting = Some(now + wait(rng, question.busy, refusal.retry_after));
-        question.refusal = Some(Box::new(refusal.clone()));
+        let Some(request) = self.queue.front_mut() else { return };
+        request.caller.written = request.unanswered;
+        request.busy = request.busy.saturating_add(1);
+        request.not_before = Some(now + wait(rng, request.busy, refusal.retry_after));
+        request.refusal = Some(Box::new(refusal.clone()));
     }
 
-    /// The connection could not take the program's question; it lives on.
+    /// The connection could not carry the program's request; the connection itself continues.
     pub(crate) fn unsendable(&mut self, problem: ProtoError) {
         let again = self.queue.front().is_some_and(|it| it.unanswered);
-        self.finish(Err(if again { Cut::Resend(problem) } else { Cut::Impossible(problem) }));
+        self.finish(Err(if again { TwinFailure::Resend(problem) } else { TwinFailure::Impossible(problem) }));
     }
 
-    /// Time has come to [`TwinRequests::next_deadline`], or anywhere. Says whose question the hub
-    /// has left without an answer.
-    pub(crate) fn on_time(&mut self, now: Instant) -> Option<Turn> {
-        let silent = self.asked.take_if(|it| it.until <= now).map(|it| it.turn);
-        if silent == Some(Turn::Program)
-            && let Some(question) = self.queue.front_mut()
+    /// Handles timers that are due; may be called before [`TwinRequests::next_deadline`]. Returns who made the
+    /// request that the hub has not answered in time.
+    pub(crate) fn on_time(&mut self, now: Instant) -> Option<Requester> {
+        let silent = self.in_flight.take_if(|it| it.until <= now).map(|it| it.requester);
+        if silent == Some(Requester::Program)
+            && let Some(request) = self.queue.front_mut()
         {
-            question.silences = question.silences.saturating_add(1);
+            request.timeouts = request.timeouts.saturating_add(1);
             self.unanswered();
         }
-        if let Some(question) = self.queue.front_mut() {
-            question.resting.take_if(|it| *it <= now);
+        if let Some(request) = self.queue.front_mut() {
+            request.not_before.take_if(|it| *it <= now);
         }
         if self.next_expiry.is_some_and(|it| it <= now) {
             self.expire(now);
@@ -257,88 +261,92 @@ impl TwinRequests {
     /// The client has ended.
     pub(crate) fn end(&mut self, reason: &CloseReason) {
         self.ended = Some(reason.clone());
-        (self.asked, self.next_expiry) = (None, None);
-        for question in self.queue.drain(..) {
-            let written = question.asker.written;
-            question.asker.answer(Err(Cut::Closed { reason: reason.clone(), written }));
+        (self.in_flight, self.next_expiry) = (None, None);
+        for request in self.queue.drain(..) {
+            let written = request.caller.written;
+            request.caller.answer(Err(TwinFailure::Closed { reason: reason.clone(), written }));
         }
     }
 
-    // What is to be done.
+    // Actions.
 
-    /// When to call [`TwinRequests::on_time`] at the latest.
+    /// The latest moment for the next call of [`TwinRequests::on_time`].
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        let resting = self.queue.front().and_then(|it| it.resting);
-        [self.next_expiry, resting, self.asked.as_ref().map(|it| it.until)].into_iter().flatten().min()
+        let not_before = self.queue.front().and_then(|it| it.not_before);
+        [self.next_expiry, not_before, self.in_flight.as_ref().map(|it| it.until)].into_iter().flatten().min()
     }
 
-    /// The next question, and whose it is. `own` says that the client has one of its own; neither
-    /// keeps the other from its turn.
-    pub(crate) fn next(&mut self, now: Instant, tags: &mut RequestTags, own: bool) -> Option<(Turn, Tag, Upstream)> {
-        if self.asked.is_some() {
+    /// Returns the next request, and who made it. `own` says that the client has a request of its own; the
+    /// program and the client take turns.
+    pub(crate) fn next(
+        &mut self,
+        now: Instant,
+        tags: &mut RequestTags,
+        own: bool,
+    ) -> Option<(Requester, Tag, Upstream)> {
+        if self.in_flight.is_some() {
             return None;
         }
-        self.forget_unwanted();
-        let program = self.queue.front_mut().filter(|it| it.resting.is_none());
-        let (turn, what, silences) = match program {
-            Some(question) if !own || self.last == Turn::Own => {
-                question.asker.written = true;
-                let what = match &question.ask {
-                    Ask::Twin => Upstream::TwinGet,
-                    Ask::Report(patch) => Upstream::ReportedPatch(patch.clone()),
+        self.remove_cancelled();
+        let program = self.queue.front_mut().filter(|it| it.not_before.is_none());
+        let (requester, what, timeouts) = match program {
+            Some(request) if !own || self.last == Requester::Client => {
+                request.caller.written = true;
+                let what = match &request.kind {
+                    TwinRequestKind::Twin => Upstream::TwinGet,
+                    TwinRequestKind::Report(patch) => Upstream::ReportedPatch(patch.clone()),
                 };
-                (Turn::Program, what, question.silences)
+                (Requester::Program, what, request.timeouts)
             }
-            _ if own => (Turn::Own, Upstream::TwinGet, 0),
+            _ if own => (Requester::Client, Upstream::TwinGet, 0),
             _ => return None,
         };
         let tag = tags.take();
-        // A hub that throttles may also be slow: asked more often, it would only be slower.
-        let until = far(now, self.timeout.saturating_mul(2_u32.saturating_pow(silences)));
-        self.asked = Some(Asked { tag, turn, until });
-        self.last = turn;
-        Some((turn, tag, what))
+        // A hub that throttles may also be slow, and more requests would make it slower.
+        let until = far(now, self.timeout.saturating_mul(2_u32.saturating_pow(timeouts)));
+        self.in_flight = Some(InFlight { tag, requester, until });
+        self.last = requester;
+        Some((requester, tag, what))
     }
 
-    /// Whether no question is on its way.
+    /// Whether no request is in flight.
     pub(crate) const fn is_idle(&self) -> bool {
-        self.asked.is_none()
+        self.in_flight.is_none()
     }
 
-    /// Whether nobody waits for an answer.
+    /// Whether no caller waits for a response.
     pub(crate) fn is_flushed(&self) -> bool {
-        !self.queue.iter().any(Question::is_wanted)
+        !self.queue.iter().any(TwinRequest::is_awaited)
     }
 
-    /// An attempt of the program's question has ended without an answer.
+    /// An attempt of the program's request ended without a response.
     fn unanswered(&mut self) {
-        if let Some(question) = self.queue.front_mut() {
-            question.unanswered = true;
+        if let Some(request) = self.queue.front_mut() {
+            request.unanswered = true;
         }
     }
 
-    /// Questions whose asker has left, unless one is on its way: it keeps its turn until it is
-    /// answered.
-    fn forget_unwanted(&mut self) {
-        let mut on_its_way = self.asked.as_ref().is_some_and(|it| it.turn == Turn::Program);
-        self.queue.retain(|it| std::mem::take(&mut on_its_way) || it.is_wanted());
+    /// Removes requests whose caller stopped waiting, except one in flight: it stays until the hub answers.
+    fn remove_cancelled(&mut self) {
+        let mut on_its_way = self.in_flight.as_ref().is_some_and(|it| it.requester == Requester::Program);
+        self.queue.retain(|it| std::mem::take(&mut on_its_way) || it.is_awaited());
     }
 
     fn expire(&mut self, now: Instant) {
         let mut left = VecDeque::with_capacity(self.queue.len());
-        for (at, question) in std::mem::take(&mut self.queue).into_iter().enumerate() {
-            if question.deadline.is_none_or(|it| it > now) {
-                left.push_back(question);
+        for (at, request) in std::mem::take(&mut self.queue).into_iter().enumerate() {
+            if request.deadline.is_none_or(|it| it > now) {
+                left.push_back(request);
                 continue;
             }
             if at == 0 {
-                // A late answer is not taken for the next question's: that has another tag.
-                self.asked.take_if(|it| it.turn == Turn::Program);
+                // A late response cannot be taken for the next request's, which has another tag.
+                self.in_flight.take_if(|it| it.requester == Requester::Program);
             }
-            let written = question.asker.written;
-            question.asker.answer(Err(match question.refusal.or_else(|| self.barred.clone()) {
-                Some(refusal) if !written => Cut::Refused(refusal),
-                _ => Cut::Deadline { written },
+            let written = request.caller.written;
+            request.caller.answer(Err(match request.refusal.or_else(|| self.refusal.clone()) {
+                Some(refusal) if !written => TwinFailure::Refused(refusal),
+                _ => TwinFailure::Deadline { written },
             }));
         }
         self.next_expiry = left.iter().filter_map(|it| it.deadline).min();
@@ -346,25 +354,25 @@ impl TwinRequests {
     }
 }
 
-/// Whether the hub may do later what it refuses now.
+/// Whether the hub may accept later what it refuses now.
 fn is_busy(refusal: &Refusal) -> bool {
     matches!(refusal.cause(), Cause::Throttled | Cause::Server)
 }
 
-/// How long to wait after so many failures in a row: random, so that devices which failed together
-/// do not come back together, and never less than the hub asks for.
-pub(super) fn wait(rng: &mut Rng, failures: u32, asked: Option<Duration>) -> Duration {
+/// How long to wait after this many failures in a row: random, so that devices that failed together do not
+/// return together, and never shorter than the hub requests.
+pub(super) fn wait(rng: &mut Rng, failures: u32, requested: Option<Duration>) -> Duration {
     let (first, most) = AGAIN;
     let bound = first.saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1))).min(most);
     let wait = bound / 2 + (bound / 2).mul_f64(rng.f64());
-    asked.map_or(wait, |it| wait.max(it.min(RETRY_AFTER_MAX) + first.mul_f64(rng.f64())))
+    requested.map_or(wait, |it| wait.max(it.min(RETRY_AFTER_MAX) + first.mul_f64(rng.f64())))
 }
 
-impl fmt::Debug for Ask {
+impl fmt::Debug for TwinRequestKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Twin => f.write_str("Twin"),
-            // The program's data is nobody else's business.
+            // The program's data must not appear in logs.
             Self::Report(patch) => write!(f, "Report({} bytes)", patch.len()),
         }
     }

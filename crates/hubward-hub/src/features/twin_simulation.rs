@@ -1,9 +1,9 @@
-//! Twins against a service made of dice, in virtual time: a document with versions, connections that
-//! break, questions that are lost, refused or answered late, notices that are lost, late, repeated or
-//! garbled, twins that lag behind or are made anew.
+//! Twins against a random service, in virtual time: a document with versions, connections that break, requests
+//! that are lost, refused or answered late, notices that are lost, late, repeated or garbled, and twins that
+//! lag behind or are created again.
 //!
-//! A failing seed is printed; `HUBWARD_SEED=<seed> cargo test -p hubward-hub twin_simulation` runs it
-//! alone, `HUBWARD_SEEDS=<count>` runs more of them.
+//! A failing seed is printed; `HUBWARD_SEED=<seed> cargo test -p hubward-hub twin_simulation` runs it alone,
+//! `HUBWARD_SEEDS=<count>` runs more seeds.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -16,13 +16,13 @@ use hubward_transport::{Refusal, RefusedBy, Stage};
 use serde_json::{Map, Value, json};
 use tokio::sync::oneshot;
 
-use super::twin_requests::{Answer, Ask, Cut, Outcome, Question};
+use super::twin_requests::{Outcome, TwinFailure, TwinRequest, TwinRequestKind, TwinResponse};
 use super::*;
 
 /// Seeds in a normal test run.
 const SEEDS: u64 = 2_000;
 
-/// What happens on purpose in one run.
+/// Number of deliberate actions in one run.
 const ACTIONS: usize = 60;
 
 #[test]
@@ -43,33 +43,33 @@ fn a_follower_ends_on_the_newest_state_and_reports_keep_their_order() {
     }
     if seeds >= SEEDS {
         for wanted in COVERED {
-            assert!(seen.get(wanted).is_some_and(|it| *it >= 50), "{wanted:?} was hardly met: {seen:#?}");
+            assert!(seen.get(wanted).is_some_and(|it| *it >= 50), "{wanted:?} happened too rarely: {seen:#?}");
         }
     }
 }
 
-/// How far a copy of the twin lags behind at most. A lag beyond the client's doubt would look like a
-/// twin that was made anew.
+/// Maximum lag of a copy of the twin. A greater lag would look to the client like a twin that was created
+/// again.
 const LAG_MS: u64 = 4_900;
 
-/// What must have happened for the run to mean anything.
+/// Events that must have happened for the run to mean anything.
 const COVERED: &[&str] = &[
     "cut",
-    "cut with a question on its way",
-    "question lost",
-    "question refused for now",
-    "question refused for good",
+    "cut with a request in flight",
+    "request lost",
+    "request refused temporarily",
+    "request refused permanently",
     "answer late",
     "answer garbled",
     "twin lags",
-    "twin made anew",
-    "made anew and believed",
+    "twin created again",
+    "created again and accepted",
     "notice lost",
     "notice late",
     "notice twice",
     "notice garbled",
     "watch refused",
-    "asker left",
+    "caller stopped waiting",
     "report twice",
     "acknowledged",
     "refused",
@@ -79,7 +79,7 @@ const COVERED: &[&str] = &[
 
 type Seen = BTreeMap<&'static str, u64>;
 
-/// A state of the document: how often it was made, and its version.
+/// A state of the document: how often it was created, and its version.
 type Mark = (u64, u64);
 
 #[derive(Debug, PartialEq, Eq)]
@@ -89,7 +89,7 @@ enum Happening {
     Tells(Downstream),
 }
 
-/// `Upstream` as far as it matters here.
+/// `Upstream`, reduced to what matters here.
 #[derive(Debug, PartialEq, Eq)]
 enum Sent {
     Watch(Feature),
@@ -97,7 +97,7 @@ enum Sent {
     Report(u64),
 }
 
-/// Something that will happen on a connection. The earliest is the greatest.
+/// A planned event on a connection. The earliest event compares as the greatest.
 #[derive(Debug, PartialEq, Eq)]
 struct Event {
     at: Reverse<(Instant, u64)>,
@@ -117,14 +117,14 @@ impl PartialOrd for Event {
     }
 }
 
-/// The document, and everything it ever was.
+/// The document, and its complete history.
 #[derive(Debug, Default)]
 struct Document {
     mark: Mark,
     values: Map<String, Value>,
-    /// Each state, and since when it was so.
+    /// Each state, and when it began.
     history: BTreeMap<Mark, (Instant, Map<String, Value>)>,
-    /// The reports that were applied, in the order in which that happened.
+    /// The applied reports, in order.
     applied: Vec<u64>,
 }
 
@@ -139,9 +139,9 @@ struct World<'a> {
     /// The current connection, and whether it is up.
     connection: u64,
     up: bool,
-    /// What this connection watches.
+    /// Whether this connection has subscribed to desired properties.
     desired: bool,
-    /// When the client's next bytes arrive at the earliest: a stream keeps its order.
+    /// The earliest moment for the arrival of the client's next bytes: a stream keeps its order.
     to_hub: Instant,
     own_asked_at: Option<Instant>,
     document: Document,
@@ -176,7 +176,7 @@ impl<'a> World<'a> {
             latest: None,
             calm: false,
         };
-        world.make_anew();
+        world.recreate();
         world
     }
 
@@ -194,7 +194,7 @@ impl<'a> World<'a> {
             };
             self.pass(Duration::from_millis(pause));
         }
-        // Then nothing goes wrong any more, on a new connection or on one that has missed something.
+        // From here on nothing fails, on a new connection or on one that has missed something.
         self.calm = true;
         if self.rng.bool() {
             self.cut();
@@ -210,21 +210,21 @@ impl<'a> World<'a> {
             0..45 => self.change(),
             45..60 => {
                 let patch = Bytes::from(report.to_string());
-                let answer = self.ask(Ask::Report(patch));
+                let answer = self.ask(TwinRequestKind::Report(patch));
                 self.reports.push((report, answer));
             }
             60..65 => {
-                let answer = self.ask(Ask::Twin);
+                let answer = self.ask(TwinRequestKind::Twin);
                 self.gets.push(answer);
             }
             65..68 if !self.reports.is_empty() => {
                 let at = self.rng.usize(..self.reports.len());
                 drop(self.reports.swap_remove(at));
-                self.saw("asker left");
+                self.saw("caller stopped waiting");
             }
             68..70 => {
-                self.make_anew();
-                self.saw("twin made anew");
+                self.recreate();
+                self.saw("twin created again");
                 self.cut();
             }
             70..82 => self.cut(),
@@ -232,14 +232,14 @@ impl<'a> World<'a> {
         }
     }
 
-    fn ask(&mut self, ask: Ask) -> oneshot::Receiver<Outcome> {
+    fn ask(&mut self, kind: TwinRequestKind) -> oneshot::Receiver<Outcome> {
         let deadline = match self.rng.u8(..3) {
             0 => None,
             1 => Some(self.now + Duration::from_secs(60)),
             _ => Some(self.now + Duration::from_millis(self.rng.u64(..20_000))),
         };
-        let (question, answer) = Question::new(ask, deadline);
-        self.features.on_command(Wish::Twin(question));
+        let (request, answer) = TwinRequest::new(kind, deadline);
+        self.features.on_command(Request::Twin(request));
         answer
     }
 
@@ -283,8 +283,8 @@ impl<'a> World<'a> {
         }
     }
 
-    /// Somebody deletes the device and makes it anew.
-    fn make_anew(&mut self) {
+    /// The device is deleted and created again.
+    fn recreate(&mut self) {
         let made = self.document.mark.0 + 1;
         self.document.mark = (made, 1);
         self.document.values = Map::from_iter([("made".to_owned(), json!(made))]);
@@ -301,9 +301,9 @@ impl<'a> World<'a> {
     fn cut(&mut self) {
         self.saw("cut");
         if !self.features.is_idle() {
-            self.saw("cut with a question on its way");
+            self.saw("cut with a request in flight");
         }
-        // What is on its way to the hub still arrives, up to some point.
+        // Requests in transit still arrive, up to a random point.
         let mut on_its_way = Vec::new();
         for event in std::mem::take(&mut self.events).into_sorted_vec().into_iter().rev() {
             if let (Happening::Arrives(tag, sent), true) = (event.what, event.connection == self.connection) {
@@ -331,7 +331,7 @@ impl<'a> World<'a> {
         self.schedule(delay, Happening::Tells(what));
     }
 
-    /// Lets time pass, and everything happen that is due.
+    /// Advances time and handles every event that is due.
     fn pass(&mut self, time: Duration) {
         let until = self.now + time;
         self.drive();
@@ -363,10 +363,10 @@ impl<'a> World<'a> {
         }
     }
 
-    /// What a driver does after everything that happens.
+    /// Does what a driver does after every event.
     fn drive(&mut self) {
         while let Some(out) = self.features.next(self.now, self.up) {
-            let Out::Ask(tag, what) = out else { panic!("{out:?}") };
+            let Out::Request(tag, what) = out else { panic!("{out:?}") };
             let sent = match what {
                 Upstream::Watch(feature) => Sent::Watch(feature),
                 Upstream::TwinGet => Sent::Get,
@@ -379,7 +379,7 @@ impl<'a> World<'a> {
             let delay = self.to_hub - self.now;
             self.schedule(delay, Happening::Arrives(tag, sent));
         }
-        if let Some(news) = self.features.news() {
+        if let Some(news) = self.features.take_newest() {
             self.is_news(news);
         }
     }
@@ -389,18 +389,18 @@ impl<'a> World<'a> {
             |values: &Map<String, Value>| values.get("made").and_then(Value::as_u64).expect("it is never removed");
         let mark = (made(&news.values), news.version);
         let state = self.document.history.get(&mark).map(|it| &it.1);
-        assert_eq!(state, Some(&news.values), "{mark:?} was never so");
+        assert_eq!(state, Some(&news.values), "{mark:?} never had this content");
         if let Some(told) = self.told {
             assert!(told < mark, "{mark:?} after {told:?}");
             if told.1 > mark.1 {
-                self.saw("made anew and believed");
+                self.saw("created again and accepted");
             }
         }
         self.told = Some(mark);
         self.latest = Some(news);
     }
 
-    /// The hub takes what the client sent.
+    /// The hub receives what the client sent.
     fn arrives(&mut self, tag: Tag, sent: Sent) {
         let delay = Duration::from_millis(self.rng.u64(..50));
         if let Sent::Watch(feature) = sent {
@@ -413,14 +413,14 @@ impl<'a> World<'a> {
         }
         let dice = if self.calm { 99 } else { self.rng.u8(..100) };
         match dice {
-            0..6 => return self.saw("question lost"),
+            0..6 => return self.saw("request lost"),
             6..18 => {
-                self.saw("question refused for now");
+                self.saw("request refused temporarily");
                 let status = if self.rng.bool() { 429 } else { 503 };
                 return self.tell(delay, Downstream::Refused(tag, refusal(RefusedBy::Status(status))));
             }
             18..20 => {
-                self.saw("question refused for good");
+                self.saw("request refused permanently");
                 return self.tell(delay, Downstream::Refused(tag, refusal(RefusedBy::Status(400))));
             }
             _ => {}
@@ -454,7 +454,7 @@ impl<'a> World<'a> {
         }
         let of_this = || self.document.history.range((made, 0)..).map(|((_, version), state)| (*version, state));
         let shown = of_this().take_while(|(_, (since, _))| *since <= as_of).last().or_else(|| of_this().next());
-        let (version, (_, values)) = shown.expect("it was made");
+        let (version, (_, values)) = shown.expect("the document exists");
         let mut twin = Twin::default();
         twin.desired = Properties::new(version, values.clone());
         let body = Bytes::from(twin.encode());
@@ -465,32 +465,32 @@ impl<'a> World<'a> {
         body
     }
 
-    /// Everything that was promised.
+    /// Checks every promise.
     fn look(&mut self) {
         let Self { seed, document, features, latest, .. } = self;
         let latest = latest.as_deref().expect("a state");
         assert_eq!(latest, &Properties::new(document.mark.1, document.values.clone()), "seed {seed}");
         assert!(document.applied.is_sorted(), "a report has overtaken another: {:?}", document.applied);
         assert!(features.is_idle() && features.is_flushed());
-        assert_eq!(features.next_deadline(), None, "a timer is left");
+        assert_eq!(features.next_deadline(), None, "a timer is still set");
         for (report, mut answer) in std::mem::take(&mut self.reports) {
             let applied = self.document.applied.contains(&report);
-            match answer.try_recv().expect("every question ends") {
-                Ok(Answer::Reported(Some(_))) => {
+            match answer.try_recv().expect("every request ends") {
+                Ok(TwinResponse::Reported(Some(_))) => {
                     assert!(applied, "{report} was never applied");
                     self.saw("acknowledged");
                 }
-                Err(Cut::Deadline { written: false }) => {
+                Err(TwinFailure::Deadline { written: false }) => {
                     assert!(!applied, "{report} was applied");
                     self.saw("not sent");
                 }
-                Err(Cut::Deadline { written: true }) => self.saw("unknown"),
-                Err(Cut::Refused(_)) => self.saw("refused"),
+                Err(TwinFailure::Deadline { written: true }) => self.saw("unknown"),
+                Err(TwinFailure::Refused(_)) => self.saw("refused"),
                 other => panic!("{other:?}"),
             }
         }
         for mut answer in std::mem::take(&mut self.gets) {
-            drop(answer.try_recv().expect("every question ends"));
+            drop(answer.try_recv().expect("every request ends"));
         }
     }
 

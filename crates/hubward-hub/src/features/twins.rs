@@ -1,4 +1,4 @@
-//! The twin: what programs ask about it, and what the client itself keeps up with.
+//! The twin: the program's requests, and the desired properties that the client follows.
 
 use std::sync::Arc;
 
@@ -9,12 +9,12 @@ use hubward_transport::{Feature, ProtoError, Refusal, Tag};
 use tokio::time::Instant;
 
 use super::desired::Desired;
-use super::twin_requests::{Answer, Cut, Question, Turn, TwinRequests};
+use super::twin_requests::{Requester, TwinFailure, TwinRequest, TwinRequests, TwinResponse};
 use super::{Out, RequestTags, Watches};
 use crate::incoming::Incoming;
 use crate::{CloseReason, HubOptions};
 
-/// All about the twin of one client.
+/// The twin state of one client.
 #[derive(Debug)]
 pub(crate) struct Twins {
     rng: Rng,
@@ -33,21 +33,21 @@ impl Twins {
         }
     }
 
-    pub(crate) fn ask(&mut self, question: Question) {
-        self.requests.ask(question);
+    pub(crate) fn request(&mut self, request: TwinRequest) {
+        self.requests.push(request);
     }
 
-    /// Somebody wants to know the desired properties.
+    /// Starts to follow the desired properties.
     pub(crate) const fn follow(&mut self) {
         self.desired.follow();
     }
 
-    /// What the hub has granted may have changed.
+    /// The hub may have granted or refused a subscription.
     pub(crate) fn on_watches(&mut self, watches: &Watches) {
         if watches.is_active(Feature::TwinAnswers) {
-            self.requests.bar(None);
+            self.requests.set_refusal(None);
         } else if let Some(refusal) = watches.refusal(Feature::TwinAnswers) {
-            self.requests.bar(Some(refusal));
+            self.requests.set_refusal(Some(refusal));
         }
         if watches.is_active(Feature::TwinAnswers) && watches.is_active(Feature::Desired) {
             self.desired.on_watched();
@@ -60,23 +60,23 @@ impl Twins {
     }
 
     pub(crate) fn on_twin(&mut self, now: Instant, tag: Tag, body: &[u8]) {
-        let Some(turn) = self.requests.on_answer(tag) else { return late(tag) };
+        let Some(requester) = self.requests.on_response(tag) else { return late(tag) };
         let twin = Twin::parse(body);
-        match turn {
-            Turn::Own => self.desired.on_fetched(now, &mut self.rng, twin.map(|it| it.desired)),
-            Turn::Program => {
+        match requester {
+            Requester::Client => self.desired.on_fetched(now, &mut self.rng, twin.map(|it| it.desired)),
+            Requester::Program => {
                 if let Ok(twin) = &twin {
                     self.desired.on_seen(&twin.desired);
                 }
-                self.requests.finish(twin.map(|it| Answer::Twin(Box::new(it))).map_err(Cut::Unreadable));
+                self.requests.finish(twin.map(|it| TwinResponse::Twin(Box::new(it))).map_err(TwinFailure::Unreadable));
             }
         }
     }
 
     pub(crate) fn on_reported(&mut self, now: Instant, tag: Tag, version: Option<u64>) {
-        match self.requests.on_answer(tag) {
-            Some(Turn::Program) => self.requests.finish(Ok(Answer::Reported(version))),
-            Some(Turn::Own) => self.desired.on_failed(now, &mut self.rng, None),
+        match self.requests.on_response(tag) {
+            Some(Requester::Program) => self.requests.finish(Ok(TwinResponse::Reported(version))),
+            Some(Requester::Client) => self.desired.on_failed(now, &mut self.rng, None),
             None => late(tag),
         }
     }
@@ -85,38 +85,38 @@ impl Twins {
         self.desired.on_notice(now, &mut self.rng, body);
     }
 
-    /// Whether the tag was one of ours.
+    /// Returns whether the tag belongs to a twin request.
     pub(crate) fn on_refused(&mut self, now: Instant, tag: Tag, refusal: &Refusal) -> bool {
-        let turn = self.requests.on_answer(tag);
-        match turn {
-            Some(Turn::Program) => self.requests.refused(now, &mut self.rng, refusal),
-            Some(Turn::Own) => {
+        let requester = self.requests.on_response(tag);
+        match requester {
+            Some(Requester::Program) => self.requests.refused(now, &mut self.rng, refusal),
+            Some(Requester::Client) => {
                 let limit = &self.incoming.warnings.unreadable_twin;
-                limit.log(|| tracing::warn!(%refusal, "the twin cannot be fetched; asking again"));
+                limit.log(|| tracing::warn!(%refusal, "cannot fetch the twin; trying again"));
                 self.desired.on_failed(now, &mut self.rng, refusal.retry_after);
             }
             None => {}
         }
-        turn.is_some()
+        requester.is_some()
     }
 
-    /// Whether the tag was one of ours.
+    /// Returns whether the tag belongs to a twin request.
     pub(crate) fn on_unsendable(&mut self, now: Instant, tag: Tag, problem: &ProtoError) -> bool {
-        let turn = self.requests.on_answer(tag);
-        match turn {
-            Some(Turn::Program) => self.requests.unsendable(problem.clone()),
-            Some(Turn::Own) => {
+        let requester = self.requests.on_response(tag);
+        match requester {
+            Some(Requester::Program) => self.requests.unsendable(problem.clone()),
+            Some(Requester::Client) => {
                 let limit = &self.incoming.warnings.unreadable_twin;
-                limit.log(|| tracing::warn!(%problem, "the twin cannot be asked for on this connection"));
+                limit.log(|| tracing::warn!(%problem, "cannot fetch the twin over this connection"));
                 self.desired.on_failed(now, &mut self.rng, None);
             }
             None => {}
         }
-        turn.is_some()
+        requester.is_some()
     }
 
     pub(crate) fn on_time(&mut self, now: Instant) {
-        if self.requests.on_time(now) == Some(Turn::Own) {
+        if self.requests.on_time(now) == Some(Requester::Client) {
             self.desired.on_failed(now, &mut self.rng, None);
         }
         self.desired.on_time(now);
@@ -126,34 +126,34 @@ impl Twins {
         [self.requests.next_deadline(), self.desired.next_deadline()].into_iter().flatten().min()
     }
 
-    /// The next question for the connection.
+    /// Returns the next request for the connection.
     pub(crate) fn next(&mut self, now: Instant, tags: &mut RequestTags, watches: &Watches) -> Option<Out> {
         if !watches.is_active(Feature::TwinAnswers) {
             return None;
         }
-        let (turn, tag, what) = self.requests.next(now, tags, self.desired.is_due())?;
-        if turn == Turn::Own {
+        let (requester, tag, what) = self.requests.next(now, tags, self.desired.is_due())?;
+        if requester == Requester::Client {
             self.desired.on_asked(now);
         }
-        Some(Out::Ask(tag, what))
+        Some(Out::Request(tag, what))
     }
 
-    /// Whether no question is without its answer.
+    /// Whether the hub owes no response.
     pub(crate) const fn is_idle(&self) -> bool {
         self.requests.is_idle()
     }
 
-    /// Whether nobody waits for an answer.
+    /// Whether no caller waits for a response.
     pub(crate) fn is_flushed(&self) -> bool {
         self.requests.is_flushed()
     }
 
     /// Whether the newest desired properties changed since the last call.
-    pub(crate) fn has_news(&mut self) -> bool {
-        self.desired.has_news()
+    pub(crate) fn has_changed(&mut self) -> bool {
+        self.desired.has_changed()
     }
 
-    /// How the hub broke the protocol, once.
+    /// Returns, once, how the hub violated the protocol.
     pub(crate) const fn broken(&mut self) -> Option<ProtoError> {
         self.desired.broken()
     }
@@ -164,5 +164,5 @@ impl Twins {
 }
 
 fn late(tag: Tag) {
-    tracing::debug!(?tag, "an answer about the twin comes too late");
+    tracing::debug!(?tag, "a response to a twin request came too late");
 }

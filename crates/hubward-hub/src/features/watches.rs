@@ -1,5 +1,5 @@
-//! What is watched at the hub: asked for on every connection, in a fixed order, and asked for again
-//! when the hub refuses.
+//! Subscriptions: the client makes them on every connection, in a fixed order, and again after the hub has
+//! refused one.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,43 +9,43 @@ use tokio::time::Instant;
 
 use super::{Out, RequestTags};
 
-/// How long to wait for an answer, and after a refusal. A hub refuses what it does not offer, which
-/// waiting does not change, and for a moment what it will offer again.
+/// How long the client waits for a response, and after a refusal. A hub permanently refuses what it does not
+/// offer, and temporarily what it will offer again later.
 const AGAIN: Duration = Duration::from_secs(30);
 
-/// The wishes of a client, and how far this connection has come with them.
+/// The subscriptions of a client, and their state on this connection.
 #[derive(Debug, Default)]
 pub(crate) struct Watches {
-    wanted: BTreeMap<Feature, Standing>,
+    wanted: BTreeMap<Feature, SubscriptionState>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Standing {
-    /// To be asked for.
+enum SubscriptionState {
+    /// The subscription must be requested.
     Wanted,
-    /// Asked for under this tag; to be asked for again then.
+    /// Requested under this tag; requested again at `until`.
     Asked { tag: Tag, until: Instant },
-    /// Granted on this connection.
+    /// The hub granted it on this connection.
     Active,
-    /// Refused, in these words unless it was no hub that refused; to be asked for again then.
+    /// Refused; requested again at `until`. `refusal` is `None` if the connection, and not the hub, refused.
     Refused { until: Instant, refusal: Option<Box<Refusal>> },
 }
 
 impl Watches {
-    /// Wants a feature from now on.
+    /// Subscribes to a feature from now on.
     pub(crate) fn want(&mut self, feature: Feature) {
-        self.wanted.entry(feature).or_insert(Standing::Wanted);
+        self.wanted.entry(feature).or_insert(SubscriptionState::Wanted);
     }
 
-    /// Whether the hub has granted it on this connection.
+    /// Whether the hub has granted the subscription on this connection.
     pub(crate) fn is_active(&self, feature: Feature) -> bool {
-        self.wanted.get(&feature) == Some(&Standing::Active)
+        self.wanted.get(&feature) == Some(&SubscriptionState::Active)
     }
 
-    /// Why the hub does not grant it on this connection, if that is what it said last.
+    /// The hub's refusal, if its last answer on this connection was one.
     pub(crate) fn refusal(&self, feature: Feature) -> Option<&Refusal> {
         match self.wanted.get(&feature)? {
-            Standing::Refused { refusal, .. } => refusal.as_deref(),
+            SubscriptionState::Refused { refusal, .. } => refusal.as_deref(),
             _ => None,
         }
     }
@@ -55,63 +55,65 @@ impl Watches {
     }
 
     pub(crate) fn on_lost(&mut self) {
-        self.wanted.values_mut().for_each(|it| *it = Standing::Wanted);
+        self.wanted.values_mut().for_each(|it| *it = SubscriptionState::Wanted);
     }
 
-    /// Whether the tag was one of ours.
+    /// Returns whether the tag belongs to a subscription.
     pub(crate) fn on_done(&mut self, tag: Tag) -> bool {
-        self.answered(tag, Standing::Active).is_some()
+        self.answered(tag, SubscriptionState::Active).is_some()
     }
 
-    /// Whether the tag was one of ours.
+    /// Returns whether the tag belongs to a subscription.
     pub(crate) fn on_refused(&mut self, now: Instant, tag: Tag, refusal: &Refusal) -> bool {
-        let refused = Standing::Refused { until: now + AGAIN, refusal: Some(Box::new(refusal.clone())) };
+        let refused = SubscriptionState::Refused { until: now + AGAIN, refusal: Some(Box::new(refusal.clone())) };
         let feature = self.answered(tag, refused);
         if let Some(feature) = feature {
-            tracing::warn!(%feature, %refusal, "the hub refuses; asking again in {}s", AGAIN.as_secs());
+            tracing::warn!(%feature, %refusal, "the hub refused a subscription; trying again in {} s", AGAIN.as_secs());
         }
         feature.is_some()
     }
 
-    /// Whether the tag was one of ours.
+    /// Returns whether the tag belongs to a subscription.
     pub(crate) fn on_unsendable(&mut self, now: Instant, tag: Tag, problem: &ProtoError) -> bool {
-        let feature = self.answered(tag, Standing::Refused { until: now + AGAIN, refusal: None });
+        let feature = self.answered(tag, SubscriptionState::Refused { until: now + AGAIN, refusal: None });
         if let Some(feature) = feature {
-            tracing::warn!(%feature, %problem, "cannot be asked for on this connection");
+            tracing::warn!(%feature, %problem, "this connection cannot carry the subscription");
         }
         feature.is_some()
     }
 
     pub(crate) fn on_time(&mut self, now: Instant) {
-        for standing in self.wanted.values_mut() {
-            if let Standing::Refused { until, .. } | Standing::Asked { until, .. } = standing
+        for state in self.wanted.values_mut() {
+            if let SubscriptionState::Refused { until, .. } | SubscriptionState::Asked { until, .. } = state
                 && *until <= now
             {
-                *standing = Standing::Wanted;
+                *state = SubscriptionState::Wanted;
             }
         }
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         let unsettled = self.wanted.values().filter_map(|it| match it {
-            Standing::Refused { until, .. } | Standing::Asked { until, .. } => Some(*until),
+            SubscriptionState::Refused { until, .. } | SubscriptionState::Asked { until, .. } => Some(*until),
             _ => None,
         });
         unsettled.min()
     }
 
-    /// The next feature to ask for.
+    /// Returns the next subscription to request.
     pub(crate) fn next(&mut self, now: Instant, tags: &mut RequestTags) -> Option<Out> {
-        let (feature, standing) = self.wanted.iter_mut().find(|(_, it)| **it == Standing::Wanted)?;
+        let (feature, state) = self.wanted.iter_mut().find(|(_, it)| **it == SubscriptionState::Wanted)?;
         let tag = tags.take();
-        *standing = Standing::Asked { tag, until: now + AGAIN };
-        Some(Out::Ask(tag, Upstream::Watch(*feature)))
+        *state = SubscriptionState::Asked { tag, until: now + AGAIN };
+        Some(Out::Request(tag, Upstream::Watch(*feature)))
     }
 
-    fn answered(&mut self, tag: Tag, answer: Standing) -> Option<Feature> {
-        let (feature, standing) =
-            self.wanted.iter_mut().find(|(_, it)| matches!(it, Standing::Asked { tag: asked, .. } if *asked == tag))?;
-        *standing = answer;
+    fn answered(&mut self, tag: Tag, answer: SubscriptionState) -> Option<Feature> {
+        let (feature, state) = self
+            .wanted
+            .iter_mut()
+            .find(|(_, it)| matches!(it, SubscriptionState::Asked { tag: asked, .. } if *asked == tag))?;
+        *state = answer;
         Some(*feature)
     }
 }
@@ -123,13 +125,13 @@ mod tests {
 
     fn asked(watches: &mut Watches, now: Instant, tags: &mut RequestTags) -> Option<(Tag, Feature)> {
         match watches.next(now, tags)? {
-            Out::Ask(tag, Upstream::Watch(feature)) => Some((tag, feature)),
+            Out::Request(tag, Upstream::Watch(feature)) => Some((tag, feature)),
             other => panic!("{other:?}"),
         }
     }
 
     #[test]
-    fn each_connection_is_asked_once_and_a_refusal_is_not_for_ever() {
+    fn each_subscription_is_requested_once_per_connection_and_again_after_a_refusal() {
         let (mut watches, mut tags, now) = (Watches::default(), RequestTags::default(), Instant::now());
         watches.want(Feature::Methods);
         watches.want(Feature::TwinAnswers);
@@ -157,14 +159,14 @@ mod tests {
     }
 
     #[test]
-    fn a_question_that_is_never_answered_is_put_again() {
+    fn an_unanswered_subscription_is_requested_again() {
         let (mut watches, mut tags, now) = (Watches::default(), RequestTags::default(), Instant::now());
         watches.want(Feature::Desired);
-        let (lost, _) = asked(&mut watches, now, &mut tags).expect("a question");
+        let (lost, _) = asked(&mut watches, now, &mut tags).expect("a request");
         assert_eq!(watches.next_deadline(), Some(now + AGAIN));
         watches.on_time(now + AGAIN);
         let (tag, _) = asked(&mut watches, now + AGAIN, &mut tags).expect("again");
-        assert!(tag != lost && !watches.on_done(lost), "a late answer is none");
+        assert!(tag != lost && !watches.on_done(lost), "a late answer does not count");
         assert!(watches.on_done(tag) && watches.is_active(Feature::Desired));
         assert_eq!(watches.next_deadline(), None);
     }

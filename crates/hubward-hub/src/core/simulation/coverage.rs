@@ -1,9 +1,9 @@
-//! What went wrong, and in which state: a table that has to be full for a run to mean anything.
+//! Failures, and the state in which each happened: a table that must be full for a run to mean anything.
 
 use std::fmt::Write as _;
 
-/// Where a client can stand. Finer than the core's own phases: an attempt that a renewal begins is not
-/// the one after a failure.
+/// The states of a client. Finer than the core's own phases: an attempt of a renewal is not the same as one
+/// after a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum At {
     Waiting,
@@ -12,26 +12,27 @@ pub(super) enum At {
     Up,
     /// While the token is replaced in place.
     Renewing,
-    /// A renewal by reconnect, step by step.
+    /// The steps of a renewal by reconnect.
     Draining,
-    Leaving,
+    Disconnecting,
     Reopening,
     Relogin,
-    /// Saying good-bye for ever.
-    Goodbye,
+    /// The orderly disconnect at the end of the client.
+    FinalDisconnect,
     Ended,
 }
 
 use At::*;
 
-const STATES: [At; 11] = [Waiting, Opening, Login, Up, Renewing, Draining, Leaving, Reopening, Relogin, Goodbye, Ended];
+const STATES: [At; 11] =
+    [Waiting, Opening, Login, Up, Renewing, Draining, Disconnecting, Reopening, Relogin, FinalDisconnect, Ended];
 
-/// What can go wrong or be done at an awkward moment.
+/// The failures and events that can happen at an inconvenient moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     /// The peer closed, or the connection was reset.
     Cut,
-    /// Nobody listens, no route.
+    /// No server listens, or no route exists.
     Unreachable,
     /// A certificate that is not trusted.
     Tls,
@@ -40,27 +41,27 @@ pub(super) enum Kind {
     /// No token could be signed.
     NoToken,
     /// CONNACK 5.
-    RefusedForGood,
+    RefusedPermanently,
     /// CONNACK 3.
-    RefusedForNow,
-    /// Nothing came until our own timer.
+    RefusedTemporarily,
+    /// No answer came until the client's own timer.
     Hang,
-    /// What was waited for came late.
+    /// The expected event came late.
     Late,
-    /// A half-open link: the transport's limit of silence.
+    /// A half-open connection: the transport reached its limit of silence.
     Silence,
-    /// Pings are answered, acknowledgements not.
+    /// Pings are answered, acknowledgements are not.
     Overdue,
     AnsweredTwice,
     AnsweredOutOfOrder,
     AnswerToNothing,
-    /// The connection does not take a message.
+    /// The connection cannot carry a message.
     Unsendable,
-    /// What was unanswered is sent again.
+    /// An unacknowledged message is sent again.
     SentAgain,
     /// The hub has forgotten the session.
     SessionLost,
-    /// It looks as if another client had the same identity.
+    /// The client suspects another client with the same identity.
     Duplicate,
     WatchRefused,
     /// A renewal becomes due.
@@ -77,37 +78,38 @@ pub(super) enum Kind {
 
 use Kind::*;
 
-const BEFORE_END: &[At] = &[Waiting, Opening, Login, Up, Renewing, Draining, Leaving, Reopening, Relogin];
-const NOT_ENDED: &[At] = &[Waiting, Opening, Login, Up, Renewing, Draining, Leaving, Reopening, Relogin, Goodbye];
-const CONNECTION: &[At] = &[Opening, Login, Up, Renewing, Draining, Leaving, Reopening, Relogin, Goodbye];
+const BEFORE_END: &[At] = &[Waiting, Opening, Login, Up, Renewing, Draining, Disconnecting, Reopening, Relogin];
+const NOT_ENDED: &[At] =
+    &[Waiting, Opening, Login, Up, Renewing, Draining, Disconnecting, Reopening, Relogin, FinalDisconnect];
+const CONNECTION: &[At] = &[Opening, Login, Up, Renewing, Draining, Disconnecting, Reopening, Relogin, FinalDisconnect];
 const EXCHANGE: &[At] = &[Up, Renewing, Draining];
 
-const ONLY_CONNECTING: &str = "only an attempt to connect ends that way";
-const ONLY_LOGIN: &str = "only a login is answered that way";
-const ONLY_EXCHANGE: &str = "nothing is read, or nothing was asked on this connection";
+const ONLY_CONNECTING: &str = "only an attempt to connect can end this way";
+const ONLY_LOGIN: &str = "only a login can be answered this way";
+const ONLY_EXCHANGE: &str = "nothing is read, or no request was sent on this connection";
 const ONLY_SENDING: &str = "nothing is sent";
 
-/// Each kind, the states that must meet it, and why the others cannot.
+/// Each kind, the states in which it must happen, and why it cannot happen in the others.
 const TABLE: [(Kind, &[At], &str); 27] = [
-    (Cut, CONNECTION, "there is no connection that could be cut"),
+    (Cut, CONNECTION, "no connection exists"),
     (Unreachable, &[Opening, Reopening], ONLY_CONNECTING),
     (Tls, &[Opening, Reopening], ONLY_CONNECTING),
     (Upgrade, &[Opening, Reopening], ONLY_CONNECTING),
     (NoToken, &[Opening, Renewing, Reopening], "nothing is signed"),
-    (RefusedForGood, &[Login, Relogin], ONLY_LOGIN),
-    (RefusedForNow, &[Login, Relogin], ONLY_LOGIN),
+    (RefusedPermanently, &[Login, Relogin], ONLY_LOGIN),
+    (RefusedTemporarily, &[Login, Relogin], ONLY_LOGIN),
     (
         Hang,
-        &[Opening, Login, Renewing, Draining, Leaving, Reopening, Relogin, Goodbye],
-        "nothing of the peer's is waited for, or (Up) it is called Silence or Overdue",
+        &[Opening, Login, Renewing, Draining, Disconnecting, Reopening, Relogin, FinalDisconnect],
+        "the client does not wait for the peer, or (Up) the kind is Silence or Overdue",
     ),
-    (Late, CONNECTION, "nothing of the peer's is waited for"),
+    (Late, CONNECTION, "the client does not wait for the peer"),
     (
         Silence,
         EXCHANGE,
-        "a transport has no limit before the login is accepted, and none for a good-bye: there the core's own counts",
+        "a transport has no limit before the login or for a disconnect: there the core's own limit counts",
     ),
-    (Overdue, &[Up, Renewing], "no acknowledgement is waited for, or (Draining) for a shorter time"),
+    (Overdue, &[Up, Renewing], "the client waits for no acknowledgement, or (Draining) for a shorter time"),
     (AnsweredTwice, EXCHANGE, ONLY_EXCHANGE),
     (AnsweredOutOfOrder, EXCHANGE, ONLY_EXCHANGE),
     (AnswerToNothing, EXCHANGE, ONLY_EXCHANGE),
@@ -117,11 +119,11 @@ const TABLE: [(Kind, &[At], &str); 27] = [
     (
         Duplicate,
         &[Up, Renewing],
-        "a connection that was not accepted proves nothing, and the end of one that was to be left is no failure",
+        "a connection that was not accepted proves nothing, and the end of one being closed is not a failure",
     ),
     (WatchRefused, EXCHANGE, ONLY_EXCHANGE),
     (Renewal, &[Up], "only a connection that is up, and not being renewed, is renewed"),
-    (ClockJump, NOT_ENDED, "the driver is gone"),
+    (ClockJump, NOT_ENDED, "the driver is dropped"),
     (ExpiredUnsent, BEFORE_END, "everything is resolved by then"),
     (ExpiredInFlight, BEFORE_END, "everything is resolved by then"),
     (Queued, &STATES, ""),
@@ -130,7 +132,7 @@ const TABLE: [(Kind, &[At], &str); 27] = [
     (Abort, NOT_ENDED, "a driver that has ended does nothing when it is dropped"),
 ];
 
-/// How often each kind met each state.
+/// How often each kind happened in each state.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Seen([[u64; STATES.len()]; TABLE.len()]);
 
@@ -145,7 +147,7 @@ impl Seen {
         }
     }
 
-    /// What is missing from the table, and what cannot be there.
+    /// The gaps in the table, and the entries that should be impossible.
     pub(super) fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
         for (kind, states, reason) in TABLE {
@@ -160,7 +162,7 @@ impl Seen {
         problems
     }
 
-    /// The table, for people.
+    /// The table as text.
     pub(super) fn table(&self) -> String {
         let mut text = format!("{:<20}", "");
         for at in STATES {
@@ -179,7 +181,7 @@ impl Seen {
 }
 
 #[test]
-fn the_table_has_each_kind_in_its_place_and_a_reason_for_each_gap() {
+fn the_table_accepts_each_kind_in_its_states_and_gives_a_reason_for_each_gap() {
     for (place, (kind, states, reason)) in TABLE.into_iter().enumerate() {
         assert_eq!(kind as usize, place, "{kind:?}");
         assert_eq!(states.len() == STATES.len(), reason.is_empty(), "{kind:?}");

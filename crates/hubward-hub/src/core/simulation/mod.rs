@@ -1,9 +1,8 @@
-//! The core, and what it watches at the hub, against a peer made of dice, in virtual time: cuts at
-//! every step, delays, half-open links, lost, late, repeated and reordered acknowledgements, refused
-//! logins, hanging attempts, renewals, deadlines, closes at any moment.
+//! The core and its subscriptions against a random peer, in virtual time: connections that break at every step,
+//! delays, half-open connections, lost, late, repeated and reordered acknowledgements, refused logins, attempts
+//! that hang, renewals, deadlines, and closes at any moment.
 //!
-//! A failing seed is printed with the command that runs it alone; `HUBWARD_SEEDS=<count>` runs more of
-//! them.
+//! A failing seed is printed with the command that runs it alone; `HUBWARD_SEEDS=<count>` runs more seeds.
 
 mod coverage;
 mod peer;
@@ -19,13 +18,13 @@ use super::Bugs;
 /// Seeds in a normal test run.
 const SEEDS: u64 = 20_000;
 
-/// What happens in the world of one seed, at least.
+/// Minimum number of events in the run of one seed.
 const EVENTS: u64 = 200;
 
-/// Within how many seeds a planted bug has to be found.
+/// The number of seeds within which a planted bug must be found.
 const FOUND_WITHIN: u64 = 1_000;
 
-/// Runs one seed; gives how much happened, or the promise that was broken.
+/// Runs one seed; returns the number of events, or the promise that was broken.
 fn run(seed: u64, bugs: Bugs<usize>, seen: &mut Seen) -> Result<u64, String> {
     let world = AssertUnwindSafe(|| world::run(seed, bugs, seen));
     catch_unwind(world).map_err(|panic| match panic.downcast::<String>() {
@@ -84,28 +83,28 @@ fn every_promise_holds_whatever_happens() {
 }
 
 #[test]
-fn a_seed_gives_the_same_run_twice() {
+fn the_same_seed_gives_the_same_run() {
     let once = |seed| {
         let mut seen = Seen::default();
         (world::run(seed, Bugs::default(), &mut seen), seen)
     };
     let runs: Vec<_> = (0..20).map(once).collect();
     assert_eq!((0..20).map(once).collect::<Vec<_>>(), runs);
-    assert!((1..20).all(|it| runs[it] != runs[it - 1]), "the dice are loaded");
+    assert!((1..20).all(|it| runs[it] != runs[it - 1]), "every seed gives the same run");
 }
 
-/// A simulation that finds nothing wrong proves little, unless it finds what is wrong.
+/// A simulation that finds no bug proves little unless it finds planted ones.
 #[test]
 fn planted_bugs_are_found() {
     for (bugs, found_as) in [
         (Bugs { lost_dup: true, ..Bugs::default() }, "DUP is set exactly on repetitions"),
         (Bugs { double_receipt: Some(|message| *message), ..Bugs::default() }, "was resolved already"),
-        (Bugs { leaked_timer: true, ..Bugs::default() }, "a timer is left"),
+        (Bugs { leaked_timer: true, ..Bugs::default() }, "a timer is still set"),
     ] {
         let found = (0..FOUND_WITHIN).find_map(|seed| Some((seed, run(seed, bugs, &mut Seen::default()).err()?)));
         let (seed, problem) = found.unwrap_or_else(|| panic!("{found_as}: not found"));
         println!("found by seed {seed}: {problem}");
         assert!(problem.contains(found_as), "{found_as}, but: {problem}");
-        run(seed, Bugs::default(), &mut Seen::default()).expect("without the bug, nothing is wrong");
+        run(seed, Bugs::default(), &mut Seen::default()).expect("every promise holds without the bug");
     }
 }

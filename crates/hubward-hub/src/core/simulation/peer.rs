@@ -1,5 +1,5 @@
-//! The hub, the network and the driver between: what they do is thrown with dice, what they see is
-//! checked.
+//! The hub, the network and the driver between them: the random generator decides what they do, and the checks
+//! verify what they see.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
@@ -20,10 +20,10 @@ use crate::{ConnectionState, DisconnectCause};
 
 const ENDPOINT: &str = "hub.example:8883";
 
-/// A question that is not answered may be put again then.
+/// After this time the client may repeat an unanswered request.
 const ASK_AGAIN: Duration = Duration::from_secs(30);
 
-/// What the peer and the network do, later.
+/// A planned event of the peer or the network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Happening {
     Opened,
@@ -32,11 +32,11 @@ pub(super) enum Happening {
     /// A message reaches the peer.
     Arrives(usize, Tag),
     Acknowledged(Tag),
-    /// A question reaches the peer and is answered.
-    Answered(Tag, Question),
+    /// A request reaches the peer and is answered.
+    Answered(Tag, Request),
     /// Desired properties have changed.
     Desired(u64),
-    Left,
+    Disconnected,
     Renewed,
 }
 
@@ -52,25 +52,25 @@ pub(super) enum Failure {
     Silence,
 }
 
-/// What the client asked, and how the hub likes it.
+/// A request of the client, and whether the hub grants it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Question {
+pub(super) enum Request {
     Watch(Feature, bool),
     Twin,
 }
 
-/// What a hub keeps.
+/// The hub's memory.
 #[derive(Debug, Default)]
 pub(super) struct Hub {
     /// The version of the desired properties.
     pub(super) desired: u64,
     pub(super) was_connected: bool,
-    /// The last message of those that were sent for the first time, and that arrived so.
+    /// The last message that arrived as a first transmission.
     pub(super) last_new: Option<usize>,
     pub(super) last_taken: Option<usize>,
-    /// The ends of accepted connections that may have been takeovers.
+    /// The number of ends of accepted connections that may have been takeovers.
     pub(super) cuts: u32,
-    /// Whether the client ever asked for both twin answers and changes.
+    /// The features that the client ever subscribed to.
     pub(super) asked: BTreeSet<Feature>,
 }
 
@@ -80,27 +80,27 @@ impl Hub {
     }
 }
 
-/// One connection, both ends.
+/// One connection, with both ends.
 #[derive(Debug, Default)]
 pub(super) struct Connection {
     pub(super) number: u64,
     open: bool,
-    /// When the next thing arrives at the earliest, in both directions: a stream keeps its order.
+    /// The earliest moment for the next arrival, in both directions: a stream keeps its order.
     arrives: Option<Instant>,
     tells: Option<Instant>,
-    /// Sent and not yet arrived.
+    /// Number of messages sent and not yet arrived.
     on_the_way: usize,
     unanswered: BTreeMap<Tag, usize>,
     asked: BTreeMap<Tag, (Feature, Instant)>,
     watched: BTreeSet<Feature>,
-    /// The last message of those that were sent again, and whether a new one was sent.
+    /// The last repeated message, and whether a new one was sent.
     last_again: Option<usize>,
     sent_new: bool,
-    leaving: bool,
+    disconnecting: bool,
     renewing: bool,
-    /// Nothing arrives any more, in neither direction.
+    /// Nothing arrives any more, in either direction.
     dead: bool,
-    /// Pings are answered, nothing else.
+    /// The peer answers pings and nothing else.
     pub(super) mute: bool,
 }
 
@@ -120,7 +120,8 @@ impl World<'_> {
                 self.core.on_opened(self.now, life);
             }
             Happening::Ready => {
-                // Session or not: what is unanswered is sent again. The core is not even told.
+                // With or without a session, the core sends unacknowledged messages again; it does not even
+                // learn of the session.
                 if self.hub.was_connected && self.rng.bool() {
                     self.note(Kind::SessionLost);
                 }
@@ -140,12 +141,12 @@ impl World<'_> {
                 }
             }
             Happening::Acknowledged(tag) => self.acknowledge(tag),
-            Happening::Answered(tag, question) => self.answer(tag, question),
+            Happening::Answered(tag, request) => self.answer(tag, request),
             Happening::Desired(version) => {
                 let body = format!("{{\"n\":{version},\"$version\":{version}}}");
                 self.features.on_event(self.now, Downstream::Desired(body.into()));
             }
-            Happening::Left => self.core.on_left(self.now),
+            Happening::Disconnected => self.core.on_disconnected(self.now),
             Happening::Renewed => {
                 self.connection.renewing = false;
                 if let Some(life) = self.fresh() {
@@ -155,19 +156,19 @@ impl World<'_> {
         }
     }
 
-    /// A token that was just made, if one can be.
+    /// A new token, if the credential can sign one.
     fn fresh(&self) -> Option<Life> {
         let setup = &self.core.setup;
         setup.renewable.then_some(Life { span: setup.options.token_lifetime, age: Duration::ZERO })
     }
 
-    /// Whether the client waits for just this.
+    /// Whether the client waits for exactly this event.
     fn is_waited_for(&self, happening: Happening) -> bool {
         match happening {
             Happening::Opened => matches!(self.at(), At::Opening | At::Reopening),
             Happening::Ready => matches!(self.at(), At::Login | At::Relogin),
-            Happening::Acknowledged(_) => !self.connection.leaving,
-            Happening::Left => matches!(self.at(), At::Leaving | At::Goodbye),
+            Happening::Acknowledged(_) => !self.connection.disconnecting,
+            Happening::Disconnected => matches!(self.at(), At::Disconnecting | At::FinalDisconnect),
             Happening::Renewed => self.at() == At::Renewing,
             _ => false,
         }
@@ -176,8 +177,8 @@ impl World<'_> {
     fn fail(&mut self, failure: Failure) {
         let at = self.at();
         let is_exchange = matches!(at, At::Up | At::Renewing | At::Draining);
-        // Nobody reads the connection any more, or waits for the token.
-        if !is_exchange && failure == Failure::Silence || at == At::Goodbye && failure == Failure::NoToken {
+        // The client no longer reads the connection, or waits for the token.
+        if !is_exchange && failure == Failure::Silence || at == At::FinalDisconnect && failure == Failure::NoToken {
             return;
         }
         let stage = match at {
@@ -202,7 +203,7 @@ impl World<'_> {
             }
             Failure::NoToken => (Kind::NoToken, TransportError::Credential(CredentialError::Signer("busy".into()))),
             Failure::Connack(code) => {
-                let kind = if code == 5 { Kind::RefusedForGood } else { Kind::RefusedForNow };
+                let kind = if code == 5 { Kind::RefusedPermanently } else { Kind::RefusedTemporarily };
                 (kind, TransportError::Refused(Box::new(refused(RefusedBy::Connack(code)))))
             }
             Failure::Cut(source) => {
@@ -217,7 +218,7 @@ impl World<'_> {
         let (is_first, renewable) = (!self.hub.was_connected, self.core.setup.renewable);
         let gives_up = match kind {
             Kind::Tls => is_first,
-            Kind::NoToken | Kind::RefusedForGood => is_first || !renewable,
+            Kind::NoToken | Kind::RefusedPermanently => is_first || !renewable,
             _ => false,
         };
         let was_ending = self.core.is_ending();
@@ -227,7 +228,7 @@ impl World<'_> {
         self.judge(kind, at);
     }
 
-    /// What the program is told about a failure.
+    /// Checks the failure that the program sees.
     fn judge(&mut self, kind: Kind, at: At) {
         let (cuts, now) = (self.hub.cuts, self.now);
         let ConnectionState::Disconnected { cause, next_try, .. } = &self.core.state else { return };
@@ -247,7 +248,7 @@ impl World<'_> {
     }
 
     fn acknowledge(&mut self, tag: Tag) {
-        if self.connection.leaving {
+        if self.connection.disconnecting {
             return;
         }
         let stray = Tag(NonZeroU16::MIN.saturating_add(self.rng.u16(..10)));
@@ -267,12 +268,12 @@ impl World<'_> {
         }
     }
 
-    fn answer(&mut self, tag: Tag, question: Question) {
-        if self.connection.leaving || self.connection.mute {
+    fn answer(&mut self, tag: Tag, request: Request) {
+        if self.connection.disconnecting || self.connection.mute {
             return;
         }
-        let event = match question {
-            Question::Watch(feature, granted) => {
+        let event = match request {
+            Request::Watch(feature, granted) => {
                 self.connection.asked.remove(&tag);
                 if granted {
                     self.connection.watched.insert(feature);
@@ -283,7 +284,7 @@ impl World<'_> {
                     Downstream::Refused(tag, Box::new(refusal))
                 }
             }
-            Question::Twin => {
+            Request::Twin => {
                 let version = self.hub.desired;
                 let body = format!(
                     "{{\"desired\":{{\"n\":{version},\"$version\":{version}}},\"reported\":{{\"$version\":1}}}}"
@@ -294,7 +295,7 @@ impl World<'_> {
         self.features.on_event(self.now, event);
     }
 
-    /// The cloud changes what it desires; who watches is told.
+    /// The cloud changes the desired properties; a subscribed client is informed.
     pub(super) fn change_desired(&mut self) {
         for _ in 0..self.rng.usize(1..=3) {
             self.hub.desired += 1;
@@ -307,14 +308,14 @@ impl World<'_> {
         }
     }
 
-    /// In the order in which the hub says it.
+    /// In the order in which the hub sends them.
     fn tell(&mut self, happening: Happening) {
         let at = self.connection.tells.unwrap_or(self.now).max(self.now + self.delay(0.3));
         self.connection.tells = Some(at);
         self.at_time(at, happening);
     }
 
-    /// Does what a driver does after anything happened.
+    /// Does what a driver does after every event.
     pub(super) fn drive(&mut self) {
         loop {
             let link = self.core.link();
@@ -332,9 +333,9 @@ impl World<'_> {
                     self.ask();
                     self.send();
                 }
-                // The connection broke in the same moment.
-                Link::Leaving(number) if self.connection.number != number => self.core.on_left(self.now),
-                Link::Leaving(_) => self.leave(),
+                // The connection broke at the same moment.
+                Link::Disconnecting(number) if self.connection.number != number => self.core.on_disconnected(self.now),
+                Link::Disconnecting(_) => self.disconnect(),
             }
             self.receive();
             if self.core.link() == link {
@@ -353,18 +354,18 @@ impl World<'_> {
         }
     }
 
-    fn leave(&mut self) {
-        if std::mem::replace(&mut self.connection.leaving, true) {
+    fn disconnect(&mut self) {
+        if std::mem::replace(&mut self.connection.disconnecting, true) {
             return;
         }
         match self.rng.u8(..8) {
             0 => self.later(0.0, 0.5, Happening::Fails(Failure::Cut(None))),
             1 => {}
-            _ => self.later(0.0, 0.5, Happening::Left),
+            _ => self.later(0.0, 0.5, Happening::Disconnected),
         }
     }
 
-    /// A new attempt; its fate is thrown now.
+    /// A new attempt; its outcome is drawn now.
     fn begin(&mut self, number: u64) {
         self.connection = Connection { number, ..Connection::default() };
         let is_rough = |world: &mut Self, times| world.rng.f64() < times * world.rough;
@@ -400,32 +401,32 @@ impl World<'_> {
         }
     }
 
-    /// Puts the features' questions on the connection.
+    /// Gives the features' requests to the connection.
     fn ask(&mut self) {
-        while let Some(out) = self.features.next(self.now, self.core.may_ask(self.now)) {
-            let Out::Ask(tag, what) = out else { panic!("a reply to nothing: {out:?}") };
+        while let Some(out) = self.features.next(self.now, self.core.may_request(self.now)) {
+            let Out::Request(tag, what) = out else { panic!("a reply without a call or message: {out:?}") };
             assert!(is_request(tag), "{tag:?} is a message's: {}", self.about());
-            let question = match what {
+            let request = match what {
                 Upstream::Watch(feature) => {
                     let (asked, now) = (&mut self.connection.asked, self.now);
                     let waits = |it: &(Feature, Instant)| it.0 == feature && now < it.1 + ASK_AGAIN;
                     let twice = asked.values().any(waits) || asked.insert(tag, (feature, now)).is_some();
                     let twice = twice || self.connection.watched.contains(&feature);
-                    assert!(!twice, "{feature} is asked for twice: {}", self.about());
+                    assert!(!twice, "{feature} is requested twice: {}", self.about());
                     self.hub.asked.insert(feature);
-                    Question::Watch(feature, self.rng.f64() > 0.2 * self.rough)
+                    Request::Watch(feature, self.rng.f64() > 0.2 * self.rough)
                 }
                 Upstream::TwinGet => {
                     assert!(self.connection.watched.contains(&Feature::TwinAnswers), "{}", self.about());
-                    Question::Twin
+                    Request::Twin
                 }
                 other => panic!("{other:?}: {}", self.about()),
             };
-            self.tell(Happening::Answered(tag, question));
+            self.tell(Happening::Answered(tag, request));
         }
     }
 
-    /// Puts messages on the connection, as many as it takes.
+    /// Gives messages to the connection, as many as it accepts.
     fn send(&mut self) {
         let buffer = 1 + self.rng.usize(..10);
         while self.connection.on_the_way < buffer {
@@ -436,7 +437,7 @@ impl World<'_> {
             let record = &self.records[message];
             assert_eq!(again, record.tag.is_some(), "DUP is set exactly on repetitions: {}", self.about());
             assert!(record.outcome.is_none(), "message {message} was resolved already, and is sent: {}", self.about());
-            assert!(record.tag.is_none_or(|it| it == tag), "the id is kept: {}", self.about());
+            assert!(record.tag.is_none_or(|it| it == tag), "a message keeps its id: {}", self.about());
             if again {
                 self.note(Kind::SentAgain);
                 assert!(!self.connection.sent_new, "repetitions come first: {}", self.about());

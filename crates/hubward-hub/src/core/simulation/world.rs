@@ -1,4 +1,4 @@
-//! A program, a machine and time; the promises that are watched over.
+//! A program, a machine and time; the checks verify the promises.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
@@ -12,15 +12,15 @@ use super::EVENTS;
 use super::coverage::{At, Kind, Seen};
 use super::peer::{Connection, Happening, Hub};
 use crate::core::phase::{Phase, Then};
-use crate::core::{Bugs, Core, Cut, DEADLINE_GRAIN, GOODBYE, Outcome, Setup};
+use crate::core::{Bugs, Core, DEADLINE_GRAIN, DISCONNECT_LIMIT, Outcome, SendFailure, Setup};
 use crate::features::Features;
 use crate::incoming::Incoming;
 use crate::{Backoff, CloseReason, ConnectionState, HubOptions};
 
-/// What the program does while a client lives.
+/// The number of actions of the program while a client lives.
 const ACTIONS: std::ops::RangeInclusive<usize> = 8..=28;
 
-/// Runs clients one after the other until enough has happened; gives how much that was.
+/// Runs clients one after the other until enough has happened; returns the number of events.
 pub(super) fn run(seed: u64, bugs: Bugs<usize>, seen: &mut Seen) -> u64 {
     let mut rng = Rng::with_seed(seed);
     let mut events = 0;
@@ -30,22 +30,22 @@ pub(super) fn run(seed: u64, bugs: Bugs<usize>, seen: &mut Seen) -> u64 {
     events
 }
 
-/// What the dice know about a message.
+/// The simulation's record of a message.
 #[derive(Debug, Default)]
 pub(super) struct Record {
     pub(super) deadline: Option<Instant>,
     /// The tag of its first transmission.
     pub(super) tag: Option<Tag>,
-    /// Whether the peer has it.
+    /// Whether the peer has received the message.
     pub(super) taken: bool,
     pub(super) unsendable: bool,
     pub(super) outcome: Option<&'static str>,
 }
 
-/// When, in which order, on which connection, whether that is late, and what.
+/// Moment, order, connection, whether the event is late, and the event.
 type Planned = (Instant, u64, u64, bool, Happening);
 
-/// One client's life.
+/// The life of one client.
 pub(super) struct World<'a> {
     pub(super) rng: Rng,
     start: Instant,
@@ -61,17 +61,17 @@ pub(super) struct World<'a> {
     future: BinaryHeap<Reverse<Planned>>,
     planned: u64,
     events: u64,
-    /// What the program does not hear of before it is over.
+    /// The last values given to [`Core::hold`]: renewal and close.
     hold: (bool, bool),
     close_until: Option<Instant>,
-    /// The version of the newest desired properties that the program was given.
+    /// The version of the newest desired properties that the program got.
     desired: u64,
     seen: &'a mut Seen,
-    /// How rough this world is, 0 to 1.
+    /// The failure rate of this world, 0 to 1.
     pub(super) rough: f64,
     /// Another client has the same identity.
     pub(super) fought: bool,
-    /// How slow everything is in this world, in seconds.
+    /// The usual delay in this world, in seconds.
     slow: f64,
 }
 
@@ -130,7 +130,7 @@ impl<'a> World<'a> {
         }
     }
 
-    /// From the first attempt to the end; gives how much happened.
+    /// Runs from the first attempt to the end; returns the number of events.
     fn live(mut self) -> u64 {
         for _ in 0..self.rng.usize(ACTIONS) {
             self.act();
@@ -148,7 +148,7 @@ impl<'a> World<'a> {
         self.events
     }
 
-    /// One thing that a program or the machine does.
+    /// One action of the program or the machine.
     fn act(&mut self) {
         self.events += 1;
         match self.rng.u16(..1000) {
@@ -207,7 +207,7 @@ impl<'a> World<'a> {
         self.drive();
     }
 
-    /// The task is ended from outside.
+    /// The task is aborted.
     fn abort(&mut self) {
         if self.at() != At::Ended {
             self.note(Kind::Abort);
@@ -217,7 +217,7 @@ impl<'a> World<'a> {
         }
     }
 
-    /// Nothing goes wrong any more: everything arrives in the end.
+    /// No more failures: everything arrives in the end.
     fn calm(&mut self) {
         (self.rough, self.slow, self.fought) = (0.0, 0.2, false);
         self.hold = (false, false);
@@ -236,7 +236,7 @@ impl<'a> World<'a> {
 
     fn finish(&mut self) {
         let flush = self.delay(8.0);
-        let by_now = self.now + flush + GOODBYE;
+        let by_now = self.now + flush + DISCONNECT_LIMIT;
         match self.rng.u8(..10) {
             0 => self.abort(),
             1 | 2 => self.drop_handles(),
@@ -247,21 +247,21 @@ impl<'a> World<'a> {
         self.core.close(self.now, self.now, CloseReason::Requested);
         self.drive();
         assert_eq!(self.at(), At::Ended, "{}", self.about());
-        assert_eq!(self.core.next_deadline(), None, "a timer is left: {}", self.about());
+        assert_eq!(self.core.next_deadline(), None, "a timer is still set: {}", self.about());
         assert!(self.core.changed_state().is_none());
         assert!(self.core.state.is_closed());
-        assert!(self.open.is_empty(), "messages are left without an answer: {}", self.about());
+        assert!(self.open.is_empty(), "messages have no outcome: {}", self.about());
         let late = self.enqueue(None);
         self.drive();
         assert_eq!(self.records[late].outcome, Some("not sent"));
         self.features.end(&CloseReason::Requested);
     }
 
-    /// Lets everything happen that happens until then.
+    /// Handles every event until then.
     fn live_until(&mut self, until: Instant) {
         loop {
             let timers = [self.core.next_deadline(), self.features.next_deadline()];
-            // The features' timers are the driver's, and end with it.
+            // The driver owns the features' timers, so they end with it.
             let timers = if self.at() == At::Ended { [self.core.next_deadline(), None] } else { timers };
             let timer = timers.into_iter().flatten().min().filter(|it| *it <= until);
             let event = self.future.peek().map(|Reverse((at, ..))| *at).filter(|it| *it <= until);
@@ -280,7 +280,7 @@ impl<'a> World<'a> {
                         self.time();
                         self.drive();
                     }
-                    // What belongs to a connection that is gone, is gone with it.
+                    // The events of an ended connection end with it.
                     if number == self.connection.number {
                         self.happen(happening, late);
                     }
@@ -305,11 +305,11 @@ impl<'a> World<'a> {
             | Phase::Login { until, .. }
             | Phase::Renewing { until }
             | Phase::Draining { until }
-            | Phase::Leaving { until, .. } => Some((Kind::Hang, until)),
+            | Phase::Disconnecting { until, .. } => Some((Kind::Hang, until)),
             Phase::Up { renew_at: Some(at) } => Some((Kind::Renewal, at)),
             Phase::Up { renew_at: None } | Phase::Waiting { .. } | Phase::Ended => None,
         };
-        let overdue = self.core.next_overdue.filter(|_| self.core.may_ask(self.now)).map(|it| (Kind::Overdue, it));
+        let overdue = self.core.next_overdue.filter(|_| self.core.may_request(self.now)).map(|it| (Kind::Overdue, it));
         let closes = self.close_until.is_some_and(|it| it <= self.now);
         self.features.on_time(self.now);
         self.core.hold(self.hold.0, self.hold.1);
@@ -324,7 +324,7 @@ impl<'a> World<'a> {
         }
     }
 
-    /// Notes what became of messages, and of the desired properties.
+    /// Records the outcomes of messages, and the desired properties.
     pub(super) fn receive(&mut self) {
         self.receive_at(self.at());
     }
@@ -343,15 +343,15 @@ impl<'a> World<'a> {
             let is_over = record.deadline.is_some_and(|it| it <= self.now);
             assert_eq!(before, None, "message {message} was resolved already: {}", self.about());
             assert!(is_true, "message {message} is not {what}: {}", self.about());
-            if let Outcome::NotSent(Cut::Deadline(_)) | Outcome::Unknown(Cut::Deadline(_)) = outcome {
+            if let Outcome::NotSent(SendFailure::Deadline(_)) | Outcome::Unknown(SendFailure::Deadline(_)) = outcome {
                 assert!(is_over, "message {message} resolved too early: {}", self.about());
                 self.seen.note(if has_tag { Kind::ExpiredInFlight } else { Kind::ExpiredUnsent }, at);
             }
         }
-        if let Some(desired) = self.features.news() {
+        if let Some(desired) = self.features.take_newest() {
             let (before, version) = (std::mem::replace(&mut self.desired, desired.version), desired.version);
             assert!(before < version, "desired {version} after {before}: {}", self.about());
-            assert!(version <= self.hub.desired, "nobody desires {version}: {}", self.about());
+            assert!(version <= self.hub.desired, "version {version} does not exist yet: {}", self.about());
             let value = desired.values.get("n").and_then(serde_json::Value::as_u64);
             assert_eq!(value, Some(version), "a version with the values of another one: {}", self.about());
         }
@@ -363,15 +363,16 @@ impl<'a> World<'a> {
         if let Some(until) = self.close_until {
             let ended = self.core.is_ending() || self.now < until;
             assert!(ended, "still open after the flush time: {}", self.about());
-            // Whoever asked for it waits for the good-bye too; it is polite all the same if nobody does.
+            // A caller that closed the client also waits for the orderly disconnect. Without such a caller, the
+            // client still disconnects in an orderly way.
             let asked = matches!(self.core.closing.as_ref().map(|it| &it.reason), Some(CloseReason::Requested));
-            let polite = if asked { Duration::ZERO } else { GOODBYE };
+            let polite = if asked { Duration::ZERO } else { DISCONNECT_LIMIT };
             let ended = self.at() == At::Ended || self.now <= until + polite;
-            assert!(ended, "says good-bye after the flush time: {}", self.about());
+            assert!(ended, "disconnects after the flush time: {}", self.about());
         }
-        // Whatever is not over has a timer or a connection that may speak.
+        // A client that has not ended has a timer, or a connection that may deliver something.
         let quiet = self.core.next_deadline().is_none() && !matches!(self.core.phase, Phase::Up { .. });
-        assert!(!quiet || self.at() == At::Ended, "nothing will ever happen: {}", self.about());
+        assert!(!quiet || self.at() == At::Ended, "the client waits for ever: {}", self.about());
     }
 
     pub(super) const fn at(&self) -> At {
@@ -385,8 +386,8 @@ impl<'a> World<'a> {
             Phase::Up { .. } => At::Up,
             Phase::Renewing { .. } => At::Renewing,
             Phase::Draining { .. } => At::Draining,
-            Phase::Leaving { then: Then::Reopen, .. } => At::Leaving,
-            Phase::Leaving { then: Then::End, .. } => At::Goodbye,
+            Phase::Disconnecting { then: Then::Reopen, .. } => At::Disconnecting,
+            Phase::Disconnecting { then: Then::End, .. } => At::FinalDisconnect,
             Phase::Ended => At::Ended,
         }
     }
@@ -403,14 +404,14 @@ impl<'a> World<'a> {
         Duration::from_secs_f64(most * self.rng.f64())
     }
 
-    /// Something that takes up to `most` times what things take in this world, after `least`.
+    /// Plans an event after `least` plus up to `most` times the usual delay of this world.
     pub(super) fn later(&mut self, least: f64, most: f64, happening: Happening) {
         let after = Duration::from_secs_f64(least * self.slow) + self.delay(most * self.slow);
         self.at_time(self.now + after, happening);
     }
 
     pub(super) fn at_time(&mut self, at: Instant, happening: Happening) {
-        /// What one may call late.
+        /// From this delay on, an event counts as late.
         const LATE: Duration = Duration::from_millis(500);
         self.planned += 1;
         let late = at.saturating_duration_since(self.now) > LATE;

@@ -1,4 +1,4 @@
-//! Futures that are dropped at any moment, and ends that come at any moment.
+//! Futures that are dropped at any moment, and clients that end at any moment.
 
 use std::collections::BTreeSet;
 use std::pin::pin;
@@ -8,7 +8,7 @@ use fastrand::Rng;
 
 use super::*;
 
-/// Polls a future up to so many times, letting others run in between, then drops it.
+/// Polls a future at most `times` times, lets other tasks run in between, then drops it.
 pub(super) async fn poll_times<F: Future>(times: usize, future: F) -> Option<F::Output> {
     let mut future = pin!(future);
     for _ in 0..times {
@@ -66,13 +66,13 @@ async fn thousands_of_dropped_futures_leave_a_client_that_still_sends() {
         }
         settle().await;
         assert_eq!(client.room(), 4, "no room leaked, seed {seed}");
-        client.close(seconds(5)).await.expect("nothing is left");
+        client.close(seconds(5)).await.expect("everything is acknowledged");
         assert_eq!(hub.alive(), 0);
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_end_at_any_moment_leaves_no_sender_waiting_and_no_untruth() {
+async fn an_end_at_any_moment_resolves_every_send_truthfully() {
     for seed in 0..300 {
         let mut rng = Rng::with_seed(seed);
         let hub = FakeHub::new([]);

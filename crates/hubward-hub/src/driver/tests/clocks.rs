@@ -1,4 +1,4 @@
-//! The machine sleeps, its clock is set, tokens grow old: what the hub sees is a fresh one.
+//! The machine sleeps, its clock is set, tokens grow old: the hub always receives a fresh token.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -13,11 +13,11 @@ const START: u64 = 1_700_000_000;
 
 const LIFE: u64 = 3600;
 
-/// A wall clock that goes with the paused one and can be set.
+/// A wall clock that advances with the paused clock and can be set.
 #[derive(Clone)]
 struct Wall {
     start: Instant,
-    /// Seconds by which it was set.
+    /// Seconds by which the clock was set.
     shift: Arc<AtomicI64>,
 }
 
@@ -30,7 +30,7 @@ impl Wall {
         (START + self.start.elapsed().as_secs()).saturating_add_signed(self.shift.load(Ordering::SeqCst))
     }
 
-    /// Sets it. A machine that slept looks the same: the monotonic clock stood still.
+    /// Sets the clock. A machine that slept looks the same: its monotonic clock stopped.
     fn jump(&self, by: i64) {
         self.shift.fetch_add(by, Ordering::SeqCst);
     }
@@ -42,7 +42,7 @@ impl Wall {
     }
 }
 
-/// Notes every state that is a failure.
+/// Records every state that is a failure.
 fn failures(client: &HubClient) -> tokio::task::JoinHandle<Vec<String>> {
     let mut state = client.state();
     tokio::spawn(async move {
@@ -53,7 +53,7 @@ fn failures(client: &HubClient) -> tokio::task::JoinHandle<Vec<String>> {
                 ConnectionState::Disconnected { cause, .. } => failures.push(cause.to_string()),
                 _ => {}
             }
-            state.changed().await.expect("the end is told first");
+            state.changed().await.expect("the closed state comes before the channel closes");
         }
     })
 }
@@ -68,14 +68,14 @@ async fn after_a_sleep_past_the_expiry_or_a_clock_set_forward_a_fresh_token_is_u
         let failed = failures(&client);
         sleep(seconds(100)).await;
         wall.jump(2 * 3600);
-        // Nobody does anything: it is found out all the same.
+        // Without any event, the client still notices the sleep.
         sleep(seconds(61)).await;
         let expiries = hub.lock().expiries.clone();
         assert_eq!(expiries.len(), 2, "{expiries:?}");
-        assert!(expiries[1] > wall.seconds() + LIFE - 70, "a whole life from the new time on");
+        assert!(expiries[1] > wall.seconds() + LIFE - 70, "the full lifetime, counted from the new time");
         client.send(Message::new("m")).await.expect("an acknowledgement");
         assert_eq!(hub.opened(), if in_place { 1 } else { 2 });
-        client.close(seconds(5)).await.expect("nothing is left");
+        client.close(seconds(5)).await.expect("everything is acknowledged");
         assert_eq!(failed.await.expect("no panic"), Vec::<String>::new());
     }
 }
@@ -89,7 +89,7 @@ async fn a_clock_that_was_set_back_does_not_delay_the_renewal() {
     wall.jump(-2 * 3600);
     sleep(seconds(3300)).await;
     assert_eq!(hub.opened(), 2, "at 90 % at the latest");
-    // Set back, then asleep: the wall clock is not where it was, and an hour has passed all the same.
+    // The clock is set back, then the machine sleeps: the wall clock moved back, although an hour has passed.
     wall.jump(-2 * 3600);
     sleep(seconds(61)).await;
     wall.jump(3600);
@@ -106,7 +106,7 @@ async fn a_sleep_in_the_middle_of_the_first_login_does_not_end_the_client() {
         settle().await;
         assert_eq!(hub.opened(), 1);
         wall.jump(2 * 3600);
-        // Whatever wakes it first: here, a message.
+        // Any event wakes the client; here it is a message.
         client.send(Message::new("m")).await.expect("an acknowledgement");
         let expiries = hub.lock().expiries.clone();
         assert_eq!(expiries.len(), 2, "{expiries:?}");
@@ -123,13 +123,13 @@ async fn a_sleep_while_waiting_for_the_next_attempt_changes_nothing_but_the_toke
     hub.cut();
     until_state(&client, |it| matches!(it, ConnectionState::Disconnected { .. })).await;
     wall.jump(24 * 3600);
-    client.connected().await.expect("in the end");
+    client.connected().await.expect("connected after the retries");
     let last = hub.lock().expiries.last().copied().expect("a token");
     assert!(last > wall.seconds() + LIFE - 70);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_ready_token_is_never_said_to_be_old() {
+async fn a_ready_token_is_never_treated_as_old() {
     let (hub, wall) = (FakeHub::new([]), Wall::new());
     let resource = login().identity.sas_resource();
     let key = SharedKey::from_base64(KEY).expect("a key");
@@ -140,11 +140,11 @@ async fn a_ready_token_is_never_said_to_be_old() {
     wall.jump(2 * 3600);
     sleep(seconds(3 * 3600)).await;
     client.send(Message::new("m")).await.expect("an acknowledgement");
-    assert_eq!(hub.opened(), 1, "there is no other one: the hub decides");
+    assert_eq!(hub.opened(), 1, "the client cannot sign another token, so the hub decides");
 }
 
 #[tokio::test(start_paused = true)]
-async fn another_client_with_the_same_identity_is_named_and_slowed_down() {
+async fn a_duplicate_identity_is_reported_and_slows_reconnects() {
     let hub = FakeHub::new([]);
     let client = spawn(&hub, options());
     let mut state = client.state();

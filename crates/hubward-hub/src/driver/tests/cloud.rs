@@ -1,4 +1,4 @@
-//! Received messages: when they are asked for, what becomes of each.
+//! Received messages: when the client subscribes to them, and what happens to each.
 
 use fastrand::Rng;
 use hubward_proto::hub::PropertyBag;
@@ -9,7 +9,7 @@ use super::*;
 use crate::{CloudMessage, HubCounts, ReceiveError, SettleError};
 
 impl FakeHub {
-    /// Delivers a message that wants to be acknowledged under this number, which is its body too.
+    /// Delivers a message that needs an acknowledgement; its lock is this number, and its body too.
     fn deliver(&self, lock: u64) {
         self.deliver_as(Some(lock), IncomingMessage::new(lock.to_string(), PropertyBag::default()));
     }
@@ -18,7 +18,7 @@ impl FakeHub {
         self.tell(Downstream::Message(Box::new(Delivery { lock: lock.map(Lock), message })));
     }
 
-    /// What was settled: connection, lock, verdict.
+    /// The settlements: connection, lock, verdict.
     fn settled(&self) -> Vec<(usize, u64, Verdict)> {
         let hub = self.lock();
         let settled = hub.replies.iter().filter_map(|(connection, reply)| match reply {
@@ -29,7 +29,7 @@ impl FakeHub {
         settled.collect()
     }
 
-    /// What was left: connection and lock.
+    /// The released messages: connection and lock.
     fn left(&self) -> Vec<(usize, u64)> {
         let hub = self.lock();
         let left = hub.replies.iter().filter_map(|(connection, reply)| match reply {
@@ -59,7 +59,7 @@ async fn reconnected(hub: &FakeHub, client: &HubClient) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_is_asked_for_before_there_is_a_receiver() {
+async fn the_client_does_not_subscribe_before_there_is_a_receiver() {
     let hub = FakeHub::new([]);
     let client = connected(&hub, options()).await;
     assert!(hub.lock().watched.is_empty());
@@ -74,7 +74,7 @@ async fn nothing_is_asked_for_before_there_is_a_receiver() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_an_identity_or_a_protocol_cannot_receive_is_known_before() {
+async fn receiving_fails_at_once_if_identity_or_protocol_does_not_support_it() {
     let hub = FakeHub::new([]);
     let mut login = login();
     login.identity = login.identity.module("mod-1".parse().expect("an id"));
@@ -125,7 +125,7 @@ async fn a_message_before_the_receiver_waits_and_is_not_acknowledged() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_that_was_dropped_comes_again_under_its_lock() {
+async fn a_dropped_message_is_delivered_again_under_its_lock() {
     let hub = FakeHub::new([]);
     let client = connected(&hub, options()).await;
     let mut receiver = client.cloud_messages().expect("free");
@@ -145,19 +145,19 @@ async fn a_message_that_was_dropped_comes_again_under_its_lock() {
     assert_eq!(hub.settled(), [(1, 2, Verdict::Complete), (1, 1, Verdict::Complete)]);
     assert_eq!(client.counts(), HubCounts { messages_unsettled: 1, ..HubCounts::default() });
 
-    // One that was completed behind one that is not comes again, which is counted.
+    // A message that is completed after an uncompleted one is delivered again, and counted.
     hub.deliver(4);
     receiver.next().await.expect("alive").complete().await.expect("the same connection");
     reconnected(&hub, &client).await;
     drop(held);
     settle().await;
-    assert_eq!(hub.left(), [(1, 1)], "nothing that the next connection should know");
+    assert_eq!(hub.left(), [(1, 1)], "the next connection does not learn of the release");
     let expected = HubCounts { messages_unsettled: 2, messages_held_back: 1, ..HubCounts::default() };
     assert_eq!(client.counts(), expected);
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_cannot_be_read_is_counted_and_a_call_is_answered() {
+async fn unreadable_data_is_counted_and_an_unreadable_call_is_answered() {
     let hub = FakeHub::new([]);
     let client = connected(&hub, options()).await;
     client.serve_methods(|_| async { Ok(crate::MethodResponse::new(200)) }).expect("methods");
@@ -177,7 +177,7 @@ async fn what_cannot_be_read_is_counted_and_a_call_is_answered() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_waiting_receiver_is_woken_and_what_a_dropped_one_left_goes_to_the_next() {
+async fn a_receiver_is_woken_and_takes_over_from_a_dropped_one() {
     let hub = FakeHub::new([]);
     let client = connected(&hub, options()).await;
     let mut receiver = client.cloud_messages().expect("free");
@@ -196,7 +196,7 @@ async fn a_waiting_receiver_is_woken_and_what_a_dropped_one_left_goes_to_the_nex
     let mut receiver = client.cloud_messages().expect("free again");
     let second = receiver.next().await.expect("alive");
     assert_eq!((body(&first), body(&second)), ("1".into(), "2".into()));
-    // As the program wants; keeping the order is the connection's.
+    // The program may complete in any order; the connection keeps the order of acknowledgements.
     second.complete().await.expect("the same connection");
     first.complete().await.expect("the same connection");
     receiver.next().await.expect("alive").complete().await.expect("the same connection");
@@ -206,7 +206,7 @@ async fn a_waiting_receiver_is_woken_and_what_a_dropped_one_left_goes_to_the_nex
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_of_an_old_connection_is_stale_and_what_waited_comes_again() {
+async fn a_message_of_an_old_connection_is_stale_and_waiting_ones_are_delivered_again() {
     let hub = FakeHub::new([]);
     let client = connected(&hub, options()).await;
     let mut receiver = client.cloud_messages().expect("free");
@@ -216,7 +216,7 @@ async fn a_message_of_an_old_connection_is_stale_and_what_waited_comes_again() {
     let first = receiver.next().await.expect("alive");
     let second = receiver.next().await.expect("alive");
     reconnected(&hub, &client).await;
-    // The same locks mean other messages now.
+    // On the new connection, the same locks belong to other messages.
     hub.deliver(1);
     let again = receiver.next().await.expect("alive");
     assert!(matches!(first.complete().await, Err(SettleError::Stale)));
@@ -230,7 +230,7 @@ async fn a_message_of_an_old_connection_is_stale_and_what_waited_comes_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_the_protocol_cannot_say_costs_nothing() {
+async fn an_unsupported_settlement_fails_and_returns_the_message() {
     for able in [false, true] {
         let hub = FakeHub::new([]);
         {
@@ -250,8 +250,8 @@ async fn what_the_protocol_cannot_say_costs_nothing() {
             [(1, 1, Verdict::Abandon), (1, 2, Verdict::Reject)]
         } else {
             for (error, why) in [
-                (abandoned.expect_err("unable"), "handing a message back is not possible over mqtt"),
-                (rejected.expect_err("unable"), "refusing a message for good is not possible over mqtt"),
+                (abandoned.expect_err("unable"), "abandoning a message is not possible over mqtt"),
+                (rejected.expect_err("unable"), "rejecting a message is not possible over mqtt"),
             ] {
                 assert_eq!(std::error::Error::source(&error).expect("why").to_string(), why);
                 error.into_message().expect("still there").complete().await.expect("the same connection");
@@ -265,7 +265,7 @@ async fn what_the_protocol_cannot_say_costs_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_that_wants_no_acknowledgement_is_done_with_at_once() {
+async fn a_message_without_acknowledgement_needs_no_settlement() {
     let hub = FakeHub::new([]);
     let client = connected(&hub, options()).await;
     let mut receiver = client.cloud_messages().expect("free");
@@ -274,13 +274,13 @@ async fn a_message_that_wants_no_acknowledgement_is_done_with_at_once() {
     }
     let (first, second) = (receiver.next().await.expect("alive"), receiver.next().await.expect("alive"));
     drop(second);
-    client.close(seconds(5)).await.expect("nothing is left");
+    client.close(seconds(5)).await.expect("everything is acknowledged");
     first.complete().await.expect("nothing to do");
     assert_eq!((hub.settled().len(), client.counts()), (0, HubCounts::default()));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_reader_that_never_reads_stalls_nothing_and_is_counted() {
+async fn a_receiver_that_never_reads_delays_nothing_else_and_is_counted() {
     let hub = FakeHub::new([]);
     let client = connected(&hub, options()).await;
     let mut receiver = client.cloud_messages().expect("free");
@@ -304,12 +304,12 @@ async fn a_reader_that_never_reads_stalls_nothing_and_is_counted() {
     assert!(receiver.try_next().is_none());
     hub.deliver(20_000);
     receiver.next().await.expect("there is room again").complete().await.expect("the same connection");
-    client.close(seconds(5)).await.expect("nothing is left");
+    client.close(seconds(5)).await.expect("everything is acknowledged");
     assert_eq!(hub.settled().len(), 65);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_renewal_waits_for_messages_in_the_programs_hands_within_its_limit() {
+async fn a_renewal_waits_for_held_messages_within_its_limit() {
     for settles in ["completes", "drops", "keeps"] {
         let hub = FakeHub::new([]);
         let client = connected(&hub, options().token_lifetime(seconds(60)).renewal_drain(seconds(5))).await;
@@ -346,7 +346,7 @@ async fn a_renewal_waits_for_messages_in_the_programs_hands_within_its_limit() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_end_of_a_client_is_told_to_its_receiver() {
+async fn the_receiver_learns_of_the_end_of_its_client() {
     let hub = FakeHub::new([]);
     let client = connected(&hub, options()).await;
     let mut receiver = client.cloud_messages().expect("free");
@@ -359,12 +359,12 @@ async fn the_end_of_a_client_is_told_to_its_receiver() {
     });
     settle().await;
     hub.deliver(3);
-    // A receiver is no handle; the third message may or may not be taken before the end.
+    // A receiver does not keep the client alive; the third message may or may not be taken before the end.
     drop(client);
     let (reason, mut receiver, second) = match poll_times(50, waiting).await {
         Some(Ok(ended)) => ended,
         Some(Err(_)) => return,
-        None => panic!("the receiver was not told"),
+        None => panic!("the receiver did not learn of the end"),
     };
     assert!(matches!(reason, CloseReason::Dropped));
     assert!(matches!(receiver.next().await, Err(CloseReason::Dropped)));
@@ -374,7 +374,7 @@ async fn the_end_of_a_client_is_told_to_its_receiver() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_completed_before_a_close_is_acknowledged_before_it() {
+async fn a_message_completed_before_a_close_is_acknowledged_before_it() {
     let hub = FakeHub::new([]);
     let client = connected(&hub, options()).await;
     let mut receiver = client.cloud_messages().expect("free");
@@ -383,19 +383,19 @@ async fn what_was_completed_before_a_close_is_acknowledged_before_it() {
     let (first, second) = (receiver.next().await.expect("alive"), receiver.next().await.expect("alive"));
     let (completed, closed) = tokio::join!(first.complete(), client.close(seconds(5)));
     completed.expect("the same connection");
-    closed.expect("nothing is left");
+    closed.expect("everything is acknowledged");
     assert!(matches!(second.complete().await, Err(SettleError::Closed(CloseReason::Requested))));
     assert!(matches!(receiver.next().await, Err(CloseReason::Requested)));
-    assert!(client.cloud_messages().is_err(), "the place is taken");
+    assert!(client.cloud_messages().is_err(), "there can be only one receiver");
     drop(receiver);
     let mut late = client.cloud_messages().expect("free");
     assert!(matches!(late.next().await, Err(CloseReason::Requested)));
     assert_eq!(hub.settled(), [(1, 1, Verdict::Complete)]);
 }
 
-/// Two threads; messages, calls, and connections that end, at any moment.
+/// Two threads: messages, calls, and connections that end, at any moment.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_is_replied_over_another_connection_and_nothing_vanishes() {
+async fn replies_leave_over_their_own_connection_and_everything_is_counted() {
     for seed in 0..200 {
         let mut rng = Rng::with_seed(seed);
         let hub = FakeHub::new([]);
@@ -448,7 +448,7 @@ async fn nothing_is_replied_over_another_connection_and_nothing_vanishes() {
         }
         let _ended = client.close(Duration::ZERO).await;
         let (taken, completed, stale) = reader.await.expect("no panic");
-        // A handler's task may outlive its client, and says what became of its call at its very end.
+        // A handler's task may outlive its client, and reports its response at its very end.
         while tokio::runtime::Handle::current().metrics().num_alive_tasks() > 0 {
             tokio::task::yield_now().await;
         }
@@ -510,7 +510,7 @@ async fn futures_dropped_at_any_moment_lose_no_message() {
         let count = locks.len() as u64;
         locks.sort_unstable();
         locks.dedup();
-        assert_eq!(locks.len() as u64, count, "none twice, seed {seed}");
+        assert_eq!(locks.len() as u64, count, "no message twice, seed {seed}");
         assert_eq!(
             client.counts(),
             HubCounts { messages_unsettled: 60 - count, ..HubCounts::default() },
@@ -519,7 +519,7 @@ async fn futures_dropped_at_any_moment_lose_no_message() {
         assert!(count >= kept, "seed {seed}");
         settled += count;
         client.send(Message::new("after all that")).await.expect("an acknowledgement");
-        client.close(seconds(5)).await.expect("nothing is left");
+        client.close(seconds(5)).await.expect("everything is acknowledged");
     }
     assert!(dropped > 200 && settled > 1000, "{dropped} {settled}");
 }

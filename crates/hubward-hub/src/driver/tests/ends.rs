@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test(start_paused = true)]
-async fn closing_is_the_same_for_everybody_and_for_ever() {
+async fn every_close_returns_the_same_result() {
     let hub = FakeHub::new([]).answering(Answers::WhenTold);
     let client = spawn(&hub, options().window(1));
     client.connected().await.expect("a login");
@@ -14,7 +14,8 @@ async fn closing_is_the_same_for_everybody_and_for_ever() {
     let other = client.clone();
     let (first, second) = tokio::join!(client.close(seconds(60)), other.close(seconds(3)));
     assert_eq!(started.elapsed(), seconds(3), "the earliest moment counts");
-    for error in [first, second, client.close(seconds(9)).await].map(|it| it.expect_err("something is left")) {
+    for error in [first, second, client.close(seconds(9)).await].map(|it| it.expect_err("a message is unacknowledged"))
+    {
         let closed = error.closed();
         let ids = |labels: &[crate::MessageLabel]| labels.iter().filter_map(|it| it.id.clone()).collect::<Vec<_>>();
         assert_eq!((ids(&closed.not_sent), ids(&closed.unknown)), (vec!["queued".into()], vec!["written".into()]));
@@ -32,7 +33,7 @@ async fn closing_is_the_same_for_everybody_and_for_ever() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn closing_flushes_what_is_queued_and_takes_nothing_new() {
+async fn closing_flushes_the_queue_and_takes_no_new_message() {
     let hub = FakeHub::new([]).answering(Answers::WhenTold);
     let client = spawn(&hub, options());
     client.connected().await.expect("a login");
@@ -45,12 +46,12 @@ async fn closing_flushes_what_is_queued_and_takes_nothing_new() {
     assert!(matches!(client.try_enqueue(Message::new("2")), Err(TryEnqueueError::Closed(_))));
     assert!(!closing.is_finished());
     hub.answer(1);
-    closing.await.expect("no panic").expect("nothing is left");
+    closing.await.expect("no panic").expect("everything is acknowledged");
     receipt.await.expect("an acknowledgement");
 }
 
 #[tokio::test(start_paused = true)]
-async fn closing_wins_over_a_running_attempt() {
+async fn closing_stops_a_running_attempt() {
     for fate in [Fate::HangOpening, Fate::HangLogin, Fate::Unreachable] {
         let hub = FakeHub::new([fate; 50]);
         let client = spawn(&hub, options());
@@ -72,7 +73,7 @@ async fn closing_wins_over_a_running_attempt() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_close_that_nobody_waits_for_goes_on() {
+async fn a_close_continues_after_its_future_is_dropped() {
     let hub = FakeHub::new([]);
     let client = spawn(&hub, options());
     client.connected().await.expect("a login");
@@ -91,16 +92,16 @@ async fn dropping_the_last_handle_ends_the_task_and_resolves_the_receipts() {
     let queued = client.enqueue(Message::new("2")).await.expect("room");
     drop(client);
     settle().await;
-    assert!(state.borrow().is_connected(), "another handle is left");
+    assert!(state.borrow().is_connected(), "another handle exists");
     drop(other);
     assert!(matches!(queued.await, Err(SendError::NotSent { why: Why::Closed(CloseReason::Dropped), .. })));
     assert!(matches!(written.await, Err(SendError::Unknown { why: Why::Closed(CloseReason::Dropped), .. })));
     state.wait_for(ConnectionState::is_closed).await.expect("told");
-    assert_eq!((hub.alive(), hub.goodbyes()), (0, 1));
+    assert_eq!((hub.alive(), hub.disconnects()), (0, 1));
 }
 
 #[test]
-fn a_runtime_that_shuts_down_leaves_no_receipt_without_an_answer() {
+fn every_receipt_resolves_when_the_runtime_shuts_down() {
     let hub = FakeHub::new([]).answering(Answers::WhenTold);
     let runtime = || tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
     let first = runtime();
@@ -125,7 +126,7 @@ fn a_runtime_that_shuts_down_leaves_no_receipt_without_an_answer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_transport_that_panics_ends_the_client_and_nothing_else() {
+async fn a_transport_that_panics_ends_only_its_client() {
     let hub = FakeHub::new([Fate::PanicAfterLogin]);
     let client = spawn(&hub, options());
     let receipt = client.enqueue(Message::new("m")).await.expect("room");

@@ -1,4 +1,4 @@
-//! A hub in memory that does as it is told.
+//! A hub in memory that the test controls.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -13,7 +13,7 @@ use hubward_transport::{
 
 pub(super) const ENDPOINT: &str = "hub.example:8883";
 
-/// What becomes of one attempt to connect.
+/// The outcome of one attempt to connect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fate {
     Accept,
@@ -24,14 +24,14 @@ pub(super) enum Fate {
     PanicAfterLogin,
 }
 
-/// How the hub answers messages.
+/// How the hub acknowledges messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Answers {
     AtOnce,
     WhenTold,
 }
 
-/// A message that the hub has.
+/// A message that the hub has received.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Taken {
     pub(super) connection: usize,
@@ -45,33 +45,33 @@ pub(super) struct FakeHub(Arc<Mutex<Hub>>);
 
 #[derive(Debug)]
 pub(super) struct Hub {
-    /// The fates of the next attempts; after them, all are accepted.
+    /// The outcomes of the next attempts; all later ones are accepted.
     pub(super) fates: VecDeque<Fate>,
     pub(super) answers: Answers,
     pub(super) renew_in_place: bool,
-    /// What it can do besides; everything that MQTT can.
+    /// The abilities of the transport; by default, those of MQTT.
     pub(super) abilities: Abilities,
-    /// Messages a connection buffers.
+    /// Number of messages that a connection buffers.
     pub(super) buffer: usize,
     pub(super) opened: usize,
     pub(super) renewed: usize,
     /// When the token of each login, and of each renewal in place, expires.
     pub(super) expiries: Vec<u64>,
     pub(super) said_goodbye: usize,
-    /// Connections and attempts that exist.
+    /// Number of existing connections and attempts.
     pub(super) alive: usize,
     pub(super) taken: Vec<Taken>,
-    /// How many messages came in one write.
+    /// The number of messages in each write.
     pub(super) writes: Vec<usize>,
-    /// What was watched, by connection.
+    /// The subscriptions, with their connection.
     pub(super) watched: Vec<(usize, Feature)>,
-    /// Replies that connections were given, whether they were written or not.
+    /// The replies that connections accepted, written or not.
     pub(super) given: Vec<(usize, Reply)>,
-    /// What was replied, by connection.
+    /// The replies that were written, with their connection.
     pub(super) replies: Vec<(usize, Reply)>,
-    /// What twins are asked of.
+    /// The twin document that answers requests.
     pub(super) document: Document,
-    /// What is told next, by connection.
+    /// The next events for the client, with their connection.
     told: VecDeque<(usize, Downstream)>,
     unanswered: VecDeque<(usize, Tag)>,
     answered: VecDeque<(usize, Tag)>,
@@ -119,7 +119,7 @@ impl FakeHub {
         self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Answers up to so many messages, the oldest first.
+    /// Acknowledges at most `count` messages, the oldest first.
     pub(super) fn answer(&self, count: usize) {
         let mut hub = self.lock();
         let count = count.min(hub.unanswered.len());
@@ -128,12 +128,12 @@ impl FakeHub {
         hub.wake();
     }
 
-    /// Tells the connection that was opened last.
+    /// Sends an event over the newest connection.
     pub(super) fn tell(&self, what: Downstream) {
         self.tell_by(|_| what);
     }
 
-    /// Tells the connection that was opened last what goes with its number.
+    /// Sends an event that depends on the number of the newest connection.
     pub(super) fn tell_by(&self, what: impl FnOnce(usize) -> Downstream) {
         let mut hub = self.lock();
         let last = hub.opened;
@@ -141,7 +141,7 @@ impl FakeHub {
         hub.wake();
     }
 
-    /// Ends the connection that was opened last.
+    /// Ends the newest connection.
     pub(super) fn cut(&self) {
         let mut hub = self.lock();
         let last = hub.opened;
@@ -157,7 +157,7 @@ impl FakeHub {
         self.lock().opened
     }
 
-    pub(super) fn goodbyes(&self) -> usize {
+    pub(super) fn disconnects(&self) -> usize {
         self.lock().said_goodbye
     }
 
@@ -166,7 +166,7 @@ impl FakeHub {
     }
 }
 
-/// What MQTT can do.
+/// The abilities of MQTT.
 fn mqtt() -> Abilities {
     let mut abilities = Abilities::default();
     (abilities.twin, abilities.methods, abilities.receive) = (true, true, true);
@@ -207,7 +207,7 @@ impl HubTransport for FakeHub {
             (hub.opened, hub.fates.pop_front().unwrap_or(Fate::Accept))
         };
         let alive = Alive::new(self);
-        // Others see that an attempt is running.
+        // Yields, so that other tasks see that an attempt is running.
         for _ in 0..3 {
             tokio::task::yield_now().await;
         }
@@ -231,7 +231,7 @@ impl HubTransport for FakeHub {
     }
 }
 
-/// Counts attempts and connections that were not dropped.
+/// Counts attempts and connections that still exist.
 #[derive(Debug)]
 struct Alive(FakeHub);
 
@@ -293,7 +293,7 @@ impl HubConnection for Connection {
     }
 
     fn start_reply(&mut self, reply: &Reply) -> Result<(), TransportError> {
-        assert!(self.ready, "nothing came yet that could be replied to");
+        assert!(self.ready, "there is nothing to reply to before the login");
         self.alive.0.lock().given.push((self.number, reply.clone()));
         self.replying.push(reply.clone());
         Ok(())

@@ -1,4 +1,4 @@
-//! Direct methods: every way in which a call ends, and a client ends with calls.
+//! Direct methods: every way in which a call ends, and a client ends while calls run.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ impl FakeHub {
         self.tell(Downstream::Method(Box::new(call)));
     }
 
-    /// The answers, by request id: connection, status, body.
+    /// The responses, by request id: connection, status, body.
     fn answers(&self) -> BTreeMap<String, (usize, i32, String)> {
         let mut answers = BTreeMap::new();
         for (connection, reply) in &self.lock().replies {
@@ -28,20 +28,20 @@ impl FakeHub {
         answers
     }
 
-    /// The answer to one call: status and body.
+    /// The response to one call: status and body.
     fn answer_to(&self, id: &str) -> Option<(i32, String)> {
         self.answers().remove(id).map(|(_, status, body)| (status, body))
     }
 }
 
-/// Connected, with what it serves watched.
+/// Waits until the client is connected and has subscribed to methods.
 async fn ready(client: &HubClient) {
     client.connected().await.expect("a login");
     settle().await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_call_gets_one_answer_and_the_client_goes_on() {
+async fn every_call_gets_one_response_and_the_client_continues() {
     let hub = FakeHub::new([]);
     let client = spawn(&hub, options());
     client
@@ -92,7 +92,7 @@ async fn every_call_gets_one_answer_and_the_client_goes_on() {
     .into_iter()
     .enumerate()
     {
-        // Opaque text, whatever it looks like.
+        // The id is opaque text, and may look like anything.
         let id = format!("?$rid={number}/&ü");
         hub.call(name, &id, payload);
         settle().await;
@@ -101,7 +101,7 @@ async fn every_call_gets_one_answer_and_the_client_goes_on() {
     let expected = HubCounts { methods_unknown: 1, methods_invalid: 1, methods_failed: 5, ..HubCounts::default() };
     assert_eq!(client.counts(), expected);
     client.send(Message::new("still here")).await.expect("an acknowledgement");
-    client.close(seconds(5)).await.expect("nothing is left");
+    client.close(seconds(5)).await.expect("everything is acknowledged");
 }
 
 #[tokio::test(start_paused = true)]
@@ -114,7 +114,7 @@ async fn a_call_that_comes_with_the_last_acknowledgement_before_a_renewal_is_ans
     settle().await;
     until_state(&client, |it| matches!(it, ConnectionState::Renewing)).await;
     settle().await;
-    assert_eq!(hub.opened(), 1, "it waits for the acknowledgement");
+    assert_eq!(hub.opened(), 1, "the renewal waits for the acknowledgement");
     // Both in one read.
     let tag = hub.lock().taken[0].tag;
     hub.tell(Downstream::Done(hubward_transport::Tag(tag.try_into().expect("not zero"))));
@@ -126,7 +126,7 @@ async fn a_call_that_comes_with_the_last_acknowledgement_before_a_renewal_is_ans
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_rest_goes_to_the_catch_all_and_a_handler_can_be_replaced() {
+async fn other_calls_go_to_the_catch_all_and_a_handler_can_be_replaced() {
     let hub = FakeHub::new([]);
     let client = spawn(&hub, options());
     let named = |by: &'static str| move |call: MethodCall| async move { MethodResponse::json(200, &(by, call.name())) };
@@ -143,11 +143,11 @@ async fn the_rest_goes_to_the_catch_all_and_a_handler_can_be_replaced() {
     hub.cut();
     until_state(&client, |it| !it.is_connected()).await;
     ready(&client).await;
-    assert_eq!(hub.lock().watched, [(1, Feature::Methods), (2, Feature::Methods)], "watched on every connection");
+    assert_eq!(hub.lock().watched, [(1, Feature::Methods), (2, Feature::Methods)], "subscribed on every connection");
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_methods_are_impossible_that_is_known_before() {
+async fn serving_fails_at_once_if_the_protocol_has_no_methods() {
     let hub = FakeHub::new([]);
     hub.lock().abilities = Abilities::default();
     let client = spawn(&hub, options());
@@ -157,7 +157,7 @@ async fn where_methods_are_impossible_that_is_known_before() {
     assert!(hub.lock().watched.is_empty());
 }
 
-/// A method that works until it is told to stop, and says so.
+/// A method that runs until the test opens the gate, and records its progress.
 struct Gate {
     begun: Arc<AtomicUsize>,
     open: Arc<Notify>,
@@ -185,7 +185,7 @@ impl Gate {
 }
 
 #[tokio::test(start_paused = true)]
-async fn so_many_calls_at_a_time_and_no_more() {
+async fn calls_beyond_the_limit_are_answered_with_503() {
     let hub = FakeHub::new([]);
     let client = spawn(&hub, options().method_calls(2));
     let gate = Gate::serve(&client, "slow");
@@ -203,7 +203,7 @@ async fn so_many_calls_at_a_time_and_no_more() {
     settle().await;
     hub.call("slow", "4", "");
     settle().await;
-    assert_eq!((gate.begun(), hub.answers().len()), (3, 2), "its place is free again");
+    assert_eq!((gate.begun(), hub.answers().len()), (3, 2), "another call may run again");
     gate.open.notify_waiters();
     settle().await;
     assert_eq!(hub.answers().into_values().filter(|it| it.1 == 200).count(), 3);
@@ -211,7 +211,7 @@ async fn so_many_calls_at_a_time_and_no_more() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_handler_that_takes_too_long_is_dropped_and_answered_for() {
+async fn a_handler_that_times_out_is_dropped_and_its_call_answered() {
     let hub = FakeHub::new([]);
     let client = spawn(&hub, options().method_deadline(seconds(20)).method_calls(1));
     let witness = Arc::new(());
@@ -234,7 +234,7 @@ async fn a_handler_that_takes_too_long_is_dropped_and_answered_for() {
     assert!(hub.answers().is_empty());
     tokio::time::sleep(seconds(2)).await;
     assert_eq!(hub.answer_to("1"), Some((504, "{\"error\":\"the method took too long\"}".into())));
-    assert_eq!(Arc::strong_count(&witness), 2, "it is gone");
+    assert_eq!(Arc::strong_count(&witness), 2, "the handler's future is dropped");
     assert_eq!(client.counts(), HubCounts { methods_overdue: 1, ..HubCounts::default() });
     assert_eq!(HubOptions::default().method_deadline, limits::METHOD_RESPONSE_TIMEOUT_MAX);
 }
@@ -289,7 +289,7 @@ async fn a_renewal_waits_for_calls_within_its_limit() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_handler_that_waits_for_the_hub_is_not_cut_off_by_a_renewal() {
+async fn a_renewal_waits_for_a_handler_that_waits_for_the_hub() {
     let hub = FakeHub::new([]);
     let client = spawn(&hub, options().token_lifetime(seconds(60)).renewal_drain(seconds(5)));
     let go = Arc::new(Notify::new());
@@ -314,7 +314,7 @@ async fn a_handler_that_waits_for_the_hub_is_not_cut_off_by_a_renewal() {
     assert_eq!(hub.answers(), BTreeMap::from([("1".into(), (1, 200, String::new()))]));
     assert_eq!(hub.lock().taken.iter().map(|it| it.connection).collect::<Vec<_>>(), [1]);
 
-    // One that takes too long holds up messages for an eighth of the limit at most, and none goes twice.
+    // A handler that takes too long delays messages for at most an eighth of the limit, and none is sent twice.
     hub.call("report", "2", "");
     until_state(&client, |it| matches!(it, ConnectionState::Renewing)).await;
     let started = tokio::time::Instant::now();
@@ -331,7 +331,7 @@ async fn a_handler_that_waits_for_the_hub_is_not_cut_off_by_a_renewal() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_handler_may_close_its_client_as_often_as_it_likes() {
+async fn a_handler_may_close_its_client_several_times() {
     for lost in [None, Some(Fate::HangOpening), Some(Fate::HangLogin), Some(Fate::Unreachable)] {
         let hub = FakeHub::new([Fate::Accept].into_iter().chain(vec![lost.unwrap_or(Fate::Accept); 50]));
         let client = spawn(&hub, options());
@@ -371,9 +371,9 @@ async fn a_handler_may_close_its_client_as_often_as_it_likes() {
     }
 }
 
-/// However the end falls between the call and its answer: an answer leaves, or it is counted.
+/// Wherever the end falls between a call and its response, the response is sent or counted.
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_was_given_before_a_close_leaves_before_it() {
+async fn a_response_that_was_given_before_a_close_leaves_before_it() {
     let mut seen = std::collections::BTreeSet::new();
     for steps in 0..12 {
         let hub = FakeHub::new([]);
@@ -392,11 +392,11 @@ async fn an_answer_that_was_given_before_a_close_leaves_before_it() {
             tokio::task::yield_now().await;
         }
         let worked = begun.load(Ordering::SeqCst);
-        client.close(seconds(5)).await.expect("nothing is left");
+        client.close(seconds(5)).await.expect("everything is acknowledged");
         settle().await;
         let (answered, lost) = (hub.answers().len(), client.counts().methods_unanswered);
         assert_eq!(answered + usize::try_from(lost).expect("few"), begun.load(Ordering::SeqCst), "{steps} steps");
-        // With one thread, a handler that has run has given its answer.
+        // With one thread, a handler that has run has returned its response.
         assert!(answered >= worked, "{steps} steps");
         seen.insert((worked, answered));
     }
@@ -404,7 +404,7 @@ async fn an_answer_that_was_given_before_a_close_leaves_before_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn handlers_do_not_keep_a_client_alive_and_nothing_of_it_stays() {
+async fn handlers_do_not_keep_a_client_alive() {
     let hub = FakeHub::new([]);
     let client = spawn(&hub, options());
     let witness = Arc::new(());
@@ -426,8 +426,8 @@ async fn handlers_do_not_keep_a_client_alive_and_nothing_of_it_stays() {
     state.wait_for(ConnectionState::is_closed).await.expect("told");
     settle().await;
     assert!(weak.upgrade().is_none());
-    assert_eq!((hub.alive(), hub.goodbyes(), Arc::strong_count(&witness)), (0, 1, 1));
-    assert_eq!(Arc::strong_count(&gate.open), 2, "the handler that works is not aborted");
+    assert_eq!((hub.alive(), hub.disconnects(), Arc::strong_count(&witness)), (0, 1, 1));
+    assert_eq!(Arc::strong_count(&gate.open), 2, "the running handler is not aborted");
     gate.open.notify_one();
     settle().await;
     assert_eq!((Arc::strong_count(&gate.open), hub.answers().len()), (1, 1));
@@ -456,11 +456,11 @@ async fn a_handler_that_captures_a_handle_keeps_the_client_until_it_is_closed() 
     hub.call("stop", "1", "");
     state.wait_for(ConnectionState::is_closed).await.expect("told");
     settle().await;
-    assert_eq!((hub.alive(), Arc::strong_count(&witness)), (0, 1), "the circle is broken");
+    assert_eq!((hub.alive(), Arc::strong_count(&witness)), (0, 1), "the handler no longer keeps the client alive");
 }
 
 #[test]
-fn a_runtime_that_shuts_down_with_a_handler_at_work_does_not_hang() {
+fn a_runtime_shuts_down_while_a_handler_runs() {
     let hub = FakeHub::new([]);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
     let (client, gate) = runtime.block_on(async {

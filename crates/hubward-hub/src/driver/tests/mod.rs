@@ -1,4 +1,4 @@
-//! The driver and the handle over a hub in memory, with paused time.
+//! The driver and the handle with a hub in memory and paused time.
 
 mod cancel;
 mod clocks;
@@ -42,14 +42,14 @@ fn seconds(from: u64) -> Duration {
     Duration::from_secs(from)
 }
 
-/// Lets every task run until it waits for something.
+/// Lets every task run until it waits.
 async fn settle() {
     for _ in 0..20 {
         tokio::task::yield_now().await;
     }
 }
 
-/// In a task of its own, so that it sees states that do not last.
+/// In its own task, so that it also sees short-lived states.
 async fn until_state(client: &HubClient, wanted: impl FnMut(&ConnectionState) -> bool + Send + 'static) {
     let mut state = client.state();
     tokio::spawn(async move { drop(state.wait_for(wanted).await.expect("the client lives")) }).await.expect("no panic");
@@ -62,15 +62,15 @@ async fn a_message_is_sent_and_acknowledged() {
     client.connected().await.expect("a login");
     client.send(Message::new("one")).await.expect("an acknowledgement");
     client.enqueue(Message::new("two")).await.expect("room").await.expect("an acknowledgement");
-    let closed = client.close(seconds(5)).await.expect("nothing is left");
+    let closed = client.close(seconds(5)).await.expect("everything is acknowledged");
     assert!(matches!(closed.reason, CloseReason::Requested));
     assert_eq!(hub.bodies(), ["one", "two"]);
-    assert_eq!((hub.goodbyes(), hub.alive()), (1, 0));
+    assert_eq!((hub.disconnects(), hub.alive()), (1, 0));
     assert_eq!(client.endpoint(), ENDPOINT);
 }
 
 #[tokio::test(start_paused = true)]
-async fn messages_may_be_queued_before_the_login_and_leave_in_one_write() {
+async fn messages_queued_before_the_login_leave_in_one_write() {
     let hub = FakeHub::new([]).answering(Answers::WhenTold);
     let client = spawn(&hub, options().window(64));
     let mut receipts = Vec::new();
@@ -91,7 +91,7 @@ async fn messages_may_be_queued_before_the_login_and_leave_in_one_write() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_that_takes_little_at_a_time_gets_everything() {
+async fn a_connection_with_a_small_buffer_gets_every_message() {
     let hub = FakeHub::new([]);
     hub.lock().buffer = 3;
     let client = spawn(&hub, options());
@@ -106,7 +106,7 @@ async fn a_connection_that_takes_little_at_a_time_gets_everything() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_unanswered_when_a_connection_ends_is_sent_again_in_order() {
+async fn unacknowledged_messages_are_sent_again_in_order_after_a_reconnect() {
     let hub = FakeHub::new([Fate::Accept, Fate::Unreachable]).answering(Answers::WhenTold);
     let client = spawn(&hub, options());
     let mut state = client.state();
@@ -139,7 +139,7 @@ async fn what_is_unanswered_when_a_connection_ends_is_sent_again_in_order() {
     assert_eq!(
         hub.lock().taken[3..],
         [taken(3, 2, true, "b"), taken(3, 3, true, "c"), taken(3, 4, false, "d")],
-        "ids are kept, repetitions are marked and come first"
+        "repeated messages keep their ids, are marked, and come first"
     );
 }
 
@@ -155,22 +155,22 @@ async fn a_refused_first_login_ends_the_client_and_says_why() {
     let not_sent = receipt.await.expect_err("not sent");
     assert!(matches!(not_sent, SendError::NotSent { why: Why::Closed(CloseReason::Refused(_)), .. }), "{not_sent:?}");
     assert_eq!(not_sent.fault(), error.fault());
-    let left = client.close(seconds(5)).await.expect_err("a message is left");
+    let left = client.close(seconds(5)).await.expect_err("a message is unacknowledged");
     assert_eq!(left.closed().not_sent[0].id.as_deref(), Some("m-1"));
     assert_eq!((hub.opened(), hub.alive()), (1, 0));
     assert!(matches!(client.closed().await, CloseReason::Refused(_)));
 }
 
 #[tokio::test(start_paused = true)]
-async fn trouble_at_the_first_login_is_waited_out_and_can_be_asked_for() {
+async fn failures_before_the_first_login_are_retried_and_reported_by_last_error() {
     let hub = FakeHub::new([Fate::Unreachable, Fate::Refuse(3), Fate::HangOpening, Fate::HangLogin]);
     let client = spawn(&hub, options());
     let wait = tokio::time::timeout(Duration::from_millis(1), client.connected()).await;
-    assert!(wait.is_err(), "the caller bounds it");
+    assert!(wait.is_err(), "the caller sets a timeout");
     assert!(matches!(client.last_error(), Some(DisconnectCause::Transport(_))));
-    client.connected().await.expect("in the end");
+    client.connected().await.expect("succeeds after the retries");
     assert_eq!(hub.opened(), 5);
-    assert_eq!(hub.alive(), 1, "attempts that hung are gone");
+    assert_eq!(hub.alive(), 1, "the attempts that hung are dropped");
 }
 
 #[tokio::test(start_paused = true)]
@@ -184,12 +184,12 @@ async fn after_a_first_success_a_refusal_does_not_end_the_client() {
         |it| matches!(it, ConnectionState::Disconnected { cause, .. } if cause.suggests_reprovisioning()),
     )
     .await;
-    client.send(Message::new("m")).await.expect("in the end");
+    client.send(Message::new("m")).await.expect("succeeds after the retries");
     assert_eq!(hub.opened(), 4);
 }
 
 #[tokio::test(start_paused = true)]
-async fn room_is_bounded_and_comes_back() {
+async fn the_queue_is_bounded_and_its_permits_return() {
     let hub = FakeHub::new([]).answering(Answers::WhenTold);
     let client = spawn(&hub, options().window(2).queue(3));
     client.connected().await.expect("a login");
@@ -215,11 +215,11 @@ async fn room_is_bounded_and_comes_back() {
     for receipt in receipts {
         receipt.await.expect("an acknowledgement");
     }
-    assert_eq!(client.room(), 3, "all of it");
+    assert_eq!(client.room(), 3, "all permits are available");
 }
 
 #[tokio::test(start_paused = true)]
-async fn deadlines_count_from_enqueue_and_say_whether_the_hub_can_have_it() {
+async fn deadlines_count_from_enqueue_and_say_whether_the_hub_may_have_the_message() {
     let hub = FakeHub::new([]).answering(Answers::WhenTold);
     let client = spawn(&hub, options().window(1).queue(1).send_deadline(Some(seconds(10))));
     let started = tokio::time::Instant::now();
@@ -237,14 +237,14 @@ async fn deadlines_count_from_enqueue_and_say_whether_the_hub_can_have_it() {
     assert!(written.is_deadline() && !written.is_certainly_not_sent(), "{written:?}");
     assert_eq!(started.elapsed().as_secs(), 10);
     assert_eq!(hub.bodies(), ["written"]);
-    // Both places are free again, once the late answer has come.
+    // Both permits are available again after the late acknowledgement.
     hub.answer(1);
     hub.lock().answers = Answers::AtOnce;
     client.send(Message::new("next")).await.expect("an acknowledgement");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_that_can_never_be_sent_is_refused_and_blocks_nobody() {
+async fn a_message_that_can_never_be_sent_is_refused_and_blocks_no_other() {
     let hub = FakeHub::new([]);
     let client = spawn(&hub, options());
     let huge = vec![b'x'; limits::TELEMETRY_MAX];
@@ -262,7 +262,7 @@ async fn a_message_that_can_never_be_sent_is_refused_and_blocks_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn ten_renewals_under_load_lose_nothing_and_are_no_event() {
+async fn ten_renewals_under_load_lose_no_message_and_report_no_failure() {
     let hub = FakeHub::new([]);
     let client = spawn(&hub, options().token_lifetime(seconds(6)));
     client.connected().await.expect("a login");
@@ -288,14 +288,14 @@ async fn ten_renewals_under_load_lose_nothing_and_are_no_event() {
     for receipt in receipts {
         receipt.await.expect("an acknowledgement");
     }
-    client.close(seconds(5)).await.expect("nothing is left");
+    client.close(seconds(5)).await.expect("everything is acknowledged");
     assert!(watcher.await.expect("no failure was reported") >= 10);
-    assert!(hub.lock().taken.iter().all(|it| !it.again), "nothing was in flight when it changed over");
+    assert!(hub.lock().taken.iter().all(|it| !it.again), "no message was in flight during the change");
     assert_eq!(hub.bodies(), (0..sent).map(|it| it.to_string()).collect::<Vec<_>>());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_token_is_replaced_in_place_where_that_is_possible() {
+async fn a_token_is_replaced_in_place_if_the_transport_can() {
     let hub = FakeHub::new([]);
     hub.lock().renew_in_place = true;
     let client = spawn(&hub, options().token_lifetime(seconds(60)));
@@ -320,7 +320,7 @@ impl Signer for CountingSigner {
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_attempt_has_a_token_of_its_own() {
+async fn every_attempt_signs_its_own_token() {
     let signer = std::sync::Arc::new(CountingSigner(std::sync::Mutex::default()));
     let hub = FakeHub::new([]);
     let client = HubClient::spawn(hub.boxed(), login(), Credential::Signer(signer.clone()), options());
@@ -334,7 +334,7 @@ async fn every_attempt_has_a_token_of_its_own() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_that_can_be_printed_holds_the_key() {
+async fn no_debug_output_contains_the_key() {
     let hub = FakeHub::new([Fate::Accept, Fate::Refuse(5)]);
     let client = spawn(&hub, options());
     let receipt = client.enqueue(Message::new("m")).await.expect("room");

@@ -1,4 +1,4 @@
-//! What waits in a client is bounded in bytes, and not by its number only.
+//! Messages that wait in a client are bounded in bytes, not only in number.
 
 use serde_json::{Map, Value};
 
@@ -10,7 +10,7 @@ fn large() -> Message {
     Message::new(vec![b'x'; 256_000])
 }
 
-/// Bytes that may wait or be unanswered.
+/// Number of bytes that may wait or be in flight.
 const BYTES: usize = 16 * 1024 * 1024;
 
 #[tokio::test(start_paused = true)]
@@ -32,7 +32,7 @@ async fn large_messages_fill_the_queue_before_their_number_does() {
     let hasty = client.clone().send_deadline(Some(seconds(2)));
     let outside = hasty.enqueue(full.into_message()).await.expect_err("no room in time");
     assert!(outside.is_deadline() && outside.is_certainly_not_sent());
-    let small = client.try_enqueue(Message::new("small")).expect("there is room for it");
+    let small = client.try_enqueue(Message::new("small")).expect("the message fits");
 
     // An acknowledged message makes room, and so does one whose deadline has passed.
     hub.answer(1);
@@ -49,9 +49,9 @@ async fn large_messages_fill_the_queue_before_their_number_does() {
     for receipt in receipts.into_iter().chain([small, receipt]) {
         receipt.await.expect("an acknowledgement");
     }
-    assert_eq!((client.room(), client.byte_room()), (1024, BYTES), "all of it");
+    assert_eq!((client.room(), client.byte_room()), (1024, BYTES), "all permits are available");
 
-    // The end of the client ends the wait for bytes.
+    // The end of the client ends the wait for permits.
     hub.lock().answers = Answers::WhenTold;
     while client.try_enqueue(large()).is_ok() {}
     let waiting = tokio::spawn({
@@ -74,7 +74,7 @@ async fn a_queue_of_few_bytes_still_takes_each_message_alone() {
     }
 }
 
-/// A hub does not count what a patch removes, but it has to be sent.
+/// A hub does not count properties that a patch removes, but the message has to carry them.
 #[tokio::test(start_paused = true)]
 async fn a_patch_that_no_message_can_carry_is_refused_before_it_waits() {
     let hub = FakeHub::new([Fate::HangOpening]);

@@ -1,4 +1,4 @@
-//! Twins over the hub in memory: reading, reporting, following, and every way to end.
+//! Twins with the hub in memory: reading, reporting, following, and every way in which a request ends.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -18,28 +18,28 @@ use crate::{DesiredProperties, Reported, TwinError};
 #[derive(Debug, Default)]
 pub(super) struct Document {
     twin: Twin,
-    /// Every question with its tag and connection: `get` or the patch.
+    /// Every request with its tag and connection: `get` or the patch.
     asked: Vec<(usize, Tag, String)>,
-    /// What becomes of the next questions; after them, all are answered.
-    manners: VecDeque<Manner>,
+    /// The treatment of the next requests; all later ones are answered.
+    treatments: VecDeque<Treatment>,
 }
 
-/// How a question is treated.
+/// How the hub treats a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Manner {
+enum Treatment {
     Answer,
-    /// It is done and not answered.
+    /// The hub applies it and does not answer.
     Silence,
-    /// It is done, and the connection breaks.
+    /// The hub applies it, and the connection breaks.
     Cut,
-    /// It gets lost, and the connection breaks.
+    /// The request gets lost, and the connection breaks.
     Lose,
     Refuse(u16),
     Garble,
 }
 
 impl Document {
-    /// The answer, if there is one, and whether the connection breaks.
+    /// Returns the response, if there is one, and whether the connection breaks.
     pub(super) fn ask(&mut self, connection: usize, tag: Tag, what: &Upstream) -> (Option<Downstream>, bool) {
         let patch = match what {
             Upstream::TwinGet => None,
@@ -48,17 +48,17 @@ impl Document {
         };
         let text = patch.map_or_else(|| "get".into(), |it| String::from_utf8(it.to_vec()).expect("text"));
         self.asked.push((connection, tag, text));
-        let manner = self.manners.pop_front().unwrap_or(Manner::Answer);
-        if let Manner::Refuse(status) = manner {
+        let treatment = self.treatments.pop_front().unwrap_or(Treatment::Answer);
+        if let Treatment::Refuse(status) = treatment {
             let mut refusal = Refusal::new(ENDPOINT.into(), Stage::Exchange, RefusedBy::Status(status));
             refusal.tracking_id = Some("t-1".into());
             return (Some(Downstream::Refused(tag, Box::new(refusal))), false);
         }
-        if manner == Manner::Lose {
+        if treatment == Treatment::Lose {
             return (None, true);
         }
         let answer = match patch {
-            None if manner == Manner::Garble => Downstream::Twin(tag, Bytes::from_static(b"{")),
+            None if treatment == Treatment::Garble => Downstream::Twin(tag, Bytes::from_static(b"{")),
             None => Downstream::Twin(tag, self.twin.encode().into()),
             Some(patch) => {
                 merge(&mut self.twin.reported.values, &serde_json::from_slice(patch).expect("an object"));
@@ -66,13 +66,13 @@ impl Document {
                 Downstream::Reported(tag, Some(self.twin.reported.version))
             }
         };
-        (matches!(manner, Manner::Answer | Manner::Garble).then_some(answer), manner == Manner::Cut)
+        (matches!(treatment, Treatment::Answer | Treatment::Garble).then_some(answer), treatment == Treatment::Cut)
     }
 }
 
 impl FakeHub {
-    /// The cloud changes a desired property, and tells a connection that watches.
-    fn wish(&self, patch: Value) -> u64 {
+    /// The cloud changes a desired property; the hub informs a connection that has subscribed.
+    fn desire(&self, patch: Value) -> u64 {
         let mut hub = self.lock();
         let (opened, desired) = (hub.opened, &mut hub.document.twin.desired);
         let patch = object(patch);
@@ -87,15 +87,15 @@ impl FakeHub {
         version
     }
 
-    fn treats(&self, manners: &[Manner]) {
-        self.lock().document.manners.extend(manners);
+    fn treats(&self, treatments: &[Treatment]) {
+        self.lock().document.treatments.extend(treatments);
     }
 
     fn questions(&self) -> Vec<String> {
         self.lock().document.asked.iter().map(|it| it.2.clone()).collect()
     }
 
-    /// Answers the last question, which was a report.
+    /// Answers the last request, which was a report.
     fn answers_report(&self, version: u64) {
         let tag = self.lock().document.asked.last().expect("a question").1;
         self.tell(Downstream::Reported(tag, Some(version)));
@@ -109,7 +109,7 @@ impl FakeHub {
 fn object(value: Value) -> Map<String, Value> {
     match value {
         Value::Object(values) => values,
-        other => panic!("{other} is no object"),
+        other => panic!("{other} is not an object"),
     }
 }
 
@@ -122,14 +122,14 @@ async fn changed(desired: &mut DesiredProperties) -> (u64, Value) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_twin_is_read_and_reported_to_and_nothing_is_watched_before() {
+async fn the_first_twin_request_subscribes_then_reads_and_reports_work() {
     #[derive(Serialize, Deserialize)]
     struct Fan {
         speed: u32,
     }
 
     let hub = FakeHub::new([]);
-    hub.wish(json!({ "fan": { "speed": 3 } }));
+    hub.desire(json!({ "fan": { "speed": 3 } }));
     let client = spawn(&hub, options());
     client.send(Message::new("m")).await.expect("an acknowledgement");
     assert_eq!(hub.lock().watched, []);
@@ -145,14 +145,14 @@ async fn a_twin_is_read_and_reported_to_and_nothing_is_watched_before() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_hub_would_never_take_is_not_sent() {
+async fn a_patch_that_a_hub_never_accepts_is_not_sent() {
     let hub = FakeHub::new([]);
     let client = spawn(&hub, options());
     client.connected().await.expect("a login");
     for (patch, expected) in [
-        (json!([1]), "reported properties have to be a JSON object"),
-        (json!("x"), "reported properties have to be a JSON object"),
-        (json!(null), "reported properties have to be a JSON object"),
+        (json!([1]), "reported properties must be a JSON object"),
+        (json!("x"), "reported properties must be a JSON object"),
+        (json!(null), "reported properties must be a JSON object"),
         (json!({ "a.b": 1 }), "the property `a.b` is not valid"),
         (json!({ "big": u64::MAX }), "the property `big` is not valid"),
         (
@@ -173,7 +173,7 @@ async fn what_a_hub_would_never_take_is_not_sent() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_protocol_without_twins_says_so_at_once() {
+async fn twin_requests_fail_at_once_if_the_protocol_has_no_twins() {
     let hub = FakeHub::new([]);
     hub.lock().abilities = Abilities::default();
     let client = spawn(&hub, options());
@@ -193,13 +193,13 @@ async fn a_busy_hub_a_lost_answer_and_a_broken_connection_keep_the_order_of_repo
     let hub = FakeHub::new([]);
     let client = spawn(&hub, options());
     hub.treats(&[
-        Manner::Refuse(429),
-        Manner::Refuse(503),
-        Manner::Silence,
-        Manner::Answer,
-        Manner::Lose,
-        Manner::Cut,
-        Manner::Answer,
+        Treatment::Refuse(429),
+        Treatment::Refuse(503),
+        Treatment::Silence,
+        Treatment::Answer,
+        Treatment::Lose,
+        Treatment::Cut,
+        Treatment::Answer,
     ]);
     let reports = (0..3).map(|n| {
         let client = client.clone();
@@ -214,7 +214,7 @@ async fn a_busy_hub_a_lost_answer_and_a_broken_connection_keep_the_order_of_repo
     for report in running {
         versions.push(report.await.expect("no panic"));
     }
-    // Done once without an answer, once before the connection broke, and once each as the hub said.
+    // Applied once without a response, once before the connection broke, and once each with a response.
     assert_eq!(versions, [Some(2), Some(4), Some(5)]);
     let order: Vec<(usize, String)> = hub.lock().document.asked.iter().map(|it| (it.0, it.2.clone())).collect();
     let at = |connection: usize, n: u8| (connection, format!(r#"{{"n":{n}}}"#));
@@ -223,17 +223,17 @@ async fn a_busy_hub_a_lost_answer_and_a_broken_connection_keep_the_order_of_repo
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refusal_tells_everything_the_hub_said() {
+async fn a_refusal_contains_everything_the_hub_said() {
     let hub = FakeHub::new([]);
     let client = spawn(&hub, options());
-    hub.treats(&[Manner::Refuse(400)]);
+    hub.treats(&[Treatment::Refuse(400)]);
     let error = client.report(&json!({ "a": 1 })).await.expect_err("refused");
     assert_eq!((error.status(), error.fault()), (Some(400), Some(Fault::Service)));
     assert_eq!(error.refusal().and_then(|it| it.tracking_id.as_deref()), Some("t-1"));
     assert_eq!(error.to_string(), format!("{ENDPOINT} refused (exchange) with status 400"));
 
-    // One that is busy until the deadline: it certainly did nothing, and says why.
-    hub.treats(&[Manner::Refuse(429); 20]);
+    // A hub that is busy until the deadline certainly did nothing, and the error says why.
+    hub.treats(&[Treatment::Refuse(429); 20]);
     let started = tokio::time::Instant::now();
     let error = client.report(&json!({ "a": 1 })).await.expect_err("refused");
     assert_eq!(started.elapsed(), seconds(60));
@@ -241,23 +241,23 @@ async fn a_refusal_tells_everything_the_hub_said() {
     let asked = hub.questions().len();
     assert!((5..=10).contains(&asked), "asked {asked} times");
 
-    hub.lock().document.manners.clear();
-    hub.treats(&[Manner::Garble]);
+    hub.lock().document.treatments.clear();
+    hub.treats(&[Treatment::Garble]);
     let error = client.twin().await.expect_err("garbled");
     assert!(matches!(error, TwinError::Unreadable(_)) && error.fault() == Some(Fault::Peer), "{error:?}");
     client.twin().await.expect("a twin");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deadline_says_whether_the_hub_can_have_it() {
+async fn a_deadline_says_whether_the_hub_may_have_the_request() {
     let hub = FakeHub::new([]);
     let client = spawn(&hub, options()).twin_deadline(Some(seconds(40)));
     let started = tokio::time::Instant::now();
-    hub.treats(&[Manner::Silence; 20]);
+    hub.treats(&[Treatment::Silence; 20]);
     let error = client.report(&json!({ "a": 1 })).await.expect_err("silence");
     assert_eq!(started.elapsed(), seconds(40));
     assert!(error.is_deadline() && matches!(error, TwinError::Unknown { .. }), "{error:?}");
-    assert_eq!(hub.questions().len(), 2, "after 15 s, and it would have had 30 s more");
+    assert_eq!(hub.questions().len(), 2, "again after 15 s; the next retry would come 30 s later");
 
     let hub = FakeHub::new([Fate::Unreachable; 99]);
     let client = spawn(&hub, options()).twin_deadline(Some(seconds(40)));
@@ -268,7 +268,7 @@ async fn a_deadline_says_whether_the_hub_can_have_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_deadline_waits_as_long_as_the_client_lives() {
+async fn without_a_deadline_a_request_waits_as_long_as_the_client_lives() {
     let hub = FakeHub::new([Fate::HangLogin; 200]);
     let client = spawn(&hub, options()).twin_deadline(None);
     let waiting = tokio::spawn({
@@ -277,7 +277,7 @@ async fn no_deadline_waits_as_long_as_the_client_lives() {
     });
     tokio::time::sleep(seconds(3600)).await;
     assert!(!waiting.is_finished());
-    client.close(seconds(1)).await.expect("no message is left");
+    client.close(seconds(1)).await.expect("every message is acknowledged");
     let error = waiting.await.expect("no panic").expect_err("closed");
     assert!(matches!(error, TwinError::NotSent { why: Why::Closed(CloseReason::Requested) }), "{error:?}");
     assert_eq!(error.fault(), None);
@@ -286,7 +286,7 @@ async fn no_deadline_waits_as_long_as_the_client_lives() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_full_queue_makes_the_next_wait_within_its_deadline() {
+async fn a_full_queue_makes_the_next_request_wait_within_its_deadline() {
     let hub = FakeHub::new([Fate::HangLogin]);
     let client = spawn(&hub, options().twin_queue(2));
     let mut waiting = Vec::new();
@@ -299,15 +299,15 @@ async fn a_full_queue_makes_the_next_wait_within_its_deadline() {
     let hasty = client.clone().twin_deadline(Some(seconds(2)));
     let error = hasty.twin().await.expect_err("no room in time");
     assert!(error.is_deadline() && error.is_certainly_not_sent());
-    // Whoever leaves makes room.
+    // A cancelled request makes room.
     waiting[0].abort();
     settle().await;
-    assert_eq!(client.shared.twin_room.available_permits(), 0, "the third has it");
+    assert_eq!(client.shared.twin_room.available_permits(), 0, "the third request holds the permit");
     for waiting in waiting.drain(1..) {
         waiting.await.expect("no panic").expect("a twin");
     }
     settle().await;
-    assert_eq!(hub.questions(), ["get", "get"], "nobody asks for one who left");
+    assert_eq!(hub.questions(), ["get", "get"], "the cancelled request is not sent");
     assert_eq!(client.shared.twin_room.available_permits(), 2);
 }
 
@@ -318,7 +318,7 @@ async fn a_planned_renewal_waits_for_the_answer() {
     client.connected().await.expect("a login");
     tokio::time::sleep(seconds(47)).await;
     assert_eq!(hub.opened(), 1);
-    hub.treats(&[Manner::Silence]);
+    hub.treats(&[Treatment::Silence]);
     let report = tokio::spawn({
         let client = client.clone();
         async move { client.report(&json!({ "a": 1 })).await }
@@ -326,8 +326,8 @@ async fn a_planned_renewal_waits_for_the_answer() {
     settle().await;
     until_state(&client, |it| matches!(it, ConnectionState::Renewing)).await;
     settle().await;
-    assert_eq!((hub.opened(), hub.goodbyes()), (1, 0), "it waits");
-    // Nothing new is asked meanwhile.
+    assert_eq!((hub.opened(), hub.disconnects()), (1, 0), "it waits");
+    // No new request leaves meanwhile.
     let next = tokio::spawn({
         let client = client.clone();
         async move { client.report(&json!({ "a": 2 })).await }
@@ -336,28 +336,28 @@ async fn a_planned_renewal_waits_for_the_answer() {
     hub.answers_report(7);
     assert_eq!(report.await.expect("no panic").expect("reported").version, Some(7));
     next.await.expect("no panic").expect("reported");
-    assert_eq!((hub.opened(), hub.goodbyes()), (2, 1));
+    assert_eq!((hub.opened(), hub.disconnects()), (2, 1));
     let connections: Vec<usize> = hub.lock().document.asked.iter().map(|it| it.0).collect();
     assert_eq!(connections, [1, 2]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn closing_waits_for_reports_and_says_what_became_of_them() {
-    // In one go, before the task has seen either.
+async fn closing_waits_for_reports_and_resolves_them() {
+    // In one step, before the task has taken either.
     let hub = FakeHub::new([]);
     let client = spawn(&hub, options());
     client.connected().await.expect("a login");
     let (report, closed) =
         tokio::join!(async { client.report(&json!({ "a": 1 })).await }, async { client.close(seconds(5)).await });
     assert_eq!(report.expect("reported").version, Some(1));
-    closed.expect("nothing is left");
+    closed.expect("everything is acknowledged");
     assert_eq!(hub.reported(), json!({ "a": 1 }));
 
-    // One that the hub does not answer, and one behind it.
+    // One report that the hub does not answer, and one behind it.
     let hub = FakeHub::new([]);
     let client = spawn(&hub, options());
     client.connected().await.expect("a login");
-    hub.treats(&[Manner::Silence]);
+    hub.treats(&[Treatment::Silence]);
     let started = tokio::time::Instant::now();
     let (first, second, closed) = tokio::join!(
         async { client.report(&json!({ "a": 1 })).await },
@@ -367,16 +367,16 @@ async fn closing_waits_for_reports_and_says_what_became_of_them() {
     assert_eq!(started.elapsed(), seconds(5));
     assert!(matches!(first, Err(TwinError::Unknown { why: Why::Closed(CloseReason::Requested) })), "{first:?}");
     assert!(matches!(second, Err(TwinError::NotSent { why: Why::Closed(CloseReason::Requested) })), "{second:?}");
-    closed.expect("no message is left");
+    closed.expect("every message is acknowledged");
     assert_eq!(hub.alive(), 0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_bug_in_a_transport_leaves_nobody_waiting() {
+async fn a_transport_that_panics_resolves_every_twin_request() {
     let hub = FakeHub::new([Fate::PanicAfterLogin]);
     let client = spawn(&hub, options());
     let mut desired = client.desired().expect("twins");
-    let error = client.twin().await.expect_err("the task is gone");
+    let error = client.twin().await.expect_err("the task ended");
     assert!(matches!(error, TwinError::NotSent { why: Why::Closed(CloseReason::Aborted) }), "{error:?}");
     assert!(matches!(desired.changed().await, Err(CloseReason::Aborted)));
 }
@@ -384,70 +384,70 @@ async fn a_bug_in_a_transport_leaves_nobody_waiting() {
 #[tokio::test(start_paused = true)]
 async fn a_follower_gets_the_state_and_then_each_newer_one() {
     let hub = FakeHub::new([]);
-    hub.wish(json!({ "a": 1 }));
+    hub.desire(json!({ "a": 1 }));
     let client = spawn(&hub, options());
     let mut desired = client.desired().expect("twins");
     assert_eq!(desired.latest(), None);
     assert_eq!(changed(&mut desired).await, (1, json!({ "a": 1 })));
     assert_eq!(hub.lock().watched, [(1, Feature::TwinAnswers), (1, Feature::Desired)], "before the twin is read");
-    hub.wish(json!({ "a": null, "b": { "c": 2 } }));
+    hub.desire(json!({ "a": null, "b": { "c": 2 } }));
     assert_eq!(changed(&mut desired).await, (2, json!({ "b": { "c": 2 } })));
-    assert_eq!(hub.questions(), ["get"], "notices are enough");
+    assert_eq!(hub.questions(), ["get"], "notices need no further fetch");
 
     // A late follower gets the state at once; a slow one skips to the newest.
     let mut late = client.desired().expect("twins");
     assert_eq!(changed(&mut late).await.0, 2);
     for n in 0..5 {
-        hub.wish(json!({ "n": n }));
+        hub.desire(json!({ "n": n }));
         settle().await;
     }
     assert_eq!(desired.latest().map(|it| it.version), Some(7));
     assert_eq!(changed(&mut desired).await, (7, json!({ "b": { "c": 2 }, "n": 4 })));
     assert_eq!(changed(&mut late.clone()).await.0, 7);
     assert_eq!(changed(&mut late).await.0, 7);
-    assert!(poll_times(5, desired.changed()).await.is_none(), "there is no newer one");
+    assert!(poll_times(5, desired.changed()).await.is_none(), "no newer state exists");
 
-    // What was missed is fetched without being asked for.
+    // After a reconnect, the client fetches what it missed.
     hub.lock().fates.push_back(Fate::Unreachable);
     hub.cut();
     until_state(&client, |it| !it.is_connected()).await;
     hub.lock().document.twin.desired.values.clear();
-    let version = hub.wish(json!({ "new": true }));
+    let version = hub.desire(json!({ "new": true }));
     assert_eq!(changed(&mut desired).await, (version, json!({ "new": true })));
 
-    // What is known is handed out before the end is told, and a follower keeps nothing alive.
-    let version = hub.wish(json!({ "last": true }));
+    // A follower returns the last known state before the end, and does not keep the client alive.
+    let version = hub.desire(json!({ "last": true }));
     settle().await;
     drop(client);
     settle().await;
     assert_eq!(changed(&mut desired).await.0, version);
     assert!(matches!(desired.changed().await, Err(CloseReason::Dropped)));
-    assert!(matches!(desired.changed().await, Err(CloseReason::Dropped)), "as often as asked");
+    assert!(matches!(desired.changed().await, Err(CloseReason::Dropped)), "every call returns the reason");
     assert_eq!((desired.latest().map(|it| it.version), hub.alive()), (Some(version), 0));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hub_that_desires_too_much_breaks_the_protocol_and_loses_no_message() {
+async fn oversized_desired_properties_end_the_connection_and_lose_no_message() {
     let hub = FakeHub::new([]);
     let client = spawn(&hub, options());
     let mut desired = client.desired().expect("twins");
     assert_eq!(changed(&mut desired).await.0, 0);
     for n in 0..40 {
-        hub.wish(json!({ format!("p{n}"): "x".repeat(2000) }));
+        hub.desire(json!({ format!("p{n}"): "x".repeat(2000) }));
         settle().await;
     }
     let last = desired.latest().expect("a state");
     assert!(last.version > 8 && last.version < 40, "{last:?}");
-    assert!(client.state().borrow().is_connected(), "the twin is read first");
+    assert!(client.state().borrow().is_connected(), "the client reads the twin before it ends the connection");
     until_state(&client, |it| matches!(it, ConnectionState::Disconnected { .. })).await;
-    assert_eq!(hub.questions(), ["get", "get"], "once more, for the bound");
+    assert_eq!(hub.questions(), ["get", "get"], "one more fetch, because of the bound");
     let cause = client.last_error().expect("a cause");
     assert_eq!((cause.fault(), cause.to_string()), (Fault::Peer, format!("{ENDPOINT} broke the protocol (exchange)")));
     let chain = cause.transport_error().expect("an error").chain();
     assert!(chain.contains("the set of desired properties has "), "{chain}");
     assert_eq!(desired.latest(), Some(last), "the last state within the bounds");
 
-    // On the next connection everything goes on.
+    // On the next connection, the client works as before.
     let receipt = client.enqueue(Message::new("kept")).await.expect("there is room");
     hub.lock().document.twin.desired.values.clear();
     receipt.await.expect("an acknowledgement");
@@ -462,7 +462,7 @@ async fn a_hub_that_desires_too_much_breaks_the_protocol_and_loses_no_message() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_explicit_question_feeds_the_followers_too() {
+async fn a_twin_that_the_program_reads_updates_the_followers_too() {
     let hub = FakeHub::new([]);
     let client = spawn(&hub, options());
     let mut desired = client.desired().expect("twins");
@@ -488,10 +488,10 @@ async fn a_hundred_changes_around_random_disconnects_end_on_the_last_version() {
             (versions, desired.latest())
         });
         for n in 1..=100 {
-            hub.wish(json!({ "n": n, (n % 7).to_string(): n }));
+            hub.desire(json!({ "n": n, (n % 7).to_string(): n }));
             match rng.u8(..8) {
                 0 => hub.cut(),
-                1 => hub.treats(&[Manner::Silence, Manner::Refuse(429)]),
+                1 => hub.treats(&[Treatment::Silence, Treatment::Refuse(429)]),
                 2 => tokio::time::sleep(Duration::from_millis(rng.u64(..3_000))).await,
                 3 => settle().await,
                 _ => {}
@@ -504,7 +504,7 @@ async fn a_hundred_changes_around_random_disconnects_end_on_the_last_version() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_question_that_is_dropped_at_any_await_is_asked_completely_or_not_at_all() {
+async fn a_request_that_is_dropped_at_any_await_is_sent_completely_or_not_at_all() {
     for times in 0..12 {
         let hub = FakeHub::new([]);
         let client = spawn(&hub, options().twin_queue(1));
@@ -518,12 +518,12 @@ async fn a_question_that_is_dropped_at_any_await_is_asked_completely_or_not_at_a
         client.report(&json!({ "b": 1 })).await.expect("reported");
         client.twin().await.expect("a twin");
         assert_eq!(desired.latest().map(|it| it.version), Some(0));
-        client.close(seconds(5)).await.expect("nothing is left");
+        client.close(seconds(5)).await.expect("everything is acknowledged");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_report_that_is_dropped_before_there_is_a_connection_is_never_made() {
+async fn a_report_that_is_dropped_before_the_connection_is_never_sent() {
     let hub = FakeHub::new([Fate::HangLogin]);
     let client = spawn(&hub, options());
     for n in 0..500 {
@@ -534,7 +534,7 @@ async fn a_report_that_is_dropped_before_there_is_a_connection_is_never_made() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn thousands_of_dropped_questions_leave_a_client_that_still_asks() {
+async fn a_client_still_works_after_thousands_of_dropped_requests() {
     for seed in 0..20 {
         let mut rng = Rng::with_seed(seed);
         let hub = FakeHub::new([]);
@@ -549,28 +549,28 @@ async fn thousands_of_dropped_questions_leave_a_client_that_still_asks() {
             }
             match rng.u8(..12) {
                 0 => hub.cut(),
-                1 => hub.treats(&[Manner::Silence]),
-                2 => hub.treats(&[Manner::Refuse(500)]),
-                3 => hub.treats(&[Manner::Cut]),
+                1 => hub.treats(&[Treatment::Silence]),
+                2 => hub.treats(&[Treatment::Refuse(500)]),
+                3 => hub.treats(&[Treatment::Cut]),
                 4 => tokio::time::advance(Duration::from_millis(rng.u64(..20_000))).await,
                 _ => {}
             }
         }
-        hub.lock().document.manners.clear();
-        let version = hub.wish(json!({ "done": seed }));
+        hub.lock().document.treatments.clear();
+        let version = hub.desire(json!({ "done": seed }));
         client.report(&json!({ "done": seed })).await.expect("reported");
         assert_eq!(hub.reported()["done"], json!(seed));
         while desired.latest().is_none_or(|it| it.version != version) {
             desired.changed().await.expect("the client lives");
         }
         assert_eq!(client.shared.twin_room.available_permits(), 3, "no room leaked, seed {seed}");
-        client.close(seconds(5)).await.expect("nothing is left");
+        client.close(seconds(5)).await.expect("everything is acknowledged");
         assert_eq!(hub.alive(), 0);
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_end_at_any_moment_leaves_no_asker_waiting_and_no_untruth() {
+async fn an_end_at_any_moment_resolves_every_report_truthfully() {
     for seed in 0..200 {
         let mut rng = Rng::with_seed(seed);
         let hub = FakeHub::new([]);

@@ -1,4 +1,4 @@
-//! Questions about the twin against a hub that answers, refuses, is silent or goes away.
+//! Twin requests with a hub that answers, refuses, stays silent or disconnects.
 
 use hubward_transport::{RefusedBy, Stage};
 use oneshot::Receiver;
@@ -23,8 +23,9 @@ impl Bench {
 
     fn report_within(&mut self, patch: &'static str, deadline: Option<u64>) -> Receiver<Outcome> {
         let deadline = deadline.map(|it| self.now + seconds(it));
-        let (question, answer) = Question::new(Ask::Report(Bytes::from_static(patch.as_bytes())), deadline);
-        self.requests.ask(question);
+        let (request, answer) =
+            TwinRequest::new(TwinRequestKind::Report(Bytes::from_static(patch.as_bytes())), deadline);
+        self.requests.push(request);
         answer
     }
 
@@ -33,16 +34,16 @@ impl Bench {
     }
 
     fn get(&mut self) -> Receiver<Outcome> {
-        let (question, answer) = Question::new(Ask::Twin, None);
-        self.requests.ask(question);
+        let (request, answer) = TwinRequest::new(TwinRequestKind::Twin, None);
+        self.requests.push(request);
         answer
     }
 
-    /// What goes out next, as text.
+    /// The next request, as text.
     fn next(&mut self, own: bool) -> Option<(Tag, String)> {
-        let (turn, tag, what) = self.requests.next(self.now, &mut self.tags, own)?;
+        let (requester, tag, what) = self.requests.next(self.now, &mut self.tags, own)?;
         let text = match what {
-            Upstream::TwinGet if turn == Turn::Own => "own".into(),
+            Upstream::TwinGet if requester == Requester::Client => "own".into(),
             Upstream::TwinGet => "get".into(),
             Upstream::ReportedPatch(patch) => String::from_utf8(patch.to_vec()).expect("text"),
             other => panic!("{other:?}"),
@@ -51,7 +52,7 @@ impl Bench {
     }
 
     fn sends(&mut self, expected: &str) -> Tag {
-        let (tag, text) = self.next(false).expect("a question");
+        let (tag, text) = self.next(false).expect("a request");
         assert_eq!(text, expected);
         assert!(self.next(true).is_none(), "one at a time");
         assert!(!self.requests.is_idle());
@@ -59,26 +60,26 @@ impl Bench {
     }
 
     fn answers(&mut self, tag: Tag, version: u64) {
-        assert_eq!(self.requests.on_answer(tag), Some(Turn::Program));
-        self.requests.finish(Ok(Answer::Reported(Some(version))));
+        assert_eq!(self.requests.on_response(tag), Some(Requester::Program));
+        self.requests.finish(Ok(TwinResponse::Reported(Some(version))));
     }
 
     fn refuses(&mut self, tag: Tag, status: u16, retry_after: Option<Duration>) {
-        assert_eq!(self.requests.on_answer(tag), Some(Turn::Program));
+        assert_eq!(self.requests.on_response(tag), Some(Requester::Program));
         self.requests.refused(self.now, &mut self.rng, &refusal(status, retry_after));
     }
 
-    fn wait(&mut self, time: Duration) -> Option<Turn> {
+    fn wait(&mut self, time: Duration) -> Option<Requester> {
         self.now += time;
         self.requests.on_time(self.now)
     }
 
-    /// Waits until something is to be done, and says how long that was.
+    /// Waits for the next timer, and returns how long that took.
     fn wait_for_timer(&mut self) -> Duration {
         let next = self.requests.next_deadline().expect("something to wait for");
         let waited = next - self.now;
         self.wait(waited);
-        assert!(self.requests.next_deadline().is_none_or(|it| it > self.now), "no deadline is left behind");
+        assert!(self.requests.next_deadline().is_none_or(|it| it > self.now), "no passed deadline remains");
         waited
     }
 }
@@ -95,12 +96,12 @@ fn refusal(status: u16, retry_after: Option<Duration>) -> Refusal {
 
 fn version(mut answer: Receiver<Outcome>) -> Option<u64> {
     match answer.try_recv() {
-        Ok(Ok(Answer::Reported(version))) => version,
+        Ok(Ok(TwinResponse::Reported(version))) => version,
         other => panic!("{other:?}"),
     }
 }
 
-fn cut(mut answer: Receiver<Outcome>) -> Cut {
+fn failure(mut answer: Receiver<Outcome>) -> TwinFailure {
     answer.try_recv().expect("an end").expect_err("no answer")
 }
 
@@ -109,26 +110,26 @@ fn is_open(answer: &mut Receiver<Outcome>) -> bool {
 }
 
 #[test]
-fn a_hub_that_lets_nobody_ask_is_named_at_the_deadline() {
+fn at_the_deadline_a_refused_subscription_is_the_reason() {
     for lifted in [false, true] {
         let mut bench = Bench::new();
         let mut answer = bench.report_within("{}", Some(60));
         let refused = Refusal::new("hub.example:8883".into(), Stage::Subscribe, RefusedBy::Suback);
-        bench.requests.bar(Some(&refused));
+        bench.requests.set_refusal(Some(&refused));
         if lifted {
-            bench.requests.bar(None);
+            bench.requests.set_refusal(None);
         }
         bench.wait(seconds(60));
         match (lifted, answer.try_recv().expect("an end")) {
-            (false, Err(Cut::Refused(said))) => assert_eq!(*said, refused),
-            (true, Err(Cut::Deadline { written: false })) => {}
+            (false, Err(TwinFailure::Refused(said))) => assert_eq!(*said, refused),
+            (true, Err(TwinFailure::Deadline { written: false })) => {}
             (_, other) => panic!("{other:?}"),
         }
     }
 }
 
 #[test]
-fn questions_go_one_at_a_time_and_in_order() {
+fn requests_are_sent_one_at_a_time_and_in_order() {
     let mut it = Bench::new();
     let (first, second, third) = (it.report(r#"{"n":1}"#), it.report(r#"{"n":2}"#), it.get());
     assert!(!it.requests.is_flushed() && it.requests.is_idle());
@@ -137,18 +138,18 @@ fn questions_go_one_at_a_time_and_in_order() {
         it.answers(tag, version);
     }
     let tag = it.sends("get");
-    assert_eq!(it.requests.on_answer(tag), Some(Turn::Program));
+    assert_eq!(it.requests.on_response(tag), Some(Requester::Program));
     let body = br#"{"desired":{"fan":1,"$version":4},"reported":{"n":2,"$version":7}}"#;
-    it.requests.finish(Ok(Answer::Twin(Box::new(Twin::parse(body).expect("a twin")))));
+    it.requests.finish(Ok(TwinResponse::Twin(Box::new(Twin::parse(body).expect("a twin")))));
     assert_eq!((version(first), version(second)), (Some(5), Some(6)));
-    let Ok(Ok(Answer::Twin(twin))) = { third }.try_recv() else { panic!("no twin") };
+    let Ok(Ok(TwinResponse::Twin(twin))) = { third }.try_recv() else { panic!("no twin") };
     assert_eq!((twin.desired.version, twin.reported.version), (4, 7));
     assert!(it.next(false).is_none() && it.requests.is_flushed() && it.requests.is_idle());
     assert_eq!(it.requests.next_deadline(), None);
 }
 
 #[test]
-fn a_busy_hub_is_asked_again_later_and_later_and_nothing_overtakes() {
+fn a_busy_hub_is_retried_with_growing_waits_and_the_order_stays() {
     let mut it = Bench::new();
     let (first, mut second) = (it.report("1"), it.report("2"));
     for status in [429, 429, 500, 503, 429, 429, 429, 429] {
@@ -166,7 +167,7 @@ fn a_busy_hub_is_asked_again_later_and_later_and_nothing_overtakes() {
     let tag = it.sends("1");
     it.refuses(tag, 429, Some(seconds(40)));
     let waited = it.wait_for_timer();
-    assert!((seconds(40)..=seconds(41)).contains(&waited), "as long as the hub asks for: {waited:?}");
+    assert!((seconds(40)..=seconds(41)).contains(&waited), "as long as the hub requests: {waited:?}");
     let tag = it.sends("1");
     it.answers(tag, 9);
     assert!(is_open(&mut second));
@@ -176,45 +177,48 @@ fn a_busy_hub_is_asked_again_later_and_later_and_nothing_overtakes() {
 }
 
 #[test]
-fn any_other_refusal_is_the_answer() {
+fn any_other_refusal_ends_the_request() {
     for status in [400, 401, 403, 404, 413] {
         let mut it = Bench::new();
         let (first, mut second) = (it.report("1"), it.report("2"));
         let tag = it.sends("1");
         it.refuses(tag, status, None);
-        assert!(matches!(cut(first), Cut::Refused(refusal) if refusal.by == RefusedBy::Status(status)), "{status}");
+        assert!(
+            matches!(failure(first), TwinFailure::Refused(refusal) if refusal.by == RefusedBy::Status(status)),
+            "{status}"
+        );
         assert!(is_open(&mut second));
         it.sends("2");
     }
 }
 
 #[test]
-fn silence_is_asked_again_under_another_tag_and_the_late_answer_is_nobodys() {
+fn an_unanswered_request_is_sent_again_under_another_tag_and_a_late_response_is_ignored() {
     let mut it = Bench::new();
     let answer = it.report("1");
     let old = it.sends("1");
     assert_eq!(it.wait(TIMEOUT - Duration::from_millis(1)), None);
-    assert_eq!(it.wait(Duration::from_millis(1)), Some(Turn::Program));
+    assert_eq!(it.wait(Duration::from_millis(1)), Some(Requester::Program));
     let new = it.sends("1");
     assert_ne!(old, new);
-    assert_eq!(it.requests.on_answer(old), None);
+    assert_eq!(it.requests.on_response(old), None);
     assert_eq!(it.wait_for_timer(), TIMEOUT * 2, "a slow hub gets more time");
     let newest = it.sends("1");
     it.answers(newest, 3);
-    assert_eq!(it.requests.on_answer(newest), None, "answered twice");
+    assert_eq!(it.requests.on_response(newest), None, "answered twice");
     assert_eq!(version(answer), Some(3));
 }
 
 #[test]
-fn the_next_connection_is_asked_the_same_in_the_same_order() {
+fn the_next_connection_gets_the_same_requests_in_the_same_order() {
     let mut it = Bench::new();
     let (first, second) = (it.report("1"), it.report("2"));
     let old = it.sends("1");
     it.requests.on_lost();
     assert!(it.requests.is_idle() && !it.requests.is_flushed());
-    assert_eq!(it.requests.next_deadline(), None, "nothing is waited for without a connection");
+    assert_eq!(it.requests.next_deadline(), None, "no timer runs without a connection");
     let new = it.sends("1");
-    assert_eq!(it.requests.on_answer(old), None, "an answer to the old connection's question");
+    assert_eq!(it.requests.on_response(old), None, "an answer to the old connection's request");
     it.answers(new, 3);
     let tag = it.sends("2");
     it.answers(tag, 4);
@@ -222,8 +226,8 @@ fn the_next_connection_is_asked_the_same_in_the_same_order() {
 }
 
 #[test]
-fn a_deadline_says_what_the_hub_can_have() {
-    // What happens to the question before its time is over, and whether the hub may have it.
+fn a_deadline_says_whether_the_hub_may_have_the_request() {
+    // What happens to the request before its deadline, and whether the hub may have it.
     let refused = |it: &mut Bench| {
         let tag = it.sends("1");
         it.refuses(tag, 429, Some(seconds(3600)));
@@ -240,9 +244,9 @@ fn a_deadline_says_what_the_hub_can_have() {
         let answer = it.report_within("1", Some(60));
         happens(&mut it);
         it.wait(seconds(60));
-        match (cut(answer), expected) {
-            (Cut::Deadline { written }, Some(expected)) => assert_eq!(written, expected, "{what}"),
-            (Cut::Refused(_), None) => {}
+        match (failure(answer), expected) {
+            (TwinFailure::Deadline { written }, Some(expected)) => assert_eq!(written, expected, "{what}"),
+            (TwinFailure::Refused(_), None) => {}
             other => panic!("{what}: {other:?}"),
         }
         assert!(it.requests.is_idle() && it.requests.is_flushed());
@@ -262,27 +266,27 @@ fn a_deadline_says_what_the_hub_can_have() {
 }
 
 #[test]
-fn a_late_answer_does_not_answer_the_next_question() {
+fn a_late_response_does_not_answer_the_next_request() {
     let mut it = Bench::new();
     let (first, mut second) = (it.report_within("1", Some(5)), it.report("2"));
     let old = it.sends("1");
     assert_eq!(it.wait_for_timer(), seconds(5));
-    assert!(matches!(cut(first), Cut::Deadline { written: true }));
+    assert!(matches!(failure(first), TwinFailure::Deadline { written: true }));
     let new = it.sends("2");
-    assert_eq!(it.requests.on_answer(old), None);
+    assert_eq!(it.requests.on_response(old), None);
     assert!(is_open(&mut second));
     it.answers(new, 1);
     assert_eq!(version(second), Some(1));
 }
 
 #[test]
-fn only_those_expire_whose_time_is_over() {
+fn only_requests_past_their_deadline_expire() {
     let mut it = Bench::new();
     let (mut first, second, mut third) =
         (it.report_within("1", Some(30)), it.report_within("2", Some(10)), it.report("3"));
     let tag = it.sends("1");
     assert_eq!(it.wait_for_timer(), seconds(10));
-    assert!(matches!(cut(second), Cut::Deadline { written: false }));
+    assert!(matches!(failure(second), TwinFailure::Deadline { written: false }));
     assert!(is_open(&mut first) && is_open(&mut third));
     it.answers(tag, 1);
     it.sends("3");
@@ -290,7 +294,7 @@ fn only_those_expire_whose_time_is_over() {
 }
 
 #[test]
-fn a_question_whose_asker_has_left_is_not_asked() {
+fn a_cancelled_request_is_not_sent() {
     let mut it = Bench::new();
     let (first, mut second) = (it.report("1"), it.report("2"));
     drop(first);
@@ -299,7 +303,7 @@ fn a_question_whose_asker_has_left_is_not_asked() {
     it.answers(tag, 1);
     assert!(second.try_recv().is_ok());
 
-    // One that is on its way keeps its turn until it is answered, and is not asked again.
+    // A request in flight stays until it is answered, and is not sent again.
     for silent in [false, true] {
         let (first, second) = (it.report("1"), it.report("2"));
         let tag = it.sends("1");
@@ -319,11 +323,11 @@ fn a_question_whose_asker_has_left_is_not_asked() {
     let only = it.report("4");
     it.sends("4");
     drop(only);
-    assert!(it.requests.is_flushed() && !it.requests.is_idle(), "nobody waits, but an answer is still to come");
+    assert!(it.requests.is_flushed() && !it.requests.is_idle(), "no caller waits, but a response is still outstanding");
 }
 
 #[test]
-fn questions_of_those_who_leave_do_not_pile_up() {
+fn cancelled_requests_do_not_accumulate() {
     let mut it = Bench::new();
     for _ in 0..1000 {
         drop(it.report("1"));
@@ -332,84 +336,87 @@ fn questions_of_those_who_leave_do_not_pile_up() {
 }
 
 #[test]
-fn the_clients_own_question_and_the_programs_take_turns() {
+fn the_client_and_the_program_take_turns() {
     let mut it = Bench::new();
     let _answers: Vec<_> = (0..3).map(|_| it.get()).collect();
     let mut order = Vec::new();
     for own in [true, true, true, true, false, true] {
-        let (tag, what) = it.next(own).expect("a question");
+        let (tag, what) = it.next(own).expect("a request");
         order.push(what);
-        if it.requests.on_answer(tag) == Some(Turn::Program) {
-            it.requests.finish(Ok(Answer::Reported(None)));
+        if it.requests.on_response(tag) == Some(Requester::Program) {
+            it.requests.finish(Ok(TwinResponse::Reported(None)));
         }
     }
     assert_eq!(order, ["own", "get", "own", "get", "get", "own"]);
 
-    // While a program's question rests, the client's own does not wait for it.
+    // While a program's request waits, the client's own request does not.
     let _answer = it.report("1");
     let tag = it.sends("1");
     it.refuses(tag, 429, None);
     let (tag, what) = it.next(true).expect("the own one");
     assert_eq!(what, "own");
-    assert_eq!(it.requests.on_answer(tag), Some(Turn::Own));
+    assert_eq!(it.requests.on_response(tag), Some(Requester::Client));
     assert!(it.next(false).is_none());
     let (tag, _) = it.next(true).expect("again");
-    assert_eq!(it.wait(TIMEOUT), Some(Turn::Own), "{tag:?}");
+    assert_eq!(it.wait(TIMEOUT), Some(Requester::Client), "{tag:?}");
 }
 
 #[test]
-fn what_a_connection_cannot_take_ends_and_says_whether_an_older_one_took_it() {
+fn an_unsendable_request_says_whether_an_older_connection_carried_it() {
     let mut it = Bench::new();
     let problem = || ProtoError::Missing("a topic that fits");
     let first = it.report("1");
     let tag = it.sends("1");
-    assert_eq!(it.requests.on_answer(tag), Some(Turn::Program));
+    assert_eq!(it.requests.on_response(tag), Some(Requester::Program));
     it.requests.unsendable(problem());
-    assert!(matches!(cut(first), Cut::Impossible(_)));
+    assert!(matches!(failure(first), TwinFailure::Impossible(_)));
     let second = it.report("2");
     it.sends("2");
     it.requests.on_lost();
     let tag = it.sends("2");
-    assert_eq!(it.requests.on_answer(tag), Some(Turn::Program));
+    assert_eq!(it.requests.on_response(tag), Some(Requester::Program));
     it.requests.unsendable(problem());
-    assert!(matches!(cut(second), Cut::Resend(_)));
+    assert!(matches!(failure(second), TwinFailure::Resend(_)));
 }
 
 #[test]
-fn the_wrong_kind_of_answer_is_none() {
+fn a_response_of_the_wrong_kind_is_an_error() {
     let mut it = Bench::new();
     let get = it.get();
     let tag = it.sends("get");
     it.answers(tag, 1);
-    assert!(matches!(cut(get), Cut::Unreadable(ProtoError::Unexpected(_))));
+    assert!(matches!(failure(get), TwinFailure::Unreadable(ProtoError::Unexpected(_))));
 }
 
 #[test]
-fn the_end_of_the_client_answers_everybody() {
+fn the_end_of_the_client_answers_every_request() {
     let mut it = Bench::new();
     let (first, second) = (it.report("1"), it.report("2"));
     it.sends("1");
     it.requests.end(&CloseReason::Requested);
     let late = it.report("3");
     for (answer, expected) in [(first, true), (second, false), (late, false)] {
-        let cut = cut(answer);
-        assert!(matches!(cut, Cut::Closed { written, reason: CloseReason::Requested } if written == expected));
+        let failed = failure(answer);
+        assert!(
+            matches!(failed, TwinFailure::Closed { written, reason: CloseReason::Requested } if written == expected)
+        );
     }
     assert_eq!(it.requests.next_deadline(), None);
 
-    // And so does whatever goes wrong with the driver.
+    // It also does if the driver is dropped.
     let mut it = Bench::new();
     let (first, second) = (it.report("1"), it.report("2"));
     it.sends("1");
     drop(it);
     for (answer, expected) in [(first, true), (second, false)] {
-        let cut = cut(answer);
-        assert!(matches!(cut, Cut::Closed { written, reason: CloseReason::Aborted } if written == expected));
+        let failed = failure(answer);
+        assert!(matches!(failed, TwinFailure::Closed { written, reason: CloseReason::Aborted } if written == expected));
     }
 }
 
 #[test]
-fn a_programs_data_is_not_printed() {
-    let (question, _answer) = Question::new(Ask::Report(Bytes::from_static(br#"{"wifi":"secret"}"#)), None);
-    assert!(!format!("{question:?}").contains("secret"));
+fn debug_output_does_not_contain_the_programs_data() {
+    let (request, _answer) =
+        TwinRequest::new(TwinRequestKind::Report(Bytes::from_static(br#"{"wifi":"secret"}"#)), None);
+    assert!(!format!("{request:?}").contains("secret"));
 }
