@@ -105,7 +105,7 @@ mod tests {
         }
     }
 
-    /// What stands in the folder, by name.
+    /// The names of the files in the folder.
     fn names(folder: &Path) -> Vec<std::ffi::OsString> {
         let files = std::fs::read_dir(folder).expect("a folder");
         let mut names: Vec<_> = files.map(|it| it.expect("a file").file_name()).collect();
@@ -125,7 +125,7 @@ mod tests {
             let error = write_private(&folder.path().join(name), b"a key").expect_err("a link");
             assert!(error.to_string().contains("symbolic link"), "{error}");
         }
-        // The note is the program's own: it takes the place of the link.
+        // The program owns this file, so it replaces the link.
         let note = Note::write(folder.path(), &json!({}), &[], &[]).expect("written");
         assert!(!folder.path().join(FILE).is_symlink());
         assert_eq!(std::fs::read_to_string(&victim).expect("there"), "precious");
