@@ -31,7 +31,7 @@ pub enum DeviceStringError {
     Unsupported {
         /// Name of the part.
         part: &'static str,
-        /// What is not supported.
+        /// Why it is not supported, and what to use instead.
         why: &'static str,
     },
     /// The file with the connection string cannot be read.
@@ -45,7 +45,7 @@ pub enum DeviceStringError {
 }
 
 impl DeviceStringError {
-    /// Who has to act.
+    /// The party that has to act.
     #[must_use]
     pub const fn fault(&self) -> Fault {
         match self {

@@ -1,4 +1,4 @@
-//! Diagnoses of errors: which stage failed, who has to act, and what to do.
+//! Diagnoses of errors: which stage failed, which party has to act, and what to do.
 
 use std::time::SystemTime;
 
@@ -18,7 +18,7 @@ pub struct Diagnosis {
     pub stage: String,
     /// Host and port of the service, if the client got that far.
     pub endpoint: Option<String>,
-    /// Who has to act.
+    /// The party that has to act.
     pub fault: Fault,
     /// The service's six-digit code.
     pub service_code: Option<u32>,

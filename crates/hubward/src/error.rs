@@ -73,7 +73,7 @@ pub enum ConnectError {
 }
 
 impl ConnectError {
-    /// Which stage failed, who has to act, and what to do.
+    /// Which stage failed, which party has to act, and what to do.
     #[must_use]
     pub fn diagnosis(&self) -> Diagnosis {
         match self {
@@ -101,7 +101,7 @@ impl ConnectError {
         }
     }
 
-    /// Who has to act.
+    /// The party that has to act.
     #[must_use]
     pub fn fault(&self) -> Fault {
         self.diagnosis().fault
@@ -113,7 +113,7 @@ const LATE_HUB: &str = "the hub did not answer in time: allow more time (--timeo
      or try another transport";
 
 impl SetupError {
-    /// Which stage failed, who has to act, and what to do.
+    /// Which stage failed, which party has to act, and what to do.
     #[must_use]
     pub fn diagnosis(&self) -> Diagnosis {
         let (fault, hint) = match self {

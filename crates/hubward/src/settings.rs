@@ -311,7 +311,7 @@ impl std::error::Error for SettingsError {}
 pub(crate) struct Problems(Vec<SettingsProblem>);
 
 impl Problems {
-    /// The settings, if there was no problem.
+    /// The settings, or all problems as an error.
     pub(crate) fn into_result<T>(self, read: Option<T>) -> Result<T, SettingsError> {
         match read {
             Some(read) if self.0.is_empty() => Ok(read),

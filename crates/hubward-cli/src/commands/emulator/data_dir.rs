@@ -23,7 +23,7 @@ fn default_data_dir() -> Result<PathBuf, Failure> {
         .or_else(|| folder("HOME").map(|home| home.join(".local").join("share")))
         .map(|base| base.join("hubward").join("emulator"))
         .ok_or_else(|| {
-            Failure::usage("there is no home directory for the data directory")
+            Failure::usage("no default data directory: XDG_DATA_HOME, LOCALAPPDATA and HOME are not set")
                 .hint("choose a directory: --data-dir DIR")
         })
 }
