@@ -55,8 +55,8 @@ export function activity({ list, detail, narrow }) {
 }
 
 /** The row of an event. */
-export function eventRow(event, whose = true) {
-  const text = sentence(whose ? event : { ...event, id: null });
+export function eventRow(event, withId = true) {
+  const text = sentence(withId ? event : { ...event, id: null });
   return h("span", { class: "row" }, h("time", { datetime: event.time }, when(event.time)), mark(kindOf(event), text, { class: "clip" }));
 }
 

@@ -22,10 +22,10 @@ export function faultsOf(body, id) {
 function panel(left, right, device) {
   const point = h("select", { on: { change: adapt } });
   const kind = h("select", { on: { change: adapt } });
-  const everybody = h("p", { class: "hint" });
+  const pointHint = h("p", { class: "hint" });
   const parameters = h("div", { class: "pair" });
   const names = unique("devices");
-  const whose = h("input", {
+  const deviceInput = h("input", {
     type: "text", list: names, autocomplete: "off", spellcheck: "false", class: "mono", placeholder: "any device", value: device ?? "",
   });
   const known = h("datalist", { id: names });
@@ -51,7 +51,7 @@ function panel(left, right, device) {
       option.selected = name === chosen;
       return option;
     }));
-    fill(everybody, here.forOneDevice ? "" : "The device is not known at this point: the fault applies to the first connection of any device.");
+    fill(pointHint, here.forOneDevice ? "" : "The device is not known at this point: the fault applies to the first connection of any device.");
     inputs = {};
     fill(parameters, Object.entries(FAULTS[chosen]?.parameters ?? {}).map(([name, it]) => {
       inputs[name] = h(it.element ?? "input", { required: !it.optional, ...it.props, value: it.value });
@@ -60,7 +60,7 @@ function panel(left, right, device) {
   }
 
   async function script(body) {
-    const id = whose.value.trim();
+    const id = deviceInput.value.trim();
     const knows = points.find((it) => it.point === body.point)?.forOneDevice;
     await request("POST", "/api/faults", { body: { ...body, ...(id && knows && { device: id }) } });
     say(`Scripted: ${describe(body)}`);
@@ -138,7 +138,7 @@ function panel(left, right, device) {
   }
 
   const target = () => {
-    const id = whose.value.trim();
+    const id = deviceInput.value.trim();
     if (id === "") throw new Error("Enter the device id first.");
     return id;
   };
@@ -181,10 +181,10 @@ function panel(left, right, device) {
     h("div", { class: "presets", role: "group", "aria-label": "Presets" }, PRESETS.map(([text, preset]) =>
       h("button", { type: "button", on: { click: action(() => script({ times: 1, ...preset })) } }, text))),
     h("form", { on: { submit } },
-      !device && field("For", whose, "A device id, or empty for all devices."),
+      !device && field("For", deviceInput, "A device id, or empty for all devices."),
       known,
       field("When", point),
-      everybody,
+      pointHint,
       field("What", kind),
       parameters,
       field("How often", times),

@@ -10,8 +10,8 @@ use crate::{ConnectError, HubSettings, Settings, SetupError, check_hub_transport
 /// Registers the device, connects to its hub, and waits until the hub has accepted it.
 ///
 /// # Errors
-/// [`ConnectError`]; its [`diagnosis`](ConnectError::diagnosis) says which stage failed, who has to act
-/// and what to do.
+/// [`ConnectError`]; its [`diagnosis`](ConnectError::diagnosis) says which stage failed, which party
+/// has to act, and what to do.
 ///
 /// # Cancel safety
 /// Dropping the future closes the connections. DPS may still complete a registration that was sent.
@@ -25,7 +25,7 @@ pub async fn connect(settings: &Settings) -> Result<HubClient, ConnectError> {
 /// [`ConnectError::Unsupported`] from `setup`; otherwise the errors of [`connect`].
 ///
 /// # Cancel safety
-/// As for [`connect`].
+/// Like [`connect`].
 pub async fn connect_with(
     settings: &Settings,
     setup: impl FnOnce(&HubClient) -> Result<(), Unsupported>,
@@ -42,7 +42,7 @@ pub async fn connect_with(
 /// [`ConnectError::Setup`] and [`ConnectError::Provision`].
 ///
 /// # Cancel safety
-/// As for [`connect`].
+/// Like [`connect`].
 pub async fn provision(settings: &Settings) -> Result<Assignment, ConnectError> {
     Ok(provisioner(settings)?.run().await?)
 }
@@ -50,7 +50,7 @@ pub async fn provision(settings: &Settings) -> Result<Assignment, ConnectError> 
 /// The registration that these settings describe. The caller can observe or change it before it runs.
 ///
 /// # Errors
-/// [`SetupError`] as for [`dps_transport`].
+/// The errors of [`dps_transport`].
 pub fn provisioner(settings: &Settings) -> Result<Provisioner, SetupError> {
     warn_about_proxies();
     let transport = dps_transport(settings.transport, settings)?;
@@ -60,7 +60,7 @@ pub fn provisioner(settings: &Settings) -> Result<Provisioner, SetupError> {
 /// Creates a client of the assigned hub. The client starts connecting in the background.
 ///
 /// # Errors
-/// [`SetupError`] as for [`hub_transport`](crate::hub_transport).
+/// The errors of [`hub_transport`](crate::hub_transport).
 pub fn hub_client(settings: &Settings, assignment: &Assignment, options: HubOptions) -> Result<HubClient, SetupError> {
     HubSettings::assigned(settings, assignment).options(options).spawn()
 }

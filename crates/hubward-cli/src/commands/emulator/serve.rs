@@ -9,7 +9,7 @@ use clap::builder::BoolishValueParser;
 use hubward_emulator::{Builder, Emulator, SERVICE_RETRY_AFTER, Seed};
 
 use super::data_dir::data_dir;
-use super::note::Note;
+use super::ready_file::ReadyFile;
 use crate::admin::ADMIN_PORT;
 use crate::cloud;
 use crate::exit_code::ExitCode;
@@ -87,7 +87,7 @@ pub(super) async fn run(args: &StartArgs, output: &Output) -> Result<ExitCode, F
     let operator = operator(&emulator);
     emulator.settled().await.map_err(|error| Failure::local_with_causes(&error))?;
     let ready = serde_json::to_value(emulator.ready()).map_err(|error| Failure::local(error.to_string()))?;
-    let note = kept.map(|it| Note::write(&it, &ready, &variables, &operator)).transpose()?;
+    let ready_file = kept.map(|it| ReadyFile::write(&it, &ready, &variables, &operator)).transpose()?;
     if output.is_text() {
         let open = args.admin_address.is_some_and(|it| !it.is_loopback());
         output.line(&introduction(&emulator, &variables, &operator, open)).await;
@@ -100,7 +100,7 @@ pub(super) async fn run(args: &StartArgs, output: &Output) -> Result<ExitCode, F
         // The emulator acknowledges nothing any more.
         lost = emulator.failed() => Some(lost),
     };
-    drop(note);
+    drop(ready_file);
     emulator.shutdown().await;
     match lost {
         None => Ok(ExitCode::Ok),

@@ -8,7 +8,7 @@ use hubward_service::{AdminPort, Method, RawValue, ServiceError};
 use serde_json::{Value, json};
 
 use super::data_dir::data_dir;
-use super::note::{Running, write_private};
+use super::ready_file::{Running, write_private};
 use crate::admin::{AdminArgs, absent};
 use crate::cloud;
 use crate::confirm::confirm;
