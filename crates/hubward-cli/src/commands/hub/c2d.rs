@@ -26,9 +26,9 @@ pub(super) enum C2dMessageCommand {
   hubward hub c2d-message send -d dev-1 --data reboot --emulator
   hubward hub c2d-message send -d dev-1 --data-file-path order.json --ct application/json -p 'kind=order;urgent=1'
 
-To a hub in Azure, this command sends the message over HTTP, as Azure IoT Explorer does (preview: the service does
-not document this request). The hub converts the names of properties to lower case. `az iot device c2d-message send`
-uses AMQP.")]
+To a hub in Azure, this command sends the message over HTTP, as Azure IoT Explorer does (preview: no specification of
+the service has this request). HTTP headers carry the names of properties, so they become lower case.
+`az iot device c2d-message send` uses AMQP.")]
     Send(Box<SendArgs>),
 }
 
@@ -146,7 +146,9 @@ impl SendArgs {
             let message = format!("{host} accepts messages for inputs of modules only from other modules");
             return Err(Failure::unsupported(message).hint("with the emulator: --emulator"));
         }
-        tracing::warn!("preview: this sends the message over HTTP with a request that the service does not document");
+        tracing::warn!(
+            "preview: this sends the message over HTTP, with a request that no specification of the service has"
+        );
         let message = self.message(message_id, bytes)?;
         reached.service.send_message(&self.device_id, &message).await.map_err(|error| {
             // The answer of a hub without this request. If only the device is missing, the hub sends a code.
