@@ -144,7 +144,7 @@ async fn what_is_wrong_is_refused_before_anything_connects() {
         (["run", "--method", "ping"].as_slice(), "NAME=STATUS"),
         (&["run", "--method", "ping=200,{"], "not JSON"),
         (&["run", "--method", "ping=200", "--method", "ping=201"], "given twice"),
-        (&["run", "--report", "[]"], "no object"),
+        (&["run", "--report", "[]"], "not an object"),
         (&["run", "--report", "@/nowhere"], "/nowhere"),
         (&["run", "--body", "x"], "--interval"),
         (&["run", "--for", "soon"], "500ms"),

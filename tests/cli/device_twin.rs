@@ -75,7 +75,7 @@ async fn a_report_that_no_hub_takes_is_refused_before_anything_connects() {
     emulator.fault_always(Point::HubConnect, Fault::Connack(5)).expect("fits");
     let large = json!({"a": "x".repeat(4096), "b": vec!["x".repeat(4096); 8]}).to_string();
     for (arguments, says) in [
-        (["twin", "report", "[1]"].as_slice(), "no object"),
+        (["twin", "report", "[1]"].as_slice(), "not an object"),
         (&["twin", "report", "{"], "not JSON"),
         (&["twin", "report", r#"{"a.b": 1}"#], "`a.b`"),
         (&["twin", "report", &large], "32768"),

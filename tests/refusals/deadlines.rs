@@ -13,7 +13,7 @@ const LATE: Expected = Expected {
     fault: "deadline",
     stage: Some("dps-tls"),
     endpoint: Endpoint::Dps,
-    hint: "stays silent",
+    hint: "does not answer",
     ..NOTHING
 };
 

@@ -164,7 +164,7 @@ pub(super) const CASES: &[Case] = &[
             exit_code: 6,
             fault: "service",
             service_code: Some(500_001),
-            hint: "quote the tracking id",
+            hint: "give the tracking id",
             says: "An internal error occurred.",
             ..REFUSED
         },
@@ -355,7 +355,7 @@ pub(super) const CASES: &[Case] = &[
             fault: "deadline",
             stage: Some("dps-assign"),
             endpoint: Endpoint::Dps,
-            hint: "give it more time",
+            hint: "allow more time",
             ..NOTHING
         },
         ..CASE

@@ -1,4 +1,4 @@
-//! What arguments and files hold besides secrets: JSON, bodies of messages.
+//! Reads arguments and files that contain no secrets: JSON and bodies of messages.
 
 use std::io::Read as _;
 use std::path::Path;
@@ -9,29 +9,29 @@ use serde_json::{Map, Value};
 use crate::failure::Failure;
 use crate::stop::reading;
 
-/// How many of a list are wanted.
+/// Number of results of a list.
 #[cfg(feature = "service")]
 #[derive(Debug, clap::Args)]
 pub(crate) struct TopArgs {
-    /// At most so many; -1 is all, which is the default.
+    /// Maximum number of results; -1 for all [default: -1]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(i64).range(-1..))]
     top: Option<i64>,
 }
 
 #[cfg(feature = "service")]
 impl TopArgs {
-    /// The number, if it is one.
+    /// The maximum; `None` for all.
     pub(crate) fn limit(&self) -> Result<Option<usize>, Failure> {
         match self.top {
-            Some(0) => Err(Failure::usage("--top 0 asks for nothing").hint("write a number from 1, or -1 for all")),
+            Some(0) => Err(Failure::usage("--top 0 returns no results").hint("write a number from 1, or -1 for all")),
             Some(top) => Ok(usize::try_from(top).ok()),
             None => Ok(None),
         }
     }
 }
 
-/// JSON that stands in an argument, or in the file it names: with `@`, or without if it is no JSON, as
-/// with az.
+/// Parses the JSON of an argument, or of the file that the argument names: `@FILE`, or `FILE` if the argument is
+/// not JSON, as `az` does.
 pub(crate) fn json(flag: &str, text: &str) -> Result<Value, Failure> {
     match text.strip_prefix('@') {
         None => match parsed(flag, text.as_bytes()) {
@@ -42,7 +42,7 @@ pub(crate) fn json(flag: &str, text: &str) -> Result<Value, Failure> {
     }
 }
 
-/// JSON that stands in a file; `-` is standard input.
+/// Parses the JSON of a file; `-` is standard input.
 pub(crate) fn json_file(flag: &str, file: &Path) -> Result<Value, Failure> {
     parsed(flag, &file_bytes(flag, file)?)
 }
@@ -52,21 +52,22 @@ fn parsed(flag: &str, text: &[u8]) -> Result<Value, Failure> {
         let failure = Failure::usage(format!("{flag} is not JSON: {error}"));
         match with_double_quotes(text) {
             Some(json) => failure.hint(format!("JSON has double quotes: {flag} '{json}'")),
-            None => failure.hint("write JSON, such as '{\"serial\": 1}', or @FILE for a file that holds it"),
+            None => failure.hint("write JSON, such as '{\"serial\": 1}', or @FILE for a file that contains it"),
         }
     })
 }
 
-/// What was meant by what is JSON but for its quotes, as the examples of `az` have it; if it is short.
+/// A text that becomes JSON with double quotes instead of single ones, as in the examples of `az`, with those
+/// quotes; `None` for other and for long texts.
 fn with_double_quotes(text: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(text).ok().filter(|it| it.len() <= 1000)?.replace('\'', "\"");
     serde_json::from_str::<Value>(&text).is_ok().then(|| text.trim().to_owned())
 }
 
-/// A patch of reported properties that a hub would take.
+/// Checks a patch of reported properties against the limits of a hub.
 pub(crate) fn patch(flag: &str, value: Value) -> Result<Map<String, Value>, Failure> {
     let Value::Object(map) = value else {
-        return Err(Failure::usage(format!("{flag} is JSON, but no object")).hint("write '{\"name\": value}'"));
+        return Err(Failure::usage(format!("{flag} is JSON, but not an object")).hint("write '{\"name\": value}'"));
     };
     hubward::twin::check_patch(&map, limits::TWIN_PROPERTIES_MAX)
         .map_err(|error| Failure::usage(format!("{flag}: {error}")))?;
@@ -96,8 +97,8 @@ pub(crate) fn state_text(what: &str, file: &Path) -> Result<zeroize::Zeroizing<S
     }
 }
 
-/// All that a file holds, or standard input for `-`; `None` if that is more than `most` bytes, of which no
-/// more is read.
+/// The content of a file, or of standard input for `-`; `None` if it has more than `most` bytes. Reads no more
+/// than one byte beyond `most`.
 fn at_most(most: u64, file: &Path) -> std::io::Result<Option<Vec<u8>>> {
     let mut bytes = Vec::new();
     if file == Path::new("-") {
@@ -117,12 +118,12 @@ fn whole<T>(what: &str, file: &Path, most: u64, read: std::io::Result<Option<T>>
     }
 }
 
-/// The message, if the service would take it also with an id of its own.
+/// Returns the message if the service accepts it, also after a message id is added.
 pub(crate) fn checked(message: Message) -> Result<Message, Failure> {
     match with_id(message.clone()).check() {
         Ok(()) => Ok(message),
         Err(error @ ProtoError::TooLarge { limit, .. }) => Err(Failure::usage(error.to_string())
-            .hint(format!("at most {limit} bytes, properties included: send several messages, or upload a file"))),
+            .hint(format!("at most {limit} bytes, including properties: send several messages, or upload a file"))),
         Err(error) => Err(Failure::usage(error.to_string())),
     }
 }
@@ -132,18 +133,18 @@ pub(crate) fn with_id(message: Message) -> Message {
     if message.id().is_some() { message } else { message.message_id(unique_id()) }
 }
 
-/// A random UUID (version 4) as the sample's message id.
+/// A random UUID (version 4), as the message id in Microsoft's sample.
 pub(crate) fn unique_id() -> String {
     let bits = fastrand::u128(..) & !(0xf000_u128 << 64) & !(0b11_u128 << 62) | (0x4000_u128 << 64) | (0b10_u128 << 62);
     let hex = format!("{bits:032x}");
     format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
 }
 
-/// More than the largest message, so that the check sees that a file is too large; a wrong file must
-/// not fill the memory.
+/// More than the largest message, so that the check of the message can report the size; a wrong file must not
+/// fill the memory.
 const BODY_MOST: u64 = 2 * limits::TELEMETRY_MAX as u64;
 
-/// What the admin port takes of an import.
+/// The limit of the admin port for an import.
 #[cfg(feature = "emulator")]
 const STATE_MOST: u64 = 64 << 20;
 
@@ -152,9 +153,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_patch_is_an_object_that_a_hub_takes() {
+    fn a_patch_is_an_object_within_the_limits_of_a_hub() {
         for (text, says) in [
-            ("[1]", "no object"),
+            ("[1]", "not an object"),
             ("{", "not JSON"),
             (r#"{"a.b": 1}"#, "`a.b`"),
             (r#"{"a": 9007199254740993}"#, "52 bits"),
@@ -167,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_may_be_named_as_with_az() {
+    fn an_argument_may_name_a_file_with_and_without_at() {
         let file = tempfile::NamedTempFile::new().expect("a file");
         std::fs::write(file.path(), "{\"a\": 1}").expect("written");
         let path = file.path().to_str().expect("text");
@@ -178,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_without_end_is_refused() {
+    fn a_file_that_is_too_large_is_refused() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("body");
         let most = usize::try_from(BODY_MOST).expect("small");
@@ -197,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn quotes_of_another_language_are_named_with_the_right_ones() {
+    fn the_hint_shows_json_with_double_quotes() {
         let failure = json("--tags", "{'version':'1'}").expect_err("no JSON");
         assert_eq!(failure.hint.as_deref(), Some(r#"JSON has double quotes: --tags '{"version":"1"}'"#));
         let failure = json("--tags", "{'version':").expect_err("no JSON");

@@ -1,4 +1,4 @@
-//! Where a key comes from: a file, standard input, the environment, or the command line.
+//! Reads a key from a file, standard input, the environment, or the command line.
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -12,23 +12,25 @@ use zeroize::Zeroizing;
 use crate::failure::Failure;
 use crate::stop::reading;
 
-/// The ways to give a device's key. At most one; none means the environment.
+/// Options for the device's key. At most one is allowed; without one, the key comes from the environment.
 #[derive(Debug, Args)]
 #[group(multiple = false)]
 pub(crate) struct KeySource {
-    /// A file with the device's key, base64; `-` is standard input.
+    /// File with the device's key in base64; `-` is standard input.
     #[arg(long, value_name = "FILE")]
     symmetric_key_file: Option<PathBuf>,
-    /// Read the device's key, base64, from standard input.
+    /// Read the device's key in base64 from standard input.
     #[arg(long)]
     symmetric_key_stdin: bool,
-    /// The device's key, base64. Other users of this machine can see it in the list of processes:
-    /// prefer a file, standard input or PROVISIONING_SYMMETRIC_KEY.
+    /// The device's key in base64; other users can see it.
+    ///
+    /// Other users of this machine can see it in the list of processes: prefer a file, standard input or
+    /// PROVISIONING_SYMMETRIC_KEY.
     #[arg(long, value_name = "BASE64")]
     symmetric_key: Option<Secret>,
 }
 
-/// An argument that must not show up in `Debug`.
+/// An argument whose `Debug` output does not contain its value.
 #[derive(Clone)]
 pub(crate) struct Secret(Zeroizing<String>);
 
@@ -47,7 +49,7 @@ impl std::str::FromStr for Secret {
 }
 
 impl Secret {
-    /// The text that was typed.
+    /// The text of the argument.
     pub(crate) fn expose(&self) -> &str {
         &self.0
     }
@@ -59,7 +61,7 @@ impl KeySource {
         self.symmetric_key_file.is_some() || self.symmetric_key_stdin || self.symmetric_key.is_some()
     }
 
-    /// Whether standard input holds the key.
+    /// Whether the key comes from standard input.
     pub(crate) fn reads_stdin(&self) -> bool {
         self.symmetric_key_stdin || self.symmetric_key_file.as_ref().is_some_and(|it| it.as_os_str() == "-")
     }
@@ -74,7 +76,7 @@ impl KeySource {
         }
         if let Some(Secret(key)) = &self.symmetric_key {
             tracing::warn!(
-                "the key stands on the command line, where other users of this machine can read it; \
+                "the key is on the command line, where other users of this machine can read it; \
                  prefer --symmetric-key-file, --symmetric-key-stdin or {}",
                 vars::SYMMETRIC_KEY
             );
@@ -89,7 +91,8 @@ impl KeySource {
     }
 }
 
-/// A secret of this kind from a file, or from the command line, where others can read it.
+/// Reads a secret from a file, or from the command line. Other users can read a command line, so that prints a
+/// warning. `what` names the secret in errors.
 #[cfg(feature = "service")]
 pub(crate) fn from_file_or_text(
     what: &str,
@@ -102,7 +105,7 @@ pub(crate) fn from_file_or_text(
     }
     if let Some(Secret(text)) = text {
         tracing::warn!(
-            "{flag} stands on the command line, where other users of this machine can read it; prefer {flag}-file"
+            "{flag} is on the command line, where other users of this machine can read it; prefer {flag}-file"
         );
         return Ok(Some(text.clone()));
     }
@@ -114,7 +117,7 @@ pub(crate) fn read_key_file(file: &Path) -> Result<Zeroizing<String>, Failure> {
     read_secret_file("key", file)
 }
 
-/// The text of a file that holds a secret of this kind; `-` is standard input.
+/// The text of a file that contains a secret; `-` is standard input. `what` names the secret in errors.
 pub(crate) fn read_secret_file(what: &str, file: &Path) -> Result<Zeroizing<String>, Failure> {
     if file == Path::new("-") {
         return read_stdin(what);
@@ -122,18 +125,22 @@ pub(crate) fn read_secret_file(what: &str, file: &Path) -> Result<Zeroizing<Stri
     let path = file.to_owned();
     match reading(move || std::fs::File::open(path).and_then(read_most))? {
         Ok(Some(text)) => Ok(text),
-        Ok(None) => Err(Failure::usage(format!("the {what} file {} is far too large", file.display()))),
-        Err(_) if is_value(file) => Err(Failure::usage(format!("there is no such {what} file: this looks like the value itself"))
-            .hint("put it into a file, or give it by standard input (`-`), the variable, or the option for the value: --help lists them")),
+        Ok(None) => Err(Failure::usage(format!("the {what} file {} is larger than {MOST} bytes", file.display()))),
+        Err(_) if is_value(file) => {
+            let message = format!("there is no such {what} file: this looks like the value itself");
+            Err(Failure::usage(message).hint(
+                "write it to a file, or pass it by standard input (`-`), the variable, or the option for the value: \
+                 see --help",
+            ))
+        }
         Err(error) => Err(Failure::usage(format!("the {what} file {} cannot be read: {error}", file.display()))),
     }
 }
 
-/// Whether what should be the name of a file, of which there is none, is rather the secret that the file
-/// should hold: a connection string, a key, a token.
+/// Whether the name of a missing file looks like the secret itself: a connection string, a key, a token.
 fn is_value(file: &Path) -> bool {
     let Some(text) = file.to_str() else { return false };
-    // A wrong name in a folder that is there is a wrong name.
+    // A path in an existing folder is the path of a file, even if the file does not exist.
     let is_in_folder = file.parent().is_some_and(|it| !it.as_os_str().is_empty() && it.exists());
     let is_key = || STANDARD.decode(text.trim()).is_ok_and(|it| it.len() >= 16);
     text.contains("SharedAccess")
@@ -145,17 +152,17 @@ fn is_value(file: &Path) -> bool {
 fn read_stdin(what: &str) -> Result<Zeroizing<String>, Failure> {
     let read = reading(|| read_most(std::io::stdin()))?;
     let text = read.map_err(|error| Failure::usage(format!("no {what} on standard input: {error}")))?;
-    text.ok_or_else(|| Failure::usage(format!("no {what} on standard input: it is far too much")))
+    text.ok_or_else(|| Failure::usage(format!("no {what} on standard input: it has more than {MOST} bytes")))
 }
 
-/// All of it, unless there is more than any secret has.
+/// The whole text; `None` if it has more than [`MOST`] bytes.
 fn read_most(source: impl std::io::Read) -> std::io::Result<Option<Zeroizing<String>>> {
     let mut text = Zeroizing::new(String::new());
     source.take(MOST + 1).read_to_string(&mut text)?;
     Ok((text.len() as u64 <= MOST).then_some(text))
 }
 
-/// Far more than any key or token; a wrong file must not fill the memory.
+/// No key or token is nearly as long; a wrong file must not fill the memory.
 const MOST: u64 = 64 * 1024;
 
 #[cfg(test)]
@@ -163,7 +170,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_secret_in_the_place_of_a_file_is_not_repeated() {
+    fn an_error_does_not_repeat_a_secret_passed_as_a_file_name() {
         let token = format!("eyJ{}", "A".repeat(2000));
         for value in [
             "HostName=h;SharedAccessKeyName=p;SharedAccessKey=AAECAwQFBgcICQoLDA0ODw==",
@@ -182,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_much_is_refused_and_not_cut() {
+    fn a_secret_that_is_too_long_is_refused_and_not_truncated() {
         let most = usize::try_from(MOST).expect("it fits");
         let read = |length: usize| read_most(&vec![b'a'; length][..]).expect("bytes").map(|it| it.len());
         assert_eq!((read(most), read(most + 1)), (Some(most), None));

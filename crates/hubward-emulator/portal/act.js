@@ -1,4 +1,4 @@
-// Calling a method of a device, and sending it messages.
+// The tab that invokes methods of a device and sends messages to it.
 
 import { admin, hub as api, read, request, segments } from "./api.js";
 import { action, field, fill, h, mark, say, select } from "./dom.js";
@@ -36,7 +36,7 @@ function calling(hub, id) {
       });
       if (answer.json === null) {
         fill(result,
-          mark("bad", `${id} answered with text that is not JSON, which a caller cannot read`),
+          mark("bad", `${id} answered with text that is not JSON, so a caller cannot parse it`),
           h("pre", { class: "code", tabindex: "0", "aria-label": "Answer" }, answer.text));
         return;
       }
@@ -71,9 +71,9 @@ function sending(hub, id) {
   const input = h("input", { type: "text", value: "input1", required: true, autocomplete: "off", class: "mono" });
   const properties = h("textarea", { rows: "2", spellcheck: "false", class: "code", placeholder: "name=value" });
   const messageId = h("input", { type: "text", autocomplete: "off", spellcheck: "false", class: "mono", maxlength: "128" });
-  const ack = select([["none", "none"], ["positive", "positive: when completed"], ["negative", "negative: when lost"], ["full", "full: both"]], "none");
+  const ack = select([["none", "none"], ["positive", "positive: when completed"], ["negative", "negative: when not completed"], ["full", "full: both"]], "none");
   const life = h("input", { type: "number", min: "1", max: "172800", placeholder: "3600" });
-  const waiting = h("ul", { class: "rows", "aria-label": "Messages that wait" });
+  const waiting = h("ul", { class: "rows", "aria-label": "Waiting messages" });
   const number = h("p", { class: "hint", role: "status" });
   const problem = h("p", { role: "alert", class: "problem" });
   const button = h("button", { type: "submit", class: "primary" }, "Send");
@@ -111,13 +111,13 @@ function sending(hub, id) {
 
   async function draw() {
     const { messages } = await read(path);
-    fill(number, messages.length === 0 ? "None waits: what the device has completed is gone." : `${count(messages.length, "message waits", "messages wait")} for ${id}.`);
+    fill(number, messages.length === 0 ? "No message waits. Completed messages are not listed." : `${count(messages.length, "message waits", "messages wait")} for ${id}.`);
     purge.hidden = messages.length === 0 || isModule;
     fill(waiting, messages.map((it) => h("li", null, h("span", { class: "row" },
       h("span", { class: "id" }, it.messageId),
       h("span", null, it.deliveryCount > 0 ? `${it.state}, delivered ${count(it.deliveryCount, "time")}` : it.state),
       h("span", { class: "dim" }, `since ${when(it.enqueuedTimeUtc)}, until ${when(it.expiryTimeUtc)}`)))));
-    // Nobody tells when a device has completed one.
+    // No event reports a completed message, so poll.
     clearTimeout(timer);
     if (messages.length > 0 && waiting.isConnected) timer = setTimeout(look, 2000);
   }
@@ -132,10 +132,10 @@ function sending(hub, id) {
         isModule && field("Input", input),
         field("Body", text),
         h("details", { class: "more" }, h("summary", null, "Properties, id, acknowledgement"),
-          field("Properties", properties, "One to a line."),
-          field("Message id", messageId, "The device sees none if empty."),
+          field("Properties", properties, "One property on each line."),
+          field("Message id", messageId, "If empty, the device gets no id."),
           field("Feedback", ack),
-          field("Lives for (s)", life)),
+          field("Time to live (s)", life)),
         problem,
         h("div", { class: "actions" }, button, purge)),
       h("h3", null, "Waiting"), number, waiting),

@@ -1,4 +1,4 @@
-// What has happened, the newest first: who registered, who was refused and why.
+// The section with the emulator's events, newest first: registrations, connections, refusals and their reasons.
 
 import { fill, h, mark, roving } from "./dom.js";
 import { sentence, when } from "./format.js";
@@ -9,7 +9,7 @@ import { link } from "./route.js";
 export function activity({ list, detail, narrow }) {
   const search = h("input", { type: "search", placeholder: "Filter", "aria-label": "Filter events", autocomplete: "off", on: { input: draw } });
   const refused = h("input", { type: "checkbox", on: { change: draw } });
-  const rows = h("ul", { class: "rows events", "aria-label": "Events, the newest first" });
+  const rows = h("ul", { class: "rows events", "aria-label": "Events, newest first" });
   const rove = roving(rows, "button.row");
   fill(
     list,
@@ -17,7 +17,7 @@ export function activity({ list, detail, narrow }) {
     h("div", { class: "tools" }, search, h("label", { class: "check" }, refused, "refused only")),
     rows,
   );
-  fill(detail, h("p", { class: "quiet" }, "An event opens here."));
+  fill(detail, h("p", { class: "quiet" }, "Select an event to see its details."));
 
   const wanted = (event) => {
     const text = search.value.trim().toLowerCase();
@@ -27,7 +27,7 @@ export function activity({ list, detail, narrow }) {
 
   function draw() {
     const those = live.events.filter(wanted).reverse();
-    fill(rows, those.length > 0 ? those.map(row) : h("li", { class: "quiet" }, live.events.length > 0 ? "No such event." : "Nothing has happened yet."));
+    fill(rows, those.length > 0 ? those.map(row) : h("li", { class: "quiet" }, live.events.length > 0 ? "No event matches the filter." : "No events yet."));
     rove.refresh();
   }
   function add(event) {
@@ -54,9 +54,9 @@ export function activity({ list, detail, narrow }) {
   return { dispose: () => offs.forEach((off) => off()) };
 }
 
-/** What a row says about an event. */
-export function eventRow(event, whose = true) {
-  const text = sentence(whose ? event : { ...event, id: null });
+/** The row of an event. */
+export function eventRow(event, withId = true) {
+  const text = sentence(withId ? event : { ...event, id: null });
   return h("span", { class: "row" }, h("time", { datetime: event.time }, when(event.time)), mark(kindOf(event), text, { class: "clip" }));
 }
 

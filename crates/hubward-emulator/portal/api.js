@@ -1,6 +1,6 @@
-// Requests to the emulator, and what it refuses in words.
+// Requests to the emulator, and its errors as text.
 
-/** A request that was refused, or that reached nobody. */
+/** A request that the emulator refused, or that did not reach it. */
 export class ApiError extends Error {
   constructor(status, code, message) {
     super(message);
@@ -9,7 +9,7 @@ export class ApiError extends Error {
   }
 }
 
-/** Sends a request; the answer with its body read as JSON where it is JSON. */
+/** Sends a request. The answer contains its body as text and, if it is JSON, as a value. */
 export async function request(method, path, { body, headers, signal } = {}) {
   const sent = { Accept: "application/json", ...headers };
   if (body !== undefined) sent["Content-Type"] = "application/json";
@@ -31,7 +31,7 @@ export async function request(method, path, { body, headers, signal } = {}) {
 /** The body of the answer to a GET. */
 export const read = async (path, options) => (await request("GET", path, options)).json;
 
-/** The same, and `null` for what does not exist. */
+/** Like `read`, but `null` if the answer is 404. */
 export async function readIfThere(path) {
   try {
     return await read(path);
@@ -41,7 +41,7 @@ export async function readIfThere(path) {
   }
 }
 
-/** One page of a query, and where the next one starts. */
+/** One page of a query, and the continuation for the next one. */
 export async function page(path, query, size, continuation) {
   const headers = { "x-ms-max-item-count": String(size) };
   if (continuation) headers["x-ms-continuation"] = continuation;
@@ -76,7 +76,7 @@ function parsed(text) {
   }
 }
 
-/** DPS has code and message in the body. A hub has a name and a message in one text, for methods a code and a message in JSON in it. */
+/** The body of DPS has a code and a message. The body of a hub has a name and a message in one text; for methods, that text is JSON with a code and a message. */
 function refusal(status, text, json) {
   const [, name, words] = /^ErrorCode:(\w+);(.*)$/s.exec(json?.Message ?? "") ?? [];
   const inner = typeof json?.Message === "string" ? (parsed(json.Message) ?? json) : json;

@@ -1,4 +1,4 @@
-// The frame of the page: where we are, what is said, keys that work everywhere.
+// The frame of the page: the current section, the state of the connection, and keys that work in every section.
 
 import { activity } from "./activity.js";
 import { connect } from "./connect.js";
@@ -40,7 +40,7 @@ const title = ({ section, path }) => {
   return `${words.join(" · ")} · `;
 };
 
-/** New panes: nothing of the last section can be left in them. */
+/** Creates new panes, so that nothing of the previous section remains in them. */
 function panes(name) {
   const list = h("section", { id: "list", class: "pane", "aria-label": LABELS[name] });
   const detail = h("section", { id: "detail", class: "pane", "aria-label": "Details" });
@@ -54,14 +54,14 @@ const LABELS = {
   faults: "Faults", activity: "Activity", connect: "Connect",
 };
 
-/** Which pane is seen where there is room for one only. */
+/** Selects the pane that a narrow window shows. */
 function narrow(pane) {
   byId("main").dataset.pane = pane;
 }
 
 function connection() {
   const [kind, text] = {
-    live: ["on", "live"], lost: ["bad", "emulator lost, trying again…"], connecting: ["wait", "connecting…"],
+    live: ["on", "live"], lost: ["bad", "emulator lost, reconnecting…"], connecting: ["wait", "connecting…"],
   }[live.state];
   fill(byId("connection"), mark(kind, text));
   document.body.dataset.connection = live.state;
@@ -74,7 +74,7 @@ function facts() {
     h("span", null, "id scope ", h("code", null, emulator.idScope)),
     emulator.hubs.length > 1 && h("span", null, `${emulator.hubs.length} hubs`),
     clockAheadSeconds > 0 && h("a", { href: "#/faults" }, mark("warn", `clock ${clockAheadSeconds} s ahead`)),
-    scripted > 0 && h("a", { href: "#/faults" }, mark("warn", scripted === 1 ? "1 fault waits" : `${scripted} faults wait`)),
+    scripted > 0 && h("a", { href: "#/faults" }, mark("warn", scripted === 1 ? "1 scripted fault" : `${scripted} scripted faults`)),
   );
 }
 
@@ -110,11 +110,11 @@ function help() {
     "dl",
     { class: "facts" },
     row("/", "search"),
-    row("Tab", "to the next control; a list or a row of tabs is one stop"),
-    row("↑ ↓ ← →", "within a list or a row of tabs; Home and End for its ends"),
-    row("Enter", "open what has the focus"),
+    row("Tab", "go to the next control; a list or a row of tabs counts as one"),
+    row("↑ ↓ ← →", "move within a list or a row of tabs; Home and End go to its ends"),
+    row("Enter", "open the focused item"),
     row("Esc", "close a dialog"),
-    row("?", "this list"),
+    row("?", "show this list"),
   ));
 }
 
@@ -122,14 +122,14 @@ async function main() {
   on("state", () => {
     connection();
     if (live.state === "lost") say("The connection to the emulator is lost", "error");
-    if (live.state === "live" && known) say("The emulator answers again");
+    if (live.state === "live" && known) say("Connected to the emulator again");
     if (live.state === "live") known = true;
   });
   on("status", facts);
   let known = false;
   on("restart", (why) => {
     say(`${why} The page shows the new state.`);
-    // Whatever is shown is of the past.
+    // The page shows outdated state, so it creates the section again.
     shown.section?.dispose?.();
     shown = { name: null, section: null };
     route();
@@ -154,11 +154,11 @@ async function main() {
       begin();
     });
   }
-  // The address of nothing in particular, once more.
+  // The user may return to the address without a section.
   window.addEventListener("hashchange", () => here().section === "" && begin());
 }
 
-/** Whether there is nothing to see: then the page is the quickstart. */
+/** Whether no device has registered yet; then the page opens the quickstart. */
 const nothingYet = () => live.status.hubs.every((it) => it.devices === 0) && live.status.dps.registrations === 0;
 
 main();

@@ -1,4 +1,4 @@
-// Where everything is, what to trust, and the logins of the service side.
+// The section with endpoints, the CA file, and the connection strings for operators.
 
 import { read, request } from "./api.js";
 import { confirmByName } from "./dialog.js";
@@ -18,7 +18,7 @@ export function connect({ list, detail }) {
       facts,
       fact("Version", `hubward ${emulator.version}`, ", an independent project, not a Microsoft product"),
       fact("Started", when(started)),
-      fact("State", live.status.state?.onDisk ? "on disk: it is there again after a restart" : "in memory: gone when the emulator ends"),
+      fact("State", live.status.state?.onDisk ? "on disk: survives a restart" : "in memory: deleted when the emulator ends"),
       fact("MQTT over TLS", codes(emulator.mqtt)),
       fact("HTTPS, WebSocket", codes(emulator.https)),
       fact("Admin, this page", h("code", null, emulator.admin)),
@@ -33,7 +33,7 @@ export function connect({ list, detail }) {
     h("div", { class: "pane-head" }, h("h1", null, "Connect")),
     facts,
     h("h2", null, "Trust"),
-    h("p", { class: "hint" }, "Clients have to trust the CA file. ", h("code", null, "hubward emulator trust"), " prints the lines for each of them."),
+    h("p", { class: "hint" }, "Clients must trust the CA file. ", h("code", null, "hubward emulator trust"), " prints the commands for each kind of client."),
     h("div", { class: "actions" },
       h("a", { class: "button", href: "/api/export", download: "hubward-state.json" }, "Export state"),
       h("button", { type: "button", class: "danger", on: { click: reset } }, "Reset…")),
@@ -42,9 +42,9 @@ export function connect({ list, detail }) {
   function reset() {
     confirmByName({
       title: "Reset the emulator",
-      text: "All enrollments, devices, twins, messages and telemetry are thrown away. The CA stays.",
+      text: "This deletes all enrollments, devices, twins, messages and telemetry. The CA stays.",
       name: "reset",
-      verb: "Throw all away",
+      verb: "Delete everything",
       async work() {
         await request("POST", "/api/reset");
       },
@@ -55,11 +55,11 @@ export function connect({ list, detail }) {
     const { policies } = await read("/api/keys");
     fill(
       detail,
-      h("h2", null, "Service side"),
-      h("p", { class: "hint" }, "Connection strings for Microsoft's service SDKs and for ", h("code", null, "hubward hub"), " and ", h("code", null, "hubward dps"), ". They are as good as being the operator."),
+      h("h2", null, "For operators"),
+      h("p", { class: "hint" }, "Connection strings for Microsoft's service SDKs and for ", h("code", null, "hubward hub"), " and ", h("code", null, "hubward dps"), ". They give full access to the emulator."),
       policies.map((it) => h("section", { class: "policy" },
         h("h3", null, it.policy, h("span", { class: "dim" }, ` ${it.service === "dps" ? "DPS" : "IoT Hub"} ${it.host}`)),
-        h("p", { class: "dim" }, `may: ${[it.rights].flat().join(", ")}`),
+        h("p", { class: "dim" }, `rights: ${[it.rights].flat().join(", ")}`),
         secret(`the connection string of ${it.policy} at ${it.host}`, it.connectionString))),
     );
   }

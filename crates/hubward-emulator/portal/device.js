@@ -1,4 +1,4 @@
-// One device or module: what it is, and a tab for each thing that can be done with it.
+// One device or module: its facts, and a tab for each kind of action.
 
 import { act } from "./act.js";
 import { admin, hub as api, read, readIfThere, request, segments } from "./api.js";
@@ -14,10 +14,10 @@ import { telemetryOf } from "./telemetry.js";
 import { twin } from "./twin.js";
 
 const TABS = [
-  ["overview", "Overview"], ["telemetry", "Telemetry"], ["twin", "Twin"], ["act", "Call and send"], ["faults", "Break"],
+  ["overview", "Overview"], ["telemetry", "Telemetry"], ["twin", "Twin"], ["act", "Call and send"], ["faults", "Faults"],
 ];
 
-/** The pane; `show` changes what it shows. */
+/** The pane of one device; `show` selects the device and the tab. */
 export function device({ detail }) {
   let current = null;
   let content = null;
@@ -33,7 +33,7 @@ export function device({ detail }) {
     current = { hub, id, tab, identity };
     if (!identity) {
       fill(detail, back(hub), h("h1", { class: "id" }, id),
-        h("p", { class: "quiet" }, `${hub} does not know it. It may not have registered yet, or it was deleted.`));
+        h("p", { class: "quiet" }, `${hub} does not know this device. It has not registered yet, or it was deleted.`));
       return;
     }
     const head = h("div", { class: "device-head" });
@@ -74,9 +74,9 @@ export function device({ detail }) {
   function overview(body) {
     const facts = h("dl", { class: "facts" });
     const modules = h("div");
-    const history = h("ul", { class: "rows events", "aria-label": "What has happened to it" });
+    const history = h("ul", { class: "rows events", "aria-label": "Events of the device" });
     const isModule = current.id.includes("/");
-    fill(body, facts, modules, h("h2", null, "What has happened to it"), history);
+    fill(body, facts, modules, h("h2", null, "Events"), history);
 
     async function draw() {
       const { hub, id, identity } = current;
@@ -121,7 +121,7 @@ export function device({ detail }) {
 
     function events() {
       const those = live.events.filter(isOurs).slice(-30).reverse();
-      fill(history, those.length > 0 ? those.map((it) => h("li", null, eventRow(it, false))) : h("li", { class: "quiet" }, "Nothing since the emulator was started."));
+      fill(history, those.length > 0 ? those.map((it) => h("li", null, eventRow(it, false))) : h("li", { class: "quiet" }, "No events since the start of the emulator."));
     }
 
     draw().catch((error) => say(error.message, "error"));
@@ -138,7 +138,7 @@ export function device({ detail }) {
   async function disconnect() {
     const { hub, id } = current;
     const answer = await request("POST", `/api${admin("devices", hub, ...segments(id), "disconnect")}`);
-    say(answer.json.disconnected ? `${id} is disconnected; it may come back at once` : `${id} was not connected`);
+    say(answer.json.disconnected ? `${id} is disconnected; it may reconnect at once` : `${id} was not connected`);
     await again();
   }
 
@@ -146,7 +146,7 @@ export function device({ detail }) {
     const { hub, id } = current;
     confirmByName({
       title: `Delete ${id}`,
-      text: "Its twin, its keys and the messages that wait for it are gone. Its enrollment stays: it can register again.",
+      text: "This deletes its twin, its keys and its waiting messages. Its enrollment stays: the device can register again.",
       name: id,
       async work() {
         await request("DELETE", api(hub, "devices", ...segments(id)), { headers: { "If-Match": "*" } });
@@ -163,7 +163,7 @@ export function device({ detail }) {
     return event.id === id || event.id?.startsWith(`${id}/`) || (!event.hub && event.id?.toLowerCase() === id.toLowerCase());
   };
 
-  /** Reads what has changed, and leaves what somebody types. */
+  /** Reads the device again, and keeps the text that the user edits. */
   async function again() {
     if (!current) return;
     const { hub, id, tab } = current;

@@ -1,4 +1,4 @@
-// The devices of a hub, a page at a time, and the one that is chosen beside them.
+// The section with the devices of a hub, page by page, and the selected device beside them.
 
 import { hub as api, page, readIfThere, request } from "./api.js";
 import { device } from "./device.js";
@@ -41,7 +41,7 @@ export function devices({ list, detail, narrow }) {
 
   const run = (work) => work.catch((error) => !gone && say(error.message, "error"));
 
-  /** As the service is asked by everybody else. */
+  /** The query, in the language of the service API. */
   function query() {
     const conditions = [];
     const wanted = search.value.trim();
@@ -51,7 +51,7 @@ export function devices({ list, detail, narrow }) {
     return `SELECT * FROM devices${conditions.length > 0 ? ` WHERE ${conditions.join(" AND ")}` : ""}`;
   }
 
-  /** One question at a time, so that none overtakes another; a new look that has not begun is enough. */
+  /** Sends one query at a time, so that no answer overtakes another. A queued reload that has not started is shared. */
   function load(anew) {
     if (anew && waiting) return waiting;
     const work = queue.then(() => {
@@ -67,7 +67,7 @@ export function devices({ list, detail, narrow }) {
 
   async function ask(anew) {
     const { hub, start } = state;
-    // What is shown stays shown when it is read again.
+    // Reload as many rows as the page shows.
     const size = anew ? Math.max(state.items.length, PAGE) : PAGE;
     const [got] = await Promise.all([
       page(api(hub, "devices", "query"), query(), size, anew ? start : state.next),
@@ -79,7 +79,7 @@ export function devices({ list, detail, narrow }) {
     draw();
   }
 
-  /** More below, until the page is full; then the next page. */
+  /** Appends rows until the page is full; then shows the next page. */
   function onward() {
     if (state.items.length < MOST) return load(false);
     return from(state.next);
@@ -103,7 +103,7 @@ export function devices({ list, detail, narrow }) {
     fill(
       total,
       state.items.length === 0
-        ? filtered ? "No such device." : "No device has registered yet."
+        ? filtered ? "No device matches the search." : "No device has registered yet."
         : filtered ? "" : all > state.items.length ? `${state.items.length} of ${count(all, "device")}` : count(all, "device"),
     );
   }
@@ -119,7 +119,7 @@ export function devices({ list, detail, narrow }) {
         h("span", { class: "dim num" }, h("span", { class: "away" }, "twin version "), `v${twin.version}`)));
   }
 
-  /** One device has changed: only its row is read again. */
+  /** Updates the row of one changed device. */
   async function update(id) {
     const at = state.items.findIndex((it) => it.deviceId === id);
     if (at < 0 || search.value.trim() || only.value) return load(true);
@@ -148,7 +148,7 @@ export function devices({ list, detail, narrow }) {
       timer = setTimeout(() => !gone && run(flush()), 60);
     }),
   ];
-  // Telemetry is activity without an event.
+  // Telemetry changes the last activity, but causes no event.
   const beat = setInterval(() => {
     if (!document.hidden && live.state === "live" && state.items.length > 0) run(load(true));
   }, ACTIVITY);
@@ -161,13 +161,13 @@ export function devices({ list, detail, narrow }) {
     if (other) run(from(null));
     draw();
     if (hub !== undefined && !known) {
-      fill(detail, h("p", { class: "quiet" }, `There is no hub “${hub}”. There is ${live.hubs.join(", ")}.`));
+      fill(detail, h("p", { class: "quiet" }, `The hub “${hub}” does not exist. Hubs: ${live.hubs.join(", ")}.`));
       narrow("detail");
     } else if (id === undefined) {
       pane.close();
       const empty = h("p", { class: "quiet" },
-        "A device appears here when it registers. ", h("a", { href: "#/quickstart" }, "Your first device"), " takes a minute.");
-      fill(detail, state.items.length > 0 ? h("p", { class: "quiet" }, "Choose a device.") : empty);
+        "A device appears here when it registers. ", h("a", { href: "#/quickstart" }, "Your first device"), " shows how.");
+      fill(detail, state.items.length > 0 ? h("p", { class: "quiet" }, "Select a device.") : empty);
     } else {
       narrow("detail");
       run(pane.show(state.hub, id, tab ?? "overview"));
@@ -187,7 +187,7 @@ export function devices({ list, detail, narrow }) {
   };
 }
 
-/** A device that the hub is to know without DPS. */
+/** The dialog that creates a device without DPS. */
 function add(hub) {
   open("New device", (close) => {
     const id = h("input", { type: "text", required: true, maxlength: "128", autofocus: true, autocomplete: "off", spellcheck: "false", class: "mono" });
@@ -205,14 +205,14 @@ function add(hub) {
       }
     };
     return h("form", { on: { submit } },
-      h("p", null, "It connects with a connection string, without DPS. ", h("a", { href: "#/enrollments", on: { click: close } }, "Enrollments"), " are the way with DPS."),
-      field("Device id", id, "Keys are generated."),
+      h("p", null, "The device connects with a connection string, without DPS. For DPS, use ", h("a", { href: "#/enrollments", on: { click: close } }, "Enrollments"), "."),
+      field("Device id", id, "The hub generates its keys."),
       problem,
       h("div", { class: "actions" }, h("button", { type: "submit", class: "primary" }, "Create"), h("button", { type: "button", on: { click: close } }, "Cancel")));
   });
 }
 
 const PAGE = 100;
-/** Most rows in the page. */
+/** Maximum number of rows in the page. */
 const MOST = 500;
 const ACTIVITY = 5000;

@@ -1,4 +1,4 @@
-// Dialogs of the browser's own kind: Esc closes them, and the focus comes back.
+// Native dialogs of the browser: Esc closes them, and the browser restores the focus.
 
 import { field, fill, h, unique } from "./dom.js";
 
@@ -24,7 +24,7 @@ export function open(title, body, { wide = false } = {}) {
     if (notes) document.body.append(notes);
     dialog.remove();
   });
-  // A click beside the dialog is a click on its backdrop, and only that is one on the dialog itself.
+  // A click on the backdrop has the dialog itself as its target.
   dialog.addEventListener("mousedown", (event) => {
     if (event.target === dialog && !inside(dialog, event)) close();
   });
@@ -40,8 +40,8 @@ function inside(dialog, { clientX, clientY }) {
 }
 
 /**
- * Asks for the name of what is to be thrown away. `work(extra)` does it and may fail, which is shown;
- * `options` are `[name, label]` of check boxes.
+ * Asks the user to type the name of what will be deleted. `work(extra)` deletes it; the dialog shows its
+ * error. `options` are `[name, label]` of check boxes.
  */
 export function confirmByName({ title, text, name, verb = "Delete", options = [], work }) {
   open(title, (close) => {

@@ -1,10 +1,10 @@
-// Elements without markup: every text is a text node, whoever wrote it.
+// Creates elements without parsing markup: every text becomes a text node, including text from devices.
 
 const SVG = "http://www.w3.org/2000/svg";
 
 /**
- * An element. `props`: `class`, `on` (handlers by event), `data` (data-*), properties that have to be
- * set as such (`value`, `checked`), and attributes; those that are null or false are left out.
+ * Creates an element. `props`: `class`, `on` (handlers by event), `data` (data-*), properties that cannot be
+ * set as attributes (`value`, `checked`), and attributes. Null and false values are left out.
  */
 export function h(tag, props, ...children) {
   const element = document.createElement(tag);
@@ -30,14 +30,14 @@ export function fill(element, ...children) {
   return element;
 }
 
-/** A name unique in the page, for `id` and what refers to it. */
+/** A name unique in the page, for `id` and references to it. */
 export function unique(prefix) {
   counter += 1;
   return `${prefix}-${counter}`;
 }
 let counter = 0;
 
-/** A label and its control, with a hint below where there is one. */
+/** A label, its control, and an optional hint below. */
 export function field(label, control, hint) {
   control.id ||= unique("field");
   const described = hint ? unique("hint") : null;
@@ -61,7 +61,7 @@ export function select(options, chosen, props) {
   return h("select", props, choices);
 }
 
-/** A state, told by shape and word; the colour only repeats it. */
+/** A state, shown by shape and word; the colour only repeats it. */
 export function mark(kind, text, extra) {
   const shape = document.createElementNS(SVG, "svg");
   shape.setAttribute("viewBox", "0 0 10 10");
@@ -88,7 +88,7 @@ export function condition({ status, connectionState }) {
 }
 
 /**
- * Makes a list one stop of the Tab key: arrow keys, Home and End move within it. `items` is a
+ * Makes a list a single stop of the Tab key; arrow keys, Home and End move within it. `items` is a
  * selector.
  */
 export function roving(container, items) {
@@ -113,7 +113,7 @@ export function roving(container, items) {
     list[to].focus();
   });
   return {
-    /** To be called when the items have changed. */
+    /** Call this after the items have changed. */
     refresh() {
       const list = all();
       const current = list.find((it) => it.tabIndex === 0 && it === document.activeElement)
@@ -123,9 +123,9 @@ export function roving(container, items) {
   };
 }
 
-/** Says something to everybody, also to those who only listen. */
+/** Shows a message, and announces it to screen readers. */
 export function say(text, kind = "info") {
-  // Beside a dialog all is as good as absent.
+  // While a dialog is open, screen readers ignore elements outside it.
   (document.querySelector("dialog[open]") ?? document.body).append(document.getElementById("notes"));
   const place = document.getElementById(kind === "error" ? "alert" : "said");
   const other = document.getElementById(kind === "error" ? "said" : "alert");
@@ -136,7 +136,7 @@ export function say(text, kind = "info") {
 }
 let silence = 0;
 
-/** Runs what a button is for: once at a time, and what goes wrong is said. */
+/** The click handler of a button: ignores clicks while `work` runs, and shows its error. */
 export function action(work) {
   return async (event) => {
     const button = event.currentTarget;

@@ -1,11 +1,11 @@
-// A place to type JSON: what is wrong is said with its line and column, and can be jumped to.
+// A text area for JSON. It shows line and column of an error, and a button that moves the cursor there.
 
 import { field, fill, h, unique } from "./dom.js";
 import { parse, parseObject } from "./json.js";
 
 /**
- * `any`: whether it may be other than an object; `empty`: what nothing at all stands for. `changed`
- * is called after each change with the value, or `undefined` while it cannot be read.
+ * `any`: whether values other than objects are allowed; `empty`: the value of an empty text. The editor calls
+ * `changed` after each change with the value, or `undefined` while the text is not valid JSON.
  */
 export function editor({ label, value = "", rows = 10, any = false, empty, changed }) {
   const problem = h("p", { class: "problem", id: unique("problem"), "aria-live": "polite" });
@@ -36,7 +36,7 @@ export function editor({ label, value = "", rows = 10, any = false, empty, chang
             area.scrollTop = Math.max(0, (error.line - 3) * height);
           },
         },
-      }, "Go there");
+      }, "Go to the error");
       fill(problem, `Not JSON: ${error.message}. `, jump);
       return undefined;
     }
@@ -49,7 +49,7 @@ export function editor({ label, value = "", rows = 10, any = false, empty, chang
   return {
     element,
     area,
-    /** The value, or `undefined`; then the place of what is wrong has the focus. */
+    /** The value. If the text is invalid: `undefined`, and the error gets the focus. */
     read() {
       const read = look();
       if (read === undefined) problem.querySelector("button")?.click();

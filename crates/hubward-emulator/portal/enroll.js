@@ -1,4 +1,4 @@
-// The dialog that makes an enrollment, or an enrollment group.
+// The dialog that creates an enrollment or an enrollment group.
 
 import { dps, request } from "./api.js";
 import { open } from "./dialog.js";
@@ -8,7 +8,7 @@ import { derived, lines } from "./lines.js";
 import { live, refresh } from "./live.js";
 import { go, link } from "./route.js";
 
-/** Opens it. */
+/** Opens the dialog. */
 export function editor({ group = false } = {}) {
   open("New enrollment", (close, place) => form(group, close, place), { wide: true });
 }
@@ -34,7 +34,7 @@ function form(group, close, place) {
   const twin = jsonEditor({ label: "Initial twin", rows: 7, value: '{\n  "tags": {},\n  "properties": { "desired": {} }\n}' });
   const problem = h("p", { role: "alert", class: "problem" });
   const label = h("span", null);
-  const deviceField = field("Device id", deviceId, "If it is to differ from the registration id.");
+  const deviceField = field("Device id", deviceId, "Only if it differs from the registration id.");
   const submit = h("button", { type: "submit", class: "primary" }, "Create");
 
   function adapt() {
@@ -50,7 +50,7 @@ function form(group, close, place) {
     const initialTwin = twin.read();
     if (initialTwin === undefined) return;
     const chosen = hubs.filter(([, box]) => box.checked).map(([name]) => name);
-    if (chosen.length === 0) return fill(problem, "Choose a hub.");
+    if (chosen.length === 0) return fill(problem, "Select at least one hub.");
     const name = id.value.trim();
     const body = {
       [group ? "enrollmentGroupId" : "registrationId"]: name,
@@ -68,7 +68,7 @@ function form(group, close, place) {
       await refresh();
       done(group, name, made.json.attestation.symmetricKey.primaryKey, close, place);
     } catch (error) {
-      fill(problem, error.status === 409 ? `${name} exists already.` : error.message);
+      fill(problem, error.status === 409 ? `${name} already exists.` : error.message);
       id.focus();
     } finally {
       submit.removeAttribute("aria-busy");
@@ -79,16 +79,16 @@ function form(group, close, place) {
     "form",
     { class: "enroll", on: { submit: create } },
     h("fieldset", { class: "choices" }, h("legend", null, "For"),
-      kind("individual", "One device", "an individual enrollment, with keys of its own"),
+      kind("individual", "One device", "an individual enrollment with its own keys"),
       kind("group", "Many devices", "a group: each device's key is derived from the group's")),
-    field(label, id, "Letters, digits and - . _ : up to 128. Both keys are generated."),
+    field(label, id, "At most 128 letters, digits and - . _ : characters. DPS generates both keys."),
     h("details", { class: "more" },
       h("summary", null, "Hubs, twin, policies"),
       deviceField,
       hubs.length > 1 && h("fieldset", null, h("legend", null, "Hubs"),
         hubs.map(([name, box]) => h("label", { class: "check" }, box, h("code", null, name)))),
       hubs.length > 1 && field("Allocation", allocation),
-      field("When it registers again", reprovision),
+      field("When the device registers again", reprovision),
       twin.element,
       h("label", { class: "check" }, enabled, "Enabled")),
     problem,
@@ -96,7 +96,7 @@ function form(group, close, place) {
   );
 }
 
-/** It is made: now its lines. */
+/** Shows the settings of the new enrollment. */
 function done(group, name, key, close, place) {
   const show = h("button", {
     type: "button",
@@ -106,7 +106,7 @@ function done(group, name, key, close, place) {
         go(link("enrollments", group ? "groups" : "enrollments", name));
       },
     },
-  }, "Show it");
+  }, "Show enrollment");
   fill(
     place,
     h("p", { class: "made" }, h("code", null, name), " is created, with generated keys."),
@@ -117,14 +117,14 @@ function done(group, name, key, close, place) {
   say(`${name} is created`);
 }
 
-/** What happens to a device that registers again. */
+/** The policies for a device that registers again. */
 export const REPROVISION = {
   migrate: {
-    text: "it may move to another hub, and its twin with it",
+    text: "it may move to another hub, with its twin",
     policy: { updateHubAssignment: true, migrateDeviceData: true },
   },
   reset: {
-    text: "it may move to another hub, and starts with the initial twin",
+    text: "it may move to another hub, with the initial twin",
     policy: { updateHubAssignment: true, migrateDeviceData: false },
   },
   never: {

@@ -1,4 +1,4 @@
-// Enrollments and enrollment groups: who may register, and who has.
+// The section with enrollments, enrollment groups, and the devices that have registered.
 
 import { dps, page, readIfThere, request } from "./api.js";
 import { confirmByName } from "./dialog.js";
@@ -36,7 +36,7 @@ export function enrollments({ list, detail, narrow }) {
     if (search.value) everything().catch((error) => say(error.message, "error"));
   });
 
-  /** One question at a time: two that go on from the same place would show its page twice. */
+  /** Sends one query at a time: two with the same continuation would show a page twice. */
   function load(anew) {
     const work = queue.then(() => (gone ? null : ask(anew)));
     queue = work.catch(() => {});
@@ -56,7 +56,7 @@ export function enrollments({ list, detail, narrow }) {
     draw();
   }
 
-  /** DPS queries know no conditions: to search is to read them all. */
+  /** DPS queries have no conditions, so a search reads all pages. */
   async function everything() {
     while (!gone && search.value && (state.enrollments.next || state.groups.next)) await load(false);
   }
@@ -76,8 +76,8 @@ export function enrollments({ list, detail, narrow }) {
     rove.refresh();
     if (focused) [...rows.querySelectorAll("a")].find((it) => it.getAttribute("href") === focused)?.focus();
     more.hidden = Boolean(wanted) || !(state.enrollments.next || state.groups.next);
-    const none = wanted ? `No enrollment with “${search.value.trim()}”.` : "No enrollment yet: nobody can register.";
-    fill(total, found === 0 ? none : found > MOST ? `${found} found, ${MOST} of each kind shown. Search for others.` : "");
+    const none = wanted ? `No enrollment with “${search.value.trim()}”.` : "No enrollment yet: no device can register.";
+    fill(total, found === 0 ? none : found > MOST ? `${found} found, at most ${MOST} of each kind shown. Refine the search.` : "");
   }
 
   function row(kind, it) {
@@ -99,7 +99,7 @@ export function enrollments({ list, detail, narrow }) {
     state.chosen = id === undefined ? null : `${kind.route}/${id}`;
     draw();
     if (id === undefined) {
-      fill(detail, h("p", { class: "quiet" }, "An enrollment says who may register, and where. Choose one, or make one."));
+      fill(detail, h("p", { class: "quiet" }, "An enrollment decides which devices may register, and at which hubs. Select one, or create one."));
       return;
     }
     narrow("detail");
@@ -111,7 +111,7 @@ export function enrollments({ list, detail, narrow }) {
     const it = await readIfThere(dps(kind.path, id));
     if (gone || state.chosen !== mine) return;
     if (!it) {
-      fill(detail, back(), h("h1", { class: "id" }, id), h("p", { class: "quiet" }, `There is no ${kind.one} of this name.`));
+      fill(detail, back(), h("h1", { class: "id" }, id), h("p", { class: "quiet" }, `No ${kind.one} has this name.`));
       return;
     }
     const keys = (await request("POST", dps(kind.path, id, "attestationmechanism"))).json;
@@ -129,7 +129,7 @@ export function enrollments({ list, detail, narrow }) {
           h("button", { type: "button", class: "danger", on: { click: () => remove(kind, it) } }, "Delete…"))),
       h("dl", { class: "facts" },
         fact("Kind", kind === KINDS.groups ? "enrollment group" : "individual enrollment"),
-        fact("Status", enabled ? mark("on", "enabled") : mark("bad", "disabled: its devices are refused")),
+        fact("Status", enabled ? mark("on", "enabled") : mark("bad", "disabled: DPS refuses its devices")),
         it.deviceId && it.deviceId !== id && fact("Device id", h("code", null, it.deviceId)),
         kind === KINDS.enrollments && fact("Registration", registration(it.registrationState)),
         fact("Allocation", it.allocationPolicy ?? "hashed", it.iotHubs?.length > 0 && [", ", it.iotHubs.map((hub, at) => [at > 0 && ", ", h("code", null, hub)])]),
@@ -140,15 +140,15 @@ export function enrollments({ list, detail, narrow }) {
       ),
       primary && h("h2", null, "Lines to paste"),
       primary && (kind === KINDS.groups ? derived(id, primary) : lines(id, primary)),
-      records && h("h2", null, "Registered by it"),
+      records && h("h2", null, "Registered devices"),
       records && (records.items.length === 0
         ? h("p", { class: "quiet" }, "No device yet.")
         : h("ul", { class: "rows" }, records.items.map((record) => h("li", null,
           record.assignedHub
             ? h("a", { href: link("devices", record.assignedHub, record.deviceId ?? record.registrationId) }, recorded(record))
             : h("span", null, recorded(record)))))),
-      records?.next && h("p", { class: "hint" }, `The first ${PAGE}.`),
-      h("details", { class: "more" }, h("summary", null, "As the service shows it"),
+      records?.next && h("p", { class: "hint" }, `Shows the first ${PAGE}.`),
+      h("details", { class: "more" }, h("summary", null, "JSON of the service API"),
         h("pre", { class: "code", tabindex: "0", "aria-label": "The enrollment as JSON" }, pretty(it))),
     );
   }
@@ -180,10 +180,10 @@ export function enrollments({ list, detail, narrow }) {
 
   function remove(kind, it) {
     const id = it[kind.id];
-    const record = it.registrationState?.assignedHub ? [["record", "Delete the record of its registration, too"]] : [];
+    const record = it.registrationState?.assignedHub ? [["record", "Also delete the record of its registration"]] : [];
     confirmByName({
       title: `Delete ${id}`,
-      text: `Nobody can register by this ${kind.one} any more. Devices that have registered stay at their hub.`,
+      text: `No device can register by this ${kind.one} any more. Devices that have registered stay at their hub.`,
       name: id,
       options: record,
       async work(chosen) {

@@ -1,4 +1,4 @@
-// Breaking things: what is to go wrong, for whom, how often; and seeing it happen.
+// Fault injection: which fault, for which device, how often; and the faults that have happened.
 
 import { admin, hub as api, read, request } from "./api.js";
 import { eventRow } from "./activity.js";
@@ -6,7 +6,7 @@ import { action, field, fill, h, mark, say, select, unique } from "./dom.js";
 import { count } from "./format.js";
 import { live, on, refresh } from "./live.js";
 
-/** The section: for any device. */
+/** The section, for any device. */
 export function faults({ list, detail }) {
   const view = panel(list, detail, null);
   return { dispose: view.dispose };
@@ -22,24 +22,24 @@ export function faultsOf(body, id) {
 function panel(left, right, device) {
   const point = h("select", { on: { change: adapt } });
   const kind = h("select", { on: { change: adapt } });
-  const everybody = h("p", { class: "hint" });
+  const pointHint = h("p", { class: "hint" });
   const parameters = h("div", { class: "pair" });
   const names = unique("devices");
-  const whose = h("input", {
+  const deviceInput = h("input", {
     type: "text", list: names, autocomplete: "off", spellcheck: "false", class: "mono", placeholder: "any device", value: device ?? "",
   });
   const known = h("datalist", { id: names });
   const times = select([["1", "once"], ["3", "three times"], ["10", "ten times"], ["always", "every time"]], "1");
   const probability = h("input", { type: "number", min: "1", max: "100", value: "100", required: true });
-  const seed = h("input", { type: "number", min: "0", max: "4294967295", placeholder: "made up" });
+  const seed = h("input", { type: "number", min: "0", max: "4294967295", placeholder: "random" });
   const problem = h("p", { role: "alert", class: "problem" });
-  const button = h("button", { type: "submit", class: "primary" }, "Let it happen");
-  const waiting = h("ul", { class: "rows faults", "aria-label": "Faults that wait" });
+  const button = h("button", { type: "submit", class: "primary" }, "Add fault");
+  const waiting = h("ul", { class: "rows faults", "aria-label": "Scripted faults" });
   const clear = h("button", { type: "button", hidden: true, on: { click: action(clearAll) } }, "Clear all");
-  const happened = h("ul", { class: "rows events", "aria-label": "What has gone wrong" });
+  const happened = h("ul", { class: "rows events", "aria-label": "Events of faults" });
   const clock = h("div", { class: "actions" });
   let inputs = {};
-  /** What can go wrong where, as the emulator says. */
+  /** The points, and the faults that the emulator accepts at each. */
   let points = [];
 
   function adapt() {
@@ -51,7 +51,7 @@ function panel(left, right, device) {
       option.selected = name === chosen;
       return option;
     }));
-    fill(everybody, here.forOneDevice ? "" : "Whose connection this is, nobody knows yet: it is for whoever comes first.");
+    fill(pointHint, here.forOneDevice ? "" : "The device is not known at this point: the fault applies to the first connection of any device.");
     inputs = {};
     fill(parameters, Object.entries(FAULTS[chosen]?.parameters ?? {}).map(([name, it]) => {
       inputs[name] = h(it.element ?? "input", { required: !it.optional, ...it.props, value: it.value });
@@ -60,7 +60,7 @@ function panel(left, right, device) {
   }
 
   async function script(body) {
-    const id = whose.value.trim();
+    const id = deviceInput.value.trim();
     const knows = points.find((it) => it.point === body.point)?.forOneDevice;
     await request("POST", "/api/faults", { body: { ...body, ...(id && knows && { device: id }) } });
     say(`Scripted: ${describe(body)}`);
@@ -109,7 +109,7 @@ function panel(left, right, device) {
     const ours = device ? those.filter((it) => !it.device || it.device === device) : those;
     clear.hidden = those.length === 0;
     fill(waiting, ours.length === 0
-      ? h("li", { class: "quiet" }, "Nothing is scripted: all goes well.")
+      ? h("li", { class: "quiet" }, "No scripted faults.")
       : ours.map((it) => h("li", null, h("span", { class: "row" },
         mark("warn", describe(it)),
         h("span", { class: "dim" }, [
@@ -126,23 +126,23 @@ function panel(left, right, device) {
     const ahead = live.status.clockAheadSeconds;
     const move = (to, text) => h("button", { type: "button", on: { click: action(() => setClock(to)) } }, text);
     fill(clock,
-      mark(ahead > 0 ? "warn" : "on", ahead > 0 ? `${duration(ahead)} ahead` : "as this machine's"),
+      mark(ahead > 0 ? "warn" : "on", ahead > 0 ? `${duration(ahead)} ahead` : "as on this machine"),
       move(ahead + 600, "+10 min"), move(ahead + 3600, "+1 h"), move(ahead + 86400, "+1 day"),
-      ahead > 0 && move(0, "Back to now"));
+      ahead > 0 && move(0, "Reset clock"));
   }
 
   async function setClock(aheadSeconds) {
     await request("POST", "/api/clock", { body: { aheadSeconds } });
-    say(aheadSeconds === 0 ? "The clock is that of this machine again" : `The clock is ${duration(aheadSeconds)} ahead`);
+    say(aheadSeconds === 0 ? "The clock follows this machine again" : `The clock is ${duration(aheadSeconds)} ahead`);
     await draw();
   }
 
   const target = () => {
-    const id = whose.value.trim();
-    if (id === "") throw new Error("Name the device first.");
+    const id = deviceInput.value.trim();
+    if (id === "") throw new Error("Enter the device id first.");
     return id;
   };
-  /** The hub that knows it. */
+  /** The hub that knows the device. */
   async function owner(id) {
     for (const hub of live.hubs) {
       try {
@@ -157,7 +157,7 @@ function panel(left, right, device) {
     const id = target();
     const [hub] = await owner(id);
     const answer = await request("POST", `/api${admin("devices", hub, id, "disconnect")}`);
-    say(answer.json.disconnected ? `${id} is disconnected; it may come back at once` : `${id} was not connected`);
+    say(answer.json.disconnected ? `${id} is disconnected; it may reconnect at once` : `${id} was not connected`);
   }
   async function toggle() {
     const id = target();
@@ -170,42 +170,42 @@ function panel(left, right, device) {
   const events = () => {
     const those = live.events.filter((it) => it.kind.startsWith("fault") && (!device || !it.id || it.id.split("/")[0] === device));
     fill(happened, those.length === 0
-      ? h("li", { class: "quiet" }, "Nothing yet.")
+      ? h("li", { class: "quiet" }, "No faults yet.")
       : those.slice(-50).reverse().map((it) => h("li", null, eventRow(it))));
   };
 
   fill(
     left,
-    !device && h("div", { class: "pane-head" }, h("h1", null, "Break something")),
-    device && h("h2", null, "Break something"),
-    h("div", { class: "presets", role: "group", "aria-label": "In one go" }, PRESETS.map(([text, preset]) =>
+    !device && h("div", { class: "pane-head" }, h("h1", null, "Inject faults")),
+    device && h("h2", null, "Inject faults"),
+    h("div", { class: "presets", role: "group", "aria-label": "Presets" }, PRESETS.map(([text, preset]) =>
       h("button", { type: "button", on: { click: action(() => script({ times: 1, ...preset })) } }, text))),
     h("form", { on: { submit } },
-      !device && field("For", whose, "A device id, or nothing for all of them."),
+      !device && field("For", deviceInput, "A device id, or empty for all devices."),
       known,
       field("When", point),
-      everybody,
+      pointHint,
       field("What", kind),
       parameters,
       field("How often", times),
-      h("details", { class: "more" }, h("summary", null, "By chance"),
-        h("div", { class: "pair" }, field("Chance in %", probability), field("Seed", seed)),
-        h("p", { class: "hint" }, "The same seed lets the same events go wrong.")),
+      h("details", { class: "more" }, h("summary", null, "Probability"),
+        h("div", { class: "pair" }, field("Probability in %", probability), field("Seed", seed)),
+        h("p", { class: "hint" }, "The same seed selects the same events.")),
       problem,
       h("div", { class: "actions" }, button)),
-    h("h3", null, "At once"),
+    h("h3", null, "Immediate actions"),
     h("div", { class: "actions" },
       h("button", { type: "button", on: { click: action(disconnect) } }, "Disconnect"),
       h("button", { type: "button", on: { click: action(toggle) } }, "Disable or enable")),
     h("h3", null, "The emulator's clock"),
     clock,
-    h("p", { class: "hint" }, "Ahead, it ages tokens and messages; it goes for everybody."),
+    h("p", { class: "hint" }, "Moving the clock ahead ages tokens and messages. It affects all devices."),
   );
   fill(
     right,
-    h("div", { class: "pane-head" }, h("h2", null, "Waits to happen"), clear),
+    h("div", { class: "pane-head" }, h("h2", null, "Scripted"), clear),
     waiting,
-    h("h2", null, "Has happened"),
+    h("h2", null, "Happened"),
     happened,
   );
   time();
@@ -235,7 +235,7 @@ function panel(left, right, device) {
   };
 }
 
-/** A scripted fault in words. */
+/** The text of a scripted fault. */
 function describe({ point, fault }) {
   const known = FAULTS[fault.kind];
   return `${POINTS[point] ?? point}: ${known?.say?.(fault) ?? known?.text ?? fault.kind}`;
@@ -247,34 +247,34 @@ function duration(seconds) {
   return seconds % 60 === 0 ? count(seconds / 60, "minute") : count(seconds, "second");
 }
 
-/** Headers as people write them. */
+/** Parses headers, one `Name: value` on each line. */
 function parsed(lines) {
   const headers = {};
   for (const line of lines.split("\n").map((it) => it.trim()).filter(Boolean)) {
     const [, name, value] = /^([!#$%&'*+.^_`|~\w-]+):\s*(.*)$/.exec(line) ?? [];
-    if (name === undefined) throw new Error(`“${line}” is no header. One is written Name: value.`);
+    if (name === undefined) throw new Error(`“${line}” is not a header. Write Name: value.`);
     headers[name] = value;
   }
   return headers;
 }
 
 const POINTS = {
-  DpsRegister: "it registers at DPS",
-  DpsPoll: "it asks DPS how that is doing",
-  DpsConnect: "it connects to DPS (MQTT)",
-  DpsSubscribe: "it subscribes at DPS (MQTT)",
-  HubConnect: "it connects to its hub",
-  HubSubscribe: "it subscribes at its hub",
-  HubPublish: "it sends telemetry",
-  HubTwinGet: "it asks for its twin",
-  HubReported: "it reports properties",
-  HubDesired: "it is told of desired properties",
-  HubMethod: "a method is invoked",
-  WebSocketUpgrade: "a WebSocket is opened",
-  MqttAccept: "a connection to the MQTT port is opened",
-  HttpsAccept: "a connection to the HTTPS port is opened",
-  DpsService: "an operator asks DPS over HTTPS",
-  HubService: "an operator asks a hub over HTTPS",
+  DpsRegister: "the device registers at DPS",
+  DpsPoll: "the device polls its registration",
+  DpsConnect: "the device connects to DPS (MQTT)",
+  DpsSubscribe: "the device subscribes at DPS (MQTT)",
+  HubConnect: "the device connects to its hub",
+  HubSubscribe: "the device subscribes at its hub",
+  HubPublish: "the device sends telemetry",
+  HubTwinGet: "the device reads its twin",
+  HubReported: "the device reports properties",
+  HubDesired: "the hub sends desired properties",
+  HubMethod: "the hub calls a method",
+  WebSocketUpgrade: "a client opens a WebSocket",
+  MqttAccept: "a client connects to the MQTT port",
+  HttpsAccept: "a client connects to the HTTPS port",
+  DpsService: "an operator calls DPS over HTTPS",
+  HubService: "an operator calls a hub over HTTPS",
 };
 
 const number = (label, value, min = 0, max = undefined, step = undefined) =>
@@ -284,49 +284,49 @@ const seconds = (label, value) => ({ seconds: number(label, value, 0, 86400, "an
 const inMillis = ({ seconds: those }) => ({ millis: Math.round(those * 1000) });
 const shown = (millis) => `${millis / 1000} s`;
 
-/** What can go wrong: in words, with what it needs. Where each can happen is the emulator's to say. */
+/** The faults: their texts and parameters. The emulator says at which points each is possible. */
 const FAULTS = {
-  Cut: { text: "the connection is cut" },
-  CutAfter: { text: "the connection is cut after some bytes", parameters: { bytes: number("Bytes", 20) }, say: (it) => `the connection is cut after ${count(it.bytes, "byte")}` },
-  Never: { text: "nobody answers" },
+  Cut: { text: "the connection closes" },
+  CutAfter: { text: "the connection closes after some bytes", parameters: { bytes: number("Bytes", 20) }, say: (it) => `the connection closes after ${count(it.bytes, "byte")}` },
+  Never: { text: "no answer" },
   Delay: { text: "the answer is late", parameters: seconds("Seconds", 5), make: inMillis, say: (it) => `the answer is ${shown(it.millis)} late` },
-  Drip: { text: "the answer drips byte by byte", parameters: seconds("Seconds between", 1), make: inMillis },
+  Drip: { text: "the answer arrives byte by byte", parameters: seconds("Seconds between bytes", 1), make: inMillis },
   Status: {
-    text: "the service answers an error",
-    parameters: { status: number("Status", 500, 200, 599), code: number("Code", 500001), message: text("Message", "Something went wrong."), retryAfter: text("Retry-After", "", true), headers: { label: "More headers, one a line", value: "", optional: true, element: "textarea", props: { rows: "2", autocomplete: "off", spellcheck: "false", class: "mono", placeholder: "Name: value" } } },
+    text: "the service answers with an error",
+    parameters: { status: number("Status", 500, 200, 599), code: number("Code", 500001), message: text("Message", "Something went wrong."), retryAfter: text("Retry-After", "", true), headers: { label: "More headers, one on each line", value: "", optional: true, element: "textarea", props: { rows: "2", autocomplete: "off", spellcheck: "false", class: "mono", placeholder: "Name: value" } } },
     make: ({ retryAfter, headers, ...it }) => ({ ...it, ...(retryAfter !== "" && { retryAfter }), ...(headers.trim() !== "" && { headers: parsed(headers) }) }),
     say: (it) => `the service answers ${it.status}, ${it.code}`,
   },
   Body: {
-    text: "the answer is something else",
+    text: "the answer has another body",
     parameters: { status: number("Status", 502, 200, 599), contentType: text("Content type", "text/html"), body: text("Body", "<h1>Bad Gateway</h1>") },
-    say: (it) => `the answer is ${it.status} with other bytes`,
+    say: (it) => `the answer is ${it.status} with another body`,
   },
-  WrongJson: { text: "the answer is broken JSON" },
+  WrongJson: { text: "the answer is invalid JSON" },
   RetryAfter: {
-    text: "another Retry-After", parameters: { value: text("Retry-After; none if empty", "30", true) },
+    text: "the answer has another Retry-After", parameters: { value: text("Retry-After; none if empty", "30", true) },
     make: ({ value }) => ({ value: value === "" ? null : value }), say: (it) => `Retry-After is ${it.value ?? "absent"}`,
   },
-  Chunked: { text: "the answer comes in chunks (HTTPS)", parameters: { bytes: number("Bytes each", 1, 1) } },
-  Duplicate: { text: "it happens twice" },
-  Stray: { text: "an answer to somebody else comes first" },
+  Chunked: { text: "the answer comes in chunks (HTTPS)", parameters: { bytes: number("Bytes in each chunk", 1, 1) } },
+  Duplicate: { text: "the answer or message comes twice" },
+  Stray: { text: "an unrelated answer comes first" },
   BeforePuback: { text: "the answer overtakes its PUBACK" },
-  Connack: { text: "it is refused", parameters: { code: number("CONNACK code", 5, 1, 255) }, say: (it) => `it is refused, CONNACK ${it.code}` },
+  Connack: { text: "the login is refused", parameters: { code: number("CONNACK code", 5, 1, 255) }, say: (it) => `the login is refused, CONNACK ${it.code}` },
   Suback128: { text: "the subscription is refused" },
-  HoldPuback: { text: "it is logged, and never acknowledged" },
-  HoldPubackFor: { text: "it is acknowledged late", parameters: seconds("Seconds", 5), make: inMillis, say: (it) => `it is acknowledged ${shown(it.millis)} late` },
-  TokenExpired: { text: "its token counts as expired" },
-  DeviceDisabled: { text: "it is disabled at that moment" },
-  DeviceDeleted: { text: "it is deleted at that moment" },
-  HubMoved: { text: "its hub has moved" },
+  HoldPuback: { text: "the message is logged, but never acknowledged" },
+  HoldPubackFor: { text: "the message is acknowledged late", parameters: seconds("Seconds", 5), make: inMillis, say: (it) => `the message is acknowledged ${shown(it.millis)} late` },
+  TokenExpired: { text: "the token counts as expired" },
+  DeviceDisabled: { text: "the device is disabled at that moment" },
+  DeviceDeleted: { text: "the device is deleted at that moment" },
+  HubMoved: { text: "the device moves to another hub" },
 };
 
 const throttled = { kind: "Status", status: 429, code: 429001, message: "Operations are being throttled for this tenant.", retryAfter: "5" };
 const PRESETS = [
-  ["DPS: 429, later", { point: "DpsRegister", fault: throttled }],
+  ["DPS: 429, retry later", { point: "DpsRegister", fault: throttled }],
   ["DPS: 500", { point: "DpsRegister", fault: { kind: "Status", status: 500, code: 500001, message: "Something went wrong." } }],
   ["Hub: login refused", { point: "HubConnect", fault: { kind: "Connack", code: 5 } }],
-  ["Telemetry: cut", { point: "HubPublish", fault: { kind: "Cut" } }],
+  ["Telemetry: connection closes", { point: "HubPublish", fault: { kind: "Cut" } }],
   ["Telemetry: no PUBACK", { point: "HubPublish", fault: { kind: "HoldPuback" } }],
-  ["Twin: nobody answers", { point: "HubTwinGet", fault: { kind: "Never" } }],
+  ["Twin: no answer", { point: "HubTwinGet", fault: { kind: "Never" } }],
 ];

@@ -1,6 +1,6 @@
-// Times, numbers and keys as people read them.
+// Formats times, numbers and events for display.
 
-/** A moment by the clock of this machine, with its day if that is not today. */
+/** A time in the time zone of this machine, with its date if that is not today. */
 export function when(iso, precise = false) {
   const date = new Date(iso ?? "");
   if (Number.isNaN(date.getTime()) || date.getUTCFullYear() < 2000) return "never";
@@ -16,13 +16,13 @@ const sameDay = (one, other) => day(one) === day(other);
 /** `1 device`, `2,000 devices`. */
 export const count = (number, one, many = `${one}s`) => `${number.toLocaleString("en")} ${number === 1 ? one : many}`;
 
-/** A secret that is not shown. Always of one length: the length of a key is nobody's business. */
+/** Replaces a hidden secret. It always has the same length, so that it does not reveal the length of the key. */
 export const MASK = "•".repeat(12);
 
-/** JSON to read. */
+/** Indented JSON. */
 export const pretty = (value) => JSON.stringify(value, null, 2);
 
-/** What a text is, if it is JSON: indented, else itself. */
+/** The text; indented if it is a JSON object or array. */
 export function readable(text) {
   try {
     const value = JSON.parse(text);
@@ -32,7 +32,7 @@ export function readable(text) {
   }
 }
 
-/** A twin's properties without what the service keeps about them. */
+/** A twin's properties without `$metadata` and `$version`. */
 export function plain(properties) {
   const { $metadata, $version, ...rest } = properties ?? {};
   return rest;

@@ -1,6 +1,6 @@
-// JSON that people type: read strictly, and what is wrong has a place.
+// A strict parser for JSON that a user types; each error has a position. Also merge patches.
 
-/** What is wrong, and where: offset, line and column count from 0, 1 and 1. */
+/** An error and its position: `offset` counts from 0, `line` and `column` from 1. */
 export class JsonError extends Error {
   constructor(text, offset, message) {
     const before = text.slice(0, offset).split("\n");
@@ -20,7 +20,7 @@ export function parseObject(text) {
   return value;
 }
 
-/** Reads any JSON. Throws a JsonError; a name that is there twice is one. */
+/** Reads any JSON value. Throws a JsonError, also for a duplicate name. */
 export function parse(text) {
   let at = 0;
   const fail = (message, offset = at) => {
@@ -43,7 +43,7 @@ export function parse(text) {
       at += word.length;
       return read;
     } catch {
-      return fail(`“${word.slice(0, 30)}” is no JSON value; texts stand in double quotes`);
+      return fail(`“${word.slice(0, 30)}” is not a JSON value; write texts in double quotes`);
     }
   }
 
@@ -72,7 +72,7 @@ export function parse(text) {
       if (text[at] !== '"') fail(`a name in double quotes is missing before ${seen()}`);
       const start = at;
       const name = string();
-      if (Object.hasOwn(read, name)) fail(`“${name}” is there twice`, start);
+      if (Object.hasOwn(read, name)) fail(`the name “${name}” occurs twice`, start);
       space();
       if (text[at] !== ":") fail(`a colon is missing before ${seen()}`);
       at += 1;
@@ -100,11 +100,11 @@ export function parse(text) {
 
   const read = value();
   space();
-  if (at < text.length) fail(`${seen()} comes after the end`);
+  if (at < text.length) fail(`${seen()} follows the end of the value`);
   return read;
 }
 
-/** The patch that makes `to` of `from`: what is gone is null. Empty if they are the same. */
+/** The patch that changes `from` into `to`: removed members are null. Empty if they are equal. */
 export function patch(from, to) {
   const changes = {};
   for (const name of Object.keys(from)) {
@@ -122,7 +122,7 @@ export function patch(from, to) {
   return changes;
 }
 
-/** What a patch makes of a value. */
+/** Applies a patch to a value. */
 export function patched(value, changes) {
   if (!isObject(changes)) return changes;
   const made = isObject(value) ? { ...value } : {};
@@ -133,7 +133,7 @@ export function patched(value, changes) {
   return made;
 }
 
-/** Whether two patches change the same. */
+/** Whether two patches change the same member. */
 export function collide(one, other) {
   return Object.keys(one).some((name) =>
     Object.hasOwn(other, name) && (!isObject(one[name]) || !isObject(other[name]) || collide(one[name], other[name])));

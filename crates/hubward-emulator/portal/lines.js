@@ -1,5 +1,5 @@
-// The lines that make a program a device of this emulator, for each language. The key is masked; Copy
-// copies it all the same.
+// The settings that connect a program to this emulator as a device, for each language. The key is masked, but
+// Copy copies the real one.
 
 import { action, field, fill, h, roving, say, unique } from "./dom.js";
 import { MASK } from "./format.js";
@@ -35,7 +35,7 @@ export function lines(registrationId, key) {
     chosen = id;
     try {
       localStorage.setItem(REMEMBERED, id);
-    } catch { /* Then it is not remembered. */ }
+    } catch { /* Without storage, the choice is not remembered. */ }
     draw();
   }
   function toggle() {
@@ -59,7 +59,7 @@ export function lines(registrationId, key) {
   );
 }
 
-/** The lines of a device of a group: its key is derived from the group's. */
+/** The lines of a device of a group; its key is derived from the group's key. */
 export function derived(group, groupKey) {
   const place = h("div");
   const id = h("input", {
@@ -82,13 +82,13 @@ export function derived(group, groupKey) {
   id.addEventListener("input", draw);
   draw();
   return h("div", { class: "derived" },
-    field("Registration id of the device", id, `Any id will do: its key is derived from that of ${group}.`), place);
+    field("Registration id of the device", id, `Any id works: its key is derived from the key of ${group}.`), place);
 }
 
 /** HMAC-SHA256 of the registration id under the group's key, as documented by the service. */
 async function deviceKey(groupKey, registrationId) {
   if (!crypto.subtle) {
-    throw new Error("The browser derives keys at localhost only: hubward dps enrollment-group compute-device-key does it, too.");
+    throw new Error("The browser can derive keys only on a page of localhost. Use hubward dps enrollment-group compute-device-key instead.");
   }
   const bytes = Uint8Array.from(atob(groupKey), (it) => it.charCodeAt(0));
   const key = await crypto.subtle.importKey("raw", bytes, { name: "HMAC", hash: "SHA-256" }, false, ["sign"]);
@@ -123,7 +123,7 @@ export function secret(label, value) {
   return h("span", { class: "secret-line" }, shown, copy, reveal);
 }
 
-/** Puts a text on the clipboard, also where the page is not on this machine's own name. */
+/** Copies a text to the clipboard. `navigator.clipboard` exists only on pages of localhost. */
 export async function copyText(text) {
   if (navigator.clipboard) {
     await navigator.clipboard.writeText(text);
@@ -134,10 +134,10 @@ export async function copyText(text) {
   area.select();
   const done = document.execCommand("copy");
   area.remove();
-  if (!done) throw new Error("The browser does not let this page copy. Reveal the key and copy by hand.");
+  if (!done) throw new Error("The browser does not allow this page to copy. Reveal the key and copy it by hand.");
 }
 
-/** What `hubward emulator` prints when it is ready, for another key. */
+/** The variables that `hubward emulator` prints, with the id and key of this device. */
 function variables(registrationId, key) {
   const { idScope, caFile } = live.emulator;
   return {
@@ -153,18 +153,18 @@ function variables(registrationId, key) {
   };
 }
 
-/** Who dials the services' ports comes here. */
+/** The value of HUBWARD_CONNECT_TO: redirects the services' ports to the emulator's. */
 function connectTo({ mqtt, https }) {
   const rule = (port, address) => address && `:${port}:${address.replace("0.0.0.0", "127.0.0.1").replace("[::]", "[::1]")}`;
   return [rule(8883, mqtt[0]), rule(443, https[0])].filter(Boolean).join(",");
 }
 
-/** The SDKs know two ports only. */
+/** A hint, if the emulator does not listen on the two ports that the SDKs use. */
 function ports({ mqtt, https }) {
   const port = (addresses) => addresses[0]?.split(":").pop();
   const [one, other] = [port(mqtt), port(https)];
-  if (one !== "8883") return ` Microsoft's SDKs dial 8883 only, this emulator listens on ${one}: start it with --mqtt-port 8883.`;
-  if (other !== "443") return " Over MQTT; for HTTPS and WebSocket, Microsoft's SDKs need --standard-ports.";
+  if (one !== "8883") return ` Microsoft's SDKs use port 8883 only, but this emulator listens on ${one}: start it with --mqtt-port 8883.`;
+  if (other !== "443") return " This works over MQTT; for HTTPS and WebSocket, Microsoft's SDKs need --standard-ports.";
   return "";
 }
 
@@ -177,23 +177,23 @@ const KINDS = [
   {
     id: "bash", name: "bash",
     text: shell((name, value) => `export ${name}=${single(value, "'\\''")}`, "# then: hubward provision --messages 10"),
-    hint: () => "zsh and dash take the same lines. Then hubward provision --messages 10, or a program with Microsoft's SDK.",
+    hint: () => "Also for zsh and dash. Then run hubward provision --messages 10, or a program with Microsoft's SDK.",
   },
   {
     id: "pwsh", name: "PowerShell",
     text: shell((name, value) => `$env:${name} = ${single(value, "''")}`, "# then: hubward provision --messages 10"),
-    hint: () => "Then hubward provision --messages 10, or a program with Microsoft's SDK.",
+    hint: () => "Then run hubward provision --messages 10, or a program with Microsoft's SDK.",
   },
   {
     id: "cmd", name: "cmd",
     text: shell((name, value) => `set "${name}=${value}"`, "rem then: hubward provision --messages 10"),
-    hint: () => "Then hubward provision --messages 10, or a program with Microsoft's SDK.",
+    hint: () => "Then run hubward provision --messages 10, or a program with Microsoft's SDK.",
   },
   {
     id: "python", name: "Python",
     text: ({ device, python }) =>
       ["import os", "os.environ.update({", ...[...device, ...python].map(([name, value]) => `    ${quoted(name)}: ${quoted(value)},`), "})"].join("\n"),
-    hint: (emulator) => `Put them first: the program goes on as in Microsoft's samples, with os.environ.${ports(emulator)}`,
+    hint: (emulator) => `Put these lines first; the rest is as in Microsoft's samples, which read os.environ.${ports(emulator)}`,
   },
   {
     id: "node", name: "Node",
@@ -204,7 +204,7 @@ const KINDS = [
         ...device.map(([name, value]) => `  ${name}: ${quoted(value)},`),
         "});",
       ].join("\n"),
-    hint: (emulator) => `Put them first: the program goes on as in Microsoft's samples, with process.env.${ports(emulator)}`,
+    hint: (emulator) => `Put these lines first; the rest is as in Microsoft's samples, which read process.env.${ports(emulator)}`,
   },
   {
     id: "rust", name: "Rust",
@@ -216,7 +216,7 @@ const KINDS = [
         "let value = |name: &str| vars.iter().find(|it| it.0 == name).map(|it| it.1.to_owned());",
         "let hub = hubward::connect(&hubward::Settings::from_vars(value)?).await?;",
       ].join("\n"),
-    hint: () => "With the crate hubward. A program that uses Settings::from_env() takes the lines for the shell.",
+    hint: () => "Needs the crate hubward. For a program that uses Settings::from_env(), use the lines for the shell.",
   },
 ];
 

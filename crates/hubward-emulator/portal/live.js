@@ -1,18 +1,18 @@
-// What goes on at the emulator: its status, its events as they come, and whether it is there at all.
+// The connection to the emulator: its status, its events, and whether it answers.
 
 import { read } from "./api.js";
 
 const listeners = new Map();
 
-/** Whom this page talks to. */
+/** The emulator that this page is connected to. */
 export const live = {
   /** `connecting`, `live` or `lost`. */
   state: "connecting",
-  /** What `/api/status` said last. */
+  /** The last answer of `/api/status`. */
   status: null,
-  /** The newest events, the oldest of them first. */
+  /** The latest events, oldest first. */
   events: [],
-  /** Endpoints, CA file, id scope and hubs, as the `ready` line has them. */
+  /** Endpoints, CA file, id scope and hubs, as in the `ready` line. */
   get emulator() {
     return this.status.emulator;
   },
@@ -22,8 +22,8 @@ export const live = {
 };
 
 /**
- * Listens; what is returned ends that. `event` brings what happens, `past` what happened before, `state` that the connection
- * was lost or is back, `restart` that another emulator answers or that all its state is new.
+ * Adds a listener and returns a function that removes it. Types: `event`, a new event; `past`, an earlier event; `state`, the
+ * connection is lost or restored; `status`, a new status; `restart`, another emulator answers or all state has changed.
  */
 export function on(type, listener) {
   const those = listeners.get(type) ?? listeners.set(type, new Set()).get(type);
@@ -35,16 +35,16 @@ function tell(type, detail) {
   for (const listener of [...(listeners.get(type) ?? [])]) listener(detail);
 }
 
-/** Asks for the status again. */
+/** Reads the status again. */
 export async function refresh() {
   live.status = await read("/api/status");
   tell("status");
 }
 
-/** Begins, and never gives up. Resolves when the emulator has answered for the first time. */
+/** Connects, and reconnects for ever. Resolves after the first attempt. */
 export async function start() {
   document.addEventListener("visibilitychange", () => {
-    // A browser opens six connections to one place, for all its windows together.
+    // A browser opens at most six connections to one host, for all its windows together.
     if (document.hidden) stop();
     else connect();
   });
@@ -72,11 +72,11 @@ async function connect() {
     tell("status");
     const anew = next === null || known !== status.started;
     if (anew) {
-      // A page of the latest, so that what led here can be read.
+      // Read a page of earlier events too, so that the user can see the history.
       next = Math.max(0, status.events - HISTORY);
       live.events = [];
     }
-    // What has happened while nobody looked is news: every section catches up with it.
+    // Events that happened while the page was hidden count as new, so that every section updates.
     follow(anew ? status.events : next, known !== undefined && known !== status.started);
   } catch {
     if (mine !== attempt) return;
@@ -84,30 +84,30 @@ async function connect() {
   }
 }
 
-/** Events before number `first` have led here. */
+/** Reads the event stream. Events before number `first` are `past` events. */
 function follow(first, restarted) {
   const mine = attempt;
   source = new EventSource(`/api/events?from=${next}`);
   source.onopen = () => {
     if (mine !== attempt) return;
     change("live");
-    if (restarted) tell("restart", "The emulator was started anew.");
+    if (restarted) tell("restart", "The emulator was restarted.");
   };
   source.onmessage = (message) => {
     const event = JSON.parse(message.data);
     next = event.seq + 1;
     live.events.push(event);
     if (live.events.length > HISTORY) live.events.splice(0, live.events.length - HISTORY);
-    // What led here is told as well, but nobody has to act on it.
+    // Earlier events are reported too, but sections need not reload for them.
     tell(event.seq < first ? "past" : "event", event);
     if (event.seq < first) return;
     if (event.kind === "reset" || event.kind === "imported") {
-      tell("restart", event.kind === "reset" ? "All state was thrown away." : "State was imported.");
+      tell("restart", event.kind === "reset" ? "All state was deleted." : "State was imported.");
     }
   };
   source.addEventListener("skipped", (message) => {
-    // More has happened than the emulator keeps.
-    if (JSON.parse(message.data).next > first) tell("restart", "Much has happened meanwhile.");
+    // The emulator has dropped events that this page has not seen.
+    if (JSON.parse(message.data).next > first) tell("restart", "The page missed some events.");
   });
   source.onerror = () => {
     if (mine !== attempt) return;

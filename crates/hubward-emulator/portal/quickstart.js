@@ -1,4 +1,4 @@
-// The empty page: from nothing to a device that sends, by one button.
+// The quickstart: creates an enrollment with one button, and shows the device when it registers.
 
 import { dps, readIfThere, request } from "./api.js";
 import { action, fill, h, mark, say } from "./dom.js";
@@ -13,9 +13,9 @@ export function quickstart({ list, detail }) {
   const steps = h("ol", { class: "steps" });
   const progress = h("div", { class: "progress", role: "status", "aria-live": "polite" });
   const after = h("div");
-  /** What is known of dev-1: its key and, once it is registered, its hub. */
+  /** dev-1: its key and, once it is registered, its hub. */
   let device = null;
-  /** What the events say about it. */
+  /** The state of dev-1 according to the events. */
   const seen = { refused: null, connected: false };
 
   fill(
@@ -24,7 +24,7 @@ export function quickstart({ list, detail }) {
     h(
       "p",
       { class: "lead" },
-      "DPS and an IoT Hub run on this machine. Make an enrollment, paste its lines into a shell, and see the device appear here.",
+      "DPS and an IoT Hub run on this machine. Create an enrollment, paste its lines into a shell, and watch the device appear here.",
     ),
     steps,
   );
@@ -42,7 +42,7 @@ export function quickstart({ list, detail }) {
     try {
       enrollment = (await request("PUT", dps("enrollments", DEVICE), { body })).json;
     } catch (error) {
-      // It has been made meanwhile, by somebody else.
+      // Another client has created it in the meantime.
       if (error.status !== 409) throw error;
       return look();
     }
@@ -69,9 +69,9 @@ export function quickstart({ list, detail }) {
         h("h2", null, `Create ${DEVICE}`),
         device
           ? h("p", null, mark("good", "An individual enrollment with generated keys."), " ",
-            h("a", { href: link("enrollments", DEVICE) }, "Show it"))
+            h("a", { href: link("enrollments", DEVICE) }, "Show enrollment"))
           : [
-            h("p", null, "An individual enrollment with two keys, made for you."),
+            h("p", null, "Creates an individual enrollment with two generated keys."),
             h("div", { class: "actions" },
               h("button", { type: "button", class: "primary big", on: { click: create } }, `Create ${DEVICE}`),
               h("button", { type: "button", on: { click: () => enroll() } }, "Another enrollment…")),
@@ -79,13 +79,13 @@ export function quickstart({ list, detail }) {
       ),
       step(
         device?.hub, device && !device.hub,
-        h("h2", null, "Paste the lines, and start the device"),
-        h("p", null, "They are the settings of Microsoft's samples, too: the SDKs for Python and Node run unchanged."),
+        h("h2", null, "Paste the lines and start the device"),
+        h("p", null, "The lines also set the variables of Microsoft's samples: the SDKs for Python and Node run unchanged."),
       ),
       step(
         device?.hub, device && !device.hub,
-        h("h2", null, "Watch it arrive"),
-        device ? progress : h("p", null, "The page waits for it, and says so if it is refused."),
+        h("h2", null, "Watch the device register"),
+        device ? progress : h("p", null, "This page shows when the device registers, or why DPS refuses it."),
       ),
     );
     if (device) status();
@@ -102,7 +102,7 @@ export function quickstart({ list, detail }) {
       fill(
         detail,
         h("div", { class: "quiet" },
-          h("h2", null, "What there is"),
+          h("h2", null, "This emulator"),
           h("dl", { class: "facts" },
             h("dt", null, "DPS"), h("dd", null, h("code", null, "localhost"), ", id scope ", h("code", null, live.emulator.idScope)),
             h("dt", null, live.hubs.length === 1 ? "IoT Hub" : "IoT Hubs"), h("dd", null, live.hubs.map((it, at) => [at > 0 && ", ", h("code", null, it)])),
@@ -110,7 +110,7 @@ export function quickstart({ list, detail }) {
             h("dt", null, "HTTPS"), h("dd", null, live.emulator.https.map((it) => [h("code", null, it), " "])),
             h("dt", null, "CA file"), h("dd", null, h("code", null, live.emulator.caFile)),
           ),
-          h("p", { class: "hint" }, "The same by commands: ", h("code", null, "hubward dps enrollment create"), ". All of it: ",
+          h("p", { class: "hint" }, "To do the same with a command: ", h("code", null, "hubward dps enrollment create"), ". All details: ",
             h("a", { href: "#/connect" }, "Connect"), "."),
         ),
       );
@@ -136,7 +136,7 @@ export function quickstart({ list, detail }) {
         h("li", null, h("a", { href: link("devices", device.hub, DEVICE, "telemetry") }, "Watch its telemetry")),
         h("li", null, h("a", { href: link("devices", device.hub, DEVICE, "twin") }, "Edit its desired properties"),
           ", while ", h("code", null, "hubward device run"), " runs"),
-        h("li", null, h("a", { href: link("devices", device.hub, DEVICE, "faults") }, "Break something"))),
+        h("li", null, h("a", { href: link("devices", device.hub, DEVICE, "faults") }, "Inject faults"))),
     ]);
   }
 
@@ -155,7 +155,7 @@ export function quickstart({ list, detail }) {
       if (!note(event)) return;
       if (event.kind === "registered" && device) device.hub = event.hub ?? live.hubs[0];
       draw();
-      // Our own button has drawn what it has made.
+      // The button of this page has already updated the page.
       const made = event.kind === "enrollmentCreated" && !device;
       if (made || /^(enrollment|registration)Deleted$/.test(event.kind)) look().catch((error) => say(error.message, "error"));
     }),

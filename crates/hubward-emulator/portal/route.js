@@ -1,16 +1,16 @@
-// Addresses inside of the page: #/devices/localhost/dev-1/twin
+// Addresses inside the page, such as #/devices/localhost/dev-1/twin.
 
-/** What the address names: `{ section, path, query }`. */
+/** The parts of the current address: `{ section, path, query }`. */
 export function here() {
   const [path, query = ""] = location.hash.replace(/^#\/?/, "").split("?");
   const parts = path.split("/").filter(Boolean).map(decoded);
   return { section: parts[0] ?? "", path: parts.slice(1), query: new URLSearchParams(query) };
 }
 
-/** The address of something; ids may contain anything. */
+/** The address with these parts; ids may contain any character. */
 export const link = (...parts) => `#/${parts.map(encodeURIComponent).join("/")}`;
 
-/** Goes there. */
+/** Opens an address. */
 export function go(address) {
   location.hash = address;
 }

@@ -1,4 +1,4 @@
-// Telemetry as it comes: pause, filter, export; a row opens what a message has.
+// Live telemetry: pause, filter, export; a row opens the details of a message.
 
 import { fill, h, mark, roving, say, select } from "./dom.js";
 import { count, readable, when } from "./format.js";
@@ -6,12 +6,12 @@ import { live, on } from "./live.js";
 import { go, link } from "./route.js";
 import { read } from "./api.js";
 
-/** The section: all devices of a hub. */
+/** The section, for all devices of a hub. */
 export function telemetry({ list, detail, narrow }) {
   let view = null;
   let current = null;
   const hubs = select(live.hubs.map((it) => [it, it]), live.hubs[0], { "aria-label": "Hub", on: { change: () => go(link("telemetry", hubs.value)) } });
-  const quiet = () => fill(detail, h("p", { class: "quiet" }, "A message opens here: its body, its properties, and what the hub adds."));
+  const quiet = () => fill(detail, h("p", { class: "quiet" }, "Select a message to see its body, its properties, and the properties that the hub adds."));
   return {
     show({ path: [name] }) {
       const hub = live.hubs.find((it) => it.toLowerCase() === name?.toLowerCase()) ?? live.hubs[0];
@@ -39,9 +39,9 @@ export function telemetryOf(body, hub, id) {
   return feed(body, hub, id, null);
 }
 
-/** `opened`: where a message is shown; without it, below its row. */
+/** `opened` shows a message; without it, the message opens below its row. */
 function feed(body, hub, id, opened) {
-  const rows = h("ul", { class: "rows messages", "aria-label": "Messages, the newest first" });
+  const rows = h("ul", { class: "rows messages", "aria-label": "Messages, newest first" });
   const rove = roving(rows, "button.row");
   const search = h("input", { type: "search", placeholder: "Filter", "aria-label": "Filter messages", autocomplete: "off", on: { input: redraw } });
   const pause = h("button", { type: "button", "aria-pressed": "false", on: { click: toggle } }, "Pause");
@@ -58,9 +58,9 @@ function feed(body, hub, id, opened) {
   const reading = h("p", { class: "reading" });
   fill(body, h("div", { class: "tools" }, search, pause, clear, file), h("div", { class: "counts" }, reading, note), rows);
 
-  /** The newest first. */
+  /** The messages, newest first. */
   let kept = [];
-  /** What came while nobody wanted to see it. */
+  /** Messages received while the page is paused. */
   let held = [];
   let total = 0;
   let lostSome = 0;
@@ -96,7 +96,7 @@ function feed(body, hub, id, opened) {
       source?.close();
       source = null;
       tell();
-      // The status stream finds out what has happened, and when it is over.
+      // The event stream detects whether the emulator is lost, and reconnects.
       setTimeout(() => !gone && !source && start(), 1000);
     };
     tell();
@@ -161,7 +161,7 @@ function feed(body, hub, id, opened) {
   function toggle() {
     paused = !paused;
     pause.setAttribute("aria-pressed", String(paused));
-    fill(pause, paused ? "Go on" : "Pause");
+    fill(pause, paused ? "Resume" : "Pause");
     if (!paused) {
       fresh.push(...held);
       held = [];
@@ -177,7 +177,7 @@ function feed(body, hub, id, opened) {
     redraw();
   }
 
-  /** The state is said once, the numbers are only shown: nobody wants to hear them count. */
+  /** Screen readers announce the state once, but not each change of the numbers. */
   function tell() {
     const state = paused ? mark("wait", `paused${held.length > 0 ? `, ${count(held.length, "new message")}` : ""}`)
       : source ? mark("on", "live") : mark("off", "not connected");
@@ -185,8 +185,8 @@ function feed(body, hub, id, opened) {
     const text = total === 0 ? "no message yet" : `${count(shown, "message")} shown${total > shown ? ` of ${total.toLocaleString("en")}` : ""}`;
     fill(reading, state, h("span", { class: "dim" }, text));
     const words = [
-      paused ? "Paused: what comes is kept for you." : "",
-      lostSome > 0 ? `${count(lostSome, "message was", "messages were")} gone before they could be shown.` : "",
+      paused ? "Paused: new messages are kept until you resume." : "",
+      lostSome > 0 ? `${count(lostSome, "message was", "messages were")} dropped before this page could show them.` : "",
     ].join(" ").trim();
     if (note.textContent !== words) fill(note, words);
   }
@@ -206,7 +206,7 @@ function feed(body, hub, id, opened) {
   };
 }
 
-/** All that a message has. */
+/** The details of a message. */
 function content(message, hub) {
   const table = (title, values) => {
     const those = Object.entries(values);
@@ -221,11 +221,11 @@ function content(message, hub) {
   const device = message.moduleId ? `${message.deviceId}/${message.moduleId}` : message.deviceId;
   return h("div", { class: "message" },
     h("p", { class: "dim" }, "from ", h("a", { href: link("devices", hub, device) }, device), ` at ${when(message.enqueuedTime, true)}, offset ${message.offset}, QoS ${message.qos}${message.duplicate ? ", sent again" : ""}`),
-    h("h3", null, message.body === undefined ? "Body, not text: base64" : "Body"),
+    h("h3", null, message.body === undefined ? "Body (binary, as base64)" : "Body"),
     h("pre", { class: "code", tabindex: "0", "aria-label": "Body" }, text === "" ? "(empty)" : readable(text)),
     table("Properties", message.properties ?? {}),
     table("System properties", message.systemProperties ?? {}));
 }
 
-/** Most messages in the page. */
+/** Maximum number of messages in the page. */
 const MOST = 500;

@@ -1,4 +1,4 @@
-// A twin: desired properties and tags to edit, reported ones to watch.
+// The tab of a twin: edits desired properties and tags, and shows reported properties.
 
 import { hub as api, read, request, segments } from "./api.js";
 import { action, fill, h, mark, say } from "./dom.js";
@@ -11,23 +11,23 @@ export function twin(body, hub, id) {
   const reported = h("pre", { class: "code", tabindex: "0", "aria-label": "Reported properties" });
   const reportedVersion = h("span", { class: "dim" });
   const parts = [
-    part("Desired properties", "what the cloud wants; the device is told of changes at once",
+    part("Desired properties", "Set by the cloud; the hub sends changes to the device at once.",
       (it) => plain(it.properties.desired), (changes) => ({ properties: { desired: changes } }),
       (it) => `version ${it.properties.desired.$version}`),
-    part("Tags", "what the device does not see", (it) => it.tags ?? {}, (changes) => ({ tags: changes }), () => ""),
+    part("Tags", "Not visible to the device.", (it) => it.tags ?? {}, (changes) => ({ tags: changes }), () => ""),
   ];
   fill(
     body,
     h("div", { class: "columns" },
       h("div", null, parts.map((it) => it.element)),
-      h("div", null, h("div", { class: "part-head" }, h("h2", null, "Reported properties"), reportedVersion), h("p", { class: "hint" }, "what the device has said"), reported)),
+      h("div", null, h("div", { class: "part-head" }, h("h2", null, "Reported properties"), reportedVersion), h("p", { class: "hint" }, "Set by the device."), reported)),
   );
 
   function part(title, hint, take, wrap, version) {
-    /** What is edited: the part of the twin that the text began with, and the etag it had then. */
+    /** The state that the user edits: the part of the twin when editing began, and its ETag then. */
     let base = null;
     let etag = null;
-    /** The newest twin. */
+    /** The latest twin. */
     let latest = null;
     const note = h("p", { class: "note", role: "status" });
     const preview = h("code", { class: "preview" });
@@ -64,7 +64,7 @@ export function twin(body, hub, id) {
     async function send() {
       const value = edit.read();
       if (value === undefined || !dirty(value)) return;
-      // What is typed while it is saved would be lost to the answer.
+      // The answer replaces the text, so the user must not type while it is saved.
       edit.area.readOnly = true;
       try {
         await sent(patch(base, value));
@@ -86,13 +86,13 @@ export function twin(body, hub, id) {
         latest = await read(path);
         begin();
         const theirs = patch(before, base);
-        // They have changed something else: nothing of theirs is overwritten.
+        // The other change concerns other members: saving again overwrites nothing.
         if (!collide(mine, theirs)) continue;
-        // What others have changed stays, and what was changed here comes on top of it.
+        // Keep the other change, and apply the user's changes on top of it.
         edit.write(pretty(patched(base, mine)));
         look(edit.read());
-        fill(note, mark("warn", "It was changed meanwhile: "), h("code", null, JSON.stringify(theirs)),
-          " Your changes now stand on top of that. Look, and save again.");
+        fill(note, mark("warn", "The twin was changed in the meantime: "), h("code", null, JSON.stringify(theirs)),
+          " Your changes are now applied on top of that. Check them, and save again.");
         return;
       }
     }
@@ -101,21 +101,21 @@ export function twin(body, hub, id) {
         h("div", { class: "part-head" }, h("h2", null, title), versionText),
         h("p", { class: "hint" }, hint),
         edit.element, preview, note, h("div", { class: "actions" }, save, revert)),
-      /** Takes what the hub says now, but for a text that somebody has begun to change. */
+      /** Shows the hub's current state, unless the user is editing the text. */
       draw(now, saved) {
         const editing = base !== null && !saved && !revert.disabled;
         latest = now;
         fill(versionText, version(now));
         if (!editing) return reset();
         if (JSON.stringify(take(now)) !== JSON.stringify(base)) {
-          fill(note, mark("warn", "It has been changed meanwhile. Revert shows that, Save tells what became of it."));
+          fill(note, mark("warn", "The twin has been changed in the meantime. Revert shows the change; Save merges it with yours."));
         }
       },
     };
     return self;
   }
 
-  /** `saved`: the part that has just been saved. What is typed in the other one stays. */
+  /** `saved`: the part that has just been saved. The text of the other part stays. */
   function show(now, saved = null) {
     for (const it of parts) it.draw(now, it === saved);
     fill(reported, pretty(plain(now.properties.reported)));

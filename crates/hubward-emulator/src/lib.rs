@@ -30,7 +30,7 @@
 //! * TLS 1.2 and 1.3. Certificates come from a CA of the emulator's own and exist for its names
 //!   only; a client that asks for another name is refused.
 //! * Strict as the service: what the service refuses is refused. Where no document says what the
-//!   service does, the choice stands in `docs/emulator.md`, marked `[guess]`.
+//!   service does, the choice stands in `docs/emulator-fidelity.md`, marked `[guess]`.
 //! * State is in memory, or in a data directory, where it survives whatever ends the process: nothing
 //!   is answered before it is on disk.
 //! * Emulated: the DPS device API with symmetric keys; of hubs telemetry, twins, direct methods,

@@ -1,5 +1,5 @@
-//! Answers the direct method `setInterval` until Ctrl-C. Other names get 404 by themselves, a handler
-//! that fails or panics 500, a payload that does not fit 400.
+//! Answers the direct method `setInterval` until Ctrl-C. The client answers calls of other methods with 404,
+//! a handler that fails or panics with 500, and an invalid payload with 400.
 #![expect(clippy::print_stdout, reason = "a program for people")]
 
 use std::time::Duration;
@@ -15,7 +15,7 @@ struct SetInterval {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    // The handler stands before the login: a hub that remembers this device may call at once.
+    // Register the handler before the login: a hub that remembers this device may call immediately.
     let hub = connect_with(&Settings::from_env()?, |hub| {
         hub.serve_method("setInterval", |call| async move {
             let SetInterval { seconds } = call.json()?;

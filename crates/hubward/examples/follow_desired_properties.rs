@@ -1,4 +1,4 @@
-//! Follows the desired properties until Ctrl-C, and reports what it made of them.
+//! Follows the desired properties until Ctrl-C, and reports the values that it applied.
 #![expect(clippy::print_stdout, reason = "a program for people")]
 
 use std::time::Duration;
@@ -7,7 +7,7 @@ use hubward::{HubClient, Settings, connect};
 use serde::Deserialize;
 use serde_json::json;
 
-/// What the cloud may want; what is not there yet is `None`.
+/// The desired properties that this program understands; `None` if the cloud has not set one.
 #[derive(Deserialize)]
 struct Wanted {
     interval: Option<u64>,
@@ -27,8 +27,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 async fn follow(hub: &HubClient) -> Result<(), Box<dyn std::error::Error>> {
     let mut desired = hub.desired()?;
     loop {
-        // First the current state, then each newer one, also what changed while there was no
-        // connection.
+        // Returns the current state first, then each newer one, including changes made while the device was
+        // not connected.
         let properties = desired.changed().await?;
         match properties.read::<Wanted>() {
             Ok(Wanted { interval }) => {

@@ -1,4 +1,4 @@
-//! Registers the device that the environment names and sends ten messages to its hub.
+//! Registers the device that the environment variables describe, and sends ten messages to its hub.
 #![expect(clippy::print_stdout, reason = "a program for people")]
 
 use std::time::Duration;

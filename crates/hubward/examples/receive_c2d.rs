@@ -24,7 +24,7 @@ async fn receive(hub: &HubClient) -> Result<(), Box<dyn std::error::Error>> {
         for (name, value) in message.properties() {
             println!("  {name}={}", value.unwrap_or_default());
         }
-        // The hub forgets it now. One that is dropped instead is delivered again.
+        // Completing deletes the message at the hub. The hub redelivers a message that is dropped instead.
         match message.complete().await {
             Ok(()) => println!("completed"),
             Err(error) => println!("it will come again: {error}"),

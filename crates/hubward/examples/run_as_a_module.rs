@@ -1,5 +1,5 @@
-//! Runs as a module until Ctrl-C: passes on what comes to the input `readings` if it is too hot. Its
-//! connection string, with a `ModuleId`, stands in `IOTHUB_DEVICE_CONNECTION_STRING`.
+//! Runs as a module until Ctrl-C: forwards messages of the input `readings` if the temperature is too high.
+//! Set `IOTHUB_DEVICE_CONNECTION_STRING` to the connection string of the module, with a `ModuleId`.
 #![expect(clippy::print_stdout, reason = "a program for people")]
 
 use std::time::Duration;
@@ -25,7 +25,7 @@ async fn filter(hub: &HubClient) -> Result<(), Box<dyn std::error::Error>> {
         let celsius: Option<f64> = std::str::from_utf8(&reading.body).ok().and_then(|it| it.parse().ok());
         match (reading.input.as_deref(), celsius) {
             (Some("readings"), Some(celsius)) if celsius > 30.0 => {
-                // First it is safely passed on, then the hub may forget it.
+                // Forward the message before completing it: completing deletes it at the hub.
                 hub.send(Message::new(celsius.to_string()).output("alarms")).await?;
                 println!("{celsius} is too hot");
             }

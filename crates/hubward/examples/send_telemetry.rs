@@ -1,4 +1,4 @@
-//! Sends telemetry: JSON with properties, then many messages without waiting for each other.
+//! Sends telemetry: JSON with properties, then many messages without waiting for each acknowledgement.
 #![expect(clippy::print_stdout, reason = "a program for people")]
 
 use std::time::Duration;
@@ -10,13 +10,14 @@ use serde_json::json;
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let hub = connect(&Settings::from_env()?).await?;
 
-    // One message: this returns when the hub has it. Content type and encoding say that it is JSON,
-    // so that the hub can route by its fields.
+    // One message: `send` returns when the hub has acknowledged it. `Message::json` sets content type and
+    // encoding, so that the hub can route by the fields of the JSON.
     let reading = json!({ "temperature": 21.5 });
     hub.send(Message::json(&reading)?.property("room", "attic")).await?;
     println!("the reading is at the hub");
 
-    // Many: `enqueue` returns when there is room, the receipt says when the hub has the message.
+    // Many: `enqueue` returns when there is room in the queue; the receipt resolves when the hub has
+    // acknowledged the message.
     let mut receipts = Vec::new();
     for number in 1..=5 {
         let message = Message::new(format!("line {number}")).message_id(format!("m-{number}"));
@@ -30,7 +31,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
     }
 
-    // Says what was not sent, if anything.
+    // Fails if a message was not acknowledged, and names it.
     hub.close(Duration::from_secs(5)).await?;
     Ok(())
 }

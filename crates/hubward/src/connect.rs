@@ -1,4 +1,4 @@
-//! The easy door: from settings to a connected hub client.
+//! From settings to a connected hub client.
 
 use hubward_dps::{Assignment, Provisioner};
 use hubward_hub::{HubClient, HubOptions, Unsupported};
@@ -10,22 +10,22 @@ use crate::{ConnectError, HubSettings, Settings, SetupError, check_hub_transport
 /// Registers the device, connects to its hub, and waits until the hub has accepted it.
 ///
 /// # Errors
-/// [`ConnectError`]; its [`diagnosis`](ConnectError::diagnosis) says where, who has to act and what to
-/// do.
+/// [`ConnectError`]; its [`diagnosis`](ConnectError::diagnosis) says which stage failed, which party
+/// has to act, and what to do.
 ///
 /// # Cancel safety
-/// Dropping the future closes what was opened. A registration that went out may have been made.
+/// Dropping the future closes the connections. DPS may still complete a registration that was sent.
 pub async fn connect(settings: &Settings) -> Result<HubClient, ConnectError> {
     connect_with(settings, |_| Ok(())).await
 }
 
-/// As [`connect`], with a moment for `setup` before the hub's login; see [`connect_to_hub_with`].
+/// Like [`connect`], but calls `setup` before logging in to the hub; see [`connect_to_hub_with`].
 ///
 /// # Errors
-/// [`ConnectError::Unsupported`] from `setup`; else as for [`connect`].
+/// [`ConnectError::Unsupported`] from `setup`; otherwise the errors of [`connect`].
 ///
 /// # Cancel safety
-/// As for [`connect`].
+/// Like [`connect`].
 pub async fn connect_with(
     settings: &Settings,
     setup: impl FnOnce(&HubClient) -> Result<(), Unsupported>,
@@ -42,25 +42,25 @@ pub async fn connect_with(
 /// [`ConnectError::Setup`] and [`ConnectError::Provision`].
 ///
 /// # Cancel safety
-/// As for [`connect`].
+/// Like [`connect`].
 pub async fn provision(settings: &Settings) -> Result<Assignment, ConnectError> {
     Ok(provisioner(settings)?.run().await?)
 }
 
-/// The registration these settings describe, for whoever wants to watch or change it before it runs.
+/// The registration that these settings describe. The caller can observe or change it before it runs.
 ///
 /// # Errors
-/// [`SetupError`] as for [`dps_transport`].
+/// The errors of [`dps_transport`].
 pub fn provisioner(settings: &Settings) -> Result<Provisioner, SetupError> {
     warn_about_proxies();
     let transport = dps_transport(settings.transport, settings)?;
     Ok(Provisioner::new(transport, settings.register(), settings.credential.clone()).deadline(settings.timeout))
 }
 
-/// A client of the assigned hub, not connected yet: it begins at once and in the background.
+/// Creates a client of the assigned hub. The client starts connecting in the background.
 ///
 /// # Errors
-/// [`SetupError`] as for [`hub_transport`](crate::hub_transport).
+/// The errors of [`hub_transport`](crate::hub_transport).
 pub fn hub_client(settings: &Settings, assignment: &Assignment, options: HubOptions) -> Result<HubClient, SetupError> {
     HubSettings::assigned(settings, assignment).options(options).spawn()
 }
@@ -93,8 +93,9 @@ pub async fn connect_to_hub(settings: &HubSettings) -> Result<HubClient, Connect
     connect_to_hub_with(settings, |_| Ok(())).await
 }
 
-/// As [`connect_to_hub`], with a moment for `setup` before the login: a hub that remembers the
-/// device from an earlier connection may call its methods at once, and finds them served.
+/// Like [`connect_to_hub`], but calls `setup` before logging in to the hub. A hub that remembers the
+/// device from an earlier connection may call its methods immediately; handlers that `setup` registers
+/// answer these calls.
 ///
 /// ```no_run
 /// # async fn example(settings: &hubward::HubSettings) -> Result<(), hubward::ConnectError> {
@@ -109,7 +110,7 @@ pub async fn connect_to_hub(settings: &HubSettings) -> Result<HubClient, Connect
 /// ```
 ///
 /// # Errors
-/// [`ConnectError::Unsupported`] from `setup`; else as for [`connect_to_hub`].
+/// [`ConnectError::Unsupported`] from `setup`; otherwise the errors of [`connect_to_hub`].
 ///
 /// # Cancel safety
 /// Dropping the future closes the connection.
@@ -122,8 +123,8 @@ pub async fn connect_to_hub_with(
 }
 
 /// Connects the device or module that a connection string describes, over MQTT, and waits until the
-/// hub has accepted it. Whoever needs another transport, an authority of their own or another
-/// deadline builds [`HubSettings`] and calls [`connect_to_hub`].
+/// hub has accepted it. For another transport, certificate authority or deadline, build [`HubSettings`]
+/// and call [`connect_to_hub`].
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -137,7 +138,7 @@ pub async fn connect_to_hub_with(
 /// ```
 ///
 /// # Errors
-/// [`ConnectError::ConnectionString`] names the part that is wrong, never its value; else as for
+/// [`ConnectError::ConnectionString`] names the invalid part, never its value; otherwise the errors of
 /// [`connect_to_hub`].
 ///
 /// # Cancel safety
@@ -168,7 +169,7 @@ async fn connect_until(
     }
 }
 
-/// Says once that a proxy is configured which we do not use.
+/// Warns once about a configured proxy, which this version does not use.
 fn warn_about_proxies() {
     static ONCE: std::sync::Once = std::sync::Once::new();
     ONCE.call_once(|| {
@@ -183,7 +184,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_timeout_beyond_what_a_clock_can_say_is_none() {
+    async fn a_timeout_beyond_the_range_of_the_clock_is_accepted() {
         let (scope, id) = ("0ne1".parse().expect("a scope"), "dev-1".parse().expect("an id"));
         let settings = Settings::new("dps.example", scope, id, crate::SharedKey::generate().expect("a key"))
             .ca_file("there/is/no/such/file")

@@ -1,4 +1,4 @@
-//! What the parts of a device's connection string mean. Their grammar is `hubward-sas`'s.
+//! Interprets the parts of a device's connection string. `hubward-sas` has the grammar.
 
 use std::path::PathBuf;
 
@@ -7,45 +7,45 @@ use hubward_proto::{DeviceId, HubHost, ModuleId, ProtoError};
 use hubward_sas::{ConnectionString, ConnectionStringError, SasToken, SharedKey};
 use hubward_transport::{Credential, Fault};
 
-/// Why a text is no connection string of a device or module. Names the part, never its value: a
-/// missing `;` puts a key where an id belongs.
+/// Why a text is not a connection string of a device or module. The error names the part, never its value:
+/// if a `;` is missing, the value of an id contains the key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DeviceStringError {
-    /// It is no connection string at all, or has a part twice.
+    /// The text is not a connection string, or has a part twice.
     #[error(transparent)]
     Grammar(#[from] ConnectionStringError),
     /// A part that a device needs is absent or empty.
     #[error("the connection string has no `{0}`")]
     Missing(&'static str),
-    /// A part is not what it should be.
+    /// A part is invalid.
     #[error("`{part}` in the connection string is not valid: {rule}")]
     Invalid {
-        /// Which.
+        /// Name of the part.
         part: &'static str,
-        /// The rule it breaks.
+        /// The rule that it violates.
         rule: String,
     },
-    /// A part that hubward does not know what to do with.
+    /// hubward does not support this part.
     #[error("`{part}` in the connection string: {why}")]
     Unsupported {
-        /// Which.
+        /// Name of the part.
         part: &'static str,
-        /// What it would ask for.
+        /// Why it is not supported, and what to use instead.
         why: &'static str,
     },
-    /// The file that should hold it cannot be read.
+    /// The file with the connection string cannot be read.
     #[error("the file {} cannot be read: {problem}", file.display())]
     File {
-        /// Which.
+        /// Path of the file.
         file: PathBuf,
-        /// What the system says.
+        /// Why it cannot be read.
         problem: String,
     },
 }
 
 impl DeviceStringError {
-    /// Who has to act.
+    /// The party that has to act.
     #[must_use]
     pub const fn fault(&self) -> Fault {
         match self {
@@ -55,21 +55,21 @@ impl DeviceStringError {
     }
 }
 
-/// Who it is, and how it proves that.
+/// Identity and credential of the device or module.
 ///
-/// Source: `[sdk]` azure-iot-sdk-python, connection_string.py and sastoken.py; a ready signature in
-/// place of a key: azure-iot-common (Node); vectors `cs-*`.
+/// Source: `[sdk]` azure-iot-sdk-python, connection_string.py and sastoken.py; a ready signature instead
+/// of a key: azure-iot-common (Node); vectors `cs-*`.
 pub(crate) fn interpret(text: &ConnectionString) -> Result<(HubIdentity, Credential), DeviceStringError> {
     if text.gateway_host_name().is_some() {
         return unsupported("GatewayHostName", "gateways are not supported yet");
     }
     if text.is_x509() {
-        return unsupported("x509", "certificates in place of a key are not supported yet");
+        return unsupported("x509", "certificates are not supported yet; use a symmetric key");
     }
     if text.shared_access_key_name().is_some() {
         return unsupported(
             "SharedAccessKeyName",
-            "this is the connection string of a service's policy, not of a device: take the device's own",
+            "this is the connection string of a service's policy, not of a device; use the device's own",
         );
     }
     let host = HubHost::new(text.host_name()).map_err(|error| invalid("HostName", &error))?;
@@ -79,8 +79,8 @@ pub(crate) fn interpret(text: &ConnectionString) -> Result<(HubIdentity, Credent
         identity = identity.module(ModuleId::new(module).map_err(|error| invalid("ModuleId", &error))?);
     }
     for name in text.unknown_names() {
-        // The name was checked: letters and digits.
-        tracing::warn!("the connection string has a part `{name}` that means nothing to hubward");
+        // The parser has checked the name: it contains letters and digits only.
+        tracing::warn!("hubward ignores the part `{name}` of the connection string");
     }
     let credential = credential(text, &identity)?;
     Ok((identity, credential))
@@ -102,7 +102,7 @@ fn credential(text: &ConnectionString, identity: &HubIdentity) -> Result<Credent
             Ok(Credential::Token(token))
         }
         (Some(_), Some(_)) => {
-            Err(broken("SharedAccessSignature", "there is a SharedAccessKey too: leave one of them out".into()))
+            Err(broken("SharedAccessSignature", "there is also a SharedAccessKey; remove one of the two".into()))
         }
         (None, None) => Err(DeviceStringError::Missing("SharedAccessKey")),
     }
@@ -112,11 +112,11 @@ fn filled(value: Option<&str>) -> Option<&str> {
     value.filter(|it| !it.is_empty())
 }
 
-/// The rule alone: the error quotes the value, which may hold anything.
+/// Keeps only the rule: the error quotes the value, which may contain a secret.
 fn invalid(part: &'static str, error: &ProtoError) -> DeviceStringError {
     let rule = match error {
         ProtoError::Id { rule, .. } => (*rule).to_owned(),
-        _ => "it is no id".to_owned(),
+        _ => "it is not a valid id".to_owned(),
     };
     DeviceStringError::Invalid { part, rule }
 }
@@ -137,7 +137,7 @@ mod tests {
 
     /// The texts are those of the vectors `cs-device` and `cs-module`.
     #[test]
-    fn knows_devices_and_modules() {
+    fn reads_devices_and_modules() {
         let device = format!("HostName=contoso.azure-devices.net;DeviceId=device1;SharedAccessKey={KEY}");
         let (identity, credential) = read(&device).expect("a device");
         assert_eq!(identity.sas_resource(), "contoso.azure-devices.net/devices/device1");
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn takes_a_token_that_is_for_it() {
+    fn accepts_only_a_token_for_this_device() {
         let base = "HostName=h;DeviceId=d;SharedAccessSignature=SharedAccessSignature ";
         let (_, credential) = read(&format!("{base}sr=h%2Fdevices%2Fd&sig=c2ln&se=4102444800")).expect("a device");
         assert!(matches!(credential, Credential::Token(_)));
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn names_the_part_that_is_wrong_and_never_a_value() {
+    fn an_error_names_the_invalid_part_and_never_a_value() {
         for (text, part, fault) in [
             ("hush", "Name=Value", Fault::Request),
             ("HostName=h;DeviceId=d", "no `SharedAccessKey`", Fault::Request),

@@ -1,4 +1,4 @@
-//! How the easy door can stay shut.
+//! Errors returned by `connect` and by building its settings.
 
 use std::time::Duration;
 
@@ -10,25 +10,25 @@ use hubward_transport::{Fault, Stage, TransportKind};
 
 use crate::SettingsError;
 use crate::connection_string::DeviceStringError;
-use crate::diagnosis::{Diagnosis, Leg};
+use crate::diagnosis::{Diagnosis, Target};
 
-/// Why there is no transport.
+/// Why a transport cannot be created.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SetupError {
-    /// The authorities to trust cannot be read.
+    /// The certificate authorities cannot be read.
     #[error(transparent)]
     Trust(#[from] TrustError),
-    /// hubward does not speak this to hubs.
-    #[error("the transport {kind} does not reach hubs yet: choose mqtt or mqtt-ws for the hub")]
+    /// hubward does not support this transport for hubs.
+    #[error("the transport {kind} does not reach hubs yet; use mqtt or mqtt-ws for the hub")]
     NotForHubs {
-        /// Which.
+        /// The transport.
         kind: TransportKind,
     },
-    /// The program was built without it.
-    #[error("this build has no transport {kind}: it was built without the feature")]
+    /// The program was built without this transport.
+    #[error("this build has no transport {kind}; build hubward with its feature")]
     NotInThisBuild {
-        /// Which.
+        /// The transport.
         kind: TransportKind,
     },
 }
@@ -37,43 +37,43 @@ pub enum SetupError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
-    /// The environment lacks something.
+    /// An environment variable is missing or invalid.
     #[error(transparent)]
     Settings(#[from] SettingsError),
-    /// The connection string is none, or not one of a device.
+    /// The text is not a connection string of a device or module.
     #[error(transparent)]
     ConnectionString(#[from] DeviceStringError),
-    /// There is no transport.
+    /// The transport cannot be created.
     #[error(transparent)]
     Setup(#[from] SetupError),
     /// The registration failed.
     #[error(transparent)]
     Provision(#[from] ProvisionError),
-    /// The transport, or the kind of identity, has no place for what was to be set up.
+    /// The transport, or the kind of identity, does not support what `setup` requested.
     #[error(transparent)]
     Unsupported(#[from] Unsupported),
-    /// The hub would not have the device.
+    /// The hub refused the device.
     #[error(transparent)]
     Hub(#[from] HubError),
     /// The hub did not accept the device in time.
     #[error("the hub {hub} did not accept the device within {after:?}")]
     HubDeadline {
-        /// Which hub.
+        /// The hub.
         hub: HubHost,
-        /// Its host and port.
+        /// Host and port of the hub.
         endpoint: String,
-        /// What the client was doing.
+        /// The stage that the client had reached.
         stage: Stage,
-        /// The time that was left for it.
+        /// The time that was left for the hub.
         after: Duration,
-        /// What failed last, if anything did.
+        /// The last failure, if there was one.
         #[source]
         last: Option<DisconnectCause>,
     },
 }
 
 impl ConnectError {
-    /// Where it happened, who has to act, what to do.
+    /// Which stage failed, which party has to act, and what to do.
     #[must_use]
     pub fn diagnosis(&self) -> Diagnosis {
         match self {
@@ -83,15 +83,15 @@ impl ConnectError {
             Self::Unsupported(error) => error.into(),
             Self::Provision(error) => Diagnosis::of_provision(error),
             Self::Hub(error) => match error.transport_error() {
-                Some(error) => Diagnosis::of_transport(Leg::Hub, error),
+                Some(error) => Diagnosis::of_transport(Target::Hub, error),
                 None => Diagnosis::of_settings(Fault::Request, None),
             },
-            // What failed last says where; that the time is over says what.
+            // The last failure determines the stage; without one, the deadline is the cause.
             Self::HubDeadline { endpoint, stage, last, .. } => {
                 let mut diagnosis = match last {
                     Some(cause) if cause.transport_error().is_some() => Diagnosis::of_disconnect(cause),
                     _ => Diagnosis {
-                        stage: format!("{}-{stage}", Leg::Hub),
+                        stage: format!("{}-{stage}", Target::Hub),
                         ..Diagnosis::of_settings(Fault::Deadline, Some(LATE_HUB.to_owned()))
                     },
                 };
@@ -101,30 +101,35 @@ impl ConnectError {
         }
     }
 
-    /// Who has to act.
+    /// The party that has to act.
     #[must_use]
     pub fn fault(&self) -> Fault {
         self.diagnosis().fault
     }
 }
 
-/// There was no failure: the time was over first.
-const LATE_HUB: &str = "the hub had too little time, or stays silent: give it more (--timeout, Settings::timeout), \
+/// The deadline passed before any failure.
+const LATE_HUB: &str = "the hub did not answer in time: allow more time (--timeout, Settings::timeout), \
      or try another transport";
 
 impl SetupError {
-    /// Where it happened, who has to act, what to do.
+    /// Which stage failed, which party has to act, and what to do.
     #[must_use]
     pub fn diagnosis(&self) -> Diagnosis {
         let (fault, hint) = match self {
             Self::Trust(_) => (Fault::Tls, Some("give a PEM file with at least one certificate".to_owned())),
             Self::NotForHubs { .. } => (
                 Fault::Unsupported,
-                Some("choose another for the hub: --hub-transport mqtt or mqtt-ws, Settings::hub_transport".to_owned()),
+                Some(
+                    "choose another transport for the hub: --hub-transport mqtt or mqtt-ws, Settings::hub_transport"
+                        .to_owned(),
+                ),
             ),
             Self::NotInThisBuild { kind } => (
                 Fault::Unsupported,
-                Some(format!("choose another transport, or a build with what {kind} needs (features https, mqtt, ws)")),
+                Some(format!(
+                    "choose another transport, or build hubward with the feature for {kind} (https, mqtt or ws)"
+                )),
             ),
         };
         Diagnosis::of_settings(fault, hint)

@@ -1,4 +1,4 @@
-//! What a device needs to know that has its hub already: from a connection string, or after DPS.
+//! Settings of a device that knows its hub, from a connection string or from DPS.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -35,15 +35,15 @@ use crate::{Settings, SettingsError, SetupError, vars};
 pub struct HubSettings {
     /// The device, or a module of it, and its hub.
     pub identity: HubIdentity,
-    /// How it proves that.
+    /// The key, token or signer that proves the identity.
     pub credential: Credential,
-    /// How to talk to the hub; MQTT unless chosen.
+    /// Transport to the hub; MQTT by default.
     pub transport: TransportKind,
-    /// A PEM file of the authorities to trust instead of the system's.
+    /// A PEM file of the certificate authorities to trust instead of the system's.
     pub ca_file: Option<PathBuf>,
-    /// Which addresses to dial for names, by curl's `--connect-to` rule.
+    /// Rules that replace addresses, in the form of curl's `--connect-to`.
     pub connect_to: Vec<ConnectTo>,
-    /// How long the first connection may take; 2 minutes unless chosen.
+    /// How long the first connection may take; 2 minutes by default.
     pub timeout: Duration,
     /// Name and version of the program, such as `acme-pump/2.1`, for the service's diagnostics.
     pub user_agent: String,
@@ -51,7 +51,7 @@ pub struct HubSettings {
     pub model_id: Option<String>,
     /// How long the connection may be silent before a ping goes out; see [`HubLogin::keep_alive`].
     pub keep_alive: Duration,
-    /// Window, deadlines, token lifetime, waits.
+    /// Window, deadlines, token lifetime, back-off.
     pub options: HubOptions,
 }
 
@@ -73,20 +73,20 @@ impl HubSettings {
         }
     }
 
-    /// Reads the text that the portal shows:
-    /// `HostName=…;DeviceId=…[;ModuleId=…];SharedAccessKey=…`, or `SharedAccessSignature=…` in place
+    /// Reads a connection string as the Azure portal shows it:
+    /// `HostName=…;DeviceId=…[;ModuleId=…];SharedAccessKey=…`, or `SharedAccessSignature=…` instead
     /// of the key.
     ///
     /// # Errors
-    /// [`DeviceStringError`] names the part that is wrong, never its value.
+    /// [`DeviceStringError`] names the invalid part, never its value.
     pub fn from_connection_string(text: &str) -> Result<Self, DeviceStringError> {
         Self::try_from(&ConnectionString::parse(text)?)
     }
 
-    /// The same from a file that holds nothing else, of at most 64 KiB.
+    /// Reads the connection string from a file of at most 64 KiB that contains nothing else.
     ///
     /// # Errors
-    /// [`DeviceStringError::File`] if it cannot be read; else as for
+    /// [`DeviceStringError::File`] if the file cannot be read; otherwise the errors of
     /// [`HubSettings::from_connection_string`].
     pub fn from_connection_string_file(file: impl AsRef<Path>) -> Result<Self, DeviceStringError> {
         let file = file.as_ref();
@@ -107,19 +107,19 @@ impl HubSettings {
     /// |---|---|
     /// | `IOTHUB_DEVICE_CONNECTION_STRING` | the device's connection string, required |
     /// | `HUBWARD_TRANSPORT` | `mqtt` (default) or `mqtt-ws` |
-    /// | `HUBWARD_CA_FILE` | a PEM file of authorities to trust instead of the system's |
-    /// | `HUBWARD_CONNECT_TO` | which addresses to dial: `HOST:PORT:ADDR:PORT`, separated by commas |
+    /// | `HUBWARD_CA_FILE` | a PEM file of certificate authorities to trust instead of the system's |
+    /// | `HUBWARD_CONNECT_TO` | rules that replace addresses: `HOST:PORT:ADDR:PORT`, separated by commas |
     ///
     /// # Errors
-    /// [`SettingsError`] names everything that is missing or wrong, at once.
+    /// [`SettingsError`] names every missing and every invalid variable.
     pub fn from_env() -> Result<Self, SettingsError> {
         Self::from_vars(|name| std::env::var(name).ok())
     }
 
-    /// As [`HubSettings::from_env`], from anything that has the variables.
+    /// Like [`HubSettings::from_env`], but reads each variable with the given function.
     ///
     /// # Errors
-    /// [`SettingsError`] names everything that is missing or wrong, at once.
+    /// [`SettingsError`] names every missing and every invalid variable.
     pub fn from_vars(variable: impl Fn(&str) -> Option<String>) -> Result<Self, SettingsError> {
         let mut problems = Problems::default();
         let variable = |name: &str| variable(name).filter(|it| set(it));
@@ -127,14 +127,14 @@ impl HubSettings {
         let settings = problems.required(vars::CONNECTION_STRING, text, Self::from_connection_string);
         let transport = problems.optional(vars::TRANSPORT, variable(vars::TRANSPORT), str::parse);
         let connect_to = problems.optional(vars::CONNECT_TO, variable(vars::CONNECT_TO), ConnectTo::parse_list);
-        let mut settings = problems.none(settings)?;
+        let mut settings = problems.into_result(settings)?;
         settings.transport = transport.unwrap_or(settings.transport);
         settings.connect_to = connect_to.unwrap_or_default();
         settings.ca_file = variable(vars::CA_FILE).map(PathBuf::from);
         Ok(settings)
     }
 
-    /// What DPS has found out, with everything else as for DPS.
+    /// The hub and device id that DPS has assigned; everything else as in `settings`.
     #[must_use]
     pub fn assigned(settings: &Settings, assignment: &Assignment) -> Self {
         Self {
@@ -151,42 +151,42 @@ impl HubSettings {
         }
     }
 
-    /// Talks to the hub this way.
+    /// Sets [`HubSettings::transport`].
     #[must_use]
     pub const fn transport(mut self, transport: TransportKind) -> Self {
         self.transport = transport;
         self
     }
 
-    /// Trusts the authorities of this PEM file instead of the system's.
+    /// Sets [`HubSettings::ca_file`].
     #[must_use]
     pub fn ca_file(mut self, ca_file: impl Into<PathBuf>) -> Self {
         self.ca_file = Some(ca_file.into());
         self
     }
 
-    /// Dials other addresses for names, by curl's `--connect-to` rule.
+    /// Sets [`HubSettings::connect_to`].
     #[must_use]
     pub fn connect_to(mut self, connect_to: Vec<ConnectTo>) -> Self {
         self.connect_to = connect_to;
         self
     }
 
-    /// Gives up the first connection after this time.
+    /// Sets [`HubSettings::timeout`].
     #[must_use]
     pub const fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// Names the program, such as `acme-pump/2.1`.
+    /// Sets [`HubSettings::user_agent`], such as `acme-pump/2.1`.
     #[must_use]
     pub fn user_agent(mut self, user_agent: impl Into<String>) -> Self {
         self.user_agent = user_agent.into();
         self
     }
 
-    /// Names the PnP model, such as `dtmi:com:example:Thermostat;1`.
+    /// Sets [`HubSettings::model_id`], such as `dtmi:com:example:Thermostat;1`.
     #[must_use]
     pub fn model_id(mut self, model_id: impl Into<String>) -> Self {
         self.model_id = Some(model_id.into());
@@ -207,13 +207,13 @@ impl HubSettings {
         self
     }
 
-    /// The moment at which the patience of these settings ends, if it begins now.
+    /// The deadline of a connection attempt that starts now.
     #[must_use]
     pub fn deadline(&self) -> Instant {
         far(Instant::now(), self.timeout)
     }
 
-    /// The login these settings describe.
+    /// The login that these settings describe.
     #[must_use]
     pub fn login(&self) -> HubLogin {
         let mut login =
@@ -222,18 +222,18 @@ impl HubSettings {
         login
     }
 
-    /// The transport they describe.
+    /// Creates the transport that these settings describe.
     ///
     /// # Errors
-    /// [`SetupError`] as for [`hub_transport`](crate::hub_transport).
+    /// The errors of [`hub_transport`](crate::hub_transport).
     pub fn hub_transport(&self) -> Result<Arc<dyn HubTransport>, SetupError> {
         hub_transport_with(self.transport, self.ca_file.as_deref(), &self.connect_to)
     }
 
-    /// A client, not connected yet: it begins at once and in the background.
+    /// Creates a client. The client starts connecting in the background.
     ///
     /// # Errors
-    /// [`SetupError`] as for [`hub_transport`](crate::hub_transport).
+    /// The errors of [`hub_transport`](crate::hub_transport).
     ///
     /// # Panics
     /// Outside a tokio runtime with time enabled.
@@ -255,7 +255,7 @@ impl TryFrom<&ConnectionString> for HubSettings {
     }
 }
 
-/// Far more than any connection string has.
+/// No connection string is nearly as long.
 const CONNECTION_STRING_FILE_MAX: u64 = 64 * 1024;
 
 #[cfg(test)]
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_the_environment_and_names_all_that_is_wrong_without_the_key() {
+    fn reads_the_environment_and_names_every_problem_without_the_key() {
         let settings = read(&[
             ("IOTHUB_DEVICE_CONNECTION_STRING", TEXT),
             ("HUBWARD_TRANSPORT", "mqtt-ws"),
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn the_login_says_what_was_set() {
+    fn the_login_has_the_values_that_were_set() {
         let settings = HubSettings::from_connection_string(TEXT).expect("a device");
         assert_eq!(settings.login(), HubLogin::new(settings.identity.clone()).user_agent(USER_AGENT));
         let settings = settings
@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_named_when_it_cannot_be_read() {
+    fn an_error_names_the_file_that_cannot_be_read() {
         let error = HubSettings::from_connection_string_file("there/is/no/such/file").expect_err("no file");
         assert!(error.to_string().starts_with("the file there/is/no/such/file cannot be read: "), "{error}");
         #[cfg(unix)]

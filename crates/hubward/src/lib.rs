@@ -1,5 +1,5 @@
-//! Gets a device into Azure IoT: asks the Device Provisioning Service (DPS) which hub it belongs to,
-//! connects it there, sends its telemetry, follows its twin, answers direct methods, receives messages.
+//! A device SDK for Azure IoT. It asks the Device Provisioning Service (DPS) for the device's hub, connects
+//! the device to that hub, sends telemetry, follows the twin, answers direct methods and receives messages.
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -20,18 +20,19 @@
 //!
 //! # Behavior
 //!
-//! * Four variables say who the device is ([`Settings::from_env`]); the transport is data, chosen at
+//! * Four environment variables identify the device ([`Settings::from_env`]). The transport is chosen at
 //!   run time: HTTPS, MQTT, or MQTT over WebSocket.
-//! * [`connect()`] ends: connected, or with an error whose [`Diagnosis`] names the cause and what to
-//!   do. Every piece of it is public, for those who want only one: [`dps_transport`],
-//!   [`Provisioner`], [`hub_transport`], [`HubClient`].
+//! * [`connect()`] always ends: with a connected client, or with an error whose [`Diagnosis`] names the
+//!   cause and says what to do. Each step of it is public, too: [`dps_transport`], [`Provisioner`],
+//!   [`hub_transport`], [`HubClient`].
 //! * A device or module that knows its hub needs no DPS: [`connect_with_connection_string`],
 //!   [`HubSettings`], [`connect_to_hub`].
-//! * What a connected device can do is at [`HubClient`]: telemetry with receipts, the twin, methods,
-//!   messages. The crate's `examples` folder has one small program per question.
-//! * Certificates are checked against the system's authorities, against a bundled set where the
-//!   system has none, or against a file of yours alone.
-//! * Features `https`, `mqtt` and `ws` (all on) leave out what a device does not use.
+//! * [`HubClient`] has everything that a connected device can do: telemetry with receipts, the twin,
+//!   methods, messages. The crate's `examples` folder has one small program for each task.
+//! * Certificates are checked against the system's certificate authorities, against a bundled set if the
+//!   system has none, or only against a file that the program names.
+//! * The features `https`, `mqtt` and `ws` are on by default. A device can turn off the transports that it
+//!   does not use.
 
 mod connect;
 mod connection_string;

@@ -1,4 +1,4 @@
-//! What a device needs to know to find its hub, from the environment or piece by piece.
+//! Settings of a device that registers at DPS, from the environment or set one by one.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -18,39 +18,39 @@ use zeroize::Zeroizing;
 #[non_exhaustive]
 pub struct Settings {
     /// Host name of DPS, without a port. There is no default: the host decides where a device sends
-    /// its proof of identity.
+    /// its credentials.
     pub dps_host: String,
-    /// Which DPS instance.
+    /// The id scope, which names the DPS instance.
     pub id_scope: IdScope,
-    /// Who registers.
+    /// The registration id of the device.
     pub registration_id: RegistrationId,
-    /// How the device proves it, at DPS and at its hub.
+    /// The key, token or signer that proves the identity, at DPS and at the hub.
     pub credential: Credential,
-    /// How to talk to DPS; MQTT unless chosen.
+    /// Transport to DPS; MQTT by default.
     pub transport: TransportKind,
-    /// How to talk to the hub; `None` means as to DPS, or MQTT where that is HTTPS.
+    /// Transport to the hub; `None` means the one of DPS, or MQTT if that is HTTPS.
     pub hub_transport: Option<TransportKind>,
-    /// A PEM file of the authorities to trust instead of the system's.
+    /// A PEM file of the certificate authorities to trust instead of the system's.
     pub ca_file: Option<PathBuf>,
-    /// Which addresses to dial for names, by curl's `--connect-to` rule.
+    /// Rules that replace addresses, in the form of curl's `--connect-to`.
     pub connect_to: Vec<ConnectTo>,
-    /// What the custom allocation of the enrollment should see.
+    /// Payload for the custom allocation webhook of the enrollment.
     pub payload: Option<Value>,
-    /// One deadline for registration and the first connection; 2 minutes unless chosen.
+    /// Timeout of registration and first connection together; 2 minutes by default.
     pub timeout: Duration,
     /// Name and version of the program, such as `acme-pump/2.1`, for the services' diagnostics.
     pub user_agent: String,
-    /// The PnP model that the hub is told, such as `dtmi:com:example:Thermostat;1`.
+    /// The PnP model that the client names to the hub, such as `dtmi:com:example:Thermostat;1`.
     pub model_id: Option<String>,
     /// How long the hub's connection may be silent before a ping goes out; see
     /// [`HubLogin::keep_alive`].
     pub keep_alive: Duration,
-    /// Window, deadlines, token lifetime, waits of the hub's client.
+    /// Window, deadlines, token lifetime and back-off of the hub client.
     pub hub_options: HubOptions,
 }
 
 impl Settings {
-    /// The deadline when nobody chose one.
+    /// The default of [`Settings::timeout`].
     pub const TIMEOUT: Duration = Duration::from_secs(120);
 
     /// The settings of a device with a symmetric key of its own.
@@ -85,24 +85,24 @@ impl Settings {
     /// |---|---|
     /// | `PROVISIONING_HOST` | host name of DPS, such as `global.azure-devices-provisioning.net` |
     /// | `PROVISIONING_IDSCOPE` | the id scope |
-    /// | `PROVISIONING_REGISTRATION_ID` | who registers |
+    /// | `PROVISIONING_REGISTRATION_ID` | the registration id of the device |
     /// | `PROVISIONING_SYMMETRIC_KEY` | the device's key, base64: its own, or derived from a group's |
     /// | `HUBWARD_TRANSPORT` | `https`, `mqtt` (default) or `mqtt-ws` |
-    /// | `HUBWARD_CA_FILE` | a PEM file of authorities to trust instead of the system's |
-    /// | `HUBWARD_CONNECT_TO` | which addresses to dial: `HOST:PORT:ADDR:PORT`, separated by commas |
+    /// | `HUBWARD_CA_FILE` | a PEM file of certificate authorities to trust instead of the system's |
+    /// | `HUBWARD_CONNECT_TO` | rules that replace addresses: `HOST:PORT:ADDR:PORT`, separated by commas |
     ///
-    /// The first four are those of Microsoft's samples, and required.
+    /// The first four have the names of Microsoft's samples and are required.
     ///
     /// # Errors
-    /// [`SettingsError`] names everything that is missing or wrong, at once.
+    /// [`SettingsError`] names every missing and every invalid variable.
     pub fn from_env() -> Result<Self, SettingsError> {
         Self::from_vars(|name| std::env::var(name).ok())
     }
 
-    /// As [`Settings::from_env`], from anything that has the variables.
+    /// Like [`Settings::from_env`], but reads each variable with the given function.
     ///
     /// # Errors
-    /// [`SettingsError`] names everything that is missing or wrong, at once.
+    /// [`SettingsError`] names every missing and every invalid variable.
     pub fn from_vars(variable: impl Fn(&str) -> Option<String>) -> Result<Self, SettingsError> {
         let mut problems = Problems::default();
         let variable = |name: &str| variable(name).filter(|it| set(it));
@@ -115,70 +115,70 @@ impl Settings {
         let transport = problems.optional(vars::TRANSPORT, variable(vars::TRANSPORT), str::parse);
         let connect_to = problems.optional(vars::CONNECT_TO, variable(vars::CONNECT_TO), ConnectTo::parse_list);
         let all = (|| Some(Self::new(host?, scope?, id?, key?)))();
-        let mut settings = problems.none(all)?;
+        let mut settings = problems.into_result(all)?;
         settings.transport = transport.unwrap_or(settings.transport);
         settings.connect_to = connect_to.unwrap_or_default();
         settings.ca_file = variable(vars::CA_FILE).map(PathBuf::from);
         Ok(settings)
     }
 
-    /// Talks to DPS this way.
+    /// Sets [`Settings::transport`].
     #[must_use]
     pub const fn transport(mut self, transport: TransportKind) -> Self {
         self.transport = transport;
         self
     }
 
-    /// Talks to the hub this way.
+    /// Sets [`Settings::hub_transport`].
     #[must_use]
     pub const fn hub_transport(mut self, hub_transport: TransportKind) -> Self {
         self.hub_transport = Some(hub_transport);
         self
     }
 
-    /// Proves itself this way, at DPS and at the hub.
+    /// Sets [`Settings::credential`].
     #[must_use]
     pub fn credential(mut self, credential: Credential) -> Self {
         self.credential = credential;
         self
     }
 
-    /// Trusts the authorities of this PEM file instead of the system's.
+    /// Sets [`Settings::ca_file`].
     #[must_use]
     pub fn ca_file(mut self, ca_file: impl Into<PathBuf>) -> Self {
         self.ca_file = Some(ca_file.into());
         self
     }
 
-    /// Dials other addresses for names, by curl's `--connect-to` rule.
+    /// Sets [`Settings::connect_to`].
     #[must_use]
     pub fn connect_to(mut self, connect_to: Vec<ConnectTo>) -> Self {
         self.connect_to = connect_to;
         self
     }
 
-    /// Sends this along with the registration.
+    /// Sets [`Settings::payload`].
     #[must_use]
     pub fn payload(mut self, payload: Value) -> Self {
         self.payload = Some(payload);
         self
     }
 
-    /// Gives up after this time.
+    /// Sets [`Settings::timeout`].
     #[must_use]
     pub const fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// Names the program, such as `acme-pump/2.1`.
+    /// Sets [`Settings::user_agent`], such as `acme-pump/2.1`.
     #[must_use]
     pub fn user_agent(mut self, user_agent: impl Into<String>) -> Self {
         self.user_agent = user_agent.into();
         self
     }
 
-    /// Names the PnP model, such as `dtmi:com:example:Thermostat;1`.
+    /// Sets [`Settings::model_id`], such as `dtmi:com:example:Thermostat;1`.
     #[must_use]
     pub fn model_id(mut self, model_id: impl Into<String>) -> Self {
         self.model_id = Some(model_id.into());
@@ -199,8 +199,8 @@ impl Settings {
         self
     }
 
-    /// The transport of the hub: the chosen one; else the one of DPS; MQTT where that is HTTPS,
-    /// since hubward does not speak the hub's HTTPS API yet.
+    /// The transport to the hub: [`Settings::hub_transport`] if it is set, otherwise the transport to DPS. If
+    /// that is HTTPS, it is MQTT, since hubward does not support the hub's HTTPS API yet.
     #[must_use]
     pub fn effective_hub_transport(&self) -> TransportKind {
         match (self.hub_transport, self.transport) {
@@ -210,14 +210,13 @@ impl Settings {
         }
     }
 
-    /// The moment at which the patience of these settings ends, if it begins now; for
-    /// [`connect_assigned`](crate::connect_assigned).
+    /// The deadline of an attempt that starts now; for [`connect_assigned`](crate::connect_assigned).
     #[must_use]
     pub fn deadline(&self) -> Instant {
         far(Instant::now(), self.timeout)
     }
 
-    /// The registration these settings describe.
+    /// The registration request that these settings describe.
     #[must_use]
     pub fn register(&self) -> Register {
         let request =
@@ -229,17 +228,16 @@ impl Settings {
     }
 }
 
-/// The program's name when nobody chose one.
+/// The default of [`Settings::user_agent`].
 pub(crate) const USER_AGENT: &str = concat!("hubward/", env!("CARGO_PKG_VERSION"));
 
-/// `duration` after `now`, within what every clock can say.
+/// `duration` after `now`, limited to a century: a larger sum could overflow the clock.
 pub(crate) fn far(now: Instant, duration: Duration) -> Instant {
     const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
     now + duration.min(CENTURY)
 }
 
-/// Whether a variable holds anything: an empty one is what a shell leaves of a value that was not
-/// there.
+/// Whether a variable has a value. A shell passes an unset value as an empty one.
 pub(crate) fn set(value: &str) -> bool {
     !value.trim().is_empty()
 }
@@ -253,36 +251,36 @@ pub mod vars {
     pub const HOST: &str = "PROVISIONING_HOST";
     /// The id scope.
     pub const ID_SCOPE: &str = "PROVISIONING_IDSCOPE";
-    /// Who registers.
+    /// The registration id of the device.
     pub const REGISTRATION_ID: &str = "PROVISIONING_REGISTRATION_ID";
     /// The device's key, base64.
     pub const SYMMETRIC_KEY: &str = "PROVISIONING_SYMMETRIC_KEY";
     /// `https`, `mqtt` or `mqtt-ws`.
     pub const TRANSPORT: &str = "HUBWARD_TRANSPORT";
-    /// A PEM file of authorities to trust.
+    /// A PEM file of certificate authorities to trust.
     pub const CA_FILE: &str = "HUBWARD_CA_FILE";
-    /// Which addresses to dial.
+    /// Rules that replace addresses.
     pub const CONNECT_TO: &str = "HUBWARD_CONNECT_TO";
 }
 
-/// What is wrong with the variables. Its text names all of it, and no secret.
+/// The missing and the invalid variables. Its text names all of them, and no secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SettingsError {
     problems: Vec<SettingsProblem>,
 }
 
-/// One thing that is wrong with one variable.
+/// One problem of one variable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SettingsProblem {
-    /// Which variable.
+    /// Name of the variable.
     pub variable: &'static str,
-    /// What is wrong with its value; `None` if it is missing.
+    /// Why the value is invalid; `None` if the variable is missing.
     pub invalid: Option<String>,
 }
 
 impl SettingsError {
-    /// All of it, in the order of the table at [`Settings::from_env`].
+    /// All problems, in the order of the table at [`Settings::from_env`].
     #[must_use]
     pub fn problems(&self) -> &[SettingsProblem] {
         &self.problems
@@ -308,13 +306,13 @@ impl fmt::Display for SettingsError {
 
 impl std::error::Error for SettingsError {}
 
-/// Collects what is wrong, so that all of it can be named at once.
+/// Collects the problems of all variables, so that one error names them all.
 #[derive(Default)]
 pub(crate) struct Problems(Vec<SettingsProblem>);
 
 impl Problems {
-    /// What was read, if nothing was wrong.
-    pub(crate) fn none<T>(self, read: Option<T>) -> Result<T, SettingsError> {
+    /// The settings, or all problems as an error.
+    pub(crate) fn into_result<T>(self, read: Option<T>) -> Result<T, SettingsError> {
         match read {
             Some(read) if self.0.is_empty() => Ok(read),
             _ => Err(SettingsError { problems: self.0 }),
@@ -386,7 +384,7 @@ mod tests {
     }
 
     #[test]
-    fn names_what_is_wrong_beside_what_is_missing_and_never_the_key() {
+    fn names_invalid_and_missing_variables_and_never_the_key() {
         let error = read(&[
             ("PROVISIONING_HOST", "https://dps.example"),
             ("PROVISIONING_IDSCOPE", "0ne 1"),
@@ -402,7 +400,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_what_is_optional() {
+    fn reads_the_optional_variables() {
         let plain = read(&complete()).expect("settings");
         assert_eq!((plain.transport, plain.ca_file.clone()), (TransportKind::Mqtt, None));
         let mut variables = complete();
@@ -419,7 +417,7 @@ mod tests {
     }
 
     #[test]
-    fn the_hub_is_reached_as_dps_is_or_over_mqtt() {
+    fn the_transport_to_the_hub_is_the_one_of_dps_or_mqtt() {
         let settings = || read(&complete()).expect("settings");
         for (dps, chosen, expected) in [
             (TransportKind::Https, None, TransportKind::Mqtt),

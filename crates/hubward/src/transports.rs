@@ -1,4 +1,4 @@
-//! From a transport's name to the transport: the one place that knows them all.
+//! Creates the transport for a [`TransportKind`]. No other module names all transports.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -12,10 +12,10 @@ use crate::{Settings, SetupError};
 #[cfg(not(any(feature = "https", feature = "mqtt", feature = "ws")))]
 compile_error!("hubward needs at least one of its features https, mqtt and ws");
 
-/// How `kind` reaches DPS.
+/// Creates the transport to DPS.
 ///
 /// # Errors
-/// [`SetupError`] if the authorities cannot be read, or this build lacks the transport.
+/// [`SetupError`] if the certificate authorities cannot be read, or this build lacks the transport.
 pub fn dps_transport(kind: TransportKind, settings: &Settings) -> Result<Box<dyn DpsTransport>, SetupError> {
     match kind {
         #[cfg(feature = "https")]
@@ -37,18 +37,18 @@ pub fn dps_transport(kind: TransportKind, settings: &Settings) -> Result<Box<dyn
     }
 }
 
-/// How `kind` reaches a hub.
+/// Creates the transport to a hub.
 ///
 /// # Errors
-/// [`SetupError`] if the authorities cannot be read, this build lacks the transport, or hubward does
-/// not speak it to hubs (HTTPS, so far).
+/// [`SetupError`] if the certificate authorities cannot be read, this build lacks the transport, or
+/// hubward does not support it for hubs (HTTPS).
 pub fn hub_transport(kind: TransportKind, settings: &Settings) -> Result<Arc<dyn HubTransport>, SetupError> {
     hub_transport_with(kind, settings.ca_file.as_deref(), &settings.connect_to)
 }
 
 #[cfg_attr(
     not(any(feature = "mqtt", feature = "ws")),
-    expect(unused_variables, reason = "without MQTT there is no way to a hub that could be set up")
+    expect(unused_variables, reason = "only transports over MQTT use them")
 )]
 pub(crate) fn hub_transport_with(
     kind: TransportKind,
@@ -71,8 +71,8 @@ pub(crate) fn hub_transport_with(
     }
 }
 
-/// Whether [`hub_transport`] knows `kind`, without reading any file: to be asked before a device is
-/// registered that could not go on.
+/// Checks whether [`hub_transport`] supports `kind`, without reading a file. Call it before registering a
+/// device: otherwise the device is registered, but cannot connect to its hub.
 ///
 /// # Errors
 /// [`SetupError::NotForHubs`] and [`SetupError::NotInThisBuild`].
@@ -89,7 +89,7 @@ fn dps_endpoint(kind: TransportKind, settings: &Settings) -> hubward_dial::Endpo
     hubward_dial::Endpoint::new(settings.dps_host.clone(), kind.default_port())
 }
 
-/// What all transports dial with: the same rules, the same trust.
+/// The connect-to rules and TLS settings that all transports share.
 struct Network {
     tcp: TcpDialer,
     tls: Arc<ClientConfig>,

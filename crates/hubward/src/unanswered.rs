@@ -1,20 +1,20 @@
-//! From an error about twins, methods or messages to what a person needs; telemetry and connections
-//! are `diagnosis`'s.
+//! Diagnoses of errors about twins, methods and received messages. `diagnosis` has those of telemetry and
+//! connections.
 
 use hubward_hub::{ReceiveError, TwinError, Unsupported, Why};
 use hubward_proto::ProtoError;
 use hubward_transport::{Fault, TransportError};
 
-use crate::diagnosis::{Diagnosis, Leg};
+use crate::diagnosis::{Diagnosis, Target};
 
 impl From<&TwinError> for Diagnosis {
-    /// What is known of a twin that could not be read, or a report that was not made.
+    /// Diagnoses a twin request that failed.
     fn from(error: &TwinError) -> Self {
         let mut diagnosis = match error {
             TwinError::Unsupported(unsupported) => return Self::from(unsupported),
-            TwinError::Refused(refusal) => Self::of_transport(Leg::Hub, &TransportError::Refused(refusal.clone())),
+            TwinError::Refused(refusal) => Self::of_transport(Target::Hub, &TransportError::Refused(refusal.clone())),
             TwinError::NotSent { why } | TwinError::Unknown { why } => match cause(why) {
-                Some(cause) => Self::of_transport(Leg::Hub, cause),
+                Some(cause) => Self::of_transport(Target::Hub, cause),
                 None => Self::of_settings(error.fault().unwrap_or(Fault::Deadline), twin_hint(error)),
             },
             error => Self::of_settings(error.fault().unwrap_or(Fault::Deadline), twin_hint(error)),
@@ -35,18 +35,20 @@ fn cause(why: &Why) -> Option<&TransportError> {
 fn twin_hint(error: &TwinError) -> Option<String> {
     Some(match error {
         TwinError::Invalid(ProtoError::TooLarge { limit, .. }) => {
-            format!("reported properties have at most {limit} bytes altogether: report less, or send it as a message")
+            format!(
+                "reported properties have at most {limit} bytes in total: report less, or send the rest as a message"
+            )
         }
-        TwinError::Invalid(_) => "the service has no place for such properties: nothing was sent".into(),
+        TwinError::Invalid(_) => "the service does not accept such properties; nothing was sent".into(),
         error if error.is_deadline() => {
-            "the hub is slow to answer: give it more time (--timeout, HubOptions::twin_deadline)".into()
+            "the hub is slow to answer: allow more time (--timeout, HubOptions::twin_deadline)".into()
         }
         _ => return None,
     })
 }
 
 impl From<&Unsupported> for Diagnosis {
-    /// What is known of something that a protocol, or an identity, has no place for.
+    /// Diagnoses a feature that the protocol, or the kind of identity, does not support.
     fn from(error: &Unsupported) -> Self {
         let hint = if error.by_identity {
             "log in as the other kind of identity: a connection string with or without ModuleId"
@@ -58,11 +60,14 @@ impl From<&Unsupported> for Diagnosis {
 }
 
 impl From<&ReceiveError> for Diagnosis {
-    /// What is known of messages that cannot be received.
+    /// Diagnoses a receiver that cannot be created, or has ended.
     fn from(error: &ReceiveError) -> Self {
         match error {
             ReceiveError::Unsupported(unsupported) => Self::from(unsupported),
-            _ => Self::of_settings(Fault::Request, Some("there is one receiver at a time: drop the other one".into())),
+            _ => Self::of_settings(
+                Fault::Request,
+                Some("only one receiver at a time is possible: drop the other one".into()),
+            ),
         }
     }
 }
@@ -84,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_sent_says_why() {
+    fn an_error_of_an_unsent_request_has_a_hint() {
         let too_large = ProtoError::TooLarge { what: "the twin's section", size: 40_000, limit: 32_768 };
         for (error, fault, hint) in [
             (TwinError::Invalid(too_large), Fault::Request, "at most 32768 bytes"),

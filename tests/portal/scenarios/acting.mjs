@@ -18,7 +18,7 @@ export const scenarios = [
       await desired.fill('{\n  "interval": 30,\n  "led": { "on": true,, }\n}');
       await page.getByText("a name in double quotes is missing before “,”, line 3, column 23").waitFor();
       equal(await desired.getAttribute("aria-invalid"), "true");
-      await page.getByRole("button", { name: "Go there" }).click();
+      await page.getByRole("button", { name: "Go to the error" }).click();
       equal(await desired.evaluate((it) => [document.activeElement === it, it.selectionStart]), [true, 42]);
 
       await desired.fill('{ "interval": 30, "led": { "on": true } }');
@@ -43,7 +43,7 @@ export const scenarios = [
       // Somebody else changes something while it is typed: nothing of theirs is lost.
       await desired.fill('{ "interval": 31 }');
       await emulator.hub("PATCH", "/twins/dev-1", { properties: { desired: { theirs: 1 } } });
-      await page.getByText("It has been changed meanwhile.").waitFor();
+      await page.getByText("The twin has been changed in the meantime.").waitFor();
       equal(await desired.inputValue(), '{ "interval": 31 }', "what is typed stays");
       await save.click();
       await scene.until(() => !document.querySelector(".note").textContent);
@@ -56,7 +56,7 @@ export const scenarios = [
       // Both change the same: theirs is shown before it is overwritten.
       await desired.fill('{ "interval": 31, "theirs": 5 }');
       await emulator.hub("PATCH", "/twins/dev-1", { properties: { desired: { theirs: 7 } } });
-      await page.getByText("It has been changed meanwhile.").waitFor();
+      await page.getByText("The twin has been changed in the meantime.").waitFor();
       await save.click();
       await page.locator(".note code").getByText('{"theirs":7}').waitFor();
       equal(JSON.parse(await desired.inputValue()), { interval: 31, theirs: 5 });
@@ -119,17 +119,17 @@ export const scenarios = [
       await page.getByLabel("Message id").fill("m-1");
       await page.getByRole("button", { name: "Send" }).click();
       await page.getByText("1 message waits for dev-1.").waitFor();
-      await page.getByRole("list", { name: "Messages that wait" }).getByText("m-1").waitFor();
+      await page.getByRole("list", { name: "Waiting messages" }).getByText("m-1").waitFor();
       const received = await emulator.device(["device", "c2d", "receive", "--count", "1", "--output", "json"], variables);
       equal(received.code, 0, received.err);
       check(received.out.includes("hello <b>device</b>") && received.out.includes('"k":"v"'), received.out);
-      await page.getByText("None waits").waitFor();
+      await page.getByText("No message waits.").waitFor();
 
       await page.getByLabel("Message id").fill("m-2");
       await page.getByRole("button", { name: "Send" }).click();
       await page.getByText("1 message waits for dev-1.").waitFor();
       await page.getByRole("button", { name: "Purge" }).click();
-      await page.getByText("None waits").waitFor();
+      await page.getByText("No message waits.").waitFor();
     },
   },
 ];

@@ -9,44 +9,44 @@ export const scenarios = [
       const { page, emulator } = scene;
       const variables = await emulator.enroll("dev-1");
       await scene.open("#/faults");
-      await page.getByText("Nothing is scripted").waitFor();
+      await page.getByText("No scripted faults.").waitFor();
       await page.getByLabel("For").fill("dev-1");
       await page.getByLabel("When").selectOption("DpsRegister");
       await page.getByLabel("What", { exact: true }).selectOption("Status");
       await page.getByLabel("Status", { exact: true }).fill("403");
       await page.getByLabel("Code", { exact: true }).fill("403000");
-      await page.getByRole("button", { name: "Let it happen" }).click();
-      const waiting = page.getByRole("list", { name: "Faults that wait" });
-      await waiting.getByText("it registers at DPS: the service answers 403, 403000").waitFor();
+      await page.getByRole("button", { name: "Add fault" }).click();
+      const waiting = page.getByRole("list", { name: "Scripted faults" });
+      await waiting.getByText("the device registers at DPS: the service answers 403, 403000").waitFor();
       await waiting.getByText("for dev-1, 1 time left").waitFor();
-      await page.locator("#facts").getByText("1 fault waits").waitFor();
+      await page.locator("#facts").getByText("1 scripted fault").waitFor();
 
       // Another device does not meet it.
       equal((await emulator.device(["provision"], await emulator.enroll("dev-2"))).code, 0);
       await waiting.getByText("for dev-1, 1 time left").waitFor();
       const refused = await emulator.device(["provision"], variables);
       check(refused.code !== 0 && refused.err.includes("403"), refused.err);
-      await page.getByText("Nothing is scripted").waitFor();
-      await page.getByRole("list", { name: "What has gone wrong" }).getByText("fault happened").first().waitFor();
+      await page.getByText("No scripted faults.").waitFor();
+      await page.getByRole("list", { name: "Events of faults" }).getByText("fault happened").first().waitFor();
       equal((await emulator.device(["provision"], variables)).code, 0, "it happens once");
 
       // With headers, as a gateway sends them.
       await page.getByLabel("More headers").fill("Retry After 7");
-      await page.getByRole("button", { name: "Let it happen" }).click();
-      await page.getByText("“Retry After 7” is no header.").waitFor();
+      await page.getByRole("button", { name: "Add fault" }).click();
+      await page.getByText("“Retry After 7” is not a header.").waitFor();
       await page.getByLabel("More headers").fill("Retry-After: 7\n\n x-ms-error: a:b ");
-      await page.getByRole("button", { name: "Let it happen" }).click();
+      await page.getByRole("button", { name: "Add fault" }).click();
       await waiting.getByText("for dev-1, 1 time left").waitFor();
       const [{ fault }] = (await emulator.ask("GET", "/api/faults")).faults;
       equal(fault.headers, { "Retry-After": "7", "x-ms-error": "a:b" });
       await page.getByRole("button", { name: "Clear all" }).click();
-      await page.getByText("Nothing is scripted").waitFor();
+      await page.getByText("No scripted faults.").waitFor();
 
       await page.getByLabel("For").fill("");
-      await page.getByRole("button", { name: "Telemetry: cut" }).click();
-      await waiting.getByText("it sends telemetry: the connection is cut").waitFor();
+      await page.getByRole("button", { name: "Telemetry: connection closes" }).click();
+      await waiting.getByText("the device sends telemetry: the connection closes").waitFor();
       await page.getByRole("button", { name: "Clear all" }).click();
-      await page.getByText("Nothing is scripted").waitFor();
+      await page.getByText("No scripted faults.").waitFor();
       equal((await emulator.ask("GET", "/api/status")).faults, 0);
     },
   },
@@ -71,7 +71,7 @@ export const scenarios = [
           await kind.selectOption(name);
           const [answer] = await Promise.all([
             page.waitForResponse((response) => response.url().endsWith("/api/faults") && response.request().method() === "POST"),
-            page.getByRole("button", { name: "Let it happen" }).click(),
+            page.getByRole("button", { name: "Add fault" }).click(),
           ]);
           check(answer.ok(), `${it.point} ${name}: ${answer.status()} ${await answer.text()}`);
           const { fault } = await answer.json();
@@ -83,7 +83,7 @@ export const scenarios = [
       equal((await emulator.ask("GET", "/api/status")).faults, scripted);
       check(scripted > 20, `${scripted} of them`);
       // Each of them has words.
-      const words = [page.getByRole("list", { name: "Faults that wait" }), point, kind].map((it) => it.innerText());
+      const words = [page.getByRole("list", { name: "Scripted faults" }), point, kind].map((it) => it.innerText());
       for (const text of await Promise.all(words)) {
         check(!/\b(Cut|CutAfter|WrongJson|Suback128|HubMoved|HubPublish|DpsService)\b/.test(text), `names of the program are shown: ${text}`);
       }
@@ -98,7 +98,7 @@ export const scenarios = [
       await scene.open("#/devices/localhost/dev-1/faults");
       await scene.until(() => document.querySelector(".device-head")?.innerText.includes("connected") && !document.querySelector(".device-head").innerText.includes("not connected"));
       await page.getByRole("button", { name: "Disconnect" }).click();
-      await page.getByText("dev-1 is disconnected; it may come back at once").waitFor();
+      await page.getByText("dev-1 is disconnected; it may reconnect at once").waitFor();
       await page.getByRole("button", { name: "Disable or enable" }).click();
       await page.locator(".device-head").getByText("disabled").waitFor();
       await page.getByRole("button", { name: "Disable or enable" }).click();
@@ -112,8 +112,8 @@ export const scenarios = [
       await page.getByText("1 hour ahead").first().waitFor();
       equal((await emulator.ask("GET", "/api/status")).clockAheadSeconds, 3600);
       await page.locator("#facts").getByText("clock 3600 s ahead").waitFor();
-      await page.getByRole("button", { name: "Back to now" }).click();
-      await page.getByText("as this machine's").waitFor();
+      await page.getByRole("button", { name: "Reset clock" }).click();
+      await page.getByText("as on this machine").waitFor();
       equal((await emulator.ask("GET", "/api/status")).clockAheadSeconds, 0);
     },
   },

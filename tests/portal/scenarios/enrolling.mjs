@@ -154,7 +154,7 @@ export const scenarios = [
       await page.getByRole("button", { name: "New enrollment…" }).click();
       await dialog.getByLabel("Registration id").fill("pump-7");
       await dialog.getByRole("button", { name: "Create" }).click();
-      await dialog.getByRole("alert").getByText("pump-7 exists already.").waitFor();
+      await dialog.getByRole("alert").getByText("pump-7 already exists.").waitFor();
     },
   },
   {
@@ -173,7 +173,7 @@ export const scenarios = [
       await page.getByText("with the key of robot-12").waitFor();
       const done = await shell(scene, `${await scene.clipboard()}\nhubward provision`);
       equal(done.status, 0, done.stderr);
-      await dialog.getByRole("button", { name: "Show it" }).click();
+      await dialog.getByRole("button", { name: "Show enrollment" }).click();
       await page.getByRole("link", { name: /robot-12/ }).waitFor();
       equal(new URL(page.url()).hash, "#/enrollments/groups/line-7");
       equal((await emulator.hub("GET", "/devices/robot-12")).deviceId, "robot-12");
@@ -186,7 +186,7 @@ export const scenarios = [
       const variables = await emulator.enroll("dev-9");
       await scene.open("#/enrollments/dev-9");
       await page.getByRole("button", { name: "Disable" }).click();
-      await page.getByText("disabled: its devices are refused").waitFor();
+      await page.getByText("disabled: DPS refuses its devices").waitFor();
       check((await emulator.device(["provision"], variables)).code !== 0, "it is refused");
       await page.getByRole("button", { name: "Enable" }).click();
       await page.getByRole("button", { name: "Disable" }).waitFor();

@@ -79,9 +79,9 @@ export const scenarios = [
       await page.getByLabel("Desired properties as JSON").waitFor();
       scene.expected.push(/404/);
       for (const [address, text] of [
-        ["#/devices/localhost/nobody", "localhost does not know it."],
-        ["#/devices/elsewhere/d", "There is no hub “elsewhere”."],
-        ["#/enrollments/nobody", "There is no enrollment of this name."],
+        ["#/devices/localhost/nobody", "localhost does not know this device."],
+        ["#/devices/elsewhere/d", "The hub “elsewhere” does not exist."],
+        ["#/enrollments/nobody", "No enrollment has this name."],
         ["#/nonsense", "Devices"],
       ]) {
         await page.goto(`${emulator.url}/${address}`);
@@ -113,7 +113,7 @@ export const scenarios = [
       await page.getByRole("link", { name: "Twin", exact: true }).click();
       await scene.until((text) => [...document.querySelectorAll("textarea")].some((it) => it.value.includes(JSON.stringify(text))), evil);
       await page.goto(`${emulator.url}/#/devices/${encodeURIComponent(evil)}/${encodeURIComponent(evil)}`);
-      await page.getByText(`There is no hub “${evil}”.`).waitFor();
+      await page.getByText(`The hub “${evil}” does not exist.`).waitFor();
       equal(await page.locator("#main img").count(), 0);
       check(!(await page.title()).startsWith("owned"), "nothing has run");
       // Nor would it if somebody wrote markup by mistake: the browser refuses it.
@@ -140,7 +140,7 @@ export const scenarios = [
       await page.getByRole("link", { name: /dev-1/ }).click();
       await page.getByText("Connection string").waitFor();
       check(!(await page.locator("#list").isVisible()), "one pane at a time");
-      for (const tab of ["Telemetry", "Twin", "Call and send", "Break", "Overview"]) {
+      for (const tab of ["Telemetry", "Twin", "Call and send", "Faults", "Overview"]) {
         await page.getByRole("navigation", { name: "About dev-1" }).getByRole("link", { name: tab }).click();
         await page.locator(".tab-body > *").first().waitFor();
         check(await page.evaluate(() => document.documentElement.scrollWidth <= window.innerWidth), `${tab} fits`);
@@ -201,11 +201,11 @@ export const scenarios = [
           await page.getByText("Not JSON").waitFor();
         },
         "devices/localhost/dev-1/act": () => page.getByText("1 message waits").waitFor(),
-        "devices/localhost/dev-1/faults": () => page.getByText("it sends telemetry: the connection is cut").waitFor(),
+        "devices/localhost/dev-1/faults": () => page.getByText("the device sends telemetry: the connection closes").waitFor(),
         "enrollments/dev-1": () => page.getByText("Lines to paste").waitFor(),
-        "enrollments/groups/hubward-dev": () => page.getByText("Registered by it").waitFor(),
+        "enrollments/groups/hubward-dev": () => page.getByText("Registered devices").waitFor(),
         telemetry: () => page.locator(".messages button").first().click(),
-        faults: () => page.getByText("it sends telemetry: the connection is cut").waitFor(),
+        faults: () => page.getByText("the device sends telemetry: the connection closes").waitFor(),
         activity: () => page.locator(".events button").first().click(),
         connect: () => page.getByText("iothubowner").first().waitFor(),
       };

@@ -59,7 +59,7 @@ export const scenarios = [
       const many = Array.from({ length: 100 }, (_, at) => ({ id: `d${at}`, importMode: "createOrUpdate", status: "enabled" }));
       for (let round = 0; round < 27; round += 1) await emulator.hub("POST", "/devices", many);
       await hide(page, false);
-      await page.getByText("Much has happened meanwhile.").waitFor();
+      await page.getByText("The page missed some events.").waitFor();
       await page.getByRole("link", { name: /a-first/ }).waitFor();
       await page.getByText("100 of 101 devices").waitFor();
     },
@@ -77,7 +77,7 @@ export const scenarios = [
       await page.locator("#connection").getByText("emulator lost").waitFor();
       await page.getByRole("alert").getByText("The connection to the emulator is lost").waitFor();
       await emulator.restart();
-      await page.getByText("The emulator was started anew.").waitFor();
+      await page.getByText("The emulator was restarted.").waitFor();
       await page.locator("#connection").getByText("live").waitFor();
       const after = (await emulator.ask("GET", "/api/status")).started;
       equal(before === after, false);
@@ -96,9 +96,9 @@ export const scenarios = [
       const other = await scene.newPage();
       await scene.open("#/connect", other);
       await other.getByRole("button", { name: "Reset…" }).click();
-      await confirm(other, "reset", "Throw all away");
+      await confirm(other, "reset", "Delete everything");
       await page.bringToFront();
-      await page.getByText("All state was thrown away.").waitFor();
+      await page.getByText("All state was deleted.").waitFor();
       await page.getByRole("link", { name: /old/ }).waitFor({ state: "detached" });
     },
   },

@@ -58,7 +58,7 @@ export const scenarios = [
       await page.keyboard.type("d-119");
       await shown(10);
       await page.keyboard.type("'");
-      await page.getByText("No such device.").waitFor();
+      await page.getByText("No device matches the search.").waitFor();
     },
   },
   {
@@ -69,7 +69,7 @@ export const scenarios = [
       const send = (...bodies) => emulator.device(["device", "send", ...bodies, "--property", "line=7"], variables).then((it) => equal(it.code, 0, it.err));
       await send("before");
       await scene.open("#/telemetry");
-      const rows = page.getByRole("list", { name: "Messages, the newest first" });
+      const rows = page.getByRole("list", { name: "Messages, newest first" });
       await rows.getByText("before").waitFor();
       await send('{"speed":12.5}');
       await rows.getByText('{"speed":12.5}').click();
@@ -82,7 +82,7 @@ export const scenarios = [
       await send("while paused");
       await page.getByText("paused, 1 new message").waitFor();
       equal(await rows.getByText("while paused").count(), 0);
-      await page.getByRole("button", { name: "Go on" }).click();
+      await page.getByRole("button", { name: "Resume" }).click();
       await rows.getByText("while paused").waitFor();
       equal(await rows.locator("li").first().innerText().then((it) => it.includes("while paused")), true, "the newest is first");
 

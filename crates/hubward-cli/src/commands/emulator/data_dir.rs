@@ -1,17 +1,18 @@
-//! Where an emulator keeps what outlives it.
+//! The data directory of an emulator.
 
 use std::path::{Path, PathBuf};
 
 use crate::failure::Failure;
 
-/// The data directory as a whole path: the lines to paste name files in it, and the shell they are
-/// pasted into may stand elsewhere.
+/// The absolute path of the data directory. The printed lines name files in it, and the user may paste them into
+/// a shell with another working directory.
 pub(crate) fn data_dir(chosen: Option<&Path>) -> Result<PathBuf, Failure> {
     let folder = chosen.map_or_else(default_data_dir, |it| Ok(it.to_owned()))?;
-    std::path::absolute(&folder).map_err(|error| Failure::local(format!("where is {}? {error}", folder.display())))
+    std::path::absolute(&folder)
+        .map_err(|error| Failure::local(format!("the path {} cannot be resolved: {error}", folder.display())))
 }
 
-/// A folder of this user's that survives reboots.
+/// A folder of the current user that survives reboots.
 fn default_data_dir() -> Result<PathBuf, Failure> {
     let folder = |name: &str| std::env::var_os(name).filter(|it| !it.is_empty()).map(PathBuf::from);
     if let Some(chosen) = folder("HUBWARD_DATA_DIR") {
@@ -21,7 +22,10 @@ fn default_data_dir() -> Result<PathBuf, Failure> {
         .or_else(|| folder("LOCALAPPDATA"))
         .or_else(|| folder("HOME").map(|home| home.join(".local").join("share")))
         .map(|base| base.join("hubward").join("emulator"))
-        .ok_or_else(|| Failure::usage("there is no home directory").hint("choose one: --data-dir"))
+        .ok_or_else(|| {
+            Failure::usage("no default data directory: XDG_DATA_HOME, LOCALAPPDATA and HOME are not set")
+                .hint("choose a directory: --data-dir DIR")
+        })
 }
 
 #[cfg(test)]
@@ -30,7 +34,7 @@ mod tests {
 
     #[test]
     fn the_lines_to_paste_work_in_any_folder() {
-        let here = std::env::current_dir().expect("there is one");
+        let here = std::env::current_dir().expect("the working directory");
         assert_eq!(data_dir(Some(Path::new("cloud"))).ok(), Some(here.join("cloud")));
         let whole = here.join("elsewhere");
         assert_eq!(data_dir(Some(&whole)).ok(), Some(whole));

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::data_dir::data_dir;
-use super::note::Running;
+use super::ready_file::Running;
 use crate::cloud;
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;

@@ -2,7 +2,7 @@
 
 mod data_dir;
 mod env;
-mod note;
+mod ready_file;
 mod serve;
 mod state;
 mod trust;
@@ -10,7 +10,7 @@ mod trust;
 use clap::{Args, Subcommand};
 
 pub(crate) use self::data_dir::data_dir;
-pub(crate) use self::note::Running;
+pub(crate) use self::ready_file::Running;
 
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;

@@ -1,4 +1,4 @@
-//! `hubward emulator`: a local cloud that runs until somebody ends it.
+//! `hubward emulator`: runs a local cloud until Ctrl-C or SIGTERM.
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use clap::builder::BoolishValueParser;
 use hubward_emulator::{Builder, Emulator, SERVICE_RETRY_AFTER, Seed};
 
 use super::data_dir::data_dir;
-use super::note::Note;
+use super::ready_file::ReadyFile;
 use crate::admin::ADMIN_PORT;
 use crate::cloud;
 use crate::exit_code::ExitCode;
@@ -18,56 +18,62 @@ use crate::output::{Event, Output};
 use crate::shell::Shell;
 use crate::stop::Stop;
 
-/// Each option has a variable as its twin, for containers and pipelines.
+/// Each option has an environment variable, for containers and pipelines.
 #[derive(Debug, Args)]
 pub(super) struct StartArgs {
-    /// Where the emulator keeps what outlives it [env: HUBWARD_DATA_DIR] [default: a folder of this
-    /// user's]
+    /// Data directory [env: HUBWARD_DATA_DIR] [default: in your home directory]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// Keep nothing: neither state nor certificate authority outlive this run.
+    /// Keep neither state nor certificate authority after this run.
     #[arg(long, env = "HUBWARD_IN_MEMORY", conflicts_with = "data_dir", value_parser = BoolishValueParser::new())]
     in_memory: bool,
-    /// A JSON file of enrollments and groups, in the service's own model; applied at each start.
+    /// JSON file of enrollments, groups and devices; applied at each start.
     #[arg(long, value_name = "FILE", env = "HUBWARD_SEED")]
     seed: Option<PathBuf>,
-    /// A well-known enrollment group, so that any registration id works. Loopback only.
+    /// Add an enrollment group with a published key; loopback only.
+    ///
+    /// Any registration id then works with the key derived from the group's.
     #[arg(long, env = "HUBWARD_DEV_KEYS", value_parser = BoolishValueParser::new())]
     dev_keys: bool,
-    /// Port of MQTT over TLS; 0 takes a free one.
+    /// Port of MQTT over TLS; 0 for a free port.
     #[arg(long, value_name = "PORT", default_value_t = 8883, env = "HUBWARD_MQTT_PORT")]
     mqtt_port: u16,
-    /// Port of HTTPS and MQTT over WebSocket; 0 takes a free one.
+    /// Port of HTTPS and MQTT over WebSocket; 0 for a free port.
     #[arg(long, value_name = "PORT", default_value_t = 8443, env = "HUBWARD_HTTPS_PORT")]
     https_port: u16,
-    /// Port of the plain-HTTP admin listener with the portal; 0 takes a free one.
+    /// Port of the admin API and the portal, plain HTTP; 0 for a free port.
     #[arg(long, value_name = "PORT", default_value_t = ADMIN_PORT, env = "HUBWARD_ADMIN_PORT")]
     admin_port: u16,
-    /// Where the admin listener is, instead of on loopback. It asks for no password and hands out every
-    /// key: whoever reaches this address owns the emulator.
+    /// Address of the admin API, instead of loopback; has no password.
+    ///
+    /// The admin API has no password and returns every key: any client that can reach this address controls the
+    /// emulator.
     #[arg(long, value_name = "ADDRESS", env = "HUBWARD_ADMIN_ADDRESS")]
     admin_address: Option<IpAddr>,
-    /// A name that the admin listener answers to, besides localhost and its addresses; may be repeated,
-    /// or several with commas.
+    /// Additional host name of the admin API.
+    ///
+    /// The admin API always accepts localhost and its addresses. Repeat the option for several names, or separate
+    /// them by commas.
     #[arg(long, value_name = "NAME", env = "HUBWARD_ALLOW_HOST", value_delimiter = ',')]
     allow_host: Vec<String>,
-    /// HTTPS and WebSocket on 443, where Microsoft's SDKs look for them. May need root.
+    /// Use port 443 for HTTPS and WebSocket, as Microsoft's SDKs do; may need root.
     #[arg(long, conflicts_with = "https_port", env = "HUBWARD_STANDARD_PORTS", value_parser = BoolishValueParser::new())]
     standard_ports: bool,
-    /// Host name of a hub; may be repeated, or several with commas [default: localhost]
+    /// Host name of a hub; repeat or separate by commas [default: localhost]
     #[arg(long, value_name = "NAME", env = "HUBWARD_HUBS", value_delimiter = ',')]
     hub: Vec<String>,
-    /// One more name that certificates are made for; may be repeated, or several with commas.
+    /// Additional name for certificates; repeat or separate by commas.
     #[arg(long, value_name = "NAME", env = "HUBWARD_NAMES", value_delimiter = ',')]
     name: Vec<String>,
-    /// The id scope of the DPS instance.
+    /// ID scope of the DPS instance.
     #[arg(long, value_name = "SCOPE", env = "HUBWARD_ID_SCOPE")]
     id_scope: Option<String>,
-    /// Listen on this address instead of loopback; may be repeated, or several with commas. Anybody
-    /// who reaches it can use it.
+    /// Listen on this address instead of loopback; repeat or separate by commas.
+    ///
+    /// Any client that can reach this address can use the emulator.
     #[arg(long, value_name = "ADDRESS", env = "HUBWARD_BIND", value_delimiter = ',')]
     bind: Vec<IpAddr>,
-    /// What DPS asks devices to wait between questions.
+    /// Retry-After that DPS sends to devices.
     #[arg(long, value_name = "DURATION", value_parser = crate::duration::parse, env = "HUBWARD_RETRY_AFTER")]
     retry_after: Option<Duration>,
 }
@@ -81,7 +87,7 @@ pub(super) async fn run(args: &StartArgs, output: &Output) -> Result<ExitCode, F
     let operator = operator(&emulator);
     emulator.settled().await.map_err(|error| Failure::local_with_causes(&error))?;
     let ready = serde_json::to_value(emulator.ready()).map_err(|error| Failure::local(error.to_string()))?;
-    let note = kept.map(|it| Note::write(&it, &ready, &variables, &operator)).transpose()?;
+    let ready_file = kept.map(|it| ReadyFile::write(&it, &ready, &variables, &operator)).transpose()?;
     if output.is_text() {
         let open = args.admin_address.is_some_and(|it| !it.is_loopback());
         output.line(&introduction(&emulator, &variables, &operator, open)).await;
@@ -91,14 +97,17 @@ pub(super) async fn run(args: &StartArgs, output: &Output) -> Result<ExitCode, F
     }
     let lost = tokio::select! {
         () = stop.heard() => None,
-        // Nothing is acknowledged any more.
+        // The emulator acknowledges nothing any more.
         lost = emulator.failed() => Some(lost),
     };
-    drop(note);
+    drop(ready_file);
     emulator.shutdown().await;
     match lost {
         None => Ok(ExitCode::Ok),
-        Some(lost) => Err(Failure::local_with_causes(&lost).hint("is the disk full, or the data directory gone?")),
+        Some(lost) => {
+            Err(Failure::local_with_causes(&lost)
+                .hint("check whether the disk is full or the data directory was removed"))
+        }
     }
 }
 
@@ -159,14 +168,14 @@ fn builder(args: &StartArgs, data_dir: Option<&Path>, seed: Option<&Seed>) -> Bu
     builder
 }
 
-/// The settings of a device that works at once: of the well-known group, or the seed's first, or one
-/// that is made for the purpose.
+/// The settings of a device that can register: the seed's first enrollment, a device of the only group, or a newly
+/// enrolled device.
 fn device(emulator: &Emulator, dev_keys: bool, seed: Option<&Seed>) -> Result<Vec<(String, String)>, Failure> {
     let seeded = seed.and_then(|it| it.enrollments.first()).map(|it| it.registration_id.as_str());
     let has_group = dev_keys || seed.is_some_and(|it| it.enrollment_groups.len() == 1);
     let known = match seeded {
         Some(id) => emulator.vars(id).ok(),
-        // More groups than one may be there from an earlier run.
+        // The state of an earlier run may contain further groups; then `vars` fails.
         None if has_group => emulator.vars(DEVICE).ok(),
         None => None,
     };
@@ -176,10 +185,10 @@ fn device(emulator: &Emulator, dev_keys: bool, seed: Option<&Seed>) -> Result<Ve
 
 const DEVICE: &str = "dev-1";
 
-/// Beside an admin address that others may reach.
-const OPEN: &str = "\n  Whoever reaches that address owns this emulator: it asks for no password.";
+/// Printed after an admin address that is not on loopback.
+const OPEN: &str = "\n  Any client that can reach this address controls the emulator: it has no password.";
 
-/// The logins of the service's side.
+/// The logins for operators.
 fn operator(emulator: &Emulator) -> Vec<(String, String)> {
     let ready = emulator.ready();
     let hub = ready.hubs.first().and_then(|it| emulator.hub_connection_string(it));

@@ -1,4 +1,4 @@
-//! `hubward emulator status|export|import|reset`: of an emulator that runs, and of one that does not.
+//! `hubward emulator status|export|import|reset`, for a running emulator or for a data directory.
 
 use std::path::{Path, PathBuf};
 
@@ -8,7 +8,7 @@ use hubward_service::{AdminPort, Method, RawValue, ServiceError};
 use serde_json::{Value, json};
 
 use super::data_dir::data_dir;
-use super::note::{Running, write_private};
+use super::ready_file::{Running, write_private};
 use crate::admin::{AdminArgs, absent};
 use crate::cloud;
 use crate::confirm::confirm;
@@ -24,7 +24,7 @@ pub(super) struct StatusArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct ExportArgs {
-    /// Write it to this file, which only this user can read, instead of standard output.
+    /// File for the export, readable by you only [default: standard output]
     #[arg(long, short, value_name = "FILE")]
     file: Option<PathBuf>,
     #[command(flatten)]
@@ -33,7 +33,7 @@ pub(super) struct ExportArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct ImportArgs {
-    /// What `export` wrote, or a seed, of at most 64 MiB; `-` is standard input.
+    /// Export or seed of at most 64 MiB; `-` is standard input.
     #[arg(value_name = "FILE")]
     file: PathBuf,
     #[command(flatten)]
@@ -42,78 +42,80 @@ pub(super) struct ImportArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct ResetArgs {
-    /// Do not ask.
+    /// Do not ask for confirmation.
     #[arg(long, short)]
     yes: bool,
     #[command(flatten)]
     at: StateArgs,
 }
 
-/// Whose state it is.
+/// Options that select the state: a running emulator or a data directory.
 #[derive(Debug, Args)]
 struct StateArgs {
     #[command(flatten)]
     admin: AdminArgs,
-    /// If no emulator runs: a hub it is started with; may be repeated, or several with commas [default:
-    /// localhost]
+    /// Hub of the data directory, if no emulator runs [default: localhost]
+    ///
+    /// Repeat the option for several hubs, or separate them by commas.
     #[arg(long, value_name = "NAME", env = "HUBWARD_HUBS", value_delimiter = ',')]
     hub: Vec<String>,
 }
 
-/// An emulator that runs, or a data directory that nobody uses.
-enum Place {
+/// A running emulator with its URL, or an emulator started for this command on an unused data directory.
+enum StateSource {
     Running(AdminPort, String),
-    Resting(Emulator, PathBuf),
+    DataDir(Emulator, PathBuf),
 }
 
 impl StateArgs {
-    /// The emulator that was named, or the one of the data directory; the directory itself if nobody
-    /// uses it.
-    async fn place(&self) -> Result<Place, Failure> {
+    /// The emulator that the user named, or the one that runs with the data directory; otherwise the data
+    /// directory itself.
+    async fn source(&self) -> Result<StateSource, Failure> {
         if let Some((port, url)) = self.admin.named()? {
-            return Ok(Place::Running(port, url));
+            return Ok(StateSource::Running(port, url));
         }
         let folder = data_dir(self.admin.data_dir.as_deref())?;
         if let Some(running) = Running::with(&folder) {
             let port = AdminArgs::at(&running.admin)?;
-            if is_of(&port, &folder).await {
-                return Ok(Place::Running(port, running.admin));
+            if uses_data_dir(&port, &folder).await {
+                return Ok(StateSource::Running(port, running.admin));
             }
         }
         if !folder.join("state.redb").exists() {
-            let message = format!("no emulator runs with the data directory {}, and none has", folder.display());
+            let message =
+                format!("the data directory {} contains no state, and no emulator runs with it", folder.display());
             return Err(Failure::local(message).hint(
-                "start one: hubward emulator; name the admin port of a running one: --admin URL; or its data \
-                 directory: --data-dir DIR",
+                "start an emulator: hubward emulator; or name the admin port of a running one: --admin URL; or name \
+                 another data directory: --data-dir DIR",
             ));
         }
         let mut builder = Emulator::builder().data_dir(&folder);
         if !self.hub.is_empty() {
             builder = builder.hubs(&self.hub);
         }
-        // It listens, on free ports of loopback, for as long as this takes.
+        // The emulator listens on free ports of loopback while the command runs.
         let emulator = builder.start().await.map_err(cloud::not_started)?;
-        Ok(Place::Resting(emulator, folder))
+        Ok(StateSource::DataDir(emulator, folder))
     }
 }
 
-/// Whether the emulator at this port is that of the data directory: the note of one that was killed may
-/// name a port that another one has by now.
-async fn is_of(port: &AdminPort, folder: &Path) -> bool {
+/// Whether the emulator at this port uses this data directory. If an emulator was killed, its `ready.json` may name
+/// a port that another emulator uses by now.
+async fn uses_data_dir(port: &AdminPort, folder: &Path) -> bool {
     let status = port.call::<Value>(Method::GET, "/api/status").await.unwrap_or_default();
     let same = |file: &str| Some(Path::new(file).canonicalize().ok()? == folder.join("ca.pem").canonicalize().ok()?);
     status.pointer("/emulator/caFile").and_then(Value::as_str).and_then(same).unwrap_or_default()
 }
 
 pub(super) async fn status(args: &StatusArgs, output: &Output) -> Result<ExitCode, Failure> {
-    let body: Box<RawValue> = args.at.port()?.call(Method::GET, "/api/status").await.map_err(unreached)?;
+    let body: Box<RawValue> = args.at.port()?.call(Method::GET, "/api/status").await.map_err(failed_call)?;
     let status: Value = serde_json::from_str(body.get()).unwrap_or_default();
     let hubs = status["hubs"].as_array().cloned().unwrap_or_default();
     let answer = Answer::with_rows(body.get(), &hubs, HUBS).text(described(&status));
     Ok(output.answer(&answer).await)
 }
 
-/// Their order is a documented interface: see docs/cli.md.
+/// The order of the columns is a documented interface: see docs/cli.md.
 const HUBS: &[Column] = &[
     ("Hub", "/hub"),
     ("Devices", "/devices"),
@@ -155,7 +157,7 @@ fn described(status: &Value) -> String {
     }
     let ahead = status["clockAheadSeconds"].as_u64().unwrap_or_default();
     if ahead > 0 {
-        lines.push(format!("  its clock is {ahead} s ahead"));
+        lines.push(format!("  clock                 {ahead} s ahead"));
     }
     if let Some(faults) = status["faults"].as_u64().filter(|it| *it > 0) {
         lines.push(format!("  {} to come", many(Some(&faults.into()), "scripted fault")));
@@ -170,18 +172,18 @@ fn many(count: Option<&Value>, thing: &str) -> String {
 }
 
 pub(super) async fn export(args: &ExportArgs, output: &Output) -> Result<ExitCode, Failure> {
-    let state = match args.at.place().await? {
-        Place::Running(port, _) => {
-            let body: Box<RawValue> = port.call(Method::GET, "/api/export").await.map_err(unreached)?;
+    let state = match args.at.source().await? {
+        StateSource::Running(port, _) => {
+            let body: Box<RawValue> = port.call(Method::GET, "/api/export").await.map_err(failed_call)?;
             serde_json::from_str(body.get()).map_err(|error| Failure::local(error.to_string()))?
         }
-        Place::Resting(emulator, _) => {
+        StateSource::DataDir(emulator, _) => {
             let state = json!(emulator.export());
             emulator.shutdown().await;
             state
         }
     };
-    // To be read and kept under version control by people, too.
+    // Indented, so that users can read it and keep it under version control.
     let text = format!("{state:#}\n");
     match &args.file {
         None if output.is_text() => output.exact(text.trim_end().to_owned()).await,
@@ -198,14 +200,14 @@ pub(super) async fn export(args: &ExportArgs, output: &Output) -> Result<ExitCod
 pub(super) async fn import(args: &ImportArgs, output: &Output) -> Result<ExitCode, Failure> {
     let text = crate::input::state_text("the export", &args.file)?;
     let seed = Seed::from_json(&text).map_err(|error| Failure::usage(format!("{}: {error}", args.file.display())))?;
-    let report = match args.at.place().await? {
-        Place::Running(port, _) => {
+    let report = match args.at.source().await? {
+        StateSource::Running(port, _) => {
             let call = port.call::<Box<RawValue>>(Method::POST, "/api/import").json(&seed);
-            call.await.map_err(unreached)?.get().to_owned()
+            call.await.map_err(failed_call)?.get().to_owned()
         }
-        Place::Resting(emulator, _) => {
+        StateSource::DataDir(emulator, _) => {
             let report = emulator.import(&seed).map_err(|error| Failure::of_arguments(&error))?;
-            kept(emulator).await?;
+            end_settled(emulator).await?;
             json!(report).to_string()
         }
     };
@@ -215,25 +217,25 @@ pub(super) async fn import(args: &ImportArgs, output: &Output) -> Result<ExitCod
     Ok(output.answer(&Answer::with_rows(report, std::slice::from_ref(&counts), REPORT).text(text)).await)
 }
 
-/// Their order is a documented interface: see docs/cli.md.
+/// The order of the columns is a documented interface: see docs/cli.md.
 const REPORT: &[Column] = &[("Created", "/created"), ("Updated", "/updated"), ("Unchanged", "/unchanged")];
 
 pub(super) async fn reset(args: &ResetArgs, output: &Output) -> Result<ExitCode, Failure> {
-    let place = args.at.place().await?;
-    let of = match &place {
-        Place::Running(_, url) => format!("the emulator at {url}"),
-        Place::Resting(_, folder) => format!("the data directory {}", folder.display()),
+    let source = args.at.source().await?;
+    let of = match &source {
+        StateSource::Running(_, url) => format!("the emulator at {url}"),
+        StateSource::DataDir(_, folder) => format!("the data directory {}", folder.display()),
     };
-    let question = format!("This forgets all enrollments, devices, twins, messages and telemetry of {of}. Go on?");
+    let question = format!("This deletes all enrollments, devices, twins, messages and telemetry of {of}. Continue?");
     confirm(&question, args.yes)?;
-    match place {
-        Place::Running(port, _) => {
-            let done = port.call::<Box<RawValue>>(Method::POST, "/api/reset").await.map_err(unreached)?;
+    match source {
+        StateSource::Running(port, _) => {
+            let done = port.call::<Box<RawValue>>(Method::POST, "/api/reset").await.map_err(failed_call)?;
             drop(done);
         }
-        Place::Resting(emulator, _) => {
+        StateSource::DataDir(emulator, _) => {
             emulator.reset().map_err(|error| Failure::local_with_causes(&error))?;
-            kept(emulator).await?;
+            end_settled(emulator).await?;
         }
     }
     if output.is_text() {
@@ -244,13 +246,13 @@ pub(super) async fn reset(args: &ResetArgs, output: &Output) -> Result<ExitCode,
     Ok(ExitCode::Ok)
 }
 
-/// Ends an emulator whose state has changed, once all of it is on disk.
-async fn kept(emulator: Emulator) -> Result<(), Failure> {
+/// Ends the emulator once its changed state is on disk.
+async fn end_settled(emulator: Emulator) -> Result<(), Failure> {
     let settled = emulator.settled().await;
     emulator.shutdown().await;
     settled.map_err(|error| Failure::local_with_causes(&error))
 }
 
-fn unreached(error: ServiceError) -> Failure {
+fn failed_call(error: ServiceError) -> Failure {
     absent(error.into())
 }

@@ -1,4 +1,4 @@
-//! `hubward hub c2d-message send`: to an emulator by its admin port, to a hub in Azure over HTTP.
+//! `hubward hub c2d-message send`: over the admin port of an emulator, or over HTTP to a hub in Azure.
 
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
@@ -26,73 +26,74 @@ pub(super) enum C2dMessageCommand {
   hubward hub c2d-message send -d dev-1 --data reboot --emulator
   hubward hub c2d-message send -d dev-1 --data-file-path order.json --ct application/json -p 'kind=order;urgent=1'
 
-To a hub in Azure the message goes over HTTP, as Azure IoT Explorer sends it (preview: no specification of the
-service has this request). Names of properties are in lower case there. `az iot device c2d-message send` uses AMQP.")]
+To a hub in Azure, this command sends the message over HTTP, as Azure IoT Explorer does (preview: no specification of
+the service has this request). HTTP headers carry the names of properties, so they become lower case.
+`az iot device c2d-message send` uses AMQP.")]
     Send(Box<SendArgs>),
 }
 
-/// What is told to the sender.
+/// Feedback for the sender.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Ack {
-    /// Nothing.
+    /// No feedback.
     None,
-    /// That the device has completed it.
+    /// Feedback if the device completes the message.
     Positive,
-    /// That it has not.
+    /// Feedback if it does not.
     Negative,
-    /// Either.
+    /// Feedback in both cases.
     Full,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct SendArgs {
-    /// The device.
+    /// Device ID.
     #[arg(long, short, value_name = "ID")]
     device_id: String,
-    /// A module of it, with --input-name.
+    /// Module ID of a module of the device; needs --input-name.
     #[arg(long, short, value_name = "ID", requires = "input_name")]
     module_id: Option<String>,
-    /// The input of the module.
+    /// Name of the module's input.
     #[arg(long, value_name = "NAME", requires = "module_id")]
     input_name: Option<String>,
-    /// The body, as text.
+    /// Body of the message, as text.
     #[arg(long, visible_alias = "da", value_name = "TEXT", conflicts_with = "data_file_path")]
     data: Option<String>,
-    /// A file with the body; `-` is standard input.
+    /// File with the body; `-` is standard input.
     #[arg(long, visible_alias = "dfp", value_name = "FILE")]
     data_file_path: Option<PathBuf>,
     /// Application properties, as `name=value;name=value`. May be repeated.
     #[arg(long, visible_alias = "props", short, value_name = "NAME=VALUE")]
     properties: Vec<String>,
-    /// What the sender is told of it.
+    /// Feedback for the sender.
     #[arg(long, value_name = "WHAT", ignore_case = true)]
     ack: Option<Ack>,
-    /// Its id [default: a random one]
+    /// Message ID [default: a random UUID]
     #[arg(long, visible_alias = "mid", value_name = "ID")]
     message_id: Option<String>,
-    /// Which message it belongs to.
+    /// Correlation ID property of the message.
     #[arg(long, visible_alias = "cid", value_name = "ID")]
     correlation_id: Option<String>,
-    /// Whose it is.
+    /// User ID property of the message.
     #[arg(long, visible_alias = "uid", value_name = "ID")]
     user_id: Option<String>,
-    /// What the body is.
+    /// Content type property, such as application/json.
     #[arg(long, visible_alias = "ct", value_name = "TYPE")]
     content_type: Option<String>,
-    /// How the body is encoded.
+    /// Content encoding property, such as utf-8.
     #[arg(long, visible_alias = "ce", value_name = "ENCODING")]
     content_encoding: Option<String>,
-    /// When it expires: milliseconds since 1970, as az has it, or ISO 8601.
+    /// Expiry time: milliseconds since 1970 (as in az) or ISO 8601.
     #[arg(long, visible_alias = "expiry", value_name = "WHEN", conflicts_with = "ttl")]
     expiry_time_utc: Option<String>,
-    /// How long it is good.
+    /// Time to live of the message.
     #[arg(long, value_name = "DURATION", value_parser = crate::duration::parse)]
     ttl: Option<Duration>,
 }
 
 pub(super) async fn run(args: &SendArgs, login: &LoginArgs, output: &Output) -> Result<ExitCode, Failure> {
     let message_id = args.message_id.clone().unwrap_or_else(input::unique_id);
-    // Once: it may be standard input.
+    // Read the body once: it may be standard input.
     let bytes = args.bytes()?;
     let reached = login.reach_hub().await?;
     let Some(admin) = reached.admin(login).await? else {
@@ -111,9 +112,9 @@ pub(super) async fn run(args: &SendArgs, login: &LoginArgs, output: &Output) -> 
 
 const COLUMNS: &[Column] = &[("Message", "/messageId")];
 
-/// The real service, and something that it does over AMQP only.
+/// The error for a command that the real service offers over AMQP only.
 pub(super) fn refused<S>(reached: &Reached<S>, command: &str) -> Failure {
-    let message = format!("{} does this over AMQP only, which hubward does not speak", reached.host);
+    let message = format!("{} offers this over AMQP only, which hubward does not support", reached.host);
     Failure::unsupported(message).hint(format!("{command}; with the emulator: --emulator"))
 }
 
@@ -126,7 +127,7 @@ impl SendArgs {
         }
     }
 
-    /// Says which message waits now.
+    /// Prints the id of the sent message.
     async fn tell(&self, sent: &str, output: &Output) -> Result<ExitCode, Failure> {
         let id: Value = serde_json::from_str(sent).unwrap_or_default();
         let text = format!("message {} waits for {}", id["messageId"].as_str().unwrap_or("-"), self.device_id);
@@ -142,20 +143,22 @@ impl SendArgs {
     ) -> Result<(), Failure> {
         let host = &reached.host;
         if self.module_id.is_some() {
-            let message = format!("{host} takes messages for inputs of modules from other modules only");
+            let message = format!("{host} accepts messages for inputs of modules only from other modules");
             return Err(Failure::unsupported(message).hint("with the emulator: --emulator"));
         }
-        tracing::warn!("preview: the message goes over HTTP, by a request that no specification of the service has");
+        tracing::warn!(
+            "preview: this sends the message over HTTP, with a request that no specification of the service has"
+        );
         let message = self.message(message_id, bytes)?;
         reached.service.send_message(&self.device_id, &message).await.map_err(|error| {
-            // What a hub says that does not know the request; one that lacks the device names its code.
+            // The answer of a hub without this request. If only the device is missing, the hub sends a code.
             let unknown = error.refused().is_some_and(|it| matches!(it.status, 404 | 405 | 501) && it.code.is_none());
             let failure = Failure::from(error);
             if unknown { failure.hint(self.az_command(host)) } else { failure }
         })
     }
 
-    /// The message as it goes over HTTP.
+    /// The message in the form that goes over HTTP.
     fn message(&self, message_id: &str, bytes: Vec<u8>) -> Result<CloudMessage, Failure> {
         let mut message = CloudMessage::new(bytes).message_id(message_id);
         for (name, value) in properties(&self.properties)? {
@@ -174,7 +177,7 @@ impl SendArgs {
         Ok(message)
     }
 
-    /// The message as the admin port takes it.
+    /// The message in the form of the admin port.
     fn body(&self, message_id: &str, bytes: &[u8]) -> Result<Value, Failure> {
         let mut message = Map::new();
         message.insert("messageId".into(), json!(message_id));
@@ -206,7 +209,7 @@ impl SendArgs {
         Ok(message.into())
     }
 
-    /// The same with az, as far as az has it.
+    /// The equivalent `az` command, with the options that `az` has.
     fn az_command(&self, host: &str) -> String {
         let name = host.split('.').next().unwrap_or(host);
         let mut words = vec!["az iot device c2d-message send".to_owned(), format!("--hub-name {}", quoted(name))];
@@ -254,18 +257,18 @@ impl Ack {
     }
 }
 
-/// `name=value;name=value`, as az has it.
+/// Parses `name=value;name=value`, as in `az`.
 fn properties(texts: &[String]) -> Result<Map<String, Value>, Failure> {
     let pairs = texts.iter().flat_map(|it| it.split(';')).map(str::trim).filter(|it| !it.is_empty());
     pairs
         .map(|pair| match pair.split_once('=') {
             Some((name, value)) if !name.trim().is_empty() => Ok((name.trim().to_owned(), json!(value))),
-            _ => Err(Failure::usage(format!("--properties {pair}: write NAME=VALUE, and `;` between several"))),
+            _ => Err(Failure::usage(format!("--properties {pair}: write NAME=VALUE, separated by `;`"))),
         })
         .collect()
 }
 
-/// Milliseconds since 1970 as ISO 8601; another text as it is.
+/// Converts milliseconds since 1970 to ISO 8601; returns any other text unchanged.
 fn moment(text: &str) -> String {
     match text.parse::<u64>() {
         Ok(milliseconds) => iso(milliseconds),
@@ -273,14 +276,13 @@ fn moment(text: &str) -> String {
     }
 }
 
-/// The moment after a time, as ISO 8601.
+/// The time after this duration, as ISO 8601.
 fn from_now(time: Duration) -> String {
     let now = crate::commands::sas::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     iso(u64::try_from(now.saturating_add(time).as_millis()).unwrap_or(u64::MAX))
 }
 
-/// The date by the days since 1970, as the civil calendar counts: years that begin in March, in eras of
-/// 400 of them.
+/// Calculates the date from the days since 1970: with years that begin in March, in eras of 400 years.
 fn iso(milliseconds: u64) -> String {
     let (days, rest) = (milliseconds / 86_400_000 + 719_468, milliseconds % 86_400_000);
     let (era, day) = (days / 146_097, days % 146_097);
@@ -312,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn properties_are_pairs() {
+    fn properties_are_pairs_of_name_and_value() {
         let read = properties(&["a=1;b=x=y;".into(), " c = ".into()]).expect("pairs");
         assert_eq!(Value::from(read), json!({"a": "1", "b": "x=y", "c": ""}));
         assert!(properties(&["a".into()]).is_err() && properties(&["=1".into()]).is_err());

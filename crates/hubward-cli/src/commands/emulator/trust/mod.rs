@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use self::recipes::Recipe;
 use super::data_dir::data_dir;
-use super::note::Running;
+use super::ready_file::Running;
 use crate::admin::{AdminArgs, absent};
 use crate::confirm::confirm;
 use crate::exit_code::ExitCode;

@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 use crate::failure::Failure;
 
 /// The emulator writes the file once all its ports are open. Dropping the value removes the file.
-pub(super) struct Note(PathBuf);
+pub(super) struct ReadyFile(PathBuf);
 
-impl Note {
+impl ReadyFile {
     /// Writes the file into the data directory.
     pub(super) fn write(
         data_dir: &Path,
@@ -20,14 +20,14 @@ impl Note {
         operator: &Variables,
     ) -> Result<Self, Failure> {
         let path = data_dir.join(FILE);
-        let note = json!({ "ready": ready, "variables": variables, "operator": operator });
-        hubward_emulator::replace_file(&path, note.to_string().as_bytes())
+        let file = json!({ "ready": ready, "variables": variables, "operator": operator });
+        hubward_emulator::replace_file(&path, file.to_string().as_bytes())
             .map_err(|error| Failure::local(format!("{} cannot be written: {error}", path.display())))?;
         Ok(Self(path))
     }
 }
 
-impl Drop for Note {
+impl Drop for ReadyFile {
     fn drop(&mut self) {
         // The user may have removed the file already.
         let _ = std::fs::remove_file(&self.0);
@@ -49,10 +49,10 @@ impl Running {
     /// behind, so this also checks that the admin port accepts connections.
     pub(crate) fn with(data_dir: &Path) -> Option<Self> {
         let text = std::fs::read(data_dir.join(FILE)).ok()?;
-        let mut note: Value = serde_json::from_slice(&text).ok()?;
-        let admin = note["ready"]["admin"].as_str().filter(|it| answers(it))?.to_owned();
-        let variables = serde_json::from_value(note["variables"].take()).ok()?;
-        let operator = serde_json::from_value(note["operator"].take()).unwrap_or_default();
+        let mut file: Value = serde_json::from_slice(&text).ok()?;
+        let admin = file["ready"]["admin"].as_str().filter(|it| answers(it))?.to_owned();
+        let variables = serde_json::from_value(file["variables"].take()).ok()?;
+        let operator = serde_json::from_value(file["operator"].take()).unwrap_or_default();
         Some(Self { variables, operator, admin })
     }
 }
@@ -105,7 +105,7 @@ mod tests {
         }
     }
 
-    /// What stands in the folder, by name.
+    /// The names of the files in the folder.
     fn names(folder: &Path) -> Vec<std::ffi::OsString> {
         let files = std::fs::read_dir(folder).expect("a folder");
         let mut names: Vec<_> = files.map(|it| it.expect("a file").file_name()).collect();
@@ -125,12 +125,12 @@ mod tests {
             let error = write_private(&folder.path().join(name), b"a key").expect_err("a link");
             assert!(error.to_string().contains("symbolic link"), "{error}");
         }
-        // The note is the program's own: it takes the place of the link.
-        let note = Note::write(folder.path(), &json!({}), &[], &[]).expect("written");
+        // The program owns this file, so it replaces the link.
+        let file = ReadyFile::write(folder.path(), &json!({}), &[], &[]).expect("written");
         assert!(!folder.path().join(FILE).is_symlink());
         assert_eq!(std::fs::read_to_string(&victim).expect("there"), "precious");
         assert!(!folder.path().join("nothing").exists());
-        drop(note);
+        drop(file);
         assert_eq!(names(folder.path()), ["dangling.json", "export.json", "victim"]);
     }
 
