@@ -1,4 +1,4 @@
-//! Bodies of requests: a bounded size, a bounded time.
+//! Reads bodies of requests within a size and a time limit.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use super::Cut;
 
-/// The body is larger than it may be.
+/// The body is larger than the limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct TooLarge;
 
@@ -18,8 +18,8 @@ pub(crate) async fn read(body: Incoming, most: usize) -> Result<Result<Bytes, To
     in_time(take(body, most, true)).await
 }
 
-/// Takes a whole body and keeps nothing of it: the answer is a refusal already, which a client that is
-/// still sending might not read.
+/// Reads a whole body and discards it. For requests that are refused anyway: a client that is still sending might
+/// not read the response.
 pub(crate) async fn discard(body: Incoming, most: usize) -> Result<Result<(), TooLarge>, Cut> {
     Ok(in_time(take(body, most, false)).await?.map(|_nothing| ()))
 }
@@ -27,12 +27,12 @@ pub(crate) async fn discard(body: Incoming, most: usize) -> Result<Result<(), To
 async fn in_time<T>(taken: impl Future<Output = Result<T, hyper::Error>>) -> Result<T, Cut> {
     match timeout(LONGEST, taken).await {
         Ok(Ok(taken)) => Ok(taken),
-        // The client left in the middle, or takes for ever.
+        // The client closed the connection, or is too slow.
         Ok(Err(_)) | Err(_) => Err(Cut),
     }
 }
 
-/// What is too large is taken as well, up to a bound, so that its sender gets to read why it is refused.
+/// Reads a body. A body that is too large is read too, up to a second limit, so that the client can read the response.
 async fn take(mut body: Incoming, most: usize, keep: bool) -> Result<Result<Bytes, TooLarge>, hyper::Error> {
     let most_taken = most.saturating_add(TAKEN_BEYOND);
     if body.size_hint().lower() > most_taken as u64 {
@@ -55,8 +55,8 @@ async fn take(mut body: Incoming, most: usize, keep: bool) -> Result<Result<Byte
     Ok(if length > most { Err(TooLarge) } else { Ok(kept.freeze()) })
 }
 
-/// How long a client may take to send a body.
+/// Time limit for a body.
 const LONGEST: Duration = Duration::from_secs(30);
 
-/// How much is read of a body beyond what it may have.
+/// Number of bytes beyond the size limit that are read and discarded.
 const TAKEN_BEYOND: usize = 4 * 1024 * 1024;

@@ -85,13 +85,13 @@ async fn those_that_make_no_sense_are_refused_in_words() {
         (json!({"point": "MqttAccept", "fault": cut, "device": "d1"}), "at MqttAccept nobody knows which device comes"),
         (json!({"point": "DpsPoll", "fault": cut, "times": 0}), "a fault happens at least once"),
         (json!({"point": "DpsPoll", "fault": cut, "probability": 2}), "a fault happens at least once"),
-        (json!({"point": "DpsPoll", "fault": cut, "seed": 2}), "A seed is for a probability"),
-        (json!({"point": "DpsPol", "fault": cut}), "The body does not fit: unknown variant `DpsPol`"),
-        (json!({"point": "DpsPoll", "fault": {"kind": "Cat"}}), "The body does not fit: unknown variant `Cat`"),
-        (json!({"point": "DpsPoll", "fault": {"kind": "Status", "status": 7}}), "status is 200 to 599."),
-        (json!({"point": "DpsPoll", "fault": cut, "times": "never"}), "The body does not fit"),
-        (json!({"point": "DpsPoll", "fault": cut, "colour": "red"}), "The body does not fit: unknown field `colour`"),
-        (json!({"point": "DpsPoll"}), "The body does not fit: missing field `fault`"),
+        (json!({"point": "DpsPoll", "fault": cut, "seed": 2}), "A seed needs a probability"),
+        (json!({"point": "DpsPol", "fault": cut}), "The body is not valid: unknown variant `DpsPol`"),
+        (json!({"point": "DpsPoll", "fault": {"kind": "Cat"}}), "The body is not valid: unknown variant `Cat`"),
+        (json!({"point": "DpsPoll", "fault": {"kind": "Status", "status": 7}}), "status must be 200 to 599."),
+        (json!({"point": "DpsPoll", "fault": cut, "times": "never"}), "The body is not valid"),
+        (json!({"point": "DpsPoll", "fault": cut, "colour": "red"}), "The body is not valid: unknown field `colour`"),
+        (json!({"point": "DpsPoll"}), "The body is not valid: missing field `fault`"),
     ] {
         let refused = ask(&emulator, "POST /api/faults", &script).await;
         let text = refused.json()["message"].as_str().expect("a sentence").to_owned();
