@@ -1,23 +1,22 @@
-//! What goes out to a device later than at once: acknowledgements that are held, and publishes that
-//! a test delays.
+//! Packets to a device that a scripted fault delays: acknowledgements and publishes.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use tokio::time::{Duration, Instant};
 
-/// Why something is published.
+/// The reason for a publish.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// It answers a question about the twin.
+    /// The response to a twin request.
     Answer,
-    /// It tells of desired properties.
+    /// A change of desired properties.
     Notice,
-    /// It calls a method.
+    /// A call of a direct method.
     Call,
 }
 
-/// A publish before its quality of service is looked at.
+/// A publish whose quality of service has not been decided yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Draft {
     pub(super) kind: Kind,
@@ -25,20 +24,20 @@ pub(super) struct Draft {
     pub(super) body: Bytes,
 }
 
-/// What waits for its time.
+/// The delayed packets of a connection.
 #[derive(Debug, Default)]
 pub(super) struct Later {
-    /// In the order in which they go out, whatever their times.
+    /// In the order of sending. An earlier one delays those after it, even if they are due before it.
     pubacks: VecDeque<(Instant, u16)>,
     drafts: BTreeMap<(Instant, u64), Draft>,
     count: u64,
 }
 
 impl Later {
-    /// Holds an acknowledgement; it also waits for those that are held already, since
-    /// acknowledgements go out in order.
+    /// Holds an acknowledgement for `time`, and until the acknowledgements that are held already have been sent:
+    /// acknowledgements keep their order.
     ///
-    /// Gives it back if there is nothing to wait for, or too much waits.
+    /// Returns the packet id as an error if the acknowledgement can be sent at once, or too many are held.
     ///
     /// Source: MQTT 3.1.1, section 4.6 (4.6.0-2).
     pub(super) fn hold(&mut self, packet_id: u16, time: Option<Duration>) -> Result<(), u16> {
@@ -49,7 +48,7 @@ impl Later {
         Ok(())
     }
 
-    /// Delays a publish. One that is too many is lost, as on a bad line.
+    /// Delays a publish. If too many are delayed, the publish is dropped, as on a bad network.
     pub(super) fn delay(&mut self, draft: Draft, time: Duration) {
         if self.drafts.len() < DRAFTS {
             self.count += 1;
@@ -57,7 +56,7 @@ impl Later {
         }
     }
 
-    /// When the next is due.
+    /// When the next packet is due.
     pub(super) fn due(&self) -> Option<Instant> {
         let draft = self.drafts.keys().next().map(|(due, _)| *due);
         self.pubacks.front().map(|(due, _)| *due).into_iter().chain(draft).min()
@@ -76,18 +75,18 @@ impl Later {
     }
 }
 
-/// Any time may be asked for; a year is as good as for ever.
+/// The instant after `time`. Times longer than a year count as a year.
 fn due_in(time: Duration) -> Instant {
     Instant::now() + time.min(LONGEST)
 }
 
-/// Longer than any connection lasts; keeps sums in range.
+/// Longer than any connection lasts, and short enough that an `Instant` cannot overflow.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// Acknowledgements that are held; a client has no more packet ids.
+/// Maximum number of held acknowledgements: a client has no more packet ids.
 const PUBACKS: usize = 65_535;
 
-/// Publishes that are delayed.
+/// Maximum number of delayed publishes.
 const DRAFTS: usize = 1000;
 
 #[cfg(test)]
@@ -113,7 +112,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn any_time_may_be_asked_for() {
+    async fn the_longest_time_is_accepted() {
         let mut later = Later::default();
         assert_eq!(later.hold(1, Some(Duration::MAX)), Ok(()));
         later.delay(Draft { kind: Kind::Notice, topic: String::new(), body: Bytes::new() }, Duration::MAX);

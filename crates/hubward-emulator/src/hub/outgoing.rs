@@ -1,5 +1,4 @@
-//! How what a hub has for a device goes out: acknowledgements in order, publishes with the QoS that
-//! was granted.
+//! Sends packets to a device: acknowledgements in order, publishes with the granted QoS.
 
 use std::time::Duration;
 
@@ -11,7 +10,7 @@ use crate::mqtt::codec::{Outgoing, Publish};
 use crate::mqtt::{Closed, Connection};
 
 impl HubSession<'_> {
-    /// Acknowledges a publish of the client; after some time, if a test wants that.
+    /// Acknowledges a publish of the client. A scripted fault can delay this by `hold`.
     pub(super) fn acknowledge<S: AsyncRead + AsyncWrite + Unpin>(
         &mut self,
         connection: &mut Connection<S>,
@@ -25,7 +24,7 @@ impl HubSession<'_> {
         }
     }
 
-    /// Publishes something, if the client hears it.
+    /// Sends a publish if the client has subscribed to its kind.
     pub(super) fn send<S: AsyncRead + AsyncWrite + Unpin>(
         &mut self,
         connection: &mut Connection<S>,
@@ -33,7 +32,7 @@ impl HubSession<'_> {
     ) -> Result<(), Closed> {
         let device = &self.login.identity;
         let Some(qos) = self.qos(draft.kind) else {
-            tracing::info!(%device, topic = draft.topic, "nobody hears a publish: not subscribed");
+            tracing::info!(%device, topic = draft.topic, "a publish is not sent: the client has not subscribed");
             return Ok(());
         };
         let Draft { kind, topic, body } = draft;
@@ -60,7 +59,7 @@ impl HubSession<'_> {
         }
     }
 
-    /// Sends what has waited for its time.
+    /// Sends the delayed packets that are due.
     pub(super) async fn send_due<S: AsyncRead + AsyncWrite + Unpin>(
         &mut self,
         connection: &mut Connection<S>,
@@ -78,8 +77,8 @@ impl HubSession<'_> {
     }
 }
 
-/// How the filters begin with which a device listens to desired properties.
+/// Prefix of the filters for changes of desired properties.
 pub(crate) const NOTICES: &str = "$iothub/twin/PATCH/properties/desired/";
 
-/// How the filters begin with which a device listens to calls of methods.
+/// Prefix of the filters for calls of direct methods.
 pub(crate) const CALLS: &str = "$iothub/methods/POST/";
