@@ -16,7 +16,7 @@ async fn ask(emulator: &Emulator, line: &str, body: &Value) -> Reply {
     http(&mut stream, &request).await.expect("an answer")
 }
 
-/// Which of a hundred messages are acknowledged while this is scripted.
+/// Which of a hundred messages are acknowledged while `script` is active.
 async fn acknowledged(script: &Value) -> String {
     let emulator = Emulator::start().await.expect("started");
     let key = emulator.add_device("localhost", "d1").expect("a device");
@@ -32,7 +32,7 @@ async fn acknowledged(script: &Value) -> String {
 }
 
 #[tokio::test]
-async fn the_same_seed_brings_the_same_faults() {
+async fn the_same_seed_causes_the_same_faults() {
     let script = |seed: u64| {
         json!({
             "point": "HubPublish", "fault": {"kind": "HoldPuback"}, "times": "always", "device": "d1",
@@ -46,7 +46,7 @@ async fn the_same_seed_brings_the_same_faults() {
 }
 
 #[tokio::test]
-async fn are_scripted_listed_and_cleared() {
+async fn faults_are_scripted_listed_and_cleared() {
     let emulator = Emulator::start().await.expect("started");
     let delay = json!({"point": "DpsPoll", "fault": {"kind": "Delay", "millis": 5}, "times": 3, "device": "d1"});
     let scripted = ask(&emulator, "POST /api/faults", &delay).await;
@@ -64,8 +64,8 @@ async fn are_scripted_listed_and_cleared() {
     assert_eq!(publish["forOneDevice"], true);
     assert!(publish["faults"].as_array().expect("kinds").contains(&json!("HoldPuback")), "{publish}");
     assert_eq!(points.len(), 16);
-    let told = emulator.events().wait_for(|it| it.kind == EventKind::FaultScripted).await;
-    assert_eq!(told.message, "Delay(5ms) at DpsPoll, 3 times, for d1");
+    let event = emulator.events().wait_for(|it| it.kind == EventKind::FaultScripted).await;
+    assert_eq!(event.message, "Delay(5ms) at DpsPoll, 3 times, for d1");
 
     assert_eq!(ask(&emulator, "DELETE /api/faults/1", &Value::Null).await.status, 200);
     assert_eq!(ask(&emulator, "DELETE /api/faults/1", &Value::Null).await.status, 404);
@@ -74,7 +74,7 @@ async fn are_scripted_listed_and_cleared() {
 }
 
 #[tokio::test]
-async fn those_that_make_no_sense_are_refused_in_words() {
+async fn invalid_faults_are_refused_with_a_message() {
     let emulator = Emulator::start().await.expect("started");
     let cut = json!({"kind": "Cut"});
     for (script, message) in [
