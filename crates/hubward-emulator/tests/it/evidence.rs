@@ -214,7 +214,7 @@ async fn a_user_name_without_an_api_version_allows_telemetry_only() {
 }
 
 /// Azure/azure-iot-middleware-freertos 65 and 89: Microsoft engineers say that both services end the connection.
-/// This is an option, because no trace has been published.
+/// An option, since no trace is public.
 #[tokio::test]
 async fn a_refused_filter_can_be_set_to_end_the_connection() {
     for (close, refused) in [(false, Some(vec![0x90, 3, 0, 1, 0x80])), (true, None)] {
