@@ -37,7 +37,7 @@ impl Server {
         let mut connections = JoinSet::new();
         loop {
             // If the process runs out of file descriptors, evicting pending connections frees some.
-            let tcp = accept(&listener, &mut connections, || self.admission.evict(MANY)).await;
+            let tcp = accept(&listener, &mut connections, || self.admission.evict(EVICTED_AT_ONCE)).await;
             let connection = self.admission.admit().await;
             let (server, entry) = (self.clone(), Arc::clone(&connection.entry));
             connections.spawn(async move {
@@ -120,4 +120,4 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 const AFTER_ACCEPT_ERROR: Duration = Duration::from_millis(50);
 
 /// Number of connections that are evicted when no file descriptors are left.
-const MANY: usize = 16;
+const EVICTED_AT_ONCE: usize = 16;

@@ -17,8 +17,8 @@ use crate::fault::{Fault, Point};
 use crate::journal::{EventKind, EventSource, Note};
 use crate::mqtt::codec::{Connect, Incoming, Outgoing, Publish};
 use crate::mqtt::{
-    Bounds, Closed, Connection, End, FILTER_REFUSED, NOT_AUTHORIZED, REQUEST_ID_MAX, Session, UNAVAILABLE, end_of,
-    misbehave, refuse, run,
+    Bounds, Closed, Connection, End, FILTER_REFUSED, NOT_AUTHORIZED, REQUEST_ID_MAX, Session, UNAVAILABLE,
+    apply_connect_fault, end_of, refuse, run,
 };
 use crate::shared::Shared;
 use crate::store::{self, Key, Why};
@@ -39,7 +39,7 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(
     // A device that may not register gets the refusal when it registers. Until then it holds no slot and takes over
     // no connection.
     let known = checked.as_ref().is_ok_and(|it| shared.registrar.denial(it).is_none());
-    if let Some(end) = misbehave(shared, connection, Point::DpsConnect, &connect, known).await {
+    if let Some(end) = apply_connect_fault(shared, connection, Point::DpsConnect, &connect, known).await {
         return end;
     }
     let caller = match checked {
@@ -55,7 +55,7 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(
         shared.store.take_over(&Key::Dps(caller.key()));
         let Some(slot) = entry.acquire_slot().await else { return End::Abruptly };
         let (presence, ended) = Presence::begin(shared, &caller);
-        connection.allow(REQUEST_MOST);
+        connection.allow(REQUEST_MAX);
         (Some(slot), Some(presence), ended)
     } else {
         (None, None, never)
@@ -183,7 +183,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> for DpsSession<'_> {
 
 /// Most bytes of a packet from a device that may register: a body of which one byte is too many can still be
 /// answered. Others have those of a CONNECT.
-const REQUEST_MOST: usize = limits::DPS_MESSAGE_MAX + limits::TOPIC_MAX + 16;
+const REQUEST_MAX: usize = limits::DPS_MESSAGE_MAX + limits::TOPIC_MAX + 16;
 
 /// A request of a device.
 enum Request {

@@ -56,7 +56,7 @@ impl Admin {
             guard,
             started: shared.clock.now(),
             shared,
-            admission: Admission::new(MOST),
+            admission: Admission::new(CONNECTIONS_MAX),
             streams: Arc::new(Semaphore::new(STREAMS)),
             uploads: Semaphore::new(UPLOADS),
             imports: Semaphore::new(1),
@@ -68,7 +68,7 @@ impl Admin {
         let mut connections = JoinSet::new();
         loop {
             let tcp = tokio::select! {
-                tcp = accept(&listener, &mut connections, || self.admission.evict(MANY)) => tcp,
+                tcp = accept(&listener, &mut connections, || self.admission.evict(EVICTED_AT_ONCE)) => tcp,
                 () = self.shared.closed() => break,
             };
             let connection = tokio::select! {
@@ -92,7 +92,7 @@ impl Admin {
     async fn connection(&self, stream: Timed<tokio::net::TcpStream>, entry: &Arc<ConnectionEntry>) {
         let service = service_fn(|request| self.answer(request, entry));
         let mut builder = http1::Builder::new();
-        builder.timer(TokioTimer::new()).header_read_timeout(HEADERS).max_buf_size(HEADERS_MOST);
+        builder.timer(TokioTimer::new()).header_read_timeout(HEADERS).max_buf_size(HEADERS_MAX);
         let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
         let served = tokio::select! {
             served = connection.as_mut() => served,
@@ -221,10 +221,10 @@ const PATHS: &str = "There is nothing at this path. Use /health, /ca.pem or /tel
                      /api/reset and /api/devices/{hub}/{device}/disconnect.";
 
 /// Maximum number of connections that are answered at a time. As many more may be pending.
-const MOST: usize = 256;
+const CONNECTIONS_MAX: usize = 256;
 
 /// Number of connections that are evicted when no file descriptors are left.
-const MANY: usize = 16;
+const EVICTED_AT_ONCE: usize = 16;
 
 /// Maximum number of streams, so that they cannot take every slot.
 const STREAMS: usize = 128;
@@ -239,4 +239,4 @@ const TAKE: Duration = Duration::from_secs(30);
 const SHUTDOWN: Duration = Duration::from_secs(1);
 
 const HEADERS: Duration = Duration::from_secs(30);
-const HEADERS_MOST: usize = 16 * 1024;
+const HEADERS_MAX: usize = 16 * 1024;

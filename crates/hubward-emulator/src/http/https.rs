@@ -28,7 +28,7 @@ where
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADERS)
-        .max_buf_size(HEADERS_MOST)
+        .max_buf_size(HEADERS_MAX)
         .serve_connection(TokioIo::new(Timed::new(stream, TAKE)), service)
         .with_upgrades()
         .await;
@@ -94,7 +94,7 @@ async fn route(
 const HEADERS: Duration = Duration::from_secs(60);
 
 /// Maximum size of a request's head, in bytes.
-const HEADERS_MOST: usize = 32 * 1024;
+const HEADERS_MAX: usize = 32 * 1024;
 
 /// How long a client may leave a response unread.
 const TAKE: Duration = Duration::from_secs(30);

@@ -30,7 +30,7 @@ pub(super) fn page_from(log: &TelemetryLog, from: u64, wanted: impl Fn(&Telemetr
             continue;
         }
         bytes += telemetry.message.size();
-        if messages.len() == MOST || (bytes > MOST_BYTES && !messages.is_empty()) {
+        if messages.len() == PAGE_MAX || (bytes > MAX_BYTES && !messages.is_empty()) {
             break;
         }
         next = telemetry.offset + 1;
@@ -70,10 +70,10 @@ pub(super) fn shown(telemetry: &Telemetry) -> Value {
 }
 
 /// Maximum number of messages in a page.
-const MOST: usize = 1000;
+const PAGE_MAX: usize = 1000;
 
 /// Maximum size of a page with more than one message, in bytes.
-const MOST_BYTES: usize = 4 * 1024 * 1024;
+const MAX_BYTES: usize = 4 * 1024 * 1024;
 
 #[cfg(test)]
 mod tests {

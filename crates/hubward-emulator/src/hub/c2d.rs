@@ -176,7 +176,7 @@ impl CloudToDevice {
             Some(Expiry::At(moment)) => moment,
             Some(Expiry::After(time)) => later(now, time),
         };
-        if expires > later(now, EXPIRY_MOST) {
+        if expires > later(now, EXPIRY_MAX) {
             return Err(SendProblem::Argument("the expiry must be within two days"));
         }
         // Any time before 1970 is as past as 1970, which can be written as a timestamp.
@@ -346,7 +346,7 @@ fn at_most(what: &'static str, size: usize, limit: usize) -> Result<(), SendProb
 /// The maximum time to live of a message.
 ///
 /// Source: `[doc]` iot-hub/iot-hub-devguide-messages-c2d.md, "Message time to live".
-const EXPIRY_MOST: Duration = Duration::from_secs(2 * 24 * 3600);
+const EXPIRY_MAX: Duration = Duration::from_secs(2 * 24 * 3600);
 
 #[cfg(test)]
 mod tests {

@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::later::Later;
+use super::delayed::Delayed;
 use super::login::{Login, check};
 use super::method::Calls;
 use super::outgoing::{CALLS, NOTICES};
@@ -22,8 +22,8 @@ use crate::fault::{Fault, Point};
 use crate::journal::{EventKind, EventSource, Note};
 use crate::mqtt::codec::{Connect, Incoming, Outgoing};
 use crate::mqtt::{
-    Bounds, Closed, Connection, End, FILTER_REFUSED, NOT_AUTHORIZED, PACKET_MOST, Session, end_of, misbehave, refuse,
-    run,
+    Bounds, Closed, Connection, End, FILTER_REFUSED, NOT_AUTHORIZED, PACKET_MAX, Session, apply_connect_fault, end_of,
+    refuse, run,
 };
 use crate::shared::Shared;
 use crate::store::{self, Activity, Key, Why, Wires};
@@ -36,7 +36,7 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(
     entry: &Arc<ConnectionEntry>,
 ) -> End {
     let checked = shared.store.read(|state| check(state, &connect, shared.clock.unix()));
-    if let Some(end) = misbehave(shared, connection, Point::HubConnect, &connect, checked.is_ok()).await {
+    if let Some(end) = apply_connect_fault(shared, connection, Point::HubConnect, &connect, checked.is_ok()).await {
         return end;
     }
     let login = match checked {
@@ -58,7 +58,7 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(
         tracing::warn!(device = %login.identity, "the user name has no api-version: only telemetry works");
     }
     shared.journal.note(note(EventKind::Connected, login));
-    connection.allow(PACKET_MOST);
+    connection.allow(PACKET_MAX);
     connection.queue(&Outgoing::Connack { session_present, code: 0 });
     let expired = shared.clock.after(login.expiry.saturating_add(EXPIRY_GRACE));
     let bounds = Bounds { keep_alive: connect.keep_alive, ended: started.ended, expired };
@@ -74,7 +74,7 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(
         activity: Arc::clone(&presence.activity),
         release: None,
         outbox: Outbox::default(),
-        later: Later::default(),
+        delayed: Delayed::default(),
         calls: Calls::default(),
     };
     // Messages may be queued for the filters of the kept session.
@@ -210,7 +210,7 @@ pub(super) struct HubSession<'a> {
     /// When the next lock of a message ends. The message is published again then.
     pub(super) release: Option<SystemTime>,
     pub(super) outbox: Outbox,
-    pub(super) later: Later,
+    pub(super) delayed: Delayed,
     pub(super) calls: Calls,
 }
 
@@ -257,7 +257,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> for HubSession<'_> {
             // The sender is dropped when the connection has to end; `ended` reports that.
             Some(push) = self.pushes.recv() => Event::Push(push),
             () = self.look.notified() => Event::Look,
-            () = until(self.later.due()) => Event::Due,
+            () = until(self.delayed.due()) => Event::Due,
             () = at(&self.shared.clock, self.release) => Event::Look,
         }
     }

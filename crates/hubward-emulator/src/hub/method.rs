@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::connect::HubSession;
-use super::later::{Draft, Kind};
+use super::delayed::{Draft, PublishKind};
 use super::outgoing::CALLS;
 use super::problem::Code;
 use super::push::Push;
@@ -191,7 +191,7 @@ async fn call(
     invocation: Invocation,
 ) -> Result<MethodResult, InvokeError> {
     let Invocation { name, payload, response_timeout, connect_timeout } = invocation;
-    if name.is_empty() || name.len() > NAME_MOST {
+    if name.is_empty() || name.len() > NAME_MAX {
         return Err(InvokeError::Name);
     }
     let payload = payload.map_or_else(Bytes::new, |it| it.to_string().into());
@@ -262,7 +262,7 @@ impl Calls {
     fn begin(&mut self, result: ResultSender) -> Result<String, ResultSender> {
         // Removes calls whose callers no longer wait.
         self.by_id.retain(|_, it| !it.is_closed());
-        if self.by_id.len() >= CALLS_MOST {
+        if self.by_id.len() >= CALLS_MAX {
             return Err(result);
         }
         let id = self.next_id();
@@ -288,7 +288,7 @@ impl HubSession<'_> {
         call: Call,
     ) -> Result<(), Closed> {
         let Call { name, payload, result } = call;
-        if self.qos(Kind::Call).is_none() {
+        if self.qos(PublishKind::Call).is_none() {
             // The device has unsubscribed since the call was queued.
             let _ = result.send(Err(InvokeError::NotOnline));
             return Ok(());
@@ -303,14 +303,14 @@ impl HubSession<'_> {
         };
         let draft = |request_id: String| {
             let topic = MethodRequestTopic { name: name.clone(), request_id };
-            Draft { kind: Kind::Call, topic: topic.encode(), body: payload.clone() }
+            Draft { kind: PublishKind::Call, topic: topic.encode(), body: payload.clone() }
         };
         let own = draft(id);
         match self.take_fault(Point::HubMethod)? {
             Some(Fault::Cut) => return Err(Closed::Fault),
             Some(Fault::Never) => return Ok(()),
             Some(Fault::Delay(time)) => {
-                self.later.delay(own, time);
+                self.delayed.delay(own, time);
                 return Ok(());
             }
             Some(Fault::Duplicate) => self.send(connection, own.clone())?,
@@ -353,12 +353,12 @@ impl HubSession<'_> {
 }
 
 /// Maximum length of a method's name, in bytes, so that the topic always fits.
-const NAME_MOST: usize = 1024;
+const NAME_MAX: usize = 1024;
 
 /// Maximum number of calls that wait for responses of one device.
 ///
 /// Source: `[guess]`; the service has such a limit (403800) and does not document it.
-const CALLS_MOST: usize = 256;
+const CALLS_MAX: usize = 256;
 
 #[cfg(test)]
 mod tests {
@@ -368,7 +368,7 @@ mod tests {
     fn calls_are_bounded_and_removed_when_their_callers_stop_waiting() {
         let mut calls = Calls::default();
         let mut waiting = Vec::new();
-        for _ in 0..CALLS_MOST {
+        for _ in 0..CALLS_MAX {
             let (answer, answered) = oneshot::channel();
             calls.begin(answer).expect("room");
             waiting.push(answered);

@@ -2,8 +2,8 @@
 
 mod c2d;
 mod connect;
+mod delayed;
 mod deliver;
-mod later;
 mod login;
 mod method;
 mod outgoing;

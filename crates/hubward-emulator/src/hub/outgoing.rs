@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::connect::HubSession;
-use super::later::{Draft, Kind};
+use super::delayed::{Draft, PublishKind};
 use crate::mqtt::codec::{Outgoing, Publish};
 use crate::mqtt::{Closed, Connection};
 
@@ -18,7 +18,7 @@ impl HubSession<'_> {
         hold: Option<Duration>,
     ) {
         if publish.qos > 0
-            && let Err(packet_id) = self.later.hold(publish.packet_id, hold)
+            && let Err(packet_id) = self.delayed.hold(publish.packet_id, hold)
         {
             connection.queue(&Outgoing::Puback(packet_id));
         }
@@ -37,8 +37,8 @@ impl HubSession<'_> {
         };
         let Draft { kind, topic, body } = draft;
         match kind {
-            Kind::Answer => self.outbox.answer(connection, topic, body, qos)?,
-            Kind::Notice | Kind::Call => {
+            PublishKind::Answer => self.outbox.answer(connection, topic, body, qos)?,
+            PublishKind::Notice | PublishKind::Call => {
                 if !self.outbox.notify(connection, topic, body, qos) {
                     tracing::info!(%device, "a notice is not sent: the device acknowledges too slowly");
                 }
@@ -51,11 +51,11 @@ impl HubSession<'_> {
     ///
     /// Source: `[doc]` iot-hub/iot-hub-devguide-direct-methods.md, "MQTT": calls come with QoS 0. That
     /// the others come with the granted one is a `[guess]`.
-    pub(super) fn qos(&self, kind: Kind) -> Option<u8> {
+    pub(super) fn qos(&self, kind: PublishKind) -> Option<u8> {
         match kind {
-            Kind::Answer => self.filters.granted("$iothub/twin/res/#"),
-            Kind::Notice => self.filters.hears(NOTICES),
-            Kind::Call => self.filters.hears(CALLS).map(|_| 0),
+            PublishKind::Answer => self.filters.granted("$iothub/twin/res/#"),
+            PublishKind::Notice => self.filters.hears(NOTICES),
+            PublishKind::Call => self.filters.hears(CALLS).map(|_| 0),
         }
     }
 
@@ -64,10 +64,10 @@ impl HubSession<'_> {
         &mut self,
         connection: &mut Connection<S>,
     ) -> Result<(), Closed> {
-        while let Some(packet_id) = self.later.puback() {
+        while let Some(packet_id) = self.delayed.puback() {
             connection.queue(&Outgoing::Puback(packet_id));
         }
-        while let Some(draft) = self.later.draft() {
+        while let Some(draft) = self.delayed.draft() {
             self.send(connection, draft)?;
             if connection.is_full() {
                 connection.flush().await?;

@@ -113,7 +113,7 @@ struct Inner {
     kept: Mutex<Kept>,
     /// Number of messages ever appended, without those that are not on disk yet.
     total: watch::Sender<u64>,
-    most: usize,
+    max: usize,
     /// The log on disk, if there is one.
     disk: OnceLock<DiskLog>,
 }
@@ -127,9 +127,9 @@ struct Kept {
 }
 
 impl TelemetryLog {
-    pub(crate) fn new(most: usize) -> Self {
+    pub(crate) fn new(max: usize) -> Self {
         let (kept, total, disk) = (Mutex::default(), watch::Sender::new(0), OnceLock::new());
-        Self { inner: Arc::new(Inner { kept, total, most: most.max(1), disk }) }
+        Self { inner: Arc::new(Inner { kept, total, max: max.max(1), disk }) }
     }
 
     /// Number of messages ever received, including those that are no longer kept. With a data directory, counts from
@@ -188,7 +188,7 @@ impl TelemetryLog {
         let first = kept.first;
         telemetry.offset = kept.next();
         let telemetry = Arc::new(telemetry);
-        kept.push(Arc::clone(&telemetry), self.inner.most);
+        kept.push(Arc::clone(&telemetry), self.inner.max);
         // Still under the lock, so that totals are published in order.
         match self.inner.disk.get() {
             None => {
@@ -206,7 +206,7 @@ impl TelemetryLog {
             kept.first = telemetry.offset;
         }
         self.inner.total.send_replace(telemetry.offset + 1);
-        kept.push(Arc::new(telemetry), self.inner.most);
+        kept.push(Arc::new(telemetry), self.inner.max);
     }
 
     /// Makes sure that the offset of the next message is at least `offset`.
@@ -257,10 +257,10 @@ impl Kept {
         self.first + self.messages.len() as u64
     }
 
-    fn push(&mut self, telemetry: Arc<Telemetry>, most: usize) {
+    fn push(&mut self, telemetry: Arc<Telemetry>, max: usize) {
         self.bytes += weight(&telemetry);
         self.messages.push_back(telemetry);
-        while self.messages.len() > most || (self.bytes > MOST_BYTES && self.messages.len() > 1) {
+        while self.messages.len() > max || (self.bytes > MAX_BYTES && self.messages.len() > 1) {
             if let Some(oldest) = self.messages.pop_front() {
                 self.bytes -= weight(&oldest);
                 self.first += 1;
@@ -322,7 +322,7 @@ fn weight(telemetry: &Telemetry) -> usize {
 }
 
 /// Maximum memory of a log, in bytes. A thousand connected devices need about as much.
-const MOST_BYTES: usize = 32 * 1024 * 1024;
+const MAX_BYTES: usize = 32 * 1024 * 1024;
 
 #[cfg(test)]
 mod tests {

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::connect::HubSession;
-use super::later::{Draft, Kind};
+use super::delayed::{Draft, PublishKind};
 use super::login::Login;
 use super::outgoing::NOTICES;
 use super::problem::{self, Code};
@@ -99,11 +99,11 @@ impl HubSession<'_> {
         {
             let draft = |id: &str| {
                 let topic = TwinResponseTopic { status: answer.status, request_id: id.into(), version: answer.version };
-                Draft { kind: Kind::Answer, topic: topic.encode(), body: answer.body.clone() }
+                Draft { kind: PublishKind::Answer, topic: topic.encode(), body: answer.body.clone() }
             };
             let own = draft(id);
             match &fault {
-                Some(Fault::Delay(time)) => self.later.delay(own, *time),
+                Some(Fault::Delay(time)) => self.delayed.delay(own, *time),
                 Some(Fault::Duplicate) => {
                     self.send(connection, own.clone())?;
                     self.send(connection, own)?;
@@ -167,15 +167,15 @@ impl HubSession<'_> {
         version: u64,
         body: Bytes,
     ) -> Result<(), Closed> {
-        if self.qos(Kind::Notice).is_none() {
+        if self.qos(PublishKind::Notice).is_none() {
             return Ok(());
         }
-        let draft = Draft { kind: Kind::Notice, topic: DesiredTopic { version: Some(version) }.encode(), body };
+        let draft = Draft { kind: PublishKind::Notice, topic: DesiredTopic { version: Some(version) }.encode(), body };
         match self.take_fault(Point::HubDesired)? {
             Some(Fault::Cut) => return Err(Closed::Fault),
             Some(Fault::Never) => return Ok(()),
             Some(Fault::Delay(time)) => {
-                self.later.delay(draft, time);
+                self.delayed.delay(draft, time);
                 return Ok(());
             }
             Some(Fault::Duplicate) => self.send(connection, draft.clone())?,

@@ -47,7 +47,7 @@ pub(crate) struct Connection<S> {
     input: BytesMut,
     output: BytesMut,
     /// Maximum size of a received packet, in bytes.
-    most: usize,
+    max: usize,
     /// Pause after each sent byte, set by a scripted fault.
     drip: Option<Duration>,
     /// Number of bytes, queued or not yet queued, that may still be sent; `None` is unlimited.
@@ -62,15 +62,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             store,
             input: BytesMut::new(),
             output: BytesMut::new(),
-            most: CONNECT_MOST,
+            max: CONNECT_MAX,
             drip: None,
             rest: None,
         }
     }
 
-    /// Sets the maximum size of received packets to `most` bytes.
-    pub(crate) const fn allow(&mut self, most: usize) {
-        self.most = most;
+    /// Sets the maximum size of received packets to `max` bytes.
+    pub(crate) const fn allow(&mut self, max: usize) {
+        self.max = max;
     }
 
     /// Sends what is queued and `bytes` more bytes, and then ends the connection.
@@ -101,7 +101,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// The next packet, if the buffer holds a whole one.
     pub(crate) fn buffered(&mut self) -> Result<Option<Incoming>, Closed> {
-        Ok(decode(&mut self.input, self.most)?)
+        Ok(decode(&mut self.input, self.max)?)
     }
 
     /// Queues a packet for [`Connection::flush`].
@@ -173,7 +173,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
 /// Maximum size of the first packet, in bytes. It holds long names and a will, and limits what a client can make the
 /// emulator buffer before it authenticates.
-const CONNECT_MOST: usize = 72 * 1024;
+const CONNECT_MAX: usize = 72 * 1024;
 
 /// Number of bytes to read at a time.
 const READ: usize = 8 * 1024;

@@ -6,11 +6,11 @@ mod serve;
 mod session;
 
 pub(crate) use connection::{Closed, Connection};
-pub(crate) use serve::{End, misbehave, refuse, serve};
+pub(crate) use serve::{End, apply_connect_fault, refuse, serve};
 pub(crate) use session::{Bounds, Session, end_of, run};
 
 /// Maximum size of a packet after the login, in bytes: the largest telemetry message with the longest topic.
-pub(crate) const PACKET_MOST: usize = hubward_proto::limits::TELEMETRY_MAX + hubward_proto::limits::TOPIC_MAX + 16;
+pub(crate) const PACKET_MAX: usize = hubward_proto::limits::TELEMETRY_MAX + hubward_proto::limits::TOPIC_MAX + 16;
 
 /// CONNACK code: not authorized.
 ///

@@ -75,7 +75,7 @@ pub(crate) fn refuse<S: AsyncRead + AsyncWrite + Unpin>(connection: &mut Connect
 
 /// Applies the fault that is scripted for a CONNECT, and returns how to close the connection if the fault ends it.
 /// `known` is whether the device has authenticated; only then do faults that change the device itself happen.
-pub(crate) async fn misbehave<S: AsyncRead + AsyncWrite + Unpin>(
+pub(crate) async fn apply_connect_fault<S: AsyncRead + AsyncWrite + Unpin>(
     shared: &Shared,
     connection: &mut Connection<S>,
     point: Point,

@@ -167,10 +167,10 @@ async fn import(
 ) -> Result<Result<Value, Failure>, Cut> {
     let Ok(_upload) = admin.uploads.try_acquire() else {
         // So that the client can read the response.
-        let _ = request::discard(body, SEED_MOST).await?;
+        let _ = request::discard(body, SEED_MAX).await?;
         return Ok(Err(Failure::new(503, "Too many imports are in progress. Try again later.")));
     };
-    let bytes = match read_bytes(head, body, SEED_MOST).await? {
+    let bytes = match read_bytes(head, body, SEED_MAX).await? {
         Ok(bytes) => bytes,
         Err(failure) => return Ok(Err(failure)),
     };
@@ -183,7 +183,7 @@ async fn read<T: DeserializeOwned>(
     head: &hyper::http::request::Parts,
     body: Incoming,
 ) -> Result<Result<T, Failure>, Cut> {
-    let bytes = read_bytes(head, body, BODY_MOST).await?;
+    let bytes = read_bytes(head, body, BODY_MAX).await?;
     Ok(bytes.and_then(|bytes| {
         serde_json::from_slice(&bytes).map_err(|problem| Failure::wrong(format!("The body is not valid: {problem}.")))
     }))
@@ -193,14 +193,14 @@ async fn read<T: DeserializeOwned>(
 async fn read_bytes(
     head: &hyper::http::request::Parts,
     body: Incoming,
-    most: usize,
+    max: usize,
 ) -> Result<Result<Bytes, Failure>, Cut> {
     if !is_json(&head.headers) {
         return Ok(Err(Failure::new(415, "The content type must be application/json.")));
     }
-    let read = request::read(body, most).await?;
+    let read = request::read(body, max).await?;
     admission::acquire_slot(&head.extensions).await;
-    Ok(read.map_err(|TooLarge| Failure::new(413, format!("The request is larger than {} MiB.", most >> 20))))
+    Ok(read.map_err(|TooLarge| Failure::new(413, format!("The request is larger than {} MiB.", max >> 20))))
 }
 
 fn failed(shared: &Shared, failure: &Failure) -> Reply {
@@ -213,10 +213,10 @@ fn json_reply(shared: &Shared, status: u16, body: &Value) -> Reply {
 }
 
 /// Maximum size of a body, in bytes. A fault may contain the body of a response.
-const BODY_MOST: usize = 1024 * 1024;
+const BODY_MAX: usize = 1024 * 1024;
 
 /// Maximum size of an import, in bytes: about ten thousand devices.
-const SEED_MOST: usize = 64 * 1024 * 1024;
+const SEED_MAX: usize = 64 * 1024 * 1024;
 
 #[cfg(test)]
 mod tests {

@@ -113,7 +113,7 @@ async fn body(request: Request<Incoming>) -> Result<Result<Value, Problem>, Cut>
         let message = "The content type must be application/json.";
         return Ok(Err(Problem::generic(415, message)));
     }
-    let Ok(bytes) = request::read(body, BODY_MOST).await? else {
+    let Ok(bytes) = request::read(body, BODY_MAX).await? else {
         return Ok(Err(Problem::new(Code::MessageTooLarge, "The request is larger than 512 KB.")));
     };
     admission::acquire_slot(&head.extensions).await;
@@ -129,7 +129,7 @@ fn json_reply(shared: &Shared, status: u16, body: Vec<u8>) -> Reply {
 }
 
 /// Maximum size of a body, in bytes. It holds the payload of a method, or a twin, with all characters escaped.
-const BODY_MOST: usize = 512 * 1024;
+const BODY_MAX: usize = 512 * 1024;
 
 #[cfg(test)]
 mod tests {

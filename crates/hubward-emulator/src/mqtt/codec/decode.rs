@@ -45,15 +45,15 @@ pub(crate) enum Malformed {
     NoFilter,
 }
 
-/// Removes one packet from the front of `input`, if `input` holds a whole one. `most` is the maximum size of a packet
+/// Removes one packet from the front of `input`, if `input` holds a whole one. `max` is the maximum size of a packet
 /// in bytes, with its header; a larger packet is refused as soon as its length is known.
-pub(crate) fn decode(input: &mut BytesMut, most: usize) -> Result<Option<Incoming>, Malformed> {
+pub(crate) fn decode(input: &mut BytesMut, max: usize) -> Result<Option<Incoming>, Malformed> {
     let Some(&first) = input.first() else { return Ok(None) };
     let (kind, flags) = (first >> 4, first & 0x0f);
     check_flags(kind, flags)?;
     let Some((length, header)) = remaining_length(&input[1..])? else { return Ok(None) };
     let whole = 1 + header + length;
-    if whole > most {
+    if whole > max {
         return Err(Malformed::TooLarge);
     }
     if input.len() < whole {

@@ -4,10 +4,10 @@ use bytes::{Bytes, BytesMut};
 
 use super::*;
 
-const MOST: usize = 300 * 1024;
+const MAX: usize = 300 * 1024;
 
 fn decode_all(bytes: &[u8]) -> Result<Option<Incoming>, Malformed> {
-    decode(&mut BytesMut::from(bytes), MOST)
+    decode(&mut BytesMut::from(bytes), MAX)
 }
 
 /// A CONNECT with a will, a user name and a password.
@@ -55,7 +55,7 @@ fn reads_every_packet_a_client_may_send() {
         (b"\xe0\x00", Incoming::Disconnect),
     ] {
         let mut input = BytesMut::from(bytes);
-        assert_eq!(decode(&mut input, MOST), Ok(Some(expected)), "{bytes:x?}");
+        assert_eq!(decode(&mut input, MAX), Ok(Some(expected)), "{bytes:x?}");
         assert!(input.is_empty());
         // An incomplete packet is not an error, however many bytes it has.
         for length in 0..bytes.len() {
@@ -67,9 +67,9 @@ fn reads_every_packet_a_client_may_send() {
 #[test]
 fn takes_one_packet_at_a_time() {
     let mut input = BytesMut::from(&b"\xc0\x00\xe0\x00\x40"[..]);
-    assert_eq!(decode(&mut input, MOST), Ok(Some(Incoming::Pingreq)));
-    assert_eq!(decode(&mut input, MOST), Ok(Some(Incoming::Disconnect)));
-    assert_eq!(decode(&mut input, MOST), Ok(None));
+    assert_eq!(decode(&mut input, MAX), Ok(Some(Incoming::Pingreq)));
+    assert_eq!(decode(&mut input, MAX), Ok(Some(Incoming::Disconnect)));
+    assert_eq!(decode(&mut input, MAX), Ok(None));
     assert_eq!(&input[..], b"\x40");
 }
 
@@ -144,7 +144,7 @@ fn refuses_what_a_server_must_refuse() {
         // Padding makes sure that the remaining length is not the reason of the refusal.
         let mut input = BytesMut::from(bytes);
         input.extend_from_slice(&[0; 8]);
-        assert_eq!(decode(&mut input, MOST), Err(expected), "{bytes:x?}");
+        assert_eq!(decode(&mut input, MAX), Err(expected), "{bytes:x?}");
     }
 }
 

@@ -73,13 +73,13 @@ fn shown(scripted: &ScriptedFault) -> Value {
 
 pub(super) fn script(shared: &Shared, body: Body) -> Result<Value, Failure> {
     let Body { point, fault, times, device, probability, seed } = body;
-    if shared.faults.count() >= MOST {
+    if shared.faults.count() >= SCRIPTS_MAX {
         return Err(Failure::new(409, "There are already 500 fault scripts. Clear some with DELETE /api/faults."));
     }
     if probability.is_none() && seed.is_some() {
         return Err(Failure::wrong("A seed needs a probability: add one, or leave out the seed."));
     }
-    if device.as_ref().is_some_and(|it| it.len() > DEVICE_MOST) {
+    if device.as_ref().is_some_and(|it| it.len() > DEVICE_MAX) {
         return Err(Failure::wrong("The id is too long: {device} and {module} have at most 128 characters each."));
     }
     let fault = Fault::try_from(fault).map_err(Failure::wrong)?;
@@ -114,7 +114,7 @@ pub(super) fn remove(shared: &Shared, id: u64) -> Result<Value, Failure> {
 }
 
 /// Maximum length of `{device}/{module}`, with 128 characters each.
-const DEVICE_MOST: usize = 257;
+const DEVICE_MAX: usize = 257;
 
 /// Maximum number of scripts. Each event checks all of them, and each may contain a body.
-const MOST: usize = 500;
+const SCRIPTS_MAX: usize = 500;

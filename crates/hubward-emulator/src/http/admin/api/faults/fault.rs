@@ -73,7 +73,7 @@ pub(super) enum FaultBody {
 
 /// Checks a header of a fault and returns its size in bytes.
 fn header(name: &str, text: &str) -> Result<usize, String> {
-    if name.len() > HEADER_MOST || text.len() > HEADER_MOST {
+    if name.len() > HEADER_MAX || text.len() > HEADER_MAX {
         return Err("A header of a fault may have at most 1 KB.".to_owned());
     }
     match http::header(name, text) {
@@ -96,7 +96,7 @@ fn check(fault: &Fault) -> Result<(), String> {
         Fault::RetryAfter(Some(value)) => header("Retry-After", value)?,
         _ => 0,
     };
-    if size > MOST {
+    if size > FAULT_MAX {
         return Err("A fault may have at most 64 KB: its body, or its message and headers together.".to_owned());
     }
     Ok(())
@@ -250,10 +250,10 @@ fn time(millis: u64) -> Result<Duration, String> {
 const LONGEST: u64 = 86_400_000;
 
 /// Maximum size of a fault, in bytes, since scripts are kept in memory.
-const MOST: usize = 64 * 1024;
+const FAULT_MAX: usize = 64 * 1024;
 
 /// Maximum size of a header's name, and of its value, in bytes. Over MQTT, Retry-After is a part of the topic.
-const HEADER_MOST: usize = 1024;
+const HEADER_MAX: usize = 1024;
 
 #[cfg(test)]
 mod tests {

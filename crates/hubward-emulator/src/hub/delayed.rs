@@ -7,7 +7,7 @@ use tokio::time::{Duration, Instant};
 
 /// The reason for a publish.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum PublishKind {
     /// The response to a twin request.
     Answer,
     /// A change of desired properties.
@@ -19,21 +19,21 @@ pub(super) enum Kind {
 /// A publish whose quality of service has not been decided yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Draft {
-    pub(super) kind: Kind,
+    pub(super) kind: PublishKind,
     pub(super) topic: String,
     pub(super) body: Bytes,
 }
 
 /// The delayed packets of a connection.
 #[derive(Debug, Default)]
-pub(super) struct Later {
+pub(super) struct Delayed {
     /// In the order of sending. An earlier one delays those after it, even if they are due before it.
     pubacks: VecDeque<(Instant, u16)>,
     drafts: BTreeMap<(Instant, u64), Draft>,
     count: u64,
 }
 
-impl Later {
+impl Delayed {
     /// Holds an acknowledgement for `time`, and until the acknowledgements that are held already have been sent:
     /// acknowledgements keep their order.
     ///
@@ -97,40 +97,40 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn acknowledgements_keep_their_order() {
-        let mut later = Later::default();
-        assert_eq!(later.hold(1, None), Err(1), "nothing to wait for");
-        assert_eq!(later.due(), None);
+        let mut delayed = Delayed::default();
+        assert_eq!(delayed.hold(1, None), Err(1), "nothing to wait for");
+        assert_eq!(delayed.due(), None);
         let start = Instant::now();
         for (id, time) in [(2, Some(5 * SECOND)), (3, None), (4, Some(SECOND))] {
-            assert_eq!(later.hold(id, time), Ok(()));
+            assert_eq!(delayed.hold(id, time), Ok(()));
         }
-        assert_eq!((later.due(), later.puback()), (Some(start + 5 * SECOND), None));
+        assert_eq!((delayed.due(), delayed.puback()), (Some(start + 5 * SECOND), None));
         tokio::time::advance(5 * SECOND).await;
-        let ids: Vec<_> = std::iter::from_fn(|| later.puback()).collect();
+        let ids: Vec<_> = std::iter::from_fn(|| delayed.puback()).collect();
         assert_eq!(ids, [2, 3, 4]);
-        assert_eq!(later.hold(5, None), Err(5));
+        assert_eq!(delayed.hold(5, None), Err(5));
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_longest_time_is_accepted() {
-        let mut later = Later::default();
-        assert_eq!(later.hold(1, Some(Duration::MAX)), Ok(()));
-        later.delay(Draft { kind: Kind::Notice, topic: String::new(), body: Bytes::new() }, Duration::MAX);
+        let mut delayed = Delayed::default();
+        assert_eq!(delayed.hold(1, Some(Duration::MAX)), Ok(()));
+        delayed.delay(Draft { kind: PublishKind::Notice, topic: String::new(), body: Bytes::new() }, Duration::MAX);
         tokio::time::advance(LONGEST / 2).await;
-        assert_eq!((later.puback(), later.draft()), (None, None));
+        assert_eq!((delayed.puback(), delayed.draft()), (None, None));
     }
 
     #[tokio::test(start_paused = true)]
     async fn delayed_publishes_overtake_each_other() {
-        let mut later = Later::default();
-        let draft = |topic: &str| Draft { kind: Kind::Notice, topic: topic.into(), body: Bytes::new() };
-        later.delay(draft("slow"), 5 * SECOND);
-        later.delay(draft("quick"), SECOND);
-        assert_eq!(later.draft(), None);
-        tokio::time::sleep_until(later.due().expect("one")).await;
-        assert_eq!(later.draft(), Some(draft("quick")));
-        assert_eq!(later.draft(), None);
-        tokio::time::sleep_until(later.due().expect("one")).await;
-        assert_eq!((later.draft(), later.due()), (Some(draft("slow")), None));
+        let mut delayed = Delayed::default();
+        let draft = |topic: &str| Draft { kind: PublishKind::Notice, topic: topic.into(), body: Bytes::new() };
+        delayed.delay(draft("slow"), 5 * SECOND);
+        delayed.delay(draft("quick"), SECOND);
+        assert_eq!(delayed.draft(), None);
+        tokio::time::sleep_until(delayed.due().expect("one")).await;
+        assert_eq!(delayed.draft(), Some(draft("quick")));
+        assert_eq!(delayed.draft(), None);
+        tokio::time::sleep_until(delayed.due().expect("one")).await;
+        assert_eq!((delayed.draft(), delayed.due()), (Some(draft("slow")), None));
     }
 }
