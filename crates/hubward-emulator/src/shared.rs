@@ -31,7 +31,7 @@ pub(crate) struct Shared {
     pub(crate) closing: watch::Sender<bool>,
     /// The telemetry logs, by the hub's name in lower case. The set of hubs never changes.
     pub(crate) logs: BTreeMap<String, TelemetryLog>,
-    /// Access rules of the service APIs.
+    /// The host names of DPS and the hubs, which the service APIs and the HTTPS port check.
     pub(crate) access: Access,
     pub(crate) info: Arc<Info>,
     pub(crate) beginning: Beginning,

@@ -282,7 +282,7 @@ fn shuffled(bag: &PropertyBag, seed: u64) -> PropertyBag {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendProblem {
-    /// There is no such hub.
+    /// The hub does not exist.
     #[error("the hub `{hub}` does not exist")]
     UnknownHub {
         /// Its name.

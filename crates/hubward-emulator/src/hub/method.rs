@@ -101,7 +101,7 @@ impl MethodResult {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvokeError {
-    /// There is no such hub, device or module, or it is disabled.
+    /// The hub, device or module does not exist, or it is disabled.
     #[error("the hub `{hub}` has no device or module `{id}`, or it is disabled")]
     NotFound {
         /// The hub.

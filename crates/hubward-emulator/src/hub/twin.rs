@@ -189,7 +189,7 @@ impl HubSession<'_> {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TwinProblem {
-    /// There is no such hub, device or module.
+    /// The hub, device or module does not exist.
     #[error("the hub `{hub}` has no device or module `{id}`")]
     NotFound {
         /// The hub.

@@ -1,4 +1,4 @@
-//! One MQTT connection over any byte stream. It reads and writes packets; all buffers and times are bounded.
+//! One MQTT connection over any byte stream: reads and writes packets. All buffers are bounded.
 
 use std::io;
 use std::sync::Arc;

@@ -27,7 +27,7 @@ fn register(emulator: &Emulator, id: &str, key: &SharedKey) -> String {
 /// Reads the remaining bytes.
 async fn rest(stream: &mut Tls) -> Vec<u8> {
     let mut rest = Vec::new();
-    // The fault ends the connection without a TLS close_notify, so an error is expected.
+    // The fault ends the connection without a TLS close_notify, which may be an error here.
     let _ = patient(stream.read_to_end(&mut rest)).await;
     rest
 }

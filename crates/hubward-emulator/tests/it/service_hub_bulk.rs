@@ -173,11 +173,11 @@ async fn refused_items_change_nothing() {
         (json!({ "id": "new", "importMode": "create", "tags": large }), 413_001),
         (json!({ "id": "d1", "importMode": "update", "status": "disabled", "tags": large }), 413_001),
         (json!({ "id": "d1", "importMode": "update", "status": "disabled", "tags": { "a.b": 1 } }), 400_004),
-        // Two ids of one item must not name another device's module.
+        // An id with a `/` must not name a module, perhaps of another device.
         (json!({ "id": "d1/m1", "importMode": "delete" }), 400_004),
         (json!({ "id": "d1/m2", "importMode": "create" }), 400_004),
         (json!({ "id": "d1", "moduleId": "m1/x", "importMode": "create" }), 400_004),
-        // A disabled module could not be enabled again.
+        // A module cannot be disabled: no request could enable it again.
         (json!({ "id": "d1", "moduleId": "m1", "importMode": "update", "status": "disabled" }), 400_004),
     ] {
         let reply = operator.ask("POST /devices", "", &json!([item]).to_string()).await;
@@ -189,7 +189,7 @@ async fn refused_items_change_nothing() {
         );
     }
     let both = json!([{ "id": "d1", "moduleId": "m1", "importMode": "update", "status": "enabled" }]);
-    assert_eq!(operator.ok("POST /devices", "", &both).await["isSuccessful"], true, "as an export says it");
+    assert_eq!(operator.ok("POST /devices", "", &both).await["isSuccessful"], true, "an export has this form");
     let line = "POST /devices/keys/regenerate?api-version=2024-03-31";
     let slash = json!({ "policyKey": "primaryKey", "devices": [{ "id": "d1/m1" }] }).to_string();
     let reply = operator.ask(line, "", &slash).await;
