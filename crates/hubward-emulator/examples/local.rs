@@ -1,11 +1,12 @@
-//! Starts an emulator with one device, prints how to reach it, and at the end of input what came.
+//! Starts an emulator with one device and prints how to reach it. At the end of standard input, prints the
+//! telemetry that the hub received.
 
 use std::io::Read as _;
 
 use hubward_emulator::{Emulator, SERVICE_RETRY_AFTER};
 
 #[tokio::main]
-#[expect(clippy::print_stdout, reason = "it is for people to read")]
+#[expect(clippy::print_stdout, reason = "the example prints for people")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let emulator =
         Emulator::builder().mqtt_port(8883).https_port(8443).retry_after(Some(SERVICE_RETRY_AFTER)).start().await?;

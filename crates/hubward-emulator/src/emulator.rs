@@ -20,6 +20,7 @@ use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::admission::Admission;
 use crate::choices::Choices;
 use crate::clock::Clock;
 use crate::dps::Registrar;
@@ -28,7 +29,6 @@ use crate::fault::{Faults, Moves};
 use crate::http::{Admin, Guard};
 use crate::hub::TelemetryLog;
 use crate::journal::EventLog;
-use crate::lobby::Lobby;
 use crate::ready::Ready;
 use crate::serve::{Protocol, Server};
 use crate::service::Access;
@@ -136,7 +136,7 @@ impl Emulator {
         });
 
         let server =
-            Server { shared: Arc::clone(&shared), tls: tls.into(), lobby: Lobby::new(options.max_connections) };
+            Server { shared: Arc::clone(&shared), tls: tls.into(), admission: Admission::new(options.max_connections) };
         let mut tasks = JoinSet::new();
         #[cfg_attr(not(feature = "admin"), expect(unused_mut, reason = "nobody listens there"))]
         let mut admin_tasks = JoinSet::new();

@@ -40,6 +40,7 @@
 //!
 //! hubward is an independent project, not a Microsoft product.
 
+mod admission;
 mod builder;
 mod choices;
 mod clock;
@@ -54,7 +55,6 @@ mod http;
 mod hub;
 mod journal;
 mod listen;
-mod lobby;
 mod mqtt;
 mod new_file;
 mod ready;

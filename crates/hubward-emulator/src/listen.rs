@@ -7,8 +7,8 @@ use tokio::net::{TcpListener, TcpSocket};
 
 use crate::StartError;
 
-/// Binds `port` on all addresses; for port 0, one free port on all of them. An IPv6 address is left
-/// out where the machine has no IPv6, as long as another address remains.
+/// Binds `port` on all addresses. For port 0, binds the same free port on all of them. If the machine has no
+/// IPv6, IPv6 addresses are skipped, as long as at least one other address is bound.
 pub(crate) fn bind(what: &'static str, addresses: &[IpAddr], port: u16) -> Result<Vec<TcpListener>, StartError> {
     let attempts = if port == 0 { ATTEMPTS } else { 1 };
     let mut last = None;
@@ -32,7 +32,7 @@ fn bind_once(addresses: &[IpAddr], port: u16) -> Result<Vec<TcpListener>, (Socke
                 listeners.push(listener);
             }
             Err(error) if ip.is_ipv6() && !listeners.is_empty() && lacks_ipv6(&error) => {
-                tracing::debug!(%ip, %error, "this machine has no IPv6: going on without");
+                tracing::debug!(%ip, %error, "this machine has no IPv6; the address is skipped");
             }
             Err(error) => return Err((address, error)),
         }
@@ -40,27 +40,27 @@ fn bind_once(addresses: &[IpAddr], port: u16) -> Result<Vec<TcpListener>, (Socke
     Ok(listeners)
 }
 
-/// A listener in front of which many may wait: who finds the queue full is not refused but comes again
-/// seconds later, by when others have taken the place.
+/// Listens with a long backlog. A client that finds the backlog full is not refused: its system retries the
+/// connection only seconds later, when others may have filled the backlog again.
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    // So that a port can be used again at once; on Windows it would mean sharing it.
+    // Allows an immediate restart on the same port. On Windows the option would let two programs share the port.
     #[cfg(unix)]
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
-    socket.listen(WAITING)
+    socket.listen(BACKLOG)
 }
 
 fn lacks_ipv6(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::AddrNotAvailable | io::ErrorKind::Unsupported)
-        // EAFNOSUPPORT on Linux and macOS has no kind of its own.
+        // `EAFNOSUPPORT` on Linux and macOS; `io::ErrorKind` has no variant for it.
         || matches!(error.raw_os_error(), Some(97 | 47))
 }
 
-/// Connections that the system keeps until they are accepted; it may have a lower limit of its own.
-const WAITING: u32 = 4096;
+/// Maximum number of connections that wait to be accepted. The system may impose a lower limit.
+const BACKLOG: u32 = 4096;
 
-/// With port 0 the number that is free on the first address may be taken on another.
+/// Attempts to find a port that is free on all addresses, for port 0.
 const ATTEMPTS: u32 = 20;
 
 #[cfg(test)]

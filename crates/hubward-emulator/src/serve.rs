@@ -1,4 +1,4 @@
-//! Accepting connections: a bounded number, each in its own task, TLS within a bounded time.
+//! Accepts connections: a bounded number, each in its own task, with a time limit for the TLS handshake.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,14 +9,14 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
+use crate::admission::{Admission, ConnectionEntry};
 use crate::fault::{Fault, Point};
 use crate::journal::{EventKind, EventSource, Note};
-use crate::lobby::{Lobby, Place};
 use crate::shared::Shared;
 use crate::socket::Socket;
 use crate::{http, mqtt};
 
-/// What is spoken on a listener.
+/// The protocol of a listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Protocol {
     Mqtt,
@@ -28,29 +28,29 @@ pub(crate) enum Protocol {
 pub(crate) struct Server {
     pub(crate) shared: Arc<Shared>,
     pub(crate) tls: TlsAcceptor,
-    pub(crate) lobby: Arc<Lobby>,
+    pub(crate) admission: Arc<Admission>,
 }
 
 impl Server {
-    /// Accepts until it is dropped; its connections end with it.
+    /// Accepts connections. Dropping the future ends all of them.
     pub(crate) async fn run(self, listener: TcpListener, protocol: Protocol) {
         let mut connections = JoinSet::new();
         loop {
-            // Running out of file descriptors is over when somebody leaves.
-            let tcp = accept(&listener, &mut connections, || self.lobby.evict(MANY)).await;
-            let guest = self.lobby.enter().await;
-            let (server, place) = (self.clone(), Arc::clone(&guest.place));
+            // If the process runs out of file descriptors, evicting pending connections frees some.
+            let tcp = accept(&listener, &mut connections, || self.admission.evict(EVICTED_AT_ONCE)).await;
+            let connection = self.admission.admit().await;
+            let (server, entry) = (self.clone(), Arc::clone(&connection.entry));
             connections.spawn(async move {
                 tokio::select! {
-                    // Boxed: it is large, and most of those who only open a connection never need it.
-                    () = Box::pin(server.connection(tcp, protocol, place)) => {}
-                    () = guest.evicted() => tracing::debug!("a connection that asked for nothing makes room"),
+                    // Boxed: the future is large, and idle connections never poll it far.
+                    () = Box::pin(server.connection(tcp, protocol, entry)) => {}
+                    () = connection.evicted() => tracing::debug!("a pending connection is evicted"),
                 }
             });
         }
     }
 
-    async fn connection(self, tcp: TcpStream, protocol: Protocol, place: Arc<Place>) {
+    async fn connection(self, tcp: TcpStream, protocol: Protocol, entry: Arc<ConnectionEntry>) {
         let mut socket = Socket::new(tcp);
         let point = if protocol == Protocol::Mqtt { Point::MqttAccept } else { Point::HttpsAccept };
         match self.shared.take_fault(point) {
@@ -64,7 +64,7 @@ impl Server {
         let stream = match timeout(HANDSHAKE, self.tls.accept(socket)).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => {
-                // Often a client that was not told to trust the emulator's CA: nothing else tells why it fails.
+                // Often a client that does not trust the emulator's CA. This event is the only hint to that.
                 let note = Note::new(EventKind::HandshakeFailed, EventSource::Emulator);
                 self.shared.journal.note(note.message(error.to_string()));
                 return tracing::debug!(%error, "a TLS handshake failed");
@@ -73,22 +73,22 @@ impl Server {
         };
         match protocol {
             // Boxed: one of the two futures is much larger than the other.
-            Protocol::Mqtt => Box::pin(mqtt::serve(&self.shared, stream, &place)).await,
-            Protocol::Https => Box::pin(http::serve(self.shared, stream, place)).await,
+            Protocol::Mqtt => Box::pin(mqtt::serve(&self.shared, stream, &entry)).await,
+            Protocol::Https => Box::pin(http::serve(self.shared, stream, entry)).await,
         }
     }
 }
 
-/// The next connection. Meanwhile forgets those that have ended. `make_room` is called when there are
-/// no file descriptors left.
+/// Accepts the next connection, and meanwhile removes finished tasks from `connections`. If accepting fails, calls
+/// `make_room`, since the usual reason is that no file descriptors are left.
 pub(crate) async fn accept(listener: &TcpListener, connections: &mut JoinSet<()>, make_room: impl Fn()) -> TcpStream {
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((tcp, _)) => {
-                    // Without this, small answers wait for the acknowledgement of the one before.
+                    // Otherwise a small packet waits until the client acknowledges the previous one.
                     if let Err(error) = tcp.set_nodelay(true) {
-                        tracing::debug!(%error, "TCP_NODELAY is not to be had");
+                        tracing::debug!(%error, "TCP_NODELAY could not be set");
                     }
                     return tcp;
                 }
@@ -107,17 +107,17 @@ pub(crate) async fn accept(listener: &TcpListener, connections: &mut JoinSet<()>
     }
 }
 
-/// Keeps a connection open and says nothing, until the peer leaves.
+/// Keeps a connection open and sends nothing until the peer closes it.
 pub(crate) async fn hold(mut stream: impl tokio::io::AsyncRead + Unpin) {
-    let mut waste = [0; 1024];
-    while matches!(stream.read(&mut waste).await, Ok(1..)) {}
+    let mut discarded = [0; 1024];
+    while matches!(stream.read(&mut discarded).await, Ok(1..)) {}
 }
 
-/// How long a TLS handshake may take.
+/// Time limit of a TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
-/// How long those who were sent away may take to go.
+/// Pause after an error of `accept`, so that evicted connections can close.
 const AFTER_ACCEPT_ERROR: Duration = Duration::from_millis(50);
 
-/// How many are sent away when there are no file descriptors left.
-const MANY: usize = 16;
+/// Number of connections that are evicted when no file descriptors are left.
+const EVICTED_AT_ONCE: usize = 16;

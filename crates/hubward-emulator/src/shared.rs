@@ -1,4 +1,4 @@
-//! What every connection of an emulator shares.
+//! State that all connections of an emulator share.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -19,7 +19,7 @@ use crate::journal::{EventKind, EventLog, EventSource, Note};
 use crate::service::Access;
 use crate::store::{Beginning, Store};
 
-/// State and behaviour.
+/// The state and the settings of an emulator.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) store: Arc<Store>,
@@ -27,11 +27,11 @@ pub(crate) struct Shared {
     pub(crate) faults: Faults,
     pub(crate) registrar: Registrar,
     pub(crate) journal: EventLog,
-    /// True once everything is to end: streams that have no end of their own end then.
+    /// Becomes true when the emulator shuts down. Endless streams end then.
     pub(crate) closing: watch::Sender<bool>,
-    /// By the hub's name in lower case; never changes.
+    /// The telemetry logs, by the hub's name in lower case. The set of hubs never changes.
     pub(crate) logs: BTreeMap<String, TelemetryLog>,
-    /// Of the service API of DPS.
+    /// The host names of DPS and the hubs, which the service APIs and the HTTPS port check.
     pub(crate) access: Access,
     pub(crate) info: Arc<Info>,
     pub(crate) beginning: Beginning,
@@ -39,19 +39,19 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    /// What is to go wrong with the event that happens now, where it is not a device's or nobody knows whose
-    /// it is. Counts as a change, so that a test can wait for it.
+    /// Takes the scripted fault for an event that belongs to no device, or to an unknown one. A fault that happens
+    /// counts as a change of the store, so that a test can wait for it.
     pub(crate) fn take_fault(&self, point: Point) -> Option<Fault> {
-        self.happens(point, None, self.faults.take(point, None, true)?)
+        self.record_fault(point, None, self.faults.take(point, None, true)?)
     }
 
-    /// The same for a device. Where it is not `known`, since it has not shown that it is who it says, nothing
-    /// happens to the device itself.
+    /// Takes the scripted fault for an event of `device`. `known` is whether the device has authenticated; if it
+    /// has not, faults that change the device itself do not happen.
     pub(crate) fn take_fault_of(&self, point: Point, device: &str, known: bool) -> Option<Fault> {
-        self.happens(point, Some(device), self.faults.take(point, Some(device), known)?)
+        self.record_fault(point, Some(device), self.faults.take(point, Some(device), known)?)
     }
 
-    fn happens(&self, point: Point, device: Option<&str>, fault: Fault) -> Option<Fault> {
+    fn record_fault(&self, point: Point, device: Option<&str>, fault: Fault) -> Option<Fault> {
         tracing::debug!(?point, device, fault = fault.name(), "a scripted fault happens");
         let note = Note::new(EventKind::FaultHappened, EventSource::Emulator);
         let note = note.message(format!("{} at {point:?}", fault.name()));
@@ -63,7 +63,7 @@ impl Shared {
         Some(fault)
     }
 
-    /// Returns when everything is to end.
+    /// Returns when the emulator shuts down.
     #[cfg(feature = "admin")]
     pub(crate) async fn closed(&self) {
         let mut closing = self.closing.subscribe();
@@ -71,7 +71,7 @@ impl Shared {
         let _ = closing.wait_for(|it| *it).await;
     }
 
-    /// Sets how far the clock is ahead, with all that follows.
+    /// Sets how far the clock is ahead of the system's, and updates everything that depends on the time.
     pub(crate) fn move_clock(&self, ahead: Duration) {
         self.clock.set_ahead(ahead);
         let now = self.clock.now();
@@ -81,7 +81,7 @@ impl Shared {
     }
 }
 
-/// What an emulator says of itself; never changes.
+/// Facts about a running emulator, such as its names and addresses. They never change.
 #[derive(Debug)]
 pub(crate) struct Info {
     pub(crate) id_scope: String,
@@ -98,7 +98,7 @@ pub(crate) struct Info {
 
 #[cfg(test)]
 impl Shared {
-    /// One hub `localhost` with a device `d1` of this key, no listeners.
+    /// An emulator without listeners, with one hub `localhost` and a device `d1` that has this key.
     pub(crate) fn for_tests(key: &hubward_sas::SharedKey) -> Arc<Self> {
         use crate::store::{Device, KeyPair, State};
 

@@ -1,4 +1,4 @@
-//! A TCP socket that can be told to send one byte at a time, or only so many.
+//! A TCP socket that a scripted fault can slow down or cut off.
 
 use std::io;
 use std::pin::Pin;
@@ -9,12 +9,12 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
-/// A TCP socket, with a pause after each byte it sends if a fault says so.
+/// A TCP socket. A scripted fault can make it pause after each byte, or stop after a number of bytes.
 #[derive(Debug)]
 pub(crate) struct Socket {
     tcp: TcpStream,
     drip: Option<Drip>,
-    /// How many bytes may still be sent.
+    /// Number of bytes that may still be sent; `None` is unlimited.
     rest: Option<usize>,
 }
 
@@ -29,11 +29,12 @@ impl Socket {
         Self { tcp, drip: None, rest: None }
     }
 
-    /// Sends so many bytes and no more.
+    /// Lets `bytes` more bytes be sent; every later write fails.
     pub(crate) const fn cut_after(&mut self, bytes: usize) {
         self.rest = Some(bytes);
     }
 
+    /// Sends one byte at a time, with a pause of `every` after each.
     pub(crate) fn drip(&mut self, every: Duration) {
         self.drip = Some(Drip { every, pause: Box::pin(sleep(Duration::ZERO)) });
     }

@@ -1,4 +1,4 @@
-//! Whether a device may talk to DPS, and through which enrollment.
+//! Authentication of a device at DPS, and the choice of its enrollment.
 
 use hubward_proto::dps::{SAS_POLICY, sas_resource};
 use hubward_proto::{IdScope, RegistrationId};
@@ -7,47 +7,47 @@ use hubward_sas::{SasToken, UnixSeconds};
 use super::answer::Refusal;
 use crate::store::{KeyPair, State};
 
-/// Who asks, as it stands in path or user name.
+/// The device that sends a request, as the path or the user name names it.
 #[derive(Debug, Clone)]
 pub(crate) struct Caller {
     pub(crate) id_scope: IdScope,
     pub(crate) registration_id: RegistrationId,
-    /// The token, if there was one and it could be read.
+    /// The token, if the request has one that can be parsed.
     pub(crate) token: Option<SasToken>,
-    /// The `api-version` it speaks.
+    /// The `api-version` of the request.
     pub(crate) api_version: String,
 }
 
 impl Caller {
-    /// Whether it asks the DPS of this id scope.
+    /// Whether the request is for the DPS of this id scope.
     pub(crate) fn is_of(&self, id_scope: &str) -> bool {
         self.id_scope.as_str().eq_ignore_ascii_case(id_scope)
     }
 
-    /// How the stores name it.
+    /// The device's key in the store.
     pub(crate) fn key(&self) -> String {
         self.registration_id.as_str().to_ascii_lowercase()
     }
 }
 
-/// Which enrollment a device comes through, and with which keys.
+/// The enrollment of an authenticated device, and its keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Admitted {
-    /// The group's key in the store; `None`: its individual enrollment.
+    /// The group's key in the store; `None` for an individual enrollment.
     pub(crate) group: Option<String>,
-    /// The device's own keys; derived ones for a group.
+    /// The device's own keys; for a group, the derived ones.
     pub(crate) keys: KeyPair,
     pub(crate) enabled: bool,
-    /// The hub that it was moved to, whatever the enrollment says.
+    /// The hub that a scripted fault moved the device to. It overrides the enrollment.
     pub(crate) moved_to: Option<String>,
 }
 
-/// Why a device may not.
+/// Why a request of a device is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Denial {
-    /// What the device is told.
+    /// The response to the device.
     pub(crate) refusal: Refusal,
-    /// For the journal: the service tells nobody.
+    /// The reason, for the journal only: the service does not disclose it.
     pub(crate) why: String,
 }
 
@@ -57,8 +57,8 @@ impl From<Refusal> for Denial {
     }
 }
 
-/// Checks a device. An individual enrollment of its id decides alone; else the group whose derived
-/// key made the token.
+/// Authenticates a device. If its id has an individual enrollment, only that one counts. Otherwise the group whose
+/// derived key signed the token counts.
 ///
 /// Source: `[doc]` iot-dps/concepts-service.md; `[sdk]` azure-iot-cli-extension, integration tests;
 /// 404 for a foreign id scope over HTTPS: `[guess]` from iot-dps/how-to-troubleshoot-dps.md.
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn either_key_opens_and_letter_case_does_not_matter() {
+    fn either_key_is_accepted_and_letter_case_does_not_matter() {
         let World { state, individual, group } = world();
         let (ours, until) = ("0ne00000001/registrations/dev-1", NOW.0 + 60);
         let group_key = group.primary.derive("sn-1");
@@ -161,20 +161,20 @@ mod tests {
     fn everything_else_is_unauthorized() {
         let World { state, individual, group } = world();
         let (ours, until) = ("0ne00000001/registrations/dev-1", NOW.0 + 60);
-        let stranger = SharedKey::generate().expect("a key");
+        let other_key = SharedKey::generate().expect("a key");
         let mut nameless = caller("dev-1", &individual.primary, ours, until, None);
         nameless.token = None;
         for caller in [
             nameless,
-            caller("dev-1", &stranger, ours, until, None),
+            caller("dev-1", &other_key, ours, until, None),
             caller("dev-2", &individual.primary, "0ne00000001/registrations/dev-2", until, None),
             caller("dev-1", &individual.primary, "0ne00000001/registrations/dev-2", until, None),
             caller("dev-1", &individual.primary, "0ne00000001/registrations", until, None),
             caller("dev-1", &individual.primary, ours, NOW.0 - 301, None),
             caller("dev-1", &individual.primary, ours, until, Some("provisioningserviceowner")),
-            // An individual enrollment decides alone, even where a group would do.
+            // With an individual enrollment, a group's key does not count.
             caller("dev-1", &group.primary.derive("dev-1"), ours, until, None),
-            // The group's own key is not a device's.
+            // The group's own key is not a device key.
             caller("sn-1", &group.primary, "0ne00000001/registrations/sn-1", until, None),
             // Derivation is case-sensitive.
             caller("SN-1", &group.primary.derive("sn-1"), "0ne00000001/registrations/sn-1", until, None),
@@ -186,14 +186,14 @@ mod tests {
     }
 
     #[test]
-    fn only_who_has_the_key_learns_that_it_is_disabled() {
+    fn only_a_caller_with_the_key_learns_that_the_device_is_disabled() {
         let World { mut state, individual, .. } = world();
         let entry = state.individuals.get_mut("dev-1").expect("enrolled");
         entry.model.settings.provisioning_status = Some(ProvisioningStatus::Disabled);
         let ours = "0ne00000001/registrations/dev-1";
         let admitted = admit(&state, SCOPE, &caller("dev-1", &individual.primary, ours, NOW.0, None), NOW);
         assert!(!admitted.expect("it has the key").enabled);
-        let stranger = caller("dev-1", &SharedKey::generate().expect("a key"), ours, NOW.0, None);
-        assert_eq!(refused(&state, SCOPE, &stranger), Refusal::unauthorized());
+        let wrong_key = caller("dev-1", &SharedKey::generate().expect("a key"), ours, NOW.0, None);
+        assert_eq!(refused(&state, SCOPE, &wrong_key), Refusal::unauthorized());
     }
 }

@@ -1,16 +1,16 @@
-//! Which hub a device gets.
+//! Allocation policies: the choice of the hub for a device.
 
 use hubward_proto::dps::error_code;
 use hubward_proto::service::{AllocationPolicy, EnrollmentSettings};
 
-/// Why no hub is assigned: the registration fails with this code and message.
+/// No hub can be assigned. The registration fails with this code and message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct NoHub {
     pub(crate) code: u32,
     pub(crate) message: String,
 }
 
-/// Chooses among the linked hubs (names as they were given, sorted).
+/// Chooses one of the linked hubs. `linked` holds their names, sorted and in their original letter case.
 ///
 /// Source: `[doc]` iot-dps/how-to-use-allocation-policies.md; the hash is a `[guess]`, any even one will do.
 pub(crate) fn allocate(registration_id: &str, settings: &EnrollmentSettings, linked: &[&str]) -> Result<String, NoHub> {
@@ -44,8 +44,8 @@ pub(crate) fn allocate(registration_id: &str, settings: &EnrollmentSettings, lin
     }
 }
 
-/// FNV-1a: the same on every machine and in every release, so that a test may rely on it. Its upper
-/// half is folded in, since its lowest bits alone are poor.
+/// FNV-1a. Its result is the same on every machine and in every release, so that tests can rely on it. The upper half
+/// is folded into the lower one, because the lowest bits alone are poorly distributed.
 pub(crate) fn hash(text: &str) -> u64 {
     let hash = text
         .bytes()

@@ -1,4 +1,4 @@
-//! What DPS answers, whatever carries it.
+//! Responses of DPS, independent of the transport.
 
 use std::collections::BTreeMap;
 use std::time::SystemTime;
@@ -9,28 +9,28 @@ use serde::Serialize;
 use crate::clock::timestamp;
 use crate::wire_id;
 
-/// An answer before it becomes an HTTP response or a publish.
+/// A response that has not been encoded for HTTP or MQTT yet.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Answer {
-    /// The HTTP status; over MQTT it stands in the topic.
+    /// The HTTP status. Over MQTT it is part of the topic.
     pub(crate) status: u16,
     pub(crate) body: Vec<u8>,
-    /// The value of Retry-After as text.
+    /// The value of Retry-After.
     pub(crate) retry_after: Option<String>,
-    /// The code in the body of an error.
+    /// The error code of the body, for errors only.
     pub(crate) error_code: Option<u32>,
-    /// Also the tracking id of an error.
+    /// The request id, which is also the tracking id of an error.
     pub(crate) request_id: String,
     pub(crate) content_type: String,
 }
 
 impl Answer {
-    /// How a registration is doing.
+    /// The status of a registration.
     pub(crate) fn operation(status: u16, operation: &RegistrationOperation, retry_after: Option<String>) -> Self {
         Self { retry_after, ..Self::json(status, operation) }
     }
 
-    /// Some JSON.
+    /// A response with a JSON body.
     pub(crate) fn json(status: u16, body: &impl Serialize) -> Self {
         Self {
             status,
@@ -42,7 +42,7 @@ impl Answer {
         }
     }
 
-    /// A refusal with the service's usual body.
+    /// An error response with the body format of the service.
     ///
     /// Source: `[doc]` azure-rest-api-specs, `ProvisioningServiceErrorDetails`.
     pub(crate) fn error(refusal: &Refusal, now: SystemTime) -> Self {
@@ -71,7 +71,7 @@ impl Refusal {
         Self { status, code, message: message.into(), info: None }
     }
 
-    /// A status whose six-digit code no source names: the class and three zeros.
+    /// A refusal whose six-digit code no source documents: the status followed by three zeros.
     ///
     /// Source: `[guess]` from 401000, "generic".
     pub(crate) fn generic(status: u16, message: impl Into<String>) -> Self {

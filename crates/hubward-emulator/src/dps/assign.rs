@@ -1,4 +1,4 @@
-//! What a registration does: hub, device identity, record.
+//! The effects of a registration: the assigned hub, the device identity and the registration record.
 
 use std::time::SystemTime;
 
@@ -15,15 +15,15 @@ use crate::wire_id;
 /// Registers an admitted device: writes its record, and its identity into the hub's registry.
 ///
 /// Source: `[doc]` iot-dps/concepts-device-reprovision.md, and azure-rest-api-specs, device registration
-/// `substatus`: what moves is removed from the hub it leaves. `[seen]` Azure/iotedge, issue 6697: each
-/// registration has a creation date of its own. That a hub's identity of the same id gets the new keys
-/// and keeps its status is a `[guess]`; so is that a registration that fails leaves the device where it
-/// is, and that a device which is gone from its old hub begins anew.
+/// `substatus`: a device that moves is removed from its old hub. `[seen]` Azure/iotedge, issue 6697: each
+/// registration has a creation date of its own. That an existing identity of the same id gets the new keys
+/// and keeps its status is a `[guess]`; so is that a failed registration leaves the device at its hub,
+/// and that a device that no longer exists at its old hub starts with a new twin.
 pub(crate) fn assign(state: &mut State, caller: &Caller, admitted: &Admitted, payload: Option<Value>, now: SystemTime) {
     let Some(Plan { settings, device_id, group, answer_payload }) = plan(state, caller, admitted) else { return };
     let assigned = state.records.get(&caller.key()).and_then(|it| it.assigned.clone());
     let assignment = assigned.as_ref().map(|it| (it.hub.as_str(), it.device_id.as_str()));
-    // A changed deviceId of the enrollment counts only once the record has been deleted.
+    // A changed deviceId of the enrollment takes effect only after the record has been deleted.
     let device_id = assignment.map_or(device_id, |(_, device)| device.to_owned());
     let mut result = RegistrationState::default();
     result.registration_id = Some(caller.registration_id.to_string());
@@ -33,9 +33,10 @@ pub(crate) fn assign(state: &mut State, caller: &Caller, admitted: &Admitted, pa
 
     let policy = settings.reprovision_policy.unwrap_or_default();
     let linked: Vec<&str> = state.hubs.values().map(|it| it.host.as_str()).collect();
-    // Who asks a webhook asks it each time, whatever the policy.
-    let asks = settings.iot_hub_host_name.is_none() && settings.allocation_policy == Some(AllocationPolicy::Custom);
-    let stays = assignment.filter(|(hub, _)| !policy.update_hub_assignment && !asks && linked.contains(hub));
+    // DPS calls the webhook of a custom allocation at every registration, whatever the reprovisioning policy.
+    let is_custom =
+        settings.iot_hub_host_name.is_none() && settings.allocation_policy == Some(AllocationPolicy::Custom);
+    let stays = assignment.filter(|(hub, _)| !policy.update_hub_assignment && !is_custom && linked.contains(hub));
     let moved = admitted.moved_to.as_deref().filter(|it| linked.contains(it));
     let hub = match moved.or_else(|| stays.map(|(hub, _)| hub)) {
         Some(hub) => Ok(hub.to_owned()),
@@ -69,11 +70,11 @@ pub(crate) fn assign(state: &mut State, caller: &Caller, admitted: &Admitted, pa
     state.records.insert(caller.key(), record);
 }
 
-/// What the enrollment says about the device.
+/// The settings that the enrollment has for the device.
 struct Plan {
     settings: EnrollmentSettings,
     device_id: String,
-    /// The group's name as it was given.
+    /// The group's name in its original letter case.
     group: Option<String>,
     answer_payload: Option<Value>,
 }
@@ -102,8 +103,8 @@ fn plan(state: &State, caller: &Caller, admitted: &Admitted) -> Option<Plan> {
     })
 }
 
-/// Makes a device known to the hub that it is assigned to for the first time, or still: one that is
-/// known there keeps its twin and gets its keys.
+/// Creates the device at its hub, for a first assignment or one to the same hub again. A device that exists there
+/// keeps its twin and gets the keys of the enrollment.
 ///
 /// Source: `[issue]` Azure/azure-iot-sdk-csharp 2397, by Microsoft, and `[sdk]` azure-iot-cli-extension,
 /// integration tests: a device that the hub knows already is `reprovisionedToInitialAssignment`.
@@ -118,7 +119,7 @@ fn settle(
     let Some(hub) = state.hub_mut(hub) else { return Substatus::InitialAssignment };
     match hub.devices.get_mut(device_id) {
         None => {
-            hub.devices.insert(device_id.to_owned(), begin(settings, admitted, now));
+            hub.devices.insert(device_id.to_owned(), new_device(settings, admitted, now));
             return Substatus::InitialAssignment;
         }
         Some(device) if device.keys != admitted.keys => {
@@ -130,8 +131,8 @@ fn settle(
     Substatus::ReprovisionedToInitialAssignment
 }
 
-/// Moves a device to another hub, with its twin or without. What the new hub knew under its id is
-/// overwritten, except its status.
+/// Moves a device to another hub, with or without its twin. If the new hub has a device of the same id, that is
+/// overwritten except for its status.
 fn relocate(
     state: &mut State,
     (from, to): (&str, &str),
@@ -143,11 +144,11 @@ fn relocate(
     let migrates = settings.reprovision_policy.unwrap_or_default().migrate_device_data;
     let old = state.remove_device(from, device_id).filter(|_| migrates);
     let substatus = if old.is_some() { Substatus::DeviceDataMigrated } else { Substatus::DeviceDataReset };
-    let mut fresh = begin(settings, admitted, now);
+    let mut fresh = new_device(settings, admitted, now);
     if let Some(old) = old {
         (fresh.initial_twin, fresh.twin) = (old.initial_twin, old.twin);
     }
-    // Who is connected there as this device has heard of another twin.
+    // A client that is connected to the new hub under this id has seen another twin.
     state.close_device(to, device_id);
     if let Some(hub) = state.hub_mut(to) {
         match hub.devices.get_mut(device_id) {
@@ -163,8 +164,8 @@ fn relocate(
     substatus
 }
 
-/// A device that begins with what its enrollment says.
-fn begin(settings: &EnrollmentSettings, admitted: &Admitted, now: SystemTime) -> Device {
+/// A new device with the initial twin of its enrollment.
+fn new_device(settings: &EnrollmentSettings, admitted: &Admitted, now: SystemTime) -> Device {
     let twin = Twin::new(settings.initial_twin.as_ref(), &timestamp(now));
     let initial_twin = settings.initial_twin.clone();
     Device { initial_twin, twin, ..Device::new(admitted.keys.clone(), now) }

@@ -13,10 +13,10 @@ use tokio::time::sleep;
 
 use super::admit::Caller;
 use super::answer::{Answer, Refusal};
+use crate::admission;
 use crate::clock::Clock;
 use crate::fault::{Fault, Point};
 use crate::http::{Cut, Pace, Paced, Reply, add_headers, is_json, reply, request, value};
-use crate::lobby;
 use crate::service::api_version;
 use crate::shared::Shared;
 
@@ -29,7 +29,7 @@ pub(crate) async fn handle(shared: &Arc<Shared>, request: Request<Incoming>) -> 
     let asked = match DpsHttpRequest::parse(head.method.as_str(), uri.path(), uri.query()) {
         Ok(asked) => asked,
         Err(why) => {
-            tracing::info!(method = %head.method, path = uri.path(), ?why, "a request that DPS does not have");
+            tracing::info!(method = %head.method, path = uri.path(), ?why, "DPS has no such request");
             let mut reply = refuse(&no_such(&why, uri.path()));
             if why == NoSuchRequest::Method {
                 reply.headers_mut().insert(ALLOW, value(allowed(uri.path())));
@@ -42,7 +42,7 @@ pub(crate) async fn handle(shared: &Arc<Shared>, request: Request<Incoming>) -> 
         return Ok(refuse(&Refusal::generic(415, "The content type must be application/json.")));
     }
     let caller = caller(&asked, uri.query(), &head.headers);
-    // Nobody has to keep in memory what strangers send, nor a seat for them.
+    // A request that is refused anyway gets no slot, and its body is not kept in memory.
     let denial = registrar.denial(&caller);
     let body = match &denial {
         None => request::read(body, DPS_MESSAGE_MAX).await?,
@@ -52,7 +52,7 @@ pub(crate) async fn handle(shared: &Arc<Shared>, request: Request<Incoming>) -> 
         return Ok(refuse(&Refusal::generic(413, "The request is larger than 96 KB.")));
     };
     if denial.is_none() {
-        lobby::sit(&head.extensions).await;
+        admission::acquire_slot(&head.extensions).await;
     }
     let (who, known) = (caller.registration_id.as_str(), denial.is_none());
     let fault = match asked.operation {
@@ -107,7 +107,7 @@ pub(crate) async fn handle(shared: &Arc<Shared>, request: Request<Incoming>) -> 
     let mut reply = to_http(&shared.clock, answer, pace);
     add_headers(&mut reply, &added);
     if asked.operation == DpsOperation::Register && reply.status() == hyper::StatusCode::ACCEPTED {
-        // One transcript shows the address of the registration here, not of the operation.
+        // A documented transcript has the URL of the registration here, not that of the operation.
         let host = head.headers.get(HOST).and_then(|it| it.to_str().ok()).unwrap_or("localhost");
         let location = format!("https://{host}{}", head.uri.path_and_query().map_or("/", |it| it.as_str()));
         reply.headers_mut().insert(LOCATION, value(&location));
@@ -115,7 +115,7 @@ pub(crate) async fn handle(shared: &Arc<Shared>, request: Request<Incoming>) -> 
     Ok(reply)
 }
 
-/// An answer with the headers of the service.
+/// Encodes a response for HTTP, with the headers of the service.
 ///
 /// Source: `[doc]` iot-dps/iot-dps-https-sym-key-support.md, transcripts.
 pub(crate) fn to_http(clock: &Clock, answer: Answer, pace: Pace) -> Reply {
@@ -143,8 +143,10 @@ fn caller(asked: &DpsHttpRequest, query: Option<&str>, headers: &HeaderMap) -> C
     }
 }
 
-/// Source: `[doc]` iot-dps/how-to-troubleshoot-dps.md for the classes. 501 is ours: the real services
-/// answer under these paths.
+/// The refusal of a request that does not exist.
+///
+/// Source: `[doc]` iot-dps/how-to-troubleshoot-dps.md for the classes. 501 is the emulator's own: the real service
+/// has these paths.
 fn no_such(why: &NoSuchRequest, path: &str) -> Refusal {
     match why {
         NoSuchRequest::Path => {
@@ -160,7 +162,7 @@ fn no_such(why: &NoSuchRequest, path: &str) -> Refusal {
     }
 }
 
-/// The method of a path that exists.
+/// The method that a path supports.
 fn allowed(path: &str) -> &'static str {
     let path = path.to_ascii_lowercase();
     if path.ends_with("/register") {
@@ -172,5 +174,5 @@ fn allowed(path: &str) -> &'static str {
     }
 }
 
-/// How the paths of the service API begin that are not emulated.
+/// First segment of the service API's paths that are not emulated.
 const NOT_EMULATED: &str = "certificates";

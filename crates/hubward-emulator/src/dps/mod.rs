@@ -1,4 +1,4 @@
-//! DPS, the device side: who is admitted, which hub it gets, and the transports that carry it.
+//! The device API of DPS: authentication, the assignment of a hub, and the transports.
 
 mod admit;
 mod allocate;

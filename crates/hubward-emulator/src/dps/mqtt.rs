@@ -12,20 +12,20 @@ use tokio::time::sleep;
 
 use super::admit::Caller;
 use super::answer::{Answer, Refusal};
+use crate::admission::ConnectionEntry;
 use crate::fault::{Fault, Point};
 use crate::journal::{EventKind, EventSource, Note};
-use crate::lobby::Place;
 use crate::mqtt::codec::{Connect, Incoming, Outgoing, Publish};
 use crate::mqtt::{
-    Bounds, Closed, Connection, End, FILTER_REFUSED, NOT_AUTHORIZED, REQUEST_ID_MAX, Session, UNAVAILABLE, end_of,
-    misbehave, refuse, run,
+    Bounds, Closed, Connection, End, FILTER_REFUSED, NOT_AUTHORIZED, REQUEST_ID_MAX, Session, UNAVAILABLE,
+    apply_connect_fault, end_of, refuse, run,
 };
 use crate::shared::Shared;
 use crate::store::{self, Key, Why};
 use crate::wire_id;
 
-/// Serves a connection whose user name is one for DPS. A wrong key is found at the registration, as
-/// the service does it; only a foreign id scope and a token that is none are refused at once.
+/// Serves a connection whose user name is one for DPS. As in the service, CONNECT is refused only for a foreign id
+/// scope or a token that cannot be parsed; a wrong key is refused at the registration.
 ///
 /// Source: `[doc]` iot-dps/iot-mqtt-connect-to-iot-dps.md; `[seen]` issue traces of 401 at the
 /// registration; a Microsoft engineer in Azure/azure-iot-sdk-python, issue 670, for CONNACK 3.
@@ -33,35 +33,36 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(
     shared: &Arc<Shared>,
     connection: &mut Connection<S>,
     connect: Connect,
-    place: &Arc<Place>,
+    entry: &Arc<ConnectionEntry>,
 ) -> End {
     let checked = check(&connect);
-    // Who may not register hears so when it does. Until then it has no seat, and takes over from nobody.
+    // A device that may not register gets the refusal when it registers. Until then it holds no slot and takes over
+    // no connection.
     let known = checked.as_ref().is_ok_and(|it| shared.registrar.denial(it).is_none());
-    if let Some(end) = misbehave(shared, connection, Point::DpsConnect, &connect, known).await {
+    if let Some(end) = apply_connect_fault(shared, connection, Point::DpsConnect, &connect, known).await {
         return end;
     }
     let caller = match checked {
         Ok(caller) if !shared.registrar.is_own_scope(&caller) => {
-            return turn_away(shared, connection, &connect, UNAVAILABLE, "the id scope is another DPS's");
+            return reject_connect(shared, connection, &connect, UNAVAILABLE, "the id scope is another DPS's");
         }
         Ok(caller) => caller,
-        Err(why) => return turn_away(shared, connection, &connect, NOT_AUTHORIZED, why),
+        Err(why) => return reject_connect(shared, connection, &connect, NOT_AUTHORIZED, why),
     };
     let (_end, never) = oneshot::channel();
-    let (_seat, _presence, ended) = if known {
-        // The last seat may be that of its own older connection.
+    let (_slot, _presence, ended) = if known {
+        // The device's own older connection may hold the last slot.
         shared.store.take_over(&Key::Dps(caller.key()));
-        let Some(seat) = place.sit().await else { return End::Abruptly };
+        let Some(slot) = entry.acquire_slot().await else { return End::Abruptly };
         let (presence, ended) = Presence::begin(shared, &caller);
-        connection.allow(REQUEST_MOST);
-        (Some(seat), Some(presence), ended)
+        connection.allow(REQUEST_MAX);
+        (Some(slot), Some(presence), ended)
     } else {
         (None, None, never)
     };
-    // Sessions are accepted and nothing is kept.
+    // Persistent sessions are accepted, but nothing is kept.
     connection.queue(&Outgoing::Connack { session_present: false, code: 0 });
-    // A token's age is looked at with each request.
+    // The age of the token is checked at each request, not here.
     let bounds = Bounds { keep_alive: connect.keep_alive, ended, expired: std::future::pending() };
     let mut session = DpsSession { shared, caller: &caller, granted: None, packet_id: 0 };
     let why = run(connection, &mut session, bounds).await;
@@ -69,8 +70,8 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(
     end_of(&why)
 }
 
-/// Refuses a CONNECT; the client hears nothing but the code.
-fn turn_away<S: AsyncRead + AsyncWrite + Unpin>(
+/// Refuses a CONNECT and records the reason. The client gets the code only.
+fn reject_connect<S: AsyncRead + AsyncWrite + Unpin>(
     shared: &Shared,
     connection: &mut Connection<S>,
     connect: &Connect,
@@ -83,7 +84,7 @@ fn turn_away<S: AsyncRead + AsyncWrite + Unpin>(
     refuse(connection, code)
 }
 
-/// The connection of a registration id, until this is dropped: whatever ends it.
+/// Lists the connection of a registration id in the store until this is dropped.
 struct Presence<'a> {
     shared: &'a Shared,
     key: Key,
@@ -91,7 +92,7 @@ struct Presence<'a> {
 }
 
 impl<'a> Presence<'a> {
-    /// Tells an older connection to end; the other value tells when this one has to.
+    /// Lists a new connection and ends an older one. The receiver gets a reason when the new connection has to end.
     fn begin(shared: &'a Shared, caller: &Caller) -> (Self, oneshot::Receiver<Why>) {
         let key = Key::Dps(caller.key());
         let wires = shared.store.change(|state| state.live.begin(key.clone(), store::Session::default()));
@@ -121,14 +122,14 @@ fn check(connect: &Connect) -> Result<Caller, &'static str> {
 struct DpsSession<'a> {
     shared: &'a Shared,
     caller: &'a Caller,
-    /// With which QoS the client hears answers, if it does.
+    /// The QoS of the client's subscription to responses; `None` without a subscription.
     granted: Option<u8>,
-    /// Of the last publish to the client.
+    /// The packet id of the last publish to the client.
     packet_id: u16,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> for DpsSession<'_> {
-    /// DPS only answers.
+    /// DPS only responds to requests.
     type Event = Infallible;
 
     async fn next(&mut self) -> Infallible {
@@ -170,7 +171,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> for DpsSession<'_> {
                 connection.queue(&Outgoing::Unsuback(id));
             }
             Incoming::Pingreq => connection.queue(&Outgoing::Pingresp),
-            // Of an answer of ours; nothing is sent again within a connection.
+            // Acknowledges a response. Within a connection, DPS never sends a publish again.
             Incoming::Puback(_) => {}
             Incoming::QoS2 => return Err(Closed::Violation("quality of service 2")),
             Incoming::Connect(_) => return Err(Closed::Violation("a second CONNECT")),
@@ -182,7 +183,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> for DpsSession<'_> {
 
 /// Most bytes of a packet from a device that may register: a body of which one byte is too many can still be
 /// answered. Others have those of a CONNECT.
-const REQUEST_MOST: usize = limits::DPS_MESSAGE_MAX + limits::TOPIC_MAX + 16;
+const REQUEST_MAX: usize = limits::DPS_MESSAGE_MAX + limits::TOPIC_MAX + 16;
 
 /// A request of a device.
 enum Request {
@@ -191,7 +192,7 @@ enum Request {
 }
 
 impl DpsSession<'_> {
-    /// What is to go wrong with the event that happens now.
+    /// Takes the fault that is scripted for the current event.
     fn take_fault(&self, point: Point) -> Option<Fault> {
         let known = self.shared.registrar.denial(self.caller).is_none();
         self.shared.take_fault_of(point, self.caller.registration_id.as_str(), known)
@@ -251,7 +252,7 @@ impl DpsSession<'_> {
             _ => Some(answer()),
         };
         let request_id = request_id.clone();
-        // PUBACK before the answer: one SDK insists on it.
+        // PUBACK comes before the response, because one SDK requires that order.
         let mut owed = (publish.qos > 0).then_some(Outgoing::Puback(publish.packet_id));
         if fault != Some(Fault::BeforePuback) {
             owed.take().inspect(|it| connection.queue(it));
@@ -278,7 +279,7 @@ impl DpsSession<'_> {
         Ok(())
     }
 
-    /// Publishes an answer, if the client hears it.
+    /// Publishes a response if the client has subscribed to responses.
     fn answer<S: AsyncRead + AsyncWrite + Unpin>(
         &mut self,
         connection: &mut Connection<S>,
@@ -286,7 +287,8 @@ impl DpsSession<'_> {
         request_id: String,
     ) {
         let Some(qos) = self.granted else {
-            tracing::info!(registration_id = %self.caller.registration_id, "nobody hears the answer: not subscribed");
+            let registration_id = &self.caller.registration_id;
+            tracing::info!(%registration_id, "a response is not sent: the client has not subscribed to responses");
             return;
         };
         let topic = ResponseTopic { status: answer.status, request_id, retry_after: answer.retry_after.clone() };

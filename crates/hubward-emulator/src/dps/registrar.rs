@@ -1,4 +1,4 @@
-//! The three requests of the DPS device API, whatever carries them.
+//! The three requests of the DPS device API, independent of the transport.
 
 use std::sync::Arc;
 
@@ -20,17 +20,18 @@ pub(crate) struct Registrar {
     pub(crate) store: Arc<Store>,
     pub(crate) clock: Arc<Clock>,
     pub(crate) journal: EventLog,
-    /// Devices that were moved to another hub than their enrollments say.
+    /// Devices that a scripted fault moved to another hub than their enrollments name.
     pub(crate) moves: Moves,
     pub(crate) id_scope: String,
-    /// What 202 answers ask to wait, in seconds.
+    /// The Retry-After of 202 responses, in seconds.
     pub(crate) retry_after: Option<u64>,
-    /// How many polls are answered with `assigning`.
+    /// Number of polls that get `assigning` as response.
     pub(crate) polls_before_assigned: u32,
 }
 
 impl Registrar {
-    /// A registration. 202 even for a device that is assigned already; 200 only if it is disabled.
+    /// Registers a device. The status is 202 even for a device that is assigned already, and 200 only for a disabled
+    /// one.
     pub(crate) fn register(&self, caller: &Caller, body: &[u8]) -> Answer {
         let now = self.clock.now();
         let registered = self.store.change(|state| {
@@ -56,7 +57,7 @@ impl Registrar {
         )
     }
 
-    /// A question how a registration is doing. Its body is nobody's business.
+    /// Returns the status of a registration.
     pub(crate) fn poll(&self, caller: &Caller, operation_id: &OperationId) -> Answer {
         self.answer(
             caller,
@@ -83,7 +84,7 @@ impl Registrar {
         )
     }
 
-    /// A question for the result of an earlier registration.
+    /// Returns the result of an earlier registration.
     pub(crate) fn lookup(&self, caller: &Caller, body: &[u8]) -> Answer {
         self.answer(
             caller,
@@ -97,28 +98,28 @@ impl Registrar {
         )
     }
 
-    /// A refusal that has nothing to do with the registrations.
+    /// The response for a refusal.
     pub(crate) fn refuse(&self, refusal: &Refusal) -> Answer {
         Answer::error(refusal, self.clock.now())
     }
 
-    /// The answer to a token that is too old, whether it is or not.
+    /// The response for an expired token, for a scripted fault.
     pub(crate) fn expired(&self, caller: &Caller) -> Answer {
         let why = "the token has expired (a scripted fault)".to_owned();
         self.answer(caller, Err(Denial { refusal: Refusal::unauthorized(), why }))
     }
 
-    /// Whether a device asks the DPS that this one is.
+    /// Whether a request is for the id scope of this DPS.
     pub(crate) fn is_own_scope(&self, caller: &Caller) -> bool {
         caller.is_of(&self.id_scope)
     }
 
-    /// Why a device may not ask, whatever it is about to.
+    /// Why requests of a device are refused; `None` if it may send requests.
     pub(crate) fn denial(&self, caller: &Caller) -> Option<Denial> {
         self.store.read(|state| self.admit(state, caller).err())
     }
 
-    /// The answer to who may not.
+    /// Records a denial and returns its response.
     pub(crate) fn deny(&self, caller: &Caller, Denial { refusal, why }: Denial) -> Answer {
         tracing::info!(registration_id = %caller.registration_id, code = refusal.code, why, "DPS refuses a device");
         let note = Note::new(EventKind::Refused, EventSource::Dps).id(caller.registration_id.as_str());
@@ -142,14 +143,14 @@ impl Registrar {
     }
 }
 
-/// What has become of a registration, for the journal.
+/// The outcome of a registration, for the journal.
 fn outcome(state: &State, caller: &Caller) -> Note {
     let id = caller.registration_id.as_str();
     let record = state.records.get(&caller.key());
     let assigned = record.and_then(|it| Some((it.state.assigned_hub.as_deref()?, it.state.device_id.as_deref()?)));
     let (Some(record), Some((hub, device))) = (record, assigned) else {
         let failed = Note::new(EventKind::RegistrationFailed, EventSource::Dps).id(id);
-        let Some(record) = record else { return failed.message("its enrollment is gone") };
+        let Some(record) = record else { return failed.message("its enrollment no longer exists") };
         let failed = failed.message(record.state.error_message.as_deref().unwrap_or_default());
         return match record.state.error_code {
             Some(code) => failed.code(code),
@@ -161,8 +162,8 @@ fn outcome(state: &State, caller: &Caller) -> Note {
     Note::new(EventKind::Registered, EventSource::Dps).id(id).hub(hub).message(message)
 }
 
-/// A registration as a device sees it. Older versions of the API do not have the substatus of a device
-/// that its hub knew already.
+/// The registration as a device gets it. Older versions of the API do not have the substatus for a device
+/// that its hub already knows.
 ///
 /// Source: `[issue]` Azure/azure-iot-sdk-csharp 2397, by Microsoft: the value is returned from version
 /// 2019-04-15 on, `initialAssignment` before.
@@ -174,6 +175,8 @@ fn shown(caller: &Caller, state: &RegistrationState) -> RegistrationState {
     state
 }
 
+/// The response for a disabled enrollment.
+///
 /// Source: `[sdk]` azure-sdk-for-c, provisioning parser tests: the operation id is the empty string.
 fn disabled(caller: &Caller) -> Answer {
     let status = AssignmentStatus::Disabled;
@@ -184,6 +187,8 @@ fn disabled(caller: &Caller) -> Answer {
     Answer::operation(200, &operation, None)
 }
 
+/// Parses the body of a request.
+///
 /// Source: `[doc]` azure-rest-api-specs, `DeviceRegistration`; the status of a body that is too large
 /// is a `[guess]`.
 fn read_body(caller: &Caller, body: &[u8]) -> Result<DeviceRegistration, Refusal> {
@@ -191,7 +196,7 @@ fn read_body(caller: &Caller, body: &[u8]) -> Result<DeviceRegistration, Refusal
         return Err(Refusal::generic(413, "The request is larger than 96 KB."));
     }
     let wrong = || Refusal::generic(400, "The request body is not a device registration.");
-    // Some readers of JSON, ours too, take an array for an object with its members in order.
+    // `serde` also reads an array as a struct, with its items as the fields in order.
     if body.trim_ascii_start().first().is_some_and(|it| *it != b'{') {
         return Err(wrong());
     }

@@ -1,4 +1,4 @@
-//! The admin port: plain HTTP for operators, on loopback unless it is told otherwise.
+//! The admin port: plain HTTP for operators, on loopback by default.
 
 mod api;
 mod guard;
@@ -31,22 +31,22 @@ pub(crate) use guard::Guard;
 use self::api::{Failure, Feed, Shape, Stream};
 use super::timed::Timed;
 use super::{Cut, Pace, Paced, Reply, reply, settled, telemetry, value};
-use crate::lobby::{Lobby, Place, Way};
+use crate::admission::{Admission, ConnectionEntry, RequestSlot};
 use crate::ready::Ready;
 use crate::serve::accept;
 use crate::shared::Shared;
 
-/// What all listeners of the admin port share.
+/// State that all listeners of the admin port share.
 #[derive(Debug)]
 pub(crate) struct Admin {
     shared: Arc<Shared>,
     guard: Guard,
     started: SystemTime,
-    lobby: Arc<Lobby>,
+    admission: Arc<Admission>,
     streams: Arc<Semaphore>,
-    /// So many imports may be on their way; slow ones keep nobody else waiting.
+    /// Limits the imports that are being received. A slow upload does not delay others.
     uploads: Semaphore,
-    /// One is read and put into the state at a time.
+    /// Lets one import at a time change the state.
     imports: Semaphore,
 }
 
@@ -56,43 +56,43 @@ impl Admin {
             guard,
             started: shared.clock.now(),
             shared,
-            lobby: Lobby::new(MOST),
+            admission: Admission::new(CONNECTIONS_MAX),
             streams: Arc::new(Semaphore::new(STREAMS)),
             uploads: Semaphore::new(UPLOADS),
             imports: Semaphore::new(1),
         }
     }
 
-    /// Serves a listener until everything is to end, or this is dropped.
+    /// Serves a listener until the emulator shuts down, or the future is dropped.
     pub(crate) async fn serve(self: Arc<Self>, listener: TcpListener) {
         let mut connections = JoinSet::new();
         loop {
             let tcp = tokio::select! {
-                tcp = accept(&listener, &mut connections, || self.lobby.evict(MANY)) => tcp,
+                tcp = accept(&listener, &mut connections, || self.admission.evict(EVICTED_AT_ONCE)) => tcp,
                 () = self.shared.closed() => break,
             };
-            let guest = tokio::select! {
-                guest = self.lobby.enter() => guest,
+            let connection = tokio::select! {
+                connection = self.admission.admit() => connection,
                 () = self.shared.closed() => break,
             };
-            let (this, place) = (Arc::clone(&self), Arc::clone(&guest.place));
+            let (this, entry) = (Arc::clone(&self), Arc::clone(&connection.entry));
             connections.spawn(async move {
                 tokio::select! {
-                    () = this.connection(Timed::new(tcp, TAKE), &place) => {}
-                    () = guest.evicted() => tracing::debug!("an admin connection that asks for nothing makes room"),
+                    () = this.connection(Timed::new(tcp, TAKE), &entry) => {}
+                    () = connection.evicted() => tracing::debug!("a pending admin connection is evicted"),
                 }
             });
         }
         drop(listener);
-        // Streams end by themselves now.
+        // Streams end by themselves when the emulator shuts down.
         let ended = async { while connections.join_next().await.is_some() {} };
-        let _ = timeout(FAREWELL, ended).await;
+        let _ = timeout(SHUTDOWN, ended).await;
     }
 
-    async fn connection(&self, stream: Timed<tokio::net::TcpStream>, place: &Arc<Place>) {
-        let service = service_fn(|request| self.answer(request, place));
+    async fn connection(&self, stream: Timed<tokio::net::TcpStream>, entry: &Arc<ConnectionEntry>) {
+        let service = service_fn(|request| self.answer(request, entry));
         let mut builder = http1::Builder::new();
-        builder.timer(TokioTimer::new()).header_read_timeout(HEADERS).max_buf_size(HEADERS_MOST);
+        builder.timer(TokioTimer::new()).header_read_timeout(HEADERS).max_buf_size(HEADERS_MAX);
         let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
         let served = tokio::select! {
             served = connection.as_mut() => served,
@@ -102,42 +102,42 @@ impl Admin {
             }
         };
         if let Err(error) = served {
-            tracing::debug!(%error, "an admin connection ended badly");
+            tracing::debug!(%error, "an admin connection failed");
         }
     }
 
-    /// Answers one request; whoever asks first passes the [`Guard`]. It has a seat from when it is complete
-    /// until its answer is sent, which of a stream may take long.
-    async fn answer(&self, request: Request<Incoming>, place: &Arc<Place>) -> Result<Reply, Cut> {
+    /// Answers one request that passes the [`Guard`]. The request holds a slot from when it is complete until its
+    /// response is sent; a stream can hold its slot for a long time.
+    async fn answer(&self, request: Request<Incoming>, entry: &Arc<ConnectionEntry>) -> Result<Reply, Cut> {
         let page = portal::File::at(request.uri().path());
         let (mut head, body) = request.into_parts();
-        let way = Way::new(place);
+        let slot = RequestSlot::new(entry);
         if body.is_end_stream() {
-            way.sit().await;
+            slot.acquire().await;
         }
-        head.extensions.insert(way.clone());
+        head.extensions.insert(slot.clone());
         let mut reply = match self.guard.check(&head, page.is_some()) {
             Ok(()) => {
                 let reply = self.route(page, Request::from_parts(head, body)).await;
                 settled(&self.shared, reply).await?
             }
-            Err(stranger) => {
-                tracing::info!(path = head.uri.path(), ?stranger, "the admin port refuses a request");
-                text(&self.shared, stranger.status(), stranger.message())
+            Err(blocked) => {
+                tracing::info!(path = head.uri.path(), ?blocked, "the admin port refuses a request");
+                text(&self.shared, blocked.status(), blocked.message())
             }
         };
-        reply.body_mut().keep(way);
+        reply.body_mut().keep(slot);
         let headers = reply.headers_mut();
         for (name, value) in HEADERS_OF_ALL {
             headers.entry(name).or_insert(HeaderValue::from_static(value));
         }
-        // Of the service; a browser that believed it would find nothing here any more.
+        // The service's APIs set it. A browser would then use HTTPS only, which this port does not have.
         headers.remove(STRICT_TRANSPORT_SECURITY);
         Ok(reply)
     }
 
-    /// Who asks for a device is answered in the service's shape, who asks for `/api/` in JSON, everybody
-    /// else in text.
+    /// Dispatches a request. Errors about devices have the format of the service, errors below `/api/` are JSON, and
+    /// all others are text.
     async fn route(&self, page: Option<portal::File>, request: Request<Incoming>) -> Result<Reply, Cut> {
         let shared = &self.shared;
         if let Some(file) = page {
@@ -156,13 +156,13 @@ impl Admin {
         {
             return crate::service::handle_hub(shared, hub, path, request).await;
         }
-        match service::Asked::parse(&path) {
-            Some(asked) => service::answer(shared, asked, request).await,
+        match service::Target::parse(&path) {
+            Some(target) => service::answer(shared, target, request).await,
             None => Ok(answer(shared, &request)),
         }
     }
 
-    /// An answer that goes on. There may be so many at a time.
+    /// A response that streams a feed. Fails if too many streams are open.
     fn stream(&self, feed: impl Feed, shape: Shape, restarted: bool, content_type: &str) -> Result<Reply, Failure> {
         let permit = Arc::clone(&self.streams).try_acquire_owned().map_err(|_| Failure::busy())?;
         let stream = Stream::new(feed, shape, restarted, self.shared.closing.subscribe(), permit);
@@ -189,12 +189,12 @@ fn answer<B>(shared: &Shared, request: &Request<B>) -> Reply {
             let Some(log) = log else { return text(404, PATHS) };
             match telemetry::page(log, request.uri().query()) {
                 Some(page) => ("application/json", page.to_string()),
-                None => return text(400, "The query is from={offset}, or there is none."),
+                None => return text(400, "The query is not valid. Use from={offset}, or no query."),
             }
         }
     };
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        let mut reply = text(405, "This is only to be read.");
+        let mut reply = text(405, "Only GET and HEAD are allowed here.");
         reply.headers_mut().insert(ALLOW, value("GET, HEAD"));
         return reply;
     }
@@ -202,7 +202,7 @@ fn answer<B>(shared: &Shared, request: &Request<B>) -> Reply {
     reply(&shared.clock, 200, content_type, Paced::new(body, Pace::AtOnce))
 }
 
-/// Nothing here is for frames, caches, or pages of others. The portal's files bring stricter ones.
+/// Headers of every response: no frames, no caches, no use by other origins. The portal's files set stricter ones.
 const HEADERS_OF_ALL: [(HeaderName, &str); 7] = [
     (CONTENT_SECURITY_POLICY, "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"),
     (X_FRAME_OPTIONS, "DENY"),
@@ -213,30 +213,30 @@ const HEADERS_OF_ALL: [(HeaderName, &str); 7] = [
     (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
 ];
 
-const PATHS: &str = "There is /health, /ca.pem, /telemetry/{hub}, and for a device /twins/{hub}/{device}, \
-                     /methods/{hub}/{device} and /messages/{hub}/{device}; a module is {device}/modules/{module}. \
-                     The service API of DPS is below /dps, that of a hub below /hubs/{hub}. The emulator's own \
-                     doors are /api/status, /api/events, /api/telemetry/{hub}, /api/telemetry/{hub}/export, \
-                     /api/faults, /api/clock, /api/keys, /api/export, /api/import, /api/reset and \
-                     /api/devices/{hub}/{device}/disconnect.";
+const PATHS: &str = "There is nothing at this path. Use /health, /ca.pem or /telemetry/{hub}; for a device, use \
+                     /twins/{hub}/{device}, /methods/{hub}/{device} or /messages/{hub}/{device}; for a module, write \
+                     {device}/modules/{module}. The service API of DPS is below /dps, that of a hub below \
+                     /hubs/{hub}. The emulator's own API is /api/status, /api/events, /api/telemetry/{hub}, \
+                     /api/telemetry/{hub}/export, /api/faults, /api/clock, /api/keys, /api/export, /api/import, \
+                     /api/reset and /api/devices/{hub}/{device}/disconnect.";
 
-/// Connections that are answered at a time; as many more may wait in the lobby.
-const MOST: usize = 256;
+/// Maximum number of connections that are answered at a time. As many more may be pending.
+const CONNECTIONS_MAX: usize = 256;
 
-/// Guests that go when there are no file descriptors left.
-const MANY: usize = 16;
+/// Number of connections that are evicted when no file descriptors are left.
+const EVICTED_AT_ONCE: usize = 16;
 
-/// Streams among them, so that they cannot take every place.
+/// Maximum number of streams, so that they cannot take every slot.
 const STREAMS: usize = 128;
 
-/// Imports that are received at a time, each in memory: more are refused.
+/// Maximum number of imports that are received at a time, since each is held in memory. More are refused.
 const UPLOADS: usize = 4;
 
-/// How long a client may take to take what it is sent.
+/// How long a client may leave a response unread.
 const TAKE: Duration = Duration::from_secs(30);
 
-/// How long connections may take to end when everything ends.
-const FAREWELL: Duration = Duration::from_secs(1);
+/// How long connections may take to end when the emulator shuts down.
+const SHUTDOWN: Duration = Duration::from_secs(1);
 
 const HEADERS: Duration = Duration::from_secs(30);
-const HEADERS_MOST: usize = 16 * 1024;
+const HEADERS_MAX: usize = 16 * 1024;

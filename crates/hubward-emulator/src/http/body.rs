@@ -1,4 +1,4 @@
-//! Bodies of answers, and how an answer is put together.
+//! Responses over HTTP and their bodies.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -10,46 +10,45 @@ use hyper::body::{Body, Frame, SizeHint};
 use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use tokio::time::{Sleep, sleep};
 
-use crate::clock::{Clock, http_date};
 #[cfg(feature = "admin")]
-use crate::lobby::Way;
+use crate::admission::RequestSlot;
+use crate::clock::{Clock, http_date};
 
-/// An answer over HTTP.
+/// An HTTP response.
 pub(crate) type Reply = Response<Paced>;
 
-/// The connection is to be cut instead of answered.
+/// Cuts the connection instead of sending a response.
 #[derive(Debug, thiserror::Error)]
 #[error("a scripted fault ends the connection")]
 pub(crate) struct Cut;
 
-/// How a body is sent.
+/// How to send a body.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Pace {
     #[default]
     AtOnce,
     /// One byte at a time, with a pause before each.
     Drip(Duration),
-    /// So many bytes at a time, their sum not told beforehand.
+    /// In chunks of this many bytes, without Content-Length.
     Chunks(usize),
-    /// So many bytes of it, then the end of the connection.
+    /// This many bytes of it; then the connection is cut.
     CutAfter(usize),
 }
 
-/// A body with its pace.
+/// A body with the pace of sending it.
 #[derive(Default)]
 pub(crate) struct Paced {
     rest: Bytes,
     pace: Pace,
     pause: Option<Pin<Box<Sleep>>>,
-    /// What comes after `rest`, as long as the client takes it.
+    /// The chunks after `rest`.
     more: Option<Box<dyn Chunks>>,
-    /// The seat of the request, where it is to be had until the answer is sent.
+    /// The slot of the request, if it is held until the response is sent.
     #[cfg(feature = "admin")]
-    way: Option<Way>,
+    slot: Option<RequestSlot>,
 }
 
-/// A body that is made while it is sent: the next chunk is asked for when the client has taken the
-/// one before.
+/// A body that is produced while it is sent. The next chunk is polled when the client has read the previous one.
 pub(crate) trait Chunks: Send {
     /// The next chunk; `None` at the end.
     fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>>;
@@ -64,13 +63,13 @@ impl Paced {
         Self { pace, ..self }
     }
 
-    /// Keeps the seat of the request until the answer is sent.
+    /// Holds the slot of the request until the response is sent.
     #[cfg(feature = "admin")]
-    pub(crate) fn keep(&mut self, way: Way) {
-        self.way = Some(way);
+    pub(crate) fn keep(&mut self, slot: RequestSlot) {
+        self.slot = Some(slot);
     }
 
-    /// Chunks of a length that nobody knows.
+    /// A body of unknown length.
     #[cfg(feature = "admin")]
     pub(crate) fn stream(chunks: impl Chunks + 'static) -> Self {
         Self { more: Some(Box::new(chunks)), ..Self::default() }
@@ -125,7 +124,7 @@ impl Body for Paced {
 }
 
 impl Paced {
-    /// The bytes that may go; then nothing for a moment, in which they do go; then the end.
+    /// Sends the bytes that may be sent, pauses so that they leave, and then fails.
     fn cut_after(&mut self, cx: &mut Context<'_>, bytes: usize) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         if bytes >= self.rest.len() {
             return Poll::Ready(Some(Ok(Frame::data(self.rest.split_off(0)))));
@@ -139,10 +138,10 @@ impl Paced {
     }
 }
 
-/// Time for what was sent to leave.
+/// Pause in which sent bytes leave before the connection is cut.
 const GONE: Duration = Duration::from_millis(20);
 
-/// Adds headers to an answer, in place of those of the same name. What cannot be one is left out.
+/// Sets headers of a response. Replaces headers of the same name; skips invalid ones.
 pub(crate) fn add_headers(reply: &mut Reply, headers: &[(String, String)]) {
     for (name, text) in headers {
         if let Some((name, value)) = header(name, text) {
@@ -151,14 +150,14 @@ pub(crate) fn add_headers(reply: &mut Reply, headers: &[(String, String)]) {
     }
 }
 
-/// A header that an answer may be given. Where the answer ends is not for a header to say.
+/// A header for a response. `None` if it is invalid, or would set the length of the body.
 pub(crate) fn header(name: &str, text: &str) -> Option<(HeaderName, HeaderValue)> {
     let name = HeaderName::from_bytes(name.as_bytes()).ok();
     let name = name.filter(|it| ![CONTENT_LENGTH, TRANSFER_ENCODING].contains(it))?;
     Some((name, HeaderValue::from_str(text).ok()?))
 }
 
-/// An answer with the time of the emulator's clock.
+/// A response whose Date header has the time of the emulator's clock.
 pub(crate) fn reply(clock: &Clock, status: u16, content_type: &str, body: Paced) -> Reply {
     let mut reply = Response::new(body);
     *reply.status_mut() = hyper::StatusCode::from_u16(status).unwrap_or(hyper::StatusCode::INTERNAL_SERVER_ERROR);
@@ -168,12 +167,12 @@ pub(crate) fn reply(clock: &Clock, status: u16, content_type: &str, body: Paced)
     reply
 }
 
-/// A header value; empty if the text cannot be one.
+/// A header value; empty if the text is not a valid one.
 pub(crate) fn value(text: &str) -> HeaderValue {
     HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static(""))
 }
 
-/// Whether a request says that its body is `application/json`, whatever parameters follow.
+/// Whether the content type is `application/json`, with any parameters.
 pub(crate) fn is_json(headers: &HeaderMap) -> bool {
     let content_type = headers.get(CONTENT_TYPE).and_then(|it| it.to_str().ok()).unwrap_or_default();
     let kind = content_type.split(';').next().unwrap_or_default().trim();

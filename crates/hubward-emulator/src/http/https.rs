@@ -1,4 +1,4 @@
-//! The HTTPS port: DPS with its service API, and WebSockets that carry MQTT.
+//! The HTTPS port: the DPS device API, the service APIs, and MQTT over WebSocket.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -12,51 +12,51 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::timed::Timed;
-use super::{Cut, Pace, Reply, settled, stranger, websocket};
+use super::{Cut, Pace, Reply, origin, settled, websocket};
+use crate::admission::{ConnectionEntry, RequestSlot};
 use crate::journal::{EventKind, EventSource, Note};
-use crate::lobby::{Place, Way};
 use crate::shared::Shared;
 use crate::{dps, mqtt, service};
 
-/// Serves one connection to its end, also if it turns into a WebSocket.
-pub(crate) async fn serve<S>(shared: Arc<Shared>, stream: S, place: Arc<Place>)
+/// Serves one connection to its end, including a WebSocket that it is upgraded to.
+pub(crate) async fn serve<S>(shared: Arc<Shared>, stream: S, entry: Arc<ConnectionEntry>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let upgrade: Mutex<Option<OnUpgrade>> = Mutex::default();
-    let service = service_fn(|request| answer(&shared, &place, &upgrade, request));
+    let service = service_fn(|request| answer(&shared, &entry, &upgrade, request));
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADERS)
-        .max_buf_size(HEADERS_MOST)
+        .max_buf_size(HEADERS_MAX)
         .serve_connection(TokioIo::new(Timed::new(stream, TAKE)), service)
         .with_upgrades()
         .await;
     if let Err(error) = served {
-        return tracing::debug!(%error, "an HTTPS connection ended badly");
+        return tracing::debug!(%error, "an HTTPS connection failed");
     }
     let upgrade = upgrade.lock().unwrap_or_else(PoisonError::into_inner).take();
     if let Some(upgrade) = upgrade {
         match upgrade.await {
             Ok(upgraded) => {
                 let stream = hubward_ws::WebSocketStream::server(TokioIo::new(upgraded)).await;
-                Box::pin(mqtt::serve(&shared, stream, &place)).await;
+                Box::pin(mqtt::serve(&shared, stream, &entry)).await;
             }
             Err(error) => tracing::debug!(%error, "a WebSocket upgrade failed"),
         }
     }
 }
 
-/// Answers one request. The connection has a seat while one is answered that is complete and allowed.
+/// Answers one request. The connection holds a slot while it answers a request that is complete and allowed.
 async fn answer(
     shared: &Arc<Shared>,
-    place: &Arc<Place>,
+    entry: &Arc<ConnectionEntry>,
     upgrade: &Mutex<Option<OnUpgrade>>,
     request: Request<Incoming>,
 ) -> Result<Reply, Cut> {
     let (mut head, body) = request.into_parts();
-    head.extensions.insert(Way::new(place));
-    match stranger::check(&shared.access, &head) {
+    head.extensions.insert(RequestSlot::new(entry));
+    match origin::check(&shared.access, &head) {
         Ok(()) => {
             let reply = route(shared, upgrade, Request::from_parts(head, body)).await;
             settled(shared, reply).await
@@ -76,7 +76,7 @@ async fn route(
     upgrade: &Mutex<Option<OnUpgrade>>,
     mut request: Request<Incoming>,
 ) -> Result<Reply, Cut> {
-    if !websocket::is_asked(&request) {
+    if !websocket::is_upgrade(&request) {
         if service::is_asked(request.uri().path()) {
             return service::handle(shared, request).await;
         }
@@ -90,11 +90,11 @@ async fn route(
     Ok(reply)
 }
 
-/// How long a client may take to send a request's head, and to begin with the next one.
+/// Time limit for the head of a request. It includes the idle time before the request.
 const HEADERS: Duration = Duration::from_secs(60);
 
-/// Most bytes of a request's head.
-const HEADERS_MOST: usize = 32 * 1024;
+/// Maximum size of a request's head, in bytes.
+const HEADERS_MAX: usize = 32 * 1024;
 
-/// How long a client may take to take what it is sent.
+/// How long a client may leave a response unread.
 const TAKE: Duration = Duration::from_secs(30);

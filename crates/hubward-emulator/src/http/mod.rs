@@ -1,11 +1,11 @@
-//! HTTP: the HTTPS port with DPS and WebSocket upgrades, and the admin port.
+//! The HTTP listeners: the HTTPS port with the service APIs, DPS and WebSocket upgrades, and the admin port.
 
 #[cfg(feature = "admin")]
 mod admin;
 mod body;
 mod https;
+mod origin;
 pub(crate) mod request;
-mod stranger;
 #[cfg(feature = "admin")]
 mod telemetry;
 mod timed;
@@ -18,7 +18,7 @@ pub(crate) use admin::{Admin, Guard};
 pub(crate) use body::{Chunks, header};
 pub(crate) use body::{Cut, Pace, Paced, Reply, add_headers, is_json, reply, value};
 
-/// Keeps an answer back until what it tells of is on disk. If that fails, nothing is acknowledged.
+/// Delays a response until the changes that it reports are on disk. If they cannot be written, answers 503 instead.
 async fn settled(shared: &Shared, reply: Result<Reply, Cut>) -> Result<Reply, Cut> {
     let reply = reply?;
     match shared.store.settled().await {

@@ -1,4 +1,4 @@
-//! Bodies of requests: a bounded size, a bounded time.
+//! Reads bodies of requests within a size and a time limit.
 
 use std::time::Duration;
 
@@ -9,33 +9,33 @@ use tokio::time::timeout;
 
 use super::Cut;
 
-/// The body is larger than it may be.
+/// The body is larger than the limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct TooLarge;
 
 /// Reads a whole body.
-pub(crate) async fn read(body: Incoming, most: usize) -> Result<Result<Bytes, TooLarge>, Cut> {
-    in_time(take(body, most, true)).await
+pub(crate) async fn read(body: Incoming, max: usize) -> Result<Result<Bytes, TooLarge>, Cut> {
+    in_time(read_within(body, max, true)).await
 }
 
-/// Takes a whole body and keeps nothing of it: the answer is a refusal already, which a client that is
-/// still sending might not read.
-pub(crate) async fn discard(body: Incoming, most: usize) -> Result<Result<(), TooLarge>, Cut> {
-    Ok(in_time(take(body, most, false)).await?.map(|_nothing| ()))
+/// Reads a whole body and discards it. For requests that are refused anyway: a client that is still sending might
+/// not read the response.
+pub(crate) async fn discard(body: Incoming, max: usize) -> Result<Result<(), TooLarge>, Cut> {
+    Ok(in_time(read_within(body, max, false)).await?.map(|_nothing| ()))
 }
 
-async fn in_time<T>(taken: impl Future<Output = Result<T, hyper::Error>>) -> Result<T, Cut> {
-    match timeout(LONGEST, taken).await {
-        Ok(Ok(taken)) => Ok(taken),
-        // The client left in the middle, or takes for ever.
+async fn in_time<T>(reading: impl Future<Output = Result<T, hyper::Error>>) -> Result<T, Cut> {
+    match timeout(LONGEST, reading).await {
+        Ok(Ok(result)) => Ok(result),
+        // The client closed the connection, or is too slow.
         Ok(Err(_)) | Err(_) => Err(Cut),
     }
 }
 
-/// What is too large is taken as well, up to a bound, so that its sender gets to read why it is refused.
-async fn take(mut body: Incoming, most: usize, keep: bool) -> Result<Result<Bytes, TooLarge>, hyper::Error> {
-    let most_taken = most.saturating_add(TAKEN_BEYOND);
-    if body.size_hint().lower() > most_taken as u64 {
+/// Reads a body. A body that is too large is read too, up to a second limit, so that the client can read the response.
+async fn read_within(mut body: Incoming, max: usize, keep: bool) -> Result<Result<Bytes, TooLarge>, hyper::Error> {
+    let max_read = max.saturating_add(READ_BEYOND);
+    if body.size_hint().lower() > max_read as u64 {
         return Ok(Err(TooLarge));
     }
     let mut kept = BytesMut::new();
@@ -43,20 +43,20 @@ async fn take(mut body: Incoming, most: usize, keep: bool) -> Result<Result<Byte
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame?.into_data() else { continue };
         length = length.saturating_add(data.len());
-        if length > most_taken {
+        if length > max_read {
             break;
         }
-        if length > most {
+        if length > max {
             kept = BytesMut::new();
         } else if keep {
             kept.extend_from_slice(&data);
         }
     }
-    Ok(if length > most { Err(TooLarge) } else { Ok(kept.freeze()) })
+    Ok(if length > max { Err(TooLarge) } else { Ok(kept.freeze()) })
 }
 
-/// How long a client may take to send a body.
+/// Time limit for a body.
 const LONGEST: Duration = Duration::from_secs(30);
 
-/// How much is read of a body beyond what it may have.
-const TAKEN_BEYOND: usize = 4 * 1024 * 1024;
+/// Number of bytes beyond the size limit that are read and discarded.
+const READ_BEYOND: usize = 4 * 1024 * 1024;

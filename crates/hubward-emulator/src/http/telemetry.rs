@@ -1,4 +1,4 @@
-//! `GET /telemetry/{hub}?from={offset}` at the admin port: what a hub has received, page by page.
+//! `GET /telemetry/{hub}?from={offset}` at the admin port: the messages that a hub has received, in pages.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -6,11 +6,11 @@ use serde_json::{Map, Value, json};
 
 use crate::hub::{Telemetry, TelemetryLog};
 
-/// The messages from an offset on, as many as fit into a page, and the offset to go on with. With
-/// nothing new the page is empty and `next` what was asked for. Messages that are no longer kept are
-/// left out: the offsets tell.
+/// A page of messages that starts at an offset, and `next`, the offset of the next page. Without new messages, the
+/// page is empty and `next` is the requested offset. Messages that the log has dropped are missing, which shows in
+/// the offsets.
 ///
-/// `None` if the query is not `from={offset}`; without one, it is 0.
+/// Without a query, the page starts at 0. Returns `None` for a query other than `from={offset}`.
 pub(super) fn page(log: &TelemetryLog, query: Option<&str>) -> Option<Value> {
     let from = match query {
         None | Some("") => 0,
@@ -19,7 +19,7 @@ pub(super) fn page(log: &TelemetryLog, query: Option<&str>) -> Option<Value> {
     Some(page_from(log, from, |_| true))
 }
 
-/// The same, without the messages that are not wanted.
+/// A page of the messages for which `wanted` returns true.
 pub(super) fn page_from(log: &TelemetryLog, from: u64, wanted: impl Fn(&Telemetry) -> bool) -> Value {
     let mut next = from;
     let mut bytes = 0;
@@ -30,7 +30,7 @@ pub(super) fn page_from(log: &TelemetryLog, from: u64, wanted: impl Fn(&Telemetr
             continue;
         }
         bytes += telemetry.message.size();
-        if messages.len() == MOST || (bytes > MOST_BYTES && !messages.is_empty()) {
+        if messages.len() == PAGE_MAX || (bytes > MAX_BYTES && !messages.is_empty()) {
             break;
         }
         next = telemetry.offset + 1;
@@ -39,8 +39,8 @@ pub(super) fn page_from(log: &TelemetryLog, from: u64, wanted: impl Fn(&Telemetr
     json!({ "messages": messages, "next": next })
 }
 
-/// The body as text where it is UTF-8, as `bodyBase64` where it is not. `systemProperties` are the
-/// sender's (`$.mid` and the like) and the hub's (`iothub-connection-device-id` and the like).
+/// A message as JSON. A body that is not UTF-8 is written as `bodyBase64`. `systemProperties` holds those of the
+/// sender (such as `$.mid`) and of the hub (such as `iothub-connection-device-id`).
 pub(super) fn shown(telemetry: &Telemetry) -> Value {
     let message = &telemetry.message;
     let stamps = telemetry.stamps();
@@ -69,11 +69,11 @@ pub(super) fn shown(telemetry: &Telemetry) -> Value {
     shown
 }
 
-/// Most messages of a page.
-const MOST: usize = 1000;
+/// Maximum number of messages in a page.
+const PAGE_MAX: usize = 1000;
 
-/// Most bytes of messages in a page of more than one.
-const MOST_BYTES: usize = 4 * 1024 * 1024;
+/// Maximum size of a page with more than one message, in bytes.
+const MAX_BYTES: usize = 4 * 1024 * 1024;
 
 #[cfg(test)]
 mod tests {
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn shows_all_that_a_message_has() {
+    fn shows_every_part_of_a_message() {
         let text = Message::new("21.5 °C").message_id("m1").property("line", "7").flag("late");
         let page = page(&filled([text, Message::new(vec![0xff, 0x00])]), None).expect("a page");
         let expected = json!({
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn goes_on_where_the_last_page_ended() {
+    fn a_page_starts_where_the_previous_one_ended() {
         let log = filled((0..1500).map(|it| Message::new(it.to_string())));
         let pages = [(None, (1000, 1000)), (Some("from=1000"), (500, 1500)), (Some("from=1500"), (0, 1500))];
         for (query, expected) in pages {

@@ -1,4 +1,4 @@
-//! A byte stream whose peer has to take what it is sent.
+//! A byte stream with a time limit for writes.
 
 use std::io;
 use std::pin::Pin;
@@ -8,29 +8,29 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-/// Ends with an error when nothing that is written has been taken for a time. A reader that is stuck
-/// would hold its connection, and a place among the connections, for ever.
+/// Fails when a write makes no progress for some time. Otherwise a peer that does not read would hold its connection,
+/// and the slot of that connection, forever.
 #[derive(Debug)]
 pub(crate) struct Timed<S> {
     stream: S,
-    patience: Duration,
-    /// Runs while something waits to be taken.
+    limit: Duration,
+    /// Runs while a write is pending.
     waiting: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> Timed<S> {
-    pub(crate) const fn new(stream: S, patience: Duration) -> Self {
-        Self { stream, patience, waiting: None }
+    pub(crate) const fn new(stream: S, limit: Duration) -> Self {
+        Self { stream, limit, waiting: None }
     }
 
-    /// Looks at the time while a write waits.
-    fn judge<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+    /// Returns the result of a write, or an error if the write has been pending for too long.
+    fn check_time<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if written.is_ready() {
             self.waiting = None;
             return written;
         }
-        let patience = self.patience;
-        let waiting = self.waiting.get_or_insert_with(|| Box::pin(sleep(patience)));
+        let limit = self.limit;
+        let waiting = self.waiting.get_or_insert_with(|| Box::pin(sleep(limit)));
         waiting.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
 }
@@ -45,7 +45,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Timed<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let written = Pin::new(&mut this.stream).poll_write(cx, bytes);
-        this.judge(cx, written)
+        this.check_time(cx, written)
     }
 
     fn poll_write_vectored(
@@ -55,7 +55,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Timed<S> {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let written = Pin::new(&mut this.stream).poll_write_vectored(cx, bytes);
-        this.judge(cx, written)
+        this.check_time(cx, written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -65,13 +65,13 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Timed<S> {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let flushed = Pin::new(&mut this.stream).poll_flush(cx);
-        this.judge(cx, flushed)
+        this.check_time(cx, flushed)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let closed = Pin::new(&mut this.stream).poll_shutdown(cx);
-        this.judge(cx, closed)
+        this.check_time(cx, closed)
     }
 }
 
@@ -81,29 +81,29 @@ mod tests {
 
     use super::*;
 
-    const PATIENCE: Duration = Duration::from_secs(30);
+    const LIMIT: Duration = Duration::from_secs(30);
 
     #[tokio::test(start_paused = true)]
-    async fn a_peer_that_takes_nothing_is_given_up() {
+    async fn a_write_fails_if_the_peer_reads_nothing() {
         let (ours, _theirs) = duplex(8);
-        let mut ours = Timed::new(ours, PATIENCE);
+        let mut ours = Timed::new(ours, LIMIT);
         let error = ours.write_all(&[0; 9]).await.expect_err("it does not fit");
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn one_that_is_slow_is_not_and_silence_is_none() {
+    async fn slow_reads_and_idle_times_are_allowed() {
         let (ours, mut theirs) = duplex(1);
-        let mut ours = Timed::new(ours, PATIENCE);
+        let mut ours = Timed::new(ours, LIMIT);
         let reading = async {
             for _ in 0..10 {
-                sleep(PATIENCE - Duration::from_secs(1)).await;
+                sleep(LIMIT - Duration::from_secs(1)).await;
                 theirs.read_u8().await.expect("a byte");
             }
         };
         let (written, ()) = tokio::join!(ours.write_all(&[0; 10]), reading);
-        written.expect("taken, one by one");
-        sleep(10 * PATIENCE).await;
-        ours.write_all(&[0]).await.expect("nothing has waited");
+        written.expect("each byte is read in time");
+        sleep(10 * LIMIT).await;
+        ours.write_all(&[0]).await.expect("no write was pending");
     }
 }

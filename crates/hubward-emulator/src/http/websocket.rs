@@ -1,4 +1,4 @@
-//! The server's part of a WebSocket handshake.
+//! The server side of a WebSocket handshake.
 
 use std::sync::Arc;
 
@@ -14,8 +14,8 @@ use crate::dps::{Refusal, to_http};
 use crate::fault::{Fault, Point};
 use crate::shared::Shared;
 
-/// Whether a request wants to be a WebSocket.
-pub(super) fn is_asked<B>(request: &Request<B>) -> bool {
+/// Whether a request asks for an upgrade to WebSocket.
+pub(super) fn is_upgrade<B>(request: &Request<B>) -> bool {
     has_word(request.headers(), &UPGRADE, "websocket")
 }
 
@@ -74,7 +74,7 @@ pub(super) async fn answer<B>(shared: &Arc<Shared>, request: &Request<B>) -> Res
     Ok(reply)
 }
 
-/// Whether one of the comma-separated words of a header is this one, letter case aside.
+/// Whether a header has `word` in its comma-separated list. Ignores letter case.
 fn has_word(headers: &HeaderMap, name: &hyper::header::HeaderName, word: &str) -> bool {
     headers
         .get_all(name)

@@ -1,4 +1,4 @@
-//! A message to a device or module: what a sender says, what a hub refuses, what goes on the wire.
+//! Messages to a device or module: what a sender sets, which messages the hub refuses, and how they are encoded.
 
 use std::time::{Duration, SystemTime};
 
@@ -23,34 +23,35 @@ use crate::wire_id;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CloudToDevice {
-    /// What it carries.
+    /// The payload.
     pub body: Bytes,
-    /// Application properties in their order; one without a value is a name only.
+    /// Application properties in their order. `None` stands for a property without a value.
     pub properties: Vec<(String, Option<String>)>,
-    /// The sender's id of the message, up to 128 characters; without one the device sees none.
+    /// The message id set by the sender, at most 128 characters. Without one, the device gets no message id.
     pub message_id: Option<String>,
-    /// The id of the message it belongs to.
+    /// The correlation id: the id of a related message.
     pub correlation_id: Option<String>,
-    /// Who made it.
+    /// The id of the user that created the message.
     pub user_id: Option<String>,
     /// The body's media type.
     pub content_type: Option<String>,
     /// The body's encoding.
     pub content_encoding: Option<String>,
-    /// Which feedback the sender wants; without one the property is missing, and there is none.
+    /// The feedback that the sender requests. `None` leaves out the property and requests no feedback.
     pub ack: Option<Ack>,
-    /// How long it is kept; as long as the hub says by default.
+    /// When the message expires. `None` uses the hub's default time to live.
     pub expiry: Option<Expiry>,
-    /// The device and module it comes from; inputs of modules only. By default the module's device.
+    /// The device and module that send the message, for messages to module inputs only. By default the module's
+    /// device.
     pub sender: Option<(String, Option<String>)>,
 }
 
-/// Until when a message is kept.
+/// The expiry of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Expiry {
-    /// Until this moment of the emulator's clock.
+    /// The message expires at this time of the emulator's clock.
     At(SystemTime),
-    /// For so long.
+    /// The message expires after this time.
     After(Duration),
 }
 
@@ -61,85 +62,85 @@ impl CloudToDevice {
         Self { body: body.into(), ..Self::default() }
     }
 
-    /// The sender's id of the message, up to 128 characters.
+    /// Sets the message id, at most 128 characters.
     #[must_use]
     pub fn message_id(mut self, value: impl Into<String>) -> Self {
         self.message_id = Some(value.into());
         self
     }
 
-    /// The id of the message it belongs to.
+    /// Sets the correlation id: the id of a related message.
     #[must_use]
     pub fn correlation_id(mut self, value: impl Into<String>) -> Self {
         self.correlation_id = Some(value.into());
         self
     }
 
-    /// Who made it.
+    /// Sets the id of the user that created the message.
     #[must_use]
     pub fn user_id(mut self, value: impl Into<String>) -> Self {
         self.user_id = Some(value.into());
         self
     }
 
-    /// The body's media type, such as `application/json`.
+    /// Sets the body's media type, such as `application/json`.
     #[must_use]
     pub fn content_type(mut self, value: impl Into<String>) -> Self {
         self.content_type = Some(value.into());
         self
     }
 
-    /// The body's encoding, such as `utf-8`.
+    /// Sets the body's encoding, such as `utf-8`.
     #[must_use]
     pub fn content_encoding(mut self, value: impl Into<String>) -> Self {
         self.content_encoding = Some(value.into());
         self
     }
 
-    /// Which feedback the sender wants.
+    /// Requests feedback.
     #[must_use]
     pub const fn ack(mut self, ack: Ack) -> Self {
         self.ack = Some(ack);
         self
     }
 
-    /// How long it is kept: at most two days.
+    /// Lets the message expire after `time`: at most two days.
     #[must_use]
     pub const fn expires_after(mut self, time: Duration) -> Self {
         self.expiry = Some(Expiry::After(time));
         self
     }
 
-    /// Until when it is kept, at most two days from now. A moment that has passed is taken: the
-    /// message expires at once.
+    /// Lets the message expire at `moment`: at most two days from now. If `moment` is in the past, the message expires
+    /// at once.
     #[must_use]
     pub const fn expires_at(mut self, moment: SystemTime) -> Self {
         self.expiry = Some(Expiry::At(moment));
         self
     }
 
-    /// The device and module it comes from; inputs of modules only.
+    /// Sets the device and module that send the message, for messages to module inputs only.
     #[must_use]
     pub fn sender(mut self, device_id: impl Into<String>, module_id: Option<&str>) -> Self {
         self.sender = Some((device_id.into(), module_id.map(str::to_owned)));
         self
     }
 
-    /// An application property.
+    /// Adds an application property.
     #[must_use]
     pub fn property(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.properties.push((name.into(), Some(value.into())));
         self
     }
 
-    /// An application property that has a name and no value.
+    /// Adds an application property that has a name and no value.
     #[must_use]
     pub fn flag(mut self, name: impl Into<String>) -> Self {
         self.properties.push((name.into(), None));
         self
     }
 
-    /// What is published for it, and when it expires.
+    /// The publish for this message, and when the message expires.
     ///
     /// Source: vectors `decode-c2d-full`, `decode-input` for the order of properties; `[doc]`
     /// iot-hub/iot-hub-devguide-messages-c2d.md for the limits; `[seen]` Azure/azure-iot-explorer, issue 530, and
@@ -157,7 +158,8 @@ impl CloudToDevice {
         if let Some(seed) = rules.shuffle {
             bag = shuffled(&bag, seed);
         }
-        // For what the emulator shows and for feedback, where no source says what a hub names.
+        // The generated id is only for the emulator's own views and for feedback. No source documents the id that a
+        // hub uses there.
         let message_id = self.message_id.clone().unwrap_or_else(wire_id::guid);
         let topic = match input {
             Some(input) => ModuleInputTopic { input: input.to_owned(), bag }.encode(identity),
@@ -174,19 +176,19 @@ impl CloudToDevice {
             Some(Expiry::At(moment)) => moment,
             Some(Expiry::After(time)) => later(now, time),
         };
-        if expires > later(now, EXPIRY_MOST) {
-            return Err(SendProblem::Argument("a message expires within two days"));
+        if expires > later(now, EXPIRY_MAX) {
+            return Err(SendProblem::Argument("the expiry must be within two days"));
         }
-        // Whoever waits until a moment before 1970 waits as long for 1970, which can be written down.
+        // Any time before 1970 is as past as 1970, which can be written as a timestamp.
         Ok(expires.max(SystemTime::UNIX_EPOCH))
     }
 
     fn check(&self, input: Option<&str>) -> Result<(), SendProblem> {
         if input == Some("") {
-            return Err(SendProblem::Argument("an input has a name"));
+            return Err(SendProblem::Argument("the name of the input is empty"));
         }
         if input.is_none() && self.sender.is_some() {
-            return Err(SendProblem::Argument("only a message to a module's input names its sender"));
+            return Err(SendProblem::Argument("only a message to a module's input may have a sender"));
         }
         for id in [&self.message_id, &self.correlation_id].into_iter().flatten() {
             at_most("the message or correlation id", id.len(), MESSAGE_ID_MAX)?;
@@ -194,16 +196,16 @@ impl CloudToDevice {
         let names = self.properties.iter().map(|(name, _)| name.as_str());
         for name in names {
             if name.is_empty() {
-                return Err(SendProblem::Argument("a property has a name"));
+                return Err(SendProblem::Argument("the name of a property is empty"));
             }
             if name.starts_with("$.") || name.starts_with("iothub-") {
-                return Err(SendProblem::Argument("property names with `$.` or `iothub-` are the system's"));
+                return Err(SendProblem::Argument("property names that begin with `$.` or `iothub-` are reserved"));
             }
         }
         at_most("the message (body and properties)", self.size(), CLOUD_TO_DEVICE_MAX)
     }
 
-    /// Bytes as the service counts them.
+    /// The size in bytes, as the service counts it.
     ///
     /// Source: `[doc]` iot-hub/iot-hub-devguide-messages-construct.md, "Message size".
     fn size(&self) -> usize {
@@ -260,7 +262,7 @@ impl CloudToDevice {
     }
 }
 
-/// The same properties in an order that depends on them and on the seed.
+/// The same properties in an order that depends on their names and on the seed.
 ///
 /// Source: `[seen]` topics of real hubs have several orders: Azure/azure-iot-explorer, issue 530, and others.
 fn shuffled(bag: &PropertyBag, seed: u64) -> PropertyBag {
@@ -280,8 +282,8 @@ fn shuffled(bag: &PropertyBag, seed: u64) -> PropertyBag {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendProblem {
-    /// There is no such hub.
-    #[error("there is no hub `{hub}`")]
+    /// The hub does not exist.
+    #[error("the hub `{hub}` does not exist")]
     UnknownHub {
         /// Its name.
         hub: String,
@@ -300,20 +302,20 @@ pub enum SendProblem {
         /// The module's.
         module_id: String,
     },
-    /// So many messages wait for it that it cannot have another one.
-    #[error("{CLOUD_TO_DEVICE_QUEUE} messages wait already, which is the most")]
+    /// The queue of the device or module is full.
+    #[error("the queue is full: {CLOUD_TO_DEVICE_QUEUE} messages wait already")]
     QueueFull,
     /// More bytes than allowed.
     #[error("{what} has {size} bytes, but at most {limit} are allowed")]
     TooLarge {
-        /// What is too large.
+        /// The part that is too large.
         what: &'static str,
         /// Its size in bytes.
         size: usize,
         /// The limit in bytes.
         limit: usize,
     },
-    /// Something about the message is wrong.
+    /// A part of the message is not valid.
     #[error("the message is not valid: {0}")]
     Argument(&'static str),
 }
@@ -341,10 +343,10 @@ fn at_most(what: &'static str, size: usize, limit: usize) -> Result<(), SendProb
     if size > limit { Err(SendProblem::TooLarge { what, size, limit }) } else { Ok(()) }
 }
 
-/// The longest a message is kept.
+/// The maximum time to live of a message.
 ///
 /// Source: `[doc]` iot-hub/iot-hub-devguide-messages-c2d.md, "Message time to live".
-const EXPIRY_MOST: Duration = Duration::from_secs(2 * 24 * 3600);
+const EXPIRY_MAX: Duration = Duration::from_secs(2 * 24 * 3600);
 
 #[cfg(test)]
 mod tests {
@@ -368,7 +370,7 @@ mod tests {
 
     /// Typed from the protocol notes and the vectors `decode-c2d-full` and `decode-input`.
     #[test]
-    fn is_published_as_the_service_publishes_it() {
+    fn messages_are_published_as_the_service_publishes_them() {
         let example = CloudToDevice::new("").message_id("m1").ack(Ack::Full).property("k", "v");
         let expected = "devices/d1/messages/devicebound/%24.mid=m1&%24.to=%2Fdevices%2Fd1%2Fmessages%2FdeviceBound\
                         &iothub-ack=full&k=v";
@@ -396,7 +398,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_hub_would_not_take_is_refused() {
+    fn invalid_messages_are_refused() {
         let day = Duration::from_secs(24 * 3600);
         let message = || CloudToDevice::new("");
         let sized = |size| CloudToDevice::new(vec![0; size]).message_id("m1").property("k", "vv");

@@ -1,4 +1,4 @@
-//! One MQTT connection to a hub, from its CONNECT to its end.
+//! One MQTT connection to a hub, from CONNECT to its end.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -10,20 +10,20 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::later::Later;
+use super::delayed::Delayed;
 use super::login::{Login, check};
 use super::method::Calls;
 use super::outgoing::{CALLS, NOTICES};
 use super::push::{Outbox, Push};
 use super::telemetry::Telemetry;
+use crate::admission::ConnectionEntry;
 use crate::clock::{Clock, timestamp};
 use crate::fault::{Fault, Point};
 use crate::journal::{EventKind, EventSource, Note};
-use crate::lobby::Place;
 use crate::mqtt::codec::{Connect, Incoming, Outgoing};
 use crate::mqtt::{
-    Bounds, Closed, Connection, End, FILTER_REFUSED, NOT_AUTHORIZED, PACKET_MOST, Session, end_of, misbehave, refuse,
-    run,
+    Bounds, Closed, Connection, End, FILTER_REFUSED, NOT_AUTHORIZED, PACKET_MAX, Session, apply_connect_fault, end_of,
+    refuse, run,
 };
 use crate::shared::Shared;
 use crate::store::{self, Activity, Key, Why, Wires};
@@ -33,57 +33,57 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(
     shared: &Arc<Shared>,
     connection: &mut Connection<S>,
     connect: Connect,
-    place: &Arc<Place>,
+    entry: &Arc<ConnectionEntry>,
 ) -> End {
     let checked = shared.store.read(|state| check(state, &connect, shared.clock.unix()));
-    if let Some(end) = misbehave(shared, connection, Point::HubConnect, &connect, checked.is_ok()).await {
+    if let Some(end) = apply_connect_fault(shared, connection, Point::HubConnect, &connect, checked.is_ok()).await {
         return end;
     }
     let login = match checked {
         Ok(login) => login,
-        Err(why) => return turn_away(shared, connection, &connect, why),
+        Err(why) => return reject_connect(shared, connection, &connect, why),
     };
-    // Only who may connect gets a seat. The last one may be that of its own older connection.
+    // Only a device that may connect acquires a slot. Its own older connection may hold the last one.
     shared.store.take_over(&Key::Hub(login.hub, login.identity.client_id()));
-    let Some(_seat) = place.sit().await else { return End::Abruptly };
-    let (mut presence, arrived) = match arrive(shared, &connect) {
-        Ok(arrived) => arrived,
-        Err(why) => return turn_away(shared, connection, &connect, why),
+    let Some(_slot) = entry.acquire_slot().await else { return End::Abruptly };
+    let (mut presence, started) = match begin(shared, &connect) {
+        Ok(started) => started,
+        Err(why) => return reject_connect(shared, connection, &connect, why),
     };
     let will = presence.login.will.take();
     let login = &presence.login;
-    let session_present = arrived.kept.is_some();
+    let session_present = started.kept.is_some();
     tracing::info!(device = %login.identity, session_present, "a device is connected");
     if !login.has_version {
-        tracing::warn!(device = %login.identity, "the user name has no api-version: it is good for telemetry only");
+        tracing::warn!(device = %login.identity, "the user name has no api-version: only telemetry works");
     }
-    shared.journal.note(told(EventKind::Connected, login));
-    connection.allow(PACKET_MOST);
+    shared.journal.note(note(EventKind::Connected, login));
+    connection.allow(PACKET_MAX);
     connection.queue(&Outgoing::Connack { session_present, code: 0 });
     let expired = shared.clock.after(login.expiry.saturating_add(EXPIRY_GRACE));
-    let bounds = Bounds { keep_alive: connect.keep_alive, ended: arrived.ended, expired };
+    let bounds = Bounds { keep_alive: connect.keep_alive, ended: started.ended, expired };
     let mut session = HubSession {
         shared,
         login,
         key: &presence.key,
         number: presence.number,
         persistent: !connect.clean_session,
-        filters: arrived.kept.unwrap_or_default(),
-        pushes: arrived.pushes,
-        look: arrived.look,
+        filters: started.kept.unwrap_or_default(),
+        pushes: started.pushes,
+        look: started.look,
         activity: Arc::clone(&presence.activity),
         release: None,
         outbox: Outbox::default(),
-        later: Later::default(),
+        delayed: Delayed::default(),
         calls: Calls::default(),
     };
-    // Messages may wait for filters that have been kept.
+    // Messages may be queued for the filters of the kept session.
     session.look.notify_one();
     let why = run(connection, &mut session, bounds).await;
     drop(session);
 
     tracing::info!(device = %login.identity, %why, "a device is disconnected");
-    shared.journal.note(told(EventKind::Disconnected, login).message(why.to_string()));
+    shared.journal.note(note(EventKind::Disconnected, login).message(why.to_string()));
     let (hub, client_id) = (login.hub.clone(), login.identity.client_id());
     let origin = Arc::clone(&login.origin);
     drop(presence);
@@ -91,7 +91,7 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(
         && let Some(log) = shared.logs.get(&hub)
     {
         let telemetry = Telemetry { qos, ..Telemetry::new(&origin, timestamp(shared.clock.now()), message) };
-        // Under the lock, so that a device which is just being forgotten leaves nothing behind.
+        // Under the lock, so that no message is logged for a device that is being deleted at the same time.
         shared.store.read(|state| {
             if state.device(&hub, &client_id).is_some_and(|it| it.generation_id == origin.generation_id) {
                 log.append(telemetry);
@@ -101,7 +101,7 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(
     end_of(&why)
 }
 
-/// A device that the store knows to be connected, until this is dropped: whatever ends it.
+/// Lists the connection of a device in the store until this is dropped.
 struct Presence<'a> {
     shared: &'a Shared,
     login: Login,
@@ -110,17 +110,17 @@ struct Presence<'a> {
     activity: Arc<Activity>,
 }
 
-/// What else a connection has from its begin on.
-struct Arrived {
-    /// The session that was kept.
+/// The session and the channels of a new connection.
+struct Started {
+    /// The session that an earlier connection left.
     kept: Option<store::Session>,
     ended: oneshot::Receiver<Why>,
     pushes: mpsc::Receiver<Push>,
     look: Arc<Notify>,
 }
 
-/// Checks a CONNECT and notes the connection in one step, so that a device cannot be deleted in between.
-fn arrive<'a>(shared: &'a Shared, connect: &Connect) -> Result<(Presence<'a>, Arrived), &'static str> {
+/// Checks a CONNECT and lists the connection in one step, so that the device cannot be deleted in between.
+fn begin<'a>(shared: &'a Shared, connect: &Connect) -> Result<(Presence<'a>, Started), &'static str> {
     let (now, time) = (shared.clock.unix(), shared.clock.now());
     shared.store.change(|state| {
         let login = check(state, connect, now)?;
@@ -144,7 +144,7 @@ fn arrive<'a>(shared: &'a Shared, connect: &Connect) -> Result<(Presence<'a>, Ar
         if let Some(hub) = state.hub_mut(&login.hub) {
             hub.queue(&client_id, time, |queue, _| queue.begin(number));
         }
-        Ok((Presence { shared, login, key, number, activity }, Arrived { kept, ended, pushes, look }))
+        Ok((Presence { shared, login, key, number, activity }, Started { kept, ended, pushes, look }))
     })
 }
 
@@ -169,8 +169,8 @@ impl Drop for Presence<'_> {
     }
 }
 
-/// Refuses a CONNECT; the client hears nothing of the reason.
-fn turn_away<S: AsyncRead + AsyncWrite + Unpin>(
+/// Refuses a CONNECT and records the reason. The client does not get the reason.
+fn reject_connect<S: AsyncRead + AsyncWrite + Unpin>(
     shared: &Shared,
     connection: &mut Connection<S>,
     connect: &Connect,
@@ -181,12 +181,12 @@ fn turn_away<S: AsyncRead + AsyncWrite + Unpin>(
     refuse(connection, NOT_AUTHORIZED)
 }
 
-/// What the journal says of a device that may connect.
-fn told(kind: EventKind, login: &Login) -> Note {
+/// An event of a connected device, for the journal.
+fn note(kind: EventKind, login: &Login) -> Note {
     Note::new(kind, EventSource::Hub).hub(login.identity.host.as_str()).id(&login.identity.client_id())
 }
 
-/// What it says of one that may not, as far as that one said who it is.
+/// The event of a refused CONNECT, with the identity that it claims.
 fn refused(connect: &Connect, why: &str) -> Note {
     let note = Note::new(EventKind::Refused, EventSource::Hub).code(NOT_AUTHORIZED.into()).message(why);
     match connect.username.as_deref().and_then(|it| HubUsername::parse(it).ok()) {
@@ -199,22 +199,22 @@ pub(super) struct HubSession<'a> {
     pub(super) shared: &'a Shared,
     pub(super) login: &'a Login,
     pub(super) key: &'a Key,
-    /// Of this connection.
+    /// The number of this connection.
     pub(super) number: u64,
-    /// CleanSession 0: filters are kept beyond the connection.
+    /// The client has set CleanSession to 0: the filters are kept after the connection ends.
     persistent: bool,
     pub(super) filters: store::Session,
     pushes: mpsc::Receiver<Push>,
     pub(super) look: Arc<Notify>,
     pub(super) activity: Arc<Activity>,
-    /// When the next lock of a message ends, which is then published again.
+    /// When the next lock of a message ends. The message is published again then.
     pub(super) release: Option<SystemTime>,
     pub(super) outbox: Outbox,
-    pub(super) later: Later,
+    pub(super) delayed: Delayed,
     pub(super) calls: Calls,
 }
 
-/// Whether a filter is for what needs an api-version in the user name: calls of methods and notices.
+/// Whether a filter needs an api-version in the user name: the filters of direct methods and of desired properties.
 ///
 /// Source: `[seen]` MicrosoftDocs/azure-docs, issue 16306; andriyadi/AzureIoTHubMQTTClient, pull request 5;
 /// wolfSSL/wolfMQTT, issue 38. For notices it is a `[guess]`.
@@ -222,7 +222,7 @@ fn is_for_versions(filter: &str) -> bool {
     filter.starts_with(CALLS) || filter.starts_with(NOTICES)
 }
 
-/// When the clock shows a moment; never, if there is none.
+/// Waits until the emulator's clock shows a time; forever without one.
 async fn at(clock: &Clock, moment: Option<SystemTime>) {
     match moment {
         Some(moment) => clock.at(moment).await,
@@ -230,7 +230,7 @@ async fn at(clock: &Clock, moment: Option<SystemTime>) {
     }
 }
 
-/// At a moment; never, if there is none.
+/// Waits until an instant; forever without one.
 async fn until(moment: Option<Instant>) {
     match moment {
         Some(moment) => sleep_until(moment).await,
@@ -238,13 +238,13 @@ async fn until(moment: Option<Instant>) {
     }
 }
 
-/// What happens to a hub's connection without its client.
+/// An event of a hub's connection that its client does not cause.
 pub(super) enum Event {
-    /// Somebody wants something published.
+    /// A publish for the client.
     Push(Push),
-    /// It is time for something.
+    /// A delayed packet is due.
     Due,
-    /// A queue of the store may hold something.
+    /// The device's message queue in the store may have changed.
     Look,
 }
 
@@ -254,10 +254,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> for HubSession<'_> {
     async fn next(&mut self) -> Event {
         tokio::select! {
             biased;
-            // The other end goes when the connection has to end, which another wire tells.
+            // The sender is dropped when the connection has to end; `ended` reports that.
             Some(push) = self.pushes.recv() => Event::Push(push),
             () = self.look.notified() => Event::Look,
-            () = until(self.later.due()) => Event::Due,
+            () = until(self.delayed.due()) => Event::Due,
             () = at(&self.shared.clock, self.release) => Event::Look,
         }
     }
@@ -291,7 +291,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> for HubSession<'_> {
                 let grant = |it: &(String, u8)| if refused { FILTER_REFUSED } else { self.subscribe(&it.0, it.1) };
                 let codes: Vec<u8> = filters.iter().map(grant).collect();
                 if self.shared.choices.close_on_refused_filter && !refused && codes.contains(&FILTER_REFUSED) {
-                    return Err(Closed::Violation("a filter that no hub takes, or a sixth one"));
+                    return Err(Closed::Violation("an unsupported filter, or more than five filters"));
                 }
                 if self.keep() {
                     connection.queue(&Outgoing::Suback(id, codes));
@@ -307,7 +307,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> for HubSession<'_> {
                 }
             }
             Incoming::Pingreq => connection.queue(&Outgoing::Pingresp),
-            // Nothing of ours is sent again within a connection.
+            // Within a connection, the hub never sends a publish again.
             Incoming::Puback(id) => {
                 if !self.message_acknowledged(id) {
                     self.outbox.acknowledged(connection, id);
@@ -322,7 +322,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> for HubSession<'_> {
 }
 
 impl HubSession<'_> {
-    /// What is to go wrong with the event that happens now. What happens to the device itself ends the
+    /// Takes the fault that is scripted for the current event. A fault that changes the device itself ends the
     /// connection.
     pub(super) fn take_fault(&self, point: Point) -> Result<Option<Fault>, Closed> {
         let client_id = self.login.identity.client_id();
@@ -336,18 +336,18 @@ impl HubSession<'_> {
         }
     }
 
-    /// The granted QoS, or a refusal.
+    /// Subscribes to a filter. Returns the granted QoS or a refusal.
     ///
     /// Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md: only the documented filters, at most five,
     /// QoS 2 granted as 1. That a refusal is 0x80 rather than the end is a `[guess]`; see
     /// [`Builder::close_on_refused_filter`](crate::Builder::close_on_refused_filter).
     fn subscribe(&mut self, filter: &str, qos: u8) -> u8 {
         if TopicFilter::parse(&self.login.identity, filter).is_err() {
-            tracing::info!(device = %self.login.identity, filter, "a filter is refused: no hub documents it");
+            tracing::info!(device = %self.login.identity, filter, "a filter is refused: hubs do not support it");
             return FILTER_REFUSED;
         }
         if self.filters.granted(filter).is_none() && self.filters.filters.len() >= SUBSCRIPTIONS_MAX {
-            tracing::info!(device = %self.login.identity, filter, "a filter is refused: more than five");
+            tracing::info!(device = %self.login.identity, filter, "a filter is refused: at most five are allowed");
             return FILTER_REFUSED;
         }
         let granted = qos.min(1);
@@ -357,8 +357,8 @@ impl HubSession<'_> {
         granted
     }
 
-    /// Notes the filters where others see them, unless the connection has to end: then they are nobody's,
-    /// and the client must not believe in them.
+    /// Stores the filters for other parts of the emulator. Returns false if the connection has to end: then the filters
+    /// have no effect, and the client must not get an acknowledgement.
     fn keep(&self) -> bool {
         self.shared.store.change(|state| {
             if self.activity.is_over() {

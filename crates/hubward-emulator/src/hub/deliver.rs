@@ -1,4 +1,4 @@
-//! Messages to a device or module on their way through its connection.
+//! Delivery of messages to a device or module over its connection.
 
 use std::time::SystemTime;
 
@@ -12,16 +12,16 @@ use crate::mqtt::{Closed, Connection};
 use crate::store::{Acknowledged, Delivery, PACKET_ID_MAX, Queue, Rules};
 
 impl HubSession<'_> {
-    /// Publishes the messages that wait, as many as may be unacknowledged. Nothing happens before the
-    /// client has subscribed.
+    /// Publishes queued messages, up to the maximum number of unacknowledged ones. Does nothing until the client has
+    /// subscribed.
     ///
     /// Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md, "Receiving cloud-to-device messages". That
-    /// messages which came before the first SUBSCRIBE are delivered too is a `[guess]`.
+    /// messages from before the first SUBSCRIBE are delivered too is a `[guess]`.
     pub(super) async fn deliver<S: AsyncRead + AsyncWrite + Unpin + Send>(
         &mut self,
         connection: &mut Connection<S>,
     ) -> Result<(), Closed> {
-        // Set again below: a lock that has ended must not call here over and over.
+        // Set again below. Otherwise a lock that has ended would trigger this function over and over.
         self.release = None;
         let Some(qos) = self.messages_qos() else { return Ok(()) };
         loop {
@@ -47,10 +47,10 @@ impl HubSession<'_> {
         Ok(())
     }
 
-    /// The client acknowledges a publish. Gives whether it may have been a message of this kind; more
-    /// may go out now.
+    /// Handles a PUBACK. Returns whether its packet id is one of cloud-to-device messages. More messages may be sent
+    /// afterwards.
     ///
-    /// An acknowledgement that overtakes that of a message received before counts for nothing.
+    /// A PUBACK that comes before that of an earlier message is ignored.
     ///
     /// Source: MQTT 3.1.1, section 4.6 (4.6.0-2); `[sdk]` Azure/azure-iot-protocol-gateway,
     /// RequestAckPairProcessor.cs.
@@ -64,26 +64,25 @@ impl HubSession<'_> {
         match done {
             Some(Acknowledged::Completed) => self.look.notify_one(),
             Some(Acknowledged::OutOfOrder) => {
-                tracing::warn!(%device, packet_id, "a PUBACK counts for nothing: an earlier message comes first");
+                tracing::warn!(%device, packet_id, "a PUBACK is ignored: an earlier message needs one first");
             }
             Some(Acknowledged::Unknown) | None => {
-                tracing::debug!(%device, packet_id, "a PUBACK for no message that is under way");
+                tracing::debug!(%device, packet_id, "a PUBACK is ignored: no message in flight has its packet id");
             }
         }
         true
     }
 
-    /// Does something with the messages for this client. What gives something is a change.
+    /// Runs `act` on the client's message queue. If `act` returns something, the store counts it as a change.
     fn queue<R>(&self, now: SystemTime, act: impl FnOnce(&mut Queue, &Rules) -> Option<R>) -> Option<R> {
         let Login { hub, identity, .. } = self.login;
         self.shared.store.change_some(|state| state.hub_mut(hub)?.queue(&identity.client_id(), now, act)?)
     }
 
-    /// The QoS with which the client has subscribed to messages: the highest, if it has done so by
-    /// several filters.
+    /// The highest QoS of the client's subscriptions to messages; `None` if it has none.
     fn messages_qos(&self) -> Option<u8> {
         let identity = &self.login.identity;
-        // Legal in an id, not in a topic.
+        // These characters are allowed in an id but not in a topic.
         if identity.client_id().contains(['#', '+']) {
             return None;
         }

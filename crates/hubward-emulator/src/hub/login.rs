@@ -1,4 +1,4 @@
-//! Whether a CONNECT to a hub is accepted.
+//! Checks a CONNECT to a hub.
 
 use std::sync::Arc;
 
@@ -18,15 +18,15 @@ pub(crate) struct Login {
     pub(crate) hub: String,
     /// Whether the user name has an `api-version`.
     pub(crate) has_version: bool,
-    /// When its token expires, without the grace.
+    /// When the token expires, without the grace period.
     pub(crate) expiry: UnixSeconds,
-    /// What the hub says of it in every message it sends.
+    /// The sender properties that the hub adds to each message.
     pub(crate) origin: Arc<Origin>,
-    /// What its will says, as telemetry, and the will's QoS.
+    /// The will as telemetry, and the will's QoS.
     pub(crate) will: Option<(Message, u8)>,
 }
 
-/// Checks a CONNECT. The reason of a refusal is for the log; the client hears CONNACK 5.
+/// Checks a CONNECT. The reason of a refusal is for the log; the client gets CONNACK 5.
 ///
 /// Source: `[sdk]` Azure/iotedge, MqttUsernameParser.cs and DeviceScopeTokenAuthenticator.cs; `[doc]`
 /// iot/iot-mqtt-connect-to-iot-hub.md. `[seen]` Azure/azure-iot-sdks, issue 985, Azure/azure-iot-sdk-c, issue 373,
@@ -81,7 +81,7 @@ pub(crate) fn check(state: &State, connect: &Connect, now: UnixSeconds) -> Resul
     Ok(Login { hub: host.to_ascii_lowercase(), identity, has_version, expiry: token.expiry(), origin, will })
 }
 
-/// Whether an old tool has made the token: the API version stands behind the resource, as one more segment.
+/// Whether the token has the form of an old tool: an API version after the resource, as one more segment.
 ///
 /// Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md shows such a token as a password.
 fn is_by_tool(token: &SasToken, resource: &str) -> bool {
@@ -93,7 +93,7 @@ fn is_by_tool(token: &SasToken, resource: &str) -> bool {
     })
 }
 
-/// Whether a token of a policy is good.
+/// Checks the policy and the signature of a policy's token.
 ///
 /// Source: `[doc]` iot-hub/authenticate-authorize-sas.md, the policies of a new hub.
 fn by_policy_key(state: &State, host: &str, policy: &str, token: &SasToken) -> Result<(), &'static str> {
@@ -104,6 +104,8 @@ fn by_policy_key(state: &State, host: &str, policy: &str, token: &SasToken) -> R
     if keys.is_some_and(|it| it.signed(token)) { Ok(()) } else { Err("bad signature") }
 }
 
+/// Checks the will and returns it as telemetry, with its QoS.
+///
 /// Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md, "Sending device-to-cloud messages" (will). That
 /// any other will is refused is a `[guess]`.
 fn will(identity: &HubIdentity, will: &Will) -> Result<(Message, u8), &'static str> {
@@ -119,7 +121,7 @@ fn will(identity: &HubIdentity, will: &Will) -> Result<(Message, u8), &'static s
     Ok((message.property("iothub-MessageType", "Will"), will.qos))
 }
 
-/// The application property that stands for the RETAIN flag.
+/// The application property that represents the RETAIN flag.
 ///
 /// Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md; `[seen]` arendst/Tasmota, issue 11771.
 pub(crate) const RETAIN: &str = "mqtt-retain";

@@ -1,4 +1,4 @@
-//! Direct methods: a service's call, and the device's answer to it.
+//! Direct methods: calls from the service side, and the device's responses.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::connect::HubSession;
-use super::later::{Draft, Kind};
+use super::delayed::{Draft, PublishKind};
 use super::outgoing::CALLS;
 use super::problem::Code;
 use super::push::Push;
@@ -29,38 +29,38 @@ use crate::store::Key;
 pub struct Invocation {
     /// The method's name.
     pub name: String,
-    /// What the device gets. `None` is an empty body; the service clients of Microsoft's SDKs send
+    /// The payload for the device. `None` is an empty body; the service clients of Microsoft's SDKs send
     /// `null` instead.
     pub payload: Option<Value>,
-    /// How long the device may take. The service allows 5 to 300 seconds.
+    /// How long to wait for the response. The service allows 5 to 300 seconds.
     pub response_timeout: Duration,
-    /// How long to wait for a device that is not connected, or has not subscribed to methods.
+    /// How long to wait until the device is connected and has subscribed to methods.
     pub connect_timeout: Duration,
 }
 
 impl Invocation {
-    /// A call without a payload: 30 seconds for the answer, none for the device to connect.
+    /// A call without a payload. It waits 30 seconds for the response, and does not wait for the device to connect.
     #[must_use]
     pub fn new(name: impl Into<String>) -> Self {
         let (response_timeout, connect_timeout) = (METHOD_RESPONSE_TIMEOUT, Duration::ZERO);
         Self { name: name.into(), payload: None, response_timeout, connect_timeout }
     }
 
-    /// With this payload.
+    /// Sets the payload.
     #[must_use]
     pub fn payload(mut self, payload: impl Into<Value>) -> Self {
         self.payload = Some(payload.into());
         self
     }
 
-    /// With this time for the answer.
+    /// Sets how long to wait for the response.
     #[must_use]
     pub const fn response_timeout(mut self, time: Duration) -> Self {
         self.response_timeout = time;
         self
     }
 
-    /// With this time for the device to connect.
+    /// Sets how long to wait for the device to connect.
     #[must_use]
     pub const fn connect_timeout(mut self, time: Duration) -> Self {
         self.connect_timeout = time;
@@ -68,25 +68,25 @@ impl Invocation {
     }
 }
 
-/// What a device has answered to a call.
+/// The response of a device to a call.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct MethodResult {
-    /// The method's own verdict; any number.
+    /// The status that the device chose; any number.
     pub status: i32,
-    /// `None` (`null` in JSON) if the answer is empty or is not JSON: see `body`.
+    /// The JSON payload. `None` (`null` in JSON) if the response is empty or is not JSON; see `body`.
     pub payload: Option<Value>,
-    /// The bytes that the device has published, whatever they are.
+    /// The bytes that the device has published.
     #[serde(skip)]
     pub body: Bytes,
 }
 
 impl MethodResult {
-    /// The body of the service's answer: the device's bytes are pasted into it unread, so that the caller may
-    /// get text that is not JSON.
+    /// The body of the service's response. The device's bytes are inserted without parsing, so the caller may get text
+    /// that is not JSON.
     ///
     /// Source: `[seen]` Azure/azure-iot-sdk-node, issue 736; Azure/azure-iot-sdk-c, issue 1641;
-    /// Azure/azure-iot-sdk-python, issue 781. Recordings of azure-sdk-for-net for the empty answer.
+    /// Azure/azure-iot-sdk-python, issue 781. Recordings of azure-sdk-for-net for the empty response.
     pub(crate) fn to_wire(&self) -> Vec<u8> {
         let mut text = format!(r#"{{"status":{},"payload":"#, self.status).into_bytes();
         text.extend_from_slice(if self.body.is_empty() { b"null" } else { &self.body });
@@ -95,14 +95,14 @@ impl MethodResult {
     }
 }
 
-/// Why a call has no answer.
+/// Why a call has no response.
 ///
-/// Source: `[doc]` iot-hub/troubleshoot-error-codes.md; what is a `[guess]` says so.
+/// Source: `[doc]` iot-hub/troubleshoot-error-codes.md, except where marked `[guess]`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvokeError {
-    /// There is no such hub, device or module, or it is disabled.
-    #[error("there is no device or module `{id}` at the hub `{hub}`, or it is disabled")]
+    /// The hub, device or module does not exist, or it is disabled.
+    #[error("the hub `{hub}` has no device or module `{id}`, or it is disabled")]
     NotFound {
         /// The hub.
         hub: String,
@@ -110,28 +110,28 @@ pub enum InvokeError {
         id: String,
     },
     /// The name of the method is empty or longer than 1,024 bytes (the limit is a `[guess]`).
-    #[error("the name of a method has 1 to 1024 bytes")]
+    #[error("the name of a method must have 1 to 1024 bytes")]
     Name,
     /// The payload is larger than 128 KB.
     #[error("the payload has {size} bytes, but at most {limit} are allowed")]
     TooLarge {
         /// Bytes of the payload.
         size: usize,
-        /// How many are allowed.
+        /// The maximum.
         limit: usize,
     },
-    /// The device is not connected, or has not subscribed to methods, and did neither in time.
-    #[error("the device is not online: it is not connected, or does not listen to methods")]
+    /// The device did not connect and subscribe to methods within the connect timeout.
+    #[error("the device is not online: it is not connected, or has not subscribed to methods")]
     NotOnline,
-    /// Too many calls wait for the device, or its connection takes nothing.
+    /// Too many calls wait for the device, or the queue of its connection is full.
     #[error("too many calls wait for the device")]
     TooMany,
-    /// The device's connection has ended before it answered; the method may have run. The code is a
+    /// The device's connection ended before the device responded. The method may have run. The code is a
     /// `[guess]`.
-    #[error("the device's connection has ended before it answered")]
+    #[error("the device's connection ended before the device responded")]
     ConnectionClosed,
-    /// The device has not answered in time; the method may have run.
-    #[error("the device has not answered in time")]
+    /// The device did not respond in time. The method may have run.
+    #[error("the device did not respond in time")]
     Timeout,
 }
 
@@ -142,7 +142,7 @@ impl InvokeError {
         self.as_code().number()
     }
 
-    /// The HTTP status that a service gets.
+    /// The HTTP status of the service API.
     #[must_use]
     pub fn status(&self) -> u16 {
         self.as_code().status()
@@ -163,7 +163,7 @@ impl InvokeError {
 
 /// Calls a method of a device or module that is connected.
 ///
-/// Dropping the future drops the answer.
+/// Dropping the future discards the response.
 pub(crate) async fn invoke(
     shared: &Shared,
     hub: &str,
@@ -191,7 +191,7 @@ async fn call(
     invocation: Invocation,
 ) -> Result<MethodResult, InvokeError> {
     let Invocation { name, payload, response_timeout, connect_timeout } = invocation;
-    if name.is_empty() || name.len() > NAME_MOST {
+    if name.is_empty() || name.len() > NAME_MAX {
         return Err(InvokeError::Name);
     }
     let payload = payload.map_or_else(Bytes::new, |it| it.to_string().into());
@@ -199,16 +199,16 @@ async fn call(
         return Err(InvokeError::TooLarge { size: payload.len(), limit: METHOD_PAYLOAD_MAX });
     }
     let key = Key::Hub(hub.to_ascii_lowercase(), client_id.to_owned());
-    // `None` is further off than any clock goes.
+    // `None`: the end of the timeout is beyond the range of `Instant`.
     let latest = Instant::now().checked_add(connect_timeout);
     let mut changes = shared.store.revision();
-    let (answer, answered) = oneshot::channel();
-    let mut call = Some(Call { name, payload, answer });
+    let (sender, result) = oneshot::channel();
+    let mut call = Some(Call { name, payload, result: sender });
     loop {
         changes.mark_unchanged();
         let started = shared.store.read(|state| {
             let missing = |id: &str| InvokeError::NotFound { hub: hub.to_owned(), id: id.to_owned() };
-            // A module may be called as long as its device may.
+            // A module may be called if its device may.
             let device_id = client_id.split_once('/').map_or(client_id, |(device_id, _)| device_id);
             state.device(hub, device_id).filter(|it| it.enabled).ok_or_else(|| missing(device_id))?;
             state.device(hub, client_id).ok_or_else(|| missing(client_id))?;
@@ -229,44 +229,44 @@ async fn call(
             return Err(InvokeError::NotOnline);
         }
     }
-    // Takes any time, unlike a sum.
-    match timeout(response_timeout, answered).await {
+    // `timeout` accepts any duration; an addition could overflow.
+    match timeout(response_timeout, result).await {
         Err(_) => Err(InvokeError::Timeout),
         Ok(Err(_)) => Err(InvokeError::ConnectionClosed),
-        Ok(Ok(answer)) => answer,
+        Ok(Ok(result)) => result,
     }
 }
 
-/// A call on its way to a device.
+/// A call that has not been published yet.
 #[derive(Debug)]
 pub(crate) struct Call {
     name: String,
     /// JSON, or empty.
     payload: Bytes,
-    answer: Answer,
+    result: ResultSender,
 }
 
-/// Where the answer goes. Dropped, it says that the connection has ended.
-type Answer = oneshot::Sender<Result<MethodResult, InvokeError>>;
+/// Sends the result of a call to its caller. Dropping it means that the connection has ended.
+type ResultSender = oneshot::Sender<Result<MethodResult, InvokeError>>;
 
-/// The calls that a connection has published and that wait for their answers.
+/// The published calls of a connection that wait for a response.
 #[derive(Debug, Default)]
 pub(super) struct Calls {
-    by_id: HashMap<String, Answer>,
-    /// Of the newest request id.
+    by_id: HashMap<String, ResultSender>,
+    /// The number of the newest request id.
     number: u64,
 }
 
 impl Calls {
-    /// Notes a call; gives its request id. Gives the call's other end back if there are too many.
-    fn begin(&mut self, answer: Answer) -> Result<String, Answer> {
-        // Those that nobody waits for any more.
+    /// Adds a call and returns its request id. Returns the sender if there are too many calls.
+    fn begin(&mut self, result: ResultSender) -> Result<String, ResultSender> {
+        // Removes calls whose callers no longer wait.
         self.by_id.retain(|_, it| !it.is_closed());
-        if self.by_id.len() >= CALLS_MOST {
-            return Err(answer);
+        if self.by_id.len() >= CALLS_MAX {
+            return Err(result);
         }
         let id = self.next_id();
-        self.by_id.insert(id.clone(), answer);
+        self.by_id.insert(id.clone(), result);
         Ok(id)
     }
 
@@ -287,30 +287,30 @@ impl HubSession<'_> {
         connection: &mut Connection<S>,
         call: Call,
     ) -> Result<(), Closed> {
-        let Call { name, payload, answer } = call;
-        if self.qos(Kind::Call).is_none() {
-            // It has unsubscribed meanwhile.
-            let _ = answer.send(Err(InvokeError::NotOnline));
+        let Call { name, payload, result } = call;
+        if self.qos(PublishKind::Call).is_none() {
+            // The device has unsubscribed since the call was queued.
+            let _ = result.send(Err(InvokeError::NotOnline));
             return Ok(());
         }
-        let id = match self.calls.begin(answer) {
+        let id = match self.calls.begin(result) {
             Ok(id) => id,
-            Err(answer) => {
-                // Whoever called may be gone.
-                let _ = answer.send(Err(InvokeError::TooMany));
+            Err(result) => {
+                // The caller may no longer wait.
+                let _ = result.send(Err(InvokeError::TooMany));
                 return Ok(());
             }
         };
         let draft = |request_id: String| {
             let topic = MethodRequestTopic { name: name.clone(), request_id };
-            Draft { kind: Kind::Call, topic: topic.encode(), body: payload.clone() }
+            Draft { kind: PublishKind::Call, topic: topic.encode(), body: payload.clone() }
         };
         let own = draft(id);
         match self.take_fault(Point::HubMethod)? {
             Some(Fault::Cut) => return Err(Closed::Fault),
             Some(Fault::Never) => return Ok(()),
             Some(Fault::Delay(time)) => {
-                self.later.delay(own, time);
+                self.delayed.delay(own, time);
                 return Ok(());
             }
             Some(Fault::Duplicate) => self.send(connection, own.clone())?,
@@ -323,12 +323,10 @@ impl HubSession<'_> {
         self.send(connection, own)
     }
 
-    /// Hands a device's answer to who has called. One that comes too late, or a second time, is
-    /// dropped.
+    /// Passes a device's response to the caller. A late or duplicate response is dropped. A response that is not JSON
+    /// is passed on unchanged.
     ///
-    /// An answer that is not JSON is handed on as it is.
-    ///
-    /// Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md, "Responding to a direct method". That an answer
+    /// Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md, "Responding to a direct method". That a response
     /// larger than 128 KB ends the connection is a `[guess]`.
     pub(super) fn method_answered<S: AsyncRead + AsyncWrite + Unpin + Send>(
         &mut self,
@@ -336,41 +334,41 @@ impl HubSession<'_> {
         publish: &Publish,
     ) -> Result<(), Closed> {
         let MethodResponseTopic { status, request_id } = MethodResponseTopic::parse(&publish.topic)
-            .map_err(|_| Closed::Violation("an answer to a method without a status or a request id"))?;
+            .map_err(|_| Closed::Violation("a method response without a status or a request id"))?;
         if publish.body.len() > METHOD_PAYLOAD_MAX {
-            return Err(Closed::Violation("an answer to a method that is larger than 128 KB"));
+            return Err(Closed::Violation("a method response larger than 128 KB"));
         }
         let payload = serde_json::from_slice(&publish.body).ok();
         if payload.is_none() && !publish.body.is_empty() {
-            tracing::warn!(device = %self.login.identity, request_id, "an answer to a method is not JSON");
+            tracing::warn!(device = %self.login.identity, request_id, "a method response is not JSON");
         }
         self.acknowledge(connection, publish, None);
         let result = MethodResult { status, payload, body: publish.body.clone() };
-        let waited = self.calls.by_id.remove(&request_id).is_some_and(|it| it.send(Ok(result)).is_ok());
-        if !waited {
-            tracing::info!(device = %self.login.identity, request_id, "an answer to a method comes too late");
+        let delivered = self.calls.by_id.remove(&request_id).is_some_and(|it| it.send(Ok(result)).is_ok());
+        if !delivered {
+            tracing::info!(device = %self.login.identity, request_id, "a method response is dropped: no call waits");
         }
         Ok(())
     }
 }
 
-/// Longest name of a method, so that the topic always fits.
-const NAME_MOST: usize = 1024;
+/// Maximum length of a method's name, in bytes, so that the topic always fits.
+const NAME_MAX: usize = 1024;
 
-/// Calls that may wait for the answers of one device.
+/// Maximum number of calls that wait for responses of one device.
 ///
 /// Source: `[guess]`; the service has such a limit (403800) and does not document it.
-const CALLS_MOST: usize = 256;
+const CALLS_MAX: usize = 256;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn calls_are_bounded_and_forgotten_when_nobody_waits() {
+    fn calls_are_bounded_and_removed_when_their_callers_stop_waiting() {
         let mut calls = Calls::default();
         let mut waiting = Vec::new();
-        for _ in 0..CALLS_MOST {
+        for _ in 0..CALLS_MAX {
             let (answer, answered) = oneshot::channel();
             calls.begin(answer).expect("room");
             waiting.push(answered);
@@ -378,7 +376,7 @@ mod tests {
         assert!(calls.begin(oneshot::channel().0).is_err());
         waiting.pop();
         let first = calls.begin(oneshot::channel().0).expect("room again");
-        let second = calls.begin(oneshot::channel().0).expect("nobody waits for the first");
+        let second = calls.begin(oneshot::channel().0).expect("the caller of the first has stopped waiting");
         assert_ne!(first, second);
     }
 

@@ -1,9 +1,9 @@
-//! IoT Hub, the device side over MQTT: who may connect, what may be published, the telemetry log.
+//! The device side of IoT Hub over MQTT: logins, publishes, twins, methods, messages, and the telemetry log.
 
 mod c2d;
 mod connect;
+mod delayed;
 mod deliver;
-mod later;
 mod login;
 mod method;
 mod outgoing;

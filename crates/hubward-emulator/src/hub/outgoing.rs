@@ -1,17 +1,16 @@
-//! How what a hub has for a device goes out: acknowledgements in order, publishes with the QoS that
-//! was granted.
+//! Sends packets to a device: acknowledgements in order, publishes with the granted QoS.
 
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::connect::HubSession;
-use super::later::{Draft, Kind};
+use super::delayed::{Draft, PublishKind};
 use crate::mqtt::codec::{Outgoing, Publish};
 use crate::mqtt::{Closed, Connection};
 
 impl HubSession<'_> {
-    /// Acknowledges a publish of the client; after some time, if a test wants that.
+    /// Acknowledges a publish of the client. A scripted fault can delay this by `hold`.
     pub(super) fn acknowledge<S: AsyncRead + AsyncWrite + Unpin>(
         &mut self,
         connection: &mut Connection<S>,
@@ -19,13 +18,13 @@ impl HubSession<'_> {
         hold: Option<Duration>,
     ) {
         if publish.qos > 0
-            && let Err(packet_id) = self.later.hold(publish.packet_id, hold)
+            && let Err(packet_id) = self.delayed.hold(publish.packet_id, hold)
         {
             connection.queue(&Outgoing::Puback(packet_id));
         }
     }
 
-    /// Publishes something, if the client hears it.
+    /// Sends a publish if the client has subscribed to its kind.
     pub(super) fn send<S: AsyncRead + AsyncWrite + Unpin>(
         &mut self,
         connection: &mut Connection<S>,
@@ -33,13 +32,13 @@ impl HubSession<'_> {
     ) -> Result<(), Closed> {
         let device = &self.login.identity;
         let Some(qos) = self.qos(draft.kind) else {
-            tracing::info!(%device, topic = draft.topic, "nobody hears a publish: not subscribed");
+            tracing::info!(%device, topic = draft.topic, "a publish is not sent: the client has not subscribed");
             return Ok(());
         };
         let Draft { kind, topic, body } = draft;
         match kind {
-            Kind::Answer => self.outbox.answer(connection, topic, body, qos)?,
-            Kind::Notice | Kind::Call => {
+            PublishKind::Answer => self.outbox.answer(connection, topic, body, qos)?,
+            PublishKind::Notice | PublishKind::Call => {
                 if !self.outbox.notify(connection, topic, body, qos) {
                     tracing::info!(%device, "a notice is not sent: the device acknowledges too slowly");
                 }
@@ -52,23 +51,23 @@ impl HubSession<'_> {
     ///
     /// Source: `[doc]` iot-hub/iot-hub-devguide-direct-methods.md, "MQTT": calls come with QoS 0. That
     /// the others come with the granted one is a `[guess]`.
-    pub(super) fn qos(&self, kind: Kind) -> Option<u8> {
+    pub(super) fn qos(&self, kind: PublishKind) -> Option<u8> {
         match kind {
-            Kind::Answer => self.filters.granted("$iothub/twin/res/#"),
-            Kind::Notice => self.filters.hears(NOTICES),
-            Kind::Call => self.filters.hears(CALLS).map(|_| 0),
+            PublishKind::Answer => self.filters.granted("$iothub/twin/res/#"),
+            PublishKind::Notice => self.filters.hears(NOTICES),
+            PublishKind::Call => self.filters.hears(CALLS).map(|_| 0),
         }
     }
 
-    /// Sends what has waited for its time.
+    /// Sends the delayed packets that are due.
     pub(super) async fn send_due<S: AsyncRead + AsyncWrite + Unpin>(
         &mut self,
         connection: &mut Connection<S>,
     ) -> Result<(), Closed> {
-        while let Some(packet_id) = self.later.puback() {
+        while let Some(packet_id) = self.delayed.puback() {
             connection.queue(&Outgoing::Puback(packet_id));
         }
-        while let Some(draft) = self.later.draft() {
+        while let Some(draft) = self.delayed.draft() {
             self.send(connection, draft)?;
             if connection.is_full() {
                 connection.flush().await?;
@@ -78,8 +77,8 @@ impl HubSession<'_> {
     }
 }
 
-/// How the filters begin with which a device listens to desired properties.
+/// Prefix of the filters for changes of desired properties.
 pub(crate) const NOTICES: &str = "$iothub/twin/PATCH/properties/desired/";
 
-/// How the filters begin with which a device listens to calls of methods.
+/// Prefix of the filters for calls of direct methods.
 pub(crate) const CALLS: &str = "$iothub/methods/POST/";

@@ -1,4 +1,4 @@
-//! Errors of a hub: their codes and names, and how they are written.
+//! Errors of a hub: their codes, names and bodies.
 
 use std::time::SystemTime;
 
@@ -38,7 +38,7 @@ pub(crate) enum Code {
 }
 
 impl Code {
-    /// Every one.
+    /// All codes.
     #[cfg(test)]
     pub(crate) const ALL: [Self; 23] = [
         Self::InvalidProtocolVersion,
@@ -99,18 +99,18 @@ impl Code {
         u16::try_from(self.number() / 1000).unwrap_or(500)
     }
 
-    /// What the header `iothub-errorcode` says.
+    /// The value of the header `iothub-errorcode`.
     pub(crate) fn name(self) -> String {
         format!("{self:?}")
     }
 
-    /// That an identity does not exist; a module is named `{device}/{module}`.
+    /// The code for an identity that does not exist. The client id of a module is `{device}/{module}`.
     pub(crate) fn not_found(client_id: &str) -> Self {
         if client_id.contains('/') { Self::ModuleNotFound } else { Self::DeviceNotFound }
     }
 }
 
-/// The error as a hub writes it to a device, and inside of `Message` to a service.
+/// The body of an error that a hub sends to a device. Service clients get it inside of `Message`.
 ///
 /// Source: `[sdk]` azure-iot-sdk-node, which reads `errorCode` and `message`.
 pub(crate) fn body(code: u32, message: &str, now: SystemTime) -> Value {

@@ -1,4 +1,4 @@
-//! What a device publishes: telemetry, and the beginnings of what else.
+//! Handles publishes from a device: telemetry here; twin requests and method responses are dispatched.
 
 use hubward_proto::hub::{Message, TelemetryTopic};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -14,6 +14,8 @@ use crate::mqtt::codec::Publish;
 use crate::mqtt::{Closed, Connection};
 
 impl HubSession<'_> {
+    /// Handles a publish.
+    ///
     /// Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md: where AMQP would answer with an error, MQTT
     /// ends the connection.
     pub(super) async fn publish<S: AsyncRead + AsyncWrite + Unpin + Send>(
@@ -53,7 +55,7 @@ impl HubSession<'_> {
             let telemetry = Telemetry::new(&self.login.origin, enqueued_time, message);
             let telemetry = Telemetry { duplicate: publish.duplicate, qos: publish.qos, ..telemetry };
             if !log.append_if(telemetry, || !self.activity.is_over()) {
-                // The connection has to end, and hears so next.
+                // The connection has to end; the main loop gets the reason next.
                 return Ok(());
             }
         }

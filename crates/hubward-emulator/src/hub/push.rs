@@ -1,4 +1,4 @@
-//! What a hub publishes to a device: packet ids, how much may be unacknowledged, what waits for that.
+//! Publishes from a hub to a device: packet ids, the limit of unacknowledged publishes, and the queue behind it.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -9,7 +9,7 @@ use super::method::Call;
 use crate::mqtt::codec::{Outgoing, Publish};
 use crate::mqtt::{Closed, Connection};
 
-/// What a connection is told to publish by somebody else than its client.
+/// A publish that something other than the connection's client causes.
 #[derive(Debug)]
 pub(crate) enum Push {
     /// Desired properties have changed.
@@ -26,17 +26,17 @@ pub(crate) enum Push {
 /// The publishes to one client.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
-    /// The packet id of the last one.
+    /// The packet id of the last publish.
     last_id: u16,
     unacknowledged: BTreeSet<u16>,
-    /// Those with QoS 1 that go out once others are acknowledged; their packet ids are still 0.
+    /// Publishes with QoS 1 that wait until others are acknowledged. Their packet ids are still 0.
     waiting: VecDeque<Publish>,
     waiting_bytes: usize,
 }
 
 impl Outbox {
-    /// Publishes what a client has asked for. One that asks on and on and acknowledges nothing is
-    /// [`Closed::Slow`].
+    /// Publishes a response to the client. A client that keeps sending requests without acknowledging the responses
+    /// is [`Closed::Slow`].
     pub(super) fn answer<S: AsyncRead + AsyncWrite + Unpin>(
         &mut self,
         connection: &mut Connection<S>,
@@ -51,7 +51,7 @@ impl Outbox {
         Ok(())
     }
 
-    /// Publishes what a client has not asked for; gives whether there was room for it.
+    /// Publishes something that the client has not requested. Returns false if there is no room for it.
     pub(super) fn notify<S: AsyncRead + AsyncWrite + Unpin>(
         &mut self,
         connection: &mut Connection<S>,
@@ -79,11 +79,11 @@ impl Outbox {
         }
         self.waiting_bytes += publish.body.len();
         self.waiting.push_back(publish);
-        self.flow(connection);
+        self.send_waiting(connection);
     }
 
-    /// Sends what waits, as far as there is room.
-    fn flow<S: AsyncRead + AsyncWrite + Unpin>(&mut self, connection: &mut Connection<S>) {
+    /// Sends waiting publishes, up to the limit of unacknowledged ones.
+    fn send_waiting<S: AsyncRead + AsyncWrite + Unpin>(&mut self, connection: &mut Connection<S>) {
         while !self.waiting.is_empty()
             && let Some(packet_id) = self.packet_id()
             && let Some(mut publish) = self.waiting.pop_front()
@@ -94,13 +94,12 @@ impl Outbox {
         }
     }
 
-    /// A packet id for a publish that goes out now with QoS 1; `None` while too much is
-    /// unacknowledged.
+    /// A packet id for a publish with QoS 1; `None` while too many publishes are unacknowledged.
     fn packet_id(&mut self) -> Option<u16> {
         if self.unacknowledged.len() >= WINDOW {
             return None;
         }
-        // Ends, since there are far more ids than may be unacknowledged.
+        // The loop ends, because there are far more ids than unacknowledged publishes.
         loop {
             self.last_id = self.last_id.checked_add(1).unwrap_or(0).max(FIRST_ID);
             if self.unacknowledged.insert(self.last_id) {
@@ -109,19 +108,19 @@ impl Outbox {
         }
     }
 
-    /// The client has a publish. Gives whether it was waited for; more may go out now.
+    /// Handles a PUBACK and sends more publishes. Returns whether the packet id was in flight.
     pub(super) fn acknowledged<S: AsyncRead + AsyncWrite + Unpin>(
         &mut self,
         connection: &mut Connection<S>,
         packet_id: u16,
     ) -> bool {
         let known = self.unacknowledged.remove(&packet_id);
-        self.flow(connection);
+        self.send_waiting(connection);
         known
     }
 }
 
-/// Publishes with QoS 1 that may be unacknowledged.
+/// Maximum number of unacknowledged publishes with QoS 1.
 ///
 /// Source: `[guess]`; Edge Hub's configuration and Microsoft's page about MQTT 5 have 16 for the other direction.
 pub(crate) const WINDOW: usize = 16;
@@ -129,11 +128,11 @@ pub(crate) const WINDOW: usize = 16;
 /// The lower packet ids are for cloud-to-device messages.
 const FIRST_ID: u16 = 0x4001;
 
-/// Answers that may wait for a client that acknowledges slowly, and their bytes.
+/// Maximum number of waiting responses, and their maximum size in bytes.
 const ANSWERS: usize = 1000;
 const ANSWER_BYTES: usize = 4 * 1024 * 1024;
 
-/// Notices that may wait; the next one is not sent, as if the client were not connected.
+/// Maximum number of waiting notices. Further notices are dropped, as if the client were not connected.
 const NOTICES: usize = 128;
 
 #[cfg(test)]
@@ -179,7 +178,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_acknowledges_nothing_loses_notices_and_then_the_connection() {
+    async fn a_client_that_acknowledges_nothing_loses_notices_and_then_the_connection() {
         let (stream, mut peer) = tokio::io::duplex(1 << 16);
         let mut connection = Connection::new(stream, Arc::new(Store::new(State::default())));
         let mut outbox = Outbox::default();
@@ -188,11 +187,11 @@ mod tests {
         assert_eq!(sent(&mut connection, &mut peer).await.len(), WINDOW);
         let answered = (0..2000).take_while(|_| outbox.answer(&mut connection, "t".into(), "b".into(), 1).is_ok());
         assert_eq!(answered.count(), ANSWERS - NOTICES);
-        assert!(outbox.notify(&mut connection, "t".into(), "b".into(), 0), "QoS 0 waits for nobody");
+        assert!(outbox.notify(&mut connection, "t".into(), "b".into(), 0), "QoS 0 needs no acknowledgement");
     }
 
     #[test]
-    fn packet_ids_go_round_past_those_in_use() {
+    fn packet_ids_wrap_around_and_skip_those_in_use() {
         let mut outbox = Outbox { last_id: u16::MAX - 1, ..Outbox::default() };
         outbox.unacknowledged.insert(0x4001);
         assert_eq!((outbox.packet_id(), outbox.packet_id()), (Some(u16::MAX), Some(0x4002)));

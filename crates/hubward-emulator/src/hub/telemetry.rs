@@ -1,4 +1,4 @@
-//! The telemetry of a hub, in order, readable from any offset.
+//! The telemetry log of a hub: ordered, and readable from any offset.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -14,39 +14,38 @@ use crate::store::DiskLog;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Telemetry {
-    /// Its place in the hub's log, counted from 0.
+    /// The offset in the hub's log, counted from 0.
     pub offset: u64,
     /// The device that sent it.
     pub device_id: String,
-    /// The module of the device that sent it, if it was one.
+    /// The module that sent it; `None` if the device itself did.
     pub module_id: Option<String>,
     /// When the hub received it: UTC with seven fractional digits.
     pub enqueued_time: String,
-    /// Body and properties. A retained publish has the property `mqtt-retain`; a will has
-    /// `iothub-MessageType`.
+    /// Body and properties. A publish with RETAIN gets the property `mqtt-retain`, a will `iothub-MessageType`.
     pub message: Message,
-    /// Whether the publish said that it had been sent before (DUP).
+    /// Whether the publish had the DUP flag: the client may have sent it before.
     pub duplicate: bool,
-    /// Quality of service it was sent with: 0 or 1.
+    /// Quality of service of the publish: 0 or 1.
     pub qos: u8,
     pub(crate) origin: Arc<Origin>,
 }
 
-/// What a hub knows of who sends messages.
+/// The properties of a sender that the hub adds to messages.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Origin {
     pub(crate) device_id: String,
     pub(crate) module_id: Option<String>,
     pub(crate) generation_id: String,
-    /// Of the key that signed the token: `device`, `module` or `hub`.
+    /// The scope of the key that signed the token: `device`, `module` or `hub`.
     pub(crate) scope: &'static str,
-    /// From the user name.
+    /// The model id in the user name.
     pub(crate) model_id: Option<String>,
 }
 
 impl Telemetry {
-    /// A message on its way into the log. Its body is copied: as a part of what was read from the
-    /// network it would keep all of that in memory.
+    /// A message for the log. Copies the body, because the original shares memory with the input buffer and would
+    /// keep all of that allocated.
     pub(crate) fn new(origin: &Arc<Origin>, enqueued_time: String, mut message: Message) -> Self {
         message.body = Bytes::copy_from_slice(&message.body);
         Self {
@@ -61,9 +60,8 @@ impl Telemetry {
         }
     }
 
-    /// The system properties that the hub adds, by their names in the service:
-    /// `iothub-connection-device-id` and the like, and `dt-dataschema` for a device that names its
-    /// model.
+    /// The system properties that the hub adds, with their names in the service, such as
+    /// `iothub-connection-device-id`. If the device names its model, they include `dt-dataschema`.
     ///
     /// Source: `[doc]` iot-hub/iot-hub-devguide-messages-construct.md, "System Properties of D2C IoT Hub
     /// messages".
@@ -89,22 +87,22 @@ impl Telemetry {
         &self.message.body
     }
 
-    /// The body as text, with a replacement character for what is not UTF-8.
+    /// The body as text. Invalid UTF-8 becomes the replacement character.
     #[must_use]
     pub fn body_text(&self) -> String {
         String::from_utf8_lossy(&self.message.body).into_owned()
     }
 
-    /// An application property; `Some(None)` if it stands there without a value.
+    /// An application property; `Some(None)` if it has no value.
     #[must_use]
     pub fn property(&self, name: &str) -> Option<Option<&str>> {
         self.message.properties().find_map(|(it, value)| (it == name).then_some(value))
     }
 }
 
-/// The telemetry log of one hub; a cheap clone.
+/// The telemetry log of one hub. Cheap to clone.
 ///
-/// Keeps the newest messages up to a number and a size, see
+/// Keeps the newest messages, up to a number and a size; see
 /// [`Builder::telemetry_retention`](crate::Builder::telemetry_retention).
 #[derive(Clone)]
 pub struct TelemetryLog {
@@ -113,10 +111,10 @@ pub struct TelemetryLog {
 
 struct Inner {
     kept: Mutex<Kept>,
-    /// How many messages there have been, without those that are not on disk yet.
+    /// Number of messages ever appended, without those that are not on disk yet.
     total: watch::Sender<u64>,
-    most: usize,
-    /// Where it is written, if it is.
+    max: usize,
+    /// The log on disk, if there is one.
     disk: OnceLock<DiskLog>,
 }
 
@@ -129,36 +127,36 @@ struct Kept {
 }
 
 impl TelemetryLog {
-    pub(crate) fn new(most: usize) -> Self {
+    pub(crate) fn new(max: usize) -> Self {
         let (kept, total, disk) = (Mutex::default(), watch::Sender::new(0), OnceLock::new());
-        Self { inner: Arc::new(Inner { kept, total, most: most.max(1), disk }) }
+        Self { inner: Arc::new(Inner { kept, total, max: max.max(1), disk }) }
     }
 
-    /// How many messages there have been, also those no longer kept; with a data directory since that
-    /// was made.
+    /// Number of messages ever received, including those that are no longer kept. With a data directory, counts from
+    /// its creation.
     #[must_use]
     pub fn total(&self) -> u64 {
         *self.inner.total.borrow()
     }
 
-    /// All messages that are kept.
+    /// All kept messages.
     #[must_use]
     pub fn all(&self) -> Vec<Arc<Telemetry>> {
         self.from(0)
     }
 
-    /// The messages from `offset` on, as far as they are kept.
+    /// The kept messages from `offset` on.
     #[must_use]
     pub fn from(&self, offset: u64) -> Vec<Arc<Telemetry>> {
         let kept = self.kept();
         let skip = usize::try_from(offset.saturating_sub(kept.first)).unwrap_or(usize::MAX);
-        // What is not on disk yet has not been yet.
+        // A message that is not on disk yet is not visible yet.
         let seen = usize::try_from(self.total().saturating_sub(kept.first)).unwrap_or(usize::MAX);
         kept.messages.iter().take(seen).skip(skip).cloned().collect()
     }
 
-    /// Waits until there have been `count` messages since the start, then gives all that are kept.
-    /// Has no time limit of its own.
+    /// Waits until [`TelemetryLog::total`] is at least `count`, then returns all kept messages. Has no time limit of
+    /// its own.
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing.
@@ -169,29 +167,29 @@ impl TelemetryLog {
         self.all()
     }
 
-    /// Reads the log from `offset` on, then goes on as messages come.
+    /// A reader that starts at `offset` and then waits for new messages.
     #[must_use]
     pub fn subscribe(&self, offset: u64) -> TelemetryReader {
         TelemetryReader { log: self.clone(), next: offset, skipped: 0 }
     }
 
-    /// Appends a message; the offset in it is replaced by its place.
+    /// Appends a message and sets its offset.
     pub(crate) fn append(&self, telemetry: Telemetry) {
         self.append_if(telemetry, || true);
     }
 
-    /// Appends a message if that is still right at the moment of doing so: no [`Self::empty`] comes in
-    /// between. Gives whether it was.
-    pub(crate) fn append_if(&self, mut telemetry: Telemetry, right: impl FnOnce() -> bool) -> bool {
+    /// Appends a message if `condition` returns true under the log's lock, so that no [`Self::empty`] can come in
+    /// between. Returns whether it did.
+    pub(crate) fn append_if(&self, mut telemetry: Telemetry, condition: impl FnOnce() -> bool) -> bool {
         let mut kept = self.kept();
-        if !right() {
+        if !condition() {
             return false;
         }
         let first = kept.first;
         telemetry.offset = kept.next();
         let telemetry = Arc::new(telemetry);
-        kept.push(Arc::clone(&telemetry), self.inner.most);
-        // Still under the lock, so that totals go out in order.
+        kept.push(Arc::clone(&telemetry), self.inner.max);
+        // Still under the lock, so that totals are published in order.
         match self.inner.disk.get() {
             None => {
                 self.inner.total.send_replace(telemetry.offset + 1);
@@ -201,17 +199,17 @@ impl TelemetryLog {
         true
     }
 
-    /// Takes a message back that is on disk, in the order of their offsets.
+    /// Adds a message that was read from disk. Messages come in the order of their offsets.
     pub(crate) fn restore(&self, telemetry: Telemetry) {
         let mut kept = self.kept();
         if kept.messages.is_empty() {
             kept.first = telemetry.offset;
         }
         self.inner.total.send_replace(telemetry.offset + 1);
-        kept.push(Arc::new(telemetry), self.inner.most);
+        kept.push(Arc::new(telemetry), self.inner.max);
     }
 
-    /// The next message has this offset at least.
+    /// Makes sure that the offset of the next message is at least `offset`.
     pub(crate) fn go_on_at(&self, offset: u64) {
         let mut kept = self.kept();
         if kept.messages.is_empty() && kept.first < offset {
@@ -220,7 +218,7 @@ impl TelemetryLog {
         }
     }
 
-    /// Forgets every message. Nobody appends one while the result is held.
+    /// Removes every message. No message can be appended while the result is held.
     pub(crate) fn empty(&self) -> Emptied<'_> {
         let mut kept = self.kept();
         kept.first = kept.next();
@@ -229,10 +227,10 @@ impl TelemetryLog {
         Emptied { kept }
     }
 
-    /// Writes messages to disk from now on, and forgets there what is kept no longer.
+    /// Writes messages to disk from now on, and removes those from disk that are no longer kept.
     pub(crate) fn write_to(&self, disk: DiskLog) {
         disk.forget_before(self.kept().first);
-        // It is done once, before anybody else has the log.
+        // Called once, before the log is shared.
         let _ = self.inner.disk.set(disk);
     }
 
@@ -241,7 +239,7 @@ impl TelemetryLog {
     }
 }
 
-/// A log that has just been emptied.
+/// The lock of a log that has just been emptied.
 pub(crate) struct Emptied<'a> {
     kept: MutexGuard<'a, Kept>,
 }
@@ -259,10 +257,10 @@ impl Kept {
         self.first + self.messages.len() as u64
     }
 
-    fn push(&mut self, telemetry: Arc<Telemetry>, most: usize) {
+    fn push(&mut self, telemetry: Arc<Telemetry>, max: usize) {
         self.bytes += weight(&telemetry);
         self.messages.push_back(telemetry);
-        while self.messages.len() > most || (self.bytes > MOST_BYTES && self.messages.len() > 1) {
+        while self.messages.len() > max || (self.bytes > MAX_BYTES && self.messages.len() > 1) {
             if let Some(oldest) = self.messages.pop_front() {
                 self.bytes -= weight(&oldest);
                 self.first += 1;
@@ -277,7 +275,7 @@ impl fmt::Debug for TelemetryLog {
     }
 }
 
-/// Reads a log message by message.
+/// Reads a telemetry log message by message.
 #[derive(Debug, Clone)]
 pub struct TelemetryReader {
     log: TelemetryLog,
@@ -286,8 +284,8 @@ pub struct TelemetryReader {
 }
 
 impl TelemetryReader {
-    /// The next message, waiting for it if necessary. Messages that were dropped before they could
-    /// be read are counted by [`TelemetryReader::skipped`].
+    /// Waits for the next message. [`TelemetryReader::skipped`] counts messages that the log dropped before this
+    /// reader read them.
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing.
@@ -311,20 +309,20 @@ impl TelemetryReader {
         }
     }
 
-    /// How many messages were dropped from the log before this reader came to them.
+    /// Number of messages that the log dropped before this reader read them.
     #[must_use]
     pub const fn skipped(&self) -> u64 {
         self.skipped
     }
 }
 
-/// What a message costs, roughly: texts and lists have allocations of their own.
+/// Approximate memory of a message. The constant stands for the allocations of its strings and lists.
 fn weight(telemetry: &Telemetry) -> usize {
     size_of::<Telemetry>() + telemetry.device_id.len() + telemetry.message.size() + 256
 }
 
-/// Most bytes a log keeps: with a thousand devices, what these cost is as much again.
-const MOST_BYTES: usize = 32 * 1024 * 1024;
+/// Maximum memory of a log, in bytes. A thousand connected devices need about as much.
+const MAX_BYTES: usize = 32 * 1024 * 1024;
 
 #[cfg(test)]
 mod tests {
@@ -394,7 +392,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_oldest_go_first_and_readers_know() {
+    async fn the_oldest_messages_are_dropped_first_and_readers_count_them() {
         let log = TelemetryLog::new(2);
         let mut reader = log.subscribe(0);
         for body in ["a", "b", "c"] {

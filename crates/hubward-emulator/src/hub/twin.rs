@@ -1,4 +1,4 @@
-//! A device's questions about its twin and its reports, and what it is told of desired properties.
+//! Twin requests of a device, and notices about changes of its desired properties.
 
 use std::time::SystemTime;
 
@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::connect::HubSession;
-use super::later::{Draft, Kind};
+use super::delayed::{Draft, PublishKind};
 use super::login::Login;
 use super::outgoing::NOTICES;
 use super::problem::{self, Code};
@@ -23,26 +23,26 @@ use crate::shared::Shared;
 use crate::store::{Change, Key, Notice, State, TAGS_NAME, Twin};
 use crate::wire_id;
 
-/// What a device asks or reports.
+/// A twin request: reads the twin or reports properties.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Request<'a> {
     Get { id: &'a str },
     Report { id: Option<&'a str> },
 }
 
-/// What it is answered.
+/// The response to a twin request.
 #[derive(Debug, Clone)]
-struct Answer {
+struct TwinResponse {
     status: u16,
     version: Option<u64>,
     body: Bytes,
 }
 
 impl<'a> Request<'a> {
-    /// Reads a topic; `None` if it is not one about a twin.
+    /// Parses a topic; `None` if it is not the topic of a twin request.
     ///
-    /// Source: `[sdk]` Azure/iotedge, MessagingServiceClient.cs: a question without a request id
-    /// ends the connection, a report without one is taken and not answered.
+    /// Source: `[sdk]` Azure/iotedge, MessagingServiceClient.cs: a GET without a request id
+    /// ends the connection, a report without one is accepted and not answered.
     pub(super) fn parse(topic: &'a str) -> Option<Result<Self, Closed>> {
         let (reports, rest) = match topic.strip_prefix("$iothub/twin/GET/") {
             Some(rest) => (false, rest),
@@ -54,7 +54,7 @@ impl<'a> Request<'a> {
             Some(id) if id.len() > REQUEST_ID_MAX => Err(Closed::Violation("a request id that is too long")),
             _ if reports => Ok(Self::Report { id }),
             Some(id) => Ok(Self::Get { id }),
-            None => Err(Closed::Violation("a question about the twin without a request id")),
+            None => Err(Closed::Violation("a GET of the twin without a request id")),
         })
     }
 
@@ -67,7 +67,7 @@ impl<'a> Request<'a> {
 }
 
 impl HubSession<'_> {
-    /// Answers what a device wants to know or have of its twin.
+    /// Handles a twin request.
     pub(super) fn twin<S: AsyncRead + AsyncWrite + Unpin + Send>(
         &mut self,
         connection: &mut Connection<S>,
@@ -81,10 +81,10 @@ impl HubSession<'_> {
             Some(Fault::Never) => None,
             Some(Fault::Status { status, code, message, .. }) => {
                 let body = problem::body(*code, message, self.shared.clock.now());
-                Some(Answer { status: *status, version: None, body: body.to_string().into() })
+                Some(TwinResponse { status: *status, version: None, body: body.to_string().into() })
             }
             Some(Fault::Body { status, bytes, .. }) => {
-                Some(Answer { status: *status, body: bytes.clone().into(), ..self.answer(publish, request)? })
+                Some(TwinResponse { status: *status, body: bytes.clone().into(), ..self.answer(publish, request)? })
             }
             _ => Some(self.answer(publish, request)?),
         };
@@ -99,11 +99,11 @@ impl HubSession<'_> {
         {
             let draft = |id: &str| {
                 let topic = TwinResponseTopic { status: answer.status, request_id: id.into(), version: answer.version };
-                Draft { kind: Kind::Answer, topic: topic.encode(), body: answer.body.clone() }
+                Draft { kind: PublishKind::Answer, topic: topic.encode(), body: answer.body.clone() }
             };
             let own = draft(id);
             match &fault {
-                Some(Fault::Delay(time)) => self.later.delay(own, *time),
+                Some(Fault::Delay(time)) => self.delayed.delay(own, *time),
                 Some(Fault::Duplicate) => {
                     self.send(connection, own.clone())?;
                     self.send(connection, own)?;
@@ -121,27 +121,27 @@ impl HubSession<'_> {
         Ok(())
     }
 
-    fn answer(&self, publish: &Publish, request: Request<'_>) -> Result<Answer, Closed> {
+    fn answer(&self, publish: &Publish, request: Request<'_>) -> Result<TwinResponse, Closed> {
         let Login { hub, identity, .. } = self.login;
         let client_id = identity.client_id();
         match request {
             Request::Get { .. } => {
                 let twin = |state: &State| Some(state.device(hub, &client_id)?.twin.for_device());
                 let body = self.shared.store.read(twin).ok_or(Closed::NotAllowed)?;
-                Ok(Answer { status: 200, version: None, body: body.into() })
+                Ok(TwinResponse { status: 200, version: None, body: body.into() })
             }
             Request::Report { .. } => {
                 let now = self.shared.clock.now();
                 let refused = |code: Code, message: &str| {
                     tracing::info!(device = %identity, message, "reported properties are refused");
                     let body = problem::body(code.number(), message, now);
-                    Ok(Answer { status: code.status(), version: None, body: body.to_string().into() })
+                    Ok(TwinResponse { status: code.status(), version: None, body: body.to_string().into() })
                 };
                 if !self.login.has_version {
                     return refused(Code::InvalidProtocolVersion, "The user name has no api-version.");
                 }
                 let Some(patch) = patch(&publish.body) else {
-                    return refused(Code::ArgumentInvalid, "The reported properties are no JSON object.");
+                    return refused(Code::ArgumentInvalid, "The reported properties are not a JSON object.");
                 };
                 let report = |twin: &mut Twin| twin.report(&patch, &timestamp(now));
                 let device = |state: &mut State| {
@@ -152,7 +152,7 @@ impl HubSession<'_> {
                     Ok(version) => {
                         let note = Note::new(EventKind::TwinReported, EventSource::Hub).hub(identity.host.as_str());
                         self.shared.journal.note(note.id(&client_id).message(format!("version {version}")));
-                        Ok(Answer { status: 204, version: Some(version), body: Bytes::new() })
+                        Ok(TwinResponse { status: 204, version: Some(version), body: Bytes::new() })
                     }
                     Err(problem) => refused(refusal(&problem), &words(&problem)),
                 }
@@ -160,22 +160,22 @@ impl HubSession<'_> {
         }
     }
 
-    /// Tells a device of a change of its desired properties, if it listens.
+    /// Publishes a change of the desired properties if the device has subscribed to it.
     pub(super) fn desired<S: AsyncRead + AsyncWrite + Unpin + Send>(
         &mut self,
         connection: &mut Connection<S>,
         version: u64,
         body: Bytes,
     ) -> Result<(), Closed> {
-        if self.qos(Kind::Notice).is_none() {
+        if self.qos(PublishKind::Notice).is_none() {
             return Ok(());
         }
-        let draft = Draft { kind: Kind::Notice, topic: DesiredTopic { version: Some(version) }.encode(), body };
+        let draft = Draft { kind: PublishKind::Notice, topic: DesiredTopic { version: Some(version) }.encode(), body };
         match self.take_fault(Point::HubDesired)? {
             Some(Fault::Cut) => return Err(Closed::Fault),
             Some(Fault::Never) => return Ok(()),
             Some(Fault::Delay(time)) => {
-                self.later.delay(draft, time);
+                self.delayed.delay(draft, time);
                 return Ok(());
             }
             Some(Fault::Duplicate) => self.send(connection, draft.clone())?,
@@ -185,12 +185,12 @@ impl HubSession<'_> {
     }
 }
 
-/// Why a twin is not changed.
+/// Why a change of a twin is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TwinProblem {
-    /// There is no such hub, device or module.
-    #[error("there is no device or module `{id}` at the hub `{hub}`")]
+    /// The hub, device or module does not exist.
+    #[error("the hub `{hub}` has no device or module `{id}`")]
     NotFound {
         /// The hub.
         hub: String,
@@ -200,10 +200,10 @@ pub enum TwinProblem {
     /// A part of a twin is not a JSON object.
     #[error("{part} must be a JSON object")]
     NotAnObject {
-        /// `tags`, `properties` and the like.
+        /// The name of the part, such as `tags`.
         part: &'static str,
     },
-    /// A name or value that a hub does not take, or too many of them.
+    /// A name or value that a hub does not accept, or too many of them.
     #[error("{}", words(.0))]
     Refused(#[from] ProtoError),
 }
@@ -215,7 +215,7 @@ impl TwinProblem {
         self.as_code().number()
     }
 
-    /// The HTTP status that a service gets.
+    /// The HTTP status of the service API.
     #[must_use]
     pub fn status(&self) -> u16 {
         self.as_code().status()
@@ -223,7 +223,7 @@ impl TwinProblem {
 
     pub(crate) fn as_code(&self) -> Code {
         match self {
-            // Of a module, too: see `Problem::missing_twin`.
+            // Also for a module: see `Problem::missing_twin`.
             Self::NotFound { .. } => Code::DeviceNotFound,
             Self::NotAnObject { .. } => Code::IotHubFormatError,
             Self::Refused(problem) => refusal(problem),
@@ -231,15 +231,15 @@ impl TwinProblem {
     }
 }
 
-/// Writes down that the cloud has changed a twin.
+/// Records in the journal that the service side has changed a twin.
 pub(crate) fn note_update(shared: &Shared, hub: &str, client_id: &str, version: u64) {
     let note = Note::new(EventKind::TwinUpdated, EventSource::HubService).hub(hub).id(client_id);
     shared.journal.note(note.message(format!("desired version {version}")));
 }
 
-/// The cloud changes a twin, if `fits` has nothing against its etag; gives the version of the desired
-/// properties. A device that is connected and has subscribed to them is told of a change of those; one
-/// that takes nothing is not, since the twin keeps it.
+/// Changes a twin for the service side, if `fits` accepts its etag. Returns the version of the desired properties. If
+/// these change, the device gets a notice if it is connected and has subscribed. A device whose queue is full gets no
+/// notice, since it can read the change from the twin later.
 pub(crate) fn change<E: From<TwinProblem>>(
     state: &mut State,
     hub: &str,
@@ -259,12 +259,12 @@ pub(crate) fn change<E: From<TwinProblem>>(
         && state.live.filters(&key).is_some_and(|it| it.hears(NOTICES).is_some())
         && state.live.push(&key, Push::Desired { version, body }).is_err()
     {
-        tracing::info!(hub, device = client_id, version, "a notice is not sent: the device takes nothing");
+        tracing::info!(hub, device = client_id, version, "a notice is not sent: the connection's queue is full");
     }
     Ok(version)
 }
 
-/// The code of a refusal.
+/// The error code of a refused change.
 ///
 /// Source: `[seen]` Azure/azure-iot-sdk-java, issue 243, and amenzhinsky/iothub, issue 70, for 400004;
 /// Azure/iotedge, issues 1560, 1694 and 7035, for 403100. That tags are 413001 is a `[guess]`.
@@ -276,7 +276,7 @@ fn refusal(problem: &ProtoError) -> Code {
     }
 }
 
-/// What a hub says of a refusal.
+/// The hub's message for a refused change.
 ///
 /// Source: `[seen]` Azure/iotedge, issues 1694 and 7035, for sections that are too large.
 fn words(problem: &ProtoError) -> String {
@@ -295,7 +295,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_questions_and_reports() {
+    fn parses_topics_of_twin_requests() {
         let (get, report) = (|id| Some(Some(Request::Get { id })), |id| Some(Some(Request::Report { id })));
         let long = format!("$iothub/twin/GET/?$rid={}", "x".repeat(1025));
         for (topic, expected) in [

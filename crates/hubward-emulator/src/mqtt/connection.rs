@@ -1,4 +1,4 @@
-//! One MQTT connection over any byte stream: packets in, packets out, nothing unbounded.
+//! One MQTT connection over any byte stream: reads and writes packets. All buffers are bounded.
 
 use std::io;
 use std::sync::Arc;
@@ -11,10 +11,10 @@ use tokio::time::{sleep, timeout};
 use super::codec::{Incoming, Malformed, Outgoing, decode};
 use crate::store::{StateLost, Store};
 
-/// Why there is nothing more to read or write.
+/// Why a connection has ended.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Closed {
-    #[error("the client left")]
+    #[error("the client closed the connection without DISCONNECT")]
     Left,
     #[error("the connection broke")]
     Broken(#[from] io::Error),
@@ -22,11 +22,11 @@ pub(crate) enum Closed {
     Malformed(#[from] Malformed),
     #[error("the client broke the protocol: {0}")]
     Violation(&'static str),
-    #[error("the client did not take what it was sent")]
+    #[error("the client did not read what it was sent")]
     Slow,
     #[error("the client was silent for too long")]
     Silent,
-    #[error("nothing may be acknowledged")]
+    #[error("the state could not be saved, so nothing may be acknowledged")]
     Lost(#[from] StateLost),
     #[error("a scripted fault ended the connection")]
     Fault,
@@ -36,44 +36,44 @@ pub(crate) enum Closed {
     NotAllowed,
     #[error("the token has expired")]
     Expired,
-    #[error("the client said goodbye")]
+    #[error("the client sent DISCONNECT")]
     Disconnected,
 }
 
 pub(crate) struct Connection<S> {
     stream: S,
-    /// Nothing is sent before what it tells of is kept there.
+    /// Nothing is sent before the change it reports is on disk.
     store: Arc<Store>,
     input: BytesMut,
     output: BytesMut,
-    /// Bytes of the largest packet.
-    most: usize,
-    /// Pause after each byte that is sent, as a fault says.
+    /// Maximum size of a received packet, in bytes.
+    max: usize,
+    /// Pause after each sent byte, set by a scripted fault.
     drip: Option<Duration>,
-    /// How many of the bytes that are queued, and will be, may still be sent.
+    /// Number of bytes, queued or not yet queued, that may still be sent; `None` is unlimited.
     rest: Option<usize>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
-    /// Packets may be as large as a CONNECT, until [`Connection::allow`] says more.
+    /// A new connection. Received packets may be as large as a CONNECT until [`Connection::allow`] raises the limit.
     pub(crate) fn new(stream: S, store: Arc<Store>) -> Self {
         Self {
             stream,
             store,
             input: BytesMut::new(),
             output: BytesMut::new(),
-            most: CONNECT_MOST,
+            max: CONNECT_MAX,
             drip: None,
             rest: None,
         }
     }
 
-    /// Lets packets have `most` bytes from now on.
-    pub(crate) const fn allow(&mut self, most: usize) {
-        self.most = most;
+    /// Sets the maximum size of received packets to `max` bytes.
+    pub(crate) const fn allow(&mut self, max: usize) {
+        self.max = max;
     }
 
-    /// Sends what is queued, so many bytes more, and then ends the connection.
+    /// Sends what is queued and `bytes` more bytes, and then ends the connection.
     pub(crate) fn cut_after(&mut self, bytes: usize) {
         self.rest = Some(self.output.len().saturating_add(bytes));
     }
@@ -83,7 +83,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.drip = Some(every);
     }
 
-    /// The next packet. Cancel safe: what was read stays in the buffer.
+    /// Reads the next packet.
+    ///
+    /// # Cancel safety
+    /// Bytes that were read stay in the buffer.
     pub(crate) async fn read(&mut self) -> Result<Incoming, Closed> {
         loop {
             if let Some(packet) = self.buffered()? {
@@ -96,26 +99,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    /// The next packet, if it has been read already.
+    /// The next packet, if the buffer holds a whole one.
     pub(crate) fn buffered(&mut self) -> Result<Option<Incoming>, Closed> {
-        Ok(decode(&mut self.input, self.most)?)
+        Ok(decode(&mut self.input, self.max)?)
     }
 
-    /// Puts a packet where [`Connection::flush`] finds it.
+    /// Queues a packet for [`Connection::flush`].
     pub(crate) fn queue(&mut self, packet: &Outgoing) {
         packet.encode(&mut self.output);
     }
 
-    /// Whether so much waits to be sent that it should be, before more is read.
+    /// Whether enough is queued that it should be sent before more is read.
     pub(crate) fn is_full(&self) -> bool {
         self.output.len() >= WRITE
     }
 
-    /// Sends what was queued, once what has happened is on disk. Bounded in time but for the disk's;
-    /// not cancel safe.
+    /// Waits until all changes are on disk, then sends what is queued. Sending has a time limit; the disk has none.
+    /// Not cancel safe.
     pub(crate) async fn flush(&mut self) -> Result<(), Closed> {
         if self.output.is_empty() {
-            // A client that wants no answers may send faster than the disk takes it.
+            // A client that needs no answers could otherwise send faster than the disk writes.
             self.store.room().await;
             return Ok(());
         }
@@ -146,44 +149,45 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Ok(())
     }
 
-    /// Ends the connection so that the client can still read what it was sent: closing a socket
-    /// with unread bytes would make the system throw that away.
+    /// Closes the connection so that the client can still read what it was sent. If a socket is closed while it has
+    /// unread input, the system discards unsent output.
     pub(crate) async fn close_gently(mut self) {
         let closing = async {
             self.flush().await.ok()?;
             self.stream.shutdown().await.ok()?;
-            let mut waste = [0; 1024];
+            let mut discarded = [0; 1024];
             let mut rest = DRAIN;
             while rest > 0 {
-                rest = rest.saturating_sub(self.stream.read(&mut waste).await.ok().filter(|it| *it > 0)?);
+                rest = rest.saturating_sub(self.stream.read(&mut discarded).await.ok().filter(|it| *it > 0)?);
             }
             Some(())
         };
         let _ = timeout(LINGER, closing).await;
     }
 
-    /// Keeps the connection open and says nothing.
+    /// Keeps the connection open and sends nothing.
     pub(crate) async fn hold(self) {
         crate::serve::hold(self.stream).await;
     }
 }
 
-/// Most bytes of the first packet: room for long names and a will, little for a stranger.
-const CONNECT_MOST: usize = 72 * 1024;
+/// Maximum size of the first packet, in bytes. It holds long names and a will, and limits what a client can make the
+/// emulator buffer before it authenticates.
+const CONNECT_MAX: usize = 72 * 1024;
 
-/// How much is read at a time.
+/// Number of bytes to read at a time.
 const READ: usize = 8 * 1024;
 
-/// How much may wait to be sent.
+/// Number of queued bytes that [`Connection::is_full`] reports as full.
 const WRITE: usize = 16 * 1024;
 
-/// How long a client may take to accept what is sent at once.
+/// Time limit for one write.
 const SEND: Duration = Duration::from_secs(30);
 
-/// How long a refused client may take to leave.
+/// How long a connection that is being closed waits for its client to close it, too.
 const LINGER: Duration = Duration::from_secs(2);
 
-/// How much of what a refused client still sends is read.
+/// Maximum number of bytes that are read and discarded while a connection is being closed.
 const DRAIN: usize = 1024 * 1024;
 
 #[cfg(test)]
@@ -192,14 +196,14 @@ mod tests {
     use crate::store::State;
 
     #[tokio::test]
-    async fn a_cut_may_be_as_far_off_as_a_number_goes() {
+    async fn cut_after_accepts_the_largest_number() {
         let (ours, mut theirs) = tokio::io::duplex(64);
         let mut connection = Connection::new(ours, Arc::new(Store::new(State::default())));
         connection.queue(&Outgoing::Pingresp);
         connection.cut_after(usize::MAX);
-        connection.flush().await.expect("it is not reached");
+        connection.flush().await.expect("the limit is not reached");
         let mut pong = [0; 2];
-        theirs.read_exact(&mut pong).await.expect("all of it");
+        theirs.read_exact(&mut pong).await.expect("the whole packet");
         assert_eq!(&pong, b"\xd0\x00");
     }
 }

@@ -1,4 +1,4 @@
-//! MQTT 3.1.1, the server's side: packets, a connection, and who is asked for.
+//! The server side of MQTT 3.1.1: packets, connections, and the dispatch to DPS or a hub.
 
 pub(crate) mod codec;
 mod connection;
@@ -6,30 +6,29 @@ mod serve;
 mod session;
 
 pub(crate) use connection::{Closed, Connection};
-pub(crate) use serve::{End, misbehave, refuse, serve};
+pub(crate) use serve::{End, apply_connect_fault, refuse, serve};
 pub(crate) use session::{Bounds, Session, end_of, run};
 
-/// Most bytes of a packet once the client is known: the largest telemetry message in the longest
-/// topic.
-pub(crate) const PACKET_MOST: usize = hubward_proto::limits::TELEMETRY_MAX + hubward_proto::limits::TOPIC_MAX + 16;
+/// Maximum size of a packet after the login, in bytes: the largest telemetry message with the longest topic.
+pub(crate) const PACKET_MAX: usize = hubward_proto::limits::TELEMETRY_MAX + hubward_proto::limits::TOPIC_MAX + 16;
 
-/// Not authorized.
+/// CONNACK code: not authorized.
 ///
 /// Source: MQTT 3.1.1, section 3.2.2.3; that the services send this one and not 4 is from `[sdk]`
 /// Azure/azure-iot-protocol-gateway, MqttAdapter.cs.
 pub(crate) const NOT_AUTHORIZED: u8 = 5;
 
-/// The server is not available.
+/// CONNACK code: the server is unavailable.
 ///
 /// Source: MQTT 3.1.1, section 3.2.2.3.
 pub(crate) const UNAVAILABLE: u8 = 3;
 
-/// A filter is refused.
+/// SUBACK code: the filter is refused.
 ///
 /// Source: MQTT 3.1.1, section 3.9.3.
 pub(crate) const FILTER_REFUSED: u8 = 0x80;
 
-/// Longest request id (`$rid`) that is taken, so that an answer's topic always fits.
+/// Maximum length of a request id (`$rid`), so that the topic of the answer always fits.
 ///
 /// Source: `[guess]` the SDKs send up to 36 characters.
 pub(crate) const REQUEST_ID_MAX: usize = 1024;

@@ -1,4 +1,4 @@
-//! The first packet: who connects, and to which of the two services.
+//! Handles the first packet of a connection: the user name of the CONNECT selects DPS or a hub.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,25 +11,25 @@ use tokio::time::{sleep, timeout};
 use super::NOT_AUTHORIZED;
 use super::codec::{Connect, Incoming, Malformed, Outgoing};
 use super::connection::{Closed, Connection};
+use crate::admission::ConnectionEntry;
 use crate::fault::{Fault, Point};
 use crate::journal::{EventKind, EventSource, Note};
-use crate::lobby::Place;
 use crate::shared::Shared;
 use crate::{dps, hub};
 
-/// How a connection is to end.
+/// How to close a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
-    /// After the client had a chance to read the last packet.
+    /// After the client has had time to read the last packet.
     Gently,
     /// At once.
     Abruptly,
-    /// Not by us: open and silent until the client leaves.
+    /// The emulator does not close it: it stays open and silent until the client closes it.
     Never,
 }
 
-/// Serves one MQTT connection to its end. It gets a seat when it has shown who it is.
-pub(crate) async fn serve<S>(shared: &Arc<Shared>, stream: S, place: &Arc<Place>)
+/// Serves one MQTT connection to its end. The connection acquires a slot when its client has authenticated.
+pub(crate) async fn serve<S>(shared: &Arc<Shared>, stream: S, entry: &Arc<ConnectionEntry>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
@@ -37,14 +37,14 @@ where
     let end = match timeout(FIRST_PACKET, connection.read()).await {
         Ok(Ok(Incoming::Connect(connect))) => {
             if connect.username.as_deref().is_some_and(DpsUsername::is_one) {
-                dps::serve_mqtt(shared, &mut connection, *connect, place).await
+                dps::serve_mqtt(shared, &mut connection, *connect, entry).await
             } else {
-                hub::serve_mqtt(shared, &mut connection, *connect, place).await
+                hub::serve_mqtt(shared, &mut connection, *connect, entry).await
             }
         }
-        // The standard wants this one answered.
+        // The standard requires a CONNACK in this case.
         Ok(Err(Closed::Malformed(Malformed::Level))) => {
-            tracing::info!("a client speaks another version of MQTT than 3.1.1");
+            tracing::info!("a client does not use MQTT 3.1.1");
             refuse(&mut connection, UNACCEPTABLE_PROTOCOL)
         }
         Ok(Ok(_)) => {
@@ -73,9 +73,9 @@ pub(crate) fn refuse<S: AsyncRead + AsyncWrite + Unpin>(connection: &mut Connect
     End::Gently
 }
 
-/// Does what a test scripted for a CONNECT; gives the end if that is one. What happens to a device itself
-/// happens only if it is `known`: it has shown who it is.
-pub(crate) async fn misbehave<S: AsyncRead + AsyncWrite + Unpin>(
+/// Applies the fault that is scripted for a CONNECT, and returns how to close the connection if the fault ends it.
+/// `known` is whether the device has authenticated; only then do faults that change the device itself happen.
+pub(crate) async fn apply_connect_fault<S: AsyncRead + AsyncWrite + Unpin>(
     shared: &Shared,
     connection: &mut Connection<S>,
     point: Point,
@@ -102,7 +102,7 @@ pub(crate) async fn misbehave<S: AsyncRead + AsyncWrite + Unpin>(
             });
             return Some(refuse(connection, NOT_AUTHORIZED));
         }
-        // The login that follows finds it so.
+        // The login, which follows, finds the changed device.
         fault @ (Fault::DeviceDisabled | Fault::DeviceDeleted | Fault::HubMoved) => {
             if let Some(identity) = &at_hub {
                 shared.strike(&fault, identity.host.as_str(), &who);
@@ -113,7 +113,7 @@ pub(crate) async fn misbehave<S: AsyncRead + AsyncWrite + Unpin>(
     None
 }
 
-/// How long a client may take to send CONNECT.
+/// Time limit for the first packet.
 ///
 /// Source: `[sdk]` Azure/iotedge, edge-hub settings.
 const FIRST_PACKET: Duration = Duration::from_secs(60);

@@ -1,4 +1,4 @@
-//! The loop of a connection that has been accepted, for DPS and hubs alike.
+//! The main loop of a connection after CONNACK, for DPS and hubs.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -12,22 +12,22 @@ use super::codec::Incoming;
 use super::{Closed, Connection, End};
 use crate::store::Why;
 
-/// What a service does with packets.
+/// The service behind a connection: DPS or a hub.
 pub(crate) trait Session<S> {
-    /// What happens without the client.
+    /// An event that the client does not cause, such as a message for it.
     type Event: Send;
 
-    /// Handles one packet; answers are queued, and sent when no more packets wait.
+    /// Handles one packet and queues the answers. They are sent when no more packets are buffered.
     fn handle(
         &mut self,
         connection: &mut Connection<S>,
         packet: Incoming,
     ) -> impl Future<Output = Result<(), Closed>> + Send;
 
-    /// The next thing that happens without the client; never, where nothing does. Cancel safe.
+    /// Waits for the next event; pends forever if the service has none. Cancel safe.
     fn next(&mut self) -> impl Future<Output = Self::Event> + Send;
 
-    /// Handles it, as [`Session::handle`] does with a packet.
+    /// Handles an event as [`Session::handle`] handles a packet.
     fn event(
         &mut self,
         connection: &mut Connection<S>,
@@ -35,17 +35,17 @@ pub(crate) trait Session<S> {
     ) -> impl Future<Output = Result<(), Closed>> + Send;
 }
 
-/// What ends a connection besides the client.
+/// Reasons other than the client's own packets that end a connection.
 pub(crate) struct Bounds<F> {
-    /// Of the CONNECT, in seconds.
+    /// The keep-alive of the CONNECT, in seconds.
     pub(crate) keep_alive: u16,
-    /// Another connection of the same identity, or an operator.
+    /// Receives a reason when another connection of the same identity, or an operator, ends this one.
     pub(crate) ended: oneshot::Receiver<Why>,
-    /// The token's age.
+    /// Resolves when the token has expired.
     pub(crate) expired: F,
 }
 
-/// Runs a connection to its end; says why it ended.
+/// Runs a connection to its end and returns why it ended.
 pub(crate) async fn run<S, F>(
     connection: &mut Connection<S>,
     session: &mut impl Session<S>,
@@ -64,14 +64,14 @@ where
         }
         let packet = tokio::select! {
             biased;
-            why = &mut ended => return told(why.ok()),
+            why = &mut ended => return closed(why.ok()),
             () = &mut expired => return Closed::Expired,
-            // Before packets, or a client that sends without a pause would hear nothing.
+            // Events come before packets: otherwise a client that sends without a pause would never get any.
             event = session.next() => match session.event(connection, event).await {
                 Ok(()) => continue,
                 Err(why) => return why,
             },
-            // What is sent to a client does not make it less silent.
+            // Only packets from the client restart its keep-alive.
             packet = timeout_at(silent, connection.read()) => match packet {
                 Ok(Ok(packet)) => packet,
                 Ok(Err(why)) => return why,
@@ -89,15 +89,15 @@ where
                 Ok(None) => {}
                 Ok(packet) => match ended.try_recv() {
                     Err(_) => next = packet,
-                    // What else is in the buffer comes too late.
+                    // The remaining buffered packets are not handled.
                     Ok(why) => {
                         let _ = connection.flush().await;
-                        return told(Some(why));
+                        return closed(Some(why));
                     }
                 },
                 Err(Closed::Fault) => return Closed::Fault,
                 Err(why) => {
-                    // What was done before the wrong packet is still answered, if that is possible.
+                    // Answers to the packets before the faulty one are still sent, if possible.
                     let _ = connection.flush().await;
                     return why;
                 }
@@ -106,8 +106,8 @@ where
     }
 }
 
-/// Why a connection has to end; without a word its place among the connections is gone.
-const fn told(why: Option<Why>) -> Closed {
+/// The reason as a [`Closed`]. `None` means that the store no longer lists the connection.
+const fn closed(why: Option<Why>) -> Closed {
     match why {
         Some(Why::TakenOver) => Closed::TakenOver,
         Some(Why::Dropped) => Closed::Fault,
@@ -115,7 +115,7 @@ const fn told(why: Option<Why>) -> Closed {
     }
 }
 
-/// How the connection of a client is closed: gently, unless nobody would notice.
+/// How to close a connection: gently, unless the client could not read more anyway or a fault cuts it.
 pub(crate) fn end_of(why: &Closed) -> End {
     match why {
         Closed::Fault | Closed::Slow | Closed::Broken(_) | Closed::Lost(_) => End::Abruptly,
@@ -123,7 +123,8 @@ pub(crate) fn end_of(why: &Closed) -> End {
     }
 }
 
-/// One and a half times the keep-alive, with a hard cap; none is the cap.
+/// How long a client may be silent: 1.5 times the keep-alive, but at most the hard cap. A keep-alive of 0 means the
+/// hard cap.
 ///
 /// Source: MQTT 3.1.1, section 3.1.2.10; `[doc]` iot/iot-mqtt-connect-to-iot-hub.md, "Default
 /// keep-alive time-out"; 0: `[sdk]` Azure/azure-iot-protocol-gateway.

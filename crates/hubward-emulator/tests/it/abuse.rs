@@ -1,5 +1,5 @@
-//! Clients that are slow, silent, strangers or too many: each is refused or made to wait as it should
-//! be, and a healthy device goes on meanwhile.
+//! Slow, silent, unauthenticated and too many clients. Each is refused or has to wait, and a healthy device keeps
+//! working meanwhile.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -15,13 +15,13 @@ use crate::client::{
     Login, QOS1, Tls, before_pong, connect, dps_token, http, hub_connect, patient, publish, receive, send, tls,
 };
 
-/// The first bytes of a TLS handshake, and no more.
-const HALF_A_HELLO: &[u8] = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03";
+/// The first bytes of a TLS handshake.
+const PARTIAL_HELLO: &[u8] = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03";
 
-/// How a slow client begins, over TLS if that is so, before it says nothing more.
+/// Slow clients: the step at which each stops, whether it uses TLS, and the bytes that it sends before it stops.
 const SLOW: [(&str, bool, &[u8]); 9] = [
     ("before TLS", false, b""),
-    ("in the handshake", false, HALF_A_HELLO),
+    ("in the handshake", false, PARTIAL_HELLO),
     ("before CONNECT", true, b""),
     ("in CONNECT", true, b"\x10\x80\x01\x00\x04MQTT"),
     ("in a request line", true, b"GET /"),
@@ -65,14 +65,14 @@ impl Slow {
         Self::Plain(stream)
     }
 
-    /// Waits until the other side has closed it.
+    /// Waits until the emulator has closed it.
     async fn is_closed(&mut self) {
-        let mut waste = [0; 1024];
+        let mut discarded = [0; 1024];
         let closing = async {
             loop {
                 let read = match self {
-                    Self::Plain(stream) => stream.read(&mut waste).await,
-                    Self::Secure(stream) => stream.read(&mut waste).await,
+                    Self::Plain(stream) => stream.read(&mut discarded).await,
+                    Self::Secure(stream) => stream.read(&mut discarded).await,
                 };
                 if !matches!(read, Ok(1..)) {
                     return;
@@ -83,7 +83,7 @@ impl Slow {
     }
 }
 
-/// A device that sends a message and gets it acknowledged.
+/// Sends a message and reads its acknowledgement.
 async fn sends(stream: &mut Tls, id: u16) {
     send(stream, &publish(QOS1, "devices/d1/messages/events/", id, b"on")).await;
     let [high, low] = id.to_be_bytes();
@@ -97,7 +97,7 @@ async fn connects(emulator: &Emulator, key: &SharedKey) -> Tls {
     stream
 }
 
-/// Registers over HTTPS, on a connection of its own.
+/// Registers a device over HTTPS on a new connection.
 async fn registers(emulator: &Emulator, key: &SharedKey) {
     let request = format!(
         "PUT /{}/registrations/healthy/register?api-version=2021-06-01 HTTP/1.1\r\nHost: localhost\r\n\
@@ -110,7 +110,7 @@ async fn registers(emulator: &Emulator, key: &SharedKey) {
 }
 
 #[tokio::test]
-async fn slow_clients_of_every_kind_hold_nobody_up() {
+async fn slow_clients_of_every_kind_delay_no_other_client() {
     let emulator = Emulator::start().await.expect("started");
     let key = emulator.add_device("localhost", "d1").expect("a device");
     let enrolled = emulator.enroll("healthy").expect("enrolled").primary_key().clone();
@@ -146,17 +146,17 @@ async fn slow_clients_of_every_kind_hold_nobody_up() {
 }
 
 #[tokio::test]
-async fn more_half_open_connections_than_there_are_places_keep_nobody_out() {
+async fn more_half_open_connections_than_slots_keep_no_client_out() {
     let mut tests = JoinSet::new();
     for (name, over_tls, bytes) in &SLOW {
-        tests.spawn(keeps_nobody_out(name, *over_tls, bytes));
+        tests.spawn(keep_no_client_out(name, *over_tls, bytes));
     }
     while let Some(ended) = tests.join_next().await {
         ended.expect("no panic");
     }
 }
 
-async fn keeps_nobody_out(name: &'static str, over_tls: bool, bytes: &'static [u8]) {
+async fn keep_no_client_out(name: &'static str, over_tls: bool, bytes: &'static [u8]) {
     let emulator = Emulator::builder().max_connections(4).start().await.expect("started");
     let key = emulator.add_device("localhost", "d1").expect("a device");
     let enrolled = emulator.enroll("healthy").expect("enrolled").primary_key().clone();
@@ -170,7 +170,7 @@ async fn keeps_nobody_out(name: &'static str, over_tls: bool, bytes: &'static [u
         slow.push(Slow::open(&emulator, address, over_tls, bytes).await);
     }
     sends(&mut device, 1).await;
-    // The places are taken now, and these two get one all the same.
+    // As many connections as slots are pending now, and these two are served nevertheless.
     registers(&emulator, &enrolled).await;
     sends(&mut connects(&emulator, &key).await, 1).await;
     assert_eq!(receive(&mut device).await, None, "{name}: its newer connection has taken over");
@@ -178,18 +178,18 @@ async fn keeps_nobody_out(name: &'static str, over_tls: bool, bytes: &'static [u
 }
 
 #[tokio::test]
-async fn a_device_gets_the_seat_of_its_own_older_connection() {
+async fn a_device_gets_the_slot_of_its_own_older_connection() {
     let emulator = Emulator::builder().max_connections(1).start().await.expect("started");
     let key = emulator.add_device("localhost", "d1").expect("a device");
-    // Its network is gone, and it has not said so.
+    // The older connection stays open, as after a lost network.
     let mut older = connects(&emulator, &key).await;
     let mut newer = connects(&emulator, &key).await;
     sends(&mut newer, 1).await;
     assert_eq!(receive(&mut older).await, None);
 }
 
-/// A CONNECT of this device to DPS with a token that can be read and that nobody has signed.
-fn unsigned(emulator: &Emulator, id: &str) -> Vec<u8> {
+/// A CONNECT to DPS with a well-formed token that an unknown key has signed.
+fn wrongly_signed(emulator: &Emulator, id: &str) -> Vec<u8> {
     let scope = emulator.id_scope();
     connect(&Login {
         client_id: id,
@@ -202,7 +202,7 @@ fn unsigned(emulator: &Emulator, id: &str) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn who_has_a_token_that_nobody_signed_keeps_nobody_out_and_takes_over_from_nobody() {
+async fn clients_with_wrongly_signed_tokens_keep_no_client_out_and_take_over_no_connection() {
     let emulator = Emulator::builder().max_connections(4).start().await.expect("started");
     let key = emulator.add_device("localhost", "d1").expect("a device");
     let enrolled = emulator.enroll("healthy").expect("enrolled").primary_key().clone();
@@ -218,22 +218,22 @@ async fn who_has_a_token_that_nobody_signed_keeps_nobody_out_and_takes_over_from
     };
     send(&mut own, &connect(&login)).await;
     assert_eq!(receive(&mut own).await.as_deref(), Some(&b"\x20\x02\x00\x00"[..]));
-    let mut strangers = Vec::new();
+    let mut unauthenticated = Vec::new();
     for _ in 0..8 {
         let mut stream = tls(&emulator, emulator.mqtt_addr()).await;
-        send(&mut stream, &unsigned(&emulator, "healthy")).await;
-        // As the service does it: it hears so when it registers.
+        send(&mut stream, &wrongly_signed(&emulator, "healthy")).await;
+        // As in the service, CONNECT is accepted and the registration would be refused.
         assert_eq!(receive(&mut stream).await.as_deref(), Some(&b"\x20\x02\x00\x00"[..]));
-        strangers.push(Slow::Secure(Box::new(stream)));
+        unauthenticated.push(Slow::Secure(Box::new(stream)));
     }
     registers(&emulator, &enrolled).await;
     sends(&mut connects(&emulator, &key).await, 1).await;
     assert_eq!(before_pong(&mut own).await, [], "it is still connected");
-    strangers[0].is_closed().await;
+    unauthenticated[0].is_closed().await;
 }
 
 #[tokio::test]
-async fn who_asks_without_a_token_for_what_devices_have_is_answered_without_a_seat() {
+async fn a_device_request_without_a_token_is_answered_without_a_slot() {
     let emulator = Emulator::builder().max_connections(1).start().await.expect("started");
     let key = emulator.add_device("localhost", "d1").expect("a device");
     let mut device = connects(&emulator, &key).await;
@@ -243,20 +243,20 @@ async fn who_asks_without_a_token_for_what_devices_have_is_answered_without_a_se
          Content-Length: {}\r\n\r\n{body}",
         body.len(),
     );
-    let mut stranger = tls(&emulator, emulator.https_addr()).await;
-    // The only seat is the device's.
-    let reply = patient(http(&mut stranger, &request)).await.expect("an answer");
+    let mut client = tls(&emulator, emulator.https_addr()).await;
+    // The device holds the only slot.
+    let reply = patient(http(&mut client, &request)).await.expect("an answer");
     assert_eq!(reply.status, 501);
     sends(&mut device, 1).await;
 }
 
 #[cfg(feature = "admin")]
 #[tokio::test]
-async fn more_connections_than_there_are_places_keep_nobody_from_the_admin_port() {
+async fn more_connections_than_slots_keep_no_client_from_the_admin_port() {
     let emulator = Emulator::start().await.expect("started");
     emulator.add_device("localhost", "d1").expect("a device");
     let address = emulator.admin_addr();
-    // One that has asked for a stream stays.
+    // A connection with an open stream stays.
     let mut stream = TcpStream::connect(address).await.expect("it listens");
     stream.write_all(b"GET /api/events?from=latest HTTP/1.1\r\nHost: localhost\r\n\r\n").await.expect("sent");
     let head = patient(stream.read_u8()).await.expect("an answer");
@@ -279,28 +279,28 @@ async fn more_connections_than_there_are_places_keep_nobody_from_the_admin_port(
     let asking = http(&mut healthy, "GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n");
     assert_eq!(patient(asking).await.expect("an answer").status, 200);
     slow[0].is_closed().await;
-    emulator.enroll("news").expect("enrolled");
-    let mut heard = String::new();
-    while !heard.contains("enrollmentCreated") {
+    emulator.enroll("dev-1").expect("enrolled");
+    let mut events = String::new();
+    while !events.contains("enrollmentCreated") {
         let mut bytes = [0; 1024];
-        let count = patient(stream.read(&mut bytes)).await.expect("it goes on");
+        let count = patient(stream.read(&mut bytes)).await.expect("the stream is open");
         assert!(count > 0, "the stream has ended");
-        heard.push_str(&String::from_utf8_lossy(&bytes[..count]));
+        events.push_str(&String::from_utf8_lossy(&bytes[..count]));
     }
 }
 
 #[tokio::test]
-async fn a_reader_that_never_reads_holds_nobody_up_and_is_given_no_more_than_it_takes() {
+async fn a_client_that_never_reads_delays_no_other_client_and_fills_no_memory() {
     let emulator = Emulator::start().await.expect("started");
     let key = emulator.add_device("localhost", "d1").expect("a device");
     let mut device = connects(&emulator, &key).await;
-    // Requests whose answers nobody reads: when the sockets are full, no more are read either.
-    let mut deaf = tls(&emulator, emulator.https_addr()).await;
+    // The client reads no responses. Once the sockets are full, the emulator reads no more requests.
+    let mut unread = tls(&emulator, emulator.https_addr()).await;
     let request = "GET /enrollments/d1?api-version=2021-10-01 HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(100);
     let mut sent = 0_usize;
-    while timeout(Duration::from_millis(500), deaf.write_all(request.as_bytes())).await.is_ok() {
+    while timeout(Duration::from_millis(500), unread.write_all(request.as_bytes())).await.is_ok() {
         sent += 100;
-        assert!(sent < 1_000_000, "it reads on and on, so the answers are kept somewhere");
+        assert!(sent < 1_000_000, "the emulator keeps reading, so it must keep the responses in memory");
     }
     for id in 1..=20 {
         sends(&mut device, id).await;
@@ -311,7 +311,7 @@ async fn a_reader_that_never_reads_holds_nobody_up_and_is_given_no_more_than_it_
 }
 
 #[tokio::test]
-async fn pages_of_strangers_and_foreign_names_are_refused_at_every_endpoint() {
+async fn pages_of_other_origins_and_unknown_names_are_refused_at_every_endpoint() {
     let emulator = Emulator::start().await.expect("started");
     let paths = [
         "GET /enrollments/d1?api-version=2021-10-01",
@@ -355,7 +355,7 @@ async fn pages_of_strangers_and_foreign_names_are_refused_at_every_endpoint() {
             assert!(!reply.head.to_ascii_lowercase().contains("access-control"), "{}", reply.head);
         }
     }
-    // The name that it was connected by, as Python's MQTT client says it, is no stranger's.
+    // The name of the connection itself, as Python's MQTT client sends it, is allowed.
     let mut stream = tls(&emulator, emulator.https_addr()).await;
     let own =
         format!("GET /$iothub/websocket HTTP/1.1\r\nHost: localhost:443\r\nOrigin: https://localhost\r\n{upgrade}\r\n");

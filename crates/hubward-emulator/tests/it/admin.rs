@@ -6,7 +6,7 @@ use tokio::net::TcpStream;
 use crate::client::{http, read_head, send};
 
 #[tokio::test]
-async fn tells_its_health_and_its_certificate() {
+async fn health_and_certificate_are_served() {
     let emulator = Emulator::start().await.expect("started");
     let mut stream = TcpStream::connect(emulator.admin_addr()).await.expect("connected");
     let health = http(&mut stream, "GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n").await.expect("an answer");
@@ -27,7 +27,7 @@ async fn tells_its_health_and_its_certificate() {
     ] {
         assert_eq!(http(&mut stream, request).await.expect("an answer").status, status, "{request}");
     }
-    // The length of a body that does not come.
+    // Content-Length of a body that is not sent.
     send(&mut stream, b"HEAD /health HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
     assert!(read_head(&mut stream).await.expect("an answer").starts_with("HTTP/1.1 200"));
     let after = http(&mut stream, "GET /ca.pem HTTP/1.1\r\nHost: [::1]\r\n\r\n").await.expect("an answer");
@@ -35,7 +35,7 @@ async fn tells_its_health_and_its_certificate() {
 }
 
 #[tokio::test]
-async fn serves_the_portal_which_nobody_may_frame_or_add_to() {
+async fn the_portal_cannot_be_framed_and_runs_only_its_own_scripts() {
     let emulator = Emulator::start().await.expect("started");
     let mut stream = TcpStream::connect(emulator.admin_addr()).await.expect("connected");
     for (path, content_type) in
@@ -60,7 +60,7 @@ async fn serves_the_portal_which_nobody_may_frame_or_add_to() {
 }
 
 #[tokio::test]
-async fn is_gone_after_shutdown() {
+async fn shutdown_frees_the_ports() {
     let emulator = Emulator::start().await.expect("started");
     let (admin, mqtt, file) = (emulator.admin_addr(), emulator.mqtt_addr(), emulator.ca_file().to_owned());
     assert!(file.exists());
@@ -68,7 +68,7 @@ async fn is_gone_after_shutdown() {
     assert!(TcpStream::connect(admin).await.is_err());
     assert!(TcpStream::connect(mqtt).await.is_err());
     assert!(!file.exists());
-    // The ports are free again, at once.
+    // The ports can be used again at once.
     let again = Emulator::builder().admin_port(admin.port()).mqtt_port(mqtt.port()).start().await.expect("free");
     assert_eq!(again.mqtt_addr(), mqtt);
     let error = Emulator::builder().mqtt_port(mqtt.port()).start().await.expect_err("taken");

@@ -1,4 +1,4 @@
-//! Twins and methods at the admin port, in the shape of the hub's service API.
+//! Twins and methods at the admin port, in the format of the hub's service API.
 
 use hubward_emulator::Emulator;
 use serde_json::json;
@@ -16,7 +16,7 @@ async fn ask(stream: &mut TcpStream, request: &str, body: &str) -> Reply {
     http(stream, &request).await.expect("an answer")
 }
 
-/// The JSON inside of the JSON of an error.
+/// The JSON that the body of an error contains as a string.
 fn error(reply: &Reply) -> serde_json::Value {
     assert_eq!(reply.json()["ExceptionMessage"], "");
     serde_json::from_str(reply.json()["Message"].as_str().expect("a text")).expect("JSON")
@@ -96,7 +96,7 @@ async fn methods_are_called() {
 }
 
 #[tokio::test]
-async fn what_a_service_does_wrong_it_is_told_in_the_hubs_shape() {
+async fn errors_have_the_format_of_the_hub() {
     let emulator = Emulator::start().await.expect("started");
     emulator.add_device("localhost", "d1").expect("a device");
     let mut stream = TcpStream::connect(emulator.admin_addr()).await.expect("connected");
@@ -128,7 +128,7 @@ async fn what_a_service_does_wrong_it_is_told_in_the_hubs_shape() {
         let seen = (reply.status, error(&reply)["errorCode"].as_u64(), reply.header("iothub-errorcode"));
         assert_eq!(seen, (status, Some(code), Some(name)), "{request} {body:.80}");
     }
-    // What a page of a stranger can make a browser send.
+    // A page of another origin can make a browser send this.
     for (headers, status) in [
         ("Host: localhost\r\nContent-Type: text/plain\r\n", 415),
         ("Host: localhost\r\n", 415),

@@ -16,7 +16,7 @@ async fn ask(emulator: &Emulator, line: &str, body: &Value) -> Reply {
     http(&mut stream, &request).await.expect("an answer")
 }
 
-/// Which of a hundred messages are acknowledged while this is scripted.
+/// Which of a hundred messages are acknowledged while `script` is active.
 async fn acknowledged(script: &Value) -> String {
     let emulator = Emulator::start().await.expect("started");
     let key = emulator.add_device("localhost", "d1").expect("a device");
@@ -32,7 +32,7 @@ async fn acknowledged(script: &Value) -> String {
 }
 
 #[tokio::test]
-async fn the_same_seed_brings_the_same_faults() {
+async fn the_same_seed_causes_the_same_faults() {
     let script = |seed: u64| {
         json!({
             "point": "HubPublish", "fault": {"kind": "HoldPuback"}, "times": "always", "device": "d1",
@@ -46,7 +46,7 @@ async fn the_same_seed_brings_the_same_faults() {
 }
 
 #[tokio::test]
-async fn are_scripted_listed_and_cleared() {
+async fn faults_are_scripted_listed_and_cleared() {
     let emulator = Emulator::start().await.expect("started");
     let delay = json!({"point": "DpsPoll", "fault": {"kind": "Delay", "millis": 5}, "times": 3, "device": "d1"});
     let scripted = ask(&emulator, "POST /api/faults", &delay).await;
@@ -64,8 +64,8 @@ async fn are_scripted_listed_and_cleared() {
     assert_eq!(publish["forOneDevice"], true);
     assert!(publish["faults"].as_array().expect("kinds").contains(&json!("HoldPuback")), "{publish}");
     assert_eq!(points.len(), 16);
-    let told = emulator.events().wait_for(|it| it.kind == EventKind::FaultScripted).await;
-    assert_eq!(told.message, "Delay(5ms) at DpsPoll, 3 times, for d1");
+    let event = emulator.events().wait_for(|it| it.kind == EventKind::FaultScripted).await;
+    assert_eq!(event.message, "Delay(5ms) at DpsPoll, 3 times, for d1");
 
     assert_eq!(ask(&emulator, "DELETE /api/faults/1", &Value::Null).await.status, 200);
     assert_eq!(ask(&emulator, "DELETE /api/faults/1", &Value::Null).await.status, 404);
@@ -74,7 +74,7 @@ async fn are_scripted_listed_and_cleared() {
 }
 
 #[tokio::test]
-async fn those_that_make_no_sense_are_refused_in_words() {
+async fn invalid_faults_are_refused_with_a_message() {
     let emulator = Emulator::start().await.expect("started");
     let cut = json!({"kind": "Cut"});
     for (script, message) in [
@@ -85,13 +85,13 @@ async fn those_that_make_no_sense_are_refused_in_words() {
         (json!({"point": "MqttAccept", "fault": cut, "device": "d1"}), "at MqttAccept nobody knows which device comes"),
         (json!({"point": "DpsPoll", "fault": cut, "times": 0}), "a fault happens at least once"),
         (json!({"point": "DpsPoll", "fault": cut, "probability": 2}), "a fault happens at least once"),
-        (json!({"point": "DpsPoll", "fault": cut, "seed": 2}), "A seed is for a probability"),
-        (json!({"point": "DpsPol", "fault": cut}), "The body does not fit: unknown variant `DpsPol`"),
-        (json!({"point": "DpsPoll", "fault": {"kind": "Cat"}}), "The body does not fit: unknown variant `Cat`"),
-        (json!({"point": "DpsPoll", "fault": {"kind": "Status", "status": 7}}), "status is 200 to 599."),
-        (json!({"point": "DpsPoll", "fault": cut, "times": "never"}), "The body does not fit"),
-        (json!({"point": "DpsPoll", "fault": cut, "colour": "red"}), "The body does not fit: unknown field `colour`"),
-        (json!({"point": "DpsPoll"}), "The body does not fit: missing field `fault`"),
+        (json!({"point": "DpsPoll", "fault": cut, "seed": 2}), "A seed needs a probability"),
+        (json!({"point": "DpsPol", "fault": cut}), "The body is not valid: unknown variant `DpsPol`"),
+        (json!({"point": "DpsPoll", "fault": {"kind": "Cat"}}), "The body is not valid: unknown variant `Cat`"),
+        (json!({"point": "DpsPoll", "fault": {"kind": "Status", "status": 7}}), "status must be 200 to 599."),
+        (json!({"point": "DpsPoll", "fault": cut, "times": "never"}), "The body is not valid"),
+        (json!({"point": "DpsPoll", "fault": cut, "colour": "red"}), "The body is not valid: unknown field `colour`"),
+        (json!({"point": "DpsPoll"}), "The body is not valid: missing field `fault`"),
     ] {
         let refused = ask(&emulator, "POST /api/faults", &script).await;
         let text = refused.json()["message"].as_str().expect("a sentence").to_owned();

@@ -1,12 +1,12 @@
-//! Pages of strangers at the admin port, over real sockets: what a browser would send.
+//! Requests that a browser would send to the admin port for pages of other origins.
 
 use hubward_emulator::Emulator;
 use tokio::net::TcpStream;
 
 use crate::client::http;
 
-/// Every kind of door.
-const DOORS: [&str; 13] = [
+/// One path of every kind.
+const REQUESTS: [&str; 13] = [
     "GET /",
     "GET /portal/app.js",
     "GET /health",
@@ -23,12 +23,12 @@ const DOORS: [&str; 13] = [
 ];
 
 #[tokio::test]
-async fn strangers_are_sent_away_from_every_door() {
+async fn pages_of_other_origins_are_refused_at_every_path() {
     let emulator = Emulator::start().await.expect("started");
     emulator.enroll("dev-1").expect("enrolled");
     let own = format!("localhost:{}", emulator.admin_addr().port());
     let mut stream = TcpStream::connect(emulator.admin_addr()).await.expect("connected");
-    for door in DOORS {
+    for line in REQUESTS {
         for headers in [
             "Host: evil.example\r\n".to_owned(),
             format!("Host: {own}\r\nHost: evil.example\r\n"),
@@ -38,13 +38,13 @@ async fn strangers_are_sent_away_from_every_door() {
             format!("Host: {own}\r\nSec-Fetch-Site: cross-site\r\n"),
             format!("Host: {own}\r\nSec-Fetch-Site: same-site\r\nSec-Fetch-Mode: no-cors\r\n"),
         ] {
-            let request = format!("{door} HTTP/1.1\r\n{headers}\r\n");
+            let request = format!("{line} HTTP/1.1\r\n{headers}\r\n");
             let reply = http(&mut stream, &request).await.expect("an answer");
             assert_eq!(reply.status, 403, "{request}");
             assert!(!reply.head.to_ascii_lowercase().contains("access-control"), "{}", reply.head);
         }
     }
-    // A preflight learns nothing, of whatever.
+    // A preflight request is refused, too.
     for origin in ["http://evil.example", "null", &format!("http://{own}")] {
         let request = format!(
             "OPTIONS /dps/enrollments/dev-1 HTTP/1.1\r\nHost: {own}\r\nOrigin: {origin}\r\n\
@@ -54,7 +54,7 @@ async fn strangers_are_sent_away_from_every_door() {
         assert!(matches!(reply.status, 403 | 405), "{}", reply.head);
         assert!(!reply.head.to_ascii_lowercase().contains("access-control"), "{}", reply.head);
     }
-    // A form of a stranger cannot send JSON.
+    // A form on a page of another origin cannot send JSON.
     for content_type in ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"] {
         for method in ["POST", "PUT", "PATCH", "DELETE"] {
             let request = format!(
@@ -64,7 +64,7 @@ async fn strangers_are_sent_away_from_every_door() {
             assert_eq!(http(&mut stream, &request).await.expect("an answer").status, 415, "{request}");
         }
     }
-    assert!(emulator.vars("dev-1").is_ok(), "nothing of this has deleted it");
+    assert!(emulator.vars("dev-1").is_ok(), "none of these requests has deleted it");
 }
 
 #[tokio::test]
@@ -79,8 +79,8 @@ async fn its_own_page_and_programs_are_answered() {
         "Host: emulator\r\nOrigin: http://emulator\r\n",
         "Host: EMULATOR:8480\r\n",
     ] {
-        for door in ["GET /", "GET /api/status", "GET /dps/enrollments/x"] {
-            let request = format!("{door} HTTP/1.1\r\n{headers}\r\n");
+        for line in ["GET /", "GET /api/status", "GET /dps/enrollments/x"] {
+            let request = format!("{line} HTTP/1.1\r\n{headers}\r\n");
             let reply = http(&mut stream, &request).await.expect("an answer");
             assert!(matches!(reply.status, 200 | 404), "{request}: {}", reply.head);
             for (name, value) in [("x-content-type-options", "nosniff"), ("x-frame-options", "DENY")] {
@@ -89,7 +89,7 @@ async fn its_own_page_and_programs_are_answered() {
             let policy = reply.header("content-security-policy").expect("a policy");
             assert!(policy.contains("default-src 'none'") && policy.contains("frame-ancestors 'none'"), "{policy}");
             assert_eq!(reply.header("strict-transport-security"), None);
-            if door != "GET /" {
+            if line != "GET /" {
                 assert_eq!(reply.header("cache-control"), Some("no-store"), "{request}");
             }
         }
@@ -101,7 +101,7 @@ async fn its_own_page_and_programs_are_answered() {
         let reply = http(&mut stream, &request).await.expect("an answer");
         assert_eq!((reply.status, &reply.json()["aheadSeconds"]), (200, &serde_json::json!(60)), "{request}");
     }
-    // A link of somebody else leads to the page, and into no frame.
+    // A link on another site may lead to the page; a frame may not show it.
     for (dest, status) in [("document", 200), ("iframe", 403)] {
         let request = format!(
             "GET / HTTP/1.1\r\nHost: localhost\r\nSec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: navigate\r\n\

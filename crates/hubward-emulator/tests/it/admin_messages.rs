@@ -1,4 +1,4 @@
-//! Messages to devices and modules by the admin port, requests typed by hand.
+//! Messages to devices and modules over the admin port, with hand-written requests.
 
 use hubward_emulator::{CloudMessageState, Emulator, Outcome};
 use tokio::net::TcpStream;
@@ -18,7 +18,7 @@ async fn post(emulator: &Emulator, path: &str, body: &str) -> Reply {
     request(emulator, &format!("POST {path} HTTP/1.1\r\nContent-Type: application/json"), body).await
 }
 
-/// The code inside of `Message`, which is JSON inside of a text.
+/// The error code in `Message`, which is a string that contains JSON.
 fn code(reply: &Reply) -> u64 {
     let message = reply.json()["Message"].as_str().expect("a text").to_owned();
     let inner: serde_json::Value = serde_json::from_str(&message).expect("JSON");
@@ -26,7 +26,7 @@ fn code(reply: &Reply) -> u64 {
 }
 
 #[tokio::test]
-async fn a_message_is_sent_seen_and_delivered() {
+async fn a_message_is_sent_listed_and_delivered() {
     let emulator = Emulator::start().await.expect("started");
     let key = emulator.add_device(HUB, "d1").expect("a device");
     let body = r#"{"body": "hello", "messageId": "m1", "correlationId": "c1", "userId": "u1",
@@ -57,7 +57,7 @@ async fn a_message_is_sent_seen_and_delivered() {
     assert_eq!((feedback.original_message_id.as_str(), feedback.status_code), ("m1", Outcome::Success));
     let waiting = request(&emulator, "GET /messages/localhost/d1 HTTP/1.1", "").await;
     assert_eq!(waiting.body, r#"{"messages":[]}"#);
-    // An expiry that is a moment stands in the topic.
+    // An absolute expiry is part of the topic.
     let past =
         r#"{"bodyBase64": "/wA=", "expiryTimeUtc": "2001-02-03T04:05:06Z", "ack": "negative", "messageId": "old"}"#;
     assert_eq!(post(&emulator, "/messages/localhost/d1", past).await.status, 200);
@@ -80,7 +80,7 @@ async fn a_module_has_inputs() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_is_refused_with_the_services_code() {
+async fn invalid_messages_are_refused_with_the_services_code() {
     let emulator = Emulator::start().await.expect("started");
     emulator.add_device(HUB, "d1").expect("a device");
     emulator.add_module(HUB, "d1", "m1").expect("a module");
@@ -112,7 +112,7 @@ async fn what_is_wrong_is_refused_with_the_services_code() {
     let large = format!(r#"{{"body": "{}"}}"#, "x".repeat(65_537));
     assert_eq!(code(&post(&emulator, device, &large).await), 413_001);
     let untyped = request(&emulator, &format!("POST {device} HTTP/1.1\r\nContent-Type: text/plain"), "{}").await;
-    assert_eq!(untyped.status, 415, "a page of a stranger cannot send this type");
+    assert_eq!(untyped.status, 415, "a page of another origin cannot send this type");
     let deleted = request(&emulator, &format!("DELETE {device} HTTP/1.1"), "").await;
     assert_eq!((deleted.status, deleted.header("allow")), (405, Some("GET, HEAD, POST")));
     for (path, expected) in [("/messages/localhost/d2", 404_001), ("/messages/localhost/d1/modules/m2", 404_010)] {

@@ -42,7 +42,7 @@ impl Chunked {
         .await
     }
 
-    /// Reads on until this stands there.
+    /// Reads until the text contains `wanted`.
     async fn until(&mut self, wanted: &str) {
         while !self.text.contains(wanted) {
             assert!(self.chunk().await, "{wanted} in {}", self.text);
@@ -67,7 +67,7 @@ async fn telemetry(device: &mut Tls, body: &[u8]) {
 }
 
 #[tokio::test]
-async fn telemetry_is_read_from_anywhere_and_goes_on() {
+async fn telemetry_streams_from_any_offset() {
     let emulator = Emulator::start().await.expect("started");
     let key = emulator.add_device("localhost", "d1").expect("a device");
     let mut device = listening(&emulator, &key, &[]).await;
@@ -99,7 +99,7 @@ async fn telemetry_is_read_from_anywhere_and_goes_on() {
     other.until("retry").await;
     assert!(other.data().is_empty());
 
-    // A stream ends as it should when the emulator does.
+    // A stream ends in an orderly way when the emulator shuts down.
     emulator.shutdown().await;
     assert!(all.rest().await.ends_with("\n\n"));
 }
@@ -125,7 +125,7 @@ async fn telemetry_is_exported_as_lines_of_json() {
 }
 
 #[tokio::test]
-async fn events_come_as_they_happen_and_page_by_page() {
+async fn events_are_streamed_and_returned_in_pages() {
     let emulator = Emulator::start().await.expect("started");
     let mut refusals = Chunked::open(&emulator, "/api/events?kind=deviceCreated,deviceDeleted", "").await;
     emulator.enroll("dev-1").expect("enrolled");
@@ -145,11 +145,11 @@ async fn events_come_as_they_happen_and_page_by_page() {
 }
 
 #[tokio::test]
-async fn who_does_not_read_misses_something_and_holds_nobody_up() {
+async fn a_client_that_does_not_read_misses_messages_and_delays_no_other_client() {
     let emulator = Emulator::builder().telemetry_retention(10).start().await.expect("started");
     let key = emulator.add_device("localhost", "d1").expect("a device");
     let mut device = listening(&emulator, &key, &[]).await;
-    // Does not read a byte.
+    // This client does not read yet.
     let mut stuck = TcpStream::connect(emulator.admin_addr()).await.expect("connected");
     stuck.write_all(b"GET /api/telemetry/localhost HTTP/1.1\r\nHost: localhost\r\n\r\n").await.expect("sent");
     let body = vec![b'a'; 200_000];
@@ -159,7 +159,7 @@ async fn who_does_not_read_misses_something_and_holds_nobody_up() {
         live.until(&format!("id: {number}\n")).await;
         live.text.clear();
     }
-    // Now it reads: what fits between it and us, then what it has missed, then the newest.
+    // Now it reads the buffered messages, then the number of missed ones, then the newest ones.
     let mut late =
         Chunked { head: patient(read_head(&mut stuck)).await.expect("a head"), stream: stuck, text: String::new() };
     late.until("\"offset\":59").await;
@@ -169,7 +169,7 @@ async fn who_does_not_read_misses_something_and_holds_nobody_up() {
 }
 
 #[tokio::test]
-async fn streams_do_not_take_every_place() {
+async fn streams_do_not_take_every_slot() {
     let emulator = Emulator::start().await.expect("started");
     let mut streams = Vec::new();
     for _ in 0..128 {
@@ -179,8 +179,8 @@ async fn streams_do_not_take_every_place() {
     let more = "GET /api/telemetry/localhost HTTP/1.1\r\nHost: localhost\r\n\r\n";
     assert_eq!(http(&mut stream, more).await.expect("an answer").status, 503);
     let health = http(&mut stream, "GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n").await.expect("an answer");
-    assert_eq!(health.status, 200, "there is room for others");
-    // A head is no stream; and who leaves makes room, as soon as that is noticed.
+    assert_eq!(health.status, 200, "other requests are still answered");
+    // A HEAD request opens no stream. A stream that its client closes makes room once the emulator notices.
     streams.clear();
     patient(async { while http(&mut stream, &more.replace("GET", "HEAD")).await.expect("an answer").status == 503 {} })
         .await;
@@ -188,7 +188,7 @@ async fn streams_do_not_take_every_place() {
 }
 
 #[tokio::test]
-async fn status_clock_and_devices_have_their_doors() {
+async fn status_clock_and_disconnect_requests_work() {
     let emulator = Emulator::start().await.expect("started");
     let key = emulator.add_device("localhost", "d1").expect("a device");
     let mut device = listening(&emulator, &key, &[]).await;

@@ -1,4 +1,4 @@
-//! A client made of nothing but bytes.
+//! A client that reads and writes bytes by hand.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,11 +14,11 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-/// Only so that a broken emulator fails a test instead of hanging it.
+/// Only makes a test fail instead of hang if the emulator is broken.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(crate) async fn patient<F: Future>(future: F) -> F::Output {
-    timeout(PATIENCE, future).await.expect("an answer, before the test loses patience")
+    timeout(PATIENCE, future).await.expect("an answer within the time limit")
 }
 
 pub(crate) type Tls = TlsStream<TcpStream>;
@@ -50,7 +50,7 @@ pub(crate) async fn tls(emulator: &Emulator, address: std::net::SocketAddr) -> T
 // ---- Tokens ----
 
 pub(crate) fn now() -> UnixSeconds {
-    #[expect(clippy::disallowed_methods, reason = "tokens are made for the time of day")]
+    #[expect(clippy::disallowed_methods, reason = "tokens use the time of day")]
     let now = std::time::SystemTime::now();
     UnixSeconds::from_system_time(now)
 }
@@ -83,7 +83,7 @@ impl Reply {
     }
 }
 
-/// Sends a request as it stands and reads one answer with its length in the head.
+/// Sends a request unchanged and reads one response that has a Content-Length.
 pub(crate) async fn http<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, request: &str) -> std::io::Result<Reply> {
     patient(async {
         stream.write_all(request.as_bytes()).await?;
@@ -186,7 +186,7 @@ pub(crate) async fn send<S: AsyncWrite + Unpin>(stream: &mut S, bytes: &[u8]) {
     .await;
 }
 
-/// One whole packet, or `None` where the connection ends.
+/// Reads one whole packet; `None` at the end of the connection.
 pub(crate) async fn receive<S: AsyncRead + Unpin>(stream: &mut S) -> Option<Vec<u8>> {
     patient(async {
         let mut bytes = vec![stream.read_u8().await.ok()?];
@@ -208,7 +208,7 @@ pub(crate) async fn receive<S: AsyncRead + Unpin>(stream: &mut S) -> Option<Vec<
     .await
 }
 
-/// Topic and body of a publish that was received, and the PUBACK it wants.
+/// The topic and body of a received publish, and the PUBACK for QoS 1.
 pub(crate) fn read_publish(packet: &[u8]) -> (String, String, Option<Vec<u8>>) {
     assert_eq!(packet[0] & 0xf0, 0x30, "a PUBLISH: {packet:x?}");
     let start = 1 + packet[1..].iter().position(|it| it & 0x80 == 0).expect("a length") + 1;
@@ -224,7 +224,7 @@ pub(crate) fn read_publish(packet: &[u8]) -> (String, String, Option<Vec<u8>>) {
     (text(topic), text(body), acknowledgement)
 }
 
-/// A device of a hub `localhost` that is connected: CONNACK read.
+/// Connects to a hub `localhost` and returns the CONNACK.
 pub(crate) async fn hub_connect<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut S,
     device_id: &str,
@@ -239,7 +239,7 @@ pub(crate) async fn hub_connect<S: AsyncRead + AsyncWrite + Unpin>(
     receive(stream).await
 }
 
-/// A device at DPS that is connected: CONNACK read.
+/// Connects to DPS and returns the CONNACK.
 pub(crate) async fn dps_connect<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut S,
     id_scope: &str,
@@ -253,7 +253,7 @@ pub(crate) async fn dps_connect<S: AsyncRead + AsyncWrite + Unpin>(
     receive(stream).await
 }
 
-/// A device `d1` of a hub `localhost` that is connected with a clean session and has subscribed.
+/// Connects a device `d1` to a hub `localhost` with a clean session, and subscribes to `filters`.
 pub(crate) async fn listening(emulator: &Emulator, key: &SharedKey, filters: &[(&str, u8)]) -> Tls {
     let mut stream = tls(emulator, emulator.mqtt_addr()).await;
     let connack = hub_connect(&mut stream, "d1", key, true).await;
@@ -266,7 +266,7 @@ pub(crate) async fn listening(emulator: &Emulator, key: &SharedKey, filters: &[(
     stream
 }
 
-/// Pings; gives what comes before the answer: a publish as topic and body, all else as its bytes.
+/// Sends a ping and returns the packets before its response: a publish as topic and body, others as their bytes.
 pub(crate) async fn before_pong<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) -> Vec<(String, String)> {
     send(stream, b"\xc0\x00").await;
     let mut packets = Vec::new();

@@ -1,4 +1,4 @@
-//! Damaged files of the state: a start says what is wrong, or everything is there as it was.
+//! Damaged state files: the start reports the damage, or the whole state is unchanged.
 
 mod corpus;
 mod population;
@@ -12,17 +12,17 @@ use self::corpus::Damaged;
 use self::population::Population;
 use crate::state::{HUB, seen, start};
 
-/// The name of the state in a data directory.
+/// The name of the state file in a data directory.
 const FILE: &str = "state.redb";
 
-/// What became of the damaged files.
+/// The outcome for a damaged file.
 #[derive(Debug, Default)]
 struct Counts {
-    /// The start failed and said why.
+    /// The start failed and reported the damage.
     reported: usize,
-    /// Everything was there, and the first write failed and said why.
+    /// The whole state was there, and the first write failed and reported the damage.
     reported_late: usize,
-    /// Everything was there and stayed there.
+    /// The whole state was there and remained after a write.
     unharmed: usize,
     wrong: Vec<String>,
 }
@@ -39,7 +39,7 @@ async fn damage_of_a_file_that_was_open_is_reported_or_does_no_harm() {
     println!("{}", survive(&population, &population.killed).await);
 }
 
-/// Starts an emulator with each damaged file; what became of them.
+/// Starts an emulator with each damaged file and returns a summary of the outcomes.
 async fn survive(population: &Population, whole: &[u8]) -> String {
     let mut counts = Counts::default();
     let undamaged = Damaged { name: "nothing".to_owned(), bytes: whole.to_vec() };
@@ -62,7 +62,7 @@ async fn survive(population: &Population, whole: &[u8]) -> String {
 async fn look(population: &Population, damaged: &Damaged, counts: &mut Counts) {
     let folder = population.with(&damaged.bytes);
     let directory = folder.path().to_owned();
-    // In a task of its own, so that a panic is seen and counted.
+    // In a separate task, so that a panic is counted.
     let judged = tokio::spawn(judge(directory, population.seen.clone(), damaged.bytes.clone())).await;
     match judged {
         Ok(Ok(Outcome::Reported)) => counts.reported += 1,
@@ -87,7 +87,7 @@ async fn judge(directory: std::path::PathBuf, expected: serde_json::Value, bytes
                 return Err(format!("the damaged file is changed: {error}"));
             }
             is_a_report(&error.to_string())?;
-            // The next one says the same: nothing is left locked.
+            // A second start reports the same, so the first one has released its lock.
             match Emulator::builder().data_dir(&directory).start().await {
                 Err(StartError::State(again)) if again.to_string() == error.to_string() => Ok(Outcome::Reported),
                 other => Err(format!("first {error}, then {:?}", other.err())),
@@ -97,7 +97,7 @@ async fn judge(directory: std::path::PathBuf, expected: serde_json::Value, bytes
     }
 }
 
-/// Everything is there, and stays there when more is written.
+/// Checks that the whole state is there and remains after a write.
 async fn goes_on(directory: &Path, emulator: Emulator, expected: serde_json::Value) -> Result<Outcome, String> {
     let compare = |what: &str, left: &serde_json::Value, right: &serde_json::Value| {
         let differs = |(key, value): (&String, &serde_json::Value)| (right[key] != *value).then(|| key.clone());
@@ -118,7 +118,7 @@ async fn goes_on(directory: &Path, emulator: Emulator, expected: serde_json::Val
             if number > 0 || !lost.contains("it is damaged") {
                 return Err(lost);
             }
-            // Nothing was written, and what there was can be saved.
+            // Nothing was written, and the state can still be exported.
             let emulator = start(directory).await;
             let again = seen(&emulator);
             emulator.shutdown().await;
@@ -135,7 +135,7 @@ async fn goes_on(directory: &Path, emulator: Emulator, expected: serde_json::Val
     compare("after more was written", &after, &again).map(|()| Outcome::Unharmed)
 }
 
-/// Names the file, and what to do.
+/// Checks that an error names the file and what to do.
 fn is_a_report(text: &str) -> Result<(), String> {
     let is_good = text.contains(FILE) && text.contains("move ");
     if is_good { Ok(()) } else { Err(format!("no report: {text}")) }

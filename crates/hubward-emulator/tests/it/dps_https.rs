@@ -1,4 +1,4 @@
-//! DPS over HTTPS, requests typed by hand.
+//! DPS over HTTPS, with hand-written requests.
 
 use std::time::Duration;
 
@@ -77,12 +77,12 @@ async fn refuses_with_status_code_and_tracking_id() {
     let emulator = Emulator::start().await.expect("started");
     let device = emulator.enroll("dev-1").expect("enrolled");
     let good = dps_token(&emulator, device.primary_key(), "dev-1");
-    let stranger = SharedKey::generate().expect("a key");
+    let wrong_key = SharedKey::generate().expect("a key");
     let put = |authorization: &str, body: &str| put(&emulator, "dev-1", authorization, body);
     let elsewhere = token(device.primary_key(), "0neFFFFFFFF/registrations/dev-1");
     let huge = format!("{{\"payload\":\"{}\"}}", "x".repeat(96 * 1024));
     for (request, status, code) in [
-        (put(&dps_token(&emulator, &stranger, "dev-1"), "{}"), 401, 401_002),
+        (put(&dps_token(&emulator, &wrong_key, "dev-1"), "{}"), 401, 401_002),
         (put("", "{}"), 401, 401_002),
         (put("Bearer x", "{}"), 401, 401_002),
         (put(&elsewhere, "{}"), 401, 401_002),
@@ -113,12 +113,12 @@ async fn refuses_with_status_code_and_tracking_id() {
 }
 
 #[tokio::test]
-async fn tokens_age_with_the_emulators_clock() {
+async fn tokens_expire_by_the_emulators_clock() {
     let emulator = Emulator::start().await.expect("started");
     let device = emulator.enroll("dev-1").expect("enrolled");
     let authorization = dps_token(&emulator, device.primary_key(), "dev-1");
     let mut stream = tls(&emulator, emulator.https_addr()).await;
-    // Good for an hour, then five minutes of grace.
+    // The token is valid for an hour, plus a grace period of five minutes.
     for (minutes, status) in [(0, 202), (64, 202), (66, 401), (0, 202)] {
         emulator.clock_ahead(Duration::from_secs(60 * minutes));
         let reply = ask(&mut stream, &put(&emulator, "dev-1", &authorization, "{}")).await;
@@ -149,7 +149,7 @@ async fn groups_disabled_enrollments_and_development_keys() {
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_in_the_middle_does_no_harm() {
+async fn a_client_that_disconnects_during_a_request_does_no_harm() {
     let emulator = Emulator::start().await.expect("started");
     let device = emulator.enroll("dev-1").expect("enrolled");
     let authorization = dps_token(&emulator, device.primary_key(), "dev-1");
@@ -159,7 +159,7 @@ async fn a_client_that_leaves_in_the_middle_does_no_harm() {
         patient(stream.write_all(&request.as_bytes()[..length])).await.expect("sent");
         patient(stream.shutdown()).await.expect("closed");
         let mut rest = Vec::new();
-        // Whatever comes, it comes to an end.
+        // The connection ends, whatever the emulator sends before.
         let _ = patient(stream.read_to_end(&mut rest)).await;
         assert!(!String::from_utf8_lossy(&rest).starts_with("HTTP/1.1 2"), "{length}");
     }

@@ -1,4 +1,4 @@
-//! DPS over MQTT, packets typed by hand.
+//! DPS over MQTT, with hand-written packets.
 
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ async fn answer(stream: &mut Tls) -> (String, Value) {
     (topic, serde_json::from_str(&body).expect("JSON"))
 }
 
-/// The walkthrough of the Python sample.
+/// The packets of Microsoft's Python sample.
 #[tokio::test]
 async fn registers_like_the_python_sdk() {
     let emulator = Emulator::builder().retry_after(Some(Duration::from_secs(2))).start().await.expect("started");
@@ -64,13 +64,13 @@ async fn registers_like_the_python_sdk() {
 }
 
 #[tokio::test]
-async fn a_wrong_key_is_found_at_the_registration() {
+async fn a_wrong_key_is_refused_at_the_registration() {
     let emulator = Emulator::start().await.expect("started");
     emulator.enroll("dev-1").expect("enrolled");
-    let stranger = SharedKey::generate().expect("a key");
+    let wrong_key = SharedKey::generate().expect("a key");
     for id in ["dev-1", "unknown"] {
-        let mut stream = connected(&emulator, id, &stranger).await;
-        // Everything in one flight.
+        let mut stream = connected(&emulator, id, &wrong_key).await;
+        // All packets at once.
         let mut bytes = subscribe(1, &[(FILTER, 0)]);
         bytes.extend(publish(0, &format!("{REGISTER}1"), 0, b""));
         send(&mut stream, &bytes).await;
@@ -83,7 +83,7 @@ async fn a_wrong_key_is_found_at_the_registration() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_read_is_refused_at_once() {
+async fn an_unreadable_login_is_refused_at_connect() {
     let emulator = Emulator::start().await.expect("started");
     let device = emulator.enroll("dev-1").expect("enrolled");
     let password = dps_token(&emulator, device.primary_key(), "dev-1");
@@ -97,7 +97,7 @@ async fn what_cannot_be_read_is_refused_at_once() {
     ] {
         let mut stream = tls(&emulator, emulator.mqtt_addr()).await;
         let login = Login { client_id, username, password, clean: true, keep_alive: 0, will: None };
-        // More than the server reads: the refusal must arrive all the same.
+        // More bytes than the server reads. The client must receive the refusal nevertheless.
         let mut bytes = connect(&login);
         bytes.extend(subscribe(1, &[(FILTER, 1)]));
         send(&mut stream, &bytes).await;
@@ -107,7 +107,7 @@ async fn what_cannot_be_read_is_refused_at_once() {
 }
 
 #[tokio::test]
-async fn what_dps_does_not_have_ends_the_connection() {
+async fn unsupported_packets_and_topics_end_the_connection() {
     let emulator = Emulator::start().await.expect("started");
     let device = emulator.enroll("dev-1").expect("enrolled");
     let long = format!("{REGISTER}{}", "x".repeat(2000));
@@ -124,7 +124,7 @@ async fn what_dps_does_not_have_ends_the_connection() {
         send(&mut stream, &bytes).await;
         assert_eq!(receive(&mut stream).await, None, "{bytes:x?}");
     }
-    // Other filters are refused, and the connection stays.
+    // Other filters are refused without ending the connection.
     let mut stream = connected(&emulator, "dev-1", device.primary_key()).await;
     send(&mut stream, &subscribe(7, &[("#", 1), (FILTER, 2), ("devices/dev-1/messages/devicebound/#", 0)])).await;
     assert_eq!(receive(&mut stream).await.as_deref(), Some(&b"\x90\x05\x00\x07\x80\x01\x80"[..]));
@@ -150,23 +150,23 @@ async fn an_operation_outlives_its_connection() {
     }
 }
 
-/// A stranger's packets may be as large as a CONNECT, those of a device as large as a registration.
+/// Before authentication, packets may be as large as a CONNECT, afterwards as large as a registration.
 #[tokio::test]
-async fn a_packet_is_as_large_as_its_sender_may_need() {
+async fn the_packet_limit_depends_on_authentication() {
     let emulator = Emulator::start().await.expect("started");
     let device = emulator.enroll("dev-1").expect("enrolled");
-    let stranger = SharedKey::generate().expect("a key");
+    let wrong_key = SharedKey::generate().expect("a key");
     for (key, length, status) in [
         (device.primary_key(), 96 * 1024 + 1, Some("413")),
         (device.primary_key(), 200_000, None),
-        (&stranger, 70_000, Some("401")),
-        (&stranger, 80_000, None),
+        (&wrong_key, 70_000, Some("401")),
+        (&wrong_key, 80_000, None),
     ] {
         let mut stream = connected(&emulator, "dev-1", key).await;
         send(&mut stream, &subscribe(1, &[(FILTER, 0)])).await;
         receive(&mut stream).await.expect("a SUBACK");
         let sent = publish(0, &format!("{REGISTER}1"), 0, &vec![b' '; length]);
-        // Who may not send so much is cut off in the middle.
+        // The emulator may close the connection before the whole packet is sent.
         let _ = tokio::io::AsyncWriteExt::write_all(&mut stream, &sent).await;
         match status {
             Some(status) => assert_eq!(answer(&mut stream).await.0, format!("$dps/registrations/res/{status}/?$rid=1")),

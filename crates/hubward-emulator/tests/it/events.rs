@@ -1,4 +1,4 @@
-//! The journal: what a test can assert on, and what an operator is told.
+//! The journal: events for tests and operators.
 
 use hubward_emulator::{Emulator, EventKind, EventSource};
 use hubward_sas::SharedKey;
@@ -21,11 +21,11 @@ async fn register(emulator: &Emulator, id: &str, key: &SharedKey) -> u16 {
 }
 
 #[tokio::test]
-async fn a_refusal_says_why_where_the_service_says_nothing() {
+async fn a_refusal_names_the_reason_that_the_service_does_not_disclose() {
     let emulator = Emulator::start().await.expect("started");
     let enrollment = emulator.enroll("dev-1").expect("enrolled");
-    let stranger = SharedKey::generate().expect("a key");
-    assert_eq!(register(&emulator, "dev-1", &stranger).await, 401);
+    let wrong_key = SharedKey::generate().expect("a key");
+    assert_eq!(register(&emulator, "dev-1", &wrong_key).await, 401);
     let refused = emulator.events().wait_for(|it| it.kind == EventKind::Refused).await;
     assert_eq!(refused.to_string(), "dps refused dev-1: bad signature for its individual enrollment, 401002");
     assert_eq!((refused.source, refused.code), (EventSource::Dps, Some(401_002)));
@@ -33,17 +33,17 @@ async fn a_refusal_says_why_where_the_service_says_nothing() {
     emulator.disable("dev-1").expect("it is there");
     assert_eq!(register(&emulator, "dev-1", enrollment.primary_key()).await, 200);
     emulator.events().wait_for(|it| it.to_string() == "dps refused dev-1: the enrollment is disabled").await;
-    assert_eq!(register(&emulator, "dev-2", &stranger).await, 401);
+    assert_eq!(register(&emulator, "dev-2", &wrong_key).await, 401);
     let unknown = emulator.events().wait_for(|it| it.id.as_deref() == Some("dev-2")).await;
     assert!(unknown.message.starts_with("no individual enrollment"), "{unknown}");
     let all = format!("{:?}", emulator.events().all());
-    for key in [enrollment.primary_key(), &stranger] {
+    for key in [enrollment.primary_key(), &wrong_key] {
         assert!(!all.contains(key.expose_base64().as_str()), "{all}");
     }
 }
 
 #[tokio::test]
-async fn a_device_is_told_of_from_its_enrollment_to_its_end() {
+async fn events_cover_a_device_from_its_enrollment_to_its_deletion() {
     let emulator = Emulator::start().await.expect("started");
     let enrollment = emulator.enroll("Dev-1").expect("enrolled");
     assert_eq!(register(&emulator, "Dev-1", enrollment.primary_key()).await, 202);
@@ -56,9 +56,9 @@ async fn a_device_is_told_of_from_its_enrollment_to_its_end() {
     emulator.delete_device("localhost", "Dev-1");
     emulator.delete("Dev-1").expect("it is there");
     emulator.delete_registration("Dev-1");
-    let told: Vec<String> = emulator.events().all().iter().map(ToString::to_string).collect();
+    let events: Vec<String> = emulator.events().all().iter().map(ToString::to_string).collect();
     assert_eq!(
-        told,
+        events,
         [
             "dps created the enrollment Dev-1",
             "hub created Dev-1 at localhost",
@@ -74,7 +74,7 @@ async fn a_device_is_told_of_from_its_enrollment_to_its_end() {
 }
 
 #[tokio::test]
-async fn callers_of_the_service_and_clients_without_trust_are_told_of() {
+async fn refused_service_requests_and_failed_handshakes_are_events() {
     let emulator = Emulator::start().await.expect("started");
     let mut stream = tls(&emulator, emulator.https_addr()).await;
     let request = "GET /enrollments/d1?api-version=2021-10-01 HTTP/1.1\r\nHost: localhost\r\n\
@@ -91,6 +91,6 @@ async fn callers_of_the_service_and_clients_without_trust_are_told_of() {
     crate::client::tls_with(config, emulator.mqtt_addr(), "localhost").await.expect_err("another CA");
     let failed = emulator.events().wait_for(|it| it.kind == EventKind::HandshakeFailed).await;
     assert!(failed.message.contains("UnknownCA"), "{failed}");
-    // Whoever says nothing is not told of.
+    // A client that sends nothing causes no event.
     drop(TcpStream::connect(emulator.mqtt_addr()).await.expect("connected"));
 }

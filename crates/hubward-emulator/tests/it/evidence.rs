@@ -1,5 +1,5 @@
-//! What others have published about real hubs, typed from their traces: the device's side. The names in
-//! the comments are repositories and numbers of their issues.
+//! Published observations of real hubs, copied from their traces: the device side. The comments name repositories
+//! and the numbers of their issues.
 
 use hubward_emulator::{CloudToDevice, Emulator, Invocation};
 use hubward_sas::SharedKey;
@@ -24,7 +24,7 @@ async fn emulator() -> (Emulator, SharedKey) {
     (emulator, key)
 }
 
-/// CONNACK of a device `d1` with this user name and a token for this resource.
+/// Connects a device `d1` with this user name and a token for this resource. Returns the CONNACK.
 async fn connack(stream: &mut Tls, username: &str, key: &SharedKey, resource: &str) -> Option<Vec<u8>> {
     let password = token(key, resource);
     let login = Login { client_id: "d1", username, password: &password, clean: true, keep_alive: 60, will: None };
@@ -60,7 +60,7 @@ async fn calls_are_numbered_from_one_in_hexadecimal_on_each_connection() {
 /// Azure/azure-iot-sdk-node 736 (single quotes), Azure/azure-iot-sdk-c 1641 (a NUL at the end),
 /// Azure/azure-iot-sdk-python 781: the caller gets the device's bytes, and cannot read them.
 #[tokio::test]
-async fn an_answer_that_is_no_json_is_pasted_and_its_connection_lives() {
+async fn a_response_that_is_not_json_is_passed_on_and_the_connection_stays() {
     let (emulator, key) = emulator().await;
     let mut operator = Operator::new(&emulator).await;
     let mut stream = listening(&emulator, &key, &[CALLS]).await;
@@ -109,7 +109,7 @@ async fn a_section_that_is_too_large_is_forbidden() {
 /// Azure/iot-central-firmware 107 for the code, Azure/azure-iot-sdk-java 243 and CGI-FR/IoT-Hub-Portal 631 for
 /// `#`.
 #[tokio::test]
-async fn a_report_that_is_no_object_or_breaks_a_rule_is_400004() {
+async fn a_report_that_is_not_an_object_or_is_invalid_is_400004() {
     let (emulator, key) = emulator().await;
     let mut stream = listening(&emulator, &key, &[ANSWERS]).await;
     for body in ["{'a':1}", "", "[1]", "null", r##"{"a#b":1}"##, r##"{"a":{"#":1}}"##] {
@@ -140,7 +140,7 @@ async fn a_message_without_an_id_has_none() {
 }
 
 /// Microsoft's end-to-end test "can null out all desired properties" of Azure/azure-iot-sdk-node. How the
-/// device hears it is not published: here each name with `null`.
+/// device is notified is not published; the emulator sends each name with `null`.
 #[tokio::test]
 async fn null_for_the_desired_properties_removes_them_all() {
     let (emulator, key) = emulator().await;
@@ -154,9 +154,9 @@ async fn null_for_the_desired_properties_removes_them_all() {
     let desired = twin["properties"]["desired"].as_object().expect("an object");
     assert_eq!(desired.keys().collect::<Vec<_>>(), ["$metadata", "$version"]);
     assert_eq!(desired["$version"], 3);
-    let told = before_pong(&mut stream).await;
+    let notices = before_pong(&mut stream).await;
     let notice = "$iothub/twin/PATCH/properties/desired/?$version=3".to_owned();
-    assert_eq!(told, [(notice, r#"{"$version":3,"a":null,"b":null}"#.to_owned())]);
+    assert_eq!(notices, [(notice, r#"{"$version":3,"a":null,"b":null}"#.to_owned())]);
     send(&mut stream, &publish(0, "$iothub/twin/GET/?$rid=1", 0, b"")).await;
     let (_, body, _) = read_publish(&receive(&mut stream).await.expect("an answer"));
     assert_eq!(serde_json::from_str::<Value>(&body).expect("JSON")["desired"], json!({ "$version": 3 }));
@@ -177,7 +177,7 @@ async fn a_foreign_id_scope_is_refused_with_connack_3() {
 /// Microsoft's page about MQTT shows `sr={hub}%2Fdevices%2FMyDevice01%2Fapi-version%3D2016-11-14`, which old
 /// tools have made.
 #[tokio::test]
-async fn a_token_of_an_old_tool_opens_a_connection() {
+async fn a_token_of_an_old_tool_is_accepted() {
     let (emulator, key) = emulator().await;
     let username = "localhost/d1/?api-version=2021-04-12";
     for (resource, code) in [
@@ -195,7 +195,7 @@ async fn a_token_of_an_old_tool_opens_a_connection() {
 /// MicrosoftDocs/azure-docs 16306: telemetry works; andriyadi/AzureIoTHubMQTTClient pull request 5: reports get
 /// 400; wolfSSL/wolfMQTT 38: calls never come.
 #[tokio::test]
-async fn a_user_name_without_an_api_version_is_good_for_telemetry_only() {
+async fn a_user_name_without_an_api_version_allows_telemetry_only() {
     let (emulator, key) = emulator().await;
     let mut stream = tls(&emulator, emulator.mqtt_addr()).await;
     let connack = connack(&mut stream, "localhost/d1", &key, "localhost/devices/d1").await;
@@ -209,14 +209,14 @@ async fn a_user_name_without_an_api_version_is_good_for_telemetry_only() {
     assert_eq!(topic, "$iothub/twin/res/400/?$rid=2");
     assert_eq!(emulator.twin(HUB, "d1").expect("a twin").reported.version, 1);
     let call = emulator.invoke_method(HUB, "d1", Invocation::new("m")).await;
-    assert_eq!(call.expect_err("it hears no calls").code(), 404_103);
+    assert_eq!(call.expect_err("it gets no calls").code(), 404_103);
     assert_eq!(before_pong(&mut stream).await, []);
 }
 
 /// Azure/azure-iot-middleware-freertos 65 and 89: Microsoft engineers say that both services end the connection.
 /// An option, since no trace is public.
 #[tokio::test]
-async fn a_refused_filter_ends_the_connection_if_a_test_wants_it() {
+async fn a_refused_filter_can_be_set_to_end_the_connection() {
     for (close, refused) in [(false, Some(vec![0x90, 3, 0, 1, 0x80])), (true, None)] {
         let emulator = Emulator::builder().close_on_refused_filter(close).start().await.expect("started");
         let key = emulator.add_device(HUB, "d1").expect("a device");
@@ -235,7 +235,7 @@ async fn a_refused_filter_ends_the_connection_if_a_test_wants_it() {
 
 /// Topics of real hubs have several orders: Azure/azure-iot-explorer 530 alone shows two.
 #[tokio::test]
-async fn the_order_of_properties_is_shuffled_if_a_test_wants_it() {
+async fn the_order_of_properties_can_be_shuffled() {
     let mut seen = Vec::new();
     for seed in [1, 1, 2] {
         let emulator = Emulator::builder().shuffle(seed).start().await.expect("started");

@@ -1,5 +1,5 @@
-//! What others have published about real hubs, typed from their traces: the services' side. *Recordings* are
-//! sessions of Azure.IoT.Hub.Service in Azure/azure-sdk-for-net, of 2020 and 2021.
+//! Published observations of real hubs, copied from their traces: the service side. *Recordings* are sessions of
+//! Azure.IoT.Hub.Service in Azure/azure-sdk-for-net, of 2020 and 2021.
 
 use hubward_emulator::{Ack, CloudToDevice, Emulator, Outcome};
 use serde_json::{Value, json};
@@ -86,8 +86,8 @@ async fn an_enrollment_that_exists_is_409201() {
     }
 }
 
-/// Microsoft's page about these messages: the description is the code once more; one trace of 2015 agrees. A
-/// deleted device takes its feedback along.
+/// Microsoft's page about these messages: the description repeats the code; one trace of 2015 agrees. Deleting a
+/// device deletes its feedback.
 #[tokio::test]
 async fn feedback_repeats_its_code_and_ends_with_its_device() {
     let (emulator, mut operator) = emulator().await;
@@ -105,10 +105,9 @@ async fn feedback_repeats_its_code_and_ends_with_its_device() {
     assert_eq!(operator.ask("GET /messages/serviceBound/feedback", "", "").await.status, 204);
 }
 
-/// Azure/azure-iot-sdk-node 813: a hundred where the request does not say; Azure/azure-iot-sdk-java pull request
-/// 1279 for hubs.
+/// Azure/azure-iot-sdk-node 813: a hundred by default; Azure/azure-iot-sdk-java pull request 1279 for hubs.
 #[tokio::test]
-async fn a_page_has_a_hundred_things_unless_the_request_says_otherwise() {
+async fn a_page_has_a_hundred_items_by_default() {
     let (emulator, mut operator) = emulator().await;
     for number in 0..100 {
         emulator.add_device(HUB, &format!("e{number}")).expect("a device");
@@ -173,8 +172,8 @@ async fn etags_and_their_refusals_are_as_recorded() {
     }
 }
 
-/// The source of Azure/azure-iot-explorer sends so, and its issue 598 shows that the device gets the message and
-/// the answer has no body. The names of the other headers are those of Microsoft's SDKs for devices over HTTP,
+/// The source of Azure/azure-iot-explorer sends this form, and its issue 598 shows that the device gets the message
+/// and the response has no body. The names of the other headers are those of Microsoft's SDKs for devices over HTTP,
 /// `iothub_transport_http` of the C SDK for `ContentType`.
 #[tokio::test]
 async fn a_message_is_sent_to_a_device_over_http() {
@@ -188,7 +187,7 @@ async fn a_message_is_sent_to_a_device_over_http() {
                iothub-contenttype: application/json\r\nContentEncoding: utf-8\r\n\
                iothub-expiry: 2100-01-01T00:00:00Z\r\n";
     let two_days = operator.refused(line, all, "{}").await;
-    assert_eq!(two_days, (400, "ArgumentInvalid".to_owned()), "an expiry is at most two days off");
+    assert_eq!(two_days, (400, "ArgumentInvalid".to_owned()), "the expiry must be within two days");
     let all = all.replace("2100-01-01T00:00:00Z", "2020-01-01T00:00:00.5Z");
     emulator.purge_messages(HUB, "d2");
     for (headers, body, expected) in [
@@ -214,7 +213,7 @@ async fn a_message_is_sent_to_a_device_over_http() {
     let (topic, body, _) = read_publish(&receive(&mut stream).await.expect("a message"));
     let seen = "devices/d2/messages/devicebound/%24.to=%2Fdevices%2Fd2%2Fmessages%2FdeviceBound&key1=value1";
     assert_eq!((topic.as_str(), body.as_str()), (seen, "hello"));
-    // The moment has passed, so that the message expires at once and the sender hears so.
+    // The expiry is in the past, so the message expires at once and the sender gets feedback.
     assert_eq!(operator.ask(line, &all, "{}").await.status, 204);
     let record = &emulator.feedback(HUB)[0];
     assert_eq!((record.original_message_id.as_str(), record.status_code), ("m1", Outcome::Expired));
@@ -226,9 +225,9 @@ async fn a_message_is_sent_to_a_device_over_http() {
     assert_eq!(topic, seen);
 }
 
-/// The recording `DevicesClient_Query_GetTwins`: no order, and another one the next time.
+/// The recording `DevicesClient_Query_GetTwins`: the order is undefined and changes between queries.
 #[tokio::test]
-async fn lists_are_shuffled_if_a_test_wants_it() {
+async fn lists_can_be_shuffled() {
     let ids: Vec<String> = (10..30).map(|it| format!("d{it}")).collect();
     let mut runs = Vec::new();
     for _ in 0..2 {
@@ -262,7 +261,7 @@ async fn lists_are_shuffled_if_a_test_wants_it() {
     assert_ne!(runs[0][1], runs[0][2], "the same query");
 }
 
-/// Base64 of ASCII, read by hand: none of the emulator's own code judges it.
+/// Decodes base64 of ASCII text. It is written here so that the test does not use the emulator's own code.
 fn from_base64(text: &str) -> String {
     const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let digits = text.bytes().filter_map(|it| ALPHABET.iter().position(|letter| *letter == it));

@@ -29,7 +29,7 @@ async fn registering(emulator: &Emulator) -> (Tls, Tls, String) {
 }
 
 #[tokio::test]
-async fn a_status_comes_on_both_transports() {
+async fn a_scripted_status_works_on_both_transports() {
     let emulator = Emulator::start().await.expect("started");
     let (mut mqtt, mut https, request) = registering(&emulator).await;
     for _ in 0..2 {
@@ -47,7 +47,7 @@ async fn a_status_comes_on_both_transports() {
 }
 
 #[tokio::test]
-async fn other_bodies_come_as_they_are() {
+async fn scripted_bodies_are_sent_unchanged() {
     let emulator = Emulator::start().await.expect("started");
     let (mut mqtt, mut https, request) = registering(&emulator).await;
     emulator.fault_always(Point::DpsRegister, Fault::gateway_html()).expect("fits");
@@ -78,7 +78,7 @@ async fn other_bodies_come_as_they_are() {
 }
 
 #[tokio::test]
-async fn cut_means_no_answer() {
+async fn cut_ends_the_connection_without_a_response() {
     let emulator = Emulator::start().await.expect("started");
     let (mut mqtt, mut https, request) = registering(&emulator).await;
     emulator.fault_always(Point::DpsRegister, Fault::Cut).expect("fits");
@@ -88,16 +88,16 @@ async fn cut_means_no_answer() {
 }
 
 #[tokio::test]
-async fn never_means_silence_on_an_open_connection() {
+async fn never_keeps_the_connection_open_without_a_response() {
     let emulator = Emulator::start().await.expect("started");
     let (mut mqtt, mut https, request) = registering(&emulator).await;
     emulator.fault_always(Point::DpsRegister, Fault::Never).expect("fits");
     send(&mut mqtt, &publish(QOS1, REGISTER, 1, b"")).await;
     send(&mut mqtt, b"\xc0\x00").await;
-    // The PUBACK, then the answer to the ping: nothing in between.
+    // The PUBACK and then the response to the ping, with nothing in between.
     assert_eq!(receive(&mut mqtt).await.as_deref(), Some(&b"\x40\x02\x00\x01"[..]));
     assert_eq!(receive(&mut mqtt).await.as_deref(), Some(&b"\xd0\x00"[..]));
-    // One that never starts TLS: the client's hello is taken, nothing comes back.
+    // At `MqttAccept`, the emulator reads the client's hello and never responds.
     emulator.fault(Point::HttpsAccept, Fault::Never).expect("fits");
     let mut tcp = TcpStream::connect(emulator.https_addr()).await.expect("connected");
     tcp.write_all(b"\x16\x03\x01").await.expect("sent");
@@ -105,7 +105,7 @@ async fn never_means_silence_on_an_open_connection() {
     let mut rest = Vec::new();
     patient(tcp.read_to_end(&mut rest)).await.expect("the end, and nothing before it");
     assert!(rest.is_empty());
-    // Over HTTPS nothing comes either, until the emulator itself is gone.
+    // Over HTTPS, no response arrives either until the emulator shuts down.
     emulator.clear_faults();
     emulator.fault(Point::DpsRegister, Fault::Never).expect("fits");
     send(&mut https, request.as_bytes()).await;
@@ -116,7 +116,7 @@ async fn never_means_silence_on_an_open_connection() {
 }
 
 #[tokio::test]
-async fn answers_may_be_doubled_strayed_and_early() {
+async fn duplicate_stray_and_early_responses() {
     let emulator = Emulator::start().await.expect("started");
     let (mut mqtt, _, _) = registering(&emulator).await;
     let mut ask = async |fault: Fault| {
@@ -142,7 +142,7 @@ async fn answers_may_be_doubled_strayed_and_early() {
 }
 
 #[tokio::test]
-async fn a_dripping_answer_is_whole_in_the_end() {
+async fn a_dripping_response_is_complete_in_the_end() {
     let emulator = Emulator::start().await.expect("started");
     let (mut mqtt, mut https, request) = registering(&emulator).await;
     let drip = Fault::Drip(Duration::from_millis(1));
@@ -159,7 +159,7 @@ async fn a_dripping_answer_is_whole_in_the_end() {
 }
 
 #[tokio::test]
-async fn hubs_misbehave_too() {
+async fn faults_happen_at_hubs() {
     let emulator = Emulator::start().await.expect("started");
     let key = emulator.add_device("localhost", "d1").expect("a device");
     let log = emulator.telemetry("localhost").expect("the hub");
@@ -201,7 +201,7 @@ async fn hubs_misbehave_too() {
 }
 
 #[tokio::test]
-async fn websocket_handshakes_fail_on_demand() {
+async fn faults_happen_at_websocket_handshakes() {
     let emulator = Emulator::start().await.expect("started");
     let request = "GET /$iothub/websocket HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n\
                    Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
@@ -216,9 +216,9 @@ async fn websocket_handshakes_fail_on_demand() {
     assert!(patient(read_head(&mut stream)).await.expect("an answer").starts_with("HTTP/1.1 101"));
 }
 
-/// Over MQTT it would be a part of the topic, which no packet could hold.
+/// Over MQTT, the long Retry-After would be part of the topic, and the topic would not fit into a packet.
 #[tokio::test]
-async fn an_answer_that_no_packet_holds_is_left_out() {
+async fn a_response_that_does_not_fit_into_a_packet_is_not_sent() {
     let emulator = Emulator::start().await.expect("started");
     let (mut mqtt, mut https, request) = registering(&emulator).await;
     emulator.fault(Point::DpsRegister, Fault::RetryAfter(Some("9".repeat(70_000)))).expect("fits");
@@ -229,7 +229,7 @@ async fn an_answer_that_no_packet_holds_is_left_out() {
     let (topic, _, _) = read_publish(&receive(&mut mqtt).await.expect("an answer"));
     assert!(topic.starts_with("$dps/registrations/res/202/"), "{topic}");
 
-    // Nor does a header say where an answer ends.
+    // A scripted header must not change the length of the response.
     let headers = [("content-length", "1"), ("Transfer-Encoding", "chunked"), ("x-odd", "a")];
     let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
     let fault = Fault::StatusWith { status: 503, code: 503_000, message: "m".into(), headers };

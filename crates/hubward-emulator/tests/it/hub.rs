@@ -1,4 +1,4 @@
-//! A hub over MQTT, packets typed by hand.
+//! A hub over MQTT, with hand-written packets.
 
 use std::time::Duration;
 
@@ -64,10 +64,10 @@ async fn telemetry_is_acknowledged_and_logged() {
 #[tokio::test]
 async fn wrong_logins_get_connack_5() {
     let (emulator, key) = emulator().await;
-    let stranger = SharedKey::generate().expect("a key");
+    let wrong_key = SharedKey::generate().expect("a key");
     let name = "localhost/d1/?api-version=2021-04-12";
     let good = token(&key, "localhost/devices/d1");
-    let wrong = token(&stranger, "localhost/devices/d1");
+    let wrong = token(&wrong_key, "localhost/devices/d1");
     for (client_id, username, password) in [
         ("d1", name, wrong.as_str()),
         ("d2", name, &good),
@@ -78,7 +78,7 @@ async fn wrong_logins_get_connack_5() {
         let mut stream = tls(&emulator, emulator.mqtt_addr()).await;
         let login = Login { client_id, username, password, clean: true, keep_alive: 60, will: None };
         let mut bytes = connect(&login);
-        // A client that does not wait for the answer reads it all the same.
+        // A client that sends more before it reads the CONNACK still receives it.
         bytes.extend(publish(QOS1, EVENTS, 1, &[b'x'; 50_000]));
         send(&mut stream, &bytes).await;
         assert_eq!(receive(&mut stream).await.as_deref(), Some(&b"\x20\x02\x00\x05"[..]), "{client_id} {username}");
@@ -88,7 +88,7 @@ async fn wrong_logins_get_connack_5() {
 }
 
 #[tokio::test]
-async fn the_first_packet_is_connect_of_3_1_1() {
+async fn the_first_packet_must_be_connect_of_mqtt_3_1_1() {
     let (emulator, _) = emulator().await;
     for (bytes, answer) in [
         (&b"\xc0\x00"[..], None),
@@ -106,7 +106,7 @@ async fn the_first_packet_is_connect_of_3_1_1() {
 }
 
 #[tokio::test]
-async fn what_a_hub_does_not_have_ends_the_connection() {
+async fn unsupported_packets_and_topics_end_the_connection() {
     let (emulator, key) = emulator().await;
     for bytes in [
         publish(0b0100, EVENTS, 1, b"quality of service 2"),
@@ -129,13 +129,13 @@ async fn what_a_hub_does_not_have_ends_the_connection() {
         connect(&Login { client_id: "d1", username: "u", password: "p", clean: true, keep_alive: 0, will: None }),
     ] {
         let mut stream = connected(&emulator, &key).await;
-        // The connection may be gone before all of it is sent.
+        // The connection may be closed before the whole packet is sent.
         let _ = tokio::io::AsyncWriteExt::write_all(&mut stream, &bytes).await;
         assert_eq!(receive(&mut stream).await, None, "{:x?}", &bytes[..bytes.len().min(60)]);
     }
     let log = emulator.telemetry("localhost").expect("the hub");
     assert_eq!(log.total(), 0);
-    // The largest message is fine.
+    // The largest message is accepted.
     let mut stream = connected(&emulator, &key).await;
     send(&mut stream, &publish(QOS1, &format!("{EVENTS}a=b"), 9, &vec![0; 262_142])).await;
     assert_eq!(receive(&mut stream).await.as_deref(), Some(&b"\x40\x02\x00\x09"[..]));
@@ -159,7 +159,7 @@ async fn grants_the_documented_filters_up_to_five() {
     send(&mut stream, &subscribe(1, &filters)).await;
     let expected = b"\x90\x0a\x00\x01\x01\x00\x01\x80\x80\x01\x01\x80";
     assert_eq!(receive(&mut stream).await.as_deref(), Some(&expected[..]));
-    // One fewer makes room for another.
+    // After an unsubscribe, another filter is granted.
     let mut bytes = b"\xa2\x22\x00\x02\x00\x1edevices/+/messages/deviceboun/".to_vec();
     bytes.truncate(4);
     bytes[1] = 2 + 2 + 32;
@@ -171,7 +171,7 @@ async fn grants_the_documented_filters_up_to_five() {
 }
 
 #[tokio::test]
-async fn sessions_last_as_long_as_they_should() {
+async fn a_session_is_kept_unless_the_session_is_clean() {
     let (emulator, key) = emulator().await;
     for (clean, present) in [(false, 0), (false, 1), (true, 0), (false, 0), (false, 1)] {
         let mut stream = tls(&emulator, emulator.mqtt_addr()).await;
@@ -194,7 +194,7 @@ async fn a_second_connection_ends_the_first() {
 }
 
 #[tokio::test]
-async fn a_will_is_sent_for_who_leaves_without_a_word() {
+async fn the_will_of_a_client_that_ends_without_disconnect_is_published() {
     let (emulator, key) = emulator().await;
     let log = emulator.telemetry("localhost").expect("the hub");
     let password = token(&key, "localhost/devices/d1");
@@ -237,9 +237,9 @@ async fn an_expired_token_ends_the_connection() {
 }
 
 #[tokio::test]
-async fn a_device_that_is_disconnected_may_come_back() {
+async fn a_disconnected_device_can_reconnect() {
     let (emulator, key) = emulator().await;
-    assert!(!emulator.disconnect_device("localhost", "d1"), "nobody is there");
+    assert!(!emulator.disconnect_device("localhost", "d1"), "it is not connected");
     let mut stream = connected(&emulator, &key).await;
     assert!(emulator.disconnect_device("localhost", "d1"));
     assert_eq!(receive(&mut stream).await, None);
@@ -247,7 +247,7 @@ async fn a_device_that_is_disconnected_may_come_back() {
 }
 
 #[tokio::test]
-async fn a_device_that_is_disabled_or_deleted_is_cut_off() {
+async fn disabling_or_deleting_a_device_ends_its_connection() {
     let (emulator, key) = emulator().await;
     let mut stream = connected(&emulator, &key).await;
     assert!(emulator.set_device_enabled("localhost", "d1", false));

@@ -27,7 +27,7 @@ fn reported(emulator: &Emulator) -> u64 {
     emulator.twin("localhost", "d1").expect("a twin").reported.version
 }
 
-/// The topics, without the guid of a stray answer.
+/// The topics, without the GUID of a stray answer.
 fn topics(packets: Vec<(String, String)>) -> Vec<String> {
     let short = |topic: String| match topic.split_once("$rid=") {
         Some((_, rest)) if rest.len() >= 36 => topic.replace(&rest[..36], "stray"),
@@ -37,7 +37,7 @@ fn topics(packets: Vec<(String, String)>) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn answers_about_the_twin_go_wrong() {
+async fn faults_of_twin_responses() {
     for (point, topic, answer) in [
         (Point::HubTwinGet, GET, "$iothub/twin/res/200/?$rid=1"),
         (Point::HubReported, REPORTED, "$iothub/twin/res/204/?$rid=1&$version="),
@@ -50,7 +50,7 @@ async fn answers_about_the_twin_go_wrong() {
             send(&mut stream, &publish(QOS1, topic, 7, br#"{"a":1}"#)).await;
             let packets = before_pong(&mut stream).await;
             let bodies = packets.iter().map(|it| it.1.clone()).collect::<String>();
-            // The version differs from time to time.
+            // The version changes with each report.
             let plain = |it: String| it.split_inclusive("$version=").take(1).collect::<String>();
             let topics: Vec<_> = topics(packets).into_iter().map(plain).collect();
             (topics, bodies, reported(&emulator) - before)
@@ -80,9 +80,9 @@ async fn answers_about_the_twin_go_wrong() {
     }
 }
 
-/// Others overtake what is delayed.
+/// Later packets overtake a delayed one.
 #[tokio::test]
-async fn a_delayed_answer_holds_nobody_up() {
+async fn a_delayed_response_does_not_delay_others() {
     let (emulator, key) = emulator().await;
     let mut stream = listening(&emulator, &key, &[ANSWERS, NOTICES]).await;
     emulator.fault(Point::HubReported, Fault::Delay(SOON)).expect("fits");
@@ -104,7 +104,7 @@ async fn a_delayed_answer_holds_nobody_up() {
 }
 
 #[tokio::test]
-async fn notices_go_wrong() {
+async fn faults_of_notices() {
     let (emulator, key) = emulator().await;
     let mut stream = listening(&emulator, &key, &[NOTICES]).await;
     let mut version = 1;
@@ -117,7 +117,7 @@ async fn notices_go_wrong() {
     emulator.fault(Point::HubDesired, Fault::Cut).expect("fits");
     assert_eq!(emulator.patch_desired("localhost", "d1", json!({"a": 2})), Ok(version + 1), "the twin keeps it");
     assert_eq!(receive(&mut stream).await, None);
-    // Nobody listens, so nothing happens that could go wrong.
+    // Without a subscription, nothing is published and the fault does not happen.
     emulator.fault(Point::HubDesired, Fault::Never).expect("fits");
     let mut stream = listening(&emulator, &key, &[]).await;
     emulator.patch_desired("localhost", "d1", json!({"a": 3})).expect("fine");
@@ -126,7 +126,7 @@ async fn notices_go_wrong() {
 }
 
 #[tokio::test]
-async fn calls_go_wrong() {
+async fn faults_of_method_calls() {
     let (emulator, key) = emulator().await;
     let mut stream = listening(&emulator, &key, &[CALLS]).await;
     let invoke = |time| emulator.invoke_method("localhost", "d1", Invocation::new("m").response_timeout(time));
@@ -148,7 +148,7 @@ async fn calls_go_wrong() {
             ids.len()
         };
         let (answered, ids) = tokio::join!(patient(invoke(Duration::from_secs(30))), device);
-        // The first answer counts; one to a stray call does not.
+        // The first response counts. A response to a stray call does not.
         let stray = fault == Fault::Stray;
         assert_eq!((answered.expect("an answer").status, ids), if stray { (1, 2) } else { (0, 1) }, "{fault:?}");
     }
@@ -157,9 +157,9 @@ async fn calls_go_wrong() {
     assert_eq!(receive(&mut stream).await, None);
 }
 
-/// Pings and twins go on while every acknowledgement is held.
+/// Pings and twin requests work while every acknowledgement is held.
 #[tokio::test]
-async fn a_held_acknowledgement_holds_up_acknowledgements_only() {
+async fn a_held_acknowledgement_delays_acknowledgements_only() {
     let (emulator, key) = emulator().await;
     let mut stream = listening(&emulator, &key, &[ANSWERS]).await;
     emulator.fault(Point::HubPublish, Fault::HoldPubackFor(Duration::from_secs(3600))).expect("fits");
@@ -173,7 +173,7 @@ async fn a_held_acknowledgement_holds_up_acknowledgements_only() {
 }
 
 #[tokio::test]
-async fn held_acknowledgements_come_later_and_in_order() {
+async fn held_acknowledgements_arrive_later_and_in_order() {
     let (emulator, key) = emulator().await;
     let mut stream = listening(&emulator, &key, &[]).await;
     emulator.fault(Point::HubPublish, Fault::HoldPubackFor(2 * SOON)).expect("fits");
@@ -183,7 +183,7 @@ async fn held_acknowledgements_come_later_and_in_order() {
     for id in 1..=4 {
         assert_eq!(receive(&mut stream).await, Some(vec![0x40, 2, 0, id]));
     }
-    // Nothing is held any more.
+    // No acknowledgement is held any longer.
     send(&mut stream, &publish(QOS1, EVENTS, 7, b"hi")).await;
     assert_eq!(topics(before_pong(&mut stream).await), [PUBACK]);
 }

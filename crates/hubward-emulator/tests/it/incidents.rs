@@ -1,4 +1,4 @@
-//! Faults that cut answers short or happen to the device itself: disabled, deleted, moved, an old token.
+//! Faults that cut responses short, or change the device itself: disabled, deleted, moved, an expired token.
 
 use hubward_emulator::{Ack, CloudToDevice, DeviceStatus, Emulator, EventKind, Fault, FaultScript, Point};
 use hubward_sas::{SasToken, SharedKey};
@@ -24,16 +24,16 @@ fn register(emulator: &Emulator, id: &str, key: &SharedKey) -> String {
     )
 }
 
-/// All that still comes.
+/// Reads the remaining bytes.
 async fn rest(stream: &mut Tls) -> Vec<u8> {
     let mut rest = Vec::new();
-    // That it ends without a farewell is what is asked for.
+    // The fault ends the connection without a TLS close_notify, which may be an error here.
     let _ = patient(stream.read_to_end(&mut rest)).await;
     rest
 }
 
 #[tokio::test]
-async fn an_answer_ends_after_so_many_bytes() {
+async fn cut_after_ends_a_response_after_its_number_of_bytes() {
     let emulator = Emulator::start().await.expect("started");
     let device = emulator.enroll("d1").expect("enrolled");
     for bytes in [0, 1, 20] {
@@ -68,7 +68,7 @@ async fn an_answer_ends_after_so_many_bytes() {
 }
 
 #[tokio::test]
-async fn errors_have_the_headers_they_are_told() {
+async fn scripted_errors_have_their_scripted_headers() {
     let emulator = Emulator::start().await.expect("started");
     let device = emulator.enroll("d1").expect("enrolled");
     let fault = |status: u16| Fault::StatusWith {
@@ -106,7 +106,7 @@ async fn errors_have_the_headers_they_are_told() {
 }
 
 #[tokio::test]
-async fn the_service_api_has_faults_of_its_own_and_the_admin_port_has_none() {
+async fn faults_happen_at_the_service_api_and_not_at_the_admin_port() {
     let emulator = Emulator::start().await.expect("started");
     emulator.enroll("d1").expect("enrolled");
     let login = hubward_sas::ConnectionString::parse(&emulator.dps_connection_string()).expect("a login");
@@ -145,7 +145,7 @@ async fn the_service_api_has_faults_of_its_own_and_the_admin_port_has_none() {
 }
 
 #[tokio::test]
-async fn errors_of_a_hub_have_the_shape_of_a_hub() {
+async fn errors_of_a_hub_have_the_format_of_a_hub() {
     let emulator = Emulator::start().await.expect("started");
     emulator.add_device("localhost", "d1").expect("a device");
     let login = emulator.hub_connection_string("localhost").expect("the hub");
@@ -175,7 +175,7 @@ async fn errors_of_a_hub_have_the_shape_of_a_hub() {
         assert_eq!(reply.header("iothub-errorcode").is_some(), status != 200, "{path}");
     }
     assert_eq!(emulator.faults_left(Point::HubService), 0);
-    // Nobody else is told why, but the journal.
+    // Only the journal names the reason.
     let wrong = request("/devices/d1").replace("&sig=", "&sig=x");
     let mut stream = tls(&emulator, emulator.https_addr()).await;
     assert_eq!(http(&mut stream, &wrong).await.expect("an answer").status, 401);
@@ -184,12 +184,12 @@ async fn errors_of_a_hub_have_the_shape_of_a_hub() {
 }
 
 #[tokio::test]
-async fn what_happens_to_the_device_ends_its_connection_and_stays() {
+async fn a_fault_that_changes_the_device_ends_its_connection_and_persists() {
     for (fault, cause, why) in [
         (Fault::TokenExpired, "the token has expired", None),
         (Fault::DeviceDisabled, "the device may not be connected any more", Some("the device is disabled")),
         (Fault::DeviceDeleted, "the device may not be connected any more", Some("no device of this id")),
-        // With one hub, to nowhere.
+        // With only one hub, the device is moved nowhere.
         (Fault::HubMoved, "the device may not be connected any more", Some("no device of this id")),
     ] {
         let emulator = Emulator::start().await.expect("started");
@@ -217,7 +217,7 @@ async fn what_happens_to_the_device_ends_its_connection_and_stays() {
 }
 
 #[tokio::test]
-async fn a_connect_finds_it_so() {
+async fn a_fault_at_connect_refuses_the_login() {
     for (fault, why) in [
         (Fault::TokenExpired, "the token has expired (a scripted fault)"),
         (Fault::DeviceDisabled, "the device is disabled"),
@@ -252,41 +252,41 @@ async fn a_device_that_was_moved_finds_its_other_hub_through_dps() {
     send(&mut connection, &publish(0, "$iothub/twin/PATCH/properties/reported/?$rid=1", 0, br#"{"a":1}"#)).await;
     assert_eq!(before_pong(&mut connection).await.len(), 1);
 
-    // It has subscribed to none of these, so they wait.
+    // The device has not subscribed to messages, so they stay queued.
     emulator.send_to_device("localhost", "d1", CloudToDevice::new("x").message_id("m").ack(Ack::Full)).expect("queued");
     emulator.fault(Point::HubPublish, Fault::HubMoved).expect("fits");
     send(&mut connection, &publish(QOS1, "devices/d1/messages/events/", 1, b"x")).await;
     assert_eq!(receive(&mut connection).await, None);
     let mut again = tls(&emulator, emulator.mqtt_addr()).await;
-    assert_eq!(hub_connect(&mut again, "d1", key, true).await.as_deref(), Some(REFUSED), "this hub does not know it");
-    assert_eq!(registered().await.as_deref(), Some("other.example"), "whatever the enrollment says");
-    let twin = emulator.twin("other.example", "d1").expect("the twin went along");
+    assert_eq!(hub_connect(&mut again, "d1", key, true).await.as_deref(), Some(REFUSED), "the device has moved");
+    assert_eq!(registered().await.as_deref(), Some("other.example"), "the fault overrides the enrollment");
+    let twin = emulator.twin("other.example", "d1").expect("the twin moved with the device");
     assert_eq!(serde_json::json!(twin)["properties"]["reported"]["a"], 1);
     assert!(emulator.device("localhost", "d1").is_none());
     let waiting: Vec<_> = emulator.cloud_messages("other.example", "d1").into_iter().map(|it| it.message_id).collect();
     assert_eq!(waiting, ["m"], "its messages, too");
     let feedback = emulator.feedback("localhost");
-    assert!(feedback.is_empty(), "nobody hears that they are purged: {feedback:?}");
+    assert!(feedback.is_empty(), "there is no feedback for purged messages: {feedback:?}");
 
-    // And back, in the middle of a registration.
+    // The device is moved back during a registration.
     emulator.fault(Point::DpsRegister, Fault::HubMoved).expect("fits");
     assert_eq!(registered().await.as_deref(), Some("localhost"));
     assert_eq!(registered().await.as_deref(), Some("localhost"));
     emulator.fault(Point::DpsRegister, Fault::HubMoved).expect("fits");
     assert_eq!(registered().await.as_deref(), Some("other.example"));
     emulator.clear_faults();
-    assert_eq!(registered().await.as_deref(), Some("localhost"), "as the enrollment says");
+    assert_eq!(registered().await.as_deref(), Some("localhost"), "the enrollment counts again");
 }
 
-/// Anybody may claim any name; nothing happens to the device by that, and the fault waits for it.
+/// A client can claim any name. Without authentication, the fault must not change the device, and stays scripted.
 #[tokio::test]
-async fn what_happens_to_a_device_is_not_for_strangers_to_bring_about() {
+async fn an_unauthenticated_client_cannot_trigger_faults_that_change_a_device() {
     let emulator = Emulator::start().await.expect("started");
-    let stranger = SharedKey::generate().expect("a key");
+    let wrong_key = SharedKey::generate().expect("a key");
     let key = emulator.add_device("localhost", "d1").expect("a device");
     emulator.fault(Point::HubConnect, Fault::DeviceDeleted).expect("fits");
     let mut stream = tls(&emulator, emulator.mqtt_addr()).await;
-    assert_eq!(hub_connect(&mut stream, "d1", &stranger, true).await.as_deref(), Some(REFUSED));
+    assert_eq!(hub_connect(&mut stream, "d1", &wrong_key, true).await.as_deref(), Some(REFUSED));
     assert!(emulator.device("localhost", "d1").is_some() && emulator.faults_left(Point::HubConnect) == 1);
     let mut stream = tls(&emulator, emulator.mqtt_addr()).await;
     assert_eq!(hub_connect(&mut stream, "d1", &key, true).await.as_deref(), Some(REFUSED));
@@ -296,7 +296,7 @@ async fn what_happens_to_a_device_is_not_for_strangers_to_bring_about() {
     let mut stream = tls(&emulator, emulator.https_addr()).await;
     http(&mut stream, &register(&emulator, "d2", device.primary_key())).await.expect("an answer");
     emulator.fault(Point::DpsRegister, Fault::HubMoved).expect("fits");
-    let refused = http(&mut stream, &register(&emulator, "d2", &stranger)).await.expect("an answer");
+    let refused = http(&mut stream, &register(&emulator, "d2", &wrong_key)).await.expect("an answer");
     assert_eq!((refused.status, emulator.faults_left(Point::DpsRegister)), (401, 1));
     assert!(emulator.device("localhost", "d2").is_some());
     http(&mut stream, &register(&emulator, "d2", device.primary_key())).await.expect("an answer");

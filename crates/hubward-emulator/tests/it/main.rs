@@ -1,4 +1,4 @@
-//! The emulator over real sockets: bytes typed by hand, TLS from rustls, none of hubward's clients.
+//! Tests of the emulator over real sockets. They write bytes by hand over rustls and use none of hubward's clients.
 
 mod abuse;
 #[cfg(feature = "admin")]

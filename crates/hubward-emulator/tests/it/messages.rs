@@ -1,4 +1,4 @@
-//! Cloud-to-device messages over MQTT, packets typed by hand.
+//! Cloud-to-device messages over MQTT, with hand-written packets.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ async fn emulator() -> (Emulator, SharedKey) {
     (emulator, key)
 }
 
-/// A connection that is accepted, with a session that was there or not.
+/// Connects; `present` is the expected session-present flag.
 async fn connected(emulator: &Emulator, key: &SharedKey, clean: bool, present: u8) -> Tls {
     let mut stream = tls(emulator, emulator.mqtt_addr()).await;
     assert_eq!(hub_connect(&mut stream, "d1", key, clean).await, Some(vec![0x20, 2, present, 0]));
@@ -38,7 +38,7 @@ async fn unsubscribed(stream: &mut Tls) {
     assert_eq!(receive(stream).await.as_deref(), Some(&b"\xb0\x02\x00\x02"[..]));
 }
 
-/// A message as the client got it.
+/// A message as the client received it.
 #[derive(Debug, PartialEq)]
 struct Got {
     topic: String,
@@ -53,7 +53,7 @@ async fn got(stream: &mut Tls) -> Got {
     Got { topic, body, duplicate: packet[0] & 0b1000 != 0, puback }
 }
 
-/// Bodies and DUP flags of so many messages, each acknowledged.
+/// Receives and acknowledges `count` messages. Returns their bodies and DUP flags.
 async fn acknowledged(stream: &mut Tls, count: usize) -> Vec<(String, bool)> {
     let mut bodies = Vec::new();
     for _ in 0..count {
@@ -64,7 +64,7 @@ async fn acknowledged(stream: &mut Tls, count: usize) -> Vec<(String, bool)> {
     bodies
 }
 
-/// Nothing has come before the answer to a ping.
+/// Checks that no packet comes before the response to a ping.
 async fn nothing_comes(stream: &mut Tls) {
     send(stream, b"\xc0\x00").await;
     assert_eq!(receive(stream).await.as_deref(), Some(&b"\xd0\x00"[..]));
@@ -80,7 +80,7 @@ fn waiting(emulator: &Emulator) -> Vec<(String, CloudMessageState, u32)> {
     messages.into_iter().map(|it| (it.message_id, it.state, it.delivery_count)).collect()
 }
 
-/// Waits until so many messages have met their end, then says which.
+/// Waits until there are `count` feedback records and returns them.
 async fn feedback(emulator: &Emulator, count: usize) -> Vec<(String, Outcome)> {
     let records = |it: &Emulator| Some(it.feedback(HUB)).filter(|it: &Vec<FeedbackRecord>| it.len() >= count);
     let records = crate::client::patient(emulator.wait_until(records)).await;
@@ -92,7 +92,7 @@ fn success(ids: &[&str]) -> Vec<(String, Outcome)> {
 }
 
 #[tokio::test]
-async fn a_message_comes_as_documented_and_is_completed_by_its_puback() {
+async fn a_message_has_the_documented_form_and_its_puback_completes_it() {
     let (emulator, key) = emulator().await;
     let mut stream = connected(&emulator, &key, true, 0).await;
     subscribed(&mut stream, 2).await;
@@ -113,7 +113,7 @@ async fn a_message_comes_as_documented_and_is_completed_by_its_puback() {
 }
 
 #[tokio::test]
-async fn nothing_comes_before_the_subscription() {
+async fn no_message_is_sent_before_the_subscription() {
     let (emulator, key) = emulator().await;
     post(&emulator, "before");
     let mut stream = connected(&emulator, &key, true, 0).await;
@@ -125,7 +125,7 @@ async fn nothing_comes_before_the_subscription() {
     let expected = ["before", "connected", "after"].map(|it| (it.to_owned(), false));
     assert_eq!(acknowledged(&mut stream, 3).await, expected);
     assert_eq!(feedback(&emulator, 3).await, success(&["before", "connected", "after"]));
-    // No longer wanted, no longer sent.
+    // After an unsubscribe, no message is sent.
     unsubscribed(&mut stream).await;
     post(&emulator, "late");
     nothing_comes(&mut stream).await;
@@ -133,7 +133,7 @@ async fn nothing_comes_before_the_subscription() {
 }
 
 #[tokio::test]
-async fn a_message_with_quality_of_service_0_is_completed_by_being_sent() {
+async fn a_message_with_quality_of_service_0_is_completed_when_it_is_sent() {
     let (emulator, key) = emulator().await;
     post(&emulator, "1");
     let mut stream = connected(&emulator, &key, true, 0).await;
@@ -191,7 +191,7 @@ async fn a_connection_that_is_taken_over_or_cut_loses_no_message() {
 }
 
 #[tokio::test]
-async fn sixteen_are_unacknowledged_at_most() {
+async fn at_most_sixteen_messages_are_unacknowledged() {
     let (emulator, key) = emulator().await;
     for number in 1..=20 {
         post(&emulator, &number.to_string());
@@ -203,7 +203,7 @@ async fn sixteen_are_unacknowledged_at_most() {
         pubacks.push(got(&mut stream).await.puback.expect("QoS 1"));
     }
     nothing_comes(&mut stream).await;
-    // Out of order counts for nothing.
+    // An acknowledgement out of order is ignored.
     send(&mut stream, &pubacks[1]).await;
     nothing_comes(&mut stream).await;
     for puback in &pubacks {
@@ -216,7 +216,7 @@ async fn sixteen_are_unacknowledged_at_most() {
 }
 
 #[tokio::test]
-async fn a_device_that_does_not_read_holds_nobody_up() {
+async fn a_device_that_does_not_read_delays_no_other() {
     let (emulator, key) = emulator().await;
     let other = emulator.add_device(HUB, "d2").expect("a device");
     let mut slow = connected(&emulator, &key, true, 0).await;
@@ -233,7 +233,7 @@ async fn a_device_that_does_not_read_holds_nobody_up() {
     receive(&mut quick).await.expect("a SUBACK");
     emulator.send_to_device(HUB, "d2", CloudToDevice::new("hi")).expect("room");
     assert_eq!(got(&mut quick).await.body, "hi");
-    // Telemetry of the slow one still gets in between, and everything comes in the end.
+    // Telemetry of the slow device is still accepted, and all messages arrive in the end.
     send(&mut slow, &publish(QOS1, "devices/d1/messages/events/", 9, b"still here")).await;
     let (mut bodies, mut acknowledgements) = (Vec::new(), 0);
     while bodies.len() < 50 || acknowledgements < 1 {
@@ -270,7 +270,7 @@ async fn a_message_expires_by_the_emulators_clock() {
 }
 
 #[tokio::test]
-async fn an_unacknowledged_message_comes_again_when_its_lock_ends() {
+async fn an_unacknowledged_message_is_sent_again_when_its_lock_ends() {
     let (emulator, key) = emulator().await;
     let mut stream = connected(&emulator, &key, true, 0).await;
     subscribed(&mut stream, 1).await;
@@ -287,7 +287,7 @@ async fn an_unacknowledged_message_comes_again_when_its_lock_ends() {
 }
 
 #[tokio::test]
-async fn a_lock_that_ends_without_a_subscription_waits_for_one() {
+async fn a_message_whose_lock_ends_waits_for_a_subscription() {
     let (emulator, key) = emulator().await;
     let mut stream = connected(&emulator, &key, true, 0).await;
     subscribed(&mut stream, 1).await;
@@ -302,7 +302,7 @@ async fn a_lock_that_ends_without_a_subscription_waits_for_one() {
 }
 
 #[tokio::test]
-async fn acknowledgements_follow_the_first_receipt_also_after_a_lock_has_ended() {
+async fn acknowledgements_follow_the_first_receipt_even_after_a_lock_has_ended() {
     let (emulator, key) = emulator().await;
     let mut stream = connected(&emulator, &key, true, 0).await;
     subscribed(&mut stream, 1).await;
@@ -318,7 +318,7 @@ async fn acknowledgements_follow_the_first_receipt_also_after_a_lock_has_ended()
     assert_eq!(again, Got { duplicate: true, puback: first.puback.clone(), ..first });
     nothing_comes(&mut stream).await;
     let (a, b) = (again.puback.expect("QoS 1"), second.puback.expect("QoS 1"));
-    // Too early: it was received as the second.
+    // Ignored: it was received second.
     send(&mut stream, &b).await;
     nothing_comes(&mut stream).await;
     let both =
@@ -338,7 +338,7 @@ async fn a_kept_session_without_a_reader_loses_nothing_however_often_it_reconnec
     subscribed(&mut stream, 1).await;
     post(&emulator, "1");
     post(&emulator, "2");
-    // Ten times: it receives and acknowledges nothing. A token that is renewed looks like this.
+    // Ten connections that acknowledge nothing. Token renewal looks like this.
     for renewal in 0..10 {
         for body in ["1", "2"] {
             let message = got(&mut stream).await;
@@ -370,7 +370,7 @@ async fn a_message_is_delivered_again_until_it_expires() {
 }
 
 #[tokio::test]
-async fn a_message_is_given_up_after_so_many_locks_where_the_builder_says_so() {
+async fn a_message_is_dropped_after_the_maximum_delivery_count() {
     let builder = Emulator::builder().message_deliveries(2).message_lock(MINUTE * 10).message_ttl(MINUTE * 50);
     let emulator = builder.start().await.expect("started");
     let key = emulator.add_device(HUB, "d1").expect("a device");
@@ -395,15 +395,15 @@ async fn a_message_is_given_up_after_so_many_locks_where_the_builder_says_so() {
 }
 
 #[tokio::test]
-async fn messages_go_with_their_device() {
+async fn deleting_a_device_deletes_its_messages() {
     let (emulator, _) = emulator().await;
     for (hub, device, code) in [("elsewhere", "d1", 401_001), (HUB, "d2", 404_001), (HUB, "d1/m1", 404_001)] {
-        let refused = emulator.send_to_device(hub, device, CloudToDevice::new("")).expect_err("nobody");
+        let refused = emulator.send_to_device(hub, device, CloudToDevice::new("")).expect_err("refused");
         assert_eq!(refused.code(), code, "{hub} {device}");
     }
     post(&emulator, "1");
     assert!(emulator.delete_device(HUB, "d1"));
-    assert_eq!(emulator.feedback(HUB), [], "it goes with its device");
+    assert_eq!(emulator.feedback(HUB), [], "it is deleted with its device");
     let key = emulator.add_device(HUB, "d1").expect("a device");
     assert_eq!(waiting(&emulator), []);
     post(&emulator, "2");

@@ -1,4 +1,4 @@
-//! Direct methods: a device's side typed by hand, the cloud's from Rust.
+//! Direct methods: hand-written packets of the device, calls from Rust.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ async fn emulator() -> (Emulator, SharedKey) {
 /// Method, request id and payload of the next call.
 async fn called(stream: &mut Tls) -> (String, String, String) {
     let packet = receive(stream).await.expect("a call");
-    assert_eq!(packet[0], 0x30, "QoS 0, whatever was subscribed: {packet:x?}");
+    assert_eq!(packet[0], 0x30, "QoS 0 for every subscription: {packet:x?}");
     let (topic, body, _) = read_publish(&packet);
     let rest = topic.strip_prefix("$iothub/methods/POST/").expect("a call");
     let (name, id) = rest.split_once("/?$rid=").expect("a request id");
@@ -33,7 +33,7 @@ async fn answer(stream: &mut Tls, status: &str, id: &str, body: &str) {
 }
 
 #[tokio::test]
-async fn a_call_is_answered_whatever_the_status() {
+async fn a_response_reaches_the_caller_with_any_status() {
     let (emulator, key) = emulator().await;
     let mut stream = listening(&emulator, &key, &[FILTER]).await;
     let mut ids = Vec::new();
@@ -73,7 +73,7 @@ async fn calls_are_answered_in_any_order() {
     let device = async {
         let (first, second) = (called(&mut stream).await, called(&mut stream).await);
         answer(&mut stream, "2", &second.1, "").await;
-        // Nobody has called this, and nobody waits a second time.
+        // A response without a call, and a second response to the same call.
         answer(&mut stream, "9", "unknown", "").await;
         answer(&mut stream, "9", &second.1, "").await;
         answer(&mut stream, "1", &first.1, "").await;
@@ -86,7 +86,7 @@ async fn calls_are_answered_in_any_order() {
 }
 
 #[tokio::test]
-async fn who_does_not_listen_is_not_online() {
+async fn a_device_without_a_subscription_is_not_online() {
     let (emulator, key) = emulator().await;
     let invoke = |id: &'static str| emulator.invoke_method("localhost", id, Invocation::new("m"));
     assert_eq!(invoke("d1").await, Err(InvokeError::NotOnline));
@@ -100,7 +100,7 @@ async fn who_does_not_listen_is_not_online() {
 }
 
 #[tokio::test]
-async fn a_call_waits_for_the_device_as_long_as_it_may() {
+async fn a_call_waits_for_the_device_until_the_connect_timeout() {
     let (emulator, key) = emulator().await;
     let invocation = || Invocation::new("m").connect_timeout(PATIENT);
     let device = async {
@@ -114,7 +114,7 @@ async fn a_call_waits_for_the_device_as_long_as_it_may() {
     };
     let (answered, mut stream) = tokio::join!(biased; emulator.invoke_method("localhost", "d1", invocation()), device);
     assert_eq!(answered.expect("an answer").status, 200);
-    // One that does not listen any more.
+    // The device has unsubscribed.
     let mut unsubscribe = vec![0xa2, 26, 0, 8];
     unsubscribe.extend(crate::client::string("$iothub/methods/POST/#"));
     send(&mut stream, &unsubscribe).await;
@@ -124,7 +124,7 @@ async fn a_call_waits_for_the_device_as_long_as_it_may() {
 }
 
 #[tokio::test]
-async fn a_call_may_wait_for_ever() {
+async fn the_longest_timeouts_are_accepted() {
     let (emulator, key) = emulator().await;
     let forever = Invocation::new("m").connect_timeout(Duration::MAX).response_timeout(Duration::MAX);
     let device = async {
@@ -159,7 +159,7 @@ async fn the_end_of_a_connection_ends_its_calls() {
     let device = async {
         let (_, id, _) = called(&mut first).await;
         let mut second = listening(&emulator, &key, &[FILTER]).await;
-        // An answer over another connection counts for nothing.
+        // A response over another connection is dropped.
         answer(&mut second, "200", &id, "").await;
         assert_eq!(before_pong(&mut second).await, []);
     };
@@ -168,7 +168,7 @@ async fn the_end_of_a_connection_ends_its_calls() {
 }
 
 #[tokio::test]
-async fn calls_that_a_hub_does_not_take() {
+async fn invalid_calls_are_refused() {
     let (emulator, key) = emulator().await;
     let mut stream = listening(&emulator, &key, &[FILTER]).await;
     let invoke = |invocation| emulator.invoke_method("localhost", "d1", invocation);
@@ -188,7 +188,7 @@ async fn calls_that_a_hub_does_not_take() {
 }
 
 #[tokio::test]
-async fn a_device_that_answers_nothing_holds_up_so_many_calls() {
+async fn the_number_of_unanswered_calls_is_bounded() {
     let (emulator, key) = emulator().await;
     let mut stream = listening(&emulator, &key, &[FILTER]).await;
     let invocation = || Invocation::new("m").response_timeout(PATIENT);
@@ -202,7 +202,7 @@ async fn a_device_that_answers_nothing_holds_up_so_many_calls() {
         let refused = patient(calls.join_next()).await.expect("a call").expect("no panic");
         assert_eq!(refused.expect_err("too many").code(), 403_800);
     }
-    // The connection is well, and so is who answers now.
+    // The connection still works, and so do further calls.
     for _ in 0..256 {
         let (_, id, _) = called(&mut stream).await;
         answer(&mut stream, "200", &id, "").await;

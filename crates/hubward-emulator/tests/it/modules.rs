@@ -1,4 +1,4 @@
-//! Modules of a device over MQTT, packets typed by hand.
+//! Modules of a device over MQTT, with hand-written packets.
 
 use hubward_emulator::{CloudToDevice, ConnectionState, Emulator, EnrollError, Invocation, Seed};
 use hubward_sas::{SasToken, SharedKey};
@@ -20,7 +20,7 @@ async fn emulator() -> (Emulator, SharedKey, SharedKey) {
     (emulator, device, module)
 }
 
-/// The CONNACK that `d1/m1` gets, and its connection.
+/// Connects `d1/m1`. Returns the connection and the CONNACK.
 async fn connected(emulator: &Emulator, key: &SharedKey, clean: bool) -> (Tls, Option<Vec<u8>>) {
     let mut stream = tls(emulator, emulator.mqtt_addr()).await;
     let login = Login {
@@ -47,7 +47,7 @@ fn state(emulator: &Emulator) -> ConnectionState {
 }
 
 #[tokio::test]
-async fn a_module_is_connected_beside_its_device_and_says_who_it_is() {
+async fn a_module_is_connected_beside_its_device_and_its_telemetry_names_it() {
     let (emulator, device_key, key) = emulator().await;
     let mut device = tls(&emulator, emulator.mqtt_addr()).await;
     hub_connect(&mut device, "d1", &device_key, true).await.expect("a CONNACK");
@@ -75,13 +75,13 @@ async fn a_module_is_connected_beside_its_device_and_says_who_it_is() {
         assert!(stamps.contains(&(name, value.to_owned())), "{name}: {stamps:?}");
     }
     assert!(log[1].stamps().iter().all(|(name, _)| !matches!(*name, "dt-dataschema" | "iothub-connection-module-id")));
-    // Another's topic ends the connection.
+    // A publish to another module's topic ends the connection.
     send(&mut module, &publish(QOS1, "devices/d1/messages/events/", 3, b"not mine")).await;
     assert_eq!(receive(&mut module).await, None);
 }
 
 #[tokio::test]
-async fn a_modules_inputs_are_its_own() {
+async fn messages_to_inputs_reach_their_module_only() {
     let (emulator, device_key, key) = emulator().await;
     let mut device = tls(&emulator, emulator.mqtt_addr()).await;
     hub_connect(&mut device, "d1", &device_key, true).await.expect("a CONNACK");
@@ -108,12 +108,12 @@ async fn a_modules_inputs_are_its_own() {
         let expected = "devices/d1/modules/m1/inputs/in%201/%24.mid=1&%24.cdid=device2&%24.cmid=modX&k=v";
         assert_eq!((topic.as_str(), body.as_str(), puback.is_some()), (expected, "body", code == 1));
     }
-    // Delivered with QoS 0 at last.
+    // Finally delivered with QoS 0.
     emulator.wait_until(|it| it.cloud_messages(HUB, "d1/m1").is_empty().then_some(())).await;
     for (device, module, input, code) in
         [("d1", "m2", "in", 404_010), ("d2", "m1", "in", 404_001), ("d1", "m1", "", 400_004)]
     {
-        let refused = emulator.send_to_input(HUB, device, module, input, message("2")).expect_err("nobody");
+        let refused = emulator.send_to_input(HUB, device, module, input, message("2")).expect_err("refused");
         assert_eq!(refused.code(), code, "{device} {module} {input}");
     }
     send(&mut device, b"\xc0\x00").await;
@@ -154,7 +154,7 @@ async fn a_modules_connection_ends_with_its_device() {
 }
 
 #[tokio::test]
-async fn the_registry_tells_modules_from_devices() {
+async fn the_registry_distinguishes_modules_from_devices() {
     let (emulator, _, key) = emulator().await;
     assert_eq!(emulator.add_module(HUB, "d1", "m1"), Ok(key.clone()), "it stays as it is");
     emulator.add_module(HUB, "d1", "a").expect("a module");
@@ -244,7 +244,7 @@ async fn a_module_has_a_twin_and_methods_of_its_own() {
 }
 
 #[tokio::test]
-async fn who_is_disabled_by_an_import_is_cut_off_with_its_modules() {
+async fn an_import_that_disables_a_device_ends_its_connections_and_those_of_its_modules() {
     let (emulator, _, key) = emulator().await;
     let mut module = accepted(&emulator, &key, true).await;
     let seed = Seed::from_json(r#"{"devices": [{"deviceId": "d1", "status": "disabled"}]}"#).expect("a seed");

@@ -1,4 +1,4 @@
-//! Queries of twins over the service API of a hub, typed by hand.
+//! Queries of twins over the service API of a hub, with hand-written requests.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ fn authorization(emulator: &Emulator) -> String {
     SasToken::sign(&key, login.host_name(), expiry, login.shared_access_key_name()).expose().to_owned()
 }
 
-/// `headers` end in CR LF each.
+/// Each header in `headers` ends with CR LF.
 async fn ask(stream: &mut Tls, authorization: &str, headers: &str, body: &str) -> Reply {
     let request = format!(
         "POST /devices/query?api-version=2021-04-12 HTTP/1.1\r\nHost: localhost\r\nAuthorization: {authorization}\r\n\
@@ -84,7 +84,7 @@ async fn twins_are_found_by_tags_properties_and_state() {
 }
 
 #[tokio::test]
-async fn pages_go_on_where_the_one_before_ended() {
+async fn a_page_starts_where_the_previous_one_ended() {
     let emulator = emulator().await;
     let authorization = authorization(&emulator);
     let mut stream = tls(&emulator, emulator.https_addr()).await;
@@ -101,7 +101,7 @@ async fn pages_go_on_where_the_one_before_ended() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_answered_says_why_in_the_service_s_shape() {
+async fn refused_queries_have_the_error_format_of_the_service() {
     let emulator = emulator().await;
     let authorization = authorization(&emulator);
     let mut stream = tls(&emulator, emulator.https_addr()).await;
@@ -133,7 +133,7 @@ async fn what_cannot_be_answered_says_why_in_the_service_s_shape() {
         let said = said["Message"].as_str().expect("text");
         assert!(said.starts_with(&format!("ErrorCode:{name};{message}")), "{said}");
         if status == 413 {
-            // What was not read of it would be taken for the next request.
+            // An unread rest of the body would be parsed as the next request.
             stream = tls(&emulator, emulator.https_addr()).await;
         }
     }

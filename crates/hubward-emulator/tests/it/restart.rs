@@ -1,4 +1,4 @@
-//! What was taken once is there after a restart, at the edges of what is taken, too.
+//! Every accepted value survives a restart, including values at the limits.
 
 use std::path::Path;
 
@@ -14,12 +14,12 @@ async fn start(directory: &Path) -> Emulator {
     Emulator::builder().data_dir(directory).start().await.expect("started")
 }
 
-/// Objects inside of each other, so many.
+/// Nested objects with this many levels.
 fn nested(levels: usize) -> Value {
     (1..levels).fold(json!({}), |inner, _| json!({ "a": inner }))
 }
 
-/// An enrollment with a member that has so many levels.
+/// An enrollment with a member that has this many levels.
 fn with(id: &str, member: &str, levels: usize) -> Value {
     let mut body = enrollment(id);
     body[member] = nested(levels);
@@ -27,7 +27,7 @@ fn with(id: &str, member: &str, levels: usize) -> Value {
 }
 
 #[tokio::test]
-async fn what_is_nested_as_deep_as_is_taken_is_read_again() {
+async fn values_of_the_maximum_depth_survive_a_restart() {
     let folder = tempfile::tempdir().expect("a folder");
     let emulator = start(folder.path()).await;
     let mut operator = Operator::new(&emulator).await;
@@ -47,7 +47,7 @@ async fn what_is_nested_as_deep_as_is_taken_is_read_again() {
     let reply = operator.ask("PUT /enrollments/d1", "", &with("d1", "capabilities", 64).to_string()).await;
     assert!(reply.body.contains("more than 64 levels"), "{}", reply.body);
 
-    // What a webhook would return, and what a device sends along.
+    // The payload that a webhook would return, and the payload that a device sends.
     assert!(emulator.enrollment("deep").payload(nested(65)).create().is_err());
     assert!(emulator.enrollment_group("deep").payload(nested(65)).create().is_err());
     let device = emulator.enrollment("deep").payload(nested(64)).create().expect("taken");
@@ -75,10 +75,10 @@ async fn what_is_nested_as_deep_as_is_taken_is_read_again() {
     assert_eq!(emulator.export(), exported);
     let mut deeper = exported.clone();
     deeper.registrations[0].received_payload = Some(nested(65));
-    assert!(emulator.import(&deeper).is_err(), "nor over this door");
+    assert!(emulator.import(&deeper).is_err(), "it is refused here, too");
 }
 
-/// 17 digits: a number that a quick reader misses by one unit in the last place.
+/// A number of 17 digits, which a fast but inexact parser changes in the last digit.
 #[tokio::test]
 async fn a_number_of_a_twin_stays_the_same_to_its_last_digit() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -92,7 +92,7 @@ async fn a_number_of_a_twin_stays_the_same_to_its_last_digit() {
     assert_eq!(emulator.twin(HUB, "d1").expect("a twin").desired.values, before);
 }
 
-/// A test that corrects its seed may start again in the same directory, and so may one that lost patience.
+/// After a failed or cancelled start, another emulator can start in the same directory.
 #[tokio::test]
 async fn a_start_that_fails_leaves_the_directory_free() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -112,7 +112,7 @@ async fn a_start_that_fails_leaves_the_directory_free() {
             () = given_up => {}
         }
     }
-    // What was given up is closed in its own time.
+    // A cancelled start closes its files in the background.
     loop {
         match begin().start().await {
             Ok(emulator) => return emulator.shutdown().await,

@@ -1,4 +1,4 @@
-//! The service API of DPS over HTTPS, requests typed by hand.
+//! The service API of DPS over HTTPS, with hand-written requests.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::client::{Reply, Tls, dps_token, http, now, tls};
 
-/// An operator's tool with the key of the policy.
+/// A client with the key of the policy.
 pub(crate) struct Operator {
     stream: Tls,
     authorization: String,
@@ -25,7 +25,7 @@ impl Operator {
         Self { stream: tls(emulator, emulator.https_addr()).await, authorization: token.expose().to_owned() }
     }
 
-    /// `headers` end in CR LF each.
+    /// Each header in `headers` ends with CR LF.
     pub(crate) async fn ask(&mut self, line: &str, headers: &str, body: &str) -> Reply {
         let query = if line.contains('?') { "" } else { "?api-version=2021-10-01" };
         let request = format!(
@@ -85,7 +85,7 @@ async fn an_enrollment_is_created_shown_used_updated_and_deleted() {
     let etag = created["etag"].as_str().expect("an etag").to_owned();
     assert!(etag.starts_with('"') && etag.ends_with('"'), "{etag}");
 
-    // A device registers with the generated key, and ends at the hub with its twin.
+    // A device registers with the generated key and is assigned to the hub with its initial twin.
     let authorization = dps_token(&emulator, &key, "d1");
     let register = format!(
         "PUT /{}/registrations/d1/register?api-version=2021-06-01 HTTP/1.1\r\nHost: localhost\r\nAuthorization: \
@@ -97,7 +97,7 @@ async fn an_enrollment_is_created_shown_used_updated_and_deleted() {
     let twin = emulator.twin("localhost", "dev-1").expect("the device");
     assert_eq!(serde_json::to_value(twin).expect("JSON")["tags"], json!({"site": "a"}));
 
-    // Shown without keys, with what became of the device; any letter case finds it.
+    // GET shows the enrollment without keys and with the registration. The id ignores letter case.
     let shown = operator.ok("GET /Enrollments/D1", "", &Value::Null).await;
     assert_eq!(shown["attestation"], json!({"type": "symmetricKey"}));
     assert_eq!(shown["registrationState"]["status"], "assigned");
@@ -109,7 +109,7 @@ async fn an_enrollment_is_created_shown_used_updated_and_deleted() {
     let mechanism = operator.ok("POST /enrollments/d1/attestationmechanism", "", &Value::Null).await;
     assert_eq!(mechanism, created["attestation"]);
 
-    // An update needs the etag, and what was shown can be sent back: the keys stay.
+    // An update needs the etag. The body of GET can be sent back; the keys stay.
     assert_eq!(operator.refused("PUT /enrollments/d1", "", &body.to_string()).await, (409, json!(409_201)));
     let wrong = if_match("\"00000000-0000-0100-0000-000000000000\"");
     assert_eq!(operator.refused("PUT /enrollments/d1", &wrong, &body.to_string()).await, (412, json!(412_000)));
@@ -160,7 +160,7 @@ async fn a_group_is_created_used_and_deleted() {
 }
 
 #[tokio::test]
-async fn refuses_what_it_cannot_honour() {
+async fn unsupported_and_invalid_enrollments_are_refused() {
     let emulator = Emulator::start().await.expect("started");
     let mut operator = Operator::new(&emulator).await;
     let with = |name: &str, value: Value| {
@@ -211,8 +211,8 @@ async fn refuses_what_it_cannot_honour() {
     assert_eq!(operator.ask(put, "", &huge).await.status, 413);
     let mut operator = Operator::new(&emulator).await;
     let missing = operator.refused("GET /enrollments/d1", "", "").await;
-    assert_eq!(missing, (404, json!(404_201)), "none of this made one");
-    // As SDKs write what they leave out.
+    assert_eq!(missing, (404, json!(404_201)), "none of these requests created one");
+    // SDKs send absent members in these forms.
     let mut empty = enrollment("d1");
     empty["credentialPolicyName"] = Value::Null;
     empty["trustBundleId"] = json!("");
@@ -222,7 +222,7 @@ async fn refuses_what_it_cannot_honour() {
 }
 
 #[tokio::test]
-async fn only_the_policys_key_opens() {
+async fn only_the_policys_key_is_accepted() {
     let key = SharedKey::from_base64("AAECAwQFBgcICQoLDA0ODw==").expect("a key");
     let emulator = Emulator::builder().dps_policy_key(key).dps_host("my-dps.example").start().await.expect("started");
     assert_eq!(
@@ -232,13 +232,13 @@ async fn only_the_policys_key_opens() {
     let mut operator = Operator::new(&emulator).await;
     operator.ok("PUT /enrollments/d1", "", &enrollment("d1")).await;
     let device = emulator.enroll("d1").expect("enrolled");
-    let mut stranger = Operator::new(&emulator).await;
+    let mut unauthorized = Operator::new(&emulator).await;
     for authorization in ["", "Bearer x", &dps_token(&emulator, device.primary_key(), "d1")] {
-        stranger.authorization = authorization.to_owned();
-        let refused = stranger.refused("GET /enrollments/d1", "", "").await;
+        unauthorized.authorization = authorization.to_owned();
+        let refused = unauthorized.refused("GET /enrollments/d1", "", "").await;
         assert_eq!(refused, (401, json!(401_002)), "{authorization}");
     }
-    // Tokens age with the emulator's clock: an hour, then five minutes of grace.
+    // Tokens expire by the emulator's clock: after an hour, plus a grace period of five minutes.
     for (minutes, status) in [(64, 200), (66, 401), (0, 200)] {
         emulator.clock_ahead(Duration::from_secs(60 * minutes));
         assert_eq!(operator.ask("GET /enrollments/d1", "", "").await.status, status, "after {minutes} minutes");
@@ -248,7 +248,7 @@ async fn only_the_policys_key_opens() {
 }
 
 #[tokio::test]
-async fn queries_go_page_by_page() {
+async fn queries_return_pages() {
     let emulator = Emulator::start().await.expect("started");
     let mut operator = Operator::new(&emulator).await;
     for id in ["d1", "D2", "d3"] {
@@ -271,7 +271,7 @@ async fn queries_go_page_by_page() {
     assert_eq!(ids(&last, "registrationId"), ["d3"]);
     assert_eq!(last.header("x-ms-continuation"), None);
     let all = operator.ask("POST /enrollments/query", "", r#"{"query":""}"#).await;
-    assert_eq!(ids(&all, "registrationId"), ["d1", "D2", "d3"], "no text asks for everything");
+    assert_eq!(ids(&all, "registrationId"), ["d1", "D2", "d3"], "an empty query selects everything");
     let groups = operator.ask("POST /enrollmentgroups/query", "", r#"{"query":"select *"}"#).await;
     assert_eq!(ids(&groups, "enrollmentGroupId"), ["g"]);
     assert_eq!(groups.header("x-ms-item-type"), Some("enrollmentGroup"));
@@ -322,7 +322,7 @@ async fn records_are_shown_listed_and_deleted() {
 }
 
 #[tokio::test]
-async fn many_are_changed_at_once() {
+async fn a_bulk_request_changes_many_enrollments() {
     let emulator = Emulator::start().await.expect("started");
     let mut operator = Operator::new(&emulator).await;
     let done = json!({"isSuccessful": true, "errors": []});
@@ -330,7 +330,7 @@ async fn many_are_changed_at_once() {
     assert_eq!(operator.ok("POST /enrollments", "", &create).await, done);
     let etag = operator.ok("GET /enrollments/d1", "", &Value::Null).await["etag"].clone();
 
-    // One is refused, the other is made.
+    // One is refused, the other is created.
     let create = json!({"mode": "create", "enrollments": [enrollment("d2"), enrollment("d3")]});
     let result = operator.ok("POST /enrollments", "", &create).await;
     assert_eq!(result["isSuccessful"], false);

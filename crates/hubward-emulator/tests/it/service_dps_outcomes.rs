@@ -1,4 +1,4 @@
-//! What an operator's settings at DPS do to devices that register, and what they leave behind.
+//! Effects of an operator's settings at DPS on devices that register, and on their records.
 
 use hubward_emulator::Emulator;
 use hubward_sas::SharedKey;
@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use crate::client::{dps_token, http, tls};
 use crate::service_dps::{Operator, enrollment, group, if_match};
 
-/// A device registers over HTTPS and asks until there is a result: the whole answer, or that of a refusal.
+/// Registers a device over HTTPS and polls until there is a result. Returns the status and body of the result or of
+/// a refusal.
 async fn register(emulator: &Emulator, id: &str, key: &SharedKey) -> (u16, Value) {
     let mut stream = tls(emulator, emulator.https_addr()).await;
     let authorization = dps_token(emulator, key, id);
@@ -33,7 +34,7 @@ fn key(shown: &Value, which: &str) -> SharedKey {
 }
 
 #[tokio::test]
-async fn every_policy_is_stored_and_shown_and_those_that_are_not_emulated_fail_the_registration() {
+async fn every_policy_is_stored_and_those_that_are_not_emulated_fail_the_registration() {
     let emulator = Emulator::builder().hubs(["localhost", "127.0.0.1"]).start().await.expect("started");
     let mut operator = Operator::new(&emulator).await;
     let webhook = json!({"webhookUrl": "https://example.invalid/allocate", "apiVersion": "2021-10-01"});
@@ -67,7 +68,7 @@ async fn every_policy_is_stored_and_shown_and_those_that_are_not_emulated_fail_t
                 assert!(message.contains("emulator does not emulate"), "{message}");
             }
         }
-        // The operator sees what the device sees.
+        // The record shows the operator the same result.
         let record = operator.ok(&format!("GET /registrations/{id}"), "", &Value::Null).await;
         assert_eq!(&record, state, "{id}");
         let shown = operator.ok(&format!("GET /enrollments/{id}"), "", &Value::Null).await;
@@ -79,7 +80,7 @@ async fn every_policy_is_stored_and_shown_and_those_that_are_not_emulated_fail_t
 }
 
 #[tokio::test]
-async fn the_policy_for_registering_again_is_the_newest_one() {
+async fn a_new_reprovision_policy_applies_to_the_next_registration() {
     let emulator = Emulator::builder().hubs(["localhost", "127.0.0.1"]).start().await.expect("started");
     let mut operator = Operator::new(&emulator).await;
     let at = |hub: &str, update: bool, migrate: bool, site: &str| {
@@ -132,7 +133,7 @@ async fn keys_are_changed_one_at_a_time() {
 }
 
 #[tokio::test]
-async fn what_is_deleted_or_disabled_leaves_devices_and_records() {
+async fn deleting_or_disabling_an_enrollment_keeps_devices_and_records() {
     let emulator = Emulator::start().await.expect("started");
     let mut operator = Operator::new(&emulator).await;
     let single = operator.ok("PUT /enrollments/single", "", &enrollment("single")).await;
@@ -164,14 +165,14 @@ async fn what_is_deleted_or_disabled_leaves_devices_and_records() {
         assert!(emulator.device("localhost", id).is_some(), "{id}: its hub keeps it");
         operator.ok(&format!("GET /registrations/{id}"), "", &Value::Null).await;
     }
-    // A group's records can be listed without the group, and it may come back.
+    // The records of a deleted group can be listed, and the group can be created again.
     let listed = operator.ask("POST /registrations/line/query", "", "").await;
     assert_eq!((listed.status, listed.json().as_array().map(Vec::len)), (200, Some(1)));
     operator.ok("PUT /enrollmentGroups/line", "", &group("line")).await;
 }
 
 #[tokio::test]
-async fn a_record_that_is_deleted_lets_the_enrollment_name_the_device_anew() {
+async fn a_new_device_id_takes_effect_after_the_record_is_deleted() {
     let emulator = Emulator::start().await.expect("started");
     let mut operator = Operator::new(&emulator).await;
     let put = operator.ok("PUT /enrollments/d1", "", &enrollment("d1")).await;
@@ -194,7 +195,7 @@ async fn a_record_that_is_deleted_lets_the_enrollment_name_the_device_anew() {
 }
 
 #[tokio::test]
-async fn records_of_a_group_go_page_by_page() {
+async fn records_of_a_group_are_returned_in_pages() {
     let emulator = Emulator::start().await.expect("started");
     let mut operator = Operator::new(&emulator).await;
     let line = operator.ok("PUT /enrollmentGroups/line", "", &group("line")).await;
@@ -216,7 +217,7 @@ async fn records_of_a_group_go_page_by_page() {
 }
 
 #[tokio::test]
-async fn an_id_has_its_limits_and_stays() {
+async fn an_id_is_limited_and_cannot_change() {
     let emulator = Emulator::start().await.expect("started");
     let mut operator = Operator::new(&emulator).await;
     let (longest, too_long) = ("d".repeat(128), "d".repeat(129));
@@ -226,7 +227,7 @@ async fn an_id_has_its_limits_and_stays() {
         let refused = operator.refused(&format!("PUT /{path}/{too_long}"), "", &body.to_string()).await;
         assert_eq!(refused, (400, json!(400_000)), "{path}");
     }
-    // Another id in the body is not a way to rename.
+    // Another id in the body does not rename the enrollment.
     operator.ok("PUT /enrollments/d1", "", &enrollment("d1")).await;
     let renamed = operator.refused("PUT /enrollments/d1", &if_match("*"), &enrollment("d2").to_string()).await;
     assert_eq!(renamed, (400, json!(400_000)));

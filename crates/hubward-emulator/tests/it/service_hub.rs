@@ -1,4 +1,4 @@
-//! The service API of a hub over HTTPS, requests typed by hand: who may what, identities.
+//! The service API of a hub over HTTPS, with hand-written requests: access rights and identities.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::client::{Reply, Tls, http, now, tls};
 
-/// An operator's tool with the key of a policy.
+/// A client with the key of a policy.
 pub(crate) struct Operator {
     stream: Tls,
     authorization: String,
@@ -27,7 +27,7 @@ impl Operator {
         Self { stream: tls(emulator, emulator.https_addr()).await, authorization: authorization.to_owned() }
     }
 
-    /// `headers` end in CR LF each.
+    /// Each header in `headers` ends with CR LF.
     pub(crate) async fn ask(&mut self, line: &str, headers: &str, body: &str) -> Reply {
         let query = match line.split_once('?') {
             None => "?api-version=2021-04-12",
@@ -54,7 +54,7 @@ impl Operator {
         reply.json()
     }
 
-    /// Status and name of a refusal, whose body has one of the service's two shapes.
+    /// The status and the error name of a refusal. Its body has one of the service's two formats.
     pub(crate) async fn refused(&mut self, line: &str, headers: &str, body: &str) -> (u16, String) {
         let reply = self.ask(line, headers, body).await;
         let name = reply.header("iothub-errorcode").unwrap_or_else(|| panic!("{line}: {}", reply.body)).to_owned();
@@ -87,7 +87,7 @@ pub(crate) fn no(status: u16, name: &str) -> (u16, String) {
 pub(crate) const PRIMARY: &str = "AAECAwQFBgcICQoLDA0ODw==";
 pub(crate) const SECONDARY: &str = "EBESExQVFhcYGRobHB0eHw==";
 
-/// As the service's SDKs write a device.
+/// A device in the form that the service's SDKs send.
 pub(crate) fn device(id: &str) -> Value {
     json!({
         "deviceId": id,
@@ -101,12 +101,12 @@ pub(crate) fn device(id: &str) -> Value {
 }
 
 #[tokio::test]
-async fn policies_may_do_what_they_are_for_and_nothing_else() {
+async fn policies_allow_exactly_their_rights() {
     let emulator = Emulator::start().await.expect("started");
     emulator.add_device("localhost", "d1").expect("a device");
     let policies = emulator.policies();
     assert_eq!(policies.len(), 6, "five of the hub, one of DPS");
-    // Of each, whether it may read the registry, write it, use twins, ask for statistics, query.
+    // For each policy, whether it may read the registry, write it, use twins, get statistics, and query.
     for (policy, may) in [
         (Policy::IotHubOwner, [true, true, true, true]),
         (Policy::Service, [false, false, true, false]),
@@ -143,13 +143,13 @@ async fn policies_may_do_what_they_are_for_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn who_has_no_good_token_is_sent_away() {
+async fn requests_without_a_valid_token_are_refused() {
     let key = SharedKey::from_base64(PRIMARY).expect("a key");
     let second = SharedKey::from_base64(SECONDARY).expect("a key");
     let builder = Emulator::builder().policy_keys(Policy::Service, key.clone(), second.clone());
     let emulator = builder.policy_key(key.clone()).start().await.expect("started");
     emulator.add_device("localhost", "d1").expect("a device");
-    let stranger = SharedKey::generate().expect("a key");
+    let wrong_key = SharedKey::generate().expect("a key");
     let old = SasToken::sign(&key, "localhost", UnixSeconds(1_700_000_000), Some("iothubowner")).expose().to_owned();
     let good = signed(&key, "localhost", "iothubowner");
     let port = emulator.https_addr().port();
@@ -160,12 +160,12 @@ async fn who_has_no_good_token_is_sent_away() {
         (signed(&key, "LOCALHOST", "iothubowner"), None),
         (signed(&key, "localhost/twins", "service"), None),
         (signed(&key, "localhost/twins/d1", "service"), None),
-        // Percent-encoded or not, as SDKs write it.
+        // SDKs send it percent-encoded or not.
         (good.replacen("sr=localhost", "sr=%6cocalhost", 1), Some("IotHubUnauthorizedAccess")),
         (signed(&key, "localhost/devices", "service"), Some("IotHubUnauthorizedAccess")),
         (signed(&key, "localhost", "nobody"), Some("IotHubUnauthorizedAccess")),
         (signed(&key, "elsewhere", "iothubowner"), Some("IotHubUnauthorizedAccess")),
-        (signed(&stranger, "localhost", "iothubowner"), Some("IotHubUnauthorizedAccess")),
+        (signed(&wrong_key, "localhost", "iothubowner"), Some("IotHubUnauthorizedAccess")),
         (old, Some("IotHubUnauthorizedAccess")),
         ("Bearer x".to_owned(), Some("IotHubUnauthorizedAccess")),
         ("x".to_owned(), Some("IotHubUnauthorizedAccess")),
@@ -178,7 +178,7 @@ async fn who_has_no_good_token_is_sent_away() {
             Some(name) => assert_eq!(operator.refused("GET /twins/d1", "", "").await, no(401, name), "{authorization}"),
         }
     }
-    // With the port, where the request names it.
+    // The resource may include the port if the request names it.
     let mut stream = tls(&emulator, emulator.https_addr()).await;
     let authorization = signed(&key, &format!("localhost:{port}"), "iothubowner");
     for (host, status) in [(format!("localhost:{port}"), 200), ("global.azure-devices-provisioning.net".into(), 421)] {
@@ -195,7 +195,7 @@ fn emulator_dps(emulator: &Emulator) -> String {
 }
 
 #[tokio::test]
-async fn wrong_requests_are_told_what_is_wrong() {
+async fn invalid_requests_get_the_matching_error() {
     let emulator = Emulator::start().await.expect("started");
     let mut operator = Operator::new(&emulator).await;
     for (line, expected) in [
@@ -226,7 +226,7 @@ async fn wrong_requests_are_told_what_is_wrong() {
     assert_eq!(reply.header("allow"), Some("GET, PUT, DELETE"));
     let door = operator.ask("POST /messages/devicebound", "", "").await;
     assert!(door.body.contains("POST /messages/{hub}/{device}"), "{}", door.body);
-    // A device's own paths tell without any token that they are not there.
+    // Paths of the device API are answered with 501 even without a token.
     let mut stranger = Operator::with(&emulator, "").await;
     let refusal = stranger.refused("POST /devices/d1/messages/events", "", "").await;
     assert_eq!(refusal, no(501, "GenericNotImplemented"));
@@ -271,7 +271,7 @@ fn percent(text: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_device_is_made_shown_changed_and_deleted() {
+async fn a_device_is_created_shown_changed_and_deleted() {
     let emulator = Emulator::start().await.expect("started");
     let mut operator = Operator::new(&emulator).await;
     let id = "a:b.%_#*?!(),=@$'+-";
@@ -308,7 +308,7 @@ async fn a_device_is_made_shown_changed_and_deleted() {
     assert_eq!(again, no(409, "DeviceAlreadyExists"));
     let stale = operator.refused(&format!("PUT {path}"), &if_match("\"c3RhbGU=\""), &device(id).to_string()).await;
     assert_eq!(stale, no(412, "PreconditionFailed"));
-    // An etag is bare or quoted, the star too.
+    // An etag, or the star, may be quoted or not.
     let mut known = etag.clone();
     for spelling in [format!("\"{etag}\""), "BARE".to_owned(), "*".to_owned(), "\"*\"".to_owned()] {
         let header = if_match(&spelling.replace("BARE", &known));
@@ -322,7 +322,7 @@ async fn a_device_is_made_shown_changed_and_deleted() {
         assert_ne!(changed["etag"], known.as_str(), "{spelling}");
         known = changed["etag"].as_str().expect("an etag").to_owned();
     }
-    // A PUT replaces all of it: keys that are not given are made anew, and one alone is none of these.
+    // A PUT replaces the whole identity: absent keys are generated, and one key alone is refused.
     let etag = if_match(&format!("\"{known}\""));
     let bare = operator.ok(&format!("PUT {path}"), &etag, &json!({ "deviceId": id })).await;
     known = bare["etag"].as_str().expect("an etag").to_owned();
@@ -342,14 +342,14 @@ async fn a_device_is_made_shown_changed_and_deleted() {
     let gone = operator.ask(&delete, &if_match(&format!("\"{known}\"")), "").await;
     assert_eq!((gone.status, gone.body.as_str()), (204, ""));
     assert_eq!(operator.refused(&delete, &if_match("*"), "").await, no(404, "DeviceNotFound"));
-    // Made again, it is another one; without keys it gets some.
+    // A device that is created again is a new one; without keys it gets generated ones.
     let body = json!({ "deviceId": id, "authentication": { "type": "sas", "symmetricKey": { "primaryKey": null } } });
     let second = operator.ok(&format!("PUT {path}"), "", &body).await;
     assert_ne!(second["generationId"], made["generationId"]);
     assert_made(&second);
 }
 
-/// Both keys of an identity are there, and none of those that tests give.
+/// Checks that an identity has two generated keys.
 fn assert_made(identity: &Value) {
     let keys = &identity["authentication"]["symmetricKey"];
     for key in [&keys["primaryKey"], &keys["secondaryKey"]] {
@@ -359,7 +359,7 @@ fn assert_made(identity: &Value) {
 }
 
 #[tokio::test]
-async fn modules_are_identities_of_their_own() {
+async fn modules_are_separate_identities() {
     let emulator = Emulator::start().await.expect("started");
     let mut operator = Operator::new(&emulator).await;
     operator.ok("PUT /devices/d1", "", &device("d1")).await;
@@ -393,7 +393,7 @@ async fn modules_are_identities_of_their_own() {
     assert_eq!(operator.refused("PUT /devices/d1/modules/m51", "", &more).await, no(413, "TooManyModulesOnDevice"));
     let listed = operator.ok("GET /devices/d1/modules", "", &Value::Null).await;
     assert_eq!(listed.as_array().expect("a list").len(), 50);
-    // They are no devices, and go with theirs.
+    // Modules are not listed as devices, and are deleted with their device.
     let devices = operator.ok("GET /devices", "", &Value::Null).await;
     assert_eq!(devices.as_array().expect("a list").len(), 1);
     let delete = "DELETE /devices/d1/modules/m1";
@@ -404,7 +404,7 @@ async fn modules_are_identities_of_their_own() {
 }
 
 #[tokio::test]
-async fn many_are_listed_and_counted() {
+async fn devices_are_listed_and_counted() {
     let emulator = Emulator::start().await.expect("started");
     let mut operator = Operator::new(&emulator).await;
     for id in ["d1", "d2", "d3"] {
@@ -430,7 +430,7 @@ async fn many_are_listed_and_counted() {
 }
 
 #[tokio::test]
-async fn what_is_written_is_there_after_a_restart() {
+async fn acknowledged_changes_survive_a_restart() {
     let folder = tempfile::tempdir().expect("a folder");
     let start = || Emulator::builder().data_dir(folder.path()).start();
     let emulator = start().await.expect("started");

@@ -1,4 +1,4 @@
-//! The service API of a hub over HTTPS, requests typed by hand: many identities at once.
+//! Bulk requests of a hub's service API over HTTPS, with hand-written requests.
 
 use hubward_emulator::Emulator;
 use serde_json::{Value, json};
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::service_hub::{Operator, PRIMARY, SECONDARY, device, no};
 
 #[tokio::test]
-async fn many_are_changed_at_once() {
+async fn a_bulk_request_changes_many_identities() {
     let emulator = Emulator::start().await.expect("started");
     let mut operator = Operator::new(&emulator).await;
     let done = json!({ "isSuccessful": true, "errors": [], "warnings": [] });
@@ -24,7 +24,7 @@ async fn many_are_changed_at_once() {
     assert_eq!((&twin.tags["site"], &twin.desired.values["interval"]), (&json!("a"), &json!(30)));
     assert!(emulator.module("localhost", "d1", "m1").is_some());
 
-    // Those that are refused do not hold up the rest.
+    // Refused items do not affect the others.
     let etag = shown["etag"].as_str().expect("an etag");
     let mixed = json!([
         { "id": "d1", "importMode": "create" },
@@ -67,7 +67,7 @@ async fn many_are_changed_at_once() {
 
     let twin = operator.ok("GET /twins/d1", "", &Value::Null).await;
     let rest = json!([
-        // As Microsoft's Node SDK writes it.
+        // The form that Microsoft's Node SDK sends.
         { "id": "d1", "importMode": "UpdateIfMatchETag", "etag": etag, "status": "disabled" },
         { "id": "d1", "moduleId": "m1", "importMode": "updateTwin", "properties": { "desired": { "a": 1 } } },
         { "id": "d2", "importMode": "update", "status": "enabled" },
@@ -84,17 +84,17 @@ async fn many_are_changed_at_once() {
     assert_eq!(json!(emulator.twin("localhost", "d1").expect("a twin").tags), json!({ "b": 2 }));
     assert_eq!(json!(emulator.twin("localhost", "d1/m1").expect("a twin").desired.values), json!({ "a": 1 }));
 
-    let told: Vec<String> = emulator.events().all().iter().map(ToString::to_string).collect();
+    let events: Vec<String> = emulator.events().all().iter().map(ToString::to_string).collect();
     for line in ["the service API of a hub updated d1 at localhost", "the service API of a hub updated the twin of d1"]
     {
-        assert!(told.iter().any(|it| it.starts_with(line)), "{line}: {told:#?}");
+        assert!(events.iter().any(|it| it.starts_with(line)), "{line}: {events:#?}");
     }
 
     let many = |count: usize| -> Value {
         (0..count).map(|it| json!({ "id": format!("n{it}"), "importMode": "create" })).collect()
     };
     assert_eq!(operator.refused("POST /devices", "", &many(101).to_string()).await, no(413, "TooManyDevices"));
-    // An id that comes twice refuses all of it; modules of one device are different ones.
+    // A duplicate id refuses the whole request. Modules of one device are different identities.
     let twice = json!([
         { "id": "e1", "importMode": "create" },
         { "id": "e2", "importMode": "create" },
@@ -141,7 +141,7 @@ async fn a_twin_that_was_read_can_be_sent_back_in_every_mode() {
 }
 
 #[tokio::test]
-async fn keys_are_made_anew() {
+async fn keys_are_regenerated() {
     let emulator = Emulator::start().await.expect("started");
     let mut operator = Operator::new(&emulator).await;
     operator.ok("PUT /devices/d1", "", &device("d1")).await;
@@ -161,7 +161,7 @@ async fn keys_are_made_anew() {
 }
 
 #[tokio::test]
-async fn who_is_refused_is_as_before() {
+async fn refused_items_change_nothing() {
     let emulator = Emulator::start().await.expect("started");
     let mut operator = Operator::new(&emulator).await;
     operator.ok("PUT /devices/d1", "", &device("d1")).await;
@@ -173,11 +173,11 @@ async fn who_is_refused_is_as_before() {
         (json!({ "id": "new", "importMode": "create", "tags": large }), 413_001),
         (json!({ "id": "d1", "importMode": "update", "status": "disabled", "tags": large }), 413_001),
         (json!({ "id": "d1", "importMode": "update", "status": "disabled", "tags": { "a.b": 1 } }), 400_004),
-        // Two ids in one name neither another device's module.
+        // An id with a `/` must not name a module, perhaps of another device.
         (json!({ "id": "d1/m1", "importMode": "delete" }), 400_004),
         (json!({ "id": "d1/m2", "importMode": "create" }), 400_004),
         (json!({ "id": "d1", "moduleId": "m1/x", "importMode": "create" }), 400_004),
-        // Nobody could enable it again.
+        // A module cannot be disabled: no request could enable it again.
         (json!({ "id": "d1", "moduleId": "m1", "importMode": "update", "status": "disabled" }), 400_004),
     ] {
         let reply = operator.ask("POST /devices", "", &json!([item]).to_string()).await;
@@ -189,7 +189,7 @@ async fn who_is_refused_is_as_before() {
         );
     }
     let both = json!([{ "id": "d1", "moduleId": "m1", "importMode": "update", "status": "enabled" }]);
-    assert_eq!(operator.ok("POST /devices", "", &both).await["isSuccessful"], true, "as an export says it");
+    assert_eq!(operator.ok("POST /devices", "", &both).await["isSuccessful"], true, "an export has this form");
     let line = "POST /devices/keys/regenerate?api-version=2024-03-31";
     let slash = json!({ "policyKey": "primaryKey", "devices": [{ "id": "d1/m1" }] }).to_string();
     let reply = operator.ask(line, "", &slash).await;

@@ -1,5 +1,5 @@
-//! The service API of a hub over HTTPS: twins, methods, messages, and what a change of an identity does
-//! to its connection.
+//! The service API of a hub over HTTPS: twins, methods, messages, and the effect of a changed identity on its
+//! connection.
 
 use hubward_emulator::{Ack, CloudToDevice, ConnectionState, Emulator};
 use serde_json::{Value, json};
@@ -52,29 +52,29 @@ async fn a_twin_is_shown_patched_and_replaced() {
     assert_eq!((&patched["etag"], &patched["version"]), (&json!("AAAAAAAAAAI="), &json!(3)));
     assert_eq!(patched["properties"]["desired"]["$version"], 2);
     assert_eq!(patched["properties"]["desired"]["$metadata"]["x"]["y"]["$lastUpdatedVersion"], 2);
-    let told = before_pong(&mut device).await;
-    assert_eq!(told[0].0, "$iothub/twin/PATCH/properties/desired/?$version=2");
+    let notices = before_pong(&mut device).await;
+    assert_eq!(notices[0].0, "$iothub/twin/PATCH/properties/desired/?$version=2");
     assert_eq!(
-        serde_json::from_str::<Value>(&told[0].1).expect("JSON"),
+        serde_json::from_str::<Value>(&notices[0].1).expect("JSON"),
         json!({ "interval": 30, "x": { "y": 1 }, "$version": 2 })
     );
 
     let stale = operator.refused("PATCH /twins/d1", &if_match("AAAAAAAAAAE="), "{}").await;
     assert_eq!(stale, (412, "PreconditionFailed".to_owned()));
-    // null removes; reported properties are the device's.
+    // `null` removes a name. The service side cannot change reported properties.
     let patch = json!({ "tags": { "gone": null }, "properties": { "reported": { "r": 1 } } });
     let patched = operator.ok("PATCH /twins/d1", &if_match("\"*\""), &patch).await;
     assert_eq!(patched["tags"], json!({ "site": "a" }));
     assert_eq!(patched["properties"]["reported"]["$version"], 1);
-    assert_eq!(before_pong(&mut device).await, [], "no desired properties, nothing to tell");
+    assert_eq!(before_pong(&mut device).await, [], "no notice without a change of desired properties");
 
-    // What was read can be sent back.
+    // A twin that was read can be sent back.
     let same = operator.ok("PUT /twins/d1", &if_match("*"), &patched).await;
     assert_eq!((&same["tags"], &same["properties"]["desired"]["interval"]), (&json!({ "site": "a" }), &json!(30)));
     let replaced = operator.ok("PUT /twins/d1", "", &json!({ "properties": { "desired": { "z": 1 } } })).await;
     assert_eq!((&replaced["tags"], &replaced["properties"]["desired"]["interval"]), (&Value::Null, &Value::Null));
-    let told = before_pong(&mut device).await;
-    let last: Value = serde_json::from_str(&told.last().expect("told").1).expect("JSON");
+    let notices = before_pong(&mut device).await;
+    let last: Value = serde_json::from_str(&notices.last().expect("a notice").1).expect("JSON");
     assert_eq!(last, json!({ "z": 1, "interval": null, "x": null, "$version": 4 }));
 
     let large = json!({ "tags": { "t": "x".repeat(4000), "u": "x".repeat(4000), "v": "x".repeat(4000) } }).to_string();
@@ -133,7 +133,7 @@ async fn a_method_is_called() {
         assert_eq!(operator.refused(line, "", &body).await, (expected.0, expected.1.to_owned()), "{line} {body:.60}");
     }
     let mut device = listening(&emulator, &key, &[("$iothub/methods/POST/#", 0)]).await;
-    // As Microsoft's Node SDK writes it.
+    // The form that Microsoft's Node SDK sends.
     let body = json!({
         "methodName": "reboot", "payload": null, "responseTimeoutInSeconds": 30, "connectTimeoutInSeconds": 0,
     });
@@ -179,7 +179,8 @@ async fn messages_are_purged_and_feedback_is_received() {
     assert_eq!(operator.ask(&format!("GET {feedback}"), "", "").await.status, 204, "all of them are done");
 }
 
-/// What an operator does to a device that is connected, and whether it may connect afterwards.
+/// Sends an operator's request about a connected device. Its connections must end, and the next CONNECT must get
+/// `code`.
 async fn lifecycle(line: &str, headers: &str, body: &str, code: u8) {
     let emulator = Emulator::start().await.expect("started");
     let key = emulator.add_device(HUB, "d1").expect("a device");
@@ -189,7 +190,7 @@ async fn lifecycle(line: &str, headers: &str, body: &str, code: u8) {
     let mut device = listening(&emulator, &key, &[("$iothub/methods/POST/#", 0)]).await;
     let mut bystander = tls(&emulator, emulator.mqtt_addr()).await;
     assert_eq!(hub_connect(&mut bystander, "d2", &other, true).await, Some(vec![0x20, 2, 0, 0]));
-    // The module speaks over WebSocket.
+    // The module is connected over WebSocket.
     let mut module = upgraded(&emulator, "/$iothub/websocket").await;
     let password = token(&module_key, "localhost/devices/d1/modules/m1");
     let username = "localhost/d1/m1/?api-version=2021-04-12";
@@ -213,23 +214,23 @@ async fn lifecycle(line: &str, headers: &str, body: &str, code: u8) {
 }
 
 #[tokio::test]
-async fn who_is_disabled_while_connected_is_cut_off() {
+async fn disabling_a_connected_device_ends_its_connections() {
     let body = r#"{"deviceId":"d1","status":"disabled","statusReason":"stolen"}"#;
     lifecycle("PUT /devices/d1", &if_match("*"), body, 5).await;
 }
 
 #[tokio::test]
-async fn who_is_disabled_by_a_bulk_request_is_cut_off() {
+async fn disabling_a_connected_device_by_a_bulk_request_ends_its_connections() {
     lifecycle("POST /devices", "", r#"[{"id":"d1","importMode":"update","status":"disabled"}]"#, 5).await;
 }
 
 #[tokio::test]
-async fn who_is_deleted_while_connected_is_cut_off() {
+async fn deleting_a_connected_device_ends_its_connections() {
     lifecycle("DELETE /devices/d1", &if_match("*"), "", 5).await;
 }
 
 #[tokio::test]
-async fn who_comes_back_is_connected_again() {
+async fn the_registry_shows_when_a_device_reconnects() {
     let emulator = Emulator::start().await.expect("started");
     let key = emulator.add_device(HUB, "d1").expect("a device");
     let mut operator = Operator::new(&emulator).await;
@@ -254,13 +255,13 @@ async fn who_comes_back_is_connected_again() {
     away.await;
     let shown = operator.ok("GET /devices/d1", "", &Value::Null).await;
     assert_eq!((&busy["connectionState"], &shown["connectionState"]), (&json!("Connected"), &json!("Disconnected")));
-    assert_eq!(busy["lastActivityTime"], shown["lastActivityTime"], "leaving is no activity");
+    assert_eq!(busy["lastActivityTime"], shown["lastActivityTime"], "a disconnect does not count as activity");
     assert!(shown["connectionStateUpdatedTime"].as_str() > busy["connectionStateUpdatedTime"].as_str());
 }
 
 #[cfg(feature = "admin")]
 #[tokio::test]
-async fn the_admin_port_has_the_same_without_a_token() {
+async fn the_admin_port_has_the_same_api_without_a_token() {
     let emulator = Emulator::builder().hubs(["hub-1.example", "hub-2.example"]).start().await.expect("started");
     let mut stream = tokio::net::TcpStream::connect(emulator.admin_addr()).await.expect("connected");
     for (line, body, status) in [
@@ -280,7 +281,7 @@ async fn the_admin_port_has_the_same_without_a_token() {
     }
     let devices: Vec<_> = emulator.devices().into_iter().map(|it| (it.hub, it.device_id)).collect();
     assert_eq!(devices, [("hub-1.example".to_owned(), "d1".to_owned())]);
-    // A foreign page cannot get there.
+    // A page of another origin is refused.
     let request = "GET /hubs/hub-1.example/devices HTTP/1.1\r\nHost: evil.example\r\n\r\n";
     assert_eq!(crate::client::http(&mut stream, request).await.expect("an answer").status, 403);
 }

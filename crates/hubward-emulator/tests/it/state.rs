@@ -1,4 +1,4 @@
-//! State that outlives the emulator: on disk, exported, imported, forgotten.
+//! State on disk, and its export, import and reset.
 
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -21,7 +21,7 @@ pub(crate) async fn start(directory: &Path) -> Emulator {
     Emulator::builder().data_dir(directory).start().await.expect("started")
 }
 
-/// Everything that can be seen of the state.
+/// All observable state.
 pub(crate) fn seen(emulator: &Emulator) -> Value {
     let log = emulator.telemetry(HUB).expect("the hub");
     let telemetry: Vec<_> = log
@@ -65,14 +65,14 @@ pub(crate) fn seen(emulator: &Emulator) -> Value {
     })
 }
 
-/// A device that is connected with a session of its own, and has subscribed to its messages.
+/// Connects the device with a persistent session and subscribes to its messages.
 pub(crate) async fn pump(emulator: &Emulator, key: &SharedKey, present: u8) -> Tls {
     let mut stream = tls(emulator, emulator.mqtt_addr()).await;
     assert_eq!(hub_connect(&mut stream, "pump", key, false).await, Some(vec![0x20, 2, present, 0]));
     stream
 }
 
-/// The number of changes that were made is of no interest, only what became of them.
+/// Makes a change of every kind.
 pub(crate) async fn change_everything(emulator: &Emulator) -> (SharedKey, String) {
     let individual = emulator.enrollment("dev-1").payload(json!({"from": "us"})).create().expect("enrolled");
     emulator.enroll_group("line").expect("enrolled");
@@ -90,7 +90,7 @@ pub(crate) async fn change_everything(emulator: &Emulator) -> (SharedKey, String
     emulator.patch_desired(HUB, "pump", json!({"interval": 30, "deep": {"a": [1, 2.5, "ü"]}})).expect("fine");
     emulator.patch_desired(HUB, "pump/valve", json!({"open": true})).expect("fine");
 
-    // A registration, over HTTPS, in the middle of which the emulator will end.
+    // A registration over HTTPS that is not complete when the emulator ends.
     let mut stream = tls(emulator, emulator.https_addr()).await;
     let authorization = dps_token(emulator, individual.primary_key(), "dev-1");
     let body = r#"{"registrationId":"dev-1","payload":{"model":7}}"#;
@@ -103,7 +103,7 @@ pub(crate) async fn change_everything(emulator: &Emulator) -> (SharedKey, String
     let reply = http(&mut stream, &request).await.expect("an answer");
     let operation = reply.json()["operationId"].as_str().expect("an id").to_owned();
 
-    // A device: telemetry, a report, a message that it takes and three that it does not.
+    // A device with telemetry, a report, a message that it acknowledges and three that it does not.
     let mut stream = pump(emulator, &key, 0).await;
     send(&mut stream, &subscribe(1, &[(INBOX, 1)])).await;
     assert_eq!(receive(&mut stream).await, Some(vec![0x90, 3, 0, 1, 1]));
@@ -133,7 +133,7 @@ pub(crate) async fn change_everything(emulator: &Emulator) -> (SharedKey, String
 }
 
 #[tokio::test]
-async fn everything_is_there_again() {
+async fn all_state_survives_a_restart() {
     let folder = tempfile::tempdir().expect("a folder");
     let emulator = start(folder.path()).await;
     let (key, operation) = change_everything(&emulator).await;
@@ -143,12 +143,12 @@ async fn everything_is_there_again() {
 
     let emulator = start(folder.path()).await;
     assert_eq!(seen(&emulator), before);
-    // A second time, since nothing was changed in between.
+    // A second restart without a change.
     emulator.shutdown().await;
     let emulator = start(folder.path()).await;
     assert_eq!(seen(&emulator), before);
 
-    // What is on its way goes on: an operation, a session with its messages, offsets and versions.
+    // Unfinished work continues: an operation, a session with its messages, offsets and versions.
     let mut stream = tls(&emulator, emulator.https_addr()).await;
     let enrolled = &before["export"]["enrollments"][0]["attestation"]["symmetricKey"]["primaryKey"];
     let enrolled = SharedKey::from_base64(enrolled.as_str().expect("a key")).expect("a key");
@@ -190,7 +190,7 @@ async fn one_emulator_at_a_time_uses_a_directory() {
 }
 
 #[tokio::test]
-async fn telemetry_on_disk_is_bounded_and_offsets_go_on() {
+async fn telemetry_on_disk_is_bounded_and_offsets_continue() {
     let folder = tempfile::tempdir().expect("a folder");
     let builder = |most| Emulator::builder().data_dir(folder.path()).telemetry_retention(most);
     let emulator = builder(3).start().await.expect("started");
@@ -206,7 +206,7 @@ async fn telemetry_on_disk_is_bounded_and_offsets_go_on() {
     };
     assert_eq!(offsets(&emulator), (5, vec![2, 3, 4]));
     emulator.shutdown().await;
-    // Another bound holds from the start.
+    // A changed bound applies from the next start on.
     for (most, expected) in [(10, vec![2, 3, 4]), (2, vec![3, 4]), (10, vec![3, 4])] {
         let emulator = builder(most).start().await.expect("started");
         assert_eq!(offsets(&emulator), (5, expected));
@@ -215,7 +215,7 @@ async fn telemetry_on_disk_is_bounded_and_offsets_go_on() {
 }
 
 #[tokio::test]
-async fn a_seed_is_put_on_top_and_changes_nothing_twice() {
+async fn a_seed_is_applied_at_each_start_and_changes_nothing_the_second_time() {
     let folder = tempfile::tempdir().expect("a folder");
     let seed = Seed::from_json(
         r#"{"enrollments": [{"registrationId": "dev-1"}],
@@ -235,7 +235,7 @@ async fn a_seed_is_put_on_top_and_changes_nothing_twice() {
     emulator.shutdown().await;
     let emulator = start().await;
     assert_eq!(seen(&emulator), before);
-    // What has become of the device since then is its own.
+    // The seed does not reset what has changed since.
     emulator.patch_tags(HUB, "pump", json!({"site": "south"})).expect("fine");
     emulator.set_device_enabled(HUB, "pump", true);
     let changed = seen(&emulator);
@@ -243,13 +243,13 @@ async fn a_seed_is_put_on_top_and_changes_nothing_twice() {
     let emulator = start().await;
     assert_eq!(seen(&emulator), changed);
     emulator.shutdown().await;
-    // The public key is gone as soon as nobody asks for it.
+    // The development key is removed by a start without development keys.
     let emulator = Emulator::builder().data_dir(folder.path()).start().await.expect("started");
     assert!(emulator.delete_group(hubward_emulator::DEV_GROUP).is_err());
 }
 
 #[tokio::test]
-async fn what_is_exported_gives_the_same_elsewhere() {
+async fn an_export_creates_the_same_state_in_another_emulator() {
     let emulator = Emulator::start().await.expect("started");
     change_everything(&emulator).await;
     emulator.set_device_enabled(HUB, "pump", false);
@@ -269,7 +269,7 @@ async fn what_is_exported_gives_the_same_elsewhere() {
     let report = other.import(&seed).expect("it fits");
     assert_eq!((report.created, report.updated, report.unchanged), (0, 0, 7));
 
-    // An import puts everything back that it names, and nothing else.
+    // An import restores everything that it names, and nothing else.
     other.patch_tags(HUB, "pump", json!({"site": "south"})).expect("fine");
     other.set_device_enabled(HUB, "pump", true);
     other.enable("off").expect("there");
@@ -280,7 +280,7 @@ async fn what_is_exported_gives_the_same_elsewhere() {
     assert!(other.delete_device(HUB, "more"), "it is still there");
     assert_eq!(other.export(), exported);
 
-    // All or nothing: another hub is not known here.
+    // All or nothing: one of the hubs does not exist here.
     let foreign = Emulator::builder().hubs(["elsewhere"]).start().await.expect("started");
     let empty = foreign.export();
     let error = foreign.import(&seed).expect_err("the hub is not known");
@@ -289,14 +289,14 @@ async fn what_is_exported_gives_the_same_elsewhere() {
 }
 
 #[tokio::test]
-async fn a_reset_forgets_everything_but_the_keys() {
+async fn a_reset_removes_everything_but_the_keys_of_policies() {
     let folder = tempfile::tempdir().expect("a folder");
     let emulator = start(folder.path()).await;
     let fresh = seen(&emulator);
     let (key, _) = change_everything(&emulator).await;
     let mut stream = pump(&emulator, &key, 1).await;
     emulator.reset().expect("done");
-    // Whatever still comes: it ends.
+    // The connection ends, whatever the emulator still sends.
     while receive(&mut stream).await.is_some() {}
     let without_total = |mut it: Value| {
         it["total"] = Value::Null;
@@ -310,7 +310,7 @@ async fn a_reset_forgets_everything_but_the_keys() {
     let mut stream = pump(&emulator, &key, 0).await;
     send(&mut stream, &publish(QOS1, "devices/pump/messages/events/", 3, b"two")).await;
     assert_eq!(receive(&mut stream).await, Some(vec![0x40, 2, 0, 3]));
-    assert_eq!(emulator.telemetry(HUB).expect("the hub").all()[0].offset, 1, "offsets go on");
+    assert_eq!(emulator.telemetry(HUB).expect("the hub").all()[0].offset, 1, "offsets continue");
 }
 
 #[cfg(feature = "admin")]
@@ -357,15 +357,15 @@ async fn the_admin_port_exports_imports_and_resets() {
         ("POST /api/import", JSON, r#"{"registrations": [{"registrationId": "d", "assignedHub": "x"}]}"#, 400, "`x`"),
     ] {
         let reply = ask(line, headers, body).await;
-        let told = reply.json()["message"].as_str().unwrap_or_default().to_owned();
-        assert!(reply.status == status && told.contains(message), "{line} {body}: {} {told}", reply.status);
+        let text = reply.json()["message"].as_str().unwrap_or_default().to_owned();
+        assert!(reply.status == status && text.contains(message), "{line} {body}: {} {text}", reply.status);
     }
     assert_eq!(ask("GET /api/export", "", "").await.body, exported.body);
 }
 
 #[cfg(feature = "admin")]
 #[tokio::test]
-async fn a_slow_import_keeps_no_other_waiting() {
+async fn a_slow_import_does_not_delay_others() {
     let emulator = Emulator::start().await.expect("started");
     let request = |length: usize| {
         format!(
@@ -381,7 +381,7 @@ async fn a_slow_import_keeps_no_other_waiting() {
     for expected in [200, 200, 200, 200, 503] {
         assert_eq!(import().await, expected, "beside {} slow ones", slow.len());
         let mut stream = TcpStream::connect(emulator.admin_addr()).await.expect("connected");
-        // That it may send the rest tells that it is being received.
+        // `100 Continue` shows that the emulator is receiving the body.
         let head = request(1000).replace("Content-Length", "Expect: 100-continue\r\nContent-Length");
         send(&mut stream, head.as_bytes()).await;
         assert!(crate::client::read_head(&mut stream).await.expect("an answer").starts_with("HTTP/1.1 100"));
@@ -394,7 +394,7 @@ async fn a_slow_import_keeps_no_other_waiting() {
 }
 
 #[tokio::test]
-async fn a_message_that_has_expired_long_ago_is_written_like_any_other() {
+async fn a_message_that_expired_long_ago_is_written_to_disk() {
     let folder = tempfile::tempdir().expect("a folder");
     let emulator = start(folder.path()).await;
     emulator.add_device(HUB, "pump").expect("a device");
@@ -410,7 +410,7 @@ async fn a_message_that_has_expired_long_ago_is_written_like_any_other() {
 }
 
 #[tokio::test]
-async fn what_is_imported_again_is_no_news() {
+async fn importing_the_same_state_again_changes_nothing() {
     let emulator = Emulator::start().await.expect("started");
     emulator.enroll("d1").expect("enrolled");
     emulator.enroll_group("g").expect("enrolled");
@@ -421,7 +421,7 @@ async fn what_is_imported_again_is_no_news() {
 }
 
 #[tokio::test]
-async fn after_a_reset_the_devices_of_before_say_nothing_more() {
+async fn telemetry_of_earlier_devices_is_not_logged_after_a_reset() {
     let emulator = Emulator::start().await.expect("started");
     let key = emulator.add_device(HUB, "pump").expect("a device");
     let mut stream = tls(&emulator, emulator.mqtt_addr()).await;
@@ -436,7 +436,7 @@ async fn after_a_reset_the_devices_of_before_say_nothing_more() {
     };
     send(&mut stream, &connect(&login)).await;
     assert_eq!(receive(&mut stream).await, Some(vec![0x20, 2, 0, 0]));
-    // The first message is just being looked at when all is forgotten, the second waits behind it.
+    // The reset happens while the first message is handled; the second one waits behind it.
     emulator.fault(Point::HubPublish, Fault::Delay(Duration::from_millis(50))).expect("fits");
     let mut both = publish(QOS1, "devices/pump/messages/events/", 1, b"one");
     both.extend(publish(QOS1, "devices/pump/messages/events/", 2, b"two"));

@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 use crate::client::{tls_config, tls_with};
 
 #[tokio::test]
-async fn its_names_and_nothing_else() {
+async fn certificates_exist_for_its_own_names_only() {
     let emulator = Emulator::builder()
         .hubs(["localhost", "Contoso.azure-devices.net"])
         .names(["dps.example"])
@@ -48,7 +48,7 @@ async fn tls_1_2_and_1_3() {
 }
 
 #[tokio::test]
-async fn bad_certificates_are_bad() {
+async fn scripted_bad_certificates_are_refused_by_clients() {
     for (bad, expected) in [
         (BadCertificate::Expired, "expired"),
         (BadCertificate::WrongName, "not valid for name"),
@@ -62,7 +62,7 @@ async fn bad_certificates_are_bad() {
 }
 
 #[tokio::test]
-async fn a_data_directory_keeps_the_authority() {
+async fn a_data_directory_keeps_the_certificate_authority() {
     let directory = tempfile::tempdir().expect("a directory");
     let first = Emulator::builder().data_dir(directory.path()).start().await.expect("started");
     let (pem, file) = (first.ca_pem().to_owned(), first.ca_file().to_owned());
@@ -76,7 +76,7 @@ async fn a_data_directory_keeps_the_authority() {
 
 /// In virtual time.
 #[tokio::test(start_paused = true)]
-async fn who_never_starts_tls_is_dropped() {
+async fn a_client_that_never_starts_tls_is_dropped() {
     let emulator = Emulator::start().await.expect("started");
     for address in [emulator.mqtt_addr(), emulator.https_addr()] {
         let mut tcp = TcpStream::connect(address).await.expect("connected");

@@ -1,4 +1,4 @@
-//! Twins: a device's side typed by hand, the cloud's from Rust.
+//! Twins: hand-written packets of the device, changes of the service side from Rust.
 
 use std::time::Duration;
 
@@ -42,7 +42,7 @@ async fn a_device_reads_its_twin_and_reports() {
     assert_eq!(topic, "$iothub/twin/res/200/?$rid=1");
     assert_eq!(json(&body), json!({"desired": {"interval": 30, "$version": 2}, "reported": {"$version": 1}}));
 
-    // The PUBACK of the request comes before its answer.
+    // The PUBACK of the request comes before the response.
     send(&mut stream, &publish(QOS1, REPORTED, 9, br#"{"fan":{"speed":1,"on":true},"old":1}"#)).await;
     assert_eq!(receive(&mut stream).await.as_deref(), Some(&b"\x40\x02\x00\x09"[..]));
     let answer = receive(&mut stream).await.expect("an answer");
@@ -60,19 +60,19 @@ async fn a_device_reads_its_twin_and_reports() {
 }
 
 #[tokio::test]
-async fn answers_are_for_those_who_have_subscribed() {
+async fn responses_need_a_subscription() {
     let (emulator, key) = emulator().await;
     let mut stream = listening(&emulator, &key, &[NOTICES]).await;
     send(&mut stream, &publish(0, GET, 0, b"")).await;
     send(&mut stream, &publish(0, REPORTED, 0, br#"{"a":1}"#)).await;
-    // Without a request id it is taken and not answered.
+    // A report without a request id is accepted and not answered.
     for topic in ["$iothub/twin/PATCH/properties/reported/", "$iothub/twin/PATCH/properties/reported/?$rid="] {
         send(&mut stream, &publish(0, topic, 0, br#"{"b":2}"#)).await;
     }
     assert_eq!(before_pong(&mut stream).await, []);
     let reported = emulator.twin("localhost", "d1").expect("a twin").reported;
     assert_eq!((reported.version, reported.values), (4, map(json!({"a": 1, "b": 2}))));
-    // A QoS of 1 is kept too.
+    // QoS 1 works too.
     send(&mut stream, &subscribe(2, &[("$iothub/twin/res/#", 1)])).await;
     receive(&mut stream).await.expect("a SUBACK");
     send(&mut stream, &publish(0, GET, 0, b"")).await;
@@ -83,7 +83,7 @@ async fn answers_are_for_those_who_have_subscribed() {
 }
 
 #[tokio::test]
-async fn what_breaks_a_rule_is_refused_and_changes_nothing() {
+async fn an_invalid_report_is_refused_and_changes_nothing() {
     let (emulator, key) = emulator().await;
     let mut stream = listening(&emulator, &key, &[ANSWERS]).await;
     let nine = (0..9).map(|it| (it.to_string(), Value::from("x".repeat(4000)))).collect::<Map<_, _>>();
@@ -110,19 +110,19 @@ async fn what_breaks_a_rule_is_refused_and_changes_nothing() {
 }
 
 #[tokio::test]
-async fn desired_changes_are_told_to_who_listens() {
+async fn desired_changes_are_published_to_subscribers() {
     let (emulator, key) = emulator().await;
-    let mut deaf = listening(&emulator, &key, &[ANSWERS]).await;
+    let mut unsubscribed = listening(&emulator, &key, &[ANSWERS]).await;
     emulator.patch_desired("localhost", "d1", json!({"a": 1})).expect("fine");
-    assert_eq!(before_pong(&mut deaf).await, []);
+    assert_eq!(before_pong(&mut unsubscribed).await, []);
     let mut stream = listening(&emulator, &key, &[NOTICES]).await;
-    assert_eq!(before_pong(&mut stream).await, [], "what has been missed is not told");
+    assert_eq!(before_pong(&mut stream).await, [], "missed changes are not published later");
     emulator.patch_desired("localhost", "d1", json!({"a": null, "b": {"c": 1}})).expect("fine");
     assert_eq!(before_pong(&mut stream).await, [(notice(3), r#"{"$version":3,"a":null,"b":{"c":1}}"#.to_owned())]);
     assert_eq!(emulator.patch_tags("localhost", "d1", json!({"site": "x"})), Ok(5));
     assert_eq!(emulator.replace_desired("localhost", "d1", json!({"d": 2})), Ok(4));
     assert_eq!(before_pong(&mut stream).await, [(notice(4), r#"{"$version":4,"b":null,"d":2}"#.to_owned())]);
-    // With QoS 1, and once only although several filters fit.
+    // With QoS 1, and only once although several filters match.
     let filters = [("$iothub/twin/PATCH/properties/desired/#", 0), ("$iothub/twin/PATCH/properties/desired/+", 1)];
     let mut stream = listening(&emulator, &key, &filters).await;
     emulator.patch_desired("localhost", "d1", json!({"d": 3})).expect("fine");
@@ -132,7 +132,7 @@ async fn desired_changes_are_told_to_who_listens() {
 }
 
 #[tokio::test]
-async fn a_kept_subscription_hears_desired_changes_again() {
+async fn a_kept_subscription_gets_desired_changes_again() {
     let (emulator, key) = emulator().await;
     for present in [0, 1] {
         let mut stream = tls(&emulator, emulator.mqtt_addr()).await;
@@ -148,7 +148,7 @@ async fn a_kept_subscription_hears_desired_changes_again() {
 }
 
 #[tokio::test]
-async fn a_hundred_changes_are_told_in_their_order() {
+async fn a_hundred_changes_are_published_in_order() {
     for qos in [0, 1] {
         let (emulator, key) = emulator().await;
         let filter = ("$iothub/twin/PATCH/properties/desired/#", qos);
@@ -167,8 +167,8 @@ async fn a_hundred_changes_are_told_in_their_order() {
     }
 }
 
-/// A device that acknowledges nothing gets as much as may be unacknowledged, loses the rest, and is
-/// answered all the same.
+/// A device that acknowledges nothing gets notices up to the limit and loses further ones. Its requests are still
+/// answered.
 #[tokio::test]
 async fn a_device_that_acknowledges_nothing_loses_notices_only() {
     let (emulator, key) = emulator().await;
@@ -176,7 +176,7 @@ async fn a_device_that_acknowledges_nothing_loses_notices_only() {
     let mut stream = listening(&emulator, &key, &[ANSWERS, notices]).await;
     for number in 0..200 {
         emulator.patch_desired("localhost", "d1", json!({ "n": number })).expect("fine");
-        // Takes it from the wire that leads to the connection.
+        // Waits until the connection has read the notice from its channel.
         if number % 50 == 0 {
             before_pong(&mut stream).await;
         }
@@ -196,7 +196,7 @@ async fn a_device_that_acknowledges_nothing_loses_notices_only() {
 }
 
 #[tokio::test]
-async fn an_enrollment_gives_the_twin_to_start_with() {
+async fn an_enrollment_sets_the_initial_twin() {
     let emulator = Emulator::start().await.expect("started");
     let twin = InitialTwin {
         tags: map(json!({"site": "a"})),
@@ -217,7 +217,7 @@ async fn an_enrollment_gives_the_twin_to_start_with() {
 }
 
 #[tokio::test]
-async fn the_cloud_is_told_what_is_wrong() {
+async fn invalid_changes_of_the_service_side_are_refused() {
     let (emulator, _) = emulator().await;
     for (problem, code) in [
         (emulator.patch_desired("localhost", "d2", json!({})), 404_001),
@@ -234,17 +234,17 @@ async fn the_cloud_is_told_what_is_wrong() {
     assert_eq!(emulator.twin("localhost", "d2"), None);
 }
 
-/// A device that reads nothing at all holds nobody up: not the cloud, not other devices.
+/// A device that reads nothing delays neither the service side nor other devices.
 #[tokio::test]
-async fn a_device_that_reads_nothing_holds_nobody_up() {
+async fn a_device_that_reads_nothing_delays_no_other() {
     let (emulator, key) = emulator().await;
     let _deaf = listening(&emulator, &key, &[NOTICES, ("$iothub/methods/POST/#", 0)]).await;
     let large: Map<String, Value> = (0..7).map(|it| (it.to_string(), "x".repeat(4096).into())).collect();
     let mut version = 1;
     let at_once = || Invocation::new("m").response_timeout(Duration::ZERO);
-    // Until the buffers in between are full, and then the emulator's own.
+    // Enough changes to fill the buffers of the sockets and then the emulator's own.
     loop {
-        assert!(version < 20_000, "there is an end to it");
+        assert!(version < 20_000, "the buffers are bounded");
         version = emulator.patch_desired("localhost", "d1", Value::Object(large.clone())).expect("fine");
         match emulator.invoke_method("localhost", "d1", at_once()).await {
             Err(InvokeError::TooMany) => break,

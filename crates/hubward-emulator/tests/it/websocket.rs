@@ -1,4 +1,4 @@
-//! MQTT over WebSocket, handshake and frames typed by hand.
+//! MQTT over WebSocket, with a hand-written handshake and frames.
 
 use hubward_emulator::Emulator;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -14,7 +14,7 @@ fn handshake(path: &str, extra: &str) -> String {
     )
 }
 
-/// A WebSocket whose handshake is done.
+/// A WebSocket after its handshake.
 pub(crate) async fn upgraded(emulator: &Emulator, path: &str) -> Tls {
     let mut stream = tls(emulator, emulator.https_addr()).await;
     send(&mut stream, handshake(path, "Sec-WebSocket-Protocol: mqtt\r\n").as_bytes()).await;
@@ -32,7 +32,7 @@ pub(crate) async fn upgraded(emulator: &Emulator, path: &str) -> Tls {
     stream
 }
 
-/// One binary frame of a client, masked with zeros.
+/// Sends one binary frame, masked with zeros.
 pub(crate) async fn send_frame(stream: &mut Tls, payload: &[u8]) {
     let mut frame = vec![0x82];
     match payload.len() {
@@ -76,7 +76,7 @@ async fn telemetry_over_every_path_the_sdks_use() {
     };
     for path in ["/$iothub/websocket", "/$iothub/websocket?iothub-no-client-cert=true", "/", "/%24iothub/websocket"] {
         let mut stream = upgraded(&emulator, path).await;
-        // Packets and frames are cut at different places.
+        // The boundaries of packets and frames differ.
         let mut bytes = connect(&login);
         bytes.extend(publish(QOS1, "devices/d1/messages/events/", 5, path.as_bytes()));
         let (head, tail) = bytes.split_at(9);
@@ -103,7 +103,7 @@ async fn registers_over_websocket() {
     let mut connect = vec![0; 4096];
     let (_, length) = tokio::join!(
         async {
-            // Only the bytes are wanted; nobody answers here.
+            // Only encodes the bytes; the other end does not answer.
             drop(
                 tokio::time::timeout(
                     std::time::Duration::ZERO,
@@ -127,7 +127,7 @@ async fn registers_over_websocket() {
 }
 
 #[tokio::test]
-async fn handshakes_that_are_wrong_are_refused() {
+async fn invalid_handshakes_are_refused() {
     let emulator = Emulator::start().await.expect("started");
     let good = "Sec-WebSocket-Protocol: mqtt\r\n";
     for (request, status) in [
@@ -144,7 +144,7 @@ async fn handshakes_that_are_wrong_are_refused() {
         assert_eq!(reply.status, status, "{request}");
         assert!(reply.json()["trackingId"].is_string());
     }
-    // Several subprotocols, one of them ours.
+    // Several subprotocols, including `mqtt`.
     let mut stream = tls(&emulator, emulator.https_addr()).await;
     send(&mut stream, handshake("/", "Sec-WebSocket-Protocol: amqp, MQTT\r\n").as_bytes()).await;
     assert!(patient(read_head(&mut stream)).await.expect("an answer").starts_with("HTTP/1.1 101"));

@@ -99,13 +99,13 @@ fn answers_as_documented_while_and_after_assigning() {
     let hub = state["assignedHub"].as_str().expect("a hub");
     let device = registrar.store.read(|it| it.device(hub, "d1").cloned()).expect("in the registry");
     assert!(device.enabled && device.keys.primary == key);
-    // The result stays, and a lookup finds it too.
+    // The result is kept, and a lookup returns it too.
     assert_eq!(json(&registrar.poll(&caller, &operation)), body);
     assert_eq!(json(&registrar.lookup(&caller, b"{}")), *state);
 }
 
 #[test]
-fn a_repeated_registration_is_assigning_first_and_back_at_its_hub() {
+fn a_repeated_registration_is_assigning_first_and_keeps_its_hub() {
     let registrar = registrar(0);
     let key = registrar.enroll(IndividualEnrollment::new("d1"));
     let caller = registrar.caller("d1", &key);
@@ -121,7 +121,7 @@ fn a_repeated_registration_is_assigning_first_and_back_at_its_hub() {
     for name in ["etag", "createdDateTimeUtc", "lastUpdatedDateTimeUtc"] {
         assert_ne!(first["registrationState"][name], second["registrationState"][name], "{name}");
     }
-    // Which word a device sees depends on its api-version; the record has the newer one.
+    // The substatus that a device gets depends on its api-version; the record has the newer one.
     for (api_version, substatus) in [
         ("2018-11-01", "initialAssignment"),
         ("2019-03-31", "initialAssignment"),
@@ -137,16 +137,16 @@ fn a_repeated_registration_is_assigning_first_and_back_at_its_hub() {
 }
 
 #[test]
-fn what_is_known_where_decides_the_word_for_an_assignment() {
+fn the_substatus_depends_on_whether_dps_and_the_hub_know_the_device() {
     let registrar = registrar(0);
     let key = registrar.enroll(IndividualEnrollment::new("d1"));
     let caller = registrar.caller("d1", &key);
     let substatus = || registrar.result(&caller, b"")["registrationState"]["substatus"].clone();
     assert_eq!(substatus(), "initialAssignment");
-    // DPS has forgotten the device, its hub has not.
+    // DPS no longer has the record; the hub still has the device.
     registrar.store.change(|state| state.records.remove("d1"));
     assert_eq!(substatus(), "reprovisionedToInitialAssignment");
-    // The hub has forgotten the device, DPS has not.
+    // The hub no longer has the device; DPS still has the record.
     registrar.store.change(|state| {
         let hub = state.records.get("d1").and_then(|it| it.assigned.clone()).expect("assigned").hub;
         state.remove_device(&hub, "d1").expect("known there");
@@ -200,7 +200,7 @@ fn a_move_to_another_hub_follows_the_policy() {
 }
 
 #[test]
-fn an_enrollment_that_changes_its_device_id_waits_for_the_record() {
+fn a_changed_device_id_takes_effect_once_the_record_is_deleted() {
     let registrar = registrar(0);
     let key = registrar.enroll(IndividualEnrollment::new("d1"));
     let caller = registrar.caller("d1", &key);
@@ -214,7 +214,7 @@ fn an_enrollment_that_changes_its_device_id_waits_for_the_record() {
 }
 
 #[test]
-fn a_group_assigns_by_registration_id_and_hands_out_its_payload() {
+fn a_group_assigns_by_registration_id_and_returns_its_payload() {
     let registrar = registrar(0);
     let group = registrar.store.change(|state| {
         let (mut entry, _) = complete(EnrollmentGroup::new("Line"), None, SystemTime::UNIX_EPOCH).expect("valid");
@@ -237,7 +237,7 @@ fn a_group_assigns_by_registration_id_and_hands_out_its_payload() {
 }
 
 #[test]
-fn disabled_is_an_answer_and_no_error() {
+fn a_disabled_enrollment_gets_a_response_and_not_an_error() {
     let registrar = registrar(0);
     let mut model = IndividualEnrollment::new("d1");
     let key = registrar.enroll(model.clone());
@@ -254,7 +254,7 @@ fn disabled_is_an_answer_and_no_error() {
 }
 
 #[test]
-fn no_hub_is_a_failed_registration() {
+fn a_registration_without_an_available_hub_fails() {
     let registrar = registrar(0);
     let mut model = IndividualEnrollment::new("d1");
     model.settings.iot_hubs = Some(vec!["gone.example".into()]);
@@ -270,18 +270,18 @@ fn no_hub_is_a_failed_registration() {
 }
 
 #[test]
-fn refuses_with_the_body_of_the_service() {
+fn refusals_have_the_error_body_of_the_service() {
     let registrar = registrar(0);
     let key = registrar.enroll(IndividualEnrollment::new("d1"));
     let caller = registrar.caller("d1", &key);
-    let stranger = registrar.caller("d1", &SharedKey::generate().expect("a key"));
+    let wrong_key = registrar.caller("d1", &SharedKey::generate().expect("a key"));
     let unknown = OperationId::new("4.0.x").expect("valid");
     let huge = vec![b' '; limits::DPS_MESSAGE_MAX + 1];
     for (answer, status, code) in [
-        (registrar.register(&stranger, b""), 401, 401_002),
-        (registrar.poll(&stranger, &unknown), 401, 401_002),
-        (registrar.lookup(&stranger, b""), 401, 401_002),
-        (registrar.register(&stranger, b"{"), 401, 401_002),
+        (registrar.register(&wrong_key, b""), 401, 401_002),
+        (registrar.poll(&wrong_key, &unknown), 401, 401_002),
+        (registrar.lookup(&wrong_key, b""), 401, 401_002),
+        (registrar.register(&wrong_key, b"{"), 401, 401_002),
         (registrar.register(&caller, b"{"), 400, 400_000),
         (registrar.register(&caller, b"[]"), 400, 400_000),
         (registrar.register(&caller, br#"{"registrationId":"d2"}"#), 400, 400_000),
@@ -295,11 +295,11 @@ fn refuses_with_the_body_of_the_service() {
         assert_eq!(body["trackingId"], answer.request_id);
         assert!(body["message"].is_string() && body["timestampUtc"].is_string(), "{body}");
     }
-    assert_eq!(json(&registrar.register(&stranger, b""))["message"], "Unauthorized");
+    assert_eq!(json(&registrar.register(&wrong_key, b""))["message"], "Unauthorized");
 }
 
 #[test]
-fn nobody_sees_the_operation_of_another() {
+fn a_device_cannot_see_the_operation_of_another() {
     let registrar = registrar(0);
     let (one, other) =
         (registrar.enroll(IndividualEnrollment::new("d1")), registrar.enroll(IndividualEnrollment::new("d2")));
@@ -310,7 +310,7 @@ fn nobody_sees_the_operation_of_another() {
 }
 
 #[test]
-fn a_registration_that_fails_leaves_the_device_where_it_is() {
+fn a_failed_registration_leaves_the_device_at_its_hub() {
     let registrar = registrar(0);
     let named = |policy: AllocationPolicy, hub: &str| {
         let mut model = IndividualEnrollment::new("d1");
@@ -334,11 +334,11 @@ fn a_registration_that_fails_leaves_the_device_where_it_is() {
     registrar.enroll(named(AllocationPolicy::Static, "b.example"));
     let state = registrar.result(&caller, b"")["registrationState"].clone();
     assert_eq!((&state["assignedHub"], &state["substatus"]), (&json!("b.example"), &json!("deviceDataMigrated")));
-    assert!(registrar.store.read(|it| it.device("a.example", "d1").is_none()), "it has left the first hub");
+    assert!(registrar.store.read(|it| it.device("a.example", "d1").is_none()), "the first hub no longer has it");
 }
 
 #[test]
-fn a_webhook_would_be_asked_even_of_who_never_moves() {
+fn custom_allocation_runs_even_for_a_device_that_never_moves() {
     let registrar = registrar(0);
     let mut model = IndividualEnrollment::new("d1");
     model.settings.reprovision_policy =
@@ -348,14 +348,14 @@ fn a_webhook_would_be_asked_even_of_who_never_moves() {
     registrar.result(&caller, b"");
     model.settings.allocation_policy = Some(AllocationPolicy::GeoLatency);
     registrar.enroll(model.clone());
-    assert_eq!(registrar.result(&caller, b"")["status"], "assigned", "nobody chooses anew");
+    assert_eq!(registrar.result(&caller, b"")["status"], "assigned", "the device stays at its hub");
     model.settings.allocation_policy = Some(AllocationPolicy::Custom);
     registrar.enroll(model);
     assert_eq!(registrar.result(&caller, b"")["registrationState"]["errorCode"], 400_207);
 }
 
 #[test]
-fn a_move_overwrites_what_the_new_hub_knew_under_the_id() {
+fn a_move_overwrites_a_device_of_the_same_id_at_the_new_hub() {
     for (migrate_device_data, site) in [(true, "a"), (false, "new")] {
         let registrar = registrar(0);
         let mut model = IndividualEnrollment::new("d1");
@@ -370,8 +370,8 @@ fn a_move_overwrites_what_the_new_hub_knew_under_the_id() {
         registrar.result(&caller, b"");
         registrar.store.change(|state| {
             let other = complete(IndividualEnrollment::new("x"), None, SystemTime::UNIX_EPOCH).expect("valid").0;
-            let stranger = crate::store::Device::new(other.keys, SystemTime::UNIX_EPOCH);
-            state.hub_mut("b.example").expect("a hub").devices.insert("d1".into(), stranger);
+            let existing = crate::store::Device::new(other.keys, SystemTime::UNIX_EPOCH);
+            state.hub_mut("b.example").expect("a hub").devices.insert("d1".into(), existing);
         });
         model.settings.iot_hubs = Some(vec!["b.example".into()]);
         twin.tags.insert("site".into(), "new".into());

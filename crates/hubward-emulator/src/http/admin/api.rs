@@ -1,4 +1,4 @@
-//! What is below `/api/` at the admin port: the emulator's own doors, in JSON.
+//! The paths below `/api/` at the admin port: the emulator's own API, in JSON.
 
 mod clock;
 mod devices;
@@ -21,12 +21,12 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::Admin;
+use crate::admission;
 use crate::http::request::{self, TooLarge};
 use crate::http::{Cut, Pace, Paced, Reply, is_json, reply, value};
-use crate::lobby;
 use crate::shared::Shared;
 
-/// Where a request goes.
+/// The resource that a path names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Route {
     Status,
@@ -44,11 +44,11 @@ enum Route {
 }
 
 impl Route {
-    /// Reads what follows `/api/`.
+    /// Parses the part of a path after `/api/`.
     fn parse(path: &str) -> Option<Self> {
         let decode = |it: &str| {
             let name = percent_decode_str(it).decode_utf8().ok()?.into_owned();
-            // A `/` would make a module of a device.
+            // With a `/`, the device id would name a module.
             (!name.is_empty() && !name.contains('/')).then_some(name)
         };
         let segments: Vec<&str> = path.split('/').collect();
@@ -91,7 +91,7 @@ impl Route {
     }
 }
 
-/// An answer that says what is wrong.
+/// An error response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Failure {
     status: u16,
@@ -107,17 +107,17 @@ impl Failure {
         Self::new(400, message)
     }
 
-    /// There are enough streams.
+    /// Too many streams are open.
     pub(super) fn busy() -> Self {
         Self::new(503, "Too many streams are open; close one.")
     }
 
     fn no_hub(hub: &str) -> Self {
-        Self::new(404, format!("There is no hub `{hub}`."))
+        Self::new(404, format!("The emulator has no hub `{hub}`."))
     }
 }
 
-/// Answers a request; `path` is what follows `/api/`.
+/// Answers a request; `path` is the part after `/api/`.
 pub(super) async fn answer(admin: &Admin, path: &str, request: Request<Incoming>) -> Result<Reply, Cut> {
     let shared = &admin.shared;
     let Some(route) = Route::parse(path) else {
@@ -159,18 +159,18 @@ pub(super) async fn answer(admin: &Admin, path: &str, request: Request<Incoming>
     Ok(done.unwrap_or_else(|failure| failed(shared, &failure)))
 }
 
-/// Puts an export into the state.
+/// Imports an export into the state.
 async fn import(
     admin: &Admin,
     head: &hyper::http::request::Parts,
     body: Incoming,
 ) -> Result<Result<Value, Failure>, Cut> {
     let Ok(_upload) = admin.uploads.try_acquire() else {
-        // So that the client reads the answer.
-        let _ = request::discard(body, SEED_MOST).await?;
-        return Ok(Err(Failure::new(503, "Too many imports are on their way. Try again.")));
+        // So that the client can read the response.
+        let _ = request::discard(body, SEED_MAX).await?;
+        return Ok(Err(Failure::new(503, "Too many imports are in progress. Try again later.")));
     };
-    let bytes = match read_bytes(head, body, SEED_MOST).await? {
+    let bytes = match read_bytes(head, body, SEED_MAX).await? {
         Ok(bytes) => bytes,
         Err(failure) => return Ok(Err(failure)),
     };
@@ -183,24 +183,24 @@ async fn read<T: DeserializeOwned>(
     head: &hyper::http::request::Parts,
     body: Incoming,
 ) -> Result<Result<T, Failure>, Cut> {
-    let bytes = read_bytes(head, body, BODY_MOST).await?;
+    let bytes = read_bytes(head, body, BODY_MAX).await?;
     Ok(bytes.and_then(|bytes| {
-        serde_json::from_slice(&bytes).map_err(|problem| Failure::wrong(format!("The body does not fit: {problem}.")))
+        serde_json::from_slice(&bytes).map_err(|problem| Failure::wrong(format!("The body is not valid: {problem}.")))
     }))
 }
 
-/// Reads the body of a request, which has to say that it is JSON.
+/// Reads the body of a request, whose content type must be JSON.
 async fn read_bytes(
     head: &hyper::http::request::Parts,
     body: Incoming,
-    most: usize,
+    max: usize,
 ) -> Result<Result<Bytes, Failure>, Cut> {
     if !is_json(&head.headers) {
         return Ok(Err(Failure::new(415, "The content type must be application/json.")));
     }
-    let read = request::read(body, most).await?;
-    lobby::sit(&head.extensions).await;
-    Ok(read.map_err(|TooLarge| Failure::new(413, format!("The request is larger than {} MiB.", most >> 20))))
+    let read = request::read(body, max).await?;
+    admission::acquire_slot(&head.extensions).await;
+    Ok(read.map_err(|TooLarge| Failure::new(413, format!("The request is larger than {} MiB.", max >> 20))))
 }
 
 fn failed(shared: &Shared, failure: &Failure) -> Reply {
@@ -212,11 +212,11 @@ fn json_reply(shared: &Shared, status: u16, body: &Value) -> Reply {
     reply(&shared.clock, status, "application/json", Paced::new(body.to_string(), Pace::AtOnce))
 }
 
-/// Most bytes of a body: a fault may hold one.
-const BODY_MOST: usize = 1024 * 1024;
+/// Maximum size of a body, in bytes. A fault may contain the body of a response.
+const BODY_MAX: usize = 1024 * 1024;
 
-/// Most bytes of an import: some ten thousand devices.
-const SEED_MOST: usize = 64 * 1024 * 1024;
+/// Maximum size of an import, in bytes: about ten thousand devices.
+const SEED_MAX: usize = 64 * 1024 * 1024;
 
 #[cfg(test)]
 mod tests {

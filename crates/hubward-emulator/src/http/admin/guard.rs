@@ -1,8 +1,8 @@
-//! Who may ask at the admin port: all rules against pages of strangers, in one place.
+//! Protects the admin port from web pages of other origins. All rules are here.
 //!
-//! A page that a browser has loaded from elsewhere can let its own name point to this machine (DNS
-//! rebinding: then `Host` is that name), and can send requests here without being able to read the
-//! answers (then `Origin` or `Sec-Fetch-Site` tell). Programs send neither.
+//! A page of another origin can let its own name resolve to this machine (DNS rebinding). Then `Host` has that name.
+//! It can also send requests whose responses it cannot read. Then `Origin` or `Sec-Fetch-Site` names its origin.
+//! Programs send neither of the two headers.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
@@ -16,24 +16,24 @@ use crate::http::is_json;
 /// The names that the admin port answers to.
 #[derive(Debug)]
 pub(crate) struct Guard {
-    /// Besides `localhost` and loopback addresses; in lower case.
+    /// Allowed names besides `localhost` and loopback addresses, in lower case.
     names: BTreeSet<String>,
-    /// Addresses that are listened on.
+    /// Addresses of the listeners.
     addresses: BTreeSet<IpAddr>,
 }
 
-/// Why a request is sent away.
+/// Why the guard refuses a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stranger {
-    /// `Host` is none of our names, is absent, or is there twice.
+pub(super) enum Blocked {
+    /// `Host` does not name the admin port, is absent, or occurs twice.
     Host,
-    /// A page of another origin asks.
+    /// The request comes from a page of another origin.
     Origin,
-    /// What is sent is not said to be JSON.
+    /// The content type of the body is not JSON.
     ContentType,
 }
 
-impl Stranger {
+impl Blocked {
     pub(super) const fn status(self) -> u16 {
         match self {
             Self::Host | Self::Origin => 403,
@@ -44,8 +44,8 @@ impl Stranger {
     pub(super) const fn message(self) -> &'static str {
         match self {
             Self::Host => {
-                "This address answers to localhost only, and to names it was told about: --allow-host NAME, or \
-                 Builder::allow_host."
+                "The Host header does not name this emulator. Use localhost, or allow the name with \
+                 --allow-host NAME or Builder::allow_host."
             }
             Self::Origin => "Pages of other origins may not use this address.",
             Self::ContentType => "The content type must be application/json.",
@@ -56,21 +56,21 @@ impl Stranger {
 impl Guard {
     pub(crate) fn new(allowed: &[String], listening: &[SocketAddr]) -> Self {
         let names = allowed.iter().map(|it| it.to_ascii_lowercase()).collect();
-        // A page cannot make its own name look like an address: who asks for one means it.
+        // A page cannot make its own name look like an address, so an address in `Host` is safe.
         let addresses = listening.iter().map(SocketAddr::ip).filter(|it| !it.is_unspecified()).collect();
         Self { names, addresses }
     }
 
-    /// Checks a request. `page`: whether it asks for the page itself, which others may link to.
-    pub(super) fn check(&self, head: &Parts, page: bool) -> Result<(), Stranger> {
-        let host = single(&head.headers, HOST.as_str()).ok_or(Stranger::Host)?;
+    /// Checks a request. `page` is whether the request is for the portal's page, which other sites may link to.
+    pub(super) fn check(&self, head: &Parts, page: bool) -> Result<(), Blocked> {
+        let host = single(&head.headers, HOST.as_str()).ok_or(Blocked::Host)?;
         if !self.knows(host) {
-            return Err(Stranger::Host);
+            return Err(Blocked::Host);
         }
         check_origin(head, host, page)?;
         let reads = matches!(head.method, Method::GET | Method::HEAD | Method::OPTIONS);
         if !reads && has_body(&head.headers) && !is_json(&head.headers) {
-            return Err(Stranger::ContentType);
+            return Err(Blocked::ContentType);
         }
         Ok(())
     }
@@ -86,25 +86,27 @@ impl Guard {
     }
 }
 
-/// Source: the WHATWG's Fetch standard (`Origin`, which is `null` for those that hide theirs), and the
+/// Checks that a request does not come from a page of another origin.
+///
+/// Source: the WHATWG's Fetch standard (`Origin`, which is `null` for pages that hide theirs), and the
 /// W3C's Fetch Metadata (`Sec-Fetch-Site`: another port of this machine is `same-site`).
-fn check_origin(head: &Parts, host: &str, page: bool) -> Result<(), Stranger> {
+fn check_origin(head: &Parts, host: &str, page: bool) -> Result<(), Blocked> {
     if head.headers.contains_key(ORIGIN) {
         let origin = single(&head.headers, ORIGIN.as_str()).unwrap_or_default();
-        // Whoever puts TLS before this port keeps its `Host`.
+        // A proxy that adds TLS in front of this port keeps `Host`, so both schemes are allowed.
         let ours = ["http://", "https://"].iter().any(|scheme| {
             origin.get(..scheme.len()) == Some(*scheme) && origin[scheme.len()..].eq_ignore_ascii_case(host)
         });
         if !ours {
-            return Err(Stranger::Origin);
+            return Err(Blocked::Origin);
         }
     }
     match single(&head.headers, "sec-fetch-site") {
-        None if head.headers.contains_key("sec-fetch-site") => Err(Stranger::Origin),
+        None if head.headers.contains_key("sec-fetch-site") => Err(Blocked::Origin),
         None | Some("same-origin" | "none") => Ok(()),
-        // Somebody follows a link to the page; nobody may frame it.
+        // A person follows a link to the page. Frames are not allowed.
         Some(_) if page && is_navigation(head) => Ok(()),
-        Some(_) => Err(Stranger::Origin),
+        Some(_) => Err(Blocked::Origin),
     }
 }
 
@@ -117,7 +119,7 @@ fn has_body(headers: &HeaderMap) -> bool {
     headers.contains_key(TRANSFER_ENCODING) || headers.get(CONTENT_LENGTH).is_some_and(|it| it != "0")
 }
 
-/// A header that is there once, as text.
+/// The text of a header that occurs exactly once.
 fn single<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     let mut values = headers.get_all(name).iter();
     let value = values.next()?.to_str().ok()?;
@@ -130,7 +132,7 @@ mod tests {
 
     use super::*;
 
-    fn check(guard: &Guard, method: &str, page: bool, headers: &[(&str, &str)]) -> Option<Stranger> {
+    fn check(guard: &Guard, method: &str, page: bool, headers: &[(&str, &str)]) -> Option<Blocked> {
         let mut request = Request::builder().method(method);
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -139,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_to_local_names_and_those_it_was_told() {
+    fn local_and_allowed_names_are_accepted() {
         let listening = ["192.168.1.7:80".parse().expect("an address"), "0.0.0.0:80".parse().expect("an address")];
         let guard = Guard::new(&["Emulator".into(), "192.168.1.9".into()], &listening);
         for (hosts, known) in [
@@ -166,14 +168,14 @@ mod tests {
             (&["localhost", "localhost"], false),
         ] {
             let hosts: Vec<_> = hosts.iter().map(|it| ("host", *it)).collect();
-            assert_eq!(check(&guard, "GET", false, &hosts), (!known).then_some(Stranger::Host), "{hosts:?}");
+            assert_eq!(check(&guard, "GET", false, &hosts), (!known).then_some(Blocked::Host), "{hosts:?}");
         }
         let open = Guard::new(&[], &[]);
-        assert_eq!(check(&open, "GET", false, &[("host", "192.168.1.7")]), Some(Stranger::Host));
+        assert_eq!(check(&open, "GET", false, &[("host", "192.168.1.7")]), Some(Blocked::Host));
     }
 
     #[test]
-    fn pages_of_others_are_sent_away_whatever_they_ask() {
+    fn pages_of_other_origins_are_refused_for_every_method() {
         let guard = Guard::new(&[], &[]);
         let host = ("host", "localhost:8480");
         for (headers, ok) in [
@@ -196,7 +198,7 @@ mod tests {
             (&[("sec-fetch-site", "same-site")], false),
             (&[("sec-fetch-site", "same-origin"), ("sec-fetch-site", "cross-site")], false),
             (&[("origin", "http://localhost:8480"), ("sec-fetch-site", "cross-site")], false),
-            // A link, but not to the page.
+            // A link to something other than the page.
             (
                 &[("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document")],
                 false,
@@ -205,13 +207,13 @@ mod tests {
             let headers: Vec<_> = headers.iter().copied().chain([host]).collect();
             for method in ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"] {
                 let refused = check(&guard, method, false, &headers);
-                assert_eq!(refused, (!ok).then_some(Stranger::Origin), "{method} {headers:?}");
+                assert_eq!(refused, (!ok).then_some(Blocked::Origin), "{method} {headers:?}");
             }
         }
     }
 
     #[test]
-    fn others_may_link_to_the_page_and_nothing_else() {
+    fn other_sites_may_link_to_the_page_only() {
         let guard = Guard::new(&[], &[]);
         let link = |dest| {
             [
@@ -223,12 +225,12 @@ mod tests {
         };
         assert_eq!(check(&guard, "GET", true, &link("document")), None);
         for (method, dest) in [("GET", "iframe"), ("POST", "document"), ("GET", "script")] {
-            assert_eq!(check(&guard, method, true, &link(dest)), Some(Stranger::Origin), "{method} {dest}");
+            assert_eq!(check(&guard, method, true, &link(dest)), Some(Blocked::Origin), "{method} {dest}");
         }
     }
 
     #[test]
-    fn what_is_sent_is_json() {
+    fn a_body_must_be_json() {
         let guard = Guard::new(&[], &[]);
         for (content, ok) in [
             (&[("content-length", "2"), ("content-type", "application/json")][..], true),
@@ -244,7 +246,7 @@ mod tests {
             let headers: Vec<_> = content.iter().copied().chain([("host", "localhost")]).collect();
             for method in ["POST", "PUT", "PATCH", "DELETE"] {
                 let refused = check(&guard, method, false, &headers);
-                assert_eq!(refused, (!ok).then_some(Stranger::ContentType), "{method} {headers:?}");
+                assert_eq!(refused, (!ok).then_some(Blocked::ContentType), "{method} {headers:?}");
             }
         }
     }

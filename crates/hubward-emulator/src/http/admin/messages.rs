@@ -1,5 +1,5 @@
-//! `GET` and `POST /messages/{hub}/{device}` at the admin port: with JSON in place of headers, and for inputs of
-//! modules too.
+//! `GET` and `POST /messages/{hub}/{device}` at the admin port. Properties are JSON instead of headers, and messages
+//! can also go to inputs of modules.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,20 +9,20 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::service::Asked;
+use super::service::Target;
 use crate::clock::read_timestamp;
 use crate::hub::{CloudToDevice, Code};
 use crate::service::Problem;
 use crate::shared::Shared;
 use crate::store::Ack;
 
-/// A message as JSON, with the names of the service's SDKs.
+/// A message as JSON, with the property names of the service's SDKs.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Body {
     body: Option<String>,
     body_base64: Option<String>,
-    /// `null` is a name without a value.
+    /// `null` stands for a name without a value.
     #[serde(default)]
     properties: BTreeMap<String, Option<String>>,
     message_id: Option<String>,
@@ -33,30 +33,30 @@ struct Body {
     ack: Option<Ack>,
     expiry_time_utc: Option<String>,
     time_to_live_in_seconds: Option<u64>,
-    /// Of a module, and only of one.
+    /// Required for a module, not allowed for a device.
     input_name: Option<String>,
     sender_device_id: Option<String>,
     sender_module_id: Option<String>,
 }
 
-/// The messages that wait, the oldest first.
-pub(super) fn show(shared: &Shared, asked: &Asked) -> Result<Value, Problem> {
-    let messages = shared.cloud_messages(&asked.hub, &asked.client_id);
-    let missing = || Problem::new(Code::not_found(&asked.client_id), "The hub does not know it.");
+/// The queued messages, the oldest first.
+pub(super) fn show(shared: &Shared, target: &Target) -> Result<Value, Problem> {
+    let messages = shared.cloud_messages(&target.hub, &target.client_id);
+    let missing = || Problem::new(Code::not_found(&target.client_id), "The hub does not have this device or module.");
     Ok(json!({ "messages": messages.ok_or_else(missing)? }))
 }
 
-/// Sends a message; `{messageId}`.
-pub(super) fn send(shared: &Shared, asked: &Asked, body: Value) -> Result<Value, Problem> {
+/// Sends a message. Returns `{messageId}`.
+pub(super) fn send(shared: &Shared, target: &Target, body: Value) -> Result<Value, Problem> {
     let body: Body =
-        serde_json::from_value(body).map_err(|problem| wrong(&format!("The body does not fit: {problem}.")))?;
+        serde_json::from_value(body).map_err(|problem| wrong(&format!("The body is not valid: {problem}.")))?;
     let input = body.input_name.clone();
     let message = read(body)?;
-    let sent = match (asked.client_id.split_once('/'), &input) {
-        (None, None) => shared.send(&asked.hub, &asked.client_id, None, message),
-        (Some((device, module)), Some(input)) => shared.send(&asked.hub, device, Some((module, input)), message),
-        (None, Some(_)) => return Err(wrong("A device has no inputs.")),
-        (Some(_), None) => return Err(wrong("A message to a module has an inputName.")),
+    let sent = match (target.client_id.split_once('/'), &input) {
+        (None, None) => shared.send(&target.hub, &target.client_id, None, message),
+        (Some((device, module)), Some(input)) => shared.send(&target.hub, device, Some((module, input)), message),
+        (None, Some(_)) => return Err(wrong(INPUT_OF_DEVICE)),
+        (Some(_), None) => return Err(wrong("A message to a module needs an inputName.")),
     };
     Ok(json!({ "messageId": sent? }))
 }
@@ -66,7 +66,7 @@ fn read(body: Body) -> Result<CloudToDevice, Problem> {
         (Some(text), None) => text.into_bytes(),
         (None, Some(base64)) => STANDARD.decode(base64).map_err(|_| wrong("bodyBase64 is not base64."))?,
         (None, None) => Vec::new(),
-        (Some(_), Some(_)) => return Err(wrong("There is a body or a bodyBase64, not both.")),
+        (Some(_), Some(_)) => return Err(wrong("Give either body or bodyBase64, not both.")),
     };
     let mut message = CloudToDevice::new(bytes);
     message.properties = body.properties.into_iter().collect();
@@ -83,7 +83,7 @@ fn read(body: Body) -> Result<CloudToDevice, Problem> {
             let moment = read_timestamp(&text);
             message.expires_at(moment.ok_or_else(|| wrong("expiryTimeUtc is not ISO 8601."))?)
         }
-        (Some(_), Some(_)) => return Err(wrong("There is an expiryTimeUtc or a timeToLiveInSeconds, not both.")),
+        (Some(_), Some(_)) => return Err(wrong("Give either expiryTimeUtc or timeToLiveInSeconds, not both.")),
     };
     message = match (body.sender_device_id, body.sender_module_id) {
         (Some(device), module) => message.sender(device, module.as_deref()),
@@ -96,3 +96,6 @@ fn read(body: Body) -> Result<CloudToDevice, Problem> {
 fn wrong(message: &str) -> Problem {
     Problem::new(Code::ArgumentInvalid, message)
 }
+
+const INPUT_OF_DEVICE: &str =
+    "Only modules have inputs: leave out inputName, or send the message to {device}/modules/{module}.";

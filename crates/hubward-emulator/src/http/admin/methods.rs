@@ -2,11 +2,11 @@
 
 use serde_json::Value;
 
-use super::service::Asked;
+use super::service::Target;
 use crate::service::{Problem, invoke as invoke_method};
 use crate::shared::Shared;
 
-/// Calls a method; the text of `{status, payload}`, whatever the status.
-pub(super) async fn invoke(shared: &Shared, asked: &Asked, body: Value) -> Result<Vec<u8>, Problem> {
-    invoke_method(shared, &asked.hub, &asked.client_id, body).await
+/// Calls a method. Returns the text of `{status, payload}` for every status.
+pub(super) async fn invoke(shared: &Shared, target: &Target, body: Value) -> Result<Vec<u8>, Problem> {
+    invoke_method(shared, &target.hub, &target.client_id, body).await
 }

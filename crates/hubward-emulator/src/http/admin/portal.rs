@@ -1,4 +1,4 @@
-//! `GET /` at the admin port: the portal, one page whose files are part of the program.
+//! `GET /` at the admin port: the portal, a single page whose files are compiled into the program.
 
 use hyper::Method;
 use hyper::header::{
@@ -16,7 +16,7 @@ pub(super) struct File {
 }
 
 impl File {
-    /// The file at a path of the admin port; `None` for paths that are not the portal's.
+    /// The file at a path of the admin port; `None` if the path does not belong to the portal.
     pub(super) fn at(path: &str) -> Option<Self> {
         let name = match path {
             "/" => "index.html",
@@ -32,10 +32,10 @@ impl File {
         Some(Self { content_type, content })
     }
 
-    /// The answer to a request for it.
+    /// The response to a request for this file.
     pub(super) fn reply(self, shared: &Shared, method: &Method) -> Reply {
         if !matches!(*method, Method::GET | Method::HEAD) {
-            let body = Paced::new("This is only to be read.\n", Pace::AtOnce);
+            let body = Paced::new("Only GET and HEAD are allowed here.\n", Pace::AtOnce);
             let mut reply = reply(&shared.clock, 405, "text/plain; charset=utf-8", body);
             reply.headers_mut().insert(ALLOW, value("GET, HEAD"));
             return reply;
@@ -49,8 +49,8 @@ impl File {
     }
 }
 
-/// Nothing comes from elsewhere, nothing runs that is not a file of ours, nobody may frame the page,
-/// and no text can become markup, wherever it came from.
+/// Headers of the portal's files. The page loads and runs only files of this port, cannot be framed, and cannot turn
+/// text into markup.
 const HEADERS: [(HeaderName, &str); 6] = [
     (
         CONTENT_SECURITY_POLICY,
@@ -60,7 +60,7 @@ const HEADERS: [(HeaderName, &str); 6] = [
     ),
     (X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (REFERRER_POLICY, "no-referrer"),
-    // Another version of the emulator brings another page.
+    // Another version of the emulator has another page.
     (CACHE_CONTROL, "no-cache"),
     (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
     (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn is_found_by_its_paths_only() {
+    fn a_file_is_found_by_its_path_only() {
         for (path, content_type) in [
             ("/", Some("text/html; charset=utf-8")),
             ("/portal/portal.css", Some("text/css; charset=utf-8")),
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn every_file_that_the_page_names_is_served_and_all_come_from_here() {
+    fn every_file_that_the_page_names_is_served_from_this_port() {
         let names = |text: &'static str, before: &str| -> Vec<&'static str> {
             text.split(before).skip(1).filter_map(|it| it.split('"').next()).collect()
         };

@@ -1,4 +1,4 @@
-//! Requests about one device at the admin port, in the shape of the hub's service API.
+//! Requests about one device at the admin port, in the format of the hub's service API.
 
 use hyper::body::Incoming;
 use hyper::header::ALLOW;
@@ -7,42 +7,42 @@ use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
 use super::{messages, methods, twins};
+use crate::admission;
 use crate::http::{Cut, Pace, Paced, Reply, is_json, reply, request, value};
 use crate::hub::Code;
-use crate::lobby;
 use crate::service::{Form, Problem};
 use crate::shared::Shared;
 
-/// A path about a device or module.
+/// The device or module that a path names, and its resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Asked {
-    what: What,
+pub(super) struct Target {
+    resource: Resource,
     pub(super) hub: String,
     /// `{device}` or `{device}/{module}`.
     pub(super) client_id: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum What {
+enum Resource {
     Twin,
     Method,
     Messages,
 }
 
-impl Asked {
+impl Target {
     /// Reads `/twins/{hub}/{device}`, `/twins/{hub}/{device}/modules/{module}` and the like; `None`
     /// for other paths.
     pub(super) fn parse(path: &str) -> Option<Self> {
         let mut segments = path.strip_prefix('/')?.split('/');
-        let what = match segments.next()? {
-            "twins" => What::Twin,
-            "methods" => What::Method,
-            "messages" => What::Messages,
+        let resource = match segments.next()? {
+            "twins" => Resource::Twin,
+            "methods" => Resource::Method,
+            "messages" => Resource::Messages,
             _ => return None,
         };
         let mut name = || {
             let name = percent_decode_str(segments.next()?).decode_utf8().ok()?.into_owned();
-            // A `/` would make a module of a device.
+            // With a `/`, the device id would name a module.
             (!name.is_empty() && !name.contains('/')).then_some(name)
         };
         let (hub, device) = (name()?, name()?);
@@ -54,47 +54,47 @@ impl Asked {
             }
             _ => return None,
         };
-        Some(Self { what, hub, client_id })
+        Some(Self { resource, hub, client_id })
     }
 
     const fn allowed(&self) -> &'static str {
-        match self.what {
-            What::Twin => "GET, HEAD, PATCH",
-            What::Method => "POST",
-            What::Messages => "GET, HEAD, POST",
+        match self.resource {
+            Resource::Twin => "GET, HEAD, PATCH",
+            Resource::Method => "POST",
+            Resource::Messages => "GET, HEAD, POST",
         }
     }
 }
 
 /// Answers one request.
-pub(super) async fn answer(shared: &Shared, asked: Asked, request: Request<Incoming>) -> Result<Reply, Cut> {
+pub(super) async fn answer(shared: &Shared, target: Target, request: Request<Incoming>) -> Result<Reply, Cut> {
     let method = request.method().clone();
     let read = matches!(method, Method::GET | Method::HEAD);
-    let known = match asked.what {
-        What::Twin => read || method == Method::PATCH,
-        What::Method => method == Method::POST,
-        What::Messages => read || method == Method::POST,
+    let known = match target.resource {
+        Resource::Twin => read || method == Method::PATCH,
+        Resource::Method => method == Method::POST,
+        Resource::Messages => read || method == Method::POST,
     };
     if !known {
         let message = "This path does not have this method.";
         let mut reply = Problem::generic(405, message).reply(&shared.clock, Form::Nested);
-        reply.headers_mut().insert(ALLOW, value(asked.allowed()));
+        reply.headers_mut().insert(ALLOW, value(target.allowed()));
         return Ok(reply);
     }
     let text = |value: Value| value.to_string().into_bytes();
-    let result = match asked.what {
-        What::Twin if read => twins::show(shared, &asked).map(text),
-        What::Twin => match body(request).await? {
-            Ok(body) => twins::patch(shared, &asked, &body).map(text),
+    let result = match target.resource {
+        Resource::Twin if read => twins::show(shared, &target).map(text),
+        Resource::Twin => match body(request).await? {
+            Ok(body) => twins::patch(shared, &target, &body).map(text),
             Err(problem) => Err(problem),
         },
-        What::Messages if read => messages::show(shared, &asked).map(text),
-        What::Messages => match body(request).await? {
-            Ok(body) => messages::send(shared, &asked, body).map(text),
+        Resource::Messages if read => messages::show(shared, &target).map(text),
+        Resource::Messages => match body(request).await? {
+            Ok(body) => messages::send(shared, &target, body).map(text),
             Err(problem) => Err(problem),
         },
-        What::Method => match body(request).await? {
-            Ok(body) => methods::invoke(shared, &asked, body).await,
+        Resource::Method => match body(request).await? {
+            Ok(body) => methods::invoke(shared, &target, body).await,
             Err(problem) => Err(problem),
         },
     };
@@ -105,20 +105,21 @@ pub(super) async fn answer(shared: &Shared, asked: Asked, request: Request<Incom
     })
 }
 
-/// The JSON of a request. A page of a stranger can let a browser post here, but not as JSON.
-async fn body(asked: Request<Incoming>) -> Result<Result<Value, Problem>, Cut> {
-    let (head, body) = asked.into_parts();
+/// Reads the JSON body of a request. A web page of another origin can make a browser send a POST request here, but
+/// not with the content type of JSON.
+async fn body(request: Request<Incoming>) -> Result<Result<Value, Problem>, Cut> {
+    let (head, body) = request.into_parts();
     if !is_json(&head.headers) {
         let message = "The content type must be application/json.";
         return Ok(Err(Problem::generic(415, message)));
     }
-    let Ok(bytes) = request::read(body, BODY_MOST).await? else {
+    let Ok(bytes) = request::read(body, BODY_MAX).await? else {
         return Ok(Err(Problem::new(Code::MessageTooLarge, "The request is larger than 512 KB.")));
     };
-    lobby::sit(&head.extensions).await;
+    admission::acquire_slot(&head.extensions).await;
     let read = serde_json::from_slice(&bytes);
     Ok(read.map_err(|problem| {
-        let message = format!("The body is no JSON, at line {}, column {}.", problem.line(), problem.column());
+        let message = format!("The body is not valid JSON at line {}, column {}.", problem.line(), problem.column());
         Problem::new(Code::IotHubFormatError, message)
     }))
 }
@@ -127,8 +128,8 @@ fn json_reply(shared: &Shared, status: u16, body: Vec<u8>) -> Reply {
     reply(&shared.clock, status, "application/json; charset=utf-8", Paced::new(body, Pace::AtOnce))
 }
 
-/// Most bytes of a body: the payload of a method, or a twin, however it is escaped.
-const BODY_MOST: usize = 512 * 1024;
+/// Maximum size of a body, in bytes. It holds the payload of a method, or a twin, with all characters escaped.
+const BODY_MAX: usize = 512 * 1024;
 
 #[cfg(test)]
 mod tests {
@@ -136,13 +137,13 @@ mod tests {
 
     #[test]
     fn reads_paths_of_devices_and_modules() {
-        let asked = |what, hub: &str, id: &str| Some(Asked { what, hub: hub.into(), client_id: id.into() });
+        let target = |resource, hub: &str, id: &str| Some(Target { resource, hub: hub.into(), client_id: id.into() });
         for (path, expected) in [
-            ("/twins/localhost/d1", asked(What::Twin, "localhost", "d1")),
-            ("/twins/localhost/d%23%201", asked(What::Twin, "localhost", "d# 1")),
-            ("/twins/localhost/d1/modules/m", asked(What::Twin, "localhost", "d1/m")),
-            ("/methods/h/d+1", asked(What::Method, "h", "d+1")),
-            ("/methods/h/modules/modules/m", asked(What::Method, "h", "modules/m")),
+            ("/twins/localhost/d1", target(Resource::Twin, "localhost", "d1")),
+            ("/twins/localhost/d%23%201", target(Resource::Twin, "localhost", "d# 1")),
+            ("/twins/localhost/d1/modules/m", target(Resource::Twin, "localhost", "d1/m")),
+            ("/methods/h/d+1", target(Resource::Method, "h", "d+1")),
+            ("/methods/h/modules/modules/m", target(Resource::Method, "h", "modules/m")),
             ("/twins/localhost/d1%2Fm", None),
             ("/twins/localhost/d1/modules/m%2Fn", None),
             ("/twins/localhost/d1/modules", None),
@@ -154,7 +155,7 @@ mod tests {
             ("/twins/localhost/%ff", None),
             ("/health", None),
         ] {
-            assert_eq!(Asked::parse(path), expected, "{path}");
+            assert_eq!(Target::parse(path), expected, "{path}");
         }
     }
 }

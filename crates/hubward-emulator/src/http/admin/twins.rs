@@ -2,19 +2,19 @@
 
 use serde_json::{Value, json};
 
-use super::service::Asked;
+use super::service::Target;
 use crate::service::{Problem, patch_twin};
 use crate::shared::Shared;
 use crate::store::twin_view;
 
-/// The twin as the service shows it.
-pub(super) fn show(shared: &Shared, asked: &Asked) -> Result<Value, Problem> {
-    let Asked { hub, client_id, .. } = asked;
+/// The twin in the format of the service.
+pub(super) fn show(shared: &Shared, target: &Target) -> Result<Value, Problem> {
+    let Target { hub, client_id, .. } = target;
     let view = shared.store.read(|state| twin_view(state, hub, client_id));
     Ok(json!(view.ok_or_else(|| Problem::missing_twin(client_id))?))
 }
 
-/// Merges `{tags?, properties: {desired?}}`. Other members are ignored, as of a twin that was read.
-pub(super) fn patch(shared: &Shared, asked: &Asked, body: &Value) -> Result<Value, Problem> {
-    patch_twin(shared, &asked.hub, &asked.client_id, body)
+/// Merges `{tags?, properties: {desired?}}`. Other members are ignored, so that a twin that was read can be sent back.
+pub(super) fn patch(shared: &Shared, target: &Target, body: &Value) -> Result<Value, Problem> {
+    patch_twin(shared, &target.hub, &target.client_id, body)
 }

@@ -35,7 +35,7 @@ fn connect(client_id: &str, username: &str, token: &SasToken) -> Connect {
 }
 
 #[test]
-fn accepts_every_form_the_sdks_send() {
+fn every_form_that_the_sdks_send_is_accepted() {
     let (state, keys) = world();
     for username in [
         "hub.example/d1/?api-version=2021-04-12",
@@ -56,12 +56,12 @@ fn accepts_every_form_the_sdks_send() {
 }
 
 #[test]
-fn refuses_everything_else() {
+fn everything_else_is_refused() {
     let (state, keys) = world();
     let name = "hub.example/d1/?api-version=2021-04-12";
     let good = token(&keys.primary, "hub.example/devices/d1");
     let policy = SasToken::sign(&keys.primary, "hub.example/devices/d1", NOW, Some("device"));
-    let stranger = token(&SharedKey::generate().expect("a key"), "hub.example/devices/d1");
+    let wrong_key = token(&SharedKey::generate().expect("a key"), "hub.example/devices/d1");
     let mut nameless = connect("d1", name, &good);
     nameless.username = None;
     let mut tokenless = connect("d1", name, &good);
@@ -78,7 +78,7 @@ fn refuses_everything_else() {
         (connect("D1", name, &good), "the client id is not that of the user name"),
         (connect("d1/m1", name, &good), "the client id is not that of the user name"),
         (connect("d1", "other.example/d1/?api-version=1", &good), "no hub of this name"),
-        (connect("d1", name, &stranger), "bad signature"),
+        (connect("d1", name, &wrong_key), "bad signature"),
         (connect("d1", name, &policy), "bad signature"),
         (connect("d1", name, &token(&keys.primary, "hub.example/devices/d2")), "the token is for another resource"),
         (connect("d1", name, &token(&keys.primary, "hub.example")), "the token is for another resource"),
@@ -122,7 +122,7 @@ fn a_will_is_telemetry_of_this_device() {
 }
 
 #[test]
-fn a_module_has_a_key_of_its_own() {
+fn a_module_needs_its_own_key() {
     let (state, device_keys) = world();
     let module_keys = state.device("hub.example", "d1/m1").expect("the module").keys.clone();
     let name = "hub.example/d1/m1/?api-version=2021-04-12";
@@ -160,7 +160,7 @@ fn a_module_has_a_key_of_its_own() {
 }
 
 #[test]
-fn a_policy_may_connect_every_device() {
+fn a_token_of_a_policy_connects_every_device() {
     let (mut state, keys) = world();
     let policy_key = SharedKey::generate().expect("a key");
     for policy in Policy::ALL {

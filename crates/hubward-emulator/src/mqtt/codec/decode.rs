@@ -1,4 +1,4 @@
-//! Bytes to packets.
+//! Decodes packets.
 //!
 //! Source: MQTT 3.1.1 (OASIS Standard, 29 October 2014), sections 2 and 3.
 
@@ -7,7 +7,7 @@ use bytes::BytesMut;
 use super::fields::Fields;
 use super::{Connect, Incoming, Publish, Will};
 
-/// Which rule a packet breaks. The connection must be closed.
+/// The rule that a packet breaks. The server must close the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Malformed {
     #[error("the remaining length has more than four bytes, or more than it needs")]
@@ -38,22 +38,22 @@ pub(crate) enum Malformed {
     Duplicate,
     #[error("not the protocol name MQTT")]
     Protocol,
-    /// The one that is answered before the connection is closed: CONNACK 1.
+    /// The server answers this one with CONNACK 1 before it closes the connection.
     #[error("a protocol level other than 4 (MQTT 3.1.1)")]
     Level,
     #[error("no topic filter")]
     NoFilter,
 }
 
-/// Takes one packet off the front of `input`, if a whole one is there. `most`: bytes of the largest
-/// packet, all told; a larger one is refused as soon as its length is known.
-pub(crate) fn decode(input: &mut BytesMut, most: usize) -> Result<Option<Incoming>, Malformed> {
+/// Removes one packet from the front of `input`, if `input` holds a whole one. `max` is the maximum size of a packet
+/// in bytes, with its header; a larger packet is refused as soon as its length is known.
+pub(crate) fn decode(input: &mut BytesMut, max: usize) -> Result<Option<Incoming>, Malformed> {
     let Some(&first) = input.first() else { return Ok(None) };
     let (kind, flags) = (first >> 4, first & 0x0f);
     check_flags(kind, flags)?;
     let Some((length, header)) = remaining_length(&input[1..])? else { return Ok(None) };
     let whole = 1 + header + length;
-    if whole > most {
+    if whole > max {
         return Err(Malformed::TooLarge);
     }
     if input.len() < whole {
@@ -64,7 +64,7 @@ pub(crate) fn decode(input: &mut BytesMut, most: usize) -> Result<Option<Incomin
     read(kind, flags, fields).map(Some)
 }
 
-/// Value of the remaining length and how many bytes it takes; `None` if it is not all there.
+/// The remaining length and the number of bytes that encode it; `None` if `input` does not hold all of them.
 fn remaining_length(bytes: &[u8]) -> Result<Option<(usize, usize)>, Malformed> {
     let mut length = 0;
     for (at, byte) in bytes.iter().enumerate().take(4) {
@@ -124,7 +124,7 @@ fn connect(fields: &mut Fields) -> Result<Connect, Malformed> {
     if name != "MQTT" && name != "MQIsdp" {
         return Err(Malformed::Protocol);
     }
-    // What follows depends on the level, so nothing more is read of another one.
+    // The rest of the packet depends on the level, so it is not read for another level.
     if name != "MQTT" || fields.byte()? != 4 {
         return Err(Malformed::Level);
     }
@@ -170,7 +170,7 @@ fn publish(flags: u8, fields: &mut Fields) -> Result<Publish, Malformed> {
     })
 }
 
-/// One or more of something, up to the end.
+/// One or more items, up to the end of the packet.
 fn list<T>(
     fields: &mut Fields,
     mut read: impl FnMut(&mut Fields) -> Result<T, Malformed>,

@@ -4,7 +4,7 @@ use bytes::{Buf as _, Bytes};
 
 use super::Malformed;
 
-/// What is left of a packet's variable header and payload.
+/// The unread rest of a packet's variable header and payload.
 pub(super) struct Fields(pub(super) Bytes);
 
 impl Fields {
@@ -28,7 +28,7 @@ impl Fields {
         }
     }
 
-    /// Bytes with their length in front.
+    /// Bytes with a length prefix.
     pub(super) fn binary(&mut self) -> Result<Bytes, Malformed> {
         let length = usize::from(self.number()?);
         if self.0.len() < length { Err(Malformed::Short) } else { Ok(self.0.split_to(length)) }
@@ -65,7 +65,7 @@ impl Fields {
         std::mem::take(&mut self.0)
     }
 
-    /// Nothing may follow.
+    /// Checks that no bytes are left.
     pub(super) fn end(self) -> Result<(), Malformed> {
         if self.0.is_empty() { Ok(()) } else { Err(Malformed::Trailing) }
     }

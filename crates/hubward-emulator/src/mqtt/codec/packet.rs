@@ -1,18 +1,18 @@
-//! The packets a server reads and writes.
+//! The packets that a server reads and writes.
 
 use std::fmt;
 
 use bytes::Bytes;
 
-/// What a client sends.
+/// A packet from the client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Incoming {
     Connect(Box<Connect>),
     Publish(Publish),
     Puback(u16),
-    /// Part of a QoS 2 exchange, which neither DPS nor a hub takes part in.
+    /// Part of a QoS 2 exchange, which neither DPS nor a hub supports.
     QoS2,
-    /// Packet id, and filters with the QoS asked for.
+    /// Packet id, and filters with the requested QoS.
     Subscribe(u16, Vec<(String, u8)>),
     Unsubscribe(u16, Vec<String>),
     Pingreq,
@@ -24,14 +24,14 @@ pub(crate) enum Incoming {
 pub(crate) struct Connect {
     pub(crate) client_id: String,
     pub(crate) clean_session: bool,
-    /// Seconds; 0 is none.
+    /// In seconds; 0 turns it off.
     pub(crate) keep_alive: u16,
     pub(crate) will: Option<Will>,
     pub(crate) username: Option<String>,
     pub(crate) password: Option<Bytes>,
 }
 
-/// What the server publishes for a client that leaves without a word.
+/// The message that the server publishes if the client ends the connection without DISCONNECT.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Will {
     pub(crate) topic: String,
@@ -46,13 +46,13 @@ pub(crate) struct Publish {
     pub(crate) topic: String,
     pub(crate) body: Bytes,
     pub(crate) qos: u8,
-    /// 0 with QoS 0, never otherwise.
+    /// 0 if and only if the QoS is 0.
     pub(crate) packet_id: u16,
     pub(crate) retain: bool,
     pub(crate) duplicate: bool,
 }
 
-/// What a server sends.
+/// A packet to the client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Outgoing {
     Connack {
@@ -61,7 +61,7 @@ pub(crate) enum Outgoing {
     },
     Publish(Publish),
     Puback(u16),
-    /// A QoS for each filter; 0x80 is a refusal.
+    /// Packet id, and the granted QoS of each filter; 0x80 is a refusal.
     Suback(u16, Vec<u8>),
     Unsuback(u16),
     Pingresp,

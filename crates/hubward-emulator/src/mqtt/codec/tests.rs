@@ -1,16 +1,16 @@
-//! The codec against bytes typed from the standard.
+//! Tests of the codec against bytes typed from the standard.
 
 use bytes::{Bytes, BytesMut};
 
 use super::*;
 
-const MOST: usize = 300 * 1024;
+const MAX: usize = 300 * 1024;
 
 fn decode_all(bytes: &[u8]) -> Result<Option<Incoming>, Malformed> {
-    decode(&mut BytesMut::from(bytes), MOST)
+    decode(&mut BytesMut::from(bytes), MAX)
 }
 
-/// A CONNECT with everything: will, user name, password.
+/// A CONNECT with a will, a user name and a password.
 const FULL_CONNECT: &[u8] = b"\x10\x1c\x00\x04MQTT\x04\xce\x00\x3c\x00\x02d1\x00\x01w\x00\x02by\x00\x01u\x00\x02pw";
 /// The same without will, user name and password.
 const BARE_CONNECT: &[u8] = b"\x10\x0e\x00\x04MQTT\x04\x02\x00\x00\x00\x02d1";
@@ -55,9 +55,9 @@ fn reads_every_packet_a_client_may_send() {
         (b"\xe0\x00", Incoming::Disconnect),
     ] {
         let mut input = BytesMut::from(bytes);
-        assert_eq!(decode(&mut input, MOST), Ok(Some(expected)), "{bytes:x?}");
+        assert_eq!(decode(&mut input, MAX), Ok(Some(expected)), "{bytes:x?}");
         assert!(input.is_empty());
-        // Byte by byte: nothing until the last one, and no error.
+        // An incomplete packet is not an error, however many bytes it has.
         for length in 0..bytes.len() {
             assert_eq!(decode_all(&bytes[..length]), Ok(None), "{bytes:x?} cut at {length}");
         }
@@ -67,16 +67,16 @@ fn reads_every_packet_a_client_may_send() {
 #[test]
 fn takes_one_packet_at_a_time() {
     let mut input = BytesMut::from(&b"\xc0\x00\xe0\x00\x40"[..]);
-    assert_eq!(decode(&mut input, MOST), Ok(Some(Incoming::Pingreq)));
-    assert_eq!(decode(&mut input, MOST), Ok(Some(Incoming::Disconnect)));
-    assert_eq!(decode(&mut input, MOST), Ok(None));
+    assert_eq!(decode(&mut input, MAX), Ok(Some(Incoming::Pingreq)));
+    assert_eq!(decode(&mut input, MAX), Ok(Some(Incoming::Disconnect)));
+    assert_eq!(decode(&mut input, MAX), Ok(None));
     assert_eq!(&input[..], b"\x40");
 }
 
 #[test]
 fn refuses_what_a_server_must_refuse() {
     for (bytes, expected) in [
-        // Packet types that only a server sends, or nobody.
+        // Packet types that only a server sends, and reserved ones.
         (&b"\x00\x00"[..], Malformed::Type),
         (b"\x20\x02\x00\x00", Malformed::Type),
         (b"\x90\x03\x00\x01\x00", Malformed::Type),
@@ -105,7 +105,7 @@ fn refuses_what_a_server_must_refuse() {
         (b"\x62\x02\x00\x00", Malformed::PacketId),
         (b"\x82\x08\x00\x00\x00\x03a/b\x00", Malformed::PacketId),
         (b"\xa2\x07\x00\x00\x00\x03a/b", Malformed::PacketId),
-        // Trailing bytes, bodies where there is none, cut fields.
+        // Trailing bytes, unexpected bodies, truncated fields.
         (b"\xc0\x01\x00", Malformed::Trailing),
         (b"\xe0\x01\x00", Malformed::Trailing),
         (b"\x40\x03\x00\x01\x00", Malformed::Trailing),
@@ -141,10 +141,10 @@ fn refuses_what_a_server_must_refuse() {
         (b"\x10\x12\x00\x04MQTT\x04\x06\x00\x00\x00\x02d1\x00\x01#\x00\x00", Malformed::Topic),
         (b"\x10\x0e\x00\x04MQTT\x04\x02\x00\x00\x00\x02d\x00", Malformed::Nul),
     ] {
-        // Some complain about the length field in the table above; pad so that length is not it.
+        // Padding makes sure that the remaining length is not the reason of the refusal.
         let mut input = BytesMut::from(bytes);
         input.extend_from_slice(&[0; 8]);
-        assert_eq!(decode(&mut input, MOST), Err(expected), "{bytes:x?}");
+        assert_eq!(decode(&mut input, MAX), Err(expected), "{bytes:x?}");
     }
 }
 
@@ -185,8 +185,8 @@ fn a_password_is_not_shown() {
     assert!(!format!("{connect:?}").contains("pw"));
 }
 
-/// Mutates valid packets at random (with a fixed seed): whatever comes, no panic, and whole packets
-/// are taken off or refused.
+/// Mutates valid packets at random, with a fixed seed. The decoder must not panic, and must remove or refuse every
+/// whole packet.
 #[test]
 fn mutated_packets_never_panic() {
     let valid: [&[u8]; 7] = [
@@ -201,7 +201,7 @@ fn mutated_packets_never_panic() {
     let mut random = fastrand::Rng::with_seed(20_261_123);
     let (mut packets, mut refusals) = (0, 0);
     for _ in 0..200_000 {
-        let mut bytes = random.choice(valid).expect("there are some").to_vec();
+        let mut bytes = random.choice(valid).expect("not empty").to_vec();
         for _ in 0..random.usize(0..4) {
             let at = random.usize(..bytes.len());
             match random.u8(0..4) {

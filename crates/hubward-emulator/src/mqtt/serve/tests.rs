@@ -1,4 +1,4 @@
-//! How long a connection may do nothing, in virtual time.
+//! Time limits of a connection, in virtual time.
 
 use hubward_sas::{SasToken, SharedKey, UnixSeconds};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
@@ -15,7 +15,7 @@ struct World {
     started: Instant,
 }
 
-/// A client whose pipe holds so many bytes, before its CONNECT.
+/// A client before its CONNECT. The pipe to the server holds `pipe` bytes.
 fn world(pipe: usize) -> (World, SharedKey) {
     let key = SharedKey::generate().expect("a key");
     let shared = Shared::for_tests(&key);
@@ -23,8 +23,8 @@ fn world(pipe: usize) -> (World, SharedKey) {
     let served = tokio::spawn({
         let shared = Arc::clone(&shared);
         async move {
-            let guest = crate::lobby::Lobby::new(1).enter().await;
-            serve(&shared, server, &guest.place).await;
+            let connection = crate::admission::Admission::new(1).admit().await;
+            serve(&shared, server, &connection.entry).await;
         }
     });
     (World { shared, client, served, started: Instant::now() }, key)
@@ -60,7 +60,7 @@ fn seconds(world: &World) -> u64 {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_never_connects_is_dropped_after_a_minute() {
+async fn a_client_that_never_sends_connect_is_dropped_after_a_minute() {
     for bytes in [&b""[..], b"\x10", b"\x10\x40\x00\x04MQTT"] {
         let (mut world, _) = world(1024);
         world.client.write_all(bytes).await.expect("sent");
@@ -76,21 +76,21 @@ async fn silence_ends_a_connection_at_one_and_a_half_keep_alives() {
         assert_eq!(world.client.read(&mut [0; 16]).await.expect("the end"), 0);
         assert_eq!(seconds(&world), expected, "{keep_alive}");
         (&mut world.served).await.expect("no panic");
-        // Then the will speaks.
+        // The will is published.
         let log = &world.shared.logs["localhost"];
         assert_eq!(log.all()[0].body_text(), "gone");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_ping_starts_the_wait_again_and_half_a_packet_does_not() {
+async fn a_ping_restarts_the_keep_alive_and_half_a_packet_does_not() {
     let mut world = logged_in(1024, 60).await;
     sleep(Duration::from_secs(80)).await;
     world.client.write_all(b"\xc0\x00").await.expect("sent");
     let mut pong = [0; 2];
     world.client.read_exact(&mut pong).await.expect("an answer");
     assert_eq!(&pong, b"\xd0\x00");
-    // A publish that drips: its bytes are no packet.
+    // The bytes of an incomplete publish do not count as a packet.
     for byte in [0x30, 0x20, 0x00, 0x1b, b'd'] {
         sleep(Duration::from_secs(15)).await;
         world.client.write_all(&[byte]).await.expect("sent");
@@ -100,7 +100,7 @@ async fn a_ping_starts_the_wait_again_and_half_a_packet_does_not() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_does_not_read_is_dropped() {
+async fn a_client_that_does_not_read_is_dropped() {
     // Room for the CONNACK and little more.
     let mut world = logged_in(64, 0).await;
     let pings = b"\xc0\x00".repeat(4096);
@@ -111,44 +111,44 @@ async fn who_does_not_read_is_dropped() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_waits_for_a_seat_is_not_connected_yet_and_who_is_gone_not_any_more() {
+async fn a_device_is_connected_only_from_its_slot_until_its_connection_ends() {
     let key = SharedKey::generate().expect("a key");
     let shared = Shared::for_tests(&key);
-    let lobby = crate::lobby::Lobby::new(1);
-    let first = lobby.enter().await;
-    let mut seat = first.place.sit().await;
+    let admission = crate::admission::Admission::new(1);
+    let first = admission.admit().await;
+    let mut slot = first.entry.acquire_slot().await;
     let is_live = || shared.store.read(|it| it.live.is_live(&Key::Hub("localhost".into(), "d1".into())));
-    for sent_away in [true, false] {
+    for evicted in [true, false] {
         let (client, server) = duplex(1024);
-        let guest = lobby.enter().await;
+        let connection = admission.admit().await;
         let served = tokio::spawn({
             let shared = Arc::clone(&shared);
             async move {
-                let place = Arc::clone(&guest.place);
+                let entry = Arc::clone(&connection.entry);
                 tokio::select! {
-                    () = serve(&shared, server, &place) => {}
-                    () = guest.evicted() => {}
+                    () = serve(&shared, server, &entry) => {}
+                    () = connection.evicted() => {}
                 }
             }
         });
         let mut world = World { shared: Arc::clone(&shared), client, served, started: Instant::now() };
         let bytes = connect(&world, &key, 60);
         world.client.write_all(&bytes).await.expect("sent");
-        // Time passes when nobody has anything to do. Who has just come is not sent away.
+        // Virtual time passes only when every task is idle. The connection is still within its grace period.
         sleep(Duration::from_millis(500)).await;
-        assert!(!is_live(), "it has no seat");
-        if sent_away {
-            lobby.evict(1);
+        assert!(!is_live(), "it waits for a slot");
+        if evicted {
+            admission.evict(1);
             world.served.await.expect("no panic");
-            assert!(!is_live(), "it left nothing behind");
+            assert!(!is_live(), "an evicted connection leaves no trace");
             continue;
         }
-        seat = None;
+        slot = None;
         world.client.read_exact(&mut [0; 4]).await.expect("a CONNACK");
         assert!(is_live());
         world.served.abort();
         assert!(world.served.await.is_err());
-        assert!(!is_live(), "however it ended");
+        assert!(!is_live(), "aborting the task ends the connection too");
     }
-    drop(seat);
+    drop(slot);
 }

@@ -19,11 +19,11 @@ pub(super) use path::is_asked;
 use super::auth::Denied;
 use super::if_match::{IfMatch, Unreadable};
 use super::{BODY_MOST, Gate, TOO_LARGE, api_version};
+use crate::admission;
 use crate::dps::{Answer, Refusal, to_http};
 use crate::http::request::{self, TooLarge};
 use crate::http::{Cut, Pace, Reply, is_json, value};
 use crate::journal::{EventKind, EventSource, Note};
-use crate::lobby;
 use crate::shared::Shared;
 use crate::store::DPS_POLICY;
 use path::{Asked, Subject};
@@ -38,7 +38,7 @@ pub(super) async fn handle(shared: &Shared, gate: Gate, path: &str, request: Req
         }
         Ok(asked) => match request::read(body, BODY_MOST).await? {
             Ok(body) => {
-                lobby::sit(&head.extensions).await;
+                admission::acquire_slot(&head.extensions).await;
                 answer(shared, &asked, &head.headers, &body)
             }
             Err(TooLarge) => Err(Refusal::generic(413, TOO_LARGE)),

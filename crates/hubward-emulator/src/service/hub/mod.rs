@@ -31,10 +31,10 @@ pub(crate) use twins::patch as patch_twin;
 
 use super::if_match::IfMatch;
 use super::{BODY_MOST, TOO_LARGE};
+use crate::admission;
 use crate::http::request::{self, TooLarge};
 use crate::http::{Cut, Pace, Paced, Reply, is_json, reply, value};
 use crate::hub::Code;
-use crate::lobby;
 use crate::shared::Shared;
 use crate::wire_id;
 use path::Action;
@@ -61,7 +61,7 @@ pub(super) async fn handle(
         },
         Ok((hub, action)) => match request::read(body, BODY_MOST).await? {
             Ok(body) => {
-                lobby::sit(&head.extensions).await;
+                admission::acquire_slot(&head.extensions).await;
                 answer(shared, &hub, &action, &head.headers, head.uri.query(), &body).await
             }
             Err(TooLarge) => Err(too_large()),

@@ -1,8 +1,8 @@
-//! What may happen to a file, the same each time.
+//! A reproducible list of damages to a file.
 
 use fastrand::Rng;
 
-/// A damaged file, and what was done to it.
+/// A damaged file with a description of the damage.
 pub(super) struct Damaged {
     pub(super) name: String,
     pub(super) bytes: Vec<u8>,
@@ -11,10 +11,10 @@ pub(super) struct Damaged {
 /// The page size of the file.
 const PAGE: usize = 4096;
 
-/// Where the file says where everything begins: the header and two commits.
+/// Size of the header, which holds the pointers of two commits.
 const HEADER: usize = 320;
 
-/// Damages of a file; `earlier` is the same file some commits before.
+/// All damaged variants of a file; `earlier` is the same file some commits before.
 pub(super) fn of(whole: &[u8], earlier: &[u8]) -> Vec<Damaged> {
     let mut corpus = Corpus { whole, all: Vec::new(), rng: Rng::with_seed(0x68756277617264) };
     corpus.bits();
@@ -34,20 +34,20 @@ impl Corpus<'_> {
     fn add(&mut self, name: String, damage: impl FnOnce(&mut Vec<u8>)) {
         let mut bytes = self.whole.to_vec();
         damage(&mut bytes);
-        // Where nothing has changed there is nothing to find.
+        // A variant that equals the file is not damaged.
         if bytes != self.whole {
             self.all.push(Damaged { name, bytes });
         }
     }
 
-    /// Pages that hold something.
+    /// The pages that are not empty.
     fn used(&self) -> Vec<usize> {
         let is_used = |page: &usize| self.whole[page * PAGE..].iter().take(PAGE).any(|it| *it != 0);
         (0..self.whole.len() / PAGE).filter(is_used).collect()
     }
 
     fn bits(&mut self) {
-        // Which of two commits counts, and how the file was left.
+        // Flags: which of two commits is valid, and whether the file was closed.
         for bit in 0..8 {
             self.add(format!("bit {bit} of the flags"), |bytes| bytes[9] ^= 1 << bit);
         }
@@ -98,7 +98,7 @@ impl Corpus<'_> {
         self.add("a byte more at the end".to_owned(), |bytes| bytes.push(0));
     }
 
-    /// Parts of the file as they were before.
+    /// Replaces parts of the file by their earlier content.
     fn earlier(&mut self, earlier: &[u8]) {
         self.add("the header of an earlier copy".to_owned(), |bytes| {
             bytes[..HEADER].copy_from_slice(&earlier[..HEADER]);

@@ -1,4 +1,4 @@
-//! A data directory with something of everything, at three moments of its life.
+//! A data directory with at least one item of every kind, at three points in time.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -17,11 +17,11 @@ pub(super) struct Population {
     folder: TempDir,
     /// The bytes of `state.redb` some commits before the end.
     pub(super) earlier: Vec<u8>,
-    /// The same file when the emulator has just been killed.
+    /// The same file after the emulator was killed.
     pub(super) killed: Vec<u8>,
-    /// The same file after an orderly end.
+    /// The same file after an orderly shutdown.
     pub(super) closed: Vec<u8>,
-    /// What an emulator shows of it.
+    /// The state as an emulator shows it.
     pub(super) seen: Value,
 }
 
@@ -69,7 +69,7 @@ fn beside(folder: &Path, file: &Path) -> PathBuf {
     folder.join(file.file_name().expect("a name"))
 }
 
-/// Enough devices and enrollments that they fill pages of their own.
+/// Enough devices and enrollments to fill several pages.
 fn many() -> Seed {
     let device = |number: usize| {
         json!({ "deviceId": format!("machine-{number:03}"), "tags": { "site": "north", "number": number },
@@ -83,7 +83,7 @@ fn many() -> Seed {
     Seed::from_json(&seed.to_string()).expect("a seed")
 }
 
-/// Sends messages, each of which is acknowledged.
+/// Sends messages and waits for their acknowledgements.
 async fn talk(emulator: &Emulator, key: &SharedKey, count: u16) {
     let mut stream = pump(emulator, key, 1).await;
     for first in (1..=count).step_by(100) {

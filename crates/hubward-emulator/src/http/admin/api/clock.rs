@@ -1,4 +1,4 @@
-//! `GET` and `POST /api/clock`: the emulator's clock, which may be ahead of the system's.
+//! `GET` and `POST /api/clock`: the emulator's clock, which can be ahead of the system's clock.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ pub(super) fn show(shared: &Shared) -> Value {
 
 pub(super) fn set(shared: &Shared, body: Body) -> Result<Value, Failure> {
     if body.ahead_seconds > MOST_AHEAD.as_secs() {
-        return Err(Failure::wrong("aheadSeconds is 0 to 3155760000, which is a hundred years."));
+        return Err(Failure::wrong("aheadSeconds must be 0 to 3155760000 (100 years)."));
     }
     shared.move_clock(Duration::from_secs(body.ahead_seconds));
     Ok(show(shared))

@@ -1,4 +1,4 @@
-//! `GET /api/events`: what happens, as server-sent events or page by page.
+//! `GET /api/events`: the emulator's events, as server-sent events or in pages.
 
 use hyper::header::HeaderMap;
 use serde_json::json;
@@ -10,7 +10,7 @@ use crate::http::Reply;
 use crate::http::admin::Admin;
 use crate::journal::{Event, EventReader};
 
-/// Which events are wanted.
+/// Selects events.
 #[derive(Debug, Clone, Default)]
 struct Filter {
     kinds: Vec<String>,
@@ -30,7 +30,7 @@ impl Filter {
 
     fn takes(&self, event: &Event) -> bool {
         let has_kind = || json!(event.kind).as_str().is_some_and(|kind| self.kinds.iter().any(|it| it == kind));
-        // Registration ids ignore letter case; and who watches a device means its modules, too.
+        // Registration ids ignore letter case, and the id of a device also selects its modules.
         let has_id = |wanted: &String| {
             event.id.as_deref().is_some_and(|id| {
                 id.get(..wanted.len()).is_some_and(|it| it.eq_ignore_ascii_case(wanted))
@@ -84,7 +84,7 @@ pub(super) fn answer(admin: &Admin, query: Option<&str>, headers: &HeaderMap) ->
     Ok(json_reply(&admin.shared, 200, &json!({ "events": events, "next": next })))
 }
 
-/// Most events of a page.
+/// Maximum number of events in a page.
 const PAGE: usize = 1000;
 
 #[cfg(test)]

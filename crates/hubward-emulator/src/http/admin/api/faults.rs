@@ -1,4 +1,4 @@
-//! `/api/faults`: what is to go wrong, as JSON.
+//! `/api/faults`: fault scripts as JSON.
 
 mod fault;
 
@@ -10,7 +10,7 @@ use super::Failure;
 use crate::fault::{Fault, FaultScript, Point, ScriptedFault};
 use crate::shared::Shared;
 
-/// A script as it is sent.
+/// The body of a request that adds a script.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Body {
@@ -42,7 +42,7 @@ impl Default for Times {
     }
 }
 
-/// All scripts, and which faults there are to script.
+/// All scripts, and the faults that can be scripted at each point.
 pub(super) fn show(shared: &Shared) -> Value {
     let scripted: Vec<Value> = shared.faults.all().iter().map(shown).collect();
     let points: Vec<Value> = Point::ALL
@@ -73,14 +73,14 @@ fn shown(scripted: &ScriptedFault) -> Value {
 
 pub(super) fn script(shared: &Shared, body: Body) -> Result<Value, Failure> {
     let Body { point, fault, times, device, probability, seed } = body;
-    if shared.faults.count() >= MOST {
-        return Err(Failure::new(409, "There are 500 scripts already. Clear some: DELETE /api/faults."));
+    if shared.faults.count() >= SCRIPTS_MAX {
+        return Err(Failure::new(409, "There are already 500 fault scripts. Clear some with DELETE /api/faults."));
     }
     if probability.is_none() && seed.is_some() {
-        return Err(Failure::wrong("A seed is for a probability, and there is none."));
+        return Err(Failure::wrong("A seed needs a probability: add one, or leave out the seed."));
     }
-    if device.as_ref().is_some_and(|it| it.len() > DEVICE_MOST) {
-        return Err(Failure::wrong("No device has an id as long as that."));
+    if device.as_ref().is_some_and(|it| it.len() > DEVICE_MAX) {
+        return Err(Failure::wrong("The id is too long: {device} and {module} have at most 128 characters each."));
     }
     let fault = Fault::try_from(fault).map_err(Failure::wrong)?;
     let mut script = FaultScript::new(point, fault);
@@ -92,13 +92,13 @@ pub(super) fn script(shared: &Shared, body: Body) -> Result<Value, Failure> {
         script = script.device(device);
     }
     if let Some(probability) = probability {
-        // One that JavaScript can hold, so that it can be given again.
+        // JavaScript can represent seeds below 2^53 exactly, so that a client can send the seed again.
         let seed = seed.unwrap_or_else(|| fastrand::u64(0..1 << 53));
         script = script.probability(probability, seed);
     }
     let id = shared.script_fault(script).map_err(|problem| Failure::wrong(format!("{problem}.")))?;
     let scripted = shared.faults.all().into_iter().find(|it| it.id == id);
-    // It may have happened already.
+    // The script may have been used up already.
     Ok(scripted.map_or_else(|| json!({ "id": id }), |it| shown(&it)))
 }
 
@@ -110,11 +110,11 @@ pub(super) fn remove(shared: &Shared, id: u64) -> Result<Value, Failure> {
     if shared.faults.remove(id) {
         return Ok(json!({ "cleared": 1 }));
     }
-    Err(Failure::new(404, format!("There is no fault {id}; it may have happened.")))
+    Err(Failure::new(404, format!("The fault script {id} does not exist. It may have been used up.")))
 }
 
-/// `{device}/{module}`, with 128 characters each.
-const DEVICE_MOST: usize = 257;
+/// Maximum length of `{device}/{module}`, with 128 characters each.
+const DEVICE_MAX: usize = 257;
 
-/// Scripts at a time: each event looks at all of them, and each may hold a body.
-const MOST: usize = 500;
+/// Maximum number of scripts. Each event checks all of them, and each may contain a body.
+const SCRIPTS_MAX: usize = 500;

@@ -1,5 +1,5 @@
-//! Server-sent events and JSON lines: a log read while it is sent. Nothing is queued for a client: one
-//! that does not read is told what it has missed when it reads again.
+//! Server-sent events and JSON lines. The log is read while it is sent, so nothing is queued for a client. A client
+//! that does not read gets the number of missed entries when it reads again.
 //!
 //! Source: the WHATWG's HTML standard, "Server-sent events".
 
@@ -15,17 +15,17 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::http::Chunks;
 
-/// A log that is read from somewhere on.
+/// A reader of a log.
 pub(in crate::http::admin) trait Feed: Send + 'static {
-    /// The next entry, when there is one: its number, and itself as a line of JSON unless it is to be
-    /// left out. Cancel safe.
+    /// Waits for the next entry. Returns its number and, if the filter selects it, the entry as a line of JSON.
+    /// Cancel safe.
     fn next(&mut self) -> impl Future<Output = (u64, Option<String>)> + Send;
 
-    /// How many entries were gone before they could be read.
+    /// Number of entries that the log dropped before they were read.
     fn skipped(&self) -> u64;
 }
 
-/// A feed on its way to a client.
+/// The body of a response that sends a feed.
 pub(in crate::http::admin) struct Stream<F: Feed> {
     state: State<F>,
 }
@@ -36,33 +36,33 @@ enum State<F> {
     Ended,
 }
 
-/// On its way to the next chunk.
+/// A future that produces the next chunk.
 type Step<F> = Pin<Box<dyn Future<Output = (Option<Bytes>, Box<Live<F>>)> + Send>>;
 
 struct Live<F> {
     feed: F,
     shape: Shape,
-    /// Becomes true when the emulator ends.
+    /// Becomes true when the emulator shuts down.
     closing: watch::Receiver<bool>,
-    /// What the client was told of [`Feed::skipped`].
-    told: u64,
-    /// What is sent before all else.
-    greeting: Option<String>,
-    /// A place among the streams.
+    /// The part of [`Feed::skipped`] that has been sent to the client.
+    skipped_sent: u64,
+    /// Text before the first entry.
+    preamble: Option<String>,
+    /// Counts toward the maximum number of streams.
     _permit: OwnedSemaphorePermit,
 }
 
-/// How entries are written.
+/// The format of the entries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::http::admin) enum Shape {
-    /// Server-sent events, for ever.
+    /// Server-sent events, without an end.
     Events,
-    /// One line each, up to this number, as far as they are there.
+    /// One line each, for the existing entries before this number.
     Lines { end: u64 },
 }
 
 impl<F: Feed> Stream<F> {
-    /// `restarted`: the log is another one than the client knows.
+    /// `restarted` is whether the client knows another log.
     pub(in crate::http::admin) fn new(
         feed: F,
         shape: Shape,
@@ -70,13 +70,13 @@ impl<F: Feed> Stream<F> {
         closing: watch::Receiver<bool>,
         permit: OwnedSemaphorePermit,
     ) -> Self {
-        // So that the client sees at once that it is connected.
-        let greeting = match (shape, restarted) {
+        // Sent at once, so that the client sees that it is connected.
+        let preamble = match (shape, restarted) {
             (Shape::Events, false) => Some("retry: 1000\n\n".to_owned()),
             (Shape::Events, true) => Some("retry: 1000\n\nevent: restarted\ndata: {\"next\":0}\n\n".to_owned()),
             (Shape::Lines { .. }, _) => None,
         };
-        Self { state: State::Idle(Box::new(Live { feed, shape, closing, told: 0, greeting, _permit: permit })) }
+        Self { state: State::Idle(Box::new(Live { feed, shape, closing, skipped_sent: 0, preamble, _permit: permit })) }
     }
 }
 
@@ -104,21 +104,21 @@ impl<F: Feed> Chunks for Stream<F> {
 }
 
 impl<F: Feed> Live<F> {
-    /// Waits until there is something to send; `None` at the end.
+    /// Waits for the next chunk; `None` at the end.
     async fn chunk(&mut self) -> Option<Bytes> {
-        let mut text = self.greeting.take().unwrap_or_default();
-        let mut looked_at = 0;
-        // Not from each entry that is looked at: the client may want none of them.
-        let beat = Instant::now() + BEAT;
+        let mut text = self.preamble.take().unwrap_or_default();
+        let mut read = 0;
+        // The interval does not restart with each entry, since the filter may select none of them.
+        let heartbeat = Instant::now() + HEARTBEAT;
         loop {
             let entry = match self.shape {
-                // All that is there already goes along.
+                // Existing entries are added to the chunk without waiting.
                 _ if !text.is_empty() => now(self.feed.next()).await,
                 Shape::Lines { .. } => now(self.feed.next()).await,
                 Shape::Events => Some(tokio::select! {
                     biased;
                     _ = self.closing.wait_for(|it| *it) => return None,
-                    () = sleep_until(beat) => return Some(Bytes::from_static(b": still here\n\n")),
+                    () = sleep_until(heartbeat) => return Some(Bytes::from_static(b": still here\n\n")),
                     entry = self.feed.next() => entry,
                 }),
             };
@@ -130,8 +130,8 @@ impl<F: Feed> Live<F> {
                 self.shape = Shape::Lines { end: 0 };
                 break;
             }
-            looked_at += 1;
-            if looked_at % AT_ONCE == 0 {
+            read += 1;
+            if read % AT_ONCE == 0 {
                 tokio::task::yield_now().await;
             }
             if text.len() >= CHUNK {
@@ -145,16 +145,16 @@ impl<F: Feed> Live<F> {
         match self.shape {
             Shape::Lines { end } => {
                 if let Some(entry) = entry.filter(|_| number < end) {
-                    // A String takes all that is written.
+                    // Writing to a `String` cannot fail.
                     let _ = writeln!(text, "{entry}");
                 }
             }
             Shape::Events => {
                 let skipped = self.feed.skipped();
-                if skipped > self.told {
-                    let gap = json!({ "skipped": skipped - self.told, "next": number });
+                if skipped > self.skipped_sent {
+                    let gap = json!({ "skipped": skipped - self.skipped_sent, "next": number });
                     let _ = write!(text, "event: skipped\ndata: {gap}\n\n");
-                    self.told = skipped;
+                    self.skipped_sent = skipped;
                 }
                 if let Some(entry) = entry {
                     let _ = write!(text, "id: {number}\ndata: {entry}\n\n");
@@ -164,7 +164,7 @@ impl<F: Feed> Live<F> {
     }
 }
 
-/// What a future gives without waiting.
+/// The output of a future if it is ready.
 async fn now<T>(future: impl Future<Output = T>) -> Option<T> {
     tokio::select! {
         biased;
@@ -173,13 +173,13 @@ async fn now<T>(future: impl Future<Output = T>) -> Option<T> {
     }
 }
 
-/// How often a client hears something, so that it and whatever is in between know that the line is up.
-const BEAT: Duration = Duration::from_secs(15);
+/// Interval of comments on an idle stream. They show the client, and proxies on the way, that the connection is alive.
+const HEARTBEAT: Duration = Duration::from_secs(15);
 
-/// About how many bytes are made at a time.
+/// Approximate size of a chunk, in bytes.
 const CHUNK: usize = 16 * 1024;
 
-/// How many entries are looked at without a pause.
+/// Number of entries that are read before the task yields.
 const AT_ONCE: u32 = 256;
 
 #[cfg(test)]
@@ -190,10 +190,10 @@ mod tests {
 
     use super::*;
 
-    /// An entry each second that the client does not want.
-    struct Foreign(u64);
+    /// A feed with one entry a second that the filter does not select.
+    struct Unselected(u64);
 
-    impl Feed for Foreign {
+    impl Feed for Unselected {
         async fn next(&mut self) -> (u64, Option<String>) {
             tokio::time::sleep(Duration::from_secs(1)).await;
             self.0 += 1;
@@ -206,16 +206,16 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_client_hears_that_the_line_is_up_also_while_others_are_told_something() {
+    async fn heartbeats_are_sent_even_while_the_filter_skips_entries() {
         let (closing, watched) = watch::channel(false);
         let permit = Arc::new(Semaphore::new(1)).try_acquire_owned().expect("a permit");
-        let mut stream = Stream::new(Foreign(0), Shape::Events, false, watched, permit);
-        let mut chunk = async || std::future::poll_fn(|cx| stream.poll_chunk(cx)).await.expect("it goes on");
+        let mut stream = Stream::new(Unselected(0), Shape::Events, false, watched, permit);
+        let mut chunk = async || std::future::poll_fn(|cx| stream.poll_chunk(cx)).await.expect("another chunk");
         assert_eq!(&chunk().await[..], b"retry: 1000\n\n");
         let started = Instant::now();
         for beat in 1..4 {
             assert_eq!(&chunk().await[..], b": still here\n\n");
-            assert_eq!(started.elapsed(), BEAT * beat);
+            assert_eq!(started.elapsed(), HEARTBEAT * beat);
         }
         drop(closing);
     }

@@ -1,5 +1,5 @@
-//! `GET /api/keys`: what the service side is reached with. These are secrets; the admin port is for who
-//! may have them.
+//! `GET /api/keys`: the connection strings of the service APIs. They are secrets that the admin port gives to every
+//! client that can reach it.
 
 use serde_json::{Value, json};
 

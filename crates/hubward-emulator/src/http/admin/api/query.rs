@@ -1,18 +1,18 @@
-//! The query string of a stream: where it begins, and what it leaves out.
+//! The query string of a stream: its start and its filters.
 
 use hyper::header::HeaderMap;
 use percent_encoding::percent_decode_str;
 
 use super::Failure;
 
-/// Where a stream begins.
+/// The start of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum From {
-    /// At this number, or at the oldest that is kept.
+    /// The entry with this number, or the oldest one that the log keeps.
     Number(u64),
-    /// After this one, as a browser says that reconnects: `Last-Event-ID`.
+    /// The entry after this number. A browser that reconnects sends it as `Last-Event-ID`.
     After(u64),
-    /// With what comes next.
+    /// The next new entry.
     Latest,
 }
 
@@ -20,14 +20,14 @@ pub(super) enum From {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Query {
     pub(super) from: From,
-    /// One page of JSON, now, instead of a stream.
+    /// Return one page of JSON instead of a stream.
     pub(super) page: bool,
-    /// Whatever else was given.
+    /// The other parameters.
     filters: Vec<(String, String)>,
 }
 
 impl Query {
-    /// Reads `from`, `format` and these filters; each may be there once.
+    /// Parses `from`, `format` and the filters in `known`. Each may occur once.
     pub(super) fn read(query: Option<&str>, headers: &HeaderMap, known: &[&str]) -> Result<Self, Failure> {
         let mut this = Self { from: From::Number(0), page: false, filters: Vec::new() };
         let mut seen: Vec<&str> = Vec::new();
@@ -49,10 +49,11 @@ impl Query {
                 _ => return Err(wrong(known)),
             }
         }
-        // It is newer than the address, which stays the same whenever a browser connects again.
+        // `Last-Event-ID` overrides `from`: a browser reconnects with the same URL.
         if let Some(id) = headers.get("last-event-id").filter(|it| !it.is_empty()) {
             let number = id.to_str().ok().and_then(|it| it.parse().ok());
-            this.from = From::After(number.ok_or_else(|| Failure::wrong("The Last-Event-ID is none of ours."))?);
+            let wrong_id = || Failure::wrong("Last-Event-ID must be the number of an entry.");
+            this.from = From::After(number.ok_or_else(wrong_id)?);
         }
         Ok(this)
     }
@@ -61,8 +62,8 @@ impl Query {
         self.filters.iter().find(|(it, _)| it == name).map(|(_, text)| text.as_str())
     }
 
-    /// The number to begin with in a log that has had `total` entries, and whether that log is another
-    /// one than the client knows: what it has seen has not happened here.
+    /// The number of the first entry to send from a log that has had `total` entries. The second value is whether the
+    /// client knows another log: it has seen a number that this log has not reached.
     pub(super) fn start(&self, total: u64) -> (u64, bool) {
         match self.from {
             From::Number(number) => (number, false),
@@ -76,7 +77,7 @@ impl Query {
 fn wrong(known: &[&str]) -> Failure {
     let mut names = vec!["from=NUMBER|latest", "format=json|sse"];
     names.extend(known);
-    Failure::wrong(format!("The query does not fit. There is, each once: {}.", names.join(", ")))
+    Failure::wrong(format!("The query is not valid. Allowed parameters, each once: {}.", names.join(", ")))
 }
 
 #[cfg(test)]
@@ -92,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_where_to_begin_and_what_to_leave_out() {
+    fn parses_the_start_and_the_filters() {
         for (query, last_id, from, page, device) in [
             ("", None, From::Number(0), false, None),
             ("from=7", None, From::Number(7), false, None),
@@ -120,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn begins_anew_where_the_log_is_another_one() {
+    fn starts_at_0_if_the_client_knows_another_log() {
         for (query, last_id, expected) in [
             ("from=3", None, (3, false)),
             ("from=30", None, (30, false)),

@@ -1,4 +1,4 @@
-//! `GET /api/status`: what runs here, and how much there is of it.
+//! `GET /api/status`: the emulator's addresses, and the number of devices, connections and so on.
 
 use serde_json::{Value, json};
 

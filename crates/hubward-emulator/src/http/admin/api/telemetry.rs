@@ -1,4 +1,4 @@
-//! `GET /api/telemetry/{hub}`: what a hub receives, as server-sent events, and as a file of JSON lines.
+//! `GET /api/telemetry/{hub}`: the messages that a hub receives, as server-sent events or as a file of JSON lines.
 
 use hyper::header::{CONTENT_DISPOSITION, HeaderMap};
 
@@ -10,7 +10,7 @@ use crate::http::telemetry::{page_from, shown};
 use crate::http::{Reply, value};
 use crate::hub::{Telemetry, TelemetryLog, TelemetryReader};
 
-/// Whose messages are wanted.
+/// Selects messages by their sender.
 #[derive(Debug, Clone, Default)]
 struct Filter {
     device: Option<String>,
@@ -57,7 +57,7 @@ pub(super) fn answer(admin: &Admin, hub: &str, query: Option<&str>, headers: &He
     admin.stream(feed, Shape::Events, restarted, "text/event-stream")
 }
 
-/// All that is kept now, in one file.
+/// All messages that the log keeps now, in one file.
 pub(super) fn export(admin: &Admin, hub: &str, query: Option<&str>) -> Result<Reply, Failure> {
     let log = log(admin, hub)?;
     let query = Query::read(query, &HeaderMap::new(), &FILTERS)?;

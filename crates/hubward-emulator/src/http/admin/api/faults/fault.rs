@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::fault::{Fault, Point};
 use crate::http;
 
-/// Each kind has the name of its [`Fault`].
+/// The JSON form of a [`Fault`]. Each kind has the name of its variant there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all_fields = "camelCase", deny_unknown_fields)]
 pub(super) enum FaultBody {
@@ -27,7 +27,7 @@ pub(super) enum FaultBody {
     },
     Status {
         status: u16,
-        /// The status followed by 000 by default.
+        /// By default, the status followed by 000.
         #[serde(skip_serializing_if = "Option::is_none")]
         code: Option<u32>,
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -71,18 +71,18 @@ pub(super) enum FaultBody {
     HubMoved,
 }
 
-/// Refuses what cannot be a header, or is a large one. Gives how many bytes it has.
+/// Checks a header of a fault and returns its size in bytes.
 fn header(name: &str, text: &str) -> Result<usize, String> {
-    if name.len() > HEADER_MOST || text.len() > HEADER_MOST {
-        return Err("A header of a fault has up to 1 KB.".to_owned());
+    if name.len() > HEADER_MAX || text.len() > HEADER_MAX {
+        return Err("A header of a fault may have at most 1 KB.".to_owned());
     }
     match http::header(name, text) {
         Some(_) => Ok(name.len() + text.len()),
-        None => Err(format!("`{name}` cannot be a header here, or not with this value.")),
+        None => Err(format!("The header `{name}` is not allowed, or its value is not valid.")),
     }
 }
 
-/// Refuses texts and bytes that are too large, or cannot be where they are to stand.
+/// Refuses texts and bytes that are too large or not valid.
 fn check(fault: &Fault) -> Result<(), String> {
     let size = match fault {
         Fault::Status { message, retry_after, .. } => {
@@ -96,8 +96,8 @@ fn check(fault: &Fault) -> Result<(), String> {
         Fault::RetryAfter(Some(value)) => header("Retry-After", value)?,
         _ => 0,
     };
-    if size > MOST {
-        return Err("A fault has up to 64 KB, whether of a body or of message and headers.".to_owned());
+    if size > FAULT_MAX {
+        return Err("A fault may have at most 64 KB: its body, or its message and headers together.".to_owned());
     }
     Ok(())
 }
@@ -137,7 +137,7 @@ impl TryFrom<FaultBody> for Fault {
                     (Some(text), None) => text.into_bytes(),
                     (None, Some(base64)) => STANDARD.decode(base64).map_err(|_| "bodyBase64 is not base64.")?,
                     (None, None) => Vec::new(),
-                    (Some(_), Some(_)) => return Err("There is a body or a bodyBase64, not both.".to_owned()),
+                    (Some(_), Some(_)) => return Err("Give either body or bodyBase64, not both.".to_owned()),
                 };
                 Self::Body { status: answer(status)?, content_type, bytes }
             }
@@ -235,25 +235,25 @@ pub(super) fn kinds(point: Point) -> Vec<&'static str> {
     all.into_iter().filter(|(_, fault)| fault.fits(point)).map(|(name, _)| name).collect()
 }
 
-/// A status that ends a request.
+/// Checks that a status is the final one of a request.
 fn answer(status: u16) -> Result<u16, String> {
-    if (200..600).contains(&status) { Ok(status) } else { Err("status is 200 to 599.".to_owned()) }
+    if (200..600).contains(&status) { Ok(status) } else { Err("status must be 200 to 599.".to_owned()) }
 }
 
 fn time(millis: u64) -> Result<Duration, String> {
     if millis > LONGEST {
-        return Err("millis is up to 86400000, a day. What never comes is kind Never.".to_owned());
+        return Err("millis must be at most 86400000 (a day). For no response, use kind Never.".to_owned());
     }
     Ok(Duration::from_millis(millis))
 }
 
 const LONGEST: u64 = 86_400_000;
 
-/// Most bytes of a fault: the scripts keep them.
-const MOST: usize = 64 * 1024;
+/// Maximum size of a fault, in bytes, since scripts are kept in memory.
+const FAULT_MAX: usize = 64 * 1024;
 
-/// Most bytes of the name of a header, and of its value: over MQTT one is a part of a topic.
-const HEADER_MOST: usize = 1024;
+/// Maximum size of a header's name, and of its value, in bytes. Over MQTT, Retry-After is a part of the topic.
+const HEADER_MAX: usize = 1024;
 
 #[cfg(test)]
 mod tests {

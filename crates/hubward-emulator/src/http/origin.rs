@@ -1,8 +1,8 @@
-//! Who may ask at the HTTPS port at all: programs, and pages that come from one of its own names.
+//! Protects the HTTPS port from web pages of other origins. Programs, and pages from the port's own names, are allowed.
 //!
-//! A page that a browser has loaded from elsewhere can let its own name point here (DNS rebinding: then
-//! `Host` is that name), and can send requests without being able to read the answers (then `Origin` or
-//! `Sec-Fetch-Site` tell). It needs a token in either case, so this is the second lock on the door.
+//! A page of another origin can let its own name resolve to this machine (DNS rebinding). Then `Host` has that name.
+//! It can also send requests whose responses it cannot read. Then `Origin` or `Sec-Fetch-Site` names its origin. Both
+//! kinds of requests also need a token, so this check is a second line of defense.
 
 use hyper::header::{HOST, HeaderMap, ORIGIN};
 use hyper::http::request::Parts;
@@ -10,8 +10,8 @@ use hyper::http::request::Parts;
 use crate::dps::Refusal;
 use crate::service::Access;
 
-/// Checks a request, before anything else is looked at. What a browser asks beforehand (`OPTIONS` with
-/// `Origin`) is refused like everything else, without any `Access-Control` header.
+/// Checks the headers of a request before anything else. A browser's preflight request (`OPTIONS` with `Origin`) gets
+/// the same checks, and never an `Access-Control` header.
 ///
 /// Source: RFC 9110, sections 7.2 and 15.5.20; the WHATWG's Fetch standard (`Origin`); the W3C's Fetch
 /// Metadata (`Sec-Fetch-Site`). `[sdk]` Python's paho-mqtt sends the `Origin` of the very name it
@@ -22,7 +22,7 @@ pub(super) fn check(access: &Access, head: &Parts) -> Result<(), Refusal> {
         return Err(Refusal::generic(400, "The request must have one Host header."));
     };
     if !access.is_ours(name_of(host)) {
-        return Err(Refusal::generic(421, "This emulator does not go by the name in the Host header."));
+        return Err(Refusal::generic(421, "The Host header does not name this emulator."));
     }
     let from_here = match single(headers, ORIGIN.as_str()) {
         None => !headers.contains_key(ORIGIN),
@@ -39,7 +39,7 @@ pub(super) fn check(access: &Access, head: &Parts) -> Result<(), Refusal> {
     }
 }
 
-/// Whether two names with ports are the same; the usual port is often left out.
+/// Whether two names with optional ports are the same. The default port is often left out.
 fn is_same(one: &str, other: &str) -> bool {
     let usual = |it: &'_ str| it.strip_suffix(":443").unwrap_or(it).to_ascii_lowercase();
     usual(one) == usual(other)
@@ -53,7 +53,7 @@ fn name_of(host: &str) -> &str {
     }
 }
 
-/// A header that is there once, as text.
+/// The text of a header that occurs exactly once.
 fn single<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     let mut values = headers.get_all(name).iter();
     let value = values.next()?.to_str().ok()?;
@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn strangers_are_sent_away_whatever_they_ask() {
+    fn pages_of_other_origins_are_refused_for_every_method() {
         let owned = |names: &[&str]| names.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>();
         let access = Access::new(&owned(&["global.example", "dps.local"]), &owned(&["hub.local"]), &owned(&["box"]));
         for (headers, status) in [
