@@ -1,4 +1,4 @@
-//! The file: made for its owner only, of a known format, open in one emulator at a time.
+//! The state file: readable by its owner only, versioned, and open in one emulator at a time.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
@@ -25,16 +25,16 @@ use crate::store::State;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StateError {
-    /// Another emulator has it open.
-    #[error("{path} is in use by another emulator; end that one, or choose another data directory", path = path.display())]
+    /// Another emulator has the file open.
+    #[error("{path} is in use by another emulator; stop that emulator, or choose another data directory", path = path.display())]
     InUse {
         /// The file.
         path: PathBuf,
     },
-    /// A newer hubward wrote it.
+    /// A newer version of hubward wrote the file.
     #[error(
-        "{path} was written by a newer hubward (format {found}, this one reads up to {FORMAT}); use that one, or another \
-         data directory",
+        "{path} was written by a newer hubward (format {found}, this version reads up to {FORMAT}); use the newer \
+         version, or another data directory",
         path = path.display()
     )]
     Newer {
@@ -43,10 +43,10 @@ pub enum StateError {
         /// Its format.
         found: u32,
     },
-    /// Something in it is not as an emulator wrote it. The file stays as it is.
+    /// The contents of the file are damaged. The emulator does not change the file.
     #[error(
-        "{path} is damaged: {affected}; the file is left as it is: move it away to begin anew, or put a copy of the data \
-         directory in place",
+        "{path} is damaged: {affected}; the emulator has not changed the file; move it away to start with an empty state, \
+         or restore a copy of the data directory",
         path = path.display()
     )]
     Damaged {
@@ -55,44 +55,44 @@ pub enum StateError {
         /// What is affected, without a secret: which rows, how many, of which hub.
         affected: String,
     },
-    /// It is whole, and older than what was acknowledged. The file stays as it is.
+    /// The file is intact, but older than the last acknowledged change. The emulator does not change the file.
     #[error(
-        "{path} is older than what was acknowledged (commit {found} of {acknowledged}): it is damaged, or an older copy; \
-         put a newer copy in place, move it away to begin anew, or delete {mark} to go on with it",
+        "{path} is older than the last acknowledged change (commit {found} of {acknowledged}): it is damaged, or an older \
+         copy; restore a newer copy, move it away to start with an empty state, or delete {mark} to use it",
         path = path.display(),
         mark = mark.display()
     )]
     Older {
         /// The file.
         path: PathBuf,
-        /// The file beside it that tells the last commit.
+        /// The file beside it that contains the number of the last commit.
         mark: PathBuf,
-        /// The number of its last commit.
+        /// The number of the last commit in the file.
         found: u64,
-        /// The number of the last commit that was acknowledged.
+        /// The number of the last acknowledged commit.
         acknowledged: u64,
     },
-    /// It is whole, and this version does not understand it.
-    #[error("{path} cannot be read ({what}); move it away to begin anew", path = path.display())]
+    /// The file is intact, but this version does not understand it.
+    #[error("{path} cannot be read ({what}); move it away to start with an empty state", path = path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
         /// What is wrong, without a secret.
         what: String,
     },
-    /// It cannot be opened or written.
+    /// The file cannot be opened or written.
     #[error("cannot use {path}", path = path.display())]
     File {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         #[source]
         source: io::Error,
     },
 }
 
-/// Opens the file of a data directory, makes it if there is none, and reads everything into a state
-/// and logs that are empty; changes of them are written from then on.
+/// Opens the file of a data directory, and creates it if it does not exist. Loads everything into an empty state
+/// and empty logs. From then on, changes of these are written to the file.
 pub(crate) fn open(
     directory: &Path,
     state: &mut State,
@@ -106,7 +106,7 @@ pub(crate) fn open(
     start(FileBackend::new(file), path, Some(Mark::read(directory)), state, logs)
 }
 
-/// Makes a file without state. A half-made one could not be opened ever again.
+/// Creates a file without state. Does this atomically, because a partly written file could never be opened again.
 fn make(path: &Path) -> Result<(), StateError> {
     let made = new_file::create(path, |file| {
         let database = FileBackend::new(file).and_then(|it| Builder::new().create_with_backend(it));
@@ -114,7 +114,7 @@ fn make(path: &Path) -> Result<(), StateError> {
         write_new(&database).map_err(|it| io::Error::other(it.to_string()))
     });
     match made {
-        // Another emulator was faster.
+        // Another emulator created the file first.
         Err(source) if source.kind() != io::ErrorKind::AlreadyExists => {
             Err(StateError::File { path: path.to_owned(), source })
         }
@@ -122,7 +122,7 @@ fn make(path: &Path) -> Result<(), StateError> {
     }
 }
 
-/// Goes on with a file that is open. `mark` is `None` for storage without a directory.
+/// Loads an open file and starts its writer. `mark` is `None` for storage without a directory.
 pub(super) fn start(
     storage: Result<impl StorageBackend, DatabaseError>,
     path: PathBuf,
@@ -130,7 +130,7 @@ pub(super) fn start(
     state: &mut State,
     logs: &BTreeMap<String, TelemetryLog>,
 ) -> Result<Disk, StateError> {
-    // The one place where redb reads pages that may be damaged; a panic is one more way to say so.
+    // Only here does redb read pages that may be damaged, and it may panic on them. A panic counts as damage.
     let read = quietly(|| read(storage?, mark.as_ref(), state, logs)).unwrap_or(Err(Trouble::Damaged));
     let (database, storage, sums) = read.map_err(|trouble| refused(&path, mark.as_ref(), trouble))?;
     if let Some(mark) = &mut mark {
@@ -146,7 +146,7 @@ pub(super) fn start(
     Ok(disk)
 }
 
-/// Reads everything, and only then lets redb write to the file.
+/// Reads everything, and only then allows redb to write to the file.
 fn read(
     file: impl StorageBackend,
     mark: Option<&Mark>,
@@ -157,7 +157,8 @@ fn read(
     let format = read_about(&database, FORMAT_KEY)?.ok_or(Trouble::Damaged)?;
     let format = format.parse::<u32>().unwrap_or_default();
     if format != FORMAT {
-        // Nothing else tells a damaged number from another one, or knows an old file to be whole.
+        // A damaged format number cannot be told from a valid one otherwise, and a file of the old format has no
+        // row checksums.
         let is_whole = database.check_integrity().is_ok();
         match format {
             _ if !is_whole => return Err(Trouble::DamagedBefore),
@@ -178,10 +179,10 @@ fn read(
     Ok((database, storage, sums))
 }
 
-/// Opens a database that holds something, with writes held back.
+/// Opens an existing database with writes held back.
 pub(super) fn open_held(file: impl StorageBackend) -> Result<(Database, Storage), Trouble> {
     let storage = Storage::held(file).map_err(Trouble::Io)?;
-    // In an empty file redb would begin a new database, and whoever emptied it was no emulator.
+    // redb would create a new database in an empty file. No emulator leaves an empty file, so this is damage.
     if storage.len().map_err(Trouble::Io)? == 0 {
         return Err(Trouble::Damaged);
     }
@@ -215,7 +216,7 @@ fn refused(path: &Path, mark: Option<&Mark>, trouble: Trouble) -> StateError {
     }
 }
 
-/// The file holds keys, so it is made for its owner only.
+/// The file contains keys, so it is created readable by its owner only.
 fn open_private(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true);
@@ -232,7 +233,7 @@ fn open_private(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
-/// What the file says of itself.
+/// Reads an entry about the file itself.
 fn read_about(database: &Database, key: &str) -> Result<Option<String>, redb::Error> {
     let reading = database.begin_read()?;
     let about = match reading.open_table(ABOUT) {
@@ -243,55 +244,55 @@ fn read_about(database: &Database, key: &str) -> Result<Option<String>, redb::Er
     Ok(about.get(key)?.map(|it| it.value().to_owned()))
 }
 
-/// What the file should hold; `None` if that is damaged.
+/// The expected contents of the file; `None` if the entry is damaged.
 pub(super) fn read_sums(database: &Database) -> Result<Option<Sums>, redb::Error> {
     Ok(read_about(database, SUMS_KEY)?.and_then(|it| Sums::from_text(&it)))
 }
 
-/// Writes the sums, as a part of a commit.
+/// Writes the sums as a part of a commit.
 pub(super) fn write_sums(writing: &WriteTransaction, sums: &Sums) -> Result<(), redb::Error> {
     writing.open_table(ABOUT)?.insert(SUMS_KEY, sums.to_text().as_str())?;
     Ok(())
 }
 
-/// Says that a file has the present format, as a part of a commit.
+/// Writes the current format number as a part of a commit.
 pub(super) fn write_format(writing: &WriteTransaction) -> Result<(), redb::Error> {
     writing.open_table(ABOUT)?.insert(FORMAT_KEY, FORMAT.to_string().as_str())?;
     Ok(())
 }
 
-/// Makes a database that holds nothing.
+/// Initializes an empty database.
 pub(super) fn write_new(database: &Database) -> Result<(), redb::Error> {
     let mut writing = database.begin_write()?;
     writing.set_quick_repair(true);
     write_format(&writing)?;
     write_sums(&writing, &Sums::new())?;
-    // Made here, so that readers find them.
+    // Created here, so that readers find the tables.
     writing.open_table(ROWS)?;
     writing.open_table(TELEMETRY)?;
     writing.commit()?;
     Ok(())
 }
 
-/// Its name in the data directory.
+/// File name in the data directory.
 const NAME: &str = "state.redb";
 
-/// What a row's value means. Members may be added to rows as long as they may be missing; anything
-/// else needs the next number, and a way to read the older one.
+/// Version of the row format. New members of rows need no new number if they may be absent. Any other change needs
+/// the next number, and a way to read the older format.
 const FORMAT: u32 = 2;
 
-/// What is known of the file itself.
+/// Entries about the file itself.
 pub(super) const ABOUT: TableDefinition<'_, &str, &str> = TableDefinition::new("about");
 pub(super) const FORMAT_KEY: &str = "format";
 const SUMS_KEY: &str = "sums";
 
-/// Everything but telemetry, by the keys of `rows`; values with their checksums, as in `sums`.
+/// Everything except telemetry, by the keys of `rows`; values with their checksums, as in `sums`.
 pub(super) const ROWS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("checked-rows");
 
-/// By hub, in lower case, and offset; values with their checksums.
+/// Telemetry by hub (in lower case) and offset; values with their checksums.
 pub(super) const TELEMETRY: TableDefinition<'_, (&str, u64), &[u8]> = TableDefinition::new("checked-telemetry");
 
-/// All of the state is in memory anyway.
+/// Small, because all of the state is in memory anyway.
 const CACHE: usize = 4 * 1024 * 1024;
 
 #[cfg(test)]
@@ -307,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_used_is_refused_by_name() {
+    fn unusable_files_are_refused_with_a_specific_error() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join(NAME);
         let disk = opened(folder.path()).expect("a new one");
@@ -325,7 +326,10 @@ mod tests {
         drop(database);
         let error = refusal(folder.path());
         assert!(matches!(&error, StateError::Newer { found: 3, .. }), "{error}");
-        assert!(error.to_string().contains("written by a newer hubward (format 3, this one reads up to 2)"), "{error}");
+        assert!(
+            error.to_string().contains("written by a newer hubward (format 3, this version reads up to 2)"),
+            "{error}"
+        );
 
         std::fs::write(&path, "no database").expect("written");
         let error = refusal(folder.path());

@@ -1,4 +1,4 @@
-//! Everything that is on disk, at the start.
+//! Loads the file at the start.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -18,7 +18,7 @@ use super::{rows, telemetry};
 use crate::hub::{Telemetry, TelemetryLog};
 use crate::store::{Ack, Post, State, Table};
 
-/// A message to a device without its body.
+/// A message to a device, without its body.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct PostHead {
     topic: String,
@@ -42,17 +42,17 @@ impl PostHead {
 /// Why a file cannot be loaded.
 #[derive(Debug)]
 pub(super) enum Trouble {
-    /// Something is not as it was written.
+    /// Some content is damaged.
     Damaged,
-    /// The same of a file without checksums of its rows.
+    /// Like `Damaged`, for a file without row checksums.
     DamagedBefore,
-    /// It is whole, and older than what was acknowledged.
+    /// The file is intact, but older than the last acknowledged change.
     Older { found: u64, acknowledged: u64 },
-    /// A newer hubward wrote it.
+    /// A newer version of hubward wrote the file.
     Newer(u32),
-    /// Another emulator has it open.
+    /// Another emulator has the file open.
     InUse,
-    /// Everything is as it was written, and this version does not understand it.
+    /// The contents are intact, but this version does not understand them.
     Unknown(String),
     /// The system cannot read the file.
     Io(io::Error),
@@ -67,13 +67,13 @@ impl From<redb::Error> for Trouble {
     }
 }
 
-/// Whether an error comes of what is in a file, and not of reading it.
+/// Whether an error comes from the contents of a file rather than from reading it.
 pub(super) fn is_damage(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
 }
 
-/// Reads the file into a state and logs that are empty, and compares all of it with its checksums. What
-/// belongs to hubs that this emulator does not have is compared too and stays in the file.
+/// Reads the file into an empty state and empty logs, and compares everything with the checksums. Rows of hubs that
+/// this emulator does not have are compared too; they stay in the file.
 pub(super) fn load(
     database: &Database,
     sums: &Sums,
@@ -81,7 +81,7 @@ pub(super) fn load(
     logs: &BTreeMap<String, TelemetryLog>,
 ) -> Result<(), Trouble> {
     let mut loader = Loader { state, next: BTreeMap::new(), foreign: BTreeSet::new() };
-    // Told last: a row may be unknown only because another one is missing.
+    // Reported last, because a row may be unknown only because another row is missing.
     let mut unknown = None;
     let mut found = Sums { file: sums.file, commit: sums.commit, ..Sums::default() };
     let reading = database.begin_read().map_err(redb::Error::from)?;
@@ -91,7 +91,7 @@ pub(super) fn load(
         let (key, stored) = (key.value(), stored.value());
         let (value, _) = unsealed(key, stored).ok_or(Trouble::Damaged)?;
         found.row(key, None, Some(stored));
-        // Not what is wrong in it: the text may hold keys.
+        // The cause is dropped, because its text may contain keys.
         if loader.row(key, value).is_none() {
             unknown.get_or_insert_with(|| format!("its row `{}` is unknown", key.replace('\0', " ")));
         }
@@ -120,13 +120,13 @@ pub(super) fn load(
         return Err(Trouble::Unknown(what));
     }
     for hub in foreign {
-        tracing::warn!(hub, "the state has devices of a hub that is not configured; they wait for it in the file");
+        tracing::warn!(hub, "the state file has devices of a hub that is not configured; they stay in the file");
     }
     Ok(())
 }
 
-/// The telemetry of a hub in its order, with the sum of its checksums. Read by several threads: there may be
-/// a hundred thousand.
+/// The telemetry of a hub in order, with the sum of its checksums. Several threads read it, because there may be
+/// 100,000 messages.
 fn messages(database: &Database, hub: &str, is_wanted: bool) -> Result<(Vec<Vec<Telemetry>>, Sum), Trouble> {
     let (first, end) = {
         let reading = database.begin_read().map_err(redb::Error::from)?;
@@ -161,7 +161,7 @@ fn messages(database: &Database, hub: &str, is_wanted: bool) -> Result<(Vec<Vec<
         }
         if next == to { Ok((read, sum)) } else { Err(Trouble::Damaged) }
     };
-    // The offsets may be damaged: no more parts than threads, however far apart they are.
+    // The offsets may be damaged, so the number of parts depends on the number of threads only.
     let threads = std::thread::available_parallelism().map_or(1, NonZero::get).clamp(1, 4) as u64;
     let step = ((end - first) / threads + 1).max(A_PART);
     std::thread::scope(|scope| {
@@ -180,12 +180,12 @@ fn messages(database: &Database, hub: &str, is_wanted: bool) -> Result<(Vec<Vec<
     })
 }
 
-/// Messages that are worth a thread.
+/// Minimum number of messages that justify a thread.
 const A_PART: u64 = 2_000;
 
 struct Loader<'a> {
     state: &'a mut State,
-    /// With which offset telemetry goes on at least.
+    /// The minimum next telemetry offset of each hub.
     next: BTreeMap<String, u64>,
     /// Hubs that are not configured.
     foreign: BTreeSet<String>,
@@ -236,7 +236,7 @@ impl Loader<'_> {
         }
     }
 
-    /// A device of which not every message that waits has been found.
+    /// A device for which some queued messages were not found.
     fn missing_message(&self) -> Option<String> {
         self.state.hubs.iter().find_map(|(host, hub)| {
             let (id, _) = hub.devices.iter().find(|(_, device)| !device.queue.is_whole())?;
