@@ -329,7 +329,7 @@ impl HubSession<'_> {
         match self.shared.take_fault_of(point, &client_id, true) {
             Some(Fault::TokenExpired) => Err(Closed::Expired),
             Some(fault @ (Fault::DeviceDisabled | Fault::DeviceDeleted | Fault::HubMoved)) => {
-                self.shared.strike(&fault, &self.login.hub, &client_id);
+                self.shared.apply_fault_to_device(&fault, &self.login.hub, &client_id);
                 Err(Closed::NotAllowed)
             }
             fault => Ok(fault),

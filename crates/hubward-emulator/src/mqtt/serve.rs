@@ -105,7 +105,7 @@ pub(crate) async fn misbehave<S: AsyncRead + AsyncWrite + Unpin>(
         // The login that follows finds it so.
         fault @ (Fault::DeviceDisabled | Fault::DeviceDeleted | Fault::HubMoved) => {
             if let Some(identity) = &at_hub {
-                shared.strike(&fault, identity.host.as_str(), &who);
+                shared.apply_fault_to_device(&fault, identity.host.as_str(), &who);
             }
         }
         _ => {}
