@@ -149,9 +149,9 @@ impl Emulator {
         #[cfg(feature = "admin")]
         {
             let guard = Guard::new(&options.allowed_hosts, &shared.info.admin);
-            let door = Arc::new(Admin::new(Arc::clone(&shared), guard));
+            let admin_server = Arc::new(Admin::new(Arc::clone(&shared), guard));
             for listener in admin {
-                admin_tasks.spawn(Arc::clone(&door).serve(listener));
+                admin_tasks.spawn(Arc::clone(&admin_server).serve(listener));
             }
         }
         tracing::info!(mqtt = ?shared.info.mqtt, https = ?shared.info.https, "ready");

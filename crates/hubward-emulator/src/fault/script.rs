@@ -93,7 +93,7 @@ pub struct ScriptedFault {
     pub fault: Fault,
     /// The device that it is limited to; `None` for all devices.
     pub device: Option<String>,
-    /// How often it will still happen; `None` if there is no limit.
+    /// Remaining number of times; `None` for an unlimited script.
     pub left: Option<u64>,
     /// How often it has happened.
     pub happened: u64,
@@ -323,7 +323,8 @@ mod tests {
             "those named before come first"
         );
         assert_eq!(faults.take(Point::HubConnect, Some("dev-10"), true), Some(Fault::Connack(3)));
-        let error = faults.script(once(Point::MqttAccept, Fault::Cut).device("dev-1")).expect_err("nobody knows");
+        let error =
+            faults.script(once(Point::MqttAccept, Fault::Cut).device("dev-1")).expect_err("the device is not known");
         assert_eq!(error, BadScript::NoDevice { point: Point::MqttAccept });
     }
 

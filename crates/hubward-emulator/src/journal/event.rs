@@ -74,7 +74,7 @@ macro_rules! kinds {
 kinds! {
     /// DPS accepted a registration and assigned a hub.
     Registered => "registered",
-    /// DPS accepted a registration, but there is no hub for the device.
+    /// DPS accepted a registration, but found no hub for the device.
     RegistrationFailed => "found no hub for",
     /// DPS or a hub refused a device, or a service API refused a caller.
     Refused => "refused",

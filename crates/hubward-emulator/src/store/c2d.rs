@@ -345,7 +345,7 @@ impl Entry {
 pub struct CloudMessageView {
     /// Sequence number in the queue of the device, counted from 1. There can be gaps.
     pub sequence_number: u64,
-    /// The message id: from the sender, else generated.
+    /// The message id from the sender, or a generated one.
     pub message_id: String,
     /// The module input that the message is for; modules only.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -20,7 +20,7 @@ pub(crate) enum Key {
     Hub(String, String),
 }
 
-/// Why a connection is told to end.
+/// The reason why a connection must end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Why {
     /// The same identity connected again.
@@ -33,7 +33,7 @@ pub(crate) enum Why {
 
 /// The receiving ends of the channels to a connection.
 #[derive(Debug)]
-pub(crate) struct Wires {
+pub(crate) struct ConnectionChannels {
     /// Distinguishes this connection from others of the same identity.
     pub(crate) number: u64,
     /// Receives the reason when the connection must end.
@@ -61,7 +61,7 @@ impl Activity {
         self.at.store(u64::try_from(since.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
-    /// Whether the connection was told to end, even if it has not received the reason yet.
+    /// Whether the connection must end, even if it has not received the reason yet.
     pub(crate) fn is_over(&self) -> bool {
         self.over.load(Ordering::Relaxed)
     }
@@ -74,9 +74,9 @@ impl Activity {
     }
 }
 
-/// The sending ends of [`Wires`].
+/// The sending ends of [`ConnectionChannels`].
 #[derive(Debug)]
-struct Line {
+struct LiveConnection {
     number: u64,
     end: oneshot::Sender<Why>,
     pushes: mpsc::Sender<Push>,
@@ -86,7 +86,7 @@ struct Line {
     filters: Session,
 }
 
-impl Line {
+impl LiveConnection {
     fn close(self, why: Why) {
         self.activity.over.store(true, Ordering::Relaxed);
         // A connection that is already ending no longer receives this.
@@ -98,12 +98,12 @@ impl Line {
 #[derive(Debug, Default)]
 pub(crate) struct Live {
     next: u64,
-    connections: HashMap<Key, Line>,
+    connections: HashMap<Key, LiveConnection>,
 }
 
 impl Live {
     /// Adds a new connection, and tells an older connection of the same identity to end.
-    pub(crate) fn begin(&mut self, key: Key, filters: Session) -> Wires {
+    pub(crate) fn begin(&mut self, key: Key, filters: Session) -> ConnectionChannels {
         self.close(&key, Why::TakenOver);
         self.next += 1;
         let number = self.next;
@@ -112,9 +112,16 @@ impl Live {
         let (look, activity) = (Arc::new(Notify::new()), Arc::new(Activity::default()));
         self.connections.insert(
             key,
-            Line { number, end, pushes: to_push, look: Arc::clone(&look), activity: Arc::clone(&activity), filters },
+            LiveConnection {
+                number,
+                end,
+                pushes: to_push,
+                look: Arc::clone(&look),
+                activity: Arc::clone(&activity),
+                filters,
+            },
         );
-        Wires { number, ended, pushes, look, activity }
+        ConnectionChannels { number, ended, pushes, look, activity }
     }
 
     /// Removes a connection that has ended, unless a newer one has replaced it.
@@ -126,8 +133,8 @@ impl Live {
 
     /// Records the subscriptions of a connection, unless a newer one has replaced it.
     pub(crate) fn subscribed(&mut self, key: &Key, number: u64, filters: &Session) {
-        if let Some(line) = self.connections.get_mut(key).filter(|it| it.number == number) {
-            line.filters.clone_from(filters);
+        if let Some(connection) = self.connections.get_mut(key).filter(|it| it.number == number) {
+            connection.filters.clone_from(filters);
         }
     }
 
@@ -146,27 +153,27 @@ impl Live {
     pub(crate) fn push(&self, key: &Key, push: Push) -> Result<(), Push> {
         match self.connections.get(key) {
             None => Err(push),
-            Some(line) => line.pushes.try_send(push).map_err(mpsc::error::TrySendError::into_inner),
+            Some(connection) => connection.pushes.try_send(push).map_err(mpsc::error::TrySendError::into_inner),
         }
     }
 
     /// Notifies the connection of an identity that a queue of the store may have a message for it.
     pub(crate) fn look(&self, key: &Key) {
-        if let Some(line) = self.connections.get(key) {
-            line.look.notify_one();
+        if let Some(connection) = self.connections.get(key) {
+            connection.look.notify_one();
         }
     }
 
     /// Tells the connection of an identity to end; returns whether there was one.
     pub(crate) fn close(&mut self, key: &Key, why: Why) -> bool {
-        let Some(line) = self.connections.remove(key) else { return false };
-        line.close(why);
+        let Some(connection) = self.connections.remove(key) else { return false };
+        connection.close(why);
         true
     }
 
     /// Tells every connection to end.
     pub(crate) fn close_all(&mut self, why: Why) {
-        self.connections.drain().for_each(|(_, line)| line.close(why));
+        self.connections.drain().for_each(|(_, connection)| connection.close(why));
     }
 
     /// Number of connected devices and modules of a hub (its name in lower case).
@@ -206,7 +213,7 @@ mod tests {
         let mut live = Live::default();
         let key = Key::Hub("hub".into(), "d1".into());
         let push = |version| Push::Desired { version, body: Default::default() };
-        assert!(live.push(&key, push(0)).is_err(), "nobody is there");
+        assert!(live.push(&key, push(0)).is_err(), "there is no connection");
         let mut wires = live.begin(key.clone(), Session::default());
         let taken = (0..300).filter(|it| live.push(&key, push(*it)).is_ok()).count();
         assert_eq!(taken, PUSHES);

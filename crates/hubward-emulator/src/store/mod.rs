@@ -38,7 +38,7 @@ pub(crate) use enrollment::{Entry, KeyPair, Model, Put, complete};
 pub(crate) use export::export;
 pub use feedback::{Ack, FeedbackRecord, Outcome};
 pub(crate) use levels::are_too_many as too_many_levels;
-pub(crate) use live::{Activity, Key, Live, Why, Wires};
+pub(crate) use live::{Activity, ConnectionChannels, Key, Live, Why};
 pub(crate) use policy::{DPS_POLICY, DPS_RIGHTS, Policies, Right, hub_policy, settle};
 pub use policy::{Policy, PolicyView};
 pub(crate) use record::{Assigned, Operation, Operations, Record, Records};

@@ -319,7 +319,7 @@ mod tests {
         hub.devices.track();
         hub.refresh(None, now);
         assert_eq!(counts(&hub), [2, 2]);
-        assert!(!hub.devices.is_touched(), "nothing has happened, and nothing is to be written");
+        assert!(!hub.devices.is_touched(), "an unchanged queue is not written");
         hub.refresh(Some("d1"), later);
         hub.refresh(Some("d3"), later);
         assert_eq!(counts(&hub), [1, 2]);

@@ -7,7 +7,7 @@ use super::{EnrollmentGroup, Entry, Seed, SeedError, State, Store, Why, apply, c
 use crate::builder::dev_group;
 use crate::hub::TelemetryLog;
 
-/// What an emulator applies at its first start and after a reset.
+/// What an emulator applies to its state at a start and after a reset.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Beginning {
     /// Whether to create the group with the public key.
@@ -16,8 +16,7 @@ pub(crate) struct Beginning {
 }
 
 impl Beginning {
-    /// Applies this to a state. Existing objects do not change, except that the group of the development keys is
-    /// created or removed.
+    /// Creates or removes the group of the development keys, and applies the seed. Doing this again changes nothing.
     pub(crate) fn apply(&self, state: &mut State, now: SystemTime) -> Result<(), SeedError> {
         let before = state.groups.get(crate::DEV_GROUP);
         if self.dev_keys {
@@ -51,7 +50,7 @@ impl Store {
     ) -> Result<(), SeedError> {
         let result = {
             let mut state = self.lock();
-            // The locks are held until everything is handed over, so that no message comes in between.
+            // The locks are held until all writes are queued, so that no message comes in between.
             let emptied: Vec<_> = logs.iter().map(|(hub, log)| (hub.as_str(), log.empty())).collect();
             state.forget();
             let result = beginning.apply(&mut state, now);

@@ -85,22 +85,22 @@ pub struct SeedReport {
 /// Applies the whole seed or nothing. For existing devices and records only the keys are updated, because devices
 /// and operators may have changed the rest.
 pub(crate) fn apply(state: &mut State, seed: &Seed, now: SystemTime) -> Result<SeedReport, SeedError> {
-    put(state, seed, Known::Stays, now)
+    put(state, seed, Existing::Keep, now)
 }
 
 /// Applies the whole seed or nothing. Afterwards, everything that the seed names is as the seed specifies.
 pub(crate) fn import(state: &mut State, seed: &Seed, now: SystemTime) -> Result<SeedReport, SeedError> {
-    put(state, seed, Known::IsReplaced, now)
+    put(state, seed, Existing::Replace, now)
 }
 
 /// What happens to existing twins, statuses and records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Known {
-    Stays,
-    IsReplaced,
+pub(super) enum Existing {
+    Keep,
+    Replace,
 }
 
-fn put(state: &mut State, seed: &Seed, known: Known, now: SystemTime) -> Result<SeedReport, SeedError> {
+fn put(state: &mut State, seed: &Seed, existing: Existing, now: SystemTime) -> Result<SeedReport, SeedError> {
     let mut report = SeedReport::default();
     let mut individuals = Vec::new();
     for model in &seed.enrollments {
@@ -114,9 +114,9 @@ fn put(state: &mut State, seed: &Seed, known: Known, now: SystemTime) -> Result<
         let before = state.groups.get(&model.enrollment_group_id.to_ascii_lowercase());
         groups.extend(changed(&mut report, enrollment::complete(model.clone(), before, now)?));
     }
-    let devices = seed_devices::check(state, &seed.devices, known, now)?;
+    let devices = seed_devices::check(state, &seed.devices, existing, now)?;
     devices.puts().for_each(|put| report.count(put));
-    let records = seed_records::check(state, &seed.registrations, known)?;
+    let records = seed_records::check(state, &seed.registrations, existing)?;
     records.iter().for_each(|(_, _, put)| report.count(*put));
     devices.put(state);
     for (id, record, put) in records {

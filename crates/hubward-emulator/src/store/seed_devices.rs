@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::enrollment::read_keys;
-use super::seed::Known;
+use super::seed::Existing;
 use super::{Device, DeviceStatus, EnrollError, Key, KeyPair, Parts, Put, State, Twin, Why};
 use crate::clock::timestamp;
 use crate::wire_id;
@@ -105,7 +105,7 @@ pub(super) struct Checked {
 }
 
 /// The values of an identity in a seed.
-struct Given<'a> {
+struct SeedIdentity<'a> {
     authentication: &'a SeedAuthentication,
     status: DeviceStatus,
     status_reason: Option<&'a str>,
@@ -116,7 +116,7 @@ struct Given<'a> {
 pub(super) fn check(
     state: &State,
     devices: &[SeedDevice],
-    known: Known,
+    existing: Existing,
     now: SystemTime,
 ) -> Result<Checked, EnrollError> {
     let mut checked = Checked::default();
@@ -128,23 +128,23 @@ pub(super) fn check(
     for device in devices {
         DeviceId::new(&device.device_id)?;
         let hub = hub_of(state, device)?;
-        let given = Given {
+        let given = SeedIdentity {
             authentication: &device.authentication,
             status: device.status.unwrap_or(DeviceStatus::Enabled),
             status_reason: device.status_reason.as_deref(),
             parts: parts(&device.tags, &device.properties),
         };
-        checked.note(state, &hub, device.device_id.clone(), given, known, now)?;
+        checked.note(state, &hub, device.device_id.clone(), given, existing, now)?;
         for module in &device.modules {
             ModuleId::new(&module.module_id)?;
             let client_id = format!("{}/{}", device.device_id, module.module_id);
-            let given = Given {
+            let given = SeedIdentity {
                 authentication: &module.authentication,
                 status: DeviceStatus::Enabled,
                 status_reason: None,
                 parts: parts(&module.tags, &module.properties),
             };
-            checked.note(state, &hub, client_id, given, known, now)?;
+            checked.note(state, &hub, client_id, given, existing, now)?;
         }
     }
     Ok(checked)
@@ -169,11 +169,11 @@ impl Checked {
         state: &State,
         hub: &str,
         client_id: String,
-        given: Given<'_>,
-        known: Known,
+        given: SeedIdentity<'_>,
+        existing: Existing,
         now: SystemTime,
     ) -> Result<(), EnrollError> {
-        let Given { authentication, status, status_reason, parts } = given;
+        let SeedIdentity { authentication, status, status_reason, parts } = given;
         if let Some(kind) = authentication.kind.as_deref().filter(|it| *it != "sas") {
             return Err(EnrollError::NotEmulated { id: client_id, what: format!("the authentication `{kind}`") });
         }
@@ -193,7 +193,7 @@ impl Checked {
                 let mut device = before.clone();
                 let mut changed = keys.as_ref().is_some_and(|it| *it != before.keys);
                 device.keys = keys.unwrap_or(device.keys);
-                if known == Known::IsReplaced {
+                if existing == Existing::Replace {
                     if (device.enabled, device.status_reason.as_deref()) != (enabled, status_reason) {
                         (device.enabled, device.status_reason) = (enabled, status_reason.map(str::to_owned));
                         device.status_updated = timestamp(now);

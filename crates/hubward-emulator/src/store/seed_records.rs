@@ -5,7 +5,7 @@ use hubward_proto::dps::RegistrationState;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::seed::Known;
+use super::seed::Existing;
 use super::{Assigned, EnrollError, Put, Record, State, levels};
 
 /// The registration record of a device.
@@ -58,7 +58,7 @@ impl SeedRegistration {
 pub(super) fn check(
     state: &State,
     registrations: &[SeedRegistration],
-    known: Known,
+    existing: Existing,
 ) -> Result<Vec<(String, Record, Put)>, EnrollError> {
     let mut checked = Vec::new();
     for registration in registrations {
@@ -77,7 +77,7 @@ pub(super) fn check(
         let id = id.to_ascii_lowercase();
         let put = match state.records.get(&id) {
             None => Put::Created,
-            Some(before) if *before == record || known == Known::Stays => Put::Unchanged,
+            Some(before) if *before == record || existing == Existing::Keep => Put::Unchanged,
             Some(_) => Put::Updated,
         };
         checked.push((id, record, put));

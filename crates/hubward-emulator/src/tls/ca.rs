@@ -24,7 +24,7 @@ pub(crate) struct Ca {
     pem: String,
 }
 
-/// Why there is no usable certificate authority.
+/// Why the certificate authority cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CaError {

@@ -8,7 +8,7 @@ use redb::backends::FileBackend;
 use redb::{Database, ReadableDatabase as _, ReadableTable as _};
 
 use super::file::{ROWS, TELEMETRY, open_held, read_sums};
-use super::load::Trouble;
+use super::load::LoadError;
 use super::quietly::quietly;
 use super::rows;
 use super::sums::{Sum, Sums, kind, unsealed, unsealed_message};
@@ -46,7 +46,7 @@ fn opened(path: &Path, read: &mut dyn FnMut(&Database)) -> bool {
     let act = || {
         let (database, _) = open_held(FileBackend::new(file)?)?;
         read(&database);
-        Ok::<_, Trouble>(())
+        Ok::<_, LoadError>(())
     };
     quietly(act).is_ok_and(|it| it.is_ok())
 }

@@ -12,7 +12,7 @@ use redb::{
 };
 
 use super::held::Storage;
-use super::load::{Trouble, is_damage};
+use super::load::{LoadError, is_damage};
 use super::mark::Mark;
 use super::quietly::quietly;
 use super::sums::Sums;
@@ -52,7 +52,7 @@ pub enum StateError {
     Damaged {
         /// The file.
         path: PathBuf,
-        /// What is affected, without a secret: which rows, how many, of which hub.
+        /// The affected rows: kind, number and hub. Contains no secret.
         affected: String,
     },
     /// The file is intact, but older than the last acknowledged change. The emulator does not change the file.
@@ -77,7 +77,7 @@ pub enum StateError {
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// What is wrong, without a secret.
+        /// The cause, without a secret.
         what: String,
     },
     /// The file cannot be opened or written.
@@ -131,8 +131,8 @@ pub(super) fn start(
     logs: &BTreeMap<String, TelemetryLog>,
 ) -> Result<Disk, StateError> {
     // Only here does redb read pages that may be damaged, and it may panic on them. A panic counts as damage.
-    let read = quietly(|| read(storage?, mark.as_ref(), state, logs)).unwrap_or(Err(Trouble::Damaged));
-    let (database, storage, sums) = read.map_err(|trouble| refused(&path, mark.as_ref(), trouble))?;
+    let read = quietly(|| read(storage?, mark.as_ref(), state, logs)).unwrap_or(Err(LoadError::Damaged));
+    let (database, storage, sums) = read.map_err(|error| refused(&path, mark.as_ref(), error))?;
     if let Some(mark) = &mut mark {
         mark.note(sums.file, sums.commit);
     }
@@ -152,45 +152,45 @@ fn read(
     mark: Option<&Mark>,
     state: &mut State,
     logs: &BTreeMap<String, TelemetryLog>,
-) -> Result<(Database, Storage, Sums), Trouble> {
+) -> Result<(Database, Storage, Sums), LoadError> {
     let (mut database, storage) = open_held(file)?;
-    let format = read_about(&database, FORMAT_KEY)?.ok_or(Trouble::Damaged)?;
+    let format = read_about(&database, FORMAT_KEY)?.ok_or(LoadError::Damaged)?;
     let format = format.parse::<u32>().unwrap_or_default();
     if format != FORMAT {
-        // A damaged format number cannot be told from a valid one otherwise, and a file of the old format has no
-        // row checksums.
+        // Checks the pages: nothing else shows whether the format number is damaged, and a file of the old format has
+        // no row checksums.
         let is_whole = database.check_integrity().is_ok();
         match format {
-            _ if !is_whole => return Err(Trouble::DamagedBefore),
+            _ if !is_whole => return Err(LoadError::DamagedBefore),
             migrate::FORMAT => {
-                storage.release().map_err(Trouble::Io)?;
+                storage.release().map_err(LoadError::Io)?;
                 migrate::migrate(&database)?;
             }
-            newer if newer > FORMAT => return Err(Trouble::Newer(newer)),
-            _ => return Err(Trouble::Unknown("its format is unknown".to_owned())),
+            newer if newer > FORMAT => return Err(LoadError::Newer(newer)),
+            _ => return Err(LoadError::Unknown("its format is unknown".to_owned())),
         }
     }
-    let sums = read_sums(&database)?.ok_or(Trouble::Damaged)?;
+    let sums = read_sums(&database)?.ok_or(LoadError::Damaged)?;
     if let Some(acknowledged) = mark.and_then(|it| it.acknowledged(sums.file)).filter(|it| *it > sums.commit) {
-        return Err(Trouble::Older { found: sums.commit, acknowledged });
+        return Err(LoadError::Older { found: sums.commit, acknowledged });
     }
     load::load(&database, &sums, state, logs)?;
-    storage.release().map_err(Trouble::Io)?;
+    storage.release().map_err(LoadError::Io)?;
     Ok((database, storage, sums))
 }
 
 /// Opens an existing database with writes held back.
-pub(super) fn open_held(file: impl StorageBackend) -> Result<(Database, Storage), Trouble> {
-    let storage = Storage::held(file).map_err(Trouble::Io)?;
+pub(super) fn open_held(file: impl StorageBackend) -> Result<(Database, Storage), LoadError> {
+    let storage = Storage::held(file).map_err(LoadError::Io)?;
     // redb would create a new database in an empty file. No emulator leaves an empty file, so this is damage.
-    if storage.len().map_err(Trouble::Io)? == 0 {
-        return Err(Trouble::Damaged);
+    if storage.len().map_err(LoadError::Io)? == 0 {
+        return Err(LoadError::Damaged);
     }
     let database = Builder::new().set_cache_size(CACHE).create_with_backend(storage.clone())?;
     Ok((database, storage))
 }
 
-impl From<DatabaseError> for Trouble {
+impl From<DatabaseError> for LoadError {
     fn from(error: DatabaseError) -> Self {
         match error {
             DatabaseError::DatabaseAlreadyOpen | DatabaseError::LockProtocolMismatch => Self::InUse,
@@ -200,19 +200,19 @@ impl From<DatabaseError> for Trouble {
     }
 }
 
-fn refused(path: &Path, mark: Option<&Mark>, trouble: Trouble) -> StateError {
+fn refused(path: &Path, mark: Option<&Mark>, error: LoadError) -> StateError {
     let path = path.to_owned();
-    match trouble {
-        Trouble::InUse => StateError::InUse { path },
-        Trouble::Newer(found) => StateError::Newer { path, found },
-        Trouble::Damaged => StateError::Damaged { affected: damage::survey(&path), path },
-        Trouble::DamagedBefore => StateError::Damaged { affected: damage::UNKNOWN.to_owned(), path },
-        Trouble::Older { found, acknowledged } => {
+    match error {
+        LoadError::InUse => StateError::InUse { path },
+        LoadError::Newer(found) => StateError::Newer { path, found },
+        LoadError::Damaged => StateError::Damaged { affected: damage::survey(&path), path },
+        LoadError::DamagedBefore => StateError::Damaged { affected: damage::UNKNOWN.to_owned(), path },
+        LoadError::Older { found, acknowledged } => {
             let mark = mark.map(|it| it.path().to_owned()).unwrap_or_default();
             StateError::Older { path, mark, found, acknowledged }
         }
-        Trouble::Unknown(what) => StateError::Unreadable { path, what },
-        Trouble::Io(source) => StateError::File { path, source },
+        LoadError::Unknown(what) => StateError::Unreadable { path, what },
+        LoadError::Io(source) => StateError::File { path, source },
     }
 }
 

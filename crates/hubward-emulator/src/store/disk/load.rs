@@ -41,7 +41,7 @@ impl PostHead {
 
 /// Why a file cannot be loaded.
 #[derive(Debug)]
-pub(super) enum Trouble {
+pub(super) enum LoadError {
     /// Some content is damaged.
     Damaged,
     /// Like `Damaged`, for a file without row checksums.
@@ -58,7 +58,7 @@ pub(super) enum Trouble {
     Io(io::Error),
 }
 
-impl From<redb::Error> for Trouble {
+impl From<redb::Error> for LoadError {
     fn from(error: redb::Error) -> Self {
         match error {
             redb::Error::Io(error) if !is_damage(&error) => Self::Io(error),
@@ -79,7 +79,7 @@ pub(super) fn load(
     sums: &Sums,
     state: &mut State,
     logs: &BTreeMap<String, TelemetryLog>,
-) -> Result<(), Trouble> {
+) -> Result<(), LoadError> {
     let mut loader = Loader { state, next: BTreeMap::new(), foreign: BTreeSet::new() };
     // Reported last, because a row may be unknown only because another row is missing.
     let mut unknown = None;
@@ -89,7 +89,7 @@ pub(super) fn load(
     for row in table.iter().map_err(redb::Error::from)? {
         let (key, stored) = row.map_err(redb::Error::from)?;
         let (key, stored) = (key.value(), stored.value());
-        let (value, _) = unsealed(key, stored).ok_or(Trouble::Damaged)?;
+        let (value, _) = unsealed(key, stored).ok_or(LoadError::Damaged)?;
         found.row(key, None, Some(stored));
         // The cause is dropped, because its text may contain keys.
         if loader.row(key, value).is_none() {
@@ -114,10 +114,10 @@ pub(super) fn load(
         log.go_on_at(next.get(hub).copied().unwrap_or_default());
     }
     if found != *sums {
-        return Err(Trouble::Damaged);
+        return Err(LoadError::Damaged);
     }
     if let Some(what) = unknown {
-        return Err(Trouble::Unknown(what));
+        return Err(LoadError::Unknown(what));
     }
     for hub in foreign {
         tracing::warn!(hub, "the state file has devices of a hub that is not configured; they stay in the file");
@@ -127,7 +127,7 @@ pub(super) fn load(
 
 /// The telemetry of a hub in order, with the sum of its checksums. Several threads read it, because there may be
 /// 100,000 messages.
-fn messages(database: &Database, hub: &str, is_wanted: bool) -> Result<(Vec<Vec<Telemetry>>, Sum), Trouble> {
+fn messages(database: &Database, hub: &str, is_wanted: bool) -> Result<(Vec<Vec<Telemetry>>, Sum), LoadError> {
     let (first, end) = {
         let reading = database.begin_read().map_err(redb::Error::from)?;
         let table = reading.open_table(TELEMETRY).map_err(redb::Error::from)?;
@@ -137,7 +137,7 @@ fn messages(database: &Database, hub: &str, is_wanted: bool) -> Result<(Vec<Vec<
             return Ok(Default::default());
         };
         let last = rows.next_back().transpose().map_err(redb::Error::from)?.map_or(first, offset);
-        (first, last.checked_add(1).filter(|it| *it > first).ok_or(Trouble::Damaged)?)
+        (first, last.checked_add(1).filter(|it| *it > first).ok_or(LoadError::Damaged)?)
     };
     let read = |from: u64, to: u64| {
         let reading = database.begin_read().map_err(redb::Error::from)?;
@@ -146,20 +146,20 @@ fn messages(database: &Database, hub: &str, is_wanted: bool) -> Result<(Vec<Vec<
         let mut next = from;
         for row in table.range((hub, from)..(hub, to)).map_err(redb::Error::from)? {
             let (key, stored) = row.map_err(redb::Error::from)?;
-            let (value, checksum) = unsealed_message(hub, next, stored.value()).ok_or(Trouble::Damaged)?;
+            let (value, checksum) = unsealed_message(hub, next, stored.value()).ok_or(LoadError::Damaged)?;
             if key.value() != (hub, next) {
-                return Err(Trouble::Damaged);
+                return Err(LoadError::Damaged);
             }
             sum.add(checksum);
             if is_wanted {
                 let message = reader.read(next, value);
                 read.push(
-                    message.ok_or_else(|| Trouble::Unknown(format!("its message {next} of `{hub}` is unknown")))?,
+                    message.ok_or_else(|| LoadError::Unknown(format!("its message {next} of `{hub}` is unknown")))?,
                 );
             }
             next += 1;
         }
-        if next == to { Ok((read, sum)) } else { Err(Trouble::Damaged) }
+        if next == to { Ok((read, sum)) } else { Err(LoadError::Damaged) }
     };
     // The offsets may be damaged, so the number of parts depends on the number of threads only.
     let threads = std::thread::available_parallelism().map_or(1, NonZero::get).clamp(1, 4) as u64;
@@ -171,8 +171,8 @@ fn messages(database: &Database, hub: &str, is_wanted: bool) -> Result<(Vec<Vec<
             .collect();
         let (mut all, mut sum) = (Vec::new(), Sum::default());
         for part in parts {
-            let read = part.join().map_err(|_| Trouble::Damaged)?;
-            let (part, of_part) = read.map_err(|_| Trouble::Damaged)??;
+            let read = part.join().map_err(|_| LoadError::Damaged)?;
+            let (part, of_part) = read.map_err(|_| LoadError::Damaged)??;
             all.push(part);
             sum.merge(of_part);
         }

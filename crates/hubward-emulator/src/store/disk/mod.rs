@@ -30,21 +30,21 @@ pub(crate) use telemetry::DiskLog;
 /// nothing is acknowledged.
 #[derive(Debug, Clone)]
 pub(crate) struct Disk {
-    line: Arc<Line>,
+    queue: Arc<WriteQueue>,
 }
 
 /// The data shared by the threads that change the state and the writer thread.
 #[derive(Debug)]
-struct Line {
+struct WriteQueue {
     /// Path of the file, for error messages.
     path: PathBuf,
-    waiting: Mutex<Waiting>,
+    pending: Mutex<Pending>,
     more: Condvar,
     progress: watch::Sender<Progress>,
 }
 
 #[derive(Debug, Default)]
-struct Waiting {
+struct Pending {
     writes: Vec<Write>,
     /// Approximate size of `writes` in bytes.
     size: usize,
@@ -107,15 +107,15 @@ pub struct StateLost {
 
 impl Disk {
     fn new(path: PathBuf) -> Self {
-        let (waiting, more) = (Mutex::default(), Condvar::new());
-        Self { line: Arc::new(Line { path, waiting, more, progress: watch::Sender::default() }) }
+        let (pending, more) = (Mutex::default(), Condvar::new());
+        Self { queue: Arc::new(WriteQueue { path, pending, more, progress: watch::Sender::default() }) }
     }
 
     /// Queues all changes of the state. Call this with the lock of the state held.
     pub(super) fn changed(&self, state: &mut State) {
         let writes = rows::drain(state);
         if !writes.is_empty() {
-            self.hand_over(writes);
+            self.enqueue(writes);
         }
     }
 
@@ -124,24 +124,24 @@ impl Disk {
     pub(super) fn reset<'a>(&self, state: &mut State, next: impl Iterator<Item = (&'a str, u64)>) {
         let next = next.map(|(hub, offset)| Write::Put(rows::key(&[rows::NEXT, hub]), form::json(&offset)));
         let now = rows::drain(state);
-        self.hand_over([Write::Clear].into_iter().chain(next).chain(now));
+        self.enqueue([Write::Clear].into_iter().chain(next).chain(now));
     }
 
     /// Queues writes that belong together. Call this in the order of the changes, with the lock of the changed data
     /// held.
-    fn hand_over(&self, writes: impl IntoIterator<Item = Write>) {
-        let mut waiting = self.line.waiting();
-        if waiting.closing || self.line.progress.borrow().end.is_some() {
+    fn enqueue(&self, writes: impl IntoIterator<Item = Write>) {
+        let mut pending = self.queue.pending();
+        if pending.closing || self.queue.progress.borrow().end.is_some() {
             // These writes are dropped; `settled` returns an error.
-            waiting.refused = true;
+            pending.refused = true;
             return;
         }
-        let before = waiting.writes.len();
-        waiting.writes.extend(writes);
-        waiting.size += waiting.writes[before..].iter().map(Write::size).sum::<usize>();
-        waiting.issued += 1;
-        drop(waiting);
-        self.line.more.notify_one();
+        let before = pending.writes.len();
+        pending.writes.extend(writes);
+        pending.size += pending.writes[before..].iter().map(Write::size).sum::<usize>();
+        pending.issued += 1;
+        drop(pending);
+        self.queue.more.notify_one();
     }
 
     /// Returns when all earlier changes are on disk.
@@ -150,10 +150,10 @@ impl Disk {
     /// Dropping the future loses nothing.
     pub(crate) async fn settled(&self) -> Result<(), StateLost> {
         let (wanted, refused) = {
-            let waiting = self.line.waiting();
-            (waiting.issued, waiting.refused)
+            let pending = self.queue.pending();
+            (pending.issued, pending.refused)
         };
-        let mut progress = self.line.progress.subscribe();
+        let mut progress = self.queue.progress.subscribe();
         let reached = |it: &Progress| it.written >= wanted || it.end.is_some();
         let Ok(progress) = progress.wait_for(reached).await.map(|it| it.clone()) else {
             return Err(self.lost("its writer thread has ended"));
@@ -171,12 +171,12 @@ impl Disk {
     /// # Cancel safety
     /// Dropping the future loses nothing.
     pub(crate) async fn room(&self) {
-        let mut progress = self.line.progress.subscribe();
+        let mut progress = self.queue.progress.subscribe();
         loop {
-            // Never holds both locks at once: `hand_over` reads the progress while it holds the lock of the queue,
+            // Never holds both locks at once: `enqueue` reads the progress while it holds the lock of the queue,
             // so the opposite order could deadlock.
             let ended = progress.borrow_and_update().end.is_some();
-            if ended || self.line.waiting().size < MOST_WAITING || progress.changed().await.is_err() {
+            if ended || self.queue.pending().size < MOST_WAITING || progress.changed().await.is_err() {
                 return;
             }
         }
@@ -187,7 +187,7 @@ impl Disk {
     /// # Cancel safety
     /// Dropping the future loses nothing.
     pub(crate) async fn failed(&self) -> StateLost {
-        let mut progress = self.line.progress.subscribe();
+        let mut progress = self.queue.progress.subscribe();
         // `self` owns the sender, so the channel cannot be closed.
         let _ = progress.wait_for(|it| matches!(it.end, Some(End::Failed(_)))).await;
         self.failure().unwrap_or_else(|| self.lost("its writer thread has ended"))
@@ -195,7 +195,7 @@ impl Disk {
 
     /// Why writing failed, if it did.
     pub(crate) fn failure(&self) -> Option<StateLost> {
-        match &self.line.progress.borrow().end {
+        match &self.queue.progress.borrow().end {
             Some(End::Failed(why)) => Some(self.lost(why)),
             _ => None,
         }
@@ -203,8 +203,8 @@ impl Disk {
 
     /// Tells the thread to write the queued changes, close the file and end. Does not wait for this.
     pub(crate) fn close(&self) {
-        self.line.waiting().closing = true;
-        self.line.more.notify_one();
+        self.queue.pending().closing = true;
+        self.queue.more.notify_one();
     }
 
     /// Returns when the file is closed, or when nothing can be written to it any more.
@@ -212,19 +212,19 @@ impl Disk {
     /// # Cancel safety
     /// Dropping the future loses nothing.
     pub(crate) async fn closed(&self) {
-        let mut progress = self.line.progress.subscribe();
+        let mut progress = self.queue.progress.subscribe();
         // `self` owns the sender, so the channel cannot be closed.
         let _ = progress.wait_for(|it| it.end.is_some()).await;
     }
 
     fn lost(&self, why: &str) -> StateLost {
-        StateLost { path: self.line.path.clone(), why: why.to_owned() }
+        StateLost { path: self.queue.path.clone(), why: why.to_owned() }
     }
 }
 
-impl Line {
-    fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+impl WriteQueue {
+    fn pending(&self) -> MutexGuard<'_, Pending> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

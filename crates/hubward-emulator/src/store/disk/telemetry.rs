@@ -31,12 +31,12 @@ impl DiskLog {
         let hub = Arc::clone(&self.hub);
         let (offset, value) = (telemetry.offset, write(telemetry));
         let append = Write::Telemetry { hub, offset, value, total: total.clone() };
-        self.disk.hand_over([append].into_iter().chain(gone_before.map(|it| self.before(it))));
+        self.disk.enqueue([append].into_iter().chain(gone_before.map(|it| self.before(it))));
     }
 
     /// Queues the deletion of all messages before `first`.
     pub(crate) fn forget_before(&self, first: u64) {
-        self.disk.hand_over([self.before(first)]);
+        self.disk.enqueue([self.before(first)]);
     }
 
     fn before(&self, offset: u64) -> Write {

@@ -71,20 +71,20 @@ async fn settled_waits_for_earlier_changes() {
     let (disk, _) = disk(&BTreeMap::new());
     disk.settled().await.expect("nothing waits");
     for number in 0..100 {
-        disk.hand_over(put(&format!("record\0{number}")));
+        disk.enqueue(put(&format!("record\0{number}")));
         disk.settled().await.expect("written");
-        assert_eq!(disk.line.progress.borrow().written, number + 1);
+        assert_eq!(disk.queue.progress.borrow().written, number + 1);
     }
     // An empty change settles too.
-    disk.hand_over(put("record\x001"));
+    disk.enqueue(put("record\x001"));
     disk.settled().await.expect("written");
     // Queued changes are still written. Later changes are not written and not acknowledged.
-    disk.hand_over(put("record\0last"));
+    disk.enqueue(put("record\0last"));
     disk.close();
-    disk.hand_over(put("record\0late"));
+    disk.enqueue(put("record\0late"));
     disk.closed().await;
-    assert_eq!(disk.line.progress.borrow().written, 102);
-    let lost = disk.settled().await.expect_err("nobody writes it");
+    assert_eq!(disk.queue.progress.borrow().written, 102);
+    let lost = disk.settled().await.expect_err("it is not written");
     assert_eq!(lost.why, "the emulator has shut down");
 }
 
@@ -97,7 +97,7 @@ async fn room_waits_until_the_queue_is_short() {
         senders.spawn(async move {
             for number in 0..4 {
                 let value = vec![number; MOST_WAITING / 4];
-                disk.hand_over([Write::Put(format!("record\0{sender}"), value)]);
+                disk.enqueue([Write::Put(format!("record\0{sender}"), value)]);
                 disk.room().await;
             }
         });
@@ -106,14 +106,14 @@ async fn room_waits_until_the_queue_is_short() {
         sent.expect("no panic");
     }
     disk.settled().await.expect("written");
-    assert_eq!(disk.line.waiting().size, 0);
+    assert_eq!(disk.queue.pending().size, 0);
 }
 
 #[tokio::test]
 async fn a_full_disk_stops_all_acknowledgements_and_is_reported() {
     let logs = BTreeMap::from([("hub".to_owned(), TelemetryLog::new(10))]);
     let (disk, full) = disk(&logs);
-    disk.hand_over(put("record\0a"));
+    disk.enqueue(put("record\0a"));
     disk.settled().await.expect("there is room");
     assert_eq!(disk.failure(), None);
     full.store(true, Ordering::SeqCst);
@@ -126,12 +126,12 @@ async fn a_full_disk_stops_all_acknowledgements_and_is_reported() {
         "the state cannot be written to state.redb: I/O error: no space left on device; the emulator acknowledges nothing more"
     );
     assert_eq!(disk.failed().await, lost);
-    assert_eq!((log.total(), log.all().len()), (0, 0), "nobody sees what is not on disk");
+    assert_eq!((log.total(), log.all().len()), (0, 0), "readers do not see messages that are not on disk");
     // Later changes neither pile up nor are acknowledged, even if there is free space again.
     full.store(false, Ordering::SeqCst);
-    disk.hand_over(put("record\0b"));
+    disk.enqueue(put("record\0b"));
     assert_eq!(disk.settled().await.expect_err("it is too late"), lost);
-    assert!(disk.line.waiting().writes.is_empty());
+    assert!(disk.queue.pending().writes.is_empty());
     disk.room().await;
     disk.closed().await;
 }

@@ -13,7 +13,7 @@ use super::load::is_damage;
 use super::mark::Mark;
 use super::quietly::quietly;
 use super::sums::{Sums, sealed, sealed_message, value_of};
-use super::{Disk, End, Line, Write, damage, rows};
+use super::{Disk, End, Write, WriteQueue, damage, rows};
 
 /// The file and its expected contents.
 #[derive(Debug)]
@@ -28,20 +28,20 @@ pub(super) struct Written {
     pub(super) is_checked: bool,
 }
 
-/// Starts the thread. It ends when it is told to close, or when a write fails.
+/// Starts the thread. It ends after [`Disk::close`], or when a write fails.
 pub(super) fn spawn(written: Written, disk: &Disk) -> io::Result<()> {
-    let line = Arc::clone(&disk.line);
+    let queue = Arc::clone(&disk.queue);
     std::thread::Builder::new().name("hubward-state".to_owned()).spawn(move || {
         // Reports the end even after a panic, so that no task waits forever.
-        let end = Ending { line: &line, end: End::Failed("its writer has crashed".into()) };
-        run(&line, written, end);
+        let end = Ending { queue: &queue, end: End::Failed("its writer has crashed".into()) };
+        run(&queue, written, end);
     })?;
     Ok(())
 }
 
 /// Reports how the thread ended, even after a panic.
 struct Ending<'a> {
-    line: &'a Line,
+    queue: &'a WriteQueue,
     end: End,
 }
 
@@ -49,25 +49,25 @@ impl Drop for Ending<'_> {
     fn drop(&mut self) {
         let end = self.end.clone();
         if let End::Failed(why) = &end {
-            let path = self.line.path.display();
+            let path = self.queue.path.display();
             tracing::error!(%path, why = &**why, "the state cannot be written; the emulator acknowledges nothing more");
         }
-        self.line.progress.send_modify(|it| it.end = Some(end));
+        self.queue.progress.send_modify(|it| it.end = Some(end));
         // The queued changes will never be written.
-        let mut waiting = self.line.waiting();
-        (waiting.writes, waiting.size) = (Vec::new(), 0);
+        let mut pending = self.queue.pending();
+        (pending.writes, pending.size) = (Vec::new(), 0);
     }
 }
 
-fn run(line: &Line, mut written: Written, mut ending: Ending<'_>) {
+fn run(queue: &WriteQueue, mut written: Written, mut ending: Ending<'_>) {
     loop {
-        let (writes, issued, closing) = take(line);
+        let (writes, issued, closing) = take(queue);
         match written.write(&writes) {
             Ok(seen) => {
                 for (total, to) in seen {
                     total.send_replace(to);
                 }
-                line.progress.send_modify(|it| it.written = issued);
+                queue.progress.send_modify(|it| it.written = issued);
             }
             Err(why) => {
                 // Closes the file before the failure is reported. A damaged file may panic once more.
@@ -86,13 +86,13 @@ fn run(line: &Line, mut written: Written, mut ending: Ending<'_>) {
 }
 
 /// Waits for changes, and takes them all. Returns the writes, the number of the last change, and whether to close.
-fn take(line: &Line) -> (Vec<Write>, u64, bool) {
-    let mut waiting = line.waiting();
-    while waiting.writes.is_empty() && !waiting.closing && waiting.issued == line.progress.borrow().written {
-        waiting = line.more.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+fn take(queue: &WriteQueue) -> (Vec<Write>, u64, bool) {
+    let mut pending = queue.pending();
+    while pending.writes.is_empty() && !pending.closing && pending.issued == queue.progress.borrow().written {
+        pending = queue.more.wait(pending).unwrap_or_else(PoisonError::into_inner);
     }
-    waiting.size = 0;
-    (std::mem::take(&mut waiting.writes), waiting.issued, waiting.closing)
+    pending.size = 0;
+    (std::mem::take(&mut pending.writes), pending.issued, pending.closing)
 }
 
 impl Written {
