@@ -1,4 +1,4 @@
-//! Scripted faults for tests: a named point fails at its next event as the script says.
+//! Scripted faults for tests: the next event at a named point fails as the script says.
 
 mod device;
 mod script;
@@ -103,8 +103,8 @@ impl Point {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Fault {
-    /// An error of the service: this status with the usual JSON body. At the DPS requests, the twin requests, the
-    /// service APIs and [`Point::WebSocketUpgrade`].
+    /// An error of the service: this status with the usual JSON body. Possible at the DPS requests, the twin
+    /// requests, the service APIs and [`Point::WebSocketUpgrade`].
     Status {
         /// The HTTP status; over MQTT it is in the topic.
         status: u16,
@@ -115,8 +115,8 @@ pub enum Fault {
         /// The literal value of Retry-After: a header or a topic property. Hubs do not send it.
         retry_after: Option<String>,
     },
-    /// Like [`Fault::Status`], with these headers. At the DPS requests (over MQTT only `Retry-After` is sent), the
-    /// service APIs and [`Point::WebSocketUpgrade`].
+    /// Like [`Fault::Status`], with these headers. Possible at the DPS requests (over MQTT only `Retry-After` is
+    /// sent), the service APIs and [`Point::WebSocketUpgrade`].
     StatusWith {
         /// The HTTP status; over MQTT it is in the topic.
         status: u16,
@@ -127,8 +127,8 @@ pub enum Fault {
         /// Names and values. Omits pairs that are not valid headers, and `Content-Length` and `Transfer-Encoding`.
         headers: Vec<(String, String)>,
     },
-    /// Arbitrary bytes instead of the service's JSON: broken JSON, a gateway's HTML, a huge response. At the DPS
-    /// requests, the twin requests and the service APIs.
+    /// Arbitrary bytes instead of the service's JSON: broken JSON, a gateway's HTML, a huge response. Possible at
+    /// the DPS requests, the twin requests and the service APIs.
     Body {
         /// The HTTP status; over MQTT it is in the topic.
         status: u16,
@@ -137,64 +137,64 @@ pub enum Fault {
         /// The body.
         bytes: Vec<u8>,
     },
-    /// The correct response with a different Retry-After, or without one. At the DPS requests.
+    /// The correct response with a different Retry-After, or without one. Possible at the DPS requests.
     RetryAfter(Option<String>),
-    /// The response is sent in chunks of this many bytes, without `Content-Length`. At the DPS requests over HTTPS
-    /// (no effect over MQTT) and the service APIs.
+    /// The response is sent in chunks of this many bytes, without `Content-Length`. Possible at the DPS requests
+    /// over HTTPS (no effect over MQTT) and the service APIs.
     Chunked(usize),
-    /// The connection closes without a response. At every point. At [`Point::HubPublish`] the hub does not log the
-    /// message, at [`Point::HubReported`] it changes nothing, and at [`Point::HubDesired`] and [`Point::HubMethod`]
-    /// it sends the device nothing.
+    /// The connection closes without a response. Possible at every point. At [`Point::HubPublish`] the hub does not
+    /// log the message, at [`Point::HubReported`] it changes nothing, and at [`Point::HubDesired`] and
+    /// [`Point::HubMethod`] it sends the device nothing.
     Cut,
     /// The connection closes after this many bytes. At an accept point all bytes sent count, including TLS; over
-    /// HTTPS the bytes of the body; over MQTT the bytes from this response on. At the accept points, the connect
-    /// points, the DPS requests, the twin requests, [`Point::HubPublish`] and the service APIs.
+    /// HTTPS the bytes of the body; over MQTT the bytes from this response on. Possible at the accept points, the
+    /// connect points, the DPS requests, the twin requests, [`Point::HubPublish`] and the service APIs.
     CutAfter(usize),
-    /// The emulator does not respond, and the connection stays open. At every point. A publish to DPS and a twin
-    /// request get their PUBACK. At [`Point::HubPublish`] the hub does not log the message, at
+    /// The emulator does not respond, and the connection stays open. Possible at every point. A publish to DPS and
+    /// a twin request get their PUBACK. At [`Point::HubPublish`] the hub does not log the message, at
     /// [`Point::HubReported`] it changes nothing, and at [`Point::HubDesired`] and [`Point::HubMethod`] it sends
     /// the device nothing.
     Never,
-    /// The response is delayed by this duration. At every point. At the twin requests, [`Point::HubDesired`] and
-    /// [`Point::HubMethod`], the connection continues meanwhile, so that other responses overtake this one. At the
-    /// other points, the whole connection waits.
+    /// The response is delayed by this duration. Possible at every point. At the twin requests,
+    /// [`Point::HubDesired`] and [`Point::HubMethod`], the connection continues meanwhile, so that other responses
+    /// overtake this one. At the other points, the whole connection waits.
     Delay(Duration),
     /// The response is sent one byte at a time with this pause in between. Over MQTT this also applies to
-    /// everything after it, and at an accept point to the whole connection. At the accept points, the DPS requests,
-    /// the connect points and the service APIs.
+    /// everything after it, and at an accept point to the whole connection. Possible at the accept points, the DPS
+    /// requests, the connect points and the service APIs.
     Drip(Duration),
-    /// The response is sent twice. At the DPS requests over MQTT (no effect over HTTPS), the twin requests,
-    /// [`Point::HubDesired`] (the notification), [`Point::HubMethod`] (the call) and [`Point::HubPublish`] (the
-    /// PUBACK).
+    /// The response is sent twice. Possible at the DPS requests over MQTT (no effect over HTTPS), the twin
+    /// requests, [`Point::HubDesired`] (the notification), [`Point::HubMethod`] (the call) and
+    /// [`Point::HubPublish`] (the PUBACK).
     Duplicate,
-    /// A response with an unknown request id is sent first. At the DPS requests over MQTT (no effect over HTTPS),
-    /// the twin requests and [`Point::HubMethod`] (a call that no caller made).
+    /// A response with an unknown request id is sent first. Possible at the DPS requests over MQTT (no effect over
+    /// HTTPS), the twin requests and [`Point::HubMethod`] (a call that no caller made).
     Stray,
-    /// The response is sent before the PUBACK of its request. At the DPS requests over MQTT (no effect over HTTPS)
-    /// and the twin requests.
+    /// The response is sent before the PUBACK of its request. Possible at the DPS requests over MQTT (no effect
+    /// over HTTPS) and the twin requests.
     BeforePuback,
-    /// The CONNECT is refused with this return code. At the connect points.
+    /// The CONNECT is refused with this return code. Possible at the connect points.
     Connack(u8),
-    /// The SUBSCRIBE is refused: 0x80 for each filter. At the subscribe points.
+    /// The SUBSCRIBE is refused: 0x80 for each filter. Possible at the subscribe points.
     Suback128,
-    /// The message is logged and never acknowledged. At [`Point::HubPublish`].
+    /// The message is logged and never acknowledged. Possible at [`Point::HubPublish`].
     HoldPuback,
     /// The hub logs the message at once and acknowledges it after this duration. Everything else continues
-    /// meanwhile, except other acknowledgements, which keep their order. At [`Point::HubPublish`].
+    /// meanwhile, except other acknowledgements, which keep their order. Possible at [`Point::HubPublish`].
     HoldPubackFor(Duration),
     /// The token counts as expired, whatever its expiry time: 401 at the DPS requests and the service APIs, a
     /// refused CONNECT at [`Point::HubConnect`]; at the other points of a hub the connection closes. This applies
     /// to one event only: the clock does not change.
     TokenExpired,
     /// An operator disables the device at this moment: the CONNECT is refused, or the connection closes. The device
-    /// stays disabled. At the points of a hub.
+    /// stays disabled. Possible at the points of a hub.
     DeviceDisabled,
     /// An operator deletes the device from its hub at this moment: the CONNECT is refused, or the connection
-    /// closes, until a registration or an operator creates the device again. At the points of a hub.
+    /// closes, until a registration or an operator creates the device again. Possible at the points of a hub.
     DeviceDeleted,
     /// An operator moves the device with its twin to another hub at this moment. This hub no longer knows the
     /// device, and DPS assigns the other hub until the faults are cleared. If there is only one hub, this is the
-    /// same as [`Fault::DeviceDeleted`]. At the points of a hub and [`Point::DpsRegister`].
+    /// same as [`Fault::DeviceDeleted`]. Possible at the points of a hub and [`Point::DpsRegister`].
     HubMoved,
 }
 
