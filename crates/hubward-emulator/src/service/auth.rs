@@ -218,7 +218,7 @@ mod tests {
             SasToken::sign(key, resource, until, policy).expose().to_owned()
         };
         let good = |resource: &str| sign(&keys.primary, resource, until, Some(DPS_POLICY));
-        let stranger = SharedKey::generate().expect("a key");
+        let other_key = SharedKey::generate().expect("a key");
         let ours = "my-dps.example";
         let (resource, other) = ("the token is for another resource", "bad signature");
         let policy = "the token names no policy, or one other than `provisioningserviceowner`";
@@ -233,7 +233,7 @@ mod tests {
             (ours, good("my-dps.example/enrollments/d2"), Some(Denied::Token(resource))),
             (ours, good("my-dps.example/enroll"), Some(Denied::Token(resource))),
             (ours, good("other.example"), Some(Denied::Token(resource))),
-            (ours, sign(&stranger, ours, until, Some(DPS_POLICY)), Some(Denied::Token(other))),
+            (ours, sign(&other_key, ours, until, Some(DPS_POLICY)), Some(Denied::Token(other))),
             (ours, sign(&keys.primary, ours, until, Some("registration")), Some(Denied::Token(policy))),
             (ours, sign(&keys.primary, ours, until, None), Some(Denied::Token(policy))),
             (

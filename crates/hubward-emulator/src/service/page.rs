@@ -39,8 +39,8 @@ impl PageRequest {
         let after = match text(CONTINUATION) {
             None => None,
             Some(text) => {
-                let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| FOREIGN)?;
-                Some(String::from_utf8(bytes).map_err(|_| FOREIGN)?)
+                let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| WRONG_CONTINUATION)?;
+                Some(String::from_utf8(bytes).map_err(|_| WRONG_CONTINUATION)?)
             }
         };
         Ok(Self { most, after, order: None })
@@ -51,7 +51,7 @@ impl PageRequest {
 ///
 /// Source: `[seen]` Azure/Industrial-IoT, issue 522: it needs the same query and page size. The emulator accepts
 /// another page size.
-pub(super) const FOREIGN: &str = "x-ms-continuation does not belong to this query.";
+pub(super) const WRONG_CONTINUATION: &str = "x-ms-continuation does not belong to this query.";
 
 /// A page that is being filled.
 #[derive(Debug)]

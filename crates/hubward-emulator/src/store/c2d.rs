@@ -58,10 +58,10 @@ pub(crate) struct Queue {
     /// In the order of their arrival.
     messages: Vec<Entry>,
     #[serde(skip)]
-    gone: Vec<Gone>,
+    removed: Vec<RemovedMessage>,
     /// Sequence numbers of messages that left the queue but are still on disk.
     #[serde(skip)]
-    unkept: Vec<u64>,
+    to_delete: Vec<u64>,
 }
 
 /// Locks and places end with their connections, so they are not written to disk.
@@ -102,7 +102,7 @@ struct Place {
 
 /// A message that left the queue.
 #[derive(Debug, Clone)]
-pub(crate) struct Gone {
+pub(crate) struct RemovedMessage {
     pub(crate) post: Arc<Post>,
     pub(crate) outcome: Outcome,
     pub(crate) at: SystemTime,
@@ -266,8 +266,8 @@ impl Queue {
     }
 
     /// The messages that left the queue since the last call.
-    pub(crate) fn drain_gone(&mut self) -> Vec<Gone> {
-        std::mem::take(&mut self.gone)
+    pub(crate) fn drain_removed(&mut self) -> Vec<RemovedMessage> {
+        std::mem::take(&mut self.removed)
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -289,8 +289,8 @@ impl Queue {
     }
 
     /// Sequence numbers of messages that were on disk and left the queue since the last call.
-    pub(super) fn drain_unkept(&mut self) -> Vec<u64> {
-        std::mem::take(&mut self.unkept)
+    pub(super) fn drain_to_delete(&mut self) -> Vec<u64> {
+        std::mem::take(&mut self.to_delete)
     }
 
     /// Adds the contents from disk to a message; returns whether the message exists.
@@ -313,9 +313,9 @@ impl Queue {
     fn drop_message(&mut self, at: usize, outcome: Outcome, now: SystemTime) {
         let entry = self.messages.remove(at);
         if entry.kept {
-            self.unkept.push(entry.sequence);
+            self.to_delete.push(entry.sequence);
         }
-        self.gone.push(Gone { post: entry.post, outcome, at: now });
+        self.removed.push(RemovedMessage { post: entry.post, outcome, at: now });
     }
 }
 

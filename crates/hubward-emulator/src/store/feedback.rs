@@ -6,7 +6,7 @@ use hubward_proto::limits::CLOUD_TO_DEVICE_LOCK;
 use serde::{Deserialize, Serialize};
 
 use super::Table;
-use super::c2d::{Gone, later};
+use super::c2d::{RemovedMessage, later};
 use crate::clock::timestamp;
 use crate::wire_id;
 
@@ -123,8 +123,8 @@ struct Batch {
 
 impl Feedback {
     /// Adds a record if the sender requested feedback for this outcome.
-    pub(crate) fn note(&mut self, client_id: &str, generation_id: &str, gone: Gone) {
-        let Gone { post, outcome, at } = gone;
+    pub(crate) fn note(&mut self, client_id: &str, generation_id: &str, removed: RemovedMessage) {
+        let RemovedMessage { post, outcome, at } = removed;
         let message_id = &post.message_id;
         tracing::debug!(client_id, message_id, ?outcome, "a message to a device has left the queue");
         if !post.ack.is_some_and(|it| it.wants(outcome)) {
@@ -221,9 +221,9 @@ mod tests {
     use super::super::c2d::Post;
     use super::*;
 
-    fn gone(ack: Option<Ack>, outcome: Outcome) -> Gone {
+    fn removed(ack: Option<Ack>, outcome: Outcome) -> RemovedMessage {
         let post = Post { topic: String::new(), body: "".into(), message_id: "m1".into(), ack, input: None };
-        Gone { post: Arc::new(post), outcome, at: SystemTime::UNIX_EPOCH }
+        RemovedMessage { post: Arc::new(post), outcome, at: SystemTime::UNIX_EPOCH }
     }
 
     #[test]
@@ -237,7 +237,7 @@ mod tests {
         ] {
             let count = |outcome| {
                 let mut feedback = Feedback::default();
-                feedback.note("d1", "7", gone(ack, outcome));
+                feedback.note("d1", "7", removed(ack, outcome));
                 feedback.all().len()
             };
             assert_eq!((count(Outcome::Success), count(Outcome::Expired)), (success, expired), "{ack:?}");
@@ -253,7 +253,7 @@ mod tests {
         let mut feedback = Feedback::default();
         assert_eq!(feedback.take(now), None);
         for _ in 0..=BATCH {
-            feedback.note("d1", "7", gone(Some(Ack::Full), Outcome::Success));
+            feedback.note("d1", "7", removed(Some(Ack::Full), Outcome::Success));
         }
         let (first, records) = feedback.take(now).expect("records");
         assert_eq!((records.len(), feedback.take(now)), (BATCH, None));
@@ -271,10 +271,10 @@ mod tests {
     fn a_batch_of_deleted_records_neither_blocks_nor_completes_new_ones() {
         let now = SystemTime::UNIX_EPOCH;
         let mut feedback = Feedback::default();
-        feedback.note("d1", "7", gone(Some(Ack::Full), Outcome::Success));
+        feedback.note("d1", "7", removed(Some(Ack::Full), Outcome::Success));
         let (old, _) = feedback.take(now).expect("a record");
         feedback.clear();
-        feedback.note("d2", "8", gone(Some(Ack::Full), Outcome::Success));
+        feedback.note("d2", "8", removed(Some(Ack::Full), Outcome::Success));
         assert!(!feedback.settle(&old, true, now));
         let (_, records) = feedback.take(now).expect("at once");
         assert_eq!(records[0].device_id, "d2");
@@ -284,7 +284,7 @@ mod tests {
     fn records_have_the_service_format_and_are_bounded() {
         let mut feedback = Feedback::default();
         for _ in 0..=MOST {
-            feedback.note("d1/m1", "7", gone(Some(Ack::Full), Outcome::DeliveryCountExceeded));
+            feedback.note("d1/m1", "7", removed(Some(Ack::Full), Outcome::DeliveryCountExceeded));
         }
         let records = feedback.all();
         assert_eq!(records.len(), MOST);

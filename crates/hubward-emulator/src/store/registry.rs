@@ -36,8 +36,8 @@ impl Hub {
         let device = self.devices.get_mut(client_id)?;
         device.queue.tick(now, &self.rules);
         let result = act(&mut device.queue, &self.rules);
-        for gone in device.queue.drain_gone() {
-            self.feedback.note(client_id, &device.generation_id, gone);
+        for removed in device.queue.drain_removed() {
+            self.feedback.note(client_id, &device.generation_id, removed);
         }
         Some(result)
     }

@@ -65,10 +65,10 @@ pub(crate) fn mint(
         _ => (now - DAY, now + 390 * DAY),
     };
     (params.not_before, params.not_after) = (from.into(), until.into());
-    let stranger;
+    let other_ca;
     let issuer = if bad == Some(BadCertificate::UntrustedCa) {
-        stranger = Ca::generate()?;
-        &stranger
+        other_ca = Ca::generate()?;
+        &other_ca
     } else {
         ca
     };

@@ -7,7 +7,7 @@ use hubward_proto::service::QuerySpecification;
 use hyper::header::HeaderMap;
 use serde::Serialize;
 
-use super::super::page::{FOREIGN, PageBody, PageRequest};
+use super::super::page::{PageBody, PageRequest, WRONG_CONTINUATION};
 use super::{Done, kind};
 use crate::dps::{Answer, Refusal};
 use crate::store::Table;
@@ -30,7 +30,7 @@ impl Page {
         let PageRequest { most, after, .. } = PageRequest::read(headers).map_err(wrong)?;
         let key = |mark: String| match mark.split_once(' ') {
             Some((kind, key)) if kind == item_type => Ok(key.to_owned()),
-            _ => Err(wrong(FOREIGN)),
+            _ => Err(wrong(WRONG_CONTINUATION)),
         };
         Ok(Self { item_type, most, after: after.map(key).transpose()?, order })
     }

@@ -34,7 +34,7 @@ fn taken(queue: &mut Queue, owner: u64, now: SystemTime) -> Vec<(String, bool)> 
 }
 
 fn outcomes(queue: &mut Queue) -> Vec<(String, Outcome)> {
-    queue.drain_gone().into_iter().map(|it| (it.post.message_id.clone(), it.outcome)).collect()
+    queue.drain_removed().into_iter().map(|it| (it.post.message_id.clone(), it.outcome)).collect()
 }
 
 fn states(queue: &Queue) -> Vec<(String, CloudMessageState, u32)> {
@@ -263,8 +263,8 @@ fn no_message_is_lost_redelivered_after_completion_or_reordered() {
                         let expected = if held { Acknowledged::Completed } else { Acknowledged::Unknown };
                         assert_eq!(queue.acknowledge(owner, packet_id, now), expected, "{context}: {number}");
                         if held {
-                            let gone = queue.gone.last().expect("just completed");
-                            assert_eq!(gone.post.message_id, number.to_string(), "{context}");
+                            let removed = queue.removed.last().expect("just completed");
+                            assert_eq!(removed.post.message_id, number.to_string(), "{context}");
                         }
                     }
                 }

@@ -80,7 +80,7 @@ pub(super) fn load(
     state: &mut State,
     logs: &BTreeMap<String, TelemetryLog>,
 ) -> Result<(), LoadError> {
-    let mut loader = Loader { state, next: BTreeMap::new(), foreign: BTreeSet::new() };
+    let mut loader = Loader { state, next: BTreeMap::new(), unconfigured: BTreeSet::new() };
     // Reported last, because a row may be unknown only because another row is missing.
     let mut unknown = None;
     let mut found = Sums { file: sums.file, commit: sums.commit, ..Sums::default() };
@@ -97,7 +97,7 @@ pub(super) fn load(
         }
     }
     let unknown = unknown.or_else(|| loader.missing_message());
-    let Loader { next, foreign, state } = loader;
+    let Loader { next, unconfigured, state } = loader;
     state.operations.sort();
     for hub in sums.telemetry.keys().filter(|it| !logs.contains_key(*it)) {
         let (_, sum) = messages(database, hub, false)?;
@@ -119,7 +119,7 @@ pub(super) fn load(
     if let Some(what) = unknown {
         return Err(LoadError::Unknown(what));
     }
-    for hub in foreign {
+    for hub in unconfigured {
         tracing::warn!(hub, "the state file has devices of a hub that is not configured; they stay in the file");
     }
     Ok(())
@@ -188,7 +188,7 @@ struct Loader<'a> {
     /// The minimum next telemetry offset of each hub.
     next: BTreeMap<String, u64>,
     /// Hubs that are not configured.
-    foreign: BTreeSet<String>,
+    unconfigured: BTreeSet<String>,
 }
 
 impl Loader<'_> {
@@ -219,7 +219,7 @@ impl Loader<'_> {
     fn of_hub(&mut self, place: &str, rest: &str, value: &[u8]) -> Option<()> {
         let (host, rest) = rest.split_once('\0')?;
         let Some(hub) = self.state.hubs.get_mut(host) else {
-            self.foreign.insert(host.to_owned());
+            self.unconfigured.insert(host.to_owned());
             return Some(());
         };
         match place {

@@ -82,8 +82,8 @@ fn devices(writes: &mut Vec<Write>, host: &str, devices: &mut Table<Device>) {
             writes.push(Write::Delete(key));
             continue;
         };
-        let gone = device.queue.drain_unkept();
-        writes.extend(gone.into_iter().filter(|_| !replaced).map(|it| Write::Delete(post(it))));
+        let removed = device.queue.drain_to_delete();
+        writes.extend(removed.into_iter().filter(|_| !replaced).map(|it| Write::Delete(post(it))));
         for (sequence, message) in device.queue.keep(replaced) {
             writes.push(Write::Put(post(sequence), framed(&load::PostHead::of(message), &message.body)));
         }

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::eval::{fits, member, number, order};
 use super::tree::{Aggregate, Collection, Column, Expression, Path, Query, Select, What};
-use crate::service::page::{FOREIGN, PageBody, PageRequest};
+use crate::service::page::{PageBody, PageRequest, WRONG_CONTINUATION};
 
 /// Body and headers of a response.
 pub(super) type Page = (Vec<u8>, Vec<(&'static str, String)>);
@@ -163,15 +163,15 @@ impl Mark {
         let Some(continuation) = continuation else { return Ok(Self { left: query.top, after: None }) };
         let mut parts = continuation.splitn(3, ' ');
         let (Some(hash), Some(left), Some(after)) = (parts.next(), parts.next(), parts.next()) else {
-            return Err(FOREIGN);
+            return Err(WRONG_CONTINUATION);
         };
         let left = match (query.top, left) {
             (None, "") => None,
-            (Some(top), left) => Some(left.parse().ok().filter(|it| *it <= top).ok_or(FOREIGN)?),
-            (None, _) => return Err(FOREIGN),
+            (Some(top), left) => Some(left.parse().ok().filter(|it| *it <= top).ok_or(WRONG_CONTINUATION)?),
+            (None, _) => return Err(WRONG_CONTINUATION),
         };
         if hash != digest(text) {
-            return Err(FOREIGN);
+            return Err(WRONG_CONTINUATION);
         }
         Ok(Self { left, after: Some(after.to_owned()) })
     }

@@ -1,7 +1,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::service::page::FOREIGN;
+use crate::service::page::WRONG_CONTINUATION;
 
 /// The documentation's example of a twin, with additions.
 ///
@@ -367,10 +367,10 @@ async fn a_continuation_of_another_query_is_refused() {
     let after = after.expect("more");
     for text in ["SELECT * FROM devices", "SELECT TOP 4 * FROM devices"] {
         let answer = page(&twins, text, 2, Some(after.clone())).await;
-        assert!(answer.is_err_and(|it| it == FOREIGN), "{text}");
+        assert!(answer.is_err_and(|it| it == WRONG_CONTINUATION), "{text}");
     }
     for mark in ["", "x", "x y z", &after.replace(" 3 ", " 6 "), &after.replace(" 3 ", "  ")] {
         let answer = page(&twins, "SELECT TOP 5 * FROM devices", 2, Some(mark.to_owned())).await;
-        assert!(answer.is_err_and(|it| it == FOREIGN), "{mark}");
+        assert!(answer.is_err_and(|it| it == WRONG_CONTINUATION), "{mark}");
     }
 }
