@@ -127,7 +127,7 @@ impl Builder {
     }
 
     /// Address of the admin port, instead of 127.0.0.1 and ::1. The admin port asks for no password and returns
-    /// every key. If the address is not a loopback address, anyone who can reach it controls the emulator.
+    /// every key. If the address is not a loopback address, every client that reaches it controls the emulator.
     #[cfg(feature = "admin")]
     #[must_use]
     pub const fn admin_address(mut self, address: IpAddr) -> Self {
@@ -366,7 +366,7 @@ impl Builder {
         }
     }
 
-    /// Sets the keys of every policy: the configured keys, else the keys in the state, else random keys.
+    /// Sets the keys of every policy: uses the configured keys first, then the keys in the state, then random keys.
     pub(crate) fn settle_policies(&self, state: &mut State) -> Result<(), KeyError> {
         for hub in &self.hubs {
             for policy in Policy::ALL {

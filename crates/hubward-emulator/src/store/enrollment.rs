@@ -67,7 +67,7 @@ pub enum EnrollError {
         problem: String,
     },
     /// The enrollment or group does not exist.
-    #[error("there is no enrollment `{id}`")]
+    #[error("the enrollment `{id}` does not exist")]
     NotFound {
         /// The name.
         id: String,

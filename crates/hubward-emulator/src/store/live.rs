@@ -213,7 +213,7 @@ mod tests {
         let mut live = Live::default();
         let key = Key::Hub("hub".into(), "d1".into());
         let push = |version| Push::Desired { version, body: Default::default() };
-        assert!(live.push(&key, push(0)).is_err(), "there is no connection");
+        assert!(live.push(&key, push(0)).is_err(), "the client is not connected");
         let mut wires = live.begin(key.clone(), Session::default());
         let taken = (0..300).filter(|it| live.push(&key, push(*it)).is_ok()).count();
         assert_eq!(taken, PUSHES);

@@ -87,7 +87,7 @@ fn messages_of_an_ended_connection_become_visible_in_order() {
     assert_eq!(taken(&mut queue, 1, START), [new("2"), new("3")]);
     assert_eq!(queue.acknowledge(1, first.packet_id, START), Acknowledged::Completed);
     queue.end(1);
-    assert_eq!(taken(&mut queue, 1, START), [], "there is no connection");
+    assert_eq!(taken(&mut queue, 1, START), [], "the client is not connected");
     assert_eq!(states(&queue)[0], ("2".into(), CloudMessageState::Enqueued, 1));
     queue.begin(2);
     let second = queue.take(2, 1, START, &rules).expect("a message");
