@@ -200,7 +200,10 @@ async fn a_damaged_state_ends_the_start_with_a_sentence() {
     let ran = emulator(&[&["--data-dir", &data_dir][..], &ports].concat()).await;
     let told = ran.stderr_text();
     assert_eq!(ran.code, Some(1), "{told}");
-    assert!(told.contains("state.redb is damaged: ") && told.contains("move it away to begin anew"), "{told}");
+    assert!(
+        told.contains("state.redb is damaged: ") && told.contains("move it away to start with an empty state"),
+        "{told}"
+    );
     assert!(!told.contains("panicked") && ran.stdout_text().is_empty(), "{told}");
     assert!(std::fs::read(&file).expect("the state") == damaged, "it is left as it is");
     let error = emulator(&["export", "--data-dir", &data_dir, "-o", "json"]).await.last().expect("an error");

@@ -1,4 +1,4 @@
-//! How an emulator is to be, and its start.
+//! Configures and starts an emulator.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -13,22 +13,23 @@ use hubward_sas::{KeyError, SharedKey};
 use crate::store::{DPS_POLICY, Rules, State, hub_policy, settle};
 use crate::{BadCertificate, Emulator, Policy, Seed, StartError};
 
-/// The id scope of an emulator that is not given another one.
+/// The default id scope of an emulator.
 pub const DEV_ID_SCOPE: &str = "0ne000DECADE";
 
-/// Name of the enrollment group that [`Builder::dev_keys`] makes.
+/// Name of the enrollment group that [`Builder::dev_keys`] creates.
 pub const DEV_GROUP: &str = "hubward-dev";
 
-/// Primary and secondary key of [`DEV_GROUP`]. Public, so worth nothing: for this machine only.
+/// Primary and secondary key of [`DEV_GROUP`]. The key is public and protects nothing, so use it on this machine
+/// only.
 pub const DEV_GROUP_KEY: &str =
     "aHVid2FyZCBlbXVsYXRvcjogdGhpcyBkZXZlbG9wbWVudCBrZXkgaXMgcHVibGljLCBuZXZlciB0cnVzdCBpdA==";
 
-/// What the real service asks a device to wait between registration and poll.
+/// How long the real service asks a device to wait between registration and poll.
 ///
 /// Source: `[doc]` iot-dps/iot-dps-https-sym-key-support.md, transcripts (`Retry-After: 3`).
 pub const SERVICE_RETRY_AFTER: Duration = Duration::from_secs(3);
 
-/// An emulator to be. Made by [`Emulator::builder`]; every option has a default.
+/// Configures an emulator. Get one from [`Emulator::builder`]; every option has a default.
 #[derive(Debug, Clone)]
 pub struct Builder {
     pub(crate) addresses: Option<Vec<IpAddr>>,
@@ -95,29 +96,29 @@ impl Default for Builder {
 }
 
 impl Builder {
-    /// Listens on these addresses instead of 127.0.0.1 and ::1 (and those loopback addresses that
-    /// hubs are named by). The admin port stays on loopback, see [`Builder::admin_address`].
+    /// Listens on these addresses instead of 127.0.0.1 and ::1 (and the loopback addresses that are names of hubs).
+    /// The admin port stays on loopback, see [`Builder::admin_address`].
     #[must_use]
     pub fn bind(mut self, addresses: impl IntoIterator<Item = IpAddr>) -> Self {
         self.addresses = Some(addresses.into_iter().collect());
         self
     }
 
-    /// Port of MQTT over TLS; 0, the default, takes a free one.
+    /// Port of MQTT over TLS. The default, 0, selects a free port.
     #[must_use]
     pub const fn mqtt_port(mut self, port: u16) -> Self {
         self.mqtt_port = port;
         self
     }
 
-    /// Port of HTTPS and MQTT over WebSocket; 0, the default, takes a free one.
+    /// Port of HTTPS and MQTT over WebSocket. The default, 0, selects a free port.
     #[must_use]
     pub const fn https_port(mut self, port: u16) -> Self {
         self.https_port = port;
         self
     }
 
-    /// Port of the plain-HTTP admin listener; 0, the default, takes a free one.
+    /// Port of the plain-HTTP admin listener. The default, 0, selects a free port.
     #[cfg(feature = "admin")]
     #[must_use]
     pub const fn admin_port(mut self, port: u16) -> Self {
@@ -125,8 +126,8 @@ impl Builder {
         self
     }
 
-    /// Where the admin port listens instead of 127.0.0.1 and ::1. It asks nobody for a password and hands
-    /// out every key: whoever reaches another address than a loopback one owns the emulator.
+    /// Address of the admin port, instead of 127.0.0.1 and ::1. The admin port asks for no password and returns
+    /// every key. If the address is not a loopback address, every client that reaches it controls the emulator.
     #[cfg(feature = "admin")]
     #[must_use]
     pub const fn admin_address(mut self, address: IpAddr) -> Self {
@@ -134,9 +135,8 @@ impl Builder {
         self
     }
 
-    /// One more name that requests to the admin port may have in `Host`, besides `localhost` and the
-    /// addresses it listens on. Others are refused, so that no web page can reach it through a name of
-    /// its own.
+    /// Adds a name that requests to the admin port may have in `Host`, besides `localhost` and the addresses of the
+    /// port. The admin port refuses other names, so that no web page can reach it through a name of its own.
     #[cfg(feature = "admin")]
     #[must_use]
     pub fn allow_host(mut self, name: impl Into<String>) -> Self {
@@ -144,17 +144,17 @@ impl Builder {
         self
     }
 
-    /// Keeps all state in this directory (made with mode 0700), which one emulator at a time can use:
-    /// the certificate authority, and in `state.redb` everything else. What is acknowledged is on disk
-    /// first. Without a directory all of it is in memory and gone at the end.
+    /// Keeps all state in this directory: the certificate authority, and everything else in `state.redb`. Creates
+    /// the directory with mode 0700. Only one emulator at a time can use it. The emulator acknowledges a change
+    /// only after it is on disk. Without a directory, all state is in memory and is lost at the end.
     #[must_use]
     pub fn data_dir(mut self, path: impl Into<PathBuf>) -> Self {
         self.data_dir = Some(path.into());
         self
     }
 
-    /// Names of the hubs, all linked to DPS; one hub `localhost` by default. A device connects to
-    /// its hub by this name.
+    /// Names of the hubs, all linked to DPS; by default one hub, `localhost`. A device connects to its hub by this
+    /// name.
     #[must_use]
     pub fn hubs(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.hubs = names.into_iter().map(Into::into).collect();
@@ -168,14 +168,14 @@ impl Builder {
         self
     }
 
-    /// One more name of DPS, besides `global.azure-devices-provisioning.net`.
+    /// Adds a name of DPS, besides `global.azure-devices-provisioning.net`.
     #[must_use]
     pub fn dps_host(mut self, name: impl Into<String>) -> Self {
         self.dps_hosts.push(name.into());
         self
     }
 
-    /// More names and addresses to make certificates for, besides those of DPS and the hubs,
+    /// Adds names and addresses that the emulator presents certificates for, besides those of DPS and the hubs,
     /// `localhost`, 127.0.0.1 and ::1.
     #[must_use]
     pub fn names(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
@@ -183,86 +183,88 @@ impl Builder {
         self
     }
 
-    /// Starts with these enrollments.
+    /// Starts with the contents of this seed.
     #[must_use]
     pub fn seed(mut self, seed: Seed) -> Self {
         self.seed = Some(seed);
         self
     }
 
-    /// Starts with the group [`DEV_GROUP`], whose keys are [`DEV_GROUP_KEY`]: any registration id
-    /// works, with the key derived from it. Refused unless all addresses are loopback ones.
+    /// Starts with the group [`DEV_GROUP`], whose keys are [`DEV_GROUP_KEY`]. A device can then register with any
+    /// registration id and the key derived from it. [`Builder::start`] fails unless all addresses are loopback
+    /// addresses.
     #[must_use]
     pub const fn dev_keys(mut self, dev_keys: bool) -> Self {
         self.dev_keys = dev_keys;
         self
     }
 
-    /// What DPS asks a device to wait, in whole seconds; `None` leaves Retry-After out. Zero by
-    /// default, so that tests are quick; the service says [`SERVICE_RETRY_AFTER`].
+    /// How long DPS asks a device to wait, in whole seconds. `None` omits Retry-After. The default is zero, so that
+    /// tests are fast; the real service sends [`SERVICE_RETRY_AFTER`].
     #[must_use]
     pub const fn retry_after(mut self, retry_after: Option<Duration>) -> Self {
         self.retry_after = retry_after;
         self
     }
 
-    /// How many polls are answered with `assigning` before the result; 1 by default.
+    /// Number of polls that DPS answers with `assigning` before it returns the result; 1 by default.
     #[must_use]
     pub const fn polls_before_assigned(mut self, polls: u32) -> Self {
         self.polls_before_assigned = polls;
         self
     }
 
-    /// How far the emulator's clock is ahead, so that tokens look old; at most a hundred years.
+    /// How far the emulator's clock is ahead of the system clock, so that tokens look old (at most a hundred
+    /// years).
     #[must_use]
     pub const fn clock_ahead(mut self, ahead: Duration) -> Self {
         self.clock_ahead = ahead;
         self
     }
 
-    /// Most connections that are served at a time on the MQTT and HTTPS ports together; 10,000 by
-    /// default. More wait until one ends. Those that have asked for nothing yet do not count: of
-    /// these there may be as many, and 2,048 at most.
+    /// Maximum number of connections that the MQTT and HTTPS ports serve at a time, counted together; 10,000 by
+    /// default. Further connections wait until one ends. Connections that have not sent a request yet do not count;
+    /// the emulator accepts as many of these, but at most 2,048.
     #[must_use]
     pub const fn max_connections(mut self, connections: usize) -> Self {
         self.max_connections = connections;
         self
     }
 
-    /// Most messages that each hub's log keeps; 100,000 by default, and never more than 32 MiB.
+    /// Maximum number of messages in the log of each hub; 100,000 by default. A log never holds more than 32 MiB.
     #[must_use]
     pub const fn telemetry_retention(mut self, messages: usize) -> Self {
         self.telemetry_retention = messages;
         self
     }
 
-    /// Presents certificates that clients must refuse.
+    /// Presents a certificate that clients must refuse.
     #[must_use]
     pub const fn certificate(mut self, bad: BadCertificate) -> Self {
         self.certificate = Some(bad);
         self
     }
 
-    /// How long hubs keep a message to a device whose sender does not say; one hour by default, and
-    /// from one minute to two days at the service.
+    /// How long hubs keep a message to a device if its sender sets no expiry time; one hour by default. The real
+    /// service allows one minute to two days.
     #[must_use]
     pub const fn message_ttl(mut self, ttl: Duration) -> Self {
         self.rules.ttl = ttl;
         self
     }
 
-    /// How long a delivered message to a device stays invisible while it is not acknowledged; one
-    /// minute by default. After that it is delivered again.
+    /// How long a delivered message to a device stays invisible until the hub redelivers it, if the device does not
+    /// acknowledge it; one minute by default.
     #[must_use]
     pub const fn message_lock(mut self, lock: Duration) -> Self {
         self.rules.lock = lock;
         self
     }
 
-    /// Gives up a message to a device (`DeliveryCountExceeded`) when its lock has ended so often,
-    /// unacknowledged, as the documentation had it until 2026. By default hubs never do: since then only
-    /// an explicit abandon counts, which MQTT does not have. The service allows 1 to 100. A connection
-    /// that ends never counts.
+    /// Maximum number of deliveries of a message to a device. When its lock has ended this often without an
+    /// acknowledgement, the hub dead-letters it (`DeliveryCountExceeded`), as the documentation said until 2026. By
+    /// default hubs never do: according to the newer documentation only an explicit abandon counts, and MQTT has
+    /// none. The service allows 1 to 100. A connection that ends never counts.
     ///
     /// Source: `[doc]` iot-hub/iot-hub-devguide-messages-c2d.md, "Understanding delivery count behavior".
     #[must_use]
@@ -271,9 +273,9 @@ impl Builder {
         self
     }
 
-    /// Whether DPS and hubs end the connection of a client that asks for a filter which they do not take. By
-    /// default they refuse the filter alone (SUBACK 0x80). Microsoft engineers have said that the services end
-    /// the connection; no trace is public.
+    /// Whether DPS and hubs end the connection of a client that subscribes to a filter they do not support. By
+    /// default they refuse only the filter (SUBACK 0x80). Microsoft engineers have said that the services end the
+    /// connection; no public trace shows it.
     ///
     /// Source: `[seen]` Azure/azure-iot-middleware-freertos, issues 65 and 89.
     #[must_use]
@@ -282,9 +284,9 @@ impl Builder {
         self
     }
 
-    /// Shuffles what has no order at the services: the rows of lists and of the pages of queries, and the
-    /// properties in the topic of a message to a device. The same seed gives the same orders for the same
-    /// requests. By default rows are in the order of ids, and properties in a fixed one.
+    /// Shuffles everything that the services return in no fixed order: the rows of lists and of query pages, and
+    /// the properties in the topic of a message to a device. The same seed and the same requests give the same
+    /// order. By default rows are in the order of ids, and properties in a fixed order.
     ///
     /// Source: `[seen]` recordings of azure-sdk-for-net for queries; Azure/azure-iot-explorer, issue 530, and
     /// others for topics.
@@ -295,7 +297,7 @@ impl Builder {
         self
     }
 
-    /// The first key of the hubs' policies `iothubowner` and `device`; see [`Builder::policy_keys`].
+    /// The primary key of the hubs' policies `iothubowner` and `device`; see [`Builder::policy_keys`].
     #[must_use]
     pub fn policy_key(mut self, key: SharedKey) -> Self {
         for policy in [Policy::IotHubOwner, Policy::Device] {
@@ -304,16 +306,16 @@ impl Builder {
         self
     }
 
-    /// The keys of a policy of every hub. Those that are not given are random, and kept in the data
-    /// directory if there is one. See [`Emulator::policies`].
+    /// The keys of a policy of every hub. Policies without configured keys get random ones, which are kept in the
+    /// data directory if there is one. See [`Emulator::policies`].
     #[must_use]
     pub fn policy_keys(mut self, policy: Policy, primary: SharedKey, secondary: SharedKey) -> Self {
         self.policy_keys.insert(policy, (primary, Some(secondary)));
         self
     }
 
-    /// The first key of the policy `provisioningserviceowner`, which may manage enrollments over
-    /// HTTPS; a random one by default. See [`Emulator::dps_connection_string`].
+    /// The primary key of the policy `provisioningserviceowner`, which can manage enrollments over HTTPS; random by
+    /// default. See [`Emulator::dps_connection_string`].
     #[must_use]
     pub fn dps_policy_key(mut self, key: SharedKey) -> Self {
         self.dps_policy_key = Some(key);
@@ -323,15 +325,15 @@ impl Builder {
     /// Binds every listener and starts.
     ///
     /// # Errors
-    /// [`StartError`]; a port that is taken is named with its listener.
+    /// [`StartError`]. If a port is in use, the error names its listener.
     ///
     /// # Cancel safety
-    /// Dropping the future frees what was bound, and in a moment the data directory.
+    /// Dropping the future frees the ports at once and the data directory shortly after.
     pub async fn start(self) -> Result<Emulator, StartError> {
         Emulator::launch(self).await
     }
 
-    /// Checks what can be wrong with the names, gives the addresses to listen on.
+    /// Validates the names. Returns the addresses to listen on.
     pub(crate) fn check(&self) -> Result<Vec<IpAddr>, StartError> {
         IdScope::new(self.id_scope.as_str())?;
         let mut seen = std::collections::BTreeSet::new();
@@ -364,7 +366,7 @@ impl Builder {
         }
     }
 
-    /// Gives every policy its keys: those of the options, those that the state has, random ones.
+    /// Sets the keys of every policy: uses the configured keys first, then the keys in the state, then random keys.
     pub(crate) fn settle_policies(&self, state: &mut State) -> Result<(), KeyError> {
         for hub in &self.hubs {
             for policy in Policy::ALL {
@@ -376,13 +378,13 @@ impl Builder {
         settle(&mut state.policies, DPS_POLICY.to_owned(), (self.dps_policy_key.as_ref(), None))
     }
 
-    /// Where the admin port listens.
+    /// The addresses of the admin port.
     #[cfg(feature = "admin")]
     pub(crate) fn admin_addresses(&self) -> Vec<IpAddr> {
         self.admin_address.map_or_else(|| LOOPBACK.to_vec(), |it| vec![it])
     }
 
-    /// Every name that a certificate may be made for.
+    /// All names that certificates may be issued for.
     pub(crate) fn certificate_names(&self) -> Result<crate::tls::Names, StartError> {
         let fixed = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
         let named = self.dps_hosts.iter().chain(&self.hubs).chain(&self.names).cloned();
@@ -402,7 +404,7 @@ impl Builder {
     }
 }
 
-/// The group that [`Builder::dev_keys`] makes.
+/// The group that [`Builder::dev_keys`] creates.
 pub(crate) fn dev_group() -> EnrollmentGroup {
     let mut group = EnrollmentGroup::new(DEV_GROUP);
     let keys = SymmetricKeys { primary_key: DEV_GROUP_KEY.to_owned(), secondary_key: DEV_GROUP_KEY.to_owned() };
@@ -417,14 +419,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn refuses_what_cannot_work() {
+    fn refuses_invalid_options() {
         let any: IpAddr = Ipv4Addr::UNSPECIFIED.into();
         for (builder, message) in [
             (Builder::default().id_scope("0ne 1"), "id scope `0ne 1` is not valid"),
             (Builder::default().hubs(["a:1"]), "hub host name `a:1` is not valid"),
-            (Builder::default().hubs(["a", "A"]), "the hubs must be one or more"),
-            (Builder::default().hubs(Vec::<String>::new()), "the hubs must be one or more"),
-            (Builder::default().bind([]), "there is no address"),
+            (Builder::default().hubs(["a", "A"]), "name one or more hubs"),
+            (Builder::default().hubs(Vec::<String>::new()), "name one or more hubs"),
+            (Builder::default().bind([]), "no address to listen on is configured"),
             (Builder::default().bind([any]).dev_keys(true), "the development keys are only for loopback"),
             #[cfg(feature = "admin")]
             (Builder::default().admin_address(any).dev_keys(true), "the development keys are only for loopback"),
@@ -437,7 +439,7 @@ mod tests {
     }
 
     #[test]
-    fn listens_where_its_hubs_are() {
+    fn listens_on_the_addresses_of_its_hubs() {
         let second: IpAddr = Ipv4Addr::new(127, 0, 0, 2).into();
         let builder = Builder::default().hubs(["localhost", "127.0.0.2"]);
         assert_eq!(builder.check().expect("valid"), [LOOPBACK[0], LOOPBACK[1], second]);

@@ -1,4 +1,4 @@
-//! The emulator's wall clock: the system's, plus an offset that a test may set to age tokens.
+//! The emulator's wall clock: the system clock plus an offset that a test can set to age tokens.
 
 use std::time::{Duration, SystemTime};
 
@@ -17,8 +17,8 @@ impl Clock {
         Self { ahead: watch::Sender::new(ahead.min(MOST_AHEAD)) }
     }
 
-    /// How far this clock is ahead of the system's, from now on, at most [`MOST_AHEAD`]. Waits that ended
-    /// through it end.
+    /// Sets how far this clock is ahead of the system clock (at most [`MOST_AHEAD`]). Waits whose moment has passed
+    /// now return.
     pub(crate) fn set_ahead(&self, ahead: Duration) {
         self.ahead.send_replace(ahead.min(MOST_AHEAD));
     }
@@ -35,7 +35,7 @@ impl Clock {
         UnixSeconds::from_system_time(self.now())
     }
 
-    /// Returns as soon as this clock shows `moment`.
+    /// Returns when this clock reaches `moment`.
     pub(crate) async fn at(&self, moment: SystemTime) {
         let mut ahead = self.ahead.subscribe();
         while let Ok(wait) = moment.duration_since(self.now())
@@ -48,7 +48,7 @@ impl Clock {
         }
     }
 
-    /// Returns as soon as this clock shows a second after `moment`.
+    /// Returns when this clock is at least one second past `moment`.
     pub(crate) async fn after(&self, moment: UnixSeconds) {
         let mut ahead = self.ahead.subscribe();
         loop {
@@ -56,7 +56,7 @@ impl Clock {
             if now > moment {
                 return;
             }
-            // Capped, since a token may name a moment that no timer can hold.
+            // Capped, because a token may expire at a time that no timer can represent.
             let wait = (moment.saturating_since(now) + Duration::from_secs(1)).min(LONGEST_WAIT);
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
@@ -66,18 +66,18 @@ impl Clock {
     }
 }
 
-/// A hundred years, so that years keep four digits.
+/// A hundred years, so that years keep four digits in timestamps.
 pub(crate) const MOST_AHEAD: Duration = Duration::from_secs(3_155_760_000);
 
 const LONGEST_WAIT: Duration = Duration::from_secs(60 * 60);
 
-/// The time of day, read in one place.
+/// The system time.
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the wall clock")]
 pub(crate) fn system_now() -> SystemTime {
     SystemTime::now()
 }
 
-/// A moment that a sender has written as ISO 8601; `None` if it is none. Without a zone it is UTC.
+/// Parses an ISO 8601 timestamp of a sender; `None` if it is not valid. A timestamp without a zone is UTC.
 ///
 /// Source: `[sdk]` azure-iot-device-http (Node) writes `Z`, azure-iot-sdk-python no zone.
 pub(crate) fn read_timestamp(text: &str) -> Option<SystemTime> {
@@ -85,7 +85,7 @@ pub(crate) fn read_timestamp(text: &str) -> Option<SystemTime> {
     parse(text).or_else(|| parse(&format!("{text}Z"))).map(SystemTime::from)
 }
 
-/// A moment as the services write it: UTC with seven fractional digits.
+/// Formats a timestamp as the services do: UTC with seven fractional digits.
 ///
 /// Source: `[doc]` azure-rest-api-specs, examples of the DPS device API.
 pub(crate) fn timestamp(at: SystemTime) -> String {
@@ -102,7 +102,7 @@ pub(crate) fn timestamp(at: SystemTime) -> String {
     )
 }
 
-/// A moment as HTTP writes it in `Date`.
+/// Formats a timestamp for the HTTP header `Date`.
 ///
 /// Source: RFC 9110, section 5.6.7.
 pub(crate) fn http_date(at: SystemTime) -> String {
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn no_more_than_a_hundred_years_pass() {
+    fn the_clock_is_at_most_a_hundred_years_ahead() {
         let clock = Clock::new(Duration::MAX);
         assert_eq!(clock.ahead(), MOST_AHEAD);
         clock.set_ahead(Duration::ZERO);

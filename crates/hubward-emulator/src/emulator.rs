@@ -1,4 +1,4 @@
-//! A running emulator, as a test or a program holds it.
+//! The handle of a running emulator.
 
 mod devices;
 mod enrollments;
@@ -37,21 +37,21 @@ use crate::store::{Beginning, Disk, State, StateError, Store, open};
 use crate::tls::{Ca, Resolver, server_config};
 use crate::{Builder, StartError, listen, new_file};
 
-/// A running emulator. Dropping it ends everything.
+/// A running emulator. Dropping it closes every listener and connection.
 #[derive(Debug)]
 pub struct Emulator {
     shared: Arc<Shared>,
-    /// The listeners; their connections end with them.
+    /// The listeners; each one owns its connections.
     tasks: JoinSet<()>,
-    /// The listeners of the admin port, which end by themselves when they are told.
+    /// The listeners of the admin port. They end by themselves when `Shared::closing` is set.
     admin: JoinSet<()>,
     /// Holds the CA file of an emulator without a data directory.
     scratch: Option<TempDir>,
 }
 
 impl Emulator {
-    /// Starts one with every default: free ports on 127.0.0.1 and ::1, one hub `localhost`, state in
-    /// memory, a certificate authority that is thrown away.
+    /// Starts an emulator with defaults: free ports on 127.0.0.1 and ::1, one hub `localhost`, state in memory, a
+    /// temporary certificate authority.
     ///
     /// # Errors
     /// [`StartError`].
@@ -59,7 +59,7 @@ impl Emulator {
         Self::builder().start().await
     }
 
-    /// An emulator to be configured.
+    /// Returns a builder to configure an emulator.
     #[must_use]
     pub fn builder() -> Builder {
         Builder::default()
@@ -78,7 +78,7 @@ impl Emulator {
         let admin = listen::bind("admin", &options.admin_addresses(), options.admin_port)?;
         #[cfg(feature = "admin")]
         if let Some(address) = options.admin_address.filter(|it| !it.is_loopback()) {
-            tracing::warn!(%address, "the admin port is not on loopback: whoever reaches it owns this emulator");
+            tracing::warn!(%address, "the admin port is not on loopback: every client that reaches it controls this emulator");
         }
         #[cfg(not(feature = "admin"))]
         let admin = Vec::new();
@@ -138,7 +138,7 @@ impl Emulator {
         let server =
             Server { shared: Arc::clone(&shared), tls: tls.into(), admission: Admission::new(options.max_connections) };
         let mut tasks = JoinSet::new();
-        #[cfg_attr(not(feature = "admin"), expect(unused_mut, reason = "nobody listens there"))]
+        #[cfg_attr(not(feature = "admin"), expect(unused_mut, reason = "there is no admin port without the feature"))]
         let mut admin_tasks = JoinSet::new();
         for listener in mqtt {
             tasks.spawn(server.clone().run(listener, Protocol::Mqtt));
@@ -149,9 +149,9 @@ impl Emulator {
         #[cfg(feature = "admin")]
         {
             let guard = Guard::new(&options.allowed_hosts, &shared.info.admin);
-            let door = Arc::new(Admin::new(Arc::clone(&shared), guard));
+            let admin_server = Arc::new(Admin::new(Arc::clone(&shared), guard));
             for listener in admin {
-                admin_tasks.spawn(Arc::clone(&door).serve(listener));
+                admin_tasks.spawn(Arc::clone(&admin_server).serve(listener));
             }
         }
         tracing::info!(mqtt = ?shared.info.mqtt, https = ?shared.info.https, "ready");
@@ -159,10 +159,9 @@ impl Emulator {
         Ok(Self { shared, tasks, admin: admin_tasks, scratch })
     }
 
-    /// Ends every connection and listener, and waits until the ports are free and the state is
-    /// written.
+    /// Ends every connection and listener. Waits until the ports are free and the state is written.
     pub async fn shutdown(mut self) {
-        // Streams of the admin port end as they should; all else is cut.
+        // Streams of the admin port end cleanly; all other connections are cut.
         self.shared.closing.send_replace(true);
         while let Some(task) = self.admin.join_next().await {
             drop(task);
@@ -175,7 +174,7 @@ impl Emulator {
         drop(self.scratch.take());
     }
 
-    /// Endpoints and names, for a line of JSON that scripts wait for.
+    /// Endpoints and names, as one line of JSON for scripts that wait until the emulator is ready.
     #[must_use]
     pub fn ready(&self) -> Ready {
         Ready::new(&self.shared.info)
@@ -218,26 +217,27 @@ impl Emulator {
         &self.shared.info.ca_pem
     }
 
-    /// A file with the certificate to trust. Without a data directory it goes with the emulator.
+    /// Path of the file with the certificate to trust. Without a data directory, the emulator deletes the file when
+    /// it ends.
     #[must_use]
     pub fn ca_file(&self) -> &Path {
         &self.shared.info.ca_file
     }
 
-    /// What has happened: who registered, who was refused and why, which faults happened.
+    /// The log of events: registrations, refusals and their reasons, faults that happened.
     #[must_use]
     pub fn events(&self) -> EventLog {
         self.shared.journal.clone()
     }
 
-    /// Counts the changes of everything but telemetry, so that a test can wait for one.
+    /// Counts all changes except telemetry, so that a test can wait for one.
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.shared.store.revision()
     }
 
-    /// Waits until `condition` gives something. It is asked now and after every change of anything
-    /// but telemetry; a fault that happens is a change. Has no time limit of its own.
+    /// Waits until `condition` returns `Some`. Calls `condition` now and after every change except telemetry; a
+    /// fault that happens is a change. Has no time limit of its own.
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing.
@@ -248,13 +248,13 @@ impl Emulator {
             if let Some(found) = condition(self) {
                 return found;
             }
-            // The sender lives in `self`.
+            // `self` owns the sender, so the channel cannot be closed.
             let _ = changes.changed().await;
         }
     }
 
-    /// Sets how far the emulator's clock is ahead, from now on, at most a hundred years: tokens age at
-    /// once, also those of live connections, messages to devices expire, and their locks end.
+    /// Sets how far the emulator's clock is ahead of the system clock (at most a hundred years). This takes effect
+    /// at once: tokens age, also those of open connections; messages to devices expire, and their locks end.
     pub fn clock_ahead(&self, ahead: Duration) {
         self.shared.move_clock(ahead);
     }
@@ -263,14 +263,14 @@ impl Emulator {
 impl Drop for Emulator {
     fn drop(&mut self) {
         if let Some(disk) = self.shared.store.disk() {
-            // What waits is still written.
+            // Changes that are queued are still written.
             disk.close();
         }
     }
 }
 
-/// The disk of an emulator that is starting, if it has one. Closed when this is dropped: a start that fails,
-/// or that nobody waits for any more, leaves the directory to others.
+/// The disk of an emulator that is starting, if it has one. Dropping this closes the disk, so that a start that
+/// fails or is cancelled releases the data directory.
 struct Opened {
     disk: Option<Disk>,
 }
@@ -292,7 +292,7 @@ impl Drop for Opened {
     }
 }
 
-/// Puts into the state that was read what an emulator begins with.
+/// Applies the seed, the development keys and the policies to the state that was loaded.
 async fn begin(
     options: &Builder,
     beginning: &Beginning,
@@ -313,7 +313,7 @@ async fn begin(
     Ok(store)
 }
 
-/// Reads the state of a data directory, if there is one.
+/// Loads the state from the data directory, if there is one.
 async fn open_state(
     data_dir: Option<&Path>,
     mut state: State,
@@ -323,13 +323,13 @@ async fn open_state(
     let logs = logs.clone();
     let opening = tokio::task::spawn_blocking(move || {
         let disk = open(&directory, &mut state, &logs)?;
-        // Now nobody else makes files there.
+        // This process now holds the lock of the directory, so no other process creates files there.
         if let Err(error) = new_file::sweep(&directory) {
-            tracing::warn!(%error, "what a killed start has left in the data directory stays there");
+            tracing::warn!(%error, "cannot remove temporary files of an interrupted start from the data directory");
         }
         Ok::<_, StateError>((state, Opened { disk: Some(disk) }))
     });
-    // It is not aborted; a panic goes on here.
+    // The task is never aborted, so an error is a panic; propagate it.
     Ok(opening.await.unwrap_or_else(|failed| std::panic::resume_unwind(failed.into_panic()))?)
 }
 

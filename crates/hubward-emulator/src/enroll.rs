@@ -1,4 +1,4 @@
-//! Making enrollments from a test, and what one gets: keys and settings.
+//! Creates enrollments from a test, and gives access to their keys and settings.
 
 use std::sync::Arc;
 
@@ -26,26 +26,26 @@ impl Enrollment {
         Self { info, registration_id: entry.model.registration_id.clone(), keys: entry.keys.clone() }
     }
 
-    /// Whose.
+    /// The registration id.
     #[must_use]
     pub fn registration_id(&self) -> &str {
         &self.registration_id
     }
 
-    /// The first key.
+    /// The primary key.
     #[must_use]
     pub const fn primary_key(&self) -> &SharedKey {
         &self.keys.primary
     }
 
-    /// The second key.
+    /// The secondary key.
     #[must_use]
     pub const fn secondary_key(&self) -> &SharedKey {
         &self.keys.secondary
     }
 
-    /// The device's settings as environment variables: `PROVISIONING_*`, `HUBWARD_CA_FILE`,
-    /// `HUBWARD_CONNECT_TO`. One of them is a key.
+    /// The device's settings as environment variables: `PROVISIONING_*`, `HUBWARD_CA_FILE`, `HUBWARD_CONNECT_TO`.
+    /// One of them is a key.
     #[must_use]
     pub fn vars(&self) -> Vec<(&'static str, String)> {
         Ready::new(&self.info).vars(&self.registration_id, &self.keys.primary)
@@ -65,31 +65,31 @@ impl EnrollmentGroup {
         Self { info, name: entry.model.enrollment_group_id.clone(), keys: entry.keys.clone() }
     }
 
-    /// Its name.
+    /// The name of the group.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The group's first key, of which device keys are derived.
+    /// The primary key of the group; device keys are derived from it.
     #[must_use]
     pub const fn primary_key(&self) -> &SharedKey {
         &self.keys.primary
     }
 
-    /// The group's second key.
+    /// The secondary key of the group.
     #[must_use]
     pub const fn secondary_key(&self) -> &SharedKey {
         &self.keys.secondary
     }
 
-    /// The key of one of its devices, derived from the first key.
+    /// The key of a device of this group, derived from the primary key.
     #[must_use]
     pub fn device_key(&self, registration_id: &str) -> SharedKey {
         self.keys.primary.derive(registration_id)
     }
 
-    /// The settings of one of its devices as environment variables; see [`Enrollment::vars`].
+    /// The settings of a device of this group as environment variables; see [`Enrollment::vars`].
     #[must_use]
     pub fn vars(&self, registration_id: &str) -> Vec<(&'static str, String)> {
         Ready::new(&self.info).vars(registration_id, &self.device_key(registration_id))
@@ -99,15 +99,15 @@ impl EnrollmentGroup {
 /// The setters that both builders have.
 macro_rules! settings {
     () => {
-        /// Only these hubs; all linked ones by default. A name that is no hub of the emulator is
-        /// taken, and a registration that finds no other fails (400208).
+        /// Assigns devices only to these hubs; by default to all linked hubs. A name that is not a hub of the
+        /// emulator is accepted, but a registration fails (400208) if none of the names is a hub.
         pub fn hubs(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
             self.model.settings.iot_hubs = Some(names.into_iter().map(Into::into).collect());
             self
         }
 
-        /// How a hub is chosen; hashed by default. Neither `geoLatency` nor `custom` is emulated:
-        /// registrations fail.
+        /// How DPS selects a hub; hashed by default. The emulator supports neither `geoLatency` nor `custom`: with
+        /// these, registrations fail.
         pub fn allocation(mut self, policy: AllocationPolicy) -> Self {
             self.model.settings.allocation_policy = Some(policy);
             self
@@ -119,7 +119,7 @@ macro_rules! settings {
             self
         }
 
-        /// What the device's twin starts with.
+        /// The initial twin of the device.
         pub fn initial_twin(mut self, twin: InitialTwin) -> Self {
             self.model.settings.initial_twin = Some(twin);
             self
@@ -134,13 +134,13 @@ macro_rules! settings {
             self
         }
 
-        /// Devices may not register.
+        /// Disables the enrollment: its devices cannot register.
         pub fn disabled(mut self) -> Self {
             self.model.settings.provisioning_status = Some(ProvisioningStatus::Disabled);
             self
         }
 
-        /// Gives devices this `payload` with their result, as a custom allocation webhook does.
+        /// Sends this `payload` to devices with their registration result, as a custom allocation webhook does.
         pub fn payload(mut self, payload: Value) -> Self {
             self.payload = Some(payload);
             self
@@ -148,9 +148,9 @@ macro_rules! settings {
     };
 }
 
-/// An individual enrollment to be; from [`Emulator::enrollment`](crate::Emulator::enrollment).
+/// Configures an individual enrollment; from [`Emulator::enrollment`](crate::Emulator::enrollment).
 #[derive(Debug)]
-#[must_use = "nothing happens before `create`"]
+#[must_use = "the enrollment is created only by `create`"]
 pub struct EnrollmentBuilder<'a> {
     shared: &'a Shared,
     model: IndividualEnrollment,
@@ -170,10 +170,10 @@ impl<'a> EnrollmentBuilder<'a> {
         self
     }
 
-    /// Makes the enrollment, or changes the one of this name.
+    /// Creates the enrollment, or updates the existing one with this registration id.
     ///
     /// # Errors
-    /// [`EnrollError`] for ids that the service would not accept, and what is nested too deep.
+    /// [`EnrollError`] if the service would not accept an id, or if a value is nested too deep.
     pub fn create(self) -> Result<Enrollment, EnrollError> {
         let Self { shared, model, payload } = self;
         let now = shared.clock.now();
@@ -188,10 +188,9 @@ impl<'a> EnrollmentBuilder<'a> {
     }
 }
 
-/// An enrollment group to be; from
-/// [`Emulator::enrollment_group`](crate::Emulator::enrollment_group).
+/// Configures an enrollment group; from [`Emulator::enrollment_group`](crate::Emulator::enrollment_group).
 #[derive(Debug)]
-#[must_use = "nothing happens before `create`"]
+#[must_use = "the group is created only by `create`"]
 pub struct EnrollmentGroupBuilder<'a> {
     shared: &'a Shared,
     model: GroupModel,
@@ -205,10 +204,10 @@ impl<'a> EnrollmentGroupBuilder<'a> {
 
     settings!();
 
-    /// Makes the group, or changes the one of this name.
+    /// Creates the group, or updates the existing one with this name.
     ///
     /// # Errors
-    /// [`EnrollError`] for a name that the service would not accept, and what is nested too deep.
+    /// [`EnrollError`] if the service would not accept the name, or if a value is nested too deep.
     pub fn create(self) -> Result<EnrollmentGroup, EnrollError> {
         let Self { shared, model, payload } = self;
         let now = shared.clock.now();

@@ -1,4 +1,4 @@
-//! Why an emulator does not start.
+//! Errors of starting an emulator.
 
 use std::io;
 use std::net::SocketAddr;
@@ -12,40 +12,40 @@ use crate::{CaError, SeedError, StateError, StateLost};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// A port cannot be listened on; mostly because somebody else does.
+    /// The emulator cannot listen on a port, in most cases because another process uses it.
     #[error("cannot listen on {address} for {what}")]
     Bind {
-        /// Which listener: `MQTT`, `HTTPS` or `admin`.
+        /// The listener: `MQTT`, `HTTPS` or `admin`.
         what: &'static str,
-        /// Where.
+        /// The address.
         address: SocketAddr,
-        /// Why.
+        /// The cause.
         #[source]
         source: io::Error,
     },
-    /// There is no address to listen on.
-    #[error("there is no address to listen on")]
+    /// No address to listen on is configured.
+    #[error("no address to listen on is configured")]
     NoAddress,
     /// The id scope or the name of a hub is not valid.
     #[error(transparent)]
     Id(#[from] ProtoError),
-    /// A name for certificates is not a host name.
-    #[error("`{name}` is not a host name that a certificate can be made for")]
+    /// A name to issue certificates for is not a host name.
+    #[error("`{name}` is not a host name, so no certificate can be issued for it")]
     Name {
         /// The name.
         name: String,
     },
-    /// No hub is configured, or one twice.
-    #[error("the hubs must be one or more, each named once")]
+    /// No hub is configured, or the same hub twice.
+    #[error("name one or more hubs, and each hub only once")]
     Hubs,
-    /// The development keys are public, so they are for this machine only.
-    #[error("the development keys are only for loopback addresses, but {address} is to be listened on")]
+    /// The development keys are public, so the emulator uses them on loopback addresses only.
+    #[error("the development keys are only for loopback addresses, and {address} is not one")]
     DevKeys {
         /// The address.
         address: std::net::IpAddr,
     },
-    /// The certificate authority cannot be made or read.
-    #[error("there is no certificate authority")]
+    /// The certificate authority cannot be created or read.
+    #[error("the certificate authority cannot be used")]
     Ca(#[from] CaError),
     /// The state in the data directory cannot be used.
     #[error("the state cannot be used")]
@@ -53,8 +53,8 @@ pub enum StartError {
     /// The state in the data directory cannot be written.
     #[error("the state cannot be written")]
     Lost(#[from] StateLost),
-    /// There is no randomness to make the key of a policy with.
-    #[error("the key of a policy cannot be made")]
+    /// The system provides no randomness to generate the key of a policy.
+    #[error("cannot generate the key of a policy")]
     PolicyKey(#[from] hubward_sas::KeyError),
     /// TLS cannot be set up.
     #[error("TLS cannot be set up")]
@@ -62,13 +62,13 @@ pub enum StartError {
     /// A file cannot be written.
     #[error("cannot write {path}", path = path.display())]
     File {
-        /// Which.
+        /// The path.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         #[source]
         source: io::Error,
     },
-    /// The seed is refused.
+    /// The seed is not valid for this emulator.
     #[error("the seed cannot be applied")]
     Seed(#[from] SeedError),
 }

@@ -1,17 +1,17 @@
-//! Scripted misbehaviour for tests: at a named point, the next event goes wrong as told.
+//! Scripted faults for tests: the next event at a named point fails as the script says.
 
+mod device;
 mod script;
-mod strike;
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use device::Moves;
 pub(crate) use script::Faults;
 pub use script::{BadScript, FaultScript, ScriptedFault};
-pub(crate) use strike::Moves;
 
-/// Where something may go wrong.
+/// Where a fault can happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Point {
@@ -27,7 +27,7 @@ pub enum Point {
     DpsSubscribe,
     /// A registration, over any transport.
     DpsRegister,
-    /// A question how a registration is doing, over any transport.
+    /// A poll for the status of a registration, over any transport.
     DpsPoll,
     /// An MQTT CONNECT to a hub.
     HubConnect,
@@ -35,13 +35,13 @@ pub enum Point {
     HubSubscribe,
     /// A telemetry publish.
     HubPublish,
-    /// A device's question about its twin.
+    /// A device's request for its twin.
     HubTwinGet,
-    /// A device's patch of its reported properties.
+    /// A device's update of its reported properties.
     HubReported,
-    /// A notice of changed desired properties, to a device that has subscribed to them.
+    /// A notification of changed desired properties to a device that subscribes to them.
     HubDesired,
-    /// A call of a direct method, to a device that has subscribed to them.
+    /// A direct method call to a device that subscribes to methods.
     HubMethod,
     /// A request to the service API of DPS on the HTTPS port; not at the admin port, which operators use.
     DpsService,
@@ -50,7 +50,7 @@ pub enum Point {
 }
 
 impl Point {
-    /// All of them.
+    /// All points.
     pub const ALL: [Self; 16] = [
         Self::MqttAccept,
         Self::HttpsAccept,
@@ -70,7 +70,7 @@ impl Point {
         Self::HubService,
     ];
 
-    /// Whether it is known whose event it is, so that a fault can be for one device.
+    /// Whether the emulator knows the device of an event here, so that a fault can be limited to one device.
     #[must_use]
     pub const fn knows_device(self) -> bool {
         !self.is_accept() && !self.is_service() && !matches!(self, Self::WebSocketUpgrade)
@@ -84,7 +84,7 @@ impl Point {
         matches!(self, Self::DpsService | Self::HubService)
     }
 
-    /// A device is known to the hub, and may be connected.
+    /// Whether the events here belong to a device of a hub.
     const fn is_of_hub_device(self) -> bool {
         matches!(
             self,
@@ -99,109 +99,107 @@ impl Point {
     }
 }
 
-/// What goes wrong.
+/// A kind of misbehavior.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Fault {
-    /// An error of the service: this status with the usual JSON body.
-    /// At the DPS requests, the twin requests, the service APIs and [`Point::WebSocketUpgrade`].
+    /// An error of the service: this status with the usual JSON body. Possible at the DPS requests, the twin
+    /// requests, the service APIs and [`Point::WebSocketUpgrade`].
     Status {
-        /// The HTTP status; over MQTT it stands in the topic.
+        /// The HTTP status; over MQTT it is in the topic.
         status: u16,
         /// The six-digit code in the body.
         code: u32,
         /// The message in the body.
         message: String,
-        /// The value of Retry-After as it goes out: header or topic property. Hubs have no place
-        /// for it.
+        /// The literal value of Retry-After: a header or a topic property. Hubs do not send it.
         retry_after: Option<String>,
     },
-    /// The same with these headers. At the DPS requests (over MQTT only `Retry-After` has a place), the
-    /// service APIs and [`Point::WebSocketUpgrade`].
+    /// Like [`Fault::Status`], with these headers. Possible at the DPS requests (over MQTT only `Retry-After` is
+    /// sent), the service APIs and [`Point::WebSocketUpgrade`].
     StatusWith {
-        /// The HTTP status; over MQTT it stands in the topic.
+        /// The HTTP status; over MQTT it is in the topic.
         status: u16,
         /// The six-digit code in the body.
         code: u32,
         /// The message in the body.
         message: String,
-        /// Names and values. What cannot be a header is left out, and so are `Content-Length` and
-        /// `Transfer-Encoding`.
+        /// Names and values. Omits pairs that are not valid headers, and `Content-Length` and `Transfer-Encoding`.
         headers: Vec<(String, String)>,
     },
-    /// Any bytes instead of the service's JSON: broken JSON, a gateway's HTML, a huge answer.
-    /// At the DPS requests, the twin requests and the service APIs.
+    /// Arbitrary bytes instead of the service's JSON: broken JSON, a gateway's HTML, a huge response. Possible at
+    /// the DPS requests, the twin requests and the service APIs.
     Body {
-        /// The HTTP status; over MQTT it stands in the topic.
+        /// The HTTP status; over MQTT it is in the topic.
         status: u16,
-        /// `Content-Type`; HTTPS only.
+        /// `Content-Type`; over HTTPS only.
         content_type: String,
         /// The body.
         bytes: Vec<u8>,
     },
-    /// The right answer with another Retry-After, or without one. At the DPS requests.
+    /// The correct response with a different Retry-After, or without one. Possible at the DPS requests.
     RetryAfter(Option<String>),
-    /// The answer comes in chunks of so many bytes, without its length in the head. At the DPS
-    /// requests over HTTPS (MQTT: no effect) and the service APIs.
+    /// The response is sent in chunks of this many bytes, without `Content-Length`. Possible at the DPS requests
+    /// over HTTPS (no effect over MQTT) and the service APIs.
     Chunked(usize),
-    /// The connection ends without an answer. Everywhere; at [`Point::HubPublish`] the message is
-    /// not logged, at [`Point::HubReported`] nothing is changed, and at [`Point::HubDesired`] and
-    /// [`Point::HubMethod`] the device is told nothing.
+    /// The connection closes without a response. Possible at every point. At [`Point::HubPublish`] the hub does not
+    /// log the message, at [`Point::HubReported`] it changes nothing, and at [`Point::HubDesired`] and
+    /// [`Point::HubMethod`] it sends the device nothing.
     Cut,
-    /// The connection ends after so many bytes: at an accept point of all that is sent, TLS and all; over
-    /// HTTPS of the body; over MQTT of what is sent from this answer on. At the accept points, the connect
-    /// points, the DPS requests, the twin requests, [`Point::HubPublish`] and the service APIs.
+    /// The connection closes after this many bytes. At an accept point all bytes sent count, including TLS; over
+    /// HTTPS the bytes of the body; over MQTT the bytes from this response on. Possible at the accept points, the
+    /// connect points, the DPS requests, the twin requests, [`Point::HubPublish`] and the service APIs.
     CutAfter(usize),
-    /// Nothing is answered, the connection stays open. Everywhere; a publish to DPS and a twin
-    /// request get their PUBACK; at [`Point::HubPublish`] the message is not logged, at
-    /// [`Point::HubReported`] nothing is changed, and at [`Point::HubDesired`] and
-    /// [`Point::HubMethod`] the device is told nothing.
+    /// The emulator does not respond, and the connection stays open. Possible at every point. A publish to DPS and
+    /// a twin request get their PUBACK. At [`Point::HubPublish`] the hub does not log the message, at
+    /// [`Point::HubReported`] it changes nothing, and at [`Point::HubDesired`] and [`Point::HubMethod`] it sends
+    /// the device nothing.
     Never,
-    /// The answer comes so much later. Everywhere. At the twin requests, [`Point::HubDesired`] and
-    /// [`Point::HubMethod`] all else goes on meanwhile, so that others overtake it; at the rest the
-    /// connection stands still.
+    /// The response is delayed by this duration. Possible at every point. At the twin requests,
+    /// [`Point::HubDesired`] and [`Point::HubMethod`], the connection continues meanwhile, so that other responses
+    /// overtake this one. At the other points, the whole connection waits.
     Delay(Duration),
-    /// The answer comes one byte at a time with this pause in between; on MQTT everything after it
-    /// too, at an accept point the whole connection. At the accept points, the DPS requests, the
-    /// connect points and the service APIs.
+    /// The response is sent one byte at a time with this pause in between. Over MQTT this also applies to
+    /// everything after it, and at an accept point to the whole connection. Possible at the accept points, the DPS
+    /// requests, the connect points and the service APIs.
     Drip(Duration),
-    /// The answer comes twice. At the DPS requests over MQTT (HTTPS: no effect), the twin requests,
-    /// [`Point::HubDesired`] (the notice), [`Point::HubMethod`] (the call) and [`Point::HubPublish`]
-    /// (the PUBACK).
+    /// The response is sent twice. Possible at the DPS requests over MQTT (no effect over HTTPS), the twin
+    /// requests, [`Point::HubDesired`] (the notification), [`Point::HubMethod`] (the call) and
+    /// [`Point::HubPublish`] (the PUBACK).
     Duplicate,
-    /// An answer with a foreign request id comes first. At the DPS requests over MQTT (HTTPS: no
-    /// effect), the twin requests and [`Point::HubMethod`] (a call that nobody waits for).
+    /// A response with an unknown request id is sent first. Possible at the DPS requests over MQTT (no effect over
+    /// HTTPS), the twin requests and [`Point::HubMethod`] (a call that no caller made).
     Stray,
-    /// The answer overtakes the PUBACK of its request. At the DPS requests over MQTT (HTTPS: no
-    /// effect) and the twin requests.
+    /// The response is sent before the PUBACK of its request. Possible at the DPS requests over MQTT (no effect
+    /// over HTTPS) and the twin requests.
     BeforePuback,
-    /// The CONNECT is refused with this code. At the connect points.
+    /// The CONNECT is refused with this return code. Possible at the connect points.
     Connack(u8),
-    /// The SUBSCRIBE is refused: 0x80 for each filter. At the subscribe points.
+    /// The SUBSCRIBE is refused: 0x80 for each filter. Possible at the subscribe points.
     Suback128,
-    /// The message is logged and never acknowledged. At [`Point::HubPublish`].
+    /// The message is logged and never acknowledged. Possible at [`Point::HubPublish`].
     HoldPuback,
-    /// The message is logged at once and acknowledged so much later; all else goes on meanwhile, but
-    /// for acknowledgements, which keep their order. At [`Point::HubPublish`].
+    /// The hub logs the message at once and acknowledges it after this duration. Everything else continues
+    /// meanwhile, except other acknowledgements, which keep their order. Possible at [`Point::HubPublish`].
     HoldPubackFor(Duration),
-    /// The token has expired, whatever it says: 401 at the DPS requests and the service APIs, a refused
-    /// CONNECT at [`Point::HubConnect`]; at the other points of a hub the connection ends. Only this once:
-    /// the clock stays as it is.
+    /// The token counts as expired, whatever its expiry time: 401 at the DPS requests and the service APIs, a
+    /// refused CONNECT at [`Point::HubConnect`]; at the other points of a hub the connection closes. This applies
+    /// to one event only: the clock does not change.
     TokenExpired,
-    /// An operator disables the device just now: the CONNECT is refused, or the connection ends, and it
-    /// stays disabled. At the points of a hub.
+    /// An operator disables the device at this moment: the CONNECT is refused, or the connection closes. The device
+    /// stays disabled. Possible at the points of a hub.
     DeviceDisabled,
-    /// An operator deletes the device from its hub just now: the CONNECT is refused, or the connection ends,
-    /// until a registration or somebody makes it known again. At the points of a hub.
+    /// An operator deletes the device from its hub at this moment: the CONNECT is refused, or the connection
+    /// closes, until a registration or an operator creates the device again. Possible at the points of a hub.
     DeviceDeleted,
-    /// The device is moved to another hub just now, with its twin: this hub does not know it any more, and
-    /// DPS answers the other one from now on, until faults are cleared. With one hub only there is none to
-    /// move to: then this is [`Fault::DeviceDeleted`]. At the points of a hub and [`Point::DpsRegister`].
+    /// An operator moves the device with its twin to another hub at this moment. This hub no longer knows the
+    /// device, and DPS assigns the other hub until the faults are cleared. If there is only one hub, this is the
+    /// same as [`Fault::DeviceDeleted`]. Possible at the points of a hub and [`Point::DpsRegister`].
     HubMoved,
 }
 
 impl Fault {
-    /// A refusal as [`Fault::Status`].
+    /// An error as [`Fault::Status`], without Retry-After.
     #[must_use]
     pub fn status(status: u16, code: u32, message: impl Into<String>) -> Self {
         Self::Status { status, code, message: message.into(), retry_after: None }
@@ -226,13 +224,13 @@ impl Fault {
         Self::Body { status: 200, content_type: "application/json; charset=utf-8".into(), bytes: bytes.into() }
     }
 
-    /// 200 with the beginning of an object that never ends.
+    /// 200 with an incomplete JSON object.
     #[must_use]
     pub fn wrong_json() -> Self {
         Self::body(br#"{"operationId":"4.55cb"#)
     }
 
-    /// 502 with HTML, as a gateway in between sends it.
+    /// 502 with HTML, as sent by a gateway between client and service.
     #[must_use]
     pub fn gateway_html() -> Self {
         Self::Body {
@@ -272,12 +270,12 @@ impl Fault {
         }
     }
 
-    /// Whether it happens to the device itself rather than to a connection or an answer.
-    pub(crate) const fn strikes_device(&self) -> bool {
+    /// Whether this fault affects the device itself rather than a connection or a response.
+    pub(crate) const fn affects_device(&self) -> bool {
         matches!(self, Self::TokenExpired | Self::DeviceDisabled | Self::DeviceDeleted | Self::HubMoved)
     }
 
-    /// For logs: the bodies may be huge.
+    /// A short form for logs, because bodies may be huge.
     pub(crate) fn name(&self) -> String {
         match self {
             Self::Status { status, code, .. } | Self::StatusWith { status, code, .. } => {
@@ -303,9 +301,9 @@ pub struct UnfitFault {
 mod tests {
     use super::*;
 
-    /// A row for each fault, a column for each point, as `docs/emulator.md` has it.
+    /// One row for each fault, one column for each point, as in `docs/emulator.md`.
     #[test]
-    fn every_fault_has_its_points() {
+    fn every_fault_fits_its_points_only() {
         let second = Duration::from_secs(1);
         for (fault, fits) in [
             (Fault::Cut, "xxxxxxxxxxxxxxxx"),

@@ -1,5 +1,5 @@
-//! What the parsers do with bytes, for the fuzz targets of this repository. Not part of the API: they
-//! are private, and only whole connections reach them otherwise.
+//! Entry points for the fuzz targets of this repository. Not part of the API. The parsers are private, and
+//! otherwise only a connection can reach them.
 
 use bytes::BytesMut;
 use serde_json::Value;
@@ -7,25 +7,25 @@ use serde_json::Value;
 use crate::mqtt::codec::{Incoming, Outgoing, decode};
 pub use crate::service::fuzzing::{enrollment, headers};
 
-/// What was read off the front.
+/// The result of decoding one packet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Read {
-    /// Bytes that were taken.
+    /// Number of bytes that the decoder consumed.
     pub taken: usize,
-    /// A message or an acknowledgement as our own encoder writes it.
+    /// The message or acknowledgement, encoded again by our encoder.
     pub again: Option<Vec<u8>>,
 }
 
-/// Takes one packet of a client; `Ok(None)` if there is none yet, `Err` if it is refused.
+/// Decodes one packet of a client: `Ok(None)` if it is incomplete, `Err` if it is refused.
 ///
 /// # Errors
-/// The reason, in words.
+/// The reason as text.
 pub fn read(bytes: &[u8], most: usize) -> Result<Option<Read>, String> {
     let mut buffer = BytesMut::from(bytes);
     let packet = decode(&mut buffer, most).map_err(|problem| problem.to_string())?;
     let Some(packet) = packet else {
-        assert_eq!(buffer.len(), bytes.len(), "nothing is taken of an incomplete packet");
+        assert_eq!(buffer.len(), bytes.len(), "an incomplete packet consumes no bytes");
         return Ok(None);
     };
     let outgoing = match packet {
@@ -41,8 +41,8 @@ pub fn read(bytes: &[u8], most: usize) -> Result<Option<Read>, String> {
     Ok(Some(Read { taken: bytes.len() - buffer.len(), again }))
 }
 
-/// Reads a query for twins and asks it of one document; `None` if it is no query. Space before and
-/// after it changes nothing.
+/// Parses a query for twins and runs it on one document; `None` if the query is not valid. White space before and
+/// after the query changes nothing.
 #[must_use]
 pub fn query(text: &str, document: &Value) -> Option<Option<Value>> {
     let row = crate::service::query_of(text, document);

@@ -1,4 +1,4 @@
-//! What has happened: a bounded log of events that operators watch and tests assert on.
+//! A bounded log of the emulator's events, which operators watch and tests assert on.
 
 mod event;
 
@@ -13,8 +13,8 @@ pub use event::{Event, EventKind, EventSource};
 
 use crate::clock::{Clock, timestamp};
 
-/// The log of what has happened; a cheap clone. Keeps the newest 10,000 events, and of one kind the
-/// newest 2,500, so that what happens all the time does not drive out what happens once.
+/// The log of events. Cloning it is cheap. Keeps the newest 10,000 events, and of each kind the newest 2,500, so
+/// that frequent kinds do not evict rare ones.
 #[derive(Clone)]
 pub struct EventLog {
     inner: Arc<Inner>,
@@ -23,16 +23,16 @@ pub struct EventLog {
 struct Inner {
     clock: Arc<Clock>,
     kept: Mutex<Kept>,
-    /// How many events there have been.
+    /// Number of events since the start.
     total: watch::Sender<u64>,
 }
 
 #[derive(Default)]
 struct Kept {
-    /// Number of the next.
+    /// The number of the next event.
     next: u64,
     events: BTreeMap<u64, Arc<Event>>,
-    /// The numbers of `events`.
+    /// For each kind, the numbers of its entries in `events`.
     of_kind: BTreeMap<EventKind, VecDeque<u64>>,
 }
 
@@ -59,25 +59,26 @@ impl EventLog {
         Self { inner: Arc::new(Inner { clock, kept: Mutex::default(), total: watch::Sender::new(0) }) }
     }
 
-    /// How many events there have been since the start, also those no longer kept.
+    /// Number of events since the start, including those that the log no longer keeps.
     #[must_use]
     pub fn total(&self) -> u64 {
         *self.inner.total.borrow()
     }
 
-    /// All events that are kept.
+    /// All events in the log.
     #[must_use]
     pub fn all(&self) -> Vec<Arc<Event>> {
         self.from(0)
     }
 
-    /// The events from number `seq` on, as far as they are kept.
+    /// The events from number `seq` on that the log still keeps.
     #[must_use]
     pub fn from(&self, seq: u64) -> Vec<Arc<Event>> {
         self.kept().events.range(seq..).map(|(_, it)| Arc::clone(it)).collect()
     }
 
-    /// Waits for an event of this kind, from the first that is kept on. Has no time limit of its own.
+    /// Waits for an event that satisfies `wanted`, starting with the oldest event in the log. Has no time limit of
+    /// its own.
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing.
@@ -91,19 +92,19 @@ impl EventLog {
         }
     }
 
-    /// Reads the log from number `seq` on, then goes on as events come.
+    /// Reads the log from number `seq` on, then waits for new events.
     #[must_use]
     pub fn subscribe(&self, seq: u64) -> EventReader {
         EventReader { log: self.clone(), next: seq, skipped: 0 }
     }
 
-    /// Writes down what has just happened.
+    /// Appends an event.
     pub(crate) fn note(&self, note: Note) {
         let time = timestamp(self.inner.clock.now());
         let mut kept = self.kept();
         let seq = kept.next;
         kept.push(note.into_event(seq, time));
-        // Still under the lock, so that totals go out in order.
+        // The lock is still held, so that totals are sent in order.
         self.inner.total.send_replace(seq + 1);
     }
 
@@ -118,7 +119,7 @@ impl fmt::Debug for EventLog {
     }
 }
 
-/// Reads a log event by event.
+/// Reads a log one event at a time.
 #[derive(Debug, Clone)]
 pub struct EventReader {
     log: EventLog,
@@ -127,8 +128,8 @@ pub struct EventReader {
 }
 
 impl EventReader {
-    /// The next event, waiting for it if necessary. Events that were dropped before they could be
-    /// read are counted by [`EventReader::skipped`].
+    /// Returns the next event, and waits for it if necessary. [`EventReader::skipped`] counts the events that the
+    /// log dropped before this reader could read them.
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing.
@@ -141,22 +142,22 @@ impl EventReader {
                 return Arc::clone(event);
             }
             let wanted = self.next;
-            // The sender lives in `self`.
+            // `self` owns the sender, so the channel cannot be closed.
             let _ = total.wait_for(|it| *it > wanted).await;
         }
     }
 
-    /// How many events were dropped from the log before this reader came to them.
+    /// Number of events that the log dropped before this reader could read them.
     #[must_use]
     pub const fn skipped(&self) -> u64 {
         self.skipped
     }
 }
 
-/// Events that are kept.
+/// Maximum number of events in the log.
 const MOST: usize = 10_000;
 
-/// Events of one kind that are kept.
+/// Maximum number of events of one kind in the log.
 const MOST_OF_KIND: usize = 2_500;
 
 #[cfg(test)]
@@ -174,7 +175,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_oldest_go_first_and_readers_know() {
+    async fn drops_the_oldest_events_and_readers_count_them() {
         let log = log();
         let mut reader = log.subscribe(0);
         let kinds = [EventKind::Registered, EventKind::Connected, EventKind::Disconnected, EventKind::TwinUpdated];
@@ -189,7 +190,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_happens_all_the_time_does_not_drive_out_what_happens_once() {
+    async fn a_frequent_kind_does_not_evict_a_rare_one() {
         let log = log();
         log.note(note("dev-1"));
         for _ in 0..2 * MOST {
@@ -207,7 +208,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_waiter_hears_of_what_comes_and_of_what_was() {
+    async fn wait_for_finds_past_and_future_events() {
         let log = log();
         let waiting = log.wait_for(|it| it.id.as_deref() == Some("dev-2"));
         let (event, ()) = tokio::join!(waiting, async {

@@ -22,21 +22,21 @@
 //!
 //! # Behavior
 //!
-//! * Three listeners: MQTT over TLS; HTTPS and MQTT over WebSocket; a plain-HTTP admin port with the
-//!   portal, on loopback unless it is told otherwise, and not there without the feature `admin`. DPS and
-//!   hubs share the first two: a device's user name tells which it means.
-//! * [`Emulator::events`] tells what has happened and why somebody was refused, which the services keep to
-//!   themselves. [`Emulator::fault`] and [`Emulator::script_fault`] let things go wrong.
-//! * TLS 1.2 and 1.3. Certificates come from a CA of the emulator's own and exist for its names
-//!   only; a client that asks for another name is refused.
-//! * Strict as the service: what the service refuses is refused. Where no document says what the
-//!   service does, the choice stands in `docs/emulator-fidelity.md`, marked `[guess]`.
-//! * State is in memory, or in a data directory, where it survives whatever ends the process: nothing
-//!   is answered before it is on disk.
-//! * Emulated: the DPS device API with symmetric keys; of hubs telemetry, twins, direct methods,
-//!   messages to devices, modules; of the DPS service API the enrollments that have symmetric keys
-//!   and the records of registrations; of the hub service API identities, twins, methods, queries,
-//!   statistics, messages and feedback. What is not gets an error that says so.
+//! * Listens on three ports: MQTT over TLS; HTTPS and MQTT over WebSocket; plain HTTP for the admin API and the
+//!   portal. The admin port is on loopback unless configured otherwise, and it needs the feature `admin`. DPS and
+//!   hubs share the first two ports: the user name of a device selects one of them.
+//! * [`Emulator::events`] logs what happened and why the emulator refused a client. The real services do not
+//!   publish these reasons. [`Emulator::fault`] and [`Emulator::script_fault`] inject faults.
+//! * TLS 1.2 and 1.3. The emulator has its own CA, which issues certificates only for the names of the emulator.
+//!   The emulator refuses a client that asks for another name.
+//! * As strict as the service: it refuses what the service refuses. Where no document says what the service does,
+//!   `docs/emulator-fidelity.md` records the choice and marks it `[guess]`.
+//! * State is in memory or in a data directory. State in a data directory survives a crash: the emulator answers a
+//!   request only after it has written the change to disk.
+//! * Emulates the device API of DPS with symmetric keys; telemetry, twins, direct methods, cloud-to-device messages
+//!   and modules of hubs; enrollments with symmetric keys and registration records of the DPS service API;
+//!   identities, twins, methods, queries, statistics, messages and feedback of the hub service API. Any other
+//!   request gets an error that says that it is not emulated.
 //!
 //! hubward is an independent project, not a Microsoft product.
 
@@ -74,8 +74,8 @@ pub use fault::{BadScript, Fault, FaultScript, Point, ScriptedFault, UnfitFault}
 pub use hub::{CloudToDevice, Expiry, SendProblem, Telemetry, TelemetryLog, TelemetryReader};
 pub use hub::{Invocation, InvokeError, MethodResult, TwinProblem};
 pub use journal::{Event, EventKind, EventLog, EventReader, EventSource};
-/// Writes a file as a whole or not at all, for its owner only, in the place of one that is there. For the
-/// program `hubward`.
+/// Writes a file as a whole or not at all, readable only by its owner. Replaces an existing file. For the program
+/// `hubward`.
 #[doc(hidden)]
 pub use new_file::replace as replace_file;
 pub use ready::Ready;

@@ -1,26 +1,26 @@
-//! Files of the data directory that are there as a whole or not at all, whenever their maker is killed, and
-//! stay there when the power fails.
+//! Creates files of the data directory atomically: a file is complete or absent, even if the process is killed or
+//! the power fails.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Makes a file that must not exist yet: `fill` writes it under another name, for its owner only from its
-/// first moment.
+/// Creates a file that must not exist yet. `fill` writes it under a temporary name. The file has mode 0600 from the
+/// beginning.
 pub(crate) fn create<E: From<io::Error>>(path: &Path, fill: impl FnOnce(File) -> Result<(), E>) -> Result<(), E> {
     let temporary = Temporary::beside(path);
     fill(temporary.create()?)?;
     temporary.sync()?;
-    // Unlike a rename, a link fails if the name is taken.
+    // A link fails if the name exists; a rename does not.
     fs::hard_link(&temporary.path, path)?;
     drop(temporary);
     Ok(sync_directory(path)?)
 }
 
-/// Makes a file, or puts it in the place of one that is there, or of a symbolic link.
+/// Creates a file, or replaces an existing file or symbolic link.
 ///
 /// # Errors
-/// What the system says. The file that was there is unchanged then.
+/// An I/O error of the system. An existing file is unchanged then.
 pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let temporary = Temporary::beside(path);
     io::Write::write_all(&mut temporary.create()?, bytes)?;
@@ -29,7 +29,7 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     sync_directory(path)
 }
 
-/// Removes what makers that were killed have left in a directory.
+/// Removes the temporary files that interrupted processes left in a directory.
 pub(crate) fn sweep(directory: &Path) -> io::Result<()> {
     for entry in fs::read_dir(directory)? {
         let path = entry?.path();
@@ -42,7 +42,7 @@ pub(crate) fn sweep(directory: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// A file that goes again, unless it has got another name.
+/// A temporary file. Dropping it removes the file, unless the file was renamed.
 struct Temporary {
     path: PathBuf,
 }
@@ -67,17 +67,17 @@ impl Temporary {
 
 impl Drop for Temporary {
     fn drop(&mut self) {
-        // It may have been renamed, or never made.
+        // The file may have been renamed, or may never have been created.
         let _ = fs::remove_file(&self.path);
     }
 }
 
-/// A name is on disk when its directory is.
+/// A new name is durable only after a sync of its directory.
 fn sync_directory(path: &Path) -> io::Result<()> {
     #[cfg(unix)]
     if let Some(directory) = path.parent().filter(|it| !it.as_os_str().is_empty()) {
         match File::open(directory)?.sync_all() {
-            // Not every file system knows how.
+            // Not every file system supports this.
             Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => {}
             synced => return synced,
         }
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_whole_or_not_there_and_nothing_else_stays() {
+    fn a_file_is_complete_or_absent_and_leaves_no_temporary_file() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("a.txt");
         let half = |mut file: File| {
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_left_by_the_killed_is_swept_and_nothing_else() {
+    fn sweep_removes_temporary_files_only() {
         let folder = tempfile::tempdir().expect("a folder");
         for name in ["ca-key.17.new", "state.18446744073709551615.new", "ca.pem", "a.new", "1.new", "b.x.new"] {
             fs::write(folder.path().join(name), "").expect("written");

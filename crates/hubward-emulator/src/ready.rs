@@ -1,4 +1,4 @@
-//! What an emulator tells those who want to talk to it.
+//! The endpoints and names that an emulator publishes for its clients.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -9,16 +9,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::shared::Info;
 
-/// Endpoints and names of a running emulator, for a line of JSON that scripts wait for.
+/// Endpoints and names of a running emulator, as one line of JSON for scripts that wait until it is ready.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct Ready {
     /// Version of the emulator.
     pub version: String,
-    /// Where MQTT over TLS is listened on.
+    /// Addresses of MQTT over TLS.
     pub mqtt: Vec<SocketAddr>,
-    /// Where HTTPS and MQTT over WebSocket are listened on.
+    /// Addresses of HTTPS and MQTT over WebSocket.
     pub https: Vec<SocketAddr>,
     /// The plain-HTTP admin address; empty without the feature `admin`.
     pub admin: String,
@@ -30,7 +30,7 @@ pub struct Ready {
     pub dps_hosts: Vec<String>,
     /// Names of the hubs.
     pub hubs: Vec<String>,
-    /// Whether the group of [`DEV_GROUP_KEY`](crate::DEV_GROUP_KEY) was made at the start.
+    /// Whether the emulator started with the group of [`DEV_GROUP_KEY`](crate::DEV_GROUP_KEY).
     pub dev_keys: bool,
 }
 
@@ -53,8 +53,8 @@ impl Ready {
         }
     }
 
-    /// The settings of a device with this key as environment variables: `PROVISIONING_*`,
-    /// `HUBWARD_CA_FILE`, `HUBWARD_CONNECT_TO`. One of them is the key.
+    /// The settings of a device with this key, as environment variables: `PROVISIONING_*`, `HUBWARD_CA_FILE`,
+    /// `HUBWARD_CONNECT_TO`. One of them is the key.
     #[must_use]
     pub fn vars(&self, registration_id: &str, key: &SharedKey) -> Vec<(&'static str, String)> {
         vec![
@@ -67,7 +67,8 @@ impl Ready {
         ]
     }
 
-    /// `HOST:PORT:ADDR:PORT` rules, comma separated: who dials the services' ports comes here.
+    /// `HOST:PORT:ADDR:PORT` rules, comma separated. They redirect connections to the services' ports to this
+    /// emulator.
     #[must_use]
     pub fn connect_to(&self) -> String {
         let rule = |port: u16, addresses: &[SocketAddr]| {
@@ -78,7 +79,7 @@ impl Ready {
     }
 }
 
-/// Where to dial for what is listened on: nobody can dial 0.0.0.0 everywhere.
+/// The address to dial for a listening address: not every system can dial 0.0.0.0.
 fn reachable(ip: IpAddr) -> IpAddr {
     match ip {
         IpAddr::V4(it) if it.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
@@ -92,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_where_to_dial() {
+    fn names_addresses_that_clients_can_dial() {
         let info = |mqtt: &str, https: &str| Info {
             id_scope: "0ne1".into(),
             hubs: vec!["localhost".into()],

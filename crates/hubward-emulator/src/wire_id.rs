@@ -1,4 +1,4 @@
-//! The opaque ids the services make up: tracking ids, operation ids, etags. None is a secret.
+//! The opaque ids that the services generate: tracking ids, operation ids, ETags. None is a secret.
 
 use std::time::{Duration, SystemTime};
 
@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 /// A random GUID.
 pub(crate) fn guid() -> String {
     let bits = fastrand::u128(..);
-    // Version 4, variant 1, as RFC 9562 has it.
+    // Version 4, variant 1, according to RFC 9562.
     let bits = bits & !(0xf << 76) & !(0x3 << 62) | (0x4 << 76) | (0x2 << 62);
     let hex = format!("{bits:032x}");
     format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
@@ -21,21 +21,21 @@ pub(crate) fn operation_id() -> String {
     format!("{}.{:016x}.{}", fastrand::u8(2..8), fastrand::u64(..), guid())
 }
 
-/// A GUID-like text in quotes.
+/// A GUID-like string in quotes.
 ///
 /// Source: `[doc]` azure-rest-api-specs, examples.
 pub(crate) fn etag() -> String {
     format!("\"{:08x}-0000-0100-0000-{:08x}0000\"", fastrand::u32(..), fastrand::u32(..))
 }
 
-/// What an identity of a hub has as its `etag`: base64 of a number, without quotes.
+/// The `etag` of a hub identity: base64 of a number, without quotes.
 ///
 /// Source: `[doc]` examples such as `NTk1NzM4OTA1`.
 pub(crate) fn identity_etag() -> String {
     STANDARD.encode(fastrand::u32(100_000_000..).to_string())
 }
 
-/// What an identity has as its `etag` after a change: that of one number more.
+/// The `etag` of an identity after an update: its number plus one.
 ///
 /// Source: `[seen]` recordings of azure-sdk-for-net, `DevicesClient_UpdateDevice_EtagDoesNotMatch`.
 pub(crate) fn next_identity_etag(etag: &str) -> String {
@@ -45,19 +45,19 @@ pub(crate) fn next_identity_etag(etag: &str) -> String {
     }
 }
 
-/// The number in the `etag` of an identity; `None` if the text is none.
+/// The number in the `etag` of an identity; `None` if it contains no number.
 pub(crate) fn identity_version(etag: &str) -> Option<u64> {
     std::str::from_utf8(&STANDARD.decode(etag).ok()?).ok()?.parse().ok()
 }
 
-/// What stands in a registration record's `etag`: base64 of a quoted GUID-like text.
+/// The `etag` of a registration record: base64 of a quoted GUID-like string.
 ///
 /// Source: `[doc]` azure-rest-api-specs, examples of the DPS device API.
 pub(crate) fn record_etag() -> String {
     STANDARD.encode(etag())
 }
 
-/// Tells two identities of the same id apart: ticks of 100 ns since the year 1.
+/// Distinguishes two identities that had the same id at different times: ticks of 100 ns since the year 1.
 ///
 /// Source: `[doc]` iot-hub/iot-hub-devguide-identity-registry.md, `generationId`; `[seen]` recordings of
 /// azure-sdk-for-net, where it is the time of creation.
@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn have_the_documented_shapes() {
+    fn ids_have_the_documented_shapes() {
         let shape =
             |text: &str| text.chars().map(|it| if it.is_ascii_hexdigit() { 'x' } else { it }).collect::<String>();
         let guid_shape = "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx";

@@ -79,7 +79,7 @@ pub(crate) async fn handle(shared: &Arc<Shared>, request: Request<Incoming>) -> 
         }
         Some(Fault::TokenExpired) => registrar.expired(&caller),
         Some(Fault::HubMoved) => {
-            shared.strike_registration(&Fault::HubMoved, who);
+            shared.apply_fault_to_registration(&Fault::HubMoved, who);
             answer()
         }
         Some(Fault::CutAfter(bytes)) => {

@@ -238,7 +238,7 @@ impl DpsSession<'_> {
             }
             Some(Fault::TokenExpired) => Some(registrar.expired(self.caller)),
             Some(Fault::HubMoved) => {
-                self.shared.strike_registration(&Fault::HubMoved, self.caller.registration_id.as_str());
+                self.shared.apply_fault_to_registration(&Fault::HubMoved, self.caller.registration_id.as_str());
                 Some(answer())
             }
             Some(Fault::CutAfter(bytes)) => {

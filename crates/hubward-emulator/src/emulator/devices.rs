@@ -1,4 +1,4 @@
-//! What a test does with the hubs' registries, and what it sees of telemetry.
+//! Methods for the registries of the hubs and for telemetry.
 
 use hubward_proto::DeviceId;
 use hubward_sas::SharedKey;
@@ -30,10 +30,10 @@ impl Emulator {
         })
     }
 
-    /// Makes a device known to a hub without DPS; gives its key.
+    /// Creates a device at a hub without DPS. Returns its primary key.
     ///
     /// # Errors
-    /// [`EnrollError`] for an id that the service would not accept, or a hub that is none.
+    /// [`EnrollError`] if the service would not accept the id, or if there is no such hub.
     pub fn add_device(&self, hub: &str, device_id: &str) -> Result<SharedKey, EnrollError> {
         DeviceId::new(device_id)?;
         let keys = KeyPair::generate().map_err(|problem| EnrollError::Key { id: device_id.to_owned(), problem })?;
@@ -46,15 +46,15 @@ impl Emulator {
         })
     }
 
-    /// Lets a device of a hub and its modules connect or not; those that are connected and may not are
-    /// cut off. Gives whether there is such a device.
+    /// Enables or disables a device of a hub. Disabling it closes its connections and those of its modules. Returns
+    /// whether the device exists.
     pub fn set_device_enabled(&self, hub: &str, device_id: &str, enabled: bool) -> bool {
         let now = self.shared.clock.now();
         self.shared.store.change(|state| state.set_enabled(hub, device_id, enabled, now))
     }
 
-    /// Deletes a device from a hub with its modules and messages; who is connected is cut off. Gives
-    /// whether there was one.
+    /// Deletes a device from a hub with its modules and messages, and closes their connections. Returns whether the
+    /// device existed.
     pub fn delete_device(&self, hub: &str, device_id: &str) -> bool {
         self.shared.store.change(|state| {
             let known = state.hub(hub).is_some_and(|it| it.is_device(device_id));
@@ -62,13 +62,13 @@ impl Emulator {
         })
     }
 
-    /// Cuts the connection of a device, as a hub does when it moves a device to another node. The
-    /// device may come back at once. Gives whether it was connected.
+    /// Closes the connection of a device, as a hub does when it moves a device to another node. The device may
+    /// reconnect at once. Returns whether it was connected.
     pub fn disconnect_device(&self, hub: &str, device_id: &str) -> bool {
         self.shared.store.change(|state| state.live.close(&hub_key(hub, device_id), Why::Dropped))
     }
 
-    /// The telemetry of a hub, from offset 0 on; `None` if there is no such hub.
+    /// The telemetry log of a hub, from offset 0 on; `None` if there is no such hub.
     #[must_use]
     pub fn telemetry(&self, hub: &str) -> Option<TelemetryLog> {
         self.shared.logs.get(&hub.to_ascii_lowercase()).cloned()

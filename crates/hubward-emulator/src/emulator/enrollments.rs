@@ -1,4 +1,4 @@
-//! What a test does with enrollments, and what it sees of registrations.
+//! Methods for enrollments and registrations.
 
 use std::sync::Arc;
 
@@ -11,10 +11,10 @@ use crate::enroll::{Enrollment, EnrollmentBuilder, EnrollmentGroup, EnrollmentGr
 use crate::store::{EnrollError, Record, Seed, SeedError, SeedReport, apply};
 
 impl Emulator {
-    /// Makes an individual enrollment with generated keys, or gives the one that exists.
+    /// Creates an individual enrollment with generated keys, or returns the existing one.
     ///
     /// # Errors
-    /// [`EnrollError`] for an id that the service would not accept.
+    /// [`EnrollError`] if the service would not accept the id.
     pub fn enroll(&self, registration_id: &str) -> Result<Enrollment, EnrollError> {
         let existing = self.shared.store.read(|state| {
             let entry = state.individuals.get(&registration_id.to_ascii_lowercase())?;
@@ -23,16 +23,15 @@ impl Emulator {
         existing.map_or_else(|| self.enrollment(registration_id).create(), Ok)
     }
 
-    /// An individual enrollment to be configured; ends with
-    /// [`create`](EnrollmentBuilder::create).
+    /// Configures an individual enrollment; finish with [`create`](EnrollmentBuilder::create).
     pub fn enrollment(&self, registration_id: impl Into<String>) -> EnrollmentBuilder<'_> {
         EnrollmentBuilder::new(&self.shared, registration_id.into())
     }
 
-    /// Makes an enrollment group with generated keys, or gives the one that exists.
+    /// Creates an enrollment group with generated keys, or returns the existing one.
     ///
     /// # Errors
-    /// [`EnrollError`] for a name that the service would not accept.
+    /// [`EnrollError`] if the service would not accept the name.
     pub fn enroll_group(&self, name: &str) -> Result<EnrollmentGroup, EnrollError> {
         let existing = self.shared.store.read(|state| {
             let entry = state.groups.get(&name.to_ascii_lowercase())?;
@@ -41,8 +40,7 @@ impl Emulator {
         existing.map_or_else(|| self.enrollment_group(name).create(), Ok)
     }
 
-    /// An enrollment group to be configured; ends with
-    /// [`create`](EnrollmentGroupBuilder::create).
+    /// Configures an enrollment group; finish with [`create`](EnrollmentGroupBuilder::create).
     pub fn enrollment_group(&self, name: impl Into<String>) -> EnrollmentGroupBuilder<'_> {
         EnrollmentGroupBuilder::new(&self.shared, name.into())
     }
@@ -56,7 +54,7 @@ impl Emulator {
         self.shared.store.change(|state| apply(state, seed, now))
     }
 
-    /// Switches an individual enrollment off. A hub's identity stays as it is.
+    /// Disables an individual enrollment. The identity at a hub does not change.
     ///
     /// # Errors
     /// [`EnrollError::NotFound`].
@@ -64,7 +62,7 @@ impl Emulator {
         self.set_enrollment(registration_id, ProvisioningStatus::Disabled)
     }
 
-    /// Switches an individual enrollment on again.
+    /// Enables an individual enrollment.
     ///
     /// # Errors
     /// [`EnrollError::NotFound`].
@@ -72,8 +70,7 @@ impl Emulator {
         self.set_enrollment(registration_id, ProvisioningStatus::Enabled)
     }
 
-    /// Deletes an individual enrollment. A hub's identity stays as it is, and so does the record of
-    /// the registration.
+    /// Deletes an individual enrollment. The identity at a hub and the registration record do not change.
     ///
     /// # Errors
     /// [`EnrollError::NotFound`].
@@ -83,7 +80,7 @@ impl Emulator {
         found(removed, registration_id)
     }
 
-    /// Switches a group off.
+    /// Disables a group.
     ///
     /// # Errors
     /// [`EnrollError::NotFound`].
@@ -91,7 +88,7 @@ impl Emulator {
         self.set_group(name, ProvisioningStatus::Disabled)
     }
 
-    /// Switches a group on again.
+    /// Enables a group.
     ///
     /// # Errors
     /// [`EnrollError::NotFound`].
@@ -99,7 +96,7 @@ impl Emulator {
         self.set_group(name, ProvisioningStatus::Enabled)
     }
 
-    /// Deletes a group. Identities at hubs and records of registrations stay.
+    /// Deletes a group. Identities at hubs and registration records do not change.
     ///
     /// # Errors
     /// [`EnrollError::NotFound`].
@@ -108,11 +105,12 @@ impl Emulator {
         found(removed, name)
     }
 
-    /// The settings of a device as environment variables: of its individual enrollment, else of the
-    /// only group, else of the group of [`Builder::dev_keys`](crate::Builder::dev_keys). One of them is a key.
+    /// The settings of a device as environment variables. Uses the first of these that exists: the individual
+    /// enrollment of the device, the only group, the group of [`Builder::dev_keys`](crate::Builder::dev_keys). One
+    /// of the settings is a key.
     ///
     /// # Errors
-    /// [`EnrollError::NotFound`] if there is neither.
+    /// [`EnrollError::NotFound`] if none of them exists.
     pub fn vars(&self, registration_id: &str) -> Result<Vec<(&'static str, String)>, EnrollError> {
         let key = self.shared.store.read(|state| {
             if let Some(entry) = state.individuals.get(&registration_id.to_ascii_lowercase()) {
@@ -126,7 +124,7 @@ impl Emulator {
         Ok(self.ready().vars(registration_id, &key))
     }
 
-    /// What DPS remembers of a device's registration.
+    /// The registration record of a device.
     #[must_use]
     pub fn registration(&self, registration_id: &str) -> Option<RegistrationState> {
         self.record(registration_id, |it| Some(it.state.clone()))
@@ -138,7 +136,7 @@ impl Emulator {
         self.record(registration_id, |it| it.received_payload.clone())
     }
 
-    /// Forgets a device's registration; gives whether there was one.
+    /// Deletes a device's registration record; returns whether it existed.
     pub fn delete_registration(&self, registration_id: &str) -> bool {
         self.shared.store.change(|state| state.records.remove(&registration_id.to_ascii_lowercase()).is_some())
     }

@@ -1,4 +1,4 @@
-//! What a test lets go wrong.
+//! Methods for scripted faults.
 
 use super::Emulator;
 use crate::fault::{BadScript, Fault, FaultScript, Point, ScriptedFault, UnfitFault};
@@ -6,49 +6,50 @@ use crate::journal::{EventKind, EventSource, Note};
 use crate::shared::Shared;
 
 impl Emulator {
-    /// Lets the next event at `point` go wrong; several faults happen one after the other.
+    /// Applies a fault to the next event at `point`. Several faults happen one after the other, in the order of the
+    /// calls.
     ///
     /// # Errors
-    /// [`UnfitFault`] if it cannot happen there.
+    /// [`UnfitFault`] if the fault cannot happen there.
     pub fn fault(&self, point: Point, fault: Fault) -> Result<(), UnfitFault> {
         self.shared.faults.plain(point, fault, Some(1))
     }
 
-    /// Lets every event at `point` go wrong, after those scripted by [`Emulator::fault`].
+    /// Applies a fault to every event at `point`, after the faults of [`Emulator::fault`].
     ///
     /// # Errors
-    /// [`UnfitFault`] if it cannot happen there.
+    /// [`UnfitFault`] if the fault cannot happen there.
     pub fn fault_always(&self, point: Point, fault: Fault) -> Result<(), UnfitFault> {
         self.shared.faults.plain(point, fault, None)
     }
 
-    /// Lets go wrong what a script says: for one device, a number of times, with a probability; gives its
+    /// Adds a fault script, which can be limited to one device, a number of times, or a probability. Returns its
     /// number.
     ///
     /// # Errors
-    /// [`BadScript`] if it makes no sense.
+    /// [`BadScript`] if the script is not valid.
     pub fn script_fault(&self, script: FaultScript) -> Result<u64, BadScript> {
         self.shared.script_fault(script)
     }
 
-    /// All that is scripted and has not happened yet, in its order.
+    /// All scripts that can still happen, in their order.
     #[must_use]
     pub fn faults(&self) -> Vec<ScriptedFault> {
         self.shared.faults.all()
     }
 
-    /// How many faults with a number of times have not happened yet.
+    /// How often faults with a limited number of times can still happen at `point`.
     #[must_use]
     pub fn faults_left(&self, point: Point) -> usize {
         self.shared.faults.left(point)
     }
 
-    /// Forgets the script of this number; gives whether it was there.
+    /// Removes the script with this number; returns whether it existed.
     pub fn remove_fault(&self, id: u64) -> bool {
         self.shared.faults.remove(id)
     }
 
-    /// Forgets all faults that have not happened yet, and where DPS sends devices that were moved.
+    /// Removes all scripts, and forgets the hubs of devices that a fault moved.
     pub fn clear_faults(&self) {
         self.shared.clear_faults();
     }
@@ -62,7 +63,7 @@ impl Shared {
         Ok(id)
     }
 
-    /// Forgets all; gives how many there were.
+    /// Removes all scripts; returns how many there were.
     pub(crate) fn clear_faults(&self) -> usize {
         let cleared = self.faults.clear();
         self.registrar.moves.clear();

@@ -1,4 +1,4 @@
-//! What a test does with messages to devices and modules.
+//! Methods for messages to devices and modules.
 
 use std::sync::Arc;
 
@@ -13,20 +13,20 @@ use crate::shared::Shared;
 use crate::store::{CloudMessageView, FeedbackRecord, Hub, Rules, State};
 
 impl Emulator {
-    /// Sends a message to a device, connected or not; gives its id. It waits in the device's queue,
-    /// with at most 50 others, until the device acknowledges it or its time ends.
+    /// Sends a message to a device, whether it is connected or not. Returns the message id. The message stays in
+    /// the device's queue (at most 50 messages) until the device acknowledges it or it expires.
     ///
     /// # Errors
-    /// [`SendProblem`] with the code that the service would answer.
+    /// [`SendProblem`] with the code that the service would return.
     pub fn send_to_device(&self, hub: &str, device_id: &str, message: CloudToDevice) -> Result<String, SendProblem> {
         self.shared.send(hub, device_id, None, message)
     }
 
-    /// Sends a message to an input of a module, as another module's output does; gives its id. The
-    /// same rules hold as for messages to devices.
+    /// Sends a message to an input of a module, as the output of another module does. Returns the message id. The
+    /// rules for messages to devices apply.
     ///
     /// # Errors
-    /// [`SendProblem`] with the code that the service would answer.
+    /// [`SendProblem`] with the code that the service would return.
     pub fn send_to_input(
         &self,
         hub: &str,
@@ -38,14 +38,14 @@ impl Emulator {
         self.shared.send(hub, device_id, Some((module_id, input)), message)
     }
 
-    /// The messages that wait for a device, or for a module if the id is `{device}/{module}`: in the
-    /// order they were sent, those that are with it just now included.
+    /// The messages in the queue of a device, or of a module if the id is `{device}/{module}`, in the order in
+    /// which they were sent. Includes messages that are delivered but not yet acknowledged.
     #[must_use]
     pub fn cloud_messages(&self, hub: &str, device_id: &str) -> Vec<CloudMessageView> {
         self.shared.cloud_messages(hub, device_id).unwrap_or_default()
     }
 
-    /// Throws away the messages that wait for a device or module; gives how many there were.
+    /// Purges the queue of a device or module; returns the number of messages.
     pub fn purge_messages(&self, hub: &str, device_id: &str) -> usize {
         let now = self.shared.clock.now();
         let purged = self.shared.store.change(|state| {
@@ -55,8 +55,7 @@ impl Emulator {
         purged.unwrap_or_default()
     }
 
-    /// What has become of the messages whose senders wanted to know, the oldest first; a hub
-    /// remembers 10,000.
+    /// The outcomes of messages whose senders requested feedback, oldest first. A hub keeps 10,000.
     #[must_use]
     pub fn feedback(&self, hub: &str) -> Vec<FeedbackRecord> {
         self.shared.feedback(hub).unwrap_or_default()
@@ -64,7 +63,7 @@ impl Emulator {
 }
 
 impl Shared {
-    /// Puts a message into the queue of a device, or of a module with the input it is for.
+    /// Adds a message to the queue of a device or module. A module comes with the input that the message is for.
     pub(crate) fn send(
         &self,
         hub: &str,
@@ -90,7 +89,7 @@ impl Shared {
     ) -> Result<String, SendProblem> {
         let now = self.clock.now();
         let (identity, rules) = self.store.read(|state| addressee(state, hub, device_id, module.map(|it| it.0)))?;
-        // Outside of the lock: a message may have many properties.
+        // Outside the lock, because a message may have many properties.
         let (post, expires) = message.prepare(&identity, module.map(|it| it.1), now, &rules)?;
         let (post, client_id) = (Arc::new(post), identity.client_id());
         self.store.change(|state| {
@@ -101,19 +100,19 @@ impl Shared {
                     Ok(post.message_id.clone())
                 }
                 Some(Err(_)) => Err(SendProblem::QueueFull),
-                // It has just been deleted.
+                // The device was deleted in the meantime.
                 None => Err(SendProblem::UnknownDevice { device_id: device_id.to_owned() }),
             }
         })
     }
 
-    /// The messages that wait for an identity; `None` if there is no such one.
+    /// The messages in the queue of an identity; `None` if it does not exist.
     pub(crate) fn cloud_messages(&self, hub: &str, client_id: &str) -> Option<Vec<CloudMessageView>> {
         let now = self.clock.now();
         self.store.update(|state| state.hub_mut(hub)?.queue(client_id, now, |queue, _| queue.view()))
     }
 
-    /// What has become of a hub's messages; `None` if there is no such hub.
+    /// The feedback of a hub; `None` if there is no such hub.
     pub(crate) fn feedback(&self, hub: &str) -> Option<Vec<FeedbackRecord>> {
         let now = self.clock.now();
         self.store.update(|state| {
@@ -124,7 +123,7 @@ impl Shared {
     }
 }
 
-/// Whose queue it is, and by which rules.
+/// Returns the identity that owns the queue, and the rules of its hub.
 fn addressee(
     state: &State,
     hub: &str,

@@ -1,16 +1,16 @@
-//! What a test does with direct methods from the side of the cloud.
+//! Methods to invoke direct methods.
 
 use super::Emulator;
 use crate::hub::{Invocation, InvokeError, MethodResult, invoke};
 
 impl Emulator {
-    /// Calls a direct method of a device; a module is named `{device}/{module}`.
+    /// Invokes a direct method of a device; a module is named `{device}/{module}`.
     ///
     /// # Errors
-    /// [`InvokeError`]. An answer is one whatever its status.
+    /// [`InvokeError`]. A response with an error status is not an error.
     ///
     /// # Cancel safety
-    /// Dropping the future drops the answer; the device may have got the call.
+    /// Dropping the future drops the response; the device may have received the call.
     pub async fn invoke_method(
         &self,
         hub: &str,

@@ -1,4 +1,4 @@
-//! What a test does with the modules of devices.
+//! Methods for the modules of devices.
 
 use hubward_proto::ModuleId;
 use hubward_sas::SharedKey;
@@ -23,10 +23,10 @@ impl Emulator {
         self.shared.store.read(|state| view(state, hub, &format!("{device_id}/{module_id}")))
     }
 
-    /// Makes a module of a device known to a hub; gives its key. One that exists stays as it is.
+    /// Creates a module of a device at a hub. Returns its primary key. An existing module does not change.
     ///
     /// # Errors
-    /// [`EnrollError`] for an id that the service would not accept, or a device that is none.
+    /// [`EnrollError`] if the service would not accept the id, or if there is no such device.
     pub fn add_module(&self, hub: &str, device_id: &str, module_id: &str) -> Result<SharedKey, EnrollError> {
         ModuleId::new(module_id)?;
         let client_id = format!("{device_id}/{module_id}");
@@ -43,7 +43,7 @@ impl Emulator {
         })
     }
 
-    /// Deletes a module; one that is connected is cut off. Gives whether there was one.
+    /// Deletes a module and closes its connection. Returns whether it existed.
     pub fn delete_module(&self, hub: &str, device_id: &str, module_id: &str) -> bool {
         let client_id = format!("{device_id}/{module_id}");
         self.shared.store.change(|state| {

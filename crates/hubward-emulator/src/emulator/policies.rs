@@ -1,20 +1,20 @@
-//! The policies of the service APIs, and what one logs in with.
+//! The policies of the service APIs and their connection strings.
 
 use super::Emulator;
 use crate::shared::Shared;
 use crate::store::{DPS_POLICY, DPS_RIGHTS, Policy, PolicyView, hub_policy};
 
 impl Emulator {
-    /// What the service side of DPS is reached with: name, policy `provisioningserviceowner` and its
-    /// key, which is a secret. A connection string cannot name a port.
+    /// The service connection string of DPS: its name, the policy `provisioningserviceowner` and its key, which is
+    /// a secret. A connection string cannot contain a port.
     #[must_use]
     pub fn dps_connection_string(&self) -> String {
         let policies = self.shared.policies();
         policies.iter().find(|it| it.is_dps).map(PolicyView::connection_string).unwrap_or_default()
     }
 
-    /// What the service side of a hub is reached with: name, policy `iothubowner` and its key, which is
-    /// a secret. A connection string cannot name a port. `None` if there is no such hub.
+    /// The service connection string of a hub: its name, the policy `iothubowner` and its key, which is a secret. A
+    /// connection string cannot contain a port. `None` if there is no such hub.
     #[must_use]
     pub fn hub_connection_string(&self, hub: &str) -> Option<String> {
         let policies = self.shared.policies();
@@ -32,7 +32,7 @@ impl Emulator {
 }
 
 impl Shared {
-    /// The policies of all hubs in their order, that of DPS last.
+    /// The policies of all hubs in their order, followed by the policy of DPS.
     pub(crate) fn policies(&self) -> Vec<PolicyView> {
         self.store.read(|state| {
             let view = |id: &str, is_dps, host: &str, name: &str, rights| {

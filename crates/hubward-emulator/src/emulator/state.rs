@@ -1,4 +1,4 @@
-//! The state as a whole: on disk, exported, imported, forgotten.
+//! Methods for the state as a whole: wait for the disk, export, import, reset.
 
 use super::Emulator;
 use crate::journal::{EventKind, EventSource, Note};
@@ -7,9 +7,8 @@ use crate::store::StateLost;
 use crate::{Seed, SeedError, SeedReport, store};
 
 impl Emulator {
-    /// Waits until everything that was changed before is in the data directory; without one it is
-    /// done at once. What is answered over the network has been waited for: this is for what the
-    /// methods of this type change.
+    /// Waits until every earlier change is written to the data directory. Returns at once if there is none. Changes
+    /// over the network are written before the response; use this after calls of methods of this type.
     ///
     /// # Errors
     /// [`StateLost`] if the disk fails.
@@ -20,8 +19,9 @@ impl Emulator {
         self.shared.store.settled().await
     }
 
-    /// Waits until the state cannot be written any more: never, if all is well or there is no data
-    /// directory. From then on nothing is acknowledged, so that a program should say why, and end.
+    /// Waits until the state cannot be written any more. This never happens if the disk works or if there is no
+    /// data directory. After a failure the emulator acknowledges nothing, so a program should report the reason and
+    /// exit.
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing.
@@ -32,20 +32,19 @@ impl Emulator {
         }
     }
 
-    /// What is enrolled, registered and known to hubs, with keys and twins, as a seed. It is full of
-    /// secrets. Sessions, messages on their way and telemetry are not part of it, nor are the keys of
-    /// policies.
+    /// Exports enrollments, registrations and hub identities with keys and twins as a seed. The seed contains
+    /// secrets. It does not contain sessions, queued messages, telemetry and the keys of policies.
     ///
-    /// Imported into another emulator with the same hubs it gives the same, with other etags, versions
-    /// and times. The group that [`Builder::dev_keys`](crate::Builder::dev_keys) makes is not part of it.
+    /// Importing it into another emulator with the same hubs restores the same state, with other ETags, versions
+    /// and times. The export does not contain the group of [`Builder::dev_keys`](crate::Builder::dev_keys).
     #[must_use]
     pub fn export(&self) -> Seed {
         self.shared.store.read(store::export)
     }
 
-    /// Puts an export into this emulator, all of it or nothing. Unlike a seed at the start it also
-    /// replaces twins, statuses and records that are there already and differ; devices that are changed
-    /// are cut off, so that they ask for their twins again. What the export does not name stays.
+    /// Imports an export: all of it or nothing. Unlike a seed at the start, this also replaces existing twins,
+    /// statuses and records that differ. Closes the connections of devices that change, so that they request their
+    /// twins again. Everything that the export does not name stays unchanged.
     ///
     /// # Errors
     /// [`SeedError`]; nothing has been applied.
@@ -53,12 +52,12 @@ impl Emulator {
         self.shared.import(seed)
     }
 
-    /// Forgets everything but the certificate authority and the keys of policies, and ends every
-    /// connection of a device. What the emulator was started with (the development keys, a seed) is
-    /// applied again. Offsets of telemetry go on; scripted faults and the clock stay.
+    /// Deletes everything except the certificate authority and the keys of policies, and closes every device
+    /// connection. Then applies again what the emulator was started with (the development keys, a seed). Telemetry
+    /// offsets continue; scripted faults and the clock do not change.
     ///
     /// # Errors
-    /// [`SeedError`] if the seed cannot be applied again, for want of randomness; the rest is forgotten.
+    /// [`SeedError`] if the system provides no randomness to apply the seed again; everything else is reset.
     pub fn reset(&self) -> Result<(), SeedError> {
         self.shared.reset()
     }

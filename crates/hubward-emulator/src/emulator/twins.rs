@@ -1,4 +1,4 @@
-//! What a test does with twins from the side of the cloud.
+//! Methods for twins from the cloud side.
 
 use serde_json::Value;
 
@@ -6,44 +6,44 @@ use super::Emulator;
 use crate::hub::{TwinProblem, change_twin, note_twin_update};
 use crate::store::{Change, TwinView, twin_view};
 
-/// A module is named `{device}/{module}`.
+/// In these methods, `{device}/{module}` as the device id names a module.
 impl Emulator {
-    /// The twin of a device or module, as the service shows it; `None` if there is no such one.
+    /// The twin of a device or module, as the service returns it; `None` if there is no such device or module.
     #[must_use]
     pub fn twin(&self, hub: &str, device_id: &str) -> Option<TwinView> {
         self.shared.store.read(|state| twin_view(state, hub, device_id))
     }
 
-    /// Merges a patch into desired properties: `null` removes, what is not named stays. A device that
-    /// is connected and has subscribed is told. Gives the new version.
+    /// Merges a patch into the desired properties: `null` removes a property, and properties not named stay
+    /// unchanged. The hub notifies a connected device that subscribes to changes. Returns the new version.
     ///
     /// # Errors
-    /// [`TwinProblem`]; nothing has changed then.
+    /// [`TwinProblem`]; nothing is changed then.
     pub fn patch_desired(&self, hub: &str, device_id: &str, patch: Value) -> Result<u64, TwinProblem> {
         let change = Change::Merge(object(patch, "desired")?);
         self.change_twin(hub, device_id, None, Some(&change)).map(|(version, _)| version)
     }
 
-    /// Replaces all desired properties, as a `PUT` of the service does. A device that is connected and
-    /// has subscribed is told all of them, and `null` for what is gone. Gives the new version.
+    /// Replaces all desired properties, as a `PUT` of the service does. The hub sends a connected device that
+    /// subscribes to changes all of them, and `null` for each removed one. Returns the new version.
     ///
     /// # Errors
-    /// [`TwinProblem`]; nothing has changed then.
+    /// [`TwinProblem`]; nothing is changed then.
     pub fn replace_desired(&self, hub: &str, device_id: &str, desired: Value) -> Result<u64, TwinProblem> {
         let change = Change::Replace(object(desired, "desired")?);
         self.change_twin(hub, device_id, None, Some(&change)).map(|(version, _)| version)
     }
 
-    /// Merges a patch into the tags, which the device does not see. Gives the twin's new version.
+    /// Merges a patch into the tags, which the device cannot see. Returns the new version of the twin.
     ///
     /// # Errors
-    /// [`TwinProblem`]; nothing has changed then.
+    /// [`TwinProblem`]; nothing is changed then.
     pub fn patch_tags(&self, hub: &str, device_id: &str, patch: Value) -> Result<u64, TwinProblem> {
         let change = Change::Merge(object(patch, "tags")?);
         self.change_twin(hub, device_id, Some(&change), None).map(|(_, version)| version)
     }
 
-    /// Gives the versions of the desired properties and of the twin.
+    /// Returns the versions of the desired properties and of the twin.
     fn change_twin(
         &self,
         hub: &str,

@@ -1,4 +1,4 @@
-//! What is to go wrong when: scripts, in the order in which they were written.
+//! Scripts that define which faults happen when, in the order in which they were added.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::{Fault, Point, UnfitFault};
 use crate::dps::hash;
 
-/// A fault with the events that it is for. Once, at the next event of whoever it is, unless it says more.
+/// A fault and the events that it applies to. By default it happens once, at the next event of any device.
 ///
 /// ```
 /// use hubward_emulator::{Fault, FaultScript, Point};
@@ -25,39 +25,39 @@ pub struct FaultScript {
 }
 
 impl FaultScript {
-    /// This fault at the next event at this point.
+    /// Applies this fault to the next event at this point.
     #[must_use]
     pub const fn new(point: Point, fault: Fault) -> Self {
         Self { point, fault, device: None, times: Some(1), chance: None }
     }
 
-    /// Only for this registration id, device, or `{device}/{module}`; a device's modules are meant, too.
-    /// Where nobody knows yet who comes ([`Point::knows_device`]), there is no such script.
+    /// Only for events of this registration id, device, or `{device}/{module}`; a device id includes its modules.
+    /// Not allowed at points where the emulator does not know the device yet (see [`Point::knows_device`]).
     #[must_use]
     pub fn device(mut self, id: impl Into<String>) -> Self {
         self.device = Some(id.into());
         self
     }
 
-    /// So many times.
+    /// The fault happens this many times.
     #[must_use]
     pub const fn times(mut self, times: u64) -> Self {
         self.times = Some(times);
         self
     }
 
-    /// For ever, after those that have a number of times. Takes the place of an earlier one without a
-    /// probability for the same point and device.
+    /// The fault happens always, after the faults with a limited number of times. Replaces an earlier such script
+    /// for the same point and device, if neither has a probability.
     #[must_use]
     pub const fn always(mut self) -> Self {
         self.times = None;
         self
     }
 
-    /// Only at some of the events, with a probability from 0 to 1. Which ones follows from the seed and the
-    /// device: the same seed chooses the same of a device's events that the script is for, counted from the
-    /// script's start, whatever other devices and scripts do. (A number of times is shared by all devices that
-    /// the script is for. Those that have not shown who they are count as one device.)
+    /// The fault happens at some of the events only, with a probability from 0 to 1. The seed and the device
+    /// determine which ones: the same seed selects the same of a device's events, counted from the start of the
+    /// script, whatever other devices and scripts do. (A limited number of times is shared by all devices that the
+    /// script applies to. Clients whose identity is not proven yet count as one device.)
     #[must_use]
     pub const fn probability(mut self, probability: f64, seed: u64) -> Self {
         self.chance = Some((probability, seed));
@@ -65,7 +65,7 @@ impl FaultScript {
     }
 }
 
-/// As a line: `HoldPuback at HubPublish, always, for dev-1`.
+/// One line: `HoldPuback at HubPublish, always, for dev-1`.
 impl fmt::Display for FaultScript {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} at {:?}", self.fault.name(), self.point)?;
@@ -81,19 +81,19 @@ impl fmt::Display for FaultScript {
     }
 }
 
-/// A script that is written down, as [`Emulator::faults`](crate::Emulator::faults) shows it.
+/// A script in the emulator, as listed by [`Emulator::faults`](crate::Emulator::faults).
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct ScriptedFault {
-    /// Its number.
+    /// The number of the script.
     pub id: u64,
-    /// Where.
+    /// The point.
     pub point: Point,
-    /// What.
+    /// The fault.
     pub fault: Fault,
-    /// Whose events; `None`: everybody's.
+    /// The device that it is limited to; `None` for all devices.
     pub device: Option<String>,
-    /// How often it will still happen; `None`: for ever.
+    /// Remaining number of times; `None` for an unlimited script.
     pub left: Option<u64>,
     /// How often it has happened.
     pub happened: u64,
@@ -101,21 +101,21 @@ pub struct ScriptedFault {
     pub chance: Option<(f64, u64)>,
 }
 
-/// A script that makes no sense.
+/// A script that is not valid.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BadScript {
-    /// The fault cannot happen there.
+    /// The fault cannot happen at this point.
     #[error(transparent)]
     Unfit(#[from] UnfitFault),
-    /// A device is named where nobody knows who comes.
-    #[error("at {point:?} nobody knows which device comes; leave the device out")]
+    /// The script names a device, but the emulator does not know the device at this point.
+    #[error("the device of an event at {point:?} is not known yet; leave the device out")]
     NoDevice {
         /// The point.
         point: Point,
     },
-    /// It would never happen, or there is no such probability.
-    #[error("a fault happens at least once, with a probability from 0 to 1")]
+    /// The number of times is 0, or the probability is not in the range 0 to 1.
+    #[error("a fault must happen at least once, with a probability from 0 to 1")]
     Never,
 }
 
@@ -134,30 +134,31 @@ struct Scripts {
 #[derive(Debug)]
 struct Script {
     view: ScriptedFault,
-    /// If it is left to chance: dice for each device, in lower case, so that what the others do changes
-    /// nothing for it.
+    /// With a probability, one random generator for each device (by id in lower case), so that the events of one
+    /// device do not depend on other devices.
     dice: HashMap<String, fastrand::Rng>,
 }
 
 impl Script {
-    /// Whether it is for an event of this device, and for this one; draws if that is left to chance.
-    fn strikes(&mut self, point: Point, device: Option<&str>, known: bool) -> bool {
+    /// Whether the script applies to this event of this device. Draws a random number if the script has a
+    /// probability.
+    fn applies(&mut self, point: Point, device: Option<&str>, known: bool) -> bool {
         let view = &self.view;
         if view.point != point || !view.device.as_deref().is_none_or(|it| is_of(device, it)) {
             return false;
         }
-        if !known && view.fault.strikes_device() {
+        if !known && view.fault.affects_device() {
             return false;
         }
         let Some((probability, seed)) = view.chance else { return true };
-        // Anybody may claim any name: those who do share one.
+        // A client can claim any device id, so all clients without a proven identity share one generator.
         let whose = device.filter(|_| known).unwrap_or_default().to_ascii_lowercase();
         let own = || fastrand::Rng::with_seed(seed ^ hash(&whose));
         self.dice.entry(whose.clone()).or_insert_with(own).f64() < probability
     }
 }
 
-/// Whether an event of `device` is one of `wanted`, which may be its device. DPS ignores letter case.
+/// Whether `device` is `wanted` or one of its modules. DPS ignores letter case.
 fn is_of(device: Option<&str>, wanted: &str) -> bool {
     let Some(device) = device else { return false };
     let begins = device.get(..wanted.len()).is_some_and(|it| it.eq_ignore_ascii_case(wanted));
@@ -165,7 +166,7 @@ fn is_of(device: Option<&str>, wanted: &str) -> bool {
 }
 
 impl Faults {
-    /// Writes a script down; gives its number.
+    /// Adds a script and returns its number.
     pub(crate) fn script(&self, script: FaultScript) -> Result<u64, BadScript> {
         let FaultScript { point, fault, device, times, chance } = script;
         let fault = fit(point, fault)?;
@@ -178,7 +179,7 @@ impl Faults {
         Ok(self.add(FaultScript { point, fault, device, times, chance }))
     }
 
-    /// Writes down a fault for one event, or for every one.
+    /// Adds a fault for a number of events, or for all of them.
     pub(crate) fn plain(&self, point: Point, fault: Fault, times: Option<u64>) -> Result<(), UnfitFault> {
         let fault = fit(point, fault)?;
         self.add(FaultScript { times, ..FaultScript::new(point, fault) });
@@ -201,18 +202,18 @@ impl Faults {
         id
     }
 
-    /// Forgets all; gives how many there were.
+    /// Removes all scripts and returns how many there were.
     pub(crate) fn clear(&self) -> usize {
         std::mem::take(&mut self.scripts().list).len()
     }
 
-    /// How many are scripted.
+    /// Number of scripts.
     #[cfg(feature = "admin")]
     pub(crate) fn count(&self) -> usize {
         self.scripts().list.len()
     }
 
-    /// Forgets one; whether it was there.
+    /// Removes a script; returns whether it existed.
     pub(crate) fn remove(&self, id: u64) -> bool {
         let mut scripts = self.scripts();
         let before = scripts.list.len();
@@ -220,28 +221,29 @@ impl Faults {
         scripts.list.len() < before
     }
 
-    /// What is written down.
+    /// All scripts.
     pub(crate) fn all(&self) -> Vec<ScriptedFault> {
         self.scripts().list.iter().map(|it| it.view.clone()).collect()
     }
 
-    /// How many single faults have not happened yet.
+    /// How often faults with a limited number of times can still happen here.
     pub(crate) fn left(&self, point: Point) -> usize {
         let scripts = self.scripts();
         let left = scripts.list.iter().filter(|it| it.view.point == point).filter_map(|it| it.view.left);
         usize::try_from(left.fold(0, u64::saturating_add)).unwrap_or(usize::MAX)
     }
 
-    /// What is to go wrong with the event that happens now, to this device if there is one; if it is not
-    /// `known` to be that one, nothing that happens to the device itself.
+    /// Returns the fault for an event that happens now, and counts it. `device` is the device of the event, if
+    /// there is one. Unless it is `known` that the client really is this device, no fault that affects the device
+    /// itself is returned.
     pub(crate) fn take(&self, point: Point, device: Option<&str>, known: bool) -> Option<Fault> {
         let mut scripts = self.scripts();
         let list = &mut scripts.list;
-        // Each of them draws, whichever happens, so that what it chooses does not depend on the others.
-        let striking: Vec<bool> = list.iter_mut().map(|it| it.strikes(point, device, known)).collect();
+        // Each script draws, even if another script applies, so that its selection does not depend on the others.
+        let applying: Vec<bool> = list.iter_mut().map(|it| it.applies(point, device, known)).collect();
         let first = |counted: bool| {
-            let mut all = list.iter().zip(&striking);
-            all.position(|(it, strikes)| *strikes && it.view.left.is_some() == counted)
+            let mut all = list.iter().zip(&applying);
+            all.position(|(it, applies)| *applies && it.view.left.is_some() == counted)
         };
         let at = first(true).or_else(|| first(false))?;
         let view = &mut list[at].view;
@@ -274,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn happen_in_order_then_for_ever() {
+    fn faults_happen_in_order_and_permanent_ones_last() {
         let faults = Faults::default();
         let poll = |faults: &Faults| faults.take(Point::DpsPoll, None, true);
         faults.script(once(Point::DpsPoll, Fault::Cut)).expect("fits");
@@ -298,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn are_for_one_device_and_its_modules_or_for_all() {
+    fn a_script_applies_to_a_device_with_its_modules_or_to_all() {
         let faults = Faults::default();
         for (device, fault) in [("dev-1", Fault::Cut), ("dev-2/m", Fault::Never)] {
             faults.script(once(Point::HubConnect, fault).device(device).always()).expect("fits");
@@ -321,7 +323,8 @@ mod tests {
             "those named before come first"
         );
         assert_eq!(faults.take(Point::HubConnect, Some("dev-10"), true), Some(Fault::Connack(3)));
-        let error = faults.script(once(Point::MqttAccept, Fault::Cut).device("dev-1")).expect_err("nobody knows");
+        let error =
+            faults.script(once(Point::MqttAccept, Fault::Cut).device("dev-1")).expect_err("the device is not known");
         assert_eq!(error, BadScript::NoDevice { point: Point::MqttAccept });
     }
 
@@ -341,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn a_device_has_the_same_faults_whatever_others_do() {
+    fn faults_of_a_device_do_not_depend_on_other_devices() {
         let run = |others: usize, also: bool| {
             let faults = Faults::default();
             if also {
@@ -371,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn what_happens_to_a_device_waits_for_who_has_shown_to_be_it() {
+    fn a_fault_that_affects_a_device_needs_a_proven_identity() {
         let faults = Faults::default();
         faults.script(once(Point::HubConnect, Fault::DeviceDeleted).device("d1")).expect("fits");
         faults.script(once(Point::HubConnect, Fault::Connack(3))).expect("fits");
@@ -381,7 +384,7 @@ mod tests {
     }
 
     #[test]
-    fn more_times_than_a_number_holds_are_very_many() {
+    fn the_sum_of_times_saturates() {
         let faults = Faults::default();
         for _ in 0..2 {
             faults.script(once(Point::HubPublish, Fault::Cut).times(u64::MAX)).expect("fits");
@@ -390,7 +393,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_of_times_counts_what_happens_and_not_what_could() {
+    fn times_counts_faults_that_happened() {
         let faults = Faults::default();
         faults.script(once(Point::HubPublish, Fault::Cut).times(3).probability(0.5, 1)).expect("fits");
         let happened = (0..100).filter(|_| faults.take(Point::HubPublish, None, true).is_some()).count();
@@ -398,7 +401,7 @@ mod tests {
     }
 
     #[test]
-    fn those_that_make_no_sense_are_refused() {
+    fn invalid_scripts_are_refused() {
         let faults = Faults::default();
         for script in [
             once(Point::DpsPoll, Fault::Cut).times(0),

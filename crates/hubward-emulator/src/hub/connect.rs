@@ -26,7 +26,7 @@ use crate::mqtt::{
     refuse, run,
 };
 use crate::shared::Shared;
-use crate::store::{self, Activity, Key, Why, Wires};
+use crate::store::{self, Activity, ConnectionChannels, Key, Why};
 
 /// Serves a connection whose user name is not one for DPS.
 pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(
@@ -139,7 +139,7 @@ fn begin<'a>(shared: &'a Shared, connect: &Connect) -> Result<(Presence<'a>, Sta
         });
         let key = Key::Hub(login.hub.clone(), client_id.clone());
         let wires = state.live.begin(key.clone(), kept.clone().unwrap_or_default());
-        let Wires { number, ended, pushes, look, activity } = wires;
+        let ConnectionChannels { number, ended, pushes, look, activity } = wires;
         activity.note(time);
         if let Some(hub) = state.hub_mut(&login.hub) {
             hub.queue(&client_id, time, |queue, _| queue.begin(number));
@@ -329,7 +329,7 @@ impl HubSession<'_> {
         match self.shared.take_fault_of(point, &client_id, true) {
             Some(Fault::TokenExpired) => Err(Closed::Expired),
             Some(fault @ (Fault::DeviceDisabled | Fault::DeviceDeleted | Fault::HubMoved)) => {
-                self.shared.strike(&fault, &self.login.hub, &client_id);
+                self.shared.apply_fault_to_device(&fault, &self.login.hub, &client_id);
                 Err(Closed::NotAllowed)
             }
             fault => Ok(fault),

@@ -1,35 +1,35 @@
-//! One event of the journal. Nothing in it is ever a secret.
+//! One event of the journal. An event never contains a secret.
 
 use std::fmt;
 
 use serde::Serialize;
 
-/// Something that has happened at the emulator.
+/// Something that happened in the emulator.
 ///
-/// Written as a line: `dps refused dev-1: bad signature, 401002`.
+/// Displayed as one line: `dps refused dev-1: bad signature, 401002`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct Event {
-    /// Its place in the log, counted from 0.
+    /// Position in the log, counted from 0.
     pub seq: u64,
-    /// When it happened: UTC with seven fractional digits.
+    /// Time of the event: UTC with seven fractional digits.
     pub time: String,
     /// What happened.
     pub kind: EventKind,
-    /// Which part of the emulator tells it.
+    /// Which part of the emulator reports it.
     pub source: EventSource,
-    /// Host name of the hub, where there is one.
+    /// Host name of the hub, if the event concerns one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hub: Option<String>,
-    /// Registration id, device id, `{device}/{module}`, or the name of an enrollment group; as it was
-    /// sent where somebody was refused.
+    /// Registration id, device id, `{device}/{module}`, or the name of an enrollment group. In a refusal this is
+    /// the id that the client sent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
-    /// The service's six-digit code, or over MQTT that of CONNACK.
+    /// The service's six-digit code; over MQTT the return code of CONNACK.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub code: Option<u32>,
-    /// In words: why, how, what of it. Empty where the kind says it all.
+    /// Details in words. Empty if the kind says everything.
     pub message: String,
 }
 
@@ -52,7 +52,7 @@ impl fmt::Display for Event {
 
 macro_rules! kinds {
     ($($(#[$doc:meta])* $kind:ident => $words:literal,)*) => {
-        /// What has happened. As JSON the name in camel case: `enrollmentCreated`.
+        /// The kind of an event. In JSON its name is in camel case: `enrollmentCreated`.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
         #[serde(rename_all = "camelCase")]
         #[non_exhaustive]
@@ -61,7 +61,7 @@ macro_rules! kinds {
         }
 
         impl EventKind {
-            /// For a line of text.
+            /// The verb in a line of text.
             const fn words(self) -> &'static str {
                 match self {
                     $(Self::$kind => $words,)*
@@ -72,74 +72,74 @@ macro_rules! kinds {
 }
 
 kinds! {
-    /// A registration at DPS has been accepted: a hub is assigned.
+    /// DPS accepted a registration and assigned a hub.
     Registered => "registered",
-    /// A registration was accepted, and there is no hub for the device.
+    /// DPS accepted a registration, but found no hub for the device.
     RegistrationFailed => "found no hub for",
-    /// Somebody was sent away: a device, or a caller of a service API.
+    /// DPS or a hub refused a device, or a service API refused a caller.
     Refused => "refused",
-    /// A TLS handshake has failed, such as that of a client that does not trust the emulator's CA.
+    /// A TLS handshake failed; for example, the client does not trust the emulator's CA.
     HandshakeFailed => "had a TLS handshake fail",
-    /// A device or module has connected to a hub.
+    /// A device or module connected to a hub.
     Connected => "connected",
-    /// Its connection has ended.
+    /// The connection of a device or module ended.
     Disconnected => "disconnected",
-    /// An individual enrollment has been made.
+    /// An individual enrollment was created.
     EnrollmentCreated => "created the enrollment",
-    /// An individual enrollment has been changed.
+    /// An individual enrollment was updated.
     EnrollmentUpdated => "updated the enrollment",
-    /// An individual enrollment has been deleted.
+    /// An individual enrollment was deleted.
     EnrollmentDeleted => "deleted the enrollment",
-    /// An enrollment group has been made.
+    /// An enrollment group was created.
     EnrollmentGroupCreated => "created the enrollment group",
-    /// An enrollment group has been changed.
+    /// An enrollment group was updated.
     EnrollmentGroupUpdated => "updated the enrollment group",
-    /// An enrollment group has been deleted.
+    /// An enrollment group was deleted.
     EnrollmentGroupDeleted => "deleted the enrollment group",
-    /// The record of a registration has been deleted.
+    /// A registration record was deleted.
     RegistrationDeleted => "deleted the registration of",
-    /// A device or module has become known to a hub.
+    /// The identity of a device or module was created at a hub.
     DeviceCreated => "created",
-    /// The identity of a device or module has been changed.
+    /// The identity of a device or module was updated.
     DeviceUpdated => "updated",
-    /// A device or module has been deleted.
+    /// A device or module was deleted.
     DeviceDeleted => "deleted",
-    /// A twin's tags or desired properties have been changed from the cloud.
+    /// A service client or the program updated the tags or desired properties of a twin.
     TwinUpdated => "updated the twin of",
-    /// A device has reported properties.
-    TwinReported => "has reported properties of",
-    /// A direct method has been called; the message says how that ended.
+    /// A device updated its reported properties.
+    TwinReported => "updated the reported properties of",
+    /// A caller invoked a direct method; the message contains the outcome.
     MethodInvoked => "invoked a method of",
-    /// A message to a device has been queued.
+    /// A hub queued a message to a device.
     MessageSent => "queued a message to",
-    /// A fault has been scripted.
+    /// A fault was scripted.
     FaultScripted => "scripted a fault",
-    /// A scripted fault has happened.
-    FaultHappened => "let a fault happen",
-    /// Faults that had not happened yet have been forgotten.
+    /// A scripted fault happened.
+    FaultHappened => "applied a scripted fault",
+    /// The scripted faults were cleared.
     FaultsCleared => "cleared the faults",
-    /// The emulator's clock has been moved.
-    ClockMoved => "moved the clock",
-    /// State has been imported.
+    /// The emulator's clock was set.
+    ClockMoved => "set the clock",
+    /// State was imported.
     Imported => "imported state",
-    /// All state has been thrown away.
-    Reset => "threw all state away",
+    /// All state was reset.
+    Reset => "reset all state",
 }
 
-/// Which part of the emulator tells of an event.
+/// Which part of the emulator reports an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub enum EventSource {
-    /// DPS, towards devices.
+    /// The device API of DPS.
     Dps,
-    /// A hub, towards devices.
+    /// The device side of a hub.
     Hub,
     /// The service API of DPS.
     DpsService,
     /// The service API of a hub.
     HubService,
-    /// The emulator itself: its admin port, or the program it is embedded in.
+    /// The emulator itself: its admin port, or the program that embeds it.
     Emulator,
 }
 
@@ -155,7 +155,7 @@ impl EventSource {
     }
 }
 
-/// An event to be written down.
+/// An event before it gets its number and time.
 #[derive(Debug, Clone)]
 #[must_use]
 pub(crate) struct Note {
@@ -198,7 +198,7 @@ impl Note {
     }
 }
 
-/// Strangers send ids of any length, and events are kept for long.
+/// A client can send ids of any length, and the log keeps events for long.
 fn shortened(text: &str) -> String {
     if text.len() <= LONGEST {
         return text.to_owned();
@@ -206,7 +206,7 @@ fn shortened(text: &str) -> String {
     format!("{}…", &text[..text.floor_char_boundary(LONGEST)])
 }
 
-/// Longer than any id that a service takes.
+/// Longer than any id that a service accepts.
 const LONGEST: usize = 400;
 
 #[cfg(test)]
@@ -216,7 +216,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn is_json_with_what_there_is() {
+    fn json_omits_absent_members() {
         let note = Note::new(EventKind::EnrollmentGroupCreated, EventSource::DpsService).id("line-7");
         let event = note.into_event(7, "2024-01-02T03:04:05.0000000Z".into());
         assert_eq!(
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn what_strangers_send_is_kept_short() {
+    fn shortens_ids_that_clients_send() {
         let note = Note::new(EventKind::Refused, EventSource::Hub).id(&"ä".repeat(60_000)).hub("h").code(5);
         let event = note.into_event(0, String::new());
         assert_eq!(event.id.as_deref().map(str::len), Some(LONGEST + "…".len()));

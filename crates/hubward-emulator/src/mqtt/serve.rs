@@ -105,7 +105,7 @@ pub(crate) async fn apply_connect_fault<S: AsyncRead + AsyncWrite + Unpin>(
         // The login, which follows, finds the changed device.
         fault @ (Fault::DeviceDisabled | Fault::DeviceDeleted | Fault::HubMoved) => {
             if let Some(identity) = &at_hub {
-                shared.strike(&fault, identity.host.as_str(), &who);
+                shared.apply_fault_to_device(&fault, identity.host.as_str(), &who);
             }
         }
         _ => {}

@@ -1,4 +1,4 @@
-//! Whether a caller of a service API may do so: a SAS token of a policy, under a name that is ours.
+//! Authentication at the service APIs: the SAS token of a policy, and a host name of the emulator.
 
 use std::collections::BTreeSet;
 
@@ -8,24 +8,23 @@ use percent_encoding::percent_decode_str;
 
 use crate::store::{DPS_POLICY, KeyPair};
 
-/// Under which names the service APIs answer.
+/// The host names of the service APIs.
 #[derive(Debug)]
 pub(crate) struct Access {
-    /// Of DPS, in lower case, without ports.
+    /// Names of DPS, in lower case, without ports.
     dps: BTreeSet<String>,
-    /// Of DPS, for connection strings.
+    /// The name of DPS in connection strings.
     pub(crate) name: String,
     /// Host names of the hubs, in lower case.
     hubs: BTreeSet<String>,
-    /// Further names, which are the hub's if there is one only.
+    /// Further names. If there is only one hub, they are names of that hub.
     others: BTreeSet<String>,
 }
 
 impl Access {
-    /// `dps_hosts` are the names of DPS, the global one first; `names` are further ones of the
-    /// emulator.
+    /// `dps_hosts` are the names of DPS, the global one first; `names` are further names of the emulator.
     pub(crate) fn new(dps_hosts: &[String], hubs: &[String], names: &[String]) -> Self {
-        // The global name belongs to all of Azure, so nobody should send a service's calls there.
+        // The global name belongs to all of Azure, so a connection string must not send a service's requests there.
         let name = dps_hosts.get(1).map_or("localhost", String::as_str).to_owned();
         let local = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
         let lower = |it: &String| it.to_ascii_lowercase();
@@ -34,13 +33,13 @@ impl Access {
         Self { dps, name, hubs: hubs.iter().map(lower).collect(), others }
     }
 
-    /// Whether the emulator goes by this name, which is without a port.
+    /// Whether this is a name of the emulator. `name` has no port.
     pub(crate) fn is_ours(&self, name: &str) -> bool {
         let name = name.to_ascii_lowercase();
         self.dps.contains(&name) || self.hubs.contains(&name) || self.others.contains(&name)
     }
 
-    /// Checks a request for this path of DPS, whose one policy has these keys.
+    /// Authenticates a request for this path of DPS, whose only policy has these keys.
     ///
     /// Source: `[doc]` iot-dps/how-to-control-access.md.
     pub(super) fn check_dps(
@@ -61,8 +60,8 @@ impl Access {
         check_token(&token, keys, self.dps.iter().map(String::as_str).chain([host.text]), path, now)
     }
 
-    /// The hub that a request is for: the one of the name, or the only one for a name that is nobody
-    /// else's.
+    /// The hub that a request is for: the hub with the name in `Host`; or the only hub, if the name is not a name
+    /// of DPS or of another hub.
     pub(super) fn hub<'a>(&'a self, headers: &'a HeaderMap) -> Result<HubNames<'a>, Denied> {
         let host = Host::read(headers)?;
         let mut hubs = self.hubs.iter();
@@ -75,7 +74,7 @@ impl Access {
     }
 }
 
-/// A hub, and what a request calls it.
+/// A hub, and its name in a request.
 #[derive(Debug)]
 pub(super) struct HubNames<'a> {
     /// In lower case.
@@ -98,10 +97,10 @@ impl HubNames<'_> {
     }
 }
 
-/// What a request calls us.
+/// The `Host` header of a request.
 #[derive(Debug)]
 struct Host<'a> {
-    /// Port and all.
+    /// The text, including the port.
     text: &'a str,
     /// In lower case, without the port.
     name: String,
@@ -127,7 +126,7 @@ pub(super) fn token(headers: &HeaderMap) -> Result<SasToken, Denied> {
     let text = match (values.next(), values.next()) {
         (Some(text), None) => text,
         (None, _) => return Err(Denied::NoToken),
-        (Some(_), Some(_)) => return Err(Denied::Token("there are several Authorization headers")),
+        (Some(_), Some(_)) => return Err(Denied::Token("the request has several Authorization headers")),
     };
     let Ok(text) = text.to_str() else { return Err(Denied::Token("the Authorization header is not text")) };
     if text.get(..7).is_some_and(|it| it.eq_ignore_ascii_case("Bearer ")) {
@@ -136,7 +135,7 @@ pub(super) fn token(headers: &HeaderMap) -> Result<SasToken, Denied> {
     SasToken::parse(text).map_err(|_| Denied::Token("the SAS token cannot be read"))
 }
 
-/// Checks signature, resource and age.
+/// Checks signature, resource and expiry time.
 fn check_token<'a>(
     token: &SasToken,
     keys: Option<&KeyPair>,
@@ -147,7 +146,7 @@ fn check_token<'a>(
     if !keys.is_some_and(|it| it.signed(token)) {
         return Err(Denied::Token("bad signature"));
     }
-    // Ids may be percent-encoded in the path and are not in the token.
+    // Ids can be percent-encoded in the path, but not in the token.
     let decoded = percent_decode_str(path).decode_utf8_lossy();
     let covered = |name: &str| token.covers(&format!("{name}{path}")) || token.covers(&format!("{name}{decoded}"));
     if !names.any(covered) {
@@ -160,30 +159,30 @@ fn check_token<'a>(
 }
 
 impl Denied {
-    /// For the log.
+    /// The reason for the log.
     pub(super) const fn why(self) -> &'static str {
         match self {
-            Self::NoHost => "there is no Host header, or there are several",
-            Self::ForeignHost => "the Host header names somebody else",
-            Self::NoToken => "there is no Authorization header",
+            Self::NoHost => "the request has no Host header, or several",
+            Self::ForeignHost => "the Host header has a name that the emulator does not have",
+            Self::NoToken => "the request has no Authorization header",
             Self::Bearer => "a Microsoft Entra token",
             Self::Token(why) => why,
         }
     }
 }
 
-/// Why a caller is sent away.
+/// Why a caller is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Denied {
-    /// There is no `Host`, or several.
+    /// The request has no `Host`, or several.
     NoHost,
-    /// `Host` is a name that is not ours.
+    /// `Host` is not a name of the emulator.
     ForeignHost,
-    /// There is no `Authorization`.
+    /// The request has no `Authorization`.
     NoToken,
-    /// A Microsoft Entra token.
+    /// The token is a Microsoft Entra token.
     Bearer,
-    /// Why the token is refused. For the log: the service does not say.
+    /// Why the token is refused. For the log only: the service does not tell the caller.
     Token(&'static str),
 }
 
@@ -206,7 +205,7 @@ mod tests {
     const NOW: UnixSeconds = UnixSeconds(1_700_000_000);
 
     #[test]
-    fn lets_in_who_has_a_token_of_the_policy() {
+    fn accepts_tokens_of_the_policy_only() {
         let keys = KeyPair::generate().expect("keys");
         let hosts = ["global.azure-devices-provisioning.net".to_owned(), "My-DPS.example".to_owned()];
         let access = Access::new(&hosts, &["hub.example".to_owned()], &["emulator".to_owned()]);
@@ -219,7 +218,7 @@ mod tests {
             SasToken::sign(key, resource, until, policy).expose().to_owned()
         };
         let good = |resource: &str| sign(&keys.primary, resource, until, Some(DPS_POLICY));
-        let stranger = SharedKey::generate().expect("a key");
+        let other_key = SharedKey::generate().expect("a key");
         let ours = "my-dps.example";
         let (resource, other) = ("the token is for another resource", "bad signature");
         let policy = "the token names no policy, or one other than `provisioningserviceowner`";
@@ -234,7 +233,7 @@ mod tests {
             (ours, good("my-dps.example/enrollments/d2"), Some(Denied::Token(resource))),
             (ours, good("my-dps.example/enroll"), Some(Denied::Token(resource))),
             (ours, good("other.example"), Some(Denied::Token(resource))),
-            (ours, sign(&stranger, ours, until, Some(DPS_POLICY)), Some(Denied::Token(other))),
+            (ours, sign(&other_key, ours, until, Some(DPS_POLICY)), Some(Denied::Token(other))),
             (ours, sign(&keys.primary, ours, until, Some("registration")), Some(Denied::Token(policy))),
             (ours, sign(&keys.primary, ours, until, None), Some(Denied::Token(policy))),
             (
@@ -254,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hub_goes_by_its_name_and_an_only_one_by_any_of_the_emulator() {
+    fn a_hub_has_its_name_and_a_single_hub_all_names_of_the_emulator() {
         let dps = ["global.azure-devices-provisioning.net".to_owned(), "dps.example".to_owned()];
         let one = Access::new(&dps, &["Hub-1.example".to_owned()], &["emulator".to_owned()]);
         let two = Access::new(&dps, &["Hub-1.example".to_owned(), "localhost".to_owned()], &["emulator".to_owned()]);
@@ -276,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hubs_token_is_for_the_hub_however_it_is_called() {
+    fn a_token_for_a_hub_is_valid_under_each_of_its_names() {
         let keys = KeyPair::generate().expect("keys");
         let access = Access::new(&[], &["hub.example".to_owned()], &[]);
         for (host, resource, ok) in [
@@ -302,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn never_sends_a_services_calls_to_the_global_name() {
+    fn the_global_name_is_never_in_a_connection_string() {
         let hosts = ["global.azure-devices-provisioning.net".to_owned()];
         assert_eq!(Access::new(&hosts, &[], &[]).name, "localhost");
     }

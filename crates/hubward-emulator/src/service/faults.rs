@@ -10,7 +10,7 @@ use crate::http::{Cut, Pace, Paced, Reply, add_headers, reply};
 use crate::hub::Code;
 use crate::shared::Shared;
 
-/// A service API, and how it writes an error about a path.
+/// A service API, and the format of its errors for a path.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Api {
     Dps,
@@ -37,8 +37,8 @@ impl Api {
     }
 }
 
-/// Answers a request to a service API, or lets go wrong what is scripted for it. With an error in its place
-/// the request is not even looked at.
+/// Processes a request to a service API, or applies the fault that is scripted for it. If the fault replaces the
+/// response, the request is not processed.
 pub(super) async fn around(
     shared: &Shared,
     api: Api,

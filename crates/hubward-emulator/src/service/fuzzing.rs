@@ -1,4 +1,4 @@
-//! What the fuzz targets reach of the service APIs.
+//! Entry points for the fuzz targets of the service APIs.
 
 use hubward_proto::service::http::{CONTINUATION, MAX_ITEM_COUNT};
 use hubward_proto::service::{EnrollmentGroup, IndividualEnrollment};
@@ -6,11 +6,11 @@ use hyper::header::{HeaderMap, HeaderValue, IF_MATCH};
 use serde::de::DeserializeOwned;
 
 use super::if_match::IfMatch;
-use super::page::{Sheet, Wanted};
+use super::page::{PageBody, PageRequest};
 use crate::clock::system_now;
 use crate::store::{Model, complete};
 
-/// Reads an enrollment or a group and checks it, as `PUT` does; whether it would be kept.
+/// Parses and checks an enrollment or a group as `PUT` does; returns whether it is valid.
 #[must_use]
 pub fn enrollment(bytes: &[u8]) -> bool {
     kept::<IndividualEnrollment>(bytes) | kept::<EnrollmentGroup>(bytes)
@@ -21,8 +21,8 @@ fn kept<M: Model + DeserializeOwned>(bytes: &[u8]) -> bool {
     complete(model, None, system_now()).is_ok()
 }
 
-/// Reads `If-Match` and what says which page is wanted; whether all of it can be read. An etag that was
-/// read fits itself, and what a page gives for the next one reads the same.
+/// Parses `If-Match` and the page headers; returns whether all are valid. Asserts that a parsed ETag matches
+/// itself, and that the continuation of a page parses to the same value.
 #[must_use]
 pub fn headers(if_match: &[u8], most: &[u8], continuation: &[u8]) -> bool {
     let mut headers = HeaderMap::new();
@@ -35,14 +35,14 @@ pub fn headers(if_match: &[u8], most: &[u8], continuation: &[u8]) -> bool {
         let again = IfMatch::parse(&format!("\"{etag}\""));
         assert!(again.fits(Some(etag)) && again.fits(Some(&format!("\"{etag}\""))), "{etag}");
     }
-    let Ok(wanted) = Wanted::read(&headers) else { return false };
+    let Ok(wanted) = PageRequest::read(&headers) else { return false };
     assert!((1..=1000).contains(&wanted.most), "{wanted:?}");
     if let Some(after) = &wanted.after {
-        let (_, given) = Sheet::new(1).finish("thing", Some(after));
+        let (_, given) = PageBody::new(1).finish("thing", Some(after));
         let (_, mark) = given.into_iter().find(|(name, _)| *name == CONTINUATION).expect("a mark");
         let mut next = HeaderMap::new();
         next.insert(CONTINUATION, mark.parse().expect("a header"));
-        assert_eq!(Wanted::read(&next).expect("our own").after.as_ref(), wanted.after.as_ref());
+        assert_eq!(PageRequest::read(&next).expect("our own").after.as_ref(), wanted.after.as_ref());
     }
     if_match.is_ok()
 }

@@ -1,20 +1,20 @@
-//! `If-Match`, however it is written.
+//! The header `If-Match` in its different forms.
 
 use hyper::header::{HeaderMap, IF_MATCH};
 
-/// On what version of a thing a request insists.
+/// The version that a request requires.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum IfMatch {
     /// The header is absent.
     Absent,
     /// `*`
     Any,
-    /// This one, without quotes.
+    /// This ETag, without quotes.
     Etag(String),
 }
 
 impl IfMatch {
-    /// SDKs send an etag with its quotes or without, and some put quotes around the star.
+    /// Parses the header. SDKs send an ETag with or without quotes, and some put quotes around the star.
     ///
     /// Source: `[sdk]` azure-iot-sdk-node and azure-iot-sdk-csharp, service clients; `[seen]` recordings of
     /// azure-sdk-for-net: `""` is no condition.
@@ -30,7 +30,7 @@ impl IfMatch {
         Ok(Self::parse(text))
     }
 
-    /// Reads the text of a header, or the etag of a body.
+    /// Parses the text of a header, or the ETag in a body.
     pub(super) fn parse(text: &str) -> Self {
         match bare(text.trim()) {
             "*" => Self::Any,
@@ -39,7 +39,7 @@ impl IfMatch {
         }
     }
 
-    /// Whether the thing has the etag that is wanted.
+    /// Whether the object has the required ETag.
     pub(super) fn fits(&self, etag: Option<&str>) -> bool {
         match self {
             Self::Etag(wanted) => etag.map(bare) == Some(wanted),
@@ -48,12 +48,12 @@ impl IfMatch {
     }
 }
 
-/// `If-Match` is there more than once, or is no text.
+/// The request has several `If-Match` headers, or one that is not text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Unreadable;
 
 impl Unreadable {
-    pub(super) const MESSAGE: &str = "If-Match must be there once, as text.";
+    pub(super) const MESSAGE: &str = "The request must have only one If-Match header, as text.";
 }
 
 fn bare(etag: &str) -> &str {
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_if_match_however_it_is_quoted() {
+    fn parses_if_match_with_and_without_quotes() {
         for (text, expected) in [
             ("*", IfMatch::Any),
             ("\"*\"", IfMatch::Any),

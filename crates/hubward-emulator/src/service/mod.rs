@@ -1,4 +1,4 @@
-//! The service APIs, as an operator's tools use them over HTTPS.
+//! The service APIs over HTTPS.
 
 mod auth;
 mod dps;
@@ -20,33 +20,33 @@ pub(crate) use hub::{Form, Problem, invoke, patch_twin};
 use crate::http::{Cut, Reply};
 use crate::shared::Shared;
 
-/// Most bytes of a body.
+/// Maximum size of a body in bytes.
 const BODY_MOST: usize = 512 * 1024;
 
 const TOO_LARGE: &str = "The request is larger than 512 KB.";
 
-/// Whether a path is one of a service API, or begins like one.
+/// Whether a path belongs to a service API, or begins like one of its paths.
 pub(crate) fn is_asked(path: &str) -> bool {
     dps::is_asked(path) || hub::is_asked(path)
 }
 
-/// Answers one request from the network, whose path [`is_asked`] knows.
+/// Processes a request from the network for a path that [`is_asked`] accepts.
 pub(crate) async fn handle(shared: &Shared, request: Request<Incoming>) -> Result<Reply, Cut> {
     let path = request.uri().path().to_owned();
     if hub::is_asked(&path) {
         return faults::around(shared, Api::of_hub(&path), hub::handle(shared, None, &path, request)).await;
     }
-    faults::around(shared, Api::Dps, dps::handle(shared, Gate::Token, &path, request)).await
+    faults::around(shared, Api::Dps, dps::handle(shared, Authentication::Required, &path, request)).await
 }
 
-/// Answers one request of the admin port to DPS, below a mount point that is not in `path`. The caller
-/// has checked who asks.
+/// Processes a request of the admin port to DPS. `path` does not contain the mount point. The caller has authorized
+/// the request.
 #[cfg(feature = "admin")]
 pub(crate) async fn handle_open(shared: &Shared, path: &str, request: Request<Incoming>) -> Result<Reply, Cut> {
-    dps::handle(shared, Gate::Open, path, request).await
+    dps::handle(shared, Authentication::Done, path, request).await
 }
 
-/// Answers one request of the admin port to a hub, likewise.
+/// Processes a request of the admin port to a hub, likewise.
 #[cfg(feature = "admin")]
 pub(crate) async fn handle_hub(
     shared: &Shared,
@@ -57,26 +57,26 @@ pub(crate) async fn handle_hub(
     hub::handle(shared, Some(hub), path, request).await
 }
 
-/// Whether a path is one of DPS's service API, or begins like one.
+/// Whether a path belongs to the service API of DPS, or begins like one of its paths.
 #[cfg(feature = "admin")]
 pub(crate) fn is_for_dps(path: &str) -> bool {
     dps::is_asked(path)
 }
 
-/// Whether a path is one of a hub's service API, or begins like one.
+/// Whether a path belongs to the service API of a hub, or begins like one of its paths.
 #[cfg(feature = "admin")]
 pub(crate) fn is_for_hub(path: &str) -> bool {
     hub::is_asked(path)
 }
 
-/// Who may pass.
+/// Whether a request still has to be authenticated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Gate {
-    /// Who has a token, and asks for an api-version that is known.
-    Token,
-    /// Everybody: whoever opened it has checked who asks.
+enum Authentication {
+    /// The request must have a token and a known api-version.
+    Required,
+    /// The caller of the function has authorized the request.
     #[cfg(feature = "admin")]
-    Open,
+    Done,
 }
 
 /// The `api-version` of a query string; empty if there is none.

@@ -1,4 +1,4 @@
-//! The messages that wait for one device or module: order, locks, expiry, delivery count. Pure.
+//! The message queue of one device or module: order, locks, expiry, delivery count. No I/O.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -10,21 +10,21 @@ use serde::{Deserialize, Serialize};
 use super::feedback::{Ack, Outcome};
 use crate::clock::timestamp;
 
-/// How a hub treats messages to devices.
+/// The rules of a hub for messages to devices.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Rules {
-    /// How long a message is kept whose sender does not say.
+    /// How long a message without an expiry time is kept.
     pub(crate) ttl: Duration,
-    /// How long a delivered message stays invisible.
+    /// How long a delivered message stays invisible without an acknowledgement.
     pub(crate) lock: Duration,
-    /// Locks after whose end a message is given up. `None`: never, since only an explicit abandon
-    /// counts, and MQTT has none.
+    /// Number of expired locks after which the hub gives up a message. `None` means never, because only an explicit
+    /// abandon counts, and MQTT has none.
     ///
-    /// Source: `[doc]` iot-hub/iot-hub-devguide-messages-c2d.md of 2026-02-11, "Understanding delivery
-    /// count behavior"; earlier revisions let every lock count. `[seen]` Azure/azure-iot-sdk-csharp, issue 2737: 0
-    /// after a redelivery.
+    /// Source: `[doc]` iot-hub/iot-hub-devguide-messages-c2d.md of 2026-02-11, "Understanding delivery count
+    /// behavior"; earlier revisions let every lock count. `[seen]` Azure/azure-iot-sdk-csharp, issue 2737: 0 after
+    /// a redelivery.
     pub(crate) max_deliveries: Option<u32>,
-    /// Seed of the order of the properties in a topic; `None` is a fixed order.
+    /// Seed for the order of the properties in a topic; `None` for a fixed order.
     pub(crate) shuffle: Option<u64>,
 }
 
@@ -34,7 +34,7 @@ impl Default for Rules {
     }
 }
 
-/// A message as it is published, however often.
+/// A message as it is published at each delivery.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Post {
     pub(crate) topic: String,
@@ -47,94 +47,94 @@ pub(crate) struct Post {
 /// The messages of one identity, at most [`CLOUD_TO_DEVICE_QUEUE`].
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Queue {
-    /// Of the newest message.
+    /// Sequence number of the newest message.
     sequence: u64,
-    /// Of the newest place.
+    /// Number of the newest place.
     #[serde(skip)]
     order: u64,
-    /// The connection that may be delivered to.
+    /// The connection that messages are delivered to.
     #[serde(skip)]
     owner: Option<u64>,
-    /// In the order they came.
+    /// In the order of their arrival.
     messages: Vec<Entry>,
     #[serde(skip)]
-    gone: Vec<Gone>,
-    /// Sequence numbers of those that have left and are still on disk.
+    removed: Vec<RemovedMessage>,
+    /// Sequence numbers of messages that left the queue but are still on disk.
     #[serde(skip)]
-    unkept: Vec<u64>,
+    to_delete: Vec<u64>,
 }
 
-/// Locks and places end with their connections, so they are not written.
+/// Locks and places end with their connections, so they are not written to disk.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Entry {
     sequence: u64,
     packet_id: u16,
-    /// Written by itself.
+    /// Written to disk separately.
     #[serde(skip)]
     post: Arc<Post>,
-    /// Whether `post` is on disk, or on its way there.
+    /// Whether `post` is on disk or is being written.
     #[serde(skip)]
     kept: bool,
     enqueued: SystemTime,
     expires: SystemTime,
     deliveries: u32,
-    /// Locks that have ended by themselves.
+    /// Number of locks that expired.
     timeouts: u32,
-    /// It is with the device, and invisible until then.
+    /// End of the lock. Until then the message is delivered to the device and invisible.
     #[serde(skip)]
     lock: Option<SystemTime>,
     #[serde(skip)]
     place: Option<Place>,
 }
 
-/// When a connection has first received a message: so the client has to acknowledge, whatever is
-/// delivered again in between.
+/// Order in which a connection first received a message. The client has to acknowledge in this order, even if
+/// messages are redelivered in between.
 ///
-/// Source: MQTT 3.1.1, section 4.6 (4.6.0-2); `[sdk]` Azure/azure-iot-protocol-gateway,
-/// RequestAckPairProcessor.cs, `RetransmitAsync`: what is sent again stays where it is among the
-/// publishes that wait for an acknowledgement.
+/// Source: MQTT 3.1.1, section 4.6 (4.6.0-2); `[sdk]` Azure/azure-iot-protocol-gateway, RequestAckPairProcessor.cs,
+/// `RetransmitAsync`: a message that is sent again keeps its position among the publishes that wait for an
+/// acknowledgement.
 #[derive(Debug, Clone, Copy)]
 struct Place {
     owner: u64,
-    /// Counts the places of a queue.
+    /// Number of this place, counted per queue.
     order: u64,
 }
 
-/// A message that has left the queue.
+/// A message that left the queue.
 #[derive(Debug, Clone)]
-pub(crate) struct Gone {
+pub(crate) struct RemovedMessage {
     pub(crate) post: Arc<Post>,
     pub(crate) outcome: Outcome,
     pub(crate) at: SystemTime,
 }
 
-/// There is no room: [`CLOUD_TO_DEVICE_QUEUE`] messages wait.
+/// The queue is full: it contains [`CLOUD_TO_DEVICE_QUEUE`] messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Full;
 
-/// A message to be published now.
+/// A message to publish now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Delivery {
     pub(crate) post: Arc<Post>,
     /// The same in every delivery of a message. From 1 to [`PACKET_ID_MAX`].
     pub(crate) packet_id: u16,
-    /// Whether it has been delivered before.
+    /// Whether the message was delivered before.
     pub(crate) duplicate: bool,
 }
 
-/// What an acknowledgement did.
+/// The effect of an acknowledgement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Acknowledged {
     /// The message is completed.
     Completed,
-    /// Nothing: a message that was received before has to be acknowledged first.
+    /// No effect: the client has to acknowledge an earlier message first.
     OutOfOrder,
-    /// Nothing: no such message is with this connection.
+    /// No effect: no such message is delivered to this connection.
     Unknown,
 }
 
 impl Queue {
-    /// Appends a message.
+    /// Appends a message and returns its sequence number.
     pub(crate) fn put(&mut self, post: Arc<Post>, now: SystemTime, expires: SystemTime) -> Result<u64, Full> {
         if self.messages.len() >= CLOUD_TO_DEVICE_QUEUE {
             return Err(Full);
@@ -162,14 +162,15 @@ impl Queue {
         Ok(sequence)
     }
 
-    /// A new connection may be delivered to. What an older one has not acknowledged is visible again.
+    /// Starts delivery to a new connection. Messages that an older connection has not acknowledged become visible
+    /// again.
     pub(crate) fn begin(&mut self, owner: u64) {
         self.owner = Some(owner);
         self.unlock();
     }
 
-    /// A connection has ended; nothing happens if a newer one has begun. What it has not
-    /// acknowledged is visible again.
+    /// Ends delivery to a connection. Its unacknowledged messages become visible again. Has no effect if a newer
+    /// connection has begun.
     pub(crate) fn end(&mut self, owner: u64) {
         if self.owner == Some(owner) {
             self.owner = None;
@@ -177,9 +178,9 @@ impl Queue {
         }
     }
 
-    /// The next message for a connection. With QoS 0 it is completed thereby, with QoS 1 it is
-    /// invisible until it is acknowledged or its lock ends. `None` also if [`WINDOW`] messages are
-    /// not acknowledged.
+    /// Returns the next message for a connection. With QoS 0, this completes the message. With QoS 1, the message
+    /// is invisible until the client acknowledges it or its lock expires. Returns `None` also if [`WINDOW`]
+    /// messages are unacknowledged.
     pub(crate) fn take(&mut self, owner: u64, qos: u8, now: SystemTime, rules: &Rules) -> Option<Delivery> {
         let held = self.messages.iter().filter(|it| it.lock.is_some()).count();
         if self.owner != Some(owner) || held >= WINDOW {
@@ -202,7 +203,7 @@ impl Queue {
         Some(delivery)
     }
 
-    /// A connection acknowledges a delivery.
+    /// Processes an acknowledgement of a connection.
     pub(crate) fn acknowledge(&mut self, owner: u64, packet_id: u16, now: SystemTime) -> Acknowledged {
         if self.owner != Some(owner) {
             return Acknowledged::Unknown;
@@ -212,8 +213,8 @@ impl Queue {
         };
         let entry = &mut self.messages[at];
         if entry.lock.is_none() {
-            // Too late. The client is done with that delivery, so that the next one comes behind the
-            // others.
+            // The acknowledgement is late. The client has finished that delivery, so the next delivery of this
+            // message comes after the others.
             entry.place = None;
             return Acknowledged::Unknown;
         }
@@ -225,7 +226,7 @@ impl Queue {
         Acknowledged::Completed
     }
 
-    /// Lets time pass: locks end, messages expire. To be called before anything else is asked.
+    /// Applies the passage of time: locks expire, and then messages. Call this before any other method.
     pub(crate) fn tick(&mut self, now: SystemTime, rules: &Rules) {
         let mut at = 0;
         while let Some(entry) = self.messages.get_mut(at) {
@@ -245,12 +246,12 @@ impl Queue {
         }
     }
 
-    /// Whether [`Queue::tick`] would do something.
+    /// Whether [`Queue::tick`] would change anything.
     pub(crate) fn is_stale(&self, now: SystemTime) -> bool {
         self.messages.iter().any(|it| it.lock.unwrap_or(it.expires) <= now)
     }
 
-    /// Drops every message; gives how many.
+    /// Removes every message; returns how many.
     pub(crate) fn purge(&mut self, now: SystemTime) -> usize {
         let count = self.messages.len();
         while !self.messages.is_empty() {
@@ -259,14 +260,14 @@ impl Queue {
         count
     }
 
-    /// When the next lock ends.
+    /// When the next lock expires.
     pub(crate) fn next_release(&self) -> Option<SystemTime> {
         self.messages.iter().filter_map(|it| it.lock).min()
     }
 
-    /// The messages that have left the queue since the last call.
-    pub(crate) fn drain_gone(&mut self) -> Vec<Gone> {
-        std::mem::take(&mut self.gone)
+    /// The messages that left the queue since the last call.
+    pub(crate) fn drain_removed(&mut self) -> Vec<RemovedMessage> {
+        std::mem::take(&mut self.removed)
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -277,8 +278,8 @@ impl Queue {
         self.messages.iter().map(Entry::view).collect()
     }
 
-    /// The messages that are to be written, all of them or those that are not on disk yet, with their
-    /// sequence numbers. They count as written from now on.
+    /// The messages to write to disk, with their sequence numbers: all, or only those that are not on disk. Marks
+    /// them as written.
     pub(super) fn keep(&mut self, all: bool) -> impl Iterator<Item = (u64, &Post)> {
         let wanted = self.messages.iter_mut().filter(move |it| all || !it.kept);
         wanted.map(|it| {
@@ -287,19 +288,19 @@ impl Queue {
         })
     }
 
-    /// The sequence numbers of messages that have left since the last call and were on disk.
-    pub(super) fn drain_unkept(&mut self) -> Vec<u64> {
-        std::mem::take(&mut self.unkept)
+    /// Sequence numbers of messages that were on disk and left the queue since the last call.
+    pub(super) fn drain_to_delete(&mut self) -> Vec<u64> {
+        std::mem::take(&mut self.to_delete)
     }
 
-    /// Gives a message that is on disk its contents. Gives whether there is such a message.
+    /// Adds the contents from disk to a message; returns whether the message exists.
     pub(super) fn restore(&mut self, sequence: u64, post: Arc<Post>) -> bool {
         let Some(entry) = self.messages.iter_mut().find(|it| it.sequence == sequence) else { return false };
         (entry.post, entry.kept) = (post, true);
         true
     }
 
-    /// Whether every message has its contents, after all were restored.
+    /// Whether every message has its contents. Call this after restoring all of them.
     pub(super) fn is_whole(&self) -> bool {
         self.messages.iter().all(|it| it.kept)
     }
@@ -312,14 +313,14 @@ impl Queue {
     fn drop_message(&mut self, at: usize, outcome: Outcome, now: SystemTime) {
         let entry = self.messages.remove(at);
         if entry.kept {
-            self.unkept.push(entry.sequence);
+            self.to_delete.push(entry.sequence);
         }
-        self.gone.push(Gone { post: entry.post, outcome, at: now });
+        self.removed.push(RemovedMessage { post: entry.post, outcome, at: now });
     }
 }
 
 impl Entry {
-    /// Of its place.
+    /// The number of its place.
     fn order(&self) -> Option<u64> {
         self.place.map(|it| it.order)
     }
@@ -337,63 +338,63 @@ impl Entry {
     }
 }
 
-/// A message that waits for a device or module.
+/// A message in the queue of a device or module.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct CloudMessageView {
-    /// Its place among all messages of the device, counted from 1. Numbers may be left out.
+    /// Sequence number in the queue of the device, counted from 1. There can be gaps.
     pub sequence_number: u64,
-    /// The sender's id of it, or the one it was given.
+    /// The message id from the sender, or a generated one.
     pub message_id: String,
-    /// The input it is for; modules only.
+    /// The module input that the message is for; modules only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub input: Option<String>,
-    /// Whether it is with the device just now.
+    /// Whether the message is delivered but not acknowledged.
     pub state: CloudMessageState,
-    /// How often it has been delivered: more than the service would count, which counts only what a
-    /// device abandons.
+    /// Number of deliveries. This is more than the service would count, because the service counts only abandoned
+    /// deliveries.
     pub delivery_count: u32,
-    /// When the hub took it: UTC with seven fractional digits.
+    /// When the hub enqueued the message: UTC with seven fractional digits.
     pub enqueued_time_utc: String,
-    /// When it stops being delivered, likewise.
+    /// When the message expires: UTC with seven fractional digits.
     pub expiry_time_utc: String,
 }
 
-/// Where a message to a device is in its life.
+/// The state of a message to a device.
 ///
 /// Source: `[doc]` iot-hub/iot-hub-devguide-messages-c2d.md, "The cloud-to-device message life cycle".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum CloudMessageState {
-    /// It waits to be delivered.
+    /// The message waits for delivery.
     Enqueued,
-    /// It has been delivered and is not acknowledged.
+    /// The message is delivered and not acknowledged.
     Invisible,
 }
 
-/// `now` and `time`, or as late as makes sense.
+/// `now` plus `time`, capped so that the sum stays in range.
 pub(crate) fn later(now: SystemTime, time: Duration) -> SystemTime {
     now.checked_add(time.min(LONGEST)).unwrap_or(now)
 }
 
-/// A message's packet id, from 1 to [`PACKET_ID_MAX`]: its sequence number, so that it is the same
-/// each time.
+/// The packet id of a message, from 1 to [`PACKET_ID_MAX`]. It is derived from the sequence number, so that it is
+/// the same in each delivery.
 ///
 /// Source: `[sdk]` Azure/azure-iot-protocol-gateway, Util.cs, `ComposePublishPacket`.
 fn packet_id(sequence: u64) -> u16 {
     u16::try_from(sequence % u64::from(PACKET_ID_MAX)).unwrap_or_default() + 1
 }
 
-/// The packet ids above are for other publishes to the same client.
+/// Packet ids above this value are for other publishes to the same client.
 pub(crate) const PACKET_ID_MAX: u16 = 0x4000;
 
-/// Messages that one connection may leave unacknowledged.
+/// Maximum number of unacknowledged messages of one connection.
 ///
 /// Source: `[sdk]` Azure/iotedge, edge-hub settings; not documented for the cloud.
 pub(crate) const WINDOW: usize = 16;
 
-/// Longer than any time the service knows; keeps sums in range.
+/// Longer than any time the service allows; keeps sums in range.
 const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
 #[cfg(test)]

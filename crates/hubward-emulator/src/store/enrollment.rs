@@ -1,4 +1,4 @@
-//! Enrollments as the emulator keeps them: the service's JSON without its keys, and the keys.
+//! Enrollments in the emulator: the service's JSON without keys, and the keys.
 
 use std::time::SystemTime;
 
@@ -11,70 +11,70 @@ use super::{disk, enrollment_rules, levels};
 use crate::clock::timestamp;
 use crate::wire_id;
 
-/// Why an enrollment cannot be made or changed.
+/// Why an enrollment cannot be created or changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum EnrollError {
-    /// An id that the service would not accept.
+    /// The service would not accept an id.
     #[error(transparent)]
     Id(#[from] ProtoError),
-    /// A key that the service would not accept, or no randomness to make one.
+    /// The service would not accept a key, or the system provides no randomness to generate one.
     #[error("the enrollment `{id}` has no usable key: {problem}")]
     Key {
-        /// Whose.
+        /// The id.
         id: String,
-        /// What is wrong.
+        /// The cause.
         problem: KeyError,
     },
-    /// The real service has it, the emulator has not.
-    #[error("the enrollment `{id}` asks for {what}, which is not emulated")]
+    /// The real service supports this, but the emulator does not.
+    #[error("the enrollment `{id}` requires {what}, which is not emulated")]
     NotEmulated {
-        /// Whose.
+        /// The id.
         id: String,
-        /// What.
+        /// The unsupported setting.
         what: String,
     },
-    /// It names a hub that the emulator does not have.
+    /// The enrollment names a hub that the emulator does not have.
     #[error("the enrollment `{id}` names the hub `{hub}`, which is not linked")]
     UnknownHub {
-        /// Whose.
+        /// The id.
         id: String,
-        /// Which.
+        /// The name of the hub.
         hub: String,
     },
-    /// It is for a device that the hub does not know.
+    /// The module belongs to a device that the hub does not know.
     #[error("the module `{id}` needs the device `{device}`, which the hub does not know")]
     UnknownDevice {
-        /// Whose: device and module.
+        /// Device and module id.
         id: String,
-        /// Which.
+        /// The device id.
         device: String,
     },
-    /// Its twin breaks a rule of twins.
+    /// The twin breaks a rule of twins.
     #[error("the twin of `{id}` is refused: {problem}")]
     Twin {
-        /// Whose: the device, or `{device}/{module}`.
+        /// The device, or `{device}/{module}`.
         id: String,
-        /// Which rule.
+        /// The rule.
         problem: ProtoError,
     },
-    /// One of its settings cannot be.
-    #[error("the enrollment `{id}` cannot be so: {problem}")]
+    /// A setting is not valid.
+    #[error("the enrollment `{id}` is not valid: {problem}")]
     Setting {
-        /// Whose.
+        /// The id.
         id: String,
-        /// What is wrong.
+        /// The cause.
         problem: String,
     },
-    /// There is none of this name.
-    #[error("there is no enrollment `{id}`")]
+    /// The enrollment or group does not exist.
+    #[error("the enrollment `{id}` does not exist")]
     NotFound {
         /// The name.
         id: String,
     },
 }
 
-/// Two keys, either of which a device may use.
+/// Two keys; a device may use either.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct KeyPair {
     pub(crate) primary: SharedKey,
@@ -86,38 +86,38 @@ impl KeyPair {
         Ok(Self { primary: SharedKey::generate()?, secondary: SharedKey::generate()? })
     }
 
-    /// The keys of one device of a group with these keys.
+    /// The keys of a device in a group that has these keys.
     pub(crate) fn derive(&self, registration_id: &str) -> Self {
         Self { primary: self.primary.derive(registration_id), secondary: self.secondary.derive(registration_id) }
     }
 
     pub(crate) fn signed(&self, token: &SasToken) -> bool {
-        // Both are tried always, so that the time tells nothing.
+        // Always tries both keys, so that the duration reveals nothing.
         token.is_signed_by(&self.primary) | token.is_signed_by(&self.secondary)
     }
 }
 
-/// An enrollment: what the service shows, and its keys.
+/// An enrollment: what the service returns, and its keys.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Entry<M> {
     /// Without keys and without read-only state.
     pub(crate) model: M,
     #[serde(with = "disk::key_pair")]
     pub(crate) keys: KeyPair,
-    /// What the device gets as `payload` of its result, as if a custom allocation had sent it.
+    /// The `payload` in the registration result, as if a custom allocation webhook had sent it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) answer_payload: Option<serde_json::Value>,
 }
 
 impl<M: Model> Entry<M> {
-    /// With another payload for the device.
+    /// Sets the payload of the registration result.
     pub(crate) fn answering(self, payload: Option<serde_json::Value>) -> Result<Self, EnrollError> {
         levels::check(self.model.id(), "the payload", &payload)?;
         Ok(Self { answer_payload: payload, ..self })
     }
 }
 
-/// What putting an enrollment did.
+/// The effect of storing an enrollment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Put {
     Created,
@@ -125,12 +125,12 @@ pub(crate) enum Put {
     Unchanged,
 }
 
-/// What individual enrollments and groups need to have in common here.
+/// What individual enrollments and groups have in common.
 pub(crate) trait Model: Clone + PartialEq + Serialize {
     fn id(&self) -> &str;
     fn settings(&self) -> &EnrollmentSettings;
     fn settings_mut(&mut self) -> &mut EnrollmentSettings;
-    /// Checks what only this kind has, removes what is read-only.
+    /// Checks the settings that only this kind has, and removes read-only members.
     fn clean(&mut self) -> Result<(), EnrollError>;
 }
 
@@ -180,14 +180,14 @@ impl Model for EnrollmentGroup {
     }
 }
 
-/// Checks a new or changed enrollment and completes it: keys, etag, dates. `before` is the one of
-/// the same name. Says what it is compared to that one.
+/// Checks a new or changed enrollment and completes it: keys, ETag, dates. `before` is the existing enrollment with
+/// this name. Returns how the two compare.
 pub(crate) fn complete<M: Model>(
     mut model: M,
     before: Option<&Entry<M>>,
     now: SystemTime,
 ) -> Result<(Entry<M>, Put), EnrollError> {
-    // A group's name follows the same rule as a registration id.
+    // A group name follows the same rule as a registration id.
     RegistrationId::new(model.id())?;
     model.clean()?;
     let id = model.id().to_owned();
@@ -221,13 +221,14 @@ pub(crate) fn complete<M: Model>(
     Ok((Entry { model, keys, answer_payload }, put))
 }
 
-/// Takes the keys out of the settings, so that they are kept in one place only. `None`: to be made.
+/// Takes the keys out of the settings, so that they are in one place only. `None` means that both must be
+/// generated.
 fn take_keys(id: &str, settings: &mut EnrollmentSettings) -> Result<Option<KeyPair>, EnrollError> {
     let attestation = settings.attestation.get_or_insert_with(|| Attestation::symmetric_key(None));
     read_keys(id, attestation.symmetric_key.take())
 }
 
-/// Reads two keys; one that is empty is made. `None`: both are to be made.
+/// Parses two keys; generates a key that is empty. `None` means that both must be generated.
 pub(super) fn read_keys(id: &str, keys: Option<SymmetricKeys>) -> Result<Option<KeyPair>, EnrollError> {
     let SymmetricKeys { primary_key, secondary_key } = keys.unwrap_or_default();
     let read = |text: &str| {
@@ -268,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_it_cannot_honour() {
+    fn refuses_unsupported_settings() {
         let now = SystemTime::UNIX_EPOCH;
         for (model, message) in [
             (IndividualEnrollment::new("d 1"), "registration id `d 1` is not valid"),

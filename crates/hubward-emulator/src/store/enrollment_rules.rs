@@ -1,4 +1,4 @@
-//! What the settings of an enrollment may say, whichever door they come through.
+//! The rules for the settings of an enrollment, whichever interface they come from.
 
 use hubward_proto::hub::twin;
 use hubward_proto::limits;
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::EnrollError;
 
-/// Refuses what the service refuses, and what it has and the emulator has not.
+/// Refuses settings that the service refuses, and settings that the emulator does not support.
 ///
 /// Source: `[doc]` azure-rest-api-specs, deviceprovisioningservices service models.
 pub(super) fn check(id: &str, settings: &EnrollmentSettings) -> Result<(), EnrollError> {
@@ -16,18 +16,18 @@ pub(super) fn check(id: &str, settings: &EnrollmentSettings) -> Result<(), Enrol
     match &settings.attestation {
         Some(Attestation { kind: AttestationType::SymmetricKey, x509: None, tpm: None, .. }) | None => {}
         Some(Attestation { kind: AttestationType::SymmetricKey, .. }) => {
-            return wrong("an attestation of type symmetricKey has the member symmetricKey only".to_owned());
+            return wrong("an attestation of type symmetricKey must have the member symmetricKey only".to_owned());
         }
         Some(Attestation { kind, .. }) => match kind {
-            AttestationType::Unknown(word) => return wrong(format!("there is no attestation type `{word}`")),
+            AttestationType::Unknown(word) => return wrong(format!("unknown attestation type `{word}`")),
             known => return not_emulated(format!("the attestation `{known}`")),
         },
     }
     if let Some(ProvisioningStatus::Unknown(word)) = &settings.provisioning_status {
-        return wrong(format!("there is no provisioningStatus `{word}`"));
+        return wrong(format!("unknown provisioningStatus `{word}`"));
     }
     if let Some(AllocationPolicy::Unknown(word)) = &settings.allocation_policy {
-        return wrong(format!("there is no allocationPolicy `{word}`"));
+        return wrong(format!("unknown allocationPolicy `{word}`"));
     }
     match &settings.capabilities {
         None => {}
@@ -64,7 +64,7 @@ pub(super) fn check(id: &str, settings: &EnrollmentSettings) -> Result<(), Enrol
     Ok(())
 }
 
-/// As some clients write what they leave out.
+/// The values that some clients send for absent members.
 fn is_nothing(value: &Value) -> bool {
     match value {
         Value::Null => true,
@@ -79,22 +79,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn settings_that_cannot_be_are_refused_and_the_rest_is_taken() {
+    fn invalid_settings_are_refused_and_others_are_accepted() {
         let long = "x".repeat(limits::TWIN_TAGS_MAX);
         for (settings, expected) in [
             ("{}", None),
             (r#"{"attestation": {"type": "symmetricKey"}, "provisioningStatus": "disabled"}"#, None),
             (r#"{"allocationPolicy": "custom", "capabilities": {"iotEdge": false}}"#, None),
-            (r#"{"attestation": {"type": "x509"}}"#, Some("asks for the attestation `x509`, which is not emulated")),
-            (r#"{"attestation": {"type": "tpm"}}"#, Some("asks for the attestation `tpm`, which is not emulated")),
-            (r#"{"attestation": {"type": "key"}}"#, Some("there is no attestation type `key`")),
+            (r#"{"attestation": {"type": "x509"}}"#, Some("requires the attestation `x509`, which is not emulated")),
+            (r#"{"attestation": {"type": "tpm"}}"#, Some("requires the attestation `tpm`, which is not emulated")),
+            (r#"{"attestation": {"type": "key"}}"#, Some("unknown attestation type `key`")),
             (
                 r#"{"attestation": {"type": "symmetricKey", "tpm": {"endorsementKey": "a"}}}"#,
-                Some("has the member symmetricKey only"),
+                Some("must have the member symmetricKey only"),
             ),
-            (r#"{"provisioningStatus": "disbled"}"#, Some("there is no provisioningStatus `disbled`")),
-            (r#"{"allocationPolicy": "statik"}"#, Some("there is no allocationPolicy `statik`")),
-            (r#"{"capabilities": {"iotEdge": true}}"#, Some("asks for an edge device (capabilities.iotEdge)")),
+            (r#"{"provisioningStatus": "disbled"}"#, Some("unknown provisioningStatus `disbled`")),
+            (r#"{"allocationPolicy": "statik"}"#, Some("unknown allocationPolicy `statik`")),
+            (r#"{"capabilities": {"iotEdge": true}}"#, Some("requires an edge device (capabilities.iotEdge)")),
             (r#"{"capabilities": {"iotEdge": "yes"}}"#, Some("capabilities.iotEdge must be true or false")),
             (r#"{"capabilities": []}"#, Some("capabilities must be an object")),
             (r#"{"initialTwin": {"tags": {"a.b": 1}}}"#, Some("initialTwin.tags is refused")),

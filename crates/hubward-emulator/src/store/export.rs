@@ -1,4 +1,4 @@
-//! The state in the form of a seed.
+//! Exports the state as a seed.
 
 use hubward_proto::service::{Attestation, SymmetricKeys};
 
@@ -8,7 +8,7 @@ use super::{
     SeedProperties, SeedRegistration, State,
 };
 
-/// Everything that a seed can say, in the order of names.
+/// Everything that a seed can contain, in the order of names.
 pub(crate) fn export(state: &State) -> Seed {
     let groups = state.groups.values().filter(|it| it.model.id() != crate::DEV_GROUP || !is_dev_group(it));
     Seed {
@@ -32,7 +32,7 @@ pub(crate) fn export(state: &State) -> Seed {
     }
 }
 
-/// An enrollment with its keys, without what is made anew.
+/// An enrollment with its keys, without members that the importing emulator generates.
 fn model<M: Model>(entry: &Entry<M>) -> M {
     let mut model = entry.model.clone();
     let settings = model.settings_mut();

@@ -1,4 +1,4 @@
-//! What became of messages to devices, for the senders who want to know.
+//! The outcomes of messages to devices, for senders that requested feedback.
 
 use std::time::SystemTime;
 
@@ -6,28 +6,28 @@ use hubward_proto::limits::CLOUD_TO_DEVICE_LOCK;
 use serde::{Deserialize, Serialize};
 
 use super::Table;
-use super::c2d::{Gone, later};
+use super::c2d::{RemovedMessage, later};
 use crate::clock::timestamp;
 use crate::wire_id;
 
-/// Which outcomes the sender of a message wants to hear of.
+/// The outcomes that the sender of a message requests feedback for.
 ///
 /// Source: `[doc]` iot-hub/iot-hub-devguide-messages-c2d.md, "Message feedback".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Ack {
-    /// None.
+    /// No outcome.
     None,
-    /// That the device has completed it.
+    /// The device completed the message.
     Positive,
-    /// That the hub has given it up.
+    /// The hub gave up the message.
     Negative,
-    /// Either.
+    /// Both.
     Full,
 }
 
 impl Ack {
-    /// As it stands in `iothub-ack`.
+    /// The value of `iothub-ack`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -48,25 +48,25 @@ impl Ack {
     }
 }
 
-/// What became of a message, in the service's words.
+/// The outcome of a message, in the service's words.
 ///
-/// Source: `[doc]` iot-hub/iot-hub-devguide-messages-c2d.md, "Message feedback". `Rejected` is missing:
-/// nobody can reject a message over MQTT.
+/// Source: `[doc]` iot-hub/iot-hub-devguide-messages-c2d.md, "Message feedback". `Rejected` is missing, because a
+/// device cannot reject a message over MQTT.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Outcome {
-    /// The device has acknowledged it, or it was delivered with QoS 0.
+    /// The device acknowledged the message, or the hub delivered it with QoS 0.
     Success,
-    /// Its time ended before.
+    /// The message expired.
     Expired,
-    /// It was delivered as often as the hub tries.
+    /// The hub delivered the message the maximum number of times.
     DeliveryCountExceeded,
-    /// It was thrown away.
+    /// The queue was purged.
     Purged,
 }
 
 impl Outcome {
-    /// As it stands in a record.
+    /// The value in a feedback record.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -78,53 +78,53 @@ impl Outcome {
     }
 }
 
-/// What became of one message.
+/// The outcome of one message.
 ///
 /// Source: `[doc]` iot-hub/iot-hub-devguide-messages-c2d.md, "Message feedback".
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct FeedbackRecord {
-    /// The message's id.
+    /// The message id.
     pub original_message_id: String,
-    /// When it happened: UTC with seven fractional digits.
+    /// When the outcome was recorded: UTC with seven fractional digits.
     pub enqueued_time_utc: String,
-    /// What happened.
+    /// The outcome.
     pub status_code: Outcome,
-    /// The same word once more.
+    /// The outcome again.
     ///
     /// Source: `[doc]` iot-hub/iot-hub-devguide-messages-c2d.md, and one trace of 2015.
     pub description: String,
-    /// The device.
+    /// The device id.
     pub device_id: String,
-    /// The module, if it was one.
+    /// The module id, if the message was for a module.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub module_id: Option<String>,
-    /// Tells devices of the same id apart.
+    /// Distinguishes devices that had the same id at different times.
     pub device_generation_id: String,
 }
 
-/// The records of one hub, the oldest forgotten first.
+/// The records of one hub. When it is full, the oldest is dropped.
 #[derive(Debug, Default)]
 pub(crate) struct Feedback {
-    /// By a number that counts up, as 16 hexadecimal digits.
+    /// The keys are a counter as 16 hexadecimal digits.
     records: Table<FeedbackRecord>,
     batch: Option<Batch>,
 }
 
-/// Records that a service has received and neither completed nor abandoned.
+/// Records that a service received and has neither completed nor abandoned.
 #[derive(Debug)]
 struct Batch {
     token: String,
-    /// Where they are.
+    /// The keys of the records.
     numbers: Vec<String>,
     until: SystemTime,
 }
 
 impl Feedback {
-    /// Notes what the sender wants to hear of.
-    pub(crate) fn note(&mut self, client_id: &str, generation_id: &str, gone: Gone) {
-        let Gone { post, outcome, at } = gone;
+    /// Adds a record if the sender requested feedback for this outcome.
+    pub(crate) fn note(&mut self, client_id: &str, generation_id: &str, removed: RemovedMessage) {
+        let RemovedMessage { post, outcome, at } = removed;
         let message_id = &post.message_id;
         tracing::debug!(client_id, message_id, ?outcome, "a message to a device has left the queue");
         if !post.ack.is_some_and(|it| it.wants(outcome)) {
@@ -151,11 +151,11 @@ impl Feedback {
         self.records.insert(number, record);
     }
 
-    /// Gives a service the oldest records, with a token to settle them by; nothing while others are not
-    /// settled, until their lock ends.
+    /// Returns the oldest records, with a token to settle them. Returns `None` while another batch is not settled
+    /// and its lock has not expired.
     ///
-    /// Source: `[doc]` iot-hub/iot-hub-devguide-messages-c2d.md, "Message feedback": a batch at a time,
-    /// under a lock of a minute. That one batch holds up the next is a `[guess]`.
+    /// Source: `[doc]` iot-hub/iot-hub-devguide-messages-c2d.md, "Message feedback": a batch at a time, under a
+    /// lock of a minute. That one batch holds up the next is a `[guess]`.
     pub(crate) fn take(&mut self, now: SystemTime) -> Option<(String, Vec<FeedbackRecord>)> {
         if self.records.is_empty() || self.batch.as_ref().is_some_and(|it| it.until > now) {
             return None;
@@ -167,7 +167,8 @@ impl Feedback {
         Some((token, records))
     }
 
-    /// Forgets the records of a token, or shows them to the next who asks; gives whether it was good.
+    /// Completes or abandons the records of a token: deletes them, or releases them for the next request. Returns
+    /// whether the token was valid.
     pub(crate) fn settle(&mut self, token: &str, complete: bool, now: SystemTime) -> bool {
         let Some(batch) = self.batch.take_if(|it| it.token == token && it.until > now) else { return false };
         if complete {
@@ -178,9 +179,9 @@ impl Feedback {
         true
     }
 
-    /// Forgets the records of a device or module that is deleted.
+    /// Deletes the records of a device or module that is deleted.
     ///
-    /// Source: `[doc]` iot-hub/iot-hub-devguide-messages-c2d.md, "Message feedback"; no trace is public.
+    /// Source: `[doc]` iot-hub/iot-hub-devguide-messages-c2d.md, "Message feedback"; there is no public trace.
     pub(crate) fn forget(&mut self, device_id: &str, module_id: Option<&str>) {
         let of_it = |it: &FeedbackRecord| it.device_id == device_id && it.module_id.as_deref() == module_id;
         let numbers: Vec<String> =
@@ -194,7 +195,7 @@ impl Feedback {
         self.records.values().cloned().collect()
     }
 
-    /// Forgets all, also that some are with a service: their numbers are given again.
+    /// Deletes all records, including those that a service has received: their numbers will be used again.
     pub(super) fn clear(&mut self) {
         self.records.clear();
         self.batch = None;
@@ -205,12 +206,12 @@ impl Feedback {
     }
 }
 
-/// Most records a service receives at a time.
+/// Maximum number of records in one response.
 ///
 /// Source: `[doc]` iot-hub/iot-hub-devguide-messages-c2d.md, "Message feedback".
 const BATCH: usize = 64;
 
-/// Most records a hub keeps.
+/// Maximum number of records that a hub keeps.
 const MOST: usize = 10_000;
 
 #[cfg(test)]
@@ -220,13 +221,13 @@ mod tests {
     use super::super::c2d::Post;
     use super::*;
 
-    fn gone(ack: Option<Ack>, outcome: Outcome) -> Gone {
+    fn removed(ack: Option<Ack>, outcome: Outcome) -> RemovedMessage {
         let post = Post { topic: String::new(), body: "".into(), message_id: "m1".into(), ack, input: None };
-        Gone { post: Arc::new(post), outcome, at: SystemTime::UNIX_EPOCH }
+        RemovedMessage { post: Arc::new(post), outcome, at: SystemTime::UNIX_EPOCH }
     }
 
     #[test]
-    fn says_what_the_sender_asked_for() {
+    fn records_only_requested_outcomes() {
         for (ack, success, expired) in [
             (None, 0, 0),
             (Some(Ack::None), 0, 0),
@@ -236,7 +237,7 @@ mod tests {
         ] {
             let count = |outcome| {
                 let mut feedback = Feedback::default();
-                feedback.note("d1", "7", gone(ack, outcome));
+                feedback.note("d1", "7", removed(ack, outcome));
                 feedback.all().len()
             };
             assert_eq!((count(Outcome::Success), count(Outcome::Expired)), (success, expired), "{ack:?}");
@@ -252,7 +253,7 @@ mod tests {
         let mut feedback = Feedback::default();
         assert_eq!(feedback.take(now), None);
         for _ in 0..=BATCH {
-            feedback.note("d1", "7", gone(Some(Ack::Full), Outcome::Success));
+            feedback.note("d1", "7", removed(Some(Ack::Full), Outcome::Success));
         }
         let (first, records) = feedback.take(now).expect("records");
         assert_eq!((records.len(), feedback.take(now)), (BATCH, None));
@@ -267,23 +268,23 @@ mod tests {
     }
 
     #[test]
-    fn who_holds_records_that_were_forgotten_neither_keeps_others_waiting_nor_completes_new_ones() {
+    fn a_batch_of_deleted_records_neither_blocks_nor_completes_new_ones() {
         let now = SystemTime::UNIX_EPOCH;
         let mut feedback = Feedback::default();
-        feedback.note("d1", "7", gone(Some(Ack::Full), Outcome::Success));
+        feedback.note("d1", "7", removed(Some(Ack::Full), Outcome::Success));
         let (old, _) = feedback.take(now).expect("a record");
         feedback.clear();
-        feedback.note("d2", "8", gone(Some(Ack::Full), Outcome::Success));
+        feedback.note("d2", "8", removed(Some(Ack::Full), Outcome::Success));
         assert!(!feedback.settle(&old, true, now));
         let (_, records) = feedback.take(now).expect("at once");
         assert_eq!(records[0].device_id, "d2");
     }
 
     #[test]
-    fn is_written_as_the_service_writes_it_and_bounded() {
+    fn records_have_the_service_format_and_are_bounded() {
         let mut feedback = Feedback::default();
         for _ in 0..=MOST {
-            feedback.note("d1/m1", "7", gone(Some(Ack::Full), Outcome::DeliveryCountExceeded));
+            feedback.note("d1/m1", "7", removed(Some(Ack::Full), Outcome::DeliveryCountExceeded));
         }
         let records = feedback.all();
         assert_eq!(records.len(), MOST);

@@ -1,12 +1,12 @@
-//! How deep JSON may be that is kept as it came.
+//! The maximum nesting depth of JSON that is stored unchanged.
 
 use serde::Serialize;
 use serde_json::Value;
 
 use super::EnrollError;
 
-/// Refuses what is nested so deep that it could not be read again: a row of the file and an export have it
-/// inside of further objects, and the reader of JSON goes 127 levels deep.
+/// Refuses JSON that is nested too deeply to be parsed again. A row of the file and an export nest it in further
+/// objects, and the JSON parser accepts at most 127 levels.
 pub(super) fn check(id: &str, what: &str, kept: &impl Serialize) -> Result<(), EnrollError> {
     if serde_json::to_value(kept).is_ok_and(|it| !are_too_many(&it)) {
         return Ok(());
@@ -15,7 +15,7 @@ pub(super) fn check(id: &str, what: &str, kept: &impl Serialize) -> Result<(), E
     Err(EnrollError::Setting { id: id.to_owned(), problem })
 }
 
-/// Whether a value has more levels of objects and arrays than are kept.
+/// Whether a value has more levels of objects and arrays than allowed.
 pub(crate) fn are_too_many(value: &Value) -> bool {
     exceed(value, MOST)
 }
@@ -28,7 +28,7 @@ fn exceed(value: &Value, most: usize) -> bool {
     }
 }
 
-/// Most levels.
+/// Maximum number of levels.
 const MOST: usize = 64;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Who is connected, and the wires by which a connection is told to publish something, or to end.
+//! The open connections, and the channels that tell a connection to publish something or to end.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,46 +11,46 @@ use super::Session;
 use crate::clock::timestamp;
 use crate::hub::Push;
 
-/// Whose connection.
+/// The identity of a connection.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Key {
     /// A registration id in lower case.
     Dps(String),
-    /// A hub's name in lower case, and a device id.
+    /// The name of a hub in lower case, and a device id.
     Hub(String, String),
 }
 
-/// Why a connection is told to end.
+/// The reason why a connection must end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Why {
-    /// The same identity has connected again.
+    /// The same identity connected again.
     TakenOver,
-    /// The device has been disabled or deleted.
+    /// The device was disabled or deleted.
     NotAllowed,
-    /// A test wants it to.
+    /// A test or an operator closed the connection.
     Dropped,
 }
 
-/// What a connection hears.
+/// The receiving ends of the channels to a connection.
 #[derive(Debug)]
-pub(crate) struct Wires {
-    /// Tells this connection from others of the same identity.
+pub(crate) struct ConnectionChannels {
+    /// Distinguishes this connection from others of the same identity.
     pub(crate) number: u64,
-    /// That it has to end.
+    /// Receives the reason when the connection must end.
     pub(crate) ended: oneshot::Receiver<Why>,
-    /// What it is to publish.
+    /// Receives publishes.
     pub(crate) pushes: mpsc::Receiver<Push>,
-    /// That a queue of the store may hold something for it.
+    /// Notified when a queue of the store may have a message for this connection.
     pub(crate) look: Arc<Notify>,
-    /// Where it notes that its client does something.
+    /// The connection records the activity of its client here.
     pub(crate) activity: Arc<Activity>,
 }
 
-/// When a client has last done something, and whether it still may. Outside of the store's lock, since it is
-/// looked at often.
+/// When a client was last active, and whether its connection must end. Outside the store's lock, because it is read
+/// often.
 #[derive(Debug, Default)]
 pub(crate) struct Activity {
-    /// In microseconds since 1970; 0 for never.
+    /// In microseconds since 1970; 0 means never.
     at: AtomicU64,
     over: AtomicBool,
 }
@@ -61,12 +61,12 @@ impl Activity {
         self.at.store(u64::try_from(since.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
-    /// Whether the connection was told to end, be it that it has not heard so yet.
+    /// Whether the connection must end, even if it has not received the reason yet.
     pub(crate) fn is_over(&self) -> bool {
         self.over.load(Ordering::Relaxed)
     }
 
-    /// As the service writes it, if there was any.
+    /// The time in the service's format, if there was any activity.
     pub(crate) fn shown(&self) -> Option<String> {
         let at = self.at.load(Ordering::Relaxed);
         let moment = SystemTime::UNIX_EPOCH.checked_add(Duration::from_micros(at)).filter(|_| at > 0);
@@ -74,36 +74,36 @@ impl Activity {
     }
 }
 
-/// The other end of [`Wires`].
+/// The sending ends of [`ConnectionChannels`].
 #[derive(Debug)]
-struct Line {
+struct LiveConnection {
     number: u64,
     end: oneshot::Sender<Why>,
     pushes: mpsc::Sender<Push>,
     look: Arc<Notify>,
     activity: Arc<Activity>,
-    /// What the client has subscribed to.
+    /// The subscriptions of the client.
     filters: Session,
 }
 
-impl Line {
+impl LiveConnection {
     fn close(self, why: Why) {
         self.activity.over.store(true, Ordering::Relaxed);
-        // A connection that is just ending hears it no more.
+        // A connection that is already ending no longer receives this.
         let _ = self.end.send(why);
     }
 }
 
-/// At most one connection of each identity.
+/// The open connections, at most one for each identity.
 #[derive(Debug, Default)]
 pub(crate) struct Live {
     next: u64,
-    connections: HashMap<Key, Line>,
+    connections: HashMap<Key, LiveConnection>,
 }
 
 impl Live {
-    /// Notes a new connection and tells an older one of the same identity to end.
-    pub(crate) fn begin(&mut self, key: Key, filters: Session) -> Wires {
+    /// Adds a new connection, and tells an older connection of the same identity to end.
+    pub(crate) fn begin(&mut self, key: Key, filters: Session) -> ConnectionChannels {
         self.close(&key, Why::TakenOver);
         self.next += 1;
         let number = self.next;
@@ -112,64 +112,71 @@ impl Live {
         let (look, activity) = (Arc::new(Notify::new()), Arc::new(Activity::default()));
         self.connections.insert(
             key,
-            Line { number, end, pushes: to_push, look: Arc::clone(&look), activity: Arc::clone(&activity), filters },
+            LiveConnection {
+                number,
+                end,
+                pushes: to_push,
+                look: Arc::clone(&look),
+                activity: Arc::clone(&activity),
+                filters,
+            },
         );
-        Wires { number, ended, pushes, look, activity }
+        ConnectionChannels { number, ended, pushes, look, activity }
     }
 
-    /// Forgets a connection that has ended, unless a newer one has taken its place.
+    /// Removes a connection that has ended, unless a newer one has replaced it.
     pub(crate) fn end(&mut self, key: &Key, number: u64) {
         if self.connections.get(key).is_some_and(|it| it.number == number) {
             self.connections.remove(key);
         }
     }
 
-    /// Notes what a connection has subscribed to, unless a newer one has taken its place.
+    /// Records the subscriptions of a connection, unless a newer one has replaced it.
     pub(crate) fn subscribed(&mut self, key: &Key, number: u64, filters: &Session) {
-        if let Some(line) = self.connections.get_mut(key).filter(|it| it.number == number) {
-            line.filters.clone_from(filters);
+        if let Some(connection) = self.connections.get_mut(key).filter(|it| it.number == number) {
+            connection.filters.clone_from(filters);
         }
     }
 
-    /// What the connection of an identity has subscribed to; `None` if there is none.
+    /// The subscriptions of the connection of an identity; `None` if it is not connected.
     pub(crate) fn filters(&self, key: &Key) -> Option<&Session> {
         self.connections.get(key).map(|it| &it.filters)
     }
 
-    /// When the connection of an identity has last done something.
+    /// When the client of an identity was last active.
     pub(crate) fn activity(&self, key: &Key) -> Option<String> {
         self.connections.get(key)?.activity.shown()
     }
 
-    /// Gives the connection of an identity something to publish. It comes back if there is no
-    /// connection, or one that does not take what it is given.
+    /// Sends a publish to the connection of an identity. Returns it as an error if there is no connection, or if
+    /// the channel is full.
     pub(crate) fn push(&self, key: &Key, push: Push) -> Result<(), Push> {
         match self.connections.get(key) {
             None => Err(push),
-            Some(line) => line.pushes.try_send(push).map_err(mpsc::error::TrySendError::into_inner),
+            Some(connection) => connection.pushes.try_send(push).map_err(mpsc::error::TrySendError::into_inner),
         }
     }
 
-    /// Tells the connection of an identity that a queue of the store may hold something for it.
+    /// Notifies the connection of an identity that a queue of the store may have a message for it.
     pub(crate) fn look(&self, key: &Key) {
-        if let Some(line) = self.connections.get(key) {
-            line.look.notify_one();
+        if let Some(connection) = self.connections.get(key) {
+            connection.look.notify_one();
         }
     }
 
-    /// Tells the connection of an identity to end; whether there was one.
+    /// Tells the connection of an identity to end; returns whether there was one.
     pub(crate) fn close(&mut self, key: &Key, why: Why) -> bool {
-        let Some(line) = self.connections.remove(key) else { return false };
-        line.close(why);
+        let Some(connection) = self.connections.remove(key) else { return false };
+        connection.close(why);
         true
     }
 
     /// Tells every connection to end.
     pub(crate) fn close_all(&mut self, why: Why) {
-        self.connections.drain().for_each(|(_, line)| line.close(why));
+        self.connections.drain().for_each(|(_, connection)| connection.close(why));
     }
 
-    /// How many devices and modules of a hub (its name in lower case) are connected.
+    /// Number of connected devices and modules of a hub (its name in lower case).
     #[cfg(feature = "admin")]
     pub(crate) fn at_hub(&self, hub: &str) -> usize {
         self.connections.keys().filter(|it| matches!(it, Key::Hub(name, _) if name == hub)).count()
@@ -180,7 +187,7 @@ impl Live {
     }
 }
 
-/// How much may wait for a connection that is busy.
+/// Maximum number of queued publishes for a busy connection.
 const PUSHES: usize = 256;
 
 #[cfg(test)]
@@ -188,7 +195,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn the_newer_connection_wins() {
+    async fn a_newer_connection_replaces_an_older_one() {
         let mut live = Live::default();
         let key = Key::Hub("hub".into(), "d1".into());
         let first = live.begin(key.clone(), Session::default());
@@ -202,11 +209,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_connection_that_takes_nothing_loses_pushes_and_holds_nobody_up() {
+    async fn a_stalled_connection_loses_pushes_and_blocks_no_other() {
         let mut live = Live::default();
         let key = Key::Hub("hub".into(), "d1".into());
         let push = |version| Push::Desired { version, body: Default::default() };
-        assert!(live.push(&key, push(0)).is_err(), "nobody is there");
+        assert!(live.push(&key, push(0)).is_err(), "the client is not connected");
         let mut wires = live.begin(key.clone(), Session::default());
         let taken = (0..300).filter(|it| live.push(&key, push(*it)).is_ok()).count();
         assert_eq!(taken, PUSHES);

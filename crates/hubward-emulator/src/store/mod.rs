@@ -1,4 +1,4 @@
-//! Everything the emulator remembers, behind one lock, with a signal for every change.
+//! The state of the emulator behind one lock, with a notification for every change.
 
 mod c2d;
 mod disk;
@@ -8,7 +8,6 @@ mod export;
 mod feedback;
 mod levels;
 mod live;
-mod news;
 mod policy;
 mod record;
 mod registry;
@@ -17,6 +16,7 @@ mod seed;
 mod seed_devices;
 mod seed_records;
 mod table;
+mod table_change;
 mod twin;
 mod twin_view;
 
@@ -38,8 +38,7 @@ pub(crate) use enrollment::{Entry, KeyPair, Model, Put, complete};
 pub(crate) use export::export;
 pub use feedback::{Ack, FeedbackRecord, Outcome};
 pub(crate) use levels::are_too_many as too_many_levels;
-pub(crate) use live::{Activity, Key, Live, Why, Wires};
-pub(crate) use news::News;
+pub(crate) use live::{Activity, ConnectionChannels, Key, Live, Why};
 pub(crate) use policy::{DPS_POLICY, DPS_RIGHTS, Policies, Right, hub_policy, settle};
 pub use policy::{Policy, PolicyView};
 pub(crate) use record::{Assigned, Operation, Operations, Record, Records};
@@ -51,18 +50,19 @@ pub(crate) use seed::{apply, import, linked};
 pub use seed_devices::{SeedAuthentication, SeedDevice, SeedModule, SeedProperties};
 pub use seed_records::{SeedAssigned, SeedRegistration};
 pub(crate) use table::Table;
+pub(crate) use table_change::TableChange;
 pub(crate) use twin::{Change, Notice, Parts, TAGS_NAME, Twin};
 pub use twin_view::TwinView;
 pub(crate) use twin_view::twin_view;
 
-/// The state and who watches it. Nobody holds the lock across an await: access is by closure.
+/// The state and its watchers. Access is by closure, so that no task holds the lock across an await.
 #[derive(Debug)]
 pub(crate) struct Store {
     state: Mutex<State>,
     revision: watch::Sender<u64>,
-    /// Where it is told what comes and goes.
+    /// The journal for created, updated and deleted objects.
     journal: OnceLock<EventLog>,
-    /// `None`: all of it is in memory only.
+    /// `None` if the state is in memory only.
     disk: Option<Disk>,
 }
 
@@ -72,17 +72,17 @@ impl Store {
         Self { state, revision, journal: OnceLock::new(), disk: None }
     }
 
-    /// A state that [`disk::open`] has read. What has been changed since then is written too.
+    /// Wraps a state that [`disk::open`] loaded. Changes since then are written too.
     pub(crate) fn on_disk(state: State, disk: Disk) -> Self {
         let store = Self { disk: Some(disk), ..Self::new(state) };
         store.update(|_| ());
         store
     }
 
-    /// Tells from now on what comes and goes.
+    /// Starts to report created, updated and deleted objects to the journal.
     pub(crate) fn tell(&self, journal: &EventLog) {
-        self.update(State::gather_news);
-        // A second journal would be told nothing; there is one.
+        self.update(State::record_changes);
+        // There is only one journal; a second one would be ignored.
         let _ = self.journal.set(journal.clone());
     }
 
@@ -94,29 +94,29 @@ impl Store {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes the state, then wakes everybody who watches.
+    /// Changes the state, then notifies all watchers.
     pub(crate) fn change<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
         let result = self.update(change);
         self.revision.send_modify(|it| *it += 1);
         result
     }
 
-    /// Changes what nobody waits for, such as that time has passed.
+    /// Changes the state without a notification, for example because time has passed.
     pub(crate) fn update<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
         let mut state = self.lock();
         let result = change(&mut state);
         if let Some(journal) = self.journal.get() {
-            // Under the lock, or else events could change places.
-            state.drain_news().into_iter().for_each(|it| journal.note(it));
+            // Under the lock, so that events keep their order.
+            state.drain_changes().into_iter().for_each(|it| journal.note(it));
         }
         if let Some(disk) = &self.disk {
-            // Still under the lock, so that changes are written in their order.
+            // Still under the lock, so that changes are written in order.
             disk.changed(&mut state);
         }
         result
     }
 
-    /// Changes the state, then wakes everybody who watches if there was something to change.
+    /// Changes the state, then notifies all watchers if `change` returned `Some`.
     pub(crate) fn change_some<R>(&self, change: impl FnOnce(&mut State) -> Option<R>) -> Option<R> {
         let result = self.update(change);
         if result.is_some() {
@@ -125,13 +125,13 @@ impl Store {
         result
     }
 
-    /// Tells the connection of an identity, if there is one, that a newer one is there.
+    /// Tells the connection of an identity, if there is one, that a newer one replaces it.
     pub(crate) fn take_over(&self, key: &Key) {
         self.change_some(|state| state.live.close(key, Why::TakenOver).then_some(()));
     }
 
-    /// Returns when all that was changed before is on disk: at once, if the state is in memory. To be
-    /// called before anything leaves that tells of a change.
+    /// Returns when all earlier changes are on disk; at once if the state is in memory. Call this before sending
+    /// anything that reveals a change.
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing.
@@ -142,7 +142,7 @@ impl Store {
         }
     }
 
-    /// Returns when there is room for more changes that nobody waits for.
+    /// Returns when there is room for more changes that no response depends on.
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing.
@@ -162,7 +162,7 @@ impl Store {
     }
 }
 
-/// What is remembered. Names are keys in lower case where the services ignore letter case.
+/// The state. Keys are in lower case where the services ignore letter case.
 #[derive(Debug, Default)]
 pub(crate) struct State {
     pub(crate) individuals: Table<Entry<IndividualEnrollment>>,
@@ -170,7 +170,7 @@ pub(crate) struct State {
     pub(crate) records: Records,
     pub(crate) operations: Operations,
     pub(crate) hubs: BTreeMap<String, Hub>,
-    /// Who may use the service APIs, and connect any device.
+    /// The keys of the shared access policies, which can use the service APIs and connect as any device.
     pub(crate) policies: Policies,
     pub(crate) live: Live,
 }
@@ -199,8 +199,8 @@ impl State {
         self.hub_mut(host)?.devices.get_mut(device_id)
     }
 
-    /// Lets a device connect or not, and cuts off who is connected and may not; whether there is such a
-    /// device.
+    /// Enables or disables a device. Disabling it closes its connections and those of its modules. Returns whether
+    /// the device exists.
     pub(crate) fn set_enabled(&mut self, host: &str, device_id: &str, enabled: bool, now: SystemTime) -> bool {
         let device = self.hub_mut(host).filter(|it| it.is_device(device_id));
         let Some(device) = device.and_then(|it| it.devices.get_mut(device_id)) else { return false };
@@ -214,14 +214,14 @@ impl State {
         true
     }
 
-    /// Deletes a device with its modules and messages, and cuts off who is connected. Gives the
-    /// device, if there was one.
+    /// Deletes a device with its modules and messages, and closes their connections. Returns the device, if it
+    /// existed.
     pub(crate) fn remove_device(&mut self, host: &str, device_id: &str) -> Option<Device> {
         self.close_device(host, device_id);
         self.hub_mut(host)?.remove(device_id)
     }
 
-    /// Cuts off a device and its modules.
+    /// Closes the connections of a device and its modules.
     pub(crate) fn close_device(&mut self, host: &str, device_id: &str) {
         let modules = self.hub(host).map_or_else(Vec::new, |it| it.modules(device_id));
         for client_id in modules.into_iter().chain([device_id.to_owned()]) {

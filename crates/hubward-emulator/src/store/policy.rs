@@ -1,4 +1,4 @@
-//! Shared access policies: which rights a key gives at a service API.
+//! Shared access policies: the rights of a key at a service API.
 
 use hubward_sas::{KeyError, SharedKey};
 
@@ -10,7 +10,7 @@ use super::{KeyPair, Table};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Policy {
-    /// `iothubowner`: may do everything.
+    /// `iothubowner`: all rights.
     IotHubOwner,
     /// `service`: twins, methods, messages to devices and their feedback.
     Service,
@@ -22,7 +22,7 @@ pub enum Policy {
     RegistryReadWrite,
 }
 
-/// What a policy may give.
+/// A right of a policy.
 ///
 /// Source: `[doc]` iot-hub/authenticate-authorize-sas.md.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +34,7 @@ pub(crate) enum Right {
 }
 
 impl Right {
-    /// As the service writes it.
+    /// The name that the service uses.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::RegistryRead => "RegistryRead",
@@ -46,11 +46,11 @@ impl Right {
 }
 
 impl Policy {
-    /// Every policy.
+    /// All policies.
     pub const ALL: [Self; 5] =
         [Self::IotHubOwner, Self::Service, Self::Device, Self::RegistryRead, Self::RegistryReadWrite];
 
-    /// As connection strings and tokens write it.
+    /// The name in connection strings and tokens.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -62,7 +62,7 @@ impl Policy {
         }
     }
 
-    /// The policy of this name.
+    /// The policy with this name.
     pub(crate) fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|it| it.name() == name)
     }
@@ -83,20 +83,20 @@ impl Policy {
     }
 }
 
-/// The one policy of the emulated DPS; it may do everything.
+/// The only policy of the emulated DPS; it has all rights.
 ///
 /// Source: `[doc]` iot-dps/how-to-control-access.md, the policy of a new DPS.
 pub(crate) const DPS_POLICY: &str = "provisioningserviceowner";
 
-/// The keys of policies by [`hub_policy`] or [`DPS_POLICY`].
+/// The keys of policies, by [`hub_policy`] or [`DPS_POLICY`].
 pub(crate) type Policies = Table<KeyPair>;
 
-/// Where [`Policies`] has the keys of a policy of a hub.
+/// The key in [`Policies`] of a policy of a hub.
 pub(crate) fn hub_policy(hub: &str, policy: Policy) -> String {
     format!("{}/{}", hub.to_ascii_lowercase(), policy.name())
 }
 
-/// Gives a policy the keys that are given, and random ones in place of those that it has not.
+/// Sets the keys of a policy to the given ones, and generates random keys for those that are still missing.
 pub(crate) fn settle(
     policies: &mut Policies,
     id: String,
@@ -114,21 +114,21 @@ pub(crate) fn settle(
     Ok(())
 }
 
-/// A policy of a hub or of DPS, with what one logs in with. `Debug` shows no key.
+/// A policy of a hub or of DPS, with its keys. `Debug` shows no key.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct PolicyView {
-    /// Host name of the hub; the name of DPS for its policy.
+    /// Host name of the hub, or the name of DPS for the policy of DPS.
     pub host: String,
     /// Whether it is the policy of DPS.
     pub is_dps: bool,
-    /// Its name, such as `iothubowner`.
+    /// The name, such as `iothubowner`.
     pub name: String,
-    /// What it gives, in the service's words.
+    /// The rights, in the service's words.
     pub rights: Vec<&'static str>,
-    /// The first key.
+    /// The primary key.
     pub primary_key: SharedKey,
-    /// The second key.
+    /// The secondary key.
     pub secondary_key: SharedKey,
 }
 
@@ -141,7 +141,7 @@ impl PolicyView {
     }
 }
 
-/// What the policy of DPS gives.
+/// The rights of the policy of DPS.
 ///
 /// Source: `[doc]` iot-dps/how-to-control-access.md, "Device Provisioning Service permissions".
 pub(crate) const DPS_RIGHTS: [&str; 5] =
@@ -151,7 +151,7 @@ pub(crate) const DPS_RIGHTS: [&str; 5] =
 mod tests {
     use super::*;
 
-    /// Typed from the documentation's table of default policies.
+    /// Copied from the documentation's table of default policies.
     #[test]
     fn policies_give_the_documented_rights() {
         for (name, rights) in [
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_stay_unless_others_are_given() {
+    fn keys_do_not_change_unless_others_are_given() {
         let key = || SharedKey::generate().expect("a key");
         let (mut policies, id) = (Policies::default(), hub_policy("Hub-1", Policy::Service));
         assert_eq!(id, "hub-1/service");

@@ -1,4 +1,4 @@
-//! What DPS remembers of registrations: records that stay, operations that are asked about.
+//! The registrations in DPS: permanent records, and operations that devices poll.
 
 use std::collections::VecDeque;
 
@@ -7,33 +7,33 @@ use serde::{Deserialize, Serialize};
 
 use super::Table;
 
-/// The registration of one device. Stays when its enrollment is deleted.
+/// The registration of one device. Deleting the enrollment does not delete it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Record {
     pub(crate) state: RegistrationState,
-    /// Name of the group it came through; `None` for an individual enrollment.
+    /// Name of the enrollment group; `None` for an individual enrollment.
     pub(crate) group: Option<String>,
     /// The payload of the last registration.
     pub(crate) received_payload: Option<serde_json::Value>,
-    /// Where the device is, also after a registration that failed.
+    /// The current assignment of the device, even after a failed registration.
     pub(crate) assigned: Option<Assigned>,
 }
 
-/// The hub that a device has been assigned to, and its id there.
+/// The hub that a device is assigned to, and its id there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Assigned {
     pub(crate) hub: String,
     pub(crate) device_id: String,
 }
 
-/// A registration that somebody asks about.
+/// A registration that a device polls.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Operation {
-    /// Whose, in lower case.
+    /// The registration id in lower case.
     pub(crate) registration: String,
-    /// How many more polls are answered with `assigning`.
+    /// Number of further polls that are answered with `assigning`.
     pub(crate) polls_left: u32,
-    /// Its place among all.
+    /// Sequence number among all operations.
     #[serde(default)]
     number: u64,
 }
@@ -44,11 +44,11 @@ impl Operation {
     }
 }
 
-/// Operations by id, the oldest forgotten first.
+/// Operations by id. When there are too many, the oldest is dropped.
 #[derive(Debug, Default)]
 pub(crate) struct Operations {
     by_id: Table<Operation>,
-    /// Numbers and ids.
+    /// Sequence numbers and ids.
     oldest_first: VecDeque<(u64, String)>,
 }
 
@@ -64,13 +64,13 @@ impl Operations {
         self.by_id.insert(id, Operation { number, ..operation });
     }
 
-    /// Takes one back that is on disk, in any order; then [`Self::sort`].
+    /// Restores an operation from disk, in any order; call [`Self::sort`] afterwards.
     pub(super) fn restore(&mut self, id: String, operation: Operation) {
         self.oldest_first.push_back((operation.number, id.clone()));
         self.by_id.insert(id, operation);
     }
 
-    /// Puts those that were taken back into their order.
+    /// Sorts the restored operations.
     pub(super) fn sort(&mut self) {
         self.oldest_first.make_contiguous().sort_unstable();
     }
@@ -84,7 +84,7 @@ impl Operations {
         self.oldest_first.clear();
     }
 
-    /// The operation of this id, if it is this device's.
+    /// The operation with this id, if it belongs to this device.
     pub(crate) fn of(&mut self, id: &str, registration: &str) -> Option<&mut Operation> {
         self.by_id.get_mut(id).filter(|it| it.registration == registration)
     }
@@ -93,7 +93,7 @@ impl Operations {
 /// Records by registration id in lower case.
 pub(crate) type Records = Table<Record>;
 
-/// Most operations that are remembered, so that a busy client cannot fill the memory.
+/// Maximum number of operations, so that a busy client cannot fill the memory.
 const MOST: usize = 100_000;
 
 #[cfg(test)]
@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn operations_are_bounded_and_belong_to_somebody() {
+    fn operations_are_bounded_and_belong_to_one_device() {
         let mut operations = Operations::default();
         let operation = Operation::new("d1".into(), 1);
         for number in 0..=MOST {
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn operations_that_are_taken_back_are_forgotten_in_their_order() {
+    fn restored_operations_are_dropped_in_their_order() {
         let mut operations = Operations::default();
         for number in (0..MOST as u64).rev() {
             operations.restore(number.to_string(), Operation { number, ..Operation::new("d1".into(), 1) });

@@ -1,4 +1,4 @@
-//! The hubs: which devices they know, and what they keep of sessions.
+//! The hubs: their devices and sessions.
 
 use std::collections::BTreeSet;
 use std::time::SystemTime;
@@ -11,13 +11,13 @@ use super::{Key, KeyPair, Queue, Rules, State, Table, Twin, disk};
 use crate::clock::timestamp;
 use crate::wire_id;
 
-/// One hub's registry.
+/// The registry of one hub.
 #[derive(Debug, Default)]
 pub(crate) struct Hub {
-    /// As it was named, in its letter case.
+    /// The configured name, in its letter case.
     pub(crate) host: String,
-    /// Devices by `{device}` and modules by `{device}/{module}`, as their MQTT client ids are; an id
-    /// holds no `/`. A module comes after its device, and only where that one exists.
+    /// Devices by `{device}` and modules by `{device}/{module}`, like their MQTT client ids; an id never contains
+    /// `/`. A module comes after its device, and exists only if the device exists.
     pub(crate) devices: Table<Device>,
     /// For messages to devices and modules.
     pub(crate) rules: Rules,
@@ -25,8 +25,8 @@ pub(crate) struct Hub {
 }
 
 impl Hub {
-    /// Does something with the messages for an identity, after time has passed for them. What has
-    /// become of messages is noted for their senders.
+    /// Accesses the queue of an identity after applying the passage of time. Records the outcomes of messages for
+    /// their senders.
     pub(crate) fn queue<R>(
         &mut self,
         client_id: &str,
@@ -36,14 +36,14 @@ impl Hub {
         let device = self.devices.get_mut(client_id)?;
         device.queue.tick(now, &self.rules);
         let result = act(&mut device.queue, &self.rules);
-        for gone in device.queue.drain_gone() {
-            self.feedback.note(client_id, &device.generation_id, gone);
+        for removed in device.queue.drain_removed() {
+            self.feedback.note(client_id, &device.generation_id, removed);
         }
         Some(result)
     }
 
-    /// Lets time pass for the messages of one identity, or of all, before they are counted. Those for
-    /// which nothing has happened stay untouched.
+    /// Applies the passage of time to the queue of one identity, or to all queues, before messages are counted.
+    /// Does not touch queues that would not change.
     pub(crate) fn refresh(&mut self, client_id: Option<&str>, now: SystemTime) {
         let stale: Vec<String> = match client_id {
             Some(id) => {
@@ -56,7 +56,7 @@ impl Hub {
         }
     }
 
-    /// Takes out a device with its modules, or a module, with their messages and the feedback that waits.
+    /// Removes a device with its modules, or a module, with their messages and feedback records.
     pub(crate) fn remove(&mut self, client_id: &str) -> Option<Device> {
         for module in self.modules(client_id) {
             self.remove(&module);
@@ -69,7 +69,7 @@ impl Hub {
         self.devices.remove(client_id)
     }
 
-    /// Whether there is a device of this id.
+    /// Whether there is a device with this id.
     pub(crate) fn is_device(&self, device_id: &str) -> bool {
         !device_id.contains('/') && self.devices.contains_key(device_id)
     }
@@ -82,64 +82,64 @@ impl Hub {
     }
 }
 
-/// The identity of a device or of a module, and what a hub keeps for it.
+/// The identity of a device or module, and the data that a hub keeps for it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Device {
     #[serde(with = "disk::key_pair")]
     pub(crate) keys: KeyPair,
     /// Always true for a module: only its device can be disabled.
     pub(crate) enabled: bool,
-    /// What an operator has written beside the status.
+    /// The operator's comment on the status.
     pub(crate) status_reason: Option<String>,
-    /// When the status was changed; [`NEVER`] until then.
+    /// When the status last changed, or [`NEVER`].
     pub(crate) status_updated: String,
-    /// When it has connected or disconnected; [`NEVER`] until then.
+    /// When the identity last connected or disconnected, or [`NEVER`].
     pub(crate) connection_updated: String,
-    /// When it has connected, disconnected or sent something; [`NEVER`] until then. While it is
-    /// connected, [`Live`](super::Live) knows better.
+    /// When the identity last connected, disconnected or sent something, or [`NEVER`]. While it is connected,
+    /// [`Live`](super::Live) has the newer value.
     pub(crate) last_activity: String,
-    /// The model that it named when it connected.
+    /// The model id from its last connection.
     pub(crate) model_id: Option<String>,
-    /// Who looks after a module; modules only.
+    /// The owner of a module; modules only.
     pub(crate) managed_by: Option<String>,
     pub(crate) created: String,
     pub(crate) etag: String,
-    /// Another one if the id is deleted and made again.
+    /// Differs if the id is deleted and created again.
     pub(crate) generation_id: String,
     pub(crate) initial_twin: Option<InitialTwin>,
     pub(crate) twin: Twin,
-    /// What outlives a connection with CleanSession 0; `None` if there was none.
+    /// The session that survives a connection with CleanSession 0; `None` if there is none.
     pub(crate) session: Option<Session>,
-    /// Messages to it.
+    /// The messages to this identity.
     pub(crate) queue: Queue,
 }
 
-/// How the service writes a moment that has not been yet.
+/// The service's timestamp for an event that has not happened yet.
 ///
 /// Source: `[doc]` azure-rest-api-specs, iothub service models, examples.
 pub(crate) const NEVER: &str = "0001-01-01T00:00:00Z";
 
-/// When an identity has last done something, as far as is known.
+/// When an identity was last active, as far as known.
 pub(crate) fn activity(state: &State, hub: &str, client_id: &str, device: &Device) -> String {
     let key = Key::Hub(hub.to_ascii_lowercase(), client_id.to_owned());
     state.live.activity(&key).unwrap_or_else(|| device.last_activity.clone())
 }
 
-/// What survives a connection with CleanSession 0: filter and granted QoS.
+/// The session that survives a connection with CleanSession 0: filters and granted QoS.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Session {
     pub(crate) filters: BTreeSet<(String, u8)>,
 }
 
 impl Session {
-    /// The granted QoS of a filter, if it is there.
+    /// The granted QoS of a filter, if the client subscribes to it.
     pub(crate) fn granted(&self, filter: &str) -> Option<u8> {
         self.filters.iter().find(|(it, _)| it == filter).map(|(_, qos)| *qos)
     }
 
-    /// The granted QoS of the filters that begin so, the highest; `None` if there is none.
+    /// The highest granted QoS of all filters with this prefix; `None` if there are none.
     ///
-    /// Source: `[sdk]` Azure/iotedge, SessionStateParser.cs, which looks at beginnings too.
+    /// Source: `[sdk]` Azure/iotedge, SessionStateParser.cs, which compares prefixes too.
     pub(crate) fn hears(&self, beginning: &str) -> Option<u8> {
         self.filters.iter().filter(|(it, _)| it.starts_with(beginning)).map(|(_, qos)| *qos).max()
     }
@@ -161,21 +161,21 @@ impl Session {
 pub struct DeviceView {
     /// Host name of the hub.
     pub hub: String,
-    /// Its id there.
+    /// The device id.
     pub device_id: String,
-    /// Whether it may connect: `enabled` or `disabled`, as the service writes it.
+    /// Whether the device may connect: `enabled` or `disabled`, as the service writes it.
     pub status: DeviceStatus,
-    /// Whether it is connected.
+    /// Whether the device is connected.
     pub connection_state: ConnectionState,
-    /// When the identity was made.
+    /// When the identity was created.
     pub created_time: String,
     /// Version of the identity.
     pub etag: String,
-    /// Another one if the id is deleted and made again.
+    /// Differs if the id is deleted and created again.
     pub generation_id: String,
-    /// How many messages wait for it.
+    /// Number of messages in the queue.
     pub cloud_to_device_message_count: usize,
-    /// What the enrollment gave its twin to start with.
+    /// The initial twin from the enrollment.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub initial_twin: Option<InitialTwin>,
 }
@@ -189,17 +189,17 @@ pub struct ModuleView {
     pub hub: String,
     /// Id of its device.
     pub device_id: String,
-    /// Its id there.
+    /// The module id.
     pub module_id: String,
-    /// Whether it is connected.
+    /// Whether the module is connected.
     pub connection_state: ConnectionState,
-    /// When the identity was made.
+    /// When the identity was created.
     pub created_time: String,
     /// Version of the identity.
     pub etag: String,
-    /// Another one if the id is deleted and made again.
+    /// Differs if the id is deleted and created again.
     pub generation_id: String,
-    /// How many messages wait for it.
+    /// Number of messages in the queue.
     pub cloud_to_device_message_count: usize,
 }
 
@@ -207,9 +207,9 @@ pub struct ModuleView {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DeviceStatus {
-    /// It may.
+    /// The device may connect.
     Enabled,
-    /// It may not.
+    /// The device may not connect.
     Disabled,
 }
 
@@ -227,14 +227,14 @@ impl std::fmt::Display for DeviceStatus {
 /// Source: `[doc]` iot-hub/iot-hub-devguide-identity-registry.md, `connectionState`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub enum ConnectionState {
-    /// It is.
+    /// The device is connected.
     Connected,
-    /// It is not.
+    /// The device is not connected.
     Disconnected,
 }
 
 impl Device {
-    /// An identity that may connect and never has.
+    /// An enabled identity that has never connected.
     pub(crate) fn new(keys: KeyPair, now: SystemTime) -> Self {
         Self {
             keys,
@@ -295,7 +295,7 @@ mod tests {
     use crate::store::{Ack, Post};
 
     #[test]
-    fn messages_that_have_expired_do_not_count() {
+    fn expired_messages_are_not_counted() {
         let now = SystemTime::UNIX_EPOCH;
         let mut hub = Hub::default();
         for id in ["d1", "d2"] {
@@ -319,7 +319,7 @@ mod tests {
         hub.devices.track();
         hub.refresh(None, now);
         assert_eq!(counts(&hub), [2, 2]);
-        assert!(!hub.devices.is_touched(), "nothing has happened, and nothing is to be written");
+        assert!(!hub.devices.is_touched(), "an unchanged queue is not written");
         hub.refresh(Some("d1"), later);
         hub.refresh(Some("d3"), later);
         assert_eq!(counts(&hub), [1, 2]);

@@ -1,4 +1,4 @@
-//! Forgetting everything.
+//! Resets the state.
 
 use std::collections::BTreeMap;
 use std::time::SystemTime;
@@ -7,23 +7,23 @@ use super::{EnrollmentGroup, Entry, Seed, SeedError, State, Store, Why, apply, c
 use crate::builder::dev_group;
 use crate::hub::TelemetryLog;
 
-/// What an emulator begins with, at its first start and after a reset.
+/// What an emulator applies to its state at a start and after a reset.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Beginning {
-    /// The group with the public key.
+    /// Whether to create the group with the public key.
     pub(crate) dev_keys: bool,
     pub(crate) seed: Option<Seed>,
 }
 
 impl Beginning {
-    /// Puts it into a state. Where it is there already, nothing changes.
+    /// Creates or removes the group of the development keys, and applies the seed. Doing this again changes nothing.
     pub(crate) fn apply(&self, state: &mut State, now: SystemTime) -> Result<(), SeedError> {
         let before = state.groups.get(crate::DEV_GROUP);
         if self.dev_keys {
             let (entry, _) = complete(dev_group(), before, now)?;
             state.groups.insert(crate::DEV_GROUP.to_owned(), entry);
         } else if before.is_some_and(is_dev_group) {
-            // Its key is public: it is asked for at each start, or not there.
+            // The key of this group is public, so the group exists only if this start requests it.
             state.groups.remove(crate::DEV_GROUP);
         }
         match &self.seed {
@@ -40,8 +40,8 @@ pub(super) fn is_dev_group(entry: &Entry<EnrollmentGroup>) -> bool {
 }
 
 impl Store {
-    /// Forgets everything but the keys of policies, as one change, and ends every connection. Offsets of
-    /// telemetry go on, so that nobody who reads it takes new messages for old ones.
+    /// Deletes everything except the keys of policies, as one change, and ends every connection. Telemetry offsets
+    /// continue, so that no reader mistakes new messages for old ones.
     pub(crate) fn reset(
         &self,
         logs: &BTreeMap<String, TelemetryLog>,
@@ -50,7 +50,7 @@ impl Store {
     ) -> Result<(), SeedError> {
         let result = {
             let mut state = self.lock();
-            // Held until all is handed over, so that no message comes in between.
+            // The locks are held until all writes are queued, so that no message comes in between.
             let emptied: Vec<_> = logs.iter().map(|(hub, log)| (hub.as_str(), log.empty())).collect();
             state.forget();
             let result = beginning.apply(&mut state, now);
@@ -59,7 +59,7 @@ impl Store {
             }
             result
         };
-        // Whoever watches hears of it.
+        // Notifies all watchers.
         self.change(|_| result)
     }
 }

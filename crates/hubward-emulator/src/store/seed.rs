@@ -1,4 +1,4 @@
-//! A seed: enrollments and devices to start with, in the services' own JSON.
+//! A seed: initial enrollments and devices, in the services' JSON.
 
 use std::time::SystemTime;
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{EnrollError, Entry, Put, SeedDevice, SeedRegistration, State, enrollment, seed_devices, seed_records};
 
-/// Enrollments and devices to put into an emulator.
+/// Enrollments and devices to apply to an emulator.
 ///
 /// ```
 /// let seed = hubward_emulator::Seed::from_json(r#"{
@@ -19,33 +19,33 @@ use super::{EnrollError, Entry, Put, SeedDevice, SeedRegistration, State, enroll
 /// # Ok::<(), hubward_emulator::SeedError>(())
 /// ```
 ///
-/// Keys that are absent are generated. Applying the same seed again changes nothing.
+/// Missing keys are generated. Applying the same seed again changes nothing.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct Seed {
-    /// Enrollments of single devices.
+    /// Individual enrollments.
     pub enrollments: Vec<IndividualEnrollment>,
     /// Enrollment groups.
     pub enrollment_groups: Vec<EnrollmentGroup>,
-    /// Devices that hubs know, through DPS or without it.
+    /// Devices that hubs know, whether they registered with DPS or not.
     pub devices: Vec<SeedDevice>,
-    /// Records of devices that have registered.
+    /// Registration records of devices.
     pub registrations: Vec<SeedRegistration>,
 }
 
 impl Seed {
-    /// Reads the JSON.
+    /// Parses the JSON.
     ///
     /// # Errors
     /// [`SeedError::Json`] with line and column.
     pub fn from_json(text: &str) -> Result<Self, SeedError> {
-        // The reader's message may repeat a value of the file, and the file holds keys.
+        // The parser's message may repeat a value of the file, and the file contains keys.
         serde_json::from_str(text).map_err(|problem| SeedError::Json {
             line: problem.line(),
             column: problem.column(),
             what: match problem.classify() {
-                serde_json::error::Category::Data => "it is JSON, but not of a seed's shape",
-                _ => "it is not JSON",
+                serde_json::error::Category::Data => "the JSON does not have the structure of a seed",
+                _ => "the text is not valid JSON",
             },
         })
     }
@@ -55,52 +55,52 @@ impl Seed {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SeedError {
-    /// It cannot be read.
+    /// The seed cannot be parsed.
     #[error("the seed cannot be read at line {line}, column {column}: {what}")]
     Json {
-        /// Counted from 1.
+        /// Line, counted from 1.
         line: usize,
-        /// Counted from 1.
+        /// Column, counted from 1.
         column: usize,
-        /// What is wrong.
+        /// The cause.
         what: &'static str,
     },
-    /// One of its enrollments or devices is refused; none has been applied.
-    #[error("the seed is refused")]
+    /// An enrollment, device or record is refused; nothing has been applied.
+    #[error("the seed is not valid")]
     Enrollment(#[from] EnrollError),
 }
 
-/// What applying a seed did: how many enrollments, groups, devices, modules and records.
+/// The result of applying a seed: numbers of enrollments, groups, devices, modules and records.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct SeedReport {
-    /// That did not exist before.
+    /// Number of objects created.
     pub created: usize,
-    /// That existed and were different.
+    /// Number of existing objects updated.
     pub updated: usize,
-    /// That were there already.
+    /// Number of existing objects that did not differ.
     pub unchanged: usize,
 }
 
-/// Applies all or nothing. Of devices and records that are there already only the keys may change: the
-/// rest is theirs by now.
+/// Applies the whole seed or nothing. For existing devices and records only the keys are updated, because devices
+/// and operators may have changed the rest.
 pub(crate) fn apply(state: &mut State, seed: &Seed, now: SystemTime) -> Result<SeedReport, SeedError> {
-    put(state, seed, Known::Stays, now)
+    put(state, seed, Existing::Keep, now)
 }
 
-/// Applies all or nothing. Afterwards everything that the seed names is as it says.
+/// Applies the whole seed or nothing. Afterwards, everything that the seed names is as the seed specifies.
 pub(crate) fn import(state: &mut State, seed: &Seed, now: SystemTime) -> Result<SeedReport, SeedError> {
-    put(state, seed, Known::IsReplaced, now)
+    put(state, seed, Existing::Replace, now)
 }
 
-/// What becomes of twins, statuses and records that are there already.
+/// What happens to existing twins, statuses and records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Known {
-    Stays,
-    IsReplaced,
+pub(super) enum Existing {
+    Keep,
+    Replace,
 }
 
-fn put(state: &mut State, seed: &Seed, known: Known, now: SystemTime) -> Result<SeedReport, SeedError> {
+fn put(state: &mut State, seed: &Seed, existing: Existing, now: SystemTime) -> Result<SeedReport, SeedError> {
     let mut report = SeedReport::default();
     let mut individuals = Vec::new();
     for model in &seed.enrollments {
@@ -114,9 +114,9 @@ fn put(state: &mut State, seed: &Seed, known: Known, now: SystemTime) -> Result<
         let before = state.groups.get(&model.enrollment_group_id.to_ascii_lowercase());
         groups.extend(changed(&mut report, enrollment::complete(model.clone(), before, now)?));
     }
-    let devices = seed_devices::check(state, &seed.devices, known, now)?;
+    let devices = seed_devices::check(state, &seed.devices, existing, now)?;
     devices.puts().for_each(|put| report.count(put));
-    let records = seed_records::check(state, &seed.registrations, known)?;
+    let records = seed_records::check(state, &seed.registrations, existing)?;
     records.iter().for_each(|(_, _, put)| report.count(*put));
     devices.put(state);
     for (id, record, put) in records {
@@ -133,7 +133,7 @@ fn put(state: &mut State, seed: &Seed, known: Known, now: SystemTime) -> Result<
     Ok(report)
 }
 
-/// Counts an enrollment; gives it if it is to be put.
+/// Counts an enrollment; returns it if it must be stored.
 fn changed<M>(report: &mut SeedReport, (entry, put): (Entry<M>, Put)) -> Option<Entry<M>> {
     report.count(put);
     (put != Put::Unchanged).then_some(entry)
@@ -172,7 +172,7 @@ mod tests {
         "enrollmentGroups": [{"enrollmentGroupId": "g"}]}"#;
 
     #[test]
-    fn applies_once() {
+    fn applying_twice_changes_nothing() {
         let mut state = State::new(["localhost"]);
         let seed = Seed::from_json(SEED).expect("a seed");
         let report = apply(&mut state, &seed, SystemTime::UNIX_EPOCH).expect("applies");
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn applies_all_or_nothing() {
+    fn applies_the_whole_seed_or_nothing() {
         let mut state = State::new(["elsewhere"]);
         let text = SEED.replace("[{\"registrationId\"", "[{\"registrationId\": \"ok\"}, {\"registrationId\"");
         let seed = Seed::from_json(&text).expect("a seed");
@@ -197,16 +197,16 @@ mod tests {
     }
 
     #[test]
-    fn says_where_it_is_wrong_without_repeating_it() {
+    fn an_error_has_line_and_column_but_no_content() {
         for (text, expected) in [
-            ("{\n\"enrollments\": [}", "the seed cannot be read at line 2, column 17: it is not JSON"),
+            ("{\n\"enrollments\": [}", "the seed cannot be read at line 2, column 17: the text is not valid JSON"),
             (
                 r#"{"enrollments": [{"registrationId": "d", "attestation": "c2VjcmV0"}]}"#,
-                "the seed cannot be read at line 1, column 67: it is JSON, but not of a seed's shape",
+                "the seed cannot be read at line 1, column 67: the JSON does not have the structure of a seed",
             ),
             (
                 r#"{"enrolments": []}"#,
-                "the seed cannot be read at line 1, column 13: it is JSON, but not of a seed's shape",
+                "the seed cannot be read at line 1, column 13: the JSON does not have the structure of a seed",
             ),
         ] {
             assert_eq!(Seed::from_json(text).expect_err(text).to_string(), expected);

@@ -1,4 +1,4 @@
-//! The part of a seed that hubs know: devices and their modules, in the registry's JSON.
+//! The hub part of a seed: devices and their modules, in the registry's JSON.
 
 use std::collections::BTreeMap;
 use std::time::SystemTime;
@@ -9,39 +9,38 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::enrollment::read_keys;
-use super::seed::Known;
+use super::seed::Existing;
 use super::{Device, DeviceStatus, EnrollError, Key, KeyPair, Parts, Put, State, Twin, Why};
 use crate::clock::timestamp;
 use crate::wire_id;
 
-/// A device that a hub knows, with its modules.
+/// A device of a hub, with its modules.
 ///
-/// Source: `[doc]` azure-rest-api-specs, iothub service models, `Device` and `Twin`; `hub` and
-/// `modules` are ours.
+/// Source: `[doc]` azure-rest-api-specs, iothub service models, `Device` and `Twin`; `hub` and `modules` are ours.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 #[non_exhaustive]
 pub struct SeedDevice {
-    /// Its id at the hub.
+    /// The device id.
     pub device_id: String,
-    /// The hub; may be absent if the emulator has one only.
+    /// The hub; optional if the emulator has only one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hub: Option<String>,
-    /// Whether it may connect; it may, if nothing is said.
+    /// Whether the device may connect; enabled by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<DeviceStatus>,
-    /// What an operator has written beside the status.
+    /// The operator's comment on the status.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status_reason: Option<String>,
-    /// Its keys.
+    /// The keys of the device.
     pub authentication: SeedAuthentication,
-    /// The tags of its twin.
+    /// The tags of the twin.
     #[serde(skip_serializing_if = "Map::is_empty")]
     pub tags: Map<String, Value>,
-    /// The properties of its twin.
+    /// The properties of the twin.
     #[serde(skip_serializing_if = "SeedProperties::is_empty")]
     pub properties: SeedProperties,
-    /// Its modules.
+    /// The modules of the device.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub modules: Vec<SeedModule>,
 }
@@ -53,14 +52,14 @@ pub struct SeedDevice {
 #[serde(rename_all = "camelCase", default)]
 #[non_exhaustive]
 pub struct SeedModule {
-    /// Its id at the device.
+    /// The module id.
     pub module_id: String,
-    /// Its keys.
+    /// The keys of the module.
     pub authentication: SeedAuthentication,
-    /// The tags of its twin.
+    /// The tags of the twin.
     #[serde(skip_serializing_if = "Map::is_empty")]
     pub tags: Map<String, Value>,
-    /// The properties of its twin.
+    /// The properties of the twin.
     #[serde(skip_serializing_if = "SeedProperties::is_empty")]
     pub properties: SeedProperties,
 }
@@ -70,10 +69,10 @@ pub struct SeedModule {
 #[serde(rename_all = "camelCase", default)]
 #[non_exhaustive]
 pub struct SeedProperties {
-    /// What the cloud wants.
+    /// The desired properties.
     #[serde(skip_serializing_if = "Map::is_empty")]
     pub desired: Map<String, Value>,
-    /// What the device has said.
+    /// The reported properties.
     #[serde(skip_serializing_if = "Map::is_empty")]
     pub reported: Map<String, Value>,
 }
@@ -84,40 +83,40 @@ impl SeedProperties {
     }
 }
 
-/// How a device or module proves who it is: with a shared key.
+/// How a device or module authenticates: with a shared key.
 ///
 /// Source: `[doc]` azure-rest-api-specs, iothub service models, `AuthenticationMechanism`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 #[non_exhaustive]
 pub struct SeedAuthentication {
-    /// `sas`; the others are not emulated.
+    /// `sas`; other types are not emulated.
     #[serde(rename = "type")]
     pub kind: Option<String>,
     /// The keys; generated if absent.
     pub symmetric_key: Option<SymmetricKeys>,
 }
 
-/// Identities that are checked, and what is to be put into which hub.
+/// Checked identities, with the hub that each belongs to.
 #[derive(Debug, Default)]
 pub(super) struct Checked {
     /// By the hub's name in lower case and the client id.
     identities: BTreeMap<(String, String), (Device, Put)>,
 }
 
-/// What a seed says of an identity.
-struct Given<'a> {
+/// The values of an identity in a seed.
+struct SeedIdentity<'a> {
     authentication: &'a SeedAuthentication,
     status: DeviceStatus,
     status_reason: Option<&'a str>,
     parts: Parts,
 }
 
-/// Checks all, changes nothing. A device that is named again only keeps its modules together.
+/// Checks everything, changes nothing. A device that is repeated only groups its modules.
 pub(super) fn check(
     state: &State,
     devices: &[SeedDevice],
-    known: Known,
+    existing: Existing,
     now: SystemTime,
 ) -> Result<Checked, EnrollError> {
     let mut checked = Checked::default();
@@ -129,23 +128,23 @@ pub(super) fn check(
     for device in devices {
         DeviceId::new(&device.device_id)?;
         let hub = hub_of(state, device)?;
-        let given = Given {
+        let given = SeedIdentity {
             authentication: &device.authentication,
             status: device.status.unwrap_or(DeviceStatus::Enabled),
             status_reason: device.status_reason.as_deref(),
             parts: parts(&device.tags, &device.properties),
         };
-        checked.note(state, &hub, device.device_id.clone(), given, known, now)?;
+        checked.note(state, &hub, device.device_id.clone(), given, existing, now)?;
         for module in &device.modules {
             ModuleId::new(&module.module_id)?;
             let client_id = format!("{}/{}", device.device_id, module.module_id);
-            let given = Given {
+            let given = SeedIdentity {
                 authentication: &module.authentication,
                 status: DeviceStatus::Enabled,
                 status_reason: None,
                 parts: parts(&module.tags, &module.properties),
             };
-            checked.note(state, &hub, client_id, given, known, now)?;
+            checked.note(state, &hub, client_id, given, existing, now)?;
         }
     }
     Ok(checked)
@@ -170,11 +169,11 @@ impl Checked {
         state: &State,
         hub: &str,
         client_id: String,
-        given: Given<'_>,
-        known: Known,
+        given: SeedIdentity<'_>,
+        existing: Existing,
         now: SystemTime,
     ) -> Result<(), EnrollError> {
-        let Given { authentication, status, status_reason, parts } = given;
+        let SeedIdentity { authentication, status, status_reason, parts } = given;
         if let Some(kind) = authentication.kind.as_deref().filter(|it| *it != "sas") {
             return Err(EnrollError::NotEmulated { id: client_id, what: format!("the authentication `{kind}`") });
         }
@@ -194,7 +193,7 @@ impl Checked {
                 let mut device = before.clone();
                 let mut changed = keys.as_ref().is_some_and(|it| *it != before.keys);
                 device.keys = keys.unwrap_or(device.keys);
-                if known == Known::IsReplaced {
+                if existing == Existing::Replace {
                     if (device.enabled, device.status_reason.as_deref()) != (enabled, status_reason) {
                         (device.enabled, device.status_reason) = (enabled, status_reason.map(str::to_owned));
                         device.status_updated = timestamp(now);
@@ -215,12 +214,12 @@ impl Checked {
         Ok(())
     }
 
-    /// What will become of each.
+    /// The effect on each identity.
     pub(super) fn puts(&self) -> impl Iterator<Item = Put> {
         self.identities.values().map(|(_, put)| *put)
     }
 
-    /// Puts them into their hubs. Whoever is connected as one that has changed has to come again.
+    /// Stores the identities in their hubs. Closes the connections of identities that changed.
     pub(super) fn put(self, state: &mut State) {
         for ((host, client_id), (device, put)) in self.identities {
             if put == Put::Unchanged {
@@ -233,7 +232,7 @@ impl Checked {
             if enabled {
                 state.live.close(&Key::Hub(host, client_id), Why::NotAllowed);
             } else {
-                // With its modules.
+                // Closes the connections of its modules too.
                 state.close_device(&host, &client_id);
             }
         }
@@ -257,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn devices_and_modules_are_known_with_their_keys() {
+    fn devices_and_modules_are_created_with_their_keys() {
         let mut state = State::new(["Hub-1", "hub-2"]);
         let text = format!(
             r#"[{{"deviceId": "d1", "hub": "HUB-1", "status": "enabled",
@@ -278,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_is_refused_as_a_whole() {
+    fn an_invalid_seed_is_refused_as_a_whole() {
         for (devices, expected) in [
             (r#"[{"deviceId": "ok", "hub": "hub-1"}, {"deviceId": "d 1", "hub": "hub-1"}]"#, "not valid"),
             (r#"[{"deviceId": "ok", "hub": "hub-1"}, {"deviceId": "d1"}]"#, "which is not linked"),

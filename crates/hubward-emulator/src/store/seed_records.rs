@@ -1,42 +1,42 @@
-//! The part of a seed that DPS remembers of registrations.
+//! The DPS part of a seed: registration records.
 
 use hubward_proto::RegistrationId;
 use hubward_proto::dps::RegistrationState;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::seed::Known;
+use super::seed::Existing;
 use super::{Assigned, EnrollError, Put, Record, State, levels};
 
-/// The record of a device that has registered.
+/// The registration record of a device.
 ///
 /// Source: `[doc]` azure-rest-api-specs, `DeviceRegistrationState`; what follows `state` is ours.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 #[non_exhaustive]
 pub struct SeedRegistration {
-    /// What the service shows.
+    /// The registration state that the service returns.
     #[serde(flatten)]
     pub state: RegistrationState,
-    /// The group it came through, if it was one.
+    /// The enrollment group, if the device registered through one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub enrollment_group_id: Option<String>,
-    /// What the device sent along.
+    /// The payload of the device's registration.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub received_payload: Option<Value>,
-    /// Where the device is, also after a registration that failed.
+    /// The current assignment of the device, even after a failed registration.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub assigned: Option<SeedAssigned>,
 }
 
-/// A place at a hub.
+/// An assignment to a hub.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 #[non_exhaustive]
 pub struct SeedAssigned {
     /// The hub.
     pub hub: String,
-    /// The device's id there.
+    /// The device id at that hub.
     pub device_id: String,
 }
 
@@ -54,11 +54,11 @@ impl SeedRegistration {
     }
 }
 
-/// Checks all, changes nothing. Gives keys, records, and what will become of each.
+/// Checks everything, changes nothing. Returns keys, records, and the effect on each.
 pub(super) fn check(
     state: &State,
     registrations: &[SeedRegistration],
-    known: Known,
+    existing: Existing,
 ) -> Result<Vec<(String, Record, Put)>, EnrollError> {
     let mut checked = Vec::new();
     for registration in registrations {
@@ -77,7 +77,7 @@ pub(super) fn check(
         let id = id.to_ascii_lowercase();
         let put = match state.records.get(&id) {
             None => Put::Created,
-            Some(before) if *before == record || known == Known::Stays => Put::Unchanged,
+            Some(before) if *before == record || existing == Existing::Keep => Put::Unchanged,
             Some(_) => Put::Updated,
         };
         checked.push((id, record, put));

@@ -1,68 +1,67 @@
-//! A map that remembers which of its keys were touched, so that they can be written to disk.
+//! A map that records which of its keys were touched, so that they can be written to disk.
 
 use std::borrow::Borrow;
 use std::collections::{BTreeMap, btree_map};
 use std::fmt;
 use std::ops::{Index, RangeBounds};
 
-use super::News;
+use super::TableChange;
 
 /// A sorted map with the methods of [`BTreeMap`].
 ///
-/// Who borrows a value mutably has touched its key, whether or not it changes anything. Without
-/// [`Table::track`], in an emulator that keeps its state in memory, nothing is remembered and nothing
-/// costs.
+/// Borrowing a value mutably touches its key, whether the value changes or not. Without [`Table::track`], in an
+/// emulator that keeps its state in memory, nothing is recorded, at no cost.
 #[derive(Clone)]
 pub(crate) struct Table<V> {
     map: BTreeMap<String, V>,
-    /// `None`: nobody wants to know.
+    /// `None` if touched keys are not recorded.
     touched: Option<BTreeMap<String, Touch>>,
-    /// What came and went, for the journal. `None`: nobody wants to know.
-    news: Option<Vec<(String, News)>>,
+    /// Created, updated and deleted keys, for the journal. `None` if they are not recorded.
+    changes: Option<Vec<(String, TableChange)>>,
 }
 
-/// What has happened to a key since it was last asked.
+/// What happened to a key since the last call of [`Table::drain_touched`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Touch {
     /// The value may have changed in place.
     Changed,
-    /// The value was put there, or taken out: whatever belonged to the one before is gone.
+    /// The value was inserted or removed: everything that belonged to an earlier value is gone.
     Replaced,
 }
 
 impl<V> Table<V> {
-    /// Remembers from now on what is touched.
+    /// Starts to record touched keys.
     pub(crate) fn track(&mut self) {
         self.touched.get_or_insert_default();
     }
 
-    /// What was touched since the last call, in the order of the keys.
+    /// The keys touched since the last call, in order.
     pub(crate) fn drain_touched(&mut self) -> BTreeMap<String, Touch> {
         self.touched.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
-    /// Whether anything was touched since [`Table::drain_touched`].
+    /// Whether any key was touched since [`Table::drain_touched`].
     pub(crate) fn is_touched(&self) -> bool {
         self.touched.as_ref().is_some_and(|it| !it.is_empty())
     }
 
-    /// Remembers from now on what comes and goes.
-    pub(super) fn gather_news(&mut self) {
-        self.news.get_or_insert_default();
+    /// Starts to record created, updated and deleted keys.
+    pub(super) fn record_changes(&mut self) {
+        self.changes.get_or_insert_default();
     }
 
-    /// What came and went since the last call, in its order.
-    pub(super) fn drain_news(&mut self) -> Vec<(String, News)> {
-        self.news.as_mut().map(std::mem::take).unwrap_or_default()
+    /// The keys created, updated and deleted since the last call, in that order.
+    pub(super) fn drain_changes(&mut self) -> Vec<(String, TableChange)> {
+        self.changes.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
-    fn tell(&mut self, key: &str, news: News) {
-        if let Some(all) = &mut self.news {
-            all.push((key.to_owned(), news));
+    fn record(&mut self, key: &str, change: TableChange) {
+        if let Some(all) = &mut self.changes {
+            all.push((key.to_owned(), change));
         }
     }
 
-    /// Borrows a value without touching its key: for what is not written to disk.
+    /// Borrows a value without touching its key, for data that is not written to disk.
     pub(crate) fn untouched_mut(&mut self, key: &str) -> Option<&mut V> {
         self.map.get_mut(key)
     }
@@ -83,11 +82,11 @@ impl<V> Table<V> {
     pub(crate) fn insert(&mut self, key: String, value: V) -> Option<V> {
         touch(&mut self.touched, &key, Touch::Replaced);
         let known = self.map.contains_key(&key);
-        self.tell(&key, if known { News::Updated } else { News::Created });
+        self.record(&key, if known { TableChange::Updated } else { TableChange::Created });
         self.map.insert(key, value)
     }
 
-    /// The value of a key, which is put there if there is none.
+    /// The value of a key; inserts one if there is none.
     pub(crate) fn get_or_insert_with(&mut self, key: String, make: impl FnOnce() -> V) -> &mut V {
         match self.map.entry(key) {
             btree_map::Entry::Occupied(entry) => {
@@ -96,8 +95,8 @@ impl<V> Table<V> {
             }
             btree_map::Entry::Vacant(place) => {
                 touch(&mut self.touched, place.key(), Touch::Replaced);
-                if let Some(all) = &mut self.news {
-                    all.push((place.key().clone(), News::Created));
+                if let Some(all) = &mut self.changes {
+                    all.push((place.key().clone(), TableChange::Created));
                 }
                 place.insert(make())
             }
@@ -107,23 +106,23 @@ impl<V> Table<V> {
     pub(crate) fn remove(&mut self, key: &str) -> Option<V> {
         let value = self.map.remove(key)?;
         touch(&mut self.touched, key, Touch::Replaced);
-        self.tell(key, News::Deleted);
+        self.record(key, TableChange::Deleted);
         Some(value)
     }
 
     pub(crate) fn pop_first(&mut self) -> Option<(String, V)> {
         let (key, value) = self.map.pop_first()?;
         touch(&mut self.touched, &key, Touch::Replaced);
-        self.tell(&key, News::Deleted);
+        self.record(&key, TableChange::Deleted);
         Some((key, value))
     }
 
     pub(crate) fn retain(&mut self, mut keep: impl FnMut(&String, &mut V) -> bool) {
-        let Self { map, touched, news } = self;
+        let Self { map, touched, changes } = self;
         map.retain(|key, value| {
             let kept = keep(key, value);
-            if let Some(news) = news.as_mut().filter(|_| !kept) {
-                news.push((key.clone(), News::Deleted));
+            if let Some(changes) = changes.as_mut().filter(|_| !kept) {
+                changes.push((key.clone(), TableChange::Deleted));
             }
             touch(touched, key, if kept { Touch::Changed } else { Touch::Replaced });
             kept
@@ -182,7 +181,7 @@ fn touch(touched: &mut Option<BTreeMap<String, Touch>>, key: &str, how: Touch) {
 
 impl<V> Default for Table<V> {
     fn default() -> Self {
-        Self { map: BTreeMap::new(), touched: None, news: None }
+        Self { map: BTreeMap::new(), touched: None, changes: None }
     }
 }
 
@@ -202,7 +201,7 @@ impl<V> Index<&str> for Table<V> {
 
 impl<V> FromIterator<(String, V)> for Table<V> {
     fn from_iter<I: IntoIterator<Item = (String, V)>>(entries: I) -> Self {
-        Self { map: entries.into_iter().collect(), touched: None, news: None }
+        Self { map: entries.into_iter().collect(), touched: None, changes: None }
     }
 }
 
@@ -227,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_have_changed_is_remembered_once() {
+    fn touched_keys_are_recorded_once() {
         use Touch::{Changed, Replaced};
         type Case = (&'static str, fn(&mut Table<u32>), &'static [(&'static str, Touch)]);
         let cases: [Case; 13] = [
@@ -266,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_remembered_for_nobody() {
+    fn nothing_is_recorded_without_tracking() {
         let mut table: Table<u32> = [("a".to_owned(), 1)].into_iter().collect();
         table.insert("b".into(), 2);
         *table.get_mut("b").expect("there") += 1;

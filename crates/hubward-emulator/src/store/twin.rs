@@ -1,4 +1,4 @@
-//! Twins as a hub keeps them: two halves with versions, tags, and when what was changed.
+//! Twins of a hub: tags, two sections of properties with versions, and metadata of changes.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -31,7 +31,7 @@ struct Section {
     #[serde(with = "disk::properties")]
     properties: Properties,
     metadata: Map<String, Value>,
-    /// Whether the metadata say with which version something changed: those of desired properties do.
+    /// Whether the metadata contain the version of each change: only those of desired properties do.
     versions: bool,
 }
 
@@ -43,25 +43,25 @@ pub(crate) struct Parts {
     pub(crate) reported: Map<String, Value>,
 }
 
-/// How tags or desired properties change.
+/// A change of tags or desired properties.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Change {
-    /// `null` removes, what is not named stays.
+    /// `null` removes a property; properties not named do not change.
     Merge(Map<String, Value>),
-    /// What is not named goes.
+    /// Removes properties not named.
     Replace(Map<String, Value>),
 }
 
-/// What a device that listens is told of a change of its desired properties.
+/// The notification to a subscribed device about a change of its desired properties.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Notice {
     pub(crate) version: u64,
-    /// A patch with `$version`, also if all properties were replaced.
+    /// A patch with `$version`, even if all properties were replaced.
     pub(crate) body: Bytes,
 }
 
 impl Twin {
-    /// The twin of a new device. Both halves begin with version 1.
+    /// The twin of a new device. Both sections begin with version 1.
     ///
     /// Source: `[doc]` iot-hub/iot-hub-devguide-identity-registry.md, lifecycle example; `[seen]` recordings of
     /// azure-sdk-for-net. That an initial twin of an enrollment does not count as a change is a `[guess]` from
@@ -74,14 +74,14 @@ impl Twin {
         };
         let tags = part(initial.map(|it| &it.tags));
         let mut desired = part(initial.map(|it| &it.properties.desired));
-        // An enrollment read from the service may come with them.
+        // An enrollment that was read from the service may contain them.
         desired.retain(|name, _| !name.starts_with('$'));
         let (desired, reported) = (Section::new(desired, true, now), Section::new(Map::new(), false, now));
         Self { version: 2, changes: 1, tags, desired, reported }
     }
 
-    /// The twin of a device that one request creates with its twin: `null` is left out, and the desired
-    /// properties say that they never changed.
+    /// The twin of a device that one request creates together with its twin. `null` values are omitted, and the
+    /// metadata of the desired properties say that they never changed.
     ///
     /// Source: `[seen]` recordings of azure-sdk-for-net, `DevicesClient_BulkCreation_DeviceWithTwin`.
     pub(crate) fn first(
@@ -95,7 +95,7 @@ impl Twin {
         Ok(Self { version: 2, changes: 1, tags, desired, reported })
     }
 
-    /// The twin of a new device that has these parts; nothing of them may be `null`.
+    /// The twin of a new device with these parts, which may not contain `null`.
     pub(crate) fn of(parts: &Parts, now: &str) -> Result<Self, ProtoError> {
         let mut twin = Self::new(None, now);
         twin.replace(parts, now)?;
@@ -106,7 +106,7 @@ impl Twin {
         Ok(twin)
     }
 
-    /// Replaces all of it, as one change.
+    /// Replaces the whole twin as one change.
     pub(crate) fn replace(&mut self, parts: &Parts, now: &str) -> Result<(), ProtoError> {
         let all = |values: &Map<String, Value>| Change::Replace(values.clone());
         let tags = all(&parts.tags).apply(&self.tags, TAGS)?;
@@ -118,7 +118,7 @@ impl Twin {
         Ok(())
     }
 
-    /// The values alone.
+    /// The values without versions and metadata.
     pub(crate) fn parts(&self) -> Parts {
         Parts {
             tags: self.tags.clone(),
@@ -127,7 +127,7 @@ impl Twin {
         }
     }
 
-    /// The device changes its reported properties; gives their new version.
+    /// Merges a patch of the device into its reported properties; returns their new version.
     pub(crate) fn report(&mut self, patch: &Map<String, Value>, now: &str) -> Result<u64, ProtoError> {
         let reported = self.reported.changed(&Change::Merge(patch.clone()), now)?;
         self.reported = reported;
@@ -135,8 +135,8 @@ impl Twin {
         Ok(self.reported.properties.version)
     }
 
-    /// The cloud changes tags, desired properties or both, or nothing of it. Gives what the device
-    /// is told.
+    /// Applies a change of the cloud to tags, desired properties, both or neither. Returns the notification for the
+    /// device.
     pub(crate) fn update(
         &mut self,
         tags: Option<&Change>,
@@ -161,7 +161,7 @@ impl Twin {
         Ok(Some(Notice { version, body: body.to_string().into() }))
     }
 
-    /// What the device gets when it asks.
+    /// The response to a device's twin request.
     pub(crate) fn for_device(&self) -> Vec<u8> {
         let mut twin = DeviceTwin::default();
         twin.desired = self.desired.properties.clone();
@@ -190,19 +190,18 @@ impl Twin {
         json!({ "desired": self.desired.shown(), "reported": self.reported.shown() })
     }
 
-    /// Of what the cloud may change.
+    /// Version of the parts that the cloud can change.
     ///
-    /// Source: `[doc]` examples such as `AAAAAAAAAAE=`; `[seen]` recordings of azure-sdk-for-net: it counts.
+    /// Source: `[doc]` examples such as `AAAAAAAAAAE=`; `[seen]` recordings of azure-sdk-for-net: it is a counter.
     pub(crate) fn etag(&self) -> String {
         STANDARD.encode(self.changes.to_be_bytes())
     }
 }
 
-/// The patch that makes the properties `after` of those `before`: all of them, and `null` for what is
-/// gone.
+/// The patch that turns the properties `before` into `after`: all new properties, and `null` for removed ones.
 ///
-/// Source: `[sdk]` Azure/azure-iot-sdk-csharp, issue 954, where the hub's makers say that a device is
-/// told `null` for what a `PUT` leaves out. That this goes down into objects is a `[guess]`.
+/// Source: `[sdk]` Azure/azure-iot-sdk-csharp, issue 954, where the hub's developers say that a device receives
+/// `null` for what a `PUT` leaves out. That this applies to nested objects too is a `[guess]`.
 fn replacement(before: &Map<String, Value>, after: &Map<String, Value>) -> Map<String, Value> {
     let mut patch = after.clone();
     for (name, old) in before {
@@ -216,7 +215,7 @@ fn replacement(before: &Map<String, Value>, after: &Map<String, Value>) -> Map<S
 }
 
 impl Section {
-    /// With version 1.
+    /// Creates a section with version 1.
     fn new(values: Map<String, Value>, versions: bool, now: &str) -> Self {
         let mut metadata = Map::new();
         touch(&mut metadata, &values, &values, &stamp(now, versions.then_some(1)));
@@ -244,7 +243,7 @@ impl Section {
 }
 
 impl Change {
-    /// The values after the change, if they keep the rules.
+    /// The values after the change, if they obey the rules.
     fn apply(&self, values: &Map<String, Value>, limit: Limit) -> Result<Map<String, Value>, ProtoError> {
         let (mut result, patch) = match self {
             Self::Merge(patch) => (values.clone(), patch),
@@ -253,7 +252,7 @@ impl Change {
         if matches!(self, Self::Replace(_)) {
             no_null(patch)?;
         }
-        // A patch may be larger than what it leaves behind, since removing takes names.
+        // A patch may be larger than its result, because removing properties takes their names.
         twin::check(patch, usize::MAX)?;
         twin::merge(&mut result, patch);
         let (Limit { what, limit }, size) = (limit, twin::size(&result));
@@ -261,10 +260,10 @@ impl Change {
     }
 }
 
-/// How large a section may be.
+/// The maximum size of a section.
 #[derive(Debug, Clone, Copy)]
 struct Limit {
-    /// As the hub names it.
+    /// The hub's name for the section.
     what: &'static str,
     /// In bytes.
     limit: usize,
@@ -274,17 +273,19 @@ const TAGS: Limit = Limit { what: TAGS_NAME, limit: TWIN_TAGS_MAX };
 const DESIRED: Limit = Limit { what: "Properties.Desired", limit: TWIN_PROPERTIES_MAX };
 const REPORTED: Limit = Limit { what: "Properties.Reported", limit: TWIN_PROPERTIES_MAX };
 
-/// What [`ProtoError::TooLarge`] names where the tags are too large.
+/// The name in [`ProtoError::TooLarge`] if the tags are too large.
 pub(crate) const TAGS_NAME: &str = "Tags";
 
-/// A replacement has nothing to remove.
+/// A replacement has nothing to remove, so it may not contain `null`.
 ///
 /// Source: `[seen]` Azure/azure-iot-cli-extension, issue 693: 400, ArgumentInvalid; by
 /// mwalser/terraform-provider-iothub, CONCEPT.md, for arrays.
 fn no_null(values: &Map<String, Value>) -> Result<(), ProtoError> {
     fn check(name: &str, value: &Value) -> Result<(), ProtoError> {
         match value {
-            Value::Null => Err(ProtoError::Property { path: name.to_owned(), rule: "a replacement may not hold null" }),
+            Value::Null => {
+                Err(ProtoError::Property { path: name.to_owned(), rule: "a replacement may not contain null" })
+            }
             Value::Object(values) => no_null(values),
             Value::Array(values) => values.iter().try_for_each(|it| check(name, it)),
             _ => Ok(()),
@@ -293,7 +294,7 @@ fn no_null(values: &Map<String, Value>) -> Result<(), ProtoError> {
     values.iter().try_for_each(|(name, value)| check(name, value))
 }
 
-/// What stands beside each value that has changed.
+/// The metadata of a value that has changed.
 fn stamp(now: &str, version: Option<u64>) -> Map<String, Value> {
     let mut stamp = Map::from_iter([("$lastUpdated".to_owned(), Value::from(now))]);
     if let Some(version) = version {
@@ -302,10 +303,10 @@ fn stamp(now: &str, version: Option<u64>) -> Map<String, Value> {
     stamp
 }
 
-/// Notes in the metadata of an object what a patch has changed. `values` is the object afterwards.
+/// Records a patch in the metadata of an object. `values` is the object after the patch.
 ///
-/// Source: `[doc]` iot-hub/iot-hub-devguide-device-twins.md, "Device twin metadata": at every level,
-/// arrays as one value.
+/// Source: `[doc]` iot-hub/iot-hub-devguide-device-twins.md, "Device twin metadata": at every level, arrays as one
+/// value.
 fn touch(
     metadata: &mut Map<String, Value>,
     patch: &Map<String, Value>,

@@ -7,58 +7,57 @@ use serde_json::{Map, Value};
 
 use super::{ConnectionState, DeviceStatus, Key, State, activity};
 
-/// The twin of a device or module. As JSON it has the shape of the service's, with `$version` and
-/// `$metadata`.
+/// The twin of a device or module. Its JSON has the service's format, with `$version` and `$metadata`.
 ///
 /// Source: `[doc]` iot-hub/iot-hub-devguide-device-twins.md; `[sdk]` azure-iot-sdk-python, models.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct TwinView {
-    /// Whose.
+    /// The device id.
     pub device_id: String,
-    /// Of which module of it.
+    /// The module id, if this is the twin of a module.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub module_id: Option<String>,
-    /// Version of what the cloud may change.
+    /// Version of the parts that the cloud can change.
     pub etag: String,
     /// Version of the identity.
     pub device_etag: String,
     /// Whether the device may connect.
     pub status: DeviceStatus,
-    /// What an operator has written beside the status.
+    /// The operator's comment on the status.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status_reason: Option<String>,
-    /// When the status was changed; the year 1 until then.
+    /// When the status last changed; the year 1 if never.
     pub status_update_time: String,
-    /// Whether it is connected.
+    /// Whether the device is connected.
     pub connection_state: ConnectionState,
-    /// When it has last connected or sent something; the year 1 until then.
+    /// When the device last connected or sent something; the year 1 if never.
     pub last_activity_time: String,
-    /// How many messages wait for it.
+    /// Number of messages in the queue.
     pub cloud_to_device_message_count: usize,
-    /// `sas`, always.
+    /// Always `sas`.
     authentication_type: &'static str,
-    /// Of no certificates, always.
+    /// Always without certificates.
     x509_thumbprint: X509Thumbprint,
-    /// The model that it named when it connected; empty if it named none.
+    /// The model id from its last connection; empty if there is none.
     pub model_id: String,
     /// Counts all changes.
     pub version: u64,
-    /// What the device does not see; JSON has no such member if it is empty.
+    /// The tags, which the device does not see. Omitted from JSON if empty.
     ///
     /// Source: `[seen]` recordings of azure-sdk-for-net; `[sdk]` azure-iot-cli-extension, integration tests.
     #[serde(skip_serializing_if = "Map::is_empty")]
     pub tags: Map<String, Value>,
-    /// What the cloud wants.
+    /// The desired properties.
     #[serde(skip)]
     pub desired: Properties,
-    /// What the device has said.
+    /// The reported properties.
     #[serde(skip)]
     pub reported: Properties,
-    /// Both as the service writes them.
+    /// Both in the service's format.
     properties: Value,
-    /// Of devices only.
+    /// For devices only.
     #[serde(skip_serializing_if = "Option::is_none")]
     capabilities: Option<Capabilities>,
 }

@@ -1,4 +1,4 @@
-//! The certificate authority: made at the first start, kept in a directory if there is one.
+//! The certificate authority: created at the first start, and kept in the data directory if there is one.
 
 use std::fs::{self, DirBuilder};
 use std::io::{self, Write as _};
@@ -17,46 +17,46 @@ use super::leaf::random_serial;
 use crate::clock::system_now;
 use crate::new_file;
 
-/// A certificate authority that signs the emulator's leaves.
+/// A certificate authority that signs the emulator's leaf certificates.
 pub(crate) struct Ca {
     issuer: Issuer<'static, KeyPair>,
     der: CertificateDer<'static>,
     pem: String,
 }
 
-/// Why there is no usable certificate authority.
+/// Why the certificate authority cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CaError {
-    /// A file or directory cannot be made or read.
+    /// A file or directory cannot be created or read.
     #[error("cannot use {path}", path = path.display())]
     File {
-        /// Which.
+        /// The path.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         #[source]
         source: io::Error,
     },
-    /// The file is there and is not what this emulator wrote.
+    /// The file exists, but this emulator did not write it.
     #[error("{path} is not a certificate authority of this emulator ({what}); move it away to get a new one", path = path.display())]
     Unusable {
-        /// Which.
+        /// The path.
         path: PathBuf,
-        /// What is wrong, without a word of the key.
+        /// The cause, without any part of the key.
         what: &'static str,
     },
-    /// A certificate cannot be made.
-    #[error("cannot make a certificate")]
+    /// A certificate cannot be issued.
+    #[error("cannot issue a certificate")]
     Make(#[from] rcgen::Error),
 }
 
 impl Ca {
-    /// A new one, kept nowhere.
+    /// Creates a CA that is not stored.
     pub(crate) fn generate() -> Result<Self, CaError> {
         Ok(Self::generate_with_key()?.0)
     }
 
-    /// A new one and its private key as PEM.
+    /// Creates a CA and returns it with its private key as PEM.
     fn generate_with_key() -> Result<(Self, String), CaError> {
         let key = KeyPair::generate()?;
         let params = params(&key);
@@ -66,11 +66,11 @@ impl Ca {
         Ok((ca, secret))
     }
 
-    /// The one of the directory, made there if there is none. Of several emulators that start at
-    /// once, all get the same.
+    /// Loads the CA of a directory, and creates it if there is none. If several emulators start at once, all get
+    /// the same CA.
     ///
-    /// `ca-key.pem` (mode 0600, in a directory of mode 0700) holds key and certificate and is what
-    /// counts; `ca.pem` is a copy of the certificate, for clients to trust.
+    /// `ca-key.pem` (mode 0600, in a directory of mode 0700) contains key and certificate and is authoritative;
+    /// `ca.pem` is a copy of the certificate for clients.
     pub(crate) fn open(directory: &Path) -> Result<(Self, PathBuf), CaError> {
         let file = |path: &Path| {
             let path = path.to_owned();
@@ -85,7 +85,7 @@ impl Ca {
                 let text = format!("{key}{}", new.pem);
                 match new_file::create(&secret, |mut file| file.write_all(text.as_bytes())) {
                     Ok(()) => text,
-                    // Somebody else was faster: theirs counts.
+                    // Another emulator created the file first; use that file.
                     Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                         fs::read_to_string(&secret).map_err(file(&secret))?
                     }
@@ -105,19 +105,20 @@ impl Ca {
 
     fn parse(path: &Path, text: &str) -> Result<Self, CaError> {
         let unusable = |what| CaError::Unusable { path: path.to_owned(), what };
-        let key = PrivateKeyDer::from_pem_slice(text.as_bytes()).map_err(|_| unusable("it holds no private key"))?;
+        let key = PrivateKeyDer::from_pem_slice(text.as_bytes()).map_err(|_| unusable("it contains no private key"))?;
         let key = KeyPair::try_from(&key).map_err(|_| unusable("its private key cannot be read"))?;
-        let der = CertificateDer::from_pem_slice(text.as_bytes()).map_err(|_| unusable("it holds no certificate"))?;
-        let at = text.find(CERTIFICATE).ok_or_else(|| unusable("it holds no certificate"))?;
-        // The subject is made from the key, so a certificate of another key has another one, and
-        // what it signed could not be verified.
+        let der =
+            CertificateDer::from_pem_slice(text.as_bytes()).map_err(|_| unusable("it contains no certificate"))?;
+        let at = text.find(CERTIFICATE).ok_or_else(|| unusable("it contains no certificate"))?;
+        // The subject is derived from the key, so the certificate of another key has another subject, and the leaf
+        // certificates could not be verified.
         let issuer = Issuer::new(params(&key), key);
         let ca = Self { issuer, der, pem: text[at..].to_owned() };
-        ca.check().map_err(|()| unusable("key and certificate do not belong together, or it has expired"))?;
+        ca.check().map_err(|()| unusable("key and certificate do not match, or the certificate has expired"))?;
         Ok(ca)
     }
 
-    /// Whether a leaf of this one can be verified with its certificate.
+    /// Checks that a leaf of this CA can be verified with its certificate.
     fn check(&self) -> Result<(), ()> {
         use rustls::client::WebPkiServerVerifier;
         use rustls::client::danger::ServerCertVerifier as _;
@@ -153,13 +154,13 @@ impl std::fmt::Debug for Ca {
     }
 }
 
-/// The leaf's private key in rustls' form.
+/// The private key of a leaf, in rustls' form.
 pub(super) fn private_key(key: &KeyPair) -> PrivateKeyDer<'static> {
     PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()))
 }
 
-/// The subject names the key, so that two authorities never share one: clients that know several
-/// would try the wrong one.
+/// The subject contains the key id, so that two CAs never share a subject: clients that trust several CAs would try
+/// the wrong one.
 fn params(key: &KeyPair) -> CertificateParams {
     let hash = digest::digest(&digest::SHA256, &key.subject_public_key_info());
     let tag: String = hash.as_ref().iter().take(4).map(|it| format!("{it:02x}")).collect();
@@ -206,7 +207,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn is_made_once_and_kept_private() {
+    fn is_created_once_and_private() {
         use std::os::unix::fs::MetadataExt as _;
 
         let parent = tempfile::tempdir().expect("a directory");
@@ -224,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn many_that_start_at_once_share_one() {
+    fn emulators_that_start_at_once_share_a_ca() {
         let parent = tempfile::tempdir().expect("a directory");
         let pems: Vec<String> = std::thread::scope(|scope| {
             let open = || Ca::open(parent.path()).expect("opened").0.pem().to_owned();
@@ -235,14 +236,14 @@ mod tests {
     }
 
     #[test]
-    fn refuses_a_file_that_does_not_fit() {
+    fn refuses_a_file_that_is_not_its_own() {
         let parent = tempfile::tempdir().expect("a directory");
         let (_, key) = Ca::generate_with_key().expect("one");
         let other = Ca::generate().expect("other");
         for (text, what) in [
-            (String::new(), "it holds no private key"),
-            (key.clone(), "it holds no certificate"),
-            (format!("{key}{}", other.pem()), "do not belong together"),
+            (String::new(), "it contains no private key"),
+            (key.clone(), "it contains no certificate"),
+            (format!("{key}{}", other.pem()), "do not match"),
         ] {
             fs::write(parent.path().join("ca-key.pem"), &text).expect("written");
             let error = Ca::open(parent.path()).expect_err(what).to_string();

@@ -1,4 +1,4 @@
-//! Certificates for the names the emulator answers to.
+//! Certificates for the names of the emulator.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -14,19 +14,19 @@ use rustls::sign::CertifiedKey;
 use super::ca::{Ca, CaError, private_key};
 use crate::clock::system_now;
 
-/// Something wrong with the certificate, to see a client refuse it.
+/// A defect of the certificate, to test that a client refuses it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BadCertificate {
-    /// It was valid until yesterday.
+    /// The certificate expired yesterday.
     Expired,
-    /// It is for `wrong.invalid`.
+    /// The certificate is for `wrong.invalid`.
     WrongName,
-    /// Its CA is not the one in the CA file.
+    /// The issuer is not the CA in the CA file.
     UntrustedCa,
 }
 
-/// The names that certificates may be made for.
+/// The names that certificates may be issued for.
 #[derive(Debug, Clone)]
 pub(crate) struct Names {
     /// In lower case; DNS names and IP addresses.
@@ -39,7 +39,7 @@ impl Names {
     }
 }
 
-/// Makes a leaf for these names. `bad`: with this wrong.
+/// Issues a leaf certificate for these names, with the defect `bad` if there is one.
 pub(crate) fn mint(
     ca: &Ca,
     names: &BTreeSet<String>,
@@ -59,16 +59,16 @@ pub(crate) fn mint(
     params.use_authority_key_identifier_extension = true;
     params.serial_number = Some(random_serial());
     let now = system_now();
-    // Apple's clients refuse more than 825 days; a year and a bit is what public CAs give.
+    // Apple's clients refuse more than 825 days; public CAs allow a little over a year.
     let (from, until) = match bad {
         Some(BadCertificate::Expired) => (now - 30 * DAY, now - DAY),
         _ => (now - DAY, now + 390 * DAY),
     };
     (params.not_before, params.not_after) = (from.into(), until.into());
-    let stranger;
+    let other_ca;
     let issuer = if bad == Some(BadCertificate::UntrustedCa) {
-        stranger = Ca::generate()?;
-        &stranger
+        other_ca = Ca::generate()?;
+        &other_ca
     } else {
         ca
     };
@@ -79,7 +79,7 @@ pub(crate) fn mint(
     Ok(Arc::new(CertifiedKey::new(chain, signing_key)))
 }
 
-/// Sixteen random bytes, positive: OpenSSL refuses two certificates of one issuer with one serial.
+/// Sixteen random bytes, positive: OpenSSL refuses two certificates of one issuer with the same serial number.
 pub(super) fn random_serial() -> SerialNumber {
     let mut bytes = fastrand::u128(..).to_be_bytes().to_vec();
     bytes[0] = (bytes[0] & 0x7f) | 0x40;

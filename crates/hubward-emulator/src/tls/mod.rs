@@ -1,4 +1,4 @@
-//! The emulator's own certificates: a CA, and a leaf for each name it answers to.
+//! The emulator's certificates: a CA, and a leaf for each of its names.
 
 mod ca;
 mod leaf;

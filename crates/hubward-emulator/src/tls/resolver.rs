@@ -1,4 +1,4 @@
-//! Which certificate a client gets: one for the name it asked for, none for a foreign name.
+//! Selects the certificate for a client: the one for the requested name, or none for an unknown name.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,13 +8,13 @@ use rustls::sign::CertifiedKey;
 
 use super::{BadCertificate, Ca, CaError, Names, leaf};
 
-/// Makes leaves on demand and keeps them; there are no more than there are names.
+/// Issues leaf certificates on demand and caches them; the number of names bounds the cache.
 #[derive(Debug)]
 pub(crate) struct Resolver {
     ca: Arc<Ca>,
     names: Names,
     bad: Option<BadCertificate>,
-    /// For clients that name nobody, as those do that connect to an address: all names.
+    /// For clients without SNI, such as those that connect to an IP address: a certificate for all names.
     default: Arc<CertifiedKey>,
     made: Mutex<HashMap<String, Arc<CertifiedKey>>>,
 }
@@ -28,7 +28,7 @@ impl Resolver {
     fn for_name(&self, name: &str) -> Option<Arc<CertifiedKey>> {
         let name = name.to_ascii_lowercase();
         if !self.names.all.contains(&name) {
-            tracing::info!(name, "TLS handshake refused: the client asks for a name that is not ours");
+            tracing::info!(name, "TLS handshake refused: the client asks for a name that the emulator does not have");
             return None;
         }
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
@@ -36,7 +36,7 @@ impl Resolver {
             return Some(Arc::clone(leaf));
         }
         let leaf = leaf::mint(&self.ca, &BTreeSet::from([name.clone()]), self.bad)
-            .inspect_err(|error| tracing::error!(%error, "no certificate could be made"))
+            .inspect_err(|error| tracing::error!(%error, "cannot issue a certificate"))
             .ok()?;
         made.insert(name, Arc::clone(&leaf));
         Some(leaf)
@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn makes_one_leaf_per_name_and_none_for_strangers() {
+    fn issues_one_leaf_per_name_and_none_for_unknown_names() {
         let ca = Arc::new(Ca::generate().expect("a CA"));
         let names = Names::new(["localhost".to_owned(), "Hub.example".to_owned(), "127.0.0.1".to_owned()]);
         let resolver = Resolver::new(ca, names, None).expect("a resolver");

@@ -123,7 +123,7 @@ async fn refused_queries_have_the_error_format_of_the_service() {
         ),
         ("x-ms-max-item-count: 0\r\n", text("SELECT * FROM devices"), 400, "ArgumentInvalid", "x-ms-max-item-count"),
         ("x-ms-continuation: eA\r\n", text("SELECT * FROM devices"), 400, "ArgumentInvalid", "x-ms-continuation"),
-        ("", "{}".into(), 400, "IotHubFormatError", "The body does not have the shape"),
+        ("", "{}".into(), 400, "IotHubFormatError", "The body does not have the expected structure"),
         ("", "[".into(), 400, "IotHubFormatError", "The body must be a JSON object"),
         ("", format!("{{\"query\":\"{}\"}}", "x".repeat(600_000)), 413, "MessageTooLarge", ""),
     ] {

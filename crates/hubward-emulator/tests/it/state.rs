@@ -284,7 +284,7 @@ async fn an_export_creates_the_same_state_in_another_emulator() {
     let foreign = Emulator::builder().hubs(["elsewhere"]).start().await.expect("started");
     let empty = foreign.export();
     let error = foreign.import(&seed).expect_err("the hub is not known");
-    assert_eq!(error.to_string(), "the seed is refused");
+    assert_eq!(error.to_string(), "the seed is not valid");
     assert_eq!(foreign.export(), empty);
 }
 
@@ -345,7 +345,7 @@ async fn the_admin_port_exports_imports_and_resets() {
             JSON,
             r#"{"enrollments": [{"registrationId": "d", "provisioningStatus": "disbled"}]}"#,
             400,
-            "there is no provisioningStatus `disbled`",
+            "unknown provisioningStatus `disbled`",
         ),
         (
             "POST /api/import",

@@ -1,4 +1,4 @@
-//! Many enrollments in one request.
+//! Bulk requests for enrollments.
 
 use std::time::SystemTime;
 
@@ -10,17 +10,17 @@ use crate::dps::{Answer, Refusal};
 use crate::shared::Shared;
 use crate::store::State;
 
-/// Does one after the other; those that are refused do not hold up the rest.
+/// Processes the enrollments in order; one that is refused does not stop the others.
 ///
-/// Source: `[doc]` azure-rest-api-specs, bulk routes: 200 whatever became of the single ones. That the
-/// rest is done is a `[guess]` from the list of errors.
+/// Source: `[doc]` azure-rest-api-specs, bulk routes: 200 whatever the outcome of the single enrollments. That the
+/// other enrollments are processed is a `[guess]` from the list of errors.
 pub(super) fn answer<K: Kind>(shared: &Shared, body: &[u8]) -> Result<Done, Refusal> {
     let (mode, models) = K::of_bulk(read(body)?);
     if let BulkMode::Unknown(word) = &mode {
-        return Err(Refusal::generic(400, format!("There is no mode `{word}`.")));
+        return Err(Refusal::generic(400, format!("Unknown mode `{word}`.")));
     }
     if !(1..=MOST).contains(&models.len()) {
-        return Err(Refusal::generic(400, "A bulk request has one to ten enrollments."));
+        return Err(Refusal::generic(400, "A bulk request must have one to ten enrollments."));
     }
     let now = shared.clock.now();
     let errors: Vec<BulkError> = shared.store.change(|state| {
@@ -39,7 +39,7 @@ fn apply<K: Kind>(state: &mut State, mode: &BulkMode, model: K, now: SystemTime)
         BulkMode::Create => IfMatch::Absent,
         BulkMode::UpdateIfMatchEtag => match model.settings().etag.as_deref().map(IfMatch::parse) {
             Some(it @ (IfMatch::Etag(_) | IfMatch::Any)) => it,
-            _ => return Err(Refusal::generic(400, "The mode updateIfMatchETag needs an etag.")),
+            _ => return Err(Refusal::generic(400, "The mode updateIfMatchETag requires an etag.")),
         },
         _ => IfMatch::Any,
     };

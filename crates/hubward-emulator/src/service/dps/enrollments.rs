@@ -1,4 +1,4 @@
-//! What only individual enrollments have.
+//! The parts of the API that only individual enrollments have.
 
 use hubward_proto::service::{BulkError, BulkMode, EnrollmentBulk, IndividualEnrollment};
 
@@ -9,7 +9,7 @@ impl Kind for IndividualEnrollment {
     /// Source: `[sdk]` azure-iot-sdk-csharp, ProvisioningE2ETests.cs; `[seen]` MicrosoftDocs/azure-docs, issue
     /// 57082, and a public Java program of 2023.
     const MISSING: (u32, &'static str) = (404_201, "The enrollment was not found.");
-    /// Source: `[seen]` a public Java program of 2023 branches on it.
+    /// Source: `[seen]` a public Java program of 2023 handles this code.
     const EXISTS: u32 = 409_201;
 
     const ITEM_TYPE: &'static str = "enrollment";
@@ -32,8 +32,8 @@ impl Kind for IndividualEnrollment {
         &mut state.individuals
     }
 
-    /// Source: `[sdk]` azure-iot-sdk-csharp, issue 3478: the registration is shown with a single
-    /// enrollment, not in queries.
+    /// Source: `[sdk]` azure-iot-sdk-csharp, issue 3478: a GET of an enrollment returns the registration, a query
+    /// does not.
     fn with_registration(mut self, state: &State) -> Self {
         let record = state.records.get(&self.registration_id.to_ascii_lowercase());
         self.registration_state = record.map(|it| it.state.clone());

@@ -1,4 +1,4 @@
-//! What only enrollment groups have.
+//! The parts of the API that only enrollment groups have.
 
 use hubward_proto::service::{BulkError, BulkMode, EnrollmentGroup, EnrollmentGroupBulk};
 

@@ -1,4 +1,4 @@
-//! What individual enrollments and groups have in common: create, update, show, delete.
+//! The parts that individual enrollments and groups have in common: create, update, get, delete.
 
 use hubward_proto::service::{AllocationPolicy, Attestation, BulkError, BulkMode, ProvisioningStatus, SymmetricKeys};
 use hyper::header::HeaderMap;
@@ -16,15 +16,15 @@ use crate::wire_id;
 
 /// A kind of enrollment.
 pub(super) trait Kind: Model + Serialize + DeserializeOwned + 'static {
-    /// Code and message for one that does not exist.
+    /// Code and message if the enrollment does not exist.
     const MISSING: (u32, &'static str);
-    /// Code for one that exists already.
+    /// Code if the enrollment exists already.
     const EXISTS: u32;
-    /// What a query's answer calls it.
+    /// The item type of a query's response.
     const ITEM_TYPE: &'static str;
-    /// What a query calls all of it.
+    /// The name of the collection in a query.
     const TABLE: &'static str;
-    /// Many in one request.
+    /// The model of a bulk request.
     type Bulk: DeserializeOwned;
 
     fn of_bulk(bulk: Self::Bulk) -> (BulkMode, Vec<Self>);
@@ -32,11 +32,11 @@ pub(super) trait Kind: Model + Serialize + DeserializeOwned + 'static {
 
     fn entries(state: &State) -> &Table<Entry<Self>>;
     fn entries_mut(state: &mut State) -> &mut Table<Entry<Self>>;
-    /// Adds what became of the device.
+    /// Adds the registration of the device.
     fn with_registration(self, state: &State) -> Self;
 }
 
-/// Does what is asked.
+/// Processes a request.
 pub(super) fn answer<K: Kind>(
     shared: &Shared,
     action: &Action,
@@ -55,7 +55,7 @@ pub(super) fn answer<K: Kind>(
         Action::Put(id) => {
             let model: K = read(body)?;
             if !model.id().eq_ignore_ascii_case(id) {
-                return Err(Refusal::generic(400, "The id in the body is another one than that in the path."));
+                return Err(Refusal::generic(400, "The id in the body differs from the id in the path."));
             }
             let now = shared.clock.now();
             let entry = shared.store.change(|state| put(state, model, if_match, now))?;
@@ -77,10 +77,10 @@ pub(super) fn answer<K: Kind>(
     }
 }
 
-/// Creates without If-Match, updates with it.
+/// Creates the enrollment without If-Match, updates it with If-Match.
 ///
 /// Source: `[sdk]` azure-iot-sdk-csharp, issue 3076, and azure-sdk-for-python, issue 35187, for 409. 404 for an
-/// update of nothing is a `[guess]`.
+/// update of a missing enrollment is a `[guess]`.
 pub(super) fn put<K: Kind>(
     state: &mut State,
     model: K,
@@ -95,14 +95,14 @@ pub(super) fn put<K: Kind>(
         (None, IfMatch::Absent) => {}
         (None, _) => return Err(missing::<K>()),
         (Some(_), IfMatch::Absent) => {
-            let message = "It exists already. An update needs If-Match, with its etag or *.";
+            let message = "The enrollment exists already. To update it, send If-Match with its etag or *.";
             return Err(Refusal::new(409, K::EXISTS, message));
         }
         (Some(before), _) => check_etag(if_match, before.model.settings().etag.as_deref())?,
     }
     let (mut entry, put) = complete(model, before, now).map_err(refuse)?;
     if put == Put::Unchanged {
-        // A seed that is applied again changes nothing; a PUT always does.
+        // Applying a seed again changes nothing, but a PUT always makes a new version.
         let settings = entry.model.settings_mut();
         settings.etag = Some(wire_id::etag());
         settings.last_updated_date_time_utc = Some(timestamp(now));
@@ -126,7 +126,7 @@ fn missing<K: Kind>() -> Refusal {
     Refusal::new(404, code, message)
 }
 
-/// An enrollment as it is shown: no keys.
+/// An enrollment without its keys, as the service returns it.
 fn shown<K: Kind>(entry: &Entry<K>) -> K {
     let mut model = entry.model.clone();
     model.settings_mut().provisioning_status.get_or_insert(ProvisioningStatus::Enabled);
@@ -140,23 +140,23 @@ fn attestation<K>(entry: &Entry<K>) -> Attestation {
     Attestation::symmetric_key(Some(SymmetricKeys { primary_key: text(primary), secondary_key: text(secondary) }))
 }
 
-/// Reads an object. What is wrong is told by its place, since the text may hold keys.
+/// Parses an object. An error names only the position, because the text may contain keys.
 pub(super) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
-    // Some readers of JSON, ours too, take an array for an object with its members in order.
+    // Some JSON parsers, including ours, accept an array for an object with its members in order.
     if body.trim_ascii_start().first() != Some(&b'{') {
         return Err(Refusal::generic(400, "The body must be a JSON object."));
     }
     serde_json::from_slice(body).map_err(|problem| {
-        let what = if problem.is_data() { "does not have the shape that is expected" } else { "is no JSON" };
+        let what = if problem.is_data() { "does not have the expected structure" } else { "is not JSON" };
         let (line, column) = (problem.line(), problem.column());
         Refusal::generic(400, format!("The body {what}, at line {line}, column {column}."))
     })
 }
 
-/// Refuses what only this door refuses; the rest is the store's.
+/// Refuses settings that only this API refuses; the store checks the rest.
 ///
-/// Source: `[doc]` azure-rest-api-specs, deviceprovisioningservices service models. That an attestation
-/// is needed is a `[guess]`.
+/// Source: `[doc]` azure-rest-api-specs, deviceprovisioningservices service models. That an attestation is required
+/// is a `[guess]`.
 fn check_model<K: Kind>(model: &K) -> Result<(), Refusal> {
     let wrong = |message: &str| Err(Refusal::generic(400, message));
     let settings = model.settings();
@@ -166,14 +166,14 @@ fn check_model<K: Kind>(model: &K) -> Result<(), Refusal> {
     if settings.allocation_policy == Some(AllocationPolicy::Custom) {
         let text = |name| settings.custom_allocation_definition.as_ref().and_then(|it| it.get(name)?.as_str());
         if text("webhookUrl").is_none_or(str::is_empty) || text("apiVersion").is_none_or(str::is_empty) {
-            return wrong("The allocationPolicy custom needs webhookUrl and apiVersion.");
+            return wrong("The allocationPolicy custom requires webhookUrl and apiVersion.");
         }
     }
     Ok(())
 }
 
-/// Source: `[guess]`: 400, as for any other body that cannot be honoured.
+/// Source: `[guess]`: 400, as for any other invalid body.
 fn refuse(problem: EnrollError) -> Refusal {
     let status = if matches!(problem, EnrollError::NotEmulated { .. }) { 501 } else { 400 };
-    Refusal::generic(status, format!("It is refused: {problem}."))
+    Refusal::generic(status, format!("The request is refused: {problem}."))
 }

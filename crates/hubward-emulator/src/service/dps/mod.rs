@@ -1,4 +1,4 @@
-//! The service API of DPS: enrollments, groups and records as an operator's tools manage them, over HTTPS.
+//! The service API of DPS over HTTPS: enrollments, groups and registration records.
 
 mod bulk;
 mod enrollments;
@@ -18,7 +18,7 @@ pub(super) use path::is_asked;
 
 use super::auth::Denied;
 use super::if_match::{IfMatch, Unreadable};
-use super::{BODY_MOST, Gate, TOO_LARGE, api_version};
+use super::{Authentication, BODY_MOST, TOO_LARGE, api_version};
 use crate::admission;
 use crate::dps::{Answer, Refusal, to_http};
 use crate::http::request::{self, TooLarge};
@@ -26,20 +26,25 @@ use crate::http::{Cut, Pace, Reply, is_json, value};
 use crate::journal::{EventKind, EventSource, Note};
 use crate::shared::Shared;
 use crate::store::DPS_POLICY;
-use path::{Asked, Subject};
+use path::{ServiceRequest, Subject};
 
-/// Answers one request for this path, which [`is_asked`] knows.
-pub(super) async fn handle(shared: &Shared, gate: Gate, path: &str, request: Request<Incoming>) -> Result<Reply, Cut> {
+/// Processes a request for a path that [`is_asked`] accepts.
+pub(super) async fn handle(
+    shared: &Shared,
+    authentication: Authentication,
+    path: &str,
+    request: Request<Incoming>,
+) -> Result<Reply, Cut> {
     let (head, body) = request.into_parts();
-    let asked = check(shared, gate, &head).and_then(|()| Asked::parse(head.method.as_str(), path));
-    let answer = match asked {
-        Ok(asked) if asked.action.has_json() && !is_json(&head.headers) => {
+    let parsed = check(shared, authentication, &head).and_then(|()| ServiceRequest::parse(head.method.as_str(), path));
+    let answer = match parsed {
+        Ok(parsed) if parsed.action.has_json() && !is_json(&head.headers) => {
             Err(Refusal::generic(415, "The content type must be application/json."))
         }
-        Ok(asked) => match request::read(body, BODY_MOST).await? {
+        Ok(parsed) => match request::read(body, BODY_MOST).await? {
             Ok(body) => {
                 admission::acquire_slot(&head.extensions).await;
-                answer(shared, &asked, &head.headers, &body)
+                answer(shared, &parsed, &head.headers, &body)
             }
             Err(TooLarge) => Err(Refusal::generic(413, TOO_LARGE)),
         },
@@ -57,12 +62,12 @@ pub(super) async fn handle(shared: &Shared, gate: Gate, path: &str, request: Req
     Ok(reply)
 }
 
-/// Source: `[guess]`: 421 for a name that is not ours; the real service has no other names.
-fn check(shared: &Shared, gate: Gate, head: &Parts) -> Result<(), Refusal> {
-    match gate {
-        Gate::Token => {}
+/// Source: `[guess]`: 421 for a name that is not the emulator's; the real service has no other names.
+fn check(shared: &Shared, authentication: Authentication, head: &Parts) -> Result<(), Refusal> {
+    match authentication {
+        Authentication::Required => {}
         #[cfg(feature = "admin")]
-        Gate::Open => return Ok(()),
+        Authentication::Done => return Ok(()),
     }
     let checked = shared.store.read(|state| {
         let keys = state.policies.get(DPS_POLICY);
@@ -76,7 +81,9 @@ fn check(shared: &Shared, gate: Gate, head: &Parts) -> Result<(), Refusal> {
     match checked {
         Ok(()) => check_version(head.uri.query()),
         Err(Denied::NoHost) => Err(Refusal::generic(400, "The request must have one Host header.")),
-        Err(Denied::ForeignHost) => Err(Refusal::generic(421, "This DPS does not go by the name in the Host header.")),
+        Err(Denied::ForeignHost) => {
+            Err(Refusal::generic(421, "The name in the Host header is not a name of this DPS."))
+        }
         Err(Denied::Bearer) => {
             let message = "The emulator does not emulate Microsoft Entra tokens. Use a SAS token of a policy.";
             Err(Refusal::new(401, 401_002, message))
@@ -88,7 +95,7 @@ fn check(shared: &Shared, gate: Gate, head: &Parts) -> Result<(), Refusal> {
     }
 }
 
-/// Of the answers in [`check`].
+/// The codes of the responses in [`check`].
 const fn denied_code(denied: Denied) -> u32 {
     match denied {
         Denied::NoHost => 400_000,
@@ -97,16 +104,16 @@ const fn denied_code(denied: Denied) -> u32 {
     }
 }
 
-fn answer(shared: &Shared, asked: &Asked, headers: &HeaderMap, body: &[u8]) -> Result<Done, Refusal> {
+fn answer(shared: &Shared, parsed: &ServiceRequest, headers: &HeaderMap, body: &[u8]) -> Result<Done, Refusal> {
     let if_match = IfMatch::read(headers).map_err(|_| Refusal::generic(400, Unreadable::MESSAGE))?;
-    match asked.subject {
-        Subject::Enrollments => kind::answer::<IndividualEnrollment>(shared, &asked.action, &if_match, headers, body),
-        Subject::Groups => kind::answer::<EnrollmentGroup>(shared, &asked.action, &if_match, headers, body),
-        Subject::Registrations => records::answer(shared, &asked.action, &if_match, headers, body),
+    match parsed.subject {
+        Subject::Enrollments => kind::answer::<IndividualEnrollment>(shared, &parsed.action, &if_match, headers, body),
+        Subject::Groups => kind::answer::<EnrollmentGroup>(shared, &parsed.action, &if_match, headers, body),
+        Subject::Registrations => records::answer(shared, &parsed.action, &if_match, headers, body),
     }
 }
 
-/// An answer with headers of its own.
+/// A response with its headers.
 #[derive(Debug)]
 struct Done {
     answer: Answer,
@@ -120,14 +127,14 @@ impl From<Answer> for Done {
 }
 
 impl Done {
-    /// It is done, and there is nothing to show.
+    /// A response without a body.
     fn nothing() -> Self {
         Answer { body: Vec::new(), ..Answer::json(204, &()) }.into()
     }
 }
 
-/// Source: `[sdk]` the service SDKs and azure-rest-api-specs name these; that others are refused, and
-/// with which code, is a `[guess]`.
+/// Source: `[sdk]` the service SDKs and azure-rest-api-specs name these versions; that others are refused, and with
+/// which code, is a `[guess]`.
 fn check_version(query: Option<&str>) -> Result<(), Refusal> {
     let version = api_version(query);
     if version.is_empty() {
@@ -135,19 +142,19 @@ fn check_version(query: Option<&str>) -> Result<(), Refusal> {
     }
     if !API_VERSIONS.contains(&version) {
         let known = API_VERSIONS.join(", ");
-        return Err(Refusal::generic(400, format!("The api-version is unknown. Known ones are {known}.")));
+        return Err(Refusal::generic(400, format!("The api-version is unknown. Known versions: {known}.")));
     }
     Ok(())
 }
 
-/// Refuses if the thing has another etag.
+/// Refuses the request if the object has another ETag.
 ///
 /// Source: `[doc]` iot-dps/how-to-troubleshoot-dps.md for 412; the six-digit code is a `[guess]`.
 fn check_etag(if_match: &IfMatch, etag: Option<&str>) -> Result<(), Refusal> {
     if if_match.fits(etag) {
         return Ok(());
     }
-    Err(Refusal::generic(412, "Precondition failed: the etag is another one."))
+    Err(Refusal::generic(412, "Precondition failed: the etag does not match."))
 }
 
 const API_VERSIONS: [&str; 8] = [

@@ -4,7 +4,7 @@ use percent_encoding::percent_decode_str;
 
 use crate::dps::Refusal;
 
-/// What a request is about.
+/// The kind of object that a request is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Subject {
     Enrollments,
@@ -12,40 +12,41 @@ pub(super) enum Subject {
     Registrations,
 }
 
-/// What is to be done. The texts are ids.
+/// The operation of a request. The strings are ids.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Action {
     Get(String),
     Put(String),
     Delete(String),
-    /// Show the keys.
+    /// Get the keys.
     Attestation(String),
-    /// Show all.
+    /// Query all objects.
     Query,
-    /// Show the registrations of a group.
+    /// Query the registrations of a group.
     QueryOf(String),
-    /// Change many.
+    /// Bulk request.
     Bulk,
 }
 
 impl Action {
-    /// Whether the request must have a body, and that must be JSON.
+    /// Whether the request must have a body with JSON.
     pub(super) const fn has_json(&self) -> bool {
         matches!(self, Self::Put(_) | Self::Query | Self::Bulk)
     }
 }
 
-/// A request as its method and path tell.
+/// The parsed method and path of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Asked {
+pub(super) struct ServiceRequest {
     pub(super) subject: Subject,
     pub(super) action: Action,
 }
 
-impl Asked {
-    /// Reads method and path; fixed words in any letter case, since SDKs differ.
+impl ServiceRequest {
+    /// Parses method and path. Ignores the letter case of fixed words, because the SDKs differ.
     ///
-    /// Source: `[sdk]` azure-iot-sdk-node, which writes `/enrollmentgroups/`, and `/enrollments/` for many.
+    /// Source: `[sdk]` azure-iot-sdk-node, which writes `/enrollmentgroups/`, and `/enrollments/` for bulk
+    /// requests.
     pub(super) fn parse(method: &str, path: &str) -> Result<Self, Refusal> {
         let route = Route::parse(path).ok_or_else(|| Refusal::generic(404, "There is nothing at this path."))?;
         let subject = route.subject;
@@ -65,7 +66,7 @@ impl Asked {
     }
 }
 
-/// Whether a path is one of the service API, or begins like one.
+/// Whether a path belongs to this API, or begins like one of its paths.
 pub(crate) fn is_asked(path: &str) -> bool {
     subject(path.trim_start_matches('/').split('/').next().unwrap_or_default()).is_some()
 }
@@ -75,7 +76,7 @@ pub(super) fn allowed(path: &str) -> String {
     let Some(Route { subject, rest }) = Route::parse(path) else { return String::new() };
     match rest {
         Rest::One(_) if subject == Subject::Registrations => "GET, DELETE",
-        // The only path of a question is that of an enrollment by the name `query`, too.
+        // The path of an enrollment query is also the path of an enrollment named `query`.
         Rest::One(id) if id.eq_ignore_ascii_case("query") => "GET, PUT, DELETE, POST",
         Rest::One(_) => "GET, PUT, DELETE",
         Rest::All | Rest::Attestation(_) | Rest::QueryOf(_) => "POST",
@@ -104,7 +105,7 @@ impl Route {
         };
         let subject = subject(parts.first()?)?;
         let rest = match &parts[1..] {
-            // One SDK ends the path of a bulk request with a slash.
+            // One SDK adds a slash to the path of a bulk request.
             [] | [""] if subject != Subject::Registrations => Rest::All,
             [one] => Rest::One(id(one)?),
             [one, word] if subject == Subject::Registrations && word.eq_ignore_ascii_case("query") => {
@@ -133,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_methods_and_paths() {
+    fn parses_methods_and_paths() {
         use Subject::{Enrollments, Groups, Registrations};
         for (method, path, subject, action) in [
             ("GET", "/enrollments/d1", Enrollments, Action::Get("d1".into())),
@@ -148,7 +149,7 @@ mod tests {
             ("DELETE", "/registrations/query", Registrations, Action::Delete("query".into())),
             ("POST", "/registrations/g/query", Registrations, Action::QueryOf("g".into())),
         ] {
-            assert_eq!(Asked::parse(method, path), Ok(Asked { subject, action }), "{method} {path}");
+            assert_eq!(ServiceRequest::parse(method, path), Ok(ServiceRequest { subject, action }), "{method} {path}");
             assert!(is_asked(path), "{path}");
         }
         for (method, path, status) in [
@@ -167,7 +168,7 @@ mod tests {
             ("GET", "/enrollments/%ff", 404),
             ("GET", "/certificates", 404),
         ] {
-            assert_eq!(Asked::parse(method, path).map_err(|it| it.status), Err(status), "{method} {path}");
+            assert_eq!(ServiceRequest::parse(method, path).map_err(|it| it.status), Err(status), "{method} {path}");
         }
         assert!(!is_asked("/0ne1/registrations/d1/register"));
         assert_eq!(allowed("/enrollments/d1"), "GET, PUT, DELETE");

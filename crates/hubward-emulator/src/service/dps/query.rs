@@ -1,4 +1,4 @@
-//! Questions for many things, answered page by page.
+//! Queries for enrollments, groups and registrations, with pages.
 
 use std::ops::Bound;
 
@@ -7,55 +7,55 @@ use hubward_proto::service::QuerySpecification;
 use hyper::header::HeaderMap;
 use serde::Serialize;
 
-use super::super::page::{FOREIGN, Sheet, Wanted};
+use super::super::page::{PageBody, PageRequest, WRONG_CONTINUATION};
 use super::{Done, kind};
 use crate::dps::{Answer, Refusal};
 use crate::store::Table;
 
-/// Which page of an answer, and of what.
+/// The requested page of a query.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Page {
     item_type: &'static str,
     most: usize,
-    /// Key of the last thing on the page before.
+    /// Key of the last object on the previous page.
     after: Option<String>,
-    /// In which order the things are; `None` is that of their keys.
+    /// The order of the objects; `None` for the order of their keys.
     order: Option<Rng>,
 }
 
 impl Page {
-    /// Reads the headers.
+    /// Parses the headers.
     pub(super) fn read(headers: &HeaderMap, item_type: &'static str, order: Option<Rng>) -> Result<Self, Refusal> {
         let wrong = |message| Refusal::generic(400, message);
-        let Wanted { most, after, .. } = Wanted::read(headers).map_err(wrong)?;
+        let PageRequest { most, after, .. } = PageRequest::read(headers).map_err(wrong)?;
         let key = |mark: String| match mark.split_once(' ') {
             Some((kind, key)) if kind == item_type => Ok(key.to_owned()),
-            _ => Err(wrong(FOREIGN)),
+            _ => Err(wrong(WRONG_CONTINUATION)),
         };
         Ok(Self { item_type, most, after: after.map(key).transpose()?, order })
     }
 
-    /// The page of these things; `show` leaves out what is not asked for.
+    /// Builds the page from these objects; `show` returns `None` for objects that do not match.
     pub(super) fn of<T, S: Serialize>(&self, all: &Table<T>, show: impl Fn(&T) -> Option<S>) -> Done {
         let from = self.after.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
         let mut rest = all.range::<str, _>((from, Bound::Unbounded)).filter_map(|(key, it)| Some((key, show(it)?)));
-        let (mut sheet, mut last) = (Sheet::new(self.most), None);
-        while !sheet.is_full() {
+        let (mut page, mut last) = (PageBody::new(self.most), None);
+        while !page.is_full() {
             let Some((key, it)) = rest.next() else { break };
-            sheet.push(&it);
+            page.push(&it);
             last = Some(key);
         }
         let after = last.filter(|_| rest.next().is_some()).map(|it| format!("{} {it}", self.item_type));
-        sheet.shuffle(self.order.clone());
-        let (body, headers) = sheet.finish(self.item_type, after.as_deref());
+        page.shuffle(self.order.clone());
+        let (body, headers) = page.finish(self.item_type, after.as_deref());
         Done { answer: Answer { body, ..Answer::json(200, &()) }, headers }
     }
 }
 
-/// Accepts a question for everything, and no other. The service is said to ignore the text; here one that
-/// asks for something else is refused, so that nobody takes the answer for what was asked.
+/// Accepts a query for everything, and no other query. The real service is said to ignore the text. The emulator
+/// refuses any other query, so that a caller does not mistake an unfiltered response for a filtered one.
 ///
-/// Source: `[sdk]` azure-iot-cli-extension asks `SELECT *`, azure-iot-sdk-java with lower-case words.
+/// Source: `[sdk]` azure-iot-cli-extension sends `SELECT *`, azure-iot-sdk-java sends it in lower case.
 pub(super) fn check(body: &[u8], table: &str) -> Result<(), Refusal> {
     let QuerySpecification { query } = kind::read(body)?;
     let words: Vec<String> = query.split_whitespace().map(str::to_ascii_lowercase).collect();
@@ -64,7 +64,7 @@ pub(super) fn check(body: &[u8], table: &str) -> Result<(), Refusal> {
         [] | ["select", "*"] => Ok(()),
         ["select", "*", "from", name, rest @ ..] => {
             if !name.eq_ignore_ascii_case(table) {
-                return Err(Refusal::generic(400, format!("The query must be of {table} at this path.")));
+                return Err(Refusal::generic(400, format!("The query at this path must be for {table}.")));
             }
             if rest.is_empty() { Ok(()) } else { not_emulated() }
         }
@@ -74,7 +74,8 @@ pub(super) fn check(body: &[u8], table: &str) -> Result<(), Refusal> {
 }
 
 fn not_emulated() -> Result<(), Refusal> {
-    let message = "The emulator does not emulate this query. It has SELECT *, with FROM or without, and no conditions.";
+    let message =
+        "The emulator does not emulate this query. It supports SELECT *, with or without FROM, and no conditions.";
     Err(Refusal::generic(501, message))
 }
 
@@ -86,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn asks_for_everything_only() {
+    fn accepts_queries_for_everything_only() {
         for (query, status) in [
             ("SELECT *", 200),
             ("", 200),
@@ -114,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_goes_on_where_the_one_before_ended() {
+    fn a_page_continues_after_the_previous_one() {
         let many: Table<String> = (0..5).map(|it| (it.to_string(), format!("v{it}"))).collect();
         let even = |it: &String| (!it.ends_with('1')).then(|| it.clone());
         let Done { answer, headers } = page("2", "").expect("valid").of(&many, even);

@@ -1,4 +1,4 @@
-//! Records of registrations, as the service API shows and deletes them.
+//! Registration records: get, query, delete.
 
 use hyper::header::HeaderMap;
 
@@ -8,7 +8,7 @@ use super::{Done, IfMatch, check_etag, query};
 use crate::dps::{Answer, Refusal};
 use crate::shared::Shared;
 
-/// Does what is asked.
+/// Processes a request.
 pub(super) fn answer(
     shared: &Shared,
     action: &Action,
@@ -29,7 +29,7 @@ pub(super) fn answer(
         }),
         Action::QueryOf(group) => {
             let page = Page::read(headers, "deviceRegistration", shared.choices.next_order())?;
-            // The route has no body; who sends one anyway means this.
+            // The documented route has no body, so a request with a body must be the query.
             if !body.is_empty() {
                 query::check(body, "deviceRegistrations")?;
             }
@@ -48,8 +48,8 @@ pub(super) fn answer(
     }
 }
 
-/// Source: `[guess]` from `[issue]` MicrosoftDocs/azure-docs 57082: 404202 has been seen for something else
-/// than an individual enrollment.
+/// Source: `[guess]` from `[issue]` MicrosoftDocs/azure-docs 57082: 404202 was seen for an object other than an
+/// individual enrollment.
 fn missing() -> Refusal {
     Refusal::new(404, 404_202, "The registration was not found.")
 }

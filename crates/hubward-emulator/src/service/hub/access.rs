@@ -1,4 +1,4 @@
-//! Who may do what with which hub.
+//! Authorization at the hub service API.
 
 use hyper::http::request::Parts;
 
@@ -11,11 +11,11 @@ use crate::service::auth::{Denied, token};
 use crate::shared::Shared;
 use crate::store::{Policy, hub_policy};
 
-/// The hub that a request is for, in lower case, and what is to be done. A `hub` that is given may be
-/// asked for everything.
+/// Returns the hub that a request is for (in lower case) and the requested operation. If `hub` is given, every
+/// operation is allowed.
 ///
-/// Source: `[doc]` iot-hub/authenticate-authorize-sas.md; iot-hub/troubleshoot-error-codes.md for the
-/// messages of 401003.
+/// Source: `[doc]` iot-hub/authenticate-authorize-sas.md; iot-hub/troubleshoot-error-codes.md for the messages of
+/// 401003.
 pub(super) fn admit(shared: &Shared, hub: Option<&str>, path: &str, head: &Parts) -> Result<(String, Action), Problem> {
     let method = head.method.as_str();
     if let Some(hub) = hub.map(str::to_ascii_lowercase) {
@@ -25,7 +25,7 @@ pub(super) fn admit(shared: &Shared, hub: Option<&str>, path: &str, head: &Parts
         return Ok((hub, Action::parse(method, path)?));
     }
     if is_for_devices(method, path) {
-        // A device's token is not looked at.
+        // The token of a device is not checked.
         return Ok((String::new(), Action::parse(method, path)?));
     }
     let refuse = |denied: Denied| {
@@ -59,19 +59,21 @@ pub(super) fn admit(shared: &Shared, hub: Option<&str>, path: &str, head: &Parts
     Ok((names.hub.to_owned(), action))
 }
 
-/// Tells the journal whom a hub has sent away.
+/// Records a refused request in the journal.
 fn tell(shared: &Shared, head: &Parts, why: &str, code: u32) {
     let note = Note::new(EventKind::Refused, EventSource::HubService).code(code);
     shared.journal.note(note.message(format!("{} {}: {why}", head.method, head.uri.path())));
 }
 
-/// Source: `[seen]` many issue traces for `IotHubUnauthorizedAccess;Unauthorized`. 421 for a name that
-/// is not ours is ours: the real service has no other names.
+/// Source: `[seen]` many issue traces for `IotHubUnauthorizedAccess;Unauthorized`. 421 for a name that is not the
+/// emulator's is our choice: the real service has no other names.
 fn refuse(denied: Denied) -> Problem {
     tracing::info!(why = denied.why(), "a hub refuses a caller of its service API");
     match denied {
         Denied::NoHost => Problem::generic(400, "The request must have one Host header."),
-        Denied::ForeignHost => Problem::generic(421, "No hub here goes by the name in the Host header."),
+        Denied::ForeignHost => {
+            Problem::generic(421, "The name in the Host header is not a name of a hub of this emulator.")
+        }
         Denied::NoToken => Problem::new(Code::IotHubUnauthorized, "Authorization header missing"),
         Denied::Bearer => Problem::new(
             Code::IotHubUnauthorizedAccess,
@@ -91,7 +93,7 @@ fn check_version(query: Option<&str>) -> Result<(), Problem> {
     }
     let what = if version.is_empty() { "missing" } else { "unknown" };
     let known = API_VERSIONS.join(", ");
-    let message = format!("The api-version is {what}. Known ones are {known}.");
+    let message = format!("The api-version is {what}. Known versions: {known}.");
     Err(Problem::new(Code::InvalidProtocolVersion, message))
 }
 

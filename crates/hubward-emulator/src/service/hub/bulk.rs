@@ -1,4 +1,4 @@
-//! Many identities in one request.
+//! Bulk requests for identities.
 
 use std::collections::BTreeSet;
 use std::time::SystemTime;
@@ -8,7 +8,7 @@ use hubward_proto::service::{
 };
 use serde_json::{Map, Value};
 
-use super::identity::{self, Wish, find};
+use super::identity::{self, IdentityRequest, find};
 use super::problem::Problem;
 use super::registry::{self, Mode};
 use super::twins::without_own_names;
@@ -19,17 +19,17 @@ use crate::journal::{EventKind, EventSource, Note};
 use crate::shared::Shared;
 use crate::store::{Change, State, Twin};
 
-/// Does one after the other; those that are refused do not hold up the rest.
+/// Processes the identities in order; one that is refused does not stop the others.
 ///
-/// Source: `[doc]` the REST page "Bulk Registry - Update Registry": 100 identities at most; 400 with the
-/// same body if not all was done.
+/// Source: `[doc]` the REST page "Bulk Registry - Update Registry": 100 identities at most; 400 with the same body
+/// if an identity was refused.
 pub(super) fn answer(shared: &Shared, hub: &str, body: &[u8]) -> Result<Done, Problem> {
     let operations = operations(read(body, b'[')?)?;
     if operations.is_empty() {
-        return Err(Problem::invalid("There is nothing to do."));
+        return Err(Problem::invalid("The request has no identities."));
     }
     if operations.len() > MOST {
-        return Err(Problem::new(Code::TooManyDevices, "A bulk request has one to 100 identities."));
+        return Err(Problem::new(Code::TooManyDevices, "A bulk request must have one to 100 identities."));
     }
     once_each(&operations)?;
     let now = shared.clock.now();
@@ -39,8 +39,8 @@ pub(super) fn answer(shared: &Shared, hub: &str, body: &[u8]) -> Result<Done, Pr
             let mode = mode(operation.import_mode.as_ref());
             let (device_id, module_id) = (operation.id.clone(), operation.module_id.clone());
             let done = identity::client_id(&device_id, module_id.as_deref()).and_then(|client_id| {
-                let news = apply(state, hub, &client_id, &mode, operation, now)?;
-                notes.extend(news.map(|it| Note::new(it, EventSource::HubService).hub(hub).id(&client_id)));
+                let kind = apply(state, hub, &client_id, &mode, operation, now)?;
+                notes.extend(kind.map(|it| Note::new(it, EventSource::HubService).hub(hub).id(&client_id)));
                 Ok(())
             });
             let problem = done.err()?;
@@ -62,7 +62,7 @@ pub(super) fn answer(shared: &Shared, hub: &str, body: &[u8]) -> Result<Done, Pr
     Ok(done)
 }
 
-/// Refuses a request that names an identity twice, all of it. Modules of one device are different ones.
+/// Refuses the whole request if it names an identity twice. Two modules of one device are two identities.
 ///
 /// Source: `[seen]` Azure/azure-iot-sdk-csharp, issue 3481.
 fn once_each(operations: &[DeviceOperation]) -> Result<(), Problem> {
@@ -77,16 +77,16 @@ fn once_each(operations: &[DeviceOperation]) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Reads the identities, whose etag some clients write as it stands in an identity.
+/// Parses the identities. Some clients write the ETag as it is in an identity.
 ///
-/// Source: `[sdk]` azure-iothub (Node), registry.js, which sends back identities as it has read them.
+/// Source: `[sdk]` azure-iothub (Node), registry.js, which sends identities back as it received them.
 fn operations(items: Vec<Map<String, Value>>) -> Result<Vec<DeviceOperation>, Problem> {
     let one = |mut item: Map<String, Value>| {
         if let Some(etag) = item.remove("etag") {
             item.entry("eTag").or_insert(etag);
         }
-        // The reader's message may repeat a value, and there are keys.
-        let wrong = |_| Problem::new(Code::IotHubFormatError, "An identity does not have the shape that is expected.");
+        // The parser's message may repeat a value, and there are keys.
+        let wrong = |_| Problem::new(Code::IotHubFormatError, "An identity does not have the expected structure.");
         serde_json::from_value(item.into()).map_err(wrong)
     };
     items.into_iter().map(one).collect()
@@ -111,11 +111,12 @@ const MODES: [ImportMode; 9] = [
     ImportMode::UpdateTwinIfMatchEtag,
 ];
 
-/// Source: `[doc]` iot-hub/iot-hub-bulk-identity-mgmt.md, `importMode`; `[seen]` recordings of
-/// azure-sdk-for-net, `DevicesClient_BulkCreation_DeviceWithTwin`, for the twin of a new identity, whose tags
-/// and desired properties are its first state. That what a request says of a twin that exists is merged into
-/// it, whatever the mode, is a `[guess]`, and that `managedBy` stays, which these requests do not have. An
-/// identity that is refused is as it was. Gives what the journal is to be told.
+/// Applies one operation; returns the event kind for the journal. A refused operation does not change the identity.
+///
+/// Source: `[doc]` iot-hub/iot-hub-bulk-identity-mgmt.md, `importMode`; `[seen]` recordings of azure-sdk-for-net,
+/// `DevicesClient_BulkCreation_DeviceWithTwin`, for the twin of a new identity, whose tags and desired properties
+/// are its first state. That tags and desired properties of a request are merged into an existing twin in every
+/// mode is a `[guess]`, and so is that `managedBy`, which these requests do not have, does not change.
 fn apply(
     state: &mut State,
     hub: &str,
@@ -127,7 +128,7 @@ fn apply(
     let etag = |etag: Option<&str>, insists: bool| match (insists, etag.map(IfMatch::parse)) {
         (false, _) => Ok(IfMatch::Any),
         (true, Some(it @ (IfMatch::Etag(_) | IfMatch::Any))) => Ok(it),
-        (true, _) => Err(Problem::invalid(format!("The mode {mode} needs an etag."))),
+        (true, _) => Err(Problem::invalid(format!("The mode {mode} requires an etag."))),
     };
     let insists = matches!(
         mode,
@@ -142,7 +143,7 @@ fn apply(
             return registry::remove(state, hub, client_id, &etag).map(|()| None);
         }
         ImportMode::UpdateTwin | ImportMode::UpdateTwinIfMatchEtag => None,
-        unknown => return Err(Problem::invalid(format!("There is no importMode `{unknown}`."))),
+        unknown => return Err(Problem::invalid(format!("Unknown importMode `{unknown}`."))),
     };
     let tags = operation.tags;
     let desired = operation.properties.and_then(|it| it.desired).map(without_own_names);
@@ -151,8 +152,8 @@ fn apply(
     } else {
         IfMatch::Any
     };
-    let news = if let Some(put) = put {
-        // A new identity has no etag to insist on, so that only one that is known needs it.
+    let kind = if let Some(put) = put {
+        // A new identity has no ETag yet, so the ETag is required only for an existing one.
         let insists = insists && !(put == Mode::CreateOrUpdate && find(state, hub, client_id).is_err());
         let if_match = etag(operation.etag.as_deref(), insists)?;
         identity::no_edge(
@@ -162,10 +163,10 @@ fn apply(
         )?;
         let enabled = identity::status(operation.status, operation.status_reason.as_deref())?;
         if client_id.contains('/') && (enabled == Some(false) || operation.status_reason.is_some()) {
-            // `enabled` is what an export says of every module.
-            return Err(Problem::invalid("A module has no status of its own: its device is disabled instead."));
+            // An export writes `enabled` for every module.
+            return Err(Problem::invalid("A module has no status of its own; disable its device instead."));
         }
-        let wish = Wish {
+        let requested = IdentityRequest {
             keys: identity::keys(operation.authentication)?,
             enabled,
             status_reason: operation.status_reason,
@@ -174,18 +175,18 @@ fn apply(
         let now_text = timestamp(now);
         if find(state, hub, client_id).is_err() {
             let twin = first_twin(tags.as_ref(), desired.as_ref(), &now_text)?;
-            registry::apply(state, hub, client_id, wish, put, &if_match, now)?;
+            registry::apply(state, hub, client_id, requested, put, &if_match, now)?;
             if let (Some(twin), Some(device)) = (twin, state.device_mut(hub, client_id)) {
                 device.twin = twin;
             }
-            // The table itself tells of it.
+            // The table reports the creation itself.
             return Ok(None);
         }
         let (tags, desired) = (tags.clone().map(Change::Merge), desired.clone().map(Change::Merge));
-        // On a copy first: what the twin refuses refuses the identity.
+        // Updates a copy first: if the twin is refused, the identity must not change.
         let mut twin = find(state, hub, client_id)?.twin.clone();
         twin.update(tags.as_ref(), desired.as_ref(), &now_text).map_err(TwinProblem::from)?;
-        registry::apply(state, hub, client_id, wish, put, &if_match, now)?;
+        registry::apply(state, hub, client_id, requested, put, &if_match, now)?;
         Some(EventKind::DeviceUpdated)
     } else {
         find(state, hub, client_id)?;
@@ -196,10 +197,10 @@ fn apply(
         let fits = |etag: &str| check_twin_etag(&twin_etag, client_id, etag);
         change_twin(state, hub, client_id, tags.as_ref(), desired.as_ref(), now, fits)?;
     }
-    Ok(news)
+    Ok(kind)
 }
 
-/// The twin of a new identity, if the request says something of it.
+/// The twin of a new identity, if the request contains tags or desired properties.
 fn first_twin(
     tags: Option<&Map<String, Value>>,
     desired: Option<&Map<String, Value>>,

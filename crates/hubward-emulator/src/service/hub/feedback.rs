@@ -1,5 +1,4 @@
-//! Messages to devices, as far as a service has them over HTTPS: throw them away, hear what became of
-//! them.
+//! Messages to devices over HTTPS: purge a queue, receive feedback.
 
 use hubward_proto::service::PurgeResult;
 
@@ -9,7 +8,7 @@ use super::problem::Problem;
 use crate::hub::Code;
 use crate::shared::Shared;
 
-/// Throws away the messages that wait for a device.
+/// Purges the message queue of a device.
 ///
 /// Source: `[doc]` the REST page "Cloud To Device Messages - Purge Cloud To Device Message Queue".
 pub(super) fn purge(shared: &Shared, hub: &str, device_id: &str) -> Result<Done, Problem> {
@@ -23,10 +22,10 @@ pub(super) fn purge(shared: &Shared, hub: &str, device_id: &str) -> Result<Done,
     Ok(Done::json(&PurgeResult { total_messages_purged, device_id, module_id: None }))
 }
 
-/// The next records, under a lock; 204 if there are none.
+/// Returns the next feedback records, under a lock; 204 if there are none.
 ///
-/// Source: `[doc]` the REST page "Cloud To Device Messages - Receive Feedback Notification": the lock
-/// token is the etag.
+/// Source: `[doc]` the REST page "Cloud To Device Messages - Receive Feedback Notification": the lock token is the
+/// etag.
 pub(super) fn receive(shared: &Shared, hub: &str) -> Result<Done, Problem> {
     let now = shared.clock.now();
     let batch = shared.store.change(|state| {
@@ -39,8 +38,8 @@ pub(super) fn receive(shared: &Shared, hub: &str) -> Result<Done, Problem> {
 
 /// Completes or abandons records that were received.
 ///
-/// Source: `[doc]` the REST pages "… Complete Feedback Notification" and "… Abandon Feedback
-/// Notification". 412002 for a token that is not, or no more, good is a `[guess]` from the code's name.
+/// Source: `[doc]` the REST pages "… Complete Feedback Notification" and "… Abandon Feedback Notification". 412002
+/// for an unknown or expired token is a `[guess]` from the code's name.
 pub(super) fn settle(shared: &Shared, hub: &str, token: &str, complete: bool) -> Result<Done, Problem> {
     let now = shared.clock.now();
     let token = token.trim_matches('"');

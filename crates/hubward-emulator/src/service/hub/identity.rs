@@ -1,4 +1,4 @@
-//! Identities in the words of the service, and what of them may be changed.
+//! Conversion between identities and the models of the service, with the checks of requests.
 
 use hubward_proto::service::{
     self as model, Authentication, AuthenticationType, Capabilities, SymmetricKeys, X509Thumbprint,
@@ -10,22 +10,22 @@ use super::problem::Problem;
 use crate::hub::Code;
 use crate::store::{Device, Key, KeyPair, State, activity};
 
-/// What a request says of an identity; `None` is not said.
+/// The values of an identity in a request; `None` if the request does not contain the value.
 #[derive(Debug, Default)]
-pub(super) struct Wish {
+pub(super) struct IdentityRequest {
     pub(super) keys: Option<KeyPair>,
     pub(super) enabled: Option<bool>,
     pub(super) status_reason: Option<String>,
     pub(super) managed_by: Option<String>,
 }
 
-impl Wish {
-    /// The keys that are given, or else new ones, whatever the identity had before.
+impl IdentityRequest {
+    /// The keys of the request, or new random keys, whatever the identity had before.
     ///
     /// Source: `[seen]` by mwalser/terraform-provider-iothub, CONCEPT.md: a PUT replaces all of an identity.
     pub(super) fn settle_keys(&mut self) -> Result<KeyPair, Problem> {
         let keys = self.keys.take().map_or_else(KeyPair::generate, Ok);
-        keys.map_err(|_| Problem::generic(500, "There is no randomness to make keys of."))
+        keys.map_err(|_| Problem::generic(500, "The system provides no randomness to generate keys."))
     }
 }
 
@@ -40,7 +40,7 @@ pub(super) fn check_id(client_id: &str) -> Result<(), Problem> {
     checked.map_err(|problem| Problem::invalid(problem.to_string()))
 }
 
-/// The client id of a device, or of its module, that a body names by two ids; an empty module id is none.
+/// The client id for the device id and module id of a body; an empty module id means no module.
 pub(super) fn client_id(device_id: &str, module_id: Option<&str>) -> Result<String, Problem> {
     let wrong = |problem: ProtoError| Problem::invalid(problem.to_string());
     DeviceId::new(device_id).map_err(wrong)?;
@@ -49,23 +49,23 @@ pub(super) fn client_id(device_id: &str, module_id: Option<&str>) -> Result<Stri
     Ok(format!("{device_id}/{module_id}"))
 }
 
-/// What a request says of how an identity proves who it is.
+/// The keys in the authentication part of a request.
 ///
 /// Source: `[sdk]` azure-iot-hub (Python), `AuthenticationMechanism`; `[seen]` by
-/// mwalser/terraform-provider-iothub, CONCEPT.md for one key alone. 501 is ours, and that thumbprints beside
-/// keys are refused is a `[guess]`.
+/// mwalser/terraform-provider-iothub, CONCEPT.md for one key alone. 501 is our choice, and that thumbprints
+/// together with keys are refused is a `[guess]`.
 pub(super) fn keys(authentication: Option<Authentication>) -> Result<Option<KeyPair>, Problem> {
     let Some(Authentication { kind, symmetric_key, x509_thumbprint, .. }) = authentication else { return Ok(None) };
     match kind {
         None | Some(AuthenticationType::Sas) => {}
         Some(AuthenticationType::Unknown(word)) => {
-            return Err(Problem::invalid(format!("There is no authentication type `{word}`.")));
+            return Err(Problem::invalid(format!("Unknown authentication type `{word}`.")));
         }
         Some(other) => return Err(Problem::not_emulated(&format!("the authentication type `{other}`"))),
     }
     let X509Thumbprint { primary_thumbprint, secondary_thumbprint } = x509_thumbprint.unwrap_or_default();
     if [primary_thumbprint, secondary_thumbprint].iter().flatten().any(|it| !it.is_empty()) {
-        return Err(Problem::invalid("An identity of type sas has no thumbprints."));
+        return Err(Problem::invalid("An identity of type sas must not have thumbprints."));
     }
     let SymmetricKeys { primary_key, secondary_key } = symmetric_key.unwrap_or_default();
     let read = |name: &str, text: &str| match text.trim() {
@@ -82,16 +82,16 @@ pub(super) fn keys(authentication: Option<Authentication>) -> Result<Option<KeyP
     }
 }
 
-/// What a request says of the status.
+/// The status in a request.
 pub(super) fn status(status: Option<model::DeviceStatus>, reason: Option<&str>) -> Result<Option<bool>, Problem> {
     if reason.is_some_and(|it| it.chars().count() > REASON_MOST) {
-        return Err(Problem::invalid("A statusReason has at most 128 characters."));
+        return Err(Problem::invalid("A statusReason may have at most 128 characters."));
     }
     match status {
         None => Ok(None),
         Some(model::DeviceStatus::Enabled) => Ok(Some(true)),
         Some(model::DeviceStatus::Disabled) => Ok(Some(false)),
-        Some(unknown) => Err(Problem::invalid(format!("There is no status `{unknown}`."))),
+        Some(unknown) => Err(Problem::invalid(format!("Unknown status `{unknown}`."))),
     }
 }
 
@@ -113,9 +113,9 @@ pub(super) fn no_edge(
 /// Source: `[doc]` iot-hub/iot-hub-devguide-identity-registry.md, `statusReason`.
 const REASON_MOST: usize = 128;
 
-/// A device as the registry shows it, with its keys.
+/// A device with its keys, as the registry returns it.
 ///
-/// Source: `[doc]` azure-rest-api-specs, iothub service models, `Device`; keys are shown to
+/// Source: `[doc]` azure-rest-api-specs, iothub service models, `Device`; the service returns keys to
 /// `RegistryRead`.
 pub(super) fn device(state: &State, hub: &str, device_id: &str) -> Result<model::Device, Problem> {
     let device = find(state, hub, device_id)?;
@@ -134,7 +134,7 @@ pub(super) fn device(state: &State, hub: &str, device_id: &str) -> Result<model:
     Ok(shown)
 }
 
-/// A module as the registry shows it, with its keys.
+/// A module with its keys, as the registry returns it.
 ///
 /// Source: `[doc]` azure-rest-api-specs, iothub service models, `Module`.
 pub(super) fn module(state: &State, hub: &str, client_id: &str) -> Result<model::Module, Problem> {
@@ -152,7 +152,7 @@ pub(super) fn module(state: &State, hub: &str, client_id: &str) -> Result<model:
     Ok(shown)
 }
 
-/// The identity, or that device or module does not exist.
+/// Returns the identity; an error if the device or module does not exist.
 pub(super) fn find<'a>(state: &'a State, hub: &str, client_id: &str) -> Result<&'a Device, Problem> {
     if let Some((device_id, _)) = client_id.split_once('/') {
         state.device(hub, device_id).ok_or_else(|| Problem::missing(device_id))?;
@@ -173,7 +173,7 @@ fn authentication(keys: &KeyPair) -> Authentication {
     shown
 }
 
-/// That there is such an identity already.
+/// The error for an identity that exists already.
 pub(super) fn exists(client_id: &str) -> Problem {
     let code = if client_id.contains('/') { Code::ModuleAlreadyExistsOnDevice } else { Code::DeviceAlreadyExists };
     Problem::new(code, client_id.replace('/', "/modules/"))

@@ -12,7 +12,7 @@ use super::problem::Problem;
 use crate::hub::Invocation;
 use crate::shared::Shared;
 
-/// Calls a method; 200 whatever the device has answered.
+/// Invokes a method. Returns 200 whatever the device's response is.
 pub(super) async fn answer(shared: &Shared, hub: &str, client_id: &str, body: &[u8]) -> Result<Done, Problem> {
     let body: Value = super::read(body, b'{')?;
     shared.store.read(|state| find(state, hub, client_id).map(drop))?;
@@ -20,25 +20,26 @@ pub(super) async fn answer(shared: &Shared, hub: &str, client_id: &str, body: &[
     Ok(Done { status: 200, body, headers: Vec::new() })
 }
 
-/// Calls a method; gives the text of `{status, payload}`, whatever the status. The payload is the device's, and
-/// may be no JSON.
+/// Invokes a method. Returns the text of `{status, payload}`, whatever the status. The payload comes from the
+/// device and may not be valid JSON.
 ///
 /// Source: `[doc]` iot-hub/iot-hub-devguide-direct-methods.md, "Invoke direct method"; `[sdk]`
 /// azure-iot-sdk-csharp, MethodRequestInternal.cs for the longest wait for a connection; `[seen]` by
-/// mwalser/terraform-provider-iothub, CONCEPT.md, that it is not longer than the one for an answer.
+/// mwalser/terraform-provider-iothub, CONCEPT.md, that the connection timeout is not longer than the response
+/// timeout.
 pub(crate) async fn invoke(shared: &Shared, hub: &str, client_id: &str, body: Value) -> Result<Vec<u8>, Problem> {
     let request: MethodRequest = serde_json::from_value(body)
         .map_err(|problem| Problem::invalid(format!("The body does not fit: {problem}.")))?;
     let response_timeout = request.response_timeout_in_seconds.map_or(METHOD_RESPONSE_TIMEOUT, Duration::from_secs);
     let connect_timeout = request.connect_timeout_in_seconds.map_or(Duration::ZERO, Duration::from_secs);
     if !(RESPONSE_TIMEOUT_MIN..=METHOD_RESPONSE_TIMEOUT_MAX).contains(&response_timeout) {
-        return Err(Problem::invalid("responseTimeoutInSeconds is 5 to 300."));
+        return Err(Problem::invalid("responseTimeoutInSeconds must be 5 to 300."));
     }
     if connect_timeout > CONNECT_TIMEOUT_MAX {
-        return Err(Problem::invalid("connectTimeoutInSeconds is 0 to 300."));
+        return Err(Problem::invalid("connectTimeoutInSeconds must be 0 to 300."));
     }
     if connect_timeout > response_timeout {
-        let message = "connectTimeoutInSeconds is at most responseTimeoutInSeconds, which is 30 unless it is given.";
+        let message = "connectTimeoutInSeconds must be at most responseTimeoutInSeconds, which is 30 by default.";
         return Err(Problem::invalid(message));
     }
     let invocation =

@@ -1,4 +1,4 @@
-//! The service API of a hub: identities, twins, methods, as an operator's tools use them over HTTPS.
+//! The service API of a hub over HTTPS: identities, twins, methods, queries, messages.
 
 mod access;
 mod bulk;
@@ -39,8 +39,8 @@ use crate::shared::Shared;
 use crate::wire_id;
 use path::Action;
 
-/// Answers one request for this path, which [`is_asked`] knows. With a `hub`, who opened the door to it
-/// has checked who asks, and everything is allowed; without, a token is needed.
+/// Processes a request for a path that [`is_asked`] accepts. If `hub` is given, the caller of this function has
+/// authorized the request, and every operation is allowed. Otherwise a token is required.
 pub(super) async fn handle(
     shared: &Shared,
     hub: Option<&str>,
@@ -54,7 +54,7 @@ pub(super) async fn handle(
         Ok((_, action)) if action.has_json() && !is_json(&head.headers) => {
             Err(Problem::generic(415, "The content type must be application/json."))
         }
-        // Whoever asks, maybe without a token, gets no seat for it, and nothing is kept of the body.
+        // The caller may have no token, so the body is not stored, and the request takes no connection slot.
         Ok((_, Action::NotEmulated(what))) => match request::discard(body, BODY_MOST).await? {
             Ok(()) => Err(Problem::not_emulated(what)),
             Err(TooLarge) => Err(too_large()),
@@ -71,7 +71,12 @@ pub(super) async fn handle(
     Ok(match answer {
         Ok(done) => done.reply(shared),
         Err(problem) => {
-            tracing::info!(path, code = problem.code, why = problem.message, "a hub refuses a service's request");
+            tracing::info!(
+                path,
+                code = problem.code,
+                why = problem.message,
+                "a hub refuses a request to its service API"
+            );
             let mut reply = problem.reply(&shared.clock, form);
             if problem.status == 405 {
                 reply.headers_mut().insert(ALLOW, value(&path::allowed(path, "")));
@@ -127,12 +132,12 @@ fn too_large() -> Problem {
     Problem::new(Code::MessageTooLarge, TOO_LARGE)
 }
 
-/// How errors at a path are written.
+/// The format of errors at a path.
 pub(super) fn form(path: &str) -> Form {
     if path::is_method(path) { Form::Nested } else { Form::Named }
 }
 
-/// What is answered.
+/// A response.
 #[derive(Debug)]
 struct Done {
     status: u16,
@@ -146,12 +151,12 @@ impl Done {
         Self { status: 200, body, headers: Vec::new() }
     }
 
-    /// It is done, and there is nothing to show.
+    /// A response without a body.
     const fn nothing() -> Self {
         Self { status: 204, body: Vec::new(), headers: Vec::new() }
     }
 
-    /// With an etag in its header, in quotes there.
+    /// Adds the header `ETag` with this value in quotes.
     fn etag(mut self, etag: &str) -> Self {
         self.headers.push(("etag", format!("\"{etag}\"")));
         self
@@ -167,10 +172,10 @@ impl Done {
     }
 }
 
-/// Refuses if an identity has another etag; the text has the numbers that are in the etags.
+/// Refuses the request if the identity has another ETag. The message contains the version numbers in the ETags.
 ///
 /// Source: `[doc]` iot-hub/troubleshoot-error-codes.md, 412001; `[seen]` recordings of azure-sdk-for-net,
-/// `DevicesClient_UpdateDevice_EtagDoesNotMatch`. What it says of an etag that is no number is a `[guess]`.
+/// `DevicesClient_UpdateDevice_EtagDoesNotMatch`. The message for an ETag that is not a number is a `[guess]`.
 fn check_etag(if_match: &IfMatch, etag: &str) -> Result<(), Problem> {
     if if_match.fits(Some(etag)) {
         return Ok(());
@@ -186,7 +191,8 @@ fn check_etag(if_match: &IfMatch, etag: &str) -> Result<(), Problem> {
     Err(Problem::new(Code::PreconditionFailed, message))
 }
 
-/// Refuses if the twin of a device or module has another etag; the text names the device of a module.
+/// Refuses the request if the twin of a device or module has another ETag. For a module, the message names the
+/// device.
 ///
 /// Source: `[seen]` recordings of azure-sdk-for-net, `ModulesClient_UpdateModuleTwin_EtagDoesNotMatch`.
 fn check_twin_etag(if_match: &IfMatch, client_id: &str, etag: &str) -> Result<(), Problem> {
@@ -197,15 +203,15 @@ fn check_twin_etag(if_match: &IfMatch, client_id: &str, etag: &str) -> Result<()
     Err(Problem::new(Code::PreconditionFailed, format!("ETag mismatch for device ID '{device_id}'")))
 }
 
-/// Reads a body. What is wrong is told by its place, since the text may hold keys.
+/// Parses a body. An error names only the position, because the text may contain keys.
 fn read<T: DeserializeOwned>(body: &[u8], first: u8) -> Result<T, Problem> {
-    // Some readers of JSON, ours too, take an array for an object with its members in order.
+    // Some JSON parsers, including ours, accept an array for an object with its members in order.
     if body.trim_ascii_start().first() != Some(&first) {
         let kind = if first == b'[' { "array" } else { "object" };
         return Err(Problem::new(Code::IotHubFormatError, format!("The body must be a JSON {kind}.")));
     }
     serde_json::from_slice(body).map_err(|problem| {
-        let what = if problem.is_data() { "does not have the shape that is expected" } else { "is no JSON" };
+        let what = if problem.is_data() { "does not have the expected structure" } else { "is not JSON" };
         let (line, column) = (problem.line(), problem.column());
         Problem::new(Code::IotHubFormatError, format!("The body {what}, at line {line}, column {column}."))
     })

@@ -5,23 +5,23 @@ use percent_encoding::percent_decode_str;
 use super::problem::Problem;
 use crate::store::Right;
 
-/// What is to be done. Texts are `{device}` or `{device}/{module}`, or lock tokens.
+/// The operation of a request. The strings are `{device}` or `{device}/{module}`, or lock tokens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Action {
-    /// Show many devices.
+    /// List devices.
     List,
-    /// Change many.
+    /// Bulk request.
     Bulk,
-    /// Make new keys for many.
+    /// Generate new keys for several identities.
     Regenerate,
-    /// Ask for twins in the query language.
+    /// Query twins.
     Query,
     GetIdentity(String),
     PutIdentity(String),
     DeleteIdentity(String),
-    /// Show the modules of a device.
+    /// List the modules of a device.
     Modules(String),
-    /// Throw away the messages that wait for a device.
+    /// Purge the message queue of a device.
     Purge(String),
     /// Send a message to a device.
     Send(String),
@@ -34,12 +34,12 @@ pub(super) enum Action {
     Feedback,
     CompleteFeedback(String),
     AbandonFeedback(String),
-    /// The service has it, the emulator has not: what, and where else one finds it.
+    /// An operation that the emulator does not support; the text names it and the alternative.
     NotEmulated(&'static str),
 }
 
 impl Action {
-    /// Reads method and path; fixed words in any letter case, since SDKs differ.
+    /// Parses method and path. Ignores the letter case of fixed words, because the SDKs differ.
     ///
     /// Source: `[sdk]` azure-iot-hub (Python) and azure-iothub (Node).
     pub(super) fn parse(method: &str, path: &str) -> Result<Self, Problem> {
@@ -50,7 +50,7 @@ impl Action {
             return Ok(action);
         }
         let nothing = || Problem::generic(404, "There is nothing at this path.");
-        // A `/` would make a module of a device.
+        // A `/` in a device id would turn it into the id of a module.
         let name = |at: usize| {
             let name = percent_decode_str(parts.get(at).copied()?).decode_utf8().ok()?.into_owned();
             (!name.is_empty() && !name.contains('/')).then_some(name)
@@ -58,7 +58,7 @@ impl Action {
         let device = || name(1).ok_or_else(nothing);
         let module = || Ok::<_, Problem>(format!("{}/{}", device()?, name(3).ok_or_else(nothing)?));
         Ok(match (method, words.as_slice()) {
-            // One SDK ends the path of the list with a slash.
+            // One SDK adds a slash to the path of the list.
             ("GET", ["devices"] | ["devices", ""]) => Self::List,
             ("POST", ["devices"] | ["devices", ""]) => Self::Bulk,
             ("POST", ["devices", "query"]) => Self::Query,
@@ -110,12 +110,12 @@ impl Action {
             ["messages", "servicebound", "filenotifications", ..]
             | ["devices", _, "files", ..]
             | ["devices", _, "modules", _, "files", ..] => "file uploads",
-            _ if is_device_side(words) => "what a hub has for devices over HTTPS. Devices speak MQTT here",
+            _ if is_device_side(words) => "the HTTPS device API of a hub. Connect devices over MQTT",
             _ => return None,
         }))
     }
 
-    /// Whether the request must have a body, and that must be JSON.
+    /// Whether the request must have a body with JSON.
     pub(super) const fn has_json(&self) -> bool {
         matches!(
             self,
@@ -129,12 +129,11 @@ impl Action {
         )
     }
 
-    /// The rights of which a caller needs one; none for what is not emulated.
+    /// The rights of which a caller needs one; empty for operations that are not emulated.
     ///
-    /// Source: `[doc]` iot-hub/authenticate-authorize-sas.md: registry rights for identities,
-    /// ServiceConnect for twins, methods, messages and queries; iot-hub/how-to-device-twins.md wants
-    /// RegistryRead for queries, so that either is good for them. The statistics' rights and that of
-    /// purging are `[guess]`es.
+    /// Source: `[doc]` iot-hub/authenticate-authorize-sas.md: registry rights for identities, ServiceConnect for
+    /// twins, methods, messages and queries; iot-hub/how-to-device-twins.md requires RegistryRead for queries, so
+    /// either right is accepted for them. The rights for statistics and for purging are `[guess]`es.
     pub(super) const fn rights(&self) -> &'static [Right] {
         match self {
             Self::List | Self::GetIdentity(_) | Self::Modules(_) | Self::DeviceStatistics | Self::ServiceStatistics => {
@@ -156,25 +155,25 @@ impl Action {
     }
 }
 
-/// Whether a path is one of the service API, or begins like one.
+/// Whether a path belongs to this API, or begins like one of its paths.
 pub(crate) fn is_asked(path: &str) -> bool {
     let first = path.trim_start_matches('/').split('/').next().unwrap_or_default().to_ascii_lowercase();
     ["devices", "twins", "statistics", "messages", "jobs", "configurations", "digitaltwins"].contains(&first.as_str())
 }
 
-/// Whether a request is one that devices send, with tokens of their own.
+/// Whether this is a request that devices send, with their own tokens.
 pub(super) fn is_for_devices(method: &str, path: &str) -> bool {
     let path = path.to_ascii_lowercase();
     let words: Vec<&str> = path.trim_start_matches('/').split('/').collect();
     is_device_side(&words) && !is_send(method, &words)
 }
 
-/// Whether a service sends a message to a device; the other methods of the path are for the device.
+/// Whether this request sends a message to a device; the other methods of the path are for the device.
 fn is_send(method: &str, words: &[&str]) -> bool {
     method == "POST" && matches!(words, ["devices", _, "messages", "devicebound"])
 }
 
-/// Whether a path is that of calls of methods.
+/// Whether this is the path of a method invocation.
 pub(super) fn is_method(path: &str) -> bool {
     let path = path.to_ascii_lowercase();
     let words: Vec<&str> = path.trim_start_matches('/').split('/').collect();
@@ -185,7 +184,7 @@ fn is_device_side(words: &[&str]) -> bool {
     matches!(words, ["devices", _, "messages" | "files", ..] | ["devices", _, "modules", _, "messages" | "files", ..])
 }
 
-/// The methods of a path but for one, for `Allow`.
+/// The methods of a path except one, for `Allow`.
 pub(super) fn allowed(path: &str, but: &str) -> String {
     let methods = ["GET", "PUT", "PATCH", "POST", "DELETE"];
     let known = methods.into_iter().filter(|it| *it != but && has(it, path));
@@ -218,7 +217,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_methods_and_paths() {
+    fn parses_methods_and_paths() {
         let id = |text: &str| text.to_owned();
         for (method, path, action) in [
             ("GET", "/devices", Action::List),
@@ -251,14 +250,14 @@ mod tests {
     }
 
     #[test]
-    fn who_asks_for_its_messages_is_a_device() {
+    fn a_request_for_own_messages_comes_from_a_device() {
         let path = "/devices/d1/messages/deviceBound";
         assert!(is_for_devices("GET", path) && !is_for_devices("POST", path));
         assert!(matches!(Action::parse("GET", path), Ok(Action::NotEmulated(_))));
     }
 
     #[test]
-    fn knows_where_methods_are_called() {
+    fn recognizes_paths_of_methods() {
         for (path, expected) in [
             ("/twins/d1/methods", true),
             ("/Twins/d1/Modules/m1/Methods", true),
@@ -273,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_there_is_not() {
+    fn refuses_unknown_paths() {
         for (method, path, status, allow) in [
             ("PATCH", "/devices/d1", 405, "GET, PUT, DELETE"),
             ("DELETE", "/twins/d1", 405, "GET, PUT, PATCH"),
@@ -295,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn knows_what_is_not_emulated() {
+    fn recognizes_operations_that_are_not_emulated() {
         for (path, for_devices) in [
             ("/jobs/v2/j1", false),
             ("/jobs/create", false),

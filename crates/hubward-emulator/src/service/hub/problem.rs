@@ -1,4 +1,4 @@
-//! Why a hub refuses a service, and how it says so.
+//! Errors of the hub service API, and their format.
 
 use std::time::SystemTime;
 
@@ -12,26 +12,26 @@ use crate::hub::{Code, InvokeError, SendProblem, TwinProblem};
 use crate::store::EnrollError;
 use crate::wire_id;
 
-/// An error as a hub tells a service.
+/// An error in the response of a hub to a service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Problem {
     pub(crate) status: u16,
     pub(crate) code: u32,
-    /// What the header says.
+    /// The value of the error header.
     pub(crate) name: String,
     pub(crate) message: String,
 }
 
-/// The two bodies that a hub's errors have.
+/// The two formats of a hub's error bodies.
 ///
-/// Source: `[sdk]` azure-iot-sdk-csharp, ExceptionHandlingHelper.cs and its tests. Which requests get
-/// which: `[seen]` Azure/azure-iot-cli-extension, issue 693, and Azure/azure-iot-sdks, issue 941, for twins
-/// and queries, many traces for the registry; the second one has been seen of methods only.
+/// Source: `[sdk]` azure-iot-sdk-csharp, ExceptionHandlingHelper.cs and its tests. Which requests get which:
+/// `[seen]` Azure/azure-iot-cli-extension, issue 693, and Azure/azure-iot-sdks, issue 941, for twins and queries,
+/// many traces for the registry; the second one has been seen of methods only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Form {
     /// `ErrorCode:{name};{message}`.
     Named,
-    /// JSON inside of a text.
+    /// JSON inside a string.
     Nested,
 }
 
@@ -40,7 +40,7 @@ impl Problem {
         Self { status: code.status(), code: code.number(), name: code.name(), message: message.into() }
     }
 
-    /// One whose code no source names: the status and three zeros.
+    /// An error whose six-digit code no source names: the status and three zeros.
     pub(crate) fn generic(status: u16, message: impl Into<String>) -> Self {
         let name = match status {
             400 => "GenericBadRequest",
@@ -55,7 +55,7 @@ impl Problem {
         Self { status, code: u32::from(status) * 1000, name: name.to_owned(), message: message.into() }
     }
 
-    /// The service has it, the emulator has not.
+    /// An operation that the emulator does not support.
     pub(crate) fn not_emulated(what: &str) -> Self {
         Self::generic(501, format!("The emulator does not emulate {what}."))
     }
@@ -64,19 +64,19 @@ impl Problem {
         Self::new(Code::ArgumentInvalid, message)
     }
 
-    /// There is no such identity.
+    /// The identity does not exist.
     pub(crate) fn missing(client_id: &str) -> Self {
         Self::new(Code::not_found(client_id), client_id.replace('/', "/modules/"))
     }
 
-    /// There is no such twin: also for a module as if its device were missing.
+    /// The twin does not exist. For a module, the message is the same as for a missing device.
     ///
     /// Source: `[seen]` by mwalser/terraform-provider-iothub, CONCEPT.md.
     pub(crate) fn missing_twin(client_id: &str) -> Self {
         Self::new(Code::DeviceNotFound, client_id.replace('/', "/modules/"))
     }
 
-    /// The answer.
+    /// The response with this error.
     pub(crate) fn reply(&self, clock: &Clock, form: Form) -> Reply {
         let (now, id) = (clock.now(), wire_id::guid());
         let mut refusal = HubRefusal::new(self.code, &self.message);
@@ -99,7 +99,7 @@ impl Problem {
     }
 }
 
-/// `10/18/2022 20:50:39`, of a moment.
+/// A timestamp in the format `10/18/2022 20:50:39`.
 fn american(at: SystemTime) -> String {
     let text = timestamp(at);
     let part = |range: std::ops::Range<usize>| text.get(range).unwrap_or_default();
@@ -124,10 +124,10 @@ impl From<SendProblem> for Problem {
     }
 }
 
-/// Source: `[guess]`: 400, as for any other body that cannot be honoured.
+/// Source: `[guess]`: 400, as for any other invalid body.
 impl From<EnrollError> for Problem {
     fn from(problem: EnrollError) -> Self {
-        Self::invalid(format!("It is refused: {problem}."))
+        Self::invalid(format!("The request is refused: {problem}."))
     }
 }
 

@@ -1,4 +1,4 @@
-//! New keys for many identities.
+//! Generates new keys for several identities.
 
 use hubward_proto::service::SymmetricKeys;
 use hubward_sas::SharedKey;
@@ -29,19 +29,20 @@ struct Subject {
     module_id: Option<String>,
 }
 
-/// Makes a new first or second key for each; 200, 207 if some and 400 if all are refused.
+/// Generates a new primary or secondary key for each identity. Returns 200, or 207 if some and 400 if all
+/// identities are refused.
 ///
-/// Source: `[sdk]` azure-iot-cli-extension, tests. The shape of an error is a `[guess]` from that of
-/// other bulk requests, and so is that both keys are shown.
+/// Source: `[sdk]` azure-iot-cli-extension, tests. The format of an error is a `[guess]` from that of other bulk
+/// requests, and so is that both keys are returned.
 pub(super) fn answer(shared: &Shared, hub: &str, body: &[u8]) -> Result<Done, Problem> {
     let Request { policy_key, devices } = read(body, b'{')?;
     let primary = match policy_key.as_str() {
         "primaryKey" => true,
         "secondaryKey" => false,
-        _ => return Err(Problem::invalid("policyKey is primaryKey or secondaryKey.")),
+        _ => return Err(Problem::invalid("policyKey must be primaryKey or secondaryKey.")),
     };
     if !(1..=MOST).contains(&devices.len()) {
-        return Err(Problem::new(Code::TooManyDevices, "The request has one to 100 identities."));
+        return Err(Problem::new(Code::TooManyDevices, "The request must have one to 100 identities."));
     }
     let (mut rotated, mut errors) = (Vec::new(), Vec::new());
     shared.store.change(|state| {
@@ -76,7 +77,8 @@ pub(super) fn answer(shared: &Shared, hub: &str, body: &[u8]) -> Result<Done, Pr
 
 fn renew(state: &mut State, hub: &str, client_id: &str, primary: bool) -> Result<SymmetricKeys, Problem> {
     find(state, hub, client_id)?;
-    let key = SharedKey::generate().map_err(|_| Problem::generic(500, "There is no randomness to make keys of."))?;
+    let key = SharedKey::generate()
+        .map_err(|_| Problem::generic(500, "The system provides no randomness to generate keys."))?;
     let device = state.device_mut(hub, client_id).ok_or_else(|| Problem::missing(client_id))?;
     *(if primary { &mut device.keys.primary } else { &mut device.keys.secondary }) = key;
     device.etag = wire_id::identity_etag();
@@ -84,5 +86,5 @@ fn renew(state: &mut State, hub: &str, client_id: &str, primary: bool) -> Result
     Ok(SymmetricKeys { primary_key: text(&device.keys.primary), secondary_key: text(&device.keys.secondary) })
 }
 
-/// Source: `[guess]` as many as in other bulk requests.
+/// Source: `[guess]` the same number as in other bulk requests.
 const MOST: usize = 100;

@@ -1,10 +1,10 @@
-//! Devices and modules: show, create, update, delete.
+//! Devices and modules: get, create, update, delete.
 
 use std::time::SystemTime;
 
 use hubward_proto::service as model;
 
-use super::identity::{self, Wish, check_id, exists, find};
+use super::identity::{self, IdentityRequest, check_id, exists, find};
 use super::problem::Problem;
 use super::{Done, IfMatch, check_etag, read};
 use crate::clock::timestamp;
@@ -14,17 +14,17 @@ use crate::shared::Shared;
 use crate::store::{Device, Key, State, Why};
 use crate::wire_id;
 
-/// The devices of a hub, at most as many as is asked for.
+/// Lists the devices of a hub, at most as many as requested.
 ///
-/// Source: `[doc]` the REST page "Devices - Get Devices": `top` is 1,000 at most. That it is also what
-/// no `top` means is a `[guess]`.
+/// Source: `[doc]` the REST page "Devices - Get Devices": `top` is 1,000 at most. That this is also the default is
+/// a `[guess]`.
 pub(super) fn list(shared: &Shared, hub: &str, query: Option<&str>) -> Result<Done, Problem> {
     let mut pairs = query.unwrap_or_default().split('&').filter_map(|it| it.split_once('='));
     let top = pairs.find(|(name, _)| name.eq_ignore_ascii_case("top")).map(|(_, it)| it.parse::<usize>());
     let top = match top {
         None => LIST_MOST,
         Some(Ok(top @ 1..=LIST_MOST)) => top,
-        Some(_) => return Err(Problem::invalid("top is 1 to 1000.")),
+        Some(_) => return Err(Problem::invalid("top must be 1 to 1000.")),
     };
     shared.store.read(|state| {
         let devices = state.hub(hub).into_iter().flat_map(|it| it.devices.keys()).filter(|it| !it.contains('/'));
@@ -33,7 +33,7 @@ pub(super) fn list(shared: &Shared, hub: &str, query: Option<&str>) -> Result<Do
     })
 }
 
-/// The modules of a device.
+/// Lists the modules of a device.
 pub(super) fn modules(shared: &Shared, hub: &str, device_id: &str) -> Result<Done, Problem> {
     shared.store.read(|state| {
         find(state, hub, device_id)?;
@@ -43,7 +43,7 @@ pub(super) fn modules(shared: &Shared, hub: &str, device_id: &str) -> Result<Don
     })
 }
 
-/// A list in the order that the emulator's options give it.
+/// Shuffles a list if the emulator's options say so.
 fn ordered<T>(shared: &Shared, mut list: Vec<T>) -> Vec<T> {
     if let Some(mut order) = shared.choices.next_order() {
         order.shuffle(&mut list);
@@ -56,7 +56,7 @@ pub(super) fn get(shared: &Shared, hub: &str, client_id: &str) -> Result<Done, P
     shared.store.read(|state| show(state, hub, client_id))
 }
 
-/// Source: `[seen]` recordings of azure-sdk-for-net: an answer about a device has a header `ETag`, one about a
+/// Source: `[seen]` recordings of azure-sdk-for-net: a response about a device has a header `ETag`, one about a
 /// module has none.
 fn show(state: &State, hub: &str, client_id: &str) -> Result<Done, Problem> {
     let etag = &find(state, hub, client_id)?.etag;
@@ -67,10 +67,10 @@ fn show(state: &State, hub: &str, client_id: &str) -> Result<Done, Problem> {
     })
 }
 
-/// Creates without `If-Match`, updates with it.
+/// Creates the identity without `If-Match`, updates it with `If-Match`.
 ///
-/// Source: `[doc]` the REST pages "Devices - Create Or Update Identity" and "Modules - …". That an
-/// update of nothing is 404 is a `[guess]`.
+/// Source: `[doc]` the REST pages "Devices - Create Or Update Identity" and "Modules - …". That an update of a
+/// missing identity returns 404 is a `[guess]`.
 pub(super) fn put(
     shared: &Shared,
     hub: &str,
@@ -78,14 +78,14 @@ pub(super) fn put(
     if_match: &IfMatch,
     body: &[u8],
 ) -> Result<Done, Problem> {
-    let wish = if client_id.contains('/') { of_module(client_id, body)? } else { of_device(client_id, body)? };
+    let requested = if client_id.contains('/') { of_module(client_id, body)? } else { of_device(client_id, body)? };
     let now = shared.clock.now();
     let (created, done) = shared.store.change(|state| {
-        let created = apply(state, hub, client_id, wish, Mode::of(if_match), if_match, now)?;
+        let created = apply(state, hub, client_id, requested, Mode::of(if_match), if_match, now)?;
         Ok::<_, Problem>((created, show(state, hub, client_id)?))
     })?;
     if !created {
-        // The table tells of new ones.
+        // The table reports new identities itself.
         let note = Note::new(EventKind::DeviceUpdated, EventSource::HubService).hub(hub).id(client_id);
         shared.journal.note(note);
     }
@@ -94,13 +94,13 @@ pub(super) fn put(
 
 /// Deletes a device with its modules, or a module.
 ///
-/// Source: `[doc]` the REST pages "Devices - Delete Identity" and "Modules - …": the request requires
-/// If-Match; `[seen]` by mwalser/terraform-provider-iothub, CONCEPT.md for 412.
+/// Source: `[doc]` the REST pages "Devices - Delete Identity" and "Modules - …": the request requires If-Match;
+/// `[seen]` by mwalser/terraform-provider-iothub, CONCEPT.md for 412.
 pub(super) fn delete(shared: &Shared, hub: &str, client_id: &str, if_match: &IfMatch) -> Result<Done, Problem> {
     if *if_match == IfMatch::Absent {
         return Err(Problem::new(
             Code::PreconditionFailed,
-            "Etag missing: a DELETE needs If-Match, with the etag or *.",
+            "Etag missing: a DELETE requires If-Match with the etag or *.",
         ));
     }
     shared.store.change(|state| remove(state, hub, client_id, if_match))?;
@@ -118,7 +118,7 @@ pub(super) fn remove(state: &mut State, hub: &str, client_id: &str, if_match: &I
     Ok(())
 }
 
-/// Whether an identity may exist, or has to.
+/// Whether an identity may or must exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mode {
     Create,
@@ -132,20 +132,22 @@ impl Mode {
     }
 }
 
-/// Creates or updates an identity; gives whether it was created.
+/// Creates or updates an identity; returns whether it was created.
 ///
 /// Source: `[seen]` by mwalser/terraform-provider-iothub, CONCEPT.md, for modules with `$`.
 pub(super) fn apply(
     state: &mut State,
     hub: &str,
     client_id: &str,
-    mut wish: Wish,
+    mut requested: IdentityRequest,
     mode: Mode,
     if_match: &IfMatch,
     now: SystemTime,
 ) -> Result<bool, Problem> {
     if client_id.split_once('/').is_some_and(|(_, module)| module.starts_with('$')) {
-        return Err(Problem::invalid("Modules whose ids begin with $ are those of edge devices, made by the hub."));
+        return Err(Problem::invalid(
+            "A module id must not begin with $: the hub creates such modules for edge devices.",
+        ));
     }
     let created = match (find(state, hub, client_id), mode) {
         (Ok(_), Mode::Create) => return Err(exists(client_id)),
@@ -154,19 +156,19 @@ pub(super) fn apply(
             false
         }
         (Err(problem), Mode::Update) => return Err(problem),
-        // A module needs its device.
+        // A module requires its device.
         (Err(problem), _) if client_id.contains('/') && problem.code == Code::DeviceNotFound.number() => {
             return Err(problem);
         }
         (Err(_), _) => true,
     };
-    let keys = wish.settle_keys()?;
+    let keys = requested.settle_keys()?;
     let modules = client_id.split_once('/').map(|(device_id, _)| device_id);
     let modules = modules.and_then(|it| Some(state.hub(hub)?.modules(it).len())).unwrap_or_default();
     if created && modules >= MODULES_MOST {
         return Err(Problem::new(
             Code::TooManyModulesOnDevice,
-            format!("A device has {MODULES_MOST} modules at most."),
+            format!("A device may have at most {MODULES_MOST} modules."),
         ));
     }
     let devices = &mut state.hub_mut(hub).ok_or_else(|| Problem::missing(client_id))?.devices;
@@ -178,26 +180,26 @@ pub(super) fn apply(
     if !created {
         device.etag = wire_id::next_identity_etag(&device.etag);
     }
-    device.managed_by = wish.managed_by;
-    let enabled = wish.enabled.unwrap_or(device.enabled);
+    device.managed_by = requested.managed_by;
+    let enabled = requested.enabled.unwrap_or(device.enabled);
     if device.enabled != enabled {
         (device.enabled, device.status_updated) = (enabled, timestamp(now));
     }
-    device.status_reason = wish.status_reason;
+    device.status_reason = requested.status_reason;
     if !enabled {
         state.close_device(hub, client_id);
     }
     Ok(created)
 }
 
-fn of_device(device_id: &str, body: &[u8]) -> Result<Wish, Problem> {
+fn of_device(device_id: &str, body: &[u8]) -> Result<IdentityRequest, Problem> {
     let device: model::Device = read(body, b'{')?;
     if device.device_id != device_id {
-        return Err(Problem::invalid("The deviceId in the body is another one than that in the path."));
+        return Err(Problem::invalid("The deviceId in the body differs from the one in the path."));
     }
     check_id(device_id)?;
     identity::no_edge(device.capabilities, device.device_scope.as_deref(), device.parent_scopes.as_deref())?;
-    Ok(Wish {
+    Ok(IdentityRequest {
         keys: identity::keys(device.authentication)?,
         enabled: identity::status(device.status, device.status_reason.as_deref())?,
         status_reason: device.status_reason,
@@ -205,14 +207,14 @@ fn of_device(device_id: &str, body: &[u8]) -> Result<Wish, Problem> {
     })
 }
 
-fn of_module(client_id: &str, body: &[u8]) -> Result<Wish, Problem> {
+fn of_module(client_id: &str, body: &[u8]) -> Result<IdentityRequest, Problem> {
     let module: model::Module = read(body, b'{')?;
     if client_id != format!("{}/{}", module.device_id, module.module_id) {
-        return Err(Problem::invalid("The deviceId or moduleId in the body is another one than that in the path."));
+        return Err(Problem::invalid("The deviceId or moduleId in the body differs from the one in the path."));
     }
     check_id(client_id)?;
     let keys = identity::keys(module.authentication)?;
-    Ok(Wish { keys, managed_by: module.managed_by, ..Wish::default() })
+    Ok(IdentityRequest { keys, managed_by: module.managed_by, ..IdentityRequest::default() })
 }
 
 /// Source: `[doc]` the REST page "Devices - Get Devices".

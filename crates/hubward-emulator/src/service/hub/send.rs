@@ -1,4 +1,4 @@
-//! Sending a message to a device over HTTP.
+//! Sends a message to a device over HTTP.
 
 use hubward_proto::service::{CloudMessage, DeliveryAck};
 use hyper::header::HeaderMap;
@@ -10,11 +10,11 @@ use crate::hub::CloudToDevice;
 use crate::shared::Shared;
 use crate::store::Ack;
 
-/// Puts a message into the queue of a device; 204 with an empty body. The `Content-Type` and `Content-Encoding` of
-/// HTTP itself are not the message's.
+/// Adds a message to the queue of a device; returns 204 with an empty body. The `Content-Type` and
+/// `Content-Encoding` of the HTTP request are not those of the message.
 ///
-/// Source: `[sdk]` azure-iot-explorer, devicesService.ts, sends so and takes 204 for a success; `[seen]` its issue
-/// 598: the device gets the message, and the answer has no body. All else is a `[guess]`.
+/// Source: `[sdk]` azure-iot-explorer, devicesService.ts, sends this request and accepts 204; `[seen]` its issue
+/// 598: the device gets the message, and the response has no body. All else is a `[guess]`.
 pub(super) fn answer(
     shared: &Shared,
     hub: &str,
@@ -43,6 +43,7 @@ fn of(message: CloudMessage) -> Result<CloudToDevice, Problem> {
         DeliveryAck::Full => Ack::Full,
     });
     let Some(text) = message.expiry_time_utc else { return Ok(result) };
-    let moment = read_timestamp(&text).ok_or_else(|| Problem::invalid("iothub-expiry is not ISO 8601."))?;
+    let moment =
+        read_timestamp(&text).ok_or_else(|| Problem::invalid("iothub-expiry is not a timestamp in ISO 8601."))?;
     Ok(result.expires_at(moment))
 }

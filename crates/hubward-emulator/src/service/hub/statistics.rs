@@ -1,4 +1,4 @@
-//! How many devices a hub knows, and how many are connected.
+//! Number of devices of a hub, and number of connected devices.
 
 use hubward_proto::service::{RegistryStatistics, ServiceStatistics};
 
@@ -7,7 +7,7 @@ use super::problem::Problem;
 use crate::shared::Shared;
 use crate::store::Key;
 
-/// Modules do not count.
+/// Modules are not counted.
 ///
 /// Source: `[doc]` the REST pages "Statistics - Get Device Statistics" and "… Get Service Statistics".
 pub(super) fn devices(shared: &Shared, hub: &str) -> Result<Done, Problem> {
@@ -26,7 +26,7 @@ pub(super) fn devices(shared: &Shared, hub: &str) -> Result<Done, Problem> {
     })
 }
 
-/// That modules do not count here, either, is a `[guess]`.
+/// That modules are not counted here either is a `[guess]`.
 pub(super) fn service(shared: &Shared, hub: &str) -> Result<Done, Problem> {
     let count = shared.store.read(|state| {
         let devices = state.hub(hub).into_iter().flat_map(|it| it.devices.keys()).filter(|it| !it.contains('/'));

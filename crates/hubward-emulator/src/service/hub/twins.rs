@@ -1,4 +1,4 @@
-//! Twins: show, patch, replace.
+//! Twins: get, patch, replace.
 
 use serde_json::{Map, Value};
 
@@ -8,7 +8,7 @@ use crate::hub::{TwinProblem, change_twin, note_twin_update};
 use crate::shared::Shared;
 use crate::store::{Change, TwinView, twin_view};
 
-/// The twin of a device or module.
+/// Returns the twin of a device or module.
 ///
 /// Source: `[seen]` recordings of azure-sdk-for-net: no header `ETag`, here and after a change.
 pub(super) fn get(shared: &Shared, hub: &str, client_id: &str) -> Result<Done, Problem> {
@@ -18,10 +18,10 @@ pub(super) fn get(shared: &Shared, hub: &str, client_id: &str) -> Result<Done, P
     })
 }
 
-/// Patches tags and desired properties, or replaces both; gives the whole twin.
+/// Patches tags and desired properties, or replaces both; returns the whole twin.
 ///
 /// Source: `[doc]` iot-hub/iot-hub-devguide-device-twins.md, "Back-end operations"; `[seen]`
-/// MicrosoftDocs/azure-docs, issue 32289: a replacement without tags leaves none. That the same holds for
+/// MicrosoftDocs/azure-docs, issue 32289: a replacement without tags removes all tags. That the same holds for
 /// desired properties is a `[guess]`.
 pub(super) fn change(
     shared: &Shared,
@@ -36,7 +36,7 @@ pub(super) fn change(
     Ok(Done::json(&apply(shared, hub, client_id, if_match, &changes)?))
 }
 
-/// Changes a twin, and gives it as it is then.
+/// Changes a twin, and returns the changed twin.
 fn apply(
     shared: &Shared,
     hub: &str,
@@ -57,18 +57,18 @@ fn apply(
     Ok(view)
 }
 
-/// What a body changes. Members other than tags and desired properties are ignored.
+/// The changes in a body. Members other than tags and desired properties are ignored.
 struct Changes {
     tags: Option<Change>,
     desired: Option<Change>,
 }
 
 impl Changes {
-    /// A replacement leaves nothing of a part that is absent or `null`. In a patch, what is absent stays, and
-    /// `null` takes all desired properties away.
+    /// A replacement removes a part that is absent or `null`. In a patch, an absent part does not change, and
+    /// `null` removes all desired properties.
     ///
-    /// Source: `[sdk]` azure-iot-sdk-node, end-to-end test "can null out all desired properties". That `null`
-    /// for the tags of a patch changes nothing is a `[guess]`.
+    /// Source: `[sdk]` azure-iot-sdk-node, end-to-end test "can null out all desired properties". That `null` for
+    /// the tags of a patch changes nothing is a `[guess]`.
     fn read(body: &Value, replace: bool) -> Result<Self, TwinProblem> {
         let tags = object(body.get("tags"), "tags")?.cloned();
         let properties = object(body.get("properties"), "properties")?;
@@ -85,8 +85,8 @@ impl Changes {
     }
 }
 
-/// Desired properties of a body without `$metadata` and `$version`, which are the hub's own: a twin that
-/// was read can be sent back.
+/// The desired properties of a body without `$metadata` and `$version`, which belong to the hub. A client can
+/// therefore send back a twin that it has read.
 ///
 /// Source: `[seen]` recordings of azure-sdk-for-net, which send back what they have read.
 pub(super) fn without_own_names(mut desired: Map<String, Value>) -> Map<String, Value> {
@@ -96,7 +96,7 @@ pub(super) fn without_own_names(mut desired: Map<String, Value>) -> Map<String, 
     desired
 }
 
-/// `null` is as good as absent, as clients write what they have not.
+/// `null` counts as absent, because some clients write it for absent members.
 fn object<'a>(value: Option<&'a Value>, part: &'static str) -> Result<Option<&'a Map<String, Value>>, TwinProblem> {
     match value {
         None | Some(Value::Null) => Ok(None),
@@ -105,7 +105,7 @@ fn object<'a>(value: Option<&'a Value>, part: &'static str) -> Result<Option<&'a
     }
 }
 
-/// Merges `{tags?, properties: {desired?}}`, for who has the body as JSON already; gives the twin.
+/// Merges `{tags?, properties: {desired?}}` from a body that is already parsed; returns the twin.
 #[cfg(feature = "admin")]
 pub(crate) fn patch(shared: &Shared, hub: &str, client_id: &str, body: &Value) -> Result<Value, Problem> {
     if !body.is_object() {

@@ -1,4 +1,4 @@
-//! The queue by itself, with a clock that the test moves.
+//! Tests of the queue alone, with explicit times.
 
 use super::*;
 
@@ -24,7 +24,7 @@ fn queue(messages: u64) -> Queue {
     queue
 }
 
-/// What a connection gets: id and whether it has been delivered before.
+/// The deliveries to a connection: message id and whether it is a redelivery.
 fn taken(queue: &mut Queue, owner: u64, now: SystemTime) -> Vec<(String, bool)> {
     let rules = Rules::default();
     queue.tick(now, &rules);
@@ -34,7 +34,7 @@ fn taken(queue: &mut Queue, owner: u64, now: SystemTime) -> Vec<(String, bool)> 
 }
 
 fn outcomes(queue: &mut Queue) -> Vec<(String, Outcome)> {
-    queue.drain_gone().into_iter().map(|it| (it.post.message_id.clone(), it.outcome)).collect()
+    queue.drain_removed().into_iter().map(|it| (it.post.message_id.clone(), it.outcome)).collect()
 }
 
 fn states(queue: &Queue) -> Vec<(String, CloudMessageState, u32)> {
@@ -50,7 +50,7 @@ fn again(id: &str) -> (String, bool) {
 }
 
 #[test]
-fn fifty_wait_and_the_next_is_refused() {
+fn a_queue_holds_fifty_messages_and_refuses_the_next() {
     let mut queue = queue(50);
     assert_eq!(queue.put(post("51"), START, START + HOUR), Err(Full));
     assert_eq!(taken(&mut queue, 1, START).len(), WINDOW);
@@ -81,13 +81,13 @@ fn quality_of_service_0_completes_by_delivering() {
 }
 
 #[test]
-fn a_connection_that_ends_leaves_its_messages_behind_in_order() {
+fn messages_of_an_ended_connection_become_visible_in_order() {
     let (mut queue, rules) = (queue(3), Rules::default());
     let first = queue.take(1, 1, START, &rules).expect("a message");
     assert_eq!(taken(&mut queue, 1, START), [new("2"), new("3")]);
     assert_eq!(queue.acknowledge(1, first.packet_id, START), Acknowledged::Completed);
     queue.end(1);
-    assert_eq!(taken(&mut queue, 1, START), [], "nobody is there");
+    assert_eq!(taken(&mut queue, 1, START), [], "the client is not connected");
     assert_eq!(states(&queue)[0], ("2".into(), CloudMessageState::Enqueued, 1));
     queue.begin(2);
     let second = queue.take(2, 1, START, &rules).expect("a message");
@@ -107,7 +107,7 @@ fn a_newer_connection_takes_over_before_the_older_one_has_ended() {
 }
 
 #[test]
-fn a_lock_ends_and_the_message_comes_again_behind_what_is_under_way() {
+fn a_message_is_redelivered_after_those_in_flight_when_its_lock_expires() {
     let mut queue = queue(1);
     assert_eq!(queue.next_release(), None);
     assert_eq!(taken(&mut queue, 1, at(0)), [new("1")]);
@@ -122,7 +122,7 @@ fn a_lock_ends_and_the_message_comes_again_behind_what_is_under_way() {
 }
 
 #[test]
-fn a_new_connection_receives_anew() {
+fn a_new_connection_receives_unacknowledged_messages_again() {
     let mut queue = queue(2);
     assert_eq!(taken(&mut queue, 1, at(0)), [new("1"), new("2")]);
     queue.begin(2);
@@ -133,21 +133,21 @@ fn a_new_connection_receives_anew() {
 }
 
 #[test]
-fn a_delivery_that_was_acknowledged_too_late_has_left_its_place() {
+fn a_late_acknowledgement_removes_the_place_of_a_message() {
     let (mut queue, rules) = (queue(2), Rules::default());
     let first = queue.take(1, 1, at(0), &rules).expect("a message").packet_id;
     let second = queue.take(1, 1, at(30), &rules).expect("a message").packet_id;
     queue.tick(at(60), &rules);
     assert_eq!(queue.acknowledge(1, first, at(60)), Acknowledged::Unknown);
     assert_eq!(taken(&mut queue, 1, at(60)), [again("1")]);
-    // The client is done with the first delivery, so this one comes after the second message.
+    // The client has finished the first delivery, so this one comes after the second message.
     assert_eq!(queue.acknowledge(1, first, at(60)), Acknowledged::OutOfOrder);
     assert_eq!(queue.acknowledge(1, second, at(60)), Acknowledged::Completed);
     assert_eq!(queue.acknowledge(1, first, at(60)), Acknowledged::Completed);
 }
 
 #[test]
-fn a_late_acknowledgement_finds_no_lock() {
+fn a_late_acknowledgement_has_no_effect() {
     let (mut queue, rules) = (queue(1), Rules::default());
     assert_eq!(taken(&mut queue, 1, at(0)), [new("1")]);
     queue.tick(at(60), &rules);
@@ -169,7 +169,7 @@ fn messages_expire_while_they_are_visible() {
 }
 
 #[test]
-fn neither_the_end_of_a_connection_nor_that_of_a_lock_gives_a_message_up() {
+fn neither_a_closed_connection_nor_an_expired_lock_gives_up_a_message() {
     let rules = Rules { ttl: 10 * HOUR, ..Rules::default() };
     let mut queue = Queue::default();
     queue.put(post("1"), START, START + 10 * HOUR).expect("room");
@@ -189,7 +189,7 @@ fn neither_the_end_of_a_connection_nor_that_of_a_lock_gives_a_message_up() {
 }
 
 #[test]
-fn a_message_is_given_up_after_its_last_lock_where_a_test_wants_that() {
+fn a_message_is_given_up_after_its_last_lock_if_configured() {
     let rules = Rules { max_deliveries: Some(2), ..Rules::default() };
     let mut queue = queue(2);
     // Connections that end do not count.
@@ -210,7 +210,7 @@ fn a_message_is_given_up_after_its_last_lock_where_a_test_wants_that() {
 }
 
 #[test]
-fn packet_ids_are_never_0_and_never_taken() {
+fn packet_ids_are_never_0_and_never_in_use() {
     let mut queue = queue(1);
     assert_eq!(packet_id(u64::from(PACKET_ID_MAX) - 1), PACKET_ID_MAX);
     assert_eq!((packet_id(0), packet_id(u64::from(PACKET_ID_MAX)), packet_id(u64::MAX)), (1, 1, PACKET_ID_MAX));
@@ -218,15 +218,15 @@ fn packet_ids_are_never_0_and_never_taken() {
     assert_eq!(queue.put(post("2"), START, START + HOUR), Ok(u64::from(PACKET_ID_MAX) + 2), "its id is free");
 }
 
-/// Random puts, deliveries, acknowledgements, reconnects and jumps of the clock.
+/// Random puts, deliveries, acknowledgements, reconnects and clock changes.
 #[test]
-fn nothing_is_lost_doubled_after_completion_or_out_of_order() {
+fn no_message_is_lost_redelivered_after_completion_or_reordered() {
     for seed in 0..300 {
         let mut random = fastrand::Rng::with_seed(seed);
         let rules = Rules { max_deliveries: random.bool().then(|| random.u32(1..6)), ..Rules::default() };
         let (mut queue, mut now, mut owner, mut put) = (Queue::default(), START, 1, 0_u64);
-        // Packet ids in the order in which the client must acknowledge them: that of their first
-        // receipt. And what became of every message.
+        // Packet ids in the order in which the client must acknowledge them, which is the order of first receipt;
+        // and the outcome of every message.
         let mut received: Vec<(u16, u64)> = Vec::new();
         let mut ended: std::collections::BTreeMap<u64, Outcome> = std::collections::BTreeMap::new();
         queue.begin(owner);
@@ -263,8 +263,8 @@ fn nothing_is_lost_doubled_after_completion_or_out_of_order() {
                         let expected = if held { Acknowledged::Completed } else { Acknowledged::Unknown };
                         assert_eq!(queue.acknowledge(owner, packet_id, now), expected, "{context}: {number}");
                         if held {
-                            let gone = queue.gone.last().expect("just completed");
-                            assert_eq!(gone.post.message_id, number.to_string(), "{context}");
+                            let removed = queue.removed.last().expect("just completed");
+                            assert_eq!(removed.post.message_id, number.to_string(), "{context}");
                         }
                     }
                 }

@@ -1,4 +1,4 @@
-//! What is affected in a damaged file, for the message that refuses it.
+//! Finds out which rows of a damaged file are affected, for the error message.
 
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
@@ -8,19 +8,19 @@ use redb::backends::FileBackend;
 use redb::{Database, ReadableDatabase as _, ReadableTable as _};
 
 use super::file::{ROWS, TELEMETRY, open_held, read_sums};
-use super::load::Trouble;
+use super::load::LoadError;
 use super::quietly::quietly;
 use super::rows;
 use super::sums::{Sum, Sums, kind, unsealed, unsealed_message};
 
-/// Says what is affected. Reads whatever can be read; the file stays as it is.
+/// Describes what is affected. Reads everything that can be read; does not change the file.
 pub(super) fn survey(path: &Path) -> String {
     let mut sums = None;
     if !opened(path, &mut |database| sums = read_sums(database).ok().flatten()) {
         return NOTHING.to_owned();
     }
     let mut found = Found::default();
-    // A database that has panicked may do so again, so each direction reads a fresh one.
+    // A database that panicked may panic again, so each direction opens a new one.
     for _ in 0..2 {
         opened(path, &mut |database| found.read_rows(database).unwrap_or_default());
         opened(path, &mut |database| found.read_telemetry(database).unwrap_or_default());
@@ -30,30 +30,31 @@ pub(super) fn survey(path: &Path) -> String {
     if affected.is_empty() { STRUCTURE.to_owned() } else { affected.join("; ") }
 }
 
-/// Nothing in it makes sense.
+/// Nothing in the file is readable.
 const NOTHING: &str = "nothing in it can be read";
 
-/// In a file that has no checksums of its rows, or whose format is damaged.
-pub(super) const UNKNOWN: &str = "pages of it are not as they were written, and what is affected is unknown";
+/// For a file without row checksums, or with a damaged format number.
+pub(super) const UNKNOWN: &str = "some of its pages have changed, and it is unknown which rows are affected";
 
-/// What is in no row: which pages are free, and where rows are looked for.
-pub(super) const STRUCTURE: &str = "pages that hold no row are not as they were written";
+/// For pages without rows: the list of free pages, and the index of the tables.
+pub(super) const STRUCTURE: &str = "pages that contain no rows have changed";
 
-/// Lets `read` read the file, with writes held back; whether it could be opened and nothing panicked.
+/// Calls `read` with the file open and writes held back. Returns whether the file could be opened and nothing
+/// panicked.
 fn opened(path: &Path, read: &mut dyn FnMut(&Database)) -> bool {
     let Ok(file) = OpenOptions::new().read(true).write(true).open(path) else { return false };
     let act = || {
         let (database, _) = open_held(FileBackend::new(file)?)?;
         read(&database);
-        Ok::<_, Trouble>(())
+        Ok::<_, LoadError>(())
     };
     quietly(act).is_ok_and(|it| it.is_ok())
 }
 
-/// What could be read, from the beginning up to the damage, then from the end.
+/// The readable rows: from the beginning up to the damage, and from the end back to it.
 #[derive(Debug, Default)]
 struct Found {
-    /// By kind.
+    /// By kind of row.
     rows: BTreeMap<String, Part>,
     /// By hub.
     telemetry: BTreeMap<String, Part>,
@@ -61,21 +62,21 @@ struct Found {
     telemetry_read: Progress<(String, u64)>,
 }
 
-/// How far the rows of a table were read.
+/// How far the rows of a table have been read.
 #[derive(Debug, Default)]
 struct Progress<K> {
     is_begun: bool,
     is_complete: bool,
-    /// The last key in the order of the keys.
+    /// The last key that was read.
     last: Option<K>,
 }
 
-/// Rows that belong together.
+/// The rows of one kind or one hub.
 #[derive(Debug, Default)]
 struct Part {
     whole: Sum,
     damaged: u64,
-    /// A few of the damaged ones.
+    /// The names of some damaged rows.
     names: Vec<String>,
 }
 
@@ -149,8 +150,8 @@ impl Found {
         Ok(())
     }
 
-    /// What differs from what there should be. Only names that stand in the sums, or look like an id, are
-    /// told: the rest may be any bytes of a damaged page, a key too.
+    /// Compares the rows with the sums. Names only keys that are in the sums or look like an id, because the rest
+    /// may be any bytes of a damaged page, including a secret key.
     fn compared_with(&self, sums: &Sums) -> Vec<String> {
         let none = Part::default();
         let rows = sums.rows.iter().map(|(kind, sum)| (label(kind), sum, self.rows.get(kind).unwrap_or(&none)));
@@ -167,14 +168,14 @@ impl Found {
                     format!(" ({}{more})", part.names.join(", "))
                 };
                 match sum.count.saturating_sub(part.whole.count) {
-                    0 => format!("some of {} {label} are older than the rest", sum.count),
+                    0 => format!("some of {} {label} are out of date", sum.count),
                     missing => format!("{missing} of {} {label} cannot be read{names}", sum.count),
                 }
             })
             .collect()
     }
 
-    /// The same where nothing says what there should be.
+    /// Describes the damage if the sums are not readable.
     fn without_sums(&self) -> String {
         let parts = || self.rows.values().chain(self.telemetry.values());
         let damaged: u64 = parts().map(|it| it.damaged).sum();
@@ -182,26 +183,26 @@ impl Found {
         let is_complete = self.rows_read.is_complete && self.telemetry_read.is_complete;
         match damaged {
             0 if is_complete => {
-                format!("its list of contents cannot be read, so it is unknown whether its {whole} rows are complete")
+                format!("its checksum list is unreadable, so it is unknown whether its {whole} rows are complete")
             }
             _ if is_complete => {
-                format!("its list of contents and {damaged} of {} rows cannot be read", damaged + whole)
+                format!("its checksum list and {damaged} of {} rows are unreadable", damaged + whole)
             }
-            _ => format!("its list of contents cannot be read, and of its rows only {whole} can"),
+            _ => format!("its checksum list is unreadable, and only {whole} of its rows are readable"),
         }
     }
 }
 
-/// What the rows of a kind are, for people.
+/// The name of a kind of row in error messages.
 fn label(kind: &str) -> String {
     let (place, hub) = kind.split_once('\0').unwrap_or((kind, ""));
     match place {
         rows::ENROLLMENT => "individual enrollments".to_owned(),
         rows::GROUP => "enrollment groups".to_owned(),
         rows::RECORD => "registration records".to_owned(),
-        rows::OPERATION => "registrations under way".to_owned(),
-        rows::POLICY => "keys of policies".to_owned(),
-        rows::NEXT => "offsets of telemetry".to_owned(),
+        rows::OPERATION => "registrations in progress".to_owned(),
+        rows::POLICY => "policy keys".to_owned(),
+        rows::NEXT => "telemetry offsets".to_owned(),
         rows::DEVICE => format!("devices and modules of hub `{hub}`"),
         rows::POST => format!("messages to devices of hub `{hub}`"),
         rows::FEEDBACK => format!("feedback records of hub `{hub}`"),
@@ -209,8 +210,8 @@ fn label(kind: &str) -> String {
     }
 }
 
-/// The id in a key, if it is one. What follows an id in a damaged page is never taken for a part of it: a
-/// value begins with its checksum and then a bracket, a digit or NUL.
+/// The id in a key, if there is one. Bytes that follow an id in a damaged page are never taken for a part of it: a
+/// value begins with its checksum, followed by a bracket, a digit or NUL.
 fn name(key: &str) -> Option<String> {
     let mut parts = key.split('\0');
     let name = match parts.next()? {
@@ -222,5 +223,5 @@ fn name(key: &str) -> Option<String> {
     (name.len() <= 128 && name.chars().all(is_id)).then(|| format!("`{name}`"))
 }
 
-/// How many damaged rows are named.
+/// Maximum number of damaged rows that the message names.
 const NAMES: usize = 3;

@@ -1,4 +1,4 @@
-//! Why a file cannot be used.
+//! The errors of the state file.
 
 use std::io;
 use std::path::PathBuf;
@@ -9,16 +9,16 @@ use super::file::FORMAT;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StateError {
-    /// Another emulator has it open.
-    #[error("{path} is in use by another emulator; end that one, or choose another data directory", path = path.display())]
+    /// Another emulator has the file open.
+    #[error("{path} is in use by another emulator; stop that emulator, or choose another data directory", path = path.display())]
     InUse {
         /// The file.
         path: PathBuf,
     },
-    /// A newer hubward wrote it.
+    /// A newer version of hubward wrote the file.
     #[error(
-        "{path} was written by a newer hubward (format {found}, this one reads up to {FORMAT}); use that one, or another \
-         data directory",
+        "{path} was written by a newer hubward (format {found}, this version reads up to {FORMAT}); use the newer \
+         version, or another data directory",
         path = path.display()
     )]
     Newer {
@@ -27,49 +27,49 @@ pub enum StateError {
         /// Its format.
         found: u32,
     },
-    /// Something in it is not as an emulator wrote it. The file stays as it is.
+    /// The contents of the file are damaged. The emulator does not change the file.
     #[error(
-        "{path} is damaged: {affected}; the file is left as it is: move it away to begin anew, or put a copy of the data \
-         directory in place",
+        "{path} is damaged: {affected}; the emulator has not changed the file; move it away to start with an empty state, \
+         or restore a copy of the data directory",
         path = path.display()
     )]
     Damaged {
         /// The file.
         path: PathBuf,
-        /// What is affected, without a secret: which rows, how many, of which hub.
+        /// The affected rows: kind, number and hub. Contains no secret.
         affected: String,
     },
-    /// It is whole, and older than what was acknowledged. The file stays as it is.
+    /// The file is intact, but older than the last acknowledged change. The emulator does not change the file.
     #[error(
-        "{path} is older than what was acknowledged (commit {found} of {acknowledged}): it is damaged, or an older copy; \
-         put a newer copy in place, move it away to begin anew, or delete {mark} to go on with it",
+        "{path} is older than the last acknowledged change (commit {found} of {acknowledged}): it is damaged, or an older \
+         copy; restore a newer copy, move it away to start with an empty state, or delete {mark} to use it",
         path = path.display(),
         mark = mark.display()
     )]
     Older {
         /// The file.
         path: PathBuf,
-        /// The file beside it that tells the last commit.
+        /// The file beside it that contains the number of the last commit.
         mark: PathBuf,
-        /// The number of its last commit.
+        /// The number of the last commit in the file.
         found: u64,
-        /// The number of the last commit that was acknowledged.
+        /// The number of the last acknowledged commit.
         acknowledged: u64,
     },
-    /// It is whole, and this version does not understand it.
-    #[error("{path} cannot be read ({what}); move it away to begin anew", path = path.display())]
+    /// The file is intact, but this version does not understand it.
+    #[error("{path} cannot be read ({what}); move it away to start with an empty state", path = path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// What is wrong, without a secret.
+        /// The cause, without a secret.
         what: String,
     },
-    /// It cannot be opened or written.
+    /// The file cannot be opened or written.
     #[error("cannot use {path}", path = path.display())]
     File {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         #[source]
         source: io::Error,
     },

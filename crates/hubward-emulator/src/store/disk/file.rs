@@ -1,4 +1,4 @@
-//! The file: made for its owner only, of a known format, open in one emulator at a time.
+//! The state file: readable by its owner only, versioned, and open in one emulator at a time.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
@@ -12,7 +12,7 @@ use redb::{
 };
 
 use super::held::Storage;
-use super::load::{Trouble, is_damage};
+use super::load::{LoadError, is_damage};
 use super::mark::Mark;
 use super::quietly::quietly;
 use super::sums::Sums;
@@ -21,8 +21,8 @@ use crate::hub::TelemetryLog;
 use crate::new_file;
 use crate::store::State;
 
-/// Opens the file of a data directory, makes it if there is none, and reads everything into a state
-/// and logs that are empty; changes of them are written from then on.
+/// Opens the file of a data directory, and creates it if it does not exist. Loads everything into an empty state
+/// and empty logs. From then on, changes of these are written to the file.
 pub(crate) fn open(
     directory: &Path,
     state: &mut State,
@@ -36,7 +36,7 @@ pub(crate) fn open(
     start(FileBackend::new(file), path, Some(Mark::read(directory)), state, logs)
 }
 
-/// Makes a file without state. A half-made one could not be opened ever again.
+/// Creates a file without state. Does this atomically, because a partly written file could never be opened again.
 fn make(path: &Path) -> Result<(), StateError> {
     let made = new_file::create(path, |file| {
         let database = FileBackend::new(file).and_then(|it| Builder::new().create_with_backend(it));
@@ -44,7 +44,7 @@ fn make(path: &Path) -> Result<(), StateError> {
         write_new(&database).map_err(|it| io::Error::other(it.to_string()))
     });
     match made {
-        // Another emulator was faster.
+        // Another emulator created the file first.
         Err(source) if source.kind() != io::ErrorKind::AlreadyExists => {
             Err(StateError::File { path: path.to_owned(), source })
         }
@@ -52,7 +52,7 @@ fn make(path: &Path) -> Result<(), StateError> {
     }
 }
 
-/// Goes on with a file that is open. `mark` is `None` for storage without a directory.
+/// Loads an open file and starts its writer. `mark` is `None` for storage without a directory.
 pub(super) fn start(
     storage: Result<impl StorageBackend, DatabaseError>,
     path: PathBuf,
@@ -60,9 +60,9 @@ pub(super) fn start(
     state: &mut State,
     logs: &BTreeMap<String, TelemetryLog>,
 ) -> Result<Disk, StateError> {
-    // The one place where redb reads pages that may be damaged; a panic is one more way to say so.
-    let read = quietly(|| read(storage?, mark.as_ref(), state, logs)).unwrap_or(Err(Trouble::Damaged));
-    let (database, storage, sums) = read.map_err(|trouble| refused(&path, mark.as_ref(), trouble))?;
+    // Only here does redb read pages that may be damaged, and it may panic on them. A panic counts as damage.
+    let read = quietly(|| read(storage?, mark.as_ref(), state, logs)).unwrap_or(Err(LoadError::Damaged));
+    let (database, storage, sums) = read.map_err(|error| refused(&path, mark.as_ref(), error))?;
     if let Some(mark) = &mut mark {
         mark.note(sums.file, sums.commit);
     }
@@ -76,50 +76,51 @@ pub(super) fn start(
     Ok(disk)
 }
 
-/// Reads everything, and only then lets redb write to the file.
+/// Reads everything, and only then allows redb to write to the file.
 fn read(
     file: impl StorageBackend,
     mark: Option<&Mark>,
     state: &mut State,
     logs: &BTreeMap<String, TelemetryLog>,
-) -> Result<(Database, Storage, Sums), Trouble> {
+) -> Result<(Database, Storage, Sums), LoadError> {
     let (mut database, storage) = open_held(file)?;
-    let format = read_about(&database, FORMAT_KEY)?.ok_or(Trouble::Damaged)?;
+    let format = read_about(&database, FORMAT_KEY)?.ok_or(LoadError::Damaged)?;
     let format = format.parse::<u32>().unwrap_or_default();
     if format != FORMAT {
-        // Nothing else tells a damaged number from another one, or knows an old file to be whole.
+        // Checks the pages: nothing else shows whether the format number is damaged, and a file of the old format has
+        // no row checksums.
         let is_whole = database.check_integrity().is_ok();
         match format {
-            _ if !is_whole => return Err(Trouble::DamagedBefore),
+            _ if !is_whole => return Err(LoadError::DamagedBefore),
             migrate::FORMAT => {
-                storage.release().map_err(Trouble::Io)?;
+                storage.release().map_err(LoadError::Io)?;
                 migrate::migrate(&database)?;
             }
-            newer if newer > FORMAT => return Err(Trouble::Newer(newer)),
-            _ => return Err(Trouble::Unknown("its format is unknown".to_owned())),
+            newer if newer > FORMAT => return Err(LoadError::Newer(newer)),
+            _ => return Err(LoadError::Unknown("its format is unknown".to_owned())),
         }
     }
-    let sums = read_sums(&database)?.ok_or(Trouble::Damaged)?;
+    let sums = read_sums(&database)?.ok_or(LoadError::Damaged)?;
     if let Some(acknowledged) = mark.and_then(|it| it.acknowledged(sums.file)).filter(|it| *it > sums.commit) {
-        return Err(Trouble::Older { found: sums.commit, acknowledged });
+        return Err(LoadError::Older { found: sums.commit, acknowledged });
     }
     load::load(&database, &sums, state, logs)?;
-    storage.release().map_err(Trouble::Io)?;
+    storage.release().map_err(LoadError::Io)?;
     Ok((database, storage, sums))
 }
 
-/// Opens a database that holds something, with writes held back.
-pub(super) fn open_held(file: impl StorageBackend) -> Result<(Database, Storage), Trouble> {
-    let storage = Storage::held(file).map_err(Trouble::Io)?;
-    // In an empty file redb would begin a new database, and whoever emptied it was no emulator.
-    if storage.len().map_err(Trouble::Io)? == 0 {
-        return Err(Trouble::Damaged);
+/// Opens an existing database with writes held back.
+pub(super) fn open_held(file: impl StorageBackend) -> Result<(Database, Storage), LoadError> {
+    let storage = Storage::held(file).map_err(LoadError::Io)?;
+    // redb would create a new database in an empty file. No emulator leaves an empty file, so this is damage.
+    if storage.len().map_err(LoadError::Io)? == 0 {
+        return Err(LoadError::Damaged);
     }
     let database = Builder::new().set_cache_size(CACHE).create_with_backend(storage.clone())?;
     Ok((database, storage))
 }
 
-impl From<DatabaseError> for Trouble {
+impl From<DatabaseError> for LoadError {
     fn from(error: DatabaseError) -> Self {
         match error {
             DatabaseError::DatabaseAlreadyOpen | DatabaseError::LockProtocolMismatch => Self::InUse,
@@ -129,23 +130,23 @@ impl From<DatabaseError> for Trouble {
     }
 }
 
-fn refused(path: &Path, mark: Option<&Mark>, trouble: Trouble) -> StateError {
+fn refused(path: &Path, mark: Option<&Mark>, error: LoadError) -> StateError {
     let path = path.to_owned();
-    match trouble {
-        Trouble::InUse => StateError::InUse { path },
-        Trouble::Newer(found) => StateError::Newer { path, found },
-        Trouble::Damaged => StateError::Damaged { affected: damage::survey(&path), path },
-        Trouble::DamagedBefore => StateError::Damaged { affected: damage::UNKNOWN.to_owned(), path },
-        Trouble::Older { found, acknowledged } => {
+    match error {
+        LoadError::InUse => StateError::InUse { path },
+        LoadError::Newer(found) => StateError::Newer { path, found },
+        LoadError::Damaged => StateError::Damaged { affected: damage::survey(&path), path },
+        LoadError::DamagedBefore => StateError::Damaged { affected: damage::UNKNOWN.to_owned(), path },
+        LoadError::Older { found, acknowledged } => {
             let mark = mark.map(|it| it.path().to_owned()).unwrap_or_default();
             StateError::Older { path, mark, found, acknowledged }
         }
-        Trouble::Unknown(what) => StateError::Unreadable { path, what },
-        Trouble::Io(source) => StateError::File { path, source },
+        LoadError::Unknown(what) => StateError::Unreadable { path, what },
+        LoadError::Io(source) => StateError::File { path, source },
     }
 }
 
-/// The file holds keys, so it is made for its owner only.
+/// The file contains keys, so it is created readable by its owner only.
 fn open_private(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true);
@@ -162,7 +163,7 @@ fn open_private(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
-/// What the file says of itself.
+/// Reads an entry about the file itself.
 fn read_about(database: &Database, key: &str) -> Result<Option<String>, redb::Error> {
     let reading = database.begin_read()?;
     let about = match reading.open_table(ABOUT) {
@@ -173,55 +174,55 @@ fn read_about(database: &Database, key: &str) -> Result<Option<String>, redb::Er
     Ok(about.get(key)?.map(|it| it.value().to_owned()))
 }
 
-/// What the file should hold; `None` if that is damaged.
+/// The expected contents of the file; `None` if the entry is damaged.
 pub(super) fn read_sums(database: &Database) -> Result<Option<Sums>, redb::Error> {
     Ok(read_about(database, SUMS_KEY)?.and_then(|it| Sums::from_text(&it)))
 }
 
-/// Writes the sums, as a part of a commit.
+/// Writes the sums as a part of a commit.
 pub(super) fn write_sums(writing: &WriteTransaction, sums: &Sums) -> Result<(), redb::Error> {
     writing.open_table(ABOUT)?.insert(SUMS_KEY, sums.to_text().as_str())?;
     Ok(())
 }
 
-/// Says that a file has the present format, as a part of a commit.
+/// Writes the current format number as a part of a commit.
 pub(super) fn write_format(writing: &WriteTransaction) -> Result<(), redb::Error> {
     writing.open_table(ABOUT)?.insert(FORMAT_KEY, FORMAT.to_string().as_str())?;
     Ok(())
 }
 
-/// Makes a database that holds nothing.
+/// Initializes an empty database.
 pub(super) fn write_new(database: &Database) -> Result<(), redb::Error> {
     let mut writing = database.begin_write()?;
     writing.set_quick_repair(true);
     write_format(&writing)?;
     write_sums(&writing, &Sums::new())?;
-    // Made here, so that readers find them.
+    // Created here, so that readers find the tables.
     writing.open_table(ROWS)?;
     writing.open_table(TELEMETRY)?;
     writing.commit()?;
     Ok(())
 }
 
-/// Its name in the data directory.
+/// File name in the data directory.
 const NAME: &str = "state.redb";
 
-/// What a row's value means. Members may be added to rows as long as they may be missing; anything
-/// else needs the next number, and a way to read the older one.
+/// Version of the row format. New members of rows need no new number if they may be absent. Any other change needs
+/// the next number, and a way to read the older format.
 pub(super) const FORMAT: u32 = 2;
 
-/// What is known of the file itself.
+/// Entries about the file itself.
 pub(super) const ABOUT: TableDefinition<'_, &str, &str> = TableDefinition::new("about");
 pub(super) const FORMAT_KEY: &str = "format";
 const SUMS_KEY: &str = "sums";
 
-/// Everything but telemetry, by the keys of `rows`; values with their checksums, as in `sums`.
+/// Everything except telemetry, by the keys of `rows`; values with their checksums, as in `sums`.
 pub(super) const ROWS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("checked-rows");
 
-/// By hub, in lower case, and offset; values with their checksums.
+/// Telemetry by hub (in lower case) and offset; values with their checksums.
 pub(super) const TELEMETRY: TableDefinition<'_, (&str, u64), &[u8]> = TableDefinition::new("checked-telemetry");
 
-/// All of the state is in memory anyway.
+/// Small, because all of the state is in memory anyway.
 const CACHE: usize = 4 * 1024 * 1024;
 
 #[cfg(test)]
@@ -237,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_used_is_refused_by_name() {
+    fn unusable_files_are_refused_with_a_specific_error() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join(NAME);
         let disk = opened(folder.path()).expect("a new one");
@@ -255,7 +256,10 @@ mod tests {
         drop(database);
         let error = refusal(folder.path());
         assert!(matches!(&error, StateError::Newer { found: 3, .. }), "{error}");
-        assert!(error.to_string().contains("written by a newer hubward (format 3, this one reads up to 2)"), "{error}");
+        assert!(
+            error.to_string().contains("written by a newer hubward (format 3, this version reads up to 2)"),
+            "{error}"
+        );
 
         std::fs::write(&path, "no database").expect("written");
         let error = refusal(folder.path());

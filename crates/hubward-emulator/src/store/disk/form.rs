@@ -1,7 +1,7 @@
-//! How things are written that are no JSON by themselves: keys, which no other place may write, and
-//! what has a body of bytes.
+//! Serialization of values that need a special form: keys, which only this module may write, and values with a body
+//! of bytes.
 
-/// Two keys as base64. The file is for its owner only.
+/// Two keys as base64. Only the owner can read the file.
 pub(crate) mod key_pair {
     use hubward_sas::SharedKey;
     use serde::de::Error as _;
@@ -16,7 +16,7 @@ pub(crate) mod key_pair {
 
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<KeyPair, D::Error> {
         let (primary, secondary) = <(String, String)>::deserialize(from)?;
-        // Not what the reader says: it may repeat a part of the key.
+        // Drops the parser's message, because it may contain a part of the key.
         let read = |text: &str| SharedKey::from_base64(text).map_err(|_| D::Error::custom("no key"));
         Ok(KeyPair { primary: read(&primary)?, secondary: read(&secondary)? })
     }
@@ -42,18 +42,18 @@ pub(crate) mod properties {
     }
 }
 
-/// JSON, then bytes as they are: the length of the JSON, the JSON, the rest.
+/// JSON followed by raw bytes: the length of the JSON, the JSON, the bytes.
 pub(super) fn framed(head: &impl serde::Serialize, body: &[u8]) -> Vec<u8> {
     let mut bytes = vec![0; 4];
     bytes.reserve(256 + body.len());
-    serde_json::to_writer(&mut bytes, head).expect("what the emulator keeps always serializes");
+    serde_json::to_writer(&mut bytes, head).expect("the state always serializes");
     let length = u32::try_from(bytes.len() - 4).expect("a head is smaller than 4 GiB");
     bytes[..4].copy_from_slice(&length.to_be_bytes());
     bytes.extend_from_slice(body);
     bytes
 }
 
-/// Reads what [`framed`] has written; `None` if it is nothing of the kind.
+/// Reads what [`framed`] wrote; `None` if the bytes are not valid.
 pub(super) fn unframed<'a, H: serde::Deserialize<'a>>(bytes: &'a [u8]) -> Option<(H, &'a [u8])> {
     let (length, rest) = bytes.split_first_chunk::<4>()?;
     let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
@@ -63,7 +63,7 @@ pub(super) fn unframed<'a, H: serde::Deserialize<'a>>(bytes: &'a [u8]) -> Option
 
 /// A value as JSON.
 pub(super) fn json(value: &impl serde::Serialize) -> Vec<u8> {
-    serde_json::to_vec(value).expect("what the emulator keeps always serializes")
+    serde_json::to_vec(value).expect("the state always serializes")
 }
 
 #[cfg(test)]

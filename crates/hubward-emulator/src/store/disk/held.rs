@@ -1,7 +1,7 @@
-//! The file below redb, and writes to it that are held back.
+//! The storage layer below redb, which can hold back writes.
 //!
-//! redb writes to a file as soon as it opens it. A damaged file must stay as it is, for a second look and
-//! for a rescue, so everything that redb writes stays in memory until the file is known to be whole.
+//! redb writes to a file as soon as it opens it. A damaged file must stay unchanged, for analysis and recovery.
+//! Everything that redb writes therefore stays in memory until the file is known to be intact.
 
 use std::fmt;
 use std::io;
@@ -11,7 +11,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use redb::{BackendError, StorageBackend};
 
-/// The storage of a database. A cheap clone: redb has one, and the one who holds writes back has another.
+/// The storage of a database. Cloning it is cheap: redb has one clone, and the code that holds back writes has
+/// another.
 #[derive(Debug, Clone)]
 pub(super) struct Storage {
     inner: Arc<Inner>,
@@ -19,7 +20,7 @@ pub(super) struct Storage {
 
 struct Inner {
     file: Box<dyn StorageBackend>,
-    /// Whether there is something in `held`; reads and writes of every page look here.
+    /// Whether `held` is set; checked by the reads and writes of every page.
     is_held: AtomicBool,
     held: Mutex<Option<Held>>,
 }
@@ -30,19 +31,19 @@ impl fmt::Debug for Inner {
     }
 }
 
-/// What would have been written.
+/// The writes that are held back.
 #[derive(Debug)]
 struct Held {
     /// Offsets and bytes, in the order of the writes.
     patches: Vec<(u64, Vec<u8>)>,
     /// The length that the file would have.
     length: u64,
-    /// So many of its own bytes still count.
+    /// Number of bytes at the start of the file that are still valid.
     own: u64,
 }
 
 impl Storage {
-    /// Storage that holds writes back until [`Storage::release`].
+    /// Creates storage that holds back writes until [`Storage::release`].
     pub(super) fn held(file: impl StorageBackend) -> io::Result<Self> {
         let inner = Inner { file: Box::new(file), is_held: AtomicBool::new(false), held: Mutex::default() };
         let storage = Self { inner: Arc::new(inner) };
@@ -50,7 +51,7 @@ impl Storage {
         Ok(storage)
     }
 
-    /// Holds writes back from now on.
+    /// Starts to hold back writes.
     pub(super) fn hold(&self) -> io::Result<()> {
         let length = self.inner.file.len()?;
         *self.inner.held() = Some(Held { patches: Vec::new(), length, own: length });
@@ -58,7 +59,7 @@ impl Storage {
         Ok(())
     }
 
-    /// Writes what was held back, and holds nothing back any more.
+    /// Writes everything that was held back, and stops holding back writes.
     pub(super) fn release(&self) -> io::Result<()> {
         let mut held = self.inner.held();
         if let Some(held) = &*held {
@@ -75,14 +76,14 @@ impl Inner {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What is held back, if writes are.
+    /// The writes that are held back, if any are.
     fn if_held(&self) -> Option<MutexGuard<'_, Option<Held>>> {
         self.is_held.load(Ordering::Acquire).then(|| self.held())
     }
 
-    /// The header names the pages that count, so it comes last, when they are on disk.
+    /// The header selects the valid pages, so it is written last, when the pages are on disk.
     fn write_all(&self, Held { patches, length, own }: &Held) -> io::Result<()> {
-        // What was cut off is zero when the file grows again.
+        // Bytes that were cut off must be zero when the file grows again.
         for length in [own, length] {
             if self.file.len()? != *length {
                 self.file.set_len(*length)?;
@@ -218,7 +219,7 @@ impl StorageBackend for Storage {
     }
 }
 
-/// Bytes of the file's first page.
+/// Size of the file's first page in bytes.
 const HEADER: u64 = 4096;
 
 #[cfg(test)]
@@ -234,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_held_back_reads_as_if_it_were_written() {
+    fn held_writes_are_visible_to_reads() {
         let (plain, below) = (InMemoryBackend::new(), Arc::new(InMemoryBackend::new()));
         let held = Storage::held(Below(Arc::clone(&below))).expect("held");
         let mut rng = fastrand::Rng::with_seed(4);

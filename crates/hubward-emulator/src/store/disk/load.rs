@@ -1,4 +1,4 @@
-//! Everything that is on disk, at the start.
+//! Loads the file at the start.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -18,7 +18,7 @@ use super::{rows, telemetry};
 use crate::hub::{Telemetry, TelemetryLog};
 use crate::store::{Ack, Post, State, Table};
 
-/// A message to a device without its body.
+/// A message to a device, without its body.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct PostHead {
     topic: String,
@@ -41,24 +41,24 @@ impl PostHead {
 
 /// Why a file cannot be loaded.
 #[derive(Debug)]
-pub(super) enum Trouble {
-    /// Something is not as it was written.
+pub(super) enum LoadError {
+    /// Some content is damaged.
     Damaged,
-    /// The same of a file without checksums of its rows.
+    /// Like `Damaged`, for a file without row checksums.
     DamagedBefore,
-    /// It is whole, and older than what was acknowledged.
+    /// The file is intact, but older than the last acknowledged change.
     Older { found: u64, acknowledged: u64 },
-    /// A newer hubward wrote it.
+    /// A newer version of hubward wrote the file.
     Newer(u32),
-    /// Another emulator has it open.
+    /// Another emulator has the file open.
     InUse,
-    /// Everything is as it was written, and this version does not understand it.
+    /// The contents are intact, but this version does not understand them.
     Unknown(String),
     /// The system cannot read the file.
     Io(io::Error),
 }
 
-impl From<redb::Error> for Trouble {
+impl From<redb::Error> for LoadError {
     fn from(error: redb::Error) -> Self {
         match error {
             redb::Error::Io(error) if !is_damage(&error) => Self::Io(error),
@@ -67,21 +67,21 @@ impl From<redb::Error> for Trouble {
     }
 }
 
-/// Whether an error comes of what is in a file, and not of reading it.
+/// Whether an error comes from the contents of a file rather than from reading it.
 pub(super) fn is_damage(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
 }
 
-/// Reads the file into a state and logs that are empty, and compares all of it with its checksums. What
-/// belongs to hubs that this emulator does not have is compared too and stays in the file.
+/// Reads the file into an empty state and empty logs, and compares everything with the checksums. Rows of hubs that
+/// this emulator does not have are compared too; they stay in the file.
 pub(super) fn load(
     database: &Database,
     sums: &Sums,
     state: &mut State,
     logs: &BTreeMap<String, TelemetryLog>,
-) -> Result<(), Trouble> {
-    let mut loader = Loader { state, next: BTreeMap::new(), foreign: BTreeSet::new() };
-    // Told last: a row may be unknown only because another one is missing.
+) -> Result<(), LoadError> {
+    let mut loader = Loader { state, next: BTreeMap::new(), unconfigured: BTreeSet::new() };
+    // Reported last, because a row may be unknown only because another row is missing.
     let mut unknown = None;
     let mut found = Sums { file: sums.file, commit: sums.commit, ..Sums::default() };
     let reading = database.begin_read().map_err(redb::Error::from)?;
@@ -89,15 +89,15 @@ pub(super) fn load(
     for row in table.iter().map_err(redb::Error::from)? {
         let (key, stored) = row.map_err(redb::Error::from)?;
         let (key, stored) = (key.value(), stored.value());
-        let (value, _) = unsealed(key, stored).ok_or(Trouble::Damaged)?;
+        let (value, _) = unsealed(key, stored).ok_or(LoadError::Damaged)?;
         found.row(key, None, Some(stored));
-        // Not what is wrong in it: the text may hold keys.
+        // The cause is dropped, because its text may contain keys.
         if loader.row(key, value).is_none() {
             unknown.get_or_insert_with(|| format!("its row `{}` is unknown", key.replace('\0', " ")));
         }
     }
     let unknown = unknown.or_else(|| loader.missing_message());
-    let Loader { next, foreign, state } = loader;
+    let Loader { next, unconfigured, state } = loader;
     state.operations.sort();
     for hub in sums.telemetry.keys().filter(|it| !logs.contains_key(*it)) {
         let (_, sum) = messages(database, hub, false)?;
@@ -114,20 +114,20 @@ pub(super) fn load(
         log.go_on_at(next.get(hub).copied().unwrap_or_default());
     }
     if found != *sums {
-        return Err(Trouble::Damaged);
+        return Err(LoadError::Damaged);
     }
     if let Some(what) = unknown {
-        return Err(Trouble::Unknown(what));
+        return Err(LoadError::Unknown(what));
     }
-    for hub in foreign {
-        tracing::warn!(hub, "the state has devices of a hub that is not configured; they wait for it in the file");
+    for hub in unconfigured {
+        tracing::warn!(hub, "the state file has devices of a hub that is not configured; they stay in the file");
     }
     Ok(())
 }
 
-/// The telemetry of a hub in its order, with the sum of its checksums. Read by several threads: there may be
-/// a hundred thousand.
-fn messages(database: &Database, hub: &str, is_wanted: bool) -> Result<(Vec<Vec<Telemetry>>, Sum), Trouble> {
+/// The telemetry of a hub in order, with the sum of its checksums. Several threads read it, because there may be
+/// 100,000 messages.
+fn messages(database: &Database, hub: &str, is_wanted: bool) -> Result<(Vec<Vec<Telemetry>>, Sum), LoadError> {
     let (first, end) = {
         let reading = database.begin_read().map_err(redb::Error::from)?;
         let table = reading.open_table(TELEMETRY).map_err(redb::Error::from)?;
@@ -137,7 +137,7 @@ fn messages(database: &Database, hub: &str, is_wanted: bool) -> Result<(Vec<Vec<
             return Ok(Default::default());
         };
         let last = rows.next_back().transpose().map_err(redb::Error::from)?.map_or(first, offset);
-        (first, last.checked_add(1).filter(|it| *it > first).ok_or(Trouble::Damaged)?)
+        (first, last.checked_add(1).filter(|it| *it > first).ok_or(LoadError::Damaged)?)
     };
     let read = |from: u64, to: u64| {
         let reading = database.begin_read().map_err(redb::Error::from)?;
@@ -146,22 +146,22 @@ fn messages(database: &Database, hub: &str, is_wanted: bool) -> Result<(Vec<Vec<
         let mut next = from;
         for row in table.range((hub, from)..(hub, to)).map_err(redb::Error::from)? {
             let (key, stored) = row.map_err(redb::Error::from)?;
-            let (value, checksum) = unsealed_message(hub, next, stored.value()).ok_or(Trouble::Damaged)?;
+            let (value, checksum) = unsealed_message(hub, next, stored.value()).ok_or(LoadError::Damaged)?;
             if key.value() != (hub, next) {
-                return Err(Trouble::Damaged);
+                return Err(LoadError::Damaged);
             }
             sum.add(checksum);
             if is_wanted {
                 let message = reader.read(next, value);
                 read.push(
-                    message.ok_or_else(|| Trouble::Unknown(format!("its message {next} of `{hub}` is unknown")))?,
+                    message.ok_or_else(|| LoadError::Unknown(format!("its message {next} of `{hub}` is unknown")))?,
                 );
             }
             next += 1;
         }
-        if next == to { Ok((read, sum)) } else { Err(Trouble::Damaged) }
+        if next == to { Ok((read, sum)) } else { Err(LoadError::Damaged) }
     };
-    // The offsets may be damaged: no more parts than threads, however far apart they are.
+    // The offsets may be damaged, so the number of parts depends on the number of threads only.
     let threads = std::thread::available_parallelism().map_or(1, NonZero::get).clamp(1, 4) as u64;
     let step = ((end - first) / threads + 1).max(A_PART);
     std::thread::scope(|scope| {
@@ -171,8 +171,8 @@ fn messages(database: &Database, hub: &str, is_wanted: bool) -> Result<(Vec<Vec<
             .collect();
         let (mut all, mut sum) = (Vec::new(), Sum::default());
         for part in parts {
-            let read = part.join().map_err(|_| Trouble::Damaged)?;
-            let (part, of_part) = read.map_err(|_| Trouble::Damaged)??;
+            let read = part.join().map_err(|_| LoadError::Damaged)?;
+            let (part, of_part) = read.map_err(|_| LoadError::Damaged)??;
             all.push(part);
             sum.merge(of_part);
         }
@@ -180,15 +180,15 @@ fn messages(database: &Database, hub: &str, is_wanted: bool) -> Result<(Vec<Vec<
     })
 }
 
-/// Messages that are worth a thread.
+/// Minimum number of messages that justify a thread.
 const A_PART: u64 = 2_000;
 
 struct Loader<'a> {
     state: &'a mut State,
-    /// With which offset telemetry goes on at least.
+    /// The minimum next telemetry offset of each hub.
     next: BTreeMap<String, u64>,
     /// Hubs that are not configured.
-    foreign: BTreeSet<String>,
+    unconfigured: BTreeSet<String>,
 }
 
 impl Loader<'_> {
@@ -219,7 +219,7 @@ impl Loader<'_> {
     fn of_hub(&mut self, place: &str, rest: &str, value: &[u8]) -> Option<()> {
         let (host, rest) = rest.split_once('\0')?;
         let Some(hub) = self.state.hubs.get_mut(host) else {
-            self.foreign.insert(host.to_owned());
+            self.unconfigured.insert(host.to_owned());
             return Some(());
         };
         match place {
@@ -236,7 +236,7 @@ impl Loader<'_> {
         }
     }
 
-    /// A device of which not every message that waits has been found.
+    /// A device for which some queued messages were not found.
     fn missing_message(&self) -> Option<String> {
         self.state.hubs.iter().find_map(|(host, hub)| {
             let (id, _) = hub.devices.iter().find(|(_, device)| !device.queue.is_whole())?;

@@ -1,25 +1,25 @@
-//! The number of the last commit that was acknowledged, in a file of its own.
+//! The number of the last acknowledged commit, in a separate file.
 //!
-//! A damaged header may name an earlier commit, which is whole and only too old. Nothing in the file itself
-//! tells it from the present one. The number is written after the commit and never forced to the disk, so it
-//! may be smaller than that of the file after a power cut, and never larger.
+//! A damaged header may point to an earlier commit, which is intact but out of date. The file itself cannot show
+//! this. The number is written after the commit and never synced. After a power failure it may therefore be smaller
+//! than the number in the file, but it is never larger.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
-/// The file beside the state.
+/// The file beside the state file.
 #[derive(Debug)]
 pub(super) struct Mark {
     path: PathBuf,
-    /// `None` until something is written.
+    /// `None` until the first write.
     file: Option<File>,
     read: Option<Acknowledged>,
-    /// A failure is told once.
+    /// A failure is logged only once.
     has_failed: bool,
 }
 
-/// What was acknowledged last.
+/// The last acknowledged commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Acknowledged {
     file: u64,
@@ -27,7 +27,7 @@ struct Acknowledged {
 }
 
 impl Mark {
-    /// Reads the mark in this directory. One that is damaged or no regular file counts as none.
+    /// Reads the mark in this directory. A mark that is damaged or not a regular file is ignored.
     pub(super) fn read(directory: &Path) -> Self {
         let path = directory.join(NAME);
         let is_file = path.symlink_metadata().is_ok_and(|it| it.is_file());
@@ -40,13 +40,13 @@ impl Mark {
         &self.path
     }
 
-    /// The last commit of this file that was acknowledged, if that is known.
+    /// The number of the last acknowledged commit of this file, if it is known.
     pub(super) fn acknowledged(&self, file: u64) -> Option<u64> {
         self.read.filter(|it| it.file == file).map(|it| it.commit)
     }
 
-    /// Notes that a commit is on disk. Without the note a damaged header could go unnoticed, and nothing
-    /// else depends on it, so a failure is told and not passed on.
+    /// Records that a commit is on disk. Without the record a damaged header might not be detected, and it has no
+    /// other purpose. A failure is therefore logged but not returned.
     pub(super) fn note(&mut self, file: u64, commit: u64) {
         let now = Acknowledged { file, commit };
         if self.read == Some(now) {
@@ -55,7 +55,7 @@ impl Mark {
         if let Err(error) = self.write(now)
             && !std::mem::replace(&mut self.has_failed, true)
         {
-            tracing::warn!(path = %self.path.display(), %error, "the number of the last commit cannot be written");
+            tracing::warn!(path = %self.path.display(), %error, "cannot write the number of the last commit");
         }
         self.read = Some(now);
     }
@@ -69,7 +69,7 @@ impl Mark {
         file.write_all(&now.bytes())
     }
 
-    /// Never through a symbolic link.
+    /// Does not follow symbolic links.
     fn open(&self) -> io::Result<File> {
         let mut options = OpenOptions::new();
         options.write(true);
@@ -103,7 +103,7 @@ impl Acknowledged {
     }
 }
 
-/// Its name in the data directory.
+/// File name in the data directory.
 const NAME: &str = "state.commit";
 
 const LENGTH: usize = 20;
@@ -113,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_number_is_read_back_and_only_for_its_file() {
+    fn reads_back_the_last_number_of_the_same_file_only() {
         let folder = tempfile::tempdir().expect("a folder");
         let mut mark = Mark::read(folder.path());
         assert_eq!(mark.acknowledged(7), None);
@@ -133,7 +133,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn no_link_is_followed() {
+    fn does_not_follow_symbolic_links() {
         let folder = tempfile::tempdir().expect("a folder");
         let victim = folder.path().join("victim");
         fs::write(&victim, "precious").expect("written");

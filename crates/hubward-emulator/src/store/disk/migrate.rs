@@ -1,4 +1,4 @@
-//! Files of format 1, whose rows have no checksums: what hubward wrote before.
+//! Migration of files of format 1, which have no row checksums. An earlier version of hubward wrote them.
 
 use redb::{Database, ReadableTable as _, TableDefinition};
 
@@ -8,7 +8,7 @@ use super::sums::{Sums, sealed, sealed_message};
 /// The number of the format.
 pub(super) const FORMAT: u32 = 1;
 
-/// Puts everything into the tables of the present format, in one commit.
+/// Moves everything into the tables of the current format, in one commit.
 pub(super) fn migrate(database: &Database) -> Result<(), redb::Error> {
     let mut writing = database.begin_write()?;
     writing.set_quick_repair(true);
@@ -38,8 +38,8 @@ pub(super) fn migrate(database: &Database) -> Result<(), redb::Error> {
     Ok(())
 }
 
-/// As [`ROWS`], with values as they are.
+/// Like [`ROWS`], with values without checksums.
 pub(super) const OLD_ROWS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("rows");
 
-/// As [`TELEMETRY`], with values as they are.
+/// Like [`TELEMETRY`], with values without checksums.
 pub(super) const OLD_TELEMETRY: TableDefinition<'_, (&str, u64), &[u8]> = TableDefinition::new("telemetry");

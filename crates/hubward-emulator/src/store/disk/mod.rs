@@ -1,5 +1,5 @@
-//! The state on disk: what was changed goes, in order, to one thread, which writes all that waits in
-//! one transaction; and a barrier before answers leave.
+//! The state on disk. Changes go in order to one thread, which writes all queued changes in one transaction. Before
+//! a response is sent, the emulator waits until its change is on disk.
 
 mod damage;
 mod error;
@@ -27,205 +27,205 @@ pub(crate) use file::open;
 pub(super) use form::{key_pair, properties};
 pub(crate) use telemetry::DiskLog;
 
-/// The way to the file. Cheap to clone. Once [`Disk::close`] was called, changes are no longer
-/// written, and nothing is acknowledged.
+/// The handle of the state file. Cloning it is cheap. After [`Disk::close`], changes are no longer written, and
+/// nothing is acknowledged.
 #[derive(Debug, Clone)]
 pub(crate) struct Disk {
-    line: Arc<Line>,
+    queue: Arc<WriteQueue>,
 }
 
-/// What the threads that change something and the one that writes share.
+/// The data shared by the threads that change the state and the writer thread.
 #[derive(Debug)]
-struct Line {
-    /// Of the file, for messages.
+struct WriteQueue {
+    /// Path of the file, for error messages.
     path: PathBuf,
-    waiting: Mutex<Waiting>,
+    pending: Mutex<Pending>,
     more: Condvar,
     progress: watch::Sender<Progress>,
 }
 
 #[derive(Debug, Default)]
-struct Waiting {
+struct Pending {
     writes: Vec<Write>,
-    /// Bytes of `writes`, roughly.
+    /// Approximate size of `writes` in bytes.
     size: usize,
-    /// Counts the changes.
+    /// Number of changes so far.
     issued: u64,
     closing: bool,
-    /// Something came too late to be written.
+    /// A change arrived too late to be written.
     refused: bool,
 }
 
-/// How far the thread is.
+/// The progress of the writer thread.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Progress {
-    /// So many changes are on disk.
+    /// Number of changes that are on disk.
     written: u64,
     end: Option<End>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum End {
-    /// All was written and the file is closed.
+    /// Everything was written and the file is closed.
     Closed,
-    /// Why nothing can be written any more.
+    /// Why writing failed.
     Failed(Arc<str>),
 }
 
-/// One thing to be written. Keys are made by [`rows`].
+/// One write operation. [`rows`] creates the keys.
 #[derive(Debug)]
 enum Write {
     Put(String, Vec<u8>),
     Delete(String),
-    /// Everything whose key begins so.
+    /// Deletes every row whose key begins with this prefix.
     DeleteBelow(String),
-    /// A message; who reads the log sees it when it is on disk.
+    /// A telemetry message. Readers of the log see it when it is on disk.
     Telemetry {
         hub: Arc<str>,
         offset: u64,
         value: Vec<u8>,
         total: watch::Sender<u64>,
     },
-    /// The messages of a hub with lower offsets.
+    /// Deletes the messages of a hub with lower offsets.
     TelemetryBefore {
         hub: Arc<str>,
         offset: u64,
     },
-    /// Everything but what is kept over a reset.
+    /// Deletes everything that a reset does not keep.
     Clear,
 }
 
-/// The state can no longer be written, so that nothing more is acknowledged.
+/// The state can no longer be written, so the emulator acknowledges nothing more.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the state cannot be written to {path}: {why}; nothing is acknowledged any more", path = path.display())]
+#[error("the state cannot be written to {path}: {why}; the emulator acknowledges nothing more", path = path.display())]
 #[non_exhaustive]
 pub struct StateLost {
     /// The file.
     pub path: PathBuf,
-    /// What the system says.
+    /// The error of the system.
     pub why: String,
 }
 
 impl Disk {
     fn new(path: PathBuf) -> Self {
-        let (waiting, more) = (Mutex::default(), Condvar::new());
-        Self { line: Arc::new(Line { path, waiting, more, progress: watch::Sender::default() }) }
+        let (pending, more) = (Mutex::default(), Condvar::new());
+        Self { queue: Arc::new(WriteQueue { path, pending, more, progress: watch::Sender::default() }) }
     }
 
-    /// Hands over what has changed in the state. To be called under its lock.
+    /// Queues all changes of the state. Call this with the lock of the state held.
     pub(super) fn changed(&self, state: &mut State) {
         let writes = rows::drain(state);
         if !writes.is_empty() {
-            self.hand_over(writes);
+            self.enqueue(writes);
         }
     }
 
-    /// Hands over that all is forgotten, with what there is from then on; and with which offsets the
-    /// telemetry of hubs goes on. To be called under the locks of the state and of the logs.
+    /// Queues a reset: deletes everything, then writes the new state and the next telemetry offset of each hub.
+    /// Call this with the locks of the state and of the logs held.
     pub(super) fn reset<'a>(&self, state: &mut State, next: impl Iterator<Item = (&'a str, u64)>) {
         let next = next.map(|(hub, offset)| Write::Put(rows::key(&[rows::NEXT, hub]), form::json(&offset)));
         let now = rows::drain(state);
-        self.hand_over([Write::Clear].into_iter().chain(next).chain(now));
+        self.enqueue([Write::Clear].into_iter().chain(next).chain(now));
     }
 
-    /// Hands over what belongs together. To be called in the order of the changes: under the lock
-    /// that guards what has changed.
-    fn hand_over(&self, writes: impl IntoIterator<Item = Write>) {
-        let mut waiting = self.line.waiting();
-        if waiting.closing || self.line.progress.borrow().end.is_some() {
-            // Nobody writes it; who waits for it hears so.
-            waiting.refused = true;
+    /// Queues writes that belong together. Call this in the order of the changes, with the lock of the changed data
+    /// held.
+    fn enqueue(&self, writes: impl IntoIterator<Item = Write>) {
+        let mut pending = self.queue.pending();
+        if pending.closing || self.queue.progress.borrow().end.is_some() {
+            // These writes are dropped; `settled` returns an error.
+            pending.refused = true;
             return;
         }
-        let before = waiting.writes.len();
-        waiting.writes.extend(writes);
-        waiting.size += waiting.writes[before..].iter().map(Write::size).sum::<usize>();
-        waiting.issued += 1;
-        drop(waiting);
-        self.line.more.notify_one();
+        let before = pending.writes.len();
+        pending.writes.extend(writes);
+        pending.size += pending.writes[before..].iter().map(Write::size).sum::<usize>();
+        pending.issued += 1;
+        drop(pending);
+        self.queue.more.notify_one();
     }
 
-    /// Returns when all that was changed before is on disk.
+    /// Returns when all earlier changes are on disk.
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing.
     pub(crate) async fn settled(&self) -> Result<(), StateLost> {
         let (wanted, refused) = {
-            let waiting = self.line.waiting();
-            (waiting.issued, waiting.refused)
+            let pending = self.queue.pending();
+            (pending.issued, pending.refused)
         };
-        let mut progress = self.line.progress.subscribe();
+        let mut progress = self.queue.progress.subscribe();
         let reached = |it: &Progress| it.written >= wanted || it.end.is_some();
         let Ok(progress) = progress.wait_for(reached).await.map(|it| it.clone()) else {
-            return Err(self.lost("its writer has gone"));
+            return Err(self.lost("its writer thread has ended"));
         };
         match progress.end {
             Some(End::Failed(why)) => Err(self.lost(&why)),
             _ if progress.written >= wanted && !refused => Ok(()),
-            _ => Err(self.lost("the emulator has ended")),
+            _ => Err(self.lost("the emulator has shut down")),
         }
     }
 
-    /// Returns when there is room for more, or nothing will be written any more: what needs no answer
-    /// must not pile up in front of a slow disk.
+    /// Returns when there is room for more changes, or when nothing can be written any more. Requests without a
+    /// response wait here, so that their changes do not pile up in front of a slow disk.
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing.
     pub(crate) async fn room(&self) {
-        let mut progress = self.line.progress.subscribe();
+        let mut progress = self.queue.progress.subscribe();
         loop {
-            // One lock after the other: whoever hands something over looks at the progress while it holds
-            // what waits, so that to hold the progress and wait for the other could go on for ever.
+            // Never holds both locks at once: `enqueue` reads the progress while it holds the lock of the queue,
+            // so the opposite order could deadlock.
             let ended = progress.borrow_and_update().end.is_some();
-            if ended || self.line.waiting().size < MOST_WAITING || progress.changed().await.is_err() {
+            if ended || self.queue.pending().size < MOST_WAITING || progress.changed().await.is_err() {
                 return;
             }
         }
     }
 
-    /// Why nothing can be written any more, as soon as that is so.
+    /// Waits until writing fails, and returns the reason.
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing.
     pub(crate) async fn failed(&self) -> StateLost {
-        let mut progress = self.line.progress.subscribe();
-        // The sender lives in `self`.
+        let mut progress = self.queue.progress.subscribe();
+        // `self` owns the sender, so the channel cannot be closed.
         let _ = progress.wait_for(|it| matches!(it.end, Some(End::Failed(_)))).await;
-        self.failure().unwrap_or_else(|| self.lost("its writer has gone"))
+        self.failure().unwrap_or_else(|| self.lost("its writer thread has ended"))
     }
 
-    /// Why nothing can be written any more, if that is so.
+    /// Why writing failed, if it did.
     pub(crate) fn failure(&self) -> Option<StateLost> {
-        match &self.line.progress.borrow().end {
+        match &self.queue.progress.borrow().end {
             Some(End::Failed(why)) => Some(self.lost(why)),
             _ => None,
         }
     }
 
-    /// Lets the thread write what waits, close the file and end. Does not wait for it.
+    /// Tells the thread to write the queued changes, close the file and end. Does not wait for this.
     pub(crate) fn close(&self) {
-        self.line.waiting().closing = true;
-        self.line.more.notify_one();
+        self.queue.pending().closing = true;
+        self.queue.more.notify_one();
     }
 
-    /// Returns when the file is closed, or nothing can be written to it any more.
+    /// Returns when the file is closed, or when nothing can be written to it any more.
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing.
     pub(crate) async fn closed(&self) {
-        let mut progress = self.line.progress.subscribe();
-        // The sender lives in `self`.
+        let mut progress = self.queue.progress.subscribe();
+        // `self` owns the sender, so the channel cannot be closed.
         let _ = progress.wait_for(|it| it.end.is_some()).await;
     }
 
     fn lost(&self, why: &str) -> StateLost {
-        StateLost { path: self.line.path.clone(), why: why.to_owned() }
+        StateLost { path: self.queue.path.clone(), why: why.to_owned() }
     }
 }
 
-impl Line {
-    fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+impl WriteQueue {
+    fn pending(&self) -> MutexGuard<'_, Pending> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -241,7 +241,7 @@ impl Write {
     }
 }
 
-/// So much may wait for the disk before those who send without wanting an answer have to wait.
+/// Maximum size in bytes of the queue; above it, senders that expect no response have to wait.
 const MOST_WAITING: usize = 16 * 1024 * 1024;
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
-//! What has changed, as rows of the file; and the keys of rows.
+//! Converts changes to rows of the file; defines the keys of rows.
 //!
-//! A key begins with a word for what it is: `enrollment`, `group`, `record`, `operation`, `device`,
-//! `policy`, `post` (a message to a device), `feedback`, `next` (the offset that telemetry goes on with after a
-//! reset). Its parts are separated by NUL, which no name may hold.
+//! A key begins with a word for the kind of row: `enrollment`, `group`, `record`, `operation`, `device`, `policy`,
+//! `post` (a message to a device), `feedback`, `next` (the next telemetry offset after a reset). Its parts are
+//! separated by NUL, which names cannot contain.
 
 use serde::Serialize;
 
@@ -21,7 +21,7 @@ pub(super) const POST: &str = "post";
 pub(super) const FEEDBACK: &str = "feedback";
 pub(super) const NEXT: &str = "next";
 
-/// Remembers from now on what is touched.
+/// Starts to record changes.
 pub(super) fn track(state: &mut State) {
     let State { individuals, groups, records, operations, hubs, policies, live: _ } = state;
     individuals.track();
@@ -35,7 +35,7 @@ pub(super) fn track(state: &mut State) {
     }
 }
 
-/// What has changed since the last call.
+/// The changes since the last call.
 pub(super) fn drain(state: &mut State) -> Vec<Write> {
     let State { individuals, groups, records, operations, hubs, policies, live: _ } = state;
     let mut writes = Vec::new();
@@ -69,7 +69,7 @@ fn table<V: Serialize>(writes: &mut Vec<Write>, place: &str, table: &mut Table<V
     }
 }
 
-/// A device, and its messages by themselves: they never change and may be large.
+/// A device, and its messages as separate rows: they never change and may be large.
 fn devices(writes: &mut Vec<Write>, host: &str, devices: &mut Table<Device>) {
     for (client_id, touch) in devices.drain_touched() {
         let replaced = touch == Touch::Replaced;
@@ -82,8 +82,8 @@ fn devices(writes: &mut Vec<Write>, host: &str, devices: &mut Table<Device>) {
             writes.push(Write::Delete(key));
             continue;
         };
-        let gone = device.queue.drain_unkept();
-        writes.extend(gone.into_iter().filter(|_| !replaced).map(|it| Write::Delete(post(it))));
+        let removed = device.queue.drain_to_delete();
+        writes.extend(removed.into_iter().filter(|_| !replaced).map(|it| Write::Delete(post(it))));
         for (sequence, message) in device.queue.keep(replaced) {
             writes.push(Write::Put(post(sequence), framed(&load::PostHead::of(message), &message.body)));
         }
@@ -96,17 +96,17 @@ pub(super) fn key(parts: &[&str]) -> String {
     parts.join("\0")
 }
 
-/// How the keys begin of the rows below this one.
+/// The key prefix of all rows below this one.
 pub(super) fn below(parts: &[&str]) -> String {
     format!("{}\0", parts.join("\0"))
 }
 
-/// The first key that does not begin like this one, which ends with NUL.
+/// The first key after all keys with this prefix, which ends with NUL.
 pub(super) fn after(prefix: &str) -> String {
     format!("{}\u{1}", &prefix[..prefix.len() - 1])
 }
 
-/// Whether a row stays when everything is forgotten.
+/// Whether a reset keeps this row.
 pub(super) fn outlives_reset(key: &str) -> bool {
     key.starts_with(&below(&[POLICY]))
 }

@@ -1,7 +1,7 @@
-//! Checksums: one of each row, and sums of them over all rows of a kind.
+//! Checksums: one for each row, and sums of these for all rows of a kind.
 //!
-//! The checksum of a row covers its key, so a row in the place of another one is noticed. The sums are
-//! written with each commit, so rows that are missing, or as they were before, are noticed.
+//! The checksum of a row covers its key, so a row under the wrong key is detected. Each commit writes the sums, so
+//! missing and outdated rows are detected.
 
 use std::collections::BTreeMap;
 
@@ -9,12 +9,12 @@ use serde::{Deserialize, Serialize};
 
 use super::rows;
 
-/// What the file should hold.
+/// The expected contents of the file.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Sums {
-    /// Tells this file from another one of the same name.
+    /// Distinguishes this file from another one with the same name.
     pub(super) file: u64,
-    /// Counts the commits.
+    /// Number of commits.
     pub(super) commit: u64,
     /// By kind of row; see [`kind`].
     pub(super) rows: BTreeMap<String, Sum>,
@@ -22,7 +22,7 @@ pub(super) struct Sums {
     pub(super) telemetry: BTreeMap<String, Sum>,
 }
 
-/// How many rows there are, and the sum of their checksums.
+/// The number of rows and the sum of their checksums.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Sum {
     pub(super) count: u64,
@@ -47,28 +47,28 @@ impl Sum {
 }
 
 impl Sums {
-    /// Of a new file.
+    /// The sums of a new file.
     pub(super) fn new() -> Self {
         Self { file: fastrand::u64(..), ..Self::default() }
     }
 
-    /// Notes that a row has changed: from the stored value that it had to the one it has.
+    /// Records a change of a row. The arguments are the old and the new stored value.
     pub(super) fn row(&mut self, key: &str, before: Option<&[u8]>, now: Option<&[u8]>) {
         change(&mut self.rows, kind(key), before, now);
     }
 
-    /// The same of a message of a hub's telemetry.
+    /// Records a change of a telemetry message of a hub.
     pub(super) fn message(&mut self, hub: &str, before: Option<&[u8]>, now: Option<&[u8]>) {
         change(&mut self.telemetry, hub, before, now);
     }
 
-    /// As text for the file, with a checksum of its own in front.
+    /// Text for the file, with a checksum of its own in front.
     pub(super) fn to_text(&self) -> String {
         let text = serde_json::to_string(self).expect("numbers and names always serialize");
         format!("{:08x}{text}", crc32fast::hash(text.as_bytes()))
     }
 
-    /// Reads what [`Sums::to_text`] has written; `None` if it is damaged.
+    /// Parses the text of [`Sums::to_text`]; `None` if it is damaged.
     pub(super) fn from_text(text: &str) -> Option<Self> {
         let (checksum, text) = text.split_at_checked(8)?;
         let is_whole = u32::from_str_radix(checksum, 16).ok()? == crc32fast::hash(text.as_bytes());
@@ -93,7 +93,7 @@ fn change(sums: &mut BTreeMap<String, Sum>, name: &str, before: Option<&[u8]>, n
     }
 }
 
-/// Which sum the row of this key is in: its place, and its hub if it belongs to one.
+/// The sum that the row with this key belongs to: its kind, and its hub if it has one.
 pub(super) fn kind(key: &str) -> &str {
     let Some((place, rest)) = key.split_once('\0') else { return key };
     match place {
@@ -105,12 +105,12 @@ pub(super) fn kind(key: &str) -> &str {
     }
 }
 
-/// A row's value as it is stored: its checksum, then the value.
+/// The stored value of a row: its checksum, then the value.
 pub(super) fn sealed(key: &str, value: &[u8]) -> Vec<u8> {
     seal(row_checksum(key, value), value)
 }
 
-/// The value of a row and its checksum; `None` if it is not the value of this row, or damaged.
+/// The value of a row and its checksum; `None` if the stored value is damaged or belongs to another row.
 pub(super) fn unsealed<'a>(key: &str, stored: &'a [u8]) -> Option<(&'a [u8], u32)> {
     let value = stored.get(CHECKSUM..)?;
     let checksum = first(stored)?;
@@ -129,7 +129,7 @@ pub(super) fn unsealed_message<'a>(hub: &str, offset: u64, stored: &'a [u8]) -> 
     (checksum == message_checksum(hub, offset, value)).then_some((value, checksum))
 }
 
-/// A stored value without its checksum, which is not looked at.
+/// A stored value without its checksum, which is not verified.
 pub(super) fn value_of(stored: &[u8]) -> &[u8] {
     stored.get(CHECKSUM..).unwrap_or_default()
 }
@@ -145,7 +145,7 @@ fn first(stored: &[u8]) -> Option<u32> {
     stored.first_chunk().map(|it| u32::from_le_bytes(*it))
 }
 
-/// No key holds the byte 255, so key and value cannot be taken for another pair.
+/// Keys never contain the byte 255, so two different pairs of key and value never give the same input.
 fn row_checksum(key: &str, value: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(key.as_bytes());
@@ -170,7 +170,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_sealed_value_is_that_of_its_key_only() {
+    fn a_sealed_value_is_valid_for_its_key_only() {
         let stored = sealed("device\0hub\0d1", b"{}");
         assert_eq!(unsealed("device\0hub\0d1", &stored).map(|it| it.0), Some(b"{}".as_slice()));
         assert!(unsealed("device\0hub\0d2", &stored).is_none());
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn sums_are_those_of_the_rows_in_any_order() {
+    fn sums_do_not_depend_on_the_order_of_rows() {
         let [a, b, c] = ["a", "b", "c"].map(|it| sealed(&format!("device\0hub\0{it}"), it.as_bytes()));
         let mut one = Sums::default();
         one.row("device\0hub\0a", None, Some(&a));
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_are_counted_by_place_and_hub() {
+    fn rows_are_counted_by_kind_and_hub() {
         for (key, expected) in [
             ("enrollment\0d1", "enrollment"),
             ("next\0hub", "next"),

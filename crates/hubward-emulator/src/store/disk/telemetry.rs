@@ -1,4 +1,4 @@
-//! Telemetry on disk: each message with what the hub knows of it.
+//! Telemetry on disk: each message with its system properties.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use super::form::{framed, unframed};
 use super::{Disk, Write};
 use crate::hub::{Origin, Telemetry};
 
-/// Where a hub's log is written.
+/// Writes the telemetry log of a hub to disk.
 #[derive(Debug)]
 pub(crate) struct DiskLog {
     disk: Disk,
@@ -25,18 +25,18 @@ impl DiskLog {
         Self { disk, hub: hub.into() }
     }
 
-    /// Hands over a message and what is kept no longer: that before `first`. `total` says so when
-    /// they are on disk. To be called in the order of the offsets.
+    /// Queues a message, and the deletion of messages that the log no longer keeps: those before `gone_before`.
+    /// Updates `total` when they are on disk. Call this in the order of the offsets.
     pub(crate) fn append(&self, telemetry: &Telemetry, total: &watch::Sender<u64>, gone_before: Option<u64>) {
         let hub = Arc::clone(&self.hub);
         let (offset, value) = (telemetry.offset, write(telemetry));
         let append = Write::Telemetry { hub, offset, value, total: total.clone() };
-        self.disk.hand_over([append].into_iter().chain(gone_before.map(|it| self.before(it))));
+        self.disk.enqueue([append].into_iter().chain(gone_before.map(|it| self.before(it))));
     }
 
-    /// Hands over that only messages from `first` on are kept.
+    /// Queues the deletion of all messages before `first`.
     pub(crate) fn forget_before(&self, first: u64) {
-        self.disk.hand_over([self.before(first)]);
+        self.disk.enqueue([self.before(first)]);
     }
 
     fn before(&self, offset: u64) -> Write {
@@ -82,15 +82,15 @@ fn write(telemetry: &Telemetry) -> Vec<u8> {
     framed(&head, &message.body)
 }
 
-/// Reads the messages of a log one after the other.
+/// Decodes the messages of a log in order.
 #[derive(Debug, Default)]
 pub(super) struct Reader {
-    /// Of the message before: most have the same.
+    /// The origin of the previous message, because most messages share it.
     origin: Arc<Origin>,
 }
 
 impl Reader {
-    /// `None` if it is none.
+    /// `None` if the bytes are not a message.
     pub(super) fn read(&mut self, offset: u64, bytes: &[u8]) -> Option<Telemetry> {
         let (head, body) = unframed::<Head<'_>>(bytes)?;
         let Origin { device_id, module_id, generation_id, scope, model_id } = &*self.origin;
@@ -115,5 +115,5 @@ impl Reader {
     }
 }
 
-/// Of the keys that sign tokens. The empty one is that of no connection.
+/// The scopes of the keys that sign tokens. The empty scope is for messages without a connection.
 const SCOPES: [&str; 4] = ["device", "module", "hub", ""];

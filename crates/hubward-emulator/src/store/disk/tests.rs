@@ -9,7 +9,7 @@ use redb::{Builder, StorageBackend};
 use super::*;
 use crate::hub::TelemetryLog;
 
-/// A disk that can be full.
+/// Storage that can be full.
 #[derive(Debug, Clone, Default)]
 struct Backend {
     bytes: Arc<redb::backends::InMemoryBackend>,
@@ -50,7 +50,7 @@ impl StorageBackend for Backend {
     }
 }
 
-/// A disk, and what makes it full.
+/// A disk, and the flag that makes it full.
 fn disk(logs: &BTreeMap<String, TelemetryLog>) -> (Disk, Arc<AtomicBool>) {
     let backend = Backend::default();
     let full = Arc::clone(&backend.full);
@@ -67,29 +67,29 @@ fn put(key: &str) -> [Write; 1] {
 }
 
 #[tokio::test]
-async fn what_was_changed_before_is_waited_for() {
+async fn settled_waits_for_earlier_changes() {
     let (disk, _) = disk(&BTreeMap::new());
     disk.settled().await.expect("nothing waits");
     for number in 0..100 {
-        disk.hand_over(put(&format!("record\0{number}")));
+        disk.enqueue(put(&format!("record\0{number}")));
         disk.settled().await.expect("written");
-        assert_eq!(disk.line.progress.borrow().written, number + 1);
+        assert_eq!(disk.queue.progress.borrow().written, number + 1);
     }
-    // A change that changes nothing settles too.
-    disk.hand_over(put("record\x001"));
+    // An empty change settles too.
+    disk.enqueue(put("record\x001"));
     disk.settled().await.expect("written");
-    // What waits is still written; what comes later is not, and is not acknowledged.
-    disk.hand_over(put("record\0last"));
+    // Queued changes are still written. Later changes are not written and not acknowledged.
+    disk.enqueue(put("record\0last"));
     disk.close();
-    disk.hand_over(put("record\0late"));
+    disk.enqueue(put("record\0late"));
     disk.closed().await;
-    assert_eq!(disk.line.progress.borrow().written, 102);
-    let lost = disk.settled().await.expect_err("nobody writes it");
-    assert_eq!(lost.why, "the emulator has ended");
+    assert_eq!(disk.queue.progress.borrow().written, 102);
+    let lost = disk.settled().await.expect_err("it is not written");
+    assert_eq!(lost.why, "the emulator has shut down");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn those_who_want_no_answer_wait_for_room_and_get_it() {
+async fn room_waits_until_the_queue_is_short() {
     let (disk, _) = disk(&BTreeMap::new());
     let mut senders = tokio::task::JoinSet::new();
     for sender in 0..4_u8 {
@@ -97,7 +97,7 @@ async fn those_who_want_no_answer_wait_for_room_and_get_it() {
         senders.spawn(async move {
             for number in 0..4 {
                 let value = vec![number; MOST_WAITING / 4];
-                disk.hand_over([Write::Put(format!("record\0{sender}"), value)]);
+                disk.enqueue([Write::Put(format!("record\0{sender}"), value)]);
                 disk.room().await;
             }
         });
@@ -106,14 +106,14 @@ async fn those_who_want_no_answer_wait_for_room_and_get_it() {
         sent.expect("no panic");
     }
     disk.settled().await.expect("written");
-    assert_eq!(disk.line.waiting().size, 0);
+    assert_eq!(disk.queue.pending().size, 0);
 }
 
 #[tokio::test]
-async fn a_full_disk_ends_all_acknowledgements_and_says_so() {
+async fn a_full_disk_stops_all_acknowledgements_and_is_reported() {
     let logs = BTreeMap::from([("hub".to_owned(), TelemetryLog::new(10))]);
     let (disk, full) = disk(&logs);
-    disk.hand_over(put("record\0a"));
+    disk.enqueue(put("record\0a"));
     disk.settled().await.expect("there is room");
     assert_eq!(disk.failure(), None);
     full.store(true, Ordering::SeqCst);
@@ -123,21 +123,21 @@ async fn a_full_disk_ends_all_acknowledgements_and_says_so() {
     let lost = disk.settled().await.expect_err("the disk is full");
     assert_eq!(
         lost.to_string(),
-        "the state cannot be written to state.redb: I/O error: no space left on device; nothing is acknowledged any more"
+        "the state cannot be written to state.redb: I/O error: no space left on device; the emulator acknowledges nothing more"
     );
     assert_eq!(disk.failed().await, lost);
-    assert_eq!((log.total(), log.all().len()), (0, 0), "nobody sees what is not on disk");
-    // Later changes neither pile up nor are acknowledged, even if there is room again.
+    assert_eq!((log.total(), log.all().len()), (0, 0), "readers do not see messages that are not on disk");
+    // Later changes neither pile up nor are acknowledged, even if there is free space again.
     full.store(false, Ordering::SeqCst);
-    disk.hand_over(put("record\0b"));
+    disk.enqueue(put("record\0b"));
     assert_eq!(disk.settled().await.expect_err("it is too late"), lost);
-    assert!(disk.line.waiting().writes.is_empty());
+    assert!(disk.queue.pending().writes.is_empty());
     disk.room().await;
     disk.closed().await;
 }
 
 #[test]
-fn rows_below_a_key_are_those_that_begin_with_it() {
+fn below_and_after_enclose_the_rows_of_a_key() {
     let below = rows::below(&["post", "hub", "d1"]);
     let end = rows::after(&below);
     for (device, inside) in [("d1", true), ("d1/m1", false), ("d10", false), ("d", false)] {
@@ -147,7 +147,7 @@ fn rows_below_a_key_are_those_that_begin_with_it() {
 }
 
 #[tokio::test]
-async fn telemetry_is_read_in_parts_and_nothing_may_be_missing() {
+async fn telemetry_is_read_in_parts_and_missing_messages_are_detected() {
     let folder = tempfile::tempdir().expect("a folder");
     let opened = || {
         let logs = BTreeMap::from([("hub".to_owned(), TelemetryLog::new(100_000))]);

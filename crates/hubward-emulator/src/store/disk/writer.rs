@@ -1,4 +1,4 @@
-//! The thread that writes: everything that waits, in one transaction, again and again.
+//! The writer thread: repeatedly writes all queued changes in one transaction.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -13,35 +13,35 @@ use super::load::is_damage;
 use super::mark::Mark;
 use super::quietly::quietly;
 use super::sums::{Sums, sealed, sealed_message, value_of};
-use super::{Disk, End, Line, Write, damage, rows};
+use super::{Disk, End, Write, WriteQueue, damage, rows};
 
-/// The file, and what is known of it.
+/// The file and its expected contents.
 #[derive(Debug)]
 pub(super) struct Written {
     pub(super) database: Database,
-    /// Below the database.
+    /// The storage below the database.
     pub(super) storage: Storage,
-    /// What it holds.
+    /// The expected contents.
     pub(super) sums: Sums,
     pub(super) mark: Option<Mark>,
-    /// Whether the pages that hold no row are known to be whole.
+    /// Whether the pages without rows are known to be intact.
     pub(super) is_checked: bool,
 }
 
-/// Starts the thread; it ends when it is told to close, or when it cannot write.
+/// Starts the thread. It ends after [`Disk::close`], or when a write fails.
 pub(super) fn spawn(written: Written, disk: &Disk) -> io::Result<()> {
-    let line = Arc::clone(&disk.line);
+    let queue = Arc::clone(&disk.queue);
     std::thread::Builder::new().name("hubward-state".to_owned()).spawn(move || {
-        // Whatever ends the thread: nobody waits in vain.
-        let end = Ending { line: &line, end: End::Failed("its writer has crashed".into()) };
-        run(&line, written, end);
+        // Reports the end even after a panic, so that no task waits forever.
+        let end = Ending { queue: &queue, end: End::Failed("its writer has crashed".into()) };
+        run(&queue, written, end);
     })?;
     Ok(())
 }
 
-/// Says how it ended, also if it panics.
+/// Reports how the thread ended, even after a panic.
 struct Ending<'a> {
-    line: &'a Line,
+    queue: &'a WriteQueue,
     end: End,
 }
 
@@ -49,35 +49,35 @@ impl Drop for Ending<'_> {
     fn drop(&mut self) {
         let end = self.end.clone();
         if let End::Failed(why) = &end {
-            let path = self.line.path.display();
-            tracing::error!(%path, why = &**why, "the state cannot be written: nothing is acknowledged any more");
+            let path = self.queue.path.display();
+            tracing::error!(%path, why = &**why, "the state cannot be written; the emulator acknowledges nothing more");
         }
-        self.line.progress.send_modify(|it| it.end = Some(end));
-        // What waits will never be written.
-        let mut waiting = self.line.waiting();
-        (waiting.writes, waiting.size) = (Vec::new(), 0);
+        self.queue.progress.send_modify(|it| it.end = Some(end));
+        // The queued changes will never be written.
+        let mut pending = self.queue.pending();
+        (pending.writes, pending.size) = (Vec::new(), 0);
     }
 }
 
-fn run(line: &Line, mut written: Written, mut ending: Ending<'_>) {
+fn run(queue: &WriteQueue, mut written: Written, mut ending: Ending<'_>) {
     loop {
-        let (writes, issued, closing) = take(line);
+        let (writes, issued, closing) = take(queue);
         match written.write(&writes) {
             Ok(seen) => {
                 for (total, to) in seen {
                     total.send_replace(to);
                 }
-                line.progress.send_modify(|it| it.written = issued);
+                queue.progress.send_modify(|it| it.written = issued);
             }
             Err(why) => {
-                // The file is closed before anybody hears of it, and a damaged one may panic once more.
+                // Closes the file before the failure is reported. A damaged file may panic once more.
                 let _ = quietly(|| drop(written));
                 ending.end = End::Failed(why.into());
                 return;
             }
         }
         if closing {
-            // Before anybody hears that the file is closed.
+            // Closes the file before that is reported.
             drop(written);
             ending.end = End::Closed;
             return;
@@ -85,18 +85,18 @@ fn run(line: &Line, mut written: Written, mut ending: Ending<'_>) {
     }
 }
 
-/// All that waits, waiting for something; the number of the last change; whether it is the end.
-fn take(line: &Line) -> (Vec<Write>, u64, bool) {
-    let mut waiting = line.waiting();
-    while waiting.writes.is_empty() && !waiting.closing && waiting.issued == line.progress.borrow().written {
-        waiting = line.more.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+/// Waits for changes, and takes them all. Returns the writes, the number of the last change, and whether to close.
+fn take(queue: &WriteQueue) -> (Vec<Write>, u64, bool) {
+    let mut pending = queue.pending();
+    while pending.writes.is_empty() && !pending.closing && pending.issued == queue.progress.borrow().written {
+        pending = queue.more.wait(pending).unwrap_or_else(PoisonError::into_inner);
     }
-    waiting.size = 0;
-    (std::mem::take(&mut waiting.writes), waiting.issued, waiting.closing)
+    pending.size = 0;
+    (std::mem::take(&mut pending.writes), pending.issued, pending.closing)
 }
 
 impl Written {
-    /// Writes all or nothing. Gives what readers of telemetry may see now.
+    /// Writes all or nothing. Returns the new totals for readers of telemetry.
     fn write(&mut self, writes: &[Write]) -> Result<Vec<(watch::Sender<u64>, u64)>, String> {
         if writes.is_empty() {
             return Ok(Vec::new());
@@ -118,8 +118,8 @@ impl Written {
         Ok(seen)
     }
 
-    /// Compares every page with its checksum, before the first write. A start compares the rows only: pages
-    /// that hold none matter when a write asks them for a free page, which could be that of a row.
+    /// Compares every page with its checksum before the first write. The start compares only rows. Pages without
+    /// rows matter when a write asks them for a free page: if they are damaged, that page could belong to a row.
     fn check(&mut self) -> Result<(), String> {
         let told = |error: io::Error| error.to_string();
         self.storage.hold().map_err(told)?;
@@ -132,7 +132,7 @@ impl Written {
             Ok(Err(redb::DatabaseError::Storage(redb::StorageError::Io(error)))) if !is_damage(&error) => {
                 Err(error.to_string())
             }
-            // Writes stay held back, also those of the end.
+            // Writes stay held back, including those when the database closes.
             _ => Err(format!(
                 "it is damaged: {}; every row can still be read: save them with `hubward emulator export`, move the \
                  file away and import them",
@@ -142,7 +142,7 @@ impl Written {
     }
 }
 
-/// Whether anything would be written.
+/// Whether these writes would change anything.
 fn changes(database: &Database, writes: &[Write]) -> Result<bool, redb::Error> {
     let reading = database.begin_read()?;
     let (rows, telemetry) = (reading.open_table(ROWS)?, reading.open_table(TELEMETRY)?);
@@ -165,16 +165,16 @@ fn changes(database: &Database, writes: &[Write]) -> Result<bool, redb::Error> {
     Ok(false)
 }
 
-/// What readers of telemetry may see now, and whether anything has changed.
+/// The new totals for readers of telemetry, and whether anything has changed.
 type Outcome = (Vec<(watch::Sender<u64>, u64)>, bool);
 
 fn write(database: &Database, writes: &[Write], sums: &mut Sums) -> Result<Outcome, redb::Error> {
     let mut seen = Vec::new();
     let mut writing = database.begin_write()?;
-    // An emulator that was killed starts again at once, however large the file is.
+    // A killed emulator can then start quickly, whatever the size of the file.
     writing.set_quick_repair(true);
     let mut is_changed = false;
-    // Offsets only grow, so that the last one counts.
+    // Offsets only grow, so the last one is the largest.
     let mut kept_from = BTreeMap::new();
     {
         let mut rows = writing.open_table(ROWS)?;
@@ -182,7 +182,7 @@ fn write(database: &Database, writes: &[Write], sums: &mut Sums) -> Result<Outco
         for write in writes {
             match write {
                 Write::Put(key, value) => {
-                    // A value that was borrowed has not always changed.
+                    // A value that was borrowed mutably has not always changed.
                     let same = rows.get(key.as_str())?.is_some_and(|it| value_of(it.value()) == value.as_slice());
                     if !same {
                         let stored = sealed(key, value);

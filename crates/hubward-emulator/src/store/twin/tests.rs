@@ -5,7 +5,7 @@ use super::*;
 fn map(value: Value) -> Map<String, Value> {
     match value {
         Value::Object(map) => map,
-        other => panic!("{other} is no object"),
+        other => panic!("{other} is not an object"),
     }
 }
 
@@ -31,7 +31,7 @@ fn begins_with_the_initial_twin_and_version_1() {
 }
 
 #[test]
-fn a_patch_is_merged_and_told() {
+fn a_patch_is_merged_and_sent_to_the_device() {
     let mut twin = Twin::new(None, "t1");
     let notice =
         twin.update(None, Some(&merge(json!({"a": 1, "b": {"c": 2}}))), "t2").expect("fine").expect("a notice");
@@ -43,7 +43,7 @@ fn a_patch_is_merged_and_told() {
 }
 
 #[test]
-fn a_replacement_is_told_with_null_for_what_is_gone() {
+fn a_replacement_sends_null_for_removed_properties() {
     let mut twin = Twin::new(None, "t1");
     twin.update(None, Some(&merge(json!({"a": 1, "b": {"c": 1, "e": {}}, "f": {"g": 1}}))), "t2").expect("fine");
     let before = twin.desired().values.clone();
@@ -52,7 +52,7 @@ fn a_replacement_is_told_with_null_for_what_is_gone() {
     let patch = map(json!({"$version": 3, "a": null, "b": {"c": null, "d": 1, "e": 2}, "f": 3}));
     assert_eq!(serde_json::from_slice::<Value>(&notice.body).expect("JSON"), Value::Object(patch.clone()));
     assert_eq!(seen_by_device(&twin)["desired"], json!({"b": {"d": 1, "e": 2}, "f": 3, "$version": 3}));
-    // A device that merges it has what the hub has.
+    // A device that merges the patch has the same properties as the hub.
     let mut merged = before;
     twin::merge(&mut merged, &patch);
     merged.remove("$version");
@@ -60,17 +60,17 @@ fn a_replacement_is_told_with_null_for_what_is_gone() {
 }
 
 #[test]
-fn a_replacement_holds_no_null() {
+fn a_replacement_may_not_contain_null() {
     let mut twin = Twin::new(None, "t1");
     for all in [json!({"a": null}), json!({"a": {"b": null}})] {
         let error = twin.update(None, Some(&Change::Replace(map(all))), "t2").expect_err("null");
-        assert!(error.to_string().contains("a replacement may not hold null"), "{error}");
+        assert!(error.to_string().contains("a replacement may not contain null"), "{error}");
     }
     assert_eq!(twin.desired().version, 1);
 }
 
 #[test]
-fn tags_alone_are_not_told_to_the_device() {
+fn a_change_of_tags_is_not_sent_to_the_device() {
     let mut twin = Twin::new(None, "t1");
     assert_eq!(twin.update(Some(&merge(json!({"site": "a"}))), None, "t2"), Ok(None));
     assert_eq!((twin.desired().version, twin.version()), (1, 3));
@@ -78,7 +78,7 @@ fn tags_alone_are_not_told_to_the_device() {
 }
 
 #[test]
-fn what_is_refused_changes_nothing() {
+fn a_refused_change_has_no_effect() {
     let mut twin = Twin::new(None, "t1");
     let big = json!({"k": "x".repeat(4096)});
     let nine = json!((0..9).map(|it| (it.to_string(), big["k"].clone())).collect::<Map<_, _>>());
@@ -96,7 +96,7 @@ fn what_is_refused_changes_nothing() {
 }
 
 #[test]
-fn the_size_is_that_of_the_whole() {
+fn the_size_limit_applies_to_the_whole_section() {
     let mut twin = Twin::new(None, "t1");
     let text = "x".repeat(4095);
     for (name, version) in [("a", 2), ("b", 3), ("c", 4), ("d", 5), ("e", 6), ("f", 7), ("g", 8), ("h", 9)] {
@@ -108,7 +108,7 @@ fn the_size_is_that_of_the_whole() {
 }
 
 #[test]
-fn metadata_say_when_what_was_changed() {
+fn metadata_record_the_time_of_each_change() {
     let mut twin = Twin::new(None, "t1");
     twin.update(None, Some(&merge(json!({"a": {"b": 1, "c": [1]}, "d": 1}))), "t2").expect("fine");
     twin.update(None, Some(&merge(json!({"a": {"c": [2]}, "d": null}))), "t3").expect("fine");

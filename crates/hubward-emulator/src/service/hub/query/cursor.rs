@@ -1,16 +1,16 @@
-//! A place in a query that is being read.
+//! The position of the parser in a query.
 
 use super::Invalid;
 use super::lexer::{Kind, Token};
 
-/// Reads words from the front.
+/// Reads tokens from the front.
 #[derive(Debug)]
 pub(super) struct Cursor {
     tokens: Vec<Token>,
     next: usize,
-    /// How deep in parentheses, functions and prefixes.
+    /// Nesting depth of parentheses, functions and prefixes.
     depth: usize,
-    /// What `FROM` calls a document, once that is known.
+    /// The alias of `FROM`, once it is known.
     pub(super) alias: Option<String>,
 }
 
@@ -28,7 +28,7 @@ impl Cursor {
         self.tokens.get(self.next + by).map_or(&Kind::End, |it| &it.kind)
     }
 
-    /// Takes the next word; the end stays.
+    /// Takes the next token; never moves past the end.
     pub(super) fn take(&mut self) -> Kind {
         let kind = self.peek().clone();
         if kind != Kind::End {
@@ -37,7 +37,7 @@ impl Cursor {
         kind
     }
 
-    /// Goes to where the cursor was, as [`Cursor::place`] has said.
+    /// Returns to an earlier position from [`Cursor::place`].
     pub(super) const fn go(&mut self, place: usize) -> usize {
         std::mem::replace(&mut self.next, place)
     }
@@ -66,20 +66,20 @@ impl Cursor {
         if self.symbol(symbol) { Ok(()) } else { Err(self.expected(&format!("`{symbol}`"))) }
     }
 
-    /// That something else should stand here.
+    /// The error that `what` was expected at the current token.
     pub(super) fn expected(&self, what: &str) -> Invalid {
         self.wrong(&format!("expected {what}, found {}", self.peek().shown()))
     }
 
-    /// That something is wrong with what stands here.
+    /// The error `message` at the current token.
     pub(super) fn wrong(&self, message: &str) -> Invalid {
         Invalid::new(self.tokens.get(self.next).map_or(1, |it| it.at), message)
     }
 
-    /// Reads something that stands deeper.
+    /// Parses something one nesting level deeper.
     pub(super) fn deeper<T>(&mut self, read: impl FnOnce(&mut Self) -> Result<T, Invalid>) -> Result<T, Invalid> {
         if self.depth == DEEPEST {
-            return Err(self.wrong("a query may be nested 32 levels deep"));
+            return Err(self.wrong("a query may be nested at most 32 levels deep"));
         }
         self.depth += 1;
         let result = read(self);
@@ -88,7 +88,7 @@ impl Cursor {
     }
 }
 
-/// How deep parentheses, functions and prefixes may be nested.
+/// Maximum nesting depth of parentheses, functions and prefixes.
 ///
-/// Source: `[guess]`, so that reading one cannot exhaust the stack.
+/// Source: `[guess]`, so that parsing cannot exhaust the stack.
 const DEEPEST: usize = 32;

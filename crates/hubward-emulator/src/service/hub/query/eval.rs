@@ -1,4 +1,4 @@
-//! What an expression is, for one document.
+//! Evaluates an expression on one document.
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -10,23 +10,24 @@ use super::tree::{Comparison, Expression, Operator, Path};
 /// A value; `None` is undefined.
 pub(super) type Operand<'a> = Option<Cow<'a, Value>>;
 
-/// What a path leads to.
+/// The value at a path.
 pub(super) fn member<'a>(document: &'a Value, Path(names): &Path) -> Option<&'a Value> {
     names.iter().try_fold(document, |it, name| it.as_object()?.get(name))
 }
 
-/// Whether a document fits. Only `true` does.
+/// Whether a document matches: the condition must be `true`.
 ///
 /// Source: `[doc]` iot-hub/iot-hub-devguide-query-language.md, "Expressions and conditions".
 pub(super) fn fits(condition: &Expression, document: &Value) -> bool {
     truth(&evaluate(condition, document)) == Some(true)
 }
 
-/// Undefined goes through everything that needs a value: `NOT` of it is undefined again, so a document
-/// without a member fits neither a comparison with it nor its opposite.
+/// Evaluates an expression. The result is undefined if an operand is undefined: `NOT` of undefined is undefined
+/// again. A document without a member therefore matches neither a comparison with that member nor the opposite
+/// comparison.
 ///
-/// Source: that a condition must be true: `[doc]`, as above. That the rest is as in Azure Cosmos DB,
-/// whose language this was made of, is a `[guess]`.
+/// Source: that a condition must be true: `[doc]`, as above. That the rest is as in Azure Cosmos DB, on whose
+/// language this one is based, is a `[guess]`.
 pub(super) fn evaluate<'a>(expression: &'a Expression, document: &'a Value) -> Operand<'a> {
     match expression {
         Expression::Undefined => None,
@@ -57,7 +58,7 @@ pub(super) fn evaluate<'a>(expression: &'a Expression, document: &'a Value) -> O
         }
         Expression::In { left, list, negated } => {
             let left = evaluate(left, document)?;
-            // Of objects and arrays nothing can be said.
+            // Objects and arrays cannot be compared.
             compare(&left, Comparison::Equal, &left)?;
             let found = list.iter().filter_map(|it| evaluate(it, document)).any(|it| equal(&left, &it) == Some(true));
             Some(Cow::Owned(Value::Bool(found != *negated)))
@@ -67,8 +68,8 @@ pub(super) fn evaluate<'a>(expression: &'a Expression, document: &'a Value) -> O
     }
 }
 
-/// `AND` or `OR`: one that is `decides` decides; else one that is neither true nor false makes it
-/// undefined.
+/// Evaluates `AND` or `OR`: an operand that equals `decides` is the result. Otherwise, an operand that is neither
+/// true nor false makes the result undefined.
 fn junction<'a>(all: &'a [Expression], document: &'a Value, decides: bool) -> Operand<'a> {
     let mut known = true;
     for it in all {
@@ -85,10 +86,10 @@ fn truth(operand: &Operand<'_>) -> Option<bool> {
     operand.as_deref().and_then(Value::as_bool)
 }
 
-/// Compares two primitive values. Values of different kinds are unequal, and neither is less.
+/// Compares two primitive values. Values of different types are unequal, and neither is less.
 ///
-/// Source: `[doc]` iot-hub/query-twins.md, "Twin query limitations", for primitive ones only; different
-/// kinds are a `[guess]`.
+/// Source: `[doc]` iot-hub/query-twins.md, "Twin query limitations", for primitive ones only; different kinds are a
+/// `[guess]`.
 fn compare(left: &Value, comparison: Comparison, right: &Value) -> Option<bool> {
     Some(match comparison {
         Comparison::Equal => equal(left, right)?,
@@ -108,7 +109,7 @@ fn equal(left: &Value, right: &Value) -> Option<bool> {
     Some(order(left, right).map_or_else(|| left.is_null() && right.is_null(), Ordering::is_eq))
 }
 
-/// The order of two values of one kind.
+/// The order of two values of the same type.
 pub(super) fn order(left: &Value, right: &Value) -> Option<Ordering> {
     match (left, right) {
         (Value::String(left), Value::String(right)) => Some(left.cmp(right)),
@@ -149,7 +150,7 @@ fn calculate<'a>(left: &Value, operator: Operator, right: &Value) -> Operand<'a>
     })
 }
 
-/// A number, without a fraction where it has none; undefined if it is infinite or none.
+/// A number, as an integer if it has no fraction; undefined if it is infinite or NaN.
 pub(super) fn number<'a>(it: f64) -> Operand<'a> {
     #[expect(clippy::cast_possible_truncation, reason = "a whole number below 2^53")]
     if it.fract() == 0.0 && it.abs() < 9_007_199_254_740_992.0 {

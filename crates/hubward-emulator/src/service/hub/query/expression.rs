@@ -1,4 +1,4 @@
-//! Reading conditions, and the paths in them.
+//! Parses conditions and paths.
 
 use serde_json::Value;
 
@@ -7,10 +7,10 @@ use super::cursor::Cursor;
 use super::lexer::Kind;
 use super::tree::{Comparison, Expression, Function, Operator, Path};
 
-/// A condition, or a part of one.
+/// Parses a condition, or a part of one.
 ///
-/// Source: `[doc]` iot-hub/iot-hub-devguide-query-language.md, "Expressions and conditions"; which
-/// operator binds first is as in SQL, a `[guess]`.
+/// Source: `[doc]` iot-hub/iot-hub-devguide-query-language.md, "Expressions and conditions"; operator precedence is
+/// as in SQL, a `[guess]`.
 pub(super) fn expression(cursor: &mut Cursor) -> Result<Expression, Invalid> {
     chain(cursor, "OR", |cursor| chain(cursor, "AND", negation, Expression::All), Expression::Any)
 }
@@ -51,7 +51,7 @@ fn comparison(cursor: &mut Cursor) -> Result<Expression, Invalid> {
     Ok(Expression::Compare(Box::new(left), comparison, Box::new(right)))
 }
 
-/// Takes `IN`, `NIN` or `NOT IN`; whether it is one of the latter.
+/// Takes `IN`, `NIN` or `NOT IN`; returns whether it is one of the latter two.
 fn membership(cursor: &mut Cursor) -> Option<bool> {
     if cursor.keyword("IN") {
         return Some(false);
@@ -63,9 +63,9 @@ fn membership(cursor: &mut Cursor) -> Option<bool> {
     (cursor.keyword("NIN") || (not_in && cursor.keyword("IN"))).then_some(true)
 }
 
-/// The list of an `IN`.
+/// Parses the list after `IN`.
 ///
-/// Source: `[doc]` iot-hub/query-twins.md has brackets. Parentheses, as SQL has them, are a `[guess]`.
+/// Source: `[doc]` iot-hub/query-twins.md has brackets. Parentheses, as in SQL, are a `[guess]`.
 fn list(cursor: &mut Cursor) -> Result<Vec<Expression>, Invalid> {
     let close = if cursor.symbol("[") {
         "]"
@@ -119,7 +119,9 @@ fn prefix(cursor: &mut Cursor) -> Result<Expression, Invalid> {
         return Ok(inner);
     }
     if matches!(cursor.peek(), Kind::Symbol("[")) {
-        return Err(cursor.wrong("a list may stand after IN and NIN only: only primitive values can be compared"));
+        return Err(
+            cursor.wrong("a list is allowed after IN and NIN only, because only primitive values can be compared")
+        );
     }
     match cursor.peek().clone() {
         Kind::Text(text) => {
@@ -149,13 +151,13 @@ fn call(cursor: &mut Cursor, name: &str) -> Result<Expression, Invalid> {
     let Some(function) = Function::named(name) else {
         let without = name.replace('_', "");
         let hint = match Function::named(&without) {
-            Some(_) => format!("; queries of twins write {}", without.to_ascii_uppercase()),
+            Some(_) => format!("; use {} in twin queries", without.to_ascii_uppercase()),
             None if AGGREGATES.iter().any(|it| it.eq_ignore_ascii_case(name)) => {
-                "; it may stand after SELECT only".into()
+                "; it is allowed after SELECT only".into()
             }
             None => String::new(),
         };
-        return Err(cursor.wrong(&format!("there is no function `{name}` here{hint}")));
+        return Err(cursor.wrong(&format!("the function `{name}` is unknown here{hint}")));
     };
     let start = cursor.place();
     cursor.take();
@@ -184,17 +186,16 @@ fn call(cursor: &mut Cursor, name: &str) -> Result<Expression, Invalid> {
     }
     if function == Function::IsDefined && !matches!(arguments[0], Expression::Member(_)) {
         cursor.go(start);
-        return Err(cursor.wrong("IS_DEFINED takes the path of a property, such as tags.site"));
+        return Err(cursor.wrong("the argument of IS_DEFINED must be the path of a property, such as tags.site"));
     }
     Ok(Expression::Call(function, arguments))
 }
 
-/// A path such as `tags.site`, from the document down: `devices.`, `devices.modules.` and the alias of
-/// `FROM` are taken off. The names the service gives are found whatever their letter case, those of
-/// tags and properties are not.
+/// Parses a path such as `tags.site`, relative to the document: removes the prefixes `devices.`, `devices.modules.`
+/// and the alias of `FROM`. The letter case of the service's names is ignored; that of tags and properties is not.
 ///
-/// Source: `[doc]` iot-hub/query-twins.md: `SELECT DeviceId` shows `deviceId`; `devices.jobs.deviceId`
-/// for the prefix. `devices.modules.moduleId` and `id` for `deviceId`: `[sdk]` Azure IoT samples.
+/// Source: `[doc]` iot-hub/query-twins.md: `SELECT DeviceId` shows `deviceId`; `devices.jobs.deviceId` for the
+/// prefix. `devices.modules.moduleId` and `id` for `deviceId`: `[sdk]` Azure IoT samples.
 pub(super) fn path(cursor: &mut Cursor) -> Result<Path, Invalid> {
     let mut names = vec![name(cursor, false)?];
     while cursor.symbol(".") {
@@ -217,7 +218,7 @@ pub(super) fn path(cursor: &mut Cursor) -> Result<Path, Invalid> {
     Ok(Path(names))
 }
 
-/// One name; whether it is escaped.
+/// Parses one name; returns it and whether it was escaped.
 fn name(cursor: &mut Cursor, after_dot: bool) -> Result<(String, bool), Invalid> {
     match cursor.peek().clone() {
         Kind::Escaped(name) => {
@@ -225,7 +226,7 @@ fn name(cursor: &mut Cursor, after_dot: bool) -> Result<(String, bool), Invalid>
             Ok((name, true))
         }
         Kind::Word(name) if name.eq_ignore_ascii_case("group") && after_dot => {
-            Err(cursor.wrong("`group` is a keyword: a property of this name is written `[[group]]`"))
+            Err(cursor.wrong("`group` is a keyword; write `[[group]]` for a property with this name"))
         }
         Kind::Word(name) if !after_dot && is_reserved(&name) => {
             Err(cursor.expected("a property, a value or a function"))
@@ -234,7 +235,9 @@ fn name(cursor: &mut Cursor, after_dot: bool) -> Result<(String, bool), Invalid>
             cursor.take();
             Ok((name, false))
         }
-        _ if after_dot => Err(cursor.expected("a name after `.`; one with other characters is written `[[my-name]]`")),
+        _ if after_dot => {
+            Err(cursor.expected("a name after `.` (write a name with other characters as `[[my-name]]`)"))
+        }
         _ => Err(cursor.expected("a property, a value or a function")),
     }
 }
@@ -264,7 +267,7 @@ fn canonical(names: &mut [String]) {
     }
 }
 
-/// The members of a twin that the service gives.
+/// The members of a twin that the service defines.
 ///
 /// Source: `[doc]` iot-hub/query-twins.md; `[sdk]` azure-iot-sdk-python, models.
 const MEMBERS: [&str; 20] = [
@@ -290,7 +293,7 @@ const MEMBERS: [&str; 20] = [
     "configurations",
 ];
 
-/// What no path begins with, and no alias is.
+/// Words that cannot begin a path or be an alias.
 const RESERVED: [&str; 14] =
     ["SELECT", "TOP", "FROM", "WHERE", "GROUP", "BY", "AS", "AND", "OR", "NOT", "IN", "NIN", "ORDER", "HAVING"];
 
@@ -300,7 +303,7 @@ pub(super) const AGGREGATES: [&str; 5] = ["COUNT", "SUM", "AVG", "MIN", "MAX"];
 const CONSTANTS: [(&str, Option<Option<bool>>); 4] =
     [("true", Some(Some(true))), ("false", Some(Some(false))), ("null", Some(None)), ("undefined", None)];
 
-/// The longer symbols are words of their own, so the order does not matter.
+/// The lexer has already split symbols, so a shorter one cannot hide a longer one here.
 const COMPARISONS: [(&str, Comparison); 7] = [
     ("=", Comparison::Equal),
     ("!=", Comparison::Unequal),

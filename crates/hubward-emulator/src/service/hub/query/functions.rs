@@ -1,4 +1,4 @@
-//! The functions: their names, and what they make of values.
+//! The functions of the query language.
 
 use std::borrow::Cow;
 use std::ops::RangeInclusive;
@@ -9,20 +9,20 @@ use super::eval::{Operand, number};
 use super::tree::Function;
 
 impl Function {
-    /// Looks one up, letter case aside.
+    /// Finds a function by name, ignoring letter case.
     pub(super) fn named(name: &str) -> Option<Self> {
         NAMES.iter().find(|(it, ..)| it.eq_ignore_ascii_case(name)).map(|(_, function, _)| *function)
     }
 
-    /// How many arguments it takes.
+    /// The allowed number of arguments.
     pub(super) fn arguments(self) -> RangeInclusive<usize> {
         NAMES.iter().find(|(_, it, _)| *it == self).map_or(1..=1, |(.., count)| count.clone())
     }
 
-    /// What it gives; `None` is undefined, as it is for arguments of another kind.
+    /// Calls the function. The result is `None` (undefined) for arguments of the wrong type.
     ///
-    /// Source: `[doc]` iot-hub/iot-hub-devguide-query-language.md, "Functions"; that other kinds make
-    /// it undefined is said of `AS_NUMBER` only, and a `[guess]` for the others.
+    /// Source: `[doc]` iot-hub/iot-hub-devguide-query-language.md, "Functions"; that a wrong type gives undefined
+    /// is documented for `AS_NUMBER` only, and a `[guess]` for the others.
     pub(super) fn call<'a>(self, arguments: &[Operand<'a>]) -> Operand<'a> {
         let [first, rest @ ..] = arguments else { return None };
         let is = |fits: fn(&Value) -> bool| bool(first.as_deref().is_some_and(fits));
@@ -98,13 +98,13 @@ fn whole<'a>(it: u64) -> Operand<'a> {
     Some(Cow::Owned(Value::from(it)))
 }
 
-/// A place in a text.
+/// A position in a string.
 fn index(value: &Value) -> Option<usize> {
     usize::try_from(value.as_u64()?).ok()
 }
 
-/// `ENDS_WITH` and `STARTS_WITH` are missing: they are those of message routing, and queries of twins
-/// do without the underscore. Source: `[seen]` MicrosoftDocs/azure-docs, issues 85381 and 110329.
+/// `ENDS_WITH` and `STARTS_WITH` are missing: these are functions of message routing, and twin queries have names
+/// without the underscore. Source: `[seen]` MicrosoftDocs/azure-docs, issues 85381 and 110329.
 const NAMES: [(&str, Function, RangeInclusive<usize>); 26] = [
     ("ABS", Function::Abs, 1..=1),
     ("AS_NUMBER", Function::AsNumber, 1..=1),

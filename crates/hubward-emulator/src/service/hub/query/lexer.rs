@@ -1,11 +1,11 @@
-//! The words of a query.
+//! Splits a query into tokens.
 
 use super::Invalid;
 
-/// A word and where it begins.
+/// A token and its position.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Token {
-    /// The number of its first character, from 1 on.
+    /// Number of its first character, counted from 1.
     pub(super) at: usize,
     pub(super) kind: Kind,
 }
@@ -23,12 +23,12 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    /// As a message shows it.
+    /// The token as an error message shows it.
     pub(super) fn shown(&self) -> String {
         match self {
             Self::Word(it) => format!("`{it}`"),
             Self::Escaped(it) => format!("`[[{it}]]`"),
-            Self::Text(_) => "a text".to_owned(),
+            Self::Text(_) => "a string".to_owned(),
             Self::Number(it) => format!("`{it}`"),
             Self::Symbol(it) => format!("`{it}`"),
             Self::End => "the end".to_owned(),
@@ -36,7 +36,7 @@ impl Kind {
     }
 }
 
-/// Takes a query apart. The last token is [`Kind::End`].
+/// Splits a query into tokens. The last token is [`Kind::End`].
 ///
 /// Source: `[doc]` iot-hub/iot-hub-devguide-query-language.md, "Expressions and conditions".
 pub(super) fn tokens(text: &str) -> Result<Vec<Token>, Invalid> {
@@ -72,7 +72,7 @@ impl Lexer<'_> {
         Invalid::new(self.next + 1, message)
     }
 
-    /// `after_dot`: a digit may begin a name there.
+    /// After a dot, a name may begin with a digit.
     fn token(&mut self, after_dot: bool) -> Result<Kind, Invalid> {
         let Some(first) = self.peek(0) else { return Ok(Kind::End) };
         if first == '[' && self.peek(1) == Some('[') {
@@ -116,7 +116,7 @@ impl Lexer<'_> {
         let mut text = String::new();
         loop {
             let Some(next) = self.peek(0) else {
-                return Err(Invalid::new(start + 1, "a text has no end"));
+                return Err(Invalid::new(start + 1, "a string has no closing quote"));
             };
             self.next += 1;
             match next {
@@ -128,7 +128,7 @@ impl Lexer<'_> {
     }
 
     fn escape(&mut self) -> Result<char, Invalid> {
-        let Some(it) = self.peek(0) else { return Err(self.error("a text has no end")) };
+        let Some(it) = self.peek(0) else { return Err(self.error("a string has no closing quote")) };
         match it {
             '\'' | '"' | '\\' => {
                 self.next += 1;
@@ -144,9 +144,9 @@ impl Lexer<'_> {
                         unit = 0x10000 + ((unit - 0xD800) << 10) + (low - 0xDC00);
                     }
                 }
-                char::from_u32(unit).ok_or_else(|| self.error("this escape is half a character"))
+                char::from_u32(unit).ok_or_else(|| self.error("this escape is only half of a surrogate pair"))
             }
-            _ => Err(self.error("expected `\\'`, `\\\"`, `\\\\` or `\\uXXXX` in a text")),
+            _ => Err(self.error("expected `\\'`, `\\\"`, `\\\\` or `\\uXXXX` in a string")),
         }
     }
 
@@ -164,7 +164,7 @@ impl Lexer<'_> {
 
     fn number(&mut self) -> Result<Kind, Invalid> {
         let start = self.next;
-        let wrong = || Invalid::new(start + 1, "this is no number");
+        let wrong = || Invalid::new(start + 1, "this is not a valid number");
         if self.peek(0) == Some('0') && matches!(self.peek(1), Some('x' | 'X')) {
             self.next += 2;
             let digits = self.while_(is_name);
@@ -199,19 +199,19 @@ impl Lexer<'_> {
     fn symbol(&mut self) -> Result<Kind, Invalid> {
         let rest = &self.characters[self.next..];
         let found = SYMBOLS.iter().find(|it| it.chars().enumerate().all(|(at, it)| rest.get(at) == Some(&it)));
-        let Some(symbol) = found else { return Err(self.error("this character has no place in a query")) };
+        let Some(symbol) = found else { return Err(self.error("this character is not allowed in a query")) };
         self.next += symbol.len();
         Ok(Kind::Symbol(symbol))
     }
 }
 
-/// Whether a character may be in a name that is not escaped. That `-` and `:` may not is from
-/// `[sdk]` queries such as `properties.reported.[[$iotin:deviceinfo]]`.
+/// Whether a character is allowed in a name that is not escaped. That `-` and `:` are not allowed is from `[sdk]`
+/// queries such as `properties.reported.[[$iotin:deviceinfo]]`.
 fn is_name(it: char) -> bool {
     it.is_alphanumeric() || it == '_' || it == '$'
 }
 
-/// The longer ones first.
+/// Longer symbols come first.
 const SYMBOLS: [&str; 18] =
     ["<>", "!=", "<=", ">=", "=", "<", ">", "(", ")", "[", "]", ",", ".", "*", "/", "%", "+", "-"];
 
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn takes_names_texts_and_numbers_apart() {
+    fn splits_names_strings_and_numbers() {
         let word = |it: &str| Kind::Word(it.into());
         let text = |it: &str| Kind::Text(it.into());
         let number = |it: f64| Kind::Number(serde_json::Number::from_f64(it).expect("finite"));
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn says_where_a_query_cannot_be_read() {
+    fn errors_have_the_position() {
         for (query, at) in [
             ("a = 'x", 5),
             (r"a = '\n'", 7),

@@ -18,38 +18,38 @@ use serde_json::Value;
 
 pub(crate) use tree::Query;
 
-use super::super::page::Wanted;
+use super::super::page::PageRequest;
 use super::{Done, Problem};
 use crate::shared::Shared;
 use crate::store::twin_view;
 use run::Batch;
 use tree::Collection;
 
-/// Answers a query of a hub's twins.
+/// Answers a query for a hub's twins.
 ///
 /// # Cancel safety
 /// Dropping the future loses nothing: it only reads.
 pub(super) async fn answer(shared: &Shared, hub: &str, headers: &HeaderMap, body: &[u8]) -> Result<Done, Problem> {
     let QuerySpecification { query: text } = super::read(body, b'{')?;
-    let mut wanted = Wanted::read(headers).map_err(Problem::invalid)?;
+    let mut wanted = PageRequest::read(headers).map_err(Problem::invalid)?;
     wanted.order = shared.choices.next_order();
     let query = Query::parse(&text)?;
     let modules = query.from() == Collection::Modules;
     let next = |after: Option<String>| async move {
-        // Others get a turn between two batches.
+        // Other tasks can run between two batches.
         tokio::task::yield_now().await;
         batch(shared, hub, modules, after.as_deref())
     };
     let (body, mut headers) = query.run(&text, &wanted, next).await.map_err(Problem::invalid)?;
-    // Only DPS repeats it.
+    // Only DPS returns this header.
     headers.retain(|(name, _)| *name != MAX_ITEM_COUNT);
     Ok(Done { status: 200, body, headers })
 }
 
-/// The next twins. The lock is held for one batch only.
+/// Reads the next twins. Holds the lock for this batch only.
 ///
-/// Source: `[seen]` recordings of azure-sdk-for-net, of 2021: a query shows `capabilities` of modules, a module's
-/// twin alone does not.
+/// Source: `[seen]` recordings of azure-sdk-for-net, of 2021: a query returns `capabilities` of modules, but a GET
+/// of a module's twin does not.
 fn batch(shared: &Shared, hub: &str, modules: bool, after: Option<&str>) -> Batch {
     shared.store.read(|state| {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
@@ -68,36 +68,36 @@ fn batch(shared: &Shared, hub: &str, modules: bool, after: Option<&str>) -> Batc
     })
 }
 
-/// How many identities are looked at without letting go of the lock.
+/// Number of identities to read before releasing the lock.
 const BATCH: usize = 128;
 
 /// Source: `[seen]` by mwalser/terraform-provider-iothub, CONCEPT.md, for the code. Clients have seen "The query is invalid. Please check the format of
 /// the query and try again."
-impl From<Wrong> for Problem {
-    fn from(wrong: Wrong) -> Self {
-        match wrong {
-            Wrong::Query(invalid) => Self::invalid(invalid.to_string()),
-            Wrong::NotEmulated(what) => Self::not_emulated(&what),
+impl From<QueryError> for Problem {
+    fn from(error: QueryError) -> Self {
+        match error {
+            QueryError::Query(invalid) => Self::invalid(invalid.to_string()),
+            QueryError::NotEmulated(what) => Self::not_emulated(&what),
         }
     }
 }
 
-/// Why a query is not answered.
+/// Why a query fails.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Wrong {
-    /// Its text.
+pub(crate) enum QueryError {
+    /// The query is not valid.
     #[error(transparent)]
     Query(#[from] Invalid),
-    /// The service answers it, and the emulator does not.
+    /// The real service supports the query, but the emulator does not.
     #[error("The emulator does not emulate {0}.")]
     NotEmulated(String),
 }
 
-/// A text that is no query.
+/// The error of an invalid query.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("The query is invalid at character {at}: {message}.")]
 pub(crate) struct Invalid {
-    /// From 1 on.
+    /// Position of the error, counted from 1.
     at: usize,
     message: String,
 }
@@ -108,7 +108,7 @@ impl Invalid {
     }
 }
 
-/// Reads a query and asks it of one document; `None` if it is no query. For the fuzz targets.
+/// Parses a query and runs it on one document; `None` if the query is not valid. For the fuzz targets.
 pub(crate) fn query_of(text: &str, document: &Value) -> Option<Option<Value>> {
     Query::parse(text).ok().map(|query| query.shows(document))
 }

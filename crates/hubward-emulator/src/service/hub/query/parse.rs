@@ -1,19 +1,19 @@
-//! Reading a whole query.
+//! Parses a whole query.
 
 use super::cursor::Cursor;
 use super::expression::{AGGREGATES, expression, is_reserved, path};
 use super::lexer::{Kind, tokens};
 use super::tree::{Aggregate, Collection, Column, Path, Query, Select, What};
-use super::{Invalid, Wrong};
+use super::{Invalid, QueryError};
 
 impl Query {
-    /// Reads one.
+    /// Parses a query.
     ///
-    /// Source: `[doc]` iot-hub/iot-hub-devguide-query-language.md, "Basics of an IoT Hub query"; the
-    /// length: iot-hub/query-twins.md, "Twin query limitations".
-    pub(crate) fn parse(text: &str) -> Result<Self, Wrong> {
+    /// Source: `[doc]` iot-hub/iot-hub-devguide-query-language.md, "Basics of an IoT Hub query"; the length:
+    /// iot-hub/query-twins.md, "Twin query limitations".
+    pub(crate) fn parse(text: &str) -> Result<Self, QueryError> {
         if text.chars().nth(LONGEST).is_some() {
-            return Err(Invalid::new(LONGEST + 1, "a query may have 8,192 characters").into());
+            return Err(Invalid::new(LONGEST + 1, "a query may have at most 8,192 characters").into());
         }
         let mut cursor = Cursor::new(tokens(text)?);
         let cursor = &mut cursor;
@@ -21,12 +21,12 @@ impl Query {
             return Err(cursor.expected("SELECT").into());
         }
         let top = cursor.keyword("TOP").then(|| number(cursor)).transpose()?;
-        // `FROM` comes later and says what a path may begin with.
+        // `FROM` comes after the columns, and its alias may prefix their paths.
         let columns = cursor.place();
         skip_to_from(cursor);
         if !cursor.keyword("FROM") {
             cursor.go(columns);
-            // What is wrong before it is the better thing to say.
+            // An error in the columns comes earlier in the text and is the better one to report.
             select(cursor)?;
             return Err(cursor.expected("FROM").into());
         }
@@ -41,7 +41,7 @@ impl Query {
         let group = group(cursor)?;
         end(cursor)?;
         if group.is_some() && is_all {
-            return Err(Wrong::NotEmulated("SELECT * with GROUP BY".into()));
+            return Err(QueryError::NotEmulated("SELECT * with GROUP BY".into()));
         }
         check_columns(&selected, group.as_ref()).map_err(|message| {
             cursor.go(columns);
@@ -62,7 +62,7 @@ fn number(cursor: &mut Cursor) -> Result<u64, Invalid> {
     }
 }
 
-/// A `FROM` that is a name stands after a dot.
+/// Skips to `FROM`. A `FROM` after a dot is a name.
 fn skip_to_from(cursor: &mut Cursor) {
     let mut after_dot = false;
     while *cursor.peek() != Kind::End && (after_dot || !cursor.is_keyword("FROM")) {
@@ -70,11 +70,10 @@ fn skip_to_from(cursor: &mut Cursor) {
     }
 }
 
-/// What comes after `FROM`, and what it is called.
+/// Parses the collection after `FROM`, and its alias.
 ///
-/// Source: `[doc]` iot-hub/iot-hub-devguide-query-language.md, "FROM clause"; other names for it are a
-/// `[guess]`.
-fn from(cursor: &mut Cursor) -> Result<Collection, Wrong> {
+/// Source: `[doc]` iot-hub/iot-hub-devguide-query-language.md, "FROM clause"; other aliases are a `[guess]`.
+fn from(cursor: &mut Cursor) -> Result<Collection, QueryError> {
     let expected = "devices or devices.modules after FROM";
     if !cursor.keyword("devices") {
         return Err(cursor.expected(expected).into());
@@ -84,7 +83,7 @@ fn from(cursor: &mut Cursor) -> Result<Collection, Wrong> {
         if cursor.keyword("modules") {
             from = Collection::Modules;
         } else if cursor.keyword("jobs") {
-            return Err(Wrong::NotEmulated("devices.jobs, since it has no jobs".into()));
+            return Err(QueryError::NotEmulated("devices.jobs, because it has no jobs".into()));
         } else {
             return Err(cursor.expected("modules or jobs after `devices.`").into());
         }
@@ -101,7 +100,7 @@ fn from(cursor: &mut Cursor) -> Result<Collection, Wrong> {
     Ok(from)
 }
 
-/// The columns; whether they are `*`.
+/// Parses the columns; the second value says whether they are `*`.
 fn select(cursor: &mut Cursor) -> Result<(Select, bool), Invalid> {
     if cursor.symbol("*") {
         return Ok((Select::Everything, true));
@@ -112,7 +111,7 @@ fn select(cursor: &mut Cursor) -> Result<(Select, bool), Invalid> {
         let column = column(cursor, columns.iter().filter(|it| !matches!(it.what, What::Member(_))).count())?;
         if columns.iter().any(|it| it.name == column.name) {
             cursor.go(start);
-            return Err(cursor.wrong(&format!("there are two columns `{}`: name one with AS", column.name)));
+            return Err(cursor.wrong(&format!("there are two columns `{}`; rename one with AS", column.name)));
         }
         columns.push(column);
         if !cursor.symbol(",") {
@@ -121,10 +120,10 @@ fn select(cursor: &mut Cursor) -> Result<(Select, bool), Invalid> {
     }
 }
 
-/// One column. Without a name a path is called as its last part is, and the first aggregate `$1`.
+/// Parses one column. Without an alias, a path is named after its last part, and the first aggregate is named `$1`.
 ///
-/// Source: `[doc]` iot-hub/query-twins.md for `deviceId`; deeper paths and aggregates as in Azure
-/// Cosmos DB, `[guess]`.
+/// Source: `[doc]` iot-hub/query-twins.md for `deviceId`; deeper paths and aggregates as in Azure Cosmos DB,
+/// `[guess]`.
 fn column(cursor: &mut Cursor, aggregates: usize) -> Result<Column, Invalid> {
     let called = matches!(cursor.ahead(1), Kind::Symbol("("));
     let aggregate = match cursor.peek() {
@@ -132,7 +131,7 @@ fn column(cursor: &mut Cursor, aggregates: usize) -> Result<Column, Invalid> {
         _ => None,
     };
     let (what, name) = match aggregate {
-        Some(None) => return Err(cursor.wrong("only COUNT, SUM, AVG, MIN and MAX may be called after SELECT")),
+        Some(None) => return Err(cursor.wrong("only COUNT, SUM, AVG, MIN and MAX are allowed after SELECT")),
         Some(Some(which)) => {
             cursor.take();
             cursor.expect_symbol("(")?;
@@ -145,7 +144,7 @@ fn column(cursor: &mut Cursor, aggregates: usize) -> Result<Column, Invalid> {
             };
             let what = match of {
                 None if matches!(cursor.peek(), Kind::Symbol(")")) => What::Count,
-                None => return Err(cursor.wrong("COUNT takes no arguments: COUNT()")),
+                None => return Err(cursor.wrong("COUNT takes no arguments; write COUNT()")),
                 Some(of) => What::Of(of, path(cursor)?),
             };
             cursor.expect_symbol(")")?;
@@ -199,7 +198,7 @@ fn end(cursor: &Cursor) -> Result<(), Invalid> {
     })
 }
 
-/// A row of a group has no other members than the group's.
+/// With an aggregate or GROUP BY, a row may contain only aggregates and the grouped property.
 fn check_columns(select: &Select, group: Option<&Path>) -> Result<(), String> {
     let Select::Columns(columns) = select else { return Ok(()) };
     let aggregates = columns.iter().any(|it| !matches!(it.what, What::Member(_)));
@@ -208,7 +207,7 @@ fn check_columns(select: &Select, group: Option<&Path>) -> Result<(), String> {
         match group {
             None if aggregates => return Err(format!("`{}` beside an aggregate needs GROUP BY", path.0.join("."))),
             Some(group) if group != path => {
-                return Err(format!("`{}` is not what GROUP BY names", path.0.join(".")));
+                return Err(format!("`{}` is not the property after GROUP BY", path.0.join(".")));
             }
             _ => {}
         }
@@ -216,8 +215,8 @@ fn check_columns(select: &Select, group: Option<&Path>) -> Result<(), String> {
     Ok(())
 }
 
-/// Most characters of a query.
+/// Maximum number of characters of a query.
 const LONGEST: usize = 8192;
 
-/// What SQL has and this language does not.
+/// Keywords of SQL that this language does not have.
 const UNKNOWN: [&str; 7] = ["ORDER", "HAVING", "JOIN", "LIMIT", "OFFSET", "UNION", "DISTINCT"];

@@ -1,4 +1,4 @@
-//! The rows of a query, page by page.
+//! Runs a query and returns its rows page by page.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -7,15 +7,15 @@ use serde_json::{Map, Value};
 
 use super::eval::{fits, member, number, order};
 use super::tree::{Aggregate, Collection, Column, Expression, Path, Query, Select, What};
-use crate::service::page::{FOREIGN, Sheet, Wanted};
+use crate::service::page::{PageBody, PageRequest, WRONG_CONTINUATION};
 
-/// Body and headers of an answer.
+/// Body and headers of a response.
 pub(super) type Page = (Vec<u8>, Vec<(&'static str, String)>);
 
-/// Documents, some at a time, in the order of their keys.
+/// Some documents, in the order of their keys.
 pub(super) struct Batch {
     pub(super) documents: Vec<(String, Value)>,
-    /// The last key that was looked at, fitting or not; `None` where there are no more.
+    /// The last key that was read, matching or not; `None` at the end.
     pub(super) last: Option<String>,
 }
 
@@ -24,7 +24,7 @@ impl Query {
         self.from
     }
 
-    /// What an answer says its things are.
+    /// The item type of a response.
     ///
     /// Source: `[sdk]` azure-iot-sdk-csharp, Query/QueryResult.cs; `[seen]` recordings of azure-sdk-for-net.
     const fn item_type(&self) -> &'static str {
@@ -34,7 +34,7 @@ impl Query {
         }
     }
 
-    /// Whether documents become one row together.
+    /// Whether several documents form one row.
     fn is_grouped(&self) -> bool {
         let aggregates = match &self.select {
             Select::Everything => false,
@@ -43,20 +43,20 @@ impl Query {
         aggregates || self.group.is_some()
     }
 
-    /// Fills a page. `batch` gives the documents after a key; between batches the state may change,
-    /// and a page begins after the key where the one before ended, so nothing comes twice and nothing
-    /// that stays is left out.
+    /// Fills a page. `batch` returns the documents after a key. The state may change between batches. A page begins
+    /// after the last key of the previous page, so no document is returned twice, and no document that still exists
+    /// is omitted.
     pub(super) async fn run<F>(
         &self,
         text: &str,
-        wanted: &Wanted,
+        wanted: &PageRequest,
         mut batch: impl FnMut(Option<String>) -> F,
     ) -> Result<Page, &'static str>
     where
         F: Future<Output = Batch>,
     {
         let mark = Mark::read(self, text, wanted.after.as_deref())?;
-        let mut rows = Rows { sheet: Sheet::new(wanted.most), left: mark.left, last: None, more: false };
+        let mut rows = Rows { page: PageBody::new(wanted.most), left: mark.left, last: None, more: false };
         if self.is_grouped() {
             let mut groups = Groups::new(self);
             let mut after = None;
@@ -89,11 +89,11 @@ impl Query {
             }
         }
         let next = rows.last.filter(|_| rows.more).map(|last| Mark { left: rows.left, after: Some(last) }.write(text));
-        rows.sheet.shuffle(wanted.order.clone());
-        Ok(rows.sheet.finish(self.item_type(), next.as_deref()))
+        rows.page.shuffle(wanted.order.clone());
+        Ok(rows.page.finish(self.item_type(), next.as_deref()))
     }
 
-    /// The row of one document alone, if it fits.
+    /// The row of a single document, if it matches.
     pub(super) fn shows(&self, document: &Value) -> Option<Value> {
         if !self.takes(document) {
             return None;
@@ -124,10 +124,10 @@ impl Query {
     }
 }
 
-/// What fits on a page.
+/// The rows of a page.
 struct Rows {
-    sheet: Sheet,
-    /// Of `TOP`.
+    page: PageBody,
+    /// Rows that `TOP` still allows.
     left: Option<u64>,
     last: Option<String>,
     /// Whether another page follows.
@@ -135,23 +135,23 @@ struct Rows {
 }
 
 impl Rows {
-    /// Adds a row; false if it does not fit any more.
+    /// Adds a row; returns false if the page is full.
     fn add(&mut self, key: String, row: &Value) -> bool {
         if self.left == Some(0) {
             return false;
         }
-        if self.sheet.is_full() {
+        if self.page.is_full() {
             self.more = true;
             return false;
         }
-        self.sheet.push(row);
+        self.page.push(row);
         self.left = self.left.map(|it| it - 1);
         self.last = Some(key);
         true
     }
 }
 
-/// Where a page begins.
+/// The start of a page.
 struct Mark {
     /// Rows that `TOP` still allows.
     left: Option<u64>,
@@ -163,15 +163,15 @@ impl Mark {
         let Some(continuation) = continuation else { return Ok(Self { left: query.top, after: None }) };
         let mut parts = continuation.splitn(3, ' ');
         let (Some(hash), Some(left), Some(after)) = (parts.next(), parts.next(), parts.next()) else {
-            return Err(FOREIGN);
+            return Err(WRONG_CONTINUATION);
         };
         let left = match (query.top, left) {
             (None, "") => None,
-            (Some(top), left) => Some(left.parse().ok().filter(|it| *it <= top).ok_or(FOREIGN)?),
-            (None, _) => return Err(FOREIGN),
+            (Some(top), left) => Some(left.parse().ok().filter(|it| *it <= top).ok_or(WRONG_CONTINUATION)?),
+            (None, _) => return Err(WRONG_CONTINUATION),
         };
         if hash != digest(text) {
-            return Err(FOREIGN);
+            return Err(WRONG_CONTINUATION);
         }
         Ok(Self { left, after: Some(after.to_owned()) })
     }
@@ -182,24 +182,24 @@ impl Mark {
     }
 }
 
-/// Tells queries apart, so that no page of one is asked with another.
+/// Identifies a query, so that a continuation of one query is refused by another.
 fn digest(text: &str) -> String {
     let digest = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
     digest.as_ref()[..6].iter().map(|it| format!("{it:02x}")).collect()
 }
 
-/// Documents that become rows together.
+/// Groups of documents; each group forms one row.
 struct Groups<'a> {
     by: Option<&'a Path>,
     columns: &'a [Column],
     groups: BTreeMap<String, Group>,
 }
 
-/// Documents that become one row.
+/// Documents that form one row.
 struct Group {
-    /// What they have in common; `None` if it is undefined.
+    /// The value that they have in common; `None` if it is undefined.
     common: Option<Value>,
-    /// One for each column.
+    /// One aggregate for each column.
     sums: Vec<Sum>,
 }
 
@@ -209,7 +209,7 @@ impl Group {
     }
 }
 
-/// A key by which groups are ordered, short enough for the header of a page.
+/// The sort key of a group, short enough for the continuation header.
 fn short(common: Option<&Value>) -> String {
     let mut key = common.map(Value::to_string).unwrap_or_default();
     if key.len() > SHORT {
@@ -220,7 +220,7 @@ fn short(common: Option<&Value>) -> String {
     key
 }
 
-/// Bytes of a key that is left as it is.
+/// Keys of at most this many bytes are not shortened.
 const SHORT: usize = 128;
 
 impl<'a> Groups<'a> {
@@ -231,7 +231,7 @@ impl<'a> Groups<'a> {
         };
         let mut groups = BTreeMap::new();
         if query.group.is_none() {
-            // There is a row even if there are no documents.
+            // Without GROUP BY there is one row, even without documents.
             groups.insert(String::new(), Group::new(None, columns));
         }
         Self { by: query.group.as_ref(), columns, groups }
@@ -266,13 +266,13 @@ impl<'a> Groups<'a> {
     }
 }
 
-/// What one aggregate has seen. What has another kind is left out.
+/// The state of one aggregate. Values of other types are ignored.
 #[derive(Default)]
 struct Sum {
     count: u64,
     numbers: u64,
     sum: f64,
-    /// The least or the most so far.
+    /// The minimum or maximum so far.
     extreme: Option<Value>,
 }
 
@@ -298,7 +298,7 @@ impl Sum {
         }
     }
 
-    /// What it comes to; `None` is left out of the row.
+    /// The result; `None` means that the row omits the column.
     fn value(self, aggregate: Aggregate) -> Option<Value> {
         match aggregate {
             Aggregate::Sum => number(self.sum).map(std::borrow::Cow::into_owned),

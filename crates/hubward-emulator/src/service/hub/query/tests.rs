@@ -1,9 +1,9 @@
 use serde_json::json;
 
 use super::*;
-use crate::service::page::FOREIGN;
+use crate::service::page::WRONG_CONTINUATION;
 
-/// The documentation's example of a twin, with a little more.
+/// The documentation's example of a twin, with additions.
 ///
 /// Source: `[doc]` iot-hub/query-twins.md.
 fn twin() -> Value {
@@ -29,12 +29,12 @@ fn twin() -> Value {
     })
 }
 
-fn shown(query: &str) -> Result<Option<Value>, Wrong> {
+fn shown(query: &str) -> Result<Option<Value>, QueryError> {
     Ok(Query::parse(query)?.shows(&twin()))
 }
 
 #[test]
-fn conditions_of_the_documentation_and_of_the_field_are_answered() {
+fn conditions_from_documentation_and_samples_are_evaluated() {
     for (condition, fits) in [
         // iot-hub/query-twins.md
         ("tags.location.region = 'US'", true),
@@ -56,11 +56,11 @@ fn conditions_of_the_documentation_and_of_the_field_are_answered() {
         ("lastActivityTime >= '2021-05-07T00:00:00Z'", true),
         ("properties.reported.[[$iotin:deviceinfo]].manufacturer.value = 'Contoso'", true),
         ("NOT IS_DEFINED(tags.notSeenSince)", true),
-        // Letter case: of the service's names it does not count, of others it does.
+        // Letter case: ignored in the service's names, significant in other names.
         ("DeviceID = 'myDeviceId' and Properties.Reported.connectivity = 'wifi'", true),
         ("tags.Location.region = 'US'", false),
         ("tags.location.region = 'us'", false),
-        // Kinds
+        // Types
         ("tags.on", true),
         ("tags.on = 'true'", false),
         ("tags.on != 'true'", true),
@@ -78,7 +78,7 @@ fn conditions_of_the_documentation_and_of_the_field_are_answered() {
         ("tags.big > 9007199254740992", true),
         ("version = 2.0", true),
         ("properties.desired.$version = 4", true),
-        // Who binds first
+        // Operator precedence
         ("false AND false OR true", true),
         ("NOT false AND false", false),
         ("true OR tags.nothing", true),
@@ -146,7 +146,7 @@ fn columns_are_named_by_alias_or_by_the_last_part() {
 }
 
 #[test]
-fn what_is_wrong_is_said_with_its_place() {
+fn errors_have_the_position_and_the_cause() {
     for (query, message) in [
         ("", "character 1: expected SELECT, found the end"),
         ("DELETE FROM devices", "character 1: expected SELECT, found `DELETE`"),
@@ -164,55 +164,58 @@ fn what_is_wrong_is_said_with_its_place() {
         ),
         (
             "SELECT * FROM devices WHERE tags.group.name = 'x'",
-            "character 34: `group` is a keyword: a property of this name is written `[[group]]`",
+            "character 34: `group` is a keyword; write `[[group]]` for a property with this name",
         ),
         (
             "SELECT * FROM devices WHERE STARTS_WITH(deviceId, 'a')",
-            "character 29: there is no function `STARTS_WITH` here; queries of twins write STARTSWITH",
+            "character 29: the function `STARTS_WITH` is unknown here; use STARTSWITH in twin queries",
         ),
         (
             "SELECT * FROM devices WHERE COUNT() > 1",
-            "character 29: there is no function `COUNT` here; it may stand after SELECT only",
+            "character 29: the function `COUNT` is unknown here; it is allowed after SELECT only",
         ),
         ("SELECT * FROM devices WHERE LENGTH(a, b) = 1", "character 29: `LENGTH` takes 1 argument"),
         ("SELECT * FROM devices WHERE SUBSTRING(a) = 'x'", "character 29: `SUBSTRING` takes 2 to 3 arguments"),
         (
             "SELECT * FROM devices WHERE is_defined('a')",
-            "character 29: IS_DEFINED takes the path of a property, such as tags.site",
+            "character 29: the argument of IS_DEFINED must be the path of a property, such as tags.site",
         ),
         (
             "SELECT * FROM devices WHERE tags.a = ['x']",
-            "character 38: a list may stand after IN and NIN only: only primitive values can be compared",
+            "character 38: a list is allowed after IN and NIN only, because only primitive values can be compared",
         ),
         (
             "SELECT * FROM devices WHERE tags.a IN 'x'",
-            "character 39: expected a list such as `['a', 'b']` after IN, found a text",
+            "character 39: expected a list such as `['a', 'b']` after IN, found a string",
         ),
         ("SELECT * FROM devices WHERE tags.a IN ['x'", "character 43: expected `,` or `]`, found the end"),
         ("SELECT * FROM devices WHERE (tags.a = 1", "character 40: expected `)`, found the end"),
         (
             "SELECT * FROM devices WHERE tags. = 1",
-            "character 35: expected a name after `.`; one with other characters is written `[[my-name]]`, found `=`",
+            "character 35: expected a name after `.` (write a name with other characters as `[[my-name]]`), found `=`",
         ),
         ("SELECT * FROM devices ORDER BY deviceId", "character 23: the query language of IoT Hub has no ORDER"),
         ("SELECT * FROM devices GROUP deviceId", "character 29: expected BY after GROUP, found `deviceId`"),
         ("SELECT status FROM devices GROUP BY status, version", "character 43: GROUP BY takes one property"),
         ("SELECT status, COUNT() FROM devices", "character 8: `status` beside an aggregate needs GROUP BY"),
-        ("SELECT status, COUNT() FROM devices GROUP BY version", "character 8: `status` is not what GROUP BY names"),
-        ("SELECT COUNT(*) FROM devices", "character 14: COUNT takes no arguments: COUNT()"),
+        (
+            "SELECT status, COUNT() FROM devices GROUP BY version",
+            "character 8: `status` is not the property after GROUP BY",
+        ),
+        ("SELECT COUNT(*) FROM devices", "character 14: COUNT takes no arguments; write COUNT()"),
         (
             "SELECT UPPER(status) FROM devices",
-            "character 8: only COUNT, SUM, AVG, MIN and MAX may be called after SELECT",
+            "character 8: only COUNT, SUM, AVG, MIN and MAX are allowed after SELECT",
         ),
         (
             "SELECT tags.a, properties.desired.a FROM devices",
-            "character 16: there are two columns `a`: name one with AS",
+            "character 16: there are two columns `a`; rename one with AS",
         ),
         ("SELECT tags.a tags.b FROM devices", "character 15: expected `,` or FROM, found `tags`"),
         ("SELECT deviceId, FROM devices", "character 18: expected a property, a value or a function, found `FROM`"),
         ("SELECT TOP 0 * FROM devices", "character 12: expected a whole number above 0 after TOP, found `0`"),
-        ("SELECT * FROM devices WHERE a = 'x", "character 33: a text has no end"),
-        ("SELECT * FROM devices; DROP", "character 22: this character has no place in a query"),
+        ("SELECT * FROM devices WHERE a = 'x", "character 33: a string has no closing quote"),
+        ("SELECT * FROM devices; DROP", "character 22: this character is not allowed in a query"),
     ] {
         let problem = Query::parse(query).expect_err(query).to_string();
         assert_eq!(problem, format!("The query is invalid at {message}."), "{query}");
@@ -220,12 +223,12 @@ fn what_is_wrong_is_said_with_its_place() {
 }
 
 #[test]
-fn what_the_service_has_and_the_emulator_has_not_is_said() {
+fn unsupported_queries_are_reported() {
     for query in [
         "SELECT * FROM devices.jobs WHERE devices.jobs.jobId = 'myJobId'",
         "SELECT * FROM devices.modules GROUP BY deviceId",
     ] {
-        assert!(matches!(Query::parse(query), Err(Wrong::NotEmulated(_))), "{query}");
+        assert!(matches!(Query::parse(query), Err(QueryError::NotEmulated(_))), "{query}");
     }
 }
 
@@ -250,14 +253,14 @@ fn a_query_is_bounded_in_length_and_depth() {
     }
 }
 
-/// A hub of so many twins.
+/// A hub with this many twins.
 fn hub(count: usize) -> Vec<(String, Value)> {
     (0..count)
         .map(|it| (format!("d{it:03}"), json!({ "deviceId": format!("d{it:03}"), "tags": { "kind": it % 3 } })))
         .collect()
 }
 
-/// One page of a query over twins, three at a time: its rows, how they are called, and the mark.
+/// One page of a query over twins, in batches of three: its rows, its item type, and the continuation.
 async fn page(
     twins: &[(String, Value)],
     text: &str,
@@ -271,13 +274,13 @@ async fn page(
         let last = documents.last().map(|(key, _)| key.clone());
         Batch { documents, last }
     };
-    let wanted = Wanted { most, after, order: None };
+    let wanted = PageRequest { most, after, order: None };
     let (body, headers) = query.run(text, &wanted, batch).await?;
     let header = |name: &str| headers.iter().find(|(it, _)| *it == name).map(|(_, it)| it.clone());
     let mut next = HeaderMap::new();
     let continuation = header("x-ms-continuation").map(|it| {
         next.insert("x-ms-continuation", it.parse().expect("a value"));
-        Wanted::read(&next).expect("our own").after.expect("a mark")
+        PageRequest::read(&next).expect("our own").after.expect("a mark")
     });
     let rows = serde_json::from_slice(&body).expect("an array");
     Ok((rows, header("x-ms-item-type").expect("a type"), continuation))
@@ -296,7 +299,7 @@ async fn pages(twins: &[(String, Value)], text: &str, most: usize) -> Vec<usize>
 }
 
 #[tokio::test]
-async fn pages_hold_what_is_wanted_and_the_last_one_says_so() {
+async fn pages_have_the_requested_size_and_the_last_one_has_no_continuation() {
     let twins = hub(20);
     for (query, most, expected) in [
         ("SELECT * FROM devices", 7, &[7, 7, 6][..]),
@@ -321,7 +324,7 @@ async fn pages_hold_what_is_wanted_and_the_last_one_says_so() {
 }
 
 #[tokio::test]
-async fn a_page_goes_on_where_the_one_before_ended_whatever_has_changed() {
+async fn a_page_continues_after_the_previous_one_whatever_has_changed() {
     let text = "SELECT * FROM devices";
     let mut twins = hub(6);
     let (_, _, after) = page(&twins, text, 3, None).await.expect("a page");
@@ -334,7 +337,7 @@ async fn a_page_goes_on_where_the_one_before_ended_whatever_has_changed() {
 }
 
 #[tokio::test]
-async fn what_groups_have_in_common_may_be_longer_than_a_header() {
+async fn the_value_of_a_group_may_be_longer_than_a_header() {
     let long = |end: &str| json!({ "tags": { "kind": "ä".repeat(2000) + end } });
     let mut twins: Vec<_> =
         ["x", "y", "z", "x"].into_iter().enumerate().map(|(at, end)| (at.to_string(), long(end))).collect();
@@ -364,10 +367,10 @@ async fn a_continuation_of_another_query_is_refused() {
     let after = after.expect("more");
     for text in ["SELECT * FROM devices", "SELECT TOP 4 * FROM devices"] {
         let answer = page(&twins, text, 2, Some(after.clone())).await;
-        assert!(answer.is_err_and(|it| it == FOREIGN), "{text}");
+        assert!(answer.is_err_and(|it| it == WRONG_CONTINUATION), "{text}");
     }
     for mark in ["", "x", "x y z", &after.replace(" 3 ", " 6 "), &after.replace(" 3 ", "  ")] {
         let answer = page(&twins, "SELECT TOP 5 * FROM devices", 2, Some(mark.to_owned())).await;
-        assert!(answer.is_err_and(|it| it == FOREIGN), "{mark}");
+        assert!(answer.is_err_and(|it| it == WRONG_CONTINUATION), "{mark}");
     }
 }

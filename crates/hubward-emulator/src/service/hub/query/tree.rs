@@ -1,11 +1,11 @@
-//! What a query says, read.
+//! The syntax tree of a query.
 
 use serde_json::Value;
 
 /// A whole query.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Query {
-    /// Most rows.
+    /// Maximum number of rows.
     pub(super) top: Option<u64>,
     pub(super) select: Select,
     pub(super) from: Collection,
@@ -13,14 +13,14 @@ pub(crate) struct Query {
     pub(super) group: Option<Path>,
 }
 
-/// Which documents are asked.
+/// The collection that is queried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Collection {
     Devices,
     Modules,
 }
 
-/// What is shown of them.
+/// The selected columns.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Select {
     Everything,
@@ -29,7 +29,7 @@ pub(super) enum Select {
 
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Column {
-    /// The member of a row.
+    /// The name of the member in a row.
     pub(super) name: String,
     pub(super) what: What,
 }
@@ -37,9 +37,9 @@ pub(super) struct Column {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum What {
     Member(Path),
-    /// How many documents.
+    /// The number of documents.
     Count,
-    /// Of a member, over documents.
+    /// An aggregate of a member over all documents.
     Of(Aggregate, Path),
 }
 
@@ -55,7 +55,8 @@ pub(super) enum Aggregate {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Path(pub(super) Vec<String>);
 
-/// Chains are flat, so only parentheses, functions and prefixes make it deep; the parser bounds these.
+/// Chains of operators are flat. Only parentheses, functions and prefixes make the tree deep, and the parser limits
+/// these.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Expression {
     Undefined,
@@ -64,7 +65,7 @@ pub(super) enum Expression {
     Call(Function, Vec<Self>),
     Not(Box<Self>),
     Negative(Box<Self>),
-    /// `a + b - c`, or `a * b / c`: from the left.
+    /// `a + b - c`, or `a * b / c`, evaluated from the left.
     Arithmetic(Box<Self>, Vec<(Operator, Self)>),
     Compare(Box<Self>, Comparison, Box<Self>),
     In {
@@ -95,7 +96,7 @@ pub(super) enum Comparison {
     GreaterOrEqual,
 }
 
-/// What can be called.
+/// The functions.
 ///
 /// Source: `[doc]` iot-hub/iot-hub-devguide-query-language.md, "Functions".
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! Rows that are not as they were written, in a file whose pages are whole.
+//! Rows that were changed in a file whose pages are intact.
 
 use std::path::Path;
 
@@ -14,7 +14,7 @@ const HUB: &str = "hub";
 
 type Logs = BTreeMap<String, TelemetryLog>;
 
-/// Opens a directory, of an emulator with these hubs.
+/// Opens a directory with an emulator that has these hubs.
 fn opened(folder: &Path, hubs: &[&str]) -> Result<(Disk, State, Logs), StateError> {
     let logs: Logs = hubs.iter().map(|it| ((*it).to_owned(), TelemetryLog::new(100))).collect();
     let mut state = State::new(hubs.iter().copied());
@@ -57,7 +57,7 @@ fn keys() -> crate::store::KeyPair {
     crate::store::KeyPair { primary: key(), secondary: key() }
 }
 
-/// Changes a file behind the emulator's back.
+/// Changes a file while no emulator has it open.
 fn changed(folder: &Path, change: impl FnOnce(&WriteTransaction)) {
     let database = Database::open(folder.join("state.redb")).expect("it is closed");
     let writing = database.begin_write().expect("a transaction");
@@ -76,7 +76,7 @@ fn put(writing: &WriteTransaction, key: &str, value: &[u8]) {
 }
 
 #[tokio::test]
-async fn rows_that_were_changed_or_lost_are_told_by_kind_and_hub() {
+async fn changed_and_missing_rows_are_reported_by_kind_and_hub() {
     type Change = fn(&Path, &WriteTransaction, &[Vec<u8>]);
     let cases: [(&str, Change, &str); 9] = [
         (
@@ -112,7 +112,7 @@ async fn rows_that_were_changed_or_lost_are_told_by_kind_and_hub() {
                 let older = sealed("device\0hub\0d0", &[value_of(&values[0]), b" "].concat());
                 put(writing, "device\0hub\0d0", &older);
             },
-            "some of 3 devices and modules of hub `hub` are older than the rest",
+            "some of 3 devices and modules of hub `hub` are out of date",
         ),
         (
             "the last messages are gone",
@@ -137,7 +137,7 @@ async fn rows_that_were_changed_or_lost_are_told_by_kind_and_hub() {
                 put(writing, "policy\0policy-1", b"no");
                 writing.open_table(TELEMETRY).expect("the table").remove(("hub", 0)).expect("gone");
             },
-            "1 of 4 keys of policies cannot be read (`policy-1`); \
+            "1 of 4 policy keys cannot be read (`policy-1`); \
              1 of 6 messages in the telemetry of hub `hub` cannot be read",
         ),
         (
@@ -145,7 +145,7 @@ async fn rows_that_were_changed_or_lost_are_told_by_kind_and_hub() {
             |_, writing, _| {
                 writing.open_table(ABOUT).expect("the table").insert("sums", "00000000{}").expect("written");
             },
-            "its list of contents cannot be read, so it is unknown whether its 20 rows are complete",
+            "its checksum list is unreadable, so it is unknown whether its 20 rows are complete",
         ),
     ];
     for (name, change, expected) in cases {
@@ -159,13 +159,16 @@ async fn rows_that_were_changed_or_lost_are_told_by_kind_and_hub() {
         let StateError::Damaged { affected, .. } = &error else { panic!("{name}: {error}") };
         assert_eq!(affected, expected, "{name}");
         let text = error.to_string();
-        assert!(text.contains("state.redb is damaged: ") && text.contains("move it away to begin anew"), "{text}");
+        assert!(
+            text.contains("state.redb is damaged: ") && text.contains("move it away to start with an empty state"),
+            "{text}"
+        );
         assert!(std::fs::read(folder.path().join("state.redb")).expect("the file") == before, "{name}");
     }
 }
 
 #[tokio::test]
-async fn an_older_copy_is_told_and_can_be_used_on_purpose() {
+async fn an_older_copy_is_reported_and_can_be_used_on_purpose() {
     let folder = tempfile::tempdir().expect("a folder");
     populated(folder.path()).await;
     let older = std::fs::read(folder.path().join("state.redb")).expect("the file");
@@ -179,14 +182,14 @@ async fn an_older_copy_is_told_and_can_be_used_on_purpose() {
     let StateError::Older { found, acknowledged, .. } = &error else { panic!("{error}") };
     assert_eq!(found + 1, *acknowledged);
     let text = error.to_string();
-    assert!(text.contains("older than what was acknowledged") && text.contains("state.commit"), "{text}");
+    assert!(text.contains("older than the last acknowledged change") && text.contains("state.commit"), "{text}");
 
     std::fs::remove_file(folder.path().join("state.commit")).expect("removed");
     let (disk, state, _) = opened(folder.path(), &[HUB]).expect("it is used on purpose");
     assert_eq!(state.policies.len(), 4);
     closed(disk).await;
 
-    // Another file begins with another history.
+    // A new file has a new history.
     std::fs::remove_file(folder.path().join("state.redb")).expect("removed");
     let (disk, state, _) = opened(folder.path(), &[HUB]).expect("a new one");
     assert_eq!(state.policies.len(), 0);
@@ -194,10 +197,10 @@ async fn an_older_copy_is_told_and_can_be_used_on_purpose() {
 }
 
 #[tokio::test]
-async fn a_file_of_an_older_hubward_is_read_and_has_checksums_from_then_on() {
+async fn a_file_of_format_1_is_migrated_and_gets_checksums() {
     let folder = tempfile::tempdir().expect("a folder");
     populated(folder.path()).await;
-    // As that one has written it: other tables, and values without checksums.
+    // The older format: other tables, and values without checksums.
     changed(folder.path(), |writing| {
         let mut old = writing.open_table(OLD_ROWS).expect("a table");
         for row in writing.open_table(ROWS).expect("the table").iter().expect("rows") {
@@ -227,13 +230,13 @@ async fn a_file_of_an_older_hubward_is_read_and_has_checksums_from_then_on() {
     changed(folder.path(), |writing| put(writing, "device\0hub\0d1", b"no"));
     assert!(refusal(folder.path()).to_string().contains("1 of 3 devices"), "{}", refusal(folder.path()));
 
-    // It has no checksums of rows, but of pages.
+    // The file has no row checksums, but redb has page checksums.
     let bodies: Vec<usize> = (0..old.len() - 3).filter(|at| old[*at..].starts_with(b"two")).collect();
     let mut damaged = old.clone();
     bodies.iter().for_each(|at| damaged[*at] ^= 0x20);
     std::fs::write(folder.path().join("state.redb"), &damaged).expect("written");
     std::fs::remove_file(folder.path().join("state.commit")).expect("removed");
     let error = refusal(folder.path());
-    assert!(error.to_string().contains("pages of it are not as they were written"), "{error}");
+    assert!(error.to_string().contains("some of its pages have changed"), "{error}");
     assert!(std::fs::read(folder.path().join("state.redb")).expect("the file") == damaged);
 }

@@ -1,4 +1,4 @@
-//! Faults that happen to a device rather than to an answer: it is disabled, deleted, or moved.
+//! Faults that affect a device rather than a response: the device is disabled, deleted, or moved.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -10,8 +10,8 @@ use crate::journal::{EventKind, EventSource, Note};
 use crate::shared::Shared;
 use crate::store::{Assigned, Queue, State};
 
-/// Where DPS sends devices that were moved, whatever their enrollments say: by registration id in lower
-/// case, the name of a hub.
+/// Maps the registration id (in lower case) of each moved device to its new hub. DPS assigns this hub whatever the
+/// enrollment says.
 #[derive(Debug, Default)]
 pub(crate) struct Moves {
     hubs: Mutex<HashMap<String, String>>,
@@ -36,8 +36,8 @@ impl Moves {
 }
 
 impl Shared {
-    /// Does to a device of a hub, or to that of a module, what a fault says happens to it.
-    pub(crate) fn strike(&self, fault: &Fault, hub: &str, client_id: &str) {
+    /// Applies a fault that affects a device to a device of a hub. For a module, this is the device of the module.
+    pub(crate) fn apply_fault_to_device(&self, fault: &Fault, hub: &str, client_id: &str) {
         let device = client_id.split('/').next().unwrap_or_default();
         let now = self.clock.now();
         match fault {
@@ -59,17 +59,17 @@ impl Shared {
         }
     }
 
-    /// The same to a device that registers, as far as a hub knows it.
-    pub(crate) fn strike_registration(&self, fault: &Fault, registration: &str) {
+    /// Applies such a fault to a device that registers, if a hub knows it.
+    pub(crate) fn apply_fault_to_registration(&self, fault: &Fault, registration: &str) {
         let assigned = self.store.read(|state| state.records.get(&registration.to_ascii_lowercase())?.assigned.clone());
         if let Some(Assigned { hub, device_id }) = assigned {
-            self.strike(fault, &hub, &device_id);
+            self.apply_fault_to_device(fault, &hub, &device_id);
         }
     }
 }
 
-/// Moves a device with its modules to the next hub, and the records of registrations with it; gives the
-/// hub and whose records these are. Deletes it where there is no other hub.
+/// Moves a device with its modules and registration records to the next hub. Returns the new hub and the
+/// registration ids of the records. If there is no other hub, deletes the device.
 fn relocate(state: &mut State, from: &str, device_id: &str, now: SystemTime) -> Option<(String, Vec<String>)> {
     let key = from.to_ascii_lowercase();
     let hub = state.hubs.get(&key)?;
@@ -78,7 +78,7 @@ fn relocate(state: &mut State, from: &str, device_id: &str, now: SystemTime) -> 
     let taken: Vec<_> = ids.into_iter().filter_map(|id| Some((id.clone(), hub.devices.get(&id)?.clone()))).collect();
     let after = state.hubs.keys().find(|it| **it > key).or_else(|| state.hubs.keys().find(|it| **it != key)).cloned();
     if after.is_some() {
-        // The messages go along: to their senders they are not purged.
+        // The messages move too; emptying the queues first avoids feedback that they were purged.
         let hub = state.hub_mut(from)?;
         taken.iter().for_each(|(id, _)| hub.devices.get_mut(id).map_or((), |it| it.queue = Queue::default()));
     }
