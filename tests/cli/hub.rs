@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use hubward::{MethodCall, MethodResponse, TransportKind};
+use hubward_emulator::{Fault, Point};
 use hubward_sas::{SasToken, SharedKey};
 use hubward_tests::cloud::{Cloud, HUB};
 use hubward_tests::command::{Invocation, Ran};
@@ -427,6 +428,7 @@ async fn what_azure_does_otherwise_is_refused() {
     let ran = Invocation::hubward(["hub", "c2d-message", "send", "-d", "d", "-m", "valve", "--input-name", "in"]);
     let error = ran.args(["--output", "json"]).vars(&variables).run().await.last().expect("an error");
     assert_eq!((&error["exitCode"], &error["fault"]), (&json!(11), &json!("unsupported")), "{error}");
+    assert!(error["message"].as_str().is_some_and(|it| it.ends_with("only from other modules")), "{error}");
 }
 
 /// As Azure IoT Explorer sends it: the emulator has the name of a hub in Azure, and its admin port is not named.
@@ -457,6 +459,13 @@ async fn a_message_goes_to_a_hub_in_azure_over_http() {
     let error = Invocation::hubward(missing).vars(&variables).run().await.last().expect("an error");
     assert_eq!((&error["exitCode"], &error["serviceCode"]), (&json!(6), &json!(404_001)), "{error}");
     assert_eq!(emulator.cloud_messages(hub, "dev#1").len(), 2);
+    // A hub without this request: the command of az uses AMQP.
+    let page = Fault::Body { status: 404, content_type: "text/html".into(), bytes: b"no such page".to_vec() };
+    emulator.fault(Point::HubService, page).expect("it fits");
+    let send = ["hub", "c2d-message", "send", "-d", "dev 1", "--data", "it's", "-p", "k=v", "--output", "json"];
+    let error = Invocation::hubward(send).vars(&variables).run().await.last().expect("an error");
+    let command = r"az iot device c2d-message send --hub-name my-hub --device-id 'dev 1' --data 'it'\''s' --props k=v";
+    assert!(error["hint"].as_str().is_some_and(|it| it.starts_with(command)), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

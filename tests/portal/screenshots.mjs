@@ -76,7 +76,7 @@ await take("a-act", "devices/localhost/dev-1/act", async (page) => {
   await page.getByText("answered 200").waitFor();
 });
 await take("b-faults", "faults", async (page) => {
-  await page.getByRole("button", { name: "Telemetry: cut" }).click();
+  await page.getByRole("button", { name: "Telemetry: connection closes" }).click();
   await page.getByText("fault happened").first().waitFor();
 });
 await take("c-activity", "activity", (page) => page.locator(".events button.row").nth(1).click());

@@ -13,7 +13,7 @@ const LATE: Expected = Expected {
     fault: "deadline",
     stage: Some("dps-tls"),
     endpoint: Endpoint::Dps,
-    hint: "does not answer",
+    hint: "accepted the connection but does not answer",
     ..NOTHING
 };
 
