@@ -1,10 +1,14 @@
 //! Readers that stop reading, such as a paused pager: a command hears Ctrl-C and its `--for` all the same.
 
+use std::fs::File;
 use std::io::{Read as _, Write as _};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::OpenOptionsExt as _;
 
-use hubward_emulator::{CloudToDevice, Emulator, Fault, Point};
+use hubward_emulator::{CloudToDevice, Emulator, EventKind, Fault, Point};
 use hubward_tests::command::Invocation;
 
+use super::cloud;
 use super::device::{HUB, device, known};
 use super::running::{Running, finished, signal};
 
@@ -75,6 +79,34 @@ async fn the_second_ctrl_c_ends_the_process_at_once() {
     // Two that come together are one: more are sent until it has ended.
     let ended = running.interrupt_until_ended().await;
     assert_eq!(ended.code(), Some(130));
+}
+
+/// A terminal that takes nothing, as after Ctrl-S: the end that a program writes to, and the other end.
+fn stopped_terminal() -> (File, OwnedFd) {
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+
+    let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
+    grantpt(&terminal).and_then(|()| unlockpt(&terminal)).expect("it is ours");
+    let name = ptsname(&terminal, Vec::new()).expect("a name").into_string().expect("text");
+    let no_controlling_terminal = rustix::fs::OFlags::NOCTTY.bits().cast_signed();
+    let mut options = File::options();
+    let end = options.read(true).write(true).custom_flags(no_controlling_terminal).open(name).expect("its other end");
+    rustix::termios::tcflow(&end, rustix::termios::Action::OOff).expect("it stops");
+    (end, terminal)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopped_terminal_does_not_make_a_command_deaf() {
+    for (arguments, code) in [(["provision"].as_slice(), 130), (&["device", "run"], 130)] {
+        let (emulator, enrolled) = cloud().await;
+        emulator.fault_always(Point::DpsRegister, Fault::Never).expect("it fits");
+        let (terminal, _other_end) = stopped_terminal();
+        let child = Invocation::hubward(arguments.iter().copied()).vars(&enrolled.vars()).stderr(terminal).spawn();
+        // It waits for DPS, and would draw that.
+        emulator.events().wait_for(|it| it.kind == EventKind::FaultHappened).await;
+        signal(&child, "-INT").await;
+        assert_eq!(finished(child).await.code, Some(code), "{arguments:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,6 +2,7 @@
 //! everything it has started, and does so before it exits.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::process::{Child, Command};
@@ -13,27 +14,44 @@ pub(crate) struct ProcessGroup(Option<i32>);
 /// The process groups of all programs that have not ended.
 static RUNNING: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
 
-/// Starts a program in a process group of its own.
+/// Whether this process is about to exit: then a program that starts late is killed at once.
+static ENDS: AtomicBool = AtomicBool::new(false);
+
+/// Starts a program in a process group of its own. This can take long if the file of the program is on a disk that
+/// does not answer, so it happens in a thread of its own.
 ///
 /// # Errors
 /// If the program does not start.
-pub(crate) fn start(command: &mut Command) -> std::io::Result<(Child, ProcessGroup)> {
-    // Hold the lock while spawning, so that `kill_all` misses no program.
-    let mut running = running();
-    #[cfg(unix)]
-    command.process_group(0);
-    let child = command.spawn()?;
-    let id = child.id().and_then(|it| i32::try_from(it).ok());
-    running.extend(id);
-    Ok((child, ProcessGroup(id)))
+///
+/// # Cancel safety
+/// A program that starts after the future was dropped is killed at once.
+pub(crate) async fn start(mut command: Command) -> std::io::Result<(Child, ProcessGroup)> {
+    let start = move || {
+        #[cfg(unix)]
+        command.process_group(0);
+        let child = command.spawn()?;
+        let group = ProcessGroup::of(&child);
+        Ok((child, group))
+    };
+    tokio::task::spawn_blocking(start).await.map_err(std::io::Error::other)?
 }
 
-/// Kills the process groups of all programs that have not ended.
+/// Kills the process groups of all programs that have not ended, and of those that start later.
 pub(crate) fn kill_all() {
+    ENDS.store(true, Ordering::SeqCst);
     running().iter().copied().for_each(kill);
 }
 
 impl ProcessGroup {
+    fn of(child: &Child) -> Self {
+        let group = Self(child.id().and_then(|it| i32::try_from(it).ok()));
+        running().extend(group.0);
+        if ENDS.load(Ordering::SeqCst) {
+            group.kill();
+        }
+        group
+    }
+
     /// Kills the program and everything it has started. Call this before waiting for the program: afterwards
     /// the system may give its process ID to another process.
     pub(crate) fn kill(&self) {

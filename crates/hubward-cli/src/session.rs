@@ -57,7 +57,7 @@ pub(crate) async fn provision(settings: &Settings, output: &Output) -> Result<As
             transport: settings.transport.as_str(),
         })
         .await;
-    let spinner = Arc::new(Spinner::start(output.is_text(), "registering"));
+    let spinner = Arc::new(Spinner::start(output, "registering"));
     let assignment = watched(provisioner, &spinner).run().await;
     spinner.stop();
     let assignment = assignment.map_err(hubward::ConnectError::from)?;
@@ -86,7 +86,7 @@ async fn send(
     deadline: Instant,
     output: &Output,
 ) -> Result<usize, Failure> {
-    let spinner = Spinner::start(output.is_text(), "connecting to the hub");
+    let spinner = Spinner::start(output, "connecting to the hub");
     let client = hubward::connect_assigned(settings, assignment, deadline).await?;
     spinner.stop();
     let transport = settings.effective_hub_transport();

@@ -1,22 +1,23 @@
-//! Shows on a terminal that the command is waiting. Writes to stderr only.
+//! Shows on a terminal that the command is waiting. Writes to stderr only, and never waits for the terminal.
 
-use std::io::IsTerminal as _;
+use std::io::{self, IsTerminal as _};
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
 
-use crate::output::visible;
+use crate::output::{Output, Writer, visible};
 
 /// A spinner; does nothing if stderr is not a terminal.
 #[derive(Debug)]
 pub(crate) struct Spinner(Option<ProgressBar>);
 
 impl Spinner {
-    pub(crate) fn start(wanted: bool, text: &'static str) -> Self {
-        if !wanted || !std::io::stderr().is_terminal() {
+    pub(crate) fn start(output: &Output, text: &'static str) -> Self {
+        if !output.is_text() || !io::stderr().is_terminal() {
             return Self(None);
         }
-        let bar = ProgressBar::new_spinner().with_message(text);
+        let target = ProgressDrawTarget::term_like(Box::new(Terminal(output.stderr().clone())));
+        let bar = ProgressBar::with_draw_target(None, target).with_message(text);
         if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} ({elapsed})") {
             bar.set_style(style);
         }
@@ -40,5 +41,59 @@ impl Spinner {
 impl Drop for Spinner {
     fn drop(&mut self) {
         self.stop();
+    }
+}
+
+/// The terminal behind the writer of stderr. A stopped terminal, as after Ctrl-S, must not block the command:
+/// indicatif holds a lock while it draws, and the command needs that lock to stop the spinner.
+#[derive(Debug)]
+struct Terminal(Writer);
+
+impl Terminal {
+    fn offer(&self, text: &str) -> io::Result<()> {
+        self.0.offer_frame(text.as_bytes());
+        Ok(())
+    }
+
+    fn move_cursor(&self, count: usize, direction: char) -> io::Result<()> {
+        if count > 0 { self.offer(&format!("\u{1b}[{count}{direction}")) } else { Ok(()) }
+    }
+}
+
+impl TermLike for Terminal {
+    fn width(&self) -> u16 {
+        80
+    }
+
+    fn move_cursor_up(&self, count: usize) -> io::Result<()> {
+        self.move_cursor(count, 'A')
+    }
+
+    fn move_cursor_down(&self, count: usize) -> io::Result<()> {
+        self.move_cursor(count, 'B')
+    }
+
+    fn move_cursor_right(&self, count: usize) -> io::Result<()> {
+        self.move_cursor(count, 'C')
+    }
+
+    fn move_cursor_left(&self, count: usize) -> io::Result<()> {
+        self.move_cursor(count, 'D')
+    }
+
+    fn write_line(&self, text: &str) -> io::Result<()> {
+        self.offer(&format!("{text}\r\n"))
+    }
+
+    fn write_str(&self, text: &str) -> io::Result<()> {
+        self.offer(text)
+    }
+
+    fn clear_line(&self) -> io::Result<()> {
+        self.offer("\r\u{1b}[2K")
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        Ok(())
     }
 }

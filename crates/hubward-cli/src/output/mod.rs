@@ -126,6 +126,11 @@ impl Output {
         Self { format, stdout, stderr, is_over: watch::Sender::new(false) }
     }
 
+    /// The writer of stderr.
+    pub(crate) const fn stderr(&self) -> &Writer {
+        &self.stderr
+    }
+
     /// Whether the output is for people or scripts, not JSON.
     pub(crate) const fn is_text(&self) -> bool {
         !matches!(self.format, Format::Json)
@@ -230,6 +235,7 @@ impl Output {
                 failure.exit_code
             }
         };
+        self.stderr.tell_dropped();
         // A reader that does not read the log must not delay the exit.
         tokio::select! {
             biased;
@@ -306,9 +312,10 @@ impl From<WriteError> for Failure {
         let (exit_code, message) = match error {
             WriteError::Closed => (ExitCode::ClosedPipe, "the reader of stdout has closed it".to_owned()),
             WriteError::Failed(why) => (ExitCode::Output, format!("stdout cannot be written: {why}")),
-            WriteError::Stalled(bytes) => {
-                (ExitCode::Output, format!("the reader of stdout does not read: {bytes} bytes were not written"))
-            }
+            WriteError::Stalled(bytes) => (
+                ExitCode::Output,
+                format!("the reader of stdout does not read, or too slowly: {bytes} bytes were not written"),
+            ),
         };
         Self::new(exit_code, "output", "local".to_owned(), message)
             .hint("the output is incomplete: make sure that stdout can be written, then run the command again")

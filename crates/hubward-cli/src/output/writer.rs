@@ -56,6 +56,9 @@ struct Progress {
 /// Bytes that may wait for the reader. One text of any size is taken when there is room at all.
 pub(crate) const QUEUE_MAX: usize = 256 << 10;
 
+/// An animation is not drawn when more bytes than these wait.
+const FRAME_MAX: usize = 1 << 10;
+
 impl Writer {
     /// Starts the thread. `target` may block in it for as long as it likes.
     pub(crate) fn start(name: &str, target: impl Write + Send + 'static) -> Self {
@@ -96,12 +99,25 @@ impl Writer {
             queue.dropped = queue.dropped.saturating_add(1);
             return;
         }
-        let dropped = std::mem::take(&mut queue.dropped);
-        if dropped > 0 {
-            queue.push(format!("{dropped} lines were dropped here because nobody read stderr\n").into_bytes());
-        }
+        queue.push_dropped();
         queue.push(text.to_vec());
         drop(queue);
+        self.0.queued.notify_one();
+    }
+
+    /// Queues a piece of an animation, or drops it if much else waits. Nobody misses it.
+    pub(crate) fn offer_frame(&self, text: &[u8]) {
+        let mut queue = self.0.queue();
+        if queue.bytes < FRAME_MAX {
+            queue.push(text.to_vec());
+            drop(queue);
+            self.0.queued.notify_one();
+        }
+    }
+
+    /// Queues the number of the dropped texts, if there are any that no later text has told.
+    pub(crate) fn tell_dropped(&self) {
+        self.0.queue().push_dropped();
         self.0.queued.notify_one();
     }
 
@@ -156,6 +172,13 @@ impl Writer {
 }
 
 impl Queue {
+    fn push_dropped(&mut self) {
+        let dropped = std::mem::take(&mut self.dropped);
+        if dropped > 0 {
+            self.push(format!("{dropped} lines were dropped here because nobody read stderr\n").into_bytes());
+        }
+    }
+
     fn push(&mut self, text: Vec<u8>) {
         self.bytes += text.len();
         self.total += 1;
@@ -225,8 +248,9 @@ impl Shared {
     }
 }
 
-/// Bytes written at a time, so that a slow reader is told from one that takes nothing.
-const PART: usize = 16 << 10;
+/// Bytes written at a time, as a pipe takes them at once. A reader that takes fewer within a period counts as one
+/// that takes nothing.
+const PART: usize = 4 << 10;
 
 /// Writes and flushes all of it. A descriptor that another program has made non-blocking is asked again.
 fn write(target: &mut impl Write, mut text: &[u8]) -> io::Result<()> {

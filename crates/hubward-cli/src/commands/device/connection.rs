@@ -228,7 +228,7 @@ impl Connection {
                 (HubSettings::assigned(settings, &assignment).timeout(left), Some(assignment))
             }
         };
-        let spinner = Spinner::start(output.is_text(), "connecting to the hub");
+        let spinner = Spinner::start(output, "connecting to the hub");
         let client = hubward::connect_to_hub_with(&settings, setup).await?;
         spinner.stop();
         let online = DeviceEvent::Online { identity: &settings.identity, transport: settings.transport };

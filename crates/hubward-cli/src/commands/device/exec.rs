@@ -10,7 +10,7 @@ use hubward::limits;
 use serde::de::IgnoredAny;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, Command};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::failure::Failure;
 use crate::process_group::{self, ProcessGroup};
@@ -74,11 +74,14 @@ impl Program {
                 command.env_remove(name);
             }
         }
-        let (mut child, mut group) = match process_group::start(&mut command) {
-            Ok(started) => started,
-            Err(error) => return CallResult::failed(500, format!("the program does not start: {error}")),
+        let late = || CallResult::failed(504, format!("the program took longer than {:?} and was killed", self.limit));
+        let deadline = Instant::now() + self.limit;
+        let (mut child, mut group) = match timeout_at(deadline, process_group::start(command)).await {
+            Ok(Ok(started)) => started,
+            Ok(Err(error)) => return CallResult::failed(500, format!("the program does not start: {error}")),
+            Err(_) => return late(),
         };
-        let outcome = timeout(self.limit, exchange(&mut child, &mut group, payload)).await;
+        let outcome = timeout_at(deadline, exchange(&mut child, &mut group, payload)).await;
         if !matches!(outcome, Ok(Ok(_))) {
             group.kill();
             // The program may have ended in the meantime.
@@ -87,7 +90,7 @@ impl Program {
         match outcome {
             Ok(Ok(result)) => result,
             Ok(Err(error)) => CallResult::failed(500, format!("the output of the program cannot be read: {error}")),
-            Err(_) => CallResult::failed(504, format!("the program took longer than {:?} and was killed", self.limit)),
+            Err(_) => late(),
         }
     }
 }

@@ -189,8 +189,11 @@ pub(super) async fn export(args: &ExportArgs, output: &Output) -> Result<ExitCod
         None if output.is_text() => output.exact(text.trim_end().to_owned()).await,
         None => output.exact(state.to_string()).await,
         Some(file) => {
-            write_private(file, text.as_bytes())
-                .map_err(|error| Failure::local(format!("{} cannot be written: {error}", file.display())))?;
+            write_private(file, text.as_bytes()).map_err(|error| match error.kind() {
+                // The file is a pipe, such as /dev/stdout.
+                std::io::ErrorKind::BrokenPipe => Failure::unwritten(error),
+                _ => Failure::local(format!("{} cannot be written: {error}", file.display())),
+            })?;
             output.tell(&Event::Value { name: "file", value: &file.display().to_string() }).await;
         }
     }
