@@ -1,14 +1,14 @@
-//! The one place that decides what a terminal may see.
+//! Decides which characters the command prints to a terminal. No other place does.
 
 use std::borrow::Cow;
 
-/// Foreign text in a line of ours: everything that could command a terminal, end the line, or change
-/// the order of what stands beside it becomes a space.
+/// Makes text from a peer safe to print within a line: replaces every character that could control a
+/// terminal, end the line, or change the order of the text next to it with a space.
 pub(crate) fn visible(text: &str) -> String {
     text.chars().map(|it| if is_harmless(it) { it } else { ' ' }).collect()
 }
 
-/// Text of several lines, ours with foreign parts: keeps the ends of lines and tabs, else as [`visible`].
+/// Replaces the same characters as [`visible`] in text of several lines, but keeps line ends and tabs.
 pub(super) fn visible_lines(text: &str) -> Cow<'_, str> {
     let is_kept = |it: char| matches!(it, '\n' | '\t') || is_harmless(it);
     if text.chars().all(is_kept) {
@@ -17,8 +17,8 @@ pub(super) fn visible_lines(text: &str) -> Cow<'_, str> {
     Cow::Owned(text.chars().map(|it| if is_kept(it) { it } else { ' ' }).collect())
 }
 
-/// Foreign text in a cell for scripts, without loss: a backslash stands before what is written
-/// otherwise. `\\`, `\t`, `\n`, `\r`, else `\u` and four hexadecimal digits.
+/// Escapes text from a peer for a cell that scripts read, without loss: `\\`, `\t`, `\n`, `\r`, and `\u` with
+/// four hexadecimal digits for every other character that could control a terminal.
 #[cfg(any(feature = "emulator", feature = "service"))]
 pub(super) fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
@@ -35,8 +35,8 @@ pub(super) fn escaped(text: &str) -> String {
     escaped
 }
 
-/// A line of a log, with the colours that the log itself has put in: foreign escape characters were
-/// escaped before.
+/// Makes a line of the log safe to print, but keeps its colours: the log has already escaped the escape
+/// characters in text from peers.
 pub(crate) fn visible_log(line: &str) -> Cow<'_, str> {
     let is_kept = |it: char| matches!(it, '\n' | '\t' | '\u{1b}') || is_harmless(it);
     if line.chars().all(is_kept) {
@@ -45,9 +45,9 @@ pub(crate) fn visible_log(line: &str) -> Cow<'_, str> {
     Cow::Owned(line.chars().map(|it| if is_kept(it) { it } else { ' ' }).collect())
 }
 
-/// Whether a terminal only shows it. Refused are C0, DEL and C1 controls, the characters that embed,
-/// override or isolate a writing direction and the marks of one, and the separators of lines and
-/// paragraphs. All of them have at most four hexadecimal digits.
+/// Whether a terminal only shows the character. Not harmless are C0, DEL and C1 controls, the characters that
+/// embed, override, isolate or mark a writing direction, and the separators of lines and paragraphs. All of
+/// these have at most four hexadecimal digits.
 ///
 /// Source: `[doc]` Unicode, UAX #9, section 2, and UTR #36, section 2.
 fn is_harmless(it: char) -> bool {

@@ -22,7 +22,7 @@ pub(crate) enum WriteError {
     Closed,
     /// The system refused the write; its words.
     Failed(String),
-    /// The command is over and the reader takes nothing; so many bytes were left.
+    /// The command is over and the reader does not read. The number of bytes that were not written.
     Stalled(usize),
 }
 
@@ -31,7 +31,7 @@ struct Shared {
     queue: Mutex<Queue>,
     /// Wakes the thread.
     queued: Condvar,
-    /// Wakes those who wait for the thread.
+    /// Wakes the futures that wait for the thread.
     progress: watch::Sender<Progress>,
 }
 
@@ -53,14 +53,14 @@ struct Progress {
     failure: Option<WriteError>,
 }
 
-/// Bytes that may wait for the reader. One text of any size is taken when there is room at all.
+/// Most bytes that wait for the reader. A text of any size is accepted while fewer bytes wait.
 pub(crate) const QUEUE_MAX: usize = 256 << 10;
 
-/// An animation is not drawn when more bytes than these wait.
+/// An animation is not drawn while more bytes than this wait.
 const FRAME_MAX: usize = 1 << 10;
 
 impl Writer {
-    /// Starts the thread. `target` may block in it for as long as it likes.
+    /// Starts the thread. Writes to `target` may block without a time limit.
     pub(crate) fn start(name: &str, target: impl Write + Send + 'static) -> Self {
         let shared =
             Arc::new(Shared { queue: Mutex::default(), queued: Condvar::new(), progress: watch::Sender::default() });
@@ -92,7 +92,7 @@ impl Writer {
         }
     }
 
-    /// Queues the text if there is room, else drops it. A later text tells how many were dropped.
+    /// Queues the text if there is room; otherwise drops it. A later text gives the number of dropped texts.
     pub(crate) fn offer(&self, text: &[u8]) {
         let mut queue = self.0.queue();
         if queue.bytes >= QUEUE_MAX {
@@ -105,7 +105,7 @@ impl Writer {
         self.0.queued.notify_one();
     }
 
-    /// Queues a piece of an animation, or drops it if much else waits. Nobody misses it.
+    /// Queues a frame of an animation, or drops it if other text is waiting.
     pub(crate) fn offer_frame(&self, text: &[u8]) {
         let mut queue = self.0.queue();
         if queue.bytes < FRAME_MAX {
@@ -115,7 +115,7 @@ impl Writer {
         }
     }
 
-    /// Queues the number of the dropped texts, if there are any that no later text has told.
+    /// Queues the number of dropped texts, if no later text has given it.
     pub(crate) fn tell_dropped(&self) {
         self.0.queue().push_dropped();
         self.0.queued.notify_one();
@@ -154,8 +154,7 @@ impl Writer {
         }
     }
 
-    /// Gives up on what is queued once the thread has taken nothing for one to two `period`s; until
-    /// then it does not return.
+    /// Returns, and discards the queue, once nothing was written for one to two `period`s.
     pub(crate) async fn give_up_when_stalled(&self, period: Duration) {
         let mut before = None;
         loop {
@@ -175,7 +174,7 @@ impl Queue {
     fn push_dropped(&mut self) {
         let dropped = std::mem::take(&mut self.dropped);
         if dropped > 0 {
-            self.push(format!("{dropped} lines were dropped here because nobody read stderr\n").into_bytes());
+            self.push(format!("{dropped} lines were dropped here because stderr was not read\n").into_bytes());
         }
     }
 
@@ -191,7 +190,7 @@ impl Shared {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What waits, if anything does: its bytes, and how many texts were ever queued.
+    /// The number of waiting bytes, if any, and the total number of queued texts.
     fn waiting(&self) -> Option<(usize, u64)> {
         let queue = self.queue();
         (queue.bytes > 0).then_some((queue.bytes, queue.total))
@@ -248,11 +247,10 @@ impl Shared {
     }
 }
 
-/// Bytes written at a time, as a pipe takes them at once. A reader that takes fewer within a period counts as one
-/// that takes nothing.
+/// Bytes in one write, which a pipe accepts at once. A reader that reads less within a period counts as stalled.
 const PART: usize = 4 << 10;
 
-/// Writes and flushes all of it. A descriptor that another program has made non-blocking is asked again.
+/// Writes and flushes the whole text. Retries if another program has made the descriptor non-blocking.
 fn write(target: &mut impl Write, mut text: &[u8]) -> io::Result<()> {
     while !text.is_empty() {
         match target.write(text) {
@@ -310,7 +308,7 @@ mod tests {
 
     use super::*;
 
-    /// A reader that takes a write only when it is told to, and then ends it as it is told.
+    /// A writer that waits for an order before each write, and returns the result in the order.
     struct Reader {
         orders: mpsc::Receiver<io::Result<()>>,
         taken: mpsc::Sender<Vec<u8>>,

@@ -259,7 +259,7 @@ mod tests {
         let (started, program) = ids.split_once('\n').expect("two ids");
         // The program was killed and waited for.
         assert!(!Path::new("/proc").join(program.trim()).exists());
-        // What it had started stays a zombie (Z) until its new parent waits for it.
+        // The process that the program had started stays a zombie (Z) until its new parent waits for it.
         let ended = async {
             while std::fs::read_to_string(format!("/proc/{started}/stat")).is_ok_and(|it| !it.contains(") Z ")) {
                 tokio::time::sleep(Duration::from_millis(10)).await;
