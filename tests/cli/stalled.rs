@@ -1,7 +1,7 @@
 //! Readers that stop reading, such as a paused pager: a command hears Ctrl-C and its `--for` all the same.
 
 use std::fs::File;
-use std::io::{Read as _, Write as _};
+use std::io::{PipeReader, PipeWriter, Read as _, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt as _;
 
@@ -22,6 +22,14 @@ async fn flooded() -> (Emulator, Vec<(&'static str, String)>) {
     (emulator, variables)
 }
 
+/// A pipe that accepts no byte until the test reads from it.
+fn full_pipe() -> (PipeReader, PipeWriter) {
+    let (reader, mut writer) = std::io::pipe().expect("a pipe");
+    // As much as a pipe of Linux holds.
+    writer.write_all(&[b'x'; 64 << 10]).expect("it fits");
+    (reader, writer)
+}
+
 fn waiting(emulator: &Emulator) -> usize {
     emulator.cloud_messages(HUB, "dev-1").len()
 }
@@ -31,17 +39,15 @@ async fn a_paused_pager_does_not_make_a_command_deaf() {
     for name in ["-INT", "-TERM"] {
         for command in [["c2d", "receive"].as_slice(), &["run"]] {
             let (emulator, variables) = flooded().await;
-            let (mut reader, writer) = std::io::pipe().expect("a pipe");
+            let (_reader, writer) = full_pipe();
             let child = device("mqtt", command, &variables).stdout(writer).spawn();
-            // Nothing more can be read from here on, and the first message is completed.
-            let mut some = [0; 10];
-            reader.read_exact(&mut some).expect("it says something");
-            emulator.wait_until(|it| (waiting(it) < 50).then_some(())).await;
+            // It listens for signals before it connects, and shows a message before it completes it.
+            emulator.wait_until(|it| (it.cloud_messages(HUB, "dev-1")[0].delivery_count > 0).then_some(())).await;
             signal(&child, name).await;
             let ran = finished(child).await;
             assert_eq!(ran.code, Some(12), "{command:?} {name}: {}", ran.stderr_text());
             assert!(ran.stderr_text().contains("the reader of stdout does not read"), "{}", ran.stderr_text());
-            assert!(waiting(&emulator) > 0, "what was not shown is not completed");
+            assert_eq!(waiting(&emulator), 50, "what was not shown is not completed");
         }
     }
 }
@@ -49,20 +55,18 @@ async fn a_paused_pager_does_not_make_a_command_deaf() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_paused_pager_does_not_hold_up_the_time() {
     let (emulator, variables) = flooded().await;
-    let (_reader, writer) = std::io::pipe().expect("a pipe");
+    let (_reader, writer) = full_pipe();
     let child = device("mqtt", &["c2d", "receive", "--for", "1s"], &variables).stdout(writer).spawn();
     let ran = finished(child).await;
     assert_eq!(ran.code, Some(12), "{}", ran.stderr_text());
-    assert!(waiting(&emulator) > 0, "what was not shown is not completed");
+    assert_eq!(waiting(&emulator), 50, "what was not shown is not completed");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_log_that_nobody_reads_holds_up_nothing() {
     let emulator = Emulator::start().await.expect("the emulator starts");
     let variables = known(&emulator, "dev-1");
-    let (_reader, mut writer) = std::io::pipe().expect("a pipe");
-    // As much as a pipe of Linux holds: from here on a write waits for a reader.
-    writer.write_all(&[b'x'; 64 << 10]).expect("it fits");
+    let (_reader, writer) = full_pipe();
     let arguments = ["send", "21.5", "--count", "3", "--log", "trace"];
     let ran = finished(device("mqtt", &arguments, &variables).stderr(writer).spawn()).await;
     assert_eq!(ran.last().expect("a result")["acknowledged"], 3);
