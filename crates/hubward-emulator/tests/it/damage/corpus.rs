@@ -51,12 +51,12 @@ impl Corpus<'_> {
         for bit in 0..8 {
             self.add(format!("bit {bit} of the flags"), |bytes| bytes[9] ^= 1 << bit);
         }
-        for _ in 0..20 {
+        for _ in 0..16 {
             let (at, bit) = (self.rng.usize(..HEADER), self.rng.u8(..8));
             self.add(format!("bit {bit} of byte {at} in the header"), |bytes| bytes[at] ^= 1 << bit);
         }
         let used = self.used();
-        for _ in 0..40 {
+        for _ in 0..28 {
             let (at, bit) = (self.rng.choice(&used).expect("some") * PAGE + self.rng.usize(..PAGE), self.rng.u8(..8));
             self.add(format!("bit {bit} of byte {at}"), |bytes| bytes[at] ^= 1 << bit);
         }
@@ -68,7 +68,7 @@ impl Corpus<'_> {
         let (mut left, mut right) = (used.clone(), used);
         self.rng.shuffle(&mut left);
         self.rng.shuffle(&mut right);
-        for (one, other) in left.into_iter().zip(right).filter(|(one, other)| one != other && *one != 0).take(16) {
+        for (one, other) in left.into_iter().zip(right).filter(|(one, other)| one != other && *one != 0).take(10) {
             let (at, from) = (one * PAGE, other * PAGE);
             self.add(format!("page {one} zeroed"), |bytes| bytes[at..at + PAGE].fill(0));
             self.add(format!("page {other} also in place of page {one}"), |bytes| {
@@ -108,7 +108,7 @@ impl Corpus<'_> {
         let mut changed: Vec<usize> =
             (1..shared / PAGE).filter(|page| of(earlier, *page) != of(self.whole, *page)).collect();
         self.rng.shuffle(&mut changed);
-        for page in changed.into_iter().take(24) {
+        for page in changed.into_iter().take(14) {
             let (at, before) = (page * PAGE, of(earlier, page));
             self.add(format!("page {page} of an earlier copy"), |bytes| {
                 bytes[at..at + PAGE].copy_from_slice(&before);
