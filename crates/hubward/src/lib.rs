@@ -62,7 +62,7 @@ pub use hubward_hub::{
     TryEnqueueError, TwinError, Unsupported, WeakHubClient, Why,
 };
 pub use hubward_proto::hub::{Properties, Twin, twin};
-pub use hubward_proto::limits;
+pub use hubward_proto::{is_hidden, limits};
 pub use hubward_sas::{ConnectionString, ConnectionStringError};
 pub use hubward_transport::{
     Credential, CredentialError, DeviceId, DpsTransport, Fault, HubHost, HubIdentity, HubLogin, HubTransport, IdScope,

@@ -1,24 +1,22 @@
-//! Decides which characters the command prints to a terminal. No other place does.
+//! Keeps characters that could control a terminal out of the command's output: those that [`is_hidden`] names.
 
 use std::borrow::Cow;
+
+use hubward::is_hidden;
 
 /// Makes text from a peer safe to print within a line: replaces every character that could control a
 /// terminal, end the line, or change the order of the text next to it with a space.
 pub(crate) fn visible(text: &str) -> String {
-    text.chars().map(|it| if is_harmless(it) { it } else { ' ' }).collect()
+    with_spaces(text, |it| !is_hidden(it)).into_owned()
 }
 
 /// Replaces the same characters as [`visible`] in text of several lines, but keeps line ends and tabs.
 pub(super) fn visible_lines(text: &str) -> Cow<'_, str> {
-    let is_kept = |it: char| matches!(it, '\n' | '\t') || is_harmless(it);
-    if text.chars().all(is_kept) {
-        return Cow::Borrowed(text);
-    }
-    Cow::Owned(text.chars().map(|it| if is_kept(it) { it } else { ' ' }).collect())
+    with_spaces(text, |it| matches!(it, '\n' | '\t') || !is_hidden(it))
 }
 
 /// Escapes text from a peer for a cell that scripts read, without loss: `\\`, `\t`, `\n`, `\r`, and `\u` with
-/// four hexadecimal digits for every other character that could control a terminal.
+/// four hexadecimal digits for every other hidden character, none of which has more digits.
 #[cfg(any(feature = "emulator", feature = "service"))]
 pub(super) fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
@@ -28,8 +26,8 @@ pub(super) fn escaped(text: &str) -> String {
             '\t' => escaped.push_str("\\t"),
             '\n' => escaped.push_str("\\n"),
             '\r' => escaped.push_str("\\r"),
-            it if is_harmless(it) => escaped.push(it),
-            it => escaped.push_str(&format!("\\u{:04x}", u32::from(it))),
+            it if is_hidden(it) => escaped.push_str(&format!("\\u{:04x}", u32::from(it))),
+            it => escaped.push(it),
         }
     }
     escaped
@@ -38,23 +36,14 @@ pub(super) fn escaped(text: &str) -> String {
 /// Makes a line of the log safe to print, but keeps its colours: the log has already escaped the escape
 /// characters in text from peers.
 pub(crate) fn visible_log(line: &str) -> Cow<'_, str> {
-    let is_kept = |it: char| matches!(it, '\n' | '\t' | '\u{1b}') || is_harmless(it);
-    if line.chars().all(is_kept) {
-        return Cow::Borrowed(line);
-    }
-    Cow::Owned(line.chars().map(|it| if is_kept(it) { it } else { ' ' }).collect())
+    with_spaces(line, |it| matches!(it, '\n' | '\t' | '\u{1b}') || !is_hidden(it))
 }
 
-/// Whether a terminal only shows the character. Not harmless are C0, DEL and C1 controls, the characters that
-/// embed, override, isolate or mark a writing direction, and the separators of lines and paragraphs. All of
-/// these have at most four hexadecimal digits.
-///
-/// Source: `[doc]` Unicode, UAX #9, section 2, and UTR #36, section 2.
-fn is_harmless(it: char) -> bool {
-    !it.is_control()
-        && !matches!(it,
-            '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}'
-            | '\u{2066}'..='\u{2069}')
+fn with_spaces(text: &str, is_kept: impl Fn(char) -> bool) -> Cow<'_, str> {
+    if text.chars().all(&is_kept) {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(text.chars().map(|it| if is_kept(it) { it } else { ' ' }).collect())
 }
 
 /// Texts that try to command a terminal, for the tests of whatever prints foreign text.
@@ -73,7 +62,7 @@ pub(crate) const HOSTILE: &[&str] = &[
 /// Whether text as a whole is what a terminal may see.
 #[cfg(test)]
 pub(crate) fn is_visible(text: &str) -> bool {
-    text.chars().all(|it| matches!(it, '\n' | '\t') || is_harmless(it))
+    text.chars().all(|it| matches!(it, '\n' | '\t') || !is_hidden(it))
 }
 
 #[cfg(test)]
