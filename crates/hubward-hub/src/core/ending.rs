@@ -68,11 +68,7 @@ impl<T> Core<T> {
         self.resolved.extend(waiting);
         let written = self.flights.drain().into_iter().map(|it| (it, Outcome::Unknown(failure())));
         self.resolved.extend(written);
-        #[cfg(test)]
-        let leaked = self.next_expiry.filter(|_| self.bugs.leaked_timer);
         (self.next_expiry, self.next_overdue) = (None, None);
-        #[cfg(test)]
-        leaked.clone_into(&mut self.next_expiry);
         // If the handles are gone, no caller limits the time of the orderly disconnect.
         let patience = match (&self.closing, &reason) {
             (Some(closing), CloseReason::Requested) => closing.until,

@@ -162,19 +162,6 @@ impl<T> Flights<T> {
         earliest
     }
 
-    /// A bug for tests: reports messages that passed their deadline, but keeps them.
-    #[cfg(test)]
-    pub(super) fn expire_twice(&mut self, now: Instant, copy: Option<fn(&T) -> T>, mut gone: impl FnMut(T)) {
-        let Some(copy) = copy else { return };
-        for flight in self.slots.iter_mut().flatten() {
-            let is_over = flight.sent_at.is_some() && flight.deadline.is_some_and(|it| it <= now);
-            if let Some(ticket) = flight.ticket.as_ref().filter(|_| is_over) {
-                flight.deadline = None;
-                gone(copy(ticket));
-            }
-        }
-    }
-
     /// Removes all messages, in order.
     pub(crate) fn drain(&mut self) -> Vec<T> {
         self.lost();

@@ -8,8 +8,6 @@
 //! return.
 
 mod backoff;
-#[cfg(test)]
-mod bugs;
 mod ending;
 mod flights;
 mod outcome;
@@ -29,8 +27,6 @@ use hubward_transport::{Fault, ProtoError, Stage, Tag, TransportError};
 use tokio::time::Instant;
 
 use self::backoff::FailureCounts;
-#[cfg(test)]
-use self::bugs::Bugs;
 use self::ending::Closing;
 use self::flights::Flights;
 pub(crate) use self::outcome::{Outcome, SendFailure};
@@ -96,8 +92,6 @@ pub(crate) struct Core<T> {
     hold: Hold,
     state: ConnectionState,
     state_changed: bool,
-    #[cfg(test)]
-    bugs: Bugs<T>,
 }
 
 /// Whether a renewal or a close waits for other parts of the client, each within its own time limit.
@@ -136,8 +130,6 @@ impl<T> Core<T> {
             hold: Hold::default(),
             state: ConnectionState::Connecting,
             state_changed: false,
-            #[cfg(test)]
-            bugs: Bugs::default(),
             setup,
         }
     }
@@ -341,8 +333,6 @@ impl<T> Core<T> {
         if next.is_some() && self.next_overdue.is_none() {
             self.next_overdue = Some(now + self.ack_timeout);
         }
-        #[cfg(test)]
-        let next = next.map(|(tag, again)| (tag, again && !self.bugs.lost_dup));
         next
     }
 
@@ -508,10 +498,6 @@ impl<T> Core<T> {
             self.waiting.push_back(it);
         }
         let resolved = &mut self.resolved;
-        #[cfg(test)]
-        self.flights.expire_twice(now, self.bugs.double_receipt, |ticket| {
-            resolved.push((ticket, Outcome::Unknown(failure())));
-        });
         let in_flight = self.flights.expire(now, |ticket| resolved.push((ticket, Outcome::Unknown(failure()))));
         self.next_expiry = [earliest, in_flight].into_iter().flatten().min().map(|it| it.max(now + DEADLINE_GRAIN));
     }

@@ -11,8 +11,9 @@ use tokio::time::Instant;
 use super::EVENTS;
 use super::coverage::{At, Kind, Seen};
 use super::peer::{Connection, Happening, Hub};
+use super::planted::{Bug, Subject};
 use crate::core::phase::{Phase, Then};
-use crate::core::{Bugs, Core, DEADLINE_GRAIN, DISCONNECT_LIMIT, Outcome, SendFailure, Setup};
+use crate::core::{Core, DEADLINE_GRAIN, DISCONNECT_LIMIT, Outcome, SendFailure, Setup};
 use crate::features::Features;
 use crate::incoming::Incoming;
 use crate::{Backoff, CloseReason, ConnectionState, HubOptions};
@@ -21,11 +22,11 @@ use crate::{Backoff, CloseReason, ConnectionState, HubOptions};
 const ACTIONS: std::ops::RangeInclusive<usize> = 8..=28;
 
 /// Runs clients one after the other until enough has happened; returns the number of events.
-pub(super) fn run(seed: u64, bugs: Bugs<usize>, seen: &mut Seen) -> u64 {
+pub(super) fn run(seed: u64, bug: Option<Bug>, seen: &mut Seen) -> u64 {
     let mut rng = Rng::with_seed(seed);
     let mut events = 0;
     while events < EVENTS {
-        events += World::new(rng.fork(), bugs, seen).live();
+        events += World::new(rng.fork(), bug, seen).live();
     }
     events
 }
@@ -50,7 +51,7 @@ pub(super) struct World<'a> {
     pub(super) rng: Rng,
     start: Instant,
     pub(super) now: Instant,
-    pub(super) core: Core<usize>,
+    pub(super) core: Subject,
     pub(super) features: Features,
     pub(super) window: usize,
     pub(super) records: Vec<Record>,
@@ -76,7 +77,7 @@ pub(super) struct World<'a> {
 }
 
 impl<'a> World<'a> {
-    fn new(mut rng: Rng, bugs: Bugs<usize>, seen: &'a mut Seen) -> Self {
+    fn new(mut rng: Rng, bug: Option<Bug>, seen: &'a mut Seen) -> Self {
         let start = Instant::now();
         let window = rng.u16(1..=8);
         let life = rng.u64(3..=20);
@@ -104,12 +105,10 @@ impl<'a> World<'a> {
             renewable: rng.f64() < 0.9,
             renew_in_place: rng.bool(),
         };
-        let mut core = Core::new(setup, start);
-        core.bugs = bugs;
         Self {
             start,
             now: start,
-            core,
+            core: Subject::new(Core::new(setup, start), bug),
             features,
             window: window.into(),
             records: Vec::new(),
@@ -330,7 +329,7 @@ impl<'a> World<'a> {
     }
 
     fn receive_at(&mut self, at: At) {
-        for (message, outcome) in std::mem::take(self.core.resolved()) {
+        for (message, outcome) in self.core.take_resolved() {
             self.open.remove(&message);
             let record = &mut self.records[message];
             let (what, is_true) = match outcome {
@@ -375,7 +374,7 @@ impl<'a> World<'a> {
         assert!(!quiet || self.at() == At::Ended, "the client waits for ever: {}", self.about());
     }
 
-    pub(super) const fn at(&self) -> At {
+    pub(super) fn at(&self) -> At {
         let renewing = matches!(self.core.state, ConnectionState::Renewing);
         match self.core.phase {
             Phase::Waiting { .. } => At::Waiting,
@@ -392,7 +391,7 @@ impl<'a> World<'a> {
         }
     }
 
-    pub(super) const fn note(&mut self, kind: Kind) {
+    pub(super) fn note(&mut self, kind: Kind) {
         self.seen.note(kind, self.at());
     }
 

@@ -1,0 +1,100 @@
+//! Bugs between the core and the simulation, to check that the simulation finds them. The core itself contains
+//! none: a planted bug changes what the simulation passes to the core, or what the core returns.
+
+use std::ops::{Deref, DerefMut};
+
+use hubward_transport::Tag;
+use tokio::time::Instant;
+
+use crate::core::{Core, Link, Outcome, SendFailure};
+
+/// A planted bug.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Bug {
+    /// A repeated message is not marked as a repetition.
+    LostDup,
+    /// A message in flight is resolved at its deadline, and again by a later acknowledgement.
+    DoubleReceipt,
+    /// After the end, the timer for a message deadline stays set.
+    LeakedTimer,
+    /// The client plans the next attempt, but reports no timer for it.
+    ForgottenTimer,
+}
+
+/// The core that the simulation runs, behind one planted bug or none. It dereferences to the core, so only the
+/// methods that a bug changes are listed here.
+#[derive(Debug)]
+pub(super) struct Subject {
+    core: Core<usize>,
+    bug: Option<Bug>,
+    /// [`Bug::DoubleReceipt`]: messages in flight that were resolved at their deadline.
+    expired: Vec<usize>,
+    /// [`Bug::LeakedTimer`]: the last message deadline.
+    deadline: Option<Instant>,
+}
+
+impl Subject {
+    pub(super) const fn new(core: Core<usize>, bug: Option<Bug>) -> Self {
+        Self { core, bug, expired: Vec::new(), deadline: None }
+    }
+
+    pub(super) fn enqueue(&mut self, message: usize, deadline: Option<Instant>) {
+        if self.bug == Some(Bug::LeakedTimer) {
+            self.deadline = self.deadline.max(deadline);
+        }
+        self.core.enqueue(message, deadline);
+    }
+
+    pub(super) fn next_send(&mut self, now: Instant) -> Option<(Tag, bool)> {
+        let (tag, again) = self.core.next_send(now)?;
+        Some((tag, again && self.bug != Some(Bug::LostDup)))
+    }
+
+    pub(super) fn on_done(&mut self, now: Instant, tag: Tag) {
+        self.core.on_done(now, tag);
+        if let Some(message) = self.expired.pop() {
+            self.core.resolved().push((message, Outcome::Acknowledged));
+        }
+    }
+
+    /// Takes the messages that [`Core::resolved`] returns.
+    pub(super) fn take_resolved(&mut self) -> Vec<(usize, Outcome)> {
+        let resolved = std::mem::take(self.core.resolved());
+        if self.bug == Some(Bug::DoubleReceipt) {
+            let expired = |(message, outcome): &(usize, Outcome)| match outcome {
+                Outcome::Unknown(SendFailure::Deadline(_)) => Some(*message),
+                _ => None,
+            };
+            self.expired.extend(resolved.iter().filter_map(expired));
+        }
+        resolved
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        let deadline = self.core.next_deadline();
+        match self.bug {
+            Some(Bug::LeakedTimer) => deadline.or_else(|| self.deadline.filter(|_| self.core.link() == Link::Ended)),
+            Some(Bug::ForgottenTimer) => deadline.filter(|_| self.core.link() != Link::Nothing),
+            _ => deadline,
+        }
+    }
+
+    pub(super) fn on_time(&mut self, now: Instant) {
+        self.deadline.take_if(|it| *it <= now);
+        self.core.on_time(now);
+    }
+}
+
+impl Deref for Subject {
+    type Target = Core<usize>;
+
+    fn deref(&self) -> &Core<usize> {
+        &self.core
+    }
+}
+
+impl DerefMut for Subject {
+    fn deref_mut(&mut self) -> &mut Core<usize> {
+        &mut self.core
+    }
+}
