@@ -23,10 +23,11 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 pub(crate) use self::login::WallClock;
 use self::login::{Age, Attempt, Renewal};
-use crate::client::{Command, Shared};
-use crate::core::{Core, Link, Outcome, SendFailure, Setup};
+use crate::core::{Core, Link, Setup};
 use crate::features::{CallResponse, Features, Out, is_request};
+use crate::outcome::{SendFailure, SendOutcome};
 use crate::receipt::Ticket;
+use crate::shared::{Command, Shared};
 use crate::{CloseReason, Closed, HubOptions};
 
 /// Maximum number of commands taken at once.
@@ -184,7 +185,7 @@ impl Driver {
                     let deadline = ticket.deadline(now);
                     self.core.enqueue(ticket, deadline);
                 }
-                Command::Request(request) => self.features.on_command(*request),
+                Command::Twin(request) => self.features.on_twin_request(*request),
                 Command::Close(until) => {
                     self.core.hold(!self.features.is_idle(), !self.features.is_flushed());
                     self.core.close(now, *until, CloseReason::Requested);
@@ -363,8 +364,8 @@ impl Driver {
             if let Some(reason) = &ending {
                 let closed = self.unacknowledged.get_or_insert_with(|| Closed::new(reason.clone()));
                 match &outcome {
-                    Outcome::NotSent(SendFailure::Closed(_)) => closed.not_sent.push(ticket.label()),
-                    Outcome::Unknown(SendFailure::Closed(_)) => closed.unknown.push(ticket.label()),
+                    SendOutcome::NotSent(SendFailure::Closed(_)) => closed.not_sent.push(ticket.label()),
+                    SendOutcome::Unknown(SendFailure::Closed(_)) => closed.unknown.push(ticket.label()),
                     _ => {}
                 }
             }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::mpsc;
 
 use crate::counts::Counters;
-use crate::features::MessageInbox;
+use crate::inbox::MessageInbox;
 use crate::latest::Latest;
 use crate::method::{Handler, Handlers};
 use crate::warnings::Warnings;

@@ -72,36 +72,35 @@
 //!   sent.
 
 mod client;
-mod cloud;
 mod core;
 mod counts;
-mod desired;
+mod deadline;
 mod driver;
 mod error;
 mod features;
+mod inbox;
 mod incoming;
 mod latest;
 mod method;
 mod options;
+mod outcome;
 mod receipt;
+mod shared;
 mod state;
-mod twin;
 mod unsupported;
 mod warnings;
-mod weak;
 
-pub use client::HubClient;
-pub use cloud::{CloudMessage, CloudMessages, ReceiveError, SettleError};
+pub use client::{
+    CloudMessage, CloudMessages, DesiredProperties, HubClient, MethodCall, ReceiveError, Reported, SettleError,
+    TwinError, WeakHubClient,
+};
 pub use counts::HubCounts;
-pub use desired::DesiredProperties;
 pub use error::{CloseError, Closed, HubError, MessageLabel, SendError, TryEnqueueError, Why};
-pub use method::{MethodCall, MethodError, MethodResponse};
+pub use method::{MethodError, MethodResponse};
 pub use options::{Backoff, HubOptions};
 pub use receipt::Receipt;
 pub use state::{CloseReason, ConnectionState, DisconnectCause};
-pub use twin::{Reported, TwinError};
 pub use unsupported::{Capability, Unsupported};
-pub use weak::WeakHubClient;
 // Types of other crates that appear in this crate's API.
 pub use hubward_proto::hub::{Properties, Twin};
 pub use hubward_transport::{

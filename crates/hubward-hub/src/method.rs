@@ -1,4 +1,4 @@
-//! Direct methods: registering handlers, the call that a handler receives, and the response it returns.
+//! Handlers of direct methods: the handlers of a client, and the responses and errors that they return.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -7,141 +7,14 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hubward_transport::{Call, Feature};
+use hubward_transport::Call;
 use serde::Serialize;
-use serde::de::DeserializeOwned;
-
-use crate::{HubClient, Unsupported, WeakHubClient};
 
 /// The result of a handler.
-pub(crate) type Outcome = Result<MethodResponse, MethodError>;
+pub(crate) type MethodOutcome = Result<MethodResponse, MethodError>;
 
 /// A handler as the client stores it.
-pub(crate) type Handler = Arc<dyn Fn(Call) -> Pin<Box<dyn Future<Output = Outcome> + Send>> + Send + Sync>;
-
-impl HubClient {
-    /// Serves a direct method: the client calls `handler` for each call of `name`, from now on and on every
-    /// connection. The handler replaces an earlier one of the same name; calls that the earlier one is working
-    /// on continue.
-    ///
-    /// ```
-    /// # use hubward_hub::{HubClient, MethodError, MethodResponse, Unsupported};
-    /// # fn example(hub: &HubClient) -> Result<(), Unsupported> {
-    /// hub.serve_method("setInterval", |call| async move {
-    ///     let seconds: u64 = call.json()?; // answers 400 if the payload is not a `u64`
-    ///     if seconds == 0 {
-    ///         return Err(MethodError::bad_request("the interval must not be zero"));
-    ///     }
-    ///     MethodResponse::json(200, &serde_json::json!({ "seconds": seconds }))
-    /// })
-    /// # }
-    /// ```
-    ///
-    /// Calls run concurrently and in no particular order, each in its own task. The caller always gets one
-    /// response, unless the connection ends first:
-    ///
-    /// | status | when |
-    /// |---|---|
-    /// | the handler's | it returned a response, or a [`MethodError`] with a status |
-    /// | 400 | the payload is not JSON; the handler is not called |
-    /// | 404 | no handler serves this name |
-    /// | 500 | the handler failed or panicked, or its response is not JSON or over 128 KB |
-    /// | 503 | [`method_calls`](crate::HubOptions::method_calls) calls are running already; the handler is not called |
-    /// | 504 | the handler exceeded [`method_deadline`](crate::HubOptions::method_deadline); its future is dropped |
-    ///
-    /// If the handler has no response, a body `{"error": "…"}` gives the reason. The text of an error goes only
-    /// to the log, unless the error was [made for the caller](MethodError::new). The client answers a call only
-    /// over the connection that the call came over, since the hub does not know the call on another one; it
-    /// counts the calls it could not answer ([`methods_unanswered`](crate::HubCounts::methods_unanswered)).
-    ///
-    /// A handler must not block its thread; see [`tokio::task::spawn_blocking`]. It may close the client:
-    /// [`HubClient::close`] does not wait for running calls. A planned renewal does wait, within
-    /// [`renewal_drain`](crate::HubOptions::renewal_drain). The end of the client does not stop a running
-    /// handler; its response is then discarded.
-    ///
-    /// The hub does not send calls to a device that never served a method. After a device has served one, a
-    /// persistent session remembers the subscription, so calls may arrive as soon as the client has logged in.
-    /// Register the handlers right after [`HubClient::spawn`], without an `.await` in between.
-    ///
-    /// # Errors
-    /// [`Unsupported`] if the protocol cannot carry methods.
-    ///
-    /// Source: `[doc]` iot-hub/iot-hub-devguide-direct-methods.md.
-    pub fn serve_method<F, R>(&self, name: impl Into<String>, handler: F) -> Result<(), Unsupported>
-    where
-        F: Fn(MethodCall) -> R + Send + Sync + 'static,
-        R: Future<Output = Result<MethodResponse, MethodError>> + Send + 'static,
-    {
-        self.serve(Some(name.into()), handler)
-    }
-
-    /// Serves every method that has no [handler of its own](HubClient::serve_method); without this handler, the
-    /// client answers such calls with 404.
-    ///
-    /// # Errors
-    /// [`Unsupported`] if the protocol cannot carry methods.
-    pub fn serve_methods<F, R>(&self, handler: F) -> Result<(), Unsupported>
-    where
-        F: Fn(MethodCall) -> R + Send + Sync + 'static,
-        R: Future<Output = Result<MethodResponse, MethodError>> + Send + 'static,
-    {
-        self.serve(None, handler)
-    }
-
-    fn serve<F, R>(&self, name: Option<String>, handler: F) -> Result<(), Unsupported>
-    where
-        F: Fn(MethodCall) -> R + Send + Sync + 'static,
-        R: Future<Output = Outcome> + Send + 'static,
-    {
-        self.check(Feature::Methods)?;
-        let hub = self.downgrade();
-        let handler: Handler = Arc::new(move |Call { name, body, .. }| {
-            Box::pin(handler(MethodCall { name, payload: body, hub: hub.clone() }))
-        });
-        self.shared.incoming.serve(name, handler);
-        self.want(Feature::Methods);
-        Ok(())
-    }
-}
-
-/// A call of a direct method.
-#[derive(Debug, Clone)]
-pub struct MethodCall {
-    name: String,
-    payload: Bytes,
-    hub: WeakHubClient,
-}
-
-impl MethodCall {
-    /// Returns the name of the method.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// Returns the payload that the caller sent: JSON, or empty.
-    #[must_use]
-    pub const fn payload(&self) -> &Bytes {
-        &self.payload
-    }
-
-    /// Deserializes the caller's payload as `T`. An empty payload counts as `null`, so that an `Option` accepts
-    /// both.
-    ///
-    /// # Errors
-    /// A [`MethodError`] with status 400 that says what is wrong; return it with `?`.
-    pub fn json<T: DeserializeOwned>(&self) -> Result<T, MethodError> {
-        let payload: &[u8] = if self.payload.is_empty() { b"null" } else { &self.payload };
-        serde_json::from_slice(payload)
-            .map_err(|problem| MethodError::bad_request(format!("the payload is not what was expected: {problem}")))
-    }
-
-    /// Returns the client that received the call, if the program still holds a handle of it.
-    #[must_use]
-    pub fn hub(&self) -> Option<HubClient> {
-        self.hub.upgrade()
-    }
-}
+pub(crate) type Handler = Arc<dyn Fn(Call) -> Pin<Box<dyn Future<Output = MethodOutcome> + Send>> + Send + Sync>;
 
 /// A handler's response: a status that the program chooses, and JSON or an empty body.
 #[derive(Debug, Clone, PartialEq, Eq)]

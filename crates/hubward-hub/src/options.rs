@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use hubward_proto::limits;
 
-use crate::receipt::CENTURY;
+use crate::deadline::DURATION_MAX;
 
 /// Options of a [`HubClient`](crate::HubClient).
 ///
@@ -242,7 +242,7 @@ impl HubOptions {
             &mut self.duplicate_wait,
             &mut self.twin_timeout,
         ] {
-            *limit = (*limit).min(CENTURY);
+            *limit = (*limit).min(DURATION_MAX);
         }
         self
     }

@@ -6,12 +6,12 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
 
 use hubward_transport::Message;
 use tokio::time::Instant;
 
-use crate::core::{Outcome, SendFailure};
+use crate::deadline::SendDeadline;
+use crate::outcome::{SendFailure, SendOutcome};
 use crate::{CloseReason, MessageLabel, SendError, Why};
 
 /// Resolves when the hub has acknowledged the message, or when it is certain that no acknowledgement will come.
@@ -53,7 +53,7 @@ impl Receipt {
 
     /// For a message that entered the channel after the driver's end: the driver never takes it.
     pub(crate) fn resolve_after_end(&self, reason: CloseReason) {
-        self.0.resolve(Outcome::NotSent(SendFailure::Closed(reason)));
+        self.0.resolve(SendOutcome::NotSent(SendFailure::Closed(reason)));
     }
 }
 
@@ -68,7 +68,7 @@ pub(crate) struct Ticket(Option<Arc<Inner>>);
 
 impl Ticket {
     /// A message on its way, and its receipt.
-    pub(crate) fn new(message: Message, deadline: Option<Deadline>) -> (Self, Receipt) {
+    pub(crate) fn new(message: Message, deadline: Option<SendDeadline>) -> (Self, Receipt) {
         let inner = Arc::new(Inner {
             message: Arc::new(message),
             deadline,
@@ -84,7 +84,7 @@ impl Ticket {
 
     /// The deadline of the message if it was queued at `now`.
     pub(crate) fn deadline(&self, now: Instant) -> Option<Instant> {
-        self.inner().deadline.map(|it| it.at.unwrap_or_else(|| far(now, it.after)))
+        self.inner().deadline.map(|it| it.moment(now))
     }
 
     pub(crate) fn label(&self) -> MessageLabel {
@@ -96,7 +96,7 @@ impl Ticket {
         self.inner().written.store(true, Ordering::Relaxed);
     }
 
-    pub(crate) fn resolve(mut self, outcome: Outcome) {
+    pub(crate) fn resolve(mut self, outcome: SendOutcome) {
         if let Some(inner) = self.0.take() {
             inner.resolve(outcome);
         }
@@ -113,7 +113,7 @@ impl Drop for Ticket {
         if let Some(inner) = self.0.take() {
             let failure = SendFailure::Closed(CloseReason::Aborted);
             let written = inner.written.load(Ordering::Relaxed);
-            inner.resolve(if written { Outcome::Unknown(failure) } else { Outcome::NotSent(failure) });
+            inner.resolve(if written { SendOutcome::Unknown(failure) } else { SendOutcome::NotSent(failure) });
         }
     }
 }
@@ -124,32 +124,15 @@ impl fmt::Debug for Ticket {
     }
 }
 
-/// The deadline of a message, as a moment and as a duration.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Deadline {
-    /// `None` unless the message had to wait for room. The driver then takes the deadline from its own clock,
-    /// so that the sender need not read the time.
-    pub(crate) at: Option<Instant>,
-    pub(crate) after: Duration,
-}
-
-/// Longer than any device runs, and within the range of every clock.
-pub(crate) const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
-
-/// Returns `duration` after `now`, or a century after it if the clock cannot represent that.
-pub(crate) fn far(now: Instant, duration: Duration) -> Instant {
-    now + duration.min(CENTURY)
-}
-
 struct Inner {
     message: Arc<Message>,
-    deadline: Option<Deadline>,
+    deadline: Option<SendDeadline>,
     written: AtomicBool,
     state: Mutex<State>,
 }
 
 struct State {
-    outcome: Option<Outcome>,
+    outcome: Option<SendOutcome>,
     waker: Option<Waker>,
 }
 
@@ -160,7 +143,7 @@ impl Inner {
     }
 
     /// Keeps the first outcome.
-    fn resolve(&self, outcome: Outcome) {
+    fn resolve(&self, outcome: SendOutcome) {
         let mut state = self.state();
         if state.outcome.is_none() {
             state.outcome = Some(outcome);
@@ -172,13 +155,13 @@ impl Inner {
         }
     }
 
-    fn result(&self, outcome: &Outcome) -> Result<(), SendError> {
+    fn result(&self, outcome: &SendOutcome) -> Result<(), SendError> {
         let message = || MessageLabel::of(&self.message);
         Err(match outcome {
-            Outcome::Acknowledged => return Ok(()),
-            Outcome::Refused(source) => SendError::Refused { message: message(), source: (**source).clone() },
-            Outcome::NotSent(failure) => SendError::NotSent { message: message(), why: self.why(failure) },
-            Outcome::Unknown(failure) => SendError::Unknown { message: message(), why: self.why(failure) },
+            SendOutcome::Acknowledged => return Ok(()),
+            SendOutcome::Refused(source) => SendError::Refused { message: message(), source: (**source).clone() },
+            SendOutcome::NotSent(failure) => SendError::NotSent { message: message(), why: self.why(failure) },
+            SendOutcome::Unknown(failure) => SendError::Unknown { message: message(), why: self.why(failure) },
         })
     }
 
@@ -201,7 +184,7 @@ mod tests {
     async fn a_receipt_returns_its_first_outcome_every_time() {
         let (ticket, mut receipt) = Ticket::new(Message::new("m"), None);
         assert!(receipt.try_outcome().is_none());
-        ticket.resolve(Outcome::Acknowledged);
+        ticket.resolve(SendOutcome::Acknowledged);
         receipt.resolve_after_end(CloseReason::Requested);
         assert!((&mut receipt).await.is_ok());
         assert!(receipt.await.is_ok());

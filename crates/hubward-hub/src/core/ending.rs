@@ -2,15 +2,10 @@
 
 use tokio::time::Instant;
 
-use super::phase::{Phase, Then};
-use super::{Core, DISCONNECT_LIMIT, Outcome, SendFailure};
+use super::phase::{Closing, Phase, Then};
+use super::{Core, DISCONNECT_LIMIT};
+use crate::outcome::{SendFailure, SendOutcome};
 use crate::{CloseReason, ConnectionState};
-
-#[derive(Debug, Clone)]
-pub(super) struct Closing {
-    pub(super) until: Instant,
-    pub(super) reason: CloseReason,
-}
 
 impl<T> Core<T> {
     /// Ends the client when everything is resolved, at `until` at the latest. If it is called again, the
@@ -64,9 +59,9 @@ impl<T> Core<T> {
         }
         let failure = || SendFailure::Closed(reason.clone());
         self.freed += self.waiting.len();
-        let waiting = self.waiting.drain(..).map(|it| (it.ticket, Outcome::NotSent(failure())));
+        let waiting = self.waiting.drain(..).map(|it| (it.ticket, SendOutcome::NotSent(failure())));
         self.resolved.extend(waiting);
-        let written = self.flights.drain().into_iter().map(|it| (it, Outcome::Unknown(failure())));
+        let written = self.flights.drain().into_iter().map(|it| (it, SendOutcome::Unknown(failure())));
         self.resolved.extend(written);
         (self.next_expiry, self.next_overdue) = (None, None);
         // If the handles are gone, no caller limits the time of the orderly disconnect.

@@ -10,7 +10,6 @@
 mod backoff;
 mod ending;
 mod flights;
-mod outcome;
 mod phase;
 #[cfg(test)]
 mod simulation;
@@ -27,12 +26,11 @@ use hubward_transport::{Fault, ProtoError, Stage, Tag, TransportError};
 use tokio::time::Instant;
 
 use self::backoff::FailureCounts;
-use self::ending::Closing;
 use self::flights::Flights;
-pub(crate) use self::outcome::{Outcome, SendFailure};
 pub(crate) use self::phase::Link;
-use self::phase::{Phase, Then};
+use self::phase::{Closing, Phase, Then};
 use self::takeovers::Takeovers;
+use crate::outcome::{SendFailure, SendOutcome};
 use crate::{CloseReason, ConnectionState, DisconnectCause, HubOptions};
 
 /// Time limit for the orderly disconnect. A program that receives a stop signal must end within a second, even if the
@@ -74,7 +72,7 @@ pub(crate) struct Core<T> {
     attempts: u64,
     waiting: VecDeque<Waiting<T>>,
     flights: Flights<T>,
-    resolved: Vec<(T, Outcome)>,
+    resolved: Vec<(T, SendOutcome)>,
     freed: usize,
     /// No message reaches its deadline before this.
     next_expiry: Option<Instant>,
@@ -140,7 +138,7 @@ impl<T> Core<T> {
     pub(crate) fn enqueue(&mut self, ticket: T, deadline: Option<Instant>) {
         if let Some(reason) = self.end_reason() {
             self.freed += 1;
-            self.resolved.push((ticket, Outcome::NotSent(SendFailure::Closed(reason))));
+            self.resolved.push((ticket, SendOutcome::NotSent(SendFailure::Closed(reason))));
             return;
         }
         if let Some(deadline) = deadline {
@@ -185,7 +183,7 @@ impl<T> Core<T> {
             self.ack_timeout = usual;
         }
         if let Some(ticket) = ticket {
-            self.resolved.push((ticket, Outcome::Acknowledged));
+            self.resolved.push((ticket, SendOutcome::Acknowledged));
         }
         if self.closing.is_some() || matches!(self.phase, Phase::Draining { .. }) {
             self.settle(now);
@@ -197,7 +195,7 @@ impl<T> Core<T> {
         if let Some((Some(ticket), _)) = self.flights.answered(tag) {
             let problem = Box::new(problem);
             let outcome =
-                if again { Outcome::Unknown(SendFailure::Resend(problem)) } else { Outcome::Refused(problem) };
+                if again { SendOutcome::Unknown(SendFailure::Resend(problem)) } else { SendOutcome::Refused(problem) };
             self.resolved.push((ticket, outcome));
         }
         self.settle(now);
@@ -342,7 +340,7 @@ impl<T> Core<T> {
     }
 
     /// Messages with their outcomes; the caller empties the list.
-    pub(crate) const fn resolved(&mut self) -> &mut Vec<(T, Outcome)> {
+    pub(crate) const fn resolved(&mut self) -> &mut Vec<(T, SendOutcome)> {
         &mut self.resolved
     }
 
@@ -368,7 +366,7 @@ impl<T> Core<T> {
             if deadline.is_none_or(|it| it > now) {
                 return Some(self.flights.insert(ticket, deadline, now));
             }
-            self.resolved.push((ticket, Outcome::NotSent(SendFailure::Deadline(self.last_cause.clone()))));
+            self.resolved.push((ticket, SendOutcome::NotSent(SendFailure::Deadline(self.last_cause.clone()))));
         }
         None
     }
@@ -489,7 +487,7 @@ impl<T> Core<T> {
             match it.deadline {
                 Some(deadline) if deadline <= now => {
                     self.freed += 1;
-                    self.resolved.push((it.ticket, Outcome::NotSent(failure())));
+                    self.resolved.push((it.ticket, SendOutcome::NotSent(failure())));
                     continue;
                 }
                 Some(deadline) => earliest = Some(earlier(earliest, deadline)),
@@ -498,7 +496,7 @@ impl<T> Core<T> {
             self.waiting.push_back(it);
         }
         let resolved = &mut self.resolved;
-        let in_flight = self.flights.expire(now, |ticket| resolved.push((ticket, Outcome::Unknown(failure()))));
+        let in_flight = self.flights.expire(now, |ticket| resolved.push((ticket, SendOutcome::Unknown(failure()))));
         self.next_expiry = [earliest, in_flight].into_iter().flatten().min().map(|it| it.max(now + DEADLINE_GRAIN));
     }
 

@@ -2,6 +2,8 @@
 
 use tokio::time::Instant;
 
+use crate::CloseReason;
+
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Phase {
     /// The client waits until then before it connects.
@@ -42,6 +44,14 @@ pub(super) enum Phase {
 pub(super) enum Then {
     Reopen,
     End,
+}
+
+/// The end of the client, once it is requested or certain.
+#[derive(Debug, Clone)]
+pub(super) struct Closing {
+    /// The client ends at this moment at the latest.
+    pub(super) until: Instant,
+    pub(super) reason: CloseReason,
 }
 
 /// The link that the driver must hold at this moment.

@@ -67,10 +67,10 @@ fn sends(core: &mut Core<u32>, now: Instant) -> Vec<(u16, bool)> {
 
 fn outcomes(core: &mut Core<u32>) -> Vec<(u32, &'static str)> {
     let name = |outcome| match outcome {
-        Outcome::Acknowledged => "acknowledged",
-        Outcome::Refused(_) => "refused",
-        Outcome::NotSent(_) => "not sent",
-        Outcome::Unknown(_) => "unknown",
+        SendOutcome::Acknowledged => "acknowledged",
+        SendOutcome::Refused(_) => "refused",
+        SendOutcome::NotSent(_) => "not sent",
+        SendOutcome::Unknown(_) => "unknown",
     };
     core.resolved().drain(..).map(|(message, outcome)| (message, name(outcome))).collect()
 }
@@ -470,7 +470,7 @@ fn a_message_past_its_deadline_is_not_sent_and_makes_room() {
     core.on_time(now + seconds(1));
     let (message, outcome) = core.resolved().pop().expect("one message is resolved");
     assert!(
-        matches!((message, outcome), (3, Outcome::NotSent(SendFailure::Deadline(Some(_))))),
+        matches!((message, outcome), (3, SendOutcome::NotSent(SendFailure::Deadline(Some(_))))),
         "says why the client was not connected"
     );
     assert_eq!(core.freed(), 1);

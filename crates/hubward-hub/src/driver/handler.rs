@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 
 use crate::features::{CallResponse, Job, is_json_or_empty};
 use crate::incoming::Incoming;
-use crate::method::{Outcome, error_body};
+use crate::method::{MethodOutcome, error_body};
 
 /// Starts the task. The client never aborts it, since its handler may be the code that closes the client.
 pub(super) fn start(job: Job, deadline: Duration, responses: mpsc::Sender<Box<CallResponse>>, incoming: Arc<Incoming>) {
@@ -46,7 +46,7 @@ struct ResponseGuard {
 }
 
 impl ResponseGuard {
-    fn set_outcome(&mut self, outcome: Outcome) {
+    fn set_outcome(&mut self, outcome: MethodOutcome) {
         let method = Excerpt(&self.method);
         let failed = &self.incoming.warnings.failed_method;
         let (status, body) = match outcome {

@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime};
 use hubward_transport::{Credential, HubConnection, HubLogin, HubTransport, SasToken, TransportError, UnixSeconds};
 use tokio::time::Instant;
 
-use crate::client::Shared;
 use crate::core::Life;
+use crate::shared::Shared;
 
 type Work<T> = Pin<Box<dyn Future<Output = Result<T, TransportError>> + Send>>;
 

@@ -20,7 +20,7 @@ use hubward_proto::hub::Properties;
 use hubward_transport::ProtoError;
 use tokio::time::Instant;
 
-use super::twin_requests::wait;
+use super::retry_wait::retry_wait;
 use crate::incoming::Incoming;
 use crate::latest::{JSON_MAX, check_json};
 
@@ -324,6 +324,6 @@ impl Desired {
 
     fn retry_later(&mut self, now: Instant, rng: &mut Rng, requested: Option<Duration>) {
         self.failures = self.failures.saturating_add(1);
-        self.phase = Phase::FetchAt(now + wait(rng, self.failures, requested));
+        self.phase = Phase::FetchAt(now + retry_wait(rng, self.failures, requested));
     }
 }

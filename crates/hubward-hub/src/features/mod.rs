@@ -7,9 +7,10 @@
 
 mod calls;
 mod desired;
-mod inbox;
+mod outgoing;
+mod retry_wait;
 mod tags;
-pub(crate) mod twin_requests;
+mod twin_requests;
 #[cfg(test)]
 mod twin_simulation;
 mod twins;
@@ -17,34 +18,20 @@ mod watches;
 
 use std::sync::Arc;
 
-use hubward_transport::{Downstream, Feature, ProtoError, Reply, Tag, Upstream};
+use hubward_transport::{Downstream, Feature, ProtoError, Reply, Tag};
 use tokio::time::Instant;
 
 use self::calls::Calls;
 pub(crate) use self::calls::{CallResponse, Job, is_json_or_empty};
-pub(crate) use self::inbox::{MessageInbox, Taken, Unsettled};
-pub(crate) use self::tags::{RequestTags, is_request};
+pub(crate) use self::outgoing::Out;
+use self::tags::RequestTags;
+pub(crate) use self::tags::is_request;
+pub(crate) use self::twin_requests::{TwinFailure, TwinRequest, TwinRequestKind, TwinResponse};
 use self::twins::Twins;
-pub(crate) use self::watches::Watches;
+use self::watches::Watches;
 use crate::incoming::Incoming;
 use crate::warnings::Warnings;
 use crate::{CloseReason, HubOptions};
-
-/// A program's request, besides telemetry. Add new kinds here and in [`Features::on_command`].
-#[derive(Debug)]
-pub(crate) enum Request {
-    /// A twin request: a read or a report.
-    Twin(twin_requests::TwinRequest),
-}
-
-/// A message from the features to the connection.
-#[derive(Debug)]
-pub(crate) enum Out {
-    /// A request that the hub answers under the tag.
-    Request(Tag, Upstream),
-    /// A reply to something that came over this connection.
-    Reply(Reply),
-}
 
 /// All features of one client.
 #[derive(Debug)]
@@ -79,11 +66,9 @@ impl Features {
         }
     }
 
-    /// Accepts a program's request.
-    pub(crate) fn on_command(&mut self, request: Request) {
-        match request {
-            Request::Twin(request) => self.twins.request(request),
-        }
+    /// Accepts a program's twin request.
+    pub(crate) fn on_twin_request(&mut self, request: TwinRequest) {
+        self.twins.request(request);
     }
 
     /// Reports which connection is up, if any. The driver calls it after everything that may change that.

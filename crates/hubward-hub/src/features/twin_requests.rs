@@ -19,15 +19,10 @@ use hubward_transport::{ProtoError, Refusal, Tag, Upstream};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::RequestTags;
+use super::retry_wait::retry_wait;
+use super::tags::RequestTags;
 use crate::CloseReason;
-use crate::receipt::far;
-
-/// The first and the greatest bound of the wait after a busy hub.
-const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
-
-/// The longest Retry-After that the client accepts.
-const RETRY_AFTER_MAX: Duration = Duration::from_secs(60 * 60);
+use crate::deadline::later;
 
 /// A program's request.
 #[derive(Clone)]
@@ -63,7 +58,7 @@ pub(crate) enum TwinFailure {
     },
 }
 
-pub(crate) type Outcome = Result<TwinResponse, TwinFailure>;
+pub(crate) type TwinOutcome = Result<TwinResponse, TwinFailure>;
 
 /// A pending request, and the duty to answer its caller.
 #[derive(Debug)]
@@ -85,7 +80,7 @@ pub(crate) struct TwinRequest {
 
 impl TwinRequest {
     /// Returns the request and the receiver of its outcome.
-    pub(crate) fn new(kind: TwinRequestKind, deadline: Option<Instant>) -> (Self, oneshot::Receiver<Outcome>) {
+    pub(crate) fn new(kind: TwinRequestKind, deadline: Option<Instant>) -> (Self, oneshot::Receiver<TwinOutcome>) {
         let (to, answer) = oneshot::channel();
         let caller = Caller { to: Some(to), written: false };
         (
@@ -103,13 +98,13 @@ impl TwinRequest {
 /// The caller that waits for the outcome.
 #[derive(Debug)]
 struct Caller {
-    to: Option<oneshot::Sender<Outcome>>,
+    to: Option<oneshot::Sender<TwinOutcome>>,
     /// Whether the hub may have the request. False again after the hub has answered that it did nothing.
     written: bool,
 }
 
 impl Caller {
-    fn answer(mut self, outcome: Outcome) {
+    fn answer(mut self, outcome: TwinOutcome) {
         if let Some(to) = self.to.take() {
             // The caller may have stopped waiting.
             let _cancelled = to.send(outcome);
@@ -209,7 +204,7 @@ impl TwinRequests {
     }
 
     /// Ends the program's request with its outcome.
-    pub(crate) fn finish(&mut self, outcome: Outcome) {
+    pub(crate) fn finish(&mut self, outcome: TwinOutcome) {
         let Some(request) = self.queue.pop_front() else { return };
         let outcome = match (&request.kind, outcome) {
             (TwinRequestKind::Twin, Ok(TwinResponse::Reported(_)))
@@ -229,7 +224,7 @@ impl TwinRequests {
         let Some(request) = self.queue.front_mut() else { return };
         request.caller.written = request.unanswered;
         request.busy = request.busy.saturating_add(1);
-        request.not_before = Some(now + wait(rng, request.busy, refusal.retry_after));
+        request.not_before = Some(now + retry_wait(rng, request.busy, refusal.retry_after));
         request.refusal = Some(Box::new(refusal.clone()));
     }
 
@@ -303,7 +298,7 @@ impl TwinRequests {
         };
         let tag = tags.take();
         // A hub that throttles may also be slow, and more requests would make it slower.
-        let until = far(now, self.timeout.saturating_mul(2_u32.saturating_pow(timeouts)));
+        let until = later(now, self.timeout.saturating_mul(2_u32.saturating_pow(timeouts)));
         self.in_flight = Some(InFlight { tag, requester, until });
         self.last = requester;
         Some((requester, tag, what))
@@ -357,15 +352,6 @@ impl TwinRequests {
 /// Whether the hub may accept later what it refuses now.
 fn is_busy(refusal: &Refusal) -> bool {
     matches!(refusal.cause(), Cause::Throttled | Cause::Server)
-}
-
-/// How long to wait after this many failures in a row: random, so that devices that failed together do not
-/// return together, and never shorter than the hub requests.
-pub(super) fn wait(rng: &mut Rng, failures: u32, requested: Option<Duration>) -> Duration {
-    let (first, most) = AGAIN;
-    let bound = first.saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1))).min(most);
-    let wait = bound / 2 + (bound / 2).mul_f64(rng.f64());
-    requested.map_or(wait, |it| wait.max(it.min(RETRY_AFTER_MAX) + first.mul_f64(rng.f64())))
 }
 
 impl fmt::Debug for TwinRequestKind {

@@ -12,11 +12,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use fastrand::Rng;
 use hubward_proto::hub::{Properties, Twin, twin};
-use hubward_transport::{Refusal, RefusedBy, Stage};
+use hubward_transport::{Refusal, RefusedBy, Stage, Upstream};
 use serde_json::{Map, Value, json};
 use tokio::sync::oneshot;
 
-use super::twin_requests::{Outcome, TwinFailure, TwinRequest, TwinRequestKind, TwinResponse};
+use super::twin_requests::TwinOutcome;
 use super::*;
 
 /// Seeds in a normal test run.
@@ -145,8 +145,8 @@ struct World<'a> {
     to_hub: Instant,
     own_asked_at: Option<Instant>,
     document: Document,
-    reports: Vec<(u64, oneshot::Receiver<Outcome>)>,
-    gets: Vec<oneshot::Receiver<Outcome>>,
+    reports: Vec<(u64, oneshot::Receiver<TwinOutcome>)>,
+    gets: Vec<oneshot::Receiver<TwinOutcome>>,
     told: Option<Mark>,
     latest: Option<Arc<Properties>>,
     calm: bool,
@@ -232,14 +232,14 @@ impl<'a> World<'a> {
         }
     }
 
-    fn ask(&mut self, kind: TwinRequestKind) -> oneshot::Receiver<Outcome> {
+    fn ask(&mut self, kind: TwinRequestKind) -> oneshot::Receiver<TwinOutcome> {
         let deadline = match self.rng.u8(..3) {
             0 => None,
             1 => Some(self.now + Duration::from_secs(60)),
             _ => Some(self.now + Duration::from_millis(self.rng.u64(..20_000))),
         };
         let (request, answer) = TwinRequest::new(kind, deadline);
-        self.features.on_command(Request::Twin(request));
+        self.features.on_twin_request(request);
         answer
     }
 

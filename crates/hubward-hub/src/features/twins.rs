@@ -9,8 +9,10 @@ use hubward_transport::{Feature, ProtoError, Refusal, Tag};
 use tokio::time::Instant;
 
 use super::desired::Desired;
+use super::outgoing::Out;
+use super::tags::RequestTags;
 use super::twin_requests::{Requester, TwinFailure, TwinRequest, TwinRequests, TwinResponse};
-use super::{Out, RequestTags, Watches};
+use super::watches::Watches;
 use crate::incoming::Incoming;
 use crate::{CloseReason, HubOptions};
 

@@ -7,11 +7,12 @@ use std::time::Duration;
 use hubward_transport::{Feature, ProtoError, Refusal, Tag, Upstream};
 use tokio::time::Instant;
 
-use super::{Out, RequestTags};
+use super::outgoing::Out;
+use super::tags::RequestTags;
 
 /// How long the client waits for a response, and after a refusal. A hub permanently refuses what it does not
 /// offer, and temporarily what it will offer again later.
-const AGAIN: Duration = Duration::from_secs(30);
+const RETRY_INTERVAL: Duration = Duration::from_secs(30);
 
 /// The subscriptions of a client, and their state on this connection.
 #[derive(Debug, Default)]
@@ -65,17 +66,18 @@ impl Watches {
 
     /// Returns whether the tag belongs to a subscription.
     pub(crate) fn on_refused(&mut self, now: Instant, tag: Tag, refusal: &Refusal) -> bool {
-        let refused = SubscriptionState::Refused { until: now + AGAIN, refusal: Some(Box::new(refusal.clone())) };
+        let refused =
+            SubscriptionState::Refused { until: now + RETRY_INTERVAL, refusal: Some(Box::new(refusal.clone())) };
         let feature = self.answered(tag, refused);
         if let Some(feature) = feature {
-            tracing::warn!(%feature, %refusal, "the hub refused a subscription; trying again in {} s", AGAIN.as_secs());
+            tracing::warn!(%feature, %refusal, "the hub refused a subscription; trying again in {} s", RETRY_INTERVAL.as_secs());
         }
         feature.is_some()
     }
 
     /// Returns whether the tag belongs to a subscription.
     pub(crate) fn on_unsendable(&mut self, now: Instant, tag: Tag, problem: &ProtoError) -> bool {
-        let feature = self.answered(tag, SubscriptionState::Refused { until: now + AGAIN, refusal: None });
+        let feature = self.answered(tag, SubscriptionState::Refused { until: now + RETRY_INTERVAL, refusal: None });
         if let Some(feature) = feature {
             tracing::warn!(%feature, %problem, "this connection cannot carry the subscription");
         }
@@ -104,7 +106,7 @@ impl Watches {
     pub(crate) fn next(&mut self, now: Instant, tags: &mut RequestTags) -> Option<Out> {
         let (feature, state) = self.wanted.iter_mut().find(|(_, it)| **it == SubscriptionState::Wanted)?;
         let tag = tags.take();
-        *state = SubscriptionState::Asked { tag, until: now + AGAIN };
+        *state = SubscriptionState::Asked { tag, until: now + RETRY_INTERVAL };
         Some(Out::Request(tag, Upstream::Watch(*feature)))
     }
 
@@ -148,10 +150,10 @@ mod tests {
 
             let refusal = Refusal::new("hub.example:8883".into(), Stage::Subscribe, RefusedBy::Suback);
             assert!(watches.on_refused(now, methods, &refusal));
-            assert_eq!(watches.next_deadline(), Some(now + AGAIN));
+            assert_eq!(watches.next_deadline(), Some(now + RETRY_INTERVAL));
             watches.on_time(now);
             assert!(asked(&mut watches, now, &mut tags).is_none());
-            watches.on_time(now + AGAIN);
+            watches.on_time(now + RETRY_INTERVAL);
             assert_eq!(asked(&mut watches, now, &mut tags).map(|it| it.1), Some(Feature::Methods));
             watches.on_lost();
             assert!(!watches.is_active(Feature::TwinAnswers));
@@ -163,9 +165,9 @@ mod tests {
         let (mut watches, mut tags, now) = (Watches::default(), RequestTags::default(), Instant::now());
         watches.want(Feature::Desired);
         let (lost, _) = asked(&mut watches, now, &mut tags).expect("a request");
-        assert_eq!(watches.next_deadline(), Some(now + AGAIN));
-        watches.on_time(now + AGAIN);
-        let (tag, _) = asked(&mut watches, now + AGAIN, &mut tags).expect("again");
+        assert_eq!(watches.next_deadline(), Some(now + RETRY_INTERVAL));
+        watches.on_time(now + RETRY_INTERVAL);
+        let (tag, _) = asked(&mut watches, now + RETRY_INTERVAL, &mut tags).expect("again");
         assert!(tag != lost && !watches.on_done(lost), "a late answer does not count");
         assert!(watches.on_done(tag) && watches.is_active(Feature::Desired));
         assert_eq!(watches.next_deadline(), None);

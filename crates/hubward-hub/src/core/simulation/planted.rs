@@ -6,7 +6,8 @@ use std::ops::{Deref, DerefMut};
 use hubward_transport::Tag;
 use tokio::time::Instant;
 
-use crate::core::{Core, Link, Outcome, SendFailure};
+use crate::core::{Core, Link};
+use crate::outcome::{SendFailure, SendOutcome};
 
 /// A planted bug.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,16 +54,16 @@ impl Subject {
     pub(super) fn on_done(&mut self, now: Instant, tag: Tag) {
         self.core.on_done(now, tag);
         if let Some(message) = self.expired.pop() {
-            self.core.resolved().push((message, Outcome::Acknowledged));
+            self.core.resolved().push((message, SendOutcome::Acknowledged));
         }
     }
 
     /// Takes the messages that [`Core::resolved`] returns.
-    pub(super) fn take_resolved(&mut self) -> Vec<(usize, Outcome)> {
+    pub(super) fn take_resolved(&mut self) -> Vec<(usize, SendOutcome)> {
         let resolved = std::mem::take(self.core.resolved());
         if self.bug == Some(Bug::DoubleReceipt) {
-            let expired = |(message, outcome): &(usize, Outcome)| match outcome {
-                Outcome::Unknown(SendFailure::Deadline(_)) => Some(*message),
+            let expired = |(message, outcome): &(usize, SendOutcome)| match outcome {
+                SendOutcome::Unknown(SendFailure::Deadline(_)) => Some(*message),
                 _ => None,
             };
             self.expired.extend(resolved.iter().filter_map(expired));

@@ -13,9 +13,10 @@ use super::coverage::{At, Kind, Seen};
 use super::peer::{Connection, Happening, Hub};
 use super::planted::{Bug, Subject};
 use crate::core::phase::{Phase, Then};
-use crate::core::{Core, DEADLINE_GRAIN, DISCONNECT_LIMIT, Outcome, SendFailure, Setup};
+use crate::core::{Core, DEADLINE_GRAIN, DISCONNECT_LIMIT, Setup};
 use crate::features::Features;
 use crate::incoming::Incoming;
+use crate::outcome::{SendFailure, SendOutcome};
 use crate::{Backoff, CloseReason, ConnectionState, HubOptions};
 
 /// The number of actions of the program while a client lives.
@@ -333,16 +334,18 @@ impl<'a> World<'a> {
             self.open.remove(&message);
             let record = &mut self.records[message];
             let (what, is_true) = match outcome {
-                Outcome::Acknowledged => ("acknowledged", record.taken),
-                Outcome::Refused(_) => ("refused", record.tag.is_none() && record.unsendable),
-                Outcome::NotSent(_) => ("not sent", record.tag.is_none() && !record.taken),
-                Outcome::Unknown(_) => ("unknown", record.tag.is_some()),
+                SendOutcome::Acknowledged => ("acknowledged", record.taken),
+                SendOutcome::Refused(_) => ("refused", record.tag.is_none() && record.unsendable),
+                SendOutcome::NotSent(_) => ("not sent", record.tag.is_none() && !record.taken),
+                SendOutcome::Unknown(_) => ("unknown", record.tag.is_some()),
             };
             let (before, has_tag) = (record.outcome.replace(what), record.tag.is_some());
             let is_over = record.deadline.is_some_and(|it| it <= self.now);
             assert_eq!(before, None, "message {message} was resolved already: {}", self.about());
             assert!(is_true, "message {message} is not {what}: {}", self.about());
-            if let Outcome::NotSent(SendFailure::Deadline(_)) | Outcome::Unknown(SendFailure::Deadline(_)) = outcome {
+            if let SendOutcome::NotSent(SendFailure::Deadline(_)) | SendOutcome::Unknown(SendFailure::Deadline(_)) =
+                outcome
+            {
                 assert!(is_over, "message {message} resolved too early: {}", self.about());
                 self.seen.note(if has_tag { Kind::ExpiredInFlight } else { Kind::ExpiredUnsent }, at);
             }

@@ -10,8 +10,8 @@ use std::task::Waker;
 use hubward_transport::{Delivery, IncomingMessage, Lock, Reply, Verdict, WarningLimit};
 use tokio::sync::oneshot;
 
+use crate::CloseReason;
 use crate::counts::Counters;
-use crate::{CloseReason, SettleError};
 
 /// Maximum number of bytes of waiting messages. A hub's full queue for a device, 50 messages of 64 KB, fits.
 pub(crate) const RECEIVE_BYTES: usize = 4 * 1024 * 1024;
@@ -98,15 +98,6 @@ pub(crate) enum Unsettled {
     Stale,
     /// The client has ended.
     Closed(CloseReason),
-}
-
-impl From<Unsettled> for SettleError {
-    fn from(why: Unsettled) -> Self {
-        match why {
-            Unsettled::Stale => Self::Stale,
-            Unsettled::Closed(reason) => Self::Closed(reason),
-        }
-    }
 }
 
 /// A message that the program has taken.

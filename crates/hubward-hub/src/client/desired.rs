@@ -7,7 +7,7 @@ use hubward_proto::hub::Properties;
 use hubward_transport::Feature;
 use tokio::sync::watch;
 
-use crate::client::Shared;
+use crate::shared::Shared;
 use crate::{CloseReason, HubClient, Unsupported};
 
 impl HubClient {

@@ -6,7 +6,7 @@ use crate::{CloseReason, DisconnectCause};
 
 /// How a message ended. Each message has exactly one outcome.
 #[derive(Debug, Clone)]
-pub(crate) enum Outcome {
+pub(crate) enum SendOutcome {
     /// The hub has acknowledged the message.
     Acknowledged,
     /// No connection could carry the message, and none did.

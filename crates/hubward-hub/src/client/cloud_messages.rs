@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 
 use hubward_transport::{Abilities, Fault, Feature, IncomingMessage, Lock, TransportKind, Verdict};
 
-use crate::features::Taken;
+use crate::inbox::{Taken, Unsettled};
 use crate::incoming::Incoming;
 use crate::{Capability, CloseReason, HubClient, HubCounts, Unsupported};
 
@@ -27,8 +27,6 @@ impl HubClient {
     /// everything that a hub keeps for a device. A receiver that does not read delays only its own messages.
     ///
     /// In a persistent session, messages may arrive before there is a receiver; they wait as well.
-    ///
-    /// With a persistent session messages may arrive before there is a receiver; they wait as well.
     ///
     /// # Errors
     /// [`ReceiveError`].
@@ -226,7 +224,7 @@ impl CloudMessage {
         let result = incoming.inbox().settle(self.connection, lock, verdict, &incoming.counters)?;
         incoming.wake_task();
         // The task answers before it ends; it does not if its runtime is gone.
-        Ok(result.await.unwrap_or(Err(crate::features::Unsettled::Closed(CloseReason::Aborted)))?)
+        Ok(result.await.unwrap_or(Err(Unsettled::Closed(CloseReason::Aborted)))?)
     }
 
     fn unsupported(self, what: Capability) -> SettleError {
@@ -300,6 +298,15 @@ impl SettleError {
         match self {
             Self::Unsupported { message, .. } => Some(*message),
             Self::Stale | Self::Closed(_) => None,
+        }
+    }
+}
+
+impl From<Unsettled> for SettleError {
+    fn from(why: Unsettled) -> Self {
+        match why {
+            Unsettled::Stale => Self::Stale,
+            Unsettled::Closed(reason) => Self::Closed(reason),
         }
     }
 }

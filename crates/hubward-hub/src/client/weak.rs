@@ -8,7 +8,7 @@ use hubward_transport::Feature;
 use tokio::sync::mpsc;
 
 use crate::HubClient;
-use crate::client::{Command, Shared};
+use crate::shared::{Command, Shared};
 
 /// A handle that does not keep its client alive, for method handlers and other code that the client itself
 /// stores. [`HubClient::downgrade`] makes one.

@@ -11,10 +11,9 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
 
-use crate::client::Command;
-use crate::features::Request;
-use crate::features::twin_requests::{TwinFailure, TwinRequest, TwinRequestKind, TwinResponse};
-use crate::receipt::far;
+use crate::deadline::later;
+use crate::features::{TwinFailure, TwinRequest, TwinRequestKind, TwinResponse};
+use crate::shared::Command;
 use crate::{CloseReason, HubClient, Unsupported, Why};
 
 impl HubClient {
@@ -74,7 +73,7 @@ impl HubClient {
 
     async fn ask(&self, kind: TwinRequestKind) -> Result<TwinResponse, TwinError> {
         self.check(Feature::TwinAnswers)?;
-        let until = self.twin_deadline.map(|it| far(Instant::now(), it));
+        let until = self.twin_deadline.map(|it| later(Instant::now(), it));
         let closed = || TwinError::NotSent { why: Why::Closed(self.shared.reason()) };
         // Held until there is a response or the caller stops waiting.
         let _room = match until {
@@ -88,7 +87,7 @@ impl HubClient {
         self.want(Feature::TwinAnswers);
         let (request, answer) = TwinRequest::new(kind, until);
         let slot = self.commands.reserve().await.map_err(|_| closed())?;
-        slot.send(Command::Request(Box::new(Request::Twin(request))));
+        slot.send(Command::Twin(Box::new(request)));
         // A request may enter the channel at the moment when the task ends; the task then never takes it.
         if self.shared.is_closed.load(Ordering::SeqCst) && answer.is_empty() {
             return Err(closed());

@@ -1,0 +1,12 @@
+//! What the features give to the connection.
+
+use hubward_transport::{Reply, Tag, Upstream};
+
+/// A message from the features to the connection.
+#[derive(Debug)]
+pub(crate) enum Out {
+    /// A request that the hub answers under the tag.
+    Request(Tag, Upstream),
+    /// A reply to something that came over this connection.
+    Reply(Reply),
+}

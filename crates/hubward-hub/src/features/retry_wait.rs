@@ -1,0 +1,38 @@
+//! How long to wait before a twin request is sent again.
+
+use std::time::Duration;
+
+use fastrand::Rng;
+
+/// The first bound of the wait; it doubles with each failure.
+const WAIT_FIRST: Duration = Duration::from_secs(1);
+
+/// The greatest bound of the wait.
+const WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// The longest Retry-After that the client accepts.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(60 * 60);
+
+/// How long to wait after this many failures in a row: random, so that devices that failed together do not
+/// return together, and never shorter than the hub requests.
+pub(super) fn retry_wait(rng: &mut Rng, failures: u32, requested: Option<Duration>) -> Duration {
+    let bound = WAIT_FIRST.saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1))).min(WAIT_MAX);
+    let wait = bound / 2 + (bound / 2).mul_f64(rng.f64());
+    requested.map_or(wait, |it| wait.max(it.min(RETRY_AFTER_MAX) + WAIT_FIRST.mul_f64(rng.f64())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bound_doubles_and_each_wait_is_in_its_upper_half() {
+        for (failures, bound) in (1..).zip([1, 2, 4, 8, 16, 30, 30, 30]) {
+            let bound = Duration::from_secs(bound);
+            for seed in 0..200 {
+                let wait = retry_wait(&mut Rng::with_seed(seed), failures, None);
+                assert!((bound / 2..=bound).contains(&wait), "{failures}: {wait:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! What the handles of a client and its task share: the state, and the commands from the handles to the task.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use hubward_transport::{Abilities, Feature, HubLogin, TransportKind};
+use tokio::sync::{Semaphore, watch};
+use tokio::time::Instant;
+
+use crate::features::TwinRequest;
+use crate::incoming::Incoming;
+use crate::receipt::Ticket;
+use crate::{CloseReason, Closed, ConnectionState, DisconnectCause};
+
+/// A command from a handle to the task.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// Sends a message.
+    Send(Ticket),
+    /// Makes a twin request.
+    Twin(Box<TwinRequest>),
+    /// Ends the client, at this moment at the latest.
+    Close(Box<Instant>),
+}
+
+// Tokio allocates a block of items with the channel, so a large item costs kilobytes.
+const _: () = assert!(size_of::<Command>() <= 16);
+
+/// State that the handles and the task share.
+pub(crate) struct Shared {
+    pub(crate) login: HubLogin,
+    pub(crate) endpoint: String,
+    pub(crate) kind: TransportKind,
+    pub(crate) abilities: Abilities,
+    /// One permit for each message that may wait. Closed when the client takes no more messages.
+    pub(crate) room: Semaphore,
+    /// One permit for each byte of a message that waits or is in flight. Closed like `room`.
+    pub(crate) byte_room: Semaphore,
+    /// One permit for each twin request. Closed when the client takes no more requests.
+    pub(crate) twin_room: Semaphore,
+    /// Wakes the receivers of desired properties when there is a newer state; `true` when the client has ended.
+    pub(crate) desired: watch::Sender<bool>,
+    /// The features that the client subscribes to on every connection.
+    pub(crate) wanted: Mutex<BTreeSet<Feature>>,
+    /// Method handlers, received messages and the newest desired properties.
+    pub(crate) incoming: Arc<Incoming>,
+    pub(crate) state: watch::Sender<ConnectionState>,
+    pub(crate) last_cause: Mutex<Option<DisconnectCause>>,
+    pub(crate) closed: OnceLock<Closed>,
+    /// Set after the task has taken its last command.
+    pub(crate) is_closed: AtomicBool,
+}
+
+impl Shared {
+    /// Why the client ended, or is ending.
+    pub(crate) fn reason(&self) -> CloseReason {
+        self.closed.get().map_or(CloseReason::Requested, |it| it.reason.clone())
+    }
+
+    pub(crate) fn last_cause(&self) -> Option<DisconnectCause> {
+        self.last_cause.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set_last_cause(&self, cause: Option<DisconnectCause>) {
+        *self.last_cause.lock().unwrap_or_else(PoisonError::into_inner) = cause;
+    }
+
+    /// Why the client is not connected; `None` if it is.
+    pub(crate) fn current_cause(&self) -> Option<DisconnectCause> {
+        if self.state.borrow().is_connected() { None } else { self.last_cause() }
+    }
+}
