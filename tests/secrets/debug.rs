@@ -108,7 +108,7 @@ async fn no_public_type_shows_one() {
     hub.connected().await.expect("a login");
     gallery.show("HubClient", &hub);
     gallery.show("ConnectionState", &*hub.state().borrow());
-    gallery.show("HubLogin", hub.login());
+    gallery.show("HubLogin", &hub.login());
     let receipt = hub.enqueue(Message::new("x")).await.expect("room");
     gallery.show("Receipt", &receipt);
     receipt.await.expect("acknowledged");

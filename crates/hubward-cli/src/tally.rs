@@ -96,7 +96,7 @@ impl Tally {
                 failure
             }
         };
-        failure.endpoint.get_or_insert_with(|| client.endpoint().to_owned());
+        failure.endpoint.get_or_insert_with(|| client.endpoint().to_string());
         Err(failure)
     }
 }

@@ -79,10 +79,10 @@ impl HubClient {
         let abilities = transport.abilities();
         let (incoming, task_wakes) = Incoming::new(&options, abilities.settles_in_order);
         let shared = Arc::new(Shared {
-            endpoint: transport.endpoint(&login),
+            endpoint: transport.endpoint(&login).into(),
             kind: transport.kind(),
             abilities,
-            login,
+            login: Arc::new(login),
             room: Semaphore::new(options.queue),
             byte_room: Semaphore::new(options.queue_bytes),
             twin_room: Semaphore::new(options.twin_queue),
@@ -168,27 +168,31 @@ impl HubClient {
     }
 
     /// The host and port that the client connects to, for messages.
+    ///
+    /// This value is a snapshot, like those of [`HubClient::login`], [`HubClient::kind`] and
+    /// [`HubClient::abilities`]: a later version may move a client to another hub or transport. Call the method
+    /// again instead of keeping its result.
     #[must_use]
-    pub fn endpoint(&self) -> &str {
-        &self.shared.endpoint
+    pub fn endpoint(&self) -> Arc<str> {
+        self.shared.endpoint.clone()
     }
 
-    /// The protocol that the client uses.
+    /// The protocol that the client uses now; a [snapshot](HubClient::endpoint).
     #[must_use]
     pub fn kind(&self) -> TransportKind {
         self.shared.kind
     }
 
-    /// The features that this protocol supports.
+    /// The features that this protocol supports; a [snapshot](HubClient::endpoint).
     #[must_use]
     pub fn abilities(&self) -> Abilities {
         self.shared.abilities
     }
 
-    /// The identity and options of the login.
+    /// The identity and options of the login; a [snapshot](HubClient::endpoint) that costs no copy.
     #[must_use]
-    pub fn login(&self) -> &HubLogin {
-        &self.shared.login
+    pub fn login(&self) -> Arc<HubLogin> {
+        self.shared.login.clone()
     }
 
     /// Fails if the protocol cannot carry the feature.

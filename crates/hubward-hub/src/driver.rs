@@ -240,7 +240,7 @@ impl Driver {
             self.attempt = number;
             let life = self.options.token_lifetime;
             self.age = self.credential.is_renewable().then(|| Age::new(life, now, (self.wall)()));
-            tracing::debug!(endpoint = self.shared.endpoint, number, "connecting");
+            tracing::debug!(endpoint = &*self.shared.endpoint, number, "connecting");
             self.current = CurrentLink::Attempt(login::attempt(
                 self.transport.clone(),
                 self.shared.clone(),
@@ -294,7 +294,7 @@ impl Driver {
                 handler::start(job, deadline, self.response_sender.clone(), incoming);
             }
             if let Some(source) = self.features.broken() {
-                let (endpoint, stage) = (self.shared.endpoint.clone(), Stage::Exchange);
+                let (endpoint, stage) = (self.shared.endpoint.to_string(), Stage::Exchange);
                 self.on_lost(now, TransportError::Protocol { endpoint, stage, source });
                 return true;
             }
@@ -390,7 +390,7 @@ impl Driver {
         if let Some(state) = self.core.changed_state() {
             let cause = self.core.last_cause();
             tracing::debug!(
-                endpoint = self.shared.endpoint,
+                endpoint = &*self.shared.endpoint,
                 state = state.name(),
                 cause = cause.map(tracing::field::display),
                 "state"

@@ -29,8 +29,8 @@ const _: () = assert!(size_of::<Command>() <= 16);
 
 /// State that the handles and the task share.
 pub(crate) struct Shared {
-    pub(crate) login: HubLogin,
-    pub(crate) endpoint: String,
+    pub(crate) login: Arc<HubLogin>,
+    pub(crate) endpoint: Arc<str>,
     pub(crate) kind: TransportKind,
     pub(crate) abilities: Abilities,
     /// One permit for each message that may wait. Closed when the client takes no more messages.

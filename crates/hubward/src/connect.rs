@@ -161,7 +161,7 @@ async fn connect_until(
         Ok(Err(error)) => Err(ConnectError::Hub(error)),
         Err(_) => Err(ConnectError::HubDeadline {
             hub: settings.identity.host.clone(),
-            endpoint: client.endpoint().to_owned(),
+            endpoint: client.endpoint().to_string(),
             stage: transport.doing().unwrap_or(Stage::Login),
             after: deadline.saturating_duration_since(started),
             last: client.last_error(),

@@ -48,7 +48,7 @@ const DEADLINE_GRAIN: Duration = Duration::from_millis(10);
 #[derive(Debug)]
 pub(crate) struct Setup {
     pub(crate) options: HubOptions,
-    pub(crate) endpoint: String,
+    pub(crate) endpoint: Arc<str>,
     /// Whether the credential can sign another token.
     pub(crate) renewable: bool,
     /// Whether a token can be replaced without a new connection.
@@ -381,7 +381,7 @@ impl<T> Core<T> {
 
     fn timed_out(&mut self, now: Instant, stage: Stage) {
         let after = self.setup.options.login_deadline;
-        self.on_lost(now, TransportError::Timeout { endpoint: self.setup.endpoint.clone(), stage, after });
+        self.on_lost(now, TransportError::Timeout { endpoint: self.setup.endpoint.to_string(), stage, after });
     }
 
     fn fail(&mut self, now: Instant, mut cause: DisconnectCause) {

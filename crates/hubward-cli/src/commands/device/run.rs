@@ -98,7 +98,7 @@ pub(super) async fn run(args: &RunArgs, output: &Output) -> Result<ExitCode, Fai
         let mut failure =
             Failure::new(ExitCode::Unacknowledged, "hub-send", hubward::Fault::Deadline.to_string(), message)
                 .hint("the `unsent` lines contain the reasons");
-        failure.endpoint = Some(online.client.endpoint().to_owned());
+        failure.endpoint = Some(online.client.endpoint().to_string());
         return Err(failure);
     }
     output

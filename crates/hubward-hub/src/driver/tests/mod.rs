@@ -66,7 +66,7 @@ async fn a_message_is_sent_and_acknowledged() {
     assert!(matches!(closed.reason, CloseReason::Requested));
     assert_eq!(hub.bodies(), ["one", "two"]);
     assert_eq!((hub.disconnects(), hub.alive()), (1, 0));
-    assert_eq!(client.endpoint(), ENDPOINT);
+    assert_eq!(&*client.endpoint(), ENDPOINT);
 }
 
 #[tokio::test(start_paused = true)]
