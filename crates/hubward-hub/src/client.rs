@@ -77,7 +77,7 @@ impl HubClient {
     ) -> Self {
         let (transport, options) = (transport.into(), options.in_range());
         let abilities = transport.abilities();
-        let (incoming, task_wakes) = Incoming::new(&options, abilities.settles_in_order);
+        let (incoming, task_wakes) = Incoming::new(&options);
         let shared = Arc::new(Shared {
             endpoint: transport.endpoint(&login).into(),
             kind: transport.kind(),

@@ -219,7 +219,7 @@ impl Driver {
         let before = self.core.link();
         let moved = match before {
             Link::Nothing | Link::Ended => {
-                self.current = CurrentLink::Nothing;
+                self.drop_link();
                 false
             }
             Link::Opening(attempt) => self.drive_attempt(cx, now, attempt),
@@ -237,6 +237,7 @@ impl Driver {
 
     fn drive_attempt(&mut self, cx: &mut Context<'_>, now: Instant, number: u64) -> bool {
         if self.attempt != number {
+            self.drop_link();
             self.attempt = number;
             let life = self.options.token_lifetime;
             self.age = self.credential.is_renewable().then(|| Age::new(life, now, (self.wall)()));
@@ -313,9 +314,18 @@ impl Driver {
         moved
     }
 
+    /// Drops the attempt or the connection, and counts the settlements that the connection held back.
+    fn drop_link(&mut self) {
+        let link = std::mem::replace(&mut self.current, CurrentLink::Nothing);
+        if let CurrentLink::Connection(connection) = link {
+            let held_back = connection.held_back() as u64;
+            self.shared.incoming.counters.add(|it| it.messages_held_back += held_back);
+        }
+    }
+
     /// The attempt failed or the connection ended.
     fn on_lost(&mut self, now: Instant, error: TransportError) {
-        self.current = CurrentLink::Nothing;
+        self.drop_link();
         compare_clocks(&self.shared.endpoint, error.refusal().and_then(|it| it.server_time), &self.wall);
         self.core.on_lost(now, error);
     }
@@ -350,7 +360,7 @@ impl Driver {
         {
             return false;
         }
-        self.current = CurrentLink::Nothing;
+        self.drop_link();
         self.core.on_disconnected(now);
         true
     }
@@ -440,6 +450,10 @@ impl Drop for Driver {
     fn drop(&mut self) {
         if self.shared.closed.get().is_some() {
             return;
+        }
+        // A transport that panicked is not used any more.
+        if !std::thread::panicking() {
+            self.drop_link();
         }
         let now = Instant::now();
         self.core.abort(now);

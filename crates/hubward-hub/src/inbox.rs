@@ -4,7 +4,7 @@
 //! Everything is bounded in bytes: waiting messages by [`RECEIVE_BYTES`], and waiting and held messages
 //! together by [`HELD_BYTES`].
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::task::Waker;
 
 use hubward_transport::{Delivery, IncomingMessage, Lock, Reply, Verdict, WarningLimit};
@@ -39,11 +39,8 @@ pub(crate) struct MessageInbox {
     held_bytes: usize,
     /// Settlements that wait for the connection. Bounded by the number of received messages.
     settlements: VecDeque<Settlement>,
-    /// The settlement that the connection is accepting.
-    settling: Option<Settling>,
-    /// The messages of this connection that the hub has not seen acknowledged, oldest first, and whether each
-    /// is completed. `None` if acknowledgements need no order.
-    ack_order: Option<BTreeMap<Lock, bool>>,
+    /// The caller of the settlement that the connection is accepting.
+    settling: Option<SettleSender>,
     has_receiver: bool,
     waker: Option<Waker>,
     ended: Option<CloseReason>,
@@ -63,12 +60,6 @@ enum Settlement {
     },
     /// The program dropped the message, or the client never queued it.
     Released(Lock),
-}
-
-#[derive(Debug)]
-struct Settling {
-    lock: Lock,
-    sender: SettleSender,
 }
 
 /// Wake-ups to deliver after the lock on the inbox is released: a woken task may run any code.
@@ -110,9 +101,8 @@ pub(crate) struct Taken {
 }
 
 impl MessageInbox {
-    /// `limit` is the maximum number of waiting messages. `in_order` says that settlements reach the hub [in
-    /// the order of arrival](hubward_transport::Abilities::settles_in_order).
-    pub(crate) fn new(limit: usize, in_order: bool) -> Self {
+    /// `limit` is the maximum number of waiting messages.
+    pub(crate) fn new(limit: usize) -> Self {
         Self {
             limit,
             up: None,
@@ -122,7 +112,6 @@ impl MessageInbox {
             held_bytes: 0,
             settlements: VecDeque::new(),
             settling: None,
-            ack_order: in_order.then(BTreeMap::new),
             has_receiver: false,
             waker: None,
             ended: None,
@@ -150,9 +139,6 @@ impl MessageInbox {
         let fits = self.waiting.len() < self.limit
             && (self.waiting.is_empty() || self.waiting_bytes + size <= RECEIVE_BYTES)
             && (self.held_bytes == 0 || self.held_bytes + self.waiting_bytes + size <= HELD_BYTES);
-        if let (Some(order), Some(lock)) = (&mut self.ack_order, delivery.lock) {
-            order.insert(lock, false);
-        }
         if !fits || self.up.is_none() {
             if let Some(lock) = delivery.lock {
                 self.settlements.extend(self.up.is_some().then_some(Settlement::Released(lock)));
@@ -177,7 +163,7 @@ impl MessageInbox {
     pub(crate) fn next(&mut self) -> Option<Reply> {
         Some(match self.settlements.pop_front()? {
             Settlement::Settled { lock, verdict, sender } => {
-                self.settling = Some(Settling { lock, sender });
+                self.settling = Some(sender);
                 Reply::Settle { lock, verdict }
             }
             Settlement::Released(lock) => Reply::Leave { lock },
@@ -187,25 +173,12 @@ impl MessageInbox {
     /// Reports whether the connection accepted the settlement that [`MessageInbox::next`] returned.
     pub(crate) fn on_reply(&mut self, taken: bool, counters: &Counters) -> WakeUps {
         // No caller waits for the result of a released message.
-        let Some(Settling { lock, sender }) = self.settling.take() else { return WakeUps::default() };
-        if taken {
-            self.completed(lock);
-        } else {
+        let Some(sender) = self.settling.take() else { return WakeUps::default() };
+        if !taken {
             counters.add(|it| it.messages_stale += 1);
         }
         let what = if taken { Ok(()) } else { Err(Unsettled::Stale) };
         WakeUps { settled: vec![(sender, what)], receiver: None }
-    }
-
-    /// Marks a message as completed and removes those whose acknowledgements can now reach the hub.
-    fn completed(&mut self, lock: Lock) {
-        let Some(order) = &mut self.ack_order else { return };
-        if let Some(completed) = order.get_mut(&lock) {
-            *completed = true;
-        }
-        while order.first_entry().is_some_and(|it| *it.get()) {
-            order.pop_first();
-        }
     }
 
     /// Whether the program holds no message, and no settlement waits for the connection.
@@ -311,7 +284,6 @@ impl MessageInbox {
         let waited = self.waiting.len();
         self.waiting.retain(|it| it.lock.is_none());
         self.waiting_bytes = self.waiting.iter().map(|it| size(&it.message)).sum();
-        let held_back = self.ack_order.iter_mut().flat_map(std::mem::take).filter(|(_, completed)| *completed).count();
         let stale = self.settlements.drain(..).filter_map(|it| match it {
             Settlement::Settled { sender, .. } => Some((sender, Err(why.clone()))),
             Settlement::Released(_) => None,
@@ -320,7 +292,6 @@ impl MessageInbox {
         counters.add(|it| {
             it.messages_discarded += (waited - self.waiting.len()) as u64;
             it.messages_stale += settled.len() as u64;
-            it.messages_held_back += held_back as u64;
         });
         WakeUps { settled, receiver: None }
     }
@@ -357,7 +328,7 @@ mod tests {
             (1, vec![0, 0], 1),
         ] {
             for lock in [Some(0), None] {
-                let mut inbox = MessageInbox::new(limit, true);
+                let mut inbox = MessageInbox::new(limit);
                 inbox.on_ready(1);
                 let before = counters.snapshot();
                 for (number, size) in (0..).zip(&sizes) {
@@ -388,7 +359,7 @@ mod tests {
     #[test]
     fn held_messages_are_bounded_in_bytes_across_connections() {
         let counters = Counters::default();
-        let mut inbox = MessageInbox::new(64, true);
+        let mut inbox = MessageInbox::new(64);
         let (bytes, mut held) = (RECEIVE_BYTES / 8, Vec::new());
         for connection in 1..=4 {
             inbox.on_ready(connection);
@@ -426,7 +397,7 @@ mod tests {
     #[test]
     fn messages_that_the_hub_does_not_deliver_again_wait_across_connections() {
         let counters = Counters::default();
-        let mut inbox = MessageInbox::new(9, true);
+        let mut inbox = MessageInbox::new(9);
         inbox.on_ready(1);
         for (lock, bytes) in [(None, 1), (Some(1), 2), (None, 3), (Some(2), 4), (None, 5)] {
             let _nobody = inbox.on_message(delivery(lock, bytes), &counters);
@@ -448,43 +419,10 @@ mod tests {
     }
 
     #[test]
-    fn held_back_acknowledgements_are_counted_when_the_connection_ends() {
-        for in_order in [true, false] {
-            let counters = Counters::default();
-            let mut inbox = MessageInbox::new(9, in_order);
-            inbox.on_ready(1);
-            for lock in 1..=6 {
-                let _nobody = inbox.on_message(delivery(Some(lock), 1), &counters);
-                inbox.take().expect("a message");
-            }
-            let complete = |inbox: &mut MessageInbox, lock| {
-                let _result = inbox.settle(1, Lock(lock), Verdict::Complete, &counters).expect("the same connection");
-                assert!(matches!(inbox.next(), Some(Reply::Settle { .. })));
-                inbox.on_reply(true, &counters).send();
-            };
-            for lock in [1, 3, 4, 6] {
-                complete(&mut inbox, lock);
-            }
-            inbox.drop_unsettled(1, Lock(2), &counters);
-            assert!(matches!(inbox.next(), Some(Reply::Leave { lock: Lock(2) })));
-            inbox.on_reply(true, &counters).send();
-            // The message is delivered again, and two of those behind it follow it.
-            let _nobody = inbox.on_message(delivery(Some(2), 1), &counters);
-            inbox.take().expect("a message");
-            complete(&mut inbox, 2);
-            inbox.on_lost(&counters).send();
-            inbox.on_ready(2);
-            inbox.on_lost(&counters).send();
-            let counts = counters.snapshot();
-            assert_eq!((counts.messages_held_back, counts.messages_unsettled), (u64::from(in_order), 1));
-        }
-    }
-
-    #[test]
     fn a_hubs_full_queue_fits() {
         use hubward_proto::limits::{CLOUD_TO_DEVICE_MAX, CLOUD_TO_DEVICE_QUEUE};
         let counters = Counters::default();
-        let mut inbox = MessageInbox::new(crate::HubOptions::default().receive_queue, true);
+        let mut inbox = MessageInbox::new(crate::HubOptions::default().receive_queue);
         inbox.on_ready(1);
         for lock in 0..CLOUD_TO_DEVICE_QUEUE {
             assert!(inbox.on_message(delivery(Some(lock as u64), CLOUD_TO_DEVICE_MAX), &counters).is_none());
@@ -495,7 +433,7 @@ mod tests {
     #[test]
     fn a_settlement_belongs_to_its_connection() {
         let counters = Counters::default();
-        let mut inbox = MessageInbox::new(9, true);
+        let mut inbox = MessageInbox::new(9);
         inbox.on_ready(1);
         let _nobody = inbox.on_message(delivery(Some(7), 1), &counters);
         let taken = inbox.take().expect("a message");
@@ -535,19 +473,14 @@ mod tests {
             let mut rng = Rng::with_seed(seed);
             let counters = Counters::default();
             let limit = rng.usize(1..6);
-            let mut inbox = MessageInbox::new(limit, true);
+            let mut inbox = MessageInbox::new(limit);
             let (mut up, mut connections, mut locks) = (None, 0, 0);
             let mut held: Vec<Held> = Vec::new();
             let mut results = Vec::new();
             let (mut came, mut taken, mut locked, mut given) = (0, 0, 0, 0);
-            // The messages of the connection, and whether each is completed.
-            let (mut line, mut held_back) = (Vec::new(), 0);
             for _ in 0..400 {
                 match rng.u8(..12) {
-                    0 if up.take().is_some() => {
-                        inbox.on_lost(&counters).send();
-                        held_back += line.drain(..).filter(|(_, done)| *done).count() as u64;
-                    }
+                    0 if up.take().is_some() => inbox.on_lost(&counters).send(),
                     1 if up.is_none() => {
                         connections += 1;
                         up = Some(connections);
@@ -557,7 +490,6 @@ mod tests {
                         locks += 1;
                         let lock = (rng.u8(..4) > 0).then_some(connections * 1000 + locks);
                         let _nobody = inbox.on_message(delivery(lock, rng.usize(..RECEIVE_BYTES / 2)), &counters);
-                        line.extend(lock.map(|it| (it, false)));
                         came += 1;
                     }
                     6 | 7 => {
@@ -590,11 +522,6 @@ mod tests {
                             let taken = rng.u8(..10) > 0;
                             inbox.on_reply(taken, &counters).send();
                             given += u64::from(taken && settles);
-                            if taken && settles {
-                                line.iter_mut().filter(|it| it.0 == lock.0).for_each(|it| it.1 = true);
-                                let gone = line.iter().take_while(|it| it.1).count();
-                                line.drain(..gone);
-                            }
                         }
                     }
                     _ => {}
@@ -606,11 +533,9 @@ mod tests {
                 assert_eq!(inbox.is_idle(), !unsettled && inbox.is_flushed(), "seed {seed}");
             }
             inbox.end(&CloseReason::Requested, &counters).send();
-            held_back += line.iter().filter(|(_, done)| *done).count() as u64;
             let counts = counters.snapshot();
             let untaken = counts.messages_left + counts.messages_discarded + counts.messages_lost;
             assert_eq!(came, taken + untaken, "seed {seed}");
-            assert_eq!(counts.messages_held_back, held_back, "seed {seed}");
             let unsettled = held.iter().filter(|it| it.lock.is_some()).count() as u64;
             let ends = given + counts.messages_stale + counts.messages_unsettled + unsettled;
             assert_eq!(locked, ends, "seed {seed}");
@@ -630,7 +555,7 @@ mod tests {
         let count = std::sync::Arc::new(Count(0.into()));
         let waker = Waker::from(count.clone());
         let counters = Counters::default();
-        let mut inbox = MessageInbox::new(1, true);
+        let mut inbox = MessageInbox::new(1);
         assert!(inbox.attach() && !inbox.attach(), "one at a time");
         inbox.on_ready(1);
         assert!(matches!(inbox.take_or_wait(&waker), (None, None)));

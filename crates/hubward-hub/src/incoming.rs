@@ -25,13 +25,12 @@ pub(crate) struct Incoming {
 }
 
 impl Incoming {
-    /// Returns the value and the receiving end of the wake-up signal. `in_order` says that settlements reach
-    /// the hub in the order of arrival.
-    pub(crate) fn new(options: &HubOptions, in_order: bool) -> (Arc<Self>, mpsc::Receiver<()>) {
+    /// Returns the value and the receiving end of the wake-up signal.
+    pub(crate) fn new(options: &HubOptions) -> (Arc<Self>, mpsc::Receiver<()>) {
         let (task_waker, task_wakes) = mpsc::channel(1);
         let incoming = Self {
             handlers: Mutex::new(Some(Handlers::default())),
-            inbox: Mutex::new(MessageInbox::new(options.receive_queue, in_order)),
+            inbox: Mutex::new(MessageInbox::new(options.receive_queue)),
             latest: Latest::default(),
             counters: Counters::default(),
             warnings: Warnings::default(),
@@ -117,7 +116,7 @@ mod tests {
     #[test]
     fn a_program_can_use_the_inbox_as_soon_as_it_is_woken() {
         let (options, now) = (HubOptions::default(), Instant::now());
-        let (incoming, _task_wakes) = Incoming::new(&options, true);
+        let (incoming, _task_wakes) = Incoming::new(&options);
         let curious = Arc::new(Curious { incoming: incoming.clone(), looked: AtomicUsize::new(0) });
         let waker = Waker::from(curious.clone());
         let mut features = Features::new(&options, incoming.clone());

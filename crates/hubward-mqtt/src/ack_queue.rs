@@ -61,7 +61,17 @@ enum EntryState {
     Held,
     /// The caller dropped the message unsettled. If the hub redelivers it, the caller gets it again.
     Dropped,
+    /// The caller settled the message.
     Settled,
+    /// The connection handled the message itself; the caller never gets it.
+    Consumed,
+}
+
+impl EntryState {
+    /// Whether the message can be acknowledged in its turn.
+    const fn is_done(self) -> bool {
+        matches!(self, Self::Settled | Self::Consumed)
+    }
 }
 
 impl AckQueue {
@@ -95,6 +105,16 @@ impl AckQueue {
         self.change_held(lock, EntryState::Settled)
     }
 
+    /// Marks a message as handled by the connection itself. Returns `false` as [`AckQueue::settle`] does.
+    pub(crate) fn consume(&mut self, lock: Lock) -> bool {
+        self.change_held(lock, EntryState::Consumed)
+    }
+
+    /// The number of messages that the caller settled and whose acknowledgement waits for an earlier message.
+    pub(crate) fn held_back(&self) -> usize {
+        self.entries.iter().filter(|it| it.state == EntryState::Settled).count()
+    }
+
     /// Marks a message as dropped without settlement. Returns `false` if the caller does not hold it.
     pub(crate) fn on_dropped(&mut self, lock: Lock) -> bool {
         let was_held = self.change_held(lock, EntryState::Dropped);
@@ -109,7 +129,7 @@ impl AckQueue {
             return false;
         }
         let mut behind = self.entries.iter().skip_while(|it| it.state != EntryState::Dropped);
-        self.warned = behind.any(|it| it.state == EntryState::Settled);
+        self.warned = behind.any(|it| it.state.is_done());
         self.warned
     }
 
@@ -124,10 +144,10 @@ impl AckQueue {
         false
     }
 
-    /// Removes the first entry if it is settled, and returns its packet id to acknowledge.
+    /// Removes the first entry if its message is settled or consumed, and returns its packet id to acknowledge.
     pub(crate) fn next_ack(&mut self) -> Option<NonZeroU16> {
         loop {
-            let Entry { id, .. } = *self.entries.front().filter(|it| it.state == EntryState::Settled)?;
+            let Entry { id, .. } = *self.entries.front().filter(|it| it.state.is_done())?;
             self.entries.pop_front();
             self.first += 1;
             // If two entries have this id, the PUBACK of the second one acknowledges both.
@@ -169,8 +189,10 @@ mod tests {
             let mut queue = AckQueue::default();
             let locks = [7, 8, 9].map(|it| arrive(&mut queue, it));
             for (which, expected) in steps {
+                let settled = queue.held_back();
                 assert!(queue.settle(locks[which]), "{steps:?}");
                 assert_eq!(acks(&mut queue), expected, "{steps:?}");
+                assert_eq!(queue.held_back(), settled + 1 - expected.len(), "{steps:?}");
             }
         }
     }
@@ -287,6 +309,8 @@ mod tests {
                     acked.extend(acks(&mut queue));
                     let expected: Vec<_> = arrived.iter().take_while(|it| it.2).map(|it| it.0).collect();
                     assert_eq!(acked, expected, "seed {seed}");
+                    let settled = arrived.iter().filter(|it| it.2).count();
+                    assert_eq!(queue.held_back(), settled - acked.len(), "seed {seed}");
                 }
             }
         }

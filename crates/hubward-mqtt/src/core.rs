@@ -167,6 +167,16 @@ impl Core {
         self.ack_queue.settle(lock)
     }
 
+    /// Marks a message as handled by the connection itself; see [`AckQueue::consume`].
+    pub(crate) fn consume(&mut self, lock: Lock) -> bool {
+        self.ack_queue.consume(lock)
+    }
+
+    /// The number of settled messages whose acknowledgement waits; see [`AckQueue::held_back`].
+    pub(crate) fn held_back(&self) -> usize {
+        self.ack_queue.held_back()
+    }
+
     /// Marks a message as dropped without settlement; see [`AckQueue::on_dropped`].
     pub(crate) fn on_dropped(&mut self, lock: Lock) -> bool {
         self.ack_queue.on_dropped(lock)

@@ -102,7 +102,6 @@ impl HubTransport for MqttHub {
     fn abilities(&self) -> Abilities {
         let mut abilities = Abilities::default();
         (abilities.twin, abilities.methods, abilities.receive) = (true, true, true);
-        abilities.settles_in_order = true;
         abilities
     }
 

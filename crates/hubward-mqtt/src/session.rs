@@ -177,6 +177,11 @@ impl Session {
         Ok(())
     }
 
+    /// The number of settled messages whose PUBACK waits for an earlier message.
+    pub(crate) fn held_back(&self) -> usize {
+        self.core.held_back()
+    }
+
     fn warn_if_blocked(&mut self) {
         if self.core.starts_to_block() {
             self.blocked_acks.log(|| {
@@ -390,7 +395,7 @@ impl Session {
         let Some(id) = message.id else { return Some(AckNeed::None) };
         match self.core.on_arrival(id, message.dup) {
             Arrival::New(lock) if self.acknowledge == Acknowledge::AtOnce => {
-                self.core.settle(lock);
+                self.core.consume(lock);
                 Some(AckNeed::None)
             }
             Arrival::New(lock) => Some(AckNeed::OnSettlement(lock)),

@@ -69,6 +69,14 @@ pub trait HubConnection: Send + fmt::Debug {
     /// for a reply that cannot be encoded. The connection stays usable.
     fn start_reply(&mut self, reply: &Reply) -> Result<(), TransportError>;
 
+    /// Returns the number of settlements that the connection has accepted and holds back, because the protocol
+    /// requires settlements in the order of arrival and an earlier message is not settled. When the connection
+    /// ends, the hub redelivers these messages. The default implementation is for protocols without such an
+    /// order.
+    fn held_back(&self) -> usize {
+        0
+    }
+
     /// Writes queued bytes, reads available bytes and appends an event for each of them to `events`. Returns
     /// `Ready` when it has appended an event, or when [`HubConnection::has_room`] becomes true. Until then
     /// it is pending, and also sends keep-alive pings.
@@ -110,9 +118,6 @@ pub struct Abilities {
     pub abandon: bool,
     /// The client can refuse a received message permanently ([`Verdict::Reject`]).
     pub reject: bool,
-    /// Settlements reach the hub in the order in which the messages arrived: an unsettled message blocks the
-    /// settlements of later ones.
-    pub settles_in_order: bool,
 }
 
 /// The parameters of a login to a hub.

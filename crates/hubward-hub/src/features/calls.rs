@@ -152,7 +152,7 @@ mod tests {
     use fastrand::Rng;
 
     fn calls(limit: usize) -> (Calls, Arc<Incoming>) {
-        let (incoming, _task_wakes) = Incoming::new(&HubOptions::default(), true);
+        let (incoming, _task_wakes) = Incoming::new(&HubOptions::default());
         incoming.serve(Some("known".into()), Arc::new(|_| Box::pin(async { Ok(MethodResponse::new(200)) })));
         (Calls::new(incoming.clone(), limit), incoming)
     }

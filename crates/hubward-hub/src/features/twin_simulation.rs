@@ -161,7 +161,7 @@ impl<'a> World<'a> {
             rng: Rng::with_seed(seed),
             seen,
             now,
-            features: Features::new(&options, Incoming::new(&options, true).0),
+            features: Features::new(&options, Incoming::new(&options).0),
             events: BinaryHeap::new(),
             scheduled: 0,
             connection: 0,

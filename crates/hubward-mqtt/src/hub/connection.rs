@@ -116,6 +116,10 @@ impl HubConnection for Connection {
         }
     }
 
+    fn held_back(&self) -> usize {
+        self.session.held_back()
+    }
+
     fn poll_exchange(
         &mut self,
         cx: &mut Context<'_>,

@@ -49,7 +49,7 @@ impl IncomingRouter {
         &self.identity
     }
 
-    /// Translates an event. Settles a message that the program does not get and so cannot settle.
+    /// Translates an event. Consumes a message that the program does not get and so cannot settle.
     pub(super) fn route(
         &mut self,
         event: Event,
@@ -86,7 +86,7 @@ impl IncomingRouter {
         }
         // The program settles only the messages above. The PUBACK of this one still keeps its order.
         if let AckNeed::OnSettlement(lock) = ack {
-            core.settle(lock);
+            core.consume(lock);
         }
         let Message { topic, body, .. } = message;
         if let Ok(topic) = TwinResponseTopic::parse(&topic) {

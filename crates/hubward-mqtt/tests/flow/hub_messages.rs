@@ -149,17 +149,19 @@ async fn acknowledgements_keep_the_order_of_arrival() {
     let locks: Vec<_> = deliveries(events).into_iter().map(|it| it.lock.expect("a lock")).collect();
     let [seven, eight, nine, fifteen] = locks.try_into().expect("four");
 
-    for (lock, expected) in [
-        (nine, &b""[..]),
-        (fifteen, b""),
-        (seven, b"\x40\x02\x00\x07"),
+    for (lock, held_back, expected) in [
+        (nine, 1, &b""[..]),
+        (fifteen, 2, b""),
+        (seven, 2, b"\x40\x02\x00\x07"),
         (
             eight,
+            0,
             b"\x40\x02\x00\x08\x40\x02\x00\x09\x40\x02\x00\x0a\x40\x02\x00\x0b\x40\x02\x00\x0c\x40\x02\x00\x0d\
               \x40\x02\x00\x0e\x40\x02\x00\x0f",
         ),
     ] {
         connection.start_reply(&complete(lock)).expect("a lock");
+        assert_eq!(connection.held_back(), held_back, "without the messages that the client settles");
         assert_eq!(poll_once(&mut *connection).await, []);
         peer.expect(expected).await;
     }

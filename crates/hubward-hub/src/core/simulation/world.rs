@@ -94,7 +94,7 @@ impl<'a> World<'a> {
             .duplicate_wait(Duration::from_secs(3))
             .twin_timeout(Duration::from_secs(3))
             .seed(Some(rng.u64(..)));
-        let mut features = Features::new(&options, Incoming::new(&options, true).0);
+        let mut features = Features::new(&options, Incoming::new(&options).0);
         for feature in [Feature::TwinAnswers, Feature::Desired, Feature::Methods] {
             if rng.u8(..4) > 0 {
                 features.want(feature);

@@ -157,6 +157,32 @@ async fn a_dropped_message_is_delivered_again_under_its_lock() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn held_back_acknowledgements_are_counted_when_the_client_ends() {
+    for closes in [true, false] {
+        let hub = FakeHub::new([]);
+        let client = connected(&hub, options()).await;
+        let mut receiver = client.cloud_messages().expect("free");
+        let counts = client.shared.incoming.clone();
+        for lock in 1..=3 {
+            hub.deliver(lock);
+        }
+        let first = receiver.next().await.expect("alive");
+        for _ in 2..=3 {
+            receiver.next().await.expect("alive").complete().await.expect("the same connection");
+        }
+        if closes {
+            client.close(seconds(5)).await.expect("no telemetry waits");
+        } else {
+            drop(client);
+        }
+        settle().await;
+        let expected = HubCounts { messages_held_back: 2, ..HubCounts::default() };
+        assert_eq!(counts.counters.snapshot(), expected, "closes: {closes}");
+        drop(first);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn unreadable_data_is_counted_and_an_unreadable_call_is_answered() {
     let hub = FakeHub::new([]);
     let client = connected(&hub, options()).await;

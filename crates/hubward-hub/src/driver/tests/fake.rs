@@ -1,13 +1,13 @@
 //! A hub in memory that the test controls.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 
 use super::twin::Document;
 use async_trait::async_trait;
 use hubward_transport::{
-    Abilities, Downstream, Feature, HubConnection, HubLogin, HubTransport, ProtoError, Refusal, RefusedBy, Reply,
+    Abilities, Downstream, Feature, HubConnection, HubLogin, HubTransport, Lock, ProtoError, Refusal, RefusedBy, Reply,
     SasToken, Stage, Tag, TransportError, TransportKind, Upstream,
 };
 
@@ -170,7 +170,6 @@ impl FakeHub {
 fn mqtt() -> Abilities {
     let mut abilities = Abilities::default();
     (abilities.twin, abilities.methods, abilities.receive) = (true, true, true);
-    abilities.settles_in_order = true;
     abilities
 }
 
@@ -225,6 +224,7 @@ impl HubTransport for FakeHub {
                 watching: Vec::new(),
                 asking: Vec::new(),
                 replying: Vec::new(),
+                ack_order: BTreeMap::new(),
                 alive,
             })),
         }
@@ -257,6 +257,8 @@ struct Connection {
     watching: Vec<(Tag, Feature)>,
     asking: Vec<(Tag, Upstream)>,
     replying: Vec<Reply>,
+    /// The messages that are not acknowledged, oldest first, and whether each is settled.
+    ack_order: BTreeMap<Lock, bool>,
     alive: Alive,
 }
 
@@ -296,7 +298,17 @@ impl HubConnection for Connection {
         assert!(self.ready, "there is nothing to reply to before the login");
         self.alive.0.lock().given.push((self.number, reply.clone()));
         self.replying.push(reply.clone());
+        if let Reply::Settle { lock, .. } = reply {
+            self.ack_order.insert(*lock, true);
+            while self.ack_order.first_entry().is_some_and(|it| *it.get()) {
+                self.ack_order.pop_first();
+            }
+        }
         Ok(())
+    }
+
+    fn held_back(&self) -> usize {
+        self.ack_order.values().filter(|it| **it).count()
     }
 
     fn poll_exchange(
@@ -343,6 +355,9 @@ impl HubConnection for Connection {
         }
         while let Some((number, what)) = hub.told.pop_front_if(|_| self.ready) {
             if number == self.number {
+                if let Downstream::Message(delivery) = &what {
+                    self.ack_order.extend(delivery.lock.map(|it| (it, false)));
+                }
                 events.push(what);
             }
         }

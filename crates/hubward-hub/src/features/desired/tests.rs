@@ -80,7 +80,7 @@ impl Bench {
 
 /// Desired properties that the program does not follow.
 fn unfollowed() -> Desired {
-    Desired::new(Incoming::new(&HubOptions::default(), true).0)
+    Desired::new(Incoming::new(&HubOptions::default()).0)
 }
 
 fn properties(version: u64, values: Value) -> Properties {
