@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use crate::ProvisionError;
 
 /// Registers one device, once.
+#[must_use]
 pub struct Provisioner {
     transport: Box<dyn DpsTransport>,
     request: Register,
@@ -58,7 +59,6 @@ impl Provisioner {
     pub const TOKEN_LIFETIME: Duration = Duration::from_secs(60 * 60);
 
     /// Makes a provisioner that registers `request` over `transport`.
-    #[must_use]
     pub fn new(transport: Box<dyn DpsTransport>, request: Register, credential: Credential) -> Self {
         Self {
             transport,
@@ -76,42 +76,36 @@ impl Provisioner {
     /// Sets the deadline of the whole registration, counted from the start of [`Provisioner::run`]. Without
     /// one, only the retry policy ends a registration, and the provisioner polls without end while the service
     /// answers `assigning`.
-    #[must_use]
     pub const fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = Some(deadline);
         self
     }
 
     /// Sets how long a single request may take, including the time to connect.
-    #[must_use]
     pub const fn attempt_timeout(mut self, attempt_timeout: Duration) -> Self {
         self.attempt_timeout = attempt_timeout;
         self
     }
 
     /// Sets the lifetime of the token. Use at least a minute, since clocks differ.
-    #[must_use]
     pub const fn token_lifetime(mut self, token_lifetime: Duration) -> Self {
         self.token_lifetime = token_lifetime;
         self
     }
 
     /// Sets how often the provisioner retries, and how long it waits.
-    #[must_use]
     pub const fn retry(mut self, retry: RetryPolicy) -> Self {
         self.retry = retry;
         self
     }
 
     /// Continues an operation that an earlier run started, instead of registering again.
-    #[must_use]
     pub fn resume(mut self, operation: OperationId) -> Self {
         self.operation = Some(operation);
         self
     }
 
     /// Calls `watcher` at each step. It must not block.
-    #[must_use]
     pub fn on_progress(mut self, watcher: impl FnMut(&Progress<'_>) + Send + 'static) -> Self {
         self.progress = Some(Box::new(watcher));
         self

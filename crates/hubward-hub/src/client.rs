@@ -33,6 +33,7 @@ use crate::{CloseError, CloseReason, Closed, ConnectionState, DisconnectCause, H
 /// that task without waiting, and messages that are still queued count as not sent. If they matter, call
 /// [`HubClient::close`] first.
 #[derive(Clone)]
+#[must_use]
 pub struct HubClient {
     pub(crate) shared: Arc<Shared>,
     pub(crate) commands: mpsc::Sender<Command>,
@@ -57,7 +58,6 @@ impl HubClient {
     ///
     /// # Panics
     /// Outside a tokio runtime with time enabled.
-    #[must_use]
     pub fn spawn(
         transport: impl Into<Arc<dyn HubTransport>>,
         login: HubLogin,

@@ -155,7 +155,6 @@ pub enum TryEnqueueError {
 
 impl TryEnqueueError {
     /// Returns the message.
-    #[must_use]
     pub fn into_message(self) -> Message {
         match self {
             Self::Full(message) | Self::Closed(message) | Self::Refused { message, .. } => *message,

@@ -17,6 +17,7 @@ use crate::deadline::DURATION_MAX;
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
+#[must_use]
 pub struct HubOptions {
     /// Maximum number of messages in flight (sent and not yet acknowledged); 1 to [`HubOptions::WINDOW_MAX`].
     /// Default 100.
@@ -84,133 +85,114 @@ impl HubOptions {
     pub const WINDOW_MAX: u16 = 32_767;
 
     /// Sets [`HubOptions::window`].
-    #[must_use]
     pub const fn window(mut self, window: u16) -> Self {
         self.window = window;
         self
     }
 
     /// Sets [`HubOptions::queue`].
-    #[must_use]
     pub const fn queue(mut self, queue: usize) -> Self {
         self.queue = queue;
         self
     }
 
     /// Sets [`HubOptions::queue_bytes`].
-    #[must_use]
     pub const fn queue_bytes(mut self, bytes: usize) -> Self {
         self.queue_bytes = bytes;
         self
     }
 
     /// Sets [`HubOptions::send_deadline`].
-    #[must_use]
     pub const fn send_deadline(mut self, deadline: Option<Duration>) -> Self {
         self.send_deadline = deadline;
         self
     }
 
     /// Sets [`HubOptions::login_deadline`].
-    #[must_use]
     pub const fn login_deadline(mut self, deadline: Duration) -> Self {
         self.login_deadline = deadline;
         self
     }
 
     /// Sets [`HubOptions::ack_timeout`].
-    #[must_use]
     pub const fn ack_timeout(mut self, timeout: Duration) -> Self {
         self.ack_timeout = timeout;
         self
     }
 
     /// Sets [`HubOptions::token_lifetime`].
-    #[must_use]
     pub const fn token_lifetime(mut self, lifetime: Duration) -> Self {
         self.token_lifetime = lifetime;
         self
     }
 
     /// Sets [`HubOptions::renewal_drain`].
-    #[must_use]
     pub const fn renewal_drain(mut self, drain: Duration) -> Self {
         self.renewal_drain = drain;
         self
     }
 
     /// Sets [`HubOptions::backoff`].
-    #[must_use]
     pub const fn backoff(mut self, backoff: Backoff) -> Self {
         self.backoff = backoff;
         self
     }
 
     /// Sets [`HubOptions::refused_backoff`].
-    #[must_use]
     pub const fn refused_backoff(mut self, backoff: Backoff) -> Self {
         self.refused_backoff = backoff;
         self
     }
 
     /// Sets [`HubOptions::lasting`].
-    #[must_use]
     pub const fn lasting(mut self, lasting: Duration) -> Self {
         self.lasting = lasting;
         self
     }
 
     /// Sets [`HubOptions::duplicate_wait`].
-    #[must_use]
     pub const fn duplicate_wait(mut self, wait: Duration) -> Self {
         self.duplicate_wait = wait;
         self
     }
 
     /// Sets [`HubOptions::method_calls`].
-    #[must_use]
     pub const fn method_calls(mut self, calls: usize) -> Self {
         self.method_calls = calls;
         self
     }
 
     /// Sets [`HubOptions::method_deadline`].
-    #[must_use]
     pub const fn method_deadline(mut self, deadline: Duration) -> Self {
         self.method_deadline = deadline;
         self
     }
 
     /// Sets [`HubOptions::receive_queue`].
-    #[must_use]
     pub const fn receive_queue(mut self, messages: usize) -> Self {
         self.receive_queue = messages;
         self
     }
 
     /// Sets [`HubOptions::twin_deadline`].
-    #[must_use]
     pub const fn twin_deadline(mut self, deadline: Option<Duration>) -> Self {
         self.twin_deadline = deadline;
         self
     }
 
     /// Sets [`HubOptions::twin_timeout`].
-    #[must_use]
     pub const fn twin_timeout(mut self, timeout: Duration) -> Self {
         self.twin_timeout = timeout;
         self
     }
 
     /// Sets [`HubOptions::twin_queue`].
-    #[must_use]
     pub const fn twin_queue(mut self, requests: usize) -> Self {
         self.twin_queue = requests;
         self
     }
 
     /// Sets [`HubOptions::seed`].
-    #[must_use]
     pub const fn seed(mut self, seed: Option<u64>) -> Self {
         self.seed = seed;
         self

@@ -123,6 +123,7 @@ pub struct Abilities {
 /// The parameters of a login to a hub.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
+#[must_use]
 pub struct HubLogin {
     /// The device or module, and its hub.
     pub identity: HubIdentity,
@@ -143,34 +144,29 @@ impl HubLogin {
     pub const KEEP_ALIVE: Duration = Duration::from_secs(60);
 
     /// Creates a login with the defaults: keep-alive 60 s, persistent session.
-    #[must_use]
     pub const fn new(identity: HubIdentity) -> Self {
         Self { identity, user_agent: None, model_id: None, keep_alive: Self::KEEP_ALIVE, clean_session: false }
     }
 
     /// Sets [`HubLogin::user_agent`], such as `acme-pump/2.1`.
-    #[must_use]
     pub fn user_agent(mut self, user_agent: impl Into<String>) -> Self {
         self.user_agent = Some(user_agent.into());
         self
     }
 
     /// Sets [`HubLogin::model_id`], such as `dtmi:com:example:Thermostat;1`.
-    #[must_use]
     pub fn model_id(mut self, model_id: impl Into<String>) -> Self {
         self.model_id = Some(model_id.into());
         self
     }
 
     /// Sets [`HubLogin::keep_alive`].
-    #[must_use]
     pub const fn keep_alive(mut self, keep_alive: Duration) -> Self {
         self.keep_alive = keep_alive;
         self
     }
 
     /// Sets [`HubLogin::clean_session`].
-    #[must_use]
     pub const fn clean_session(mut self, clean_session: bool) -> Self {
         self.clean_session = clean_session;
         self

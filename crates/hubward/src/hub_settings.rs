@@ -214,7 +214,6 @@ impl HubSettings {
     }
 
     /// The login that these settings describe.
-    #[must_use]
     pub fn login(&self) -> HubLogin {
         let mut login =
             HubLogin::new(self.identity.clone()).user_agent(self.user_agent.clone()).keep_alive(self.keep_alive);

@@ -217,7 +217,6 @@ impl Settings {
     }
 
     /// The registration request that these settings describe.
-    #[must_use]
     pub fn register(&self) -> Register {
         let request =
             Register::new(self.id_scope.clone(), self.registration_id.clone()).client_version(self.user_agent.clone());

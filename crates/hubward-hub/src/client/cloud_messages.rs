@@ -166,7 +166,6 @@ pub struct CloudMessage {
 
 impl CloudMessage {
     /// Returns the message with its body and properties.
-    #[must_use]
     pub const fn message(&self) -> &IncomingMessage {
         &self.message
     }

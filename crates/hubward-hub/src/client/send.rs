@@ -15,7 +15,6 @@ use crate::{HubClient, MessageLabel, Receipt, SendError, TryEnqueueError, Why};
 impl HubClient {
     /// Returns a handle whose messages have this deadline instead of
     /// [`HubOptions::send_deadline`](HubOptions::send_deadline); other handles keep theirs.
-    #[must_use]
     pub const fn send_deadline(mut self, deadline: Option<Duration>) -> Self {
         self.send_deadline = deadline;
         self

@@ -65,7 +65,6 @@ impl HubClient {
 
     /// Returns a handle whose [`HubClient::twin`] and [`HubClient::report`] have this deadline instead of
     /// [`HubOptions::twin_deadline`](crate::HubOptions::twin_deadline); other handles keep theirs.
-    #[must_use]
     pub const fn twin_deadline(mut self, deadline: Option<Duration>) -> Self {
         self.twin_deadline = deadline;
         self

@@ -12,6 +12,7 @@ use crate::{DeviceId, Excerpt, HubHost, OperationId, ProtoError, limits};
 
 /// One registration, from the first request to its end.
 #[derive(Debug)]
+#[must_use]
 pub struct Registration {
     policy: RetryPolicy,
     deadline: Option<Instant>,
@@ -86,7 +87,6 @@ pub struct Assignment {
 
 impl Assignment {
     /// Returns the identity of the device at its hub, from which its topics, user name and tokens are built.
-    #[must_use]
     pub fn identity(&self) -> HubIdentity {
         HubIdentity::new(self.hub.clone(), self.device_id.clone())
     }
@@ -134,6 +134,7 @@ pub enum FailureKind {
 /// How often the flow retries and how long it waits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
+#[must_use]
 pub struct RetryPolicy {
     /// Maximum number of consecutive failures. The flow gives up at the next one.
     pub max_failures: u32,
@@ -152,21 +153,18 @@ impl Default for RetryPolicy {
 
 impl RetryPolicy {
     /// Sets [`RetryPolicy::max_failures`]; with 0 the flow does not retry.
-    #[must_use]
     pub const fn max_failures(mut self, max_failures: u32) -> Self {
         self.max_failures = max_failures;
         self
     }
 
     /// Sets [`RetryPolicy::first_wait`].
-    #[must_use]
     pub const fn first_wait(mut self, first_wait: Duration) -> Self {
         self.first_wait = first_wait;
         self
     }
 
     /// Sets [`RetryPolicy::longest_wait`].
-    #[must_use]
     pub const fn longest_wait(mut self, longest_wait: Duration) -> Self {
         self.longest_wait = longest_wait;
         self
@@ -175,7 +173,6 @@ impl RetryPolicy {
 
 impl Registration {
     /// Creates a registration. `deadline` limits all requests, waits and retries together.
-    #[must_use]
     pub const fn new(policy: RetryPolicy, deadline: Option<Instant>) -> Self {
         Self {
             policy,
@@ -190,7 +187,6 @@ impl Registration {
 
     /// Continues an earlier operation instead of registering again: the service bills registrations, but not
     /// polls.
-    #[must_use]
     pub fn resume(mut self, operation: OperationId) -> Self {
         self.operation = Some(operation);
         self

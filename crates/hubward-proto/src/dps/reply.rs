@@ -11,6 +11,7 @@ use crate::{IdScope, RegistrationId};
 /// A registration request, for any transport.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
+#[must_use]
 pub struct Register {
     /// The id scope of the DPS instance.
     pub id_scope: IdScope,
@@ -24,20 +25,17 @@ pub struct Register {
 
 impl Register {
     /// Creates a registration without payload.
-    #[must_use]
     pub const fn new(id_scope: IdScope, registration_id: RegistrationId) -> Self {
         Self { id_scope, registration_id, payload: None, client_version: None }
     }
 
     /// Sets [`Register::payload`]. DPS passes it to the custom allocation webhook, if the enrollment has one.
-    #[must_use]
     pub fn payload(mut self, payload: Value) -> Self {
         self.payload = Some(payload);
         self
     }
 
     /// Sets [`Register::client_version`], such as `acme-pump/2.1`.
-    #[must_use]
     pub fn client_version(mut self, client_version: impl Into<String>) -> Self {
         self.client_version = Some(client_version.into());
         self

@@ -7,6 +7,7 @@ use crate::hub::PropertyBag;
 /// A message to a device or module.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
+#[must_use]
 pub struct IncomingMessage {
     /// The body.
     pub body: Bytes,
@@ -18,13 +19,11 @@ pub struct IncomingMessage {
 
 impl IncomingMessage {
     /// Creates a message with these properties.
-    #[must_use]
     pub fn new(body: impl Into<Bytes>, bag: PropertyBag) -> Self {
         Self { body: body.into(), bag, input: None }
     }
 
     /// Sets [`IncomingMessage::input`].
-    #[must_use]
     pub fn through(mut self, input: impl Into<String>) -> Self {
         self.input = Some(input.into());
         self

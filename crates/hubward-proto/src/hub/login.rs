@@ -13,6 +13,7 @@ pub const API_VERSION: &str = "2021-04-12";
 /// A device, or a module of a device, at a hub. Topics, user name and token resource are built from it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
+#[must_use]
 pub struct HubIdentity {
     /// The hub.
     pub host: HubHost,
@@ -24,13 +25,11 @@ pub struct HubIdentity {
 
 impl HubIdentity {
     /// Creates the identity of a device.
-    #[must_use]
     pub const fn new(host: HubHost, device: DeviceId) -> Self {
         Self { host, device, module: None }
     }
 
     /// Sets [`HubIdentity::module`].
-    #[must_use]
     pub fn module(mut self, module: ModuleId) -> Self {
         self.module = Some(module);
         self
@@ -83,6 +82,7 @@ impl fmt::Display for HubIdentity {
 /// vectors `hub-connect-*`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
+#[must_use]
 pub struct HubUsername {
     /// The device or module.
     pub identity: HubIdentity,
@@ -96,20 +96,17 @@ pub struct HubUsername {
 
 impl HubUsername {
     /// Creates a user name with [`API_VERSION`].
-    #[must_use]
     pub fn new(identity: HubIdentity) -> Self {
         Self { identity, api_version: Some(API_VERSION.to_owned()), user_agent: None, model_id: None }
     }
 
     /// Sets [`HubUsername::user_agent`], such as `acme-pump/2.1`.
-    #[must_use]
     pub fn user_agent(mut self, user_agent: Option<String>) -> Self {
         self.user_agent = user_agent;
         self
     }
 
     /// Sets [`HubUsername::model_id`], such as `dtmi:com:example:Thermostat;1`.
-    #[must_use]
     pub fn model_id(mut self, model_id: Option<String>) -> Self {
         self.model_id = model_id;
         self

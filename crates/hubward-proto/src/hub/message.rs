@@ -17,6 +17,7 @@ use crate::{ProtoError, limits};
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
+#[must_use]
 pub struct Message {
     /// The body.
     pub body: Bytes,
@@ -28,7 +29,6 @@ pub struct Message {
 
 impl Message {
     /// Creates a message without properties.
-    #[must_use]
     pub fn new(body: impl Into<Bytes>) -> Self {
         Self { body: body.into(), ..Self::default() }
     }
@@ -46,37 +46,31 @@ impl Message {
     }
 
     /// Sets the message id, up to 128 characters (`$.mid`).
-    #[must_use]
     pub fn message_id(self, value: impl Into<String>) -> Self {
         self.system(System::MessageId, value)
     }
 
     /// Sets the correlation id: the id of a related message (`$.cid`).
-    #[must_use]
     pub fn correlation_id(self, value: impl Into<String>) -> Self {
         self.system(System::CorrelationId, value)
     }
 
     /// Sets the user id of the message (`$.uid`).
-    #[must_use]
     pub fn user_id(self, value: impl Into<String>) -> Self {
         self.system(System::UserId, value)
     }
 
     /// Sets the media type of the body, such as `application/json` (`$.ct`).
-    #[must_use]
     pub fn content_type(self, value: impl Into<String>) -> Self {
         self.system(System::ContentType, value)
     }
 
     /// Sets the encoding of the body, such as `utf-8` (`$.ce`).
-    #[must_use]
     pub fn content_encoding(self, value: impl Into<String>) -> Self {
         self.system(System::ContentEncoding, value)
     }
 
     /// Sets when the message expires, as ISO 8601 in UTC (`$.exp`).
-    #[must_use]
     pub fn expiry(self, value: impl Into<String>) -> Self {
         self.system(System::Expiry, value)
     }
@@ -84,37 +78,31 @@ impl Message {
     /// Sets when the message was created, as ISO 8601 in UTC (`$.ctime`).
     ///
     /// Source: `[sdk]` Azure/iotedge, Hub.Core `SystemProperties.cs`.
-    #[must_use]
     pub fn creation_time(self, value: impl Into<String>) -> Self {
         self.system(System::CreationTime, value)
     }
 
     /// Sets the output of the module that sends the message (`$.on`).
-    #[must_use]
     pub fn output(self, value: impl Into<String>) -> Self {
         self.system(System::Output, value)
     }
 
     /// Sets the PnP component of the message (`$.sub`).
-    #[must_use]
     pub fn component(self, value: impl Into<String>) -> Self {
         self.system(System::Component, value)
     }
 
     /// Marks the message as a security message, as Microsoft's security agents do (`$.ifid`).
-    #[must_use]
     pub fn interface(self, value: impl Into<String>) -> Self {
         self.system(System::Interface, value)
     }
 
     /// Sets an application property. A second value for a name replaces the first.
-    #[must_use]
     pub fn property(self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.set_property(name.into(), Some(value.into()))
     }
 
     /// Sets an application property that has a name and no value.
-    #[must_use]
     pub fn flag(self, name: impl Into<String>) -> Self {
         self.set_property(name.into(), None)
     }
@@ -175,7 +163,6 @@ impl Message {
     }
 
     /// Creates a message from a received publish: from its body and the property bag of its topic.
-    #[must_use]
     pub fn from_wire(body: Bytes, bag: &PropertyBag) -> Self {
         let mut message = Self::new(body);
         for (name, value) in bag.iter() {

@@ -19,6 +19,7 @@ use crate::ProtoError;
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
+#[must_use]
 pub struct CloudMessage {
     /// The body.
     pub body: Bytes,
@@ -85,27 +86,23 @@ impl CloudMessage {
     pub const PROPERTY: &str = "iothub-app-";
 
     /// Creates a message without properties.
-    #[must_use]
     pub fn new(body: impl Into<Bytes>) -> Self {
         Self { body: body.into(), ..Self::default() }
     }
 
     /// Sets [`CloudMessage::message_id`].
-    #[must_use]
     pub fn message_id(mut self, value: impl Into<String>) -> Self {
         self.message_id = Some(value.into());
         self
     }
 
     /// Sets [`CloudMessage::ack`].
-    #[must_use]
     pub const fn ack(mut self, ack: DeliveryAck) -> Self {
         self.ack = Some(ack);
         self
     }
 
     /// Adds an application property.
-    #[must_use]
     pub fn property(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.properties.push((name.into(), value.into()));
         self

@@ -109,6 +109,7 @@ impl TwinBoth {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]
+#[must_use]
 pub struct TwinPatch {
     /// The new tags.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -120,20 +121,17 @@ pub struct TwinPatch {
 
 impl TwinPatch {
     /// Creates an empty patch.
-    #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
     /// Sets the tags.
-    #[must_use]
     pub fn tags(mut self, tags: Map<String, Value>) -> Self {
         self.tags = Some(tags);
         self
     }
 
     /// Sets the desired properties.
-    #[must_use]
     pub fn desired(mut self, desired: Map<String, Value>) -> Self {
         self.properties = Some(DesiredPatch { desired: Some(desired) });
         self
