@@ -144,7 +144,7 @@ impl Known {
 /// Options of a client that comes back at once: a test need not wait for a service's recovery.
 pub fn eager() -> HubOptions {
     let short = Backoff::new(Duration::from_millis(10), Duration::from_millis(100));
-    HubOptions::default().backoff(short).lasting(Duration::ZERO).duplicate_wait(Duration::from_millis(100))
+    HubOptions::default().backoff(short).backoff_reset_after(Duration::ZERO).duplicate_wait(Duration::from_millis(100))
 }
 
 /// The settings that variables describe, with a timeout that no test waits for.

@@ -45,7 +45,7 @@ pub(super) fn flow(vector: &Vector) -> Sides {
         let name = format!("{} {}", vector.id, result.sdk);
         let field = |it: &str| result.output[it].as_str().unwrap_or_else(|| panic!("{name}: {it}"));
         let read = DpsUsername::parse(field("username")).unwrap_or_else(|error| panic!("{name}: {error}"));
-        assert!(DpsUsername::is_one(field("username")), "{name}");
+        assert!(DpsUsername::is_dps_username(field("username")), "{name}");
         assert_eq!((&read.id_scope, &read.registration_id), (&username.id_scope, &username.registration_id), "{name}");
         assert_eq!(read.registration_id.as_str(), field("client_id"), "{name}");
         assert_eq!(read.api_version, "2019-03-31", "{name}");

@@ -105,9 +105,9 @@ impl Provisioner {
         self
     }
 
-    /// Calls `watcher` at each step. It must not block.
-    pub fn on_progress(mut self, watcher: impl FnMut(&Progress<'_>) + Send + 'static) -> Self {
-        self.progress = Some(Box::new(watcher));
+    /// Calls `callback` at each step. It must not block.
+    pub fn on_progress(mut self, callback: impl FnMut(&Progress<'_>) + Send + 'static) -> Self {
+        self.progress = Some(Box::new(callback));
         self
     }
 
@@ -195,8 +195,8 @@ impl Provisioner {
             })
         };
         timeout_at(until, exchange).await.unwrap_or_else(|_| {
-            let asked = if operation.is_some() { Stage::Poll } else { Stage::Register };
-            let stage = self.transport.doing().unwrap_or(asked);
+            let requested = if operation.is_some() { Stage::Poll } else { Stage::Register };
+            let stage = self.transport.stage().unwrap_or(requested);
             Ok(Err(TransportError::Timeout { endpoint: self.transport.endpoint(), stage, after: until - started }))
         })
     }
@@ -239,8 +239,8 @@ impl Provisioner {
     }
 
     fn report(&mut self, progress: &Progress<'_>) {
-        if let Some(watcher) = &mut self.progress {
-            watcher(progress);
+        if let Some(callback) = &mut self.progress {
+            callback(progress);
         }
     }
 }

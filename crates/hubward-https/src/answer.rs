@@ -69,18 +69,18 @@ fn refused(context: &RequestContext<'_>, head: &Parts, error: ServiceError, body
 /// Reads the body as text, and redacts the token if the body quotes it.
 async fn body_text(context: &RequestContext<'_>, mut body: Incoming) -> Result<String, TransportError> {
     let too_large = |size| {
-        failure::protocol(context, ProtoError::TooLarge { what: "the answer", size, limit: limits::DPS_ANSWER_MAX })
+        failure::protocol(context, ProtoError::TooLarge { what: "the answer", size, limit: limits::DPS_RESPONSE_MAX })
     };
     // The value of `Content-Length`, or zero without one.
     let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
-    if announced > limits::DPS_ANSWER_MAX {
+    if announced > limits::DPS_RESPONSE_MAX {
         return Err(too_large(announced));
     }
     let mut bytes = Vec::with_capacity(announced);
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| failure::of_body(context, &error))?;
         let Some(data) = frame.data_ref() else { continue };
-        if bytes.len() + data.len() > limits::DPS_ANSWER_MAX {
+        if bytes.len() + data.len() > limits::DPS_RESPONSE_MAX {
             return Err(too_large(bytes.len() + data.len()));
         }
         bytes.extend_from_slice(data);

@@ -148,7 +148,7 @@ impl DpsTransport for HttpsDps {
         self.ask(&DpsOperation::Status(operation.clone()), Stage::Poll, request, token).await
     }
 
-    fn doing(&self) -> Option<Stage> {
+    fn stage(&self) -> Option<Stage> {
         Some(match self.progress.step() {
             DialStep::Connect => Stage::Connect,
             DialStep::Tls => Stage::Tls,

@@ -23,7 +23,7 @@
 //!   byte of the request was written. A redirect is a refusal, like any other status.
 //! * There is no time limit for an answer. Dropping the future cancels the request and closes its connection. The
 //!   TCP connection has the limit of the [`TcpDialer`].
-//! * The client reads at most [`DPS_ANSWER_MAX`](hubward_proto::limits::DPS_ANSWER_MAX) bytes of an answer.
+//! * The client reads at most [`DPS_RESPONSE_MAX`](hubward_proto::limits::DPS_RESPONSE_MAX) bytes of an answer.
 //! * An error quotes the answer in a short text without control characters, and redacts the token if the answer
 //!   contains it.
 

@@ -269,7 +269,7 @@ async fn an_answer_that_is_not_http_is_a_protocol_error() {
 
 #[tokio::test]
 async fn an_answer_above_the_limit_is_not_read() {
-    let limit = hubward_proto::limits::DPS_ANSWER_MAX;
+    let limit = hubward_proto::limits::DPS_RESPONSE_MAX;
     let announced = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", limit + 1).into_bytes();
     let chunk = format!("10000\r\n{}\r\n", "x".repeat(0x10000));
     let endless = format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{}", chunk.repeat(8)).into_bytes();

@@ -21,13 +21,13 @@ pub struct HubCounts {
     pub methods_failed: u64,
     /// Calls whose handler took longer than
     /// [`HubOptions::method_deadline`](crate::HubOptions::method_deadline); answered with 504.
-    pub methods_overdue: u64,
+    pub methods_timed_out: u64,
     /// Calls that the client could not answer: their connection had ended, or the client had ended. The caller
     /// sees a timeout.
     pub methods_unanswered: u64,
     /// Messages that came while the [receive queue](crate::HubOptions::receive_queue) was full or the program
     /// held 16 MiB of them. Not acknowledged: the hub delivers them again, on the same connection or the next.
-    pub messages_left: u64,
+    pub messages_over_limit: u64,
     /// Messages that were waiting for the program when their connection, or the client, ended. Not
     /// acknowledged: the hub delivers them again.
     pub messages_discarded: u64,

@@ -1,7 +1,7 @@
 //! The task that owns the connection and the timer, and carries out the decisions of the core.
 //!
 //! It is one `poll` function and not a `select!`: it gives everything that is queued to the connection before
-//! it polls the connection, so that many messages leave in one write.
+//! it polls the connection, so that one write carries many messages.
 
 mod handler;
 mod login;
@@ -24,7 +24,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 pub(crate) use self::login::WallClock;
 use self::login::{Age, Attempt, Renewal};
 use crate::core::{Core, Link, Setup};
-use crate::features::{CallResponse, Features, Out, is_request};
+use crate::features::{CallResponse, Features, Outgoing, is_request};
 use crate::outcome::{SendFailure, SendOutcome};
 use crate::receipt::Ticket;
 use crate::shared::{Command, Shared};
@@ -270,7 +270,7 @@ impl Driver {
                 return moved;
             }
             self.features.on_connection(now, self.core.up());
-            // If a close or a renewal waits for a reply, that reply may leave now.
+            // If a close or a renewal waits for a reply, that reply may be sent now.
             moved |= put_requests(&mut self.features, &self.core, connection.as_mut(), now);
             put_messages(&mut self.core, connection.as_mut(), now);
             let polled = connection.poll_exchange(cx, &mut self.events);
@@ -479,12 +479,12 @@ fn put_requests(
     while let Some(out) = features.next(now, core.may_request(now) && connection.has_room()) {
         moved = true;
         match out {
-            Out::Request(tag, what) => {
+            Outgoing::Request(tag, what) => {
                 if let Err(error) = connection.start_send(tag, &what, false) {
                     features.on_unsendable(now, tag, problem(error));
                 }
             }
-            Out::Reply(reply) => {
+            Outgoing::Reply(reply) => {
                 let given = connection.start_reply(&reply);
                 features.on_reply(&reply, given.is_ok());
                 if let Err(error) = given {

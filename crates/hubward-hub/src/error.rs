@@ -26,18 +26,18 @@ pub enum SendError {
     NotSent {
         /// The message.
         message: MessageLabel,
-        /// Why.
+        /// Why the hub does not have it.
         #[source]
-        why: Why,
+        reason: UnconfirmedReason,
     },
     /// The message was written to a connection, but no acknowledgement came: the hub may or may not have it.
     #[error("{message} was sent, but not acknowledged")]
     Unknown {
         /// The message.
         message: MessageLabel,
-        /// Why.
+        /// Why no acknowledgement came.
         #[source]
-        why: Why,
+        reason: UnconfirmedReason,
     },
 }
 
@@ -61,7 +61,8 @@ impl SendError {
     pub const fn is_deadline(&self) -> bool {
         matches!(
             self,
-            Self::NotSent { why: Why::Deadline { .. }, .. } | Self::Unknown { why: Why::Deadline { .. }, .. }
+            Self::NotSent { reason: UnconfirmedReason::Deadline { .. }, .. }
+                | Self::Unknown { reason: UnconfirmedReason::Deadline { .. }, .. }
         )
     }
 
@@ -70,15 +71,15 @@ impl SendError {
     pub fn fault(&self) -> Option<Fault> {
         match self {
             Self::Refused { .. } => Some(Fault::Request),
-            Self::NotSent { why, .. } | Self::Unknown { why, .. } => why.fault(),
+            Self::NotSent { reason, .. } | Self::Unknown { reason, .. } => reason.fault(),
         }
     }
 }
 
-/// What ended the wait for an acknowledgement.
+/// Why a message was not acknowledged, or a twin request not answered.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
-pub enum Why {
+pub enum UnconfirmedReason {
     /// The message's deadline passed.
     #[error("it was not acknowledged within {after:?}")]
     Deadline {
@@ -96,7 +97,7 @@ pub enum Why {
     Resend(#[source] ProtoError),
 }
 
-impl Why {
+impl UnconfirmedReason {
     pub(crate) fn fault(&self) -> Option<Fault> {
         match self {
             Self::Deadline { cause, .. } => Some(cause.as_ref().map_or(Fault::Deadline, DisconnectCause::fault)),
@@ -240,15 +241,15 @@ impl CloseError {
 fn unacknowledged(closed: &Closed) -> String {
     /// The number of messages that an error names.
     const NAMED: usize = 5;
-    let left = closed.not_sent.len() + closed.unknown.len();
+    let count = closed.not_sent.len() + closed.unknown.len();
     let mut text =
         format!("{} messages were not sent and {} not acknowledged", closed.not_sent.len(), closed.unknown.len());
     for (at, label) in closed.not_sent.iter().chain(&closed.unknown).take(NAMED).enumerate() {
         text.push_str(if at == 0 { ": " } else { ", " });
         text.push_str(&label.to_string());
     }
-    if left > NAMED {
-        text.push_str(&format!(" and {} more", left - NAMED));
+    if count > NAMED {
+        text.push_str(&format!(" and {} more", count - NAMED));
     }
     text
 }
@@ -268,12 +269,12 @@ mod tests {
     #[test]
     fn an_error_and_its_sources_say_each_thing_once() {
         let cause = DisconnectCause::AckOverdue { after: Duration::from_secs(30) };
-        let why = Why::Deadline { after: Duration::from_secs(60), cause: Some(cause) };
-        let error = SendError::Unknown { message: MessageLabel { id: None, size: 3 }, why };
+        let reason = UnconfirmedReason::Deadline { after: Duration::from_secs(60), cause: Some(cause) };
+        let error = SendError::Unknown { message: MessageLabel { id: None, size: 3 }, reason };
         assert_eq!(error.to_string(), "a message of 3 bytes was sent, but not acknowledged");
-        let why = error.source().expect("why");
-        assert_eq!(why.to_string(), "it was not acknowledged within 60s");
-        assert_eq!(why.source().expect("cause").to_string(), "the hub did not acknowledge a message within 30s");
+        let reason = error.source().expect("a reason");
+        assert_eq!(reason.to_string(), "it was not acknowledged within 60s");
+        assert_eq!(reason.source().expect("cause").to_string(), "the hub did not acknowledge a message within 30s");
         assert!(error.is_deadline() && !error.is_certainly_not_sent());
     }
 

@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::task::Waker;
 
-use hubward_transport::{Delivery, IncomingMessage, Lock, Reply, Verdict, WarningLimit};
+use hubward_transport::{Delivery, Disposition, IncomingMessage, Lock, Reply, WarningLimit};
 use tokio::sync::oneshot;
 
 use crate::CloseReason;
@@ -49,13 +49,13 @@ pub(crate) struct MessageInbox {
 }
 
 /// Sends the result of a settlement to the program.
-type SettleSender = oneshot::Sender<Result<(), Unsettled>>;
+type SettleSender = oneshot::Sender<Result<(), SettleFailure>>;
 
 #[derive(Debug)]
 enum Settlement {
     Settled {
         lock: Lock,
-        verdict: Verdict,
+        disposition: Disposition,
         sender: SettleSender,
     },
     /// The program dropped the message, or the client never queued it.
@@ -66,7 +66,7 @@ enum Settlement {
 #[derive(Debug, Default)]
 #[must_use = "tasks wait for these wake-ups"]
 pub(crate) struct WakeUps {
-    settled: Vec<(SettleSender, Result<(), Unsettled>)>,
+    settled: Vec<(SettleSender, Result<(), SettleFailure>)>,
     receiver: Option<Waker>,
 }
 
@@ -84,7 +84,7 @@ impl WakeUps {
 
 /// Why a message could not be settled.
 #[derive(Debug, Clone)]
-pub(crate) enum Unsettled {
+pub(crate) enum SettleFailure {
     /// The connection has ended.
     Stale,
     /// The client has ended.
@@ -129,7 +129,7 @@ impl MessageInbox {
     /// The connection has ended: the hub delivers its unacknowledged messages again. Messages that the hub does
     /// not deliver again stay.
     pub(crate) fn on_lost(&mut self, counters: &Counters) -> WakeUps {
-        self.clear(&Unsettled::Stale, counters)
+        self.clear(&SettleFailure::Stale, counters)
     }
 
     /// Accepts a message from the connection that is up. The caller wakes the returned receiver.
@@ -142,7 +142,7 @@ impl MessageInbox {
         if !fits || self.up.is_none() {
             if let Some(lock) = delivery.lock {
                 self.settlements.extend(self.up.is_some().then_some(Settlement::Released(lock)));
-                counters.add(|it| it.messages_left += 1);
+                counters.add(|it| it.messages_over_limit += 1);
                 self.full_warning.log(|| {
                     tracing::warn!("the receive queue is full; the hub will deliver this message again");
                 });
@@ -162,11 +162,11 @@ impl MessageInbox {
     /// Returns the next settlement for the connection; the driver then calls [`MessageInbox::on_reply`].
     pub(crate) fn next(&mut self) -> Option<Reply> {
         Some(match self.settlements.pop_front()? {
-            Settlement::Settled { lock, verdict, sender } => {
+            Settlement::Settled { lock, disposition, sender } => {
                 self.settling = Some(sender);
-                Reply::Settle { lock, verdict }
+                Reply::Settle { lock, disposition }
             }
-            Settlement::Released(lock) => Reply::Leave { lock },
+            Settlement::Released(lock) => Reply::Release { lock },
         })
     }
 
@@ -177,7 +177,7 @@ impl MessageInbox {
         if !taken {
             counters.add(|it| it.messages_stale += 1);
         }
-        let what = if taken { Ok(()) } else { Err(Unsettled::Stale) };
+        let what = if taken { Ok(()) } else { Err(SettleFailure::Stale) };
         WakeUps { settled: vec![(sender, what)], receiver: None }
     }
 
@@ -193,7 +193,7 @@ impl MessageInbox {
 
     /// The client has ended.
     pub(crate) fn end(&mut self, reason: &CloseReason, counters: &Counters) -> WakeUps {
-        let mut wake_ups = self.clear(&Unsettled::Closed(reason.clone()), counters);
+        let mut wake_ups = self.clear(&SettleFailure::Closed(reason.clone()), counters);
         let lost = self.waiting.drain(..).len() as u64;
         self.waiting_bytes = 0;
         counters.add(|it| it.messages_lost += lost);
@@ -247,20 +247,20 @@ impl MessageInbox {
         &mut self,
         connection: u64,
         lock: Lock,
-        verdict: Verdict,
+        disposition: Disposition,
         counters: &Counters,
-    ) -> Result<oneshot::Receiver<Result<(), Unsettled>>, Unsettled> {
+    ) -> Result<oneshot::Receiver<Result<(), SettleFailure>>, SettleFailure> {
         if let Some(reason) = &self.ended {
             counters.add(|it| it.messages_stale += 1);
-            return Err(Unsettled::Closed(reason.clone()));
+            return Err(SettleFailure::Closed(reason.clone()));
         }
         if self.up != Some(connection) {
             counters.add(|it| it.messages_stale += 1);
-            return Err(Unsettled::Stale);
+            return Err(SettleFailure::Stale);
         }
         self.unsettled -= 1;
         let (sender, receiver) = oneshot::channel();
-        self.settlements.push_back(Settlement::Settled { lock, verdict, sender });
+        self.settlements.push_back(Settlement::Settled { lock, disposition, sender });
         Ok(receiver)
     }
 
@@ -278,14 +278,14 @@ impl MessageInbox {
         }
     }
 
-    fn clear(&mut self, why: &Unsettled, counters: &Counters) -> WakeUps {
+    fn clear(&mut self, reason: &SettleFailure, counters: &Counters) -> WakeUps {
         self.up = None;
         self.unsettled = 0;
         let waited = self.waiting.len();
         self.waiting.retain(|it| it.lock.is_none());
         self.waiting_bytes = self.waiting.iter().map(|it| size(&it.message)).sum();
         let stale = self.settlements.drain(..).filter_map(|it| match it {
-            Settlement::Settled { sender, .. } => Some((sender, Err(why.clone()))),
+            Settlement::Settled { sender, .. } => Some((sender, Err(reason.clone()))),
             Settlement::Released(_) => None,
         });
         let settled: Vec<_> = stale.collect();
@@ -337,19 +337,22 @@ mod tests {
                 }
                 assert_eq!(inbox.waiting.len(), kept, "{limit} {sizes:?}");
                 let (after, over) = (counters.snapshot(), (sizes.len() - kept) as u64);
-                let more = (after.messages_left - before.messages_left, after.messages_lost - before.messages_lost);
+                let more = (
+                    after.messages_over_limit - before.messages_over_limit,
+                    after.messages_lost - before.messages_lost,
+                );
                 assert_eq!(more, if lock.is_some() { (over, 0) } else { (0, over) }, "{limit} {sizes:?}");
                 // The connection learns of the refused messages, so that the hub can deliver them again.
-                let mut left = Vec::new();
+                let mut released = Vec::new();
                 while let Some(reply) = inbox.next() {
-                    let Reply::Leave { lock } = reply else { panic!("{reply:?}") };
+                    let Reply::Release { lock } = reply else { panic!("{reply:?}") };
                     inbox.on_reply(true, &counters).send();
-                    left.push(lock);
+                    released.push(lock);
                 }
-                assert_eq!(left.len() as u64, lock.map_or(0, |_| over), "{limit} {sizes:?}");
+                assert_eq!(released.len() as u64, lock.map_or(0, |_| over), "{limit} {sizes:?}");
                 while let Some(Taken { delivery, bytes, .. }) = inbox.take() {
                     inbox.release_bytes(bytes);
-                    assert!(delivery.lock.is_none_or(|it| !left.contains(&it)), "{limit} {sizes:?}");
+                    assert!(delivery.lock.is_none_or(|it| !released.contains(&it)), "{limit} {sizes:?}");
                 }
                 assert_eq!(inbox.waiting_bytes, 0);
             }
@@ -364,31 +367,31 @@ mod tests {
         for connection in 1..=4 {
             inbox.on_ready(connection);
             for lock in 0..64 {
-                let _nobody = inbox.on_message(delivery(Some(lock), bytes), &counters);
+                let _receiver = inbox.on_message(delivery(Some(lock), bytes), &counters);
                 held.extend(inbox.take());
             }
             inbox.on_lost(&counters).send();
             assert_eq!(held.len(), HELD_BYTES / bytes - 1, "connection {connection}, each a little more than its body");
         }
-        assert_eq!(counters.snapshot().messages_left, 4 * 64 - held.len() as u64);
+        assert_eq!(counters.snapshot().messages_over_limit, 4 * 64 - held.len() as u64);
         // Each dropped message makes room for another one.
         inbox.on_ready(5);
-        let _nobody = inbox.on_message(delivery(Some(1), bytes), &counters);
+        let _receiver = inbox.on_message(delivery(Some(1), bytes), &counters);
         assert!(inbox.take().is_none());
         inbox.release_bytes(held.pop().expect("some").bytes);
-        let _nobody = inbox.on_message(delivery(Some(2), bytes), &counters);
+        let _receiver = inbox.on_message(delivery(Some(2), bytes), &counters);
         let taken = inbox.take().expect("the message fits");
         inbox.release_bytes(taken.bytes);
         held.drain(..).for_each(|it| inbox.release_bytes(it.bytes));
         assert_eq!((inbox.held_bytes, inbox.waiting_bytes), (0, 0));
         // A message larger than the bound fits only if it is alone.
         let huge = delivery(Some(3), RECEIVE_BYTES * 2);
-        let _nobody = inbox.on_message(huge.clone(), &counters);
+        let _receiver = inbox.on_message(huge.clone(), &counters);
         let taken = inbox.take().expect("alone");
         assert!(taken.bytes > RECEIVE_BYTES * 2);
         // A message without a lock counts as well: a program may keep it just as long.
         for _ in 0..64 {
-            let _nobody = inbox.on_message(delivery(None, bytes), &counters);
+            let _receiver = inbox.on_message(delivery(None, bytes), &counters);
             let _held = inbox.take();
         }
         assert!(inbox.held_bytes <= HELD_BYTES && counters.snapshot().messages_lost > 0);
@@ -400,7 +403,7 @@ mod tests {
         let mut inbox = MessageInbox::new(9);
         inbox.on_ready(1);
         for (lock, bytes) in [(None, 1), (Some(1), 2), (None, 3), (Some(2), 4), (None, 5)] {
-            let _nobody = inbox.on_message(delivery(lock, bytes), &counters);
+            let _receiver = inbox.on_message(delivery(lock, bytes), &counters);
         }
         inbox.on_lost(&counters).send();
         let taken = |inbox: &mut MessageInbox| {
@@ -409,7 +412,7 @@ mod tests {
         };
         assert_eq!((taken(&mut inbox), inbox.is_idle()), (Some((None, 1)), true), "without a connection");
         inbox.on_ready(2);
-        let _nobody = inbox.on_message(delivery(Some(0), 2), &counters);
+        let _receiver = inbox.on_message(delivery(Some(0), 2), &counters);
         assert_eq!(taken(&mut inbox), Some((None, 3)));
         inbox.on_lost(&counters).send();
         inbox.end(&CloseReason::Requested, &counters).send();
@@ -427,7 +430,7 @@ mod tests {
         for lock in 0..CLOUD_TO_DEVICE_QUEUE {
             assert!(inbox.on_message(delivery(Some(lock as u64), CLOUD_TO_DEVICE_MAX), &counters).is_none());
         }
-        assert_eq!(counters.snapshot().messages_left, 0);
+        assert_eq!(counters.snapshot().messages_over_limit, 0);
     }
 
     #[test]
@@ -435,26 +438,26 @@ mod tests {
         let counters = Counters::default();
         let mut inbox = MessageInbox::new(9);
         inbox.on_ready(1);
-        let _nobody = inbox.on_message(delivery(Some(7), 1), &counters);
+        let _receiver = inbox.on_message(delivery(Some(7), 1), &counters);
         let taken = inbox.take().expect("a message");
         assert_eq!((taken.connection, inbox.is_idle()), (1, false));
-        let mut result = inbox.settle(1, Lock(7), Verdict::Complete, &counters).expect("the same connection");
+        let mut result = inbox.settle(1, Lock(7), Disposition::Complete, &counters).expect("the same connection");
         assert!(!inbox.is_flushed() && result.try_recv().is_err());
-        assert!(matches!(inbox.next(), Some(Reply::Settle { lock: Lock(7), verdict: Verdict::Complete })));
+        assert!(matches!(inbox.next(), Some(Reply::Settle { lock: Lock(7), disposition: Disposition::Complete })));
         let wake_ups = inbox.on_reply(true, &counters);
         assert!(result.try_recv().is_err(), "the result comes only after the lock is released");
         wake_ups.send();
         assert!(matches!(result.try_recv(), Ok(Ok(()))) && inbox.is_idle());
 
-        let _nobody = inbox.on_message(delivery(Some(8), 1), &counters);
-        let _nobody = inbox.on_message(delivery(Some(9), 1), &counters);
+        let _receiver = inbox.on_message(delivery(Some(8), 1), &counters);
+        let _receiver = inbox.on_message(delivery(Some(9), 1), &counters);
         inbox.take().expect("a message");
-        let mut result = inbox.settle(1, Lock(8), Verdict::Complete, &counters).expect("the same connection");
+        let mut result = inbox.settle(1, Lock(8), Disposition::Complete, &counters).expect("the same connection");
         inbox.take().expect("a message");
         inbox.on_lost(&counters).send();
-        assert!(matches!(result.try_recv(), Ok(Err(Unsettled::Stale))));
+        assert!(matches!(result.try_recv(), Ok(Err(SettleFailure::Stale))));
         inbox.on_ready(2);
-        assert!(matches!(inbox.settle(1, Lock(9), Verdict::Complete, &counters), Err(Unsettled::Stale)));
+        assert!(matches!(inbox.settle(1, Lock(9), Disposition::Complete, &counters), Err(SettleFailure::Stale)));
         assert!(inbox.next().is_none() && inbox.is_idle());
         assert_eq!(counters.snapshot().messages_stale, 2);
     }
@@ -489,7 +492,7 @@ mod tests {
                     2..=5 if up.is_some() => {
                         locks += 1;
                         let lock = (rng.u8(..4) > 0).then_some(connections * 1000 + locks);
-                        let _nobody = inbox.on_message(delivery(lock, rng.usize(..RECEIVE_BYTES / 2)), &counters);
+                        let _receiver = inbox.on_message(delivery(lock, rng.usize(..RECEIVE_BYTES / 2)), &counters);
                         came += 1;
                     }
                     6 | 7 => {
@@ -506,7 +509,7 @@ mod tests {
                         if rng.u8(..4) == 0 {
                             inbox.drop_unsettled(connection, lock, &counters);
                         } else {
-                            let settled = inbox.settle(connection, lock, Verdict::Complete, &counters);
+                            let settled = inbox.settle(connection, lock, Disposition::Complete, &counters);
                             assert_eq!(settled.is_ok(), up == Some(connection), "seed {seed}");
                             results.extend(settled);
                         }
@@ -515,7 +518,7 @@ mod tests {
                         if let Some(reply) = inbox.next() {
                             let (lock, settles) = match reply {
                                 Reply::Settle { lock, .. } => (lock, true),
-                                Reply::Leave { lock } => (lock, false),
+                                Reply::Release { lock } => (lock, false),
                                 other => panic!("{other:?}"),
                             };
                             assert_eq!(Some(lock.0 / 1000), up, "seed {seed}");
@@ -534,13 +537,13 @@ mod tests {
             }
             inbox.end(&CloseReason::Requested, &counters).send();
             let counts = counters.snapshot();
-            let untaken = counts.messages_left + counts.messages_discarded + counts.messages_lost;
+            let untaken = counts.messages_over_limit + counts.messages_discarded + counts.messages_lost;
             assert_eq!(came, taken + untaken, "seed {seed}");
             let unsettled = held.iter().filter(|it| it.lock.is_some()).count() as u64;
             let ends = given + counts.messages_stale + counts.messages_unsettled + unsettled;
             assert_eq!(locked, ends, "seed {seed}");
-            let heard = results.into_iter().map(|mut it| it.try_recv().expect("every settlement has a result"));
-            assert_eq!(heard.filter(Result::is_ok).count() as u64, given, "seed {seed}");
+            let results = results.into_iter().map(|mut it| it.try_recv().expect("every settlement has a result"));
+            assert_eq!(results.filter(Result::is_ok).count() as u64, given, "seed {seed}");
         }
     }
 

@@ -94,22 +94,22 @@ mod tests {
     use std::task::{Context, Wake, Waker};
 
     use hubward_proto::hub::PropertyBag;
-    use hubward_transport::{Delivery, Downstream, IncomingMessage, Lock, Verdict};
+    use hubward_transport::{Delivery, Disposition, Downstream, IncomingMessage, Lock};
     use tokio::time::Instant;
 
     use super::*;
-    use crate::features::{Features, Out};
+    use crate::features::{Features, Outgoing};
 
     /// A program that uses the inbox as soon as it is woken.
-    struct Curious {
+    struct CheckingProgram {
         incoming: Arc<Incoming>,
-        looked: AtomicUsize,
+        checks: AtomicUsize,
     }
 
-    impl Wake for Curious {
+    impl Wake for CheckingProgram {
         fn wake(self: Arc<Self>) {
             assert!(self.incoming.inbox.try_lock().is_ok(), "the lock must be free, or the program deadlocks");
-            self.looked.fetch_add(1, Ordering::Relaxed);
+            self.checks.fetch_add(1, Ordering::Relaxed);
         }
     }
 
@@ -117,8 +117,8 @@ mod tests {
     fn a_program_can_use_the_inbox_as_soon_as_it_is_woken() {
         let (options, now) = (HubOptions::default(), Instant::now());
         let (incoming, _task_wakes) = Incoming::new(&options);
-        let curious = Arc::new(Curious { incoming: incoming.clone(), looked: AtomicUsize::new(0) });
-        let waker = Waker::from(curious.clone());
+        let program = Arc::new(CheckingProgram { incoming: incoming.clone(), checks: AtomicUsize::new(0) });
+        let waker = Waker::from(program.clone());
         let mut features = Features::new(&options, incoming.clone());
         features.on_connection(now, Some(1));
         assert!(matches!(incoming.inbox().take_or_wait(&waker), (None, None)));
@@ -127,20 +127,20 @@ mod tests {
             features.on_event(now, Downstream::Message(Box::new(Delivery { lock: Some(lock), message })));
             incoming.inbox().take().expect("a message");
         }
-        assert_eq!(curious.looked.load(Ordering::Relaxed), 1);
-        let settle = |lock| incoming.inbox().settle(1, lock, Verdict::Complete, &incoming.counters);
+        assert_eq!(program.checks.load(Ordering::Relaxed), 1);
+        let settle = |lock| incoming.inbox().settle(1, lock, Disposition::Complete, &incoming.counters);
         let mut result = pin!(settle(Lock(1)).expect("the same connection"));
         assert!(result.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
-        let Some(Out::Reply(reply)) = features.next(now, false) else { panic!("a settlement") };
+        let Some(Outgoing::Reply(reply)) = features.next(now, false) else { panic!("a settlement") };
         features.on_reply(&reply, true);
-        assert_eq!(curious.looked.load(Ordering::Relaxed), 2);
+        assert_eq!(program.checks.load(Ordering::Relaxed), 2);
 
         let mut result = pin!(settle(Lock(2)).expect("the same connection"));
         assert!(result.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
         features.on_connection(now, None);
-        assert_eq!(curious.looked.load(Ordering::Relaxed), 3);
+        assert_eq!(program.checks.load(Ordering::Relaxed), 3);
         assert!(matches!(incoming.inbox().take_or_wait(&waker), (None, None)));
         features.end(&CloseReason::Requested);
-        assert_eq!(curious.looked.load(Ordering::Relaxed), 4);
+        assert_eq!(program.checks.load(Ordering::Relaxed), 4);
     }
 }

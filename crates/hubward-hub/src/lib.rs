@@ -95,7 +95,7 @@ pub use client::{
     TwinError, WeakHubClient,
 };
 pub use counts::HubCounts;
-pub use error::{CloseError, Closed, HubError, MessageLabel, SendError, TryEnqueueError, Why};
+pub use error::{CloseError, Closed, HubError, MessageLabel, SendError, TryEnqueueError, UnconfirmedReason};
 pub use method::{MethodError, MethodResponse};
 pub use options::{Backoff, HubOptions};
 pub use receipt::Receipt;

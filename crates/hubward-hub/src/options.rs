@@ -52,7 +52,7 @@ pub struct HubOptions {
     pub refused_backoff: Backoff,
     /// How long a connection must last before the bounds of the waits return to their start; a renewal does not
     /// interrupt that time. Default 30 s.
-    pub lasting: Duration,
+    pub backoff_reset_after: Duration,
     /// Minimum wait between attempts while another client seems to use the same identity
     /// ([`DisconnectCause::DuplicateIdentity`](crate::DisconnectCause)). The actual wait is random, up to twice
     /// as long. Default 60 s.
@@ -144,9 +144,9 @@ impl HubOptions {
         self
     }
 
-    /// Sets [`HubOptions::lasting`].
-    pub const fn lasting(mut self, lasting: Duration) -> Self {
-        self.lasting = lasting;
+    /// Sets [`HubOptions::backoff_reset_after`].
+    pub const fn backoff_reset_after(mut self, backoff_reset_after: Duration) -> Self {
+        self.backoff_reset_after = backoff_reset_after;
         self
     }
 
@@ -243,7 +243,7 @@ impl Default for HubOptions {
             renewal_drain: Duration::from_secs(5),
             backoff: Backoff::new(Duration::from_secs(1), Duration::from_secs(60)),
             refused_backoff: Backoff::new(Duration::from_secs(30), Duration::from_secs(15 * 60)),
-            lasting: Duration::from_secs(30),
+            backoff_reset_after: Duration::from_secs(30),
             duplicate_wait: Duration::from_secs(60),
             method_calls: 16,
             method_deadline: limits::METHOD_RESPONSE_TIMEOUT_MAX,

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::deadline::SendDeadline;
 use crate::outcome::{SendFailure, SendOutcome};
-use crate::{CloseReason, MessageLabel, SendError, Why};
+use crate::{CloseReason, MessageLabel, SendError, UnconfirmedReason};
 
 /// Resolves when the hub has acknowledged the message, or when it is certain that no acknowledgement will come.
 ///
@@ -160,18 +160,19 @@ impl Inner {
         Err(match outcome {
             SendOutcome::Acknowledged => return Ok(()),
             SendOutcome::Refused(source) => SendError::Refused { message: message(), source: (**source).clone() },
-            SendOutcome::NotSent(failure) => SendError::NotSent { message: message(), why: self.why(failure) },
-            SendOutcome::Unknown(failure) => SendError::Unknown { message: message(), why: self.why(failure) },
+            SendOutcome::NotSent(failure) => SendError::NotSent { message: message(), reason: self.reason(failure) },
+            SendOutcome::Unknown(failure) => SendError::Unknown { message: message(), reason: self.reason(failure) },
         })
     }
 
-    fn why(&self, failure: &SendFailure) -> Why {
+    fn reason(&self, failure: &SendFailure) -> UnconfirmedReason {
         match failure {
-            SendFailure::Deadline(cause) => {
-                Why::Deadline { after: self.deadline.map(|it| it.after).unwrap_or_default(), cause: cause.clone() }
-            }
-            SendFailure::Closed(reason) => Why::Closed(reason.clone()),
-            SendFailure::Resend(problem) => Why::Resend((**problem).clone()),
+            SendFailure::Deadline(cause) => UnconfirmedReason::Deadline {
+                after: self.deadline.map(|it| it.after).unwrap_or_default(),
+                cause: cause.clone(),
+            },
+            SendFailure::Closed(reason) => UnconfirmedReason::Closed(reason.clone()),
+            SendFailure::Resend(problem) => UnconfirmedReason::Resend((**problem).clone()),
         }
     }
 }
@@ -201,6 +202,9 @@ mod tests {
         tokio::task::yield_now().await;
         drop(ticket);
         let error = waiting.await.expect("no panic").expect_err("lost");
-        assert!(matches!(error, SendError::Unknown { why: Why::Closed(CloseReason::Aborted), .. }), "{error:?}");
+        assert!(
+            matches!(error, SendError::Unknown { reason: UnconfirmedReason::Closed(CloseReason::Aborted), .. }),
+            "{error:?}"
+        );
     }
 }

@@ -52,7 +52,7 @@ impl Unsupported {
     /// Fails if the protocol cannot carry the feature.
     pub(crate) const fn check(abilities: Abilities, kind: TransportKind, feature: Feature) -> Result<(), Self> {
         let able = match feature {
-            Feature::TwinAnswers | Feature::Desired => abilities.twin,
+            Feature::TwinResponses | Feature::Desired => abilities.twin,
             Feature::Methods => abilities.methods,
             _ => abilities.receive,
         };
@@ -94,7 +94,7 @@ mod tests {
         let kind = TransportKind::Mqtt;
         let none = Abilities::default();
         for (feature, text) in [
-            (Feature::TwinAnswers, "answers about the twin are not possible over mqtt"),
+            (Feature::TwinResponses, "twin responses are not possible over mqtt"),
             (Feature::Desired, "changes of desired properties are not possible over mqtt"),
             (Feature::Methods, "direct methods are not possible over mqtt"),
             (Feature::CloudToDevice, "cloud-to-device messages are not possible over mqtt"),

@@ -47,7 +47,7 @@ pub(crate) struct Core {
     twin_requests: TwinRequests,
     ack_queue: AckQueue,
     last_sent: Instant,
-    last_heard: Instant,
+    last_received: Instant,
     /// The start of the current period in which at least one request is unanswered.
     busy_since: Option<Instant>,
     /// When the last ping was sent, if no bytes arrived after it.
@@ -58,7 +58,7 @@ pub(crate) struct Core {
 struct Subscription {
     id: u16,
     tag: Tag,
-    asked: Instant,
+    sent_at: Instant,
 }
 
 impl Core {
@@ -72,7 +72,7 @@ impl Core {
             twin_requests: TwinRequests::default(),
             ack_queue: AckQueue::default(),
             last_sent: now,
-            last_heard: now,
+            last_received: now,
             busy_since: None,
             pinged: None,
         }
@@ -114,12 +114,12 @@ impl Core {
                 self.next_subscribe_id = if id == u16::MAX { FIRST_SUBSCRIBE_ID } else { id + 1 };
                 id
             }
-            None if self.subscriptions.first().is_some_and(|it| !self.is_fresh(it.asked, now)) => {
+            None if self.subscriptions.first().is_some_and(|it| !self.is_fresh(it.sent_at, now)) => {
                 self.subscriptions.remove(0).id
             }
             None => return Err(ProtoError::Unexpected("too many unanswered subscriptions".into())),
         };
-        self.subscriptions.push(Subscription { id, tag, asked: now });
+        self.subscriptions.push(Subscription { id, tag, sent_at: now });
         Ok(id)
     }
 
@@ -210,8 +210,8 @@ impl Core {
     }
 
     /// Records that bytes were received. Their content does not matter.
-    pub(crate) const fn on_heard(&mut self, now: Instant) {
-        self.last_heard = now;
+    pub(crate) const fn on_received(&mut self, now: Instant) {
+        self.last_received = now;
         self.pinged = None;
     }
 
@@ -223,12 +223,12 @@ impl Core {
     /// Returns the next step. [`Core`] counts a returned [`Step::Ping`] as sent.
     pub(crate) fn step(&mut self, now: Instant) -> Step {
         let busy = !self.tags.is_empty()
-            || self.subscriptions.last().is_some_and(|it| self.is_fresh(it.asked, now))
+            || self.subscriptions.last().is_some_and(|it| self.is_fresh(it.sent_at, now))
             || self.twin_requests.newest().is_some_and(|it| self.is_fresh(it, now));
         self.busy_since = busy.then(|| self.busy_since.unwrap_or(now));
         let half = self.silence / 2;
         // When half of the time for an answer has passed.
-        let answer_due = self.busy_since.map(|since| since.max(self.last_heard) + half);
+        let answer_due = self.busy_since.map(|since| since.max(self.last_received) + half);
         match self.pinged {
             None => {
                 let idle = self.last_sent + self.keep_alive;
@@ -263,15 +263,15 @@ impl Core {
         Ok(())
     }
 
-    /// Returns whether a request sent at `asked` may still be answered.
-    fn is_fresh(&self, asked: Instant, now: Instant) -> bool {
-        now.saturating_duration_since(asked) < self.silence * STALE_FACTOR
+    /// Returns whether a request sent at `sent_at` may still be answered.
+    fn is_fresh(&self, sent_at: Instant, now: Instant) -> bool {
+        now.saturating_duration_since(sent_at) < self.silence * STALE_FACTOR
     }
 
     /// Removes an old subscription under `tag`, so that the tag can be used again.
     fn remove_stale(&mut self, tag: Tag, now: Instant) {
         let limit = self.silence * STALE_FACTOR;
-        self.subscriptions.retain(|it| it.tag != tag || now.saturating_duration_since(it.asked) < limit);
+        self.subscriptions.retain(|it| it.tag != tag || now.saturating_duration_since(it.sent_at) < limit);
     }
 }
 
@@ -327,7 +327,7 @@ mod tests {
         }
 
         fn puback(&mut self, id: u16, second: u64) {
-            self.core.on_heard(self.at(second));
+            self.core.on_received(self.at(second));
             assert_eq!(self.core.on_puback(tag(id).0), Some(tag(id)));
             self.core.step(self.at(second));
         }
@@ -346,14 +346,14 @@ mod tests {
     fn a_ping_response_restarts_the_keep_alive() {
         let mut connection = TestConnection::new(KEEP_ALIVE);
         assert_eq!(connection.run(0, 60), [(60, "ping")]);
-        connection.core.on_heard(connection.at(61));
+        connection.core.on_received(connection.at(61));
         assert_eq!(connection.run(61, 500), [(120, "ping"), (150, "dead")]);
     }
 
     #[test]
     fn received_bytes_do_not_delay_the_keep_alive_ping() {
         let mut connection = TestConnection::new(KEEP_ALIVE);
-        connection.core.on_heard(connection.at(59));
+        connection.core.on_received(connection.at(59));
         assert_eq!(connection.run(59, 70), [(60, "ping")], "the server counts what we send");
     }
 
@@ -377,7 +377,7 @@ mod tests {
         connection.publish(1, 0);
         for second in [10, 20, 30] {
             assert_eq!(connection.run(second - 10, second), [(second, "ping")]);
-            connection.core.on_heard(connection.at(second));
+            connection.core.on_received(connection.at(second));
         }
         connection.puback(1, 31);
         assert_eq!(connection.run(31, 500), [(90, "ping"), (120, "dead")], "60 s after the last ping");
@@ -418,7 +418,7 @@ mod tests {
             connection.core.on_sent(start);
             for second in [10, 20, 30, 40] {
                 assert_eq!(connection.run(second - 10, second), [(second, "ping")].repeat(usize::from(second < 40)));
-                connection.core.on_heard(connection.at(second));
+                connection.core.on_received(connection.at(second));
             }
             assert_eq!(connection.run(40, 500), [(90, "ping"), (120, "dead")], "60 s after the last ping");
         }
@@ -427,7 +427,7 @@ mod tests {
         connection.core.on_twin_request(tag(1), TwinRequestKind::Get, connection.at(0)).expect("a free tag");
         connection.core.on_twin_request(tag(2), TwinRequestKind::Get, connection.at(35)).expect("a free tag");
         connection.core.on_sent(connection.at(35));
-        connection.core.on_heard(connection.at(35));
+        connection.core.on_received(connection.at(35));
         assert_eq!(connection.run(35, 500), [(45, "ping"), (55, "dead")]);
     }
 
@@ -461,7 +461,7 @@ mod tests {
         let id = connection.core.on_twin_request(tag(1), TwinRequestKind::Get, connection.at(0)).expect("a free tag");
         connection.core.on_sent(connection.at(0));
         assert_eq!(connection.run(0, 9), []);
-        connection.core.on_heard(connection.at(9));
+        connection.core.on_received(connection.at(9));
         assert_eq!(connection.core.on_twin_response(&id), Some((tag(1), TwinRequestKind::Get)));
         assert_eq!(connection.run(9, 500), [(60, "ping"), (90, "dead")]);
     }

@@ -41,7 +41,7 @@ pub struct MqttDps {
     options: SessionOptions,
     connection: Option<DpsConnection>,
     /// The stage of the latest request.
-    doing: Stage,
+    stage: Stage,
     /// The last request id, over all connections.
     requests: u64,
 }
@@ -57,7 +57,7 @@ impl MqttDps {
             dialer,
             options: SessionOptions::default(),
             connection: None,
-            doing: Stage::Connect,
+            stage: Stage::Connect,
             requests: 0,
         }
     }
@@ -86,14 +86,14 @@ impl MqttDps {
             let connection = match &mut self.connection {
                 Some(connection) => connection,
                 none => {
-                    let doing = &mut self.doing;
+                    let stage = &mut self.stage;
                     none.insert(
-                        DpsConnection::new(&self.endpoint, &*self.dialer, self.options, registration, token, doing)
+                        DpsConnection::new(&self.endpoint, &*self.dialer, self.options, registration, token, stage)
                             .await?,
                     )
                 }
             };
-            self.doing = request.stage();
+            self.stage = request.stage();
             let before = connection.session.sent();
             let result = connection.send(request, &request_id, &body).await;
             connection.last_used = Instant::now();
@@ -148,8 +148,8 @@ impl DpsTransport for MqttDps {
         self.send(request, token, DpsRequest::Status(operation)).await
     }
 
-    fn doing(&self) -> Option<Stage> {
-        let Stage::Connect = self.doing else { return Some(self.doing) };
+    fn stage(&self) -> Option<Stage> {
+        let Stage::Connect = self.stage else { return Some(self.stage) };
         Some(match self.dialer.progress()?.step() {
             DialStep::Tls => Stage::Tls,
             DialStep::Upgrade => Stage::Upgrade,
@@ -219,11 +219,11 @@ impl DpsConnection {
         options: SessionOptions,
         request: &Register,
         token: Option<&SasToken>,
-        doing: &mut Stage,
+        stage: &mut Stage,
     ) -> Result<Self, TransportError> {
-        *doing = Stage::Connect;
+        *stage = Stage::Connect;
         let opened = dialer.open(to).await.map_err(transport_error)?;
-        *doing = Stage::Login;
+        *stage = Stage::Login;
         let (endpoint, username) = (to.to_string(), username(request));
         let login = Login {
             client_id: request.registration_id.to_string(),
@@ -235,7 +235,7 @@ impl DpsConnection {
         let mut session =
             Session::new(opened, endpoint.clone(), &login, token, options, (Acknowledge::AtOnce, Stage::Subscribe))?;
         session.wait_for(|event| matches!(event, Event::Accepted { .. }).then_some(())).await?;
-        *doing = Stage::Subscribe;
+        *stage = Stage::Subscribe;
         session.subscribe(FIRST_TAG, RESPONSE_FILTER, QoS::AtLeastOnce).map_err(TransportError::Request)?;
         let granted = session
             .wait_for(|event| match event {
@@ -288,8 +288,8 @@ impl DpsConnection {
         message: &Message,
     ) -> Result<DpsReply, TransportError> {
         let body = &message.body;
-        if body.len() > limits::DPS_ANSWER_MAX {
-            let (what, size, limit) = ("the answer", body.len(), limits::DPS_ANSWER_MAX);
+        if body.len() > limits::DPS_RESPONSE_MAX {
+            let (what, size, limit) = ("the answer", body.len(), limits::DPS_RESPONSE_MAX);
             return Err(self.session.broken(ProtoError::TooLarge { what, size, limit }));
         }
         let wait = topic.retry_after.as_deref().and_then(|it| retry_after::parse(it, clock::now()));

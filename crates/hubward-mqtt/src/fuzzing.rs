@@ -19,9 +19,9 @@ pub struct Read {
 ///
 /// # Errors
 /// The reason as text, if the decoder refuses the packet.
-pub fn read(bytes: &[u8], most: usize, first: bool) -> Result<Option<Read>, String> {
+pub fn read(bytes: &[u8], max: usize, first: bool) -> Result<Option<Read>, String> {
     let mut buffer = BytesMut::from(bytes);
-    let packet = packet::decode(&mut buffer, most, first).map_err(|problem| problem.to_string())?;
+    let packet = packet::decode(&mut buffer, max, first).map_err(|problem| problem.to_string())?;
     let Some(packet) = packet else {
         assert_eq!(buffer.len(), bytes.len(), "the decoder consumes nothing of an incomplete packet");
         return Ok(None);

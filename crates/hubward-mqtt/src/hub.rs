@@ -37,7 +37,7 @@ use crate::session::{Acknowledge, Session};
 ///   completes it and has completed every earlier message: acknowledgements keep the order of arrival
 ///   (MQTT-4.6.0-2). MQTT has neither abandon nor reject. A message that is never completed blocks every
 ///   later acknowledgement, and the hub redelivers it on another connection. If the program
-///   [drops](hubward_transport::Reply::Leave) a message and the hub redelivers it on the same connection,
+///   [releases](hubward_transport::Reply::Release) a message and the hub redelivers it on the same connection,
 ///   the client hands it over again and keeps its position in the order. The client ignores every other
 ///   redelivery of a message that is not acknowledged yet.
 /// * The client hands over a message with invalid properties, with the properties that are readable. It
@@ -49,9 +49,9 @@ use crate::session::{Acknowledge, Session};
 ///   of the others ([`WarningLimit`](hubward_transport::WarningLimit)). Names from the peer are shortened.
 /// * Everything is bounded. At most 4096 messages wait for their acknowledgement. Later messages stay with
 ///   the hub until the next connection; the client logs a warning and returns
-///   [`Downstream::Left`](hubward_transport::Downstream::Left), and telemetry continues. The caller must
-///   bound the bytes of unsettled messages: it [drops](hubward_transport::Reply::Leave) those that it
-///   cannot keep. One poll reads about 256 KiB at most. The client always accepts replies, because each
+///   [`Downstream::MessageOverLimit`](hubward_transport::Downstream::MessageOverLimit), and telemetry
+///   continues. The caller must bound the bytes of unsettled messages: it
+///   [releases](hubward_transport::Reply::Release) those that it cannot keep. One poll reads about 256 KiB at most. The client always accepts replies, because each
 ///   one answers a message of the hub: while 512 KiB are unwritten because the peer does not read, the
 ///   client does not read either.
 #[derive(Debug, Clone)]
@@ -105,7 +105,7 @@ impl HubTransport for MqttHub {
         abilities
     }
 
-    fn doing(&self) -> Option<Stage> {
+    fn stage(&self) -> Option<Stage> {
         Some(match self.dialer.progress()?.step() {
             DialStep::Connect => Stage::Connect,
             DialStep::Tls => Stage::Tls,

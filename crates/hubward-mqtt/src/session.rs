@@ -304,7 +304,7 @@ impl Session {
                 Poll::Ready(Err(error)) => return Err(self.closed(Some(error))),
                 Poll::Ready(Ok(bytes)) => {
                     read += bytes;
-                    self.core.on_heard(now);
+                    self.core.on_received(now);
                     handed_over |= self.decode(now, on_event)?;
                 }
             }

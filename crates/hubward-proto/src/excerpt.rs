@@ -4,7 +4,7 @@ use std::fmt;
 
 /// The beginning of a text that a peer sent: a topic, the name of a method, an id.
 ///
-/// `Display` prints at most [`Excerpt::MOST`] characters on one line. It escapes, as in a Rust literal,
+/// `Display` prints at most [`Excerpt::CHARS_MAX`] characters on one line. It escapes, as in a Rust literal,
 /// every character that a terminal could interpret or that changes the writing direction. After a
 /// shortened text it prints the full length.
 ///
@@ -19,14 +19,14 @@ pub struct Excerpt<'a>(pub &'a str);
 
 impl Excerpt<'_> {
     /// Maximum number of characters that `Display` prints.
-    pub const MOST: usize = 128;
+    pub const CHARS_MAX: usize = 128;
 }
 
 impl fmt::Display for Excerpt<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         use fmt::Write as _;
         let mut characters = self.0.chars();
-        for character in characters.by_ref().take(Self::MOST) {
+        for character in characters.by_ref().take(Self::CHARS_MAX) {
             match character {
                 '"' | '\'' => f.write_char(character)?,
                 // This also escapes characters that are not printable, such as bidirectional controls.
@@ -84,9 +84,9 @@ mod tests {
 
     #[test]
     fn a_long_text_is_shortened_between_characters_and_followed_by_its_length() {
-        let whole = "é".repeat(Excerpt::MOST);
+        let whole = "é".repeat(Excerpt::CHARS_MAX);
         assert_eq!(Excerpt(&whole).to_string(), whole);
-        let long = "é".repeat(Excerpt::MOST + 1);
+        let long = "é".repeat(Excerpt::CHARS_MAX + 1);
         assert_eq!(Excerpt(&long).to_string(), format!("{whole}… (258 bytes)"));
         // Escapes are longer than characters, but bounded.
         assert!(Excerpt(&"\u{10ffff}".repeat(50_000)).to_string().len() < 2_000);

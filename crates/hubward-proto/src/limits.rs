@@ -107,7 +107,7 @@ pub const DPS_MESSAGE_MAX: usize = 96 * 1024;
 /// limit, because no source says whether that limit includes the envelope.
 ///
 /// Source: `[guess]` from [`DPS_MESSAGE_MAX`].
-pub const DPS_ANSWER_MAX: usize = 2 * DPS_MESSAGE_MAX;
+pub const DPS_RESPONSE_MAX: usize = 2 * DPS_MESSAGE_MAX;
 
 /// How long a client may be silent before a hub disconnects it, for any keep-alive.
 ///
@@ -132,7 +132,7 @@ pub const POLL_INTERVAL: Duration = Duration::from_secs(2);
 /// The shortest wait between two polls, even if the service asks for zero. The first poll may follow at once.
 ///
 /// Source: `[guess]`; Microsoft's C SDK waits at least 1 s.
-pub const POLL_FLOOR: Duration = Duration::from_millis(100);
+pub const POLL_INTERVAL_MIN: Duration = Duration::from_millis(100);
 
 /// The shortest wait after a 5xx status of DPS.
 ///

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 /// The longest accepted wait. [`parse`] reduces a longer wait to this value.
 ///
 /// Source: `[guess]` no source names a maximum; the traces show 2 to 5 s.
-pub const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Parses whole seconds or an HTTP date. Returns `None` for invalid text and negative numbers, and zero for
 /// a date in the past: zero and an absent value have different meanings.
@@ -21,10 +21,10 @@ pub fn parse(text: &str, server_time: SystemTime) -> Option<Duration> {
     let text = text.trim();
     if !text.is_empty() && text.bytes().all(|it| it.is_ascii_digit()) {
         let seconds = text.parse().unwrap_or(u64::MAX);
-        return Some(Duration::from_secs(seconds).min(LONGEST));
+        return Some(Duration::from_secs(seconds).min(RETRY_AFTER_MAX));
     }
     let at = httpdate::parse_http_date(text).ok()?;
-    Some(at.duration_since(server_time).unwrap_or_default().min(LONGEST))
+    Some(at.duration_since(server_time).unwrap_or_default().min(RETRY_AFTER_MAX))
 }
 
 #[cfg(test)]
@@ -40,10 +40,10 @@ mod tests {
             ("3", seconds(3)),
             (" 7 ", seconds(7)),
             ("007", seconds(7)),
-            ("99999999999999999999999", Some(LONGEST)),
+            ("99999999999999999999999", Some(RETRY_AFTER_MAX)),
             ("Tue, 14 Nov 2023 22:13:25 GMT", seconds(5)),
             ("Tue, 14 Nov 2023 22:13:15 GMT", seconds(0)),
-            ("Sun, 14 Nov 2123 22:13:15 GMT", Some(LONGEST)),
+            ("Sun, 14 Nov 2123 22:13:15 GMT", Some(RETRY_AFTER_MAX)),
             ("", None),
             ("-1", None),
             ("+3", None),

@@ -222,7 +222,7 @@ pub(crate) fn parse<T: DeserializeOwned>(client: &Client, body: &[u8]) -> Result
 impl<T> fmt::Debug for Call<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Omits the body, because it may contain keys.
-        let asked = self.spec.as_ref().map(|it| format!("{} {}", it.method, it.path));
-        f.debug_struct("Call").field("asked", &asked).finish_non_exhaustive()
+        let request = self.spec.as_ref().map(|it| format!("{} {}", it.method, it.path));
+        f.debug_struct("Call").field("request", &request).finish_non_exhaustive()
     }
 }

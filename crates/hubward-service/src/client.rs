@@ -264,8 +264,8 @@ impl Client {
 
     fn refused(&self, spec: &RequestSpec, authorization: &Authorization, head: &Parts, body: &[u8]) -> ServiceError {
         let headers = &head.headers;
-        let asked = format!("{} {}", spec.method, spec.path);
-        let mut refused = Refused::new(self.endpoint.to_string(), asked, head.status.as_u16());
+        let request = format!("{} {}", spec.method, spec.path);
+        let mut refused = Refused::new(self.endpoint.to_string(), request, head.status.as_u16());
         let words = |text: &str| Some(one_line(&authorization.redact(text))).filter(|it| !it.is_empty());
         let hub = HubRefusal::parse(text(headers, HubRefusal::HEADER), body);
         // DPS sends `errorCode` and `message` as members of the body; `HubRefusal` reads these as well.
@@ -275,8 +275,9 @@ impl Client {
         let is_hub = text(headers, HubRefusal::HEADER).is_some() || body_is_hubs(body);
         refused.name = hub.name.filter(|_| is_hub);
         // A gateway in between does not answer with the JSON of the service: keep its text.
-        let said = hub.message.or_else(|| (refused.code.is_none()).then(|| String::from_utf8_lossy(body).into_owned()));
-        refused.message = said.and_then(|it| words(&it));
+        let message =
+            hub.message.or_else(|| (refused.code.is_none()).then(|| String::from_utf8_lossy(body).into_owned()));
+        refused.message = message.and_then(|it| words(&it));
         refused.tracking_id = hub.tracking_id.or_else(|| text(headers, REQUEST_ID).map(str::to_owned));
         refused.tracking_id = refused.tracking_id.and_then(|it| words(&it));
         refused.server_time = date(headers);
@@ -288,8 +289,8 @@ impl Client {
 
     /// An answer in which the service includes a device's text that is not JSON.
     pub(crate) fn of_device(&self, device: &str, body: &[u8]) -> ServiceError {
-        let said = one_line(&String::from_utf8_lossy(body));
-        ServiceError::DeviceAnswer { endpoint: self.endpoint.to_string(), device: one_line(device), said }
+        let response = one_line(&String::from_utf8_lossy(body));
+        ServiceError::DeviceResponse { endpoint: self.endpoint.to_string(), device: one_line(device), response }
     }
 
     /// An answer that violates the protocol.

@@ -62,14 +62,14 @@ pub enum ServiceError {
     },
     /// A device answered a method call with text that is not JSON. The service forwards the text unchecked. The
     /// method has run.
-    #[error("`{device}` answered the method with text that is not JSON; the service forwarded: {said}")]
-    DeviceAnswer {
+    #[error("`{device}` answered the method with text that is not JSON; the service forwarded: {response}")]
+    DeviceResponse {
         /// Host and port of the service.
         endpoint: String,
         /// The device, or `{device}/{module}`.
         device: String,
         /// The service's answer with the device's text in it: one line of at most 400 characters.
-        said: String,
+        response: String,
     },
     /// The request is not valid, and was not sent.
     #[error("the request cannot be sent: {0}")]
@@ -86,7 +86,7 @@ pub struct Refused {
     /// Host and port of the service.
     pub endpoint: String,
     /// The refused request: method and path.
-    pub asked: String,
+    pub request: String,
     /// The HTTP status.
     pub status: u16,
     /// The name of the error code. Only a hub's codes have names.
@@ -107,7 +107,7 @@ pub struct Refused {
 
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} refused {} with status {}", self.endpoint, self.asked, self.status)?;
+        write!(f, "{} refused {} with status {}", self.endpoint, self.request, self.status)?;
         match (&self.name, self.code) {
             (Some(name), Some(code)) => write!(f, ", {name} ({code})")?,
             (Some(name), None) => write!(f, ", {name}")?,
@@ -130,7 +130,7 @@ impl ServiceError {
             Self::Tls { .. } => Fault::Tls,
             Self::Timeout { .. } => Fault::Deadline,
             Self::Refused(refused) => refused.fault(),
-            Self::DeviceAnswer { .. } => Fault::Service,
+            Self::DeviceResponse { .. } => Fault::Service,
             Self::Protocol { .. } => Fault::Peer,
             Self::Request(_) => Fault::Request,
             Self::Credential(_) => Fault::Credential,
@@ -160,7 +160,7 @@ impl ServiceError {
             | Self::Tls { endpoint, .. }
             | Self::Timeout { endpoint, .. }
             | Self::Closed { endpoint, .. }
-            | Self::DeviceAnswer { endpoint, .. }
+            | Self::DeviceResponse { endpoint, .. }
             | Self::Protocol { endpoint, .. } => Some(endpoint),
             Self::Refused(refused) => Some(&refused.endpoint),
             Self::Request(_) | Self::Credential(_) => None,
@@ -182,7 +182,7 @@ impl ServiceError {
                 "check whether the service carried out the request before you repeat it; a longer deadline may help"
             }
             Self::Refused(refused) => return refused.advice(),
-            Self::DeviceAnswer { .. } => "correct the device's program: the answer to a method must be JSON or empty",
+            Self::DeviceResponse { .. } => "correct the device's program: the answer to a method must be JSON or empty",
             Self::Protocol { .. } => "check that the host name is that of the intended service",
             Self::Request(_) | Self::Credential(_) => return None,
         };
@@ -205,10 +205,10 @@ impl ServiceError {
 
 impl Refused {
     /// A refusal of which only the status is known.
-    pub(crate) const fn new(endpoint: String, asked: String, status: u16) -> Self {
+    pub(crate) const fn new(endpoint: String, request: String, status: u16) -> Self {
         Self {
             endpoint,
-            asked,
+            request,
             status,
             name: None,
             code: None,
@@ -288,9 +288,9 @@ const OF_TOKEN: &str = "check the host and the token: the token may have expired
 
 /// Shortens a peer's text for an error: one line of at most 400 characters, without control characters.
 pub(crate) fn one_line(text: &str) -> String {
-    const MOST: usize = 400;
+    const LENGTH_MAX: usize = 400;
     let words = text.split(|it: char| it.is_whitespace() || it.is_control()).filter(|it| !it.is_empty());
-    words.collect::<Vec<_>>().join(" ").chars().take(MOST).collect()
+    words.collect::<Vec<_>>().join(" ").chars().take(LENGTH_MAX).collect()
 }
 
 #[cfg(test)]
@@ -320,8 +320,8 @@ mod tests {
         ] {
             let error = ServiceError::Refused(Box::new(refused(status, code)));
             assert_eq!(error.fault(), fault, "{status} {code:?}");
-            let said = error.advice().expect("advice");
-            assert!(said.starts_with(advice), "{status} {code:?}: {said}");
+            let advised = error.advice().expect("advice");
+            assert!(advised.starts_with(advice), "{status} {code:?}: {advised}");
         }
     }
 
@@ -329,9 +329,9 @@ mod tests {
     fn the_advice_for_a_bearer_token_differs_from_that_for_a_policy() {
         for status in [401, 403] {
             let it = Refused { bearer: true, ..refused(status, None) };
-            let said = ServiceError::Refused(Box::new(it)).advice().expect("advice");
+            let advised = ServiceError::Refused(Box::new(it)).advice().expect("advice");
             for word in ["expired", "https://iothubs.azure.net", "role"] {
-                assert!(said.contains(word) && !said.contains("policy"), "{said}");
+                assert!(advised.contains(word) && !advised.contains("policy"), "{advised}");
             }
         }
     }
@@ -349,8 +349,8 @@ mod tests {
     fn the_advice_names_a_wrong_clock() {
         let mut it = refused(401, None);
         it.server_time = Some(crate::clock::now() - Duration::from_secs(7200));
-        let said = ServiceError::Refused(Box::new(it)).advice().expect("advice");
-        assert!(said.contains(" s ahead of the service's"), "{said}");
+        let advised = ServiceError::Refused(Box::new(it)).advice().expect("advice");
+        assert!(advised.contains(" s ahead of the service's"), "{advised}");
     }
 
     #[test]

@@ -153,7 +153,7 @@ impl HubService {
     /// connection fails, the method may have run.
     ///
     /// If the device answers with text that is not JSON, the call fails with
-    /// [`ServiceError::DeviceAnswer`](crate::ServiceError::DeviceAnswer).
+    /// [`ServiceError::DeviceResponse`](crate::ServiceError::DeviceResponse).
     pub fn invoke<'a>(&self, of: impl Into<Target<'a>>, method: &MethodRequest) -> Call<MethodResult> {
         let seconds = method
             .response_timeout_in_seconds

@@ -66,8 +66,8 @@ impl ServiceOptions {
 
     /// Sets the maximum number of attempts for a request that is safe to retry. 0 and 1 mean a single attempt.
     #[must_use]
-    pub const fn attempts(mut self, most: u32) -> Self {
-        self.attempts = most;
+    pub const fn attempts(mut self, max: u32) -> Self {
+        self.attempts = max;
         self
     }
 }

@@ -30,10 +30,10 @@ pub struct Pager<T> {
     query: Option<String>,
     page_size: Option<usize>,
     /// The number of items still to return; `None` without a limit.
-    left: Option<usize>,
+    remaining: Option<usize>,
     continuation: Option<String>,
     done: bool,
-    gives: PhantomData<fn() -> T>,
+    item: PhantomData<fn() -> T>,
 }
 
 /// One page.
@@ -55,22 +55,22 @@ impl<T> Pager<T> {
             path: path.into(),
             query,
             page_size: None,
-            left: None,
+            remaining: None,
             continuation: None,
             done: false,
-            gives: PhantomData,
+            item: PhantomData,
         }
     }
 
     /// Sets the maximum number of items per page. The default is the service's.
-    pub const fn page_size(mut self, most: usize) -> Self {
-        self.page_size = Some(most);
+    pub const fn page_size(mut self, max: usize) -> Self {
+        self.page_size = Some(max);
         self
     }
 
     /// Sets the maximum number of items in total.
-    pub const fn limit(mut self, most: usize) -> Self {
-        self.left = Some(most);
+    pub const fn limit(mut self, max: usize) -> Self {
+        self.remaining = Some(max);
         self
     }
 
@@ -82,26 +82,26 @@ impl<T> Pager<T> {
 
     /// Returns the service's JSON instead of the model.
     pub fn raw(self) -> Pager<Value> {
-        self.gives()
+        self.with_item()
     }
 
     /// Returns the service's JSON byte for byte, including whitespace.
     pub fn verbatim(self) -> Pager<Box<RawValue>> {
-        self.gives()
+        self.with_item()
     }
 
-    fn gives<U>(self) -> Pager<U> {
-        let Self { client, path, query, page_size, left, continuation, done, gives: _ } = self;
-        Pager { client, path, query, page_size, left, continuation, done, gives: PhantomData }
+    fn with_item<U>(self) -> Pager<U> {
+        let Self { client, path, query, page_size, remaining, continuation, done, item: _ } = self;
+        Pager { client, path, query, page_size, remaining, continuation, done, item: PhantomData }
     }
 
     /// The page size for the next request.
-    fn wanted(&self) -> Option<usize> {
-        match (self.page_size, self.left) {
-            (Some(size), Some(left)) => Some(size.min(left)),
+    fn request_size(&self) -> Option<usize> {
+        match (self.page_size, self.remaining) {
+            (Some(size), Some(remaining)) => Some(size.min(remaining)),
             (Some(size), None) => Some(size),
             // No service returns more than 1,000 items per page.
-            (None, Some(left)) => Some(left.min(1000)),
+            (None, Some(remaining)) => Some(remaining.min(1000)),
             (None, None) => None,
         }
     }
@@ -116,15 +116,15 @@ impl<T: DeserializeOwned + Send + 'static> Pager<T> {
     /// # Cancel safety
     /// Dropping the future loses nothing: the next call requests the same page again.
     pub async fn next_page(&mut self) -> Result<Option<Page<T>>, ServiceError> {
-        if self.done || self.left == Some(0) {
+        if self.done || self.remaining == Some(0) {
             return Ok(None);
         }
         let mut call = Call::<T>::new(&self.client, Method::POST, self.path.clone()).read_only();
         if let Some(query) = &self.query {
             call = call.json(&QuerySpecification { query: query.clone() });
         }
-        if let Some(most) = self.wanted() {
-            call = call.header(MAX_ITEM_COUNT, most.to_string());
+        if let Some(max) = self.request_size() {
+            call = call.header(MAX_ITEM_COUNT, max.to_string());
         }
         if let Some(continuation) = &self.continuation {
             call = call.header(CONTINUATION, continuation.clone());
@@ -137,9 +137,9 @@ impl<T: DeserializeOwned + Send + 'static> Pager<T> {
             return Err(client.protocol("it returned the same continuation token again"));
         }
         let mut items: Vec<T> = parse(&client, &answer.body)?;
-        if let Some(left) = &mut self.left {
-            items.truncate(*left);
-            *left -= items.len();
+        if let Some(remaining) = &mut self.remaining {
+            items.truncate(*remaining);
+            *remaining -= items.len();
         }
         self.done = continuation.is_none();
         self.continuation.clone_from(&continuation);
@@ -165,7 +165,7 @@ impl<T> fmt::Debug for Pager<T> {
         f.debug_struct("Pager")
             .field("path", &self.path)
             .field("query", &self.query)
-            .field("left", &self.left)
+            .field("remaining", &self.remaining)
             .field("done", &self.done)
             .finish_non_exhaustive()
     }

@@ -241,19 +241,19 @@ async fn refusals_are_parsed_in_every_form_and_bulk_results_are_answers() {
     let (hub, dps) = (port.hub("localhost"), port.dps());
 
     let error = hub.device("d1").await.expect_err("unknown");
-    let said = error.refused().expect("a refusal");
-    assert_eq!((said.name.as_deref(), said.code), (Some("DeviceNotFound"), Some(404_001)));
-    assert_eq!((said.message.as_deref(), said.tracking_id.as_deref()), (Some("d1"), Some("aeec-G:0")));
-    assert!(said.server_time.is_some() && error.is_not_found());
+    let refused = error.refused().expect("a refusal");
+    assert_eq!((refused.name.as_deref(), refused.code), (Some("DeviceNotFound"), Some(404_001)));
+    assert_eq!((refused.message.as_deref(), refused.tracking_id.as_deref()), (Some("d1"), Some("aeec-G:0")));
+    assert!(refused.server_time.is_some() && error.is_not_found());
 
     let error = dps.enrollment("d1").await.expect_err("unknown");
-    let said = error.refused().expect("a refusal");
-    assert_eq!((said.name.as_deref(), said.code), (None, Some(404_201)));
-    assert_eq!((said.message.as_deref(), said.tracking_id.as_deref()), (Some("no such enrollment"), Some("t-1")));
+    let refused = error.refused().expect("a refusal");
+    assert_eq!((refused.name.as_deref(), refused.code), (None, Some(404_201)));
+    assert_eq!((refused.message.as_deref(), refused.tracking_id.as_deref()), (Some("no such enrollment"), Some("t-1")));
 
     let error = hub.statistics().await.expect_err("a gateway");
-    let said = error.refused().expect("a refusal");
-    assert_eq!((said.message.as_deref(), said.tracking_id.as_deref()), (Some("<html> bad</html>"), Some("r-1")));
+    let refused = error.refused().expect("a refusal");
+    assert_eq!((refused.message.as_deref(), refused.tracking_id.as_deref()), (Some("<html> bad</html>"), Some("r-1")));
 
     let result = hub.bulk_devices(&[]).await.expect("a result, though with 400");
     assert_eq!((result.is_successful, result.errors.len()), (false, 1));
@@ -282,7 +282,7 @@ async fn a_device_answer_that_is_not_json_is_the_devices_fault() {
         assert!(error.advice().is_some_and(|it| it.contains("device's program")), "{error}");
     }
     let error = hub.invoke(("d1", "m"), &method).await.expect_err("half an object");
-    assert!(matches!(&error, ServiceError::DeviceAnswer { device, .. } if device == "d1/m"), "{error}");
+    assert!(matches!(&error, ServiceError::DeviceResponse { device, .. } if device == "d1/m"), "{error}");
 }
 
 /// The headers match those that azure-iot-explorer and azure-iot-device-http send.

@@ -49,7 +49,7 @@ pub trait DpsTransport: Send + fmt::Debug {
 
     /// Returns the current stage of the latest request, if known. A driver whose deadline passes can then
     /// say which stage did not finish.
-    fn doing(&self) -> Option<Stage> {
+    fn stage(&self) -> Option<Stage> {
         None
     }
 

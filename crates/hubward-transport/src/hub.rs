@@ -28,7 +28,7 @@ pub trait HubTransport: Send + Sync + fmt::Debug {
 
     /// Returns the current stage of the latest [`HubTransport::open`], if known; [`Stage::Login`] after it
     /// has returned. A caller whose deadline passes can then say which stage did not finish.
-    fn doing(&self) -> Option<Stage> {
+    fn stage(&self) -> Option<Stage> {
         None
     }
 
@@ -114,9 +114,9 @@ pub struct Abilities {
     pub methods: bool,
     /// The client can receive and complete messages from the cloud or from other modules.
     pub receive: bool,
-    /// The client can return a received message to the hub ([`Verdict::Abandon`]).
+    /// The client can return a received message to the hub ([`Disposition::Abandon`]).
     pub abandon: bool,
-    /// The client can refuse a received message permanently ([`Verdict::Reject`]).
+    /// The client can refuse a received message permanently ([`Disposition::Reject`]).
     pub reject: bool,
 }
 
@@ -185,11 +185,11 @@ pub enum Upstream {
     Telemetry(Arc<Message>),
     /// A subscription to a feature, sent once per connection. The hub answers with [`Downstream::Done`] or
     /// [`Downstream::Refused`].
-    Watch(Feature),
-    /// A request for the twin. It needs [`Feature::TwinAnswers`]. The hub answers with [`Downstream::Twin`]
+    Subscribe(Feature),
+    /// A request for the twin. It needs [`Feature::TwinResponses`]. The hub answers with [`Downstream::Twin`]
     /// or [`Downstream::Refused`].
     TwinGet,
-    /// A change of the reported properties, as JSON. It needs [`Feature::TwinAnswers`]. The hub answers with
+    /// A change of the reported properties, as JSON. It needs [`Feature::TwinResponses`]. The hub answers with
     /// [`Downstream::Reported`] or [`Downstream::Refused`].
     ReportedPatch(Bytes),
 }
@@ -199,7 +199,7 @@ pub enum Upstream {
 #[non_exhaustive]
 pub enum Feature {
     /// Responses to twin requests.
-    TwinAnswers,
+    TwinResponses,
     /// Changes of desired properties.
     Desired,
     /// Direct method calls.
@@ -213,7 +213,7 @@ pub enum Feature {
 impl fmt::Display for Feature {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::TwinAnswers => "answers about the twin",
+            Self::TwinResponses => "twin responses",
             Self::Desired => "changes of desired properties",
             Self::Methods => "direct methods",
             Self::CloudToDevice => "cloud-to-device messages",
@@ -240,11 +240,11 @@ pub enum Reply {
         /// The lock from [`Downstream::Message`].
         lock: Lock,
         /// How the message is settled.
-        verdict: Verdict,
+        disposition: Disposition,
     },
-    /// The client dropped a received message without settling it. If the hub redelivers the message on this
+    /// The client releases a received message without settling it. If the hub redelivers the message on this
     /// connection, the connection hands it over again. This sends nothing to the hub.
-    Leave {
+    Release {
         /// The lock from [`Downstream::Message`].
         lock: Lock,
     },
@@ -255,14 +255,14 @@ pub enum Reply {
 pub struct CallId(pub String);
 
 /// Identifies a received message on one connection until it is settled. A message that was
-/// [dropped](Reply::Leave) keeps its lock when the hub redelivers it.
+/// [released](Reply::Release) keeps its lock when the hub redelivers it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Lock(pub u64);
 
 /// How a received message is settled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Verdict {
+pub enum Disposition {
     /// The program has processed the message; the hub deletes it.
     Complete,
     /// The program returns the message; the hub redelivers it.
@@ -299,7 +299,7 @@ pub enum Downstream {
     Message(Box<Delivery>),
     /// A message arrived and stays with the hub, because the connection cannot track more unsettled
     /// messages.
-    Left,
+    MessageOverLimit,
     /// The connection received an unreadable message and discarded it. If it is a method call, the caller
     /// can still answer it under this id.
     Unreadable(Option<CallId>),

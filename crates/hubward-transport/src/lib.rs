@@ -31,8 +31,8 @@ pub use credential::{Credential, CredentialError, Signer};
 pub use dps::DpsTransport;
 pub use error::{Refusal, RefusedBy, Stage, TlsFault, TransportError, one_line};
 pub use hub::{
-    Abilities, Call, CallId, Delivery, Downstream, Feature, HubConnection, HubLogin, HubTransport, Lock, Reply, Tag,
-    Upstream, Verdict,
+    Abilities, Call, CallId, Delivery, Disposition, Downstream, Feature, HubConnection, HubLogin, HubTransport, Lock,
+    Reply, Tag, Upstream,
 };
 pub use kind::{TransportKind, UnknownTransport};
 pub use warning_limit::WarningLimit;

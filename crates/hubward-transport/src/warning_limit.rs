@@ -9,7 +9,7 @@ use tokio::time::Instant;
 /// Logs the first warnings of a kind and counts the others, so that a peer cannot fill a disk by causing
 /// the same warning again and again.
 ///
-/// Within a [`PERIOD`](WarningLimit::PERIOD), [`FIRST`](WarningLimit::FIRST) warnings are logged. If
+/// Within a [`PERIOD`](WarningLimit::PERIOD), [`LOGGED_MAX`](WarningLimit::LOGGED_MAX) warnings are logged. If
 /// more come, their number is logged with the first warning after the period, or by
 /// [`WarningLimit::finish`], which dropping the limit calls as well.
 ///
@@ -20,7 +20,7 @@ use tokio::time::Instant;
 /// for _ in 0..1000 {
 ///     refused.log(|| logged += 1);
 /// }
-/// assert_eq!(logged, WarningLimit::FIRST);
+/// assert_eq!(logged, WarningLimit::LOGGED_MAX);
 /// ```
 pub struct WarningLimit {
     kind: &'static str,
@@ -36,8 +36,8 @@ struct Count {
 }
 
 impl WarningLimit {
-    /// Number of warnings that are logged per period.
-    pub const FIRST: u32 = 5;
+    /// Maximum number of warnings that are logged per period.
+    pub const LOGGED_MAX: u32 = 5;
 
     /// Length of a period.
     pub const PERIOD: Duration = Duration::from_secs(60);
@@ -48,7 +48,7 @@ impl WarningLimit {
         Self { kind, count: Mutex::new(Count { began: None, logged: 0, suppressed: 0 }) }
     }
 
-    /// Calls `log` unless this period already has [`WarningLimit::FIRST`] warnings.
+    /// Calls `log` unless this period already has [`WarningLimit::LOGGED_MAX`] warnings.
     pub fn log(&self, log: impl FnOnce()) {
         let (suppressed, admitted) = self.lock().admit(Instant::now());
         self.log_suppressed(suppressed);
@@ -83,7 +83,7 @@ impl Count {
             before = std::mem::take(self).suppressed;
             self.began = Some(now);
         }
-        if self.logged < WarningLimit::FIRST {
+        if self.logged < WarningLimit::LOGGED_MAX {
             self.logged += 1;
             return (before, true);
         }
@@ -125,14 +125,14 @@ mod tests {
     fn the_first_warnings_of_a_period_are_logged_and_the_others_are_counted() {
         let (mut count, start) = (Count::default(), Instant::now());
         let mut at = |seconds| count.admit(start + Duration::from_secs(seconds));
-        for _ in 0..WarningLimit::FIRST {
+        for _ in 0..WarningLimit::LOGGED_MAX {
             assert_eq!(at(0), (0, true));
         }
         for _ in 0..1000 {
             assert_eq!(at(59), (0, false));
         }
         assert_eq!(at(60), (1000, true), "the first warning of the next period reports the count");
-        for _ in 1..WarningLimit::FIRST {
+        for _ in 1..WarningLimit::LOGGED_MAX {
             assert_eq!(at(61), (0, true));
         }
         assert_eq!(at(119), (0, false));
@@ -147,12 +147,12 @@ mod tests {
         for _ in 0..100 {
             limit.log(|| logged += 1);
         }
-        assert_eq!(logged, WarningLimit::FIRST);
+        assert_eq!(logged, WarningLimit::LOGGED_MAX);
         assert_eq!(limit.lock().suppressed, 95);
         limit.finish();
         assert_eq!(limit.lock().suppressed, 0);
         limit.log(|| logged += 1);
-        assert_eq!(logged, WarningLimit::FIRST + 1, "a new period");
+        assert_eq!(logged, WarningLimit::LOGGED_MAX + 1, "a new period");
     }
 
     #[test]

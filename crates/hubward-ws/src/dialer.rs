@@ -21,7 +21,7 @@ const DURING: &str = "the WebSocket upgrade";
 
 /// Opens WebSockets over the byte streams of another dialer.
 pub struct WsDialer<D> {
-    below: D,
+    inner: D,
     path: String,
     subprotocol: String,
     timeout: Duration,
@@ -31,11 +31,11 @@ impl<D: Dialer> WsDialer<D> {
     /// Default limit for the upgrade.
     pub const TIMEOUT: Duration = Duration::from_secs(8);
 
-    /// A dialer that upgrades the streams of `below` to WebSockets at `path`, for `subprotocol`. `path` starts with
+    /// A dialer that upgrades the streams of `inner` to WebSockets at `path`, for `subprotocol`. `path` starts with
     /// `/` and may contain a query.
     #[must_use]
-    pub fn new(below: D, path: impl Into<String>, subprotocol: impl Into<String>) -> Self {
-        Self { below, path: path.into(), subprotocol: subprotocol.into(), timeout: Self::TIMEOUT }
+    pub fn new(inner: D, path: impl Into<String>, subprotocol: impl Into<String>) -> Self {
+        Self { inner, path: path.into(), subprotocol: subprotocol.into(), timeout: Self::TIMEOUT }
     }
 
     /// Sets the limit for the upgrade, measured from its first byte.
@@ -49,7 +49,7 @@ impl<D: Dialer> WsDialer<D> {
 impl<D: fmt::Debug> fmt::Debug for WsDialer<D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WsDialer")
-            .field("below", &self.below)
+            .field("inner", &self.inner)
             .field("path", &self.path)
             .field("subprotocol", &self.subprotocol)
             .finish_non_exhaustive()
@@ -67,7 +67,7 @@ impl<D: Dialer> Dialer for WsDialer<D> {
             endpoint: to.clone(),
             source: io::Error::new(io::ErrorKind::InvalidInput, problem),
         })?;
-        let stream = self.below.dial(to).await?;
+        let stream = self.inner.dial(to).await?;
         self.enter(DialStep::Upgrade);
         let upgrade = client_async_with_config(request, stream, Some(config()));
         let (stream, response) = tokio::time::timeout(self.timeout, upgrade)
@@ -83,13 +83,13 @@ impl<D: Dialer> Dialer for WsDialer<D> {
     }
 
     fn progress(&self) -> Option<&DialProgress> {
-        self.below.progress()
+        self.inner.progress()
     }
 }
 
 impl<D: Dialer> WsDialer<D> {
     fn enter(&self, step: DialStep) {
-        if let Some(progress) = self.below.progress() {
+        if let Some(progress) = self.inner.progress() {
             progress.enter(step);
         }
     }

@@ -162,7 +162,7 @@ async fn connect_until(
         Err(_) => Err(ConnectError::HubDeadline {
             hub: settings.identity.host.clone(),
             endpoint: client.endpoint().to_string(),
-            stage: transport.doing().unwrap_or(Stage::Login),
+            stage: transport.stage().unwrap_or(Stage::Login),
             after: deadline.saturating_duration_since(started),
             last: client.last_error(),
         }),

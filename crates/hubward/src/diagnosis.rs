@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use hubward_dps::{AssignmentStatus, ProvisionError};
-use hubward_hub::{DisconnectCause, SendError, Why};
+use hubward_hub::{DisconnectCause, SendError, UnconfirmedReason};
 use hubward_proto::ProtoError;
 use hubward_proto::dps::error_code::{self, Cause};
 use hubward_transport::{Fault, Refusal, RefusedBy, Stage, TlsFault, TransportError, clock};
@@ -99,9 +99,11 @@ impl From<&SendError> for Diagnosis {
     /// Diagnoses a message that was not acknowledged.
     fn from(error: &SendError) -> Self {
         let cause = match error {
-            SendError::NotSent { why, .. } | SendError::Unknown { why, .. } => match why {
-                Why::Deadline { cause: Some(cause), .. } => Some(Self::of_disconnect(cause)),
-                Why::Closed(reason) => reason.transport_error().map(|it| Self::of_transport(Target::Hub, it)),
+            SendError::NotSent { reason, .. } | SendError::Unknown { reason, .. } => match reason {
+                UnconfirmedReason::Deadline { cause: Some(cause), .. } => Some(Self::of_disconnect(cause)),
+                UnconfirmedReason::Closed(reason) => {
+                    reason.transport_error().map(|it| Self::of_transport(Target::Hub, it))
+                }
                 _ => None,
             },
             _ => None,

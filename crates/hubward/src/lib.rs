@@ -59,7 +59,7 @@ pub use hubward_hub::{
     Abilities, Backoff, Capability, CloseError, CloseReason, Closed, CloudMessage, CloudMessages, ConnectionState,
     DesiredProperties, DisconnectCause, Feature, HubClient, HubCounts, HubError, HubOptions, IncomingMessage,
     MessageLabel, MethodCall, MethodError, MethodResponse, Receipt, ReceiveError, Reported, SendError, SettleError,
-    TryEnqueueError, TwinError, Unsupported, WeakHubClient, Why,
+    TryEnqueueError, TwinError, UnconfirmedReason, Unsupported, WeakHubClient,
 };
 pub use hubward_proto::hub::{Properties, Twin, twin};
 pub use hubward_proto::{is_hidden, limits};

@@ -1,7 +1,7 @@
 //! Diagnoses of errors about twins, methods and received messages. `diagnosis` has those of telemetry and
 //! connections.
 
-use hubward_hub::{ReceiveError, TwinError, Unsupported, Why};
+use hubward_hub::{ReceiveError, TwinError, UnconfirmedReason, Unsupported};
 use hubward_proto::ProtoError;
 use hubward_transport::{Fault, TransportError};
 
@@ -13,7 +13,7 @@ impl From<&TwinError> for Diagnosis {
         let mut diagnosis = match error {
             TwinError::Unsupported(unsupported) => return Self::from(unsupported),
             TwinError::Refused(refusal) => Self::of_transport(Target::Hub, &TransportError::Refused(refusal.clone())),
-            TwinError::NotSent { why } | TwinError::Unknown { why } => match cause(why) {
+            TwinError::NotSent { reason } | TwinError::Unknown { reason } => match cause(reason) {
                 Some(cause) => Self::of_transport(Target::Hub, cause),
                 None => Self::of_settings(error.fault().unwrap_or(Fault::Deadline), twin_hint(error)),
             },
@@ -24,10 +24,10 @@ impl From<&TwinError> for Diagnosis {
     }
 }
 
-fn cause(why: &Why) -> Option<&TransportError> {
-    match why {
-        Why::Deadline { cause, .. } => cause.as_ref()?.transport_error(),
-        Why::Closed(reason) => reason.transport_error(),
+fn cause(reason: &UnconfirmedReason) -> Option<&TransportError> {
+    match reason {
+        UnconfirmedReason::Deadline { cause, .. } => cause.as_ref()?.transport_error(),
+        UnconfirmedReason::Closed(reason) => reason.transport_error(),
         _ => None,
     }
 }
@@ -95,7 +95,9 @@ mod tests {
             (TwinError::Invalid(too_large), Fault::Request, "at most 32768 bytes"),
             (TwinError::Invalid(ProtoError::Unexpected("x".into())), Fault::Request, "nothing was sent"),
             (
-                TwinError::Unknown { why: Why::Deadline { after: std::time::Duration::from_secs(1), cause: None } },
+                TwinError::Unknown {
+                    reason: UnconfirmedReason::Deadline { after: std::time::Duration::from_secs(1), cause: None },
+                },
                 Fault::Deadline,
                 "--timeout",
             ),

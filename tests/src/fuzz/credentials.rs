@@ -2,7 +2,7 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use hubward_proto::retry_after::{self, LONGEST};
+use hubward_proto::retry_after::{self, RETRY_AFTER_MAX};
 use hubward_sas::{ConnectionString, EXPIRY_GRACE, SasToken, SharedKey, UnixSeconds};
 
 use super::text;
@@ -82,7 +82,7 @@ pub(super) fn retry_after(bytes: &[u8]) -> bool {
     let Some(text) = text(bytes) else { return false };
     let now = UNIX_EPOCH + Duration::from_secs(1_700_000_000);
     let Some(wait) = retry_after::parse(text, now) else { return false };
-    assert!(wait <= LONGEST);
+    assert!(wait <= RETRY_AFTER_MAX);
     assert_eq!(wait.subsec_nanos(), 0, "whole seconds");
     assert_eq!(retry_after::parse(&wait.as_secs().to_string(), now), Some(wait));
     assert_eq!(retry_after::parse(&format!(" {text}\t"), now), Some(wait));

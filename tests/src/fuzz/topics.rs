@@ -86,7 +86,7 @@ pub(super) fn user_names(bytes: &[u8]) -> bool {
     let Some(text) = text(bytes) else { return false };
     let mut taken = again(HubUsername::parse(text), |it| HubUsername::parse(&it.encode()));
     taken |= again(DpsUsername::parse(text), |it| {
-        assert!(DpsUsername::is_one(text) && DpsUsername::is_one(&it.encode()));
+        assert!(DpsUsername::is_dps_username(text) && DpsUsername::is_dps_username(&it.encode()));
         DpsUsername::parse(&it.encode())
     });
     let Some((method, rest)) = text.split_once(' ') else { return taken };

@@ -24,7 +24,7 @@ fn all(text: &str) -> Map<String, Value> {
 fn device_events_contain_no_control_characters() {
     for hostile in HOSTILE {
         let payload = json!({ *hostile: hostile }).to_string().into_bytes();
-        let mut message = IncomingMessage::default().through(*hostile);
+        let mut message = IncomingMessage::default().input(*hostile);
         message.body = hostile.as_bytes().to_vec().into();
         message.bag.set(*hostile, Some((*hostile).to_owned()));
         let mut twin = Twin::default();

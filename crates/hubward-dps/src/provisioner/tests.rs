@@ -234,7 +234,7 @@ async fn the_watcher_gets_each_step() {
 #[tokio::test(start_paused = true)]
 async fn limits_beyond_the_range_of_a_clock_do_not_apply() {
     let service = Service::new(vec![assigning(), cut(), assigned()]);
-    let patient = RetryPolicy::default().first_wait(Duration::MAX).longest_wait(Duration::MAX);
+    let patient = RetryPolicy::default().first_wait(Duration::MAX).max_wait(Duration::MAX);
     let registered = provisioner(&service)
         .deadline(Duration::MAX)
         .attempt_timeout(Duration::MAX)

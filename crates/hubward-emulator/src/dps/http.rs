@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hubward_proto::dps::http::{DpsHttpRequest, DpsOperation, ERROR_CODE, NoSuchRequest, REQUEST_ID};
+use hubward_proto::dps::http::{DpsHttpRequest, DpsHttpRequestError, DpsOperation, ERROR_CODE, REQUEST_ID};
 use hubward_proto::limits::DPS_MESSAGE_MAX;
 use hubward_sas::SasToken;
 use hyper::Request;
@@ -31,7 +31,7 @@ pub(crate) async fn handle(shared: &Arc<Shared>, request: Request<Incoming>) -> 
         Err(why) => {
             tracing::info!(method = %head.method, path = uri.path(), ?why, "DPS has no such request");
             let mut reply = refuse(&no_such(&why, uri.path()));
-            if why == NoSuchRequest::Method {
+            if why == DpsHttpRequestError::Method {
                 reply.headers_mut().insert(ALLOW, value(allowed(uri.path())));
             }
             return Ok(reply);
@@ -147,18 +147,20 @@ fn caller(asked: &DpsHttpRequest, query: Option<&str>, headers: &HeaderMap) -> C
 ///
 /// Source: `[doc]` iot-dps/how-to-troubleshoot-dps.md for the classes. 501 is the emulator's own: the real service
 /// has these paths.
-fn no_such(why: &NoSuchRequest, path: &str) -> Refusal {
+fn no_such(why: &DpsHttpRequestError, path: &str) -> Refusal {
     match why {
-        NoSuchRequest::Path => {
+        DpsHttpRequestError::Path => {
             let first = path.trim_start_matches('/').split('/').next().unwrap_or_default().to_ascii_lowercase();
             if first == NOT_EMULATED {
                 return Refusal::generic(501, "The emulator does not emulate this part of the service.");
             }
             Refusal::generic(404, "There is nothing at this path.")
         }
-        NoSuchRequest::Method => Refusal::generic(405, "The path does not have this method."),
-        NoSuchRequest::ApiVersion => Refusal::generic(400, "The api-version is missing."),
-        NoSuchRequest::Id(problem) => Refusal::generic(400, format!("The request names an invalid id: {problem}.")),
+        DpsHttpRequestError::Method => Refusal::generic(405, "The path does not have this method."),
+        DpsHttpRequestError::ApiVersion => Refusal::generic(400, "The api-version is missing."),
+        DpsHttpRequestError::Id(problem) => {
+            Refusal::generic(400, format!("The request names an invalid id: {problem}."))
+        }
     }
 }
 

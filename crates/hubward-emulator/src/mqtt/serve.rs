@@ -36,7 +36,7 @@ where
     let mut connection = Connection::new(stream, Arc::clone(&shared.store));
     let end = match timeout(FIRST_PACKET, connection.read()).await {
         Ok(Ok(Incoming::Connect(connect))) => {
-            if connect.username.as_deref().is_some_and(DpsUsername::is_one) {
+            if connect.username.as_deref().is_some_and(DpsUsername::is_dps_username) {
                 dps::serve_mqtt(shared, &mut connection, *connect, entry).await
             } else {
                 hub::serve_mqtt(shared, &mut connection, *connect, entry).await

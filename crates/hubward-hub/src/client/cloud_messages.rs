@@ -6,9 +6,9 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use hubward_transport::{Abilities, Fault, Feature, IncomingMessage, Lock, TransportKind, Verdict};
+use hubward_transport::{Abilities, Disposition, Fault, Feature, IncomingMessage, Lock, TransportKind};
 
-use crate::inbox::{Taken, Unsettled};
+use crate::inbox::{SettleFailure, Taken};
 use crate::incoming::Incoming;
 use crate::{Capability, CloseReason, HubClient, HubCounts, Unsupported};
 
@@ -21,7 +21,7 @@ impl HubClient {
     /// the hub. Up to [`HubOptions::receive_queue`](crate::HubOptions::receive_queue) messages (and 4 MiB) wait
     /// in the client for the receiver; the client acknowledges none of them. Together with the
     /// [`CloudMessage`]s that the program holds, they take at most 16 MiB. The client does not acknowledge
-    /// messages beyond that, and [counts](HubCounts::messages_left) them: the hub delivers such a message
+    /// messages beyond that, and [counts](HubCounts::messages_over_limit) them: the hub delivers such a message
     /// again, as it does with [a dropped one](CloudMessage), and until then the message holds back [later
     /// acknowledgements](CloudMessage#in-which-order-to-complete). With the defaults, the client has room for
     /// everything that a hub keeps for a device. A receiver that does not read delays only its own messages.
@@ -139,7 +139,7 @@ impl Drop for CloudMessages {
 /// a second copy of a message that the program still holds.
 ///
 /// # In which order to complete
-/// Over MQTT, acknowledgements leave in the order in which the messages came, as the protocol requires. The
+/// Over MQTT, acknowledgements are sent in the order in which the messages came, as the protocol requires. The
 /// client therefore holds back the acknowledgement of a message that is completed out of order until the
 /// earlier messages are completed. A dropped message holds back every later one until it is delivered again and
 /// completed. A message that the program keeps and never completes holds back the later ones for as long as the
@@ -182,7 +182,7 @@ impl CloudMessage {
     /// If dropped before its first poll, the message counts as dropped; afterwards the client still completes
     /// it.
     pub async fn complete(self) -> Result<(), SettleError> {
-        self.settle(Verdict::Complete).await
+        self.settle(Disposition::Complete).await
     }
 
     /// Returns the message to the hub, which delivers it again at once.
@@ -195,13 +195,13 @@ impl CloudMessage {
     /// As [`CloudMessage::complete`].
     pub async fn abandon(self) -> Result<(), SettleError> {
         if self.source.abilities.abandon {
-            self.settle(Verdict::Abandon).await
+            self.settle(Disposition::Abandon).await
         } else {
             Err(self.unsupported(Capability::Abandon))
         }
     }
 
-    /// Rejects the message: the hub drops it, and informs its sender if the sender asked for that.
+    /// Rejects the message: the hub drops it, and informs its sender if the sender requested that.
     ///
     /// # Errors
     /// [`SettleError::Unsupported`], at once and with the message, if [`Abilities::reject`] is false, as over
@@ -211,19 +211,19 @@ impl CloudMessage {
     /// As [`CloudMessage::complete`].
     pub async fn reject(self) -> Result<(), SettleError> {
         if self.source.abilities.reject {
-            self.settle(Verdict::Reject).await
+            self.settle(Disposition::Reject).await
         } else {
             Err(self.unsupported(Capability::Reject))
         }
     }
 
-    async fn settle(mut self, verdict: Verdict) -> Result<(), SettleError> {
+    async fn settle(mut self, disposition: Disposition) -> Result<(), SettleError> {
         let Some(lock) = self.lock.take() else { return Ok(()) };
         let incoming = &self.source.incoming;
-        let result = incoming.inbox().settle(self.connection, lock, verdict, &incoming.counters)?;
+        let result = incoming.inbox().settle(self.connection, lock, disposition, &incoming.counters)?;
         incoming.wake_task();
         // The task answers before it ends; it does not if its runtime is gone.
-        Ok(result.await.unwrap_or(Err(Unsettled::Closed(CloseReason::Aborted)))?)
+        Ok(result.await.unwrap_or(Err(SettleFailure::Closed(CloseReason::Aborted)))?)
     }
 
     fn unsupported(self, what: Capability) -> SettleError {
@@ -301,11 +301,11 @@ impl SettleError {
     }
 }
 
-impl From<Unsettled> for SettleError {
-    fn from(why: Unsettled) -> Self {
-        match why {
-            Unsettled::Stale => Self::Stale,
-            Unsettled::Closed(reason) => Self::Closed(reason),
+impl From<SettleFailure> for SettleError {
+    fn from(reason: SettleFailure) -> Self {
+        match reason {
+            SettleFailure::Stale => Self::Stale,
+            SettleFailure::Closed(reason) => Self::Closed(reason),
         }
     }
 }

@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::deadline::{SendDeadline, later};
 use crate::receipt::Ticket;
 use crate::shared::Command;
-use crate::{HubClient, MessageLabel, Receipt, SendError, TryEnqueueError, Why};
+use crate::{HubClient, MessageLabel, Receipt, SendError, TryEnqueueError, UnconfirmedReason};
 
 impl HubClient {
     /// Returns a handle whose messages have this deadline instead of
@@ -21,7 +21,7 @@ impl HubClient {
     }
 
     /// Queues a message and returns as soon as the queue has room for it. The [`Receipt`] resolves when the hub
-    /// has acknowledged the message. Messages of one sender leave in the order in which they were queued.
+    /// has acknowledged the message. Messages of one sender are sent in the order in which they were queued.
     ///
     /// Delivery is at least once: after a reconnect, the client sends unacknowledged messages again.
     ///
@@ -39,7 +39,7 @@ impl HubClient {
         let mut deadline = self.send_deadline.map(|after| SendDeadline { at: None, after });
         let closed = |message: &Message| SendError::NotSent {
             message: MessageLabel::of(message),
-            why: Why::Closed(self.shared.reason()),
+            reason: UnconfirmedReason::Closed(self.shared.reason()),
         };
         let room = self.permits(&self.shared.room, 1, &message, &mut deadline).await?;
         let byte_room = self.permits(&self.shared.byte_room, bytes(&message), &message, &mut deadline).await?;
@@ -64,18 +64,19 @@ impl HubClient {
         message: &Message,
         deadline: &mut Option<SendDeadline>,
     ) -> Result<SemaphorePermit<'a>, SendError> {
-        let not_sent = |why| SendError::NotSent { message: MessageLabel::of(message), why };
+        let not_sent = |reason| SendError::NotSent { message: MessageLabel::of(message), reason };
         let acquired = match (semaphore.try_acquire_many(count), deadline) {
             (Ok(permits), _) => return Ok(permits),
-            (Err(TryAcquireError::Closed), _) => return Err(not_sent(Why::Closed(self.shared.reason()))),
+            (Err(TryAcquireError::Closed), _) => return Err(not_sent(UnconfirmedReason::Closed(self.shared.reason()))),
             (Err(TryAcquireError::NoPermits), None) => semaphore.acquire_many(count).await,
             (Err(TryAcquireError::NoPermits), Some(SendDeadline { at, after })) => {
                 let (after, at) = (*after, *at.get_or_insert_with(|| later(Instant::now(), *after)));
                 let waited = timeout_at(at, semaphore.acquire_many(count)).await;
-                waited.map_err(|_| not_sent(Why::Deadline { after, cause: self.shared.current_cause() }))?
+                waited
+                    .map_err(|_| not_sent(UnconfirmedReason::Deadline { after, cause: self.shared.current_cause() }))?
             }
         };
-        acquired.map_err(|_| not_sent(Why::Closed(self.shared.reason())))
+        acquired.map_err(|_| not_sent(UnconfirmedReason::Closed(self.shared.reason())))
     }
 
     /// Queues a message if the queue has room for it right now.

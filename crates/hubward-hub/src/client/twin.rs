@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::deadline::later;
 use crate::features::{TwinFailure, TwinRequest, TwinRequestKind, TwinResponse};
 use crate::shared::Command;
-use crate::{CloseReason, HubClient, Unsupported, Why};
+use crate::{CloseReason, HubClient, UnconfirmedReason, Unsupported};
 
 impl HubClient {
     /// Reads the twin: the desired properties and the reported properties.
@@ -30,7 +30,7 @@ impl HubClient {
     /// # Cancel safety
     /// If dropped, the client does not send the request, or discards the response.
     pub async fn twin(&self) -> Result<Twin, TwinError> {
-        match self.ask(TwinRequestKind::Twin).await? {
+        match self.request_twin(TwinRequestKind::Twin).await? {
             TwinResponse::Twin(twin) => Ok(*twin),
             TwinResponse::Reported(_) => Err(TwinError::mismatched_response()),
         }
@@ -57,7 +57,7 @@ impl HubClient {
     /// That a hub applies what one connection brings in its order is a `[guess]`.
     pub async fn report(&self, patch: &impl Serialize) -> Result<Reported, TwinError> {
         let patch = checked(patch).map_err(TwinError::Invalid)?;
-        match self.ask(TwinRequestKind::Report(patch)).await? {
+        match self.request_twin(TwinRequestKind::Report(patch)).await? {
             TwinResponse::Reported(version) => Ok(Reported { version }),
             TwinResponse::Twin(_) => Err(TwinError::mismatched_response()),
         }
@@ -70,49 +70,52 @@ impl HubClient {
         self
     }
 
-    async fn ask(&self, kind: TwinRequestKind) -> Result<TwinResponse, TwinError> {
-        self.check(Feature::TwinAnswers)?;
+    async fn request_twin(&self, kind: TwinRequestKind) -> Result<TwinResponse, TwinError> {
+        self.check(Feature::TwinResponses)?;
         let until = self.twin_deadline.map(|it| later(Instant::now(), it));
-        let closed = || TwinError::NotSent { why: Why::Closed(self.shared.reason()) };
+        let closed = || TwinError::NotSent { reason: UnconfirmedReason::Closed(self.shared.reason()) };
         // Held until there is a response or the caller stops waiting.
         let _room = match until {
             None => self.shared.twin_room.acquire().await,
             Some(until) => {
                 let acquired = timeout_at(until, self.shared.twin_room.acquire()).await;
-                acquired.map_err(|_| TwinError::NotSent { why: self.too_late() })?
+                acquired.map_err(|_| TwinError::NotSent { reason: self.deadline_passed() })?
             }
         }
         .map_err(|_| closed())?;
-        self.want(Feature::TwinAnswers);
-        let (request, answer) = TwinRequest::new(kind, until);
+        self.want(Feature::TwinResponses);
+        let (request, outcome) = TwinRequest::new(kind, until);
         let slot = self.commands.reserve().await.map_err(|_| closed())?;
         slot.send(Command::Twin(Box::new(request)));
         // A request may enter the channel at the moment when the task ends; the task then never takes it.
-        if self.shared.is_closed.load(Ordering::SeqCst) && answer.is_empty() {
+        if self.shared.is_closed.load(Ordering::SeqCst) && outcome.is_empty() {
             return Err(closed());
         }
-        match answer.await {
-            Ok(Ok(answer)) => Ok(answer),
+        match outcome.await {
+            Ok(Ok(response)) => Ok(response),
             Ok(Err(failure)) => Err(self.twin_error(failure)),
             // Unreachable as long as every request answers when it is dropped.
-            Err(_) => Err(TwinError::Unknown { why: Why::Closed(CloseReason::Aborted) }),
+            Err(_) => Err(TwinError::Unknown { reason: UnconfirmedReason::Closed(CloseReason::Aborted) }),
         }
     }
 
-    fn too_late(&self) -> Why {
-        Why::Deadline { after: self.twin_deadline.unwrap_or_default(), cause: self.shared.current_cause() }
+    fn deadline_passed(&self) -> UnconfirmedReason {
+        UnconfirmedReason::Deadline {
+            after: self.twin_deadline.unwrap_or_default(),
+            cause: self.shared.current_cause(),
+        }
     }
 
     fn twin_error(&self, failure: TwinFailure) -> TwinError {
-        let (written, why) = match failure {
+        let (written, reason) = match failure {
             TwinFailure::Refused(refusal) => return TwinError::Refused(refusal),
             TwinFailure::Impossible(problem) => return TwinError::Invalid(problem),
             TwinFailure::Unreadable(problem) => return TwinError::Unreadable(problem),
-            TwinFailure::Resend(problem) => (true, Why::Resend(problem)),
-            TwinFailure::Deadline { written } => (written, self.too_late()),
-            TwinFailure::Closed { reason, written } => (written, Why::Closed(reason)),
+            TwinFailure::Resend(problem) => (true, UnconfirmedReason::Resend(problem)),
+            TwinFailure::Deadline { written } => (written, self.deadline_passed()),
+            TwinFailure::Closed { reason, written } => (written, UnconfirmedReason::Closed(reason)),
         };
-        if written { TwinError::Unknown { why } } else { TwinError::NotSent { why } }
+        if written { TwinError::Unknown { reason } } else { TwinError::NotSent { reason } }
     }
 }
 
@@ -139,16 +142,16 @@ pub enum TwinError {
     /// The hub certainly does not have the request.
     #[error("the twin request was not sent")]
     NotSent {
-        /// Why.
+        /// Why the hub does not have it.
         #[source]
-        why: Why,
+        reason: UnconfirmedReason,
     },
     /// The request was written to a connection, but no response came: the hub may or may not have it.
     #[error("the twin request was sent, but the hub did not answer it")]
     Unknown {
-        /// Why.
+        /// Why no response came.
         #[source]
-        why: Why,
+        reason: UnconfirmedReason,
     },
     /// The hub's response cannot be read.
     #[error("the hub's response to the twin request cannot be read")]
@@ -168,7 +171,11 @@ impl TwinError {
     /// Whether the deadline passed ([`HubOptions::twin_deadline`](crate::HubOptions::twin_deadline)).
     #[must_use]
     pub const fn is_deadline(&self) -> bool {
-        matches!(self, Self::NotSent { why: Why::Deadline { .. } } | Self::Unknown { why: Why::Deadline { .. } })
+        matches!(
+            self,
+            Self::NotSent { reason: UnconfirmedReason::Deadline { .. } }
+                | Self::Unknown { reason: UnconfirmedReason::Deadline { .. } }
+        )
     }
 
     /// The hub's refusal, if it refused the request.
@@ -195,7 +202,7 @@ impl TwinError {
         match self {
             Self::Invalid(_) => Some(Fault::Request),
             Self::Refused(refusal) => Some(TransportError::Refused(refusal.clone()).fault()),
-            Self::NotSent { why } | Self::Unknown { why } => why.fault(),
+            Self::NotSent { reason } | Self::Unknown { reason } => reason.fault(),
             Self::Unreadable(_) => Some(Fault::Peer),
             Self::Unsupported(_) => Some(Fault::Unsupported),
         }

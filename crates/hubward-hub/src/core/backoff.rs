@@ -42,7 +42,7 @@ impl FailureCounts {
         match error.and_then(TransportError::retry_after) {
             // Never earlier than the service requests, and spread over time so that devices do not return
             // together.
-            Some(asked) => wait.max(asked.min(RETRY_AFTER_MAX) + options.backoff.first.mul_f64(rng.f64())),
+            Some(requested) => wait.max(requested.min(RETRY_AFTER_MAX) + options.backoff.first.mul_f64(rng.f64())),
             None => wait,
         }
     }
@@ -114,9 +114,9 @@ mod tests {
 
     #[test]
     fn a_wait_is_never_shorter_than_retry_after() {
-        let asked = seconds(40);
-        let (least, most) = spread(&refused(RefusedBy::UpgradeStatus(429), Some(asked)), 1)[0];
-        assert!(least >= asked && most <= asked + seconds(1), "{least:?} to {most:?}");
+        let requested = seconds(40);
+        let (least, most) = spread(&refused(RefusedBy::UpgradeStatus(429), Some(requested)), 1)[0];
+        assert!(least >= requested && most <= requested + seconds(1), "{least:?} to {most:?}");
         let (_, most) = spread(&refused(RefusedBy::UpgradeStatus(503), Some(seconds(1 << 40))), 1)[0];
         assert!(most <= RETRY_AFTER_MAX + seconds(1));
     }

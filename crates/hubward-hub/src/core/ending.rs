@@ -65,12 +65,12 @@ impl<T> Core<T> {
         self.resolved.extend(written);
         (self.next_expiry, self.next_overdue) = (None, None);
         // If the handles are gone, no caller limits the time of the orderly disconnect.
-        let patience = match (&self.closing, &reason) {
+        let limit = match (&self.closing, &reason) {
             (Some(closing), CloseReason::Requested) => closing.until,
             _ => now + DISCONNECT_LIMIT,
         };
-        let until = patience.min(now + DISCONNECT_LIMIT).max(now);
-        self.closing = Some(Closing { until: patience, reason });
+        let until = limit.min(now + DISCONNECT_LIMIT).max(now);
+        self.closing = Some(Closing { until: limit, reason });
         match self.phase {
             Phase::Up { .. } | Phase::Renewing { .. } | Phase::Draining { .. } => {
                 self.phase = Phase::Disconnecting { until, then: Then::End };

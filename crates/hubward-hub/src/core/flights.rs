@@ -100,7 +100,7 @@ impl<T> Flights<T> {
 
     /// Frees a tag that this connection has acknowledged. Returns the ticket, if it is unresolved, and when the
     /// message was sent; `None` if nothing was sent under the tag.
-    pub(crate) fn answered(&mut self, tag: Tag) -> Option<(Option<T>, Instant)> {
+    pub(crate) fn acknowledged(&mut self, tag: Tag) -> Option<(Option<T>, Instant)> {
         let place = self.slots.get_mut(slot(tag))?;
         let sent_at = place.as_ref()?.sent_at?;
         let flight = place.take()?;
@@ -191,8 +191,8 @@ mod tests {
         for message in 0..7 {
             let tag = flights.insert(message, None, now());
             used.push(tag.0.get());
-            assert_eq!(flights.answered(tag).and_then(|it| it.0), Some(message));
-            assert!(flights.answered(tag).is_none(), "an answer counts once");
+            assert_eq!(flights.acknowledged(tag).and_then(|it| it.0), Some(message));
+            assert!(flights.acknowledged(tag).is_none(), "an answer counts once");
         }
         assert_eq!(used, [1, 2, 3, 1, 2, 3, 1]);
         assert_eq!((flights.len(), flights.unresolved()), (0, 0));
@@ -202,14 +202,14 @@ mod tests {
     fn unacknowledged_messages_are_sent_again_in_the_order_of_first_transmission() {
         let mut flights = Flights::new(4);
         let first: Vec<_> = (0..4).map(|it| flights.insert(it, None, now())).collect();
-        flights.answered(first[1]);
-        flights.answered(first[0]);
+        flights.acknowledged(first[1]);
+        flights.acknowledged(first[0]);
         // Takes the tag of message 1, which was freed first.
         assert_eq!(flights.insert(4, None, now()).0.get(), 2);
         flights.lost();
-        assert!(flights.answered(first[2]).is_none(), "this connection was not given it yet");
+        assert!(flights.acknowledged(first[2]).is_none(), "this connection was not given it yet");
         assert_eq!(tags(&mut flights), [3, 4, 2]);
-        assert_eq!(flights.answered(first[2]).and_then(|it| it.0), Some(2));
+        assert_eq!(flights.acknowledged(first[2]).and_then(|it| it.0), Some(2));
         flights.lost();
         assert_eq!(flights.drain(), [3, 4]);
         assert_eq!((flights.len(), flights.unresolved()), (0, 0));
@@ -226,7 +226,7 @@ mod tests {
         assert_eq!(flights.expire(soon, |it| gone.push(it)), Some(later));
         assert_eq!(gone, [0]);
         assert!(flights.is_full(), "the tag may still be answered");
-        assert_eq!(flights.answered(expired).map(|it| it.0), Some(None));
+        assert_eq!(flights.acknowledged(expired).map(|it| it.0), Some(None));
         flights.lost();
         // A message that waits to be sent again has no tag on this connection.
         assert_eq!(flights.expire(later, |it| gone.push(it)), None);

@@ -177,7 +177,7 @@ impl<T> Core<T> {
 
     /// The hub has acknowledged the message under `tag`.
     pub(crate) fn on_done(&mut self, now: Instant, tag: Tag) {
-        let Some((ticket, sent_at)) = self.flights.answered(tag) else { return };
+        let Some((ticket, sent_at)) = self.flights.acknowledged(tag) else { return };
         let usual = self.setup.options.ack_timeout;
         if self.ack_timeout != usual && now.saturating_duration_since(sent_at) < usual {
             self.ack_timeout = usual;
@@ -192,7 +192,7 @@ impl<T> Core<T> {
 
     /// The connection could not carry what [`Core::next_send`] returned; the connection itself continues.
     pub(crate) fn on_unsendable(&mut self, now: Instant, tag: Tag, again: bool, problem: ProtoError) {
-        if let Some((Some(ticket), _)) = self.flights.answered(tag) {
+        if let Some((Some(ticket), _)) = self.flights.acknowledged(tag) {
             let problem = Box::new(problem);
             let outcome =
                 if again { SendOutcome::Unknown(SendFailure::Resend(problem)) } else { SendOutcome::Refused(problem) };
@@ -306,7 +306,7 @@ impl<T> Core<T> {
     }
 
     /// Whether messages and new requests may go to the hub, and not only replies. A renewal may wait for
-    /// something that itself waits for the hub, such as a method that sends a message. So requests may leave
+    /// something that itself waits for the hub, such as a method that sends a message. So requests may be sent
     /// during most of the time limit; the rest is reserved for the responses.
     pub(crate) fn may_request(&self, now: Instant) -> bool {
         match self.phase {
@@ -411,7 +411,7 @@ impl<T> Core<T> {
         }
         let options = &self.setup.options;
         let wait = self.failures.failed(&cause, options, &mut self.rng);
-        let wait = wait.max(self.takeovers.least_wait(options.duplicate_wait, &mut self.rng));
+        let wait = wait.max(self.takeovers.min_wait(options.duplicate_wait, &mut self.rng));
         let next_try = now + wait;
         self.phase = Phase::Waiting { until: next_try };
         self.last_cause = Some(cause.clone());
@@ -432,7 +432,7 @@ impl<T> Core<T> {
     fn end_accepted(&mut self, now: Instant) {
         let Some(since) = self.accepted_since.take() else { return };
         let lasted = now.saturating_duration_since(since);
-        if lasted >= self.setup.options.lasting {
+        if lasted >= self.setup.options.backoff_reset_after {
             self.failures.reset();
         }
         self.takeovers.lasted(lasted);

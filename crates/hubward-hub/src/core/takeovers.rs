@@ -58,8 +58,8 @@ impl Takeovers {
     }
 
     /// The minimum wait. Random upwards, so that two of our clients do not stay in step.
-    pub(super) fn least_wait(&self, least: Duration, rng: &mut Rng) -> Duration {
-        if self.suspected.is_some() { least.saturating_add(least.mul_f64(rng.f64())) } else { Duration::ZERO }
+    pub(super) fn min_wait(&self, min: Duration, rng: &mut Rng) -> Duration {
+        if self.suspected.is_some() { min.saturating_add(min.mul_f64(rng.f64())) } else { Duration::ZERO }
     }
 }
 
@@ -121,13 +121,13 @@ mod tests {
             now += seconds(gap);
         }
         assert_eq!(found(&mut takeovers, now), None, "the first two are outside the window");
-        assert_eq!(takeovers.least_wait(seconds(60), &mut rng), Duration::ZERO);
+        assert_eq!(takeovers.min_wait(seconds(60), &mut rng), Duration::ZERO);
         assert_eq!(found(&mut takeovers, now), Some(5));
         // From then on every takeover counts, however long the intervals.
         now += seconds(3600);
         takeovers.lasted(seconds(599));
         assert_eq!(found(&mut takeovers, now), Some(6));
-        let waits: Vec<_> = (0..1000).map(|_| takeovers.least_wait(seconds(60), &mut rng)).collect();
+        let waits: Vec<_> = (0..1000).map(|_| takeovers.min_wait(seconds(60), &mut rng)).collect();
         assert!(waits.iter().all(|it| (seconds(60)..=seconds(120)).contains(it)));
         assert!(waits.iter().max() > Some(&seconds(110)) && waits.iter().min() < Some(&seconds(70)));
         takeovers.lasted(seconds(600));

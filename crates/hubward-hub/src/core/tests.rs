@@ -364,7 +364,7 @@ fn a_renewal_waits_for_acknowledgements_holds_new_messages_and_is_not_a_failure(
     core.on_time(due);
     assert!(matches!(core.state, ConnectionState::Renewing));
     core.enqueue(3, None);
-    assert_eq!(sends(&mut core, due), [], "nothing new leaves on the old connection");
+    assert_eq!(sends(&mut core, due), [], "nothing new is sent on the old connection");
     core.on_done(due, tag(1));
     assert!(matches!(core.link(), Link::Open(1)));
     // The second acknowledgement takes too long, so the message is sent again on the new connection.
@@ -432,7 +432,7 @@ fn closing_waits_only_for_unresolved_messages() {
     core.enqueue(1, None);
     core.enqueue(2, None);
     core.close(now, now + seconds(5), CloseReason::Requested);
-    assert_eq!(sends(&mut core, now), [(1, false), (2, false)], "queued messages still leave");
+    assert_eq!(sends(&mut core, now), [(1, false), (2, false)], "queued messages are still sent");
     core.on_done(now, tag(1));
     // If the connection breaks meanwhile, the client reconnects.
     let at = lose(&mut core, now);

@@ -79,7 +79,7 @@ impl ResponseGuard {
         let method = Excerpt(&self.method);
         let overdue = &self.incoming.warnings.overdue_method;
         overdue.log(|| tracing::warn!(%method, ?deadline, "a method handler timed out"));
-        self.incoming.counters.add(|it| it.methods_overdue += 1);
+        self.incoming.counters.add(|it| it.methods_timed_out += 1);
         self.response = Some((504, error_body("the method took too long")));
     }
 }

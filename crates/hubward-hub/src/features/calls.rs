@@ -97,7 +97,7 @@ impl Calls {
         &mut self.jobs
     }
 
-    /// A job is done. Its response leaves only over the connection that the call came over.
+    /// A job is done. Its response is sent only over the connection that the call came over.
     pub(crate) fn on_response(&mut self, up: Option<u64>, response: CallResponse) {
         self.working = self.working.saturating_sub(1);
         if up == Some(response.connection) {

@@ -53,7 +53,7 @@ pub(crate) struct Desired {
     /// Fetches in a row that did not lead to a complete state.
     failures: u32,
     /// When the twin was requested, on this connection.
-    asked_at: Option<Instant>,
+    requested_at: Option<Instant>,
     /// Since when the hub returns an older version than the known one, on this connection.
     older_since: Option<Instant>,
     /// Whether a change on this connection exceeded the bounds, so that the client fetched the twin.
@@ -95,7 +95,7 @@ impl Desired {
             waiting: Vec::new(),
             missed: false,
             failures: 0,
-            asked_at: None,
+            requested_at: None,
             older_since: None,
             was_too_large: false,
             broken: None,
@@ -108,7 +108,7 @@ impl Desired {
     }
 
     /// This connection delivers changes from now on.
-    pub(crate) fn on_watched(&mut self) {
+    pub(crate) fn on_subscribed(&mut self) {
         if self.phase == Phase::Off {
             self.phase = Phase::FetchNow;
         }
@@ -118,7 +118,7 @@ impl Desired {
     pub(crate) fn on_lost(&mut self) {
         self.phase = Phase::Off;
         self.waiting = Vec::new();
-        (self.missed, self.failures, self.asked_at, self.older_since) = (false, 0, None, None);
+        (self.missed, self.failures, self.requested_at, self.older_since) = (false, 0, None, None);
         (self.was_too_large, self.broken) = (false, None);
     }
 
@@ -128,9 +128,9 @@ impl Desired {
     }
 
     /// The twin was requested.
-    pub(crate) fn on_asked(&mut self, now: Instant) {
+    pub(crate) fn on_requested(&mut self, now: Instant) {
         self.phase = Phase::Fetching;
-        (self.missed, self.asked_at) = (false, Some(now));
+        (self.missed, self.requested_at) = (false, Some(now));
     }
 
     /// Handles timers that are due; may be called before [`Desired::next_deadline`].
@@ -183,7 +183,7 @@ impl Desired {
             && fetched.version < known
         {
             let since = *self.older_since.get_or_insert(now);
-            if self.asked_at.is_none_or(|it| it < since + CONFIRM_AFTER) {
+            if self.requested_at.is_none_or(|it| it < since + CONFIRM_AFTER) {
                 tracing::debug!(known, fetched = fetched.version, "the twin has an older version; fetching it again");
                 self.phase = Phase::FetchAt(since + CONFIRM_AFTER);
                 return self.fetch_sooner(now);
@@ -247,7 +247,7 @@ impl Desired {
         let known = self.incoming.latest.version();
         let (Phase::FetchAt(until), Some(_), Some(known)) = (self.phase, self.older_since, known) else { return };
         if self.waiting.iter().any(|it| it.change.version > known) {
-            let next = self.asked_at.map_or(now, |it| it + SPACING).max(now);
+            let next = self.requested_at.map_or(now, |it| it + SPACING).max(now);
             self.phase = if next > now { Phase::FetchAt(until.min(next)) } else { Phase::FetchNow };
         }
     }
@@ -297,7 +297,7 @@ impl Desired {
     }
 
     fn fetch_soon(&mut self, now: Instant) {
-        let next = self.asked_at.map_or(now, |it| it + SPACING);
+        let next = self.requested_at.map_or(now, |it| it + SPACING);
         self.phase = if next > now { Phase::FetchAt(next) } else { Phase::FetchNow };
     }
 

@@ -9,12 +9,12 @@ mod calls;
 mod desired;
 mod outgoing;
 mod retry_wait;
+mod subscriptions;
 mod tags;
 mod twin_requests;
 #[cfg(test)]
 mod twin_simulation;
 mod twins;
-mod watches;
 
 use std::sync::Arc;
 
@@ -23,12 +23,12 @@ use tokio::time::Instant;
 
 use self::calls::Calls;
 pub(crate) use self::calls::{CallResponse, Job, is_json_or_empty};
-pub(crate) use self::outgoing::Out;
+pub(crate) use self::outgoing::Outgoing;
+use self::subscriptions::Subscriptions;
 use self::tags::RequestTags;
 pub(crate) use self::tags::is_request;
 pub(crate) use self::twin_requests::{TwinFailure, TwinRequest, TwinRequestKind, TwinResponse};
 use self::twins::Twins;
-use self::watches::Watches;
 use crate::incoming::Incoming;
 use crate::warnings::Warnings;
 use crate::{CloseReason, HubOptions};
@@ -39,7 +39,7 @@ pub(crate) struct Features {
     /// The number of the attempt whose connection is up.
     up: Option<u64>,
     tags: RequestTags,
-    watches: Watches,
+    subscriptions: Subscriptions,
     twins: Twins,
     calls: Calls,
     /// Contains the received messages, which receivers take from there.
@@ -51,7 +51,7 @@ impl Features {
         Self {
             up: None,
             tags: RequestTags::default(),
-            watches: Watches::default(),
+            subscriptions: Subscriptions::default(),
             twins: Twins::new(options, incoming.clone()),
             calls: Calls::new(incoming.clone(), options.method_calls),
             incoming,
@@ -60,7 +60,7 @@ impl Features {
 
     /// Subscribes to a feature, on this and every later connection.
     pub(crate) fn want(&mut self, feature: Feature) {
-        self.watches.want(feature);
+        self.subscriptions.want(feature);
         if feature == Feature::Desired {
             self.twins.follow();
         }
@@ -77,7 +77,7 @@ impl Features {
             return;
         }
         if self.up.take().is_some() {
-            self.watches.on_lost();
+            self.subscriptions.on_lost();
             self.twins.on_lost();
             self.calls.on_lost();
             let wake_ups = self.incoming.inbox().on_lost(&self.incoming.counters);
@@ -85,7 +85,7 @@ impl Features {
         }
         if let Some(connection) = up {
             self.up = up;
-            self.watches.on_ready(now);
+            self.subscriptions.on_ready(now);
             self.incoming.inbox().on_ready(connection);
         }
     }
@@ -93,9 +93,11 @@ impl Features {
     /// Handles an event of the connection that does not belong to the core.
     pub(crate) fn on_event(&mut self, now: Instant, event: Downstream) {
         match event {
-            Downstream::Done(tag) if self.watches.on_done(tag) => self.twins.on_watches(&self.watches),
-            Downstream::Refused(tag, refusal) if self.watches.on_refused(now, tag, &refusal) => {
-                self.twins.on_watches(&self.watches);
+            Downstream::Done(tag) if self.subscriptions.on_done(tag) => {
+                self.twins.on_subscriptions(&self.subscriptions)
+            }
+            Downstream::Refused(tag, refusal) if self.subscriptions.on_refused(now, tag, &refusal) => {
+                self.twins.on_subscriptions(&self.subscriptions);
             }
             Downstream::Refused(tag, refusal) if self.twins.on_refused(now, tag, &refusal) => {}
             Downstream::Twin(tag, body) => self.twins.on_twin(now, tag, &body),
@@ -108,7 +110,7 @@ impl Features {
                     receiver.wake();
                 }
             }
-            Downstream::Left => self.incoming.counters.add(|it| it.messages_left += 1),
+            Downstream::MessageOverLimit => self.incoming.counters.add(|it| it.messages_over_limit += 1),
             Downstream::Unreadable(Some(call)) => self.calls.on_unreadable(call),
             Downstream::Unreadable(None) => self.incoming.counters.add(|it| it.unreadable += 1),
             other => tracing::debug!(?other, "unexpected event"),
@@ -138,33 +140,35 @@ impl Features {
 
     /// The connection could not accept the request that [`Features::next`] returned under this tag.
     pub(crate) fn on_unsendable(&mut self, now: Instant, tag: Tag, problem: ProtoError) {
-        if !self.watches.on_unsendable(now, tag, &problem) {
+        if !self.subscriptions.on_unsendable(now, tag, &problem) {
             self.twins.on_unsendable(now, tag, &problem);
         }
     }
 
     /// Handles timers that are due; may be called before [`Features::next_deadline`].
     pub(crate) fn on_time(&mut self, now: Instant) {
-        self.watches.on_time(now);
+        self.subscriptions.on_time(now);
         self.twins.on_time(now);
     }
 
     /// The latest moment for the next call of [`Features::on_time`].
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        [self.watches.next_deadline(), self.twins.next_deadline()].into_iter().flatten().min()
+        [self.subscriptions.next_deadline(), self.twins.next_deadline()].into_iter().flatten().min()
     }
 
     /// Returns what the driver gives to the connection next; with `with_requests`, requests too, not only replies. The
     /// driver calls it until it returns `None`.
-    pub(crate) fn next(&mut self, now: Instant, with_requests: bool) -> Option<Out> {
+    pub(crate) fn next(&mut self, now: Instant, with_requests: bool) -> Option<Outgoing> {
         self.up?;
         if let Some(reply) = self.calls.next().or_else(|| self.incoming.inbox().next()) {
-            return Some(Out::Reply(reply));
+            return Some(Outgoing::Reply(reply));
         }
         if !with_requests {
             return None;
         }
-        self.watches.next(now, &mut self.tags).or_else(|| self.twins.next(now, &mut self.tags, &self.watches))
+        self.subscriptions
+            .next(now, &mut self.tags)
+            .or_else(|| self.twins.next(now, &mut self.tags, &self.subscriptions))
     }
 
     /// Whether the newest desired properties changed since the last call.

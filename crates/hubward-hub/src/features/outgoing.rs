@@ -4,7 +4,7 @@ use hubward_transport::{Reply, Tag, Upstream};
 
 /// A message from the features to the connection.
 #[derive(Debug)]
-pub(crate) enum Out {
+pub(crate) enum Outgoing {
     /// A request that the hub answers under the tag.
     Request(Tag, Upstream),
     /// A reply to something that came over this connection.

@@ -73,7 +73,7 @@ pub(crate) struct TwinRequest {
     /// How often no response came in time on this connection.
     timeouts: u32,
     /// Whether an attempt got no response, so that its effect is unknown.
-    unanswered: bool,
+    effect_unknown: bool,
     /// The last response, if the hub was busy.
     refusal: Option<Box<Refusal>>,
 }
@@ -81,33 +81,42 @@ pub(crate) struct TwinRequest {
 impl TwinRequest {
     /// Returns the request and the receiver of its outcome.
     pub(crate) fn new(kind: TwinRequestKind, deadline: Option<Instant>) -> (Self, oneshot::Receiver<TwinOutcome>) {
-        let (to, answer) = oneshot::channel();
-        let caller = Caller { to: Some(to), written: false };
+        let (sender, outcome) = oneshot::channel();
+        let caller = Caller { sender: Some(sender), written: false };
         (
-            Self { kind, deadline, caller, not_before: None, busy: 0, timeouts: 0, unanswered: false, refusal: None },
-            answer,
+            Self {
+                kind,
+                deadline,
+                caller,
+                not_before: None,
+                busy: 0,
+                timeouts: 0,
+                effect_unknown: false,
+                refusal: None,
+            },
+            outcome,
         )
     }
 
     /// Whether the caller still waits for the response.
     fn is_awaited(&self) -> bool {
-        self.caller.to.as_ref().is_some_and(|it| !it.is_closed())
+        self.caller.sender.as_ref().is_some_and(|it| !it.is_closed())
     }
 }
 
 /// The caller that waits for the outcome.
 #[derive(Debug)]
 struct Caller {
-    to: Option<oneshot::Sender<TwinOutcome>>,
+    sender: Option<oneshot::Sender<TwinOutcome>>,
     /// Whether the hub may have the request. False again after the hub has answered that it did nothing.
     written: bool,
 }
 
 impl Caller {
-    fn answer(mut self, outcome: TwinOutcome) {
-        if let Some(to) = self.to.take() {
+    fn resolve(mut self, outcome: TwinOutcome) {
+        if let Some(sender) = self.sender.take() {
             // The caller may have stopped waiting.
-            let _cancelled = to.send(outcome);
+            let _cancelled = sender.send(outcome);
         }
     }
 }
@@ -115,8 +124,9 @@ impl Caller {
 impl Drop for Caller {
     /// The last resort: whatever happens to the driver, every request gets an outcome.
     fn drop(&mut self) {
-        if let Some(to) = self.to.take() {
-            let _cancelled = to.send(Err(TwinFailure::Closed { reason: CloseReason::Aborted, written: self.written }));
+        if let Some(sender) = self.sender.take() {
+            let _cancelled =
+                sender.send(Err(TwinFailure::Closed { reason: CloseReason::Aborted, written: self.written }));
         }
     }
 }
@@ -172,7 +182,7 @@ impl TwinRequests {
     /// Queues a request.
     pub(crate) fn push(&mut self, request: TwinRequest) {
         if let Some(reason) = &self.ended {
-            request.caller.answer(Err(TwinFailure::Closed { reason: reason.clone(), written: false }));
+            request.caller.resolve(Err(TwinFailure::Closed { reason: reason.clone(), written: false }));
             return;
         }
         // A caller that stopped waiting has returned the permit that this request uses.
@@ -192,7 +202,7 @@ impl TwinRequests {
         if let Some(in_flight) = self.in_flight.take()
             && in_flight.requester == Requester::Program
         {
-            self.unanswered();
+            self.on_no_response();
         }
         self.queue.iter_mut().for_each(|it| it.timeouts = 0);
     }
@@ -213,7 +223,7 @@ impl TwinRequests {
             }
             (_, outcome) => outcome,
         };
-        request.caller.answer(outcome);
+        request.caller.resolve(outcome);
     }
 
     /// The hub refused the program's request, temporarily or permanently.
@@ -222,7 +232,7 @@ impl TwinRequests {
             return self.finish(Err(TwinFailure::Refused(Box::new(refusal.clone()))));
         }
         let Some(request) = self.queue.front_mut() else { return };
-        request.caller.written = request.unanswered;
+        request.caller.written = request.effect_unknown;
         request.busy = request.busy.saturating_add(1);
         request.not_before = Some(now + retry_wait(rng, request.busy, refusal.retry_after));
         request.refusal = Some(Box::new(refusal.clone()));
@@ -230,7 +240,7 @@ impl TwinRequests {
 
     /// The connection could not carry the program's request; the connection itself continues.
     pub(crate) fn unsendable(&mut self, problem: ProtoError) {
-        let again = self.queue.front().is_some_and(|it| it.unanswered);
+        let again = self.queue.front().is_some_and(|it| it.effect_unknown);
         self.finish(Err(if again { TwinFailure::Resend(problem) } else { TwinFailure::Impossible(problem) }));
     }
 
@@ -242,7 +252,7 @@ impl TwinRequests {
             && let Some(request) = self.queue.front_mut()
         {
             request.timeouts = request.timeouts.saturating_add(1);
-            self.unanswered();
+            self.on_no_response();
         }
         if let Some(request) = self.queue.front_mut() {
             request.not_before.take_if(|it| *it <= now);
@@ -259,7 +269,7 @@ impl TwinRequests {
         (self.in_flight, self.next_expiry) = (None, None);
         for request in self.queue.drain(..) {
             let written = request.caller.written;
-            request.caller.answer(Err(TwinFailure::Closed { reason: reason.clone(), written }));
+            request.caller.resolve(Err(TwinFailure::Closed { reason: reason.clone(), written }));
         }
     }
 
@@ -315,9 +325,9 @@ impl TwinRequests {
     }
 
     /// An attempt of the program's request ended without a response.
-    fn unanswered(&mut self) {
+    fn on_no_response(&mut self) {
         if let Some(request) = self.queue.front_mut() {
-            request.unanswered = true;
+            request.effect_unknown = true;
         }
     }
 
@@ -328,10 +338,10 @@ impl TwinRequests {
     }
 
     fn expire(&mut self, now: Instant) {
-        let mut left = VecDeque::with_capacity(self.queue.len());
+        let mut remaining = VecDeque::with_capacity(self.queue.len());
         for (at, request) in std::mem::take(&mut self.queue).into_iter().enumerate() {
             if request.deadline.is_none_or(|it| it > now) {
-                left.push_back(request);
+                remaining.push_back(request);
                 continue;
             }
             if at == 0 {
@@ -339,13 +349,13 @@ impl TwinRequests {
                 self.in_flight.take_if(|it| it.requester == Requester::Program);
             }
             let written = request.caller.written;
-            request.caller.answer(Err(match request.refusal.or_else(|| self.refusal.clone()) {
+            request.caller.resolve(Err(match request.refusal.or_else(|| self.refusal.clone()) {
                 Some(refusal) if !written => TwinFailure::Refused(refusal),
                 _ => TwinFailure::Deadline { written },
             }));
         }
-        self.next_expiry = left.iter().filter_map(|it| it.deadline).min();
-        self.queue = left;
+        self.next_expiry = remaining.iter().filter_map(|it| it.deadline).min();
+        self.queue = remaining;
     }
 }
 

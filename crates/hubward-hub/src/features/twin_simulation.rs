@@ -147,7 +147,7 @@ struct World<'a> {
     document: Document,
     reports: Vec<(u64, oneshot::Receiver<TwinOutcome>)>,
     gets: Vec<oneshot::Receiver<TwinOutcome>>,
-    told: Option<Mark>,
+    last_received: Option<Mark>,
     latest: Option<Arc<Properties>>,
     calm: bool,
 }
@@ -172,7 +172,7 @@ impl<'a> World<'a> {
             document: Document::default(),
             reports: Vec::new(),
             gets: Vec::new(),
-            told: None,
+            last_received: None,
             latest: None,
             calm: false,
         };
@@ -181,7 +181,7 @@ impl<'a> World<'a> {
     }
 
     fn run(mut self) {
-        for feature in [Feature::TwinAnswers, Feature::Desired] {
+        for feature in [Feature::TwinResponses, Feature::Desired] {
             self.features.want(feature);
         }
         self.connect();
@@ -268,18 +268,18 @@ impl<'a> World<'a> {
             8..16 => {
                 self.saw("notice late");
                 let late = Duration::from_millis(self.rng.u64(..8_000));
-                self.tell(delay + late, Downstream::Desired(notice));
+                self.send_event(delay + late, Downstream::Desired(notice));
             }
             16..24 => {
                 self.saw("notice twice");
-                self.tell(delay, Downstream::Desired(notice.clone()));
-                self.tell(delay * 2, Downstream::Desired(notice));
+                self.send_event(delay, Downstream::Desired(notice.clone()));
+                self.send_event(delay * 2, Downstream::Desired(notice));
             }
             24..27 => {
                 self.saw("notice garbled");
-                self.tell(delay, Downstream::Desired(notice.slice(..notice.len() - 1)));
+                self.send_event(delay, Downstream::Desired(notice.slice(..notice.len() - 1)));
             }
-            _ => self.tell(delay, Downstream::Desired(notice)),
+            _ => self.send_event(delay, Downstream::Desired(notice)),
         }
     }
 
@@ -327,7 +327,7 @@ impl<'a> World<'a> {
         self.events.push(Event { at, connection: self.connection, what });
     }
 
-    fn tell(&mut self, delay: Duration, what: Downstream) {
+    fn send_event(&mut self, delay: Duration, what: Downstream) {
         self.schedule(delay, Happening::Tells(what));
     }
 
@@ -366,9 +366,9 @@ impl<'a> World<'a> {
     /// Does what a driver does after every event.
     fn drive(&mut self) {
         while let Some(out) = self.features.next(self.now, self.up) {
-            let Out::Request(tag, what) = out else { panic!("{out:?}") };
+            let Outgoing::Request(tag, what) = out else { panic!("{out:?}") };
             let sent = match what {
-                Upstream::Watch(feature) => Sent::Watch(feature),
+                Upstream::Subscribe(feature) => Sent::Watch(feature),
                 Upstream::TwinGet => Sent::Get,
                 Upstream::ReportedPatch(patch) => {
                     Sent::Report(std::str::from_utf8(&patch).expect("text").parse().expect("a number"))
@@ -390,13 +390,13 @@ impl<'a> World<'a> {
         let mark = (made(&news.values), news.version);
         let state = self.document.history.get(&mark).map(|it| &it.1);
         assert_eq!(state, Some(&news.values), "{mark:?} never had this content");
-        if let Some(told) = self.told {
-            assert!(told < mark, "{mark:?} after {told:?}");
-            if told.1 > mark.1 {
+        if let Some(last) = self.last_received {
+            assert!(last < mark, "{mark:?} after {last:?}");
+            if last.1 > mark.1 {
                 self.saw("created again and accepted");
             }
         }
-        self.told = Some(mark);
+        self.last_received = Some(mark);
         self.latest = Some(news);
     }
 
@@ -406,10 +406,10 @@ impl<'a> World<'a> {
         if let Sent::Watch(feature) = sent {
             if !self.calm && self.rng.u8(..40) == 0 {
                 self.saw("watch refused");
-                return self.tell(delay, Downstream::Refused(tag, refusal(RefusedBy::Suback)));
+                return self.send_event(delay, Downstream::Refused(tag, refusal(RefusedBy::Suback)));
             }
             self.desired |= feature == Feature::Desired;
-            return self.tell(delay, Downstream::Done(tag));
+            return self.send_event(delay, Downstream::Done(tag));
         }
         let dice = if self.calm { 99 } else { self.rng.u8(..100) };
         match dice {
@@ -417,11 +417,11 @@ impl<'a> World<'a> {
             6..18 => {
                 self.saw("request refused temporarily");
                 let status = if self.rng.bool() { 429 } else { 503 };
-                return self.tell(delay, Downstream::Refused(tag, refusal(RefusedBy::Status(status))));
+                return self.send_event(delay, Downstream::Refused(tag, refusal(RefusedBy::Status(status))));
             }
             18..20 => {
                 self.saw("request refused permanently");
-                return self.tell(delay, Downstream::Refused(tag, refusal(RefusedBy::Status(400))));
+                return self.send_event(delay, Downstream::Refused(tag, refusal(RefusedBy::Status(400))));
             }
             _ => {}
         }
@@ -442,7 +442,7 @@ impl<'a> World<'a> {
             }
             _ => Duration::ZERO,
         };
-        self.tell(delay + late, answer);
+        self.send_event(delay + late, answer);
     }
 
     fn twin(&mut self, dice: u8) -> Bytes {

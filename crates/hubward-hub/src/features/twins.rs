@@ -9,10 +9,10 @@ use hubward_transport::{Feature, ProtoError, Refusal, Tag};
 use tokio::time::Instant;
 
 use super::desired::Desired;
-use super::outgoing::Out;
+use super::outgoing::Outgoing;
+use super::subscriptions::Subscriptions;
 use super::tags::RequestTags;
 use super::twin_requests::{Requester, TwinFailure, TwinRequest, TwinRequests, TwinResponse};
-use super::watches::Watches;
 use crate::incoming::Incoming;
 use crate::{CloseReason, HubOptions};
 
@@ -45,14 +45,14 @@ impl Twins {
     }
 
     /// The hub may have granted or refused a subscription.
-    pub(crate) fn on_watches(&mut self, watches: &Watches) {
-        if watches.is_active(Feature::TwinAnswers) {
+    pub(crate) fn on_subscriptions(&mut self, subscriptions: &Subscriptions) {
+        if subscriptions.is_active(Feature::TwinResponses) {
             self.requests.set_refusal(None);
-        } else if let Some(refusal) = watches.refusal(Feature::TwinAnswers) {
+        } else if let Some(refusal) = subscriptions.refusal(Feature::TwinResponses) {
             self.requests.set_refusal(Some(refusal));
         }
-        if watches.is_active(Feature::TwinAnswers) && watches.is_active(Feature::Desired) {
-            self.desired.on_watched();
+        if subscriptions.is_active(Feature::TwinResponses) && subscriptions.is_active(Feature::Desired) {
+            self.desired.on_subscribed();
         }
     }
 
@@ -129,15 +129,20 @@ impl Twins {
     }
 
     /// Returns the next request for the connection.
-    pub(crate) fn next(&mut self, now: Instant, tags: &mut RequestTags, watches: &Watches) -> Option<Out> {
-        if !watches.is_active(Feature::TwinAnswers) {
+    pub(crate) fn next(
+        &mut self,
+        now: Instant,
+        tags: &mut RequestTags,
+        subscriptions: &Subscriptions,
+    ) -> Option<Outgoing> {
+        if !subscriptions.is_active(Feature::TwinResponses) {
             return None;
         }
         let (requester, tag, what) = self.requests.next(now, tags, self.desired.is_due())?;
         if requester == Requester::Client {
-            self.desired.on_asked(now);
+            self.desired.on_requested(now);
         }
-        Some(Out::Request(tag, what))
+        Some(Outgoing::Request(tag, what))
     }
 
     /// Whether the hub owes no response.

@@ -8,7 +8,7 @@ use hubward_proto::hub::{
 };
 use hubward_proto::{ProtoError, limits};
 use hubward_transport::{
-    CallId, Downstream, Feature, HubConnection, Lock, Reply, SasToken, Tag, TransportError, Upstream, Verdict,
+    CallId, Disposition, Downstream, Feature, HubConnection, Lock, Reply, SasToken, Tag, TransportError, Upstream,
 };
 
 use super::incoming::IncomingRouter;
@@ -39,7 +39,7 @@ impl Connection {
         let identity = self.router.identity();
         // The same QoS as azure-iot-sdk-node and azure-iot-sdk-c.
         let (filter, qos) = match (feature, identity.module.is_some()) {
-            (Feature::TwinAnswers, _) => (TopicFilter::TwinResponses, QoS::AtMostOnce),
+            (Feature::TwinResponses, _) => (TopicFilter::TwinResponses, QoS::AtMostOnce),
             (Feature::Desired, _) => (TopicFilter::DesiredProperties, QoS::AtMostOnce),
             (Feature::Methods, _) => (TopicFilter::Methods, QoS::AtMostOnce),
             (Feature::CloudToDevice, false) => (TopicFilter::CloudToDevice, QoS::AtLeastOnce),
@@ -73,14 +73,14 @@ impl Connection {
         self.session.publish_qos0(topic, body.clone())
     }
 
-    fn settle(&mut self, lock: Lock, verdict: Verdict) -> Result<(), TransportError> {
-        match verdict {
-            Verdict::Complete => self.session.settle(lock).map_err(TransportError::Request),
-            Verdict::Abandon => {
+    fn settle(&mut self, lock: Lock, disposition: Disposition) -> Result<(), TransportError> {
+        match disposition {
+            Disposition::Complete => self.session.settle(lock).map_err(TransportError::Request),
+            Disposition::Abandon => {
                 Err(TransportError::Unsupported("MQTT cannot abandon a message; complete it or drop it"))
             }
-            Verdict::Reject => Err(TransportError::Unsupported("MQTT cannot reject a message; complete it")),
-            _ => Err(TransportError::Unsupported("this version does not support this verdict over MQTT")),
+            Disposition::Reject => Err(TransportError::Unsupported("MQTT cannot reject a message; complete it")),
+            _ => Err(TransportError::Unsupported("this version does not support this disposition over MQTT")),
         }
     }
 }
@@ -93,7 +93,7 @@ impl HubConnection for Connection {
     fn start_send(&mut self, tag: Tag, what: &Upstream, again: bool) -> Result<(), TransportError> {
         match what {
             Upstream::Telemetry(message) => self.send_telemetry(tag, message, again).map_err(TransportError::Request),
-            Upstream::Watch(feature) => self.subscribe(tag, *feature),
+            Upstream::Subscribe(feature) => self.subscribe(tag, *feature),
             Upstream::TwinGet => {
                 let topic = |request_id| TwinGetTopic { request_id }.encode();
                 self.session
@@ -110,8 +110,8 @@ impl HubConnection for Connection {
             Reply::Method { call, status, body } => {
                 self.answer_method(call, *status, body).map_err(TransportError::Request)
             }
-            Reply::Settle { lock, verdict } => self.settle(*lock, *verdict),
-            Reply::Leave { lock } => self.session.on_dropped(*lock).map_err(TransportError::Request),
+            Reply::Settle { lock, disposition } => self.settle(*lock, *disposition),
+            Reply::Release { lock } => self.session.on_dropped(*lock).map_err(TransportError::Request),
             _ => Err(TransportError::Unsupported("this version does not support this reply over MQTT")),
         }
     }

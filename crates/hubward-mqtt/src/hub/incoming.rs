@@ -75,7 +75,7 @@ impl IncomingRouter {
                 AckNeed::OnSettlement(lock) => Some(lock),
                 AckNeed::QueueFull => {
                     self.warn_queue_full();
-                    return Some(Downstream::Left);
+                    return Some(Downstream::MessageOverLimit);
                 }
             };
             let (input, bag) = self.read(&message.topic, rest);

@@ -7,8 +7,8 @@ use std::time::{Duration, SystemTime};
 
 use hubward_mqtt::MqttHub;
 use hubward_transport::{
-    CallId, Delivery, Downstream, HubConnection, HubTransport, Lock, Message, ModuleId, RefusedBy, Reply, SasToken,
-    TransportError, TransportKind, Verdict,
+    CallId, Delivery, Disposition, Downstream, HubConnection, HubTransport, Lock, Message, ModuleId, RefusedBy, Reply,
+    SasToken, TransportError, TransportKind,
 };
 use tokio::join;
 
@@ -39,7 +39,7 @@ fn deliveries(events: Vec<Downstream>) -> Vec<Delivery> {
 }
 
 fn complete(lock: Lock) -> Reply {
-    Reply::Settle { lock, verdict: Verdict::Complete }
+    Reply::Settle { lock, disposition: Disposition::Complete }
 }
 
 /// Closes the connection and returns the packet ids of the PUBACKs that were written before DISCONNECT.
@@ -74,8 +74,8 @@ async fn a_message_has_its_properties_and_is_acknowledged_when_it_is_completed()
 
     assert_eq!(poll_once(&mut *connection).await, []);
     let lock = delivery.lock.expect("a lock");
-    for verdict in [Verdict::Abandon, Verdict::Reject] {
-        let error = connection.start_reply(&Reply::Settle { lock, verdict }).expect_err("not in MQTT");
+    for disposition in [Disposition::Abandon, Disposition::Reject] {
+        let error = connection.start_reply(&Reply::Settle { lock, disposition }).expect_err("not in MQTT");
         assert!(matches!(error, TransportError::Unsupported(_)), "{error}");
     }
     connection.start_reply(&complete(lock)).expect("a lock");
@@ -214,9 +214,9 @@ async fn a_redelivered_dropped_message_is_handed_over_again_and_unblocks_later_a
     let received = deliveries(exchange(&mut *connection).await.expect("messages"));
     let [first, second, third] =
         received.iter().map(|it| it.lock.expect("a lock")).collect::<Vec<_>>().try_into().expect("3");
-    connection.start_reply(&Reply::Leave { lock: first }).expect("it is held");
+    connection.start_reply(&Reply::Release { lock: first }).expect("it is held");
     connection.start_reply(&complete(third)).expect("a lock");
-    for reply in [Reply::Leave { lock: first }, complete(first), Reply::Leave { lock: third }] {
+    for reply in [Reply::Release { lock: first }, complete(first), Reply::Release { lock: third }] {
         let error = connection.start_reply(&reply).expect_err("it is not held");
         assert!(matches!(error, TransportError::Request(_)), "{reply:?}");
     }
@@ -284,7 +284,7 @@ async fn a_program_that_settles_nothing_blocks_no_telemetry_and_uses_bounded_mem
         for event in poll_once(&mut *connection).await {
             match event {
                 Downstream::Message(_) => handed_over += 1,
-                other => assert_eq!(other, Downstream::Left),
+                other => assert_eq!(other, Downstream::MessageOverLimit),
             }
             left = u32::from(id) - handed_over;
         }

@@ -49,9 +49,9 @@ fn refused(id: u16, status: u16, said: (Option<u32>, Option<&str>, Option<&str>)
 async fn several_subscriptions_are_sent_at_once_and_granted_in_any_order() {
     let (mut connection, mut peer) = ready().await;
     for (id, feature) in
-        [(40_000, Feature::TwinAnswers), (7, Feature::Methods), (8, Feature::Desired), (9, Feature::CloudToDevice)]
+        [(40_000, Feature::TwinResponses), (7, Feature::Methods), (8, Feature::Desired), (9, Feature::CloudToDevice)]
     {
-        connection.start_send(tag(id), &Upstream::Watch(feature), false).expect("room");
+        connection.start_send(tag(id), &Upstream::Subscribe(feature), false).expect("room");
     }
     let (events, ()) = join!(exchange(&mut *connection), async {
         for packet in [SUBSCRIBE_TWIN, SUBSCRIBE_METHODS, SUBSCRIBE_DESIRED, SUBSCRIBE_DEVICE_BOUND] {
@@ -80,7 +80,7 @@ async fn a_module_subscribes_to_inputs_and_a_device_to_messages() {
         peer.send(CONNACK).await;
     });
     events.expect("a login");
-    connection.start_send(tag(1), &Upstream::Watch(Feature::Inputs), false).expect("room");
+    connection.start_send(tag(1), &Upstream::Subscribe(Feature::Inputs), false).expect("room");
     let (events, ()) = join!(exchange(&mut *connection), async {
         peer.expect(b"\x82\x23\xff\x00\x00\x1edevices/d1/modules/m1/inputs/#\x01").await;
         peer.send(b"\x90\x03\xff\x00\x01").await;
@@ -89,7 +89,7 @@ async fn a_module_subscribes_to_inputs_and_a_device_to_messages() {
 
     let (mut device, _peer) = ready().await;
     for (connection, feature) in [(&mut connection, Feature::CloudToDevice), (&mut device, Feature::Inputs)] {
-        let error = connection.start_send(tag(2), &Upstream::Watch(feature), false).expect_err("no such thing");
+        let error = connection.start_send(tag(2), &Upstream::Subscribe(feature), false).expect_err("no such thing");
         assert!(matches!(error, TransportError::Unsupported(_)), "{feature}: {error}");
     }
 }
@@ -98,9 +98,9 @@ async fn a_module_subscribes_to_inputs_and_a_device_to_messages() {
 async fn a_device_id_with_a_wildcard_can_subscribe_to_methods_only() {
     for id in ["d#1", "d+1"] {
         let (mut connection, _peer) = open(&login(id), 64 * 1024).await;
-        let error = connection.start_send(tag(1), &Upstream::Watch(Feature::CloudToDevice), false);
+        let error = connection.start_send(tag(1), &Upstream::Subscribe(Feature::CloudToDevice), false);
         assert!(matches!(error, Err(TransportError::Request(_))), "{id}: {error:?}");
-        connection.start_send(tag(1), &Upstream::Watch(Feature::Methods), false).expect("no id in it");
+        connection.start_send(tag(1), &Upstream::Subscribe(Feature::Methods), false).expect("no id in it");
     }
 }
 
@@ -191,7 +191,7 @@ async fn a_request_under_a_tag_in_use_or_too_large_is_refused_without_other_effe
     let (mut connection, mut peer) = ready().await;
     connection.start_send(tag(1), &telemetry(hubward_transport::Message::new("x")), false).expect("room");
     let large = Upstream::ReportedPatch(vec![b' '; 262_145].into());
-    for (id, what) in [(1, Upstream::TwinGet), (1, Upstream::Watch(Feature::Methods)), (2, large)] {
+    for (id, what) in [(1, Upstream::TwinGet), (1, Upstream::Subscribe(Feature::Methods)), (2, large)] {
         let error = connection.start_send(tag(id), &what, false).expect_err("impossible");
         assert!(matches!(error, TransportError::Request(_)), "{what:?}: {error}");
     }
@@ -268,7 +268,9 @@ async fn a_response_that_mqtt_or_the_hub_cannot_accept_is_refused_without_other_
 
 #[tokio::test(start_paused = true)]
 async fn an_unanswered_request_shortens_the_allowed_silence_but_a_method_call_does_not() {
-    for (what, silence) in [(Some(Upstream::TwinGet), 20), (Some(Upstream::Watch(Feature::Methods)), 20), (None, 90)] {
+    for (what, silence) in
+        [(Some(Upstream::TwinGet), 20), (Some(Upstream::Subscribe(Feature::Methods)), 20), (None, 90)]
+    {
         let (mut connection, mut peer) = ready().await;
         let start = Instant::now();
         match &what {

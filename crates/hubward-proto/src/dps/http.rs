@@ -72,7 +72,7 @@ pub struct DpsHttpRequest {
 
 /// Why a request does not belong to the DPS device API.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum NoSuchRequest {
+pub enum DpsHttpRequestError {
     /// The path does not exist: 404.
     Path,
     /// The path exists, but not with this method: 405.
@@ -87,36 +87,36 @@ impl DpsHttpRequest {
     /// Parses method, path and query. The letter case of the fixed path segments does not matter.
     ///
     /// # Errors
-    /// [`NoSuchRequest`]; each variant names the status to answer with.
-    pub fn parse(method: &str, path: &str, query: Option<&str>) -> Result<Self, NoSuchRequest> {
+    /// [`DpsHttpRequestError`]; each variant names the status to answer with.
+    pub fn parse(method: &str, path: &str, query: Option<&str>) -> Result<Self, DpsHttpRequestError> {
         let parts: Option<Vec<String>> = path.trim_start_matches('/').split('/').map(decode).collect();
-        let parts = parts.ok_or(NoSuchRequest::Path)?;
+        let parts = parts.ok_or(DpsHttpRequestError::Path)?;
         let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
         let (scope, id, rest) = match parts.as_slice() {
             [scope, word, id, rest @ ..] if word.eq_ignore_ascii_case("registrations") => (*scope, *id, rest),
-            _ => return Err(NoSuchRequest::Path),
+            _ => return Err(DpsHttpRequestError::Path),
         };
         let (allowed, operation) = match rest {
             [] => ("POST", DpsOperation::Lookup),
             [word] if word.eq_ignore_ascii_case("register") => ("PUT", DpsOperation::Register),
             [word, operation] if word.eq_ignore_ascii_case("operations") => {
-                ("GET", DpsOperation::Status(OperationId::new(*operation).map_err(NoSuchRequest::Id)?))
+                ("GET", DpsOperation::Status(OperationId::new(*operation).map_err(DpsHttpRequestError::Id)?))
             }
-            _ => return Err(NoSuchRequest::Path),
+            _ => return Err(DpsHttpRequestError::Path),
         };
         if method != allowed {
-            return Err(NoSuchRequest::Method);
+            return Err(DpsHttpRequestError::Method);
         }
         let has_version = query.unwrap_or_default().split('&').any(|it| {
             it.split_once('=')
                 .is_some_and(|(name, value)| name.eq_ignore_ascii_case("api-version") && !value.is_empty())
         });
         if !has_version {
-            return Err(NoSuchRequest::ApiVersion);
+            return Err(DpsHttpRequestError::ApiVersion);
         }
         Ok(Self {
-            id_scope: IdScope::new(scope).map_err(NoSuchRequest::Id)?,
-            registration_id: RegistrationId::new(id).map_err(NoSuchRequest::Id)?,
+            id_scope: IdScope::new(scope).map_err(DpsHttpRequestError::Id)?,
+            registration_id: RegistrationId::new(id).map_err(DpsHttpRequestError::Id)?,
             operation,
         })
     }
@@ -155,17 +155,17 @@ mod tests {
     fn path_method_version_and_id_have_different_errors() {
         let version = Some("api-version=2019-03-31");
         for (method, path, query, expected) in [
-            ("PUT", "/", version, NoSuchRequest::Path),
-            ("PUT", "/0ne1/registrations/d1/registration", version, NoSuchRequest::Path),
-            ("GET", "/0ne1/registrations/d1/register", version, NoSuchRequest::Method),
-            ("GET", "/0ne1/registrations/d1", version, NoSuchRequest::Method),
-            ("PUT", "/0ne1/registrations/d1/register", None, NoSuchRequest::ApiVersion),
-            ("PUT", "/0ne1/registrations/d1/register", Some("api-version="), NoSuchRequest::ApiVersion),
+            ("PUT", "/", version, DpsHttpRequestError::Path),
+            ("PUT", "/0ne1/registrations/d1/registration", version, DpsHttpRequestError::Path),
+            ("GET", "/0ne1/registrations/d1/register", version, DpsHttpRequestError::Method),
+            ("GET", "/0ne1/registrations/d1", version, DpsHttpRequestError::Method),
+            ("PUT", "/0ne1/registrations/d1/register", None, DpsHttpRequestError::ApiVersion),
+            ("PUT", "/0ne1/registrations/d1/register", Some("api-version="), DpsHttpRequestError::ApiVersion),
         ] {
             assert_eq!(DpsHttpRequest::parse(method, path, query), Err(expected), "{method} {path} {query:?}");
         }
         let bad = DpsHttpRequest::parse("PUT", "/0ne1/registrations/d%201/register", version);
-        assert!(matches!(bad, Err(NoSuchRequest::Id(_))), "{bad:?}");
+        assert!(matches!(bad, Err(DpsHttpRequestError::Id(_))), "{bad:?}");
         assert!(DpsHttpRequest::parse("PUT", "/0ne1/Registrations/d1/REGISTER", version).is_ok());
     }
 }

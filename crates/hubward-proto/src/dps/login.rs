@@ -53,7 +53,7 @@ impl DpsUsername {
 
     /// Returns whether a user name is for DPS and not for a hub. A server with one listener for both needs it.
     #[must_use]
-    pub fn is_one(text: &str) -> bool {
+    pub fn is_dps_username(text: &str) -> bool {
         text.split('/').nth(1) == Some("registrations")
     }
 
@@ -144,7 +144,7 @@ mod tests {
         ] {
             assert!(DpsUsername::parse(text).is_err(), "{text}");
         }
-        assert!(DpsUsername::is_one("0ne1/registrations/d1/api-version=x"));
-        assert!(!DpsUsername::is_one("hub/d1/?api-version=x"));
+        assert!(DpsUsername::is_dps_username("0ne1/registrations/d1/api-version=x"));
+        assert!(!DpsUsername::is_dps_username("hub/d1/?api-version=x"));
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::dps::{AssignmentStatus, DpsBody, DpsReply, RegistrationOperation, RegistrationState};
 use crate::hub::HubIdentity;
-use crate::retry_after::LONGEST;
+use crate::retry_after::RETRY_AFTER_MAX;
 use crate::{DeviceId, Excerpt, HubHost, OperationId, ProtoError, limits};
 
 /// One registration, from the first request to its end.
@@ -142,12 +142,12 @@ pub struct RetryPolicy {
     /// share of it.
     pub first_wait: Duration,
     /// The upper limit of the doubled wait.
-    pub longest_wait: Duration,
+    pub max_wait: Duration,
 }
 
 impl Default for RetryPolicy {
     fn default() -> Self {
-        Self { max_failures: 10, first_wait: Duration::from_secs(1), longest_wait: Duration::from_secs(60) }
+        Self { max_failures: 10, first_wait: Duration::from_secs(1), max_wait: Duration::from_secs(60) }
     }
 }
 
@@ -164,9 +164,9 @@ impl RetryPolicy {
         self
     }
 
-    /// Sets [`RetryPolicy::longest_wait`].
-    pub const fn longest_wait(mut self, longest_wait: Duration) -> Self {
-        self.longest_wait = longest_wait;
+    /// Sets [`RetryPolicy::max_wait`].
+    pub const fn max_wait(mut self, max_wait: Duration) -> Self {
+        self.max_wait = max_wait;
         self
     }
 }
@@ -258,7 +258,7 @@ impl Registration {
             // may be a new status of a running operation: poll if the operation is known.
             AssignmentStatus::Assigning | AssignmentStatus::Unassigned | AssignmentStatus::Unknown(_) => {
                 // Only the first poll may follow at once: a tight loop of polls would load the network.
-                let least = if self.operation.is_some() { limits::POLL_FLOOR } else { Duration::ZERO };
+                let least = if self.operation.is_some() { limits::POLL_INTERVAL_MIN } else { Duration::ZERO };
                 // The answer to a poll may lack the operation id: then the id stays the same.
                 if !operation.operation_id.is_empty() {
                     match OperationId::new(operation.operation_id.as_str()) {
@@ -273,7 +273,7 @@ impl Registration {
                     self.end(RegistrationEnd::Broken(ProtoError::Missing("operationId")));
                     return;
                 }
-                let next = now + retry_after.unwrap_or(limits::POLL_INTERVAL).clamp(least, LONGEST);
+                let next = now + retry_after.unwrap_or(limits::POLL_INTERVAL).clamp(least, RETRY_AFTER_MAX);
                 if self.deadline.is_some_and(|it| it <= next) {
                     self.end(RegistrationEnd::Deadline);
                 } else {
@@ -316,7 +316,7 @@ impl Registration {
             return;
         }
         let spread = self.policy.wait_after(failures).mul_f64(jitter.clamp(0.0, 1.0));
-        let next = now + failure.retry_after.unwrap_or_default().min(LONGEST).max(least) + spread;
+        let next = now + failure.retry_after.unwrap_or_default().min(RETRY_AFTER_MAX).max(least) + spread;
         if self.deadline.is_some_and(|it| it <= next) {
             self.end(RegistrationEnd::GaveUp { failures, out_of_time: true });
         } else {
@@ -334,7 +334,7 @@ impl RetryPolicy {
     /// Returns the longest wait after this many consecutive failures.
     fn wait_after(&self, failures: u32) -> Duration {
         let doublings = failures.saturating_sub(1).min(16);
-        self.first_wait.saturating_mul(1 << doublings).min(self.longest_wait).min(LONGEST)
+        self.first_wait.saturating_mul(1 << doublings).min(self.max_wait).min(RETRY_AFTER_MAX)
     }
 }
 

@@ -24,7 +24,7 @@ impl IncomingMessage {
     }
 
     /// Sets [`IncomingMessage::input`].
-    pub fn through(mut self, input: impl Into<String>) -> Self {
+    pub fn input(mut self, input: impl Into<String>) -> Self {
         self.input = Some(input.into());
         self
     }

@@ -14,5 +14,5 @@ pub use hub::{
     Authentication, AuthenticationType, Capabilities, CloudMessage, ConnectionState, DeliveryAck, DesiredPatch, Device,
     DeviceBulkError, DeviceBulkResult, DeviceBulkWarning, DeviceOperation, DeviceStatus, HubRefusal, ImportMode,
     MethodRequest, MethodResult, Module, OperationCode, OperationProperties, PurgeResult, RegistryStatistics,
-    ServiceStatistics, Twin, TwinBoth, TwinPatch, X509Thumbprint, code_of, name_of,
+    ServiceStatistics, Twin, TwinPatch, TwinSections, X509Thumbprint, code_of, name_of,
 };

@@ -52,9 +52,9 @@ pub(super) enum Kind {
     Silence,
     /// Pings are answered, acknowledgements are not.
     Overdue,
-    AnsweredTwice,
-    AnsweredOutOfOrder,
-    AnswerToNothing,
+    AckRepeated,
+    AckOutOfOrder,
+    AckOfNothing,
     /// The connection cannot carry a message.
     Unsendable,
     /// An unacknowledged message is sent again.
@@ -63,7 +63,7 @@ pub(super) enum Kind {
     SessionLost,
     /// The client suspects another client with the same identity.
     Duplicate,
-    WatchRefused,
+    SubscriptionRefused,
     /// A renewal becomes due.
     Renewal,
     /// The machine slept, or its clock was set.
@@ -110,9 +110,9 @@ const TABLE: [(Kind, &[At], &str); 27] = [
         "a transport has no limit before the login or for a disconnect: there the core's own limit counts",
     ),
     (Overdue, &[Up, Renewing], "the client waits for no acknowledgement, or (Draining) for a shorter time"),
-    (AnsweredTwice, EXCHANGE, ONLY_EXCHANGE),
-    (AnsweredOutOfOrder, EXCHANGE, ONLY_EXCHANGE),
-    (AnswerToNothing, EXCHANGE, ONLY_EXCHANGE),
+    (AckRepeated, EXCHANGE, ONLY_EXCHANGE),
+    (AckOutOfOrder, EXCHANGE, ONLY_EXCHANGE),
+    (AckOfNothing, EXCHANGE, ONLY_EXCHANGE),
     (Unsendable, EXCHANGE, ONLY_SENDING),
     (SentAgain, EXCHANGE, ONLY_SENDING),
     (SessionLost, &[Login, Relogin], ONLY_LOGIN),
@@ -121,7 +121,7 @@ const TABLE: [(Kind, &[At], &str); 27] = [
         &[Up, Renewing],
         "a connection that was not accepted proves nothing, and the end of one being closed is not a failure",
     ),
-    (WatchRefused, EXCHANGE, ONLY_EXCHANGE),
+    (SubscriptionRefused, EXCHANGE, ONLY_EXCHANGE),
     (Renewal, &[Up], "only a connection that is up, and not being renewed, is renewed"),
     (ClockJump, NOT_ENDED, "the driver is dropped"),
     (ExpiredUnsent, BEFORE_END, "everything is resolved by then"),

@@ -15,13 +15,13 @@ use tokio::time::Instant;
 use super::coverage::{At, Kind};
 use super::world::World;
 use crate::core::{Life, Link};
-use crate::features::{Out, is_request};
+use crate::features::{Outgoing, is_request};
 use crate::{ConnectionState, DisconnectCause};
 
 const ENDPOINT: &str = "hub.example:8883";
 
 /// After this time the client may repeat an unanswered request.
-const ASK_AGAIN: Duration = Duration::from_secs(30);
+const REPEAT_INTERVAL: Duration = Duration::from_secs(30);
 
 /// A planned event of the peer or the network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,7 +33,7 @@ pub(super) enum Happening {
     Arrives(usize, Tag),
     Acknowledged(Tag),
     /// A request reaches the peer and is answered.
-    Answered(Tag, Request),
+    Response(Tag, Request),
     /// Desired properties have changed.
     Desired(u64),
     Disconnected,
@@ -55,7 +55,7 @@ pub(super) enum Failure {
 /// A request of the client, and whether the hub grants it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Request {
-    Watch(Feature, bool),
+    Subscribe(Feature, bool),
     Twin,
 }
 
@@ -71,12 +71,12 @@ pub(super) struct Hub {
     /// The number of ends of accepted connections that may have been takeovers.
     pub(super) cuts: u32,
     /// The features that the client ever subscribed to.
-    pub(super) asked: BTreeSet<Feature>,
+    pub(super) subscribed: BTreeSet<Feature>,
 }
 
 impl Hub {
     pub(super) fn is_followed(&self) -> bool {
-        self.asked.contains(&Feature::Desired) && self.asked.contains(&Feature::TwinAnswers)
+        self.subscribed.contains(&Feature::Desired) && self.subscribed.contains(&Feature::TwinResponses)
     }
 }
 
@@ -86,13 +86,13 @@ pub(super) struct Connection {
     pub(super) number: u64,
     open: bool,
     /// The earliest moment for the next arrival, in both directions: a stream keeps its order.
-    arrives: Option<Instant>,
-    tells: Option<Instant>,
+    last_arrival: Option<Instant>,
+    last_event: Option<Instant>,
     /// Number of messages sent and not yet arrived.
     on_the_way: usize,
-    unanswered: BTreeMap<Tag, usize>,
-    asked: BTreeMap<Tag, (Feature, Instant)>,
-    watched: BTreeSet<Feature>,
+    unacknowledged: BTreeMap<Tag, usize>,
+    requested: BTreeMap<Tag, (Feature, Instant)>,
+    granted: BTreeSet<Feature>,
     /// The last repeated message, and whether a new one was sent.
     last_again: Option<usize>,
     sent_new: bool,
@@ -141,7 +141,7 @@ impl World<'_> {
                 }
             }
             Happening::Acknowledged(tag) => self.acknowledge(tag),
-            Happening::Answered(tag, request) => self.answer(tag, request),
+            Happening::Response(tag, request) => self.respond(tag, request),
             Happening::Desired(version) => {
                 let body = format!("{{\"n\":{version},\"$version\":{version}}}");
                 self.features.on_event(self.now, Downstream::Desired(body.into()));
@@ -252,34 +252,34 @@ impl World<'_> {
             return;
         }
         let stray = Tag(NonZeroU16::MIN.saturating_add(self.rng.u16(..10)));
-        if !self.connection.unanswered.contains_key(&stray) {
-            self.note(Kind::AnswerToNothing);
+        if !self.connection.unacknowledged.contains_key(&stray) {
+            self.note(Kind::AckOfNothing);
             self.core.on_done(self.now, stray);
         }
-        let first = self.connection.unanswered.values().min().copied();
-        let message = self.connection.unanswered.remove(&tag).expect("one answer for each arrival");
+        let first = self.connection.unacknowledged.values().min().copied();
+        let message = self.connection.unacknowledged.remove(&tag).expect("one answer for each arrival");
         if Some(message) != first {
-            self.note(Kind::AnsweredOutOfOrder);
+            self.note(Kind::AckOutOfOrder);
         }
         self.core.on_done(self.now, tag);
         if self.rng.u8(..20) == 0 && matches!(self.at(), At::Up | At::Renewing | At::Draining) {
-            self.note(Kind::AnsweredTwice);
+            self.note(Kind::AckRepeated);
             self.core.on_done(self.now, tag);
         }
     }
 
-    fn answer(&mut self, tag: Tag, request: Request) {
+    fn respond(&mut self, tag: Tag, request: Request) {
         if self.connection.disconnecting || self.connection.mute {
             return;
         }
         let event = match request {
-            Request::Watch(feature, granted) => {
-                self.connection.asked.remove(&tag);
+            Request::Subscribe(feature, granted) => {
+                self.connection.requested.remove(&tag);
                 if granted {
-                    self.connection.watched.insert(feature);
+                    self.connection.granted.insert(feature);
                     Downstream::Done(tag)
                 } else {
-                    self.note(Kind::WatchRefused);
+                    self.note(Kind::SubscriptionRefused);
                     let refusal = Refusal::new(ENDPOINT.into(), Stage::Subscribe, RefusedBy::Suback);
                     Downstream::Refused(tag, Box::new(refusal))
                 }
@@ -299,19 +299,19 @@ impl World<'_> {
     pub(super) fn change_desired(&mut self) {
         for _ in 0..self.rng.usize(1..=3) {
             self.hub.desired += 1;
-            let announced = self.connection.watched.contains(&Feature::Desired) && self.core.up().is_some();
+            let announced = self.connection.granted.contains(&Feature::Desired) && self.core.up().is_some();
             // A notice has QoS 0 and may be lost.
             if announced && self.rng.f64() > 0.2 * self.rough {
                 let happening = Happening::Desired(self.hub.desired);
-                self.tell(happening);
+                self.send_in_order(happening);
             }
         }
     }
 
     /// In the order in which the hub sends them.
-    fn tell(&mut self, happening: Happening) {
-        let at = self.connection.tells.unwrap_or(self.now).max(self.now + self.delay(0.3));
-        self.connection.tells = Some(at);
+    fn send_in_order(&mut self, happening: Happening) {
+        let at = self.connection.last_event.unwrap_or(self.now).max(self.now + self.delay(0.3));
+        self.connection.last_event = Some(at);
         self.at_time(at, happening);
     }
 
@@ -330,8 +330,8 @@ impl World<'_> {
                         self.connection.renewing = true;
                         self.renew();
                     }
-                    self.ask();
-                    self.send();
+                    self.send_requests();
+                    self.send_messages();
                 }
                 // The connection broke at the same moment.
                 Link::Disconnecting(number) if self.connection.number != number => self.core.on_disconnected(self.now),
@@ -402,32 +402,32 @@ impl World<'_> {
     }
 
     /// Gives the features' requests to the connection.
-    fn ask(&mut self) {
+    fn send_requests(&mut self) {
         while let Some(out) = self.features.next(self.now, self.core.may_request(self.now)) {
-            let Out::Request(tag, what) = out else { panic!("a reply without a call or message: {out:?}") };
+            let Outgoing::Request(tag, what) = out else { panic!("a reply without a call or message: {out:?}") };
             assert!(is_request(tag), "{tag:?} is a message's: {}", self.about());
             let request = match what {
-                Upstream::Watch(feature) => {
-                    let (asked, now) = (&mut self.connection.asked, self.now);
-                    let waits = |it: &(Feature, Instant)| it.0 == feature && now < it.1 + ASK_AGAIN;
-                    let twice = asked.values().any(waits) || asked.insert(tag, (feature, now)).is_some();
-                    let twice = twice || self.connection.watched.contains(&feature);
+                Upstream::Subscribe(feature) => {
+                    let (requested, now) = (&mut self.connection.requested, self.now);
+                    let waits = |it: &(Feature, Instant)| it.0 == feature && now < it.1 + REPEAT_INTERVAL;
+                    let twice = requested.values().any(waits) || requested.insert(tag, (feature, now)).is_some();
+                    let twice = twice || self.connection.granted.contains(&feature);
                     assert!(!twice, "{feature} is requested twice: {}", self.about());
-                    self.hub.asked.insert(feature);
-                    Request::Watch(feature, self.rng.f64() > 0.2 * self.rough)
+                    self.hub.subscribed.insert(feature);
+                    Request::Subscribe(feature, self.rng.f64() > 0.2 * self.rough)
                 }
                 Upstream::TwinGet => {
-                    assert!(self.connection.watched.contains(&Feature::TwinAnswers), "{}", self.about());
+                    assert!(self.connection.granted.contains(&Feature::TwinResponses), "{}", self.about());
                     Request::Twin
                 }
                 other => panic!("{other:?}: {}", self.about()),
             };
-            self.tell(Happening::Answered(tag, request));
+            self.send_in_order(Happening::Response(tag, request));
         }
     }
 
     /// Gives messages to the connection, as many as it accepts.
-    fn send(&mut self) {
+    fn send_messages(&mut self) {
         let buffer = 1 + self.rng.usize(..10);
         while self.connection.on_the_way < buffer {
             let next = self.core.next_send(self.now);
@@ -448,7 +448,7 @@ impl World<'_> {
                 assert!(self.hub.last_new < Some(message), "first transmissions in order: {}", self.about());
                 self.hub.last_new = Some(message);
                 for earlier in self.open.range(..message) {
-                    let sent = self.connection.unanswered.values().any(|it| it == earlier);
+                    let sent = self.connection.unacknowledged.values().any(|it| it == earlier);
                     assert!(sent, "{earlier} is not sent again before {message}: {}", self.about());
                 }
             }
@@ -458,12 +458,12 @@ impl World<'_> {
                 continue;
             }
             self.records[message].tag = Some(tag);
-            let reused = self.connection.unanswered.insert(tag, message);
+            let reused = self.connection.unacknowledged.insert(tag, message);
             assert!(reused.is_none(), "{tag:?} is not answered yet: {}", self.about());
-            assert!(self.connection.unanswered.len() <= self.window, "{}", self.about());
+            assert!(self.connection.unacknowledged.len() <= self.window, "{}", self.about());
             self.connection.on_the_way += 1;
-            let at = self.connection.arrives.unwrap_or(self.now).max(self.now + self.delay(0.1));
-            self.connection.arrives = Some(at);
+            let at = self.connection.last_arrival.unwrap_or(self.now).max(self.now + self.delay(0.1));
+            self.connection.last_arrival = Some(at);
             self.at_time(at, Happening::Arrives(message, tag));
             if !self.connection.dead && self.rng.f64() < 0.02 * self.rough {
                 self.connection.dead = true;

@@ -90,12 +90,12 @@ impl<'a> World<'a> {
             .renewal_drain(Duration::from_secs(1))
             .backoff(Backoff::new(Duration::from_millis(200), Duration::from_secs(2)))
             .refused_backoff(Backoff::new(Duration::from_secs(1), Duration::from_secs(4)))
-            .lasting(Duration::from_secs(4))
+            .backoff_reset_after(Duration::from_secs(4))
             .duplicate_wait(Duration::from_secs(3))
             .twin_timeout(Duration::from_secs(3))
             .seed(Some(rng.u64(..)));
         let mut features = Features::new(&options, Incoming::new(&options).0);
-        for feature in [Feature::TwinAnswers, Feature::Desired, Feature::Methods] {
+        for feature in [Feature::TwinResponses, Feature::Desired, Feature::Methods] {
             if rng.u8(..4) > 0 {
                 features.want(feature);
             }
@@ -367,8 +367,8 @@ impl<'a> World<'a> {
             assert!(ended, "still open after the flush time: {}", self.about());
             // A caller that closed the client also waits for the orderly disconnect. Without such a caller, the
             // client still disconnects in an orderly way.
-            let asked = matches!(self.core.closing.as_ref().map(|it| &it.reason), Some(CloseReason::Requested));
-            let polite = if asked { Duration::ZERO } else { DISCONNECT_LIMIT };
+            let requested = matches!(self.core.closing.as_ref().map(|it| &it.reason), Some(CloseReason::Requested));
+            let polite = if requested { Duration::ZERO } else { DISCONNECT_LIMIT };
             let ended = self.at() == At::Ended || self.now <= until + polite;
             assert!(ended, "disconnects after the flush time: {}", self.about());
         }

@@ -25,7 +25,7 @@ pub(super) async fn poll_times<F: Future>(times: usize, future: F) -> Option<F::
 async fn thousands_of_dropped_futures_leave_a_client_that_still_sends() {
     for seed in 0..20 {
         let mut rng = Rng::with_seed(seed);
-        let hub = FakeHub::new([]).answering(Answers::WhenTold);
+        let hub = FakeHub::new([]).acknowledging(AckMode::Manual);
         let client = spawn(&hub, options().window(3).queue(4).seed(Some(seed)));
         let mut receipts = Vec::new();
         let mut dropped = 0;
@@ -50,15 +50,15 @@ async fn thousands_of_dropped_futures_leave_a_client_that_still_sends() {
             };
             dropped += usize::from(!finished);
             match rng.u8(..20) {
-                0..10 => hub.answer(rng.usize(..4)),
+                0..10 => hub.acknowledge(rng.usize(..4)),
                 10 => hub.cut(),
                 11 => tokio::time::advance(Duration::from_millis(rng.u64(..500))).await,
                 _ => {}
             }
         }
         assert!(dropped > 100, "only {dropped} futures were dropped");
-        hub.lock().answers = Answers::AtOnce;
-        hub.answer(usize::MAX);
+        hub.lock().ack_mode = AckMode::AtOnce;
+        hub.acknowledge(usize::MAX);
         hub.cut();
         client.send(Message::new("after all that")).await.expect("an acknowledgement");
         for receipt in receipts {
@@ -81,17 +81,17 @@ async fn an_end_at_any_moment_resolves_every_send_truthfully() {
             .map(|sender| {
                 let client = client.clone();
                 tokio::spawn(async move {
-                    let mut said = Vec::new();
+                    let mut results = Vec::new();
                     for number in 0..1000 {
                         let body = format!("{sender}/{number}");
                         let outcome = client.send(Message::new(body.clone())).await;
                         let ended = outcome.is_err();
-                        said.push((body, outcome));
+                        results.push((body, outcome));
                         if ended {
                             break;
                         }
                     }
-                    said
+                    results
                 })
             })
             .collect();
@@ -103,9 +103,9 @@ async fn an_end_at_any_moment_resolves_every_send_truthfully() {
         }
         let _left = client.close(Duration::ZERO).await;
         for sender in senders {
-            let said = sender.await.expect("no panic");
+            let results = sender.await.expect("no panic");
             let taken: BTreeSet<String> = hub.bodies().into_iter().collect();
-            for (body, outcome) in said {
+            for (body, outcome) in results {
                 match outcome {
                     Ok(()) => assert!(taken.contains(&body), "{body} was never sent, seed {seed}"),
                     Err(error) if error.is_certainly_not_sent() => {

@@ -100,8 +100,8 @@ async fn a_clock_that_was_set_back_does_not_delay_the_renewal() {
 
 #[tokio::test(start_paused = true)]
 async fn a_sleep_in_the_middle_of_the_first_login_does_not_end_the_client() {
-    for fate in [Fate::HangOpening, Fate::HangLogin] {
-        let (hub, wall) = (FakeHub::new([fate]), Wall::new());
+    for outcome in [AttemptOutcome::HangOpening, AttemptOutcome::HangLogin] {
+        let (hub, wall) = (FakeHub::new([outcome]), Wall::new());
         let client = wall.spawn(&hub, credential());
         settle().await;
         assert_eq!(hub.opened(), 1);
@@ -111,13 +111,14 @@ async fn a_sleep_in_the_middle_of_the_first_login_does_not_end_the_client() {
         let expiries = hub.lock().expiries.clone();
         assert_eq!(expiries.len(), 2, "{expiries:?}");
         assert_eq!(expiries[1], wall.seconds() + LIFE);
-        assert_eq!(wall.start.elapsed(), Duration::ZERO, "no attempt had to fail first: {fate:?}");
+        assert_eq!(wall.start.elapsed(), Duration::ZERO, "no attempt had to fail first: {outcome:?}");
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_sleep_while_waiting_for_the_next_attempt_changes_nothing_but_the_token() {
-    let (hub, wall) = (FakeHub::new([Fate::Accept, Fate::Refuse(3), Fate::Refuse(3)]), Wall::new());
+    let (hub, wall) =
+        (FakeHub::new([AttemptOutcome::Accept, AttemptOutcome::Refuse(3), AttemptOutcome::Refuse(3)]), Wall::new());
     let client = wall.spawn(&hub, credential());
     client.connected().await.expect("a login");
     hub.cut();

@@ -2,7 +2,7 @@
 
 use fastrand::Rng;
 use hubward_proto::hub::PropertyBag;
-use hubward_transport::{Abilities, Delivery, Downstream, Feature, IncomingMessage, Lock, Reply, Verdict};
+use hubward_transport::{Abilities, Delivery, Disposition, Downstream, Feature, IncomingMessage, Lock, Reply};
 
 use super::cancel::poll_times;
 use super::*;
@@ -15,28 +15,28 @@ impl FakeHub {
     }
 
     fn deliver_as(&self, lock: Option<u64>, message: IncomingMessage) {
-        self.tell(Downstream::Message(Box::new(Delivery { lock: lock.map(Lock), message })));
+        self.send_event(Downstream::Message(Box::new(Delivery { lock: lock.map(Lock), message })));
     }
 
-    /// The settlements: connection, lock, verdict.
-    fn settled(&self) -> Vec<(usize, u64, Verdict)> {
+    /// The settlements: connection, lock, disposition.
+    fn settled(&self) -> Vec<(usize, u64, Disposition)> {
         let hub = self.lock();
         let settled = hub.replies.iter().filter_map(|(connection, reply)| match reply {
-            Reply::Settle { lock, verdict } => Some((*connection, lock.0, *verdict)),
-            Reply::Leave { .. } => None,
+            Reply::Settle { lock, disposition } => Some((*connection, lock.0, *disposition)),
+            Reply::Release { .. } => None,
             other => panic!("{other:?}"),
         });
         settled.collect()
     }
 
     /// The released messages: connection and lock.
-    fn left(&self) -> Vec<(usize, u64)> {
+    fn released(&self) -> Vec<(usize, u64)> {
         let hub = self.lock();
-        let left = hub.replies.iter().filter_map(|(connection, reply)| match reply {
-            Reply::Leave { lock } => Some((*connection, lock.0)),
+        let released = hub.replies.iter().filter_map(|(connection, reply)| match reply {
+            Reply::Release { lock } => Some((*connection, lock.0)),
             _ => None,
         });
-        left.collect()
+        released.collect()
     }
 }
 
@@ -115,12 +115,12 @@ async fn a_message_before_the_receiver_waits_and_is_not_acknowledged() {
     assert!(hub.settled().is_empty());
     message.complete().await.expect("the same connection");
     settle().await;
-    assert_eq!(hub.settled(), [(1, 7, Verdict::Complete)]);
+    assert_eq!(hub.settled(), [(1, 7, Disposition::Complete)]);
     let next = receiver.try_next().expect("the second");
     assert!(receiver.try_next().is_none());
     drop(next);
     settle().await;
-    assert_eq!((hub.settled().len(), hub.left()), (1, vec![(1, 8)]));
+    assert_eq!((hub.settled().len(), hub.released()), (1, vec![(1, 8)]));
     assert_eq!(client.counts(), HubCounts { messages_unsettled: 1, ..HubCounts::default() });
 }
 
@@ -136,13 +136,13 @@ async fn a_dropped_message_is_delivered_again_under_its_lock() {
     receiver.next().await.expect("alive").complete().await.expect("the same connection");
     let held = receiver.next().await.expect("alive");
     settle().await;
-    assert_eq!(hub.left(), [(1, 1)]);
+    assert_eq!(hub.released(), [(1, 1)]);
     hub.deliver(1);
     let again = receiver.next().await.expect("alive");
     assert_eq!(body(&again), "1");
     again.complete().await.expect("the same connection");
     settle().await;
-    assert_eq!(hub.settled(), [(1, 2, Verdict::Complete), (1, 1, Verdict::Complete)]);
+    assert_eq!(hub.settled(), [(1, 2, Disposition::Complete), (1, 1, Disposition::Complete)]);
     assert_eq!(client.counts(), HubCounts { messages_unsettled: 1, ..HubCounts::default() });
 
     // A message that is completed after an uncompleted one is delivered again, and counted.
@@ -151,7 +151,7 @@ async fn a_dropped_message_is_delivered_again_under_its_lock() {
     reconnected(&hub, &client).await;
     drop(held);
     settle().await;
-    assert_eq!(hub.left(), [(1, 1)], "the next connection does not learn of the release");
+    assert_eq!(hub.released(), [(1, 1)], "the next connection does not learn of the release");
     let expected = HubCounts { messages_unsettled: 2, messages_held_back: 1, ..HubCounts::default() };
     assert_eq!(client.counts(), expected);
 }
@@ -190,15 +190,15 @@ async fn unreadable_data_is_counted_and_an_unreadable_call_is_answered() {
     for what in [
         Downstream::Unreadable(None),
         Downstream::Unreadable(Some(hubward_transport::CallId("7f".into()))),
-        Downstream::Left,
+        Downstream::MessageOverLimit,
         Downstream::Unreadable(None),
     ] {
-        hub.tell(what);
+        hub.send_event(what);
     }
     settle().await;
     let answers: Vec<_> = hub.lock().replies.drain(..).map(|it| it.1).collect();
     assert!(matches!(&answers[..], [Reply::Method { call, status: 400, .. }] if call.0 == "7f"), "{answers:?}");
-    let expected = HubCounts { unreadable: 2, methods_invalid: 1, messages_left: 1, ..HubCounts::default() };
+    let expected = HubCounts { unreadable: 2, methods_invalid: 1, messages_over_limit: 1, ..HubCounts::default() };
     assert_eq!(client.counts(), expected);
 }
 
@@ -249,7 +249,7 @@ async fn a_message_of_an_old_connection_is_stale_and_waiting_ones_are_delivered_
     drop(second);
     again.complete().await.expect("the same connection");
     settle().await;
-    assert_eq!(hub.settled(), [(2, 1, Verdict::Complete)]);
+    assert_eq!(hub.settled(), [(2, 1, Disposition::Complete)]);
     let expected =
         HubCounts { messages_stale: 1, messages_discarded: 2, messages_unsettled: 1, ..HubCounts::default() };
     assert_eq!(client.counts(), expected);
@@ -273,7 +273,7 @@ async fn an_unsupported_settlement_fails_and_returns_the_message() {
         let expected = if able {
             abandoned.expect("able");
             rejected.expect("able");
-            [(1, 1, Verdict::Abandon), (1, 2, Verdict::Reject)]
+            [(1, 1, Disposition::Abandon), (1, 2, Disposition::Reject)]
         } else {
             for (error, why) in [
                 (abandoned.expect_err("unable"), "abandoning a message is not possible over mqtt"),
@@ -282,7 +282,7 @@ async fn an_unsupported_settlement_fails_and_returns_the_message() {
                 assert_eq!(std::error::Error::source(&error).expect("why").to_string(), why);
                 error.into_message().expect("still there").complete().await.expect("the same connection");
             }
-            [(1, 1, Verdict::Complete), (1, 2, Verdict::Complete)]
+            [(1, 1, Disposition::Complete), (1, 2, Disposition::Complete)]
         };
         settle().await;
         assert_eq!(hub.settled(), expected);
@@ -320,8 +320,8 @@ async fn a_receiver_that_never_reads_delays_nothing_else_and_is_counted() {
         receipt.await.expect("an acknowledgement");
     }
     settle().await;
-    assert_eq!(client.counts(), HubCounts { messages_left: 10_000 - 64, ..HubCounts::default() });
-    assert_eq!(hub.left(), (64..10_000).map(|it| (1, it)).collect::<Vec<_>>());
+    assert_eq!(client.counts(), HubCounts { messages_over_limit: 10_000 - 64, ..HubCounts::default() });
+    assert_eq!(hub.released(), (64..10_000).map(|it| (1, it)).collect::<Vec<_>>());
     for number in 0..64 {
         let message = receiver.try_next().expect("it waited");
         assert_eq!(body(&message), number.to_string());
@@ -351,7 +351,7 @@ async fn a_renewal_waits_for_held_messages_within_its_limit() {
                 message.complete().await.expect("the same connection");
                 settle().await;
                 assert_eq!((started.elapsed(), hub.opened()), (Duration::ZERO, 2), "no longer than necessary");
-                assert_eq!(hub.settled(), [(1, 1, Verdict::Complete)]);
+                assert_eq!(hub.settled(), [(1, 1, Disposition::Complete)]);
                 HubCounts::default()
             }
             "drops" => {
@@ -416,7 +416,7 @@ async fn a_message_completed_before_a_close_is_acknowledged_before_it() {
     drop(receiver);
     let mut late = client.cloud_messages().expect("free");
     assert!(matches!(late.next().await, Err(CloseReason::Requested)));
-    assert_eq!(hub.settled(), [(1, 1, Verdict::Complete)]);
+    assert_eq!(hub.settled(), [(1, 1, Disposition::Complete)]);
 }
 
 /// Two threads: messages, calls, and connections that end, at any moment.
@@ -457,7 +457,7 @@ async fn replies_leave_over_their_own_connection_and_everything_is_counted() {
             (taken, completed, stale)
         });
         for number in 0..100_u64 {
-            hub.tell_by(|connection| {
+            hub.send_event_by(|connection| {
                 let own = connection as u64 * 1000 + number;
                 if number % 3 > 0 {
                     let message = IncomingMessage::new("m", PropertyBag::default());
@@ -479,11 +479,11 @@ async fn replies_leave_over_their_own_connection_and_everything_is_counted() {
             tokio::task::yield_now().await;
         }
         let counts = client.counts();
-        let (mut settled, mut left, mut answered) = (0, 0, 0);
+        let (mut settled, mut released, mut answered) = (0, 0, 0);
         for (connection, reply) in &hub.lock().given {
             let (count, own) = match reply {
                 Reply::Settle { lock, .. } => (&mut settled, lock.0),
-                Reply::Leave { lock } => (&mut left, lock.0),
+                Reply::Release { lock } => (&mut released, lock.0),
                 Reply::Method { call, .. } => (&mut answered, call.0.parse().expect("a number")),
                 other => panic!("{other:?}"),
             };
@@ -491,7 +491,7 @@ async fn replies_leave_over_their_own_connection_and_everything_is_counted() {
             assert_eq!(own / 1000, *connection as u64, "seed {seed}");
         }
         assert_eq!(settled, completed, "seed {seed}");
-        assert!(left <= counts.messages_unsettled + counts.messages_left, "seed {seed}");
+        assert!(released <= counts.messages_unsettled + counts.messages_over_limit, "seed {seed}");
         assert_eq!(taken, completed + stale + counts.messages_unsettled, "seed {seed}");
         assert_eq!(stale, counts.messages_stale, "seed {seed}");
         let worked = calls.load(std::sync::atomic::Ordering::SeqCst);

@@ -15,7 +15,7 @@ pub(super) const ENDPOINT: &str = "hub.example:8883";
 
 /// The outcome of one attempt to connect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fate {
+pub(super) enum AttemptOutcome {
     Accept,
     Unreachable,
     Refuse(u8),
@@ -26,9 +26,9 @@ pub(super) enum Fate {
 
 /// How the hub acknowledges messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Answers {
+pub(super) enum AckMode {
     AtOnce,
-    WhenTold,
+    Manual,
 }
 
 /// A message that the hub has received.
@@ -46,8 +46,8 @@ pub(super) struct FakeHub(Arc<Mutex<Hub>>);
 #[derive(Debug)]
 pub(super) struct Hub {
     /// The outcomes of the next attempts; all later ones are accepted.
-    pub(super) fates: VecDeque<Fate>,
-    pub(super) answers: Answers,
+    pub(super) outcomes: VecDeque<AttemptOutcome>,
+    pub(super) ack_mode: AckMode,
     pub(super) renew_in_place: bool,
     /// The abilities of the transport; by default, those of MQTT.
     pub(super) abilities: Abilities,
@@ -57,7 +57,7 @@ pub(super) struct Hub {
     pub(super) renewed: usize,
     /// When the token of each login, and of each renewal in place, expires.
     pub(super) expiries: Vec<u64>,
-    pub(super) said_goodbye: usize,
+    pub(super) disconnects: usize,
     /// Number of existing connections and attempts.
     pub(super) alive: usize,
     pub(super) taken: Vec<Taken>,
@@ -72,25 +72,25 @@ pub(super) struct Hub {
     /// The twin document that answers requests.
     pub(super) document: Document,
     /// The next events for the client, with their connection.
-    told: VecDeque<(usize, Downstream)>,
-    unanswered: VecDeque<(usize, Tag)>,
-    answered: VecDeque<(usize, Tag)>,
+    outgoing: VecDeque<(usize, Downstream)>,
+    unacknowledged: VecDeque<(usize, Tag)>,
+    acknowledged: VecDeque<(usize, Tag)>,
     cut: BTreeSet<usize>,
     wakers: Vec<Waker>,
 }
 
 impl FakeHub {
-    pub(super) fn new(fates: impl IntoIterator<Item = Fate>) -> Self {
+    pub(super) fn new(outcomes: impl IntoIterator<Item = AttemptOutcome>) -> Self {
         Self(Arc::new(Mutex::new(Hub {
-            fates: fates.into_iter().collect(),
-            answers: Answers::AtOnce,
+            outcomes: outcomes.into_iter().collect(),
+            ack_mode: AckMode::AtOnce,
             renew_in_place: false,
             abilities: mqtt(),
             buffer: usize::MAX,
             opened: 0,
             renewed: 0,
             expiries: Vec::new(),
-            said_goodbye: 0,
+            disconnects: 0,
             alive: 0,
             taken: Vec::new(),
             writes: Vec::new(),
@@ -98,16 +98,16 @@ impl FakeHub {
             given: Vec::new(),
             replies: Vec::new(),
             document: Document::default(),
-            told: VecDeque::new(),
-            unanswered: VecDeque::new(),
-            answered: VecDeque::new(),
+            outgoing: VecDeque::new(),
+            unacknowledged: VecDeque::new(),
+            acknowledged: VecDeque::new(),
             cut: BTreeSet::new(),
             wakers: Vec::new(),
         })))
     }
 
-    pub(super) fn answering(self, answers: Answers) -> Self {
-        self.lock().answers = answers;
+    pub(super) fn acknowledging(self, answers: AckMode) -> Self {
+        self.lock().ack_mode = answers;
         self
     }
 
@@ -120,24 +120,24 @@ impl FakeHub {
     }
 
     /// Acknowledges at most `count` messages, the oldest first.
-    pub(super) fn answer(&self, count: usize) {
+    pub(super) fn acknowledge(&self, count: usize) {
         let mut hub = self.lock();
-        let count = count.min(hub.unanswered.len());
-        let answers: Vec<_> = hub.unanswered.drain(..count).collect();
-        hub.answered.extend(answers);
+        let count = count.min(hub.unacknowledged.len());
+        let tags: Vec<_> = hub.unacknowledged.drain(..count).collect();
+        hub.acknowledged.extend(tags);
         hub.wake();
     }
 
     /// Sends an event over the newest connection.
-    pub(super) fn tell(&self, what: Downstream) {
-        self.tell_by(|_| what);
+    pub(super) fn send_event(&self, what: Downstream) {
+        self.send_event_by(|_| what);
     }
 
     /// Sends an event that depends on the number of the newest connection.
-    pub(super) fn tell_by(&self, what: impl FnOnce(usize) -> Downstream) {
+    pub(super) fn send_event_by(&self, what: impl FnOnce(usize) -> Downstream) {
         let mut hub = self.lock();
         let last = hub.opened;
-        hub.told.push_back((last, what(last)));
+        hub.outgoing.push_back((last, what(last)));
         hub.wake();
     }
 
@@ -158,7 +158,7 @@ impl FakeHub {
     }
 
     pub(super) fn disconnects(&self) -> usize {
-        self.lock().said_goodbye
+        self.lock().disconnects
     }
 
     pub(super) fn bodies(&self) -> Vec<String> {
@@ -198,27 +198,27 @@ impl HubTransport for FakeHub {
 
     async fn open(&self, login: &HubLogin, token: Option<&SasToken>) -> Result<Box<dyn HubConnection>, TransportError> {
         assert!(token.is_some_and(|it| it.covers(&login.identity.sas_resource())), "a token for this device");
-        let (number, fate) = {
+        let (number, outcome) = {
             let mut hub = self.lock();
             hub.opened += 1;
             hub.expiries.extend(token.map(|it| it.expiry().0));
-            hub.unanswered.clear();
-            (hub.opened, hub.fates.pop_front().unwrap_or(Fate::Accept))
+            hub.unacknowledged.clear();
+            (hub.opened, hub.outcomes.pop_front().unwrap_or(AttemptOutcome::Accept))
         };
         let alive = Alive::new(self);
         // Yields, so that other tasks see that an attempt is running.
         for _ in 0..3 {
             tokio::task::yield_now().await;
         }
-        match fate {
-            Fate::Unreachable => {
+        match outcome {
+            AttemptOutcome::Unreachable => {
                 let source = std::io::Error::new(std::io::ErrorKind::ConnectionRefused, "connection refused");
                 Err(TransportError::Connect { endpoint: ENDPOINT.into(), source })
             }
-            Fate::HangOpening => std::future::pending().await,
-            fate => Ok(Box::new(Connection {
+            AttemptOutcome::HangOpening => std::future::pending().await,
+            outcome => Ok(Box::new(Connection {
                 number,
-                fate,
+                outcome,
                 ready: false,
                 written: Vec::new(),
                 watching: Vec::new(),
@@ -251,7 +251,7 @@ impl Drop for Alive {
 #[derive(Debug)]
 struct Connection {
     number: usize,
-    fate: Fate,
+    outcome: AttemptOutcome,
     ready: bool,
     written: Vec<(Tag, Taken)>,
     watching: Vec<(Tag, Feature)>,
@@ -277,7 +277,7 @@ impl HubConnection for Connection {
         assert!(self.has_room());
         let message = match what {
             Upstream::Telemetry(message) => message,
-            Upstream::Watch(feature) => {
+            Upstream::Subscribe(feature) => {
                 self.watching.push((tag, *feature));
                 return Ok(());
             }
@@ -323,13 +323,13 @@ impl HubConnection for Connection {
             return Poll::Ready(Err(error));
         }
         let before = events.len();
-        match self.fate {
-            Fate::Refuse(code) => {
+        match self.outcome {
+            AttemptOutcome::Refuse(code) => {
                 let refusal = Refusal::new(ENDPOINT.into(), Stage::Login, RefusedBy::Connack(code));
                 return Poll::Ready(Err(TransportError::Refused(Box::new(refusal))));
             }
-            Fate::PanicAfterLogin if self.ready => panic!("a bug in a transport"),
-            Fate::HangLogin => {}
+            AttemptOutcome::PanicAfterLogin if self.ready => panic!("a bug in a transport"),
+            AttemptOutcome::HangLogin => {}
             _ if !self.ready => {
                 self.ready = true;
                 events.push(Downstream::Ready { session_present: false, server_time: None });
@@ -353,7 +353,7 @@ impl HubConnection for Connection {
                 cx.waker().wake_by_ref();
             }
         }
-        while let Some((number, what)) = hub.told.pop_front_if(|_| self.ready) {
+        while let Some((number, what)) = hub.outgoing.pop_front_if(|_| self.ready) {
             if number == self.number {
                 if let Downstream::Message(delivery) = &what {
                     self.ack_order.extend(delivery.lock.map(|it| (it, false)));
@@ -363,12 +363,12 @@ impl HubConnection for Connection {
         }
         for (tag, taken) in self.written.drain(..) {
             hub.taken.push(taken);
-            match hub.answers {
-                Answers::AtOnce => events.push(Downstream::Done(tag)),
-                Answers::WhenTold => hub.unanswered.push_back((self.number, tag)),
+            match hub.ack_mode {
+                AckMode::AtOnce => events.push(Downstream::Done(tag)),
+                AckMode::Manual => hub.unacknowledged.push_back((self.number, tag)),
             }
         }
-        while let Some((number, tag)) = hub.answered.pop_front() {
+        while let Some((number, tag)) = hub.acknowledged.pop_front() {
             if number == self.number {
                 events.push(Downstream::Done(tag));
             }
@@ -395,7 +395,7 @@ impl HubConnection for Connection {
         let all = self.alive.0.clone();
         let mut hub = all.lock();
         self.write_replies(&mut hub);
-        hub.said_goodbye += 1;
+        hub.disconnects += 1;
         Poll::Ready(())
     }
 }

@@ -14,11 +14,11 @@ use crate::{HubCounts, MethodCall, MethodError, MethodResponse};
 impl FakeHub {
     fn call(&self, name: &str, id: &str, body: &'static str) {
         let call = Call { id: CallId(id.into()), name: name.into(), body: Bytes::from_static(body.as_bytes()) };
-        self.tell(Downstream::Method(Box::new(call)));
+        self.send_event(Downstream::Method(Box::new(call)));
     }
 
     /// The responses, by request id: connection, status, body.
-    fn answers(&self) -> BTreeMap<String, (usize, i32, String)> {
+    fn method_responses(&self) -> BTreeMap<String, (usize, i32, String)> {
         let mut answers = BTreeMap::new();
         for (connection, reply) in &self.lock().replies {
             let Reply::Method { call, status, body } = reply else { panic!("{reply:?}") };
@@ -30,7 +30,7 @@ impl FakeHub {
 
     /// The response to one call: status and body.
     fn answer_to(&self, id: &str) -> Option<(i32, String)> {
-        self.answers().remove(id).map(|(_, status, body)| (status, body))
+        self.method_responses().remove(id).map(|(_, status, body)| (status, body))
     }
 }
 
@@ -106,7 +106,7 @@ async fn every_call_gets_one_response_and_the_client_continues() {
 
 #[tokio::test(start_paused = true)]
 async fn a_call_that_comes_with_the_last_acknowledgement_before_a_renewal_is_answered() {
-    let hub = FakeHub::new([]).answering(Answers::WhenTold);
+    let hub = FakeHub::new([]).acknowledging(AckMode::Manual);
     let client = spawn(&hub, options().token_lifetime(seconds(60)).renewal_drain(seconds(5)).ack_timeout(seconds(90)));
     client.serve_method("work", |_| async { Ok(MethodResponse::new(200)) }).expect("methods");
     ready(&client).await;
@@ -117,11 +117,11 @@ async fn a_call_that_comes_with_the_last_acknowledgement_before_a_renewal_is_ans
     assert_eq!(hub.opened(), 1, "the renewal waits for the acknowledgement");
     // Both in one read.
     let tag = hub.lock().taken[0].tag;
-    hub.tell(Downstream::Done(hubward_transport::Tag(tag.try_into().expect("not zero"))));
+    hub.send_event(Downstream::Done(hubward_transport::Tag(tag.try_into().expect("not zero"))));
     hub.call("work", "1", "{}");
     receipt.await.expect("an acknowledgement");
     settle().await;
-    assert_eq!(hub.answers().remove("1"), Some((1, 200, String::new())));
+    assert_eq!(hub.method_responses().remove("1"), Some((1, 200, String::new())));
     assert_eq!((hub.opened(), client.counts()), (2, HubCounts::default()));
 }
 
@@ -196,17 +196,17 @@ async fn calls_beyond_the_limit_are_answered_with_503() {
     settle().await;
     assert_eq!(gate.begun(), 2);
     assert_eq!(
-        hub.answers(),
+        hub.method_responses(),
         BTreeMap::from([("3".into(), (1, 503, "{\"error\":\"too many calls at a time\"}".into()))])
     );
     gate.open.notify_one();
     settle().await;
     hub.call("slow", "4", "");
     settle().await;
-    assert_eq!((gate.begun(), hub.answers().len()), (3, 2), "another call may run again");
+    assert_eq!((gate.begun(), hub.method_responses().len()), (3, 2), "another call may run again");
     gate.open.notify_waiters();
     settle().await;
-    assert_eq!(hub.answers().into_values().filter(|it| it.1 == 200).count(), 3);
+    assert_eq!(hub.method_responses().into_values().filter(|it| it.1 == 200).count(), 3);
     assert_eq!(client.counts(), HubCounts { methods_busy: 1, ..HubCounts::default() });
 }
 
@@ -231,11 +231,11 @@ async fn a_handler_that_times_out_is_dropped_and_its_call_answered() {
     settle().await;
     assert_eq!(Arc::strong_count(&witness), 3);
     tokio::time::sleep(seconds(19)).await;
-    assert!(hub.answers().is_empty());
+    assert!(hub.method_responses().is_empty());
     tokio::time::sleep(seconds(2)).await;
     assert_eq!(hub.answer_to("1"), Some((504, "{\"error\":\"the method took too long\"}".into())));
     assert_eq!(Arc::strong_count(&witness), 2, "the handler's future is dropped");
-    assert_eq!(client.counts(), HubCounts { methods_overdue: 1, ..HubCounts::default() });
+    assert_eq!(client.counts(), HubCounts { methods_timed_out: 1, ..HubCounts::default() });
     assert_eq!(HubOptions::default().method_deadline, limits::METHOD_RESPONSE_TIMEOUT_MAX);
 }
 
@@ -255,7 +255,7 @@ async fn a_call_of_an_old_connection_is_not_answered_on_the_new_one() {
     assert_eq!(gate.begun(), 2);
     gate.open.notify_waiters();
     settle().await;
-    assert_eq!(hub.answers(), BTreeMap::from([("2".into(), (2, 200, String::new()))]));
+    assert_eq!(hub.method_responses(), BTreeMap::from([("2".into(), (2, 200, String::new()))]));
     assert_eq!(client.counts(), HubCounts { methods_unanswered: 1, ..HubCounts::default() });
 }
 
@@ -275,13 +275,13 @@ async fn a_renewal_waits_for_calls_within_its_limit() {
             gate.open.notify_one();
             settle().await;
             assert_eq!((started.elapsed(), hub.opened()), (Duration::ZERO, 2), "it waits no longer than necessary");
-            assert_eq!(hub.answers().into_values().map(|it| it.0).collect::<Vec<_>>(), [1]);
+            assert_eq!(hub.method_responses().into_values().map(|it| it.0).collect::<Vec<_>>(), [1]);
         } else {
             until_state(&client, |it| matches!(it, ConnectionState::Connected)).await;
             assert_eq!((started.elapsed(), hub.opened()), (seconds(5), 2));
             gate.open.notify_one();
             settle().await;
-            assert!(hub.answers().is_empty());
+            assert!(hub.method_responses().is_empty());
         }
         let lost = client.counts().methods_unanswered;
         assert_eq!(lost, u64::from(!patient));
@@ -311,7 +311,7 @@ async fn a_renewal_waits_for_a_handler_that_waits_for_the_hub() {
     go.notify_one();
     settle().await;
     assert_eq!((started.elapsed(), hub.opened()), (Duration::ZERO, 2), "it waits no longer than necessary");
-    assert_eq!(hub.answers(), BTreeMap::from([("1".into(), (1, 200, String::new()))]));
+    assert_eq!(hub.method_responses(), BTreeMap::from([("1".into(), (1, 200, String::new()))]));
     assert_eq!(hub.lock().taken.iter().map(|it| it.connection).collect::<Vec<_>>(), [1]);
 
     // A handler that takes too long delays messages for at most an eighth of the limit, and none is sent twice.
@@ -332,8 +332,11 @@ async fn a_renewal_waits_for_a_handler_that_waits_for_the_hub() {
 
 #[tokio::test(start_paused = true)]
 async fn a_handler_may_close_its_client_several_times() {
-    for lost in [None, Some(Fate::HangOpening), Some(Fate::HangLogin), Some(Fate::Unreachable)] {
-        let hub = FakeHub::new([Fate::Accept].into_iter().chain(vec![lost.unwrap_or(Fate::Accept); 50]));
+    for lost in
+        [None, Some(AttemptOutcome::HangOpening), Some(AttemptOutcome::HangLogin), Some(AttemptOutcome::Unreachable)]
+    {
+        let hub =
+            FakeHub::new([AttemptOutcome::Accept].into_iter().chain(vec![lost.unwrap_or(AttemptOutcome::Accept); 50]));
         let client = spawn(&hub, options());
         let (says, mut hears) = mpsc::channel(1);
         let go = Arc::new(Notify::new());
@@ -367,7 +370,7 @@ async fn a_handler_may_close_its_client_several_times() {
         assert!(matches!(client.closed().await, CloseReason::Requested));
         settle().await;
         assert_eq!(client.counts(), HubCounts { methods_unanswered: 1, ..HubCounts::default() }, "{lost:?}");
-        assert_eq!((hub.alive(), hub.answers().len()), (0, 0), "{lost:?}");
+        assert_eq!((hub.alive(), hub.method_responses().len()), (0, 0), "{lost:?}");
     }
 }
 
@@ -394,7 +397,7 @@ async fn a_response_that_was_given_before_a_close_leaves_before_it() {
         let worked = begun.load(Ordering::SeqCst);
         client.close(seconds(5)).await.expect("everything is acknowledged");
         settle().await;
-        let (answered, lost) = (hub.answers().len(), client.counts().methods_unanswered);
+        let (answered, lost) = (hub.method_responses().len(), client.counts().methods_unanswered);
         assert_eq!(answered + usize::try_from(lost).expect("few"), begun.load(Ordering::SeqCst), "{steps} steps");
         // With one thread, a handler that has run has returned its response.
         assert!(answered >= worked, "{steps} steps");
@@ -423,14 +426,14 @@ async fn handlers_do_not_keep_a_client_alive() {
     assert_eq!(hub.answer_to("1"), Some((200, "[true,true]".into())));
     let (mut state, weak) = (client.state(), client.downgrade());
     drop(client);
-    state.wait_for(ConnectionState::is_closed).await.expect("told");
+    state.wait_for(ConnectionState::is_closed).await.expect("outgoing");
     settle().await;
     assert!(weak.upgrade().is_none());
     assert_eq!((hub.alive(), hub.disconnects(), Arc::strong_count(&witness)), (0, 1, 1));
     assert_eq!(Arc::strong_count(&gate.open), 2, "the running handler is not aborted");
     gate.open.notify_one();
     settle().await;
-    assert_eq!((Arc::strong_count(&gate.open), hub.answers().len()), (1, 1));
+    assert_eq!((Arc::strong_count(&gate.open), hub.method_responses().len()), (1, 1));
 }
 
 #[tokio::test(start_paused = true)]
@@ -454,7 +457,7 @@ async fn a_handler_that_captures_a_handle_keeps_the_client_until_it_is_closed() 
     settle().await;
     assert!(state.borrow().is_connected());
     hub.call("stop", "1", "");
-    state.wait_for(ConnectionState::is_closed).await.expect("told");
+    state.wait_for(ConnectionState::is_closed).await.expect("outgoing");
     settle().await;
     assert_eq!((hub.alive(), Arc::strong_count(&witness)), (0, 1), "the handler no longer keeps the client alive");
 }

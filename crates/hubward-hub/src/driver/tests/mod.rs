@@ -14,10 +14,10 @@ use std::time::Duration;
 use hubward_proto::limits;
 use hubward_transport::{Credential, CredentialError, HubIdentity, HubLogin, ProtoError, SharedKey, Signer};
 
-use self::fake::{Answers, ENDPOINT, FakeHub, Fate, Taken};
+use self::fake::{AckMode, AttemptOutcome, ENDPOINT, FakeHub, Taken};
 use crate::{
     CloseReason, ConnectionState, DisconnectCause, HubClient, HubError, HubOptions, Message, SendError,
-    TryEnqueueError, Why,
+    TryEnqueueError, UnconfirmedReason,
 };
 
 const KEY: &str = "c2VjcmV0LWNhbmFyeS1zZWNyZXQtY2FuYXJ5LXNlY3I=";
@@ -71,7 +71,7 @@ async fn a_message_is_sent_and_acknowledged() {
 
 #[tokio::test(start_paused = true)]
 async fn messages_queued_before_the_login_leave_in_one_write() {
-    let hub = FakeHub::new([]).answering(Answers::WhenTold);
+    let hub = FakeHub::new([]).acknowledging(AckMode::Manual);
     let client = spawn(&hub, options().window(64));
     let mut receipts = Vec::new();
     for number in 0..100 {
@@ -80,10 +80,10 @@ async fn messages_queued_before_the_login_leave_in_one_write() {
     client.connected().await.expect("a login");
     settle().await;
     assert_eq!(hub.lock().writes, [64], "the window in one write");
-    hub.answer(64);
+    hub.acknowledge(64);
     settle().await;
     assert_eq!(hub.lock().writes, [64, 36]);
-    hub.answer(36);
+    hub.acknowledge(36);
     for receipt in receipts {
         receipt.await.expect("an acknowledgement");
     }
@@ -107,7 +107,7 @@ async fn a_connection_with_a_small_buffer_gets_every_message() {
 
 #[tokio::test(start_paused = true)]
 async fn unacknowledged_messages_are_sent_again_in_order_after_a_reconnect() {
-    let hub = FakeHub::new([Fate::Accept, Fate::Unreachable]).answering(Answers::WhenTold);
+    let hub = FakeHub::new([AttemptOutcome::Accept, AttemptOutcome::Unreachable]).acknowledging(AckMode::Manual);
     let client = spawn(&hub, options());
     let mut state = client.state();
     let mut receipts = Vec::new();
@@ -116,7 +116,7 @@ async fn unacknowledged_messages_are_sent_again_in_order_after_a_reconnect() {
     }
     client.connected().await.expect("a login");
     settle().await;
-    hub.answer(1);
+    hub.acknowledge(1);
     settle().await;
     hub.cut();
     let cause = |state: &ConnectionState| match state {
@@ -131,7 +131,7 @@ async fn unacknowledged_messages_are_sent_again_in_order_after_a_reconnect() {
     client.connected().await.expect("a login");
     assert!(client.last_error().is_none());
     settle().await;
-    hub.answer(3);
+    hub.acknowledge(3);
     for receipt in receipts {
         receipt.await.expect("an acknowledgement");
     }
@@ -145,7 +145,7 @@ async fn unacknowledged_messages_are_sent_again_in_order_after_a_reconnect() {
 
 #[tokio::test(start_paused = true)]
 async fn a_refused_first_login_ends_the_client_and_says_why() {
-    let hub = FakeHub::new([Fate::Refuse(5)]);
+    let hub = FakeHub::new([AttemptOutcome::Refuse(5)]);
     let client = spawn(&hub, options());
     let receipt = client.enqueue(Message::new("m").message_id("m-1")).await.expect("room");
     let error = client.connected().await.expect_err("refused");
@@ -153,17 +153,25 @@ async fn a_refused_first_login_ends_the_client_and_says_why() {
     assert!(matches!(reason, CloseReason::Refused(_)) && reason.suggests_reprovisioning());
     assert_eq!(reason.to_string(), format!("{ENDPOINT} refused the login: not authorized (CONNACK 5)"));
     let not_sent = receipt.await.expect_err("not sent");
-    assert!(matches!(not_sent, SendError::NotSent { why: Why::Closed(CloseReason::Refused(_)), .. }), "{not_sent:?}");
+    assert!(
+        matches!(not_sent, SendError::NotSent { reason: UnconfirmedReason::Closed(CloseReason::Refused(_)), .. }),
+        "{not_sent:?}"
+    );
     assert_eq!(not_sent.fault(), error.fault());
-    let left = client.close(seconds(5)).await.expect_err("a message is unacknowledged");
-    assert_eq!(left.closed().not_sent[0].id.as_deref(), Some("m-1"));
+    let error = client.close(seconds(5)).await.expect_err("a message is unacknowledged");
+    assert_eq!(error.closed().not_sent[0].id.as_deref(), Some("m-1"));
     assert_eq!((hub.opened(), hub.alive()), (1, 0));
     assert!(matches!(client.closed().await, CloseReason::Refused(_)));
 }
 
 #[tokio::test(start_paused = true)]
 async fn failures_before_the_first_login_are_retried_and_reported_by_last_error() {
-    let hub = FakeHub::new([Fate::Unreachable, Fate::Refuse(3), Fate::HangOpening, Fate::HangLogin]);
+    let hub = FakeHub::new([
+        AttemptOutcome::Unreachable,
+        AttemptOutcome::Refuse(3),
+        AttemptOutcome::HangOpening,
+        AttemptOutcome::HangLogin,
+    ]);
     let client = spawn(&hub, options());
     let wait = tokio::time::timeout(Duration::from_millis(1), client.connected()).await;
     assert!(wait.is_err(), "the caller sets a timeout");
@@ -175,7 +183,7 @@ async fn failures_before_the_first_login_are_retried_and_reported_by_last_error(
 
 #[tokio::test(start_paused = true)]
 async fn after_a_first_success_a_refusal_does_not_end_the_client() {
-    let hub = FakeHub::new([Fate::Accept, Fate::Refuse(5), Fate::Refuse(5)]);
+    let hub = FakeHub::new([AttemptOutcome::Accept, AttemptOutcome::Refuse(5), AttemptOutcome::Refuse(5)]);
     let client = spawn(&hub, options());
     client.connected().await.expect("a login");
     hub.cut();
@@ -190,7 +198,7 @@ async fn after_a_first_success_a_refusal_does_not_end_the_client() {
 
 #[tokio::test(start_paused = true)]
 async fn the_queue_is_bounded_and_its_permits_return() {
-    let hub = FakeHub::new([]).answering(Answers::WhenTold);
+    let hub = FakeHub::new([]).acknowledging(AckMode::Manual);
     let client = spawn(&hub, options().window(2).queue(3));
     client.connected().await.expect("a login");
     let mut receipts = Vec::new();
@@ -208,10 +216,10 @@ async fn the_queue_is_bounded_and_its_permits_return() {
     });
     settle().await;
     assert!(!waiting.is_finished());
-    hub.answer(1);
+    hub.acknowledge(1);
     receipts.push(waiting.await.expect("no panic").expect("room"));
-    hub.lock().answers = Answers::AtOnce;
-    hub.answer(2);
+    hub.lock().ack_mode = AckMode::AtOnce;
+    hub.acknowledge(2);
     for receipt in receipts {
         receipt.await.expect("an acknowledgement");
     }
@@ -220,7 +228,7 @@ async fn the_queue_is_bounded_and_its_permits_return() {
 
 #[tokio::test(start_paused = true)]
 async fn deadlines_count_from_enqueue_and_say_whether_the_hub_may_have_the_message() {
-    let hub = FakeHub::new([]).answering(Answers::WhenTold);
+    let hub = FakeHub::new([]).acknowledging(AckMode::Manual);
     let client = spawn(&hub, options().window(1).queue(1).send_deadline(Some(seconds(10))));
     let started = tokio::time::Instant::now();
     let written = client.enqueue(Message::new("written")).await.expect("room");
@@ -238,8 +246,8 @@ async fn deadlines_count_from_enqueue_and_say_whether_the_hub_may_have_the_messa
     assert_eq!(started.elapsed().as_secs(), 10);
     assert_eq!(hub.bodies(), ["written"]);
     // Both permits are available again after the late acknowledgement.
-    hub.answer(1);
-    hub.lock().answers = Answers::AtOnce;
+    hub.acknowledge(1);
+    hub.lock().ack_mode = AckMode::AtOnce;
     client.send(Message::new("next")).await.expect("an acknowledgement");
 }
 
@@ -335,7 +343,7 @@ async fn every_attempt_signs_its_own_token() {
 
 #[tokio::test(start_paused = true)]
 async fn no_debug_output_contains_the_key() {
-    let hub = FakeHub::new([Fate::Accept, Fate::Refuse(5)]);
+    let hub = FakeHub::new([AttemptOutcome::Accept, AttemptOutcome::Refuse(5)]);
     let client = spawn(&hub, options());
     let receipt = client.enqueue(Message::new("m")).await.expect("room");
     client.connected().await.expect("a login");

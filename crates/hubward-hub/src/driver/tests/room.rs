@@ -15,7 +15,7 @@ const BYTES: usize = 16 * 1024 * 1024;
 
 #[tokio::test(start_paused = true)]
 async fn large_messages_fill_the_queue_before_their_number_does() {
-    let hub = FakeHub::new([]).answering(Answers::WhenTold);
+    let hub = FakeHub::new([]).acknowledging(AckMode::Manual);
     let client = spawn(&hub, options());
     client.connected().await.expect("a login");
     let mut receipts = Vec::new();
@@ -35,7 +35,7 @@ async fn large_messages_fill_the_queue_before_their_number_does() {
     let small = client.try_enqueue(Message::new("small")).expect("the message fits");
 
     // An acknowledged message makes room, and so does one whose deadline has passed.
-    hub.answer(1);
+    hub.acknowledge(1);
     receipts.remove(0).await.expect("an acknowledgement");
     let late = hasty.enqueue(large()).await.expect("there is room");
     assert!(late.await.expect_err("no answer").is_deadline());
@@ -44,15 +44,15 @@ async fn large_messages_fill_the_queue_before_their_number_does() {
         async move { client.enqueue(large()).await }
     });
     let receipt = waiting.await.expect("no panic").expect("there is room");
-    hub.lock().answers = Answers::AtOnce;
-    hub.answer(usize::MAX);
+    hub.lock().ack_mode = AckMode::AtOnce;
+    hub.acknowledge(usize::MAX);
     for receipt in receipts.into_iter().chain([small, receipt]) {
         receipt.await.expect("an acknowledgement");
     }
     assert_eq!((client.room(), client.byte_room()), (1024, BYTES), "all permits are available");
 
     // The end of the client ends the wait for permits.
-    hub.lock().answers = Answers::WhenTold;
+    hub.lock().ack_mode = AckMode::Manual;
     while client.try_enqueue(large()).is_ok() {}
     let waiting = tokio::spawn({
         let client = client.clone();
@@ -62,7 +62,7 @@ async fn large_messages_fill_the_queue_before_their_number_does() {
     assert!(!waiting.is_finished());
     client.close(Duration::ZERO).await.expect_err("nothing was answered");
     let error = waiting.await.expect("no panic").expect_err("closed");
-    assert!(matches!(error, SendError::NotSent { why: Why::Closed(_), .. }), "{error:?}");
+    assert!(matches!(error, SendError::NotSent { reason: UnconfirmedReason::Closed(_), .. }), "{error:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -77,7 +77,7 @@ async fn a_queue_of_few_bytes_still_takes_each_message_alone() {
 /// A hub does not count properties that a patch removes, but the message has to carry them.
 #[tokio::test(start_paused = true)]
 async fn a_patch_that_no_message_can_carry_is_refused_before_it_waits() {
-    let hub = FakeHub::new([Fate::HangOpening]);
+    let hub = FakeHub::new([AttemptOutcome::HangOpening]);
     let client = spawn(&hub, options());
     let removed: Map<String, Value> = (0..3000).map(|it| (format!("{it:0100}"), Value::Null)).collect();
     let error = client.report(&removed).await.expect_err("too large");

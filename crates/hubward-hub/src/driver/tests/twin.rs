@@ -19,7 +19,7 @@ use crate::{DesiredProperties, Reported, TwinError};
 pub(super) struct Document {
     twin: Twin,
     /// Every request with its tag and connection: `get` or the patch.
-    asked: Vec<(usize, Tag, String)>,
+    requests: Vec<(usize, Tag, String)>,
     /// The treatment of the next requests; all later ones are answered.
     treatments: VecDeque<Treatment>,
 }
@@ -47,7 +47,7 @@ impl Document {
             other => panic!("{other:?}"),
         };
         let text = patch.map_or_else(|| "get".into(), |it| String::from_utf8(it.to_vec()).expect("text"));
-        self.asked.push((connection, tag, text));
+        self.requests.push((connection, tag, text));
         let treatment = self.treatments.pop_front().unwrap_or(Treatment::Answer);
         if let Treatment::Refuse(status) = treatment {
             let mut refusal = Refusal::new(ENDPOINT.into(), Stage::Exchange, RefusedBy::Status(status));
@@ -82,7 +82,7 @@ impl FakeHub {
         let watched = hub.watched.contains(&(opened, Feature::Desired));
         drop(hub);
         if watched {
-            self.tell(Downstream::Desired(Properties::new(version, patch).to_wire().to_string().into()));
+            self.send_event(Downstream::Desired(Properties::new(version, patch).to_wire().to_string().into()));
         }
         version
     }
@@ -92,13 +92,13 @@ impl FakeHub {
     }
 
     fn questions(&self) -> Vec<String> {
-        self.lock().document.asked.iter().map(|it| it.2.clone()).collect()
+        self.lock().document.requests.iter().map(|it| it.2.clone()).collect()
     }
 
     /// Answers the last request, which was a report.
     fn answers_report(&self, version: u64) {
-        let tag = self.lock().document.asked.last().expect("a question").1;
-        self.tell(Downstream::Reported(tag, Some(version)));
+        let tag = self.lock().document.requests.last().expect("a question").1;
+        self.send_event(Downstream::Reported(tag, Some(version)));
     }
 
     fn reported(&self) -> Value {
@@ -141,7 +141,7 @@ async fn the_first_twin_request_subscribes_then_reads_and_reports_work() {
     assert_eq!(reported.version, Some(2));
     assert_eq!(hub.reported(), json!({ "ok": true }));
     assert_eq!(client.twin().await.expect("a twin").reported.version, 2);
-    assert_eq!(hub.lock().watched, [(1, Feature::TwinAnswers)]);
+    assert_eq!(hub.lock().watched, [(1, Feature::TwinResponses)]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -216,7 +216,7 @@ async fn a_busy_hub_a_lost_answer_and_a_broken_connection_keep_the_order_of_repo
     }
     // Applied once without a response, once before the connection broke, and once each with a response.
     assert_eq!(versions, [Some(2), Some(4), Some(5)]);
-    let order: Vec<(usize, String)> = hub.lock().document.asked.iter().map(|it| (it.0, it.2.clone())).collect();
+    let order: Vec<(usize, String)> = hub.lock().document.requests.iter().map(|it| (it.0, it.2.clone())).collect();
     let at = |connection: usize, n: u8| (connection, format!(r#"{{"n":{n}}}"#));
     assert_eq!(order, [at(1, 0), at(1, 0), at(1, 0), at(1, 0), at(1, 1), at(2, 1), at(3, 1), at(3, 2)]);
     assert_eq!(hub.reported(), json!({ "n": 2 }));
@@ -238,8 +238,8 @@ async fn a_refusal_contains_everything_the_hub_said() {
     let error = client.report(&json!({ "a": 1 })).await.expect_err("refused");
     assert_eq!(started.elapsed(), seconds(60));
     assert_eq!((error.status(), error.fault()), (Some(429), Some(Fault::Throttled)));
-    let asked = hub.questions().len();
-    assert!((5..=10).contains(&asked), "asked {asked} times");
+    let requests = hub.questions().len();
+    assert!((5..=10).contains(&requests), "requested {requests} times");
 
     hub.lock().document.treatments.clear();
     hub.treats(&[Treatment::Garble]);
@@ -259,17 +259,19 @@ async fn a_deadline_says_whether_the_hub_may_have_the_request() {
     assert!(error.is_deadline() && matches!(error, TwinError::Unknown { .. }), "{error:?}");
     assert_eq!(hub.questions().len(), 2, "again after 15 s; the next retry would come 30 s later");
 
-    let hub = FakeHub::new([Fate::Unreachable; 99]);
+    let hub = FakeHub::new([AttemptOutcome::Unreachable; 99]);
     let client = spawn(&hub, options()).twin_deadline(Some(seconds(40)));
     let error = client.twin().await.expect_err("no connection");
-    let TwinError::NotSent { why: Why::Deadline { cause: Some(cause), after } } = &error else { panic!("{error:?}") };
+    let TwinError::NotSent { reason: UnconfirmedReason::Deadline { cause: Some(cause), after } } = &error else {
+        panic!("{error:?}")
+    };
     assert_eq!((cause.fault(), *after), (Fault::Network, seconds(40)));
     assert!(error.fault() == Some(Fault::Network) && error.is_certainly_not_sent());
 }
 
 #[tokio::test(start_paused = true)]
 async fn without_a_deadline_a_request_waits_as_long_as_the_client_lives() {
-    let hub = FakeHub::new([Fate::HangLogin; 200]);
+    let hub = FakeHub::new([AttemptOutcome::HangLogin; 200]);
     let client = spawn(&hub, options()).twin_deadline(None);
     let waiting = tokio::spawn({
         let client = client.clone();
@@ -279,15 +281,21 @@ async fn without_a_deadline_a_request_waits_as_long_as_the_client_lives() {
     assert!(!waiting.is_finished());
     client.close(seconds(1)).await.expect("every message is acknowledged");
     let error = waiting.await.expect("no panic").expect_err("closed");
-    assert!(matches!(error, TwinError::NotSent { why: Why::Closed(CloseReason::Requested) }), "{error:?}");
+    assert!(
+        matches!(error, TwinError::NotSent { reason: UnconfirmedReason::Closed(CloseReason::Requested) }),
+        "{error:?}"
+    );
     assert_eq!(error.fault(), None);
     let error = client.twin().await.expect_err("closed");
-    assert!(matches!(error, TwinError::NotSent { why: Why::Closed(CloseReason::Requested) }), "{error:?}");
+    assert!(
+        matches!(error, TwinError::NotSent { reason: UnconfirmedReason::Closed(CloseReason::Requested) }),
+        "{error:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_full_queue_makes_the_next_request_wait_within_its_deadline() {
-    let hub = FakeHub::new([Fate::HangLogin]);
+    let hub = FakeHub::new([AttemptOutcome::HangLogin]);
     let client = spawn(&hub, options().twin_queue(2));
     let mut waiting = Vec::new();
     for _ in 0..3 {
@@ -327,7 +335,7 @@ async fn a_planned_renewal_waits_for_the_answer() {
     until_state(&client, |it| matches!(it, ConnectionState::Renewing)).await;
     settle().await;
     assert_eq!((hub.opened(), hub.disconnects()), (1, 0), "it waits");
-    // No new request leaves meanwhile.
+    // No new request is sent meanwhile.
     let next = tokio::spawn({
         let client = client.clone();
         async move { client.report(&json!({ "a": 2 })).await }
@@ -337,7 +345,7 @@ async fn a_planned_renewal_waits_for_the_answer() {
     assert_eq!(report.await.expect("no panic").expect("reported").version, Some(7));
     next.await.expect("no panic").expect("reported");
     assert_eq!((hub.opened(), hub.disconnects()), (2, 1));
-    let connections: Vec<usize> = hub.lock().document.asked.iter().map(|it| it.0).collect();
+    let connections: Vec<usize> = hub.lock().document.requests.iter().map(|it| it.0).collect();
     assert_eq!(connections, [1, 2]);
 }
 
@@ -365,19 +373,28 @@ async fn closing_waits_for_reports_and_resolves_them() {
         async { client.close(seconds(5)).await }
     );
     assert_eq!(started.elapsed(), seconds(5));
-    assert!(matches!(first, Err(TwinError::Unknown { why: Why::Closed(CloseReason::Requested) })), "{first:?}");
-    assert!(matches!(second, Err(TwinError::NotSent { why: Why::Closed(CloseReason::Requested) })), "{second:?}");
+    assert!(
+        matches!(first, Err(TwinError::Unknown { reason: UnconfirmedReason::Closed(CloseReason::Requested) })),
+        "{first:?}"
+    );
+    assert!(
+        matches!(second, Err(TwinError::NotSent { reason: UnconfirmedReason::Closed(CloseReason::Requested) })),
+        "{second:?}"
+    );
     closed.expect("every message is acknowledged");
     assert_eq!(hub.alive(), 0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_transport_that_panics_resolves_every_twin_request() {
-    let hub = FakeHub::new([Fate::PanicAfterLogin]);
+    let hub = FakeHub::new([AttemptOutcome::PanicAfterLogin]);
     let client = spawn(&hub, options());
     let mut desired = client.desired().expect("twins");
     let error = client.twin().await.expect_err("the task ended");
-    assert!(matches!(error, TwinError::NotSent { why: Why::Closed(CloseReason::Aborted) }), "{error:?}");
+    assert!(
+        matches!(error, TwinError::NotSent { reason: UnconfirmedReason::Closed(CloseReason::Aborted) }),
+        "{error:?}"
+    );
     assert!(matches!(desired.changed().await, Err(CloseReason::Aborted)));
 }
 
@@ -389,7 +406,7 @@ async fn a_follower_gets_the_state_and_then_each_newer_one() {
     let mut desired = client.desired().expect("twins");
     assert_eq!(desired.latest(), None);
     assert_eq!(changed(&mut desired).await, (1, json!({ "a": 1 })));
-    assert_eq!(hub.lock().watched, [(1, Feature::TwinAnswers), (1, Feature::Desired)], "before the twin is read");
+    assert_eq!(hub.lock().watched, [(1, Feature::TwinResponses), (1, Feature::Desired)], "before the twin is read");
     hub.desire(json!({ "a": null, "b": { "c": 2 } }));
     assert_eq!(changed(&mut desired).await, (2, json!({ "b": { "c": 2 } })));
     assert_eq!(hub.questions(), ["get"], "notices need no further fetch");
@@ -408,7 +425,7 @@ async fn a_follower_gets_the_state_and_then_each_newer_one() {
     assert!(poll_times(5, desired.changed()).await.is_none(), "no newer state exists");
 
     // After a reconnect, the client fetches what it missed.
-    hub.lock().fates.push_back(Fate::Unreachable);
+    hub.lock().outcomes.push_back(AttemptOutcome::Unreachable);
     hub.cut();
     until_state(&client, |it| !it.is_connected()).await;
     hub.lock().document.twin.desired.values.clear();
@@ -524,7 +541,7 @@ async fn a_request_that_is_dropped_at_any_await_is_sent_completely_or_not_at_all
 
 #[tokio::test(start_paused = true)]
 async fn a_report_that_is_dropped_before_the_connection_is_never_sent() {
-    let hub = FakeHub::new([Fate::HangLogin]);
+    let hub = FakeHub::new([AttemptOutcome::HangLogin]);
     let client = spawn(&hub, options());
     for n in 0..500 {
         assert!(poll_times(3, client.report(&json!({ "n": n }))).await.is_none());
@@ -581,17 +598,17 @@ async fn an_end_at_any_moment_resolves_every_report_truthfully() {
             .map(|asker| {
                 let client = client.clone();
                 tokio::spawn(async move {
-                    let mut said = Vec::new();
+                    let mut results = Vec::new();
                     for n in 0..1000 {
                         let key = format!("{asker}-{n}");
                         let outcome = client.report(&BTreeMap::from([(&key, true)])).await;
                         let ended = outcome.is_err();
-                        said.push((key, outcome));
+                        results.push((key, outcome));
                         if ended {
                             break;
                         }
                     }
-                    said
+                    results
                 })
             })
             .collect();
@@ -604,9 +621,9 @@ async fn an_end_at_any_moment_resolves_every_report_truthfully() {
         let _left = client.close(Duration::ZERO).await;
         follower.await.expect("no panic");
         for asker in askers {
-            let said = asker.await.expect("no panic");
+            let results = asker.await.expect("no panic");
             let reported = hub.reported();
-            for (key, outcome) in said {
+            for (key, outcome) in results {
                 match outcome {
                     Ok(_) => assert!(reported.get(&key).is_some(), "{key} was never reported, seed {seed}"),
                     Err(error) if error.is_certainly_not_sent() => {

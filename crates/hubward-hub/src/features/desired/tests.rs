@@ -17,7 +17,7 @@ impl Bench {
     fn watched() -> Self {
         let mut bench = Self { desired: unfollowed(), rng: Rng::with_seed(1), now: Instant::now() };
         bench.desired.follow();
-        bench.desired.on_watched();
+        bench.desired.on_subscribed();
         bench
     }
 
@@ -29,9 +29,9 @@ impl Bench {
         bench
     }
 
-    fn asks(&mut self) {
+    fn requests(&mut self) {
         assert!(self.desired.is_due(), "{:?}", self.desired);
-        self.desired.on_asked(self.now);
+        self.desired.on_requested(self.now);
         assert!(!self.desired.is_due());
     }
 
@@ -40,7 +40,7 @@ impl Bench {
     }
 
     fn fetches(&mut self, version: u64, values: Value) {
-        self.asks();
+        self.requests();
         self.receives(version, values);
     }
 
@@ -56,7 +56,7 @@ impl Bench {
     fn reconnects(&mut self) {
         self.desired.on_lost();
         assert!(!self.desired.is_due());
-        self.desired.on_watched();
+        self.desired.on_subscribed();
     }
 
     fn wait_for_timer(&mut self) -> Duration {
@@ -95,12 +95,12 @@ fn properties(version: u64, values: Value) -> Properties {
 fn the_twin_comes_first_and_notices_continue_it() {
     let mut it = Bench::watched();
     assert_eq!(it.take_newest(), None);
-    it.asks();
+    it.requests();
     let body = br#"{"desired":{"telemetrySendFrequency":"5m","route":{"a":1},"$version":7},"reported":{"$version":1}}"#;
     let twin = Twin::parse(body).expect("a twin");
     it.desired.on_fetched(it.now, &mut it.rng, Ok(twin.desired));
     assert_eq!(it.take_newest(), Some((7, json!({"telemetrySendFrequency": "5m", "route": {"a": 1}}))));
-    assert_eq!(it.take_newest(), None, "told once");
+    assert_eq!(it.take_newest(), None, "returned once");
     it.notice(r#"{"telemetrySendFrequency":"10m","route":null,"$version":8}"#);
     assert_eq!(it.take_newest(), Some((8, json!({"telemetrySendFrequency": "10m"}))));
     assert!(it.is_live() && it.desired.next_deadline().is_none());
@@ -110,7 +110,7 @@ fn the_twin_comes_first_and_notices_continue_it() {
 fn old_notices_are_dropped_and_early_ones_wait_for_the_twin() {
     let mut it = Bench::watched();
     it.changes(3);
-    it.asks();
+    it.requests();
     for version in [6, 4, 5, 7, 7, 2] {
         it.changes(version);
     }
@@ -147,7 +147,7 @@ fn a_gap_is_filled_from_the_twin() {
 #[test]
 fn a_twin_older_than_the_notices_is_fetched_again_with_growing_waits() {
     let mut it = Bench::watched();
-    it.asks();
+    it.requests();
     it.changes(9);
     it.receives(5, json!({}));
     assert_eq!(it.take_newest().map(|it| it.0), Some(5));
@@ -190,7 +190,7 @@ fn each_connection_fetches_and_trusts_the_twin_of_the_same_version() {
 #[test]
 fn more_notices_than_can_wait_cost_a_fetch_and_lose_no_change() {
     let mut it = Bench::watched();
-    it.asks();
+    it.requests();
     let last = 1 + u64::try_from(WAITING_MAX).expect("few") * 3;
     for version in 2..=last {
         it.changes(version);
@@ -217,7 +217,7 @@ fn an_unreadable_notice_costs_one_fetch_and_never_a_tight_loop() {
     }
     // During a fetch, it costs another fetch: the twin may be older than the unreadable change.
     let mut it = Bench::watched();
-    it.asks();
+    it.requests();
     it.notice("no JSON");
     it.receives(7, json!({}));
     assert!(it.wait_for_timer() >= Duration::from_millis(500));
@@ -226,11 +226,11 @@ fn an_unreadable_notice_costs_one_fetch_and_never_a_tight_loop() {
 
     let mut it = Bench::watched();
     for _ in 0..5 {
-        it.asks();
+        it.requests();
         it.desired.on_fetched(it.now, &mut it.rng, Err(ProtoError::Missing("desired")));
         assert!(it.wait_for_timer() >= Duration::from_millis(500));
     }
-    it.asks();
+    it.requests();
     it.desired.on_failed(it.now, &mut it.rng, Some(Duration::from_secs(50)));
     assert!(it.wait_for_timer() >= Duration::from_secs(50), "as long as the hub requests");
     it.fetches(1, json!({}));
@@ -245,7 +245,7 @@ fn an_older_version_is_accepted_after_a_second_response_with_it() {
     assert_eq!(it.take_newest(), None);
     assert_eq!(it.wait_for_timer(), CONFIRM_AFTER);
     it.changes(3);
-    it.asks();
+    it.requests();
     it.changes(4);
     it.receives(3, json!({ "new": 3 }));
     assert_eq!(it.take_newest(), Some((4, json!({ "new": 3, "v": 4 }))), "the twin was created again");
@@ -348,7 +348,7 @@ fn a_state_beyond_the_bound_costs_one_fetch_and_then_the_connection() {
     it.now += SPACING;
     let again = it.outgrows(last);
     assert!(matches!(it.desired.broken(), Some(ProtoError::TooLarge { .. })));
-    assert_eq!(it.desired.broken(), None, "said once");
+    assert_eq!(it.desired.broken(), None, "returned once");
     assert!(!it.desired.is_due() && it.desired.next_deadline().is_none(), "no further fetch is planned");
     assert_eq!(it.take_newest().map(|it| it.0), Some(again - 1));
 
@@ -385,7 +385,7 @@ fn a_twin_that_is_too_large_itself_breaks_the_protocol() {
 #[test]
 fn waiting_notices_are_bounded_in_bytes_too() {
     let mut it = Bench::watched();
-    it.asks();
+    it.requests();
     let body = |version: u64| json!({ "p": "x".repeat(WAITING_BYTES_MAX / 4), "$version": version }).to_string();
     for version in 2..=20 {
         it.notice(&body(version));
@@ -406,7 +406,7 @@ fn waiting_notices_are_bounded_in_bytes_too() {
 
     // During a fetch it costs another fetch, since the twin may be older; the response still counts.
     let mut it = Bench::watched();
-    it.asks();
+    it.requests();
     it.notice(&huge);
     it.receives(1, json!({ "v": 1 }));
     assert_eq!(it.take_newest(), Some((1, json!({ "v": 1 }))));

@@ -287,5 +287,5 @@ fn polls_do_not_become_a_tight_loop() {
     it.answer(assigning(), Some(0));
     assert_eq!(it.step(), poll());
     it.answer(assigning(), Some(0));
-    assert_eq!(it.step(), Step::WaitUntil(it.now + limits::POLL_FLOOR));
+    assert_eq!(it.step(), Step::WaitUntil(it.now + limits::POLL_INTERVAL_MIN));
 }

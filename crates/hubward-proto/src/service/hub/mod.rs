@@ -19,4 +19,4 @@ pub use identity_bulk::{
 pub use method::{MethodRequest, MethodResult};
 pub use refusal::{HubRefusal, code_of, name_of};
 pub use statistics::{PurgeResult, RegistryStatistics, ServiceStatistics};
-pub use twin::{DesiredPatch, Twin, TwinBoth, TwinPatch};
+pub use twin::{DesiredPatch, Twin, TwinPatch, TwinSections};

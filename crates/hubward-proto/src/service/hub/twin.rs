@@ -61,7 +61,7 @@ pub struct Twin {
     pub tags: Option<Map<String, Value>>,
     /// The desired and the reported properties.
     #[serde(default)]
-    pub properties: TwinBoth,
+    pub properties: TwinSections,
     /// The capabilities of the device.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capabilities: Option<Capabilities>,
@@ -76,14 +76,14 @@ pub struct Twin {
 /// The desired and the reported properties of a twin, each with `$metadata` and `$version`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct TwinBoth {
+pub struct TwinSections {
     /// The desired properties, which the cloud sets.
     pub desired: Map<String, Value>,
     /// The reported properties, which the device sets.
     pub reported: Map<String, Value>,
 }
 
-impl TwinBoth {
+impl TwinSections {
     /// Returns the desired properties without `$metadata`.
     ///
     /// # Errors

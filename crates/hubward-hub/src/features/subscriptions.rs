@@ -7,7 +7,7 @@ use std::time::Duration;
 use hubward_transport::{Feature, ProtoError, Refusal, Tag, Upstream};
 use tokio::time::Instant;
 
-use super::outgoing::Out;
+use super::outgoing::Outgoing;
 use super::tags::RequestTags;
 
 /// How long the client waits for a response, and after a refusal. A hub permanently refuses what it does not
@@ -16,7 +16,7 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(30);
 
 /// The subscriptions of a client, and their state on this connection.
 #[derive(Debug, Default)]
-pub(crate) struct Watches {
+pub(crate) struct Subscriptions {
     wanted: BTreeMap<Feature, SubscriptionState>,
 }
 
@@ -25,14 +25,14 @@ enum SubscriptionState {
     /// The subscription must be requested.
     Wanted,
     /// Requested under this tag; requested again at `until`.
-    Asked { tag: Tag, until: Instant },
+    Requested { tag: Tag, until: Instant },
     /// The hub granted it on this connection.
     Active,
     /// Refused; requested again at `until`. `refusal` is `None` if the connection, and not the hub, refused.
     Refused { until: Instant, refusal: Option<Box<Refusal>> },
 }
 
-impl Watches {
+impl Subscriptions {
     /// Subscribes to a feature from now on.
     pub(crate) fn want(&mut self, feature: Feature) {
         self.wanted.entry(feature).or_insert(SubscriptionState::Wanted);
@@ -61,14 +61,14 @@ impl Watches {
 
     /// Returns whether the tag belongs to a subscription.
     pub(crate) fn on_done(&mut self, tag: Tag) -> bool {
-        self.answered(tag, SubscriptionState::Active).is_some()
+        self.on_response(tag, SubscriptionState::Active).is_some()
     }
 
     /// Returns whether the tag belongs to a subscription.
     pub(crate) fn on_refused(&mut self, now: Instant, tag: Tag, refusal: &Refusal) -> bool {
         let refused =
             SubscriptionState::Refused { until: now + RETRY_INTERVAL, refusal: Some(Box::new(refusal.clone())) };
-        let feature = self.answered(tag, refused);
+        let feature = self.on_response(tag, refused);
         if let Some(feature) = feature {
             tracing::warn!(%feature, %refusal, "the hub refused a subscription; trying again in {} s", RETRY_INTERVAL.as_secs());
         }
@@ -77,7 +77,7 @@ impl Watches {
 
     /// Returns whether the tag belongs to a subscription.
     pub(crate) fn on_unsendable(&mut self, now: Instant, tag: Tag, problem: &ProtoError) -> bool {
-        let feature = self.answered(tag, SubscriptionState::Refused { until: now + RETRY_INTERVAL, refusal: None });
+        let feature = self.on_response(tag, SubscriptionState::Refused { until: now + RETRY_INTERVAL, refusal: None });
         if let Some(feature) = feature {
             tracing::warn!(%feature, %problem, "this connection cannot carry the subscription");
         }
@@ -86,7 +86,7 @@ impl Watches {
 
     pub(crate) fn on_time(&mut self, now: Instant) {
         for state in self.wanted.values_mut() {
-            if let SubscriptionState::Refused { until, .. } | SubscriptionState::Asked { until, .. } = state
+            if let SubscriptionState::Refused { until, .. } | SubscriptionState::Requested { until, .. } = state
                 && *until <= now
             {
                 *state = SubscriptionState::Wanted;
@@ -95,27 +95,27 @@ impl Watches {
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        let unsettled = self.wanted.values().filter_map(|it| match it {
-            SubscriptionState::Refused { until, .. } | SubscriptionState::Asked { until, .. } => Some(*until),
+        let timers = self.wanted.values().filter_map(|it| match it {
+            SubscriptionState::Refused { until, .. } | SubscriptionState::Requested { until, .. } => Some(*until),
             _ => None,
         });
-        unsettled.min()
+        timers.min()
     }
 
     /// Returns the next subscription to request.
-    pub(crate) fn next(&mut self, now: Instant, tags: &mut RequestTags) -> Option<Out> {
+    pub(crate) fn next(&mut self, now: Instant, tags: &mut RequestTags) -> Option<Outgoing> {
         let (feature, state) = self.wanted.iter_mut().find(|(_, it)| **it == SubscriptionState::Wanted)?;
         let tag = tags.take();
-        *state = SubscriptionState::Asked { tag, until: now + RETRY_INTERVAL };
-        Some(Out::Request(tag, Upstream::Watch(*feature)))
+        *state = SubscriptionState::Requested { tag, until: now + RETRY_INTERVAL };
+        Some(Outgoing::Request(tag, Upstream::Subscribe(*feature)))
     }
 
-    fn answered(&mut self, tag: Tag, answer: SubscriptionState) -> Option<Feature> {
+    fn on_response(&mut self, tag: Tag, new_state: SubscriptionState) -> Option<Feature> {
         let (feature, state) = self
             .wanted
             .iter_mut()
-            .find(|(_, it)| matches!(it, SubscriptionState::Asked { tag: asked, .. } if *asked == tag))?;
-        *state = answer;
+            .find(|(_, it)| matches!(it, SubscriptionState::Requested { tag: requested, .. } if *requested == tag))?;
+        *state = new_state;
         Some(*feature)
     }
 }
@@ -125,51 +125,51 @@ mod tests {
     use super::*;
     use hubward_transport::{RefusedBy, Stage};
 
-    fn asked(watches: &mut Watches, now: Instant, tags: &mut RequestTags) -> Option<(Tag, Feature)> {
-        match watches.next(now, tags)? {
-            Out::Request(tag, Upstream::Watch(feature)) => Some((tag, feature)),
+    fn next_request(subscriptions: &mut Subscriptions, now: Instant, tags: &mut RequestTags) -> Option<(Tag, Feature)> {
+        match subscriptions.next(now, tags)? {
+            Outgoing::Request(tag, Upstream::Subscribe(feature)) => Some((tag, feature)),
             other => panic!("{other:?}"),
         }
     }
 
     #[test]
     fn each_subscription_is_requested_once_per_connection_and_again_after_a_refusal() {
-        let (mut watches, mut tags, now) = (Watches::default(), RequestTags::default(), Instant::now());
-        watches.want(Feature::Methods);
-        watches.want(Feature::TwinAnswers);
-        watches.want(Feature::Methods);
+        let (mut subscriptions, mut tags, now) = (Subscriptions::default(), RequestTags::default(), Instant::now());
+        subscriptions.want(Feature::Methods);
+        subscriptions.want(Feature::TwinResponses);
+        subscriptions.want(Feature::Methods);
         for _ in 0..2 {
-            watches.on_ready(now);
-            let (twin, first) = asked(&mut watches, now, &mut tags).expect("the twin");
-            let (methods, second) = asked(&mut watches, now, &mut tags).expect("methods");
-            assert_eq!((first, second), (Feature::TwinAnswers, Feature::Methods));
-            assert!(asked(&mut watches, now, &mut tags).is_none());
-            assert!(!watches.is_active(Feature::TwinAnswers));
-            assert!(watches.on_done(twin) && !watches.on_done(twin));
-            assert!(watches.is_active(Feature::TwinAnswers));
+            subscriptions.on_ready(now);
+            let (twin, first) = next_request(&mut subscriptions, now, &mut tags).expect("the twin");
+            let (methods, second) = next_request(&mut subscriptions, now, &mut tags).expect("methods");
+            assert_eq!((first, second), (Feature::TwinResponses, Feature::Methods));
+            assert!(next_request(&mut subscriptions, now, &mut tags).is_none());
+            assert!(!subscriptions.is_active(Feature::TwinResponses));
+            assert!(subscriptions.on_done(twin) && !subscriptions.on_done(twin));
+            assert!(subscriptions.is_active(Feature::TwinResponses));
 
             let refusal = Refusal::new("hub.example:8883".into(), Stage::Subscribe, RefusedBy::Suback);
-            assert!(watches.on_refused(now, methods, &refusal));
-            assert_eq!(watches.next_deadline(), Some(now + RETRY_INTERVAL));
-            watches.on_time(now);
-            assert!(asked(&mut watches, now, &mut tags).is_none());
-            watches.on_time(now + RETRY_INTERVAL);
-            assert_eq!(asked(&mut watches, now, &mut tags).map(|it| it.1), Some(Feature::Methods));
-            watches.on_lost();
-            assert!(!watches.is_active(Feature::TwinAnswers));
+            assert!(subscriptions.on_refused(now, methods, &refusal));
+            assert_eq!(subscriptions.next_deadline(), Some(now + RETRY_INTERVAL));
+            subscriptions.on_time(now);
+            assert!(next_request(&mut subscriptions, now, &mut tags).is_none());
+            subscriptions.on_time(now + RETRY_INTERVAL);
+            assert_eq!(next_request(&mut subscriptions, now, &mut tags).map(|it| it.1), Some(Feature::Methods));
+            subscriptions.on_lost();
+            assert!(!subscriptions.is_active(Feature::TwinResponses));
         }
     }
 
     #[test]
     fn an_unanswered_subscription_is_requested_again() {
-        let (mut watches, mut tags, now) = (Watches::default(), RequestTags::default(), Instant::now());
-        watches.want(Feature::Desired);
-        let (lost, _) = asked(&mut watches, now, &mut tags).expect("a request");
-        assert_eq!(watches.next_deadline(), Some(now + RETRY_INTERVAL));
-        watches.on_time(now + RETRY_INTERVAL);
-        let (tag, _) = asked(&mut watches, now + RETRY_INTERVAL, &mut tags).expect("again");
-        assert!(tag != lost && !watches.on_done(lost), "a late answer does not count");
-        assert!(watches.on_done(tag) && watches.is_active(Feature::Desired));
-        assert_eq!(watches.next_deadline(), None);
+        let (mut subscriptions, mut tags, now) = (Subscriptions::default(), RequestTags::default(), Instant::now());
+        subscriptions.want(Feature::Desired);
+        let (lost, _) = next_request(&mut subscriptions, now, &mut tags).expect("a request");
+        assert_eq!(subscriptions.next_deadline(), Some(now + RETRY_INTERVAL));
+        subscriptions.on_time(now + RETRY_INTERVAL);
+        let (tag, _) = next_request(&mut subscriptions, now + RETRY_INTERVAL, &mut tags).expect("again");
+        assert!(tag != lost && !subscriptions.on_done(lost), "a late answer does not count");
+        assert!(subscriptions.on_done(tag) && subscriptions.is_active(Feature::Desired));
+        assert_eq!(subscriptions.next_deadline(), None);
     }
 }
