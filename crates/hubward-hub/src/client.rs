@@ -37,7 +37,7 @@ use crate::{CloseError, CloseReason, Closed, ConnectionState, DisconnectCause, H
 pub struct HubClient {
     pub(crate) shared: Arc<Shared>,
     pub(crate) commands: mpsc::Sender<Command>,
-    pub(crate) wanted: mpsc::Sender<Feature>,
+    pub(crate) subscriptions: mpsc::Sender<Feature>,
     pub(crate) send_deadline: Option<Duration>,
     pub(crate) twin_deadline: Option<Duration>,
 }
@@ -87,7 +87,7 @@ impl HubClient {
             byte_room: Semaphore::new(options.queue_bytes),
             twin_room: Semaphore::new(options.twin_queue),
             desired: watch::Sender::new(false),
-            wanted: Mutex::default(),
+            subscriptions: Mutex::default(),
             incoming,
             state: watch::Sender::new(ConnectionState::Connecting),
             last_cause: Mutex::new(None),
@@ -97,10 +97,10 @@ impl HubClient {
         let (commands, receiver) =
             mpsc::channel(options.queue.saturating_add(OTHER_COMMANDS).min(Semaphore::MAX_PERMITS));
         let (send_deadline, twin_deadline) = (options.send_deadline, options.twin_deadline);
-        let (wanted, features) = mpsc::channel(FEATURES);
+        let (subscriptions, features) = mpsc::channel(FEATURES);
         let channels = Channels { commands: receiver, features, task_wakes };
         tokio::spawn(Driver::new(transport, credential, options, shared.clone(), channels, wall, Instant::now()));
-        Self { shared, commands, wanted, send_deadline, twin_deadline }
+        Self { shared, commands, subscriptions, send_deadline, twin_deadline }
     }
 
     /// Waits until the hub has accepted the login.
@@ -201,11 +201,11 @@ impl HubClient {
     }
 
     /// Subscribes to a feature at the hub, on this and every later connection. Does not wait.
-    pub(crate) fn want(&self, feature: Feature) {
-        let new = self.shared.wanted.lock().unwrap_or_else(PoisonError::into_inner).insert(feature);
+    pub(crate) fn subscribe(&self, feature: Feature) {
+        let new = self.shared.subscriptions.lock().unwrap_or_else(PoisonError::into_inner).insert(feature);
         if new {
             // If the channel is closed, the client has ended.
-            let _ended = self.wanted.try_send(feature);
+            let _ended = self.subscriptions.try_send(feature);
         }
     }
 }

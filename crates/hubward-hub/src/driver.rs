@@ -46,7 +46,7 @@ pub(crate) struct Driver {
     options: HubOptions,
     shared: Arc<Shared>,
     commands: mpsc::Receiver<Command>,
-    wanted: mpsc::Receiver<Feature>,
+    subscriptions: mpsc::Receiver<Feature>,
     task_wakes: mpsc::Receiver<()>,
     /// Responses from the tasks of method handlers. The channel has room for one response of each task.
     responses: mpsc::Receiver<Box<CallResponse>>,
@@ -143,7 +143,7 @@ impl Driver {
             options,
             shared,
             commands: channels.commands,
-            wanted: channels.features,
+            subscriptions: channels.features,
             task_wakes: channels.task_wakes,
             responses,
             response_sender,
@@ -164,8 +164,8 @@ impl Driver {
 
     /// Takes every available command. The permits of `room` bound the number of messages among them.
     fn take_commands(&mut self, cx: &mut Context<'_>, now: Instant) {
-        while let Poll::Ready(Some(feature)) = self.wanted.poll_recv(cx) {
-            self.features.want(feature);
+        while let Poll::Ready(Some(feature)) = self.subscriptions.poll_recv(cx) {
+            self.features.subscribe(feature);
         }
         // Before the commands: a response that was given before a close is sent before the client ends.
         self.take_responses(cx);

@@ -42,7 +42,7 @@ pub(crate) struct Shared {
     /// Wakes the receivers of desired properties when there is a newer state; `true` when the client has ended.
     pub(crate) desired: watch::Sender<bool>,
     /// The features that the client subscribes to on every connection.
-    pub(crate) wanted: Mutex<BTreeSet<Feature>>,
+    pub(crate) subscriptions: Mutex<BTreeSet<Feature>>,
     /// Method handlers, received messages and the newest desired properties.
     pub(crate) incoming: Arc<Incoming>,
     pub(crate) state: watch::Sender<ConnectionState>,

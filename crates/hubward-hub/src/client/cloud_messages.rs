@@ -60,7 +60,7 @@ impl HubClient {
         if !incoming.inbox().attach() {
             return Err(ReceiveError::AlreadyReceiving);
         }
-        self.want(feature);
+        self.subscribe(feature);
         Ok(CloudMessages { source: Source { incoming, abilities: self.abilities(), kind: self.kind() } })
     }
 }

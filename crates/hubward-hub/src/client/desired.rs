@@ -37,8 +37,8 @@ impl HubClient {
     /// [`Unsupported`] if the protocol does not support twins.
     pub fn desired(&self) -> Result<DesiredProperties, Unsupported> {
         self.check(Feature::Desired)?;
-        self.want(Feature::TwinResponses);
-        self.want(Feature::Desired);
+        self.subscribe(Feature::TwinResponses);
+        self.subscribe(Feature::Desired);
         Ok(DesiredProperties { ended: self.shared.desired.subscribe(), seen: 0, shared: self.shared.clone() })
     }
 }

@@ -90,7 +90,7 @@ impl HubClient {
             Box::pin(handler(MethodCall { name, payload: body, hub: hub.clone() }))
         });
         self.shared.incoming.serve(name, handler);
-        self.want(Feature::Methods);
+        self.subscribe(Feature::Methods);
         Ok(())
     }
 }

@@ -83,7 +83,7 @@ impl HubClient {
             }
         }
         .map_err(|_| closed())?;
-        self.want(Feature::TwinResponses);
+        self.subscribe(Feature::TwinResponses);
         let (request, outcome) = TwinRequest::new(kind, until);
         let slot = self.commands.reserve().await.map_err(|_| closed())?;
         slot.send(Command::Twin(Box::new(request)));

@@ -16,7 +16,7 @@ use crate::shared::{Command, Shared};
 pub struct WeakHubClient {
     shared: Weak<Shared>,
     commands: mpsc::WeakSender<Command>,
-    wanted: mpsc::WeakSender<Feature>,
+    subscriptions: mpsc::WeakSender<Feature>,
     send_deadline: Option<Duration>,
     twin_deadline: Option<Duration>,
 }
@@ -28,7 +28,7 @@ impl WeakHubClient {
         Some(HubClient {
             shared: self.shared.upgrade()?,
             commands: self.commands.upgrade()?,
-            wanted: self.wanted.upgrade()?,
+            subscriptions: self.subscriptions.upgrade()?,
             send_deadline: self.send_deadline,
             twin_deadline: self.twin_deadline,
         })
@@ -46,7 +46,7 @@ impl HubClient {
         WeakHubClient {
             shared: std::sync::Arc::downgrade(&self.shared),
             commands: self.commands.downgrade(),
-            wanted: self.wanted.downgrade(),
+            subscriptions: self.subscriptions.downgrade(),
             send_deadline: self.send_deadline,
             twin_deadline: self.twin_deadline,
         }

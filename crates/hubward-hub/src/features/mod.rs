@@ -59,8 +59,8 @@ impl Features {
     }
 
     /// Subscribes to a feature, on this and every later connection.
-    pub(crate) fn want(&mut self, feature: Feature) {
-        self.subscriptions.want(feature);
+    pub(crate) fn subscribe(&mut self, feature: Feature) {
+        self.subscriptions.subscribe(feature);
         if feature == Feature::Desired {
             self.twins.follow();
         }

@@ -17,13 +17,13 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(30);
 /// The subscriptions of a client, and their state on this connection.
 #[derive(Debug, Default)]
 pub(crate) struct Subscriptions {
-    wanted: BTreeMap<Feature, SubscriptionState>,
+    by_feature: BTreeMap<Feature, SubscriptionState>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum SubscriptionState {
     /// The subscription must be requested.
-    Wanted,
+    Due,
     /// Requested under this tag; requested again at `until`.
     Requested { tag: Tag, until: Instant },
     /// The hub granted it on this connection.
@@ -34,18 +34,18 @@ enum SubscriptionState {
 
 impl Subscriptions {
     /// Subscribes to a feature from now on.
-    pub(crate) fn want(&mut self, feature: Feature) {
-        self.wanted.entry(feature).or_insert(SubscriptionState::Wanted);
+    pub(crate) fn subscribe(&mut self, feature: Feature) {
+        self.by_feature.entry(feature).or_insert(SubscriptionState::Due);
     }
 
     /// Whether the hub has granted the subscription on this connection.
     pub(crate) fn is_active(&self, feature: Feature) -> bool {
-        self.wanted.get(&feature) == Some(&SubscriptionState::Active)
+        self.by_feature.get(&feature) == Some(&SubscriptionState::Active)
     }
 
     /// The hub's refusal, if its last answer on this connection was one.
     pub(crate) fn refusal(&self, feature: Feature) -> Option<&Refusal> {
-        match self.wanted.get(&feature)? {
+        match self.by_feature.get(&feature)? {
             SubscriptionState::Refused { refusal, .. } => refusal.as_deref(),
             _ => None,
         }
@@ -56,7 +56,7 @@ impl Subscriptions {
     }
 
     pub(crate) fn on_lost(&mut self) {
-        self.wanted.values_mut().for_each(|it| *it = SubscriptionState::Wanted);
+        self.by_feature.values_mut().for_each(|it| *it = SubscriptionState::Due);
     }
 
     /// Returns whether the tag belongs to a subscription.
@@ -85,17 +85,17 @@ impl Subscriptions {
     }
 
     pub(crate) fn on_time(&mut self, now: Instant) {
-        for state in self.wanted.values_mut() {
+        for state in self.by_feature.values_mut() {
             if let SubscriptionState::Refused { until, .. } | SubscriptionState::Requested { until, .. } = state
                 && *until <= now
             {
-                *state = SubscriptionState::Wanted;
+                *state = SubscriptionState::Due;
             }
         }
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        let timers = self.wanted.values().filter_map(|it| match it {
+        let timers = self.by_feature.values().filter_map(|it| match it {
             SubscriptionState::Refused { until, .. } | SubscriptionState::Requested { until, .. } => Some(*until),
             _ => None,
         });
@@ -104,7 +104,7 @@ impl Subscriptions {
 
     /// Returns the next subscription to request.
     pub(crate) fn next(&mut self, now: Instant, tags: &mut RequestTags) -> Option<Outgoing> {
-        let (feature, state) = self.wanted.iter_mut().find(|(_, it)| **it == SubscriptionState::Wanted)?;
+        let (feature, state) = self.by_feature.iter_mut().find(|(_, it)| **it == SubscriptionState::Due)?;
         let tag = tags.take();
         *state = SubscriptionState::Requested { tag, until: now + RETRY_INTERVAL };
         Some(Outgoing::Request(tag, Upstream::Subscribe(*feature)))
@@ -112,7 +112,7 @@ impl Subscriptions {
 
     fn on_response(&mut self, tag: Tag, new_state: SubscriptionState) -> Option<Feature> {
         let (feature, state) = self
-            .wanted
+            .by_feature
             .iter_mut()
             .find(|(_, it)| matches!(it, SubscriptionState::Requested { tag: requested, .. } if *requested == tag))?;
         *state = new_state;
@@ -135,9 +135,9 @@ mod tests {
     #[test]
     fn each_subscription_is_requested_once_per_connection_and_again_after_a_refusal() {
         let (mut subscriptions, mut tags, now) = (Subscriptions::default(), RequestTags::default(), Instant::now());
-        subscriptions.want(Feature::Methods);
-        subscriptions.want(Feature::TwinResponses);
-        subscriptions.want(Feature::Methods);
+        subscriptions.subscribe(Feature::Methods);
+        subscriptions.subscribe(Feature::TwinResponses);
+        subscriptions.subscribe(Feature::Methods);
         for _ in 0..2 {
             subscriptions.on_ready(now);
             let (twin, first) = next_request(&mut subscriptions, now, &mut tags).expect("the twin");
@@ -163,7 +163,7 @@ mod tests {
     #[test]
     fn an_unanswered_subscription_is_requested_again() {
         let (mut subscriptions, mut tags, now) = (Subscriptions::default(), RequestTags::default(), Instant::now());
-        subscriptions.want(Feature::Desired);
+        subscriptions.subscribe(Feature::Desired);
         let (lost, _) = next_request(&mut subscriptions, now, &mut tags).expect("a request");
         assert_eq!(subscriptions.next_deadline(), Some(now + RETRY_INTERVAL));
         subscriptions.on_time(now + RETRY_INTERVAL);

@@ -182,7 +182,7 @@ impl<'a> World<'a> {
 
     fn run(mut self) {
         for feature in [Feature::TwinResponses, Feature::Desired] {
-            self.features.want(feature);
+            self.features.subscribe(feature);
         }
         self.connect();
         for report in 0..ACTIONS {

@@ -97,7 +97,7 @@ impl<'a> World<'a> {
         let mut features = Features::new(&options, Incoming::new(&options).0);
         for feature in [Feature::TwinResponses, Feature::Desired, Feature::Methods] {
             if rng.u8(..4) > 0 {
-                features.want(feature);
+                features.subscribe(feature);
             }
         }
         let setup = Setup {
