@@ -14,7 +14,7 @@ use crate::{HubClient, MessageLabel, Receipt, SendError, TryEnqueueError, Unconf
 
 impl HubClient {
     /// Returns a handle whose messages have this deadline instead of
-    /// [`HubOptions::send_deadline`](HubOptions::send_deadline); other handles keep theirs.
+    /// [`HubOptions::send_deadline`](crate::HubOptions::send_deadline); other handles keep theirs.
     pub const fn send_deadline(mut self, deadline: Option<Duration>) -> Self {
         self.send_deadline = deadline;
         self
