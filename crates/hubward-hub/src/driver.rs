@@ -26,7 +26,7 @@ use self::login::{Age, Attempt, Renewal};
 use crate::core::{Core, Link, Setup};
 use crate::features::{CallResponse, Features, Outgoing, is_request};
 use crate::outcome::{SendFailure, SendOutcome};
-use crate::receipt::Ticket;
+use crate::receipt::PendingMessage;
 use crate::shared::{Command, Shared};
 use crate::{CloseReason, Closed, HubOptions};
 
@@ -54,7 +54,7 @@ pub(crate) struct Driver {
     /// Whether commands can still come.
     commands_open: bool,
     batch: Vec<Command>,
-    core: Core<Ticket>,
+    core: Core<PendingMessage>,
     features: Features,
     /// The number of the attempt that `current` belongs to.
     attempt: u64,
@@ -181,9 +181,9 @@ impl Driver {
         }
         for command in self.batch.drain(..) {
             match command {
-                Command::Send(ticket) => {
-                    let deadline = ticket.deadline(now);
-                    self.core.enqueue(ticket, deadline);
+                Command::Send(pending) => {
+                    let deadline = pending.deadline(now);
+                    self.core.enqueue(pending, deadline);
                 }
                 Command::Twin(request) => self.features.on_twin_request(*request),
                 Command::Close(until) => {
@@ -289,7 +289,7 @@ impl Driver {
                 }
             }
             self.hold();
-            self.core.settle(now);
+            self.core.advance(now);
             for job in self.features.jobs().drain(..) {
                 let (deadline, incoming) = (self.options.method_deadline, self.shared.incoming.clone());
                 handler::start(job, deadline, self.response_sender.clone(), incoming);
@@ -369,17 +369,17 @@ impl Driver {
     fn publish(&mut self) {
         let ending = self.core.end_reason();
         let mut bytes = 0;
-        for (ticket, outcome) in self.core.resolved().drain(..) {
-            bytes += ticket.message().size();
+        for (pending, outcome) in self.core.resolved().drain(..) {
+            bytes += pending.message().size();
             if let Some(reason) = &ending {
                 let closed = self.unacknowledged.get_or_insert_with(|| Closed::new(reason.clone()));
                 match &outcome {
-                    SendOutcome::NotSent(SendFailure::Closed(_)) => closed.not_sent.push(ticket.label()),
-                    SendOutcome::Unknown(SendFailure::Closed(_)) => closed.unknown.push(ticket.label()),
+                    SendOutcome::NotSent(SendFailure::Closed(_)) => closed.not_sent.push(pending.label()),
+                    SendOutcome::Unknown(SendFailure::Closed(_)) => closed.unknown.push(pending.label()),
                     _ => {}
                 }
             }
-            ticket.resolve(outcome);
+            pending.resolve(outcome);
         }
         if bytes > 0 {
             self.shared.byte_room.add_permits(bytes);
@@ -459,8 +459,8 @@ impl Drop for Driver {
         self.core.abort(now);
         self.commands.close();
         while let Ok(command) = self.commands.try_recv() {
-            if let Command::Send(ticket) = command {
-                self.core.enqueue(ticket, None);
+            if let Command::Send(pending) = command {
+                self.core.enqueue(pending, None);
             }
         }
         self.publish();
@@ -471,7 +471,7 @@ impl Drop for Driver {
 /// Gives replies to the connection, and requests while it has room for them. Returns whether there were any.
 fn put_requests(
     features: &mut Features,
-    core: &Core<Ticket>,
+    core: &Core<PendingMessage>,
     connection: &mut dyn HubConnection,
     now: Instant,
 ) -> bool {
@@ -498,12 +498,12 @@ fn put_requests(
 }
 
 /// Gives messages to the connection while it has room for them.
-fn put_messages(core: &mut Core<Ticket>, connection: &mut dyn HubConnection, now: Instant) {
+fn put_messages(core: &mut Core<PendingMessage>, connection: &mut dyn HubConnection, now: Instant) {
     while connection.has_room() {
         let Some((tag, again)) = core.next_send(now) else { break };
-        let Some(ticket) = core.ticket(tag) else { continue };
-        ticket.mark_written();
-        let what = Upstream::Telemetry(ticket.message().clone());
+        let Some(pending) = core.message(tag) else { continue };
+        pending.mark_written();
+        let what = Upstream::Telemetry(pending.message().clone());
         if let Err(error) = connection.start_send(tag, &what, again) {
             core.on_unsendable(now, tag, again, problem(error));
         }

@@ -63,10 +63,10 @@ impl fmt::Debug for Receipt {
     }
 }
 
-/// The driver's side: the message, and the duty to resolve its receipt. `None` after that.
-pub(crate) struct Ticket(Option<Arc<Inner>>);
+/// The task's side of a receipt: the message, and the duty to resolve the receipt. `None` once it is resolved.
+pub(crate) struct PendingMessage(Option<Arc<Inner>>);
 
-impl Ticket {
+impl PendingMessage {
     /// A message on its way, and its receipt.
     pub(crate) fn new(message: Message, deadline: Option<SendDeadline>) -> (Self, Receipt) {
         let inner = Arc::new(Inner {
@@ -107,8 +107,8 @@ impl Ticket {
     }
 }
 
-impl Drop for Ticket {
-    /// The last resort: if the driver drops the ticket, its receipt still resolves.
+impl Drop for PendingMessage {
+    /// The last resort: if the driver drops the pending message, its receipt still resolves.
     fn drop(&mut self) {
         if let Some(inner) = self.0.take() {
             let failure = SendFailure::Closed(CloseReason::Aborted);
@@ -118,9 +118,9 @@ impl Drop for Ticket {
     }
 }
 
-impl fmt::Debug for Ticket {
+impl fmt::Debug for PendingMessage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Ticket({})", self.label())
+        write!(f, "PendingMessage({})", self.label())
     }
 }
 
@@ -183,9 +183,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_receipt_returns_its_first_outcome_every_time() {
-        let (ticket, mut receipt) = Ticket::new(Message::new("m"), None);
+        let (pending, mut receipt) = PendingMessage::new(Message::new("m"), None);
         assert!(receipt.try_outcome().is_none());
-        ticket.resolve(SendOutcome::Acknowledged);
+        pending.resolve(SendOutcome::Acknowledged);
         receipt.resolve_after_end(CloseReason::Requested);
         assert!((&mut receipt).await.is_ok());
         assert!(receipt.await.is_ok());
@@ -193,14 +193,14 @@ mod tests {
 
     #[tokio::test]
     async fn a_dropped_ticket_resolves_its_receipt_as_sent_or_not_sent() {
-        let (ticket, receipt) = Ticket::new(Message::new("m"), None);
-        drop(ticket);
+        let (pending, receipt) = PendingMessage::new(Message::new("m"), None);
+        drop(pending);
         assert!(receipt.await.expect_err("lost").is_certainly_not_sent());
-        let (ticket, receipt) = Ticket::new(Message::new("m"), None);
-        ticket.mark_written();
+        let (pending, receipt) = PendingMessage::new(Message::new("m"), None);
+        pending.mark_written();
         let waiting = tokio::spawn(receipt);
         tokio::task::yield_now().await;
-        drop(ticket);
+        drop(pending);
         let error = waiting.await.expect("no panic").expect_err("lost");
         assert!(
             matches!(error, SendError::Unknown { reason: UnconfirmedReason::Closed(CloseReason::Aborted), .. }),

@@ -10,14 +10,14 @@ use tokio::time::Instant;
 
 use crate::features::TwinRequest;
 use crate::incoming::Incoming;
-use crate::receipt::Ticket;
+use crate::receipt::PendingMessage;
 use crate::{CloseReason, Closed, ConnectionState, DisconnectCause};
 
 /// A command from a handle to the task.
 #[derive(Debug)]
 pub(crate) enum Command {
     /// Sends a message.
-    Send(Ticket),
+    Send(PendingMessage),
     /// Makes a twin request.
     Twin(Box<TwinRequest>),
     /// Ends the client, at this moment at the latest.

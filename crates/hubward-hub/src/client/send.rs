@@ -8,7 +8,7 @@ use tokio::sync::{Semaphore, SemaphorePermit, TryAcquireError, mpsc};
 use tokio::time::{Instant, timeout_at};
 
 use crate::deadline::{SendDeadline, later};
-use crate::receipt::Ticket;
+use crate::receipt::PendingMessage;
 use crate::shared::Command;
 use crate::{HubClient, MessageLabel, Receipt, SendError, TryEnqueueError, UnconfirmedReason};
 
@@ -51,8 +51,8 @@ impl HubClient {
         // The task returns the permits: one when the message leaves the queue, the others when it is resolved.
         room.forget();
         byte_room.forget();
-        let (ticket, receipt) = Ticket::new(message, deadline);
-        slot.send(Command::Send(ticket));
+        let (pending, receipt) = PendingMessage::new(message, deadline);
+        slot.send(Command::Send(pending));
         Ok(self.resolve_if_ended(receipt))
     }
 
@@ -103,8 +103,9 @@ impl HubClient {
         };
         room.forget();
         byte_room.forget();
-        let (ticket, receipt) = Ticket::new(message, self.send_deadline.map(|after| SendDeadline { at: None, after }));
-        slot.send(Command::Send(ticket));
+        let (pending, receipt) =
+            PendingMessage::new(message, self.send_deadline.map(|after| SendDeadline { at: None, after }));
+        slot.send(Command::Send(pending));
         Ok(self.resolve_if_ended(receipt))
     }
 

@@ -2,7 +2,7 @@
 
 use tokio::time::Instant;
 
-use super::phase::{Closing, Phase, Then};
+use super::phase::{AfterDisconnect, Closing, Phase};
 use super::{Core, DISCONNECT_LIMIT};
 use crate::outcome::{SendFailure, SendOutcome};
 use crate::{CloseReason, ConnectionState};
@@ -15,10 +15,10 @@ impl<T> Core<T> {
             Some(closing) => closing.until = closing.until.min(until),
             None => self.closing = Some(Closing { until, reason }),
         }
-        if let Phase::Disconnecting { until: disconnect, then: Then::End } = &mut self.phase {
+        if let Phase::Disconnecting { until: disconnect, then: AfterDisconnect::End } = &mut self.phase {
             *disconnect = (*disconnect).min(until.max(now));
         }
-        self.settle(now);
+        self.advance(now);
     }
 
     /// Whether the client takes no more messages.
@@ -38,7 +38,7 @@ impl<T> Core<T> {
     }
 
     /// Takes the steps that become possible when a message is resolved or `hold` is lifted.
-    pub(crate) fn settle(&mut self, now: Instant) {
+    pub(crate) fn advance(&mut self, now: Instant) {
         if matches!(self.phase, Phase::Draining { .. }) && self.flights.len() == 0 && !self.hold.renewal {
             self.start_disconnect(now);
         }
@@ -59,7 +59,7 @@ impl<T> Core<T> {
         }
         let failure = || SendFailure::Closed(reason.clone());
         self.freed += self.waiting.len();
-        let waiting = self.waiting.drain(..).map(|it| (it.ticket, SendOutcome::NotSent(failure())));
+        let waiting = self.waiting.drain(..).map(|it| (it.message, SendOutcome::NotSent(failure())));
         self.resolved.extend(waiting);
         let written = self.flights.drain().into_iter().map(|it| (it, SendOutcome::Unknown(failure())));
         self.resolved.extend(written);
@@ -73,10 +73,10 @@ impl<T> Core<T> {
         self.closing = Some(Closing { until: limit, reason });
         match self.phase {
             Phase::Up { .. } | Phase::Renewing { .. } | Phase::Draining { .. } => {
-                self.phase = Phase::Disconnecting { until, then: Then::End };
+                self.phase = Phase::Disconnecting { until, then: AfterDisconnect::End };
             }
             Phase::Disconnecting { until: already, .. } => {
-                self.phase = Phase::Disconnecting { until: already.min(until), then: Then::End };
+                self.phase = Phase::Disconnecting { until: already.min(until), then: AfterDisconnect::End };
             }
             Phase::Waiting { .. } | Phase::Opening { .. } | Phase::Login { .. } | Phase::Ended => self.end(),
         }
@@ -91,6 +91,6 @@ impl<T> Core<T> {
     }
 
     pub(super) const fn is_ending(&self) -> bool {
-        matches!(self.phase, Phase::Ended | Phase::Disconnecting { then: Then::End, .. })
+        matches!(self.phase, Phase::Ended | Phase::Disconnecting { then: AfterDisconnect::End, .. })
     }
 }

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 struct Flight<T> {
     /// `None` if the receipt was resolved for another reason. The tag stays in use, since this connection may
     /// still acknowledge it.
-    ticket: Option<T>,
+    message: Option<T>,
     deadline: Option<Instant>,
     /// The message's position in the order of first transmissions.
     order: u64,
@@ -30,7 +30,7 @@ pub(crate) struct Flights<T> {
     /// Slots to send again on this connection, in order.
     again: VecDeque<u16>,
     taken: usize,
-    tickets: usize,
+    unresolved: usize,
     sent: u64,
 }
 
@@ -45,7 +45,15 @@ fn tag(slot: u16) -> Tag {
 
 impl<T> Flights<T> {
     pub(crate) const fn new(window: u16) -> Self {
-        Self { window, slots: Vec::new(), free: VecDeque::new(), again: VecDeque::new(), taken: 0, tickets: 0, sent: 0 }
+        Self {
+            window,
+            slots: Vec::new(),
+            free: VecDeque::new(),
+            again: VecDeque::new(),
+            taken: 0,
+            unresolved: 0,
+            sent: 0,
+        }
     }
 
     /// The number of tags in use.
@@ -55,7 +63,7 @@ impl<T> Flights<T> {
 
     /// The number of unresolved receipts.
     pub(crate) const fn unresolved(&self) -> usize {
-        self.tickets
+        self.unresolved
     }
 
     pub(crate) const fn is_full(&self) -> bool {
@@ -63,12 +71,12 @@ impl<T> Flights<T> {
     }
 
     /// Takes a tag for a message that this connection gets now, for the first time.
-    pub(crate) fn insert(&mut self, ticket: T, deadline: Option<Instant>, now: Instant) -> Tag {
+    pub(crate) fn insert(&mut self, message: T, deadline: Option<Instant>, now: Instant) -> Tag {
         debug_assert!(!self.is_full());
-        let flight = Flight { ticket: Some(ticket), deadline, order: self.sent, sent_at: Some(now) };
+        let flight = Flight { message: Some(message), deadline, order: self.sent, sent_at: Some(now) };
         self.sent += 1;
         self.taken += 1;
-        self.tickets += 1;
+        self.unresolved += 1;
         let untouched = u16::try_from(self.slots.len()).ok().filter(|it| *it < self.window);
         match untouched.or_else(|| self.free.pop_front()) {
             Some(at) if usize::from(at) < self.slots.len() => {
@@ -94,30 +102,30 @@ impl<T> Flights<T> {
     }
 
     /// The message under a tag, if its receipt is unresolved.
-    pub(crate) fn ticket(&self, tag: Tag) -> Option<&T> {
-        self.slots.get(slot(tag))?.as_ref()?.ticket.as_ref()
+    pub(crate) fn message(&self, tag: Tag) -> Option<&T> {
+        self.slots.get(slot(tag))?.as_ref()?.message.as_ref()
     }
 
-    /// Frees a tag that this connection has acknowledged. Returns the ticket, if it is unresolved, and when the
+    /// Frees a tag that this connection has acknowledged. Returns the message, if it is unresolved, and when the
     /// message was sent; `None` if nothing was sent under the tag.
     pub(crate) fn acknowledged(&mut self, tag: Tag) -> Option<(Option<T>, Instant)> {
         let place = self.slots.get_mut(slot(tag))?;
         let sent_at = place.as_ref()?.sent_at?;
         let flight = place.take()?;
         self.taken -= 1;
-        self.tickets -= usize::from(flight.ticket.is_some());
+        self.unresolved -= usize::from(flight.message.is_some());
         self.free.push_back(tag.0.get() - 1);
-        Some((flight.ticket, sent_at))
+        Some((flight.message, sent_at))
     }
 
     /// The connection has ended: messages with an unresolved receipt are sent again, in order; the other tags
     /// are freed.
     pub(crate) fn lost(&mut self) {
         self.again.clear();
-        let mut order = Vec::with_capacity(self.tickets);
+        let mut order = Vec::with_capacity(self.unresolved);
         for (at, place) in (0..).zip(&mut self.slots) {
             match place {
-                Some(Flight { ticket: Some(_), order: place_in_order, sent_at, .. }) => {
+                Some(Flight { message: Some(_), order: place_in_order, sent_at, .. }) => {
                     *sent_at = None;
                     order.push((*place_in_order, at));
                 }
@@ -143,14 +151,14 @@ impl<T> Flights<T> {
         let mut earliest: Option<Instant> = None;
         for (at, place) in (0..).zip(&mut self.slots) {
             let Some(flight) = place else { continue };
-            let Some(deadline) = flight.deadline.filter(|_| flight.ticket.is_some()) else { continue };
+            let Some(deadline) = flight.deadline.filter(|_| flight.message.is_some()) else { continue };
             if deadline > now {
                 earliest = Some(earliest.map_or(deadline, |it| it.min(deadline)));
                 continue;
             }
-            if let Some(ticket) = flight.ticket.take() {
-                self.tickets -= 1;
-                gone(ticket);
+            if let Some(message) = flight.message.take() {
+                self.unresolved -= 1;
+                gone(message);
             }
             if flight.sent_at.is_none() {
                 // This connection never got the message, so its tag is free. `next_again` skips it.
@@ -167,8 +175,8 @@ impl<T> Flights<T> {
         self.lost();
         let all = std::mem::take(&mut self.again);
         self.taken = 0;
-        self.tickets = 0;
-        all.into_iter().filter_map(|at| self.slots[usize::from(at)].take()?.ticket).collect()
+        self.unresolved = 0;
+        all.into_iter().filter_map(|at| self.slots[usize::from(at)].take()?.message).collect()
     }
 }
 

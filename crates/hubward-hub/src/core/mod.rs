@@ -28,7 +28,7 @@ use tokio::time::Instant;
 use self::backoff::FailureCounts;
 use self::flights::Flights;
 pub(crate) use self::phase::Link;
-use self::phase::{Closing, Phase, Then};
+use self::phase::{AfterDisconnect, Closing, Phase};
 use self::takeovers::Takeovers;
 use crate::outcome::{SendFailure, SendOutcome};
 use crate::{CloseReason, ConnectionState, DisconnectCause, HubOptions};
@@ -57,7 +57,7 @@ pub(crate) struct Setup {
 
 /// The lifetime of a token, and its age.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Life {
+pub(crate) struct TokenLife {
     pub(crate) span: Duration,
     pub(crate) age: Duration,
 }
@@ -101,7 +101,7 @@ struct Hold {
 
 #[derive(Debug)]
 struct Waiting<T> {
-    ticket: T,
+    message: T,
     deadline: Option<Instant>,
 }
 
@@ -135,16 +135,16 @@ impl<T> Core<T> {
     // Commands of the program.
 
     /// Queues a message.
-    pub(crate) fn enqueue(&mut self, ticket: T, deadline: Option<Instant>) {
+    pub(crate) fn enqueue(&mut self, message: T, deadline: Option<Instant>) {
         if let Some(reason) = self.end_reason() {
             self.freed += 1;
-            self.resolved.push((ticket, SendOutcome::NotSent(SendFailure::Closed(reason))));
+            self.resolved.push((message, SendOutcome::NotSent(SendFailure::Closed(reason))));
             return;
         }
         if let Some(deadline) = deadline {
             self.next_expiry = Some(earlier(self.next_expiry, deadline));
         }
-        self.waiting.push_back(Waiting { ticket, deadline });
+        self.waiting.push_back(Waiting { message, deadline });
     }
 
     /// Says whether a planned reconnect, or an orderly close, should wait for something besides messages. The
@@ -157,7 +157,7 @@ impl<T> Core<T> {
 
     /// The current attempt has a connection. `life` belongs to its token; `None` if the token cannot be
     /// renewed.
-    pub(crate) fn on_opened(&mut self, now: Instant, life: Option<Life>) {
+    pub(crate) fn on_opened(&mut self, now: Instant, life: Option<TokenLife>) {
         if let Phase::Opening { until } = self.phase {
             let renew_at = life.map(|it| self.renew_at(now, it));
             self.phase = Phase::Login { until, renew_at };
@@ -177,28 +177,28 @@ impl<T> Core<T> {
 
     /// The hub has acknowledged the message under `tag`.
     pub(crate) fn on_done(&mut self, now: Instant, tag: Tag) {
-        let Some((ticket, sent_at)) = self.flights.acknowledged(tag) else { return };
+        let Some((message, sent_at)) = self.flights.acknowledged(tag) else { return };
         let usual = self.setup.options.ack_timeout;
         if self.ack_timeout != usual && now.saturating_duration_since(sent_at) < usual {
             self.ack_timeout = usual;
         }
-        if let Some(ticket) = ticket {
-            self.resolved.push((ticket, SendOutcome::Acknowledged));
+        if let Some(message) = message {
+            self.resolved.push((message, SendOutcome::Acknowledged));
         }
         if self.closing.is_some() || matches!(self.phase, Phase::Draining { .. }) {
-            self.settle(now);
+            self.advance(now);
         }
     }
 
     /// The connection could not carry what [`Core::next_send`] returned; the connection itself continues.
     pub(crate) fn on_unsendable(&mut self, now: Instant, tag: Tag, again: bool, problem: ProtoError) {
-        if let Some((Some(ticket), _)) = self.flights.acknowledged(tag) {
+        if let Some((Some(message), _)) = self.flights.acknowledged(tag) {
             let problem = Box::new(problem);
             let outcome =
                 if again { SendOutcome::Unknown(SendFailure::Resend(problem)) } else { SendOutcome::Refused(problem) };
-            self.resolved.push((ticket, outcome));
+            self.resolved.push((message, outcome));
         }
-        self.settle(now);
+        self.advance(now);
     }
 
     /// The attempt failed or the connection ended.
@@ -210,14 +210,14 @@ impl<T> Core<T> {
     pub(crate) fn on_disconnected(&mut self, now: Instant) {
         if let Phase::Disconnecting { then, .. } = self.phase {
             match then {
-                Then::Reopen => self.open(now),
-                Then::End => self.end(),
+                AfterDisconnect::Reopen => self.open(now),
+                AfterDisconnect::End => self.end(),
             }
         }
     }
 
     /// The token was replaced in place.
-    pub(crate) fn on_renewed(&mut self, now: Instant, life: Life) {
+    pub(crate) fn on_renewed(&mut self, now: Instant, life: TokenLife) {
         if matches!(self.phase, Phase::Renewing { .. }) {
             let renew_at = Some(self.renew_at(now, life));
             self.phase = Phase::Up { renew_at };
@@ -262,7 +262,7 @@ impl<T> Core<T> {
         if self.closing.as_ref().is_some_and(|it| it.until <= now) {
             self.finish(now);
         } else {
-            self.settle(now);
+            self.advance(now);
         }
     }
 
@@ -335,8 +335,8 @@ impl<T> Core<T> {
     }
 
     /// The message that [`Core::next_send`] returned under this tag.
-    pub(crate) fn ticket(&self, tag: Tag) -> Option<&T> {
-        self.flights.ticket(tag)
+    pub(crate) fn message(&self, tag: Tag) -> Option<&T> {
+        self.flights.message(tag)
     }
 
     /// Messages with their outcomes; the caller empties the list.
@@ -361,12 +361,12 @@ impl<T> Core<T> {
 
     fn next_new(&mut self, now: Instant) -> Option<Tag> {
         while !self.flights.is_full() {
-            let Waiting { ticket, deadline } = self.waiting.pop_front()?;
+            let Waiting { message, deadline } = self.waiting.pop_front()?;
             self.freed += 1;
             if deadline.is_none_or(|it| it > now) {
-                return Some(self.flights.insert(ticket, deadline, now));
+                return Some(self.flights.insert(message, deadline, now));
             }
-            self.resolved.push((ticket, SendOutcome::NotSent(SendFailure::Deadline(self.last_cause.clone()))));
+            self.resolved.push((message, SendOutcome::NotSent(SendFailure::Deadline(self.last_cause.clone()))));
         }
         None
     }
@@ -398,7 +398,7 @@ impl<T> Core<T> {
         {
             cause = DisconnectCause::DuplicateIdentity { takeovers, source: error.clone() };
         }
-        self.release_connection();
+        self.forget_connection();
         // The connection was about to be replaced, so this is not a failure.
         if matches!(self.phase, Phase::Draining { .. }) {
             return self.open(now);
@@ -438,7 +438,7 @@ impl<T> Core<T> {
         self.takeovers.lasted(lasted);
     }
 
-    fn release_connection(&mut self) {
+    fn forget_connection(&mut self) {
         self.flights.lost();
         self.next_overdue = None;
     }
@@ -446,7 +446,7 @@ impl<T> Core<T> {
     /// A random moment between 80 and 90 % of a token's life, so that devices that started together do not
     /// renew together. It is later if making the connection took most of that life, so that each connection is
     /// useful for some time.
-    fn renew_at(&mut self, now: Instant, life: Life) -> Instant {
+    fn renew_at(&mut self, now: Instant, life: TokenLife) -> Instant {
         let due = life.span.mul_f64(0.8 + 0.1 * self.rng.f64()).saturating_sub(life.age);
         now + due.max(life.span / 10)
     }
@@ -462,8 +462,8 @@ impl<T> Core<T> {
     }
 
     fn start_disconnect(&mut self, now: Instant) {
-        self.release_connection();
-        self.phase = Phase::Disconnecting { until: now + DISCONNECT_LIMIT, then: Then::Reopen };
+        self.forget_connection();
+        self.phase = Phase::Disconnecting { until: now + DISCONNECT_LIMIT, then: AfterDisconnect::Reopen };
     }
 
     fn check_overdue(&mut self, now: Instant) {
@@ -487,7 +487,7 @@ impl<T> Core<T> {
             match it.deadline {
                 Some(deadline) if deadline <= now => {
                     self.freed += 1;
-                    self.resolved.push((it.ticket, SendOutcome::NotSent(failure())));
+                    self.resolved.push((it.message, SendOutcome::NotSent(failure())));
                     continue;
                 }
                 Some(deadline) => earliest = Some(earlier(earliest, deadline)),
@@ -496,7 +496,7 @@ impl<T> Core<T> {
             self.waiting.push_back(it);
         }
         let resolved = &mut self.resolved;
-        let in_flight = self.flights.expire(now, |ticket| resolved.push((ticket, SendOutcome::Unknown(failure()))));
+        let in_flight = self.flights.expire(now, |message| resolved.push((message, SendOutcome::Unknown(failure()))));
         self.next_expiry = [earliest, in_flight].into_iter().flatten().min().map(|it| it.max(now + DEADLINE_GRAIN));
     }
 

@@ -35,13 +35,13 @@ pub(super) enum Phase {
     /// The connection is being closed in an orderly way.
     Disconnecting {
         until: Instant,
-        then: Then,
+        then: AfterDisconnect,
     },
     Ended,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Then {
+pub(super) enum AfterDisconnect {
     Reopen,
     End,
 }

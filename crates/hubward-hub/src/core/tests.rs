@@ -7,7 +7,7 @@ use hubward_transport::{CredentialError, Refusal, RefusedBy, TlsFault};
 const LIFE: Duration = Duration::from_secs(3600);
 
 /// A token that was just signed.
-const FRESH: Life = Life { span: LIFE, age: Duration::ZERO };
+const FRESH: TokenLife = TokenLife { span: LIFE, age: Duration::ZERO };
 
 fn seconds(from: u64) -> Duration {
     Duration::from_secs(from)
@@ -283,7 +283,7 @@ fn a_token_that_lives_no_longer_than_a_login_takes_is_not_replaced_for_ever() {
 fn the_time_to_connect_counts_towards_the_age_of_the_token() {
     let (mut core, now) = core(options());
     for (age, least, most) in [(0, 2880, 3240), (1800, 1080, 1440), (3500, 360, 360)] {
-        let life = Life { span: LIFE, age: seconds(age) };
+        let life = TokenLife { span: LIFE, age: seconds(age) };
         let due = core.renew_at(now, life) - now;
         assert!((seconds(least)..=seconds(most)).contains(&due), "{age}: {due:?}");
     }

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use hubward_transport::{Credential, HubConnection, HubLogin, HubTransport, SasToken, TransportError, UnixSeconds};
 use tokio::time::Instant;
 
-use crate::core::Life;
+use crate::core::TokenLife;
 use crate::shared::Shared;
 
 type Work<T> = Pin<Box<dyn Future<Output = Result<T, TransportError>> + Send>>;
@@ -48,8 +48,8 @@ impl Age {
         self.updated.0
     }
 
-    pub(super) const fn life(&self) -> Life {
-        Life { span: self.span, age: self.age }
+    pub(super) const fn life(&self) -> TokenLife {
+        TokenLife { span: self.span, age: self.age }
     }
 }
 

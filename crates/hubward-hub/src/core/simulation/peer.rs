@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::coverage::{At, Kind};
 use super::world::World;
-use crate::core::{Life, Link};
+use crate::core::{Link, TokenLife};
 use crate::features::{Outgoing, is_request};
 use crate::{ConnectionState, DisconnectCause};
 
@@ -157,9 +157,9 @@ impl World<'_> {
     }
 
     /// A new token, if the credential can sign one.
-    fn fresh(&self) -> Option<Life> {
+    fn fresh(&self) -> Option<TokenLife> {
         let setup = &self.core.setup;
-        setup.renewable.then_some(Life { span: setup.options.token_lifetime, age: Duration::ZERO })
+        setup.renewable.then_some(TokenLife { span: setup.options.token_lifetime, age: Duration::ZERO })
     }
 
     /// Whether the client waits for exactly this event.
@@ -433,7 +433,7 @@ impl World<'_> {
             let next = self.core.next_send(self.now);
             self.receive();
             let Some((tag, again)) = next else { break };
-            let message = *self.core.ticket(tag).expect("a message under the tag");
+            let message = *self.core.message(tag).expect("a message under the tag");
             let record = &self.records[message];
             assert_eq!(again, record.tag.is_some(), "DUP is set exactly on repetitions: {}", self.about());
             assert!(record.outcome.is_none(), "message {message} was resolved already, and is sent: {}", self.about());

@@ -12,7 +12,7 @@ use super::EVENTS;
 use super::coverage::{At, Kind, Seen};
 use super::peer::{Connection, Happening, Hub};
 use super::planted::{Bug, Subject};
-use crate::core::phase::{Phase, Then};
+use crate::core::phase::{AfterDisconnect, Phase};
 use crate::core::{Core, DEADLINE_GRAIN, DISCONNECT_LIMIT, Setup};
 use crate::features::Features;
 use crate::incoming::Incoming;
@@ -388,8 +388,8 @@ impl<'a> World<'a> {
             Phase::Up { .. } => At::Up,
             Phase::Renewing { .. } => At::Renewing,
             Phase::Draining { .. } => At::Draining,
-            Phase::Disconnecting { then: Then::Reopen, .. } => At::Disconnecting,
-            Phase::Disconnecting { then: Then::End, .. } => At::FinalDisconnect,
+            Phase::Disconnecting { then: AfterDisconnect::Reopen, .. } => At::Disconnecting,
+            Phase::Disconnecting { then: AfterDisconnect::End, .. } => At::FinalDisconnect,
             Phase::Ended => At::Ended,
         }
     }

@@ -103,7 +103,7 @@ async fn a_sleep_in_the_middle_of_the_first_login_does_not_end_the_client() {
     for outcome in [AttemptOutcome::HangOpening, AttemptOutcome::HangLogin] {
         let (hub, wall) = (FakeHub::new([outcome]), Wall::new());
         let client = wall.spawn(&hub, credential());
-        settle().await;
+        until_idle().await;
         assert_eq!(hub.opened(), 1);
         wall.jump(2 * 3600);
         // Any event wakes the client; here it is a message.

@@ -47,7 +47,7 @@ fn body(message: &CloudMessage) -> String {
 async fn connected(hub: &FakeHub, options: HubOptions) -> HubClient {
     let client = spawn(hub, options);
     client.connected().await.expect("a login");
-    settle().await;
+    until_idle().await;
     client
 }
 
@@ -55,7 +55,7 @@ async fn reconnected(hub: &FakeHub, client: &HubClient) {
     hub.cut();
     until_state(client, |it| !it.is_connected()).await;
     client.connected().await.expect("a login");
-    settle().await;
+    until_idle().await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -64,7 +64,7 @@ async fn the_client_does_not_subscribe_before_there_is_a_receiver() {
     let client = connected(&hub, options()).await;
     assert!(hub.lock().watched.is_empty());
     let receiver = client.cloud_messages().expect("free");
-    settle().await;
+    until_idle().await;
     assert_eq!(hub.lock().watched, [(1, Feature::CloudToDevice)]);
     assert_eq!(client.cloud_messages().expect_err("taken"), ReceiveError::AlreadyReceiving);
     drop(receiver);
@@ -83,7 +83,7 @@ async fn receiving_fails_at_once_if_identity_or_protocol_does_not_support_it() {
     assert_eq!(error.to_string(), "cloud-to-device messages are not possible for a module, only for a device");
     let _inputs = module.inputs().expect("free");
     module.connected().await.expect("a login");
-    settle().await;
+    until_idle().await;
     assert_eq!(hub.lock().watched, [(1, Feature::Inputs)]);
 
     let hub = FakeHub::new([]);
@@ -103,7 +103,7 @@ async fn a_message_before_the_receiver_waits_and_is_not_acknowledged() {
     let bag = "%24.mid=m1&%24.to=%2Fdevices%2Fd1%2Fmessages%2FdeviceBound&iothub-ack=full&k=v";
     hub.deliver_as(Some(7), IncomingMessage::new("hello", PropertyBag::parse(bag).expect("a bag")));
     hub.deliver(8);
-    settle().await;
+    until_idle().await;
     let mut receiver = client.cloud_messages().expect("free");
     let message = receiver.next().await.expect("alive");
     assert_eq!(
@@ -111,15 +111,15 @@ async fn a_message_before_the_receiver_waits_and_is_not_acknowledged() {
         (Some("m1"), Some("full"), Some(Some("v")))
     );
     assert_eq!((message.message().to(), body(&message)), (Some("/devices/d1/messages/deviceBound"), "hello".into()));
-    settle().await;
+    until_idle().await;
     assert!(hub.settled().is_empty());
     message.complete().await.expect("the same connection");
-    settle().await;
+    until_idle().await;
     assert_eq!(hub.settled(), [(1, 7, Disposition::Complete)]);
     let next = receiver.try_next().expect("the second");
     assert!(receiver.try_next().is_none());
     drop(next);
-    settle().await;
+    until_idle().await;
     assert_eq!((hub.settled().len(), hub.released()), (1, vec![(1, 8)]));
     assert_eq!(client.counts(), HubCounts { messages_unsettled: 1, ..HubCounts::default() });
 }
@@ -135,13 +135,13 @@ async fn a_dropped_message_is_delivered_again_under_its_lock() {
     drop(receiver.next().await.expect("alive"));
     receiver.next().await.expect("alive").complete().await.expect("the same connection");
     let held = receiver.next().await.expect("alive");
-    settle().await;
+    until_idle().await;
     assert_eq!(hub.released(), [(1, 1)]);
     hub.deliver(1);
     let again = receiver.next().await.expect("alive");
     assert_eq!(body(&again), "1");
     again.complete().await.expect("the same connection");
-    settle().await;
+    until_idle().await;
     assert_eq!(hub.settled(), [(1, 2, Disposition::Complete), (1, 1, Disposition::Complete)]);
     assert_eq!(client.counts(), HubCounts { messages_unsettled: 1, ..HubCounts::default() });
 
@@ -150,7 +150,7 @@ async fn a_dropped_message_is_delivered_again_under_its_lock() {
     receiver.next().await.expect("alive").complete().await.expect("the same connection");
     reconnected(&hub, &client).await;
     drop(held);
-    settle().await;
+    until_idle().await;
     assert_eq!(hub.released(), [(1, 1)], "the next connection does not learn of the release");
     let expected = HubCounts { messages_unsettled: 2, messages_held_back: 1, ..HubCounts::default() };
     assert_eq!(client.counts(), expected);
@@ -175,7 +175,7 @@ async fn held_back_acknowledgements_are_counted_when_the_client_ends() {
         } else {
             drop(client);
         }
-        settle().await;
+        until_idle().await;
         let expected = HubCounts { messages_held_back: 2, ..HubCounts::default() };
         assert_eq!(counts.counters.snapshot(), expected, "closes: {closes}");
         drop(first);
@@ -195,7 +195,7 @@ async fn unreadable_data_is_counted_and_an_unreadable_call_is_answered() {
     ] {
         hub.send_event(what);
     }
-    settle().await;
+    until_idle().await;
     let answers: Vec<_> = hub.lock().replies.drain(..).map(|it| it.1).collect();
     assert!(matches!(&answers[..], [Reply::Method { call, status: 400, .. }] if call.0 == "7f"), "{answers:?}");
     let expected = HubCounts { unreadable: 2, methods_invalid: 1, messages_over_limit: 1, ..HubCounts::default() };
@@ -211,13 +211,13 @@ async fn a_receiver_is_woken_and_takes_over_from_a_dropped_one() {
         let first = receiver.next().await.expect("alive");
         (receiver, first)
     });
-    settle().await;
+    until_idle().await;
     assert!(!waiting.is_finished());
     for lock in 1..=3 {
         hub.deliver(lock);
     }
     let (receiver, first) = waiting.await.expect("no panic");
-    settle().await;
+    until_idle().await;
     drop(receiver);
     let mut receiver = client.cloud_messages().expect("free again");
     let second = receiver.next().await.expect("alive");
@@ -226,7 +226,7 @@ async fn a_receiver_is_woken_and_takes_over_from_a_dropped_one() {
     second.complete().await.expect("the same connection");
     first.complete().await.expect("the same connection");
     receiver.next().await.expect("alive").complete().await.expect("the same connection");
-    settle().await;
+    until_idle().await;
     assert_eq!(hub.settled().iter().map(|it| it.1).collect::<Vec<_>>(), [2, 1, 3]);
     assert_eq!(client.counts(), HubCounts::default());
 }
@@ -248,7 +248,7 @@ async fn a_message_of_an_old_connection_is_stale_and_waiting_ones_are_delivered_
     assert!(matches!(first.complete().await, Err(SettleError::Stale)));
     drop(second);
     again.complete().await.expect("the same connection");
-    settle().await;
+    until_idle().await;
     assert_eq!(hub.settled(), [(2, 1, Disposition::Complete)]);
     let expected =
         HubCounts { messages_stale: 1, messages_discarded: 2, messages_unsettled: 1, ..HubCounts::default() };
@@ -284,7 +284,7 @@ async fn an_unsupported_settlement_fails_and_returns_the_message() {
             }
             [(1, 1, Disposition::Complete), (1, 2, Disposition::Complete)]
         };
-        settle().await;
+        until_idle().await;
         assert_eq!(hub.settled(), expected);
         assert_eq!(client.counts(), HubCounts::default());
     }
@@ -319,7 +319,7 @@ async fn a_receiver_that_never_reads_delays_nothing_else_and_is_counted() {
     for receipt in receipts {
         receipt.await.expect("an acknowledgement");
     }
-    settle().await;
+    until_idle().await;
     assert_eq!(client.counts(), HubCounts { messages_over_limit: 10_000 - 64, ..HubCounts::default() });
     assert_eq!(hub.released(), (64..10_000).map(|it| (1, it)).collect::<Vec<_>>());
     for number in 0..64 {
@@ -344,19 +344,19 @@ async fn a_renewal_waits_for_held_messages_within_its_limit() {
         let message = receiver.next().await.expect("alive");
         until_state(&client, |it| matches!(it, ConnectionState::Renewing)).await;
         let started = tokio::time::Instant::now();
-        settle().await;
+        until_idle().await;
         assert_eq!(hub.opened(), 1, "it waits");
         let expected = match settles {
             "completes" => {
                 message.complete().await.expect("the same connection");
-                settle().await;
+                until_idle().await;
                 assert_eq!((started.elapsed(), hub.opened()), (Duration::ZERO, 2), "no longer than necessary");
                 assert_eq!(hub.settled(), [(1, 1, Disposition::Complete)]);
                 HubCounts::default()
             }
             "drops" => {
                 drop(message);
-                settle().await;
+                until_idle().await;
                 assert_eq!((started.elapsed(), hub.opened()), (Duration::ZERO, 2), "no longer than necessary");
                 HubCounts { messages_unsettled: 1, ..HubCounts::default() }
             }
@@ -383,7 +383,7 @@ async fn the_receiver_learns_of_the_end_of_its_client() {
         let second = receiver.next().await.expect("alive");
         (receiver.next().await.expect_err("the end"), receiver, second)
     });
-    settle().await;
+    until_idle().await;
     hub.deliver(3);
     // A receiver does not keep the client alive; the third message may or may not be taken before the end.
     drop(client);
@@ -531,7 +531,7 @@ async fn futures_dropped_at_any_moment_lose_no_message() {
         for message in hands {
             message.complete().await.expect("the same connection");
         }
-        settle().await;
+        until_idle().await;
         let mut locks: Vec<u64> = hub.settled().iter().map(|it| it.1).collect();
         let count = locks.len() as u64;
         locks.sort_unstable();

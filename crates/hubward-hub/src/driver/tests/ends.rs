@@ -8,7 +8,7 @@ async fn every_close_returns_the_same_result() {
     let client = spawn(&hub, options().window(1));
     client.connected().await.expect("a login");
     let written = client.enqueue(Message::new("1").message_id("written")).await.expect("room");
-    settle().await;
+    until_idle().await;
     let queued = client.enqueue(Message::new("2").message_id("queued")).await.expect("room");
     let started = tokio::time::Instant::now();
     let other = client.clone();
@@ -42,7 +42,7 @@ async fn closing_flushes_the_queue_and_takes_no_new_message() {
         let client = client.clone();
         async move { client.close(seconds(60)).await }
     });
-    settle().await;
+    until_idle().await;
     assert!(matches!(client.try_enqueue(Message::new("2")), Err(TryEnqueueError::Closed(_))));
     assert!(!closing.is_finished());
     hub.acknowledge(1);
@@ -55,7 +55,7 @@ async fn closing_stops_a_running_attempt() {
     for outcome in [AttemptOutcome::HangOpening, AttemptOutcome::HangLogin, AttemptOutcome::Unreachable] {
         let hub = FakeHub::new([outcome; 50]);
         let client = spawn(&hub, options());
-        settle().await;
+        until_idle().await;
         let started = tokio::time::Instant::now();
         client.close(seconds(5)).await.expect("nothing to send");
         assert_eq!(started.elapsed(), Duration::ZERO, "nothing to wait for: {outcome:?}");
@@ -88,10 +88,10 @@ async fn dropping_the_last_handle_ends_the_task_and_resolves_the_receipts() {
     let (other, mut state) = (client.clone(), client.state());
     client.connected().await.expect("a login");
     let written = client.enqueue(Message::new("1")).await.expect("room");
-    settle().await;
+    until_idle().await;
     let queued = client.enqueue(Message::new("2")).await.expect("room");
     drop(client);
-    settle().await;
+    until_idle().await;
     assert!(state.borrow().is_connected(), "another handle exists");
     drop(other);
     assert!(matches!(
@@ -115,7 +115,7 @@ fn every_receipt_resolves_when_the_runtime_shuts_down() {
         let client = spawn(&hub, options().window(1));
         client.connected().await.expect("a login");
         let written = client.enqueue(Message::new("1")).await.expect("room");
-        settle().await;
+        until_idle().await;
         let queued = client.enqueue(Message::new("2")).await.expect("room");
         (client, written, queued)
     });

@@ -37,7 +37,7 @@ impl FakeHub {
 /// Waits until the client is connected and has subscribed to methods.
 async fn ready(client: &HubClient) {
     client.connected().await.expect("a login");
-    settle().await;
+    until_idle().await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -95,7 +95,7 @@ async fn every_call_gets_one_response_and_the_client_continues() {
         // The id is opaque text, and may look like anything.
         let id = format!("?$rid={number}/&ü");
         hub.call(name, &id, payload);
-        settle().await;
+        until_idle().await;
         assert_eq!(hub.answer_to(&id), Some((status, body.into())), "{name} {payload}");
     }
     let expected = HubCounts { methods_unknown: 1, methods_invalid: 1, methods_failed: 5, ..HubCounts::default() };
@@ -111,16 +111,16 @@ async fn a_call_that_comes_with_the_last_acknowledgement_before_a_renewal_is_ans
     client.serve_method("work", |_| async { Ok(MethodResponse::new(200)) }).expect("methods");
     ready(&client).await;
     let receipt = client.enqueue(Message::new("m")).await.expect("room");
-    settle().await;
+    until_idle().await;
     until_state(&client, |it| matches!(it, ConnectionState::Renewing)).await;
-    settle().await;
+    until_idle().await;
     assert_eq!(hub.opened(), 1, "the renewal waits for the acknowledgement");
     // Both in one read.
     let tag = hub.lock().taken[0].tag;
     hub.send_event(Downstream::Done(hubward_transport::Tag(tag.try_into().expect("not zero"))));
     hub.call("work", "1", "{}");
     receipt.await.expect("an acknowledgement");
-    settle().await;
+    until_idle().await;
     assert_eq!(hub.method_responses().remove("1"), Some((1, 200, String::new())));
     assert_eq!((hub.opened(), client.counts()), (2, HubCounts::default()));
 }
@@ -136,7 +136,7 @@ async fn other_calls_go_to_the_catch_all_and_a_handler_can_be_replaced() {
     ready(&client).await;
     hub.call("known", "1", "");
     hub.call("a b/c", "2", "");
-    settle().await;
+    until_idle().await;
     assert_eq!(hub.answer_to("1"), Some((200, "[\"second\",\"known\"]".into())));
     assert_eq!(hub.answer_to("2"), Some((200, "[\"rest\",\"a b/c\"]".into())));
     assert_eq!(hub.lock().watched.len(), 1);
@@ -193,19 +193,19 @@ async fn calls_beyond_the_limit_are_answered_with_503() {
     for id in ["1", "2", "3"] {
         hub.call("slow", id, "");
     }
-    settle().await;
+    until_idle().await;
     assert_eq!(gate.begun(), 2);
     assert_eq!(
         hub.method_responses(),
         BTreeMap::from([("3".into(), (1, 503, "{\"error\":\"too many calls at a time\"}".into()))])
     );
     gate.open.notify_one();
-    settle().await;
+    until_idle().await;
     hub.call("slow", "4", "");
-    settle().await;
+    until_idle().await;
     assert_eq!((gate.begun(), hub.method_responses().len()), (3, 2), "another call may run again");
     gate.open.notify_waiters();
-    settle().await;
+    until_idle().await;
     assert_eq!(hub.method_responses().into_values().filter(|it| it.1 == 200).count(), 3);
     assert_eq!(client.counts(), HubCounts { methods_busy: 1, ..HubCounts::default() });
 }
@@ -228,7 +228,7 @@ async fn a_handler_that_times_out_is_dropped_and_its_call_answered() {
         .expect("methods");
     ready(&client).await;
     hub.call("endless", "1", "");
-    settle().await;
+    until_idle().await;
     assert_eq!(Arc::strong_count(&witness), 3);
     tokio::time::sleep(seconds(19)).await;
     assert!(hub.method_responses().is_empty());
@@ -246,15 +246,15 @@ async fn a_call_of_an_old_connection_is_not_answered_on_the_new_one() {
     let gate = Gate::serve(&client, "slow");
     ready(&client).await;
     hub.call("slow", "1", "");
-    settle().await;
+    until_idle().await;
     hub.cut();
     until_state(&client, |it| !it.is_connected()).await;
     ready(&client).await;
     hub.call("slow", "2", "");
-    settle().await;
+    until_idle().await;
     assert_eq!(gate.begun(), 2);
     gate.open.notify_waiters();
-    settle().await;
+    until_idle().await;
     assert_eq!(hub.method_responses(), BTreeMap::from([("2".into(), (2, 200, String::new()))]));
     assert_eq!(client.counts(), HubCounts { methods_unanswered: 1, ..HubCounts::default() });
 }
@@ -269,18 +269,18 @@ async fn a_renewal_waits_for_calls_within_its_limit() {
         hub.call("slow", "1", "");
         until_state(&client, |it| matches!(it, ConnectionState::Renewing)).await;
         let started = tokio::time::Instant::now();
-        settle().await;
+        until_idle().await;
         assert_eq!(hub.opened(), 1, "it waits");
         if patient {
             gate.open.notify_one();
-            settle().await;
+            until_idle().await;
             assert_eq!((started.elapsed(), hub.opened()), (Duration::ZERO, 2), "it waits no longer than necessary");
             assert_eq!(hub.method_responses().into_values().map(|it| it.0).collect::<Vec<_>>(), [1]);
         } else {
             until_state(&client, |it| matches!(it, ConnectionState::Connected)).await;
             assert_eq!((started.elapsed(), hub.opened()), (seconds(5), 2));
             gate.open.notify_one();
-            settle().await;
+            until_idle().await;
             assert!(hub.method_responses().is_empty());
         }
         let lost = client.counts().methods_unanswered;
@@ -309,7 +309,7 @@ async fn a_renewal_waits_for_a_handler_that_waits_for_the_hub() {
     until_state(&client, |it| matches!(it, ConnectionState::Renewing)).await;
     let started = tokio::time::Instant::now();
     go.notify_one();
-    settle().await;
+    until_idle().await;
     assert_eq!((started.elapsed(), hub.opened()), (Duration::ZERO, 2), "it waits no longer than necessary");
     assert_eq!(hub.method_responses(), BTreeMap::from([("1".into(), (1, 200, String::new()))]));
     assert_eq!(hub.lock().taken.iter().map(|it| it.connection).collect::<Vec<_>>(), [1]);
@@ -321,11 +321,11 @@ async fn a_renewal_waits_for_a_handler_that_waits_for_the_hub() {
     for (after, sent) in [(0, 2), (4300, 3), (4400, 3)] {
         tokio::time::sleep_until(started + Duration::from_millis(after)).await;
         let _receipt = client.enqueue(Message::new("telemetry")).await.expect("room");
-        settle().await;
+        until_idle().await;
         assert_eq!(hub.bodies().len(), sent, "after {after} ms");
     }
     until_state(&client, |it| matches!(it, ConnectionState::Connected)).await;
-    settle().await;
+    until_idle().await;
     assert_eq!((started.elapsed(), hub.opened(), hub.bodies().len()), (seconds(5), 3, 4));
     assert!(hub.lock().taken.iter().all(|it| !it.again));
 }
@@ -357,10 +357,10 @@ async fn a_handler_may_close_its_client_several_times() {
         ready(&client).await;
         let started = tokio::time::Instant::now();
         hub.call("close", "1", "");
-        settle().await;
+        until_idle().await;
         if lost.is_some() {
             hub.cut();
-            settle().await;
+            until_idle().await;
             until_state(&client, |it| matches!(it, ConnectionState::Connecting | ConnectionState::Disconnected { .. }))
                 .await;
         }
@@ -368,7 +368,7 @@ async fn a_handler_may_close_its_client_several_times() {
         assert_eq!(hears.recv().await, Some([true; 3]), "{lost:?}");
         assert!(started.elapsed() < seconds(5), "{lost:?}");
         assert!(matches!(client.closed().await, CloseReason::Requested));
-        settle().await;
+        until_idle().await;
         assert_eq!(client.counts(), HubCounts { methods_unanswered: 1, ..HubCounts::default() }, "{lost:?}");
         assert_eq!((hub.alive(), hub.method_responses().len()), (0, 0), "{lost:?}");
     }
@@ -396,7 +396,7 @@ async fn a_response_that_was_given_before_a_close_leaves_before_it() {
         }
         let worked = begun.load(Ordering::SeqCst);
         client.close(seconds(5)).await.expect("everything is acknowledged");
-        settle().await;
+        until_idle().await;
         let (answered, lost) = (hub.method_responses().len(), client.counts().methods_unanswered);
         assert_eq!(answered + usize::try_from(lost).expect("few"), begun.load(Ordering::SeqCst), "{steps} steps");
         // With one thread, a handler that has run has returned its response.
@@ -422,17 +422,17 @@ async fn handlers_do_not_keep_a_client_alive() {
     ready(&client).await;
     hub.call("any", "1", "");
     hub.call("slow", "2", "");
-    settle().await;
+    until_idle().await;
     assert_eq!(hub.answer_to("1"), Some((200, "[true,true]".into())));
     let (mut state, weak) = (client.state(), client.downgrade());
     drop(client);
     state.wait_for(ConnectionState::is_closed).await.expect("outgoing");
-    settle().await;
+    until_idle().await;
     assert!(weak.upgrade().is_none());
     assert_eq!((hub.alive(), hub.disconnects(), Arc::strong_count(&witness)), (0, 1, 1));
     assert_eq!(Arc::strong_count(&gate.open), 2, "the running handler is not aborted");
     gate.open.notify_one();
-    settle().await;
+    until_idle().await;
     assert_eq!((Arc::strong_count(&gate.open), hub.method_responses().len()), (1, 1));
 }
 
@@ -454,11 +454,11 @@ async fn a_handler_that_captures_a_handle_keeps_the_client_until_it_is_closed() 
     ready(&client).await;
     let mut state = client.state();
     drop(client);
-    settle().await;
+    until_idle().await;
     assert!(state.borrow().is_connected());
     hub.call("stop", "1", "");
     state.wait_for(ConnectionState::is_closed).await.expect("outgoing");
-    settle().await;
+    until_idle().await;
     assert_eq!((hub.alive(), Arc::strong_count(&witness)), (0, 1), "the handler no longer keeps the client alive");
 }
 
@@ -471,7 +471,7 @@ fn a_runtime_shuts_down_while_a_handler_runs() {
         let gate = Gate::serve(&client, "slow");
         ready(&client).await;
         hub.call("slow", "1", "");
-        settle().await;
+        until_idle().await;
         (client, gate)
     });
     drop(runtime);

@@ -43,7 +43,7 @@ fn seconds(from: u64) -> Duration {
 }
 
 /// Lets every task run until it waits.
-async fn settle() {
+async fn until_idle() {
     for _ in 0..20 {
         tokio::task::yield_now().await;
     }
@@ -78,10 +78,10 @@ async fn messages_queued_before_the_login_leave_in_one_write() {
         receipts.push(client.enqueue(Message::new(number.to_string())).await.expect("room"));
     }
     client.connected().await.expect("a login");
-    settle().await;
+    until_idle().await;
     assert_eq!(hub.lock().writes, [64], "the window in one write");
     hub.acknowledge(64);
-    settle().await;
+    until_idle().await;
     assert_eq!(hub.lock().writes, [64, 36]);
     hub.acknowledge(36);
     for receipt in receipts {
@@ -115,9 +115,9 @@ async fn unacknowledged_messages_are_sent_again_in_order_after_a_reconnect() {
         receipts.push(client.enqueue(Message::new(body)).await.expect("room"));
     }
     client.connected().await.expect("a login");
-    settle().await;
+    until_idle().await;
     hub.acknowledge(1);
-    settle().await;
+    until_idle().await;
     hub.cut();
     let cause = |state: &ConnectionState| match state {
         ConnectionState::Disconnected { cause, attempt, .. } => Some((cause.clone(), *attempt)),
@@ -130,7 +130,7 @@ async fn unacknowledged_messages_are_sent_again_in_order_after_a_reconnect() {
     receipts.push(client.enqueue(Message::new("d")).await.expect("room"));
     client.connected().await.expect("a login");
     assert!(client.last_error().is_none());
-    settle().await;
+    until_idle().await;
     hub.acknowledge(3);
     for receipt in receipts {
         receipt.await.expect("an acknowledgement");
@@ -204,7 +204,7 @@ async fn the_queue_is_bounded_and_its_permits_return() {
     let mut receipts = Vec::new();
     for number in 0..5 {
         receipts.push(client.enqueue(Message::new(number.to_string())).await.expect("room"));
-        settle().await;
+        until_idle().await;
     }
     let full = client.try_enqueue(Message::new("5").message_id("m-5")).expect_err("two in flight, three waiting");
     assert!(matches!(full, TryEnqueueError::Full(_)));
@@ -214,7 +214,7 @@ async fn the_queue_is_bounded_and_its_permits_return() {
         let client = client.clone();
         async move { client.enqueue(message).await }
     });
-    settle().await;
+    until_idle().await;
     assert!(!waiting.is_finished());
     hub.acknowledge(1);
     receipts.push(waiting.await.expect("no panic").expect("room"));
@@ -233,7 +233,7 @@ async fn deadlines_count_from_enqueue_and_say_whether_the_hub_may_have_the_messa
     let started = tokio::time::Instant::now();
     let written = client.enqueue(Message::new("written")).await.expect("room");
     client.connected().await.expect("a login");
-    settle().await;
+    until_idle().await;
     let queued = client.enqueue(Message::new("queued")).await.expect("room");
     let hasty = client.clone().send_deadline(Some(seconds(2)));
     let outside = hasty.enqueue(Message::new("outside")).await.expect_err("no room in time");

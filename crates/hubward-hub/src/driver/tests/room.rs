@@ -25,7 +25,7 @@ async fn large_messages_fill_the_queue_before_their_number_does() {
             Err(full) => break full,
         }
         assert!(receipts.len() * 256_000 <= BYTES, "{} messages", receipts.len());
-        settle().await;
+        until_idle().await;
     };
     assert!(matches!(full, TryEnqueueError::Full(_)));
     assert_eq!(receipts.len(), BYTES / 256_000);
@@ -58,7 +58,7 @@ async fn large_messages_fill_the_queue_before_their_number_does() {
         let client = client.clone();
         async move { client.enqueue(large()).await }
     });
-    settle().await;
+    until_idle().await;
     assert!(!waiting.is_finished());
     client.close(Duration::ZERO).await.expect_err("nothing was answered");
     let error = waiting.await.expect("no panic").expect_err("closed");

@@ -168,7 +168,7 @@ async fn a_patch_that_a_hub_never_accepts_is_not_sent() {
     }
     let error = client.report(&BTreeMap::from([((1, 2), 3)])).await.expect_err("no JSON");
     assert!(matches!(error, TwinError::Invalid(ProtoError::Unexpected(_))), "{error:?}");
-    settle().await;
+    until_idle().await;
     assert!(hub.questions().is_empty() && hub.lock().watched.is_empty());
 }
 
@@ -184,7 +184,7 @@ async fn twin_requests_fail_at_once_if_the_protocol_has_no_twins() {
         client.desired().expect_err("unsupported").to_string(),
         "changes of desired properties are not possible over mqtt"
     );
-    settle().await;
+    until_idle().await;
     assert!(hub.lock().watched.is_empty());
 }
 
@@ -208,7 +208,7 @@ async fn a_busy_hub_a_lost_answer_and_a_broken_connection_keep_the_order_of_repo
     let mut running = Vec::new();
     for report in reports {
         running.push(tokio::spawn(report));
-        settle().await;
+        until_idle().await;
     }
     let mut versions = Vec::new();
     for report in running {
@@ -301,7 +301,7 @@ async fn a_full_queue_makes_the_next_request_wait_within_its_deadline() {
     for _ in 0..3 {
         let client = client.clone();
         waiting.push(tokio::spawn(async move { client.twin().await }));
-        settle().await;
+        until_idle().await;
     }
     assert_eq!(client.shared.twin_room.available_permits(), 0);
     let hasty = client.clone().twin_deadline(Some(seconds(2)));
@@ -309,12 +309,12 @@ async fn a_full_queue_makes_the_next_request_wait_within_its_deadline() {
     assert!(error.is_deadline() && error.is_certainly_not_sent());
     // A cancelled request makes room.
     waiting[0].abort();
-    settle().await;
+    until_idle().await;
     assert_eq!(client.shared.twin_room.available_permits(), 0, "the third request holds the permit");
     for waiting in waiting.drain(1..) {
         waiting.await.expect("no panic").expect("a twin");
     }
-    settle().await;
+    until_idle().await;
     assert_eq!(hub.questions(), ["get", "get"], "the cancelled request is not sent");
     assert_eq!(client.shared.twin_room.available_permits(), 2);
 }
@@ -331,16 +331,16 @@ async fn a_planned_renewal_waits_for_the_answer() {
         let client = client.clone();
         async move { client.report(&json!({ "a": 1 })).await }
     });
-    settle().await;
+    until_idle().await;
     until_state(&client, |it| matches!(it, ConnectionState::Renewing)).await;
-    settle().await;
+    until_idle().await;
     assert_eq!((hub.opened(), hub.disconnects()), (1, 0), "it waits");
     // No new request is sent meanwhile.
     let next = tokio::spawn({
         let client = client.clone();
         async move { client.report(&json!({ "a": 2 })).await }
     });
-    settle().await;
+    until_idle().await;
     hub.answers_report(7);
     assert_eq!(report.await.expect("no panic").expect("reported").version, Some(7));
     next.await.expect("no panic").expect("reported");
@@ -416,7 +416,7 @@ async fn a_follower_gets_the_state_and_then_each_newer_one() {
     assert_eq!(changed(&mut late).await.0, 2);
     for n in 0..5 {
         hub.desire(json!({ "n": n }));
-        settle().await;
+        until_idle().await;
     }
     assert_eq!(desired.latest().map(|it| it.version), Some(7));
     assert_eq!(changed(&mut desired).await, (7, json!({ "b": { "c": 2 }, "n": 4 })));
@@ -434,9 +434,9 @@ async fn a_follower_gets_the_state_and_then_each_newer_one() {
 
     // A follower returns the last known state before the end, and does not keep the client alive.
     let version = hub.desire(json!({ "last": true }));
-    settle().await;
+    until_idle().await;
     drop(client);
-    settle().await;
+    until_idle().await;
     assert_eq!(changed(&mut desired).await.0, version);
     assert!(matches!(desired.changed().await, Err(CloseReason::Dropped)));
     assert!(matches!(desired.changed().await, Err(CloseReason::Dropped)), "every call returns the reason");
@@ -451,7 +451,7 @@ async fn oversized_desired_properties_end_the_connection_and_lose_no_message() {
     assert_eq!(changed(&mut desired).await.0, 0);
     for n in 0..40 {
         hub.desire(json!({ format!("p{n}"): "x".repeat(2000) }));
-        settle().await;
+        until_idle().await;
     }
     let last = desired.latest().expect("a state");
     assert!(last.version > 8 && last.version < 40, "{last:?}");
@@ -510,7 +510,7 @@ async fn a_hundred_changes_around_random_disconnects_end_on_the_last_version() {
                 0 => hub.cut(),
                 1 => hub.treats(&[Treatment::Silence, Treatment::Refuse(429)]),
                 2 => tokio::time::sleep(Duration::from_millis(rng.u64(..3_000))).await,
-                3 => settle().await,
+                3 => until_idle().await,
                 _ => {}
             }
         }
@@ -528,7 +528,7 @@ async fn a_request_that_is_dropped_at_any_await_is_sent_completely_or_not_at_all
         let mut desired = client.desired().expect("twins");
         let finished = poll_times(times, client.report(&json!({ "a": times }))).await.is_some();
         let _state = poll_times(times, desired.changed()).await;
-        settle().await;
+        until_idle().await;
         let written = hub.questions().iter().filter(|it| *it != "get").count();
         assert!(written <= 1 && (written == 1 || !finished), "{times}");
         assert_eq!(client.shared.twin_room.available_permits(), 1, "no room leaked");
