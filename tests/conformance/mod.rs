@@ -1,56 +1,38 @@
-//! Every scenario over every transport, one test each, against an emulator of its own.
+//! Every scenario over every transport. Each combination is one test with its own emulator.
 
 use hubward::TransportKind;
 use hubward_tests::{ALL, Over, Ran, Target};
 
-/// One test a scenario and transport; a test that checks that none is forgotten.
+/// Defines one test for each scenario and each of the transports HTTPS, MQTT and MQTT over WebSocket.
 macro_rules! on_every_transport {
     ($($scenario:ident),+ $(,)?) => {
         const ON_EVERY: &[&str] = &[$(stringify!($scenario)),+];
 
-        $(
-            mod $scenario {
-                use super::{TransportKind, run};
-
-                #[tokio::test(flavor = "multi_thread")]
-                async fn https() {
-                    run(stringify!($scenario), TransportKind::Https).await;
-                }
-
-                #[tokio::test(flavor = "multi_thread")]
-                async fn mqtt() {
-                    run(stringify!($scenario), TransportKind::Mqtt).await;
-                }
-
-                #[tokio::test(flavor = "multi_thread")]
-                async fn mqtt_ws() {
-                    run(stringify!($scenario), TransportKind::MqttWs).await;
-                }
-            }
-        )+
+        $(scenario_tests!($scenario, https: Https, mqtt: Mqtt, mqtt_ws: MqttWs);)+
     };
 }
 
-/// The same for what a device does at its hub.
+/// Defines one test for each scenario and each transport that reaches a hub.
 macro_rules! on_every_hub_transport {
     ($($scenario:ident),+ $(,)?) => {
         const ON_HUB: &[&str] = &[$(stringify!($scenario)),+];
 
-        $(
-            mod $scenario {
-                use super::{TransportKind, run};
+        $(scenario_tests!($scenario, mqtt: Mqtt, mqtt_ws: MqttWs);)+
+    };
+}
 
-                #[tokio::test(flavor = "multi_thread")]
-                async fn mqtt() {
-                    run(stringify!($scenario), TransportKind::Mqtt).await;
-                }
+macro_rules! scenario_tests {
+    ($scenario:ident, $($transport:ident: $kind:ident),+) => {
+        mod $scenario {
+            use super::{TransportKind, run};
 
+            $(
                 #[tokio::test(flavor = "multi_thread")]
-                async fn mqtt_ws() {
-                    run(stringify!($scenario), TransportKind::MqttWs).await;
+                async fn $transport() {
+                    run(stringify!($scenario), TransportKind::$kind).await;
                 }
-            }
-        )+
+            )+
+        }
     };
 }
 
@@ -136,7 +118,7 @@ fn every_scenario_is_run() {
     }
     let hub = ALL.iter().find(|it| it.over == Over::Hub).expect("a scenario at a hub");
     let about: Vec<_> = TransportKind::ALL.into_iter().filter(|kind| hub.is_about(*kind)).collect();
-    assert_eq!(about, [TransportKind::Mqtt, TransportKind::MqttWs], "those of the tests above");
+    assert_eq!(about, [TransportKind::Mqtt, TransportKind::MqttWs], "the transports of `on_every_hub_transport`");
 }
 
 async fn run(name: &str, kind: TransportKind) {
