@@ -2,6 +2,7 @@
 
 use hubward_emulator::Emulator;
 use hubward_tests::command::Invocation;
+use serde_json::json;
 
 /// The transports that reach a hub.
 pub(super) const TRANSPORTS: [&str; 2] = ["mqtt", "mqtt-ws"];
@@ -25,7 +26,7 @@ pub(super) fn known_module(emulator: &Emulator, device: &str, module: &str) -> V
 }
 
 fn with_connection_string(emulator: &Emulator, text: String) -> Vec<(&'static str, String)> {
-    let enrolled = emulator.enroll("for-its-variables").expect("a valid id");
+    let enrolled = emulator.enroll("unused-enrollment").expect("a valid id");
     let mut variables = enrolled.vars();
     variables.retain(|(name, _)| name.starts_with("HUBWARD_"));
     variables.push(("IOTHUB_DEVICE_CONNECTION_STRING", text));
@@ -41,6 +42,21 @@ pub(super) fn device(transport: &str, arguments: &[&str], variables: &[(&str, St
         .args(["--transport", transport, "--output", "json"])
         .args(arguments[at..].iter().copied())
         .vars(variables)
+}
+
+/// Runs `hubward device …` with invalid arguments. Checks that the command prints only an error about them.
+pub(super) async fn assert_refused(
+    arguments: &[&str],
+    variables: &[(&str, String)],
+    exit_code: i32,
+    expected_message: &str,
+) {
+    let ran = device("mqtt", arguments, variables).run().await;
+    let last = ran.last().unwrap_or_else(|problem| panic!("{arguments:?}: {problem}"));
+    assert_eq!((&last["exitCode"], &last["stage"]), (&json!(exit_code), &json!("arguments")), "{last}");
+    let message = last["message"].as_str().expect("a message");
+    assert!(message.contains(expected_message), "{arguments:?}: {last}");
+    assert_eq!(ran.lines().expect("lines").len(), 1, "only the error is printed: {arguments:?}");
 }
 
 /// The `type` of each line, in order.

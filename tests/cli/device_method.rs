@@ -7,7 +7,7 @@ use std::time::Duration;
 use hubward_emulator::{Emulator, Fault, Invocation, MethodResult, Point};
 use serde_json::{Value, json};
 
-use super::device::{HUB, TRANSPORTS, device, known, types};
+use super::device::{HUB, TRANSPORTS, assert_refused, device, known, types};
 use super::running::Running;
 
 /// A script that handles each method name differently. For `echo` it returns what it received.
@@ -100,7 +100,7 @@ async fn name_limits_the_methods_and_fixed_arguments_precede_the_method_name() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_missing_program_is_refused_before_connecting() {
+async fn invalid_arguments_of_serve_are_refused_before_connecting() {
     let emulator = Emulator::start().await.expect("the emulator starts");
     emulator.fault_always(Point::HubConnect, Fault::Connack(5)).expect("a valid fault");
     let variables = known(&emulator, "dev-1");
@@ -110,9 +110,7 @@ async fn a_missing_program_is_refused_before_connecting() {
         &["method", "serve"],
         &["method", "serve", "--exec", "sh", "--call-timeout", "0s"],
     ] {
-        let ran = device("mqtt", arguments, &variables).run().await;
-        let last = ran.last().unwrap_or_else(|problem| panic!("{arguments:?}: {problem}"));
-        assert_eq!((&last["exitCode"], &last["stage"]), (&json!(2), &json!("arguments")), "{last}");
+        assert_refused(arguments, &variables, 2, "").await;
     }
 }
 

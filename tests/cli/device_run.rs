@@ -6,7 +6,7 @@ use hubward_emulator::{CloudToDevice, Emulator, Fault, Invocation, Point};
 use serde_json::{Value, json};
 
 use super::cloud;
-use super::device::{HUB, TRANSPORTS, device, known, known_module, types};
+use super::device::{HUB, TRANSPORTS, assert_refused, device, known, known_module, types};
 use super::running::Running;
 
 /// The output lines of a running device, which the test may read in another order than they arrive.
@@ -151,10 +151,7 @@ async fn invalid_arguments_of_run_are_refused_before_connecting() {
         (&["run", "--body", "x"], "--interval"),
         (&["run", "--for", "soon"], "500ms"),
     ] {
-        let ran = device("mqtt", arguments, &variables).run().await;
-        let last = ran.last().unwrap_or_else(|problem| panic!("{arguments:?}: {problem}"));
-        assert_eq!((&last["exitCode"], &last["stage"]), (&json!(2), &json!("arguments")), "{last}");
-        assert!(last["message"].as_str().is_some_and(|it| it.contains(expected)), "{arguments:?}: {last}");
+        assert_refused(arguments, &variables, 2, expected).await;
     }
 }
 

@@ -5,7 +5,7 @@ use hubward_tests::command::Invocation;
 use serde_json::json;
 
 use super::cloud;
-use super::device::{HUB, TRANSPORTS, device, known, known_module, types};
+use super::device::{HUB, TRANSPORTS, assert_refused, device, known, known_module, types};
 
 /// The bodies of the telemetry that the hub has received.
 fn bodies(emulator: &Emulator) -> Vec<String> {
@@ -181,11 +181,7 @@ async fn invalid_arguments_of_send_are_refused_before_connecting() {
         (&["send", "x"], &string("HostName=h;DeviceId=d;x509=true"), 11, "`x509`"),
         (&["send", "x"], &string("HostName=h;DeviceId=d;SharedAccessKey=x;GatewayHostName=e"), 11, "`GatewayHostName`"),
     ] {
-        let ran = device("mqtt", arguments, variables).run().await;
-        let last = ran.last().unwrap_or_else(|problem| panic!("{arguments:?}: {problem}"));
-        assert_eq!((&last["exitCode"], &last["stage"]), (&json!(exit_code), &json!("arguments")), "{last}");
-        assert!(last["message"].as_str().is_some_and(|it| it.contains(expected)), "{arguments:?}: {last}");
-        assert_eq!(ran.lines().expect("lines").len(), 1, "only the error is printed: {arguments:?}");
+        assert_refused(arguments, variables, exit_code, expected).await;
     }
     for variables in [&through_dps, &known] {
         let https = device("https", &["send", "x"], variables).run().await;

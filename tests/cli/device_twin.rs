@@ -4,7 +4,7 @@ use hubward_emulator::{Emulator, Fault, Point};
 use serde_json::json;
 
 use super::cloud;
-use super::device::{HUB, TRANSPORTS, device, known, types};
+use super::device::{HUB, TRANSPORTS, assert_refused, device, known, types};
 use super::running::Running;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -82,9 +82,6 @@ async fn an_invalid_report_is_refused_before_connecting() {
         (&["twin", "report", "--file", "/nowhere"], "/nowhere"),
         (&["twin", "report"], "<JSON>"),
     ] {
-        let ran = device("mqtt", arguments, &variables).run().await;
-        let last = ran.last().unwrap_or_else(|problem| panic!("{arguments:?}: {problem}"));
-        assert_eq!((&last["exitCode"], &last["stage"]), (&json!(2), &json!("arguments")), "{last}");
-        assert!(last["message"].as_str().is_some_and(|it| it.contains(expected)), "{arguments:?}: {last}");
+        assert_refused(arguments, &variables, 2, expected).await;
     }
 }

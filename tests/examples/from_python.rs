@@ -130,7 +130,7 @@ fn tell(heard: &mpsc::Sender<String>, text: &str) {
 
 /// The settings of a device or module that the emulator knows.
 fn settings(emulator: &Emulator, text: &str) -> HubSettings {
-    let enrolled = emulator.enroll("for-its-variables").expect("a valid id");
+    let enrolled = emulator.enroll("unused-enrollment").expect("a valid id");
     let variables = enrolled.vars();
     HubSettings::from_vars(|name| match name {
         "IOTHUB_DEVICE_CONNECTION_STRING" => Some(text.to_owned()),
