@@ -17,6 +17,7 @@ mod hub;
 mod lost_output;
 mod operator;
 mod pipes;
+mod portal_quickstart;
 mod provision;
 mod quickstart;
 #[cfg(unix)]
@@ -25,7 +26,6 @@ pub(crate) mod running;
 mod sas;
 #[cfg(target_os = "linux")]
 mod stalled;
-mod three_ways;
 mod try_it;
 
 use hubward::TransportKind;
