@@ -1,6 +1,6 @@
 //! Opens 10,000 connections to the emulator and leaves them idle.
 //!
-//! The emulator and the program that opens the connections (`crowd`) are separate processes, so the test
+//! The emulator and the program that opens the connections (`idle_connections`) are separate processes, so the test
 //! measures only the emulator's memory and file descriptors.
 
 use std::process::Stdio;
@@ -15,7 +15,7 @@ use tokio::process::{Child, Command};
 use crate::cli::http::get;
 
 /// Number of idle connections. The process that opens them needs as many file descriptors.
-const CROWD: usize = 10_000;
+const IDLE_CONNECTIONS: usize = 10_000;
 
 /// Limit of the growth of the emulator's memory, in bytes, while the connections are open. The emulator
 /// accepts at most 2,048 of them at a time.
@@ -27,19 +27,19 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(30);
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_device_works_beside_ten_thousand_silent_connections() {
-    check_beside_crowd("nothing").await;
+    check_beside_idle_connections("nothing").await;
 }
 
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_device_works_beside_ten_thousand_unfinished_handshakes() {
-    check_beside_crowd("hello").await;
+    check_beside_idle_connections("hello").await;
 }
 
-/// Checks that devices connect and send while `crowd` holds its connections. Each of those connections sends
-/// `first_bytes`, an argument of `crowd`, and then nothing.
+/// Checks that devices connect and send while `idle_connections` holds its connections. Each of those connections sends
+/// `first_bytes`, an argument of `idle_connections`, and then nothing.
 #[expect(clippy::print_stdout, reason = "a manual run shows the figures")]
-async fn check_beside_crowd(first_bytes: &str) {
+async fn check_beside_idle_connections(first_bytes: &str) {
     let mut emulator = Invocation::hubward([
         "emulator",
         "--in-memory",
@@ -66,27 +66,27 @@ async fn check_beside_crowd(first_bytes: &str) {
     assert_eq!((&ready["type"], &device["type"]), (&json!("ready"), &json!("device")));
     let settings = Settings::from_vars(|name| device["variables"][name].as_str().map(str::to_owned)).expect("settings");
 
-    let device = connect(&settings).await.expect("the device connects before the crowd");
+    let device = connect(&settings).await.expect("the device connects before the idle connections");
     device.send(Message::new("before")).await.expect("acknowledged");
     let before = resident(&emulator);
 
-    let mut crowd = crowd(first_bytes, &ready);
-    let mut crowd_output = BufReader::new(crowd.stdout.take().expect("a pipe")).lines();
-    // The connected device keeps sending while the crowd connects. Further devices then connect beside the crowd.
-    let arrival = async { crowd_output.next_line().await.expect("text").expect("the crowd has connected") };
+    let mut opener = open_idle_connections(first_bytes, &ready);
+    let mut opener_output = BufReader::new(opener.stdout.take().expect("a pipe")).lines();
+    // The connected device keeps sending while the others connect. Further devices then connect beside them.
+    let arrival = async { opener_output.next_line().await.expect("text").expect("all connections are open") };
     let sending = async {
         for _ in 0..100 {
             device.send(Message::new("meanwhile")).await.expect("acknowledged");
         }
     };
     let (arrived, ()) = tokio::join!(arrival, sending);
-    assert_eq!(arrived, "here");
+    assert_eq!(arrived, "ready");
     let during = resident(&emulator);
     // The next connections have the same device ID: the hub would close the older of two connections.
     device.close(CLOSE_TIMEOUT).await.expect("nothing is left to send");
     for transport in ["mqtt", "mqtt-ws"] {
         let late = settings.clone().transport(transport.parse().expect("a transport"));
-        let late = connect(&late).await.expect("a device connects beside the crowd");
+        let late = connect(&late).await.expect("a device connects beside the idle connections");
         late.send(Message::new("late")).await.expect("acknowledged");
         late.close(CLOSE_TIMEOUT).await.expect("nothing is left to send");
     }
@@ -94,21 +94,21 @@ async fn check_beside_crowd(first_bytes: &str) {
     assert!(get(admin, "/health").await.contains("\"status\":\"ok\""));
     let descriptors = std::fs::read_dir(format!("/proc/{}/fd", id(&emulator))).expect("the emulator runs").count();
 
-    drop(crowd.stdin.take());
-    assert!(crowd.wait().await.expect("the exit status of `crowd`").success());
+    drop(opener.stdin.take());
+    assert!(opener.wait().await.expect("the exit status of `idle_connections`").success());
     let after = resident(&emulator);
     println!(
-        "{CROWD} connections, {first_bytes}: resident {before} B before, {during} B during ({descriptors} descriptors), {after} B after"
+        "{IDLE_CONNECTIONS} connections, {first_bytes}: resident {before} B before, {during} B during ({descriptors} descriptors), {after} B after"
     );
     assert!(during < before + MAX_GROWTH, "{before} B before, {during} B during");
-    assert!(descriptors < CROWD / 3, "{descriptors} descriptors");
+    assert!(descriptors < IDLE_CONNECTIONS / 3, "{descriptors} descriptors");
 }
 
-fn crowd(first_bytes: &str, ready: &Value) -> Child {
+fn open_idle_connections(first_bytes: &str, ready: &Value) -> Child {
     let addresses = ["mqtt", "https"].map(|it| ready[it][0].as_str().expect("an address").to_owned());
-    let mut command = Command::new(env!("CARGO_BIN_EXE_crowd"));
-    command.arg(CROWD.to_string()).arg(first_bytes).args(addresses);
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true).spawn().expect("`crowd` starts")
+    let mut command = Command::new(env!("CARGO_BIN_EXE_idle_connections"));
+    command.arg(IDLE_CONNECTIONS.to_string()).arg(first_bytes).args(addresses);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true).spawn().expect("`idle_connections` starts")
 }
 
 fn id(process: &Child) -> u32 {

@@ -149,7 +149,7 @@ async fn a_method_is_called() {
     // By default the call waits until the device connects, and its payload is `{}`.
     let waiting = operator.command(&["invoke-device-method", "-d", "dev-1", "--mn", "echo"]);
     let waiting = tokio::spawn(waiting.run());
-    let client = operator.cloud.known("dev-1", TransportKind::Mqtt).connect().await.expect("connected");
+    let client = operator.cloud.hub_device("dev-1", TransportKind::Mqtt).connect().await.expect("connected");
     let echo = |call: MethodCall| async move { MethodResponse::json(201, &call.json::<Value>()?) };
     client.serve_method("echo", echo).expect("methods are served over MQTT");
     let waited = waiting.await.expect("the command ends");
@@ -324,7 +324,7 @@ async fn generated_tokens_belong_to_the_policy_or_the_device() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_that_is_not_json_is_reported_as_an_error_of_the_device() {
     let operator = operator().await;
-    let mut device = operator.cloud.known("dev-1", TransportKind::Mqtt).raw(true).await.expect("connected");
+    let mut device = operator.cloud.hub_device("dev-1", TransportKind::Mqtt).raw(true).await.expect("connected");
     device.subscribe("$iothub/methods/POST/#", 0).await.expect("granted");
     let call = ["invoke-device-method", "-d", "dev-1", "--mn", "reboot"];
     let answering = async {
@@ -359,7 +359,7 @@ async fn c2d_messages_are_sent_and_telemetry_is_monitored() {
         ])
         .await;
     assert_eq!(sent, json!({"messageId": "m1"}));
-    let client = operator.cloud.known("dev-1", TransportKind::Mqtt).connect().await.expect("connected");
+    let client = operator.cloud.hub_device("dev-1", TransportKind::Mqtt).connect().await.expect("connected");
     let mut inbox = client.cloud_messages().expect("messages come over MQTT");
     let received = inbox.next().await.expect("the message");
     let message = received.message();
