@@ -1,4 +1,4 @@
-//! The conformance suite: one binary, one module per concern.
+//! The conformance suite: one binary with one module per concern.
 
 mod abuse;
 mod cli;

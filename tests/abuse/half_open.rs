@@ -1,6 +1,7 @@
-//! Ten thousand connections that are opened and left alone.
+//! Opens 10,000 connections to the emulator and leaves them idle.
 //!
-//! Emulator, crowd and devices are three processes; the memory that is looked at is the emulator's.
+//! The emulator and the program that opens the connections (`idle_connections`) are separate processes, so the test
+//! measures only the emulator's memory and file descriptors.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -11,29 +12,34 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
-/// How many; the process that opens them needs as many file descriptors.
-const CROWD: usize = 10_000;
+use crate::cli::http::get;
 
-/// Most bytes that the emulator may grow by while they are there: 2,048 of them are let in at a time.
-const GROWTH: u64 = 100 * 1024 * 1024;
+/// Number of idle connections. The process that opens them needs as many file descriptors.
+const IDLE_CONNECTIONS: usize = 10_000;
 
-/// For a goodbye.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Limit of the growth of the emulator's memory, in bytes, while the connections are open. The emulator
+/// accepts at most 2,048 of them at a time.
+const MAX_GROWTH: u64 = 100 * 1024 * 1024;
+
+/// Limit of the time that a client may take to close.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(30);
 
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread")]
-async fn ten_thousand_silent_connections_harm_nobody() {
-    crowded("nothing").await;
+async fn a_device_works_beside_ten_thousand_silent_connections() {
+    check_beside_idle_connections("nothing").await;
 }
 
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread")]
-async fn ten_thousand_half_handshakes_harm_nobody() {
-    crowded("hello").await;
+async fn a_device_works_beside_ten_thousand_unfinished_handshakes() {
+    check_beside_idle_connections("hello").await;
 }
 
-#[expect(clippy::print_stdout, reason = "the figures are what one runs it for by hand")]
-async fn crowded(begin: &str) {
+/// Checks that devices connect and send while `idle_connections` holds its connections. Each of those connections sends
+/// `first_bytes`, an argument of `idle_connections`, and then nothing.
+#[expect(clippy::print_stdout, reason = "a manual run shows the figures")]
+async fn check_beside_idle_connections(first_bytes: &str) {
     let mut emulator = Invocation::hubward([
         "emulator",
         "--in-memory",
@@ -60,70 +66,59 @@ async fn crowded(begin: &str) {
     assert_eq!((&ready["type"], &device["type"]), (&json!("ready"), &json!("device")));
     let settings = Settings::from_vars(|name| device["variables"][name].as_str().map(str::to_owned)).expect("settings");
 
-    let steady = connect(&settings).await.expect("a healthy device");
-    steady.send(Message::new("before")).await.expect("acknowledged");
+    let device = connect(&settings).await.expect("the device connects before the idle connections");
+    device.send(Message::new("before")).await.expect("acknowledged");
     let before = resident(&emulator);
 
-    let mut crowd = crowd(begin, &ready);
-    let mut said = BufReader::new(crowd.stdout.take().expect("a pipe")).lines();
-    // It goes on while they come, and so does who connects only now.
-    let arrival = async { said.next_line().await.expect("text").expect("they have come") };
+    let mut opener = open_idle_connections(first_bytes, &ready);
+    let mut opener_output = BufReader::new(opener.stdout.take().expect("a pipe")).lines();
+    // The connected device keeps sending while the others connect. Further devices then connect beside them.
+    let arrival = async { opener_output.next_line().await.expect("text").expect("all connections are open") };
     let sending = async {
         for _ in 0..100 {
-            steady.send(Message::new("meanwhile")).await.expect("acknowledged");
+            device.send(Message::new("meanwhile")).await.expect("acknowledged");
         }
     };
     let (arrived, ()) = tokio::join!(arrival, sending);
-    assert_eq!(arrived, "here");
+    assert_eq!(arrived, "ready");
     let during = resident(&emulator);
-    // The same device: two of it would take over from each other.
-    steady.close(PATIENCE).await.expect("nothing is left to send");
+    // The next connections have the same device ID: the hub would close the older of two connections.
+    device.close(CLOSE_TIMEOUT).await.expect("nothing is left to send");
     for transport in ["mqtt", "mqtt-ws"] {
         let late = settings.clone().transport(transport.parse().expect("a transport"));
-        let late = connect(&late).await.expect("a device that comes late");
+        let late = connect(&late).await.expect("a device connects beside the idle connections");
         late.send(Message::new("late")).await.expect("acknowledged");
-        late.close(PATIENCE).await.expect("nothing is left to send");
+        late.close(CLOSE_TIMEOUT).await.expect("nothing is left to send");
     }
-    assert!(health(&ready).await.contains("\"status\":\"ok\""));
-    let descriptors = std::fs::read_dir(format!("/proc/{}/fd", id(&emulator))).expect("it runs").count();
+    let admin = ready["admin"].as_str().expect("a URL");
+    assert!(get(admin, "/health").await.contains("\"status\":\"ok\""));
+    let descriptors = std::fs::read_dir(format!("/proc/{}/fd", id(&emulator))).expect("the emulator runs").count();
 
-    drop(crowd.stdin.take());
-    assert!(crowd.wait().await.expect("it ends").success());
+    drop(opener.stdin.take());
+    assert!(opener.wait().await.expect("the exit status of `idle_connections`").success());
     let after = resident(&emulator);
     println!(
-        "{CROWD} connections, {begin}: resident {before} B before, {during} B during ({descriptors} descriptors), {after} B after"
+        "{IDLE_CONNECTIONS} connections, {first_bytes}: resident {before} B before, {during} B during ({descriptors} descriptors), {after} B after"
     );
-    assert!(during < before + GROWTH, "{before} B before, {during} B during");
-    assert!(descriptors < CROWD / 3, "{descriptors} descriptors");
+    assert!(during < before + MAX_GROWTH, "{before} B before, {during} B during");
+    assert!(descriptors < IDLE_CONNECTIONS / 3, "{descriptors} descriptors");
 }
 
-fn crowd(begin: &str, ready: &Value) -> Child {
+fn open_idle_connections(first_bytes: &str, ready: &Value) -> Child {
     let addresses = ["mqtt", "https"].map(|it| ready[it][0].as_str().expect("an address").to_owned());
-    let mut command = Command::new(env!("CARGO_BIN_EXE_crowd"));
-    command.arg(CROWD.to_string()).arg(begin).args(addresses);
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true).spawn().expect("it starts")
-}
-
-async fn health(ready: &Value) -> String {
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-
-    let admin = ready["admin"].as_str().expect("a URL").trim_start_matches("http://");
-    let mut stream = tokio::net::TcpStream::connect(admin).await.expect("it listens");
-    let request = b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
-    stream.write_all(request).await.expect("it reads");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.expect("it answers");
-    answer
+    let mut command = Command::new(env!("CARGO_BIN_EXE_idle_connections"));
+    command.arg(IDLE_CONNECTIONS.to_string()).arg(first_bytes).args(addresses);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true).spawn().expect("`idle_connections` starts")
 }
 
 fn id(process: &Child) -> u32 {
-    process.id().expect("it runs")
+    process.id().expect("the process runs")
 }
 
-/// Resident memory in bytes.
+/// Resident memory of a process in bytes.
 fn resident(process: &Child) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", id(process))).expect("it runs");
-    let line = status.lines().find_map(|it| it.strip_prefix("VmRSS:")).expect("its memory");
+    let status = std::fs::read_to_string(format!("/proc/{}/status", id(process))).expect("the process runs");
+    let line = status.lines().find_map(|it| it.strip_prefix("VmRSS:")).expect("the resident memory");
     let kilobytes: u64 = line.trim().trim_end_matches("kB").trim().parse().expect("a number");
     kilobytes * 1024
 }

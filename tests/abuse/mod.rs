@@ -1,3 +1,3 @@
-//! What a second process may do to an emulator without harm to others.
+//! Misbehaving clients in a process of their own: the emulator must keep serving other devices.
 
 mod half_open;

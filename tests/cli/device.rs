@@ -1,21 +1,23 @@
-//! What the tests of `hubward device` share: a device with its hub's name, and both transports.
+//! Helpers for the tests of `hubward device`: devices and modules that the hub knows, and the transports.
 
 use hubward_emulator::Emulator;
 use hubward_tests::command::Invocation;
+use serde_json::json;
 
 /// The transports that reach a hub.
 pub(super) const TRANSPORTS: [&str; 2] = ["mqtt", "mqtt-ws"];
 
 pub(super) const HUB: &str = "localhost";
 
-/// The variables of a device that its hub knows: a connection string, and how to reach the emulator.
+/// Adds a device to the hub. Returns its environment variables: the connection string, and how to reach the
+/// emulator.
 pub(super) fn known(emulator: &Emulator, device: &str) -> Vec<(&'static str, String)> {
     let key = emulator.add_device(HUB, device).expect("a valid id").expose_base64();
     let text = format!("HostName={HUB};DeviceId={device};SharedAccessKey={}", key.as_str());
     with_connection_string(emulator, text)
 }
 
-/// The same for a module.
+/// Adds a module to the hub. Returns its environment variables.
 pub(super) fn known_module(emulator: &Emulator, device: &str, module: &str) -> Vec<(&'static str, String)> {
     emulator.add_device(HUB, device).expect("a valid id");
     let key = emulator.add_module(HUB, device, module).expect("a valid id").expose_base64();
@@ -24,16 +26,16 @@ pub(super) fn known_module(emulator: &Emulator, device: &str, module: &str) -> V
 }
 
 fn with_connection_string(emulator: &Emulator, text: String) -> Vec<(&'static str, String)> {
-    let enrolled = emulator.enroll("for-its-variables").expect("a valid id");
+    let enrolled = emulator.enroll("unused-enrollment").expect("a valid id");
     let mut variables = enrolled.vars();
     variables.retain(|(name, _)| name.starts_with("HUBWARD_"));
     variables.push(("IOTHUB_DEVICE_CONNECTION_STRING", text));
     variables
 }
 
-/// `hubward device …` with JSON lines.
+/// `hubward device …` with `--output json`.
 pub(super) fn device(transport: &str, arguments: &[&str], variables: &[(&str, String)]) -> Invocation {
-    // What follows `--` is not ours.
+    // Arguments after `--` belong to the program that `--exec` names.
     let at = arguments.iter().position(|it| *it == "--").unwrap_or(arguments.len());
     Invocation::hubward(["device"])
         .args(arguments[..at].iter().copied())
@@ -42,7 +44,22 @@ pub(super) fn device(transport: &str, arguments: &[&str], variables: &[(&str, St
         .vars(variables)
 }
 
-/// The types of lines, in their order.
+/// Runs `hubward device …` with invalid arguments. Checks that the command prints only an error about them.
+pub(super) async fn assert_refused(
+    arguments: &[&str],
+    variables: &[(&str, String)],
+    exit_code: i32,
+    expected_message: &str,
+) {
+    let ran = device("mqtt", arguments, variables).run().await;
+    let last = ran.last().unwrap_or_else(|problem| panic!("{arguments:?}: {problem}"));
+    assert_eq!((&last["exitCode"], &last["stage"]), (&json!(exit_code), &json!("arguments")), "{last}");
+    let message = last["message"].as_str().expect("a message");
+    assert!(message.contains(expected_message), "{arguments:?}: {last}");
+    assert_eq!(ran.lines().expect("lines").len(), 1, "only the error is printed: {arguments:?}");
+}
+
+/// The `type` of each line, in order.
 pub(super) fn types(lines: &[serde_json::Value]) -> Vec<&str> {
     lines.iter().filter_map(|it| it["type"].as_str()).collect()
 }

@@ -7,7 +7,7 @@ use super::device::{HUB, TRANSPORTS, device, known, known_module, types};
 use super::running::Running;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn shows_each_message_and_completes_it() {
+async fn receive_prints_and_completes_each_message() {
     for transport in TRANSPORTS {
         let emulator = Emulator::start().await.expect("the emulator starts");
         let variables = known(&emulator, "dev-1");
@@ -18,7 +18,7 @@ async fn shows_each_message_and_completes_it() {
             .ack(Ack::Full)
             .property("k", "v w")
             .flag("urgent");
-        emulator.send_to_device(HUB, "dev-1", message).expect("there is room");
+        emulator.send_to_device(HUB, "dev-1", message).expect("room in the queue");
         let mut running = Running::start(device(transport, &["c2d", "receive", "--count", "2"], &variables));
         let lines = running.json_until("completed").await;
         assert_eq!(types(&lines), ["connected", "received", "completed"]);
@@ -28,25 +28,25 @@ async fn shows_each_message_and_completes_it() {
         assert_eq!((&received["contentType"], &received["ack"]), (&json!("text/plain"), &json!("full")));
         assert_eq!(received["to"], "/devices/dev-1/messages/deviceBound");
         assert_eq!(received["properties"], json!({"k": "v w", "urgent": null}));
-        // One that no text can say, while it listens.
-        emulator.send_to_device(HUB, "dev-1", CloudToDevice::new(vec![0xff, 0])).expect("there is room");
+        // This body is not UTF-8. The command already waits for messages when the hub receives it.
+        emulator.send_to_device(HUB, "dev-1", CloudToDevice::new(vec![0xff, 0])).expect("room in the queue");
         let (ended, rest, stderr) = running.end().await;
         assert_eq!(ended.code(), Some(0), "{rest}{stderr}");
         let lines: Vec<serde_json::Value> = rest.lines().map(|it| serde_json::from_str(it).expect(it)).collect();
         assert_eq!(types(&lines), ["received", "completed", "result"]);
         assert_eq!((&lines[0]["bodyBase64"], &lines[0]["body"]), (&json!("/wA="), &json!(null)));
         assert_eq!((&lines[2]["received"], &lines[2]["completed"]), (&json!(2), &json!(2)));
-        // Both are completed, as soon as the hub has read that.
+        // The hub deletes both messages once it has read the acknowledgements.
         emulator.wait_until(|it| it.cloud_messages(HUB, "dev-1").is_empty().then_some(())).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_only_looked_at_stays_with_the_hub() {
+async fn no_complete_leaves_messages_in_the_queue() {
     for transport in TRANSPORTS {
         let emulator = Emulator::start().await.expect("the emulator starts");
         let variables = known(&emulator, "dev-1");
-        emulator.send_to_device(HUB, "dev-1", CloudToDevice::new("x").message_id("m-1")).expect("there is room");
+        emulator.send_to_device(HUB, "dev-1", CloudToDevice::new("x").message_id("m-1")).expect("room in the queue");
         let arguments = ["c2d", "receive", "--count", "1", "--no-complete"];
         let ran = device(transport, &arguments, &variables).run().await;
         let lines = ran.lines().unwrap_or_else(|problem| panic!("{transport}: {problem}"));
@@ -58,12 +58,12 @@ async fn what_is_only_looked_at_stays_with_the_hub() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_module_receives_at_its_inputs() {
+async fn a_module_receives_messages_to_its_inputs() {
     for transport in TRANSPORTS {
         let emulator = Emulator::start().await.expect("the emulator starts");
         let variables = known_module(&emulator, "dev-1", "filter");
         let message = CloudToDevice::new("21.5").property("unit", "C");
-        emulator.send_to_input(HUB, "dev-1", "filter", "readings", message).expect("there is room");
+        emulator.send_to_input(HUB, "dev-1", "filter", "readings", message).expect("room in the queue");
         let ran = device(transport, &["c2d", "receive", "--count", "1"], &variables).run().await;
         let lines = ran.lines().unwrap_or_else(|problem| panic!("{transport}: {problem}"));
         assert_eq!(types(&lines), ["connected", "received", "completed", "result"]);
@@ -73,7 +73,7 @@ async fn a_module_receives_at_its_inputs() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ctrl_c_and_the_time_are_proper_ends() {
+async fn ctrl_c_and_for_end_receive_with_success() {
     let emulator = Emulator::start().await.expect("the emulator starts");
     let variables = known(&emulator, "dev-1");
     let mut running = Running::start(device("mqtt", &["c2d", "receive"], &variables));

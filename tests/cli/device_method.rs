@@ -7,10 +7,10 @@ use std::time::Duration;
 use hubward_emulator::{Emulator, Fault, Invocation, MethodResult, Point};
 use serde_json::{Value, json};
 
-use super::device::{HUB, TRANSPORTS, device, known, types};
+use super::device::{HUB, TRANSPORTS, assert_refused, device, known, types};
 use super::running::Running;
 
-/// A script that answers with what it was given, for `echo`.
+/// A script that handles each method name differently. For `echo` it returns what it received.
 const SCRIPT: &str = r#"#!/bin/sh
 payload=$(cat)
 case "$1" in
@@ -28,7 +28,7 @@ fn script() -> (tempfile::TempDir, String) {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("answer.sh");
     std::fs::write(&path, SCRIPT).expect("a file");
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("it is ours");
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("the file's owner");
     let path = path.to_str().expect("text").to_owned();
     (folder, path)
 }
@@ -40,12 +40,12 @@ async fn call(emulator: &Emulator, name: &str, payload: Option<Value>) -> Method
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_program_answers_each_call() {
+async fn serve_runs_a_program_for_each_call() {
     let (_folder, path) = script();
     for transport in TRANSPORTS {
         let emulator = Emulator::start().await.expect("the emulator starts");
         let mut variables = known(&emulator, "dev-1");
-        // An operator's logins, which the program must not see.
+        // Connection strings of an operator, which the program must not see.
         variables.push(("IOTHUB_CONNECTION_STRING", emulator.hub_connection_string(HUB).expect("a login")));
         variables.push(("PROVISIONING_CONNECTION_STRING", emulator.dps_connection_string()));
         let arguments = ["method", "serve", "--exec", &path, "--call-timeout", "15s"];
@@ -77,7 +77,7 @@ async fn a_program_answers_each_call() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_named_methods_are_served_and_arguments_stand_before_the_name() {
+async fn name_limits_the_methods_and_fixed_arguments_precede_the_method_name() {
     let emulator = Emulator::start().await.expect("the emulator starts");
     let variables = known(&emulator, "dev-1");
     let script = r#"printf '["%s", "%s"]' "$1" "$2""#;
@@ -100,9 +100,9 @@ async fn only_named_methods_are_served_and_arguments_stand_before_the_name() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_program_that_is_not_there_is_refused_before_anything_connects() {
+async fn invalid_arguments_of_serve_are_refused_before_connecting() {
     let emulator = Emulator::start().await.expect("the emulator starts");
-    emulator.fault_always(Point::HubConnect, Fault::Connack(5)).expect("fits");
+    emulator.fault_always(Point::HubConnect, Fault::Connack(5)).expect("a valid fault");
     let variables = known(&emulator, "dev-1");
     for arguments in [
         ["method", "serve", "--exec", "./no-such-program"].as_slice(),
@@ -110,14 +110,12 @@ async fn a_program_that_is_not_there_is_refused_before_anything_connects() {
         &["method", "serve"],
         &["method", "serve", "--exec", "sh", "--call-timeout", "0s"],
     ] {
-        let ran = device("mqtt", arguments, &variables).run().await;
-        let last = ran.last().unwrap_or_else(|problem| panic!("{arguments:?}: {problem}"));
-        assert_eq!((&last["exitCode"], &last["stage"]), (&json!(2), &json!("arguments")), "{last}");
+        assert_refused(arguments, &variables, 2, "").await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_program_has_started_ends_with_the_command() {
+async fn child_processes_of_the_program_end_with_the_command() {
     let (_folder, path) = script();
     let emulator = Emulator::start().await.expect("the emulator starts");
     let variables = known(&emulator, "dev-1");
@@ -134,12 +132,12 @@ async fn what_a_program_has_started_ends_with_the_command() {
         }
     };
     let id = tokio::select! {
-        _ = calling => panic!("it does not answer"),
+        _ = calling => panic!("the call returned, but the program never ends"),
         id = started => id,
     };
     let (ended, rest, stderr) = running.interrupt().await;
     assert_eq!(ended.code(), Some(0), "{rest}{stderr}");
-    // One that nobody has waited for yet is a zombie.
+    // A process that has ended but whose parent has not waited for it is a zombie (state Z).
     while std::fs::read_to_string(format!("/proc/{id}/stat")).is_ok_and(|it| !it.contains(") Z ")) {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }

@@ -6,17 +6,17 @@ use hubward_emulator::{CloudToDevice, Emulator, Fault, Invocation, Point};
 use serde_json::{Value, json};
 
 use super::cloud;
-use super::device::{HUB, TRANSPORTS, device, known, known_module, types};
+use super::device::{HUB, TRANSPORTS, assert_refused, device, known, known_module, types};
 use super::running::Running;
 
-/// A running device's lines, looked at in whatever order they come.
+/// The output lines of a running device, which the test may read in another order than they arrive.
 struct Lines {
     running: Running,
     seen: Vec<Value>,
 }
 
 impl Lines {
-    /// The first line, from now or before, that is as wanted.
+    /// Removes and returns the first line that matches, and waits for it if necessary.
     async fn find(&mut self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         loop {
             if let Some(at) = self.seen.iter().position(&wanted) {
@@ -33,7 +33,7 @@ impl Lines {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_device_lives() {
+async fn run_serves_the_twin_methods_messages_and_telemetry() {
     for transport in TRANSPORTS {
         let (emulator, enrolled) = cloud().await;
         let arguments = [
@@ -68,23 +68,25 @@ async fn a_device_lives() {
             assert_eq!((&answer["method"], &answer["status"]), (&json!(name), &json!(status)));
         }
 
-        emulator.send_to_device(HUB, "dev-1", CloudToDevice::new("hello")).expect("there is room");
+        emulator.send_to_device(HUB, "dev-1", CloudToDevice::new("hello")).expect("room in the queue");
         assert_eq!(lines.of("received").await["body"], "hello");
         lines.of("completed").await;
         lines.of("sent").await;
         lines.of("sent").await;
-        // It has acknowledged the message; the hub may not have read that yet, and would send it again.
+        // The device has acknowledged the message. If the hub has not read that yet, it redelivers the message
+        // on the next connection.
         emulator.wait_until(|it| it.cloud_messages(HUB, "dev-1").is_empty().then_some(())).await;
 
-        // It comes back on its own, and says so. The hub is away for as long as nobody has seen that.
-        emulator.fault_always(Point::HubConnect, Fault::Cut).expect("it fits");
+        // The device reconnects by itself and prints both changes. The hub refuses connections until the test
+        // has seen the first one.
+        emulator.fault_always(Point::HubConnect, Fault::Cut).expect("a valid fault");
         assert!(emulator.disconnect_device(HUB, "dev-1"));
         let lost = lines.find("a lost connection", |it| it["state"] == "disconnected").await;
         emulator.clear_faults();
         assert_eq!(lost["type"], "state", "{lost}");
         assert!(lost["attempt"].as_u64() >= Some(1), "{lost}");
         assert!(lost["cause"].is_string() && lost["fault"] == "network" && lost["nextTryInMs"].is_u64(), "{lost}");
-        lines.find("a new one", |it| it["state"] == "connected").await;
+        lines.find("a new connection", |it| it["state"] == "connected").await;
 
         let (ended, rest, stderr) = lines.running.interrupt().await;
         assert_eq!(ended.code(), Some(0), "{rest}{stderr}");
@@ -99,7 +101,7 @@ async fn a_device_lives() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_ends_after_its_time() {
+async fn run_ends_after_the_duration_of_for() {
     let emulator = Emulator::start().await.expect("the emulator starts");
     let variables = known(&emulator, "dev-1");
     let ran = device("mqtt", &["run", "--for", "1s"], &variables).run().await;
@@ -110,10 +112,10 @@ async fn it_ends_after_its_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_module_lives_too() {
+async fn run_works_for_a_module() {
     let emulator = Emulator::start().await.expect("the emulator starts");
     let variables = known_module(&emulator, "dev-1", "filter");
-    emulator.send_to_input(HUB, "dev-1", "filter", "in", CloudToDevice::new("x")).expect("there is room");
+    emulator.send_to_input(HUB, "dev-1", "filter", "in", CloudToDevice::new("x")).expect("room in the queue");
     let running = Running::start(device("mqtt-ws", &["run"], &variables));
     let mut lines = Lines { running, seen: Vec::new() };
     assert_eq!(lines.of("connected").await["moduleId"], "filter");
@@ -124,10 +126,10 @@ async fn a_module_lives_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn telemetry_that_is_left_unacknowledged_is_an_error() {
+async fn unacknowledged_telemetry_is_an_error() {
     let emulator = Emulator::start().await.expect("the emulator starts");
     let variables = known(&emulator, "dev-1");
-    emulator.fault_always(Point::HubPublish, Fault::HoldPuback).expect("fits");
+    emulator.fault_always(Point::HubPublish, Fault::HoldPuback).expect("a valid fault");
     let arguments = ["run", "--for", "300ms", "--interval", "100ms", "--timeout", "60s"];
     let ran = device("mqtt", &arguments, &variables).run().await;
     let last = ran.last().unwrap_or_else(|problem| panic!("{problem}"));
@@ -136,11 +138,11 @@ async fn telemetry_that_is_left_unacknowledged_is_an_error() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_wrong_is_refused_before_anything_connects() {
+async fn invalid_arguments_of_run_are_refused_before_connecting() {
     let emulator = Emulator::start().await.expect("the emulator starts");
     let variables = known(&emulator, "dev-1");
-    emulator.fault_always(Point::HubConnect, Fault::Connack(5)).expect("fits");
-    for (arguments, says) in [
+    emulator.fault_always(Point::HubConnect, Fault::Connack(5)).expect("a valid fault");
+    for (arguments, expected) in [
         (["run", "--method", "ping"].as_slice(), "NAME=STATUS"),
         (&["run", "--method", "ping=200,{"], "not JSON"),
         (&["run", "--method", "ping=200", "--method", "ping=201"], "given twice"),
@@ -149,18 +151,15 @@ async fn what_is_wrong_is_refused_before_anything_connects() {
         (&["run", "--body", "x"], "--interval"),
         (&["run", "--for", "soon"], "500ms"),
     ] {
-        let ran = device("mqtt", arguments, &variables).run().await;
-        let last = ran.last().unwrap_or_else(|problem| panic!("{arguments:?}: {problem}"));
-        assert_eq!((&last["exitCode"], &last["stage"]), (&json!(2), &json!("arguments")), "{last}");
-        assert!(last["message"].as_str().is_some_and(|it| it.contains(says)), "{arguments:?}: {last}");
+        assert_refused(arguments, &variables, 2, expected).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hub_that_refuses_is_named() {
+async fn the_error_names_the_hub_that_refused_the_login() {
     let emulator = Emulator::start().await.expect("the emulator starts");
     let variables = known(&emulator, "dev-1");
-    emulator.fault_always(Point::HubConnect, Fault::Connack(5)).expect("fits");
+    emulator.fault_always(Point::HubConnect, Fault::Connack(5)).expect("a valid fault");
     let ran = device("mqtt", &["run", "--for", "1s"], &variables).run().await;
     let last = ran.last().expect("an error");
     let facts = (&last["exitCode"], &last["stage"], &last["fault"], &last["endpoint"]);

@@ -5,16 +5,16 @@ use hubward_tests::command::Invocation;
 use serde_json::json;
 
 use super::cloud;
-use super::device::{HUB, TRANSPORTS, device, known, known_module, types};
+use super::device::{HUB, TRANSPORTS, assert_refused, device, known, known_module, types};
 
-/// The bodies that have come to the hub.
+/// The bodies of the telemetry that the hub has received.
 fn bodies(emulator: &Emulator) -> Vec<String> {
     let log = emulator.telemetry(HUB).expect("the hub").all();
     log.into_iter().map(|it| String::from_utf8_lossy(&it.message.body).into_owned()).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_argument_is_a_message_with_the_properties() {
+async fn send_sends_each_argument_with_the_given_properties() {
     for transport in TRANSPORTS {
         let (emulator, enrolled) = cloud().await;
         let arguments = [
@@ -49,7 +49,7 @@ async fn each_argument_is_a_message_with_the_properties() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_line_of_standard_input_is_a_message() {
+async fn send_sends_each_line_of_standard_input() {
     for transport in TRANSPORTS {
         let emulator = Emulator::start().await.expect("the emulator starts");
         let variables = known(&emulator, "dev-1");
@@ -64,7 +64,7 @@ async fn each_line_of_standard_input_is_a_message() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_is_one_message_and_goes_as_often_as_asked() {
+async fn send_sends_a_file_as_one_message_and_repeats_it() {
     let emulator = Emulator::start().await.expect("the emulator starts");
     let variables = known(&emulator, "dev-1");
     let folder = tempfile::tempdir().expect("a folder");
@@ -83,7 +83,7 @@ async fn a_file_is_one_message_and_goes_as_often_as_asked() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_connection_string_comes_from_a_file_the_command_line_or_standard_input() {
+async fn the_connection_string_is_read_from_a_file_standard_input_or_the_command_line() {
     let emulator = Emulator::start().await.expect("the emulator starts");
     let mut variables = known(&emulator, "dev-1");
     let (_, text) = variables.pop().expect("the connection string");
@@ -107,7 +107,7 @@ async fn a_connection_string_comes_from_a_file_the_command_line_or_standard_inpu
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_module_sends_through_its_output_and_says_its_model() {
+async fn a_module_sends_to_an_output_and_announces_its_model() {
     for transport in TRANSPORTS {
         let emulator = Emulator::start().await.expect("the emulator starts");
         let variables = known_module(&emulator, "dev-1", "filter");
@@ -134,11 +134,11 @@ async fn a_module_sends_through_its_output_and_says_its_model() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_not_acknowledged_is_an_error_that_counts() {
+async fn the_error_counts_the_acknowledged_messages() {
     let emulator = Emulator::start().await.expect("the emulator starts");
     let variables = known(&emulator, "dev-1");
-    emulator.fault(Point::HubPublish, Fault::Delay(std::time::Duration::ZERO)).expect("fits");
-    emulator.fault_always(Point::HubPublish, Fault::HoldPuback).expect("fits");
+    emulator.fault(Point::HubPublish, Fault::Delay(std::time::Duration::ZERO)).expect("a valid fault");
+    emulator.fault_always(Point::HubPublish, Fault::HoldPuback).expect("a valid fault");
     let ran = device("mqtt", &["send", "a", "b", "c", "--timeout", "12s"], &variables).run().await;
     let last = ran.last().expect("an error");
     assert_eq!(
@@ -150,7 +150,7 @@ async fn what_is_not_acknowledged_is_an_error_that_counts() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_wrong_is_refused_before_anything_connects() {
+async fn invalid_arguments_of_send_are_refused_before_connecting() {
     let (emulator, enrolled) = cloud().await;
     let folder = tempfile::tempdir().expect("a folder");
     let large = folder.path().join("large");
@@ -158,11 +158,11 @@ async fn what_is_wrong_is_refused_before_anything_connects() {
     let large = large.to_str().expect("text");
     let through_dps = enrolled.vars();
     let known = known(&emulator, "dev-2");
-    let never = Fault::status(400, 400_000, "it registered");
-    emulator.fault_always(Point::DpsRegister, never).expect("fits");
-    emulator.fault_always(Point::HubConnect, Fault::Connack(5)).expect("fits");
+    let refusal = Fault::status(400, 400_000, "it registered");
+    emulator.fault_always(Point::DpsRegister, refusal).expect("a valid fault");
+    emulator.fault_always(Point::HubConnect, Fault::Connack(5)).expect("a valid fault");
     let string = |text: &str| vec![("IOTHUB_DEVICE_CONNECTION_STRING", text.to_owned())];
-    for (arguments, variables, exit_code, says) in [
+    for (arguments, variables, exit_code, expected) in [
         (["send", "--file", large].as_slice(), &through_dps, 2, "262144"),
         (&["send", "--file", "/nowhere/body"], &through_dps, 2, "/nowhere/body"),
         (&["send", "--json", "{"], &through_dps, 2, "not JSON"),
@@ -181,11 +181,7 @@ async fn what_is_wrong_is_refused_before_anything_connects() {
         (&["send", "x"], &string("HostName=h;DeviceId=d;x509=true"), 11, "`x509`"),
         (&["send", "x"], &string("HostName=h;DeviceId=d;SharedAccessKey=x;GatewayHostName=e"), 11, "`GatewayHostName`"),
     ] {
-        let ran = device("mqtt", arguments, variables).run().await;
-        let last = ran.last().unwrap_or_else(|problem| panic!("{arguments:?}: {problem}"));
-        assert_eq!((&last["exitCode"], &last["stage"]), (&json!(exit_code), &json!("arguments")), "{last}");
-        assert!(last["message"].as_str().is_some_and(|it| it.contains(says)), "{arguments:?}: {last}");
-        assert_eq!(ran.lines().expect("lines").len(), 1, "nothing was tried: {arguments:?}");
+        assert_refused(arguments, variables, exit_code, expected).await;
     }
     for variables in [&through_dps, &known] {
         let https = device("https", &["send", "x"], variables).run().await;
@@ -197,7 +193,7 @@ async fn what_is_wrong_is_refused_before_anything_connects() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_line_that_no_hub_takes_ends_it_and_says_what_was_acknowledged() {
+async fn send_stops_at_an_invalid_line_and_reports_the_acknowledged_messages() {
     let emulator = Emulator::start().await.expect("the emulator starts");
     let variables = known(&emulator, "dev-1");
     let mut input = b"one\n".to_vec();
@@ -213,7 +209,7 @@ async fn a_line_that_no_hub_takes_ends_it_and_says_what_was_acknowledged() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn people_read_what_happened() {
+async fn text_output_shows_connection_messages_and_acknowledgements() {
     let emulator = Emulator::start().await.expect("the emulator starts");
     let ran = Invocation::hubward(["device", "send", "x"]).vars(&known(&emulator, "dev-1")).run().await;
     let expected = "dev-1 at localhost is connected over mqtt\nsending message #1\ndone sending message #1\n\

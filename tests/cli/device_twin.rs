@@ -4,11 +4,11 @@ use hubward_emulator::{Emulator, Fault, Point};
 use serde_json::json;
 
 use super::cloud;
-use super::device::{HUB, TRANSPORTS, device, known, types};
+use super::device::{HUB, TRANSPORTS, assert_refused, device, known, types};
 use super::running::Running;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn shows_what_was_wanted_and_reported() {
+async fn show_prints_desired_and_reported_properties() {
     for transport in TRANSPORTS {
         let (emulator, enrolled) = cloud().await;
         let folder = tempfile::tempdir().expect("a folder");
@@ -25,11 +25,11 @@ async fn shows_what_was_wanted_and_reported() {
             assert_eq!(types(&lines), ["provisioning", "assigned", "connected", "reported", "result"]);
             assert_eq!(lines[3]["reportedVersion"], version);
         }
-        let wanted = emulator.patch_desired(HUB, "dev-1", json!({"interval": 5})).expect("a patch");
+        let version = emulator.patch_desired(HUB, "dev-1", json!({"interval": 5})).expect("a patch");
         let ran = device(transport, &["twin", "show"], &enrolled.vars()).run().await;
         let lines = ran.lines().expect("lines");
         assert_eq!(types(&lines), ["provisioning", "assigned", "connected", "twin", "result"]);
-        assert_eq!(lines[3]["desired"], json!({"version": wanted, "properties": {"interval": 5}}));
+        assert_eq!(lines[3]["desired"], json!({"version": version, "properties": {"interval": 5}}));
         let reported = json!({"firmware": "2.1", "fan": {"speed": 3}});
         assert_eq!(lines[3]["reported"], json!({"version": 4, "properties": reported}));
         let twin = emulator.twin(HUB, "dev-1").expect("a twin");
@@ -38,7 +38,7 @@ async fn shows_what_was_wanted_and_reported() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn watches_until_ctrl_c() {
+async fn watch_prints_changes_until_ctrl_c() {
     for transport in TRANSPORTS {
         let emulator = Emulator::start().await.expect("the emulator starts");
         let variables = known(&emulator, "dev-1");
@@ -62,19 +62,19 @@ async fn watches_until_ctrl_c() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn watches_for_a_while() {
+async fn watch_ends_after_the_duration_of_for() {
     let emulator = Emulator::start().await.expect("the emulator starts");
     let ran = device("mqtt", &["twin", "watch", "--for", "1s"], &known(&emulator, "dev-1")).run().await;
     assert_eq!((ran.code, ran.last().expect("a result")["type"].clone()), (Some(0), json!("result")));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_report_that_no_hub_takes_is_refused_before_anything_connects() {
+async fn an_invalid_report_is_refused_before_connecting() {
     let emulator = Emulator::start().await.expect("the emulator starts");
     let variables = known(&emulator, "dev-1");
-    emulator.fault_always(Point::HubConnect, Fault::Connack(5)).expect("fits");
+    emulator.fault_always(Point::HubConnect, Fault::Connack(5)).expect("a valid fault");
     let large = json!({"a": "x".repeat(4096), "b": vec!["x".repeat(4096); 8]}).to_string();
-    for (arguments, says) in [
+    for (arguments, expected) in [
         (["twin", "report", "[1]"].as_slice(), "not an object"),
         (&["twin", "report", "{"], "not JSON"),
         (&["twin", "report", r#"{"a.b": 1}"#], "`a.b`"),
@@ -82,9 +82,6 @@ async fn a_report_that_no_hub_takes_is_refused_before_anything_connects() {
         (&["twin", "report", "--file", "/nowhere"], "/nowhere"),
         (&["twin", "report"], "<JSON>"),
     ] {
-        let ran = device("mqtt", arguments, &variables).run().await;
-        let last = ran.last().unwrap_or_else(|problem| panic!("{arguments:?}: {problem}"));
-        assert_eq!((&last["exitCode"], &last["stage"]), (&json!(2), &json!("arguments")), "{last}");
-        assert!(last["message"].as_str().is_some_and(|it| it.contains(says)), "{arguments:?}: {last}");
+        assert_refused(arguments, &variables, 2, expected).await;
     }
 }

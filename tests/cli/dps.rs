@@ -1,61 +1,29 @@
-//! `hubward dps …`: what an operator does with a DPS, against the emulator.
+//! `hubward dps …`: the commands of a DPS operator, against the emulator.
 
 use hubward_emulator::Emulator;
 use hubward_sas::SharedKey;
-use hubward_tests::command::{Invocation, Ran};
+use hubward_tests::command::Invocation;
 use serde_json::{Value, json};
 
-use super::running::Running;
+use super::http::get;
+use super::operator::Operator;
+use super::running::{Running, line_variables};
 use super::{cloud, path_with_hubward};
 
-/// An operator of an emulator, with its login in the environment.
-struct Operator {
-    emulator: Emulator,
-    variables: Vec<(String, String)>,
-}
-
-impl Operator {
-    async fn new() -> Self {
-        let (emulator, enrolled) = cloud().await;
-        let device = enrolled
-            .vars()
-            .into_iter()
-            .filter(|(name, _)| name.starts_with("HUBWARD_") || *name == "PROVISIONING_IDSCOPE");
-        let mut variables: Vec<(String, String)> = device.map(|(name, value)| (name.to_owned(), value)).collect();
-        variables.push(("PROVISIONING_CONNECTION_STRING".to_owned(), emulator.dps_connection_string()));
-        Self { emulator, variables }
-    }
-
-    async fn run(&self, arguments: &[&str]) -> Ran {
-        Invocation::hubward(["dps"]).args(arguments.iter().copied()).vars(&self.variables).run().await
-    }
-
-    /// The service's own body.
-    async fn json(&self, arguments: &[&str]) -> Value {
-        let ran = self.run(&[arguments, &["--output", "json"]].concat()).await;
-        let text = ran.stdout_text();
-        assert_eq!((ran.code, ran.stderr_text().as_str()), (Some(0), ""), "{arguments:?}: {text}");
-        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{arguments:?}: {error}: {text}"))
-    }
-
-    /// What is printed where all went well.
-    async fn says(&self, arguments: &[&str]) -> String {
-        let ran = self.run(arguments).await;
-        assert_eq!((ran.code, ran.stderr_text().as_str()), (Some(0), ""), "{arguments:?}: {}", ran.stdout_text());
-        ran.stdout_text()
-    }
-
-    /// The error of what did not.
-    async fn error(&self, arguments: &[&str]) -> Value {
-        let ran = self.run(&[arguments, &["--output", "json"]].concat()).await;
-        ran.last().unwrap_or_else(|problem| panic!("{arguments:?}: {problem}"))
-    }
+/// An operator of a DPS with one enrollment. The variables hold the connection string of the DPS.
+async fn operator() -> Operator<Emulator> {
+    let (emulator, enrolled) = cloud().await;
+    let device =
+        enrolled.vars().into_iter().filter(|(name, _)| name.starts_with("HUBWARD_") || *name == "PROVISIONING_IDSCOPE");
+    let mut variables: Vec<(String, String)> = device.map(|(name, value)| (name.to_owned(), value)).collect();
+    variables.push(("PROVISIONING_CONNECTION_STRING".to_owned(), emulator.dps_connection_string()));
+    Operator { group: "dps", cloud: emulator, variables }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_enrollment_is_made_seen_changed_and_deleted() {
-    let operator = Operator::new().await;
-    let made = operator
+async fn an_enrollment_is_created_shown_updated_and_deleted() {
+    let operator = operator().await;
+    let created = operator
         .json(&[
             "enrollment",
             "create",
@@ -77,37 +45,36 @@ async fn an_enrollment_is_made_seen_changed_and_deleted() {
             "localhost",
         ])
         .await;
-    assert_eq!((&made["registrationId"], &made["deviceId"]), (&json!("pump-1"), &json!("Pump_1")));
-    assert_eq!(made["reprovisionPolicy"], json!({"updateHubAssignment": true, "migrateDeviceData": false}));
-    assert_eq!(made["initialTwin"], json!({"tags": {"site": "a"}, "properties": {"desired": {"interval": 30}}}));
-    assert_eq!((&made["allocationPolicy"], &made["iotHubs"]), (&json!("static"), &json!(["localhost"])));
-    let key =
-        made["attestation"]["symmetricKey"]["primaryKey"].as_str().expect("a key that the service made").to_owned();
+    assert_eq!((&created["registrationId"], &created["deviceId"]), (&json!("pump-1"), &json!("Pump_1")));
+    assert_eq!(created["reprovisionPolicy"], json!({"updateHubAssignment": true, "migrateDeviceData": false}));
+    assert_eq!(created["initialTwin"], json!({"tags": {"site": "a"}, "properties": {"desired": {"interval": 30}}}));
+    assert_eq!((&created["allocationPolicy"], &created["iotHubs"]), (&json!("static"), &json!(["localhost"])));
+    let key = created["attestation"]["symmetricKey"]["primaryKey"].as_str().expect("a generated key").to_owned();
 
-    // Who reads it sees no key unless asked for.
+    // `show` prints keys only with --show-keys.
     let shown = operator.json(&["enrollment", "show", "--eid", "pump-1"]).await;
     assert_eq!(shown["attestation"], json!({"type": "symmetricKey"}));
     let shown = operator.json(&["enrollment", "show", "--eid", "pump-1", "--show-keys"]).await;
-    assert_eq!((&shown["attestation"]["symmetricKey"]["primaryKey"], &shown["etag"]), (&json!(key), &made["etag"]));
+    assert_eq!((&shown["attestation"]["symmetricKey"]["primaryKey"], &shown["etag"]), (&json!(key), &created["etag"]));
 
-    // A change keeps what it does not name, the keys too.
+    // `update` keeps the fields that it is not given, including the keys.
     let changed =
         operator.json(&["enrollment", "update", "--eid", "pump-1", "--provisioning-status", "disabled"]).await;
     assert_eq!((&changed["provisioningStatus"], &changed["deviceId"]), (&json!("disabled"), &json!("Pump_1")));
-    assert_eq!((&changed["initialTwin"], &changed["iotHubs"]), (&made["initialTwin"], &made["iotHubs"]));
+    assert_eq!((&changed["initialTwin"], &changed["iotHubs"]), (&created["initialTwin"], &created["iotHubs"]));
     let shown = operator.json(&["enrollment", "show", "--eid", "pump-1", "--show-keys"]).await;
     assert_eq!(shown["attestation"]["symmetricKey"]["primaryKey"], json!(key));
 
-    // What az wants to know and we do not is no obstacle.
+    // Options of `az` that hubward does not need are accepted with one warning.
     let list = ["enrollment", "list", "-g", "group", "--auth-type", "login", "--subscription", "s", "--output", "tsv"];
     let ran = operator.run(&list).await;
     assert_eq!((ran.code, ran.stderr_text().lines().count()), (Some(0), 1), "{}", ran.stderr_text());
     assert!(ran.stderr_text().contains("are ignored"), "{}", ran.stderr_text());
     let quiet = operator.run(&[&list[..], &["--only-show-errors"]].concat()).await;
     assert_eq!((quiet.code, quiet.stderr_text().as_str()), (Some(0), ""));
-    for habit in ["--yes", "-y", "--debug", "--verbose"] {
-        let ran = operator.run(&[&list[..], &[habit]].concat()).await;
-        assert!(ran.code == Some(0) && ran.stderr_text().contains("are ignored"), "{habit}: {}", ran.stderr_text());
+    for option in ["--yes", "-y", "--debug", "--verbose"] {
+        let ran = operator.run(&[&list[..], &[option]].concat()).await;
+        assert!(ran.code == Some(0) && ran.stderr_text().contains("are ignored"), "{option}: {}", ran.stderr_text());
     }
 
     let listed = operator.json(&["enrollment", "list"]).await;
@@ -116,17 +83,17 @@ async fn an_enrollment_is_made_seen_changed_and_deleted() {
     assert_eq!(ids, ["dev-1", "pump-1"]);
     assert_eq!(operator.json(&["enrollment", "list", "--top", "1"]).await.as_array().map(Vec::len), Some(1));
 
-    assert_eq!(operator.says(&["enrollment", "delete", "--eid", "pump-1"]).await, "deleted the enrollment pump-1\n");
-    assert_eq!(operator.says(&["enrollment", "delete", "--eid", "dev-1", "-o", "json"]).await, "");
-    assert_eq!(operator.says(&["enrollment", "list"]).await, "none\n");
-    assert_eq!(operator.says(&["enrollment", "list", "-o", "tsv"]).await, "");
+    assert_eq!(operator.text(&["enrollment", "delete", "--eid", "pump-1"]).await, "deleted the enrollment pump-1\n");
+    assert_eq!(operator.text(&["enrollment", "delete", "--eid", "dev-1", "-o", "json"]).await, "");
+    assert_eq!(operator.text(&["enrollment", "list"]).await, "none\n");
+    assert_eq!(operator.text(&["enrollment", "list", "-o", "tsv"]).await, "");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_create_prints_is_pasted_into_a_shell_and_works() {
-    let operator = Operator::new().await;
-    // The group's device is to have this id.
-    operator.says(&["enrollment", "delete", "--eid", "dev-1"]).await;
+async fn the_lines_that_create_prints_work_in_a_shell() {
+    let operator = operator().await;
+    // The device of the enrollment group below has this registration ID.
+    operator.text(&["enrollment", "delete", "--eid", "dev-1"]).await;
     let folder = tempfile::tempdir().expect("a folder");
     let path = path_with_hubward(folder.path());
     for arguments in [
@@ -138,7 +105,7 @@ async fn what_create_prints_is_pasted_into_a_shell_and_works() {
         let ran = operator.run(arguments).await;
         let text = ran.stdout_text();
         let Some((described, lines)) = text.split_once("\nFor a device") else {
-            // A space is in no id: the service says so.
+            // The service refuses the ID with the space.
             assert_eq!((ran.code, arguments[3]), (Some(6), "it's 1"), "{text}{}", ran.stderr_text());
             continue;
         };
@@ -153,29 +120,30 @@ async fn what_create_prints_is_pasted_into_a_shell_and_works() {
         assert_eq!(ran.code, Some(0), "{text}\n{}", ran.stderr_text());
         assert!(ran.stdout_text().ends_with("2 of 2 messages acknowledged\n"), "{}", ran.stdout_text());
     }
-    assert!(operator.emulator.device("localhost", "pump-1").is_some());
-    assert!(operator.emulator.device("localhost", "dev-1").is_some(), "a device of the group");
+    assert!(operator.cloud.device("localhost", "pump-1").is_some());
+    assert!(operator.cloud.device("localhost", "dev-1").is_some(), "the device of the enrollment group");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_create_prints_works_in_a_shell_that_knows_nothing() {
-    let operator = Operator::new().await;
-    operator.says(&["enrollment", "delete", "--eid", "dev-1"]).await;
+async fn the_lines_that_create_prints_need_no_other_variables() {
+    let operator = operator().await;
+    operator.text(&["enrollment", "delete", "--eid", "dev-1"]).await;
     let folder = tempfile::tempdir().expect("a folder");
     let path = path_with_hubward(folder.path());
     let file = folder.path().join("the operator's login");
-    std::fs::write(&file, operator.emulator.dps_connection_string()).expect("a file");
-    let admin = operator.emulator.ready().admin;
+    std::fs::write(&file, operator.cloud.dps_connection_string()).expect("a file");
+    let admin = operator.cloud.ready().admin;
     let (by_flag, by_file) = (format!("--emulator={admin}"), file.to_str().expect("text").to_owned());
-    let login = operator.emulator.dps_connection_string();
-    let of = |names: &[&str]| -> Vec<(String, String)> {
+    let login = operator.cloud.dps_connection_string();
+    let variables_named = |names: &[&str]| -> Vec<(String, String)> {
         operator.variables.iter().filter(|it| names.contains(&it.0.as_str())).cloned().collect()
     };
-    let network = of(&["HUBWARD_CA_FILE", "HUBWARD_CONNECT_TO", "PROVISIONING_IDSCOPE"]);
-    let secret = of(&["PROVISIONING_CONNECTION_STRING"]);
+    let network = variables_named(&["HUBWARD_CA_FILE", "HUBWARD_CONNECT_TO", "PROVISIONING_IDSCOPE"]);
+    let secret = variables_named(&["PROVISIONING_CONNECTION_STRING"]);
     let admin = vec![("HUBWARD_EMULATOR_ADMIN".to_owned(), admin.clone())];
     let nothing = vec![];
-    for (at, (arguments, environment, left)) in [
+    // Arguments and variables of `create`, and the variables that the printed lines take from the shell.
+    for (at, (arguments, environment, required)) in [
         (&[by_flag.as_str(), "-n", "localhost"][..], &nothing, &nothing),
         (&[], &admin, &nothing),
         (&["--login-file", &by_file], &network, &nothing),
@@ -192,28 +160,28 @@ async fn what_create_prints_works_in_a_shell_that_knows_nothing() {
             let (_, lines) = text.split_once("\nFor a device").unwrap_or_else(|| panic!("{text}{}", ran.stderr_text()));
             assert_eq!(
                 lines.contains("# with the login in PROVISIONING_CONNECTION_STRING:"),
-                !left.is_empty(),
+                !required.is_empty(),
                 "{text}"
             );
             assert!(!text.contains(login.split("SharedAccessKey=").nth(1).expect("a key")), "{text}");
             let lines: Vec<&str> = lines.lines().skip(1).collect();
-            // Whatever that shell prefers, a key is no table and no JSON.
+            // The printed lines must work even if HUBWARD_OUTPUT selects JSON: a key in them is plain text.
             let mut variables =
                 vec![("PATH".to_owned(), path.clone()), ("HUBWARD_OUTPUT".to_owned(), "json".to_owned())];
-            variables.extend(left.iter().cloned());
+            variables.extend(required.iter().cloned());
             let script = format!("cd /\n{}\nexec hubward provision --messages 2\n", lines.join("\n"));
             let ran = Invocation::of("sh".as_ref()).vars(&variables).stdin(script).run().await;
             let result = ran.last().unwrap_or_else(|problem| panic!("{problem}\n{text}"));
             assert_eq!(result["acknowledged"], 2, "{result}\n{text}");
-            // The next group's device has the same id.
-            operator.says(&["dps", kind, "delete", "--eid", &id][1..]).await;
+            // The device of the next enrollment group has the same ID.
+            operator.text(&[kind, "delete", "--eid", &id]).await;
         }
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn keys_that_are_given_are_the_keys() {
-    let operator = Operator::new().await;
+async fn create_and_update_use_the_keys_of_the_given_files() {
+    let operator = operator().await;
     let folder = tempfile::tempdir().expect("a folder");
     let keys: Vec<SharedKey> = (0..3).map(|_| SharedKey::generate().expect("a key")).collect();
     let files: Vec<String> = keys
@@ -246,7 +214,7 @@ async fn keys_that_are_given_are_the_keys() {
     let update = ["enrollment-group", "update", "--eid", "line-7", "--secondary-key-file", &files[2]];
     assert_eq!(both(&operator.json(&update).await), (json!(base64[0]), json!(base64[2])));
 
-    // The key of a device, by the login and offline.
+    // The device key, from the group key that the service returns or that a file holds.
     let compute = ["enrollment-group", "compute-device-key", "--rid", "dev-9"];
     for (arguments, group) in [
         (&["--enrollment-id", "line-7"][..], &keys[0]),
@@ -255,7 +223,7 @@ async fn keys_that_are_given_are_the_keys() {
     ] {
         let arguments = [&compute[..], arguments].concat();
         let derived = group.derive("dev-9").expose_base64().to_string();
-        assert_eq!(operator.says(&arguments).await, format!("{derived}\n"));
+        assert_eq!(operator.text(&arguments).await, format!("{derived}\n"));
         assert_eq!(operator.json(&arguments).await, json!({ "symmetricKey": derived }));
     }
     // A key on the command line works, and the warning does not repeat it.
@@ -271,8 +239,8 @@ async fn keys_that_are_given_are_the_keys() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn registrations_are_seen_and_forgotten() {
-    let operator = Operator::new().await;
+async fn registration_records_are_shown_and_deleted() {
+    let operator = operator().await;
     operator.json(&["enrollment-group", "create", "--eid", "line-7"]).await;
     let missing = operator.error(&["enrollment", "registration", "show", "--eid", "dev-1"]).await;
     assert_eq!((&missing["exitCode"], &missing["fault"]), (&json!(6), &json!("request")), "{missing}");
@@ -281,7 +249,7 @@ async fn registrations_are_seen_and_forgotten() {
             let shown = operator.json(&["enrollment", "show", "--eid", id, "--show-keys"]).await;
             shown["attestation"]["symmetricKey"]["primaryKey"].as_str().expect("a key").to_owned()
         } else {
-            operator.says(&["enrollment-group", "compute-device-key", "--eid", "line-7", "--rid", id]).await
+            operator.text(&["enrollment-group", "compute-device-key", "--eid", "line-7", "--rid", id]).await
         };
         let variables = [
             ("PROVISIONING_HOST", "localhost".to_owned()),
@@ -293,23 +261,23 @@ async fn registrations_are_seen_and_forgotten() {
     }
     let record = operator.json(&["enrollment", "registration", "show", "--eid", "dev-1"]).await;
     assert_eq!((&record["status"], &record["assignedHub"]), (&json!("assigned"), &json!("localhost")));
-    let rows = operator.says(&["enrollment-group", "registration", "list", "--eid", "line-7", "-o", "tsv"]).await;
+    let rows = operator.text(&["enrollment-group", "registration", "list", "--eid", "line-7", "-o", "tsv"]).await;
     let cells: Vec<Vec<&str>> = rows.lines().map(|it| it.split('\t').take(4).collect()).collect();
     let row = |id| vec![id, "assigned", "localhost", id];
     assert_eq!(cells, [row("line-dev-1"), row("line-dev-2")]);
     let table =
-        operator.says(&["enrollment-group", "registration", "show", "--rid", "line-dev-1", "-o", "table"]).await;
+        operator.text(&["enrollment-group", "registration", "show", "--rid", "line-dev-1", "-o", "table"]).await;
     let first: Vec<&str> = table.lines().next().expect("titles").split_whitespace().collect();
     assert_eq!(&first[..3], ["RegistrationId", "Status", "AssignedHub"]);
-    operator.says(&["enrollment-group", "registration", "delete", "--rid", "line-dev-1"]).await;
-    operator.says(&["enrollment", "registration", "delete", "--eid", "dev-1"]).await;
+    operator.text(&["enrollment-group", "registration", "delete", "--rid", "line-dev-1"]).await;
+    operator.text(&["enrollment", "registration", "delete", "--eid", "dev-1"]).await;
     let left = operator.json(&["enrollment-group", "registration", "list", "--eid", "line-7"]).await;
     assert_eq!(left.as_array().map(Vec::len), Some(1));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_the_service_refuses_has_its_code_and_advice() {
-    let operator = Operator::new().await;
+async fn errors_of_the_service_have_a_status_and_a_hint() {
+    let operator = operator().await;
     let etag =
         operator.json(&["enrollment", "show", "--eid", "dev-1"]).await["etag"].as_str().expect("an etag").to_owned();
     for (arguments, status) in [
@@ -328,18 +296,18 @@ async fn what_the_service_refuses_has_its_code_and_advice() {
     }
     let edge = operator.error(&["enrollment", "create", "--eid", "e", "--edge-enabled"]).await;
     assert_eq!((&edge["exitCode"], &edge["fault"]), (&json!(11), &json!("unsupported")), "{edge}");
-    // The etag as it was shown, quotes and all.
+    // The ETag as `show` prints it, with its quotes.
     operator.json(&["enrollment", "update", "--eid", "dev-1", "--ps", "disabled", "--etag", &etag]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_work_is_refused_before_anything_is_asked() {
-    let operator = Operator::new().await;
+async fn invalid_arguments_are_refused_before_any_request() {
+    let operator = operator().await;
     let folder = tempfile::tempdir().expect("a folder");
     let bad = folder.path().join("bad.key");
     std::fs::write(&bad, "s!cr!t").expect("a file");
     let bad = bad.to_str().expect("a path that is text");
-    for (arguments, code, says) in [
+    for (arguments, code, expected) in [
         (&["enrollment", "create"][..], 2, "--enrollment-id"),
         (
             &["enrollment", "create", "--eid", "x", "--attestation-type", "x509"],
@@ -377,14 +345,17 @@ async fn what_cannot_work_is_refused_before_anything_is_asked() {
     ] {
         let error = operator.error(arguments).await;
         assert_eq!(error["exitCode"], json!(code), "{arguments:?}: {error}");
-        assert!(error.to_string().contains(says) && !error.to_string().contains("s!cr!t"), "{arguments:?}: {error}");
+        assert!(
+            error.to_string().contains(expected) && !error.to_string().contains("s!cr!t"),
+            "{arguments:?}: {error}"
+        );
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_login_comes_by_file_stdin_variable_or_argument_and_every_lack_is_named() {
-    let operator = Operator::new().await;
-    let login = operator.emulator.dps_connection_string();
+async fn a_login_is_read_from_a_file_stdin_or_an_argument_and_errors_name_what_is_missing() {
+    let operator = operator().await;
+    let login = operator.cloud.dps_connection_string();
     let folder = tempfile::tempdir().expect("a folder");
     let file = |name: &str, text: &str| {
         let file = folder.path().join(name);
@@ -419,7 +390,7 @@ async fn a_login_comes_by_file_stdin_variable_or_argument_and_every_lack_is_name
     let no_key = file("no-key", "HostName=localhost;SharedAccessKeyName=p");
     let device = file("device", "HostName=localhost;DeviceId=d;SharedAccessKey=AAECAwQFBgcICQoLDA0ODw==");
     let token = file("token", "eyJ0.e30.sig");
-    for (arguments, code, says) in [
+    for (arguments, code, expected) in [
         (&[][..], 2, "PROVISIONING_CONNECTION_STRING"),
         (&["--login-file", "/nowhere"], 2, "/nowhere"),
         (&["--login-file", &no_key], 2, "SharedAccessKey"),
@@ -427,7 +398,7 @@ async fn a_login_comes_by_file_stdin_variable_or_argument_and_every_lack_is_name
         (&["--login-file", &good, "--host", "contoso"], 2, "contoso.azure-devices-provisioning.net"),
         (&["--login-file", &wrong], 5, "401"),
         (&["--bearer-token-file", &token], 2, "--host"),
-        // The emulator knows no tokens of Entra, and says so.
+        // The emulator refuses Microsoft Entra tokens.
         (&["--bearer-token-file", &token, "--host", "localhost"], 5, "401"),
         (&["--login-file", &good, "--bearer-token-file", &token], 2, "cannot be used with"),
         (&["--login-file", &good, "--connect-to", "localhost:443:127.0.0.1:1"], 3, "could not connect"),
@@ -436,23 +407,23 @@ async fn a_login_comes_by_file_stdin_variable_or_argument_and_every_lack_is_name
         let ran = run(arguments, "").await;
         let error = ran.last().unwrap_or_else(|problem| panic!("{arguments:?}: {problem}"));
         assert_eq!(error["exitCode"], json!(code), "{arguments:?}: {error}");
-        assert!(error.to_string().contains(says), "{arguments:?}: {error}");
+        assert!(error.to_string().contains(expected), "{arguments:?}: {error}");
         for secret in ["AAECAwQFBgcICQoLDA0ODw", "eyJ0"] {
             assert!(!error.to_string().contains(secret) && !ran.stderr_text().contains(secret), "{error}");
         }
     }
-    let nothing = run(&[], "").await.last().expect("an error");
-    let hint = nothing["hint"].as_str().expect("what to do");
+    let no_login = run(&[], "").await.last().expect("an error");
+    let hint = no_login["hint"].as_str().expect("a hint");
     for way in ["PROVISIONING_CONNECTION_STRING", "--login-file", "--bearer-token-file", "--host", "emulator"] {
         assert!(hint.contains(way), "{way}: {hint}");
     }
-    // What other users of the machine can read is not recommended.
+    // Other users of the machine can read the command line, so the hint does not suggest --login.
     assert!(!hint.contains("--login "), "{hint}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_from_a_pipe_reaches_the_service_whole() {
-    let operator = Operator::new().await;
+async fn a_token_from_a_pipe_is_sent_in_full() {
+    let operator = operator().await;
     let folder = tempfile::tempdir().expect("a folder");
     let token = format!("eyJ{}.sig", "a".repeat(6000));
     std::fs::write(folder.path().join("token"), &token).expect("a file");
@@ -465,19 +436,19 @@ async fn a_token_from_a_pipe_reaches_the_service_whole() {
         ),
     ] {
         let ran = Invocation::of("sh".as_ref()).args(["-c", &script]).vars(&operator.variables).run().await;
-        // The emulator knows no tokens of Entra: it has read this one, and says so.
+        // The emulator answers 401 to the token, so the request has arrived.
         let error = ran.last().unwrap_or_else(|problem| panic!("{script}: {problem}"));
         assert!(error["exitCode"] == 5 && error["message"].as_str().is_some_and(|it| it.contains("401")), "{error}");
         assert!(error["hint"].as_str().is_some_and(|it| it.contains("expired")), "{error}");
     }
-    let too_much = format!("head -c 70000 /dev/zero | tr '\\0' a | {command} --bearer-token-file -");
-    let error = Invocation::of("sh".as_ref()).args(["-c", &too_much]).vars(&operator.variables).run().await;
+    let too_large = format!("head -c 70000 /dev/zero | tr '\\0' a | {command} --bearer-token-file -");
+    let error = Invocation::of("sh".as_ref()).args(["-c", &too_large]).vars(&operator.variables).run().await;
     let error = error.last().expect("an error");
     assert!(
         error["exitCode"] == 2 && error["message"].as_str().is_some_and(|it| it.contains("more than 65536 bytes")),
         "{error}"
     );
-    // What belongs into a file and stands in its place is not repeated.
+    // If an argument holds the secret instead of the name of its file, the error does not repeat it.
     for flag in ["--login-file", "--bearer-token-file"] {
         let ran = operator.run(&["enrollment", "list", "-n", "localhost", flag, &token]).await;
         assert!(ran.stderr_text().contains("looks like the value itself"), "{}", ran.stderr_text());
@@ -486,35 +457,29 @@ async fn a_token_from_a_pipe_reaches_the_service_whole() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn json_is_the_services_own_body_to_the_last_space() {
+async fn json_output_is_the_unchanged_body_of_the_response() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut running = Running::emulator(folder.path().to_str().expect("a path that is text"), ["--output", "json"]);
     let lines = running.json_until("operator").await;
-    let mut variables = of_line(&lines[1]);
-    variables.extend(of_line(&lines[2]));
+    let mut variables = line_variables(&lines[1]);
+    variables.extend(line_variables(&lines[2]));
     let show = ["dps", "enrollment", "show", "--eid", "dev-1", "--output", "json"];
     let ran = Invocation::hubward(show).vars(&variables).run().await;
     let admin = lines[0]["admin"].as_str().expect("a URL");
-    let answer = super::emulator::get(admin, "/dps/enrollments/dev-1?api-version=2021-10-01").await;
-    let body = answer.split("\r\n\r\n").nth(1).expect("a body");
-    assert!(body.starts_with('{') && body.ends_with('}'), "{answer}");
+    let response = get(admin, "/dps/enrollments/dev-1?api-version=2021-10-01").await;
+    let body = response.split("\r\n\r\n").nth(1).expect("a body");
+    assert!(body.starts_with('{') && body.ends_with('}'), "{response}");
     assert_eq!(ran.stdout_text(), format!("{body}\n"), "{}", ran.stderr_text());
     running.interrupt().await;
 }
 
-/// The variables of a line of the emulator.
-fn of_line(line: &Value) -> Vec<(String, String)> {
-    let variables = line["variables"].as_object().expect("variables");
-    variables.iter().map(|(name, value)| (name.clone(), value.as_str().expect("a text").to_owned())).collect()
-}
-
 #[tokio::test(flavor = "multi_thread")]
-async fn tables_are_for_what_has_rows() {
+async fn table_and_tsv_are_refused_for_commands_without_rows() {
     for format in ["table", "tsv"] {
         let ran = Invocation::hubward(["provision", "--output", format]).run().await;
         assert_eq!(ran.code, Some(2));
         assert!(ran.stderr_text().contains("--output text or --output json"), "{}", ran.stderr_text());
-        // A preference in the environment is none against such commands.
+        // HUBWARD_OUTPUT is a preference only: a command without rows ignores these formats.
         let variables = [("HUBWARD_OUTPUT", format.to_owned())];
         let ran = Invocation::hubward(["sas", "derive-key", "--registration-id", "d", "--group-key-file", "-"])
             .vars(&variables)

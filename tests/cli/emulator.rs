@@ -1,40 +1,31 @@
-//! `hubward emulator`: ready lines, lines to paste, seeds, well-known keys, taken ports.
-
-use std::process::Command;
+//! `hubward emulator`: ready lines, shell lines, seeds, well-known keys, ports in use.
 
 use hubward_emulator::DEV_GROUP_KEY;
 use hubward_tests::command::Invocation;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::TcpSocket;
 
+use super::http::get;
 use super::running::{Running, variables};
 use super::transports;
 
+/// A temporary folder, and the path of a data directory in it that does not exist yet.
 pub(super) fn folder() -> (TempDir, String) {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("data").to_str().expect("a path that is text").to_owned();
     (folder, path)
 }
 
-pub(super) async fn get(admin: &str, path: &str) -> String {
-    let mut stream = TcpStream::connect(admin.trim_start_matches("http://")).await.expect("it listens");
-    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await.expect("it reads");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.expect("it answers");
-    answer
-}
-
-async fn provisions(variables: &[(String, String)], more: &[&str]) -> Result<Value, String> {
+/// Runs `hubward provision`. Returns the `result` line, or the `error` line as text.
+async fn provision(variables: &[(String, String)], more: &[&str]) -> Result<Value, String> {
     let command = Invocation::hubward(["provision", "--output", "json"]).args(more.iter().copied());
     let last = command.vars(variables).run().await.last()?;
     if last["type"] == "result" { Ok(last) } else { Err(last.to_string()) }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn says_where_it_is_and_what_a_device_needs() {
+async fn prints_its_addresses_and_the_variables_of_a_device() {
     let (_folder, data_dir) = folder();
     let mut running = Running::emulator(&data_dir, ["--output", "json"]);
     let ready = running.json().await;
@@ -60,7 +51,7 @@ async fn says_where_it_is_and_what_a_device_needs() {
     assert!(get(&admin, "/ca.pem").await.ends_with(&pem));
 
     for transport in transports() {
-        let result = provisions(&device, &["--transport", transport, "--messages", "10"]).await;
+        let result = provision(&device, &["--transport", transport, "--messages", "10"]).await;
         assert_eq!(result.expect(transport)["acknowledged"], 10);
     }
     let (ended, rest, stderr) = running.interrupt().await;
@@ -68,14 +59,10 @@ async fn says_where_it_is_and_what_a_device_needs() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn its_block_is_pasted_into_a_shell_and_works() {
+async fn the_printed_lines_work_in_a_shell() {
     let (_folder, data_dir) = folder();
     let mut running = Running::emulator(&data_dir, []);
-    let mut shown = String::new();
-    while !shown.contains("# then: hubward provision") {
-        shown.push_str(&running.line().await.expect("there is more"));
-        shown.push('\n');
-    }
+    let shown = running.text_until("# then: hubward provision").await;
     let env = |shell: &'static str| {
         let data_dir = data_dir.clone();
         async move { Invocation::hubward(["emulator", "env", "--shell", shell, "--data-dir", &data_dir]).run().await }
@@ -83,7 +70,7 @@ async fn its_block_is_pasted_into_a_shell_and_works() {
     let printed = env("sh").await;
     assert_eq!(printed.code, Some(0), "{}", printed.stderr_text());
     let block = printed.stdout_text();
-    assert!(shown.contains(block.trim_end()), "printed at the start:\n{shown}\nand again:\n{block}");
+    assert!(shown.contains(block.trim_end()), "printed at the start:\n{shown}\nprinted by `env`:\n{block}");
     assert!(block.contains("export PROVISIONING_CONNECTION_STRING='HostName="), "{block}");
     assert!(block.contains("export SSL_CERT_FILE='") && block.contains("export NODE_EXTRA_CA_CERTS='"), "{block}");
 
@@ -105,16 +92,16 @@ async fn its_block_is_pasted_into_a_shell_and_works() {
         assert_eq!(text.lines().count(), block.lines().count());
     }
     let json = Invocation::hubward(["emulator", "env", "--output", "json", "--data-dir", &data_dir]).run().await;
-    assert!(provisions(&variables(&json.lines().expect("lines")[0]), &[]).await.is_ok());
+    assert!(provision(&variables(&json.lines().expect("lines")[0]), &[]).await.is_ok());
 
     running.interrupt().await;
-    let gone = Invocation::hubward(["emulator", "env", "--output", "json", "--data-dir", &data_dir]).run().await;
-    let last = gone.last().expect("an error");
+    let stopped = Invocation::hubward(["emulator", "env", "--output", "json", "--data-dir", &data_dir]).run().await;
+    let last = stopped.last().expect("an error");
     assert_eq!((&last["exitCode"], &last["hint"]), (&json!(1), &json!("start one: hubward emulator")));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_taken_port_is_named_with_what_to_do() {
+async fn the_error_names_the_port_in_use_and_the_remedy() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = taken.local_addr().expect("bound");
     let port = address.port().to_string();
@@ -132,7 +119,7 @@ async fn a_taken_port_is_named_with_what_to_do() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_seed_is_applied_again_without_harm_and_the_authority_stays() {
+async fn a_second_start_with_the_same_seed_keeps_the_state_and_the_certificate_authority() {
     let (folder, data_dir) = folder();
     let seed = folder.path().join("seed.json");
     let key = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
@@ -151,17 +138,17 @@ async fn a_seed_is_applied_again_without_harm_and_the_authority_stays() {
         let mut running = Running::emulator(&data_dir, ["--seed", seed, "--output", "json"]);
         let ready = running.json().await;
         let device = variables(&running.json().await);
-        // The first enrollment of the seed is the device to try.
+        // The `device` line describes the first enrollment of the seed.
         assert!(device.contains(&("PROVISIONING_REGISTRATION_ID".to_owned(), "pump-1".to_owned())), "{device:?}");
         assert!(device.contains(&("PROVISIONING_SYMMETRIC_KEY".to_owned(), key.to_owned())), "{device:?}");
-        assert_eq!(provisions(&device, &[]).await.expect("pump-1")["deviceId"], "Pump_1");
-        let disabled = provisions(&device, &["--registration-id", "pump-2"]).await.expect_err("disabled");
+        assert_eq!(provision(&device, &[]).await.expect("pump-1")["deviceId"], "Pump_1");
+        let disabled = provision(&device, &["--registration-id", "pump-2"]).await.expect_err("disabled");
         assert!(disabled.contains("the enrollment is disabled"), "{disabled}");
         let group = folder.path().join("group.key");
         std::fs::write(&group, key).expect("a file");
         let group = group.to_str().expect("a path that is text");
-        let of_group = provisions(&device, &["--registration-id", "pump-9", "--group-key-file", group]).await;
-        assert_eq!(of_group.expect("pump-9")["deviceId"], "pump-9");
+        let in_group = provision(&device, &["--registration-id", "pump-9", "--group-key-file", group]).await;
+        assert_eq!(in_group.expect("pump-9")["deviceId"], "pump-9");
         let (ended, ..) = running.interrupt().await;
         assert_eq!(ended.code(), Some(0));
         runs.push(std::fs::read(ready["caFile"].as_str().expect("a path")).expect("the CA file stays"));
@@ -171,13 +158,13 @@ async fn a_seed_is_applied_again_without_harm_and_the_authority_stays() {
 
 #[cfg(unix)]
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_secret_in_its_folder_is_for_its_user_only() {
+async fn files_with_secrets_are_readable_by_their_owner_only() {
     use std::os::unix::fs::PermissionsExt as _;
 
     let (_folder, data_dir) = folder();
     let mut running = Running::emulator(&data_dir, ["--output", "json"]);
     let _ready = running.json().await;
-    let mode = |path: &std::path::Path| std::fs::metadata(path).expect("it is there").permissions().mode() & 0o777;
+    let mode = |path: &std::path::Path| std::fs::metadata(path).expect("the file exists").permissions().mode() & 0o777;
     let folder = std::path::Path::new(&data_dir);
     assert_eq!(mode(folder), 0o700);
     let mut private = 0;
@@ -189,34 +176,34 @@ async fn what_is_secret_in_its_folder_is_for_its_user_only() {
             private += 1;
         }
     }
-    assert_eq!(private, 2, "the authority's key, and the device's in the note for `env`");
+    assert_eq!(private, 2, "the key of the certificate authority, and the device's key in `ready.json`");
     running.interrupt().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn well_known_keys_let_any_id_in() {
+async fn with_well_known_keys_any_id_can_register() {
     let (folder, data_dir) = folder();
     let mut running = Running::emulator(&data_dir, ["--dev-keys", "--output", "json"]);
     let _ready = running.json().await;
     let device = variables(&running.json().await);
-    assert!(provisions(&device, &[]).await.is_ok());
+    assert!(provision(&device, &[]).await.is_ok());
     let group = folder.path().join("group.key");
     std::fs::write(&group, DEV_GROUP_KEY).expect("a file");
     let group = group.to_str().expect("a path that is text");
     for (id, transport) in ["any-1", "Any.Thing_2", "x"].into_iter().zip(transports()) {
         let arguments = ["--registration-id", id, "--group-key-file", group, "--transport", transport];
-        assert_eq!(provisions(&device, &arguments).await.expect(id)["deviceId"], id);
+        assert_eq!(provision(&device, &arguments).await.expect(id)["deviceId"], id);
     }
     running.interrupt().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_work_is_refused_before_it_starts() {
+async fn invalid_settings_are_refused_before_the_start() {
     let (folder, data_dir) = folder();
     let wrong = folder.path().join("wrong.json");
     std::fs::write(&wrong, "{\"enrollments\": [\n  {\"registrationId\": 7}]}").expect("a file");
     let wrong = wrong.to_str().expect("a path that is text");
-    for (arguments, says) in [
+    for (arguments, expected) in [
         (["--dev-keys", "--bind", "0.0.0.0"].as_slice(), "only for loopback"),
         (&["--seed", wrong], "line 2"),
         (&["--seed", "/nowhere/seed.json"], "/nowhere/seed.json"),
@@ -229,68 +216,64 @@ async fn what_cannot_work_is_refused_before_it_starts() {
         let last = ran.last().unwrap_or_else(|problem| panic!("{arguments:?}: {problem}"));
         assert_eq!((&last["exitCode"], &last["fault"]), (&json!(2), &json!("request")), "{arguments:?}: {last}");
         let text = format!("{}{}", last["message"], last["causes"]);
-        assert!(text.contains(says) && last["hint"].is_string(), "{arguments:?}: {last}");
+        assert!(text.contains(expected) && last["hint"].is_string(), "{arguments:?}: {last}");
     }
 }
 
-/// Ends like Ctrl-C, for those who end services.
+/// Service managers stop a program with SIGTERM.
 #[cfg(unix)]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_service_manager_ends_it_well() {
+async fn sigterm_ends_the_emulator_with_success() {
     let (_folder, data_dir) = folder();
     let mut running = Running::emulator(&data_dir, ["--output", "json"]);
     let _ready = running.json().await;
-    let id = running.id();
-    assert!(Command::new("kill").args(["-TERM", &id]).status().expect("there is a kill").success());
-    let (ended, ..) = running.end().await;
+    let (ended, ..) = running.signal("-TERM").await;
     assert_eq!(ended.code(), Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_note_of_a_killed_emulator_is_not_believed() {
+async fn env_ignores_the_ready_file_of_a_killed_emulator() {
     let (_folder, data_dir) = folder();
     let mut running = Running::emulator(&data_dir, ["--output", "json"]);
     let lines = running.json_until("device").await;
     let admin = lines[0]["admin"].as_str().and_then(|it| it.strip_prefix("http://")).expect("a URL");
-    let asked = || Invocation::hubward(["emulator", "env", "--data-dir", &data_dir, "--output", "json"]).run();
-    assert_eq!(asked().await.code, Some(0), "it runs");
-    let killed = Command::new("kill").args(["-KILL", &running.id()]).status().expect("there is a kill");
-    assert!(killed.success());
-    running.end().await;
-    // Its port is taken, so that no other emulator gets it, but nobody listens there.
-    let dead = TcpSocket::new_v4().expect("a socket");
-    dead.set_reuseaddr(true).expect("an option");
-    dead.bind(admin.parse().expect("an address")).expect("it is free again");
-    assert!(std::path::Path::new(&data_dir).join("ready.json").exists(), "it had no time to tidy up");
-    let after = asked().await.last().expect("one object");
+    let env = || Invocation::hubward(["emulator", "env", "--data-dir", &data_dir, "--output", "json"]).run();
+    assert_eq!(env().await.code, Some(0), "the emulator runs");
+    running.signal("-KILL").await;
+    // This socket is bound to the port but does not listen, so no other emulator can get the port.
+    let bound = TcpSocket::new_v4().expect("a socket");
+    bound.set_reuseaddr(true).expect("an option");
+    bound.bind(admin.parse().expect("an address")).expect("the port is free again");
+    assert!(std::path::Path::new(&data_dir).join("ready.json").exists(), "a killed emulator cannot delete the file");
+    let after = env().await.last().expect("one object");
     assert_eq!((&after["type"], &after["exitCode"]), (&json!("error"), &json!(1)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_note_that_leads_to_another_emulator_is_not_believed_by_what_changes_state() {
+async fn reset_ignores_a_ready_file_that_points_to_another_emulator() {
     let (_folder, killed) = folder();
     let (_other_folder, other) = folder();
     let mut running = Running::emulator(&other, ["--output", "json"]);
     running.json_until("device").await;
     let reset = |dir: &str| Invocation::hubward(["emulator", "reset", "--yes", "--data-dir", dir]).run();
-    // One that ran here was killed, and the other one has its port now.
+    // As if an emulator in `killed` had been killed, and the other emulator had got its port.
     std::fs::create_dir_all(&killed).expect("a folder");
-    let note = |dir: &str| std::path::Path::new(dir).join("ready.json");
-    std::fs::copy(note(&other), note(&killed)).expect("a note");
+    let ready_file = |dir: &str| std::path::Path::new(dir).join("ready.json");
+    std::fs::copy(ready_file(&other), ready_file(&killed)).expect("a copy");
     let refused = reset(&killed).await;
-    assert_eq!(refused.code, Some(1), "there is no state: {}", refused.stderr_text());
+    assert_eq!(refused.code, Some(1), "the directory has no state to reset: {}", refused.stderr_text());
     let enrollments = Invocation::hubward(["emulator", "export", "--data-dir", &other]).run().await.stdout_text();
     assert!(enrollments.contains("dev-1"), "{enrollments}");
-    assert_eq!(reset(&other).await.code, Some(0), "its own note is believed");
+    assert_eq!(reset(&other).await.code, Some(0), "the emulator's own ready file is valid");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_option_has_a_variable_as_its_twin() {
+async fn every_option_has_an_environment_variable() {
     let help = Invocation::hubward(["emulator", "--help"]).run().await.stdout_text();
     let options = help.split("Options:").nth(1).expect("options").split("Examples:").next().unwrap_or_default();
     let options = options.split("\n\n").filter(|it| it.contains("--"));
     for option in options.filter(|it| !it.contains("--help")) {
-        assert!(option.split_whitespace().collect::<String>().contains("[env:HUBWARD_"), "no twin:\n{option}");
+        assert!(option.split_whitespace().collect::<String>().contains("[env:HUBWARD_"), "no variable:\n{option}");
     }
 
     let (folder, data_dir) = folder();
@@ -328,12 +311,12 @@ async fn every_option_has_a_variable_as_its_twin() {
     assert!(ready["caFile"].as_str().is_some_and(|it| it.starts_with(&data_dir)), "{ready}");
     assert!(ready["admin"].as_str().is_some_and(|it| it.starts_with("http://127.0.0.3:")), "{ready}");
     assert_eq!(running.json().await["variables"]["PROVISIONING_REGISTRATION_ID"], "pump-1");
-    // The variables are the start's: the other commands of the emulator are not confused by them.
+    // The variables configure the start. The other commands of `hubward emulator` ignore them.
     let printed = Invocation::hubward(["emulator", "env"]).vars(&variables[..1]).vars(&variables[3..6]).run().await;
     assert_eq!(printed.code, Some(0), "{}", printed.stderr_text());
     running.interrupt().await;
 
-    for (name, value, says) in [
+    for (name, value, expected) in [
         ("HUBWARD_MQTT_PORT", "many", "--mqtt-port"),
         ("HUBWARD_DEV_KEYS", "perhaps", "--dev-keys"),
         ("HUBWARD_BIND", "here", "--bind"),
@@ -341,6 +324,6 @@ async fn every_option_has_a_variable_as_its_twin() {
     ] {
         let wrong = [(name, value.to_owned()), ("HUBWARD_OUTPUT", "json".to_owned())];
         let last = Invocation::hubward(["emulator"]).vars(&wrong).run().await.last().expect("an error");
-        assert!(last["exitCode"] == 2 && last["message"].as_str().is_some_and(|it| it.contains(says)), "{last}");
+        assert!(last["exitCode"] == 2 && last["message"].as_str().is_some_and(|it| it.contains(expected)), "{last}");
     }
 }

@@ -1,4 +1,4 @@
-//! `hubward emulator status|export|import|reset`, and what survives a restart.
+//! `hubward emulator status|export|import|reset`, and the state after a restart.
 
 use hubward_tests::command::{Invocation, Ran};
 use serde_json::{Value, json};
@@ -10,19 +10,19 @@ async fn emulator(arguments: &[&str]) -> Ran {
     Invocation::hubward(["emulator"]).args(arguments.iter().copied()).run().await
 }
 
-/// What stands on stdout as JSON.
+/// The JSON document on stdout.
 fn body(ran: &Ran) -> Value {
     assert_eq!((ran.code, ran.stderr_text().as_str()), (Some(0), ""), "{}", ran.stdout_text());
     serde_json::from_slice(&ran.stdout).unwrap_or_else(|error| panic!("{error}: {}", ran.stdout_text()))
 }
 
-/// The seed that holds one enrollment.
+/// A seed with one enrollment.
 fn seed(id: &str) -> String {
     json!({"enrollments": [{"registrationId": id, "attestation": {"type": "symmetricKey"}}]}).to_string()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_state_of_a_running_emulator_goes_out_and_in() {
+async fn a_running_emulator_is_exported_reset_and_imported() {
     let (kept, data_dir) = folder();
     let mut running = Running::emulator(&data_dir, ["--output", "json"]);
     let ready = running.json().await;
@@ -31,7 +31,7 @@ async fn the_state_of_a_running_emulator_goes_out_and_in() {
     let provisioned = Invocation::hubward(["provision", "--messages", "2"]).vars(&device).run().await;
     assert_eq!(provisioned.code, Some(0), "{}", provisioned.stderr_text());
 
-    // By the data directory, by its URL.
+    // The commands find the emulator by its data directory or by the URL of its admin port.
     for at in [["--data-dir", &data_dir], ["--admin", &admin]] {
         let status = body(&emulator(&[&["status", "-o", "json"][..], &at].concat()).await);
         assert_eq!(status["dps"], json!({"enrollments": 1, "enrollmentGroups": 0, "registrations": 1}));
@@ -53,12 +53,12 @@ async fn the_state_of_a_running_emulator_goes_out_and_in() {
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt as _;
-        assert_eq!(std::fs::metadata(file).expect("it is there").permissions().mode() & 0o777, 0o600);
+        assert_eq!(std::fs::metadata(file).expect("the file exists").permissions().mode() & 0o777, 0o600);
     }
 
-    let unsaid = emulator(&["reset", "--admin", &admin, "-o", "json"]).await.last().expect("an error");
-    assert_eq!((&unsaid["exitCode"], &unsaid["hint"]), (&json!(2), &json!("confirm with --yes")));
-    assert!(unsaid["message"].as_str().is_some_and(|it| it.contains(&admin)), "{unsaid}");
+    let unconfirmed = emulator(&["reset", "--admin", &admin, "-o", "json"]).await.last().expect("an error");
+    assert_eq!((&unconfirmed["exitCode"], &unconfirmed["hint"]), (&json!(2), &json!("confirm with --yes")));
+    assert!(unconfirmed["message"].as_str().is_some_and(|it| it.contains(&admin)), "{unconfirmed}");
     let reset = emulator(&["reset", "--yes", "--admin", &admin, "-o", "json"]).await.last().expect("a result");
     assert_eq!((&reset["type"], &reset["reset"]), (&"result".into(), &format!("the emulator at {admin}").into()));
     let reset = emulator(&["reset", "--yes", "--admin", &admin]).await;
@@ -72,23 +72,23 @@ async fn the_state_of_a_running_emulator_goes_out_and_in() {
         body(&emulator(&["export", "--admin", &admin]).await)["enrollments"][0]["attestation"],
         state["enrollments"][0]["attestation"]
     );
-    // The device that was there before works again.
+    // The device of the first run can register again.
     let provisioned = Invocation::hubward(["provision", "--messages", "1"]).vars(&device).run().await;
     assert_eq!(provisioned.code, Some(0), "{}", provisioned.stderr_text());
     running.interrupt().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_data_directory_that_rests_is_exported_imported_and_reset() {
+async fn a_data_directory_is_exported_imported_and_reset_without_an_emulator() {
     let (kept, data_dir) = folder();
     let empty = emulator(&["export", "--data-dir", &data_dir, "-o", "json"]).await.last().expect("an error");
     assert_eq!(empty["exitCode"], 1, "{empty}");
-    assert!(!std::path::Path::new(&data_dir).exists(), "asking makes nothing");
+    assert!(!std::path::Path::new(&data_dir).exists(), "`export` does not create the directory");
 
     let running = |more: &'static [&'static str]| Running::emulator(&data_dir, more.iter().copied());
     let mut first = running(&["--output", "json"]);
     first.json_until("operator").await;
-    // Who has it open is asked; a second one with the same directory is refused by name.
+    // A second emulator cannot use a directory that another emulator has open.
     let second = Invocation::hubward(["emulator", "--data-dir", &data_dir, "--mqtt-port", "0", "--https-port", "0"])
         .args(["--admin-port", "0", "-o", "json"])
         .run()
@@ -126,27 +126,27 @@ async fn a_data_directory_that_rests_is_exported_imported_and_reset() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_done_says_why() {
+async fn errors_name_the_invalid_file_or_address() {
     let (kept, data_dir) = folder();
     let file = |name: &str, text: &str| {
         let file = kept.path().join(name);
         std::fs::write(&file, text).expect("a file");
         file.to_str().expect("a path that is text").to_owned()
     };
-    let no_json = file("no-json", "{\n");
-    let no_seed = file("no-seed", r#"{"enrolments": []}"#);
+    let invalid_json = file("no-json", "{\n");
+    let invalid_seed = file("no-seed", r#"{"enrolments": []}"#);
     let other_hub = file("other-hub", r#"{"devices": [{"deviceId": "d", "hub": "elsewhere.example"}]}"#);
     let mut running = Running::emulator(&data_dir, ["--output", "json"]);
     let ready = running.json().await;
     let admin = ready["admin"].as_str().expect("a URL").to_owned();
-    let nobody = "http://127.0.0.1:1";
-    for (arguments, code, says) in [
-        (&["status", "--admin", nobody][..], 3, "hubward emulator"),
-        (&["export", "--admin", nobody], 3, "--admin URL"),
+    let no_emulator = "http://127.0.0.1:1";
+    for (arguments, code, expected) in [
+        (&["status", "--admin", no_emulator][..], 3, "hubward emulator"),
+        (&["export", "--admin", no_emulator], 3, "--admin URL"),
         (&["status", "--admin", "https://127.0.0.1:8480"], 2, "--admin"),
         (&["reset", "--yes", "--admin", "nonsense://x"], 2, "http://HOST:PORT"),
-        (&["import", &no_json, "--admin", &admin], 2, "line 2"),
-        (&["import", &no_seed, "--admin", &admin], 2, "seed"),
+        (&["import", &invalid_json, "--admin", &admin], 2, "line 2"),
+        (&["import", &invalid_seed, "--admin", &admin], 2, "seed"),
         (&["import", "/nowhere", "--admin", &admin], 2, "/nowhere"),
         #[cfg(unix)]
         (&["import", "/dev/zero", "--admin", &admin], 2, "is larger than 65536 KiB"),
@@ -158,16 +158,16 @@ async fn what_cannot_be_done_says_why() {
         let ran = emulator(&[arguments, &["--output", "json"]].concat()).await;
         let error = ran.last().unwrap_or_else(|problem| panic!("{arguments:?}: {problem}"));
         assert_eq!(error["exitCode"], json!(code), "{arguments:?}: {error}");
-        assert!(error.to_string().contains(says), "{arguments:?}: {error}");
+        assert!(error.to_string().contains(expected), "{arguments:?}: {error}");
     }
-    // A variable names the emulator too.
+    // HUBWARD_EMULATOR_ADMIN replaces --admin.
     let variables = [("HUBWARD_EMULATOR_ADMIN", admin)];
     assert_eq!(Invocation::hubward(["emulator", "status"]).vars(&variables).run().await.code, Some(0));
     running.interrupt().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn in_memory_nothing_is_left() {
+async fn with_in_memory_no_file_is_left() {
     let (kept, _) = folder();
     let home = kept.path().to_str().expect("a path that is text").to_owned();
     let variables = [("XDG_DATA_HOME", home)];
@@ -183,7 +183,7 @@ async fn in_memory_nothing_is_left() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_damaged_state_ends_the_start_with_a_sentence() {
+async fn a_damaged_state_file_ends_the_start_with_an_error() {
     let (_kept, data_dir) = folder();
     let mut running = Running::emulator(&data_dir, ["--output", "json"]);
     running.json_until("operator").await;
@@ -191,21 +191,21 @@ async fn a_damaged_state_ends_the_start_with_a_sentence() {
     assert_eq!(ended.code(), Some(0));
     let file = std::path::Path::new(&data_dir).join("state.redb");
     let whole = std::fs::read(&file).expect("the state");
-    // Two bytes of each page but the first, which tells a database from another file.
+    // Changes two bytes of every page except the first, which identifies the file as a database.
     let mut damaged = whole.clone();
     damaged.iter_mut().skip(4096 + 2048).step_by(4096).for_each(|it| *it ^= 0xff);
     damaged.iter_mut().skip(4096).step_by(4096).for_each(|it| *it ^= 0xff);
     std::fs::write(&file, &damaged).expect("written");
     let ports = ["--mqtt-port", "0", "--https-port", "0", "--admin-port", "0"];
     let ran = emulator(&[&["--data-dir", &data_dir][..], &ports].concat()).await;
-    let told = ran.stderr_text();
-    assert_eq!(ran.code, Some(1), "{told}");
+    let stderr = ran.stderr_text();
+    assert_eq!(ran.code, Some(1), "{stderr}");
     assert!(
-        told.contains("state.redb is damaged: ") && told.contains("move it away to start with an empty state"),
-        "{told}"
+        stderr.contains("state.redb is damaged: ") && stderr.contains("move it away to start with an empty state"),
+        "{stderr}"
     );
-    assert!(!told.contains("panicked") && ran.stdout_text().is_empty(), "{told}");
-    assert!(std::fs::read(&file).expect("the state") == damaged, "it is left as it is");
+    assert!(!stderr.contains("panicked") && ran.stdout_text().is_empty(), "{stderr}");
+    assert!(std::fs::read(&file).expect("the state") == damaged, "the emulator does not change the damaged file");
     let error = emulator(&["export", "--data-dir", &data_dir, "-o", "json"]).await.last().expect("an error");
     assert!(error["exitCode"] == 1 && error.to_string().contains("is damaged"), "{error}");
 

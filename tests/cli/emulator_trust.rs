@@ -1,4 +1,4 @@
-//! `hubward emulator trust`: the lines are run, by what is installed here.
+//! `hubward emulator trust`: runs the printed lines with the programs that are installed on this machine.
 
 use std::path::Path;
 
@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use super::emulator::folder;
 use super::running::Running;
 
-/// A program that asks `https://localhost:PORT/` and ends with 0 if it trusts who answers.
+/// For each kind of client: the value of `--for`, the program that must be installed, and a command line. The
+/// command requests `https://localhost:PORT/` and succeeds if it trusts the server's certificate.
 const PROBES: &[(&str, &str, &str)] = &[
     (
         "python",
@@ -48,7 +49,7 @@ fn port(ready: &Value) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_lines_for_each_kind_of_program_make_it_trust_the_emulator() {
+async fn the_lines_make_each_kind_of_client_trust_the_emulator() {
     let (kept, data_dir) = folder();
     let mut running = Running::emulator(&data_dir, ["--output", "json"]);
     let ready = running.json().await;
@@ -56,30 +57,30 @@ async fn the_lines_for_each_kind_of_program_make_it_trust_the_emulator() {
     std::fs::write(kept.path().join("Probe.java"), JAVA).expect("a file");
     let variables = [("PORT", port(&ready)), ("PROBE", probe)];
     let mut ran = 0;
-    for (whom, program, ask) in PROBES {
+    for (kind, program, probe) in PROBES {
         if !is_installed(program).await {
-            println!("{whom}: not run, there is no {program} here");
+            println!("{kind}: not run, {program} is not installed");
             continue;
         }
-        // Authorities that somebody put into the environment are not asked.
+        // The probe must not use certificates that the environment of the test names.
         let clean = "unset SSL_CERT_FILE SSL_CERT_DIR REQUESTS_CA_BUNDLE NODE_EXTRA_CA_CERTS CURL_CA_BUNDLE JAVA_TOOL_OPTIONS\n";
-        let untrusted = sh(&format!("{clean}{ask}"), &variables).await;
-        assert_ne!(untrusted.code, Some(0), "{whom} trusts it without being told to");
-        let printed = trust(&["--data-dir", &data_dir, "--for", whom, "--shell", "sh"]).await;
+        let untrusted = sh(&format!("{clean}{probe}"), &variables).await;
+        assert_ne!(untrusted.code, Some(0), "{kind} trusts the emulator before the lines run");
+        let printed = trust(&["--data-dir", &data_dir, "--for", kind, "--shell", "sh"]).await;
         assert_eq!(printed.code, Some(0), "{}", printed.stderr_text());
-        let script = format!("{clean}set -e\n{}\n{ask}", printed.stdout_text());
+        let script = format!("{clean}set -e\n{}\n{probe}", printed.stdout_text());
         let trusted = sh(&script, &variables).await;
-        assert_eq!(trusted.code, Some(0), "{whom}:\n{script}\n{}\n{}", trusted.stdout_text(), trusted.stderr_text());
+        assert_eq!(trusted.code, Some(0), "{kind}:\n{script}\n{}\n{}", trusted.stdout_text(), trusted.stderr_text());
         ran += 1;
     }
-    assert!(ran > 0, "nothing of all that is installed");
-    // The lines are for who has pasted them before, too.
+    assert!(ran > 0, "at least one of the programs is installed");
+    // The lines for Java can run twice.
     if is_installed("keytool").await {
         let lines = trust(&["--data-dir", &data_dir, "--for", "java", "--shell", "sh"]).await.stdout_text();
         let twice = sh(&format!("set -e\n{lines}\n{lines}"), &[]).await;
         assert_eq!(twice.code, Some(0), "{}{}", twice.stdout_text(), twice.stderr_text());
     }
-    // hubward itself, by the variable alone.
+    // For hubward itself one variable is enough.
     let printed = trust(&["--data-dir", &data_dir, "--for", "rust", "--shell", "sh"]).await.stdout_text();
     let hubward = hubward_tests::binary::hubward().display();
     let login = running.json_until("operator").await.pop().expect("a line");
@@ -94,22 +95,22 @@ async fn the_lines_for_each_kind_of_program_make_it_trust_the_emulator() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_kind_has_lines_and_says_whether_they_were_run() {
+async fn every_kind_has_lines_and_is_marked_as_tested_or_untested() {
     let (_kept, data_dir) = folder();
     let mut running = Running::emulator(&data_dir, ["--output", "json"]);
     let ready = running.json().await;
     let admin = ready["admin"].as_str().expect("a URL").to_owned();
-    let here = trust(&["--data-dir", &data_dir, "-o", "json"]).await.last().expect("a result");
-    let asked = trust(&["--admin", &admin, "-o", "json"]).await.last().expect("a result");
-    assert_eq!(here, asked);
+    let from_files = trust(&["--data-dir", &data_dir, "-o", "json"]).await.last().expect("a result");
+    let from_emulator = trust(&["--admin", &admin, "-o", "json"]).await.last().expect("a result");
+    assert_eq!(from_files, from_emulator);
     running.interrupt().await;
-    // Also while no emulator runs.
-    assert_eq!(trust(&["--data-dir", &data_dir, "-o", "json"]).await.last().expect("a result"), here);
+    // The data directory is enough when no emulator runs.
+    assert_eq!(trust(&["--data-dir", &data_dir, "-o", "json"]).await.last().expect("a result"), from_files);
 
-    let recipes = here["recipes"].as_array().expect("a list");
+    let recipes = from_files["recipes"].as_array().expect("a list");
     let kinds: Vec<&str> = recipes.iter().filter_map(|it| it["for"].as_str()).collect();
     assert_eq!(kinds, ["os", "os", "os", "os", "python", "node", "java", "dotnet", "curl", "rust"]);
-    let name = here["caName"].as_str().expect("a name");
+    let name = from_files["caName"].as_str().expect("a name");
     assert!(name.starts_with("hubward emulator CA ") && name.len() == 28, "{name}");
     for recipe in recipes {
         let lines = recipe["lines"].to_string();
@@ -128,8 +129,8 @@ async fn every_kind_has_lines_and_says_whether_they_were_run() {
     assert!(pwsh.contains("$env:NODE_EXTRA_CA_CERTS = '"), "{pwsh}");
 }
 
-/// The root of a system in Debian's layout, with nothing in it.
-fn scratch(folder: &Path) -> String {
+/// Creates an empty root directory in the layout of Debian.
+fn debian_root(folder: &Path) -> String {
     let root = folder.join("root");
     for path in ["etc/ssl/certs", "etc/ca-certificates/update.d", "usr/share/ca-certificates"] {
         std::fs::create_dir_all(root.join(path)).expect("a folder");
@@ -139,26 +140,26 @@ fn scratch(folder: &Path) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_store_of_a_debian_is_changed_and_changed_back() {
+async fn install_and_uninstall_change_the_certificate_store_of_debian() {
     if !Path::new("/usr/sbin/update-ca-certificates").exists() {
-        println!("not run, there is no update-ca-certificates here");
+        println!("not run, update-ca-certificates is not installed");
         return;
     }
     let (kept, data_dir) = folder();
     let mut running = Running::emulator(&data_dir, ["--output", "json"]);
     let ready = running.json().await;
-    let root = scratch(kept.path());
-    // Some other authority is there, as everywhere.
+    let root = debian_root(kept.path());
+    // The store already holds another certificate authority.
     let other = hubward_emulator::Emulator::start().await.expect("the emulator starts").ca_pem().to_owned();
     let local = Path::new(&root).join("usr/local/share/ca-certificates");
     std::fs::create_dir_all(&local).expect("a folder");
     std::fs::write(local.join("other.crt"), &other).expect("a file");
     let bundle = Path::new(&root).join("etc/ssl/certs/ca-certificates.crt");
-    let ask = format!("curl -sS -o /dev/null --cacert {} https://localhost:{}/", bundle.display(), port(&ready));
+    let probe = format!("curl -sS -o /dev/null --cacert {} https://localhost:{}/", bundle.display(), port(&ready));
 
     let install = ["--data-dir", &data_dir, "--root", &root, "--install"];
-    let unsaid = trust(&[&install[..], &["-o", "json"]].concat()).await.last().expect("an error");
-    assert_eq!((&unsaid["exitCode"], &unsaid["hint"]), (&json!(2), &json!("confirm with --yes")));
+    let unconfirmed = trust(&[&install[..], &["-o", "json"]].concat()).await.last().expect("an error");
+    assert_eq!((&unconfirmed["exitCode"], &unconfirmed["hint"]), (&json!(2), &json!("confirm with --yes")));
     assert!(!bundle.exists());
     for already in [false, true] {
         let installed = trust(&[&install[..], &["--yes"]].concat()).await;
@@ -167,7 +168,7 @@ async fn the_store_of_a_debian_is_changed_and_changed_back() {
     }
     let pem = std::fs::read_to_string(ready["caFile"].as_str().expect("a path")).expect("a file");
     assert!(std::fs::read_to_string(&bundle).expect("the bundle").contains(pem.trim()));
-    assert_eq!(sh(&ask, &[]).await.code, Some(0));
+    assert_eq!(sh(&probe, &[]).await.code, Some(0));
 
     let uninstall = ["--root", &root, "--uninstall", "--yes"];
     let removed = trust(&uninstall).await;
@@ -178,31 +179,31 @@ async fn the_store_of_a_debian_is_changed_and_changed_back() {
     );
     let left = std::fs::read_to_string(&bundle).expect("the bundle");
     assert!(!left.contains(pem.trim()) && left.contains(other.trim()));
-    assert_ne!(sh(&ask, &[]).await.code, Some(0));
+    assert_ne!(sh(&probe, &[]).await.code, Some(0));
     assert!(trust(&uninstall).await.stdout_text().contains("does not hold it"));
     running.interrupt().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_trusted_says_why() {
+async fn errors_of_trust_name_the_cause() {
     let (kept, data_dir) = folder();
-    let odd = kept.path().join("odd");
-    std::fs::create_dir(&odd).expect("a folder");
-    std::fs::write(odd.join("ca.pem"), "-----BEGIN PRIVATE KEY-----\n").expect("a file");
-    let odd = odd.to_str().expect("a path that is text");
-    for (arguments, code, says) in [
+    let invalid = kept.path().join("odd");
+    std::fs::create_dir(&invalid).expect("a folder");
+    std::fs::write(invalid.join("ca.pem"), "-----BEGIN PRIVATE KEY-----\n").expect("a file");
+    let invalid = invalid.to_str().expect("a path that is text");
+    for (arguments, code, expected) in [
         (&["--data-dir", &data_dir][..], 1, "start the emulator once"),
         (&["--admin", "http://127.0.0.1:1"], 3, "hubward emulator"),
-        (&["--data-dir", odd], 1, "is not the certificate of an emulator"),
+        (&["--data-dir", invalid], 1, "is not the certificate of an emulator"),
         (&["--install", "--uninstall"], 2, "cannot be used with"),
         (&["--for", "perl"], 2, "perl"),
-        (&["--root", odd], 2, "--install"),
-        (&["--root", odd, "--install", "--data-dir", &data_dir], 1, "start the emulator once"),
-        (&["--root", odd, "--uninstall", "--yes"], 2, "Debian"),
+        (&["--root", invalid], 2, "--install"),
+        (&["--root", invalid, "--install", "--data-dir", &data_dir], 1, "start the emulator once"),
+        (&["--root", invalid, "--uninstall", "--yes"], 2, "Debian"),
     ] {
         let ran = trust(&[arguments, &["--output", "json"]].concat()).await;
         let error = ran.last().unwrap_or_else(|problem| panic!("{arguments:?}: {problem}"));
         assert_eq!(error["exitCode"], json!(code), "{arguments:?}: {error}");
-        assert!(error.to_string().contains(says), "{arguments:?}: {error}");
+        assert!(error.to_string().contains(expected), "{arguments:?}: {error}");
     }
 }

@@ -1,31 +1,36 @@
-//! `--help`, `--version`, completions, and arguments that cannot be read.
+//! `--help`, `--version`, completions, and invalid arguments.
 
 use hubward_tests::command::Invocation;
 
-/// The commands that a help text lists.
-pub(super) fn subcommands(help: &str) -> Vec<String> {
+/// The name and the help text of every command. The name of `hubward` itself is empty.
+pub(super) async fn commands() -> Vec<(String, String)> {
+    let (mut waiting, mut found) = (vec![String::new()], Vec::new());
+    while let Some(command) = waiting.pop() {
+        let ran = Invocation::hubward(command.split_whitespace()).args(["--help"]).run().await;
+        let help = ran.stdout_text();
+        assert_eq!((ran.code, ran.stderr_text().as_str()), (Some(0), ""), "{command}");
+        waiting.extend(subcommands(&help).iter().map(|it| format!("{command} {it}").trim().to_owned()));
+        found.push((command, help));
+    }
+    found.sort();
+    found
+}
+
+/// The subcommands that a help text lists.
+pub(super) fn subcommands(help: &str) -> Vec<&str> {
     let section = help.split("Commands:\n").nth(1).map(|it| it.split("\n\n").next().unwrap_or_default());
     let names = section.unwrap_or_default().lines().filter(|it| it.starts_with("  ") && !it.starts_with("   "));
-    names.filter_map(|it| it.split_whitespace().next()).filter(|it| *it != "help").map(str::to_owned).collect()
+    names.filter_map(|it| it.split_whitespace().next()).filter(|it| *it != "help").collect()
 }
 
 #[tokio::test]
-async fn every_command_explains_itself_with_an_example() {
-    let mut waiting = vec![Vec::<String>::new()];
-    let mut seen = Vec::new();
-    while let Some(command) = waiting.pop() {
-        let words = command.iter().map(String::as_str);
-        let ran = Invocation::hubward(words.clone()).args(["--help"]).run().await;
-        let (help, name) = (ran.stdout_text(), command.join(" "));
-        assert_eq!((ran.code, ran.stderr_text().as_str()), (Some(0), ""), "{name}");
+async fn the_help_of_every_command_has_an_example() {
+    let commands = commands().await;
+    for (name, help) in &commands {
         let example = help.split("Example").nth(1).unwrap_or_else(|| panic!("`{name}` has no example:\n{help}"));
         assert!(example.contains(&format!("hubward {name}").trim_end().to_owned()), "{name}:\n{example}");
         assert!(help.contains(&format!("Usage: hubward {name}").trim_end().to_owned()), "{name}:\n{help}");
-        let deeper = subcommands(&help);
-        waiting.extend(deeper.into_iter().map(|it| [command.clone(), vec![it]].concat()));
-        seen.push(name);
     }
-    seen.sort();
     let expected = [
         "",
         "completions",
@@ -108,7 +113,8 @@ async fn every_command_explains_itself_with_an_example() {
         "sas derive-key",
         "sas token",
     ];
-    assert_eq!(seen, expected);
+    let names: Vec<&str> = commands.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, expected);
 }
 
 #[tokio::test]
@@ -120,21 +126,21 @@ async fn the_help_of_provision_names_every_exit_code() {
     let rows: Vec<&str> = table.lines().filter_map(|it| it.strip_prefix("| ")?.split(" | ").next()).collect();
     let codes: Vec<&str> = rows.into_iter().filter(|it| it.bytes().all(|it| it.is_ascii_digit())).collect();
     assert_eq!(codes, ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "130", "141"]);
-    // 1 is this machine's trouble, which has nothing to do with provisioning.
+    // The help of `provision` omits 1, an error of the local machine such as a port in use.
     for code in codes.iter().filter(|it| **it != "1") {
         assert!(help.contains(&format!("{code} ")), "{code} is missing: {help}");
     }
 }
 
 #[tokio::test]
-async fn the_version_is_the_packages() {
+async fn version_prints_the_version_of_the_package() {
     let ran = Invocation::hubward(["--version"]).run().await;
     assert_eq!(ran.stdout_text(), format!("hubward {}\n", env!("CARGO_PKG_VERSION")));
 }
 
 #[tokio::test]
-async fn every_shell_gets_completions() {
-    for (shell, mentions) in [
+async fn completions_exist_for_every_shell() {
+    for (shell, expected) in [
         ("bash", "_hubward()"),
         ("zsh", "#compdef hubward"),
         ("fish", "complete -c hubward"),
@@ -143,12 +149,12 @@ async fn every_shell_gets_completions() {
         let ran = Invocation::hubward(["completions", shell]).run().await;
         assert_eq!(ran.code, Some(0), "{shell}");
         let text = ran.stdout_text();
-        assert!(text.contains(mentions) && text.contains("registration-id"), "{shell}:\n{text}");
+        assert!(text.contains(expected) && text.contains("registration-id"), "{shell}:\n{text}");
     }
 }
 
 #[tokio::test]
-async fn arguments_that_cannot_be_read_are_an_error_in_the_form_that_was_asked_for() {
+async fn invalid_arguments_are_reported_in_the_selected_output_format() {
     for (arguments, variables) in [
         (["provision", "--no-such", "--output", "json"].as_slice(), vec![]),
         (&["--output=json", "provision", "--timeout", "soon"], vec![]),
@@ -170,8 +176,8 @@ async fn arguments_that_cannot_be_read_are_an_error_in_the_form_that_was_asked_f
 }
 
 #[tokio::test]
-async fn who_types_a_command_of_az_that_has_another_name_is_told_it() {
-    for (command, here) in [
+async fn commands_of_az_are_refused_with_the_name_of_the_hubward_command() {
+    for (command, expected) in [
         (&["c2d-message", "send", "-d", "dev-1", "--data", "x"][..], "hubward hub c2d-message send"),
         (&["simulate", "-d", "dev-1", "--msg-count", "3"], "hubward device run"),
         (&["send-d2c-message", "-d", "dev-1"], "hubward device send"),
@@ -179,9 +185,9 @@ async fn who_types_a_command_of_az_that_has_another_name_is_told_it() {
     ] {
         let ran = Invocation::hubward(["device"]).args(command.iter().copied()).run().await;
         assert_eq!(ran.code, Some(2), "{command:?}");
-        assert!(ran.stderr_text().contains(here), "{}", ran.stderr_text());
+        assert!(ran.stderr_text().contains(expected), "{}", ran.stderr_text());
         let json = ["device"].iter().chain(command).chain(&["-o", "json"]).copied();
         let error = Invocation::hubward(json).run().await.last().expect("an error");
-        assert!(error["hint"].as_str().is_some_and(|it| it.contains(here)), "{error}");
+        assert!(error["hint"].as_str().is_some_and(|it| it.contains(expected)), "{error}");
     }
 }

@@ -1,5 +1,5 @@
-//! Output that cannot be written is never success, whatever the command; and what was not shown is not
-//! completed. `/dev/full` refuses every byte; a limit on the size of files refuses all from some byte on.
+//! Output that cannot be written: every command fails, and `c2d receive` completes only the messages that it
+//! has printed. Writes to `/dev/full` always fail; with a limit on the file size, writes fail beyond the limit.
 
 use std::fs::File;
 use std::process::Stdio;
@@ -10,28 +10,28 @@ use serde_json::json;
 
 use super::device::{HUB, device, known};
 use super::emulator::folder;
-use super::help::subcommands;
-use super::running::{Running, variables};
+use super::help::{commands, subcommands};
+use super::running::{Running, line_variables, variables};
 
-/// The exit code of output that cannot be written: docs/cli.md.
+/// Exit code if the output cannot be written: docs/cli.md.
 const OUTPUT: Option<i32> = Some(12);
-/// The exit code of a pipe that its reader has closed: docs/cli.md.
+/// Exit code if the reader has closed the pipe: docs/cli.md.
 const CLOSED_PIPE: Option<i32> = Some(141);
 
-/// A stdout that takes nothing.
+/// A stdout to which every write fails.
 fn full() -> Stdio {
-    File::options().write(true).open("/dev/full").expect("Linux has it").into()
+    File::options().write(true).open("/dev/full").expect("Linux has /dev/full").into()
 }
 
-/// A stdout that nobody reads any more.
+/// A pipe whose read end is closed.
 fn closed_pipe() -> Stdio {
     let (reader, writer) = std::io::pipe().expect("a pipe");
     drop(reader);
     writer.into()
 }
 
-/// Each command, with arguments by which it has something to say; `~` stands for a blank. In this order,
-/// since some change what others show.
+/// Each command, with arguments that make it print something. `~` stands for a space, `SEED` and `KEY` for files.
+/// The order matters, because some commands change the output of later ones.
 const COMMANDS: &[(&str, &str)] = &[
     ("quickstart", ""),
     ("provision", ""),
@@ -96,7 +96,7 @@ const COMMANDS: &[(&str, &str)] = &[
     ("completions", "bash"),
 ];
 
-/// Commands whose service answers without a body: with JSON they write nothing.
+/// Commands whose response has no body. They print nothing with `--output json`.
 const NO_BODY: &[&str] = &[
     "dps enrollment delete",
     "dps enrollment registration delete",
@@ -106,20 +106,21 @@ const NO_BODY: &[&str] = &[
     "hub module-identity delete",
 ];
 
-/// An emulator with something of everything, devices that answer, and the variables of all roles.
-struct World {
+/// An emulator with an entity of every kind, devices that answer methods, and the variables that devices and
+/// operators need.
+struct Setup {
     variables: Vec<(String, String)>,
     data_dir: String,
     seed: String,
     key: String,
-    _kept: tempfile::TempDir,
-    _running: Vec<Running>,
+    _folder: tempfile::TempDir,
+    running: Vec<Running>,
 }
 
-impl World {
+impl Setup {
     async fn new() -> Self {
-        let (kept, data_dir) = folder();
-        let (seed, key) = (kept.path().join("seed.json"), kept.path().join("key"));
+        let (folder, data_dir) = folder();
+        let (seed, key) = (folder.path().join("seed.json"), folder.path().join("key"));
         let shared_key = json!({ "primaryKey": KEY, "secondaryKey": KEY });
         let authentication = json!({ "type": "sas", "symmetricKey": shared_key });
         let attestation = json!({ "type": "symmetricKey", "symmetricKey": shared_key });
@@ -139,23 +140,20 @@ impl World {
         let mut emulator = Running::emulator(&data_dir, ["--output", "json", "--seed", &seed]);
         emulator.json().await;
         let mut variables = variables(&emulator.json().await);
-        let operator = emulator.json().await;
-        for (name, value) in operator["variables"].as_object().expect("variables") {
-            variables.push((name.clone(), value.as_str().expect("text").to_owned()));
-        }
-        let mut world = Self { variables, data_dir, seed, key, _kept: kept, _running: vec![emulator] };
-        world.fill().await;
-        world
+        variables.extend(line_variables(&emulator.json().await));
+        let mut setup = Self { variables, data_dir, seed, key, _folder: folder, running: vec![emulator] };
+        setup.fill().await;
+        setup
     }
 
     /// Registers the devices, sends a message each way, and lets a device and a module answer methods.
     async fn fill(&mut self) {
-        let known = [
+        let commands = [
             "provision --messages 1",
             "provision --registration-id in-group --group-key-file KEY",
             "hub c2d-message send -d dev-1 --data hello",
         ];
-        for arguments in known {
+        for arguments in commands {
             let ran = self.command(arguments).run().await;
             assert_eq!(ran.code, Some(0), "{arguments}: {}", ran.stderr_text());
         }
@@ -164,7 +162,7 @@ impl World {
             let device = self.command("device run --method ping=200,{} --output json");
             let mut device = Running::start(device.vars(&[("IOTHUB_DEVICE_CONNECTION_STRING", login)]));
             device.json_until("twin").await;
-            self._running.push(device);
+            self.running.push(device);
         }
     }
 
@@ -182,33 +180,28 @@ impl World {
     }
 }
 
-/// A key as the services make them: 64 bytes.
+/// A key of 64 bytes, like the keys that the services generate.
 const KEY: &str = "bG9zdC1vdXRwdXQtbG9zdC1vdXRwdXQtbG9zdC1vdXRwdXQtbG9zdC1vdXRwdXQtbG9zdC1vdXRwdXQtbG9zdA==";
 
 #[tokio::test]
-async fn the_list_above_has_every_command() {
-    let (mut waiting, mut found) = (vec![String::new()], Vec::new());
-    while let Some(command) = waiting.pop() {
-        let help = Invocation::hubward(command.split_whitespace()).args(["--help"]).run().await.stdout_text();
-        let deeper = subcommands(&help);
-        // The second line of the usage is for the commands below one that does something itself.
+async fn the_list_contains_every_command() {
+    let mut commands = commands().await;
+    commands.retain(|(_, help)| {
+        // If the usage names subcommands only in its second line, the command also works without one.
         let usage = help.split("Usage: ").nth(1).unwrap_or_default();
-        if deeper.is_empty() || usage.lines().nth(1).is_some_and(|it| it.contains("<COMMAND>")) {
-            found.push(command.clone());
-        }
-        waiting.extend(deeper.iter().map(|it| format!("{command} {it}").trim().to_owned()));
-    }
+        subcommands(help).is_empty() || usage.lines().nth(1).is_some_and(|it| it.contains("<COMMAND>"))
+    });
+    let found: Vec<&str> = commands.iter().map(|(name, _)| name.as_str()).collect();
     let mut listed: Vec<&str> = COMMANDS.iter().map(|(command, _)| *command).collect();
     listed.sort_unstable();
-    found.sort_unstable();
     assert_eq!(listed, found);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn text_that_cannot_be_written_is_no_success() {
-    let world = World::new().await;
+async fn every_command_fails_if_text_cannot_be_written() {
+    let setup = Setup::new().await;
     for (command, arguments) in COMMANDS {
-        let ran = world.command(&format!("{command} {arguments}")).stdout(full()).run().await;
+        let ran = setup.command(&format!("{command} {arguments}")).stdout(full()).run().await;
         let stderr = ran.stderr_text();
         assert_eq!(ran.code, OUTPUT, "{command}: {stderr}");
         assert!(stderr.contains("error: stdout cannot be written: "), "{command}: {stderr}");
@@ -216,10 +209,10 @@ async fn text_that_cannot_be_written_is_no_success() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn json_that_cannot_be_written_is_no_success() {
-    let world = World::new().await;
+async fn every_command_fails_if_json_cannot_be_written() {
+    let setup = Setup::new().await;
     for (command, arguments) in COMMANDS {
-        let ran = world.command(&format!("{command} {arguments} --output json")).stdout(full()).run().await;
+        let ran = setup.command(&format!("{command} {arguments} --output json")).stdout(full()).run().await;
         let (stderr, is_silent) = (ran.stderr_text(), NO_BODY.contains(command));
         assert_eq!(ran.code, if is_silent { Some(0) } else { OUTPUT }, "{command}: {stderr}");
         assert_eq!(stderr.contains("error: stdout cannot be written: "), !is_silent, "{command}: {stderr}");
@@ -227,16 +220,16 @@ async fn json_that_cannot_be_written_is_no_success() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_closed_pipe_ends_every_command_quietly() {
-    let world = World::new().await;
+async fn a_closed_pipe_ends_every_command_without_a_message() {
+    let setup = Setup::new().await;
     for (command, arguments) in COMMANDS {
-        let ran = world.command(&format!("{command} {arguments}")).stdout(closed_pipe()).run().await;
+        let ran = setup.command(&format!("{command} {arguments}")).stdout(closed_pipe()).run().await;
         assert_eq!((ran.code, ran.stderr_text().as_str()), (CLOSED_PIPE, ""), "{command}");
     }
 }
 
 #[tokio::test]
-async fn help_that_cannot_be_written_is_no_success() {
+async fn help_fails_if_it_cannot_be_written() {
     for arguments in [["--help"].as_slice(), &["--version"], &["device", "send", "--help"]] {
         let ran = Invocation::hubward(arguments.iter().copied()).stdout(full()).run().await;
         assert_eq!(ran.code, OUTPUT, "{arguments:?}");
@@ -245,19 +238,19 @@ async fn help_that_cannot_be_written_is_no_success() {
     }
 }
 
-/// Ids of the messages that wait for the device, in their order.
+/// IDs of the messages in the device's queue, in order.
 fn waiting(emulator: &Emulator) -> Vec<String> {
     emulator.cloud_messages(HUB, "dev-1").into_iter().map(|it| it.message_id).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_message_that_was_not_shown_is_not_completed() {
+async fn a_message_that_was_not_printed_is_not_completed() {
     for command in [["c2d", "receive"].as_slice(), &["run"]] {
         let emulator = Emulator::start().await.expect("the emulator starts");
         let variables = known(&emulator, "dev-1");
         for number in 0..5 {
             let message = CloudToDevice::new("open the valve").message_id(format!("m-{number}"));
-            emulator.send_to_device(HUB, "dev-1", message).expect("there is room");
+            emulator.send_to_device(HUB, "dev-1", message).expect("room in the queue");
         }
         let all = waiting(&emulator);
         for (target, code) in [(full(), OUTPUT), (closed_pipe(), CLOSED_PIPE)] {
@@ -269,17 +262,18 @@ async fn a_message_that_was_not_shown_is_not_completed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_fits_is_completed_and_the_rest_comes_again() {
+async fn messages_that_do_not_fit_into_the_output_stay_in_the_queue() {
     let emulator = Emulator::start().await.expect("the emulator starts");
     let variables = known(&emulator, "dev-1");
     for number in 0..40 {
         let message = CloudToDevice::new("x".repeat(100)).message_id(format!("m-{number:02}"));
-        emulator.send_to_device(HUB, "dev-1", message).expect("there is room");
+        emulator.send_to_device(HUB, "dev-1", message).expect("room in the queue");
     }
     let all = waiting(&emulator);
     let folder = tempfile::tempdir().expect("a folder");
     let shown = folder.path().join("shown");
-    // Files have some KB at most there, and a write that reaches the limit fails instead of a signal.
+    // The shell limits the size of files to a few KB. It ignores SIGXFSZ, so a write beyond the limit fails
+    // instead of killing the command.
     let script = r#"trap '' XFSZ; ulimit -f 4; exec "$0" "$@" > "$SHOWN""#;
     let program = hubward_tests::binary::hubward().to_str().expect("text");
     let ran = Invocation::of("/bin/sh".as_ref())

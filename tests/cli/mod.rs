@@ -1,4 +1,4 @@
-//! The command line as an interface: what docs/cli.md promises.
+//! The command line: these tests check what docs/cli.md promises.
 
 mod device;
 mod device_c2d;
@@ -11,32 +11,34 @@ mod emulator;
 mod emulator_state;
 mod emulator_trust;
 mod help;
+pub(crate) mod http;
 mod hub;
 #[cfg(target_os = "linux")]
 mod lost_output;
+mod operator;
 mod pipes;
+mod portal_quickstart;
 mod provision;
 mod quickstart;
 #[cfg(unix)]
 mod recipes;
-mod running;
+pub(crate) mod running;
 mod sas;
 #[cfg(target_os = "linux")]
 mod stalled;
-mod three_ways;
 mod try_it;
 
 use hubward::TransportKind;
 use hubward_emulator::{Emulator, Enrollment};
 
-/// An emulator with one device.
+/// An emulator with one enrollment.
 async fn cloud() -> (Emulator, Enrollment) {
     let emulator = Emulator::start().await.expect("the emulator starts");
     let enrolled = emulator.enroll("dev-1").expect("a valid id");
     (emulator, enrolled)
 }
 
-/// A `PATH` by which a shell finds the program under test, by a link in this folder.
+/// A `PATH` on which a shell finds the program under test. Creates a link to it in this folder.
 #[cfg(unix)]
 fn path_with_hubward(folder: &std::path::Path) -> String {
     std::os::unix::fs::symlink(hubward_tests::binary::hubward(), folder.join("hubward")).expect("a link");

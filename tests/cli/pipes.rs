@@ -1,4 +1,4 @@
-//! Readers that go away: no crash, no words, and an exit code that says so.
+//! Readers that close the pipe: the command ends with its own exit code, without a message or a crash.
 
 use hubward_tests::command::Invocation;
 
@@ -7,7 +7,7 @@ use super::emulator::folder;
 use super::running::Running;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reader_that_leaves_early_ends_the_command_quietly() {
+async fn a_reader_that_closes_early_ends_the_command_without_a_message() {
     let (_emulator, enrolled) = cloud().await;
     for output in ["json", "text"] {
         let arguments = ["provision", "--messages", "50", "--output", output];
@@ -19,7 +19,7 @@ async fn a_reader_that_leaves_early_ends_the_command_quietly() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_emulator_whose_first_line_was_read_runs_on() {
+async fn an_emulator_keeps_running_after_its_reader_has_closed() {
     let (_kept, data_dir) = folder();
     let mut running = Running::emulator(&data_dir, ["--output", "json"]);
     let ready = running.json().await;

@@ -1,4 +1,4 @@
-//! `hubward provision`, where all goes well; where it does not, see `refusals`.
+//! `hubward provision` without errors from the services; `refusals` tests those errors.
 
 use hubward_emulator::{Fault, Point};
 use hubward_tests::command::Invocation;
@@ -8,7 +8,7 @@ use super::running::Running;
 use super::{cloud, transports};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn tells_each_step_as_a_json_line() {
+async fn prints_each_step_as_a_json_line() {
     let (emulator, enrolled) = cloud().await;
     for transport in transports() {
         let arguments = ["provision", "--transport", transport, "--messages", "3", "--output", "json"];
@@ -27,7 +27,7 @@ async fn tells_each_step_as_a_json_line() {
         let last = ran.last().expect("a result");
         assert_eq!((&last["messages"], &last["acknowledged"]), (&json!(3), &json!(3)));
     }
-    // Each message of each run is at the hub, with what the sample sends.
+    // The hub has received each message of each run, with the default body.
     let log = emulator.telemetry("localhost").expect("the hub");
     let bodies: Vec<_> = log.all().into_iter().map(|it| it.message.body.to_vec()).collect();
     assert_eq!(bodies.len(), 9);
@@ -37,12 +37,12 @@ async fn tells_each_step_as_a_json_line() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn flags_win_over_variables() {
+async fn flags_take_precedence_over_variables() {
     let (emulator, enrolled) = cloud().await;
     let other = emulator.enroll("dev-2").expect("a valid id");
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("key");
-    // As an editor leaves it, with a line break at the end.
+    // Editors end the file with a line break.
     std::fs::write(&file, format!("{}\n", other.primary_key().expose_base64().as_str())).expect("a file");
     let file = file.to_str().expect("a path that is text");
     let mut variables = enrolled.vars();
@@ -54,10 +54,10 @@ async fn flags_win_over_variables() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sends_its_payload_along_and_shows_what_comes_back() {
+async fn sends_a_payload_and_prints_the_returned_payload() {
     let (emulator, _) = cloud().await;
-    let answer = json!({"floor": 3});
-    let enrolled = emulator.enrollment("dev-3").payload(answer.clone()).create().expect("an enrollment");
+    let returned = json!({"floor": 3});
+    let enrolled = emulator.enrollment("dev-3").payload(returned.clone()).create().expect("an enrollment");
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("payload.json");
     std::fs::write(&file, r#"{"from": "a file"}"#).expect("a file");
@@ -67,13 +67,13 @@ async fn sends_its_payload_along_and_shows_what_comes_back() {
     ] {
         let arguments = ["provision", "--payload", &argument, "--output", "json"];
         let ran = Invocation::hubward(arguments).vars(&enrolled.vars()).run().await;
-        assert_eq!(ran.last().expect("a result")["payload"], answer);
+        assert_eq!(ran.last().expect("a result")["payload"], returned);
         assert_eq!(emulator.received_payload("dev-3"), Some(sent));
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sends_the_body_it_is_given() {
+async fn sends_the_body_from_a_file() {
     let (emulator, enrolled) = cloud().await;
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("body");
@@ -89,12 +89,12 @@ async fn sends_the_body_it_is_given() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ctrl_c_ends_it_with_130() {
+async fn ctrl_c_ends_provision_with_exit_code_130() {
     let (emulator, enrolled) = cloud().await;
-    emulator.fault_always(Point::DpsRegister, Fault::Never).expect("fits");
+    emulator.fault_always(Point::DpsRegister, Fault::Never).expect("a valid fault");
     for output in ["json", "text"] {
         let mut running = Running::start(Invocation::hubward(["provision", "--output", output]).vars(&enrolled.vars()));
-        let _first = running.line().await.expect("it registers");
+        let _first = running.line().await.expect("a line about the registration");
         let (ended, rest, stderr) = running.interrupt().await;
         assert_eq!(ended.code(), Some(130), "{rest}{stderr}");
         if output == "json" {
@@ -106,7 +106,7 @@ async fn ctrl_c_ends_it_with_130() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_error_for_people_says_what_why_where_and_what_to_do() {
+async fn a_text_error_names_the_cause_the_place_and_the_remedy() {
     let (_emulator, enrolled) = cloud().await;
     let arguments = ["provision", "--transport", "https", "--id-scope", "0ne00FFFFFF"];
     let ran = Invocation::hubward(arguments).vars(&enrolled.vars()).run().await;
@@ -125,7 +125,7 @@ async fn an_error_for_people_says_what_why_where_and_what_to_do() {
 }
 
 #[tokio::test]
-async fn empty_variables_count_as_unset_and_wrong_ones_are_named() {
+async fn empty_variables_count_as_unset_and_invalid_ones_are_named() {
     let derive = |variables: &'static [(&'static str, &'static str)]| {
         let variables: Vec<(&str, String)> =
             variables.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();

@@ -1,16 +1,11 @@
-//! `hubward quickstart`: everything at once, and what `--keep` leaves.
+//! `hubward quickstart`, with and without `--keep`.
 
 use std::path::Path;
 
-use hubward_tests::command::Invocation;
-use serde_json::Value;
-
+use super::device::types;
 use super::running::{Running, variables};
 use super::transports;
-
-fn types(lines: &[Value]) -> Vec<&str> {
-    lines.iter().filter_map(|it| it["type"].as_str()).collect()
-}
+use hubward_tests::command::Invocation;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn works_over_every_transport_and_leaves_nothing_behind() {
@@ -19,8 +14,8 @@ async fn works_over_every_transport_and_leaves_nothing_behind() {
         let lines = ran.lines().unwrap_or_else(|problem| panic!("{transport}: {problem}"));
         let types = types(&lines);
         assert_eq!(types.len(), 26, "{transport}: {types:?}");
-        let (story, rest) = types.split_at(4);
-        assert_eq!(story, ["device", "provisioning", "assigned", "connected"], "{transport}");
+        let (first, rest) = types.split_at(4);
+        assert_eq!(first, ["device", "provisioning", "assigned", "connected"], "{transport}");
         let count = |kind: &str| rest.iter().filter(|it| **it == kind).count();
         assert_eq!((count("sending"), count("sent")), (10, 10), "{transport}");
         assert_eq!(rest[20..], ["registry", "result"], "{transport}");
@@ -31,12 +26,12 @@ async fn works_over_every_transport_and_leaves_nothing_behind() {
         assert_eq!((ran.code, ran.stderr_text().as_str()), (Some(0), ""), "{transport}");
         let device = variables(&lines[0]);
         let (_, ca_file) = device.iter().find(|(name, _)| name == "HUBWARD_CA_FILE").expect("a CA file");
-        assert!(!Path::new(ca_file).exists(), "{ca_file} is still there");
+        assert!(!Path::new(ca_file).exists(), "{ca_file} still exists");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn tells_the_walkthroughs_story() {
+async fn prints_the_steps_of_the_walkthrough() {
     let ran = Invocation::hubward(["quickstart"]).run().await;
     let text = ran.stdout_text();
     assert_eq!((ran.code, ran.stderr_text().as_str()), (Some(0), ""), "{text}");
@@ -60,7 +55,7 @@ async fn tells_the_walkthroughs_story() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn keeps_a_cloud_that_works_until_ctrl_c() {
+async fn keep_leaves_the_emulator_running_until_ctrl_c() {
     let mut kept = Running::start(Invocation::hubward(["quickstart", "--keep", "--output", "json"]));
     let lines = kept.json_until("result").await;
     let device = variables(&lines[0]);
@@ -75,13 +70,9 @@ async fn keeps_a_cloud_that_works_until_ctrl_c() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn shows_how_to_use_what_it_keeps() {
+async fn keep_prints_how_to_use_the_emulator() {
     let mut kept = Running::start(Invocation::hubward(["quickstart", "--keep"]));
-    let mut text = String::new();
-    while !text.contains("# then: hubward provision") {
-        text.push_str(&kept.line().await.expect("there is more"));
-        text.push('\n');
-    }
+    let text = kept.text_until("# then: hubward provision").await;
     assert!(text.contains("export PROVISIONING_SYMMETRIC_KEY='"), "{text}");
     let (ended, ..) = kept.interrupt().await;
     assert_eq!(ended.code(), Some(0));

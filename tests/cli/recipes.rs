@@ -1,4 +1,4 @@
-//! docs/recipes.md: what of it can be run here.
+//! Those parts of docs/recipes.md that can run on the test machine.
 
 use hubward_tests::command::{Invocation, Ran};
 use tokio::io::AsyncReadExt as _;
@@ -12,7 +12,7 @@ const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/recipes/with-
 const SEED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/recipes/seed.json");
 const COMPOSE: &str = include_str!("../../docs/recipes/compose.yaml");
 
-/// The script with this command, on free ports, and a folder for what it leaves.
+/// The script `with-emulator.sh` with this command, on free ports. The folder is the script's `TMPDIR`.
 fn script(command: &[&str], more: &[(&str, &str)]) -> (tempfile::TempDir, Invocation) {
     let kept = tempfile::tempdir().expect("a folder");
     let path = path_with_hubward(kept.path());
@@ -24,14 +24,14 @@ fn script(command: &[&str], more: &[(&str, &str)]) -> (tempfile::TempDir, Invoca
     (kept, command)
 }
 
-/// Only the link is left.
+/// Checks that the script has deleted its data directory: the folder holds only the link to the program.
 fn assert_tidy(kept: &tempfile::TempDir) {
     assert_eq!(std::fs::read_dir(kept.path()).expect("a folder").count(), 1, "the data directory is gone");
 }
 
 async fn with_emulator(command: &[&str], more: &[(&str, &str)]) -> Ran {
     let (kept, command) = script(command, more);
-    let ran = command.stdin("what stands on stdin").run().await;
+    let ran = command.stdin("text on stdin").run().await;
     assert_tidy(&kept);
     ran
 }
@@ -47,14 +47,14 @@ async fn a_command_runs_with_an_emulator_and_keeps_its_exit_code() {
     assert_eq!(ran.code, Some(7), "{}", ran.stderr_text());
     assert!(ran.stdout_text().ends_with("[]\n"), "{}", ran.stdout_text());
 
-    // Variables that are meant for others do no harm, and standard input is the command's.
-    let others = [("HUBWARD_IN_MEMORY", "true"), ("HUBWARD_OUTPUT", "json")];
-    let ran = with_emulator(&["sh", "-c", "cat; hubward provision > /dev/null"], &others).await;
-    assert_eq!((ran.code, ran.stdout_text().as_str()), (Some(0), "what stands on stdin"), "{}", ran.stderr_text());
+    // The script ignores other variables of hubward, and the command gets the script's standard input.
+    let ignored = [("HUBWARD_IN_MEMORY", "true"), ("HUBWARD_OUTPUT", "json")];
+    let ran = with_emulator(&["sh", "-c", "cat; hubward provision > /dev/null"], &ignored).await;
+    assert_eq!((ran.code, ran.stdout_text().as_str()), (Some(0), "text on stdin"), "{}", ran.stderr_text());
 
     let ran = with_emulator(&["true"], &[("HUBWARD_ID_SCOPE", "no scope")]).await;
     assert_eq!(ran.code, Some(1));
-    assert!(ran.stderr_text().contains("id scope"), "what the emulator said: {}", ran.stderr_text());
+    assert!(ran.stderr_text().contains("id scope"), "stderr of the emulator: {}", ran.stderr_text());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -62,14 +62,14 @@ async fn a_signal_ends_the_script_its_command_and_the_emulator() {
     for (signal, code) in [("-TERM", 143), ("-INT", 130), ("-HUP", 129)] {
         assert_eq!(signalled("", "exec sleep 1000", signal, code).await, "");
     }
-    // The command hears the very signal, where a shell can do that.
-    let heeds = Invocation::of("env".as_ref()).args(["--default-signal=INT", "true"]).run().await;
-    let interrupt = if heeds.code == Some(0) { "INT" } else { "TERM" };
-    for (signal, code, heard) in [("-TERM", 143, "TERM"), ("-INT", 130, interrupt), ("-HUP", 129, "HUP")] {
+    // The command receives the same signal. SIGINT needs an `env` that can reset its handling.
+    let env = Invocation::of("env".as_ref()).args(["--default-signal=INT", "true"]).run().await;
+    let interrupt = if env.code == Some(0) { "INT" } else { "TERM" };
+    for (signal, code, received) in [("-TERM", 143, "TERM"), ("-INT", 130, interrupt), ("-HUP", 129, "HUP")] {
         let traps = r#"for it in TERM INT HUP; do trap "echo $it; exit" $it; done"#;
         assert_eq!(
             signalled(traps, "while sleep 0.1; do :; done", signal, code).await,
-            format!("{heard}\n"),
+            format!("{received}\n"),
             "{signal}"
         );
     }
@@ -80,8 +80,9 @@ async fn a_command_that_ignores_signals_is_killed() {
     assert_eq!(signalled("trap '' TERM INT HUP", "exec sleep 1000", "-TERM", 143).await, "");
 }
 
-/// Runs a shell with the script, which waits once it is prepared; sends the script a signal, and sees all
-/// of it end. Gives what the shell wrote then.
+/// Runs a shell through the script. The shell runs `prepare`, and then waits with the command `wait`. Sends the
+/// script a signal and checks that the script, the shell and the emulator end. Returns the output of the shell
+/// after the signal.
 async fn signalled(prepare: &str, wait: &str, signal: &str, code: i32) -> String {
     let lines = format!("{prepare}\necho $$ $HUBWARD_EMULATOR_ADMIN\n{wait}");
     let (kept, command) = script(&["sh", "-c", &lines], &[]);
@@ -90,26 +91,26 @@ async fn signalled(prepare: &str, wait: &str, signal: &str, code: i32) -> String
     let (process, admin) = line.split_once(' ').expect("two words");
     let address = admin.strip_prefix("http://").expect("a URL");
     let mut open = tokio::net::TcpStream::connect(address).await.expect("the emulator runs");
-    let (ended, said, stderr) = running.signal(signal).await;
+    let (ended, stdout, stderr) = running.signal(signal).await;
     assert_eq!(ended.code(), Some(code), "{signal}: {stderr}");
     assert_tidy(&kept);
-    // Its port may be another's by now; its connections are nobody's.
+    // Another program may have the emulator's port by now, but the connection ends with the emulator.
     let closed = open.read(&mut [0]).await;
     assert!(closed.as_ref().map_or(true, |read| *read == 0), "{signal}: the emulator has ended: {closed:?}");
     let alive = Invocation::of("kill".as_ref()).args(["-0", process]).run().await;
     assert_ne!(alive.code, Some(0), "{signal}: the command has ended");
-    said
+    stdout
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_device_of_compose_provisions_under_the_names_it_dials_anyway() {
-    // What compose.yaml says of a service, but for its file inside of the container.
-    let said = |name: &str| {
+async fn the_device_of_compose_yaml_provisions_with_unchanged_host_names() {
+    // The value of a variable in compose.yaml.
+    let composed = |name: &str| {
         let line = COMPOSE.lines().find_map(|it| it.trim().strip_prefix(&format!("{name}: "))).expect(name);
         line.trim().to_owned()
     };
     let (_kept, data_dir) = folder();
-    let hub = said("HUBWARD_HUBS");
+    let hub = composed("HUBWARD_HUBS");
     let emulator = Invocation::hubward(["emulator", "--data-dir", &data_dir, "--output", "json"]).vars(&[
         ("HUBWARD_MQTT_PORT", "0".to_owned()),
         ("HUBWARD_HTTPS_PORT", "0".to_owned()),
@@ -117,14 +118,14 @@ async fn the_device_of_compose_provisions_under_the_names_it_dials_anyway() {
         ("HUBWARD_RETRY_AFTER", "0s".to_owned()),
         ("HUBWARD_HUBS", hub.clone()),
         ("HUBWARD_SEED", SEED.to_owned()),
-        ("HUBWARD_ALLOW_HOST", said("HUBWARD_ALLOW_HOST")),
+        ("HUBWARD_ALLOW_HOST", composed("HUBWARD_ALLOW_HOST")),
     ]);
     let mut running = Running::start(emulator);
     let lines = running.json_until("operator").await;
     let port = |of: &str| lines[0][of][0].as_str().expect("an address").to_owned();
     let device =
         ["PROVISIONING_HOST", "PROVISIONING_IDSCOPE", "PROVISIONING_REGISTRATION_ID", "PROVISIONING_SYMMETRIC_KEY"];
-    let mut variables: Vec<(&str, String)> = device.iter().map(|it| (*it, said(it))).collect();
+    let mut variables: Vec<(&str, String)> = device.iter().map(|it| (*it, composed(it))).collect();
     variables.push(("HUBWARD_CA_FILE", lines[0]["caFile"].as_str().expect("a path").to_owned()));
     variables.push(("HUBWARD_CONNECT_TO", format!(":8883:{},:443:{}", port("mqtt"), port("https"))));
     for transport in super::transports() {

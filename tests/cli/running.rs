@@ -1,4 +1,4 @@
-//! A command that stays until somebody ends it.
+//! A command that runs until a test ends it.
 
 use std::process::ExitStatus;
 use std::time::Duration;
@@ -8,43 +8,61 @@ use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
-/// A running `hubward`, read line by line. Ends with the value.
-pub(super) struct Running {
+/// A running command whose output is read line by line. Dropping the value kills the command.
+pub(crate) struct Running {
     child: Child,
-    /// `None` once nobody reads any more.
+    /// `None` once the test has closed its end of the pipe.
     lines: Option<Lines<BufReader<ChildStdout>>>,
 }
 
-/// A command that does not say what it should hangs.
+/// If a command neither prints a line nor ends within this time, the test fails.
 const HANG: Duration = Duration::from_secs(60);
 
 impl Running {
-    pub(super) fn start(invocation: Invocation) -> Self {
+    pub(crate) fn start(invocation: Invocation) -> Self {
         let mut child = invocation.spawn();
         let lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
         Self { child, lines: Some(lines) }
     }
 
-    /// `hubward emulator` with a data directory, on free ports.
+    /// Starts `hubward emulator` with a data directory, on free ports.
     pub(super) fn emulator<'a>(data_dir: &'a str, more: impl IntoIterator<Item = &'a str>) -> Self {
         let fixed = ["emulator", "--data-dir", data_dir, "--mqtt-port", "0", "--https-port", "0", "--admin-port", "0"];
         Self::start(Invocation::hubward(fixed).args(["--retry-after", "0s"]).args(more))
     }
 
-    /// The next line, if there is one.
+    /// The next line of stdout, or `None` at its end.
     pub(super) async fn line(&mut self) -> Option<String> {
         let lines = self.lines.as_mut()?;
-        let line = tokio::time::timeout(HANG, lines.next_line()).await.expect("it says something or ends");
+        let line = tokio::time::timeout(HANG, lines.next_line()).await.expect("a line or the end of stdout");
         line.expect("stdout can be read")
     }
 
-    /// The next line, which is JSON.
+    /// The next line of stdout. Fails the test if there is none.
+    pub(crate) async fn next_line(&mut self) -> String {
+        match self.line().await {
+            Some(line) => line,
+            None => panic!("stdout ended; stderr: {}", self.stderr().await),
+        }
+    }
+
+    /// The text on stdout up to and including the first line that contains `end`.
+    pub(super) async fn text_until(&mut self, end: &str) -> String {
+        let mut text = String::new();
+        while !text.contains(end) {
+            text.push_str(&self.next_line().await);
+            text.push('\n');
+        }
+        text
+    }
+
+    /// The next line, parsed as JSON.
     pub(super) async fn json(&mut self) -> Value {
-        let line = self.line().await.expect("there is a line");
+        let line = self.next_line().await;
         serde_json::from_str(&line).expect(&line)
     }
 
-    /// Lines up to and with the first of this type.
+    /// The next lines, parsed as JSON, up to and including the first of this type.
     pub(super) async fn json_until(&mut self, kind: &str) -> Vec<Value> {
         let mut lines = vec![self.json().await];
         while lines.last().is_some_and(|it| it["type"] != kind) {
@@ -53,90 +71,96 @@ impl Running {
         lines
     }
 
-    /// Waits until its log says this. What else has stood there by then is gone.
+    /// Reads the log up to and including the first line that contains this text.
     pub(super) async fn logged(&mut self, text: &str) {
         let pipe = self.child.stderr.as_mut().expect("a pipe");
         let mut lines = BufReader::new(pipe).lines();
         loop {
-            let line = tokio::time::timeout(HANG, lines.next_line()).await.expect("it logs something or ends");
-            if line.expect("stderr can be read").expect("there is a line").contains(text) {
+            let line = tokio::time::timeout(HANG, lines.next_line()).await.expect("a line or the end of stderr");
+            if line.expect("stderr can be read").expect("a line").contains(text) {
                 return;
             }
         }
     }
 
-    /// Types Ctrl-C; gives how it ended, what else stood on stdout, and stderr.
-    pub(super) async fn interrupt(self) -> (ExitStatus, String, String) {
+    /// Sends the signal of Ctrl-C. Returns the exit status, the rest of stdout, and stderr.
+    pub(crate) async fn interrupt(self) -> (ExitStatus, String, String) {
         self.signal("-INT").await
     }
 
-    /// The same with another signal.
+    /// Sends a signal, such as `-TERM`. Returns the exit status, the rest of stdout, and stderr.
     pub(super) async fn signal(self, signal: &str) -> (ExitStatus, String, String) {
         self::signal(&self.child, signal).await;
         self.end().await
     }
 
-    /// Types Ctrl-C again and again; gives how it ended.
+    /// Sends the signal of Ctrl-C repeatedly until the command ends. Returns the exit status.
     pub(super) async fn interrupt_until_ended(mut self) -> ExitStatus {
         loop {
             signal(&self.child, "-INT").await;
             if let Ok(ended) = tokio::time::timeout(Duration::from_millis(20), self.child.wait()).await {
-                return ended.expect("it can be waited for");
+                return ended.expect("an exit status");
             }
         }
     }
 
-    /// Its process id.
-    pub(super) fn id(&self) -> String {
-        self.child.id().expect("it runs").to_string()
-    }
-
-    /// Closes its stdout without reading on.
+    /// Closes the read end of stdout.
     pub(super) fn stop_reading(&mut self) {
         self.lines = None;
     }
 
-    /// Goes away without reading on; gives how it ended, and stderr.
+    /// Closes the read end of stdout and waits for the command's end. Returns the exit status and stderr.
     pub(super) async fn close_stdout(mut self) -> (ExitStatus, String) {
         self.stop_reading();
         let (ended, _, stderr) = self.end().await;
         (ended, stderr)
     }
 
-    /// Waits for its end.
-    pub(super) async fn end(mut self) -> (ExitStatus, String, String) {
-        let ended =
-            tokio::time::timeout(HANG, self.child.wait()).await.expect("it ends").expect("it can be waited for");
+    /// Waits until the command ends. Returns the exit status, the rest of stdout, and stderr.
+    pub(crate) async fn end(mut self) -> (ExitStatus, String, String) {
+        let ended = tokio::time::timeout(HANG, self.child.wait()).await.expect("the command ends");
+        let ended = ended.expect("an exit status");
         let mut rest = String::new();
         while let Some(line) = self.line().await {
             rest.push_str(&line);
             rest.push('\n');
         }
-        let mut stderr = String::new();
-        if let Some(mut pipe) = self.child.stderr.take() {
-            pipe.read_to_string(&mut stderr).await.expect("stderr is text");
-        }
+        let stderr = self.stderr().await;
         (ended, rest, stderr)
+    }
+
+    /// The rest of stderr.
+    async fn stderr(&mut self) -> String {
+        let mut text = String::new();
+        if let Some(mut pipe) = self.child.stderr.take() {
+            pipe.read_to_string(&mut text).await.expect("stderr is text");
+        }
+        text
     }
 }
 
-/// Sends a signal, such as `-INT`.
-pub(super) async fn signal(child: &Child, name: &str) {
-    let id = child.id().expect("it runs").to_string();
-    let sent = Command::new("kill").args([name, &id]).status().await.expect("there is a kill");
-    assert!(sent.success(), "it runs");
+/// Sends a signal, such as `-INT`, to a running process.
+pub(crate) async fn signal(child: &Child, name: &str) {
+    let id = child.id().expect("the process runs").to_string();
+    let sent = Command::new("kill").args([name, &id]).status().await.expect("`kill` is installed");
+    assert!(sent.success(), "the process runs");
 }
 
-/// Waits for the end of a program, and reads what it says to the test.
+/// Waits until a program ends. Returns its exit code and its output, as far as the test holds the pipes.
 pub(super) async fn finished(child: Child) -> Ran {
-    let output = tokio::time::timeout(HANG, child.wait_with_output()).await.expect("it ends");
-    let output = output.expect("it can be waited for");
+    let output = tokio::time::timeout(HANG, child.wait_with_output()).await.expect("the program ends");
+    let output = output.expect("an exit status");
     Ran { code: output.status.code(), stdout: output.stdout, stderr: output.stderr }
 }
 
-/// The variables of a `device` line.
+/// The variables of a `device` line of the emulator.
 pub(super) fn variables(device: &Value) -> Vec<(String, String)> {
     assert_eq!(device["type"], "device");
-    let variables = device["variables"].as_object().expect("variables");
-    variables.iter().map(|(name, value)| (name.clone(), value.as_str().expect("a text").to_owned())).collect()
+    line_variables(device)
+}
+
+/// The variables of a `device` or `operator` line of the emulator.
+pub(crate) fn line_variables(line: &Value) -> Vec<(String, String)> {
+    let variables = line["variables"].as_object().expect("variables");
+    variables.iter().map(|(name, value)| (name.clone(), value.as_str().expect("a string").to_owned())).collect()
 }

@@ -1,10 +1,10 @@
-//! `hubward sas`, against what Microsoft's SDKs make of the same inputs.
+//! `hubward sas`, compared with the results of Microsoft's SDKs for the same inputs.
 
 use hubward_sas::{SasToken, SharedKey};
 use hubward_tests::command::Invocation;
 use serde_json::{Value, json};
 
-/// The vectors of a kind.
+/// The test vectors of a kind.
 fn vectors(kind: &str) -> Vec<Value> {
     let file: Value = serde_json::from_str(include_str!("../vectors/vectors.json")).expect("JSON");
     let vectors = file["vectors"].as_array().expect("vectors").clone();
@@ -26,11 +26,11 @@ async fn derives_the_keys_that_the_sdks_derive() {
     for vector in all {
         let (id, group) = (text(&vector, "registration_id"), text(&vector, "group_key"));
         std::fs::write(&file, group).expect("a file");
-        // Text is the key alone, for `> dev-1.key`.
+        // Text output is the key alone, so that it can be redirected to a file.
         let arguments = ["sas", "derive-key", "--registration-id", id, "--group-key-file"];
         let ran = Invocation::hubward(arguments).args([path]).run().await;
         if ran.code == Some(2) {
-            // No registration id of the service's: the SDKs do not look.
+            // The service does not allow this registration ID. The SDKs do not check it.
             assert!(hubward::RegistrationId::new(id).is_err(), "{}", ran.stderr_text());
             continue;
         }
@@ -54,7 +54,8 @@ async fn signs_tokens_in_the_form_of_the_sdks() {
             let ran = Invocation::hubward(arguments).stdin(key).run().await;
             let output = ran.stdout_text();
             let token = output.trim_end();
-            // Python's, but for the time: what stands before the signature, and the order of fields.
+            // Compared with the token of the Python SDK: the part before the signature, and the order of fields.
+            // The expiry differs.
             let python = vector["results"][0]["output"]["token"].as_str().expect("a token");
             let until_signature = |it: &str| it.split("&sig=").next().map(str::to_owned);
             assert_eq!(until_signature(token), until_signature(python), "{vector}");
@@ -70,7 +71,7 @@ async fn signs_tokens_in_the_form_of_the_sdks() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_lasts_as_long_as_asked() {
+async fn lifetime_sets_the_expiry_of_a_token() {
     let key = SharedKey::generate().expect("a key");
     let variables = [("PROVISIONING_SYMMETRIC_KEY", key.expose_base64().to_string())];
     let mut expiries = Vec::new();
@@ -85,7 +86,7 @@ async fn a_token_lasts_as_long_as_asked() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_a_key_it_says_so() {
+async fn token_without_a_key_is_an_error() {
     let arguments = ["sas", "token", "--resource", "h/devices/d", "--output", "json"];
     let last = Invocation::hubward(arguments).run().await.last().expect("an error");
     assert_eq!((&last["exitCode"], &last["message"]), (&json!(2), &json!("there is no key to sign with")));

@@ -1,4 +1,4 @@
-//! Readers that stop reading, such as a paused pager: a command hears Ctrl-C and its `--for` all the same.
+//! Readers that stop reading, such as a paused pager. Ctrl-C and `--for` must still end the command.
 
 use std::fs::File;
 use std::io::{PipeReader, PipeWriter, Read as _, Write as _};
@@ -12,21 +12,21 @@ use super::cloud;
 use super::device::{HUB, device, known};
 use super::running::{Running, finished, signal};
 
-/// A device for which more waits than a pipe and the queue of the program hold.
+/// A device with more waiting messages than a pipe and the program's output queue can hold.
 async fn flooded() -> (Emulator, Vec<(&'static str, String)>) {
     let emulator = Emulator::start().await.expect("the emulator starts");
     let variables = known(&emulator, "dev-1");
     for _ in 0..50 {
-        emulator.send_to_device(HUB, "dev-1", CloudToDevice::new("x".repeat(60_000))).expect("there is room");
+        emulator.send_to_device(HUB, "dev-1", CloudToDevice::new("x".repeat(60_000))).expect("room in the queue");
     }
     (emulator, variables)
 }
 
-/// A pipe that accepts no byte until the test reads from it.
+/// A pipe that accepts no further byte until the test reads from it.
 fn full_pipe() -> (PipeReader, PipeWriter) {
     let (reader, mut writer) = std::io::pipe().expect("a pipe");
-    // As much as a pipe of Linux holds.
-    writer.write_all(&[b'x'; 64 << 10]).expect("it fits");
+    // The capacity of a pipe on Linux.
+    writer.write_all(&[b'x'; 64 << 10]).expect("the pipe holds 64 KiB");
     (reader, writer)
 }
 
@@ -35,35 +35,35 @@ fn waiting(emulator: &Emulator) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_paused_pager_does_not_make_a_command_deaf() {
+async fn a_signal_ends_a_command_whose_reader_does_not_read() {
     for name in ["-INT", "-TERM"] {
         for command in [["c2d", "receive"].as_slice(), &["run"]] {
             let (emulator, variables) = flooded().await;
             let (_reader, writer) = full_pipe();
             let child = device("mqtt", command, &variables).stdout(writer).spawn();
-            // It listens for signals before it connects, and shows a message before it completes it.
+            // The command handles signals before it connects, and prints each message before completing it.
             emulator.wait_until(|it| (it.cloud_messages(HUB, "dev-1")[0].delivery_count > 0).then_some(())).await;
             signal(&child, name).await;
             let ran = finished(child).await;
             assert_eq!(ran.code, Some(12), "{command:?} {name}: {}", ran.stderr_text());
             assert!(ran.stderr_text().contains("the reader of stdout does not read"), "{}", ran.stderr_text());
-            assert_eq!(waiting(&emulator), 50, "what was not shown is not completed");
+            assert_eq!(waiting(&emulator), 50, "no message is completed before it is printed");
         }
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_paused_pager_does_not_hold_up_the_time() {
+async fn for_ends_a_command_whose_reader_does_not_read() {
     let (emulator, variables) = flooded().await;
     let (_reader, writer) = full_pipe();
     let child = device("mqtt", &["c2d", "receive", "--for", "1s"], &variables).stdout(writer).spawn();
     let ran = finished(child).await;
     assert_eq!(ran.code, Some(12), "{}", ran.stderr_text());
-    assert_eq!(waiting(&emulator), 50, "what was not shown is not completed");
+    assert_eq!(waiting(&emulator), 50, "no message is completed before it is printed");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_log_that_nobody_reads_holds_up_nothing() {
+async fn a_log_without_a_reader_does_not_delay_the_command() {
     let emulator = Emulator::start().await.expect("the emulator starts");
     let variables = known(&emulator, "dev-1");
     let (_reader, writer) = full_pipe();
@@ -76,37 +76,44 @@ async fn a_log_that_nobody_reads_holds_up_nothing() {
 async fn the_second_ctrl_c_ends_the_process_at_once() {
     let emulator = Emulator::start().await.expect("the emulator starts");
     let variables = known(&emulator, "dev-1");
-    // The first waits for the acknowledgements, which never come, as long as a good-bye may take.
-    emulator.fault_always(Point::HubPublish, Fault::HoldPuback).expect("it fits");
+    // After the first Ctrl-C the command waits for acknowledgements until its time limit for closing. The hub
+    // sends none.
+    emulator.fault_always(Point::HubPublish, Fault::HoldPuback).expect("a valid fault");
     let mut running = Running::start(device("mqtt", &["run", "--interval", "10ms"], &variables));
     running.json_until("sending").await;
-    // Two that come together are one: more are sent until it has ended.
+    // The system may merge two signals into one, so the test sends signals until the command has ended.
     let ended = running.interrupt_until_ended().await;
     assert_eq!(ended.code(), Some(130));
 }
 
-/// A terminal that takes nothing, as after Ctrl-S: the end that a program writes to, and the other end.
+/// A terminal that accepts no output, as after Ctrl-S. Returns the end that a program writes to, and the other
+/// end.
 fn stopped_terminal() -> (File, OwnedFd) {
     use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
     let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
-    grantpt(&terminal).and_then(|()| unlockpt(&terminal)).expect("it is ours");
+    grantpt(&terminal).and_then(|()| unlockpt(&terminal)).expect("the terminal's owner");
     let name = ptsname(&terminal, Vec::new()).expect("a name").into_string().expect("text");
     let no_controlling_terminal = rustix::fs::OFlags::NOCTTY.bits().cast_signed();
     let mut options = File::options();
-    let end = options.read(true).write(true).custom_flags(no_controlling_terminal).open(name).expect("its other end");
-    rustix::termios::tcflow(&end, rustix::termios::Action::OOff).expect("it stops");
+    let end = options
+        .read(true)
+        .write(true)
+        .custom_flags(no_controlling_terminal)
+        .open(name)
+        .expect("the end for the program");
+    rustix::termios::tcflow(&end, rustix::termios::Action::OOff).expect("the output is suspended");
     (end, terminal)
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stopped_terminal_does_not_make_a_command_deaf() {
+async fn ctrl_c_ends_a_command_whose_terminal_is_stopped() {
     for (arguments, code) in [(["provision"].as_slice(), 130), (&["device", "run"], 130)] {
         let (emulator, enrolled) = cloud().await;
-        emulator.fault_always(Point::DpsRegister, Fault::Never).expect("it fits");
+        emulator.fault_always(Point::DpsRegister, Fault::Never).expect("a valid fault");
         let (terminal, _other_end) = stopped_terminal();
         let child = Invocation::hubward(arguments.iter().copied()).vars(&enrolled.vars()).stderr(terminal).spawn();
-        // It waits for DPS, and would draw that.
+        // The command now waits for DPS and tries to show its progress.
         emulator.events().wait_for(|it| it.kind == EventKind::FaultHappened).await;
         signal(&child, "-INT").await;
         assert_eq!(finished(child).await.code, Some(code), "{arguments:?}");
@@ -114,7 +121,7 @@ async fn a_stopped_terminal_does_not_make_a_command_deaf() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ctrl_c_ends_an_answer_that_nobody_reads() {
+async fn ctrl_c_ends_a_command_with_unread_output() {
     let emulator = Emulator::start().await.expect("the emulator starts");
     for number in 0..500 {
         emulator.add_device(HUB, &format!("dev-{number}")).expect("a valid id");
@@ -123,8 +130,8 @@ async fn ctrl_c_ends_an_answer_that_nobody_reads() {
     let admin = [("HUBWARD_EMULATOR_ADMIN", emulator.ready().admin)];
     let arguments = ["hub", "device-identity", "list", "--output", "json"];
     let child = Invocation::hubward(arguments).vars(&admin).stdout(writer).spawn();
-    let mut some = [0; 10];
-    reader.read_exact(&mut some).expect("it says something");
+    let mut first_bytes = [0; 10];
+    reader.read_exact(&mut first_bytes).expect("output");
     signal(&child, "-INT").await;
     let ran = finished(child).await;
     assert_eq!(ran.code, Some(12), "{}", ran.stderr_text());

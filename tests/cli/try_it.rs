@@ -1,22 +1,21 @@
-//! The lines that docs/cli.md shows for trying a device with the emulator: they do what they say.
+//! The section "Try it with the emulator" of docs/cli.md: its lines have the documented effects.
 
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 
 use super::device::device;
+use super::http::send;
 use super::running::{Running, variables};
 
-/// What a shown `curl` line asks.
-pub(super) struct Shown<'a> {
+/// The request of a documented `curl` line.
+pub(super) struct CurlLine<'a> {
     method: &'a str,
     path: &'a str,
     if_match: bool,
     body: Option<&'a str>,
 }
 
-impl<'a> Shown<'a> {
-    pub(super) fn read(line: &'a str) -> Option<Self> {
+impl<'a> CurlLine<'a> {
+    pub(super) fn parse(line: &'a str) -> Option<Self> {
         let line = line.strip_prefix("curl ")?;
         let path = line.split("$admin").nth(1)?.split_whitespace().next()?;
         let body = line.split("-d '").nth(1).map(|it| it.trim_end_matches('\''));
@@ -29,31 +28,22 @@ impl<'a> Shown<'a> {
         Some(Self { method, path, if_match: line.contains("-H 'If-Match: *'"), body })
     }
 
-    /// Asks that; gives the answer's body.
-    pub(super) async fn ask(&self, admin: &str) -> Value {
-        let Self { method, path, .. } = self;
-        let mut stream = TcpStream::connect(admin.trim_start_matches("http://")).await.expect("it listens");
-        let body = self.body.unwrap_or_default();
+    /// Sends the request. Returns the body of the response.
+    pub(super) async fn send(&self, admin: &str) -> Value {
+        let request = format!("{} {}", self.method, self.path);
         let if_match = if self.if_match { "If-Match: *\r\n" } else { "" };
-        let request = format!(
-            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
-             Content-Type: application/json\r\n{if_match}Content-Length: {}\r\n\r\n{body}",
-            body.len()
-        );
-        stream.write_all(request.as_bytes()).await.expect("it reads");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.expect("it answers");
-        let (head, body) = answer.split_once("\r\n\r\n").expect(&answer);
-        assert!(head.starts_with("HTTP/1.1 20"), "{method} {path}: {answer}");
-        serde_json::from_str(body).unwrap_or_default()
+        let body: Option<Value> = self.body.map(|it| serde_json::from_str(it).expect(it));
+        let (status, body) = send(admin, &request, if_match, body.as_ref()).await.expect("a response");
+        assert!((200..210).contains(&status), "{request}: {status} {body}");
+        body
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_cloud_by_hand() {
+async fn the_documented_requests_reach_the_device() {
     let page = include_str!("../../docs/cli.md");
     let section = page.split("## Try it with the emulator").nth(1).and_then(|it| it.split("\n## ").next());
-    let requests: Vec<_> = section.expect("the section").lines().filter_map(Shown::read).collect();
+    let requests: Vec<_> = section.expect("the section").lines().filter_map(CurlLine::parse).collect();
     assert_eq!(requests.len(), 4);
 
     let folder = tempfile::tempdir().expect("a folder");
@@ -68,13 +58,13 @@ async fn the_cloud_by_hand() {
 
     let mut answers = Vec::new();
     for request in requests {
-        answers.push(request.ask(&admin).await);
+        answers.push(request.send(&admin).await);
     }
     assert_eq!(answers[0], json!({"status": 200, "payload": null}));
     assert_eq!(answers[3]["properties"]["reported"]["firmware"], "2.1");
     assert_eq!(answers[3]["properties"]["desired"]["interval"], 5);
 
-    // Method, twin and message go different ways: in whatever order.
+    // The lines about the method, the twin and the message may come in any order.
     let mut missing = vec![
         ("call", json!({"method": "ping", "payload": 1})),
         ("desired", json!({"properties": {"interval": 5}})),

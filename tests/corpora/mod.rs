@@ -1,5 +1,5 @@
-//! The corpora of the fuzz targets, through the same functions: what begins with `ok` is read, what
-//! begins with `no` is refused, and neither breaks a promise.
+//! Runs the function of each fuzz target on the files of its corpus. The function must accept a file whose name
+//! begins with `ok`, and refuse a file whose name begins with `no`.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -23,26 +23,29 @@ fn every_target_has_a_corpus_and_a_program() {
     assert_eq!(names(&folder("fuzz_targets")), targets.iter().map(|it| format!("{it}.rs")).collect());
     let manifest = fs::read_to_string(folder("Cargo.toml")).expect("the manifest");
     for target in targets {
-        assert!(manifest.contains(&format!("name = \"{target}\"")), "{target} is no program of fuzz/Cargo.toml");
+        assert!(
+            manifest.contains(&format!("name = \"{target}\"")),
+            "fuzz/Cargo.toml does not contain the program {target}"
+        );
         let program = fs::read_to_string(folder("fuzz_targets").join(format!("{target}.rs"))).expect("a program");
         assert!(program.contains(&format!("\"{target}\"")), "{target}.rs runs another target");
     }
 }
 
 #[test]
-fn the_corpora_are_read_or_refused_as_their_names_say() {
+fn each_file_of_a_corpus_is_accepted_or_refused_as_its_name_says() {
     for (target, _) in TARGETS {
         let folder = folder("corpus").join(target);
-        let (mut read, mut refused) = (0, 0);
+        let (mut accepted, mut refused) = (0, 0);
         for name in names(&folder) {
             let bytes = fs::read(folder.join(&name)).expect("a file");
             assert!(bytes.len() <= 1024, "{target}/{name} is large for a corpus");
             match (run(target, &bytes), name.split('-').next()) {
-                (true, Some("ok")) => read += 1,
+                (true, Some("ok")) => accepted += 1,
                 (false, Some("no")) => refused += 1,
-                (outcome, _) => panic!("{target}/{name}: read is {outcome}"),
+                (outcome, _) => panic!("{target}/{name}: accepted is {outcome}"),
             }
         }
-        assert!(read > 0 && refused > 0, "{target} needs examples of both kinds");
+        assert!(accepted > 0 && refused > 0, "{target} needs examples of both kinds");
     }
 }

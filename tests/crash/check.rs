@@ -1,19 +1,19 @@
-//! What is there after a restart, compared with what was acknowledged.
+//! Compares the state after a restart with the acknowledged writes.
 
 use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::http::ask;
 use super::ledger::{Count, Kind, Ledger};
 use super::process::Process;
 use super::writers::{DEVICE, MESSAGES, enrollment_after, inbox, registration_id};
+use crate::cli::http::send;
 
-/// Compares all of it; what was tried and not acknowledged may have happened or not, and is known
-/// afterwards.
+/// Compares the whole state. A write that was sent but not acknowledged may have been applied or not; the ledger
+/// holds the result afterwards.
 pub(super) async fn everything(process: &Process, ledger: &mut Ledger) -> Result<(), String> {
     let admin = process.admin();
-    let get = async |path: &str| match ask(&admin, &format!("GET {path}"), "", None).await {
+    let get = async |path: &str| match send(&admin, &format!("GET {path}"), "", None).await {
         Ok((200, body)) => Ok(body),
         other => Err(format!("{path}: {other:?}")),
     };
@@ -27,16 +27,16 @@ pub(super) async fn everything(process: &Process, ledger: &mut Ledger) -> Result
     let mut from = 0;
     loop {
         let page = get(&format!("/telemetry/localhost?from={from}")).await?;
-        let messages = page["messages"].as_array().ok_or_else(|| format!("no page: {page}"))?;
+        let messages = page["messages"].as_array().ok_or_else(|| format!("not a page: {page}"))?;
         for message in messages {
             let offset = message["offset"].as_u64();
             if offset != Some(from) {
-                return Err(format!("the log goes on with {offset:?} instead of {from}"));
+                return Err(format!("the next offset is {offset:?} instead of {from}"));
             }
             let number = message["properties"]["n"].as_str().and_then(|it| it.parse::<u64>().ok());
             let number = number.ok_or_else(|| format!("a message without its number: {message}"))?;
             if message["body"].as_str() != Some(&number.to_string()) {
-                return Err(format!("body and properties do not fit: {message}"));
+                return Err(format!("the body and the property differ: {message}"));
             }
             bodies.insert(number);
             from += 1;
@@ -45,31 +45,31 @@ pub(super) async fn everything(process: &Process, ledger: &mut Ledger) -> Result
             break;
         }
     }
-    all_of("telemetry", &bodies, ledger.count(Kind::Telemetry, DEVICE))?;
+    check_numbers("telemetry", &bodies, ledger.count(Kind::Telemetry, DEVICE))?;
     ledger.settle(Kind::Telemetry, DEVICE, bodies.last().copied().unwrap_or_default());
 
     let count = ledger.count(Kind::Message, "inboxes");
     let mut waiting = BTreeSet::new();
-    for number in (0..=count.tried).step_by(usize::try_from(MESSAGES).expect("small")) {
+    for number in (0..=count.sent).step_by(usize::try_from(MESSAGES).expect("fits into usize")) {
         let path = format!("/messages/localhost/{}", inbox(number));
-        let (status, page) = ask(&admin, &format!("GET {path}"), "", None).await.map_err(|it| it.to_string())?;
-        // The last one may not have been made.
+        let (status, page) = send(&admin, &format!("GET {path}"), "", None).await.map_err(|it| it.to_string())?;
+        // The last device may not have been created.
         let messages = if status == 404 { &Vec::new() } else { page["messages"].as_array().ok_or("no messages")? };
         waiting.extend(messages.iter().filter_map(|it| it["messageId"].as_str()?.parse::<u64>().ok()));
     }
-    all_of("messages to devices", &waiting, count)?;
+    check_numbers("messages to devices", &waiting, count)?;
     ledger.settle(Kind::Message, "inboxes", waiting.last().copied().unwrap_or_default());
     Ok(())
 }
 
-/// Every number that was acknowledged is there, from 1 on, and none that was never tried.
-fn all_of(what: &str, found: &BTreeSet<u64>, count: Count) -> Result<(), String> {
-    let Count { acknowledged, tried, .. } = count;
+/// Checks that every acknowledged number, from 1 on, was found, and no number that was never sent.
+fn check_numbers(what: &str, found: &BTreeSet<u64>, count: Count) -> Result<(), String> {
+    let Count { acknowledged, sent, .. } = count;
     if let Some(lost) = (1..=acknowledged).find(|it| !found.contains(it)) {
-        return Err(format!("{what}: {lost} is lost, up to {acknowledged} was acknowledged"));
+        return Err(format!("{what}: {lost} is lost, although {acknowledged} writes were acknowledged"));
     }
     match found.last() {
-        Some(more) if *more > tried => Err(format!("{what}: {more} was never tried")),
+        Some(more) if *more > sent => Err(format!("{what}: {more} was never sent")),
         _ => Ok(()),
     }
 }
@@ -82,40 +82,40 @@ fn enrollments(export: &Value, ledger: &Ledger) -> Result<(), String> {
             let twin = &it["initialTwin"];
             (twin["tags"]["a"].as_u64(), twin["properties"]["desired"]["b"].as_u64())
         });
-        let happened = [count.tried, count.acknowledged]
+        let applied = [count.sent, count.acknowledged]
             .into_iter()
             .find(|it| value == enrollment_after(*it).map(|value| (Some(value), Some(value))));
-        let Some(happened) = happened else {
+        let Some(applied) = applied else {
             return Err(format!("{id} is {value:?} after {count:?}"));
         };
-        ledger.settle(Kind::Enrollment, &id, happened);
+        ledger.settle(Kind::Enrollment, &id, applied);
     }
     Ok(())
 }
 
-/// A registered device has a record, and the hub knows it.
+/// Checks that every registered device has a registration record and an identity at the hub.
 fn registrations(export: &Value, ledger: &Ledger) -> Result<(), String> {
-    let of = |list: &str, id: &str| -> BTreeSet<String> {
+    let ids = |list: &str, id: &str| -> BTreeSet<String> {
         let all = export[list].as_array().into_iter().flatten();
         all.filter_map(|it| Some(it[id].as_str()?.to_owned())).collect()
     };
-    let (records, devices) = (of("registrations", "registrationId"), of("devices", "deviceId"));
+    let (records, devices) = (ids("registrations", "registrationId"), ids("devices", "deviceId"));
     for (writer, count) in ledger.of(Kind::Registration) {
-        let mut happened = 0;
-        for number in 1..=count.tried {
+        let mut applied = 0;
+        for number in 1..=count.sent {
             let id = registration_id(&writer, number);
             match (records.contains(&id), devices.contains(&id)) {
-                (true, true) => happened = number,
+                (true, true) => applied = number,
                 (false, false) if number > count.acknowledged => {}
                 (record, device) => return Err(format!("{id}: record {record}, device {device}, after {count:?}")),
             }
         }
-        ledger.settle(Kind::Registration, &writer, happened);
+        ledger.settle(Kind::Registration, &writer, applied);
     }
     Ok(())
 }
 
-/// Both values of a change are there, or neither; versions do not go backwards.
+/// Checks that all values of a change were stored or none, and that versions do not decrease.
 fn twin(twin: &Value, ledger: &Ledger) -> Result<(), String> {
     let number = |pointer: &str| twin.pointer(pointer).and_then(Value::as_u64).unwrap_or_default();
     let (tags, desired, reported) = ("/tags", "/properties/desired", "/properties/reported");
@@ -130,9 +130,9 @@ fn twin(twin: &Value, ledger: &Ledger) -> Result<(), String> {
         let count = ledger.count(kind, DEVICE);
         let value = values[0];
         if values.iter().any(|it| *it != value) {
-            return Err(format!("{kind:?} is half-written: {values:?}"));
+            return Err(format!("{kind:?} is partly written: {values:?}"));
         }
-        if value != count.acknowledged && value != count.tried {
+        if value != count.acknowledged && value != count.sent {
             return Err(format!("{kind:?} is {value} after {count:?}"));
         }
         if version < count.version {

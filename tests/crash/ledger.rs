@@ -1,40 +1,41 @@
-//! What was asked for, and what of it was acknowledged.
+//! Counts the writes that were sent, and those that were acknowledged.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
-/// What is written, by somebody who waits for each acknowledgement before the next write.
+/// Kind of a write. A writer sends the next write only after the acknowledgement of the last one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Kind {
-    /// Enrollments over REST: put, changed and deleted.
+    /// An enrollment is created, updated or deleted over REST.
     Enrollment,
-    /// Tags and desired properties of a twin.
+    /// Tags and desired properties of a twin are patched.
     Twin,
-    /// Reported properties, by the device.
+    /// A device patches its reported properties.
     Reported,
-    /// Devices that register.
+    /// A device registers.
     Registration,
-    /// Messages of a device.
+    /// A device sends telemetry.
     Telemetry,
-    /// Messages to a device.
+    /// A message is sent to a device.
     Message,
 }
 
-/// How far somebody has come.
+/// Counters of one writer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Count {
+    /// Number of acknowledged writes.
     pub(super) acknowledged: u64,
-    /// The same, or one more.
-    pub(super) tried: u64,
-    /// Highest version that an answer told.
+    /// Number of writes that were sent: `acknowledged`, or one more.
+    pub(super) sent: u64,
+    /// Highest version in a response.
     pub(super) version: u64,
 }
 
 type Counts = BTreeMap<(Kind, String), Count>;
 
-/// A cheap clone.
+/// The counters of all writers. Clones share them.
 #[derive(Debug, Clone)]
 pub(super) struct Ledger {
     counts: Arc<Mutex<Counts>>,
@@ -48,51 +49,53 @@ impl Default for Ledger {
 }
 
 impl Ledger {
-    /// The number of the next write of somebody. It counts as tried.
-    pub(super) fn next(&self, kind: Kind, who: &str) -> u64 {
+    /// The number of the writer's next write, which counts as sent from now on.
+    pub(super) fn next(&self, kind: Kind, writer: &str) -> u64 {
         let mut counts = self.counts();
-        let count = counts.entry((kind, who.to_owned())).or_default();
-        count.tried = count.acknowledged + 1;
-        count.tried
+        let count = counts.entry((kind, writer.to_owned())).or_default();
+        count.sent = count.acknowledged + 1;
+        count.sent
     }
 
-    /// The write that was tried last is acknowledged.
-    pub(super) fn done(&self, kind: Kind, who: &str, version: Option<u64>) {
+    /// Records the acknowledgement of the writer's last write.
+    pub(super) fn acknowledge(&self, kind: Kind, writer: &str, version: Option<u64>) {
         let mut counts = self.counts();
-        let count = counts.entry((kind, who.to_owned())).or_default();
-        count.acknowledged = count.tried;
+        let count = counts.entry((kind, writer.to_owned())).or_default();
+        count.acknowledged = count.sent;
         count.version = count.version.max(version.unwrap_or_default());
         drop(counts);
         self.acknowledged.send_modify(|it| *it += 1);
     }
 
-    /// After a look at what is there: this many writes have happened.
-    pub(super) fn settle(&self, kind: Kind, who: &str, happened: u64) {
+    /// Sets both counters of a writer to the number of writes that the restarted emulator has.
+    pub(super) fn settle(&self, kind: Kind, writer: &str, applied: u64) {
         let mut counts = self.counts();
-        let count = counts.entry((kind, who.to_owned())).or_default();
-        (count.acknowledged, count.tried) = (happened, happened);
+        let count = counts.entry((kind, writer.to_owned())).or_default();
+        (count.acknowledged, count.sent) = (applied, applied);
     }
 
-    pub(super) fn count(&self, kind: Kind, who: &str) -> Count {
-        self.counts().get(&(kind, who.to_owned())).copied().unwrap_or_default()
+    pub(super) fn count(&self, kind: Kind, writer: &str) -> Count {
+        self.counts().get(&(kind, writer.to_owned())).copied().unwrap_or_default()
     }
 
+    /// The writers of this kind with their counters.
     pub(super) fn of(&self, kind: Kind) -> Vec<(String, Count)> {
         let counts = self.counts();
-        counts.iter().filter(|((it, _), _)| *it == kind).map(|((_, who), count)| (who.clone(), *count)).collect()
+        counts.iter().filter(|((it, _), _)| *it == kind).map(|((_, writer), count)| (writer.clone(), *count)).collect()
     }
 
+    /// Number of acknowledged writes of all writers.
     pub(super) fn acknowledged(&self) -> u64 {
         *self.acknowledged.borrow()
     }
 
-    /// Returns when so many writes have been acknowledged.
+    /// Waits until at least this number of writes is acknowledged.
     pub(super) async fn reached(&self, count: u64) {
         let mut acknowledged = self.acknowledged.subscribe();
-        acknowledged.wait_for(|it| *it >= count).await.expect("the sender lives in `self`");
+        acknowledged.wait_for(|it| *it >= count).await.expect("`self` holds the sender");
     }
 
-    /// How much of each kind there is.
+    /// Number of acknowledged writes of each kind, as text.
     pub(super) fn summary(&self) -> String {
         let mut sums = BTreeMap::<Kind, u64>::new();
         for ((kind, _), count) in self.counts().iter() {

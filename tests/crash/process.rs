@@ -1,7 +1,5 @@
 //! The program under test: `hubward emulator` with a data directory.
 
-use std::time::Duration;
-
 use hubward_tests::command::Invocation;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
@@ -9,17 +7,20 @@ use tokio::process::Child;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use super::HANG;
+use crate::cli::running::line_variables;
+
 pub(super) struct Process {
     child: Child,
-    /// What it says of itself.
+    /// The `ready` line; null before the emulator prints it.
     ready: Value,
-    /// What a device needs.
+    /// Environment variables of a device.
     variables: Vec<(String, String)>,
     stderr: JoinHandle<String>,
 }
 
 impl Process {
-    /// Starts it and waits for nothing.
+    /// Starts the emulator without waiting until it is ready.
     pub(super) fn spawn(directory: &str) -> Self {
         let arguments = ["emulator", "--dev-keys", "--output", "json", "--retry-after", "0s", "--data-dir", directory];
         let ports = ["--mqtt-port", "0", "--https-port", "0", "--admin-port", "0"];
@@ -27,22 +28,22 @@ impl Process {
         let mut pipe = child.stderr.take().expect("a pipe");
         let stderr = tokio::spawn(async move {
             let mut text = String::new();
-            // One that was killed may leave half a character.
+            // Fails if the killed process has written an incomplete character.
             let _ = pipe.read_to_string(&mut text).await;
             text
         });
         Self { child, ready: Value::Null, variables: Vec::new(), stderr }
     }
 
-    /// Starts it and waits until it is ready.
+    /// Starts the emulator and waits until it is ready.
     pub(super) async fn start(directory: &str) -> Self {
         let mut process = Self::spawn(directory);
         let mut lines = BufReader::new(process.child.stdout.take().expect("a pipe")).lines();
         let mut device = Value::Null;
         while process.ready.is_null() || device.is_null() {
-            let line = timeout(PATIENCE, lines.next_line()).await.expect("it says something or ends");
+            let line = timeout(HANG, lines.next_line()).await.expect("a line or the end of stdout");
             let Some(line) = line.expect("stdout can be read") else {
-                panic!("it does not start: {}", process.stderr.await.unwrap_or_default());
+                panic!("the emulator does not start: {}", process.stderr.await.unwrap_or_default());
             };
             let line: Value = serde_json::from_str(&line).expect("JSON");
             match line["type"].as_str() {
@@ -51,11 +52,9 @@ impl Process {
                 _ => {}
             }
         }
-        // Whatever more it says.
+        // Reads and ignores the rest of the output, so that the pipe does not fill up.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        let variables = device["variables"].as_object().expect("variables");
-        let text = |value: &Value| value.as_str().expect("a text").to_owned();
-        process.variables = variables.iter().map(|(name, value)| (name.clone(), text(value))).collect();
+        process.variables = line_variables(&device);
         process
     }
 
@@ -64,15 +63,13 @@ impl Process {
         self.ready["admin"].as_str().expect("a URL").trim_start_matches("http://").to_owned()
     }
 
-    /// What a device needs, by name.
+    /// Environment variables of a device.
     pub(super) fn variables(&self) -> Vec<(String, String)> {
         self.variables.clone()
     }
 
-    /// `kill -9`, and it is gone.
+    /// Kills the emulator with SIGKILL and waits for its end.
     pub(super) async fn kill(mut self) {
-        self.child.kill().await.expect("it runs until it is killed");
+        self.child.kill().await.expect("the emulator runs until the test kills it");
     }
 }
-
-const PATIENCE: Duration = Duration::from_secs(60);

@@ -1,4 +1,4 @@
-//! Those who write, each until the emulator is gone.
+//! Clients that write to the emulator until the test kills it.
 
 use std::time::Duration;
 
@@ -9,27 +9,28 @@ use hubward_sas::SharedKey;
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use super::http::ask;
 use super::ledger::{Kind, Ledger};
 use super::process::Process;
+use crate::cli::http::send;
 
-/// The device that reports and sends.
+/// The device that reports properties and sends telemetry.
 pub(super) const DEVICE: &str = "sender";
 
-/// Its key, and that of all the others here.
+/// The device's key.
 const KEY: &str = "a2V5IG9mIGEgdGVzdCwgd29ydGggbm90aGluZyBhdCBhbGwuLi4=";
 
-/// How many messages wait for one device at most, with room for one that is not acknowledged.
+/// Number of messages for one device. The queue of a device has room for them, and for one message that is not
+/// acknowledged.
 pub(super) const MESSAGES: u64 = 40;
 
-/// Starts them all. The devices they need are there afterwards.
+/// Creates the devices that the writers need, and starts the writers.
 pub(super) async fn spawn(process: &Process, ledger: &Ledger, rng: &mut Rng) -> JoinSet<()> {
     let admin = process.admin();
     let key = json!({ "type": "sas", "symmetricKey": { "primaryKey": KEY, "secondaryKey": KEY } });
     let device = json!({ "devices": [{ "deviceId": DEVICE, "hub": "localhost", "authentication": key }] });
-    // Where it is there already this would undo what it has reported, and so it is asked for once.
+    // Only the first round imports the device: a second import would reset its reported properties.
     if ledger.acknowledged() == 0 {
-        let (status, report) = ask(&admin, "POST /api/import", "", Some(&device)).await.expect("it runs");
+        let (status, report) = send(&admin, "POST /api/import", "", Some(&device)).await.expect("a response");
         assert_eq!(status, 200, "{report}");
     }
     let mut writers = JoinSet::new();
@@ -45,7 +46,7 @@ pub(super) async fn spawn(process: &Process, ledger: &Ledger, rng: &mut Rng) -> 
     writers
 }
 
-/// Ends those who still run. One that was answered wrongly has panicked, and so does this.
+/// Ends the writers. If a writer has panicked because of an unexpected answer, panics with the same message.
 pub(super) async fn end(mut writers: JoinSet<()>) {
     writers.abort_all();
     while let Some(ended) = writers.join_next().await {
@@ -57,7 +58,7 @@ pub(super) async fn end(mut writers: JoinSet<()>) {
     }
 }
 
-/// What the `number`th write of an enrollment leaves behind: a value, or nothing.
+/// The value of an enrollment after its write with this number. `None`: the write deletes the enrollment.
 pub(super) const fn enrollment_after(number: u64) -> Option<u64> {
     if number.is_multiple_of(4) { None } else { Some(number) }
 }
@@ -75,13 +76,13 @@ async fn enrollments(admin: String, ledger: Ledger, writer: u32, mut rng: Rng) {
                     "initialTwin": { "tags": { "a": value }, "properties": { "desired": { "b": value } } },
                 });
                 let condition = if before.is_some() { "If-Match: *\r\n" } else { "" };
-                ask(&admin, &format!("PUT /dps/enrollments/{id}?{query}"), condition, Some(&body)).await
+                send(&admin, &format!("PUT /dps/enrollments/{id}?{query}"), condition, Some(&body)).await
             }
-            None => ask(&admin, &format!("DELETE /dps/enrollments/{id}?{query}"), "", None).await,
+            None => send(&admin, &format!("DELETE /dps/enrollments/{id}?{query}"), "", None).await,
         };
         let Ok((status, body)) = answer else { return };
         assert!(status == 200 || status == 204, "{id} {number}: {status} {body}");
-        ledger.done(Kind::Enrollment, &id, None);
+        ledger.acknowledge(Kind::Enrollment, &id, None);
     }
 }
 
@@ -90,18 +91,18 @@ async fn twins(admin: String, ledger: Ledger) {
         let number = ledger.next(Kind::Twin, DEVICE);
         let values = json!({ "a": number, "b": number });
         let patch = json!({ "tags": values, "properties": { "desired": values } });
-        let answer = ask(&admin, &format!("PATCH /twins/localhost/{DEVICE}"), "", Some(&patch)).await;
+        let answer = send(&admin, &format!("PATCH /twins/localhost/{DEVICE}"), "", Some(&patch)).await;
         let Ok((status, twin)) = answer else { return };
         assert_eq!(status, 200, "{twin}");
-        ledger.done(Kind::Twin, DEVICE, twin["version"].as_u64());
+        ledger.acknowledge(Kind::Twin, DEVICE, twin["version"].as_u64());
     }
 }
 
-/// A device: reports and messages, both at once.
+/// A device that reports properties and sends telemetry at the same time.
 async fn device_side(mut variables: Vec<(String, String)>, ledger: Ledger) {
     let login = format!("HostName=localhost;DeviceId={DEVICE};SharedAccessKey={KEY}");
     variables.push(("IOTHUB_DEVICE_CONNECTION_STRING".to_owned(), login));
-    let settings = HubSettings::from_vars(|name| value(&variables, name)).expect("all is there");
+    let settings = HubSettings::from_vars(|name| value(&variables, name)).expect("complete settings");
     let Ok(hub) = hubward::connect_to_hub(&settings).await else { return };
     tokio::join!(reports(&hub, &ledger), telemetry(&hub, &ledger));
 }
@@ -110,7 +111,7 @@ async fn reports(hub: &HubClient, ledger: &Ledger) {
     loop {
         let number = ledger.next(Kind::Reported, DEVICE);
         let Ok(reported) = hub.report(&json!({ "a": number, "b": { "c": number } })).await else { return };
-        ledger.done(Kind::Reported, DEVICE, reported.version);
+        ledger.acknowledge(Kind::Reported, DEVICE, reported.version);
     }
 }
 
@@ -121,11 +122,11 @@ async fn telemetry(hub: &HubClient, ledger: &Ledger) {
         if hub.send(message).await.is_err() {
             return;
         }
-        ledger.done(Kind::Telemetry, DEVICE, None);
+        ledger.acknowledge(Kind::Telemetry, DEVICE, None);
     }
 }
 
-/// The id of the `number`th device of a writer that registers.
+/// The registration ID of the device with this number of a writer.
 pub(super) fn registration_id(writer: &str, number: u64) -> String {
     format!("{writer}-{number}")
 }
@@ -140,14 +141,15 @@ async fn registrations(mut variables: Vec<(String, String)>, ledger: Ledger, num
         variables.retain(|(name, _)| name != "PROVISIONING_REGISTRATION_ID" && name != "PROVISIONING_SYMMETRIC_KEY");
         variables.push(("PROVISIONING_REGISTRATION_ID".to_owned(), id));
         variables.push(("PROVISIONING_SYMMETRIC_KEY".to_owned(), key));
-        let settings = Settings::from_vars(|name| value(&variables, name)).expect("all is there");
-        let provisioned = tokio::time::timeout(LONG, hubward::provision(&settings.transport(transport))).await;
+        let settings = Settings::from_vars(|name| value(&variables, name)).expect("complete settings");
+        let provisioned =
+            tokio::time::timeout(PROVISIONING_LIMIT, hubward::provision(&settings.transport(transport))).await;
         let Ok(Ok(_)) = provisioned else { return };
-        ledger.done(Kind::Registration, &writer, None);
+        ledger.acknowledge(Kind::Registration, &writer, None);
     }
 }
 
-/// The device that the `number`th message is for.
+/// The device that receives the message with this number.
 pub(super) fn inbox(number: u64) -> String {
     format!("inbox-{}", number / MESSAGES)
 }
@@ -157,14 +159,14 @@ async fn messages(admin: String, ledger: Ledger) {
         let number = ledger.next(Kind::Message, "inboxes");
         let inbox = inbox(number);
         let device = json!({ "devices": [{ "deviceId": inbox, "hub": "localhost" }] });
-        let Ok((status, report)) = ask(&admin, "POST /api/import", "", Some(&device)).await else { return };
+        let Ok((status, report)) = send(&admin, "POST /api/import", "", Some(&device)).await else { return };
         assert_eq!(status, 200, "{report}");
         let message =
             json!({ "body": "x".repeat(1000), "messageId": number.to_string(), "timeToLiveInSeconds": 100_000 });
-        let answer = ask(&admin, &format!("POST /messages/localhost/{inbox}"), "", Some(&message)).await;
+        let answer = send(&admin, &format!("POST /messages/localhost/{inbox}"), "", Some(&message)).await;
         let Ok((status, report)) = answer else { return };
         assert!(status < 300, "{number}: {status} {report}");
-        ledger.done(Kind::Message, "inboxes", None);
+        ledger.acknowledge(Kind::Message, "inboxes", None);
     }
 }
 
@@ -172,5 +174,5 @@ fn value(variables: &[(String, String)], name: &str) -> Option<String> {
     variables.iter().find(|(it, _)| it == name).map(|(_, value)| value.clone())
 }
 
-/// A client goes on asking an emulator that is gone.
-const LONG: Duration = SERVICE_RETRY_AFTER.saturating_mul(10);
+/// Limit of one registration. A client keeps retrying after the emulator was killed.
+const PROVISIONING_LIMIT: Duration = SERVICE_RETRY_AFTER.saturating_mul(10);

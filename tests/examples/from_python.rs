@@ -1,4 +1,5 @@
-//! docs/from-azure-iot-device.md: its Rust stands here, so it compiles, and runs where it can.
+//! The Rust code of docs/from-azure-iot-device.md. All of it compiles here, and most of it runs against the
+//! emulator.
 
 use std::sync::Arc;
 use std::task::Poll;
@@ -124,12 +125,12 @@ async fn be_a_module(module: HubClient) -> Result<()> {
 }
 
 fn tell(heard: &mpsc::Sender<String>, text: &str) {
-    heard.try_send(text.to_owned()).expect("somebody listens");
+    heard.try_send(text.to_owned()).expect("the test holds the receiver");
 }
 
-/// The settings of an identity that the emulator knows.
+/// The settings of a device or module that the emulator knows.
 fn settings(emulator: &Emulator, text: &str) -> HubSettings {
-    let enrolled = emulator.enroll("for-its-variables").expect("a valid id");
+    let enrolled = emulator.enroll("unused-enrollment").expect("a valid id");
     let variables = enrolled.vars();
     HubSettings::from_vars(|name| match name {
         "IOTHUB_DEVICE_CONNECTION_STRING" => Some(text.to_owned()),
@@ -139,7 +140,7 @@ fn settings(emulator: &Emulator, text: &str) -> HubSettings {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_rust_of_the_page_does_what_it_says() {
+async fn the_code_of_the_page_works() {
     let emulator = Arc::new(Emulator::start().await.expect("the emulator starts"));
     let key = emulator.add_device(HUB, "dev-1").expect("a valid id").expose_base64();
     let text = format!("HostName={HUB};DeviceId=dev-1;SharedAccessKey={}", key.as_str());
@@ -168,30 +169,30 @@ async fn the_rust_of_the_page_does_what_it_says() {
     let (tell, mut heard) = mpsc::channel(16);
     let receiving = tokio::spawn(receive(hub.clone(), tell));
     let message = CloudToDevice::new("open").property("room", "attic");
-    emulator.send_to_device(HUB, "dev-1", message).expect("there is room");
+    emulator.send_to_device(HUB, "dev-1", message).expect("room in the queue");
     assert_eq!(heard.recv().await.as_deref(), Some(r#"open Some("attic")"#));
 
     let (tell, mut heard) = mpsc::channel(16);
     let mut watching = Box::pin(watch(hub.clone(), tell));
-    // It has to have begun before there is something to see.
+    // `watch` must subscribe to the state before the state changes.
     assert!(std::future::poll_fn(|cx| Poll::Ready(watching.as_mut().poll(cx).is_pending())).await);
     let watching = tokio::spawn(watching);
     emulator.wait_until(|it| it.cloud_messages(HUB, "dev-1").is_empty().then_some(())).await;
-    // The hub is away for as long as nobody has seen that.
-    emulator.fault_always(Point::HubConnect, Fault::Cut).expect("it fits");
+    // The hub refuses connections until the test has seen the lost connection.
+    emulator.fault_always(Point::HubConnect, Fault::Cut).expect("a valid fault");
     assert!(emulator.disconnect_device(HUB, "dev-1"));
-    while !heard.recv().await.expect("it is told").starts_with("attempt ") {}
+    while !heard.recv().await.expect("a change of the state").starts_with("attempt ") {}
     emulator.clear_faults();
-    while heard.recv().await.expect("it comes back") != "connected" {}
+    while heard.recv().await.expect("a change of the state") != "connected" {}
 
     assert!(end(&hub).await.expect("everything is acknowledged"));
     for task in [following, receiving, watching] {
-        task.await.expect("no panic").expect("it went well");
+        task.await.expect("no panic").expect("no error");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_module_passes_on_what_comes_to_its_input() {
+async fn the_module_of_the_page_forwards_messages_of_its_input() {
     let emulator = Emulator::start().await.expect("the emulator starts");
     emulator.add_device(HUB, "dev-1").expect("a valid id");
     let key = emulator.add_module(HUB, "dev-1", "filter").expect("a valid id").expose_base64();
@@ -199,38 +200,38 @@ async fn a_module_passes_on_what_comes_to_its_input() {
     let module = connect_to_hub(&settings(&emulator, &text)).await.expect("connected");
     let filtering = tokio::spawn(be_a_module(module.clone()));
     for (input, body) in [("readings", "34"), ("others", "1")] {
-        emulator.send_to_input(HUB, "dev-1", "filter", input, CloudToDevice::new(body)).expect("there is room");
+        emulator.send_to_input(HUB, "dev-1", "filter", input, CloudToDevice::new(body)).expect("room in the queue");
     }
     let log = emulator.telemetry(HUB).expect("the hub").wait_for(1).await;
     assert_eq!((&log[0].message.body[..], log[0].module_id.as_deref()), (b"34".as_slice(), Some("filter")));
     emulator.wait_until(|it| it.cloud_messages(HUB, "dev-1/filter").is_empty().then_some(())).await;
     assert!(end(&module).await.expect("everything is acknowledged"));
-    filtering.await.expect("no panic").expect("it went well");
+    filtering.await.expect("no panic").expect("no error");
 }
 
-/// What cannot run here, since it knows nothing of the emulator's ports, refuses what is wrong at least.
+/// These functions cannot reach the emulator, because they do not set its ports. They must refuse invalid input.
 #[tokio::test]
 async fn a_wrong_connection_string_is_refused() {
     for text in ["", "HostName=localhost;DeviceId=dev-1"] {
         for result in [by_connection_string(text.to_owned()).await, with_options(text.to_owned()).await] {
-            let error = result.expect_err("there is no key");
+            let error = result.expect_err("a key is missing");
             assert!(error.to_string().contains("connection string"), "{error}");
         }
     }
     let error = through_dps("dps.example".into(), "0ne1".into(), "dev-1".into(), "short".into()).await;
-    assert!(error.expect_err("no key").to_string().contains("key"));
+    assert!(error.expect_err("the key is too short").to_string().contains("key"));
 }
 
-/// Line by line, however far they are indented.
+/// Compares the lines without their indentation.
 #[test]
-fn the_page_shows_what_stands_here() {
+fn the_code_of_the_page_is_part_of_this_file() {
     let page = std::fs::read_to_string(repository().join("docs/from-azure-iot-device.md")).expect("the page");
     let here: Vec<&str> = include_str!("from_python.rs").lines().map(str::trim).collect();
     let mut blocks = 0;
     for block in page.split("```rust\n").skip(1).filter_map(|it| it.split("```").next()) {
         let lines: Vec<&str> = block.lines().map(str::trim).collect();
-        assert!(here.windows(lines.len()).any(|it| it == lines), "no test has this as it stands:\n{block}");
+        assert!(here.windows(lines.len()).any(|it| it == lines), "this file does not contain the block:\n{block}");
         blocks += 1;
     }
-    assert_eq!(blocks, 13, "each block is compared");
+    assert_eq!(blocks, 13, "number of Rust blocks");
 }

@@ -1,20 +1,40 @@
-//! The façade's examples, run against the emulator: what each says, and what the cloud sees of it.
-//! The example `quickstart` is the program of the README, and runs there.
+//! The examples of the crate `hubward`, run against the emulator. Each test checks the output of the example and
+//! its effect in the emulator. The example `quickstart` is the program of the README; `readme` runs it.
 
 mod from_python;
-mod program;
 
-use hubward_emulator::{CloudToDevice, Emulator, Invocation, InvokeError, MethodResult};
+use hubward_emulator::{CloudToDevice, Emulator, InvokeError, MethodResult};
+use hubward_tests::binary::example;
+use hubward_tests::command::Invocation;
 use serde_json::{Value, json};
 
-use self::program::Program;
+use crate::cli::running::Running;
 
 const HUB: &str = "localhost";
 
-/// Both transports that reach a hub.
+/// The transports that reach a hub.
 const TRANSPORTS: [&str; 2] = ["mqtt", "mqtt-ws"];
 
-/// An emulator, and the variables of a device that it knows.
+/// Starts an example with these environment variables.
+fn start(name: &str, variables: &[(&str, String)]) -> Running {
+    Running::start(Invocation::of(&example(name)).vars(variables))
+}
+
+/// Waits until an example ends. Returns its exit code and the rest of its output.
+async fn end(program: Running) -> (Option<i32>, String) {
+    let (ended, stdout, stderr) = program.end().await;
+    assert_eq!(stderr, "");
+    (ended.code(), stdout)
+}
+
+/// Ends an example with Ctrl-C. Returns its exit code and the rest of its output.
+async fn interrupt(program: Running) -> (Option<i32>, String) {
+    let (ended, stdout, stderr) = program.interrupt().await;
+    assert_eq!(stderr, "");
+    (ended.code(), stdout)
+}
+
+/// An emulator with one enrollment, and the environment variables of its device.
 async fn cloud(transport: &str) -> (Emulator, Vec<(&'static str, String)>) {
     let emulator = Emulator::start().await.expect("the emulator starts");
     let mut variables = emulator.enroll("dev-1").expect("a valid id").vars();
@@ -23,17 +43,17 @@ async fn cloud(transport: &str) -> (Emulator, Vec<(&'static str, String)>) {
 }
 
 async fn call(emulator: &Emulator, name: &str, payload: Value) -> Result<MethodResult, InvokeError> {
-    let patience = std::time::Duration::from_secs(60);
-    emulator.invoke_method(HUB, "dev-1", Invocation::new(name).payload(payload).connect_timeout(patience)).await
+    let invocation = hubward_emulator::Invocation::new(name).payload(payload);
+    emulator.invoke_method(HUB, "dev-1", invocation.connect_timeout(std::time::Duration::from_secs(60))).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn send_telemetry() {
     for transport in TRANSPORTS {
         let (emulator, variables) = cloud(transport).await;
-        let (code, said) = Program::start("send_telemetry", &variables).end().await;
+        let (code, stdout) = end(start("send_telemetry", &variables)).await;
         let expected = format!("the reading is at the hub\n{}", "acknowledged\n".repeat(5));
-        assert_eq!((code, said.as_str()), (Some(0), expected.as_str()), "{transport}");
+        assert_eq!((code, stdout.as_str()), (Some(0), expected.as_str()), "{transport}");
         let log = emulator.telemetry(HUB).expect("the hub").all();
         let bodies: Vec<_> = log.iter().map(|it| String::from_utf8_lossy(&it.message.body).into_owned()).collect();
         assert_eq!(bodies, [r#"{"temperature":21.5}"#, "line 1", "line 2", "line 3", "line 4", "line 5"]);
@@ -46,8 +66,8 @@ async fn send_telemetry() {
 async fn answer_a_method() {
     for transport in TRANSPORTS {
         let (emulator, variables) = cloud(transport).await;
-        let mut program = Program::start("answer_a_method", &variables);
-        assert_eq!(program.line().await, "ready");
+        let mut program = start("answer_a_method", &variables);
+        assert_eq!(program.next_line().await, "ready");
         for (name, payload, status, answer) in [
             ("setInterval", json!({"seconds": 5}), 200, json!({"seconds": 5})),
             ("setInterval", json!({"seconds": 0}), 400, json!({"error": "the interval must not be zero"})),
@@ -60,8 +80,8 @@ async fn answer_a_method() {
                 assert_eq!(result.payload, Some(answer));
             }
         }
-        assert_eq!(program.line().await, "the interval is 5 s");
-        assert_eq!(program.interrupt().await, (Some(0), String::new()));
+        assert_eq!(program.next_line().await, "the interval is 5 s");
+        assert_eq!(interrupt(program).await, (Some(0), String::new()));
     }
 }
 
@@ -69,20 +89,20 @@ async fn answer_a_method() {
 async fn follow_desired_properties() {
     for transport in TRANSPORTS {
         let (emulator, variables) = cloud(transport).await;
-        let mut program = Program::start("follow_desired_properties", &variables);
-        assert_eq!(program.line().await, "version 1: interval None");
-        assert_eq!(program.line().await, "reported, version 2");
+        let mut program = start("follow_desired_properties", &variables);
+        assert_eq!(program.next_line().await, "version 1: interval None");
+        assert_eq!(program.next_line().await, "reported, version 2");
         let version = emulator.patch_desired(HUB, "dev-1", json!({"interval": 5})).expect("a patch");
-        assert_eq!(program.line().await, format!("version {version}: interval Some(5)"));
-        assert_eq!(program.line().await, "reported, version 3");
+        assert_eq!(program.next_line().await, format!("version {version}: interval Some(5)"));
+        assert_eq!(program.next_line().await, "reported, version 3");
         let reported = || emulator.twin(HUB, "dev-1").expect("a twin").reported;
         assert_eq!(Value::from(reported().values), json!({"interval": 5}));
         let version = emulator.patch_desired(HUB, "dev-1", json!({"interval": "soon"})).expect("a patch");
-        let line = program.line().await;
+        let line = program.next_line().await;
         assert!(line.starts_with(&format!("version {version} does not fit: ")), "{line}");
         let problem = emulator.wait_until(|it| it.twin(HUB, "dev-1")?.reported.get("problem").cloned()).await;
         assert!(problem.as_str().is_some_and(|it| it.contains("soon")), "{problem}");
-        assert_eq!(program.interrupt().await, (Some(0), String::new()));
+        assert_eq!(interrupt(program).await, (Some(0), String::new()));
     }
 }
 
@@ -90,16 +110,16 @@ async fn follow_desired_properties() {
 async fn receive_c2d() {
     for transport in TRANSPORTS {
         let (emulator, variables) = cloud(transport).await;
-        // The hub knows the device once it was there.
+        // Creates the device before its first registration, so that the hub accepts a message for it.
         emulator.add_device(HUB, "dev-1").expect("a valid id");
         let message = CloudToDevice::new("open the valve").message_id("m-1").property("urgent", "yes");
-        emulator.send_to_device(HUB, "dev-1", message).expect("there is room");
-        let mut program = Program::start("receive_c2d", &variables);
+        emulator.send_to_device(HUB, "dev-1", message).expect("room in the queue");
+        let mut program = start("receive_c2d", &variables);
         for expected in ["message m-1: open the valve", "  urgent=yes", "completed"] {
-            assert_eq!(program.line().await, expected, "{transport}");
+            assert_eq!(program.next_line().await, expected, "{transport}");
         }
         emulator.wait_until(|it| it.cloud_messages(HUB, "dev-1").is_empty().then_some(())).await;
-        assert_eq!(program.interrupt().await, (Some(0), String::new()));
+        assert_eq!(interrupt(program).await, (Some(0), String::new()));
     }
 }
 
@@ -112,8 +132,8 @@ async fn run_as_a_module() {
         let text = format!("HostName={HUB};DeviceId=dev-1;ModuleId=filter;SharedAccessKey={}", key.as_str());
         variables.retain(|(name, _)| name.starts_with("HUBWARD_"));
         variables.push(("IOTHUB_DEVICE_CONNECTION_STRING", text));
-        let mut program = Program::start("run_as_a_module", &variables);
-        assert_eq!(program.line().await, "ready");
+        let mut program = start("run_as_a_module", &variables);
+        assert_eq!(program.next_line().await, "ready");
         for (input, reading, expected) in [
             ("readings", "21.5", "21.5 is fine"),
             ("readings", "34", "34 is too hot"),
@@ -121,18 +141,18 @@ async fn run_as_a_module() {
             ("readings", "hot", "no reading"),
         ] {
             let message = CloudToDevice::new(reading);
-            emulator.send_to_input(HUB, "dev-1", "filter", input, message).expect("there is room");
-            assert_eq!(program.line().await, expected, "{transport}");
+            emulator.send_to_input(HUB, "dev-1", "filter", input, message).expect("room in the queue");
+            assert_eq!(program.next_line().await, expected, "{transport}");
         }
-        assert_eq!(program.interrupt().await, (Some(0), String::new()));
+        assert_eq!(interrupt(program).await, (Some(0), String::new()));
         let log = emulator.telemetry(HUB).expect("the hub").all();
-        assert_eq!(log.len(), 1, "only what is too hot is passed on");
+        assert_eq!(log.len(), 1, "the module forwards only readings that are too hot");
         assert_eq!((&log[0].message.body[..], log[0].module_id.as_deref()), (b"34".as_slice(), Some("filter")));
         assert_eq!(log[0].message.system_properties().collect::<Vec<_>>(), [("$.on", "alarms")]);
     }
 }
 
-/// Whoever adds an example adds its test.
+/// Fails if an example has no test with its name.
 #[test]
 fn every_example_is_run() {
     let folder = hubward_tests::binary::repository().join("crates/hubward/examples");

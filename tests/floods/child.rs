@@ -1,39 +1,41 @@
-//! A command under a flood, and what it took up.
+//! Runs a command against a hub that floods it, and measures the command.
 
 use std::time::Duration;
 
 use hubward_tests::command::Invocation;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
-use tokio::process::{Child, Command};
+use tokio::process::Child;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::peer::{Flood, Hub};
+use crate::cli::running::signal;
 
-/// How long each flood lasts.
-pub(super) const LASTS: Duration = Duration::from_secs(5);
+/// Duration of each flood.
+const DURATION: Duration = Duration::from_secs(5);
 
-/// Memory that a command may take up.
-const MEMORY: u64 = 64 * 1024 * 1024;
+/// Limit of the memory of a command, in bytes.
+const MAX_MEMORY: u64 = 64 * 1024 * 1024;
 
-/// Bytes that a command may log.
-const LOG: u64 = 1_000_000;
+/// Limit of the log of a command, in bytes.
+const MAX_LOG: u64 = 1_000_000;
 
-/// How much later than asked a command may end.
-const LATE: Duration = Duration::from_secs(1);
+/// Limit of the delay between the time at which a command should end and the time at which it ends.
+const MAX_DELAY: Duration = Duration::from_secs(1);
 
-/// Bytes of a line that a test looks at.
-const SHORT: usize = 1000;
+/// Maximum length of a line that a test keeps, in bytes.
+const MAX_LINE: usize = 1000;
 
-/// A flood that is too small tests nothing.
-const LEAST: u64 = 1024 * 1024;
+/// Minimum size of a flood in bytes. A smaller flood would test nothing.
+const MIN_SENT: u64 = 1024 * 1024;
 
-/// How often a command is run that ended late: another program may have had the processor.
+/// Maximum number of runs. A command that ends late runs again, because other programs may have used the
+/// processor.
 const RUNS: usize = 3;
 
 /// What ends a command.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum End {
-    /// Its `--for`.
+    /// The option `--for`.
     For,
     /// Ctrl-C.
     Interrupt,
@@ -44,94 +46,92 @@ pub(super) enum End {
 pub(super) struct Run {
     /// The exit code; `None` after a signal.
     pub(super) code: Option<i32>,
-    /// How much later than asked it ended.
-    pub(super) late: Duration,
-    /// Most memory that it had, in bytes.
+    /// Delay between the time at which the command should end and the time at which it ended.
+    pub(super) delay: Duration,
+    /// Peak memory in bytes.
     pub(super) memory: u64,
-    /// Bytes of its log.
+    /// Size of the log in bytes.
     pub(super) logged: u64,
-    /// The first short lines of its log.
+    /// The first 1,000 lines of the log, without long lines.
     pub(super) log: Vec<String>,
-    /// The first short lines of its output.
+    /// The first 1,000 lines of the output, without long lines.
     pub(super) output: Vec<String>,
-    /// Bytes that the hub has sent.
+    /// Number of bytes that the hub has sent.
     pub(super) sent: u64,
 }
 
-/// Runs a command of a device against a hub that floods it, and checks what every flood must leave
-/// alone: memory, log, and the command's end.
+/// Runs a command of a device against a hub that floods it. Checks the command's memory, the size of its log, and
+/// that it ends successfully and in time.
 pub(super) async fn withstands<F: Flood>(arguments: &[&str], end: End, flood: fn() -> F) -> Run {
     withstands_read(arguments, end, Duration::ZERO, flood).await
 }
 
-/// The same, with a pause before each read of at most 64 KiB of the command's output.
-#[expect(clippy::print_stderr, reason = "the figures are of use where the test runner shows its output")]
+/// Like [`withstands`], with a pause before each read of at most 64 KiB of the command's output.
+#[expect(clippy::print_stderr, reason = "the test runner can show the figures")]
 pub(super) async fn withstands_read<F: Flood>(arguments: &[&str], end: End, pause: Duration, flood: fn() -> F) -> Run {
     let mut runs = Vec::new();
     while runs.len() < RUNS {
         let run = run(arguments, end, pause, flood).await;
         eprintln!(
-            "{arguments:?}: {} MiB sent, {} MiB of memory, {} bytes of log, {:?} late",
+            "{arguments:?}: {} MiB sent, {} MiB of memory, {} bytes of log, ended {:?} late",
             run.sent >> 20,
             run.memory >> 20,
             run.logged,
-            run.late
+            run.delay
         );
-        assert!(run.sent >= LEAST, "no flood: {run:?}");
-        assert!(run.memory < MEMORY, "{} MiB: {run:?}", run.memory >> 20);
-        assert!(run.logged < LOG, "{} bytes of log: {run:?}", run.logged);
+        assert!(run.sent >= MIN_SENT, "no flood: {run:?}");
+        assert!(run.memory < MAX_MEMORY, "{} MiB: {run:?}", run.memory >> 20);
+        assert!(run.logged < MAX_LOG, "{} bytes of log: {run:?}", run.logged);
         assert_eq!(run.code, Some(0), "{run:?}");
-        if run.late < LATE {
+        if run.delay < MAX_DELAY {
             return run;
         }
         runs.push(run);
     }
-    panic!("it ends late each time: {runs:?}");
+    panic!("the command ended late in each run: {runs:?}");
 }
 
 async fn run<F: Flood>(arguments: &[&str], end: End, pause: Duration, flood: fn() -> F) -> Run {
     let mut hub = Hub::start(flood).await;
     let mut invocation = Invocation::hubward(["device"]).args(arguments.iter().copied()).vars(&hub.variables());
-    let lasts = format!("{}s", LASTS.as_secs());
+    let duration = format!("{}s", DURATION.as_secs());
     if matches!(end, End::For) {
-        invocation = invocation.args(["--for", &lasts]);
+        invocation = invocation.args(["--for", &duration]);
     }
     let mut child = invocation.spawn();
     let output = tokio::spawn(drain(child.stdout.take().expect("a pipe"), pause));
     let log = tokio::spawn(drain(child.stderr.take().expect("a pipe"), Duration::ZERO));
     hub.login().await;
-    let begun = Instant::now();
-    let id = child.id().expect("it runs").to_string();
-    let memory = tokio::spawn(peak(id.clone()));
+    let start = Instant::now();
+    let memory = tokio::spawn(peak_memory(child.id().expect("the command runs")));
     if matches!(end, End::Interrupt) {
-        sleep(LASTS).await;
-        let sent = Command::new("kill").args(["-INT", &id]).status().await.expect("there is a kill");
-        assert!(sent.success(), "it runs");
+        sleep(DURATION).await;
+        signal(&child, "-INT").await;
     }
-    let asked = if matches!(end, End::For) { begun + LASTS } else { Instant::now() };
+    let due = if matches!(end, End::For) { start + DURATION } else { Instant::now() };
     let code = wait(&mut child).await;
-    let late = Instant::now().saturating_duration_since(asked);
-    let (logged, log) = log.await.expect("stderr is read");
-    let (_, output) = output.await.expect("stdout is read");
-    let memory = memory.await.expect("the peak is read");
-    Run { code, late, memory, logged, log, output, sent: hub.sent() }
+    let delay = Instant::now().saturating_duration_since(due);
+    let (logged, log) = log.await.expect("no panic");
+    let (_, output) = output.await.expect("no panic");
+    let memory = memory.await.expect("no panic");
+    Run { code, delay, memory, logged, log, output, sent: hub.sent() }
 }
 
 async fn wait(child: &mut Child) -> Option<i32> {
-    let ended = timeout(Duration::from_secs(60), child.wait()).await.expect("it ends");
-    ended.expect("it can be waited for").code()
+    let ended = timeout(Duration::from_secs(60), child.wait()).await.expect("the command ends");
+    ended.expect("an exit status").code()
 }
 
-/// Reads to the end; gives the number of bytes, and the first 1,000 lines that have at most [`SHORT`] bytes.
+/// Reads a pipe to its end. Returns the number of bytes, and the first 1,000 lines of at most [`MAX_LINE`] bytes.
 async fn drain(mut pipe: impl AsyncRead + Unpin, pause: Duration) -> (u64, Vec<String>) {
     let (mut count, mut lines, mut line, mut buffer) = (0, Vec::new(), Vec::new(), vec![0; 64 * 1024]);
     while let Ok(read @ 1..) = pipe.read(&mut buffer).await {
         count += read as u64;
         for part in buffer[..read].split_inclusive(|it| *it == b'\n') {
-            // One byte more than fits says that the line is too long.
-            line.extend_from_slice(&part[..part.len().min(SHORT + 1 - line.len())]);
+            // A line that is too long is kept up to one byte beyond the limit.
+            line.extend_from_slice(&part[..part.len().min(MAX_LINE + 1 - line.len())]);
             if part.ends_with(b"\n") {
-                if line.len() <= SHORT && lines.len() < 1000 {
+                if line.len() <= MAX_LINE && lines.len() < 1000 {
                     lines.push(String::from_utf8_lossy(&line).trim_end().to_owned());
                 }
                 line.clear();
@@ -142,19 +142,19 @@ async fn drain(mut pipe: impl AsyncRead + Unpin, pause: Duration) -> (u64, Vec<S
     (count, lines)
 }
 
-/// The most memory that a process has had, in bytes, as Linux counts it; looked at until it ends.
-async fn peak(id: String) -> u64 {
-    let mut most = 0;
-    while let Some(now) = high_water_mark(&id) {
-        most = now.max(most);
+/// Peak memory of a process in bytes, as Linux reports it. Reads it until the process ends.
+async fn peak_memory(id: u32) -> u64 {
+    let mut peak = 0;
+    while let Some(now) = high_water_mark(id) {
+        peak = now.max(peak);
         sleep(Duration::from_millis(20)).await;
     }
-    assert!(most > 0, "/proc says something of a process");
-    most
+    assert!(peak > 0, "/proc shows the memory of the process");
+    peak
 }
 
-/// `None` once the process has ended.
-fn high_water_mark(id: &str) -> Option<u64> {
+/// Peak memory of a running process in bytes. `None` once the process has ended.
+fn high_water_mark(id: u32) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{id}/status")).ok()?;
     let line = status.lines().find_map(|it| it.strip_prefix("VmHWM:"))?;
     let kilobytes: u64 = line.trim().strip_suffix(" kB")?.trim().parse().ok()?;

@@ -1,21 +1,21 @@
-//! Desired properties that are new in each change.
+//! Floods of changes to the desired properties.
 
 use hubward_tests::packets;
 
 use super::child::{End, withstands};
-use super::peer::{Begin, Flood};
+use super::peer::{Flood, Start};
 
-/// Each change brings another property of 2 KB.
+/// Each change adds another property of 2 KB.
 #[derive(Debug)]
 struct NewProperties {
     version: u64,
-    /// Whether the twin that the hub keeps has them too.
-    honest: bool,
+    /// Whether the twin that a client reads contains the added properties.
+    in_twin: bool,
 }
 
 impl NewProperties {
-    const fn new(honest: bool) -> Self {
-        Self { version: 1, honest }
+    const fn new(in_twin: bool) -> Self {
+        Self { version: 1, in_twin }
     }
 
     fn property(version: u64) -> String {
@@ -24,8 +24,8 @@ impl NewProperties {
 }
 
 impl Flood for NewProperties {
-    /// The command has asked, and its client, which follows the twin from then on.
-    const BEGIN: Begin = Begin::Twins(2);
+    /// The command and its client have each read the twin. The client then follows its changes.
+    const START: Start = Start::TwinReads(2);
 
     fn next(&mut self, out: &mut Vec<u8>) {
         self.version += 1;
@@ -35,9 +35,9 @@ impl Flood for NewProperties {
         out.extend(packets::publish(&topic, body.as_bytes(), 0, 0));
     }
 
-    /// At most 400 KB of it: more than a client takes, and less than the largest packet.
+    /// The twin has at most 400 KB: more than a client accepts, and less than the largest packet.
     fn twin(&self) -> Vec<u8> {
-        let first = if self.honest { self.version.saturating_sub(200).max(1) } else { self.version };
+        let first = if self.in_twin { self.version.saturating_sub(200).max(1) } else { self.version };
         let mut desired: Vec<_> = (first + 1..=self.version).map(Self::property).collect();
         desired.push(format!("\"$version\":{}", self.version));
         format!("{{\"desired\":{{{}}},\"reported\":{{\"$version\":1}}}}", desired.join(",")).into_bytes()
@@ -45,13 +45,13 @@ impl Flood for NewProperties {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_desired_properties_that_the_twin_does_not_have() {
+async fn of_desired_properties_that_are_not_in_the_twin() {
     let run = withstands(&["run"], End::For, || NewProperties::new(false)).await;
-    assert!(run.log.is_empty(), "the state says it, and the log does not repeat it: {run:?}");
+    assert!(run.log.is_empty(), "the output shows the error, so the log does not repeat it: {run:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_desired_properties_that_the_twin_has_too() {
+async fn of_desired_properties_that_are_in_the_twin() {
     let run = withstands(&["run"], End::Interrupt, || NewProperties::new(true)).await;
     assert!(run.output.iter().any(|it| it.contains("broke the protocol")), "{run:?}");
 }

@@ -1,13 +1,13 @@
-//! More messages than a program takes.
+//! Floods of cloud-to-device messages.
 
 use std::time::Duration;
 
 use hubward_tests::packets;
 
 use super::child::{End, withstands, withstands_read};
-use super::peer::{Begin, DEVICE, Flood};
+use super::peer::{DEVICE, Flood, Start};
 
-/// Messages at quality of service 1, each as large as given, whatever is acknowledged.
+/// Messages of a given size with QoS 1. The hub does not wait for acknowledgements.
 #[derive(Debug)]
 struct Messages {
     size: usize,
@@ -21,7 +21,7 @@ impl Messages {
 }
 
 impl Flood for Messages {
-    const BEGIN: Begin = Begin::Subscription("devices/");
+    const START: Start = Start::Subscription("devices/");
 
     fn next(&mut self, out: &mut Vec<u8>) {
         self.id = self.id.checked_add(1).unwrap_or(1);
@@ -31,7 +31,7 @@ impl Flood for Messages {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_large_messages_that_are_received() {
+async fn of_large_messages_that_are_completed() {
     let run = withstands(&["c2d", "receive"], End::For, || Messages::of(200_000)).await;
     assert!(run.log.len() < 50, "{run:?}");
 }
@@ -42,16 +42,16 @@ async fn of_small_messages_that_a_device_receives() {
     assert!(run.log.len() < 50, "{run:?}");
 }
 
-/// 3 MB of output in a second, of the hundreds of MB that the hub sends.
+/// The reader takes 3 MB per second, while the hub sends hundreds of MB.
 #[tokio::test(flavor = "multi_thread")]
-async fn of_messages_to_a_program_that_takes_them_slowly() {
+async fn of_messages_while_the_output_is_read_slowly() {
     let pause = Duration::from_millis(20);
     let run = withstands_read(&["c2d", "receive"], End::For, pause, || Messages::of(60_000)).await;
     assert!(run.log.len() < 50, "{run:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_large_messages_that_are_only_shown() {
+async fn of_large_messages_that_are_not_completed() {
     let run = withstands(&["c2d", "receive", "--no-complete"], End::For, || Messages::of(200_000)).await;
     assert!(run.log.len() < 50, "{run:?}");
 }

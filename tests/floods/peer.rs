@@ -1,5 +1,5 @@
-//! A hostile hub: it accepts any login, grants every subscription, answers pings and questions about the
-//! twin, and sends as fast as the client reads.
+//! A hostile hub. It accepts any login, grants every subscription, answers pings and reads of the twin, and sends
+//! packets as fast as the client reads them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,79 +20,74 @@ const HOST: &str = "localhost";
 /// The device that connects.
 pub(super) const DEVICE: &str = "dev-1";
 
-/// Bytes that are made at a time: enough that the sender waits for the client and not for itself.
+/// Bytes that the hub writes at a time: enough that the client, and not the hub, limits the speed.
 const CHUNK: usize = 64 * 1024;
 
-/// When a flood begins.
+/// The event that starts a flood.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Begin {
-    /// After the login.
+pub(super) enum Start {
+    /// The client has logged in.
     Login,
-    /// When the client subscribes to a filter that begins so.
+    /// The client has subscribed to a filter with this prefix.
     Subscription(&'static str),
-    /// After this number of answers to questions about the twin.
-    Twins(u64),
+    /// The hub has answered this number of reads of the twin.
+    TwinReads(u64),
 }
 
 /// The packets that a hub sends on one connection.
 pub(super) trait Flood: Send + 'static {
-    /// When the flood begins.
-    const BEGIN: Begin;
+    /// The event that starts the flood.
+    const START: Start;
 
-    /// Whether the hub reads while it floods.
+    /// Whether the hub keeps reading during the flood.
     const READS: bool = true;
 
     /// Appends the next packet.
     fn next(&mut self, out: &mut Vec<u8>);
 
-    /// The body of the answer to a question about the twin.
+    /// The body of the response to a read of the twin.
     fn twin(&self) -> Vec<u8> {
         br#"{"desired":{"$version":1},"reported":{"$version":1}}"#.to_vec()
     }
 }
 
-/// A hub that listens. Ends with the value.
+/// A listening hub. Dropping the value stops it.
 #[derive(Debug)]
 pub(super) struct Hub {
     folder: TempDir,
     port: u16,
-    facts: Arc<Facts>,
+    /// Number of bytes that the hub has sent as a flood.
+    sent: Arc<AtomicU64>,
     logins: watch::Receiver<u64>,
     task: JoinHandle<()>,
 }
 
-/// Counters of one hub.
-#[derive(Debug, Default)]
-struct Facts {
-    sent: AtomicU64,
-}
-
 impl Hub {
-    /// Floods each connection with what `flood` makes for it.
+    /// Starts a hub that calls `flood` for each connection, and sends the packets of the result.
     pub(super) async fn start<F: Flood>(flood: impl Fn() -> F + Send + 'static) -> Self {
         let identity = rcgen::generate_simple_self_signed([HOST.to_owned()]).expect("a certificate");
         let key = PrivateKeyDer::try_from(identity.signing_key.serialize_der()).expect("a key");
         let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
             .with_protocol_versions(&[&rustls::version::TLS13])
             .and_then(|it| it.with_no_client_auth().with_single_cert(vec![identity.cert.der().clone()], key))
-            .expect("a server's settings");
+            .expect("TLS settings of a server");
         let acceptor = TlsAcceptor::from(Arc::new(config));
         let folder = tempfile::tempdir().expect("a folder");
         std::fs::write(folder.path().join("ca.pem"), identity.cert.pem()).expect("a file");
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
         let port = listener.local_addr().expect("an address").port();
-        let facts = Arc::<Facts>::default();
+        let sent = Arc::<AtomicU64>::default();
         let (login, logins) = watch::channel(0);
-        let counted = facts.clone();
+        let counter = sent.clone();
         let task = tokio::spawn(async move {
             while let Ok((socket, _)) = listener.accept().await {
-                tokio::spawn(connection(socket, acceptor.clone(), flood(), counted.clone(), login.clone()));
+                tokio::spawn(serve(socket, acceptor.clone(), flood(), counter.clone(), login.clone()));
             }
         });
-        Self { folder, port, facts, logins, task }
+        Self { folder, port, sent, logins, task }
     }
 
-    /// How a device finds it.
+    /// The environment variables with which a device reaches the hub.
     pub(super) fn variables(&self) -> Vec<(&'static str, String)> {
         let key = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
         vec![
@@ -107,9 +102,9 @@ impl Hub {
         self.logins.wait_for(|it| *it > 0).await.expect("the hub listens");
     }
 
-    /// Bytes that it has sent as a flood.
+    /// Number of bytes that the hub has sent as a flood.
     pub(super) fn sent(&self) -> u64 {
-        self.facts.sent.load(Ordering::Relaxed)
+        self.sent.load(Ordering::Relaxed)
     }
 }
 
@@ -119,62 +114,62 @@ impl Drop for Hub {
     }
 }
 
-/// Serves one client until it goes away.
-async fn connection<F: Flood>(
+/// Serves one client until the connection ends.
+async fn serve<F: Flood>(
     socket: TcpStream,
     acceptor: TlsAcceptor,
     flood: F,
-    facts: Arc<Facts>,
+    sent: Arc<AtomicU64>,
     logins: watch::Sender<u64>,
 ) {
-    // The client may end at any moment.
+    // The client may close the connection at any moment.
     let Ok(stream) = acceptor.accept(socket).await else { return };
     let (mut reader, writer) = tokio::io::split(stream);
     let Some(login) = Packet::read(&mut reader).await else { return };
     assert!(login.connect().is_some(), "{login:?} instead of a CONNECT");
     logins.send_modify(|it| *it += 1);
     let (replies, queue) = mpsc::unbounded_channel();
-    let (begun, has_begun) = oneshot::channel();
-    let writing = tokio::spawn(write(writer, flood, queue, (facts, begun)));
+    let (started, has_started) = oneshot::channel();
+    let writing = tokio::spawn(write(writer, flood, queue, (sent, started)));
     tokio::select! {
         biased;
-        Ok(()) = has_begun, if !F::READS => {
-            // The client goes away, or has nothing to write to any more.
+        Ok(()) = has_started, if !F::READS => {
+            // From now on the hub only writes, until the connection ends.
             let _ended = writing.await;
         }
         () = read(&mut reader, replies) => writing.abort(),
     }
 }
 
-/// A request of the reader to the writer.
-enum Wanted {
+/// A reply that the reading task passes to the writing task.
+enum Reply {
     Bytes(Vec<u8>),
-    /// The client has subscribed to this filter.
-    Granted(u16, String),
-    /// The client asks for the twin, with this request id.
+    /// Answers a subscription with this packet identifier to this filter.
+    Suback(u16, String),
+    /// Answers a read of the twin with this request ID.
     Twin(String),
 }
 
-async fn read(reader: &mut (impl AsyncRead + Unpin), replies: mpsc::UnboundedSender<Wanted>) {
+async fn read(reader: &mut (impl AsyncRead + Unpin), replies: mpsc::UnboundedSender<Reply>) {
     while let Some(packet) = Packet::read(reader).await {
-        let wanted = match packet.kind() {
+        let reply = match packet.kind() {
             3 => {
                 let publish = packet.publish().expect("a PUBLISH");
                 match publish.topic.strip_prefix("$iothub/twin/GET/?$rid=") {
-                    Some(id) => Wanted::Twin(id.to_owned()),
-                    None if publish.qos > 0 => Wanted::Bytes(packets::puback(publish.id)),
+                    Some(id) => Reply::Twin(id.to_owned()),
+                    None if publish.qos > 0 => Reply::Bytes(packets::puback(publish.id)),
                     None => continue,
                 }
             }
             8 => {
                 let (id, filters) = packet.subscribe().expect("a SUBSCRIBE");
-                Wanted::Granted(id, filters[0].0.clone())
+                Reply::Suback(id, filters[0].0.clone())
             }
-            12 => Wanted::Bytes(packets::PINGRESP.to_vec()),
-            // Also a good-bye: this hub sends on until the client is gone.
+            12 => Reply::Bytes(packets::PINGRESP.to_vec()),
+            // The hub also ignores a DISCONNECT: it sends until the client closes the connection.
             _ => continue,
         };
-        if replies.send(wanted).is_err() {
+        if replies.send(reply).is_err() {
             return;
         }
     }
@@ -183,49 +178,49 @@ async fn read(reader: &mut (impl AsyncRead + Unpin), replies: mpsc::UnboundedSen
 async fn write<F: Flood>(
     mut writer: impl AsyncWrite + Unpin,
     mut flood: F,
-    mut queue: mpsc::UnboundedReceiver<Wanted>,
-    (facts, begun): (Arc<Facts>, oneshot::Sender<()>),
+    mut queue: mpsc::UnboundedReceiver<Reply>,
+    (sent, started): (Arc<AtomicU64>, oneshot::Sender<()>),
 ) {
-    let mut begun = Some(begun);
+    let mut started = Some(started);
     let mut out = packets::connack(false, 0);
-    let mut floods = F::BEGIN == Begin::Login;
-    let mut twins = 0;
+    let mut is_flooding = F::START == Start::Login;
+    let mut twin_reads = 0;
     loop {
-        while let Ok(wanted) = queue.try_recv() {
-            floods |= answer(&mut out, wanted, &flood, &mut twins);
+        while let Ok(reply) = queue.try_recv() {
+            is_flooding |= append(&mut out, reply, &flood, &mut twin_reads);
         }
-        let answers = out.len();
-        if let Some(begun) = begun.take_if(|_| floods) {
-            // The receiver is gone if the client is.
-            let _gone = begun.send(());
+        let replies = out.len();
+        if let Some(started) = started.take_if(|_| is_flooding) {
+            // Fails if the connection has ended.
+            let _ended = started.send(());
         }
-        while floods && out.len() < CHUNK {
+        while is_flooding && out.len() < CHUNK {
             flood.next(&mut out);
         }
         if writer.write_all(&out).await.is_err() || writer.flush().await.is_err() {
             return;
         }
-        facts.sent.fetch_add((out.len() - answers) as u64, Ordering::Relaxed);
+        sent.fetch_add((out.len() - replies) as u64, Ordering::Relaxed);
         out.clear();
-        if !floods {
-            let Some(wanted) = queue.recv().await else { return };
-            floods |= answer(&mut out, wanted, &flood, &mut twins);
+        if !is_flooding {
+            let Some(reply) = queue.recv().await else { return };
+            is_flooding |= append(&mut out, reply, &flood, &mut twin_reads);
         }
     }
 }
 
-/// Whether the flood begins with it.
-fn answer<F: Flood>(out: &mut Vec<u8>, wanted: Wanted, flood: &F, twins: &mut u64) -> bool {
-    match wanted {
-        Wanted::Bytes(bytes) => out.extend(bytes),
-        Wanted::Granted(id, filter) => {
+/// Appends the packet of a reply. Returns whether the flood starts after it.
+fn append<F: Flood>(out: &mut Vec<u8>, reply: Reply, flood: &F, twin_reads: &mut u64) -> bool {
+    match reply {
+        Reply::Bytes(bytes) => out.extend(bytes),
+        Reply::Suback(id, filter) => {
             out.extend(packets::suback(id, &[1]));
-            return matches!(F::BEGIN, Begin::Subscription(prefix) if filter.starts_with(prefix));
+            return matches!(F::START, Start::Subscription(prefix) if filter.starts_with(prefix));
         }
-        Wanted::Twin(id) => {
+        Reply::Twin(id) => {
             out.extend(packets::publish(&format!("$iothub/twin/res/200/?$rid={id}"), &flood.twin(), 0, 0));
-            *twins += 1;
-            return F::BEGIN == Begin::Twins(*twins);
+            *twin_reads += 1;
+            return F::START == Start::TwinReads(*twin_reads);
         }
     }
     false

@@ -1,18 +1,18 @@
-//! Packets that make a client warn, or that it ignores.
+//! Floods of packets that a client ignores, with or without a warning.
 
 use hubward_tests::packets;
 
 use super::child::{End, Run, withstands};
-use super::peer::{Begin, Flood};
+use super::peer::{Flood, Start};
 
-/// Calls of methods that do not exist, with long names.
+/// Calls of unknown methods with long names.
 #[derive(Debug, Default)]
 struct UnknownMethods {
     calls: u64,
 }
 
 impl Flood for UnknownMethods {
-    const BEGIN: Begin = Begin::Login;
+    const START: Start = Start::Login;
 
     fn next(&mut self, out: &mut Vec<u8>) {
         self.calls += 1;
@@ -21,12 +21,12 @@ impl Flood for UnknownMethods {
     }
 }
 
-/// The same from a hub that reads no answers.
+/// Calls of unknown methods from a hub that stops reading.
 #[derive(Debug, Default)]
-struct DeafCaller(UnknownMethods);
+struct UnreadAnswers(UnknownMethods);
 
-impl Flood for DeafCaller {
-    const BEGIN: Begin = Begin::Twins(2);
+impl Flood for UnreadAnswers {
+    const START: Start = Start::TwinReads(2);
     const READS: bool = false;
 
     fn next(&mut self, out: &mut Vec<u8>) {
@@ -34,14 +34,14 @@ impl Flood for DeafCaller {
     }
 }
 
-/// Messages on topics that are nothing of the device's.
+/// Messages on topics that a hub never uses.
 #[derive(Debug, Default)]
-struct OddTopics {
+struct UnknownTopics {
     messages: u64,
 }
 
-impl Flood for OddTopics {
-    const BEGIN: Begin = Begin::Login;
+impl Flood for UnknownTopics {
+    const START: Start = Start::Login;
 
     fn next(&mut self, out: &mut Vec<u8>) {
         self.messages += 1;
@@ -50,30 +50,30 @@ impl Flood for OddTopics {
     }
 }
 
-/// Answers about the twin to questions that the client never asked.
+/// Responses about the twin to requests that the client never sent.
 #[derive(Debug, Default)]
-struct UnaskedAnswers {
-    answers: u64,
+struct UnexpectedResponses {
+    responses: u64,
 }
 
-impl Flood for UnaskedAnswers {
-    const BEGIN: Begin = Begin::Twins(2);
+impl Flood for UnexpectedResponses {
+    const START: Start = Start::TwinReads(2);
 
     fn next(&mut self, out: &mut Vec<u8>) {
-        self.answers += 1;
-        let topic = format!("$iothub/twin/res/200/?$rid={}-{}", self.answers % 60_000, self.answers);
+        self.responses += 1;
+        let topic = format!("$iothub/twin/res/200/?$rid={}-{}", self.responses % 60_000, self.responses);
         out.extend(packets::publish(&topic, b"{}", 0, 0));
     }
 }
 
-/// Acknowledgements of messages that were never sent.
+/// Acknowledgements of messages that the client never sent.
 #[derive(Debug, Default)]
-struct UnaskedAcks {
+struct UnexpectedAcks {
     id: u16,
 }
 
-impl Flood for UnaskedAcks {
-    const BEGIN: Begin = Begin::Twins(2);
+impl Flood for UnexpectedAcks {
+    const START: Start = Start::TwinReads(2);
 
     fn next(&mut self, out: &mut Vec<u8>) {
         self.id = self.id.checked_add(1).unwrap_or(1);
@@ -81,24 +81,25 @@ impl Flood for UnaskedAcks {
     }
 }
 
-/// Changes of desired properties that are not JSON.
+/// Changes of the desired properties whose body is not JSON.
 #[derive(Debug, Default)]
-struct UnreadableChanges;
+struct InvalidChanges;
 
-impl Flood for UnreadableChanges {
-    const BEGIN: Begin = Begin::Twins(2);
+impl Flood for InvalidChanges {
+    const START: Start = Start::TwinReads(2);
 
     fn next(&mut self, out: &mut Vec<u8>) {
         out.extend(packets::publish("$iothub/twin/PATCH/properties/desired/?$version=2", b"{\"unreadable", 0, 0));
     }
 }
 
-/// The first ones are there, cut and without what a terminal could take for a command, and the count.
-fn says(run: &Run, warning: &str) {
+/// Checks that the log contains the first warnings, shortened and without control characters, and the number of
+/// suppressed warnings.
+fn assert_warned(run: &Run, warning: &str) {
     assert!(run.log.iter().filter(|it| it.contains(warning)).count() >= 2, "{run:?}");
     assert!(!run.log.iter().any(|it| it.contains('\u{1b}')), "{run:?}");
     let all: usize = run.log.iter().map(|it| it.len() + 1).sum();
-    assert_eq!(all as u64, run.logged, "there are no long lines: {run:?}");
+    assert_eq!(all as u64, run.logged, "the log must not contain long lines: {run:?}");
     let suppressed = run.log.iter().rfind(|it| it.contains("suppressed ") && it.contains(" more of this kind: "));
     let count = suppressed.and_then(|it| it.split("suppressed ").nth(1)?.split(' ').next());
     let count: Option<u64> = count.and_then(|it| it.replace(',', "").parse().ok());
@@ -106,39 +107,39 @@ fn says(run: &Run, warning: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_calls_that_nobody_serves() {
+async fn of_calls_without_a_method_handler() {
     let run = withstands(&["c2d", "receive"], End::Interrupt, UnknownMethods::default).await;
-    says(&run, "refused a method call");
+    assert_warned(&run, "refused a method call");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_calls_that_a_device_answers() {
+async fn of_calls_that_the_device_answers() {
     withstands(&["run"], End::For, UnknownMethods::default).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_calls_whose_answers_nobody_reads() {
-    withstands(&["run"], End::Interrupt, DeafCaller::default).await;
+async fn of_calls_whose_answers_the_hub_does_not_read() {
+    withstands(&["run"], End::Interrupt, UnreadAnswers::default).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_topics_that_nobody_knows() {
-    let run = withstands(&["c2d", "receive"], End::For, OddTopics::default).await;
-    says(&run, "on a topic that");
+async fn of_unknown_topics() {
+    let run = withstands(&["c2d", "receive"], End::For, UnknownTopics::default).await;
+    assert_warned(&run, "on a topic that");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_changes_that_nobody_can_read() {
-    let run = withstands(&["run"], End::Interrupt, || UnreadableChanges).await;
-    says(&run, "cannot read a change of desired properties");
+async fn of_changes_that_are_not_json() {
+    let run = withstands(&["run"], End::Interrupt, || InvalidChanges).await;
+    assert_warned(&run, "cannot read a change of desired properties");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_answers_to_nobody() {
+async fn of_unexpected_responses_and_acknowledgements() {
     for end in [End::For, End::Interrupt] {
-        let run = withstands(&["run"], end, UnaskedAnswers::default).await;
+        let run = withstands(&["run"], end, UnexpectedResponses::default).await;
         assert!(run.log.is_empty(), "{run:?}");
     }
-    let run = withstands(&["run", "--interval", "50ms"], End::Interrupt, UnaskedAcks::default).await;
+    let run = withstands(&["run", "--interval", "50ms"], End::Interrupt, UnexpectedAcks::default).await;
     assert!(run.log.is_empty(), "{run:?}");
 }

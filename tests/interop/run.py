@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Runs Microsoft's own SDKs, for devices and for services, unmodified, against `hubward emulator`.
+"""Runs Microsoft's device and service SDKs, unmodified, against `hubward emulator`.
 
     python3 tests/interop/run.py --hubward target/debug/hubward
 
-Installs the pinned SDKs into a private place (reused while the versions match), moves into
-a private network where the fixed ports 443 and 8883 are free, starts one emulator, runs
-every case as a process of its own, and prints a table. Exits 0 only if everything passed.
-Needs Python 3.9 or later, Node 20 or later with npm; no Python package.
+Installs the pinned SDKs into the work folder (later runs use them again while the versions match),
+enters a private network in which the fixed ports 443 and 8883 are free, starts one emulator, runs
+each case as a separate process, and prints a table. Exits with 0 only if every case passed.
+Needs Python 3.9 or later, and Node 20 or later with npm. Needs no Python package.
 """
 
 import argparse
@@ -33,11 +33,11 @@ def main():
     if not chosen:
         raise SetupError(f"no case matches --only {options.only}")
     if not isolation.inside():
-        # Installing needs the network, which is gone once inside.
+        # The installation needs the public network, which the private network does not reach.
         sdks.install(options.work)
         if not options.install_only:
             isolation.enter()
-            # Only reached where no private network can be had.
+            # The program gets here only if it could not enter a private network.
             isolation.check_ports()
     if options.install_only:
         return 0
@@ -51,19 +51,19 @@ def main():
 
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--hubward", type=Path, help="the hubward binary")
-    parser.add_argument("--work", type=Path, help="where SDKs and logs go (default: interop in the target directory)")
+    parser.add_argument("--hubward", type=Path, help="path of the hubward binary")
+    parser.add_argument("--work", type=Path, help="folder for SDKs and logs (default: interop in the target directory)")
     parser.add_argument("--only", help="run only the cases whose name contains this text")
     jobs = max(6, 2 * (os.cpu_count() or 1))
-    parser.add_argument("--jobs", type=int, default=jobs, help="cases at a time; they mostly wait (default %(default)s)")
-    parser.add_argument("--time-limit", type=float, default=90, metavar="SECONDS", help="per case (default 90)")
-    parser.add_argument("--write-calls", action="store_true", help="write the lists of docs/interop.md instead of comparing")
+    parser.add_argument("--jobs", type=int, default=jobs, help="number of cases that run at the same time (default %(default)s)")
+    parser.add_argument("--time-limit", type=float, default=90, metavar="SECONDS", help="time limit of a case (default 90)")
+    parser.add_argument("--write-calls", action="store_true", help="write the lists of docs/interop.md instead of comparing them")
     parser.add_argument("--list", action="store_true", help="list the cases and stop")
     parser.add_argument("--install-only", action="store_true", help="install the SDKs and stop")
     options = parser.parse_args()
     if not (options.list or options.install_only):
         if options.hubward is None:
-            parser.error("--hubward is needed")
+            parser.error("--hubward is missing")
         options.hubward = options.hubward.resolve()
         if not os.access(options.hubward, os.X_OK):
             parser.error(f"{options.hubward} is not a program")

@@ -1,4 +1,4 @@
-//! `cargo xtask live-questions` against an emulator in a process of its own.
+//! Runs `cargo xtask live-questions` against an emulator in another process.
 
 mod target;
 
@@ -14,7 +14,7 @@ use tokio::process::Child;
 
 use crate::secrets::scanner::Scanner;
 
-/// Far above what twenty questions take, and below what the test runner grants.
+/// Far longer than twenty questions take, and shorter than the limit of the test runner.
 const LIMIT: Duration = Duration::from_secs(300);
 
 fn program<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Invocation {
@@ -32,16 +32,16 @@ fn last_line(ran: &Ran) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_emulator_answers_twenty_questions_like_the_one_it_is_compared_with() {
+async fn two_emulators_answer_twenty_questions_alike() {
     let (target, (_folder, out)) = (Target::start().await, folder());
-    let before = target.things().await;
+    let before = target.resource_counts().await;
     let ran = program(["--out", &out]).vars(&target.variables).run_within(LIMIT).await;
-    let said = format!("{}\n{}", ran.stdout_text(), ran.stderr_text());
-    assert_eq!((ran.code, last_line(&ran).as_str()), (Some(0), "20 answers, 0 differences"), "{said}");
-    assert_eq!(target.things().await, before, "what the run creates is deleted");
+    let output = format!("{}\n{}", ran.stdout_text(), ran.stderr_text());
+    assert_eq!((ran.code, last_line(&ran).as_str()), (Some(0), "20 answers, 0 differences"), "{output}");
+    assert_eq!(target.resource_counts().await, before, "the run deletes everything that it creates");
 
     let scanner = target.keys().into_iter().fold(Scanner::default(), |it, (name, key)| it.key(&name, &key));
-    let mut written = said.into_bytes();
+    let mut written = output.into_bytes();
     for number in 1..=20 {
         for prefix in ["question", "emulator"] {
             let file = Path::new(&out).join(format!("{prefix}-{number:02}.json"));
@@ -55,18 +55,21 @@ async fn an_emulator_answers_twenty_questions_like_the_one_it_is_compared_with()
     }
     written.extend(std::fs::read(Path::new(&out).join("summary.md")).expect("a summary"));
     assert_eq!(scanner.find(&written), Vec::<String>::new());
-    // The run makes keys of its own, which only their form gives away.
+    // The run also generates keys that the test does not know. Only their form shows that they are keys.
     let written = String::from_utf8(written).expect("text");
     let of_base64 = |it: char| it.is_ascii_alphanumeric() || "+/=".contains(it);
     let key = written.split(|it| !of_base64(it)).find(|it| it.len() >= 44 && it.ends_with('='));
     assert_eq!(key, None);
     assert!(written.contains(r#"\"primaryKey\":\"<masked>\""#), "no key was masked");
-    // Requests had a login, so that there was something to mask.
-    assert!(written.contains("Authorization: SharedAccessSignature sr=localhost&sig=<masked>"), "no login is shown");
+    // The requests carried a token, so the run had something to mask.
+    assert!(
+        written.contains("Authorization: SharedAccessSignature sr=localhost&sig=<masked>"),
+        "the output shows no login"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn planted_differences_are_found_and_named() {
+async fn the_run_reports_planted_differences() {
     let (target, (_folder, out)) = (Target::start().await, folder());
     target
         .fault(
@@ -77,30 +80,31 @@ async fn planted_differences_are_found_and_named() {
         .fault(json!({ "point": "HubReported", "fault": { "kind": "Status", "status": 418 }, "times": "always" }))
         .await;
     let ran = program(["--only", "4,8", "--out", &out]).vars(&target.variables).run().await;
-    let said = ran.stdout_text();
-    assert_eq!(ran.code, Some(3), "{said}\n{}", ran.stderr_text());
-    // The check of the login met the first fault, the first of six requests the second one: status and shape.
-    let rows: Vec<&str> = said.lines().filter(|it| it.starts_with("| 4 |")).collect();
-    assert_eq!(rows.len(), 2, "{said}");
-    assert!(rows[0].starts_with("| 4 | GET /enrollments/none | 418, code 418007 | "), "{said}");
-    let rows: Vec<&str> = said.lines().filter(|it| it.starts_with("| 8 |")).collect();
-    assert!(rows[0].starts_with("| 8 | a report over 32 KB: topic | $iothub/twin/res/418/?$rid=1 | "), "{said}");
-    let count = said.lines().filter(|it| it.starts_with("| 4 |") || it.starts_with("| 8 |")).count();
+    let output = ran.stdout_text();
+    assert_eq!(ran.code, Some(3), "{output}\n{}", ran.stderr_text());
+    // The check of the login consumes the first fault, and the first of six requests the second one. It differs in
+    // status and in shape.
+    let rows: Vec<&str> = output.lines().filter(|it| it.starts_with("| 4 |")).collect();
+    assert_eq!(rows.len(), 2, "{output}");
+    assert!(rows[0].starts_with("| 4 | GET /enrollments/none | 418, code 418007 | "), "{output}");
+    let rows: Vec<&str> = output.lines().filter(|it| it.starts_with("| 8 |")).collect();
+    assert!(rows[0].starts_with("| 8 | a report over 32 KB: topic | $iothub/twin/res/418/?$rid=1 | "), "{output}");
+    let count = output.lines().filter(|it| it.starts_with("| 4 |") || it.starts_with("| 8 |")).count();
     assert_eq!(last_line(&ran), format!("2 answers, {count} differences"));
     let summary = std::fs::read_to_string(Path::new(&out).join("summary.md")).expect("a summary");
     assert!(rows.iter().all(|it| summary.contains(it)), "{summary}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_asked_is_named_with_the_reason() {
+async fn the_run_reports_a_question_that_it_cannot_ask() {
     let (target, (_folder, out)) = (Target::start().await, folder());
     let without_admin: Vec<_> =
         target.variables.iter().filter(|it| it.0 != "HUBWARD_EMULATOR_ADMIN").cloned().collect();
     let ran = program(["--only", "20", "--out", &out]).vars(&without_admin).run().await;
-    let said = ran.stdout_text();
-    assert_eq!((ran.code, last_line(&ran).as_str()), (Some(1), "1 answers, 0 differences"), "{said}");
+    let output = ran.stdout_text();
+    assert_eq!((ran.code, last_line(&ran).as_str()), (Some(1), "1 answers, 0 differences"), "{output}");
     let line = "question 20, registryRead: GET /twins/D: not asked: needs IOTHUB_CONNECTION_STRING_REGISTRYREAD\n";
-    assert!(said.contains(line), "{said}");
+    assert!(output.contains(line), "{output}");
 
     let mut with_policies = without_admin;
     for (name, policy) in [("SERVICE", "service"), ("DEVICE", "device"), ("REGISTRYREAD", "registryRead")] {
@@ -114,45 +118,45 @@ async fn what_cannot_be_asked_is_named_with_the_reason() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_interrupted_run_deletes_what_it_created() {
-    for is_read in [true, false] {
-        is_interrupted(is_read).await;
+    for reads_output in [true, false] {
+        check_interruption(reads_output).await;
     }
 }
 
 async fn interrupt(child: &Child) {
     let id = child.id().expect("it runs").to_string();
-    let sent = tokio::process::Command::new("kill").args(["-INT", &id]).status().await.expect("there is a kill");
+    let sent = tokio::process::Command::new("kill").args(["-INT", &id]).status().await.expect("`kill` runs");
     assert!(sent.success(), "it runs");
 }
 
-async fn is_interrupted(is_read: bool) {
+async fn check_interruption(reads_output: bool) {
     let (target, (_folder, out)) = (Target::start().await, folder());
-    let before = target.things().await;
+    let before = target.resource_counts().await;
     let mut child = program(["--only", "7", "--out", &out]).vars(&target.variables).spawn();
-    target.created().await;
-    if !is_read {
-        // As in a pipeline whose other end is gone.
+    target.wait_for_enrollment().await;
+    if !reads_output {
+        // As in a pipeline whose reader has exited.
         drop(child.stdout.take());
     }
     interrupt(&child).await;
-    let mut said = Vec::new();
+    let mut output = Vec::new();
     if let Some(stdout) = child.stdout.take() {
         let mut lines = BufReader::new(stdout).lines();
         while let Some(line) = lines.next_line().await.expect("text") {
-            said.push(line);
+            output.push(line);
         }
     }
     let ended = child.wait().await.expect("it can be waited for");
-    assert_eq!(ended.code(), Some(130), "{said:?}");
-    assert_eq!(said.iter().any(|it| it.starts_with("Ctrl-C: deletes")), is_read, "{said:?}");
-    assert_eq!(target.things().await, before, "what the run creates is deleted");
+    assert_eq!(ended.code(), Some(130), "{output:?}");
+    assert_eq!(output.iter().any(|it| it.starts_with("Ctrl-C: deletes")), reads_output, "{output:?}");
+    assert_eq!(target.resource_counts().await, before, "the run deletes everything that it creates");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_deleted_is_named() {
+async fn the_run_reports_what_it_cannot_delete() {
     let (target, (_folder, out)) = (Target::start().await, folder());
     let child = program(["--only", "7", "--out", &out]).vars(&target.variables).spawn();
-    target.created().await;
+    target.wait_for_enrollment().await;
     let fault = json!({ "kind": "Status", "status": 500, "code": 500001 });
     target.fault(json!({ "point": "DpsService", "fault": fault, "times": "always" })).await;
     let ended = child.wait_with_output().await.expect("it can be waited for");
@@ -163,7 +167,7 @@ async fn what_cannot_be_deleted_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_live_service_needs_yes_and_right_logins() {
+async fn a_live_service_needs_yes_and_valid_logins() {
     let key = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
     let login = |host: &str| format!("HostName={host};SharedAccessKeyName=owner;SharedAccessKey={key}");
     let variables = [
@@ -176,18 +180,18 @@ async fn a_live_service_needs_yes_and_right_logins() {
     assert_eq!(ran.code, Some(2), "{}", ran.stderr_text());
     assert!(ran.stderr_text().contains("add --yes"), "{}", ran.stderr_text());
     assert!(ran.stdout_text().contains("the hub hub.invalid and the DPS dps.invalid"), "{}", ran.stdout_text());
-    assert!(!Path::new(&out).exists(), "nothing is done");
+    assert!(!Path::new(&out).exists(), "the run does nothing");
 
-    // The key of one emulator is wrong at another one.
-    let (target, stranger) = (Target::start().await, Target::start().await);
-    let login = stranger.variables.iter().find(|it| it.0 == "PROVISIONING_CONNECTION_STRING").expect("a login");
-    let before = target.things().await;
+    // An emulator refuses the key of another emulator.
+    let (target, other) = (Target::start().await, Target::start().await);
+    let login = other.variables.iter().find(|it| it.0 == "PROVISIONING_CONNECTION_STRING").expect("a login");
+    let before = target.resource_counts().await;
     let variables: Vec<_> = target.variables.iter().chain([login]).cloned().collect();
     let ran = program(["--out", &out]).vars(&variables).run().await;
     let refused = "error: localhost refuses the login: 401, code 401002; check PROVISIONING_CONNECTION_STRING: policy, \
                    key, host\n";
     assert_eq!((ran.code, ran.stderr_text().as_str()), (Some(1), refused));
-    assert_eq!(target.things().await, before);
+    assert_eq!(target.resource_counts().await, before);
 
     let ran = program(["--out", &out]).run().await;
     let missing = "error: IOTHUB_CONNECTION_STRING is not set";

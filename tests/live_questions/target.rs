@@ -1,16 +1,18 @@
-//! `hubward emulator` in a process of its own, and its admin port.
+//! `hubward emulator` in another process, and its admin port.
 
 use hubward::SharedKey;
 use hubward_tests::command::Invocation;
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
 use tokio::process::Child;
 
-/// Ends with the value.
+use crate::cli::http::send;
+
+/// A running emulator. Dropping the value ends it.
 pub(super) struct Target {
-    /// As `hubward emulator env` prints them.
+    /// The variables that `hubward emulator env` prints.
     pub(super) variables: Vec<(String, String)>,
     _emulator: Child,
     _data: TempDir,
@@ -39,7 +41,7 @@ impl Target {
         &self.variables.iter().find(|it| it.0 == name).expect(name).1
     }
 
-    /// The keys that no file may show.
+    /// The keys that must not appear in any file.
     pub(super) fn keys(&self) -> Vec<(String, SharedKey)> {
         let of_policy = |name: &str| {
             let (_, key) = self.variable(name).split_once("SharedAccessKey=").expect("a connection string");
@@ -48,55 +50,46 @@ impl Target {
         vec![of_policy("IOTHUB_CONNECTION_STRING"), of_policy("PROVISIONING_CONNECTION_STRING")]
     }
 
-    /// How many devices, enrollments and so on exist.
-    pub(super) async fn things(&self) -> Value {
-        let status = self.ask("GET", "/api/status", "").await;
+    /// Counts the devices, enrollments and other resources.
+    pub(super) async fn resource_counts(&self) -> Value {
+        let status = self.request("GET /api/status", None).await;
         let hub = &status["hubs"][0];
         serde_json::json!([status["dps"], hub["devices"], hub["modules"], hub["connected"]])
     }
 
     /// The connection string of a policy of the hub.
     pub(super) async fn connection_string(&self, policy: &str) -> String {
-        let keys = self.ask("GET", "/api/keys", "").await;
+        let keys = self.request("GET /api/keys", None).await;
         let found = keys["policies"].as_array().into_iter().flatten().find(|it| it["policy"] == policy);
         found.and_then(|it| it["connectionString"].as_str()).expect("a policy").to_owned()
     }
 
     /// Scripts a fault.
     pub(super) async fn fault(&self, fault: Value) {
-        self.ask("POST", "/api/faults", &fault.to_string()).await;
+        self.request("POST /api/faults", Some(&fault)).await;
     }
 
-    /// Waits until an enrollment of a run is created.
-    pub(super) async fn created(&self) {
-        let stream = self.send("GET", "/api/events?kind=enrollmentCreated", "").await;
+    /// Waits until a run has created an enrollment.
+    pub(super) async fn wait_for_enrollment(&self) {
+        let mut stream = TcpStream::connect(self.admin().trim_start_matches("http://")).await.expect("the admin port");
+        let request = b"GET /api/events?kind=enrollmentCreated HTTP/1.1\r\nHost: localhost\r\n\r\n";
+        stream.write_all(request).await.expect("the admin port reads");
         let mut lines = BufReader::new(stream).lines();
         while let Some(line) = lines.next_line().await.expect("a stream of text") {
             if line.contains("\"id\":\"hwq-") {
                 return;
             }
         }
-        panic!("the stream of events ends");
+        panic!("the stream of events ended before a run created an enrollment");
     }
 
-    async fn ask(&self, method: &str, path: &str, body: &str) -> Value {
-        let mut answer = String::new();
-        let mut stream = self.send(method, path, body).await;
-        stream.read_to_string(&mut answer).await.expect("it answers");
-        let (head, body) = answer.split_once("\r\n\r\n").expect("an answer");
-        assert!(head.starts_with("HTTP/1.1 2"), "{method} {path}: {answer}");
-        serde_json::from_str(body).expect("JSON")
+    async fn request(&self, request: &str, body: Option<&Value>) -> Value {
+        let (status, answer) = send(self.admin(), request, "", body).await.expect("an answer of the admin port");
+        assert!((200..300).contains(&status), "{request}: {status} {answer}");
+        answer
     }
 
-    async fn send(&self, method: &str, path: &str, body: &str) -> TcpStream {
-        let address = self.variable("HUBWARD_EMULATOR_ADMIN").trim_start_matches("http://");
-        let mut stream = TcpStream::connect(address).await.expect("it listens");
-        let length = body.len();
-        let request = format!(
-            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\n\
-             Content-Length: {length}\r\n\r\n{body}"
-        );
-        stream.write_all(request.as_bytes()).await.expect("it reads");
-        stream
+    fn admin(&self) -> &str {
+        self.variable("HUBWARD_EMULATOR_ADMIN")
     }
 }

@@ -1,10 +1,10 @@
-// The portal in a real browser, against a real emulator and real devices.
+// Tests the portal in a real browser, against a real emulator and real devices.
 //
 //     node tests/portal/run.mjs --hubward target/debug/hubward [--only TEXT] [--list]
 //
-// Installs the pinned packages once, then runs each scenario with an emulator and a browser profile
-// of its own. Exits 0 only if every one of them passed. While working on the page: PORTAL_FILES=FOLDER
-// takes its files from there, instead of those in the program.
+// Installs the pinned packages once. Then runs each scenario with its own emulator and its own browser
+// profile. Exits 0 only if every scenario passes. To work on the page, set PORTAL_FILES=FOLDER: then the
+// browser loads the files of the page from the folder instead of the program.
 
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -14,26 +14,26 @@ import { fileURLToPath } from "node:url";
 
 import { launch } from "./harness/browser.mjs";
 import { Scene } from "./harness/scene.mjs";
-import * as acting from "./scenarios/acting.mjs";
-import * as breaking from "./scenarios/breaking.mjs";
+import * as accessibility from "./scenarios/accessibility.mjs";
+import * as deviceActions from "./scenarios/device_actions.mjs";
 import * as enrolling from "./scenarios/enrolling.mjs";
-import * as everybody from "./scenarios/everybody.mjs";
-import * as staying from "./scenarios/staying.mjs";
+import * as faults from "./scenarios/faults.mjs";
+import * as reconnecting from "./scenarios/reconnecting.mjs";
 import * as watching from "./scenarios/watching.mjs";
 
-/** The most that a scenario may take on a slow machine; none waits for time to pass. */
+/** Time limit of a scenario in milliseconds, for a slow machine. No scenario sleeps. */
 const LIMIT = 120_000;
 
 const here = dirname(fileURLToPath(import.meta.url));
 const options = parse(process.argv.slice(2));
-const all = [enrolling, watching, acting, breaking, everybody, staying].flatMap((it) => it.scenarios);
+const all = [enrolling, watching, deviceActions, faults, accessibility, reconnecting].flatMap((it) => it.scenarios);
 const chosen = all.filter((it) => !options.only || it.name.includes(options.only));
 
 if (options.list) {
   for (const it of chosen) console.log(it.name);
   process.exit(0);
 }
-if (chosen.length === 0) fail(`no scenario's name contains ${options.only}`);
+if (chosen.length === 0) fail(`no scenario has ${options.only} in its name`);
 install(options.work);
 
 const browser = await launch(options.work);
@@ -52,12 +52,12 @@ const failed = results.filter((it) => it.problem);
 console.log(`${results.length - failed.length} passed, ${failed.length} failed`);
 process.exit(failed.length === 0 ? 0 : 1);
 
-/** Runs one scenario; what went wrong, if anything did. */
+/** Runs one scenario. Returns the error, or null. */
 async function attempt(scenario) {
   const scene = new Scene(browser, options);
   let limit;
   const late = new Promise((_, reject) => {
-    limit = setTimeout(() => reject(new Error(`not over after ${LIMIT / 1000} s`)), LIMIT);
+    limit = setTimeout(() => reject(new Error(`still running after ${LIMIT / 1000} s`)), LIMIT);
   });
   try {
     await Promise.race([scene.begin(scenario).then(() => scenario.run(scene)), late]);
@@ -65,7 +65,7 @@ async function attempt(scenario) {
     return null;
   } catch (error) {
     await scene.photograph(join(options.work, "failed", `${scenario.name.replace(/\W+/g, "-")}.png`));
-    if (scene.problems.length > 0) error.stack += `\nthe page: ${scene.problems.join("\n")}`;
+    if (scene.problems.length > 0) error.stack += `\nproblems of the page: ${scene.problems.join("\n")}`;
     return error;
   } finally {
     clearTimeout(limit);
@@ -73,7 +73,7 @@ async function attempt(scenario) {
   }
 }
 
-/** Brings the packages to the pinned versions; nothing to do when a stamp says that they are there. */
+/** Installs the pinned packages, unless a stamp file says that they are installed. */
 function install(work) {
   const files = ["package.json", "package-lock.json", ".npmrc"];
   const digest = createHash("sha256").update(process.version);
@@ -81,7 +81,7 @@ function install(work) {
   const stamp = digest.digest("hex");
   try {
     if (readFileSync(join(work, "stamp"), "utf8") === stamp) return;
-  } catch { /* Not there yet. */ }
+  } catch { /* The stamp file does not exist yet. */ }
   console.log("portal: installing playwright-core and axe-core");
   rmSync(join(work, "node_modules"), { recursive: true, force: true });
   mkdirSync(work, { recursive: true });

@@ -1,8 +1,8 @@
-// Pictures of the portal to look at, at both widths and in both colour schemes.
+// Takes screenshots of the portal, at two widths and in both colour schemes.
 //
 //     node tests/portal/screenshots.mjs HUBWARD MODULES FOLDER [NAME]
 //
-// MODULES is where run.mjs has installed the packages: `portal` in the target directory.
+// MODULES is the folder in which run.mjs installs the packages: `portal` in the target directory.
 
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";

@@ -1,4 +1,4 @@
-//! What the documentation shows works as shown: the program, the commands, the tables, the links.
+//! Checks what the documentation shows: the program, the commands, the tables, the links.
 
 use std::path::{Path, PathBuf};
 
@@ -11,14 +11,14 @@ fn read(path: impl AsRef<Path>) -> String {
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The first code block of this kind.
+/// Returns the first code block of this kind.
 fn block(text: &str, kind: &str) -> String {
     let start = format!("```{kind}\n");
     let after = text.split(&start).nth(1).unwrap_or_else(|| panic!("no {kind} in the text"));
     after.split("```").next().unwrap_or_default().to_owned()
 }
 
-/// The program, without what only an example in a workspace needs.
+/// The example program, without the header that only an example in a workspace needs.
 fn program() -> String {
     let example = read("crates/hubward/examples/quickstart.rs");
     let (header, program) = example.split_once("\n\n").expect("a header and a program");
@@ -53,7 +53,7 @@ async fn the_program_runs_over_every_transport() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_program_names_what_it_misses() {
+async fn the_program_names_missing_variables() {
     let ran = Invocation::of(quickstart_example()).run().await;
     assert_eq!(ran.code, Some(1));
     for name in
@@ -64,7 +64,7 @@ async fn the_program_names_what_it_misses() {
 }
 
 #[test]
-fn the_table_has_every_published_crate() {
+fn the_table_lists_every_published_crate() {
     let mut published = Vec::new();
     for entry in std::fs::read_dir(repository().join("crates")).expect("the crates") {
         let folder = entry.expect("an entry").path();
@@ -87,7 +87,7 @@ fn the_table_has_every_published_crate() {
 }
 
 #[test]
-fn the_first_screen_has_the_two_commands() {
+fn the_first_screen_shows_the_two_commands() {
     let readme = read("README.md");
     let first: Vec<&str> = readme.lines().take(24).collect();
     for command in ["$ cargo run --release -- quickstart", "$ cargo xtask test"] {
@@ -107,34 +107,34 @@ fn pages() -> Vec<PathBuf> {
     pages
 }
 
-/// The arguments of a shown `hubward` command: up to a comment, a pipe or a redirection.
+/// The arguments of a `hubward` command in a page, up to a comment, a pipe or a redirection.
 fn shown_arguments(line: &str) -> Option<Vec<String>> {
     let line = line.trim().trim_start_matches("$ ");
     let rest = ["hubward ", "cargo run -- ", "cargo run --release -- "].iter().find_map(|it| line.strip_prefix(it))?;
     let command = rest.split([';', '#', '|', '<', '>', '\\']).next().unwrap_or_default();
-    // In a manifest it is no command.
+    // `hubward = …` is an entry of a manifest, not a command.
     (!command.starts_with('=')).then(|| command.split_whitespace().map(str::to_owned).collect())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_command_shown_exists() {
+async fn every_shown_command_exists() {
     let mut shown = 0;
     for page in pages() {
         let text = read(&page);
-        // Inside code blocks: every second piece.
+        // Every second piece is the content of a code block.
         for line in text.split("```").skip(1).step_by(2).flat_map(str::lines) {
             let Some(arguments) = shown_arguments(line) else { continue };
-            // The help is only shown for arguments that can be read.
+            // The program prints its help only if it can parse the arguments.
             let ran = Invocation::hubward(arguments.iter().map(String::as_str)).args(["--help"]).run().await;
             assert_eq!(ran.code, Some(0), "{}: {line}\n{}", page.display(), ran.stderr_text());
             shown += 1;
         }
     }
-    assert!(shown >= 5, "only {shown} commands are shown");
+    assert!(shown >= 5, "the pages show only {shown} commands");
 }
 
 #[test]
-fn every_link_to_a_file_leads_to_one() {
+fn every_link_to_a_file_has_a_target() {
     let mut links = 0;
     for page in pages() {
         let text = read(&page);
@@ -144,7 +144,7 @@ fn every_link_to_a_file_leads_to_one() {
             if target.is_empty() || target.contains("://") {
                 continue;
             }
-            assert!(folder.join(target).exists(), "{}: nothing at {target}", page.display());
+            assert!(folder.join(target).exists(), "{}: {target} does not exist", page.display());
             links += 1;
         }
     }

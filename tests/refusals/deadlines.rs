@@ -1,131 +1,129 @@
-//! `--timeout` holds against peers that take their time.
+//! `--timeout` limits the run when a peer is slow or silent.
 
 use std::time::Duration;
 
 use hubward::TransportKind;
 use hubward_emulator::{Fault, Point};
-use tokio::net::TcpListener;
 
-use super::{CASE, Case, Endpoint, Expected, HTTPS_HAS_NO_MQTT, NOTHING, Scene};
+use super::{CASE, Case, Endpoint, Expected, ONLY_MQTT, ONLY_WEBSOCKET, SUCCESS, Scene};
 
-const LATE: Expected = Expected {
+const TIMED_OUT: Expected = Expected {
     exit_code: 8,
     fault: "deadline",
     stage: Some("dps-tls"),
     endpoint: Endpoint::Dps,
     hint: "accepted the connection but does not answer",
-    ..NOTHING
+    ..SUCCESS
 };
 
 pub(super) const CASES: &[Case] = &[
     Case {
-        name: "a server that accepts and never says a word",
+        name: "a server that accepts and sends nothing",
         arrange: |scene| {
-            let listener = silent(scene);
+            let listener = listen_silently(scene);
             scene.set("HUBWARD_CONNECT_TO", format!("::127.0.0.1:{listener}"));
-            scene.argue(["--timeout", "12s"]);
+            scene.add_arguments(["--timeout", "12s"]);
         },
-        expected: LATE,
+        expected: TIMED_OUT,
         ..CASE
     },
     Case {
         name: "a server that never starts TLS",
-        arrange: |scene| slow(scene, accept(scene.kind), Fault::Never),
-        expected: LATE,
+        arrange: |scene| stall(scene, accept_point(scene.kind), Fault::Never),
+        expected: TIMED_OUT,
         ..CASE
     },
     Case {
-        name: "a server that drips its handshake",
-        arrange: |scene| slow(scene, accept(scene.kind), Fault::Drip(Duration::from_secs(1))),
-        expected: LATE,
+        name: "a server that sends its handshake byte by byte",
+        arrange: |scene| stall(scene, accept_point(scene.kind), Fault::Drip(Duration::from_secs(1))),
+        expected: TIMED_OUT,
         ..CASE
     },
     Case {
         name: "a server that never upgrades to WebSocket",
-        arrange: |scene| slow(scene, Point::WebSocketUpgrade, Fault::Never),
-        expected: Expected { stage: Some("dps-upgrade"), ..LATE },
-        not_over: &[
-            (TransportKind::Https, "there is no WebSocket to upgrade to over HTTPS"),
-            (TransportKind::Mqtt, "there is no WebSocket to upgrade to over plain MQTT"),
-        ],
+        arrange: |scene| stall(scene, Point::WebSocketUpgrade, Fault::Never),
+        expected: Expected { stage: Some("dps-upgrade"), ..TIMED_OUT },
+        except: ONLY_WEBSOCKET,
         ..CASE
     },
     Case {
         name: "a server that never answers the login",
-        arrange: |scene| slow(scene, Point::DpsConnect, Fault::Never),
-        expected: Expected { stage: Some("dps-login"), ..LATE },
-        not_over: HTTPS_HAS_NO_MQTT,
+        arrange: |scene| stall(scene, Point::DpsConnect, Fault::Never),
+        expected: Expected { stage: Some("dps-login"), ..TIMED_OUT },
+        except: ONLY_MQTT,
         ..CASE
     },
     Case {
         name: "a server that never answers the subscription",
-        arrange: |scene| slow(scene, Point::DpsSubscribe, Fault::Never),
-        expected: Expected { stage: Some("dps-subscribe"), ..LATE },
-        not_over: HTTPS_HAS_NO_MQTT,
+        arrange: |scene| stall(scene, Point::DpsSubscribe, Fault::Never),
+        expected: Expected { stage: Some("dps-subscribe"), ..TIMED_OUT },
+        except: ONLY_MQTT,
         ..CASE
     },
     Case {
         name: "a server that never answers the registration",
-        arrange: |scene| slow(scene, Point::DpsRegister, Fault::Never),
-        expected: Expected { stage: Some("dps-register"), ..LATE },
+        arrange: |scene| stall(scene, Point::DpsRegister, Fault::Never),
+        expected: Expected { stage: Some("dps-register"), ..TIMED_OUT },
         ..CASE
     },
     Case {
-        name: "a server that drips its answer",
-        arrange: |scene| slow(scene, Point::DpsRegister, Fault::Drip(Duration::from_secs(1))),
-        expected: Expected { stage: Some("dps-register"), ..LATE },
+        name: "a server that sends its answer byte by byte",
+        arrange: |scene| stall(scene, Point::DpsRegister, Fault::Drip(Duration::from_secs(1))),
+        expected: Expected { stage: Some("dps-register"), ..TIMED_OUT },
         ..CASE
     },
     Case {
         name: "a server that never answers a poll",
-        arrange: |scene| slow(scene, Point::DpsPoll, Fault::Never),
-        expected: Expected { stage: Some("dps-poll"), ..LATE },
+        arrange: |scene| stall(scene, Point::DpsPoll, Fault::Never),
+        expected: Expected { stage: Some("dps-poll"), ..TIMED_OUT },
         ..CASE
     },
     Case {
-        name: "a hub that accepts and never says a word",
+        name: "a hub that accepts and sends nothing",
         cloud: |it| it.hubs([HUB]),
         arrange: |scene| {
-            let port = silent(scene);
-            hub_at(scene, port);
+            let port = listen_silently(scene);
+            redirect_hub(scene, port);
         },
-        expected: Expected { stage: Some("hub-tls"), endpoint: Endpoint::HubNamed(HUB), hint: "--timeout", ..LATE },
+        expected: Expected {
+            stage: Some("hub-tls"),
+            endpoint: Endpoint::HubNamed(HUB),
+            hint: "--timeout",
+            ..TIMED_OUT
+        },
         ..CASE
     },
     Case {
-        name: "a hub that drips its answer to the login",
+        name: "a hub that sends its answer to the login byte by byte",
         arrange: |scene| {
-            slow(scene, Point::HubConnect, Fault::Drip(Duration::from_secs(30)));
-            scene.argue(["--messages", "1"]);
+            stall(scene, Point::HubConnect, Fault::Drip(Duration::from_secs(30)));
+            scene.add_arguments(["--messages", "1"]);
         },
-        expected: Expected { stage: Some("hub-login"), endpoint: Endpoint::Hub, hint: "--timeout", ..LATE },
+        expected: Expected { stage: Some("hub-login"), endpoint: Endpoint::Hub, hint: "--timeout", ..TIMED_OUT },
         ..CASE
     },
 ];
 
-/// A hub that is not where its DPS is.
-fn hub_at(scene: &mut Scene, port: u16) {
-    scene.argue(["--connect-to", &format!("{HUB}::127.0.0.1:{port}"), "--messages", "1", "--timeout", "7s"]);
+/// Redirects the hub's name to another port than that of the DPS.
+fn redirect_hub(scene: &mut Scene, port: u16) {
+    scene.add_arguments(["--connect-to", &format!("{HUB}::127.0.0.1:{port}"), "--messages", "1", "--timeout", "7s"]);
 }
 
 const HUB: &str = "hub.example";
 
-/// Where a connection of this transport begins.
-const fn accept(kind: TransportKind) -> Point {
+/// The fault point at which the emulator accepts a connection of this transport.
+const fn accept_point(kind: TransportKind) -> Point {
     if hubward_tests::cloud::is_web(kind) { Point::HttpsAccept } else { Point::MqttAccept }
 }
 
-fn slow(scene: &mut Scene, point: Point, fault: Fault) {
-    scene.emulator.fault_always(point, fault).expect("fits");
-    scene.argue(["--timeout", "12s"]);
+fn stall(scene: &mut Scene, point: Point, fault: Fault) {
+    scene.fault_always(point, fault);
+    scene.add_arguments(["--timeout", "12s"]);
 }
 
-/// A listener that takes connections, since the system does so for it, and never looks at them.
-fn silent(scene: &mut Scene) -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.set_nonblocking(true).expect("a socket");
-    let listener = TcpListener::from_std(listener).expect("a listener");
-    let port = listener.local_addr().expect("bound").port();
+/// Listens on a port without ever calling `accept`. The operating system still completes the TCP handshake.
+fn listen_silently(scene: &mut Scene) -> u16 {
+    let (listener, port) = Scene::listen();
     scene.keep.push(Box::new(listener));
     port
 }

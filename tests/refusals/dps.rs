@@ -1,21 +1,29 @@
-//! What DPS says no to, and answers that make no sense.
+//! Refusals by DPS, and malformed answers.
 
 use std::time::Duration;
 
 use hubward::{Provisioner, TransportKind};
 use hubward_emulator::{Fault, Point};
 
-use super::{CASE, Case, DEVICE, Endpoint, Expected, HTTPS_HAS_NO_MQTT, NOTHING};
+use super::{CASE, Case, DEVICE, Endpoint, Expected, ONLY_MQTT, ONLY_WEBSOCKET, SUCCESS};
 
-/// A refusal of the registration by the service itself.
+/// The service refuses the registration.
 const REFUSED: Expected =
-    Expected { stage: Some("dps-register"), endpoint: Endpoint::Dps, tracking_id: Some(true), ..NOTHING };
+    Expected { stage: Some("dps-register"), endpoint: Endpoint::Dps, tracking_id: Some(true), ..SUCCESS };
 
 const UNAUTHORIZED: Expected =
     Expected { exit_code: 5, fault: "credential", service_code: Some(401_002), hint: "check the key", ..REFUSED };
 
-/// The answer to a registration that makes no sense.
-const NONSENSE: Expected = Expected {
+/// An error in the service's answer to the registration.
+const SERVICE_ERROR: Expected = Expected { exit_code: 6, fault: "service", ..REFUSED };
+
+const THROTTLED: Expected = Expected { exit_code: 7, fault: "throttled", service_code: Some(429_001), ..REFUSED };
+
+/// The registration record reports an error.
+const ASSIGNMENT_FAILED: Expected = Expected { stage: Some("dps-assign"), tracking_id: Some(false), ..SERVICE_ERROR };
+
+/// The answer to a registration is malformed.
+const MALFORMED: Expected = Expected {
     exit_code: 9,
     fault: "peer",
     hint: "something on the way may answer in the service's place",
@@ -23,17 +31,19 @@ const NONSENSE: Expected = Expected {
     ..REFUSED
 };
 
-const OVER_MQTT_THE_LOGIN_SAYS_IT: &[(TransportKind, &str)] = &[
-    (TransportKind::Mqtt, "over MQTT the login is refused already"),
-    (TransportKind::MqttWs, "over MQTT the login is refused already"),
+const MQTT_REFUSES_THE_LOGIN: &[(TransportKind, &str)] = &[
+    (TransportKind::Mqtt, "over MQTT, DPS refuses the login"),
+    (TransportKind::MqttWs, "over MQTT, DPS refuses the login"),
 ];
 
-/// A refused login over MQTT.
+/// DPS refuses the login over MQTT.
 const LOGIN: Expected =
-    Expected { exit_code: 6, fault: "service", stage: Some("dps-login"), endpoint: Endpoint::Dps, ..NOTHING };
+    Expected { exit_code: 6, fault: "service", stage: Some("dps-login"), endpoint: Endpoint::Dps, ..SUCCESS };
+
+const LOGIN_UNAUTHORIZED: Expected = Expected { exit_code: 5, fault: "credential", hint: "check the key", ..LOGIN };
 
 pub(super) const CASES: &[Case] = &[
-    // ---- Who the device is ----
+    // ---- Identity and credentials ----
     Case {
         name: "wrong key",
         arrange: |scene| {
@@ -56,44 +66,30 @@ pub(super) const CASES: &[Case] = &[
     },
     Case {
         name: "wrong id scope",
-        arrange: |scene| scene.argue(["--id-scope", "0ne00FFFFFF"]),
-        expected: Expected {
-            exit_code: 6,
-            fault: "service",
-            service_code: Some(404_201),
-            hint: "check the id scope",
-            ..REFUSED
-        },
-        not_over: OVER_MQTT_THE_LOGIN_SAYS_IT,
+        arrange: |scene| scene.add_arguments(["--id-scope", "0ne00FFFFFF"]),
+        expected: Expected { service_code: Some(404_201), hint: "check the id scope", ..SERVICE_ERROR },
+        except: MQTT_REFUSES_THE_LOGIN,
         ..CASE
     },
     Case {
         name: "wrong id scope, at the login",
-        // It ends by itself, long before the two minutes that a registration may take.
-        arrange: |scene| scene.argue(["--id-scope", "0ne00FFFFFF"]),
-        expected: Expected { hint: "check the id scope", says: "CONNACK 3", ..LOGIN },
-        not_over: HTTPS_HAS_NO_MQTT,
+        // The command gives up by itself, long before the two minutes that a registration may take.
+        arrange: |scene| scene.add_arguments(["--id-scope", "0ne00FFFFFF"]),
+        expected: Expected { hint: "check the id scope", message: "CONNACK 3", ..LOGIN },
+        except: ONLY_MQTT,
         ..CASE
     },
     Case {
         name: "unknown registration id",
-        arrange: |scene| scene.argue(["--registration-id", "stranger"]),
+        arrange: |scene| scene.add_arguments(["--registration-id", "unknown"]),
         expected: Expected { hint: "the registration id", ..UNAUTHORIZED },
         ..CASE
     },
-    // ---- What the enrollment says: in the service's record, which has no tracking id ----
+    // ---- Failures in the registration record, which has no tracking ID ----
     Case {
         name: "disabled enrollment",
         arrange: |scene| scene.emulator.disable(DEVICE).expect("it is enrolled"),
-        expected: Expected {
-            exit_code: 6,
-            fault: "service",
-            stage: Some("dps-assign"),
-            endpoint: Endpoint::Dps,
-            hint: "enable the enrollment",
-            says: "disabled",
-            ..NOTHING
-        },
+        expected: Expected { hint: "enable the enrollment", message: "disabled", ..ASSIGNMENT_FAILED },
         ..CASE
     },
     Case {
@@ -102,71 +98,48 @@ pub(super) const CASES: &[Case] = &[
             let enrollment = scene.emulator.enrollment(DEVICE).hubs(["unlinked.example"]);
             enrollment.create().expect("a valid enrollment");
         },
-        expected: Expected {
-            exit_code: 6,
-            fault: "service",
-            stage: Some("dps-assign"),
-            endpoint: Endpoint::Dps,
-            service_code: Some(400_208),
-            hint: "link a hub",
-            ..NOTHING
-        },
+        expected: Expected { service_code: Some(400_208), hint: "link a hub", ..ASSIGNMENT_FAILED },
         ..CASE
     },
-    // ---- Trouble of the service ----
+    // ---- Errors of the service ----
     Case {
         name: "429 with a Retry-After beyond the deadline",
         arrange: |scene| {
-            scene.emulator.fault_always(Point::DpsRegister, Fault::throttled("3600")).expect("fits");
-            scene.argue(["--timeout", "12s"]);
+            scene.fault_always(Point::DpsRegister, Fault::throttled("3600"));
+            scene.add_arguments(["--timeout", "12s"]);
         },
-        expected: Expected {
-            exit_code: 7,
-            fault: "throttled",
-            service_code: Some(429_001),
-            hint: "try again in 3600 s",
-            ..REFUSED
+        expected: Expected { hint: "try again in 3600 s", ..THROTTLED },
+        ..CASE
+    },
+    Case {
+        name: "429 with a Retry-After within the deadline",
+        arrange: |scene| {
+            scene.fault(Point::DpsRegister, Fault::throttled("1"));
+            scene.fault(Point::DpsPoll, Fault::throttled("0"));
         },
         ..CASE
     },
     Case {
-        name: "429 with a Retry-After that can be waited for",
+        name: "429 to every poll while assigning",
         arrange: |scene| {
-            scene.emulator.fault(Point::DpsRegister, Fault::throttled("1")).expect("fits");
-            scene.emulator.fault(Point::DpsPoll, Fault::throttled("0")).expect("fits");
+            scene.fault_always(Point::DpsPoll, Fault::throttled("60"));
+            scene.add_arguments(["--timeout", "12s"]);
         },
-        ..CASE
-    },
-    Case {
-        name: "429 over and over while assigning",
-        arrange: |scene| {
-            scene.emulator.fault_always(Point::DpsPoll, Fault::throttled("60")).expect("fits");
-            scene.argue(["--timeout", "12s"]);
-        },
-        expected: Expected {
-            exit_code: 7,
-            fault: "throttled",
-            stage: Some("dps-poll"),
-            service_code: Some(429_001),
-            hint: "try again in 60 s",
-            ..REFUSED
-        },
+        expected: Expected { stage: Some("dps-poll"), hint: "try again in 60 s", ..THROTTLED },
         ..CASE
     },
     Case {
         name: "500",
         arrange: |scene| {
             let fault = Fault::status(500, 500_001, "An internal error occurred.");
-            scene.emulator.fault_always(Point::DpsRegister, fault).expect("fits");
-            scene.argue(["--timeout", "12s"]);
+            scene.fault_always(Point::DpsRegister, fault);
+            scene.add_arguments(["--timeout", "12s"]);
         },
         expected: Expected {
-            exit_code: 6,
-            fault: "service",
             service_code: Some(500_001),
             hint: "give the tracking id",
-            says: "An internal error occurred.",
-            ..REFUSED
+            message: "An internal error occurred.",
+            ..SERVICE_ERROR
         },
         ..CASE
     },
@@ -174,43 +147,39 @@ pub(super) const CASES: &[Case] = &[
         name: "503 while assigning",
         arrange: |scene| {
             let fault = Fault::status(503, 503_001, "Not now.");
-            scene.emulator.fault_always(Point::DpsPoll, fault).expect("fits");
-            scene.argue(["--timeout", "12s"]);
+            scene.fault_always(Point::DpsPoll, fault);
+            scene.add_arguments(["--timeout", "12s"]);
         },
         expected: Expected {
-            exit_code: 6,
-            fault: "service",
             stage: Some("dps-poll"),
             service_code: Some(503_001),
             hint: "try again later",
-            ..REFUSED
+            ..SERVICE_ERROR
         },
         ..CASE
     },
     Case {
-        name: "a 4xx with a code that no source explains",
+        name: "a 4xx with an undocumented code",
         arrange: |scene| {
             let fault = Fault::status(412, 412_999, "Precondition failed.");
-            scene.emulator.fault_always(Point::DpsRegister, fault).expect("fits");
+            scene.fault_always(Point::DpsRegister, fault);
         },
         expected: Expected {
-            exit_code: 6,
-            fault: "service",
             service_code: Some(412_999),
             hint: "tracking id",
-            says: "Precondition failed.",
-            ..REFUSED
+            message: "Precondition failed.",
+            ..SERVICE_ERROR
         },
         ..CASE
     },
-    // ---- Answers that make no sense ----
+    // ---- Malformed answers ----
     Case {
         name: "malformed JSON",
         arrange: |scene| {
             let fault = Fault::body(*b"{\"operationId\": \"5.x\", \"status\": ");
-            scene.emulator.fault_always(Point::DpsRegister, fault).expect("fits");
+            scene.fault_always(Point::DpsRegister, fault);
         },
-        expected: NONSENSE,
+        expected: MALFORMED,
         ..CASE
     },
     Case {
@@ -221,25 +190,23 @@ pub(super) const CASES: &[Case] = &[
                 content_type: "text/html".into(),
                 bytes: b"<html><body>Welcome to Hotel Wi-Fi</body></html>".to_vec(),
             };
-            scene.emulator.fault_always(Point::DpsRegister, fault).expect("fits");
+            scene.fault_always(Point::DpsRegister, fault);
         },
-        expected: NONSENSE,
+        expected: MALFORMED,
         ..CASE
     },
     Case {
         name: "a gateway's HTML with status 502",
         arrange: |scene| {
-            scene.emulator.fault_always(Point::DpsRegister, Fault::gateway_html()).expect("fits");
-            scene.argue(["--timeout", "12s"]);
+            scene.fault_always(Point::DpsRegister, Fault::gateway_html());
+            scene.add_arguments(["--timeout", "12s"]);
         },
         expected: Expected {
-            exit_code: 6,
-            fault: "service",
             hint: "try again later",
-            says: "502",
-            // Who looks at headers may find one.
+            message: "502",
+            // The program may read a tracking ID from the headers.
             tracking_id: None,
-            ..REFUSED
+            ..SERVICE_ERROR
         },
         ..CASE
     },
@@ -247,94 +214,93 @@ pub(super) const CASES: &[Case] = &[
         name: "a huge answer",
         arrange: |scene| {
             let fault = Fault::body(vec![b' '; 3 * 1024 * 1024]);
-            scene.emulator.fault_always(Point::DpsRegister, fault).expect("fits");
+            scene.fault_always(Point::DpsRegister, fault);
         },
-        expected: NONSENSE,
+        expected: MALFORMED,
         ..CASE
     },
     Case {
-        name: "assigned, but to no hub",
+        name: "assigned without a hub",
         arrange: |scene| {
             let fault = Fault::body(*br#"{"operationId": "5.x", "status": "assigned", "registrationState": {}}"#);
-            scene.emulator.fault_always(Point::DpsRegister, fault).expect("fits");
+            scene.fault_always(Point::DpsRegister, fault);
         },
-        expected: Expected { stage: Some("dps-assign"), ..NONSENSE },
+        expected: Expected { stage: Some("dps-assign"), ..MALFORMED },
         ..CASE
     },
     Case {
-        name: "a final status that does not exist yet",
+        name: "an unknown final status",
         arrange: |scene| {
             let fault = Fault::body(*br#"{"operationId": "5.x", "status": "thinking\u202e"}"#);
-            scene.emulator.fault_always(Point::DpsRegister, fault).expect("fits");
-            scene.argue(["--timeout", "12s"]);
+            scene.fault_always(Point::DpsRegister, fault);
+            scene.add_arguments(["--timeout", "12s"]);
         },
         expected: Expected {
             stage: Some("dps-assign"),
             hint: "a newer version of hubward",
-            says: r"`thinking\\u{202e}`",
-            ..NONSENSE
+            message: r"`thinking\\u{202e}`",
+            ..MALFORMED
         },
         ..CASE
     },
     Case {
-        name: "a final status that does not exist yet, in the answer to a poll",
+        name: "an unknown final status in the answer to a poll",
         arrange: |scene| {
             let fault = Fault::body(*br#"{"operationId": "5.x", "status": "thinking"}"#);
-            scene.emulator.fault_always(Point::DpsPoll, fault).expect("fits");
-            scene.argue(["--timeout", "12s"]);
+            scene.fault_always(Point::DpsPoll, fault);
+            scene.add_arguments(["--timeout", "12s"]);
         },
         expected: Expected {
             stage: Some("dps-assign"),
             hint: "a newer version of hubward",
-            says: "`thinking`",
-            ..NONSENSE
+            message: "`thinking`",
+            ..MALFORMED
         },
         ..CASE
     },
     Case {
-        name: "a step on the way to a hub that does not exist yet",
+        name: "an unknown intermediate status",
         arrange: |scene| {
             let fault = Fault::Body {
                 status: 202,
                 content_type: "application/json".into(),
                 bytes: br#"{"status": "thinking"}"#.to_vec(),
             };
-            scene.emulator.fault(Point::DpsPoll, fault).expect("fits");
+            scene.fault(Point::DpsPoll, fault);
         },
         ..CASE
     },
     Case {
-        name: "an operation id that leads to another path",
+        name: "an operation ID that would change the path",
         arrange: |scene| {
             let fault = Fault::Body {
                 status: 202,
                 content_type: "application/json".into(),
                 bytes: br#"{"operationId": "..", "status": "assigning"}"#.to_vec(),
             };
-            scene.emulator.fault_always(Point::DpsRegister, fault).expect("fits");
-            scene.argue(["--timeout", "12s"]);
+            scene.fault_always(Point::DpsRegister, fault);
+            scene.add_arguments(["--timeout", "12s"]);
         },
-        expected: Expected { stage: Some("dps-assign"), says: "operation id `..`", ..NONSENSE },
+        expected: Expected { stage: Some("dps-assign"), message: "operation id `..`", ..MALFORMED },
         ..CASE
     },
-    // ---- Connections that break ----
+    // ---- Connections that close ----
     Case {
-        name: "a cut while assigning resumes the operation",
+        name: "a connection lost while assigning resumes the operation",
         arrange: |scene| {
-            let emulator = &scene.emulator;
-            emulator.fault(Point::DpsPoll, Fault::Cut).expect("fits");
-            // One registration is served, a second one would be refused.
-            emulator.fault(Point::DpsRegister, Fault::Delay(Duration::ZERO)).expect("fits");
+            scene.fault(Point::DpsPoll, Fault::Cut);
+            // The emulator serves one registration and would refuse a second one.
+            scene.fault(Point::DpsRegister, Fault::Delay(Duration::ZERO));
             let twice = Fault::status(400, 400_000, "registered twice");
-            emulator.fault_always(Point::DpsRegister, twice).expect("fits");
+            scene.fault_always(Point::DpsRegister, twice);
         },
         ..CASE
     },
     Case {
-        name: "cut for ever while assigning",
+        name: "every connection lost while assigning",
         arrange: |scene| {
-            scene.emulator.fault_always(Point::DpsPoll, Fault::Cut).expect("fits");
-            scene.argue(["--timeout", "12s"]);
+            scene.fault_always(Point::DpsPoll, Fault::Cut);
+            scene.add_arguments(["--timeout", "12s"]);
         },
         expected: Expected {
             exit_code: 3,
@@ -342,81 +308,78 @@ pub(super) const CASES: &[Case] = &[
             stage: Some("dps-poll"),
             endpoint: Endpoint::Dps,
             hint: "firewall",
-            ..NOTHING
+            ..SUCCESS
         },
         ..CASE
     },
     Case {
-        name: "assigning for ever",
+        name: "an assignment that never finishes",
         cloud: |it| it.polls_before_assigned(u32::MAX).retry_after(Some(Duration::from_secs(1))),
-        arrange: |scene| scene.argue(["--timeout", "12s"]),
+        arrange: |scene| scene.add_arguments(["--timeout", "12s"]),
         expected: Expected {
             exit_code: 8,
             fault: "deadline",
             stage: Some("dps-assign"),
             endpoint: Endpoint::Dps,
             hint: "allow more time",
-            ..NOTHING
+            ..SUCCESS
         },
         ..CASE
     },
-    // ---- What only some transports have ----
+    // ---- Cases of some transports only ----
     Case {
         name: "refused subscription",
-        arrange: |scene| scene.emulator.fault_always(Point::DpsSubscribe, Fault::Suback128).expect("fits"),
+        arrange: |scene| scene.fault_always(Point::DpsSubscribe, Fault::Suback128),
         expected: Expected { stage: Some("dps-subscribe"), hint: "does not let this device subscribe", ..LOGIN },
-        not_over: HTTPS_HAS_NO_MQTT,
+        except: ONLY_MQTT,
         ..CASE
     },
     Case {
         name: "login at DPS: protocol version not accepted",
-        arrange: |scene| scene.emulator.fault_always(Point::DpsConnect, Fault::Connack(1)).expect("fits"),
-        expected: Expected { hint: "MQTT", says: "CONNACK 1", ..LOGIN },
-        not_over: HTTPS_HAS_NO_MQTT,
+        arrange: |scene| scene.fault_always(Point::DpsConnect, Fault::Connack(1)),
+        expected: Expected { hint: "MQTT", message: "CONNACK 1", ..LOGIN },
+        except: ONLY_MQTT,
         ..CASE
     },
     Case {
         name: "login at DPS: client id not accepted",
-        arrange: |scene| scene.emulator.fault_always(Point::DpsConnect, Fault::Connack(2)).expect("fits"),
-        expected: Expected { hint: "id", says: "CONNACK 2", ..LOGIN },
-        not_over: HTTPS_HAS_NO_MQTT,
+        arrange: |scene| scene.fault_always(Point::DpsConnect, Fault::Connack(2)),
+        expected: Expected { hint: "id", message: "CONNACK 2", ..LOGIN },
+        except: ONLY_MQTT,
         ..CASE
     },
     Case {
         name: "login at DPS: unavailable",
         arrange: |scene| {
-            scene.emulator.fault_always(Point::DpsConnect, Fault::Connack(3)).expect("fits");
-            scene.argue(["--timeout", "12s"]);
+            scene.fault_always(Point::DpsConnect, Fault::Connack(3));
+            scene.add_arguments(["--timeout", "12s"]);
         },
-        expected: Expected { hint: "try again later", says: "CONNACK 3", ..LOGIN },
-        not_over: HTTPS_HAS_NO_MQTT,
+        expected: Expected { hint: "try again later", message: "CONNACK 3", ..LOGIN },
+        except: ONLY_MQTT,
         ..CASE
     },
     Case {
         name: "login at DPS: bad user name or password",
-        arrange: |scene| scene.emulator.fault_always(Point::DpsConnect, Fault::Connack(4)).expect("fits"),
-        expected: Expected { exit_code: 5, fault: "credential", hint: "check the key", says: "CONNACK 4", ..LOGIN },
-        not_over: HTTPS_HAS_NO_MQTT,
+        arrange: |scene| scene.fault_always(Point::DpsConnect, Fault::Connack(4)),
+        expected: Expected { message: "CONNACK 4", ..LOGIN_UNAUTHORIZED },
+        except: ONLY_MQTT,
         ..CASE
     },
     Case {
         name: "login at DPS: not authorized",
-        arrange: |scene| scene.emulator.fault_always(Point::DpsConnect, Fault::Connack(5)).expect("fits"),
-        expected: Expected { exit_code: 5, fault: "credential", hint: "check the key", says: "CONNACK 5", ..LOGIN },
-        not_over: HTTPS_HAS_NO_MQTT,
+        arrange: |scene| scene.fault_always(Point::DpsConnect, Fault::Connack(5)),
+        expected: Expected { message: "CONNACK 5", ..LOGIN_UNAUTHORIZED },
+        except: ONLY_MQTT,
         ..CASE
     },
     Case {
         name: "refused WebSocket upgrade",
         arrange: |scene| {
             let fault = Fault::status(403, 403_000, "no WebSocket here");
-            scene.emulator.fault_always(Point::WebSocketUpgrade, fault).expect("fits");
+            scene.fault_always(Point::WebSocketUpgrade, fault);
         },
-        expected: Expected { stage: Some("dps-upgrade"), hint: "WebSocket", says: "403", ..LOGIN },
-        not_over: &[
-            (TransportKind::Https, "there is no WebSocket to upgrade to over HTTPS"),
-            (TransportKind::Mqtt, "there is no WebSocket to upgrade to over plain MQTT"),
-        ],
+        expected: Expected { stage: Some("dps-upgrade"), hint: "WebSocket", message: "403", ..LOGIN },
+        except: ONLY_WEBSOCKET,
         ..CASE
     },
 ];

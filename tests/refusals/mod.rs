@@ -1,7 +1,7 @@
-//! Every way in which somebody says no, or says nothing: what the command tells about it.
+//! Errors that the program reports when a service refuses it, fails, or does not answer.
 //!
-//! One table, case × transport. Each run is the real program against an emulator of its own that
-//! misbehaves as the case wants it, or against a peer that is none.
+//! One table: cases × transports. Each cell runs the real program against its own emulator, which misbehaves as the
+//! case requires, or against another peer that is not a service at all.
 
 mod deadlines;
 mod dps;
@@ -14,10 +14,11 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use hubward::TransportKind;
-use hubward_emulator::{Builder, Emulator};
+use hubward_emulator::{Builder, Emulator, Fault, Point};
 use hubward_tests::command::{Invocation, Ran};
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
@@ -27,44 +28,44 @@ struct Case {
     name: &'static str,
     /// How the emulator starts.
     cloud: fn(Builder) -> Builder,
-    /// What is done to it, and to the command line, before the command runs.
+    /// Prepares the emulator and the command line before the command runs.
     arrange: fn(&mut Scene),
     expected: Expected,
-    /// Transports that cannot have it, each with the reason.
-    not_over: &'static [(TransportKind, &'static str)],
+    /// Transports that cannot have this case, each with the reason.
+    except: &'static [(TransportKind, &'static str)],
 }
 
-/// What the last line must say.
+/// The expected content of the last line of the output.
 #[derive(Debug, Clone, Copy)]
 struct Expected {
     exit_code: i32,
-    /// `None`: it goes well in spite of everything.
+    /// `None`: the command succeeds.
     stage: Option<&'static str>,
     endpoint: Endpoint,
     fault: &'static str,
-    /// What the hint must mention.
+    /// Text that the hint must contain.
     hint: &'static str,
     service_code: Option<u32>,
-    /// Whether the service named a tracking id; it must then stand there. `None`: as it likes.
+    /// Whether the error must carry a tracking ID. `None`: either is fine.
     tracking_id: Option<bool>,
-    /// What message or causes must mention.
-    says: &'static str,
+    /// Text that the message or its causes must contain.
+    message: &'static str,
 }
 
-/// Whom the error must name.
+/// The endpoint that the error must name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Endpoint {
     Dps,
     Hub,
-    /// It never came to talking to anybody.
+    /// The command fails before it connects to an endpoint.
     None,
-    /// As it stands, with the port of DPS.
+    /// This name, with the port of DPS.
     DpsNamed(&'static str),
-    /// As it stands, with the port of the hub.
+    /// This name, with the port of the hub.
     HubNamed(&'static str),
 }
 
-const NOTHING: Expected = Expected {
+const SUCCESS: Expected = Expected {
     exit_code: 0,
     stage: None,
     endpoint: Endpoint::None,
@@ -72,26 +73,31 @@ const NOTHING: Expected = Expected {
     hint: "",
     service_code: None,
     tracking_id: Some(false),
-    says: "",
+    message: "",
 };
 
-const CASE: Case = Case { name: "", cloud: |it| it, arrange: |_| {}, expected: NOTHING, not_over: &[] };
+const CASE: Case = Case { name: "", cloud: |it| it, arrange: |_| {}, expected: SUCCESS, except: &[] };
 
-const HTTPS_HAS_NO_MQTT: &[(TransportKind, &str)] =
-    &[(TransportKind::Https, "nothing is logged in to, subscribed or acknowledged over HTTPS")];
+const ONLY_MQTT: &[(TransportKind, &str)] =
+    &[(TransportKind::Https, "HTTPS has no login, no subscription and no acknowledgement")];
 
-/// An emulator, and the command that is going to talk to it.
+const ONLY_WEBSOCKET: &[(TransportKind, &str)] = &[
+    (TransportKind::Https, "HTTPS does not upgrade to WebSocket"),
+    (TransportKind::Mqtt, "plain MQTT does not upgrade to WebSocket"),
+];
+
+/// An emulator, and the command that will connect to it.
 struct Scene {
     kind: TransportKind,
     emulator: Emulator,
     variables: Vec<(String, String)>,
     arguments: Vec<String>,
-    /// Sockets, other emulators and the like that must live as long.
+    /// Sockets and other emulators that must live as long as the scene.
     keep: Vec<Box<dyn Any + Send + Sync>>,
     folder: TempDir,
 }
 
-/// The device of every scene.
+/// The device in every scene.
 const DEVICE: &str = "dev-1";
 
 impl Scene {
@@ -103,17 +109,36 @@ impl Scene {
         Self { kind, emulator, variables, arguments: Vec::new(), keep: Vec::new(), folder }
     }
 
-    /// Changes a variable of the command.
+    /// Sets an environment variable of the command.
     fn set(&mut self, name: &str, value: impl Into<String>) {
         self.variables.retain(|(it, _)| it != name);
         self.variables.push((name.to_owned(), value.into()));
     }
 
-    fn argue<'a>(&mut self, arguments: impl IntoIterator<Item = &'a str>) {
+    fn add_arguments<'a>(&mut self, arguments: impl IntoIterator<Item = &'a str>) {
         self.arguments.extend(arguments.into_iter().map(str::to_owned));
     }
 
-    /// A file for an argument; gives its path.
+    /// Scripts a fault that happens once.
+    fn fault(&self, point: Point, fault: Fault) {
+        self.emulator.fault(point, fault).expect("a fault that fits the point");
+    }
+
+    /// Scripts a fault that happens every time.
+    fn fault_always(&self, point: Point, fault: Fault) {
+        self.emulator.fault_always(point, fault).expect("a fault that fits the point");
+    }
+
+    /// Listens on a free port; returns the listener and the port.
+    fn listen() -> (TcpListener, u16) {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        listener.set_nonblocking(true).expect("a socket");
+        let listener = TcpListener::from_std(listener).expect("a listener");
+        let port = listener.local_addr().expect("an address").port();
+        (listener, port)
+    }
+
+    /// Writes a file for an argument and returns its path.
     fn file(&self, name: &str, bytes: &[u8]) -> String {
         let path = self.folder.path().join(name);
         std::fs::write(&path, bytes).expect("a file");
@@ -138,7 +163,7 @@ impl Case {
 }
 
 impl Expected {
-    /// What is not as expected, one line each.
+    /// Lists the differences, one line each.
     fn compare(&self, kind: TransportKind, last: &Value) -> String {
         let mut problems = String::new();
         let mut must = |holds: bool, what: &dyn std::fmt::Display| {
@@ -159,10 +184,10 @@ impl Expected {
         let hint = last["hint"].as_str().unwrap_or_default();
         must(!hint.is_empty() && hint.contains(self.hint), &format!("a hint with `{}`", self.hint));
         must(last["serviceCode"] == serde_json::json!(self.service_code), &format!("code {:?}", self.service_code));
-        let tracked = last["trackingId"].as_str().is_some_and(|it| !it.is_empty());
-        must(self.tracking_id.is_none_or(|it| it == tracked), &format!("tracking id: {:?}", self.tracking_id));
+        let has_tracking_id = last["trackingId"].as_str().is_some_and(|it| !it.is_empty());
+        must(self.tracking_id.is_none_or(|it| it == has_tracking_id), &format!("tracking id: {:?}", self.tracking_id));
         let text = format!("{}{}", last["message"], last["causes"]);
-        must(text.contains(self.says), &format!("a message with `{}`", self.says));
+        must(text.contains(self.message), &format!("a message with `{}`", self.message));
         problems
     }
 }
@@ -188,12 +213,12 @@ fn cases() -> impl Iterator<Item = Case> {
 
 /// Runs the table's column of one transport and names every cell that is wrong.
 async fn run_column(kind: TransportKind) {
-    // Built before anything waits for it.
+    // Builds the program before the first cell needs it.
     let _ = hubward_tests::binary::hubward();
-    // Most cells wait for a deadline most of the time.
+    // Most cells spend most of their time waiting for a deadline.
     let at_a_time = Arc::new(Semaphore::new(12));
     let mut runs = JoinSet::new();
-    for case in cases().filter(|it| it.not_over.iter().all(|(not, _)| *not != kind)) {
+    for case in cases().filter(|it| it.except.iter().all(|(not, _)| *not != kind)) {
         let at_a_time = at_a_time.clone();
         runs.spawn(async move {
             let _permit = at_a_time.acquire().await;
@@ -218,25 +243,25 @@ async fn run_column(kind: TransportKind) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn say_what_to_do_over_https() {
+async fn each_error_says_what_to_do_over_https() {
     run_column(TransportKind::Https).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn say_what_to_do_over_mqtt() {
+async fn each_error_says_what_to_do_over_mqtt() {
     run_column(TransportKind::Mqtt).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn say_what_to_do_over_mqtt_ws() {
+async fn each_error_says_what_to_do_over_mqtt_ws() {
     run_column(TransportKind::MqttWs).await;
 }
 
 #[test]
-fn the_table_names_each_case_once_and_every_absence_has_a_reason() {
+fn each_case_has_a_unique_name_and_each_exception_a_reason() {
     let mut names = std::collections::BTreeSet::new();
     for case in cases() {
-        assert!(!case.name.is_empty() && names.insert(case.name), "{:?} stands twice", case.name);
-        assert!(case.not_over.len() < 3 && case.not_over.iter().all(|(_, why)| why.len() > 20), "{}", case.name);
+        assert!(!case.name.is_empty() && names.insert(case.name), "{:?}: the name is empty or not unique", case.name);
+        assert!(case.except.len() < 3 && case.except.iter().all(|(_, why)| why.len() > 20), "{}", case.name);
     }
 }

@@ -1,10 +1,10 @@
-//! Peers that cannot be reached, or not be trusted.
+//! Peers that the program cannot reach or does not trust.
 
 use hubward_emulator::BadCertificate;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::net::TcpSocket;
 
-use super::{CASE, Case, Endpoint, Expected, NOTHING, Scene};
+use super::{CASE, Case, Endpoint, Expected, SUCCESS, Scene};
 
 const CONNECT: Expected = Expected {
     exit_code: 3,
@@ -12,21 +12,21 @@ const CONNECT: Expected = Expected {
     stage: Some("dps-connect"),
     endpoint: Endpoint::Dps,
     hint: "is the host name right",
-    ..NOTHING
+    ..SUCCESS
 };
 
 const TLS: Expected =
-    Expected { exit_code: 4, fault: "tls", stage: Some("dps-tls"), endpoint: Endpoint::Dps, ..NOTHING };
+    Expected { exit_code: 4, fault: "tls", stage: Some("dps-tls"), endpoint: Endpoint::Dps, ..SUCCESS };
 
 pub(super) const CASES: &[Case] = &[
     Case {
-        name: "a port where nobody listens",
+        name: "a port without a listener",
         arrange: |scene| {
-            let dead = dead_port(scene);
+            let dead = closed_port(scene);
             scene.set("HUBWARD_CONNECT_TO", format!("::127.0.0.1:{dead}"));
-            scene.argue(["--timeout", "6s"]);
+            scene.add_arguments(["--timeout", "6s"]);
         },
-        expected: Expected { says: "refused", ..CONNECT },
+        expected: Expected { message: "refused", ..CONNECT },
         ..CASE
     },
     Case {
@@ -34,7 +34,7 @@ pub(super) const CASES: &[Case] = &[
         arrange: |scene| {
             scene.set("PROVISIONING_HOST", "dps.invalid");
             scene.set("HUBWARD_CONNECT_TO", "");
-            scene.argue(["--timeout", "8s"]);
+            scene.add_arguments(["--timeout", "8s"]);
         },
         expected: Expected { endpoint: Endpoint::DpsNamed("dps.invalid"), ..CONNECT },
         ..CASE
@@ -60,7 +60,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "a server without TLS",
         arrange: |scene| {
-            let plain = plain_http(scene);
+            let plain = start_plain_http(scene);
             scene.set("HUBWARD_CONNECT_TO", format!("::127.0.0.1:{plain}"));
         },
         expected: Expected { hint: "is this the right port?", ..TLS },
@@ -68,8 +68,8 @@ pub(super) const CASES: &[Case] = &[
     },
 ];
 
-/// A port that is taken, so that nobody else gets it, but where nobody listens.
-pub(super) fn dead_port(scene: &mut Scene) -> u16 {
+/// A bound port without a listener. No other process can take it.
+pub(super) fn closed_port(scene: &mut Scene) -> u16 {
     let socket = TcpSocket::new_v4().expect("a socket");
     socket.bind(([127, 0, 0, 1], 0).into()).expect("a free port");
     let port = socket.local_addr().expect("bound").port();
@@ -77,16 +77,13 @@ pub(super) fn dead_port(scene: &mut Scene) -> u16 {
     port
 }
 
-/// A web server that knows no TLS.
-fn plain_http(scene: &mut Scene) -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.set_nonblocking(true).expect("a socket");
-    let listener = TcpListener::from_std(listener).expect("a listener");
-    let port = listener.local_addr().expect("bound").port();
+/// A web server without TLS.
+fn start_plain_http(scene: &mut Scene) -> u16 {
+    let (listener, port) = Scene::listen();
     let mut server = tokio::task::JoinSet::new();
     server.spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
-            // It cannot read what TLS says, and answers as far as the peer listens.
+            // The server cannot read the TLS handshake, and the client may not read the answer.
             let _ = stream.read(&mut [0; 1024]).await;
             let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n").await;
         }

@@ -1,6 +1,6 @@
-//! Nothing that proves an identity is ever written: not at trace level, not in `Debug`, not in errors.
+//! No key, token or signature appears in any output: not at trace level, not in `Debug`, not in errors.
 //!
-//! First the scanner shows that it finds what is planted; only then its silence means something.
+//! The first tests plant secrets and check that the scanner finds them.
 
 mod debug;
 mod device;
@@ -14,7 +14,7 @@ use scanner::{Scanner, forms};
 
 const RESOURCES: [&str; 2] = ["localhost/devices/dev-1", "0ne000DECADE/registrations/dev-1"];
 
-/// What a program writes that is no secret, around a hole.
+/// Output of a program without secrets, with `secret` in the middle.
 fn planted(secret: &[u8]) -> Vec<u8> {
     let before = b"2026-11-23T20:00:00Z TRACE hubward_dial: connected to localhost:443 path=\"certs/a/b\"\n DEBUG x=";
     let after = b" n=3 etag=\"NmNlYTQ4\"\n{\"type\":\"result\",\"version\":1}\n";
@@ -32,14 +32,14 @@ fn the_scanner_finds_a_planted_key_in_every_form_and_nothing_else() {
             let found = scanner.find(&planted(&needle));
             assert!(!found.is_empty(), "{length} bytes, {form}");
         }
-        // As the rest of a longer text, too.
+        // The scanner also finds a key inside a longer text.
         let json = format!("\"symmetricKey\":\"{}\"", key.expose_base64().as_str());
         assert!(!scanner.find(&planted(json.as_bytes())).is_empty(), "{length} bytes in JSON");
     }
 }
 
 #[test]
-fn the_scanner_finds_a_planted_signature_with_its_name_and_without() {
+fn the_scanner_finds_a_planted_signature_with_and_without_its_name() {
     let scanner = Scanner::default();
     let key = SharedKey::generate().expect("a key");
     let far = UnixSeconds(1_800_000_000).saturating_add(Duration::from_secs(60));

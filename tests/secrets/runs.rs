@@ -1,4 +1,4 @@
-//! The program's whole output at trace level, when all goes well and when it does not.
+//! Scans the complete output of the program at trace level, in runs that succeed and in runs that fail.
 
 use std::time::Duration;
 
@@ -11,20 +11,20 @@ use tokio::task::JoinSet;
 
 use super::scanner::Scanner;
 
-/// One way for a run to go.
+/// One run.
 #[derive(Clone, Copy)]
-struct Way {
+struct Case {
     name: &'static str,
     cloud: fn(Builder) -> Builder,
     arrange: fn(&Emulator),
     arguments: &'static [&'static str],
-    /// With the key of somebody else.
+    /// Runs with the key of another device.
     wrong_key: bool,
     exit_code: i32,
 }
 
-const WELL: Way = Way {
-    name: "well",
+const SUCCESS: Case = Case {
+    name: "success",
     cloud: |it| it,
     arrange: |_| {},
     arguments: &["--messages", "3"],
@@ -32,71 +32,84 @@ const WELL: Way = Way {
     exit_code: 0,
 };
 
-const WAYS: &[Way] = &[
-    WELL,
-    Way { name: "a wrong key", wrong_key: true, exit_code: 5, ..WELL },
-    Way {
+const CASES: &[Case] = &[
+    SUCCESS,
+    Case { name: "a wrong key", wrong_key: true, exit_code: 5, ..SUCCESS },
+    Case {
         name: "an expired token",
         arrange: |it| it.clock_ahead(Duration::from_secs(2 * 60 * 60)),
         exit_code: 5,
-        ..WELL
+        ..SUCCESS
     },
-    Way { name: "a foreign scope", arguments: &["--id-scope", "0ne00FFFFFF", "--timeout", "6s"], exit_code: 6, ..WELL },
-    Way { name: "disabled", arrange: |it| it.disable("dev-1").expect("enrolled"), exit_code: 6, ..WELL },
-    Way {
+    Case {
+        name: "an unknown ID scope",
+        arguments: &["--id-scope", "0ne00FFFFFF", "--timeout", "6s"],
+        exit_code: 6,
+        ..SUCCESS
+    },
+    Case { name: "disabled", arrange: |it| it.disable("dev-1").expect("enrolled"), exit_code: 6, ..SUCCESS },
+    Case {
         name: "throttled",
         arrange: |it| it.fault_always(Point::DpsRegister, Fault::throttled("600")).expect("fits"),
         exit_code: 7,
-        ..WELL
+        ..SUCCESS
     },
-    Way { name: "cut while assigning", arrange: |it| it.fault(Point::DpsPoll, Fault::Cut).expect("fits"), ..WELL },
-    Way {
-        name: "an answer that repeats what it was asked",
+    Case {
+        name: "connection lost while assigning",
+        arrange: |it| it.fault(Point::DpsPoll, Fault::Cut).expect("fits"),
+        ..SUCCESS
+    },
+    Case {
+        name: "an answer that repeats the request",
         arrange: |it| it.fault_always(Point::DpsRegister, Fault::gateway_html()).expect("fits"),
         arguments: &["--timeout", "6s"],
         exit_code: 6,
-        ..WELL
+        ..SUCCESS
     },
-    Way { name: "untrusted", cloud: |it| it.certificate(BadCertificate::UntrustedCa), exit_code: 4, ..WELL },
-    Way {
+    Case { name: "untrusted", cloud: |it| it.certificate(BadCertificate::UntrustedCa), exit_code: 4, ..SUCCESS },
+    Case {
         name: "refused by the hub",
         arrange: |it| it.fault_always(Point::HubConnect, Fault::Connack(5)).expect("fits"),
         exit_code: 5,
-        ..WELL
+        ..SUCCESS
     },
-    Way { name: "cut by the hub", arrange: |it| it.fault(Point::HubPublish, Fault::Cut).expect("fits"), ..WELL },
-    Way {
+    Case {
+        name: "connection closed by the hub",
+        arrange: |it| it.fault(Point::HubPublish, Fault::Cut).expect("fits"),
+        ..SUCCESS
+    },
+    Case {
         name: "never acknowledged",
         arrange: |it| it.fault_always(Point::HubPublish, Fault::HoldPuback).expect("fits"),
         arguments: &["--messages", "2", "--timeout", "12s"],
         exit_code: 10,
-        ..WELL
+        ..SUCCESS
     },
 ];
 
-/// Both forms of output are scanned.
-const FORMS: [&[&str]; 2] = [&["--output", "json", "--log", "trace"], &["--output", "text", "--log", "trace"]];
+/// The output formats and log level of the runs.
+const OUTPUTS: [&[&str]; 2] = [&["--output", "json", "--log", "trace"], &["--output", "text", "--log", "trace"]];
 
-impl Way {
+impl Case {
     async fn run(self, kind: TransportKind) {
         let emulator = (self.cloud)(Emulator::builder()).start().await.expect("the emulator starts");
         let enrolled = emulator.enroll("dev-1").expect("a valid id");
-        let stranger = SharedKey::generate().expect("a key");
+        let other_key = SharedKey::generate().expect("a key");
         let mut variables = enrolled.vars();
         if self.wrong_key {
             for (_, value) in variables.iter_mut().filter(|(name, _)| *name == "PROVISIONING_SYMMETRIC_KEY") {
-                *value = stranger.expose_base64().to_string();
+                *value = other_key.expose_base64().to_string();
             }
         }
         (self.arrange)(&emulator);
-        let form = FORMS[usize::from(self.exit_code == 0 || self.wrong_key)];
-        let arguments = self.arguments.iter().chain(form).copied();
+        let output = OUTPUTS[usize::from(self.exit_code == 0 || self.wrong_key)];
+        let arguments = self.arguments.iter().chain(output).copied();
         let command = Invocation::hubward(["provision", "--transport", kind.as_str()]).args(arguments);
         let ran = command.vars(&variables).run().await;
         let scanner = Scanner::default()
             .key("the device's key", enrolled.primary_key())
             .key("the device's second key", enrolled.secondary_key())
-            .key("the stranger's key", &stranger);
+            .key("the other device's key", &other_key);
         check(&format!("{} over {kind}", self.name), &ran, self.exit_code, &scanner);
     }
 }
@@ -104,40 +117,39 @@ impl Way {
 fn check(name: &str, ran: &Ran, exit_code: i32, scanner: &Scanner) {
     assert_eq!(ran.code, Some(exit_code), "{name}: {}\n{}", ran.stdout_text(), ran.stderr_text());
     let log = ran.stderr_text();
-    assert!(log.contains("DEBUG hubward_dial"), "{name}: there is no log to scan:\n{log}");
+    assert!(log.contains("DEBUG hubward_dial"), "{name}: the run wrote no log:\n{log}");
     for bytes in [&ran.stdout, &ran.stderr] {
-        let found = scanner.find(bytes);
-        assert!(found.is_empty(), "{name}:\n{}", found.join("\n"));
+        scanner.assert_clean(name, bytes);
     }
 }
 
 async fn check_all(kind: TransportKind) {
     let _ = hubward_tests::binary::hubward();
     let mut runs = JoinSet::new();
-    for way in WAYS {
-        runs.spawn(way.run(kind));
+    for case in CASES {
+        runs.spawn(case.run(kind));
     }
     while let Some(run) = runs.join_next().await {
-        run.expect("no secret in it");
+        run.expect("a run without a secret");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_output_has_one_over_https() {
+async fn no_output_has_a_secret_over_https() {
     check_all(TransportKind::Https).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_output_has_one_over_mqtt() {
+async fn no_output_has_a_secret_over_mqtt() {
     check_all(TransportKind::Mqtt).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_output_has_one_over_mqtt_ws() {
+async fn no_output_has_a_secret_over_mqtt_ws() {
     check_all(TransportKind::MqttWs).await;
 }
 
-/// A key in a file.
+/// Writes a key to a file and returns its path.
 fn key_file(folder: &TempDir, key: &SharedKey) -> String {
     let path = folder.path().join("some.key");
     std::fs::write(&path, key.expose_base64().as_bytes()).expect("a file");
@@ -145,7 +157,7 @@ fn key_file(folder: &TempDir, key: &SharedKey) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_output_has_one_whichever_way_the_key_came() {
+async fn no_output_has_a_secret_for_any_source_of_the_key() {
     let emulator = Emulator::start().await.expect("the emulator starts");
     let group: EnrollmentGroup = emulator.enroll_group("line-7").expect("a valid name");
     let (device, folder) = (group.device_key("pump-1"), tempfile::tempdir().expect("a folder"));
@@ -170,14 +182,14 @@ async fn no_output_has_one_whichever_way_the_key_came() {
         let command = Invocation::hubward(fixed).args(arguments.iter().copied()).vars(&variables).stdin(stdin);
         let ran = command.run().await;
         check(arguments[0], &ran, 0, &scanner);
-        // It is possible, and warned about.
+        // `--symmetric-key` works, and the program warns about it.
         assert_eq!(ran.stderr_text().contains("prefer --symmetric-key-file"), arguments[0] == "--symmetric-key");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_error_about_a_key_repeats_it() {
-    // No base64, and cut off.
+async fn no_error_about_a_key_contains_the_key() {
+    // Not base64, and truncated base64.
     for wrong in ["bm90IGEga2V5IGJ1dCBhIHNlY3JldCBhbGwgdGhlIHNhbWU*", "bm90IGEga2V5IGJ1dCBhIHNlY3JldCBhbGwgdGhlIHNhbWU"]
     {
         let variables = [("PROVISIONING_SYMMETRIC_KEY", wrong.to_owned())];
@@ -198,15 +210,15 @@ async fn no_error_about_a_key_repeats_it() {
                 let fixed = ["--output", output, "--log", "trace"];
                 let ran = Invocation::hubward(fixed).args(arguments.iter().copied()).vars(&variables).run().await;
                 assert_eq!(ran.code, Some(2), "{arguments:?}: {}", ran.stderr_text());
-                let said = format!("{}{}", ran.stdout_text(), ran.stderr_text());
-                assert!(!said.contains(&wrong[..16]), "{arguments:?}: {said}");
+                let output = format!("{}{}", ran.stdout_text(), ran.stderr_text());
+                assert!(!output.contains(&wrong[..16]), "{arguments:?}: {output}");
             }
         }
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_emulators_log_has_none() {
+async fn the_emulator_log_has_no_secret() {
     use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 
     let folder = tempfile::tempdir().expect("a folder");
@@ -242,16 +254,15 @@ async fn the_emulators_log_has_none() {
     let id = device["variables"]["PROVISIONING_REGISTRATION_ID"].as_str().expect("an id").to_owned();
     let scanner = Scanner::default().key("the group's key", &group).key("the device's key", &group.derive(&id));
     let text = String::from_utf8_lossy(&log);
-    assert!(text.contains("DPS refuses a device") && text.contains("DEBUG"), "there is no log to scan:\n{text}");
+    assert!(text.contains("DPS refuses a device") && text.contains("DEBUG"), "the emulator wrote no log:\n{text}");
     for bytes in [log.as_slice(), ready.as_bytes()] {
-        let found = scanner.find(bytes);
-        assert!(found.is_empty(), "{}", found.join("\n"));
+        scanner.assert_clean("hubward emulator", bytes);
     }
 }
 
-/// The same scanner on real output: of the commands that print a secret on purpose.
+/// Runs the scanner on the output of commands that print a secret on purpose.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_printed_on_purpose_is_found() {
+async fn the_scanner_finds_a_secret_that_a_command_prints_on_purpose() {
     let key = SharedKey::generate().expect("a key");
     let text = key.expose_base64();
     for (arguments, stdin, scanner) in [

@@ -1,17 +1,17 @@
-//! Finds keys and signatures in what a program wrote, in every form that they may take.
+//! Finds keys and signatures in the output of a program, in every encoding that they may have.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use hubward_sas::SharedKey;
 
-/// What must not be found.
+/// Searches output for secrets.
 #[derive(Debug, Default)]
 pub(crate) struct Scanner {
     needles: Vec<(String, Vec<u8>)>,
 }
 
 impl Scanner {
-    /// Looks for this key too, whole or cut off.
+    /// Also searches for this key, complete or truncated.
     pub(crate) fn key(mut self, name: &str, key: &SharedKey) -> Self {
         for (form, needle) in forms(key.expose_bytes()) {
             self.needles.push((format!("{name}, {form}"), needle));
@@ -19,7 +19,13 @@ impl Scanner {
         self
     }
 
-    /// Where a secret stands in `haystack`: what it is, and what stands around it.
+    /// Panics with the secrets in `output`, if it contains any.
+    pub(crate) fn assert_clean(&self, name: &str, output: &[u8]) {
+        let found = self.find(output);
+        assert!(found.is_empty(), "{name}:\n{}", found.join("\n"));
+    }
+
+    /// Lists the secrets in `haystack`, each with its name and the text around it.
     pub(crate) fn find(&self, haystack: &[u8]) -> Vec<String> {
         let mut found: Vec<String> = self
             .needles
@@ -29,7 +35,7 @@ impl Scanner {
                 Some(format!("{name}: {}", around(haystack, at)))
             })
             .collect();
-        // Encoded once or twice, as in a query inside a URL.
+        // A query inside a URL may be percent-encoded twice.
         let once = percent_decoded(haystack);
         let twice = percent_decoded(&once);
         for text in [haystack, &once, &twice] {
@@ -42,7 +48,7 @@ impl Scanner {
     }
 }
 
-/// The ways in which bytes are written down.
+/// The encodings in which bytes may appear in text.
 pub(super) fn forms(bytes: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
     let base64 = STANDARD.encode(bytes);
     let percent = |upper: bool| {
@@ -68,7 +74,7 @@ pub(super) fn forms(bytes: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
-/// `sig=` with something behind it that is no placeholder.
+/// Finds `sig=` followed by a value that is not a placeholder.
 fn signature_fields(text: &[u8]) -> Vec<String> {
     let of_value = |it: &u8| it.is_ascii_alphanumeric() || b"+/=%-_".contains(it);
     let mut found = Vec::new();
@@ -80,7 +86,7 @@ fn signature_fields(text: &[u8]) -> Vec<String> {
     found
 }
 
-/// 32 bytes in base64, padding and all: a signature without its name, whosever it is.
+/// Finds 32 bytes in base64 with padding: a signature without its name, made with any key.
 fn digests(text: &[u8]) -> Vec<String> {
     const LENGTH: usize = 43;
     let of_base64 = |it: &u8| it.is_ascii_alphanumeric() || b"+/-_".contains(it);

@@ -9,40 +9,40 @@ use hubward_tests::cloud::Cloud;
 use super::all_dps;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_enrollment_lives_its_life() {
+async fn an_enrollment_is_created_updated_and_deleted() {
     let cloud = Cloud::start().await;
     for dps in all_dps(&cloud) {
-        let made = dps.create_enrollment(&IndividualEnrollment::new("dev-1")).await.expect("made");
+        let made = dps.create_enrollment(&IndividualEnrollment::new("dev-1")).await.expect("created");
         let keys = made.settings.attestation.and_then(|it| it.symmetric_key).expect("keys in the answer");
         assert!(!keys.primary_key.is_empty() && keys.primary_key != keys.secondary_key);
-        let again = dps.create_enrollment(&IndividualEnrollment::new("dev-1")).await.expect_err("it is there");
+        let again = dps.create_enrollment(&IndividualEnrollment::new("dev-1")).await.expect_err("it exists");
         assert_eq!((again.refused().map(|it| it.status), again.fault()), (Some(409), Fault::Request), "{again}");
 
-        let mut read = dps.enrollment("dev-1").await.expect("it is there");
+        let mut read = dps.enrollment("dev-1").await.expect("it exists");
         assert_eq!(read.settings.attestation.as_ref().and_then(|it| it.symmetric_key.as_ref()), None);
         let shown = dps.enrollment_attestation("dev-1").await.expect("the keys");
         assert_eq!((shown.kind, shown.symmetric_key), (AttestationType::SymmetricKey, Some(keys)));
 
         read.settings.provisioning_status = Some(ProvisioningStatus::Disabled);
-        let updated = dps.update_enrollment(&read).await.expect("its etag fits");
+        let updated = dps.update_enrollment(&read).await.expect("the ETag matches");
         assert!(!updated.settings.is_enabled());
-        let stale = dps.update_enrollment(&read).await.expect_err("an old etag");
+        let stale = dps.update_enrollment(&read).await.expect_err("a stale ETag");
         assert_eq!(stale.refused().map(|it| it.status), Some(412), "{stale}");
         let stale = dps.delete_enrollment("dev-1").if_match(&read.settings.etag.expect("one")).await;
-        assert_eq!(stale.expect_err("an old etag").refused().map(|it| it.status), Some(412));
+        assert_eq!(stale.expect_err("a stale ETag").refused().map(|it| it.status), Some(412));
 
-        dps.delete_enrollment("dev-1").await.expect("gone");
-        let gone = dps.enrollment("dev-1").await.expect_err("gone");
+        dps.delete_enrollment("dev-1").await.expect("deleted");
+        let gone = dps.enrollment("dev-1").await.expect_err("deleted");
         assert!(gone.is_not_found() && gone.refused().is_some_and(|it| it.tracking_id.is_some()), "{gone:?}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn groups_and_many_at_once_come_in_pages() {
+async fn groups_bulk_requests_and_pages_work() {
     let cloud = Cloud::start().await;
     for dps in all_dps(&cloud) {
-        let group = dps.create_group(&EnrollmentGroup::new("line-7")).await.expect("made");
-        assert_eq!(dps.group("line-7").await.expect("it is there").settings.etag, group.settings.etag);
+        let group = dps.create_group(&EnrollmentGroup::new("line-7")).await.expect("created");
+        assert_eq!(dps.group("line-7").await.expect("it exists").settings.etag, group.settings.etag);
         assert!(dps.group_attestation("line-7").await.expect("keys").symmetric_key.is_some());
         assert_eq!(dps.groups().all().await.expect("groups").len(), 1);
 
@@ -64,22 +64,22 @@ async fn groups_and_many_at_once_come_in_pages() {
 
         let bulk = EnrollmentBulk { mode: BulkMode::Delete, enrollments: enrollments(&["a", "b", "c"]) };
         assert!(dps.bulk_enrollments(&bulk).await.expect("all of them").is_successful);
-        dps.delete_group("line-7").await.expect("gone");
+        dps.delete_group("line-7").await.expect("deleted");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_registration_leaves_a_record() {
+async fn a_registration_creates_a_record() {
     let cloud = Cloud::start().await;
     let settings = cloud.device("dev-1");
     hubward::provision(&settings).await.expect("assigned");
     for dps in all_dps(&cloud) {
         let record = dps.registration("dev-1").await.expect("a record");
         assert_eq!(record.assigned_hub.as_deref(), Some("localhost"));
-        let shown = dps.enrollment("dev-1").await.expect("it is there").registration_state.expect("a state");
+        let shown = dps.enrollment("dev-1").await.expect("it exists").registration_state.expect("a state");
         assert_eq!(shown.device_id, record.device_id);
     }
     let [dps, other] = all_dps(&cloud);
-    dps.delete_registration("dev-1").await.expect("gone");
-    assert!(other.registration("dev-1").await.expect_err("gone").is_not_found());
+    dps.delete_registration("dev-1").await.expect("deleted");
+    assert!(other.registration("dev-1").await.expect_err("deleted").is_not_found());
 }

@@ -1,4 +1,4 @@
-//! Who may ask, and what is said to who may not.
+//! Logins that the service accepts and refuses, and the errors of the client.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use super::{admin, options};
 /// A moment in the year 2100.
 const IN_2100: u64 = 4_102_444_800;
 
-/// A key that no policy has.
+/// A key that does not belong to any policy.
 const WRONG: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 
 fn owner(cloud: &Cloud) -> ServiceLogin {
@@ -21,7 +21,7 @@ fn owner(cloud: &Cloud) -> ServiceLogin {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_login_that_may_not_is_refused_without_its_secret() {
+async fn the_error_of_a_refused_login_does_not_contain_its_secret() {
     let cloud = Cloud::start().await;
     let key = owner(&cloud).policy_key().expect("a key").clone();
     let token = |seconds: u64| SasToken::sign(&key, HUB, UnixSeconds(seconds), Some("iothubowner"));
@@ -37,26 +37,26 @@ async fn a_login_that_may_not_is_refused_without_its_secret() {
         let hub = HubService::new(login.expect(what), &options(&cloud)).expect("a CA file");
         let error = hub.device("dev-1").await.expect_err(what);
         assert_eq!(error.fault(), Fault::Credential, "{what}: {error}");
-        let told = format!("{error:?} {error} {:?} {hub:?}", error.advice());
-        assert!(!told.contains(secret), "{what}: {told}");
+        let shown = format!("{error:?} {error} {:?} {hub:?}", error.advice());
+        assert!(!shown.contains(secret), "{what}: {shown}");
     }
     let good = ServiceLogin::token(HUB, token(IN_2100)).expect("a login");
     let hub = HubService::new(good, &options(&cloud)).expect("a CA file");
-    assert!(hub.device("dev-1").await.expect_err("there is none").is_not_found());
+    assert!(hub.device("dev-1").await.expect_err("the device does not exist").is_not_found());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_clock_that_is_wrong_is_named_in_the_advice() {
+async fn the_advice_names_a_wrong_clock() {
     let cloud = Cloud::start().await;
     cloud.emulator.clock_ahead(Duration::from_secs(3 * 3600));
     let hub = HubService::new(owner(&cloud), &options(&cloud)).expect("a CA file");
-    let error = hub.device("dev-1").await.expect_err("the token is too old there");
+    let error = hub.device("dev-1").await.expect_err("the token has expired at the service");
     let advice = error.advice().unwrap_or_default();
     assert!(error.fault() == Fault::Credential && advice.contains("behind the service's"), "{error}: {advice}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn trust_and_absence_are_told_apart() {
+async fn an_untrusted_certificate_and_a_missing_ca_file_are_different_errors() {
     let cloud = Cloud::start().await;
     let other = Cloud::start().await;
     let untrusted = options(&cloud).tls(TlsSettings::new().ca_file(other.emulator.ca_file()));
@@ -69,12 +69,12 @@ async fn trust_and_absence_are_told_apart() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_admin_port_tells_telemetry_as_it_comes() {
+async fn the_admin_port_streams_telemetry() {
     let cloud = Cloud::start().await;
     let port = admin(&cloud);
-    let health: Value = port.call(Method::GET, "/health").await.expect("it is there");
+    let health: Value = port.call(Method::GET, "/health").await.expect("it exists");
     assert_eq!(health["status"], "ok");
-    let device = cloud.known("dev-1", hubward::TransportKind::Mqtt);
+    let device = cloud.hub_device("dev-1", hubward::TransportKind::Mqtt);
     let client = device.connect().await.expect("connected");
     let mut events = port.events(format!("/api/telemetry/{HUB}"), "from=0&device=dev-1", None).await.expect("a stream");
     for number in 0..3 {

@@ -1,5 +1,5 @@
-//! The client of the service APIs against the emulator, over TLS with a policy's login and over its
-//! admin port without one.
+//! Tests the client of the service APIs against the emulator: over TLS with the login of a policy, and over the admin
+//! port without a login.
 
 mod dps;
 mod hub;
@@ -8,20 +8,20 @@ mod logins;
 use hubward_service::{AdminPort, ConnectTo, DpsService, HubService, ServiceLogin, ServiceOptions, TlsSettings};
 use hubward_tests::cloud::{Cloud, HUB};
 
-/// How the emulator is reached.
+/// Options for connecting to the emulator.
 fn options(cloud: &Cloud) -> ServiceOptions {
     let rules = ConnectTo::parse_list(&format!(":443:{}", cloud.emulator.https_addr())).expect("a rule");
     ServiceOptions::new().tls(TlsSettings::new().ca_file(cloud.emulator.ca_file())).connect_to(rules)
 }
 
-/// The hub, by the login of its owner and by the admin port.
+/// Clients of the hub: one with the login of `iothubowner`, one over the admin port.
 fn hubs(cloud: &Cloud) -> [HubService; 2] {
     let text = cloud.emulator.hub_connection_string(HUB).expect("the hub that every emulator has");
     let login = ServiceLogin::from_connection_string(&text).expect("a login");
     [HubService::new(login, &options(cloud)).expect("a CA file"), admin(cloud).hub(HUB)]
 }
 
-/// DPS, likewise.
+/// Clients of DPS: one with the login of its owner, one over the admin port.
 fn all_dps(cloud: &Cloud) -> [DpsService; 2] {
     let login = ServiceLogin::from_connection_string(&cloud.emulator.dps_connection_string()).expect("a login");
     [DpsService::new(login, &options(cloud)).expect("a CA file"), admin(cloud).dps()]

@@ -1,4 +1,4 @@
-//! Two programs with one identity find out, and stop fighting.
+//! Two clients with the same identity detect each other and back off.
 
 use std::time::Duration;
 
@@ -7,32 +7,32 @@ use hubward_tests::cloud::Cloud;
 
 use super::TRANSPORTS;
 
-/// The suspicion of a client, once it has one.
-async fn suspicion(client: HubClient) -> DisconnectCause {
+/// Waits until a client reports a duplicate identity.
+async fn duplicate_identity(client: HubClient) -> DisconnectCause {
     let mut state = client.state();
-    let suspects = |it: &ConnectionState| {
+    let is_duplicate = |it: &ConnectionState| {
         matches!(it, ConnectionState::Disconnected { cause: DisconnectCause::DuplicateIdentity { .. }, .. })
     };
-    match state.wait_for(suspects).await.expect("it lives").clone() {
+    match state.wait_for(is_duplicate).await.expect("a running client").clone() {
         ConnectionState::Disconnected { cause, .. } => cause,
         other => panic!("{other:?}"),
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_clients_with_one_identity_both_say_so_after_five_takeovers() {
+async fn two_clients_with_one_identity_report_it_after_five_takeovers() {
     for kind in TRANSPORTS {
         let cloud = Cloud::start().await;
         let quick = Backoff::new(Duration::from_millis(50), Duration::from_millis(100));
-        // The first one to know waits; the other one knows when it comes back.
+        // The client that detects it first waits. The other one detects it when the first one reconnects.
         let options = HubOptions::default().backoff(quick).duplicate_wait(Duration::from_millis(500));
-        let device = cloud.known("dev-1", kind).options(options);
+        let device = cloud.hub_device("dev-1", kind).options(options);
         let clients = [(); 2].map(|()| device.settings.spawn().expect("a client"));
-        let found = clients.clone().map(|it| tokio::spawn(suspicion(it)));
+        let found = clients.clone().map(|it| tokio::spawn(duplicate_identity(it)));
         for task in found {
             let cause = task.await.expect("no panic");
             let DisconnectCause::DuplicateIdentity { takeovers, .. } = cause else { panic!("{kind}: {cause}") };
-            // One who looks late sees a later count.
+            // The count may have grown before the task reads it.
             assert!(takeovers >= 5, "{kind}: {takeovers}");
             assert_eq!(cause.fault(), hubward::Fault::Credential);
         }

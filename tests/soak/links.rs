@@ -1,5 +1,4 @@
-//! Links that die in silence are found out within the documented limits; a hub that is merely slow is
-//! no dead link.
+//! A client detects a dead connection within the documented limits, and keeps the connection to a slow hub.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +16,7 @@ use hubward_ws::WsDialer;
 use super::proxy::Proxy;
 use super::{TRANSPORTS, seconds};
 
-/// A cloud behind a network, and a device.
+/// An emulator behind a proxy, and a device.
 struct Scene {
     cloud: Cloud,
     proxy: Proxy,
@@ -31,9 +30,9 @@ impl Scene {
         Self { proxy: Proxy::to(target).await, cloud, kind }
     }
 
-    /// A client with these limits, not connected yet.
+    /// Starts a client with these limits. It is not connected yet.
     fn client(&self, silence: Duration, keep_alive: Duration, options: HubOptions) -> HubClient {
-        let device = self.cloud.known("dev-1", self.kind);
+        let device = self.cloud.hub_device("dev-1", self.kind);
         let rule = ConnectTo::parse_list(&format!("::{}", self.proxy.address)).expect("a rule");
         let tls = TlsSettings::new().ca_file(self.cloud.emulator.ca_file()).client_config().expect("the authority");
         let tls = TlsDialer::new(TcpDialer::new().connect_to(rule), tls);
@@ -49,14 +48,15 @@ impl Scene {
     }
 }
 
-/// Waits that are long enough for a state to be seen; the seed makes the first one more than a second.
-fn visible() -> HubOptions {
+/// Back-off that is long enough to observe the disconnected state. With this seed, the first wait is longer than a
+/// second.
+fn slow_reconnect() -> HubOptions {
     let second = Duration::from_secs(2);
     HubOptions::default().backoff(Backoff::new(second, second)).seed(Some(1))
 }
 
-/// The next loss of the connection.
-async fn loss(client: &HubClient) -> TransportError {
+/// Waits until the client loses its connection.
+async fn connection_error(client: &HubClient) -> TransportError {
     let mut state = client.state();
     let lost = state.wait_for(|it| matches!(it, ConnectionState::Disconnected { .. })).await.expect("it lives").clone();
     let ConnectionState::Disconnected { cause: DisconnectCause::Transport(error), .. } = lost else {
@@ -72,40 +72,40 @@ async fn loss(client: &HubClient) -> TransportError {
 }
 
 #[test]
-fn the_limits_are_the_documented_ones() {
+fn the_default_limits_match_the_documentation() {
     assert_eq!(SessionOptions::default().silence, Duration::from_secs(20));
     assert_eq!(HubLogin::KEEP_ALIVE, Duration::from_secs(60));
     assert_eq!(HubOptions::default().ack_timeout, Duration::from_secs(30));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn silence_while_a_message_is_unanswered_is_a_dead_link() {
+async fn silence_after_a_message_ends_the_connection() {
     for kind in TRANSPORTS {
         let scene = Scene::new(kind).await;
         let silence = Duration::from_secs(4);
-        let client = scene.client(silence, Duration::from_secs(60), visible());
+        let client = scene.client(silence, Duration::from_secs(60), slow_reconnect());
         client.connected().await.expect("a login");
         client.send(Message::new("before")).await.expect("an acknowledgement");
-        scene.proxy.swallow();
-        let receipt = client.enqueue(Message::new("into the hole")).await.expect("room");
-        let error = loss(&client).await;
+        scene.proxy.drop_traffic();
+        let receipt = client.enqueue(Message::new("unacknowledged")).await.expect("room");
+        let error = connection_error(&client).await;
         let TransportError::Timeout { stage: Stage::Exchange, after, .. } = error else { panic!("{kind}: {error:?}") };
         assert_eq!(after, silence, "{kind}");
-        receipt.await.expect("it is sent again on the next connection");
+        receipt.await.expect("an acknowledgement on the next connection");
         let bodies: Vec<_> = scene.cloud.log().all().iter().map(|it| it.body_text()).collect();
-        assert_eq!(bodies, ["before", "into the hole"], "{kind}");
+        assert_eq!(bodies, ["before", "unacknowledged"], "{kind}");
         assert_eq!(scene.proxy.connections(), 2, "{kind}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_idle_dead_link_is_found_after_one_and_a_half_keep_alives() {
+async fn an_idle_dead_connection_ends_after_one_and_a_half_keep_alives() {
     for kind in TRANSPORTS {
         let scene = Scene::new(kind).await;
-        let client = scene.client(Duration::from_secs(20), Duration::from_secs(2), visible());
+        let client = scene.client(Duration::from_secs(20), Duration::from_secs(2), slow_reconnect());
         client.connected().await.expect("a login");
-        scene.proxy.swallow();
-        let error = loss(&client).await;
+        scene.proxy.drop_traffic();
+        let error = connection_error(&client).await;
         let TransportError::Timeout { stage: Stage::Exchange, after, .. } = error else { panic!("{kind}: {error:?}") };
         assert_eq!(after, Duration::from_secs(3), "{kind}");
         client.send(Message::new("after")).await.expect("an acknowledgement");
@@ -113,24 +113,25 @@ async fn an_idle_dead_link_is_found_after_one_and_a_half_keep_alives() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_link_that_dies_before_the_login_is_given_up_at_its_deadline() {
+async fn a_dead_connection_ends_at_the_login_deadline() {
     for kind in TRANSPORTS {
         let scene = Scene::new(kind).await;
-        scene.proxy.swallow_next(1);
+        scene.proxy.drop_traffic_of_next(1);
         let deadline = Duration::from_secs(1);
-        let client = scene.client(Duration::from_secs(20), Duration::from_secs(60), visible().login_deadline(deadline));
-        let error = loss(&client).await;
+        let client =
+            scene.client(Duration::from_secs(20), Duration::from_secs(60), slow_reconnect().login_deadline(deadline));
+        let error = connection_error(&client).await;
         let TransportError::Timeout { after, .. } = error else { panic!("{kind}: {error:?}") };
         assert_eq!(after, deadline, "{kind}");
         client.send(Message::new("after")).await.expect("an acknowledgement");
     }
 }
 
-/// A hub throttles by delaying acknowledgements, and answers pings all the while.
+/// A hub throttles by delaying acknowledgements. It still answers pings.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hub_that_holds_every_acknowledgement_for_long_keeps_its_client() {
+async fn delayed_acknowledgements_do_not_end_the_connection() {
     let hold = seconds("HUBWARD_SOAK_HOLD_SECONDS", 10.0);
-    // Without answered pings, the link would be dead after less than half of that.
+    // Without the answers to its pings, the client would close the connection after less than half of that time.
     let silence = hold.mul_f64(0.4).min(SessionOptions::SILENCE);
     for kind in TRANSPORTS {
         let scene = Scene::new(kind).await;
@@ -145,11 +146,11 @@ async fn a_hub_that_holds_every_acknowledgement_for_long_keeps_its_client() {
             receipts.push(client.enqueue(Message::new(number.to_string())).await.expect("room"));
         }
         for receipt in receipts {
-            receipt.await.expect("an acknowledgement, late");
+            receipt.await.expect("a delayed acknowledgement");
         }
         println!("{kind}: held for {hold:?}, acknowledged after {:?}", started.elapsed());
         assert!(!state.has_changed().expect("it lives"), "{kind}: {:?}", *state.borrow());
         assert_eq!(scene.proxy.connections(), 1, "{kind}");
-        assert!(scene.cloud.log().all().iter().all(|it| !it.duplicate), "{kind}: nothing is sent twice");
+        assert!(scene.cloud.log().all().iter().all(|it| !it.duplicate), "{kind}: the client sends every message once");
     }
 }

@@ -1,4 +1,4 @@
-//! A network between client and hub that can swallow everything without a word.
+//! A TCP proxy between client and hub that can drop all traffic without closing the connection.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -9,11 +9,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-/// Forwards connections; ends with the value.
+/// Forwards connections. Dropping the value closes them.
 pub(super) struct Proxy {
     pub(super) address: SocketAddr,
     connections: Arc<AtomicUsize>,
-    /// Connections up to this number are dead.
+    /// The proxy drops the traffic of connections up to this number.
     dead: watch::Sender<usize>,
     _listening: JoinSet<()>,
 }
@@ -44,24 +44,23 @@ impl Proxy {
         Self { address, connections, dead, _listening: listening }
     }
 
-    /// How many connections there have been.
+    /// The number of connections so far.
     pub(super) fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
     }
 
-    /// From now on nothing arrives any more over the connections that exist, in either direction, and
-    /// nobody is told.
-    pub(super) fn swallow(&self) {
+    /// Drops all further traffic of the existing connections, in both directions, without closing them.
+    pub(super) fn drop_traffic(&self) {
         self.dead.send_replace(self.connections());
     }
 
-    /// The same for those that are still to come.
-    pub(super) fn swallow_next(&self, count: usize) {
+    /// Also drops the traffic of the next `count` connections.
+    pub(super) fn drop_traffic_of_next(&self, count: usize) {
         self.dead.send_replace(self.connections() + count);
     }
 }
 
-/// Until one end closes; for ever, once the connection is dead.
+/// Forwards bytes until one end closes. Once the connection is dead, the future stays pending.
 async fn forward(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,

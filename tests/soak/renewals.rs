@@ -1,4 +1,4 @@
-//! A short-lived token under load: nobody notices its renewals.
+//! Renewals of a short-lived token under load do not disturb the application.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,16 +12,16 @@ use super::seconds;
 
 const RENEWALS: usize = 10;
 
-/// 50 messages a second.
+/// Interval between two messages: 50 messages per second.
 const EVERY: Duration = Duration::from_millis(20);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ten_renewals_over_mqtt_lose_nothing_and_are_no_failure() {
+async fn ten_renewals_over_mqtt_lose_no_message_and_report_no_failure() {
     ten_renewals(TransportKind::Mqtt).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ten_renewals_over_websocket_lose_nothing_and_are_no_failure() {
+async fn ten_renewals_over_websocket_lose_no_message_and_report_no_failure() {
     ten_renewals(TransportKind::MqttWs).await;
 }
 
@@ -29,7 +29,7 @@ async fn ten_renewals(kind: TransportKind) {
     let life = seconds("HUBWARD_SOAK_TOKEN_SECONDS", 6.0);
     let cloud = Cloud::start().await;
     let options = HubOptions::default().token_lifetime(life);
-    let client = cloud.known("dev-1", kind).options(options).connect().await.expect("a login");
+    let client = cloud.hub_device("dev-1", kind).options(options).connect().await.expect("a login");
     let renewals = Arc::new(AtomicUsize::new(0));
     let watching = tokio::spawn(watch(client.clone(), renewals.clone()));
 
@@ -38,7 +38,7 @@ async fn ten_renewals(kind: TransportKind) {
         let (mut last, mut longest) = (Instant::now(), Duration::ZERO);
         while let Some(receipt) = answered.recv().await {
             let receipt: hubward::Receipt = receipt;
-            receipt.await.expect("every receipt is an acknowledgement");
+            receipt.await.expect("an acknowledgement for every message");
             let now = Instant::now();
             longest = longest.max(now - last);
             last = now;
@@ -51,12 +51,12 @@ async fn ten_renewals(kind: TransportKind) {
     while renewals.load(Ordering::SeqCst) < RENEWALS {
         ticks.tick().await;
         let receipt = client.enqueue(Message::new(format!("{sent}"))).await.expect("room");
-        answers.send(receipt).expect("nothing has failed so far");
+        answers.send(receipt).expect("the other task has not failed");
         sent += 1;
     }
     drop(answers);
-    let longest = gaps.await.expect("every receipt is an acknowledgement");
-    let closed = client.close(Duration::from_secs(10)).await.expect("nothing is left");
+    let longest = gaps.await.expect("an acknowledgement for every message");
+    let closed = client.close(Duration::from_secs(10)).await.expect("no message is left");
     assert!(closed.is_clean());
     watching.await.expect("no state was a failure");
 
@@ -69,7 +69,7 @@ async fn ten_renewals(kind: TransportKind) {
     );
 }
 
-/// Counts renewals, and fails at the first state that is a failure.
+/// Counts the renewals, and panics if the client reports a failure.
 async fn watch(client: HubClient, renewals: Arc<AtomicUsize>) {
     let mut state = client.state();
     drop(client);
@@ -78,8 +78,8 @@ async fn watch(client: HubClient, renewals: Arc<AtomicUsize>) {
             ConnectionState::Renewing => drop(renewals.fetch_add(1, Ordering::SeqCst)),
             ConnectionState::Connected => {}
             ConnectionState::Closed { .. } => return,
-            other => panic!("a renewal looked like {other:?}"),
+            other => panic!("the client reported {other:?} during a renewal"),
         }
-        state.changed().await.expect("the end is told first");
+        state.changed().await.expect("the client reports its end before it drops the channel");
     }
 }

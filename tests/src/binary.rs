@@ -1,4 +1,4 @@
-//! Where the programs under test are: `hubward` and the façade's example, beside the test that runs.
+//! Builds the programs under test, `hubward` and the examples of the façade, and returns their paths.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -36,21 +36,21 @@ pub fn example(name: &str) -> PathBuf {
 /// The root of the repository.
 ///
 /// # Panics
-/// Never: this package lies in it.
+/// Never: this package is inside the repository.
 #[must_use]
 pub fn repository() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package lies in the repository")
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package is inside the repository")
 }
 
-/// Cargo is asked even if the program is there, since only cargo knows whether it is the current one;
-/// when it is, that takes a moment. Under cargo-nextest, where each test is a process of its own, the
-/// first one of a run asks for all.
+/// Runs `cargo build` even if the program exists, because only cargo knows whether it is up to date. If it is, cargo
+/// returns quickly. cargo-nextest runs each test in its own process; there the first test of a run builds the program
+/// for all others.
 fn build(package: &str, kind: &str, name: &str, folder: &str) -> PathBuf {
     // target/PROFILE/deps/suite-…, or with a target triple target/TRIPLE/PROFILE/deps/suite-…
-    let test = std::env::current_exe().expect("a test knows where it is");
-    let deps = test.parent().expect("a test lies in a folder");
-    let profile_dir = if deps.ends_with("deps") { deps.parent().expect("deps lies in a profile") } else { deps };
-    let profile = match profile_dir.file_name().and_then(|it| it.to_str()).expect("a profile has a name") {
+    let test = std::env::current_exe().expect("the path of the test");
+    let deps = test.parent().expect("the folder of the test");
+    let profile_dir = if deps.ends_with("deps") { deps.parent().expect("the folder of the profile") } else { deps };
+    let profile = match profile_dir.file_name().and_then(|it| it.to_str()).expect("the name of the profile") {
         "debug" => "dev",
         other => other,
     };
@@ -60,21 +60,21 @@ fn build(package: &str, kind: &str, name: &str, folder: &str) -> PathBuf {
     if path.is_file() && run.is_some() && std::fs::read_to_string(&stamp).ok() == run {
         return path;
     }
-    let mut target_dir = profile_dir.parent().expect("a profile lies in a target directory");
+    let mut target_dir = profile_dir.parent().expect("the target directory");
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     if !target_dir.join("CACHEDIR.TAG").exists()
         && target_dir.parent().is_some_and(|it| it.join("CACHEDIR.TAG").exists())
     {
         let triple = target_dir.file_name().expect("a triple");
         cargo.arg("--config").arg(format!("build.target={:?}", triple.to_string_lossy()));
-        target_dir = target_dir.parent().expect("it was looked at");
+        target_dir = target_dir.parent().expect("the parent, checked above");
     }
     cargo
         .current_dir(repository())
         .args(["build", "--quiet", "--package", package, kind, name, "--profile", profile])
         .arg("--target-dir")
         .arg(target_dir);
-    // They describe this package; build scripts that look at them would run again.
+    // These variables describe this package. Build scripts that read them would run again.
     for (variable, _) in std::env::vars_os() {
         let text = variable.to_string_lossy();
         let ours = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_", "CARGO_PRIMARY_"];
@@ -84,7 +84,7 @@ fn build(package: &str, kind: &str, name: &str, folder: &str) -> PathBuf {
     }
     let output = cargo.output().expect("cargo runs");
     assert!(output.status.success(), "{package} does not build:\n{}", String::from_utf8_lossy(&output.stderr));
-    assert!(path.is_file(), "{} is not there after a build", path.display());
+    assert!(path.is_file(), "{} does not exist after the build", path.display());
     if let Some(run) = run {
         std::fs::write(&stamp, run).expect("the target directory can be written");
     }

@@ -1,4 +1,4 @@
-//! The embedded emulator as scenarios see it.
+//! The embedded emulator, and the devices that scenarios connect to it.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use hubward::{
 };
 use hubward_emulator::{Builder, Emulator, Fault, Point, TelemetryLog};
 
-use crate::raw::Raw;
-use crate::scenario::because;
+use crate::raw::RawDevice;
+use crate::scenario::context;
 
-/// The hub that every emulator has.
+/// The default hub of an emulator.
 pub const HUB: &str = "localhost";
 
 /// A running emulator.
@@ -22,23 +22,23 @@ pub struct Cloud {
 }
 
 impl Cloud {
-    /// Starts one with the defaults: one hub `localhost`, no waiting.
+    /// Starts an emulator with the defaults: one hub `localhost`, no delays.
     ///
     /// # Panics
-    /// If it does not start: nothing can be tested then.
+    /// If the emulator does not start.
     pub async fn start() -> Self {
         Self::with(Emulator::builder()).await
     }
 
-    /// Starts one as told.
+    /// Starts an emulator with these options.
     ///
     /// # Panics
-    /// If it does not start.
+    /// If the emulator does not start.
     pub async fn with(builder: Builder) -> Self {
         Self { emulator: builder.start().await.expect("the emulator starts") }
     }
 
-    /// Enrolls a device with keys of its own and gives its settings.
+    /// Enrolls a device with generated keys and returns its settings.
     ///
     /// # Panics
     /// If the id is not valid.
@@ -49,116 +49,116 @@ impl Cloud {
 }
 
 impl Cloud {
-    /// Makes a device known to the hub, without DPS; the second time, it is the same one.
+    /// Creates a device at the hub without DPS. A second call with the same ID returns the same device.
     ///
     /// # Panics
     /// If the id is not valid.
     #[must_use]
-    pub fn known(&self, id: &str, kind: TransportKind) -> Known {
+    pub fn hub_device(&self, id: &str, kind: TransportKind) -> HubDevice {
         let key = self.emulator.add_device(HUB, id).expect("a valid id");
         let identity = HubIdentity::new(HUB.parse().expect("a host"), id.parse().expect("a valid id"));
-        self.identity(identity, key, kind)
+        self.hub_identity(identity, key, kind)
     }
 
-    /// Makes a module of a device known to the hub, and the device too.
+    /// Creates a module at the hub, and its device if it does not exist.
     ///
     /// # Panics
     /// If an id is not valid.
     #[must_use]
-    pub fn module(&self, device: &str, module: &str, kind: TransportKind) -> Known {
-        let mut identity = self.known(device, kind).settings.identity;
+    pub fn module(&self, device: &str, module: &str, kind: TransportKind) -> HubDevice {
+        let mut identity = self.hub_device(device, kind).settings.identity;
         let key = self.emulator.add_module(HUB, device, module).expect("a valid id");
         identity.module = Some(module.parse().expect("a valid id"));
-        self.identity(identity, key, kind)
+        self.hub_identity(identity, key, kind)
     }
 
-    fn identity(&self, identity: HubIdentity, key: SharedKey, kind: TransportKind) -> Known {
+    fn hub_identity(&self, identity: HubIdentity, key: SharedKey, kind: TransportKind) -> HubDevice {
         let (mqtt, https) = (self.emulator.mqtt_addr(), self.emulator.https_addr());
         let rules = ConnectTo::parse_list(&format!(":8883:{mqtt},:443:{https}")).expect("rules");
         let mut settings = HubSettings::new(identity, Credential::SharedKey(key.clone()))
             .transport(kind)
             .ca_file(self.emulator.ca_file())
-            .options(eager());
+            .options(fast_reconnect());
         settings.connect_to = rules;
-        Known { settings, key }
+        HubDevice { settings, key }
     }
 
     /// The telemetry of the hub.
     ///
     /// # Panics
-    /// Never: every emulator has this hub.
+    /// Never: every emulator has the default hub.
     #[must_use]
     pub fn log(&self) -> TelemetryLog {
         self.emulator.telemetry(HUB).expect("the hub that every emulator has")
     }
 
-    /// Lets nobody connect who does not talk to the hub already, until [`Cloud::raise_barrier`].
+    /// Refuses new connections until [`Cloud::unblock_connections`]. Existing connections stay open.
     ///
     /// # Panics
-    /// Never: the fault fits.
-    pub fn lower_barrier(&self, kind: TransportKind) {
+    /// Never: the fault fits the point.
+    pub fn block_connections(&self, kind: TransportKind) {
         let point = if is_web(kind) { Point::HttpsAccept } else { Point::MqttAccept };
-        self.emulator.fault_always(point, Fault::Cut).expect("it fits");
+        self.emulator.fault_always(point, Fault::Cut).expect("a fault that fits the point");
     }
 
-    /// Lets everybody connect again.
-    pub fn raise_barrier(&self) {
+    /// Accepts new connections again.
+    pub fn unblock_connections(&self) {
         self.emulator.clear_faults();
     }
 }
 
-/// A device or module that the hub knows.
+/// A device or module in the hub's identity registry.
 #[derive(Debug, Clone)]
-pub struct Known {
-    /// How it connects.
+pub struct HubDevice {
+    /// Its connection settings.
     pub settings: HubSettings,
     /// Its key.
     pub key: SharedKey,
 }
 
-impl Known {
-    /// Connects with other options.
+impl HubDevice {
+    /// Replaces the options of the client.
     #[must_use]
     pub fn options(mut self, options: HubOptions) -> Self {
         self.settings.options = options;
         self
     }
 
-    /// A client, connected.
+    /// Connects a client.
     ///
     /// # Errors
-    /// What went wrong, as text.
+    /// The reason, as text.
     pub async fn connect(&self) -> Result<HubClient, String> {
-        because("connecting", connect_to_hub(&self.settings).await)
+        context("connecting", connect_to_hub(&self.settings).await)
     }
 
-    /// A connection made of bytes.
+    /// Opens a connection on which the test writes the bytes.
     ///
     /// # Errors
-    /// What went wrong, as text.
-    pub async fn raw(&self, clean: bool) -> Result<Raw, String> {
-        Raw::login(&self.settings, &self.key, clean).await
+    /// The reason, as text.
+    pub async fn raw(&self, clean: bool) -> Result<RawDevice, String> {
+        RawDevice::login(&self.settings, &self.key, clean).await
     }
 }
 
-/// Options of a client that comes back at once: a test need not wait for a service's recovery.
-pub fn eager() -> HubOptions {
+/// Options of a client that reconnects within milliseconds, so that tests do not wait for the default back-off.
+pub fn fast_reconnect() -> HubOptions {
     let short = Backoff::new(Duration::from_millis(10), Duration::from_millis(100));
     HubOptions::default().backoff(short).backoff_reset_after(Duration::ZERO).duplicate_wait(Duration::from_millis(100))
 }
 
-/// The settings that variables describe, with a timeout that no test waits for.
+/// Reads settings from variables, with a timeout longer than any test takes.
 ///
 /// # Panics
 /// If they are not valid.
 #[must_use]
 pub fn settings(variables: &[(&'static str, String)]) -> Settings {
     Settings::from_vars(|name| variables.iter().find(|(it, _)| *it == name).map(|(_, value)| value.clone()))
-        .expect("the emulator's own settings")
+        .expect("valid settings from the emulator")
         .timeout(Duration::from_secs(60))
 }
 
-/// The port that a transport uses, as the fault points tell them apart.
+/// Whether a transport uses the HTTPS port. The fault points distinguish this port from the MQTT port.
 #[must_use]
 pub const fn is_web(kind: TransportKind) -> bool {
     matches!(kind, TransportKind::Https | TransportKind::MqttWs)

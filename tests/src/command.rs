@@ -1,4 +1,4 @@
-//! Running `hubward` as a user does, and reading what it says.
+//! Runs `hubward` as a user does, and reads its output.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -8,32 +8,32 @@ use serde_json::Value;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::{Child, Command};
 
-/// A command line, with nothing in its environment that a user's machine may hold.
+/// A command line. Its environment holds no variables of the programs under test and no proxy settings.
 #[derive(Debug)]
 pub struct Invocation {
     command: Command,
     stdin: Option<Vec<u8>>,
 }
 
-/// How a run ended, and all it said.
+/// The exit code and the output of a run.
 #[derive(Debug)]
 pub struct Ran {
-    /// The exit code; `None` after a signal.
+    /// The exit code; `None` if a signal ended the program.
     pub code: Option<i32>,
-    /// Everything on stdout.
+    /// The bytes on stdout.
     pub stdout: Vec<u8>,
-    /// Everything on stderr.
+    /// The bytes on stderr.
     pub stderr: Vec<u8>,
 }
 
 impl Invocation {
-    /// `hubward` with these arguments.
+    /// Runs `hubward` with these arguments.
     #[must_use]
     pub fn hubward<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Self {
         Self::of(crate::binary::hubward()).args(arguments)
     }
 
-    /// Any program.
+    /// Runs any program.
     #[must_use]
     pub fn of(program: &Path) -> Self {
         let mut command = Command::new(program);
@@ -48,21 +48,21 @@ impl Invocation {
         Self { command, stdin: None }
     }
 
-    /// More arguments.
+    /// Adds arguments.
     #[must_use]
     pub fn args<'a>(mut self, arguments: impl IntoIterator<Item = &'a str>) -> Self {
         self.command.args(arguments);
         self
     }
 
-    /// Variables.
+    /// Sets environment variables.
     #[must_use]
     pub fn vars<N: AsRef<str>>(mut self, variables: &[(N, String)]) -> Self {
         self.command.envs(variables.iter().map(|(name, value)| (name.as_ref(), value)));
         self
     }
 
-    /// What it reads from standard input.
+    /// The bytes that the program reads from stdin.
     #[must_use]
     pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.stdin = Some(bytes.into());
@@ -70,69 +70,69 @@ impl Invocation {
         self
     }
 
-    /// Where its stdout goes, instead of to the test.
+    /// Sends stdout to another target than the test.
     #[must_use]
     pub fn stdout(mut self, target: impl Into<Stdio>) -> Self {
         self.command.stdout(target);
         self
     }
 
-    /// Where its stderr goes, instead of to the test.
+    /// Sends stderr to another target than the test.
     #[must_use]
     pub fn stderr(mut self, target: impl Into<Stdio>) -> Self {
         self.command.stderr(target);
         self
     }
 
-    /// Starts it and leaves it running; it ends with the handle.
+    /// Starts the program and leaves it running. Dropping the handle kills it.
     ///
     /// # Panics
-    /// If it does not start.
+    /// If the program does not start.
     #[must_use]
     pub fn spawn(mut self) -> Child {
         self.command.spawn().expect("the program starts")
     }
 
-    /// Runs it to its end.
+    /// Runs the program until it exits.
     ///
     /// # Panics
-    /// If it does not start, or hangs: its deadlines are its own business, and far below ours.
+    /// If the program does not start, or does not exit within a limit that is far above its own deadlines.
     pub async fn run(self) -> Ran {
-        self.run_within(HANG).await
+        self.run_within(LIMIT).await
     }
 
     /// Runs a program that may take longer than others.
     ///
     /// # Panics
-    /// If it does not start, or has not ended by then.
+    /// If the program does not start, or does not exit within `limit`.
     pub async fn run_within(mut self, limit: Duration) -> Ran {
         let mut child = self.command.spawn().expect("the program starts");
         if let (Some(bytes), Some(mut pipe)) = (self.stdin, child.stdin.take()) {
-            // A program that does not read it all has its reasons.
+            // A program may exit before it reads all of its input.
             let _ = pipe.write_all(&bytes).await;
         }
         let Ok(output) = tokio::time::timeout(limit, child.wait_with_output()).await else {
-            panic!("{:?} does not end", self.command);
+            panic!("{:?} did not exit within {limit:?}", self.command);
         };
         let output = output.expect("the program can be waited for");
         Ran { code: output.status.code(), stdout: output.stdout, stderr: output.stderr }
     }
 }
 
-/// Far beyond every `--timeout` of a test, and below what the test runner grants.
-const HANG: Duration = Duration::from_secs(90);
+/// Far longer than every `--timeout` in a test, and shorter than the limit of the test runner.
+const LIMIT: Duration = Duration::from_secs(90);
 
 impl Ran {
     /// The JSON lines on stdout.
     ///
     /// # Errors
-    /// Says which line is none, or breaks the rules that every line follows: version, type, and one
-    /// `result` or `error` at the end, nowhere else.
+    /// If a line is not JSON or has no version or type, or if the last line is not the only `result` or `error`. The text
+    /// shows the line.
     pub fn lines(&self) -> Result<Vec<Value>, String> {
-        let text = std::str::from_utf8(&self.stdout).map_err(|error| format!("stdout is no text: {error}"))?;
+        let text = std::str::from_utf8(&self.stdout).map_err(|error| format!("stdout is not UTF-8: {error}"))?;
         let mut lines = Vec::new();
         for line in text.lines() {
-            let value: Value = serde_json::from_str(line).map_err(|error| format!("`{line}` is no JSON: {error}"))?;
+            let value: Value = serde_json::from_str(line).map_err(|error| format!("`{line}` is not JSON: {error}"))?;
             if value["version"] != 1 || !value["type"].is_string() {
                 return Err(format!("`{line}` has no version 1 or no type"));
             }
@@ -141,7 +141,10 @@ impl Ran {
         let is_end = |it: &Value| it["type"] == "result" || it["type"] == "error";
         let ends = lines.iter().filter(|it| is_end(it)).count();
         if ends != 1 || !lines.last().is_some_and(is_end) {
-            return Err(format!("not one result or error at the end, but {ends}:\n{text}\n{}", self.stderr_text()));
+            return Err(format!(
+                "expected one result or error at the end, found {ends}:\n{text}\n{}",
+                self.stderr_text()
+            ));
         }
         Ok(lines)
     }
@@ -151,21 +154,21 @@ impl Ran {
     /// # Errors
     /// As for [`Ran::lines`].
     pub fn last(&self) -> Result<Value, String> {
-        let last = self.lines()?.pop().ok_or("there are no lines")?;
+        let last = self.lines()?.pop().ok_or("stdout is empty")?;
         let code = last["exitCode"].as_i64();
         if code != self.code.map(i64::from) {
-            return Err(format!("it ended with {:?}, but said {last}", self.code));
+            return Err(format!("the program exited with {:?}, but its last line is {last}", self.code));
         }
         Ok(last)
     }
 
-    /// What stands on stdout.
+    /// Stdout as text.
     #[must_use]
     pub fn stdout_text(&self) -> String {
         String::from_utf8_lossy(&self.stdout).into_owned()
     }
 
-    /// What stands on stderr.
+    /// Stderr as text.
     #[must_use]
     pub fn stderr_text(&self) -> String {
         String::from_utf8_lossy(&self.stderr).into_owned()

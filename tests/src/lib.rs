@@ -1,16 +1,16 @@
-//! What no single crate can test alone: scenarios over every transport, against the embedded emulator
-//! or a live service. The suite (`suite.rs`) and `cargo xtask e2e` run the same bodies.
+//! Tests that need several crates: scenarios over every transport, against the embedded emulator or a live service.
+//! The suite (`suite.rs`) and `cargo xtask e2e` run the same scenarios.
 
 pub mod binary;
 pub mod cloud;
 pub mod command;
-pub mod crowd;
 pub mod fuzz;
+pub mod idle_connections;
 pub mod live_questions;
 pub mod packets;
 pub mod raw;
 pub mod scenario;
 mod scenarios;
 
-pub use scenario::{Outcome, Over, Ran, Scenario, Target};
+pub use scenario::{Outcome, RunResult, Scenario, Target, Transports};
 pub use scenarios::ALL;

@@ -1,11 +1,31 @@
-//! MQTT 3.1.1 packets, written and read by hand: what a test puts on the wire is what it says, and
-//! neither the client's codec nor the emulator's is asked.
+//! Encodes and parses MQTT 3.1.1 packets for tests. It shares no code with the codecs of the client and the emulator,
+//! so it can check both.
 
 use std::io;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
-/// A packet as it came: the first byte, and everything behind the length.
+/// The types of packets.
+pub mod kind {
+    /// CONNECT.
+    pub const CONNECT: u8 = 1;
+    /// CONNACK.
+    pub const CONNACK: u8 = 2;
+    /// PUBLISH.
+    pub const PUBLISH: u8 = 3;
+    /// PUBACK.
+    pub const PUBACK: u8 = 4;
+    /// SUBSCRIBE.
+    pub const SUBSCRIBE: u8 = 8;
+    /// SUBACK.
+    pub const SUBACK: u8 = 9;
+    /// PINGREQ.
+    pub const PINGREQ: u8 = 12;
+    /// PINGRESP.
+    pub const PINGRESP: u8 = 13;
+}
+
+/// A packet: the first byte, and everything after the length.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Packet {
     /// Type and flags.
@@ -14,62 +34,61 @@ pub struct Packet {
     pub rest: Vec<u8>,
 }
 
-/// What a PUBLISH says.
+/// The fields of a PUBLISH.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Publish {
-    /// The topic, as it stands there.
+    /// The topic.
     pub topic: String,
     /// The payload.
     pub body: Vec<u8>,
     /// Quality of service.
     pub qos: u8,
-    /// Whether it says that it was sent before.
+    /// The DUP flag: whether the sender has sent it before.
     pub duplicate: bool,
-    /// The packet id; 0 with quality of service 0.
+    /// The packet ID; 0 with quality of service 0.
     pub id: u16,
 }
 
-/// What a CONNECT says.
+/// The fields of a CONNECT with a user name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Connect {
-    /// The client id.
+    /// The client ID.
     pub client_id: String,
     /// The user name.
     pub username: String,
     /// The password.
-    pub password: String,
+    pub password: Option<String>,
     /// CleanSession.
     pub clean: bool,
+    /// The keep-alive interval in seconds.
+    pub keep_alive: u16,
 }
 
 impl Packet {
-    /// The type: 1 is CONNECT, 3 PUBLISH, 4 PUBACK, 8 SUBSCRIBE, 12 PINGREQ, 14 DISCONNECT.
+    /// The type, one of [`kind`].
     #[must_use]
     pub const fn kind(&self) -> u8 {
         self.first >> 4
     }
 
-    /// Reads one packet; `None` where the connection ends.
+    /// Reads one packet; `None` if the connection closes first.
     pub async fn read<S: AsyncRead + Unpin>(stream: &mut S) -> Option<Self> {
-        let first = stream.read_u8().await.ok()?;
-        let (mut length, mut shift) = (0, 0);
-        loop {
-            let byte = stream.read_u8().await.ok()?;
-            length |= usize::from(byte & 0x7f) << shift;
-            shift += 7;
-            if byte & 0x80 == 0 {
-                break;
+        let mut header = Vec::new();
+        let length = loop {
+            header.push(stream.read_u8().await.ok()?);
+            if let Some((_, length)) = lengths(&header) {
+                break length;
             }
-        }
+        };
         let mut rest = vec![0; length];
         stream.read_exact(&mut rest).await.ok()?;
-        Some(Self { first, rest })
+        Some(Self { first: header[0], rest })
     }
 
-    /// The PUBLISH that this is.
+    /// Parses a PUBLISH; `None` for another packet.
     #[must_use]
     pub fn publish(&self) -> Option<Publish> {
-        if self.kind() != 3 {
+        if self.kind() != kind::PUBLISH {
             return None;
         }
         let qos = self.first >> 1 & 3;
@@ -79,7 +98,7 @@ impl Packet {
         Some(Publish { topic, body: fields.0.to_vec(), qos, duplicate: self.first & 8 != 0, id })
     }
 
-    /// Packet id and filters of the SUBSCRIBE that this is.
+    /// Parses a SUBSCRIBE to its packet ID and filters; `None` for another packet.
     #[must_use]
     pub fn subscribe(&self) -> Option<(u16, Vec<(String, u8)>)> {
         if self.first != 0x82 {
@@ -94,7 +113,7 @@ impl Packet {
         Some((id, filters))
     }
 
-    /// The CONNECT that this is.
+    /// Parses a CONNECT with a user name; `None` for another packet.
     #[must_use]
     pub fn connect(&self) -> Option<Connect> {
         let mut fields = Fields(&self.rest);
@@ -102,12 +121,31 @@ impl Packet {
             return None;
         }
         let flags = fields.bytes(1)?[0];
-        fields.number()?;
-        let (client_id, username, password) = (fields.text()?, fields.text()?, fields.text()?);
-        Some(Connect { client_id, username, password, clean: flags & 2 != 0 })
+        let keep_alive = fields.number()?;
+        let (client_id, username) = (fields.text()?, fields.text()?);
+        let password = if flags & 0x40 != 0 { Some(fields.text()?) } else { None };
+        Some(Connect { client_id, username, password, clean: flags & 2 != 0, keep_alive })
     }
 }
 
+/// The lengths of the fixed header and of the rest of a packet; `None` if the bytes end before the end of the header.
+///
+/// # Panics
+/// If the length has more than four bytes.
+#[must_use]
+pub fn lengths(bytes: &[u8]) -> Option<(usize, usize)> {
+    let mut rest = 0;
+    for (index, byte) in bytes.iter().skip(1).enumerate() {
+        assert!(index < 4, "a length has at most four bytes");
+        rest |= usize::from(byte & 0x7f) << (7 * index);
+        if byte & 0x80 == 0 {
+            return Some((index + 2, rest));
+        }
+    }
+    None
+}
+
+/// Reads the fields of a packet in order.
 struct Fields<'a>(&'a [u8]);
 
 impl<'a> Fields<'a> {
@@ -128,16 +166,16 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// Writes bytes and sees to it that they leave.
+/// Writes bytes and flushes the stream.
 ///
 /// # Errors
-/// If the connection has ended.
+/// If the connection is closed.
 pub async fn write<S: AsyncWrite + Unpin>(stream: &mut S, bytes: &[u8]) -> io::Result<()> {
     stream.write_all(bytes).await?;
     stream.flush().await
 }
 
-/// A packet of this type and content.
+/// A packet with this first byte and content.
 #[must_use]
 pub fn packet(first: u8, rest: &[u8]) -> Vec<u8> {
     let mut bytes = vec![first];
@@ -154,19 +192,20 @@ pub fn packet(first: u8, rest: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// A CONNECT with user name, password and keep-alive 60 s.
+/// A CONNECT.
 #[must_use]
 pub fn connect(login: &Connect) -> Vec<u8> {
+    let Connect { client_id, username, password, clean, keep_alive } = login;
     let mut rest = b"\x00\x04MQTT\x04".to_vec();
-    rest.push(if login.clean { 0xc2 } else { 0xc0 });
-    rest.extend_from_slice(&60_u16.to_be_bytes());
-    for field in [&login.client_id, &login.username, &login.password] {
+    rest.push(0x80 | if password.is_some() { 0x40 } else { 0 } | if *clean { 2 } else { 0 });
+    rest.extend(keep_alive.to_be_bytes());
+    for field in [client_id, username].into_iter().chain(password) {
         rest.extend(text(field));
     }
     packet(0x10, &rest)
 }
 
-/// A PUBLISH; the id counts only with quality of service 1.
+/// A PUBLISH. With quality of service 0 it has no packet ID.
 #[must_use]
 pub fn publish(topic: &str, body: &[u8], qos: u8, id: u16) -> Vec<u8> {
     let mut rest = text(topic);
@@ -177,12 +216,14 @@ pub fn publish(topic: &str, body: &[u8], qos: u8, id: u16) -> Vec<u8> {
     packet(0x30 | qos << 1, &rest)
 }
 
-/// A SUBSCRIBE to one filter.
+/// A SUBSCRIBE to filters, each with its quality of service.
 #[must_use]
-pub fn subscribe(id: u16, filter: &str, qos: u8) -> Vec<u8> {
+pub fn subscribe(id: u16, filters: &[(&str, u8)]) -> Vec<u8> {
     let mut rest = id.to_be_bytes().to_vec();
-    rest.extend(text(filter));
-    rest.push(qos);
+    for (filter, qos) in filters {
+        rest.extend(text(filter));
+        rest.push(*qos);
+    }
     packet(0x82, &rest)
 }
 
@@ -214,7 +255,7 @@ pub const PINGRESP: &[u8] = b"\xd0\x00";
 pub const DISCONNECT: &[u8] = b"\xe0\x00";
 
 fn text(text: &str) -> Vec<u8> {
-    let length = u16::try_from(text.len()).expect("a text of MQTT has at most 65,535 bytes");
+    let length = u16::try_from(text.len()).expect("a text of at most 65,535 bytes");
     [&length.to_be_bytes(), text.as_bytes()].concat()
 }
 
@@ -222,16 +263,24 @@ fn text(text: &str) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    /// Typed from MQTT 3.1.1, sections 2.2.3, 3.3 and 3.8.
+    /// Typed by hand from MQTT 3.1.1, sections 2.2.3, 3.1, 3.3 and 3.8.
     #[tokio::test]
-    async fn packets_are_as_the_standard_shows_them() {
+    async fn packets_match_the_standard() {
         assert_eq!(publish("a/b", b"hi", 1, 10), b"\x32\x09\x00\x03a/b\x00\x0ahi");
         assert_eq!(publish("a/b", b"", 0, 10), b"\x30\x05\x00\x03a/b");
-        assert_eq!(subscribe(10, "a/b", 1), b"\x82\x08\x00\x0a\x00\x03a/b\x01");
+        assert_eq!(subscribe(10, &[("a/b", 1)]), b"\x82\x08\x00\x0a\x00\x03a/b\x01");
+        assert_eq!(subscribe(10, &[("a", 1), ("b", 0)]), b"\x82\x0a\x00\x0a\x00\x01a\x01\x00\x01b\x00");
+        let login =
+            Connect { client_id: "c".into(), username: "u".into(), password: None, clean: true, keep_alive: 10 };
+        assert_eq!(connect(&login), b"\x10\x10\x00\x04MQTT\x04\x82\x00\x0a\x00\x01c\x00\x01u");
+        let login = Connect { password: Some("p".into()), clean: false, ..login };
+        assert_eq!(connect(&login), b"\x10\x13\x00\x04MQTT\x04\xc0\x00\x0a\x00\x01c\x00\x01u\x00\x01p");
+        let read = Packet::read(&mut &connect(&login)[..]).await.expect("a packet");
+        assert_eq!(read.connect(), Some(login));
         assert_eq!(packet(0x30, &[0; 321])[..3], [0x30, 0xc1, 0x02]);
         let packet = Packet::read(&mut &publish("a", &[7; 200], 1, 3)[..]).await.expect("a packet");
         let publish = packet.publish().expect("a PUBLISH");
         assert_eq!((publish.topic.as_str(), publish.body.len(), publish.qos, publish.id), ("a", 200, 1, 3));
-        assert_eq!(Packet::read(&mut &b"\x30\x05\x00"[..]).await, None, "cut off");
+        assert_eq!(Packet::read(&mut &b"\x30\x05\x00"[..]).await, None, "truncated");
     }
 }

@@ -1,4 +1,4 @@
-//! A device made of bytes: it says to a hub exactly what a test says, right or wrong.
+//! A device connection that sends exactly the packets that a test gives it, valid or not.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -9,25 +9,23 @@ use hubward_dial::{ByteStream, Dialer, Endpoint, TcpDialer, TlsDialer, TlsSettin
 use hubward_sas::{SasToken, UnixSeconds};
 use hubward_ws::WsDialer;
 
-use crate::packets::{self, Connect, Packet, Publish};
-use crate::scenario::{because, must};
+use crate::packets::{self, Connect, Packet, Publish, kind};
+use crate::scenario::{context, ensure};
 
 /// A connection to a hub, logged in.
 #[derive(Debug)]
-pub struct Raw {
+pub struct RawDevice {
     stream: Box<dyn ByteStream>,
-    /// Whether the hub kept a session.
-    pub session_present: bool,
-    /// Publishes that came while something else was awaited.
+    /// PUBLISH packets that arrived while the test waited for another packet.
     early: VecDeque<Publish>,
     next_id: u16,
 }
 
-impl Raw {
-    /// Logs in, with client id and user name as the documentation spells them.
+impl RawDevice {
+    /// Logs in with the client ID and user name of the documentation.
     ///
     /// # Errors
-    /// What went wrong, as text; also a refusal.
+    /// If the connection fails or the hub refuses the login; the reason, as text.
     pub async fn login(settings: &HubSettings, key: &SharedKey, clean: bool) -> Result<Self, String> {
         let (host, device) = (&settings.identity.host, &settings.identity.device);
         let (client_id, resource) = match &settings.identity.module {
@@ -37,82 +35,76 @@ impl Raw {
         let username = format!("{host}/{client_id}/?api-version=2021-04-12");
         let password = SasToken::sign(key, &resource, in_an_hour(), None).expose().to_owned();
         let mut stream = dial(settings).await?;
-        let login = Connect { client_id, username, password, clean };
-        because("the login", packets::write(&mut stream, &packets::connect(&login)).await)?;
+        let login = Connect { client_id, username, password: Some(password), clean, keep_alive: 60 };
+        context("the login", packets::write(&mut stream, &packets::connect(&login)).await)?;
         let answer = Packet::read(&mut stream).await.ok_or("no answer to the login")?;
-        must(answer.first == 0x20 && answer.rest[1] == 0, || format!("the login was answered with {answer:?}"))?;
-        Ok(Self { stream, session_present: answer.rest[0] == 1, early: VecDeque::new(), next_id: 1 })
+        ensure(answer.first == 0x20 && answer.rest[1] == 0, || format!("the hub answered the login with {answer:?}"))?;
+        Ok(Self { stream, early: VecDeque::new(), next_id: 1 })
     }
 
-    /// Subscribes to one filter; the hub must grant quality of service 1 for 1, 0 for 0.
+    /// Subscribes to one filter.
     ///
     /// # Errors
-    /// If it does not.
+    /// If the hub does not grant the requested quality of service.
     pub async fn subscribe(&mut self, filter: &str, qos: u8) -> Result<(), String> {
         let id = self.id();
-        self.write(&packets::subscribe(id, filter, qos)).await?;
-        let answer = self.packet(9).await?;
+        self.write(&packets::subscribe(id, &[(filter, qos)])).await?;
+        let answer = self.packet(kind::SUBACK).await?;
         let expected = packets::suback(id, &[qos]);
-        must(packets::packet(answer.first, &answer.rest) == expected, || format!("{filter}: answered {answer:?}"))
+        ensure(packets::packet(answer.first, &answer.rest) == expected, || format!("{filter}: answered {answer:?}"))
     }
 
     /// Publishes with quality of service 1 and waits for the PUBACK.
     ///
     /// # Errors
-    /// If the connection ends instead.
+    /// If the connection closes first.
     pub async fn publish(&mut self, topic: &str, body: &[u8]) -> Result<(), String> {
         let id = self.id();
         self.write(&packets::publish(topic, body, 1, id)).await?;
-        let answer = self.packet(4).await?;
-        must(answer.rest == id.to_be_bytes(), || format!("{topic}: answered {answer:?}"))
+        let answer = self.packet(kind::PUBACK).await?;
+        ensure(answer.rest == id.to_be_bytes(), || format!("{topic}: answered {answer:?}"))
     }
 
-    /// The next publish from the hub. It is not acknowledged.
+    /// Waits for the next PUBLISH from the hub. Does not acknowledge it.
     ///
     /// # Errors
-    /// If the connection ends first.
+    /// If the connection closes first.
     pub async fn next(&mut self) -> Result<Publish, String> {
         if let Some(publish) = self.early.pop_front() {
             return Ok(publish);
         }
         let packet = Packet::read(&mut self.stream).await.ok_or("the hub closed the connection")?;
-        packet.publish().ok_or_else(|| format!("no publish but {packet:?}"))
+        packet.publish().ok_or_else(|| format!("expected a PUBLISH, received {packet:?}"))
     }
 
-    /// Acknowledges a publish, and waits until the hub has certainly read it.
+    /// Acknowledges a PUBLISH, and waits until the hub has read the acknowledgement.
     ///
     /// # Errors
-    /// If the connection ends instead.
+    /// If the connection closes first.
     pub async fn acknowledge(&mut self, publish: &Publish) -> Result<(), String> {
         self.write(&packets::puback(publish.id)).await?;
-        self.settle().await
+        self.ping().await
     }
 
-    /// Waits until the hub has read everything, and everything that it sent before has arrived; says
-    /// how many publishes that were.
+    /// Sends a PINGREQ and waits for the PINGRESP. Then the hub has read all earlier packets, and all packets that it
+    /// sent before have arrived.
     ///
     /// # Errors
-    /// If the connection ends instead.
-    pub async fn settle(&mut self) -> Result<(), String> {
+    /// If the connection closes first.
+    pub async fn ping(&mut self) -> Result<(), String> {
         self.write(packets::PINGREQ).await?;
-        self.packet(13).await.map(drop)
-    }
-
-    /// Publishes that have arrived and were not asked for yet.
-    #[must_use]
-    pub fn waiting(&self) -> usize {
-        self.early.len()
+        self.packet(kind::PINGRESP).await.map(drop)
     }
 
     /// Writes any bytes.
     ///
     /// # Errors
-    /// If the connection has ended.
+    /// If the connection is closed.
     pub async fn write(&mut self, bytes: &[u8]) -> Result<(), String> {
-        because("writing", packets::write(&mut self.stream, bytes).await)
+        context("writing", packets::write(&mut self.stream, bytes).await)
     }
 
-    /// Whether the hub ends the connection; publishes before that do not count.
+    /// Waits until the hub closes the connection, ignoring PUBLISH packets. Returns `false` if another packet arrives.
     pub async fn is_closed(&mut self) -> bool {
         while let Some(packet) = Packet::read(&mut self.stream).await {
             if packet.publish().is_none() {
@@ -122,23 +114,14 @@ impl Raw {
         true
     }
 
-    /// Says good-bye and waits for the end.
-    ///
-    /// # Errors
-    /// If the connection has ended before.
-    pub async fn close(mut self) -> Result<(), String> {
-        self.write(packets::DISCONNECT).await?;
-        must(self.is_closed().await, || "a DISCONNECT was answered".into())
-    }
-
-    /// The next packet of a type; publishes before it are kept.
+    /// Waits for the next packet of a type. Keeps earlier PUBLISH packets.
     async fn packet(&mut self, kind: u8) -> Result<Packet, String> {
         loop {
             let packet = Packet::read(&mut self.stream).await.ok_or("the hub closed the connection")?;
             match packet.publish() {
                 Some(publish) => self.early.push_back(publish),
                 None if packet.kind() == kind => return Ok(packet),
-                None => return Err(format!("a packet of type {kind} was due, {packet:?} came")),
+                None => return Err(format!("expected a packet of type {kind}, received {packet:?}")),
             }
         }
     }
@@ -150,26 +133,26 @@ impl Raw {
     }
 }
 
-/// A byte stream to the hub, as the transport has it.
+/// Opens a byte stream to the hub, as the transport does.
 async fn dial(settings: &HubSettings) -> Result<Box<dyn ByteStream>, String> {
     let mut trust = TlsSettings::new();
     if let Some(file) = &settings.ca_file {
         trust = trust.ca_file(file);
     }
     let tcp = TcpDialer::new().connect_to(settings.connect_to.clone());
-    let tls = TlsDialer::new(tcp, because("the authorities", trust.client_config())?);
+    let tls = TlsDialer::new(tcp, context("the authorities", trust.client_config())?);
     let dialer: Arc<dyn Dialer> = match settings.transport {
         TransportKind::MqttWs => Arc::new(WsDialer::new(tls, "/$iothub/websocket", "mqtt")),
         _ => Arc::new(tls),
     };
-    because(
+    context(
         "dialing",
         dialer.dial(&Endpoint::new(settings.identity.host.as_str(), settings.transport.default_port())).await,
     )
 }
 
 fn in_an_hour() -> UnixSeconds {
-    #[expect(clippy::disallowed_methods, reason = "a token is made for the time of day")]
+    #[expect(clippy::disallowed_methods, reason = "a token expires at a time of day")]
     let now = std::time::SystemTime::now();
     UnixSeconds::from_system_time(now).saturating_add(Duration::from_secs(3600))
 }

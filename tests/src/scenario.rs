@@ -1,5 +1,4 @@
-//! A scenario: a name, a body, over which transports it runs, and whether it may run against a live
-//! service.
+//! A scenario: its name, its body, the transports over which it runs, and whether it may run against a live service.
 
 use std::pin::Pin;
 
@@ -7,93 +6,93 @@ use hubward::{Settings, TransportKind, check_hub_transport};
 
 use crate::cloud::Cloud;
 
-/// How a scenario went; the text says what was not as it should be.
+/// The outcome of a scenario. The text says which expectation failed.
 pub type Outcome = Result<(), String>;
 
 /// A running body.
 pub type Running = Pin<Box<dyn Future<Output = Outcome> + Send>>;
 
-/// One thing that must work over every transport.
+/// Behaviour that must be the same over every transport.
 #[derive(Debug, Clone, Copy)]
 pub struct Scenario {
-    /// What the table calls it.
+    /// Its name in the table.
     pub name: &'static str,
-    /// What to run.
+    /// The function to run.
     pub body: Body,
-    /// Which transports it is about.
-    pub over: Over,
+    /// The transports over which it runs.
+    pub over: Transports,
 }
 
-/// Which transports a scenario is about.
+/// The transports over which a scenario runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Over {
-    /// All: it is about provisioning, or about both services.
-    Every,
-    /// Those that reach a hub: it is about what a device does there.
+pub enum Transports {
+    /// All transports. The scenario uses DPS, and perhaps the hub.
+    All,
+    /// The transports that reach a hub. The scenario uses only the hub.
     Hub,
 }
 
 /// The two kinds of bodies.
 #[derive(Debug, Clone, Copy)]
 pub enum Body {
-    /// Needs nothing but the settings of an enrolled device: may run against a live service.
+    /// Needs only the settings of an enrolled device, so it may run against a live service.
     Anywhere(fn(Settings) -> Running),
-    /// Looks at or steers the cloud: emulator only.
+    /// Inspects or controls the cloud, so it needs the emulator.
     Emulator(fn(Cloud, TransportKind) -> Running),
 }
 
-/// What a scenario talks to.
+/// The service that a scenario uses.
 #[derive(Debug, Clone)]
 pub enum Target {
-    /// An emulator of its own, started for it.
+    /// An emulator that is started for this scenario.
     Emulator,
     /// The service that the settings name.
     Live(Box<Settings>),
 }
 
-/// What came of running a scenario.
+/// The result of running a scenario.
 #[derive(Debug)]
-pub enum Ran {
-    /// It came to its end.
+pub enum RunResult {
+    /// The scenario ran.
     Ended(Outcome),
-    /// It cannot run against this target; why.
+    /// The scenario cannot run against this target, for this reason.
     Skipped(&'static str),
-    /// It is not about this transport.
-    NotAbout,
+    /// The scenario does not run over this transport.
+    NotApplicable,
 }
 
 impl Scenario {
-    /// Whether it is about a transport.
+    /// Whether the scenario runs over a transport.
     #[must_use]
-    pub fn is_about(&self, kind: TransportKind) -> bool {
-        self.over == Over::Every || check_hub_transport(kind).is_ok()
+    pub fn applies_to(&self, kind: TransportKind) -> bool {
+        self.over == Transports::All || check_hub_transport(kind).is_ok()
     }
 
-    /// Runs it over one transport.
-    pub async fn run(&self, target: &Target, kind: TransportKind) -> Ran {
-        if !self.is_about(kind) {
-            return Ran::NotAbout;
+    /// Runs the scenario over one transport.
+    pub async fn run(&self, target: &Target, kind: TransportKind) -> RunResult {
+        if !self.applies_to(kind) {
+            return RunResult::NotApplicable;
         }
-        Ran::Ended(match (self.body, target) {
+        RunResult::Ended(match (self.body, target) {
             (Body::Anywhere(body), Target::Live(settings)) => body((**settings).clone().transport(kind)).await,
             (Body::Anywhere(body), Target::Emulator) => {
                 let cloud = Cloud::start().await;
                 let settings = cloud.device("dev-1").transport(kind);
-                // The cloud lives as long as the body.
+                // Keeps the emulator running until the body has ended.
                 let outcome = body(settings).await;
                 drop(cloud);
                 outcome
             }
             (Body::Emulator(body), Target::Emulator) => body(Cloud::start().await, kind).await,
             (Body::Emulator(_), Target::Live(_)) => {
-                return Ran::Skipped("looks at or steers the service, which only the emulator lets us do");
+                return RunResult::Skipped("inspects or controls the service, which only the emulator allows");
             }
         })
     }
 }
 
-/// Turns an error into a scenario's text, with all its causes.
-pub fn because<T, E: std::error::Error>(what: &str, result: Result<T, E>) -> Result<T, String> {
+/// Converts an error to text: what the scenario was doing, the error, and its causes.
+pub fn context<T, E: std::error::Error>(what: &str, result: Result<T, E>) -> Result<T, String> {
     result.map_err(|error| {
         let mut text = format!("{what}: {error}");
         let mut source = error.source();
@@ -105,7 +104,7 @@ pub fn because<T, E: std::error::Error>(what: &str, result: Result<T, E>) -> Res
     })
 }
 
-/// A condition that must hold.
-pub fn must(holds: bool, what: impl FnOnce() -> String) -> Outcome {
+/// Fails with `what` unless the condition holds.
+pub fn ensure(holds: bool, what: impl FnOnce() -> String) -> Outcome {
     if holds { Ok(()) } else { Err(what()) }
 }

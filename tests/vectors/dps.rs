@@ -1,4 +1,4 @@
-//! DPS over MQTT: login, topics, bodies, waiting.
+//! DPS over MQTT: login, topics, bodies, waits.
 
 use std::time::{Duration, SystemTime};
 
@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::{Sides, Vector};
 
-/// What a client sends from CONNECT to the question after an operation.
+/// The packets of a client from CONNECT to the poll of the operation.
 pub(super) fn flow(vector: &Vector) -> Sides {
     let id_scope = IdScope::new(vector.text("id_scope")).expect("an id scope");
     let registration_id = RegistrationId::new(vector.text("registration_id")).expect("a registration id");
@@ -27,20 +27,20 @@ pub(super) fn flow(vector: &Vector) -> Sides {
         client_version: Some(vector.text("python_user_agent").to_owned()),
     };
 
-    // Client: what Python sends, to the letter but for the order and spacing of JSON.
+    // Client: equal to Python, except for the order and spacing of JSON.
     let python = vector.python().expect("Python's flow");
     assert_eq!(username.registration_id.as_str(), python["client_id"], "{}", vector.id);
     assert_eq!(username.encode(), python["username"], "{}", vector.id);
     assert_eq!(RESPONSE_FILTER, python["subscribe"], "{}", vector.id);
     assert_eq!(register.encode(), python["register_topic"], "{}", vector.id);
     assert_eq!(operation.encode(), python["query_topic"], "{}", vector.id);
-    // Python always writes `payload`; we leave out one that is null, as Node does.
+    // Python always writes `payload`. Our client omits a null payload, as Node does.
     let ours: Value = serde_json::from_slice(&body.encode()).expect("our body is JSON");
     assert_eq!(ours, without_nulls(&json_text(&python["register_body"])), "{}", vector.id);
     let node = vector.node().expect("Node's flow");
     assert_eq!(ours, json_text(&node["register_body"]), "{}", vector.id);
 
-    // Emulator: reads what each SDK sends.
+    // Emulator: parses the packets of each SDK.
     for result in &vector.results {
         let name = format!("{} {}", vector.id, result.sdk);
         let field = |it: &str| result.output[it].as_str().unwrap_or_else(|| panic!("{name}: {it}"));
@@ -63,14 +63,14 @@ pub(super) fn flow(vector: &Vector) -> Sides {
     Sides { client: true, emulator: true }
 }
 
-/// The first wait. Python ignores the Retry-After of the first answer and waits two seconds; we do
-/// what the service asks.
+/// The first wait. Python ignores the Retry-After of the first answer and waits two seconds. Our client waits as long
+/// as the service asks.
 pub(super) fn timing(vector: &Vector) -> Sides {
     let python = vector.python().expect("Python's times");
     assert_eq!(python["wait_before_first_query"], 2, "{}", vector.id);
     let wait = retry_after::parse(vector.text("register_response_retry_after"), SystemTime::UNIX_EPOCH);
     assert_eq!(wait, Some(Duration::from_secs(7)), "{}", vector.id);
-    #[expect(clippy::disallowed_methods, reason = "an arbitrary origin; the test moves on from it")]
+    #[expect(clippy::disallowed_methods, reason = "an arbitrary starting time, from which the test calculates")]
     let start = std::time::Instant::now();
     let mut flow = Registration::new(RetryPolicy::default(), None);
     assert_eq!(flow.step(start), Step::Register);
@@ -84,7 +84,7 @@ pub(super) fn timing(vector: &Vector) -> Sides {
     Sides { client: true, emulator: false }
 }
 
-/// The topic of an answer: the client reads it; the emulator writes it, always with `$rid` first.
+/// The topic of an answer. The client parses it, and the emulator writes it, always with `$rid` first.
 pub(super) fn response_topic(vector: &Vector) -> Sides {
     let topic = vector.text("topic");
     let read = ResponseTopic::parse(topic).unwrap_or_else(|error| panic!("{}: {error}", vector.id));
@@ -96,7 +96,7 @@ pub(super) fn response_topic(vector: &Vector) -> Sides {
         assert_eq!(read.retry_after.as_deref(), python["properties"]["retry-after"].as_str(), "{}", vector.id);
         assert_eq!(read.encode(), topic, "{}", vector.id);
     } else {
-        // Python loses what stands before `$rid`; we must not.
+        // Python loses the fields before `$rid`. Our client must keep them.
         assert_eq!(python["properties"].get("retry-after"), None, "{}", vector.id);
         assert_eq!(read.retry_after.as_deref(), Some("120"), "{}", vector.id);
     }

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::{Sides, Vector};
 
-/// Client id and user name: ours are Python's to the letter; every SDK's reads back to the inputs.
+/// Client ID and user name. Ours are equal to Python's, and the emulator parses those of every SDK to the inputs.
 pub(super) fn connect(vector: &Vector) -> Sides {
     let identity = identity(vector, vector.text("host"));
     let model_id = vector.optional("model_id").map(str::to_owned);
@@ -17,7 +17,7 @@ pub(super) fn connect(vector: &Vector) -> Sides {
 
     let python = vector.python().expect("Python's login");
     let mut ours = HubUsername::new(identity.clone()).user_agent(Some(agent("python"))).model_id(model_id.clone());
-    // Python names an older api-version, and another one when there is a model id.
+    // Python uses an older api-version, and another one with a model ID.
     let api_version = if model_id.is_some() { "2020-09-30" } else { "2019-10-01" };
     ours.api_version = Some(api_version.to_owned());
     assert_eq!(identity.client_id(), python["client_id"], "{}", vector.id);
@@ -34,26 +34,26 @@ pub(super) fn connect(vector: &Vector) -> Sides {
         assert_eq!(read.user_agent, Some(agent(sdk)), "{name}");
         assert_eq!(read.model_id, model_id, "{name}");
     }
-    assert_eq!(vector.results.len(), 2, "{}: no SDK is left out", vector.id);
+    assert_eq!(vector.results.len(), 2, "{}: a result of every SDK", vector.id);
     Sides { client: true, emulator: true }
 }
 
-/// The topic of a telemetry message: ours is Python's to the letter (Python sorts application
-/// properties, we keep the order they were set in); every SDK's reads back to the inputs.
+/// The topic of a telemetry message. Ours is equal to Python's, except that Python sorts application properties and our
+/// client keeps the order in which they were set. The emulator parses the topics of every SDK to the inputs.
 pub(super) fn telemetry_topic(vector: &Vector) -> Sides {
     let identity = identity(vector, "hub.example");
     let prefix = TelemetryTopic::prefix(&identity);
     let mut properties = properties(vector);
     let python = vector.python().and_then(Value::as_str).expect("Python's topic");
 
-    // A device id with # or + makes a topic that MQTT forbids to publish to; we say so instead.
+    // MQTT forbids # and + in the topic of a PUBLISH, so our client refuses such a device ID.
     let client = vector.id != "telemetry-odd-device-id";
     if client {
         let in_order = TelemetryTopic::encode(&prefix, &message(vector, &properties)).expect("a topic");
         properties.sort_unstable();
         let sorted = TelemetryTopic::encode(&prefix, &message(vector, &properties)).expect("a topic");
         assert_eq!(sorted, python, "{}", vector.id);
-        // Node keeps the order too; where it also encodes alike, we agree with it.
+        // Node also keeps the order. If its encoding is the same, our topic is equal to Node's.
         if vector.id == "telemetry-property-order" || vector.id == "telemetry-system-and-properties" {
             assert_eq!(Some(in_order.as_str()), vector.node().and_then(Value::as_str), "{}", vector.id);
         }
@@ -70,7 +70,7 @@ pub(super) fn telemetry_topic(vector: &Vector) -> Sides {
         let mut expected: Vec<(&str, Option<&str>)> = wire_names(vector)
             .into_iter()
             .chain(properties.iter().map(|(name, value)| {
-                // Node writes this application property as the system property it stands for.
+                // Node writes this application property as the system property of the same meaning.
                 let is_component = *name == "dt-subject" && result.sdk.starts_with("node");
                 (if is_component { "$.sub" } else { name }, Some(*value))
             }))
@@ -82,8 +82,8 @@ pub(super) fn telemetry_topic(vector: &Vector) -> Sides {
     Sides { client, emulator: !vector.results.is_empty() }
 }
 
-/// A message to a device or module: the client reads it, the emulator writes it. The SDKs each lose
-/// something (see the comments); we must not.
+/// A message to a device or module: the client parses it, the emulator writes it. Each SDK loses some information (see
+/// the comments); our client must not.
 pub(super) fn decode_topic(vector: &Vector) -> Sides {
     let identity = identity(vector, "hub.example");
     let topic = vector.text("topic");
@@ -113,7 +113,7 @@ pub(super) fn decode_topic(vector: &Vector) -> Sides {
                 "expiry_time_utc" => "$.exp",
                 "ack" => "iothub-ack",
                 "input_name" => {
-                    // Node leaves it percent-encoded.
+                    // Node does not decode the percent-encoding.
                     let decoded = if is_node { value.replace("%20", " ") } else { value.to_owned() };
                     assert_eq!(input.as_deref(), Some(decoded.as_str()), "{name}");
                     continue;
@@ -123,19 +123,20 @@ pub(super) fn decode_topic(vector: &Vector) -> Sides {
             expected.set(wire, Some(value.to_owned()));
         }
         for (field, value) in read["properties"].as_object().expect("application properties") {
-            // Node turns a name without a value into the text `undefined`.
+            // For a name without a value, Node returns the text `undefined`.
             let no_value = is_node && value == "undefined";
             expected.set(field, value.as_str().filter(|_| !no_value).map(str::to_owned));
         }
-        // Python drops `$.to`.
+        // Python loses `$.to`.
         let found: Vec<_> = bag.iter().filter(|(it, _)| is_node || *it != "$.to").collect();
         assert_eq!(found.len(), expected.iter().count(), "{name}");
         for (field, value) in found {
             assert_eq!(expected.value(field), Some(value), "{name}: {field}");
         }
     }
-    assert_eq!(vector.results.len(), 2, "{}: no SDK is left out", vector.id);
-    // We always encode `$` and `+`; these two show that a client must do without.
+    assert_eq!(vector.results.len(), 2, "{}: a result of every SDK", vector.id);
+    // The emulator always encodes `$` and `+`. In these two vectors they are not encoded, and a client must accept
+    // that.
     let emulator = !matches!(vector.id.as_str(), "decode-c2d-plus" | "decode-c2d-literal-dollar");
     if emulator {
         assert_eq!(written, topic, "{}", vector.id);
@@ -143,7 +144,7 @@ pub(super) fn decode_topic(vector: &Vector) -> Sides {
     Sides { client: true, emulator }
 }
 
-/// What a device subscribes to and asks: the client writes it, the emulator reads it.
+/// The filters and requests of a device: the client writes them, the emulator parses them.
 pub(super) fn topics(vector: &Vector) -> Sides {
     let identity = identity(vector, "hub.example");
     let messages = if identity.module.is_some() { TopicFilter::ModuleInputs } else { TopicFilter::CloudToDevice };
@@ -173,7 +174,7 @@ pub(super) fn topics(vector: &Vector) -> Sides {
         assert_eq!(response.encode(), field("method_response"), "{name}");
         assert_eq!(MethodResponseTopic::parse(field("method_response")).as_ref(), Ok(&response), "{name}");
     }
-    assert_eq!(vector.results.len(), 2, "{}: no SDK is left out", vector.id);
+    assert_eq!(vector.results.len(), 2, "{}: a result of every SDK", vector.id);
     Sides { client: true, emulator: true }
 }
 
@@ -184,13 +185,13 @@ fn identity(vector: &Vector, host: &str) -> HubIdentity {
     identity
 }
 
-/// The application properties of the input, in its order.
+/// The application properties of the input, in their order.
 fn properties(vector: &Vector) -> Vec<(&str, &str)> {
     let pairs = vector.inputs["message"]["properties"].as_array().map(Vec::as_slice).unwrap_or_default();
     pairs.iter().map(|it| (it[0].as_str().expect("a name"), it[1].as_str().expect("a value"))).collect()
 }
 
-/// The input as a message of ours.
+/// The input as a `Message`.
 fn message(vector: &Vector, properties: &[(&str, &str)]) -> Message {
     let mut message = Message::new("");
     for (name, value) in vector.inputs["message"].as_object().expect("a message") {
@@ -211,7 +212,7 @@ fn message(vector: &Vector, properties: &[(&str, &str)]) -> Message {
     properties.iter().fold(message, |message, (name, value)| message.property(*name, *value))
 }
 
-/// The system properties of the input under their names on the wire, typed from the documentation.
+/// The system properties of the input with their wire names, typed from the documentation.
 fn wire_names(vector: &Vector) -> Vec<(&str, Option<&str>)> {
     let system = vector.inputs["message"].as_object().expect("a message").iter();
     system

@@ -1,8 +1,8 @@
-//! Literal wire examples made by running Microsoft's Python and Node SDKs (`README.md` says how),
-//! against our encoders and parsers: the judge of a wire fact is never our own code.
+//! Compares our encoders and parsers with wire examples that were made by running Microsoft's Python and Node SDKs
+//! (`README.md` says how). So our own code never decides whether a wire fact is right.
 //!
-//! `accounted.json` lists every vector with the side that handles it. A vector handled on another
-//! side than listed fails here; one that is not listed at all fails `cargo xtask tidy`.
+//! `accounted.json` lists every vector with the side that the tests check. A test here fails if it checks another side
+//! than listed. `cargo xtask tidy` fails if a vector is not listed.
 
 mod dps;
 mod hub;
@@ -22,15 +22,14 @@ struct Vector {
     results: Vec<SdkResult>,
 }
 
-/// What one SDK made of the inputs.
+/// The result of one SDK.
 #[derive(Debug, serde::Deserialize)]
 struct SdkResult {
     sdk: String,
     output: Value,
 }
 
-/// The sides that a test exercised: `client` is what our device side writes or hears, `emulator`
-/// what our service side hears or writes.
+/// The sides that a test checked: `client` is the device side, `emulator` the service side.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 struct Sides {
     client: bool,
@@ -38,33 +37,33 @@ struct Sides {
 }
 
 impl Vector {
-    /// A text among the inputs; `None` for `null` or absent.
+    /// A text of the inputs; `None` if it is `null` or absent.
     fn optional(&self, name: &str) -> Option<&str> {
         self.inputs[name].as_str()
     }
 
-    /// A text among the inputs.
+    /// A text of the inputs.
     fn text(&self, name: &str) -> &str {
         self.optional(name).unwrap_or_else(|| panic!("{}: no input {name}", self.id))
     }
 
-    /// A number among the inputs.
+    /// A number of the inputs.
     fn number(&self, name: &str) -> u64 {
         self.inputs[name].as_u64().unwrap_or_else(|| panic!("{}: no input {name}", self.id))
     }
 
-    /// What the Python SDK made of it.
+    /// The result of the Python SDK.
     fn python(&self) -> Option<&Value> {
         self.results.iter().find(|it| it.sdk.starts_with("python")).map(|it| &it.output)
     }
 
-    /// What the Node SDK made of it.
+    /// The result of the Node SDK.
     fn node(&self) -> Option<&Value> {
         self.results.iter().find(|it| it.sdk.starts_with("node")).map(|it| &it.output)
     }
 }
 
-/// Checks one vector and says what was checked. No side at all means that nothing handles its kind.
+/// Checks one vector and returns the checked sides. If no check supports its kind, it returns no side.
 fn check(vector: &Vector) -> Sides {
     match vector.kind.as_str() {
         "sas_hub_device" => sas::hub_device(vector),
@@ -92,17 +91,17 @@ fn vectors() -> Vec<Vector> {
     serde_json::from_value(file["vectors"].clone()).expect("vectors of the known form")
 }
 
-/// Checks the vectors of one kind, which must be as many as the file had when this was written.
+/// Checks the vectors of one kind, and that the file still has `count` of them.
 fn check_kind(kind: &str, count: usize) {
     let vectors = vectors();
     let of_kind: Vec<&Vector> = vectors.iter().filter(|it| it.kind == kind).collect();
     assert_eq!(of_kind.len(), count, "vectors of kind {kind}");
     for vector in of_kind {
-        assert_ne!(check(vector), Sides::default(), "{}: nothing was checked", vector.id);
+        assert_ne!(check(vector), Sides::default(), "{}: no side was checked", vector.id);
     }
 }
 
-/// One test for each kind, so that a failure names it.
+/// One test for each kind, so that the name of a failed test shows the kind.
 macro_rules! kinds {
     ($($kind:ident: $count:literal,)+) => {
         $(#[test]
@@ -143,7 +142,7 @@ fn every_vector_is_handled_on_the_sides_it_is_listed_for() {
                 Some("emulator") => Sides { client: false, emulator: true },
                 Some("both") => Sides { client: true, emulator: true },
                 None => Sides::default(),
-                Some(other) => panic!("{id}: `{other}` is none of client, emulator, both"),
+                Some(other) => panic!("{id}: expected client, emulator or both, found `{other}`"),
             };
             (id.as_str(), sides)
         })

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{Sides, Vector};
 
-/// A device or module at its hub: our token is Python's to the letter; every SDK's verifies.
+/// A token of a device or module for its hub. Ours is equal to Python's, and the tokens of every SDK are valid.
 pub(super) fn hub_device(vector: &Vector) -> Sides {
     let resource = vector.text("resource_uri");
     match DeviceId::new(vector.text("device_id")) {
@@ -17,7 +17,7 @@ pub(super) fn hub_device(vector: &Vector) -> Sides {
             identity.module = vector.optional("module_id").map(|it| ModuleId::new(it).expect("a module id"));
             assert_eq!(identity.sas_resource(), resource, "{}", vector.id);
         }
-        // A hub has no device of this name, and the SDKs do not look; the encoding is still right.
+        // A hub cannot have a device with this name, but the SDKs do not check that. The encoding is still correct.
         Err(error) => assert_eq!(vector.id, "sas-hub-tilde", "{error}"),
     }
     let token = SasToken::sign(&key(vector), resource, expiry(vector), None);
@@ -25,8 +25,8 @@ pub(super) fn hub_device(vector: &Vector) -> Sides {
     Sides { client: true, emulator: verifies_every_token(vector, None) }
 }
 
-/// A device at DPS. No SDK produces the documented form (encoded `sr` *and* `skn`), so its parts are
-/// compared: `sr`, `sig` and `se` are Python's, `skn` is Node's.
+/// A token of a device for DPS. No SDK produces the documented form (encoded `sr` *and* `skn`), so this compares the
+/// parts: `sr`, `sig` and `se` with Python's, `skn` with Node's.
 pub(super) fn dps_device(vector: &Vector) -> Sides {
     let resource = sas_resource(
         &IdScope::new(vector.text("id_scope")).expect("an id scope"),
@@ -38,8 +38,7 @@ pub(super) fn dps_device(vector: &Vector) -> Sides {
     Sides { client: true, emulator: verifies_every_token(vector, Some("registration")) }
 }
 
-/// An operator at a service. Python leaves `/` in `sig` as it is, so what we sign is compared field
-/// by field after decoding.
+/// A token of an operator for a service. Python does not encode `/` in `sig`, so this encodes it before the comparison.
 pub(super) fn service(vector: &Vector) -> Sides {
     let policy = vector.text("policy");
     let token = SasToken::sign(&key(vector), vector.text("resource_uri"), expiry(vector), Some(policy));
@@ -48,7 +47,8 @@ pub(super) fn service(vector: &Vector) -> Sides {
     Sides { client: true, emulator: verifies_every_token(vector, Some(policy)) }
 }
 
-/// Any resource. The one token that only Node makes (nothing encoded) is not one we would make.
+/// A token for any resource. One vector has only a token of Node, without any encoding. Our client never writes such a
+/// token.
 pub(super) fn raw_uri(vector: &Vector) -> Sides {
     let client = vector.python().is_some();
     if client {
@@ -58,31 +58,31 @@ pub(super) fn raw_uri(vector: &Vector) -> Sides {
     Sides { client, emulator: verifies_every_token(vector, None) }
 }
 
-/// Any resource, as the Python service package writes it: form encoding, which we only read.
+/// A token for any resource, as the Python service package writes it. It uses form encoding, which we parse but do not
+/// write.
 pub(super) fn service_raw_uri(vector: &Vector) -> Sides {
     Sides { client: false, emulator: verifies_every_token(vector, Some(vector.text("policy"))) }
 }
 
-/// Tokens that an application supplies: read and refused like Python does. Both sides read tokens,
-/// with the same function.
+/// Tokens that an application supplies. We accept and refuse the same tokens as Python. Both sides use the same parser.
 pub(super) fn parse(vector: &Vector) -> Sides {
-    let verdict = SasToken::parse(vector.text("token"));
-    let python = vector.python().expect("Python's verdict");
+    let parsed = SasToken::parse(vector.text("token"));
+    let python = vector.python().expect("Python's result");
     match python.get("ok") {
         Some(expected) => {
-            let token = verdict.unwrap_or_else(|error| panic!("{}: {error}", vector.id));
+            let token = parsed.unwrap_or_else(|error| panic!("{}: {error}", vector.id));
             assert_eq!(token.resource(), expected["resource_uri"], "{}", vector.id);
             assert_eq!(token.expiry().0, expected["expiry_time"], "{}", vector.id);
         }
         None => {
-            assert!(python["error"].is_string(), "{}: a verdict", vector.id);
-            assert!(verdict.is_err(), "{}: Python refuses it", vector.id);
+            assert!(python["error"].is_string(), "{}: Python gives neither a token nor an error", vector.id);
+            assert!(parsed.is_err(), "{}: Python refuses the token", vector.id);
         }
     }
     Sides { client: true, emulator: true }
 }
 
-/// The key of a device of a group. DPS derives it the same way to check a token.
+/// The key of a device of a group. DPS derives the same key to check a token.
 pub(super) fn derived_key(vector: &Vector) -> Sides {
     let group = SharedKey::from_base64(vector.text("group_key")).expect("a key");
     let derived = group.derive(vector.text("registration_id"));
@@ -93,24 +93,24 @@ pub(super) fn derived_key(vector: &Vector) -> Sides {
     Sides { client: true, emulator: true }
 }
 
-/// Connection strings. Where the SDKs differ we are as strict as Python about what is ambiguous (a
-/// name twice) and as lenient as Node about what is not.
+/// Connection strings. Where the SDKs differ, we refuse an ambiguous string (a name twice) as Python does, and accept
+/// any other string as Node does.
 pub(super) fn connection_string(vector: &Vector) -> Sides {
     let follow = match vector.id.as_str() {
         "cs-policy-no-device" | "cs-duplicate-key" => Some("python"),
         "cs-sas-only" | "cs-trailing-semicolon" | "cs-unknown-key" => Some("node"),
         _ => None,
     };
-    let verdict = ConnectionString::parse(vector.text("text"));
+    let parsed = ConnectionString::parse(vector.text("text"));
     let mut followed = 0;
     for result in vector.results.iter().filter(|it| follow.is_none_or(|sdk| it.sdk.starts_with(sdk))) {
         followed += 1;
         let name = format!("{} {}", vector.id, result.sdk);
         let Some(Value::Object(expected)) = result.output.get("ok") else {
-            assert!(verdict.is_err(), "{name}: it is refused");
+            assert!(parsed.is_err(), "{name}: the parser must refuse the string");
             continue;
         };
-        let read = verdict.as_ref().unwrap_or_else(|error| panic!("{name}: {error}"));
+        let read = parsed.as_ref().unwrap_or_else(|error| panic!("{name}: {error}"));
         let mut unknown = read.unknown_names();
         for (field, value) in expected {
             let found = match field.as_str() {
@@ -129,7 +129,7 @@ pub(super) fn connection_string(vector: &Vector) -> Sides {
             };
             assert_eq!(found, value.as_str(), "{name}: {field}");
         }
-        assert_eq!(unknown.next(), None, "{name}: nothing else is unknown");
+        assert_eq!(unknown.next(), None, "{name}: another name is unknown");
         let absent = [
             ("DeviceId", read.device_id()),
             ("ModuleId", read.module_id()),
@@ -144,14 +144,14 @@ pub(super) fn connection_string(vector: &Vector) -> Sides {
         }
     }
     assert_eq!(followed, if follow.is_some() { 1 } else { 2 }, "{}", vector.id);
-    if let Ok(read) = &verdict {
+    if let Ok(read) = &parsed {
         device_of(vector, read);
     }
     Sides { client: true, emulator: false }
 }
 
-/// Which device or module it is. What hubward cannot do yet, and what is a service's, is refused by
-/// name; so is the token of the vector, which is for something else.
+/// Checks the device or module of a string. hubward refuses unsupported parts, and strings of a service, and its error
+/// names the part. It also refuses the token of the vector, which covers another resource.
 fn device_of(vector: &Vector, read: &ConnectionString) {
     let refused = match vector.id.as_str() {
         "cs-gateway" => Some("`GatewayHostName`"),
@@ -169,25 +169,25 @@ fn device_of(vector: &Vector, read: &ConnectionString) {
             assert_eq!(Some(key.expose_base64().as_str()), read.expose_shared_access_key(), "{}", vector.id);
         }
         (Err(error), Some(part)) => assert!(error.to_string().contains(part), "{}: {error}", vector.id),
-        (verdict, _) => panic!("{}: {verdict:?}", vector.id),
+        (result, _) => panic!("{}: {result:?}", vector.id),
     }
 }
 
-/// Whether there are tokens, each of which reads, verifies and is for what it should be for.
+/// Whether the vector has tokens. Checks that each token can be parsed, has a valid signature and covers the resource.
 fn verifies_every_token(vector: &Vector, policy: Option<&str>) -> bool {
     let key = key(vector);
-    let stranger = SharedKey::from_bytes(&[7; 32]).expect("a key");
+    let other_key = SharedKey::from_bytes(&[7; 32]).expect("a key");
     let resource = vector.text("resource_uri");
     for result in &vector.results {
         let name = format!("{} {}", vector.id, result.sdk);
         let text = result.output["token"].as_str().expect("a token");
         let token = SasToken::parse(text).unwrap_or_else(|error| panic!("{name}: {error}"));
         assert!(token.is_signed_by(&key), "{name}");
-        assert!(!token.is_signed_by(&stranger), "{name}");
+        assert!(!token.is_signed_by(&other_key), "{name}");
         assert_eq!(token.expiry(), expiry(vector), "{name}");
         assert!(!token.is_expired(UnixSeconds(vector.number("now"))), "{name}");
         assert!(token.is_for(resource), "{name}");
-        // A raw `+` is a space in form encoding, which only the Python service package uses.
+        // In form encoding, which only the Python service package uses, `+` is a space.
         let form = result.sdk.starts_with("python azure-iot-hub");
         let read = if form { token.resource().replace('+', " ") } else { token.resource() };
         let expected = if form { resource.replace('+', " ") } else { resource.to_owned() };
@@ -195,7 +195,7 @@ fn verifies_every_token(vector: &Vector, policy: Option<&str>) -> bool {
         if let Some(found) = token.policy() {
             assert_eq!(Some(found), policy, "{name}");
         }
-        // The signature covers the text as it stands in the token.
+        // The signature covers the encoded text in the token.
         let to_sign = result.output["string_to_sign"].as_str().expect("a string to sign");
         assert!(text.contains(to_sign.split('\n').next().expect("sr")), "{name}");
     }

@@ -1,7 +1,7 @@
-//! The wire examples of Microsoft's documentation of IoT Hub over MQTT, typed by hand, against our
-//! encoders and parsers: every topic in every direction, every form of a property bag.
+//! Compares our encoders and parsers with the wire examples of Microsoft's documentation of IoT Hub over MQTT, typed by
+//! hand: every topic in each direction, every form of a property bag.
 //!
-//! Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md; where another one is named, that.
+//! Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md, unless a comment names another one.
 
 use hubward_proto::hub::{
     CloudToDeviceTopic, DesiredTopic, HubIdentity, HubUsername, IncomingMessage, Message, MethodRequestTopic,
@@ -18,7 +18,7 @@ fn module() -> HubIdentity {
     device().module("m1".parse().expect("an id"))
 }
 
-/// Client id and user name: `[doc]`, "Using the MQTT protocol directly (as a device / as a module)".
+/// Client ID and user name: `[doc]`, "Using the MQTT protocol directly (as a device / as a module)".
 #[test]
 fn logins() {
     for (identity, client_id, username, resource) in [
@@ -41,7 +41,7 @@ fn logins() {
         let read = HubUsername::parse(username).expect("a user name");
         assert_eq!((read.identity, read.api_version.as_deref()), (identity, Some("2021-04-12")));
     }
-    // With a PnP model and a product; `[sdk]` node writes the model id as it is, others encode it.
+    // With a PnP model and a product. `[sdk]` node does not encode the model ID, others do.
     for username in [
         "contoso.azure-devices.net/d1/?api-version=2021-04-12&model-id=dtmi:com:example:Thermostat;1&DeviceClientType=acme%2F2.1",
         "contoso.azure-devices.net/d1/?api-version=2020-09-30&DeviceClientType=acme%2F2.1&model-id=dtmi%3Acom%3Aexample%3AThermostat%3B1",
@@ -58,7 +58,7 @@ fn logins() {
     );
 }
 
-/// What a device may subscribe to.
+/// The filters to which a device may subscribe.
 #[test]
 fn filters() {
     for (identity, filter, text) in [
@@ -77,7 +77,7 @@ fn filters() {
     assert_eq!(TopicFilter::parse(&module(), "devices/d1/modules/m1/#"), Ok(TopicFilter::ModuleInputs));
 }
 
-/// What a device publishes: the client writes it, the emulator reads it.
+/// The topics to which a device publishes: the client writes them, the emulator parses them.
 #[test]
 fn topics_from_a_device() {
     for (identity, message, topic) in [
@@ -94,7 +94,7 @@ fn topics_from_a_device() {
         let read = TelemetryTopic::parse(&identity, topic).expect(topic);
         assert_eq!(Message::from_wire("".into(), &read.bag), message);
     }
-    // `[sdk]` java writes `$` as it is, node ends an output's topic with a slash, some leave it out.
+    // `[sdk]` java does not encode `$`; node ends the topic of an output with a slash; some SDKs omit the slash.
     for (topic, pairs) in [
         ("devices/d1/messages/events", vec![]),
         ("devices/d1/messages/events/$.mid=m1&k=v", vec![("$.mid", Some("m1")), ("k", Some("v"))]),
@@ -115,7 +115,7 @@ fn topics_from_a_device() {
     assert_eq!(MethodResponseTopic::parse("$iothub/methods/res/200/?$rid=1f"), Ok(answer));
 }
 
-/// What a hub publishes: the emulator writes it, the client reads it.
+/// The topics to which a hub publishes: the emulator writes them, the client parses them.
 #[test]
 fn topics_from_a_hub() {
     let answer = |status, version| TwinResponseTopic { status, request_id: "1".into(), version };
@@ -157,7 +157,7 @@ fn a_message_from_the_cloud() {
     assert_eq!(message.properties().collect::<Vec<_>>(), [("k", Some("v"))]);
 }
 
-/// Every form that a bag may have; `Err` where it has none of them.
+/// Every form of a property bag. `Err` for a text that is not a property bag.
 #[test]
 fn property_bags() {
     for (text, expected) in [

@@ -1,4 +1,4 @@
-//! Direct methods and messages, byte by byte.
+//! The bytes of direct methods and of messages to a device.
 
 use hubward::{CloudMessages, MethodResponse};
 use hubward_tests::packets;
@@ -7,40 +7,44 @@ use super::peer::{Peer, client, device, module};
 
 const METHODS: &str = "$iothub/methods/POST/#";
 
-/// The documentation's example, and request ids of any look: they go back as they came.
+/// The client returns any request ID unchanged: that of the documentation's example, and others.
 #[tokio::test]
-async fn a_request_id_is_opaque_text() {
+async fn a_request_id_is_opaque() {
     let (client, mut hub) = client(device());
     client
         .serve_methods(async |call| MethodResponse::json(200, &(call.name(), call.json::<serde_json::Value>()?)))
         .expect("MQTT has methods");
     let mut peer = hub.accept().await;
-    peer.grant(METHODS).await;
+    peer.grant_subscription(METHODS).await;
     for (name, decoded, rid) in [
         ("reboot", "reboot", "1"),
         ("reboot", "reboot", "1f"),
         ("reboot", "reboot", "8dd4ae6e-b1c5-4c5c-a1ea-1ee8c5d2f7d9"),
-        // All that a topic may hold: neither `+` nor `#`, and `&` ends it.
+        // All characters that a topic may contain. It may not contain `+` or `#`, and `&` ends the ID.
         ("reboot", "reboot", "a%20b=d/e?f$g"),
         ("a%20b%2Fc", "a b/c", "ü:;,.!~*'()"),
         ("%E6%B8%A9", "温", "00000000000000000000000000000000000000000000000000000000000000000000000000000000"),
     ] {
-        peer.tell(&format!("$iothub/methods/POST/{name}/?$rid={rid}"), b"[1.5]", 0, 0).await;
-        let answer = peer.publish().await;
+        peer.publish(&format!("$iothub/methods/POST/{name}/?$rid={rid}"), b"[1.5]", 0, 0).await;
+        let answer = peer.next_publish().await;
         assert_eq!(answer.topic, format!("$iothub/methods/res/200/?$rid={rid}"));
         assert_eq!(String::from_utf8_lossy(&answer.body), format!("[{decoded:?},[1.5]]"));
     }
-    // No payload is an empty body; a body that is no JSON is answered before any handler.
-    peer.tell("$iothub/methods/POST/m/?$rid=2", b"", 0, 0).await;
-    assert_eq!(peer.publish().await.body, br#"["m",null]"#);
-    peer.tell("$iothub/methods/POST/m/?$rid=3", b"{", 1, 5).await;
-    assert_eq!(peer.packet().await, packets_of(&packets::puback(5)).await, "a call is acknowledged where it is wanted");
-    assert_eq!(peer.publish().await.topic, "$iothub/methods/res/400/?$rid=3");
+    // An empty body is a call without a payload. The client answers a body that is not JSON without calling a handler.
+    peer.publish("$iothub/methods/POST/m/?$rid=2", b"", 0, 0).await;
+    assert_eq!(peer.next_publish().await.body, br#"["m",null]"#);
+    peer.publish("$iothub/methods/POST/m/?$rid=3", b"{", 1, 5).await;
+    assert_eq!(
+        peer.next_packet().await,
+        parse(&packets::puback(5)).await,
+        "the client acknowledges a call with quality of service 1"
+    );
+    assert_eq!(peer.next_publish().await.topic, "$iothub/methods/res/400/?$rid=3");
 }
 
-/// Nothing of a call reaches another connection than its own.
+/// The client does not answer a call on another connection than that of the call.
 #[tokio::test]
-async fn a_call_dies_with_its_connection() {
+async fn a_call_ends_with_its_connection() {
     let (client, mut hub) = client(device());
     let (started, mut starts) = tokio::sync::mpsc::unbounded_channel();
     let gate = std::sync::Arc::new(tokio::sync::Semaphore::new(0));
@@ -56,31 +60,31 @@ async fn a_call_dies_with_its_connection() {
         })
         .expect("MQTT has methods");
     let mut first = hub.accept().await;
-    first.grant(METHODS).await;
-    first.tell("$iothub/methods/POST/old/?$rid=1", b"", 0, 0).await;
-    starts.recv().await.expect("it started");
+    first.grant_subscription(METHODS).await;
+    first.publish("$iothub/methods/POST/old/?$rid=1", b"", 0, 0).await;
+    starts.recv().await.expect("a started call");
     drop(first);
     let mut second = hub.accept().await;
-    second.grant(METHODS).await;
-    // The same request id, as a hub that counts may choose it.
-    second.tell("$iothub/methods/POST/new/?$rid=1", b"", 0, 0).await;
-    starts.recv().await.expect("it started");
+    second.grant_subscription(METHODS).await;
+    // A hub may use the same request ID again after a reconnect.
+    second.publish("$iothub/methods/POST/new/?$rid=1", b"", 0, 0).await;
+    starts.recv().await.expect("a started call");
     gate.add_permits(2);
-    assert_eq!(second.publish().await.body, br#""new""#);
-    // Whatever the client still had to say of the old call would come before this.
-    let (sent, publish) = tokio::join!(client.send(hubward::Message::new("x")), second.publish());
+    assert_eq!(second.next_publish().await.body, br#""new""#);
+    // The client would send an answer to the old call before this message.
+    let (sent, publish) = tokio::join!(client.send(hubward::Message::new("x")), second.next_publish());
     sent.expect("acknowledged");
     assert_eq!(publish.topic, "devices/d1/messages/events/");
     assert_eq!(client.counts().methods_unanswered, 1);
 }
 
-/// Every form of a message's properties, and the PUBACK that completes it.
+/// The client decodes every form of properties, and completes each message with a PUBACK.
 #[tokio::test]
-async fn messages_are_decoded_exactly() {
+async fn the_properties_of_a_message_are_decoded() {
     let (client, mut hub) = client(device());
     let mut messages = client.cloud_messages().expect("a device");
     let mut peer = hub.accept().await;
-    peer.grant("devices/d1/messages/devicebound/#").await;
+    peer.grant_subscription("devices/d1/messages/devicebound/#").await;
     for (id, (bag, expected)) in [
         ("%24.mid=m1&%24.to=%2Fdevices%2Fd1%2Fmessages%2FdeviceBound&iothub-ack=full&k=v", vec![("k", Some("v"))]),
         ("", vec![]),
@@ -96,7 +100,7 @@ async fn messages_are_decoded_exactly() {
     .enumerate()
     {
         let id = u16::try_from(id + 100).expect("a packet id");
-        peer.tell(&format!("devices/d1/messages/devicebound/{bag}"), b"\x00\xff", 1, id).await;
+        peer.publish(&format!("devices/d1/messages/devicebound/{bag}"), b"\x00\xff", 1, id).await;
         let message = messages.next().await.expect("a message");
         assert_eq!(message.properties().collect::<Vec<_>>(), expected, "{bag}");
         assert_eq!(&message.body[..], b"\x00\xff");
@@ -108,73 +112,73 @@ async fn messages_are_decoded_exactly() {
             assert_eq!(message.ack(), Some("full"));
         }
         message.complete().await.expect("completed");
-        assert_eq!(peer.packet().await, packets_of(&packets::puback(id)).await, "{bag}");
+        assert_eq!(peer.next_packet().await, parse(&packets::puback(id)).await, "{bag}");
     }
 }
 
-/// Acknowledgements leave in the order in which messages came, and none before it is due (MQTT 3.1.1,
-/// 4.6.0-2); what is not acknowledged comes again, on a session that was kept without a SUBSCRIBE.
+/// The client acknowledges messages in the order of their arrival (MQTT 3.1.1, 4.6.0-2). A hub that kept the session
+/// delivers unacknowledged messages again, without a SUBSCRIBE.
 #[tokio::test]
 async fn acknowledgements_keep_the_order_of_the_messages() {
     let (client, mut hub) = client(device());
     let mut messages = client.cloud_messages().expect("a device");
     let mut peer = hub.accept().await;
-    peer.grant("devices/d1/messages/devicebound/#").await;
-    let [first, second, third] = three(&mut peer, &mut messages, 1).await;
-    third.complete().await.expect("held back");
+    peer.grant_subscription("devices/d1/messages/devicebound/#").await;
+    let [first, second, third] = deliver_three(&mut peer, &mut messages, 1).await;
+    third.complete().await.expect("a delayed acknowledgement");
     first.complete().await.expect("sent");
-    assert_eq!(peer.packet().await.rest, [0, 1]);
-    // The next thing the client writes is no acknowledgement of the third one.
-    let (sent, publish) = tokio::join!(client.send(hubward::Message::new("x")), peer.publish());
+    assert_eq!(peer.next_packet().await.rest, [0, 1]);
+    // The client does not acknowledge the third message next.
+    let (sent, publish) = tokio::join!(client.send(hubward::Message::new("x")), peer.next_publish());
     sent.expect("acknowledged");
     assert_eq!(publish.topic, "devices/d1/messages/events/");
-    second.complete().await.expect("sent, and the third with it");
-    assert_eq!(peer.packet().await.rest, [0, 2]);
-    assert_eq!(peer.packet().await.rest, [0, 3]);
+    second.complete().await.expect("acknowledgements of the second and third message");
+    assert_eq!(peer.next_packet().await.rest, [0, 2]);
+    assert_eq!(peer.next_packet().await.rest, [0, 3]);
 
-    let [dropped, ..] = three(&mut peer, &mut messages, 4).await;
+    let [dropped, ..] = deliver_three(&mut peer, &mut messages, 4).await;
     drop(dropped);
     drop(peer);
     let mut peer = hub.accept_session(true).await;
     let again = packets::publish("devices/d1/messages/devicebound/", b"4", 1, 4);
     peer.send(&again).await;
-    let message = messages.next().await.expect("it comes again");
+    let message = messages.next().await.expect("a second delivery");
     assert_eq!(&message.body[..], b"4");
     message.complete().await.expect("completed");
-    let mut packet = peer.packet().await;
+    let mut packet = peer.next_packet().await;
     if let Some((id, filters)) = packet.subscribe() {
-        // It may ask again all the same.
+        // The client may subscribe again although the hub kept the session.
         peer.send(&packets::suback(id, &[filters[0].1])).await;
-        packet = peer.packet().await;
+        packet = peer.next_packet().await;
     }
-    assert_eq!(packet, packets_of(&packets::puback(4)).await);
+    assert_eq!(packet, parse(&packets::puback(4)).await);
 }
 
-async fn three(peer: &mut Peer, messages: &mut CloudMessages, first: u16) -> [hubward::CloudMessage; 3] {
+async fn deliver_three(peer: &mut Peer, messages: &mut CloudMessages, first: u16) -> [hubward::CloudMessage; 3] {
     for id in first..first + 3 {
-        peer.tell("devices/d1/messages/devicebound/", id.to_string().as_bytes(), 1, id).await;
+        peer.publish("devices/d1/messages/devicebound/", id.to_string().as_bytes(), 1, id).await;
     }
     let mut next = async || messages.next().await.expect("a message");
     [next().await, next().await, next().await]
 }
 
-/// A module's input, decoded, with its sender.
+/// A message to an input of a module, with its sender.
 #[tokio::test]
-async fn inputs_are_decoded_exactly() {
+async fn a_message_to_an_input_is_decoded() {
     let (client, mut hub) = client(module());
     let mut inputs = client.inputs().expect("a module");
     let mut peer = hub.accept().await;
-    peer.grant("devices/d1/modules/m1/inputs/#").await;
-    peer.tell("devices/d1/modules/m1/inputs/in%201/%24.cdid=d1&%24.cmid=sender&k=v", b"x", 1, 9).await;
+    peer.grant_subscription("devices/d1/modules/m1/inputs/#").await;
+    peer.publish("devices/d1/modules/m1/inputs/in%201/%24.cdid=d1&%24.cmid=sender&k=v", b"x", 1, 9).await;
     let message = inputs.next().await.expect("a message");
     assert_eq!(message.input.as_deref(), Some("in 1"));
     assert_eq!((message.sender_device(), message.sender_module()), (Some("d1"), Some("sender")));
     assert_eq!(message.properties().collect::<Vec<_>>(), [("k", Some("v"))]);
     message.complete().await.expect("completed");
-    assert_eq!(peer.packet().await, packets_of(&packets::puback(9)).await);
+    assert_eq!(peer.next_packet().await, parse(&packets::puback(9)).await);
 }
 
-/// Bytes as the packet that they are.
-async fn packets_of(mut bytes: &[u8]) -> packets::Packet {
+/// Parses the bytes of one packet.
+async fn parse(mut bytes: &[u8]) -> packets::Packet {
     packets::Packet::read(&mut bytes).await.expect("a packet")
 }

@@ -1,22 +1,22 @@
-//! The client against a hub made of bytes: what it writes and reads is compared with the
-//! documentation's wire examples, typed by hand, and with no encoder of ours.
+//! The client against a scripted hub. The tests compare the bytes that it writes and reads with the wire examples of
+//! the documentation, typed by hand. They use no encoder of the product.
 //!
-//! Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md; where another one is named, that.
+//! Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md, unless a comment names another one.
 
 mod incoming;
 mod peer;
 mod twin;
 
 use hubward::{HubLogin, Message};
-use hubward_tests::cloud::eager;
+use hubward_tests::cloud::fast_reconnect;
 
 use peer::{client, client_with, device, module};
 
-/// The CONNECT of a device with a product and a PnP model, and of a module.
+/// The CONNECT of a device with a product name and a PnP model, and of a module.
 #[tokio::test]
-async fn the_login_is_what_the_documentation_shows() {
+async fn the_login_matches_the_documentation() {
     let login = HubLogin::new(device()).user_agent("acme-pump/2.1").model_id("dtmi:com:example:Thermostat;1");
-    let (_client, mut hub) = client_with(login, eager());
+    let (_client, mut hub) = client_with(login, fast_reconnect());
     let login = hub.accept().await.login;
     assert_eq!(login.client_id, "d1");
     assert_eq!(
@@ -24,9 +24,9 @@ async fn the_login_is_what_the_documentation_shows() {
         "contoso.azure-devices.net/d1/?api-version=2021-04-12&DeviceClientType=acme-pump%2F2.1\
          &model-id=dtmi%3Acom%3Aexample%3AThermostat%3B1"
     );
-    assert!(!login.clean, "the session is kept, as by Microsoft's SDKs");
+    assert!(!login.clean, "the client keeps its session, as Microsoft's SDKs do");
     let signed = "SharedAccessSignature sr=contoso.azure-devices.net%2Fdevices%2Fd1&sig=";
-    assert!(login.password.starts_with(signed), "the token is for something else");
+    assert!(login.password.as_ref().is_some_and(|it| it.starts_with(signed)), "the token covers another resource");
 
     let (_client, mut hub) = client(module());
     let login = hub.accept().await.login;
@@ -35,12 +35,12 @@ async fn the_login_is_what_the_documentation_shows() {
         ("d1/m1", "contoso.azure-devices.net/d1/m1/?api-version=2021-04-12",)
     );
     let signed = "SharedAccessSignature sr=contoso.azure-devices.net%2Fdevices%2Fd1%2Fmodules%2Fm1&sig=";
-    assert!(login.password.starts_with(signed), "the token is for something else");
+    assert!(login.password.as_ref().is_some_and(|it| it.starts_with(signed)), "the token covers another resource");
 }
 
-/// Topics of telemetry, of a device and through a module's output.
+/// The topics of a device's telemetry and of a module's output.
 #[tokio::test]
-async fn telemetry_goes_where_the_documentation_says() {
+async fn telemetry_uses_the_documented_topics() {
     let (client_of_device, mut hub) = client(device());
     let mut peer = hub.accept().await;
     for (message, topic) in [
@@ -55,7 +55,7 @@ async fn telemetry_goes_where_the_documentation_says() {
         ),
         (Message::new("x").property("é+", "100% /?#"), "devices/d1/messages/events/%C3%A9%2B=100%25%20%2F%3F%23"),
     ] {
-        let (sent, publish) = tokio::join!(client_of_device.send(message), peer.publish());
+        let (sent, publish) = tokio::join!(client_of_device.send(message), peer.next_publish());
         sent.expect("acknowledged");
         assert_eq!((publish.topic.as_str(), publish.qos), (topic, 1));
     }
@@ -63,7 +63,7 @@ async fn telemetry_goes_where_the_documentation_says() {
     let (client_of_module, mut hub) = client(module());
     let mut peer = hub.accept().await;
     let (sent, publish) =
-        tokio::join!(client_of_module.send(Message::new("x").output("out 1").property("k", "v")), peer.publish());
+        tokio::join!(client_of_module.send(Message::new("x").output("out 1").property("k", "v")), peer.next_publish());
     sent.expect("acknowledged");
     assert_eq!(publish.topic, "devices/d1/modules/m1/messages/events/%24.on=out%201&k=v");
 }

@@ -1,4 +1,4 @@
-//! A hub made of bytes: it says to a client exactly what a test says, and reads what the client wrote.
+//! A scripted hub: it sends exactly the bytes that a test gives it, and reads what the client writes.
 
 use std::sync::Arc;
 
@@ -6,18 +6,18 @@ use async_trait::async_trait;
 use hubward::{Credential, HubClient, HubIdentity, HubLogin, HubOptions, SharedKey, TransportKind};
 use hubward_dial::{ByteStream, DialError, Dialer, Endpoint};
 use hubward_mqtt::MqttHub;
-use hubward_tests::cloud::eager;
-use hubward_tests::packets::{self, Connect, Packet, Publish};
+use hubward_tests::cloud::fast_reconnect;
+use hubward_tests::packets::{self, Connect, Packet, Publish, kind};
 use tokio::io::{DuplexStream, duplex};
 use tokio::sync::mpsc;
 
-/// Where connections of the client under test arrive.
+/// Accepts the connections of the client under test.
 #[derive(Debug)]
 pub(super) struct Hub {
     accepted: mpsc::UnboundedReceiver<DuplexStream>,
 }
 
-/// Hands one end of a pipe to the client and the other one to the test.
+/// A dialer that gives one end of a pipe to the client and the other end to the test.
 #[derive(Debug)]
 struct Pipes(mpsc::UnboundedSender<DuplexStream>);
 
@@ -25,18 +25,18 @@ struct Pipes(mpsc::UnboundedSender<DuplexStream>);
 impl Dialer for Pipes {
     async fn dial(&self, _to: &Endpoint) -> Result<Box<dyn ByteStream>, DialError> {
         let (client, hub) = duplex(1 << 20);
-        // A test that has ended accepts nothing more.
+        // Fails if the test has already ended.
         let _ended = self.0.send(hub);
         Ok(Box::new(client))
     }
 }
 
-/// A client of the device `d1`, or its module `m1`, and the hub that it talks to.
+/// A client of the device `d1` or its module `m1`, and the hub that it connects to.
 pub(super) fn client(identity: HubIdentity) -> (HubClient, Hub) {
-    client_with(HubLogin::new(identity), eager())
+    client_with(HubLogin::new(identity), fast_reconnect())
 }
 
-/// The same with other settings.
+/// The same with another login and other options.
 pub(super) fn client_with(login: HubLogin, options: HubOptions) -> (HubClient, Hub) {
     let (sender, accepted) = mpsc::unbounded_channel();
     let transport = MqttHub::new(TransportKind::Mqtt, Arc::new(Pipes(sender)), 8883);
@@ -56,14 +56,14 @@ pub(super) fn module() -> HubIdentity {
 }
 
 impl Hub {
-    /// The next connection, its login accepted.
+    /// Accepts the next connection and its login.
     pub(super) async fn accept(&mut self) -> Peer {
         self.accept_session(false).await
     }
 
-    /// The same, telling whether there was a session.
+    /// The same; the CONNACK reports whether the hub kept a session.
     pub(super) async fn accept_session(&mut self, present: bool) -> Peer {
-        let mut stream = self.accepted.recv().await.expect("the client lives");
+        let mut stream = self.accepted.recv().await.expect("a connection of the client");
         let packet = Packet::read(&mut stream).await.expect("a CONNECT");
         let login = packet.connect().expect("a CONNECT");
         packets::write(&mut stream, &packets::connack(present, 0)).await.expect("the client reads");
@@ -71,25 +71,25 @@ impl Hub {
     }
 }
 
-/// One connection, from the hub's side.
+/// The hub's side of one connection.
 #[derive(Debug)]
 pub(super) struct Peer {
     stream: DuplexStream,
-    /// What the client said in its CONNECT.
+    /// The CONNECT of the client.
     pub(super) login: Connect,
 }
 
 impl Peer {
-    /// Waits for the subscription to a filter and grants it.
-    pub(super) async fn grant(&mut self, filter: &str) {
-        let (id, filters) = self.packet().await.subscribe().expect("a SUBSCRIBE");
+    /// Waits for the SUBSCRIBE to a filter and grants it.
+    pub(super) async fn grant_subscription(&mut self, filter: &str) {
+        let (id, filters) = self.next_packet().await.subscribe().expect("a SUBSCRIBE");
         assert!(matches!(&filters[..], [(it, qos)] if it == filter && *qos <= 1), "{filters:?} instead of {filter}");
         self.send(&packets::suback(id, &[filters[0].1])).await;
     }
 
-    /// Waits for a publish, and acknowledges it if it wants that.
-    pub(super) async fn publish(&mut self) -> Publish {
-        let packet = self.packet().await;
+    /// Waits for a PUBLISH, and acknowledges it if its quality of service is above 0.
+    pub(super) async fn next_publish(&mut self) -> Publish {
+        let packet = self.next_packet().await;
         let publish = packet.publish().unwrap_or_else(|| panic!("{packet:?} instead of a PUBLISH"));
         if publish.qos > 0 {
             self.send(&packets::puback(publish.id)).await;
@@ -97,11 +97,11 @@ impl Peer {
         publish
     }
 
-    /// The next packet but for pings, which are answered.
-    pub(super) async fn packet(&mut self) -> Packet {
+    /// Waits for the next packet. Answers pings and does not return them.
+    pub(super) async fn next_packet(&mut self) -> Packet {
         loop {
-            let packet = Packet::read(&mut self.stream).await.expect("the client is there");
-            if packet.kind() != 12 {
+            let packet = Packet::read(&mut self.stream).await.expect("a packet of the client");
+            if packet.kind() != kind::PINGREQ {
                 return packet;
             }
             self.send(packets::PINGRESP).await;
@@ -114,7 +114,7 @@ impl Peer {
     }
 
     /// Sends a PUBLISH.
-    pub(super) async fn tell(&mut self, topic: &str, body: &[u8], qos: u8, id: u16) {
+    pub(super) async fn publish(&mut self, topic: &str, body: &[u8], qos: u8, id: u16) {
         self.send(&packets::publish(topic, body, qos, id)).await;
     }
 }

@@ -1,14 +1,15 @@
-// A device or module that does what it is told, one JSON object a line.
+// A device or module that reads commands from standard input, one JSON object per line.
 //
-// The same as device.py, through the public API of Microsoft's unmodified npm packages.
-// INTEROP_CONNECTION_STRING says who it is, INTEROP_TELEMETRY is mqtt or mqtt-ws.
+// It works like device.py, with the public API of Microsoft's unmodified npm packages. INTEROP_CONNECTION_STRING
+// is the connection string of the device or module. INTEROP_TELEMETRY is mqtt or mqtt-ws.
 'use strict';
 
 const readline = require('readline');
 const { Client, Message, ModuleClient } = require('azure-iot-device');
 const { Mqtt, MqttWs } = require('azure-iot-device-mqtt');
+const run = require('./run');
 
-const say = (line) => process.stdout.write(`${JSON.stringify(line)}\n`);
+const writeLine = (line) => process.stdout.write(`${JSON.stringify(line)}\n`);
 
 class Device {
   constructor(connectionString, transport) {
@@ -22,7 +23,7 @@ class Device {
   }
 
   async disconnect() {
-    // The twin of a closed connection is of no use on the next one.
+    // The SDK's twin object does not work on another connection.
     this.cached = undefined;
     await this.client.close();
   }
@@ -43,7 +44,7 @@ class Device {
   async twin() {
     const twin = await this.getTwin();
     await twin.get();
-    // What else stands there are functions.
+    // JSON drops the functions of these objects.
     return JSON.parse(JSON.stringify({ desired: twin.properties.desired, reported: twin.properties.reported }));
   }
 
@@ -55,28 +56,28 @@ class Device {
 
   async desired() {
     const twin = await this.getTwin();
-    // The SDK says what it fetched first, then each change.
-    twin.on('properties.desired', (patch) => say({ event: 'desired', patch }));
-    await this.settled();
+    // The SDK emits the current desired properties first, then each change.
+    twin.on('properties.desired', (patch) => writeLine({ event: 'desired', patch }));
+    await this.subscribed();
   }
 
   async methods({ answers }) {
     for (const [name, { status, payload }] of Object.entries(answers)) {
-      const called = (request, response) => {
-        say({ event: 'method', name: request.methodName, payload: request.payload });
-        response.send(status, payload, (error) => error && say({ event: 'failed', text: `${error}` }));
+      const answer = (request, response) => {
+        writeLine({ event: 'method', name: request.methodName, payload: request.payload });
+        response.send(status, payload, (error) => error && writeLine({ event: 'failed', text: `${error}` }));
       };
-      if (this.isModule) this.client.onMethod(name, called);
-      else this.client.onDeviceMethod(name, called);
+      if (this.isModule) this.client.onMethod(name, answer);
+      else this.client.onDeviceMethod(name, answer);
     }
-    await this.settled();
+    await this.subscribed();
   }
 
   async messages() {
     const received = (input, message) => {
       const properties = {};
       for (const { key, value } of message.properties.propertyList) properties[key] = value;
-      say({
+      writeLine({
         event: 'message',
         body: message.getData().toString(),
         messageId: message.messageId,
@@ -87,16 +88,16 @@ class Device {
         input,
         properties,
       });
-      this.client.complete(message, (error) => error && say({ event: 'failed', text: `${error}` }));
+      this.client.complete(message, (error) => error && writeLine({ event: 'failed', text: `${error}` }));
     };
     if (this.isModule) this.client.on('inputMessage', received);
     else this.client.on('message', (message) => received(undefined, message));
-    await this.settled();
+    await this.subscribed();
   }
 
-  // The SDK subscribes without saying when that is done. A question behind the SUBSCRIBE on the same
-  // connection is answered after it.
-  async settled() {
+  // The SDK does not report when a subscription is complete. The hub answers a read of the twin only after the
+  // SUBSCRIBE before it on the same connection.
+  async subscribed() {
     await this.twin();
   }
 
@@ -107,28 +108,16 @@ class Device {
 
 async function main(env) {
   const device = new Device(env.INTEROP_CONNECTION_STRING, env.INTEROP_TELEMETRY === 'mqtt-ws' ? MqttWs : Mqtt);
-  device.client.on('error', (error) => say({ event: 'failed', text: `${error}` }));
-  say({ event: 'ready' });
+  device.client.on('error', (error) => writeLine({ event: 'failed', text: `${error}` }));
+  writeLine({ event: 'ready' });
   for await (const line of readline.createInterface({ input: process.stdin })) {
-    const { id, do: what, ...rest } = JSON.parse(line);
+    const { id, do: command, ...rest } = JSON.parse(line);
     try {
-      say({ id, ok: (await device[what](rest)) ?? null });
+      writeLine({ id, ok: (await device[command](rest)) ?? null });
     } catch (error) {
-      say({ id, error: `${error.name}: ${error.message}` });
+      writeLine({ id, error: `${error.name}: ${error.message}` });
     }
   }
 }
 
-// A hang ends here.
-const limit = setTimeout(() => {
-  console.error('out of time');
-  process.exit(75);
-}, Number(process.env.INTEROP_TIME_LIMIT) * 1000);
-
-main(process.env)
-  .catch((error) => {
-    console.error(`${error.name}: ${error.message}`);
-    process.exitCode = 1;
-  })
-  // From here on the program must end by itself: the SDKs may leave nothing open.
-  .finally(() => limit.unref());
+run(main);

@@ -1,9 +1,9 @@
-"""A device or module that does what it is told, one JSON object a line.
+"""A device or module that reads commands from standard input, one JSON object per line.
 
-Every command on standard input is answered by `{"id": …, "ok": …}` or `{"id": …, "error": …}`;
-what comes by itself is written as `{"event": …}`. Everything goes through the public API of the
-unmodified package `azure-iot-device`. INTEROP_CONNECTION_STRING says who it is,
-INTEROP_WEBSOCKETS=1 picks MQTT over WebSocket.
+The program answers each command with `{"id": …, "ok": …}` or `{"id": …, "error": …}`. It writes method calls,
+messages and changes to desired properties as `{"event": …}`. It uses only the public API of the unmodified
+package `azure-iot-device`. INTEROP_CONNECTION_STRING is the connection string of the device or module.
+INTEROP_WEBSOCKETS=1 selects MQTT over WebSocket.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from azure.iot.device import Message, MethodResponse
 from azure.iot.device.aio import IoTHubDeviceClient, IoTHubModuleClient
 
 
-def say(line):
+def write_line(line):
     print(json.dumps(line), flush=True)
 
 
@@ -53,25 +53,26 @@ class Device:
         await self._client.patch_twin_reported_properties(patch)
 
     async def desired(self):
-        async def heard(patch):
-            say({"event": "desired", "patch": patch})
+        async def received(patch):
+            write_line({"event": "desired", "patch": patch})
 
-        self._client.on_twin_desired_properties_patch_received = heard
+        self._client.on_twin_desired_properties_patch_received = received
 
     async def methods(self, answers):
-        async def called(request):
-            say({"event": "method", "name": request.name, "payload": request.payload})
+        async def answer_call(request):
+            write_line({"event": "method", "name": request.name, "payload": request.payload})
             answer = self._answers.get(request.name, {"status": 404, "payload": None})
             response = MethodResponse.create_from_method_request(request, answer["status"], answer["payload"])
             await self._client.send_method_response(response)
 
         self._answers = answers
-        self._client.on_method_request_received = called
+        self._client.on_method_request_received = answer_call
 
     async def messages(self):
         async def received(message):
-            # The SDK acknowledges it by itself.
-            said = {
+            # The SDK acknowledges the message.
+            write_line({
+                "event": "message",
                 "body": message.data.decode(),
                 "messageId": message.message_id,
                 "correlationId": message.correlation_id,
@@ -80,8 +81,7 @@ class Device:
                 "contentEncoding": message.content_encoding,
                 "input": message.input_name,
                 "properties": message.custom_properties,
-            }
-            say({"event": "message", **said})
+            })
 
         self._client.on_message_received = received
 
@@ -92,22 +92,22 @@ class Device:
 async def main():
     device = Device(os.environ["INTEROP_CONNECTION_STRING"], os.environ.get("INTEROP_WEBSOCKETS") == "1")
     loop = asyncio.get_running_loop()
-    say({"event": "ready"})
+    write_line({"event": "ready"})
     while True:
         line = await loop.run_in_executor(None, sys.stdin.readline)
         if not line:
             return
         command = json.loads(line)
-        number, do = command.pop("id"), command.pop("do")
+        number, name = command.pop("id"), command.pop("do")
         try:
-            say({"id": number, "ok": await getattr(device, do)(**command)})
+            write_line({"id": number, "ok": await getattr(device, name)(**command)})
         except Exception as error:
-            # What the SDK makes of it, and what it says is behind it.
+            # The error of the SDK, and its cause.
             causes = [error, error.__cause__]
-            say({"id": number, "error": "; ".join(f"{type(it).__name__}: {it}" for it in causes if it)})
+            write_line({"id": number, "error": "; ".join(f"{type(it).__name__}: {it}" for it in causes if it)})
 
 
 if __name__ == "__main__":
-    # A hang ends here, and shows where.
+    # At the time limit, prints the stack of each thread and exits.
     faulthandler.dump_traceback_later(float(os.environ["INTEROP_TIME_LIMIT"]), exit=True)
     asyncio.run(main())

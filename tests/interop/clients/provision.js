@@ -1,15 +1,15 @@
 // Provision with a symmetric key, then send ten telemetry messages at once.
 //
-// The same steps as provision.py, through the public API of Microsoft's unmodified npm
-// packages. INTEROP_PROVISIONING is http, mqtt or mqtt-ws; INTEROP_TELEMETRY is mqtt or
-// mqtt-ws; INTEROP_HUB_KEY and INTEROP_HUB_TOKEN replace the key for the hub alone, to see
-// them refused there.
+// The steps are those of provision.py, with the public API of Microsoft's unmodified npm packages.
+// INTEROP_PROVISIONING is http, mqtt or mqtt-ws. INTEROP_TELEMETRY is mqtt or mqtt-ws. INTEROP_HUB_KEY and
+// INTEROP_HUB_TOKEN replace the key at the hub only, so that the hub refuses it.
 'use strict';
 
 const { randomUUID } = require('crypto');
 const { ProvisioningDeviceClient } = require('azure-iot-provisioning-device');
 const { SymmetricKeySecurityClient } = require('azure-iot-security-symmetric-key');
 const { Client, ConnectionString, Message } = require('azure-iot-device');
+const run = require('./run');
 
 const MESSAGES = 10;
 
@@ -63,16 +63,4 @@ async function main(env) {
   await device.close();
 }
 
-// A hang ends here.
-const limit = setTimeout(() => {
-  console.error('out of time');
-  process.exit(75);
-}, Number(process.env.INTEROP_TIME_LIMIT) * 1000);
-
-main(process.env)
-  .catch((error) => {
-    console.error(`${error.name}: ${error.message}`);
-    process.exitCode = 1;
-  })
-  // From here on the program must end by itself: the SDKs may leave nothing open.
-  .finally(() => limit.unref());
+run(main);

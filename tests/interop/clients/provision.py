@@ -1,9 +1,9 @@
 """Provision with a symmetric key, then send ten telemetry messages at once.
 
-The steps of the SDK's own sample `provision_symmetric_key`, through the public API of the
-unmodified package `azure-iot-device`. The sample's four environment variables say what to
-do; INTEROP_WEBSOCKETS=1 picks MQTT over WebSocket, and INTEROP_HUB_KEY replaces the key for
-the hub alone, to see it refused there.
+The steps are those of the SDK's sample `provision_symmetric_key`, with the public API of the unmodified
+package `azure-iot-device`. The program reads the four environment variables of the sample.
+INTEROP_WEBSOCKETS=1 selects MQTT over WebSocket. INTEROP_HUB_KEY replaces the key at the hub only, so that
+the hub refuses it.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ async def main():
     print("The complete registration result is")
     print(result.registration_state)
     if result.status != "assigned":
-        raise SystemExit(f"not assigned but {result.status}")
+        raise SystemExit(f"the registration status is {result.status} instead of assigned")
 
     print("Will send telemetry from the provisioned device", flush=True)
     device = IoTHubDeviceClient.create_from_symmetric_key(
@@ -55,6 +55,6 @@ async def main():
 
 
 if __name__ == "__main__":
-    # A hang ends here, and shows where.
+    # At the time limit, prints the stack of each thread and exits.
     faulthandler.dump_traceback_later(float(os.environ["INTEROP_TIME_LIMIT"]), exit=True)
     asyncio.run(main())

@@ -1,6 +1,6 @@
-// The service API of DPS, every call of Microsoft's unmodified package
-// `azure-iot-provisioning-service`. The same as service_dps.py; INTEROP_DPS is the connection string
-// of the policy, PROVISIONING_HOST and PROVISIONING_IDSCOPE are where its devices register.
+// Makes every call of the service API of DPS in Microsoft's unmodified package `azure-iot-provisioning-service`.
+// It works like service_dps.py. INTEROP_DPS is the connection string of the shared access policy. Devices register
+// at PROVISIONING_HOST with PROVISIONING_IDSCOPE.
 'use strict';
 
 const { deepStrictEqual: same, ok } = require('node:assert');
@@ -17,11 +17,11 @@ const surface = new Surface();
 async function main() {
   const Client = surface.watch('ProvisioningServiceClient', ProvisioningServiceClient);
   const client = surface.watch('ProvisioningServiceClient', Client.fromConnectionString(process.env.INTEROP_DPS));
-  await Promise.all([individual(client), group(client), many(client), strangers(Client)]);
+  await Promise.all([individual(client), group(client), bulk(client), wrongCredentials(Client)]);
   surface.report();
 }
 
-// Created with generated keys, used, updated, rolled over, deleted.
+// An individual enrollment with generated keys: create, register with it, change its keys, disable, delete.
 async function individual(client) {
   const name = `${PREFIX}-1`;
   const body = {
@@ -43,18 +43,18 @@ async function individual(client) {
   same(Buffer.from(key, 'base64').length, 64, 'a generated key');
 
   const shown = plain(await client.getIndividualEnrollment(name));
-  same(shown.attestation, { type: 'symmetricKey' }, 'no keys in what is shown');
+  same(shown.attestation, { type: 'symmetricKey' }, 'a read enrollment has no keys');
   const mechanism = plain(await client.getIndividualEnrollmentAttestationMechanism(name));
   same(mechanism, created.attestation, 'the attestation');
   await fails(/ConflictError|DeviceAlreadyExists|409/, client.createOrUpdateIndividualEnrollment, body);
 
   same((await register(name, key)).deviceId, `${name}-device`, 'the device id');
   const { registrationState } = plain(await client.getIndividualEnrollment(name));
-  same([registrationState.status, registrationState.assignedHub], ['assigned', 'localhost'], 'what became of it');
+  same([registrationState.status, registrationState.assignedHub], ['assigned', 'localhost'], 'the registration state');
   const record = plain(await client.getDeviceRegistrationState(name));
   same(record.etag, registrationState.etag, 'the record');
 
-  // The keys change by an update, and the new one opens.
+  // An update changes the keys: a device can register with the new key only.
   const keys = { primaryKey: randomBytes(32).toString('base64'), secondaryKey: mechanism.symmetricKey.primaryKey };
   const changed = { ...shown, attestation: { type: 'symmetricKey', symmetricKey: keys } };
   await fails(/InvalidEtagError/, client.createOrUpdateIndividualEnrollment, { ...changed, etag: '"stale"' });
@@ -64,12 +64,12 @@ async function individual(client) {
   await refusedDevice(name, mechanism.symmetricKey.secondaryKey);
 
   const found = await all(client.createIndividualEnrollmentQuery({ query: 'SELECT * FROM enrollments' }));
-  same(found.filter((it) => it.registrationId === name).length, 1, 'found by a query');
+  same(found.filter((it) => it.registrationId === name).length, 1, 'the query finds the enrollment');
   const disabled = { ...updated, provisioningStatus: 'disabled' };
   plain(await client.createOrUpdateIndividualEnrollment(disabled));
   await refusedDevice(name, keys.primaryKey);
 
-  // An object with an old etag, the id with an etag, the id alone.
+  // The SDK accepts an enrollment with its ETag, an ID with an ETag, or an ID alone.
   await fails(/InvalidEtagError/, client.deleteIndividualEnrollment, updated);
   await fails(/InvalidEtagError/, client.deleteIndividualEnrollment, name, 'stale');
   await called((done) => client.deleteIndividualEnrollment(name, done));
@@ -79,14 +79,14 @@ async function individual(client) {
   await fails(/Not ?[Ff]ound/, client.getDeviceRegistrationState, name);
 }
 
-// Its devices derive their keys; their records are listed.
+// An enrollment group: devices register with derived keys, and the group lists their registration records.
 async function group(client) {
   const name = `${PREFIX}-group`;
   const created = plain(await client.createOrUpdateEnrollmentGroup({
     enrollmentGroupId: name, attestation: { type: 'symmetricKey' }, allocationPolicy: 'hashed',
   }));
   const shown = plain(await client.getEnrollmentGroup(name));
-  same(shown.attestation, { type: 'symmetricKey' }, 'no keys in what is shown');
+  same(shown.attestation, { type: 'symmetricKey' }, 'a read enrollment has no keys');
   same(plain(await client.getEnrollmentGroupAttestationMechanism(name)), created.attestation, 'the attestation');
   const key = Buffer.from(created.attestation.symmetricKey.secondaryKey, 'base64');
   const devices = [0, 1, 2].map((number) => `${name}-${number}`);
@@ -94,39 +94,39 @@ async function group(client) {
   const records = await all(client.createEnrollmentGroupDeviceRegistrationStateQuery({ query: 'SELECT *' }, name, 2), 2);
   same(records.map((it) => it.registrationId), devices, 'its devices, in pages of two');
   const groups = await all(client.createEnrollmentGroupQuery({ query: 'SELECT *' }));
-  ok(groups.some((it) => it.enrollmentGroupId === name), 'found by a query');
+  ok(groups.some((it) => it.enrollmentGroupId === name), 'the query finds the group');
   await client.createOrUpdateEnrollmentGroup({ ...shown, provisioningStatus: 'disabled' });
   await fails(/InvalidEtagError/, client.deleteEnrollmentGroup, shown);
   await client.deleteEnrollmentGroup(plain(await client.getEnrollmentGroup(name)));
   await fails(/Not ?[Ff]ound/, client.getEnrollmentGroup, name);
 }
 
-// In bulk, and page by page. The SDK's bulk call answers to a callback only: its promise never ends.
-async function many(client) {
+// Bulk operations and paged queries. The SDK's bulk call works only with a callback: its promise never settles.
+async function bulk(client) {
   const names = [0, 1, 2, 3, 4].map((number) => `${PREFIX}-bulk-${number}`);
   const enrollments = names.map((it) => ({ registrationId: it, attestation: { type: 'symmetricKey' } }));
-  const bulk = (mode, some) => called((done) => client.runBulkEnrollmentOperation({ mode, enrollments: some }, done));
-  same(await bulk('create', enrollments), { isSuccessful: true, errors: [] }, 'made at once');
-  const twice = await bulk('create', enrollments.slice(0, 1));
-  same([twice.isSuccessful, twice.errors[0].registrationId], [false, names[0]], 'made twice');
+  const runBulk = (mode, some) => called((done) => client.runBulkEnrollmentOperation({ mode, enrollments: some }, done));
+  same(await runBulk('create', enrollments), { isSuccessful: true, errors: [] }, 'create');
+  const twice = await runBulk('create', enrollments.slice(0, 1));
+  same([twice.isSuccessful, twice.errors[0].registrationId], [false, names[0]], 'create an existing enrollment');
   const found = await all(client.createIndividualEnrollmentQuery({ query: 'SELECT * FROM enrollments' }, 2), 2);
-  const mine = found.map((it) => it.registrationId).filter((it) => names.includes(it));
-  same(mine, names, 'every one of them');
+  const created = found.map((it) => it.registrationId).filter((it) => names.includes(it));
+  same(created, names, 'the query finds every created enrollment');
   for (const mode of ['update', 'delete']) {
-    same(await bulk(mode, enrollments), { isSuccessful: true, errors: [] }, mode);
+    same(await runBulk(mode, enrollments), { isSuccessful: true, errors: [] }, mode);
   }
   await fails(/Not ?[Ff]ound/, client.getIndividualEnrollment, names[0]);
 }
 
-// A wrong key, a wrong policy, and a token of Microsoft Entra.
-async function strangers(Client) {
+// DPS refuses a wrong key, a wrong policy, and a Microsoft Entra token.
+async function wrongCredentials(Client) {
   const right = process.env.INTEROP_DPS;
   for (const wrong of [
     right.replace(/SharedAccessKey=.*/, 'SharedAccessKey=AAECAwQFBgcICQoLDA0ODw=='),
-    right.replace('provisioningserviceowner', 'somebody'),
+    right.replace('provisioningserviceowner', 'unknown'),
   ]) {
-    const stranger = Client.fromConnectionString(wrong);
-    await fails(/Unauthorized/, () => stranger.getIndividualEnrollment('x'));
+    const client = Client.fromConnectionString(wrong);
+    await fails(/Unauthorized/, () => client.getIndividualEnrollment('x'));
   }
   const credential = { getToken: async () => ({ token: 'x', expiresOnTimestamp: Date.now() + 3600e3 }) };
   const host = /HostName=([^;]*)/.exec(right)[1];
@@ -135,13 +135,13 @@ async function strangers(Client) {
   await surface.refused('Microsoft Entra tokens are not emulated: 401', /Unauthorized.*Entra/, entra);
 }
 
-// All pages of a query.
-async function all(query, most = 1000) {
+// Returns the rows of all pages of a query. A page may have at most this number of rows.
+async function all(query, pageSize = 1000) {
   const watched = surface.watch('Query', query);
   const found = [];
   while (query.hasMoreResults) {
     const page = plain(await watched.next(query.continuationToken));
-    ok(page.length <= most, 'a page is too long');
+    ok(page.length <= pageSize, 'a page is too long');
     found.push(...page);
   }
   return found;

@@ -1,7 +1,7 @@
-"""The service API of DPS, every call of Microsoft's unmodified package `azure-iot-deviceprovisioning`.
+"""Makes every call of the service API of DPS in Microsoft's unmodified package `azure-iot-deviceprovisioning`.
 
-INTEROP_DPS is the connection string of the policy, PROVISIONING_HOST and PROVISIONING_IDSCOPE are
-where its devices register.
+INTEROP_DPS is the connection string of the shared access policy. Devices register at PROVISIONING_HOST with
+PROVISIONING_IDSCOPE.
 """
 
 import asyncio
@@ -27,14 +27,14 @@ def main():
     groups = surface.watch("enrollment_group", client.enrollment_group)
     records = surface.watch("device_registration_state", client.device_registration_state)
 
-    # Registering is mostly waiting, so all of it happens at once.
+    # A registration mostly waits, so the parts run at the same time.
     with ThreadPoolExecutor() as pool:
         parts = [
             pool.submit(individual, enrollments, records),
             pool.submit(group, groups, records),
-            pool.submit(many, enrollments, "registrationId", "enrollments", "enrollments"),
-            pool.submit(many, groups, "enrollmentGroupId", "enrollmentGroups", "enrollmentGroups"),
-            pool.submit(strangers),
+            pool.submit(bulk, enrollments, "registrationId", "enrollments", "enrollments"),
+            pool.submit(bulk, groups, "enrollmentGroupId", "enrollmentGroups", "enrollmentGroups"),
+            pool.submit(wrong_credentials),
         ]
         for part in parts:
             part.result()
@@ -42,7 +42,7 @@ def main():
 
 
 def individual(enrollments, records):
-    """Created with generated keys, used, updated, rolled over, deleted."""
+    """An individual enrollment with generated keys: create, register with it, swap its keys, disable, delete."""
     name = f"{PREFIX}-1"
     body = {
         "registrationId": name, "deviceId": f"{name}-device", "attestation": {"type": "symmetricKey"},
@@ -60,17 +60,17 @@ def individual(enrollments, records):
             same(member, created[member], body[member])
 
     shown = enrollments.get(name)
-    same("keys in what is shown", shown["attestation"].get("symmetricKey"), None)
+    same("the keys of a read enrollment", shown["attestation"].get("symmetricKey"), None)
     mechanism = enrollments.get_attestation_mechanism(name)
     same("the attestation", mechanism, created["attestation"])
     same("creating it again", status(enrollments.create_or_update, name, body), 409)
 
     same("the device id", register(name, key).device_id, f"{name}-device")
     state = enrollments.get(name)["registrationState"]
-    same("what became of it", (state["status"], state["assignedHub"]), ("assigned", "localhost"))
+    same("the registration state", (state["status"], state["assignedHub"]), ("assigned", "localhost"))
     same("the record", records.get(name)["etag"], state["etag"])
 
-    # The keys change places by an update, and the new one opens.
+    # An update replaces the primary key and moves the old one: a device can register with the new key.
     keys = mechanism["symmetricKey"]
     swapped = {"primaryKey": base64.b64encode(os.urandom(32)).decode(), "secondaryKey": keys["primaryKey"]}
     changed = dict(shown, attestation={"type": "symmetricKey", "symmetricKey": swapped})
@@ -80,27 +80,27 @@ def individual(enrollments, records):
     register(name, swapped["primaryKey"])
     refused_device(name, keys["secondaryKey"])
 
-    same("found by a query", [it["registrationId"] for it in enrollments.query({"query": "SELECT *"})
-                              if it["registrationId"] == name], [name])
+    found = [it["registrationId"] for it in enrollments.query({"query": "SELECT *"})]
+    same("matches of the query", [it for it in found if it == name], [name])
     disabled = dict(updated, provisioningStatus="disabled")
     enrollments.create_or_update(name, disabled, if_match="*")
     refused_device(name, swapped["primaryKey"])
 
     same("a stale etag", status(enrollments.delete, name, if_match="stale"), 412)
     enrollments.delete(name, if_match="*")
-    same("what is gone", status(enrollments.get, name), 404)
+    same("a deleted enrollment", status(enrollments.get, name), 404)
     # The record stays until it is deleted.
     records.delete(name, if_match=records.get(name)["etag"])
-    same("a record that is gone", status(records.get, name), 404)
+    same("a deleted record", status(records.get, name), 404)
 
 
 def group(groups, records):
-    """Its devices derive their keys; their records are listed."""
+    """An enrollment group: devices register with derived keys, and the group lists their registration records."""
     name = f"{PREFIX}-group"
     created = groups.create_or_update(name, {
         "enrollmentGroupId": name, "attestation": {"type": "symmetricKey"}, "allocationPolicy": "hashed",
     })
-    same("keys in what is shown", groups.get(name)["attestation"].get("symmetricKey"), None)
+    same("the keys of a read enrollment", groups.get(name)["attestation"].get("symmetricKey"), None)
     same("the attestation", groups.get_attestation_mechanism(name), created["attestation"])
     key = base64.b64decode(created["attestation"]["symmetricKey"]["secondaryKey"])
     devices = [f"{name}-{number}" for number in range(3)]
@@ -109,50 +109,50 @@ def group(groups, records):
         for device in devices
     ))
     same("its devices, in pages of two", [it["registrationId"] for it in records.query(name, top=2)], devices)
-    same("found by a query", name in [it["enrollmentGroupId"] for it in groups.query({"query": "SELECT *"})], True)
+    same("whether the query finds the group", name in [it["enrollmentGroupId"] for it in groups.query({"query": "SELECT *"})], True)
     groups.create_or_update(name, dict(groups.get(name), provisioningStatus="disabled"), if_match="*")
     same("its status", groups.get(name)["provisioningStatus"], "disabled")
     groups.delete(name)
-    same("what is gone", status(groups.get, name), 404)
+    same("a deleted group", status(groups.get, name), 404)
 
 
-def many(operations, id_name, list_name, table):
-    """In bulk, and page by page."""
+def bulk(operations, id_name, list_name, table):
+    """Bulk operations and paged queries."""
     names = [f"{PREFIX}-bulk-{number}" for number in range(5)]
     entries = [{id_name: name, "attestation": {"type": "symmetricKey"}} for name in names]
     done = operations.run_bulk_operation({"mode": "create", list_name: entries})
-    same("made at once", (done["isSuccessful"], done["errors"]), (True, []))
+    same("create", (done["isSuccessful"], done["errors"]), (True, []))
     twice = operations.run_bulk_operation({"mode": "create", list_name: entries[:1]})
-    same("made twice", (twice["isSuccessful"], twice["errors"][0][id_name]), (False, names[0]))
+    same("create an existing entry", (twice["isSuccessful"], twice["errors"][0][id_name]), (False, names[0]))
     query = operations.query({"query": f"SELECT * FROM {table}"}, top=2)
     pages = [[it[id_name] for it in page] for page in query.by_page()]
-    same("no page above two", max(len(page) for page in pages), 2)
+    same("the size of the largest page", max(len(page) for page in pages), 2)
     found = [name for page in pages for name in page]
-    same("every one of them", [name for name in found if name in names], names)
+    same("the created entries in the query", [name for name in found if name in names], names)
     for mode in ("update", "delete"):
         done = operations.run_bulk_operation({"mode": mode, list_name: entries})
         same(mode, (done["isSuccessful"], done["errors"]), (True, []))
-    same("what is gone", status(operations.get, names[0]), 404)
+    same("a deleted entry", status(operations.get, names[0]), 404)
 
 
-def strangers():
-    """A wrong key and a wrong policy, seen as the SDK's own error."""
+def wrong_credentials():
+    """DPS refuses a wrong key and a wrong policy."""
     for wrong in (
         os.environ["INTEROP_DPS"].split("SharedAccessKey=")[0] + "SharedAccessKey=AAECAwQFBgcICQoLDA0ODw==",
-        os.environ["INTEROP_DPS"].replace("provisioningserviceowner", "somebody"),
+        os.environ["INTEROP_DPS"].replace("provisioningserviceowner", "unknown"),
     ):
         client = DeviceProvisioningClient.from_connection_string(wrong)
-        same("a stranger", status(client.enrollment.get, "x"), 401)
+        same("a request with a wrong credential", status(client.enrollment.get, "x"), 401)
 
 
 def status(call, *arguments, **named):
-    """The status of a call that is refused; what it says is the service's."""
+    """Returns the HTTP status of a call that the service refuses. Checks that the error code in the body matches."""
     try:
         answer = call(*arguments, **named)
     except HttpResponseError as error:
         same("the body's code", error.response.json()["errorCode"] // 1000, error.status_code)
         return error.status_code
-    return f"no error, but {answer}"
+    return f"no error; the result is {answer}"
 
 
 def register(registration_id, key):
@@ -182,6 +182,6 @@ async def _register(registration_id, key):
 
 
 if __name__ == "__main__":
-    # A hang ends here, and shows where.
+    # At the time limit, prints the stack of each thread and exits.
     faulthandler.dump_traceback_later(float(os.environ["INTEROP_TIME_LIMIT"]), exit=True)
     main()

@@ -1,5 +1,6 @@
-// The service API of a hub, every call of Microsoft's unmodified package `azure-iothub`. The same as
-// service_hub.py; INTEROP_HUB_IOTHUBOWNER and the like are the connection strings of the policies.
+// Makes every call of the service API of a hub in Microsoft's unmodified package `azure-iothub`. It works like
+// service_hub.py. INTEROP_HUB_IOTHUBOWNER, INTEROP_HUB_REGISTRYREAD and so on are the connection strings of the
+// shared access policies.
 'use strict';
 
 const { deepStrictEqual: same, notStrictEqual: differ, ok } = require('node:assert');
@@ -26,7 +27,7 @@ async function main() {
   surface.report();
 }
 
-// A device is created, read, updated, switched off, deleted.
+// A device identity is created, read, updated, disabled and deleted.
 async function identities(registry) {
   const deviceId = `${PREFIX}-device`;
   const authentication = keys(0, 1);
@@ -34,7 +35,7 @@ async function identities(registry) {
   same(created.authentication.symmetricKey, authentication.symmetricKey, 'the keys');
   await fails(/DeviceAlreadyExists/, registry.create, { deviceId });
   const shown = plain(await registry.get(deviceId));
-  same([shown.etag, shown.generationId], [created.etag, created.generationId], 'as created');
+  same([shown.etag, shown.generationId], [created.etag, created.generationId], 'the created device');
   same([shown.status, shown.statusReason, shown.connectionState], ['enabled', 'first', 'Disconnected'], 'its state');
   const changed = plain(await registry.update({
     deviceId, status: 'disabled', statusReason: 'off', authentication: keys(2, 3),
@@ -42,20 +43,20 @@ async function identities(registry) {
   same(changed.authentication.symmetricKey.primaryKey, KEYS[2], 'the new key');
   same([changed.status, changed.statusReason, changed.generationId], ['disabled', 'off', created.generationId], 'its state');
   const listed = plain(await registry.list());
-  ok(listed.some((it) => it.deviceId === deviceId), 'in the list');
+  ok(listed.some((it) => it.deviceId === deviceId), 'the list contains the device');
   const counted = plain(await registry.getRegistryStatistics());
-  same(counted.totalDeviceCount, counted.enabledDeviceCount + counted.disabledDeviceCount, 'the sum');
+  same(counted.totalDeviceCount, counted.enabledDeviceCount + counted.disabledDeviceCount, 'the total number of devices');
   await registry.delete(deviceId);
   await fails(NOT_FOUND, registry.get, deviceId);
   await fails(NOT_FOUND, registry.update, { deviceId, status: 'enabled' });
-  // Without keys both are made.
-  const made = plain(await registry.create({ deviceId }));
-  ok([32, 64].includes(Buffer.from(made.authentication.symmetricKey.secondaryKey, 'base64').length), 'a made key');
-  differ(made.generationId, created.generationId, 'another device');
+  // Without keys in the request, the hub generates both.
+  const again = plain(await registry.create({ deviceId }));
+  ok([32, 64].includes(Buffer.from(again.authentication.symmetricKey.secondaryKey, 'base64').length), 'a generated key');
+  differ(again.generationId, created.generationId, 'the generation ID of the new device');
   await registry.delete(deviceId);
 }
 
-// The same with a module.
+// A module identity and its twin are created, read, updated and deleted.
 async function modules(registry) {
   const deviceId = `${PREFIX}-with-modules`;
   const moduleId = 'mod-1';
@@ -66,7 +67,7 @@ async function modules(registry) {
   same([shown.deviceId, shown.moduleId, shown.managedBy], [deviceId, moduleId, 'me'], 'the module');
   same(shown.authentication.symmetricKey, keys(0, 1).symmetricKey, 'the keys');
   await registry.updateModule({ ...shown, managedBy: 'you' });
-  same(plain(await registry.getModule(deviceId, moduleId)).managedBy, 'you', 'as changed');
+  same(plain(await registry.getModule(deviceId, moduleId)).managedBy, 'you', 'the updated module');
   await fails(/InvalidEtag/, registry.updateModule, { ...shown, managedBy: 'them' });
   await registry.updateModule({ ...shown, managedBy: 'them' }, true);
   same(plain(await registry.getModulesOnDevice(deviceId)).map((it) => it.moduleId), [moduleId], 'its modules');
@@ -82,7 +83,7 @@ async function modules(registry) {
   await registry.delete(deviceId);
 }
 
-// Several devices in one request.
+// Bulk operations on device identities.
 async function bulk(registry) {
   const devices = [0, 1, 2].map((it) => ({ deviceId: `${PREFIX}-bulk-${it}`, status: 'enabled' }));
   const done = (what, answer) => same([answer.isSuccessful, answer.errors], [true, []], what);
@@ -95,12 +96,12 @@ async function bulk(registry) {
   const etag = plain(await registry.get(devices[0].deviceId)).etag;
   const stale = { ...devices[1], etag };
   const refused = await registry.updateDevices([stale], false).then(plain, (error) => JSON.parse(error.responseBody));
-  same(refused.isSuccessful, false, 'an etag of somebody else');
+  same(refused.isSuccessful, false, 'an update with the ETag of another device');
   done('deleted', plain(await registry.removeDevices(devices, true)));
   await fails(NOT_FOUND, registry.get, devices[1].deviceId);
 }
 
-// A twin is read, patched, and read again through its object.
+// A twin is read and patched, through the registry and through its own object.
 async function twins(registry) {
   const deviceId = `${PREFIX}-twin`;
   await registry.create({ deviceId });
@@ -113,12 +114,12 @@ async function twins(registry) {
   await registry.updateTwin(deviceId, { tags: { gone: null } }, '*');
   await twin.get();
   same(twin.tags, { site: 'é' }, 'the tags');
-  same(twin.toJSON()._registry, undefined, 'no registry in what is written');
-  await fails(NOT_FOUND, registry.getTwin, 'nobody');
+  same(twin.toJSON()._registry, undefined, 'JSON without the registry');
+  await fails(NOT_FOUND, registry.getTwin, 'unknown');
   await registry.delete(deviceId);
 }
 
-// Found by a tag, page by page, and as rows.
+// Queries by tag return twins page by page, or rows.
 async function queries(registry) {
   const ids = [0, 1, 2, 3, 4].map((it) => `${PREFIX}-query-${it}`);
   for (const [number, deviceId] of ids.entries()) {
@@ -130,17 +131,17 @@ async function queries(registry) {
   const found = [];
   while (query.hasMoreResults) {
     const page = plain(await query.nextAsTwin());
-    ok(page.length <= 2, 'no more than two');
+    ok(page.length <= 2, 'a page has at most two twins');
     found.push(...page.map((it) => it.deviceId));
   }
-  same(found.sort(), ids, 'all of them');
+  same(found.sort(), ids, 'the devices of the query');
   const rows = surface.watch('Query', registry.createQuery(`SELECT deviceId AS id FROM devices WHERE tags.lot = '${PREFIX}-q' AND tags.number >= 3`));
   same(plain(await rows.next()).map((it) => it.id).sort(), ids.slice(3), 'rows');
   await fails(/ArgumentError|Bad/, () => registry.createQuery('SELECT FROM').next());
   for (const deviceId of ids) await registry.delete(deviceId);
 }
 
-// A device and a module answer; who is not there does not.
+// A device and a module answer methods. Calls to an offline or unknown device fail.
 async function methods(registry) {
   const Client = surface.watch('Client', iothub.Client);
   const client = surface.watch('Client', Client.fromConnectionString(OWNER));
@@ -151,7 +152,7 @@ async function methods(registry) {
   await registry.addModule({ deviceId, moduleId: 'mod-1', authentication: keys(0, 1) });
   const params = () => ({ methodName: 'reboot', payload: { delay: 3 }, responseTimeoutInSeconds: 30 });
   await fails(NOT_FOUND, client.invokeDeviceMethod, deviceId, params());
-  await fails(NOT_FOUND, client.invokeDeviceMethod, 'nobody', params());
+  await fails(NOT_FOUND, client.invokeDeviceMethod, 'unknown', params());
   const login = `HostName=${HUB};DeviceId=${deviceId};SharedAccessKey=${KEYS[0]}`;
   for (const [Kind, more, invoke] of [
     [DeviceClient, '', () => client.invokeDeviceMethod(deviceId, params())],
@@ -169,14 +170,14 @@ async function methods(registry) {
 
   const why = 'AMQP, at Azure too; the emulator has no AMQP';
   await surface.refused(why, /NotConnected|ECONNREFUSED/, client.open);
-  surface.cannot(`${why}. \`POST /messages/{hub}/{device}\` of the admin port sends`, client.send);
-  surface.cannot(why, client.close, client.getFeedbackReceiver, client.getFileNotificationReceiver);
+  surface.cannotCall(`${why}. \`POST /messages/{hub}/{device}\` of the admin port sends`, client.send);
+  surface.cannotCall(why, client.close, client.getFeedbackReceiver, client.getFileNotificationReceiver);
 }
 
-// Other policies, wrong keys, tokens, and Microsoft Entra.
+// Logins with other policies, wrong keys, SAS tokens and Microsoft Entra tokens.
 async function logins(Registry) {
   const reader = Registry.fromConnectionString(process.env.INTEROP_HUB_REGISTRYREAD);
-  ok(Array.isArray(plain(await reader.list())), 'read with registryRead');
+  ok(Array.isArray(plain(await reader.list())), 'a read with the policy registryRead');
   await fails(/Unauthorized/, () => reader.create({ deviceId: `${PREFIX}-x` }));
   const wrong = Registry.fromConnectionString(OWNER.replace(/SharedAccessKey=.*/, `SharedAccessKey=${KEYS[0]}`));
   await fails(/Unauthorized/, () => wrong.list());
@@ -184,7 +185,7 @@ async function logins(Registry) {
   const { SharedAccessKeyName, SharedAccessKey } = ConnectionString.parse(OWNER);
   const hour = Math.floor(Date.now() / 1000) + 3600;
   const token = SharedAccessSignature.create(HUB, SharedAccessKeyName, SharedAccessKey, hour).toString();
-  ok(Array.isArray(plain(await Registry.fromSharedAccessSignature(token).list())), 'a token');
+  ok(Array.isArray(plain(await Registry.fromSharedAccessSignature(token).list())), 'a read with a SAS token');
   surface.watch('Client', iothub.Client).fromSharedAccessSignature(token);
   surface.watch('JobClient', iothub.JobClient).fromSharedAccessSignature(token);
 
@@ -250,12 +251,12 @@ function desired(properties) {
   return { properties: { desired: properties } };
 }
 
-// Without the names that belong to the service.
+// Returns the properties without the service's own names, which begin with `$`.
 function data(properties) {
   return Object.fromEntries(Object.entries(properties).filter(([name]) => !name.startsWith('$')));
 }
 
-// The subscription to methods goes on by itself; until it is done the hub says that nobody is there.
+// Repeats a call until the device has subscribed to methods. Until then the hub answers that it is offline.
 async function whenOnline(invoke) {
   for (const until = Date.now() + 20e3; ;) {
     try {

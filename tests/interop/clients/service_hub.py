@@ -1,7 +1,7 @@
-"""The service API of a hub, every call of Microsoft's unmodified package `azure-iot-hub`.
+"""Makes every call of the service API of a hub in Microsoft's unmodified package `azure-iot-hub`.
 
-INTEROP_HUB_IOTHUBOWNER and the like are the connection strings of the policies; INTEROP_ADMIN is the
-admin port, for what the service side of this SDK does over AMQP.
+INTEROP_HUB_IOTHUBOWNER, INTEROP_HUB_REGISTRYREAD and so on are the connection strings of the shared access
+policies. INTEROP_ADMIN is the admin port, which sends the messages that this SDK would send over AMQP.
 """
 
 import base64
@@ -51,48 +51,48 @@ def main():
 
 
 def identities(registry):
-    """A device is created, read, updated, switched off, deleted."""
+    """A device identity is created, read, updated, disabled and deleted."""
     name = f"{PREFIX}-device"
     created = registry.create_device_with_sas(name, KEYS[0], KEYS[1], "enabled", status_reason="first")
     same("the keys", keys_of(created), (KEYS[0], KEYS[1]))
     fails("DeviceAlreadyExists|Conflict", registry.create_device_with_sas, name, KEYS[0], KEYS[1], "enabled")
     shown = registry.get_device(name)
-    same("as created", (shown.etag, shown.generation_id), (created.etag, created.generation_id))
+    same("the created device", (shown.etag, shown.generation_id), (created.etag, created.generation_id))
     same("its state", (shown.status, shown.status_reason, shown.connection_state), ("enabled", "first", "Disconnected"))
     same("waiting messages", shown.cloud_to_device_message_count, 0)
     fails("PreconditionFailed|Precondition Failed", registry.update_device_with_sas, name, "c3RhbGU=", *KEYS[2:], "enabled")
     changed = registry.update_device_with_sas(name, shown.etag, KEYS[2], KEYS[3], "disabled", status_reason="off")
     same("the new keys", keys_of(changed), (KEYS[2], KEYS[3]))
     same("its state", (changed.status, changed.status_reason), ("disabled", "off"))
-    same("the same device", changed.generation_id, created.generation_id)
+    same("the generation ID", changed.generation_id, created.generation_id)
     registry.update_device_with_sas(name, None, KEYS[2], KEYS[3], "enabled")
-    same("in the list", name in [it.device_id for it in registry.get_devices(1000)], True)
-    same("a short list", len(registry.get_devices(max_number_of_devices=1)), 1)
+    same("whether the list contains the device", name in [it.device_id for it in registry.get_devices(1000)], True)
+    same("the length of a limited list", len(registry.get_devices(max_number_of_devices=1)), 1)
     counted = registry.get_device_registry_statistics()
-    same("the sum", counted.total_device_count, counted.enabled_device_count + counted.disabled_device_count)
-    same("connected devices", registry.get_service_statistics().connected_device_count >= 0, True)
+    same("the total number of devices", counted.total_device_count, counted.enabled_device_count + counted.disabled_device_count)
+    same("whether the number of connected devices is valid", registry.get_service_statistics().connected_device_count >= 0, True)
     fails("PreconditionFailed|Precondition Failed", registry.delete_device, name, "c3RhbGU=")
     registry.delete_device(name)
     fails("DeviceNotFound|Not Found", registry.get_device, name)
     fails("DeviceNotFound|Not Found", registry.update_device_with_sas, name, None, KEYS[0], KEYS[1], "enabled")
-    # Without keys both are made.
-    made = registry.create_device_with_sas(name, None, None, "enabled")
-    same("made keys", [len(base64.b64decode(it)) in (32, 64) for it in keys_of(made)], [True, True])
-    same("another device", made.generation_id == created.generation_id, False)
-    registry.delete_device(name, made.etag)
+    # Without keys in the request, the hub generates both.
+    again = registry.create_device_with_sas(name, None, None, "enabled")
+    same("the generated keys", [len(base64.b64decode(it)) in (32, 64) for it in keys_of(again)], [True, True])
+    same("whether the new device has the old generation ID", again.generation_id == created.generation_id, False)
+    registry.delete_device(name, again.etag)
 
 
 def modules(registry):
-    """The same with a module."""
+    """A module identity and its twin are created, read, updated and deleted."""
     device, name = f"{PREFIX}-with-modules", "mod-1"
     fails("DeviceNotFound|Not Found", registry.create_module_with_sas, device, name, "", KEYS[0], KEYS[1])
     registry.create_device_with_sas(device, KEYS[0], KEYS[1], "enabled")
     created = registry.create_module_with_sas(device, name, "me", KEYS[0], KEYS[1])
     same("the module", (created.device_id, created.module_id, created.managed_by), (device, name, "me"))
     same("the keys", keys_of(created), (KEYS[0], KEYS[1]))
-    same("as created", registry.get_module(device, name).etag, created.etag)
+    same("the created module", registry.get_module(device, name).etag, created.etag)
     changed = registry.update_module_with_sas(device, name, "you", created.etag, KEYS[2], KEYS[3])
-    same("as changed", (changed.managed_by, keys_of(changed)), ("you", (KEYS[2], KEYS[3])))
+    same("the updated module", (changed.managed_by, keys_of(changed)), ("you", (KEYS[2], KEYS[3])))
     fails("PreconditionFailed|Precondition Failed", registry.update_module_with_sas, device, name, "", created.etag, *KEYS[:2])
     same("its modules", [it.module_id for it in registry.get_modules(device)], [name])
 
@@ -110,7 +110,7 @@ def modules(registry):
 
 
 def certificates(surface, registry):
-    """Identities without a key, whose devices the emulator could never let in."""
+    """The emulator refuses identities with X.509 certificates."""
     why = "X.509 is not emulated: 501"
     device, module, print_ = f"{PREFIX}-x509", "mod-1", "A" * 40
     surface.refused(why, _501, registry.create_device_with_x509, device, print_, print_, "enabled")
@@ -129,7 +129,7 @@ def certificates(surface, registry):
 
 
 def bulk(registry):
-    """Several devices in one request."""
+    """Bulk operations on device identities."""
     names = [f"{PREFIX}-bulk-{number}" for number in range(3)]
 
     def entries(mode, **more):
@@ -149,7 +149,7 @@ def bulk(registry):
     off = entries("update")
     off[0].status = "disabled"
     ok("updated", registry.bulk_create_or_update_devices(off))
-    same("switched off", [registry.get_device(it).status for it in names], ["disabled", "enabled", "enabled"])
+    same("the status of each device", [registry.get_device(it).status for it in names], ["disabled", "enabled", "enabled"])
     ok("patched", registry.bulk_create_or_update_devices(
         [ExportImportDevice(id=names[0], import_mode="updateTwin", tags={"lot": 2})]))
     same("the tags", registry.get_twin(names[0]).tags, {"lot": 2})
@@ -159,7 +159,7 @@ def bulk(registry):
 
 
 def twins(registry):
-    """A twin is read, patched, replaced, each with its etag."""
+    """A twin is read, patched and replaced with its ETag."""
     name = f"{PREFIX}-twin"
     registry.create_device_with_sas(name, KEYS[0], KEYS[1], "enabled")
     twin = registry.get_twin(name)
@@ -176,12 +176,12 @@ def twins(registry):
     replaced = registry.replace_twin(name, Twin(tags={"new": 1}, properties=TwinProperties(desired={"a": [1, 2]})))
     same("replaced", (replaced.tags, plain(replaced.properties.desired)), ({"new": 1}, {"a": [1, 2]}))
     fails("400|Bad Request", registry.update_twin, name, desired({"a.b": 1}))
-    fails("DeviceNotFound|Not Found", registry.get_twin, "nobody")
+    fails("DeviceNotFound|Not Found", registry.get_twin, "unknown")
     registry.delete_device(name)
 
 
 def queries(registry):
-    """Found by a tag, page by page, and as rows."""
+    """Queries by tag return twins page by page."""
     names = [f"{PREFIX}-query-{number}" for number in range(5)]
     for number, name in enumerate(names):
         registry.create_device_with_sas(name, KEYS[0], KEYS[1], "enabled")
@@ -191,12 +191,12 @@ def queries(registry):
     while True:
         page = registry.query_iot_hub(QuerySpecification(query=text), token, 2)
         same("the type", page.type.lower(), "twin")
-        same("no more than two", len(page.items) <= 2, True)
+        same("whether a page has at most two twins", len(page.items) <= 2, True)
         found += [it.device_id for it in page.items]
         token = page.continuation_token
         if token is None:
             break
-    same("all of them", sorted(found), names)
+    same("the devices of the query", sorted(found), names)
     few = registry.query_iot_hub(QuerySpecification(query=f"{text} AND tags.number >= 3 AND status = 'enabled'"))
     same("the last two", sorted(it.device_id for it in few.items), names[3:])
     fails("400|Bad Request", registry.query_iot_hub, QuerySpecification(query="SELECT FROM"))
@@ -205,7 +205,7 @@ def queries(registry):
 
 
 def methods(registry):
-    """A device and a module answer; who is not there does not."""
+    """A device and a module answer methods. Calls to an offline or unknown device fail."""
     name = f"{PREFIX}-method"
     registry.create_device_with_sas(name, KEYS[0], KEYS[1], "enabled")
     registry.create_module_with_sas(name, "mod-1", "", KEYS[0], KEYS[1])
@@ -213,7 +213,7 @@ def methods(registry):
         method_name="reboot", payload={"delay": 3}, response_timeout_in_seconds=30, connect_timeout_in_seconds=0,
     )
     fails("DeviceNotOnline|Not Found", registry.invoke_device_method, name, call)
-    fails("DeviceNotFound|Not Found", registry.invoke_device_method, "nobody", call)
+    fails("DeviceNotFound|Not Found", registry.invoke_device_method, "unknown", call)
     login = f"HostName={HUB};DeviceId={name};SharedAccessKey={KEYS[0]}"
     for kind, more, invoke in (
         (IoTHubDeviceClient, "", lambda: registry.invoke_device_method(name, call)),
@@ -227,7 +227,7 @@ def methods(registry):
             client.send_method_response(MethodResponse.create_from_method_request(request, 207, payload))
 
         client.on_method_request_received = answer
-        # Subscribing goes on by itself; until it is done the hub says that nobody is there.
+        # The SDK subscribes to methods in the background. Until then the hub answers that the device is offline.
         result = when_online(invoke)
         same("the answer", (result.status, result.payload), (207, {"heard": {"delay": 3}, "by": "reboot"}))
         client.shutdown()
@@ -235,7 +235,7 @@ def methods(registry):
 
 
 def messages(surface, registry):
-    """What is sent at the admin port is purged here, and its feedback is read."""
+    """Messages that the admin port sends are purged, and their feedback is read."""
     name = f"{PREFIX}-message"
     registry.create_device_with_sas(name, KEYS[0], KEYS[1], "enabled")
     surface.refused(
@@ -253,35 +253,35 @@ def messages(surface, registry):
     same("waiting", registry.get_device(name).cloud_to_device_message_count, 2)
     purged = queue.purge_cloud_to_device_message_queue(name)
     same("purged", (purged.total_messages_purged, purged.device_id), (2, name))
-    # The SDK's own call throws away what it receives, lock and all.
+    # The SDK's own call discards the feedback and its lock token, so this call reads the raw response.
     locked = again.protocol.cloud_to_device_messages.receive_feedback_notification(raw=True).response
     same("feedback", locked.status_code, 200)
     records = [it for it in locked.json() if it["deviceId"] == name]
-    same("of both", sorted(it["originalMessageId"] for it in records), ["m0", "m1"])
+    same("the messages in the feedback", sorted(it["originalMessageId"] for it in records), ["m0", "m1"])
     runtime.abandon_feedback_notification(locked.headers["ETag"].strip('"'))
     locked = again.protocol.cloud_to_device_messages.receive_feedback_notification(raw=True).response
     runtime.complete_feedback_notification(locked.headers["ETag"].strip('"'))
-    same("nothing more", runtime.receive_feedback_notification(), None)
+    same("further feedback", runtime.receive_feedback_notification(), None)
     fails("412|Precondition|Not Found", runtime.complete_feedback_notification, "no-such-lock")
     registry.delete_device(name)
 
 
 def logins(surface, registry):
-    """Other policies, wrong keys, and Microsoft Entra."""
+    """Logins with other policies, wrong keys and Microsoft Entra tokens."""
     again = registry.from_connection_string(os.environ["INTEROP_HUB_REGISTRYREAD"])
-    same("read with registryRead", isinstance(again.get_devices(1), list), True)
+    same("whether the policy registryRead can read", isinstance(again.get_devices(1), list), True)
     reader = surface.watch("reader", again, only=set())
     fails("Unauthorized", named(reader.create_device_with_sas), f"{PREFIX}-x", KEYS[0], KEYS[1], "enabled")
     wrong = IoTHubRegistryManager.from_connection_string(OWNER.split("SharedAccessKey=")[0] + "SharedAccessKey=" + KEYS[0])
     fails("Unauthorized", named(wrong.get_devices), 1)
-    for class_, ask in (
+    for class_, request in (
         (IoTHubRegistryManager, lambda it: it.get_devices(1)),
         (IoTHubHttpRuntimeManager, lambda it: it.receive_feedback_notification()),
         (IoTHubConfigurationManager, lambda it: it.get_configurations(1)),
         (IoTHubJobManager, lambda it: it.get_import_export_jobs()),
         (DigitalTwinClient, lambda it: it.get_digital_twin("d1")),
     ):
-        surface.refused("Microsoft Entra tokens are not emulated: 401", "Unauthorized", Entra(class_, ask))
+        surface.refused("Microsoft Entra tokens are not emulated: 401", "Unauthorized", Entra(class_, request))
 
 
 def not_emulated(surface):
@@ -323,21 +323,21 @@ _501 = "501|Not Implemented"
 
 
 class Entra:
-    """Makes a manager with a credential of Microsoft Entra, and asks it something."""
+    """Creates a client with a Microsoft Entra credential, and sends a request with it."""
 
-    def __init__(self, class_, ask):
+    def __init__(self, class_, request):
         self.name = f"{class_.__name__}.from_token_credential"
-        self._class, self._ask = class_, ask
+        self._class, self._request = class_, request
 
     def __call__(self):
-        return self._ask(self._class.from_token_credential(HUB, self))
+        return self._request(self._class.from_token_credential(HUB, self))
 
     def get_token(self, *_scopes, **_named):
         return AccessToken("not-a-real-token", int(time.time()) + 3600)
 
 
 def named(call):
-    """Gives a call that is not counted a name."""
+    """Gives a call of an object that is not watched a name, for the error of `fails`."""
     def run(*arguments, **more):
         return call(*arguments, **more)
 
@@ -355,7 +355,7 @@ def desired(properties):
 
 
 def plain(properties):
-    """Without the names that belong to the service."""
+    """The properties without the service's own names, which begin with `$`."""
     return {name: value for name, value in properties.items() if not name.startswith("$")}
 
 
@@ -378,6 +378,6 @@ def admin(method, path, body):
 
 
 if __name__ == "__main__":
-    # A hang ends here, and shows where.
+    # At the time limit, prints the stack of each thread and exits.
     faulthandler.dump_traceback_later(float(os.environ["INTEROP_TIME_LIMIT"]), exit=True)
     main()

@@ -1,5 +1,5 @@
-// Keeps the books about an SDK's surface, as surface.py does: which calls passed, which were refused,
-// which cannot be. A public method that nobody looked at is a failure.
+// Records the results of the calls of an SDK, as surface.py does: which calls passed, which were refused, and
+// which are impossible. A public method without a result is a failure.
 'use strict';
 
 class Surface {
@@ -10,7 +10,7 @@ class Surface {
     this.watched = new Map();
   }
 
-  // The same object, whose calls are counted under this name.
+  // Returns the same object, and records its calls under this name.
   watch(name, target) {
     const isClass = typeof target === 'function';
     const owner = isClass ? target : Object.getPrototypeOf(target);
@@ -40,20 +40,20 @@ class Surface {
     });
   }
 
-  // A call that the emulator answers with an error, which must contain these words.
-  async refused(why, says, call, ...args) {
-    await fails(says, call, ...args);
+  // Makes a call that the emulator does not support. The error must match the pattern.
+  async refused(why, pattern, call, ...args) {
+    await fails(pattern, call, ...args);
     this.refusals.set(call.call, why);
   }
 
-  // Calls that cannot be made at all.
-  cannot(why, ...calls) {
+  // Records calls that the program cannot make.
+  cannotCall(why, ...calls) {
     for (const call of calls) this.impossible.set(call.call, why);
   }
 
-  // Says everything, one JSON object a line; fails if a call is missing.
+  // Prints all results, one JSON object per line. Fails if a public method has no result.
   report() {
-    const forgotten = [];
+    const missing = [];
     for (const [name, methods] of this.watched) {
       for (const method of [...methods].sort()) {
         const call = `${name}.${method}`;
@@ -61,50 +61,49 @@ class Surface {
         if (this.refusals.has(call)) line = { call, outcome: 'refused', why: this.refusals.get(call) };
         else if (this.passed.has(call)) line = { call, outcome: 'passes' };
         else if (this.impossible.has(call)) line = { call, outcome: 'cannot', why: this.impossible.get(call) };
-        else forgotten.push(call);
+        else missing.push(call);
         if (line) console.log(JSON.stringify(line));
       }
     }
-    if (forgotten.length > 0) throw new Error(`nobody looked at ${forgotten.join(', ')}`);
+    if (missing.length > 0) throw new Error(`no result of ${missing.join(', ')}`);
     console.log(JSON.stringify({ end: true }));
   }
 }
 
-// A call that works, with something that is wrong; the error must match.
-async function fails(says, call, ...args) {
+// Makes a supported call with arguments that the service refuses. The error must match the pattern.
+async function fails(pattern, call, ...args) {
   let result;
   try {
     result = await call(...args);
   } catch (error) {
     const text = `${error.name} ${error.message} ${error.responseBody ?? ''}`;
-    if (!says.test(text)) throw new Error(`${call.call} failed, but not with ${says}: ${text}`);
+    if (!pattern.test(text)) throw new Error(`${call.call} failed, but the error does not match ${pattern}: ${text}`);
     return error;
   }
   throw new Error(`${call.call} did not fail: ${JSON.stringify(plain(result))}`);
 }
 
-// Without what is no data, such as the HTTP response that comes with a result.
+// Returns the data of a result, without the HTTP response that the SDK adds to it.
 function plain(value) {
   return value?.responseBody ?? value?.result ?? value;
 }
 
-// A way through what takes a callback at its end.
+// Turns a function that takes a callback into a promise.
 function called(run) {
   return new Promise((resolve, reject) => {
     run((error, result) => (error ? reject(error) : resolve(result)));
   });
 }
 
-// Runs a program: its failure is said in full, and so is a hang.
+// Runs a program. Prints the whole error if it fails, and ends it at its time limit.
 function run(main) {
-  const limit = Number(process.env.INTEROP_TIME_LIMIT) * 1000;
-  const hang = setTimeout(() => {
-    console.error('Timeout: the program hangs');
+  const limit = setTimeout(() => {
+    console.error('the program reached its time limit');
     process.exit(75);
-  }, limit);
+  }, Number(process.env.INTEROP_TIME_LIMIT) * 1000);
   main().then(
     () => {
-      clearTimeout(hang);
+      clearTimeout(limit);
       process.exit(0);
     },
     (error) => {

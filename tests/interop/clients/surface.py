@@ -1,7 +1,7 @@
-"""Keeps the books about an SDK's surface: which calls passed, which were refused, which cannot be.
+"""Records the results of the calls of an SDK: which calls passed, and which were refused.
 
-Every public method of what is watched has to be in one of the three lists at the end; one that
-was forgotten is a failure, so that a newer SDK cannot bring calls that nobody looks at.
+Every public method of a watched object must have a result at the end. A method without one is a failure, so
+that a newer SDK cannot add calls that the test does not make.
 """
 
 import inspect
@@ -14,11 +14,10 @@ class Surface:
     def __init__(self):
         self._passed = set()
         self._refused = {}
-        self._cannot = {}
         self._watched = {}
 
     def watch(self, name, target, only=None):
-        """The same object, whose calls are counted under this name."""
+        """Returns the same object, and records its calls under this name."""
         public = {
             method for method, value in inspect.getmembers(type(target), callable)
             if not method.startswith("_") and (only is None or method in only)
@@ -26,45 +25,29 @@ class Surface:
         self._watched[name] = public
         return _Watched(self, name, target, public)
 
-    def refused(self, why, says, call, *arguments, **named):
-        """A call that the emulator answers with an error, which must contain these words."""
-        try:
-            result = call(*arguments, **named)
-            # What comes in pages is asked for when it is looked at.
-            result = list(result) if inspect.isgenerator(result) or hasattr(result, "by_page") else result
-        except Exception as error:
-            text = " ".join(f"{error!r} {error} {_body(error)}".split())
-            if not re.search(says, text):
-                raise AssertionError(f"{call.name} was refused, but not with /{says}/: {text}") from error
-            self._refused[call.name] = why
-            return
-        raise AssertionError(f"{call.name} was not refused: {result!r}")
-
-    def cannot(self, why, *calls):
-        """Calls that cannot be made at all."""
-        for call in calls:
-            self._cannot[call.name] = why
+    def refused(self, why, pattern, call, *arguments, **named):
+        """Makes a call that the emulator does not support. The error must match the pattern."""
+        fails(pattern, call, *arguments, **named)
+        self._refused[call.name] = why
 
     def passed(self, name):
         self._passed.add(name)
 
     def report(self):
-        """Says everything, one JSON object a line; fails if a call is missing."""
-        forgotten = []
+        """Prints all results, one JSON object per line. Fails if a public method has no result."""
+        missing = []
         for name, methods in self._watched.items():
             for method in sorted(methods):
                 call = f"{name}.{method}"
-                # What is refused with some arguments is not listed as passing.
+                # A call that is refused with some arguments does not pass.
                 if call in self._passed and call not in self._refused:
                     print(json.dumps({"call": call, "outcome": "passes"}))
                 elif call in self._refused:
                     print(json.dumps({"call": call, "outcome": "refused", "why": self._refused[call]}))
-                elif call in self._cannot:
-                    print(json.dumps({"call": call, "outcome": "cannot", "why": self._cannot[call]}))
                 else:
-                    forgotten.append(call)
-        if forgotten:
-            raise AssertionError(f"nobody looked at {', '.join(forgotten)}")
+                    missing.append(call)
+        if missing:
+            raise AssertionError(f"no result of {', '.join(missing)}")
         print(json.dumps({"end": True}))
 
 
@@ -85,7 +68,7 @@ class _Call:
         try:
             result = self._call(*arguments, **named)
         except Exception as error:
-            # The SDK's own text may leave out what the service has said.
+            # The text of the SDK's error may not contain the response of the service.
             print(f"{self.name}: {error} {_body(error)}", file=sys.stderr)
             raise
         self._surface.passed(self.name)
@@ -103,19 +86,20 @@ def _body(error):
 
 
 def same(what, found, expected):
-    """Two values that must be equal."""
+    """Raises AssertionError if the two values differ."""
     if found != expected:
         raise AssertionError(f"{what}: {found!r} instead of {expected!r}")
 
 
-def fails(says, call, *arguments, **named):
-    """A call that works, with something that is wrong; the error must contain these words."""
+def fails(pattern, call, *arguments, **named):
+    """Makes a call that the service refuses. The error must match the pattern."""
     try:
         result = call(*arguments, **named)
-        result = list(result) if hasattr(result, "by_page") else result
+        # The SDK requests the pages of a list only when the program reads them.
+        result = list(result) if inspect.isgenerator(result) or hasattr(result, "by_page") else result
     except Exception as error:
         text = " ".join(f"{error!r} {error} {_body(error)}".split())
-        if not re.search(says, text):
-            raise AssertionError(f"{call.name} failed, but not with /{says}/: {text}") from error
+        if not re.search(pattern, text):
+            raise AssertionError(f"{call.name} failed, but the error does not match /{pattern}/: {text}") from error
         return
     raise AssertionError(f"{call.name} did not fail: {result!r}")

@@ -1,1 +1,1 @@
-"""The harness around the SDKs: installs, isolates, starts the emulator, runs, judges."""
+"""Installs the SDKs, isolates the network, starts the emulator, runs the cases and checks their results."""

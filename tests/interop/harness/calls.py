@@ -1,7 +1,8 @@
-"""What a service SDK's program says of its calls, beside what docs/interop.md promises.
+"""Compares the results of the calls of a service SDK with docs/interop.md.
 
-A section of that page stands between `<!-- calls: python dps -->` and `<!-- end -->`, and is exactly
-what `render` makes of the calls: a call that begins to pass or to fail is noticed either way.
+A section of that page stands between `<!-- calls: python dps -->` and `<!-- end -->`, and must equal the
+output of `render`. The comparison therefore fails if a call passes that did not pass before, or if a call
+no longer passes.
 """
 
 import json
@@ -10,55 +11,55 @@ from pathlib import Path
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "interop.md"
 
-# Whether the page is written instead of compared.
+# Whether to write the page instead of comparing it.
 writes = False
-_writing = threading.Lock()
+_page_lock = threading.Lock()
 
 
-def judge(case, code, stdout, installed):
-    """What is wrong with the program or its calls; None if nothing. And the calls."""
+def check(case, code, stdout, installed):
+    """Checks the program and its calls. Returns the problem or None, and the calls."""
     lines = [json.loads(line) for line in stdout.splitlines() if line.startswith("{")]
-    made = [line for line in lines if "call" in line]
+    calls = [line for line in lines if "call" in line]
     if code is None:
-        return "did not end in time", made
+        return "did not end in time", calls
     if code != 0:
-        return f"exit code {code}", made
+        return f"exit code {code}", calls
     if not lines or lines[-1] != {"end": True}:
-        return "did not come to its end", made
-    section = render(case, made, installed.version(case.sdk, case.package))
-    with _writing:
+        return "ended before its last line", calls
+    section = render(case, calls, installed.version(case.sdk, case.package))
+    with _page_lock:
         page = PAGE.read_text()
         before, found, after = _cut(page, case.section)
         if found is None:
-            return f"docs/interop.md has no section `calls: {case.section}`", made
+            return f"docs/interop.md has no section `calls: {case.section}`", calls
         if writes:
             PAGE.write_text(before + section + after)
         elif found != section:
-            return f"docs/interop.md says something else of the calls; --write-calls writes:\n{section}", made
-    return None, made
+            return f"docs/interop.md lists other results; --write-calls writes:\n{section}", calls
+    return None, calls
 
 
-def render(case, made, version):
-    """A section of the page."""
+def render(case, calls, version):
+    """Returns the section of the page for these calls."""
     language = {"python": "Python", "node": "Node"}[case.sdk]
     text = f"\n### {language} `{case.package}` {version}\n\n| of | these pass |\n|---|---|\n"
-    passing = [call["call"] for call in made if call["outcome"] == "passes"]
+    passing = [call["call"] for call in calls if call["outcome"] == "passes"]
     for name, methods in _by_owner(passing):
         text += f"| `{name}` | {methods} |\n"
     reasons = {}
-    for call in made:
+    for call in calls:
         if call["outcome"] != "passes":
             reasons.setdefault(call["why"], []).append(call["call"])
     if reasons:
         text += "\n| these do not | because |\n|---|---|\n"
-    for why, calls in sorted(reasons.items()):
-        names = "; ".join(f"`{name}`: {methods}" for name, methods in _by_owner(calls))
+    for why, failing in sorted(reasons.items()):
+        names = "; ".join(f"`{name}`: {methods}" for name, methods in _by_owner(failing))
         text += f"| {names} | {why} |\n"
     return text + "\n"
 
 
 def _by_owner(calls):
-    """What has the calls, and their names; in an order that does not depend on who came first."""
+    """Groups calls by the object that has them. The order does not depend on the order of the calls."""
     owners = {}
     for call in sorted(calls):
         owner, _, method = call.rpartition(".")

@@ -1,7 +1,7 @@
-"""The cases: every way an SDK can connect, times what is tried with DPS, and what at a hub.
+"""The cases: every scenario of DPS and of a hub, with every SDK and transport.
 
-Each case has an enrollment and a device of its own, so that all may run at the same time
-and the emulator can be asked afterwards what it received from exactly this one.
+Each case has its own enrollment or device, so that all cases can run at the same time and the harness
+can tell their messages apart.
 """
 
 import base64
@@ -12,7 +12,7 @@ import urllib.parse
 from dataclasses import dataclass
 from typing import Callable
 
-from . import plays
+from . import hub_checks
 
 DPS_HOST = "localhost"
 GROUP_ID = "interop-group"
@@ -24,7 +24,7 @@ MESSAGES = 10
 
 @dataclass(frozen=True)
 class Client:
-    """One SDK with its choice of transports."""
+    """An SDK and its transports."""
 
     sdk: str
     provisioning: str
@@ -39,7 +39,7 @@ class Client:
 
 @dataclass(frozen=True)
 class Refusal:
-    """Where the client must be stopped, and with which words of its own."""
+    """The stage at which the client must be refused, and a pattern for the error of each SDK."""
 
     at: str
     python: str = ""
@@ -76,13 +76,13 @@ class Case:
 
     @property
     def device_key(self):
-        """The key that this device is entitled to."""
+        """The key with which the device can register."""
         if self.scenario.group:
             return _derived(GROUP_KEY, self.registration_id)
         return _key("primary", self.registration_id)
 
     def enrollment(self):
-        """As the service's own API has it; None for a device of the group."""
+        """The enrollment in the format of the service API; None for a device of the enrollment group."""
         if self.scenario.group:
             return None
         return {
@@ -94,7 +94,7 @@ class Case:
         }
 
     def environment(self, id_scope):
-        """What the client program reads: the sample's own variables and a few of ours."""
+        """The variables of the client program: those of the SDK's sample, and those of this harness."""
         wrong = _key("wrong", self.registration_id)
         variables = {
             "PROVISIONING_HOST": DPS_HOST,
@@ -108,7 +108,7 @@ class Case:
         if self.scenario.wrong_hub_key:
             variables["INTEROP_HUB_KEY"] = wrong
         if self.scenario.expired_hub_token:
-            # Well beyond the service's five minutes of grace.
+            # The service accepts tokens until five minutes after their expiry.
             resource = f"{self.scenario.hub}/devices/{self.registration_id}"
             variables["INTEROP_HUB_TOKEN"] = _token(self.device_key, resource, int(time.time()) - 3600)
         return variables
@@ -116,17 +116,17 @@ class Case:
 
 @dataclass(frozen=True)
 class HubScenario:
-    """What is played at a hub, by a device or by a module."""
+    """A check of a device or module at a hub."""
 
     label: str
     slug: str
-    play: Callable
+    check: Callable
     module: "str | None" = None
 
 
 @dataclass(frozen=True)
 class HubCase:
-    """A device or module that its hub knows from the seed."""
+    """A scenario for a device or module that its hub knows from the seed."""
 
     client: Client
     scenario: HubScenario
@@ -140,14 +140,14 @@ class HubCase:
         return f"{self.scenario.slug}-{self.client.label}".replace(" ", "-")
 
     def device(self):
-        """As the hub's registry has it."""
+        """The device in the format of the seed."""
         device = {"deviceId": self.registration_id, "hub": FIRST_HUB, "authentication": self._keys("device")}
         if self.scenario.module:
             device["modules"] = [{"moduleId": self.scenario.module, "authentication": self._keys("module")}]
         return device
 
     def environment(self, _id_scope):
-        """What the client program reads."""
+        """The variables of the client program."""
         module = f"ModuleId={self.scenario.module};" if self.scenario.module else ""
         key = _key("module" if self.scenario.module else "device", self.registration_id)
         return {
@@ -164,7 +164,7 @@ class HubCase:
 
 @dataclass(frozen=True)
 class ServiceCase:
-    """A program that makes every call of one SDK for a service."""
+    """A program that makes every call of a service SDK."""
 
     sdk: str
     service: str
@@ -180,7 +180,7 @@ class ServiceCase:
 
     @property
     def section(self):
-        """Which part of docs/interop.md lists its calls."""
+        """The section of docs/interop.md that lists the calls."""
         return f"{self.sdk} {self.service}"
 
     @property
@@ -192,7 +192,7 @@ class ServiceCase:
         return f"service-{self.service}-{self.sdk}"
 
     def environment(self, id_scope):
-        """What the program reads, besides its login."""
+        """The variables of the program, without its connection strings."""
         return {"PROVISIONING_HOST": DPS_HOST, "PROVISIONING_IDSCOPE": id_scope}
 
 
@@ -225,26 +225,26 @@ SCENARIOS = [
         "wrong key at the hub", "wrong-hub-key", wrong_hub_key=True,
         refusal=Refusal("hub", r"CredentialError", r"UnauthorizedError"),
     ),
-    # Only the Node SDK offers an expired token to a hub; Python's refuses to.
+    # Only the Node SDK sends an expired token to a hub. The Python SDK refuses to use one.
     Scenario(
         "expired token at the hub", "expired-hub-token", expired_hub_token=True, sdks=("node",),
         refusal=Refusal("hub", node=r"UnauthorizedError"),
     ),
 ]
 
-# How a device learned of its hub makes no difference there.
+# These cases do not use DPS, so one client for each SDK and transport of the hub is enough.
 HUB_CLIENTS = [client for client in CLIENTS if client.provisioning == client.telemetry]
 
 HUB_SCENARIOS = [
-    HubScenario("device: telemetry", "telemetry", plays.telemetry),
-    HubScenario("device: twin", "twin", plays.twin),
-    HubScenario("device: methods", "method", plays.method),
-    HubScenario("device: messages", "message", plays.message),
-    HubScenario("device: kept session", "reconnect", plays.reconnect),
-    HubScenario("module: telemetry", "module-telemetry", plays.telemetry, module="mod-1"),
-    HubScenario("module: twin", "module-twin", plays.twin, module="mod-1"),
-    HubScenario("module: methods", "module-method", plays.method, module="mod-1"),
-    HubScenario("module: inputs", "module-message", plays.message, module="mod-1"),
+    HubScenario("device: telemetry", "telemetry", hub_checks.telemetry),
+    HubScenario("device: twin", "twin", hub_checks.twin),
+    HubScenario("device: methods", "method", hub_checks.method),
+    HubScenario("device: messages", "message", hub_checks.message),
+    HubScenario("device: kept session", "reconnect", hub_checks.reconnect),
+    HubScenario("module: telemetry", "module-telemetry", hub_checks.telemetry, module="mod-1"),
+    HubScenario("module: twin", "module-twin", hub_checks.twin, module="mod-1"),
+    HubScenario("module: methods", "module-method", hub_checks.method, module="mod-1"),
+    HubScenario("module: inputs", "module-message", hub_checks.message, module="mod-1"),
 ]
 
 
@@ -258,7 +258,7 @@ SERVICES = [
 
 def all_cases():
     with_dps = [Case(client, it) for it in SCENARIOS for client in CLIENTS if client.sdk in it.sdks]
-    # The longest first.
+    # The longest cases start first.
     return SERVICES + with_dps + [HubCase(client, it) for it in HUB_SCENARIOS for client in HUB_CLIENTS]
 
 
@@ -267,7 +267,7 @@ def matching(text):
 
 
 def seed(cases):
-    """The emulator's seed file for these cases."""
+    """The content of the emulator's seed file for these cases."""
     return {
         "enrollments": [entry for entry in (case.enrollment() for case in cases if isinstance(case, Case)) if entry],
         "devices": [case.device() for case in cases if isinstance(case, HubCase)],
@@ -285,7 +285,7 @@ def _symmetric_key(primary, secondary):
 
 
 def _key(role, registration_id):
-    # Only ever known to an emulator on a loopback: constant, so that a failure repeats.
+    # Constant keys make failures repeatable. Only an emulator on the loopback interface uses them.
     return base64.b64encode(hashlib.sha512(f"hubward interop {role} {registration_id}".encode()).digest()).decode()
 
 

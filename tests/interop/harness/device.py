@@ -1,4 +1,4 @@
-"""A device program that does what it is told: `clients/device.py` or `clients/device.js`."""
+"""Controls a client program that reads commands: `clients/device.py` or `clients/device.js`."""
 
 import json
 import queue
@@ -7,15 +7,15 @@ import time
 
 
 class Mismatch(Exception):
-    """Something is not as it should be; the text says what."""
+    """A check failed. The text describes the difference."""
 
 
 class Device:
-    """Talks to the program of one case over its pipes."""
+    """The client program of one case, controlled through its pipes."""
 
     def __init__(self, process, time_limit):
         self._process = process
-        self._until = time.monotonic() + time_limit
+        self._deadline = time.monotonic() + time_limit
         self._lines = queue.Queue()
         self._events = []
         self._next = 1
@@ -25,54 +25,54 @@ class Device:
     def wait_until_ready(self):
         self.event("ready")
 
-    def ask(self, do, **arguments):
-        """Has it do something, and waits until that is done."""
-        answer = self._ask(do, arguments)
-        if "error" in answer:
-            raise Mismatch(f"{do} failed: {answer['error']}")
-        return answer["ok"]
+    def do(self, command, **arguments):
+        """Runs a command of the program. Returns its result."""
+        reply = self._run(command, arguments)
+        if "error" in reply:
+            raise Mismatch(f"{command} failed: {reply['error']}")
+        return reply["ok"]
 
-    def fails(self, do, **arguments):
-        """Has it do something that the hub refuses; the SDK's words."""
-        answer = self._ask(do, arguments)
-        if "error" not in answer:
-            raise Mismatch(f"{do} was not refused: {answer}")
-        return answer["error"]
+    def error_of(self, command, **arguments):
+        """Runs a command that the hub refuses. Returns the error of the SDK."""
+        reply = self._run(command, arguments)
+        if "error" not in reply:
+            raise Mismatch(f"{command} was not refused: {reply}")
+        return reply["error"]
 
-    def _ask(self, do, arguments):
+    def _run(self, command, arguments):
         number, self._next = self._next, self._next + 1
-        self._process.stdin.write(json.dumps({"id": number, "do": do, **arguments}) + "\n")
+        self._process.stdin.write(json.dumps({"id": number, "do": command, **arguments}) + "\n")
         self._process.stdin.flush()
         while True:
-            line = self._line(f"an answer to {do}")
+            line = self._line(f"the reply to {command}")
             if "event" in line:
-                self._note(line)
+                self._add_event(line)
             elif line["id"] == number:
                 return line
 
-    def event(self, name, fits=lambda event: True):
-        """The next event of this name that fits; those before it are forgotten."""
+    def event(self, name, matches=lambda event: True):
+        """Returns the next event that has this name and matches. Discards the events before it."""
         while True:
             while self._events:
                 event = self._events.pop(0)
-                if event["event"] == name and fits(event):
+                if event["event"] == name and matches(event):
                     return event
             line = self._line(f"the event {name}")
             if "event" in line:
-                self._note(line)
+                self._add_event(line)
 
-    def _note(self, event):
+    def _add_event(self, event):
         if event["event"] == "failed":
-            raise Mismatch(f"the SDK says: {event['text']}")
+            raise Mismatch(f"error of the SDK: {event['text']}")
         self._events.append(event)
 
     def _line(self, what):
         try:
-            line = self._lines.get(timeout=max(0.1, self._until - time.monotonic()))
+            line = self._lines.get(timeout=max(0.1, self._deadline - time.monotonic()))
         except queue.Empty:
-            raise Mismatch(f"{what} did not come; heard before: {self._events}") from None
+            raise Mismatch(f"{what} did not arrive; events before: {self._events}") from None
         if line is None:
-            raise Mismatch(f"the program ended instead of giving {what}")
+            raise Mismatch(f"the program ended before it wrote {what}")
         return line
 
     def _read(self):
@@ -81,13 +81,13 @@ class Device:
             try:
                 line = json.loads(text)
             except ValueError:
-                # Something that the SDK printed: for the log only.
+                # The SDK printed this line. It is kept only for the log.
                 continue
             self._lines.put(line)
         self._lines.put(None)
 
 
 def same(what, found, expected):
-    """Two values that must be equal."""
+    """Raises Mismatch if the two values differ."""
     if found != expected:
         raise Mismatch(f"{what}: {found!r} instead of {expected!r}")

@@ -1,4 +1,4 @@
-"""One `hubward emulator` for all cases: started, asked, and always ended."""
+"""Starts one `hubward emulator` for all cases, queries it, and stops it in every case."""
 
 import atexit
 import ctypes
@@ -21,7 +21,7 @@ _START_LIMIT = 30
 
 
 class Emulator:
-    """A context manager; inside, the emulator is ready."""
+    """A context manager. The emulator is ready inside the `with` block."""
 
     def __init__(self, hubward, work, chosen):
         self._hubward = hubward
@@ -44,7 +44,7 @@ class Emulator:
         with open(self._folder / "stderr.log", "w") as stderr:
             self._process = subprocess.Popen(
                 command, cwd=self._folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr,
-                text=True, start_new_session=True, preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+                text=True, start_new_session=True, preexec_fn=_kill_with_parent if sys.platform == "linux" else None,
             )
         atexit.register(self._stop)
         for name in ("SIGTERM", "SIGHUP"):
@@ -72,7 +72,7 @@ class Emulator:
         return self._ready["idScope"]
 
     def logins(self):
-        """Connection strings of the services' policies, as variables."""
+        """The connection strings of the shared access policies, as variables."""
         _, keys = self.admin("GET", "api/keys")
         logins = {}
         for policy in keys["policies"]:
@@ -83,14 +83,14 @@ class Emulator:
         return {**logins, "INTEROP_ADMIN": self._ready["admin"]}
 
     def received(self, device_id):
-        """The bodies of the telemetry this device delivered, in order of arrival."""
+        """The bodies of the telemetry of a device, in order of arrival."""
         return [
             message["body"] for hub in cases.HUBS for message in self.telemetry(hub)
             if message["deviceId"] == device_id
         ]
 
     def telemetry(self, hub):
-        """All messages of a hub, page by page."""
+        """Yields all telemetry of a hub. Reads it page by page."""
         offset = 0
         while True:
             _, page = self.admin("GET", f"telemetry/{hub}?from={offset}")
@@ -100,17 +100,17 @@ class Emulator:
             offset = page["next"]
 
     def admin(self, method, path, body=None, timeout=10):
-        """Asks the admin port; status and JSON."""
+        """Sends a request to the admin port. Returns the status and the JSON body."""
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         request = urllib.request.Request(f"{self._ready['admin']}/{path}", method=method)
         if body is not None:
             request.data = json.dumps(body).encode()
             request.add_header("Content-Type", "application/json")
         try:
-            with opener.open(request, timeout=timeout) as answer:
-                return answer.status, json.load(answer)
+            with opener.open(request, timeout=timeout) as response:
+                return response.status, json.load(response)
         except urllib.error.HTTPError as error:
-            # A hub puts its error, as JSON, into a text.
+            # The field `Message` of a hub's error contains JSON as text.
             return error.code, json.loads(json.load(error)["Message"])
 
     def _first_line(self):
@@ -129,7 +129,7 @@ class Emulator:
         return ready
 
     def _read_stdout(self, lines):
-        # Reads on after the first line, so that the emulator never waits for a full pipe.
+        # Keeps reading after the first line, so that the pipe does not fill up and block the emulator.
         first = True
         with open(self._folder / "stdout.log", "w", buffering=1) as log:
             for line in self._process.stdout:
@@ -153,7 +153,7 @@ class Emulator:
 
 
 class Cloud:
-    """The cloud's side of one device or module, through the admin port."""
+    """The cloud side of one device or module, through the admin port."""
 
     INPUT = "in1"
 
@@ -161,18 +161,18 @@ class Cloud:
         self._emulator = emulator
         self._device_id = device_id
         self._module_id = module_id
-        self._until = time.monotonic() + time_limit
+        self._deadline = time.monotonic() + time_limit
         self.is_module = module_id is not None
         path = f"{cases.FIRST_HUB}/{device_id}"
         self._path = f"{path}/modules/{module_id}" if self.is_module else path
 
     def telemetry(self, count):
-        """Its messages, as soon as there are so many."""
+        """Waits for this number of messages from the device or module, and returns them."""
         def received():
-            mine = [it for it in self._emulator.telemetry(cases.FIRST_HUB) if it["deviceId"] == self._device_id]
-            if any(it.get("moduleId") != self._module_id for it in mine):
-                raise Mismatch(f"telemetry of another module: {mine}")
-            return mine if len(mine) >= count else None
+            messages = [it for it in self._emulator.telemetry(cases.FIRST_HUB) if it["deviceId"] == self._device_id]
+            if any(it.get("moduleId") != self._module_id for it in messages):
+                raise Mismatch(f"telemetry of another module: {messages}")
+            return messages if len(messages) >= count else None
 
         found = self._wait(f"{count} messages", received)
         if len(found) != count:
@@ -186,44 +186,44 @@ class Cloud:
         return self._ok("PATCH", f"twins/{self._path}", patch)
 
     def call(self, name, payload, seconds=30):
-        """Calls a method; HTTP status and body."""
+        """Invokes a method. Returns the HTTP status and the body."""
         body = {"methodName": name, "payload": payload, "responseTimeoutInSeconds": seconds}
         return self._emulator.admin("POST", f"methods/{self._path}", body, timeout=seconds + 10)
 
     def send(self, body, properties, **system):
-        """Sends a message to the device, or to the input of the module."""
+        """Sends a message to the device, or to an input of the module."""
         message = {"body": body, "properties": properties, **system}
         if self.is_module:
             message["inputName"] = self.INPUT
         self._ok("POST", f"messages/{self._path}", message)
 
     def queued(self):
-        """What the hub still keeps for it."""
+        """The messages in the queue of the device or module."""
         return self._ok("GET", f"messages/{self._path}")["messages"]
 
-    def wait_until_gone(self):
-        """Until everything that was sent is acknowledged."""
+    def wait_until_acknowledged(self):
+        """Waits until the client has acknowledged every message."""
         self._wait("the acknowledgement", lambda: not self.queued())
 
-    def wait_until_away(self):
-        """Until the hub has noticed that its client has gone."""
+    def wait_until_disconnected(self):
+        """Waits until the hub has noticed the end of the connection."""
         self._wait("the end of the connection", lambda: self.twin()["connectionState"] == "Disconnected")
 
     def _ok(self, method, path, body=None):
-        status, answer = self._emulator.admin(method, path, body)
+        status, response = self._emulator.admin(method, path, body)
         if not 200 <= status < 300:
-            raise Mismatch(f"{method} {path}: {status} {answer}")
-        return answer
+            raise Mismatch(f"{method} {path}: {status} {response}")
+        return response
 
-    def _wait(self, what, ask):
-        while not (answer := ask()):
-            if time.monotonic() > self._until:
-                raise Mismatch(f"{what} did not come; queued: {self.queued()}")
+    def _wait(self, what, poll):
+        while not (result := poll()):
+            if time.monotonic() > self._deadline:
+                raise Mismatch(f"{what} did not arrive; queued: {self.queued()}")
             time.sleep(0.05)
-        return answer
+        return result
 
 
-def _die_with_parent():
-    """Even when this harness is killed outright, the emulator does not stay."""
+def _kill_with_parent():
+    """Makes the system kill the emulator if this harness is killed."""
     pr_set_pdeathsig = 1
     ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)

@@ -1,5 +1,5 @@
-"""What stops a run before its first case."""
+"""Errors that end the run before its first case."""
 
 
 class SetupError(Exception):
-    """Something the run needs is not there; the text says what."""
+    """The run cannot start. The text names what is missing."""

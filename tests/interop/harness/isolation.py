@@ -1,8 +1,8 @@
-"""A private network, so that ports 443 and 8883 are free and nothing else is in reach.
+"""A private network in which the ports 443 and 8883 are free, and which reaches no other machine.
 
-The SDKs cannot be told another port. On Linux, `unshare` gives this process a network of
-its own with nothing but a loopback: as root, or as an ordinary user where user namespaces
-are allowed. Elsewhere the two ports are bound as they are, if they may be.
+The SDKs support no other ports. On Linux, `unshare` gives this process a network namespace that has only
+a loopback interface. This works as root, and as an ordinary user if user namespaces are allowed. On other
+systems the emulator binds the two ports of the machine, if that is allowed.
 """
 
 import os
@@ -20,7 +20,7 @@ _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 0x1
 
 
 def inside():
-    """True in the private network; its loopback is up afterwards."""
+    """Returns whether this process runs in the private network. If so, activates its loopback interface."""
     if os.environ.get(_INSIDE) != "1":
         return False
     _raise_loopback()
@@ -28,7 +28,7 @@ def inside():
 
 
 def enter():
-    """Starts this program again inside; returns only where that is not possible."""
+    """Replaces this process with one in the private network. Returns only if that is not possible."""
     unshare = shutil.which("unshare")
     if unshare is None or not sys.platform.startswith("linux"):
         return
@@ -40,7 +40,7 @@ def enter():
 
 
 def check_ports():
-    """Without a private network the ports must be free, and ours to bind."""
+    """Raises SetupError if this process cannot bind the ports outside a private network."""
     for port in PORTS:
         with socket.socket() as probe:
             if os.name != "nt":
@@ -49,8 +49,8 @@ def check_ports():
                 probe.bind(("127.0.0.1", port))
             except OSError as error:
                 raise SetupError(
-                    f"the SDKs only know ports 443 and 8883, and {port} cannot be bound here "
-                    f"({error.strerror}): run as root, or allow `unshare --net` "
+                    f"the SDKs use only the ports 443 and 8883, and port {port} cannot be bound "
+                    f"({error.strerror}); run as root, allow `unshare --net` "
                     "(as root, or with user namespaces), or free the port"
                 ) from error
 

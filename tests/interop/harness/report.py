@@ -1,4 +1,4 @@
-"""The table at the end, and what is to be known about each failure."""
+"""Prints the results as a table, and the output of each failed case."""
 
 from .cases import CLIENTS, HUB_SCENARIOS, SCENARIOS, ServiceCase
 
@@ -6,7 +6,7 @@ _TAIL = 3000
 
 
 def show(results):
-    """Prints the outcome; the exit code."""
+    """Prints the results. Returns the exit code."""
     failed = [result for result in results if result.problem]
     for result in failed:
         print(f"\nFAILED {result.case.name}: {result.problem}\n{result.output[-_TAIL:]}")
@@ -16,7 +16,7 @@ def show(results):
     for row in _services([result for result in results if isinstance(result.case, ServiceCase)]):
         print(row)
     passed = len(results) - len(failed)
-    # A case either runs or fails: there is no way to skip one.
+    # The harness cannot skip a case.
     print(f"\n{passed} passed, {len(failed)} failed, 0 skipped")
     return 1 if failed else 0
 

@@ -1,10 +1,10 @@
-"""Runs the cases, a few at a time, and judges each one.
+"""Runs the cases, several at a time, and checks each result.
 
-A case passes when the program did and said what the SDK's sample does, and the emulator
-received exactly the ten messages; or, for a refusal, when the program was stopped at the
-right stage with the SDK's own error, and the emulator received nothing. A case at a hub passes
-when its play (`plays.py`) found everything as it should be, and the program ended well. A case of
-a service SDK passes when every call went as docs/interop.md says (`calls.py`).
+A case with DPS passes if the program printed the same steps as the SDK's sample, and the emulator
+received exactly the ten messages. A case with a refusal passes if the program was refused at the right
+stage with the SDK's own error, and the emulator received no message. A case at a hub passes if its check
+(`hub_checks.py`) found no difference, and the program ended with exit code 0. A case of a service SDK
+passes if every call has the result that docs/interop.md lists (`calls.py`).
 """
 
 import os
@@ -24,11 +24,13 @@ from .device import Device, Mismatch
 from .emulator import Cloud
 
 CLIENTS = Path(__file__).resolve().parents[1] / "clients"
-_MERCY = 10
-_OUT_OF_TIME = 75
-_PYTHON_OUT_OF_TIME = re.compile(r"^Timeout \(\d", re.MULTILINE)
+# Seconds that a program may take to end after its time limit or after `close`.
+_GRACE_PERIOD = 10
+# Exit code of a Node program that reached its time limit.
+_TIMEOUT_EXIT_CODE = 75
+_PYTHON_TIMEOUT = re.compile(r"^Timeout \(\d", re.MULTILINE)
 _running = set()
-# What could bend trust, the way out, or the sample's own variables.
+# Variables that could change the trusted certificates, the proxy, or the settings of the programs.
 _DROPPED = re.compile(r"(?i)proxy|^SSL_|CA_BUNDLE|^NODE_|^PYTHON|^PROVISIONING_|^INTEROP_|^npm_|^DEBUG$")
 
 
@@ -49,24 +51,24 @@ def run_all(cases, emulator, installed, work, jobs, time_limit):
 
     def one(case):
         started = time.monotonic()
-        made = []
+        recorded = []
         if isinstance(case, ServiceCase):
             code, stdout, stderr = _run_client(case, emulator, installed, work, time_limit, case.program)
-            problem, made = calls.judge(case, code, stdout, installed)
+            problem, recorded = calls.check(case, code, stdout, installed)
         elif isinstance(case, HubCase):
-            code, stdout, stderr, problem = _play(case, emulator, installed, work, time_limit)
+            code, stdout, stderr, problem = _run_hub_check(case, emulator, installed, work, time_limit)
         else:
             code, stdout, stderr = _run_client(case, emulator, installed, work, time_limit, "provision")
-            problem = _judge(case, code, stdout, stderr, time_limit) or _judge_received(case, emulator)
+            problem = _check_output(case, code, stdout, stderr, time_limit) or _check_received(case, emulator)
         output = f"--- stdout\n{stdout}--- stderr\n{stderr}"
         (logs / f"{case.registration_id}.log").write_text(f"{case.name}: exit {code}\n{output}")
-        return Result(case, time.monotonic() - started, problem, output, made)
+        return Result(case, time.monotonic() - started, problem, output, recorded)
 
     pool = ThreadPoolExecutor(jobs)
     try:
         return list(pool.map(one, cases))
     finally:
-        # After an interrupt nothing more is started, and what runs is ended.
+        # After an interrupt: starts no further case, and kills the running programs.
         pool.shutdown(wait=False, cancel_futures=True)
         for process in list(_running):
             _kill(process)
@@ -85,8 +87,8 @@ def _start(case, program, emulator, installed, work, time_limit, **pipes):
     return process
 
 
-def _play(case, emulator, installed, work, time_limit):
-    """Exit code, stdout, stderr, and what was not as it should be."""
+def _run_hub_check(case, emulator, installed, work, time_limit):
+    """Returns the exit code, stdout, stderr, and the problem or None."""
     with tempfile.TemporaryFile("w+") as stderr:
         pipes = {"stdin": subprocess.PIPE, "stderr": stderr}
         process = _start(case, "device", emulator, installed, work, time_limit, **pipes)
@@ -95,17 +97,17 @@ def _play(case, emulator, installed, work, time_limit):
             device = Device(process, time_limit)
             cloud = Cloud(emulator, case.registration_id, case.scenario.module, time_limit)
             device.wait_until_ready()
-            case.scenario.play(device, cloud, case.client)
-            device.ask("close")
+            case.scenario.check(device, cloud, case.client)
+            device.do("close")
             process.stdin.close()
-            code = process.wait(timeout=_MERCY)
+            code = process.wait(timeout=_GRACE_PERIOD)
             problem = f"exit code {code}" if code else None
         except Mismatch as mismatch:
             problem = str(mismatch)
         except subprocess.TimeoutExpired:
-            problem = "closed everything, but did not end"
+            problem = "the program closed its client, but did not end"
         except Exception as error:
-            # The program has ended, the emulator does not answer, or says something of another shape.
+            # For example, the program has ended, or the emulator does not answer or answers unexpectedly.
             problem = "".join(traceback.format_exception_only(error)).strip() + f" ({_where(error)})"
         finally:
             _kill(process)
@@ -116,18 +118,18 @@ def _play(case, emulator, installed, work, time_limit):
 
 
 def _where(error):
-    """The last step of the play."""
-    frames = [it for it in traceback.extract_tb(error.__traceback__) if it.filename.endswith("plays.py")]
-    return frames[-1].line if frames else "outside of the play"
+    """The line of the check at which the error occurred."""
+    frames = [it for it in traceback.extract_tb(error.__traceback__) if it.filename.endswith("hub_checks.py")]
+    return frames[-1].line if frames else "outside of the check"
 
 
 def _run_client(case, emulator, installed, work, time_limit, program):
-    """Exit code (None when out of time), stdout, stderr."""
+    """Returns the exit code (None if the program was killed), stdout and stderr."""
     pipes = {"stdin": subprocess.DEVNULL, "stderr": subprocess.PIPE}
     process = _start(case, program, emulator, installed, work, time_limit, **pipes)
     try:
-        # The programs end themselves at the limit, saying where they hang.
-        stdout, stderr = process.communicate(timeout=time_limit + _MERCY)
+        # A program ends itself at its time limit. A Python program also prints its stack.
+        stdout, stderr = process.communicate(timeout=time_limit + _GRACE_PERIOD)
         return process.returncode, stdout, stderr
     except subprocess.TimeoutExpired:
         _kill(process)
@@ -147,7 +149,7 @@ def _kill(process):
 
 
 def _environment(case, emulator, installed, work, time_limit):
-    """This process's environment, cleaned, and what the program is to know."""
+    """The environment of this process without the dropped variables, and the variables of the case."""
     variables = {name: value for name, value in os.environ.items() if not _DROPPED.search(name)}
     variables.update(case.environment(emulator.id_scope))
     if isinstance(case, ServiceCase):
@@ -158,13 +160,13 @@ def _environment(case, emulator, installed, work, time_limit):
         PYTHONDONTWRITEBYTECODE="1",
         NODE_PATH=str(installed.node_modules),
     )
-    # Python: OpenSSL's default store is our file and an empty folder, nothing else.
+    # Python: OpenSSL uses only the emulator's CA file and an empty folder.
     empty = work / "no-certificates"
     empty.mkdir(exist_ok=True)
     variables["SSL_CERT_DIR"] = str(empty)
     if isinstance(case, ServiceCase) or getattr(case.scenario, "trusted", True):
         variables["SSL_CERT_FILE"] = str(emulator.ca_file)
-        # The package `requests` has a store of its own.
+        # The package `requests` has its own certificate store.
         variables["REQUESTS_CA_BUNDLE"] = str(emulator.ca_file)
         variables["NODE_EXTRA_CA_CERTS"] = str(emulator.ca_file)
     else:
@@ -172,12 +174,12 @@ def _environment(case, emulator, installed, work, time_limit):
     return variables
 
 
-def _judge(case, code, stdout, stderr, time_limit):
-    """What is wrong with what the program did; None if nothing."""
-    if code in (None, _OUT_OF_TIME) or _PYTHON_OUT_OF_TIME.search(stderr):
+def _check_output(case, code, stdout, stderr, time_limit):
+    """Checks the exit code and the output of a program. Returns the problem or None."""
+    if code in (None, _TIMEOUT_EXIT_CODE) or _PYTHON_TIMEOUT.search(stderr):
         return f"did not end within {time_limit:g} s"
     lines = stdout.splitlines()
-    story = [
+    registration = [
         "The complete registration result is",
         case.registration_id,
         case.scenario.hub,
@@ -191,25 +193,25 @@ def _judge(case, code, stdout, stderr, time_limit):
     if refusal is None:
         if code != 0:
             return f"exit code {code}"
-        if lines[: len(story)] != story:
-            return f"registration result was {lines[: len(story)]}"
-        rest = lines[len(story):]
-        # All ten are on their way before the first is acknowledged.
+        if lines[: len(registration)] != registration:
+            return f"registration result was {lines[: len(registration)]}"
+        rest = lines[len(registration):]
+        # The program sends all ten messages before the first is acknowledged.
         if rest[:MESSAGES] != sending or sorted(rest[MESSAGES:]) != done:
             return f"telemetry was {rest}"
         return None
     if code == 0:
         return "was not refused"
-    if lines != (story if refusal.at == "hub" else []):
-        return f"was stopped at the wrong stage: printed {lines}"
-    words = refusal.python if case.client.sdk == "python" else refusal.node
-    if not re.search(words, stderr):
-        return f"was refused, but not with /{words}/"
+    if lines != (registration if refusal.at == "hub" else []):
+        return f"was refused at the wrong stage: printed {lines}"
+    pattern = refusal.python if case.client.sdk == "python" else refusal.node
+    if not re.search(pattern, stderr):
+        return f"was refused, but the error does not match /{pattern}/"
     return None
 
 
-def _judge_received(case, emulator):
-    """What is wrong with what the emulator received; None if nothing."""
+def _check_received(case, emulator):
+    """Checks the telemetry that the emulator received. Returns the problem or None."""
     received = sorted(emulator.received(case.registration_id))
     sent = [] if case.scenario.refusal else [f"test wind speed {number}" for number in range(1, MESSAGES + 1)]
     if received != sorted(sent):

@@ -1,6 +1,6 @@
-"""Installs the pinned SDKs: a venv for Python, a node_modules for Node.
+"""Installs the pinned SDKs: into a venv for Python, into node_modules for Node.
 
-Nothing is installed when a stamp says that exactly this is already there.
+A stamp records what is installed. If it matches, nothing is installed.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ NODE_FILES = ["package.json", "package-lock.json", ".npmrc"]
 
 
 class Installed:
-    """Where the SDKs are, and which versions."""
+    """The paths and versions of the installed SDKs."""
 
     def __init__(self, work):
         self.python = _venv_python(work / "python")
@@ -37,7 +37,7 @@ class Installed:
 
 
 def install(work):
-    """Brings both SDKs to the pinned versions."""
+    """Installs the pinned versions of the SDKs."""
     work.mkdir(parents=True, exist_ok=True)
     _install_python(work / "python")
     _install_node(work / "node")
@@ -63,7 +63,7 @@ def _install_python(venv):
 def _install_node(folder):
     version = subprocess.run([_program("node"), "--version"], check=True, capture_output=True, text=True).stdout
     if int(version.lstrip("v").split(".")[0]) < 20:
-        raise SetupError(f"Node 20 or later is needed, this is {version.strip()}")
+        raise SetupError(f"Node {version.strip()} is too old; install Node 20 or later")
     stamp = _stamp([HERE / name for name in NODE_FILES], version)
     if _is_stamped(folder, stamp):
         return
@@ -93,7 +93,7 @@ def _venv_python(venv):
 def _program(name):
     path = shutil.which(name)
     if path is None:
-        raise SetupError(f"{name} is needed and was not found on the PATH")
+        raise SetupError(f"{name} is not on the PATH; install it")
     return path
 
 

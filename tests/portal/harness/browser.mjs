@@ -1,14 +1,14 @@
-// Debian's Chromium, told to be quiet and to talk to nobody.
+// Starts Debian's Chromium, without background network traffic.
 
 import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 
-/** Starts it; `modules` is the folder with the installed node_modules. */
+/** Starts the browser; `modules` is the folder that contains node_modules. */
 export async function launch(modules) {
   const { chromium } = createRequire(join(modules, "package.json"))("playwright-core");
   const executablePath = process.env.CHROMIUM ?? ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].find(existsSync);
-  if (!executablePath) throw new Error("there is no Chromium: install it (apt-get install chromium), or name it: CHROMIUM=…");
+  if (!executablePath) throw new Error("Chromium is not installed: run apt-get install chromium, or set CHROMIUM to its path");
   return chromium.launch({
     executablePath,
     headless: true,

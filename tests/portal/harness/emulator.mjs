@@ -1,4 +1,4 @@
-// `hubward emulator` and the device commands, as processes of their own.
+// Runs `hubward emulator` and the device commands as processes.
 
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -11,7 +11,7 @@ const running = new Set();
 process.on("exit", () => running.forEach((it) => it.kill("SIGKILL")));
 for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => process.exit(130));
 
-/** Only what the tests mean: nothing of the shell that they are started from. */
+/** The environment of a process: the given variables, and none of the shell's variables for hubward. */
 function environment(variables = {}) {
   const kept = Object.entries(process.env).filter(([name]) => !/^(PROVISIONING_|HUBWARD_|IOTHUB_|RUST_LOG)/.test(name));
   return { ...Object.fromEntries(kept), ...variables };
@@ -28,7 +28,7 @@ function run(binary, args, variables, cwd) {
   return child;
 }
 
-/** An emulator on free ports with a folder of its own. */
+/** An emulator on free ports with its own folder. */
 export class Emulator {
   static async start(binary, args = ["--dev-keys"]) {
     const folder = mkdtempSync(join(tmpdir(), "hubward-portal-"));
@@ -55,11 +55,11 @@ export class Emulator {
     ]);
     const ready = JSON.parse(line);
     this.ready = ready.ready ?? ready;
-    if (!this.ready.admin) throw new Error(`this is no ready line: ${line}`);
+    if (!this.ready.admin) throw new Error(`expected a ready line: ${line}`);
     this.url = this.ready.admin;
   }
 
-  /** Ends, and starts again at the same ports. */
+  /** Kills the emulator and starts it again on the same ports. */
   async restart() {
     const port = (address) => address.split(":").pop();
     const { mqtt, https, admin } = this.ready;
@@ -79,8 +79,8 @@ export class Emulator {
     rmSync(this.folder, { recursive: true, force: true });
   }
 
-  /** Asks at the admin port, as a program does. */
-  async ask(method, path, body) {
+  /** Sends a request to the admin port, as a program does. */
+  async request(method, path, body) {
     const response = await fetch(`${this.url}${path}`, {
       method,
       headers: body === undefined ? {} : { "Content-Type": "application/json" },
@@ -92,14 +92,14 @@ export class Emulator {
   }
 
   dps(method, path, body) {
-    return this.ask(method, `/dps${path}?api-version=2021-10-01`, body);
+    return this.request(method, `/dps${path}?api-version=2021-10-01`, body);
   }
 
   hub(method, path, body) {
-    return this.ask(method, `/hubs/localhost${path}?api-version=2021-04-12`, body);
+    return this.request(method, `/hubs/localhost${path}?api-version=2021-04-12`, body);
   }
 
-  /** The variables of a new enrollment, as the shell would have them. */
+  /** Creates an enrollment. Returns the variables that a user would set in a shell. */
   async enroll(registrationId) {
     const made = await this.dps("PUT", `/enrollments/${registrationId}`, {
       registrationId, attestation: { type: "symmetricKey" },
@@ -115,7 +115,7 @@ export class Emulator {
     };
   }
 
-  /** Runs a command of the device to its end. */
+  /** Runs a device command until it exits. */
   async device(args, variables) {
     const child = run(this.binary, args, variables, this.folder);
     let out = "";
@@ -126,7 +126,7 @@ export class Emulator {
     return { code, out, err: child.err };
   }
 
-  /** Starts a command of the device that goes on; `stop` ends it. */
+  /** Starts a long-running device command; `stop` ends it. */
   begin(args, variables) {
     const child = run(this.binary, [...args, "--output", "json"], variables, this.folder);
     const lines = [];
@@ -140,7 +140,7 @@ export class Emulator {
     });
     return {
       lines,
-      /** The first line that fits, now or later. */
+      /** Waits for the first line that satisfies `wanted`. */
       line: (wanted) =>
         new Promise((resolve, reject) => {
           const look = (ended) => {
@@ -148,7 +148,7 @@ export class Emulator {
             if (!found && !ended) return;
             waiting.delete(look);
             if (found) resolve(found);
-            else reject(new Error(`the device ended without that line: ${child.err}\n${JSON.stringify(lines)}`));
+            else reject(new Error(`the device command ended without that line: ${child.err}\n${JSON.stringify(lines)}`));
           };
           waiting.add(look);
           look(child.exitCode !== null);

@@ -1,4 +1,4 @@
-// One scenario's world: an emulator, a browser profile, and whatever the page has complained about.
+// The environment of one scenario: an emulator, a browser profile, and the problems of the page.
 
 import { mkdirSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -14,7 +14,7 @@ export class Scene {
     this.#browser = browser;
     this.#options = options;
     this.problems = [];
-    /** Refused requests that a scenario means to cause; what is not there is always asked for. */
+    /** Console errors that a scenario expects. The page always requests resources that may not exist. */
     this.expected = [/404 \(Not Found\).*\/(dps|hubs)\//];
   }
 
@@ -30,7 +30,7 @@ export class Scene {
     this.page = await this.newPage();
   }
 
-  /** A window; what it should not do is a problem. */
+  /** Opens a window. Records errors, dialogs and requests to other hosts as problems. */
   async newPage() {
     const page = await this.context.newPage();
     page.on("pageerror", (error) => this.problems.push(error.stack));
@@ -40,16 +40,16 @@ export class Scene {
     });
     if (process.env.PORTAL_FILES) await fromDisk(page, process.env.PORTAL_FILES);
     page.on("dialog", (dialog) => {
-      this.problems.push(`a script has run: ${dialog.message()}`);
+      this.problems.push(`an injected script ran: ${dialog.message()}`);
       dialog.dismiss().catch(() => {});
     });
     page.on("request", (request) => {
-      if (!request.url().startsWith(`${this.emulator.url}/`)) this.problems.push(`it asks elsewhere: ${request.url()}`);
+      if (!request.url().startsWith(`${this.emulator.url}/`)) this.problems.push(`a request to another host: ${request.url()}`);
     });
     return page;
   }
 
-  /** Opens an address of the page, and waits until it is live. */
+  /** Opens an address of the page, and waits until the page is live. */
   async open(address = "", page = this.page) {
     await page.goto(`${this.emulator.url}/${address}`);
     await page.locator("#connection").getByText("live").waitFor();
@@ -59,12 +59,12 @@ export class Scene {
     return this.page.evaluate(() => navigator.clipboard.readText());
   }
 
-  /** Waits until what the page computes is so. */
+  /** Waits until a function in the page returns true. */
   until(computed, argument) {
     return this.page.waitForFunction(computed, argument);
   }
 
-  /** What axe finds that is serious. */
+  /** Returns the serious and critical violations that axe finds. */
   async axe() {
     const require = createRequire(join(this.#options.work, "package.json"));
     this.axeSource ??= readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
@@ -75,14 +75,14 @@ export class Scene {
       .map((it) => `${it.id}: ${it.help}\n  ${it.nodes.map((node) => `${node.target} ${node.failureSummary}`).join("\n  ")}`);
   }
 
-  /** Fails if the page has complained. */
+  /** Fails if the page has a problem. */
   check() {
-    if (this.problems.length > 0) throw new Error("the page has complained");
+    if (this.problems.length > 0) throw new Error("the page has problems");
   }
 
   async photograph(path) {
     mkdirSync(dirname(path), { recursive: true });
-    // Where nothing has begun there is nothing to see.
+    // The page does not exist if the scenario failed before opening it.
     await this.page?.screenshot({ path }).catch(() => {});
   }
 
@@ -92,7 +92,7 @@ export class Scene {
   }
 }
 
-/** The page's files from a folder; all else, also their headers, from the emulator. */
+/** Loads the page's files from a folder. Their headers and all other responses come from the emulator. */
 export async function fromDisk(page, folder) {
   const ours = (url) => url.pathname === "/" || url.pathname.startsWith("/portal/");
   await page.route(ours, async (route) => {
@@ -101,7 +101,7 @@ export async function fromDisk(page, folder) {
   });
 }
 
-/** Compares, and says what differs. */
+/** Throws an error that shows both values, if they differ. */
 export function equal(actual, expected, what = "") {
   const [one, other] = [JSON.stringify(actual), JSON.stringify(expected)];
   if (one !== other) throw new Error(`${what ? `${what}: ` : ""}${one} is not ${other}`);

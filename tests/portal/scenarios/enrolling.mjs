@@ -9,7 +9,7 @@ const MASK = "••••••••";
 
 export const scenarios = [
   {
-    name: "the empty page is the quickstart: one button, the lines, and it turns green by itself",
+    name: "the empty page is the quickstart: it shows the lines to paste and turns green by itself",
     async run(scene) {
       const { page, emulator } = scene;
       await scene.open();
@@ -23,13 +23,13 @@ export const scenarios = [
       await page.getByRole("button", { name: "Copy", exact: true }).click();
       await page.getByText("Copied the lines for bash").waitFor();
       const lines = await scene.clipboard();
-      check(!lines.includes("•"), "what is copied is not masked");
+      check(!lines.includes("•"), "the copied lines contain the key");
 
-      // Pasted into a shell, as a person does.
+      // Runs the copied lines in a shell, as a user does.
       const done = await shell(scene, `${lines}\nhubward provision --transport mqtt --messages 10`);
       equal(done.status, 0, done.stderr);
       await page.getByText("dev-1 is registered at localhost.").waitFor();
-      check(await page.locator(".progress").evaluate((it) => it.classList.contains("green")), "it is green");
+      check(await page.locator(".progress").evaluate((it) => it.classList.contains("green")), "the progress is green");
       equal(await page.locator("ol.steps > li.done").count(), 3);
 
       await page.getByRole("link", { name: "See dev-1" }).click();
@@ -45,13 +45,13 @@ export const scenarios = [
       await page.getByRole("button", { name: "Delete…" }).click();
       await confirm(page, "dev-1", "Delete");
       await page.getByText("dev-1 is deleted").waitFor();
-      equal((await emulator.ask("GET", "/api/status")).dps.enrollments, 0);
-      equal((await emulator.ask("GET", "/api/status")).dps.registrations, 0);
-      equal((await emulator.ask("GET", "/api/status")).hubs[0].devices, 0);
+      equal((await emulator.request("GET", "/api/status")).dps.enrollments, 0);
+      equal((await emulator.request("GET", "/api/status")).dps.registrations, 0);
+      equal((await emulator.request("GET", "/api/status")).hubs[0].devices, 0);
     },
   },
   {
-    name: "a refusal says why, and the right key makes it good",
+    name: "the page shows the reason of a refusal, and the right key registers",
     async run(scene) {
       const { page, emulator } = scene;
       await scene.open();
@@ -64,7 +64,7 @@ export const scenarios = [
       equal(refused.status, 5, refused.stderr);
       await page.getByText(/^dev-1 refused: .*signature.*, 401002$/).waitFor();
       await page.getByText("Waiting for dev-1 to register…").waitFor();
-      // Whoever opens the page later reads it, too.
+      // A page that is opened later also shows the refusal.
       const later = await scene.newPage();
       await scene.open("", later);
       await later.getByText(/^dev-1 refused: /).waitFor();
@@ -76,7 +76,7 @@ export const scenarios = [
     },
   },
   {
-    name: "an emulator that has made dev-1 shows its lines at once",
+    name: "an emulator that has created dev-1 shows the lines for it at once",
     emulator: [],
     async run(scene) {
       await scene.open();
@@ -89,8 +89,8 @@ export const scenarios = [
     name: "the lines of every language set the same variables",
     async run(scene) {
       const { page, emulator } = scene;
-      const wanted = await emulator.enroll("it-1");
-      const four = Object.entries(wanted).filter(([name]) => name.startsWith("PROVISIONING_"));
+      const expected = await emulator.enroll("it-1");
+      const four = Object.entries(expected).filter(([name]) => name.startsWith("PROVISIONING_"));
       await scene.open("#/enrollments/it-1");
       const copied = {};
       for (const language of ["bash", "PowerShell", "cmd", "Python", "Node", "Rust"]) {
@@ -101,10 +101,10 @@ export const scenarios = [
         for (const [name, value] of four) check(copied[language].includes(name) && copied[language].includes(value), `${language} has ${name}`);
       }
       const show = four.map(([name]) => name);
-      const bash = spawnSync("bash", ["-c", `${copied.bash}\n${[...Object.keys(wanted)].map((it) => `printf '%s\\n' "$${it}"`).join("\n")}`], { encoding: "utf8" });
-      equal(bash.stdout.trim().split("\n"), Object.values(wanted));
+      const bash = spawnSync("bash", ["-c", `${copied.bash}\n${[...Object.keys(expected)].map((it) => `printf '%s\\n' "$${it}"`).join("\n")}`], { encoding: "utf8" });
+      equal(bash.stdout.trim().split("\n"), Object.values(expected));
       const python = spawnSync("python3", ["-c", `${copied.Python}\nfor it in ${JSON.stringify([...show, "SSL_CERT_FILE"])}: print(os.environ[it])`], { encoding: "utf8" });
-      equal(python.stdout.trim().split("\n"), [...four.map(([, value]) => value), wanted.HUBWARD_CA_FILE], python.stderr);
+      equal(python.stdout.trim().split("\n"), [...four.map(([, value]) => value), expected.HUBWARD_CA_FILE], python.stderr);
       const node = spawnSync(process.execPath, ["-e", `${copied.Node}\nfor (const it of ${JSON.stringify(show)}) console.log(process.env[it]);`], { encoding: "utf8" });
       equal(node.stdout.trim().split("\n"), four.map(([, value]) => value), node.stderr);
       check(copied.PowerShell.includes(`$env:PROVISIONING_HOST = 'localhost'`), copied.PowerShell);
@@ -112,16 +112,16 @@ export const scenarios = [
       check(copied.Rust.includes(`("PROVISIONING_HOST", "localhost"),`), copied.Rust);
 
       const panel = page.getByRole("tabpanel");
-      const key = wanted.PROVISIONING_SYMMETRIC_KEY;
-      check(!(await page.locator("body").innerText()).includes(key), "the key is nowhere to be read");
+      const key = expected.PROVISIONING_SYMMETRIC_KEY;
+      check(!(await page.locator("body").innerText()).includes(key), "the page does not show the key");
       await page.getByRole("button", { name: "Reveal key" }).click();
       await panel.getByText(key).waitFor();
       await page.getByRole("button", { name: "Hide key" }).click();
-      check(!(await panel.innerText()).includes(key), "it is masked again");
+      check(!(await panel.innerText()).includes(key), "the page masks the key again");
     },
   },
   {
-    name: "the dialog makes an enrollment with an initial twin, which the device gets",
+    name: "the dialog creates an enrollment with an initial twin, which the device receives",
     async run(scene) {
       const { page, emulator } = scene;
       await scene.open("#/enrollments");
@@ -134,7 +134,7 @@ export const scenarios = [
       await twin.fill('{\n  "tags": { "site": "a" },\n  "properties" { }\n}');
       await dialog.getByText(/a colon is missing before “\{”, line 3, column 16/).waitFor();
       await dialog.getByRole("button", { name: "Create" }).click();
-      equal((await emulator.ask("GET", "/api/status")).dps.enrollments, 0, "nothing is sent that cannot be read");
+      equal((await emulator.request("GET", "/api/status")).dps.enrollments, 0, "the page sends no invalid twin");
       await twin.fill('{ "tags": { "site": "a" }, "properties": { "desired": { "interval": 30 } } }');
       await dialog.getByRole("button", { name: "Create" }).click();
       await dialog.getByText("is created, with generated keys.").waitFor();
@@ -148,7 +148,7 @@ export const scenarios = [
       const made = await emulator.hub("GET", "/twins/pump-seven");
       equal([made.tags, made.properties.desired.interval], [{ site: "a" }, 30]);
 
-      // The same once more is refused, and says so.
+      // Creating the same enrollment again is an error, which the dialog shows.
       scene.expected.push(/409.*pump-7/);
       await page.goto(`${emulator.url}/#/enrollments`);
       await page.getByRole("button", { name: "New enrollment…" }).click();
@@ -158,7 +158,7 @@ export const scenarios = [
     },
   },
   {
-    name: "a group's lines carry the derived key of a device, which registers with it",
+    name: "the lines of a group contain the derived key of a device, which registers with it",
     async run(scene) {
       const { page, emulator } = scene;
       await scene.open("#/enrollments");
@@ -180,14 +180,14 @@ export const scenarios = [
     },
   },
   {
-    name: "deleting asks for the name, and disabling an enrollment refuses its device",
+    name: "deletion requires the name, and a disabled enrollment refuses its device",
     async run(scene) {
       const { page, emulator } = scene;
       const variables = await emulator.enroll("dev-9");
       await scene.open("#/enrollments/dev-9");
       await page.getByRole("button", { name: "Disable" }).click();
       await page.getByText("disabled: DPS refuses its devices").waitFor();
-      check((await emulator.device(["provision"], variables)).code !== 0, "it is refused");
+      check((await emulator.device(["provision"], variables)).code !== 0, "DPS refuses the device");
       await page.getByRole("button", { name: "Enable" }).click();
       await page.getByRole("button", { name: "Disable" }).waitFor();
 
@@ -205,12 +205,12 @@ export const scenarios = [
       await page.getByRole("button", { name: "Delete…" }).click();
       await confirm(page, "dev-9", "Delete");
       await page.getByText("No enrollment yet").or(page.getByText("dev-9 is deleted")).first().waitFor();
-      equal((await emulator.ask("GET", "/api/status")).dps.enrollments, 0);
+      equal((await emulator.request("GET", "/api/status")).dps.enrollments, 0);
     },
   },
 ];
 
-/** Types the name of what is to go. */
+/** Confirms a deletion by typing the name. */
 export async function confirm(page, name, verb) {
   const dialog = page.getByRole("dialog");
   await dialog.getByRole("textbox").fill(name);
@@ -218,14 +218,14 @@ export async function confirm(page, name, verb) {
   await dialog.waitFor({ state: "detached" });
 }
 
-/** Runs lines in bash, where `hubward` is on the path. */
+/** Runs lines in bash, with `hubward` on the PATH. */
 async function shell(scene, lines) {
   const child = spawn("bash", ["-c", lines], {
     env: { PATH: `${dirname(scene.hubward)}:${process.env.PATH}`, HOME: scene.emulator.folder },
     cwd: scene.emulator.folder,
   });
-  const said = { stdout: "", stderr: "" };
-  for (const name of ["stdout", "stderr"]) child[name].on("data", (data) => { said[name] += data; });
+  const output = { stdout: "", stderr: "" };
+  for (const name of ["stdout", "stderr"]) child[name].on("data", (data) => { output[name] += data; });
   const status = await new Promise((resolve) => child.on("close", resolve));
-  return { status, ...said };
+  return { status, ...output };
 }

@@ -1,4 +1,4 @@
-// Devices and telemetry: what is seen, as it happens.
+// Live views of devices and telemetry.
 
 import { readFileSync } from "node:fs";
 
@@ -6,7 +6,7 @@ import { check, equal } from "../harness/scene.mjs";
 
 export const scenarios = [
   {
-    name: "a device's state is live: registered, connected, gone, disabled",
+    name: "the page updates a device's state: registered, connected, not connected, disabled",
     async run(scene) {
       const { page, emulator } = scene;
       const variables = await emulator.enroll("dev-1");
@@ -25,13 +25,13 @@ export const scenarios = [
       await row.getByText(/connected/).waitFor();
       await device.stop();
       await row.getByText("not connected").waitFor();
-      check(!(await row.innerText()).includes("never"), "its last activity is known");
-      // What it did is told in order.
+      check(!(await row.innerText()).includes("never"), "the page shows the last activity");
+      // The page lists the device's events in order.
       await page.locator(".tab-body .events").getByText("connected", { exact: true }).first().waitFor();
     },
   },
   {
-    name: "thousands of devices come a page at a time, and are searched by the hub",
+    name: "the page loads thousands of devices page by page, and the hub searches them",
     async run(scene) {
       const { page, emulator } = scene;
       const total = 1200;
@@ -48,7 +48,7 @@ export const scenarios = [
         await page.getByRole("button", { name: "Load more" }).click();
         await shown(expected);
       }
-      // The page has an end; then comes another.
+      // The page shows at most 500 devices at a time; "Next page" shows the next ones.
       await page.getByRole("button", { name: "Next page" }).click();
       await rows.first().getByText("d-0500").waitFor();
       equal(await rows.count(), 100);
@@ -62,7 +62,7 @@ export const scenarios = [
     },
   },
   {
-    name: "telemetry appears, is paused and filtered, opens, and is exported",
+    name: "telemetry is shown, and can be paused, filtered, opened and exported",
     async run(scene) {
       const { page, emulator } = scene;
       const variables = await emulator.enroll("dev-1");
@@ -95,7 +95,7 @@ export const scenarios = [
       equal(lines.map((it) => it.body), ["before", '{"speed":12.5}', "while paused"]);
       check(download.suggestedFilename().endsWith(".jsonl"), download.suggestedFilename());
 
-      // Only of one device, below its row.
+      // The page of a device shows only its telemetry.
       await emulator.device(["device", "send", "of another"], await emulator.enroll("dev-2"));
       await page.goto(`${emulator.url}/#/devices/localhost/dev-2/telemetry`);
       await page.locator("#detail .messages button").first().click();
@@ -104,7 +104,7 @@ export const scenarios = [
     },
   },
   {
-    name: "no more than 500 messages are in the page",
+    name: "the page shows at most 500 messages",
     async run(scene) {
       const { page, emulator } = scene;
       const variables = await emulator.enroll("dev-1");

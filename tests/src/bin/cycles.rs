@@ -1,11 +1,11 @@
-//! Connects and drops, again and again, and says what that left behind: a line of JSON with the
-//! resident memory after each cycle, tasks and file descriptors before and after. The suite runs it
-//! (`soak::cycles`), in a process of its own so that nothing else is measured.
+//! Connects and disconnects in a loop. Prints a line of JSON: the resident memory after each cycle, and the number of
+//! tasks and file descriptors before and after. The suite (`soak::cycles`) runs it in its own process, so that it
+//! measures only its own resources.
 //!
-//! Arguments: cycles to warm up, cycles to measure. The environment is that of
-//! [`hubward::HubSettings::from_env`], and `OTHER_CONNECTION_STRING` of a second device.
+//! Arguments: cycles to warm up, cycles to measure. It reads the variables of [`hubward::HubSettings::from_env`], and
+//! `OTHER_CONNECTION_STRING` for a second device.
 
-#![expect(clippy::print_stdout, reason = "its output is its purpose")]
+#![expect(clippy::print_stdout, reason = "the suite reads its output")]
 
 use std::error::Error;
 use std::time::Duration;
@@ -20,23 +20,23 @@ async fn main() -> Result<(), Box<dyn Error>> {
         || arguments.next().ok_or("a number of cycles is missing")?.parse().map_err(Box::<dyn Error>::from);
     let (warm_up, cycles): (usize, usize) = (number()?, number()?);
 
-    let at_once = Backoff::new(Duration::from_millis(1), Duration::from_millis(1));
-    let options = HubOptions::default().backoff(at_once).duplicate_wait(Duration::ZERO);
+    let short = Backoff::new(Duration::from_millis(1), Duration::from_millis(1));
+    let options = HubOptions::default().backoff(short).duplicate_wait(Duration::ZERO);
     let steady = HubSettings::from_env()?.options(options.clone());
-    let mut fleeting = HubSettings::from_connection_string(&std::env::var("OTHER_CONNECTION_STRING")?)?
+    let mut short_lived = HubSettings::from_connection_string(&std::env::var("OTHER_CONNECTION_STRING")?)?
         .options(options)
         .transport(steady.transport)
         .connect_to(steady.connect_to.clone());
-    fleeting.ca_file.clone_from(&steady.ca_file);
+    short_lived.ca_file.clone_from(&steady.ca_file);
 
     let hub = connect_to_hub(&steady).await?;
     for number in 0..warm_up {
-        cycle(&hub, &fleeting, number).await?;
+        cycle(&hub, &short_lived, number).await?;
     }
     let (tasks, descriptors) = (tasks(), descriptors()?);
     let mut rss = Vec::with_capacity(cycles);
     for number in 0..cycles {
-        cycle(&hub, &fleeting, number).await?;
+        cycle(&hub, &short_lived, number).await?;
         rss.push(resident()?);
     }
     let left = json!({
@@ -48,19 +48,19 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// A client that stays loses its connection, since the hub cuts the first of these; another one comes
-/// and goes, in both ways to go.
-async fn cycle(hub: &HubClient, fleeting: &HubSettings, number: usize) -> Result<(), Box<dyn Error>> {
+/// The hub closes the connection at the first publish, so `hub` reconnects. A second client connects and ends, in every
+/// other cycle by `close`, otherwise by being dropped.
+async fn cycle(hub: &HubClient, short_lived: &HubSettings, number: usize) -> Result<(), Box<dyn Error>> {
     hub.send(Message::new("steady")).await?;
-    let other = connect_to_hub(fleeting).await?;
-    other.send(Message::new("fleeting")).await?;
+    let other = connect_to_hub(short_lived).await?;
+    other.send(Message::new("short-lived")).await?;
     let mut state = other.state();
     if number.is_multiple_of(2) {
         other.close(Duration::from_secs(10)).await?;
     }
     drop(other);
     state.wait_for(ConnectionState::is_closed).await?;
-    // Its task has said its last word and ends.
+    // The task of the second client reports `Closed` shortly before it ends.
     while tasks() > 1 {
         tokio::task::yield_now().await;
     }

@@ -1,26 +1,26 @@
-//! `cargo xtask e2e`: every scenario over every transport, against the embedded emulator or a live
-//! DPS; a table and a count at the end.
+//! `cargo xtask e2e`: runs every scenario over every transport, against the embedded emulator or a live DPS. Prints a
+//! table and the counts.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for people")]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "the program prints for people")]
 
 use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use hubward::{Settings, TransportKind};
-use hubward_tests::{ALL, Ran, Target};
+use hubward_tests::{ALL, RunResult, Target};
 
 const HELP: &str = "cargo xtask e2e [--live | --emulator] [--transport https|mqtt|mqtt-ws|all]
 
-  Without a flag: the live service that PROVISIONING_HOST, PROVISIONING_IDSCOPE,
-  PROVISIONING_REGISTRATION_ID and PROVISIONING_SYMMETRIC_KEY name, if all four are set; else the
-  embedded emulator.
-  --live       insist on the live service: a missing variable is an error
-  --emulator   ignore the variables
-  --transport  run over one transport only (default: all)
+  Without a flag: uses the live service that PROVISIONING_HOST, PROVISIONING_IDSCOPE,
+  PROVISIONING_REGISTRATION_ID and PROVISIONING_SYMMETRIC_KEY name if all four are set,
+  otherwise the embedded emulator.
+  --live       Use the live service; a missing variable is an error
+  --emulator   Use the emulator and ignore the variables
+  --transport  Run over one transport (default: all)
 
-  Live, it registers the given id, sends its telemetry, reads its twin, and reports the property
-  hubwardConformance, which it removes again. It changes nothing else.";
+  With a live service, it registers the given id, sends telemetry, reads the twin, reports the
+  property hubwardConformance and removes it. It changes nothing else.";
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -36,9 +36,9 @@ async fn main() -> ExitCode {
         }
     };
     match choice.target {
-        Target::Emulator => println!("e2e talks to the embedded emulator, one for each scenario, on loopback"),
+        Target::Emulator => println!("e2e uses the embedded emulator, one for each scenario, on loopback"),
         Target::Live(ref settings) => println!(
-            "e2e talks to the LIVE service {} (id scope {}, registration id {})",
+            "e2e uses the LIVE service {} (id scope {}, registration id {})",
             settings.dps_host, settings.id_scope, settings.registration_id
         ),
     }
@@ -75,13 +75,13 @@ impl Choice {
             (live, false) => match Settings::from_env() {
                 Ok(settings) => Target::Live(Box::new(settings)),
                 Err(problem) if live => return Err(format!("--live: {problem}")),
-                // Some of the four but not all, or one that is wrong, is a mistake and not a choice.
+                // If only some of the four are set, or one is not valid, the caller made a mistake.
                 Err(problem) if problem.problems().iter().any(|it| it.invalid.is_some()) => {
                     return Err(problem.to_string());
                 }
                 Err(problem) if problem.problems().len() < REQUIRED => {
                     return Err(format!(
-                        "some of the variables are set, but not all ({problem}); --emulator ignores them"
+                        "only some of the variables are set ({problem}); set all of them, or use --emulator"
                     ));
                 }
                 Err(_) => Target::Emulator,
@@ -91,10 +91,10 @@ impl Choice {
     }
 }
 
-/// How many variables a live service takes.
+/// The number of variables for a live service.
 const REQUIRED: usize = 4;
 
-/// No scenario takes nearly as long, unless something hangs.
+/// Far longer than any scenario takes. A scenario that takes longer hangs.
 const LIMIT: Duration = Duration::from_secs(120);
 
 #[derive(Default)]
@@ -106,33 +106,33 @@ struct Tally {
 
 async fn run(choice: &Choice) -> Tally {
     let mut tally = Tally::default();
-    let (mut rows, mut reasons, mut absent) = (Vec::new(), BTreeSet::new(), false);
+    let (mut rows, mut reasons, mut some_do_not_apply) = (Vec::new(), BTreeSet::new(), false);
     let width = ALL.iter().map(|it| it.name.len()).max().unwrap_or_default() + 2;
     for scenario in ALL {
         let mut row = format!("{:<width$}", scenario.name);
         for kind in &choice.transports {
             let cell = match tokio::time::timeout(LIMIT, scenario.run(&choice.target, *kind)).await {
-                Ok(Ran::Ended(Ok(()))) => {
+                Ok(RunResult::Ended(Ok(()))) => {
                     tally.passed += 1;
                     "passed"
                 }
-                Ok(Ran::Skipped(reason)) => {
+                Ok(RunResult::Skipped(reason)) => {
                     tally.skipped += 1;
                     reasons.insert(reason);
                     "skipped"
                 }
-                Ok(Ran::NotAbout) => {
-                    absent = true;
+                Ok(RunResult::NotApplicable) => {
+                    some_do_not_apply = true;
                     "-"
                 }
-                Ok(Ran::Ended(Err(problem))) => {
+                Ok(RunResult::Ended(Err(problem))) => {
                     tally.failed += 1;
                     eprintln!("FAILED {} over {kind}: {problem}", scenario.name);
                     "FAILED"
                 }
                 Err(_) => {
                     tally.failed += 1;
-                    eprintln!("FAILED {} over {kind}: no end after {LIMIT:?}", scenario.name);
+                    eprintln!("FAILED {} over {kind}: still running after {LIMIT:?}", scenario.name);
                     "FAILED"
                 }
             };
@@ -145,8 +145,8 @@ async fn run(choice: &Choice) -> Tally {
     for row in &rows {
         println!("{row}");
     }
-    if absent {
-        println!("-: about what a device does at its hub, which hubward does not reach over this transport");
+    if some_do_not_apply {
+        println!("-: needs a connection to the hub, which hubward does not support over this transport");
     }
     for reason in reasons {
         println!("skipped: {reason}");

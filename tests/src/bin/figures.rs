@@ -1,10 +1,10 @@
-//! What an emulator costs: `cargo xtask bench emulator` runs it with an optimised `hubward`. Time until
-//! it is ready, memory when idle, with devices that send, and with connections that are left alone.
-//! Fails if a bound is broken.
+//! Measures an emulator: the time until it is ready, and its memory when idle, with devices that send, and with idle
+//! connections. Fails if a measurement exceeds its limit. `cargo xtask bench emulator` runs it with an optimised
+//! `hubward`.
 //!
-//! Arguments: the program, how many devices, for how many seconds they send.
+//! Arguments: the program, the number of devices, the number of seconds for which they send.
 
-#![expect(clippy::print_stdout, reason = "its output is its purpose")]
+#![expect(clippy::print_stdout, reason = "the program prints its measurements")]
 
 use std::error::Error;
 use std::net::SocketAddr;
@@ -13,7 +13,7 @@ use std::process::{ExitCode, Stdio};
 use std::time::Duration;
 
 use hubward::{ConnectTo, HubClient, HubSettings, Message, SharedKey, connect_to_hub};
-use hubward_tests::crowd::{Crowd, first};
+use hubward_tests::idle_connections::{IdleConnections, first_bytes};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
@@ -25,11 +25,11 @@ type Failure = Box<dyn Error + Send + Sync>;
 const READY_MOST: Duration = Duration::from_millis(300);
 const IDLE_MOST: u64 = 50 * 1024 * 1024;
 const DEVICE_MOST: u64 = 40 * 1024;
-const CROWD: usize = 10_000;
+const IDLE_CONNECTIONS: usize = 10_000;
 const STARTS: usize = 20;
 
-/// How many connect at the same time.
-const AT_ONCE: usize = 50;
+/// How many devices connect at the same time.
+const CONNECTING_MAX: usize = 50;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<ExitCode, Failure> {
@@ -45,7 +45,7 @@ async fn main() -> Result<ExitCode, Failure> {
 }
 
 async fn measure(program: &Path, folder: &Path, count: usize, seconds: usize) -> Result<bool, Failure> {
-    let mut good = true;
+    let mut within_limits = true;
     let data = folder.join("data").display().to_string();
     let on_disk = ["--data-dir", data.as_str()];
     for (name, more) in [("in memory", &["--in-memory"][..]), ("on disk", &on_disk[..])] {
@@ -58,7 +58,7 @@ async fn measure(program: &Path, folder: &Path, count: usize, seconds: usize) ->
         times.sort();
         let (median, most) = (times[STARTS / 2], times[STARTS - 1]);
         println!("ready, {name}: {median:?} median, {most:?} at most, of {STARTS} starts");
-        good &= ready_in_time(most);
+        within_limits &= ready_in_time(most);
     }
 
     let (seed, keys) = seed(count)?;
@@ -67,38 +67,39 @@ async fn measure(program: &Path, folder: &Path, count: usize, seconds: usize) ->
     let mut emulator = Emulator::start(program, &on_disk).await?;
     let idle = emulator.resident()?;
     println!("idle: {} resident", mib(idle));
-    good &= bound("idle", idle, IDLE_MOST);
-    let crowd = crowd(&emulator).await;
-    println!("with {CROWD} connections that are left alone: {} resident", mib(emulator.resident()?));
-    drop(crowd);
+    within_limits &= is_within("idle", idle, IDLE_MOST);
+    let idle = open_idle_connections(&emulator).await;
+    println!("with {IDLE_CONNECTIONS} idle connections: {} resident", mib(emulator.resident()?));
+    drop(idle);
     emulator.end().await?;
 
     emulator = Emulator::start(program, &["--data-dir", &data, "--seed", &file.display().to_string()]).await?;
-    println!("with {count} devices known: {} resident", mib(emulator.resident()?));
+    println!("with {count} devices in the registry: {} resident", mib(emulator.resident()?));
     let devices = connect(&emulator, keys).await?;
     println!("with {count} devices connected: {} resident", mib(emulator.resident()?));
     let (sent, most) = send(&emulator, &devices, seconds).await?;
-    println!("with {count} devices that send, {sent} messages in {seconds} s: {} resident at most", mib(most));
-    good &= bound("devices", most, IDLE_MOST + count as u64 * DEVICE_MOST);
+    println!("with {count} sending devices, {sent} messages in {seconds} s: {} resident at most", mib(most));
+    within_limits &= is_within("devices", most, IDLE_MOST + count as u64 * DEVICE_MOST);
     drop(devices);
     emulator.end().await?;
 
     emulator = Emulator::start(program, &on_disk).await?;
     println!("ready again, with {count} devices and their messages on disk: {:?}", emulator.took);
-    good &= ready_in_time(emulator.took);
+    within_limits &= ready_in_time(emulator.took);
     emulator.end().await?;
-    Ok(good)
+    Ok(within_limits)
 }
 
 fn ready_in_time(took: Duration) -> bool {
-    bound("milliseconds until it is ready", took.as_millis() as u64, READY_MOST.as_millis() as u64)
+    is_within("milliseconds until ready", took.as_millis() as u64, READY_MOST.as_millis() as u64)
 }
 
-fn bound(what: &str, is: u64, most: u64) -> bool {
-    if is > most {
-        println!("{what}: {is} is more than {most}");
+/// Whether a measurement is within its limit. Prints it if not.
+fn is_within(what: &str, measured: u64, limit: u64) -> bool {
+    if measured > limit {
+        println!("{what}: {measured} is more than {limit}");
     }
-    is <= most
+    measured <= limit
 }
 
 fn mib(bytes: u64) -> String {
@@ -124,7 +125,7 @@ impl Emulator {
             .spawn()?;
         let stdout = child.stdout.take().ok_or("no pipe")?;
         let mut lines = BufReader::new(stdout).lines();
-        let line = lines.next_line().await?.ok_or("it did not start")?;
+        let line = lines.next_line().await?.ok_or("the emulator did not start")?;
         let took = started.elapsed();
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         Ok(Self { child, ready: serde_json::from_str(&line)?, took })
@@ -141,21 +142,22 @@ impl Emulator {
 
     /// Resident memory in bytes.
     fn resident(&self) -> Result<u64, Failure> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id().ok_or("it has ended")?))?;
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", self.child.id().ok_or("the emulator has ended")?))?;
         let line = status.lines().find_map(|it| it.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
         let kilobytes: u64 = line.trim().trim_end_matches("kB").trim().parse()?;
         Ok(kilobytes * 1024)
     }
 }
 
-async fn crowd(emulator: &Emulator) -> Option<Crowd> {
+async fn open_idle_connections(emulator: &Emulator) -> Option<IdleConnections> {
     let addresses = [emulator.address("mqtt").ok()?, emulator.address("https").ok()?];
-    let mut crowd = Crowd::gather(&addresses, CROWD, first::HALF_A_HELLO);
-    crowd.has_come().await;
-    Some(crowd)
+    let mut idle = IdleConnections::open(&addresses, IDLE_CONNECTIONS, first_bytes::PARTIAL_CLIENT_HELLO);
+    idle.all_opened().await;
+    Some(idle)
 }
 
-/// Devices of the hub `localhost`, and their keys.
+/// A seed with devices of the hub `localhost`, and the keys of the devices.
 fn seed(count: usize) -> Result<(Value, Vec<String>), Failure> {
     let mut keys = Vec::new();
     for _ in 0..count {
@@ -176,7 +178,7 @@ async fn connect(emulator: &Emulator, keys: Vec<String>) -> Result<Vec<HubClient
     let mut waiting = keys.into_iter().enumerate();
     let (mut connecting, mut devices) = (JoinSet::new(), Vec::new());
     loop {
-        while connecting.len() < AT_ONCE {
+        while connecting.len() < CONNECTING_MAX {
             let Some((number, key)) = waiting.next() else { break };
             let login = format!("HostName=localhost;DeviceId=d{number};SharedAccessKey={key}");
             let mut settings = HubSettings::from_connection_string(&login)?.ca_file(&ca_file);
@@ -188,7 +190,8 @@ async fn connect(emulator: &Emulator, keys: Vec<String>) -> Result<Vec<HubClient
     }
 }
 
-/// Each device sends a message of 256 bytes a second; how many were acknowledged, and the most memory.
+/// Lets each device send one message of 256 bytes per second. Returns the number of acknowledged messages and the
+/// largest resident memory.
 async fn send(emulator: &Emulator, devices: &[HubClient], seconds: usize) -> Result<(usize, u64), Failure> {
     let mut every = interval(Duration::from_secs(1));
     every.set_missed_tick_behavior(MissedTickBehavior::Delay);

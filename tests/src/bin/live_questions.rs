@@ -1,4 +1,4 @@
-//! `cargo xtask live-questions`: twenty questions to a live service, compared with the emulator.
+//! `cargo xtask live-questions`: asks a live service twenty questions and compares its answers with the emulator's.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! JSON bodies: what is read is written as something that reads the same.
+//! JSON bodies: parsing, encoding and parsing again gives the same value.
 
 use std::fmt::Debug;
 
@@ -14,23 +14,23 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-/// Every body.
+/// The bodies of devices, DPS and the hub.
 pub(super) fn bodies(bytes: &[u8]) -> bool {
-    let mut taken = false;
-    // Says something or nothing, and never fails.
-    taken |= ErrorBody::parse(bytes) != ErrorBody::default();
+    let mut accepted = false;
+    // Never fails; returns the default if the body holds no error.
+    accepted |= ErrorBody::parse(bytes) != ErrorBody::default();
     if let Ok(body) = DeviceRegistration::parse(bytes) {
-        taken = true;
+        accepted = true;
         let again = DeviceRegistration::parse(&body.encode()).expect("our own body");
         assert_eq!(rounded(&again), rounded(&body));
     }
-    taken |= again::<RegistrationOperation>(bytes);
-    taken |= again::<ServiceError>(bytes);
-    taken |= again::<TpmChallenge>(bytes);
-    taken |= again::<IndividualEnrollment>(bytes);
-    taken |= again::<EnrollmentGroup>(bytes);
+    accepted |= round_trips::<RegistrationOperation>(bytes);
+    accepted |= round_trips::<ServiceError>(bytes);
+    accepted |= round_trips::<TpmChallenge>(bytes);
+    accepted |= round_trips::<IndividualEnrollment>(bytes);
+    accepted |= round_trips::<EnrollmentGroup>(bytes);
     if let Ok(read) = Twin::parse(bytes) {
-        taken = true;
+        accepted = true;
         let written = Twin::parse(&read.encode()).expect("our own twin");
         for (one, other) in [(&read.desired, &written.desired), (&read.reported, &written.reported)] {
             assert_eq!(one.version, other.version);
@@ -39,41 +39,41 @@ pub(super) fn bodies(bytes: &[u8]) -> bool {
         check_merge(&read.desired.values, &read.reported.values);
     }
     if let Ok(patch) = Properties::parse_patch(bytes) {
-        taken = true;
-        assert!(patch.values.keys().all(|it| !it.starts_with('$')), "the service's names are left out");
+        accepted = true;
+        assert!(patch.values.keys().all(|it| !it.starts_with('$')), "the parser removes the service's names");
         check_merge(&Map::new(), &patch.values);
     }
-    taken
+    accepted
 }
 
-/// What the service APIs read and write.
+/// The bodies of the service APIs.
 pub(super) fn service_bodies(bytes: &[u8]) -> bool {
-    let mut taken = fuzzing::enrollment(bytes);
-    taken |= again::<EnrollmentBulk>(bytes);
-    taken |= again::<EnrollmentGroupBulk>(bytes);
-    taken |= again::<BulkResult>(bytes);
-    taken |= again::<QuerySpecification>(bytes);
-    taken |= again::<service::Device>(bytes);
-    taken |= again::<service::Module>(bytes);
-    taken |= again::<Vec<DeviceOperation>>(bytes);
-    taken |= again::<DeviceBulkResult>(bytes);
-    taken |= again::<service::Twin>(bytes);
-    taken |= again::<TwinPatch>(bytes);
-    taken |= again::<MethodRequest>(bytes);
-    taken |= again::<MethodResult>(bytes);
-    taken |= again::<RegistryStatistics>(bytes);
-    taken | again::<PurgeResult>(bytes)
+    let mut accepted = fuzzing::enrollment(bytes);
+    accepted |= round_trips::<EnrollmentBulk>(bytes);
+    accepted |= round_trips::<EnrollmentGroupBulk>(bytes);
+    accepted |= round_trips::<BulkResult>(bytes);
+    accepted |= round_trips::<QuerySpecification>(bytes);
+    accepted |= round_trips::<service::Device>(bytes);
+    accepted |= round_trips::<service::Module>(bytes);
+    accepted |= round_trips::<Vec<DeviceOperation>>(bytes);
+    accepted |= round_trips::<DeviceBulkResult>(bytes);
+    accepted |= round_trips::<service::Twin>(bytes);
+    accepted |= round_trips::<TwinPatch>(bytes);
+    accepted |= round_trips::<MethodRequest>(bytes);
+    accepted |= round_trips::<MethodResult>(bytes);
+    accepted |= round_trips::<RegistryStatistics>(bytes);
+    accepted | round_trips::<PurgeResult>(bytes)
 }
 
-fn again<T: Serialize + DeserializeOwned + Debug>(bytes: &[u8]) -> bool {
+fn round_trips<T: Serialize + DeserializeOwned + Debug>(bytes: &[u8]) -> bool {
     let Ok(read) = serde_json::from_slice::<T>(bytes) else { return false };
-    let text = serde_json::to_vec(&read).expect("what was JSON is JSON");
+    let text = serde_json::to_vec(&read).expect("a value that was parsed from JSON");
     let second: T = serde_json::from_slice(&text).expect("our own body");
     assert_eq!(rounded(&second), rounded(&read));
     true
 }
 
-/// As JSON, fractions aside: reading one may be off by its last bit.
+/// The value as JSON with a placeholder for each fraction, because parsing a fraction may change its last bit.
 fn rounded(value: &impl Serialize) -> Value {
     fn round(value: &mut Value) {
         match value {
@@ -93,10 +93,14 @@ fn check_merge(target: &Map<String, Value>, patch: &Map<String, Value>) {
     twin::merge(&mut once, patch);
     let mut twice = once.clone();
     twin::merge(&mut twice, patch);
-    assert_eq!(once, twice, "a patch that comes twice changes nothing more");
+    assert_eq!(once, twice, "applying a patch twice changes nothing more");
     assert!(twin::size(&once) <= twin::size(target) + twin::size(patch));
     if twin::check(patch, TWIN_PROPERTIES_MAX).is_ok() {
         assert!(twin::size(patch) <= TWIN_PROPERTIES_MAX);
-        assert_eq!(twin::check_patch(patch, TWIN_PROPERTIES_MAX), Ok(()), "what fits whole, fits as a patch");
+        assert_eq!(
+            twin::check_patch(patch, TWIN_PROPERTIES_MAX),
+            Ok(()),
+            "a patch that is a valid section is a valid patch"
+        );
     }
 }

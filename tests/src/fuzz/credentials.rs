@@ -1,4 +1,4 @@
-//! Keys, tokens, connection strings; and Retry-After.
+//! Keys, tokens, connection strings and Retry-After.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -12,7 +12,7 @@ pub(super) fn credentials(bytes: &[u8]) -> bool {
     let Some(text) = text(bytes) else { return false };
     let key = SharedKey::from_base64(text);
     if let Ok(key) = &key {
-        assert_eq!(key.expose_base64().as_str(), text.trim(), "a key has one spelling");
+        assert_eq!(key.expose_base64().as_str(), text.trim(), "a key has one encoding");
         assert!((SharedKey::MIN_LEN..=SharedKey::MAX_LEN).contains(&key.expose_bytes().len()));
     }
     let token = SasToken::parse(text);
@@ -30,17 +30,17 @@ pub(super) fn credentials(bytes: &[u8]) -> bool {
 fn check_token(token: &SasToken, text: &str) {
     assert_eq!(token.expose(), text);
     let expiry = token.expiry();
-    assert!(!token.is_expired(expiry), "good until its expiry");
+    assert!(!token.is_expired(expiry), "a token is valid until its expiry");
     let late = expiry.saturating_add(EXPIRY_GRACE).saturating_add(Duration::from_secs(1));
     assert_eq!(token.is_expired(late), late > expiry.saturating_add(EXPIRY_GRACE));
-    assert!(token.covers(token.resource().trim_end_matches('/')), "what it is for");
-    let second = SasToken::parse(token.expose()).expect("read before");
+    assert!(token.covers(token.resource().trim_end_matches('/')), "a token covers its own resource");
+    let second = SasToken::parse(token.expose()).expect("the same token");
     assert_eq!((second.resource(), second.expiry()), (token.resource(), expiry));
     assert_eq!(second.policy(), token.policy());
-    assert!(!token.redact(&format!("refused: {text}")).contains(text), "a quoted token is hidden");
+    assert!(!token.redact(&format!("refused: {text}")).contains(text), "`redact` removes the token");
 }
 
-/// A token that is made for any resource reads as made.
+/// A token for any resource is parsed to the values it was signed with.
 fn check_signing(resource: &str) {
     if resource.is_empty() {
         return;
@@ -70,14 +70,14 @@ fn check_connection_string(read: &ConnectionString) {
     for (name, value) in parts(read) {
         text.extend(value.map(|it| format!("{name}={it};")));
     }
-    // Last, since space at the very end does not count.
+    // This part is last because the parser ignores white space at the end.
     text.push_str(if read.is_x509() { "x509=true" } else { "x509=false" });
     let again = ConnectionString::parse(&text).expect("the same parts");
     assert_eq!((parts(&again), again.is_x509()), (parts(read), read.is_x509()));
     assert_eq!(again.unknown_names().count(), 0);
 }
 
-/// A wait in either spelling.
+/// A Retry-After as a number of seconds or as a date.
 pub(super) fn retry_after(bytes: &[u8]) -> bool {
     let Some(text) = text(bytes) else { return false };
     let now = UNIX_EPOCH + Duration::from_secs(1_700_000_000);
@@ -86,7 +86,7 @@ pub(super) fn retry_after(bytes: &[u8]) -> bool {
     assert_eq!(wait.subsec_nanos(), 0, "whole seconds");
     assert_eq!(retry_after::parse(&wait.as_secs().to_string(), now), Some(wait));
     assert_eq!(retry_after::parse(&format!(" {text}\t"), now), Some(wait));
-    let earlier = retry_after::parse(text, now - Duration::from_secs(5)).expect("the clock does not decide that");
-    assert!(earlier >= wait, "seen from earlier, a moment is no nearer");
+    let earlier = retry_after::parse(text, now - Duration::from_secs(5)).expect("a value that is valid at any time");
+    assert!(earlier >= wait, "an earlier clock gives the same or a longer wait");
     true
 }

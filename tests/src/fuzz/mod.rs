@@ -1,7 +1,7 @@
-//! The bodies of the fuzz targets: one function a parser that faces the network.
+//! The bodies of the fuzz targets, one function for each parser that reads from the network.
 //!
-//! Each takes bytes, panics if a promise is broken, and says whether any parser took them. They run
-//! under libFuzzer in `fuzz/`, and over the committed corpora in every test run.
+//! Each function takes bytes, panics if a promise is broken, and returns whether a parser accepted them. They run under
+//! libFuzzer in `fuzz/`, and on the committed corpora in every test run.
 
 mod bodies;
 mod credentials;
@@ -10,10 +10,10 @@ mod requests;
 mod topics;
 mod websocket;
 
-/// A target: its name, which its corpus and its program in `fuzz/` have too, and its body.
+/// A target: its name, which is also the name of its corpus and its program in `fuzz/`, and its body.
 pub type Target = (&'static str, fn(&[u8]) -> bool);
 
-/// All of them.
+/// All targets.
 pub const TARGETS: [Target; 12] = [
     ("bodies", bodies::bodies),
     ("client_packets", packets::client_packets),
@@ -32,14 +32,14 @@ pub const TARGETS: [Target; 12] = [
 /// Runs a target.
 ///
 /// # Panics
-/// If there is none of this name, or a promise is broken.
+/// If no target has this name, or a promise is broken.
 #[must_use]
 pub fn run(name: &str, bytes: &[u8]) -> bool {
     let (_, body) = TARGETS.iter().find(|(it, _)| *it == name).expect("a fuzz target");
     body(bytes)
 }
 
-/// The bytes as text; a parser of texts is never given anything else.
+/// The bytes as UTF-8. Parsers of text take nothing else.
 fn text(bytes: &[u8]) -> Option<&str> {
     std::str::from_utf8(bytes).ok()
 }

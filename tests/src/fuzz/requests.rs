@@ -1,16 +1,16 @@
-//! Requests to the service APIs: queries of twins, and headers.
+//! Requests to the service APIs: twin queries and headers.
 
 use hubward_emulator::fuzzing;
 use serde_json::{Value, json};
 
 use super::text;
 
-/// The query language.
+/// Queries.
 pub(super) fn queries(bytes: &[u8]) -> bool {
     text(bytes).and_then(|it| fuzzing::query(it, &twin())).is_some()
 }
 
-/// A line each: If-Match, how much is wanted, where to go on.
+/// One header per line: If-Match, page size, continuation.
 pub(super) fn page_headers(bytes: &[u8]) -> bool {
     let mut lines = bytes.split(|it| *it == b'\n');
     let mut line = || lines.next().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Topics, property bags, user names, paths: what is read is written as something that reads the same.
+//! Topics, property bags, user names and paths: parsing, encoding and parsing again gives the same value.
 
 use std::fmt::Debug;
 
@@ -12,47 +12,50 @@ use hubward_proto::{DeviceId, HubHost, ModuleId, ProtoError};
 
 use super::text;
 
-/// Whether the text is read; if so, what is written of it must read the same.
-fn again<T: PartialEq + Debug>(read: Result<T, ProtoError>, write: impl Fn(&T) -> Result<T, ProtoError>) -> bool {
+/// Whether the parser accepts the text. If it does, encoding and parsing again must give the same value.
+fn round_trips<T: PartialEq + Debug>(read: Result<T, ProtoError>, write: impl Fn(&T) -> Result<T, ProtoError>) -> bool {
     let Ok(read) = read else { return false };
     assert_eq!(write(&read).as_ref(), Ok(&read));
     true
 }
 
-/// Every topic and filter, of a device `d1` and of its module `m1`.
+/// Every topic and filter of a device `d1` and of its module `m1`.
 pub(super) fn topics(bytes: &[u8]) -> bool {
     let Some(topic) = text(bytes) else { return false };
     let device =
         HubIdentity::new(HubHost::new("hub.example").expect("a host"), DeviceId::new("d1").expect("a device id"));
     let module = device.clone().module(ModuleId::new("m1").expect("a module id"));
-    let mut taken = false;
-    taken |= again(RegisterTopic::parse(topic), |it| RegisterTopic::parse(&it.encode()));
-    taken |= again(OperationTopic::parse(topic), |it| OperationTopic::parse(&it.encode()));
-    taken |= again(ResponseTopic::parse(topic), |it| ResponseTopic::parse(&it.encode()));
-    taken |= again(TwinResponseTopic::parse(topic), |it| TwinResponseTopic::parse(&it.encode()));
-    taken |= again(DesiredTopic::parse(topic), |it| DesiredTopic::parse(&it.encode()));
-    taken |= again(MethodRequestTopic::parse(topic), |it| {
+    let mut accepted = false;
+    accepted |= round_trips(RegisterTopic::parse(topic), |it| RegisterTopic::parse(&it.encode()));
+    accepted |= round_trips(OperationTopic::parse(topic), |it| OperationTopic::parse(&it.encode()));
+    accepted |= round_trips(ResponseTopic::parse(topic), |it| ResponseTopic::parse(&it.encode()));
+    accepted |= round_trips(TwinResponseTopic::parse(topic), |it| TwinResponseTopic::parse(&it.encode()));
+    accepted |= round_trips(DesiredTopic::parse(topic), |it| DesiredTopic::parse(&it.encode()));
+    accepted |= round_trips(MethodRequestTopic::parse(topic), |it| {
         assert_eq!(MethodRequestTopic::request_id(topic), Some(it.request_id.as_str()));
         MethodRequestTopic::parse(&it.encode())
     });
-    taken |= again(TwinGetTopic::parse(topic), |it| TwinGetTopic::parse(&it.encode()));
-    taken |= again(TwinReportedTopic::parse(topic), |it| TwinReportedTopic::parse(&it.encode()));
-    taken |= again(MethodResponseTopic::parse(topic), |it| MethodResponseTopic::parse(&it.encode()));
-    taken |= again(CloudToDeviceTopic::parse(&device, topic), |it| {
+    accepted |= round_trips(TwinGetTopic::parse(topic), |it| TwinGetTopic::parse(&it.encode()));
+    accepted |= round_trips(TwinReportedTopic::parse(topic), |it| TwinReportedTopic::parse(&it.encode()));
+    accepted |= round_trips(MethodResponseTopic::parse(topic), |it| MethodResponseTopic::parse(&it.encode()));
+    accepted |= round_trips(CloudToDeviceTopic::parse(&device, topic), |it| {
         CloudToDeviceTopic::parse(&device, &it.encode(&device.device))
     });
-    taken |= again(ModuleInputTopic::parse(&module, topic), |it| ModuleInputTopic::parse(&module, &it.encode(&module)));
+    accepted |= round_trips(ModuleInputTopic::parse(&module, topic), |it| {
+        ModuleInputTopic::parse(&module, &it.encode(&module))
+    });
     for identity in [&device, &module] {
-        taken |= again(TopicFilter::parse(identity, topic), |it| TopicFilter::parse(identity, &it.encode(identity)));
+        accepted |=
+            round_trips(TopicFilter::parse(identity, topic), |it| TopicFilter::parse(identity, &it.encode(identity)));
         if let Ok(telemetry) = TelemetryTopic::parse(identity, topic) {
-            taken = true;
+            accepted = true;
             check_telemetry(identity, &telemetry);
         }
     }
-    taken
+    accepted
 }
 
-/// A message as a server reads it is written with its system properties in front; after that, it stays.
+/// Encoding puts the system properties first. After that, parsing and encoding change nothing.
 fn check_telemetry(identity: &HubIdentity, topic: &TelemetryTopic) {
     let message = Message::from_wire("body".into(), &topic.bag);
     match TelemetryTopic::encode(&TelemetryTopic::prefix(identity), &message) {
@@ -60,20 +63,20 @@ fn check_telemetry(identity: &HubIdentity, topic: &TelemetryTopic) {
             let second = TelemetryTopic::parse(identity, &text).expect("our own topic");
             assert_eq!(Message::from_wire("body".into(), &second.bag), message);
         }
-        // Encoding takes up to three times the room.
+        // Encoding makes a text up to three times longer.
         Err(problem) => assert!(matches!(problem, ProtoError::TooLarge { .. }), "{problem}"),
     }
 }
 
-/// The end of a topic.
+/// The property bag at the end of a topic.
 pub(super) fn property_bags(bytes: &[u8]) -> bool {
     let Some(text) = text(bytes) else { return false };
-    again(PropertyBag::parse(text), |bag| {
+    round_trips(PropertyBag::parse(text), |bag| {
         let most: usize = bag.iter().map(|(name, value)| name.len() + value.map_or(0, str::len)).sum();
-        assert!(most <= text.len(), "decoding only makes shorter");
+        assert!(most <= text.len(), "decoding never makes a text longer");
         let mut built = PropertyBag::default();
         for (name, value) in bag.iter() {
-            assert_eq!(bag.value(name), Some(value), "names are different");
+            assert_eq!(bag.value(name), Some(value), "names are unique");
             built.set(name, value.map(str::to_owned));
         }
         assert_eq!(&built, bag);
@@ -81,21 +84,21 @@ pub(super) fn property_bags(bytes: &[u8]) -> bool {
     })
 }
 
-/// What stands in CONNECT, and its sibling over HTTPS: method, space, path, perhaps `?` and a query.
+/// The user name in a CONNECT, or the equivalent over HTTPS: method, space, path, and optionally `?` and a query.
 pub(super) fn user_names(bytes: &[u8]) -> bool {
     let Some(text) = text(bytes) else { return false };
-    let mut taken = again(HubUsername::parse(text), |it| HubUsername::parse(&it.encode()));
-    taken |= again(DpsUsername::parse(text), |it| {
+    let mut accepted = round_trips(HubUsername::parse(text), |it| HubUsername::parse(&it.encode()));
+    accepted |= round_trips(DpsUsername::parse(text), |it| {
         assert!(DpsUsername::is_dps_username(text) && DpsUsername::is_dps_username(&it.encode()));
         DpsUsername::parse(&it.encode())
     });
-    let Some((method, rest)) = text.split_once(' ') else { return taken };
+    let Some((method, rest)) = text.split_once(' ') else { return accepted };
     let (path, query) = rest.split_once('?').map_or((rest, None), |(path, query)| (path, Some(query)));
     if let Ok(request) = DpsHttpRequest::parse(method, path, query) {
-        taken = true;
+        accepted = true;
         let written = target(&request.id_scope, &request.registration_id, &request.operation);
         let (path, query) = written.split_once('?').expect("the api-version");
         assert_eq!(DpsHttpRequest::parse(request.operation.method(), path, Some(query)), Ok(request));
     }
-    taken
+    accepted
 }

@@ -1,4 +1,4 @@
-//! WebSocket frames, as either end reads them.
+//! WebSocket frames, as client and server read them.
 
 use std::io::ErrorKind;
 use std::pin::{Pin, pin};
@@ -7,12 +7,12 @@ use std::task::{Context, Poll, Waker};
 use hubward_ws::WebSocketStream;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 
-/// A peer that has said all it will say, and takes whatever it is told.
+/// A peer with fixed output that accepts any input.
 #[derive(Debug, Default)]
 struct Script {
     bytes: Vec<u8>,
     at: usize,
-    /// Most bytes of one read.
+    /// Largest number of bytes per read.
     step: usize,
     written: Vec<u8>,
 }
@@ -41,33 +41,37 @@ impl AsyncWrite for Script {
     }
 }
 
-/// The first byte says which end reads.
+/// The first byte says whether a server or a client reads.
 pub(super) fn websocket(bytes: &[u8]) -> bool {
     let Some((choice, bytes)) = bytes.split_first() else { return false };
     let is_server = choice & 1 == 1;
-    let (heard, end) = read(bytes, is_server, usize::MAX);
-    assert_eq!(read(bytes, is_server, 1), (heard.clone(), end), "byte by byte is the same");
-    assert!(heard.len() <= bytes.len(), "frames only add");
+    let (content, end) = read(bytes, is_server, usize::MAX);
+    assert_eq!(read(bytes, is_server, 1), (content.clone(), end), "reading byte by byte gives the same");
+    assert!(content.len() <= bytes.len(), "the content is not longer than the frames");
     let expected = [ErrorKind::UnexpectedEof, ErrorKind::ConnectionAborted, ErrorKind::InvalidData];
     assert!(end.is_none_or(|it| expected.contains(&it)), "{end:?}");
     check_return(bytes);
-    !heard.is_empty()
+    !content.is_empty()
 }
 
-/// All that comes out, and how it ends.
+/// All content, and the error at the end.
 fn read(bytes: &[u8], is_server: bool, step: usize) -> (Vec<u8>, Option<ErrorKind>) {
     let script = Script { bytes: bytes.to_vec(), step, ..Script::default() };
     now(async {
         let mut stream =
             if is_server { WebSocketStream::server(script).await } else { WebSocketStream::client(script).await };
-        let mut heard = Vec::new();
-        let end = stream.read_to_end(&mut heard).await.err().map(|it| it.kind());
-        assert_eq!(stream.read(&mut [0; 8]).await.expect("ended already"), 0, "an end stays one");
-        (heard, end)
+        let mut content = Vec::new();
+        let end = stream.read_to_end(&mut content).await.err().map(|it| it.kind());
+        assert_eq!(
+            stream.read(&mut [0; 8]).await.expect("an end without an error"),
+            0,
+            "a stream that has ended stays ended"
+        );
+        (content, end)
     })
 }
 
-/// What a client writes, a server reads.
+/// A server reads what a client writes.
 fn check_return(bytes: &[u8]) {
     let written = now(async {
         let mut script = Script::default();
@@ -84,6 +88,6 @@ fn check_return(bytes: &[u8]) {
 fn now<F: Future>(future: F) -> F::Output {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(result) => result,
-        Poll::Pending => panic!("nothing here is waited for"),
+        Poll::Pending => panic!("the future is pending"),
     }
 }

@@ -1,5 +1,5 @@
-//! What a question asks with: requests that are recorded, devices that are deleted at the end, and
-//! observations that are compared.
+//! The tools of a question: it sends requests and records them, creates devices that the run deletes at the end, and
+//! records observations for the comparison.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -7,21 +7,21 @@ use std::time::Duration;
 use hubward::SharedKey;
 use serde_json::Value;
 
+use super::cleanup::Resource;
 use super::cloud::{Cloud, DPS_VERSION, HUB_VERSION, Service, in_an_hour, request_bytes};
+use super::connection::{Connection, Login};
 use super::http::Reply;
-use super::ledger::Thing;
-use super::line::{Line, Login};
 use super::normal::{literal, shape};
 use super::record::{Answer, Finding};
 
-/// One question to one cloud.
+/// Asks one question of one cloud.
 #[derive(Debug)]
 pub(super) struct Asker {
     pub(super) cloud: Arc<Cloud>,
     answer: Mutex<Answer>,
 }
 
-/// A device or module of this run.
+/// A device or module that this run created.
 #[derive(Debug, Clone)]
 pub(super) struct Device {
     pub(super) id: String,
@@ -29,7 +29,7 @@ pub(super) struct Device {
     pub(super) key: SharedKey,
 }
 
-/// Which service API a request goes to.
+/// A service API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Api {
     Hub,
@@ -41,7 +41,7 @@ impl Asker {
         Self { cloud, answer: Mutex::new(Answer::new(number, title)) }
     }
 
-    /// Everything that was found out.
+    /// The answer so far.
     pub(super) fn answer(&self, stopped: Option<String>) -> Answer {
         let mut answer = self.notes().clone();
         answer.stopped = stopped;
@@ -52,43 +52,43 @@ impl Asker {
         self.answer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// An id of this run and question.
+    /// An ID that is unique to this run and question.
     pub(super) fn id(&self, name: &str) -> String {
         format!("{}-{:02}-{name}", self.cloud.prefix, self.notes().number)
     }
 
-    /// Notes what the cloud did.
-    pub(super) fn see(&self, name: impl Into<String>, what: impl AsRef<str>) {
+    /// Records an observation of the cloud's behaviour.
+    pub(super) fn observe(&self, name: impl Into<String>, what: impl AsRef<str>) {
         let what = self.cloud.names.plain(&self.cloud.mask.apply(what.as_ref()));
         self.notes().observations.push((name.into(), Finding::Seen(what)));
     }
 
-    /// Notes why the cloud was not asked.
+    /// Records why the run did not ask the cloud.
     pub(super) fn not_asked(&self, name: impl Into<String>, reason: impl Into<String>) {
         self.notes().observations.push((name.into(), Finding::NotAsked(reason.into())));
     }
 
-    /// Notes status and error code, and the shape of a refusal's body.
-    pub(super) fn see_reply(&self, name: &str, reply: &Reply) {
-        self.see(name, reply.summary());
+    /// Records status and error code, and the shape of the body if the status is 400 or above.
+    pub(super) fn observe_reply(&self, name: &str, reply: &Reply) {
+        self.observe(name, reply.summary());
         if reply.status.is_some_and(|it| it >= 400) {
-            self.see(format!("{name}: shape of the body"), shape(&reply.body));
+            self.observe(format!("{name}: shape of the body"), shape(&reply.body));
         }
     }
 
-    /// Keeps a request and its answer, without secrets.
+    /// Records a request and its answer without secrets.
     pub(super) fn exchange(&self, request: &str, answer: &str) {
         let (request, answer) = (self.cloud.mask.apply(request), self.cloud.mask.apply(answer));
         self.notes().keep(&request, &answer);
     }
 
-    /// A request with the token of the service's policy.
+    /// Sends a request with a token of the service's policy.
     pub(super) async fn ask(&self, api: Api, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Reply {
         let token = self.cloud.owner_token(self.service(api));
         self.ask_as(api, method, path, Some(&token), headers, body.as_bytes()).await
     }
 
-    /// A request with this token, or none.
+    /// Sends a request with this token, or without a token.
     pub(super) async fn ask_as(
         &self,
         api: Api,
@@ -102,7 +102,7 @@ impl Asker {
         self.ask_at(&host, method, path, token, headers, body).await
     }
 
-    /// A request to any host.
+    /// Sends a request to any host.
     pub(super) async fn ask_at(
         &self,
         host: &str,
@@ -118,7 +118,7 @@ impl Asker {
         reply
     }
 
-    /// A request to the hub that is sent once, whatever the answer, and waits this long for it.
+    /// Sends a request to the hub once, even if the hub throttles it, and waits for the answer at most `limit`.
     pub(super) async fn ask_once(&self, method: &str, path: &str, body: &[u8], limit: Duration) -> Reply {
         let token = self.cloud.owner_token(&self.cloud.hub);
         let headers = all_headers(Some(&token), &[], body);
@@ -144,10 +144,10 @@ impl Asker {
         }
     }
 
-    /// Creates a device with keys of its own.
+    /// Creates a device with generated keys.
     pub(super) async fn device(&self, name: &str) -> Result<Device, String> {
         let (id, key) = (self.id(name), self.key()?);
-        self.cloud.ledger.add(Thing::Device(id.clone()));
+        self.cloud.created.add(Resource::Device(id.clone()));
         let body = identity(&format!("\"deviceId\":\"{id}\""), &key, &self.key()?);
         let path = format!("/devices/{id}?{HUB_VERSION}");
         self.ask(Api::Hub, "PUT", &path, &[], &body).await.expect(&format!("creating device {id}"))?;
@@ -163,7 +163,7 @@ impl Asker {
         Ok(Device { id, module: Some(name.to_owned()), key })
     }
 
-    /// Creates an individual enrollment with keys of its own; gives the first.
+    /// Creates an individual enrollment with generated keys and returns the primary key.
     pub(super) async fn enrollment(&self, id: &str, more: &str) -> Result<SharedKey, String> {
         let key = self.key()?;
         let body = self.enrollment_body(id, &key, more)?;
@@ -172,26 +172,26 @@ impl Asker {
         Ok(key)
     }
 
-    /// The body of an individual enrollment, which is deleted at the end.
+    /// Returns the body of an individual enrollment, and marks the enrollment for deletion.
     pub(super) fn enrollment_body(&self, id: &str, key: &SharedKey, more: &str) -> Result<String, String> {
-        self.cloud.ledger.add(Thing::Enrollment(id.to_owned()));
+        self.cloud.created.add(Resource::Enrollment(id.to_owned()));
         Ok(format!("{{\"registrationId\":\"{id}\",\"attestation\":{}{more}}}", attestation(key, &self.key()?)))
     }
 
-    /// The body of an enrollment group, which is deleted at the end.
+    /// Returns the body of an enrollment group, and marks the group for deletion.
     pub(super) fn group_body(&self, id: &str) -> Result<String, String> {
-        self.cloud.ledger.add(Thing::Group(id.to_owned()));
+        self.cloud.created.add(Resource::Group(id.to_owned()));
         Ok(format!("{{\"enrollmentGroupId\":\"{id}\",\"attestation\":{}}}", attestation(&self.key()?, &self.key()?)))
     }
 
-    /// A new key, which no file shows.
+    /// Generates a key that the run masks in all output.
     pub(super) fn key(&self) -> Result<SharedKey, String> {
         let key = SharedKey::generate().map_err(|error| error.to_string())?;
         self.cloud.mask.learn(&key.expose_base64());
         Ok(key)
     }
 
-    /// The login of a device as the documentation shows it.
+    /// The documented login of a device.
     pub(super) fn login(&self, device: &Device) -> Login {
         let host = self.cloud.hub.host.clone();
         let (client_id, resource) = match &device.module {
@@ -205,27 +205,27 @@ impl Asker {
         Login { host, client_id, username, password, clean: true }
     }
 
-    /// Connects a device that the question needs.
-    pub(super) async fn online(&self, device: &Device) -> Result<Line, String> {
-        let (answer, line) = Line::open(self, "login", &self.login(device)).await;
+    /// Connects a device; the question stops if the hub refuses it.
+    pub(super) async fn connect(&self, device: &Device) -> Result<Connection, String> {
+        let (answer, line) = Connection::open(self, "login", &self.login(device)).await;
         line.ok_or_else(|| format!("the login of {} was answered with {answer}", device.id))
     }
 
-    /// The twin of a device, as the service API shows it.
+    /// Reads the twin of a device from the service API.
     pub(super) async fn twin(&self, device: &Device) -> Result<Value, String> {
         let path = format!("/twins/{}?{HUB_VERSION}", device.id);
         Ok(self.ask(Api::Hub, "GET", &path, &[], "").await.expect("reading the twin")?.json())
     }
 
-    /// Changes a twin, by `PATCH` or `PUT`.
+    /// Changes a twin with `PATCH` or `PUT`.
     pub(super) async fn change_twin(&self, method: &str, device: &Device, body: &str) -> Reply {
         let path = format!("/twins/{}?{HUB_VERSION}", device.id);
         self.ask(Api::Hub, method, &path, &[], body).await
     }
 
-    /// Notes a body literally, without what differs from run to run.
-    pub(super) fn see_body(&self, name: &str, body: &[u8]) {
-        self.see(name, if body.is_empty() { "empty".into() } else { literal(body) });
+    /// Records the text of a body, without the parts that differ from run to run.
+    pub(super) fn observe_body(&self, name: &str, body: &[u8]) {
+        self.observe(name, if body.is_empty() { "empty".into() } else { literal(body) });
     }
 }
 

@@ -1,4 +1,4 @@
-//! A cloud that is asked: its services, the logins, and how to reach it.
+//! A cloud that the run asks: its services, its logins, and how to reach it.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -10,16 +10,16 @@ use hubward_sas::{SasToken, UnixSeconds};
 use hubward_service::ServiceLogin;
 use tokio::sync::{Mutex, Semaphore};
 
+use super::cleanup::CreatedResources;
 use super::http::{self, Reply};
-use super::ledger::Ledger;
 use super::mask::Mask;
 use super::normal::Names;
-use super::time::{Admin, Passing};
+use super::time::{Admin, TimeControl};
 
-/// The version that is asked of the hub.
+/// The API version of requests to the hub.
 pub(super) const HUB_VERSION: &str = "api-version=2021-04-12";
 
-/// The version that is asked of the service API of DPS.
+/// The API version of requests to the service API of DPS.
 pub(super) const DPS_VERSION: &str = "api-version=2021-10-01";
 
 /// Built-in policies besides `iothubowner`, each with the variable that holds its connection string.
@@ -30,7 +30,7 @@ pub(super) const POLICIES: [(&str, &str); 4] = [
     ("registryReadWrite", "IOTHUB_CONNECTION_STRING_REGISTRYREADWRITE"),
 ];
 
-/// A service API and the policy that may use it.
+/// A service API and the policy that the run uses.
 #[derive(Debug)]
 pub(super) struct Service {
     pub(super) host: String,
@@ -43,36 +43,36 @@ pub(super) struct Service {
 pub(super) struct Cloud {
     pub(super) hub: Service,
     pub(super) dps: Service,
-    /// Where devices register.
+    /// The host at which devices register.
     pub(super) device_dps: String,
     pub(super) scope: String,
-    /// Keys of further policies of the hub.
+    /// Keys of the hub's other policies.
     pub(super) policies: BTreeMap<&'static str, SharedKey>,
-    /// How every id that this run creates begins.
+    /// The prefix of every ID that this run creates.
     pub(super) prefix: String,
     pub(super) names: Names,
     pub(super) mask: Mask,
-    pub(super) ledger: Ledger,
-    pub(super) time: Passing,
-    /// Held by questions that look at what the whole hub shares, or let time pass.
-    pub(super) alone: Mutex<()>,
+    pub(super) created: CreatedResources,
+    pub(super) time: TimeControl,
+    /// Locked by questions that read data of the whole hub, or advance the clock.
+    pub(super) exclusive: Mutex<()>,
     tls: TlsDialer,
     rules: Vec<ConnectTo>,
-    /// TLS handshakes at a time.
+    /// Limits the number of concurrent TLS handshakes.
     dials: Semaphore,
 }
 
-/// TLS handshakes at a time: a service drops a handshake that takes too long.
+/// Largest number of concurrent TLS handshakes. A service drops a handshake that takes too long.
 const DIALS: usize = 16;
 
-/// How long an answer may take.
+/// Longest wait for an answer.
 const ANSWER: Duration = Duration::from_secs(60);
 
-/// How often a throttled request is sent again.
+/// How often the run repeats a throttled request.
 const THROTTLED_MAX: usize = 20;
 
 impl Cloud {
-    /// Reads the variables that `hubward emulator env` prints, or that a person sets for a live hub.
+    /// Reads the variables that `hubward emulator env` prints, or that the user sets for a live hub.
     pub(super) async fn new(variable: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
         let need = |name: &str| variable(name).filter(|it| !it.is_empty()).ok_or_else(|| format!("{name} is not set"));
         let hub = service("IOTHUB_CONNECTION_STRING", &need("IOTHUB_CONNECTION_STRING")?)?;
@@ -89,9 +89,9 @@ impl Cloud {
         let config = trust.client_config().map_err(|error| format!("HUBWARD_CA_FILE: {error}"))?;
         let tls = TlsDialer::new(TcpDialer::new().connect_to(rules.clone()), config);
         let prefix = format!("hwq-{:08x}", fastrand::u32(..));
-        let stands = |name: &str, stands| (name.to_owned(), stands);
-        let names = [stands(&hub.host, "HOST"), stands(&dps.host, "HOST"), stands(&device_dps, "HOST")];
-        let names = Names::new(names.into_iter().chain([stands(&scope, "SCOPE"), stands(&prefix, "PREFIX")]));
+        let names =
+            [(&hub.host, "HOST"), (&dps.host, "HOST"), (&device_dps, "HOST"), (&scope, "SCOPE"), (&prefix, "PREFIX")];
+        let names = Names::new(names.map(|(name, placeholder)| (name.clone(), placeholder)));
         let mut cloud = Self {
             hub,
             dps,
@@ -101,15 +101,15 @@ impl Cloud {
             prefix,
             names,
             mask: Mask::default(),
-            ledger: Ledger::default(),
-            time: Passing::Real,
-            alone: Mutex::new(()),
+            created: CreatedResources::default(),
+            time: TimeControl::Real,
+            exclusive: Mutex::new(()),
             tls,
             rules,
             dials: Semaphore::new(DIALS),
         };
         if let Some(url) = variable("HUBWARD_EMULATOR_ADMIN").filter(|it| !it.is_empty() && cloud.is_local()) {
-            cloud.time = Passing::Clock(Admin::new(&url)?);
+            cloud.time = TimeControl::Clock(Admin::new(&url)?);
         }
         cloud.read_policies(variable).await?;
         let keys = [&cloud.hub.key, &cloud.dps.key].into_iter().chain(cloud.policies.values());
@@ -119,8 +119,8 @@ impl Cloud {
 
     async fn read_policies(&mut self, variable: impl Fn(&str) -> Option<String>) -> Result<(), String> {
         let known = match &self.time {
-            Passing::Clock(admin) => admin.ask("GET", "/api/keys", "").await?.json(),
-            Passing::Real => serde_json::Value::Null,
+            TimeControl::Clock(admin) => admin.ask("GET", "/api/keys", "").await?.json(),
+            TimeControl::Real => serde_json::Value::Null,
         };
         for (policy, name) in POLICIES {
             let of_emulator = known["policies"].as_array().into_iter().flatten().find(|it| {
@@ -137,7 +137,7 @@ impl Cloud {
         Ok(())
     }
 
-    /// Whether every service is on this machine.
+    /// Whether every service runs on this machine.
     pub(super) fn is_local(&self) -> bool {
         [(&self.hub.host, 443), (&self.hub.host, 8883), (&self.dps.host, 443)]
             .into_iter()
@@ -162,7 +162,7 @@ impl Cloud {
         }
     }
 
-    /// Sends a request and waits for the answer; a throttled one is sent again when the service says.
+    /// Sends a request and waits for the answer. Repeats a throttled request after the service's Retry-After.
     pub(super) async fn request(
         &self,
         host: &str,
@@ -183,7 +183,7 @@ impl Cloud {
         self.exchange(host, &bytes, ANSWER).await
     }
 
-    /// Sends these bytes to the HTTPS port once.
+    /// Sends bytes to the HTTPS port once.
     pub(super) async fn exchange(&self, host: &str, bytes: &[u8], limit: Duration) -> Reply {
         match self.dial(host, 443).await {
             Ok(stream) => {
@@ -191,11 +191,11 @@ impl Cloud {
                 self.mask.learn_keys(&reply.json());
                 reply
             }
-            Err(problem) => Reply { quiet: "no connection", head: problem, ..Reply::default() },
+            Err(problem) => Reply { no_answer: "no connection", head: problem, ..Reply::default() },
         }
     }
 
-    /// A token; everything that is written is free of it.
+    /// Signs a token that the run masks in all output.
     pub(super) fn token(&self, key: &SharedKey, resource: &str, policy: Option<&str>, expiry: UnixSeconds) -> String {
         let token = SasToken::sign(key, resource, expiry, policy).expose().to_owned();
         for field in token.split('&') {
@@ -206,7 +206,7 @@ impl Cloud {
         token
     }
 
-    /// The token of a service's policy.
+    /// Signs a token of a service's policy.
     pub(super) fn owner_token(&self, service: &Service) -> String {
         self.token(&service.key, &service.host, Some(&service.policy), in_an_hour())
     }
@@ -234,7 +234,7 @@ fn service(name: &str, text: &str) -> Result<Service, String> {
 }
 
 pub(super) fn now() -> UnixSeconds {
-    #[expect(clippy::disallowed_methods, reason = "a token is made for the time of day")]
+    #[expect(clippy::disallowed_methods, reason = "a token expires at a time of day")]
     let now = std::time::SystemTime::now();
     UnixSeconds::from_system_time(now)
 }

@@ -1,4 +1,4 @@
-//! Where two clouds answered differently.
+//! Compares the answers of two clouds.
 
 use super::record::{Answer, Finding};
 
@@ -11,10 +11,11 @@ pub(super) struct Difference {
     pub(super) emulator: String,
 }
 
-/// Stands for an observation that one of the clouds did not lead to.
+/// Placeholder for an observation that only the other cloud has.
 const ABSENT: &str = "(not observed)";
 
-/// The differences, in the order of questions and observations. What was not asked is no difference.
+/// The differences, in the order of questions and observations. An observation that a run did not ask for does not
+/// count.
 pub(super) fn differences(live: &[Answer], emulated: &[Answer]) -> Vec<Difference> {
     let mut found = Vec::new();
     for answer in live {
@@ -34,7 +35,7 @@ pub(super) fn differences(live: &[Answer], emulated: &[Answer]) -> Vec<Differenc
     found
 }
 
-/// What was observed; `None` if the cloud was not asked.
+/// The observation; `None` if the run did not ask the cloud.
 fn seen<'a>(answer: &'a Answer, name: &str) -> Option<&'a str> {
     match answer.finding(name) {
         Some(Finding::Seen(text)) => Some(text),
@@ -44,7 +45,7 @@ fn seen<'a>(answer: &'a Answer, name: &str) -> Option<&'a str> {
     }
 }
 
-/// Whether an observation is a detail (`NAME: DETAIL`) of one that was not asked.
+/// Whether an observation is a detail (`NAME: DETAIL`) of an observation that the run did not ask for.
 fn follows_unasked(answer: &Answer, name: &str) -> bool {
     answer.observations.iter().any(|(other, finding)| {
         let is_detail = name.strip_prefix(other.as_str()).is_some_and(|it| it.starts_with(": "));
@@ -52,7 +53,7 @@ fn follows_unasked(answer: &Answer, name: &str) -> bool {
     })
 }
 
-/// A table in Markdown.
+/// The differences as a Markdown table.
 pub(super) fn table(differences: &[Difference]) -> String {
     let cell = |text: &str| text.replace('|', "\\|").replace('\n', " ");
     let mut table = "| question | observation | live | emulator |\n|---|---|---|---|\n".to_owned();
@@ -80,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn differences_are_named_and_nothing_vanishes() {
+    fn every_difference_is_found() {
         let live = [answer(&[("same", "1"), ("other", "2"), ("not asked", "?why"), ("only live", "3")])];
         let emulated = [answer(&[
             ("same", "1"),

@@ -1,39 +1,39 @@
-//! One HTTP/1.1 request a connection. The caller writes every byte, and the answer is kept as it came.
+//! One HTTP/1.1 request per connection. The caller provides every byte, and the reply holds the unchanged answer.
 
 use std::time::Duration;
 
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
-/// The answer to a request, or how it failed to come.
+/// The answer to a request, or the reason why there is none.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Reply {
     /// The status; `None` without an answer.
     pub(super) status: Option<u16>,
-    /// Why there is no answer.
-    pub(super) quiet: &'static str,
-    /// Status line and headers as they came.
+    /// The reason for a missing answer.
+    pub(super) no_answer: &'static str,
+    /// Status line and headers, unchanged.
     pub(super) head: String,
     /// The body, without its framing.
     pub(super) body: Vec<u8>,
 }
 
-/// Longest head that is read.
+/// Largest head, in bytes.
 const HEAD_MAX: usize = 64 * 1024;
 
-/// Longest body that is read.
+/// Largest body, in bytes.
 const BODY_MAX: usize = 4 * 1024 * 1024;
 
 impl Reply {
-    const fn without_answer(quiet: &'static str) -> Self {
-        Self { status: None, quiet, head: String::new(), body: Vec::new() }
+    const fn without_answer(no_answer: &'static str) -> Self {
+        Self { status: None, no_answer, head: String::new(), body: Vec::new() }
     }
 
     pub(super) fn is_success(&self) -> bool {
         self.status.is_some_and(|it| (200..300).contains(&it))
     }
 
-    /// The first header of this name.
+    /// The first header with this name.
     pub(super) fn header(&self, name: &str) -> Option<&str> {
         self.head.lines().skip(1).find_map(|line| {
             let (key, value) = line.split_once(':')?;
@@ -45,12 +45,12 @@ impl Reply {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    /// The body as JSON; `null` if it is none.
+    /// The body as JSON; `null` if it is not JSON.
     pub(super) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_default()
     }
 
-    /// The service's error code: the number, the name, or both.
+    /// The error code of the service: the number, the name, or both.
     pub(super) fn code(&self) -> Option<String> {
         let body = self.json();
         let nested = ["Message", "message"].iter().find_map(|it| body[*it].as_str()).unwrap_or_default();
@@ -63,32 +63,32 @@ impl Reply {
         (!both.is_empty()).then(|| both.join(" "))
     }
 
-    /// Status and error code in a few words.
+    /// Status and error code as a short text.
     pub(super) fn summary(&self) -> String {
         match (self.status, self.code()) {
-            // Without a connection, the head says why.
-            (None, _) if !self.head.is_empty() => format!("no answer: {}: {}", self.quiet, self.head),
-            (None, _) => format!("no answer: {}", self.quiet),
+            // Without a connection, the head holds the reason.
+            (None, _) if !self.head.is_empty() => format!("no answer: {}: {}", self.no_answer, self.head),
+            (None, _) => format!("no answer: {}", self.no_answer),
             (Some(status), Some(code)) if status >= 400 => format!("{status}, code {code}"),
             (Some(status), _) if status >= 400 => format!("{status}, no code"),
             (Some(status), _) => status.to_string(),
         }
     }
 
-    /// The reply, if it is a success; else what failed.
+    /// Returns the reply if it is a success, otherwise a text that says what failed.
     pub(super) fn expect(self, what: &str) -> Result<Self, String> {
         if self.is_success() { Ok(self) } else { Err(format!("{what} failed: {}", self.summary())) }
     }
 }
 
-/// Writes the request and reads the answer, which may come before everything is written.
+/// Writes the request and reads the answer, which may arrive before the request is complete.
 pub(super) async fn exchange<S>(stream: S, request: &[u8], limit: Duration) -> Reply
 where
     S: AsyncRead + AsyncWrite + Send + Unpin,
 {
     let (mut reader, mut writer) = tokio::io::split(stream);
     let write = async {
-        // A service that refuses a large body stops reading it; its answer says why.
+        // A service that refuses a large body stops reading it, and sends its answer.
         if writer.write_all(request).await.is_ok() {
             let _ = writer.flush().await;
         }
@@ -112,7 +112,7 @@ async fn read<S: AsyncRead + Unpin>(stream: &mut S) -> Option<Reply> {
             break (head, status);
         }
     };
-    let mut reply = Reply { status: Some(status), quiet: "", head, body: Vec::new() };
+    let mut reply = Reply { status: Some(status), no_answer: "", head, body: Vec::new() };
     if status == 204 || status == 304 {
         return Some(reply);
     }
@@ -124,7 +124,7 @@ async fn read<S: AsyncRead + Unpin>(stream: &mut S) -> Option<Reply> {
         None => false,
     };
     while !complete(&bytes) && bytes.len() < BODY_MAX {
-        // A body that is cut off is shown as far as it came.
+        // Keeps the part of a truncated body that has arrived.
         match stream.read_buf(&mut bytes).await {
             Ok(0) | Err(_) => break,
             Ok(_) => {}
@@ -134,7 +134,7 @@ async fn read<S: AsyncRead + Unpin>(stream: &mut S) -> Option<Reply> {
     Some(reply)
 }
 
-/// Reads up to the empty line and leaves what follows it in `bytes`.
+/// Reads up to the empty line and leaves the bytes after it in `bytes`.
 async fn read_head<S: AsyncRead + Unpin>(stream: &mut S, bytes: &mut Vec<u8>) -> Option<String> {
     loop {
         if let Some(end) = bytes.windows(4).position(|it| it == b"\r\n\r\n") {
@@ -148,7 +148,7 @@ async fn read_head<S: AsyncRead + Unpin>(stream: &mut S, bytes: &mut Vec<u8>) ->
     }
 }
 
-/// The content of chunks; `None` while the last one is missing.
+/// Decodes a chunked body; `None` while the last chunk is missing.
 fn unchunked(mut bytes: &[u8]) -> Option<Vec<u8>> {
     let mut content = Vec::new();
     loop {
@@ -176,7 +176,7 @@ mod tests {
             let _ = theirs.write_all(&answer).await;
         });
         let reply = exchange(mine, b"GET ", Duration::from_secs(60)).await;
-        served.await.expect("it serves");
+        served.await.expect("a server without a panic");
         reply
     }
 

@@ -1,14 +1,14 @@
-//! Takes keys, tokens and signatures out of everything that is written or printed.
+//! Masks keys, tokens and signatures in all output.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 
 use serde_json::Value;
 
-/// Stands in place of a secret.
+/// The replacement for a secret.
 const MASKED: &str = "<masked>";
 
-/// Names whose value is a secret, up to the next character that cannot belong to it.
+/// Prefixes of secrets. A secret ends at the next character that it cannot contain.
 const NAMES: [&str; 7] = [
     "sig=",
     "sharedaccesskey=",
@@ -19,10 +19,10 @@ const NAMES: [&str; 7] = [
     "\"secondarykey\": \"",
 ];
 
-/// Base64 this long that ends in `=` counts as a key or a signature: 32 bytes have 43 characters.
+/// Base64 of at least this length that ends in `=` counts as a key or a signature. 32 bytes have 43 characters.
 const KEY_LENGTH: usize = 40;
 
-/// Knows the secrets of a run.
+/// Masks the secrets of a run.
 #[derive(Debug, Default)]
 pub(super) struct Mask {
     known: Mutex<Known>,
@@ -38,9 +38,9 @@ impl std::fmt::Debug for Known {
 }
 
 impl Mask {
-    /// Masks this text from now on, also where it is percent-encoded.
+    /// Masks this text from now on, also in its percent-encoded forms.
     pub(super) fn learn(&self, secret: &str) {
-        // Shorter texts would mask words that are no secrets.
+        // Shorter texts could be ordinary words.
         if secret.len() < 12 {
             return;
         }
@@ -50,7 +50,7 @@ impl Mask {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).0.extend(known);
     }
 
-    /// Learns the keys that stand in a service's answer.
+    /// Learns the keys in an answer of a service.
     pub(super) fn learn_keys(&self, value: &Value) {
         match value {
             Value::Object(members) => {
@@ -66,7 +66,7 @@ impl Mask {
         }
     }
 
-    /// The text without secrets.
+    /// Returns the text without secrets.
     pub(super) fn apply(&self, text: &str) -> String {
         let mut text = text.to_owned();
         for secret in &self.known.lock().unwrap_or_else(PoisonError::into_inner).0 {
@@ -74,7 +74,7 @@ impl Mask {
                 text = text.replace(secret.as_str(), MASKED);
             }
         }
-        // Padding that was left tells how long the secret is.
+        // Remaining padding would reveal the length of the secret.
         let padded = format!("{MASKED}=");
         while text.contains(&padded) {
             text = text.replace(&padded, MASKED);
@@ -87,9 +87,9 @@ fn is_of_value(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"+/=%-_".contains(&byte)
 }
 
-/// Masks what stands behind one of [`NAMES`].
+/// Masks the values after each of [`NAMES`].
 fn without_named(text: &str) -> String {
-    // Lower case of ASCII keeps every offset.
+    // Converting ASCII to lower case does not change offsets.
     let lower = text.to_ascii_lowercase();
     let mut clean = String::with_capacity(text.len());
     let mut at = 0;
@@ -108,7 +108,7 @@ fn without_named(text: &str) -> String {
     clean
 }
 
-/// Masks runs of base64 that are as long as a key and end in `=`.
+/// Masks runs of base64 that are at least as long as a key and end in `=`.
 fn without_base64(text: &str) -> String {
     let of_base64 = |it: char| it.is_ascii_alphanumeric() || "+/-_".contains(it);
     let mut clean = String::with_capacity(text.len());

@@ -1,30 +1,30 @@
-//! Takes out of an observation what differs from run to run, so that two clouds can be compared.
+//! Removes the parts of an observation that differ from run to run, so that two clouds can be compared.
 
 use serde_json::Value;
 
-/// Names of one run and what stands for them in a comparison.
+/// The names of one run, each with its placeholder.
 #[derive(Debug)]
 pub(super) struct Names(Vec<(String, &'static str)>);
 
 impl Names {
     pub(super) fn new(names: impl IntoIterator<Item = (String, &'static str)>) -> Self {
         let mut names: Vec<_> = names.into_iter().filter(|it| !it.0.is_empty()).collect();
-        // The longest name first: a host may contain another one.
+        // The longest name first, because a name may contain another one.
         names.sort_by_key(|it| std::cmp::Reverse(it.0.len()));
         Self(names)
     }
 
-    /// The text with names, GUIDs and moments replaced.
+    /// Replaces names, GUIDs and times.
     pub(super) fn plain(&self, text: &str) -> String {
         let mut text = text.to_owned();
-        for (name, stands) in &self.0 {
-            text = text.replace(name.as_str(), stands);
+        for (name, placeholder) in &self.0 {
+            text = text.replace(name.as_str(), placeholder);
         }
         let mut plain = String::with_capacity(text.len());
         let mut rest = text.as_str();
         while let Some(first) = rest.chars().next() {
-            if let Some((length, stands)) = volatile(rest.as_bytes(), plain.as_bytes().last()) {
-                plain.push_str(stands);
+            if let Some((length, placeholder)) = volatile(rest.as_bytes(), plain.as_bytes().last()) {
+                plain.push_str(placeholder);
                 rest = &rest[length..];
             } else {
                 plain.push(first);
@@ -35,7 +35,7 @@ impl Names {
     }
 }
 
-/// What stands at the beginning and differs from run to run, with its length.
+/// The length and the placeholder of a value at the start of the text that differs from run to run.
 fn volatile(text: &[u8], before: Option<&u8>) -> Option<(usize, &'static str)> {
     if before.is_some_and(u8::is_ascii_alphanumeric) {
         return None;
@@ -57,17 +57,18 @@ fn volatile(text: &[u8], before: Option<&u8>) -> Option<(usize, &'static str)> {
     (run >= 16 && text.get(run).is_none_or(|it| !it.is_ascii_alphanumeric())).then_some((run, "HEX"))
 }
 
-/// `x` is a hexadecimal digit, `d` a decimal one, all else itself.
+/// Whether the text starts with the pattern: `x` matches a hexadecimal digit, `d` a decimal digit, any other byte
+/// itself.
 fn fits(text: &[u8], pattern: &[u8]) -> bool {
     text.len() >= pattern.len()
-        && text.iter().zip(pattern).all(|(byte, wanted)| match wanted {
+        && text.iter().zip(pattern).all(|(byte, expected)| match expected {
             b'x' => byte.is_ascii_hexdigit(),
             b'd' => byte.is_ascii_digit(),
             other => byte == other,
         })
 }
 
-/// The shape of an answer: names of members, kinds of values, and error codes as they are.
+/// The shape of an answer: the names of members, the types of values, and the error codes.
 pub(super) fn shape(body: &[u8]) -> String {
     if body.is_empty() {
         return "empty".into();
@@ -80,7 +81,7 @@ fn shape_of(value: &Value) -> String {
         Value::Null => "null".into(),
         Value::Bool(it) => it.to_string(),
         Value::Number(_) => "number".into(),
-        // Errors of a hub nest JSON as text.
+        // The errors of a hub contain JSON as text.
         Value::String(text) => match serde_json::from_str::<Value>(text) {
             Ok(inner @ Value::Object(_)) => format!("text of {}", shape_of(&inner)),
             _ => "text".into(),
@@ -105,7 +106,7 @@ fn shape_of(value: &Value) -> String {
     }
 }
 
-/// Bytes as text that can be read: what is no printable ASCII is escaped, long texts are cut.
+/// Bytes as readable text: escapes everything but printable ASCII, and truncates long texts.
 pub(super) fn literal(bytes: &[u8]) -> String {
     const SHOWN: usize = 200;
     let shown = bytes[..bytes.len().min(SHOWN)].escape_ascii().to_string().replace("\\\"", "\"").replace("\\'", "'");
@@ -117,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_differs_from_run_to_run_is_replaced() {
+    fn values_that_differ_from_run_to_run_are_replaced() {
         let names = Names::new([("hub.example".into(), "HOST"), ("hwq-1f".into(), "PREFIX")]);
         for (text, plain) in [
             ("https://hub.example/hwq-1f-a?x", "https://HOST/PREFIX-a?x"),
@@ -132,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shape_shows_members_and_codes() {
+    fn a_shape_has_members_and_codes() {
         let body = br#"{"trackingId":"x","errorCode":404201,"info":{"timeout":"0:1"},"Message":"{\"errorCode\":1}"}"#;
         let expected = "{Message: text of {errorCode: 1}, errorCode: 404201, info: {timeout: text}, trackingId: text}";
         assert_eq!(shape(body), expected);

@@ -9,7 +9,7 @@ use super::questions::{ALL, Question};
 pub(super) const HELP: &str = "cargo xtask live-questions [--yes] [--out DIR] [--only NUMBERS]
 
 Sends the requests of docs/live-questions.md to a DPS and an IoT Hub, writes the answers to a folder, and
-lists where they differ from those of the emulator.
+lists the differences from the answers of the emulator.
 
   --yes            Act on services that are not on this machine
   --out DIR        Folder for the answers (default: target/live-questions/ and the time)
@@ -19,16 +19,16 @@ Variables:
   IOTHUB_CONNECTION_STRING         Login of the hub, policy iothubowner
   PROVISIONING_CONNECTION_STRING   Login of the DPS, policy provisioningserviceowner
   PROVISIONING_IDSCOPE             Id scope of the DPS
-  PROVISIONING_HOST                Where devices register (default: global.azure-devices-provisioning.net)
+  PROVISIONING_HOST                Host at which devices register (default: global.azure-devices-provisioning.net)
   IOTHUB_CONNECTION_STRING_SERVICE, _DEVICE, _REGISTRYREAD, _REGISTRYREADWRITE
                                    Logins of the hub's other policies, for question 20
   HUBWARD_CA_FILE, HUBWARD_CONNECT_TO, HUBWARD_EMULATOR_ADMIN
                                    For an emulator, as `hubward emulator env` prints them
 
-Exit codes: 0 every answer is that of the emulator; 1 something could not be asked, written or deleted;
-2 the command line or a variable is wrong; 3 an answer differs; 130 ended by a signal.";
+Exit codes: 0 the emulator answers the same; 1 the run could not ask, write or delete something;
+2 the command line or a variable is wrong; 3 an answer differs; 130 a signal ended the run.";
 
-/// What the caller asks for.
+/// The parsed command line.
 #[derive(Debug)]
 pub(super) struct Options {
     pub(super) yes: bool,
@@ -37,7 +37,7 @@ pub(super) struct Options {
 }
 
 impl Options {
-    /// `None` if the caller asked for help.
+    /// Returns `None` for `--help`.
     pub(super) fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Option<Self>, String> {
         let mut options = Self { yes: false, out: PathBuf::new(), only: Vec::new() };
         let mut arguments = arguments.into_iter();
@@ -64,12 +64,12 @@ impl Options {
 
 fn numbers(text: &str) -> Result<Vec<u8>, String> {
     let number = |it: &str| it.trim().parse().ok().filter(|it| (1..=20).contains(it));
-    text.split(',').map(|it| number(it).ok_or_else(|| format!("`{it}` is no number from 1 to 20"))).collect()
+    text.split(',').map(|it| number(it).ok_or_else(|| format!("`{it}` is not a number from 1 to 20"))).collect()
 }
 
-/// A name for the folder that sorts by time.
+/// A folder name that sorts by time.
 fn folder() -> String {
-    #[expect(clippy::disallowed_methods, reason = "the folder is named for the time of day")]
+    #[expect(clippy::disallowed_methods, reason = "the name of the folder is the current time")]
     let at = OffsetDateTime::from(std::time::SystemTime::now());
     let (month, day) = (u8::from(at.month()), at.day());
     format!("{}{month:02}{day:02}T{:02}{:02}{:02}Z", at.year(), at.hour(), at.minute(), at.second())
@@ -84,13 +84,13 @@ mod tests {
     }
 
     #[test]
-    fn options_are_read() {
-        let options = parse("--yes --only 1,16 --out x/y").expect("right").expect("no help");
+    fn options_are_parsed() {
+        let options = parse("--yes --only 1,16 --out x/y").expect("valid options").expect("options without help");
         let numbers: Vec<u8> = options.questions().iter().map(|it| it.number).collect();
         assert!(options.yes && numbers == [1, 16] && options.out.ends_with("x/y"), "{options:?}");
-        let options = parse("").expect("right").expect("no help");
+        let options = parse("").expect("valid options").expect("options without help");
         assert!(!options.yes && options.questions().len() == 20 && options.out.starts_with("target"), "{options:?}");
-        assert!(parse("--help").expect("right").is_none());
+        assert!(parse("--help").expect("valid options").is_none());
         for wrong in ["--only 0", "--only 21", "--only x", "--only", "--out", "--live"] {
             assert!(parse(wrong).is_err(), "{wrong}");
         }

@@ -1,23 +1,23 @@
-//! What the questions found out: observations that are compared, and the raw exchanges behind them.
+//! The answer to a question: the observations to compare, and the raw requests and answers behind them.
 
 use serde_json::{Value, json};
 
-/// Most exchanges that are kept for one question; the rest is counted.
+/// Largest number of recorded exchanges per question. The run only counts the others.
 const EXCHANGES_MAX: usize = 512;
 
-/// Most bytes that are kept of a request or an answer.
+/// Largest number of recorded bytes of a request or an answer.
 const TEXT_MAX: usize = 4096;
 
 /// One observation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Finding {
-    /// What the cloud did, without what differs from run to run.
+    /// The behaviour of the cloud, without the parts that differ from run to run.
     Seen(String),
-    /// Why the cloud was not asked.
+    /// The reason why the run did not ask the cloud.
     NotAsked(String),
 }
 
-/// One request and its answer as they were sent.
+/// One request and its answer.
 #[derive(Debug, Clone)]
 pub(super) struct Exchange {
     pub(super) request: String,
@@ -31,9 +31,9 @@ pub(super) struct Answer {
     pub(super) title: &'static str,
     pub(super) observations: Vec<(String, Finding)>,
     pub(super) exchanges: Vec<Exchange>,
-    /// Exchanges that are not kept.
+    /// The number of exchanges that are not recorded.
     pub(super) skipped: usize,
-    /// Why the question was not asked to its end.
+    /// The reason why the question stopped early.
     pub(super) stopped: Option<String>,
 }
 
@@ -58,7 +58,7 @@ impl Answer {
         self.stopped.is_none() && self.observations.iter().all(|it| matches!(it.1, Finding::Seen(_)))
     }
 
-    /// As it is written to a file.
+    /// The content of the answer's file.
     pub(super) fn json(&self) -> Value {
         let observations: Vec<Value> = self
             .observations

@@ -1,4 +1,4 @@
-//! The emulator that a cloud is compared with: a fresh one inside of this process.
+//! A new emulator in this process, with which the run compares the cloud.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Writes the answers to a folder: one JSON file a question, and `summary.md`.
+//! Writes the answers to a folder: one JSON file per question, and `summary.md`.
 
 use std::fs;
 use std::path::Path;
@@ -6,12 +6,12 @@ use std::path::Path;
 use super::compare::{self, Difference};
 use super::record::{Answer, Finding};
 
-/// Makes the folder before anything is asked, so that no answer is lost for want of it.
+/// Creates the folder before the first question, so that a failure does not lose answers.
 pub(super) fn prepare(folder: &Path) -> Result<(), String> {
     fs::create_dir_all(folder).map_err(|error| format!("cannot create {}: {error}", folder.display()))
 }
 
-/// Writes everything.
+/// Writes all files.
 pub(super) fn write(
     folder: &Path,
     live: &[Answer],
@@ -54,7 +54,7 @@ fn summary(live: &[Answer], emulated: &[Answer], differences: &[Difference]) -> 
     text
 }
 
-/// What was not asked and why, a line each.
+/// The observations that the run did not ask for, and the reasons, one line each.
 pub(super) fn not_asked(answers: &[Answer]) -> Vec<String> {
     let mut lines = Vec::new();
     for answer in answers {

@@ -1,4 +1,4 @@
-//! Asks the questions of one cloud, several at a time.
+//! Asks one cloud the questions, several at the same time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,17 +9,17 @@ use tokio::time::Instant;
 
 use super::asker::Asker;
 use super::cloud::{Cloud, DPS_VERSION, HUB_VERSION};
+use super::output::print_line;
 use super::questions::Question;
 use super::record::Answer;
-use super::say::say;
 
-/// Questions at a time, beside one that is alone with the hub's messages.
-const AT_A_TIME: usize = 4;
+/// Largest number of concurrent questions, besides one exclusive question.
+const CONCURRENT_MAX: usize = 4;
 
-/// No question takes nearly as long unless something hangs.
+/// Far longer than any question takes. A question that takes longer hangs.
 const LIMIT: Duration = Duration::from_secs(900);
 
-/// Asks each service one thing that changes nothing: a wrong login shows before anything is created.
+/// Sends each service a request that changes nothing, to find a wrong login before the run creates anything.
 pub(super) async fn check_logins(cloud: &Cloud) -> Result<(), String> {
     let paths = [
         (&cloud.hub, format!("/devices?top=1&{HUB_VERSION}"), "IOTHUB_CONNECTION_STRING"),
@@ -30,7 +30,7 @@ pub(super) async fn check_logins(cloud: &Cloud) -> Result<(), String> {
         let reply = cloud.request(&service.host, "GET", &path, &headers, b"").await;
         let host = &service.host;
         match reply.status {
-            None => return Err(format!("{host} cannot be asked: {}", reply.summary())),
+            None => return Err(format!("{host} does not answer: {}", reply.summary())),
             Some(401 | 403) => {
                 let answer = reply.summary();
                 return Err(format!("{host} refuses the login: {answer}; check {variable}: policy, key, host"));
@@ -41,25 +41,25 @@ pub(super) async fn check_logins(cloud: &Cloud) -> Result<(), String> {
     Ok(())
 }
 
-/// Asks these questions; the answers come in the order of their numbers.
-pub(super) async fn ask_all(cloud: &Arc<Cloud>, questions: &[&'static Question], is_told: bool) -> Vec<Answer> {
-    let places = Arc::new(Semaphore::new(AT_A_TIME));
+/// Asks the questions. Returns the answers in the order of their numbers.
+pub(super) async fn ask_all(cloud: &Arc<Cloud>, questions: &[&'static Question], prints_progress: bool) -> Vec<Answer> {
+    let places = Arc::new(Semaphore::new(CONCURRENT_MAX));
     let (mut running, begun) = (JoinSet::new(), Instant::now());
     for question in questions.iter().copied() {
         let (cloud, places) = (cloud.clone(), places.clone());
         running.spawn(async move {
-            let answer = if question.is_alone {
-                let _alone = cloud.alone.lock().await;
+            let answer = if question.is_exclusive {
+                let _exclusive = cloud.exclusive.lock().await;
                 ask(&cloud, question).await
             } else {
                 let _place = places.acquire().await;
                 ask(&cloud, question).await
             };
-            if is_told {
+            if prints_progress {
                 let seconds = begun.elapsed().as_secs();
                 let end = answer.stopped.as_ref().map(|it| format!(", stopped: {it}")).unwrap_or_default();
                 let count = answer.observations.len();
-                say(format_args!(
+                print_line(format_args!(
                     "{:>2} {}: {count} observations after {seconds} s{end}",
                     question.number, question.title
                 ));
@@ -71,11 +71,11 @@ pub(super) async fn ask_all(cloud: &Arc<Cloud>, questions: &[&'static Question],
     while let Some(done) = running.join_next().await {
         answers.extend(done.ok());
     }
-    // A question whose task panicked has no answer; it must not vanish.
+    // If the task of a question panicked, adds an answer that says so.
     for question in questions {
         if !answers.iter().any(|it: &Answer| it.number == question.number) {
             let mut answer = Answer::new(question.number, question.title);
-            answer.stopped = Some("this program failed".to_owned());
+            answer.stopped = Some("the question's task panicked".to_owned());
             answers.push(answer);
         }
     }
@@ -86,6 +86,6 @@ pub(super) async fn ask_all(cloud: &Arc<Cloud>, questions: &[&'static Question],
 async fn ask(cloud: &Arc<Cloud>, question: &Question) -> Answer {
     let asker = Arc::new(Asker::new(cloud.clone(), question.number, question.title));
     let asked = tokio::time::timeout(LIMIT, (question.ask)(asker.clone())).await;
-    let stopped = asked.unwrap_or_else(|_| Err(format!("no end after {} s", LIMIT.as_secs()))).err();
+    let stopped = asked.unwrap_or_else(|_| Err(format!("still running after {} s", LIMIT.as_secs()))).err();
     asker.answer(stopped.map(|it| cloud.names.plain(&cloud.mask.apply(&it))))
 }

@@ -1,4 +1,4 @@
-//! Letting time pass: by waiting, or by moving the clock of an emulator.
+//! Advances the time of a cloud: by waiting, or by moving the clock of an emulator.
 
 use std::time::Duration;
 
@@ -7,12 +7,12 @@ use tokio::sync::Mutex;
 
 use super::http::{self, Reply};
 
-/// How the time of a cloud passes.
+/// How the run advances the time of a cloud.
 #[derive(Debug)]
-pub(super) enum Passing {
-    /// As everywhere.
+pub(super) enum TimeControl {
+    /// Waits.
     Real,
-    /// The admin port of an emulator moves its clock.
+    /// Moves the clock of an emulator through its admin port.
     Clock(Admin),
 }
 
@@ -21,7 +21,7 @@ pub(super) enum Passing {
 pub(super) struct Admin {
     /// `HOST:PORT`.
     address: String,
-    /// Held while the clock is read and set.
+    /// Locked while the clock is read and set.
     clock: Mutex<()>,
 }
 
@@ -55,9 +55,9 @@ impl Admin {
     }
 }
 
-impl Passing {
-    /// Lets this time pass for the cloud.
-    pub(super) async fn pass(&self, time: Duration) -> Result<(), String> {
+impl TimeControl {
+    /// Advances the time of the cloud.
+    pub(super) async fn advance(&self, time: Duration) -> Result<(), String> {
         match self {
             Self::Real => {
                 tokio::time::sleep(time).await;
@@ -67,7 +67,7 @@ impl Passing {
         }
     }
 
-    /// Whether waiting costs real time.
+    /// Whether advancing the time means waiting.
     pub(super) const fn is_real(&self) -> bool {
         matches!(self, Self::Real)
     }

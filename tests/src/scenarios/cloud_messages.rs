@@ -1,5 +1,5 @@
-//! Messages from the cloud: nothing is taken before somebody wants it, nothing is gone before it is
-//! completed.
+//! Messages from the cloud: the client does not receive them without a receiver, and the hub keeps them until the
+//! application completes them.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,134 +11,139 @@ use hubward_emulator::{
 use serde_json::json;
 
 use super::twin::{cut_and_come_back, desired_at};
-use crate::cloud::{Cloud, HUB, eager};
-use crate::scenario::{Outcome, because, must};
+use crate::cloud::{Cloud, HUB, fast_reconnect};
+use crate::scenario::{Outcome, context, ensure};
 
 /// Sends texts to the device `dev-1`.
-fn send(cloud: &Cloud, bodies: &[&str]) -> Outcome {
+pub(super) fn send(cloud: &Cloud, bodies: &[&str]) -> Outcome {
     for body in bodies {
-        because("to the device", cloud.emulator.send_to_device(HUB, "dev-1", CloudToDevice::new((*body).to_owned())))?;
+        context("to the device", cloud.emulator.send_to_device(HUB, "dev-1", CloudToDevice::new((*body).to_owned())))?;
     }
     Ok(())
 }
 
-/// What waits for the device: how often each was delivered, and whether it is with the device.
+/// The device's queue at the hub: the delivery count and the state of each message.
 fn queued(cloud: &Cloud) -> Vec<(u32, CloudMessageState)> {
     let messages = cloud.emulator.cloud_messages(HUB, "dev-1");
     messages.iter().map(|it| (it.delivery_count, it.state)).collect()
 }
 
-/// Waits until so many messages are left in the device's queue.
-async fn left(cloud: &Cloud, count: usize) {
+/// Waits until `count` messages are left in the device's queue.
+pub(super) async fn wait_for_queue_length(cloud: &Cloud, count: usize) {
     cloud.emulator.wait_until(|it| (it.cloud_messages(HUB, "dev-1").len() == count).then_some(())).await;
 }
 
-/// The next message, whose body must be this.
-async fn next(messages: &mut CloudMessages, body: &str) -> Result<hubward::CloudMessage, String> {
-    let message = because("a message", messages.next().await)?;
-    must(message.body == body, || format!("`{body}` was due, {:?} came", message.message()))?;
+/// Receives the next message, which must have this body.
+pub(super) async fn next(messages: &mut CloudMessages, body: &str) -> Result<hubward::CloudMessage, String> {
+    let message = context("a message", messages.next().await)?;
+    ensure(message.body == body, || format!("expected `{body}`, received {:?}", message.message()))?;
     Ok(message)
 }
 
-/// The hub has read everything that the client wrote before.
-async fn settled(hub: &HubClient) -> Outcome {
-    because("telemetry", hub.send(Message::new("settled")).await)
+/// Waits until the hub has read everything that the client wrote before.
+async fn wait_for_hub(hub: &HubClient) -> Outcome {
+    context("telemetry", hub.send(Message::new("settled")).await)
 }
 
-/// A client without a receiver takes nothing; with one, messages come in their order, and completing
-/// them empties the queue.
-pub(super) async fn nothing_is_taken_before_a_receiver_exists(cloud: Cloud, kind: TransportKind) -> Outcome {
-    let device = cloud.known("dev-1", kind);
+/// A client without a receiver does not receive messages. With a receiver, they arrive in order, and completing them
+/// empties the queue.
+pub(super) async fn no_message_is_received_without_a_receiver(cloud: Cloud, kind: TransportKind) -> Outcome {
+    let device = cloud.hub_device("dev-1", kind);
     send(&cloud, &["1", "2"])?;
     let hub = device.connect().await?;
-    settled(&hub).await?;
+    wait_for_hub(&hub).await?;
     cut_and_come_back(&cloud, &hub, "dev-1").await?;
-    settled(&hub).await?;
-    must(queued(&cloud) == [(0, CloudMessageState::Enqueued); 2], || format!("{:?}", queued(&cloud)))?;
+    wait_for_hub(&hub).await?;
+    ensure(queued(&cloud) == [(0, CloudMessageState::Enqueued); 2], || format!("{:?}", queued(&cloud)))?;
 
-    let mut messages = because("receiving", hub.cloud_messages())?;
+    let mut messages = context("receiving", hub.cloud_messages())?;
     send(&cloud, &["3"])?;
     for body in ["1", "2", "3"] {
-        because("completing", next(&mut messages, body).await?.complete().await)?;
+        context("completing", next(&mut messages, body).await?.complete().await)?;
     }
-    left(&cloud, 0).await;
-    must(messages.try_next().is_none(), || "there is more".into())?;
-    must(hub.counts() == Default::default(), || format!("{:?}", hub.counts()))
+    wait_for_queue_length(&cloud, 0).await;
+    ensure(messages.try_next().is_none(), || "there is another message".into())?;
+    ensure(hub.counts() == Default::default(), || format!("{:?}", hub.counts()))
 }
 
-/// With a kept session the hub delivers at once, also to a program that has no receiver yet: nothing
-/// is dropped or acknowledged meanwhile.
-pub(super) async fn a_kept_session_delivers_later(cloud: Cloud, kind: TransportKind) -> Outcome {
-    let device = cloud.known("dev-1", kind);
+/// If the hub kept the session, it delivers at once, even if the application has no receiver yet. Until then the client
+/// keeps the messages and does not acknowledge them.
+pub(super) async fn a_kept_session_keeps_messages(cloud: Cloud, kind: TransportKind) -> Outcome {
+    let device = cloud.hub_device("dev-1", kind);
     let hub = device.connect().await?;
-    drop(because("receiving", hub.cloud_messages())?);
-    settled(&hub).await?;
-    because("closing", hub.close(Duration::from_secs(10)).await)?;
+    drop(context("receiving", hub.cloud_messages())?);
+    wait_for_hub(&hub).await?;
+    context("closing", hub.close(Duration::from_secs(10)).await)?;
     let away = |it: &Emulator| it.device(HUB, "dev-1").is_some_and(|it| it.connection_state == Presence::Disconnected);
     cloud.emulator.wait_until(|it| away(it).then_some(())).await;
 
     send(&cloud, &["while away", "and another"])?;
     let hub = device.connect().await?;
-    // Without a receiver it has no reason to subscribe; the hub delivers by the old subscription.
+    // Without a receiver the client does not subscribe. The hub delivers because of the old subscription.
     cloud
         .emulator
         .wait_until(|_| queued(&cloud).iter().all(|it| it.1 == CloudMessageState::Invisible).then_some(()))
         .await;
-    settled(&hub).await?;
-    must(queued(&cloud) == [(1, CloudMessageState::Invisible); 2], || format!("{:?}", queued(&cloud)))?;
-    let mut messages = because("receiving", hub.cloud_messages())?;
-    because("completing", next(&mut messages, "while away").await?.complete().await)?;
-    because("completing", next(&mut messages, "and another").await?.complete().await)?;
-    left(&cloud, 0).await;
+    wait_for_hub(&hub).await?;
+    ensure(queued(&cloud) == [(1, CloudMessageState::Invisible); 2], || format!("{:?}", queued(&cloud)))?;
+    let mut messages = context("receiving", hub.cloud_messages())?;
+    context("completing", next(&mut messages, "while away").await?.complete().await)?;
+    context("completing", next(&mut messages, "and another").await?.complete().await)?;
+    wait_for_queue_length(&cloud, 0).await;
     Ok(())
 }
 
-/// A message that is dropped, because handling it failed, comes again; so does one whose connection
-/// was lost before it was completed.
-pub(super) async fn a_dropped_message_comes_again(cloud: Cloud, kind: TransportKind) -> Outcome {
-    let hub = cloud.known("dev-1", kind).connect().await?;
-    let mut messages = because("receiving", hub.cloud_messages())?;
+/// The hub delivers a message again if the application dropped it, or if the connection was lost before the application
+/// completed it.
+pub(super) async fn a_dropped_message_is_redelivered(cloud: Cloud, kind: TransportKind) -> Outcome {
+    let hub = cloud.hub_device("dev-1", kind).connect().await?;
+    let mut messages = context("receiving", hub.cloud_messages())?;
     send(&cloud, &["dropped", "lost"])?;
     drop(next(&mut messages, "dropped").await?);
     let lost = next(&mut messages, "lost").await?;
-    settled(&hub).await?;
-    must(queued(&cloud).len() == 2, || format!("acknowledged: {:?}", queued(&cloud)))?;
+    wait_for_hub(&hub).await?;
+    ensure(queued(&cloud).len() == 2, || format!("acknowledged: {:?}", queued(&cloud)))?;
     cut_and_come_back(&cloud, &hub, "dev-1").await?;
     let stale = lost.complete().await;
-    must(matches!(stale, Err(SettleError::Stale)), || format!("of an old connection: {stale:?}"))?;
+    ensure(matches!(stale, Err(SettleError::Stale)), || {
+        format!("completing a message of an old connection: {stale:?}")
+    })?;
     for body in ["dropped", "lost"] {
-        because("completing", next(&mut messages, body).await?.complete().await)?;
+        context("completing", next(&mut messages, body).await?.complete().await)?;
     }
-    left(&cloud, 0).await;
+    wait_for_queue_length(&cloud, 0).await;
     let counts = hub.counts();
-    must(counts.messages_unsettled == 1 && counts.messages_stale == 1, || format!("{counts:?}"))
+    ensure(counts.messages_unsettled == 1 && counts.messages_stale == 1, || format!("{counts:?}"))
 }
 
-/// Acknowledgements leave in the order in which the messages came: one completed early is held back.
-pub(super) async fn completion_out_of_order_is_held_back(cloud: Cloud, kind: TransportKind) -> Outcome {
-    let hub = cloud.known("dev-1", kind).connect().await?;
-    let mut messages = because("receiving", hub.cloud_messages())?;
+/// The client acknowledges messages in the order of their arrival, so it delays the acknowledgement of a message that
+/// the application completes early.
+pub(super) async fn early_completion_is_delayed(cloud: Cloud, kind: TransportKind) -> Outcome {
+    let hub = cloud.hub_device("dev-1", kind).connect().await?;
+    let mut messages = context("receiving", hub.cloud_messages())?;
     send(&cloud, &["1", "2", "3", "4"])?;
     let first = next(&mut messages, "1").await?;
     let second = next(&mut messages, "2").await?;
     let third = next(&mut messages, "3").await?;
     let fourth = next(&mut messages, "4").await?;
-    because("the third", third.complete().await)?;
-    because("the second", second.complete().await)?;
-    settled(&hub).await?;
-    must(queued(&cloud).len() == 4, || format!("the second was acknowledged before the first: {:?}", queued(&cloud)))?;
-    because("the first", first.complete().await)?;
-    left(&cloud, 1).await;
-    because("the fourth", fourth.complete().await)?;
-    left(&cloud, 0).await;
+    context("the third", third.complete().await)?;
+    context("the second", second.complete().await)?;
+    wait_for_hub(&hub).await?;
+    ensure(queued(&cloud).len() == 4, || {
+        format!("the client acknowledged the second message before the first: {:?}", queued(&cloud))
+    })?;
+    context("the first", first.complete().await)?;
+    wait_for_queue_length(&cloud, 1).await;
+    context("the fourth", fourth.complete().await)?;
+    wait_for_queue_length(&cloud, 0).await;
     Ok(())
 }
 
-/// System and application properties are what the sender gave, exactly: no value, an empty one, a
-/// plus, a percent sign, every character that needs encoding.
+/// System and application properties arrive exactly as the sender set them: no value, an empty value, a plus, a percent
+/// sign, and every character that needs encoding.
 pub(super) async fn every_form_of_a_property_arrives(cloud: Cloud, kind: TransportKind) -> Outcome {
-    let hub = cloud.known("dev-1", kind).connect().await?;
-    let mut messages = because("receiving", hub.cloud_messages())?;
+    let hub = cloud.hub_device("dev-1", kind).connect().await?;
+    let mut messages = context("receiving", hub.cloud_messages())?;
     let values = [
         ("plain", Some("value")),
         ("flag", None),
@@ -162,11 +167,11 @@ pub(super) async fn every_form_of_a_property_arrives(cloud: Cloud, kind: Transpo
         Some(value) => sent.property(*name, *value),
         None => sent.flag(*name),
     });
-    because("to the device", cloud.emulator.send_to_device(HUB, "dev-1", sent))?;
+    context("to the device", cloud.emulator.send_to_device(HUB, "dev-1", sent))?;
     let message = next(&mut messages, "body").await?;
     let found: BTreeMap<_, _> = message.properties().collect();
     let expected: BTreeMap<_, _> = values.into_iter().collect();
-    must(found == expected, || format!("arrived: {found:?}"))?;
+    ensure(found == expected, || format!("arrived: {found:?}"))?;
     for (what, found, expected) in [
         ("message id", message.message_id(), "m 1"),
         ("correlation id", message.correlation_id(), "c/1"),
@@ -176,64 +181,68 @@ pub(super) async fn every_form_of_a_property_arrives(cloud: Cloud, kind: Transpo
         ("to", message.to(), "/devices/dev-1/messages/deviceBound"),
         ("ack", message.ack(), "full"),
     ] {
-        must(found == Some(expected), || format!("{what}: {found:?}"))?;
+        ensure(found == Some(expected), || format!("{what}: {found:?}"))?;
     }
-    because("completing", message.complete().await)?;
-    left(&cloud, 0).await;
-    let fates: Vec<_> = cloud.emulator.feedback(HUB).iter().map(|it| it.status_code).collect();
-    must(fates == [Fate::Success], || format!("the sender hears {fates:?}"))?;
+    context("completing", message.complete().await)?;
+    wait_for_queue_length(&cloud, 0).await;
+    let outcomes: Vec<_> = cloud.emulator.feedback(HUB).iter().map(|it| it.status_code).collect();
+    ensure(outcomes == [Fate::Success], || format!("the sender receives the feedback {outcomes:?}"))?;
 
     let large = vec![b'x'; 60_000];
-    because("to the device", cloud.emulator.send_to_device(HUB, "dev-1", CloudToDevice::new(large.clone())))?;
-    let message = because("a large one", messages.next().await)?;
-    must(message.body == large, || format!("{} bytes", message.body.len()))
+    context("to the device", cloud.emulator.send_to_device(HUB, "dev-1", CloudToDevice::new(large.clone())))?;
+    let message = context("a large one", messages.next().await)?;
+    ensure(message.body == large, || format!("{} bytes", message.body.len()))
 }
 
-/// MQTT has no abandon and no reject: known beforehand, and the message is still there to complete.
+/// MQTT does not support abandon and reject. The client says so without sending anything, and the application can still
+/// complete the message.
 pub(super) async fn abandon_and_reject_are_unsupported(cloud: Cloud, kind: TransportKind) -> Outcome {
-    let hub = cloud.known("dev-1", kind).connect().await?;
+    let hub = cloud.hub_device("dev-1", kind).connect().await?;
     let abilities = hub.abilities();
-    must(abilities.receive && !abilities.abandon && !abilities.reject, || format!("{abilities:?}"))?;
-    let mut messages = because("receiving", hub.cloud_messages())?;
+    ensure(abilities.receive && !abilities.abandon && !abilities.reject, || format!("{abilities:?}"))?;
+    let mut messages = context("receiving", hub.cloud_messages())?;
     send(&cloud, &["1"])?;
     let message = next(&mut messages, "1").await?;
     let Err(SettleError::Unsupported { message, source }) = message.abandon().await else {
         return Err("abandoned".into());
     };
-    must(source.to_string().contains(kind.as_str()), || format!("`{source}` does not name the transport"))?;
+    ensure(source.to_string().contains(kind.as_str()), || format!("`{source}` does not name the transport"))?;
     let refused = message.reject().await;
-    must(matches!(refused, Err(SettleError::Unsupported { .. })), || format!("{refused:?}"))?;
-    settled(&hub).await?;
-    must(queued(&cloud).len() == 1, || "it is gone".into())?;
-    let message = refused.err().and_then(SettleError::into_message).ok_or("the message is gone")?;
-    because("completing", message.complete().await)?;
-    left(&cloud, 0).await;
+    ensure(matches!(refused, Err(SettleError::Unsupported { .. })), || format!("{refused:?}"))?;
+    wait_for_hub(&hub).await?;
+    ensure(queued(&cloud).len() == 1, || "the message is not in the queue".into())?;
+    let message = refused.err().and_then(SettleError::into_message).ok_or("the error does not return the message")?;
+    context("completing", message.complete().await)?;
+    wait_for_queue_length(&cloud, 0).await;
     let none = hub.inputs();
-    must(matches!(none, Err(ReceiveError::Unsupported(_))), || format!("a device has inputs: {none:?}"))
+    ensure(matches!(none, Err(ReceiveError::Unsupported(_))), || {
+        format!("the client of a device offers inputs: {none:?}")
+    })
 }
 
-/// One receiver at a time; the next one goes on where the last one stopped.
+/// Only one receiver exists at a time. The next one continues where the last one stopped.
 pub(super) async fn one_receiver_at_a_time(cloud: Cloud, kind: TransportKind) -> Outcome {
-    let hub = cloud.known("dev-1", kind).connect().await?;
-    let mut first = because("receiving", hub.cloud_messages())?;
+    let hub = cloud.hub_device("dev-1", kind).connect().await?;
+    let mut first = context("receiving", hub.cloud_messages())?;
     let second = hub.clone().cloud_messages();
-    must(matches!(second, Err(ReceiveError::AlreadyReceiving)), || format!("{second:?}"))?;
+    ensure(matches!(second, Err(ReceiveError::AlreadyReceiving)), || format!("{second:?}"))?;
     send(&cloud, &["1", "2"])?;
-    because("completing", next(&mut first, "1").await?.complete().await)?;
+    context("completing", next(&mut first, "1").await?.complete().await)?;
     drop(first);
-    let mut second = because("receiving again", hub.cloud_messages())?;
-    because("completing", next(&mut second, "2").await?.complete().await)?;
-    left(&cloud, 0).await;
+    let mut second = context("receiving again", hub.cloud_messages())?;
+    context("completing", next(&mut second, "2").await?.complete().await)?;
+    wait_for_queue_length(&cloud, 0).await;
     Ok(())
 }
 
-/// A program that reads nothing sends as before; what it does not read is counted, or is where it was.
-pub(super) async fn a_reader_that_never_reads_stalls_nothing(cloud: Cloud, kind: TransportKind) -> Outcome {
-    let options = eager().receive_queue(5).method_calls(2);
-    let hub = cloud.known("dev-1", kind).options(options).connect().await?;
-    let messages = because("receiving", hub.cloud_messages())?;
-    let mut desired = because("following", hub.desired())?;
-    because(
+/// An application that does not read its messages can still send. The client counts the messages that it discards, and
+/// the hub keeps the others.
+pub(super) async fn a_receiver_that_is_not_read_blocks_nothing(cloud: Cloud, kind: TransportKind) -> Outcome {
+    let options = fast_reconnect().receive_queue(5).method_calls(2);
+    let hub = cloud.hub_device("dev-1", kind).options(options).connect().await?;
+    let messages = context("receiving", hub.cloud_messages())?;
+    let mut desired = context("following", hub.desired())?;
+    context(
         "serving",
         hub.serve_method("never", async |_| {
             std::future::pending::<()>().await;
@@ -242,7 +251,7 @@ pub(super) async fn a_reader_that_never_reads_stalls_nothing(cloud: Cloud, kind:
     )?;
     for number in 0..50 {
         send(&cloud, &[&format!("{number}")])?;
-        because("a change", cloud.emulator.patch_desired(HUB, "dev-1", json!({ "n": number })))?;
+        context("a change", cloud.emulator.patch_desired(HUB, "dev-1", json!({ "n": number })))?;
     }
     let call = || {
         let invocation = Invocation::new("never")
@@ -251,32 +260,32 @@ pub(super) async fn a_reader_that_never_reads_stalls_nothing(cloud: Cloud, kind:
         cloud.emulator.invoke_method(HUB, "dev-1", invocation)
     };
     for _ in 0..4 {
-        // Two are never answered, two are refused.
+        // The application does not answer two calls, and the client refuses two.
         drop(call().await);
     }
     let mut receipts = Vec::new();
     for number in 0..500 {
-        receipts.push(because("queueing", hub.enqueue(Message::new(format!("{number}"))).await)?);
+        receipts.push(context("queueing", hub.enqueue(Message::new(format!("{number}"))).await)?);
     }
     for receipt in receipts {
-        because("telemetry", receipt.await)?;
+        context("telemetry", receipt.await)?;
     }
-    must(cloud.log().total() == 500, || format!("{} messages arrived", cloud.log().total()))?;
-    must(hub.state().borrow().is_connected(), || "the connection suffered".into())?;
+    ensure(cloud.log().total() == 500, || format!("{} messages arrived", cloud.log().total()))?;
+    ensure(hub.state().borrow().is_connected(), || "the connection was lost".into())?;
 
-    // Every message is still the hub's, which lets 16 be unacknowledged; what could not wait at the
-    // device is counted.
+    // The hub still has every message and allows 16 unacknowledged ones. The client counts the messages beyond its
+    // queue.
     let delivered = || queued(&cloud).iter().filter(|it| it.0 > 0).count();
     cloud.emulator.wait_until(|_| (delivered() == 16).then_some(())).await;
-    settled(&hub).await?;
-    must(queued(&cloud).len() == 50, || format!("{} are left", queued(&cloud).len()))?;
+    wait_for_hub(&hub).await?;
+    ensure(queued(&cloud).len() == 50, || format!("{} are left", queued(&cloud).len()))?;
     let counts = hub.counts();
-    must(counts.messages_over_limit == 11 && counts.methods_busy == 2, || format!("{counts:?}"))?;
-    // Looked at for the first time: it ends on the last one. (Many changes before the twin was read make
-    // the client read it again, a moment later.)
+    ensure(counts.messages_over_limit == 11 && counts.methods_busy == 2, || format!("{counts:?}"))?;
+    // The receiver is read for the first time, and its last state is the newest. (If many changes arrive before the
+    // answer to the first read, the client reads the twin again.)
     desired_at(&mut desired, 51).await?;
     drop(messages);
-    let closed = because("closing", hub.close(Duration::from_secs(10)).await)?;
-    must(closed.is_clean(), || format!("{closed:?}"))?;
-    must(hub.counts().messages_discarded == 5, || format!("{:?}", hub.counts()))
+    let closed = context("closing", hub.close(Duration::from_secs(10)).await)?;
+    ensure(closed.is_clean(), || format!("{closed:?}"))?;
+    ensure(hub.counts().messages_discarded == 5, || format!("{:?}", hub.counts()))
 }

@@ -1,4 +1,4 @@
-//! What can only be seen from the cloud's side, or needs the cloud to misbehave.
+//! Scenarios that inspect the cloud's side, or in which the cloud misbehaves.
 
 use std::time::Duration;
 
@@ -10,66 +10,68 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use crate::cloud::{Cloud, HUB, settings};
-use crate::scenario::{Outcome, because, must};
+use crate::scenario::{Outcome, context, ensure};
 
 const FLUSH: Duration = Duration::from_secs(10);
 
-/// A group's device registers with the key derived from the group's, primary or secondary.
+/// A device of a group registers with a key derived from the group's primary or secondary key.
 pub(super) async fn group_device_derives_its_key(cloud: Cloud, kind: TransportKind) -> Outcome {
-    let group = because("a group", cloud.emulator.enroll_group("line-7"))?;
+    let group = context("a group", cloud.emulator.enroll_group("line-7"))?;
     let primary = settings(&group.vars("pump-1")).transport(kind);
-    let assignment = because("with the primary key", provision(&primary).await)?;
-    must(assignment.device_id.as_str() == "pump-1", || format!("{}", assignment.device_id))?;
+    let assignment = context("with the primary key", provision(&primary).await)?;
+    ensure(assignment.device_id.as_str() == "pump-1", || format!("{}", assignment.device_id))?;
 
     let derived = group.secondary_key().derive("pump-2");
     let mut secondary = settings(&group.vars("pump-2")).transport(kind);
     secondary.credential = hubward::Credential::SharedKey(derived);
-    because("with the secondary key", provision(&secondary).await)?;
-    must(cloud.emulator.devices().len() == 2, || format!("{:?}", cloud.emulator.devices()))
+    context("with the secondary key", provision(&secondary).await)?;
+    ensure(cloud.emulator.devices().len() == 2, || format!("{:?}", cloud.emulator.devices()))
 }
 
-/// A device with an enrollment of its own is not its group's.
-pub(super) async fn individual_wins_over_its_group(cloud: Cloud, kind: TransportKind) -> Outcome {
-    let group = because("a group", cloud.emulator.enroll_group("line-7"))?;
-    let own = because("an enrollment", cloud.emulator.enrollment("pump-1").device_id("own").create())?;
+/// If a device has an individual enrollment, DPS does not use the group's.
+pub(super) async fn individual_enrollment_wins_over_its_group(cloud: Cloud, kind: TransportKind) -> Outcome {
+    let group = context("a group", cloud.emulator.enroll_group("line-7"))?;
+    let own = context("an enrollment", cloud.emulator.enrollment("pump-1").device_id("own").create())?;
     let refused = provision(&settings(&group.vars("pump-1")).transport(kind)).await;
-    must(refused.is_err(), || "the group's key must not open the device's own enrollment".into())?;
-    let assignment = because("with its own key", provision(&settings(&own.vars()).transport(kind)).await)?;
-    must(assignment.device_id.as_str() == "own", || format!("{}", assignment.device_id))
+    ensure(refused.is_err(), || "DPS accepted the group's key for the individual enrollment".into())?;
+    let assignment = context("with its own key", provision(&settings(&own.vars()).transport(kind)).await)?;
+    ensure(assignment.device_id.as_str() == "own", || format!("{}", assignment.device_id))
 }
 
-/// The device id at the hub is the enrollment's, and telemetry works under it.
-pub(super) async fn device_id_may_differ(cloud: Cloud, kind: TransportKind) -> Outcome {
-    let enrolled = because("an enrollment", cloud.emulator.enrollment("reg-1").device_id("Dev_1").create())?;
-    let hub = because("connecting", connect(&settings(&enrolled.vars()).transport(kind)).await)?;
-    because("sending", hub.send(Message::new("x")).await)?;
+/// The hub uses the device ID of the enrollment, and telemetry works with it.
+pub(super) async fn device_id_may_differ_from_registration_id(cloud: Cloud, kind: TransportKind) -> Outcome {
+    let enrolled = context("an enrollment", cloud.emulator.enrollment("reg-1").device_id("Dev_1").create())?;
+    let hub = context("connecting", connect(&settings(&enrolled.vars()).transport(kind)).await)?;
+    context("sending", hub.send(Message::new("x")).await)?;
     let device = cloud.emulator.device(HUB, "Dev_1");
-    must(device.is_some(), || "the registry knows the device by its id".into())
+    ensure(device.is_some(), || "the registry has no device with this ID".into())
 }
 
-/// Either key of an enrollment registers and connects.
-pub(super) async fn secondary_key_works_too(cloud: Cloud, kind: TransportKind) -> Outcome {
-    let enrolled = because("an enrollment", cloud.emulator.enroll("dev-1"))?;
+/// A device can register and connect with either key of its enrollment.
+pub(super) async fn secondary_key_works(cloud: Cloud, kind: TransportKind) -> Outcome {
+    let enrolled = context("an enrollment", cloud.emulator.enroll("dev-1"))?;
     let mut settings = settings(&enrolled.vars()).transport(kind);
     settings.credential = hubward::Credential::SharedKey(enrolled.secondary_key().clone());
-    let hub = because("connecting", connect(&settings).await)?;
-    because("sending", hub.send(Message::new("x")).await)
+    let hub = context("connecting", connect(&settings).await)?;
+    context("sending", hub.send(Message::new("x")).await)
 }
 
-/// What the device sends along reaches DPS; what the allocation answers reaches the device.
-pub(super) async fn payload_goes_out_and_comes_back(cloud: Cloud, kind: TransportKind) -> Outcome {
+/// The payload of the registration reaches DPS, and the payload of the allocation reaches the device.
+pub(super) async fn payload_is_sent_and_returned(cloud: Cloud, kind: TransportKind) -> Outcome {
     let answer = json!({"floor": 3, "städte": ["Köln"]});
-    let enrolled = because("an enrollment", cloud.emulator.enrollment("dev-1").payload(answer.clone()).create())?;
+    let enrolled = context("an enrollment", cloud.emulator.enrollment("dev-1").payload(answer.clone()).create())?;
     let sent = json!({"serial": "é-1", "n": [1, 2]});
     let settings = settings(&enrolled.vars()).transport(kind).payload(sent.clone());
-    let assignment = because("provisioning", provision(&settings).await)?;
+    let assignment = context("provisioning", provision(&settings).await)?;
     let received = cloud.emulator.received_payload("dev-1");
-    must(received.as_ref() == Some(&sent), || format!("DPS got {received:?}"))?;
-    must(assignment.state.payload.as_ref() == Some(&answer), || format!("we got {:?}", assignment.state.payload))
+    ensure(received.as_ref() == Some(&sent), || format!("DPS received {received:?}"))?;
+    ensure(assignment.state.payload.as_ref() == Some(&answer), || {
+        format!("the device received {:?}", assignment.state.payload)
+    })
 }
 
-/// With several hubs, devices spread over them, and each sends to its own.
-pub(super) async fn several_hubs_share_the_devices(cloud: Cloud, kind: TransportKind) -> Outcome {
+/// DPS spreads devices over several hubs, and each device sends to its own hub.
+pub(super) async fn devices_are_spread_over_the_hubs(cloud: Cloud, kind: TransportKind) -> Outcome {
     drop(cloud);
     let hubs = ["localhost", "127.0.0.1"];
     let cloud = Cloud::with(Emulator::builder().hubs(hubs)).await;
@@ -77,20 +79,20 @@ pub(super) async fn several_hubs_share_the_devices(cloud: Cloud, kind: Transport
     for number in 0..8 {
         let id = format!("dev-{number}");
         let settings = cloud.device(&id).transport(kind);
-        let assignment = because("provisioning", provision(&settings).await)?;
+        let assignment = context("provisioning", provision(&settings).await)?;
         let deadline = Instant::now() + settings.timeout;
-        let hub = because("connecting", hubward::connect_assigned(&settings, &assignment, deadline).await)?;
-        because("sending", hub.send(Message::new(id.clone())).await)?;
+        let hub = context("connecting", hubward::connect_assigned(&settings, &assignment, deadline).await)?;
+        context("sending", hub.send(Message::new(id.clone())).await)?;
         let log = cloud.emulator.telemetry(assignment.hub.as_str()).ok_or("a hub without a log")?;
-        must(log.all().iter().any(|it| it.device_id == id), || format!("{id} is not in the log of its hub"))?;
+        ensure(log.all().iter().any(|it| it.device_id == id), || format!("{id} is not in the log of its hub"))?;
         used.insert(assignment.hub.to_string());
     }
-    must(used.len() == 2, || format!("eight devices, and all went to {used:?}"))
+    ensure(used.len() == 2, || format!("eight devices, and all went to {used:?}"))
 }
 
-/// Bodies and properties arrive exactly as they were sent.
+/// Bodies and properties arrive exactly as the device sent them.
 pub(super) async fn telemetry_arrives_as_sent(cloud: Cloud, kind: TransportKind) -> Outcome {
-    let hub = because("connecting", connect(&cloud.device("dev-1").transport(kind)).await)?;
+    let hub = context("connecting", connect(&cloud.device("dev-1").transport(kind)).await)?;
     let sent = [
         Message::new(""),
         Message::new(vec![0_u8, 255, 10, 13]).property("empty", "").flag("flag"),
@@ -98,97 +100,97 @@ pub(super) async fn telemetry_arrives_as_sent(cloud: Cloud, kind: TransportKind)
         Message::new("x".repeat(200_000)).property("température", "温度 🌡"),
     ];
     for message in &sent {
-        because("sending", hub.send(message.clone()).await)?;
+        context("sending", hub.send(message.clone()).await)?;
     }
     let log = cloud.emulator.telemetry(HUB).ok_or("no log")?;
     let arrived = log.wait_for(sent.len() as u64).await;
     for (message, entry) in sent.iter().zip(&arrived) {
-        must(entry.message == *message, || format!("sent {message:?}, arrived {:?}", entry.message))?;
-        must(entry.device_id == "dev-1", || entry.device_id.clone())?;
+        ensure(entry.message == *message, || format!("sent {message:?}, arrived {:?}", entry.message))?;
+        ensure(entry.device_id == "dev-1", || entry.device_id.clone())?;
     }
-    must(log.total() == sent.len() as u64, || format!("{} entries", log.total()))
+    ensure(log.total() == sent.len() as u64, || format!("{} entries", log.total()))
 }
 
-/// The service's Retry-After is waited for, after the registration and after a 429.
-pub(super) async fn waits_as_long_as_asked(cloud: Cloud, kind: TransportKind) -> Outcome {
+/// The client waits for the Retry-After of the registration and of a 429.
+pub(super) async fn waits_for_retry_after(cloud: Cloud, kind: TransportKind) -> Outcome {
     drop(cloud);
     let cloud = Cloud::with(Emulator::builder().retry_after(Some(Duration::from_secs(1)))).await;
-    because("a fault", cloud.emulator.fault(Point::DpsRegister, Fault::throttled("1")))?;
+    context("a fault", cloud.emulator.fault(Point::DpsRegister, Fault::throttled("1")))?;
     let started = Instant::now();
-    because("provisioning", provision(&cloud.device("dev-1").transport(kind)).await)?;
-    // 1 s after the 429, 1 s after the registration, 1 s after a poll that is still assigning.
-    must(started.elapsed() >= Duration::from_secs(3), || format!("only {:?}", started.elapsed()))
+    context("provisioning", provision(&cloud.device("dev-1").transport(kind)).await)?;
+    // 1 s after the 429, 1 s after the registration, 1 s after a poll with the status `assigning`.
+    ensure(started.elapsed() >= Duration::from_secs(3), || format!("only {:?}", started.elapsed()))
 }
 
-/// Answers that come twice, late, for somebody else, or before their PUBACK.
-pub(super) async fn survives_odd_answers(cloud: Cloud, kind: TransportKind) -> Outcome {
+/// The client ignores answers that arrive twice, late, for another request, or before their PUBACK.
+pub(super) async fn ignores_unexpected_answers(cloud: Cloud, kind: TransportKind) -> Outcome {
     for (number, fault) in [Fault::Duplicate, Fault::Stray, Fault::BeforePuback, Fault::Drip(Duration::from_millis(1))]
         .into_iter()
         .enumerate()
     {
         for point in [Point::DpsRegister, Point::DpsPoll] {
-            because("a fault", cloud.emulator.fault(point, fault.clone()))?;
+            context("a fault", cloud.emulator.fault(point, fault.clone()))?;
         }
         let settings = cloud.device(&format!("dev-{number}")).transport(kind);
-        because(&format!("with {fault:?}"), provision(&settings).await)?;
+        context(&format!("with {fault:?}"), provision(&settings).await)?;
     }
     Ok(())
 }
 
-/// A connection that breaks while assigning does not register again.
-pub(super) async fn a_cut_while_assigning_resumes(cloud: Cloud, kind: TransportKind) -> Outcome {
-    because("a fault", cloud.emulator.fault(Point::DpsPoll, Fault::Cut))?;
-    // A second registration would be refused: nothing but polls gets through.
+/// If the connection closes while DPS assigns, the client polls again and does not register again.
+pub(super) async fn a_connection_lost_while_assigning_resumes(cloud: Cloud, kind: TransportKind) -> Outcome {
+    context("a fault", cloud.emulator.fault(Point::DpsPoll, Fault::Cut))?;
+    // The emulator would refuse a second registration. Only polls succeed.
     let settings = cloud.device("dev-1").transport(kind);
     let emulator = &cloud.emulator;
     let (provisioned, ()) = tokio::join!(provision(&settings), async {
         emulator.wait_until(|it| (it.faults_left(Point::DpsPoll) == 0).then_some(())).await;
         emulator.fault_always(Point::DpsRegister, Fault::status(401, 401_002, "registered twice")).expect("it fits");
     });
-    let assignment: Assignment = because("provisioning", provisioned)?;
-    must(assignment.state.substatus == Some(Substatus::InitialAssignment), || {
+    let assignment: Assignment = context("provisioning", provisioned)?;
+    ensure(assignment.state.substatus == Some(Substatus::InitialAssignment), || {
         format!("{:?}", assignment.state.substatus)
     })
 }
 
-/// A token is good for five minutes after its expiry, and then no more.
-pub(super) async fn grace_of_an_expired_token(cloud: Cloud, kind: TransportKind) -> Outcome {
+/// A token is valid for five minutes after its expiry, and not longer.
+pub(super) async fn an_expired_token_has_a_grace_period(cloud: Cloud, kind: TransportKind) -> Outcome {
     let lifetime = hubward::Provisioner::TOKEN_LIFETIME;
     let settings = cloud.device("dev-1").transport(kind);
     cloud.emulator.clock_ahead(lifetime + Duration::from_secs(4 * 60 + 50));
-    because("4 min 50 s after its expiry", provision(&settings).await)?;
+    context("4 min 50 s after its expiry", provision(&settings).await)?;
     cloud.emulator.clock_ahead(lifetime + Duration::from_secs(5 * 60 + 10));
     match provision(&settings).await {
-        Ok(_) => Err("5 min 10 s after its expiry the token was accepted".into()),
-        Err(error) => must(error.fault() == hubward::Fault::Credential, || format!("{error}: {}", error.fault())),
+        Ok(_) => Err("the hub accepted the token 5 min 10 s after its expiry".into()),
+        Err(error) => ensure(error.fault() == hubward::Fault::Credential, || format!("{error}: {}", error.fault())),
     }
 }
 
-/// A connection that breaks under load loses nothing.
+/// A lost connection under load loses no message.
 pub(super) async fn reconnects_and_resends(cloud: Cloud, kind: TransportKind) -> Outcome {
-    let hub = because("connecting", quick(&cloud, "dev-1", kind, HubOptions::default()).await)?;
-    because("a warm-up", hub.send(Message::new("0")).await)?;
-    because("a fault", cloud.emulator.fault(Point::HubPublish, Fault::Cut))?;
-    because("a fault", cloud.emulator.fault(Point::HubPublish, Fault::Cut))?;
+    let hub = context("connecting", quick(&cloud, "dev-1", kind, HubOptions::default()).await)?;
+    context("a warm-up", hub.send(Message::new("0")).await)?;
+    context("a fault", cloud.emulator.fault(Point::HubPublish, Fault::Cut))?;
+    context("a fault", cloud.emulator.fault(Point::HubPublish, Fault::Cut))?;
     send_and_check(&cloud, &hub, 100).await?;
-    because("closing", hub.close(FLUSH).await).map(|_| ())
+    context("closing", hub.close(FLUSH).await).map(|_| ())
 }
 
-/// One PUBACK that never comes: the message is sent again, with the same id, and marked.
+/// If a PUBACK is missing, the client sends the message again with the same packet ID and DUP.
 pub(super) async fn a_missing_puback_is_sent_again(cloud: Cloud, kind: TransportKind) -> Outcome {
     let options = HubOptions::default().ack_timeout(Duration::from_millis(300));
-    let hub = because("connecting", quick(&cloud, "dev-1", kind, options).await)?;
-    because("a fault", cloud.emulator.fault(Point::HubPublish, Fault::HoldPuback))?;
+    let hub = context("connecting", quick(&cloud, "dev-1", kind, options).await)?;
+    context("a fault", cloud.emulator.fault(Point::HubPublish, Fault::HoldPuback))?;
     send_and_check(&cloud, &hub, 10).await?;
     let log = cloud.emulator.telemetry(HUB).ok_or("no log")?;
     let again: Vec<_> = log.all().into_iter().filter(|it| it.duplicate).collect();
-    must(!again.is_empty(), || "nothing was sent again with DUP".into())
+    ensure(!again.is_empty(), || "the client sent no message with DUP".into())
 }
 
-/// A token's renewal is nothing that a program notices.
+/// The application does not notice the renewal of a token.
 pub(super) async fn renews_its_token(cloud: Cloud, kind: TransportKind) -> Outcome {
     let options = HubOptions::default().token_lifetime(Duration::from_secs(2));
-    let hub = because("connecting", quick(&cloud, "dev-1", kind, options).await)?;
+    let hub = context("connecting", quick(&cloud, "dev-1", kind, options).await)?;
     let mut state = hub.state();
     let mut sent = 0;
     let renewed = async {
@@ -198,36 +200,38 @@ pub(super) async fn renews_its_token(cloud: Cloud, kind: TransportKind) -> Outco
             .map(|it| it.clone())
     };
     tokio::pin!(renewed);
-    // Keep sending until a renewal was seen.
+    // Sends until the client reports a renewal.
     let seen = loop {
         tokio::select! {
             seen = &mut renewed => break seen,
             result = hub.send(Message::new(format!("{sent}"))) => {
-                because("sending", result)?;
+                context("sending", result)?;
                 sent += 1;
             }
         }
     };
-    must(matches!(seen, Ok(ConnectionState::Renewing)), || format!("a renewal looked like {seen:?}"))?;
-    because("after the renewal", hub.send(Message::new("after")).await)?;
-    must(hub.state().borrow().is_connected(), || format!("{:?}", *hub.state().borrow()))
+    ensure(matches!(seen, Ok(ConnectionState::Renewing)), || {
+        format!("the client reported {seen:?} instead of a renewal")
+    })?;
+    context("after the renewal", hub.send(Message::new("after")).await)?;
+    ensure(hub.state().borrow().is_connected(), || format!("{:?}", *hub.state().borrow()))
 }
 
-/// A second connection of a device ends the first, which says so and comes back.
+/// A second connection of a device ends the first one. The first client reports it and reconnects.
 pub(super) async fn takes_over_from_an_older_connection(cloud: Cloud, kind: TransportKind) -> Outcome {
-    let first = because("the first", quick(&cloud, "dev-1", kind, HubOptions::default()).await)?;
+    let first = context("the first", quick(&cloud, "dev-1", kind, HubOptions::default()).await)?;
     let mut state = first.state();
-    let second = because("the second", quick(&cloud, "dev-1", kind, HubOptions::default()).await)?;
-    because(
-        "the first loses its place",
+    let second = context("the second", quick(&cloud, "dev-1", kind, HubOptions::default()).await)?;
+    context(
+        "the first is disconnected",
         state.wait_for(|it| matches!(it, ConnectionState::Disconnected { .. })).await,
     )?;
-    because("the second sends", second.send(Message::new("second")).await)?;
-    because("the second closes", second.close(FLUSH).await)?;
-    because("the first comes back", first.send(Message::new("first")).await)
+    context("the second sends", second.send(Message::new("second")).await)?;
+    context("the second closes", second.close(FLUSH).await)?;
+    context("the first reconnects", first.send(Message::new("first")).await)
 }
 
-/// A client of the assigned hub, connected, with options of the scenario's.
+/// Connects a client with these options to the assigned hub.
 async fn quick(
     cloud: &Cloud,
     id: &str,
@@ -241,18 +245,19 @@ async fn quick(
     Ok(client)
 }
 
-/// Sends numbered messages at once; every receipt resolves, and the log has each of them.
+/// Sends numbered messages without waiting in between. Every receipt must resolve, and the hub's log must contain every
+/// message.
 async fn send_and_check(cloud: &Cloud, hub: &HubClient, count: usize) -> Outcome {
     let mut receipts = Vec::new();
     for number in 0..count {
         let message = Message::new(format!("{number}")).message_id(format!("id-{number}"));
-        receipts.push(because("queueing", hub.enqueue(message).await)?);
+        receipts.push(context("queueing", hub.enqueue(message).await)?);
     }
     for receipt in receipts {
-        because("a receipt", receipt.await)?;
+        context("a receipt", receipt.await)?;
     }
     let log = cloud.emulator.telemetry(HUB).ok_or("no log")?;
     let arrived: std::collections::HashSet<String> =
         log.all().iter().filter_map(|it| it.message.id().map(str::to_owned)).collect();
-    must(arrived.len() == count, || format!("{} of {count} messages arrived", arrived.len()))
+    ensure(arrived.len() == count, || format!("{} of {count} messages arrived", arrived.len()))
 }

@@ -1,82 +1,68 @@
-//! What was not completed comes again when the hub's lock on it ends, without another connection.
+//! The hub delivers an uncompleted message again on the same connection when the lock on the message ends.
 
 use std::time::Duration;
 
-use hubward::{CloudMessages, Message, TransportKind};
-use hubward_emulator::{CloudMessageState, CloudToDevice};
+use hubward::{Message, TransportKind};
+use hubward_emulator::CloudMessageState;
 
-use crate::cloud::{Cloud, HUB, eager};
-use crate::scenario::{Outcome, because, must};
+use super::cloud_messages::{next, send, wait_for_queue_length};
+use crate::cloud::{Cloud, HUB, fast_reconnect};
+use crate::scenario::{Outcome, context, ensure};
 
-/// A hub's lock lasts a minute.
+/// The lock on a message lasts one minute.
 const AFTER_THE_LOCK: Duration = Duration::from_secs(61);
 
-fn send(cloud: &Cloud, bodies: &[&'static str]) -> Outcome {
-    for body in bodies {
-        because("to the device", cloud.emulator.send_to_device(HUB, "dev-1", CloudToDevice::new(*body)))?;
-    }
-    Ok(())
-}
-
-/// Waits until so many messages are left in the device's queue.
-async fn left(cloud: &Cloud, count: usize) {
-    cloud.emulator.wait_until(|it| (it.cloud_messages(HUB, "dev-1").len() == count).then_some(())).await;
-}
-
-/// The next message, whose body must be this.
-async fn next(messages: &mut CloudMessages, body: &str) -> Result<hubward::CloudMessage, String> {
-    let message = because("a message", messages.next().await)?;
-    must(message.body == body, || format!("`{body}` was due, {:?} came", message.message()))?;
-    Ok(message)
-}
-
-/// A message that was dropped comes again on the same connection and can be completed then; what was
-/// completed behind it is acknowledged then. What the program holds is not given to it twice.
-pub(super) async fn a_dropped_message_comes_again_on_its_connection(cloud: Cloud, kind: TransportKind) -> Outcome {
-    let hub = cloud.known("dev-1", kind).connect().await?;
-    let mut messages = because("receiving", hub.cloud_messages())?;
+/// The hub delivers a dropped message again on the same connection, and the application can complete it. Then the
+/// client also acknowledges the messages behind it. It does not deliver a message twice that the application still
+/// holds.
+pub(super) async fn a_dropped_message_is_redelivered_on_its_connection(cloud: Cloud, kind: TransportKind) -> Outcome {
+    let hub = cloud.hub_device("dev-1", kind).connect().await?;
+    let mut messages = context("receiving", hub.cloud_messages())?;
     send(&cloud, &["dropped", "behind", "held"])?;
     drop(next(&mut messages, "dropped").await?);
-    because("completing", next(&mut messages, "behind").await?.complete().await)?;
+    context("completing", next(&mut messages, "behind").await?.complete().await)?;
     let held = next(&mut messages, "held").await?;
-    because("telemetry", hub.send(Message::new("all is read")).await)?;
+    context("telemetry", hub.send(Message::new("all is read")).await)?;
     let waiting = cloud.emulator.cloud_messages(HUB, "dev-1");
-    must(waiting.len() == 3, || format!("acknowledged out of order: {waiting:?}"))?;
+    ensure(waiting.len() == 3, || format!("the client acknowledged out of order: {waiting:?}"))?;
 
     cloud.emulator.clock_ahead(AFTER_THE_LOCK);
     let again = next(&mut messages, "dropped").await?;
     let waiting = cloud.emulator.cloud_messages(HUB, "dev-1");
-    must(waiting.len() == 3 && waiting[0].delivery_count == 2, || format!("{waiting:?}"))?;
-    because("completing what came again", again.complete().await)?;
-    left(&cloud, 1).await;
-    // It came over the first connection: on another one it would be stale.
-    because("completing what was held", held.complete().await)?;
-    left(&cloud, 0).await;
-    must(messages.try_next().is_none(), || "something was given to the program twice".into())?;
+    ensure(waiting.len() == 3 && waiting[0].delivery_count == 2, || format!("{waiting:?}"))?;
+    context("completing the second delivery", again.complete().await)?;
+    wait_for_queue_length(&cloud, 1).await;
+    // The message is of the first connection. On another connection it would be stale.
+    context("completing the held message", held.complete().await)?;
+    wait_for_queue_length(&cloud, 0).await;
+    ensure(messages.try_next().is_none(), || "the client delivered a message twice".into())?;
     let counts = hub.counts();
-    must(counts.messages_unsettled == 1 && counts.messages_held_back == 0, || format!("{counts:?}"))
+    ensure(counts.messages_unsettled == 1 && counts.messages_held_back == 0, || format!("{counts:?}"))
 }
 
-/// A message for which there was no place comes again on the same connection.
-pub(super) async fn what_had_no_place_comes_again_on_its_connection(cloud: Cloud, kind: TransportKind) -> Outcome {
-    let hub = cloud.known("dev-1", kind).options(eager().receive_queue(2)).connect().await?;
-    let mut messages = because("receiving", hub.cloud_messages())?;
+/// The hub delivers a message again on the same connection if the client's queue was full.
+pub(super) async fn a_message_beyond_the_queue_is_redelivered_on_its_connection(
+    cloud: Cloud,
+    kind: TransportKind,
+) -> Outcome {
+    let hub = cloud.hub_device("dev-1", kind).options(fast_reconnect().receive_queue(2)).connect().await?;
+    let mut messages = context("receiving", hub.cloud_messages())?;
     send(&cloud, &["1", "2", "3"])?;
     let delivered = |it: &hubward_emulator::Emulator| {
         let waiting = it.cloud_messages(HUB, "dev-1");
         waiting.iter().all(|it| it.state == CloudMessageState::Invisible).then_some(())
     };
     cloud.emulator.wait_until(delivered).await;
-    because("telemetry", hub.send(Message::new("all is read")).await)?;
-    must(hub.counts().messages_over_limit == 1, || format!("{:?}", hub.counts()))?;
+    context("telemetry", hub.send(Message::new("all is read")).await)?;
+    ensure(hub.counts().messages_over_limit == 1, || format!("{:?}", hub.counts()))?;
     let first = next(&mut messages, "1").await?;
-    because("completing", next(&mut messages, "2").await?.complete().await)?;
-    must(messages.try_next().is_none(), || "the third had a place".into())?;
+    context("completing", next(&mut messages, "2").await?.complete().await)?;
+    ensure(messages.try_next().is_none(), || "the client accepted the third message".into())?;
 
     cloud.emulator.clock_ahead(AFTER_THE_LOCK);
-    because("completing what came again", next(&mut messages, "3").await?.complete().await)?;
-    must(cloud.emulator.cloud_messages(HUB, "dev-1").len() == 3, || "acknowledged out of order".into())?;
-    because("completing, on the same connection", first.complete().await)?;
-    left(&cloud, 0).await;
+    context("completing the second delivery", next(&mut messages, "3").await?.complete().await)?;
+    ensure(cloud.emulator.cloud_messages(HUB, "dev-1").len() == 3, || "the client acknowledged out of order".into())?;
+    context("completing, on the same connection", first.complete().await)?;
+    wait_for_queue_length(&cloud, 0).await;
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Registering again: what becomes of hub, twin and keys when the enrollment has changed, or has not.
+//! Registering again: the hub, the twin and the keys afterwards, with a changed and an unchanged enrollment.
 
 use hubward::{
     Assignment, AssignmentStatus, ConnectError, ConnectionState, Credential, Fault, HubClient, Message, ProvisionError,
@@ -10,102 +10,110 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use crate::cloud::{Cloud, HUB, settings};
-use crate::scenario::{Outcome, because, must};
+use crate::scenario::{Outcome, context, ensure};
 
 const OTHER_HUB: &str = "127.0.0.1";
 
-/// A device that moves to another hub has its twin there, and its connection to the old hub ends.
-pub(super) async fn a_moved_device_takes_its_twin_along(cloud: Cloud, kind: TransportKind) -> Outcome {
+/// A device that moves to another hub keeps its twin, and the old hub closes its connection.
+pub(super) async fn a_moved_device_keeps_its_twin(cloud: Cloud, kind: TransportKind) -> Outcome {
     let (cloud, settings, old) = moving(cloud, kind, ReprovisionPolicy::default()).await?;
     let mut state = old.state();
-    let assignment = because("registering again", provision(&settings).await)?;
+    let assignment = context("registering again", provision(&settings).await)?;
     assigned(&assignment, OTHER_HUB, Substatus::DeviceDataMigrated)?;
     let lost = state.wait_for(|it| matches!(it, ConnectionState::Disconnected { .. } | ConnectionState::Closed { .. }));
-    because("the old connection ends", lost.await.map(drop))?;
+    context("the old connection ends", lost.await.map(drop))?;
     drop(old);
-    must(cloud.emulator.device(HUB, "dev-1").is_none(), || "the old hub still knows the device".into())?;
+    ensure(cloud.emulator.device(HUB, "dev-1").is_none(), || "the old hub still knows the device".into())?;
     let hub = arrive(&settings, &assignment).await?;
-    let twin = because("reading", hub.twin().await)?;
-    must(twin.desired.get("interval") == Some(&json!(60)), || format!("what the cloud had set: {:?}", twin.desired))?;
-    must(twin.reported.get("fan") == Some(&json!("on")), || format!("what it had reported: {:?}", twin.reported))?;
-    because("telemetry", hub.send(Message::new("from the new hub")).await)?;
+    let twin = context("reading", hub.twin().await)?;
+    ensure(twin.desired.get("interval") == Some(&json!(60)), || {
+        format!("the desired properties are not those of the old hub: {:?}", twin.desired)
+    })?;
+    ensure(twin.reported.get("fan") == Some(&json!("on")), || {
+        format!("the reported properties are not those of the old hub: {:?}", twin.reported)
+    })?;
+    context("telemetry", hub.send(Message::new("from the new hub")).await)?;
     let arrived = cloud.emulator.telemetry(OTHER_HUB).ok_or("no log")?.total();
-    must(arrived == 1, || format!("{arrived} messages at the new hub"))
+    ensure(arrived == 1, || format!("{arrived} messages at the new hub"))
 }
 
-/// A device that is reset begins at the new hub with what its enrollment says now.
-pub(super) async fn a_reset_device_begins_anew(cloud: Cloud, kind: TransportKind) -> Outcome {
+/// A device that is reset starts at the new hub with the initial twin of its enrollment.
+pub(super) async fn a_reset_device_starts_with_the_initial_twin(cloud: Cloud, kind: TransportKind) -> Outcome {
     let policy = ReprovisionPolicy { update_hub_assignment: true, migrate_device_data: false };
     let (cloud, settings, old) = moving(cloud, kind, policy).await?;
     drop(old);
-    let assignment = because("registering again", provision(&settings).await)?;
+    let assignment = context("registering again", provision(&settings).await)?;
     assigned(&assignment, OTHER_HUB, Substatus::DeviceDataReset)?;
-    must(cloud.emulator.device(HUB, "dev-1").is_none(), || "the old hub still knows the device".into())?;
+    ensure(cloud.emulator.device(HUB, "dev-1").is_none(), || "the old hub still knows the device".into())?;
     let hub = arrive(&settings, &assignment).await?;
-    let twin = because("reading", hub.twin().await)?;
-    must(twin.desired.get("interval") == Some(&json!(15)), || format!("as the enrollment says: {:?}", twin.desired))?;
-    must(twin.reported.get("fan").is_none(), || format!("nothing reported yet: {:?}", twin.reported))
+    let twin = context("reading", hub.twin().await)?;
+    ensure(twin.desired.get("interval") == Some(&json!(15)), || {
+        format!("the desired properties are not those of the enrollment: {:?}", twin.desired)
+    })?;
+    ensure(twin.reported.get("fan").is_none(), || format!("the reported properties are not empty: {:?}", twin.reported))
 }
 
-/// A device that never moves stays, with its twin and its connection.
-pub(super) async fn a_device_that_never_moves_stays(cloud: Cloud, kind: TransportKind) -> Outcome {
+/// With the policy `never`, a device stays at its hub and keeps its twin and its connection.
+pub(super) async fn policy_never_keeps_a_device_at_its_hub(cloud: Cloud, kind: TransportKind) -> Outcome {
     let policy = ReprovisionPolicy { update_hub_assignment: false, migrate_device_data: false };
     let (cloud, settings, hub) = moving(cloud, kind, policy).await?;
-    let assignment = because("registering again", provision(&settings).await)?;
+    let assignment = context("registering again", provision(&settings).await)?;
     assigned(&assignment, HUB, Substatus::ReprovisionedToInitialAssignment)?;
-    must(cloud.emulator.device(OTHER_HUB, "dev-1").is_none(), || "the other hub knows the device".into())?;
-    because("on the old connection", hub.send(Message::new("still here")).await)?;
-    let twin = because("reading", hub.twin().await)?;
-    must(twin.desired.get("interval") == Some(&json!(60)), || format!("{:?}", twin.desired))
+    ensure(cloud.emulator.device(OTHER_HUB, "dev-1").is_none(), || "the other hub has the device".into())?;
+    context("on the old connection", hub.send(Message::new("still here")).await)?;
+    let twin = context("reading", hub.twin().await)?;
+    ensure(twin.desired.get("interval") == Some(&json!(60)), || format!("{:?}", twin.desired))
 }
 
-/// A device that registers again at an unchanged enrollment is told that its hub knew it, and so is one
-/// whose record was deleted; nothing is lost either way.
-pub(super) async fn a_known_device_is_back_at_its_hub(cloud: Cloud, kind: TransportKind) -> Outcome {
+/// If a device registers again with an unchanged enrollment, the answer says that the hub already has it, even if its
+/// registration record was deleted. The device loses nothing.
+pub(super) async fn a_known_device_returns_to_its_hub(cloud: Cloud, kind: TransportKind) -> Outcome {
     let settings = cloud.device("dev-1").transport(kind);
-    let first = because("the first time", provision(&settings).await)?;
+    let first = context("the first time", provision(&settings).await)?;
     assigned(&first, HUB, Substatus::InitialAssignment)?;
     let hub = arrive(&settings, &first).await?;
-    because("reporting", hub.report(&json!({ "fan": "on" })).await)?;
+    context("reporting", hub.report(&json!({ "fan": "on" })).await)?;
     for forget in [false, true] {
-        must(!forget || cloud.emulator.delete_registration("dev-1"), || "no record".into())?;
-        let again = because("once more", provision(&settings).await)?;
+        ensure(!forget || cloud.emulator.delete_registration("dev-1"), || "no record".into())?;
+        let again = context("once more", provision(&settings).await)?;
         assigned(&again, HUB, Substatus::ReprovisionedToInitialAssignment)?;
-        let twin = because("reading", hub.twin().await)?;
-        must(twin.reported.get("fan") == Some(&json!("on")), || format!("{:?}", twin.reported))?;
+        let twin = context("reading", hub.twin().await)?;
+        ensure(twin.reported.get("fan") == Some(&json!("on")), || format!("{:?}", twin.reported))?;
     }
     Ok(())
 }
 
-/// What the emulator cannot do is a failed registration that says so.
-pub(super) async fn an_allocation_that_is_not_emulated_fails_clearly(cloud: Cloud, kind: TransportKind) -> Outcome {
+/// If the emulator does not support an allocation policy, the registration fails and the error says so.
+pub(super) async fn an_unsupported_allocation_policy_fails_clearly(cloud: Cloud, kind: TransportKind) -> Outcome {
     for (policy, code, word) in
         [(AllocationPolicy::GeoLatency, 400_208, "geoLatency"), (AllocationPolicy::Custom, 400_207, "custom")]
     {
         let id = format!("dev-{word}");
-        let enrolled = because("an enrollment", cloud.emulator.enrollment(&id).allocation(policy).create())?;
+        let enrolled = context("an enrollment", cloud.emulator.enrollment(&id).allocation(policy).create())?;
         match provision(&settings(&enrolled.vars()).transport(kind)).await {
             Err(ConnectError::Provision(ProvisionError::Rejected { state, .. })) => {
-                must(state.error_code == Some(code), || format!("{word}: code {:?}", state.error_code))?;
+                ensure(state.error_code == Some(code), || format!("{word}: code {:?}", state.error_code))?;
                 let message = state.error_message.unwrap_or_default();
-                must(message.contains(word) && message.contains("does not emulate"), || format!("{word}: {message}"))?;
+                ensure(message.contains(word) && message.contains("does not emulate"), || {
+                    format!("{word}: {message}")
+                })?;
             }
             other => return Err(format!("{word}: {other:?}")),
         }
-        must(cloud.emulator.device(HUB, &id).is_none(), || format!("{word}: the hub knows the device"))?;
+        ensure(cloud.emulator.device(HUB, &id).is_none(), || format!("{word}: the hub knows the device"))?;
     }
     Ok(())
 }
 
-/// Keys that change at DPS count there at once, and at the hub from the next registration on.
-pub(super) async fn changed_keys_count_from_the_next_registration(cloud: Cloud, kind: TransportKind) -> Outcome {
-    let old = because("an enrollment", cloud.emulator.enroll("dev-1"))?;
+/// New keys take effect at DPS at once, and at the hub with the next registration.
+pub(super) async fn new_keys_take_effect_at_the_next_registration(cloud: Cloud, kind: TransportKind) -> Outcome {
+    let old = context("an enrollment", cloud.emulator.enroll("dev-1"))?;
     let with_old = settings(&old.vars()).transport(kind);
-    let first = because("with the old key", provision(&with_old).await)?;
+    let first = context("with the old key", provision(&with_old).await)?;
     let keys = cloud.emulator.enroll("spare").map(|it| (it.primary_key().clone(), it.secondary_key().clone()));
-    let (primary, secondary) = because("other keys", keys)?;
-    because("new keys", cloud.emulator.enrollment("dev-1").keys(&primary, &secondary).create())?;
-    // The hub has not heard of it yet.
+    let (primary, secondary) = context("other keys", keys)?;
+    context("new keys", cloud.emulator.enrollment("dev-1").keys(&primary, &secondary).create())?;
+    // The hub does not have the new keys yet.
     drop(arrive(&with_old, &first).await?);
     match provision(&with_old).await {
         Err(error) if error.fault() == Fault::Credential => {}
@@ -114,40 +122,40 @@ pub(super) async fn changed_keys_count_from_the_next_registration(cloud: Cloud, 
     for key in [primary, secondary] {
         let mut with_new = with_old.clone();
         with_new.credential = Credential::SharedKey(key);
-        let assignment = because("with a new key", provision(&with_new).await)?;
+        let assignment = context("with a new key", provision(&with_new).await)?;
         let hub = arrive(&with_new, &assignment).await?;
-        because("telemetry", hub.send(Message::new("x")).await)?;
+        context("telemetry", hub.send(Message::new("x")).await)?;
     }
     let refused = arrive(&with_old, &first).await;
-    must(refused.is_err(), || "the hub still takes the old key".into())
+    ensure(refused.is_err(), || "the hub still accepts the old key".into())
 }
 
-/// A disabled enrollment stops a device of a group; when it is deleted, the group lets the device in
-/// again. The hub keeps the device all along.
-pub(super) async fn a_disabled_enrollment_bars_the_way_to_its_group(cloud: Cloud, kind: TransportKind) -> Outcome {
-    let group = because("a group", cloud.emulator.enroll_group("line-7"))?;
+/// A disabled individual enrollment blocks a device of a group. When it is deleted, the device can register through the
+/// group again. The hub keeps the device throughout.
+pub(super) async fn a_disabled_enrollment_blocks_a_device_of_a_group(cloud: Cloud, kind: TransportKind) -> Outcome {
+    let group = context("a group", cloud.emulator.enroll_group("line-7"))?;
     let settings = settings(&group.vars("pump-1")).transport(kind);
-    because("through the group", provision(&settings).await)?;
+    context("through the group", provision(&settings).await)?;
     let key = group.device_key("pump-1");
-    because("barring it", cloud.emulator.enrollment("pump-1").keys(&key, &key).disabled().create())?;
+    context("blocking the device", cloud.emulator.enrollment("pump-1").keys(&key, &key).disabled().create())?;
     match provision(&settings).await {
         Err(ConnectError::Provision(ProvisionError::Rejected { status: AssignmentStatus::Disabled, .. })) => {}
         other => return Err(format!("barred: {other:?}")),
     }
-    must(cloud.emulator.device(HUB, "pump-1").is_some(), || "the hub has lost the device".into())?;
-    because("letting it in", cloud.emulator.delete("pump-1"))?;
-    because("through the group again", provision(&settings).await)?;
-    because("deleting the group", cloud.emulator.delete_group("line-7"))?;
+    ensure(cloud.emulator.device(HUB, "pump-1").is_some(), || "the hub has lost the device".into())?;
+    context("deleting the enrollment", cloud.emulator.delete("pump-1"))?;
+    context("through the group again", provision(&settings).await)?;
+    context("deleting the group", cloud.emulator.delete_group("line-7"))?;
     match provision(&settings).await {
         Err(error) if error.fault() == Fault::Credential => {}
         other => return Err(format!("without the group: {other:?}")),
     }
-    must(cloud.emulator.device(HUB, "pump-1").is_some(), || "the hub has lost the device".into())?;
-    must(cloud.emulator.registration("pump-1").is_some(), || "the record is gone".into())
+    ensure(cloud.emulator.device(HUB, "pump-1").is_some(), || "the hub has lost the device".into())?;
+    ensure(cloud.emulator.registration("pump-1").is_some(), || "the registration record is gone".into())
 }
 
-/// A cloud of two hubs with a device that is connected to the first, has reported, and has been given
-/// other desired properties; its enrollment then names the second.
+/// Starts an emulator with two hubs. A device is connected to the first hub, has reported properties, and has new
+/// desired properties. Its enrollment then names the second hub.
 async fn moving(
     cloud: Cloud,
     kind: TransportKind,
@@ -159,23 +167,23 @@ async fn moving(
         let mut twin = InitialTwin::default();
         twin.properties.desired.insert("interval".into(), interval.into());
         let enrollment = cloud.emulator.enrollment("dev-1").allocation(AllocationPolicy::Static).hubs([hub]);
-        because("an enrollment", enrollment.reprovision(policy).initial_twin(twin).create())
+        context("an enrollment", enrollment.reprovision(policy).initial_twin(twin).create())
     };
     let settings = settings(&enroll(HUB, 30)?.vars()).transport(kind);
-    let assignment = because("the first time", provision(&settings).await)?;
+    let assignment = context("the first time", provision(&settings).await)?;
     assigned(&assignment, HUB, Substatus::InitialAssignment)?;
     let hub = arrive(&settings, &assignment).await?;
-    because("reporting", hub.report(&json!({ "fan": "on" })).await)?;
-    because("a change", cloud.emulator.patch_desired(HUB, "dev-1", json!({ "interval": 60 })))?;
+    context("reporting", hub.report(&json!({ "fan": "on" })).await)?;
+    context("a change", cloud.emulator.patch_desired(HUB, "dev-1", json!({ "interval": 60 })))?;
     enroll(OTHER_HUB, 15)?;
     Ok((cloud, settings, hub))
 }
 
 fn assigned(assignment: &Assignment, hub: &str, substatus: Substatus) -> Outcome {
     let found = (assignment.hub.as_str(), assignment.state.substatus.as_ref());
-    must(found == (hub, Some(&substatus)), || format!("{found:?} instead of {hub}, {substatus:?}"))
+    ensure(found == (hub, Some(&substatus)), || format!("{found:?} instead of {hub}, {substatus:?}"))
 }
 
 async fn arrive(settings: &Settings, assignment: &Assignment) -> Result<HubClient, String> {
-    because("connecting", connect_assigned(settings, assignment, Instant::now() + settings.timeout).await)
+    context("connecting", connect_assigned(settings, assignment, Instant::now() + settings.timeout).await)
 }

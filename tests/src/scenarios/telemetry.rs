@@ -1,14 +1,14 @@
-//! What a message carries arrives as it was sent, up to the last byte that fits.
+//! Telemetry arrives exactly as the device sent it, up to the size limit.
 
 use hubward::{Fault, Message, ProtoError, SendError, TransportKind};
 use hubward_proto::limits;
 
 use crate::cloud::Cloud;
-use crate::scenario::{Outcome, because, must};
+use crate::scenario::{Outcome, context, ensure};
 
-/// Every system property stands where the service looks for it.
+/// The service finds every system property.
 pub(super) async fn sends_every_system_property(cloud: Cloud, kind: TransportKind) -> Outcome {
-    let hub = cloud.known("dev-1", kind).connect().await?;
+    let hub = cloud.hub_device("dev-1", kind).connect().await?;
     let message = Message::new("<x/>")
         .message_id("m-1")
         .correlation_id("c-1")
@@ -20,7 +20,7 @@ pub(super) async fn sends_every_system_property(cloud: Cloud, kind: TransportKin
         .component("thermostat1")
         .interface("urn:azureiot:Security:SecurityAgent:1")
         .property("alert", "true");
-    because("sending", hub.send(message).await)?;
+    context("sending", hub.send(message).await)?;
     let arrived = cloud.log().wait_for(1).await;
     // Typed from `[doc]` iot/iot-mqtt-connect-to-iot-hub.md and the vectors `telemetry-*`.
     let mut expected = vec![
@@ -37,21 +37,21 @@ pub(super) async fn sends_every_system_property(cloud: Cloud, kind: TransportKin
     let mut found: Vec<(&str, &str)> = arrived[0].message.system_properties().collect();
     expected.sort_unstable();
     found.sort_unstable();
-    must(found == expected, || format!("arrived: {found:?}"))?;
+    ensure(found == expected, || format!("arrived: {found:?}"))?;
     let application: Vec<_> = arrived[0].message.properties().collect();
-    must(application == [("alert", Some("true"))], || format!("arrived: {application:?}"))?;
+    ensure(application == [("alert", Some("true"))], || format!("arrived: {application:?}"))?;
 
-    let json = because("JSON", Message::json(&serde_json::json!({ "t": 21.5 })))?;
-    because("sending", hub.send(json).await)?;
+    let json = context("JSON", Message::json(&serde_json::json!({ "t": 21.5 })))?;
+    context("sending", hub.send(json).await)?;
     let arrived = cloud.log().wait_for(2).await;
     let found: Vec<_> = arrived[1].message.system_properties().collect();
-    must(found == [("$.ct", "application/json"), ("$.ce", "utf-8")], || format!("JSON says {found:?}"))
+    ensure(found == [("$.ct", "application/json"), ("$.ce", "utf-8")], || format!("the JSON form has {found:?}"))
 }
 
-/// Every character that a property may hold, in names and in values, alone and together.
+/// Every character that a property may contain, in names and in values, alone and together.
 pub(super) async fn every_character_arrives(cloud: Cloud, kind: TransportKind) -> Outcome {
-    let hub = cloud.known("dev-1", kind).connect().await?;
-    // Printable ASCII, then one of each length in UTF-8, a combining mark, a joined emoji.
+    let hub = cloud.hub_device("dev-1", kind).connect().await?;
+    // Printable ASCII, characters of each length in UTF-8, a combining mark, a joined emoji.
     let mut characters: Vec<String> = (' '..='~').map(String::from).collect();
     characters.extend(["é", "ñ", "ß", "温", "𝄞", "e\u{301}", "👩\u{200d}🔧", "\u{202e}"].map(str::to_owned));
     let mut sent = Vec::new();
@@ -60,24 +60,24 @@ pub(super) async fn every_character_arrives(cloud: Cloud, kind: TransportKind) -
         sent.push(Message::new(character.clone()).property(name, character.clone()).property(character, "x"));
     }
     let all = characters.concat();
-    // Every character that an id may have. Source: `[doc]` iot-hub-devguide-messages-construct.md.
+    // Every character that an ID may contain. Source: `[doc]` iot-hub-devguide-messages-construct.md.
     let id = "aZ09-:.+%_#*?!(),=@;$'";
     sent.push(Message::new("all").message_id(id).correlation_id("a=b&c/d?e#f").property(&all, &all));
     for message in &sent {
-        because("sending", hub.send(message.clone()).await)?;
+        context("sending", hub.send(message.clone()).await)?;
     }
     let arrived = cloud.log().wait_for(sent.len() as u64).await;
     for (message, entry) in sent.iter().zip(&arrived) {
-        must(entry.message == *message, || format!("sent {message:?}, arrived {:?}", entry.message))?;
+        ensure(entry.message == *message, || format!("sent {message:?}, arrived {:?}", entry.message))?;
     }
-    must(arrived.len() == sent.len(), || format!("{} arrived", arrived.len()))
+    ensure(arrived.len() == sent.len(), || format!("{} arrived", arrived.len()))
 }
 
-/// The limit is exact to the byte, counted as the service counts, and named in the error; a message
-/// beyond it never leaves and stands in nobody's way.
+/// The client counts the size as the service does and applies the limit exactly. Its error names the limit. A message
+/// above the limit is not sent and does not block others.
 pub(super) async fn the_size_limit_is_exact(cloud: Cloud, kind: TransportKind) -> Outcome {
-    let hub = cloud.known("dev-1", kind).connect().await?;
-    // 256 KB: the body, values of system properties, names and values of the application's.
+    let hub = cloud.hub_device("dev-1", kind).connect().await?;
+    // 256 KB: the body, the values of system properties, and the names and values of application properties.
     let properties = "m-1".len() + "text/plain".len() + "name".len() + "välue".len() + "flag".len();
     let of = |size: usize| {
         Message::new(vec![b'x'; size - properties])
@@ -86,20 +86,22 @@ pub(super) async fn the_size_limit_is_exact(cloud: Cloud, kind: TransportKind) -
             .property("name", "välue")
             .flag("flag")
     };
-    must(limits::TELEMETRY_MAX == 262_144, || format!("{}", limits::TELEMETRY_MAX))?;
+    ensure(limits::TELEMETRY_MAX == 262_144, || format!("{}", limits::TELEMETRY_MAX))?;
     for _ in 0..2 {
         match hub.send(of(262_145)).await {
             Err(SendError::Refused { source: ProtoError::TooLarge { size: 262_145, limit: 262_144, .. }, .. }) => {}
-            other => return Err(format!("one byte too many: {other:?}")),
+            other => return Err(format!("the client accepted a message of one byte too many: {other:?}")),
         }
-        because("the largest", hub.send(of(262_144)).await)?;
+        context("the largest", hub.send(of(262_144)).await)?;
     }
     let long_id = hub.send(Message::new("x").message_id("m".repeat(129))).await;
-    must(long_id.as_ref().is_err_and(|it| it.fault() == Some(Fault::Request)), || format!("a long id: {long_id:?}"))?;
+    ensure(long_id.as_ref().is_err_and(|it| it.fault() == Some(Fault::Request)), || format!("a long id: {long_id:?}"))?;
     let nameless = hub.send(Message::new("x").property("", "v")).await;
-    must(matches!(nameless, Err(SendError::Refused { .. })), || format!("a name that is empty: {nameless:?}"))?;
+    ensure(matches!(nameless, Err(SendError::Refused { .. })), || {
+        format!("a property with an empty name: {nameless:?}")
+    })?;
     let log = cloud.log();
-    must(log.total() == 2, || format!("{} messages arrived", log.total()))?;
-    must(log.all().iter().all(|it| it.message.size() == 262_144), || "another size arrived".into())?;
-    must(hub.state().borrow().is_connected(), || "the connection suffered".into())
+    ensure(log.total() == 2, || format!("{} messages arrived", log.total()))?;
+    ensure(log.all().iter().all(|it| it.message.size() == 262_144), || "another size arrived".into())?;
+    ensure(hub.state().borrow().is_connected(), || "the connection was lost".into())
 }

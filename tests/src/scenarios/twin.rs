@@ -5,25 +5,25 @@ use hubward_emulator as emulator;
 use serde_json::{Value, json};
 
 use crate::cloud::{Cloud, HUB};
-use crate::scenario::{Outcome, because, must};
+use crate::scenario::{Outcome, context, ensure};
 
-/// The twin is read; reading it changes nothing. Live too.
+/// Reading the twin does not change it. May run against a live service.
 pub(super) async fn reads_its_twin(settings: Settings) -> Outcome {
-    let hub = because("connecting", connect(&settings).await)?;
-    let first = because("reading", hub.twin().await)?;
-    let second = because("reading again", hub.twin().await)?;
-    must(first == second, || format!("first {first:?}, then {second:?}"))?;
-    must(first.desired.version >= 1 && first.reported.version >= 1, || format!("versions begin with 1: {first:?}"))
+    let hub = context("connecting", connect(&settings).await)?;
+    let first = context("reading", hub.twin().await)?;
+    let second = context("reading again", hub.twin().await)?;
+    ensure(first == second, || format!("first {first:?}, then {second:?}"))?;
+    ensure(first.desired.version >= 1 && first.reported.version >= 1, || format!("a version is below 1: {first:?}"))
 }
 
-/// A report gives the next version; what it says is read back, merged; `null` removes. Live too: what
-/// it reports is gone afterwards.
+/// A report returns the next version. The twin then contains the report, merged; `null` removes a member. May run
+/// against a live service: the scenario removes its property at the end.
 pub(super) async fn reports_and_reads_back(settings: Settings) -> Outcome {
     const NAME: &str = "hubwardConformance";
-    let hub = because("connecting", connect(&settings).await)?;
-    because("clearing", hub.report(&json!({ NAME: null })).await)?;
-    let before = because("reading", hub.twin().await)?.reported;
-    must(before.get(NAME).is_none(), || format!("cleared, but there is {before:?}"))?;
+    let hub = context("connecting", connect(&settings).await)?;
+    context("clearing", hub.report(&json!({ NAME: null })).await)?;
+    let before = context("reading", hub.twin().await)?.reported;
+    ensure(before.get(NAME).is_none(), || format!("the property was removed, but the twin has {before:?}"))?;
     let reports = [
         (json!({ "n": 1, "text": "é 温度", "list": [1, { "a": null }], "deep": { "a": true, "b": 2.5 } }), None),
         (json!({ "n": 2, "deep": { "a": null, "c": "new" } }), None),
@@ -36,46 +36,46 @@ pub(super) async fn reports_and_reads_back(settings: Settings) -> Outcome {
     ];
     let mut version = before.version;
     for (patch, expected) in reports {
-        let reported = because("reporting", hub.report(&json!({ NAME: patch })).await)?;
+        let reported = context("reporting", hub.report(&json!({ NAME: patch })).await)?;
         version += 1;
-        must(reported.version == Some(version), || format!("{reported:?} instead of {version}"))?;
+        ensure(reported.version == Some(version), || format!("{reported:?} instead of {version}"))?;
         if let Some(expected) = expected {
-            let twin = because("reading back", hub.twin().await)?;
-            must(twin.reported.version == version, || format!("{}", twin.reported.version))?;
-            must(twin.reported.get(NAME) == Some(&expected), || format!("read back {:?}", twin.reported.get(NAME)))?;
+            let twin = context("reading back", hub.twin().await)?;
+            ensure(twin.reported.version == version, || format!("{}", twin.reported.version))?;
+            ensure(twin.reported.get(NAME) == Some(&expected), || format!("read back {:?}", twin.reported.get(NAME)))?;
         }
     }
-    because("removing", hub.report(&json!({ NAME: null })).await)?;
-    let after = because("reading", hub.twin().await)?.reported;
-    must(after.values == before.values, || format!("before {before:?}, after {after:?}"))
+    context("removing", hub.report(&json!({ NAME: null })).await)?;
+    let after = context("reading", hub.twin().await)?.reported;
+    ensure(after.values == before.values, || format!("before {before:?}, after {after:?}"))
 }
 
-/// What a service would never take is not sent, and says what is wrong; what fits exactly is. Live
-/// too: a refused report changes nothing.
+/// The client refuses a report that no service accepts, names the reason, and sends a report of exactly the largest
+/// size. May run against a live service: a refused report changes nothing.
 pub(super) async fn refuses_impossible_reports(settings: Settings) -> Outcome {
-    let hub = because("connecting", connect(&settings).await)?;
-    let before = because("reading", hub.twin().await)?;
+    let hub = context("connecting", connect(&settings).await)?;
+    let before = context("reading", hub.twin().await)?;
     for (patch, size) in impossible() {
         let shown = patch.to_string().chars().take(60).collect::<String>();
         match hub.report(&patch).await {
             Err(error @ TwinError::Invalid(_)) => {
-                must(error.fault() == Some(Fault::Request), || format!("{shown}: {:?}", error.fault()))?;
+                ensure(error.fault() == Some(Fault::Request), || format!("{shown}: {:?}", error.fault()))?;
                 let TwinError::Invalid(problem) = error else { continue };
                 let found =
                     if let ProtoError::TooLarge { size, limit, .. } = problem { Some((size, limit)) } else { None };
-                must(found == size, || format!("{shown}: {problem}"))?;
+                ensure(found == size, || format!("{shown}: {problem}"))?;
             }
             other => return Err(format!("{shown}: {other:?}")),
         }
     }
-    let after = because("reading", hub.twin().await)?;
-    must(before == after, || format!("before {before:?}, after {after:?}"))
+    let after = context("reading", hub.twin().await)?;
+    ensure(before == after, || format!("before {before:?}, after {after:?}"))
 }
 
-/// What breaks a rule of `[doc]` iot-hub/iot-hub-devguide-device-twins.md, and with size and limit
-/// what is too large.
+/// Reports that break a rule of `[doc]` iot-hub/iot-hub-devguide-device-twins.md. A report that is too large has its
+/// size and the limit.
 fn impossible() -> Vec<(Value, Option<(usize, usize)>)> {
-    // The section, and eleven levels below it.
+    // Eleven levels below the section.
     let mut deep = json!(1);
     for _ in 0..12 {
         deep = json!({ "d": deep });
@@ -98,37 +98,39 @@ fn impossible() -> Vec<(Value, Option<(usize, usize)>)> {
     ]
 }
 
-/// What a device says, the cloud sees, and the other way round; tags are the cloud's own.
-pub(super) async fn the_cloud_sees_what_is_reported(cloud: Cloud, kind: TransportKind) -> Outcome {
-    let hub = cloud.known("dev-1", kind).connect().await?;
+/// The cloud sees reported properties, and the device sees desired properties. Only the cloud sees tags.
+pub(super) async fn the_cloud_sees_reported_properties(cloud: Cloud, kind: TransportKind) -> Outcome {
+    let hub = cloud.hub_device("dev-1", kind).connect().await?;
     let desired = json!({ "fan": { "speed": 3 }, "list": [1, "é"] });
-    because("desired properties", cloud.emulator.patch_desired(HUB, "dev-1", desired.clone()))?;
-    because("tags", cloud.emulator.patch_tags(HUB, "dev-1", json!({ "floor": 2 })))?;
-    let reported = because("reporting", hub.report(&json!({ "battery": 55, "gone": 1 })).await)?;
-    let reported_again = because("reporting", hub.report(&json!({ "gone": null, "net": { "up": true } })).await)?;
-    must(reported_again.version == reported.version.map(|it| it + 1), || format!("{reported:?}, {reported_again:?}"))?;
+    context("desired properties", cloud.emulator.patch_desired(HUB, "dev-1", desired.clone()))?;
+    context("tags", cloud.emulator.patch_tags(HUB, "dev-1", json!({ "floor": 2 })))?;
+    let reported = context("reporting", hub.report(&json!({ "battery": 55, "gone": 1 })).await)?;
+    let reported_again = context("reporting", hub.report(&json!({ "gone": null, "net": { "up": true } })).await)?;
+    ensure(reported_again.version == reported.version.map(|it| it + 1), || {
+        format!("{reported:?}, {reported_again:?}")
+    })?;
 
     let view = seen_by_the_cloud(&cloud, "dev-1")?;
-    must(view["tags"] == json!({ "floor": 2 }), || view.to_string())?;
+    ensure(view["tags"] == json!({ "floor": 2 }), || view.to_string())?;
     let [mut desired_there, mut reported_there] =
         ["desired", "reported"].map(|name| view["properties"][name].as_object().cloned().unwrap_or_default());
     let version = reported_there.get("$version").cloned();
-    must(version.as_ref().and_then(Value::as_u64) == reported_again.version, || format!("{version:?}"))?;
+    ensure(version.as_ref().and_then(Value::as_u64) == reported_again.version, || format!("{version:?}"))?;
     for properties in [&mut desired_there, &mut reported_there] {
         properties.retain(|name, _| !name.starts_with('$'));
     }
-    must(Value::Object(desired_there) == desired, || view.to_string())?;
-    must(Value::Object(reported_there) == json!({ "battery": 55, "net": { "up": true } }), || view.to_string())?;
+    ensure(Value::Object(desired_there) == desired, || view.to_string())?;
+    ensure(Value::Object(reported_there) == json!({ "battery": 55, "net": { "up": true } }), || view.to_string())?;
 
-    let twin = because("reading", hub.twin().await)?;
-    must(json!(twin.desired.values) == desired, || format!("{twin:?}"))?;
-    must(twin.desired.get("floor").is_none(), || "tags are not for devices".into())
+    let twin = context("reading", hub.twin().await)?;
+    ensure(json!(twin.desired.values) == desired, || format!("{twin:?}"))?;
+    ensure(twin.desired.get("floor").is_none(), || "the device sees the tags".into())
 }
 
-/// What the service refuses, the emulator refuses, whoever asks: 400, and nothing is changed. What is
-/// no request at all ends the connection.
+/// The emulator refuses with 400 what the service refuses, even if the client does not check it, and changes nothing.
+/// If a message is not a valid request, it closes the connection.
 pub(super) async fn the_hub_refuses_impossible_reports(cloud: Cloud, kind: TransportKind) -> Outcome {
-    let device = cloud.known("dev-1", kind);
+    let device = cloud.hub_device("dev-1", kind);
     let mut raw = device.raw(true).await?;
     raw.subscribe("$iothub/twin/res/#", 1).await?;
     let before = seen_by_the_cloud(&cloud, "dev-1")?;
@@ -138,89 +140,89 @@ pub(super) async fn the_hub_refuses_impossible_reports(cloud: Cloud, kind: Trans
         raw.publish(&format!("$iothub/twin/PATCH/properties/reported/?$rid=r-{number}"), body.as_bytes()).await?;
         let answer = raw.next().await?;
         let expected = format!("$iothub/twin/res/400/?$rid=r-{number}");
-        // What is too large is forbidden: Azure/iotedge, issues 1560 and 7035.
+        // The status of a report that is too large is 403: Azure/iotedge, issues 1560 and 7035.
         let too_large = format!("$iothub/twin/res/403/?$rid=r-{number}");
         let shown = body.chars().take(60).collect::<String>();
-        must(answer.topic == expected || answer.topic == too_large, || format!("`{shown}`: {}", answer.topic))?;
+        ensure(answer.topic == expected || answer.topic == too_large, || format!("`{shown}`: {}", answer.topic))?;
         if answer.qos > 0 {
             raw.acknowledge(&answer).await?;
         }
     }
     let after = seen_by_the_cloud(&cloud, "dev-1")?;
-    // It was active meanwhile; its twin is as it was.
+    // The device was active, but its twin has not changed.
     let same = ["version", "etag", "tags", "properties"].iter().all(|it| before[it] == after[it]);
-    must(same && before["version"].is_u64(), || format!("before {before}, after {after}"))?;
+    ensure(same && before["version"].is_u64(), || format!("before {before}, after {after}"))?;
 
     raw.publish("$iothub/twin/PATCH/properties/reported/?$rid=good", br#"{"a":1,"b":null}"#).await?;
     let answer = raw.next().await?;
     let version = before["properties"]["reported"]["$version"].as_u64().unwrap_or_default() + 1;
-    must(answer.topic == format!("$iothub/twin/res/204/?$rid=good&$version={version}"), || answer.topic.clone())?;
-    must(answer.body.is_empty(), || "204 has no body".into())?;
-    // The documentation's own GET; Microsoft's SDKs send one space.
+    ensure(answer.topic == format!("$iothub/twin/res/204/?$rid=good&$version={version}"), || answer.topic.clone())?;
+    ensure(answer.body.is_empty(), || "the answer with status 204 has a body".into())?;
+    // The documented GET has an empty body; Microsoft's SDKs send one space.
     for body in [&b""[..], b" "] {
         raw.publish("$iothub/twin/GET/?$rid=8dd4ae6e", body).await?;
         let answer = raw.next().await?;
-        must(answer.topic == "$iothub/twin/res/200/?$rid=8dd4ae6e", || answer.topic.clone())?;
-        let twin: Value = because("JSON", serde_json::from_slice(&answer.body))?;
+        ensure(answer.topic == "$iothub/twin/res/200/?$rid=8dd4ae6e", || answer.topic.clone())?;
+        let twin: Value = context("JSON", serde_json::from_slice(&answer.body))?;
         let expected = json!({ "desired": { "$version": 1 }, "reported": { "a": 1, "$version": version } });
-        must(twin == expected, || twin.to_string())?;
+        ensure(twin == expected, || twin.to_string())?;
     }
     raw.write(&crate::packets::publish("$iothub/twin/GET/?$rid=", b"", 1, 9999)).await?;
-    must(raw.is_closed().await, || "a request without an id was not the end".into())
+    ensure(raw.is_closed().await, || "the hub did not close the connection after a request without an ID".into())
 }
 
-/// A hub that throttles is asked again, until it answers; the program notices nothing but the time.
-pub(super) async fn a_throttled_twin_is_asked_again(cloud: Cloud, kind: TransportKind) -> Outcome {
-    let hub = cloud.known("dev-1", kind).connect().await?;
+/// The client repeats a throttled request until the hub answers. The application only waits longer.
+pub(super) async fn a_throttled_twin_request_is_repeated(cloud: Cloud, kind: TransportKind) -> Outcome {
+    let hub = cloud.hub_device("dev-1", kind).connect().await?;
     let throttled = emulator::Fault::throttled("1");
     for point in [emulator::Point::HubTwinGet, emulator::Point::HubReported] {
-        because("a fault", cloud.emulator.fault(point, throttled.clone()))?;
+        context("a fault", cloud.emulator.fault(point, throttled.clone()))?;
     }
-    let reported = because("reporting", hub.report(&json!({ "a": 1 })).await)?;
-    must(cloud.emulator.faults_left(emulator::Point::HubReported) == 0, || "nothing was throttled".into())?;
-    must(reported.version == Some(2), || format!("{reported:?}: reported once, not twice"))?;
-    let twin = because("reading", hub.twin().await)?;
-    must(cloud.emulator.faults_left(emulator::Point::HubTwinGet) == 0, || "nothing was throttled".into())?;
-    must(twin.reported.get("a") == Some(&json!(1)), || format!("{twin:?}"))
+    let reported = context("reporting", hub.report(&json!({ "a": 1 })).await)?;
+    ensure(cloud.emulator.faults_left(emulator::Point::HubReported) == 0, || "the hub throttled no request".into())?;
+    ensure(reported.version == Some(2), || format!("{reported:?}: the client reported more than once"))?;
+    let twin = context("reading", hub.twin().await)?;
+    ensure(cloud.emulator.faults_left(emulator::Point::HubTwinGet) == 0, || "the hub throttled no request".into())?;
+    ensure(twin.reported.get("a") == Some(&json!(1)), || format!("{twin:?}"))
 }
 
-/// A question whose connection is lost is put on the next one.
-pub(super) async fn a_lost_question_is_asked_again(cloud: Cloud, kind: TransportKind) -> Outcome {
-    let hub = cloud.known("dev-1", kind).connect().await?;
+/// If the connection closes before the answer, the client sends the request again on the next connection.
+pub(super) async fn a_lost_twin_request_is_sent_again(cloud: Cloud, kind: TransportKind) -> Outcome {
+    let hub = cloud.hub_device("dev-1", kind).connect().await?;
     for point in [emulator::Point::HubReported, emulator::Point::HubTwinGet] {
-        because("a fault", cloud.emulator.fault(point, emulator::Fault::Cut))?;
+        context("a fault", cloud.emulator.fault(point, emulator::Fault::Cut))?;
     }
-    because("reporting", hub.report(&json!({ "a": 1 })).await)?;
-    let twin = because("reading", hub.twin().await)?;
-    must(twin.reported.get("a") == Some(&json!(1)), || format!("{twin:?}"))?;
+    context("reporting", hub.report(&json!({ "a": 1 })).await)?;
+    let twin = context("reading", hub.twin().await)?;
+    ensure(twin.reported.get("a") == Some(&json!(1)), || format!("{twin:?}"))?;
     for point in [emulator::Point::HubReported, emulator::Point::HubTwinGet] {
-        must(cloud.emulator.faults_left(point) == 0, || format!("{point:?}: nothing was cut"))?;
+        ensure(cloud.emulator.faults_left(point) == 0, || format!("{point:?}: the hub closed no connection"))?;
     }
     Ok(())
 }
 
-/// The twin as the service shows it.
+/// The twin in the form of the service API.
 pub(super) fn seen_by_the_cloud(cloud: &Cloud, id: &str) -> Result<Value, String> {
     let view = cloud.emulator.twin(HUB, id).ok_or("no twin")?;
-    because("JSON", serde_json::to_value(&view))
+    context("JSON", serde_json::to_value(&view))
 }
 
 /// Waits for desired properties of at least this version.
 pub(super) async fn desired_at(desired: &mut hubward::DesiredProperties, version: u64) -> Result<Properties, String> {
     loop {
-        let properties = because("desired properties", desired.changed().await)?;
+        let properties = context("desired properties", desired.changed().await)?;
         if properties.version >= version {
             return Ok(properties);
         }
     }
 }
 
-/// Waits until a client has come back after its connection was cut.
+/// Closes the connection of a client and waits until it has reconnected.
 pub(super) async fn cut_and_come_back(cloud: &Cloud, hub: &HubClient, id: &str) -> Outcome {
     let mut state = hub.state();
     state.mark_unchanged();
-    must(cloud.emulator.disconnect_device(HUB, id), || format!("{id} is not connected"))?;
-    // Whatever is seen of it: quick changes may be seen as one.
-    because("the loss", state.changed().await)?;
-    because("coming back", hub.connected().await)
+    ensure(cloud.emulator.disconnect_device(HUB, id), || format!("{id} is not connected"))?;
+    // The test waits for any change, because the client may have reconnected before the test reads the state.
+    context("the loss", state.changed().await)?;
+    context("reconnecting", hub.connected().await)
 }

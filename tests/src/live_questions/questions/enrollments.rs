@@ -1,4 +1,4 @@
-//! Questions 4 and 5: codes of enrollments that do not exist, and of conditions that are not met.
+//! Questions 4 and 5: the error codes for missing enrollments and for failed conditions.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ pub(super) async fn absent(asker: Arc<Asker>) -> Result<(), String> {
     for kind in ["enrollments", "enrollmentGroups", "registrations"] {
         for method in ["GET", "DELETE"] {
             let reply = asker.ask(Api::Dps, method, &format!("/{kind}/{id}?{DPS_VERSION}"), &[], "").await;
-            asker.see_reply(&format!("{method} /{kind}/none"), &reply);
+            asker.observe_reply(&format!("{method} /{kind}/none"), &reply);
         }
     }
     Ok(())
@@ -32,19 +32,22 @@ pub(super) async fn conditions(asker: Arc<Asker>) -> Result<(), String> {
             }
         };
         let created = put(None, body(&id)?).await;
-        asker.see_reply(&format!("PUT /{kind}: a free id"), &created);
+        asker.observe_reply(&format!("PUT /{kind}: a free id"), &created);
         let stale = created.json()["etag"].as_str().unwrap_or_default().to_owned();
-        asker.see_reply(&format!("PUT /{kind}: the same id again"), &put(None, body(&id)?).await);
-        asker.see_reply(&format!("PUT /{kind}: If-Match with the etag"), &put(Some(stale.clone()), body(&id)?).await);
-        asker.see_reply(
+        asker.observe_reply(&format!("PUT /{kind}: the same id again"), &put(None, body(&id)?).await);
+        asker.observe_reply(
+            &format!("PUT /{kind}: If-Match with the etag"),
+            &put(Some(stale.clone()), body(&id)?).await,
+        );
+        asker.observe_reply(
             &format!("PUT /{kind}: If-Match with a stale etag"),
             &put(Some(stale.clone()), body(&id)?).await,
         );
-        asker.see_reply(&format!("PUT /{kind}: If-Match *"), &put(Some("*".into()), body(&id)?).await);
+        asker.observe_reply(&format!("PUT /{kind}: If-Match *"), &put(Some("*".into()), body(&id)?).await);
         let reply = asker.ask(Api::Dps, "PUT", &path(&free), &[("If-Match", "*")], &body(&free)?).await;
-        asker.see_reply(&format!("PUT /{kind}: If-Match * on a free id"), &reply);
+        asker.observe_reply(&format!("PUT /{kind}: If-Match * on a free id"), &reply);
         let reply = asker.ask(Api::Dps, "DELETE", &path(&id), &[("If-Match", &stale)], "").await;
-        asker.see_reply(&format!("DELETE /{kind}: If-Match with a stale etag"), &reply);
+        asker.observe_reply(&format!("DELETE /{kind}: If-Match with a stale etag"), &reply);
     }
     Ok(())
 }

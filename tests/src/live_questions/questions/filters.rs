@@ -1,10 +1,10 @@
-//! Question 1: does a service refuse a filter with SUBACK 0x80, or does it end the connection?
+//! Question 1: does a service refuse a filter with SUBACK 0x80, or does it close the connection?
 
 use std::sync::Arc;
 
 use super::registrations::login_at_dps;
 use crate::live_questions::asker::Asker;
-use crate::live_questions::line::{Line, Login};
+use crate::live_questions::connection::{Connection, Login};
 
 const METHODS: &str = "$iothub/methods/POST/#";
 const RESPONSES: &str = "$iothub/twin/res/#";
@@ -30,10 +30,10 @@ pub(super) async fn ask(asker: Arc<Asker>) -> Result<(), String> {
 }
 
 async fn subscribe(asker: &Asker, login: &Login, name: &str, filters: &[(&str, u8)]) -> Result<(), String> {
-    let (answer, line) = Line::open(asker, name, login).await;
-    let mut line = line.ok_or_else(|| format!("{name}: the login was answered with {answer}"))?;
-    asker.see(name, line.subscribe(asker, filters).await);
-    asker.see(format!("{name}: the connection afterwards"), line.life().await);
-    line.close().await;
+    let (answer, connection) = Connection::open(asker, name, login).await;
+    let mut connection = connection.ok_or_else(|| format!("{name}: the login was answered with {answer}"))?;
+    asker.observe(name, connection.subscribe(asker, filters).await);
+    asker.observe(format!("{name}: the connection afterwards"), connection.ping().await);
+    connection.close().await;
     Ok(())
 }

@@ -1,13 +1,13 @@
-//! Questions 11 and 12: what an update of a device keeps, and what a bulk request does.
+//! Questions 11 and 12: what does an update of a device keep, and what does a bulk request do?
 
 use std::sync::Arc;
 
 use serde_json::Value;
 
 use crate::live_questions::asker::{Api, Asker, identity, keys};
+use crate::live_questions::cleanup::Resource;
 use crate::live_questions::cloud::HUB_VERSION;
 use crate::live_questions::http::Reply;
-use crate::live_questions::ledger::Thing;
 
 pub(super) async fn updates(asker: Arc<Asker>) -> Result<(), String> {
     let device = asker.device("a").await?;
@@ -19,11 +19,11 @@ pub(super) async fn updates(asker: Arc<Asker>) -> Result<(), String> {
     let sas = |keys: &str| format!("\"authentication\":{{\"type\":\"sas\",\"symmetricKey\":{keys}}}");
 
     let disabled = format!("{{{own},\"status\":\"disabled\",\"statusReason\":\"resting\",{}}}", sas(&pair));
-    asker.see_reply("a device is disabled with a reason", &put(disabled).await);
+    asker.observe_reply("a device is disabled with a reason", &put(disabled).await);
     let reply = put(format!("{{{own},{}}}", sas(&pair))).await;
-    asker.see_reply("an update without status", &reply);
+    asker.observe_reply("an update without status", &reply);
     let now = reply.json();
-    asker.see("an update without status: status, reason", format!("{}, {}", now["status"], now["statusReason"]));
+    asker.observe("an update without status: status, reason", format!("{}, {}", now["status"], now["statusReason"]));
 
     let key = asker.key()?.expose_base64();
     let key = key.as_str();
@@ -42,14 +42,14 @@ pub(super) async fn updates(asker: Arc<Asker>) -> Result<(), String> {
     ] {
         let before = asker.ask(Api::Hub, "GET", &path, &[], "").await.expect("reading the device")?.json();
         let reply = put(body).await;
-        asker.see_reply(&format!("an update with {name}"), &reply);
+        asker.observe_reply(&format!("an update with {name}"), &reply);
         let after = asker.ask(Api::Hub, "GET", &path, &[], "").await.expect("reading the device")?.json();
-        asker.see(format!("an update with {name}: the keys"), changed(&before, &after));
+        asker.observe(format!("an update with {name}: the keys"), changed(&before, &after));
     }
     Ok(())
 }
 
-/// Which keys an update changed, without the keys.
+/// Describes which keys an update changed, without the keys.
 fn changed(before: &Value, after: &Value) -> String {
     let key = |device: &Value, name: &str| device["authentication"]["symmetricKey"][name].as_str().map(str::to_owned);
     let one = |name| {
@@ -69,33 +69,33 @@ pub(super) async fn bulk(asker: Arc<Asker>) -> Result<(), String> {
     asker.change_twin("PATCH", &device, "{\"tags\":{\"t\":1}}").await.expect("setting a tag")?;
     let [new, twice] = ["new", "twice"].map(|it| asker.id(it));
     for id in [&new, &twice] {
-        asker.cloud.ledger.add(Thing::Device(id.clone()));
+        asker.cloud.created.add(Resource::Device(id.clone()));
     }
     let entry = |id: &str, mode: &str| -> Result<String, String> {
         Ok(identity(&format!("\"id\":\"{id}\",\"importMode\":\"{mode}\""), &asker.key()?, &asker.key()?))
     };
     let items = [entry(&device.id, "create")?, entry(&new, "create")?];
-    see(&asker, "create of an id that exists and of a new one", &post(&asker, &items).await);
-    see_exists(&asker, "create of both: the new device", &new).await;
+    observe(&asker, "create of an id that exists and of a new one", &post(&asker, &items).await);
+    observe_exists(&asker, "create of both: the new device", &new).await;
 
     let items = [entry(&twice, "create")?, entry(&twice, "create")?];
-    see(&asker, "an id that comes twice", &post(&asker, &items).await);
-    see_exists(&asker, "an id that comes twice: the device", &twice).await;
+    observe(&asker, "an id that appears twice", &post(&asker, &items).await);
+    observe_exists(&asker, "an id that appears twice: the device", &twice).await;
 
     let items = [format!("{{\"id\":\"{}\",\"importMode\":\"updateTwin\",\"tags\":null}}", device.id)];
-    see(&asker, "updateTwin with tags null", &post(&asker, &items).await);
+    observe(&asker, "updateTwin with tags null", &post(&asker, &items).await);
     let twin = asker.twin(&device).await?;
-    asker.see(
+    asker.observe(
         "updateTwin with tags null: tags afterwards",
         twin.get("tags").map_or_else(|| "absent".into(), Value::to_string),
     );
 
-    // Deleting devices that do not exist creates nothing, whatever the hub does with the request.
+    // Deletes devices that do not exist, so the request creates nothing even if the hub accepts it.
     let items: Vec<String> = (0..101)
         .map(|it| format!("{{\"id\":\"{}\",\"importMode\":\"delete\"}}", asker.id(&format!("n{it}"))))
         .collect();
-    see(&asker, "101 entries", &post(&asker, &items).await);
-    see(&asker, "no entry", &post(&asker, &[]).await);
+    observe(&asker, "101 entries", &post(&asker, &items).await);
+    observe(&asker, "no entry", &post(&asker, &[]).await);
     Ok(())
 }
 
@@ -104,14 +104,14 @@ async fn post(asker: &Asker, items: &[String]) -> Reply {
     asker.ask(Api::Hub, "POST", &format!("/devices?{HUB_VERSION}"), &[], &body).await
 }
 
-async fn see_exists(asker: &Asker, name: &str, id: &str) {
+async fn observe_exists(asker: &Asker, name: &str, id: &str) {
     let reply = asker.ask(Api::Hub, "GET", &format!("/devices/{id}?{HUB_VERSION}"), &[], "").await;
-    asker.see(name, reply.summary());
+    asker.observe(name, reply.summary());
 }
 
-/// Notes the errors one by one: code, operation, and whether there is a text.
-fn see(asker: &Asker, name: &str, reply: &Reply) {
-    asker.see_reply(name, reply);
+/// Records each error: its code, its operation, and whether it has a text.
+fn observe(asker: &Asker, name: &str, reply: &Reply) {
+    asker.observe_reply(name, reply);
     let body = reply.json();
     let Some(errors) = body["errors"].as_array() else { return };
     let text = |it: &Value| if it.is_string() { "a text" } else { "no text" };
@@ -126,5 +126,5 @@ fn see(asker: &Asker, name: &str, reply: &Reply) {
     let some =
         if errors.len() > 5 { format!("{} errors, first {}", errors.len(), errors[0]) } else { errors.join("; ") };
     let some = if some.is_empty() { "none".to_owned() } else { some };
-    asker.see(format!("{name}: isSuccessful, errors"), format!("{}, {some}", body["isSuccessful"]));
+    asker.observe(format!("{name}: isSuccessful, errors"), format!("{}, {some}", body["isSuccessful"]));
 }

@@ -1,16 +1,16 @@
-//! Question 18: what happens to a module when its device changes, and how many modules a device has.
+//! Question 18: what happens to a module when its device changes, and how many modules can a device have?
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::live_questions::asker::{Api, Asker, Device, identity};
 use crate::live_questions::cloud::{HUB_VERSION, in_an_hour};
-use crate::live_questions::line::Line;
+use crate::live_questions::connection::Connection;
 
-/// How long a hub has to end a connection.
+/// How long the question waits for the hub to close a connection.
 const ENDS: Duration = Duration::from_secs(30);
 
-/// How long a connection must stay to count as one that the hub keeps.
+/// If a connection stays open for this time, the hub keeps it.
 const STAYS: Duration = Duration::from_secs(5);
 
 pub(super) async fn ask(asker: Arc<Asker>) -> Result<(), String> {
@@ -23,35 +23,35 @@ pub(super) async fn ask(asker: Arc<Asker>) -> Result<(), String> {
     ] {
         let mut login = asker.login(&module);
         login.password = Some(asker.cloud.token(&device.key, &resource, None, in_an_hour()));
-        let (answer, line) = Line::open(&asker, name, &login).await;
-        asker.see(name, answer);
-        if let Some(line) = line {
-            line.close().await;
+        let (answer, connection) = Connection::open(&asker, name, &login).await;
+        asker.observe(name, answer);
+        if let Some(connection) = connection {
+            connection.close().await;
         }
     }
 
-    let (mut of_device, mut of_module) = (asker.online(&device).await?, asker.online(&module).await?);
+    let (mut of_device, mut of_module) = (asker.connect(&device).await?, asker.connect(&module).await?);
     let old = device.clone();
     device.key = asker.key()?;
     put(&asker, &device, "enabled").await?;
-    see_ends(&asker, "the device's keys change", &mut of_device, &mut of_module, STAYS).await;
-    see_login(&asker, "the device's keys change: login with the old key", &old).await;
-    see_login(&asker, "the device's keys change: login with the new key", &device).await;
-    see_login(&asker, "the device's keys change: login of the module", &module).await;
+    observe_ends(&asker, "the device's keys change", &mut of_device, &mut of_module, STAYS).await;
+    observe_login(&asker, "the device's keys change: login with the old key", &old).await;
+    observe_login(&asker, "the device's keys change: login with the new key", &device).await;
+    observe_login(&asker, "the device's keys change: login of the module", &module).await;
 
-    let (mut of_device, mut of_module) = (asker.online(&device).await?, asker.online(&module).await?);
+    let (mut of_device, mut of_module) = (asker.connect(&device).await?, asker.connect(&module).await?);
     put(&asker, &device, "disabled").await?;
-    see_ends(&asker, "the device is disabled", &mut of_device, &mut of_module, ENDS).await;
-    see_login(&asker, "the device is disabled: login of the device", &device).await;
-    see_login(&asker, "the device is disabled: login of the module", &module).await;
+    observe_ends(&asker, "the device is disabled", &mut of_device, &mut of_module, ENDS).await;
+    observe_login(&asker, "the device is disabled: login of the device", &device).await;
+    observe_login(&asker, "the device is disabled: login of the module", &module).await;
 
     put(&asker, &device, "enabled").await?;
-    let (mut of_device, mut of_module) = (asker.online(&device).await?, asker.online(&module).await?);
+    let (mut of_device, mut of_module) = (asker.connect(&device).await?, asker.connect(&module).await?);
     let path = format!("/devices/{}?{HUB_VERSION}", device.id);
     asker.ask(Api::Hub, "DELETE", &path, &[("If-Match", "*")], "").await.expect("deleting the device")?;
-    see_ends(&asker, "the device is deleted", &mut of_device, &mut of_module, ENDS).await;
-    see_login(&asker, "the device is deleted: login of the device", &device).await;
-    see_login(&asker, "the device is deleted: login of the module", &module).await;
+    observe_ends(&asker, "the device is deleted", &mut of_device, &mut of_module, ENDS).await;
+    observe_login(&asker, "the device is deleted: login of the device", &device).await;
+    observe_login(&asker, "the device is deleted: login of the module", &module).await;
 
     let device = asker.device("full").await?;
     for number in 1..=50 {
@@ -60,7 +60,7 @@ pub(super) async fn ask(asker: Arc<Asker>) -> Result<(), String> {
     let path = format!("/devices/{}/modules/m51?{HUB_VERSION}", device.id);
     let names = format!("\"deviceId\":\"{}\",\"moduleId\":\"m51\"", device.id);
     let body = identity(&names, &asker.key()?, &asker.key()?);
-    asker.see_reply("a 51st module", &asker.ask(Api::Hub, "PUT", &path, &[], &body).await);
+    asker.observe_reply("a 51st module", &asker.ask(Api::Hub, "PUT", &path, &[], &body).await);
     Ok(())
 }
 
@@ -71,17 +71,17 @@ async fn put(asker: &Asker, device: &Device, status: &str) -> Result<(), String>
     asker.ask(Api::Hub, "PUT", &path, &[("If-Match", "*")], &body).await.expect("changing the device").map(drop)
 }
 
-async fn see_ends(asker: &Asker, name: &str, device: &mut Line, module: &mut Line, limit: Duration) {
+async fn observe_ends(asker: &Asker, name: &str, device: &mut Connection, module: &mut Connection, limit: Duration) {
     let (device, module) = tokio::join!(device.is_ended_within(limit), module.is_ended_within(limit));
     let word = |ended| if ended { "ends".to_owned() } else { format!("stays for {} s", limit.as_secs()) };
-    asker.see(format!("{name}: the device's connection"), word(device));
-    asker.see(format!("{name}: the module's connection"), word(module));
+    asker.observe(format!("{name}: the device's connection"), word(device));
+    asker.observe(format!("{name}: the module's connection"), word(module));
 }
 
-async fn see_login(asker: &Asker, name: &str, device: &Device) {
-    let (answer, line) = Line::open(asker, name, &asker.login(device)).await;
-    asker.see(name, answer);
-    if let Some(line) = line {
-        line.close().await;
+async fn observe_login(asker: &Asker, name: &str, device: &Device) {
+    let (answer, connection) = Connection::open(asker, name, &asker.login(device)).await;
+    asker.observe(name, answer);
+    if let Some(connection) = connection {
+        connection.close().await;
     }
 }

@@ -8,7 +8,7 @@ use super::methods::invoke;
 use super::reports::report;
 use crate::live_questions::asker::Asker;
 use crate::live_questions::cloud::{HUB_VERSION, in_an_hour, now};
-use crate::live_questions::line::{Line, Login};
+use crate::live_questions::connection::{Connection, Login};
 
 pub(super) async fn ask(asker: Arc<Asker>) -> Result<(), String> {
     let (device, other) = (asker.device("a").await?, asker.device("b").await?);
@@ -35,33 +35,33 @@ pub(super) async fn ask(asker: Arc<Asker>) -> Result<(), String> {
             },
         ),
     ] {
-        let (answer, line) = Line::open(&asker, name, &login).await;
-        asker.see(name, answer);
-        if let Some(line) = line {
-            line.close().await;
+        let (answer, connection) = Connection::open(&asker, name, &login).await;
+        asker.observe(name, answer);
+        if let Some(connection) = connection {
+            connection.close().await;
         }
     }
     let bare = Login { username: format!("{}/{}", cloud.hub.host, device.id), ..good };
-    let (answer, line) = Line::open(&asker, "user name without api-version", &bare).await;
-    asker.see("a user name without api-version", answer);
-    let Some(mut line) = line else { return Ok(()) };
+    let (answer, connection) = Connection::open(&asker, "user name without api-version", &bare).await;
+    asker.observe("a user name without api-version", answer);
+    let Some(mut connection) = connection else { return Ok(()) };
     let topic = format!("devices/{}/messages/events/", device.id);
-    asker.see("without api-version: telemetry", line.publish(&asker, &topic, b"x", 1).await);
-    line.subscribe(&asker, &[("$iothub/twin/res/#", 1)]).await;
-    let report = report(&asker, &mut line, 1, b"{\"a\":1}").await;
-    asker.see("without api-version: a report", report.summary);
-    asker.see(
+    asker.observe("without api-version: telemetry", connection.publish(&asker, &topic, b"x", 1).await);
+    connection.subscribe(&asker, &[("$iothub/twin/res/#", 1)]).await;
+    let report = report(&asker, &mut connection, 1, b"{\"a\":1}").await;
+    asker.observe("without api-version: a report", report.summary);
+    asker.observe(
         "without api-version: SUBSCRIBE to methods",
-        line.subscribe(&asker, &[("$iothub/methods/POST/#", 0)]).await,
+        connection.subscribe(&asker, &[("$iothub/methods/POST/#", 0)]).await,
     );
-    let (reply, came) = tokio::join!(invoke(&asker, &device, "m", "null", 5), async {
-        // Answers at once, so that a call that comes does not take its whole time.
-        let call = line.next(&asker, std::time::Duration::from_secs(10)).await?;
+    let (reply, received) = tokio::join!(invoke(&asker, &device, "m", "null", 5), async {
+        // Answers at once, so that the call does not wait for its timeout.
+        let call = connection.next(&asker, std::time::Duration::from_secs(10)).await?;
         let rid = super::methods::rid(&call.topic);
-        line.publish(&asker, &format!("$iothub/methods/res/200/?$rid={rid}"), b"{}", 0).await;
+        connection.publish(&asker, &format!("$iothub/methods/res/200/?$rid={rid}"), b"{}", 0).await;
         Ok::<_, &str>(())
     });
-    asker.see("without api-version: a call reaches the device", if came.is_ok() { "yes" } else { "no" });
-    asker.see("without api-version: the caller", reply.summary());
+    asker.observe("without api-version: a call reaches the device", if received.is_ok() { "yes" } else { "no" });
+    asker.observe("without api-version: the caller", reply.summary());
     Ok(())
 }

@@ -9,47 +9,47 @@ use time::OffsetDateTime;
 
 use crate::live_questions::asker::{Api, Asker, Device};
 use crate::live_questions::cloud::{HUB_VERSION, now};
+use crate::live_questions::connection::{Connection, SILENCE};
 use crate::live_questions::http::Reply;
-use crate::live_questions::line::{Line, SILENCE};
 use crate::packets::Publish;
 
-/// Stands for what cannot be seen because the hub takes no message.
+/// The observation if the hub accepts no message.
 const NOT_SENT: &str = "nothing: the hub took no message";
 
-/// How long feedback may take: a hub sends it in batches.
+/// Longest wait for feedback. A hub sends it in batches.
 const FEEDBACK: Duration = Duration::from_secs(180);
 
 /// Longer than the lock of a message or a batch of feedback, which is 60 s.
 const LOCK: Duration = Duration::from_secs(70);
 
-/// After this long without a message, no further one is expected.
+/// After this time without a message, the question expects no further message.
 const QUIET: Duration = Duration::from_secs(5);
 
 pub(super) async fn sending(asker: Arc<Asker>) -> Result<(), String> {
     let (device, offline) = (asker.device("a").await?, asker.device("b").await?);
-    let mut line = listening(&asker, &device).await?;
+    let mut connection = listening(&asker, &device).await?;
     let headers = [("iothub-app-k", "v"), ("iothub-messageid", "m1"), ("iothub-ack", "full")];
     let reply = send(&asker, &device, &headers, "hello").await;
-    asker.see_reply("sending a message", &reply);
+    asker.observe_reply("sending a message", &reply);
     let (mut topic, mut body) = (NOT_SENT.to_owned(), NOT_SENT.to_owned());
     if reply.is_success() {
-        asker.see_body("sending a message: the body of the answer", &reply.body);
-        match line.next(&asker, SILENCE).await {
+        asker.observe_body("sending a message: the body of the answer", &reply.body);
+        match connection.next(&asker, SILENCE).await {
             Ok(message) => {
-                line.acknowledge(&message).await;
+                connection.acknowledge(&message).await;
                 (topic, body) = (message.topic, String::from_utf8_lossy(&message.body).into_owned());
             }
             Err(instead) => (topic, body) = (instead.into(), instead.into()),
         }
     }
-    asker.see("sending a message: the topic", topic);
-    asker.see("sending a message: the body", body);
-    line.close().await;
+    asker.observe("sending a message: the topic", topic);
+    asker.observe("sending a message: the body", body);
+    connection.close().await;
 
-    asker.see_reply("a body over 64 KB", &send(&asker, &offline, &[], &"x".repeat(66_000)).await);
+    asker.observe_reply("a body over 64 KB", &send(&asker, &offline, &[], &"x".repeat(66_000)).await);
     let late = moment(3 * 24 * 3600)?;
-    asker.see_reply("an expiry in three days", &send(&asker, &offline, &[("iothub-expiry", &late)], "hello").await);
-    asker.see("purging", purge(&asker, &offline).await.summary());
+    asker.observe_reply("an expiry in three days", &send(&asker, &offline, &[("iothub-expiry", &late)], "hello").await);
+    asker.observe("purging", purge(&asker, &offline).await.summary());
     let mut answers = Vec::<(String, usize)>::new();
     for _ in 0..51 {
         let answer = send(&asker, &offline, &[], "hello").await.summary();
@@ -59,37 +59,37 @@ pub(super) async fn sending(asker: Arc<Asker>) -> Result<(), String> {
         }
     }
     let answers: Vec<String> = answers.into_iter().map(|(answer, count)| format!("{count} × {answer}")).collect();
-    asker.see("51 messages", answers.join(", then "));
+    asker.observe("51 messages", answers.join(", then "));
     Ok(())
 }
 
 pub(super) async fn feedback(asker: Arc<Asker>) -> Result<(), String> {
     let [read, expired, purged] =
         [asker.device("read").await?, asker.device("late").await?, asker.device("purged").await?];
-    let mut line = listening(&asker, &read).await?;
+    let mut connection = listening(&asker, &read).await?;
     let reply = send(&asker, &read, &[("iothub-ack", "full")], "hello").await;
-    asker.see_reply("a message without an id", &reply);
+    asker.observe_reply("a message without an id", &reply);
     if !reply.is_success() {
-        asker.see("feedback", NOT_SENT);
+        asker.observe("feedback", NOT_SENT);
         return Ok(());
     }
-    match line.next(&asker, SILENCE).await {
+    match connection.next(&asker, SILENCE).await {
         Ok(message) => {
-            line.acknowledge(&message).await;
-            asker.see("a message without an id: the topic", message.topic);
+            connection.acknowledge(&message).await;
+            asker.observe("a message without an id: the topic", message.topic);
         }
-        Err(instead) => asker.see("a message without an id: the topic", instead),
+        Err(instead) => asker.observe("a message without an id: the topic", instead),
     }
     let soon = moment(5)?;
     let headers = [("iothub-ack", "full"), ("iothub-messageid", "late"), ("iothub-expiry", soon.as_str())];
-    asker.see_reply("a message that expires in 5 s", &send(&asker, &expired, &headers, "hello").await);
+    asker.observe_reply("a message that expires in 5 s", &send(&asker, &expired, &headers, "hello").await);
     let headers = [("iothub-ack", "full"), ("iothub-messageid", "purged")];
-    asker.see_reply("a message to be purged", &send(&asker, &purged, &headers, "hello").await);
+    asker.observe_reply("a message to be purged", &send(&asker, &purged, &headers, "hello").await);
     let reply = purge(&asker, &purged).await;
-    asker.see_reply("purging", &reply);
-    asker.see("purging: count", reply.json()["totalMessagesPurged"].to_string());
-    asker.cloud.time.pass(Duration::from_secs(10)).await?;
-    line.life().await;
+    asker.observe_reply("purging", &reply);
+    asker.observe("purging: count", reply.json()["totalMessagesPurged"].to_string());
+    asker.cloud.time.advance(Duration::from_secs(10)).await?;
+    connection.ping().await;
 
     let mut records = BTreeMap::new();
     let mut second = None;
@@ -98,7 +98,7 @@ pub(super) async fn feedback(asker: Arc<Asker>) -> Result<(), String> {
         let Some((token, batch)) = receive(&asker).await? else { continue };
         if second.is_none() && batch.iter().any(|it| is_of(it, &asker)) {
             second = Some(asker.ask(Api::Hub, "GET", &feedback_path(""), &[], "").await.summary());
-            asker.see("members of a record", members(&batch, &asker));
+            asker.observe("members of a record", members(&batch, &asker));
         }
         let reply = asker.ask(Api::Hub, "DELETE", &feedback_path(&token), &[], "").await;
         for record in batch.iter().filter(|it| is_of(it, &asker)) {
@@ -106,15 +106,15 @@ pub(super) async fn feedback(asker: Arc<Asker>) -> Result<(), String> {
         }
         reply.expect("completing feedback")?;
     }
-    asker.see("asking again while a batch is locked", second.as_deref().unwrap_or("there is no batch"));
+    asker.observe("asking again while a batch is locked", second.as_deref().unwrap_or("the hub has no batch"));
     for (name, device) in [("acknowledged", &read), ("expired", &expired), ("purged", &purged)] {
         let none = || format!("none within {} s", FEEDBACK.as_secs());
-        asker.see(format!("feedback of a message that is {name}"), records.remove(&device.id).unwrap_or_else(none));
+        asker.observe(format!("feedback of a message that is {name}"), records.remove(&device.id).unwrap_or_else(none));
     }
     stale(&asker, &purged).await
 }
 
-/// Lets the lock of a batch end, and completes the batch then.
+/// Waits until the lock of a batch has ended, and completes the batch.
 async fn stale(asker: &Asker, device: &Device) -> Result<(), String> {
     send(asker, device, &[("iothub-ack", "full"), ("iothub-messageid", "stale")], "hello").await.expect("sending")?;
     purge(asker, device).await.expect("purging")?;
@@ -122,17 +122,17 @@ async fn stale(asker: &Asker, device: &Device) -> Result<(), String> {
     let name = "completing a batch after its lock";
     let token = loop {
         if tokio::time::Instant::now() > deadline {
-            asker.see(name, "there is no batch");
+            asker.observe(name, "the hub has no batch");
             return Ok(());
         }
         if let Some((token, _)) = receive(asker).await? {
             break token;
         }
     };
-    asker.cloud.time.pass(LOCK).await?;
-    asker.see_reply(name, &asker.ask(Api::Hub, "DELETE", &feedback_path(&token), &[], "").await);
+    asker.cloud.time.advance(LOCK).await?;
+    asker.observe_reply(name, &asker.ask(Api::Hub, "DELETE", &feedback_path(&token), &[], "").await);
     let again = asker.ask(Api::Hub, "GET", &feedback_path(""), &[], "").await;
-    asker.see("asking after the lock of a batch", again.summary());
+    asker.observe("asking after the lock of a batch", again.summary());
     if let Some(token) = lock_token(&again) {
         asker.ask(Api::Hub, "DELETE", &feedback_path(&token), &[], "").await;
     }
@@ -142,53 +142,53 @@ async fn stale(asker: &Asker, device: &Device) -> Result<(), String> {
 pub(super) async fn redelivery(asker: Arc<Asker>) -> Result<(), String> {
     let early = asker.device("early").await?;
     let reply = send(&asker, &early, &[("iothub-messageid", "m1")], "hello").await;
-    asker.see_reply("a message before the first connection", &reply);
+    asker.observe_reply("a message before the first connection", &reply);
     if !reply.is_success() {
-        asker.see("redelivery", NOT_SENT);
+        asker.observe("redelivery", NOT_SENT);
         return Ok(());
     }
     let mut login = asker.login(&early);
     login.clean = false;
-    let (answer, line) = Line::open(&asker, "first connection, CleanSession 0", &login).await;
-    let mut line = line.ok_or_else(|| format!("the login was answered with {answer}"))?;
-    line.must_subscribe(&asker, &filter(&early), 1).await?;
-    let came = line.next(&asker, SILENCE).await;
-    asker.see("a message before the first SUBSCRIBE", came.map_or_else(|it| it, |_| "delivered"));
-    line.close().await;
+    let (answer, connection) = Connection::open(&asker, "first connection, CleanSession 0", &login).await;
+    let mut connection = connection.ok_or_else(|| format!("the login was answered with {answer}"))?;
+    connection.must_subscribe(&asker, &filter(&early), 1).await?;
+    let received = connection.next(&asker, SILENCE).await;
+    asker.observe("a message before the first SUBSCRIBE", received.map_or_else(|it| it, |_| "delivered"));
+    connection.close().await;
 
     let device = asker.device("a").await?;
-    let mut line = listening(&asker, &device).await?;
+    let mut connection = listening(&asker, &device).await?;
     send(&asker, &device, &[("iothub-messageid", "m00")], "hello").await.expect("sending")?;
-    let first = line.next(&asker, SILENCE).await.map_err(|it| format!("no message came, but {it}"))?;
-    asker.cloud.time.pass(LOCK).await?;
-    let again = line.next(&asker, SILENCE).await;
+    let first = connection.next(&asker, SILENCE).await.map_err(|it| format!("expected a message: {it}"))?;
+    asker.cloud.time.advance(LOCK).await?;
+    let again = connection.next(&asker, SILENCE).await;
     let again = again.map_or_else(|it| it.to_owned(), |it| delivery(&it, &first));
-    asker.see("70 s without PUBACK: on the same connection", again);
-    drop(line);
-    let mut line = listening(&asker, &device).await?;
-    let again = line.next(&asker, SILENCE).await;
+    asker.observe("70 s without PUBACK: on the same connection", again);
+    drop(connection);
+    let mut connection = listening(&asker, &device).await?;
+    let again = connection.next(&asker, SILENCE).await;
     let again = again.map_or_else(|it| it.to_owned(), |it| delivery(&it, &first));
-    asker.see("70 s without PUBACK: on the next connection", again);
+    asker.observe("70 s without PUBACK: on the next connection", again);
     for number in 1..=20 {
         let id = format!("m{number:02}");
         send(&asker, &device, &[("iothub-messageid", &id)], "hello").await.expect("sending")?;
     }
-    let mut came = Vec::new();
+    let mut received = Vec::new();
     let mut limit = SILENCE;
-    while let Ok(message) = line.next(&asker, limit).await {
-        came.push(format!("{}{}", message_id(&message), if message.duplicate { " DUP" } else { "" }));
+    while let Ok(message) = connection.next(&asker, limit).await {
+        received.push(format!("{}{}", message_id(&message), if message.duplicate { " DUP" } else { "" }));
         limit = QUIET;
     }
-    asker.see("20 more messages without PUBACK: deliveries", came.len().to_string());
-    asker.see("20 more messages without PUBACK: order", came.join(", "));
-    line.close().await;
+    asker.observe("20 more messages without PUBACK: deliveries", received.len().to_string());
+    asker.observe("20 more messages without PUBACK: order", received.join(", "));
+    connection.close().await;
     Ok(())
 }
 
-async fn listening(asker: &Asker, device: &Device) -> Result<Line, String> {
-    let mut line = asker.online(device).await?;
-    line.must_subscribe(asker, &filter(device), 1).await?;
-    Ok(line)
+async fn listening(asker: &Asker, device: &Device) -> Result<Connection, String> {
+    let mut connection = asker.connect(device).await?;
+    connection.must_subscribe(asker, &filter(device), 1).await?;
+    Ok(connection)
 }
 
 fn filter(device: &Device) -> String {
@@ -210,7 +210,7 @@ fn feedback_path(token: &str) -> String {
     format!("/messages/serviceBound/feedback{slash}{token}?{HUB_VERSION}")
 }
 
-/// The next batch and its lock token; `None` after a moment without one.
+/// Receives the next batch and its lock token. `None` if none arrives.
 async fn receive(asker: &Asker) -> Result<Option<(String, Vec<Value>)>, String> {
     let reply = asker.ask(Api::Hub, "GET", &feedback_path(""), &[], "").await.expect("asking for feedback")?;
     let batch = reply.json().as_array().cloned().unwrap_or_default();
@@ -218,7 +218,7 @@ async fn receive(asker: &Asker) -> Result<Option<(String, Vec<Value>)>, String> 
         Some(token) if !batch.is_empty() => Ok(Some((token, batch))),
         None if !batch.is_empty() => Err("a batch of feedback has no ETag, so it cannot be completed".to_owned()),
         _ => {
-            // Feedback comes in batches, and no event tells when.
+            // A hub sends feedback in batches, and no event announces them.
             tokio::time::sleep(Duration::from_secs(1)).await;
             Ok(None)
         }
@@ -253,7 +253,7 @@ fn summary(record: &Value) -> String {
     )
 }
 
-/// Where a message's id stands in a topic.
+/// Where a message's id placeholder in a topic.
 fn message_id(message: &Publish) -> String {
     let id = message
         .topic
@@ -267,7 +267,7 @@ fn delivery(message: &Publish, first: &Publish) -> String {
     format!("{}, {}, {id}", message_id(message), if message.duplicate { "DUP" } else { "no DUP" })
 }
 
-/// A moment so many seconds from now.
+/// The time `seconds` from now.
 fn moment(seconds: i64) -> Result<String, String> {
     let at = i64::try_from(now().0).map_err(|error| error.to_string())? + seconds;
     let at = OffsetDateTime::from_unix_timestamp(at).map_err(|error| error.to_string())?;

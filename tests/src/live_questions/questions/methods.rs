@@ -1,4 +1,4 @@
-//! Questions 13 and 14: calls that a device cannot answer, and answers that are not as documented.
+//! Questions 13 and 14: calls that a device cannot answer, and undocumented answers.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,22 +8,22 @@ use tokio::task::JoinSet;
 
 use crate::live_questions::asker::{Asker, Device};
 use crate::live_questions::cloud::HUB_VERSION;
+use crate::live_questions::connection::Connection;
 use crate::live_questions::http::Reply;
-use crate::live_questions::line::Line;
 use crate::live_questions::normal::literal;
 
 const METHODS: &str = "$iothub/methods/POST/#";
 
-/// Calls at once.
+/// The number of concurrent calls.
 const MANY: usize = 300;
 
-/// How long a device waits for a call.
+/// Longest wait of a device for a call.
 const CALL: Duration = Duration::from_secs(30);
 
-/// Seconds that a device has to answer, where it will not.
+/// Response timeout in seconds of calls that the device does not answer.
 const SHORT: u64 = 10;
 
-/// Seconds that a device has to answer one of [`MANY`] calls.
+/// Response timeout in seconds of the [`MANY`] calls.
 const LONG: u64 = 120;
 
 pub(super) async fn calls(asker: Arc<Asker>) -> Result<(), String> {
@@ -31,60 +31,60 @@ pub(super) async fn calls(asker: Arc<Asker>) -> Result<(), String> {
     for (name, polite) in
         [("the connection breaks during a call", false), ("the device disconnects during a call", true)]
     {
-        let mut line = listening(&asker, &device).await?;
-        let (reply, came) = tokio::join!(invoke(&asker, &device, "m", "null", SHORT), async {
-            let came = line.next(&asker, CALL).await;
+        let mut connection = listening(&asker, &device).await?;
+        let (reply, received) = tokio::join!(invoke(&asker, &device, "m", "null", SHORT), async {
+            let received = connection.next(&asker, CALL).await;
             if polite {
-                line.close().await;
+                connection.close().await;
             } else {
-                drop(line);
+                drop(connection);
             }
-            came
+            received
         });
-        came.map_err(|it| format!("no call came, but {it}"))?;
-        asker.see_reply(name, &reply);
+        received.map_err(|it| format!("expected a call: {it}"))?;
+        asker.observe_reply(name, &reply);
     }
-    let line = listening(&asker, &device).await?;
+    let connection = listening(&asker, &device).await?;
     let large = format!("\"{}\"", "x".repeat(131_100));
     let long = "n".repeat(2_000);
-    let line = answered(&asker, &device, line, "a payload over 128 KB", "m", &large).await?;
-    let line = answered(&asker, &device, line, "a name of 2,000 characters", &long, "null").await?;
-    let line = answered(&asker, &device, line, "an empty name", "", "null").await?;
-    many(&asker, &device, line).await
+    let connection = answered(&asker, &device, connection, "a payload over 128 KB", "m", &large).await?;
+    let connection = answered(&asker, &device, connection, "a name of 2,000 characters", &long, "null").await?;
+    let connection = answered(&asker, &device, connection, "an empty name", "", "null").await?;
+    many(&asker, &device, connection).await
 }
 
-/// Makes a call that the device answers, if it comes.
+/// Calls a method. The device answers if the call reaches it.
 async fn answered(
     asker: &Asker,
     device: &Device,
-    mut line: Line,
+    mut connection: Connection,
     name: &str,
     method: &str,
     payload: &str,
-) -> Result<Line, String> {
+) -> Result<Connection, String> {
     let call = invoke(asker, device, method, payload, SHORT);
     let mut call = std::pin::pin!(call);
     let reply = loop {
         tokio::select! {
             reply = &mut call => break reply,
-            came = line.next(asker, CALL) => match came {
+            received = connection.next(asker, CALL) => match received {
                 Ok(publish) => {
                     let topic = format!("$iothub/methods/res/200/?$rid={}", rid(&publish.topic));
-                    line.publish(asker, &topic, b"{}", 0).await;
+                    connection.publish(asker, &topic, b"{}", 0).await;
                 }
                 Err(_) => break call.await,
             },
         }
     };
-    asker.see_reply(name, &reply);
-    let life = line.life().await;
-    asker.see(format!("{name}: the device's connection"), life);
-    if life == "lives" { Ok(line) } else { listening(asker, device).await }
+    asker.observe_reply(name, &reply);
+    let state = connection.ping().await;
+    asker.observe(format!("{name}: the device's connection"), state);
+    if state == "lives" { Ok(connection) } else { listening(asker, device).await }
 }
 
-/// Makes many calls at once. The device answers when every call has come or was refused, so no time
-/// decides how many of them wait at the same time.
-async fn many(asker: &Arc<Asker>, device: &Device, mut line: Line) -> Result<(), String> {
+/// Makes many calls at the same time. The device answers when each call has arrived or was refused, so the number of
+/// waiting calls does not depend on timing.
+async fn many(asker: &Arc<Asker>, device: &Device, mut connection: Connection) -> Result<(), String> {
     let mut calls = JoinSet::new();
     for _ in 0..MANY {
         let (asker, device) = (asker.clone(), device.clone());
@@ -94,28 +94,28 @@ async fn many(asker: &Arc<Asker>, device: &Device, mut line: Line) -> Result<(),
     while waiting.len() + ended.values().sum::<usize>() < MANY {
         tokio::select! {
             Some(done) = calls.join_next() => *ended.entry(done.map_err(|it| it.to_string())?).or_default() += 1,
-            call = line.next(asker, CALL) => match call {
+            call = connection.next(asker, CALL) => match call {
                 Ok(call) => waiting.push(rid(&call.topic).to_owned()),
                 Err(_) => break,
             },
         }
     }
-    asker.see("300 calls at once: calls that reach the device", waiting.len().to_string());
+    asker.observe("300 calls at once: calls that reach the device", waiting.len().to_string());
     for rid in waiting {
-        line.publish(asker, &format!("$iothub/methods/res/200/?$rid={rid}"), b"{}", 0).await;
+        connection.publish(asker, &format!("$iothub/methods/res/200/?$rid={rid}"), b"{}", 0).await;
     }
     while let Some(done) = calls.join_next().await {
         *ended.entry(done.map_err(|it| it.to_string())?).or_default() += 1;
     }
     let ended: Vec<String> = ended.into_iter().map(|(answer, count)| format!("{count} × {answer}")).collect();
-    asker.see("300 calls at once: the callers", ended.join("; "));
-    line.close().await;
+    asker.observe("300 calls at once: the callers", ended.join("; "));
+    connection.close().await;
     Ok(())
 }
 
 pub(super) async fn answers(asker: Arc<Asker>) -> Result<(), String> {
     let device = asker.device("a").await?;
-    let mut line = Some(listening(&asker, &device).await?);
+    let mut connection = Some(listening(&asker, &device).await?);
     let large = format!("\"{}\"", "x".repeat(133_000)).into_bytes();
     for (number, (name, status, body)) in [
         ("x", "200", b"x".to_vec()),
@@ -128,40 +128,40 @@ pub(super) async fn answers(asker: Arc<Asker>) -> Result<(), String> {
     .into_iter()
     .enumerate()
     {
-        let mut open = match line.take() {
+        let mut open = match connection.take() {
             Some(open) => open,
             None => listening(&asker, &device).await?,
         };
-        let (reply, came) = tokio::join!(invoke(&asker, &device, "m", "{\"a\":1}", SHORT), async {
+        let (reply, received) = tokio::join!(invoke(&asker, &device, "m", "{\"a\":1}", SHORT), async {
             let call = open.next(&asker, CALL).await?;
             open.publish(&asker, &format!("$iothub/methods/res/{status}/?$rid={}", rid(&call.topic)), &body, 0).await;
             Ok::<_, &str>(call)
         });
-        let call = came.map_err(|it| format!("no call came, but {it}"))?;
+        let call = received.map_err(|it| format!("expected a call: {it}"))?;
         if number == 0 {
-            asker.see("the topic of the first call of a connection", &call.topic);
-            asker.see_body("the body of a call", &call.body);
+            asker.observe("the topic of the first call of a connection", &call.topic);
+            asker.observe_body("the body of a call", &call.body);
         }
-        asker.see_reply(&format!("the device answers {name}"), &reply);
-        asker.see(format!("the device answers {name}: the caller reads"), literal_without_ids(&reply));
-        let life = open.life().await;
-        asker.see(format!("the device answers {name}: its connection"), life);
-        if life == "lives" {
-            line = Some(open);
+        asker.observe_reply(&format!("the device answers {name}"), &reply);
+        asker.observe(format!("the device answers {name}: the caller reads"), literal_without_ids(&reply));
+        let state = open.ping().await;
+        asker.observe(format!("the device answers {name}: its connection"), state);
+        if state == "lives" {
+            connection = Some(open);
         }
     }
     Ok(())
 }
 
-/// A refusal is shown by its code; its text holds ids and times.
+/// Shows only the code of a refusal, because its text contains IDs and times.
 fn literal_without_ids(reply: &Reply) -> String {
     if reply.is_success() { literal(&reply.body) } else { reply.summary() }
 }
 
-async fn listening(asker: &Asker, device: &Device) -> Result<Line, String> {
-    let mut line = asker.online(device).await?;
-    line.must_subscribe(asker, METHODS, 0).await?;
-    Ok(line)
+async fn listening(asker: &Asker, device: &Device) -> Result<Connection, String> {
+    let mut connection = asker.connect(device).await?;
+    connection.must_subscribe(asker, METHODS, 0).await?;
+    Ok(connection)
 }
 
 /// Calls a method once; `payload` is JSON.

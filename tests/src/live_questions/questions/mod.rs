@@ -27,8 +27,8 @@ type Asking = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
 pub(super) struct Question {
     pub(super) number: u8,
     pub(super) title: &'static str,
-    /// Whether it looks at what the whole hub shares, or lets time pass.
-    pub(super) is_alone: bool,
+    /// Whether the question reads data of the whole hub or advances the clock, so that no other one may run beside it.
+    pub(super) is_exclusive: bool,
     pub(super) ask: fn(Arc<Asker>) -> Asking,
 }
 
@@ -39,14 +39,14 @@ impl fmt::Debug for Question {
 }
 
 const fn question(number: u8, title: &'static str, ask: fn(Arc<Asker>) -> Asking) -> Question {
-    Question { number, title, is_alone: false, ask }
+    Question { number, title, is_exclusive: false, ask }
 }
 
-const fn alone(number: u8, title: &'static str, ask: fn(Arc<Asker>) -> Asking) -> Question {
-    Question { number, title, is_alone: true, ask }
+const fn exclusive(number: u8, title: &'static str, ask: fn(Arc<Asker>) -> Asking) -> Question {
+    Question { number, title, is_exclusive: true, ask }
 }
 
-/// All of them, in the order of their numbers.
+/// All questions, in the order of their numbers.
 pub(super) const ALL: [Question; 20] = [
     question(1, "Refused filters", |it| Box::pin(filters::ask(it))),
     question(2, "Refused logins", |it| Box::pin(logins::ask(it))),
@@ -62,9 +62,9 @@ pub(super) const ALL: [Question; 20] = [
     question(12, "Bulk requests", |it| Box::pin(identities::bulk(it))),
     question(13, "Calls that cannot be answered", |it| Box::pin(methods::calls(it))),
     question(14, "Odd answers to calls", |it| Box::pin(methods::answers(it))),
-    alone(15, "Messages to devices over HTTPS", |it| Box::pin(messages::sending(it))),
-    alone(16, "Feedback", |it| Box::pin(messages::feedback(it))),
-    alone(17, "Messages that are not acknowledged", |it| Box::pin(messages::redelivery(it))),
+    exclusive(15, "Messages to devices over HTTPS", |it| Box::pin(messages::sending(it))),
+    exclusive(16, "Feedback", |it| Box::pin(messages::feedback(it))),
+    exclusive(17, "Messages that are not acknowledged", |it| Box::pin(messages::redelivery(it))),
     question(18, "Modules of a device that changes", |it| Box::pin(lifecycle::ask(it))),
     question(19, "Queries", |it| Box::pin(queries::ask(it))),
     question(20, "Rights of policies", |it| Box::pin(rights::ask(it))),

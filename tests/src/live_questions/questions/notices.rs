@@ -1,16 +1,16 @@
-//! Question 10: which notices a device gets, and which versions move.
+//! Question 10: which notices does a device receive, and which versions change?
 
 use std::sync::Arc;
 
 use serde_json::Value;
 
 use crate::live_questions::asker::{Asker, Device};
-use crate::live_questions::line::{Line, SILENCE};
+use crate::live_questions::connection::{Connection, SILENCE};
 
 pub(super) async fn ask(asker: Arc<Asker>) -> Result<(), String> {
     let device = asker.device("a").await?;
-    let mut line = asker.online(&device).await?;
-    line.must_subscribe(&asker, "$iothub/twin/PATCH/properties/desired/#", 1).await?;
+    let mut connection = asker.connect(&device).await?;
+    connection.must_subscribe(&asker, "$iothub/twin/PATCH/properties/desired/#", 1).await?;
     let body = "{\"tags\":{\"t\":1},\"properties\":{\"desired\":{\"a\":1,\"o\":{\"a\":1,\"b\":2}}}}";
     asker.change_twin("PATCH", &device, body).await.expect("changing the twin")?;
     let put = "{\"properties\":{\"desired\":{\"o\":{\"b\":1}}}}";
@@ -27,18 +27,18 @@ pub(super) async fn ask(asker: Arc<Asker>) -> Result<(), String> {
     .into_iter()
     .enumerate()
     {
-        change(&asker, &device, &mut line, step, name, method, body).await?;
+        change(&asker, &device, &mut connection, step, name, method, body).await?;
     }
-    line.close().await;
+    connection.close().await;
     Ok(())
 }
 
-/// Makes one change. A further change that marks the end follows it, so that no time decides whether a
-/// notice came.
+/// Makes one change, and then a second one that marks the end. So the question does not need a timeout to observe that
+/// no notice arrives.
 async fn change(
     asker: &Asker,
     device: &Device,
-    line: &mut Line,
+    connection: &mut Connection,
     step: usize,
     name: &str,
     method: &str,
@@ -47,33 +47,37 @@ async fn change(
     let before = asker.twin(device).await?;
     let reply = asker.change_twin(method, device, body).await;
     let after = asker.twin(device).await?;
-    asker.see_reply(name, &reply);
+    asker.observe_reply(name, &reply);
     for (what, path) in [("version", "/version"), ("desired $version", "/properties/desired/$version")] {
-        asker.see(format!("{name}: {what}"), moved(&before, &after, path));
+        asker.observe(format!("{name}: {what}"), moved(&before, &after, path));
     }
     let mut desired = after["properties"]["desired"].clone();
     if let Some(members) = desired.as_object_mut() {
         members.retain(|name, _| !name.starts_with('$') && !name.starts_with("marker"));
     }
-    asker.see(format!("{name}: desired properties afterwards"), desired.to_string());
-    asker.see(format!("{name}: tags afterwards"), after.get("tags").map_or_else(|| "absent".into(), Value::to_string));
+    asker.observe(format!("{name}: desired properties afterwards"), desired.to_string());
+    asker.observe(
+        format!("{name}: tags afterwards"),
+        after.get("tags").map_or_else(|| "absent".into(), Value::to_string),
+    );
 
     let marker = format!("marker{step}");
     let mark = format!("{{\"properties\":{{\"desired\":{{\"{marker}\":1}}}}}}");
     asker.change_twin("PATCH", device, &mark).await.expect("marking the end")?;
     let mut notices = Vec::new();
     loop {
-        let notice = line.next(asker, SILENCE).await.map_err(|it| format!("no notice of a change, but {it}"))?;
-        line.acknowledge(&notice).await;
+        let notice =
+            connection.next(asker, SILENCE).await.map_err(|it| format!("expected a notice of a change: {it}"))?;
+        connection.acknowledge(&notice).await;
         let body: Value = serde_json::from_slice(&notice.body).unwrap_or_default();
         if body[&marker] == 1 {
             break;
         }
-        // The notice of an earlier change may come late.
+        // The notice of an earlier change may arrive late.
         notices.extend(relative(&notice.topic, body, desired_version(&before)));
     }
     let seen = if notices.is_empty() { "none".to_owned() } else { notices.join("; ") };
-    asker.see(format!("{name}: notices"), seen);
+    asker.observe(format!("{name}: notices"), seen);
     Ok(())
 }
 
@@ -89,7 +93,7 @@ fn desired_version(twin: &Value) -> i64 {
     twin["properties"]["desired"]["$version"].as_i64().unwrap_or_default()
 }
 
-/// A notice, its versions counted from what the twin had before; `None` for a notice of that version.
+/// A notice with versions relative to the twin's version before the change. `None` for a notice of that version.
 fn relative(topic: &str, mut body: Value, base: i64) -> Option<String> {
     let topic = match topic.split_once("$version=") {
         Some((start, version)) => match version.parse::<i64>() {

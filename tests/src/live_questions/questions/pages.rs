@@ -1,15 +1,15 @@
-//! Question 7: how many things are on a page?
+//! Question 7: how many entries does a page have?
 
 use std::sync::Arc;
 
 use super::queries::{query, wait_for_rows};
 use crate::live_questions::asker::{Api, Asker, identity};
+use crate::live_questions::cleanup::Resource;
 use crate::live_questions::cloud::{DPS_VERSION, HUB_VERSION};
 use crate::live_questions::http::Reply;
-use crate::live_questions::ledger::Thing;
 
-/// One more than the page that clients of DPS have seen.
-const THINGS: usize = 101;
+/// One more than the largest page of DPS in public reports.
+const ENTRIES: usize = 101;
 
 pub(super) async fn ask(asker: Arc<Asker>) -> Result<(), String> {
     enroll(&asker).await?;
@@ -17,34 +17,34 @@ pub(super) async fn ask(asker: Arc<Asker>) -> Result<(), String> {
     let body = "{\"query\":\"SELECT *\"}";
     for (name, headers) in [("no page size", &[][..]), ("page size 5000", &[("x-ms-max-item-count", "5000")])] {
         let reply = asker.ask(Api::Dps, "POST", &path, headers, body).await;
-        see(&asker, &format!("enrollments, {name}"), &reply);
+        observe(&asker, &format!("enrollments, {name}"), &reply);
     }
     create(&asker).await?;
     let all = format!("SELECT deviceId FROM devices WHERE STARTSWITH(deviceId, '{}')", asker.id("d"));
-    wait_for_rows(&asker, &all, THINGS).await?;
+    wait_for_rows(&asker, &all, ENTRIES).await?;
     for (name, headers) in [("no page size", &[][..]), ("page size 5000", &[("x-ms-max-item-count", "5000")])] {
-        see(&asker, &format!("query of twins, {name}"), &query(&asker, "SELECT * FROM devices", headers).await);
+        observe(&asker, &format!("query of twins, {name}"), &query(&asker, "SELECT * FROM devices", headers).await);
     }
     for (name, top) in [("no top", ""), ("top=2000", "top=2000&"), ("top=0", "top=0&")] {
         let reply = asker.ask(Api::Hub, "GET", &format!("/devices?{top}{HUB_VERSION}"), &[], "").await;
-        see(&asker, &format!("list of devices, {name}"), &reply);
+        observe(&asker, &format!("list of devices, {name}"), &reply);
     }
     Ok(())
 }
 
-/// Other enrollments and devices may exist, so a number above 100 says nothing.
-fn see(asker: &Asker, name: &str, reply: &Reply) {
-    asker.see_reply(name, reply);
+/// Records the number of rows. Other enrollments and devices may exist, so it does not record a number above 100.
+fn observe(asker: &Asker, name: &str, reply: &Reply) {
+    asker.observe_reply(name, reply);
     if let Some(rows) = reply.json().as_array().filter(|_| reply.is_success()) {
-        let rows = if rows.len() < THINGS { rows.len().to_string() } else { format!("more than {}", THINGS - 1) };
+        let rows = if rows.len() < ENTRIES { rows.len().to_string() } else { format!("more than {}", ENTRIES - 1) };
         let more = if reply.header("x-ms-continuation").is_some() { "a" } else { "no" };
-        asker.see(format!("{name}: rows"), format!("{rows}, {more} continuation"));
+        asker.observe(format!("{name}: rows"), format!("{rows}, {more} continuation"));
     }
 }
 
 async fn enroll(asker: &Asker) -> Result<(), String> {
-    let ids: Vec<String> = (0..THINGS).map(|it| asker.id(&format!("e{it:03}"))).collect();
-    // A request takes ten at most.
+    let ids: Vec<String> = (0..ENTRIES).map(|it| asker.id(&format!("e{it:03}"))).collect();
+    // A request accepts at most ten enrollments.
     for ids in ids.chunks(10) {
         let mut items = Vec::new();
         for id in ids {
@@ -58,12 +58,12 @@ async fn enroll(asker: &Asker) -> Result<(), String> {
 }
 
 async fn create(asker: &Asker) -> Result<(), String> {
-    let ids: Vec<String> = (0..THINGS).map(|it| asker.id(&format!("d{it:03}"))).collect();
-    // A request takes a hundred at most.
+    let ids: Vec<String> = (0..ENTRIES).map(|it| asker.id(&format!("d{it:03}"))).collect();
+    // A request accepts at most one hundred devices.
     for ids in ids.chunks(50) {
         let mut items = Vec::new();
         for id in ids {
-            asker.cloud.ledger.add(Thing::Device(id.clone()));
+            asker.cloud.created.add(Resource::Device(id.clone()));
             let names = format!("\"id\":\"{id}\",\"importMode\":\"create\",\"status\":\"enabled\"");
             items.push(identity(&names, &asker.key()?, &asker.key()?));
         }

@@ -8,7 +8,7 @@ use crate::live_questions::asker::{Api, Asker};
 use crate::live_questions::cloud::HUB_VERSION;
 use crate::live_questions::http::Reply;
 
-/// How long a hub may take to show a new twin in queries.
+/// Longest wait for a new twin to appear in queries.
 const LAG: Duration = Duration::from_secs(120);
 
 pub(super) async fn ask(asker: Arc<Asker>) -> Result<(), String> {
@@ -23,7 +23,7 @@ pub(super) async fn ask(asker: Arc<Asker>) -> Result<(), String> {
         ("GROUP BY without names", "SELECT status, COUNT() FROM devices GROUP BY status"),
     ] {
         let reply = query(&asker, text, &[]).await;
-        asker.see_reply(name, &reply);
+        asker.observe_reply(name, &reply);
         let rows = reply.json();
         let columns: BTreeSet<String> = rows
             .as_array()
@@ -32,40 +32,40 @@ pub(super) async fn ask(asker: Arc<Asker>) -> Result<(), String> {
             .filter_map(|it| it.as_object())
             .flat_map(|it| it.keys().cloned())
             .collect();
-        asker.see(format!("{name}: columns"), columns.into_iter().collect::<Vec<_>>().join(", "));
-        asker.see(format!("{name}: x-ms-item-type"), reply.header("x-ms-item-type").unwrap_or("absent"));
+        asker.observe(format!("{name}: columns"), columns.into_iter().collect::<Vec<_>>().join(", "));
+        asker.observe(format!("{name}: x-ms-item-type"), reply.header("x-ms-item-type").unwrap_or("absent"));
     }
     let of_first = format!("FROM devices WHERE deviceId = '{}'", first.id);
     let reply = query(&asker, &format!("SELECT tags.none {of_first}"), &[]).await;
-    asker.see_reply("a tag that is not there", &reply);
-    asker.see_body("a tag that is not there: rows", &reply.body);
+    asker.observe_reply("a tag that is not there", &reply);
+    asker.observe_body("a tag that is not there: rows", &reply.body);
     let reply = query(&asker, &format!("SELECT deviceId, tags.none AS x {of_first}"), &[]).await;
-    asker.see_body("a named tag that is not there: rows", &reply.body);
+    asker.observe_body("a named tag that is not there: rows", &reply.body);
 
     let long = format!("SELECT * FROM devices WHERE deviceId = '{}'", "x".repeat(9_000));
-    asker.see_reply("a text of 9,000 characters", &query(&asker, &long, &[]).await);
+    asker.observe_reply("a text of 9,000 characters", &query(&asker, &long, &[]).await);
     let deep = format!("SELECT * FROM devices WHERE {}deviceId = 'x'{}", "(".repeat(40), ")".repeat(40));
-    asker.see_reply("40 levels of brackets", &query(&asker, &deep, &[]).await);
-    asker.see_reply("a text that is no query", &query(&asker, "SELECT", &[]).await);
+    asker.observe_reply("40 levels of brackets", &query(&asker, &deep, &[]).await);
+    asker.observe_reply("a text that is not a query", &query(&asker, "SELECT", &[]).await);
 
     let reply = query(&asker, &own, &[("x-ms-max-item-count", "1")]).await.expect("a query by pages")?;
     let token = reply.header("x-ms-continuation").ok_or("a page of one of two rows has no continuation")?.to_owned();
     let headers = [("x-ms-max-item-count", "1"), ("x-ms-continuation", token.as_str())];
-    asker.see("a continuation", query(&asker, &own, &headers).await.summary());
+    asker.observe("a continuation", query(&asker, &own, &headers).await.summary());
     let headers = [("x-ms-max-item-count", "2"), ("x-ms-continuation", token.as_str())];
-    asker.see_reply("a continuation with another page size", &query(&asker, &own, &headers).await);
+    asker.observe_reply("a continuation with another page size", &query(&asker, &own, &headers).await);
     let headers = [("x-ms-max-item-count", "1"), ("x-ms-continuation", token.as_str())];
-    asker.see_reply("a continuation of another query", &query(&asker, "SELECT * FROM devices", &headers).await);
+    asker.observe_reply("a continuation of another query", &query(&asker, "SELECT * FROM devices", &headers).await);
     Ok(())
 }
 
-/// Sends a query of twins. The text holds no character that JSON escapes.
+/// Sends a query of twins. The text must not contain a character that JSON escapes.
 pub(super) async fn query(asker: &Asker, text: &str, headers: &[(&str, &str)]) -> Reply {
     let body = format!("{{\"query\":\"{text}\"}}");
     asker.ask(Api::Hub, "POST", &format!("/devices/query?{HUB_VERSION}"), headers, &body).await
 }
 
-/// Asks until a query has this many rows: a live hub shows new twins late.
+/// Repeats a query until it has this many rows, because a live hub shows new twins with a delay.
 pub(super) async fn wait_for_rows(asker: &Asker, text: &str, rows: usize) -> Result<(), String> {
     let shown = async {
         loop {

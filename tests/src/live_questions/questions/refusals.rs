@@ -1,4 +1,4 @@
-//! Question 6: an unknown api-version, none, and no Authorization, at both service APIs.
+//! Question 6: requests with an unknown api-version, without one, and without Authorization, at both service APIs.
 
 use std::sync::Arc;
 
@@ -10,21 +10,21 @@ pub(super) async fn ask(asker: Arc<Asker>) -> Result<(), String> {
     for (api, path, version) in [(Api::Dps, "/enrollments/x", DPS_VERSION), (Api::Hub, "/devices/x", HUB_VERSION)] {
         let at = if api == Api::Dps { "DPS" } else { "hub" };
         let unknown = asker.ask(api, "GET", &format!("{path}?api-version=1999-01-01"), &[], "").await;
-        see(&asker, &format!("{at}: api-version=1999-01-01"), &unknown);
-        see(&asker, &format!("{at}: no api-version"), &asker.ask(api, "GET", path, &[], "").await);
-        let nobody = asker.ask_as(api, "GET", &format!("{path}?{version}"), None, &[], b"").await;
-        see(&asker, &format!("{at}: no Authorization"), &nobody);
+        observe(&asker, &format!("{at}: api-version=1999-01-01"), &unknown);
+        observe(&asker, &format!("{at}: no api-version"), &asker.ask(api, "GET", path, &[], "").await);
+        let anonymous = asker.ask_as(api, "GET", &format!("{path}?{version}"), None, &[], b"").await;
+        observe(&asker, &format!("{at}: no Authorization"), &anonymous);
         let broken = "SharedAccessSignature sr=x";
         let broken = asker.ask_as(api, "GET", &format!("{path}?{version}"), Some(broken), &[], b"").await;
-        see(&asker, &format!("{at}: a token that cannot be read"), &broken);
+        observe(&asker, &format!("{at}: a token that cannot be read"), &broken);
     }
     Ok(())
 }
 
-fn see(asker: &Asker, name: &str, reply: &Reply) {
-    asker.see_reply(name, reply);
+fn observe(asker: &Asker, name: &str, reply: &Reply) {
+    asker.observe_reply(name, reply);
     let body = reply.json();
     let text =
         ["message", "Message"].iter().find_map(|it| body[*it].as_str()).map_or_else(|| reply.text(), str::to_owned);
-    asker.see_body(&format!("{name}: text"), text.as_bytes());
+    asker.observe_body(&format!("{name}: text"), text.as_bytes());
 }

@@ -6,54 +6,54 @@ use std::time::Duration;
 use hubward::SharedKey;
 
 use crate::live_questions::asker::Asker;
+use crate::live_questions::cleanup::Resource;
 use crate::live_questions::cloud::in_an_hour;
+use crate::live_questions::connection::Login;
 use crate::live_questions::http::Reply;
-use crate::live_questions::ledger::Thing;
-use crate::live_questions::line::Login;
 
 const VERSION: &str = "api-version=2019-03-31";
 
-/// Polls of one registration.
+/// Largest number of polls of one registration.
 const POLLS_MAX: usize = 60;
 
 pub(super) async fn ask(asker: Arc<Asker>) -> Result<(), String> {
-    let stranger = asker.key()?;
+    let other_key = asker.key()?;
     let scope = asker.cloud.scope.clone();
     let id = asker.id("none");
-    see(&asker, "a foreign id scope", &register(&asker, "0ne00000000", &id, &id, &stranger, "").await);
-    see(&asker, "an id that nothing enrolls", &register(&asker, &scope, &id, &id, &stranger, "").await);
+    observe(&asker, "a foreign id scope", &register(&asker, "0ne00000000", &id, &id, &other_key, "").await);
+    observe(&asker, "an id that nothing enrolls", &register(&asker, &scope, &id, &id, &other_key, "").await);
 
     let id = asker.id("off");
     let key = asker.enrollment(&id, ",\"provisioningStatus\":\"disabled\"").await?;
-    see(&asker, "a disabled enrollment", &register(&asker, &scope, &id, &id, &key, "").await);
-    see(&asker, "a disabled enrollment, wrong key", &register(&asker, &scope, &id, &id, &stranger, "").await);
+    observe(&asker, "a disabled enrollment", &register(&asker, &scope, &id, &id, &key, "").await);
+    observe(&asker, "a disabled enrollment, wrong key", &register(&asker, &scope, &id, &id, &other_key, "").await);
 
     let id = asker.id("a");
     let key = asker.enrollment(&id, "").await?;
-    asker.cloud.ledger.add(Thing::Device(id.clone()));
-    asker.cloud.ledger.add(Thing::Registration(id.clone()));
+    asker.cloud.created.add(Resource::Device(id.clone()));
+    asker.cloud.created.add(Resource::Registration(id.clone()));
     let other = asker.id("other");
-    see(&asker, "another id in the body", &register(&asker, &scope, &id, &other, &key, "").await);
+    observe(&asker, "another id in the body", &register(&asker, &scope, &id, &other, &key, "").await);
     for (name, size) in [("a body of 70 KB", 70_000), ("a body of 130 KB", 130_000)] {
         let more = format!(",\"payload\":{{\"a\":\"{}\"}}", "x".repeat(size));
         let reply = register(&asker, &scope, &id, &id, &key, &more).await;
-        see(&asker, name, &reply);
+        observe(&asker, name, &reply);
         finish(&asker, &id, &key, reply).await;
     }
     for name in ["a registration", "the same registration again"] {
         let reply = register(&asker, &scope, &id, &id, &key, "").await;
-        see(&asker, name, &reply);
+        observe(&asker, name, &reply);
         let operation = reply.json()["operationId"].as_str().unwrap_or_default().to_owned();
         let location = reply.header("location").unwrap_or("absent").to_owned();
         let location = if operation.is_empty() { location } else { location.replace(&operation, "OPERATION") };
-        asker.see(format!("{name}: Location"), location);
+        asker.observe(format!("{name}: Location"), location);
         let result = finish(&asker, &id, &key, reply).await;
-        asker.see(format!("{name}: the result"), result);
+        asker.observe(format!("{name}: the result"), result);
     }
     Ok(())
 }
 
-/// The login of a device at DPS over MQTT.
+/// The MQTT login of a device at DPS.
 pub(super) fn login_at_dps(asker: &Asker, id: &str, key: &SharedKey) -> Login {
     let (host, scope) = (asker.cloud.device_dps.clone(), &asker.cloud.scope);
     let username = format!("{scope}/registrations/{id}/{VERSION}");
@@ -72,14 +72,14 @@ async fn register(asker: &Asker, scope: &str, id: &str, in_body: &str, key: &Sha
     asker.ask_at(&asker.cloud.device_dps, "PUT", &path, Some(&token), &[], body.as_bytes()).await
 }
 
-fn see(asker: &Asker, name: &str, reply: &Reply) {
-    asker.see_reply(name, reply);
+fn observe(asker: &Asker, name: &str, reply: &Reply) {
+    asker.observe_reply(name, reply);
     if let Some(status) = reply.json()["status"].as_str() {
-        asker.see(format!("{name}: the status in the body"), status);
+        asker.observe(format!("{name}: the status in the body"), status);
     }
 }
 
-/// Polls to the end, and says how a registration ended.
+/// Polls until a registration ends. Returns its result as text.
 async fn finish(asker: &Asker, id: &str, key: &SharedKey, mut reply: Reply) -> String {
     let scope = &asker.cloud.scope;
     let operation = reply.json()["operationId"].as_str().unwrap_or_default().to_owned();
@@ -96,7 +96,7 @@ async fn finish(asker: &Asker, id: &str, key: &SharedKey, mut reply: Reply) -> S
     let body = reply.json();
     let state = &body["registrationState"];
     if let Some(hub) = state["assignedHub"].as_str().filter(|it| !it.eq_ignore_ascii_case(&asker.cloud.hub.host)) {
-        asker.cloud.ledger.add(Thing::Elsewhere(id.to_owned(), hub.to_owned()));
+        asker.cloud.created.add(Resource::AtOtherHub(id.to_owned(), hub.to_owned()));
     }
     let text = |it: &serde_json::Value| it.as_str().unwrap_or("absent").to_owned();
     format!("{}, status {}, substatus {}", reply.summary(), text(&body["status"]), text(&state["substatus"]))

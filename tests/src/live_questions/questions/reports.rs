@@ -1,17 +1,17 @@
-//! Questions 8 and 9: reports and tags that a twin does not take.
+//! Questions 8 and 9: reports and tags that a twin does not accept.
 
 use std::sync::Arc;
 
 use crate::live_questions::asker::{Asker, Device};
-use crate::live_questions::line::{Line, SILENCE};
+use crate::live_questions::connection::{Connection, SILENCE};
 use crate::live_questions::normal::shape;
 
 /// The answer to a report.
 #[derive(Debug, Default)]
 pub(super) struct Report {
-    /// The topic without version, or what happened instead.
+    /// The topic without the version, or what happened instead.
     pub(super) topic: String,
-    /// Status and error code in a few words.
+    /// Status and error code as a short text.
     pub(super) summary: String,
     /// The shape of the body.
     pub(super) body: String,
@@ -21,22 +21,22 @@ const RESPONSES: &str = "$iothub/twin/res/#";
 
 pub(super) async fn large(asker: Arc<Asker>) -> Result<(), String> {
     let device = asker.device("a").await?;
-    let mut line = asker.online(&device).await?;
-    line.must_subscribe(&asker, RESPONSES, 1).await?;
+    let mut connection = asker.connect(&device).await?;
+    connection.must_subscribe(&asker, RESPONSES, 1).await?;
     let text = |count: usize| {
         let members: Vec<String> = (0..count).map(|it| format!("\"p{it}\":\"{}\"", "x".repeat(4_000))).collect();
         format!("{{{}}}", members.join(","))
     };
-    let answer = report(&asker, &mut line, 1, text(9).as_bytes()).await;
-    asker.see("a report over 32 KB: topic", answer.topic);
-    asker.see("a report over 32 KB", answer.summary);
-    asker.see("a report over 32 KB: shape of the body", answer.body);
-    asker.see("a report over 32 KB: the connection afterwards", line.life().await);
+    let answer = report(&asker, &mut connection, 1, text(9).as_bytes()).await;
+    asker.observe("a report over 32 KB: topic", answer.topic);
+    asker.observe("a report over 32 KB", answer.summary);
+    asker.observe("a report over 32 KB: shape of the body", answer.body);
+    asker.observe("a report over 32 KB: the connection afterwards", connection.ping().await);
     let body = format!("{{\"tags\":{}}}", text(3));
-    asker.see_reply("tags over 8 KB", &asker.change_twin("PATCH", &device, &body).await);
+    asker.observe_reply("tags over 8 KB", &asker.change_twin("PATCH", &device, &body).await);
     let body = format!("{{\"properties\":{{\"desired\":{}}}}}", text(9));
-    asker.see_reply("desired properties over 32 KB", &asker.change_twin("PATCH", &device, &body).await);
-    line.close().await;
+    asker.observe_reply("desired properties over 32 KB", &asker.change_twin("PATCH", &device, &body).await);
+    connection.close().await;
     Ok(())
 }
 
@@ -44,7 +44,7 @@ pub(super) async fn odd(asker: Arc<Asker>) -> Result<(), String> {
     let device = asker.device("a").await?;
     let objects = |levels: usize| format!("{}1{}", "{\"a\":".repeat(levels), "}".repeat(levels));
     let arrays = |levels: usize| format!("{{\"a\":{}1{}}}", "[".repeat(levels), "]".repeat(levels));
-    let mut line = None;
+    let mut connection = None;
     for (number, (name, body)) in (1..).zip([
         ("an empty object", "{}".to_owned()),
         ("an array", "[]".to_owned()),
@@ -58,28 +58,28 @@ pub(super) async fn odd(asker: Arc<Asker>) -> Result<(), String> {
         ("the number 4503599627370496", "{\"a\":4503599627370496}".to_owned()),
         ("text that is no JSON", "x".to_owned()),
     ]) {
-        let mut open = match line.take() {
+        let mut open = match connection.take() {
             Some(open) => open,
             None => connected(&asker, &device).await?,
         };
         let before = version(&asker, &device).await?;
         let answer = report(&asker, &mut open, number, body.as_bytes()).await;
         let raised = version(&asker, &device).await? - before;
-        asker.see(name, answer.summary);
-        asker.see(format!("{name}: $version"), format!("+{raised}"));
-        let life = open.life().await;
-        asker.see(format!("{name}: the connection afterwards"), life);
-        if life == "lives" {
-            line = Some(open);
+        asker.observe(name, answer.summary);
+        asker.observe(format!("{name}: $version"), format!("+{raised}"));
+        let state = open.ping().await;
+        asker.observe(format!("{name}: the connection afterwards"), state);
+        if state == "lives" {
+            connection = Some(open);
         }
     }
     Ok(())
 }
 
-async fn connected(asker: &Asker, device: &Device) -> Result<Line, String> {
-    let mut line = asker.online(device).await?;
-    line.must_subscribe(asker, RESPONSES, 1).await?;
-    Ok(line)
+async fn connected(asker: &Asker, device: &Device) -> Result<Connection, String> {
+    let mut connection = asker.connect(device).await?;
+    connection.must_subscribe(asker, RESPONSES, 1).await?;
+    Ok(connection)
 }
 
 async fn version(asker: &Asker, device: &Device) -> Result<i64, String> {
@@ -88,18 +88,18 @@ async fn version(asker: &Asker, device: &Device) -> Result<i64, String> {
 }
 
 /// Reports properties and waits for the answer to this request.
-pub(super) async fn report(asker: &Asker, line: &mut Line, rid: u32, body: &[u8]) -> Report {
+pub(super) async fn report(asker: &Asker, connection: &mut Connection, rid: u32, body: &[u8]) -> Report {
     let topic = format!("$iothub/twin/PATCH/properties/reported/?$rid={rid}");
-    let sent = line.publish(asker, &topic, body, 1).await;
+    let sent = connection.publish(asker, &topic, body, 1).await;
     if sent != "PUBACK" {
         return Report { topic: sent.clone(), summary: sent, body: String::new() };
     }
     loop {
-        let publish = match line.next(asker, SILENCE).await {
+        let publish = match connection.next(asker, SILENCE).await {
             Ok(publish) => publish,
             Err(instead) => return Report { topic: instead.into(), summary: instead.into(), body: String::new() },
         };
-        line.acknowledge(&publish).await;
+        connection.acknowledge(&publish).await;
         let Some(rest) = publish.topic.strip_prefix("$iothub/twin/res/") else { continue };
         let mut parts = rest.split(['/', '?', '&']);
         let status = parts.next().unwrap_or_default().to_owned();

@@ -1,4 +1,4 @@
-//! Question 20: what each built-in policy of a hub may do, and what a token for a path may.
+//! Question 20: what may each built-in policy of a hub do, and what may a token for a path do?
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ pub(super) async fn ask(asker: Arc<Asker>) -> Result<(), String> {
             };
             let token = asker.cloud.token(key, &asker.cloud.hub.host, Some(policy), in_an_hour());
             let path = format!("{path}?{HUB_VERSION}");
-            asker.see_reply(&name, &asker.ask_as(Api::Hub, method, &path, Some(&token), &[], b"").await);
+            asker.observe_reply(&name, &asker.ask_as(Api::Hub, method, &path, Some(&token), &[], b"").await);
         }
     }
     let hub = &asker.cloud.hub;
@@ -30,10 +30,10 @@ pub(super) async fn ask(asker: Arc<Asker>) -> Result<(), String> {
     let token = asker.cloud.token(&hub.key, &below, Some(&hub.policy), in_an_hour());
     for (method, path, shown) in &requests {
         let reply = asker.ask_as(Api::Hub, method, &format!("{path}?{HUB_VERSION}"), Some(&token), &[], b"").await;
-        asker.see_reply(&format!("a token for a path below: {shown}"), &reply);
+        asker.observe_reply(&format!("a token for a path below: {shown}"), &reply);
     }
     let body = format!("{{\"policyKey\":\"primaryKey\",\"devices\":[{{\"id\":\"{}\"}}]}}", asker.id("none"));
     let reply = asker.ask(Api::Hub, "POST", &format!("/devices/keys/regenerate?{HUB_VERSION}"), &[], &body).await;
-    asker.see_reply("new keys for an id that does not exist", &reply);
+    asker.observe_reply("new keys for an id that does not exist", &reply);
     Ok(())
 }

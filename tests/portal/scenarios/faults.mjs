@@ -1,10 +1,10 @@
-// Breaking things, and seeing them break.
+// Scripting faults and observing their effects.
 
 import { check, equal } from "../harness/scene.mjs";
 
 export const scenarios = [
   {
-    name: "a fault is scripted, happens, is seen, and the next one is cleared",
+    name: "a scripted fault happens once and is shown, and faults can be cleared",
     async run(scene) {
       const { page, emulator } = scene;
       const variables = await emulator.enroll("dev-1");
@@ -21,23 +21,23 @@ export const scenarios = [
       await waiting.getByText("for dev-1, 1 time left").waitFor();
       await page.locator("#facts").getByText("1 scripted fault").waitFor();
 
-      // Another device does not meet it.
+      // The fault does not affect another device.
       equal((await emulator.device(["provision"], await emulator.enroll("dev-2"))).code, 0);
       await waiting.getByText("for dev-1, 1 time left").waitFor();
       const refused = await emulator.device(["provision"], variables);
       check(refused.code !== 0 && refused.err.includes("403"), refused.err);
       await page.getByText("No scripted faults.").waitFor();
       await page.getByRole("list", { name: "Events of faults" }).getByText("fault happened").first().waitFor();
-      equal((await emulator.device(["provision"], variables)).code, 0, "it happens once");
+      equal((await emulator.device(["provision"], variables)).code, 0, "the fault happens once");
 
-      // With headers, as a gateway sends them.
+      // A fault with headers, such as a gateway sends.
       await page.getByLabel("More headers").fill("Retry After 7");
       await page.getByRole("button", { name: "Add fault" }).click();
       await page.getByText("“Retry After 7” is not a header.").waitFor();
       await page.getByLabel("More headers").fill("Retry-After: 7\n\n x-ms-error: a:b ");
       await page.getByRole("button", { name: "Add fault" }).click();
       await waiting.getByText("for dev-1, 1 time left").waitFor();
-      const [{ fault }] = (await emulator.ask("GET", "/api/faults")).faults;
+      const [{ fault }] = (await emulator.request("GET", "/api/faults")).faults;
       equal(fault.headers, { "Retry-After": "7", "x-ms-error": "a:b" });
       await page.getByRole("button", { name: "Clear all" }).click();
       await page.getByText("No scripted faults.").waitFor();
@@ -47,11 +47,11 @@ export const scenarios = [
       await waiting.getByText("the device sends telemetry: the connection closes").waitFor();
       await page.getByRole("button", { name: "Clear all" }).click();
       await page.getByText("No scripted faults.").waitFor();
-      equal((await emulator.ask("GET", "/api/status")).faults, 0);
+      equal((await emulator.request("GET", "/api/status")).faults, 0);
     },
   },
   {
-    name: "what cannot happen somewhere is not offered, and what is offered is taken",
+    name: "the form offers only the faults of a point, and the emulator accepts each of them",
     async run(scene) {
       const { page, emulator } = scene;
       await scene.open("#/faults");
@@ -59,13 +59,13 @@ export const scenarios = [
       await point.locator("option").first().waitFor({ state: "attached" });
       const offered = (control) => control.locator("option").evaluateAll((all) => all.map((it) => it.value));
       const kind = page.getByLabel("What", { exact: true });
-      const { points } = await emulator.ask("GET", "/api/faults");
+      const { points } = await emulator.request("GET", "/api/faults");
       equal(await offered(point), points.map((it) => it.point));
       const tried = new Set();
       for (const it of points) {
         await point.selectOption(it.point);
         equal(await offered(kind), it.faults);
-        // The form of each kind, where it can happen first.
+        // Fills in the form of each kind of fault, at the first point that has it.
         for (const name of it.faults.filter((one) => !tried.has(one))) {
           tried.add(name);
           await kind.selectOption(name);
@@ -80,17 +80,17 @@ export const scenarios = [
         }
       }
       const scripted = tried.size;
-      equal((await emulator.ask("GET", "/api/status")).faults, scripted);
-      check(scripted > 20, `${scripted} of them`);
-      // Each of them has words.
+      equal((await emulator.request("GET", "/api/status")).faults, scripted);
+      check(scripted > 20, `only ${scripted} kinds of faults`);
+      // The page describes each fault in words.
       const words = [page.getByRole("list", { name: "Scripted faults" }), point, kind].map((it) => it.innerText());
       for (const text of await Promise.all(words)) {
-        check(!/\b(Cut|CutAfter|WrongJson|Suback128|HubMoved|HubPublish|DpsService)\b/.test(text), `names of the program are shown: ${text}`);
+        check(!/\b(Cut|CutAfter|WrongJson|Suback128|HubMoved|HubPublish|DpsService)\b/.test(text), `the page shows an internal name: ${text}`);
       }
     },
   },
   {
-    name: "a device is disconnected and disabled, and the clock goes ahead and back",
+    name: "a device can be disconnected and disabled, and the clock moved ahead and reset",
     async run(scene) {
       const { page, emulator } = scene;
       const variables = await emulator.enroll("dev-1");
@@ -110,11 +110,11 @@ export const scenarios = [
 
       await page.getByRole("button", { name: "+1 h" }).click();
       await page.getByText("1 hour ahead").first().waitFor();
-      equal((await emulator.ask("GET", "/api/status")).clockAheadSeconds, 3600);
+      equal((await emulator.request("GET", "/api/status")).clockAheadSeconds, 3600);
       await page.locator("#facts").getByText("clock 3600 s ahead").waitFor();
       await page.getByRole("button", { name: "Reset clock" }).click();
       await page.getByText("as on this machine").waitFor();
-      equal((await emulator.ask("GET", "/api/status")).clockAheadSeconds, 0);
+      equal((await emulator.request("GET", "/api/status")).clockAheadSeconds, 0);
     },
   },
 ];

@@ -1,4 +1,4 @@
-// The emulator goes away and comes back; the page says so and goes on.
+// The page is hidden, or the emulator stops and restarts; the page shows it and continues.
 
 import { equal } from "../harness/scene.mjs";
 import { confirm } from "./enrolling.mjs";
@@ -7,7 +7,7 @@ const quiet = /ERR_CONNECTION|ERR_INCOMPLETE|ERR_EMPTY|Failed to load/;
 
 const identity = (deviceId) => ({ deviceId, authentication: { type: "sas" }, status: "enabled" });
 
-/** As if the window were covered, or shown again. */
+/** Simulates that the window is hidden or shown again. */
 const hide = (page, hidden) =>
   page.evaluate((now) => {
     Object.defineProperty(document, "hidden", { configurable: true, get: () => now });
@@ -16,7 +16,7 @@ const hide = (page, hidden) =>
 
 export const scenarios = [
   {
-    name: "what happens while the page is hidden is there when it is shown again",
+    name: "a page that is shown again includes the changes of the time when it was hidden",
     async run(scene) {
       const { page, emulator } = scene;
       await scene.open();
@@ -40,7 +40,7 @@ export const scenarios = [
       await devices.getByRole("link", { name: /dev-1/ }).waitFor();
 
       for (const it of all) await hide(it, true);
-      await emulator.ask("POST", "/api/reset");
+      await emulator.request("POST", "/api/reset");
       for (const it of all) await hide(it, false);
       await page.getByRole("button", { name: "Create dev-1" }).waitFor();
       await devices.getByRole("link", { name: /dev-1/ }).waitFor({ state: "detached" });
@@ -48,14 +48,15 @@ export const scenarios = [
     },
   },
   {
-    name: "more than the emulator keeps has happened while nobody looked, and the page is right",
+    name: "a page that missed more events than the emulator keeps shows the current state",
     async run(scene) {
       const { page, emulator } = scene;
       await scene.open("#/devices");
       await page.getByText("No device has registered yet.").first().waitFor();
       await hide(page, true);
       await emulator.hub("PUT", "/devices/a-first", identity("a-first"));
-      // Of one kind 2,500 are kept: what made the device appear stays, what came next is gone.
+      // The emulator keeps 2,500 events of each kind: it keeps the creation of the device and discards the oldest
+      // updates.
       const many = Array.from({ length: 100 }, (_, at) => ({ id: `d${at}`, importMode: "createOrUpdate", status: "enabled" }));
       for (let round = 0; round < 27; round += 1) await emulator.hub("POST", "/devices", many);
       await hide(page, false);
@@ -65,29 +66,29 @@ export const scenarios = [
     },
   },
   {
-    name: "an emulator that is lost is said to be, and found again when it is started anew",
+    name: "the page shows that the emulator is lost, and reconnects after a restart",
     async run(scene) {
       const { page, emulator } = scene;
       scene.expected.push(quiet);
       await emulator.hub("PUT", "/devices/first", identity("first"));
       await scene.open("#/devices");
       await page.getByRole("link", { name: /first/ }).waitFor();
-      const before = (await emulator.ask("GET", "/api/status")).started;
+      const before = (await emulator.request("GET", "/api/status")).started;
       await emulator.kill();
       await page.locator("#connection").getByText("emulator lost").waitFor();
       await page.getByRole("alert").getByText("The connection to the emulator is lost").waitFor();
       await emulator.restart();
       await page.getByText("The emulator was restarted.").waitFor();
       await page.locator("#connection").getByText("live").waitFor();
-      const after = (await emulator.ask("GET", "/api/status")).started;
+      const after = (await emulator.request("GET", "/api/status")).started;
       equal(before === after, false);
-      // What happens from now on is seen.
+      // The page shows new events.
       await emulator.hub("PUT", "/devices/second", identity("second"));
       await page.getByRole("link", { name: /second/ }).waitFor();
     },
   },
   {
-    name: "a reset asks for its name, throws all away, and the page notices",
+    name: "a reset requires its name and deletes all state, and other pages notice it",
     async run(scene) {
       const { page, emulator } = scene;
       await emulator.hub("PUT", "/devices/old", identity("old"));

@@ -1,7 +1,7 @@
-//! Lines for the person who runs the program.
+//! Output for the user.
 //!
-//! A reader that goes away must not stop a run before it has deleted what it created, so a failed write is
-//! remembered until the end.
+//! A closed pipe must not stop a run before it has deleted what it created. So a failed write only sets a flag, which
+//! the run reads at the end.
 
 use std::fmt::Arguments;
 use std::io::Write as _;
@@ -9,18 +9,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 static FAILED: AtomicBool = AtomicBool::new(false);
 
-/// Writes a line to standard output.
-pub(super) fn say(line: Arguments<'_>) {
+/// Writes a line to stdout.
+pub(super) fn print_line(line: Arguments<'_>) {
     let mut stdout = std::io::stdout().lock();
     note(writeln!(stdout, "{line}").and_then(|()| stdout.flush()));
 }
 
-/// Writes a line to standard error.
-pub(super) fn complain(line: Arguments<'_>) {
+/// Writes a line to stderr.
+pub(super) fn print_error(line: Arguments<'_>) {
     note(writeln!(std::io::stderr().lock(), "{line}"));
 }
 
-/// Whether a line could not be written.
+/// Whether a write failed.
 pub(super) fn has_failed() -> bool {
     FAILED.load(Ordering::Relaxed)
 }

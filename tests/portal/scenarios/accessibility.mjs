@@ -1,10 +1,10 @@
-// For everybody: by keyboard, at 400 pixels, in the dark, and whatever a device calls itself.
+// Keyboard, small windows, dark mode, reduced motion, and hostile device names.
 
 import { check, equal } from "../harness/scene.mjs";
 
 export const scenarios = [
   {
-    name: "everything is reached by the keyboard alone",
+    name: "the page can be used with the keyboard alone",
     async run(scene) {
       const { page, emulator } = scene;
       const focused = () => page.evaluate(() => document.activeElement.innerText || document.activeElement.getAttribute("aria-label") || document.activeElement.id);
@@ -17,14 +17,14 @@ export const scenarios = [
       equal(await focused(), await page.locator("#main").innerText(), "the content has the focus");
       await page.keyboard.press("Tab");
       equal(await focused(), "Create dev-1");
-      check(await visible(), "the focus is seen");
+      check(await visible(), "the focus is visible");
       await page.keyboard.press("Enter");
       await page.getByText("Waiting for dev-1").waitFor();
       await scene.until(() => document.activeElement.innerText === "Copy");
-      check(await visible(), "the focus is seen");
+      check(await visible(), "the focus is visible");
       await page.keyboard.press("Enter");
       await page.getByText("Copied the lines").waitFor();
-      check((await scene.clipboard()).includes("PROVISIONING_HOST"), "they are copied");
+      check((await scene.clipboard()).includes("PROVISIONING_HOST"), "the lines are copied");
 
       for (const id of ["a", "b", "c"]) {
         await emulator.hub("PUT", `/devices/${id}`, { deviceId: id, authentication: { type: "sas" }, status: "enabled" });
@@ -33,7 +33,7 @@ export const scenarios = [
       await page.getByText("3 devices").waitFor();
       await page.keyboard.press("/");
       equal(await page.evaluate(() => document.activeElement.type), "search");
-      // The list is one stop.
+      // The whole list is one tab stop.
       await page.keyboard.press("Tab");
       await page.keyboard.press("Tab");
       check((await focused()).startsWith("a"), await focused());
@@ -48,7 +48,7 @@ export const scenarios = [
       await page.keyboard.press("?");
       const dialog = page.getByRole("dialog", { name: "Keys" });
       await dialog.waitFor();
-      check(await page.evaluate(() => document.querySelector("dialog").contains(document.activeElement)), "it has the focus");
+      check(await page.evaluate(() => document.querySelector("dialog").contains(document.activeElement)), "the dialog has the focus");
       await page.keyboard.press("Escape");
       await dialog.waitFor({ state: "detached" });
 
@@ -61,11 +61,11 @@ export const scenarios = [
       await page.getByText("is created, with generated keys.").waitFor();
       await page.keyboard.press("Escape");
       await page.getByRole("dialog").waitFor({ state: "detached" });
-      check((await focused()).startsWith("New enrollment"), "the focus comes back");
+      check((await focused()).startsWith("New enrollment"), "the focus returns to the button");
     },
   },
   {
-    name: "an address leads to what it names",
+    name: "each address opens the item that it names",
     async run(scene) {
       const { page, emulator } = scene;
       await emulator.hub("PUT", "/devices/d%231", { deviceId: "d#1", authentication: { type: "sas" }, status: "enabled" });
@@ -79,9 +79,9 @@ export const scenarios = [
       await page.getByLabel("Desired properties as JSON").waitFor();
       scene.expected.push(/404/);
       for (const [address, text] of [
-        ["#/devices/localhost/nobody", "localhost does not know this device."],
+        ["#/devices/localhost/unknown", "localhost does not know this device."],
         ["#/devices/elsewhere/d", "The hub “elsewhere” does not exist."],
-        ["#/enrollments/nobody", "No enrollment has this name."],
+        ["#/enrollments/unknown", "No enrollment has this name."],
         ["#/nonsense", "Devices"],
       ]) {
         await page.goto(`${emulator.url}/${address}`);
@@ -90,20 +90,20 @@ export const scenarios = [
     },
   },
   {
-    name: "whatever a device is called or sends is text",
+    name: "the page shows hostile names and messages as text",
     async run(scene) {
       const { page, emulator } = scene;
-      const evil = `<img src=x onerror="document.title='owned'">`;
+      const hostile = `<img src=x onerror="document.title='owned'">`;
       const id = "a'$(!)*,=@%_#?b";
       await emulator.hub("PUT", `/devices/${encodeURIComponent(id)}`, { deviceId: id, authentication: { type: "sas" }, status: "enabled" });
-      await emulator.hub("PATCH", `/twins/${encodeURIComponent(id)}`, { tags: { "<svg/onload=alert(1)>": evil }, properties: { desired: { evil } } });
+      await emulator.hub("PATCH", `/twins/${encodeURIComponent(id)}`, { tags: { "<svg/onload=alert(1)>": hostile }, properties: { desired: { hostile } } });
       const variables = await emulator.enroll("dev-1");
-      equal((await emulator.device(["device", "send", evil, "--property", `<script>alert(1)</script>=${evil}`], variables)).code, 0);
-      await emulator.ask("POST", "/messages/localhost/dev-1", { body: evil, messageId: "m<i>1" });
+      equal((await emulator.device(["device", "send", hostile, "--property", `<script>alert(1)</script>=${hostile}`], variables)).code, 0);
+      await emulator.request("POST", "/messages/localhost/dev-1", { body: hostile, messageId: "m<i>1" });
 
       await scene.open("#/telemetry");
-      await page.locator(".messages button.row").getByText(evil).click();
-      await page.locator("#detail").getByLabel("Body").getByText(evil).waitFor();
+      await page.locator(".messages button.row").getByText(hostile).click();
+      await page.locator("#detail").getByLabel("Body").getByText(hostile).waitFor();
       await page.locator("#detail dt").getByText("<script>alert(1)</script>").waitFor();
       await page.goto(`${emulator.url}/#/devices/localhost/dev-1/act`);
       await page.getByText("m<i>1").waitFor();
@@ -111,12 +111,12 @@ export const scenarios = [
       await page.getByRole("link", { name: new RegExp(id.replace(/\W/g, "\\$&")) }).click();
       await page.getByRole("heading", { name: id }).waitFor();
       await page.getByRole("link", { name: "Twin", exact: true }).click();
-      await scene.until((text) => [...document.querySelectorAll("textarea")].some((it) => it.value.includes(JSON.stringify(text))), evil);
-      await page.goto(`${emulator.url}/#/devices/${encodeURIComponent(evil)}/${encodeURIComponent(evil)}`);
-      await page.getByText(`The hub “${evil}” does not exist.`).waitFor();
+      await scene.until((text) => [...document.querySelectorAll("textarea")].some((it) => it.value.includes(JSON.stringify(text))), hostile);
+      await page.goto(`${emulator.url}/#/devices/${encodeURIComponent(hostile)}/${encodeURIComponent(hostile)}`);
+      await page.getByText(`The hub “${hostile}” does not exist.`).waitFor();
       equal(await page.locator("#main img").count(), 0);
-      check(!(await page.title()).startsWith("owned"), "nothing has run");
-      // Nor would it if somebody wrote markup by mistake: the browser refuses it.
+      check(!(await page.title()).startsWith("owned"), "no script ran");
+      // Even if the page assigned markup by mistake, the browser would refuse it.
       const written = await page.evaluate(() => {
         try {
           document.body.innerHTML = "<b>x</b>";
@@ -130,7 +130,7 @@ export const scenarios = [
     },
   },
   {
-    name: "at 400 pixels there is a list, then tabs",
+    name: "at 400 pixels the page shows one pane at a time",
     width: 400,
     height: 780,
     async run(scene) {
@@ -139,7 +139,7 @@ export const scenarios = [
       await scene.open("#/devices");
       await page.getByRole("link", { name: /dev-1/ }).click();
       await page.getByText("Connection string").waitFor();
-      check(!(await page.locator("#list").isVisible()), "one pane at a time");
+      check(!(await page.locator("#list").isVisible()), "the list is hidden");
       for (const tab of ["Telemetry", "Twin", "Call and send", "Faults", "Overview"]) {
         await page.getByRole("navigation", { name: "About dev-1" }).getByRole("link", { name: tab }).click();
         await page.locator(".tab-body > *").first().waitFor();
@@ -147,7 +147,7 @@ export const scenarios = [
       }
       await page.getByRole("link", { name: "‹ Devices" }).click();
       await page.getByRole("heading", { name: "Devices" }).waitFor();
-      check(!(await page.locator("#detail").isVisible()), "the list again");
+      check(!(await page.locator("#detail").isVisible()), "the detail pane is hidden");
       for (const section of ["quickstart", "enrollments", "telemetry", "faults", "activity", "connect"]) {
         await page.goto(`${emulator.url}/#/${section}`);
         await page.locator("#list h1").waitFor();
@@ -156,18 +156,18 @@ export const scenarios = [
     },
   },
   {
-    name: "two panes at 1400 pixels",
+    name: "at 1400 pixels the page shows two panes side by side",
     async run(scene) {
       const { page, emulator } = scene;
       await emulator.hub("PUT", "/devices/dev-1", { deviceId: "dev-1", authentication: { type: "sas" }, status: "enabled" });
       await scene.open("#/devices/localhost/dev-1");
       await page.getByText("Connection string").waitFor();
       const [list, detail] = [await page.locator("#list").boundingBox(), await page.locator("#detail").boundingBox()];
-      check(list.x + list.width <= detail.x + 1 && list.y === detail.y, "side by side");
+      check(list.x + list.width <= detail.x + 1 && list.y === detail.y, "the panes are side by side");
     },
   },
   ...["light", "dark"].map((colorScheme) => ({
-    name: `axe finds nothing serious, ${colorScheme}`,
+    name: `axe finds no serious violation, ${colorScheme}`,
     colorScheme,
     reducedMotion: "reduce",
     async run(scene) {
@@ -178,8 +178,8 @@ export const scenarios = [
         found.push(...(await scene.axe()).map((it) => `${what}: ${it}`));
       };
       await scene.open();
-      const paper = await page.evaluate(() => getComputedStyle(document.body).backgroundColor.match(/\d+/g).map(Number));
-      equal(paper[0] < 60, colorScheme === "dark", `the paper is ${paper}`);
+      const background = await page.evaluate(() => getComputedStyle(document.body).backgroundColor.match(/\d+/g).map(Number));
+      equal(background[0] < 60, colorScheme === "dark", `the background is ${background}`);
       await page.getByRole("button", { name: "Create dev-1" }).waitFor();
       await look("empty");
       const variables = await emulator.enroll("dev-1");
@@ -190,8 +190,8 @@ export const scenarios = [
       await page.getByText("dev-1 is registered at").waitFor();
       await look("green");
       await emulator.hub("PUT", "/devices/off", { deviceId: "off", authentication: { type: "sas" }, status: "disabled" });
-      await emulator.ask("POST", "/messages/localhost/dev-1", { body: "x" });
-      await emulator.ask("POST", "/api/faults", { point: "HubPublish", fault: { kind: "Cut" }, times: 1 });
+      await emulator.request("POST", "/messages/localhost/dev-1", { body: "x" });
+      await emulator.request("POST", "/api/faults", { point: "HubPublish", fault: { kind: "Cut" }, times: 1 });
       const ready = {
         "devices/localhost/off": () => page.getByText("no: the hub refuses it").waitFor(),
         "devices/localhost/dev-1/telemetry": () => page.locator("#detail .messages button").click(),
@@ -217,7 +217,7 @@ export const scenarios = [
       await page.goto(`${emulator.url}/#/enrollments/dev-1`);
       await page.getByRole("button", { name: "New enrollment…" }).click();
       await page.getByText("Hubs, twin, policies").click();
-      await look("the dialog");
+      await look("dialog");
       await page.keyboard.press("Escape");
       await page.getByRole("button", { name: "Delete…" }).click();
       await look("deleting");
@@ -225,7 +225,7 @@ export const scenarios = [
     },
   })),
   {
-    name: "motion is spared where it is not wanted",
+    name: "the page has no animation if the user prefers reduced motion",
     reducedMotion: "reduce",
     async run(scene) {
       await scene.open();

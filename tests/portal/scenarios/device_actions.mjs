@@ -1,10 +1,10 @@
-// Being the cloud: desired properties, methods, messages.
+// Acting on a device: desired properties, methods, messages.
 
 import { check, equal } from "../harness/scene.mjs";
 
 export const scenarios = [
   {
-    name: "an edit of desired properties reaches the device, and what it reports is seen",
+    name: "the page shows reported properties, and an edit of desired properties reaches the device",
     async run(scene) {
       const { page, emulator } = scene;
       const variables = await emulator.enroll("dev-1");
@@ -13,7 +13,7 @@ export const scenarios = [
       await page.getByLabel("Reported properties").getByText("1.0.7").waitFor();
       const desired = page.getByLabel("Desired properties as JSON");
       const save = page.locator("section.part").first().getByRole("button", { name: "Save" });
-      check(await save.isDisabled(), "there is nothing to save");
+      check(await save.isDisabled(), "Save is disabled without an edit");
 
       await desired.fill('{\n  "interval": 30,\n  "led": { "on": true,, }\n}');
       await page.getByText("a name in double quotes is missing before “,”, line 3, column 23").waitFor();
@@ -23,7 +23,7 @@ export const scenarios = [
 
       await desired.fill('{ "interval": 30, "led": { "on": true } }');
       await page.getByText('sends {"interval":30,"led":{"on":true}}').waitFor();
-      // What is typed in the other half stays when this one is saved.
+      // Saving one editor keeps the unsaved text in the other editor.
       const tags = page.getByLabel("Tags as JSON");
       await tags.fill('{ "site": "a" }');
       await save.click();
@@ -33,18 +33,18 @@ export const scenarios = [
       equal(JSON.parse(await tags.inputValue()), {});
       await device.line((it) => it.type === "desired" && it.properties.led?.on === true);
 
-      // Taken away again: for the device, too.
+      // Removing a property also removes it for the device.
       await desired.fill('{ "interval": 30 }');
       await save.click();
       await device.line((it) => it.type === "desired" && it.desiredVersion === 3 && it.properties.interval === 30 && !it.properties.led);
       equal((await emulator.hub("GET", "/twins/dev-1")).properties.desired.led, undefined);
 
       scene.expected.push(/412/);
-      // Somebody else changes something while it is typed: nothing of theirs is lost.
+      // Another client changes the twin during an edit. The page does not overwrite its change.
       await desired.fill('{ "interval": 31 }');
       await emulator.hub("PATCH", "/twins/dev-1", { properties: { desired: { theirs: 1 } } });
       await page.getByText("The twin has been changed in the meantime.").waitFor();
-      equal(await desired.inputValue(), '{ "interval": 31 }', "what is typed stays");
+      equal(await desired.inputValue(), '{ "interval": 31 }', "the unsaved text stays");
       await save.click();
       await scene.until(() => !document.querySelector(".note").textContent);
       const wanted = async () => {
@@ -53,37 +53,37 @@ export const scenarios = [
       };
       equal(await wanted(), [31, 1]);
 
-      // Both change the same: theirs is shown before it is overwritten.
+      // Both change the same property. The page shows the other change before it overwrites it.
       await desired.fill('{ "interval": 31, "theirs": 5 }');
       await emulator.hub("PATCH", "/twins/dev-1", { properties: { desired: { theirs: 7 } } });
       await page.getByText("The twin has been changed in the meantime.").waitFor();
       await save.click();
       await page.locator(".note code").getByText('{"theirs":7}').waitFor();
       equal(JSON.parse(await desired.inputValue()), { interval: 31, theirs: 5 });
-      equal(await wanted(), [31, 7], "nothing is sent before it was seen");
+      equal(await wanted(), [31, 7], "the page sends nothing before the user has seen the change");
       await save.click();
       await scene.until(() => !document.querySelector(".note").textContent);
       equal(await wanted(), [31, 5]);
       await emulator.hub("PATCH", "/twins/dev-1", { properties: { desired: { theirs: 1 } } });
       await scene.until(() => document.querySelector("textarea").value.includes('"theirs": 1'));
 
-      // Where nobody has told the page, the hub refuses what would overwrite, and the rest is saved.
-      const deaf = await scene.newPage();
+      // If the page received no event about a change, the hub refuses to overwrite it, and saves the rest.
+      const stale = await scene.newPage();
       scene.expected.push(/ERR_FAILED.*events/);
-      await deaf.route("**/api/events**", (route) => route.abort());
-      await deaf.goto(`${emulator.url}/#/devices/localhost/dev-1/twin`);
-      const text = deaf.getByLabel("Desired properties as JSON");
-      await deaf.getByText("version 8", { exact: true }).waitFor();
+      await stale.route("**/api/events**", (route) => route.abort());
+      await stale.goto(`${emulator.url}/#/devices/localhost/dev-1/twin`);
+      const text = stale.getByLabel("Desired properties as JSON");
+      await stale.getByText("version 8", { exact: true }).waitFor();
       await text.fill('{ "interval": 32, "theirs": 1 }');
       await emulator.hub("PATCH", "/twins/dev-1", { properties: { desired: { theirs: 2 } } });
-      await deaf.locator("section.part").first().getByRole("button", { name: "Save" }).click();
-      await deaf.getByText("Desired properties of dev-1 are saved").waitFor();
+      await stale.locator("section.part").first().getByRole("button", { name: "Save" }).click();
+      await stale.getByText("Desired properties of dev-1 are saved").waitFor();
       equal(await wanted(), [32, 2]);
       await device.stop();
     },
   },
   {
-    name: "a method is invoked, and its answer or its absence is shown",
+    name: "the page invokes a method and shows the answer or the error",
     async run(scene) {
       const { page, emulator } = scene;
       const variables = await emulator.enroll("dev-1");
@@ -93,7 +93,7 @@ export const scenarios = [
       await page.getByLabel("Payload as JSON").fill('{"delay":');
       await page.getByText("a value is missing before the end").waitFor();
       await page.getByLabel("Payload as JSON").fill('{"delay":3}');
-      // It may be on its way still: wait for its connection.
+      // The device may not be connected yet, so the call waits for the connection.
       await page.getByLabel("Answer within (s)").fill("60");
       await page.getByLabel("Wait for connection (s)").fill("60");
       await page.getByRole("button", { name: "Invoke" }).click();
@@ -107,7 +107,7 @@ export const scenarios = [
     },
   },
   {
-    name: "a message is sent, waits, and is received",
+    name: "a message is queued, received and purged",
     async run(scene) {
       const { page, emulator } = scene;
       const variables = await emulator.enroll("dev-1");

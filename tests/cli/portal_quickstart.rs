@@ -1,5 +1,5 @@
-//! The portal's part of the quickstart by commands and over REST, as docs/portal.md shows it. (By the page:
-//! tests/portal.)
+//! The steps of the portal's quickstart as commands and as REST requests, as docs/portal.md shows them.
+//! `tests/portal` tests the same steps in the portal.
 
 use hubward_emulator::Emulator;
 use hubward_tests::command::Invocation;
@@ -7,9 +7,9 @@ use serde_json::json;
 
 #[cfg(unix)]
 use super::path_with_hubward;
-use super::try_it::Shown;
+use super::try_it::CurlLine;
 
-/// The lines of a block of the section.
+/// The lines of a code block of the section "Without the page".
 fn block(number: usize) -> Vec<&'static str> {
     let page = include_str!("../../docs/portal.md");
     let section = page.split("## Without the page").nth(1).and_then(|it| it.split("\n## ").next()).expect("a section");
@@ -19,7 +19,7 @@ fn block(number: usize) -> Vec<&'static str> {
 
 #[cfg(unix)]
 #[tokio::test(flavor = "multi_thread")]
-async fn by_commands() {
+async fn the_quickstart_works_with_commands() {
     let emulator = Emulator::start().await.expect("the emulator starts");
     let folder = tempfile::tempdir().expect("a folder");
     let path = path_with_hubward(folder.path());
@@ -29,23 +29,23 @@ async fn by_commands() {
     assert_eq!(lines.len(), 6, "{lines:?}");
     let script = format!("set -e\ncd '{}'\n{}\n", folder.path().display(), lines.join("\n"));
     let ran = Invocation::of("sh".as_ref()).vars(&variables).stdin(script).run().await;
-    let said = ran.stdout_text();
-    assert_eq!(ran.code, Some(0), "{said}{}", ran.stderr_text());
-    assert!(said.contains("10 of 10 messages acknowledged"), "{said}");
-    assert!(said.lines().any(|it| it.starts_with("pump-1\tenabled\t")), "{said}");
+    let stdout = ran.stdout_text();
+    assert_eq!(ran.code, Some(0), "{stdout}{}", ran.stderr_text());
+    assert!(stdout.contains("10 of 10 messages acknowledged"), "{stdout}");
+    assert!(stdout.lines().any(|it| it.starts_with("pump-1\tenabled\t")), "{stdout}");
     assert_eq!(emulator.telemetry("localhost").expect("the hub").total(), 10);
     assert_eq!((emulator.device("localhost", "pump-1"), emulator.received_payload("pump-1")), (None, None));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn over_rest() {
+async fn the_quickstart_works_over_rest() {
     let emulator = Emulator::start().await.expect("the emulator starts");
     let admin = format!("http://{}", emulator.admin_addr());
-    let requests: Vec<_> = block(2).into_iter().filter_map(Shown::read).collect();
-    let [create, show, delete_device, delete_enrollment] = requests.try_into().ok().expect("four of them");
-    let enrollment = create.ask(&admin).await;
+    let requests: Vec<_> = block(2).into_iter().filter_map(CurlLine::parse).collect();
+    let [create, show, delete_device, delete_enrollment] = requests.try_into().ok().expect("four requests");
+    let enrollment = create.send(&admin).await;
     let key = enrollment["attestation"]["symmetricKey"]["primaryKey"].as_str().expect("a key");
-    let mut variables = emulator.vars("pump-1").expect("it is enrolled");
+    let mut variables = emulator.vars("pump-1").expect("the enrollment exists");
     for (name, value) in &mut variables {
         if *name == "PROVISIONING_SYMMETRIC_KEY" {
             key.clone_into(value);
@@ -53,10 +53,10 @@ async fn over_rest() {
     }
     let ran = Invocation::hubward(["provision", "--messages", "10"]).vars(&variables).run().await;
     assert_eq!(ran.code, Some(0), "{}", ran.stderr_text());
-    let device = show.ask(&admin).await;
+    let device = show.send(&admin).await;
     assert_eq!((&device["deviceId"], &device["status"]), (&json!("pump-1"), &json!("enabled")));
-    delete_device.ask(&admin).await;
-    delete_enrollment.ask(&admin).await;
+    delete_device.send(&admin).await;
+    delete_enrollment.send(&admin).await;
     assert!(emulator.device("localhost", "pump-1").is_none());
-    assert!(emulator.vars("pump-1").is_err(), "the enrollment is gone");
+    assert!(emulator.vars("pump-1").is_err(), "the enrollment is deleted");
 }

@@ -1,0 +1,16 @@
+'use strict';
+
+// Runs a client program. The exit code is 1 if `main` fails, and 75 if the program reaches its time limit.
+// Afterwards the program must end by itself: the test fails if the SDK keeps it running.
+module.exports = function run(main) {
+  const limit = setTimeout(() => {
+    console.error('the program reached its time limit');
+    process.exit(75);
+  }, Number(process.env.INTEROP_TIME_LIMIT) * 1000);
+  main(process.env)
+    .catch((error) => {
+      console.error(`${error.name}: ${error.message}`);
+      process.exitCode = 1;
+    })
+    .finally(() => limit.unref());
+};

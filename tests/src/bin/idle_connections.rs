@@ -1,0 +1,29 @@
+//! Opens connections and keeps them idle until its stdin ends. Prints `ready` when all connections are open. It runs in
+//! its own process, so that its file descriptors and memory do not count for the process under test.
+//!
+//! Arguments: the number of connections; `nothing` or `hello`, the first bytes of each; the addresses.
+
+#![expect(clippy::print_stdout, reason = "the suite reads its output")]
+
+use std::error::Error;
+use std::io::Read as _;
+use std::net::SocketAddr;
+
+use hubward_tests::idle_connections::{IdleConnections, first_bytes};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let mut arguments = std::env::args().skip(1);
+    let count = arguments.next().ok_or("a number is missing")?.parse()?;
+    let first = match arguments.next().as_deref() {
+        Some("nothing") => first_bytes::NOTHING,
+        Some("hello") => first_bytes::PARTIAL_CLIENT_HELLO,
+        _ => return Err("the second argument must be `nothing` or `hello`".into()),
+    };
+    let addresses: Vec<SocketAddr> = arguments.map(|it| it.parse()).collect::<Result<_, _>>()?;
+    let mut connections = IdleConnections::open(&addresses, count, first);
+    connections.all_opened().await;
+    println!("ready");
+    tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new())).await??;
+    Ok(())
+}
