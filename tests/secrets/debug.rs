@@ -161,10 +161,10 @@ async fn no_public_type_shows_one() {
 /// What an operator's program holds: logins, clients, calls with keys in their bodies, refusals.
 async fn service_side(gallery: &mut Gallery, cloud: &Cloud, given: &SharedKey) {
     use hubward_service::model::{Authentication, Device, SymmetricKeys};
-    use hubward_service::{AdminPort, ConnectTo, HubService, ServiceLogin, ServiceOptions, TlsSettings};
+    use hubward_service::{AdminPort, DialOverride, HubService, ServiceLogin, ServiceOptions, TlsSettings};
 
-    let rules = ConnectTo::parse_list(&format!(":443:{}", cloud.emulator.https_addr())).expect("a rule");
-    let options = ServiceOptions::new().tls(TlsSettings::new().ca_file(cloud.emulator.ca_file())).connect_to(rules);
+    let rules = DialOverride::parse_list(&format!(":443:{}", cloud.emulator.https_addr())).expect("a rule");
+    let options = ServiceOptions::new().tls(TlsSettings::new().ca_file(cloud.emulator.ca_file())).dial_overrides(rules);
     gallery.show("ServiceOptions", &options);
     let text = cloud.emulator.hub_connection_string(HUB).expect("the hub that every emulator has");
     let good = ServiceLogin::from_connection_string(&text).expect("a login");

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hubward::{
-    Backoff, ConnectTo, ConnectionState, DisconnectCause, HubClient, HubLogin, HubOptions, HubTransport, Message,
+    Backoff, ConnectionState, DialOverride, DisconnectCause, HubClient, HubLogin, HubOptions, HubTransport, Message,
     Stage, TransportError, TransportKind, limits,
 };
 use hubward_dial::{Dialer, TcpDialer, TlsDialer, TlsSettings};
@@ -34,9 +34,9 @@ impl Scene {
     /// A client with these limits, not connected yet.
     fn client(&self, silence: Duration, keep_alive: Duration, options: HubOptions) -> HubClient {
         let device = self.cloud.known("dev-1", self.kind);
-        let rule = ConnectTo::parse_list(&format!("::{}", self.proxy.address)).expect("a rule");
+        let rule = DialOverride::parse_list(&format!("::{}", self.proxy.address)).expect("a rule");
         let tls = TlsSettings::new().ca_file(self.cloud.emulator.ca_file()).client_config().expect("the authority");
-        let tls = TlsDialer::new(TcpDialer::new().connect_to(rule), tls);
+        let tls = TlsDialer::new(TcpDialer::new().dial_overrides(rule), tls);
         let dialer: Arc<dyn Dialer> = if is_web(self.kind) {
             Arc::new(WsDialer::new(tls, limits::WEBSOCKET_PATH, limits::WEBSOCKET_SUBPROTOCOL))
         } else {

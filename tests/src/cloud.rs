@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use hubward::{
-    Backoff, ConnectTo, Credential, HubClient, HubIdentity, HubOptions, HubSettings, Settings, SharedKey,
+    Backoff, Credential, DialOverride, HubClient, HubIdentity, HubOptions, HubSettings, Settings, SharedKey,
     TransportKind, connect_to_hub,
 };
 use hubward_emulator::{Builder, Emulator, Fault, Point, TelemetryLog};
@@ -74,12 +74,12 @@ impl Cloud {
 
     fn identity(&self, identity: HubIdentity, key: SharedKey, kind: TransportKind) -> Known {
         let (mqtt, https) = (self.emulator.mqtt_addr(), self.emulator.https_addr());
-        let rules = ConnectTo::parse_list(&format!(":8883:{mqtt},:443:{https}")).expect("rules");
+        let rules = DialOverride::parse_list(&format!(":8883:{mqtt},:443:{https}")).expect("rules");
         let mut settings = HubSettings::new(identity, Credential::SharedKey(key.clone()))
             .transport(kind)
             .ca_file(self.emulator.ca_file())
             .options(eager());
-        settings.connect_to = rules;
+        settings.dial_overrides = rules;
         Known { settings, key }
     }
 

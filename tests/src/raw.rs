@@ -156,7 +156,7 @@ async fn dial(settings: &HubSettings) -> Result<Box<dyn ByteStream>, String> {
     if let Some(file) = &settings.ca_file {
         trust = trust.ca_file(file);
     }
-    let tcp = TcpDialer::new().connect_to(settings.connect_to.clone());
+    let tcp = TcpDialer::new().dial_overrides(settings.dial_overrides.clone());
     let tls = TlsDialer::new(tcp, because("the authorities", trust.client_config())?);
     let dialer: Arc<dyn Dialer> = match settings.transport {
         TransportKind::MqttWs => Arc::new(WsDialer::new(tls, "/$iothub/websocket", "mqtt")),

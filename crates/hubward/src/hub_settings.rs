@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use hubward_dial::ConnectTo;
+use hubward_dial::DialOverride;
 use hubward_dps::Assignment;
 use hubward_hub::{HubClient, HubOptions};
 use hubward_proto::hub::HubIdentity;
@@ -42,7 +42,7 @@ pub struct HubSettings {
     /// A PEM file of the certificate authorities to trust instead of the system's.
     pub ca_file: Option<PathBuf>,
     /// Rules that replace addresses, in the form of curl's `--connect-to`.
-    pub connect_to: Vec<ConnectTo>,
+    pub dial_overrides: Vec<DialOverride>,
     /// How long the first connection may take; 2 minutes by default.
     pub timeout: Duration,
     /// Name and version of the program, such as `acme-pump/2.1`, for the service's diagnostics.
@@ -64,7 +64,7 @@ impl HubSettings {
             credential,
             transport: TransportKind::Mqtt,
             ca_file: None,
-            connect_to: Vec::new(),
+            dial_overrides: Vec::new(),
             timeout: Settings::TIMEOUT,
             user_agent: USER_AGENT.to_owned(),
             model_id: None,
@@ -126,10 +126,10 @@ impl HubSettings {
         let text = variable(vars::CONNECTION_STRING).map(Zeroizing::new);
         let settings = problems.required(vars::CONNECTION_STRING, text, Self::from_connection_string);
         let transport = problems.optional(vars::TRANSPORT, variable(vars::TRANSPORT), str::parse);
-        let connect_to = problems.optional(vars::CONNECT_TO, variable(vars::CONNECT_TO), ConnectTo::parse_list);
+        let dial_overrides = problems.optional(vars::CONNECT_TO, variable(vars::CONNECT_TO), DialOverride::parse_list);
         let mut settings = problems.into_result(settings)?;
         settings.transport = transport.unwrap_or(settings.transport);
-        settings.connect_to = connect_to.unwrap_or_default();
+        settings.dial_overrides = dial_overrides.unwrap_or_default();
         settings.ca_file = variable(vars::CA_FILE).map(PathBuf::from);
         Ok(settings)
     }
@@ -142,7 +142,7 @@ impl HubSettings {
             credential: settings.credential.clone(),
             transport: settings.effective_hub_transport(),
             ca_file: settings.ca_file.clone(),
-            connect_to: settings.connect_to.clone(),
+            dial_overrides: settings.dial_overrides.clone(),
             timeout: settings.timeout,
             user_agent: settings.user_agent.clone(),
             model_id: settings.model_id.clone(),
@@ -165,10 +165,10 @@ impl HubSettings {
         self
     }
 
-    /// Sets [`HubSettings::connect_to`].
+    /// Sets [`HubSettings::dial_overrides`].
     #[must_use]
-    pub fn connect_to(mut self, connect_to: Vec<ConnectTo>) -> Self {
-        self.connect_to = connect_to;
+    pub fn dial_overrides(mut self, dial_overrides: Vec<DialOverride>) -> Self {
+        self.dial_overrides = dial_overrides;
         self
     }
 
@@ -227,7 +227,7 @@ impl HubSettings {
     /// # Errors
     /// The errors of [`hub_transport`](crate::hub_transport).
     pub fn hub_transport(&self) -> Result<Arc<dyn HubTransport>, SetupError> {
-        hub_transport_with(self.transport, self.ca_file.as_deref(), &self.connect_to)
+        hub_transport_with(self.transport, self.ca_file.as_deref(), &self.dial_overrides)
     }
 
     /// Creates a client. The client starts connecting in the background.
@@ -277,7 +277,7 @@ mod tests {
             ("HUBWARD_CONNECT_TO", ":443:127.0.0.1:8443"),
         ])
         .expect("settings");
-        assert_eq!((settings.transport, settings.connect_to.len()), (TransportKind::MqttWs, 1));
+        assert_eq!((settings.transport, settings.dial_overrides.len()), (TransportKind::MqttWs, 1));
         assert_eq!(settings.ca_file, Some("ca.pem".into()));
         assert!(!format!("{settings:?}").contains("AAEC"));
 

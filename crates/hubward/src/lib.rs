@@ -51,7 +51,7 @@ pub use connection_string::DeviceStringError;
 pub use diagnosis::Diagnosis;
 pub use error::{ConnectError, SetupError};
 pub use hub_settings::HubSettings;
-pub use hubward_dial::{ConnectTo, ConnectToError, TrustError};
+pub use hubward_dial::{DialOverride, DialOverrideError, TrustError};
 pub use hubward_dps::{
     Assignment, AssignmentStatus, Progress, ProvisionError, Provisioner, RegistrationState, RetryPolicy, Substatus,
 };

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use hubward_dial::ConnectTo;
+use hubward_dial::DialOverride;
 use hubward_hub::HubOptions;
 use hubward_proto::{IdScope, RegistrationId};
 use hubward_sas::SharedKey;
@@ -33,7 +33,7 @@ pub struct Settings {
     /// A PEM file of the certificate authorities to trust instead of the system's.
     pub ca_file: Option<PathBuf>,
     /// Rules that replace addresses, in the form of curl's `--connect-to`.
-    pub connect_to: Vec<ConnectTo>,
+    pub dial_overrides: Vec<DialOverride>,
     /// Payload for the custom allocation webhook of the enrollment.
     pub payload: Option<Value>,
     /// Timeout of registration and first connection together; 2 minutes by default.
@@ -69,7 +69,7 @@ impl Settings {
             transport: TransportKind::Mqtt,
             hub_transport: None,
             ca_file: None,
-            connect_to: Vec::new(),
+            dial_overrides: Vec::new(),
             payload: None,
             timeout: Self::TIMEOUT,
             user_agent: USER_AGENT.to_owned(),
@@ -113,11 +113,11 @@ impl Settings {
         let key = variable(vars::SYMMETRIC_KEY).map(Zeroizing::new);
         let key = problems.required(vars::SYMMETRIC_KEY, key, SharedKey::from_base64);
         let transport = problems.optional(vars::TRANSPORT, variable(vars::TRANSPORT), str::parse);
-        let connect_to = problems.optional(vars::CONNECT_TO, variable(vars::CONNECT_TO), ConnectTo::parse_list);
+        let dial_overrides = problems.optional(vars::CONNECT_TO, variable(vars::CONNECT_TO), DialOverride::parse_list);
         let all = (|| Some(Self::new(host?, scope?, id?, key?)))();
         let mut settings = problems.into_result(all)?;
         settings.transport = transport.unwrap_or(settings.transport);
-        settings.connect_to = connect_to.unwrap_or_default();
+        settings.dial_overrides = dial_overrides.unwrap_or_default();
         settings.ca_file = variable(vars::CA_FILE).map(PathBuf::from);
         Ok(settings)
     }
@@ -150,10 +150,10 @@ impl Settings {
         self
     }
 
-    /// Sets [`Settings::connect_to`].
+    /// Sets [`Settings::dial_overrides`].
     #[must_use]
-    pub fn connect_to(mut self, connect_to: Vec<ConnectTo>) -> Self {
-        self.connect_to = connect_to;
+    pub fn dial_overrides(mut self, dial_overrides: Vec<DialOverride>) -> Self {
+        self.dial_overrides = dial_overrides;
         self
     }
 
@@ -412,7 +412,7 @@ mod tests {
         let settings = read(&variables).expect("settings");
         assert_eq!(settings.transport, TransportKind::MqttWs);
         assert_eq!(settings.ca_file, Some("ca.pem".into()));
-        assert_eq!(settings.connect_to.len(), 2);
+        assert_eq!(settings.dial_overrides.len(), 2);
         assert!(!format!("{settings:?}").contains("AAEC"));
     }
 

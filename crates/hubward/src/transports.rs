@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use hubward_dial::{ConnectTo, TcpDialer, TlsSettings};
+use hubward_dial::{DialOverride, TcpDialer, TlsSettings};
 use hubward_transport::{DpsTransport, HubTransport, TransportKind};
 use rustls::ClientConfig;
 
@@ -43,7 +43,7 @@ pub fn dps_transport(kind: TransportKind, settings: &Settings) -> Result<Box<dyn
 /// [`SetupError`] if the certificate authorities cannot be read, this build lacks the transport, or
 /// hubward does not support it for hubs (HTTPS).
 pub fn hub_transport(kind: TransportKind, settings: &Settings) -> Result<Arc<dyn HubTransport>, SetupError> {
-    hub_transport_with(kind, settings.ca_file.as_deref(), &settings.connect_to)
+    hub_transport_with(kind, settings.ca_file.as_deref(), &settings.dial_overrides)
 }
 
 #[cfg_attr(
@@ -53,18 +53,18 @@ pub fn hub_transport(kind: TransportKind, settings: &Settings) -> Result<Arc<dyn
 pub(crate) fn hub_transport_with(
     kind: TransportKind,
     ca_file: Option<&Path>,
-    connect_to: &[ConnectTo],
+    dial_overrides: &[DialOverride],
 ) -> Result<Arc<dyn HubTransport>, SetupError> {
     match kind {
         TransportKind::Https => Err(SetupError::NotForHubs { kind }),
         #[cfg(feature = "mqtt")]
         TransportKind::Mqtt => {
-            let dialer = Network::new(ca_file, connect_to)?.tls_dialer();
+            let dialer = Network::new(ca_file, dial_overrides)?.tls_dialer();
             Ok(Arc::new(hubward_mqtt::MqttHub::new(kind, dialer, kind.default_port())))
         }
         #[cfg(feature = "ws")]
         TransportKind::MqttWs => {
-            let dialer = Network::new(ca_file, connect_to)?.ws_dialer();
+            let dialer = Network::new(ca_file, dial_overrides)?.ws_dialer();
             Ok(Arc::new(hubward_mqtt::MqttHub::new(kind, dialer, kind.default_port())))
         }
         kind => Err(SetupError::NotInThisBuild { kind }),
@@ -97,15 +97,15 @@ struct Network {
 
 impl Network {
     fn of(settings: &Settings) -> Result<Self, SetupError> {
-        Self::new(settings.ca_file.as_deref(), &settings.connect_to)
+        Self::new(settings.ca_file.as_deref(), &settings.dial_overrides)
     }
 
-    fn new(ca_file: Option<&Path>, connect_to: &[ConnectTo]) -> Result<Self, SetupError> {
+    fn new(ca_file: Option<&Path>, dial_overrides: &[DialOverride]) -> Result<Self, SetupError> {
         let mut trust = TlsSettings::new();
         if let Some(file) = ca_file {
             trust = trust.ca_file(file);
         }
-        let tcp = TcpDialer::new().connect_to(connect_to.to_vec());
+        let tcp = TcpDialer::new().dial_overrides(dial_overrides.to_vec());
         Ok(Self { tcp, tls: trust.client_config()? })
     }
 

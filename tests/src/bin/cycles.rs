@@ -26,7 +26,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let mut fleeting = HubSettings::from_connection_string(&std::env::var("OTHER_CONNECTION_STRING")?)?
         .options(options)
         .transport(steady.transport)
-        .connect_to(steady.connect_to.clone());
+        .dial_overrides(steady.dial_overrides.clone());
     fleeting.ca_file.clone_from(&steady.ca_file);
 
     let hub = connect_to_hub(&steady).await?;

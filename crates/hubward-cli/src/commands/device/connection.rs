@@ -144,7 +144,7 @@ impl ConnectionArgs {
         HubSettings::from_connection_string(text).map_err(refused_string)?;
         let mut settings = HubSettings::from_vars(variable)?;
         check_transport(settings.transport)?;
-        self.network.apply(&mut settings.ca_file, &mut settings.connect_to);
+        self.network.apply(&mut settings.ca_file, &mut settings.dial_overrides);
         USER_AGENT.clone_into(&mut settings.user_agent);
         settings.timeout = self.timeout;
         settings.keep_alive = self.keep_alive;
