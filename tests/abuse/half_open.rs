@@ -5,7 +5,7 @@
 use std::process::Stdio;
 use std::time::Duration;
 
-use hubward::{Message, Settings, connect};
+use hubward::{Message, Settings};
 use hubward_tests::command::Invocation;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
@@ -60,7 +60,7 @@ async fn crowded(begin: &str) {
     assert_eq!((&ready["type"], &device["type"]), (&json!("ready"), &json!("device")));
     let settings = Settings::from_vars(|name| device["variables"][name].as_str().map(str::to_owned)).expect("settings");
 
-    let steady = connect(&settings).await.expect("a healthy device");
+    let steady = settings.clone().connect().await.expect("a healthy device");
     steady.send(Message::new("before")).await.expect("acknowledged");
     let before = resident(&emulator);
 
@@ -80,7 +80,7 @@ async fn crowded(begin: &str) {
     steady.close(PATIENCE).await.expect("nothing is left to send");
     for transport in ["mqtt", "mqtt-ws"] {
         let late = settings.clone().transport(transport.parse().expect("a transport"));
-        let late = connect(&late).await.expect("a device that comes late");
+        let late = late.connect().await.expect("a device that comes late");
         late.send(Message::new("late")).await.expect("acknowledged");
         late.close(PATIENCE).await.expect("nothing is left to send");
     }

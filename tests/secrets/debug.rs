@@ -4,10 +4,8 @@ use std::error::Error;
 use std::fmt::Debug;
 use std::time::Duration;
 
-use hubward::{
-    ConnectionString, Credential, HubOptions, HubSettings, Message, SasToken, Settings, SharedKey, UnixSeconds,
-    connect, dps_transport, hub_transport, provision,
-};
+use hubward::sas::{ConnectionString, SasToken, UnixSeconds};
+use hubward::{Credential, HubSettings, Message, Settings, SharedKey};
 use hubward_emulator::{Emulator, Fault, Point, Seed};
 use hubward_tests::cloud::{Cloud, HUB, settings};
 
@@ -93,18 +91,20 @@ async fn no_public_type_shows_one() {
 
     let good = settings(&device.vars());
     gallery.show("Settings", &good);
-    gallery.show("Register", &good.register());
+    gallery.show("Register", &good.registration_request());
     for kind in hubward::TransportKind::ALL {
-        gallery.show("a transport to DPS", &dps_transport(kind, &good).expect("a transport"));
-        if let Ok(transport) = hub_transport(kind, &good) {
+        let settings = good.clone().transport(kind);
+        gallery.show("a transport to DPS", &settings.build_dps_transport().expect("a transport"));
+        let at_hub = HubSettings::from_connection_string(&text).expect("a device").transport(kind);
+        if let Ok(transport) = at_hub.build_hub_transport() {
             gallery.show("a transport to the hub", &transport);
         }
-        gallery.show("Provisioner", &hubward::provisioner(&good.clone().transport(kind)).expect("a provisioner"));
+        gallery.show("Provisioner", &settings.provisioner().expect("a provisioner"));
     }
 
-    let assignment = provision(&good).await.expect("it is enrolled");
+    let assignment = good.provision().await.expect("it is enrolled");
     gallery.show("Assignment", &assignment);
-    let hub = hubward::hub_client(&good, &assignment, HubOptions::default()).expect("a client");
+    let hub = good.hub_settings(&assignment).spawn().expect("a client");
     hub.connected().await.expect("a login");
     gallery.show("HubClient", &hub);
     gallery.show("ConnectionState", &*hub.state().borrow());
@@ -138,7 +138,7 @@ async fn no_public_type_shows_one() {
     gallery.fail("KeyError", &SharedKey::from_base64(cut_off).expect_err("no base64"));
     let mut stranger = good.clone();
     stranger.credential = Credential::SharedKey(given.clone());
-    gallery.fail("ConnectError: DPS refuses", &connect(&stranger).await.expect_err("a wrong key"));
+    gallery.fail("ConnectError: DPS refuses", &stranger.clone().connect().await.expect_err("a wrong key"));
     let bad_seed = format!(r#"{{"enrollments": "{}"}}"#, given_text.as_str());
     gallery.fail("SeedError", &Seed::from_json(&bad_seed).expect_err("no seed"));
     let weak = SharedKey::from_bytes(&given.expose_bytes()[..5]);
@@ -146,7 +146,7 @@ async fn no_public_type_shows_one() {
         gallery.fail("KeyError: short", error);
     }
     emulator.fault_always(Point::HubConnect, Fault::Connack(5)).expect("fits");
-    gallery.fail("ConnectError: the hub refuses", &connect(&good).await.expect_err("refused"));
+    gallery.fail("ConnectError: the hub refuses", &good.clone().connect().await.expect_err("refused"));
     emulator.clear_faults();
     emulator.fault_always(Point::HubPublish, Fault::HoldPuback).expect("fits");
     let impatient = hub.clone().send_deadline(Some(Duration::from_millis(100)));

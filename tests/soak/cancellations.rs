@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use fastrand::Rng;
-use hubward::{CloudMessages, DesiredProperties, HubClient, Message, MethodResponse, TransportKind, connect_to_hub};
+use hubward::twin::DesiredProperties;
+use hubward::{CloudMessages, HubClient, Message, MethodResponse, TransportKind};
 use hubward_emulator::{CloudToDevice, Invocation};
 use hubward_tests::cloud::{Cloud, HUB, Known, eager};
 use serde_json::json;
@@ -154,9 +155,9 @@ impl Scene {
                 None => false,
             },
             Call::Closed => cut_off(rng, hub.closed()).await,
-            Call::Connect => cut_off(rng, connect_to_hub(&self.other.settings)).await,
+            Call::Connect => cut_off(rng, self.other.settings.clone().connect()).await,
             Call::Close => {
-                let other = self.other.settings.spawn().expect("a client");
+                let other = self.other.settings.clone().spawn().expect("a client");
                 // What is queued keeps it from ending at once.
                 let _receipt = other.try_enqueue(message());
                 cut_off(rng, other.close(Duration::from_secs(5))).await

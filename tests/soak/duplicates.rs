@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use hubward::{Backoff, ConnectionState, DisconnectCause, HubClient, HubOptions};
+use hubward::error::DisconnectCause;
+use hubward::hub::Backoff;
+use hubward::{ConnectionState, HubClient, HubOptions};
 use hubward_tests::cloud::Cloud;
 
 use super::TRANSPORTS;
@@ -27,7 +29,7 @@ async fn two_clients_with_one_identity_both_say_so_after_five_takeovers() {
         // The first one to know waits; the other one knows when it comes back.
         let options = HubOptions::default().backoff(quick).duplicate_wait(Duration::from_millis(500));
         let device = cloud.known("dev-1", kind).options(options);
-        let clients = [(); 2].map(|()| device.settings.spawn().expect("a client"));
+        let clients = [(); 2].map(|()| device.settings.clone().spawn().expect("a client"));
         let found = clients.clone().map(|it| tokio::spawn(suspicion(it)));
         for task in found {
             let cause = task.await.expect("no panic");

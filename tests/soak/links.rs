@@ -4,10 +4,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hubward::{
-    Backoff, ConnectionState, DialOverride, DisconnectCause, HubClient, HubLogin, HubOptions, HubTransport, Message,
-    Stage, TransportError, TransportKind, limits,
-};
+use hubward::error::{DisconnectCause, TransportError};
+use hubward::hub::Backoff;
+use hubward::transport::{HubLogin, HubTransport, Stage};
+use hubward::{ConnectionState, DialOverride, HubClient, HubOptions, Message, TransportKind, limits};
 use hubward_dial::{Dialer, TcpDialer, TlsDialer, TlsSettings};
 use hubward_emulator::{Fault, Point};
 use hubward_mqtt::{MqttHub, SessionOptions};

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use hubward::hub::Backoff;
 use hubward::{
-    Backoff, Credential, DialOverride, HubClient, HubIdentity, HubOptions, HubSettings, Settings, SharedKey,
-    TransportKind, connect_to_hub,
+    Credential, DialOverride, HubClient, HubIdentity, HubOptions, HubSettings, Settings, SharedKey, TransportKind,
 };
 use hubward_emulator::{Builder, Emulator, Fault, Point, TelemetryLog};
 
@@ -42,7 +42,6 @@ impl Cloud {
     ///
     /// # Panics
     /// If the id is not valid.
-    #[must_use]
     pub fn device(&self, id: &str) -> Settings {
         settings(&self.emulator.enroll(id).expect("a valid id").vars())
     }
@@ -75,11 +74,9 @@ impl Cloud {
     fn identity(&self, identity: HubIdentity, key: SharedKey, kind: TransportKind) -> Known {
         let (mqtt, https) = (self.emulator.mqtt_addr(), self.emulator.https_addr());
         let rules = DialOverride::parse_list(&format!(":8883:{mqtt},:443:{https}")).expect("rules");
-        let mut settings = HubSettings::new(identity, Credential::SharedKey(key.clone()))
+        let settings = HubSettings::new(identity, Credential::SharedKey(key.clone()))
             .transport(kind)
-            .ca_file(self.emulator.ca_file())
-            .options(eager());
-        settings.dial_overrides = rules;
+            .options(|it| it.ca_file(self.emulator.ca_file()).dial_overrides(rules).hub_options(eager()));
         Known { settings, key }
     }
 
@@ -120,7 +117,7 @@ impl Known {
     /// Connects with other options.
     #[must_use]
     pub fn options(mut self, options: HubOptions) -> Self {
-        self.settings.options = options;
+        self.settings.options.hub_options = options;
         self
     }
 
@@ -129,7 +126,7 @@ impl Known {
     /// # Errors
     /// What went wrong, as text.
     pub async fn connect(&self) -> Result<HubClient, String> {
-        because("connecting", connect_to_hub(&self.settings).await)
+        because("connecting", self.settings.clone().connect().await)
     }
 
     /// A connection made of bytes.
@@ -152,11 +149,10 @@ pub fn eager() -> HubOptions {
 ///
 /// # Panics
 /// If they are not valid.
-#[must_use]
 pub fn settings(variables: &[(&'static str, String)]) -> Settings {
     Settings::from_vars(|name| variables.iter().find(|(it, _)| *it == name).map(|(_, value)| value.clone()))
         .expect("the emulator's own settings")
-        .timeout(Duration::from_secs(60))
+        .options(|it| it.timeout(Duration::from_secs(60)))
 }
 
 /// The port that a transport uses, as the fault points tell them apart.

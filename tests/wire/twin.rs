@@ -1,6 +1,6 @@
 //! Twins, byte by byte.
 
-use hubward::TwinError;
+use hubward::error::TwinError;
 use serde_json::{Value, json};
 
 use super::peer::{Peer, client, device};

@@ -66,8 +66,8 @@ impl DpsArgs {
         };
         let mut settings = Settings::from_vars(|name| flag(name).or_else(|| std::env::var(name).ok()))?;
         settings.payload = self.payload.as_deref().map(|it| input::json("--payload", it)).transpose()?;
-        settings.user_agent = USER_AGENT.to_owned();
-        network.apply(&mut settings.ca_file, &mut settings.dial_overrides);
+        settings.options.user_agent = USER_AGENT.to_owned();
+        network.apply(&mut settings.options.ca_file, &mut settings.options.dial_overrides);
         Ok(settings)
     }
 

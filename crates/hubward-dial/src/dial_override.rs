@@ -6,8 +6,8 @@ use std::str::FromStr;
 
 use crate::Endpoint;
 
-/// Dials another address for a host and port, as curl's option `connect-to` does. Certificate checks, tokens and headers still use the
-/// original host name.
+/// Dials another address for a host and port, as curl's option `connect-to` does. Certificate checks, tokens and
+/// headers still use the original host name.
 ///
 /// An empty host or port on the left matches any host or port. An empty one on the right keeps the original.
 /// IPv6 addresses are in brackets.

@@ -118,7 +118,8 @@ impl fmt::Display for Stage {
     }
 }
 
-/// Why a TLS handshake failed.
+/// Why a TLS handshake failed. Protocol crates convert it from the fault that their dialer reports; this crate does
+/// not depend on dialers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TlsFault {

@@ -10,7 +10,8 @@
 use std::error::Error;
 use std::time::Duration;
 
-use hubward::{Backoff, ConnectionState, HubClient, HubOptions, HubSettings, Message, connect_to_hub};
+use hubward::hub::Backoff;
+use hubward::{ConnectionState, HubClient, HubOptions, HubSettings, Message};
 use serde_json::json;
 
 #[tokio::main(flavor = "current_thread")]
@@ -22,14 +23,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     let at_once = Backoff::new(Duration::from_millis(1), Duration::from_millis(1));
     let options = HubOptions::default().backoff(at_once).duplicate_wait(Duration::ZERO);
-    let steady = HubSettings::from_env()?.options(options.clone());
-    let mut fleeting = HubSettings::from_connection_string(&std::env::var("OTHER_CONNECTION_STRING")?)?
-        .options(options)
-        .transport(steady.transport)
-        .dial_overrides(steady.dial_overrides.clone());
-    fleeting.ca_file.clone_from(&steady.ca_file);
+    let steady = HubSettings::from_env()?.options(|it| it.hub_options(options));
+    let mut fleeting =
+        HubSettings::from_connection_string(&std::env::var("OTHER_CONNECTION_STRING")?)?.transport(steady.transport);
+    fleeting.options = steady.options.clone();
 
-    let hub = connect_to_hub(&steady).await?;
+    let hub = steady.clone().connect().await?;
     for number in 0..warm_up {
         cycle(&hub, &fleeting, number).await?;
     }
@@ -52,7 +51,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 /// and goes, in both ways to go.
 async fn cycle(hub: &HubClient, fleeting: &HubSettings, number: usize) -> Result<(), Box<dyn Error>> {
     hub.send(Message::new("steady")).await?;
-    let other = connect_to_hub(fleeting).await?;
+    let other = fleeting.clone().connect().await?;
     other.send(Message::new("fleeting")).await?;
     let mut state = other.state();
     if number.is_multiple_of(2) {

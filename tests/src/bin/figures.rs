@@ -12,7 +12,7 @@ use std::path::Path;
 use std::process::{ExitCode, Stdio};
 use std::time::Duration;
 
-use hubward::{DialOverride, HubClient, HubSettings, Message, SharedKey, connect_to_hub};
+use hubward::{DialOverride, HubClient, HubSettings, Message, SharedKey};
 use hubward_tests::crowd::{Crowd, first};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
@@ -179,9 +179,9 @@ async fn connect(emulator: &Emulator, keys: Vec<String>) -> Result<Vec<HubClient
         while connecting.len() < AT_ONCE {
             let Some((number, key)) = waiting.next() else { break };
             let login = format!("HostName=localhost;DeviceId=d{number};SharedAccessKey={key}");
-            let mut settings = HubSettings::from_connection_string(&login)?.ca_file(&ca_file);
-            settings.dial_overrides = rules.clone();
-            connecting.spawn(async move { connect_to_hub(&settings).await });
+            let settings = HubSettings::from_connection_string(&login)?
+                .options(|it| it.ca_file(&ca_file).dial_overrides(rules.clone()));
+            connecting.spawn(async move { settings.connect().await });
         }
         let Some(connected) = connecting.join_next().await else { return Ok(devices) };
         devices.push(connected??);

@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use hubward::{
-    Assignment, ConnectionState, HubClient, HubOptions, Message, Settings, Substatus, TransportKind, connect, provision,
-};
+use hubward::provisioning::Substatus;
+use hubward::{Assignment, ConnectionState, HubClient, HubOptions, Message, Settings, TransportKind};
 use hubward_emulator::{Emulator, Fault, Point};
 use serde_json::json;
 use tokio::time::Instant;
@@ -18,13 +17,13 @@ const FLUSH: Duration = Duration::from_secs(10);
 pub(super) async fn group_device_derives_its_key(cloud: Cloud, kind: TransportKind) -> Outcome {
     let group = because("a group", cloud.emulator.enroll_group("line-7"))?;
     let primary = settings(&group.vars("pump-1")).transport(kind);
-    let assignment = because("with the primary key", provision(&primary).await)?;
+    let assignment = because("with the primary key", primary.provision().await)?;
     must(assignment.device_id.as_str() == "pump-1", || format!("{}", assignment.device_id))?;
 
     let derived = group.secondary_key().derive("pump-2");
     let mut secondary = settings(&group.vars("pump-2")).transport(kind);
     secondary.credential = hubward::Credential::SharedKey(derived);
-    because("with the secondary key", provision(&secondary).await)?;
+    because("with the secondary key", secondary.provision().await)?;
     must(cloud.emulator.devices().len() == 2, || format!("{:?}", cloud.emulator.devices()))
 }
 
@@ -32,16 +31,16 @@ pub(super) async fn group_device_derives_its_key(cloud: Cloud, kind: TransportKi
 pub(super) async fn individual_wins_over_its_group(cloud: Cloud, kind: TransportKind) -> Outcome {
     let group = because("a group", cloud.emulator.enroll_group("line-7"))?;
     let own = because("an enrollment", cloud.emulator.enrollment("pump-1").device_id("own").create())?;
-    let refused = provision(&settings(&group.vars("pump-1")).transport(kind)).await;
+    let refused = settings(&group.vars("pump-1")).transport(kind).provision().await;
     must(refused.is_err(), || "the group's key must not open the device's own enrollment".into())?;
-    let assignment = because("with its own key", provision(&settings(&own.vars()).transport(kind)).await)?;
+    let assignment = because("with its own key", settings(&own.vars()).transport(kind).provision().await)?;
     must(assignment.device_id.as_str() == "own", || format!("{}", assignment.device_id))
 }
 
 /// The device id at the hub is the enrollment's, and telemetry works under it.
 pub(super) async fn device_id_may_differ(cloud: Cloud, kind: TransportKind) -> Outcome {
     let enrolled = because("an enrollment", cloud.emulator.enrollment("reg-1").device_id("Dev_1").create())?;
-    let hub = because("connecting", connect(&settings(&enrolled.vars()).transport(kind)).await)?;
+    let hub = because("connecting", settings(&enrolled.vars()).transport(kind).connect().await)?;
     because("sending", hub.send(Message::new("x")).await)?;
     let device = cloud.emulator.device(HUB, "Dev_1");
     must(device.is_some(), || "the registry knows the device by its id".into())
@@ -52,7 +51,7 @@ pub(super) async fn secondary_key_works_too(cloud: Cloud, kind: TransportKind) -
     let enrolled = because("an enrollment", cloud.emulator.enroll("dev-1"))?;
     let mut settings = settings(&enrolled.vars()).transport(kind);
     settings.credential = hubward::Credential::SharedKey(enrolled.secondary_key().clone());
-    let hub = because("connecting", connect(&settings).await)?;
+    let hub = because("connecting", settings.connect().await)?;
     because("sending", hub.send(Message::new("x")).await)
 }
 
@@ -62,7 +61,7 @@ pub(super) async fn payload_goes_out_and_comes_back(cloud: Cloud, kind: Transpor
     let enrolled = because("an enrollment", cloud.emulator.enrollment("dev-1").payload(answer.clone()).create())?;
     let sent = json!({"serial": "é-1", "n": [1, 2]});
     let settings = settings(&enrolled.vars()).transport(kind).payload(sent.clone());
-    let assignment = because("provisioning", provision(&settings).await)?;
+    let assignment = because("provisioning", settings.provision().await)?;
     let received = cloud.emulator.received_payload("dev-1");
     must(received.as_ref() == Some(&sent), || format!("DPS got {received:?}"))?;
     must(assignment.state.payload.as_ref() == Some(&answer), || format!("we got {:?}", assignment.state.payload))
@@ -77,9 +76,8 @@ pub(super) async fn several_hubs_share_the_devices(cloud: Cloud, kind: Transport
     for number in 0..8 {
         let id = format!("dev-{number}");
         let settings = cloud.device(&id).transport(kind);
-        let assignment = because("provisioning", provision(&settings).await)?;
-        let deadline = Instant::now() + settings.timeout;
-        let hub = because("connecting", hubward::connect_assigned(&settings, &assignment, deadline).await)?;
+        let assignment = because("provisioning", settings.provision().await)?;
+        let hub = because("connecting", settings.hub_settings(&assignment).connect().await)?;
         because("sending", hub.send(Message::new(id.clone())).await)?;
         let log = cloud.emulator.telemetry(assignment.hub.as_str()).ok_or("a hub without a log")?;
         must(log.all().iter().any(|it| it.device_id == id), || format!("{id} is not in the log of its hub"))?;
@@ -90,7 +88,7 @@ pub(super) async fn several_hubs_share_the_devices(cloud: Cloud, kind: Transport
 
 /// Bodies and properties arrive exactly as they were sent.
 pub(super) async fn telemetry_arrives_as_sent(cloud: Cloud, kind: TransportKind) -> Outcome {
-    let hub = because("connecting", connect(&cloud.device("dev-1").transport(kind)).await)?;
+    let hub = because("connecting", cloud.device("dev-1").transport(kind).connect().await)?;
     let sent = [
         Message::new(""),
         Message::new(vec![0_u8, 255, 10, 13]).property("empty", "").flag("flag"),
@@ -115,7 +113,7 @@ pub(super) async fn waits_as_long_as_asked(cloud: Cloud, kind: TransportKind) ->
     let cloud = Cloud::with(Emulator::builder().retry_after(Some(Duration::from_secs(1)))).await;
     because("a fault", cloud.emulator.fault(Point::DpsRegister, Fault::throttled("1")))?;
     let started = Instant::now();
-    because("provisioning", provision(&cloud.device("dev-1").transport(kind)).await)?;
+    because("provisioning", cloud.device("dev-1").transport(kind).provision().await)?;
     // 1 s after the 429, 1 s after the registration, 1 s after a poll that is still assigning.
     must(started.elapsed() >= Duration::from_secs(3), || format!("only {:?}", started.elapsed()))
 }
@@ -130,7 +128,7 @@ pub(super) async fn survives_odd_answers(cloud: Cloud, kind: TransportKind) -> O
             because("a fault", cloud.emulator.fault(point, fault.clone()))?;
         }
         let settings = cloud.device(&format!("dev-{number}")).transport(kind);
-        because(&format!("with {fault:?}"), provision(&settings).await)?;
+        because(&format!("with {fault:?}"), settings.provision().await)?;
     }
     Ok(())
 }
@@ -141,7 +139,7 @@ pub(super) async fn a_cut_while_assigning_resumes(cloud: Cloud, kind: TransportK
     // A second registration would be refused: nothing but polls gets through.
     let settings = cloud.device("dev-1").transport(kind);
     let emulator = &cloud.emulator;
-    let (provisioned, ()) = tokio::join!(provision(&settings), async {
+    let (provisioned, ()) = tokio::join!(settings.provision(), async {
         emulator.wait_until(|it| (it.faults_left(Point::DpsPoll) == 0).then_some(())).await;
         emulator.fault_always(Point::DpsRegister, Fault::status(401, 401_002, "registered twice")).expect("it fits");
     });
@@ -153,12 +151,12 @@ pub(super) async fn a_cut_while_assigning_resumes(cloud: Cloud, kind: TransportK
 
 /// A token is good for five minutes after its expiry, and then no more.
 pub(super) async fn grace_of_an_expired_token(cloud: Cloud, kind: TransportKind) -> Outcome {
-    let lifetime = hubward::Provisioner::TOKEN_LIFETIME;
+    let lifetime = hubward::provisioning::Provisioner::TOKEN_LIFETIME;
     let settings = cloud.device("dev-1").transport(kind);
     cloud.emulator.clock_ahead(lifetime + Duration::from_secs(4 * 60 + 50));
-    because("4 min 50 s after its expiry", provision(&settings).await)?;
+    because("4 min 50 s after its expiry", settings.provision().await)?;
     cloud.emulator.clock_ahead(lifetime + Duration::from_secs(5 * 60 + 10));
-    match provision(&settings).await {
+    match settings.provision().await {
         Ok(_) => Err("5 min 10 s after its expiry the token was accepted".into()),
         Err(error) => must(error.fault() == hubward::Fault::Credential, || format!("{error}: {}", error.fault())),
     }
@@ -235,8 +233,8 @@ async fn quick(
     options: HubOptions,
 ) -> Result<HubClient, hubward::ConnectError> {
     let settings: Settings = cloud.device(id).transport(kind);
-    let assignment = provision(&settings).await?;
-    let client = hubward::hub_client(&settings, &assignment, options)?;
+    let assignment = settings.provision().await?;
+    let client = settings.hub_settings(&assignment).options(|it| it.hub_options(options)).spawn()?;
     client.connected().await?;
     Ok(client)
 }

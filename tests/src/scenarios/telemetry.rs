@@ -1,6 +1,7 @@
 //! What a message carries arrives as it was sent, up to the last byte that fits.
 
-use hubward::{Fault, Message, ProtoError, SendError, TransportKind};
+use hubward::error::ProtoError;
+use hubward::{Fault, Message, SendError, TransportKind};
 use hubward_proto::limits;
 
 use crate::cloud::Cloud;

@@ -1,6 +1,8 @@
 //! Reading the twin and reporting to it.
 
-use hubward::{Fault, HubClient, Properties, ProtoError, Settings, TransportKind, TwinError, connect};
+use hubward::error::{ProtoError, TwinError};
+use hubward::twin::Properties;
+use hubward::{Fault, HubClient, Settings, TransportKind};
 use hubward_emulator as emulator;
 use serde_json::{Value, json};
 
@@ -9,7 +11,7 @@ use crate::scenario::{Outcome, because, must};
 
 /// The twin is read; reading it changes nothing. Live too.
 pub(super) async fn reads_its_twin(settings: Settings) -> Outcome {
-    let hub = because("connecting", connect(&settings).await)?;
+    let hub = because("connecting", settings.connect().await)?;
     let first = because("reading", hub.twin().await)?;
     let second = because("reading again", hub.twin().await)?;
     must(first == second, || format!("first {first:?}, then {second:?}"))?;
@@ -20,7 +22,7 @@ pub(super) async fn reads_its_twin(settings: Settings) -> Outcome {
 /// it reports is gone afterwards.
 pub(super) async fn reports_and_reads_back(settings: Settings) -> Outcome {
     const NAME: &str = "hubwardConformance";
-    let hub = because("connecting", connect(&settings).await)?;
+    let hub = because("connecting", settings.connect().await)?;
     because("clearing", hub.report(&json!({ NAME: null })).await)?;
     let before = because("reading", hub.twin().await)?.reported;
     must(before.get(NAME).is_none(), || format!("cleared, but there is {before:?}"))?;
@@ -53,7 +55,7 @@ pub(super) async fn reports_and_reads_back(settings: Settings) -> Outcome {
 /// What a service would never take is not sent, and says what is wrong; what fits exactly is. Live
 /// too: a refused report changes nothing.
 pub(super) async fn refuses_impossible_reports(settings: Settings) -> Outcome {
-    let hub = because("connecting", connect(&settings).await)?;
+    let hub = because("connecting", settings.connect().await)?;
     let before = because("reading", hub.twin().await)?;
     for (patch, size) in impossible() {
         let shown = patch.to_string().chars().take(60).collect::<String>();
@@ -206,7 +208,10 @@ pub(super) fn seen_by_the_cloud(cloud: &Cloud, id: &str) -> Result<Value, String
 }
 
 /// Waits for desired properties of at least this version.
-pub(super) async fn desired_at(desired: &mut hubward::DesiredProperties, version: u64) -> Result<Properties, String> {
+pub(super) async fn desired_at(
+    desired: &mut hubward::twin::DesiredProperties,
+    version: u64,
+) -> Result<Properties, String> {
     loop {
         let properties = because("desired properties", desired.changed().await)?;
         if properties.version >= version {
