@@ -253,7 +253,7 @@ impl Online {
 
 /// The failure to report if the client closed by itself.
 pub(super) fn ended(reason: CloseReason) -> Failure {
-    ConnectError::Hub(HubError::Closed(reason)).into()
+    ConnectError::Hub(HubError::from(reason)).into()
 }
 
 #[cfg(test)]
