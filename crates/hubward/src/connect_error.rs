@@ -12,6 +12,10 @@ use crate::connection_string::DeviceStringError;
 use crate::diagnosis::{Diagnosis, DiagnosisStage, SettingName, Target};
 use crate::settings_error::SettingsError;
 
+/// The deadline passed before any failure.
+const LATE_HUB: &str = "the hub did not answer in time: allow more time (ConnectOptions::timeout), \
+     or try another transport";
+
 /// Why a transport cannot be created.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -110,10 +114,6 @@ impl ConnectError {
         self.diagnosis().fault
     }
 }
-
-/// The deadline passed before any failure.
-const LATE_HUB: &str = "the hub did not answer in time: allow more time (ConnectOptions::timeout), \
-     or try another transport";
 
 impl SetupError {
     /// Which stage failed, which party has to act, and what to do.

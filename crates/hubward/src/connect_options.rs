@@ -13,6 +13,12 @@ use tokio::time::Instant;
 use crate::settings_error::Problems;
 use crate::vars;
 
+/// The default of [`ConnectOptions::user_agent`].
+pub(crate) const USER_AGENT: &str = concat!("hubward/", env!("CARGO_PKG_VERSION"));
+
+/// A longer timeout could overflow the clock.
+const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
 /// The options that [`Settings`](crate::Settings) and [`HubSettings`](crate::HubSettings) share.
 ///
 /// The setter `options` of both changes them:
@@ -173,9 +179,3 @@ impl fmt::Debug for BeforeLogin {
         f.write_str(if self.0.is_some() { "Some(..)" } else { "None" })
     }
 }
-
-/// The default of [`ConnectOptions::user_agent`].
-pub(crate) const USER_AGENT: &str = concat!("hubward/", env!("CARGO_PKG_VERSION"));
-
-/// A longer timeout could overflow the clock.
-const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);

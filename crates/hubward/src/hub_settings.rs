@@ -15,6 +15,9 @@ use crate::error::{DeviceStringError, SettingsError};
 use crate::settings_error::Problems;
 use crate::vars::{self, non_blank};
 
+/// No connection string is nearly as long.
+const CONNECTION_STRING_FILE_MAX: u64 = 64 * 1024;
+
 /// A device or module that knows its hub: what [`HubSettings::connect`] needs.
 ///
 /// ```no_run
@@ -139,9 +142,6 @@ impl TryFrom<&ConnectionString> for HubSettings {
         Ok(Self::new(identity, credential))
     }
 }
-
-/// No connection string is nearly as long.
-const CONNECTION_STRING_FILE_MAX: u64 = 64 * 1024;
 
 #[cfg(test)]
 mod tests {
