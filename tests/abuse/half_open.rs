@@ -6,7 +6,7 @@
 use std::process::Stdio;
 use std::time::Duration;
 
-use hubward::{Message, Settings, connect};
+use hubward::{Message, Settings};
 use hubward_tests::command::Invocation;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
@@ -66,7 +66,7 @@ async fn check_beside_idle_connections(first_bytes: &str) {
     assert_eq!((&ready["type"], &device["type"]), (&json!("ready"), &json!("device")));
     let settings = Settings::from_vars(|name| device["variables"][name].as_str().map(str::to_owned)).expect("settings");
 
-    let device = connect(&settings).await.expect("the device connects before the idle connections");
+    let device = settings.clone().connect().await.expect("the device connects before the idle connections");
     device.send(Message::new("before")).await.expect("acknowledged");
     let before = resident(&emulator);
 
@@ -86,7 +86,7 @@ async fn check_beside_idle_connections(first_bytes: &str) {
     device.close(CLOSE_TIMEOUT).await.expect("nothing is left to send");
     for transport in ["mqtt", "mqtt-ws"] {
         let late = settings.clone().transport(transport.parse().expect("a transport"));
-        let late = connect(&late).await.expect("a device connects beside the idle connections");
+        let late = late.clone().connect().await.expect("a device connects beside the idle connections");
         late.send(Message::new("late")).await.expect("acknowledged");
         late.close(CLOSE_TIMEOUT).await.expect("nothing is left to send");
     }

@@ -103,7 +103,7 @@ async fn device_side(mut variables: Vec<(String, String)>, ledger: Ledger) {
     let login = format!("HostName=localhost;DeviceId={DEVICE};SharedAccessKey={KEY}");
     variables.push(("IOTHUB_DEVICE_CONNECTION_STRING".to_owned(), login));
     let settings = HubSettings::from_vars(|name| value(&variables, name)).expect("complete settings");
-    let Ok(hub) = hubward::connect_to_hub(&settings).await else { return };
+    let Ok(hub) = settings.clone().connect().await else { return };
     tokio::join!(reports(&hub, &ledger), telemetry(&hub, &ledger));
 }
 
@@ -142,8 +142,7 @@ async fn registrations(mut variables: Vec<(String, String)>, ledger: Ledger, num
         variables.push(("PROVISIONING_REGISTRATION_ID".to_owned(), id));
         variables.push(("PROVISIONING_SYMMETRIC_KEY".to_owned(), key));
         let settings = Settings::from_vars(|name| value(&variables, name)).expect("complete settings");
-        let provisioned =
-            tokio::time::timeout(PROVISIONING_LIMIT, hubward::provision(&settings.transport(transport))).await;
+        let provisioned = tokio::time::timeout(PROVISIONING_LIMIT, settings.transport(transport).provision()).await;
         let Ok(Ok(_)) = provisioned else { return };
         ledger.acknowledge(Kind::Registration, &writer, None);
     }

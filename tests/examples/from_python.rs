@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use hubward::{
     ConnectionState, HubClient, HubOptions, HubSettings, Message, MethodResponse, Settings, SharedKey, TransportKind,
-    connect, connect_to_hub, connect_with_connection_string,
 };
 use hubward_emulator::{CloudToDevice, Emulator, Fault, Point};
 use hubward_tests::binary::repository;
@@ -19,24 +18,22 @@ use super::{HUB, call};
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 async fn by_connection_string(text: String) -> Result<HubClient> {
-    let hub = connect_with_connection_string(&text, HubOptions::default()).await?;
+    let hub = HubSettings::from_connection_string(&text)?.connect().await?;
     Ok(hub)
 }
 
 async fn with_options(text: String) -> Result<HubClient> {
     let settings = HubSettings::from_connection_string(&text)?
         .transport(TransportKind::MqttWs)
-        .keep_alive(Duration::from_secs(20))
-        .user_agent("acme-pump/2.1")
-        .ca_file("ca.pem")
-        .options(HubOptions::default().token_lifetime(Duration::from_secs(7200)));
-    let hub = connect_to_hub(&settings).await?;
+        .options(|it| it.keep_alive(Duration::from_secs(20)).user_agent("acme-pump/2.1").ca_file("ca.pem"))
+        .options(|it| it.hub_options(HubOptions::default().token_lifetime(Duration::from_secs(7200))));
+    let hub = settings.connect().await?;
     Ok(hub)
 }
 
 async fn through_dps(host: String, id_scope: String, registration_id: String, key: String) -> Result<HubClient> {
     let settings = Settings::new(host, id_scope.parse()?, registration_id.parse()?, SharedKey::from_base64(&key)?);
-    let hub = connect(&settings).await?;
+    let hub = settings.connect().await?;
     Ok(hub)
 }
 
@@ -144,7 +141,7 @@ async fn the_code_of_the_page_works() {
     let emulator = Arc::new(Emulator::start().await.expect("the emulator starts"));
     let key = emulator.add_device(HUB, "dev-1").expect("a valid id").expose_base64();
     let text = format!("HostName={HUB};DeviceId=dev-1;SharedAccessKey={}", key.as_str());
-    let hub = connect_to_hub(&settings(&emulator, &text)).await.expect("connected");
+    let hub = settings(&emulator, &text).connect().await.expect("connected");
 
     send(&hub).await.expect("sent");
     let log = emulator.telemetry(HUB).expect("the hub").all();
@@ -197,7 +194,7 @@ async fn the_module_of_the_page_forwards_messages_of_its_input() {
     emulator.add_device(HUB, "dev-1").expect("a valid id");
     let key = emulator.add_module(HUB, "dev-1", "filter").expect("a valid id").expose_base64();
     let text = format!("HostName={HUB};DeviceId=dev-1;ModuleId=filter;SharedAccessKey={}", key.as_str());
-    let module = connect_to_hub(&settings(&emulator, &text)).await.expect("connected");
+    let module = settings(&emulator, &text).connect().await.expect("connected");
     let filtering = tokio::spawn(be_a_module(module.clone()));
     for (input, body) in [("readings", "34"), ("others", "1")] {
         emulator.send_to_input(HUB, "dev-1", "filter", input, CloudToDevice::new(body)).expect("room in the queue");

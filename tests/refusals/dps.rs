@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use hubward::{Provisioner, TransportKind};
+use hubward::TransportKind;
+use hubward::provisioning::Provisioner;
 use hubward_emulator::{Fault, Point};
 
 use super::{CASE, Case, DEVICE, Endpoint, Expected, ONLY_MQTT, ONLY_WEBSOCKET, SUCCESS};

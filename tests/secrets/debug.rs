@@ -4,10 +4,8 @@ use std::error::Error;
 use std::fmt::Debug;
 use std::time::Duration;
 
-use hubward::{
-    ConnectionString, Credential, HubOptions, HubSettings, Message, SasToken, Settings, SharedKey, UnixSeconds,
-    connect, dps_transport, hub_transport, provision,
-};
+use hubward::sas::{ConnectionString, SasToken, UnixSeconds};
+use hubward::{Credential, HubSettings, Message, Settings, SharedKey};
 use hubward_emulator::{Emulator, Fault, Point, Seed};
 use hubward_tests::cloud::{Cloud, HUB, settings};
 
@@ -93,19 +91,20 @@ async fn no_public_type_prints_a_secret() {
 
     let good = settings(&device.vars());
     inspector.check_debug("Settings", &good);
-    inspector.check_debug("Register", &good.register());
+    inspector.check_debug("Register", &good.registration_request());
     for kind in hubward::TransportKind::ALL {
-        inspector.check_debug("a transport to DPS", &dps_transport(kind, &good).expect("a transport"));
-        if let Ok(transport) = hub_transport(kind, &good) {
+        let settings = good.clone().transport(kind);
+        inspector.check_debug("a transport to DPS", &settings.build_dps_transport().expect("a transport"));
+        let at_hub = HubSettings::from_connection_string(&text).expect("a device").transport(kind);
+        if let Ok(transport) = at_hub.build_hub_transport() {
             inspector.check_debug("a transport to the hub", &transport);
         }
-        inspector
-            .check_debug("Provisioner", &hubward::provisioner(&good.clone().transport(kind)).expect("a provisioner"));
+        inspector.check_debug("Provisioner", &settings.provisioner().expect("a provisioner"));
     }
 
-    let assignment = provision(&good).await.expect("it is enrolled");
+    let assignment = good.provision().await.expect("it is enrolled");
     inspector.check_debug("Assignment", &assignment);
-    let hub = hubward::hub_client(&good, &assignment, HubOptions::default()).expect("a client");
+    let hub = good.hub_settings(&assignment).spawn().expect("a client");
     hub.connected().await.expect("a login");
     inspector.check_debug("HubClient", &hub);
     inspector.check_debug("ConnectionState", &*hub.state().borrow());
@@ -139,7 +138,7 @@ async fn no_public_type_prints_a_secret() {
     inspector.check_error("KeyError", &SharedKey::from_base64(cut_off).expect_err("no base64"));
     let mut other = good.clone();
     other.credential = Credential::SharedKey(given.clone());
-    inspector.check_error("ConnectError: DPS refuses", &connect(&other).await.expect_err("a wrong key"));
+    inspector.check_error("ConnectError: DPS refuses", &other.clone().connect().await.expect_err("a wrong key"));
     let bad_seed = format!(r#"{{"enrollments": "{}"}}"#, given_text.as_str());
     inspector.check_error("SeedError", &Seed::from_json(&bad_seed).expect_err("no seed"));
     let weak = SharedKey::from_bytes(&given.expose_bytes()[..5]);
@@ -147,7 +146,7 @@ async fn no_public_type_prints_a_secret() {
         inspector.check_error("KeyError: short", error);
     }
     emulator.fault_always(Point::HubConnect, Fault::Connack(5)).expect("fits");
-    inspector.check_error("ConnectError: the hub refuses", &connect(&good).await.expect_err("refused"));
+    inspector.check_error("ConnectError: the hub refuses", &good.clone().connect().await.expect_err("refused"));
     emulator.clear_faults();
     emulator.fault_always(Point::HubPublish, Fault::HoldPuback).expect("fits");
     let client = hub.clone().send_deadline(Some(Duration::from_millis(100)));
@@ -162,10 +161,10 @@ async fn no_public_type_prints_a_secret() {
 /// Checks the types of an operator's program: logins, clients, calls with keys in their bodies, refusals.
 async fn service_side(inspector: &mut Inspector, cloud: &Cloud, given: &SharedKey) {
     use hubward_service::model::{Authentication, Device, SymmetricKeys};
-    use hubward_service::{AdminPort, ConnectTo, HubService, ServiceLogin, ServiceOptions, TlsSettings};
+    use hubward_service::{AdminPort, DialOverride, HubService, ServiceLogin, ServiceOptions, TlsSettings};
 
-    let rules = ConnectTo::parse_list(&format!(":443:{}", cloud.emulator.https_addr())).expect("a rule");
-    let options = ServiceOptions::new().tls(TlsSettings::new().ca_file(cloud.emulator.ca_file())).connect_to(rules);
+    let rules = DialOverride::parse_list(&format!(":443:{}", cloud.emulator.https_addr())).expect("a rule");
+    let options = ServiceOptions::new().tls(TlsSettings::new().ca_file(cloud.emulator.ca_file())).dial_overrides(rules);
     inspector.check_debug("ServiceOptions", &options);
     let text = cloud.emulator.hub_connection_string(HUB).expect("the hub that every emulator has");
     let good = ServiceLogin::from_connection_string(&text).expect("a login");

@@ -72,7 +72,7 @@ async fn groups_bulk_requests_and_pages_work() {
 async fn a_registration_creates_a_record() {
     let cloud = Cloud::start().await;
     let settings = cloud.device("dev-1");
-    hubward::provision(&settings).await.expect("assigned");
+    settings.provision().await.expect("assigned");
     for dps in all_dps(&cloud) {
         let record = dps.registration("dev-1").await.expect("a record");
         assert_eq!(record.assigned_hub.as_deref(), Some("localhost"));

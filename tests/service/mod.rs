@@ -5,13 +5,13 @@ mod dps;
 mod hub;
 mod logins;
 
-use hubward_service::{AdminPort, ConnectTo, DpsService, HubService, ServiceLogin, ServiceOptions, TlsSettings};
+use hubward_service::{AdminPort, DialOverride, DpsService, HubService, ServiceLogin, ServiceOptions, TlsSettings};
 use hubward_tests::cloud::{Cloud, HUB};
 
 /// Options for connecting to the emulator.
 fn options(cloud: &Cloud) -> ServiceOptions {
-    let rules = ConnectTo::parse_list(&format!(":443:{}", cloud.emulator.https_addr())).expect("a rule");
-    ServiceOptions::new().tls(TlsSettings::new().ca_file(cloud.emulator.ca_file())).connect_to(rules)
+    let rules = DialOverride::parse_list(&format!(":443:{}", cloud.emulator.https_addr())).expect("a rule");
+    ServiceOptions::new().tls(TlsSettings::new().ca_file(cloud.emulator.ca_file())).dial_overrides(rules)
 }
 
 /// Clients of the hub: one with the login of `iothubowner`, one over the admin port.

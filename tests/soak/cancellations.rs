@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use fastrand::Rng;
-use hubward::{CloudMessages, DesiredProperties, HubClient, Message, MethodResponse, TransportKind, connect_to_hub};
+use hubward::twin::DesiredProperties;
+use hubward::{CloudMessages, HubClient, Message, MethodResponse, TransportKind};
 use hubward_emulator::{CloudToDevice, Invocation};
 use hubward_tests::cloud::{Cloud, HUB, HubDevice, fast_reconnect};
 use serde_json::json;
@@ -154,9 +155,9 @@ impl Scene {
                 None => false,
             },
             Call::Closed => cancel(rng, hub.closed()).await,
-            Call::Connect => cancel(rng, connect_to_hub(&self.other.settings)).await,
+            Call::Connect => cancel(rng, self.other.settings.clone().connect()).await,
             Call::Close => {
-                let other = self.other.settings.spawn().expect("a client");
+                let other = self.other.settings.clone().spawn().expect("a client");
                 // A queued message delays the close.
                 let _receipt = other.try_enqueue(message());
                 cancel(rng, other.close(Duration::from_secs(5))).await

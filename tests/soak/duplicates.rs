@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use hubward::{Backoff, ConnectionState, DisconnectCause, HubClient, HubOptions};
+use hubward::error::DisconnectCause;
+use hubward::hub::Backoff;
+use hubward::{ConnectionState, HubClient, HubOptions};
 use hubward_tests::cloud::Cloud;
 
 use super::TRANSPORTS;
@@ -27,7 +29,7 @@ async fn two_clients_with_one_identity_report_it_after_five_takeovers() {
         // The client that detects it first waits. The other one detects it when the first one reconnects.
         let options = HubOptions::default().backoff(quick).duplicate_wait(Duration::from_millis(500));
         let device = cloud.hub_device("dev-1", kind).options(options);
-        let clients = [(); 2].map(|()| device.settings.spawn().expect("a client"));
+        let clients = [(); 2].map(|()| device.settings.clone().spawn().expect("a client"));
         let found = clients.clone().map(|it| tokio::spawn(duplicate_identity(it)));
         for task in found {
             let cause = task.await.expect("no panic");

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hubward::{
-    Backoff, ConnectTo, ConnectionState, DisconnectCause, HubClient, HubLogin, HubOptions, HubTransport, Message,
-    Stage, TransportError, TransportKind, limits,
-};
+use hubward::error::{DisconnectCause, TransportError};
+use hubward::hub::Backoff;
+use hubward::transport::{HubLogin, HubTransport, Stage};
+use hubward::{ConnectionState, DialOverride, HubClient, HubOptions, Message, TransportKind, limits};
 use hubward_dial::{Dialer, TcpDialer, TlsDialer, TlsSettings};
 use hubward_emulator::{Fault, Point};
 use hubward_mqtt::{MqttHub, SessionOptions};
@@ -33,9 +33,9 @@ impl Scene {
     /// Starts a client with these limits. It is not connected yet.
     fn client(&self, silence: Duration, keep_alive: Duration, options: HubOptions) -> HubClient {
         let device = self.cloud.hub_device("dev-1", self.kind);
-        let rule = ConnectTo::parse_list(&format!("::{}", self.proxy.address)).expect("a rule");
+        let rule = DialOverride::parse_list(&format!("::{}", self.proxy.address)).expect("a rule");
         let tls = TlsSettings::new().ca_file(self.cloud.emulator.ca_file()).client_config().expect("the authority");
-        let tls = TlsDialer::new(TcpDialer::new().connect_to(rule), tls);
+        let tls = TlsDialer::new(TcpDialer::new().dial_overrides(rule), tls);
         let dialer: Arc<dyn Dialer> = if is_web(self.kind) {
             Arc::new(WsDialer::new(tls, limits::WEBSOCKET_PATH, limits::WEBSOCKET_SUBPROTOCOL))
         } else {

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use hubward::hub::Backoff;
 use hubward::{
-    Backoff, ConnectTo, Credential, HubClient, HubIdentity, HubOptions, HubSettings, Settings, SharedKey,
-    TransportKind, connect_to_hub,
+    Credential, DialOverride, HubClient, HubIdentity, HubOptions, HubSettings, Settings, SharedKey, TransportKind,
 };
 use hubward_emulator::{Builder, Emulator, Fault, Point, TelemetryLog};
 
@@ -42,7 +42,6 @@ impl Cloud {
     ///
     /// # Panics
     /// If the id is not valid.
-    #[must_use]
     pub fn device(&self, id: &str) -> Settings {
         settings(&self.emulator.enroll(id).expect("a valid id").vars())
     }
@@ -74,12 +73,10 @@ impl Cloud {
 
     fn hub_identity(&self, identity: HubIdentity, key: SharedKey, kind: TransportKind) -> HubDevice {
         let (mqtt, https) = (self.emulator.mqtt_addr(), self.emulator.https_addr());
-        let rules = ConnectTo::parse_list(&format!(":8883:{mqtt},:443:{https}")).expect("rules");
-        let mut settings = HubSettings::new(identity, Credential::SharedKey(key.clone()))
+        let rules = DialOverride::parse_list(&format!(":8883:{mqtt},:443:{https}")).expect("rules");
+        let settings = HubSettings::new(identity, Credential::SharedKey(key.clone()))
             .transport(kind)
-            .ca_file(self.emulator.ca_file())
-            .options(fast_reconnect());
-        settings.connect_to = rules;
+            .options(|it| it.ca_file(self.emulator.ca_file()).dial_overrides(rules).hub_options(fast_reconnect()));
         HubDevice { settings, key }
     }
 
@@ -120,7 +117,7 @@ impl HubDevice {
     /// Replaces the options of the client.
     #[must_use]
     pub fn options(mut self, options: HubOptions) -> Self {
-        self.settings.options = options;
+        self.settings.options.hub_options = options;
         self
     }
 
@@ -129,7 +126,7 @@ impl HubDevice {
     /// # Errors
     /// The reason, as text.
     pub async fn connect(&self) -> Result<HubClient, String> {
-        context("connecting", connect_to_hub(&self.settings).await)
+        context("connecting", self.settings.clone().connect().await)
     }
 
     /// Opens a connection on which the test writes the bytes.
@@ -151,11 +148,10 @@ pub fn fast_reconnect() -> HubOptions {
 ///
 /// # Panics
 /// If they are not valid.
-#[must_use]
 pub fn settings(variables: &[(&'static str, String)]) -> Settings {
     Settings::from_vars(|name| variables.iter().find(|(it, _)| *it == name).map(|(_, value)| value.clone()))
         .expect("valid settings from the emulator")
-        .timeout(Duration::from_secs(60))
+        .options(|it| it.timeout(Duration::from_secs(60)))
 }
 
 /// Whether a transport uses the HTTPS port. The fault points distinguish this port from the MQTT port.

@@ -136,10 +136,10 @@ impl RawDevice {
 /// Opens a byte stream to the hub, as the transport does.
 async fn dial(settings: &HubSettings) -> Result<Box<dyn ByteStream>, String> {
     let mut trust = TlsSettings::new();
-    if let Some(file) = &settings.ca_file {
+    if let Some(file) = &settings.options.ca_file {
         trust = trust.ca_file(file);
     }
-    let tcp = TcpDialer::new().connect_to(settings.connect_to.clone());
+    let tcp = TcpDialer::new().dial_overrides(settings.options.dial_overrides.clone());
     let tls = TlsDialer::new(tcp, context("the authorities", trust.client_config())?);
     let dialer: Arc<dyn Dialer> = match settings.transport {
         TransportKind::MqttWs => Arc::new(WsDialer::new(tls, "/$iothub/websocket", "mqtt")),

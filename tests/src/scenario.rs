@@ -2,7 +2,8 @@
 
 use std::pin::Pin;
 
-use hubward::{Settings, TransportKind, check_hub_transport};
+use hubward::transport::check_hub_transport;
+use hubward::{Settings, TransportKind};
 
 use crate::cloud::Cloud;
 

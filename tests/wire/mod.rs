@@ -7,7 +7,8 @@ mod incoming;
 mod peer;
 mod twin;
 
-use hubward::{HubLogin, Message};
+use hubward::Message;
+use hubward::transport::HubLogin;
 use hubward_tests::cloud::fast_reconnect;
 
 use peer::{client, client_with, device, module};

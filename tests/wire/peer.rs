@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use hubward::{Credential, HubClient, HubIdentity, HubLogin, HubOptions, SharedKey, TransportKind};
+use hubward::transport::HubLogin;
+use hubward::{Credential, HubClient, HubIdentity, HubOptions, SharedKey, TransportKind};
 use hubward_dial::{ByteStream, DialError, Dialer, Endpoint};
 use hubward_mqtt::MqttHub;
 use hubward_tests::cloud::fast_reconnect;
@@ -41,7 +42,7 @@ pub(super) fn client_with(login: HubLogin, options: HubOptions) -> (HubClient, H
     let (sender, accepted) = mpsc::unbounded_channel();
     let transport = MqttHub::new(TransportKind::Mqtt, Arc::new(Pipes(sender)), 8883);
     let key = SharedKey::from_base64("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=").expect("a key");
-    let transport: Arc<dyn hubward::HubTransport> = Arc::new(transport);
+    let transport: Arc<dyn hubward::transport::HubTransport> = Arc::new(transport);
     (HubClient::spawn(transport, login, Credential::SharedKey(key), options), Hub { accepted })
 }
 

@@ -1,6 +1,6 @@
 //! The bytes of twin requests.
 
-use hubward::TwinError;
+use hubward::error::TwinError;
 use serde_json::{Value, json};
 
 use super::peer::{Peer, client, device};

@@ -5,7 +5,7 @@ use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
-use hubward_dial::{ClientConfig, ConnectTo, Dialer, TcpDialer, TlsDialer, TlsSettings};
+use hubward_dial::{ClientConfig, DialOverride, Dialer, TcpDialer, TlsDialer, TlsSettings};
 use hubward_ws::WsDialer;
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
@@ -50,8 +50,8 @@ impl Connector {
     /// # Errors
     /// Never in practice: the rule is a constant.
     pub(crate) fn dialer(&self) -> Result<TlsDialer> {
-        let rule: ConnectTo = format!("{HOST}::127.0.0.1:").parse()?;
-        Ok(TlsDialer::new(TcpDialer::new().connect_to(vec![rule]), self.config.clone()))
+        let rule: DialOverride = format!("{HOST}::127.0.0.1:").parse()?;
+        Ok(TlsDialer::new(TcpDialer::new().dial_overrides(vec![rule]), self.config.clone()))
     }
 
     /// The dialer for hubward over MQTT in WebSocket frames.

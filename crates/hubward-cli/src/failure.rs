@@ -1,8 +1,7 @@
 //! The failure of a command: the content of its `error` line.
 
-use hubward::{
-    ConnectError, Diagnosis, Fault, ReceiveError, SendError, SettingsError, SetupError, TwinError, Unsupported,
-};
+use hubward::error::{ReceiveError, SettingName, SettingsError, SetupError, TwinError, Unsupported};
+use hubward::{ConnectError, Diagnosis, Fault, SendError};
 
 use crate::exit_code::ExitCode;
 
@@ -105,12 +104,12 @@ impl Failure {
     fn diagnosed(error: &dyn std::error::Error, diagnosis: Diagnosis) -> Self {
         Self(Box::new(Report {
             messages: messages(error),
-            stage: diagnosis.stage,
+            stage: diagnosis.stage.to_string(),
             endpoint: diagnosis.endpoint,
             fault: diagnosis.fault.to_string(),
             service_code: diagnosis.service_code,
             tracking_id: diagnosis.tracking_id,
-            hint: diagnosis.hint,
+            hint: diagnosis.hint.map(|it| with_flag(it, diagnosis.setting)),
             exit_code: diagnosis.fault.into(),
         }))
     }
@@ -133,7 +132,12 @@ impl std::ops::DerefMut for Failure {
 impl From<ConnectError> for Failure {
     fn from(error: ConnectError) -> Self {
         let diagnosis = error.diagnosis();
-        Self::diagnosed(&error, diagnosis)
+        let failure = Self::diagnosed(&error, diagnosis);
+        match error {
+            ConnectError::Setup(SetupError::NotForHubs { .. }) => failure
+                .hint("choose another transport for the hub: --hub-transport mqtt or mqtt-ws, Settings::hub_transport"),
+            _ => failure,
+        }
     }
 }
 
@@ -204,6 +208,19 @@ impl From<SettingsError> for Failure {
     }
 }
 
+/// The hint with the flag for the setting that it names.
+fn with_flag(hint: String, setting: Option<SettingName>) -> String {
+    let Some(setting) = setting else { return hint };
+    let flag = match setting {
+        SettingName::CaFile => "--ca-file".to_owned(),
+        SettingName::Timeout | SettingName::SendDeadline | SettingName::TwinDeadline => {
+            format!("--timeout, {setting}")
+        }
+        _ => return hint,
+    };
+    hint.replace(&setting.to_string(), &flag)
+}
+
 /// The texts of the error and of its causes.
 fn messages(error: &dyn std::error::Error) -> Vec<String> {
     let mut texts = vec![error.to_string()];
@@ -232,4 +249,59 @@ fn flag_of(variable: &str) -> Option<&'static str> {
         vars::CONNECTION_STRING => "--connection-string-file",
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hubward::TransportKind;
+    use hubward::error::{ProvisionError, TlsFault, TransportError, UnconfirmedReason};
+    use hubward::transport::Stage;
+    use std::time::Duration;
+
+    #[test]
+    fn a_hint_names_the_flag_of_its_setting() {
+        let source = TransportError::Tls {
+            endpoint: "dps.example:443".into(),
+            fault: TlsFault::Untrusted,
+            source: std::io::Error::other("x"),
+        };
+        let untrusted = ProvisionError::Transport { attempts: 1, out_of_time: false, source };
+        let late_hub = ConnectError::HubDeadline {
+            hub: "hub.example".parse().expect("a host"),
+            endpoint: "hub.example:8883".into(),
+            stage: Stage::Login,
+            after: Duration::from_secs(1),
+            last: None,
+        };
+        let late_twin =
+            TwinError::Unknown { reason: UnconfirmedReason::Deadline { after: Duration::from_secs(1), cause: None } };
+        for (failure, hint) in [
+            (
+                Failure::from(ConnectError::from(untrusted)),
+                "a local emulator or an inspecting proxy has its own certificate authority: set its certificate as \
+                 the CA file (HUBWARD_CA_FILE or --ca-file)",
+            ),
+            (
+                Failure::from(late_hub),
+                "the hub did not answer in time: allow more time (--timeout, ConnectOptions::timeout), or try \
+                 another transport",
+            ),
+            (
+                Failure::from(late_twin),
+                "the hub is slow to answer: allow more time (--timeout, HubOptions::twin_deadline)",
+            ),
+            (
+                Failure::from(SetupError::NotForHubs { kind: TransportKind::Https }),
+                "choose another transport for the hub: --hub-transport mqtt or mqtt-ws, Settings::hub_transport",
+            ),
+        ] {
+            assert_eq!(failure.hint.as_deref(), Some(hint));
+        }
+        let slow = format!("allow messages more time ({})", SettingName::SendDeadline);
+        assert_eq!(
+            with_flag(slow, Some(SettingName::SendDeadline)),
+            "allow messages more time (--timeout, HubOptions::send_deadline)"
+        );
+    }
 }

@@ -3,7 +3,8 @@
 use std::io::Read as _;
 use std::path::Path;
 
-use hubward::{Message, ProtoError, limits};
+use hubward::error::ProtoError;
+use hubward::{Message, limits};
 use serde_json::{Map, Value};
 
 use crate::failure::Failure;

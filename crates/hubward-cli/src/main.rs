@@ -204,7 +204,7 @@ fn format_from_env() -> Result<Format, Failure> {
 
 /// The value of an environment variable; an empty one counts as not set.
 pub(crate) fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|it| !it.trim().is_empty())
+    hubward::vars::read(name)
 }
 
 /// The variable that holds the login of a DPS policy. Source: `[sdk]` samples of the service SDKs.

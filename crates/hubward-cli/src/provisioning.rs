@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use hubward::{ConnectTo, IdScope, RegistrationId, Settings, SharedKey, TransportKind, vars};
+use hubward::{DialOverride, IdScope, RegistrationId, Settings, SharedKey, TransportKind, vars};
 use zeroize::Zeroizing;
 
 use crate::failure::Failure;
@@ -45,7 +45,7 @@ pub(crate) struct NetworkArgs {
     /// The names in certificates and tokens stay the same, as with curl's option of this name. The variable
     /// separates several rules with commas.
     #[arg(long, value_name = "HOST:PORT:ADDR:PORT")]
-    pub(crate) connect_to: Vec<ConnectTo>,
+    pub(crate) connect_to: Vec<DialOverride>,
 }
 
 impl DpsArgs {
@@ -66,8 +66,8 @@ impl DpsArgs {
         };
         let mut settings = Settings::from_vars(|name| flag(name).or_else(|| std::env::var(name).ok()))?;
         settings.payload = self.payload.as_deref().map(|it| input::json("--payload", it)).transpose()?;
-        settings.user_agent = USER_AGENT.to_owned();
-        network.apply(&mut settings.ca_file, &mut settings.connect_to);
+        settings.options.user_agent = USER_AGENT.to_owned();
+        network.apply(&mut settings.options.ca_file, &mut settings.options.dial_overrides);
         Ok(settings)
     }
 
@@ -103,7 +103,7 @@ impl DpsArgs {
 
 impl NetworkArgs {
     /// Applies the flags on top of the settings from the variables.
-    pub(crate) fn apply(&self, ca_file: &mut Option<PathBuf>, connect_to: &mut Vec<ConnectTo>) {
+    pub(crate) fn apply(&self, ca_file: &mut Option<PathBuf>, connect_to: &mut Vec<DialOverride>) {
         if self.ca_file.is_some() {
             ca_file.clone_from(&self.ca_file);
         }

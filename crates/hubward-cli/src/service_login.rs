@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
-use hubward::{ConnectTo, vars};
+use hubward::{DialOverride, vars};
 use hubward_service::{DpsService, HubService, ServiceLogin, ServiceOptions, TlsSettings, TrustError};
 use zeroize::Zeroizing;
 
@@ -94,7 +94,7 @@ pub(crate) struct LoginArgs {
     /// The names in certificates and tokens stay the same, as with curl's option of this name. The variable
     /// separates several rules with commas.
     #[arg(long, value_name = "HOST:PORT:ADDR:PORT", global = true)]
-    connect_to: Vec<ConnectTo>,
+    connect_to: Vec<DialOverride>,
     /// Time limit for each request, including its retries.
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = crate::duration::parse_positive, global = true)]
     pub(crate) request_timeout: Duration,
@@ -146,13 +146,13 @@ impl LoginArgs {
         let tls = ca_file.into_iter().fold(TlsSettings::new(), TlsSettings::ca_file);
         Ok(Login {
             login,
-            options: ServiceOptions::new().tls(tls).connect_to(connect_to).deadline(self.request_timeout),
+            options: ServiceOptions::new().tls(tls).dial_overrides(connect_to).deadline(self.request_timeout),
         })
     }
 
     /// The authorities to trust and the rules for dialing, from the arguments and the variables.
-    pub(crate) fn network(&self) -> Result<(Option<PathBuf>, Vec<ConnectTo>), Failure> {
-        let rules = crate::variable(vars::CONNECT_TO).map(|it| ConnectTo::parse_list(&it)).transpose();
+    pub(crate) fn network(&self) -> Result<(Option<PathBuf>, Vec<DialOverride>), Failure> {
+        let rules = crate::variable(vars::CONNECT_TO).map(|it| DialOverride::parse_list(&it)).transpose();
         let mut connect_to =
             rules.map_err(|error| Failure::usage(format!("{}: {error}", vars::CONNECT_TO)))?.unwrap_or_default();
         let mut ca_file = crate::variable(vars::CA_FILE).map(PathBuf::from);

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hubward::{Assignment, Message, Progress, Provisioner, Settings};
+use hubward::provisioning::{Progress, Provisioner};
+use hubward::{Assignment, Message, Settings};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
@@ -36,7 +37,7 @@ pub(crate) async fn provision_and_send(
     telemetry: &Telemetry,
     output: &Output,
 ) -> Result<Outcome, Failure> {
-    let deadline = settings.deadline();
+    let deadline = settings.options.deadline();
     let assignment = provision(settings, output).await?;
     let mut outcome = Outcome { messages: telemetry.messages, ..Outcome::default() };
     if telemetry.messages > 0 {
@@ -48,7 +49,7 @@ pub(crate) async fn provision_and_send(
 
 /// Registers the device and prints the events of the registration.
 pub(crate) async fn provision(settings: &Settings, output: &Output) -> Result<Assignment, Failure> {
-    let provisioner = hubward::provisioner(settings)?;
+    let provisioner = settings.provisioner()?;
     let endpoint = provisioner.endpoint();
     output
         .tell(&Event::Provisioning {
@@ -87,7 +88,8 @@ async fn send(
     output: &Output,
 ) -> Result<usize, Failure> {
     let spinner = Spinner::start(output, "connecting to the hub");
-    let client = hubward::connect_assigned(settings, assignment, deadline).await?;
+    let left = deadline.saturating_duration_since(Instant::now());
+    let client = settings.hub_settings(assignment).options(|it| it.timeout(left)).connect().await?;
     spinner.stop();
     let transport = settings.effective_hub_transport();
     output.tell(&Event::Connected { hub: assignment.hub.as_str(), transport: transport.as_str() }).await;

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::time::{Duration, SystemTime};
 
-use crate::Endpoint;
+use crate::{DialStep, Endpoint};
 
 /// Why a dialer could not open a byte stream. A message does not repeat its source.
 #[derive(Debug, thiserror::Error)]
@@ -35,8 +35,8 @@ pub enum DialError {
     Closed {
         /// The endpoint that the caller dialed.
         endpoint: Endpoint,
-        /// The current step: `the TLS handshake` or `the WebSocket upgrade`.
-        during: &'static str,
+        /// The step that was interrupted.
+        during: DialStep,
         /// The error of the operating system; `None` if the peer closed the connection cleanly.
         #[source]
         source: Option<io::Error>,
@@ -46,8 +46,8 @@ pub enum DialError {
     Timeout {
         /// The endpoint that the caller dialed.
         endpoint: Endpoint,
-        /// The current step: `connecting`, `the TLS handshake` or `the WebSocket upgrade`.
-        during: &'static str,
+        /// The step that did not finish.
+        during: DialStep,
         /// The limit that was exceeded.
         after: Duration,
     },

@@ -1,13 +1,13 @@
-//! From a host name to a secure byte stream: DNS, TCP, TLS, and `connect-to` overrides.
+//! From a host name to a secure byte stream: DNS, TCP, TLS, and dial overrides.
 //!
 //! # Behavior
 //!
 //! * All connections use one TLS configuration: TLS 1.2 and 1.3, and the system's root certificates. If the system
 //!   has none, a bundled set replaces them. A CA file replaces both.
-//! * A [`ConnectTo`] rule changes only the address that is dialed. The certificate must still match the original
+//! * A [`DialOverride`] changes only the address that is dialed. The certificate must still match the original
 //!   host name.
 
-mod connect_to;
+mod dial_override;
 mod endpoint;
 mod error;
 mod progress;
@@ -17,7 +17,7 @@ mod tcp;
 mod tls;
 mod trust;
 
-pub use connect_to::{ConnectTo, ConnectToError};
+pub use dial_override::{DialOverride, DialOverrideError};
 pub use endpoint::Endpoint;
 pub use error::{DialError, TlsFault};
 pub use progress::{DialProgress, DialStep};

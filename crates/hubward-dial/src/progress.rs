@@ -1,5 +1,6 @@
 //! The current step of a dial. A caller that gives up at its own deadline can name the step that did not finish.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -7,7 +8,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 #[derive(Debug, Clone, Default)]
 pub struct DialProgress(Arc<AtomicU8>);
 
-/// The steps of a dial, in order.
+/// The steps of a dial, in order. [`fmt::Display`] describes the step, for an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum DialStep {
@@ -19,6 +20,17 @@ pub enum DialStep {
     Upgrade,
     /// The connection is open.
     Done,
+}
+
+impl fmt::Display for DialStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Connect => "connecting",
+            Self::Tls => "the TLS handshake",
+            Self::Upgrade => "the WebSocket upgrade",
+            Self::Done => "the open connection",
+        })
+    }
 }
 
 impl DialProgress {

@@ -16,6 +16,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + fmt::Debug> ByteStream for S {}
 /// An open byte stream, with what the dialer learned about the peer.
 #[derive(Debug)]
 #[non_exhaustive]
+#[must_use]
 pub struct Opened {
     /// The stream, ready for the protocol above.
     pub stream: Box<dyn ByteStream>,
@@ -25,13 +26,11 @@ pub struct Opened {
 
 impl Opened {
     /// A stream to a peer whose time is not known.
-    #[must_use]
     pub const fn new(stream: Box<dyn ByteStream>) -> Self {
         Self { stream, server_time: None }
     }
 
     /// Sets the peer's time.
-    #[must_use]
     pub const fn server_time(mut self, server_time: Option<SystemTime>) -> Self {
         self.server_time = server_time;
         self

@@ -1,4 +1,4 @@
-//! Opens TCP connections: applies `connect-to` rules, resolves the name, and uses the first address that answers.
+//! Opens TCP connections: applies dial overrides, resolves the name, and uses the first address that answers.
 
 use std::io;
 use std::net::SocketAddr;
@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::{ConnectTo, DialError, DialProgress, DialStep, Endpoint};
+use crate::{DialError, DialOverride, DialProgress, DialStep, Endpoint};
 
 /// How long to wait for one address before also trying the next one.
 ///
@@ -17,8 +17,9 @@ const STAGGER: Duration = Duration::from_millis(250);
 
 /// Opens TCP connections without encryption. For TLS, use [`TlsDialer`](crate::TlsDialer).
 #[derive(Debug, Clone)]
+#[must_use]
 pub struct TcpDialer {
-    connect_to: Vec<ConnectTo>,
+    dial_overrides: Vec<DialOverride>,
     connect_timeout: Duration,
     progress: DialProgress,
 }
@@ -28,21 +29,18 @@ impl TcpDialer {
     /// below a driver's limit for one attempt (30 s), so that the error names the step that did not finish.
     pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-    /// A dialer without rules, with the default limit.
-    #[must_use]
+    /// A dialer without overrides, with the default limit.
     pub fn new() -> Self {
-        Self { connect_to: Vec::new(), connect_timeout: Self::CONNECT_TIMEOUT, progress: DialProgress::default() }
+        Self { dial_overrides: Vec::new(), connect_timeout: Self::CONNECT_TIMEOUT, progress: DialProgress::default() }
     }
 
-    /// Sets which address to dial for which host. The first rule that matches applies.
-    #[must_use]
-    pub fn connect_to(mut self, rules: Vec<ConnectTo>) -> Self {
-        self.connect_to = rules;
+    /// Sets which address to dial for which host. The first override that matches applies.
+    pub fn dial_overrides(mut self, overrides: Vec<DialOverride>) -> Self {
+        self.dial_overrides = overrides;
         self
     }
 
     /// Sets the limit for name resolution and the TCP connection together.
-    #[must_use]
     pub const fn connect_timeout(mut self, limit: Duration) -> Self {
         self.connect_timeout = limit;
         self
@@ -54,7 +52,7 @@ impl TcpDialer {
         &self.progress
     }
 
-    /// Connects to `to`, or to the address that a rule gives for it. Tries the addresses in the resolver's order,
+    /// Connects to `to`, or to the address that an override gives for it. Tries the addresses in the resolver's order,
     /// alternating between IPv6 and IPv4. Tries the next address when one fails, or does not answer within
     /// 250 ms. Sets `TCP_NODELAY`, so that small writes are sent immediately.
     ///
@@ -65,7 +63,7 @@ impl TcpDialer {
     /// Dropping the future closes the connection.
     pub async fn connect(&self, to: &Endpoint) -> Result<TcpStream, DialError> {
         self.progress.enter(DialStep::Connect);
-        let target = ConnectTo::resolve(&self.connect_to, to);
+        let target = DialOverride::resolve(&self.dial_overrides, to);
         let mut tried = Vec::new();
         let connected = match timeout(self.connect_timeout, connect(&target, &mut tried)).await {
             Ok(connected) => connected,
@@ -208,11 +206,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_rule_changes_the_address_and_not_the_name() {
+    async fn an_override_changes_the_address_and_not_the_name() {
         let to = Endpoint::new("hub.example", 8883);
         let dialer_to = |address: SocketAddr| {
             let rule = format!("hub.example:8883:127.0.0.1:{}", address.port()).parse().expect("a rule");
-            TcpDialer::new().connect_to(vec![rule])
+            TcpDialer::new().dial_overrides(vec![rule])
         };
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
         let alive = listener.local_addr().expect("its address");

@@ -13,14 +13,13 @@ use tokio_rustls::TlsConnector;
 
 use crate::{ByteStream, DialError, DialProgress, DialStep, Dialer, Endpoint, TcpDialer, TlsFault};
 
-const DURING: &str = "the TLS handshake";
-
 /// Opens TLS connections. The certificate must match the original host name, even if a
-/// [`ConnectTo`](crate::ConnectTo) rule changes the address.
+/// [`DialOverride`](crate::DialOverride) changes the address.
 ///
 /// TCP and the handshake have separate limits. If a peer accepts the connection and then sends nothing, the dial
 /// fails even if the caller sets no deadline. A caller with a deadline drops the future.
 #[derive(Clone)]
+#[must_use]
 pub struct TlsDialer {
     tcp: TcpDialer,
     config: Arc<ClientConfig>,
@@ -32,13 +31,11 @@ impl TlsDialer {
     pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(8);
 
     /// A dialer that uses `config` (see [`TlsSettings`](crate::TlsSettings)) over the connections of `tcp`.
-    #[must_use]
     pub const fn new(tcp: TcpDialer, config: Arc<ClientConfig>) -> Self {
         Self { tcp, config, handshake_timeout: Self::HANDSHAKE_TIMEOUT }
     }
 
     /// Sets the limit for a handshake, measured from the TCP connection.
-    #[must_use]
     pub const fn handshake_timeout(mut self, limit: Duration) -> Self {
         self.handshake_timeout = limit;
         self
@@ -71,7 +68,9 @@ impl Dialer for TlsDialer {
                 Ok(Box::new(stream))
             }
             Ok(Err(error)) => Err(failed(to, error)),
-            Err(_) => Err(DialError::Timeout { endpoint: to.clone(), during: DURING, after: self.handshake_timeout }),
+            Err(_) => {
+                Err(DialError::Timeout { endpoint: to.clone(), during: DialStep::Tls, after: self.handshake_timeout })
+            }
         }
     }
 
@@ -86,9 +85,9 @@ fn failed(to: &Endpoint, source: io::Error) -> DialError {
         Some(fault) => DialError::Tls { endpoint, fault, source },
         // The peer closed the connection during the handshake; the error text adds nothing to that.
         None if source.kind() == io::ErrorKind::UnexpectedEof => {
-            DialError::Closed { endpoint, during: DURING, source: None }
+            DialError::Closed { endpoint, during: DialStep::Tls, source: None }
         }
-        None => DialError::Closed { endpoint, during: DURING, source: Some(source) },
+        None => DialError::Closed { endpoint, during: DialStep::Tls, source: Some(source) },
     }
 }
 

@@ -21,6 +21,7 @@ use rustls_native_certs::CertificateResult;
 /// # }
 /// ```
 #[derive(Debug, Clone, Default)]
+#[must_use]
 pub struct TlsSettings {
     roots: Roots,
 }
@@ -35,20 +36,17 @@ enum Roots {
 
 impl TlsSettings {
     /// Trusts the system's authorities.
-    #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
     /// Trusts only the certificates in this PEM file (at most 4 MiB).
-    #[must_use]
     pub fn ca_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.roots = Roots::File(path.into());
         self
     }
 
     /// Trusts only the certificates in this PEM text.
-    #[must_use]
     pub fn from_pem(pem: &[u8]) -> Self {
         Self { roots: Roots::Pem(pem.to_vec()) }
     }

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hubward_dial::{ByteStream, DialError, Dialer, Endpoint, TcpDialer, TlsDialer, TlsFault, TlsSettings};
+use hubward_dial::{ByteStream, DialError, DialStep, Dialer, Endpoint, TcpDialer, TlsDialer, TlsFault, TlsSettings};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
 use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -84,7 +84,7 @@ async fn serve<F: Future<Output = ()> + Send + 'static>(handle: impl FnOnce(TcpS
 /// A dialer whose rule maps `hub.example:8883` to `port` on loopback.
 fn to_hub(port: u16) -> (TcpDialer, Endpoint) {
     let rule = format!("hub.example:8883:127.0.0.1:{port}").parse().expect("a rule");
-    (TcpDialer::new().connect_to(vec![rule]), Endpoint::new("hub.example", 8883))
+    (TcpDialer::new().dial_overrides(vec![rule]), Endpoint::new("hub.example", 8883))
 }
 
 async fn read_all(mut stream: Box<dyn ByteStream>) -> String {
@@ -163,7 +163,7 @@ async fn a_peer_without_tls_and_a_closed_connection_are_different_errors() {
         let error = Authority::new().dialer(tcp).dial(&to).await.expect_err("no TLS");
         match (&error, expected) {
             (DialError::Tls { fault, .. }, Some(expected)) => assert_eq!(*fault, expected, "{says:?}"),
-            (DialError::Closed { during: "the TLS handshake", source: None, .. }, None) => {}
+            (DialError::Closed { during: DialStep::Tls, source: None, .. }, None) => {}
             _ => panic!("{says:?}: {error:?}"),
         }
     }
@@ -180,10 +180,7 @@ async fn a_peer_that_never_starts_tls_times_out() {
     let limit = Duration::from_millis(5);
     let error =
         Authority::new().dialer(tcp).handshake_timeout(limit).dial(&to).await.expect_err("the peer sends nothing");
-    assert!(
-        matches!(error, DialError::Timeout { during: "the TLS handshake", after, .. } if after == limit),
-        "{error}"
-    );
+    assert!(matches!(error, DialError::Timeout { during: DialStep::Tls, after, .. } if after == limit), "{error}");
 }
 
 #[tokio::test]

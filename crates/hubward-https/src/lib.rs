@@ -34,5 +34,5 @@ mod failure;
 
 pub use dps::HttpsDps;
 // Types in this crate's public API.
-pub use hubward_dial::{ClientConfig, ConnectTo, Endpoint, TcpDialer, TlsSettings, TrustError};
+pub use hubward_dial::{ClientConfig, DialOverride, Endpoint, TcpDialer, TlsSettings, TrustError};
 pub use hubward_transport::{DpsTransport, TransportError};

@@ -109,7 +109,7 @@ impl HubClient {
     /// [`HubClient::last_error`] returns why the client is not connected.
     ///
     /// # Errors
-    /// [`HubError::Closed`] if the client has ended; it contains the reason.
+    /// [`HubError`] if the client has ended; it contains the reason.
     ///
     /// # Cancel safety
     /// Dropping the future changes nothing.
@@ -117,10 +117,10 @@ impl HubClient {
         let mut state = self.shared.state.subscribe();
         let found = state.wait_for(|it| it.is_connected() || it.is_closed()).await;
         match found.as_deref() {
-            Ok(ConnectionState::Closed { reason }) => Err(HubError::Closed(reason.clone())),
+            Ok(ConnectionState::Closed { reason }) => Err(reason.clone().into()),
             Ok(_) => Ok(()),
             // The sender lives in `self`, so this does not happen.
-            Err(_) => Err(HubError::Closed(self.shared.reason())),
+            Err(_) => Err(self.shared.reason().into()),
         }
     }
 
@@ -142,7 +142,7 @@ impl HubClient {
     /// times and on any handle: the earliest end time counts, and every caller gets the same result.
     ///
     /// # Errors
-    /// [`CloseError::Unacknowledged`] names the messages that the hub did not acknowledge. Their receipts say
+    /// [`CloseError`] names the messages that the hub did not acknowledge. Their receipts say
     /// the same.
     ///
     /// # Cancel safety
@@ -153,7 +153,7 @@ impl HubClient {
         let _ended = self.commands.send(Command::Close(Box::new(until))).await;
         self.closed().await;
         let closed = self.shared.closed.get().cloned().unwrap_or_else(|| Closed::new(self.shared.reason()));
-        if closed.is_clean() { Ok(closed) } else { Err(CloseError::Unacknowledged(Box::new(closed))) }
+        if closed.is_clean() { Ok(closed) } else { Err(CloseError::new(closed)) }
     }
 
     /// Waits until the client has ended, for whatever reason, and returns that reason.

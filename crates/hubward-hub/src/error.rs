@@ -163,22 +163,25 @@ impl TryEnqueueError {
     }
 }
 
-/// Why a client cannot be used any more.
+/// The client has ended and cannot be used any more.
 #[derive(Debug, Clone, thiserror::Error)]
-#[non_exhaustive]
-pub enum HubError {
-    /// The client has ended.
-    #[error("the hub client is closed")]
-    Closed(#[source] CloseReason),
+#[error("the hub client is closed")]
+pub struct HubError {
+    #[source]
+    reason: CloseReason,
+}
+
+impl From<CloseReason> for HubError {
+    fn from(reason: CloseReason) -> Self {
+        Self { reason }
+    }
 }
 
 impl HubError {
     /// Why the client ended.
     #[must_use]
     pub const fn reason(&self) -> &CloseReason {
-        match self {
-            Self::Closed(reason) => reason,
-        }
+        &self.reason
     }
 
     /// Which party has to act; `None` if the program itself closed the client.
@@ -218,23 +221,23 @@ impl Closed {
     }
 }
 
-/// A client ended with unacknowledged messages.
+/// A client ended with unacknowledged messages: before the hub had acknowledged every message, the flush time
+/// passed or the client ended for another reason.
 #[derive(Debug, Clone, thiserror::Error)]
-#[non_exhaustive]
-pub enum CloseError {
-    /// Before the hub had acknowledged every message, the flush time passed or the client ended for another
-    /// reason.
-    #[error("{}", unacknowledged(.0))]
-    Unacknowledged(Box<Closed>),
+#[error("{}", unacknowledged(.closed))]
+pub struct CloseError {
+    closed: Box<Closed>,
 }
 
 impl CloseError {
+    pub(crate) fn new(closed: Closed) -> Self {
+        Self { closed: Box::new(closed) }
+    }
+
     /// The unacknowledged messages, and why the client ended.
     #[must_use]
     pub const fn closed(&self) -> &Closed {
-        match self {
-            Self::Unacknowledged(closed) => closed,
-        }
+        &self.closed
     }
 }
 
@@ -286,7 +289,7 @@ mod tests {
         closed.unknown = vec![label(6)];
         assert!(!closed.is_clean());
         assert_eq!(
-            CloseError::Unacknowledged(Box::new(closed)).to_string(),
+            CloseError::new(closed).to_string(),
             "6 messages were not sent and 1 not acknowledged: the message \"m0\", the message \"m1\", \
              the message \"m2\", the message \"m3\", the message \"m4\" and 2 more"
         );

@@ -1,6 +1,6 @@
 //! Converts a [`DialError`] into a [`TransportError`].
 
-use hubward_dial::{DialError, TlsFault as DialFault};
+use hubward_dial::{DialError, DialStep, TlsFault as DialFault};
 use hubward_proto::{ProtoError, retry_after};
 use hubward_transport::{Refusal, RefusedBy, Stage, TlsFault, TransportError, clock};
 
@@ -33,13 +33,11 @@ pub(crate) fn transport_error(error: DialError) -> TransportError {
     }
 }
 
-fn stage(during: &str) -> Stage {
-    if during.contains("WebSocket") {
-        Stage::Upgrade
-    } else if during.contains("TLS") {
-        Stage::Tls
-    } else {
-        Stage::Connect
+const fn stage(during: DialStep) -> Stage {
+    match during {
+        DialStep::Tls => Stage::Tls,
+        DialStep::Upgrade => Stage::Upgrade,
+        _ => Stage::Connect,
     }
 }
 
@@ -80,11 +78,11 @@ mod tests {
                 Stage::Tls,
                 "no secure connection to dps.example:443: the server's certificate has expired: why",
             ),
-            (closed("the TLS handshake"), Stage::Tls, "dps.example:443 closed the connection (tls): why"),
-            (closed("the WebSocket upgrade"), Stage::Upgrade, "dps.example:443 closed the connection (upgrade): why"),
-            (slow("connecting"), Stage::Connect, "dps.example:443 did not answer within 3s (connect)"),
-            (slow("the TLS handshake"), Stage::Tls, "dps.example:443 did not answer within 3s (tls)"),
-            (slow("the WebSocket upgrade"), Stage::Upgrade, "dps.example:443 did not answer within 3s (upgrade)"),
+            (closed(DialStep::Tls), Stage::Tls, "dps.example:443 closed the connection (tls): why"),
+            (closed(DialStep::Upgrade), Stage::Upgrade, "dps.example:443 closed the connection (upgrade): why"),
+            (slow(DialStep::Connect), Stage::Connect, "dps.example:443 did not answer within 3s (connect)"),
+            (slow(DialStep::Tls), Stage::Tls, "dps.example:443 did not answer within 3s (tls)"),
+            (slow(DialStep::Upgrade), Stage::Upgrade, "dps.example:443 did not answer within 3s (upgrade)"),
             (
                 DialError::Upgrade {
                     endpoint: endpoint(),

@@ -56,7 +56,7 @@ pub use error::{Refused, ServiceError};
 pub use event_stream::{EventStream, ServerEvent};
 pub use hub::{HubService, Target};
 // Types in this crate's public API.
-pub use hubward_dial::{ConnectTo, TcpDialer, TlsFault, TlsSettings, TrustError};
+pub use hubward_dial::{DialOverride, TcpDialer, TlsFault, TlsSettings, TrustError};
 pub use hubward_proto::Fault;
 pub use hubward_proto::service as model;
 pub use hubward_sas::{SasToken, SharedKey};

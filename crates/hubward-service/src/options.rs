@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hubward_dial::{ConnectTo, TcpDialer, TlsSettings};
+use hubward_dial::{DialOverride, TcpDialer, TlsSettings};
 
 /// Connection, deadline and retry options of a service client.
 ///
@@ -51,8 +51,8 @@ impl ServiceOptions {
 
     /// Sets which address to dial for which host. The certificate must still match the host name.
     #[must_use]
-    pub fn connect_to(mut self, rules: Vec<ConnectTo>) -> Self {
-        self.tcp = self.tcp.connect_to(rules);
+    pub fn dial_overrides(mut self, overrides: Vec<DialOverride>) -> Self {
+        self.tcp = self.tcp.dial_overrides(overrides);
         self
     }
 

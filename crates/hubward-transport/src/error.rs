@@ -24,17 +24,6 @@ pub enum TransportError {
         #[source]
         source: io::Error,
     },
-    /// A proxy refused the connection.
-    #[error("the proxy {proxy} refused to connect to {endpoint}")]
-    Proxy {
-        /// The proxy's address, without credentials.
-        proxy: String,
-        /// Host and port behind the proxy.
-        endpoint: String,
-        /// The proxy's answer.
-        #[source]
-        source: io::Error,
-    },
     /// The TLS handshake failed.
     #[error("no secure connection to {endpoint}: {fault}")]
     Tls {
@@ -129,7 +118,8 @@ impl fmt::Display for Stage {
     }
 }
 
-/// Why a TLS handshake failed.
+/// Why a TLS handshake failed. Protocol crates convert it from the fault that their dialer reports; this crate does
+/// not depend on dialers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TlsFault {
@@ -277,7 +267,7 @@ impl TransportError {
     #[must_use]
     pub fn fault(&self) -> Fault {
         match self {
-            Self::Connect { .. } | Self::Proxy { .. } | Self::Closed { .. } => Fault::Network,
+            Self::Connect { .. } | Self::Closed { .. } => Fault::Network,
             Self::Timeout { .. } => Fault::Deadline,
             Self::Tls { .. } => Fault::Tls,
             Self::Refused(refusal) => match refusal.cause() {
@@ -296,7 +286,7 @@ impl TransportError {
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::Connect { .. } | Self::Proxy { .. } | Self::Closed { .. } | Self::Timeout { .. } => true,
+            Self::Connect { .. } | Self::Closed { .. } | Self::Timeout { .. } => true,
             Self::Refused(refusal) => refusal.cause().is_retryable(),
             Self::Tls { .. }
             | Self::Protocol { .. }
@@ -326,7 +316,6 @@ impl TransportError {
     pub fn endpoint(&self) -> Option<&str> {
         match self {
             Self::Connect { endpoint, .. }
-            | Self::Proxy { endpoint, .. }
             | Self::Tls { endpoint, .. }
             | Self::Timeout { endpoint, .. }
             | Self::Closed { endpoint, .. }
@@ -340,7 +329,7 @@ impl TransportError {
     #[must_use]
     pub fn stage(&self) -> Option<Stage> {
         match self {
-            Self::Connect { .. } | Self::Proxy { .. } => Some(Stage::Connect),
+            Self::Connect { .. } => Some(Stage::Connect),
             Self::Tls { .. } => Some(Stage::Tls),
             Self::Timeout { stage, .. } | Self::Closed { stage, .. } | Self::Protocol { stage, .. } => Some(*stage),
             Self::Refused(refusal) => Some(refusal.stage),
@@ -353,9 +342,7 @@ impl TransportError {
     pub fn failure(&self) -> Failure {
         use error_code::Cause;
         let kind = match self {
-            Self::Connect { .. } | Self::Proxy { .. } | Self::Closed { .. } | Self::Timeout { .. } => {
-                FailureKind::Network
-            }
+            Self::Connect { .. } | Self::Closed { .. } | Self::Timeout { .. } => FailureKind::Network,
             Self::Refused(refusal) if refusal.by == RefusedBy::Connack(3) => FailureKind::Unavailable,
             Self::Refused(refusal) => match refusal.cause() {
                 Cause::Throttled | Cause::Conflict => FailureKind::Throttled,

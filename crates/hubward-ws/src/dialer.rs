@@ -17,7 +17,6 @@ use crate::stream::config;
 
 /// The default port, which a `Host` header omits.
 const HTTPS_PORT: u16 = 443;
-const DURING: &str = "the WebSocket upgrade";
 
 /// Opens WebSockets over the byte streams of another dialer.
 pub struct WsDialer<D> {
@@ -72,7 +71,7 @@ impl<D: Dialer> Dialer for WsDialer<D> {
         let upgrade = client_async_with_config(request, stream, Some(config()));
         let (stream, response) = tokio::time::timeout(self.timeout, upgrade)
             .await
-            .map_err(|_| DialError::Timeout { endpoint: to.clone(), during: DURING, after: self.timeout })?
+            .map_err(|_| DialError::Timeout { endpoint: to.clone(), during: DialStep::Upgrade, after: self.timeout })?
             .map_err(|error| upgrade_error(to, error))?;
         // tungstenite does not check this rule. The client offers no extension, so the server must not choose one.
         if response.headers().contains_key(http::header::SEC_WEBSOCKET_EXTENSIONS) {
@@ -124,7 +123,7 @@ impl<D> WsDialer<D> {
 
 /// Converts a failed upgrade, so that the error says who is at fault.
 fn upgrade_error(to: &Endpoint, error: WsError) -> DialError {
-    let closed = |source| DialError::Closed { endpoint: to.clone(), during: DURING, source };
+    let closed = |source| DialError::Closed { endpoint: to.clone(), during: DialStep::Upgrade, source };
     match error {
         WsError::Http(response) => DialError::Upgrade {
             endpoint: to.clone(),

@@ -4,7 +4,7 @@ use std::sync::Mutex;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
-use hubward_dial::{ByteStream, DialError, Dialer, Endpoint};
+use hubward_dial::{ByteStream, DialError, DialStep, Dialer, Endpoint};
 use hubward_ws::{WebSocketStream, WsDialer, accept_key};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
@@ -180,7 +180,7 @@ async fn an_answer_that_violates_the_upgrade_rules_is_not_websocket() {
 async fn an_end_before_the_answer_is_a_closed_connection() {
     for begun in ["", "HTTP/1.1 101 Switching Proto"] {
         let error = refused(|_| begun.to_owned()).await;
-        assert!(matches!(error, DialError::Closed { during: "the WebSocket upgrade", .. }), "{begun}: {error:?}");
+        assert!(matches!(error, DialError::Closed { during: DialStep::Upgrade, .. }), "{begun}: {error:?}");
     }
 }
 

@@ -4,7 +4,8 @@
 
 use std::time::Duration;
 
-use hubward::{MethodError, MethodResponse, Settings, connect_with};
+use hubward::error::Unsupported;
+use hubward::{HubClient, MethodError, MethodResponse, Settings};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -16,20 +17,21 @@ struct SetInterval {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     // Register the handler before the login: a hub that remembers this device may call immediately.
-    let hub = connect_with(&Settings::from_env()?, |hub| {
-        hub.serve_method("setInterval", |call| async move {
-            let SetInterval { seconds } = call.json()?;
-            if seconds == 0 {
-                return Err(MethodError::bad_request("the interval must not be zero"));
-            }
-            println!("the interval is {seconds} s");
-            MethodResponse::json(200, &json!({ "seconds": seconds }))
-        })
-    })
-    .await?;
+    let hub = Settings::from_env()?.options(|it| it.before_login(serve_methods)).connect().await?;
     println!("ready");
 
     tokio::signal::ctrl_c().await?;
     hub.close(Duration::from_secs(5)).await?;
     Ok(())
+}
+
+fn serve_methods(hub: &HubClient) -> Result<(), Unsupported> {
+    hub.serve_method("setInterval", |call| async move {
+        let SetInterval { seconds } = call.json()?;
+        if seconds == 0 {
+            return Err(MethodError::bad_request("the interval must not be zero"));
+        }
+        println!("the interval is {seconds} s");
+        MethodResponse::json(200, &json!({ "seconds": seconds }))
+    })
 }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use hubward::{HubClient, Settings, connect};
+use hubward::{HubClient, Settings};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -15,7 +15,7 @@ struct Wanted {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let hub = connect(&Settings::from_env()?).await?;
+    let hub = Settings::from_env()?.connect().await?;
     tokio::select! {
         result = follow(&hub) => result?,
         signal = tokio::signal::ctrl_c() => signal?,

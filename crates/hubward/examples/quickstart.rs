@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
-use hubward::{Message, Settings, connect};
+use hubward::{Message, Settings};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let hub = connect(&Settings::from_env()?).await?;
+    let hub = Settings::from_env()?.connect().await?;
     for speed in 1..=10 {
         hub.send(Message::new(format!("test wind speed {speed}"))).await?;
     }

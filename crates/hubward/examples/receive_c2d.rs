@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
-use hubward::{HubClient, Settings, connect};
+use hubward::{HubClient, Settings};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let hub = connect(&Settings::from_env()?).await?;
+    let hub = Settings::from_env()?.connect().await?;
     tokio::select! {
         result = receive(&hub) => result?,
         signal = tokio::signal::ctrl_c() => signal?,

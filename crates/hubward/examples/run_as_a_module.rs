@@ -4,11 +4,11 @@
 
 use std::time::Duration;
 
-use hubward::{HubClient, HubSettings, Message, connect_to_hub};
+use hubward::{HubClient, HubSettings, Message};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let hub = connect_to_hub(&HubSettings::from_env()?).await?;
+    let hub = HubSettings::from_env()?.connect().await?;
     tokio::select! {
         result = filter(&hub) => result?,
         signal = tokio::signal::ctrl_c() => signal?,

@@ -3,12 +3,12 @@
 
 use std::time::Duration;
 
-use hubward::{Message, Settings, connect};
+use hubward::{Message, Settings};
 use serde_json::json;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let hub = connect(&Settings::from_env()?).await?;
+    let hub = Settings::from_env()?.connect().await?;
 
     // One message: `send` returns when the hub has acknowledged it. `Message::json` sets content type and
     // encoding, so that the hub can route by the fields of the JSON.

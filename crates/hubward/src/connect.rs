@@ -1,171 +1,116 @@
 //! From settings to a connected hub client.
 
+use std::sync::Arc;
+
 use hubward_dps::{Assignment, Provisioner};
-use hubward_hub::{HubClient, HubOptions, Unsupported};
-use hubward_transport::Stage;
+use hubward_hub::HubClient;
+use hubward_transport::{HubTransport, Stage};
 use tokio::time::{Instant, timeout_at};
 
-use crate::{ConnectError, HubSettings, Settings, SetupError, check_hub_transport, dps_transport};
+use crate::error::SetupError;
+use crate::transport::check_hub_transport;
+use crate::{ConnectError, HubSettings, Settings};
 
-/// Registers the device, connects to its hub, and waits until the hub has accepted it.
-///
-/// # Errors
-/// [`ConnectError`]; its [`diagnosis`](ConnectError::diagnosis) says which stage failed, which party
-/// has to act, and what to do.
-///
-/// # Cancel safety
-/// Dropping the future closes the connections. DPS may still complete a registration that was sent.
-pub async fn connect(settings: &Settings) -> Result<HubClient, ConnectError> {
-    connect_with(settings, |_| Ok(())).await
+impl Settings {
+    /// Registers the device, connects to its hub, and waits until the hub has accepted it.
+    ///
+    /// # Errors
+    /// [`ConnectError`]; its [`diagnosis`](ConnectError::diagnosis) says which stage failed, which party
+    /// has to act, and what to do.
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes the connections. DPS may still complete a registration that was sent; a later
+    /// call registers again and gets the same hub.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime with time and I/O enabled.
+    pub async fn connect(self) -> Result<HubClient, ConnectError> {
+        let deadline = self.options.deadline();
+        check_hub_transport(self.effective_hub_transport())?;
+        let assignment = self.provision().await?;
+        self.hub_settings(&assignment).connect_until(deadline).await
+    }
+
+    /// Registers the device: the first step of [`Settings::connect`].
+    /// [`hub_settings`](Settings::hub_settings) leads to the second.
+    ///
+    /// # Errors
+    /// [`ConnectError::Setup`] and [`ConnectError::Provision`].
+    ///
+    /// # Cancel safety
+    /// As for [`Settings::connect`].
+    pub async fn provision(&self) -> Result<Assignment, ConnectError> {
+        Ok(self.provisioner()?.run().await?)
+    }
+
+    /// The registration that these settings describe, before it runs. The caller can follow its progress, change
+    /// its retries, or continue an earlier registration.
+    ///
+    /// # Errors
+    /// The errors of [`Settings::build_dps_transport`].
+    pub fn provisioner(&self) -> Result<Provisioner, SetupError> {
+        warn_about_proxies();
+        let transport = self.build_dps_transport()?;
+        let request = self.registration_request();
+        Ok(Provisioner::new(transport, request, self.credential.clone()).deadline(self.options.timeout))
+    }
 }
 
-/// Like [`connect`], but calls `setup` before logging in to the hub; see [`connect_to_hub_with`].
-///
-/// # Errors
-/// [`ConnectError::Unsupported`] from `setup`; otherwise the errors of [`connect`].
-///
-/// # Cancel safety
-/// Like [`connect`].
-pub async fn connect_with(
-    settings: &Settings,
-    setup: impl FnOnce(&HubClient) -> Result<(), Unsupported>,
-) -> Result<HubClient, ConnectError> {
-    let deadline = settings.deadline();
-    check_hub_transport(settings.effective_hub_transport())?;
-    let assignment = provision(settings).await?;
-    connect_until(&HubSettings::assigned(settings, &assignment), deadline, setup).await
-}
+impl HubSettings {
+    /// Connects to the hub, and waits until the hub has accepted the device or module.
+    ///
+    /// # Errors
+    /// [`ConnectError::Setup`], [`ConnectError::Unsupported`], [`ConnectError::Hub`], and
+    /// [`ConnectError::HubDeadline`] when [`ConnectOptions::timeout`](crate::ConnectOptions::timeout) is over.
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes the connection.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime with time and I/O enabled.
+    pub async fn connect(self) -> Result<HubClient, ConnectError> {
+        let deadline = self.options.deadline();
+        self.connect_until(deadline).await
+    }
 
-/// Registers the device: the first half of [`connect`].
-///
-/// # Errors
-/// [`ConnectError::Setup`] and [`ConnectError::Provision`].
-///
-/// # Cancel safety
-/// Like [`connect`].
-pub async fn provision(settings: &Settings) -> Result<Assignment, ConnectError> {
-    Ok(provisioner(settings)?.run().await?)
-}
+    /// Creates a client that connects in the background: [`HubSettings::connect`] without the wait. The client
+    /// accepts messages at once. [`HubClient::connected`] waits for the hub;
+    /// [`timeout`](crate::ConnectOptions::timeout) has no effect.
+    ///
+    /// # Errors
+    /// [`ConnectError::Setup`], and [`ConnectError::Unsupported`] from
+    /// [`before_login`](crate::ConnectOptions::before_login).
+    ///
+    /// # Panics
+    /// Outside a tokio runtime with time and I/O enabled.
+    pub fn spawn(self) -> Result<HubClient, ConnectError> {
+        let transport = self.build_hub_transport()?;
+        self.spawn_over(transport)
+    }
 
-/// The registration that these settings describe. The caller can observe or change it before it runs.
-///
-/// # Errors
-/// The errors of [`dps_transport`].
-pub fn provisioner(settings: &Settings) -> Result<Provisioner, SetupError> {
-    warn_about_proxies();
-    let transport = dps_transport(settings.transport, settings)?;
-    Ok(Provisioner::new(transport, settings.register(), settings.credential.clone()).deadline(settings.timeout))
-}
+    fn spawn_over(self, transport: Arc<dyn HubTransport>) -> Result<HubClient, ConnectError> {
+        warn_about_proxies();
+        let client = HubClient::spawn(transport, self.login(), self.credential, self.options.hub_options.clone());
+        self.options.prepare(&client)?;
+        Ok(client)
+    }
 
-/// Creates a client of the assigned hub. The client starts connecting in the background.
-///
-/// # Errors
-/// The errors of [`hub_transport`](crate::hub_transport).
-pub fn hub_client(settings: &Settings, assignment: &Assignment, options: HubOptions) -> Result<HubClient, SetupError> {
-    HubSettings::assigned(settings, assignment).options(options).spawn()
-}
-
-/// Connects to the assigned hub and waits until it has accepted the device: the second half of
-/// [`connect`].
-///
-/// # Errors
-/// [`ConnectError::Setup`], [`ConnectError::Hub`], and [`ConnectError::HubDeadline`] at `deadline`.
-///
-/// # Cancel safety
-/// Dropping the future closes the connection.
-pub async fn connect_assigned(
-    settings: &Settings,
-    assignment: &Assignment,
-    deadline: Instant,
-) -> Result<HubClient, ConnectError> {
-    connect_until(&HubSettings::assigned(settings, assignment), deadline, |_| Ok(())).await
-}
-
-/// Connects a device or module that knows its hub, and waits until the hub has accepted it.
-///
-/// # Errors
-/// [`ConnectError::Setup`], [`ConnectError::Hub`], and [`ConnectError::HubDeadline`] when
-/// [`HubSettings::timeout`] is over.
-///
-/// # Cancel safety
-/// Dropping the future closes the connection.
-pub async fn connect_to_hub(settings: &HubSettings) -> Result<HubClient, ConnectError> {
-    connect_to_hub_with(settings, |_| Ok(())).await
-}
-
-/// Like [`connect_to_hub`], but calls `setup` before logging in to the hub. A hub that remembers the
-/// device from an earlier connection may call its methods immediately; handlers that `setup` registers
-/// answer these calls.
-///
-/// ```no_run
-/// # async fn example(settings: &hubward::HubSettings) -> Result<(), hubward::ConnectError> {
-/// use hubward::{MethodResponse, connect_to_hub_with};
-///
-/// let hub = connect_to_hub_with(settings, |hub| {
-///     hub.serve_method("reboot", |_call| async { Ok(MethodResponse::new(202)) })
-/// })
-/// .await?;
-/// # Ok(())
-/// # }
-/// ```
-///
-/// # Errors
-/// [`ConnectError::Unsupported`] from `setup`; otherwise the errors of [`connect_to_hub`].
-///
-/// # Cancel safety
-/// Dropping the future closes the connection.
-pub async fn connect_to_hub_with(
-    settings: &HubSettings,
-    setup: impl FnOnce(&HubClient) -> Result<(), Unsupported>,
-) -> Result<HubClient, ConnectError> {
-    warn_about_proxies();
-    connect_until(settings, settings.deadline(), setup).await
-}
-
-/// Connects the device or module that a connection string describes, over MQTT, and waits until the
-/// hub has accepted it. For another transport, certificate authority or deadline, build [`HubSettings`]
-/// and call [`connect_to_hub`].
-///
-/// ```no_run
-/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-/// use hubward::{HubOptions, Message, connect_with_connection_string};
-///
-/// let text = std::env::var("IOTHUB_DEVICE_CONNECTION_STRING")?;
-/// let hub = connect_with_connection_string(&text, HubOptions::default()).await?;
-/// hub.send(Message::new("21.5")).await?;
-/// # Ok(())
-/// # }
-/// ```
-///
-/// # Errors
-/// [`ConnectError::ConnectionString`] names the invalid part, never its value; otherwise the errors of
-/// [`connect_to_hub`].
-///
-/// # Cancel safety
-/// Dropping the future closes the connection.
-pub async fn connect_with_connection_string(text: &str, options: HubOptions) -> Result<HubClient, ConnectError> {
-    connect_to_hub(&HubSettings::from_connection_string(text)?.options(options)).await
-}
-
-async fn connect_until(
-    settings: &HubSettings,
-    deadline: Instant,
-    setup: impl FnOnce(&HubClient) -> Result<(), Unsupported>,
-) -> Result<HubClient, ConnectError> {
-    let started = Instant::now();
-    let transport = settings.hub_transport()?;
-    let client = settings.spawn_over(transport.clone());
-    setup(&client)?;
-    match timeout_at(deadline, client.connected()).await {
-        Ok(Ok(())) => Ok(client),
-        Ok(Err(error)) => Err(ConnectError::Hub(error)),
-        Err(_) => Err(ConnectError::HubDeadline {
-            hub: settings.identity.host.clone(),
-            endpoint: client.endpoint().to_string(),
-            stage: transport.stage().unwrap_or(Stage::Login),
-            after: deadline.saturating_duration_since(started),
-            last: client.last_error(),
-        }),
+    async fn connect_until(self, deadline: Instant) -> Result<HubClient, ConnectError> {
+        let started = Instant::now();
+        let hub = self.identity.host.clone();
+        let transport = self.build_hub_transport()?;
+        let client = self.spawn_over(Arc::clone(&transport))?;
+        match timeout_at(deadline, client.connected()).await {
+            Ok(Ok(())) => Ok(client),
+            Ok(Err(error)) => Err(ConnectError::Hub(error)),
+            Err(_) => Err(ConnectError::HubDeadline {
+                hub,
+                endpoint: client.endpoint().to_string(),
+                stage: transport.stage().unwrap_or(Stage::Login),
+                after: deadline.saturating_duration_since(started),
+                last: client.last_error(),
+            }),
+        }
     }
 }
 
@@ -187,8 +132,7 @@ mod tests {
     async fn a_timeout_beyond_the_range_of_the_clock_is_accepted() {
         let (scope, id) = ("0ne1".parse().expect("a scope"), "dev-1".parse().expect("an id"));
         let settings = Settings::new("dps.example", scope, id, crate::SharedKey::generate().expect("a key"))
-            .ca_file("there/is/no/such/file")
-            .timeout(std::time::Duration::MAX);
-        assert!(matches!(connect(&settings).await, Err(ConnectError::Setup(_))));
+            .options(|it| it.ca_file("there/is/no/such/file").timeout(std::time::Duration::MAX));
+        assert!(matches!(settings.connect().await, Err(ConnectError::Setup(_))));
     }
 }

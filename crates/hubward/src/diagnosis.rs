@@ -1,5 +1,6 @@
 //! Diagnoses of errors: which stage failed, which party has to act, and what to do.
 
+use std::fmt;
 use std::time::SystemTime;
 
 use hubward_dps::{AssignmentStatus, ProvisionError};
@@ -8,14 +9,21 @@ use hubward_proto::ProtoError;
 use hubward_proto::dps::error_code::{self, Cause};
 use hubward_transport::{Fault, Refusal, RefusedBy, Stage, TlsFault, TransportError, clock};
 
+const SLOW: &str = "the hub is slow to acknowledge: allow messages more time (HubOptions::send_deadline)";
+
+const DUPLICATE: &str = "stop the other program that runs with this device's key and id, or give each device an \
+     identity of its own; a hub keeps one connection of each identity. A message that makes the hub close the \
+     connection has the same effect";
+
+const OTHER_SERVER: &str = "something on the way may answer in the service's place: a captive portal, a proxy, or \
+     another server with this name";
+
 /// The details of a failure, for a message, a log or a program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Diagnosis {
-    /// The service and the stage: `dps-connect`, `dps-tls`, `dps-upgrade`, `dps-login`,
-    /// `dps-subscribe`, `dps-register`, `dps-poll`, `dps-assign`, and `hub-…` likewise; `settings`
-    /// before anything was sent.
-    pub stage: String,
+    /// What failed.
+    pub stage: DiagnosisStage,
     /// Host and port of the service, if the client got that far.
     pub endpoint: Option<String>,
     /// The party that has to act.
@@ -26,52 +34,129 @@ pub struct Diagnosis {
     pub tracking_id: Option<String>,
     /// What to do.
     pub hint: Option<String>,
+    /// The setting that the hint asks to change, for a program that knows the setting by another name. The hint
+    /// contains the name that [`SettingName`] displays.
+    pub setting: Option<SettingName>,
+}
+
+/// What failed: a service, and the step that the client had reached. [`fmt::Display`] gives the name that the
+/// command line prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum DiagnosisStage {
+    /// Nothing was sent: a setting, a request or a feature is not possible. Displays `settings`.
+    Settings,
+    /// A stage of the connection to DPS. Displays `dps-connect`, `dps-tls`, `dps-upgrade`, `dps-login`,
+    /// `dps-subscribe`, `dps-register`, `dps-poll` or `dps-exchange`.
+    Dps(Stage),
+    /// DPS answered, but assigned no hub. Displays `dps-assign`.
+    Assignment,
+    /// A stage of the connection to the hub. Displays `hub-connect`, `hub-tls`, `hub-upgrade`, `hub-login`,
+    /// `hub-subscribe` or `hub-exchange`.
+    Hub(Stage),
+    /// The hub did not acknowledge a message. Displays `hub-send`.
+    Send,
+    /// The hub did not answer a twin request. Displays `hub-twin`.
+    Twin,
+}
+
+impl fmt::Display for DiagnosisStage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Settings => f.write_str("settings"),
+            Self::Dps(stage) => write!(f, "dps-{stage}"),
+            Self::Assignment => f.write_str("dps-assign"),
+            Self::Hub(stage) => write!(f, "hub-{stage}"),
+            Self::Send => f.write_str("hub-send"),
+            Self::Twin => f.write_str("hub-twin"),
+        }
+    }
+}
+
+/// A setting that a [`Diagnosis`] asks to change. [`fmt::Display`] gives its name in this crate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum SettingName {
+    /// `ConnectOptions::ca_file`.
+    CaFile,
+    /// `ConnectOptions::timeout`.
+    Timeout,
+    /// `HubOptions::send_deadline`.
+    SendDeadline,
+    /// `HubOptions::twin_deadline`.
+    TwinDeadline,
+}
+
+impl fmt::Display for SettingName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::CaFile => "ConnectOptions::ca_file",
+            Self::Timeout => "ConnectOptions::timeout",
+            Self::SendDeadline => "HubOptions::send_deadline",
+            Self::TwinDeadline => "HubOptions::twin_deadline",
+        })
+    }
 }
 
 impl Diagnosis {
     /// A failure before anything was sent.
     pub(crate) fn of_settings(fault: Fault, hint: Option<String>) -> Self {
-        Self { stage: "settings".into(), endpoint: None, fault, service_code: None, tracking_id: None, hint }
+        Self {
+            stage: DiagnosisStage::Settings,
+            endpoint: None,
+            fault,
+            service_code: None,
+            tracking_id: None,
+            hint,
+            setting: None,
+        }
     }
 
     /// A failure of a transport to DPS or to the hub.
     pub(crate) fn of_transport(target: Target, error: &TransportError) -> Self {
         let refusal = error.refusal();
         Self {
-            stage: error.stage().map_or_else(|| "settings".into(), |stage| format!("{target}-{stage}")),
+            stage: error.stage().map_or(DiagnosisStage::Settings, |stage| target.at(stage)),
             endpoint: error.endpoint().map(str::to_owned),
             fault: error.fault(),
             service_code: refusal.and_then(|it| it.error_code),
             tracking_id: refusal.and_then(|it| it.tracking_id.clone()),
             hint: hint(target, error),
+            setting: match error {
+                TransportError::Tls { fault: TlsFault::Untrusted, .. } => Some(SettingName::CaFile),
+                _ => None,
+            },
         }
     }
 
     /// Why a client is not connected to its hub.
     pub(crate) fn of_disconnect(cause: &DisconnectCause) -> Self {
-        let hint = match cause {
-            DisconnectCause::Transport(error) => return Self::of_transport(Target::Hub, error),
-            DisconnectCause::DuplicateIdentity { .. } => DUPLICATE,
-            // Includes future variants.
-            _ => SLOW,
-        };
-        let mut diagnosis = match cause.transport_error() {
-            Some(error) => Self::of_transport(Target::Hub, error),
-            None => Self::of_settings(cause.fault(), None),
-        };
-        diagnosis.fault = cause.fault();
-        diagnosis.hint = Some(hint.to_owned());
-        diagnosis
+        match cause {
+            DisconnectCause::Transport(error) => Self::of_transport(Target::Hub, error),
+            DisconnectCause::DuplicateIdentity { source, .. } => Self {
+                fault: cause.fault(),
+                hint: Some(DUPLICATE.to_owned()),
+                setting: None,
+                ..Self::of_transport(Target::Hub, source)
+            },
+            // An overdue acknowledgement, and future variants.
+            _ => Self { stage: DiagnosisStage::Hub(Stage::Exchange), ..Self::of_slow_hub(cause.fault()) },
+        }
+    }
+
+    fn of_slow_hub(fault: Fault) -> Self {
+        Self { setting: Some(SettingName::SendDeadline), ..Self::of_settings(fault, Some(SLOW.to_owned())) }
     }
 
     pub(crate) fn of_provision(error: &ProvisionError) -> Self {
         let assign = |service_code, hint: String| Self {
-            stage: "dps-assign".into(),
+            stage: DiagnosisStage::Assignment,
             endpoint: error.endpoint().map(str::to_owned),
             fault: error.fault(),
             service_code,
             tracking_id: None,
             hint: Some(hint),
+            setting: None,
         };
         match error {
             ProvisionError::Transport { source, .. } => Self::of_transport(Target::Dps, source),
@@ -108,15 +193,16 @@ impl From<&SendError> for Diagnosis {
             },
             _ => None,
         };
-        let mut diagnosis =
-            cause.unwrap_or_else(|| Self::of_settings(error.fault().unwrap_or(Fault::Deadline), send_hint(error)));
-        diagnosis.stage = "hub-send".into();
-        diagnosis
+        let diagnosis = cause.unwrap_or_else(|| match error.fault().unwrap_or(Fault::Deadline) {
+            fault if error.is_deadline() => Self::of_slow_hub(fault),
+            fault => Self::of_settings(fault, refused_message_hint(error)),
+        });
+        Self { stage: DiagnosisStage::Send, ..diagnosis }
     }
 }
 
-/// The hint for a message that failed without a failure of the connection.
-fn send_hint(error: &SendError) -> Option<String> {
+/// The hint for a message that was not sent, because no service accepts it.
+fn refused_message_hint(error: &SendError) -> Option<String> {
     Some(match error {
         SendError::Refused { source: ProtoError::TooLarge { limit, .. }, .. } => {
             format!(
@@ -124,7 +210,6 @@ fn send_hint(error: &SendError) -> Option<String> {
             )
         }
         SendError::Refused { .. } => "the service does not accept such a message; nothing was sent".into(),
-        error if error.is_deadline() => SLOW.into(),
         _ => return None,
     })
 }
@@ -136,23 +221,14 @@ pub(crate) enum Target {
     Hub,
 }
 
-impl std::fmt::Display for Target {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Dps => "dps",
-            Self::Hub => "hub",
-        })
+impl Target {
+    const fn at(self, stage: Stage) -> DiagnosisStage {
+        match self {
+            Self::Dps => DiagnosisStage::Dps(stage),
+            Self::Hub => DiagnosisStage::Hub(stage),
+        }
     }
 }
-
-const SLOW: &str = "the hub is slow to acknowledge: allow messages more time (--timeout, HubOptions::send_deadline)";
-
-const DUPLICATE: &str = "stop the other program that runs with this device's key and id, or give each device an \
-     identity of its own; a hub keeps one connection of each identity. A message that makes the hub close the \
-     connection has the same effect";
-
-const OTHER_SERVER: &str = "something on the way may answer in the service's place: a captive portal, a proxy, or \
-     another server with this name";
 
 fn hint(target: Target, error: &TransportError) -> Option<String> {
     Some(match error {
@@ -197,7 +273,7 @@ fn tls_hint(fault: TlsFault) -> &'static str {
     match fault {
         TlsFault::Untrusted => {
             "a local emulator or an inspecting proxy has its own certificate authority: set its certificate as the CA \
-             file (HUBWARD_CA_FILE or --ca-file)"
+             file (HUBWARD_CA_FILE or ConnectOptions::ca_file)"
         }
         TlsFault::Expired | TlsFault::NotYetValid => {
             "is this machine's clock right? if it is, the server needs a new certificate"
@@ -278,6 +354,8 @@ fn rejected_hint(error_code: Option<u32>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ConnectError;
+    use hubward_hub::TwinError;
     use std::sync::Arc;
     use std::time::Duration;
 
@@ -290,10 +368,11 @@ mod tests {
         for (cause, stage, endpoint, fault, hint) in [
             (DisconnectCause::Transport(source), "hub-exchange", Some("h:8883"), Fault::Network, "try again"),
             (duplicate, "hub-exchange", Some("h:8883"), Fault::Credential, "stop the other program"),
-            (DisconnectCause::AckOverdue { after }, "settings", None, Fault::Deadline, "the hub is slow"),
+            (DisconnectCause::AckOverdue { after }, "hub-exchange", None, Fault::Deadline, "the hub is slow"),
         ] {
             let found = Diagnosis::of_disconnect(&cause);
-            assert_eq!((found.stage.as_str(), found.endpoint.as_deref(), found.fault), (stage, endpoint, fault));
+            let facts = (found.stage.to_string(), found.endpoint.as_deref(), found.fault);
+            assert_eq!(facts, (stage.to_owned(), endpoint, fault));
             assert!(found.hint.is_some_and(|it| it.starts_with(hint)), "{cause}");
         }
     }
@@ -319,7 +398,51 @@ mod tests {
     fn the_stage_names_service_and_step() {
         let error =
             TransportError::Timeout { endpoint: "h:8883".into(), stage: Stage::Login, after: Duration::from_secs(1) };
-        assert_eq!(Diagnosis::of_transport(Target::Hub, &error).stage, "hub-login");
-        assert_eq!(Diagnosis::of_transport(Target::Dps, &error).stage, "dps-login");
+        assert_eq!(Diagnosis::of_transport(Target::Hub, &error).stage.to_string(), "hub-login");
+        assert_eq!(Diagnosis::of_transport(Target::Dps, &error).stage.to_string(), "dps-login");
+    }
+
+    #[test]
+    fn a_stage_displays_the_name_of_the_command_line() {
+        for (stage, name) in [
+            (DiagnosisStage::Settings, "settings"),
+            (DiagnosisStage::Dps(Stage::Connect), "dps-connect"),
+            (DiagnosisStage::Dps(Stage::Register), "dps-register"),
+            (DiagnosisStage::Assignment, "dps-assign"),
+            (DiagnosisStage::Hub(Stage::Exchange), "hub-exchange"),
+            (DiagnosisStage::Send, "hub-send"),
+            (DiagnosisStage::Twin, "hub-twin"),
+        ] {
+            assert_eq!(stage.to_string(), name);
+        }
+    }
+
+    #[test]
+    fn a_hint_contains_the_name_of_its_setting() {
+        let untrusted = TransportError::Tls {
+            endpoint: "h:8883".into(),
+            fault: TlsFault::Untrusted,
+            source: std::io::Error::other("x"),
+        };
+        let late_hub = ConnectError::HubDeadline {
+            hub: "hub.example".parse().expect("a host"),
+            endpoint: "hub.example:8883".into(),
+            stage: Stage::Login,
+            after: Duration::from_secs(1),
+            last: None,
+        };
+        let deadline = || UnconfirmedReason::Deadline { after: Duration::from_secs(1), cause: None };
+        for (diagnosis, setting) in [
+            (Diagnosis::of_transport(Target::Hub, &untrusted), SettingName::CaFile),
+            (late_hub.diagnosis(), SettingName::Timeout),
+            (
+                Diagnosis::of_disconnect(&DisconnectCause::AckOverdue { after: Duration::from_secs(1) }),
+                SettingName::SendDeadline,
+            ),
+            (Diagnosis::from(&TwinError::Unknown { reason: deadline() }), SettingName::TwinDeadline),
+        ] {
+            assert_eq!(diagnosis.setting, Some(setting));
+            assert!(diagnosis.hint.as_ref().is_some_and(|it| it.contains(&setting.to_string())), "{diagnosis:?}");
+        }
     }
 }

@@ -2,36 +2,38 @@
 
 use std::fs::File;
 use std::io::Read as _;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
+use std::path::Path;
 
-use hubward_dial::ConnectTo;
-use hubward_dps::Assignment;
-use hubward_hub::{HubClient, HubOptions};
 use hubward_proto::hub::HubIdentity;
 use hubward_sas::ConnectionString;
-use hubward_transport::{Credential, HubLogin, HubTransport, TransportKind};
-use tokio::time::Instant;
+use hubward_transport::{Credential, HubLogin, TransportKind};
 use zeroize::Zeroizing;
 
-use crate::connection_string::{DeviceStringError, interpret};
-use crate::settings::{Problems, USER_AGENT, far, set};
-use crate::transports::hub_transport_with;
-use crate::{Settings, SettingsError, SetupError, vars};
+use crate::ConnectOptions;
+use crate::connection_string::interpret;
+use crate::error::{DeviceStringError, SettingsError};
+use crate::settings_error::Problems;
+use crate::vars::{self, non_blank};
 
-/// Everything [`connect_to_hub`](crate::connect_to_hub) needs.
+/// No connection string is nearly as long.
+const CONNECTION_STRING_FILE_MAX: u64 = 64 * 1024;
+
+/// A device or module that knows its hub: what [`HubSettings::connect`] needs.
 ///
-/// ```
-/// use hubward::{HubSettings, TransportKind};
+/// ```no_run
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// use hubward::{HubSettings, Message, TransportKind};
 ///
-/// let text = "HostName=contoso.azure-devices.net;DeviceId=dev-1;SharedAccessKey=AAECAwQFBgcICQoLDA0ODw==";
-/// let settings = HubSettings::from_connection_string(text)?.transport(TransportKind::MqttWs);
-/// assert_eq!(settings.identity.device.as_str(), "dev-1");
-/// # Ok::<(), hubward::DeviceStringError>(())
+/// let text = std::env::var("IOTHUB_DEVICE_CONNECTION_STRING")?;
+/// let settings = HubSettings::from_connection_string(&text)?.transport(TransportKind::MqttWs);
+/// let hub = settings.connect().await?;
+/// hub.send(Message::new("21.5")).await?;
+/// # Ok(())
+/// # }
 /// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]
+#[must_use]
 pub struct HubSettings {
     /// The device, or a module of it, and its hub.
     pub identity: HubIdentity,
@@ -39,38 +41,14 @@ pub struct HubSettings {
     pub credential: Credential,
     /// Transport to the hub; MQTT by default.
     pub transport: TransportKind,
-    /// A PEM file of the certificate authorities to trust instead of the system's.
-    pub ca_file: Option<PathBuf>,
-    /// Rules that replace addresses, in the form of curl's `--connect-to`.
-    pub connect_to: Vec<ConnectTo>,
-    /// How long the first connection may take; 2 minutes by default.
-    pub timeout: Duration,
-    /// Name and version of the program, such as `acme-pump/2.1`, for the service's diagnostics.
-    pub user_agent: String,
-    /// The PnP model, such as `dtmi:com:example:Thermostat;1`.
-    pub model_id: Option<String>,
-    /// How long the connection may be silent before a ping goes out; see [`HubLogin::keep_alive`].
-    pub keep_alive: Duration,
-    /// Window, deadlines, token lifetime, back-off.
-    pub options: HubOptions,
+    /// Certificate authorities, timeouts, user agent, options of the hub client.
+    pub options: ConnectOptions,
 }
 
 impl HubSettings {
     /// The settings of a device or module.
-    #[must_use]
     pub fn new(identity: HubIdentity, credential: Credential) -> Self {
-        Self {
-            identity,
-            credential,
-            transport: TransportKind::Mqtt,
-            ca_file: None,
-            connect_to: Vec::new(),
-            timeout: Settings::TIMEOUT,
-            user_agent: USER_AGENT.to_owned(),
-            model_id: None,
-            keep_alive: HubLogin::KEEP_ALIVE,
-            options: HubOptions::default(),
-        }
+        Self { identity, credential, transport: TransportKind::Mqtt, options: ConnectOptions::new() }
     }
 
     /// Reads a connection string as the Azure portal shows it:
@@ -108,12 +86,12 @@ impl HubSettings {
     /// | `IOTHUB_DEVICE_CONNECTION_STRING` | the device's connection string, required |
     /// | `HUBWARD_TRANSPORT` | `mqtt` (default) or `mqtt-ws` |
     /// | `HUBWARD_CA_FILE` | a PEM file of certificate authorities to trust instead of the system's |
-    /// | `HUBWARD_CONNECT_TO` | rules that replace addresses: `HOST:PORT:ADDR:PORT`, separated by commas |
+    /// | `HUBWARD_CONNECT_TO` | dial overrides: `HOST:PORT:ADDR:PORT`, separated by commas |
     ///
     /// # Errors
     /// [`SettingsError`] names every missing and every invalid variable.
     pub fn from_env() -> Result<Self, SettingsError> {
-        Self::from_vars(|name| std::env::var(name).ok())
+        Self::from_vars(vars::read)
     }
 
     /// Like [`HubSettings::from_env`], but reads each variable with the given function.
@@ -122,126 +100,36 @@ impl HubSettings {
     /// [`SettingsError`] names every missing and every invalid variable.
     pub fn from_vars(variable: impl Fn(&str) -> Option<String>) -> Result<Self, SettingsError> {
         let mut problems = Problems::default();
-        let variable = |name: &str| variable(name).filter(|it| set(it));
+        let variable = |name: &str| non_blank(variable(name));
         let text = variable(vars::CONNECTION_STRING).map(Zeroizing::new);
         let settings = problems.required(vars::CONNECTION_STRING, text, Self::from_connection_string);
         let transport = problems.optional(vars::TRANSPORT, variable(vars::TRANSPORT), str::parse);
-        let connect_to = problems.optional(vars::CONNECT_TO, variable(vars::CONNECT_TO), ConnectTo::parse_list);
+        let mut options = ConnectOptions::new();
+        options.read(&mut problems, variable);
         let mut settings = problems.into_result(settings)?;
         settings.transport = transport.unwrap_or(settings.transport);
-        settings.connect_to = connect_to.unwrap_or_default();
-        settings.ca_file = variable(vars::CA_FILE).map(PathBuf::from);
+        settings.options = options;
         Ok(settings)
     }
 
-    /// The hub and device id that DPS has assigned; everything else as in `settings`.
-    #[must_use]
-    pub fn assigned(settings: &Settings, assignment: &Assignment) -> Self {
-        Self {
-            identity: assignment.identity(),
-            credential: settings.credential.clone(),
-            transport: settings.effective_hub_transport(),
-            ca_file: settings.ca_file.clone(),
-            connect_to: settings.connect_to.clone(),
-            timeout: settings.timeout,
-            user_agent: settings.user_agent.clone(),
-            model_id: settings.model_id.clone(),
-            keep_alive: settings.keep_alive,
-            options: settings.hub_options.clone(),
-        }
-    }
-
     /// Sets [`HubSettings::transport`].
-    #[must_use]
     pub const fn transport(mut self, transport: TransportKind) -> Self {
         self.transport = transport;
         self
     }
 
-    /// Sets [`HubSettings::ca_file`].
-    #[must_use]
-    pub fn ca_file(mut self, ca_file: impl Into<PathBuf>) -> Self {
-        self.ca_file = Some(ca_file.into());
+    /// Changes [`HubSettings::options`], also those that [`HubSettings::from_env`] has read.
+    pub fn options(mut self, change: impl FnOnce(ConnectOptions) -> ConnectOptions) -> Self {
+        self.options = change(self.options);
         self
-    }
-
-    /// Sets [`HubSettings::connect_to`].
-    #[must_use]
-    pub fn connect_to(mut self, connect_to: Vec<ConnectTo>) -> Self {
-        self.connect_to = connect_to;
-        self
-    }
-
-    /// Sets [`HubSettings::timeout`].
-    #[must_use]
-    pub const fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
-        self
-    }
-
-    /// Sets [`HubSettings::user_agent`], such as `acme-pump/2.1`.
-    #[must_use]
-    pub fn user_agent(mut self, user_agent: impl Into<String>) -> Self {
-        self.user_agent = user_agent.into();
-        self
-    }
-
-    /// Sets [`HubSettings::model_id`], such as `dtmi:com:example:Thermostat;1`.
-    #[must_use]
-    pub fn model_id(mut self, model_id: impl Into<String>) -> Self {
-        self.model_id = Some(model_id.into());
-        self
-    }
-
-    /// Sets [`HubSettings::keep_alive`].
-    #[must_use]
-    pub const fn keep_alive(mut self, keep_alive: Duration) -> Self {
-        self.keep_alive = keep_alive;
-        self
-    }
-
-    /// Sets [`HubSettings::options`].
-    #[must_use]
-    pub fn options(mut self, options: HubOptions) -> Self {
-        self.options = options;
-        self
-    }
-
-    /// The deadline of a connection attempt that starts now.
-    #[must_use]
-    pub fn deadline(&self) -> Instant {
-        far(Instant::now(), self.timeout)
     }
 
     /// The login that these settings describe.
     pub fn login(&self) -> HubLogin {
-        let mut login =
-            HubLogin::new(self.identity.clone()).user_agent(self.user_agent.clone()).keep_alive(self.keep_alive);
-        login.model_id.clone_from(&self.model_id);
+        let ConnectOptions { user_agent, model_id, keep_alive, .. } = &self.options;
+        let mut login = HubLogin::new(self.identity.clone()).user_agent(user_agent.clone()).keep_alive(*keep_alive);
+        login.model_id.clone_from(model_id);
         login
-    }
-
-    /// Creates the transport that these settings describe.
-    ///
-    /// # Errors
-    /// The errors of [`hub_transport`](crate::hub_transport).
-    pub fn hub_transport(&self) -> Result<Arc<dyn HubTransport>, SetupError> {
-        hub_transport_with(self.transport, self.ca_file.as_deref(), &self.connect_to)
-    }
-
-    /// Creates a client. The client starts connecting in the background.
-    ///
-    /// # Errors
-    /// The errors of [`hub_transport`](crate::hub_transport).
-    ///
-    /// # Panics
-    /// Outside a tokio runtime with time enabled.
-    pub fn spawn(&self) -> Result<HubClient, SetupError> {
-        Ok(self.spawn_over(self.hub_transport()?))
-    }
-
-    pub(crate) fn spawn_over(&self, transport: Arc<dyn HubTransport>) -> HubClient {
-        HubClient::spawn(transport, self.login(), self.credential.clone(), self.options.clone())
     }
 }
 
@@ -254,12 +142,12 @@ impl TryFrom<&ConnectionString> for HubSettings {
     }
 }
 
-/// No connection string is nearly as long.
-const CONNECTION_STRING_FILE_MAX: u64 = 64 * 1024;
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::connect_options::USER_AGENT;
 
     const TEXT: &str = "HostName=contoso.azure-devices.net;DeviceId=dev-1;SharedAccessKey=AAECAwQFBgcICQoLDA0ODw==";
 
@@ -276,8 +164,8 @@ mod tests {
             ("HUBWARD_CONNECT_TO", ":443:127.0.0.1:8443"),
         ])
         .expect("settings");
-        assert_eq!((settings.transport, settings.connect_to.len()), (TransportKind::MqttWs, 1));
-        assert_eq!(settings.ca_file, Some("ca.pem".into()));
+        assert_eq!((settings.transport, settings.options.dial_overrides.len()), (TransportKind::MqttWs, 1));
+        assert_eq!(settings.options.ca_file, Some("ca.pem".into()));
         assert!(!format!("{settings:?}").contains("AAEC"));
 
         let missing = read(&[("IOTHUB_DEVICE_CONNECTION_STRING", " ")]).expect_err("empty");
@@ -294,10 +182,9 @@ mod tests {
     fn the_login_has_the_values_that_were_set() {
         let settings = HubSettings::from_connection_string(TEXT).expect("a device");
         assert_eq!(settings.login(), HubLogin::new(settings.identity.clone()).user_agent(USER_AGENT));
-        let settings = settings
-            .user_agent("acme-pump/2.1")
-            .model_id("dtmi:com:example:Thermostat;1")
-            .keep_alive(Duration::from_secs(20));
+        let settings = settings.options(|it| {
+            it.user_agent("acme-pump/2.1").model_id("dtmi:com:example:Thermostat;1").keep_alive(Duration::from_secs(20))
+        });
         let expected = HubLogin::new(settings.identity.clone())
             .user_agent("acme-pump/2.1")
             .model_id("dtmi:com:example:Thermostat;1")

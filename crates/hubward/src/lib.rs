@@ -4,11 +4,11 @@
 //! ```no_run
 //! use std::time::Duration;
 //!
-//! use hubward::{Message, Settings, connect};
+//! use hubward::{Message, Settings};
 //!
 //! #[tokio::main]
 //! async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//!     let hub = connect(&Settings::from_env()?).await?;
+//!     let hub = Settings::from_env()?.connect().await?;
 //!     for speed in 1..=10 {
 //!         hub.send(Message::new(format!("test wind speed {speed}"))).await?;
 //!     }
@@ -18,56 +18,113 @@
 //! }
 //! ```
 //!
+//! # How to connect
+//!
+//! | the device | settings | connect |
+//! |---|---|---|
+//! | gets its hub from DPS | [`Settings`]: from the environment, or a key and ids | [`Settings::connect`] |
+//! | knows its hub | [`HubSettings`]: from a connection string, or an identity and a key | [`HubSettings::connect`] |
+//!
+//! Both return a [`HubClient`], which has everything that a connected device can do: telemetry with receipts, the
+//! twin, methods, messages. Both have the same [`ConnectOptions`]: timeout, certificate authorities, a function
+//! that registers method handlers before the login, [`HubOptions`]. The crate's `examples` folder has one small
+//! program for each task.
+//!
 //! # Behavior
 //!
-//! * Four environment variables identify the device ([`Settings::from_env`]). The transport is chosen at
-//!   run time: HTTPS, MQTT, or MQTT over WebSocket.
-//! * [`connect()`] always ends: with a connected client, or with an error whose [`Diagnosis`] names the
-//!   cause and says what to do. Each step of it is public, too: [`dps_transport`], [`Provisioner`],
-//!   [`hub_transport`], [`HubClient`].
-//! * A device or module that knows its hub needs no DPS: [`connect_with_connection_string`],
-//!   [`HubSettings`], [`connect_to_hub`].
-//! * [`HubClient`] has everything that a connected device can do: telemetry with receipts, the twin,
-//!   methods, messages. The crate's `examples` folder has one small program for each task.
+//! * `connect` always ends: with a connected client, or with an error whose [`Diagnosis`] names the cause and
+//!   says what to do.
+//! * The transport is chosen at run time ([`TransportKind`]): MQTT, MQTT over WebSocket, and for DPS also HTTPS.
 //! * Certificates are checked against the system's certificate authorities, against a bundled set if the
 //!   system has none, or only against a file that the program names.
 //! * The features `https`, `mqtt` and `ws` are on by default. A device can turn off the transports that it
 //!   does not use.
+//!
+//! # Step by step
+//!
+//! A program that needs more than [`Settings::connect`] takes its steps one at a time:
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use hubward::Settings;
+//!
+//! let settings = Settings::from_env()?;
+//! let assignment = settings.provision().await?;
+//! println!("{} belongs to {}", assignment.device_id, assignment.hub);
+//! let hub = settings.hub_settings(&assignment).connect().await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Each of these steps has the whole [timeout](ConnectOptions::timeout); [`Settings::connect`] has it once.
+//! [`Settings::provisioner`] makes the first step observable, and [`HubSettings::spawn`] does not wait for the
+//! hub. The parts below are in [`provisioning`] and [`transport`].
 
+mod client_diagnosis;
 mod connect;
+mod connect_error;
+mod connect_options;
 mod connection_string;
 mod diagnosis;
-mod error;
+pub mod error;
 mod hub_settings;
 mod settings;
-mod transports;
-mod unanswered;
+mod settings_error;
+pub mod transport;
+pub mod vars;
 
-pub use connect::{
-    connect, connect_assigned, connect_to_hub, connect_to_hub_with, connect_with, connect_with_connection_string,
-    hub_client, provision, provisioner,
-};
-pub use connection_string::DeviceStringError;
+pub use connect_error::ConnectError;
+pub use connect_options::ConnectOptions;
 pub use diagnosis::Diagnosis;
-pub use error::{ConnectError, SetupError};
 pub use hub_settings::HubSettings;
-pub use hubward_dial::{ConnectTo, ConnectToError, TrustError};
-pub use hubward_dps::{
-    Assignment, AssignmentStatus, Progress, ProvisionError, Provisioner, RegistrationState, RetryPolicy, Substatus,
-};
+pub use hubward_dial::DialOverride;
+pub use hubward_dps::Assignment;
 pub use hubward_hub::{
-    Abilities, Backoff, Capability, CloseError, CloseReason, Closed, CloudMessage, CloudMessages, ConnectionState,
-    DesiredProperties, DisconnectCause, Feature, HubClient, HubCounts, HubError, HubOptions, IncomingMessage,
-    MessageLabel, MethodCall, MethodError, MethodResponse, Receipt, ReceiveError, Reported, SendError, SettleError,
-    TryEnqueueError, TwinError, UnconfirmedReason, Unsupported, WeakHubClient,
+    CloudMessage, CloudMessages, ConnectionState, HubClient, HubOptions, MethodCall, MethodError, MethodResponse,
+    Receipt, SendError,
 };
-pub use hubward_proto::hub::{Properties, Twin, twin};
-pub use hubward_proto::{is_hidden, limits};
-pub use hubward_sas::{ConnectionString, ConnectionStringError};
+pub use hubward_proto::limits;
 pub use hubward_transport::{
-    Credential, CredentialError, DeviceId, DpsTransport, Fault, HubHost, HubIdentity, HubLogin, HubTransport, IdScope,
-    KeyError, Message, ModuleId, OperationId, ProtoError, Refusal, RefusedBy, Register, RegistrationId, SasToken,
-    SharedKey, Signer, Stage, TlsFault, TransportError, TransportKind, UnixSeconds, UnknownTransport,
+    Credential, DeviceId, Fault, HubHost, HubIdentity, IdScope, Message, ModuleId, RegistrationId, SharedKey,
+    TransportKind,
 };
-pub use settings::{Settings, SettingsError, SettingsProblem, vars};
-pub use transports::{check_hub_transport, dps_transport, hub_transport};
+pub use settings::Settings;
+
+pub mod hub {
+    //! Types of the hub client that a program seldom names.
+
+    pub use hubward_hub::{Backoff, Closed, HubCounts, MessageLabel, WeakHubClient};
+    pub use hubward_transport::IncomingMessage;
+}
+
+pub mod provisioning {
+    //! The registration at DPS: its progress, its retries, and what the service answers.
+    //!
+    //! [`Settings::provisioner`](crate::Settings::provisioner) makes a [`Provisioner`].
+
+    pub use hubward_dps::{AssignmentStatus, Progress, Provisioner, RegistrationState, RetryPolicy, Substatus};
+    pub use hubward_transport::OperationId;
+}
+
+pub mod sas {
+    //! Shared access signatures: tokens, signers for a [`Credential`](crate::Credential) that keeps its key to
+    //! itself, and the grammar of connection strings.
+
+    pub use hubward_sas::ConnectionString;
+    pub use hubward_transport::{SasToken, Signer, UnixSeconds};
+}
+
+pub mod text {
+    //! Texts from devices, hubs and DPS that a program prints.
+
+    pub use hubward_proto::is_hidden;
+}
+
+pub mod twin {
+    //! The twin: what [`HubClient::twin`](crate::HubClient::twin), [`report`](crate::HubClient::report) and
+    //! [`desired`](crate::HubClient::desired) return, and the rules for properties.
+
+    pub use hubward_hub::{DesiredProperties, Reported};
+    pub use hubward_proto::hub::twin::{check, check_patch, merge, size};
+    pub use hubward_proto::hub::{Properties, Twin};
+}

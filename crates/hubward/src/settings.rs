@@ -1,21 +1,33 @@
 //! Settings of a device that registers at DPS, from the environment or set one by one.
 
-use std::fmt;
-use std::path::PathBuf;
-use std::time::Duration;
-
-use hubward_dial::ConnectTo;
-use hubward_hub::HubOptions;
+use hubward_dps::Assignment;
 use hubward_proto::{IdScope, RegistrationId};
 use hubward_sas::SharedKey;
-use hubward_transport::{Credential, HubLogin, Register, TransportKind};
+use hubward_transport::{Credential, Register, TransportKind};
 use serde_json::Value;
-use tokio::time::Instant;
 use zeroize::Zeroizing;
 
-/// Everything [`connect`](crate::connect()) needs.
+use crate::error::SettingsError;
+use crate::settings_error::Problems;
+use crate::vars::{self, non_blank};
+use crate::{ConnectOptions, HubSettings};
+
+/// A device that gets its hub from DPS: what [`Settings::connect`] needs.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// use hubward::{Settings, SharedKey, TransportKind};
+///
+/// let host = "global.azure-devices-provisioning.net";
+/// let key = SharedKey::from_base64("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=")?;
+/// let settings = Settings::new(host, "0ne00123ABC".parse()?, "dev-1".parse()?, key);
+/// let hub = settings.transport(TransportKind::MqttWs).connect().await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]
+#[must_use]
 pub struct Settings {
     /// Host name of DPS, without a port. There is no default: the host decides where a device sends
     /// its credentials.
@@ -30,31 +42,14 @@ pub struct Settings {
     pub transport: TransportKind,
     /// Transport to the hub; `None` means the one of DPS, or MQTT if that is HTTPS.
     pub hub_transport: Option<TransportKind>,
-    /// A PEM file of the certificate authorities to trust instead of the system's.
-    pub ca_file: Option<PathBuf>,
-    /// Rules that replace addresses, in the form of curl's `--connect-to`.
-    pub connect_to: Vec<ConnectTo>,
     /// Payload for the custom allocation webhook of the enrollment.
     pub payload: Option<Value>,
-    /// Timeout of registration and first connection together; 2 minutes by default.
-    pub timeout: Duration,
-    /// Name and version of the program, such as `acme-pump/2.1`, for the services' diagnostics.
-    pub user_agent: String,
-    /// The PnP model that the client names to the hub, such as `dtmi:com:example:Thermostat;1`.
-    pub model_id: Option<String>,
-    /// How long the hub's connection may be silent before a ping goes out; see
-    /// [`HubLogin::keep_alive`].
-    pub keep_alive: Duration,
-    /// Window, deadlines, token lifetime and back-off of the hub client.
-    pub hub_options: HubOptions,
+    /// Certificate authorities, timeouts, user agent, options of the hub client.
+    pub options: ConnectOptions,
 }
 
 impl Settings {
-    /// The default of [`Settings::timeout`].
-    pub const TIMEOUT: Duration = Duration::from_secs(120);
-
     /// The settings of a device with a symmetric key of its own.
-    #[must_use]
     pub fn new(
         dps_host: impl Into<String>,
         id_scope: IdScope,
@@ -68,14 +63,8 @@ impl Settings {
             credential: Credential::SharedKey(key),
             transport: TransportKind::Mqtt,
             hub_transport: None,
-            ca_file: None,
-            connect_to: Vec::new(),
             payload: None,
-            timeout: Self::TIMEOUT,
-            user_agent: USER_AGENT.to_owned(),
-            model_id: None,
-            keep_alive: HubLogin::KEEP_ALIVE,
-            hub_options: HubOptions::default(),
+            options: ConnectOptions::new(),
         }
     }
 
@@ -89,14 +78,14 @@ impl Settings {
     /// | `PROVISIONING_SYMMETRIC_KEY` | the device's key, base64: its own, or derived from a group's |
     /// | `HUBWARD_TRANSPORT` | `https`, `mqtt` (default) or `mqtt-ws` |
     /// | `HUBWARD_CA_FILE` | a PEM file of certificate authorities to trust instead of the system's |
-    /// | `HUBWARD_CONNECT_TO` | rules that replace addresses: `HOST:PORT:ADDR:PORT`, separated by commas |
+    /// | `HUBWARD_CONNECT_TO` | dial overrides: `HOST:PORT:ADDR:PORT`, separated by commas |
     ///
     /// The first four have the names of Microsoft's samples and are required.
     ///
     /// # Errors
     /// [`SettingsError`] names every missing and every invalid variable.
     pub fn from_env() -> Result<Self, SettingsError> {
-        Self::from_vars(|name| std::env::var(name).ok())
+        Self::from_vars(vars::read)
     }
 
     /// Like [`Settings::from_env`], but reads each variable with the given function.
@@ -105,7 +94,7 @@ impl Settings {
     /// [`SettingsError`] names every missing and every invalid variable.
     pub fn from_vars(variable: impl Fn(&str) -> Option<String>) -> Result<Self, SettingsError> {
         let mut problems = Problems::default();
-        let variable = |name: &str| variable(name).filter(|it| set(it));
+        let variable = |name: &str| non_blank(variable(name));
         let host = problems.required(vars::HOST, variable(vars::HOST), parse_host);
         let scope = problems.required(vars::ID_SCOPE, variable(vars::ID_SCOPE), |it| IdScope::new(it));
         let id =
@@ -113,89 +102,42 @@ impl Settings {
         let key = variable(vars::SYMMETRIC_KEY).map(Zeroizing::new);
         let key = problems.required(vars::SYMMETRIC_KEY, key, SharedKey::from_base64);
         let transport = problems.optional(vars::TRANSPORT, variable(vars::TRANSPORT), str::parse);
-        let connect_to = problems.optional(vars::CONNECT_TO, variable(vars::CONNECT_TO), ConnectTo::parse_list);
+        let mut options = ConnectOptions::new();
+        options.read(&mut problems, variable);
         let all = (|| Some(Self::new(host?, scope?, id?, key?)))();
         let mut settings = problems.into_result(all)?;
         settings.transport = transport.unwrap_or(settings.transport);
-        settings.connect_to = connect_to.unwrap_or_default();
-        settings.ca_file = variable(vars::CA_FILE).map(PathBuf::from);
+        settings.options = options;
         Ok(settings)
     }
 
     /// Sets [`Settings::transport`].
-    #[must_use]
     pub const fn transport(mut self, transport: TransportKind) -> Self {
         self.transport = transport;
         self
     }
 
     /// Sets [`Settings::hub_transport`].
-    #[must_use]
     pub const fn hub_transport(mut self, hub_transport: TransportKind) -> Self {
         self.hub_transport = Some(hub_transport);
         self
     }
 
     /// Sets [`Settings::credential`].
-    #[must_use]
     pub fn credential(mut self, credential: Credential) -> Self {
         self.credential = credential;
         self
     }
 
-    /// Sets [`Settings::ca_file`].
-    #[must_use]
-    pub fn ca_file(mut self, ca_file: impl Into<PathBuf>) -> Self {
-        self.ca_file = Some(ca_file.into());
-        self
-    }
-
-    /// Sets [`Settings::connect_to`].
-    #[must_use]
-    pub fn connect_to(mut self, connect_to: Vec<ConnectTo>) -> Self {
-        self.connect_to = connect_to;
-        self
-    }
-
     /// Sets [`Settings::payload`].
-    #[must_use]
     pub fn payload(mut self, payload: Value) -> Self {
         self.payload = Some(payload);
         self
     }
 
-    /// Sets [`Settings::timeout`].
-    #[must_use]
-    pub const fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
-        self
-    }
-
-    /// Sets [`Settings::user_agent`], such as `acme-pump/2.1`.
-    #[must_use]
-    pub fn user_agent(mut self, user_agent: impl Into<String>) -> Self {
-        self.user_agent = user_agent.into();
-        self
-    }
-
-    /// Sets [`Settings::model_id`], such as `dtmi:com:example:Thermostat;1`.
-    #[must_use]
-    pub fn model_id(mut self, model_id: impl Into<String>) -> Self {
-        self.model_id = Some(model_id.into());
-        self
-    }
-
-    /// Sets [`Settings::keep_alive`].
-    #[must_use]
-    pub const fn keep_alive(mut self, keep_alive: Duration) -> Self {
-        self.keep_alive = keep_alive;
-        self
-    }
-
-    /// Sets [`Settings::hub_options`].
-    #[must_use]
-    pub fn hub_options(mut self, hub_options: HubOptions) -> Self {
-        self.hub_options = hub_options;
+    /// Changes [`Settings::options`], also those that [`Settings::from_env`] has read.
+    pub fn options(mut self, change: impl FnOnce(ConnectOptions) -> ConnectOptions) -> Self {
+        self.options = change(self.options);
         self
     }
 
@@ -210,138 +152,21 @@ impl Settings {
         }
     }
 
-    /// The deadline of an attempt that starts now; for [`connect_assigned`](crate::connect_assigned).
-    #[must_use]
-    pub fn deadline(&self) -> Instant {
-        far(Instant::now(), self.timeout)
+    /// The settings of the hub and device id that DPS has assigned; everything else as in these settings.
+    pub fn hub_settings(&self, assignment: &Assignment) -> HubSettings {
+        let mut settings = HubSettings::new(assignment.identity(), self.credential.clone());
+        settings.transport = self.effective_hub_transport();
+        settings.options = self.options.clone();
+        settings
     }
 
     /// The registration request that these settings describe.
-    pub fn register(&self) -> Register {
-        let request =
-            Register::new(self.id_scope.clone(), self.registration_id.clone()).client_version(self.user_agent.clone());
+    pub fn registration_request(&self) -> Register {
+        let request = Register::new(self.id_scope.clone(), self.registration_id.clone())
+            .client_version(self.options.user_agent.clone());
         match &self.payload {
             Some(payload) => request.payload(payload.clone()),
             None => request,
-        }
-    }
-}
-
-/// The default of [`Settings::user_agent`].
-pub(crate) const USER_AGENT: &str = concat!("hubward/", env!("CARGO_PKG_VERSION"));
-
-/// `duration` after `now`, limited to a century: a larger sum could overflow the clock.
-pub(crate) fn far(now: Instant, duration: Duration) -> Instant {
-    const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
-    now + duration.min(CENTURY)
-}
-
-/// Whether a variable has a value. A shell passes an unset value as an empty one.
-pub(crate) fn set(value: &str) -> bool {
-    !value.trim().is_empty()
-}
-
-/// The names of the variables that [`Settings::from_env`] and
-/// [`HubSettings::from_env`](crate::HubSettings::from_env) read.
-pub mod vars {
-    /// The connection string of a device or module that knows its hub.
-    pub const CONNECTION_STRING: &str = "IOTHUB_DEVICE_CONNECTION_STRING";
-    /// Host name of DPS.
-    pub const HOST: &str = "PROVISIONING_HOST";
-    /// The id scope.
-    pub const ID_SCOPE: &str = "PROVISIONING_IDSCOPE";
-    /// The registration id of the device.
-    pub const REGISTRATION_ID: &str = "PROVISIONING_REGISTRATION_ID";
-    /// The device's key, base64.
-    pub const SYMMETRIC_KEY: &str = "PROVISIONING_SYMMETRIC_KEY";
-    /// `https`, `mqtt` or `mqtt-ws`.
-    pub const TRANSPORT: &str = "HUBWARD_TRANSPORT";
-    /// A PEM file of certificate authorities to trust.
-    pub const CA_FILE: &str = "HUBWARD_CA_FILE";
-    /// Rules that replace addresses.
-    pub const CONNECT_TO: &str = "HUBWARD_CONNECT_TO";
-}
-
-/// The missing and the invalid variables. Its text names all of them, and no secret.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SettingsError {
-    problems: Vec<SettingsProblem>,
-}
-
-/// One problem of one variable.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct SettingsProblem {
-    /// Name of the variable.
-    pub variable: &'static str,
-    /// Why the value is invalid; `None` if the variable is missing.
-    pub invalid: Option<String>,
-}
-
-impl SettingsError {
-    /// All problems, in the order of the table at [`Settings::from_env`].
-    #[must_use]
-    pub fn problems(&self) -> &[SettingsProblem] {
-        &self.problems
-    }
-}
-
-impl fmt::Display for SettingsError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let missing: Vec<&str> = self.problems.iter().filter(|it| it.invalid.is_none()).map(|it| it.variable).collect();
-        if !missing.is_empty() {
-            write!(f, "not set: {}", missing.join(", "))?;
-        }
-        let mut separator = if missing.is_empty() { "" } else { "; " };
-        for problem in &self.problems {
-            if let Some(invalid) = &problem.invalid {
-                write!(f, "{separator}{}: {invalid}", problem.variable)?;
-                separator = "; ";
-            }
-        }
-        Ok(())
-    }
-}
-
-impl std::error::Error for SettingsError {}
-
-/// Collects the problems of all variables, so that one error names them all.
-#[derive(Default)]
-pub(crate) struct Problems(Vec<SettingsProblem>);
-
-impl Problems {
-    /// The settings, or all problems as an error.
-    pub(crate) fn into_result<T>(self, read: Option<T>) -> Result<T, SettingsError> {
-        match read {
-            Some(read) if self.0.is_empty() => Ok(read),
-            _ => Err(SettingsError { problems: self.0 }),
-        }
-    }
-
-    pub(crate) fn required<S: AsRef<str>, T, E: fmt::Display>(
-        &mut self,
-        variable: &'static str,
-        value: Option<S>,
-        parse: impl FnOnce(&str) -> Result<T, E>,
-    ) -> Option<T> {
-        if value.is_none() {
-            self.0.push(SettingsProblem { variable, invalid: None });
-        }
-        self.optional(variable, value, parse)
-    }
-
-    pub(crate) fn optional<S: AsRef<str>, T, E: fmt::Display>(
-        &mut self,
-        variable: &'static str,
-        value: Option<S>,
-        parse: impl FnOnce(&str) -> Result<T, E>,
-    ) -> Option<T> {
-        match parse(value?.as_ref().trim()) {
-            Ok(value) => Some(value),
-            Err(problem) => {
-                self.0.push(SettingsProblem { variable, invalid: Some(problem.to_string()) });
-                None
-            }
         }
     }
 }
@@ -401,7 +226,7 @@ mod tests {
     #[test]
     fn reads_the_optional_variables() {
         let plain = read(&complete()).expect("settings");
-        assert_eq!((plain.transport, plain.ca_file.clone()), (TransportKind::Mqtt, None));
+        assert_eq!((plain.transport, plain.options.ca_file.clone()), (TransportKind::Mqtt, None));
         let mut variables = complete();
         variables.extend([
             ("HUBWARD_TRANSPORT", "mqtt-ws"),
@@ -410,8 +235,8 @@ mod tests {
         ]);
         let settings = read(&variables).expect("settings");
         assert_eq!(settings.transport, TransportKind::MqttWs);
-        assert_eq!(settings.ca_file, Some("ca.pem".into()));
-        assert_eq!(settings.connect_to.len(), 2);
+        assert_eq!(settings.options.ca_file, Some("ca.pem".into()));
+        assert_eq!(settings.options.dial_overrides.len(), 2);
         assert!(!format!("{settings:?}").contains("AAEC"));
     }
 

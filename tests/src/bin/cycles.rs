@@ -10,7 +10,8 @@
 use std::error::Error;
 use std::time::Duration;
 
-use hubward::{Backoff, ConnectionState, HubClient, HubOptions, HubSettings, Message, connect_to_hub};
+use hubward::hub::Backoff;
+use hubward::{ConnectionState, HubClient, HubOptions, HubSettings, Message};
 use serde_json::json;
 
 #[tokio::main(flavor = "current_thread")]
@@ -22,14 +23,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     let short = Backoff::new(Duration::from_millis(1), Duration::from_millis(1));
     let options = HubOptions::default().backoff(short).duplicate_wait(Duration::ZERO);
-    let steady = HubSettings::from_env()?.options(options.clone());
-    let mut short_lived = HubSettings::from_connection_string(&std::env::var("OTHER_CONNECTION_STRING")?)?
-        .options(options)
-        .transport(steady.transport)
-        .connect_to(steady.connect_to.clone());
-    short_lived.ca_file.clone_from(&steady.ca_file);
+    let steady = HubSettings::from_env()?.options(|it| it.hub_options(options));
+    let mut short_lived =
+        HubSettings::from_connection_string(&std::env::var("OTHER_CONNECTION_STRING")?)?.transport(steady.transport);
+    short_lived.options = steady.options.clone();
 
-    let hub = connect_to_hub(&steady).await?;
+    let hub = steady.clone().connect().await?;
     for number in 0..warm_up {
         cycle(&hub, &short_lived, number).await?;
     }
@@ -52,7 +51,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 /// other cycle by `close`, otherwise by being dropped.
 async fn cycle(hub: &HubClient, short_lived: &HubSettings, number: usize) -> Result<(), Box<dyn Error>> {
     hub.send(Message::new("steady")).await?;
-    let other = connect_to_hub(short_lived).await?;
+    let other = short_lived.clone().connect().await?;
     other.send(Message::new("short-lived")).await?;
     let mut state = other.state();
     if number.is_multiple_of(2) {

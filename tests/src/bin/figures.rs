@@ -12,7 +12,7 @@ use std::path::Path;
 use std::process::{ExitCode, Stdio};
 use std::time::Duration;
 
-use hubward::{ConnectTo, HubClient, HubSettings, Message, SharedKey, connect_to_hub};
+use hubward::{DialOverride, HubClient, HubSettings, Message, SharedKey};
 use hubward_tests::idle_connections::{IdleConnections, first_bytes};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
@@ -173,7 +173,7 @@ fn seed(count: usize) -> Result<(Value, Vec<String>), Failure> {
 }
 
 async fn connect(emulator: &Emulator, keys: Vec<String>) -> Result<Vec<HubClient>, Failure> {
-    let rules = ConnectTo::parse_list(&format!(":8883:{}", emulator.address("mqtt")?))?;
+    let rules = DialOverride::parse_list(&format!(":8883:{}", emulator.address("mqtt")?))?;
     let ca_file = emulator.ready["caFile"].as_str().ok_or("no CA file")?.to_owned();
     let mut waiting = keys.into_iter().enumerate();
     let (mut connecting, mut devices) = (JoinSet::new(), Vec::new());
@@ -181,9 +181,9 @@ async fn connect(emulator: &Emulator, keys: Vec<String>) -> Result<Vec<HubClient
         while connecting.len() < CONNECTING_MAX {
             let Some((number, key)) = waiting.next() else { break };
             let login = format!("HostName=localhost;DeviceId=d{number};SharedAccessKey={key}");
-            let mut settings = HubSettings::from_connection_string(&login)?.ca_file(&ca_file);
-            settings.connect_to = rules.clone();
-            connecting.spawn(async move { connect_to_hub(&settings).await });
+            let settings = HubSettings::from_connection_string(&login)?
+                .options(|it| it.ca_file(&ca_file).dial_overrides(rules.clone()));
+            connecting.spawn(async move { settings.connect().await });
         }
         let Some(connected) = connecting.join_next().await else { return Ok(devices) };
         devices.push(connected??);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use hubward::{ConnectTo, SharedKey};
+use hubward::{DialOverride, SharedKey};
 use hubward_dial::{ByteStream, Dialer as _, Endpoint, TcpDialer, TlsDialer, TlsSettings};
 use hubward_sas::{SasToken, UnixSeconds};
 use hubward_service::ServiceLogin;
@@ -57,7 +57,7 @@ pub(super) struct Cloud {
     /// Locked by questions that read data of the whole hub, or advance the clock.
     pub(super) exclusive: Mutex<()>,
     tls: TlsDialer,
-    rules: Vec<ConnectTo>,
+    rules: Vec<DialOverride>,
     /// Limits the number of concurrent TLS handshakes.
     dials: Semaphore,
 }
@@ -84,10 +84,10 @@ impl Cloud {
         if let Some(file) = variable("HUBWARD_CA_FILE").filter(|it| !it.is_empty()) {
             trust = trust.ca_file(file);
         }
-        let rules = ConnectTo::parse_list(&variable("HUBWARD_CONNECT_TO").unwrap_or_default());
+        let rules = DialOverride::parse_list(&variable("HUBWARD_CONNECT_TO").unwrap_or_default());
         let rules = rules.map_err(|error| format!("HUBWARD_CONNECT_TO: {error}"))?;
         let config = trust.client_config().map_err(|error| format!("HUBWARD_CA_FILE: {error}"))?;
-        let tls = TlsDialer::new(TcpDialer::new().connect_to(rules.clone()), config);
+        let tls = TlsDialer::new(TcpDialer::new().dial_overrides(rules.clone()), config);
         let prefix = format!("hwq-{:08x}", fastrand::u32(..));
         let names =
             [(&hub.host, "HOST"), (&dps.host, "HOST"), (&device_dps, "HOST"), (&scope, "SCOPE"), (&prefix, "PREFIX")];
@@ -143,7 +143,7 @@ impl Cloud {
             .into_iter()
             .chain([(&self.device_dps, 443), (&self.device_dps, 8883)])
             .all(|(host, port)| {
-                let to = ConnectTo::resolve(&self.rules, &Endpoint::new(host.as_str(), port)).host;
+                let to = DialOverride::resolve(&self.rules, &Endpoint::new(host.as_str(), port)).host;
                 to.eq_ignore_ascii_case("localhost") || to.parse().is_ok_and(|it: IpAddr| it.is_loopback())
             })
     }

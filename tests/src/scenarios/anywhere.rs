@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use hubward::{HubOptions, Message, SendError, Settings, connect, provision};
+use hubward::{HubOptions, Message, SendError, Settings};
 use hubward_proto::limits;
 
 use crate::scenario::{Outcome, context, ensure};
@@ -12,7 +12,7 @@ const FLUSH: Duration = Duration::from_secs(10);
 
 /// DPS assigns a hub and a device ID.
 pub(super) async fn provisions(settings: Settings) -> Outcome {
-    let assignment = context("provisioning", provision(&settings).await)?;
+    let assignment = context("provisioning", settings.provision().await)?;
     ensure(assignment.state.substatus.is_some(), || "the assignment has no substatus".into())?;
     let registered = assignment.state.registration_id.unwrap_or_default();
     ensure(registered.eq_ignore_ascii_case(settings.registration_id.as_str()), || {
@@ -22,14 +22,14 @@ pub(super) async fn provisions(settings: Settings) -> Outcome {
 
 /// Registering twice gives the same hub and device ID.
 pub(super) async fn provisions_again(settings: Settings) -> Outcome {
-    let first = context("the first time", provision(&settings).await)?;
-    let second = context("the second time", provision(&settings).await)?;
+    let first = context("the first time", settings.provision().await)?;
+    let second = context("the second time", settings.provision().await)?;
     ensure(first.identity() == second.identity(), || format!("first {}, then {}", first.identity(), second.identity()))
 }
 
 /// Sends ten messages without waiting in between, as Microsoft's sample does.
 pub(super) async fn sends_ten_at_once(settings: Settings) -> Outcome {
-    let hub = context("connecting", connect(&settings).await)?;
+    let hub = context("connecting", settings.clone().connect().await)?;
     let mut receipts = Vec::new();
     for number in 1..=10 {
         let message = Message::new(format!("test wind speed {number}")).message_id(format!("m-{number}"));
@@ -44,7 +44,7 @@ pub(super) async fn sends_ten_at_once(settings: Settings) -> Outcome {
 
 /// System and application properties, with characters that need encoding.
 pub(super) async fn sends_every_property(settings: Settings) -> Outcome {
-    let hub = context("connecting", connect(&settings).await)?;
+    let hub = context("connecting", settings.clone().connect().await)?;
     let message = context("JSON", Message::json(&serde_json::json!({"windSpeed": 12.5})))?
         .message_id("m 1")
         .correlation_id("c/1")
@@ -58,7 +58,7 @@ pub(super) async fn sends_every_property(settings: Settings) -> Outcome {
 
 /// The client refuses a message above the hub's limit, and sends the next one.
 pub(super) async fn refuses_oversize_before_sending(settings: Settings) -> Outcome {
-    let hub = context("connecting", connect(&settings).await)?;
+    let hub = context("connecting", settings.clone().connect().await)?;
     let refused = hub.send(Message::new(vec![b'x'; limits::TELEMETRY_MAX + 1])).await;
     ensure(matches!(refused, Err(SendError::Refused { .. })), || {
         format!("the client accepted a message of one byte too many: {refused:?}")
@@ -69,10 +69,10 @@ pub(super) async fn refuses_oversize_before_sending(settings: Settings) -> Outco
 
 /// `close` sends the queued messages first.
 pub(super) async fn closes_with_queued_messages(settings: Settings) -> Outcome {
-    let assignment = context("provisioning", provision(&settings).await)?;
+    let assignment = context("provisioning", settings.provision().await)?;
     // The client is not connected yet, so it queues every message below.
     let options = HubOptions::default().window(4);
-    let hub = context("setting up", hubward::hub_client(&settings, &assignment, options))?;
+    let hub = context("setting up", settings.hub_settings(&assignment).options(|it| it.hub_options(options)).spawn())?;
     let mut receipts = Vec::new();
     for number in 0..50 {
         receipts.push(context("queueing", hub.enqueue(Message::new(format!("message {number}"))).await)?);

@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use hubward::{CloudMessages, HubClient, Message, MethodResponse, ReceiveError, SettleError, TransportKind};
+use hubward::error::{ReceiveError, SettleError};
+use hubward::{CloudMessages, HubClient, Message, MethodResponse, TransportKind};
 use hubward_emulator::{
     Ack, CloudMessageState, CloudToDevice, ConnectionState as Presence, Emulator, Invocation, Outcome as Fate,
 };

@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use hubward::{
-    Assignment, ConnectionState, HubClient, HubOptions, Message, Settings, Substatus, TransportKind, connect, provision,
-};
+use hubward::provisioning::Substatus;
+use hubward::{Assignment, ConnectionState, HubClient, HubOptions, Message, Settings, TransportKind};
 use hubward_emulator::{Emulator, Fault, Point};
 use serde_json::json;
 use tokio::time::Instant;
@@ -18,13 +17,13 @@ const FLUSH: Duration = Duration::from_secs(10);
 pub(super) async fn group_device_derives_its_key(cloud: Cloud, kind: TransportKind) -> Outcome {
     let group = context("a group", cloud.emulator.enroll_group("line-7"))?;
     let primary = settings(&group.vars("pump-1")).transport(kind);
-    let assignment = context("with the primary key", provision(&primary).await)?;
+    let assignment = context("with the primary key", primary.provision().await)?;
     ensure(assignment.device_id.as_str() == "pump-1", || format!("{}", assignment.device_id))?;
 
     let derived = group.secondary_key().derive("pump-2");
     let mut secondary = settings(&group.vars("pump-2")).transport(kind);
     secondary.credential = hubward::Credential::SharedKey(derived);
-    context("with the secondary key", provision(&secondary).await)?;
+    context("with the secondary key", secondary.provision().await)?;
     ensure(cloud.emulator.devices().len() == 2, || format!("{:?}", cloud.emulator.devices()))
 }
 
@@ -32,16 +31,16 @@ pub(super) async fn group_device_derives_its_key(cloud: Cloud, kind: TransportKi
 pub(super) async fn individual_enrollment_wins_over_its_group(cloud: Cloud, kind: TransportKind) -> Outcome {
     let group = context("a group", cloud.emulator.enroll_group("line-7"))?;
     let own = context("an enrollment", cloud.emulator.enrollment("pump-1").device_id("own").create())?;
-    let refused = provision(&settings(&group.vars("pump-1")).transport(kind)).await;
+    let refused = settings(&group.vars("pump-1")).transport(kind).provision().await;
     ensure(refused.is_err(), || "DPS accepted the group's key for the individual enrollment".into())?;
-    let assignment = context("with its own key", provision(&settings(&own.vars()).transport(kind)).await)?;
+    let assignment = context("with its own key", settings(&own.vars()).transport(kind).provision().await)?;
     ensure(assignment.device_id.as_str() == "own", || format!("{}", assignment.device_id))
 }
 
 /// The hub uses the device ID of the enrollment, and telemetry works with it.
 pub(super) async fn device_id_may_differ_from_registration_id(cloud: Cloud, kind: TransportKind) -> Outcome {
     let enrolled = context("an enrollment", cloud.emulator.enrollment("reg-1").device_id("Dev_1").create())?;
-    let hub = context("connecting", connect(&settings(&enrolled.vars()).transport(kind)).await)?;
+    let hub = context("connecting", settings(&enrolled.vars()).transport(kind).connect().await)?;
     context("sending", hub.send(Message::new("x")).await)?;
     let device = cloud.emulator.device(HUB, "Dev_1");
     ensure(device.is_some(), || "the registry has no device with this ID".into())
@@ -52,7 +51,7 @@ pub(super) async fn secondary_key_works(cloud: Cloud, kind: TransportKind) -> Ou
     let enrolled = context("an enrollment", cloud.emulator.enroll("dev-1"))?;
     let mut settings = settings(&enrolled.vars()).transport(kind);
     settings.credential = hubward::Credential::SharedKey(enrolled.secondary_key().clone());
-    let hub = context("connecting", connect(&settings).await)?;
+    let hub = context("connecting", settings.clone().connect().await)?;
     context("sending", hub.send(Message::new("x")).await)
 }
 
@@ -62,7 +61,7 @@ pub(super) async fn payload_is_sent_and_returned(cloud: Cloud, kind: TransportKi
     let enrolled = context("an enrollment", cloud.emulator.enrollment("dev-1").payload(answer.clone()).create())?;
     let sent = json!({"serial": "é-1", "n": [1, 2]});
     let settings = settings(&enrolled.vars()).transport(kind).payload(sent.clone());
-    let assignment = context("provisioning", provision(&settings).await)?;
+    let assignment = context("provisioning", settings.provision().await)?;
     let received = cloud.emulator.received_payload("dev-1");
     ensure(received.as_ref() == Some(&sent), || format!("DPS received {received:?}"))?;
     ensure(assignment.state.payload.as_ref() == Some(&answer), || {
@@ -79,9 +78,8 @@ pub(super) async fn devices_are_spread_over_the_hubs(cloud: Cloud, kind: Transpo
     for number in 0..8 {
         let id = format!("dev-{number}");
         let settings = cloud.device(&id).transport(kind);
-        let assignment = context("provisioning", provision(&settings).await)?;
-        let deadline = Instant::now() + settings.timeout;
-        let hub = context("connecting", hubward::connect_assigned(&settings, &assignment, deadline).await)?;
+        let assignment = context("provisioning", settings.provision().await)?;
+        let hub = context("connecting", settings.hub_settings(&assignment).connect().await)?;
         context("sending", hub.send(Message::new(id.clone())).await)?;
         let log = cloud.emulator.telemetry(assignment.hub.as_str()).ok_or("a hub without a log")?;
         ensure(log.all().iter().any(|it| it.device_id == id), || format!("{id} is not in the log of its hub"))?;
@@ -92,7 +90,7 @@ pub(super) async fn devices_are_spread_over_the_hubs(cloud: Cloud, kind: Transpo
 
 /// Bodies and properties arrive exactly as the device sent them.
 pub(super) async fn telemetry_arrives_as_sent(cloud: Cloud, kind: TransportKind) -> Outcome {
-    let hub = context("connecting", connect(&cloud.device("dev-1").transport(kind)).await)?;
+    let hub = context("connecting", cloud.device("dev-1").transport(kind).connect().await)?;
     let sent = [
         Message::new(""),
         Message::new(vec![0_u8, 255, 10, 13]).property("empty", "").flag("flag"),
@@ -117,7 +115,7 @@ pub(super) async fn waits_for_retry_after(cloud: Cloud, kind: TransportKind) -> 
     let cloud = Cloud::with(Emulator::builder().retry_after(Some(Duration::from_secs(1)))).await;
     context("a fault", cloud.emulator.fault(Point::DpsRegister, Fault::throttled("1")))?;
     let started = Instant::now();
-    context("provisioning", provision(&cloud.device("dev-1").transport(kind)).await)?;
+    context("provisioning", cloud.device("dev-1").transport(kind).provision().await)?;
     // 1 s after the 429, 1 s after the registration, 1 s after a poll with the status `assigning`.
     ensure(started.elapsed() >= Duration::from_secs(3), || format!("only {:?}", started.elapsed()))
 }
@@ -132,7 +130,7 @@ pub(super) async fn ignores_unexpected_answers(cloud: Cloud, kind: TransportKind
             context("a fault", cloud.emulator.fault(point, fault.clone()))?;
         }
         let settings = cloud.device(&format!("dev-{number}")).transport(kind);
-        context(&format!("with {fault:?}"), provision(&settings).await)?;
+        context(&format!("with {fault:?}"), settings.provision().await)?;
     }
     Ok(())
 }
@@ -143,7 +141,7 @@ pub(super) async fn a_connection_lost_while_assigning_resumes(cloud: Cloud, kind
     // The emulator would refuse a second registration. Only polls succeed.
     let settings = cloud.device("dev-1").transport(kind);
     let emulator = &cloud.emulator;
-    let (provisioned, ()) = tokio::join!(provision(&settings), async {
+    let (provisioned, ()) = tokio::join!(settings.provision(), async {
         emulator.wait_until(|it| (it.faults_left(Point::DpsPoll) == 0).then_some(())).await;
         emulator.fault_always(Point::DpsRegister, Fault::status(401, 401_002, "registered twice")).expect("it fits");
     });
@@ -155,12 +153,12 @@ pub(super) async fn a_connection_lost_while_assigning_resumes(cloud: Cloud, kind
 
 /// A token is valid for five minutes after its expiry, and not longer.
 pub(super) async fn an_expired_token_has_a_grace_period(cloud: Cloud, kind: TransportKind) -> Outcome {
-    let lifetime = hubward::Provisioner::TOKEN_LIFETIME;
+    let lifetime = hubward::provisioning::Provisioner::TOKEN_LIFETIME;
     let settings = cloud.device("dev-1").transport(kind);
     cloud.emulator.clock_ahead(lifetime + Duration::from_secs(4 * 60 + 50));
-    context("4 min 50 s after its expiry", provision(&settings).await)?;
+    context("4 min 50 s after its expiry", settings.provision().await)?;
     cloud.emulator.clock_ahead(lifetime + Duration::from_secs(5 * 60 + 10));
-    match provision(&settings).await {
+    match settings.provision().await {
         Ok(_) => Err("the hub accepted the token 5 min 10 s after its expiry".into()),
         Err(error) => ensure(error.fault() == hubward::Fault::Credential, || format!("{error}: {}", error.fault())),
     }
@@ -239,8 +237,8 @@ async fn quick(
     options: HubOptions,
 ) -> Result<HubClient, hubward::ConnectError> {
     let settings: Settings = cloud.device(id).transport(kind);
-    let assignment = provision(&settings).await?;
-    let client = hubward::hub_client(&settings, &assignment, options)?;
+    let assignment = settings.provision().await?;
+    let client = settings.hub_settings(&assignment).options(|it| it.hub_options(options)).spawn()?;
     client.connected().await?;
     Ok(client)
 }

@@ -1,6 +1,7 @@
 //! Desired properties.
 
-use hubward::{DesiredProperties, TransportKind};
+use hubward::TransportKind;
+use hubward::twin::DesiredProperties;
 use serde_json::{Map, Value, json};
 
 use super::twin::{cut_and_come_back, desired_at};

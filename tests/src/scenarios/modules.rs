@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use hubward::{Message, MethodResponse, ReceiveError, TransportKind, connect_to_hub};
+use hubward::error::ReceiveError;
+use hubward::{Message, MethodResponse, TransportKind};
 use hubward_emulator::{CloudToDevice, Invocation};
 use serde_json::{Value, json};
 
@@ -86,8 +87,8 @@ pub(super) async fn the_hub_receives_identity_and_model(cloud: Cloud, kind: Tran
     const MODEL: &str = "dtmi:com:example:Thermostat;1";
     for known in [cloud.hub_device("dev-1", kind), cloud.module("dev-1", "mod-1", kind)] {
         let mut settings = known.settings.clone();
-        settings.model_id = Some(MODEL.into());
-        let hub = context("connecting", connect_to_hub(&settings).await)?;
+        settings.options.model_id = Some(MODEL.into());
+        let hub = context("connecting", settings.clone().connect().await)?;
         let before = cloud.log().total();
         context("sending", hub.send(Message::new("x")).await)?;
         let arrived = cloud.log().wait_for(before + 1).await;

@@ -1,13 +1,13 @@
 //! Registering again: the hub, the twin and the keys afterwards, with a changed and an unchanged enrollment.
 
+use hubward::error::ProvisionError;
+use hubward::provisioning::{AssignmentStatus, Substatus};
 use hubward::{
-    Assignment, AssignmentStatus, ConnectError, ConnectionState, Credential, Fault, HubClient, Message, ProvisionError,
-    Settings, Substatus, TransportKind, connect_assigned, provision,
+    Assignment, ConnectError, ConnectionState, Credential, Fault, HubClient, Message, Settings, TransportKind,
 };
 use hubward_emulator::Emulator;
 use hubward_proto::service::{AllocationPolicy, InitialTwin, ReprovisionPolicy};
 use serde_json::json;
-use tokio::time::Instant;
 
 use crate::cloud::{Cloud, HUB, settings};
 use crate::scenario::{Outcome, context, ensure};
@@ -18,7 +18,7 @@ const OTHER_HUB: &str = "127.0.0.1";
 pub(super) async fn a_moved_device_keeps_its_twin(cloud: Cloud, kind: TransportKind) -> Outcome {
     let (cloud, settings, old) = moving(cloud, kind, ReprovisionPolicy::default()).await?;
     let mut state = old.state();
-    let assignment = context("registering again", provision(&settings).await)?;
+    let assignment = context("registering again", settings.provision().await)?;
     assigned(&assignment, OTHER_HUB, Substatus::DeviceDataMigrated)?;
     let lost = state.wait_for(|it| matches!(it, ConnectionState::Disconnected { .. } | ConnectionState::Closed { .. }));
     context("the old connection ends", lost.await.map(drop))?;
@@ -42,7 +42,7 @@ pub(super) async fn a_reset_device_starts_with_the_initial_twin(cloud: Cloud, ki
     let policy = ReprovisionPolicy { update_hub_assignment: true, migrate_device_data: false };
     let (cloud, settings, old) = moving(cloud, kind, policy).await?;
     drop(old);
-    let assignment = context("registering again", provision(&settings).await)?;
+    let assignment = context("registering again", settings.provision().await)?;
     assigned(&assignment, OTHER_HUB, Substatus::DeviceDataReset)?;
     ensure(cloud.emulator.device(HUB, "dev-1").is_none(), || "the old hub still knows the device".into())?;
     let hub = arrive(&settings, &assignment).await?;
@@ -57,7 +57,7 @@ pub(super) async fn a_reset_device_starts_with_the_initial_twin(cloud: Cloud, ki
 pub(super) async fn policy_never_keeps_a_device_at_its_hub(cloud: Cloud, kind: TransportKind) -> Outcome {
     let policy = ReprovisionPolicy { update_hub_assignment: false, migrate_device_data: false };
     let (cloud, settings, hub) = moving(cloud, kind, policy).await?;
-    let assignment = context("registering again", provision(&settings).await)?;
+    let assignment = context("registering again", settings.provision().await)?;
     assigned(&assignment, HUB, Substatus::ReprovisionedToInitialAssignment)?;
     ensure(cloud.emulator.device(OTHER_HUB, "dev-1").is_none(), || "the other hub has the device".into())?;
     context("on the old connection", hub.send(Message::new("still here")).await)?;
@@ -69,13 +69,13 @@ pub(super) async fn policy_never_keeps_a_device_at_its_hub(cloud: Cloud, kind: T
 /// registration record was deleted. The device loses nothing.
 pub(super) async fn a_known_device_returns_to_its_hub(cloud: Cloud, kind: TransportKind) -> Outcome {
     let settings = cloud.device("dev-1").transport(kind);
-    let first = context("the first time", provision(&settings).await)?;
+    let first = context("the first time", settings.provision().await)?;
     assigned(&first, HUB, Substatus::InitialAssignment)?;
     let hub = arrive(&settings, &first).await?;
     context("reporting", hub.report(&json!({ "fan": "on" })).await)?;
     for forget in [false, true] {
         ensure(!forget || cloud.emulator.delete_registration("dev-1"), || "no record".into())?;
-        let again = context("once more", provision(&settings).await)?;
+        let again = context("once more", settings.provision().await)?;
         assigned(&again, HUB, Substatus::ReprovisionedToInitialAssignment)?;
         let twin = context("reading", hub.twin().await)?;
         ensure(twin.reported.get("fan") == Some(&json!("on")), || format!("{:?}", twin.reported))?;
@@ -90,7 +90,7 @@ pub(super) async fn an_unsupported_allocation_policy_fails_clearly(cloud: Cloud,
     {
         let id = format!("dev-{word}");
         let enrolled = context("an enrollment", cloud.emulator.enrollment(&id).allocation(policy).create())?;
-        match provision(&settings(&enrolled.vars()).transport(kind)).await {
+        match settings(&enrolled.vars()).transport(kind).provision().await {
             Err(ConnectError::Provision(ProvisionError::Rejected { state, .. })) => {
                 ensure(state.error_code == Some(code), || format!("{word}: code {:?}", state.error_code))?;
                 let message = state.error_message.unwrap_or_default();
@@ -109,20 +109,20 @@ pub(super) async fn an_unsupported_allocation_policy_fails_clearly(cloud: Cloud,
 pub(super) async fn new_keys_take_effect_at_the_next_registration(cloud: Cloud, kind: TransportKind) -> Outcome {
     let old = context("an enrollment", cloud.emulator.enroll("dev-1"))?;
     let with_old = settings(&old.vars()).transport(kind);
-    let first = context("with the old key", provision(&with_old).await)?;
+    let first = context("with the old key", with_old.provision().await)?;
     let keys = cloud.emulator.enroll("spare").map(|it| (it.primary_key().clone(), it.secondary_key().clone()));
     let (primary, secondary) = context("other keys", keys)?;
     context("new keys", cloud.emulator.enrollment("dev-1").keys(&primary, &secondary).create())?;
     // The hub does not have the new keys yet.
     drop(arrive(&with_old, &first).await?);
-    match provision(&with_old).await {
+    match with_old.provision().await {
         Err(error) if error.fault() == Fault::Credential => {}
         other => return Err(format!("the old key: {other:?}")),
     }
     for key in [primary, secondary] {
         let mut with_new = with_old.clone();
         with_new.credential = Credential::SharedKey(key);
-        let assignment = context("with a new key", provision(&with_new).await)?;
+        let assignment = context("with a new key", with_new.provision().await)?;
         let hub = arrive(&with_new, &assignment).await?;
         context("telemetry", hub.send(Message::new("x")).await)?;
     }
@@ -135,18 +135,18 @@ pub(super) async fn new_keys_take_effect_at_the_next_registration(cloud: Cloud, 
 pub(super) async fn a_disabled_enrollment_blocks_a_device_of_a_group(cloud: Cloud, kind: TransportKind) -> Outcome {
     let group = context("a group", cloud.emulator.enroll_group("line-7"))?;
     let settings = settings(&group.vars("pump-1")).transport(kind);
-    context("through the group", provision(&settings).await)?;
+    context("through the group", settings.provision().await)?;
     let key = group.device_key("pump-1");
     context("blocking the device", cloud.emulator.enrollment("pump-1").keys(&key, &key).disabled().create())?;
-    match provision(&settings).await {
+    match settings.provision().await {
         Err(ConnectError::Provision(ProvisionError::Rejected { status: AssignmentStatus::Disabled, .. })) => {}
         other => return Err(format!("barred: {other:?}")),
     }
     ensure(cloud.emulator.device(HUB, "pump-1").is_some(), || "the hub has lost the device".into())?;
     context("deleting the enrollment", cloud.emulator.delete("pump-1"))?;
-    context("through the group again", provision(&settings).await)?;
+    context("through the group again", settings.provision().await)?;
     context("deleting the group", cloud.emulator.delete_group("line-7"))?;
-    match provision(&settings).await {
+    match settings.provision().await {
         Err(error) if error.fault() == Fault::Credential => {}
         other => return Err(format!("without the group: {other:?}")),
     }
@@ -170,7 +170,7 @@ async fn moving(
         context("an enrollment", enrollment.reprovision(policy).initial_twin(twin).create())
     };
     let settings = settings(&enroll(HUB, 30)?.vars()).transport(kind);
-    let assignment = context("the first time", provision(&settings).await)?;
+    let assignment = context("the first time", settings.provision().await)?;
     assigned(&assignment, HUB, Substatus::InitialAssignment)?;
     let hub = arrive(&settings, &assignment).await?;
     context("reporting", hub.report(&json!({ "fan": "on" })).await)?;
@@ -185,5 +185,5 @@ fn assigned(assignment: &Assignment, hub: &str, substatus: Substatus) -> Outcome
 }
 
 async fn arrive(settings: &Settings, assignment: &Assignment) -> Result<HubClient, String> {
-    context("connecting", connect_assigned(settings, assignment, Instant::now() + settings.timeout).await)
+    context("connecting", settings.hub_settings(assignment).connect().await)
 }

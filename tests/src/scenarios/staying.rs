@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hubward::{CloseReason, ConnectionState, HubClient, Message, MethodResponse, TransportKind};
+use hubward::error::CloseReason;
+use hubward::{ConnectionState, HubClient, Message, MethodResponse, TransportKind};
 use hubward_emulator::{CloudToDevice, Invocation};
 use serde_json::json;
 use tokio::sync::Semaphore;

@@ -1,6 +1,7 @@
 //! Telemetry arrives exactly as the device sent it, up to the size limit.
 
-use hubward::{Fault, Message, ProtoError, SendError, TransportKind};
+use hubward::error::ProtoError;
+use hubward::{Fault, Message, SendError, TransportKind};
 use hubward_proto::limits;
 
 use crate::cloud::Cloud;

@@ -1,6 +1,8 @@
 //! Reading the twin and reporting to it.
 
-use hubward::{Fault, HubClient, Properties, ProtoError, Settings, TransportKind, TwinError, connect};
+use hubward::error::{ProtoError, TwinError};
+use hubward::twin::Properties;
+use hubward::{Fault, HubClient, Settings, TransportKind};
 use hubward_emulator as emulator;
 use serde_json::{Value, json};
 
@@ -9,7 +11,7 @@ use crate::scenario::{Outcome, context, ensure};
 
 /// Reading the twin does not change it. May run against a live service.
 pub(super) async fn reads_its_twin(settings: Settings) -> Outcome {
-    let hub = context("connecting", connect(&settings).await)?;
+    let hub = context("connecting", settings.clone().connect().await)?;
     let first = context("reading", hub.twin().await)?;
     let second = context("reading again", hub.twin().await)?;
     ensure(first == second, || format!("first {first:?}, then {second:?}"))?;
@@ -20,7 +22,7 @@ pub(super) async fn reads_its_twin(settings: Settings) -> Outcome {
 /// against a live service: the scenario removes its property at the end.
 pub(super) async fn reports_and_reads_back(settings: Settings) -> Outcome {
     const NAME: &str = "hubwardConformance";
-    let hub = context("connecting", connect(&settings).await)?;
+    let hub = context("connecting", settings.clone().connect().await)?;
     context("clearing", hub.report(&json!({ NAME: null })).await)?;
     let before = context("reading", hub.twin().await)?.reported;
     ensure(before.get(NAME).is_none(), || format!("the property was removed, but the twin has {before:?}"))?;
@@ -53,7 +55,7 @@ pub(super) async fn reports_and_reads_back(settings: Settings) -> Outcome {
 /// The client refuses a report that no service accepts, names the reason, and sends a report of exactly the largest
 /// size. May run against a live service: a refused report changes nothing.
 pub(super) async fn refuses_impossible_reports(settings: Settings) -> Outcome {
-    let hub = context("connecting", connect(&settings).await)?;
+    let hub = context("connecting", settings.clone().connect().await)?;
     let before = context("reading", hub.twin().await)?;
     for (patch, size) in impossible() {
         let shown = patch.to_string().chars().take(60).collect::<String>();
@@ -208,7 +210,10 @@ pub(super) fn seen_by_the_cloud(cloud: &Cloud, id: &str) -> Result<Value, String
 }
 
 /// Waits for desired properties of at least this version.
-pub(super) async fn desired_at(desired: &mut hubward::DesiredProperties, version: u64) -> Result<Properties, String> {
+pub(super) async fn desired_at(
+    desired: &mut hubward::twin::DesiredProperties,
+    version: u64,
+) -> Result<Properties, String> {
     loop {
         let properties = context("desired properties", desired.changed().await)?;
         if properties.version >= version {

@@ -56,12 +56,12 @@ pub(crate) struct Prepared {
 /// it happens before the program handles Ctrl-C itself; until then Ctrl-C simply ends the process.
 pub(crate) fn prepare(args: &ProvisionArgs) -> Result<Prepared, Failure> {
     let mut settings = args.dps.settings(&args.network, args.transport)?;
-    settings.timeout = args.timeout;
+    settings.options.timeout = args.timeout;
     settings.hub_transport = args.hub_transport;
     let body = args.body_file.as_ref().map(|file| input::body(file).and_then(|it| input::checked(Message::new(it))));
     if args.messages > 0 || args.hub_transport.is_some() {
         // Refuse a transport that cannot reach the hub before the device registers.
-        hubward::check_hub_transport(settings.effective_hub_transport())?;
+        hubward::transport::check_hub_transport(settings.effective_hub_transport())?;
     }
     let body = body.transpose()?;
     Ok(Prepared { settings, telemetry: Telemetry { messages: args.messages, body } })

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use clap::{Args, Subcommand};
-use hubward::{SasToken, SharedKey, UnixSeconds};
+use hubward::SharedKey;
+use hubward::sas::{SasToken, UnixSeconds};
 
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;

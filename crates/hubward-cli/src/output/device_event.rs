@@ -2,7 +2,9 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use hubward::{ConnectionState, HubIdentity, IncomingMessage, Properties, TransportKind, Twin};
+use hubward::hub::IncomingMessage;
+use hubward::twin::{Properties, Twin};
+use hubward::{ConnectionState, HubIdentity, TransportKind};
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 

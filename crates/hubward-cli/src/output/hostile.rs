@@ -1,6 +1,7 @@
 //! Tests every renderer with texts that contain control characters, as a device, a hub or DPS may send them.
 
-use hubward::{IncomingMessage, Properties, Twin};
+use hubward::hub::IncomingMessage;
+use hubward::twin::{Properties, Twin};
 use serde_json::{Map, Value, json};
 
 use super::table::Table;

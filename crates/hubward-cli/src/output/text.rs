@@ -1,6 +1,6 @@
 //! Events as text, with the wording of Microsoft's sample.
 
-use hubward::RegistrationState;
+use hubward::provisioning::RegistrationState;
 
 use crate::failure::Failure;
 use crate::output::visible::visible;

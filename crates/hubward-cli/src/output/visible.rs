@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use hubward::is_hidden;
+use hubward::text::is_hidden;
 
 /// Makes text from a peer safe to print within a line: replaces every character that could control a
 /// terminal, end the line, or change the order of the text next to it with a space.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use hubward_dial::{ConnectTo, Endpoint, TcpDialer, TlsSettings};
+use hubward_dial::{DialOverride, Endpoint, TcpDialer, TlsSettings};
 use hubward_https::HttpsDps;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
 use rustls::ServerConfig;
@@ -84,9 +84,9 @@ impl Server {
 
 /// A client that connects to `port` on loopback and trusts `ca`.
 pub(crate) fn client(port: u16, ca: &str) -> HttpsDps {
-    let rule: ConnectTo = format!("{HOST}:443:127.0.0.1:{port}").parse().expect("a rule");
+    let rule: DialOverride = format!("{HOST}:443:127.0.0.1:{port}").parse().expect("a rule");
     let tls = TlsSettings::from_pem(ca.as_bytes()).client_config().expect("an authority");
-    HttpsDps::new(Endpoint::new(HOST, 443), TcpDialer::new().connect_to(vec![rule]), tls)
+    HttpsDps::new(Endpoint::new(HOST, 443), TcpDialer::new().dial_overrides(vec![rule]), tls)
 }
 
 /// The configuration of a server, and the PEM certificate of the authority that its client trusts.

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use hubward::error::{CloseReason, DeviceStringError, HubError, Unsupported};
 use hubward::{
-    Assignment, CloseReason, ConnectError, DeviceStringError, HubClient, HubError, HubOptions, HubSettings, Settings,
-    TransportKind, Unsupported, limits, vars,
+    Assignment, ConnectError, ConnectOptions, HubClient, HubOptions, HubSettings, Settings, TransportKind, limits, vars,
 };
 use tokio::time::Instant;
 use zeroize::Zeroizing;
@@ -141,37 +141,35 @@ impl ConnectionArgs {
             name => crate::variable(name),
         };
         // Parse it separately first: this error names the wrong part and its fault.
-        HubSettings::from_connection_string(text).map_err(refused_string)?;
+        HubSettings::from_connection_string(text).map(drop).map_err(refused_string)?;
         let mut settings = HubSettings::from_vars(variable)?;
         check_transport(settings.transport)?;
-        self.network.apply(&mut settings.ca_file, &mut settings.connect_to);
-        USER_AGENT.clone_into(&mut settings.user_agent);
-        settings.timeout = self.timeout;
-        settings.keep_alive = self.keep_alive;
-        settings.model_id.clone_from(&self.model_id);
-        settings.options = self.options(settings.options);
-        Ok(settings)
+        self.network.apply(&mut settings.options.ca_file, &mut settings.options.dial_overrides);
+        USER_AGENT.clone_into(&mut settings.options.user_agent);
+        Ok(settings.options(|it| self.options(it)))
     }
 
     fn dps_settings(&self) -> Result<Settings, Failure> {
-        let mut settings = self.dps.settings(&self.network, self.transport)?;
+        let settings = self.dps.settings(&self.network, self.transport)?;
         check_transport(settings.transport)?;
-        settings.timeout = self.timeout;
-        settings.keep_alive = self.keep_alive;
-        settings.model_id.clone_from(&self.model_id);
-        settings.hub_options = self.options(settings.hub_options);
-        Ok(settings)
+        Ok(settings.options(|it| self.options(it)))
     }
 
-    fn options(&self, options: HubOptions) -> HubOptions {
-        options.token_lifetime(self.token_lifetime).send_deadline(Some(self.timeout)).twin_deadline(Some(self.timeout))
+    fn options(&self, mut options: ConnectOptions) -> ConnectOptions {
+        options.model_id.clone_from(&self.model_id);
+        options.hub_options = options
+            .hub_options
+            .token_lifetime(self.token_lifetime)
+            .send_deadline(Some(self.timeout))
+            .twin_deadline(Some(self.timeout));
+        options.timeout(self.timeout).keep_alive(self.keep_alive)
     }
 }
 
 /// Refuses a transport that cannot reach a hub.
 fn check_transport(kind: TransportKind) -> Result<(), Failure> {
-    hubward::check_hub_transport(kind).map_err(|error| {
-        let not_for_hubs = matches!(error, hubward::SetupError::NotForHubs { .. });
+    hubward::transport::check_hub_transport(kind).map_err(|error| {
+        let not_for_hubs = matches!(error, hubward::error::SetupError::NotForHubs { .. });
         let failure = Failure::from(error);
         if not_for_hubs {
             failure.hint(format!("use --transport mqtt or mqtt-ws, or set {}", vars::TRANSPORT))
@@ -203,35 +201,36 @@ impl Connection {
     /// The options of the hub client.
     pub(super) fn options(&mut self) -> &mut HubOptions {
         match &mut self.source {
-            HubSource::Dps(settings) => &mut settings.hub_options,
-            HubSource::ConnectionString(settings) => &mut settings.options,
+            HubSource::Dps(settings) => &mut settings.options.hub_options,
+            HubSource::ConnectionString(settings) => &mut settings.options.hub_options,
         }
     }
 
     /// Connects to the hub; registers with DPS first if there is no connection string.
     pub(super) async fn open(&self, output: &Output) -> Result<Online, Failure> {
-        self.open_with(output, |_| Ok(())).await
+        self.open_serving(output, |_| Ok(())).await
     }
 
-    /// Like [`open`](Self::open), but calls `setup` before logging in to the hub.
-    pub(super) async fn open_with(
+    /// Like [`open`](Self::open), but registers method handlers before logging in to the hub.
+    pub(super) async fn open_serving(
         &self,
         output: &Output,
-        setup: impl FnOnce(&HubClient) -> Result<(), Unsupported>,
+        serve_methods: impl Fn(&HubClient) -> Result<(), Unsupported> + Send + Sync + 'static,
     ) -> Result<Online, Failure> {
         let (settings, assignment) = match &self.source {
             HubSource::ConnectionString(settings) => ((**settings).clone(), None),
             HubSource::Dps(settings) => {
-                let deadline = settings.deadline();
+                let deadline = settings.options.deadline();
                 let assignment = session::provision(settings, output).await?;
                 let left = deadline.saturating_duration_since(Instant::now());
-                (HubSettings::assigned(settings, &assignment).timeout(left), Some(assignment))
+                (settings.hub_settings(&assignment).options(|it| it.timeout(left)), Some(assignment))
             }
         };
         let spinner = Spinner::start(output, "connecting to the hub");
-        let client = hubward::connect_to_hub_with(&settings, setup).await?;
+        let (identity, transport) = (settings.identity.clone(), settings.transport);
+        let client = settings.options(|it| it.before_login(serve_methods)).connect().await?;
         spinner.stop();
-        let online = DeviceEvent::Online { identity: &settings.identity, transport: settings.transport };
+        let online = DeviceEvent::Online { identity: &identity, transport };
         output.tell_device_event(&online).await;
         Ok(Online { client, assignment })
     }
@@ -254,7 +253,7 @@ impl Online {
 
 /// The failure to report if the client closed by itself.
 pub(super) fn ended(reason: CloseReason) -> Failure {
-    ConnectError::Hub(HubError::Closed(reason)).into()
+    ConnectError::Hub(HubError::from(reason)).into()
 }
 
 #[cfg(test)]

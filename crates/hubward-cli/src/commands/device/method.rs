@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use hubward::{HubClient, MethodCall, MethodError, MethodResponse, Unsupported};
+use hubward::error::Unsupported;
+use hubward::{HubClient, MethodCall, MethodError, MethodResponse};
 use tokio::time::Instant;
 
 use super::EndArgs;
@@ -61,8 +62,9 @@ pub(super) async fn run(args: &ServeArgs, output: &Output) -> Result<ExitCode, F
     connection.options().method_deadline = args.call_timeout.saturating_add(GRACE);
     let mut stop = Stop::listen()?;
     let server = Arc::new(Server { program, output: output.clone(), calls: AtomicU64::new(0) });
-    let setup = |hub: &HubClient| serve(&server, &args.name, hub);
-    let online = stop.or_interrupt(connection.open_with(output, setup)).await?;
+    let (serving, names) = (Arc::clone(&server), args.name.clone());
+    let serve_methods = move |hub: &HubClient| serve(&serving, &names, hub);
+    let online = stop.or_interrupt(connection.open_serving(output, serve_methods)).await?;
     let since = Instant::now();
     tokio::select! {
         () = args.end.reached(since, &mut stop, output) => {}

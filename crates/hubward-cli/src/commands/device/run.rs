@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 use futures_util::future::BoxFuture;
-use hubward::Message;
+use hubward::{HubClient, Message};
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -89,7 +89,9 @@ pub(super) async fn run(args: &RunArgs, output: &Output) -> Result<ExitCode, Fai
     let connection = args.connection.read()?;
     let mut stop = Stop::listen()?;
     let device = ScriptedDevice::new(script, Arc::new(output.clone()));
-    let online = stop.or_interrupt(connection.open_with(output, |hub| device.serve_methods(hub))).await?;
+    let serving = device.clone();
+    let serve_methods = move |hub: &HubClient| serving.serve_methods(hub);
+    let online = stop.or_interrupt(connection.open_serving(output, serve_methods)).await?;
     let since = Instant::now();
     device.run(&online.client, args.end.reached(since, &mut stop, output), FLUSH).await?;
     let Counts { calls, desired, received, completed, messages, acknowledged } = device.counts();

@@ -10,9 +10,9 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
+use hubward::error::{CloseReason, ReceiveError, TryEnqueueError, TwinError, Unsupported};
 use hubward::{
-    CloseReason, CloudMessage, CloudMessages, HubClient, Message, MethodCall, MethodError, MethodResponse, Receipt,
-    ReceiveError, SendError, TryEnqueueError, TwinError, Unsupported,
+    CloudMessage, CloudMessages, HubClient, Message, MethodCall, MethodError, MethodResponse, Receipt, SendError,
 };
 use serde_json::{Map, Value, json};
 use tokio::time::{Interval, MissedTickBehavior, interval};

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use clap::Args;
-use hubward::{
-    ConnectionString, DeviceId, HubHost, HubIdentity, ModuleId, ProtoError, SasToken, SharedKey, UnixSeconds,
-};
+use hubward::error::ProtoError;
+use hubward::sas::{ConnectionString, SasToken, UnixSeconds};
+use hubward::{DeviceId, HubHost, HubIdentity, ModuleId, SharedKey};
 use hubward_service::{AdminPort, HubService, Method, ServiceLogin};
 use serde_json::Value;
 

@@ -16,8 +16,8 @@ use hubward_transport::{Credential, CredentialError, HubIdentity, HubLogin, Prot
 
 use self::fake::{AckMode, AttemptOutcome, ENDPOINT, FakeHub, Taken};
 use crate::{
-    CloseReason, ConnectionState, DisconnectCause, HubClient, HubError, HubOptions, Message, SendError,
-    TryEnqueueError, UnconfirmedReason,
+    CloseReason, ConnectionState, DisconnectCause, HubClient, HubOptions, Message, SendError, TryEnqueueError,
+    UnconfirmedReason,
 };
 
 const KEY: &str = "c2VjcmV0LWNhbmFyeS1zZWNyZXQtY2FuYXJ5LXNlY3I=";
@@ -149,7 +149,7 @@ async fn a_refused_first_login_ends_the_client_and_says_why() {
     let client = spawn(&hub, options());
     let receipt = client.enqueue(Message::new("m").message_id("m-1")).await.expect("room");
     let error = client.connected().await.expect_err("refused");
-    let HubError::Closed(reason) = &error;
+    let reason = error.reason();
     assert!(matches!(reason, CloseReason::Refused(_)) && reason.suggests_reprovisioning());
     assert_eq!(reason.to_string(), format!("{ENDPOINT} refused the login: not authorized (CONNACK 5)"));
     let not_sent = receipt.await.expect_err("not sent");

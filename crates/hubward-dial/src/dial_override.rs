@@ -1,34 +1,35 @@
-//! `HOST:PORT:ADDR:PORT`: which address to dial for a host, with the syntax and meaning of curl's `--connect-to`.
+//! `HOST:PORT:ADDR:PORT`: which address to dial for a host, with the syntax and meaning of curl's option
+//! `connect-to`.
 
 use std::fmt;
 use std::str::FromStr;
 
 use crate::Endpoint;
 
-/// A rule that dials another address for a host and port. Certificate checks, tokens and headers still use the
-/// original host name.
+/// Dials another address for a host and port, as curl's option `connect-to` does. Certificate checks, tokens and
+/// headers still use the original host name.
 ///
 /// An empty host or port on the left matches any host or port. An empty one on the right keeps the original.
 /// IPv6 addresses are in brackets.
 ///
 /// ```
-/// use hubward_dial::{ConnectTo, Endpoint};
+/// use hubward_dial::{DialOverride, Endpoint};
 ///
-/// let rule: ConnectTo = "localhost:443:127.0.0.1:8443".parse()?;
+/// let rule: DialOverride = "localhost:443:127.0.0.1:8443".parse()?;
 /// assert_eq!(rule.apply(&Endpoint::new("localhost", 443)), Some(Endpoint::new("127.0.0.1", 8443)));
 /// assert_eq!(rule.apply(&Endpoint::new("localhost", 8883)), None);
-/// # Ok::<(), hubward_dial::ConnectToError>(())
+/// # Ok::<(), hubward_dial::DialOverrideError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ConnectTo {
+pub struct DialOverride {
     host: Option<String>,
     port: Option<u16>,
     to_host: Option<String>,
     to_port: Option<u16>,
 }
 
-impl ConnectTo {
-    /// The address to dial for `original`, or `None` if this rule does not match it.
+impl DialOverride {
+    /// The address to dial for `original`, or `None` if this override does not match it.
     #[must_use]
     pub fn apply(&self, original: &Endpoint) -> Option<Endpoint> {
         let host_matches = self.host.as_ref().is_none_or(|it| it.eq_ignore_ascii_case(&original.host));
@@ -39,26 +40,27 @@ impl ConnectTo {
         })
     }
 
-    /// The address to dial for `original`: that of the first rule that matches, or `original` itself if none does.
+    /// The address to dial for `original`: that of the first override that matches, or `original` itself if none
+    /// does.
     #[must_use]
-    pub fn resolve(rules: &[Self], original: &Endpoint) -> Endpoint {
-        rules.iter().find_map(|it| it.apply(original)).unwrap_or_else(|| original.clone())
+    pub fn resolve(overrides: &[Self], original: &Endpoint) -> Endpoint {
+        overrides.iter().find_map(|it| it.apply(original)).unwrap_or_else(|| original.clone())
     }
 
-    /// Parses rules separated by commas, the form used in an environment variable.
+    /// Parses overrides separated by commas, the form used in an environment variable.
     ///
     /// # Errors
-    /// [`ConnectToError`] names the first invalid rule.
-    pub fn parse_list(text: &str) -> Result<Vec<Self>, ConnectToError> {
+    /// [`DialOverrideError`] names the first invalid override.
+    pub fn parse_list(text: &str) -> Result<Vec<Self>, DialOverrideError> {
         text.split(',').map(str::trim).filter(|it| !it.is_empty()).map(str::parse).collect()
     }
 }
 
-impl FromStr for ConnectTo {
-    type Err = ConnectToError;
+impl FromStr for DialOverride {
+    type Err = DialOverrideError;
 
-    fn from_str(text: &str) -> Result<Self, ConnectToError> {
-        let wrong = || ConnectToError { text: text.to_owned() };
+    fn from_str(text: &str) -> Result<Self, DialOverrideError> {
+        let wrong = || DialOverrideError { text: text.to_owned() };
         let (host, rest) = take_host(text).ok_or_else(wrong)?;
         let (port, rest) = rest.split_once(':').ok_or_else(wrong)?;
         let (to_host, to_port) = take_host(rest).ok_or_else(wrong)?;
@@ -68,7 +70,7 @@ impl FromStr for ConnectTo {
     }
 }
 
-impl fmt::Display for ConnectTo {
+impl fmt::Display for DialOverride {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let side = |f: &mut fmt::Formatter<'_>, host: &Option<String>, port: Option<u16>| {
             match host.as_deref() {
@@ -86,7 +88,7 @@ impl fmt::Display for ConnectTo {
 /// The text is not `HOST:PORT:ADDR:PORT`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` is not HOST:PORT:ADDR:PORT (each part may be empty; write IPv6 addresses in brackets)")]
-pub struct ConnectToError {
+pub struct DialOverrideError {
     text: String,
 }
 
@@ -117,7 +119,7 @@ mod tests {
             ("hub.example:443:127.0.0.1:1", None),
             ("other.example:8883:127.0.0.1:1", None),
         ] {
-            let parsed: ConnectTo = rule.parse().expect(rule);
+            let parsed: DialOverride = rule.parse().expect(rule);
             assert_eq!(parsed.to_string(), rule);
             let expected = expected.map(|(host, port)| Endpoint::new(host, port));
             assert_eq!(parsed.apply(&original), expected, "{rule}");
@@ -126,16 +128,16 @@ mod tests {
 
     #[test]
     fn the_first_matching_rule_wins() {
-        let rules = ConnectTo::parse_list("a:1:b:2, a::c:3,").expect("rules");
-        assert_eq!(ConnectTo::resolve(&rules, &Endpoint::new("a", 1)), Endpoint::new("b", 2));
-        assert_eq!(ConnectTo::resolve(&rules, &Endpoint::new("a", 9)), Endpoint::new("c", 3));
-        assert_eq!(ConnectTo::resolve(&rules, &Endpoint::new("z", 9)), Endpoint::new("z", 9));
+        let rules = DialOverride::parse_list("a:1:b:2, a::c:3,").expect("rules");
+        assert_eq!(DialOverride::resolve(&rules, &Endpoint::new("a", 1)), Endpoint::new("b", 2));
+        assert_eq!(DialOverride::resolve(&rules, &Endpoint::new("a", 9)), Endpoint::new("c", 3));
+        assert_eq!(DialOverride::resolve(&rules, &Endpoint::new("z", 9)), Endpoint::new("z", 9));
     }
 
     #[test]
     fn refuses_other_forms() {
         for text in ["", "a", "a:1", "a:1:b", "a:x:b:2", "a:1:b:99999", "[::1:1:b:2", "a:1:b:2:3"] {
-            assert!(text.parse::<ConnectTo>().is_err(), "{text}");
+            assert!(text.parse::<DialOverride>().is_err(), "{text}");
         }
     }
 }

@@ -5,7 +5,7 @@ use hubward_hub::{ReceiveError, TwinError, UnconfirmedReason, Unsupported};
 use hubward_proto::ProtoError;
 use hubward_transport::{Fault, TransportError};
 
-use crate::diagnosis::{Diagnosis, Target};
+use crate::diagnosis::{Diagnosis, DiagnosisStage, SettingName, Target};
 
 impl From<&TwinError> for Diagnosis {
     /// Diagnoses a twin request that failed.
@@ -15,12 +15,20 @@ impl From<&TwinError> for Diagnosis {
             TwinError::Refused(refusal) => Self::of_transport(Target::Hub, &TransportError::Refused(refusal.clone())),
             TwinError::NotSent { reason } | TwinError::Unknown { reason } => match cause(reason) {
                 Some(cause) => Self::of_transport(Target::Hub, cause),
-                None => Self::of_settings(error.fault().unwrap_or(Fault::Deadline), twin_hint(error)),
+                None => Self::of_twin(error),
             },
-            error => Self::of_settings(error.fault().unwrap_or(Fault::Deadline), twin_hint(error)),
+            error => Self::of_twin(error),
         };
-        diagnosis.stage = "hub-twin".into();
+        diagnosis.stage = DiagnosisStage::Twin;
         diagnosis
+    }
+}
+
+impl Diagnosis {
+    /// A twin request that failed without a failure of the connection.
+    fn of_twin(error: &TwinError) -> Self {
+        let setting = error.is_deadline().then_some(SettingName::TwinDeadline);
+        Self { setting, ..Self::of_settings(error.fault().unwrap_or(Fault::Deadline), twin_hint(error)) }
     }
 }
 
@@ -40,9 +48,7 @@ fn twin_hint(error: &TwinError) -> Option<String> {
             )
         }
         TwinError::Invalid(_) => "the service does not accept such properties; nothing was sent".into(),
-        error if error.is_deadline() => {
-            "the hub is slow to answer: allow more time (--timeout, HubOptions::twin_deadline)".into()
-        }
+        error if error.is_deadline() => "the hub is slow to answer: allow more time (HubOptions::twin_deadline)".into(),
         _ => return None,
     })
 }
@@ -83,7 +89,7 @@ mod tests {
         refusal.error_code = Some(400_004);
         refusal.tracking_id = Some("t-1".into());
         let diagnosis = Diagnosis::from(&TwinError::Refused(Box::new(refusal)));
-        assert_eq!((diagnosis.stage.as_str(), diagnosis.service_code), ("hub-twin", Some(400_004)));
+        assert_eq!((diagnosis.stage, diagnosis.service_code), (DiagnosisStage::Twin, Some(400_004)));
         assert_eq!(diagnosis.tracking_id.as_deref(), Some("t-1"));
         assert_eq!(diagnosis.endpoint.as_deref(), Some("hub.example:8883"));
     }
@@ -99,7 +105,7 @@ mod tests {
                     reason: UnconfirmedReason::Deadline { after: std::time::Duration::from_secs(1), cause: None },
                 },
                 Fault::Deadline,
-                "--timeout",
+                "HubOptions::twin_deadline",
             ),
         ] {
             let diagnosis = Diagnosis::from(&error);

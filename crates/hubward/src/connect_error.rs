@@ -1,0 +1,137 @@
+//! The errors of `connect` and of building a transport.
+
+use std::time::Duration;
+
+use hubward_dial::TrustError;
+use hubward_dps::ProvisionError;
+use hubward_hub::{DisconnectCause, HubError, Unsupported};
+use hubward_proto::HubHost;
+use hubward_transport::{Fault, Stage, TransportKind};
+
+use crate::connection_string::DeviceStringError;
+use crate::diagnosis::{Diagnosis, DiagnosisStage, SettingName, Target};
+use crate::settings_error::SettingsError;
+
+/// The deadline passed before any failure.
+const LATE_HUB: &str = "the hub did not answer in time: allow more time (ConnectOptions::timeout), \
+     or try another transport";
+
+/// Why a transport cannot be created.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SetupError {
+    /// The certificate authorities cannot be read.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
+    /// hubward does not support this transport for hubs.
+    #[error("the transport {kind} does not reach hubs yet; use mqtt or mqtt-ws for the hub")]
+    NotForHubs {
+        /// The transport.
+        kind: TransportKind,
+    },
+    /// The program was built without this transport.
+    #[error("this build has no transport {kind}; build hubward with its feature")]
+    NotInThisBuild {
+        /// The transport.
+        kind: TransportKind,
+    },
+}
+
+/// Why a device is not connected to its hub.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// An environment variable is missing or invalid.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// The text is not a connection string of a device or module.
+    #[error(transparent)]
+    ConnectionString(#[from] DeviceStringError),
+    /// The transport cannot be created.
+    #[error(transparent)]
+    Setup(#[from] SetupError),
+    /// The registration failed.
+    #[error(transparent)]
+    Provision(#[from] ProvisionError),
+    /// The transport, or the kind of identity, does not support what
+    /// [`before_login`](crate::ConnectOptions::before_login) requested.
+    #[error(transparent)]
+    Unsupported(#[from] Unsupported),
+    /// The hub refused the device.
+    #[error(transparent)]
+    Hub(#[from] HubError),
+    /// The hub did not accept the device in time.
+    #[error("the hub {hub} did not accept the device within {after:?}")]
+    HubDeadline {
+        /// The hub.
+        hub: HubHost,
+        /// Host and port of the hub.
+        endpoint: String,
+        /// The stage that the client had reached.
+        stage: Stage,
+        /// The time that was left for the hub.
+        after: Duration,
+        /// The last failure, if there was one.
+        #[source]
+        last: Option<DisconnectCause>,
+    },
+}
+
+impl ConnectError {
+    /// Which stage failed, which party has to act, and what to do.
+    #[must_use]
+    pub fn diagnosis(&self) -> Diagnosis {
+        match self {
+            Self::Settings(_) => Diagnosis::of_settings(Fault::Request, None),
+            Self::ConnectionString(error) => Diagnosis::of_settings(error.fault(), None),
+            Self::Setup(error) => error.diagnosis(),
+            Self::Unsupported(error) => error.into(),
+            Self::Provision(error) => Diagnosis::of_provision(error),
+            Self::Hub(error) => match error.transport_error() {
+                Some(error) => Diagnosis::of_transport(Target::Hub, error),
+                None => Diagnosis::of_settings(Fault::Request, None),
+            },
+            // The last failure determines the stage; without one, the deadline is the cause.
+            Self::HubDeadline { endpoint, stage, last, .. } => {
+                let mut diagnosis = match last {
+                    Some(cause) if cause.transport_error().is_some() => Diagnosis::of_disconnect(cause),
+                    _ => Diagnosis {
+                        stage: DiagnosisStage::Hub(*stage),
+                        hint: Some(LATE_HUB.to_owned()),
+                        setting: Some(SettingName::Timeout),
+                        ..Diagnosis::of_settings(Fault::Deadline, None)
+                    },
+                };
+                diagnosis.endpoint.get_or_insert_with(|| endpoint.clone());
+                diagnosis
+            }
+        }
+    }
+
+    /// The party that has to act.
+    #[must_use]
+    pub fn fault(&self) -> Fault {
+        self.diagnosis().fault
+    }
+}
+
+impl SetupError {
+    /// Which stage failed, which party has to act, and what to do.
+    #[must_use]
+    pub fn diagnosis(&self) -> Diagnosis {
+        let (fault, hint) = match self {
+            Self::Trust(_) => (Fault::Tls, Some("give a PEM file with at least one certificate".to_owned())),
+            Self::NotForHubs { .. } => (
+                Fault::Unsupported,
+                Some("choose another transport for the hub: mqtt or mqtt-ws, Settings::hub_transport".to_owned()),
+            ),
+            Self::NotInThisBuild { kind } => (
+                Fault::Unsupported,
+                Some(format!(
+                    "choose another transport, or build hubward with the feature for {kind} (https, mqtt or ws)"
+                )),
+            ),
+        };
+        Diagnosis::of_settings(fault, hint)
+    }
+}

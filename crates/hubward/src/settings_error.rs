@@ -1,0 +1,87 @@
+//! The error of reading settings from variables.
+
+use std::fmt;
+
+/// The missing and the invalid variables. Its text names all of them, and no secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SettingsError {
+    problems: Vec<SettingsProblem>,
+}
+
+/// One problem of one variable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SettingsProblem {
+    /// Name of the variable.
+    pub variable: &'static str,
+    /// Why the value is invalid; `None` if the variable is missing.
+    pub invalid: Option<String>,
+}
+
+impl SettingsError {
+    /// All problems, in the order of the table at [`Settings::from_env`](crate::Settings::from_env).
+    #[must_use]
+    pub fn problems(&self) -> &[SettingsProblem] {
+        &self.problems
+    }
+}
+
+impl fmt::Display for SettingsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let missing: Vec<&str> = self.problems.iter().filter(|it| it.invalid.is_none()).map(|it| it.variable).collect();
+        if !missing.is_empty() {
+            write!(f, "not set: {}", missing.join(", "))?;
+        }
+        let mut separator = if missing.is_empty() { "" } else { "; " };
+        for problem in &self.problems {
+            if let Some(invalid) = &problem.invalid {
+                write!(f, "{separator}{}: {invalid}", problem.variable)?;
+                separator = "; ";
+            }
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for SettingsError {}
+
+/// Collects the problems of all variables, so that one error names them all.
+#[derive(Default)]
+pub(crate) struct Problems(Vec<SettingsProblem>);
+
+impl Problems {
+    /// The settings, or all problems as an error.
+    pub(crate) fn into_result<T>(self, read: Option<T>) -> Result<T, SettingsError> {
+        match read {
+            Some(read) if self.0.is_empty() => Ok(read),
+            _ => Err(SettingsError { problems: self.0 }),
+        }
+    }
+
+    pub(crate) fn required<S: AsRef<str>, T, E: fmt::Display>(
+        &mut self,
+        variable: &'static str,
+        value: Option<S>,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Option<T> {
+        if value.is_none() {
+            self.0.push(SettingsProblem { variable, invalid: None });
+        }
+        self.optional(variable, value, parse)
+    }
+
+    pub(crate) fn optional<S: AsRef<str>, T, E: fmt::Display>(
+        &mut self,
+        variable: &'static str,
+        value: Option<S>,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Option<T> {
+        match parse(value?.as_ref().trim()) {
+            Ok(value) => Some(value),
+            Err(problem) => {
+                self.0.push(SettingsProblem { variable, invalid: Some(problem.to_string()) });
+                None
+            }
+        }
+    }
+}
