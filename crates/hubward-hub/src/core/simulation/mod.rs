@@ -5,6 +5,7 @@
 //! A failing seed is printed with the command that runs it alone; `HUBWARD_SEEDS=<count>` runs more seeds.
 
 mod coverage;
+mod model;
 mod peer;
 mod planted;
 mod world;

@@ -1,7 +1,6 @@
 //! The hub, the network and the driver between them: the random generator decides what they do, and the checks
 //! verify what they see.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 use std::num::NonZeroU16;
 use std::time::Duration;
@@ -13,6 +12,7 @@ use hubward_transport::{
 use tokio::time::Instant;
 
 use super::coverage::{At, Kind};
+use super::model::{Connection, Failure, Happening, Request};
 use super::world::World;
 use crate::core::{Link, TokenLife};
 use crate::features::{Outgoing, is_request};
@@ -22,87 +22,6 @@ const ENDPOINT: &str = "hub.example:8883";
 
 /// After this time the client may repeat an unanswered request.
 const REPEAT_INTERVAL: Duration = Duration::from_secs(30);
-
-/// A planned event of the peer or the network.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Happening {
-    Opened,
-    Fails(Failure),
-    Ready,
-    /// A message reaches the peer.
-    Arrives(usize, Tag),
-    Acknowledged(Tag),
-    /// A request reaches the peer and is answered.
-    Response(Tag, Request),
-    /// Desired properties have changed.
-    Desired(u64),
-    Disconnected,
-    Renewed,
-}
-
-/// How an attempt or a connection ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Failure {
-    Unreachable,
-    Tls,
-    Upgrade,
-    NoToken,
-    Connack(u8),
-    Cut(Option<ErrorKind>),
-    Silence,
-}
-
-/// A request of the client, and whether the hub grants it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Request {
-    Subscribe(Feature, bool),
-    Twin,
-}
-
-/// The hub's memory.
-#[derive(Debug, Default)]
-pub(super) struct Hub {
-    /// The version of the desired properties.
-    pub(super) desired: u64,
-    pub(super) was_connected: bool,
-    /// The last message that arrived as a first transmission.
-    pub(super) last_new: Option<usize>,
-    pub(super) last_taken: Option<usize>,
-    /// The number of ends of accepted connections that may have been takeovers.
-    pub(super) cuts: u32,
-    /// The features that the client ever subscribed to.
-    pub(super) subscribed: BTreeSet<Feature>,
-}
-
-impl Hub {
-    pub(super) fn is_followed(&self) -> bool {
-        self.subscribed.contains(&Feature::Desired) && self.subscribed.contains(&Feature::TwinResponses)
-    }
-}
-
-/// One connection, with both ends.
-#[derive(Debug, Default)]
-pub(super) struct Connection {
-    pub(super) number: u64,
-    open: bool,
-    /// The earliest moment for the next arrival, in both directions: a stream keeps its order.
-    last_arrival: Option<Instant>,
-    last_event: Option<Instant>,
-    /// Number of messages sent and not yet arrived.
-    on_the_way: usize,
-    unacknowledged: BTreeMap<Tag, usize>,
-    requested: BTreeMap<Tag, (Feature, Instant)>,
-    granted: BTreeSet<Feature>,
-    /// The last repeated message, and whether a new one was sent.
-    last_again: Option<usize>,
-    sent_new: bool,
-    disconnecting: bool,
-    renewing: bool,
-    /// Nothing arrives any more, in either direction.
-    dead: bool,
-    /// The peer answers pings and nothing else.
-    pub(super) mute: bool,
-}
 
 impl World<'_> {
     pub(super) fn happen(&mut self, happening: Happening, late: bool) {

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::EVENTS;
 use super::coverage::{At, Kind, Seen};
-use super::peer::{Connection, Happening, Hub};
+use super::model::{Connection, Happening, Hub};
 use super::planted::{Bug, Subject};
 use crate::core::phase::{AfterDisconnect, Phase};
 use crate::core::{Core, DEADLINE_GRAIN, DISCONNECT_LIMIT, Setup};

@@ -1,0 +1,88 @@
+//! The state of the simulated hub and of the connection to it, and the events that are planned for them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::ErrorKind;
+
+use hubward_transport::{Feature, Tag};
+use tokio::time::Instant;
+
+/// A planned event of the peer or the network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Happening {
+    Opened,
+    Fails(Failure),
+    Ready,
+    /// A message reaches the peer.
+    Arrives(usize, Tag),
+    Acknowledged(Tag),
+    /// A request reaches the peer and is answered.
+    Response(Tag, Request),
+    /// Desired properties have changed.
+    Desired(u64),
+    Disconnected,
+    Renewed,
+}
+
+/// How an attempt or a connection ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Failure {
+    Unreachable,
+    Tls,
+    Upgrade,
+    NoToken,
+    Connack(u8),
+    Cut(Option<ErrorKind>),
+    Silence,
+}
+
+/// A request of the client, and whether the hub grants it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Request {
+    Subscribe(Feature, bool),
+    Twin,
+}
+
+/// The hub's memory.
+#[derive(Debug, Default)]
+pub(super) struct Hub {
+    /// The version of the desired properties.
+    pub(super) desired: u64,
+    pub(super) was_connected: bool,
+    /// The last message that arrived as a first transmission.
+    pub(super) last_new: Option<usize>,
+    pub(super) last_taken: Option<usize>,
+    /// The number of ends of accepted connections that may have been takeovers.
+    pub(super) cuts: u32,
+    /// The features that the client ever subscribed to.
+    pub(super) subscribed: BTreeSet<Feature>,
+}
+
+impl Hub {
+    pub(super) fn is_followed(&self) -> bool {
+        self.subscribed.contains(&Feature::Desired) && self.subscribed.contains(&Feature::TwinResponses)
+    }
+}
+
+/// One connection, with both ends.
+#[derive(Debug, Default)]
+pub(super) struct Connection {
+    pub(super) number: u64,
+    pub(super) open: bool,
+    /// The earliest moment for the next arrival, in both directions: a stream keeps its order.
+    pub(super) last_arrival: Option<Instant>,
+    pub(super) last_event: Option<Instant>,
+    /// Number of messages sent and not yet arrived.
+    pub(super) on_the_way: usize,
+    pub(super) unacknowledged: BTreeMap<Tag, usize>,
+    pub(super) requested: BTreeMap<Tag, (Feature, Instant)>,
+    pub(super) granted: BTreeSet<Feature>,
+    /// The last repeated message, and whether a new one was sent.
+    pub(super) last_again: Option<usize>,
+    pub(super) sent_new: bool,
+    pub(super) disconnecting: bool,
+    pub(super) renewing: bool,
+    /// Nothing arrives any more, in either direction.
+    pub(super) dead: bool,
+    /// The peer answers pings and nothing else.
+    pub(super) mute: bool,
+}
