@@ -1,0 +1,11 @@
+//! What DPS does for a device, whatever its door: authentication, allocation, registration.
+
+mod admit;
+mod allocate;
+mod answer;
+mod assign;
+mod registrar;
+
+pub(crate) use admit::Caller;
+pub(crate) use answer::{Answer, Refusal};
+pub(crate) use registrar::Registrar;
