@@ -54,16 +54,16 @@ pub use handle::enroll::{Enrollment, EnrollmentBuilder, EnrollmentGroup, Enrollm
 pub use handle::error::StartError;
 pub use services::hub::{CloudToDevice, Expiry, Invocation, InvokeError, MethodResult, SendProblem, TwinProblem};
 pub use services::ready::Ready;
+pub use state::disk::{StateError, StateLost};
 pub use state::fault::{BadScript, Fault, FaultScript, Point, ScriptedFault, UnfitFault};
 pub use state::journal::{Event, EventKind, EventLog, EventReader, EventSource};
+pub use state::model::{
+    Ack, CloudMessageState, CloudMessageView, ConnectionState, DEV_GROUP, DEV_GROUP_KEY, DEV_ID_SCOPE, DeviceStatus,
+    DeviceView, EnrollError, FeedbackRecord, ModuleView, Outcome, Policy, PolicyView, Seed, SeedAssigned,
+    SeedAuthentication, SeedDevice, SeedError, SeedModule, SeedProperties, SeedRegistration, SeedReport, TwinView,
+};
 /// Writes a file as a whole or not at all, readable only by its owner. Replaces an existing file. For the program
 /// `hubward`.
 #[doc(hidden)]
 pub use state::new_file::replace as replace_file;
-pub use state::store::{
-    Ack, CloudMessageState, CloudMessageView, ConnectionState, DEV_GROUP, DEV_GROUP_KEY, DEV_ID_SCOPE, DeviceStatus,
-    DeviceView, EnrollError, FeedbackRecord, ModuleView, Outcome, Policy, PolicyView, Seed, SeedAssigned,
-    SeedAuthentication, SeedDevice, SeedError, SeedModule, SeedProperties, SeedRegistration, SeedReport, StateError,
-    StateLost, TwinView,
-};
 pub use state::telemetry::{Telemetry, TelemetryLog, TelemetryReader};

@@ -9,18 +9,17 @@ use hubward_proto::dps::GLOBAL_HOST;
 use hubward_proto::{HubHost, IdScope};
 use hubward_sas::{KeyError, SharedKey};
 
-use super::emulator::Emulator;
 use super::error::StartError;
 use crate::doors::tls::BadCertificate;
-use crate::state::store::{DEV_ID_SCOPE, DPS_POLICY, Rules, State, hub_policy, settle};
-use crate::state::store::{Policy, Seed};
+use crate::state::model::{DEV_ID_SCOPE, DPS_POLICY, Rules, State, hub_policy, settle};
+use crate::state::model::{Policy, Seed};
 
 /// How long the real service asks a device to wait between registration and poll.
 ///
 /// Source: `[doc]` iot-dps/iot-dps-https-sym-key-support.md, transcripts (`Retry-After: 3`).
 pub const SERVICE_RETRY_AFTER: Duration = Duration::from_secs(3);
 
-/// Configures an emulator. Get one from [`Emulator::builder`]; every option has a default.
+/// Configures an emulator. Get one from [`Emulator::builder`](crate::Emulator::builder); every option has a default.
 #[derive(Debug, Clone)]
 pub struct Builder {
     pub(crate) addresses: Option<Vec<IpAddr>>,
@@ -311,17 +310,6 @@ impl Builder {
     pub fn dps_policy_key(mut self, key: SharedKey) -> Self {
         self.dps_policy_key = Some(key);
         self
-    }
-
-    /// Binds every listener and starts.
-    ///
-    /// # Errors
-    /// [`StartError`]. If a port is in use, the error names its listener.
-    ///
-    /// # Cancel safety
-    /// Dropping the future frees the ports at once and the data directory shortly after.
-    pub async fn start(self) -> Result<Emulator, StartError> {
-        Emulator::launch(self).await
     }
 
     /// Validates the names. Returns the addresses to listen on.

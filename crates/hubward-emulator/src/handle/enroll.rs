@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::services::cloud::{Cloud, Info};
 use crate::services::ready::Ready;
-use crate::state::store::{EnrollError, Entry, KeyPair, complete};
+use crate::state::model::{EnrollError, Entry, KeyPair, complete};
 
 /// An individual enrollment that exists.
 #[derive(Debug, Clone)]

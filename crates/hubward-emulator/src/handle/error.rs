@@ -8,7 +8,8 @@ use hubward_proto::ProtoError;
 
 use crate::doors::listen::BindError;
 use crate::doors::tls::CaError;
-use crate::state::store::{SeedError, StateError, StateLost};
+use crate::state::disk::{StateError, StateLost};
+use crate::state::model::SeedError;
 
 impl From<BindError> for StartError {
     fn from(error: BindError) -> Self {

@@ -4,3 +4,4 @@ pub(crate) mod builder;
 pub(crate) mod emulator;
 pub(crate) mod enroll;
 pub(crate) mod error;
+mod start;

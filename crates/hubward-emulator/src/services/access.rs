@@ -6,7 +6,7 @@ use http::header::{AUTHORIZATION, HOST, HeaderMap};
 use hubward_sas::{SasToken, UnixSeconds};
 use percent_encoding::percent_decode_str;
 
-use crate::state::store::{DPS_POLICY, KeyPair};
+use crate::state::model::{DPS_POLICY, KeyPair};
 
 /// The host names of the service APIs.
 #[derive(Debug)]

@@ -68,7 +68,7 @@ pub(crate) struct Info {
 impl Cloud {
     /// An emulator without listeners, with one hub `localhost` and a device `d1` that has this key.
     pub(crate) fn for_tests(key: &hubward_sas::SharedKey) -> Arc<Self> {
-        use crate::state::store::{Device, KeyPair, State};
+        use crate::state::model::{Device, KeyPair, State};
 
         let mut state = State::new(["localhost"]);
         let keys = KeyPair { primary: key.clone(), secondary: key.clone() };

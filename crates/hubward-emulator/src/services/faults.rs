@@ -6,7 +6,7 @@ use crate::services::cloud::Cloud;
 use crate::state::clock::timestamp;
 use crate::state::fault::{BadScript, Fault, FaultScript, Point};
 use crate::state::journal::{EventKind, EventSource, Note};
-use crate::state::store::{Assigned, Queue, State};
+use crate::state::model::{Assigned, Queue, State};
 
 /// Takes the scripted fault for an event that belongs to no device, or to an unknown one. A fault that happens
 /// counts as a change of the store, so that a test can wait for it.

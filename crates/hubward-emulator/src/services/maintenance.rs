@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use super::cloud::Cloud;
 use crate::state::journal::{EventKind, EventSource, Note};
-use crate::state::store::{self, Seed, SeedError, SeedReport};
+use crate::state::model::{self, Seed, SeedError, SeedReport};
 
 /// See [`Emulator::import`](crate::Emulator::import).
 pub(crate) fn import(cloud: &Cloud, seed: &Seed) -> Result<SeedReport, SeedError> {
     let now = cloud.clock.now();
-    let report = cloud.store.change(|state| store::import(state, seed, now))?;
+    let report = cloud.store.change(|state| model::import(state, seed, now))?;
     cloud.journal.note(Note::new(EventKind::Imported, EventSource::Emulator));
     Ok(report)
 }

@@ -1,7 +1,7 @@
 //! The policies of the service APIs.
 
 use super::cloud::Cloud;
-use crate::state::store::{DPS_POLICY, DPS_RIGHTS, Policy, PolicyView, hub_policy};
+use crate::state::model::{DPS_POLICY, DPS_RIGHTS, Policy, PolicyView, hub_policy};
 
 /// The policies of all hubs in their order, followed by the policy of DPS.
 pub(crate) fn all(cloud: &Cloud) -> Vec<PolicyView> {

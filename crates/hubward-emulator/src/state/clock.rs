@@ -121,6 +121,11 @@ pub(crate) fn http_date(at: SystemTime) -> String {
     )
 }
 
+/// The service's timestamp for an event that has not happened yet.
+///
+/// Source: `[doc]` azure-rest-api-specs, iothub service models, examples.
+pub(crate) const NEVER: &str = "0001-01-01T00:00:00Z";
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,8 +3,10 @@
 
 pub(crate) mod choices;
 pub(crate) mod clock;
+pub(crate) mod disk;
 pub(crate) mod fault;
 pub(crate) mod journal;
+pub(crate) mod model;
 pub(crate) mod new_file;
 pub(crate) mod store;
 pub(crate) mod telemetry;

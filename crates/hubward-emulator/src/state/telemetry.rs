@@ -8,8 +8,6 @@ use bytes::Bytes;
 use hubward_proto::hub::Message;
 use tokio::sync::watch;
 
-use crate::state::store::DiskLog;
-
 /// One message as a hub received it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -115,7 +113,17 @@ struct Inner {
     total: watch::Sender<u64>,
     max: usize,
     /// The log on disk, if there is one.
-    disk: OnceLock<DiskLog>,
+    disk: OnceLock<Box<dyn LogWriter>>,
+}
+
+/// Writes a log to disk.
+pub(crate) trait LogWriter: Send + Sync {
+    /// Queues a message, and the deletion of messages that the log no longer keeps: those before `gone_before`.
+    /// Updates `total` when they are on disk. The log calls this in the order of the offsets.
+    fn append(&self, telemetry: &Telemetry, total: &watch::Sender<u64>, gone_before: Option<u64>);
+
+    /// Queues the deletion of all messages before `first`.
+    fn forget_before(&self, first: u64);
 }
 
 #[derive(Default)]
@@ -228,10 +236,10 @@ impl TelemetryLog {
     }
 
     /// Writes messages to disk from now on, and removes those from disk that are no longer kept.
-    pub(crate) fn write_to(&self, disk: DiskLog) {
+    pub(crate) fn write_to(&self, disk: impl LogWriter + 'static) {
         disk.forget_before(self.kept().first);
         // Called once, before the log is shared.
-        let _ = self.inner.disk.set(disk);
+        let _ = self.inner.disk.set(Box::new(disk));
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {

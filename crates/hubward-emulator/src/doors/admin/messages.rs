@@ -15,7 +15,7 @@ use crate::services::api::hub::Problem;
 use crate::services::cloud::Cloud;
 use crate::services::hub::{CloudToDevice, Code};
 use crate::state::clock::read_timestamp;
-use crate::state::store::Ack;
+use crate::state::model::Ack;
 
 /// A message as JSON, with the property names of the service's SDKs.
 #[derive(Debug, Deserialize)]

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::service::Target;
 use crate::services::api::hub::{Problem, patch_twin};
 use crate::services::cloud::Cloud;
-use crate::state::store::twin_view;
+use crate::state::model::twin_view;
 
 /// The twin in the format of the service.
 pub(super) fn show(cloud: &Cloud, target: &Target) -> Result<Value, Problem> {

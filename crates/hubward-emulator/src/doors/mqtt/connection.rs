@@ -9,7 +9,8 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::{sleep, timeout};
 
 use super::codec::{Incoming, Malformed, Outgoing, decode};
-use crate::state::store::{StateLost, Store};
+use crate::state::disk::StateLost;
+use crate::state::store::Store;
 
 /// Why a connection has ended.
 #[derive(Debug, thiserror::Error)]
@@ -193,7 +194,7 @@ const DRAIN: usize = 1024 * 1024;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::state::store::State;
+    use crate::state::model::State;
 
     #[tokio::test]
     async fn cut_after_accepts_the_largest_number() {

@@ -22,7 +22,7 @@ use crate::services::dps::{Answer, Caller, Refusal};
 use crate::services::faults;
 use crate::state::fault::{Fault, Point};
 use crate::state::journal::{EventKind, EventSource, Note};
-use crate::state::store::{Key, Subscriptions, Why};
+use crate::state::model::{Key, Subscriptions, Why};
 use crate::state::wire_id;
 
 /// Serves a connection whose user name is one for DPS. As in the service, CONNECT is refused only for a foreign id

@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::codec::Incoming;
 use super::{Closed, Connection, End};
-use crate::state::store::Why;
+use crate::state::model::Why;
 
 /// The service behind a connection: DPS or a hub.
 pub(crate) trait Session<S> {

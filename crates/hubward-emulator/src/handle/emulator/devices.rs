@@ -4,7 +4,7 @@ use hubward_proto::DeviceId;
 use hubward_sas::SharedKey;
 
 use super::Emulator;
-use crate::state::store::{Device, DeviceView, EnrollError, Key, KeyPair, State, Why};
+use crate::state::model::{Device, DeviceView, EnrollError, Key, KeyPair, State, Why};
 use crate::state::telemetry::TelemetryLog;
 
 impl Emulator {

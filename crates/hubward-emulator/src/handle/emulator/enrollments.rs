@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::Emulator;
 use crate::handle::enroll::{Enrollment, EnrollmentBuilder, EnrollmentGroup, EnrollmentGroupBuilder};
-use crate::state::store::{DEV_GROUP, EnrollError, Record, Seed, SeedError, SeedReport, apply};
+use crate::state::model::{DEV_GROUP, EnrollError, Record, Seed, SeedError, SeedReport, apply};
 
 impl Emulator {
     /// Creates an individual enrollment with generated keys, or returns the existing one.

@@ -3,7 +3,7 @@
 use super::Emulator;
 use crate::services;
 use crate::services::hub::{CloudToDevice, SendProblem};
-use crate::state::store::{CloudMessageView, FeedbackRecord};
+use crate::state::model::{CloudMessageView, FeedbackRecord};
 
 impl Emulator {
     /// Sends a message to a device, whether it is connected or not. Returns the message id. The message stays in

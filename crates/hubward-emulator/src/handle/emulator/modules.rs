@@ -4,7 +4,7 @@ use hubward_proto::ModuleId;
 use hubward_sas::SharedKey;
 
 use super::Emulator;
-use crate::state::store::{Device, EnrollError, Key, KeyPair, ModuleView, State, Why};
+use crate::state::model::{Device, EnrollError, Key, KeyPair, ModuleView, State, Why};
 
 impl Emulator {
     /// The modules of a device, in the order of their ids.

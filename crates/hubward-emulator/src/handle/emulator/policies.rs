@@ -2,7 +2,7 @@
 
 use super::Emulator;
 use crate::services::policies;
-use crate::state::store::{Policy, PolicyView};
+use crate::state::model::{Policy, PolicyView};
 
 impl Emulator {
     /// The service connection string of DPS: its name, the policy `provisioningserviceowner` and its key, which is

@@ -2,8 +2,8 @@
 
 use super::Emulator;
 use crate::services::maintenance;
-use crate::state::store::StateLost;
-use crate::state::store::{self, Seed, SeedError, SeedReport};
+use crate::state::disk::StateLost;
+use crate::state::model::{self, Seed, SeedError, SeedReport};
 
 impl Emulator {
     /// Waits until every earlier change is written to the data directory. Returns at once if there is none. Changes
@@ -38,7 +38,7 @@ impl Emulator {
     /// and times. The export does not contain the group of [`Builder::dev_keys`](crate::Builder::dev_keys).
     #[must_use]
     pub fn export(&self) -> Seed {
-        self.cloud.store.read(store::export)
+        self.cloud.store.read(model::export)
     }
 
     /// Imports an export: all of it or nothing. Unlike a seed at the start, this also replaces existing twins,

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::Emulator;
 use crate::services::hub::{TwinProblem, change_twin, note_twin_update};
-use crate::state::store::{Change, TwinView, twin_view};
+use crate::state::model::{Change, TwinView, twin_view};
 
 /// In these methods, `{device}/{module}` as the device id names a module.
 impl Emulator {

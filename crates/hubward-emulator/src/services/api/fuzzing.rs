@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use super::if_match::IfMatch;
 use super::page::{PageBody, PageRequest};
 use crate::state::clock::system_now;
-use crate::state::store::{Model, complete};
+use crate::state::model::{Model, complete};
 
 /// Parses and checks an enrollment or a group as `PUT` does; returns whether it is valid.
 #[must_use]

@@ -5,7 +5,7 @@ use hubward_proto::{IdScope, RegistrationId};
 use hubward_sas::{SasToken, UnixSeconds};
 
 use super::answer::Refusal;
-use crate::state::store::{KeyPair, State};
+use crate::state::model::{KeyPair, State};
 
 /// The device that sends a request, as the path or the user name names it.
 #[derive(Debug, Clone)]
@@ -102,7 +102,7 @@ mod tests {
     use hubward_sas::SharedKey;
 
     use super::*;
-    use crate::state::store::complete;
+    use crate::state::model::complete;
 
     const SCOPE: &str = "0ne00000001";
     const NOW: UnixSeconds = UnixSeconds(1_700_000_000);

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::admit::{Admitted, Caller};
 use super::allocate::allocate;
 use crate::state::clock::timestamp;
-use crate::state::store::{Assigned, Device, Record, State, Twin};
+use crate::state::model::{Assigned, Device, Record, State, Twin};
 use crate::state::wire_id;
 
 /// Registers an admitted device: writes its record, and its identity into the hub's registry.

@@ -9,7 +9,7 @@ use hubward_proto::limits::{CLOUD_TO_DEVICE_MAX, CLOUD_TO_DEVICE_QUEUE, MESSAGE_
 use super::code::Code;
 use crate::state::choices::{fnv_1a, rng};
 use crate::state::clock::timestamp;
-use crate::state::store::{Ack, Post, Rules, later};
+use crate::state::model::{Ack, Post, Rules, later};
 use crate::state::wire_id;
 
 /// A message for [`Emulator::send_to_device`](crate::Emulator::send_to_device) or

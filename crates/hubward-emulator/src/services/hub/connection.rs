@@ -10,7 +10,7 @@ use super::login::{Login, LoginRequest, check};
 use crate::services::cloud::Cloud;
 use crate::state::clock::timestamp;
 use crate::state::journal::{EventKind, EventSource, Note};
-use crate::state::store::{
+use crate::state::model::{
     Acknowledged, Activity, ConnectionChannels, Delivery, Key, Push, Queue, Rules, Session, State, Subscriptions, Why,
 };
 use crate::state::telemetry::Telemetry;
@@ -172,11 +172,11 @@ impl<'a> DeviceConnection<'a> {
     }
 
     /// The client's identity in the registry; `None` once the connection has to end.
-    pub(super) fn live_device_mut<'s>(&self, state: &'s mut State) -> Option<&'s mut crate::state::store::Device> {
+    pub(super) fn live_device_mut<'s>(&self, state: &'s mut State) -> Option<&'s mut crate::state::model::Device> {
         self.device_mut(state).filter(|_| !self.activity.is_over())
     }
 
-    fn device_mut<'s>(&self, state: &'s mut State) -> Option<&'s mut crate::state::store::Device> {
+    fn device_mut<'s>(&self, state: &'s mut State) -> Option<&'s mut crate::state::model::Device> {
         state.device_mut(&self.login.hub, &self.login.identity.client_id())
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use hubward_proto::hub::HubIdentity;
 use hubward_sas::{SasToken, UnixSeconds};
 
-use crate::state::store::{Policy, Right, State, hub_policy};
+use crate::state::model::{Policy, Right, State, hub_policy};
 use crate::state::telemetry::Origin;
 
 /// What a device or module presents when it connects.

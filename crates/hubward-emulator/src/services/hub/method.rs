@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::code::Code;
 use crate::services::cloud::Cloud;
 use crate::state::journal::{EventKind, EventSource, Note};
-use crate::state::store::{Key, MethodCall, MethodOutcome, Push};
+use crate::state::model::{Key, MethodCall, MethodOutcome, Push};
 
 /// A call of a direct method.
 #[derive(Debug, Clone, PartialEq)]

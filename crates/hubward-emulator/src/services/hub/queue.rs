@@ -8,7 +8,7 @@ use hubward_proto::{DeviceId, HubHost, ModuleId};
 use super::c2d::{CloudToDevice, SendProblem};
 use crate::services::cloud::Cloud;
 use crate::state::journal::{EventKind, EventSource, Note};
-use crate::state::store::{CloudMessageView, FeedbackRecord, Hub, Key, Rules, State};
+use crate::state::model::{CloudMessageView, FeedbackRecord, Hub, Key, Rules, State};
 
 /// Adds a message to the queue of a device or module. A module comes with the input that the message is for.
 pub(crate) fn send(

@@ -10,7 +10,7 @@ use super::connection::DeviceConnection;
 use crate::services::cloud::Cloud;
 use crate::state::clock::timestamp;
 use crate::state::journal::{EventKind, EventSource, Note};
-use crate::state::store::{Change, Key, Notice, Push, State, TAGS_NAME};
+use crate::state::model::{Change, Key, Notice, Push, State, TAGS_NAME};
 
 /// Why reported properties are not accepted.
 #[derive(Debug)]

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
-use super::development::{DEV_GROUP, dev_group, is_dev_group};
-use super::{Seed, SeedError, State, Store, Why, apply, complete};
+use super::Store;
+use crate::state::model::{DEV_GROUP, Seed, SeedError, State, apply, complete, dev_group, is_dev_group};
 use crate::state::telemetry::TelemetryLog;
 
 /// What an emulator applies to its state at a start and after a reset.
@@ -55,20 +55,5 @@ impl Store {
         };
         // Notifies all watchers.
         self.change(|_| result)
-    }
-}
-
-impl State {
-    fn forget(&mut self) {
-        let Self { individuals, groups, records, operations, hubs, policies: _, live } = self;
-        individuals.clear();
-        groups.clear();
-        records.clear();
-        operations.clear();
-        for hub in hubs.values_mut() {
-            hub.devices.clear();
-            hub.feedback.clear();
-        }
-        live.close_all(Why::NotAllowed);
     }
 }

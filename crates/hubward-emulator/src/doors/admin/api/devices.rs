@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::Failure;
 use crate::services::cloud::Cloud;
-use crate::state::store::{Key, Why};
+use crate::state::model::{Key, Why};
 
 /// Cuts the connection of a device or module, which may reconnect at once. Returns whether there was one.
 pub(super) fn disconnect(cloud: &Cloud, hub: &str, client_id: &str) -> Result<Value, Failure> {

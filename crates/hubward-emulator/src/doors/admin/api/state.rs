@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use super::Failure;
 use crate::services::cloud::Cloud;
 use crate::services::maintenance;
-use crate::state::store::export as exported;
-use crate::state::store::{Seed, SeedError};
+use crate::state::model::export as exported;
+use crate::state::model::{Seed, SeedError};
 
 /// The state as a seed, with all keys.
 pub(super) fn export(cloud: &Cloud) -> Value {

@@ -6,7 +6,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::session::HubSession;
 use crate::doors::mqtt::codec::{Outgoing, Publish};
 use crate::doors::mqtt::{Closed, Connection};
-use crate::state::store::{Acknowledged, Delivery, PACKET_ID_MAX};
+use crate::state::model::{Acknowledged, Delivery, PACKET_ID_MAX};
 
 impl HubSession<'_> {
     /// Publishes queued messages, up to the maximum number of unacknowledged ones. Does nothing until the client has

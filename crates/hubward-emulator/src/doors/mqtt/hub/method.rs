@@ -12,7 +12,7 @@ use super::session::HubSession;
 use crate::doors::mqtt::codec::Publish;
 use crate::doors::mqtt::{Closed, Connection};
 use crate::state::fault::{Fault, Point};
-use crate::state::store::{MethodCall, MethodOutcome, MethodOutcomeSender};
+use crate::state::model::{MethodCall, MethodOutcome, MethodOutcomeSender};
 
 /// The published calls of a connection that wait for a response.
 #[derive(Debug, Default)]

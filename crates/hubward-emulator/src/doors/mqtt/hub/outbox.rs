@@ -127,7 +127,8 @@ mod tests {
     use tokio::io::AsyncReadExt as _;
 
     use super::*;
-    use crate::state::store::{State, Store};
+    use crate::state::model::State;
+    use crate::state::store::Store;
 
     async fn sent(
         connection: &mut Connection<tokio::io::DuplexStream>,

@@ -27,7 +27,7 @@ use crate::services::hub::{DeviceConnection, Login};
 use crate::state::clock::Clock;
 use crate::state::fault::{Fault, Point};
 use crate::state::journal::{EventKind, EventSource, Note};
-use crate::state::store::{Key, Push, Session, Subscriptions};
+use crate::state::model::{Key, Push, Session, Subscriptions};
 
 /// Serves a connection whose user name is not one for DPS.
 pub(in crate::doors::mqtt) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(

@@ -6,7 +6,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
 use super::*;
-use crate::state::store::Key;
+use crate::state::model::Key;
 
 struct World {
     cloud: Arc<Cloud>,

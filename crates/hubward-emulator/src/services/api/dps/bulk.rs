@@ -8,7 +8,7 @@ use super::kind::{Kind, delete, put, read};
 use super::{Done, IfMatch};
 use crate::services::cloud::Cloud;
 use crate::services::dps::{Answer, Refusal};
-use crate::state::store::State;
+use crate::state::model::State;
 
 /// Processes the enrollments in order; one that is refused does not stop the others.
 ///

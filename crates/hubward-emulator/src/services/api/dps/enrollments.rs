@@ -3,7 +3,7 @@
 use hubward_proto::service::{BulkError, BulkMode, EnrollmentBulk, IndividualEnrollment};
 
 use super::kind::Kind;
-use crate::state::store::{Entry, State, Table};
+use crate::state::model::{Entry, State, Table};
 
 impl Kind for IndividualEnrollment {
     /// Source: `[sdk]` azure-iot-sdk-csharp, ProvisioningE2ETests.cs; `[seen]` MicrosoftDocs/azure-docs, issue

@@ -3,7 +3,7 @@
 use hubward_proto::service::{BulkError, BulkMode, EnrollmentGroup, EnrollmentGroupBulk};
 
 use super::kind::Kind;
-use crate::state::store::{Entry, State, Table};
+use crate::state::model::{Entry, State, Table};
 
 impl Kind for EnrollmentGroup {
     /// Source: `[seen]` a training page of Microsoft's shows it.

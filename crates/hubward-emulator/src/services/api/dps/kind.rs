@@ -11,7 +11,7 @@ use super::{Done, IfMatch, bulk, check_etag};
 use crate::services::cloud::Cloud;
 use crate::services::dps::{Answer, Refusal};
 use crate::state::clock::timestamp;
-use crate::state::store::{EnrollError, Entry, KeyPair, Model, Put, State, Table, complete, linked};
+use crate::state::model::{EnrollError, Entry, KeyPair, Model, Put, State, Table, complete, linked};
 use crate::state::wire_id;
 
 /// A kind of enrollment.

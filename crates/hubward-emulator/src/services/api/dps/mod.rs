@@ -20,7 +20,7 @@ use crate::services::access::Denied;
 use crate::services::cloud::Cloud;
 use crate::services::dps::{Answer, Refusal};
 use crate::state::journal::{EventKind, EventSource, Note};
-use crate::state::store::DPS_POLICY;
+use crate::state::model::DPS_POLICY;
 use path::Subject;
 
 /// Source: `[guess]`: 421 for a name that is not the emulator's; the real service has no other names.

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::super::page::{PageBody, PageRequest, WRONG_CONTINUATION};
 use super::{Done, kind};
 use crate::services::dps::{Answer, Refusal};
-use crate::state::store::Table;
+use crate::state::model::Table;
 
 /// The requested page of a query.
 #[derive(Debug, PartialEq, Eq)]

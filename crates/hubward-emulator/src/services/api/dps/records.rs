@@ -34,7 +34,7 @@ pub(super) fn answer(
                 query::check(body, "deviceRegistrations")?;
             }
             cloud.store.read(|state| {
-                let of = |it: &crate::state::store::Record| {
+                let of = |it: &crate::state::model::Record| {
                     it.group.as_ref().is_some_and(|it| it.eq_ignore_ascii_case(group))
                 };
                 // Records outlive their group.

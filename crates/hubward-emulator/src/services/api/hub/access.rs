@@ -9,7 +9,7 @@ use crate::services::api::api_version;
 use crate::services::cloud::Cloud;
 use crate::services::hub::Code;
 use crate::state::journal::{EventKind, EventSource, Note};
-use crate::state::store::{Policy, hub_policy};
+use crate::state::model::{Policy, hub_policy};
 
 /// Returns the hub that a request is for (in lower case) and the requested operation. If `hub` is given, every
 /// operation is allowed.

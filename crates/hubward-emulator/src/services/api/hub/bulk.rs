@@ -17,7 +17,7 @@ use crate::services::cloud::Cloud;
 use crate::services::hub::{Code, TwinProblem, change_twin};
 use crate::state::clock::timestamp;
 use crate::state::journal::{EventKind, EventSource, Note};
-use crate::state::store::{Change, State, Twin};
+use crate::state::model::{Change, State, Twin};
 
 /// Processes the identities in order; one that is refused does not stop the others.
 ///

@@ -8,7 +8,7 @@ use hubward_sas::SharedKey;
 
 use super::problem::Problem;
 use crate::services::hub::Code;
-use crate::state::store::{Device, Key, KeyPair, State, activity};
+use crate::state::model::{Device, Key, KeyPair, State, activity};
 
 /// The values of an identity in a request; `None` if the request does not contain the value.
 #[derive(Debug, Default)]

@@ -3,7 +3,7 @@
 use percent_encoding::percent_decode_str;
 
 use super::problem::Problem;
-use crate::state::store::Right;
+use crate::state::model::Right;
 
 /// The operation of a request. The strings are `{device}` or `{device}/{module}`, or lock tokens.
 #[derive(Debug, Clone, PartialEq, Eq)]

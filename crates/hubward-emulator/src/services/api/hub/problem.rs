@@ -7,7 +7,7 @@ use hubward_proto::service::HubRefusal;
 use super::super::if_match::Unreadable;
 use crate::services::hub::{Code, InvokeError, SendProblem, TwinProblem};
 use crate::state::clock::timestamp;
-use crate::state::store::EnrollError;
+use crate::state::model::EnrollError;
 use crate::state::wire_id;
 
 /// An error in the response of a hub to a service.

@@ -11,7 +11,7 @@ use super::{Done, read};
 use crate::services::cloud::Cloud;
 use crate::services::hub::Code;
 use crate::state::journal::{EventKind, EventSource, Note};
-use crate::state::store::State;
+use crate::state::model::State;
 use crate::state::wire_id;
 
 /// Source: `[sdk]` azure-iot-cli-extension, tests of its generated client.

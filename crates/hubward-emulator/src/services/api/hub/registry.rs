@@ -11,7 +11,7 @@ use crate::services::cloud::Cloud;
 use crate::services::hub::Code;
 use crate::state::clock::timestamp;
 use crate::state::journal::{EventKind, EventSource, Note};
-use crate::state::store::{Device, Key, State, Why};
+use crate::state::model::{Device, Key, State, Why};
 use crate::state::wire_id;
 
 /// Lists the devices of a hub, at most as many as requested.

@@ -9,7 +9,7 @@ use crate::services;
 use crate::services::cloud::Cloud;
 use crate::services::hub::CloudToDevice;
 use crate::state::clock::read_timestamp;
-use crate::state::store::Ack;
+use crate::state::model::Ack;
 
 /// Adds a message to the queue of a device; returns 204 with an empty body. The `Content-Type` and
 /// `Content-Encoding` of the HTTP request are not those of the message.

@@ -5,7 +5,7 @@ use hubward_proto::service::{RegistryStatistics, ServiceStatistics};
 use super::Done;
 use super::problem::Problem;
 use crate::services::cloud::Cloud;
-use crate::state::store::Key;
+use crate::state::model::Key;
 
 /// Modules are not counted.
 ///

@@ -6,7 +6,7 @@ use super::problem::Problem;
 use super::{Done, IfMatch, check_twin_etag};
 use crate::services::cloud::Cloud;
 use crate::services::hub::{TwinProblem, change_twin, note_twin_update};
-use crate::state::store::{Change, TwinView, twin_view};
+use crate::state::model::{Change, TwinView, twin_view};
 
 /// Returns the twin of a device or module.
 ///

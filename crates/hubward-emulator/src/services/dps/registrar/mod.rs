@@ -11,7 +11,8 @@ use super::assign::assign;
 use crate::state::clock::Clock;
 use crate::state::fault::Moves;
 use crate::state::journal::{EventKind, EventLog, EventSource, Note};
-use crate::state::store::{Operation, State, Store, too_many_levels};
+use crate::state::model::{Operation, State, too_many_levels};
+use crate::state::store::Store;
 use crate::state::wire_id;
 
 /// DPS without its transports.

@@ -10,7 +10,7 @@ use hubward_sas::{SasToken, SharedKey};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::state::store::complete;
+use crate::state::model::complete;
 
 const SCOPE: &str = "0ne00000001";
 
@@ -187,7 +187,7 @@ fn a_move_to_another_hub_follows_the_policy() {
         assert_eq!((&state["assignedHub"], &state["substatus"]), (&json!(hub), &json!(substatus)));
         let sites: Vec<_> = registrar.store.read(|state| {
             let devices = state.hubs.values().flat_map(|hub| hub.devices.iter().map(|it| (hub.host.clone(), it)));
-            let site = |(host, (id, device)): (String, (&String, &crate::state::store::Device))| {
+            let site = |(host, (id, device)): (String, (&String, &crate::state::model::Device))| {
                 let initial = device.initial_twin.clone().expect("a twin");
                 assert_eq!(initial.tags, *device.twin.tags());
                 (host, id.clone(), initial.tags["site"].clone(), device.twin.reported().version)
@@ -370,7 +370,7 @@ fn a_move_overwrites_a_device_of_the_same_id_at_the_new_hub() {
         registrar.result(&caller, b"");
         registrar.store.change(|state| {
             let other = complete(IndividualEnrollment::new("x"), None, SystemTime::UNIX_EPOCH).expect("valid").0;
-            let existing = crate::state::store::Device::new(other.keys, SystemTime::UNIX_EPOCH);
+            let existing = crate::state::model::Device::new(other.keys, SystemTime::UNIX_EPOCH);
             state.hub_mut("b.example").expect("a hub").devices.insert("d1".into(), existing);
         });
         model.settings.iot_hubs = Some(vec!["b.example".into()]);

@@ -6,7 +6,7 @@ use hubward_sas::UnixSeconds;
 
 use crate::doors::mqtt::codec::{Connect, Will};
 use crate::services::hub::{Login, LoginRequest, check_login};
-use crate::state::store::State;
+use crate::state::model::State;
 
 /// A CONNECT that the hub accepts.
 pub(super) struct Checked<'a> {

@@ -3,7 +3,7 @@
 use hubward_sas::{SasToken, SharedKey};
 
 use super::*;
-use crate::state::store::{Device, KeyPair, Policy, hub_policy, settle};
+use crate::state::model::{Device, KeyPair, Policy, hub_policy, settle};
 
 const NOW: UnixSeconds = UnixSeconds(1_700_000_000);
 

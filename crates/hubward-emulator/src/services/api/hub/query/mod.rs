@@ -21,7 +21,7 @@ pub(crate) use tree::Query;
 use super::super::page::PageRequest;
 use super::{Done, Problem};
 use crate::services::cloud::Cloud;
-use crate::state::store::twin_view;
+use crate::state::model::twin_view;
 use run::Batch;
 use tree::Collection;
 

@@ -65,21 +65,21 @@ impl Operations {
     }
 
     /// Restores an operation from disk, in any order; call [`Self::sort`] afterwards.
-    pub(super) fn restore(&mut self, id: String, operation: Operation) {
+    pub(crate) fn restore(&mut self, id: String, operation: Operation) {
         self.oldest_first.push_back((operation.number, id.clone()));
         self.by_id.insert(id, operation);
     }
 
     /// Sorts the restored operations.
-    pub(super) fn sort(&mut self) {
+    pub(crate) fn sort(&mut self) {
         self.oldest_first.make_contiguous().sort_unstable();
     }
 
-    pub(super) const fn table_mut(&mut self) -> &mut Table<Operation> {
+    pub(crate) const fn table_mut(&mut self) -> &mut Table<Operation> {
         &mut self.by_id
     }
 
-    pub(super) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.by_id.clear();
         self.oldest_first.clear();
     }

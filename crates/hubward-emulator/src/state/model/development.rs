@@ -2,7 +2,7 @@
 
 use hubward_proto::service::{Attestation, EnrollmentGroup, SymmetricKeys};
 
-use super::Entry;
+use super::enrollment::Entry;
 
 /// The default id scope of an emulator.
 pub const DEV_ID_SCOPE: &str = "0ne000DECADE";
@@ -16,7 +16,7 @@ pub const DEV_GROUP_KEY: &str =
     "aHVid2FyZCBlbXVsYXRvcjogdGhpcyBkZXZlbG9wbWVudCBrZXkgaXMgcHVibGljLCBuZXZlciB0cnVzdCBpdA==";
 
 /// The group [`DEV_GROUP`] with its public keys.
-pub(super) fn dev_group() -> EnrollmentGroup {
+pub(crate) fn dev_group() -> EnrollmentGroup {
     let mut group = EnrollmentGroup::new(DEV_GROUP);
     let keys = SymmetricKeys { primary_key: DEV_GROUP_KEY.to_owned(), secondary_key: DEV_GROUP_KEY.to_owned() };
     group.settings.attestation = Some(Attestation::symmetric_key(Some(keys)));
@@ -24,7 +24,7 @@ pub(super) fn dev_group() -> EnrollmentGroup {
 }
 
 /// Whether a group has the public key.
-pub(super) fn is_dev_group(entry: &Entry<EnrollmentGroup>) -> bool {
+pub(crate) fn is_dev_group(entry: &Entry<EnrollmentGroup>) -> bool {
     let keys = [&entry.keys.primary, &entry.keys.secondary];
     keys.into_iter().any(|it| it.expose_base64().as_str() == DEV_GROUP_KEY)
 }

@@ -1,32 +1,12 @@
 //! The changes of the state that the journal reports: objects created, updated and deleted.
 
-use super::{State, Table};
+use super::table::{Table, TableChange};
+use super::{Model as _, State};
 use crate::state::journal::{EventKind, EventSource, Note};
-use crate::state::store::Model as _;
-
-/// A change of a key of a table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum TableChange {
-    Created,
-    /// The value was replaced.
-    Updated,
-    Deleted,
-}
-
-impl TableChange {
-    /// Selects the event kind for this change.
-    const fn of(self, [created, updated, deleted]: [EventKind; 3]) -> EventKind {
-        match self {
-            Self::Created => created,
-            Self::Updated => updated,
-            Self::Deleted => deleted,
-        }
-    }
-}
 
 impl State {
     /// Starts to record changes for the journal.
-    pub(super) fn record_changes(&mut self) {
+    pub(crate) fn record_changes(&mut self) {
         self.individuals.record_changes();
         self.groups.record_changes();
         self.records.record_changes();
@@ -34,7 +14,7 @@ impl State {
     }
 
     /// The changes since the last call.
-    pub(super) fn drain_changes(&mut self) -> Vec<Note> {
+    pub(crate) fn drain_changes(&mut self) -> Vec<Note> {
         use EventKind::{
             DeviceCreated, DeviceDeleted, DeviceUpdated, EnrollmentCreated, EnrollmentDeleted, EnrollmentGroupCreated,
             EnrollmentGroupDeleted, EnrollmentGroupUpdated, EnrollmentUpdated, RegistrationDeleted,
@@ -42,11 +22,11 @@ impl State {
         let mut notes = Vec::new();
         let individual = [EnrollmentCreated, EnrollmentUpdated, EnrollmentDeleted];
         for (key, change) in self.individuals.drain_changes() {
-            notes.push(note(&self.individuals, &key, |it| it.model.id(), change.of(individual)));
+            notes.push(note(&self.individuals, &key, |it| it.model.id(), kind_of(change, individual)));
         }
         let group = [EnrollmentGroupCreated, EnrollmentGroupUpdated, EnrollmentGroupDeleted];
         for (key, change) in self.groups.drain_changes() {
-            notes.push(note(&self.groups, &key, |it| it.model.id(), change.of(group)));
+            notes.push(note(&self.groups, &key, |it| it.model.id(), kind_of(change, group)));
         }
         for (key, change) in self.records.drain_changes() {
             // The registration itself reports the other changes.
@@ -56,7 +36,7 @@ impl State {
         }
         for hub in self.hubs.values_mut() {
             for (key, change) in hub.devices.drain_changes() {
-                let kind = change.of([DeviceCreated, DeviceUpdated, DeviceDeleted]);
+                let kind = kind_of(change, [DeviceCreated, DeviceUpdated, DeviceDeleted]);
                 notes.push(Note::new(kind, EventSource::Hub).id(&key).hub(&hub.host));
             }
         }
@@ -67,4 +47,13 @@ impl State {
 /// An event about an enrollment, with the id in its original letter case if the enrollment still exists.
 fn note<V>(table: &Table<V>, key: &str, name: impl Fn(&V) -> &str, kind: EventKind) -> Note {
     Note::new(kind, EventSource::Dps).id(table.get(key).map_or(key, name))
+}
+
+/// Selects the event kind for a change.
+const fn kind_of(change: TableChange, [created, updated, deleted]: [EventKind; 3]) -> EventKind {
+    match change {
+        TableChange::Created => created,
+        TableChange::Updated => updated,
+        TableChange::Deleted => deleted,
+    }
 }

@@ -20,11 +20,10 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
-use super::State;
+use super::model::State;
 
 pub use error::StateError;
 pub(crate) use file::open;
-pub(super) use form::{key_pair, properties};
 pub(crate) use telemetry::DiskLog;
 
 /// The handle of the state file. Cloning it is cheap. After [`Disk::close`], changes are no longer written, and

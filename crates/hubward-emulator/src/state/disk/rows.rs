@@ -8,8 +8,8 @@ use serde::Serialize;
 
 use super::form::{Keys, framed, json};
 use super::{Write, load};
-use crate::state::store::table::Touch;
-use crate::state::store::{Device, State, Table};
+use crate::state::model::Touch;
+use crate::state::model::{Device, State, Table};
 
 pub(super) const ENROLLMENT: &str = "enrollment";
 pub(super) const GROUP: &str = "group";

@@ -3,76 +3,15 @@
 use std::time::SystemTime;
 
 use hubward_proto::service::{Attestation, EnrollmentGroup, EnrollmentSettings, IndividualEnrollment, SymmetricKeys};
-use hubward_proto::{DeviceId, ProtoError, RegistrationId};
+use hubward_proto::{DeviceId, RegistrationId};
 use hubward_sas::{KeyError, SasToken, SharedKey};
 use serde::{Deserialize, Serialize};
 
-use super::{disk, enrollment_rules, levels};
+use super::enroll_error::EnrollError;
+use super::put::Put;
+use super::{enrollment_rules, levels};
 use crate::state::clock::timestamp;
 use crate::state::wire_id;
-
-/// Why an enrollment cannot be created or changed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum EnrollError {
-    /// The service would not accept an id.
-    #[error(transparent)]
-    Id(#[from] ProtoError),
-    /// The service would not accept a key, or the system provides no randomness to generate one.
-    #[error("the enrollment `{id}` has no usable key: {problem}")]
-    Key {
-        /// The id.
-        id: String,
-        /// The cause.
-        problem: KeyError,
-    },
-    /// The real service supports this, but the emulator does not.
-    #[error("the enrollment `{id}` requires {what}, which is not emulated")]
-    NotEmulated {
-        /// The id.
-        id: String,
-        /// The unsupported setting.
-        what: String,
-    },
-    /// The enrollment names a hub that the emulator does not have.
-    #[error("the enrollment `{id}` names the hub `{hub}`, which is not linked")]
-    UnknownHub {
-        /// The id.
-        id: String,
-        /// The name of the hub.
-        hub: String,
-    },
-    /// The module belongs to a device that the hub does not know.
-    #[error("the module `{id}` needs the device `{device}`, which the hub does not know")]
-    UnknownDevice {
-        /// Device and module id.
-        id: String,
-        /// The device id.
-        device: String,
-    },
-    /// The twin breaks a rule of twins.
-    #[error("the twin of `{id}` is refused: {problem}")]
-    Twin {
-        /// The device, or `{device}/{module}`.
-        id: String,
-        /// The rule.
-        problem: ProtoError,
-    },
-    /// A setting is not valid.
-    #[error("the enrollment `{id}` is not valid: {problem}")]
-    Setting {
-        /// The id.
-        id: String,
-        /// The cause.
-        problem: String,
-    },
-    /// The enrollment or group does not exist.
-    #[error("the enrollment `{id}` does not exist")]
-    NotFound {
-        /// The name.
-        id: String,
-    },
-}
 
 /// Two keys; a device may use either.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,7 +41,7 @@ impl KeyPair {
 pub(crate) struct Entry<M> {
     /// Without keys and without read-only state.
     pub(crate) model: M,
-    #[serde(with = "disk::key_pair")]
+    #[serde(with = "super::serial::key_pair")]
     pub(crate) keys: KeyPair,
     /// The `payload` in the registration result, as if a custom allocation webhook had sent it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -115,14 +54,6 @@ impl<M: Model> Entry<M> {
         levels::check(self.model.id(), "the payload", &payload)?;
         Ok(Self { answer_payload: payload, ..self })
     }
-}
-
-/// The effect of storing an enrollment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Put {
-    Created,
-    Updated,
-    Unchanged,
 }
 
 /// What individual enrollments and groups have in common.
@@ -229,7 +160,7 @@ fn take_keys(id: &str, settings: &mut EnrollmentSettings) -> Result<Option<KeyPa
 }
 
 /// Parses two keys; generates a key that is empty. `None` means that both must be generated.
-pub(super) fn read_keys(id: &str, keys: Option<SymmetricKeys>) -> Result<Option<KeyPair>, EnrollError> {
+pub(crate) fn read_keys(id: &str, keys: Option<SymmetricKeys>) -> Result<Option<KeyPair>, EnrollError> {
     let SymmetricKeys { primary_key, secondary_key } = keys.unwrap_or_default();
     let read = |text: &str| {
         let key = if text.trim().is_empty() { SharedKey::generate() } else { SharedKey::from_base64(text) };

@@ -7,76 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::Table;
 use super::c2d::{RemovedMessage, later};
+use super::outcome::Outcome;
 use crate::state::clock::timestamp;
 use crate::state::wire_id;
-
-/// The outcomes that the sender of a message requests feedback for.
-///
-/// Source: `[doc]` iot-hub/iot-hub-devguide-messages-c2d.md, "Message feedback".
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Ack {
-    /// No outcome.
-    None,
-    /// The device completed the message.
-    Positive,
-    /// The hub gave up the message.
-    Negative,
-    /// Both.
-    Full,
-}
-
-impl Ack {
-    /// The value of `iothub-ack`.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Positive => "positive",
-            Self::Negative => "negative",
-            Self::Full => "full",
-        }
-    }
-
-    const fn wants(self, outcome: Outcome) -> bool {
-        match self {
-            Self::None => false,
-            Self::Positive => matches!(outcome, Outcome::Success),
-            Self::Negative => !matches!(outcome, Outcome::Success),
-            Self::Full => true,
-        }
-    }
-}
-
-/// The outcome of a message, in the service's words.
-///
-/// Source: `[doc]` iot-hub/iot-hub-devguide-messages-c2d.md, "Message feedback". `Rejected` is missing, because a
-/// device cannot reject a message over MQTT.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub enum Outcome {
-    /// The device acknowledged the message, or the hub delivered it with QoS 0.
-    Success,
-    /// The message expired.
-    Expired,
-    /// The hub delivered the message the maximum number of times.
-    DeliveryCountExceeded,
-    /// The queue was purged.
-    Purged,
-}
-
-impl Outcome {
-    /// The value in a feedback record.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Success => "Success",
-            Self::Expired => "Expired",
-            Self::DeliveryCountExceeded => "DeliveryCountExceeded",
-            Self::Purged => "Purged",
-        }
-    }
-}
 
 /// The outcome of one message.
 ///
@@ -196,12 +129,12 @@ impl Feedback {
     }
 
     /// Deletes all records, including those that a service has received: their numbers will be used again.
-    pub(super) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.records.clear();
         self.batch = None;
     }
 
-    pub(super) const fn table_mut(&mut self) -> &mut Table<FeedbackRecord> {
+    pub(crate) const fn table_mut(&mut self) -> &mut Table<FeedbackRecord> {
         &mut self.records
     }
 }
@@ -219,6 +152,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::super::c2d::Post;
+    use super::super::outcome::Ack;
     use super::*;
 
     fn removed(ack: Option<Ack>, outcome: Outcome) -> RemovedMessage {

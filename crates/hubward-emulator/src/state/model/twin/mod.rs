@@ -10,8 +10,7 @@ use hubward_proto::service::InitialTwin;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::disk;
-use super::registry::NEVER;
+use crate::state::clock::NEVER;
 
 /// The twin of a device or module.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -28,7 +27,7 @@ pub(crate) struct Twin {
 /// Desired or reported properties.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Section {
-    #[serde(with = "disk::properties")]
+    #[serde(with = "super::serial::properties")]
     properties: Properties,
     metadata: Map<String, Value>,
     /// Whether the metadata contain the version of each change: only those of desired properties do.

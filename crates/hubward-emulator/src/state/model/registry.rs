@@ -7,8 +7,8 @@ use hubward_proto::service::InitialTwin;
 use serde::{Deserialize, Serialize};
 
 use super::feedback::Feedback;
-use super::{Key, KeyPair, Queue, Rules, State, Table, Twin, disk};
-use crate::state::clock::timestamp;
+use super::{Key, KeyPair, Queue, Rules, State, Table, Twin};
+use crate::state::clock::{NEVER, timestamp};
 use crate::state::wire_id;
 
 /// The registry of one hub.
@@ -85,7 +85,7 @@ impl Hub {
 /// The identity of a device or module, and the data that a hub keeps for it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Device {
-    #[serde(with = "disk::key_pair")]
+    #[serde(with = "super::serial::key_pair")]
     pub(crate) keys: KeyPair,
     /// Always true for a module: only its device can be disabled.
     pub(crate) enabled: bool,
@@ -113,11 +113,6 @@ pub(crate) struct Device {
     /// The messages to this identity.
     pub(crate) queue: Queue,
 }
-
-/// The service's timestamp for an event that has not happened yet.
-///
-/// Source: `[doc]` azure-rest-api-specs, iothub service models, examples.
-pub(crate) const NEVER: &str = "0001-01-01T00:00:00Z";
 
 /// When an identity was last active, as far as known.
 pub(crate) fn activity(state: &State, hub: &str, client_id: &str, device: &Device) -> String {
@@ -292,7 +287,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::state::store::{Ack, Post};
+    use crate::state::model::{Ack, Post};
 
     #[test]
     fn expired_messages_are_not_counted() {

@@ -5,7 +5,14 @@ use std::collections::{BTreeMap, btree_map};
 use std::fmt;
 use std::ops::{Index, RangeBounds};
 
-use super::TableChange;
+/// A change of a key of a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TableChange {
+    Created,
+    /// The value was replaced.
+    Updated,
+    Deleted,
+}
 
 /// A sorted map with the methods of [`BTreeMap`].
 ///
@@ -46,12 +53,12 @@ impl<V> Table<V> {
     }
 
     /// Starts to record created, updated and deleted keys.
-    pub(super) fn record_changes(&mut self) {
+    pub(crate) fn record_changes(&mut self) {
         self.changes.get_or_insert_default();
     }
 
     /// The keys created, updated and deleted since the last call, in that order.
-    pub(super) fn drain_changes(&mut self) -> Vec<(String, TableChange)> {
+    pub(crate) fn drain_changes(&mut self) -> Vec<(String, TableChange)> {
         self.changes.as_mut().map(std::mem::take).unwrap_or_default()
     }
 

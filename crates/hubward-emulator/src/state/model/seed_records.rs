@@ -5,8 +5,9 @@ use hubward_proto::dps::RegistrationState;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::seed::Existing;
-use super::{Assigned, EnrollError, Put, Record, State, levels};
+use super::enroll_error::EnrollError;
+use super::put::{Existing, Put};
+use super::{Assigned, Record, State, levels};
 
 /// The registration record of a device.
 ///
@@ -41,7 +42,7 @@ pub struct SeedAssigned {
 }
 
 impl SeedRegistration {
-    pub(super) fn of(record: &Record) -> Self {
+    pub(crate) fn of(record: &Record) -> Self {
         let Record { state, group, received_payload, assigned } = record.clone();
         let assigned = assigned.map(|Assigned { hub, device_id }| SeedAssigned { hub, device_id });
         Self { state, enrollment_group_id: group, received_payload, assigned }
@@ -55,7 +56,7 @@ impl SeedRegistration {
 }
 
 /// Checks everything, changes nothing. Returns keys, records, and the effect on each.
-pub(super) fn check(
+pub(crate) fn check(
     state: &State,
     registrations: &[SeedRegistration],
     existing: Existing,

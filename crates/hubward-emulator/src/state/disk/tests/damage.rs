@@ -8,7 +8,7 @@ use super::super::file::{ABOUT, FORMAT_KEY, ROWS, TELEMETRY};
 use super::super::migrate::{OLD_ROWS, OLD_TELEMETRY};
 use super::super::sums::{sealed, value_of};
 use super::*;
-use crate::state::store::Post;
+use crate::state::model::Post;
 
 const HUB: &str = "hub";
 
@@ -37,7 +37,7 @@ async fn populated(folder: &Path) {
     let (disk, mut state, logs) = opened(folder, &[HUB, "other"]).expect("a new one");
     for (number, hub) in [HUB, HUB, HUB, "other"].into_iter().enumerate() {
         let now = std::time::SystemTime::UNIX_EPOCH;
-        let mut device = crate::state::store::Device::new(keys(), now);
+        let mut device = crate::state::model::Device::new(keys(), now);
         let (topic, message_id) = ("devices/x/messages/devicebound/".to_owned(), number.to_string());
         let post = Post { topic, body: "body".into(), message_id, ack: None, input: None };
         device.queue.put(Arc::new(post), now, now + std::time::Duration::from_secs(60)).expect("there is room");
@@ -52,9 +52,9 @@ async fn populated(folder: &Path) {
     closed(disk).await;
 }
 
-fn keys() -> crate::state::store::KeyPair {
+fn keys() -> crate::state::model::KeyPair {
     let key = || hubward_sas::SharedKey::from_base64("AAECAwQFBgcICQoLDA0ODw==").expect("a key");
-    crate::state::store::KeyPair { primary: key(), secondary: key() }
+    crate::state::model::KeyPair { primary: key(), secondary: key() }
 }
 
 /// Changes a file while no emulator has it open.

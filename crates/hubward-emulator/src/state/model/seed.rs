@@ -5,7 +5,10 @@ use std::time::SystemTime;
 use hubward_proto::service::{EnrollmentGroup, IndividualEnrollment};
 use serde::{Deserialize, Serialize};
 
-use super::{EnrollError, Entry, Put, SeedDevice, SeedRegistration, State, enrollment, seed_devices, seed_records};
+use super::enroll_error::EnrollError;
+use super::put::{Existing, Put};
+use super::seed_error::SeedError;
+use super::{Entry, SeedDevice, SeedRegistration, State, enrollment, seed_devices, seed_records};
 
 /// Enrollments and devices to apply to an emulator.
 ///
@@ -51,25 +54,6 @@ impl Seed {
     }
 }
 
-/// Why a seed cannot be applied.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum SeedError {
-    /// The seed cannot be parsed.
-    #[error("the seed cannot be read at line {line}, column {column}: {what}")]
-    Json {
-        /// Line, counted from 1.
-        line: usize,
-        /// Column, counted from 1.
-        column: usize,
-        /// The cause.
-        what: &'static str,
-    },
-    /// An enrollment, device or record is refused; nothing has been applied.
-    #[error("the seed is not valid")]
-    Enrollment(#[from] EnrollError),
-}
-
 /// The result of applying a seed: numbers of enrollments, groups, devices, modules and records.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
@@ -91,13 +75,6 @@ pub(crate) fn apply(state: &mut State, seed: &Seed, now: SystemTime) -> Result<S
 /// Applies the whole seed or nothing. Afterwards, everything that the seed names is as the seed specifies.
 pub(crate) fn import(state: &mut State, seed: &Seed, now: SystemTime) -> Result<SeedReport, SeedError> {
     put(state, seed, Existing::Replace, now)
-}
-
-/// What happens to existing twins, statuses and records.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Existing {
-    Keep,
-    Replace,
 }
 
 fn put(state: &mut State, seed: &Seed, existing: Existing, now: SystemTime) -> Result<SeedReport, SeedError> {

@@ -5,12 +5,12 @@ use hubward_proto::limits;
 use hubward_proto::service::{AllocationPolicy, Attestation, AttestationType, EnrollmentSettings, ProvisioningStatus};
 use serde_json::Value;
 
-use super::EnrollError;
+use super::enroll_error::EnrollError;
 
 /// Refuses settings that the service refuses, and settings that the emulator does not support.
 ///
 /// Source: `[doc]` azure-rest-api-specs, deviceprovisioningservices service models.
-pub(super) fn check(id: &str, settings: &EnrollmentSettings) -> Result<(), EnrollError> {
+pub(crate) fn check(id: &str, settings: &EnrollmentSettings) -> Result<(), EnrollError> {
     let wrong = |problem: String| Err(EnrollError::Setting { id: id.to_owned(), problem });
     let not_emulated = |what: String| Err(EnrollError::NotEmulated { id: id.to_owned(), what });
     match &settings.attestation {

@@ -3,11 +3,11 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use super::EnrollError;
+use super::enroll_error::EnrollError;
 
 /// Refuses JSON that is nested too deeply to be parsed again. A row of the file and an export nest it in further
 /// objects, and the JSON parser accepts at most 127 levels.
-pub(super) fn check(id: &str, what: &str, kept: &impl Serialize) -> Result<(), EnrollError> {
+pub(crate) fn check(id: &str, what: &str, kept: &impl Serialize) -> Result<(), EnrollError> {
     if serde_json::to_value(kept).is_ok_and(|it| !are_too_many(&it)) {
         return Ok(());
     }

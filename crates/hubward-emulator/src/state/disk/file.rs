@@ -17,8 +17,8 @@ use super::mark::Mark;
 use super::quietly::quietly;
 use super::sums::Sums;
 use super::{Disk, DiskLog, StateError, damage, load, migrate, rows, writer};
+use crate::state::model::State;
 use crate::state::new_file;
-use crate::state::store::State;
 use crate::state::telemetry::TelemetryLog;
 
 /// Opens the file of a data directory, and creates it if it does not exist. Loads everything into an empty state

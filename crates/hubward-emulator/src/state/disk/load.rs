@@ -15,7 +15,7 @@ use super::form::{Keys, unframed};
 use super::quietly::quietly;
 use super::sums::{Sum, Sums, unsealed, unsealed_message};
 use super::{rows, telemetry};
-use crate::state::store::{Ack, Post, State, Table};
+use crate::state::model::{Ack, Post, State, Table};
 use crate::state::telemetry::{Telemetry, TelemetryLog};
 
 /// A message to a device, without its body.

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use hubward_proto::limits::{CLOUD_TO_DEVICE_LOCK, CLOUD_TO_DEVICE_QUEUE, CLOUD_TO_DEVICE_TTL};
 use serde::{Deserialize, Serialize};
 
-use super::feedback::{Ack, Outcome};
+use super::outcome::{Ack, Outcome};
 use crate::state::clock::timestamp;
 
 /// The rules of a hub for messages to devices.
@@ -280,7 +280,7 @@ impl Queue {
 
     /// The messages to write to disk, with their sequence numbers: all, or only those that are not on disk. Marks
     /// them as written.
-    pub(super) fn keep(&mut self, all: bool) -> impl Iterator<Item = (u64, &Post)> {
+    pub(crate) fn keep(&mut self, all: bool) -> impl Iterator<Item = (u64, &Post)> {
         let wanted = self.messages.iter_mut().filter(move |it| all || !it.kept);
         wanted.map(|it| {
             it.kept = true;
@@ -289,19 +289,19 @@ impl Queue {
     }
 
     /// Sequence numbers of messages that were on disk and left the queue since the last call.
-    pub(super) fn drain_to_delete(&mut self) -> Vec<u64> {
+    pub(crate) fn drain_to_delete(&mut self) -> Vec<u64> {
         std::mem::take(&mut self.to_delete)
     }
 
     /// Adds the contents from disk to a message; returns whether the message exists.
-    pub(super) fn restore(&mut self, sequence: u64, post: Arc<Post>) -> bool {
+    pub(crate) fn restore(&mut self, sequence: u64, post: Arc<Post>) -> bool {
         let Some(entry) = self.messages.iter_mut().find(|it| it.sequence == sequence) else { return false };
         (entry.post, entry.kept) = (post, true);
         true
     }
 
     /// Whether every message has its contents. Call this after restoring all of them.
-    pub(super) fn is_whole(&self) -> bool {
+    pub(crate) fn is_whole(&self) -> bool {
         self.messages.iter().all(|it| it.kept)
     }
 

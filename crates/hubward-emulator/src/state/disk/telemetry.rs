@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use super::form::{framed, unframed};
 use super::{Disk, Write};
-use crate::state::telemetry::{Origin, Telemetry};
+use crate::state::telemetry::{LogWriter, Origin, Telemetry};
 
 /// Writes the telemetry log of a hub to disk.
 #[derive(Debug)]
@@ -25,22 +25,21 @@ impl DiskLog {
         Self { disk, hub: hub.into() }
     }
 
-    /// Queues a message, and the deletion of messages that the log no longer keeps: those before `gone_before`.
-    /// Updates `total` when they are on disk. Call this in the order of the offsets.
-    pub(crate) fn append(&self, telemetry: &Telemetry, total: &watch::Sender<u64>, gone_before: Option<u64>) {
+    fn before(&self, offset: u64) -> Write {
+        Write::TelemetryBefore { hub: Arc::clone(&self.hub), offset }
+    }
+}
+
+impl LogWriter for DiskLog {
+    fn append(&self, telemetry: &Telemetry, total: &watch::Sender<u64>, gone_before: Option<u64>) {
         let hub = Arc::clone(&self.hub);
         let (offset, value) = (telemetry.offset, write(telemetry));
         let append = Write::Telemetry { hub, offset, value, total: total.clone() };
         self.disk.enqueue([append].into_iter().chain(gone_before.map(|it| self.before(it))));
     }
 
-    /// Queues the deletion of all messages before `first`.
-    pub(crate) fn forget_before(&self, first: u64) {
+    fn forget_before(&self, first: u64) {
         self.disk.enqueue([self.before(first)]);
-    }
-
-    fn before(&self, offset: u64) -> Write {
-        Write::TelemetryBefore { hub: Arc::clone(&self.hub), offset }
     }
 }
 

@@ -8,9 +8,10 @@ use hubward_proto::{DeviceId, ModuleId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::enroll_error::EnrollError;
 use super::enrollment::read_keys;
-use super::seed::Existing;
-use super::{Device, DeviceStatus, EnrollError, Key, KeyPair, Parts, Put, State, Twin, Why};
+use super::put::{Existing, Put};
+use super::{Device, DeviceStatus, Key, KeyPair, Parts, State, Twin, Why};
 use crate::state::clock::timestamp;
 use crate::state::wire_id;
 
@@ -99,7 +100,7 @@ pub struct SeedAuthentication {
 
 /// Checked identities, with the hub that each belongs to.
 #[derive(Debug, Default)]
-pub(super) struct Checked {
+pub(crate) struct Checked {
     /// By the hub's name in lower case and the client id.
     identities: BTreeMap<(String, String), (Device, Put)>,
 }
@@ -113,7 +114,7 @@ struct SeedIdentity<'a> {
 }
 
 /// Checks everything, changes nothing. A device that is repeated only groups its modules.
-pub(super) fn check(
+pub(crate) fn check(
     state: &State,
     devices: &[SeedDevice],
     existing: Existing,
@@ -215,12 +216,12 @@ impl Checked {
     }
 
     /// The effect on each identity.
-    pub(super) fn puts(&self) -> impl Iterator<Item = Put> {
+    pub(crate) fn puts(&self) -> impl Iterator<Item = Put> {
         self.identities.values().map(|(_, put)| *put)
     }
 
     /// Stores the identities in their hubs. Closes the connections of identities that changed.
-    pub(super) fn put(self, state: &mut State) {
+    pub(crate) fn put(self, state: &mut State) {
         for ((host, client_id), (device, put)) in self.identities {
             if put == Put::Unchanged {
                 continue;
@@ -242,7 +243,7 @@ impl Checked {
 #[cfg(test)]
 mod tests {
     use crate::Seed;
-    use crate::state::store::{EnrollError, SeedError, SeedReport, State, apply};
+    use crate::state::model::{EnrollError, SeedError, SeedReport, State, apply};
     use std::time::SystemTime;
 
     const KEY: &str = "AAECAwQFBgcICQoLDA0ODw==";
