@@ -90,7 +90,7 @@ async fn twins(admin: String, ledger: Ledger) {
         let number = ledger.next(Kind::Twin, DEVICE);
         let values = json!({ "a": number, "b": number });
         let patch = json!({ "tags": values, "properties": { "desired": values } });
-        let answer = ask(&admin, &format!("PATCH /twins/localhost/{DEVICE}"), "", Some(&patch)).await;
+        let answer = ask(&admin, &format!("PATCH /hubs/localhost/twins/{DEVICE}"), "", Some(&patch)).await;
         let Ok((status, twin)) = answer else { return };
         assert_eq!(status, 200, "{twin}");
         ledger.done(Kind::Twin, DEVICE, twin["version"].as_u64());

@@ -3,11 +3,7 @@
 mod api;
 mod guard;
 mod messages;
-mod methods;
 mod portal;
-mod service;
-mod telemetry;
-mod twins;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -156,8 +152,8 @@ impl Admin {
         {
             return crate::doors::service_https::handle_hub(cloud, hub, path, request).await;
         }
-        match service::Target::parse(&path) {
-            Some(target) => service::answer(cloud, target, request).await,
+        match messages::Target::parse(&path) {
+            Some(target) => messages::answer(cloud, target, request).await,
             None => Ok(answer(cloud, &request)),
         }
     }
@@ -184,14 +180,7 @@ fn answer<B>(cloud: &Cloud, request: &Request<B>) -> Reply {
             ("application/json", health.to_string())
         }
         "/ca.pem" => ("application/x-pem-file", cloud.info.ca_pem.clone()),
-        path => {
-            let log = path.strip_prefix("/telemetry/").and_then(|hub| cloud.logs.get(&hub.to_ascii_lowercase()));
-            let Some(log) = log else { return text(404, PATHS) };
-            match telemetry::page(log, request.uri().query()) {
-                Some(page) => ("application/json", page.to_string()),
-                None => return text(400, "The query is not valid. Use from={offset}, or no query."),
-            }
-        }
+        _ => return text(404, PATHS),
     };
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         let mut reply = text(405, "Only GET and HEAD are allowed here.");
@@ -213,12 +202,11 @@ const HEADERS_OF_ALL: [(HeaderName, &str); 7] = [
     (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
 ];
 
-const PATHS: &str = "There is nothing at this path. Use /health, /ca.pem or /telemetry/{hub}; for a device, use \
-                     /twins/{hub}/{device}, /methods/{hub}/{device} or /messages/{hub}/{device}; for a module, write \
-                     {device}/modules/{module}. The service API of DPS is below /dps, that of a hub below \
-                     /hubs/{hub}. The emulator's own API is /api/status, /api/events, /api/telemetry/{hub}, \
-                     /api/telemetry/{hub}/export, /api/faults, /api/clock, /api/keys, /api/export, /api/import, \
-                     /api/reset and /api/devices/{hub}/{device}/disconnect.";
+const PATHS: &str = "There is nothing at this path. Use /health or /ca.pem. The service API of DPS is below /dps, that \
+                     of a hub below /hubs/{hub}. The messages for a device are at /messages/{hub}/{device}, those for \
+                     a module at /messages/{hub}/{device}/modules/{module}. The emulator's own API is /api/status, \
+                     /api/events, /api/telemetry/{hub}, /api/telemetry/{hub}/export, /api/faults, /api/clock, \
+                     /api/keys, /api/export, /api/import, /api/reset and /api/devices/{hub}/{device}/disconnect.";
 
 /// Maximum number of connections that are answered at a time. As many more may be pending.
 const CONNECTIONS_MAX: usize = 256;

@@ -6,6 +6,7 @@ mod events;
 mod faults;
 mod feed;
 mod keys;
+mod page;
 mod query;
 mod state;
 mod status;

@@ -3,10 +3,10 @@
 use hyper::header::{CONTENT_DISPOSITION, HeaderMap};
 
 use super::feed::{Feed, Shape};
+use super::page::{page, shown};
 use super::query::Query;
 use super::{Failure, json_reply};
 use crate::doors::admin::Admin;
-use crate::doors::admin::telemetry::{page_from, shown};
 use crate::doors::http::{Reply, value};
 use crate::state::telemetry::{Telemetry, TelemetryLog, TelemetryReader};
 
@@ -51,7 +51,7 @@ pub(super) fn answer(admin: &Admin, hub: &str, query: Option<&str>, headers: &He
     let (from, restarted) = query.start(log.total());
     let filter = Filter::new(&query);
     if query.page {
-        return Ok(json_reply(&admin.cloud, 200, &page_from(log, from, |it| filter.takes(it))));
+        return Ok(json_reply(&admin.cloud, 200, &page(log, from, |it| filter.takes(it))));
     }
     let feed = Messages { reader: log.subscribe(from), filter };
     admin.stream(feed, Shape::Events, restarted, "text/event-stream")

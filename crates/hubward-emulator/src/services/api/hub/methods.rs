@@ -10,24 +10,18 @@ use super::Done;
 use super::identity::find;
 use super::problem::Problem;
 use crate::services::cloud::Cloud;
-use crate::services::hub::Invocation;
+use crate::services::hub::{Invocation, invoke};
 
-/// Invokes a method. Returns 200 whatever the device's response is.
-pub(super) async fn answer(cloud: &Cloud, hub: &str, client_id: &str, body: &[u8]) -> Result<Done, Problem> {
-    let body: Value = super::read(body, b'{')?;
-    cloud.store.read(|state| find(state, hub, client_id).map(drop))?;
-    let body = invoke(cloud, hub, client_id, body).await?;
-    Ok(Done { status: 200, body, headers: Vec::new() })
-}
-
-/// Invokes a method. Returns the text of `{status, payload}`, whatever the status. The payload comes from the
-/// device and may not be valid JSON.
+/// Invokes a method. Returns 200 and the text of `{status, payload}`, whatever the status in it. The payload comes
+/// from the device and may not be valid JSON.
 ///
 /// Source: `[doc]` iot-hub/iot-hub-devguide-direct-methods.md, "Invoke direct method"; `[sdk]`
 /// azure-iot-sdk-csharp, MethodRequestInternal.cs for the longest wait for a connection; `[seen]` by
 /// mwalser/terraform-provider-iothub, CONCEPT.md, that the connection timeout is not longer than the response
 /// timeout.
-pub(crate) async fn invoke(cloud: &Cloud, hub: &str, client_id: &str, body: Value) -> Result<Vec<u8>, Problem> {
+pub(super) async fn answer(cloud: &Cloud, hub: &str, client_id: &str, body: &[u8]) -> Result<Done, Problem> {
+    let body: Value = super::read(body, b'{')?;
+    cloud.store.read(|state| find(state, hub, client_id).map(drop))?;
     let request: MethodRequest = serde_json::from_value(body)
         .map_err(|problem| Problem::invalid(format!("The body does not fit: {problem}.")))?;
     let response_timeout = request.response_timeout_in_seconds.map_or(METHOD_RESPONSE_TIMEOUT, Duration::from_secs);
@@ -44,7 +38,8 @@ pub(crate) async fn invoke(cloud: &Cloud, hub: &str, client_id: &str, body: Valu
     }
     let invocation =
         Invocation { name: request.method_name, payload: request.payload, response_timeout, connect_timeout };
-    Ok(crate::services::hub::invoke(cloud, hub, client_id, invocation).await?.to_wire())
+    let body = invoke(cloud, hub, client_id, invocation).await?.to_wire();
+    Ok(Done { status: 200, body, headers: Vec::new() })
 }
 
 const RESPONSE_TIMEOUT_MIN: Duration = Duration::from_secs(5);

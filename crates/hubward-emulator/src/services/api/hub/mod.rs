@@ -19,13 +19,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub(crate) use access::admit;
-#[cfg(feature = "admin")]
-pub(crate) use methods::invoke;
 pub(crate) use path::{Action, allowed, is_asked};
 pub(crate) use problem::{Form, Problem};
 pub(crate) use query::query_of;
-#[cfg(feature = "admin")]
-pub(crate) use twins::patch as patch_twin;
 
 use super::if_match::IfMatch;
 use crate::services::cloud::Cloud;

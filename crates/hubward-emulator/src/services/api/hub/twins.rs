@@ -104,13 +104,3 @@ fn object<'a>(value: Option<&'a Value>, part: &'static str) -> Result<Option<&'a
         Some(_) => Err(TwinProblem::NotAnObject { part }),
     }
 }
-
-/// Merges `{tags?, properties: {desired?}}` from a body that is already parsed; returns the twin.
-#[cfg(feature = "admin")]
-pub(crate) fn patch(cloud: &Cloud, hub: &str, client_id: &str, body: &Value) -> Result<Value, Problem> {
-    if !body.is_object() {
-        return Err(TwinProblem::NotAnObject { part: "the body" }.into());
-    }
-    let changes = Changes::read(body, false)?;
-    Ok(serde_json::json!(apply(cloud, hub, client_id, &IfMatch::Any, &changes)?))
-}

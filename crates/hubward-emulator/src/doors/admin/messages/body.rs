@@ -1,5 +1,4 @@
-//! `GET` and `POST /messages/{hub}/{device}` at the admin port. Properties are JSON instead of headers, and messages
-//! can also go to inputs of modules.
+//! A message as JSON, as an operator sends it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,12 +6,9 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::service::Target;
-use crate::services;
 use crate::services::api::hub::Problem;
-use crate::services::cloud::Cloud;
 use crate::services::hub::{CloudToDevice, Code};
 use crate::state::clock::read_timestamp;
 use crate::state::model::Ack;
@@ -40,31 +36,15 @@ struct Body {
     sender_module_id: Option<String>,
 }
 
-/// The queued messages, the oldest first.
-pub(super) fn show(cloud: &Cloud, target: &Target) -> Result<Value, Problem> {
-    let messages = services::hub::queued(cloud, &target.hub, &target.client_id);
-    let missing = || Problem::new(Code::not_found(&target.client_id), "The hub does not have this device or module.");
-    Ok(json!({ "messages": messages.ok_or_else(missing)? }))
-}
-
-/// Sends a message. Returns `{messageId}`.
-pub(super) fn send(cloud: &Cloud, target: &Target, body: Value) -> Result<Value, Problem> {
+/// The message, and the input of a module that it is for.
+pub(super) fn read(body: Value) -> Result<(CloudToDevice, Option<String>), Problem> {
     let body: Body =
         serde_json::from_value(body).map_err(|problem| wrong(&format!("The body is not valid: {problem}.")))?;
     let input = body.input_name.clone();
-    let message = read(body)?;
-    let sent = match (target.client_id.split_once('/'), &input) {
-        (None, None) => services::hub::send(cloud, &target.hub, &target.client_id, None, message),
-        (Some((device, module)), Some(input)) => {
-            services::hub::send(cloud, &target.hub, device, Some((module, input)), message)
-        }
-        (None, Some(_)) => return Err(wrong(INPUT_OF_DEVICE)),
-        (Some(_), None) => return Err(wrong("A message to a module needs an inputName.")),
-    };
-    Ok(json!({ "messageId": sent? }))
+    Ok((message(body)?, input))
 }
 
-fn read(body: Body) -> Result<CloudToDevice, Problem> {
+fn message(body: Body) -> Result<CloudToDevice, Problem> {
     let bytes = match (body.body, body.body_base64) {
         (Some(text), None) => text.into_bytes(),
         (None, Some(base64)) => STANDARD.decode(base64).map_err(|_| wrong("bodyBase64 is not base64."))?,
@@ -96,9 +76,9 @@ fn read(body: Body) -> Result<CloudToDevice, Problem> {
     Ok(message)
 }
 
-fn wrong(message: &str) -> Problem {
+pub(super) fn wrong(message: &str) -> Problem {
     Problem::new(Code::ArgumentInvalid, message)
 }
 
-const INPUT_OF_DEVICE: &str =
+pub(super) const INPUT_OF_DEVICE: &str =
     "Only modules have inputs: leave out inputName, or send the message to {device}/modules/{module}.";
