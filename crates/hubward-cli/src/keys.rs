@@ -1,4 +1,4 @@
-//! Reads a key from a file, standard input, the environment, or the command line.
+//! Reads a key from a file, standard input, the environment, or the command line; generates a key.
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -110,6 +110,13 @@ pub(crate) fn from_file_or_text(
         return Ok(Some(text.clone()));
     }
     Ok(None)
+}
+
+/// A new random key in base64.
+#[cfg(feature = "service")]
+pub(crate) fn new_key() -> Result<String, Failure> {
+    let key = hubward::SharedKey::generate().map_err(|error| Failure::local(error.to_string()))?;
+    Ok(key.expose_base64().to_string())
 }
 
 /// The text of a key file; `-` is standard input.

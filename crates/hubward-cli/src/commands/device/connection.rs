@@ -131,14 +131,14 @@ impl ConnectionArgs {
         if self.dps.is_given() {
             return Ok(None);
         }
-        Ok(crate::variable(vars::CONNECTION_STRING).map(Zeroizing::new))
+        Ok(crate::environment::variable(vars::CONNECTION_STRING).map(Zeroizing::new))
     }
 
     fn hub_settings(&self, text: &Zeroizing<String>) -> Result<HubSettings, Failure> {
         let variable = |name: &str| match name {
             vars::CONNECTION_STRING => Some(text.to_string()),
-            vars::TRANSPORT => self.transport.map(|it| it.to_string()).or_else(|| crate::variable(name)),
-            name => crate::variable(name),
+            vars::TRANSPORT => self.transport.map(|it| it.to_string()).or_else(|| crate::environment::variable(name)),
+            name => crate::environment::variable(name),
         };
         // Parse it separately first: this error names the wrong part and its fault.
         HubSettings::from_connection_string(text).map_err(refused_string)?;

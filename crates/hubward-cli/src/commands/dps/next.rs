@@ -53,7 +53,7 @@ fn settings(shell: Shell, reached: &Reached<DpsService>, login: &LoginArgs, id: 
         }
         None => {
             lines.extend(network(shell, login)?);
-            (device_host(&reached.host), crate::variable(vars::ID_SCOPE))
+            (device_host(&reached.host), crate::environment::variable(vars::ID_SCOPE))
         }
     };
     // No service API returns the ID scope.

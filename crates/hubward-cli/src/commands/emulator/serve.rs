@@ -8,12 +8,11 @@ use clap::Args;
 use clap::builder::BoolishValueParser;
 use hubward_emulator::{Builder, Emulator, SERVICE_RETRY_AFTER, Seed};
 
-use super::data_dir::data_dir;
-use super::ready_file::ReadyFile;
-use crate::admin::ADMIN_PORT;
 use crate::cloud;
+use crate::environment;
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
+use crate::local_emulator::{ADMIN_PORT, ReadyFile, data_dir};
 use crate::output::{Event, Output};
 use crate::shell::Shell;
 use crate::stop::Stop;
@@ -193,9 +192,9 @@ fn operator(emulator: &Emulator) -> Vec<(String, String)> {
     let ready = emulator.ready();
     let hub = ready.hubs.first().and_then(|it| emulator.hub_connection_string(it));
     let logins = [
-        (crate::DPS_LOGIN, Some(emulator.dps_connection_string())),
-        (crate::HUB_LOGIN, hub),
-        (crate::EMULATOR_ADMIN, Some(ready.admin)),
+        (environment::DPS_LOGIN, Some(emulator.dps_connection_string())),
+        (environment::HUB_LOGIN, hub),
+        (environment::EMULATOR_ADMIN, Some(ready.admin)),
     ];
     logins.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
 }

@@ -7,13 +7,12 @@ use hubward_emulator::{Emulator, Seed};
 use hubward_service::{AdminPort, Method, RawValue, ServiceError};
 use serde_json::{Value, json};
 
-use super::data_dir::data_dir;
-use super::ready_file::{Running, write_private};
-use crate::admin::{AdminArgs, absent};
+use super::private_file::write_private;
 use crate::cloud;
 use crate::confirm::confirm;
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
+use crate::local_emulator::{AdminArgs, Running, data_dir};
 use crate::output::{Answer, Column, Event, Output};
 
 #[derive(Debug, Args)]
@@ -257,5 +256,5 @@ async fn end_settled(emulator: Emulator) -> Result<(), Failure> {
 }
 
 fn failed_call(error: ServiceError) -> Failure {
-    absent(error.into())
+    AdminArgs::absent(error.into())
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::auth_args::AuthArgs;
 use super::connection_string::KeyArgs;
-use super::device_identity::{assignment, set};
+use super::member_path::{assignment, set};
 use super::renew_key::RenewArgs;
 use super::shared::{DeviceArgs, EtagArgs, ModuleArgs, ShowKeys, edited, one};
 use crate::exit_code::ExitCode;

@@ -54,7 +54,7 @@ pub(super) async fn run(args: &TokenArgs, login: &LoginArgs, output: &Output) ->
         tracing::warn!(
             "--connection-string is on the command line, where other users of this machine can read it; prefer \
              --login-file or {} for a policy, hubward sas token --symmetric-key-file for a device",
-            crate::HUB_LOGIN
+            crate::environment::HUB_LOGIN
         );
         return Ok(output.answer(&Answer::value("sas", of_text(text, expiry)?.expose())).await);
     }

@@ -5,7 +5,7 @@ use hubward_service::model::TwinPatch;
 use hubward_service::{HubService, Target};
 use serde_json::{Value, json};
 
-use super::device_identity::{assignment, set};
+use super::member_path::{assignment, set};
 use super::shared::{DeviceArgs, EtagArgs, ModuleArgs, object, one};
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;

@@ -10,12 +10,11 @@ use hubward_service::{Method, RawValue};
 use serde_json::{Value, json};
 
 use self::recipes::Recipe;
-use super::data_dir::data_dir;
-use super::ready_file::Running;
-use crate::admin::{AdminArgs, absent};
+
 use crate::confirm::confirm;
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
+use crate::local_emulator::{AdminArgs, Running, data_dir, default_admin_url};
 use crate::output::{Event, Output};
 use crate::shell::Shell;
 
@@ -153,8 +152,7 @@ impl Ca {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => match Running::with(&folder) {
                 Some(running) => Self::of_running(at, &running.admin).await,
                 None if at.data_dir.is_none() => {
-                    let url = format!("http://127.0.0.1:{}", crate::admin::ADMIN_PORT);
-                    Self::of_running(at, &url).await.map_err(|_| missing(&folder))
+                    Self::of_running(at, &default_admin_url()).await.map_err(|_| missing(&folder))
                 }
                 None => Err(missing(&folder)),
             },
@@ -165,7 +163,7 @@ impl Ca {
     async fn of_running(at: &AdminArgs, url: &str) -> Result<Self, Failure> {
         let port = AdminArgs::at(url)?;
         let health: Box<RawValue> =
-            port.call(Method::GET, "/health").await.map_err(|error| absent(Failure::from(error)))?;
+            port.call(Method::GET, "/health").await.map_err(|error| AdminArgs::absent(error.into()))?;
         let health: Value = serde_json::from_str(health.get()).unwrap_or_default();
         let named = health["emulator"]["caFile"].as_str().map(PathBuf::from);
         let file = named
