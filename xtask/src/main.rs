@@ -161,7 +161,8 @@ Usage: cargo xtask tidy
 
 Checks the allowed dependencies between crates (docs/architecture.md), banned crates in the lockfile, that
 every wire vector is tested or deferred, the required fields of a published manifest, long files, paths and
-settings of one machine, leftovers such as unfinished code, and that every decision note is linked.";
+settings of one machine, leftovers such as unfinished code, modules that import each other, and that every
+decision note is linked.";
 
 const E2E_HELP: &str = "\
 Runs the conformance scenarios end to end, and prints a table of transports and scenarios.

@@ -5,11 +5,14 @@
 
 mod arrows;
 mod bans;
+mod cycles;
 mod decisions;
+mod imports;
 mod lockfile;
 mod manifests;
 mod packages;
 mod sources;
+mod tokens;
 mod vectors;
 
 use std::fs;
@@ -64,6 +67,7 @@ fn findings() -> Result<Vec<String>, String> {
     findings.extend(manifests::check(&packages));
     findings.extend(vectors::check(text("tests/vectors/vectors.json")?, text("tests/vectors/accounted.json")?));
     findings.extend(sources::check(&files));
+    findings.extend(cycles::check(&files));
     let index = text("docs/README.md").unwrap_or_default();
     findings.extend(decisions::check(files.iter().map(|it| it.path.as_str()), &[index, architecture]));
     Ok(findings)
