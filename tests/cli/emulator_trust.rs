@@ -13,12 +13,14 @@ const PROBES: &[(&str, &str, &str)] = &[
     (
         "python",
         "python3",
-        "python3 -c 'import http.client,ssl,sys; http.client.HTTPSConnection(\"localhost\", int(sys.argv[1]), context=ssl.create_default_context()).request(\"GET\", \"/\")' $PORT",
+        "python3 -c 'import http.client,ssl,sys; http.client.HTTPSConnection(\"localhost\", int(sys.argv[1]), \
+         context=ssl.create_default_context()).request(\"GET\", \"/\")' $PORT",
     ),
     (
         "node",
         "node",
-        "node -e 'require(\"https\").get(\"https://localhost:\" + process.argv[1] + \"/\", () => process.exit(0)).on(\"error\", () => process.exit(1))' $PORT",
+        "node -e 'require(\"https\").get(\"https://localhost:\" + process.argv[1] + \"/\", \
+         () => process.exit(0)).on(\"error\", () => process.exit(1))' $PORT",
     ),
     ("curl", "curl", "curl -sS -o /dev/null https://localhost:$PORT/"),
     ("java", "javac", "java $PROBE/Probe.java $PORT"),
@@ -62,7 +64,8 @@ async fn the_lines_for_each_kind_of_program_make_it_trust_the_emulator() {
             continue;
         }
         // Authorities that somebody put into the environment are not asked.
-        let clean = "unset SSL_CERT_FILE SSL_CERT_DIR REQUESTS_CA_BUNDLE NODE_EXTRA_CA_CERTS CURL_CA_BUNDLE JAVA_TOOL_OPTIONS\n";
+        let clean = "unset SSL_CERT_FILE SSL_CERT_DIR REQUESTS_CA_BUNDLE NODE_EXTRA_CA_CERTS CURL_CA_BUNDLE \
+                     JAVA_TOOL_OPTIONS\n";
         let untrusted = sh(&format!("{clean}{ask}"), &variables).await;
         assert_ne!(untrusted.code, Some(0), "{whom} trusts it without being told to");
         let printed = trust(&["--data-dir", &data_dir, "--for", whom, "--shell", "sh"]).await;

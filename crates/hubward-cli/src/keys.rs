@@ -12,6 +12,9 @@ use zeroize::Zeroizing;
 use crate::failure::Failure;
 use crate::stop::reading;
 
+/// No key or token is nearly as long; a wrong file must not fill the memory.
+const MOST: u64 = 64 * 1024;
+
 /// Options for the device's key. At most one is allowed; without one, the key comes from the environment.
 #[derive(Debug, Args)]
 #[group(multiple = false)]
@@ -168,9 +171,6 @@ fn read_most(source: impl std::io::Read) -> std::io::Result<Option<Zeroizing<Str
     source.take(MOST + 1).read_to_string(&mut text)?;
     Ok((text.len() as u64 <= MOST).then_some(text))
 }
-
-/// No key or token is nearly as long; a wrong file must not fill the memory.
-const MOST: u64 = 64 * 1024;
 
 #[cfg(test)]
 mod tests {

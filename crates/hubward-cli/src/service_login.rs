@@ -96,7 +96,8 @@ pub(crate) struct LoginArgs {
     #[arg(long, value_name = "HOST:PORT:ADDR:PORT", global = true)]
     connect_to: Vec<ConnectTo>,
     /// Time limit for each request, including its retries.
-    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = crate::duration::parse_positive, global = true)]
+    #[arg(long, value_name = "DURATION", default_value = "60s",
+          value_parser = crate::duration::parse_positive, global = true)]
     pub(crate) request_timeout: Duration,
 }
 
@@ -257,13 +258,13 @@ mod tests {
 
     use super::*;
 
+    const KEY: &str = "AAECAwQFBgcICQoLDA0ODw==";
+
     #[derive(Parser)]
     struct Cli {
         #[command(flatten)]
         login: LoginArgs,
     }
-
-    const KEY: &str = "AAECAwQFBgcICQoLDA0ODw==";
 
     fn read(arguments: &[&str]) -> Result<Login, Failure> {
         let cli = Cli::parse_from(std::iter::once("hubward").chain(arguments.iter().copied()));

@@ -17,6 +17,11 @@ use crate::output::{Event, Output};
 use crate::shell::Shell;
 use crate::stop::Stop;
 
+const DEVICE: &str = "dev-1";
+
+/// Printed after an admin address that is not on loopback.
+const OPEN: &str = "\n  Any client that can reach this address controls the emulator: it has no password.";
+
 /// Each option has an environment variable, for containers and pipelines.
 #[derive(Debug, Args)]
 pub(super) struct StartArgs {
@@ -56,7 +61,8 @@ pub(super) struct StartArgs {
     #[arg(long, value_name = "NAME", env = "HUBWARD_ALLOW_HOST", value_delimiter = ',')]
     allow_host: Vec<String>,
     /// Use port 443 for HTTPS and WebSocket, as Microsoft's SDKs do; may need root.
-    #[arg(long, conflicts_with = "https_port", env = "HUBWARD_STANDARD_PORTS", value_parser = BoolishValueParser::new())]
+    #[arg(long, conflicts_with = "https_port", env = "HUBWARD_STANDARD_PORTS",
+          value_parser = BoolishValueParser::new())]
     standard_ports: bool,
     /// Host name of a hub; repeat or separate by commas [default: localhost]
     #[arg(long, value_name = "NAME", env = "HUBWARD_HUBS", value_delimiter = ',')]
@@ -181,11 +187,6 @@ fn device(emulator: &Emulator, dev_keys: bool, seed: Option<&Seed>) -> Result<Ve
     let variables = known.map_or_else(|| emulator.enroll(DEVICE).map(|it| it.vars()), Ok);
     variables.map(cloud::owned).map_err(|error| Failure::local_with_causes(&error))
 }
-
-const DEVICE: &str = "dev-1";
-
-/// Printed after an admin address that is not on loopback.
-const OPEN: &str = "\n  Any client that can reach this address controls the emulator: it has no password.";
 
 /// The logins for operators.
 fn operator(emulator: &Emulator) -> Vec<(String, String)> {

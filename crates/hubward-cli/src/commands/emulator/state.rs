@@ -15,6 +15,18 @@ use crate::failure::Failure;
 use crate::local_emulator::{AdminArgs, Running, data_dir};
 use crate::output::{Answer, Column, Event, Output};
 
+/// The order of the columns is a documented interface: see docs/cli.md.
+const HUBS: &[Column] = &[
+    ("Hub", "/hub"),
+    ("Devices", "/devices"),
+    ("Modules", "/modules"),
+    ("Connected", "/connected"),
+    ("Telemetry", "/telemetry"),
+];
+
+/// The order of the columns is a documented interface: see docs/cli.md.
+const REPORT: &[Column] = &[("Created", "/created"), ("Updated", "/updated"), ("Unchanged", "/unchanged")];
+
 #[derive(Debug, Args)]
 pub(super) struct StatusArgs {
     #[command(flatten)]
@@ -114,15 +126,6 @@ pub(super) async fn status(args: &StatusArgs, output: &Output) -> Result<ExitCod
     Ok(output.answer(&answer).await)
 }
 
-/// The order of the columns is a documented interface: see docs/cli.md.
-const HUBS: &[Column] = &[
-    ("Hub", "/hub"),
-    ("Devices", "/devices"),
-    ("Modules", "/modules"),
-    ("Connected", "/connected"),
-    ("Telemetry", "/telemetry"),
-];
-
 fn described(status: &Value) -> String {
     let text = |path: &str| match status.pointer(path) {
         Some(Value::String(text)) => text.clone(),
@@ -218,9 +221,6 @@ pub(super) async fn import(args: &ImportArgs, output: &Output) -> Result<ExitCod
     let text = format!("{} created, {} updated, {} unchanged", of("created"), of("updated"), of("unchanged"));
     Ok(output.answer(&Answer::with_rows(report, std::slice::from_ref(&counts), REPORT).text(text)).await)
 }
-
-/// The order of the columns is a documented interface: see docs/cli.md.
-const REPORT: &[Column] = &[("Created", "/created"), ("Updated", "/updated"), ("Unchanged", "/unchanged")];
 
 pub(super) async fn reset(args: &ResetArgs, output: &Output) -> Result<ExitCode, Failure> {
     let source = args.at.source().await?;

@@ -19,6 +19,8 @@ use crate::output::{Answer, Column, Output};
 use crate::service_login::LoginArgs;
 use crate::service_reach::{Reached, absent};
 
+const COLUMNS: &[Column] = &[("Message", "/messageId")];
+
 #[derive(Debug, Subcommand)]
 pub(super) enum C2dMessageCommand {
     /// Send a message to a device.
@@ -109,8 +111,6 @@ pub(super) async fn run(args: &SendArgs, login: &LoginArgs, output: &Output) -> 
         admin.call::<Value>(Method::POST, path).json(&body).verbatim().await.map_err(|error| absent(error.into()))?;
     args.tell(sent.get(), output).await
 }
-
-const COLUMNS: &[Column] = &[("Message", "/messageId")];
 
 impl SendArgs {
     fn bytes(&self) -> Result<Vec<u8>, Failure> {

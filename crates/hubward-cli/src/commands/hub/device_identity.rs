@@ -15,6 +15,21 @@ use crate::failure::Failure;
 use crate::output::{Answer, Column, Output};
 use crate::service_login::LoginArgs;
 
+/// The maximum number of devices that the registry returns.
+const MAX_DEVICES: u16 = 1000;
+/// The command that lists all devices.
+const ALL: &str = "hubward hub query -q 'SELECT * FROM devices'";
+
+/// The columns of table and tsv. Their order is a documented interface: see docs/cli.md.
+pub(super) const COLUMNS: &[Column] = &[
+    ("Device", "/deviceId"),
+    ("Status", "/status"),
+    ("Connection", "/connectionState"),
+    ("Authentication", "/authentication/type"),
+    ("Messages", "/cloudToDeviceMessageCount"),
+    ("Last activity", "/lastActivityTime"),
+];
+
 #[derive(Debug, Subcommand)]
 pub(super) enum DeviceIdentityCommand {
     /// Create a device; the keys are generated unless they are given.
@@ -189,11 +204,6 @@ async fn list(args: &ListArgs, hub: &HubService) -> Result<Answer, Failure> {
     Answer::of(body.get(), COLUMNS, false)
 }
 
-/// The maximum number of devices that the registry returns.
-const MAX_DEVICES: u16 = 1000;
-/// The command that lists all devices.
-const ALL: &str = "hubward hub query -q 'SELECT * FROM devices'";
-
 fn top(text: &str) -> Result<u16, String> {
     let top = text.parse().ok().filter(|it| (1..=MAX_DEVICES).contains(it));
     top.ok_or_else(|| format!("the registry lists 1 to {MAX_DEVICES} devices; to list more: {ALL}"))
@@ -244,13 +254,3 @@ impl SettingArgs {
         self.auth.apply(device)
     }
 }
-
-/// The columns of table and tsv. Their order is a documented interface: see docs/cli.md.
-pub(super) const COLUMNS: &[Column] = &[
-    ("Device", "/deviceId"),
-    ("Status", "/status"),
-    ("Connection", "/connectionState"),
-    ("Authentication", "/authentication/type"),
-    ("Messages", "/cloudToDeviceMessageCount"),
-    ("Last activity", "/lastActivityTime"),
-];

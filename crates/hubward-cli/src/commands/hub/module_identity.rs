@@ -16,6 +16,16 @@ use crate::input::TopArgs;
 use crate::output::{self, Answer, Column, Output};
 use crate::service_login::LoginArgs;
 
+/// The columns of table and tsv. Their order is a documented interface: see docs/cli.md.
+const COLUMNS: &[Column] = &[
+    ("Device", "/deviceId"),
+    ("Module", "/moduleId"),
+    ("Connection", "/connectionState"),
+    ("Authentication", "/authentication/type"),
+    ("Managed by", "/managedBy"),
+    ("Last activity", "/lastActivityTime"),
+];
+
 #[derive(Debug, Subcommand)]
 pub(super) enum ModuleIdentityCommand {
     /// Create a module of a device; the keys are generated unless they are given.
@@ -194,13 +204,3 @@ async fn changed(
     let (changed, etag) = edited("the module", &read, etag, change)?;
     one(hub.create_module(&Module::new(device, module)).json(&changed).if_match(&etag), COLUMNS, show_keys).await
 }
-
-/// The columns of table and tsv. Their order is a documented interface: see docs/cli.md.
-const COLUMNS: &[Column] = &[
-    ("Device", "/deviceId"),
-    ("Module", "/moduleId"),
-    ("Connection", "/connectionState"),
-    ("Authentication", "/authentication/type"),
-    ("Managed by", "/managedBy"),
-    ("Last activity", "/lastActivityTime"),
-];

@@ -55,7 +55,8 @@ pub(super) struct MonitorArgs {
     #[arg(long, short, visible_alias = "to", value_name = "SECONDS", default_value_t = 0)]
     timeout: u64,
     /// Properties to show in text; JSON always contains all of them.
-    #[arg(long, short, visible_alias = "props", value_name = "WHICH", num_args = 0.., value_delimiter = ',', ignore_case = true)]
+    #[arg(long, short, visible_alias = "props", value_name = "WHICH", num_args = 0..,
+          value_delimiter = ',', ignore_case = true)]
     properties: Vec<Properties>,
 }
 

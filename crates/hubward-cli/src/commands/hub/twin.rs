@@ -13,6 +13,16 @@ use crate::input;
 use crate::output::{Answer, Column, Output};
 use crate::service_login::LoginArgs;
 
+/// The columns of table and tsv. Their order is a documented interface: see docs/cli.md.
+pub(super) const COLUMNS: &[Column] = &[
+    ("Device", "/deviceId"),
+    ("Module", "/moduleId"),
+    ("Status", "/status"),
+    ("Connection", "/connectionState"),
+    ("Version", "/version"),
+    ("Tags", "/tags"),
+];
+
 #[derive(Debug, Subcommand)]
 pub(super) enum DeviceTwinCommand {
     /// Show a twin.
@@ -162,13 +172,3 @@ async fn ask(hub: &HubService, who: Target<'_>, change: Option<Change<'_>>) -> R
     };
     one(call, COLUMNS, false).await
 }
-
-/// The columns of table and tsv. Their order is a documented interface: see docs/cli.md.
-pub(super) const COLUMNS: &[Column] = &[
-    ("Device", "/deviceId"),
-    ("Module", "/moduleId"),
-    ("Status", "/status"),
-    ("Connection", "/connectionState"),
-    ("Version", "/version"),
-    ("Tags", "/tags"),
-];

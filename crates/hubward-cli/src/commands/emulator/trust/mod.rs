@@ -18,6 +18,12 @@ use crate::local_emulator::{AdminArgs, Running, data_dir, default_admin_url};
 use crate::output::{Event, Output};
 use crate::shell::Shell;
 
+const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
+const NAME: &str = "hubward emulator CA ";
+/// Number of hexadecimal digits of the key's hash that follow the name.
+const TAG: usize = 8;
+const UNKNOWN: &str = "the emulator's certificate authority";
+
 #[derive(Debug, Args)]
 pub(crate) struct TrustArgs {
     /// Programs to print lines for; may be repeated or separated by commas [default: all]
@@ -208,9 +214,3 @@ fn common_name(pem: &str) -> Option<String> {
     let tag = der.get(at + NAME.len()..at + NAME.len() + TAG)?;
     tag.iter().all(u8::is_ascii_hexdigit).then(|| format!("{NAME}{}", String::from_utf8_lossy(tag)))
 }
-
-const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
-const NAME: &str = "hubward emulator CA ";
-/// Number of hexadecimal digits of the key's hash that follow the name.
-const TAG: usize = 8;
-const UNKNOWN: &str = "the emulator's certificate authority";

@@ -130,7 +130,8 @@ fn java(ca: &Ca, shell: Shell) -> Recipe {
     let store = ca.file.with_file_name("truststore.p12");
     let (file, path) = (shell.word(&ca.file.display().to_string()), store.display().to_string());
     let import = format!(
-        "keytool -importcert -noprompt -alias hubward-emulator -file {file} -keystore {} -storetype PKCS12 -storepass changeit",
+        "keytool -importcert -noprompt -alias hubward-emulator -file {file} -keystore {} -storetype PKCS12 \
+         -storepass changeit",
         shell.word(&path)
     );
     let options = format!("-Djavax.net.ssl.trustStore={path} -Djavax.net.ssl.trustStorePassword=changeit");

@@ -6,6 +6,9 @@ use std::process::{Command, Stdio};
 use super::Ca;
 use crate::failure::Failure;
 
+const AS_ROOT: &str = "run the command with sudo and name the data directory, --data-dir DIR; or run the lines of \
+                       `hubward emulator trust --for os`";
+
 /// A store that this command can change.
 pub(super) enum Store {
     /// Debian, Ubuntu, Alpine: `update-ca-certificates`. `root` is `/` or the root of another system.
@@ -193,9 +196,6 @@ fn denied(path: &Path, error: &std::io::Error) -> Failure {
     let failure = Failure::local(format!("{} cannot be changed: {error}", path.display()));
     if error.kind() == std::io::ErrorKind::PermissionDenied { failure.hint(AS_ROOT) } else { failure }
 }
-
-const AS_ROOT: &str = "run the command with sudo and name the data directory, --data-dir DIR; or run the lines of \
-                       `hubward emulator trust --for os`";
 
 fn tool(name: &str) -> Command {
     Command::new(program(name).unwrap_or_else(|| name.into()))
