@@ -137,13 +137,11 @@ mod tests {
     fn finds_a_circle_of_two() {
         let findings =
             check_files(&[("a.rs", "\nuse crate::b::X;"), ("b.rs", "fn f() { crate::a::f() }"), ("main.rs", "")]);
-        assert_eq!(
-            findings,
-            [
-                "hubward-cli: modules of the crate import each other: `a` takes `b::X` (crates/hubward-cli/src/a.rs:2), `b` \
-             takes `a::f` (crates/hubward-cli/src/b.rs:1); move what they share into a module below all of them"
-            ]
-        );
+        let expected = "hubward-cli: modules of the crate import each other: \
+                        `a` takes `b::X` (crates/hubward-cli/src/a.rs:2), \
+                        `b` takes `a::f` (crates/hubward-cli/src/b.rs:1); \
+                        move what they share into a module below all of them";
+        assert_eq!(findings, [expected]);
     }
 
     #[test]
