@@ -43,7 +43,7 @@ enum EmulatorCommand {
     #[command(after_help = "Examples:
   hubward emulator trust                             # all programs
   eval \"$(hubward emulator trust --for node,curl)\"   # in this shell
-  sudo hubward emulator trust --install --data-dir ~/.local/share/hubward/emulator")]
+  hubward emulator trust --for os                    # the lines for a machine, with sudo")]
     Trust(trust::TrustArgs),
     /// Show the addresses and the contents of a running emulator.
     #[command(after_help = "Examples:

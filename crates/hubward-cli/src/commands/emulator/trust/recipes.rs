@@ -72,9 +72,7 @@ fn os(ca: &Ca) -> Vec<Recipe> {
                 line("sudo update-ca-certificates"),
             ],
         )
-        .note(
-            "Alpine (untested): run `apk add ca-certificates` first. `hubward emulator trust --install` does the same.",
-        )
+        .note("Alpine (untested): run `apk add ca-certificates` first.")
         .undo([
             line("sudo rm /usr/local/share/ca-certificates/hubward-emulator.crt"),
             line("sudo update-ca-certificates --fresh"),
