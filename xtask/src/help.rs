@@ -34,8 +34,9 @@ Usage: cargo xtask tidy
 
 Checks the allowed dependencies between crates (docs/architecture.md), banned crates in the lockfile, that
 every wire vector is tested or deferred, the required fields of a published manifest, the layout of modules,
-modules that import each other, constants below functions, long files and lines, paths and settings of one
-machine, leftovers such as unfinished code, and that every decision note is linked.";
+modules that import each other, constants below functions, long files and lines, relative links in a crate's
+README, paths and settings of one machine, leftovers such as unfinished code, and that every decision note
+is linked.";
 
 const E2E_HELP: &str = "\
 Runs the conformance scenarios end to end, and prints a table of transports and scenarios.

@@ -13,6 +13,7 @@ mod lockfile;
 mod manifests;
 mod order;
 mod packages;
+mod readmes;
 mod sources;
 mod tokens;
 mod vectors;
@@ -72,6 +73,7 @@ fn findings() -> Result<Vec<String>, String> {
     findings.extend(manifests::check(&packages));
     findings.extend(vectors::check(text("tests/vectors/vectors.json")?, text("tests/vectors/accounted.json")?));
     findings.extend(sources::check(&files));
+    findings.extend(readmes::check(&files));
     findings.extend(cycles::check(&files));
     let converted = || files.iter().filter(|it| !UNCONVERTED.iter().any(|folder| it.path.starts_with(folder)));
     findings.extend(layout::check(converted().map(|it| it.path.as_str())));
