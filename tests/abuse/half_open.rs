@@ -91,7 +91,8 @@ async fn crowded(begin: &str) {
     assert!(crowd.wait().await.expect("it ends").success());
     let after = resident(&emulator);
     println!(
-        "{CROWD} connections, {begin}: resident {before} B before, {during} B during ({descriptors} descriptors), {after} B after"
+        "{CROWD} connections, {begin}: resident {before} B before, {during} B during ({descriptors} descriptors), \
+         {after} B after"
     );
     assert!(during < before + GROWTH, "{before} B before, {during} B during");
     assert!(descriptors < CROWD / 3, "{descriptors} descriptors");

@@ -18,18 +18,6 @@ const OUTPUT: Option<i32> = Some(12);
 /// The exit code of a pipe that its reader has closed: docs/cli.md.
 const CLOSED_PIPE: Option<i32> = Some(141);
 
-/// A stdout that takes nothing.
-fn full() -> Stdio {
-    File::options().write(true).open("/dev/full").expect("Linux has it").into()
-}
-
-/// A stdout that nobody reads any more.
-fn closed_pipe() -> Stdio {
-    let (reader, writer) = std::io::pipe().expect("a pipe");
-    drop(reader);
-    writer.into()
-}
-
 /// Each command, with arguments by which it has something to say; `~` stands for a blank. In this order,
 /// since some change what others show.
 const COMMANDS: &[(&str, &str)] = &[
@@ -106,6 +94,21 @@ const NO_BODY: &[&str] = &[
     "hub module-identity delete",
 ];
 
+/// A key as the services make them: 64 bytes.
+const KEY: &str = "bG9zdC1vdXRwdXQtbG9zdC1vdXRwdXQtbG9zdC1vdXRwdXQtbG9zdC1vdXRwdXQtbG9zdC1vdXRwdXQtbG9zdA==";
+
+/// A stdout that takes nothing.
+fn full() -> Stdio {
+    File::options().write(true).open("/dev/full").expect("Linux has it").into()
+}
+
+/// A stdout that nobody reads any more.
+fn closed_pipe() -> Stdio {
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    writer.into()
+}
+
 /// An emulator with something of everything, devices that answer, and the variables of all roles.
 struct World {
     variables: Vec<(String, String)>,
@@ -181,9 +184,6 @@ impl World {
         Invocation::hubward(arguments.iter().map(String::as_str)).vars(&self.variables).vars(&[data_dir])
     }
 }
-
-/// A key as the services make them: 64 bytes.
-const KEY: &str = "bG9zdC1vdXRwdXQtbG9zdC1vdXRwdXQtbG9zdC1vdXRwdXQtbG9zdC1vdXRwdXQtbG9zdC1vdXRwdXQtbG9zdA==";
 
 #[tokio::test]
 async fn the_list_above_has_every_command() {

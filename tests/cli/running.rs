@@ -8,15 +8,15 @@ use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
+/// A command that does not say what it should hangs.
+const HANG: Duration = Duration::from_secs(60);
+
 /// A running `hubward`, read line by line. Ends with the value.
 pub(super) struct Running {
     child: Child,
     /// `None` once nobody reads any more.
     lines: Option<Lines<BufReader<ChildStdout>>>,
 }
-
-/// A command that does not say what it should hangs.
-const HANG: Duration = Duration::from_secs(60);
 
 impl Running {
     pub(super) fn start(invocation: Invocation) -> Self {

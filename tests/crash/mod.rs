@@ -24,6 +24,9 @@ use tokio::time::{sleep, timeout};
 use self::ledger::Ledger;
 use self::process::Process;
 
+/// Only so that a broken emulator fails the test instead of hanging it.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 #[tokio::test(flavor = "multi_thread")]
 async fn crash_loses_nothing_that_was_acknowledged() {
     let number = |name: &str| std::env::var(name).ok().and_then(|it| it.parse::<u64>().ok());
@@ -96,6 +99,3 @@ async fn crash_in_the_first_start_keeps_no_later_one_from_starting() {
 fn is_state(entry: &std::fs::DirEntry) -> bool {
     entry.file_name().to_string_lossy().starts_with("state.")
 }
-
-/// Only so that a broken emulator fails the test instead of hanging it.
-const PATIENCE: Duration = Duration::from_secs(60);

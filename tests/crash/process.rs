@@ -9,6 +9,8 @@ use tokio::process::Child;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+const PATIENCE: Duration = Duration::from_secs(60);
+
 pub(super) struct Process {
     child: Child,
     /// What it says of itself.
@@ -74,5 +76,3 @@ impl Process {
         self.child.kill().await.expect("it runs until it is killed");
     }
 }
-
-const PATIENCE: Duration = Duration::from_secs(60);

@@ -22,6 +22,9 @@ const KEY: &str = "a2V5IG9mIGEgdGVzdCwgd29ydGggbm90aGluZyBhdCBhbGwuLi4=";
 /// How many messages wait for one device at most, with room for one that is not acknowledged.
 pub(super) const MESSAGES: u64 = 40;
 
+/// A client goes on asking an emulator that is gone.
+const LONG: Duration = SERVICE_RETRY_AFTER.saturating_mul(10);
+
 /// Starts them all. The devices they need are there afterwards.
 pub(super) async fn spawn(process: &Process, ledger: &Ledger, rng: &mut Rng) -> JoinSet<()> {
     let admin = process.admin();
@@ -171,6 +174,3 @@ async fn messages(admin: String, ledger: Ledger) {
 fn value(variables: &[(String, String)], name: &str) -> Option<String> {
     variables.iter().find(|(it, _)| it == name).map(|(_, value)| value.clone())
 }
-
-/// A client goes on asking an emulator that is gone.
-const LONG: Duration = SERVICE_RETRY_AFTER.saturating_mul(10);

@@ -7,14 +7,14 @@ use hubward_tests::command::Invocation;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
+/// A program that does not say what it should hangs.
+const HANG: Duration = Duration::from_secs(60);
+
 /// Ends with the value.
 pub(super) struct Program {
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,
 }
-
-/// A program that does not say what it should hangs.
-const HANG: Duration = Duration::from_secs(60);
 
 impl Program {
     pub(super) fn start(name: &str, variables: &[(&str, String)]) -> Self {

@@ -103,12 +103,12 @@ pub(super) const CASES: &[Case] = &[
     },
 ];
 
+const HUB: &str = "hub.example";
+
 /// A hub that is not where its DPS is.
 fn hub_at(scene: &mut Scene, port: u16) {
     scene.argue(["--connect-to", &format!("{HUB}::127.0.0.1:{port}"), "--messages", "1", "--timeout", "7s"]);
 }
-
-const HUB: &str = "hub.example";
 
 /// Where a connection of this transport begins.
 const fn accept(kind: TransportKind) -> Point {

@@ -180,13 +180,13 @@ pub(super) const CASES: &[Case] = &[
     },
 ];
 
+/// The hub of a device whose hub is not where its DPS is.
+const ELSEWHERE: &str = "hub.example";
+
 fn refuse_login(scene: &mut Scene, code: u8) {
     scene.emulator.fault_always(Point::HubConnect, Fault::Connack(code)).expect("fits");
     scene.argue(["--messages", "1"]);
 }
-
-/// The hub of a device whose hub is not where its DPS is.
-const ELSEWHERE: &str = "hub.example";
 
 enum Trusted {
     Yes,

@@ -21,6 +21,25 @@ use tempfile::TempDir;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
+const NOTHING: Expected = Expected {
+    exit_code: 0,
+    stage: None,
+    endpoint: Endpoint::None,
+    fault: "",
+    hint: "",
+    service_code: None,
+    tracking_id: Some(false),
+    says: "",
+};
+
+const CASE: Case = Case { name: "", cloud: |it| it, arrange: |_| {}, expected: NOTHING, not_over: &[] };
+
+const HTTPS_HAS_NO_MQTT: &[(TransportKind, &str)] =
+    &[(TransportKind::Https, "nothing is logged in to, subscribed or acknowledged over HTTPS")];
+
+/// The device of every scene.
+const DEVICE: &str = "dev-1";
+
 /// One row of the table.
 #[derive(Debug, Clone, Copy)]
 struct Case {
@@ -64,22 +83,6 @@ enum Endpoint {
     HubNamed(&'static str),
 }
 
-const NOTHING: Expected = Expected {
-    exit_code: 0,
-    stage: None,
-    endpoint: Endpoint::None,
-    fault: "",
-    hint: "",
-    service_code: None,
-    tracking_id: Some(false),
-    says: "",
-};
-
-const CASE: Case = Case { name: "", cloud: |it| it, arrange: |_| {}, expected: NOTHING, not_over: &[] };
-
-const HTTPS_HAS_NO_MQTT: &[(TransportKind, &str)] =
-    &[(TransportKind::Https, "nothing is logged in to, subscribed or acknowledged over HTTPS")];
-
 /// An emulator, and the command that is going to talk to it.
 struct Scene {
     kind: TransportKind,
@@ -90,9 +93,6 @@ struct Scene {
     keep: Vec<Box<dyn Any + Send + Sync>>,
     folder: TempDir,
 }
-
-/// The device of every scene.
-const DEVICE: &str = "dev-1";
 
 impl Scene {
     async fn new(kind: TransportKind, cloud: fn(Builder) -> Builder) -> Self {

@@ -11,18 +11,6 @@ use tokio::task::JoinSet;
 
 use super::scanner::Scanner;
 
-/// One way for a run to go.
-#[derive(Clone, Copy)]
-struct Way {
-    name: &'static str,
-    cloud: fn(Builder) -> Builder,
-    arrange: fn(&Emulator),
-    arguments: &'static [&'static str],
-    /// With the key of somebody else.
-    wrong_key: bool,
-    exit_code: i32,
-}
-
 const WELL: Way = Way {
     name: "well",
     cloud: |it| it,
@@ -76,6 +64,18 @@ const WAYS: &[Way] = &[
 
 /// Both forms of output are scanned.
 const FORMS: [&[&str]; 2] = [&["--output", "json", "--log", "trace"], &["--output", "text", "--log", "trace"]];
+
+/// One way for a run to go.
+#[derive(Clone, Copy)]
+struct Way {
+    name: &'static str,
+    cloud: fn(Builder) -> Builder,
+    arrange: fn(&Emulator),
+    arguments: &'static [&'static str],
+    /// With the key of somebody else.
+    wrong_key: bool,
+    exit_code: i32,
+}
 
 impl Way {
     async fn run(self, kind: TransportKind) {

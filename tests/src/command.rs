@@ -8,6 +8,9 @@ use serde_json::Value;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::{Child, Command};
 
+/// Far beyond every `--timeout` of a test, and below what the test runner grants.
+const HANG: Duration = Duration::from_secs(90);
+
 /// A command line, with nothing in its environment that a user's machine may hold.
 #[derive(Debug)]
 pub struct Invocation {
@@ -118,9 +121,6 @@ impl Invocation {
         Ran { code: output.status.code(), stdout: output.stdout, stderr: output.stderr }
     }
 }
-
-/// Far beyond every `--timeout` of a test, and below what the test runner grants.
-const HANG: Duration = Duration::from_secs(90);
 
 impl Ran {
     /// The JSON lines on stdout.

@@ -10,6 +10,9 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
+/// How long one who was sent away takes to come again.
+const AGAIN: Duration = Duration::from_secs(1);
+
 /// A number of connections, each opened again when it is closed; but only when all have been open once,
 /// so that those that come again do not keep others from coming at all. They end with the value.
 #[derive(Debug)]
@@ -83,6 +86,3 @@ async fn until_closed(mut stream: TcpStream) {
     let mut waste = [0; 64];
     while matches!(stream.read(&mut waste).await, Ok(1..)) {}
 }
-
-/// How long one who was sent away takes to come again.
-const AGAIN: Duration = Duration::from_secs(1);

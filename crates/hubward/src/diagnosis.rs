@@ -8,6 +8,15 @@ use hubward_proto::ProtoError;
 use hubward_proto::dps::error_code::{self, Cause};
 use hubward_transport::{Fault, Refusal, RefusedBy, Stage, TlsFault, TransportError, clock};
 
+const SLOW: &str = "the hub is slow to acknowledge: allow messages more time (--timeout, HubOptions::send_deadline)";
+
+const DUPLICATE: &str = "stop the other program that runs with this device's key and id, or give each device an \
+     identity of its own; a hub keeps one connection of each identity. A message that makes the hub close the \
+     connection has the same effect";
+
+const OTHER_SERVER: &str = "something on the way may answer in the service's place: a captive portal, a proxy, or \
+     another server with this name";
+
 /// The details of a failure, for a message, a log or a program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -142,15 +151,6 @@ impl std::fmt::Display for Target {
         })
     }
 }
-
-const SLOW: &str = "the hub is slow to acknowledge: allow messages more time (--timeout, HubOptions::send_deadline)";
-
-const DUPLICATE: &str = "stop the other program that runs with this device's key and id, or give each device an \
-     identity of its own; a hub keeps one connection of each identity. A message that makes the hub close the \
-     connection has the same effect";
-
-const OTHER_SERVER: &str = "something on the way may answer in the service's place: a captive portal, a proxy, or \
-     another server with this name";
 
 fn hint(target: Target, error: &TransportError) -> Option<String> {
     Some(match error {

@@ -12,6 +12,10 @@ use crate::SettingsError;
 use crate::connection_string::DeviceStringError;
 use crate::diagnosis::{Diagnosis, Target};
 
+/// The deadline passed before any failure.
+const LATE_HUB: &str = "the hub did not answer in time: allow more time (--timeout, Settings::timeout), \
+     or try another transport";
+
 /// Why a transport cannot be created.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -107,10 +111,6 @@ impl ConnectError {
         self.diagnosis().fault
     }
 }
-
-/// The deadline passed before any failure.
-const LATE_HUB: &str = "the hub did not answer in time: allow more time (--timeout, Settings::timeout), \
-     or try another transport";
 
 impl SetupError {
     /// Which stage failed, which party has to act, and what to do.

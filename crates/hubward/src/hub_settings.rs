@@ -20,6 +20,9 @@ use crate::settings::{Problems, USER_AGENT, far, set};
 use crate::transports::hub_transport_with;
 use crate::{Settings, SettingsError, SetupError, vars};
 
+/// No connection string is nearly as long.
+const CONNECTION_STRING_FILE_MAX: u64 = 64 * 1024;
+
 /// Everything [`connect_to_hub`](crate::connect_to_hub) needs.
 ///
 /// ```
@@ -254,9 +257,6 @@ impl TryFrom<&ConnectionString> for HubSettings {
         Ok(Self::new(identity, credential))
     }
 }
-
-/// No connection string is nearly as long.
-const CONNECTION_STRING_FILE_MAX: u64 = 64 * 1024;
 
 #[cfg(test)]
 mod tests {

@@ -13,6 +13,9 @@ use serde_json::Value;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
+/// The default of [`Settings::user_agent`].
+pub(crate) const USER_AGENT: &str = concat!("hubward/", env!("CARGO_PKG_VERSION"));
+
 /// Everything [`connect`](crate::connect()) needs.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -227,9 +230,6 @@ impl Settings {
         }
     }
 }
-
-/// The default of [`Settings::user_agent`].
-pub(crate) const USER_AGENT: &str = concat!("hubward/", env!("CARGO_PKG_VERSION"));
 
 /// `duration` after `now`, limited to a century: a larger sum could overflow the clock.
 pub(crate) fn far(now: Instant, duration: Duration) -> Instant {

@@ -22,6 +22,12 @@ const HELP: &str = "cargo xtask e2e [--live | --emulator] [--transport https|mqt
   Live, it registers the given id, sends its telemetry, reads its twin, and reports the property
   hubwardConformance, which it removes again. It changes nothing else.";
 
+/// How many variables a live service takes.
+const REQUIRED: usize = 4;
+
+/// No scenario takes nearly as long, unless something hangs.
+const LIMIT: Duration = Duration::from_secs(120);
+
 #[tokio::main]
 async fn main() -> ExitCode {
     let choice = match Choice::parse(std::env::args().skip(1)) {
@@ -90,12 +96,6 @@ impl Choice {
         Ok(Some(Self { target, transports }))
     }
 }
-
-/// How many variables a live service takes.
-const REQUIRED: usize = 4;
-
-/// No scenario takes nearly as long, unless something hangs.
-const LIMIT: Duration = Duration::from_secs(120);
 
 #[derive(Default)]
 struct Tally {

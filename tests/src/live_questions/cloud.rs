@@ -30,6 +30,15 @@ pub(super) const POLICIES: [(&str, &str); 4] = [
     ("registryReadWrite", "IOTHUB_CONNECTION_STRING_REGISTRYREADWRITE"),
 ];
 
+/// TLS handshakes at a time: a service drops a handshake that takes too long.
+const DIALS: usize = 16;
+
+/// How long an answer may take.
+const ANSWER: Duration = Duration::from_secs(60);
+
+/// How often a throttled request is sent again.
+const THROTTLED_MAX: usize = 20;
+
 /// A service API and the policy that may use it.
 #[derive(Debug)]
 pub(super) struct Service {
@@ -61,15 +70,6 @@ pub(super) struct Cloud {
     /// TLS handshakes at a time.
     dials: Semaphore,
 }
-
-/// TLS handshakes at a time: a service drops a handshake that takes too long.
-const DIALS: usize = 16;
-
-/// How long an answer may take.
-const ANSWER: Duration = Duration::from_secs(60);
-
-/// How often a throttled request is sent again.
-const THROTTLED_MAX: usize = 20;
 
 impl Cloud {
     /// Reads the variables that `hubward emulator env` prints, or that a person sets for a live hub.

@@ -2,6 +2,9 @@
 
 use super::record::{Answer, Finding};
 
+/// Stands for an observation that one of the clouds did not lead to.
+const ABSENT: &str = "(not observed)";
+
 /// One observation that differs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Difference {
@@ -10,9 +13,6 @@ pub(super) struct Difference {
     pub(super) live: String,
     pub(super) emulator: String,
 }
-
-/// Stands for an observation that one of the clouds did not lead to.
-const ABSENT: &str = "(not observed)";
 
 /// The differences, in the order of questions and observations. What was not asked is no difference.
 pub(super) fn differences(live: &[Answer], emulated: &[Answer]) -> Vec<Difference> {

@@ -9,6 +9,9 @@ use tokio::task::JoinSet;
 use super::cloud::{Cloud, DPS_VERSION, HUB_VERSION, Service};
 use super::http::Reply;
 
+/// Deletions at a time.
+const AT_A_TIME: usize = 8;
+
 /// Something that a run may have created.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Thing {
@@ -24,9 +27,6 @@ pub(super) enum Thing {
 /// The list. A thing is written down before it is created.
 #[derive(Debug, Default)]
 pub(super) struct Ledger(Mutex<BTreeSet<Thing>>);
-
-/// Deletions at a time.
-const AT_A_TIME: usize = 8;
 
 impl Ledger {
     pub(super) fn add(&self, thing: Thing) {

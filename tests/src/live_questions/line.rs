@@ -12,6 +12,12 @@ use super::asker::Asker;
 use super::normal::literal;
 use crate::packets::{self, Packet, Publish};
 
+/// How long the service may be silent before that counts as its answer.
+pub(super) const SILENCE: Duration = Duration::from_secs(30);
+
+/// Packets that wait to be looked at.
+const QUEUE: usize = 1024;
+
 /// What a device logs in with.
 #[derive(Debug, Clone)]
 pub(super) struct Login {
@@ -34,12 +40,6 @@ pub(super) struct Line {
     /// Whether the service kept a session.
     pub(super) session_present: bool,
 }
-
-/// How long the service may be silent before that counts as its answer.
-pub(super) const SILENCE: Duration = Duration::from_secs(30);
-
-/// Packets that wait to be looked at.
-const QUEUE: usize = 1024;
 
 /// What came.
 enum Heard {

@@ -5,11 +5,17 @@
 
 mod arrows;
 mod bans;
+mod cycles;
 mod decisions;
+mod imports;
+mod layout;
 mod lockfile;
 mod manifests;
+mod order;
 mod packages;
+mod readmes;
 mod sources;
+mod tokens;
 mod vectors;
 
 use std::fs;
@@ -17,6 +23,9 @@ use std::path::PathBuf;
 use std::process::{ExitCode, Stdio};
 
 use crate::spawn::{Cargo, command, root};
+
+/// Folders that do not follow the rules of layout, order and width yet.
+const UNCONVERTED: [&str; 1] = ["crates/hubward-emulator/"];
 
 /// A tracked text file.
 #[derive(Debug)]
@@ -64,6 +73,12 @@ fn findings() -> Result<Vec<String>, String> {
     findings.extend(manifests::check(&packages));
     findings.extend(vectors::check(text("tests/vectors/vectors.json")?, text("tests/vectors/accounted.json")?));
     findings.extend(sources::check(&files));
+    findings.extend(readmes::check(&files));
+    findings.extend(cycles::check(&files));
+    let converted = || files.iter().filter(|it| !UNCONVERTED.iter().any(|folder| it.path.starts_with(folder)));
+    findings.extend(layout::check(converted().map(|it| it.path.as_str())));
+    findings.extend(converted().flat_map(order::check));
+    findings.extend(converted().flat_map(sources::check_width));
     let index = text("docs/README.md").unwrap_or_default();
     findings.extend(decisions::check(files.iter().map(|it| it.path.as_str()), &[index, architecture]));
     Ok(findings)

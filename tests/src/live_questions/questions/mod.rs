@@ -23,29 +23,6 @@ use super::asker::Asker;
 
 type Asking = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
 
-/// One question.
-pub(super) struct Question {
-    pub(super) number: u8,
-    pub(super) title: &'static str,
-    /// Whether it looks at what the whole hub shares, or lets time pass.
-    pub(super) is_alone: bool,
-    pub(super) ask: fn(Arc<Asker>) -> Asking,
-}
-
-impl fmt::Debug for Question {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Question({}, {})", self.number, self.title)
-    }
-}
-
-const fn question(number: u8, title: &'static str, ask: fn(Arc<Asker>) -> Asking) -> Question {
-    Question { number, title, is_alone: false, ask }
-}
-
-const fn alone(number: u8, title: &'static str, ask: fn(Arc<Asker>) -> Asking) -> Question {
-    Question { number, title, is_alone: true, ask }
-}
-
 /// All of them, in the order of their numbers.
 pub(super) const ALL: [Question; 20] = [
     question(1, "Refused filters", |it| Box::pin(filters::ask(it))),
@@ -69,3 +46,26 @@ pub(super) const ALL: [Question; 20] = [
     question(19, "Queries", |it| Box::pin(queries::ask(it))),
     question(20, "Rights of policies", |it| Box::pin(rights::ask(it))),
 ];
+
+/// One question.
+pub(super) struct Question {
+    pub(super) number: u8,
+    pub(super) title: &'static str,
+    /// Whether it looks at what the whole hub shares, or lets time pass.
+    pub(super) is_alone: bool,
+    pub(super) ask: fn(Arc<Asker>) -> Asking,
+}
+
+impl fmt::Debug for Question {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Question({}, {})", self.number, self.title)
+    }
+}
+
+const fn question(number: u8, title: &'static str, ask: fn(Arc<Asker>) -> Asking) -> Question {
+    Question { number, title, is_alone: false, ask }
+}
+
+const fn alone(number: u8, title: &'static str, ask: fn(Arc<Asker>) -> Asking) -> Question {
+    Question { number, title, is_alone: true, ask }
+}

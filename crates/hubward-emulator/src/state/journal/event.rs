@@ -203,7 +203,8 @@ fn shortened(text: &str) -> String {
     if text.len() <= LONGEST {
         return text.to_owned();
     }
-    format!("{}…", &text[..text.floor_char_boundary(LONGEST)])
+    let end = (0..=LONGEST).rev().find(|it| text.is_char_boundary(*it)).unwrap_or_default();
+    format!("{}…", &text[..end])
 }
 
 /// Longer than any id that a service accepts.

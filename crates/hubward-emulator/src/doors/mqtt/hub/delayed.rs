@@ -64,8 +64,8 @@ impl Delayed {
 
     /// The next acknowledgement, if it is due.
     pub(super) fn puback(&mut self) -> Option<u16> {
-        let now = Instant::now();
-        self.pubacks.pop_front_if(|(due, _)| *due <= now).map(|(_, id)| id)
+        self.pubacks.front().filter(|(due, _)| *due <= Instant::now())?;
+        self.pubacks.pop_front().map(|(_, id)| id)
     }
 
     /// The next publish, if it is due.

@@ -214,7 +214,7 @@ fn short(common: Option<&Value>) -> String {
     let mut key = common.map(Value::to_string).unwrap_or_default();
     if key.len() > SHORT {
         let whole = digest(&key);
-        key.truncate(key.floor_char_boundary(SHORT));
+        key.truncate((0..=SHORT).rev().find(|it| key.is_char_boundary(*it)).unwrap_or_default());
         key.push_str(&whole);
     }
     key

@@ -10,6 +10,17 @@ use crate::hub::HubIdentity;
 use crate::retry_after::LONGEST;
 use crate::{DeviceId, Excerpt, HubHost, OperationId, ProtoError, limits};
 
+/// Maximum number of new registrations because the service does not know the operation.
+///
+/// Source: `[guess]`.
+const REREGISTRATIONS_MAX: u32 = 3;
+
+/// Maximum number of consecutive logins that the service refuses as unavailable.
+const UNAVAILABLE_MAX: u32 = 3;
+
+/// The only connection profile that hubward supports. An absent profile means the same.
+const CLASSIC: &str = "classic";
+
 /// One registration, from the first request to its end.
 #[derive(Debug)]
 pub struct Registration {
@@ -341,17 +352,6 @@ impl RetryPolicy {
         self.first_wait.saturating_mul(1 << doublings).min(self.longest_wait).min(LONGEST)
     }
 }
-
-/// Maximum number of new registrations because the service does not know the operation.
-///
-/// Source: `[guess]`.
-const REREGISTRATIONS_MAX: u32 = 3;
-
-/// Maximum number of consecutive logins that the service refuses as unavailable.
-const UNAVAILABLE_MAX: u32 = 3;
-
-/// The only connection profile that hubward supports. An absent profile means the same.
-const CLASSIC: &str = "classic";
 
 fn assignment(operation: &RegistrationOperation) -> Result<Assignment, ProtoError> {
     let state = operation.registration_state.clone().ok_or(ProtoError::Missing("registrationState"))?;

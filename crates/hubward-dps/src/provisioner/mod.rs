@@ -10,6 +10,12 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::ProvisionError;
 
+/// Longer than any request takes, and within the range of every clock.
+const A_YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// Time limit for the orderly close.
+const CLOSE_LIMIT: Duration = Duration::from_millis(500);
+
 /// Registers one device, once.
 pub struct Provisioner {
     transport: Box<dyn DpsTransport>,
@@ -267,12 +273,6 @@ struct Failures {
     attempts: u32,
     error: Option<TransportError>,
 }
-
-/// Longer than any request takes, and within the range of every clock.
-const A_YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
-
-/// Time limit for the orderly close.
-const CLOSE_LIMIT: Duration = Duration::from_millis(500);
 
 #[cfg(test)]
 mod tests;

@@ -5,12 +5,9 @@ use std::path::PathBuf;
 use clap::Args;
 use hubward_service::{AdminPort, ServiceOptions};
 
-use crate::EMULATOR_ADMIN as VARIABLE;
-use crate::commands::emulator::{Running, data_dir};
+use super::{admin_port, running_or_default};
+use crate::environment::{EMULATOR_ADMIN, variable};
 use crate::failure::Failure;
-
-/// The default admin port.
-pub(crate) const ADMIN_PORT: u16 = 8480;
 
 /// Selects an emulator.
 #[derive(Debug, Args)]
@@ -32,16 +29,15 @@ impl AdminArgs {
         if let Some((named, _)) = self.named()? {
             return Ok(named);
         }
-        let running = data_dir(self.data_dir.as_deref()).ok().and_then(|it| Running::with(&it));
-        Self::at(&running.map_or_else(|| format!("http://127.0.0.1:{ADMIN_PORT}"), |it| it.admin))
+        Self::at(&running_or_default(self.data_dir.as_deref()))
     }
 
     /// The emulator that an argument or the variable names, and its URL.
     pub(crate) fn named(&self) -> Result<Option<(AdminPort, String)>, Failure> {
-        let (by, url) = match (&self.admin, crate::variable(VARIABLE)) {
+        let (by, url) = match (&self.admin, variable(EMULATOR_ADMIN)) {
             (Some(url), _) => ("--admin", url.clone()),
             // --data-dir on the command line wins over the variable.
-            (None, Some(url)) if self.data_dir.is_none() => (VARIABLE, url),
+            (None, Some(url)) if self.data_dir.is_none() => (EMULATOR_ADMIN, url),
             _ => return Ok(None),
         };
         match Self::at(&url) {
@@ -55,19 +51,11 @@ impl AdminArgs {
 
     /// The emulator with this URL.
     pub(crate) fn at(url: &str) -> Result<AdminPort, Failure> {
-        AdminPort::new(url, &ServiceOptions::new()).map_err(|error| {
-            Failure::usage(error.to_string())
-                .hint("use the URL that the emulator prints at its start, such as http://127.0.0.1:8480")
-        })
+        admin_port(url, &ServiceOptions::new())
     }
-}
 
-/// Adds a hint if no emulator answers.
-pub(crate) fn absent(mut failure: Failure) -> Failure {
-    if failure.exit_code == crate::exit_code::ExitCode::Network {
-        failure.hint = Some(format!(
-            "start an emulator: hubward emulator; or name the admin port of a running one: --admin URL, {VARIABLE}"
-        ));
+    /// Adds a hint if no emulator answers.
+    pub(crate) fn absent(failure: Failure) -> Failure {
+        super::absent(failure, "--admin URL")
     }
-    failure
 }
