@@ -25,7 +25,7 @@ use std::process::{ExitCode, Stdio};
 use crate::spawn::{Cargo, command, root};
 
 /// Folders that do not follow the rules of layout, order and width yet.
-const UNCONVERTED: [&str; 1] = ["crates/hubward-emulator/"];
+const UNCONVERTED: [&str; 0] = [];
 
 /// A tracked text file.
 #[derive(Debug)]
