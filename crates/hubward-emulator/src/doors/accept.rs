@@ -7,6 +7,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
+/// Pause after an error of `accept`, so that evicted connections can close.
+const AFTER_ACCEPT_ERROR: Duration = Duration::from_millis(50);
+
 /// Accepts the next connection, and meanwhile removes finished tasks from `connections`. If accepting fails, calls
 /// `make_room`, since the usual reason is that no file descriptors are left.
 pub(super) async fn accept(listener: &TcpListener, connections: &mut JoinSet<()>, make_room: impl Fn()) -> TcpStream {
@@ -40,6 +43,3 @@ pub(super) async fn hold(mut stream: impl tokio::io::AsyncRead + Unpin) {
     let mut discarded = [0; 1024];
     while matches!(stream.read(&mut discarded).await, Ok(1..)) {}
 }
-
-/// Pause after an error of `accept`, so that evicted connections can close.
-const AFTER_ACCEPT_ERROR: Duration = Duration::from_millis(50);

@@ -11,6 +11,12 @@ use hyper::http::Extensions;
 use tokio::sync::{Notify, OnceCell, OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::{Instant, sleep_until};
 
+/// Maximum number of pending connections.
+const MAX_PENDING: usize = 2048;
+
+/// How long a new connection is safe from eviction.
+const GRACE: Duration = Duration::from_secs(1);
+
 /// The slots and the pending connections of a group of listeners.
 #[derive(Debug)]
 pub(crate) struct Admission {
@@ -223,12 +229,6 @@ pub(crate) async fn acquire_slot(extensions: &Extensions) {
         slot.acquire().await;
     }
 }
-
-/// Maximum number of pending connections.
-const MAX_PENDING: usize = 2048;
-
-/// How long a new connection is safe from eviction.
-const GRACE: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {

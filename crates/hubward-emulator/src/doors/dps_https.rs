@@ -19,6 +19,9 @@ use crate::services::dps::{Answer, Caller, Refusal};
 use crate::services::faults;
 use crate::state::fault::{Fault, Point};
 
+/// First segment of the service API's paths that are not emulated.
+const NOT_EMULATED: &str = "certificates";
+
 /// Answers one request.
 pub(super) async fn handle(cloud: &Arc<Cloud>, request: Request<Incoming>) -> Result<Reply, Cut> {
     let (head, body) = request.into_parts();
@@ -154,6 +157,3 @@ fn allowed(path: &str) -> &'static str {
         "POST"
     }
 }
-
-/// First segment of the service API's paths that are not emulated.
-const NOT_EMULATED: &str = "certificates";

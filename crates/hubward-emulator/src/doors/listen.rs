@@ -5,6 +5,12 @@ use std::net::{IpAddr, SocketAddr};
 
 use tokio::net::{TcpListener, TcpSocket};
 
+/// Maximum number of connections that wait to be accepted. The system may impose a lower limit.
+const BACKLOG: u32 = 4096;
+
+/// Attempts to find a port that is free on all addresses, for port 0.
+const ATTEMPTS: u32 = 20;
+
 /// No listener could be bound.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BindError {
@@ -69,12 +75,6 @@ fn lacks_ipv6(error: &io::Error) -> bool {
         // `EAFNOSUPPORT` on Linux and macOS; `io::ErrorKind` has no variant for it.
         || matches!(error.raw_os_error(), Some(97 | 47))
 }
-
-/// Maximum number of connections that wait to be accepted. The system may impose a lower limit.
-const BACKLOG: u32 = 4096;
-
-/// Attempts to find a port that is free on all addresses, for port 0.
-const ATTEMPTS: u32 = 20;
 
 #[cfg(test)]
 mod tests {

@@ -17,6 +17,12 @@ use crate::services::faults;
 use crate::state::fault::{Fault, Point};
 use crate::state::journal::{EventKind, EventSource, Note};
 
+/// Time limit of a TLS handshake.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// Number of connections that are evicted when no file descriptors are left.
+const EVICTED_AT_ONCE: usize = 16;
+
 /// The protocol of a listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Protocol {
@@ -79,9 +85,3 @@ impl Server {
         }
     }
 }
-
-/// Time limit of a TLS handshake.
-const HANDSHAKE: Duration = Duration::from_secs(10);
-
-/// Number of connections that are evicted when no file descriptors are left.
-const EVICTED_AT_ONCE: usize = 16;

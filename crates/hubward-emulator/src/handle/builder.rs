@@ -19,6 +19,8 @@ use crate::state::model::{Policy, Seed};
 /// Source: `[doc]` iot-dps/iot-dps-https-sym-key-support.md, transcripts (`Retry-After: 3`).
 pub const SERVICE_RETRY_AFTER: Duration = Duration::from_secs(3);
 
+pub(crate) const LOOPBACK: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+
 /// Configures an emulator. Get one from [`Emulator::builder`](crate::Emulator::builder); every option has a default.
 #[derive(Debug, Clone)]
 pub struct Builder {
@@ -382,8 +384,6 @@ impl Builder {
         Ok(crate::doors::tls::Names::new(names))
     }
 }
-
-pub(crate) const LOOPBACK: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
 
 #[cfg(test)]
 mod tests {

@@ -193,6 +193,8 @@ mod tests {
 
     use super::*;
 
+    const NOW: UnixSeconds = UnixSeconds(1_700_000_000);
+
     fn headers(host: &str, authorization: Option<&str>) -> HeaderMap {
         let mut headers = HeaderMap::new();
         headers.insert(HOST, HeaderValue::from_str(host).expect("a host"));
@@ -201,8 +203,6 @@ mod tests {
         }
         headers
     }
-
-    const NOW: UnixSeconds = UnixSeconds(1_700_000_000);
 
     #[test]
     fn accepts_tokens_of_the_policy_only() {

@@ -7,6 +7,16 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio::sync::watch;
 
+/// A hundred years, so that years keep four digits in timestamps.
+pub(crate) const MOST_AHEAD: Duration = Duration::from_secs(3_155_760_000);
+
+const LONGEST_WAIT: Duration = Duration::from_secs(60 * 60);
+
+/// The service's timestamp for an event that has not happened yet.
+///
+/// Source: `[doc]` azure-rest-api-specs, iothub service models, examples.
+pub(crate) const NEVER: &str = "0001-01-01T00:00:00Z";
+
 #[derive(Debug)]
 pub(crate) struct Clock {
     ahead: watch::Sender<Duration>,
@@ -66,11 +76,6 @@ impl Clock {
     }
 }
 
-/// A hundred years, so that years keep four digits in timestamps.
-pub(crate) const MOST_AHEAD: Duration = Duration::from_secs(3_155_760_000);
-
-const LONGEST_WAIT: Duration = Duration::from_secs(60 * 60);
-
 /// The system time.
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the wall clock")]
 pub(crate) fn system_now() -> SystemTime {
@@ -120,11 +125,6 @@ pub(crate) fn http_date(at: SystemTime) -> String {
         at.second()
     )
 }
-
-/// The service's timestamp for an event that has not happened yet.
-///
-/// Source: `[doc]` azure-rest-api-specs, iothub service models, examples.
-pub(crate) const NEVER: &str = "0001-01-01T00:00:00Z";
 
 #[cfg(test)]
 mod tests {

@@ -8,6 +8,9 @@ use bytes::Bytes;
 use hubward_proto::hub::Message;
 use tokio::sync::watch;
 
+/// Maximum memory of a log, in bytes. A thousand connected devices need about as much.
+const MAX_BYTES: usize = 32 * 1024 * 1024;
+
 /// One message as a hub received it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -328,9 +331,6 @@ impl TelemetryReader {
 fn weight(telemetry: &Telemetry) -> usize {
     size_of::<Telemetry>() + telemetry.device_id.len() + telemetry.message.size() + 256
 }
-
-/// Maximum memory of a log, in bytes. A thousand connected devices need about as much.
-const MAX_BYTES: usize = 32 * 1024 * 1024;
 
 #[cfg(test)]
 mod tests {

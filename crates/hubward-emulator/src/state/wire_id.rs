@@ -5,6 +5,9 @@ use std::time::{Duration, SystemTime};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+/// Ticks of 100 ns from the year 1 to the year 1970.
+const TICKS_TO_1970: u128 = 621_355_968_000_000_000;
+
 /// A random GUID.
 pub(crate) fn guid() -> String {
     let bits = fastrand::u128(..);
@@ -65,9 +68,6 @@ pub(crate) fn generation_id(now: SystemTime) -> String {
     let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
     (TICKS_TO_1970 + since.as_nanos() / 100).to_string()
 }
-
-/// Ticks of 100 ns from the year 1 to the year 1970.
-const TICKS_TO_1970: u128 = 621_355_968_000_000_000;
 
 #[cfg(test)]
 mod tests {

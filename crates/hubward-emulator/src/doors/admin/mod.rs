@@ -32,6 +32,44 @@ use crate::doors::http::{Cut, Pace, Paced, Reply, Timed, reply, settled, value};
 use crate::services::cloud::Cloud;
 use crate::services::ready::Ready;
 
+/// Headers of every response: no frames, no caches, no use by other origins. The portal's files set stricter ones.
+const HEADERS_OF_ALL: [(HeaderName, &str); 7] = [
+    (CONTENT_SECURITY_POLICY, "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"),
+    (X_FRAME_OPTIONS, "DENY"),
+    (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (REFERRER_POLICY, "no-referrer"),
+    (CACHE_CONTROL, "no-store"),
+    (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+    (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+];
+
+const PATHS: &str = "There is nothing at this path. Use /health or /ca.pem. The service API of DPS is below /dps, that \
+                     of a hub below /hubs/{hub}. The messages for a device are at /messages/{hub}/{device}, those for \
+                     a module at /messages/{hub}/{device}/modules/{module}. The emulator's own API is /api/status, \
+                     /api/events, /api/telemetry/{hub}, /api/telemetry/{hub}/export, /api/faults, /api/clock, \
+                     /api/keys, /api/export, /api/import, /api/reset and /api/devices/{hub}/{device}/disconnect.";
+
+/// Maximum number of connections that are answered at a time. As many more may be pending.
+const CONNECTIONS_MAX: usize = 256;
+
+/// Number of connections that are evicted when no file descriptors are left.
+const EVICTED_AT_ONCE: usize = 16;
+
+/// Maximum number of streams, so that they cannot take every slot.
+const STREAMS: usize = 128;
+
+/// Maximum number of imports that are received at a time, since each is held in memory. More are refused.
+const UPLOADS: usize = 4;
+
+/// How long a client may leave a response unread.
+const TAKE: Duration = Duration::from_secs(30);
+
+/// How long connections may take to end when the emulator shuts down.
+const SHUTDOWN: Duration = Duration::from_secs(1);
+
+const HEADERS: Duration = Duration::from_secs(30);
+const HEADERS_MAX: usize = 16 * 1024;
+
 /// State that all listeners of the admin port share.
 #[derive(Debug)]
 pub(crate) struct Admin {
@@ -190,41 +228,3 @@ fn answer<B>(cloud: &Cloud, request: &Request<B>) -> Reply {
     // hyper leaves the body out for HEAD.
     reply(&cloud.clock, 200, content_type, Paced::new(body, Pace::AtOnce))
 }
-
-/// Headers of every response: no frames, no caches, no use by other origins. The portal's files set stricter ones.
-const HEADERS_OF_ALL: [(HeaderName, &str); 7] = [
-    (CONTENT_SECURITY_POLICY, "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"),
-    (X_FRAME_OPTIONS, "DENY"),
-    (X_CONTENT_TYPE_OPTIONS, "nosniff"),
-    (REFERRER_POLICY, "no-referrer"),
-    (CACHE_CONTROL, "no-store"),
-    (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
-    (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
-];
-
-const PATHS: &str = "There is nothing at this path. Use /health or /ca.pem. The service API of DPS is below /dps, that \
-                     of a hub below /hubs/{hub}. The messages for a device are at /messages/{hub}/{device}, those for \
-                     a module at /messages/{hub}/{device}/modules/{module}. The emulator's own API is /api/status, \
-                     /api/events, /api/telemetry/{hub}, /api/telemetry/{hub}/export, /api/faults, /api/clock, \
-                     /api/keys, /api/export, /api/import, /api/reset and /api/devices/{hub}/{device}/disconnect.";
-
-/// Maximum number of connections that are answered at a time. As many more may be pending.
-const CONNECTIONS_MAX: usize = 256;
-
-/// Number of connections that are evicted when no file descriptors are left.
-const EVICTED_AT_ONCE: usize = 16;
-
-/// Maximum number of streams, so that they cannot take every slot.
-const STREAMS: usize = 128;
-
-/// Maximum number of imports that are received at a time, since each is held in memory. More are refused.
-const UPLOADS: usize = 4;
-
-/// How long a client may leave a response unread.
-const TAKE: Duration = Duration::from_secs(30);
-
-/// How long connections may take to end when the emulator shuts down.
-const SHUTDOWN: Duration = Duration::from_secs(1);
-
-const HEADERS: Duration = Duration::from_secs(30);
-const HEADERS_MAX: usize = 16 * 1024;

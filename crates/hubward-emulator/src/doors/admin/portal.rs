@@ -8,6 +8,30 @@ use hyper::header::{
 use crate::doors::http::{Pace, Paced, Reply, reply, value};
 use crate::services::cloud::Cloud;
 
+/// Headers of the portal's files. The page loads and runs only files of this port, cannot be framed, and cannot turn
+/// text into markup.
+const HEADERS: [(HeaderName, &str); 6] = [
+    (
+        CONTENT_SECURITY_POLICY,
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
+         base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
+         require-trusted-types-for 'script'; trusted-types 'none'",
+    ),
+    (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (REFERRER_POLICY, "no-referrer"),
+    // Another version of the emulator has another page.
+    (CACHE_CONTROL, "no-cache"),
+    (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+    (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+];
+
+const FILES: [(&str, &str); 24] = files![
+    "index.html" "portal.css" "icon.svg"
+    "app.js" "api.js" "live.js" "dom.js" "dialog.js" "editor.js" "route.js" "format.js" "json.js" "lines.js"
+    "quickstart.js" "enrollments.js" "enroll.js" "devices.js" "device.js" "twin.js" "act.js"
+    "telemetry.js" "faults.js" "activity.js" "connect.js"
+];
+
 /// A file of the page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct File {
@@ -49,35 +73,11 @@ impl File {
     }
 }
 
-/// Headers of the portal's files. The page loads and runs only files of this port, cannot be framed, and cannot turn
-/// text into markup.
-const HEADERS: [(HeaderName, &str); 6] = [
-    (
-        CONTENT_SECURITY_POLICY,
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
-         base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
-         require-trusted-types-for 'script'; trusted-types 'none'",
-    ),
-    (X_CONTENT_TYPE_OPTIONS, "nosniff"),
-    (REFERRER_POLICY, "no-referrer"),
-    // Another version of the emulator has another page.
-    (CACHE_CONTROL, "no-cache"),
-    (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
-    (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
-];
-
 macro_rules! files {
     ($($name:literal)*) => {
         [$(($name, include_str!(concat!("../../../portal/", $name)))),*]
     };
 }
-
-const FILES: [(&str, &str); 24] = files![
-    "index.html" "portal.css" "icon.svg"
-    "app.js" "api.js" "live.js" "dom.js" "dialog.js" "editor.js" "route.js" "format.js" "json.js" "lines.js"
-    "quickstart.js" "enrollments.js" "enroll.js" "devices.js" "device.js" "twin.js" "act.js"
-    "telemetry.js" "faults.js" "activity.js" "connect.js"
-];
 
 #[cfg(test)]
 mod tests {

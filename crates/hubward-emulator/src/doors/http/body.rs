@@ -14,6 +14,9 @@ use tokio::time::{Sleep, sleep};
 use crate::doors::admission::RequestSlot;
 use crate::state::clock::{Clock, http_date};
 
+/// Pause in which sent bytes leave before the connection is cut.
+const GONE: Duration = Duration::from_millis(20);
+
 /// An HTTP response.
 pub(crate) type Reply = Response<Paced>;
 
@@ -137,9 +140,6 @@ impl Paced {
         pause.as_mut().poll(cx).map(|()| Some(Err(Cut)))
     }
 }
-
-/// Pause in which sent bytes leave before the connection is cut.
-const GONE: Duration = Duration::from_millis(20);
 
 /// Sets headers of a response. Replaces headers of the same name; skips invalid ones.
 pub(crate) fn add_headers(reply: &mut Reply, headers: &[(String, String)]) {

@@ -9,6 +9,12 @@ use tokio::time::timeout;
 
 use super::Cut;
 
+/// Time limit for a body.
+const LONGEST: Duration = Duration::from_secs(30);
+
+/// Number of bytes beyond the size limit that are read and discarded.
+const READ_BEYOND: usize = 4 * 1024 * 1024;
+
 /// The body is larger than the limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct TooLarge;
@@ -54,9 +60,3 @@ async fn read_within(mut body: Incoming, max: usize, keep: bool) -> Result<Resul
     }
     Ok(if length > max { Err(TooLarge) } else { Ok(kept.freeze()) })
 }
-
-/// Time limit for a body.
-const LONGEST: Duration = Duration::from_secs(30);
-
-/// Number of bytes beyond the size limit that are read and discarded.
-const READ_BEYOND: usize = 4 * 1024 * 1024;

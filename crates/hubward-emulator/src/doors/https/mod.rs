@@ -20,6 +20,15 @@ use crate::doors::{dps_https, mqtt, service_https};
 use crate::services::cloud::Cloud;
 use crate::state::journal::{EventKind, EventSource, Note};
 
+/// Time limit for the head of a request. It includes the idle time before the request.
+const HEADERS: Duration = Duration::from_secs(60);
+
+/// Maximum size of a request's head, in bytes.
+const HEADERS_MAX: usize = 32 * 1024;
+
+/// How long a client may leave a response unread.
+const TAKE: Duration = Duration::from_secs(30);
+
 /// Serves one connection to its end, including a WebSocket that it is upgraded to.
 pub(crate) async fn serve<S>(cloud: Arc<Cloud>, stream: S, entry: Arc<ConnectionEntry>)
 where
@@ -91,12 +100,3 @@ async fn route(
     }
     Ok(reply)
 }
-
-/// Time limit for the head of a request. It includes the idle time before the request.
-const HEADERS: Duration = Duration::from_secs(60);
-
-/// Maximum size of a request's head, in bytes.
-const HEADERS_MAX: usize = 32 * 1024;
-
-/// How long a client may leave a response unread.
-const TAKE: Duration = Duration::from_secs(30);

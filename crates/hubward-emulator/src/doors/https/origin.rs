@@ -10,6 +10,8 @@ use hyper::http::request::Parts;
 use crate::services::access::Access;
 use crate::services::dps::Refusal;
 
+const SITE: &str = "sec-fetch-site";
+
 /// Checks the headers of a request before anything else. A browser's preflight request (`OPTIONS` with `Origin`) gets
 /// the same checks, and never an `Access-Control` header.
 ///
@@ -59,8 +61,6 @@ fn single<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     let value = values.next()?.to_str().ok()?;
     values.next().is_none().then_some(value)
 }
-
-const SITE: &str = "sec-fetch-site";
 
 #[cfg(test)]
 mod tests {

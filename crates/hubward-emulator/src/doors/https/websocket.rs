@@ -15,6 +15,8 @@ use crate::services::dps::Refusal;
 use crate::services::faults;
 use crate::state::fault::{Fault, Point};
 
+const ENCODED_PATH: &str = "/%24iothub/websocket";
+
 /// Whether a request asks for an upgrade to WebSocket.
 pub(super) fn is_upgrade<B>(request: &Request<B>) -> bool {
     has_word(request.headers(), &UPGRADE, "websocket")
@@ -84,5 +86,3 @@ fn has_word(headers: &HeaderMap, name: &hyper::header::HeaderName, word: &str) -
         .flat_map(|it| it.split(','))
         .any(|it| it.trim().eq_ignore_ascii_case(word))
 }
-
-const ENCODED_PATH: &str = "/%24iothub/websocket";

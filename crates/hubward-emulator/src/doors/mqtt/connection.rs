@@ -12,6 +12,25 @@ use super::codec::{Incoming, Malformed, Outgoing, decode};
 use crate::state::disk::StateLost;
 use crate::state::store::Store;
 
+/// Maximum size of the first packet, in bytes. It holds long names and a will, and limits what a client can make the
+/// emulator buffer before it authenticates.
+const CONNECT_MAX: usize = 72 * 1024;
+
+/// Number of bytes to read at a time.
+const READ: usize = 8 * 1024;
+
+/// Number of queued bytes that [`Connection::is_full`] reports as full.
+const WRITE: usize = 16 * 1024;
+
+/// Time limit for one write.
+const SEND: Duration = Duration::from_secs(30);
+
+/// How long a connection that is being closed waits for its client to close it, too.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// Maximum number of bytes that are read and discarded while a connection is being closed.
+const DRAIN: usize = 1024 * 1024;
+
 /// Why a connection has ended.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Closed {
@@ -171,25 +190,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         crate::doors::accept::hold(self.stream).await;
     }
 }
-
-/// Maximum size of the first packet, in bytes. It holds long names and a will, and limits what a client can make the
-/// emulator buffer before it authenticates.
-const CONNECT_MAX: usize = 72 * 1024;
-
-/// Number of bytes to read at a time.
-const READ: usize = 8 * 1024;
-
-/// Number of queued bytes that [`Connection::is_full`] reports as full.
-const WRITE: usize = 16 * 1024;
-
-/// Time limit for one write.
-const SEND: Duration = Duration::from_secs(30);
-
-/// How long a connection that is being closed waits for its client to close it, too.
-const LINGER: Duration = Duration::from_secs(2);
-
-/// Maximum number of bytes that are read and discarded while a connection is being closed.
-const DRAIN: usize = 1024 * 1024;
 
 #[cfg(test)]
 mod tests {

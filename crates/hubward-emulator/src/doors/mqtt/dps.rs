@@ -25,6 +25,10 @@ use crate::state::journal::{EventKind, EventSource, Note};
 use crate::state::model::{Key, Subscriptions, Why};
 use crate::state::wire_id;
 
+/// Most bytes of a packet from a device that may register: a body of which one byte is too many can still be
+/// answered. Others have those of a CONNECT.
+const REQUEST_MAX: usize = limits::DPS_MESSAGE_MAX + limits::TOPIC_MAX + 16;
+
 /// Serves a connection whose user name is one for DPS. As in the service, CONNECT is refused only for a foreign id
 /// scope or a token that cannot be parsed; a wrong key is refused at the registration.
 ///
@@ -181,10 +185,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> for DpsSession<'_> {
         Ok(())
     }
 }
-
-/// Most bytes of a packet from a device that may register: a body of which one byte is too many can still be
-/// answered. Others have those of a CONNECT.
-const REQUEST_MAX: usize = limits::DPS_MESSAGE_MAX + limits::TOPIC_MAX + 16;
 
 /// A request of a device.
 enum Request {

@@ -17,6 +17,10 @@ use super::leaf::random_serial;
 use crate::state::clock::system_now;
 use crate::state::new_file;
 
+const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----";
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// A certificate authority that signs the emulator's leaf certificates.
 pub(crate) struct Ca {
     issuer: Issuer<'static, KeyPair>,
@@ -196,10 +200,6 @@ fn warn_if_readable(path: &Path) {
     #[cfg(not(unix))]
     let _ = path;
 }
-
-const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----";
-
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 #[cfg(test)]
 mod tests {

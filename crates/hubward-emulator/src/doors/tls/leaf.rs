@@ -14,6 +14,8 @@ use rustls::sign::CertifiedKey;
 use super::ca::{Ca, CaError, private_key};
 use crate::state::clock::system_now;
 
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// A defect of the certificate, to test that a client refuses it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -92,5 +94,3 @@ fn alt_name(name: &str) -> Result<SanType, rcgen::Error> {
         Err(_) => SanType::DnsName(name.try_into()?),
     })
 }
-
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);

@@ -9,6 +9,21 @@ use http::header::HeaderMap;
 use hubward_proto::service::http::{CONTINUATION, ITEM_TYPE, MAX_ITEM_COUNT};
 use serde::Serialize;
 
+/// Error for a continuation of another query.
+///
+/// Source: `[seen]` Azure/Industrial-IoT, issue 522: it needs the same query and page size. The emulator accepts
+/// another page size.
+pub(super) const WRONG_CONTINUATION: &str = "x-ms-continuation does not belong to this query.";
+
+/// Maximum number of objects on a page.
+const MOST: usize = 1000;
+
+/// Default number of objects on a page.
+const USUAL: usize = 100;
+
+/// A page that reaches this size in bytes is full.
+const PAGE_BYTES: usize = 1024 * 1024;
+
 /// The requested page.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct PageRequest {
@@ -46,12 +61,6 @@ impl PageRequest {
         Ok(Self { most, after, order: None })
     }
 }
-
-/// Error for a continuation of another query.
-///
-/// Source: `[seen]` Azure/Industrial-IoT, issue 522: it needs the same query and page size. The emulator accepts
-/// another page size.
-pub(super) const WRONG_CONTINUATION: &str = "x-ms-continuation does not belong to this query.";
 
 /// A page that is being filled.
 #[derive(Debug)]
@@ -97,15 +106,6 @@ impl PageBody {
         (self.body, headers)
     }
 }
-
-/// Maximum number of objects on a page.
-const MOST: usize = 1000;
-
-/// Default number of objects on a page.
-const USUAL: usize = 100;
-
-/// A page that reaches this size in bytes is full.
-const PAGE_BYTES: usize = 1024 * 1024;
 
 #[cfg(test)]
 mod tests {

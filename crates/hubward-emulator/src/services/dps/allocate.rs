@@ -5,6 +5,12 @@ use hubward_proto::service::{AllocationPolicy, EnrollmentSettings};
 
 use crate::state::choices::stable_hash;
 
+/// Source: `[sdk]` azure-iot-sdk-c, prov_device_ll_client.c (`DPS_HUB_ERROR_NO_HUB`).
+const NO_HUB: u32 = 400_208;
+
+/// Source: `[sdk]` azure-sdk-for-c, provisioning parser tests.
+const CUSTOM_FAILED: u32 = 400_207;
+
 /// No hub can be assigned. The registration fails with this code and message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct NoHub {
@@ -45,12 +51,6 @@ pub(crate) fn allocate(registration_id: &str, settings: &EnrollmentSettings, lin
         other => no_hub(NO_HUB, format!("The emulator does not emulate the allocation policy `{other}`.")),
     }
 }
-
-/// Source: `[sdk]` azure-iot-sdk-c, prov_device_ll_client.c (`DPS_HUB_ERROR_NO_HUB`).
-const NO_HUB: u32 = 400_208;
-
-/// Source: `[sdk]` azure-sdk-for-c, provisioning parser tests.
-const CUSTOM_FAILED: u32 = 400_207;
 
 #[cfg(test)]
 mod tests {

@@ -12,6 +12,11 @@ use crate::state::clock::timestamp;
 use crate::state::model::{Ack, Post, Rules, later};
 use crate::state::wire_id;
 
+/// The maximum time to live of a message.
+///
+/// Source: `[doc]` iot-hub/iot-hub-devguide-messages-c2d.md, "Message time to live".
+const EXPIRY_MAX: Duration = Duration::from_secs(2 * 24 * 3600);
+
 /// A message for [`Emulator::send_to_device`](crate::Emulator::send_to_device) or
 /// [`Emulator::send_to_input`](crate::Emulator::send_to_input).
 ///
@@ -340,11 +345,6 @@ impl SendProblem {
 fn at_most(what: &'static str, size: usize, limit: usize) -> Result<(), SendProblem> {
     if size > limit { Err(SendProblem::TooLarge { what, size, limit }) } else { Ok(()) }
 }
-
-/// The maximum time to live of a message.
-///
-/// Source: `[doc]` iot-hub/iot-hub-devguide-messages-c2d.md, "Message time to live".
-const EXPIRY_MAX: Duration = Duration::from_secs(2 * 24 * 3600);
 
 #[cfg(test)]
 mod tests {

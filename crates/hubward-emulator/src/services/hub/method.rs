@@ -14,6 +14,9 @@ use crate::services::cloud::Cloud;
 use crate::state::journal::{EventKind, EventSource, Note};
 use crate::state::model::{Key, MethodCall, MethodOutcome, Push};
 
+/// Maximum length of a method's name, in bytes, so that the topic always fits.
+const NAME_MAX: usize = 1024;
+
 /// A call of a direct method.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Invocation {
@@ -225,9 +228,6 @@ async fn call(cloud: &Cloud, hub: &str, client_id: &str, invocation: Invocation)
         }
     }
 }
-
-/// Maximum length of a method's name, in bytes, so that the topic always fits.
-const NAME_MAX: usize = 1024;
 
 #[cfg(test)]
 mod tests {

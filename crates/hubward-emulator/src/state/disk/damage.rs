@@ -13,6 +13,18 @@ use super::quietly::quietly;
 use super::rows;
 use super::sums::{Sum, Sums, kind, unsealed, unsealed_message};
 
+/// Nothing in the file is readable.
+const NOTHING: &str = "nothing in it can be read";
+
+/// For a file without row checksums, or with a damaged format number.
+pub(super) const UNKNOWN: &str = "some of its pages have changed, and it is unknown which rows are affected";
+
+/// For pages without rows: the list of free pages, and the index of the tables.
+pub(super) const STRUCTURE: &str = "pages that contain no rows have changed";
+
+/// Maximum number of damaged rows that the message names.
+const NAMES: usize = 3;
+
 /// Describes what is affected. Reads everything that can be read; does not change the file.
 pub(super) fn survey(path: &Path) -> String {
     let mut sums = None;
@@ -29,15 +41,6 @@ pub(super) fn survey(path: &Path) -> String {
     let affected = found.compared_with(&sums);
     if affected.is_empty() { STRUCTURE.to_owned() } else { affected.join("; ") }
 }
-
-/// Nothing in the file is readable.
-const NOTHING: &str = "nothing in it can be read";
-
-/// For a file without row checksums, or with a damaged format number.
-pub(super) const UNKNOWN: &str = "some of its pages have changed, and it is unknown which rows are affected";
-
-/// For pages without rows: the list of free pages, and the index of the tables.
-pub(super) const STRUCTURE: &str = "pages that contain no rows have changed";
 
 /// Calls `read` with the file open and writes held back. Returns whether the file could be opened and nothing
 /// panicked.
@@ -222,6 +225,3 @@ fn name(key: &str) -> Option<String> {
     let is_id = |it: char| it.is_ascii_alphanumeric() || "-._:/".contains(it);
     (name.len() <= 128 && name.chars().all(is_id)).then(|| format!("`{name}`"))
 }
-
-/// Maximum number of damaged rows that the message names.
-const NAMES: usize = 3;

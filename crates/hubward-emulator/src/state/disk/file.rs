@@ -21,6 +21,27 @@ use crate::state::model::State;
 use crate::state::new_file;
 use crate::state::telemetry::TelemetryLog;
 
+/// File name in the data directory.
+const NAME: &str = "state.redb";
+
+/// Version of the row format. New members of rows need no new number if they may be absent. Any other change needs
+/// the next number, and a way to read the older format.
+pub(super) const FORMAT: u32 = 2;
+
+/// Entries about the file itself.
+pub(super) const ABOUT: TableDefinition<'_, &str, &str> = TableDefinition::new("about");
+pub(super) const FORMAT_KEY: &str = "format";
+const SUMS_KEY: &str = "sums";
+
+/// Everything except telemetry, by the keys of `rows`; values with their checksums, as in `sums`.
+pub(super) const ROWS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("checked-rows");
+
+/// Telemetry by hub (in lower case) and offset; values with their checksums.
+pub(super) const TELEMETRY: TableDefinition<'_, (&str, u64), &[u8]> = TableDefinition::new("checked-telemetry");
+
+/// Small, because all of the state is in memory anyway.
+const CACHE: usize = 4 * 1024 * 1024;
+
 /// Opens the file of a data directory, and creates it if it does not exist. Loads everything into an empty state
 /// and empty logs. From then on, changes of these are written to the file.
 pub(crate) fn open(
@@ -203,27 +224,6 @@ pub(super) fn write_new(database: &Database) -> Result<(), redb::Error> {
     writing.commit()?;
     Ok(())
 }
-
-/// File name in the data directory.
-const NAME: &str = "state.redb";
-
-/// Version of the row format. New members of rows need no new number if they may be absent. Any other change needs
-/// the next number, and a way to read the older format.
-pub(super) const FORMAT: u32 = 2;
-
-/// Entries about the file itself.
-pub(super) const ABOUT: TableDefinition<'_, &str, &str> = TableDefinition::new("about");
-pub(super) const FORMAT_KEY: &str = "format";
-const SUMS_KEY: &str = "sums";
-
-/// Everything except telemetry, by the keys of `rows`; values with their checksums, as in `sums`.
-pub(super) const ROWS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("checked-rows");
-
-/// Telemetry by hub (in lower case) and offset; values with their checksums.
-pub(super) const TELEMETRY: TableDefinition<'_, (&str, u64), &[u8]> = TableDefinition::new("checked-telemetry");
-
-/// Small, because all of the state is in memory anyway.
-const CACHE: usize = 4 * 1024 * 1024;
 
 #[cfg(test)]
 mod tests {

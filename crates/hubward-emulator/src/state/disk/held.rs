@@ -11,6 +11,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use redb::{BackendError, StorageBackend};
 
+/// Size of the file's first page in bytes.
+const HEADER: u64 = 4096;
+
 /// The storage of a database. Cloning it is cheap: redb has one clone, and the code that holds back writes has
 /// another.
 #[derive(Debug, Clone)]
@@ -218,9 +221,6 @@ impl StorageBackend for Storage {
         self.inner.file.query_lock_range(start, end)
     }
 }
-
-/// Size of the file's first page in bytes.
-const HEADER: u64 = 4096;
 
 #[cfg(test)]
 mod tests {

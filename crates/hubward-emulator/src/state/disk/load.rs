@@ -18,6 +18,9 @@ use super::{rows, telemetry};
 use crate::state::model::{Ack, Post, State, Table};
 use crate::state::telemetry::{Telemetry, TelemetryLog};
 
+/// Minimum number of messages that justify a thread.
+const A_PART: u64 = 2_000;
+
 /// A message to a device, without its body.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct PostHead {
@@ -179,9 +182,6 @@ fn messages(database: &Database, hub: &str, is_wanted: bool) -> Result<(Vec<Vec<
         Ok((all, sum))
     })
 }
-
-/// Minimum number of messages that justify a thread.
-const A_PART: u64 = 2_000;
 
 struct Loader<'a> {
     state: &'a mut State,

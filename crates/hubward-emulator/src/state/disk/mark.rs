@@ -8,6 +8,11 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
+/// File name in the data directory.
+const NAME: &str = "state.commit";
+
+const LENGTH: usize = 20;
+
 /// The file beside the state file.
 #[derive(Debug)]
 pub(super) struct Mark {
@@ -102,11 +107,6 @@ impl Acknowledged {
         (read.bytes() == bytes).then_some(read)
     }
 }
-
-/// File name in the data directory.
-const NAME: &str = "state.commit";
-
-const LENGTH: usize = 20;
 
 #[cfg(test)]
 mod tests {

@@ -8,6 +8,12 @@ use super::sums::{Sums, sealed, sealed_message};
 /// The number of the format.
 pub(super) const FORMAT: u32 = 1;
 
+/// Like [`ROWS`], with values without checksums.
+pub(super) const OLD_ROWS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("rows");
+
+/// Like [`TELEMETRY`], with values without checksums.
+pub(super) const OLD_TELEMETRY: TableDefinition<'_, (&str, u64), &[u8]> = TableDefinition::new("telemetry");
+
 /// Moves everything into the tables of the current format, in one commit.
 pub(super) fn migrate(database: &Database) -> Result<(), redb::Error> {
     let mut writing = database.begin_write()?;
@@ -37,9 +43,3 @@ pub(super) fn migrate(database: &Database) -> Result<(), redb::Error> {
     writing.commit()?;
     Ok(())
 }
-
-/// Like [`ROWS`], with values without checksums.
-pub(super) const OLD_ROWS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("rows");
-
-/// Like [`TELEMETRY`], with values without checksums.
-pub(super) const OLD_TELEMETRY: TableDefinition<'_, (&str, u64), &[u8]> = TableDefinition::new("telemetry");

@@ -26,6 +26,9 @@ pub use error::StateError;
 pub(crate) use file::open;
 pub(crate) use telemetry::DiskLog;
 
+/// Maximum size in bytes of the queue; above it, senders that expect no response have to wait.
+const MOST_WAITING: usize = 16 * 1024 * 1024;
+
 /// The handle of the state file. Cloning it is cheap. After [`Disk::close`], changes are no longer written, and
 /// nothing is acknowledged.
 #[derive(Debug, Clone)]
@@ -239,9 +242,6 @@ impl Write {
         bytes + size_of::<Self>()
     }
 }
-
-/// Maximum size in bytes of the queue; above it, senders that expect no response have to wait.
-const MOST_WAITING: usize = 16 * 1024 * 1024;
 
 #[cfg(test)]
 mod tests;

@@ -4,6 +4,8 @@ use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 use std::sync::Once;
 
+static HOOK: Once = Once::new();
+
 /// `act` panicked: the pages that it read are damaged. The panic message is dropped, because it may quote them.
 #[derive(Debug)]
 pub(super) struct Panicked;
@@ -27,8 +29,6 @@ pub(super) fn quietly<R>(act: impl FnOnce() -> R) -> Result<R, Panicked> {
     QUIET.set(before);
     result.map_err(|_| Panicked)
 }
-
-static HOOK: Once = Once::new();
 
 thread_local! {
     /// Whether [`quietly`] catches a panic of this thread.

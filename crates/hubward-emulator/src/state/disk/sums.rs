@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::rows;
 
+const CHECKSUM: usize = size_of::<u32>();
+
 /// The expected contents of the file.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Sums {
@@ -162,8 +164,6 @@ fn message_checksum(hub: &str, offset: u64, value: &[u8]) -> u32 {
     hasher.update(value);
     hasher.finalize()
 }
-
-const CHECKSUM: usize = size_of::<u32>();
 
 #[cfg(test)]
 mod tests {

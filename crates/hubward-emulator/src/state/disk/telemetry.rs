@@ -12,6 +12,9 @@ use super::form::{framed, unframed};
 use super::{Disk, Write};
 use crate::state::telemetry::{LogWriter, Origin, Telemetry};
 
+/// The scopes of the keys that sign tokens. The empty scope is for messages without a connection.
+const SCOPES: [&str; 4] = ["device", "module", "hub", ""];
+
 /// Writes the telemetry log of a hub to disk.
 #[derive(Debug)]
 pub(crate) struct DiskLog {
@@ -113,6 +116,3 @@ impl Reader {
         Some(Telemetry { offset, duplicate: head.duplicate, qos: head.qos, ..telemetry })
     }
 }
-
-/// The scopes of the keys that sign tokens. The empty scope is for messages without a connection.
-const SCOPES: [&str; 4] = ["device", "module", "hub", ""];

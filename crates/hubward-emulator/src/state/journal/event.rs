@@ -4,6 +4,9 @@ use std::fmt;
 
 use serde::Serialize;
 
+/// Longer than any id that a service accepts.
+const LONGEST: usize = 400;
+
 /// Something that happened in the emulator.
 ///
 /// Displayed as one line: `dps refused dev-1: bad signature, 401002`.
@@ -206,9 +209,6 @@ fn shortened(text: &str) -> String {
     let end = (0..=LONGEST).rev().find(|it| text.is_char_boundary(*it)).unwrap_or_default();
     format!("{}…", &text[..end])
 }
-
-/// Longer than any id that a service accepts.
-const LONGEST: usize = 400;
 
 #[cfg(test)]
 mod tests {

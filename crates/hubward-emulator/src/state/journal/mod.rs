@@ -13,6 +13,12 @@ pub use event::{Event, EventKind, EventSource};
 
 use crate::state::clock::{Clock, timestamp};
 
+/// Maximum number of events in the log.
+const MOST: usize = 10_000;
+
+/// Maximum number of events of one kind in the log.
+const MOST_OF_KIND: usize = 2_500;
+
 /// The log of events. Cloning it is cheap. Keeps the newest 10,000 events, and of each kind the newest 2,500, so
 /// that frequent kinds do not evict rare ones.
 #[derive(Clone)]
@@ -153,12 +159,6 @@ impl EventReader {
         self.skipped
     }
 }
-
-/// Maximum number of events in the log.
-const MOST: usize = 10_000;
-
-/// Maximum number of events of one kind in the log.
-const MOST_OF_KIND: usize = 2_500;
 
 #[cfg(test)]
 mod tests {

@@ -11,6 +11,14 @@ use super::outcome::Outcome;
 use crate::state::clock::timestamp;
 use crate::state::wire_id;
 
+/// Maximum number of records in one response.
+///
+/// Source: `[doc]` iot-hub/iot-hub-devguide-messages-c2d.md, "Message feedback".
+const BATCH: usize = 64;
+
+/// Maximum number of records that a hub keeps.
+const MOST: usize = 10_000;
+
 /// The outcome of one message.
 ///
 /// Source: `[doc]` iot-hub/iot-hub-devguide-messages-c2d.md, "Message feedback".
@@ -138,14 +146,6 @@ impl Feedback {
         &mut self.records
     }
 }
-
-/// Maximum number of records in one response.
-///
-/// Source: `[doc]` iot-hub/iot-hub-devguide-messages-c2d.md, "Message feedback".
-const BATCH: usize = 64;
-
-/// Maximum number of records that a hub keeps.
-const MOST: usize = 10_000;
 
 #[cfg(test)]
 mod tests {

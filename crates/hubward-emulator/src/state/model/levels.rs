@@ -5,6 +5,9 @@ use serde_json::Value;
 
 use super::enroll_error::EnrollError;
 
+/// Maximum number of levels.
+const MOST: usize = 64;
+
 /// Refuses JSON that is nested too deeply to be parsed again. A row of the file and an export nest it in further
 /// objects, and the JSON parser accepts at most 127 levels.
 pub(crate) fn check(id: &str, what: &str, kept: &impl Serialize) -> Result<(), EnrollError> {
@@ -27,9 +30,6 @@ fn exceed(value: &Value, most: usize) -> bool {
         _ => false,
     }
 }
-
-/// Maximum number of levels.
-const MOST: usize = 64;
 
 #[cfg(test)]
 mod tests {

@@ -10,6 +10,9 @@ use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::state::clock::timestamp;
 
+/// Maximum number of queued publishes for a busy connection.
+const PUSHES: usize = 256;
+
 /// The identity of a connection.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Key {
@@ -241,9 +244,6 @@ impl Live {
         self.connections.contains_key(key)
     }
 }
-
-/// Maximum number of queued publishes for a busy connection.
-const PUSHES: usize = 256;
 
 #[cfg(test)]
 mod tests {

@@ -4,6 +4,17 @@ use hubward_sas::{KeyError, SharedKey};
 
 use super::{KeyPair, Table};
 
+/// The only policy of the emulated DPS; it has all rights.
+///
+/// Source: `[doc]` iot-dps/how-to-control-access.md, the policy of a new DPS.
+pub(crate) const DPS_POLICY: &str = "provisioningserviceowner";
+
+/// The rights of the policy of DPS.
+///
+/// Source: `[doc]` iot-dps/how-to-control-access.md, "Device Provisioning Service permissions".
+pub(crate) const DPS_RIGHTS: [&str; 5] =
+    ["ServiceConfig", "EnrollmentRead", "EnrollmentWrite", "RegistrationStatusRead", "RegistrationStatusWrite"];
+
 /// The shared access policies of a new hub.
 ///
 /// Source: `[doc]` iot-hub/authenticate-authorize-sas.md, "IoT hub-level shared access policies".
@@ -83,11 +94,6 @@ impl Policy {
     }
 }
 
-/// The only policy of the emulated DPS; it has all rights.
-///
-/// Source: `[doc]` iot-dps/how-to-control-access.md, the policy of a new DPS.
-pub(crate) const DPS_POLICY: &str = "provisioningserviceowner";
-
 /// The keys of policies, by [`hub_policy`] or [`DPS_POLICY`].
 pub(crate) type Policies = Table<KeyPair>;
 
@@ -140,12 +146,6 @@ impl PolicyView {
         format!("HostName={};SharedAccessKeyName={};SharedAccessKey={}", self.host, self.name, key.as_str())
     }
 }
-
-/// The rights of the policy of DPS.
-///
-/// Source: `[doc]` iot-dps/how-to-control-access.md, "Device Provisioning Service permissions".
-pub(crate) const DPS_RIGHTS: [&str; 5] =
-    ["ServiceConfig", "EnrollmentRead", "EnrollmentWrite", "RegistrationStatusRead", "RegistrationStatusWrite"];
 
 #[cfg(test)]
 mod tests {

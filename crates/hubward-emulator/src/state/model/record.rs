@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::Table;
 
+/// Maximum number of operations, so that a busy client cannot fill the memory.
+const MOST: usize = 100_000;
+
 /// The registration of one device. Deleting the enrollment does not delete it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Record {
@@ -92,9 +95,6 @@ impl Operations {
 
 /// Records by registration id in lower case.
 pub(crate) type Records = Table<Record>;
-
-/// Maximum number of operations, so that a busy client cannot fill the memory.
-const MOST: usize = 100_000;
 
 #[cfg(test)]
 mod tests {

@@ -10,6 +10,9 @@ use crate::doors::admin::Admin;
 use crate::doors::http::Reply;
 use crate::state::journal::{Event, EventReader};
 
+/// Maximum number of events in a page.
+const PAGE: usize = 1000;
+
 /// Selects events.
 #[derive(Debug, Clone, Default)]
 struct Filter {
@@ -83,9 +86,6 @@ pub(super) fn answer(admin: &Admin, query: Option<&str>, headers: &HeaderMap) ->
     }
     Ok(json_reply(&admin.cloud, 200, &json!({ "events": events, "next": next })))
 }
-
-/// Maximum number of events in a page.
-const PAGE: usize = 1000;
 
 #[cfg(test)]
 mod tests {

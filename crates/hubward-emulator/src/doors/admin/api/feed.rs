@@ -15,6 +15,15 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::doors::http::Chunks;
 
+/// Interval of comments on an idle stream. They show the client, and proxies on the way, that the connection is alive.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+
+/// Approximate size of a chunk, in bytes.
+const CHUNK: usize = 16 * 1024;
+
+/// Number of entries that are read before the task yields.
+const AT_ONCE: u32 = 256;
+
 /// A reader of a log.
 pub(in crate::doors::admin) trait Feed: Send + 'static {
     /// Waits for the next entry. Returns its number and, if the filter selects it, the entry as a line of JSON.
@@ -172,15 +181,6 @@ async fn now<T>(future: impl Future<Output = T>) -> Option<T> {
         () = std::future::ready(()) => None,
     }
 }
-
-/// Interval of comments on an idle stream. They show the client, and proxies on the way, that the connection is alive.
-const HEARTBEAT: Duration = Duration::from_secs(15);
-
-/// Approximate size of a chunk, in bytes.
-const CHUNK: usize = 16 * 1024;
-
-/// Number of entries that are read before the task yields.
-const AT_ONCE: u32 = 256;
 
 #[cfg(test)]
 mod tests {

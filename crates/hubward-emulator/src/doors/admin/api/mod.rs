@@ -27,6 +27,12 @@ use crate::doors::http::request::{self, TooLarge};
 use crate::doors::http::{Cut, Pace, Paced, Reply, is_json, reply, value};
 use crate::services::cloud::Cloud;
 
+/// Maximum size of a body, in bytes. A fault may contain the body of a response.
+const BODY_MAX: usize = 1024 * 1024;
+
+/// Maximum size of an import, in bytes: about ten thousand devices.
+const SEED_MAX: usize = 64 * 1024 * 1024;
+
 /// The resource that a path names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Route {
@@ -201,12 +207,6 @@ fn json_reply(cloud: &Cloud, status: u16, body: &Value) -> Reply {
     // hyper leaves the body out for HEAD.
     reply(&cloud.clock, status, "application/json", Paced::new(body.to_string(), Pace::AtOnce))
 }
-
-/// Maximum size of a body, in bytes. A fault may contain the body of a response.
-const BODY_MAX: usize = 1024 * 1024;
-
-/// Maximum size of an import, in bytes: about ten thousand devices.
-const SEED_MAX: usize = 64 * 1024 * 1024;
 
 #[cfg(test)]
 mod tests {

@@ -6,6 +6,12 @@ use serde_json::{Map, Value, json};
 
 use crate::state::telemetry::{Telemetry, TelemetryLog};
 
+/// Maximum number of messages in a page.
+const PAGE_MAX: usize = 1000;
+
+/// Maximum size of a page with more than one message, in bytes.
+const MAX_BYTES: usize = 4 * 1024 * 1024;
+
 /// A page of messages that starts at an offset, and `next`, the offset of the next page. Without new messages, the
 /// page is empty and `next` is the requested offset. Messages that the log has dropped are missing, which shows in
 /// the offsets.
@@ -59,12 +65,6 @@ pub(super) fn shown(telemetry: &Telemetry) -> Value {
     }
     shown
 }
-
-/// Maximum number of messages in a page.
-const PAGE_MAX: usize = 1000;
-
-/// Maximum size of a page with more than one message, in bytes.
-const MAX_BYTES: usize = 4 * 1024 * 1024;
 
 #[cfg(test)]
 mod tests {

@@ -10,6 +10,8 @@ use crate::doors::admin::Admin;
 use crate::doors::http::{Reply, value};
 use crate::state::telemetry::{Telemetry, TelemetryLog, TelemetryReader};
 
+const FILTERS: [&str; 2] = ["device", "module"];
+
 /// Selects messages by their sender.
 #[derive(Debug, Clone, Default)]
 struct Filter {
@@ -74,5 +76,3 @@ pub(super) fn export(admin: &Admin, hub: &str, query: Option<&str>) -> Result<Re
 fn log<'a>(admin: &'a Admin, hub: &str) -> Result<&'a TelemetryLog, Failure> {
     admin.cloud.logs.get(&hub.to_ascii_lowercase()).ok_or_else(|| Failure::no_hub(hub))
 }
-
-const FILTERS: [&str; 2] = ["device", "module"];

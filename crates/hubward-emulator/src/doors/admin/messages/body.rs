@@ -13,6 +13,9 @@ use crate::services::hub::{CloudToDevice, Code};
 use crate::state::clock::read_timestamp;
 use crate::state::model::Ack;
 
+pub(super) const INPUT_OF_DEVICE: &str =
+    "Only modules have inputs: leave out inputName, or send the message to {device}/modules/{module}.";
+
 /// A message as JSON, with the property names of the service's SDKs.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -79,6 +82,3 @@ fn message(body: Body) -> Result<CloudToDevice, Problem> {
 pub(super) fn wrong(message: &str) -> Problem {
     Problem::new(Code::ArgumentInvalid, message)
 }
-
-pub(super) const INPUT_OF_DEVICE: &str =
-    "Only modules have inputs: leave out inputName, or send the message to {device}/modules/{module}.";

@@ -19,6 +19,9 @@ use crate::services::api::hub::{Form, Problem};
 use crate::services::cloud::Cloud;
 use crate::services::hub::Code;
 
+/// Maximum size of a body, in bytes. It holds the largest message with all characters escaped.
+const BODY_MAX: usize = 512 * 1024;
+
 /// The device or module that a path names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Target {
@@ -113,9 +116,6 @@ async fn json(request: Request<Incoming>) -> Result<Result<Value, Problem>, Cut>
         Problem::new(Code::IotHubFormatError, message)
     }))
 }
-
-/// Maximum size of a body, in bytes. It holds the largest message with all characters escaped.
-const BODY_MAX: usize = 512 * 1024;
 
 #[cfg(test)]
 mod tests {

@@ -7,6 +7,17 @@ use bytes::BytesMut;
 use super::fields::Fields;
 use super::{Connect, Incoming, Publish, Will};
 
+const CONNECT: u8 = 1;
+const PUBLISH: u8 = 3;
+const PUBACK: u8 = 4;
+const PUBREC: u8 = 5;
+const PUBREL: u8 = 6;
+const PUBCOMP: u8 = 7;
+const SUBSCRIBE: u8 = 8;
+const UNSUBSCRIBE: u8 = 10;
+const PINGREQ: u8 = 12;
+const DISCONNECT: u8 = 14;
+
 /// The rule that a packet breaks. The server must close the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Malformed {
@@ -181,14 +192,3 @@ fn list<T>(
     }
     if items.is_empty() { Err(Malformed::NoFilter) } else { Ok(items) }
 }
-
-const CONNECT: u8 = 1;
-const PUBLISH: u8 = 3;
-const PUBACK: u8 = 4;
-const PUBREC: u8 = 5;
-const PUBREL: u8 = 6;
-const PUBCOMP: u8 = 7;
-const SUBSCRIBE: u8 = 8;
-const UNSUBSCRIBE: u8 = 10;
-const PINGREQ: u8 = 12;
-const DISCONNECT: u8 = 14;

@@ -6,14 +6,14 @@ use super::*;
 
 const MAX: usize = 300 * 1024;
 
-fn decode_all(bytes: &[u8]) -> Result<Option<Incoming>, Malformed> {
-    decode(&mut BytesMut::from(bytes), MAX)
-}
-
 /// A CONNECT with a will, a user name and a password.
 const FULL_CONNECT: &[u8] = b"\x10\x1c\x00\x04MQTT\x04\xce\x00\x3c\x00\x02d1\x00\x01w\x00\x02by\x00\x01u\x00\x02pw";
 /// The same without will, user name and password.
 const BARE_CONNECT: &[u8] = b"\x10\x0e\x00\x04MQTT\x04\x02\x00\x00\x00\x02d1";
+
+fn decode_all(bytes: &[u8]) -> Result<Option<Incoming>, Malformed> {
+    decode(&mut BytesMut::from(bytes), MAX)
+}
 
 fn bare_connect() -> Connect {
     Connect { client_id: "d1".into(), clean_session: true, keep_alive: 0, will: None, username: None, password: None }

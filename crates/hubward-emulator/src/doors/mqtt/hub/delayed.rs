@@ -5,6 +5,15 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 use tokio::time::{Duration, Instant};
 
+/// Longer than any connection lasts, and short enough that an `Instant` cannot overflow.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// Maximum number of held acknowledgements: a client has no more packet ids.
+const PUBACKS: usize = 65_535;
+
+/// Maximum number of delayed publishes.
+const DRAFTS: usize = 1000;
+
 /// The reason for a publish.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum PublishKind {
@@ -79,15 +88,6 @@ impl Delayed {
 fn due_in(time: Duration) -> Instant {
     Instant::now() + time.min(LONGEST)
 }
-
-/// Longer than any connection lasts, and short enough that an `Instant` cannot overflow.
-const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
-
-/// Maximum number of held acknowledgements: a client has no more packet ids.
-const PUBACKS: usize = 65_535;
-
-/// Maximum number of delayed publishes.
-const DRAFTS: usize = 1000;
 
 #[cfg(test)]
 mod tests {

@@ -14,6 +14,11 @@ use crate::doors::mqtt::{Closed, Connection};
 use crate::state::fault::{Fault, Point};
 use crate::state::model::{MethodCall, MethodOutcome, MethodOutcomeSender};
 
+/// Maximum number of calls that wait for responses of one device.
+///
+/// Source: `[guess]`; the service has such a limit (403800) and does not document it.
+const CALLS_MAX: usize = 256;
+
 /// The published calls of a connection that wait for a response.
 #[derive(Debug, Default)]
 pub(super) struct Calls {
@@ -115,11 +120,6 @@ impl HubSession<'_> {
         Ok(())
     }
 }
-
-/// Maximum number of calls that wait for responses of one device.
-///
-/// Source: `[guess]`; the service has such a limit (403800) and does not document it.
-const CALLS_MAX: usize = 256;
 
 #[cfg(test)]
 mod tests {

@@ -8,6 +8,21 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use crate::doors::mqtt::codec::{Outgoing, Publish};
 use crate::doors::mqtt::{Closed, Connection};
 
+/// Maximum number of unacknowledged publishes with QoS 1.
+///
+/// Source: `[guess]`; Edge Hub's configuration and Microsoft's page about MQTT 5 have 16 for the other direction.
+pub(crate) const WINDOW: usize = 16;
+
+/// The lower packet ids are for cloud-to-device messages.
+const FIRST_ID: u16 = 0x4001;
+
+/// Maximum number of waiting responses, and their maximum size in bytes.
+const ANSWERS: usize = 1000;
+const ANSWER_BYTES: usize = 4 * 1024 * 1024;
+
+/// Maximum number of waiting notices. Further notices are dropped, as if the client were not connected.
+const NOTICES: usize = 128;
+
 /// The publishes to one client.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
@@ -104,21 +119,6 @@ impl Outbox {
         known
     }
 }
-
-/// Maximum number of unacknowledged publishes with QoS 1.
-///
-/// Source: `[guess]`; Edge Hub's configuration and Microsoft's page about MQTT 5 have 16 for the other direction.
-pub(crate) const WINDOW: usize = 16;
-
-/// The lower packet ids are for cloud-to-device messages.
-const FIRST_ID: u16 = 0x4001;
-
-/// Maximum number of waiting responses, and their maximum size in bytes.
-const ANSWERS: usize = 1000;
-const ANSWER_BYTES: usize = 4 * 1024 * 1024;
-
-/// Maximum number of waiting notices. Further notices are dropped, as if the client were not connected.
-const NOTICES: usize = 128;
 
 #[cfg(test)]
 mod tests {

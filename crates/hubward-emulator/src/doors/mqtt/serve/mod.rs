@@ -14,6 +14,14 @@ use super::{dps, hub};
 use crate::doors::admission::ConnectionEntry;
 use crate::services::cloud::Cloud;
 
+/// Time limit for the first packet.
+///
+/// Source: `[sdk]` Azure/iotedge, edge-hub settings.
+const FIRST_PACKET: Duration = Duration::from_secs(60);
+
+/// Source: MQTT 3.1.1, section 3.2.2.3.
+const UNACCEPTABLE_PROTOCOL: u8 = 1;
+
 /// Serves one MQTT connection to its end. The connection acquires a slot when its client has authenticated.
 pub(crate) async fn serve<S>(cloud: &Arc<Cloud>, stream: S, entry: &Arc<ConnectionEntry>)
 where
@@ -52,14 +60,6 @@ where
         End::Never => connection.hold().await,
     }
 }
-
-/// Time limit for the first packet.
-///
-/// Source: `[sdk]` Azure/iotedge, edge-hub settings.
-const FIRST_PACKET: Duration = Duration::from_secs(60);
-
-/// Source: MQTT 3.1.1, section 3.2.2.3.
-const UNACCEPTABLE_PROTOCOL: u8 = 1;
 
 #[cfg(test)]
 mod tests;

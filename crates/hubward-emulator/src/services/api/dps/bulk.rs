@@ -10,6 +10,9 @@ use crate::services::cloud::Cloud;
 use crate::services::dps::{Answer, Refusal};
 use crate::state::model::State;
 
+/// Source: `[doc]` azure-rest-api-specs, bulk routes.
+const MOST: usize = 10;
+
 /// Processes the enrollments in order; one that is refused does not stop the others.
 ///
 /// Source: `[doc]` azure-rest-api-specs, bulk routes: 200 whatever the outcome of the single enrollments. That the
@@ -48,6 +51,3 @@ fn apply<K: Kind>(state: &mut State, mode: &BulkMode, model: K, now: SystemTime)
     }
     put(state, model, &if_match, now).map(drop)
 }
-
-/// Source: `[doc]` azure-rest-api-specs, bulk routes.
-const MOST: usize = 10;

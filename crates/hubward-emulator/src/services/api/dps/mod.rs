@@ -23,6 +23,17 @@ use crate::state::journal::{EventKind, EventSource, Note};
 use crate::state::model::DPS_POLICY;
 use path::Subject;
 
+const API_VERSIONS: [&str; 8] = [
+    "2018-04-01",
+    "2018-09-01-preview",
+    "2018-11-01",
+    "2019-03-31",
+    "2020-09-01-preview",
+    "2021-06-01",
+    "2021-10-01",
+    "2025-07-01-preview",
+];
+
 /// Source: `[guess]`: 421 for a name that is not the emulator's; the real service has no other names.
 pub(crate) fn check(cloud: &Cloud, authentication: Authentication, head: &Parts) -> Result<(), Refusal> {
     match authentication {
@@ -123,17 +134,6 @@ fn check_etag(if_match: &IfMatch, etag: Option<&str>) -> Result<(), Refusal> {
     }
     Err(Refusal::generic(412, "Precondition failed: the etag does not match."))
 }
-
-const API_VERSIONS: [&str; 8] = [
-    "2018-04-01",
-    "2018-09-01-preview",
-    "2018-11-01",
-    "2019-03-31",
-    "2020-09-01-preview",
-    "2021-06-01",
-    "2021-10-01",
-    "2025-07-01-preview",
-];
 
 #[cfg(test)]
 mod tests {

@@ -11,6 +11,26 @@ use crate::services::hub::Code;
 use crate::state::journal::{EventKind, EventSource, Note};
 use crate::state::model::{Policy, hub_policy};
 
+const API_VERSIONS: [&str; 17] = [
+    "2016-02-03",
+    "2016-11-14",
+    "2017-06-30",
+    "2017-11-08-preview",
+    "2018-01-16",
+    "2018-03-01-preview",
+    "2018-04-01",
+    "2018-06-30",
+    "2018-08-30-preview",
+    "2019-03-30",
+    "2019-07-01-preview",
+    "2019-10-01",
+    "2020-03-13",
+    "2020-05-31-preview",
+    "2020-09-30",
+    "2021-04-12",
+    "2024-03-31",
+];
+
 /// Returns the hub that a request is for (in lower case) and the requested operation. If `hub` is given, every
 /// operation is allowed.
 ///
@@ -96,26 +116,6 @@ fn check_version(query: Option<&str>) -> Result<(), Problem> {
     let message = format!("The api-version is {what}. Known versions: {known}.");
     Err(Problem::new(Code::InvalidProtocolVersion, message))
 }
-
-const API_VERSIONS: [&str; 17] = [
-    "2016-02-03",
-    "2016-11-14",
-    "2017-06-30",
-    "2017-11-08-preview",
-    "2018-01-16",
-    "2018-03-01-preview",
-    "2018-04-01",
-    "2018-06-30",
-    "2018-08-30-preview",
-    "2019-03-30",
-    "2019-07-01-preview",
-    "2019-10-01",
-    "2020-03-13",
-    "2020-05-31-preview",
-    "2020-09-30",
-    "2021-04-12",
-    "2024-03-31",
-];
 
 #[cfg(test)]
 mod tests {

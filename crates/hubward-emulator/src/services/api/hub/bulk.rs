@@ -19,6 +19,21 @@ use crate::state::clock::timestamp;
 use crate::state::journal::{EventKind, EventSource, Note};
 use crate::state::model::{Change, State, Twin};
 
+const MODES: [ImportMode; 9] = [
+    ImportMode::Create,
+    ImportMode::CreateOrUpdate,
+    ImportMode::CreateOrUpdateIfMatchEtag,
+    ImportMode::Update,
+    ImportMode::UpdateIfMatchEtag,
+    ImportMode::Delete,
+    ImportMode::DeleteIfMatchEtag,
+    ImportMode::UpdateTwin,
+    ImportMode::UpdateTwinIfMatchEtag,
+];
+
+/// Source: `[doc]` the REST page "Bulk Registry - Update Registry".
+const MOST: usize = 100;
+
 /// Processes the identities in order; one that is refused does not stop the others.
 ///
 /// Source: `[doc]` the REST page "Bulk Registry - Update Registry": 100 identities at most; 400 with the same body
@@ -98,18 +113,6 @@ fn mode(word: Option<&ImportMode>) -> ImportMode {
     let known = MODES.iter().find(|it| it.as_str().eq_ignore_ascii_case(word.as_str()));
     known.unwrap_or(word).clone()
 }
-
-const MODES: [ImportMode; 9] = [
-    ImportMode::Create,
-    ImportMode::CreateOrUpdate,
-    ImportMode::CreateOrUpdateIfMatchEtag,
-    ImportMode::Update,
-    ImportMode::UpdateIfMatchEtag,
-    ImportMode::Delete,
-    ImportMode::DeleteIfMatchEtag,
-    ImportMode::UpdateTwin,
-    ImportMode::UpdateTwinIfMatchEtag,
-];
 
 /// Applies one operation; returns the event kind for the journal. A refused operation does not change the identity.
 ///
@@ -212,6 +215,3 @@ fn first_twin(
     let none = Map::new();
     Ok(Some(Twin::first(tags.unwrap_or(&none), desired.unwrap_or(&none), now)?))
 }
-
-/// Source: `[doc]` the REST page "Bulk Registry - Update Registry".
-const MOST: usize = 100;

@@ -10,6 +10,9 @@ use super::problem::Problem;
 use crate::services::hub::Code;
 use crate::state::model::{Device, Key, KeyPair, State, activity};
 
+/// Source: `[doc]` iot-hub/iot-hub-devguide-identity-registry.md, `statusReason`.
+const REASON_MOST: usize = 128;
+
 /// The values of an identity in a request; `None` if the request does not contain the value.
 #[derive(Debug, Default)]
 pub(super) struct IdentityRequest {
@@ -109,9 +112,6 @@ pub(super) fn no_edge(
     }
     Ok(())
 }
-
-/// Source: `[doc]` iot-hub/iot-hub-devguide-identity-registry.md, `statusReason`.
-const REASON_MOST: usize = 128;
 
 /// A device with its keys, as the registry returns it.
 ///

@@ -12,6 +12,9 @@ use super::problem::Problem;
 use crate::services::cloud::Cloud;
 use crate::services::hub::{Invocation, invoke};
 
+const RESPONSE_TIMEOUT_MIN: Duration = Duration::from_secs(5);
+const CONNECT_TIMEOUT_MAX: Duration = Duration::from_secs(300);
+
 /// Invokes a method. Returns 200 and the text of `{status, payload}`, whatever the status in it. The payload comes
 /// from the device and may not be valid JSON.
 ///
@@ -41,6 +44,3 @@ pub(super) async fn answer(cloud: &Cloud, hub: &str, client_id: &str, body: &[u8
     let body = invoke(cloud, hub, client_id, invocation).await?.to_wire();
     Ok(Done { status: 200, body, headers: Vec::new() })
 }
-
-const RESPONSE_TIMEOUT_MIN: Duration = Duration::from_secs(5);
-const CONNECT_TIMEOUT_MAX: Duration = Duration::from_secs(300);

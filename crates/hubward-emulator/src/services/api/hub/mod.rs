@@ -28,6 +28,8 @@ use crate::services::cloud::Cloud;
 use crate::services::hub::Code;
 use crate::state::wire_id;
 
+pub(crate) const CONTENT_TYPE: &str = "application/json; charset=utf-8";
+
 /// Performs an operation on a hub.
 pub(crate) async fn answer(
     cloud: &Cloud,
@@ -146,5 +148,3 @@ fn read<T: DeserializeOwned>(body: &[u8], first: u8) -> Result<T, Problem> {
         Problem::new(Code::IotHubFormatError, format!("The body {what}, at line {line}, column {column}."))
     })
 }
-
-pub(crate) const CONTENT_TYPE: &str = "application/json; charset=utf-8";

@@ -14,6 +14,9 @@ use crate::state::journal::{EventKind, EventSource, Note};
 use crate::state::model::State;
 use crate::state::wire_id;
 
+/// Source: `[guess]` the same number as in other bulk requests.
+const MOST: usize = 100;
+
 /// Source: `[sdk]` azure-iot-cli-extension, tests of its generated client.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -85,6 +88,3 @@ fn renew(state: &mut State, hub: &str, client_id: &str, primary: bool) -> Result
     let text = |key: &SharedKey| key.expose_base64().to_string();
     Ok(SymmetricKeys { primary_key: text(&device.keys.primary), secondary_key: text(&device.keys.secondary) })
 }
-
-/// Source: `[guess]` the same number as in other bulk requests.
-const MOST: usize = 100;

@@ -14,6 +14,13 @@ use crate::state::journal::{EventKind, EventSource, Note};
 use crate::state::model::{Device, Key, State, Why};
 use crate::state::wire_id;
 
+/// Source: `[doc]` the REST page "Devices - Get Devices".
+const LIST_MOST: usize = 1000;
+
+/// Source: `[doc]` iot-hub/iot-hub-devguide-module-twins.md: 50 modules a device; `[seen]` MicrosoftDocs/azure-docs,
+/// issue 40485, and Azure/iotedge, issue 3105.
+const MODULES_MOST: usize = 50;
+
 /// Lists the devices of a hub, at most as many as requested.
 ///
 /// Source: `[doc]` the REST page "Devices - Get Devices": `top` is 1,000 at most. That this is also the default is
@@ -210,10 +217,3 @@ fn of_module(client_id: &str, body: &[u8]) -> Result<IdentityRequest, Problem> {
     let keys = identity::keys(module.authentication)?;
     Ok(IdentityRequest { keys, managed_by: module.managed_by, ..IdentityRequest::default() })
 }
-
-/// Source: `[doc]` the REST page "Devices - Get Devices".
-const LIST_MOST: usize = 1000;
-
-/// Source: `[doc]` iot-hub/iot-hub-devguide-module-twins.md: 50 modules a device; `[seen]` MicrosoftDocs/azure-docs,
-/// issue 40485, and Azure/iotedge, issue 3105.
-const MODULES_MOST: usize = 50;

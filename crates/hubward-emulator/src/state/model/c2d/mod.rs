@@ -10,6 +10,17 @@ use serde::{Deserialize, Serialize};
 use super::outcome::{Ack, Outcome};
 use crate::state::clock::timestamp;
 
+/// Packet ids above this value are for other publishes to the same client.
+pub(crate) const PACKET_ID_MAX: u16 = 0x4000;
+
+/// Maximum number of unacknowledged messages of one connection.
+///
+/// Source: `[sdk]` Azure/iotedge, edge-hub settings; not documented for the cloud.
+pub(crate) const WINDOW: usize = 16;
+
+/// Longer than any time the service allows; keeps sums in range.
+const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+
 /// The rules of a hub for messages to devices.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Rules {
@@ -385,17 +396,6 @@ pub(crate) fn later(now: SystemTime, time: Duration) -> SystemTime {
 fn packet_id(sequence: u64) -> u16 {
     u16::try_from(sequence % u64::from(PACKET_ID_MAX)).unwrap_or_default() + 1
 }
-
-/// Packet ids above this value are for other publishes to the same client.
-pub(crate) const PACKET_ID_MAX: u16 = 0x4000;
-
-/// Maximum number of unacknowledged messages of one connection.
-///
-/// Source: `[sdk]` Azure/iotedge, edge-hub settings; not documented for the cloud.
-pub(crate) const WINDOW: usize = 16;
-
-/// Longer than any time the service allows; keeps sums in range.
-const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
 #[cfg(test)]
 mod tests;

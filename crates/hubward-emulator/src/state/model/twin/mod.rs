@@ -12,6 +12,13 @@ use serde_json::{Map, Value, json};
 
 use crate::state::clock::NEVER;
 
+const TAGS: Limit = Limit { what: TAGS_NAME, limit: TWIN_TAGS_MAX };
+const DESIRED: Limit = Limit { what: "Properties.Desired", limit: TWIN_PROPERTIES_MAX };
+const REPORTED: Limit = Limit { what: "Properties.Reported", limit: TWIN_PROPERTIES_MAX };
+
+/// The name in [`ProtoError::TooLarge`] if the tags are too large.
+pub(crate) const TAGS_NAME: &str = "Tags";
+
 /// The twin of a device or module.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Twin {
@@ -267,13 +274,6 @@ struct Limit {
     /// In bytes.
     limit: usize,
 }
-
-const TAGS: Limit = Limit { what: TAGS_NAME, limit: TWIN_TAGS_MAX };
-const DESIRED: Limit = Limit { what: "Properties.Desired", limit: TWIN_PROPERTIES_MAX };
-const REPORTED: Limit = Limit { what: "Properties.Reported", limit: TWIN_PROPERTIES_MAX };
-
-/// The name in [`ProtoError::TooLarge`] if the tags are too large.
-pub(crate) const TAGS_NAME: &str = "Tags";
 
 /// A replacement has nothing to remove, so it may not contain `null`.
 ///

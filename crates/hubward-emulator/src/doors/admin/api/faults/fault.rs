@@ -10,6 +10,14 @@ use serde::{Deserialize, Serialize};
 use crate::doors::http;
 use crate::state::fault::{Fault, Point};
 
+const LONGEST: u64 = 86_400_000;
+
+/// Maximum size of a fault, in bytes, since scripts are kept in memory.
+const FAULT_MAX: usize = 64 * 1024;
+
+/// Maximum size of a header's name, and of its value, in bytes. Over MQTT, Retry-After is a part of the topic.
+const HEADER_MAX: usize = 1024;
+
 /// The JSON form of a [`Fault`]. Each kind has the name of its variant there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all_fields = "camelCase", deny_unknown_fields)]
@@ -246,14 +254,6 @@ fn time(millis: u64) -> Result<Duration, String> {
     }
     Ok(Duration::from_millis(millis))
 }
-
-const LONGEST: u64 = 86_400_000;
-
-/// Maximum size of a fault, in bytes, since scripts are kept in memory.
-const FAULT_MAX: usize = 64 * 1024;
-
-/// Maximum size of a header's name, and of its value, in bytes. Over MQTT, Retry-After is a part of the topic.
-const HEADER_MAX: usize = 1024;
 
 #[cfg(test)]
 mod tests {

@@ -11,6 +11,12 @@ use crate::services::cloud::Cloud;
 use crate::services::faults;
 use crate::state::fault::{Fault, FaultScript, Point, ScriptedFault};
 
+/// Maximum length of `{device}/{module}`, with 128 characters each.
+const DEVICE_MAX: usize = 257;
+
+/// Maximum number of scripts. Each event checks all of them, and each may contain a body.
+const SCRIPTS_MAX: usize = 500;
+
 /// The body of a request that adds a script.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -113,9 +119,3 @@ pub(super) fn remove(cloud: &Cloud, id: u64) -> Result<Value, Failure> {
     }
     Err(Failure::new(404, format!("The fault script {id} does not exist. It may have been used up.")))
 }
-
-/// Maximum length of `{device}/{module}`, with 128 characters each.
-const DEVICE_MAX: usize = 257;
-
-/// Maximum number of scripts. Each event checks all of them, and each may contain a body.
-const SCRIPTS_MAX: usize = 500;

@@ -8,6 +8,11 @@ use crate::doors::mqtt::codec::{Connect, Will};
 use crate::services::hub::{Login, LoginRequest, check_login};
 use crate::state::model::State;
 
+/// The application property that represents the RETAIN flag.
+///
+/// Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md; `[seen]` arendst/Tasmota, issue 11771.
+pub(super) const RETAIN: &str = "mqtt-retain";
+
 /// A CONNECT that the hub accepts.
 pub(super) struct Checked<'a> {
     pub(super) request: LoginRequest<'a>,
@@ -57,11 +62,6 @@ fn will(identity: &HubIdentity, will: &Will) -> Result<(Message, u8), &'static s
     }
     Ok((message.property("iothub-MessageType", "Will"), will.qos))
 }
-
-/// The application property that represents the RETAIN flag.
-///
-/// Source: `[doc]` iot/iot-mqtt-connect-to-iot-hub.md; `[seen]` arendst/Tasmota, issue 11771.
-pub(super) const RETAIN: &str = "mqtt-retain";
 
 #[cfg(test)]
 mod tests;

@@ -3,6 +3,11 @@
 use super::Invalid;
 use super::lexer::{Kind, Token};
 
+/// Maximum nesting depth of parentheses, functions and prefixes.
+///
+/// Source: `[guess]`, so that parsing cannot exhaust the stack.
+const DEEPEST: usize = 32;
+
 /// Reads tokens from the front.
 #[derive(Debug)]
 pub(super) struct Cursor {
@@ -87,8 +92,3 @@ impl Cursor {
         result
     }
 }
-
-/// Maximum nesting depth of parentheses, functions and prefixes.
-///
-/// Source: `[guess]`, so that parsing cannot exhaust the stack.
-const DEEPEST: usize = 32;

@@ -7,6 +7,53 @@ use super::cursor::Cursor;
 use super::lexer::Kind;
 use super::tree::{Comparison, Expression, Function, Operator, Path};
 
+/// The members of a twin that the service defines.
+///
+/// Source: `[doc]` iot-hub/query-twins.md; `[sdk]` azure-iot-sdk-python, models.
+const MEMBERS: [&str; 20] = [
+    "deviceId",
+    "moduleId",
+    "etag",
+    "deviceEtag",
+    "status",
+    "statusReason",
+    "statusUpdateTime",
+    "connectionState",
+    "lastActivityTime",
+    "cloudToDeviceMessageCount",
+    "authenticationType",
+    "x509Thumbprint",
+    "modelId",
+    "deviceScope",
+    "parentScopes",
+    "version",
+    "tags",
+    "properties",
+    "capabilities",
+    "configurations",
+];
+
+/// Words that cannot begin a path or be an alias.
+const RESERVED: [&str; 14] =
+    ["SELECT", "TOP", "FROM", "WHERE", "GROUP", "BY", "AS", "AND", "OR", "NOT", "IN", "NIN", "ORDER", "HAVING"];
+
+pub(super) const AGGREGATES: [&str; 5] = ["COUNT", "SUM", "AVG", "MIN", "MAX"];
+
+/// `None` is undefined, `Some(None)` null.
+const CONSTANTS: [(&str, Option<Option<bool>>); 4] =
+    [("true", Some(Some(true))), ("false", Some(Some(false))), ("null", Some(None)), ("undefined", None)];
+
+/// The lexer has already split symbols, so a shorter one cannot hide a longer one here.
+const COMPARISONS: [(&str, Comparison); 7] = [
+    ("=", Comparison::Equal),
+    ("!=", Comparison::Unequal),
+    ("<>", Comparison::Unequal),
+    ("<", Comparison::Less),
+    ("<=", Comparison::LessOrEqual),
+    (">", Comparison::Greater),
+    (">=", Comparison::GreaterOrEqual),
+];
+
 /// Parses a condition, or a part of one.
 ///
 /// Source: `[doc]` iot-hub/iot-hub-devguide-query-language.md, "Expressions and conditions"; operator precedence is
@@ -266,50 +313,3 @@ fn canonical(names: &mut [String]) {
         find(name, below);
     }
 }
-
-/// The members of a twin that the service defines.
-///
-/// Source: `[doc]` iot-hub/query-twins.md; `[sdk]` azure-iot-sdk-python, models.
-const MEMBERS: [&str; 20] = [
-    "deviceId",
-    "moduleId",
-    "etag",
-    "deviceEtag",
-    "status",
-    "statusReason",
-    "statusUpdateTime",
-    "connectionState",
-    "lastActivityTime",
-    "cloudToDeviceMessageCount",
-    "authenticationType",
-    "x509Thumbprint",
-    "modelId",
-    "deviceScope",
-    "parentScopes",
-    "version",
-    "tags",
-    "properties",
-    "capabilities",
-    "configurations",
-];
-
-/// Words that cannot begin a path or be an alias.
-const RESERVED: [&str; 14] =
-    ["SELECT", "TOP", "FROM", "WHERE", "GROUP", "BY", "AS", "AND", "OR", "NOT", "IN", "NIN", "ORDER", "HAVING"];
-
-pub(super) const AGGREGATES: [&str; 5] = ["COUNT", "SUM", "AVG", "MIN", "MAX"];
-
-/// `None` is undefined, `Some(None)` null.
-const CONSTANTS: [(&str, Option<Option<bool>>); 4] =
-    [("true", Some(Some(true))), ("false", Some(Some(false))), ("null", Some(None)), ("undefined", None)];
-
-/// The lexer has already split symbols, so a shorter one cannot hide a longer one here.
-const COMPARISONS: [(&str, Comparison); 7] = [
-    ("=", Comparison::Equal),
-    ("!=", Comparison::Unequal),
-    ("<>", Comparison::Unequal),
-    ("<", Comparison::Less),
-    ("<=", Comparison::LessOrEqual),
-    (">", Comparison::Greater),
-    (">=", Comparison::GreaterOrEqual),
-];

@@ -8,6 +8,37 @@ use serde_json::Value;
 use super::eval::{Operand, number};
 use super::tree::Function;
 
+/// `ENDS_WITH` and `STARTS_WITH` are missing: these are functions of message routing, and twin queries have names
+/// without the underscore. Source: `[seen]` MicrosoftDocs/azure-docs, issues 85381 and 110329.
+const NAMES: [(&str, Function, RangeInclusive<usize>); 26] = [
+    ("ABS", Function::Abs, 1..=1),
+    ("AS_NUMBER", Function::AsNumber, 1..=1),
+    ("CEILING", Function::Ceiling, 1..=1),
+    ("CONCAT", Function::Concat, 2..=usize::MAX),
+    ("CONTAINS", Function::Contains, 2..=2),
+    ("ENDSWITH", Function::EndsWith, 2..=2),
+    ("EXP", Function::Exp, 1..=1),
+    ("FLOOR", Function::Floor, 1..=1),
+    ("INDEX_OF", Function::IndexOf, 2..=2),
+    ("IS_ARRAY", Function::IsArray, 1..=1),
+    ("IS_BOOL", Function::IsBool, 1..=1),
+    ("IS_DEFINED", Function::IsDefined, 1..=1),
+    ("IS_NULL", Function::IsNull, 1..=1),
+    ("IS_NUMBER", Function::IsNumber, 1..=1),
+    ("IS_OBJECT", Function::IsObject, 1..=1),
+    ("IS_PRIMITIVE", Function::IsPrimitive, 1..=1),
+    ("IS_STRING", Function::IsString, 1..=1),
+    ("LENGTH", Function::Length, 1..=1),
+    ("LOWER", Function::Lower, 1..=1),
+    ("POWER", Function::Power, 2..=2),
+    ("SIGN", Function::Sign, 1..=1),
+    ("SQRT", Function::Sqrt, 1..=1),
+    ("SQUARE", Function::Square, 1..=1),
+    ("STARTSWITH", Function::StartsWith, 2..=2),
+    ("SUBSTRING", Function::Substring, 2..=3),
+    ("UPPER", Function::Upper, 1..=1),
+];
+
 impl Function {
     /// Finds a function by name, ignoring letter case.
     pub(super) fn named(name: &str) -> Option<Self> {
@@ -102,34 +133,3 @@ fn whole<'a>(it: u64) -> Operand<'a> {
 fn index(value: &Value) -> Option<usize> {
     usize::try_from(value.as_u64()?).ok()
 }
-
-/// `ENDS_WITH` and `STARTS_WITH` are missing: these are functions of message routing, and twin queries have names
-/// without the underscore. Source: `[seen]` MicrosoftDocs/azure-docs, issues 85381 and 110329.
-const NAMES: [(&str, Function, RangeInclusive<usize>); 26] = [
-    ("ABS", Function::Abs, 1..=1),
-    ("AS_NUMBER", Function::AsNumber, 1..=1),
-    ("CEILING", Function::Ceiling, 1..=1),
-    ("CONCAT", Function::Concat, 2..=usize::MAX),
-    ("CONTAINS", Function::Contains, 2..=2),
-    ("ENDSWITH", Function::EndsWith, 2..=2),
-    ("EXP", Function::Exp, 1..=1),
-    ("FLOOR", Function::Floor, 1..=1),
-    ("INDEX_OF", Function::IndexOf, 2..=2),
-    ("IS_ARRAY", Function::IsArray, 1..=1),
-    ("IS_BOOL", Function::IsBool, 1..=1),
-    ("IS_DEFINED", Function::IsDefined, 1..=1),
-    ("IS_NULL", Function::IsNull, 1..=1),
-    ("IS_NUMBER", Function::IsNumber, 1..=1),
-    ("IS_OBJECT", Function::IsObject, 1..=1),
-    ("IS_PRIMITIVE", Function::IsPrimitive, 1..=1),
-    ("IS_STRING", Function::IsString, 1..=1),
-    ("LENGTH", Function::Length, 1..=1),
-    ("LOWER", Function::Lower, 1..=1),
-    ("POWER", Function::Power, 2..=2),
-    ("SIGN", Function::Sign, 1..=1),
-    ("SQRT", Function::Sqrt, 1..=1),
-    ("SQUARE", Function::Square, 1..=1),
-    ("STARTSWITH", Function::StartsWith, 2..=2),
-    ("SUBSTRING", Function::Substring, 2..=3),
-    ("UPPER", Function::Upper, 1..=1),
-];

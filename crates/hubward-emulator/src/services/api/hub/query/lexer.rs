@@ -2,6 +2,10 @@
 
 use super::Invalid;
 
+/// Longer symbols come first.
+const SYMBOLS: [&str; 18] =
+    ["<>", "!=", "<=", ">=", "=", "<", ">", "(", ")", "[", "]", ",", ".", "*", "/", "%", "+", "-"];
+
 /// A token and its position.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Token {
@@ -210,10 +214,6 @@ impl Lexer<'_> {
 fn is_name(it: char) -> bool {
     it.is_alphanumeric() || it == '_' || it == '$'
 }
-
-/// Longer symbols come first.
-const SYMBOLS: [&str; 18] =
-    ["<>", "!=", "<=", ">=", "=", "<", ">", "(", ")", "[", "]", ",", ".", "*", "/", "%", "+", "-"];
 
 #[cfg(test)]
 mod tests {

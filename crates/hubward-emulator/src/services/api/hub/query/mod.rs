@@ -25,6 +25,9 @@ use crate::state::model::twin_view;
 use run::Batch;
 use tree::Collection;
 
+/// Number of identities to read before releasing the lock.
+const BATCH: usize = 128;
+
 /// Answers a query for a hub's twins.
 ///
 /// # Cancel safety
@@ -67,9 +70,6 @@ fn batch(cloud: &Cloud, hub: &str, modules: bool, after: Option<&str>) -> Batch 
         Batch { documents, last }
     })
 }
-
-/// Number of identities to read before releasing the lock.
-const BATCH: usize = 128;
 
 /// Source: `[seen]` by mwalser/terraform-provider-iothub, CONCEPT.md, for the code. Clients have seen "The query is invalid. Please check the format of
 /// the query and try again."

@@ -6,6 +6,12 @@ use super::lexer::{Kind, tokens};
 use super::tree::{Aggregate, Collection, Column, Path, Query, Select, What};
 use super::{Invalid, QueryError};
 
+/// Maximum number of characters of a query.
+const LONGEST: usize = 8192;
+
+/// Keywords of SQL that this language does not have.
+const UNKNOWN: [&str; 7] = ["ORDER", "HAVING", "JOIN", "LIMIT", "OFFSET", "UNION", "DISTINCT"];
+
 impl Query {
     /// Parses a query.
     ///
@@ -214,9 +220,3 @@ fn check_columns(select: &Select, group: Option<&Path>) -> Result<(), String> {
     }
     Ok(())
 }
-
-/// Maximum number of characters of a query.
-const LONGEST: usize = 8192;
-
-/// Keywords of SQL that this language does not have.
-const UNKNOWN: [&str; 7] = ["ORDER", "HAVING", "JOIN", "LIMIT", "OFFSET", "UNION", "DISTINCT"];

@@ -9,6 +9,9 @@ use super::eval::{fits, member, number, order};
 use super::tree::{Aggregate, Collection, Column, Expression, Path, Query, Select, What};
 use crate::services::api::page::{PageBody, PageRequest, WRONG_CONTINUATION};
 
+/// Keys of at most this many bytes are not shortened.
+const SHORT: usize = 128;
+
 /// Body and headers of a response.
 pub(super) type Page = (Vec<u8>, Vec<(&'static str, String)>);
 
@@ -219,9 +222,6 @@ fn short(common: Option<&Value>) -> String {
     }
     key
 }
-
-/// Keys of at most this many bytes are not shortened.
-const SHORT: usize = 128;
 
 impl<'a> Groups<'a> {
     fn new(query: &'a Query) -> Self {
