@@ -7,6 +7,7 @@ mod arrows;
 mod bans;
 mod cycles;
 mod decisions;
+mod floors;
 mod imports;
 mod layout;
 mod lockfile;
@@ -23,9 +24,6 @@ use std::path::PathBuf;
 use std::process::{ExitCode, Stdio};
 
 use crate::spawn::{Cargo, command, root};
-
-/// Folders that do not follow the rules of layout, order and width yet.
-const UNCONVERTED: [&str; 0] = [];
 
 /// A tracked text file.
 #[derive(Debug)]
@@ -75,10 +73,10 @@ fn findings() -> Result<Vec<String>, String> {
     findings.extend(sources::check(&files));
     findings.extend(readmes::check(&files));
     findings.extend(cycles::check(&files));
-    let converted = || files.iter().filter(|it| !UNCONVERTED.iter().any(|folder| it.path.starts_with(folder)));
-    findings.extend(layout::check(converted().map(|it| it.path.as_str())));
-    findings.extend(converted().flat_map(order::check));
-    findings.extend(converted().flat_map(sources::check_width));
+    findings.extend(floors::check(&files, architecture));
+    findings.extend(layout::check(files.iter().map(|it| it.path.as_str())));
+    findings.extend(files.iter().flat_map(order::check));
+    findings.extend(files.iter().flat_map(sources::check_width));
     let index = text("docs/README.md").unwrap_or_default();
     findings.extend(decisions::check(files.iter().map(|it| it.path.as_str()), &[index, architecture]));
     Ok(findings)

@@ -182,9 +182,9 @@ impl Builder {
         self
     }
 
-    /// Starts with the group [`DEV_GROUP`](crate::DEV_GROUP), whose keys are [`DEV_GROUP_KEY`](crate::DEV_GROUP_KEY). A device can then register with any
-    /// registration id and the key derived from it. [`Builder::start`] fails unless all addresses are loopback
-    /// addresses.
+    /// Starts with the group [`DEV_GROUP`](crate::DEV_GROUP), whose keys are
+    /// [`DEV_GROUP_KEY`](crate::DEV_GROUP_KEY). A device can then register with any registration id and the key derived
+    /// from it. [`Builder::start`] fails unless all addresses are loopback addresses.
     #[must_use]
     pub const fn dev_keys(mut self, dev_keys: bool) -> Self {
         self.dev_keys = dev_keys;
@@ -299,7 +299,7 @@ impl Builder {
     }
 
     /// The keys of a policy of every hub. Policies without configured keys get random ones, which are kept in the
-    /// data directory if there is one. See [`Emulator::policies`].
+    /// data directory if there is one. See [`Emulator::policies`](crate::Emulator::policies).
     #[must_use]
     pub fn policy_keys(mut self, policy: Policy, primary: SharedKey, secondary: SharedKey) -> Self {
         self.policy_keys.insert(policy, (primary, Some(secondary)));
@@ -307,7 +307,7 @@ impl Builder {
     }
 
     /// The primary key of the policy `provisioningserviceowner`, which can manage enrollments over HTTPS; random by
-    /// default. See [`Emulator::dps_connection_string`].
+    /// default. See [`Emulator::dps_connection_string`](crate::Emulator::dps_connection_string).
     #[must_use]
     pub fn dps_policy_key(mut self, key: SharedKey) -> Self {
         self.dps_policy_key = Some(key);

@@ -71,7 +71,8 @@ impl Builder {
         let admin = listen::bind("admin", &options.admin_addresses(), options.admin_port)?;
         #[cfg(feature = "admin")]
         if let Some(address) = options.admin_address.filter(|it| !it.is_loopback()) {
-            tracing::warn!(%address, "the admin port is not on loopback: every client that reaches it controls this emulator");
+            let risk = "every client that reaches it controls this emulator";
+            tracing::warn!(%address, "the admin port is not on loopback: {risk}");
         }
         #[cfg(not(feature = "admin"))]
         let admin = Vec::new();

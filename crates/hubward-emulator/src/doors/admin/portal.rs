@@ -25,6 +25,12 @@ const HEADERS: [(HeaderName, &str); 6] = [
     (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
 ];
 
+macro_rules! files {
+    ($($name:literal)*) => {
+        [$(($name, include_str!(concat!("../../../portal/", $name)))),*]
+    };
+}
+
 const FILES: [(&str, &str); 24] = files![
     "index.html" "portal.css" "icon.svg"
     "app.js" "api.js" "live.js" "dom.js" "dialog.js" "editor.js" "route.js" "format.js" "json.js" "lines.js"
@@ -71,12 +77,6 @@ impl File {
         }
         reply
     }
-}
-
-macro_rules! files {
-    ($($name:literal)*) => {
-        [$(($name, include_str!(concat!("../../../portal/", $name)))),*]
-    };
 }
 
 #[cfg(test)]

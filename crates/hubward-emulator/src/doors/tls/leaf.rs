@@ -7,11 +7,10 @@ use std::time::Duration;
 
 use rcgen::{
     CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, SanType,
-    SerialNumber,
 };
 use rustls::sign::CertifiedKey;
 
-use super::ca::{Ca, CaError, private_key};
+use super::ca::{Ca, CaError, private_key, random_serial};
 use crate::state::clock::system_now;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -79,13 +78,6 @@ pub(crate) fn mint(
         .expect("ring signs with the P-256 keys that rcgen makes with ring");
     let chain = vec![certificate.der().clone(), issuer.der().clone()];
     Ok(Arc::new(CertifiedKey::new(chain, signing_key)))
-}
-
-/// Sixteen random bytes, positive: OpenSSL refuses two certificates of one issuer with the same serial number.
-pub(super) fn random_serial() -> SerialNumber {
-    let mut bytes = fastrand::u128(..).to_be_bytes().to_vec();
-    bytes[0] = (bytes[0] & 0x7f) | 0x40;
-    SerialNumber::from(bytes)
 }
 
 fn alt_name(name: &str) -> Result<SanType, rcgen::Error> {

@@ -1,6 +1,7 @@
 //! The emulator's certificates: a CA, and a leaf for each of its names.
 
 mod ca;
+mod directory;
 mod leaf;
 mod resolver;
 

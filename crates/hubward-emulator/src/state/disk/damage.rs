@@ -7,11 +7,11 @@ use std::path::Path;
 use redb::backends::FileBackend;
 use redb::{Database, ReadableDatabase as _, ReadableTable as _};
 
-use super::file::{ROWS, TELEMETRY, open_held, read_sums};
-use super::load::LoadError;
+use super::load_error::LoadError;
 use super::quietly::quietly;
 use super::rows;
 use super::sums::{Sum, Sums, kind, unsealed, unsealed_message};
+use super::tables::{ROWS, TELEMETRY, open_held, read_sums};
 
 /// Nothing in the file is readable.
 const NOTHING: &str = "nothing in it can be read";

@@ -3,14 +3,17 @@
 use std::io;
 use std::path::PathBuf;
 
-use super::file::FORMAT;
+use super::tables::FORMAT;
 
 /// Why the state of a data directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StateError {
     /// Another emulator has the file open.
-    #[error("{path} is in use by another emulator; stop that emulator, or choose another data directory", path = path.display())]
+    #[error(
+        "{path} is in use by another emulator; stop that emulator, or choose another data directory",
+        path = path.display()
+    )]
     InUse {
         /// The file.
         path: PathBuf,
@@ -29,8 +32,8 @@ pub enum StateError {
     },
     /// The contents of the file are damaged. The emulator does not change the file.
     #[error(
-        "{path} is damaged: {affected}; the emulator has not changed the file; move it away to start with an empty state, \
-         or restore a copy of the data directory",
+        "{path} is damaged: {affected}; the emulator has not changed the file; move it away to start with an empty \
+         state, or restore a copy of the data directory",
         path = path.display()
     )]
     Damaged {
@@ -41,8 +44,8 @@ pub enum StateError {
     },
     /// The file is intact, but older than the last acknowledged change. The emulator does not change the file.
     #[error(
-        "{path} is older than the last acknowledged change (commit {found} of {acknowledged}): it is damaged, or an older \
-         copy; restore a newer copy, move it away to start with an empty state, or delete {mark} to use it",
+        "{path} is older than the last acknowledged change (commit {found} of {acknowledged}): it is damaged, or an \
+         older copy; restore a newer copy, move it away to start with an empty state, or delete {mark} to use it",
         path = path.display(),
         mark = mark.display()
     )]

@@ -6,16 +6,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use redb::backends::FileBackend;
-use redb::{
-    Builder, Database, DatabaseError, ReadableDatabase as _, StorageBackend, StorageError, TableDefinition, TableError,
-    WriteTransaction,
-};
+use redb::{Builder, Database, DatabaseError, StorageBackend};
 
 use super::held::Storage;
-use super::load::{LoadError, is_damage};
+use super::load_error::LoadError;
 use super::mark::Mark;
 use super::quietly::quietly;
 use super::sums::Sums;
+use super::tables::{FORMAT, FORMAT_KEY, open_held, read_about, read_sums, write_new};
 use super::{Disk, DiskLog, StateError, damage, load, migrate, rows, writer};
 use crate::state::model::State;
 use crate::state::new_file;
@@ -23,24 +21,6 @@ use crate::state::telemetry::TelemetryLog;
 
 /// File name in the data directory.
 const NAME: &str = "state.redb";
-
-/// Version of the row format. New members of rows need no new number if they may be absent. Any other change needs
-/// the next number, and a way to read the older format.
-pub(super) const FORMAT: u32 = 2;
-
-/// Entries about the file itself.
-pub(super) const ABOUT: TableDefinition<'_, &str, &str> = TableDefinition::new("about");
-pub(super) const FORMAT_KEY: &str = "format";
-const SUMS_KEY: &str = "sums";
-
-/// Everything except telemetry, by the keys of `rows`; values with their checksums, as in `sums`.
-pub(super) const ROWS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("checked-rows");
-
-/// Telemetry by hub (in lower case) and offset; values with their checksums.
-pub(super) const TELEMETRY: TableDefinition<'_, (&str, u64), &[u8]> = TableDefinition::new("checked-telemetry");
-
-/// Small, because all of the state is in memory anyway.
-const CACHE: usize = 4 * 1024 * 1024;
 
 /// Opens the file of a data directory, and creates it if it does not exist. Loads everything into an empty state
 /// and empty logs. From then on, changes of these are written to the file.
@@ -130,27 +110,6 @@ fn read(
     Ok((database, storage, sums))
 }
 
-/// Opens an existing database with writes held back.
-pub(super) fn open_held(file: impl StorageBackend) -> Result<(Database, Storage), LoadError> {
-    let storage = Storage::held(file).map_err(LoadError::Io)?;
-    // redb would create a new database in an empty file. No emulator leaves an empty file, so this is damage.
-    if storage.len().map_err(LoadError::Io)? == 0 {
-        return Err(LoadError::Damaged);
-    }
-    let database = Builder::new().set_cache_size(CACHE).create_with_backend(storage.clone())?;
-    Ok((database, storage))
-}
-
-impl From<DatabaseError> for LoadError {
-    fn from(error: DatabaseError) -> Self {
-        match error {
-            DatabaseError::DatabaseAlreadyOpen | DatabaseError::LockProtocolMismatch => Self::InUse,
-            DatabaseError::Storage(StorageError::Io(source)) if !is_damage(&source) => Self::Io(source),
-            _ => Self::Damaged,
-        }
-    }
-}
-
 fn refused(path: &Path, mark: Option<&Mark>, error: LoadError) -> StateError {
     let path = path.to_owned();
     match error {
@@ -184,49 +143,9 @@ fn open_private(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
-/// Reads an entry about the file itself.
-fn read_about(database: &Database, key: &str) -> Result<Option<String>, redb::Error> {
-    let reading = database.begin_read()?;
-    let about = match reading.open_table(ABOUT) {
-        Ok(about) => about,
-        Err(TableError::TableDoesNotExist(_)) => return Ok(None),
-        Err(error) => return Err(error.into()),
-    };
-    Ok(about.get(key)?.map(|it| it.value().to_owned()))
-}
-
-/// The expected contents of the file; `None` if the entry is damaged.
-pub(super) fn read_sums(database: &Database) -> Result<Option<Sums>, redb::Error> {
-    Ok(read_about(database, SUMS_KEY)?.and_then(|it| Sums::from_text(&it)))
-}
-
-/// Writes the sums as a part of a commit.
-pub(super) fn write_sums(writing: &WriteTransaction, sums: &Sums) -> Result<(), redb::Error> {
-    writing.open_table(ABOUT)?.insert(SUMS_KEY, sums.to_text().as_str())?;
-    Ok(())
-}
-
-/// Writes the current format number as a part of a commit.
-pub(super) fn write_format(writing: &WriteTransaction) -> Result<(), redb::Error> {
-    writing.open_table(ABOUT)?.insert(FORMAT_KEY, FORMAT.to_string().as_str())?;
-    Ok(())
-}
-
-/// Initializes an empty database.
-pub(super) fn write_new(database: &Database) -> Result<(), redb::Error> {
-    let mut writing = database.begin_write()?;
-    writing.set_quick_repair(true);
-    write_format(&writing)?;
-    write_sums(&writing, &Sums::new())?;
-    // Created here, so that readers find the tables.
-    writing.open_table(ROWS)?;
-    writing.open_table(TELEMETRY)?;
-    writing.commit()?;
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::tables::ABOUT;
     use super::*;
 
     fn opened(directory: &Path) -> Result<Disk, StateError> {

@@ -1,79 +1,24 @@
 //! Loads the file at the start.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
 use std::num::NonZero;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use redb::{Database, ReadableDatabase as _, ReadableTable as _};
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 
-use super::file::{ROWS, TELEMETRY};
 use super::form::{Keys, unframed};
+use super::load_error::LoadError;
+use super::post_head::PostHead;
 use super::quietly::quietly;
 use super::sums::{Sum, Sums, unsealed, unsealed_message};
+use super::tables::{ROWS, TELEMETRY};
 use super::{rows, telemetry};
-use crate::state::model::{Ack, Post, State, Table};
+use crate::state::model::{State, Table};
 use crate::state::telemetry::{Telemetry, TelemetryLog};
 
 /// Minimum number of messages that justify a thread.
 const A_PART: u64 = 2_000;
-
-/// A message to a device, without its body.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct PostHead {
-    topic: String,
-    message_id: String,
-    ack: Option<Ack>,
-    input: Option<String>,
-}
-
-impl PostHead {
-    pub(super) fn of(post: &Post) -> Self {
-        let Post { topic, body: _, message_id, ack, input } = post;
-        Self { topic: topic.clone(), message_id: message_id.clone(), ack: *ack, input: input.clone() }
-    }
-
-    fn with(self, body: &[u8]) -> Post {
-        let Self { topic, message_id, ack, input } = self;
-        Post { topic, body: Bytes::copy_from_slice(body), message_id, ack, input }
-    }
-}
-
-/// Why a file cannot be loaded.
-#[derive(Debug)]
-pub(super) enum LoadError {
-    /// Some content is damaged.
-    Damaged,
-    /// Like `Damaged`, for a file without row checksums.
-    DamagedBefore,
-    /// The file is intact, but older than the last acknowledged change.
-    Older { found: u64, acknowledged: u64 },
-    /// A newer version of hubward wrote the file.
-    Newer(u32),
-    /// Another emulator has the file open.
-    InUse,
-    /// The contents are intact, but this version does not understand them.
-    Unknown(String),
-    /// The system cannot read the file.
-    Io(io::Error),
-}
-
-impl From<redb::Error> for LoadError {
-    fn from(error: redb::Error) -> Self {
-        match error {
-            redb::Error::Io(error) if !is_damage(&error) => Self::Io(error),
-            _ => Self::Damaged,
-        }
-    }
-}
-
-/// Whether an error comes from the contents of a file rather than from reading it.
-pub(super) fn is_damage(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
-}
 
 /// Reads the file into an empty state and empty logs, and compares everything with the checksums. Rows of hubs that
 /// this emulator does not have are compared too; they stay in the file.

@@ -2,8 +2,8 @@
 
 use redb::{Database, ReadableTable as _, TableDefinition};
 
-use super::file::{ROWS, TELEMETRY, write_format, write_sums};
 use super::sums::{Sums, sealed, sealed_message};
+use super::tables::{ROWS, TELEMETRY, write_format, write_sums};
 
 /// The number of the format.
 pub(super) const FORMAT: u32 = 1;

@@ -7,11 +7,14 @@ mod file;
 mod form;
 mod held;
 mod load;
+mod load_error;
 mod mark;
 mod migrate;
+mod post_head;
 mod quietly;
 mod rows;
 mod sums;
+mod tables;
 mod telemetry;
 mod writer;
 

@@ -6,8 +6,9 @@
 
 use serde::Serialize;
 
+use super::Write;
 use super::form::{Keys, framed, json};
-use super::{Write, load};
+use super::post_head::PostHead;
 use crate::state::model::Touch;
 use crate::state::model::{Device, State, Table};
 
@@ -85,7 +86,7 @@ fn devices(writes: &mut Vec<Write>, host: &str, devices: &mut Table<Device>) {
         let removed = device.queue.drain_to_delete();
         writes.extend(removed.into_iter().filter(|_| !replaced).map(|it| Write::Delete(post(it))));
         for (sequence, message) in device.queue.keep(replaced) {
-            writes.push(Write::Put(post(sequence), framed(&load::PostHead::of(message), &message.body)));
+            writes.push(Write::Put(post(sequence), framed(&PostHead::of(message), &message.body)));
         }
         writes.push(Write::Put(key, json(device)));
     }

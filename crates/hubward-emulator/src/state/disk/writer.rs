@@ -7,12 +7,12 @@ use std::sync::{Arc, PoisonError};
 use redb::{Database, ReadableDatabase as _, ReadableTable as _};
 use tokio::sync::watch;
 
-use super::file::{ROWS, TELEMETRY, write_sums};
 use super::held::Storage;
-use super::load::is_damage;
+use super::load_error::is_damage;
 use super::mark::Mark;
 use super::quietly::quietly;
 use super::sums::{Sums, sealed, sealed_message, value_of};
+use super::tables::{ROWS, TELEMETRY, write_sums};
 use super::{Disk, End, Write, WriteQueue, damage, rows};
 
 /// The file and its expected contents.

@@ -43,7 +43,7 @@ pub use policy::{Policy, PolicyView};
 pub(crate) use put::Put;
 pub(crate) use record::{Assigned, Operation, Record};
 pub use registry::{ConnectionState, DeviceStatus, DeviceView, ModuleView};
-pub(crate) use registry::{Device, Hub, Session, activity};
+pub(crate) use registry::{Device, Hub, Session};
 pub use seed::{Seed, SeedReport};
 pub(crate) use seed::{apply, import, linked};
 pub use seed_devices::{SeedAuthentication, SeedDevice, SeedModule, SeedProperties};

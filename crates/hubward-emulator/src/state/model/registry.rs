@@ -7,7 +7,7 @@ use hubward_proto::service::InitialTwin;
 use serde::{Deserialize, Serialize};
 
 use super::feedback::Feedback;
-use super::{Key, KeyPair, Queue, Rules, State, Table, Twin};
+use super::{KeyPair, Queue, Rules, Table, Twin};
 use crate::state::clock::{NEVER, timestamp};
 use crate::state::wire_id;
 
@@ -112,12 +112,6 @@ pub(crate) struct Device {
     pub(crate) session: Option<Session>,
     /// The messages to this identity.
     pub(crate) queue: Queue,
-}
-
-/// When an identity was last active, as far as known.
-pub(crate) fn activity(state: &State, hub: &str, client_id: &str, device: &Device) -> String {
-    let key = Key::hub(hub, client_id);
-    state.live.activity(&key).unwrap_or_else(|| device.last_activity.clone())
 }
 
 /// The session that survives a connection with CleanSession 0: filters and granted QoS.

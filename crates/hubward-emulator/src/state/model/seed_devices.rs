@@ -261,7 +261,10 @@ mod tests {
         let mut state = State::new(["Hub-1", "hub-2"]);
         let text = format!(
             r#"[{{"deviceId": "d1", "hub": "HUB-1", "status": "enabled",
-                 "authentication": {{"type": "sas", "symmetricKey": {{"primaryKey": "{KEY}", "secondaryKey": "{KEY}"}}}},
+                 "authentication": {{
+                    "type": "sas",
+                    "symmetricKey": {{"primaryKey": "{KEY}", "secondaryKey": "{KEY}"}}
+                 }},
                  "modules": [{{"moduleId": "m1"}}]}}]"#
         );
         let report = seeded(&mut state, &text).expect("applies");

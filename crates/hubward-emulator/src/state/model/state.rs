@@ -94,4 +94,9 @@ impl State {
         }
         live.close_all(Why::NotAllowed);
     }
+
+    /// When an identity was last active, as far as known.
+    pub(crate) fn activity(&self, hub: &str, client_id: &str, device: &Device) -> String {
+        self.live.activity(&Key::hub(hub, client_id)).unwrap_or_else(|| device.last_activity.clone())
+    }
 }

@@ -5,7 +5,7 @@ use hubward_proto::service::{Capabilities, X509Thumbprint};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::{ConnectionState, DeviceStatus, Key, State, activity};
+use super::{ConnectionState, DeviceStatus, Key, State};
 
 /// The twin of a device or module. Its JSON has the service's format, with `$version` and `$metadata`.
 ///
@@ -77,7 +77,7 @@ pub(crate) fn twin_view(state: &State, hub: &str, client_id: &str) -> Option<Twi
         status: if device.enabled { DeviceStatus::Enabled } else { DeviceStatus::Disabled },
         status_reason: device.status_reason.clone(),
         status_update_time: device.status_updated.clone(),
-        last_activity_time: activity(state, hub, client_id, device),
+        last_activity_time: state.activity(hub, client_id, device),
         cloud_to_device_message_count: device.queue.len(),
         authentication_type: "sas",
         x509_thumbprint: X509Thumbprint::default(),

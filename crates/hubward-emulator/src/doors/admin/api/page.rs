@@ -12,11 +12,9 @@ const PAGE_MAX: usize = 1000;
 /// Maximum size of a page with more than one message, in bytes.
 const MAX_BYTES: usize = 4 * 1024 * 1024;
 
-/// A page of messages that starts at an offset, and `next`, the offset of the next page. Without new messages, the
-/// page is empty and `next` is the requested offset. Messages that the log has dropped are missing, which shows in
-/// the offsets.
-///
-/// Without a query, the page starts at 0. Returns `None` for a query other than `from={offset}`./// A page of the messages for which `wanted` returns true.
+/// A page of the messages for which `wanted` returns true, from the offset `from` on, and `next`, the offset of the
+/// next page. Without new messages, the page is empty and `next` is the requested offset. Messages that the log has
+/// dropped are missing, which shows in the offsets.
 pub(super) fn page(log: &TelemetryLog, from: u64, wanted: impl Fn(&Telemetry) -> bool) -> Value {
     let mut next = from;
     let mut bytes = 0;

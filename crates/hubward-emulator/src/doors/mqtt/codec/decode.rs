@@ -5,6 +5,7 @@
 use bytes::BytesMut;
 
 use super::fields::Fields;
+use super::malformed::Malformed;
 use super::{Connect, Incoming, Publish, Will};
 
 const CONNECT: u8 = 1;
@@ -17,44 +18,6 @@ const SUBSCRIBE: u8 = 8;
 const UNSUBSCRIBE: u8 = 10;
 const PINGREQ: u8 = 12;
 const DISCONNECT: u8 = 14;
-
-/// The rule that a packet breaks. The server must close the connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Malformed {
-    #[error("the remaining length has more than four bytes, or more than it needs")]
-    Length,
-    #[error("the packet is larger than allowed")]
-    TooLarge,
-    #[error("a packet type that a client must not send")]
-    Type,
-    #[error("flags that this packet type does not have")]
-    Flags,
-    #[error("a field is cut off")]
-    Short,
-    #[error("bytes after the last field")]
-    Trailing,
-    #[error("packet id 0")]
-    PacketId,
-    #[error("text that is not UTF-8")]
-    Utf8,
-    #[error("U+0000 in a text")]
-    Nul,
-    #[error("a topic that is empty or has wildcards")]
-    Topic,
-    #[error("a topic filter that is empty or has misplaced wildcards")]
-    Filter,
-    #[error("a quality of service above 2")]
-    Qos,
-    #[error("DUP with quality of service 0")]
-    Duplicate,
-    #[error("not the protocol name MQTT")]
-    Protocol,
-    /// The server answers this one with CONNACK 1 before it closes the connection.
-    #[error("a protocol level other than 4 (MQTT 3.1.1)")]
-    Level,
-    #[error("no topic filter")]
-    NoFilter,
-}
 
 /// Removes one packet from the front of `input`, if `input` holds a whole one. `max` is the maximum size of a packet
 /// in bytes, with its header; a larger packet is refused as soon as its length is known.

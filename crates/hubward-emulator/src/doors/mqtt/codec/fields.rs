@@ -2,7 +2,7 @@
 
 use bytes::{Buf as _, Bytes};
 
-use super::Malformed;
+use super::malformed::Malformed;
 
 /// The unread rest of a packet's variable header and payload.
 pub(super) struct Fields(pub(super) Bytes);

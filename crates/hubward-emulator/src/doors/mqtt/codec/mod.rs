@@ -4,9 +4,11 @@
 mod decode;
 mod encode;
 mod fields;
+mod malformed;
 mod packet;
 
-pub(crate) use decode::{Malformed, decode};
+pub(crate) use decode::decode;
+pub(crate) use malformed::Malformed;
 pub(crate) use packet::{Connect, Incoming, Outgoing, Publish, Will};
 
 #[cfg(test)]

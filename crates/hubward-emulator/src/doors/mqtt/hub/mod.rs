@@ -1,7 +1,9 @@
 //! A hub over MQTT: translates packets into calls of the hub's services, and back.
 
+mod calls;
 mod delayed;
 mod deliver;
+mod filters;
 mod login;
 mod method;
 mod outbox;

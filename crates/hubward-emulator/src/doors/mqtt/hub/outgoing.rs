@@ -5,15 +5,10 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::delayed::{Draft, PublishKind};
+use super::filters::{CALLS, NOTICES};
 use super::session::HubSession;
 use crate::doors::mqtt::codec::{Outgoing, Publish};
 use crate::doors::mqtt::{Closed, Connection};
-
-/// Prefix of the filters for changes of desired properties.
-pub(super) const NOTICES: &str = "$iothub/twin/PATCH/properties/desired/";
-
-/// Prefix of the filters for calls of direct methods.
-pub(super) const CALLS: &str = "$iothub/methods/POST/";
 
 impl HubSession<'_> {
     /// Acknowledges a publish of the client. A scripted fault can delay this by `hold`.

@@ -10,11 +10,11 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep, sleep_until};
 
+use super::calls::Calls;
 use super::delayed::Delayed;
+use super::filters::{CALLS, NOTICES};
 use super::login::{self, Checked};
-use super::method::Calls;
 use super::outbox::Outbox;
-use super::outgoing::{CALLS, NOTICES};
 use crate::doors::admission::ConnectionEntry;
 use crate::doors::mqtt::codec::{Connect, Incoming, Outgoing};
 use crate::doors::mqtt::{

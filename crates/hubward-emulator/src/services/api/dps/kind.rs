@@ -1,15 +1,11 @@
 //! The parts that individual enrollments and groups have in common: create, update, get, delete.
 
-use http::header::HeaderMap;
 use hubward_proto::service::{AllocationPolicy, Attestation, BulkError, BulkMode, ProvisioningStatus, SymmetricKeys};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::path::Action;
-use super::query::{self, Page};
-use super::{Done, IfMatch, bulk, check_etag};
-use crate::services::cloud::Cloud;
-use crate::services::dps::{Answer, Refusal};
+use super::{IfMatch, check_etag};
+use crate::services::dps::Refusal;
 use crate::state::clock::timestamp;
 use crate::state::model::{EnrollError, Entry, KeyPair, Model, Put, State, Table, complete, linked};
 use crate::state::wire_id;
@@ -34,47 +30,6 @@ pub(super) trait Kind: Model + Serialize + DeserializeOwned + 'static {
     fn entries_mut(state: &mut State) -> &mut Table<Entry<Self>>;
     /// Adds the registration of the device.
     fn with_registration(self, state: &State) -> Self;
-}
-
-/// Processes a request.
-pub(super) fn answer<K: Kind>(
-    cloud: &Cloud,
-    action: &Action,
-    if_match: &IfMatch,
-    headers: &HeaderMap,
-    body: &[u8],
-) -> Result<Done, Refusal> {
-    match action {
-        Action::Get(id) => cloud.store.read(|state| {
-            let model = shown(find::<K>(state, id)?).with_registration(state);
-            Ok(Answer::json(200, &model).into())
-        }),
-        Action::Attestation(id) => {
-            cloud.store.read(|state| Ok(Answer::json(200, &attestation(find::<K>(state, id)?)).into()))
-        }
-        Action::Put(id) => {
-            let model: K = read(body)?;
-            if !model.id().eq_ignore_ascii_case(id) {
-                return Err(Refusal::generic(400, "The id in the body differs from the id in the path."));
-            }
-            let now = cloud.clock.now();
-            let entry = cloud.store.change(|state| put(state, model, if_match, now))?;
-            let mut model = shown(&entry);
-            model.settings_mut().attestation = Some(attestation(&entry));
-            Ok(Answer::json(200, &model).into())
-        }
-        Action::Delete(id) => {
-            cloud.store.change(|state| delete::<K>(state, id, if_match))?;
-            Ok(Done::nothing())
-        }
-        Action::Query => {
-            let page = Page::read(headers, K::ITEM_TYPE, cloud.choices.next_order())?;
-            query::check(body, K::TABLE)?;
-            Ok(cloud.store.read(|state| page.of(K::entries(state), |it| Some(shown(it)))))
-        }
-        Action::Bulk => bulk::answer::<K>(cloud, body),
-        Action::QueryOf(_) => Err(Refusal::generic(405, "The path does not have this method.")),
-    }
 }
 
 /// Creates the enrollment without If-Match, updates it with If-Match.
@@ -117,7 +72,7 @@ pub(super) fn delete<K: Kind>(state: &mut State, id: &str, if_match: &IfMatch) -
     Ok(())
 }
 
-fn find<'a, K: Kind>(state: &'a State, id: &str) -> Result<&'a Entry<K>, Refusal> {
+pub(super) fn find<'a, K: Kind>(state: &'a State, id: &str) -> Result<&'a Entry<K>, Refusal> {
     K::entries(state).get(&id.to_ascii_lowercase()).ok_or_else(missing::<K>)
 }
 
@@ -127,14 +82,14 @@ fn missing<K: Kind>() -> Refusal {
 }
 
 /// An enrollment without its keys, as the service returns it.
-fn shown<K: Kind>(entry: &Entry<K>) -> K {
+pub(super) fn shown<K: Kind>(entry: &Entry<K>) -> K {
     let mut model = entry.model.clone();
     model.settings_mut().provisioning_status.get_or_insert(ProvisioningStatus::Enabled);
     model
 }
 
 /// The attestation with its keys.
-fn attestation<K>(entry: &Entry<K>) -> Attestation {
+pub(super) fn attestation<K>(entry: &Entry<K>) -> Attestation {
     let KeyPair { primary, secondary } = &entry.keys;
     let text = |key: &hubward_sas::SharedKey| key.expose_base64().to_string();
     Attestation::symmetric_key(Some(SymmetricKeys { primary_key: text(primary), secondary_key: text(secondary) }))

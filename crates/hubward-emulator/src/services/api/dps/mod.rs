@@ -4,6 +4,7 @@ mod bulk;
 mod enrollments;
 mod groups;
 mod kind;
+mod operations;
 mod path;
 mod query;
 mod records;
@@ -85,8 +86,10 @@ pub(crate) fn answer(
 ) -> Result<Done, Refusal> {
     let if_match = IfMatch::read(headers).map_err(|_| Refusal::generic(400, Unreadable::MESSAGE))?;
     match parsed.subject {
-        Subject::Enrollments => kind::answer::<IndividualEnrollment>(cloud, &parsed.action, &if_match, headers, body),
-        Subject::Groups => kind::answer::<EnrollmentGroup>(cloud, &parsed.action, &if_match, headers, body),
+        Subject::Enrollments => {
+            operations::answer::<IndividualEnrollment>(cloud, &parsed.action, &if_match, headers, body)
+        }
+        Subject::Groups => operations::answer::<EnrollmentGroup>(cloud, &parsed.action, &if_match, headers, body),
         Subject::Registrations => records::answer(cloud, &parsed.action, &if_match, headers, body),
     }
 }

@@ -8,7 +8,7 @@ use hubward_sas::SharedKey;
 
 use super::problem::Problem;
 use crate::services::hub::Code;
-use crate::state::model::{Device, Key, KeyPair, State, activity};
+use crate::state::model::{Device, Key, KeyPair, State};
 
 /// Source: `[doc]` iot-hub/iot-hub-devguide-identity-registry.md, `statusReason`.
 const REASON_MOST: usize = 128;
@@ -127,7 +127,7 @@ pub(super) fn device(state: &State, hub: &str, device_id: &str) -> Result<model:
     shown.status_reason.clone_from(&device.status_reason);
     shown.connection_state_updated_time = Some(device.connection_updated.clone());
     shown.status_updated_time = Some(device.status_updated.clone());
-    shown.last_activity_time = Some(activity(state, hub, device_id, device));
+    shown.last_activity_time = Some(state.activity(hub, device_id, device));
     shown.cloud_to_device_message_count = Some(device.queue.len() as u64);
     shown.authentication = Some(authentication(&device.keys));
     shown.capabilities = Some(Capabilities::default());
@@ -146,7 +146,7 @@ pub(super) fn module(state: &State, hub: &str, client_id: &str) -> Result<model:
     shown.etag = Some(module.etag.clone());
     shown.connection_state = Some(connection_state(state, hub, client_id));
     shown.connection_state_updated_time = Some(module.connection_updated.clone());
-    shown.last_activity_time = Some(activity(state, hub, client_id, module));
+    shown.last_activity_time = Some(state.activity(hub, client_id, module));
     shown.cloud_to_device_message_count = Some(module.queue.len() as u64);
     shown.authentication = Some(authentication(&module.keys));
     Ok(shown)

@@ -4,9 +4,9 @@ use std::path::Path;
 
 use redb::{Database, ReadableDatabase as _, ReadableTable as _, WriteTransaction};
 
-use super::super::file::{ABOUT, FORMAT_KEY, ROWS, TELEMETRY};
 use super::super::migrate::{OLD_ROWS, OLD_TELEMETRY};
 use super::super::sums::{sealed, value_of};
+use super::super::tables::{ABOUT, FORMAT_KEY, ROWS, TELEMETRY};
 use super::*;
 use crate::state::model::Post;
 

@@ -55,7 +55,7 @@ fn disk(logs: &BTreeMap<String, TelemetryLog>) -> (Disk, Arc<AtomicBool>) {
     let backend = Backend::default();
     let full = Arc::clone(&backend.full);
     let database = Builder::new().create_with_backend(backend.clone()).expect("a database");
-    file::write_new(&database).expect("there is room");
+    tables::write_new(&database).expect("there is room");
     drop(database);
     let state = &mut State::default();
     let disk = file::start(Ok(backend), "state.redb".into(), None, state, logs).expect("it is new");
@@ -123,7 +123,8 @@ async fn a_full_disk_stops_all_acknowledgements_and_is_reported() {
     let lost = disk.settled().await.expect_err("the disk is full");
     assert_eq!(
         lost.to_string(),
-        "the state cannot be written to state.redb: I/O error: no space left on device; the emulator acknowledges nothing more"
+        "the state cannot be written to state.redb: I/O error: no space left on device; the emulator acknowledges \
+         nothing more"
     );
     assert_eq!(disk.failed().await, lost);
     assert_eq!((log.total(), log.all().len()), (0, 0), "readers do not see messages that are not on disk");
@@ -175,7 +176,7 @@ async fn telemetry_is_read_in_parts_and_missing_messages_are_detected() {
 
     let database = redb::Database::open(folder.path().join("state.redb")).expect("it is closed");
     let writing = database.begin_write().expect("a transaction");
-    writing.open_table(file::TELEMETRY).expect("the table").remove(("hub", 4_321)).expect("removed");
+    writing.open_table(tables::TELEMETRY).expect("the table").remove(("hub", 4_321)).expect("removed");
     writing.commit().expect("written");
     drop(database);
     let error = opened().expect_err("one is missing").to_string();

@@ -280,7 +280,10 @@ mod tests {
                 Fault::status(404, 404_001, "m"),
             ),
             (
-                json!({"kind": "Status", "status": 429, "code": 429_001, "message": "m", "headers": {"Retry-After": "7"}}),
+                json!({
+                    "kind": "Status", "status": 429, "code": 429_001, "message": "m",
+                    "headers": {"Retry-After": "7"},
+                }),
                 Fault::StatusWith {
                     status: 429,
                     code: 429_001,

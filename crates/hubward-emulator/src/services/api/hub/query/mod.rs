@@ -71,8 +71,8 @@ fn batch(cloud: &Cloud, hub: &str, modules: bool, after: Option<&str>) -> Batch 
     })
 }
 
-/// Source: `[seen]` by mwalser/terraform-provider-iothub, CONCEPT.md, for the code. Clients have seen "The query is invalid. Please check the format of
-/// the query and try again."
+/// Source: `[seen]` by mwalser/terraform-provider-iothub, CONCEPT.md, for the code. Clients have seen "The query is
+/// invalid. Please check the format of the query and try again."
 impl From<QueryError> for Problem {
     fn from(error: QueryError) -> Self {
         match error {

@@ -14,7 +14,8 @@ fn twin() -> Value {
         "authenticationType": "sas", "version": 2, "capabilities": { "iotEdge": true },
         "tags": {
             "location": { "region": "US", "plant": "Redmond43" }, "group": { "name": "some_value" },
-            "my-tag": 1, "none": null, "on": true, "big": 9_007_199_254_740_993_i64, "list": [1], "role": "temperature&humidity"
+            "my-tag": 1, "none": null, "on": true, "big": 9_007_199_254_740_993_i64, "list": [1],
+            "role": "temperature&humidity"
         },
         "properties": {
             "desired": {
@@ -131,11 +132,13 @@ fn columns_are_named_by_alias_or_by_the_last_part() {
         ("SELECT COUNT() AS totalNumberOfDevices FROM devices", json!({ "totalNumberOfDevices": 1 })),
         ("SELECT count() FROM devices", json!({ "$1": 1 })),
         (
-            "SELECT properties.reported.telemetryConfig.status AS status,\n COUNT() AS numberOfDevices\n FROM devices\n GROUP BY properties.reported.telemetryConfig.status",
+            "SELECT properties.reported.telemetryConfig.status AS status,\n COUNT() AS numberOfDevices\n \
+             FROM devices\n GROUP BY properties.reported.telemetryConfig.status",
             json!({ "status": "Success", "numberOfDevices": 1 }),
         ),
         (
-            "SELECT SUM(version), AVG(version) AS mean, MIN(deviceId) AS least, MAX(tags.big) AS most, MAX(tags.nothing) AS none FROM devices",
+            "SELECT SUM(version), AVG(version) AS mean, MIN(deviceId) AS least, MAX(tags.big) AS most, \
+             MAX(tags.nothing) AS none FROM devices",
             json!({ "$1": 2, "mean": 2, "least": "myDeviceId", "most": 9_007_199_254_740_993_i64 }),
         ),
     ] {
