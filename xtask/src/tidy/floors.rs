@@ -10,16 +10,6 @@ use super::tokens::{Kind, tokens};
 
 const FOLDER: &str = "crates/hubward-emulator/src/";
 
-/// One line of the table.
-struct Floor {
-    name: &'static str,
-    /// The exact text of the line in the document.
-    text: &'static str,
-    below: &'static [&'static str],
-    /// Whether the floor may use sockets, TLS, HTTP servers and packets.
-    knows_network: bool,
-}
-
 const FLOORS: [Floor; 5] = [
     Floor {
         name: "handle",
@@ -48,6 +38,16 @@ const NETWORK: [&[&str]; 7] = [
     &["tokio", "net"],
     &["std", "net", "TcpStream"],
 ];
+
+/// One line of the table.
+struct Floor {
+    name: &'static str,
+    /// The exact text of the line in the document.
+    text: &'static str,
+    below: &'static [&'static str],
+    /// Whether the floor may use sockets, TLS, HTTP servers and packets.
+    knows_network: bool,
+}
 
 /// Checks the files of the emulator.
 pub(super) fn check(files: &[File], architecture: &str) -> Vec<String> {
@@ -86,7 +86,8 @@ pub(super) fn check(files: &[File], architecture: &str) -> Vec<String> {
         let allowed = floor(&import.target).is_some_and(|it| it.name == from.name || from.below.contains(&it.name));
         if !allowed {
             findings.push(format!(
-                "{}:{}: the floor `{}` imports `{}`, but the table allows only `{}`; move what it needs to a floor below",
+                "{}:{}: the floor `{}` imports `{}`, but the table allows only `{}`; move what it needs to a floor \
+                 below",
                 import.file, import.line, from.name, import.target, from.text
             ));
         }

@@ -18,11 +18,11 @@ use crate::doors::mqtt::{
     end_of, refuse, run,
 };
 use crate::services::cloud::Cloud;
-use crate::services::dps::{Answer, Caller, Refusal};
+use crate::services::dps::{Answer, Caller, DpsConnection, Refusal};
 use crate::services::faults;
 use crate::state::fault::{Fault, Point};
 use crate::state::journal::{EventKind, EventSource, Note};
-use crate::state::model::{Key, Subscriptions, Why};
+use crate::state::model::Key;
 use crate::state::wire_id;
 
 /// Most bytes of a packet from a device that may register: a body of which one byte is too many can still be
@@ -55,13 +55,13 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(
         Err(why) => return reject_connect(cloud, connection, &connect, NOT_AUTHORIZED, why),
     };
     let (_end, never) = oneshot::channel();
-    let (_slot, _presence, ended) = if known {
+    let (_slot, _listed, ended) = if known {
         // The device's own older connection may hold the last slot.
         cloud.store.take_over(&Key::Dps(caller.key()));
         let Some(slot) = entry.acquire_slot().await else { return End::Abruptly };
-        let (presence, ended) = Presence::begin(cloud, &caller);
+        let (listed, ended) = DpsConnection::begin(&cloud.store, &caller);
         connection.allow(REQUEST_MAX);
-        (Some(slot), Some(presence), ended)
+        (Some(slot), Some(listed), ended)
     } else {
         (None, None, never)
     };
@@ -87,28 +87,6 @@ fn reject_connect<S: AsyncRead + AsyncWrite + Unpin>(
     let note = Note::new(EventKind::Refused, EventSource::Dps).id(&connect.client_id);
     cloud.journal.note(note.code(code.into()).message(why));
     refuse(connection, code)
-}
-
-/// Lists the connection of a registration id in the store until this is dropped.
-struct Presence<'a> {
-    cloud: &'a Cloud,
-    key: Key,
-    number: u64,
-}
-
-impl<'a> Presence<'a> {
-    /// Lists a new connection and ends an older one. The receiver gets a reason when the new connection has to end.
-    fn begin(cloud: &'a Cloud, caller: &Caller) -> (Self, oneshot::Receiver<Why>) {
-        let key = Key::Dps(caller.key());
-        let wires = cloud.store.change(|state| state.live.begin(key.clone(), Subscriptions::default()));
-        (Self { cloud, key, number: wires.number }, wires.ended)
-    }
-}
-
-impl Drop for Presence<'_> {
-    fn drop(&mut self) {
-        self.cloud.store.change(|state| state.live.end(&self.key, self.number));
-    }
 }
 
 fn check(connect: &Connect) -> Result<Caller, &'static str> {
