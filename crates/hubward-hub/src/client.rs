@@ -19,6 +19,12 @@ use crate::{
     SendError, TryEnqueueError, Unsupported, Why,
 };
 
+/// Capacity of the command channel for everything but messages.
+const OTHER_COMMANDS: usize = 16;
+
+/// Each feature is requested at most once, and there are fewer features than this: the channel is never full.
+const FEATURES: usize = 16;
+
 /// A client of one hub, for one device or module. Clones share one connection.
 ///
 /// A background task owns the connection; the handle only sends commands to it. Dropping the last handle ends
@@ -46,12 +52,6 @@ pub(crate) enum Command {
 
 // Tokio allocates a block of items with the channel, so a large item costs kilobytes.
 const _: () = assert!(size_of::<Command>() <= 16);
-
-/// Capacity of the command channel for everything but messages.
-const OTHER_COMMANDS: usize = 16;
-
-/// Each feature is requested at most once, and there are fewer features than this: the channel is never full.
-const FEATURES: usize = 16;
 
 /// State that the handles and the task share.
 pub(crate) struct Shared {

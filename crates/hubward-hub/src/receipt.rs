@@ -14,6 +14,9 @@ use tokio::time::Instant;
 use crate::core::{Outcome, SendFailure};
 use crate::{CloseReason, MessageLabel, SendError, Why};
 
+/// Longer than any device runs, and within the range of every clock.
+pub(crate) const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
 /// Resolves when the hub has acknowledged the message, or when it is certain that no acknowledgement will come.
 ///
 /// Every receipt resolves: at its deadline ([`HubOptions::send_deadline`](crate::HubOptions)), which counts
@@ -132,9 +135,6 @@ pub(crate) struct Deadline {
     pub(crate) at: Option<Instant>,
     pub(crate) after: Duration,
 }
-
-/// Longer than any device runs, and within the range of every clock.
-pub(crate) const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
 /// Returns `duration` after `now`, or a century after it if the clock cannot represent that.
 pub(crate) fn far(now: Instant, duration: Duration) -> Instant {

@@ -341,7 +341,9 @@ impl HubConnection for Connection {
                 cx.waker().wake_by_ref();
             }
         }
-        while let Some((number, what)) = hub.told.pop_front_if(|_| self.ready) {
+        while self.ready
+            && let Some((number, what)) = hub.told.pop_front()
+        {
             if number == self.number {
                 events.push(what);
             }
