@@ -26,12 +26,6 @@ pub(super) const MESSAGES: u64 = 40;
 /// Limit of one registration. A client keeps retrying after the emulator was killed.
 const PROVISIONING_LIMIT: Duration = SERVICE_RETRY_AFTER.saturating_mul(10);
 
-/// Limit of one registration. A client keeps retrying after the emulator was killed.
-const PROVISIONING_LIMIT: Duration = SERVICE_RETRY_AFTER.saturating_mul(10);
-
-/// Limit of one registration. A client keeps retrying after the emulator was killed.
-const PROVISIONING_LIMIT: Duration = SERVICE_RETRY_AFTER.saturating_mul(10);
-
 /// Creates the devices that the writers need, and starts the writers.
 pub(super) async fn spawn(process: &Process, ledger: &Ledger, rng: &mut Rng) -> JoinSet<()> {
     let admin = process.admin();
